@@ -1,0 +1,222 @@
+//! Identifiers: one newtype for every number or name that travels.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// Declares an integer newtype with the conversions that every identifier has.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($int:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub $int);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl From<$int> for $name {
+            fn from(value: $int) -> Self {
+                Self(value)
+            }
+        }
+    };
+}
+
+id! {
+    /// A session, unique and random in one server. Spec: SES-1.
+    SessionId(u64)
+}
+id! {
+    /// A member of one session; never reused in it. Spec: SES-2.
+    MemberId(u32)
+}
+id! {
+    /// A connection's short handle for a session it is in, from 1; never reused in that
+    /// connection. It is also the id of the session's stream. Spec: SES-3.
+    Slot(u32)
+}
+id! {
+    /// Number of a session's event; consecutive in a session, from 1. Spec: EVT-1.
+    EventNumber(u64)
+}
+id! {
+    /// Counts the changes of a session's properties. Spec: PRP-1.
+    Revision(u64)
+}
+id! {
+    /// Chosen by a client for each command that is answered. Spec: CMD-2.
+    RequestId(u32)
+}
+id! {
+    /// Names a connection in client → server packets; its top 8 bits name the worker.
+    /// Spec: PKT-6.
+    ConnectionId(u32)
+}
+id! {
+    /// One worker of a server, from 0.
+    WorkerId(u8)
+}
+id! {
+    /// An ordering scope of a connection. 0 carries control commands and their results; every
+    /// other stream is the [`Slot`] of the same number. Spec: STR-1.
+    StreamId(u32)
+}
+id! {
+    /// The app's own class of a session; the server only carries it.
+    SessionKind(u16)
+}
+
+impl ConnectionId {
+    /// The worker that owns the connection.
+    pub fn worker(self) -> WorkerId {
+        WorkerId(self.0.to_be_bytes()[0])
+    }
+
+    /// Builds an id of `worker` from 24 random bits.
+    pub fn new(worker: WorkerId, random: u32) -> Self {
+        Self(u32::from(worker.0) << 24 | (random & 0x00ff_ffff))
+    }
+}
+
+impl StreamId {
+    /// The stream of commands outside a session, their results, and the events of a user.
+    pub const CONTROL: Self = Self(0);
+}
+
+impl From<Slot> for StreamId {
+    fn from(slot: Slot) -> Self {
+        Self(slot.0)
+    }
+}
+
+/// Names one invite, and with it its session. Spec: INV-1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InviteId {
+    /// The session that the invite admits to.
+    pub session: SessionId,
+    /// Number of the invite in its session; never reused in it.
+    pub number: u32,
+}
+
+impl fmt::Display for InviteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.session, self.number)
+    }
+}
+
+impl fmt::Debug for InviteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InviteId({self})")
+    }
+}
+
+/// Why a text is no [`InviteId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an invite id is written SESSION-NUMBER, two decimal numbers")]
+pub struct InvalidInviteId;
+
+impl std::str::FromStr for InviteId {
+    type Err = InvalidInviteId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInviteId> {
+        let (session, number) = text.split_once('-').ok_or(InvalidInviteId)?;
+        Ok(Self {
+            session: SessionId(session.parse().map_err(|_| InvalidInviteId)?),
+            number: number.parse().map_err(|_| InvalidInviteId)?,
+        })
+    }
+}
+
+/// An authenticated user: UTF-8, 1 to 64 bytes. Cheap to clone. Spec: TOK-3.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// Longest id, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Checks and keeps an id.
+    ///
+    /// # Errors
+    /// [`InvalidUserId`] when `id` is empty or longer than [`UserId::MAX_BYTES`].
+    pub fn new(id: &str) -> Result<Self, InvalidUserId> {
+        match id.len() {
+            1..=Self::MAX_BYTES => Ok(Self(id.into())),
+            bytes => Err(InvalidUserId { bytes }),
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for UserId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for UserId {
+    type Err = InvalidUserId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUserId> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserId({:?})", &*self.0)
+    }
+}
+
+/// Why a text is no [`UserId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a user id has 1 to 64 bytes, this one has {bytes}")]
+pub struct InvalidUserId {
+    /// Bytes of the text.
+    pub bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_has_1_to_64_bytes() {
+        assert_eq!(UserId::new(""), Err(InvalidUserId { bytes: 0 }));
+        assert!(UserId::new(&"é".repeat(32)).is_ok());
+        assert_eq!(UserId::new(&"x".repeat(65)), Err(InvalidUserId { bytes: 65 }));
+    }
+
+    #[test]
+    fn a_connection_id_names_its_worker() {
+        let id = ConnectionId::new(WorkerId(3), 0xffff_ffff);
+        assert_eq!(id.worker(), WorkerId(3));
+        assert_eq!(id.0, 0x03ff_ffff);
+    }
+
+    #[test]
+    fn an_invite_id_is_read_as_it_is_written() {
+        let id = InviteId { session: SessionId(77), number: 4 };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("77".parse::<InviteId>(), Err(InvalidInviteId));
+    }
+}

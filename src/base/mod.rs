@@ -1,0 +1,14 @@
+//! The ground floor: identifiers, time, bytes. Knows nothing of what stands above it.
+
+pub mod codec;
+pub mod ids;
+pub mod number;
+pub mod time;
+
+pub use codec::{DecodeError, Reader, Wire, Writer};
+pub use ids::{
+    ConnectionId, EventNumber, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,
+    SessionKind, Slot, StreamId, UserId, WorkerId,
+};
+pub use number::PacketNumber;
+pub use time::{Now, Timestamp, UnixTime};

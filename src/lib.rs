@@ -1,0 +1,15 @@
+//! Rallypoint: a session server for multiplayer games, and its client.
+
+#![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )
+)]
+
+pub mod base;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `rallypoint` binary.
+
+fn main() {}
