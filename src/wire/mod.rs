@@ -1,5 +1,7 @@
 //! Packets, frames, commands and events as values, and their bytes.
 
 mod delivery;
+mod parameters;
 
 pub use delivery::Delivery;
+pub use parameters::TransportParameters;

@@ -1,0 +1,275 @@
+//! Keys of sealed packets: derivation from a finished handshake, sealing, opening, renewal.
+//!
+//! Each direction has its own key, IV and update secret, all from HKDF-SHA256 with the Noise
+//! handshake hash as salt. A direction's next generation comes from the update secret of the one
+//! before, so that an old key tells nothing about a newer one.
+
+use ring::{aead, hkdf};
+use zeroize::Zeroizing;
+
+use crate::base::PacketNumber;
+
+/// Bytes that a seal adds to a packet.
+pub const TAG_BYTES: usize = 16;
+
+const LABEL_KEY: &[u8] = b"rallypoint key";
+const LABEL_IV: &[u8] = b"rallypoint iv";
+const LABEL_UPDATE: &[u8] = b"rallypoint update";
+
+/// What a finished handshake leaves to both ends; wiped when dropped. Spec: KEY-1.
+pub struct HandshakeSecrets {
+    hash: [u8; 32],
+    client_to_server: Zeroizing<[u8; 32]>,
+    server_to_client: Zeroizing<[u8; 32]>,
+}
+
+impl HandshakeSecrets {
+    /// Takes the handshake hash and the raw split keys of a finished handshake.
+    pub fn new(
+        hash: [u8; 32],
+        client_to_server: Zeroizing<[u8; 32]>,
+        server_to_client: Zeroizing<[u8; 32]>,
+    ) -> Self {
+        Self { hash, client_to_server, server_to_client }
+    }
+
+    /// The keys with which the client seals and opens.
+    pub fn client_keys(&self) -> PacketKeys {
+        PacketKeys {
+            seal: SealKey(Generation::derive(self.hash, &self.client_to_server)),
+            open: OpenKey(Generation::derive(self.hash, &self.server_to_client)),
+        }
+    }
+
+    /// The keys with which the server seals and opens.
+    pub fn server_keys(&self) -> PacketKeys {
+        PacketKeys {
+            seal: SealKey(Generation::derive(self.hash, &self.server_to_client)),
+            open: OpenKey(Generation::derive(self.hash, &self.client_to_server)),
+        }
+    }
+}
+
+/// One end's keys for both directions.
+pub struct PacketKeys {
+    /// For what this end sends.
+    pub seal: SealKey,
+    /// For what this end receives.
+    pub open: OpenKey,
+}
+
+/// Seals packets of one direction and generation.
+pub struct SealKey(Generation);
+
+impl SealKey {
+    /// Encrypts `payload` in place and returns its tag; `header` is authenticated with it.
+    ///
+    /// Each `number` may be used once with a key: the nonce is made of it. Spec: KEY-3.
+    // spec: KEY-3
+    pub fn seal(&self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; TAG_BYTES] {
+        let tag = self
+            .0
+            .aead
+            .seal_in_place_separate_tag(self.0.nonce(number), aead::Aad::from(header), payload)
+            .expect("invariant: a packet is far below the 64 GiB that AES-GCM may seal at once");
+        let mut bytes = [0; TAG_BYTES];
+        bytes.copy_from_slice(tag.as_ref());
+        bytes
+    }
+
+    /// The direction's next generation. Spec: KEY-4.
+    pub fn next(&self) -> Self {
+        Self(self.0.next())
+    }
+}
+
+/// Opens packets of one direction and generation.
+pub struct OpenKey(Generation);
+
+impl OpenKey {
+    /// Verifies `sealed` (payload and tag) together with `header`, and decrypts it in place.
+    ///
+    /// Returns the payload, which lies at the start of `sealed`.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the packet was not sealed so by the peer; `sealed` is garbage then.
+    // spec: KEY-3
+    pub fn open<'a>(
+        &self,
+        number: PacketNumber,
+        header: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], OpenError> {
+        self.0
+            .aead
+            .open_in_place(self.0.nonce(number), aead::Aad::from(header), sealed)
+            .map_err(|_| OpenError)
+    }
+
+    /// The direction's next generation. Spec: KEY-4.
+    pub fn next(&self) -> Self {
+        Self(self.0.next())
+    }
+}
+
+/// A packet was not sealed by the peer, or was changed on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("packet does not open")]
+pub struct OpenError;
+
+/// Key, IV and update secret of one direction and generation.
+///
+/// `ring` keeps the expanded key in memory that it does not wipe; what it was made from is wiped.
+struct Generation {
+    salt: [u8; 32],
+    aead: aead::LessSafeKey,
+    iv: [u8; 12],
+    update: Zeroizing<[u8; 32]>,
+}
+
+impl Generation {
+    // spec: KEY-2
+    fn derive(salt: [u8; 32], input: &[u8; 32]) -> Self {
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(input);
+        let key = Zeroizing::new(expand::<32>(&secret, LABEL_KEY));
+        let key =
+            aead::UnboundKey::new(&aead::AES_256_GCM, &*key).expect("invariant: an AES-256 key has 32 bytes");
+        Self {
+            salt,
+            aead: aead::LessSafeKey::new(key),
+            iv: expand(&secret, LABEL_IV),
+            update: Zeroizing::new(expand(&secret, LABEL_UPDATE)),
+        }
+    }
+
+    // spec: KEY-4
+    fn next(&self) -> Self {
+        Self::derive(self.salt, &self.update)
+    }
+
+    fn nonce(&self, number: PacketNumber) -> aead::Nonce {
+        let mut nonce = self.iv;
+        for (byte, number) in nonce.iter_mut().skip(4).zip(number.0.to_be_bytes()) {
+            *byte ^= number;
+        }
+        aead::Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+fn expand<const N: usize>(secret: &hkdf::Prk, label: &[u8]) -> [u8; N] {
+    struct Length(usize);
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+    let mut bytes = [0; N];
+    secret
+        .expand(&[label], Length(N))
+        .and_then(|output| output.fill(&mut bytes))
+        .expect("invariant: 32 bytes are fewer than HKDF-SHA256 can give");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> HandshakeSecrets {
+        HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().map(|d| char::from(d).to_digit(16).unwrap() as u8).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    /// RFC 5869 A.1: what `expand` and `Salt::extract` compute is HKDF-SHA256.
+    #[test]
+    fn hkdf_is_that_of_rfc_5869_a_1() {
+        let secret =
+            hkdf::Salt::new(hkdf::HKDF_SHA256, &unhex("000102030405060708090a0b0c")).extract(&[0x0b; 22]);
+        let okm = expand::<42>(&secret, &unhex("f0f1f2f3f4f5f6f7f8f9"));
+        assert_eq!(
+            okm.to_vec(),
+            unhex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
+        );
+    }
+
+    /// The GCM specification's test case 16: AES-256, 60 bytes, 20 bytes of associated data.
+    #[test]
+    fn the_seal_is_aes_256_gcm() {
+        let key = unhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
+        let generation = Generation {
+            salt: [0; 32],
+            aead: aead::LessSafeKey::new(aead::UnboundKey::new(&aead::AES_256_GCM, &key).unwrap()),
+            iv: unhex("cafebabefacedbaddecaf888").try_into().unwrap(),
+            update: Zeroizing::new([0; 32]),
+        };
+        let mut text = unhex(
+            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+        );
+        let header = unhex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
+        let tag = SealKey(generation).seal(PacketNumber(0), &header, &mut text);
+        assert_eq!(
+            text,
+            unhex(
+                "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+            )
+        );
+        assert_eq!(tag.to_vec(), unhex("76fc6ece0f4e1768cddf8853bb2d551b"));
+    }
+
+    // spec-test: KEY-3
+    #[test]
+    fn the_nonce_is_the_iv_xor_the_number() {
+        let mut generation = Generation::derive([0; 32], &[0; 32]);
+        generation.iv = [0xff; 12];
+        let nonce = generation.nonce(PacketNumber(0x0102_0304_0506_0708));
+        assert_eq!(nonce.as_ref(), &unhex("fffffffffefdfcfbfaf9f8f7")[..]);
+    }
+
+    #[test]
+    fn what_one_end_seals_the_other_opens() {
+        let (client, server) = (secrets().client_keys(), secrets().server_keys());
+        for (seal, open) in [(&client.seal, &server.open), (&server.seal, &client.open)] {
+            let mut packet = b"frames".to_vec();
+            let tag = seal.seal(PacketNumber(7), b"head", &mut packet);
+            packet.extend(tag);
+            assert_eq!(open.open(PacketNumber(7), b"head", &mut packet).unwrap(), b"frames");
+        }
+    }
+
+    #[test]
+    fn another_number_header_direction_or_byte_does_not_open() {
+        let (client, server) = (secrets().client_keys(), secrets().server_keys());
+        let mut packet = b"frames".to_vec();
+        let tag = client.seal.seal(PacketNumber(7), b"head", &mut packet);
+        packet.extend(tag);
+        let opens = |key: &OpenKey, number, header: &[u8], mut packet: Vec<u8>| {
+            key.open(PacketNumber(number), header, &mut packet).is_ok()
+        };
+        assert!(opens(&server.open, 7, b"head", packet.clone()));
+        assert!(!opens(&server.open, 8, b"head", packet.clone()));
+        assert!(!opens(&server.open, 7, b"haed", packet.clone()));
+        assert!(!opens(&client.open, 7, b"head", packet.clone()));
+        for at in 0..packet.len() {
+            let mut changed = packet.clone();
+            changed[at] ^= 1;
+            assert!(!opens(&server.open, 7, b"head", changed));
+        }
+        assert!(!opens(&server.open, 7, b"head", packet[..TAG_BYTES - 1].to_vec()));
+    }
+
+    // spec-test: KEY-4
+    #[test]
+    fn the_next_generation_opens_only_its_own() {
+        let (client, server) = (secrets().client_keys(), secrets().server_keys());
+        let mut packet = b"frames".to_vec();
+        let tag = client.seal.next().seal(PacketNumber(7), b"head", &mut packet);
+        packet.extend(tag);
+        assert!(server.open.open(PacketNumber(7), b"head", &mut packet.clone()).is_err());
+        assert!(server.open.next().open(PacketNumber(7), b"head", &mut packet.clone()).is_ok());
+        assert!(server.open.next().next().open(PacketNumber(7), b"head", &mut packet).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! [`ReplayWindow`]: which packet numbers of a direction were already taken.
+
+use crate::base::PacketNumber;
+
+/// Remembers which of the newest [`ReplayWindow::WIDTH`] packet numbers were taken; all that is
+/// older counts as taken. Spec: PKT-9.
+///
+/// Contract: [`ReplayWindow::check`] before a packet is opened, [`ReplayWindow::accept`] only after
+/// its seal was verified, so that nobody else can move the window.
+#[derive(Debug, Clone)]
+pub struct ReplayWindow {
+    /// One above the newest number taken; 0 when there is none.
+    end: u64,
+    /// Bit `number % WIDTH`: taken. Meaningful for numbers of `end - WIDTH..end`.
+    taken: [u64; Self::WORDS],
+}
+
+impl ReplayWindow {
+    /// Numbers that the window tells apart.
+    pub const WIDTH: u64 = 2_048;
+    const WORDS: usize = 32;
+
+    /// A window that has taken nothing.
+    pub const fn new() -> Self {
+        Self { end: 0, taken: [0; Self::WORDS] }
+    }
+
+    /// True when `number` was not taken yet and is not too old to tell.
+    // spec: PKT-9
+    pub fn check(&self, number: PacketNumber) -> bool {
+        let number = number.0;
+        if number >= self.end {
+            return true;
+        }
+        self.end - number <= Self::WIDTH && self.word(number) & bit(number) == 0
+    }
+
+    /// Takes `number`, moving the window when it is the newest.
+    pub fn accept(&mut self, number: PacketNumber) {
+        let number = number.0;
+        if number >= self.end {
+            self.forget(self.end, number);
+            self.end = number.saturating_add(1);
+        } else if self.end - number > Self::WIDTH {
+            return;
+        }
+        if let Some(word) = self.taken.get_mut(index(number)) {
+            *word |= bit(number);
+        }
+    }
+
+    /// Clears what stood for the numbers that `from..=to` push out.
+    fn forget(&mut self, from: u64, to: u64) {
+        if to - from >= Self::WIDTH {
+            self.taken = [0; Self::WORDS];
+            return;
+        }
+        for number in from..=to {
+            if let Some(word) = self.taken.get_mut(index(number)) {
+                *word &= !bit(number);
+            }
+        }
+    }
+
+    fn word(&self, number: u64) -> u64 {
+        self.taken.get(index(number)).copied().unwrap_or(0)
+    }
+}
+
+impl Default for ReplayWindow {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "below WORDS")]
+const fn index(number: u64) -> usize {
+    (number % ReplayWindow::WIDTH / 64) as usize
+}
+
+const fn bit(number: u64) -> u64 {
+    1 << (number % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    // spec-test: PKT-9
+    #[test]
+    fn a_number_is_taken_once_and_only_within_the_window() {
+        let mut window = ReplayWindow::new();
+        assert!(window.check(PacketNumber(0)));
+        window.accept(PacketNumber(0));
+        assert!(!window.check(PacketNumber(0)));
+        window.accept(PacketNumber(2_048));
+        assert!(!window.check(PacketNumber(0)), "too old to tell");
+        assert!(window.check(PacketNumber(1)), "the oldest that the window tells");
+        window.accept(PacketNumber(1));
+        assert!(!window.check(PacketNumber(1)));
+        window.accept(PacketNumber(2_049));
+        assert!(window.check(PacketNumber(2_050)));
+        assert!(!window.check(PacketNumber(1)));
+        assert!(window.check(PacketNumber(2)));
+    }
+
+    #[test]
+    fn the_largest_number_does_not_overflow() {
+        let mut window = ReplayWindow::new();
+        window.accept(PacketNumber(u64::MAX));
+        assert!(window.check(PacketNumber(u64::MAX - 1)));
+        assert!(!window.check(PacketNumber(3)));
+    }
+
+    proptest! {
+        /// Beside a set that remembers everything.
+        #[test]
+        fn it_answers_as_a_full_memory_would(
+            steps in prop::collection::vec(prop_oneof![8 => -40i64..40, 1 => -3_000i64..3_000, 1 => 0i64..100_000], 1..400)
+        ) {
+            let (mut window, mut taken, mut newest) = (ReplayWindow::new(), BTreeSet::new(), 0u64);
+            for step in steps {
+                let number = newest.saturating_add_signed(step);
+                let fresh = !taken.contains(&number)
+                    && (taken.is_empty() || number > newest || newest - number < ReplayWindow::WIDTH);
+                prop_assert_eq!(window.check(PacketNumber(number)), fresh);
+                if fresh {
+                    window.accept(PacketNumber(number));
+                    newest = newest.max(number);
+                    taken.insert(number);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! [`TransportParameters`]: what an end tells the other about itself in the handshake.
+
+use std::time::Duration;
+
+use crate::base::{DecodeError, Reader, Wire, Writer};
+
+/// What an end can take; carried in the payloads of both Noise messages. Spec: HSK-9.
+///
+/// ```text
+/// idle timeout (ms) | max ack delay (ms) | max datagram (B) | max message (B) | receive buffer (B)
+/// ```
+/// All are integers of variable length. A value out of its range is written as the nearest in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransportParameters {
+    /// Silence after which the sender gives the connection up, 1,000 to 600,000 ms. The smaller
+    /// of both ends' counts.
+    pub idle_timeout_ms: u32,
+    /// Longest that the sender holds back an ack, 0 to 100 ms.
+    pub max_ack_delay_ms: u32,
+    /// Largest datagram that the sender takes, 1,200 to 65,507 B.
+    pub max_datagram_bytes: u32,
+    /// Largest message that the sender takes, 1,200 to 1,048,576 B.
+    pub max_message_bytes: u32,
+    /// What the sender keeps of messages that are incomplete or out of order, 65,536 to 2^30 B.
+    pub receive_buffer_bytes: u32,
+}
+
+impl TransportParameters {
+    /// The idle timeout as a duration.
+    pub const fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms as u64)
+    }
+
+    /// The longest ack delay as a duration.
+    pub const fn max_ack_delay(&self) -> Duration {
+        Duration::from_millis(self.max_ack_delay_ms as u64)
+    }
+}
+
+impl Default for TransportParameters {
+    fn default() -> Self {
+        Self {
+            idle_timeout_ms: 10_000,
+            max_ack_delay_ms: 10,
+            max_datagram_bytes: 1_472,
+            max_message_bytes: 1 << 20,
+            receive_buffer_bytes: 4 << 20,
+        }
+    }
+}
+
+/// A field's name, smallest and largest value.
+struct Field(&'static str, u32, u32);
+
+const IDLE_TIMEOUT: Field = Field("idle timeout", 1_000, 600_000);
+const MAX_ACK_DELAY: Field = Field("max ack delay", 0, 100);
+const MAX_DATAGRAM: Field = Field("max datagram", 1_200, 65_507);
+const MAX_MESSAGE: Field = Field("max message", 1_200, 1 << 20);
+const RECEIVE_BUFFER: Field = Field("receive buffer", 1 << 16, 1 << 30);
+
+impl Field {
+    fn read(&self, reader: &mut Reader) -> Result<u32, DecodeError> {
+        let (min, max) = (u64::from(self.1), u64::from(self.2));
+        let value = reader.varint_in(self.0, min, max)?;
+        u32::try_from(value).map_err(|_| DecodeError::OutOfRange { what: self.0, value, min, max })
+    }
+
+    fn write(&self, value: u32, writer: &mut Writer) {
+        writer.varint(u64::from(value.clamp(self.1, self.2)));
+    }
+}
+
+impl Wire for TransportParameters {
+    // spec: HSK-9
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            idle_timeout_ms: IDLE_TIMEOUT.read(reader)?,
+            max_ack_delay_ms: MAX_ACK_DELAY.read(reader)?,
+            max_datagram_bytes: MAX_DATAGRAM.read(reader)?,
+            max_message_bytes: MAX_MESSAGE.read(reader)?,
+            receive_buffer_bytes: RECEIVE_BUFFER.read(reader)?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        IDLE_TIMEOUT.write(self.idle_timeout_ms, writer);
+        MAX_ACK_DELAY.write(self.max_ack_delay_ms, writer);
+        MAX_DATAGRAM.write(self.max_datagram_bytes, writer);
+        MAX_MESSAGE.write(self.max_message_bytes, writer);
+        RECEIVE_BUFFER.write(self.receive_buffer_bytes, writer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    // spec-test: HSK-9
+    #[test]
+    fn known_bytes() {
+        let parameters = TransportParameters {
+            idle_timeout_ms: 10_000,
+            max_ack_delay_ms: 10,
+            max_datagram_bytes: 1_472,
+            max_message_bytes: 1 << 20,
+            receive_buffer_bytes: 4 << 20,
+        };
+        let bytes = [0x67, 0x10, 0x0a, 0x45, 0xc0, 0x80, 0x10, 0, 0, 0x80, 0x40, 0, 0];
+        assert_eq!(parameters.to_bytes(), &bytes[..]);
+        assert_eq!(TransportParameters::from_bytes(Bytes::copy_from_slice(&bytes)), Ok(parameters));
+    }
+
+    #[test]
+    fn out_of_range_is_refused_when_read_and_bent_when_written() {
+        let wild = TransportParameters {
+            idle_timeout_ms: 5,
+            max_ack_delay_ms: 5_000,
+            max_datagram_bytes: 0,
+            max_message_bytes: u32::MAX,
+            receive_buffer_bytes: 1,
+        };
+        let bent = TransportParameters::from_bytes(wild.to_bytes()).unwrap();
+        assert_eq!(
+            (bent.idle_timeout_ms, bent.max_ack_delay_ms, bent.max_datagram_bytes),
+            (1_000, 100, 1_200)
+        );
+        let mut writer = Writer::new();
+        writer.varint(999);
+        assert!(matches!(
+            TransportParameters::from_bytes(writer.finish()),
+            Err(DecodeError::OutOfRange { what: "idle timeout", value: 999, .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_canonical(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+            let bytes = Bytes::from(bytes);
+            if let Ok(parameters) = TransportParameters::from_bytes(bytes.clone()) {
+                prop_assert_eq!(parameters.to_bytes(), bytes);
+            }
+        }
+    }
+}
