@@ -304,6 +304,13 @@ pub struct Writer {
     bytes: BytesMut,
 }
 
+impl From<BytesMut> for Writer {
+    /// Appends behind what `bytes` holds.
+    fn from(bytes: BytesMut) -> Self {
+        Self { bytes }
+    }
+}
+
 impl Writer {
     /// An empty buffer.
     pub fn new() -> Self {

@@ -10,5 +10,5 @@ pub use ids::{
     ConnectionId, EventNumber, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,
     SessionKind, Slot, StreamId, UserId, WorkerId,
 };
-pub use number::PacketNumber;
+pub use number::{PacketNumber, Truncated};
 pub use time::{Now, Timestamp, UnixTime};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::codec::{DecodeError, Reader, Writer};
+
 /// Number of a sealed packet in one direction: from 0, each used once, below 2^62.
 /// Spec: PKT-7.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -39,6 +41,85 @@ pub fn expand(expected: u64, truncated: u64, bits: u32) -> u64 {
         candidate - window
     } else {
         candidate
+    }
+}
+
+/// The low bits of a number, as they travel; the receiver knows the rest from what came before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Truncated {
+    /// The low 8 bits.
+    Bits8(u8),
+    /// The low 16 bits.
+    Bits16(u16),
+    /// The low 32 bits.
+    Bits32(u32),
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "truncation is the purpose")]
+impl Truncated {
+    /// The low 8 bits of `number`.
+    pub const fn bits8(number: u64) -> Self {
+        Self::Bits8(number as u8)
+    }
+
+    /// The low 16 bits of `number`.
+    pub const fn bits16(number: u64) -> Self {
+        Self::Bits16(number as u16)
+    }
+
+    /// The low 32 bits of `number`.
+    pub const fn bits32(number: u64) -> Self {
+        Self::Bits32(number as u32)
+    }
+}
+
+impl Truncated {
+    /// The number that is closest to `expected` among those with these low bits.
+    pub fn expand(self, expected: u64) -> u64 {
+        match self {
+            Self::Bits8(bits) => expand(expected, u64::from(bits), 8),
+            Self::Bits16(bits) => expand(expected, u64::from(bits), 16),
+            Self::Bits32(bits) => expand(expected, u64::from(bits), 32),
+        }
+    }
+
+    /// True for the 4-byte form.
+    pub const fn is_wide(self) -> bool {
+        matches!(self, Self::Bits32(_))
+    }
+
+    /// Bytes on the wire.
+    pub const fn encoded_len(self) -> usize {
+        match self {
+            Self::Bits8(_) => 1,
+            Self::Bits16(_) => 2,
+            Self::Bits32(_) => 4,
+        }
+    }
+
+    /// Reads the 4-byte form when `wide`, else the 1-byte form.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    pub fn read_8_or_32(reader: &mut Reader, wide: bool, what: &'static str) -> Result<Self, DecodeError> {
+        if wide { reader.u32(what).map(Self::Bits32) } else { reader.u8(what).map(Self::Bits8) }
+    }
+
+    /// Reads the 4-byte form when `wide`, else the 2-byte form.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    pub fn read_16_or_32(reader: &mut Reader, wide: bool, what: &'static str) -> Result<Self, DecodeError> {
+        if wide { reader.u32(what).map(Self::Bits32) } else { reader.u16(what).map(Self::Bits16) }
+    }
+
+    /// Appends the bits.
+    pub fn write(self, writer: &mut Writer) {
+        match self {
+            Self::Bits8(bits) => writer.u8(bits),
+            Self::Bits16(bits) => writer.u16(bits),
+            Self::Bits32(bits) => writer.u32(bits),
+        }
     }
 }
 

@@ -95,7 +95,7 @@ impl Add<Duration> for UnixTime {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(micros(duration) / 1_000))
+        Self(self.0.saturating_add(millis(duration)))
     }
 }
 
@@ -106,6 +106,10 @@ pub struct Now {
     pub mono: Timestamp,
     /// Wall time: token expiry only.
     pub wall: UnixTime,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn micros(duration: Duration) -> u64 {

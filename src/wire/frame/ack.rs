@@ -1,0 +1,94 @@
+//! ACK: which packets arrived.
+//!
+//! ```text
+//! type 0x08..0x0b: bit 0x01 = largest has 4 bytes, bit 0x02 = runs follow
+//! largest (2 | 4) | delay (1, ×128 µs) | [ runs (varint) | first − 1 (varint) | (gap − 1, run − 1)… ]
+//! ```
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::base::{DecodeError, Reader, Truncated, Writer};
+
+/// Acknowledges packets received in the other direction. Spec: ACK-2.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// The largest number that arrived; 16 or 32 bits.
+    pub largest: Truncated,
+    /// How long the sender of this ack held the largest, in steps of 128 µs; 255 = that or more.
+    pub delay: u8,
+    /// Numbers below: the length of the run that ends with the largest, then older runs. `None`,
+    /// the clean form: the largest and all of the [`CLEAN_ACK_NUMBERS`] − 1 before it arrived.
+    pub runs: Option<(u64, SmallVec<[AckRun; 4]>)>,
+}
+
+/// A run of received numbers below a gap of missing ones, from newer to older.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AckRun {
+    /// Missing numbers, 1 or more.
+    pub gap: u64,
+    /// Received numbers below them, 1 or more.
+    pub run: u64,
+}
+
+/// Numbers that an ack without runs acknowledges, as far as they exist.
+pub const CLEAN_ACK_NUMBERS: u64 = 256;
+
+/// Most runs in an ack, the first apart.
+pub const MAX_ACK_RUNS: usize = 32;
+
+/// Longest gap or run.
+const MAX_RUN: u64 = 1 << 16;
+
+const TYPE: u8 = 0x08;
+const WIDE: u8 = 0x01;
+const RUNS: u8 = 0x02;
+const DELAY_STEP_MICROS: u128 = 128;
+
+impl Ack {
+    /// The delay as it travels.
+    pub fn delay_of(held: Duration) -> u8 {
+        u8::try_from(held.as_micros() / DELAY_STEP_MICROS).unwrap_or(u8::MAX)
+    }
+
+    /// How long the largest was held.
+    pub fn held(&self) -> Duration {
+        Duration::from_micros(u64::from(self.delay) * 128)
+    }
+
+    pub(super) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let largest = Truncated::read_16_or_32(reader, kind & WIDE != 0, "largest acked")?;
+        let delay = reader.u8("ack delay")?;
+        if kind & RUNS == 0 {
+            return Ok(Self { largest, delay, runs: None });
+        }
+        let count = reader.count("ack runs", 0, MAX_ACK_RUNS)?;
+        let first = read_run(reader)?;
+        let mut runs = SmallVec::new();
+        for _ in 0..count {
+            runs.push(AckRun { gap: read_run(reader)?, run: read_run(reader)? });
+        }
+        Ok(Self { largest, delay, runs: Some((first, runs)) })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        let wide = if self.largest.is_wide() { WIDE } else { 0 };
+        let runs = if self.runs.is_some() { RUNS } else { 0 };
+        writer.u8(TYPE | wide | runs);
+        self.largest.write(writer);
+        writer.u8(self.delay);
+        if let Some((first, runs)) = &self.runs {
+            writer.varint(runs.len() as u64);
+            writer.varint(first - 1);
+            for AckRun { gap, run } in runs {
+                writer.varint(gap - 1);
+                writer.varint(run - 1);
+            }
+        }
+    }
+}
+
+fn read_run(reader: &mut Reader) -> Result<u64, DecodeError> {
+    Ok(reader.varint_in("ack run", 0, MAX_RUN - 1)? + 1)
+}

@@ -1,0 +1,133 @@
+//! FRAGMENT: a part of a message that fits no datagram.
+//!
+//! ```text
+//! type 0x40 | 0x10 length elided | 0x08 number has 4 bytes | delivery mode (2..4)
+//! stream (varint) | number (1 | 4) | [ key (2), ReliableLatest ]
+//! count (varint) | total (varint, bytes) | index (varint) | [ length (varint) ] | payload
+//! ```
+
+use bytes::Bytes;
+
+use super::{LENGTH_ELIDED, MODE_BITS, Place, read_payload};
+use crate::base::codec::varint_len;
+use crate::base::{DecodeError, Reader, Writer};
+use crate::wire::Delivery;
+
+/// A part of a message. Spec: FRM-5.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// All but the payload.
+    pub head: FragmentHead,
+    /// Exactly [`FragmentHead::payload_bytes`] bytes.
+    pub payload: Bytes,
+}
+
+/// Which part of which message. Every fragment of a message repeats its count and total.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FragmentHead {
+    /// Stream and number of the message.
+    pub place: Place,
+    /// A reliable mode.
+    pub delivery: Delivery,
+    /// Fragments of the message, 2 to [`MAX_FRAGMENTS`].
+    pub count: u32,
+    /// Bytes of the message.
+    pub total: u32,
+    /// This fragment's place among them, from 0.
+    pub index: u32,
+}
+
+/// Most fragments of one message.
+pub const MAX_FRAGMENTS: u32 = 1_024;
+
+/// Largest message in fragments, in bytes.
+const MAX_TOTAL: u64 = 1 << 20;
+
+const TYPE: u8 = 0x40;
+
+impl FragmentHead {
+    /// Bytes of every fragment but the last: total / count, rounded up.
+    pub fn unit(&self) -> usize {
+        self.total.div_ceil(self.count) as usize
+    }
+
+    /// Where this fragment's bytes stand in the message.
+    pub fn offset(&self) -> usize {
+        self.unit() * self.index as usize
+    }
+
+    /// Bytes of this fragment.
+    pub fn payload_bytes(&self) -> usize {
+        if self.index + 1 == self.count { self.total as usize - self.offset() } else { self.unit() }
+    }
+
+    /// Bytes of the head and length.
+    pub fn encoded_len(&self, last: bool) -> usize {
+        1 + self.place.encoded_len(self.delivery)
+            + varint_len(u64::from(self.count))
+            + varint_len(u64::from(self.total))
+            + varint_len(u64::from(self.index))
+            + if last { 0 } else { varint_len(self.payload_bytes() as u64) }
+    }
+
+    /// Appends head and length; the payload follows by the caller.
+    pub fn write(&self, writer: &mut Writer, last: bool) {
+        let elided = if last { LENGTH_ELIDED } else { 0 };
+        writer.u8(TYPE | elided | self.place.wide_bit() | self.delivery.mode());
+        self.place.write(writer);
+        self.delivery.write_key(writer);
+        writer.varint(u64::from(self.count));
+        writer.varint(u64::from(self.total));
+        writer.varint(u64::from(self.index));
+        if !last {
+            writer.varint(self.payload_bytes() as u64);
+        }
+    }
+
+    /// Every fragment, the last too, holds a byte at least, so that none is empty.
+    fn check(&self) -> Result<(), DecodeError> {
+        let before_last = self.unit() as u64 * u64::from(self.count - 1);
+        if before_last < u64::from(self.total) {
+            Ok(())
+        } else {
+            Err(DecodeError::NotCanonical { what: "fragment count" })
+        }
+    }
+}
+
+impl Fragment {
+    pub(super) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let mode = kind & MODE_BITS;
+        if !(2..=4).contains(&mode) {
+            return Err(DecodeError::OutOfRange {
+                what: "fragment mode",
+                value: mode.into(),
+                min: 2,
+                max: 4,
+            });
+        }
+        let place = Place::read(kind & super::WIDE_NUMBER != 0, reader)?;
+        let delivery = Delivery::read_key(mode, reader)?;
+        let count = bounded(reader, "fragment count", 2, u64::from(MAX_FRAGMENTS))?;
+        let total = bounded(reader, "message bytes", u64::from(count), MAX_TOTAL)?;
+        let index = bounded(reader, "fragment index", 0, u64::from(count) - 1)?;
+        let head = FragmentHead { place, delivery, count, total, index };
+        head.check()?;
+        let payload = read_payload(kind, reader)?;
+        if payload.len() == head.payload_bytes() {
+            Ok(Self { head, payload })
+        } else {
+            Err(DecodeError::NotCanonical { what: "fragment length" })
+        }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer, last: bool) {
+        self.head.write(writer, last);
+        writer.slice(&self.payload);
+    }
+}
+
+fn bounded(reader: &mut Reader, what: &'static str, min: u64, max: u64) -> Result<u32, DecodeError> {
+    let value = reader.varint_in(what, min, max)?;
+    u32::try_from(value).map_err(|_| DecodeError::OutOfRange { what, value, min, max })
+}

@@ -1,0 +1,120 @@
+//! MESSAGE: a whole message.
+//!
+//! ```text
+//! type 0x20 | 0x10 length elided | 0x08 number has 4 bytes | delivery mode (0..4)
+//! [ stream (varint) | number (1 | 4) ]   not for Unreliable
+//! [ key (2) ]                            Sequenced and ReliableLatest
+//! [ length (varint) ]                    unless elided
+//! payload
+//! ```
+
+use bytes::Bytes;
+
+use super::{LENGTH_ELIDED, MODE_BITS, WIDE_NUMBER, read_payload};
+use crate::base::codec::varint_len;
+use crate::base::{DecodeError, Reader, StreamId, Truncated, Writer};
+use crate::wire::Delivery;
+
+/// A whole message. Spec: FRM-4.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// All but the payload.
+    pub head: MessageHead,
+    /// What the application sent.
+    pub payload: Bytes,
+}
+
+/// Where a message belongs, and how it is delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MessageHead {
+    /// Belongs to no stream and has no number.
+    Unreliable,
+    /// One of the other modes.
+    Numbered {
+        /// Stream and number.
+        place: Place,
+        /// Any mode but [`Delivery::Unreliable`].
+        delivery: Delivery,
+    },
+}
+
+/// A message's place: its stream, and its number in that stream's number space for its mode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The stream.
+    pub stream: StreamId,
+    /// The low 8 or 32 bits of the number.
+    pub number: Truncated,
+}
+
+const TYPE: u8 = 0x20;
+
+impl MessageHead {
+    /// Bytes of head and length for a payload of `length` bytes.
+    pub fn encoded_len(&self, length: usize, last: bool) -> usize {
+        let place = match self {
+            Self::Unreliable => 0,
+            Self::Numbered { place, delivery } => place.encoded_len(*delivery),
+        };
+        1 + place + if last { 0 } else { varint_len(length as u64) }
+    }
+
+    /// Appends head and length; the payload's `length` bytes follow by the caller.
+    pub fn write(&self, writer: &mut Writer, length: usize, last: bool) {
+        let elided = if last { LENGTH_ELIDED } else { 0 };
+        match self {
+            Self::Unreliable => writer.u8(TYPE | elided),
+            Self::Numbered { place, delivery } => {
+                writer.u8(TYPE | elided | place.wide_bit() | delivery.mode());
+                place.write(writer);
+                delivery.write_key(writer);
+            }
+        }
+        if !last {
+            writer.varint(length as u64);
+        }
+    }
+}
+
+impl Message {
+    pub(super) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let mode = kind & MODE_BITS;
+        let wide = kind & WIDE_NUMBER != 0;
+        let head = if mode == 0 {
+            if wide {
+                return Err(DecodeError::NotCanonical { what: "number width of an unreliable message" });
+            }
+            MessageHead::Unreliable
+        } else {
+            let place = Place::read(wide, reader)?;
+            MessageHead::Numbered { place, delivery: Delivery::read_key(mode, reader)? }
+        };
+        Ok(Self { head, payload: read_payload(kind, reader)? })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer, last: bool) {
+        self.head.write(writer, self.payload.len(), last);
+        writer.slice(&self.payload);
+    }
+}
+
+impl Place {
+    pub(super) fn encoded_len(&self, delivery: Delivery) -> usize {
+        let key = if delivery.key().is_some() { 2 } else { 0 };
+        varint_len(u64::from(self.stream.0)) + self.number.encoded_len() + key
+    }
+
+    pub(super) fn wide_bit(&self) -> u8 {
+        if self.number.is_wide() { WIDE_NUMBER } else { 0 }
+    }
+
+    pub(super) fn read(wide: bool, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let stream = StreamId(reader.varint_u32("stream")?);
+        Ok(Self { stream, number: Truncated::read_8_or_32(reader, wide, "message number")? })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.varint(u64::from(self.stream.0));
+        self.number.write(writer);
+    }
+}

@@ -1,0 +1,274 @@
+//! Frames: what a sealed packet carries. One file a family.
+//!
+//! Spec: frames.md. A packet holds one frame at least. MESSAGE and FRAGMENT elide their length
+//! when, and only when, they are the last frame, so a packet's frames have one encoding.
+
+mod ack;
+mod close;
+mod fragment;
+mod message;
+
+pub use ack::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS};
+pub use close::{Close, MAX_CLOSE_REASON_BYTES};
+pub use fragment::{Fragment, FragmentHead, MAX_FRAGMENTS};
+pub use message::{Message, MessageHead, Place};
+
+use bytes::Bytes;
+
+use crate::base::{DecodeError, Reader, Writer};
+
+/// One frame. Spec: FRM-1.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// Asks for an ack.
+    Ping,
+    /// Asks the peer to prove that it is at the address this was sent to.
+    PathChallenge([u8; 8]),
+    /// The proof: the challenge's bytes.
+    PathResponse([u8; 8]),
+    /// Ends the connection.
+    Close(Close),
+    /// Names the packets that arrived.
+    Ack(Ack),
+    /// A whole message.
+    Message(Message),
+    /// A part of a message.
+    Fragment(Fragment),
+}
+
+pub(crate) const PING: u8 = 0x01;
+const PATH_CHALLENGE: u8 = 0x02;
+const PATH_RESPONSE: u8 = 0x03;
+const CLOSE: u8 = 0x04;
+
+/// Set in the type of MESSAGE and FRAGMENT: the payload runs to the packet's end.
+const LENGTH_ELIDED: u8 = 0x10;
+/// Set in the type of MESSAGE and FRAGMENT: the number has 4 bytes, not 1.
+const WIDE_NUMBER: u8 = 0x08;
+const MODE_BITS: u8 = 0x07;
+
+impl Frame {
+    /// Reads the next frame of a packet.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for everything but a canonical frame.
+    pub fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let kind = reader.u8("frame type")?;
+        match kind {
+            PING => Ok(Self::Ping),
+            PATH_CHALLENGE => Ok(Self::PathChallenge(reader.array("path challenge")?)),
+            PATH_RESPONSE => Ok(Self::PathResponse(reader.array("path response")?)),
+            CLOSE => Close::read(reader).map(Self::Close),
+            0x08..=0x0b => Ack::read(kind, reader).map(Self::Ack),
+            0x20..=0x3f => Message::read(kind, reader).map(Self::Message),
+            0x40..=0x5f => Fragment::read(kind, reader).map(Self::Fragment),
+            _ => Err(DecodeError::Unknown { what: "frame type", value: u64::from(kind) }),
+        }
+    }
+
+    /// Appends the frame; `last` when no other follows in the packet.
+    pub fn write(&self, writer: &mut Writer, last: bool) {
+        match self {
+            Self::Ping => writer.u8(PING),
+            Self::PathChallenge(data) => {
+                writer.u8(PATH_CHALLENGE);
+                writer.slice(data);
+            }
+            Self::PathResponse(data) => {
+                writer.u8(PATH_RESPONSE);
+                writer.slice(data);
+            }
+            Self::Close(close) => {
+                writer.u8(CLOSE);
+                close.write(writer);
+            }
+            Self::Ack(ack) => ack.write(writer),
+            Self::Message(message) => message.write(writer, last),
+            Self::Fragment(fragment) => fragment.write(writer, last),
+        }
+    }
+
+    /// True for the frames whose packet the peer acks. Spec: ACK-1.
+    pub fn is_ack_eliciting(&self) -> bool {
+        !matches!(self, Self::Ack(_) | Self::Close(_))
+    }
+}
+
+/// Reads all frames of a packet, in their order. Spec: FRM-2.
+///
+/// # Errors
+/// [`DecodeError`] when there is none, or one is not canonical.
+pub fn read_frames(payload: Bytes) -> Result<Vec<Frame>, DecodeError> {
+    let mut reader = Reader::new(payload);
+    let mut frames = Vec::with_capacity(4);
+    loop {
+        frames.push(Frame::read(&mut reader)?);
+        if reader.is_empty() {
+            return Ok(frames);
+        }
+    }
+}
+
+/// Appends the frames of a packet.
+pub fn write_frames(frames: &[Frame], writer: &mut Writer) {
+    for (index, frame) in frames.iter().enumerate() {
+        frame.write(writer, index + 1 == frames.len());
+    }
+}
+
+/// Reads a payload that its packet bounds when the length is elided.
+fn read_payload(kind: u8, reader: &mut Reader) -> Result<Bytes, DecodeError> {
+    if kind & LENGTH_ELIDED != 0 {
+        return Ok(reader.rest());
+    }
+    let length = reader.count("payload length", 0, usize::from(u16::MAX))?;
+    let payload = reader.bytes("payload", length)?;
+    if reader.is_empty() {
+        return Err(DecodeError::NotCanonical { what: "length of the last frame" });
+    }
+    Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{StreamId, Truncated};
+    use crate::wire::Delivery;
+    use proptest::prelude::*;
+
+    fn encode(frames: &[Frame]) -> Bytes {
+        let mut writer = Writer::new();
+        write_frames(frames, &mut writer);
+        writer.finish()
+    }
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+    }
+
+    fn number() -> impl Strategy<Value = Truncated> {
+        prop_oneof![any::<u8>().prop_map(Truncated::Bits8), any::<u32>().prop_map(Truncated::Bits32)]
+    }
+
+    fn numbered() -> impl Strategy<Value = Delivery> {
+        prop_oneof![
+            any::<u16>().prop_map(|key| Delivery::Sequenced { key }),
+            Just(Delivery::ReliableUnordered),
+            Just(Delivery::ReliableOrdered),
+            any::<u16>().prop_map(|key| Delivery::ReliableLatest { key }),
+        ]
+    }
+
+    fn message() -> impl Strategy<Value = Frame> {
+        let placed =
+            (any::<u32>(), number(), numbered(), bytes()).prop_map(|(stream, number, delivery, payload)| {
+                let place = Place { stream: StreamId(stream), number };
+                Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload })
+            });
+        prop_oneof![
+            placed,
+            bytes().prop_map(|payload| Frame::Message(Message { head: MessageHead::Unreliable, payload })),
+        ]
+    }
+
+    fn fragment() -> impl Strategy<Value = Frame> {
+        (any::<u32>(), number(), 2u32..50, 1usize..30, 0u32..50).prop_map(
+            |(stream, number, count, unit, index)| {
+                let index = index % count;
+                let total = unit as u32 * (count - 1) + 1;
+                let head = FragmentHead {
+                    place: Place { stream: StreamId(stream), number },
+                    delivery: Delivery::ReliableOrdered,
+                    count,
+                    total,
+                    index,
+                };
+                let payload = Bytes::from(vec![7; head.payload_bytes()]);
+                Frame::Fragment(Fragment { head, payload })
+            },
+        )
+    }
+
+    fn ack() -> impl Strategy<Value = Frame> {
+        let runs = prop::collection::vec((1u64..1000, 1u64..1000), 0..4);
+        (any::<u32>(), any::<bool>(), any::<u8>(), any::<bool>(), 1u64..1000, runs).prop_map(
+            |(largest, wide, delay, clean, first, runs)| {
+                let largest =
+                    if wide { Truncated::bits32(largest.into()) } else { Truncated::bits16(largest.into()) };
+                let runs = runs.into_iter().map(|(gap, run)| AckRun { gap, run }).collect();
+                Frame::Ack(Ack { largest, delay, runs: (!clean).then_some((first, runs)) })
+            },
+        )
+    }
+
+    fn frame() -> impl Strategy<Value = Frame> {
+        prop_oneof![
+            Just(Frame::Ping),
+            any::<[u8; 8]>().prop_map(Frame::PathChallenge),
+            any::<[u8; 8]>().prop_map(Frame::PathResponse),
+            (0u16..0x4000, "[a-zé]{0,40}").prop_map(|(code, reason)| Frame::Close(Close { code, reason })),
+            ack(),
+            message(),
+            fragment(),
+        ]
+    }
+
+    proptest! {
+        // spec-test: FRM-2
+        #[test]
+        fn frames_are_read_as_they_were_written(frames in prop::collection::vec(frame(), 1..6)) {
+            prop_assert_eq!(read_frames(encode(&frames)), Ok(frames));
+        }
+
+        #[test]
+        fn accepted_frames_are_canonical(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(frames) = read_frames(Bytes::from(bytes.clone())) {
+                prop_assert_eq!(encode(&frames), bytes);
+            }
+        }
+
+        #[test]
+        fn accepted_mutations_are_canonical(
+            frames in prop::collection::vec(frame(), 1..4), at in any::<prop::sample::Index>(), bit in 0u8..8
+        ) {
+            let mut bytes = encode(&frames).to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            if let Ok(frames) = read_frames(Bytes::from(bytes.clone())) {
+                prop_assert_eq!(encode(&frames), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_without_frames_is_an_error() {
+        assert_eq!(read_frames(Bytes::new()), Err(DecodeError::Truncated { what: "frame type", missing: 1 }));
+    }
+
+    #[test]
+    fn the_last_message_must_elide_its_length() {
+        assert_eq!(
+            read_frames(Bytes::from_static(&[0x20, 1, 9])),
+            Err(DecodeError::NotCanonical { what: "length of the last frame" })
+        );
+    }
+
+    /// Bytes beyond the payload, with a header of 3 and a tag of 16.
+    // spec-test: FRM-3
+    #[test]
+    fn overhead_is_20_unreliable_22_reliable_26_with_an_ack() {
+        let unreliable = Frame::Message(Message {
+            head: MessageHead::Unreliable,
+            payload: Bytes::from_static(b"payload"),
+        });
+        let place = Place { stream: StreamId(3), number: Truncated::bits8(9) };
+        let reliable = Frame::Message(Message {
+            head: MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered },
+            payload: Bytes::from_static(b"payload"),
+        });
+        let ack = Frame::Ack(Ack { largest: Truncated::bits16(9), delay: 0, runs: None });
+        assert_eq!(3 + 16 + encode(&[unreliable]).len() - 7, 20);
+        assert_eq!(3 + 16 + encode(std::slice::from_ref(&reliable)).len() - 7, 22);
+        assert_eq!(3 + 16 + encode(&[ack, reliable]).len() - 7, 26);
+    }
+}
