@@ -12,5 +12,7 @@
 )]
 
 pub mod base;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod secure;
 pub mod wire;

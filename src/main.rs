@@ -1,3 +1,7 @@
-//! The `rallypoint` binary.
+//! The `rallypoint` binary; all of it is in [`rallypoint::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rallypoint::cli::main()
+}

@@ -1,0 +1,80 @@
+//! The command line: one binary, one file or folder a subcommand.
+//!
+//! Results go to standard output, progress and logs to standard error. Exit status: 0 done and every
+//! check held, 1 the work or a check failed, 2 wrong usage.
+
+pub mod key_file;
+pub mod keygen;
+pub mod output;
+pub mod units;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::output::{Failure, note};
+
+/// Sessions for multiplayer games: a server, its clients and the tools around them.
+#[derive(Parser, Debug)]
+#[command(version, about, max_term_width = 100)]
+#[command(
+    after_help = "Example:\n  rallypoint demo\n\nExit status: 0 done and every check held, 1 the work or a check failed, 2 wrong usage.\nLogs go to standard error; RALLYPOINT_LOG chooses them, as in RALLYPOINT_LOG=rallypoint=debug."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Keygen(keygen::KeygenArgs),
+}
+
+/// Reads the command line, runs the subcommand and says how it ended.
+pub fn main() -> ExitCode {
+    // Wrong usage ends here, with status 2 and the usage on standard error.
+    let cli = Cli::parse();
+    log_to_stderr("warn");
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            note(format_args!("error: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Keygen(args) => keygen::run(&args),
+    }
+}
+
+/// Sends logs to standard error; `level` holds where the environment says nothing.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("RALLYPOINT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let ansi = io::stderr().is_terminal();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn every_subcommand_is_well_formed_and_shows_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            let help = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("rallypoint {}", subcommand.get_name());
+            assert!(help.contains(&example), "{} has no example", subcommand.get_name());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Standard output, for results only, and the exit status that says how a subcommand ended.
+//!
+//! Whoever reads the results may stop reading (`| head -1`): a closed pipe ends nothing, since servers
+//! and checks go on without a reader.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// How a subcommand ended when it did not end well.
+#[derive(Debug)]
+pub enum Failure {
+    /// Wrong usage: exit status 2.
+    Usage(String),
+    /// The work failed, or one of its checks: exit status 1.
+    Work(String),
+}
+
+impl Failure {
+    /// The work failed because of `error`, while doing `what`.
+    pub fn while_doing(what: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::Work(format!("{what}: {error}"))
+    }
+
+    /// The exit status that stands for it.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Work(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) | Self::Work(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Writes one line of results to standard output, at once.
+pub fn result_line(line: impl fmt::Display) {
+    let mut out = io::stdout().lock();
+    // A reader that went away is no reason to stop.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Writes one line for people to standard error.
+pub fn note(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Says where a socket listens: on standard output, or on standard error when that carries JSON.
+pub fn listening_on(addr: impl fmt::Display, json: bool) {
+    if json {
+        note(format_args!("listening on {addr}"))
+    } else {
+        result_line(format_args!("listening on {addr}"))
+    }
+}
+
+/// A table of results in two columns, for people.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<(String, String)>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, name: impl Into<String>, value: impl fmt::Display) -> &mut Self {
+        self.rows.push((name.into(), value.to_string()));
+        self
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (index, (name, value)) in self.rows.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}  {name:<width$}  {value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_lines_its_values_up() {
+        let mut table = Table::new();
+        table.row("sent", 10).row("delivered", 7);
+        assert_eq!(table.to_string(), "  sent       10\n  delivered  7");
+    }
+}
