@@ -15,4 +15,6 @@ pub mod base;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod secure;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod wire;

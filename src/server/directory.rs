@@ -1,0 +1,379 @@
+//! The user directory: who is connected where, and what a user holds across sessions.
+//!
+//! Shared by all workers and striped by user. For each user it knows the live connection, how many
+//! sessions are taken or promised, and which invites are open. It is never locked together with a
+//! stripe of the session table: what touches both *reserves* here, changes the table, then
+//! *commits* or *cancels* here.
+//!
+//! What a user is told about invites is decided under the user's stripe: the `tell` closures run
+//! there and must only post mail. So an invite reaches a connection exactly once (by mail when it
+//! was open before, with the answer of [`Directory::connect`] when not), and its end never
+//! overtakes it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::base::{ConnectionId, InviteId, SessionKind, Timestamp, UserId};
+
+/// The users of a server. All methods take the lock of one user's stripe.
+pub struct Directory {
+    stripes: Box<[Stripe]>,
+    hasher: RandomState,
+    limits: DirectoryLimits,
+}
+
+/// How much one user may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryLimits {
+    /// Sessions that a user may be in at the same time.
+    pub sessions_per_user: usize,
+    /// Invites that may be open for a user at the same time.
+    pub invites_per_user: usize,
+}
+
+/// A user already holds as much as is allowed; nothing was reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the user holds the {limit} that are allowed")]
+pub struct LimitReached {
+    /// How many are allowed.
+    pub limit: usize,
+}
+
+/// An invite that can still be used, as its user is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenInvite {
+    /// Names the invite and its session.
+    pub id: InviteId,
+    /// The app's class of the session.
+    pub kind: SessionKind,
+    /// Who invites.
+    pub owner: UserId,
+    /// From then on it admits no one.
+    pub expires: Timestamp,
+    /// The owner's words, at most 256 bytes.
+    pub note: Bytes,
+}
+
+/// One lock and its users, on cache lines of its own.
+#[repr(align(128))]
+struct Stripe(Mutex<HashMap<UserId, Entry>>);
+
+#[derive(Default)]
+struct Entry {
+    live: Option<ConnectionId>,
+    /// Sessions taken or promised.
+    sessions: usize,
+    /// Invites promised to commands that are between their reservation and their commit.
+    promised_invites: usize,
+    invites: Vec<OpenInvite>,
+    /// Invites that ended before they were committed. Kept only while some are promised.
+    ended_early: Vec<InviteId>,
+}
+
+/// Many more than cores, so that two workers seldom meet at one.
+const STRIPES: usize = 256;
+
+impl Directory {
+    /// An empty directory.
+    pub fn new(limits: DirectoryLimits) -> Self {
+        let stripes = (0..STRIPES).map(|_| Stripe(Mutex::default())).collect();
+        Self { stripes, hasher: RandomState::new(), limits }
+    }
+
+    /// Makes `connection` the user's live one and returns the invites that are open for them.
+    ///
+    /// `replace` is handed the connection that was live until now, to close it.
+    pub fn connect(
+        &self,
+        user: &UserId,
+        connection: ConnectionId,
+        replace: impl FnOnce(ConnectionId),
+    ) -> Vec<OpenInvite> {
+        let mut users = self.lock(user);
+        let entry = users.entry(user.clone()).or_default();
+        if let Some(old) = entry.live.replace(connection) {
+            replace(old);
+        }
+        entry.invites.clone()
+    }
+
+    /// Forgets the user's live connection, unless another has replaced `connection`.
+    pub fn disconnect(&self, user: &UserId, connection: ConnectionId) {
+        self.change(user, |entry| {
+            if entry.live == Some(connection) {
+                entry.live = None;
+            }
+        });
+    }
+
+    /// Posts to the user's live connection, if there is one.
+    pub fn tell(&self, user: &UserId, tell: impl FnOnce(ConnectionId)) {
+        if let Some(live) = self.lock(user).get(user).and_then(|entry| entry.live) {
+            tell(live);
+        }
+    }
+
+    /// Takes one of the sessions that the user may be in.
+    ///
+    /// # Errors
+    /// [`LimitReached`].
+    pub fn reserve_session(&self, user: &UserId) -> Result<(), LimitReached> {
+        let limit = self.limits.sessions_per_user;
+        self.change(user, |entry| {
+            if entry.sessions >= limit {
+                return Err(LimitReached { limit });
+            }
+            entry.sessions += 1;
+            Ok(())
+        })
+    }
+
+    /// Gives back what [`Directory::reserve_session`] took.
+    pub fn release_session(&self, user: &UserId) {
+        self.change(user, |entry| {
+            debug_assert!(entry.sessions > 0, "more sessions released than reserved");
+            entry.sessions = entry.sessions.saturating_sub(1);
+        });
+    }
+
+    /// Takes one of the invites that may be open for the user.
+    ///
+    /// # Errors
+    /// [`LimitReached`].
+    pub fn reserve_invite(&self, user: &UserId) -> Result<(), LimitReached> {
+        let limit = self.limits.invites_per_user;
+        self.change(user, |entry| {
+            if entry.invites.len() + entry.promised_invites >= limit {
+                return Err(LimitReached { limit });
+            }
+            entry.promised_invites += 1;
+            Ok(())
+        })
+    }
+
+    /// Turns a reserved invite into an open one and tells the user, if connected.
+    ///
+    /// An invite that ended in the meantime is neither kept nor told.
+    pub fn commit_invite(
+        &self,
+        user: &UserId,
+        invite: OpenInvite,
+        tell: impl FnOnce(ConnectionId, &OpenInvite),
+    ) {
+        self.change(user, |entry| {
+            let ended = entry.ended_early.contains(&invite.id);
+            entry.settle_promise();
+            if ended {
+                return;
+            }
+            if let Some(live) = entry.live {
+                tell(live, &invite);
+            }
+            entry.invites.push(invite);
+        });
+    }
+
+    /// Gives back what [`Directory::reserve_invite`] took.
+    pub fn cancel_invite(&self, user: &UserId) {
+        self.change(user, Entry::settle_promise);
+    }
+
+    /// Removes an invite that was used, declined, revoked or has expired, or whose session ended.
+    ///
+    /// `tell` runs if the invite was open here and the user is connected.
+    pub fn end_invite(&self, user: &UserId, invite: InviteId, tell: impl FnOnce(ConnectionId)) {
+        self.change(user, |entry| {
+            let Some(at) = entry.invites.iter().position(|open| open.id == invite) else {
+                if entry.promised_invites > 0 {
+                    entry.ended_early.push(invite);
+                }
+                return;
+            };
+            entry.invites.remove(at);
+            if let Some(live) = entry.live {
+                tell(live);
+            }
+        });
+    }
+
+    /// The invites that are open for the user, oldest first.
+    pub fn invites(&self, user: &UserId) -> Vec<OpenInvite> {
+        self.lock(user).get(user).map(|entry| entry.invites.clone()).unwrap_or_default()
+    }
+
+    /// Users of which anything is known: connected, in a session, or invited.
+    pub fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| lock(stripe).len()).sum()
+    }
+
+    /// True when nothing is known of anyone.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes a user's entry; one that says nothing any more is dropped.
+    fn change<T>(&self, user: &UserId, change: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut users = self.lock(user);
+        let entry = users.entry(user.clone()).or_default();
+        let result = change(entry);
+        if entry.is_vacant() {
+            users.remove(user);
+        }
+        result
+    }
+
+    fn lock(&self, user: &UserId) -> MutexGuard<'_, HashMap<UserId, Entry>> {
+        let hash = self.hasher.hash_one(user);
+        let at = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
+        lock(self.stripes.get(at).expect("invariant: the index is below the number of stripes"))
+    }
+}
+
+/// A panic elsewhere leaves no entry half changed: each change is a few assignments.
+fn lock(stripe: &Stripe) -> MutexGuard<'_, HashMap<UserId, Entry>> {
+    stripe.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Entry {
+    fn settle_promise(&mut self) {
+        debug_assert!(self.promised_invites > 0, "an invite was settled that nobody reserved");
+        self.promised_invites = self.promised_invites.saturating_sub(1);
+        if self.promised_invites == 0 {
+            self.ended_early.clear();
+        }
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.live.is_none() && self.sessions == 0 && self.promised_invites == 0 && self.invites.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SessionId;
+
+    fn directory() -> Directory {
+        Directory::new(DirectoryLimits { sessions_per_user: 2, invites_per_user: 2 })
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    fn invite(number: u32) -> OpenInvite {
+        OpenInvite {
+            id: InviteId { session: SessionId(7), number },
+            kind: SessionKind(1),
+            owner: user("owner"),
+            expires: Timestamp::from_millis(1_000),
+            note: Bytes::new(),
+        }
+    }
+
+    fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionId> {
+        directory.reserve_invite(user).unwrap();
+        let mut told = None;
+        directory.commit_invite(user, invite(number), |live, _| told = Some(live));
+        told
+    }
+
+    #[test]
+    fn a_second_connection_replaces_the_first() {
+        let (directory, ann) = (directory(), user("ann"));
+        directory.connect(&ann, ConnectionId(1), |_| panic!("none was live"));
+        let mut replaced = None;
+        directory.connect(&ann, ConnectionId(2), |old| replaced = Some(old));
+        assert_eq!(replaced, Some(ConnectionId(1)));
+
+        directory.disconnect(&ann, ConnectionId(1));
+        let mut live = None;
+        directory.tell(&ann, |connection| live = Some(connection));
+        assert_eq!(live, Some(ConnectionId(2)), "the end of a replaced connection changes nothing");
+    }
+
+    #[test]
+    fn an_invite_is_told_once_to_each_connection() {
+        let (directory, ann) = (directory(), user("ann"));
+        assert_eq!(open(&directory, &ann, 1), None, "nobody is there to be told");
+        let pending = directory.connect(&ann, ConnectionId(1), |_| ());
+        assert_eq!(pending, [invite(1)]);
+        assert_eq!(open(&directory, &ann, 2), Some(ConnectionId(1)));
+    }
+
+    #[test]
+    fn an_ended_invite_is_told_only_where_it_was_open() {
+        let (directory, ann) = (directory(), user("ann"));
+        directory.connect(&ann, ConnectionId(1), |_| ());
+        open(&directory, &ann, 1);
+        let mut told = 0;
+        directory.end_invite(&ann, invite(1).id, |_| told += 1);
+        directory.end_invite(&ann, invite(1).id, |_| told += 1);
+        assert_eq!((told, directory.invites(&ann)), (1, vec![]));
+    }
+
+    #[test]
+    fn an_invite_that_ends_before_its_commit_is_never_told() {
+        let (directory, ann) = (directory(), user("ann"));
+        directory.connect(&ann, ConnectionId(1), |_| ());
+        directory.reserve_invite(&ann).unwrap();
+        directory.end_invite(&ann, invite(1).id, |_| panic!("it was not told of"));
+        directory.commit_invite(&ann, invite(1), |_, _| panic!("it has ended"));
+        assert_eq!(directory.invites(&ann), []);
+        assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)), "the mark went with the promise");
+    }
+
+    #[test]
+    fn limits_count_what_is_promised() {
+        let (directory, ann) = (directory(), user("ann"));
+        open(&directory, &ann, 1);
+        directory.reserve_invite(&ann).unwrap();
+        assert_eq!(directory.reserve_invite(&ann), Err(LimitReached { limit: 2 }));
+        directory.cancel_invite(&ann);
+        assert_eq!(directory.reserve_invite(&ann), Ok(()));
+
+        directory.reserve_session(&ann).unwrap();
+        directory.reserve_session(&ann).unwrap();
+        assert_eq!(directory.reserve_session(&ann), Err(LimitReached { limit: 2 }));
+        directory.release_session(&ann);
+        assert_eq!(directory.reserve_session(&ann), Ok(()));
+    }
+
+    #[test]
+    fn users_of_which_nothing_is_known_take_no_memory() {
+        let (directory, ann) = (directory(), user("ann"));
+        directory.connect(&ann, ConnectionId(1), |_| ());
+        directory.reserve_session(&ann).unwrap();
+        open(&directory, &ann, 1);
+        assert_eq!(directory.len(), 1);
+        directory.end_invite(&ann, invite(1).id, |_| ());
+        directory.release_session(&ann);
+        directory.disconnect(&ann, ConnectionId(1));
+        assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn of_connections_at_the_same_time_exactly_one_stays() {
+        let (directory, ann) = (directory(), user("ann"));
+        let replaced = Mutex::new(vec![]);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (directory, ann, replaced) = (&directory, &ann, &replaced);
+                scope.spawn(move || {
+                    for number in 0..100 {
+                        let id = ConnectionId(thread * 1_000 + number);
+                        directory.connect(ann, id, |old| replaced.lock().unwrap().push(old));
+                    }
+                });
+            }
+        });
+        let mut all = replaced.into_inner().unwrap();
+        directory.tell(&ann, |live| all.push(live));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 400, "each was replaced once, but the last");
+    }
+}

@@ -1,0 +1,247 @@
+//! Mail between workers: one bounded FIFO for each, and the handle that wakes its owner.
+//!
+//! Posting never blocks and, after a reservation, never fails: room is promised by a counter
+//! before a change of shared state is made, so that a worker that cannot keep up refuses new work
+//! (`busy`) instead of tearing a hole into a session's order. What may not be refused (leaves,
+//! ends, what users are told) is posted without a promise, above the capacity if need be; it is
+//! bounded by what memberships and open invites there are.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::base::WorkerId;
+
+/// The mailboxes of all workers, by worker.
+pub struct Mailboxes<M> {
+    boxes: Box<[Mailbox<M>]>,
+}
+
+/// One worker's incoming mail.
+#[repr(align(128))]
+pub struct Mailbox<M> {
+    queue: Mutex<VecDeque<M>>,
+    /// Mail in the queue and mail that was promised room.
+    taken: AtomicUsize,
+    capacity: usize,
+    /// A wake-up is on its way that the worker has not answered.
+    woken: AtomicBool,
+    wake: OnceLock<WakeHandle>,
+}
+
+/// Wakes a worker that waits for its socket; called outside of all locks.
+pub type WakeHandle = Box<dyn Fn() + Send + Sync>;
+
+/// No mail fits; nothing was posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mailbox of a worker is full")]
+pub struct MailboxFull;
+
+impl<M> Mailboxes<M> {
+    /// Empty mailboxes for workers `0..workers` with room for `capacity` each.
+    pub fn new(workers: u8, capacity: usize) -> Self {
+        Self { boxes: (0..workers).map(|_| Mailbox::new(capacity)).collect() }
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerId> + use<M> {
+        let workers = u8::try_from(self.boxes.len()).expect("invariant: made from a u8");
+        (0..workers).map(WorkerId)
+    }
+
+    /// The mailbox of `worker`; `None` when there is no such worker.
+    pub fn of(&self, worker: WorkerId) -> Option<&Mailbox<M>> {
+        self.boxes.get(usize::from(worker.0))
+    }
+
+    /// True when no worker is so far behind that work for it must be refused.
+    pub fn have_room(&self) -> bool {
+        self.boxes.iter().all(Mailbox::has_room)
+    }
+}
+
+impl<M> Mailbox<M> {
+    fn new(capacity: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            taken: AtomicUsize::new(0),
+            capacity,
+            woken: AtomicBool::new(false),
+            wake: OnceLock::new(),
+        }
+    }
+
+    /// Sets how the worker is woken; only the first call counts.
+    pub fn set_wake(&self, wake: WakeHandle) {
+        let _ = self.wake.set(wake);
+    }
+
+    /// Promises room for one mail, to be posted with [`Mailbox::post_promised`].
+    ///
+    /// # Errors
+    /// [`MailboxFull`].
+    pub fn reserve(&self) -> Result<(), MailboxFull> {
+        self.take_room(self.capacity)
+    }
+
+    /// Gives back a promise that was not used.
+    pub fn release(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Posts what room was promised for.
+    pub fn post_promised(&self, mail: M) {
+        self.lock().push_back(mail);
+    }
+
+    /// Posts what may not be refused.
+    pub fn post(&self, mail: M) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.lock().push_back(mail);
+    }
+
+    /// Posts what may be dropped. Only half of the capacity is open to it.
+    ///
+    /// # Errors
+    /// [`MailboxFull`].
+    pub fn post_droppable(&self, mail: M) -> Result<(), MailboxFull> {
+        self.take_room(self.capacity / 2)?;
+        self.lock().push_back(mail);
+        Ok(())
+    }
+
+    /// Moves all mail, oldest first, to the end of `into`. For the owner only.
+    pub fn take_all(&self, into: &mut VecDeque<M>) {
+        // Before the queue is looked at: a post from here on wakes again.
+        self.woken.store(false, Ordering::Relaxed);
+        let mut queue = self.lock();
+        let taken = queue.len();
+        if into.is_empty() {
+            std::mem::swap(&mut *queue, into);
+        } else {
+            into.append(&mut queue);
+        }
+        drop(queue);
+        self.taken.fetch_sub(taken, Ordering::Relaxed);
+    }
+
+    /// Wakes the owner, unless a wake-up is on its way. Never under a lock.
+    pub fn wake(&self) {
+        if !self.woken.swap(true, Ordering::Relaxed)
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) < self.capacity
+    }
+
+    fn take_room(&self, capacity: usize) -> Result<(), MailboxFull> {
+        let one_more = |taken| (taken < capacity).then_some(taken + 1);
+        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(MailboxFull),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<M>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn mailbox(capacity: usize) -> Mailbox<u32> {
+        Mailbox::new(capacity)
+    }
+
+    fn taken(mailbox: &Mailbox<u32>) -> VecDeque<u32> {
+        let mut mail = VecDeque::new();
+        mailbox.take_all(&mut mail);
+        mail
+    }
+
+    #[test]
+    fn a_promise_is_kept_whatever_is_posted_meanwhile() {
+        let mailbox = mailbox(1);
+        mailbox.reserve().unwrap();
+        assert_eq!(mailbox.reserve(), Err(MailboxFull));
+        mailbox.post(1);
+        mailbox.post_promised(2);
+        assert_eq!(taken(&mailbox), [1, 2]);
+        assert_eq!(mailbox.reserve(), Ok(()), "taking the mail made room");
+        mailbox.release();
+        assert_eq!(mailbox.reserve(), Ok(()), "so did the release");
+    }
+
+    #[test]
+    fn droppable_mail_leaves_half_of_the_room_to_the_rest() {
+        let mailbox = mailbox(4);
+        mailbox.post_droppable(1).unwrap();
+        mailbox.post_droppable(2).unwrap();
+        assert_eq!(mailbox.post_droppable(3), Err(MailboxFull));
+        assert_eq!(mailbox.reserve(), Ok(()));
+    }
+
+    #[test]
+    fn mail_is_taken_behind_what_is_there() {
+        let mailbox = mailbox(4);
+        let mut mail = VecDeque::from([7]);
+        mailbox.post(8);
+        mailbox.take_all(&mut mail);
+        assert_eq!(mail, [7, 8]);
+    }
+
+    #[test]
+    fn one_wake_up_at_a_time() {
+        let mailbox = mailbox(4);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&calls);
+        mailbox.set_wake(Box::new(move || {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }));
+        mailbox.wake();
+        mailbox.wake();
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        taken(&mailbox);
+        mailbox.wake();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn many_threads_never_take_more_than_there_is_and_keep_their_order() {
+        let mailbox = mailbox(8);
+        let posted = AtomicUsize::new(0);
+        let mut mail = VecDeque::new();
+        std::thread::scope(|scope| {
+            for thread in 0..3_u32 {
+                let (mailbox, posted) = (&mailbox, &posted);
+                scope.spawn(move || {
+                    for number in 0..1_000 {
+                        if mailbox.reserve().is_ok() {
+                            mailbox.post_promised(thread * 1_000 + number);
+                            posted.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+            for _ in 0..100 {
+                let before = mail.len();
+                mailbox.take_all(&mut mail);
+                assert!(mail.len() - before <= 8, "more than the capacity");
+            }
+        });
+        mailbox.take_all(&mut mail);
+        assert_eq!(mail.len(), posted.into_inner());
+        for thread in 0..3 {
+            let of_one = mail.iter().filter(|mail| *mail / 1_000 == thread);
+            assert!(of_one.is_sorted(), "of one poster the order is kept");
+        }
+        assert_eq!(mailbox.taken.into_inner(), 0);
+    }
+}

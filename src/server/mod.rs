@@ -1,0 +1,5 @@
+//! The server: joins transport, sessions and users, and runs them on workers.
+
+pub mod budget;
+pub mod directory;
+pub mod mailbox;
