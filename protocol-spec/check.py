@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Decodes every vector of `vectors/` with a decoder written from these pages alone, and compares each field.
+
+    pip install -r requirements.txt
+    python3 check.py
+
+Prints how many vectors held, family by family. Exit status 1 when one did not.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from checker import frames, packets  # noqa: E402
+from checker.reader import Reader, Refused  # noqa: E402
+
+
+def whole(decode):
+    """A decoder of a value that fills its bytes."""
+
+    def run(data):
+        reader = Reader(data)
+        value = decode(reader)
+        reader.end()
+        return value
+
+    return run
+
+
+def check_bytes(decode):
+    """Vectors of bytes that are a value, or that are refused."""
+
+    def check(vector):
+        data = bytes.fromhex(vector["bytes"])
+        try:
+            value = decode(data)
+        except Refused as refusal:
+            if "value" in vector:
+                raise Mismatch(f"refused: {refusal}") from None
+            return
+        if "value" not in vector:
+            raise Mismatch(f"taken for {value}, should be refused: {vector['refused']}")
+        same(value, vector["value"])
+
+    return check
+
+
+def check_number(vector):
+    number = packets.expand(int(vector["expected"]), vector["value"], vector["bits"])
+    same(str(number), vector["number"])
+
+
+class Mismatch(Exception):
+    """A vector says something else than the pages."""
+
+
+def same(found, wanted):
+    if found != wanted:
+        raise Mismatch(f"found {found}\n  wanted {wanted}")
+
+
+FAMILIES = {
+    "varints": check_bytes(whole(lambda reader: str(reader.varint()))),
+    "numbers": check_number,
+    "parameters": check_bytes(whole(packets.parameters)),
+    "frames": check_bytes(frames.frames),
+}
+
+
+def main():
+    failed = 0
+    files = sorted((HERE / "vectors").glob("*.json"))
+    unknown = {path.stem for path in files} ^ set(FAMILIES)
+    if unknown:
+        print(f"vectors without a decoder, or the other way round: {sorted(unknown)}")
+        failed += 1
+    for path in files:
+        if path.stem in unknown:
+            continue
+        vectors = json.loads(path.read_text(encoding="utf-8"))
+        held = 0
+        for vector in vectors:
+            try:
+                FAMILIES[path.stem](vector)
+                held += 1
+            except Mismatch as mismatch:
+                print(f"{path.name}: {vector['name']}: {mismatch}")
+            except Exception as error:  # A decoder that breaks is a failure as well.
+                print(f"{path.name}: {vector['name']}: the decoder failed: {error!r}")
+        refused = sum("refused" in vector for vector in vectors)
+        print(f"{path.stem:12} {held:4} of {len(vectors):4} vectors hold, {refused} of them refusals")
+        failed += len(vectors) - held
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
