@@ -1,8 +1,45 @@
 //! Packets, frames, commands and events as values, and their bytes.
 
+mod body;
+mod bounded;
+pub mod codes;
+pub mod command;
 mod delivery;
+pub mod event;
 pub mod frame;
+mod ids;
 mod parameters;
+pub mod property;
+pub mod result;
+mod settings;
 
+pub use body::Body;
+pub use codes::{CloseCode, DeleteReason, ErrorCode, LeaveReason, RejectCode};
+pub use command::{Command, CommandError, Reply, Request};
 pub use delivery::Delivery;
+pub use event::{ServerMessage, SessionEvent, Snapshot, UserEvent};
 pub use parameters::TransportParameters;
+pub use property::{
+    Property, PropertyChange, PropertyChanges, PropertyKey, PropertyOp, PropertyOps, PropertyValue, WriteRule,
+};
+pub use result::{CommandResult, Value};
+pub use settings::{Admission, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, Reason, Settings};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What the tests of every codec share.
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use crate::base::Wire;
+
+    /// Checks that bytes, if they are accepted at all, are what writing the value gives.
+    pub(crate) fn check_canonical<T: Wire>(bytes: Vec<u8>) -> Result<(), TestCaseError> {
+        let bytes = Bytes::from(bytes);
+        if let Ok(value) = T::from_bytes(bytes.clone()) {
+            prop_assert_eq!(value.to_bytes(), bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Macros for values with bounds: numbers in a range and texts of bounded length, which are
+//! legal by construction, read or made.
+
+/// Declares a number of `min..=max`, a varint on the wire.
+macro_rules! bounded_number {
+    ($(#[$doc:meta])* $name:ident($int:ty), $what:literal, $min:literal..=$max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name($int);
+
+        impl $name {
+            #[doc = concat!("Smallest ", $what, ".")]
+            pub const MIN: Self = Self($min);
+            #[doc = concat!("Largest ", $what, ".")]
+            pub const MAX: Self = Self($max);
+
+            /// Checks and keeps a number.
+            ///
+            /// # Errors
+            /// [`DecodeError::OutOfRange`](crate::base::DecodeError::OutOfRange).
+            pub fn new(value: $int) -> Result<Self, $crate::base::DecodeError> {
+                if ($min..=$max).contains(&value) {
+                    Ok(Self(value))
+                } else {
+                    Err($crate::base::DecodeError::OutOfRange {
+                        what: $what,
+                        value: u64::from(value),
+                        min: $min,
+                        max: $max,
+                    })
+                }
+            }
+
+            /// The number.
+            pub const fn get(self) -> $int {
+                self.0
+            }
+        }
+
+        impl $crate::base::Wire for $name {
+            fn read(reader: &mut $crate::base::Reader) -> Result<Self, $crate::base::DecodeError> {
+                let value = reader.varint_in($what, $min, $max)?;
+                let narrow = <$int>::try_from(value).map_err(|_| $crate::base::DecodeError::OutOfRange {
+                    what: $what,
+                    value,
+                    min: $min,
+                    max: $max,
+                })?;
+                Self::new(narrow)
+            }
+
+            fn write(&self, writer: &mut $crate::base::Writer) {
+                writer.varint(u64::from(self.0));
+            }
+        }
+    };
+}
+
+/// Declares a UTF-8 text of `min..=max` bytes, length-prefixed on the wire and cheap to clone.
+macro_rules! bounded_text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $min:literal..=$max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            #[doc = concat!("Longest ", $what, ", in bytes.")]
+            pub const MAX_BYTES: usize = $max;
+
+            /// Checks and keeps a text.
+            ///
+            /// # Errors
+            /// [`DecodeError::OutOfRange`](crate::base::DecodeError::OutOfRange) on its length in bytes.
+            pub fn new(text: &str) -> Result<Self, $crate::base::DecodeError> {
+                if ($min..=$max).contains(&text.len()) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err($crate::base::DecodeError::OutOfRange {
+                        what: $what,
+                        value: text.len() as u64,
+                        min: $min,
+                        max: $max,
+                    })
+                }
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl $crate::base::Wire for $name {
+            fn read(reader: &mut $crate::base::Reader) -> Result<Self, $crate::base::DecodeError> {
+                Ok(Self(reader.text($what, $min, $max)?.into()))
+            }
+
+            fn write(&self, writer: &mut $crate::base::Writer) {
+                writer.prefixed(self.0.as_bytes());
+            }
+        }
+    };
+}
+
+pub(crate) use {bounded_number, bounded_text};

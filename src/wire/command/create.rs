@@ -1,0 +1,120 @@
+//! `create`: a new session.
+
+use crate::base::{DecodeError, Reader, Wire, Writer};
+use crate::wire::property::MAX_PROPERTIES;
+use crate::wire::{PropertyKey, PropertyValue, Settings, WriteRule};
+
+/// Creates a session. Spec: CMD-10.
+///
+/// ```text
+/// settings | count varint (0..=256) | initial properties
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Create {
+    /// What does not change later.
+    pub settings: Settings,
+    /// What the session's properties begin with.
+    pub properties: InitialProperties,
+}
+
+impl Wire for Create {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { settings: Settings::read(reader)?, properties: InitialProperties::read(reader)? })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        self.settings.write(writer);
+        self.properties.write(writer);
+    }
+}
+
+/// A property that a session begins with; the first member is its creator.
+///
+/// ```text
+/// key | value | rule u8
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InitialProperty {
+    /// Its key.
+    pub key: PropertyKey,
+    /// Its value.
+    pub value: PropertyValue,
+    /// Who may change it.
+    pub rule: WriteRule,
+}
+
+impl Wire for InitialProperty {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            key: PropertyKey::read(reader)?,
+            value: PropertyValue::read(reader)?,
+            rule: WriteRule::read(reader)?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        self.key.write(writer);
+        self.value.write(writer);
+        self.rule.write(writer);
+    }
+}
+
+/// At most 256 properties, keys strictly increasing by their bytes. Spec: CMD-11.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InitialProperties(Vec<InitialProperty>);
+
+impl InitialProperties {
+    const WHAT: &'static str = "initial properties";
+
+    /// Sorts, checks and keeps properties.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] when there are more than [`MAX_PROPERTIES`],
+    /// [`DecodeError::NotCanonical`] when two have one key.
+    pub fn new(mut properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
+        properties.sort_by(|a, b| a.key.cmp(&b.key));
+        Self::sorted(properties)
+    }
+
+    fn sorted(properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
+        if properties.len() > MAX_PROPERTIES {
+            let value = properties.len() as u64;
+            return Err(DecodeError::OutOfRange {
+                what: Self::WHAT,
+                value,
+                min: 0,
+                max: MAX_PROPERTIES as u64,
+            });
+        }
+        if properties.is_sorted_by(|a, b| a.key < b.key) {
+            Ok(Self(properties))
+        } else {
+            Err(DecodeError::NotCanonical { what: Self::WHAT })
+        }
+    }
+
+    /// The properties, by key.
+    pub fn as_slice(&self) -> &[InitialProperty] {
+        &self.0
+    }
+
+    /// The properties, taken.
+    pub fn into_vec(self) -> Vec<InitialProperty> {
+        self.0
+    }
+}
+
+impl Wire for InitialProperties {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let count = reader.count(Self::WHAT, 0, MAX_PROPERTIES)?;
+        let properties: Result<Vec<_>, _> = (0..count).map(|_| InitialProperty::read(reader)).collect();
+        Self::sorted(properties?)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(self.0.len() as u64);
+        for property in &self.0 {
+            property.write(writer);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `broadcast` and `message`: the hot path, without request id and result.
+
+use std::sync::Arc;
+
+use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
+use crate::wire::{Body, Delivery};
+
+/// The bits of a hot-path command's flags: delivery mode, and whether the sender is left out.
+const MODE: u8 = 0x07;
+const TO_OTHERS: u8 = 0x08;
+
+/// Whom a broadcast reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum To {
+    /// Every member, its sender, too.
+    All,
+    /// Every member but its sender.
+    Others,
+}
+
+/// A payload to the members of a session. Spec: CMD-20.
+///
+/// ```text
+/// 0x20 | flags u8: 0000 o mmm | counter u8 | [key u16] | payload to the end
+/// ```
+/// `mmm` is the delivery mode, `o` leaves the sender out; modes 1 and 4 have a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broadcast {
+    /// How members receive it.
+    pub delivery: Delivery,
+    /// Which members receive it.
+    pub to: To,
+    /// Low 8 bits of the sender's count of hot-path commands in the session.
+    pub counter: u8,
+    /// What they receive.
+    pub body: Body,
+}
+
+impl Broadcast {
+    pub(super) const KIND: u8 = 0x20;
+
+    /// Reads what follows the kind, to the end.
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let (flags, counter) = (reader.u8("flags")?, reader.u8("counter")?);
+        if flags & !(MODE | TO_OTHERS) != 0 {
+            return Err(DecodeError::NotCanonical { what: "flags" });
+        }
+        let delivery = Delivery::read_key(flags & MODE, reader)?;
+        let to = if flags & TO_OTHERS == 0 { To::All } else { To::Others };
+        Ok(Self { delivery, to, counter, body: Body::new(delivery, reader.rest())? })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        let to = match self.to {
+            To::All => 0,
+            To::Others => TO_OTHERS,
+        };
+        writer.u8(Self::KIND);
+        writer.u8(self.delivery.mode() | to);
+        writer.u8(self.counter);
+        self.delivery.write_key(writer);
+        writer.slice(self.body.bytes());
+    }
+}
+
+/// A payload to some members of a session. Spec: CMD-21.
+///
+/// ```text
+/// 0x21 | flags u8: 00000 mmm | counter u8 | [key u16] | recipients | payload to the end
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// How they receive it.
+    pub delivery: Delivery,
+    /// Low 8 bits of the sender's count of hot-path commands in the session.
+    pub counter: u8,
+    /// Who receives it.
+    pub to: Recipients,
+    /// What they receive.
+    pub body: Body,
+}
+
+impl Message {
+    pub(super) const KIND: u8 = 0x21;
+
+    /// Reads what follows the kind, to the end.
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let (flags, counter) = (reader.u8("flags")?, reader.u8("counter")?);
+        if flags & !MODE != 0 {
+            return Err(DecodeError::NotCanonical { what: "flags" });
+        }
+        let delivery = Delivery::read_key(flags, reader)?;
+        let to = Recipients::read(reader)?;
+        Ok(Self { delivery, counter, to, body: Body::new(delivery, reader.rest())? })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.u8(Self::KIND);
+        writer.u8(self.delivery.mode());
+        writer.u8(self.counter);
+        self.delivery.write_key(writer);
+        self.to.write(writer);
+        writer.slice(self.body.bytes());
+    }
+}
+
+/// 1 to 1,024 members, ids strictly increasing. Spec: CMD-21.
+///
+/// ```text
+/// count varint | member ids, varints
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recipients(Arc<[MemberId]>);
+
+impl Recipients {
+    /// Most recipients of one message.
+    pub const MAX: usize = 1_024;
+
+    const WHAT: &'static str = "recipients";
+
+    /// Sorts, checks and keeps members.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] when there are none or more than [`Recipients::MAX`],
+    /// [`DecodeError::NotCanonical`] when one is named twice.
+    pub fn new(mut members: Vec<MemberId>) -> Result<Self, DecodeError> {
+        members.sort_unstable();
+        Self::sorted(members)
+    }
+
+    fn sorted(members: Vec<MemberId>) -> Result<Self, DecodeError> {
+        let count = members.len();
+        if !(1..=Self::MAX).contains(&count) {
+            let max = Self::MAX as u64;
+            return Err(DecodeError::OutOfRange { what: Self::WHAT, value: count as u64, min: 1, max });
+        }
+        if members.is_sorted_by(|a, b| a < b) {
+            Ok(Self(members.into()))
+        } else {
+            Err(DecodeError::NotCanonical { what: Self::WHAT })
+        }
+    }
+
+    /// The members, by id.
+    pub fn as_slice(&self) -> &[MemberId] {
+        &self.0
+    }
+
+    /// The members, by id, shared.
+    pub fn into_shared(self) -> Arc<[MemberId]> {
+        self.0
+    }
+}
+
+impl Wire for Recipients {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let count = reader.count(Self::WHAT, 1, Self::MAX)?;
+        let members: Result<Vec<_>, _> = (0..count).map(|_| MemberId::read(reader)).collect();
+        Self::sorted(members?)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(self.0.len() as u64);
+        for member in self.0.iter() {
+            member.write(writer);
+        }
+    }
+}

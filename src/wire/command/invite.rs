@@ -1,0 +1,114 @@
+//! `invite` and `revoke`: what an owner does with invites.
+
+use std::collections::BTreeSet;
+
+use crate::base::{DecodeError, Reader, UserId, Wire, Writer};
+use crate::wire::{InviteTtl, Note};
+
+/// Invites users; the result has an answer for each. Spec: CMD-14.
+///
+/// ```text
+/// count varint (1..=64) | user ids | ttl varint (s) | hold seat u8 (0, 1) | note
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invite {
+    /// Who is invited.
+    pub users: InvitedUsers,
+    /// How long.
+    pub ttl: InviteTtl,
+    /// Whether each gets a seat that is kept for it. Servers may refuse this as `unsupported`.
+    pub hold_seat: bool,
+    /// A word to the invited.
+    pub note: Note,
+}
+
+impl Wire for Invite {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            users: InvitedUsers::read(reader)?,
+            ttl: InviteTtl::read(reader)?,
+            hold_seat: match reader.u8("hold seat")? {
+                0 => false,
+                1 => true,
+                value => return Err(DecodeError::Unknown { what: "hold seat", value: u64::from(value) }),
+            },
+            note: Note::read(reader)?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        self.users.write(writer);
+        self.ttl.write(writer);
+        writer.u8(u8::from(self.hold_seat));
+        self.note.write(writer);
+    }
+}
+
+/// 1 to 64 users, in the sender's order, none twice. Spec: CMD-14.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InvitedUsers(Vec<UserId>);
+
+impl InvitedUsers {
+    /// Most users of one command.
+    pub const MAX: usize = 64;
+
+    const WHAT: &'static str = "invited users";
+
+    /// Checks and keeps users.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] when there are none or more than [`InvitedUsers::MAX`],
+    /// [`DecodeError::NotCanonical`] when one is named twice.
+    pub fn new(users: Vec<UserId>) -> Result<Self, DecodeError> {
+        let count = users.len();
+        if !(1..=Self::MAX).contains(&count) {
+            let max = Self::MAX as u64;
+            return Err(DecodeError::OutOfRange { what: Self::WHAT, value: count as u64, min: 1, max });
+        }
+        if users.iter().collect::<BTreeSet<_>>().len() != count {
+            return Err(DecodeError::NotCanonical { what: Self::WHAT });
+        }
+        Ok(Self(users))
+    }
+
+    /// The users, in order.
+    pub fn as_slice(&self) -> &[UserId] {
+        &self.0
+    }
+}
+
+impl Wire for InvitedUsers {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let count = reader.count(Self::WHAT, 1, Self::MAX)?;
+        let users: Result<Vec<_>, _> = (0..count).map(|_| UserId::read(reader)).collect();
+        Self::new(users?)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(self.0.len() as u64);
+        for user in &self.0 {
+            user.write(writer);
+        }
+    }
+}
+
+/// Ends an invite of the session; the invited user is told. Spec: CMD-15.
+///
+/// ```text
+/// invite number varint
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Revoke {
+    /// The invite's number in the session.
+    pub number: u32,
+}
+
+impl Wire for Revoke {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { number: reader.varint_u32("invite number")? })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(u64::from(self.number));
+    }
+}

@@ -1,0 +1,67 @@
+//! Events: what the server tells clients. Spec: EVT-2.
+//!
+//! A [`SessionEvent`] travels on the stream of its session, a [`UserEvent`] on stream 0. Results
+//! of commands travel on the streams of their commands, so what a client receives is a
+//! [`ServerMessage`].
+
+mod head;
+mod session;
+mod snapshot;
+mod user;
+
+pub use head::{message_head, sent_head};
+pub use session::SessionEvent;
+pub use snapshot::{Snapshot, SnapshotMember};
+pub use user::{Invitation, UserEvent};
+
+use bytes::Bytes;
+
+use super::CommandResult;
+use crate::base::{DecodeError, Reader, Wire};
+
+/// Whatever a server sends to a client above the transport.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerMessage {
+    /// The answer to a request, on the request's stream.
+    Result(CommandResult),
+    /// An event of the session whose stream it came on.
+    Session(SessionEvent),
+    /// An event of the user, on stream 0.
+    User(UserEvent),
+}
+
+impl ServerMessage {
+    /// Reads a message that fills `bytes`; `slot_stream` tells which kind of stream it came on.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the server broke the protocol.
+    pub fn decode(slot_stream: bool, bytes: Bytes) -> Result<Self, DecodeError> {
+        match bytes.first() {
+            Some(&kind) if CommandResult::is_kind(kind) => CommandResult::from_bytes(bytes).map(Self::Result),
+            _ if slot_stream => SessionEvent::decode(bytes).map(Self::Session),
+            _ => UserEvent::decode(bytes).map(Self::User),
+        }
+    }
+
+    /// The message's bytes.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Result(result) => result.to_bytes(),
+            Self::Session(event) => event.encode(),
+            Self::User(event) => event.encode(),
+        }
+    }
+}
+
+/// Reads the kind of an event.
+fn read_kind(reader: &mut Reader) -> Result<u8, DecodeError> {
+    reader.u8("event kind")
+}
+
+/// An event kind that this stream does not have.
+fn unknown_kind(kind: u8) -> DecodeError {
+    DecodeError::Unknown { what: "event kind", value: u64::from(kind) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! [`UserEvent`]: what a user is told on stream 0, about invites most of all.
+
+use bytes::Bytes;
+
+use super::{read_kind, unknown_kind};
+use crate::base::{DecodeError, InviteId, Reader, SessionKind, UserId, Wire, Writer};
+use crate::wire::{Note, Reason};
+
+/// An event on stream 0. Spec: EVT-11.
+///
+/// ```text
+/// 0x80 invited          | invitation
+/// 0x81 invite revoked   | invite
+/// 0x82 invite expired   | invite | length varint (0..=64) | user id
+/// 0x83 invite declined  | invite | user | reason
+/// 0x84 lagging
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UserEvent {
+    /// The user is invited.
+    Invited(Invitation),
+    /// An invite of the user's was revoked, or ended with its session.
+    InviteRevoked {
+        /// The invite.
+        invite: InviteId,
+    },
+    /// An invite's time is over.
+    InviteExpired {
+        /// The invite.
+        invite: InviteId,
+        /// Whose it was, when the session's owner is told; `None` when that user is.
+        user: Option<UserId>,
+    },
+    /// To the owner: an invited user does not want to join.
+    InviteDeclined {
+        /// The invite.
+        invite: InviteId,
+        /// Whose it was.
+        user: UserId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The receiver takes its messages too slowly and will be closed if that goes on.
+    Lagging,
+}
+
+const INVITED: u8 = 0x80;
+const INVITE_REVOKED: u8 = 0x81;
+const INVITE_EXPIRED: u8 = 0x82;
+const INVITE_DECLINED: u8 = 0x83;
+const LAGGING: u8 = 0x84;
+
+impl UserEvent {
+    /// Reads an event that fills `bytes`.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the server broke the protocol.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let event = match read_kind(&mut reader)? {
+            INVITED => Self::Invited(Invitation::read(&mut reader)?),
+            INVITE_REVOKED => Self::InviteRevoked { invite: InviteId::read(&mut reader)? },
+            INVITE_EXPIRED => Self::InviteExpired {
+                invite: InviteId::read(&mut reader)?,
+                user: read_optional_user(&mut reader)?,
+            },
+            INVITE_DECLINED => Self::InviteDeclined {
+                invite: InviteId::read(&mut reader)?,
+                user: UserId::read(&mut reader)?,
+                reason: Reason::read(&mut reader)?,
+            },
+            LAGGING => Self::Lagging,
+            kind => return Err(unknown_kind(kind)),
+        };
+        reader.end()?;
+        Ok(event)
+    }
+
+    /// The event's bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut writer = Writer::new();
+        match self {
+            Self::Invited(invitation) => {
+                writer.u8(INVITED);
+                invitation.write(&mut writer);
+            }
+            Self::InviteRevoked { invite } => {
+                writer.u8(INVITE_REVOKED);
+                invite.write(&mut writer);
+            }
+            Self::InviteExpired { invite, user } => {
+                writer.u8(INVITE_EXPIRED);
+                invite.write(&mut writer);
+                match user {
+                    Some(user) => user.write(&mut writer),
+                    None => writer.u8(0),
+                }
+            }
+            Self::InviteDeclined { invite, user, reason } => {
+                writer.u8(INVITE_DECLINED);
+                invite.write(&mut writer);
+                user.write(&mut writer);
+                reason.write(&mut writer);
+            }
+            Self::Lagging => writer.u8(LAGGING),
+        }
+        writer.finish()
+    }
+}
+
+/// Reads a user id, or the length 0 for none.
+fn read_optional_user(reader: &mut Reader) -> Result<Option<UserId>, DecodeError> {
+    if reader.peek() == Some(0) {
+        reader.u8("user id")?;
+        return Ok(None);
+    }
+    UserId::read(reader).map(Some)
+}
+
+/// An invite as its user sees it, in `invited` and in the answer to `list_invites`. Spec: INV-5.
+///
+/// ```text
+/// invite | kind u16 | owner | ttl left varint (ms) | note
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invitation {
+    /// The invite, and with it the session.
+    pub invite: InviteId,
+    /// The app's class of the session.
+    pub kind: SessionKind,
+    /// The session's owner.
+    pub owner: UserId,
+    /// How long it still admits, in ms, when this was written.
+    pub ttl_left_ms: u32,
+    /// The owner's word.
+    pub note: Note,
+}
+
+impl Wire for Invitation {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            invite: InviteId::read(reader)?,
+            kind: SessionKind::read(reader)?,
+            owner: UserId::read(reader)?,
+            ttl_left_ms: reader.varint_u32("ttl left")?,
+            note: Note::read(reader)?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        self.invite.write(writer);
+        self.kind.write(writer);
+        self.owner.write(writer);
+        writer.varint(u64::from(self.ttl_left_ms));
+        self.note.write(writer);
+    }
+}

@@ -1,0 +1,120 @@
+//! The wire forms of the identifiers that commands, results and events carry.
+
+use crate::base::codec::VARINT_MAX;
+use crate::base::{
+    DecodeError, EventNumber, InviteId, MemberId, Reader, RequestId, Revision, SessionId, SessionKind, Slot,
+    UserId, Wire, Writer,
+};
+
+/// Identifiers that fit 32 bits and travel as varints.
+macro_rules! varint_u32 {
+    ($($name:ident: $what:literal),+ $(,)?) => {$(
+        impl Wire for $name {
+            fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+                reader.varint_u32($what).map(Self)
+            }
+
+            fn write(&self, writer: &mut Writer) {
+                writer.varint(u64::from(self.0));
+            }
+        }
+    )+};
+}
+
+/// Counters that fit 62 bits and travel as varints; larger ones are never reached.
+macro_rules! varint_u62 {
+    ($($name:ident: $what:literal),+ $(,)?) => {$(
+        impl Wire for $name {
+            fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+                reader.varint($what).map(Self)
+            }
+
+            fn write(&self, writer: &mut Writer) {
+                writer.varint(self.0.min(VARINT_MAX));
+            }
+        }
+    )+};
+}
+
+varint_u32!(MemberId: "member", Slot: "slot", RequestId: "request id");
+varint_u62!(EventNumber: "event number", Revision: "revision");
+
+impl Wire for SessionId {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        reader.u64("session").map(Self)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u64(self.0);
+    }
+}
+
+impl Wire for SessionKind {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        reader.u16("session kind").map(Self)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u16(self.0);
+    }
+}
+
+impl Wire for InviteId {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { session: SessionId::read(reader)?, number: reader.varint_u32("invite number")? })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        self.session.write(writer);
+        writer.varint(u64::from(self.number));
+    }
+}
+
+impl Wire for UserId {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let text = reader.text("user id", 1, Self::MAX_BYTES)?;
+        // `text` has checked the length; this only turns the type.
+        Self::new(&text).map_err(|error| DecodeError::OutOfRange {
+            what: "user id",
+            value: error.bytes as u64,
+            min: 1,
+            max: Self::MAX_BYTES as u64,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.prefixed(self.as_str().as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    // spec-test: WIR-5
+    #[test]
+    fn known_bytes() {
+        let invite = InviteId { session: SessionId(0x0102_0304_0506_0708), number: 300 };
+        let bytes = Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8, 0x41, 0x2c]);
+        assert_eq!(invite.to_bytes(), bytes);
+        assert_eq!(InviteId::from_bytes(bytes), Ok(invite));
+        assert_eq!(UserId::new("ann").unwrap().to_bytes(), &b"\x03ann"[..]);
+        assert_eq!(SessionKind(7).to_bytes(), &[0, 7][..]);
+    }
+
+    #[test]
+    fn a_member_id_fits_32_bits() {
+        let mut writer = Writer::new();
+        writer.varint(1 << 32);
+        assert!(matches!(MemberId::from_bytes(writer.finish()), Err(DecodeError::OutOfRange { .. })));
+    }
+
+    #[test]
+    fn an_empty_user_id_is_refused() {
+        assert!(matches!(
+            UserId::from_bytes(Bytes::from_static(&[0])),
+            Err(DecodeError::OutOfRange { what: "user id", .. })
+        ));
+    }
+}

@@ -1,0 +1,250 @@
+//! Properties: a session's shared values, the operations on them and their changes.
+//!
+//! This file has the values; [`PropertyOp`] is what a member asks for, [`PropertyChange`] what
+//! came of it.
+
+mod change;
+mod op;
+
+pub use change::{PropertyChange, PropertyChanges};
+pub use op::{PropertyOp, PropertyOps};
+
+use bytes::Bytes;
+
+use super::bounded::bounded_text;
+use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
+
+/// Most properties of a session, and most operations of one command. Spec: PRP-2.
+pub const MAX_PROPERTIES: usize = 256;
+
+/// Most bytes of a session's keys and values together, and so of one value. Spec: PRP-2.
+pub const MAX_PROPERTY_BYTES: usize = 64 << 10;
+
+bounded_text! {
+    /// Names a property: UTF-8, 1 to 64 bytes. Spec: PRP-3.
+    PropertyKey, "property key", 1..=64
+}
+
+/// A property's value. Spec: PRP-4.
+///
+/// ```text
+/// 0 | length varint (0..=65,536) | bytes
+/// 1 | integer, 8 bytes
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PropertyValue {
+    /// Bytes that only the app understands, at most [`MAX_PROPERTY_BYTES`].
+    Bytes(Bytes),
+    /// A number that can be incremented.
+    Integer(i64),
+}
+
+impl PropertyValue {
+    /// Checks and keeps bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] above [`MAX_PROPERTY_BYTES`].
+    pub fn bytes(bytes: Bytes) -> Result<Self, DecodeError> {
+        if bytes.len() <= MAX_PROPERTY_BYTES {
+            return Ok(Self::Bytes(bytes));
+        }
+        Err(DecodeError::OutOfRange {
+            what: "property value",
+            value: bytes.len() as u64,
+            min: 0,
+            max: MAX_PROPERTY_BYTES as u64,
+        })
+    }
+
+    /// What the value counts toward [`MAX_PROPERTY_BYTES`].
+    pub fn counted_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Integer(_) => 8,
+        }
+    }
+
+    const BYTES: u8 = 0;
+    const INTEGER: u8 = 1;
+    const ABSENT: u8 = 2;
+
+    /// Reads a value or, as kind 2, its absence.
+    fn read_optional(reader: &mut Reader) -> Result<Option<Self>, DecodeError> {
+        match reader.u8("property value kind")? {
+            Self::BYTES => {
+                let slice = reader.prefixed("property value", 0, MAX_PROPERTY_BYTES)?;
+                // A copy, so that a small value does not keep a large datagram alive.
+                Ok(Some(Self::Bytes(Bytes::copy_from_slice(&slice))))
+            }
+            Self::INTEGER => Ok(Some(Self::Integer(reader.i64("property value")?))),
+            Self::ABSENT => Ok(None),
+            kind => Err(DecodeError::Unknown { what: "property value kind", value: u64::from(kind) }),
+        }
+    }
+
+    fn write_optional(value: Option<&Self>, writer: &mut Writer) {
+        match value {
+            Some(value) => value.write(writer),
+            None => writer.u8(Self::ABSENT),
+        }
+    }
+}
+
+impl Wire for PropertyValue {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Self::read_optional(reader)?
+            .ok_or(DecodeError::Unknown { what: "property value kind", value: u64::from(Self::ABSENT) })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Bytes(bytes) => {
+                writer.u8(Self::BYTES);
+                writer.prefixed(bytes);
+            }
+            Self::Integer(integer) => {
+                writer.u8(Self::INTEGER);
+                writer.i64(*integer);
+            }
+        }
+    }
+}
+
+/// Who may change or delete a property. Spec: PRP-5.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum WriteRule {
+    /// The session's owner; only the owner creates such a property.
+    Owner = 1,
+    /// Every member.
+    Any = 2,
+    /// The member that created it; once that one has left, the owner.
+    Creator = 3,
+}
+
+impl WriteRule {
+    fn from_number(number: u8) -> Result<Self, DecodeError> {
+        match number {
+            1 => Ok(Self::Owner),
+            2 => Ok(Self::Any),
+            3 => Ok(Self::Creator),
+            _ => Err(DecodeError::Unknown { what: "write rule", value: u64::from(number) }),
+        }
+    }
+}
+
+impl Wire for WriteRule {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Self::from_number(reader.u8("write rule")?)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u8(*self as u8);
+    }
+}
+
+/// A property with all that belongs to it, as a snapshot shows it. Spec: PRP-6.
+///
+/// ```text
+/// key | value | rule u8 | creator varint
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Property {
+    /// Its key.
+    pub key: PropertyKey,
+    /// Its value.
+    pub value: PropertyValue,
+    /// Who may change it.
+    pub rule: WriteRule,
+    /// The member that created it.
+    pub creator: MemberId,
+}
+
+impl Wire for Property {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            key: PropertyKey::read(reader)?,
+            value: PropertyValue::read(reader)?,
+            rule: WriteRule::read(reader)?,
+            creator: MemberId::read(reader)?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        self.key.write(writer);
+        self.value.write(writer);
+        self.rule.write(writer);
+        self.creator.write(writer);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::wire::tests::check_canonical;
+    use proptest::prelude::*;
+
+    pub(crate) fn any_key() -> impl Strategy<Value = PropertyKey> {
+        "[a-zé]{1,32}".prop_map(|text| PropertyKey::new(&text).unwrap())
+    }
+
+    pub(crate) fn any_value() -> impl Strategy<Value = PropertyValue> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| PropertyValue::Bytes(bytes.into())),
+            any::<i64>().prop_map(PropertyValue::Integer),
+        ]
+    }
+
+    pub(crate) fn any_rule() -> impl Strategy<Value = WriteRule> {
+        prop_oneof![Just(WriteRule::Owner), Just(WriteRule::Any), Just(WriteRule::Creator)]
+    }
+
+    pub(crate) fn any_property() -> impl Strategy<Value = Property> {
+        (any_key(), any_value(), any_rule(), any::<u32>()).prop_map(|(key, value, rule, creator)| Property {
+            key,
+            value,
+            rule,
+            creator: MemberId(creator),
+        })
+    }
+
+    // spec-test: PRP-6
+    #[test]
+    fn known_bytes() {
+        let property = Property {
+            key: PropertyKey::new("hp").unwrap(),
+            value: PropertyValue::Integer(-2),
+            rule: WriteRule::Any,
+            creator: MemberId(1),
+        };
+        let bytes = [2, b'h', b'p', 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 2, 1];
+        assert_eq!(property.to_bytes(), &bytes[..]);
+        assert_eq!(Property::from_bytes(Bytes::copy_from_slice(&bytes)), Ok(property));
+    }
+
+    // spec-test: PRP-2
+    #[test]
+    fn a_value_has_at_most_64_kib() {
+        assert!(PropertyValue::bytes(Bytes::from(vec![0; MAX_PROPERTY_BYTES])).is_ok());
+        assert!(PropertyValue::bytes(Bytes::from(vec![0; MAX_PROPERTY_BYTES + 1])).is_err());
+        let mut writer = Writer::new();
+        writer.u8(0);
+        writer.prefixed(&vec![0; MAX_PROPERTY_BYTES + 1]);
+        assert!(matches!(
+            PropertyValue::from_bytes(writer.finish()),
+            Err(DecodeError::OutOfRange { what: "property value", .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn a_property_is_read_as_it_was_written(property in any_property()) {
+            prop_assert_eq!(Property::from_bytes(property.to_bytes()), Ok(property));
+        }
+
+        #[test]
+        fn what_is_accepted_is_canonical(bytes in prop::collection::vec(0..4u8, 0..24)) {
+            check_canonical::<Property>(bytes)?;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! [`PropertyOp`]: what a member asks to be done to a session's properties.
+
+use std::sync::Arc;
+
+use super::{MAX_PROPERTIES, PropertyKey, PropertyValue, WriteRule};
+use crate::base::{DecodeError, Reader, Wire, Writer};
+
+/// One operation on one property. Spec: PRP-7.
+///
+/// ```text
+/// 0 set:             0 | key | value            | rule u8 (0 none)
+/// 1 delete:          1 | key
+/// 2 increment:       2 | key | delta, 8 bytes
+/// 3 compare and set: 3 | key | expected or absent | value or absent | rule u8 (0 none)
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PropertyOp {
+    /// Sets a value, whatever it was.
+    Set {
+        /// The property.
+        key: PropertyKey,
+        /// Its new value.
+        value: PropertyValue,
+        /// Rule of a property that this creates, else without effect. `None` is
+        /// [`WriteRule::Creator`].
+        rule: Option<WriteRule>,
+    },
+    /// Deletes a property, which must exist.
+    Delete {
+        /// The property.
+        key: PropertyKey,
+    },
+    /// Adds to an integer, which must exist.
+    Increment {
+        /// The property.
+        key: PropertyKey,
+        /// What is added; may be negative.
+        delta: i64,
+    },
+    /// Sets or deletes a property if it is what the sender believes it to be.
+    CompareAndSet {
+        /// The property.
+        key: PropertyKey,
+        /// What it must be; `None`: it must not exist.
+        expected: Option<PropertyValue>,
+        /// What it becomes; `None`: it is deleted.
+        value: Option<PropertyValue>,
+        /// As in [`PropertyOp::Set`].
+        rule: Option<WriteRule>,
+    },
+}
+
+impl PropertyOp {
+    /// The property that is meant.
+    pub fn key(&self) -> &PropertyKey {
+        match self {
+            Self::Set { key, .. }
+            | Self::Delete { key }
+            | Self::Increment { key, .. }
+            | Self::CompareAndSet { key, .. } => key,
+        }
+    }
+}
+
+fn read_rule(reader: &mut Reader) -> Result<Option<WriteRule>, DecodeError> {
+    match reader.u8("write rule")? {
+        0 => Ok(None),
+        number => WriteRule::from_number(number).map(Some),
+    }
+}
+
+fn write_rule(rule: Option<WriteRule>, writer: &mut Writer) {
+    writer.u8(rule.map_or(0, |rule| rule as u8));
+}
+
+impl Wire for PropertyOp {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let kind = reader.u8("property operation")?;
+        if kind > 3 {
+            return Err(DecodeError::Unknown { what: "property operation", value: u64::from(kind) });
+        }
+        let key = PropertyKey::read(reader)?;
+        Ok(match kind {
+            0 => Self::Set { key, value: PropertyValue::read(reader)?, rule: read_rule(reader)? },
+            1 => Self::Delete { key },
+            2 => Self::Increment { key, delta: reader.i64("delta")? },
+            _ => Self::CompareAndSet {
+                key,
+                expected: PropertyValue::read_optional(reader)?,
+                value: PropertyValue::read_optional(reader)?,
+                rule: read_rule(reader)?,
+            },
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Set { key, value, rule } => {
+                writer.u8(0);
+                key.write(writer);
+                value.write(writer);
+                write_rule(*rule, writer);
+            }
+            Self::Delete { key } => {
+                writer.u8(1);
+                key.write(writer);
+            }
+            Self::Increment { key, delta } => {
+                writer.u8(2);
+                key.write(writer);
+                writer.i64(*delta);
+            }
+            Self::CompareAndSet { key, expected, value, rule } => {
+                writer.u8(3);
+                key.write(writer);
+                PropertyValue::write_optional(expected.as_ref(), writer);
+                PropertyValue::write_optional(value.as_ref(), writer);
+                write_rule(*rule, writer);
+            }
+        }
+    }
+}
+
+/// 1 to 256 operations, carried out in order, all or none. Spec: PRP-8.
+///
+/// ```text
+/// count varint | operations
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PropertyOps(Arc<[PropertyOp]>);
+
+impl PropertyOps {
+    /// Checks and keeps operations.
+    ///
+    /// # Errors
+    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`].
+    pub fn new(ops: Vec<PropertyOp>) -> Result<Self, DecodeError> {
+        match ops.len() {
+            1..=MAX_PROPERTIES => Ok(Self(ops.into())),
+            count => Err(DecodeError::OutOfRange {
+                what: "property operations",
+                value: count as u64,
+                min: 1,
+                max: MAX_PROPERTIES as u64,
+            }),
+        }
+    }
+
+    /// The operations, in order.
+    pub fn as_slice(&self) -> &[PropertyOp] {
+        &self.0
+    }
+}
+
+impl Wire for PropertyOps {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let count = reader.count("property operations", 1, MAX_PROPERTIES)?;
+        let ops: Result<Vec<_>, _> = (0..count).map(|_| PropertyOp::read(reader)).collect();
+        Self::new(ops?)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(self.0.len() as u64);
+        for op in self.0.iter() {
+            op.write(writer);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::tests::{any_key, any_rule, any_value};
+    use super::*;
+    use crate::wire::tests::check_canonical;
+    use bytes::Bytes;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    pub(crate) fn any_op() -> impl Strategy<Value = PropertyOp> {
+        prop_oneof![
+            (any_key(), any_value(), option::of(any_rule())).prop_map(|(key, value, rule)| PropertyOp::Set {
+                key,
+                value,
+                rule
+            }),
+            any_key().prop_map(|key| PropertyOp::Delete { key }),
+            (any_key(), any::<i64>()).prop_map(|(key, delta)| PropertyOp::Increment { key, delta }),
+            (any_key(), option::of(any_value()), option::of(any_value()), option::of(any_rule())).prop_map(
+                |(key, expected, value, rule)| PropertyOp::CompareAndSet { key, expected, value, rule }
+            ),
+        ]
+    }
+
+    pub(crate) fn any_ops() -> impl Strategy<Value = PropertyOps> {
+        prop::collection::vec(any_op(), 1..6).prop_map(|ops| PropertyOps::new(ops).unwrap())
+    }
+
+    // spec-test: PRP-7
+    #[test]
+    fn known_bytes() {
+        let op = PropertyOp::CompareAndSet {
+            key: PropertyKey::new("k").unwrap(),
+            expected: None,
+            value: Some(PropertyValue::Bytes(Bytes::from_static(b"v"))),
+            rule: Some(WriteRule::Owner),
+        };
+        let bytes = [3, 1, b'k', 2, 0, 1, b'v', 1];
+        assert_eq!(op.to_bytes(), &bytes[..]);
+        assert_eq!(PropertyOp::from_bytes(Bytes::copy_from_slice(&bytes)), Ok(op));
+    }
+
+    // spec-test: PRP-8
+    #[test]
+    fn no_operation_and_257_are_refused() {
+        let op = PropertyOp::Delete { key: PropertyKey::new("k").unwrap() };
+        assert!(PropertyOps::new(vec![]).is_err());
+        assert!(PropertyOps::new(vec![op.clone(); 256]).is_ok());
+        assert!(PropertyOps::new(vec![op; 257]).is_err());
+        assert!(PropertyOps::from_bytes(Bytes::from_static(&[0])).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn operations_are_read_as_they_were_written(ops in any_ops()) {
+            prop_assert_eq!(PropertyOps::from_bytes(ops.to_bytes()), Ok(ops));
+        }
+
+        #[test]
+        fn what_is_accepted_is_canonical(bytes in prop::collection::vec(0..5u8, 0..24)) {
+            check_canonical::<PropertyOps>(bytes)?;
+        }
+    }
+}
