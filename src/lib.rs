@@ -14,6 +14,8 @@
 pub mod base;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod secure;
 #[cfg(feature = "server")]
 pub mod server;

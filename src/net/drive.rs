@@ -1,0 +1,150 @@
+//! The loop that runs a [`Driven`] machine on a socket.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::batch::{Flushed, Inbox, Outbox};
+use super::timer::Timer;
+use super::{Clock, Counters, Driven, IoPath, Socket};
+use crate::base::{Now, Timestamp};
+
+/// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read.
+const SEND_BATCHES_A_TURN: usize = 8;
+
+/// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent.
+///
+/// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
+/// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Must run
+/// inside of a tokio runtime with I/O and time; dropping the future ends the loop at once.
+///
+/// # Errors
+/// When the socket is broken. What concerns single datagrams is counted in [`Counters`].
+pub async fn drive<D: Driven + ?Sized>(
+    socket: Socket,
+    clock: Clock,
+    driven: &mut D,
+    wake: Arc<Notify>,
+) -> io::Result<()> {
+    let counters = socket.counters();
+    let udp = UdpSocket::from_std(socket.udp)?;
+    let io = Io { udp: &udp, path: socket.path, counters: &counters };
+    let mut inbox = Inbox::new();
+    let mut outbox = Outbox::new();
+    let mut sources = Sources::new(&udp, Timer::new(clock.clone()), &wake);
+    let mut ready = Ready::default();
+    loop {
+        let more = ready.readable && inbox.receive(io.udp, io.path, io.counters)?;
+        let now = clock.now();
+        if !inbox.is_empty() {
+            driven.handle_datagrams(now, &mut inbox.drain(io.counters));
+        }
+        if ready.woken {
+            driven.handle_wake(now);
+        }
+        if driven.poll_timeout().is_some_and(|at| at <= now.mono) {
+            driven.handle_timeout(now);
+        }
+        let flushed = io.flush(now, driven, &mut outbox)?;
+        if flushed == Turn::Done && driven.is_finished() {
+            return Ok(());
+        }
+        ready = if more || flushed == Turn::Unfinished {
+            // To be polled again at once, but only after the runtime has looked for I/O.
+            tokio::task::yield_now().await;
+            sources.ready_now(flushed).await
+        } else {
+            sources.ready(driven.poll_timeout(), flushed).await
+        };
+    }
+}
+
+/// The socket and how it is used.
+#[derive(Clone, Copy)]
+struct Io<'a> {
+    udp: &'a UdpSocket,
+    path: IoPath,
+    counters: &'a Counters,
+}
+
+/// How a turn's sending ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Nothing is left to send.
+    Done,
+    /// There is more; the next turn goes on.
+    Unfinished,
+    /// The socket has no room; the loop waits for it beside everything else.
+    Blocked,
+}
+
+impl Io<'_> {
+    /// Sends what is kept from earlier turns, then what `driven` has now.
+    fn flush<D: Driven + ?Sized>(&self, now: Now, driven: &mut D, outbox: &mut Outbox) -> io::Result<Turn> {
+        if outbox.send(self.udp, self.path, self.counters)? == Flushed::Blocked {
+            return Ok(Turn::Blocked);
+        }
+        for _ in 0..SEND_BATCHES_A_TURN {
+            let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
+            if outbox.send(self.udp, self.path, self.counters)? == Flushed::Blocked {
+                return Ok(Turn::Blocked);
+            }
+            if !full {
+                return Ok(Turn::Done);
+            }
+        }
+        Ok(Turn::Unfinished)
+    }
+}
+
+/// What woke the loop. A deadline is not here: it is asked for by the clock in every turn.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ready {
+    readable: bool,
+    woken: bool,
+}
+
+/// All that the loop waits for at once.
+struct Sources<'a> {
+    udp: &'a UdpSocket,
+    timer: Timer,
+    wake: &'a Notify,
+    notified: Pin<Box<Notified<'a>>>,
+}
+
+impl<'a> Sources<'a> {
+    fn new(udp: &'a UdpSocket, timer: Timer, wake: &'a Notify) -> Self {
+        Self { udp, timer, wake, notified: Box::pin(wake.notified()) }
+    }
+
+    /// Waits for any of them.
+    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn) -> Ready {
+        poll_fn(|cx| {
+            let (ready, writable) = self.poll_io(turn, cx);
+            let due = self.timer.poll(deadline, cx).is_ready();
+            if ready.readable || ready.woken || writable || due { Poll::Ready(ready) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// What is ready, without waiting.
+    async fn ready_now(&mut self, turn: Turn) -> Ready {
+        poll_fn(|cx| Poll::Ready(self.poll_io(turn, cx).0)).await
+    }
+
+    fn poll_io(&mut self, turn: Turn, cx: &mut Context<'_>) -> (Ready, bool) {
+        let writable = turn == Turn::Blocked && self.udp.poll_send_ready(cx).is_ready();
+        let readable = self.udp.poll_recv_ready(cx).is_ready();
+        let woken = self.notified.as_mut().poll(cx).is_ready();
+        if woken {
+            self.notified.set(self.wake.notified());
+        }
+        (Ready { readable, woken }, writable)
+    }
+}

@@ -1,0 +1,35 @@
+//! The port that `net` drives: a machine of inputs, outputs and one deadline.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+
+use crate::base::{Now, Timestamp};
+
+/// A sans-IO machine on one socket. [`drive`](super::drive) calls it from one task, never at once.
+///
+/// In each turn of the loop: the `handle_*` that apply, all with the same `now`, then
+/// [`Driven::poll_transmit`] until it has nothing more, then [`Driven::poll_timeout`]. Whatever a
+/// machine hands up to its own user it does inside of these calls.
+pub trait Driven {
+    /// Takes datagrams in the order in which they arrived, each with its sender.
+    ///
+    /// What is left in `batch` when the call returns is dropped.
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>);
+
+    /// Another task has notified: mail or commands may be waiting.
+    fn handle_wake(&mut self, now: Now);
+
+    /// The deadline of [`Driven::poll_timeout`] has come. It may come late, never early.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// Appends one datagram to the empty `out` and names its receiver; `None` when there is nothing
+    /// to send now.
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr>;
+
+    /// When [`Driven::handle_timeout`] is wanted next; `None` for not at all.
+    fn poll_timeout(&self) -> Option<Timestamp>;
+
+    /// True when the machine is done: what it still wanted to send is sent, then the loop ends.
+    fn is_finished(&self) -> bool;
+}

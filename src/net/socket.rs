@@ -1,0 +1,158 @@
+//! Sockets with sized kernel buffers.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, SockRef, Type};
+use tracing::warn;
+
+use super::Counters;
+
+/// A bound UDP socket, not yet part of a runtime: it may be moved to the thread that drives it.
+#[derive(Debug)]
+pub struct Socket {
+    pub(super) udp: UdpSocket,
+    pub(super) path: IoPath,
+    counters: Arc<Counters>,
+}
+
+/// What is asked of the kernel, in bytes a socket. It may grant less; then a warning is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// Receive buffer: what arrives while the thread is busy.
+    pub receive_bytes: usize,
+    /// Send buffer: what a turn of the loop sends faster than the interface takes it.
+    pub send_bytes: usize,
+}
+
+/// How datagrams cross into the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IoPath {
+    /// Many datagrams a system call where the system can, else as [`IoPath::Portable`].
+    #[default]
+    Batched,
+    /// One datagram a system call, on every system.
+    Portable,
+}
+
+/// Binds to `addr`; port 0 asks the system for one. `reuse_port` lets other sockets of this user
+/// bind to the same port, and the kernel spreads the senders over them.
+///
+/// # Errors
+/// Those of the system: the address is taken, not of this machine, or not allowed.
+pub fn bind(addr: SocketAddr, buffers: BufferSizes, reuse_port: bool) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if addr.is_ipv6() {
+        // `[::]` serves IPv4 too; a system that cannot do that still serves IPv6.
+        let _ = socket.set_only_v6(false);
+    }
+    if reuse_port {
+        share_port(&socket)?;
+    }
+    #[cfg(target_os = "linux")]
+    super::sys::never_fragment(&socket, addr);
+    size_buffers(&socket, buffers);
+    socket.bind(&addr.into())?;
+    Ok(Socket { udp: socket.into(), path: IoPath::default(), counters: Arc::default() })
+}
+
+impl Socket {
+    /// Longest datagram that is received, in bytes; longer ones are dropped and counted.
+    pub const MAX_DATAGRAM_BYTES: usize = 9_216;
+
+    /// The address that was bound, with its port.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+
+    /// Chooses how datagrams cross into the kernel.
+    pub fn with_path(mut self, path: IoPath) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// The socket's totals, which stay readable while and after it is driven.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+impl Default for BufferSizes {
+    /// 4 MiB each: 50 ms of 100,000 datagrams a second at the kernel's bookkeeping size.
+    fn default() -> Self {
+        Self { receive_bytes: 4 << 20, send_bytes: 4 << 20 }
+    }
+}
+
+#[cfg(unix)]
+fn share_port(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &socket2::Socket) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system cannot share a port"))
+}
+
+/// Sizes both buffers as far as the kernel allows.
+fn size_buffers(socket: &socket2::Socket, buffers: BufferSizes) {
+    let socket = SockRef::from(socket);
+    let asked = socket.set_recv_buffer_size(buffers.receive_bytes);
+    warn_when_capped("receive", buffers.receive_bytes, asked.and_then(|()| socket.recv_buffer_size()));
+    let asked = socket.set_send_buffer_size(buffers.send_bytes);
+    warn_when_capped("send", buffers.send_bytes, asked.and_then(|()| socket.send_buffer_size()));
+}
+
+/// Says so when a busy server would lose datagrams for a small buffer.
+fn warn_when_capped(which: &'static str, asked_bytes: usize, granted: io::Result<usize>) {
+    match granted {
+        Ok(bytes) if usable(bytes) >= asked_bytes => {}
+        Ok(bytes) => warn!(
+            which,
+            asked_bytes,
+            granted_bytes = usable(bytes),
+            "the kernel caps the socket's buffer (Linux: net.core.rmem_max, net.core.wmem_max)"
+        ),
+        Err(error) => warn!(which, asked_bytes, %error, "the socket's buffer could not be sized"),
+    }
+}
+
+/// Linux doubles what it was asked for, to have room for its bookkeeping, and reports that.
+const fn usable(reported_bytes: usize) -> usize {
+    if cfg!(target_os = "linux") { reported_bytes / 2 } else { reported_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback() -> SocketAddr {
+        ([127, 0, 0, 1], 0).into()
+    }
+
+    #[test]
+    fn port_0_asks_the_system_for_one() {
+        let socket = bind(loopback(), BufferSizes::default(), false).unwrap();
+        assert_ne!(socket.local_addr().unwrap().port(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_port_is_shared_only_on_request() {
+        let first = bind(loopback(), BufferSizes::default(), true).unwrap();
+        let addr = first.local_addr().unwrap();
+        assert!(bind(addr, BufferSizes::default(), true).is_ok());
+        assert!(bind(addr, BufferSizes::default(), false).is_err());
+    }
+
+    #[test]
+    fn an_absurd_buffer_is_capped_not_fatal() {
+        let huge = BufferSizes { receive_bytes: 1 << 30, send_bytes: 1 << 30 };
+        assert!(bind(loopback(), huge, false).is_ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! `timerfd`: a timer as fine as the kernel's, where the runtime's own has steps of a millisecond.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A one-shot timer that is readable once it has fired.
+pub(in crate::net) struct TimerFd(OwnedFd);
+
+impl TimerFd {
+    pub(in crate::net) fn new() -> io::Result<Self> {
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
+        // SAFETY: the call takes two integers and makes a descriptor or fails.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, valid, and owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes the timer known to the current runtime.
+    pub(in crate::net) fn register(self) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: the descriptor is owned, open as long as `self` lives, and always the same.
+        Ok(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?)
+    }
+
+    /// Fires once after `delay`; forgets any earlier setting, and that it has fired.
+    pub(in crate::net) fn arm(&self, delay: Duration) -> io::Result<()> {
+        // A delay of zero would disarm it.
+        let delay = delay.max(Duration::from_nanos(1));
+        let setting = libc::itimerspec {
+            it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: libc::timespec {
+                tv_sec: libc::time_t::try_from(delay.as_secs()).unwrap_or(libc::time_t::MAX),
+                tv_nsec: libc::c_long::from(delay.subsec_nanos().cast_signed()),
+            },
+        };
+        // SAFETY: `setting` lives until after the call; the old setting is not asked for.
+        let set =
+            unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const setting, ptr::null_mut()) };
+        if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl AsRawFd for TimerFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

@@ -1,0 +1,254 @@
+//! The loop on real loopback sockets, and that both [`IoPath`]s do the same.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+use super::batch::{BATCH, Flushed, Inbox, Outbox};
+use super::{BufferSizes, Clock, Driven, IoPath, Socket, bind, drive};
+use crate::base::{Now, Timestamp};
+
+const PATHS: [IoPath; 2] = [IoPath::Batched, IoPath::Portable];
+
+fn socket(path: IoPath) -> Socket {
+    bind(([127, 0, 0, 1], 0).into(), BufferSizes::default(), false).unwrap().with_path(path)
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A machine that notes what it is told, sends what it is given, and ends when told to.
+#[derive(Default)]
+struct Script {
+    received: Vec<(SocketAddr, Vec<u8>)>,
+    outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Sends every datagram back.
+    echo: bool,
+    wakes: usize,
+    timeouts: usize,
+    deadline: Option<Timestamp>,
+    finish: Option<fn(&Script) -> bool>,
+}
+
+impl Driven for Script {
+    fn handle_datagrams(&mut self, _: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        for (from, datagram) in batch {
+            if self.echo {
+                self.outgoing.push_back((from, datagram.to_vec()));
+            }
+            self.received.push((from, datagram.to_vec()));
+        }
+    }
+
+    fn handle_wake(&mut self, _: Now) {
+        self.wakes += 1;
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono), "never early");
+        self.timeouts += 1;
+    }
+
+    fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+        assert!(out.is_empty());
+        let (to, datagram) = self.outgoing.pop_front()?;
+        out.put_slice(&datagram);
+        Some(to)
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finish.is_some_and(|finish| finish(self))
+    }
+}
+
+#[test]
+fn a_batch_arrives_whole_in_order_and_from_its_sender_on_both_paths() {
+    let sent: Vec<Vec<u8>> = (0..BATCH + 6).map(|n| vec![u8::try_from(n).unwrap(); n]).collect();
+    for (out_path, in_path) in PATHS.into_iter().flat_map(|out| PATHS.map(|inn| (out, inn))) {
+        let (sender, receiver) = (socket(out_path), socket(in_path));
+        let (from, to) = (sender.local_addr().unwrap(), receiver.local_addr().unwrap());
+        let (sent_counters, counters) = (sender.counters(), receiver.counters());
+        let mut source = Script {
+            outgoing: sent.iter().map(|datagram| (to, datagram.clone())).collect(),
+            finish: Some(|_| true),
+            ..Script::default()
+        };
+        let mut sink =
+            Script { finish: Some(|script| script.received.len() == BATCH + 6), ..Script::default() };
+        run(async {
+            drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())).await.unwrap();
+            drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new())).await.unwrap();
+        });
+        let expected: Vec<_> = sent.iter().map(|datagram| (from, datagram.clone())).collect();
+        assert_eq!(sink.received, expected, "{out_path:?} to {in_path:?}");
+        let bytes = sent.iter().map(Vec::len).sum::<usize>() as u64;
+        assert_eq!((counters.datagrams_in.get(), counters.bytes_in.get()), (sent.len() as u64, bytes));
+        assert_eq!(
+            (sent_counters.datagrams_out.get(), sent_counters.bytes_out.get()),
+            (sent.len() as u64, bytes)
+        );
+        assert_eq!(counters.batches_in.get(), 2, "{in_path:?}");
+    }
+}
+
+#[test]
+fn a_datagram_too_long_is_dropped_and_counted_on_both_paths() {
+    for path in PATHS {
+        let receiver = socket(path);
+        let to = receiver.local_addr().unwrap();
+        let counters = receiver.counters();
+        let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        plain.send_to(&[1; Socket::MAX_DATAGRAM_BYTES + 1], to).unwrap();
+        plain.send_to(&[2; 30_000], to).unwrap();
+        plain.send_to(&[3; Socket::MAX_DATAGRAM_BYTES], to).unwrap();
+        let mut sink = Script { finish: Some(|script| !script.received.is_empty()), ..Script::default() };
+        run(drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new()))).unwrap();
+        assert_eq!(sink.received.len(), 1);
+        assert_eq!(sink.received[0].1, vec![3; Socket::MAX_DATAGRAM_BYTES]);
+        assert_eq!(counters.oversized.get(), 2, "{path:?}");
+    }
+}
+
+#[test]
+fn a_datagram_that_cannot_be_sent_costs_only_itself_on_both_paths() {
+    for path in PATHS {
+        let (sender, receiver) = (socket(path), socket(path));
+        let to = receiver.local_addr().unwrap();
+        let counters = sender.counters();
+        let too_long = vec![0; 70_000];
+        let outgoing = [(to, vec![1]), (to, too_long), (to, vec![2])];
+        let mut source = Script { outgoing: outgoing.into(), finish: Some(|_| true), ..Script::default() };
+        let mut sink = Script { finish: Some(|script| script.received.len() == 2), ..Script::default() };
+        run(async {
+            drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())).await.unwrap();
+            drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new())).await.unwrap();
+        });
+        assert_eq!(counters.send_errors.get(), 1, "{path:?}");
+        assert_eq!(counters.datagrams_out.get(), 2, "{path:?}");
+    }
+}
+
+#[test]
+fn the_deadline_comes_without_any_datagram() {
+    let clock = Clock::new();
+    let mut script = Script {
+        deadline: Some(Timestamp::from_millis(3)),
+        finish: Some(|script| script.timeouts == 1),
+        ..Script::default()
+    };
+    run(drive(socket(IoPath::Batched), clock, &mut script, Arc::new(Notify::new()))).unwrap();
+    assert_eq!(script.timeouts, 1);
+}
+
+#[test]
+fn a_wake_from_elsewhere_is_handled_even_when_it_came_first() {
+    let wake = Arc::new(Notify::new());
+    wake.notify_one();
+    let mut script = Script { finish: Some(|script| script.wakes == 2), ..Script::default() };
+    run(async {
+        let again = Arc::clone(&wake);
+        let waker = async move {
+            tokio::task::yield_now().await;
+            again.notify_one();
+        };
+        let (driven, ()) =
+            tokio::join!(drive(socket(IoPath::Batched), Clock::new(), &mut script, wake), waker);
+        driven.unwrap();
+    });
+    assert_eq!(script.wakes, 2);
+}
+
+/// Two machines that echo keep each other busy for ever: there is always something to read.
+#[test]
+fn a_flood_starves_neither_the_deadline_nor_the_wake() {
+    for path in PATHS {
+        let (left, right) = (socket(path), socket(path));
+        let to_right = right.local_addr().unwrap();
+        let wake = Arc::new(Notify::new());
+        wake.notify_one();
+        let mut flooded = Script {
+            echo: true,
+            outgoing: vec![(to_right, vec![7; 32]); 2 * BATCH].into(),
+            deadline: Some(Timestamp::from_millis(20)),
+            finish: Some(|script| script.timeouts == 1 && script.wakes == 1),
+            ..Script::default()
+        };
+        let mut mirror = Script { echo: true, ..Script::default() };
+        run(async {
+            let endless = drive(right, Clock::new(), &mut mirror, Arc::new(Notify::new()));
+            let ends = drive(left, Clock::new(), &mut flooded, wake);
+            tokio::select! {
+                ended = endless => panic!("the mirror has no end: {ended:?}"),
+                ended = ends => ended.unwrap(),
+            }
+        });
+        assert!(flooded.received.len() > BATCH, "it was a flood: {}", flooded.received.len());
+    }
+}
+
+#[test]
+fn what_the_socket_has_no_room_for_is_kept() {
+    for path in PATHS {
+        run(async {
+            let small = BufferSizes { receive_bytes: 1 << 16, send_bytes: 1 };
+            let sender = bind(([127, 0, 0, 1], 0).into(), small, false).unwrap();
+            let counters = sender.counters();
+            let udp = UdpSocket::from_std(sender.udp).unwrap();
+            udp.writable().await.unwrap();
+            let (mut outbox, mut blocked) = (Outbox::new(), false);
+            // A port where nobody reads and nobody is bound would answer with errors.
+            let receiver = socket(path);
+            let to = receiver.local_addr().unwrap();
+            outbox.fill(|datagram| {
+                datagram.put_bytes(9, 8_000);
+                Some(to)
+            });
+            // Loopback delivers at once, so the buffer may never fill; what is kept is right anyway.
+            while outbox.unsent() > 0 {
+                let before = outbox.unsent();
+                match outbox.send(&udp, path, &counters).unwrap() {
+                    Flushed::Blocked => {
+                        blocked = true;
+                        assert!(outbox.unsent() > 0 && outbox.unsent() <= before);
+                        udp.writable().await.unwrap();
+                    }
+                    Flushed::Dry => assert_eq!(outbox.unsent(), 0),
+                }
+            }
+            assert_eq!(counters.send_blocked.get() > 0, blocked);
+            assert_eq!(counters.datagrams_out.get() + counters.send_errors.get(), BATCH as u64);
+        });
+    }
+}
+
+#[test]
+fn an_empty_socket_is_no_error_on_both_paths() {
+    for path in PATHS {
+        run(async {
+            let empty = socket(path);
+            let counters = empty.counters();
+            let udp = UdpSocket::from_std(empty.udp).unwrap();
+            let mut inbox = Inbox::new();
+            assert!(!inbox.receive(&udp, path, &counters).unwrap());
+            assert!(inbox.is_empty());
+            assert_eq!(counters.batches_in.get(), 0);
+        });
+    }
+}
+
+/// An app may spawn it on a runtime of many threads.
+#[test]
+fn the_loop_may_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let mut script = Script::default();
+    is_send(&drive(socket(IoPath::Batched), Clock::new(), &mut script, Arc::new(Notify::new())));
+}

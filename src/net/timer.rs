@@ -1,0 +1,93 @@
+//! One deadline of the loop, as fine as the system allows.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::Clock;
+use crate::base::Timestamp;
+
+/// Wakes its task at a deadline. May wake early or for nothing: the loop asks the clock.
+pub(super) struct Timer {
+    clock: Clock,
+    source: Source,
+    /// When the source fires, `None` when it does not. Set again only when something earlier is
+    /// wanted, because most deadlines move on with every packet and setting costs a system call.
+    armed: Option<Timestamp>,
+}
+
+enum Source {
+    #[cfg(target_os = "linux")]
+    Fine(tokio::io::unix::AsyncFd<super::sys::TimerFd>),
+    /// The runtime's timer, in steps of a millisecond.
+    Coarse(Pin<Box<Sleep>>),
+}
+
+impl Timer {
+    /// A timer of the current runtime, not armed.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, source: Source::best(), armed: None }
+    }
+
+    /// Ready when the armed deadline has come; else wakes the task then. `None` = never.
+    pub(super) fn poll(&mut self, deadline: Option<Timestamp>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        if self.armed.is_none_or(|armed| deadline < armed) && !self.arm(deadline) {
+            return Poll::Pending;
+        }
+        if self.source.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.armed = None;
+        Poll::Ready(())
+    }
+
+    /// False when `deadline` is beyond what the system can express.
+    fn arm(&mut self, deadline: Timestamp) -> bool {
+        let delay = deadline.since(self.clock.now().mono);
+        let Some(instant) = self.clock.instant(deadline) else { return false };
+        self.armed = Some(deadline);
+        self.source.arm(delay, instant.into());
+        true
+    }
+}
+
+impl Source {
+    fn best() -> Self {
+        #[cfg(target_os = "linux")]
+        if let Ok(timer) = super::sys::TimerFd::new().and_then(super::sys::TimerFd::register) {
+            return Self::Fine(timer);
+        }
+        Self::Coarse(Box::pin(tokio::time::sleep(Duration::ZERO)))
+    }
+
+    fn arm(&mut self, delay: Duration, instant: Instant) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Fine(timer) => {
+                if timer.get_ref().arm(delay).is_err() {
+                    *self = Self::Coarse(Box::pin(tokio::time::sleep_until(instant)));
+                }
+            }
+            Self::Coarse(sleep) => sleep.as_mut().reset(instant),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Fine(timer) => match timer.poll_read_ready(cx) {
+                Poll::Ready(Ok(mut fired)) => {
+                    fired.clear_ready();
+                    Poll::Ready(())
+                }
+                // The runtime is shutting down: nothing will be polled again.
+                Poll::Ready(Err(_)) => Poll::Pending,
+                Poll::Pending => Poll::Pending,
+            },
+            Self::Coarse(sleep) => std::future::Future::poll(sleep.as_mut(), cx),
+        }
+    }
+}
