@@ -6,7 +6,9 @@
 pub mod key_file;
 pub mod keygen;
 pub mod output;
+pub mod serve;
 pub mod units;
+pub mod verify;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -1,0 +1,160 @@
+//! The server's configuration: every key has a default, a unit and a range, all in one table
+//! ([`keys`]) that reading, checking and printing share.
+//!
+//! Values come from the defaults, then the file, then the command line; the last one holds.
+
+mod keys;
+mod print;
+mod read;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use read::ConfigError;
+
+/// Everything that `serve` can be told, in the units of the types. Field docs and ranges are those of
+/// the keys of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is documented in the table of keys, which users read")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub workers: u64,
+    pub names: Vec<String>,
+    pub protocol_id: u64,
+    pub key_file: Option<PathBuf>,
+    pub previous_key_file: Option<PathBuf>,
+    pub idle_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub limits: Limits,
+}
+
+/// The section `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is documented in the table of keys, which users read")]
+pub struct Limits {
+    pub connections: u64,
+    pub sessions: u64,
+    pub sessions_per_user: u64,
+    pub invites_per_user: u64,
+    pub invites_per_session: u64,
+    pub commands_per_second: u64,
+    pub bytes_per_second: usize,
+    pub session_bytes_per_second: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7777)),
+            workers: 0,
+            names: Vec::new(),
+            protocol_id: 0,
+            key_file: None,
+            previous_key_file: None,
+            idle_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            sessions: 10_000,
+            sessions_per_user: 16,
+            invites_per_user: 64,
+            invites_per_session: 64,
+            commands_per_second: 1_000,
+            bytes_per_second: 1 << 20,
+            session_bytes_per_second: 4 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        Config::default().apply_toml(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back_as_the_same() {
+        let config = Config::default();
+        let mut read = Config { workers: 7, ..Config::default() };
+        read.apply_toml(&config.to_toml()).unwrap();
+        assert_eq!(read, config);
+
+        let config = Config {
+            listen: "[::1]:9".parse().unwrap(),
+            names: vec!["a\"b\\".to_owned(), "é".to_owned()],
+            protocol_id: u64::MAX,
+            key_file: Some("keys/one \"1\".key".into()),
+            idle_timeout: Duration::from_millis(1_500),
+            ..Config::default()
+        };
+        let mut read = Config::default();
+        read.apply_toml(&config.to_toml()).unwrap();
+        assert_eq!(read, config);
+    }
+
+    #[test]
+    fn the_print_names_default_and_range_of_every_key() {
+        let text = Config::default().to_toml();
+        for key in keys::KEYS {
+            assert!(text.contains(&format!("{} = ", key.name)), "{} is missing", key.name);
+        }
+        let documented = text.lines().filter(|line| line.starts_with("# Default: ")).count();
+        assert_eq!(documented, keys::KEYS.len());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_what_is_allowed() {
+        let text = refusal("workers = 2\nworkerz = 3\n");
+        assert!(text.starts_with("line 2: unknown key `workerz`"), "{text}");
+        assert!(text.contains("workers") && text.contains("listen"), "{text}");
+        let text = refusal("\n[limits]\nsesions = 3\n");
+        assert!(text.starts_with("line 3: unknown key `limits.sesions`"), "{text}");
+        assert!(text.contains("limits.sessions"), "{text}");
+        assert!(refusal("[limit]\nsessions = 3").starts_with("line 1: unknown key `limit`"));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_its_line_and_the_range() {
+        let text = refusal("\n\nidle_timeout = \"10ms\"\n");
+        assert_eq!(text, "line 3: `idle_timeout` is 10ms; allowed is 1s to 10min");
+        let text = refusal("workers = -1");
+        assert!(text.starts_with("line 1: `workers` is -1; allowed is "), "{text}");
+        let text = refusal("workers = 1000");
+        assert!(text.starts_with("line 1: `workers` is 1000; allowed is "), "{text}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_or_unit_is_refused() {
+        let text = refusal("idle_timeout = 10");
+        assert!(text.starts_with("line 1: `idle_timeout` is 10; allowed is "), "{text}");
+        let text = refusal("idle_timeout = \"10\"");
+        assert!(text.starts_with("line 1: `idle_timeout`: `10` has no unit"), "{text}");
+        assert!(refusal("listen = \"here\"").starts_with("line 1: `listen` is here; allowed is "));
+        assert!(refusal("names = [1]").starts_with("line 1: `names` is [1]; allowed is "));
+        assert!(refusal("limits = 3").starts_with("line 1: `limits` is 3; allowed is "));
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line() {
+        let text = refusal("workers = 2\nlisten = \n");
+        assert!(text.starts_with("line 2: "), "{text}");
+    }
+
+    #[test]
+    fn defaults_are_in_their_own_ranges() {
+        assert_eq!(Config::default().check(), Ok(()));
+        let config = Config { idle_timeout: Duration::ZERO, ..Config::default() };
+        let text = config.check().unwrap_err().to_string();
+        assert_eq!(text, "`idle_timeout` is 0s; allowed is 1s to 10min");
+    }
+}

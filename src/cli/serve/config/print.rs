@@ -1,0 +1,35 @@
+//! Writing a [`Config`] as the file that it could have been read from, with every key explained.
+
+use std::fmt::Write;
+
+use super::Config;
+use super::keys::KEYS;
+
+impl Config {
+    /// The whole file: every key with its meaning, range, default and value in this configuration.
+    pub fn to_toml(&self) -> String {
+        let (mut config, mut default) = (self.clone(), Self::default());
+        let mut text = String::from("# Configuration of `rallypoint serve`.\n");
+        let mut section = "";
+        for key in KEYS {
+            if key.section != section {
+                section = key.section;
+                push(&mut text, format_args!("\n[{section}]\n"));
+            }
+            let value = key.field.written(&mut config);
+            let default = key.field.written(&mut default);
+            push(&mut text, format_args!("\n# {}\n# Allowed: {}.\n", key.doc, key.field));
+            push(&mut text, format_args!("# Default: {}.\n", default.as_deref().unwrap_or("none")));
+            match value {
+                Some(value) => push(&mut text, format_args!("{} = {value}\n", key.name)),
+                None => push(&mut text, format_args!("# {} = \"\"\n", key.name)),
+            }
+        }
+        text
+    }
+}
+
+fn push(text: &mut String, part: std::fmt::Arguments<'_>) {
+    // Writing to a `String` never fails.
+    let _ = text.write_fmt(part);
+}

@@ -1,0 +1,137 @@
+//! Reading a file into a [`Config`], strictly: what is not in the table of keys is refused.
+
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+use super::keys::{Field, KEYS, Key};
+use crate::cli::units::{self, UnitError};
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}{problem}", place = .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+pub struct ConfigError {
+    /// The line of the file, from 1; none when the value is not from a file.
+    pub line: Option<usize>,
+    /// What is wrong, with the key's name and what is allowed.
+    pub problem: String,
+}
+
+impl Config {
+    /// Takes over what a TOML text says, each value checked.
+    ///
+    /// # Errors
+    /// [`ConfigError`] at the first thing that is no TOML, no known key, or not allowed.
+    pub fn apply_toml(&mut self, text: &str) -> Result<(), ConfigError> {
+        let table = DeTable::parse(text).map_err(|error| ConfigError {
+            line: error.span().map(|span| line_at(text, span.start)),
+            problem: error.message().to_owned(),
+        })?;
+        self.apply_table(text, "", table.get_ref())
+    }
+
+    fn apply_table(&mut self, text: &str, section: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let at = |problem| ConfigError { line: Some(line_at(text, name.span().start)), problem };
+            let name = name.get_ref().as_ref();
+            if section.is_empty() && is_section(name) {
+                let table = value
+                    .get_ref()
+                    .as_table()
+                    .ok_or_else(|| at(format!("`{name}` is {}; allowed is a table", source(text, value))))?;
+                self.apply_table(text, name, table)?;
+                continue;
+            }
+            let key = KEYS
+                .iter()
+                .find(|key| key.section == section && key.name == name)
+                .ok_or_else(|| at(unknown(section, name)))?;
+            self.apply_value(key, value.get_ref()).map_err(|problem| {
+                at(match problem {
+                    Problem::Unit(error) => format!("`{}`: {error}", key.path()),
+                    Problem::NotAllowed => not_allowed(key, source(text, value)),
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn apply_value(&mut self, key: &Key, value: &DeValue<'_>) -> Result<(), Problem> {
+        match &key.field {
+            Field::Count(_, _, place) => *place(self) = whole_number(value)?,
+            Field::Size(_, place) => {
+                *place(self) = match value.as_str() {
+                    Some(text) => units::size(text).map_err(Problem::Unit)?,
+                    None => usize::try_from(whole_number(value)?).map_err(|_| Problem::NotAllowed)?,
+                }
+            }
+            Field::Time(_, place) => *place(self) = units::duration(text(value)?).map_err(Problem::Unit)?,
+            Field::Address(place) => *place(self) = text(value)?.parse().map_err(|_| Problem::NotAllowed)?,
+            Field::File(place) => *place(self) = Some(PathBuf::from(text(value)?)),
+            Field::Names(place) => {
+                let names = value.as_array().ok_or(Problem::NotAllowed)?;
+                *place(self) = names
+                    .iter()
+                    .map(|name| text(name.get_ref()).map(str::to_owned))
+                    .collect::<Result<_, _>>()?;
+            }
+        }
+        if key.field.holds(self) { Ok(()) } else { Err(Problem::NotAllowed) }
+    }
+
+    /// Checks every value against its range, wherever it came from.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut config = self.clone();
+        for key in KEYS {
+            if !key.field.holds(&mut config) {
+                let value = key.field.written(&mut config).unwrap_or_default();
+                return Err(ConfigError { line: None, problem: not_allowed(key, value.trim_matches('"')) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a value.
+enum Problem {
+    Unit(UnitError),
+    NotAllowed,
+}
+
+fn not_allowed(key: &Key, value: &str) -> String {
+    format!("`{}` is {value}; allowed is {}", key.path(), key.field)
+}
+
+fn unknown(section: &str, name: &str) -> String {
+    let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
+    let known: Vec<String> = KEYS.iter().map(Key::path).collect();
+    format!("unknown key `{path}`; allowed are {}", known.join(", "))
+}
+
+fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.section == name)
+}
+
+fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, Problem> {
+    value.as_str().ok_or(Problem::NotAllowed)
+}
+
+fn whole_number(value: &DeValue<'_>) -> Result<u64, Problem> {
+    let number = value.as_integer().ok_or(Problem::NotAllowed)?;
+    u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| Problem::NotAllowed)
+}
+
+/// The value as it stands in the file, without quotes.
+fn source<'a>(text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str {
+    text.get(value.span()).unwrap_or_default().trim_matches('"')
+}
+
+/// The line, from 1, of the byte at `offset`.
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}

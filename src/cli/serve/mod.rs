@@ -1,0 +1,3 @@
+//! `serve`: the server, until it is told to stop.
+
+pub mod config;
