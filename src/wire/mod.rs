@@ -8,6 +8,7 @@ mod delivery;
 pub mod event;
 pub mod frame;
 mod ids;
+pub mod packet;
 mod parameters;
 pub mod property;
 pub mod result;

@@ -1,0 +1,160 @@
+//! HELLO: a client asks for a connection.
+//!
+//! ```text
+//! token length u16 | token | cookie length u8 (0 or 24) | cookie | noise length u16 | noise message 1 | zeros
+//! ```
+//! Padded to exactly 1,200 bytes with its header, so that no answer is ever larger than the question.
+
+use bytes::Bytes;
+
+use super::clear::{ClearHeader, Echo};
+use super::retry::{COOKIE_BYTES, Cookie};
+use crate::base::{DecodeError, Reader, Wire, Writer};
+
+/// Bytes of every HELLO, header and padding included. Spec: HSK-1.
+pub const HELLO_BYTES: usize = 1_200;
+
+/// Bytes of a client's ephemeral key, with which Noise message 1 begins.
+pub const EPHEMERAL_BYTES: usize = 32;
+
+const TOKEN_MAX_BYTES: usize = 900;
+const NOISE_MIN_BYTES: usize = 48;
+const NOISE_MAX_BYTES: usize = 160;
+
+/// A client asks for a connection. Spec: HSK-1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The connect token's text, 1 to 900 bytes. What it says is not judged here.
+    pub token: Bytes,
+    /// The cookie of the RETRY that this answers, if it answers one.
+    pub cookie: Option<Cookie>,
+    /// Noise message 1, 48 to 160 bytes.
+    pub noise: Bytes,
+}
+
+impl Hello {
+    /// The client's ephemeral key, by which the server knows a repeated HELLO.
+    pub fn ephemeral(&self) -> [u8; EPHEMERAL_BYTES] {
+        let mut ephemeral = [0; EPHEMERAL_BYTES];
+        for (to, from) in ephemeral.iter_mut().zip(&self.noise) {
+            *to = *from;
+        }
+        ephemeral
+    }
+
+    /// What answers to this HELLO carry: the first 8 bytes of the ephemeral. Spec: HSK-3.
+    pub fn echo(&self) -> Echo {
+        let mut echo = [0; 8];
+        for (to, from) in echo.iter_mut().zip(&self.noise) {
+            *to = *from;
+        }
+        Echo(echo)
+    }
+}
+
+impl Wire for Hello {
+    // spec: HSK-1
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let whole = HELLO_BYTES - ClearHeader::BYTES;
+        if reader.remaining() != whole {
+            return Err(DecodeError::NotCanonical { what: "hello length" });
+        }
+        let length = in_range("token length", reader.u16("token length")?, 1, TOKEN_MAX_BYTES)?;
+        let token = reader.bytes("token", length)?;
+        let cookie = match reader.u8("cookie length")? {
+            0 => None,
+            length if usize::from(length) == COOKIE_BYTES => Some(Cookie(reader.array("cookie")?)),
+            length => return Err(DecodeError::Unknown { what: "cookie length", value: u64::from(length) }),
+        };
+        let length = in_range("noise length", reader.u16("noise length")?, NOISE_MIN_BYTES, NOISE_MAX_BYTES)?;
+        let noise = reader.bytes("noise message", length)?;
+        if reader.rest().iter().any(|byte| *byte != 0) {
+            return Err(DecodeError::NotCanonical { what: "hello padding" });
+        }
+        Ok(Self { token, cookie, noise })
+    }
+
+    /// # Panics
+    /// When the token or the Noise message is longer than it may be.
+    fn write(&self, writer: &mut Writer) {
+        let start = writer.len();
+        assert!(self.token.len() <= TOKEN_MAX_BYTES && self.noise.len() <= NOISE_MAX_BYTES);
+        writer.u16(short(self.token.len()));
+        writer.slice(&self.token);
+        match &self.cookie {
+            None => writer.u8(0),
+            Some(cookie) => {
+                writer.u8(24);
+                writer.slice(&cookie.0);
+            }
+        }
+        writer.u16(short(self.noise.len()));
+        writer.slice(&self.noise);
+        let padding = HELLO_BYTES - ClearHeader::BYTES - (writer.len() - start);
+        writer.slice(&vec![0; padding]);
+    }
+}
+
+fn in_range(what: &'static str, value: u16, min: usize, max: usize) -> Result<usize, DecodeError> {
+    let length = usize::from(value);
+    if (min..=max).contains(&length) {
+        Ok(length)
+    } else {
+        Err(DecodeError::OutOfRange { what, value: u64::from(value), min: min as u64, max: max as u64 })
+    }
+}
+
+fn short(length: usize) -> u16 {
+    u16::try_from(length).expect("invariant: checked to be at most 900")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            token: Bytes::from_static(b"token"),
+            cookie: Some(Cookie([7; COOKIE_BYTES])),
+            noise: (0..80).collect::<Vec<u8>>().into(),
+        }
+    }
+
+    fn with(at: usize, byte: u8) -> Result<Hello, DecodeError> {
+        let mut bytes = hello().to_bytes().to_vec();
+        bytes[at] = byte;
+        Hello::from_bytes(bytes.into())
+    }
+
+    // spec-test: HSK-1
+    #[test]
+    fn known_bytes() {
+        let bytes = hello().to_bytes();
+        assert_eq!(bytes.len(), 1_192);
+        assert_eq!(bytes[..8], *b"\0\x05token\x18");
+        assert_eq!(bytes[32..37], [0, 80, 0, 1, 2]);
+        assert!(bytes[114..].iter().all(|byte| *byte == 0));
+        assert_eq!(Hello::from_bytes(bytes), Ok(hello()));
+    }
+
+    // spec-test: HSK-1
+    #[test]
+    fn lengths_and_padding_are_checked() {
+        let too_long = hello().to_bytes().iter().chain(&[0]).copied().collect::<Vec<u8>>();
+        assert_eq!(
+            Hello::from_bytes(too_long.into()),
+            Err(DecodeError::NotCanonical { what: "hello length" })
+        );
+        assert_eq!(with(1_191, 1), Err(DecodeError::NotCanonical { what: "hello padding" }));
+        assert_eq!(with(7, 23), Err(DecodeError::Unknown { what: "cookie length", value: 23 }));
+        assert!(matches!(with(1, 0), Err(DecodeError::OutOfRange { what: "token length", .. })));
+        assert!(matches!(with(33, 47), Err(DecodeError::OutOfRange { what: "noise length", .. })));
+    }
+
+    // spec-test: HSK-3
+    #[test]
+    fn the_echo_is_the_beginning_of_the_ephemeral() {
+        assert_eq!(hello().echo().0, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(hello().ephemeral()[24..], [24, 25, 26, 27, 28, 29, 30, 31]);
+    }
+}

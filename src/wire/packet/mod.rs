@@ -1,0 +1,16 @@
+//! Packets: the units that travel in one datagram each.
+//!
+//! The top bit of the first byte tells them apart: clear packets begin with `R`, sealed ones have
+//! the bit set. Clear packets make a connection, everything else travels sealed.
+
+mod clear;
+mod hello;
+mod hello_ack;
+mod reject;
+mod retry;
+
+pub use clear::{ClearHeader, ClearKind, ClearPacket, Echo, PROTOCOL_VERSION, is_clear};
+pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello};
+pub use hello_ack::HelloAck;
+pub use reject::{Reject, RejectCode};
+pub use retry::{COOKIE_BYTES, Cookie, Retry};
