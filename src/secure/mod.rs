@@ -3,8 +3,18 @@
 //! Knows nothing of sockets, clocks and sessions: time and randomness are passed in. Secrets have no
 //! `Debug`, are wiped when dropped and are never logged.
 
+mod base64;
+mod cookie;
+mod handshake;
 mod keys;
+mod ledger;
 mod replay;
+mod rfc3339;
+pub mod token;
 
+pub use cookie::CookieKey;
+pub use handshake::{Agreed, Binding, HandshakeError, Initiator, Responder};
 pub use keys::{HandshakeSecrets, OpenError, OpenKey, PacketKeys, SealKey, TAG_BYTES};
+pub use ledger::{HALF_OPEN_PER_TOKEN, LedgerError, TokenLedger};
 pub use replay::ReplayWindow;
+pub use token::{Claims, ConnectGrant, Psk, TokenId, TokenKey};

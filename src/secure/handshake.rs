@@ -1,0 +1,357 @@
+//! The handshake: `Noise_NNpsk0_25519_AESGCM_SHA256`, one message each way.
+//!
+//! The pre-shared key comes from the connect token, so message 1 proves that the client was given
+//! the token and message 2 that the server could open it; the ephemeral keys give forward secrecy.
+//! The prologue binds both to the game, the version, the server and the token. Transport parameters
+//! travel as payloads.
+
+use bytes::{Bytes, BytesMut};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+use ring::digest;
+use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
+use snow::resolvers::{CryptoResolver, DefaultResolver, RingResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use snow::{Builder, HandshakeState};
+use zeroize::Zeroizing;
+
+use super::{HandshakeSecrets, Psk};
+use crate::base::{ConnectionId, DecodeError, Reader, Wire, Writer};
+use crate::wire::TransportParameters;
+use crate::wire::packet::PROTOCOL_VERSION;
+
+const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_SHA256";
+
+/// What a handshake belongs to; both ends must mean the same. Spec: HSK-10.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding<'a> {
+    /// The game's protocol id.
+    pub protocol_id: u64,
+    /// Name of the server, as the token's `aud` says it.
+    pub server: &'a str,
+    /// The token's text.
+    pub token: &'a [u8],
+}
+
+impl Binding<'_> {
+    /// Noise's prologue: protocol id, version, hash of the server's name, hash of the token.
+    // spec: HSK-10
+    fn prologue(&self) -> Vec<u8> {
+        let mut prologue = self.protocol_id.to_be_bytes().to_vec();
+        prologue.push(PROTOCOL_VERSION);
+        prologue.extend_from_slice(digest::digest(&digest::SHA256, self.server.as_bytes()).as_ref());
+        prologue.extend_from_slice(digest::digest(&digest::SHA256, self.token).as_ref());
+        prologue
+    }
+}
+
+/// The client's half, between its message and the server's.
+pub struct Initiator {
+    noise: HandshakeState,
+}
+
+/// What a client has when the handshake is done.
+pub struct Agreed {
+    /// The connection's id, which the server chose.
+    pub connection: ConnectionId,
+    /// What the server can take.
+    pub parameters: TransportParameters,
+    /// What packet keys are made of.
+    pub secrets: HandshakeSecrets,
+}
+
+impl Initiator {
+    /// Begins a handshake; returns Noise message 1 with it.
+    pub fn start(
+        binding: Binding<'_>,
+        psk: &Psk,
+        parameters: &TransportParameters,
+        rng: &mut StdRng,
+    ) -> (Self, Bytes) {
+        let prologue = binding.prologue();
+        let mut noise = builder(&prologue, psk, rng)
+            .and_then(Builder::build_initiator)
+            .expect("invariant: the pattern's primitives and inputs are all there");
+        let message = write(&mut noise, &parameters.to_bytes())
+            .expect("invariant: an initiator's first message needs nothing from the other end");
+        (Self { noise }, message)
+    }
+
+    /// Takes Noise message 2.
+    ///
+    /// # Errors
+    /// [`HandshakeError::NotAuthentic`] leaves the handshake as it was, so that a forged message
+    /// changes nothing; after [`HandshakeError::Payload`] it is of no more use.
+    pub fn finish(&mut self, message: &[u8]) -> Result<Agreed, HandshakeError> {
+        let mut reader = Reader::new(read(&mut self.noise, message)?);
+        let connection = ConnectionId(reader.u32("connection id")?);
+        let parameters = TransportParameters::read(&mut reader)?;
+        reader.end()?;
+        Ok(Agreed { connection, parameters, secrets: secrets(&mut self.noise) })
+    }
+}
+
+/// The server's half, between the client's message and its own.
+pub struct Responder {
+    noise: HandshakeState,
+}
+
+impl Responder {
+    /// Takes Noise message 1: verifies its tag, without any Diffie–Hellman yet.
+    ///
+    /// # Errors
+    /// [`HandshakeError`] when the sender does not know the PSK, means another binding, or sends
+    /// parameters that may not be.
+    pub fn read(
+        binding: Binding<'_>,
+        psk: &Psk,
+        message: &[u8],
+        rng: &mut StdRng,
+    ) -> Result<(Self, TransportParameters), HandshakeError> {
+        let prologue = binding.prologue();
+        let mut noise = builder(&prologue, psk, rng)
+            .and_then(Builder::build_responder)
+            .expect("invariant: the pattern's primitives and inputs are all there");
+        let payload = read(&mut noise, message)?;
+        Ok((Self { noise }, TransportParameters::from_bytes(payload)?))
+    }
+
+    /// Ends the handshake: Noise message 2, and what packet keys are made of.
+    ///
+    /// This is the expensive step: a key pair and a Diffie–Hellman.
+    ///
+    /// # Errors
+    /// [`HandshakeError::NotAuthentic`] when the client's ephemeral key is of no use.
+    pub fn answer(
+        mut self,
+        connection: ConnectionId,
+        parameters: &TransportParameters,
+    ) -> Result<(Bytes, HandshakeSecrets), HandshakeError> {
+        let mut payload = Writer::new();
+        payload.u32(connection.0);
+        parameters.write(&mut payload);
+        let message = write(&mut self.noise, payload.as_slice())?;
+        Ok((message, secrets(&mut self.noise)))
+    }
+}
+
+/// Why a handshake message is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// Its sender does not know the PSK, or it was changed.
+    #[error("handshake message is not authentic")]
+    NotAuthentic,
+    /// It is authentic, but its payload is not what it should be.
+    #[error("handshake payload: {0}")]
+    Payload(#[from] DecodeError),
+}
+
+fn builder<'a>(prologue: &'a [u8], psk: &'a Psk, rng: &mut StdRng) -> Result<Builder<'a>, snow::Error> {
+    let params: NoiseParams = PATTERN.parse()?;
+    Builder::with_resolver(params, Box::new(Seeded::from(rng))).prologue(prologue)?.psk(0, psk.bytes())
+}
+
+fn write(noise: &mut HandshakeState, payload: &[u8]) -> Result<Bytes, HandshakeError> {
+    let mut message = BytesMut::zeroed(payload.len() + OVERHEAD_BYTES);
+    let length = noise.write_message(payload, &mut message).map_err(|_| HandshakeError::NotAuthentic)?;
+    message.truncate(length);
+    Ok(message.freeze())
+}
+
+fn read(noise: &mut HandshakeState, message: &[u8]) -> Result<Bytes, HandshakeError> {
+    let mut payload = BytesMut::zeroed(message.len());
+    let length = noise.read_message(message, &mut payload).map_err(|_| HandshakeError::NotAuthentic)?;
+    payload.truncate(length);
+    Ok(payload.freeze())
+}
+
+/// What a Noise message adds to its payload: an ephemeral key and a tag.
+const OVERHEAD_BYTES: usize = 48;
+
+fn secrets(noise: &mut HandshakeState) -> HandshakeSecrets {
+    assert!(noise.is_handshake_finished(), "an unfinished handshake has no keys to split");
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(noise.get_handshake_hash()) {
+        *to = *from;
+    }
+    let (client_to_server, server_to_client) = noise.dangerously_get_raw_split();
+    HandshakeSecrets::new(hash, Zeroizing::new(client_to_server), Zeroizing::new(server_to_client))
+}
+
+/// Noise's primitives: `ring` for cipher and hash, and randomness from its owner's generator.
+struct Seeded {
+    seed: Zeroizing<[u8; 32]>,
+}
+
+impl From<&mut StdRng> for Seeded {
+    fn from(rng: &mut StdRng) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *seed);
+        Self { seed }
+    }
+}
+
+impl CryptoResolver for Seeded {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(Generator(StdRng::from_seed(*self.seed))))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        DefaultResolver.resolve_dh(choice)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        RingResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        RingResolver.resolve_cipher(choice)
+    }
+}
+
+struct Generator(StdRng);
+
+impl Random for Generator {
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), snow::Error> {
+        self.0.fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::PacketNumber;
+
+    const TOKEN: &[u8] = b"v4.local.some-token";
+
+    fn binding() -> Binding<'static> {
+        Binding { protocol_id: 7, server: "127.0.0.1:7777", token: TOKEN }
+    }
+
+    fn psk() -> Psk {
+        Psk::new([5; 32])
+    }
+
+    fn rng(seed: u64) -> StdRng {
+        StdRng::seed_from_u64(seed)
+    }
+
+    fn start() -> (Initiator, Bytes) {
+        Initiator::start(binding(), &psk(), &TransportParameters::default(), &mut rng(1))
+    }
+
+    fn respond(binding: Binding<'_>, psk: &Psk, message: &[u8]) -> Result<Responder, HandshakeError> {
+        Responder::read(binding, psk, message, &mut rng(2)).map(|(responder, _)| responder)
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// The published vector of this pattern (cacophony), the raw split of keys included: the first
+    /// transport message is sealed with what the split gives.
+    #[test]
+    fn the_published_noise_vector() {
+        let prologue = unhex("4a6f686e2047616c74");
+        let psk = Psk::new(
+            unhex("54686973206973206d7920417573747269616e20706572737065637469766521").try_into().unwrap(),
+        );
+        let fixed = |ephemeral: &str| unhex(ephemeral);
+        let (client, server) = (
+            fixed("893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a"),
+            fixed("bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b"),
+        );
+        let mut initiator = builder(&prologue, &psk, &mut rng(0))
+            .unwrap()
+            .fixed_ephemeral_key_for_testing_only(&client)
+            .build_initiator()
+            .unwrap();
+        let mut responder = builder(&prologue, &psk, &mut rng(0))
+            .unwrap()
+            .fixed_ephemeral_key_for_testing_only(&server)
+            .build_responder()
+            .unwrap();
+        let first = write(&mut initiator, &unhex("4c756477696720766f6e204d69736573")).unwrap();
+        assert_eq!(
+            first,
+            unhex(
+                "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79447c37a89fc17813788d30df2d59501d6066f5f8aecc3406bbd9829f2d24a531b1"
+            )
+        );
+        read(&mut responder, &first).unwrap();
+        let second = write(&mut responder, &unhex("4d757272617920526f746862617264")).unwrap();
+        assert_eq!(
+            second,
+            unhex(
+                "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088432f29d79368ef9de4e1ae7a362fb05bf0ad668e026bf5714554497b3a720461"
+            )
+        );
+        read(&mut initiator, &second).unwrap();
+        let hash = unhex("9f3b1f9afd7767767b5b9d1069844a6154fdbdcc36dfb3e31c0fffc5c973d530");
+        assert_eq!(initiator.get_handshake_hash(), hash);
+        assert_eq!(responder.get_handshake_hash(), hash);
+        let (key, _) = initiator.dangerously_get_raw_split();
+        assert_eq!(key, responder.dangerously_get_raw_split().0);
+        let key = ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, &key).unwrap();
+        let nonce = ring::aead::Nonce::assume_unique_for_key([0; 12]);
+        let mut message = unhex("462e20412e20486179656b");
+        ring::aead::LessSafeKey::new(key)
+            .seal_in_place_append_tag(nonce, ring::aead::Aad::empty(), &mut message)
+            .unwrap();
+        assert_eq!(message, unhex("7c01e898a6201f36aecee532e29cd0b7f8ffa29d3366ad0dce39a6"));
+    }
+
+    // spec-test: HSK-10
+    #[test]
+    fn both_ends_agree_on_id_parameters_and_keys() {
+        let (mut initiator, first) = start();
+        let (responder, parameters) = Responder::read(binding(), &psk(), &first, &mut rng(2)).unwrap();
+        assert_eq!(parameters, TransportParameters::default());
+        let own = TransportParameters { idle_timeout_ms: 5_000, ..parameters };
+        let (second, server) = responder.answer(ConnectionId(0x0102_0304), &own).unwrap();
+        let agreed = initiator.finish(&second).unwrap();
+        assert_eq!((agreed.connection, agreed.parameters), (ConnectionId(0x0102_0304), own));
+        let mut packet = *b"frames";
+        let tag = agreed.secrets.client_keys().seal.seal(PacketNumber(0), b"h", &mut packet);
+        let mut sealed = [&packet[..], &tag].concat();
+        assert!(server.server_keys().open.open(PacketNumber(0), b"h", &mut sealed).is_ok());
+    }
+
+    // spec-test: HSK-10
+    #[test]
+    fn each_part_of_the_binding_counts() {
+        let (_, first) = start();
+        assert!(respond(binding(), &psk(), &first).is_ok());
+        let others = [
+            Binding { protocol_id: 8, ..binding() },
+            Binding { server: "127.0.0.1:7778", ..binding() },
+            Binding { token: b"v4.local.some-other", ..binding() },
+        ];
+        for other in others {
+            assert_eq!(respond(other, &psk(), &first).err(), Some(HandshakeError::NotAuthentic));
+        }
+        let error = respond(binding(), &Psk::new([6; 32]), &first).err();
+        assert_eq!(error, Some(HandshakeError::NotAuthentic));
+    }
+
+    #[test]
+    fn a_forged_answer_changes_nothing() {
+        let (mut initiator, first) = start();
+        let responder = respond(binding(), &psk(), &first).unwrap();
+        let (second, _) = responder.answer(ConnectionId(1), &TransportParameters::default()).unwrap();
+        for at in 0..second.len() {
+            let mut forged = second.to_vec();
+            forged[at] ^= 1;
+            assert_eq!(initiator.finish(&forged).err(), Some(HandshakeError::NotAuthentic));
+        }
+        assert_eq!(initiator.finish(&[]).err(), Some(HandshakeError::NotAuthentic));
+        assert!(initiator.finish(&second).is_ok());
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_handshake() {
+        assert_eq!(start().1, start().1);
+        let other = Initiator::start(binding(), &psk(), &TransportParameters::default(), &mut rng(3));
+        assert_ne!(start().1, other.1);
+    }
+}

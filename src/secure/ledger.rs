@@ -1,0 +1,247 @@
+//! [`TokenLedger`]: each token makes one connection, whichever worker its packets reach.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::TokenId;
+use crate::base::UnixTime;
+
+/// Half-open connections that one token may have at a time. Spec: TOK-6.
+pub const HALF_OPEN_PER_TOKEN: u8 = 2;
+
+/// How long after a token's end the ledger remembers it, so that what began before can finish.
+const GRACE: Duration = Duration::from_secs(30);
+
+const STRIPES: usize = 16;
+
+/// Which tokens are making, or have made, their connection. Shared by all workers of a process.
+///
+/// Forgets a token when it has expired; when full refuses new ones and evicts none, so that no
+/// flood can make a spent token fresh again. Also keeps the process's wall time, which never runs
+/// backwards: what was forgotten as expired must not come to life.
+pub struct TokenLedger {
+    stripes: [Mutex<Stripe>; STRIPES],
+    capacity_per_stripe: usize,
+    wall_millis: AtomicU64,
+}
+
+impl TokenLedger {
+    /// A ledger for about `capacity` tokens: those of the last ten minutes and those being used.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            stripes: std::array::from_fn(|_| Mutex::default()),
+            capacity_per_stripe: capacity.div_ceil(STRIPES).max(1),
+            wall_millis: AtomicU64::new(0),
+        }
+    }
+
+    /// The latest of `wall` and all wall times that any worker has passed in.
+    pub fn advance(&self, wall: UnixTime) -> UnixTime {
+        let before = self.wall_millis.fetch_max(wall.as_millis(), Ordering::Relaxed);
+        UnixTime::from_millis(before.max(wall.as_millis()))
+    }
+
+    /// True when the token has made its connection.
+    // spec: TOK-6
+    pub fn is_spent(&self, id: &TokenId) -> bool {
+        self.stripe(id).tokens.get(id).is_some_and(|state| *state == Use::Spent)
+    }
+
+    /// Takes one of the token's half-opens.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the ledger is as before then.
+    // spec: TOK-6
+    pub fn reserve(&self, id: &TokenId, expires: UnixTime, now: UnixTime) -> Result<(), LedgerError> {
+        let mut stripe = self.stripe(id);
+        stripe.forget(now);
+        let full = stripe.tokens.len() >= self.capacity_per_stripe;
+        match stripe.tokens.get_mut(id) {
+            Some(Use::Spent) => Err(LedgerError::Spent),
+            Some(Use::HalfOpen(count)) if *count >= HALF_OPEN_PER_TOKEN => Err(LedgerError::HalfOpen),
+            Some(Use::HalfOpen(count)) => {
+                *count += 1;
+                Ok(())
+            }
+            None if full => Err(LedgerError::Full),
+            None => {
+                stripe.tokens.insert(id.clone(), Use::HalfOpen(1));
+                stripe.by_end.push(Reverse((expires + GRACE, ByEnd(id.clone()))));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a half-open back that came to nothing.
+    pub fn release(&self, id: &TokenId) {
+        if let Some(Use::HalfOpen(count)) = self.stripe(id).tokens.get_mut(id) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Spends the token; true for the first of its half-opens only.
+    // spec: TOK-6
+    pub fn spend(&self, id: &TokenId) -> bool {
+        match self.stripe(id).tokens.get_mut(id) {
+            Some(state) if *state != Use::Spent => {
+                *state = Use::Spent;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Tokens that it remembers now.
+    pub fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| lock(stripe).tokens.len()).sum()
+    }
+
+    /// True when it remembers none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn stripe(&self, id: &TokenId) -> MutexGuard<'_, Stripe> {
+        let hash = crc32fast::hash(id.as_str().as_bytes());
+        let at = usize::try_from(hash).unwrap_or(0) % STRIPES;
+        let stripe = self.stripes.get(at).expect("invariant: taken modulo their number");
+        lock(stripe)
+    }
+}
+
+/// Why a token may not begin another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// It has made its connection.
+    #[error("token was used")]
+    Spent,
+    /// It is making as many as it may.
+    #[error("token has {HALF_OPEN_PER_TOKEN} half-open connections")]
+    HalfOpen,
+    /// The ledger can remember no more tokens.
+    #[error("token ledger is full")]
+    Full,
+}
+
+#[derive(Default)]
+struct Stripe {
+    tokens: HashMap<TokenId, Use>,
+    by_end: BinaryHeap<Reverse<(UnixTime, ByEnd)>>,
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Use {
+    HalfOpen(u8),
+    Spent,
+}
+
+/// A token's name, ordered as text.
+#[derive(PartialEq, Eq)]
+struct ByEnd(TokenId);
+
+impl Ord for ByEnd {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.as_str().cmp(other.0.as_str())
+    }
+}
+
+impl PartialOrd for ByEnd {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Stripe {
+    /// Drops what has been void for longer than [`GRACE`].
+    fn forget(&mut self, now: UnixTime) {
+        while self.by_end.peek().is_some_and(|Reverse((end, _))| *end <= now) {
+            if let Some(Reverse((_, ByEnd(id)))) = self.by_end.pop() {
+                self.tokens.remove(&id);
+            }
+        }
+    }
+}
+
+/// A panic elsewhere leaves no stripe half changed: each change is one assignment or insertion.
+fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
+    stripe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> TokenId {
+        TokenId::new(text).unwrap()
+    }
+
+    fn at(secs: u64) -> UnixTime {
+        UnixTime::from_secs(secs)
+    }
+
+    // spec-test: TOK-6
+    #[test]
+    fn a_token_is_spent_once() {
+        let ledger = TokenLedger::new(100);
+        assert!(!ledger.spend(&id("a")), "never reserved");
+        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
+        assert!(!ledger.is_spent(&id("a")));
+        assert!(ledger.spend(&id("a")));
+        assert!(ledger.is_spent(&id("a")));
+        assert!(!ledger.spend(&id("a")));
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(1)), Err(LedgerError::Spent));
+        ledger.release(&id("a"));
+        assert!(ledger.is_spent(&id("a")), "the end of another half-open does not make it fresh");
+    }
+
+    // spec-test: TOK-6
+    #[test]
+    fn a_third_half_open_is_refused_until_one_ends() {
+        let ledger = TokenLedger::new(100);
+        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
+        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(0)), Err(LedgerError::HalfOpen));
+        assert_eq!(ledger.reserve(&id("b"), at(60), at(0)), Ok(()));
+        ledger.release(&id("a"));
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(0)), Ok(()));
+    }
+
+    // spec-test: TOK-6
+    #[test]
+    fn a_full_ledger_refuses_and_forgets_only_what_has_ended() {
+        let ledger = TokenLedger::new(1);
+        let mut kept: Vec<TokenId> = (0..200).map(|number| id(&format!("t{number}"))).collect();
+        kept.retain(|id| ledger.reserve(id, at(60), at(0)).is_ok() && ledger.spend(id));
+        assert!(kept.len() < 200);
+        assert_eq!(ledger.len(), kept.len());
+        for id in &kept {
+            assert_eq!(ledger.reserve(id, at(60), at(89)), Err(LedgerError::Spent));
+        }
+        for id in &kept {
+            assert_eq!(ledger.reserve(id, at(200), at(90)), Ok(()), "60 s and the grace are over");
+        }
+        assert_eq!(ledger.len(), kept.len());
+    }
+
+    #[test]
+    fn its_wall_time_never_runs_backwards() {
+        let ledger = TokenLedger::new(1);
+        assert_eq!(ledger.advance(at(10)), at(10));
+        assert_eq!(ledger.advance(at(9)), at(10));
+        assert_eq!(ledger.advance(at(11)), at(11));
+    }
+
+    #[test]
+    fn of_many_threads_one_spends() {
+        let ledger = TokenLedger::new(100);
+        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
+        let spent = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| ledger.spend(&id("a")))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).filter(|won| *won).count()
+        });
+        assert_eq!(spent, 1);
+    }
+}

@@ -1,0 +1,142 @@
+//! [`ConnectGrant`]: what a backend hands to a client, over its own TLS.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Psk, TOKEN_MAX_BYTES};
+use crate::base::UnixTime;
+use crate::secure::rfc3339;
+
+/// A token, its secret, and where to go with them. Spec: TOK-7.
+///
+/// As JSON: `{"token": "v4.local.…", "psk": base64url, "servers": ["address"], "expires": RFC 3339}`.
+#[derive(Clone)]
+pub struct ConnectGrant {
+    /// The token's text, opaque to the client.
+    pub token: String,
+    /// What the client proves to know; never sent.
+    pub psk: Psk,
+    /// Servers that the token is for, the preferred first; at least one.
+    pub servers: Vec<String>,
+    /// From when on the token is void.
+    pub expires: UnixTime,
+}
+
+/// Most servers that a grant may name.
+const SERVERS_MAX: usize = 16;
+
+impl ConnectGrant {
+    /// Reads the JSON form. Members that it does not know are ignored.
+    ///
+    /// # Errors
+    /// [`GrantError`] when a member is missing or is not what it should be.
+    // spec: TOK-7
+    pub fn from_json(json: &str) -> Result<Self, GrantError> {
+        let value: Value = serde_json::from_str(json).map_err(|_| GrantError::NotJson)?;
+        let text = |member| value.get(member).and_then(Value::as_str).ok_or(GrantError::Member(member));
+        let token = text("token")?;
+        if !(1..=TOKEN_MAX_BYTES).contains(&token.len()) {
+            return Err(GrantError::Member("token"));
+        }
+        Ok(Self {
+            token: token.to_owned(),
+            psk: Psk::from_base64(text("psk")?).ok_or(GrantError::Member("psk"))?,
+            servers: servers(&value).ok_or(GrantError::Member("servers"))?,
+            expires: rfc3339::parse(text("expires")?).ok_or(GrantError::Member("expires"))?,
+        })
+    }
+
+    /// The JSON form, wiped when dropped.
+    pub fn to_json(&self) -> Zeroizing<String> {
+        let members = json!({
+            "token": self.token,
+            "psk": *self.psk.to_base64(),
+            "servers": self.servers,
+            "expires": rfc3339::format(self.expires),
+        });
+        Zeroizing::new(members.to_string())
+    }
+}
+
+impl fmt::Debug for ConnectGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectGrant")
+            .field("servers", &self.servers)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a text is no grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// It is not JSON.
+    #[error("grant is not JSON")]
+    NotJson,
+    /// A member is missing, or is not what it should be.
+    #[error("member {0} of the grant is missing or illegal")]
+    Member(&'static str),
+}
+
+fn servers(grant: &Value) -> Option<Vec<String>> {
+    let servers = grant.get("servers")?.as_array()?;
+    if !(1..=SERVERS_MAX).contains(&servers.len()) {
+        return None;
+    }
+    servers.iter().map(|server| server.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> ConnectGrant {
+        ConnectGrant {
+            token: "v4.local.AAAA".into(),
+            psk: Psk::new([7; 32]),
+            servers: vec!["127.0.0.1:7777".into()],
+            expires: UnixTime::from_secs(1_640_995_200),
+        }
+    }
+
+    // spec-test: TOK-7
+    #[test]
+    fn a_grant_is_read_as_it_is_written() {
+        let value: Value = serde_json::from_str(&grant().to_json()).unwrap();
+        assert_eq!(value["expires"], "2022-01-01T00:00:00Z");
+        assert_eq!(value["psk"], "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc");
+        let read = ConnectGrant::from_json(&grant().to_json()).unwrap();
+        assert_eq!(
+            (read.token, read.servers, read.expires),
+            (grant().token, grant().servers, grant().expires)
+        );
+        assert_eq!(read.psk.bytes(), &[7; 32]);
+    }
+
+    #[test]
+    fn what_is_missing_or_illegal_is_named() {
+        assert_eq!(ConnectGrant::from_json("{").err(), Some(GrantError::NotJson));
+        for (member, value) in [
+            ("token", json!("")),
+            ("psk", json!("short")),
+            ("servers", json!([])),
+            ("servers", json!([1])),
+            ("expires", json!("soon")),
+        ] {
+            let mut grant: Value = serde_json::from_str(&grant().to_json()).unwrap();
+            grant[member] = value;
+            assert_eq!(ConnectGrant::from_json(&grant.to_string()).err(), Some(GrantError::Member(member)));
+            grant.as_object_mut().unwrap().remove(member);
+            assert_eq!(ConnectGrant::from_json(&grant.to_string()).err(), Some(GrantError::Member(member)));
+        }
+    }
+
+    #[test]
+    fn debug_output_holds_neither_token_nor_secret() {
+        let debug = format!("{:?}", grant());
+        assert!(debug.contains("127.0.0.1"));
+        assert!(!debug.contains("v4.local") && !debug.contains("psk") && !debug.contains("7, 7"));
+    }
+}

@@ -1,0 +1,89 @@
+//! [`mint`]: what a game backend does; here for tests, tools and backends written in Rust.
+
+use std::time::Duration;
+
+use pasetors::version4::LocalToken;
+use rand::CryptoRng;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Claims, ClaimsError, ConnectGrant, Psk, TOKEN_MAX_BYTES, TokenId, TokenKey};
+use crate::base::{UnixTime, UserId};
+use crate::secure::base64;
+
+/// Who is to connect, where and until when.
+#[derive(Debug, Clone)]
+pub struct MintRequest {
+    /// The user.
+    pub user: UserId,
+    /// Name of the server, as the server is configured to call itself: usually its address.
+    pub server: String,
+    /// From now to the token's end, up to [`super::LIFETIME_MAX`].
+    pub lifetime: Duration,
+    /// What the app wants its server to know of the user.
+    pub data: Option<Value>,
+}
+
+/// Mints a token that makes one connection, and the grant that its user's client needs.
+///
+/// The token's name and secret come from `rng`; PASETO's own nonce comes from the system.
+///
+/// # Errors
+/// [`MintError`] when the request breaks a limit.
+// spec: TOK-1
+pub fn mint(
+    key: &TokenKey,
+    request: MintRequest,
+    now: UnixTime,
+    rng: &mut impl CryptoRng,
+) -> Result<ConnectGrant, MintError> {
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    let mut psk = Zeroizing::new([0; 32]);
+    rng.fill_bytes(&mut *psk);
+    let claims = Claims {
+        user: request.user,
+        id: TokenId::new(&base64::encode(&id)).expect("invariant: 16 bytes are 22 letters"),
+        issued: now,
+        expires: now + request.lifetime,
+        audience: request.server.clone(),
+        psk: Psk::new(*psk),
+        data: request.data,
+    };
+    let token = encrypt(key, &claims.to_json()?)?;
+    Ok(ConnectGrant { token, psk: claims.psk, servers: vec![request.server], expires: claims.expires })
+}
+
+/// Seals `json` as a token of `key`.
+fn encrypt(key: &TokenKey, json: &str) -> Result<String, MintError> {
+    let footer = json!({ "kid": key.id() }).to_string();
+    let token = LocalToken::encrypt(&key.key, json.as_bytes(), Some(footer.as_bytes()), None)
+        .map_err(|_| MintError::NoRandomness)?;
+    match token.len() {
+        0..=TOKEN_MAX_BYTES => Ok(token),
+        bytes => Err(MintError::TooLong { bytes }),
+    }
+}
+
+/// Why no token was minted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// What the token should say breaks a limit.
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+    /// User, server and data together make the token too long.
+    #[error("token has {bytes} bytes, allowed are {TOKEN_MAX_BYTES}")]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    NoRandomness,
+}
+
+/// A token of `key` that says `json`, whatever that is.
+#[cfg(test)]
+pub(super) fn forge(key: &TokenKey, json: &str) -> String {
+    encrypt(key, json).unwrap()
+}

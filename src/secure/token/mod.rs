@@ -1,0 +1,19 @@
+//! The connect token: a backend's word that a user may connect to a server, once and soon.
+//!
+//! A PASETO v4.local token, so that a backend in any language can mint it. [`mint`] is what such a
+//! backend does, [`open`] what the server does; both are pure but for the token's random nonce.
+
+mod claims;
+mod grant;
+mod key;
+mod mint;
+mod open;
+
+pub use claims::{Claims, ClaimsError, DATA_MAX_BYTES, LIFETIME_MAX, Psk, TokenId};
+pub use grant::{ConnectGrant, GrantError};
+pub use key::{KeyError, TokenKey};
+pub use mint::{MintError, MintRequest, mint};
+pub use open::{TokenError, open};
+
+/// Longest token, in bytes of text. Spec: TOK-1.
+pub const TOKEN_MAX_BYTES: usize = 900;

@@ -1,0 +1,170 @@
+//! [`open`]: from a token's text to what it says, or to the reason why it counts for nothing.
+
+use pasetors::token::{Local, UntrustedToken};
+use pasetors::version4::{LocalToken, V4};
+use serde_json::Value;
+
+use super::{Claims, ClaimsError, TOKEN_MAX_BYTES, TokenKey};
+
+/// Most bytes of a token's footer before base64. Spec: TOK-2.
+const FOOTER_MAX_BYTES: usize = 64;
+
+/// Opens a token with the key that its footer names.
+///
+/// Whether its time has come or is over, and whether it is for this server, the caller judges.
+///
+/// # Errors
+/// [`TokenError`]; all but [`TokenError::Claims`] mean that nobody with a key has made the token.
+// spec: TOK-2
+pub fn open(keys: &[TokenKey], token: &[u8]) -> Result<Claims, TokenError> {
+    if token.len() > TOKEN_MAX_BYTES {
+        return Err(TokenError::Malformed);
+    }
+    let text = std::str::from_utf8(token).map_err(|_| TokenError::Malformed)?;
+    let token = UntrustedToken::<Local, V4>::try_from(text).map_err(|_| TokenError::Malformed)?;
+    let id = key_id(token.untrusted_footer()).ok_or(TokenError::Malformed)?;
+    let key = keys.iter().find(|key| key.id() == id).ok_or(TokenError::UnknownKey)?;
+    let opened = LocalToken::decrypt(&key.key, &token, None, None).map_err(|_| TokenError::Forged)?;
+    Claims::from_json(opened.payload()).map_err(TokenError::Claims)
+}
+
+/// The key id in a footer: a JSON object of which only `kid` counts.
+fn key_id(footer: &[u8]) -> Option<String> {
+    if footer.len() > FOOTER_MAX_BYTES {
+        return None;
+    }
+    let Ok(Value::Object(mut members)) = serde_json::from_slice(footer) else { return None };
+    match members.remove("kid") {
+        Some(Value::String(id)) => Some(id),
+        _ => None,
+    }
+}
+
+/// Why a token counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is no PASETO v4.local token with a key id.
+    #[error("token is malformed")]
+    Malformed,
+    /// It was made with a key that is not, or no longer, in use.
+    #[error("token is of an unknown key")]
+    UnknownKey,
+    /// It does not open: it was made by somebody else, or changed.
+    #[error("token is forged")]
+    Forged,
+    /// It is authentic, but says what it may not.
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mint::forge;
+    use super::super::{MintRequest, mint};
+    use super::*;
+    use crate::base::{UnixTime, UserId};
+    use pasetors::keys::SymmetricKey;
+    use rand::SeedableRng;
+    use std::time::Duration;
+
+    fn key(byte: u8) -> TokenKey {
+        TokenKey::from_bytes(&[byte; 32])
+    }
+
+    fn token(of: &TokenKey) -> String {
+        let request = MintRequest {
+            user: UserId::new("anna").unwrap(),
+            server: "127.0.0.1:7777".into(),
+            lifetime: Duration::from_secs(60),
+            data: None,
+        };
+        let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+        mint(of, request, UnixTime::from_secs(1_000), &mut rng).unwrap().token
+    }
+
+    /// The published vectors 4-E-1, 4-E-5 and 4-E-6 of PASETO v4.local, through the crate used here.
+    #[test]
+    fn the_published_paseto_vectors_open() {
+        let key: [u8; 32] = std::array::from_fn(|at| 0x70 + at as u8);
+        let key = SymmetricKey::from(&key).unwrap();
+        let footer = r#"{"kid":"zVhMiPBP9fRf2snEcT7gFTioeA9COcNy9DfgL1W60haN"}"#;
+        let vectors = [
+            (
+                "v4.local.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQAr68PS4AXe7If_ZgesdkUMvSwscFlAl1pk5HC0e8kApeaqMfGo_7OpBnwJOAbY9V7WU6abu74MmcUE8YWAiaArVI8XJ5hOb_4v9RmDkneN0S92dx0OW4pgy7omxgf3S8c3LlQg",
+                "secret",
+                "",
+            ),
+            (
+                "v4.local.32VIErrEkmY4JVILovbmfPXKW9wT1OdQepjMTC_MOtjA4kiqw7_tcaOM5GNEcnTxl60WkwMsYXw6FSNb_UdJPXjpzm0KW9ojM5f4O2mRvE2IcweP-PRdoHjd5-RHCiExR1IK6t4x-RMNXtQNbz7FvFZ_G-lFpk5RG3EOrwDL6CgDqcerSQ.eyJraWQiOiJ6VmhNaVBCUDlmUmYyc25FY1Q3Z0ZUaW9lQTlDT2NOeTlEZmdMMVc2MGhhTiJ9",
+                "secret",
+                footer,
+            ),
+            (
+                "v4.local.32VIErrEkmY4JVILovbmfPXKW9wT1OdQepjMTC_MOtjA4kiqw7_tcaOM5GNEcnTxl60WiA8rd3wgFSNb_UdJPXjpzm0KW9ojM5f4O2mRvE2IcweP-PRdoHjd5-RHCiExR1IK6t6pWSA5HX2wjb3P-xLQg5K5feUCX4P2fpVK3ZLWFbMSxQ.eyJraWQiOiJ6VmhNaVBCUDlmUmYyc25FY1Q3Z0ZUaW9lQTlDT2NOeTlEZmdMMVc2MGhhTiJ9",
+                "hidden",
+                footer,
+            ),
+        ];
+        for (text, word, footer) in vectors {
+            let token = UntrustedToken::<Local, V4>::try_from(text).unwrap();
+            let opened = LocalToken::decrypt(&key, &token, None, None).unwrap();
+            let payload =
+                format!(r#"{{"data":"this is a {word} message","exp":"2022-01-01T00:00:00+00:00"}}"#);
+            assert_eq!(opened.payload(), payload);
+            assert_eq!(opened.footer(), footer.as_bytes());
+        }
+    }
+
+    // spec-test: TOK-2
+    #[test]
+    fn either_of_two_live_keys_opens_its_own_tokens() {
+        let keys = [key(1), key(2)];
+        for of in &keys {
+            let claims = open(&keys, token(of).as_bytes()).unwrap();
+            assert_eq!(claims.user.as_str(), "anna");
+            assert_eq!(claims.expires, UnixTime::from_secs(1_060));
+        }
+        assert_eq!(open(&keys, token(&key(3)).as_bytes()).err(), Some(TokenError::UnknownKey));
+    }
+
+    #[test]
+    fn a_token_changed_anywhere_does_not_open() {
+        let keys = [key(1)];
+        let token = token(&keys[0]);
+        assert!(open(&keys, token.as_bytes()).is_ok());
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let error = open(&keys, &changed).err();
+            assert!(error.is_some_and(|error| !matches!(error, TokenError::Claims(_))), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn another_key_behind_the_name_of_a_live_one_is_forged() {
+        let stranger = key(9);
+        let stolen = token(&key(1));
+        let (_, footer) = stolen.rsplit_once('.').unwrap();
+        let own = token(&stranger);
+        let (body, _) = own.rsplit_once('.').unwrap();
+        let error = open(&[key(1)], format!("{body}.{footer}").as_bytes()).err();
+        assert_eq!(error, Some(TokenError::Forged));
+    }
+
+    #[test]
+    fn an_authentic_token_that_says_nonsense_is_told_apart() {
+        let error = open(&[key(1)], forge(&key(1), "[1]").as_bytes()).err();
+        assert_eq!(error, Some(TokenError::Claims(ClaimsError::NotAnObject)));
+    }
+
+    #[test]
+    fn what_is_no_token_is_malformed() {
+        let whole = token(&key(1));
+        let (without_footer, _) = whole.rsplit_once('.').unwrap();
+        let long = "v4.local.".to_owned() + &"A".repeat(900);
+        for text in ["", "v4.local.", "v4.public.AAAA", without_footer, &long] {
+            assert_eq!(open(&[key(1)], text.as_bytes()).err(), Some(TokenError::Malformed), "{text}");
+        }
+        assert_eq!(open(&[key(1)], &[0xff; 20]).err(), Some(TokenError::Malformed));
+    }
+}
