@@ -21,7 +21,7 @@ use crate::wire::packet::PROTOCOL_VERSION;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_SHA256";
 
-/// What a handshake belongs to; both ends must mean the same. Spec: HSK-10.
+/// What a handshake belongs to; both ends must mean the same. Spec: HSK-2.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
     /// The game's protocol id.
@@ -34,7 +34,7 @@ pub struct Binding<'a> {
 
 impl Binding<'_> {
     /// Noise's prologue: protocol id, version, hash of the server's name, hash of the token.
-    // spec: HSK-10
+    // spec: HSK-2
     fn prologue(&self) -> Vec<u8> {
         let mut prologue = self.protocol_id.to_be_bytes().to_vec();
         prologue.push(PROTOCOL_VERSION);
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(message, unhex("7c01e898a6201f36aecee532e29cd0b7f8ffa29d3366ad0dce39a6"));
     }
 
-    // spec-test: HSK-10
+    // spec-test: HSK-9
     #[test]
     fn both_ends_agree_on_id_parameters_and_keys() {
         let (mut initiator, first) = start();
@@ -317,7 +317,7 @@ mod tests {
         assert!(server.server_keys().open.open(PacketNumber(0), b"h", &mut sealed).is_ok());
     }
 
-    // spec-test: HSK-10
+    // spec-test: HSK-2
     #[test]
     fn each_part_of_the_binding_counts() {
         let (_, first) = start();

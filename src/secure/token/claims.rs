@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use crate::base::{UnixTime, UserId};
 use crate::secure::{base64, rfc3339};
 
-/// Longest time from a token's `iat` to its `exp`. Spec: TOK-5.
+/// Longest time from a token's `iat` to its `exp`. Spec: TOK-4.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(600);
 
-/// Most bytes that a token's app data takes as JSON. Spec: TOK-3.
+/// Most bytes that a token's app data takes as JSON. Spec: TOK-2.
 pub const DATA_MAX_BYTES: usize = 256;
 
 /// Names one token, and with it the one connection that it may make: `jti`, 1 to 64 bytes.
@@ -61,7 +61,7 @@ impl Psk {
     }
 }
 
-/// What an authentic token says. Spec: TOK-3.
+/// What an authentic token says. Spec: TOK-2.
 #[derive(Clone)]
 pub struct Claims {
     /// `sub`: the user that connects with it.
@@ -98,7 +98,7 @@ impl Claims {
     ///
     /// # Errors
     /// [`ClaimsError`] when a claim is missing, has the wrong type or breaks its limit.
-    // spec: TOK-3
+    // spec: TOK-2
     pub(super) fn from_json(json: &str) -> Result<Self, ClaimsError> {
         let Ok(Value::Object(mut members)) = serde_json::from_str(json) else {
             return Err(ClaimsError::NotAnObject);
@@ -149,7 +149,7 @@ impl Claims {
         Ok(json)
     }
 
-    // spec: TOK-5
+    // spec: TOK-4
     fn check_lifetime(&self) -> Result<(), ClaimsError> {
         if self.expires <= self.issued || self.expires > self.issued + LIFETIME_MAX {
             return Err(ClaimsError::Lifetime);
@@ -223,7 +223,7 @@ mod tests {
         Claims::from_json(&members.to_string())
     }
 
-    // spec-test: TOK-3
+    // spec-test: TOK-2
     #[test]
     fn claims_are_read_and_written() {
         let claims = Claims::from_json(&members().to_string()).unwrap();
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(claims.psk.bytes(), again.psk.bytes());
     }
 
-    // spec-test: TOK-3
+    // spec-test: TOK-2
     #[test]
     fn each_missing_or_mistyped_claim_is_named() {
         for claim in ["sub", "jti", "iat", "exp", "aud", "psk"] {
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(Claims::from_json("{").err(), Some(ClaimsError::NotAnObject));
     }
 
-    // spec-test: TOK-5
+    // spec-test: TOK-4
     #[test]
     fn a_lifetime_is_positive_and_at_most_ten_minutes() {
         for (exp, legal) in [
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    // spec-test: TOK-3
+    // spec-test: TOK-2
     #[test]
     fn app_data_is_at_most_256_bytes() {
         assert!(with("data", json!("x".repeat(254))).is_ok());

@@ -9,7 +9,7 @@ use super::{Psk, TOKEN_MAX_BYTES};
 use crate::base::UnixTime;
 use crate::secure::rfc3339;
 
-/// A token, its secret, and where to go with them. Spec: TOK-7.
+/// A token, its secret, and where to go with them.
 ///
 /// As JSON: `{"token": "v4.local.…", "psk": base64url, "servers": ["address"], "expires": RFC 3339}`.
 #[derive(Clone)]
@@ -32,7 +32,6 @@ impl ConnectGrant {
     ///
     /// # Errors
     /// [`GrantError`] when a member is missing or is not what it should be.
-    // spec: TOK-7
     pub fn from_json(json: &str) -> Result<Self, GrantError> {
         let value: Value = serde_json::from_str(json).map_err(|_| GrantError::NotJson)?;
         let text = |member| value.get(member).and_then(Value::as_str).ok_or(GrantError::Member(member));
@@ -101,7 +100,6 @@ mod tests {
         }
     }
 
-    // spec-test: TOK-7
     #[test]
     fn a_grant_is_read_as_it_is_written() {
         let value: Value = serde_json::from_str(&grant().to_json()).unwrap();

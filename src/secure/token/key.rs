@@ -39,7 +39,7 @@ impl TokenKey {
     ///
     /// # Errors
     /// [`KeyError`] when the text is no such key.
-    // spec: TOK-2
+    // spec: TOK-7
     pub fn from_paserk(text: &str) -> Result<Self, KeyError> {
         let encoded = text.trim().strip_prefix(PREFIX).ok_or(KeyError::Kind)?;
         let bytes = base64::decode(encoded).ok_or(KeyError::Bytes)?;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     /// The published vectors of PASERK `k4.local` and `k4.lid`.
-    // spec-test: TOK-2
+    // spec-test: TOK-7
     #[test]
     fn the_published_paserk_vectors() {
         let known = [

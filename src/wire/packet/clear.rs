@@ -195,8 +195,9 @@ fn forge(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> BytesMut {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{COOKIE_BYTES, Cookie, HELLO_BYTES, RejectCode};
+    use super::super::{COOKIE_BYTES, Cookie, HELLO_BYTES};
     use super::*;
+    use crate::wire::RejectCode;
     use proptest::prelude::*;
 
     const GAME: u64 = 0x5261_6c6c_7970_6f69;

@@ -12,5 +12,5 @@ mod retry;
 pub use clear::{ClearHeader, ClearKind, ClearPacket, Echo, PROTOCOL_VERSION, is_clear};
 pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello};
 pub use hello_ack::HelloAck;
-pub use reject::{Reject, RejectCode};
+pub use reject::Reject;
 pub use retry::{COOKIE_BYTES, Cookie, Retry};
