@@ -1,5 +1,7 @@
 //! The server: joins transport, sessions and users, and runs them on workers.
 
 pub mod budget;
+pub mod counters;
 pub mod directory;
+pub mod limits;
 pub mod mailbox;

@@ -1,0 +1,211 @@
+//! Every limit of a server: one table yields the fields, defaults, ranges and texts.
+//!
+//! What happens at a limit stands in its text. The command line reads the same table for its
+//! configuration file, so that the two never disagree.
+
+/// Declares [`Limits`] and its rows.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $default:literal in $min:literal..=$max:literal, $unit:literal;)+) => {
+        /// Every limit of a server, each with its default. A server refuses to start with one that
+        /// is out of its range.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits {
+            $(
+                $(#[doc = $doc])+
+                #[doc = concat!("\n\nUnit: ", $unit, ". Default ", $default, ", ", $min, " to ", $max, ".")]
+                pub $name: u64,
+            )+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// The rows of the table, in its order.
+            pub const ALL: &'static [Limit] = &[$(
+                Limit {
+                    name: stringify!($name),
+                    text: concat!($($doc, "\n"),+),
+                    unit: $unit,
+                    default: $default,
+                    min: $min,
+                    max: $max,
+                },
+            )+];
+
+            /// The value of a limit, by name.
+            pub fn get(&self, name: &str) -> Option<u64> {
+                match name {
+                    $(stringify!($name) => Some(self.$name),)+
+                    _ => None,
+                }
+            }
+
+            /// Sets a limit by name.
+            ///
+            /// # Errors
+            /// [`LimitError`]; nothing has changed.
+            pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitError> {
+                let limit = Self::ALL.iter().find(|limit| limit.name == name);
+                limit.ok_or_else(|| LimitError::Unknown { name: name.to_owned() })?.check(value)?;
+                match name {
+                    $(stringify!($name) => self.$name = value,)+
+                    _ => {}
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+limits! {
+    /// Connections of the whole server. Above it a handshake is rejected with `full`.
+    max_connections: 10_000 in 1..=1_000_000, "connections";
+    /// Handshakes of one worker that have been answered and wait for the client's first sealed
+    /// packet. Above it new ones are not answered until an old one has ended.
+    max_half_open: 1_024 in 16..=65_536, "handshakes";
+    /// Silence after which a connection ends and its user is removed from its sessions. The
+    /// smaller of both ends' counts.
+    idle_timeout_ms: 10_000 in 1_000..=600_000, "ms";
+    /// Silence after which the server asks a client for a sign of life. At most a third of the
+    /// idle timeout takes effect.
+    keepalive_ms: 3_000 in 100..=200_000, "ms";
+    /// Sessions of the whole server. Above it `create` is refused with `server_full`.
+    max_sessions: 10_000 in 1..=1_000_000, "sessions";
+    /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
+    /// with `too_many_sessions`.
+    sessions_per_user: 16 in 1..=1_000, "sessions";
+    /// Invites that are open for one user at the same time. Above it an invite is refused with
+    /// `too_many_invites`.
+    invites_per_user: 64 in 1..=1_024, "invites";
+    /// Invites of one session that are open at the same time. Above it an invite is refused with
+    /// `too_many_invites`.
+    invites_per_session: 1_024 in 1..=65_536, "invites";
+    /// Commands of one connection in a second, and in a burst. Above it a command is refused with
+    /// `rate_limited`.
+    commands_per_second: 2_000 in 1..=1_000_000, "commands/s";
+    /// Bytes of the commands of one connection in a second. Above it a command is refused with
+    /// `rate_limited`.
+    command_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
+    /// Bytes that the members of one session broadcast in a second, all together. Above it a
+    /// broadcast is refused with `rate_limited`, before members fall behind.
+    session_bytes_per_second: 4_194_304 in 4_096..=1_073_741_824, "B/s";
+    /// Bytes that wait for one connection before its user is told that it is `lagging`.
+    lagging_bytes: 262_144 in 4_096..=67_108_864, "B";
+    /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
+    /// from its sessions.
+    max_queued_bytes: 1_048_576 in 262_144..=134_217_728, "B";
+    /// Bytes that the server keeps of one connection's messages that are incomplete or out of
+    /// order. A client that sends more is closed with `protocol_violation`.
+    receive_buffer_bytes: 1_048_576 in 262_144..=134_217_728, "B";
+    /// Mail that waits for one worker. Above it what would add more is refused with `busy`;
+    /// leaves and ends are not.
+    mailbox_capacity: 8_192 in 64..=1_048_576, "mails";
+}
+
+/// One row of the table of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Name of the field, and of the key in a configuration file.
+    pub name: &'static str,
+    /// What it limits and what happens above it; lines begin with a space.
+    pub text: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// Value when nothing is said.
+    pub default: u64,
+    /// Smallest value.
+    pub min: u64,
+    /// Largest value.
+    pub max: u64,
+}
+
+/// Why a limit is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// There is no such limit.
+    #[error("there is no limit named {name}")]
+    Unknown {
+        /// What was named.
+        name: String,
+    },
+    /// The value is not in the limit's range.
+    #[error("{name} is {value}, allowed are {min} to {max}")]
+    OutOfRange {
+        /// The limit.
+        name: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// Smallest value allowed.
+        min: u64,
+        /// Largest value allowed.
+        max: u64,
+    },
+}
+
+impl Limit {
+    /// Checks a value against the range.
+    ///
+    /// # Errors
+    /// [`LimitError::OutOfRange`].
+    pub fn check(&self, value: u64) -> Result<(), LimitError> {
+        let Self { name, min, max, .. } = *self;
+        if (min..=max).contains(&value) {
+            Ok(())
+        } else {
+            Err(LimitError::OutOfRange { name, value, min, max })
+        }
+    }
+}
+
+impl Limits {
+    /// Checks every limit against its range.
+    ///
+    /// # Errors
+    /// [`LimitError::OutOfRange`] with the first that is not in it.
+    pub fn check(&self) -> Result<(), LimitError> {
+        Self::ALL.iter().try_for_each(|limit| limit.check(self.get(limit.name).unwrap_or(limit.default)))
+    }
+}
+
+/// A limit as a size in memory; what the platform cannot count is as good as unlimited.
+pub(super) fn size(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_in_range_and_agree_with_the_rows() {
+        let defaults = Limits::default();
+        assert_eq!(defaults.check(), Ok(()));
+        for limit in Limits::ALL {
+            assert_eq!(defaults.get(limit.name), Some(limit.default), "{}", limit.name);
+            assert!(limit.text.contains(". "), "{} says what happens", limit.name);
+        }
+    }
+
+    #[test]
+    fn a_limit_is_set_by_name_within_its_range() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.set("sessions_per_user", 3), Ok(()));
+        assert_eq!(limits.sessions_per_user, 3);
+        assert_eq!(
+            limits.set("sessions_per_user", 0),
+            Err(LimitError::OutOfRange { name: "sessions_per_user", value: 0, min: 1, max: 1_000 })
+        );
+        assert_eq!(limits.sessions_per_user, 3);
+        assert_eq!(limits.set("seats", 1), Err(LimitError::Unknown { name: "seats".to_owned() }));
+    }
+
+    #[test]
+    fn a_field_out_of_range_is_found() {
+        let limits = Limits { keepalive_ms: 1, ..Limits::default() };
+        assert!(matches!(limits.check(), Err(LimitError::OutOfRange { name: "keepalive_ms", .. })));
+    }
+}
