@@ -3,5 +3,7 @@
 pub mod budget;
 pub mod counters;
 pub mod directory;
+pub mod keys;
 pub mod limits;
 pub mod mailbox;
+pub mod roster;
