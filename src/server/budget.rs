@@ -3,6 +3,7 @@
 //! A bucket holds up to one second's worth, so that a burst after silence passes and a steady
 //! excess does not. Refusing here, at ingress, keeps a flooder from the members of its sessions.
 
+use super::limits::Limits;
 use crate::base::Timestamp;
 
 /// Refills at a steady rate up to a burst; what it does not hold is refused.
@@ -44,6 +45,10 @@ impl TokenBucket {
     }
 }
 
+/// Bytes of the largest command: a full payload and what stands before it, or a session's full
+/// properties. What a server takes as a message, and what always fits a full budget.
+pub const MAX_COMMAND_BYTES: usize = 128 << 10;
+
 /// What one connection may send to the application layer. Spec: LIM.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
@@ -55,20 +60,26 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
     /// Commands a second.
-    pub commands_per_second: u32,
+    pub commands_per_second: u64,
     /// Bytes of commands a second.
-    pub bytes_per_second: u32,
-    /// Largest command, so that it always fits a full bucket.
-    pub max_command_bytes: usize,
+    pub bytes_per_second: u64,
+}
+
+impl From<&Limits> for Rates {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            commands_per_second: limits.commands_per_second,
+            bytes_per_second: limits.command_bytes_per_second,
+        }
+    }
 }
 
 impl Budget {
     /// A full budget.
     pub fn new(now: Timestamp, rates: &Rates) -> Self {
-        let largest = rates.max_command_bytes as u64;
         Self {
-            commands: TokenBucket::new(now, u64::from(rates.commands_per_second), 1),
-            bytes: TokenBucket::new(now, u64::from(rates.bytes_per_second), largest),
+            commands: TokenBucket::new(now, rates.commands_per_second, 0),
+            bytes: TokenBucket::new(now, rates.bytes_per_second, MAX_COMMAND_BYTES as u64),
         }
     }
 
@@ -113,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_command_of_the_largest_size_passes_a_full_budget() {
-        let rates = Rates { commands_per_second: 5, bytes_per_second: 10, max_command_bytes: 1_000 };
+        let rates = Rates { commands_per_second: 5, bytes_per_second: 10 };
         let mut budget = Budget::new(Timestamp::ZERO, &rates);
-        assert!(budget.take(Timestamp::ZERO, 1_000));
+        assert!(budget.take(Timestamp::ZERO, MAX_COMMAND_BYTES));
         assert!(!budget.take(Timestamp::ZERO, 1), "the bytes are gone");
         assert!(budget.take(Timestamp::from_millis(500), 5));
         assert!(!budget.take(Timestamp::from_millis(500), 1));

@@ -14,9 +14,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
+use super::limits::{Limits, size};
 use crate::base::{ConnectionId, InviteId, SessionKind, Timestamp, UserId};
+use crate::wire::Note;
+use crate::wire::event::Invitation;
 
 /// The users of a server. All methods take the lock of one user's stripe.
 pub struct Directory {
@@ -32,6 +33,15 @@ pub struct DirectoryLimits {
     pub sessions_per_user: usize,
     /// Invites that may be open for a user at the same time.
     pub invites_per_user: usize,
+}
+
+impl From<&Limits> for DirectoryLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            sessions_per_user: size(limits.sessions_per_user),
+            invites_per_user: size(limits.invites_per_user),
+        }
+    }
 }
 
 /// A user already holds as much as is allowed; nothing was reserved.
@@ -53,8 +63,22 @@ pub struct OpenInvite {
     pub owner: UserId,
     /// From then on it admits no one.
     pub expires: Timestamp,
-    /// The owner's words, at most 256 bytes.
-    pub note: Bytes,
+    /// The owner's word.
+    pub note: Note,
+}
+
+impl OpenInvite {
+    /// The invite as its user is told of it at `now`.
+    pub fn invitation(&self, now: Timestamp) -> Invitation {
+        let left = self.expires.since(now).as_millis();
+        Invitation {
+            invite: self.id,
+            kind: self.kind,
+            owner: self.owner.clone(),
+            ttl_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
+            note: self.note.clone(),
+        }
+    }
 }
 
 /// One lock and its users, on cache lines of its own.
@@ -270,7 +294,7 @@ mod tests {
             kind: SessionKind(1),
             owner: user("owner"),
             expires: Timestamp::from_millis(1_000),
-            note: Bytes::new(),
+            note: Note::none(),
         }
     }
 
