@@ -1,0 +1,271 @@
+//! A pure model of an impaired link: given a time and a datagram, it says what arrives and when.
+//!
+//! One direction; two of them make a path. Driven by a seed, so that the same datagrams at the same
+//! times meet the same fate. `rallypoint netsim` puts it between real sockets, the simulation between
+//! simulated ones. Knows nothing of either.
+
+mod bottleneck;
+mod loss;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::Rng;
+use rand::rngs::StdRng;
+use smallvec::SmallVec;
+
+use self::bottleneck::Bottleneck;
+use self::loss::Bursts;
+use crate::base::Timestamp;
+
+/// What a link does to datagrams. The default does nothing: all arrive, at once, as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Impairments {
+    /// Share lost, 0 to 1.
+    pub loss: f64,
+    /// Mean number of datagrams lost in a row; 1 (or less than independent losses have) = independent.
+    pub burst: f64,
+    /// Time on the way.
+    pub delay: Duration,
+    /// Up to this is added to the delay, uniformly. Keeps the order, as a queue does.
+    pub jitter: Duration,
+    /// Share that arrives twice.
+    pub duplicate: f64,
+    /// Share held back until after some later ones.
+    pub reorder: f64,
+    /// Share that arrives with flipped bits.
+    pub corrupt: f64,
+    /// Bits a second, UDP and IPv4 headers included; `None` = without limit.
+    pub rate: Option<u64>,
+    /// Longest time in the queue before a line of limited rate.
+    pub queue: Duration,
+    /// Longest datagram that passes, in bytes of UDP payload; `None` = any.
+    pub mtu: Option<usize>,
+    /// Times in which nothing passes.
+    pub blackhole: Option<Blackhole>,
+}
+
+/// Nothing passes for `lasting`, again and again, `every` after the link's first datagram and after
+/// each begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blackhole {
+    /// From one begin to the next, and until the first.
+    pub every: Duration,
+    /// How long it lasts.
+    pub lasting: Duration,
+}
+
+/// A datagram that comes out of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub datagram: Bytes,
+}
+
+/// What a link has done so far, in datagrams unless it says bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Put in.
+    pub offered: u64,
+    /// Their bytes.
+    pub offered_bytes: u64,
+    /// Came out, copies included.
+    pub delivered: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
+    /// Lost by chance.
+    pub lost: u64,
+    /// Dropped by a full queue.
+    pub queue_full: u64,
+    /// Longer than the MTU.
+    pub too_long: u64,
+    /// Fell into a blackhole.
+    pub blackholed: u64,
+    /// Delivered a second time.
+    pub duplicated: u64,
+    /// Held back.
+    pub reordered: u64,
+    /// Delivered with flipped bits.
+    pub corrupted: u64,
+}
+
+/// One direction of an impaired path.
+#[derive(Debug)]
+pub struct Link {
+    impairments: Impairments,
+    rng: StdRng,
+    bursts: Bursts,
+    line: Option<Bottleneck>,
+    /// When the first datagram came: blackholes are counted from it.
+    began: Option<Timestamp>,
+    /// When the last one came.
+    came: Timestamp,
+    /// Smoothed time between datagrams: held-back ones wait a few of these.
+    gap: Duration,
+    /// When the latest one arrives: jitter does not let the next one arrive earlier.
+    latest: Timestamp,
+    counts: Counts,
+}
+
+impl Link {
+    /// An unused link.
+    pub fn new(impairments: Impairments, mut rng: StdRng) -> Self {
+        let bursts = Bursts::new(impairments.loss, impairments.burst, &mut rng);
+        let line = impairments.rate.map(|rate| Bottleneck::new(rate, impairments.queue));
+        Self {
+            impairments,
+            rng,
+            bursts,
+            line,
+            began: None,
+            came: Timestamp::ZERO,
+            gap: Duration::ZERO,
+            latest: Timestamp::ZERO,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Puts in a datagram at `now`, which never runs backwards. What arrives: nothing, it, or it and
+    /// a copy; no arrival is before `now`.
+    pub fn carry(&mut self, now: Timestamp, datagram: Bytes) -> SmallVec<[Arrival; 2]> {
+        self.note_pace(now);
+        self.counts.offered += 1;
+        self.counts.offered_bytes += length(&datagram);
+        let Some(left) = self.survive(now, datagram.len()) else { return SmallVec::new() };
+        let mut arrivals = SmallVec::new();
+        let at = self.arrival(left);
+        if self.happens(self.impairments.duplicate) {
+            self.counts.duplicated += 1;
+            let again = at + self.up_to(self.impairments.jitter.max(MIN_HOLD));
+            arrivals.push(self.deliver(again, datagram.clone()));
+        }
+        arrivals.push(self.deliver(at, datagram));
+        arrivals
+    }
+
+    /// What the link has done so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Replaces the impairments from now on; what is under way stays as it was.
+    pub fn set(&mut self, impairments: Impairments) {
+        self.bursts = Bursts::new(impairments.loss, impairments.burst, &mut self.rng);
+        self.line = impairments.rate.map(|rate| Bottleneck::new(rate, impairments.queue));
+        self.began = None;
+        self.impairments = impairments;
+    }
+
+    /// When a datagram has left for the other end; `None` when it never does.
+    fn survive(&mut self, now: Timestamp, bytes: usize) -> Option<Timestamp> {
+        // Bursts go on whatever else happens, so that they do not depend on the other settings.
+        let lost = self.bursts.next_is_lost(&mut self.rng);
+        if self.impairments.mtu.is_some_and(|mtu| bytes > mtu) {
+            self.counts.too_long += 1;
+            return None;
+        }
+        if self.in_blackhole(now) {
+            self.counts.blackholed += 1;
+            return None;
+        }
+        let Some(left) = self.line.as_mut().map_or(Some(now), |line| line.pass(now, bytes)) else {
+            self.counts.queue_full += 1;
+            return None;
+        };
+        if lost {
+            // It took the line's time all the same.
+            self.counts.lost += 1;
+            return None;
+        }
+        Some(left)
+    }
+
+    /// When what has left arrives.
+    fn arrival(&mut self, left: Timestamp) -> Timestamp {
+        let at = left + self.impairments.delay + self.up_to(self.impairments.jitter);
+        if self.happens(self.impairments.reorder) {
+            self.counts.reordered += 1;
+            let gaps = self.rng.random_range(1.0..3.0);
+            return at.max(self.latest) + self.gap.mul_f64(gaps).clamp(MIN_HOLD, MAX_HOLD);
+        }
+        self.latest = self.latest.max(at);
+        self.latest
+    }
+
+    fn deliver(&mut self, at: Timestamp, datagram: Bytes) -> Arrival {
+        self.counts.delivered += 1;
+        self.counts.delivered_bytes += length(&datagram);
+        if !datagram.is_empty() && self.happens(self.impairments.corrupt) {
+            self.counts.corrupted += 1;
+            return Arrival { at, datagram: self.corrupted(&datagram) };
+        }
+        Arrival { at, datagram }
+    }
+
+    /// `datagram`, which is not empty, with one to three bits flipped.
+    fn corrupted(&mut self, datagram: &Bytes) -> Bytes {
+        let mut bytes = BytesMut::from(&datagram[..]);
+        // Distinct bytes, or two flips could cancel each other.
+        let flips = self.rng.random_range(1..=3).min(bytes.len());
+        for index in rand::seq::index::sample(&mut self.rng, bytes.len(), flips) {
+            if let Some(byte) = bytes.get_mut(index) {
+                *byte ^= 1 << self.rng.random_range(0..8);
+            }
+        }
+        bytes.freeze()
+    }
+
+    fn in_blackhole(&self, now: Timestamp) -> bool {
+        let (Some(hole), Some(began)) = (self.impairments.blackhole, self.began) else { return false };
+        let age = now.since(began).as_micros();
+        let every = hole.every.as_micros().max(1);
+        age >= every && age % every < hole.lasting.as_micros()
+    }
+
+    fn note_pace(&mut self, now: Timestamp) {
+        if self.began.is_some() {
+            self.gap = (self.gap * 7 + now.since(self.came).min(MAX_HOLD)) / 8;
+        }
+        self.began.get_or_insert(now);
+        self.came = now;
+    }
+
+    fn happens(&mut self, share: f64) -> bool {
+        share > 0.0 && self.rng.random_bool(share.min(1.0))
+    }
+
+    fn up_to(&mut self, longest: Duration) -> Duration {
+        if longest.is_zero() { Duration::ZERO } else { self.rng.random_range(Duration::ZERO..=longest) }
+    }
+}
+
+impl Default for Impairments {
+    fn default() -> Self {
+        Self {
+            loss: 0.0,
+            burst: 1.0,
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            duplicate: 0.0,
+            reorder: 0.0,
+            corrupt: 0.0,
+            rate: None,
+            queue: Duration::from_millis(100),
+            mtu: None,
+            blackhole: None,
+        }
+    }
+}
+
+/// Shortest time that a datagram is held back: past others of the same instant.
+const MIN_HOLD: Duration = Duration::from_millis(1);
+/// Longest time that a datagram is held back when later ones are rare.
+const MAX_HOLD: Duration = Duration::from_millis(100);
+
+fn length(datagram: &Bytes) -> u64 {
+    u64::try_from(datagram.len()).unwrap_or(u64::MAX)
+}
