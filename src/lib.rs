@@ -18,6 +18,7 @@ pub mod cli;
 pub mod link;
 #[cfg(feature = "net")]
 pub mod net;
+pub mod rudp;
 pub mod secure;
 #[cfg(feature = "server")]
 pub mod server;

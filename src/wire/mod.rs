@@ -19,6 +19,7 @@ pub use codes::{CloseCode, DeleteReason, ErrorCode, LeaveReason, RejectCode};
 pub use command::{Command, CommandError, Reply, Request};
 pub use delivery::Delivery;
 pub use event::{ServerMessage, SessionEvent, Snapshot, UserEvent};
+pub use packet::SealedHeader;
 pub use parameters::TransportParameters;
 pub use property::{
     Property, PropertyChange, PropertyChanges, PropertyKey, PropertyOp, PropertyOps, PropertyValue, WriteRule,

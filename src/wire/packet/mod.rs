@@ -8,9 +8,11 @@ mod hello;
 mod hello_ack;
 mod reject;
 mod retry;
+mod sealed;
 
 pub use clear::{ClearHeader, ClearKind, ClearPacket, Echo, PROTOCOL_VERSION, is_clear};
 pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello};
 pub use hello_ack::HelloAck;
 pub use reject::Reject;
 pub use retry::{COOKIE_BYTES, Cookie, Retry};
+pub use sealed::{SEALED, SealedHeader};

@@ -1,0 +1,238 @@
+//! The receiver's side of acks: what arrived, and when to say so.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::base::{PacketNumber, Timestamp, Truncated};
+use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS};
+
+/// Received packet numbers, and the ack that is owed for them. Spec: ACK-3.
+#[derive(Debug)]
+pub struct AckTracker {
+    /// Runs of received numbers, `first..=last`, newest at the front; bounded.
+    runs: VecDeque<(u64, u64)>,
+    largest_at: Timestamp,
+    /// Ack-eliciting packets that no ack told of yet.
+    unacked: u32,
+    deadline: Option<Timestamp>,
+    max_delay: Duration,
+    received: u64,
+    /// Largest number that the peer is known to have an ack of.
+    confirmed: u64,
+}
+
+/// An ack leaves at once for a connection's first ack-eliciting packets: the peer has no RTT yet.
+const PROMPT_PACKETS: u64 = 8;
+/// An ack leaves at once when so many ack-eliciting packets wait for one.
+const MAX_UNACKED: u32 = 16;
+
+impl AckTracker {
+    /// Nothing received yet; acks wait `max_delay` at most.
+    pub fn new(max_delay: Duration) -> Self {
+        Self {
+            runs: VecDeque::new(),
+            largest_at: Timestamp::ZERO,
+            unacked: 0,
+            deadline: None,
+            max_delay,
+            received: 0,
+            confirmed: 0,
+        }
+    }
+
+    /// Takes note of a packet that opened and is no replay.
+    ///
+    /// `prompt` asks for an ack without delay. Spec: ACK-4.
+    // spec: ACK-4
+    pub fn on_packet(&mut self, now: Timestamp, number: PacketNumber, eliciting: bool, prompt: bool) {
+        let in_order = self.largest().is_none_or(|largest| number.0 == largest + 1);
+        if self.largest().is_none_or(|largest| number.0 > largest) {
+            self.largest_at = now;
+        }
+        self.insert(number.0);
+        if !eliciting {
+            return;
+        }
+        self.received += 1;
+        self.unacked += 1;
+        let at_once = prompt || !in_order || self.received <= PROMPT_PACKETS || self.unacked >= MAX_UNACKED;
+        let due = if at_once { now } else { now + self.max_delay };
+        self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
+    }
+
+    /// When an ack must leave by itself.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    /// True when a packet that leaves should carry an ack.
+    pub fn is_pending(&self) -> bool {
+        self.unacked > 0
+    }
+
+    /// The largest number received.
+    pub fn largest(&self) -> Option<u64> {
+        self.runs.front().map(|run| run.1)
+    }
+
+    /// The peer has acked a packet that carried an ack up to `largest`: a short form is safe then.
+    pub fn on_confirmed(&mut self, largest: u64) {
+        self.confirmed = self.confirmed.max(largest);
+    }
+
+    /// The ack for all that arrived, or `None` when nothing did; it then counts as sent.
+    pub fn take(&mut self, now: Timestamp) -> Option<Ack> {
+        let ack = self.peek(now)?;
+        self.unacked = 0;
+        self.deadline = None;
+        Some(ack)
+    }
+
+    fn peek(&self, now: Timestamp) -> Option<Ack> {
+        let &(first, last) = self.runs.front()?;
+        // spec: ACK-5
+        let largest =
+            if last - self.confirmed < 1 << 15 { Truncated::bits16(last) } else { Truncated::bits32(last) };
+        let delay = Ack::delay_of(now.since(self.largest_at));
+        if first == 0 || last - first + 1 >= CLEAN_ACK_NUMBERS {
+            return Some(Ack { largest, delay, runs: None });
+        }
+        let mut runs = SmallVec::new();
+        let mut floor = first;
+        for &(first, last) in self.runs.iter().skip(1).take(MAX_ACK_RUNS) {
+            runs.push(AckRun { gap: (floor - last - 1).min(1 << 16), run: last - first + 1 });
+            floor = first;
+        }
+        Some(Ack { largest, delay, runs: Some((last - first + 1, runs)) })
+    }
+
+    /// Adds a number to the runs, joins neighbours, and forgets what is oldest.
+    fn insert(&mut self, number: u64) {
+        let at = self.runs.iter().position(|run| run.0 <= number + 1).unwrap_or(self.runs.len());
+        match self.runs.get_mut(at) {
+            Some(run) if (run.0..=run.1).contains(&number) => return,
+            Some(run) if run.1 + 1 == number => run.1 = number,
+            Some(run) if run.0 == number + 1 => run.0 = number,
+            _ => self.runs.insert(at, (number, number)),
+        }
+        self.join(at);
+        self.runs.truncate(MAX_ACK_RUNS + 1);
+        self.forget_old();
+    }
+
+    fn join(&mut self, at: usize) {
+        // The run at `at` may now touch the older one behind it.
+        if let (Some(&newer), Some(&older)) = (self.runs.get(at), self.runs.get(at + 1))
+            && older.1 + 1 >= newer.0
+        {
+            self.runs.remove(at + 1);
+            if let Some(run) = self.runs.get_mut(at) {
+                run.0 = older.0;
+            }
+        }
+    }
+
+    /// Keeps gaps and runs within what an ack can say.
+    fn forget_old(&mut self) {
+        const SPAN: u64 = 1 << 14;
+        let Some(largest) = self.largest() else { return };
+        let floor = largest.saturating_sub(SPAN);
+        while self.runs.back().is_some_and(|run| run.1 < floor) {
+            self.runs.pop_back();
+        }
+        if let Some(run) = self.runs.back_mut() {
+            run.0 = run.0.max(floor);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const DELAY: Duration = Duration::from_millis(10);
+
+    fn tracker(numbers: &[u64]) -> AckTracker {
+        let mut tracker = AckTracker::new(DELAY);
+        for &number in numbers {
+            tracker.on_packet(Timestamp::ZERO, PacketNumber(number), true, false);
+        }
+        tracker
+    }
+
+    /// The numbers that an ack names, as its receiver understands it.
+    fn named(ack: &Ack, expected: u64) -> BTreeSet<u64> {
+        let largest = ack.largest.expand(expected);
+        let Some((first, runs)) = &ack.runs else {
+            return (largest.saturating_sub(CLEAN_ACK_NUMBERS - 1)..=largest).collect();
+        };
+        let mut floor = largest + 1 - first;
+        let mut numbers: BTreeSet<u64> = (floor..=largest).collect();
+        for AckRun { gap, run } in runs {
+            let last = floor - gap - 1;
+            floor = last + 1 - run;
+            numbers.extend(floor..=last);
+        }
+        numbers
+    }
+
+    // spec-test: ACK-4
+    #[test]
+    fn an_ack_waits_unless_there_is_a_gap() {
+        let mut tracker = tracker(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(tracker.deadline(), Some(Timestamp::ZERO), "first packets are acked at once");
+        tracker.take(Timestamp::ZERO);
+        let now = Timestamp::from_millis(50);
+        tracker.on_packet(now, PacketNumber(8), true, false);
+        assert_eq!(tracker.deadline(), Some(now + DELAY));
+        tracker.on_packet(now, PacketNumber(10), true, false);
+        assert_eq!(tracker.deadline(), Some(now), "a gap is told at once");
+        tracker.take(now);
+        tracker.on_packet(now, PacketNumber(9), true, false);
+        assert_eq!(tracker.deadline(), Some(now), "so is what fills it");
+    }
+
+    #[test]
+    fn packets_that_ask_for_no_ack_arm_nothing() {
+        let mut tracker = AckTracker::new(DELAY);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(0), false, false);
+        assert_eq!(tracker.deadline(), None);
+        assert!(!tracker.is_pending());
+    }
+
+    // spec-test: ACK-5
+    #[test]
+    fn an_unconfirmed_span_widens_the_number() {
+        let mut tracker = tracker(&[40_000]);
+        assert!(tracker.take(Timestamp::ZERO).unwrap().largest.is_wide());
+        tracker.on_confirmed(39_000);
+        assert!(!tracker.take(Timestamp::ZERO).unwrap().largest.is_wide());
+    }
+
+    proptest! {
+        // spec-test: ACK-3
+        #[test]
+        fn an_ack_names_only_what_arrived_and_the_newest_of_it(
+            numbers in prop::collection::vec(0u64..600, 1..300)
+        ) {
+            let ack = tracker(&numbers).take(Timestamp::ZERO).unwrap();
+            let received: BTreeSet<u64> = numbers.iter().copied().collect();
+            let named = named(&ack, 0);
+            prop_assert_eq!(named.last(), received.last());
+            prop_assert!(named.is_subset(&received));
+        }
+
+        // spec-test: ACK-3
+        #[test]
+        fn an_ack_names_all_that_arrived_while_the_runs_are_few(
+            numbers in prop::collection::vec(0u64..64, 1..100)
+        ) {
+            let ack = tracker(&numbers).take(Timestamp::ZERO).unwrap();
+            prop_assert_eq!(named(&ack, 0), numbers.into_iter().collect::<BTreeSet<u64>>());
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! [`ConnectionConfig`]: what an end chooses for its connections.
+
+use std::time::Duration;
+
+use crate::wire::TransportParameters;
+
+/// Limits and times of a connection. Spec: limits.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' counts.
+    pub idle_timeout: Duration,
+    /// Silence after which this end asks for a sign of life; below a third of the idle timeout.
+    pub keepalive: Duration,
+    /// Longest that an ack waits for something to ride on, 0 to 100 ms.
+    pub max_ack_delay: Duration,
+    /// Largest datagram that this end sends: 1,200 to 65,507 bytes, UDP payload.
+    pub max_datagram_bytes: usize,
+    /// Largest message that this end takes, 1,200 to 1,048,576 bytes.
+    pub max_message_bytes: usize,
+    /// Bytes that this end keeps of messages that are incomplete or out of order. A peer that sends
+    /// more is closed. Spec: REL-12.
+    pub receive_buffer_bytes: usize,
+    /// Bytes of reliable messages that wait to be sent or acked. When full, `send` answers
+    /// [`SendError::WouldBlock`](super::SendError::WouldBlock).
+    pub send_buffer_bytes: usize,
+    /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest go.
+    pub unreliable_buffer_bytes: usize,
+    /// Streams at most at a time. A peer that uses more is closed.
+    pub max_streams: usize,
+}
+
+/// Smallest datagram that every path must carry, and the largest sent until a path is probed.
+pub const BASE_DATAGRAM_BYTES: usize = 1_200;
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(3),
+            max_ack_delay: Duration::from_millis(10),
+            max_datagram_bytes: BASE_DATAGRAM_BYTES,
+            max_message_bytes: 1 << 20,
+            receive_buffer_bytes: 4 << 20,
+            send_buffer_bytes: 4 << 20,
+            unreliable_buffer_bytes: 256 << 10,
+            max_streams: 1_024,
+        }
+    }
+}
+
+impl ConnectionConfig {
+    /// What the peer is told in the handshake. Values out of range become the nearest in it.
+    pub fn parameters(&self) -> TransportParameters {
+        TransportParameters {
+            idle_timeout_ms: clamp(self.idle_timeout.as_millis(), 1_000, 600_000),
+            max_ack_delay_ms: clamp(self.max_ack_delay.as_millis(), 0, 100),
+            max_datagram_bytes: 65_507,
+            max_message_bytes: clamp(self.max_message_bytes as u128, 1_200, 1 << 20),
+            receive_buffer_bytes: clamp(self.receive_buffer_bytes as u128, 1 << 16, 1 << 30),
+        }
+    }
+}
+
+fn clamp(value: u128, min: u32, max: u32) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX).clamp(min, max)
+}

@@ -1,0 +1,137 @@
+//! What a connection answers when something is wrong.
+
+use crate::base::{DecodeError, StreamId};
+use crate::wire::CloseCode;
+
+/// What became of a message that `send` accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// It waits to be sent.
+    Queued,
+    /// It waits, in place of an older one of its key that had not left yet.
+    Superseded,
+}
+
+/// Why a message was not accepted. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The message is larger than its delivery mode or the peer allows.
+    #[error("message of {bytes} bytes is too large, at most {max} fit")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// Most that fit.
+        max: usize,
+    },
+    /// The send buffer is full: the peer does not ack as fast as this end sends.
+    #[error("send buffer is full")]
+    WouldBlock,
+    /// The stream was never opened, or is finished.
+    #[error("stream {0} is not open")]
+    UnknownStream(StreamId),
+    /// The connection has ended.
+    #[error("connection is closed")]
+    Closed,
+}
+
+/// What a peer did that no correct peer does. Ends the connection with `protocol_violation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolViolation {
+    /// A sealed packet holds no canonical frames.
+    #[error("frames: {0}")]
+    Decode(#[from] DecodeError),
+    /// A packet number was acked that was never sent.
+    #[error("packet {number} was acked, but never sent")]
+    AckOfUnsent {
+        /// The number.
+        number: u64,
+    },
+    /// A message came on a stream that this end did not open.
+    #[error("stream {0} was never opened")]
+    UnknownStream(StreamId),
+    /// More streams than this end allows.
+    #[error("more than {max} streams")]
+    TooManyStreams {
+        /// Most allowed.
+        max: usize,
+    },
+    /// A message number beyond the window.
+    #[error("message {number} is beyond the window of its stream")]
+    BeyondWindow {
+        /// The number.
+        number: u64,
+    },
+    /// More bytes out of order or incomplete than this end keeps.
+    #[error("more than {max} bytes wait for what is missing")]
+    ReceiveBuffer {
+        /// Most that are kept.
+        max: usize,
+    },
+    /// A message larger than this end takes.
+    #[error("message of {bytes} bytes, at most {max} are taken")]
+    MessageTooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// Most that are taken.
+        max: usize,
+    },
+    /// A fragment that contradicts an earlier one of the same message.
+    #[error("fragments of message {number} contradict each other")]
+    FragmentMismatch {
+        /// The message's number.
+        number: u64,
+    },
+    /// More packets did not open than a key may see.
+    #[error("too many packets did not open")]
+    TooManyFailedOpens,
+}
+
+/// Why a connection ended. Spec: CON-5.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The peer closed it.
+    #[error("closed by the peer: {code}: {reason}")]
+    ByPeer {
+        /// The peer's code.
+        code: CloseCode,
+        /// The peer's words.
+        reason: String,
+    },
+    /// Nothing arrived for the idle timeout.
+    #[error("the peer fell silent")]
+    TimedOut,
+    /// This end closed it.
+    #[error("closed: {code}: {reason}")]
+    Local {
+        /// This end's code.
+        code: CloseCode,
+        /// This end's words.
+        reason: String,
+    },
+    /// The peer broke the protocol.
+    #[error("protocol violation: {0}")]
+    Violation(ProtocolViolation),
+}
+
+/// Why a packet had no effect. Counted, never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PacketDropped {
+    /// Too short, or a reserved bit is set.
+    #[error("header is malformed")]
+    Malformed,
+    /// Its number was received before, or is older than the replay window.
+    #[error("replayed or too old")]
+    Replayed,
+    /// It was not sealed by the peer.
+    #[error("does not open")]
+    DoesNotOpen,
+    /// It came so late that its message numbers are ambiguous; its sender resends.
+    #[error("message numbers are ambiguous")]
+    TooLate,
+    /// The process keeps as many unfinished messages as it may; its sender resends.
+    #[error("no budget for unfinished messages")]
+    OverBudget,
+    /// The connection has ended.
+    #[error("connection is closed")]
+    Closed,
+}

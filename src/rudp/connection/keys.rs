@@ -1,0 +1,170 @@
+//! Key phases: which generation of keys seals and opens, RFC 9001 §6.
+
+use std::time::Duration;
+
+use crate::base::{PacketNumber, Timestamp};
+use crate::secure::{OpenKey, PacketKeys, SealKey};
+
+/// The keys of both directions and their renewal. Spec: KEY-4.
+pub struct KeyPhases {
+    seal: SealKey,
+    open: OpenKey,
+    /// Derived when a packet with the other phase bit first asks for it.
+    next_open: Option<OpenKey>,
+    /// Opens what was under way when the phase changed.
+    previous_open: Option<(OpenKey, Timestamp)>,
+    phase: bool,
+    sealed: u64,
+    renew_after: u64,
+    /// First number sealed in this phase, once there is one.
+    first_sealed: Option<u64>,
+    /// Smallest number opened in this phase.
+    first_opened: Option<u64>,
+    acked_in_phase: bool,
+    failed: u64,
+    #[cfg(test)]
+    phases: u32,
+}
+
+/// Keys are renewed after so many packets. Spec: KEY-5.
+pub const RENEW_AFTER_PACKETS: u64 = 1 << 22;
+/// A connection ends after so many packets that did not open. Spec: KEY-6.
+pub const MAX_FAILED_OPENS: u64 = 1 << 36;
+
+/// Which key opened a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// That of the running phase, or of the one before it.
+    Known,
+    /// The next one: both ends are in a new phase now.
+    Renewed,
+}
+
+impl KeyPhases {
+    /// Phase 0 with the handshake's keys.
+    pub fn new(keys: PacketKeys) -> Self {
+        Self {
+            seal: keys.seal,
+            open: keys.open,
+            next_open: None,
+            previous_open: None,
+            phase: false,
+            sealed: 0,
+            renew_after: RENEW_AFTER_PACKETS,
+            first_sealed: None,
+            first_opened: None,
+            acked_in_phase: false,
+            failed: 0,
+            #[cfg(test)]
+            phases: 0,
+        }
+    }
+
+    /// The phase bit of what is sealed now.
+    pub fn phase(&self) -> bool {
+        self.phase
+    }
+
+    /// True when too many packets did not open.
+    pub fn is_exhausted(&self) -> bool {
+        self.failed >= MAX_FAILED_OPENS
+    }
+
+    /// Renews this end's keys when they are worn and the peer has acked a packet of this phase.
+    // spec: KEY-5
+    pub fn renew_if_due(&mut self, now: Timestamp, keep: Duration) {
+        if self.sealed >= self.renew_after && self.acked_in_phase {
+            let next = self.open.next();
+            self.advance(next, now + keep);
+        }
+    }
+
+    /// Seals `payload` in place.
+    pub fn seal(&mut self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; 16] {
+        self.sealed += 1;
+        self.first_sealed.get_or_insert(number.0);
+        self.seal.seal(number, header, payload)
+    }
+
+    /// The peer acked `number`.
+    pub fn on_acked(&mut self, number: PacketNumber) {
+        if self.first_sealed.is_some_and(|first| number.0 >= first) {
+            self.acked_in_phase = true;
+        }
+    }
+
+    /// Opens `sealed` in place with the key that its phase bit and number ask for; `keep` is how
+    /// long the old key stays when that starts a new phase. Returns the payload's length, or `None`
+    /// for a packet that does not open.
+    // spec: KEY-4
+    pub fn open(
+        &mut self,
+        now: Timestamp,
+        keep: Duration,
+        phase: bool,
+        number: PacketNumber,
+        header: &[u8],
+        sealed: &mut [u8],
+    ) -> Option<(usize, Opened)> {
+        if phase == self.phase {
+            let length = open_with(&self.open, number, header, sealed);
+            if length.is_some() {
+                self.first_opened = Some(self.first_opened.map_or(number.0, |first| first.min(number.0)));
+            }
+            return self.counted(length.map(|length| (length, Opened::Known)));
+        }
+        if let Some((previous, until)) = &self.previous_open
+            && self.first_opened.is_none_or(|first| number.0 < first)
+        {
+            let live = now < *until;
+            let length = if live { open_with(previous, number, header, sealed) } else { None };
+            return self.counted(length.map(|length| (length, Opened::Known)));
+        }
+        let next = self.next_open.get_or_insert_with(|| self.open.next());
+        let length = open_with(next, number, header, sealed);
+        if length.is_some()
+            && let Some(next) = self.next_open.take()
+        {
+            self.advance(next, now + keep);
+            self.first_opened = Some(number.0);
+        }
+        self.counted(length.map(|length| (length, Opened::Renewed)))
+    }
+
+    fn advance(&mut self, next_open: OpenKey, keep_until: Timestamp) {
+        let previous = std::mem::replace(&mut self.open, next_open);
+        self.previous_open = Some((previous, keep_until));
+        self.seal = self.seal.next();
+        self.next_open = None;
+        self.phase = !self.phase;
+        self.sealed = 0;
+        self.first_sealed = None;
+        self.first_opened = None;
+        self.acked_in_phase = false;
+        #[cfg(test)]
+        {
+            self.phases += 1;
+        }
+    }
+
+    fn counted(&mut self, opened: Option<(usize, Opened)>) -> Option<(usize, Opened)> {
+        if opened.is_none() {
+            self.failed += 1;
+        }
+        opened
+    }
+
+    #[cfg(test)]
+    pub(super) fn phases(&self) -> u32 {
+        self.phases
+    }
+
+    #[cfg(test)]
+    pub(super) fn renew_after(&mut self, packets: u64) {
+        self.renew_after = packets;
+    }
+}
+
+fn open_with(key: &OpenKey, number: PacketNumber, header: &[u8], sealed: &mut [u8]) -> Option<usize> {
+    key.open(number, header, sealed).ok().map(|payload| payload.len())
+}

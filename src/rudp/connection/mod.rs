@@ -1,0 +1,315 @@
+//! [`Connection`]: one peer, from the end of the handshake to the close.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `receive` | opens packets, takes frames, hands messages up |
+//! | `transmit` | packs frames into packets and seals them |
+//! | `outbox` | messages that wait to be sent, and their budgets |
+//! | `stream/` | numbering, order, fragments: a stream's two sides |
+//! | `acks` | which packets arrived, when to say so |
+//! | `sent` | packets under way: acks and loss |
+//! | `rtt`, `controller` | round-trip time, bytes under way |
+//! | `keys` | key phases |
+//! | `timers` | idle, keepalive, probe, close |
+
+mod acks;
+mod config;
+mod controller;
+mod error;
+mod keys;
+mod outbox;
+mod receive;
+mod rtt;
+mod sent;
+mod stream;
+mod timers;
+mod transmit;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+
+pub use config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
+pub use error::{Closed, PacketDropped, ProtocolViolation, SendError, Sent};
+
+use self::acks::AckTracker;
+use self::controller::{Controller, FixedWindow};
+use self::keys::KeyPhases;
+use self::outbox::Outbox;
+use self::rtt::RttEstimator;
+use self::sent::SentPackets;
+use self::stream::{ReceiveBuffer, ReceiveStream};
+use self::timers::Timers;
+use super::Payload;
+use crate::base::{ConnectionId, StreamId, Timestamp};
+use crate::secure::{PacketKeys, ReplayWindow};
+use crate::wire::frame::{Close, MAX_CLOSE_REASON_BYTES};
+use crate::wire::{CloseCode, Delivery, TransportParameters};
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Its packets name the connection; the peer opens streams.
+    Client {
+        /// The id that the server chose.
+        id: ConnectionId,
+    },
+    /// Its packets name nothing; only this end opens streams.
+    Server,
+}
+
+/// What a connection tells its owner.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first packet of the peer has opened: it holds the keys.
+    Established,
+    /// A message arrived.
+    Message {
+        /// Its stream; `None` for unreliable ones, which belong to none.
+        stream: Option<StreamId>,
+        /// How it was sent.
+        delivery: Delivery,
+        /// What was sent.
+        payload: Bytes,
+    },
+    /// The connection has ended; told once, and nothing follows.
+    Closed(Closed),
+}
+
+/// What a connection has done, for people and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Sealed packets sent.
+    pub packets_sent: u64,
+    /// Their bytes, UDP payload.
+    pub bytes_sent: u64,
+    /// Packets that opened.
+    pub packets_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Packets that had no effect: replayed, late, not opening.
+    pub packets_dropped: u64,
+    /// Packets taken for lost.
+    pub packets_lost: u64,
+    /// Times that a probe was due.
+    pub probes: u64,
+    /// Unreliable and sequenced messages dropped because they waited too long for room.
+    pub messages_shed: u64,
+}
+
+/// A connection, sans-IO. See the [module](super) for the calling contract.
+pub struct Connection {
+    role: Role,
+    config: ConnectionConfig,
+    peer: TransportParameters,
+    rng: StdRng,
+    state: State,
+    events: VecDeque<Event>,
+    stats: Stats,
+
+    keys: KeyPhases,
+    replay: ReplayWindow,
+    acks: AckTracker,
+    /// Largest packet number that carried an ack: acks in older packets say nothing new.
+    newest_ack_in: Option<u64>,
+    path_responses: VecDeque<[u8; 8]>,
+
+    receive_streams: BTreeMap<StreamId, ReceiveStream>,
+    /// Streams above were never opened; those below and not open are finished.
+    opened_below: u32,
+    receive_buffer: ReceiveBuffer,
+
+    outbox: Outbox,
+    sent: SentPackets,
+    rtt: RttEstimator,
+    controller: Box<dyn Controller>,
+    timers: Timers,
+    /// Packets sent since the last that asks for an ack.
+    quiet_packets: u32,
+}
+
+/// Where the connection stands in its life.
+#[derive(Debug)]
+enum State {
+    Open,
+    /// This end says CLOSE until the peer confirms it or the attempts are used up.
+    Closing(Closing),
+    /// Nothing leaves any more.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Closing {
+    frame: Close,
+    attempts_left: u32,
+    /// When CLOSE leaves next.
+    due: Timestamp,
+}
+
+/// Times that CLOSE is said without an answer. Spec: CON-6.
+const CLOSE_ATTEMPTS: u32 = 6;
+/// Bytes that may be under way.
+const WINDOW_BYTES: usize = 256 << 10;
+
+impl Connection {
+    /// A connection whose handshake has just ended with `keys`; `peer` is what the other end told of
+    /// itself. Stream 0 is open.
+    pub fn new(
+        now: Timestamp,
+        role: Role,
+        keys: PacketKeys,
+        peer: TransportParameters,
+        config: ConnectionConfig,
+        rng: StdRng,
+    ) -> Self {
+        let mut connection = Self {
+            role,
+            config,
+            peer,
+            rng,
+            state: State::Open,
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            keys: KeyPhases::new(keys),
+            replay: ReplayWindow::new(),
+            acks: AckTracker::new(config.max_ack_delay),
+            newest_ack_in: None,
+            path_responses: VecDeque::new(),
+            receive_streams: BTreeMap::new(),
+            opened_below: 0,
+            receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes),
+            outbox: Outbox::new(&config, &peer),
+            sent: SentPackets::new(),
+            rtt: RttEstimator::new(),
+            controller: Box::new(FixedWindow::new(WINDOW_BYTES)),
+            timers: Timers::new(now, &config, &peer),
+            quiet_packets: 0,
+        };
+        connection.open_stream(StreamId::CONTROL);
+        if let Role::Client { .. } = role {
+            // The server opens the connection with the first sealed packet it sees.
+            connection.timers.ask_for_ack();
+        }
+        connection
+    }
+
+    /// Opens a stream for both directions. Ids only grow; a finished one is never opened again.
+    /// A client need not open what the server opens.
+    pub fn open_stream(&mut self, stream: StreamId) {
+        self.opened_below = self.opened_below.max(stream.0.saturating_add(1));
+        self.receive_streams.entry(stream).or_default();
+        self.outbox.open(stream);
+    }
+
+    /// Ends a stream for both directions: what was sent on it is still delivered, what arrives on it
+    /// from now on is acked and ignored.
+    pub fn finish_stream(&mut self, stream: StreamId) {
+        if let Some(ended) = self.receive_streams.remove(&stream) {
+            ended.release(&mut self.receive_buffer);
+        }
+        self.outbox.finish(stream);
+    }
+
+    /// Queues a message. It leaves with the next [`Self::poll_transmit`] that has room.
+    ///
+    /// `stream` plays no part for [`Delivery::Unreliable`].
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing is queued then.
+    pub fn send(
+        &mut self,
+        _now: Timestamp,
+        stream: StreamId,
+        delivery: Delivery,
+        payload: Payload,
+    ) -> Result<Sent, SendError> {
+        if !matches!(self.state, State::Open) {
+            return Err(SendError::Closed);
+        }
+        let sent = self.outbox.push(stream, delivery, payload)?;
+        self.stats.messages_shed = self.outbox.shed();
+        Ok(sent)
+    }
+
+    /// Ends the connection: the peer is told `code` and `reason`, repeatedly until it confirms.
+    /// What was not acked yet may be lost. `reason` is cut to 128 bytes.
+    pub fn close(&mut self, now: Timestamp, code: CloseCode, reason: &str) {
+        let closed = Closed::Local { code, reason: reason.to_owned() };
+        self.begin_close(now, code, reason, closed);
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// True once [`Event::Closed`] was told, or waits to be.
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.state, State::Open)
+    }
+
+    /// True when the connection is closed and has nothing left to say: it may be dropped.
+    pub fn is_drained(&self) -> bool {
+        matches!(self.state, State::Closed) && self.events.is_empty()
+    }
+
+    /// Bytes of messages that wait to be sent or acked.
+    pub fn queued_bytes(&self) -> usize {
+        self.outbox.queued_bytes()
+    }
+
+    /// Largest payload that `delivery` takes now, in bytes.
+    pub fn max_payload_bytes(&self, delivery: Delivery) -> usize {
+        self.outbox.max_payload_bytes(delivery)
+    }
+
+    /// What the connection has done.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The smoothed round-trip time; 100 ms before the first sample.
+    pub fn rtt(&self) -> std::time::Duration {
+        self.rtt.smoothed()
+    }
+
+    fn violate(&mut self, now: Timestamp, violation: ProtocolViolation) {
+        let code = match violation {
+            ProtocolViolation::TooManyFailedOpens => CloseCode::TooManyFailedOpens,
+            _ => CloseCode::ProtocolViolation,
+        };
+        self.begin_close(now, code, &violation.to_string(), Closed::Violation(violation));
+    }
+
+    // spec: CON-6
+    fn begin_close(&mut self, now: Timestamp, code: CloseCode, reason: &str, closed: Closed) {
+        if self.is_closed() {
+            return;
+        }
+        let end = reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES);
+        let reason = reason.get(..end).unwrap_or_default().to_owned();
+        let frame = Close { code: u16::from(code.number()), reason };
+        self.state = State::Closing(Closing { frame, attempts_left: CLOSE_ATTEMPTS, due: now });
+        self.end(closed);
+    }
+
+    /// Ends at once, without a word to the peer.
+    fn end_silently(&mut self, closed: Closed) {
+        if !self.is_closed() {
+            self.state = State::Closed;
+            self.end(closed);
+        }
+    }
+
+    fn end(&mut self, closed: Closed) {
+        self.events.push_back(Event::Closed(closed));
+        self.outbox.clear();
+        for (_, stream) in std::mem::take(&mut self.receive_streams) {
+            stream.release(&mut self.receive_buffer);
+        }
+    }
+}

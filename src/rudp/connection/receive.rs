@@ -1,0 +1,254 @@
+//! Packets in: open, check, take the frames, hand messages up.
+
+use bytes::{Bytes, BytesMut};
+
+use super::keys::Opened;
+use super::sent::{AckOutcome, SentFrame};
+use super::stream::{Part, Received, Space};
+use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State};
+use crate::base::{PacketNumber, StreamId, Timestamp, Truncated};
+use crate::wire::frame::{Ack, Close, Fragment, Frame, Message, MessageHead, Place, read_frames};
+use crate::wire::{CloseCode, Delivery, SealedHeader};
+
+/// Path challenges that wait for their answer at most; more are ignored.
+const MAX_PATH_RESPONSES: usize = 4;
+
+impl Connection {
+    /// Takes a sealed packet, whole as it came.
+    ///
+    /// # Errors
+    /// [`PacketDropped`] when it has no effect. A peer that breaks the protocol with a packet that
+    /// opens ends the connection instead: see [`Event::Closed`].
+    pub fn handle_packet(&mut self, now: Timestamp, packet: BytesMut) -> Result<(), PacketDropped> {
+        let result = self.take_packet(now, packet);
+        if result.is_err() {
+            self.stats.packets_dropped += 1;
+        }
+        result
+    }
+
+    fn take_packet(&mut self, now: Timestamp, packet: BytesMut) -> Result<(), PacketDropped> {
+        if matches!(self.state, State::Closed) {
+            return Err(PacketDropped::Closed);
+        }
+        let length = packet.len();
+        let (number, payload) = self.open(now, packet)?;
+        let frames = match read_frames(payload) {
+            Ok(frames) => frames,
+            Err(error) => {
+                self.replay.accept(number);
+                self.violate(now, error.into());
+                return Ok(());
+            }
+        };
+        if !self.is_near(number, &frames) {
+            return Err(PacketDropped::TooLate);
+        }
+        let first = self.stats.packets_received == 0;
+        self.replay.accept(number);
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += length as u64;
+        self.timers.on_received(now);
+        if first && !self.is_closed() {
+            self.events.push_back(Event::Established);
+        }
+        self.take_frames(now, number, frames);
+        Ok(())
+    }
+
+    /// Opens a packet that is no replay. The replay window does not move yet.
+    fn open(&mut self, now: Timestamp, mut packet: BytesMut) -> Result<(PacketNumber, Bytes), PacketDropped> {
+        let to_server = self.role == Role::Server;
+        let (header, header_bytes) =
+            SealedHeader::read(&packet, to_server).map_err(|_| PacketDropped::Malformed)?;
+        // spec: PKT-8
+        let number = PacketNumber(header.number.expand(self.acks.largest().map_or(0, |largest| largest + 1)));
+        // spec: PKT-9
+        if !self.replay.check(number) {
+            return Err(PacketDropped::Replayed);
+        }
+        let keep = self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3;
+        let mut sealed = packet.split_off(header_bytes);
+        let opened = self.keys.open(now, keep, header.key_phase, number, &packet, &mut sealed);
+        let Some((length, opened)) = opened else {
+            if self.keys.is_exhausted() {
+                self.violate(now, ProtocolViolation::TooManyFailedOpens);
+            }
+            return Err(PacketDropped::DoesNotOpen);
+        };
+        if opened == Opened::Renewed {
+            self.timers.ask_for_ack();
+        }
+        sealed.truncate(length);
+        Ok((number, sealed.freeze()))
+    }
+
+    /// True when every one-byte message number of the packet is unambiguous: always, but for a
+    /// packet that comes late. Spec: STR-6.
+    fn is_near(&self, number: PacketNumber, frames: &[Frame]) -> bool {
+        if self.acks.largest().is_none_or(|largest| number.0 > largest) {
+            return true;
+        }
+        frames.iter().all(|frame| {
+            let (place, delivery) = match frame {
+                Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, .. }) => {
+                    (place, delivery)
+                }
+                Frame::Fragment(Fragment { head, .. }) => (&head.place, &head.delivery),
+                _ => return true,
+            };
+            let (Some(stream), Some(space)) = (self.receive_streams.get(&place.stream), Space::of(*delivery))
+            else {
+                return true;
+            };
+            matches!(place.number, Truncated::Bits32(_)) || stream.is_near(space, number)
+        })
+    }
+
+    fn take_frames(&mut self, now: Timestamp, number: PacketNumber, frames: Vec<Frame>) {
+        let eliciting = frames.iter().any(Frame::is_ack_eliciting);
+        let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
+        self.acks.on_packet(now, number, eliciting, prompt);
+        for frame in frames {
+            if let Err(violation) = self.take_frame(now, number, frame) {
+                self.violate(now, violation);
+                return;
+            }
+        }
+    }
+
+    fn take_frame(
+        &mut self,
+        now: Timestamp,
+        number: PacketNumber,
+        frame: Frame,
+    ) -> Result<(), ProtocolViolation> {
+        if let Frame::Close(close) = frame {
+            self.take_close(now, close);
+            return Ok(());
+        }
+        if self.is_closed() {
+            return Ok(());
+        }
+        match frame {
+            Frame::Ping | Frame::PathResponse(_) | Frame::Close(_) => Ok(()),
+            Frame::PathChallenge(data) => {
+                if self.path_responses.len() < MAX_PATH_RESPONSES {
+                    self.path_responses.push_back(data);
+                }
+                Ok(())
+            }
+            Frame::Ack(ack) => self.take_ack(now, number, &ack),
+            Frame::Message(Message { head: MessageHead::Unreliable, payload }) => {
+                self.events.push_back(Event::Message {
+                    stream: None,
+                    delivery: Delivery::Unreliable,
+                    payload,
+                });
+                Ok(())
+            }
+            Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
+                self.take_part(place, delivery, payload.len(), Part::Whole(payload))
+            }
+            Frame::Fragment(fragment) => {
+                let Fragment { head, .. } = &fragment;
+                self.take_part(head.place, head.delivery, head.total as usize, Part::Fragment(fragment))
+            }
+        }
+    }
+
+    fn take_part(
+        &mut self,
+        place: Place,
+        delivery: Delivery,
+        message_bytes: usize,
+        part: Part,
+    ) -> Result<(), ProtocolViolation> {
+        let max = self.config.max_message_bytes;
+        if message_bytes > max {
+            return Err(ProtocolViolation::MessageTooLarge { bytes: message_bytes, max });
+        }
+        if !self.is_receiving(place.stream)? {
+            return Ok(());
+        }
+        let largest = PacketNumber(self.acks.largest().unwrap_or(0));
+        let Some(stream) = self.receive_streams.get_mut(&place.stream) else { return Ok(()) };
+        let events = &mut self.events;
+        let mut up = |received: Received| {
+            let Received { delivery, payload } = received;
+            events.push_back(Event::Message { stream: Some(place.stream), delivery, payload });
+        };
+        stream.receive(place.number, delivery, part, largest, &mut self.receive_buffer, &mut up)
+    }
+
+    /// True for an open stream, false for a finished one, whose messages are ignored.
+    // spec: STR-4
+    fn is_receiving(&mut self, stream: StreamId) -> Result<bool, ProtocolViolation> {
+        if self.receive_streams.contains_key(&stream) {
+            return Ok(true);
+        }
+        if stream.0 < self.opened_below {
+            return Ok(false);
+        }
+        if self.role == Role::Server {
+            return Err(ProtocolViolation::UnknownStream(stream));
+        }
+        // The server opens streams by ascending id: those in between are open, too.
+        let max = self.config.max_streams;
+        let opened = (stream.0 - self.opened_below) as usize;
+        if self.receive_streams.len() + opened >= max {
+            return Err(ProtocolViolation::TooManyStreams { max });
+        }
+        for id in self.opened_below..=stream.0 {
+            self.open_stream(StreamId(id));
+        }
+        Ok(true)
+    }
+
+    fn take_ack(&mut self, now: Timestamp, number: PacketNumber, ack: &Ack) -> Result<(), ProtocolViolation> {
+        // spec: ACK-8
+        if self.newest_ack_in.is_some_and(|newest| number.0 < newest) {
+            return Ok(());
+        }
+        self.newest_ack_in = Some(number.0);
+        let mut outcome = AckOutcome::default();
+        self.sent.on_ack(ack, &mut outcome)?;
+        if let Some(sent_at) = outcome.largest_sent_at {
+            // spec: REL-3
+            let held = ack.held().min(self.peer.max_ack_delay());
+            self.rtt.update(now.since(sent_at), held);
+        }
+        if let Some(largest) = outcome.largest {
+            self.timers.on_acked();
+            self.keys.on_acked(PacketNumber(largest));
+        }
+        for &(bytes, _) in &outcome.packets {
+            self.controller.on_acked(now, bytes, self.rtt.smoothed());
+        }
+        for frame in outcome.frames {
+            match frame {
+                SentFrame::Message(message) => self.outbox.on_acked(message, None),
+                SentFrame::Fragment(message, index) => self.outbox.on_acked(message, Some(index)),
+                SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
+            }
+        }
+        self.resend_lost(now);
+        Ok(())
+    }
+
+    /// The peer closes: it is answered once, so that it need not repeat itself.
+    // spec: CON-6
+    fn take_close(&mut self, now: Timestamp, close: Close) {
+        if let Some(closing) = self.closing() {
+            // Either the answer to this end's CLOSE or a crossing one: both sides know now.
+            closing.attempts_left = 0;
+            self.state = State::Closed;
+            return;
+        }
+        let code = CloseCode::from_number(u64::from(close.code)).unwrap_or(CloseCode::None);
+        self.begin_close(now, CloseCode::None, "", Closed::ByPeer { code, reason: close.reason });
+        if let Some(closing) = self.closing() {
+            closing.attempts_left = 1;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Round-trip time, RFC 9002 §5.
+
+use std::time::Duration;
+
+/// Smoothed RTT and its variation. Spec: REL-2.
+#[derive(Clone, Copy, Debug)]
+pub struct RttEstimator {
+    latest: Duration,
+    smoothed: Duration,
+    variation: Duration,
+    minimum: Option<Duration>,
+}
+
+/// Assumed until the first sample.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// The probe timeout adds this at least.
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+impl RttEstimator {
+    /// No sample yet; RTT is taken to be 100 ms.
+    pub fn new() -> Self {
+        Self { latest: INITIAL_RTT, smoothed: INITIAL_RTT, variation: INITIAL_RTT / 2, minimum: None }
+    }
+
+    /// Takes a sample: `sample` from sending to the ack, of which the peer held the packet for
+    /// `ack_delay`, already clamped to what was agreed. RFC 9002 §5.3.
+    // spec: REL-2
+    pub fn update(&mut self, sample: Duration, ack_delay: Duration) {
+        let Some(minimum) = self.minimum else {
+            self.minimum = Some(sample);
+            self.latest = sample;
+            self.smoothed = sample;
+            self.variation = sample / 2;
+            return;
+        };
+        let minimum = minimum.min(sample);
+        self.minimum = Some(minimum);
+        let adjusted = if sample >= minimum + ack_delay { sample - ack_delay } else { sample };
+        self.latest = adjusted;
+        let deviation = self.smoothed.abs_diff(adjusted);
+        self.variation = (self.variation * 3 + deviation) / 4;
+        self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+    }
+
+    /// The smoothed RTT.
+    pub fn smoothed(&self) -> Duration {
+        self.smoothed
+    }
+
+    /// The larger of the latest and the smoothed RTT: what loss detection waits for.
+    pub fn conservative(&self) -> Duration {
+        self.latest.max(self.smoothed)
+    }
+
+    /// Time without an ack after which the newest packets are probed for. Spec: REL-5.
+    // spec: REL-5
+    pub fn probe_timeout(&self, peer_ack_delay: Duration) -> Duration {
+        self.smoothed + (self.variation * 4).max(GRANULARITY) + peer_ack_delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// RFC 9002 §5.3, worked by hand.
+    // spec-test: REL-2
+    #[test]
+    fn samples_follow_rfc_9002() {
+        let mut rtt = RttEstimator::new();
+        rtt.update(ms(40), ms(25));
+        assert_eq!((rtt.smoothed(), rtt.variation), (ms(40), ms(20)), "the first sample is taken whole");
+        rtt.update(ms(66), ms(10));
+        // adjusted 56: variation (3·20 + |40 − 56|) / 4 = 19, smoothed (7·40 + 56) / 8 = 42
+        assert_eq!((rtt.smoothed(), rtt.variation), (ms(42), ms(19)));
+        rtt.update(ms(45), ms(10));
+        // 45 − 10 is below the minimum of 40: the delay is not believed
+        assert_eq!(rtt.latest, ms(45));
+        assert_eq!(rtt.minimum, Some(ms(40)));
+    }
+
+    // spec-test: REL-5
+    #[test]
+    fn the_probe_timeout_adds_variation_and_the_peers_delay() {
+        let mut rtt = RttEstimator::new();
+        rtt.update(ms(40), ms(0));
+        assert_eq!(rtt.probe_timeout(ms(10)), ms(40 + 80 + 10));
+        for _ in 0..200 {
+            rtt.update(ms(40), ms(0));
+        }
+        assert_eq!(rtt.probe_timeout(ms(10)), ms(40 + 1 + 10), "1 ms at least stands for the variation");
+    }
+}

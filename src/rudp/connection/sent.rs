@@ -1,0 +1,295 @@
+//! Packets under way: acks, loss, and what to do about either.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::error::ProtocolViolation;
+use super::rtt::RttEstimator;
+use super::stream::MessageRef;
+use crate::base::{PacketNumber, Timestamp};
+use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
+
+/// What a packet carried that its fate matters to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SentFrame {
+    /// A whole message.
+    Message(MessageRef),
+    /// One fragment of a message.
+    Fragment(MessageRef, u32),
+    /// An ack up to this number.
+    Ack(u64),
+}
+
+/// The frames of one packet.
+pub type SentFrames = SmallVec<[SentFrame; 4]>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Under way, and the peer will ack it.
+    InFlight,
+    /// Sent, but nothing in it asks for an ack.
+    Quiet,
+    /// Left out on purpose: nobody can have received it.
+    Skipped,
+    Acked,
+    Lost,
+}
+
+#[derive(Debug)]
+struct SentPacket {
+    at: Timestamp,
+    bytes: usize,
+    state: State,
+    frames: SentFrames,
+}
+
+/// All sent packets that may still be acked, in the order of their numbers.
+#[derive(Debug)]
+pub struct SentPackets {
+    packets: VecDeque<SentPacket>,
+    /// Number of the first in `packets`.
+    base: u64,
+    largest_acked: Option<u64>,
+    bytes_in_flight: usize,
+    in_flight: usize,
+    last_eliciting_at: Timestamp,
+    /// Factor on the reordering window, doubled by each spurious loss.
+    patience: u32,
+}
+
+/// What an ack brought.
+#[derive(Debug, Default)]
+pub struct AckOutcome {
+    /// Frames that arrived.
+    pub frames: Vec<SentFrame>,
+    /// Packets newly acked: their bytes and sending times.
+    pub packets: SmallVec<[(usize, Timestamp); 8]>,
+    /// When the largest was sent, if it is newly acked and asked for an ack: an RTT sample.
+    pub largest_sent_at: Option<Timestamp>,
+    /// The largest number newly acked.
+    pub largest: Option<u64>,
+}
+
+/// What loss detection found.
+#[derive(Debug, Default)]
+pub struct LossOutcome {
+    /// Frames to send again.
+    pub frames: Vec<SentFrame>,
+    /// Packets lost: their bytes and sending times.
+    pub packets: SmallVec<[(usize, Timestamp); 8]>,
+}
+
+/// A lost packet is remembered so long, in RTTs, to find out that it was not lost.
+const REMEMBER_RTTS: u32 = 4;
+const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
+const MAX_PATIENCE: u32 = 8;
+/// Packets remembered at most; beyond it nothing new leaves until old ones are settled. Spec: REL-9.
+pub const MAX_SPAN_PACKETS: usize = 1_536;
+
+impl SentPackets {
+    /// Nothing sent.
+    pub fn new() -> Self {
+        Self {
+            packets: VecDeque::new(),
+            base: 0,
+            largest_acked: None,
+            bytes_in_flight: 0,
+            in_flight: 0,
+            last_eliciting_at: Timestamp::ZERO,
+            patience: 1,
+        }
+    }
+
+    /// The number that the next packet gets.
+    pub fn next_number(&self) -> PacketNumber {
+        PacketNumber(self.base + self.packets.len() as u64)
+    }
+
+    /// Numbers from the largest acked to the next: decides how many bytes a number takes.
+    pub fn span(&self) -> u64 {
+        self.next_number().0 - self.largest_acked.unwrap_or(0)
+    }
+
+    /// Bytes under way.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.bytes_in_flight
+    }
+
+    /// True when an ack is awaited.
+    pub fn is_anything_in_flight(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// True when so many packets are unsettled that nothing new may leave.
+    pub fn is_full(&self) -> bool {
+        self.packets.len() >= MAX_SPAN_PACKETS
+    }
+
+    /// When the last packet left that asks for an ack.
+    pub fn last_eliciting_at(&self) -> Timestamp {
+        self.last_eliciting_at
+    }
+
+    /// Leaves the next number out. Spec: ACK-7.
+    pub fn skip(&mut self, now: Timestamp) {
+        self.push(now, 0, State::Skipped, SentFrames::new());
+    }
+
+    /// Takes note of a packet with the next number.
+    pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
+        if eliciting {
+            self.bytes_in_flight += bytes;
+            self.in_flight += 1;
+            self.last_eliciting_at = now;
+            self.push(now, bytes, State::InFlight, frames);
+        } else {
+            self.push(now, bytes, State::Quiet, frames);
+        }
+    }
+
+    fn push(&mut self, at: Timestamp, bytes: usize, state: State, frames: SentFrames) {
+        self.packets.push_back(SentPacket { at, bytes, state, frames });
+    }
+
+    /// Takes an ack. Walks this end's own packets, within the runs that the ack names.
+    ///
+    /// # Errors
+    /// [`ProtocolViolation::AckOfUnsent`].
+    // spec: ACK-6
+    pub fn on_ack(&mut self, ack: &Ack, outcome: &mut AckOutcome) -> Result<(), ProtocolViolation> {
+        let largest = ack.largest.expand(self.largest_acked.unwrap_or(0));
+        if largest >= self.next_number().0 {
+            return Err(ProtocolViolation::AckOfUnsent { number: largest });
+        }
+        match &ack.runs {
+            None => {
+                self.ack_run(largest.saturating_sub(CLEAN_ACK_NUMBERS - 1), largest, largest, outcome)?;
+            }
+            Some((first, runs)) => {
+                let below = |number: u64, by: u64| {
+                    number.checked_sub(by).ok_or(ProtocolViolation::AckOfUnsent { number })
+                };
+                let mut floor = below(largest, first - 1)?;
+                self.ack_run(floor, largest, largest, outcome)?;
+                for run in runs {
+                    let last = below(floor, run.gap + 1)?;
+                    floor = below(last, run.run - 1)?;
+                    self.ack_run(floor, last, largest, outcome)?;
+                }
+            }
+        }
+        self.largest_acked = Some(self.largest_acked.map_or(largest, |old| old.max(largest)));
+        Ok(())
+    }
+
+    /// Acks the numbers `first..=last` as far as they are remembered.
+    fn ack_run(
+        &mut self,
+        first: u64,
+        last: u64,
+        largest: u64,
+        outcome: &mut AckOutcome,
+    ) -> Result<(), ProtocolViolation> {
+        for number in first.max(self.base)..=last {
+            let Some(packet) =
+                usize::try_from(number - self.base).ok().and_then(|at| self.packets.get_mut(at))
+            else {
+                break;
+            };
+            match packet.state {
+                State::Acked => continue,
+                State::Skipped => return Err(ProtocolViolation::AckOfUnsent { number }),
+                State::InFlight => {
+                    self.bytes_in_flight -= packet.bytes;
+                    self.in_flight -= 1;
+                    outcome.packets.push((packet.bytes, packet.at));
+                    if number == largest {
+                        outcome.largest_sent_at = Some(packet.at);
+                    }
+                }
+                State::Lost => self.patience = (self.patience * 2).min(MAX_PATIENCE),
+                State::Quiet => {}
+            }
+            packet.state = State::Acked;
+            outcome.largest = Some(outcome.largest.map_or(number, |old| old.max(number)));
+            outcome.frames.extend(packet.frames.drain(..));
+        }
+        Ok(())
+    }
+
+    /// How much later than a newer, acked packet an older one may still arrive. Spec: REL-4.
+    fn reorder_window(&self, rtt: &RttEstimator) -> Duration {
+        (rtt.smoothed() / 8).max(MIN_REORDER_WINDOW) * self.patience
+    }
+
+    /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering
+    /// window have passed since they left. Returns when to look again.
+    // spec: REL-4
+    pub fn detect_lost(
+        &mut self,
+        now: Timestamp,
+        rtt: &RttEstimator,
+        outcome: &mut LossOutcome,
+    ) -> Option<Timestamp> {
+        let wait = rtt.conservative() + self.reorder_window(rtt);
+        let mut again = None;
+        let older = self.older_than_acked();
+        for packet in self.packets.iter_mut().take(older) {
+            if packet.state != State::InFlight {
+                continue;
+            }
+            let due = packet.at + wait;
+            if due > now {
+                again = Some(due);
+                break;
+            }
+            packet.state = State::Lost;
+            self.bytes_in_flight -= packet.bytes;
+            self.in_flight -= 1;
+            outcome.packets.push((packet.bytes, packet.at));
+            outcome.frames.extend(packet.frames.iter().copied());
+        }
+        self.forget(now, rtt);
+        again
+    }
+
+    /// When [`Self::detect_lost`] is next due.
+    pub fn loss_deadline(&self, rtt: &RttEstimator) -> Option<Timestamp> {
+        let wait = rtt.conservative() + self.reorder_window(rtt);
+        let mut older = self.packets.iter().take(self.older_than_acked());
+        older.find(|packet| packet.state == State::InFlight).map(|packet| packet.at + wait)
+    }
+
+    /// The frames under way, oldest first.
+    pub fn frames_in_flight(&self) -> impl Iterator<Item = SentFrame> + '_ {
+        let waiting = self.packets.iter().filter(|packet| packet.state == State::InFlight);
+        waiting.flat_map(|packet| packet.frames.iter().copied())
+    }
+
+    /// Remembered packets that left before the largest acked one.
+    fn older_than_acked(&self) -> usize {
+        let older = self.largest_acked.unwrap_or(0).saturating_sub(self.base);
+        usize::try_from(older).unwrap_or(usize::MAX)
+    }
+
+    /// Drops what is settled from the old end.
+    fn forget(&mut self, now: Timestamp, rtt: &RttEstimator) {
+        let remember = rtt.conservative() * REMEMBER_RTTS;
+        while let Some(packet) = self.packets.front() {
+            let settled = match packet.state {
+                State::InFlight => false,
+                State::Acked => true,
+                State::Lost | State::Skipped | State::Quiet => {
+                    packet.at + remember <= now || self.packets.len() > MAX_SPAN_PACKETS / 2
+                }
+            };
+            if !settled {
+                return;
+            }
+            self.packets.pop_front();
+            self.base += 1;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Streams: the ordering scopes, each with three number spaces.
+//!
+//! Ordered, unordered and keyed messages are numbered apart, each from 0, so that none waits for a
+//! number of another kind. Spec: STR-3.
+
+mod anchor;
+mod reassembly;
+mod receive;
+mod send;
+
+pub use reassembly::ReceiveBuffer;
+pub use receive::{Part, ReceiveStream, Received};
+pub use send::{Part as SendPart, SendStream};
+
+use crate::base::StreamId;
+use crate::wire::Delivery;
+
+/// A number space of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Space {
+    /// ReliableOrdered.
+    Ordered,
+    /// ReliableUnordered.
+    Unordered,
+    /// Sequenced and ReliableLatest.
+    Keyed,
+}
+
+impl Space {
+    /// The space that numbers messages of `delivery`; unreliable ones have no number.
+    pub fn of(delivery: Delivery) -> Option<Self> {
+        match delivery {
+            Delivery::Unreliable => None,
+            Delivery::ReliableOrdered => Some(Self::Ordered),
+            Delivery::ReliableUnordered => Some(Self::Unordered),
+            Delivery::Sequenced { .. } | Delivery::ReliableLatest { .. } => Some(Self::Keyed),
+        }
+    }
+}
+
+/// Names a message that this end sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MessageRef {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The number space.
+    pub space: Space,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// Numbers of a space that may be under way at a time, counted from the oldest that is not settled.
+/// Spec: REL-10.
+pub const WINDOW_MESSAGES: u64 = 4_096;
+
+/// What a message costs in send and receive buffers beyond its bytes. Spec: REL-12.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+/// A number travels in one byte while fewer than this many are unsettled in its space. Spec: STR-5.
+pub const NARROW_SPAN: u64 = 64;

@@ -1,0 +1,109 @@
+//! Messages in fragments, and the budget for all that waits on what is missing.
+
+use bytes::{Bytes, BytesMut};
+
+use super::MESSAGE_OVERHEAD_BYTES;
+use crate::rudp::connection::error::ProtocolViolation;
+use crate::wire::Delivery;
+use crate::wire::frame::Fragment;
+
+/// Bytes of incomplete and out-of-order messages, and how many there may be. Spec: REL-12.
+#[derive(Debug)]
+pub struct ReceiveBuffer {
+    held: usize,
+    max: usize,
+}
+
+impl ReceiveBuffer {
+    /// An empty buffer of `max` bytes.
+    pub fn new(max: usize) -> Self {
+        Self { held: 0, max }
+    }
+
+    /// Bytes held.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Makes room for a message of `bytes`.
+    ///
+    /// # Errors
+    /// [`ProtocolViolation::ReceiveBuffer`] when there is none: the peer was told the size.
+    // spec: REL-12
+    pub fn charge(&mut self, bytes: usize) -> Result<(), ProtocolViolation> {
+        let held = self.held + bytes + MESSAGE_OVERHEAD_BYTES;
+        if held > self.max {
+            return Err(ProtocolViolation::ReceiveBuffer { max: self.max });
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    /// Gives the room of a message of `bytes` back.
+    pub fn release(&mut self, bytes: usize) {
+        self.held -= bytes + MESSAGE_OVERHEAD_BYTES;
+    }
+}
+
+/// A message of which some fragments have arrived.
+#[derive(Debug)]
+pub struct Reassembly {
+    delivery: Delivery,
+    count: u32,
+    missing: u32,
+    arrived: Vec<bool>,
+    bytes: BytesMut,
+}
+
+impl Reassembly {
+    /// Room for the message that `fragment` is part of; the caller has charged the buffer for it.
+    pub fn new(fragment: &Fragment) -> Self {
+        let head = &fragment.head;
+        Self {
+            delivery: head.delivery,
+            count: head.count,
+            missing: head.count,
+            arrived: vec![false; head.count as usize],
+            bytes: BytesMut::zeroed(head.total as usize),
+        }
+    }
+
+    /// Bytes of the whole message.
+    pub fn total(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The message's key, if its mode has one.
+    pub fn key(&self) -> Option<u16> {
+        self.delivery.key()
+    }
+
+    /// Puts a fragment in its place. Returns true when none is missing.
+    ///
+    /// # Errors
+    /// [`ProtocolViolation::FragmentMismatch`] when it declares another message than the first did.
+    // spec: FRM-6
+    pub fn insert(&mut self, number: u64, fragment: &Fragment) -> Result<bool, ProtocolViolation> {
+        let head = &fragment.head;
+        let mismatch = ProtocolViolation::FragmentMismatch { number };
+        if head.count != self.count
+            || head.total as usize != self.bytes.len()
+            || head.delivery != self.delivery
+        {
+            return Err(mismatch);
+        }
+        let arrived = self.arrived.get_mut(head.index as usize).ok_or(mismatch)?;
+        if !std::mem::replace(arrived, true) {
+            let place = self.bytes.get_mut(head.offset()..head.offset() + fragment.payload.len());
+            place.ok_or(mismatch)?.copy_from_slice(&fragment.payload);
+            self.missing -= 1;
+        }
+        Ok(self.missing == 0)
+    }
+
+    /// The whole message.
+    pub fn finish(self) -> Bytes {
+        self.bytes.freeze()
+    }
+}

@@ -1,0 +1,264 @@
+//! The receiving side of a stream: each message once, in the order that its mode promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::anchor::Anchor;
+use super::reassembly::{Reassembly, ReceiveBuffer};
+use super::{Space, WINDOW_MESSAGES};
+use crate::base::{PacketNumber, Truncated};
+use crate::rudp::connection::error::ProtocolViolation;
+use crate::wire::Delivery;
+use crate::wire::frame::Fragment;
+
+/// What arrived of a message.
+#[derive(Debug)]
+pub enum Part {
+    /// All of it.
+    Whole(Bytes),
+    /// One fragment.
+    Fragment(Fragment),
+}
+
+/// A message that is handed up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How it was sent.
+    pub delivery: Delivery,
+    /// What was sent.
+    pub payload: Bytes,
+}
+
+/// One stream's position in each number space, and what waits on missing messages.
+#[derive(Debug, Default)]
+pub struct ReceiveStream {
+    ordered: Ordered,
+    unordered: Unordered,
+    keyed: Keyed,
+}
+
+/// Keys of a stream that are remembered. Spec: STR-8.
+pub const MAX_KEYS: usize = 256;
+
+type Partials = BTreeMap<u64, Reassembly>;
+
+/// `anchor` is at the number that is handed up next.
+#[derive(Debug, Default)]
+struct Ordered {
+    anchor: Anchor,
+    waiting: BTreeMap<u64, Bytes>,
+    partials: Partials,
+}
+
+/// `anchor` is at the oldest number that has not arrived.
+#[derive(Debug, Default)]
+struct Unordered {
+    anchor: Anchor,
+    arrived: BTreeSet<u64>,
+    partials: Partials,
+}
+
+/// `anchor` is after the newest number that has arrived.
+#[derive(Debug, Default)]
+struct Keyed {
+    anchor: Anchor,
+    newest: BTreeMap<u16, u64>,
+    /// Numbers below are old for every key that is not remembered.
+    floor: u64,
+    partials: Partials,
+}
+
+impl ReceiveStream {
+    /// True when a one-byte number of `space` in `packet` is unambiguous.
+    pub fn is_near(&self, space: Space, packet: PacketNumber) -> bool {
+        match space {
+            Space::Ordered => self.ordered.anchor.is_near(packet),
+            Space::Unordered => self.unordered.anchor.is_near(packet),
+            Space::Keyed => self.keyed.anchor.is_near(packet),
+        }
+    }
+
+    /// Takes a message or a part of one from a packet, and hands up what it completes. `largest` is
+    /// the largest packet received, this one included.
+    ///
+    /// # Errors
+    /// [`ProtocolViolation`] when the peer exceeds what it was told.
+    pub fn receive(
+        &mut self,
+        number: Truncated,
+        delivery: Delivery,
+        part: Part,
+        largest: PacketNumber,
+        buffer: &mut ReceiveBuffer,
+        up: &mut impl FnMut(Received),
+    ) -> Result<(), ProtocolViolation> {
+        match delivery {
+            Delivery::Unreliable => Ok(()),
+            Delivery::ReliableOrdered => self.ordered.receive(number, part, largest, buffer, up),
+            Delivery::ReliableUnordered => self.unordered.receive(number, part, largest, buffer, up),
+            Delivery::Sequenced { key } | Delivery::ReliableLatest { key } => {
+                self.keyed.receive(number, key, delivery, part, largest, buffer, up)
+            }
+        }
+    }
+
+    /// Gives all room back when the stream ends.
+    pub fn release(self, buffer: &mut ReceiveBuffer) {
+        for payload in self.ordered.waiting.values() {
+            buffer.release(payload.len());
+        }
+        for partials in [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials] {
+            for partial in partials.values() {
+                buffer.release(partial.total());
+            }
+        }
+    }
+}
+
+impl Ordered {
+    fn receive(
+        &mut self,
+        number: Truncated,
+        part: Part,
+        largest: PacketNumber,
+        buffer: &mut ReceiveBuffer,
+        up: &mut impl FnMut(Received),
+    ) -> Result<(), ProtocolViolation> {
+        let number = self.anchor.expand(number);
+        if number < self.anchor.at() || self.waiting.contains_key(&number) {
+            return Ok(());
+        }
+        check_window(number, self.anchor.at())?;
+        let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
+        if number > self.anchor.at() {
+            buffer.charge(payload.len())?;
+            self.waiting.insert(number, payload);
+            return Ok(());
+        }
+        let delivery = Delivery::ReliableOrdered;
+        up(Received { delivery, payload });
+        let mut next = number + 1;
+        while let Some(payload) = self.waiting.remove(&next) {
+            buffer.release(payload.len());
+            up(Received { delivery, payload });
+            next += 1;
+        }
+        self.anchor.advance(next, largest);
+        Ok(())
+    }
+}
+
+impl Unordered {
+    fn receive(
+        &mut self,
+        number: Truncated,
+        part: Part,
+        largest: PacketNumber,
+        buffer: &mut ReceiveBuffer,
+        up: &mut impl FnMut(Received),
+    ) -> Result<(), ProtocolViolation> {
+        let number = self.anchor.expand(number);
+        if number < self.anchor.at() || self.arrived.contains(&number) {
+            return Ok(());
+        }
+        check_window(number, self.anchor.at())?;
+        let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
+        self.arrived.insert(number);
+        up(Received { delivery: Delivery::ReliableUnordered, payload });
+        let mut next = self.anchor.at();
+        while self.arrived.remove(&next) {
+            next += 1;
+        }
+        self.anchor.advance(next, largest);
+        Ok(())
+    }
+}
+
+impl Keyed {
+    #[allow(clippy::too_many_arguments, reason = "one call site; each is a different thing")]
+    fn receive(
+        &mut self,
+        number: Truncated,
+        key: u16,
+        delivery: Delivery,
+        part: Part,
+        largest: PacketNumber,
+        buffer: &mut ReceiveBuffer,
+        up: &mut impl FnMut(Received),
+    ) -> Result<(), ProtocolViolation> {
+        let number = self.anchor.expand(number);
+        if !self.is_new(key, number) {
+            return Ok(());
+        }
+        let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
+        self.remember(key, number);
+        self.drop_older_partials(key, number, buffer);
+        self.anchor.advance(number + 1, largest);
+        up(Received { delivery, payload });
+        Ok(())
+    }
+
+    // spec: STR-7
+    fn is_new(&self, key: u16, number: u64) -> bool {
+        match self.newest.get(&key) {
+            Some(newest) => number > *newest,
+            None => number >= self.floor,
+        }
+    }
+
+    /// Forgets the key that was quiet for longest when there are too many.
+    // spec: STR-8
+    fn remember(&mut self, key: u16, number: u64) {
+        self.newest.insert(key, number);
+        if self.newest.len() <= MAX_KEYS {
+            return;
+        }
+        if let Some((&key, &number)) = self.newest.iter().min_by_key(|entry| entry.1) {
+            self.newest.remove(&key);
+            self.floor = number + 1;
+        }
+    }
+
+    fn drop_older_partials(&mut self, key: u16, number: u64, buffer: &mut ReceiveBuffer) {
+        self.partials.retain(|&older, partial| {
+            let keep = older > number || partial.key() != Some(key);
+            if !keep {
+                buffer.release(partial.total());
+            }
+            keep
+        });
+    }
+}
+
+fn check_window(number: u64, oldest: u64) -> Result<(), ProtocolViolation> {
+    // spec: REL-10
+    if number - oldest < WINDOW_MESSAGES { Ok(()) } else { Err(ProtocolViolation::BeyondWindow { number }) }
+}
+
+/// The whole message, once no part is missing.
+fn complete(
+    partials: &mut Partials,
+    number: u64,
+    part: Part,
+    buffer: &mut ReceiveBuffer,
+) -> Result<Option<Bytes>, ProtocolViolation> {
+    let fragment = match part {
+        Part::Whole(payload) if !partials.contains_key(&number) => return Ok(Some(payload)),
+        Part::Whole(_) => return Err(ProtocolViolation::FragmentMismatch { number }),
+        Part::Fragment(fragment) => fragment,
+    };
+    let partial = match partials.entry(number) {
+        std::collections::btree_map::Entry::Occupied(partial) => partial.into_mut(),
+        std::collections::btree_map::Entry::Vacant(place) => {
+            buffer.charge(fragment.head.total as usize)?;
+            place.insert(Reassembly::new(&fragment))
+        }
+    };
+    if !partial.insert(number, &fragment)? {
+        return Ok(None);
+    }
+    let Some(partial) = partials.remove(&number) else { return Ok(None) };
+    buffer.release(partial.total());
+    Ok(Some(partial.finish()))
+}

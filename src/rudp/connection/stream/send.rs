@@ -1,0 +1,356 @@
+//! The sending side of a stream: messages until they are settled.
+
+use std::collections::VecDeque;
+
+use super::{MESSAGE_OVERHEAD_BYTES, NARROW_SPAN, Space, WINDOW_MESSAGES};
+use crate::base::{StreamId, Truncated};
+use crate::rudp::Payload;
+use crate::wire::Delivery;
+use crate::wire::frame::{FragmentHead, MessageHead, Place};
+
+/// One stream's unsettled messages.
+#[derive(Debug)]
+pub struct SendStream {
+    id: StreamId,
+    ordered: SendSpace,
+    unordered: SendSpace,
+    keyed: SendSpace,
+    finishing: bool,
+}
+
+/// What is to be put into a packet for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole(MessageHead),
+    /// One fragment.
+    Fragment(FragmentHead),
+}
+
+#[derive(Debug, Default)]
+struct SendSpace {
+    /// Number of the first entry: the oldest that is not settled.
+    base: u64,
+    entries: VecDeque<Entry>,
+    /// Number after the largest that ever left.
+    sent_end: u64,
+    /// Number after the largest acked one.
+    acked_end: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// What it takes of the peer's receive buffer since it first left.
+    charged: usize,
+    message: Option<Outgoing>,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    delivery: Delivery,
+    payload: Payload,
+    /// Packets under way that carry it whole.
+    copies: u32,
+    queued: bool,
+    fragments: Option<Box<Fragments>>,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    count: u32,
+    /// First that never left.
+    next: u32,
+    acked: Vec<bool>,
+    missing: u32,
+    resend: VecDeque<u32>,
+}
+
+impl SendStream {
+    /// An open stream without messages.
+    pub fn new(id: StreamId) -> Self {
+        Self {
+            id,
+            ordered: SendSpace::default(),
+            unordered: SendSpace::default(),
+            keyed: SendSpace::default(),
+            finishing: false,
+        }
+    }
+
+    /// Takes a message and tells its number. It waits in fragments of `fragment_bytes` at most when
+    /// it is larger than `whole_bytes`.
+    pub fn push(
+        &mut self,
+        space: Space,
+        delivery: Delivery,
+        payload: Payload,
+        whole_bytes: usize,
+        fragment_bytes: usize,
+    ) -> u64 {
+        let fragments =
+            (payload.len() > whole_bytes).then(|| Box::new(Fragments::new(&payload, fragment_bytes)));
+        let message = Outgoing { delivery, payload, copies: 0, queued: true, fragments };
+        let space = self.space_mut(space);
+        space.entries.push_back(Entry { charged: 0, message: Some(message) });
+        space.end() - 1
+    }
+
+    /// Drops the older messages of `key` that a newer one replaces, and tells the bytes that this
+    /// frees in the send buffer and in the peer's receive buffer.
+    ///
+    /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
+    pub fn supersede(&mut self, key: u16) -> Superseded {
+        let mut freed = Superseded::default();
+        for entry in &mut self.keyed.entries {
+            let replaced = entry.message.take_if(|message| {
+                message.delivery.key() == Some(key)
+                    && message.fragments.as_ref().is_none_or(|fragments| fragments.next == 0)
+            });
+            if let Some(message) = replaced {
+                freed.any = true;
+                freed.buffered += message.cost();
+                freed.sequenced += if message.delivery.is_reliable() { 0 } else { message.cost() };
+                freed.window += std::mem::take(&mut entry.charged);
+            }
+        }
+        freed.window += self.keyed.settle();
+        freed
+    }
+
+    /// No more messages come; true once all are settled.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    /// True when the stream is finished and nothing of it is unsettled.
+    pub fn is_done(&self) -> bool {
+        self.finishing
+            && [&self.ordered, &self.unordered, &self.keyed].iter().all(|space| space.entries.is_empty())
+    }
+
+    /// True when no more messages may be added.
+    pub fn is_finishing(&self) -> bool {
+        self.finishing
+    }
+
+    /// True when `number` lies within the window that the peer keeps open.
+    pub fn is_in_window(&self, space: Space, number: u64) -> bool {
+        number - self.space(space).base < WINDOW_MESSAGES
+    }
+
+    /// Bytes that the message will take of the peer's receive buffer when it leaves; 0 when it has
+    /// left before or keeps no place there.
+    pub fn uncharged(&self, space: Space, number: u64) -> usize {
+        match self.space(space).entry(number) {
+            Some(Entry { charged: 0, message: Some(message) }) if message.delivery.is_reliable() => {
+                message.cost()
+            }
+            _ => 0,
+        }
+    }
+
+    /// The part of a queued message that should leave next, with its payload; `None` when nothing
+    /// of it needs to leave any more.
+    pub fn next_part(&self, space: Space, number: u64) -> Option<(Part, &Payload)> {
+        let spaces = self.space(space);
+        let message = spaces.entry(number)?.message.as_ref()?;
+        let place = Place { stream: self.id, number: spaces.truncate(number) };
+        let part = match &message.fragments {
+            None => Part::Whole(MessageHead::Numbered { place, delivery: message.delivery }),
+            Some(fragments) => Part::Fragment(FragmentHead {
+                place,
+                delivery: message.delivery,
+                count: fragments.count,
+                total: u32::try_from(message.payload.len()).ok()?,
+                index: fragments.peek()?,
+            }),
+        };
+        Some((part, &message.payload))
+    }
+
+    /// The part from [`Self::next_part`] left. Returns true when more of the message should leave.
+    pub fn on_part_sent(&mut self, space: Space, number: u64) -> bool {
+        let space = self.space_mut(space);
+        space.sent_end = space.sent_end.max(number + 1);
+        let Some(entry) = space.entry_mut(number) else { return false };
+        let Some(message) = &mut entry.message else { return false };
+        if message.delivery.is_reliable() && entry.charged == 0 {
+            entry.charged = message.cost();
+        }
+        match &mut message.fragments {
+            None => message.copies += 1,
+            Some(fragments) => {
+                fragments.pop();
+                if fragments.peek().is_some() {
+                    return true;
+                }
+            }
+        }
+        message.queued = false;
+        false
+    }
+
+    /// Takes a sequenced message out after it left: nobody resends it. Returns its cost.
+    pub fn forget_sequenced(&mut self, number: u64) -> usize {
+        let Some(entry) = self.keyed.entry_mut(number) else { return 0 };
+        let cost = entry.message.take_if(|message| !message.delivery.is_reliable()).map_or(0, |it| it.cost());
+        self.keyed.settle();
+        cost
+    }
+
+    /// A packet with the message, or fragment `index` of it, arrived. Returns the bytes freed in the
+    /// send buffer and in the peer's receive buffer.
+    pub fn on_acked(&mut self, space: Space, number: u64, index: Option<u32>) -> (usize, usize) {
+        let space = self.space_mut(space);
+        space.acked_end = space.acked_end.max(number + 1);
+        let Some(entry) = space.entry_mut(number) else { return (0, 0) };
+        let arrived = entry.message.take_if(|message| match (index, &mut message.fragments) {
+            (Some(index), Some(fragments)) => fragments.on_acked(index),
+            (index, fragments) => index.is_none() && fragments.is_none(),
+        });
+        let freed = arrived.map_or(0, |message| message.cost());
+        (freed, space.settle())
+    }
+
+    /// A packet with the message, or fragment `index` of it, was lost. Returns true when the message
+    /// should be queued to leave again.
+    pub fn on_lost(&mut self, space: Space, number: u64, index: Option<u32>) -> bool {
+        let Some(message) = self.space_mut(space).entry_mut(number).and_then(|entry| entry.message.as_mut())
+        else {
+            return false;
+        };
+        let needed = match (index, &mut message.fragments) {
+            (Some(index), Some(fragments)) => fragments.on_lost(index),
+            (index, fragments) => {
+                message.copies = message.copies.saturating_sub(1);
+                index.is_none() && fragments.is_none() && message.copies == 0
+            }
+        };
+        needed && !std::mem::replace(&mut message.queued, true)
+    }
+
+    /// Asks for one more copy of an unacked message of at most `max_bytes`. Returns true when it
+    /// should be queued.
+    pub fn probe(&mut self, space: Space, number: u64, max_bytes: usize) -> bool {
+        let Some(message) = self.space_mut(space).entry_mut(number).and_then(|entry| entry.message.as_mut())
+        else {
+            return false;
+        };
+        let small = message.fragments.is_none() && message.payload.len() <= max_bytes;
+        small && !std::mem::replace(&mut message.queued, true)
+    }
+
+    fn space(&self, space: Space) -> &SendSpace {
+        match space {
+            Space::Ordered => &self.ordered,
+            Space::Unordered => &self.unordered,
+            Space::Keyed => &self.keyed,
+        }
+    }
+
+    fn space_mut(&mut self, space: Space) -> &mut SendSpace {
+        match space {
+            Space::Ordered => &mut self.ordered,
+            Space::Unordered => &mut self.unordered,
+            Space::Keyed => &mut self.keyed,
+        }
+    }
+}
+
+/// What superseding freed, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Superseded {
+    /// True when a message was dropped.
+    pub any: bool,
+    /// In the send buffer.
+    pub buffered: usize,
+    /// Of it, sequenced messages that had not left.
+    pub sequenced: usize,
+    /// In the peer's receive buffer.
+    pub window: usize,
+}
+
+impl SendSpace {
+    fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    fn entry(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    /// Drops settled entries from the old end; returns the bytes that the peer's buffer has back.
+    fn settle(&mut self) -> usize {
+        let mut freed = 0;
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.message.is_none()) {
+            freed += entry.charged;
+            self.base += 1;
+        }
+        freed
+    }
+
+    /// One byte while few numbers are unsettled, else four.
+    // spec: STR-5
+    fn truncate(&self, number: u64) -> Truncated {
+        let oldest = self.base.min(self.acked_end);
+        let newest = self.sent_end.max(number + 1);
+        if newest - oldest < NARROW_SPAN { Truncated::bits8(number) } else { Truncated::bits32(number) }
+    }
+}
+
+impl Outgoing {
+    /// What it takes of a buffer.
+    fn cost(&self) -> usize {
+        self.payload.len() + MESSAGE_OVERHEAD_BYTES
+    }
+}
+
+impl Fragments {
+    fn new(payload: &Payload, fragment_bytes: usize) -> Self {
+        let count = payload.len().div_ceil(fragment_bytes);
+        // Equal parts, rounded up, may need fewer of them.
+        let count = payload.len().div_ceil(payload.len().div_ceil(count));
+        let count = u32::try_from(count).expect("invariant: `send` has checked the message's size");
+        Self { count, next: 0, acked: vec![false; count as usize], missing: count, resend: VecDeque::new() }
+    }
+
+    fn peek(&self) -> Option<u32> {
+        self.resend.front().copied().or((self.next < self.count).then_some(self.next))
+    }
+
+    fn pop(&mut self) {
+        if self.resend.pop_front().is_none() {
+            self.next += 1;
+        }
+        while self.resend.front().is_some_and(|&index| self.is_acked(index)) {
+            self.resend.pop_front();
+        }
+    }
+
+    fn is_acked(&self, index: u32) -> bool {
+        self.acked.get(index as usize).copied().unwrap_or(true)
+    }
+
+    /// Returns true when all have arrived.
+    fn on_acked(&mut self, index: u32) -> bool {
+        if let Some(acked) = self.acked.get_mut(index as usize)
+            && !std::mem::replace(acked, true)
+        {
+            self.missing -= 1;
+            self.resend.retain(|&waiting| waiting != index);
+        }
+        self.missing == 0
+    }
+
+    fn on_lost(&mut self, index: u32) -> bool {
+        let needed = !self.is_acked(index) && !self.resend.contains(&index);
+        if needed {
+            self.resend.push_back(index);
+        }
+        needed
+    }
+}

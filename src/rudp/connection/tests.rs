@@ -1,0 +1,510 @@
+//! Two connections, a virtual clock and a link whose faults each test chooses.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::secure::HandshakeSecrets;
+
+const CLIENT: usize = 0;
+const SERVER: usize = 1;
+const STREAM: StreamId = StreamId(1);
+
+struct Wire {
+    arrives: Timestamp,
+    to: usize,
+    packet: BytesMut,
+}
+
+struct Pair {
+    now: Timestamp,
+    ends: [Connection; 2],
+    wires: VecDeque<Wire>,
+    /// One way, each packet.
+    delay: Duration,
+    /// Share lost, duplicated and held back for up to 30 ms.
+    loss: f64,
+    duplicate: f64,
+    reorder: f64,
+    /// Loses everything until then.
+    dark_until: Timestamp,
+    rng: StdRng,
+    received: [Vec<(Option<StreamId>, Bytes)>; 2],
+    closed: [Option<Closed>; 2],
+}
+
+fn keys() -> HandshakeSecrets {
+    HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+}
+
+impl Pair {
+    fn new(seed: u64) -> Self {
+        Self::with_config(seed, ConnectionConfig::default())
+    }
+
+    fn with_config(seed: u64, config: ConnectionConfig) -> Self {
+        let now = Timestamp::from_millis(1_000);
+        let end = |role, keys, salt| {
+            Connection::new(now, role, keys, config.parameters(), config, StdRng::seed_from_u64(seed ^ salt))
+        };
+        let id = ConnectionId(7);
+        let mut pair = Self {
+            now,
+            ends: [
+                end(Role::Client { id }, keys().client_keys(), 1),
+                end(Role::Server, keys().server_keys(), 2),
+            ],
+            wires: VecDeque::new(),
+            delay: Duration::from_millis(20),
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            dark_until: Timestamp::ZERO,
+            rng: StdRng::seed_from_u64(seed),
+            received: [vec![], vec![]],
+            closed: [None, None],
+        };
+        pair.ends[SERVER].open_stream(STREAM);
+        pair.ends[CLIENT].open_stream(STREAM);
+        pair
+    }
+
+    fn send(&mut self, from: usize, delivery: Delivery, payload: &[u8]) {
+        let payload = Bytes::copy_from_slice(payload).into();
+        self.ends[from].send(self.now, STREAM, delivery, payload).unwrap();
+    }
+
+    fn flush(&mut self) {
+        for from in [CLIENT, SERVER] {
+            let mut packet = BytesMut::new();
+            while self.ends[from].poll_transmit(self.now, &mut packet) {
+                assert!(packet.len() <= BASE_DATAGRAM_BYTES);
+                self.carry(1 - from, std::mem::take(&mut packet));
+            }
+            while let Some(event) = self.ends[from].poll_event() {
+                match event {
+                    Event::Established => {}
+                    Event::Message { stream, payload, .. } => {
+                        assert_eq!(self.closed[from], None, "nothing after the close");
+                        self.received[from].push((stream, payload));
+                    }
+                    Event::Closed(closed) => assert_eq!(self.closed[from].replace(closed), None),
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, to: usize, packet: BytesMut) {
+        if self.now < self.dark_until || self.rng.random_bool(self.loss) {
+            return;
+        }
+        let copies = 1 + usize::from(self.rng.random_bool(self.duplicate));
+        for _ in 0..copies {
+            let held = if self.rng.random_bool(self.reorder) { self.rng.random_range(0..30_000) } else { 0 };
+            let arrives = self.now + self.delay + Duration::from_micros(held);
+            self.wires.push_back(Wire { arrives, to, packet: packet.clone() });
+        }
+    }
+
+    /// Moves to the next thing that happens. False when nothing will before `end`.
+    fn step(&mut self, end: Timestamp) -> bool {
+        self.flush();
+        let timeouts = self.ends.iter().filter_map(Connection::poll_timeout);
+        let next = self.wires.iter().map(|wire| wire.arrives).chain(timeouts).min();
+        let Some(next) = next.filter(|next| *next <= end) else {
+            self.now = end;
+            return false;
+        };
+        self.now = self.now.max(next);
+        while let Some(at) = self.wires.iter().position(|wire| wire.arrives <= self.now) {
+            let wire = self.wires.remove(at).unwrap();
+            let _ = self.ends[wire.to].handle_packet(self.now, wire.packet);
+        }
+        for end in &mut self.ends {
+            end.handle_timeout(self.now);
+        }
+        true
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut steps = 0;
+        while self.step(end) {
+            steps += 1;
+            assert!(steps < 2_000_000, "the timers make no progress");
+        }
+    }
+
+    fn payloads(&self, end: usize) -> Vec<&[u8]> {
+        self.received[end].iter().map(|(_, payload)| &payload[..]).collect()
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_message_crosses_in_one_delay() {
+    for delivery in [Delivery::Unreliable, Delivery::ReliableOrdered, Delivery::Sequenced { key: 3 }] {
+        let mut pair = Pair::new(1);
+        pair.send(CLIENT, delivery, b"hello");
+        pair.run(Duration::from_millis(20));
+        pair.flush();
+        assert_eq!(pair.payloads(SERVER), [b"hello"]);
+        let stream = (delivery != Delivery::Unreliable).then_some(STREAM);
+        assert_eq!(pair.received[SERVER][0].0, stream);
+    }
+}
+
+// spec-test: REL-5
+#[test]
+fn a_lost_tail_is_resent_by_the_probe() {
+    let mut pair = Pair::new(2);
+    pair.run(SECOND);
+    pair.dark_until = pair.now + Duration::from_millis(1);
+    pair.send(CLIENT, Delivery::ReliableOrdered, b"tail");
+    pair.run(Duration::from_millis(200));
+    assert_eq!(pair.payloads(SERVER), [b"tail"]);
+    assert_eq!(pair.ends[CLIENT].stats().probes, 1);
+}
+
+// spec-test: REL-4
+#[test]
+fn a_lost_packet_is_resent_after_a_later_one_is_acked() {
+    let mut pair = Pair::new(3);
+    for n in 0..20u8 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[n]);
+        pair.run(Duration::from_millis(30));
+    }
+    pair.dark_until = pair.now + Duration::from_millis(1);
+    pair.send(CLIENT, Delivery::ReliableOrdered, &[20]);
+    pair.run(Duration::from_millis(5));
+    pair.send(CLIENT, Delivery::ReliableOrdered, &[21]);
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER).len(), 22);
+    assert_eq!(pair.ends[CLIENT].stats().packets_lost, 1);
+    assert_eq!(pair.ends[CLIENT].stats().probes, 0, "no need to wait for the probe");
+}
+
+/// Runs 300 messages a mode both ways over a bad link, and checks each mode's promise.
+fn every_mode_keeps_its_promise(seed: u64) {
+    let mut pair = Pair::new(seed);
+    (pair.loss, pair.duplicate, pair.reorder) = (0.2, 0.1, 0.3);
+    let mut rng = StdRng::seed_from_u64(seed);
+    for n in 0..300u32 {
+        for from in [CLIENT, SERVER] {
+            for (mode, delivery) in [
+                Delivery::Unreliable,
+                Delivery::Sequenced { key: 1 },
+                Delivery::ReliableUnordered,
+                Delivery::ReliableOrdered,
+                Delivery::ReliableLatest { key: 1 },
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let mut payload = vec![mode as u8];
+                payload.extend(n.to_be_bytes());
+                if delivery.is_reliable() && rng.random_bool(0.03) {
+                    payload.resize(rng.random_range(1..9_000usize).max(5), 9);
+                }
+                pair.send(from, delivery, &payload);
+            }
+        }
+        let pause = rng.random_range(0..8_000);
+        pair.run(Duration::from_micros(pause));
+    }
+    pair.loss = 0.0;
+    pair.run(SECOND * 3);
+    for end in [CLIENT, SERVER] {
+        assert_eq!(pair.closed[end], None);
+        let of = |mode: u8| -> Vec<u32> {
+            let payloads = pair.received[end].iter().filter(|(_, payload)| payload[0] == mode);
+            payloads.map(|(_, payload)| u32::from_be_bytes(payload[1..5].try_into().unwrap())).collect()
+        };
+        let unique = |mut numbers: Vec<u32>| {
+            numbers.sort_unstable();
+            numbers.windows(2).all(|pair| pair[0] < pair[1])
+        };
+        let rising = |numbers: &[u32]| numbers.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(unique(of(0)), "unreliable: nothing twice");
+        assert!(rising(&of(1)), "sequenced: never back");
+        assert!(unique(of(2)) && of(2).len() == 300, "unordered: each once");
+        assert_eq!(of(3), (0..300).collect::<Vec<u32>>(), "ordered: each once, in order");
+        assert!(rising(&of(4)), "latest: never back");
+        assert_eq!(of(4).last(), Some(&299), "latest: the newest arrives");
+    }
+    for end in &pair.ends {
+        assert_eq!(end.queued_bytes(), 0, "all is settled");
+        assert_eq!(end.receive_buffer.held(), 0);
+    }
+}
+
+// spec-test: STR-2
+#[test]
+fn every_mode_keeps_its_promise_over_a_bad_link() {
+    for seed in 0..20 {
+        every_mode_keeps_its_promise(seed);
+    }
+}
+
+// spec-test: FRM-5
+#[test]
+fn a_message_of_a_mebibyte_arrives_whole() {
+    let mut pair = Pair::new(5);
+    pair.loss = 0.05;
+    let large: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    pair.send(CLIENT, Delivery::ReliableOrdered, &large);
+    pair.send(CLIENT, Delivery::ReliableUnordered, b"small");
+    pair.run(SECOND * 10);
+    assert_eq!(pair.payloads(SERVER)[0], b"small", "a small message need not wait");
+    assert!(pair.payloads(SERVER)[1] == large);
+}
+
+#[test]
+fn what_is_too_large_is_refused_by_name() {
+    let mut pair = Pair::new(6);
+    let max = pair.ends[CLIENT].max_payload_bytes(Delivery::Unreliable);
+    for delivery in [Delivery::Unreliable, Delivery::Sequenced { key: 0 }] {
+        let payload = Bytes::from(vec![0; max + 1]).into();
+        let error = SendError::TooLarge { bytes: max + 1, max };
+        assert_eq!(pair.ends[CLIENT].send(pair.now, STREAM, delivery, payload), Err(error));
+    }
+    let payload = Bytes::from(vec![0; (1 << 20) + 1]).into();
+    let error = SendError::TooLarge { bytes: (1 << 20) + 1, max: 1 << 20 };
+    assert_eq!(pair.ends[CLIENT].send(pair.now, STREAM, Delivery::ReliableOrdered, payload), Err(error));
+}
+
+// spec-test: REL-13
+#[test]
+fn a_full_send_buffer_blocks_and_drains() {
+    let config = ConnectionConfig { send_buffer_bytes: 10_000, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(7, config);
+    let send = |pair: &mut Pair| {
+        let payload = Bytes::from(vec![0; 936]).into();
+        pair.ends[CLIENT].send(pair.now, STREAM, Delivery::ReliableOrdered, payload)
+    };
+    for _ in 0..10 {
+        assert_eq!(send(&mut pair), Ok(Sent::Queued));
+    }
+    assert_eq!(send(&mut pair), Err(SendError::WouldBlock));
+    pair.run(SECOND);
+    assert_eq!(send(&mut pair), Ok(Sent::Queued));
+}
+
+// spec-test: REL-11
+#[test]
+fn old_unreliable_messages_give_way_to_new_ones() {
+    let config = ConnectionConfig { unreliable_buffer_bytes: 1_000, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(8, config);
+    for n in 0..100u8 {
+        pair.send(CLIENT, Delivery::Unreliable, &[n; 36]);
+    }
+    assert_eq!(pair.ends[CLIENT].stats().messages_shed, 90);
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER).first(), Some(&&[90u8; 36][..]));
+}
+
+// spec-test: STR-7
+#[test]
+fn a_newer_value_replaces_one_that_waits() {
+    let mut pair = Pair::new(9);
+    let send = |pair: &mut Pair, n: u8| {
+        let payload = Bytes::copy_from_slice(&[n]).into();
+        pair.ends[CLIENT].send(pair.now, STREAM, Delivery::ReliableLatest { key: 4 }, payload).unwrap()
+    };
+    assert_eq!(send(&mut pair, 1), Sent::Queued);
+    assert_eq!(send(&mut pair, 2), Sent::Superseded);
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER), [[2]]);
+}
+
+// spec-test: CON-3
+#[test]
+fn silence_ends_the_connection_after_the_idle_timeout() {
+    let mut pair = Pair::new(10);
+    pair.run(SECOND);
+    pair.dark_until = Timestamp::MAX;
+    pair.run(Duration::from_millis(9_900) - Duration::from_millis(3_000));
+    assert_eq!(pair.closed, [None, None]);
+    pair.run(SECOND * 4);
+    assert_eq!(pair.closed, [Some(Closed::TimedOut), Some(Closed::TimedOut)]);
+    assert!(pair.ends.iter().all(Connection::is_drained));
+}
+
+// spec-test: CON-4
+#[test]
+fn keepalive_holds_an_idle_connection_open() {
+    let mut pair = Pair::new(11);
+    pair.run(SECOND * 120);
+    assert_eq!(pair.closed, [None, None]);
+    assert!(pair.ends[CLIENT].stats().packets_sent < 200, "but says little");
+}
+
+// spec-test: CON-6
+#[test]
+fn a_close_arrives_with_its_reason_although_packets_are_lost() {
+    for seed in 0..50 {
+        let mut pair = Pair::new(seed);
+        pair.run(SECOND);
+        pair.loss = 0.3;
+        let now = pair.now;
+        pair.ends[SERVER].close(now, CloseCode::ShuttingDown, "maintenance");
+        pair.run(SECOND * 3);
+        let reason = "maintenance".to_owned();
+        let told = Closed::ByPeer { code: CloseCode::ShuttingDown, reason: reason.clone() };
+        assert_eq!(pair.closed[CLIENT], Some(told), "seed {seed}");
+        assert_eq!(pair.closed[SERVER], Some(Closed::Local { code: CloseCode::ShuttingDown, reason }));
+        assert!(pair.ends.iter().all(Connection::is_drained));
+    }
+}
+
+#[test]
+fn a_closed_connection_takes_no_messages() {
+    let mut pair = Pair::new(12);
+    let now = pair.now;
+    pair.ends[CLIENT].close(now, CloseCode::None, "");
+    let payload = Payload::from(Bytes::new());
+    assert_eq!(pair.ends[CLIENT].send(now, STREAM, Delivery::Unreliable, payload), Err(SendError::Closed));
+}
+
+// spec-test: STR-4
+#[test]
+fn a_finished_stream_delivers_what_was_sent_and_ignores_what_comes() {
+    let mut pair = Pair::new(13);
+    pair.send(SERVER, Delivery::ReliableOrdered, b"last");
+    pair.send(CLIENT, Delivery::ReliableOrdered, b"late");
+    pair.ends[SERVER].finish_stream(STREAM);
+    let payload = Payload::from(Bytes::new());
+    let sent = pair.ends[SERVER].send(pair.now, STREAM, Delivery::ReliableOrdered, payload);
+    assert_eq!(sent, Err(SendError::UnknownStream(STREAM)));
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(CLIENT), [b"last"]);
+    assert!(pair.payloads(SERVER).is_empty());
+    assert_eq!(pair.closed, [None, None]);
+    assert_eq!(pair.ends[CLIENT].queued_bytes(), 0, "it was acked all the same");
+}
+
+// spec-test: STR-4
+#[test]
+fn a_client_that_opens_a_stream_is_closed() {
+    let mut pair = Pair::new(14);
+    pair.ends[CLIENT].open_stream(StreamId(9));
+    let now = pair.now;
+    let payload = Payload::from(Bytes::new());
+    pair.ends[CLIENT].send(now, StreamId(9), Delivery::ReliableOrdered, payload).unwrap();
+    pair.run(SECOND);
+    let violation = ProtocolViolation::UnknownStream(StreamId(9));
+    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
+    assert!(matches!(pair.closed[CLIENT], Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, .. })));
+}
+
+#[test]
+fn traffic_resumes_at_once_after_a_blackhole() {
+    let mut pair = Pair::new(15);
+    for n in 0..100u32 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &n.to_be_bytes());
+        pair.run(Duration::from_millis(30));
+    }
+    let end = pair.now + SECOND * 5;
+    pair.dark_until = end;
+    for n in 100..200u32 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &n.to_be_bytes());
+        pair.run(Duration::from_millis(50));
+    }
+    pair.run(Duration::from_millis(300 + 60));
+    assert_eq!(pair.received[SERVER].len(), 200, "one probe interval and 1.5 RTT after its end");
+}
+
+// spec-test: KEY-4
+#[test]
+fn keys_are_renewed_while_traffic_flows() {
+    let mut pair = Pair::new(16);
+    (pair.loss, pair.reorder) = (0.1, 0.2);
+    pair.ends[CLIENT].keys.renew_after(40);
+    pair.ends[SERVER].keys.renew_after(70);
+    for n in 0..1_000u32 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &n.to_be_bytes());
+        pair.send(SERVER, Delivery::ReliableOrdered, &n.to_be_bytes());
+        pair.run(Duration::from_millis(7));
+    }
+    pair.run(SECOND);
+    for end in [CLIENT, SERVER] {
+        assert_eq!(pair.received[end].len(), 1_000);
+        assert!(pair.ends[end].keys.phases() > 5, "renewed {} times", pair.ends[end].keys.phases());
+    }
+}
+
+// spec-test: PKT-9
+#[test]
+fn a_replayed_packet_has_no_effect() {
+    let mut pair = Pair::new(17);
+    pair.send(CLIENT, Delivery::Unreliable, b"once");
+    let mut packet = BytesMut::new();
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet.clone()), Ok(()));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Err(PacketDropped::Replayed));
+    pair.flush();
+    assert_eq!(pair.payloads(SERVER), [b"once"]);
+}
+
+#[test]
+fn a_tampered_packet_has_no_effect() {
+    let mut pair = Pair::new(18);
+    pair.send(CLIENT, Delivery::Unreliable, b"hello");
+    let mut packet = BytesMut::new();
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet));
+    for at in 0..packet.len() {
+        let mut tampered = packet.clone();
+        tampered[at] ^= 0x10;
+        assert!(pair.ends[SERVER].handle_packet(pair.now, tampered).is_err(), "byte {at}");
+    }
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()), "the true one still opens");
+}
+
+#[test]
+fn numbers_start_near_their_wrap_and_pass_it() {
+    // 16-bit packet numbers and 8-bit message numbers wrap many times in a long run.
+    let mut pair = Pair::new(19);
+    pair.delay = Duration::from_millis(1);
+    for n in 0..70_000u32 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &n.to_be_bytes());
+        pair.run(Duration::from_millis(1));
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.received[SERVER].len(), 70_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever holds the keys may send any bytes: the connection ends in order, or goes on.
+    #[test]
+    fn sealed_garbage_never_panics(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 1..20)) {
+        let mut pair = Pair::new(20);
+        let seal = keys().client_keys().seal;
+        for (number, mut payload) in payloads.into_iter().enumerate() {
+            let header = crate::wire::SealedHeader {
+                key_phase: false,
+                connection: Some(ConnectionId(7)),
+                number: crate::base::Truncated::bits16(number as u64),
+            };
+            let mut writer = crate::base::Writer::new();
+            header.write(&mut writer);
+            let tag = seal.seal(crate::base::PacketNumber(number as u64), writer.as_slice(), &mut payload);
+            writer.slice(&payload);
+            writer.slice(&tag);
+            let _ = pair.ends[SERVER].handle_packet(pair.now, writer.into_inner());
+            while pair.ends[SERVER].poll_event().is_some() {}
+            let mut out = BytesMut::new();
+            while pair.ends[SERVER].poll_transmit(pair.now, &mut out) { out.clear(); }
+            pair.now += Duration::from_millis(1);
+            pair.ends[SERVER].handle_timeout(pair.now);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A connection's clocks: idle, keepalive, probe, close.
+
+use std::time::Duration;
+
+use super::sent::{LossOutcome, SentFrame};
+use super::{Closed, Closing, Connection, State};
+use crate::base::Timestamp;
+use crate::wire::TransportParameters;
+
+use super::config::ConnectionConfig;
+
+/// Times that are not a part's own business.
+#[derive(Debug)]
+pub struct Timers {
+    idle_timeout: Duration,
+    keepalive: Duration,
+    last_received: Timestamp,
+    /// When this end last asked for a sign of life, or heard one.
+    last_lively: Timestamp,
+    /// Probes since the last ack.
+    probes: u32,
+    /// A packet that asks for an ack must leave, whatever it carries.
+    ping_due: bool,
+}
+
+/// Probes come at least so often while something is under way. Spec: REL-6.
+const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
+/// A probe carries unacked messages of up to so many bytes.
+const PROBE_MESSAGE_BYTES: usize = 512;
+/// Messages that a probe queues at most; more than a packet holds.
+const PROBE_MESSAGES: usize = 32;
+/// CLOSE is said again after a probe timeout within these bounds.
+const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
+
+impl Timers {
+    /// Starts the clocks at `now`.
+    pub fn new(now: Timestamp, config: &ConnectionConfig, peer: &TransportParameters) -> Self {
+        // spec: CON-3
+        let idle_timeout = config.idle_timeout.min(peer.idle_timeout());
+        Self {
+            idle_timeout,
+            keepalive: config.keepalive.min(idle_timeout / 3),
+            last_received: now,
+            last_lively: now,
+            probes: 0,
+            ping_due: false,
+        }
+    }
+
+    /// A packet of the peer opened.
+    pub fn on_received(&mut self, now: Timestamp) {
+        self.last_received = self.last_received.max(now);
+        self.last_lively = self.last_lively.max(now);
+    }
+
+    /// The peer acked something new.
+    pub fn on_acked(&mut self) {
+        self.probes = 0;
+    }
+
+    /// A packet left; `eliciting` when it asks for an ack.
+    pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
+        if eliciting {
+            self.ping_due = false;
+            self.last_lively = self.last_lively.max(now);
+        }
+    }
+
+    /// Makes a packet leave that asks for an ack.
+    pub fn ask_for_ack(&mut self) {
+        self.ping_due = true;
+    }
+
+    /// True when one must leave.
+    pub fn is_ping_due(&self) -> bool {
+        self.ping_due
+    }
+
+    fn idle_deadline(&self) -> Timestamp {
+        self.last_received + self.idle_timeout
+    }
+
+    fn keepalive_deadline(&self) -> Timestamp {
+        self.last_lively + self.keepalive
+    }
+}
+
+impl Connection {
+    /// When [`Self::handle_timeout`] must be called next; `None` once there is nothing to wait for.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Closed => None,
+            State::Closing(closing) => Some(closing.due),
+            State::Open => {
+                let deadlines = [
+                    Some(self.timers.idle_deadline()),
+                    Some(self.timers.keepalive_deadline()),
+                    self.acks.deadline(),
+                    self.sent.loss_deadline(&self.rtt),
+                    self.probe_deadline(),
+                ];
+                deadlines.into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// Does what is due at `now`. Handle received packets first: they may settle it.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        match &mut self.state {
+            State::Closed => {}
+            State::Closing(closing) => {
+                if now >= closing.due && closing.attempts_left == 0 {
+                    self.state = State::Closed;
+                }
+            }
+            State::Open => self.handle_open_timeout(now),
+        }
+    }
+
+    fn handle_open_timeout(&mut self, now: Timestamp) {
+        if now >= self.timers.idle_deadline() {
+            // spec: CON-3
+            self.end_silently(Closed::TimedOut);
+            return;
+        }
+        self.resend_lost(now);
+        if self.probe_deadline().is_some_and(|deadline| now >= deadline) {
+            self.probe();
+        }
+        if now >= self.timers.keepalive_deadline() {
+            // spec: CON-4
+            self.timers.ask_for_ack();
+        }
+    }
+
+    /// Detects losses and queues what they carried.
+    pub(super) fn resend_lost(&mut self, now: Timestamp) {
+        let mut lost = LossOutcome::default();
+        self.sent.detect_lost(now, &self.rtt, &mut lost);
+        for (bytes, at) in lost.packets {
+            self.stats.packets_lost += 1;
+            self.controller.on_lost(now, at, bytes);
+        }
+        for frame in lost.frames {
+            match frame {
+                SentFrame::Message(message) => self.outbox.on_lost(message, None),
+                SentFrame::Fragment(message, index) => self.outbox.on_lost(message, Some(index)),
+                SentFrame::Ack(_) => {}
+            }
+        }
+    }
+
+    /// When the newest packets have waited too long for an ack. Spec: REL-5, REL-6.
+    // spec: REL-6
+    fn probe_deadline(&self) -> Option<Timestamp> {
+        if !self.sent.is_anything_in_flight() {
+            return None;
+        }
+        let base = self.rtt.probe_timeout(self.peer.max_ack_delay());
+        let cap = MAX_PROBE_INTERVAL.max(base);
+        let interval = match self.timers.probes {
+            0 => base,
+            1 => base * 5 / 4,
+            2 => base * 3 / 2,
+            probes => base * (1 << (probes - 1).min(16)),
+        };
+        Some(self.sent.last_eliciting_at() + interval.min(cap))
+    }
+
+    /// Queues one more copy of the small messages under way, so that a single packet that gets
+    /// through settles them all.
+    // spec: REL-7
+    fn probe(&mut self) {
+        self.stats.probes += 1;
+        self.timers.probes = self.timers.probes.saturating_add(1);
+        self.timers.ask_for_ack();
+        let messages = self.sent.frames_in_flight().filter_map(|frame| match frame {
+            SentFrame::Message(message) => Some(message),
+            _ => None,
+        });
+        let mut queued = 0;
+        for message in messages {
+            queued += usize::from(self.outbox.probe(message, PROBE_MESSAGE_BYTES));
+            if queued == PROBE_MESSAGES {
+                return;
+            }
+        }
+    }
+
+    /// How long after one CLOSE the next follows.
+    pub(super) fn close_interval(&self) -> Duration {
+        let (min, max) = CLOSE_INTERVAL;
+        self.rtt.probe_timeout(Duration::ZERO).clamp(min, max)
+    }
+
+    pub(super) fn closing(&mut self) -> Option<&mut Closing> {
+        match &mut self.state {
+            State::Closing(closing) => Some(closing),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Packets out: gather frames, write, seal.
+
+use bytes::BytesMut;
+use rand::Rng;
+use smallvec::SmallVec;
+
+use super::outbox::{Next, Source};
+use super::sent::{SentFrame, SentFrames};
+use super::stream::SendPart;
+use super::{Connection, Role, State};
+use crate::base::{Timestamp, Truncated, Writer};
+use crate::rudp::Payload;
+use crate::secure::TAG_BYTES;
+use crate::wire::SealedHeader;
+use crate::wire::frame::{Ack, FragmentHead, Frame, MessageHead};
+
+/// What a packet will hold, in the order of writing.
+#[derive(Default)]
+struct Plan {
+    /// Frames without a payload: ACK, PING, PATH_RESPONSE, CLOSE.
+    small: SmallVec<[Frame; 3]>,
+    parts: SmallVec<[(SendPart, Payload); 8]>,
+    sent: SentFrames,
+    /// Bytes of all frames, as if none elided its length.
+    bytes: usize,
+    eliciting: bool,
+}
+
+/// One packet number in so many is left out, on average, so that an ack of it tells a peer that
+/// guesses. Spec: ACK-7.
+const SKIP_ONE_IN: u32 = 1_000;
+/// Packets that ask for no ack are followed by one that does. Spec: ACK-9.
+const MAX_QUIET_PACKETS: u32 = 256;
+
+impl Connection {
+    /// Appends the next datagram to `out`, which is empty. Returns false when none is due.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> bool {
+        debug_assert!(out.is_empty(), "one datagram a buffer");
+        let plan = match &self.state {
+            State::Closed => return false,
+            State::Closing(_) => self.plan_close(now),
+            State::Open => self.plan(now),
+        };
+        match plan {
+            Some(plan) => {
+                self.write_packet(now, plan, out);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn plan_close(&mut self, now: Timestamp) -> Option<Plan> {
+        let interval = self.close_interval();
+        let closing = self.closing()?;
+        if now < closing.due || closing.attempts_left == 0 {
+            return None;
+        }
+        closing.attempts_left -= 1;
+        closing.due = now + interval;
+        let mut plan = Plan::default();
+        plan.small.push(Frame::Close(closing.frame.clone()));
+        // The answer to a peer's CLOSE is said once, and this end is done.
+        if closing.attempts_left == 0 && closing.frame.code == 0 && closing.frame.reason.is_empty() {
+            self.state = State::Closed;
+        }
+        Some(plan)
+    }
+
+    fn plan(&mut self, now: Timestamp) -> Option<Plan> {
+        let mut plan = Plan::default();
+        let limit = self.config.max_datagram_bytes.min(self.peer.max_datagram_bytes as usize);
+        let room = limit - TAG_BYTES - self.header(self.sent.next_number().0).encoded_len();
+        let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
+        let has_data = self.may_send_data() && self.outbox.is_waiting();
+        let ping = self.timers.is_ping_due() || self.quiet_for_long();
+        if !(ack_due || has_data || ping || !self.path_responses.is_empty()) {
+            return None;
+        }
+        if self.acks.is_pending()
+            && let Some(ack) = self.acks.take(now)
+        {
+            plan.push_ack(ack, self.acks.largest().unwrap_or(0));
+        }
+        if let Some(data) = self.path_responses.pop_front() {
+            plan.push(Frame::PathResponse(data));
+        }
+        if has_data {
+            self.plan_messages(&mut plan, room);
+        }
+        if ping && !plan.eliciting {
+            plan.push(Frame::Ping);
+        }
+        (plan.bytes > 0).then_some(plan)
+    }
+
+    /// True when the window has room, or a probe may break it.
+    // spec: REL-8, REL-9
+    fn may_send_data(&self) -> bool {
+        self.timers.is_ping_due()
+            || (self.sent.bytes_in_flight() < self.controller.window_bytes() && !self.sent.is_full())
+    }
+
+    fn quiet_for_long(&self) -> bool {
+        self.quiet_packets >= MAX_QUIET_PACKETS
+    }
+
+    /// Moves what fits from the queues into the packet. The search ends at the first that does not.
+    fn plan_messages(&mut self, plan: &mut Plan, room: usize) {
+        let mut skip = 0;
+        while let Some((source, next)) = self.outbox.next(skip) {
+            let (part, payload, bytes) = match next {
+                Next::Unreliable(payload) => {
+                    let part = SendPart::Whole(MessageHead::Unreliable);
+                    (part, payload.clone(), part_bytes(part, payload.len()))
+                }
+                Next::Numbered(part, payload) => {
+                    let bytes = part_bytes(part, payload.len());
+                    let payload = match part {
+                        SendPart::Whole(_) => payload.clone(),
+                        SendPart::Fragment(head) => slice(payload, &head),
+                    };
+                    (part, payload, bytes)
+                }
+            };
+            if plan.bytes + bytes > room {
+                return;
+            }
+            plan.bytes += bytes;
+            plan.eliciting = true;
+            plan.parts.push((part, payload));
+            plan.sent.extend(self.outbox.on_sent(source));
+            if let Source::Fresh(at) = source {
+                skip = at;
+            }
+        }
+    }
+
+    fn header(&self, number: u64) -> SealedHeader {
+        let connection = match self.role {
+            Role::Client { id } => Some(id),
+            Role::Server => None,
+        };
+        // spec: PKT-7
+        let number =
+            if self.sent.span() < 1 << 14 { Truncated::bits16(number) } else { Truncated::bits32(number) };
+        SealedHeader { key_phase: self.keys.phase(), connection, number }
+    }
+
+    fn write_packet(&mut self, now: Timestamp, plan: Plan, out: &mut BytesMut) {
+        let keep = self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3;
+        self.keys.renew_if_due(now, keep);
+        // spec: ACK-7
+        if self.rng.random_ratio(1, SKIP_ONE_IN) {
+            self.sent.skip(now);
+        }
+        let number = self.sent.next_number();
+        let header = self.header(number.0);
+        let mut writer = Writer::from(std::mem::take(out));
+        header.write(&mut writer);
+        let header_bytes = writer.len();
+        plan.write(&mut writer);
+        let mut packet = writer.into_inner();
+        let (head, payload) = packet.split_at_mut(header_bytes);
+        let tag = self.keys.seal(number, head, payload);
+        packet.extend_from_slice(&tag);
+        self.on_sent(now, packet.len(), plan.eliciting, plan.sent);
+        *out = packet;
+    }
+
+    fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
+        self.sent.on_sent(now, bytes, eliciting, frames);
+        self.timers.on_sent(now, eliciting);
+        self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += bytes as u64;
+    }
+}
+
+impl Plan {
+    fn push_ack(&mut self, ack: Ack, largest: u64) {
+        self.sent.push(SentFrame::Ack(largest));
+        self.push(Frame::Ack(ack));
+    }
+
+    fn push(&mut self, frame: Frame) {
+        let mut writer = Writer::new();
+        frame.write(&mut writer, false);
+        self.bytes += writer.len();
+        self.eliciting |= frame.is_ack_eliciting();
+        self.small.push(frame);
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        for frame in &self.small {
+            frame.write(writer, false);
+        }
+        for (index, (part, payload)) in self.parts.iter().enumerate() {
+            let last = index + 1 == self.parts.len();
+            match part {
+                SendPart::Whole(head) => head.write(writer, payload.len(), last),
+                SendPart::Fragment(head) => head.write(writer, last),
+            }
+            payload.write_range(0, payload.len(), writer);
+        }
+    }
+}
+
+/// Bytes of a message or fragment frame that is not the last.
+fn part_bytes(part: SendPart, payload_bytes: usize) -> usize {
+    match part {
+        SendPart::Whole(head) => head.encoded_len(payload_bytes, false) + payload_bytes,
+        SendPart::Fragment(head) => head.encoded_len(false) + head.payload_bytes(),
+    }
+}
+
+/// The fragment's bytes; they share the message's memory.
+fn slice(payload: &Payload, head: &FragmentHead) -> Payload {
+    let (start, end) = (head.offset(), head.offset() + head.payload_bytes());
+    let split = payload.head.len();
+    Payload {
+        head: payload.head.slice(start.min(split)..end.min(split)),
+        body: payload.body.slice(start.max(split) - split..end.max(split) - split),
+    }
+}

@@ -1,0 +1,14 @@
+//! The reliable protocol over sealed datagrams, sans-IO.
+//!
+//! Everything here is driven from outside under one contract: inputs are `handle_*(now, …)` and
+//! method calls, outputs are `poll_*`; after any input drain `poll_event` and `poll_transmit`, then
+//! wait no longer than `poll_timeout` says. No socket, clock or global randomness.
+
+mod connection;
+mod payload;
+
+pub use connection::{
+    BASE_DATAGRAM_BYTES, Closed, Connection, ConnectionConfig, Event, PacketDropped, ProtocolViolation, Role,
+    SendError, Sent, Stats,
+};
+pub use payload::Payload;

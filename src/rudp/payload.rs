@@ -1,0 +1,72 @@
+//! [`Payload`]: what the application sends.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::base::Writer;
+
+/// A message's bytes in two pieces, so that many receivers share a body and none copies it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Comes first.
+    pub head: Bytes,
+    /// Follows.
+    pub body: Bytes,
+}
+
+impl Payload {
+    /// Bytes of both pieces.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// True when both are empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the bytes from `offset` on, `length` at most.
+    pub fn write_range(&self, offset: usize, length: usize, writer: &mut Writer) {
+        let end = (offset + length).min(self.len());
+        let split = self.head.len();
+        if let Some(head) = self.head.get(offset.min(split)..end.min(split)) {
+            writer.slice(head);
+        }
+        if let Some(body) = self.body.get(offset.max(split) - split..end.max(split) - split) {
+            writer.slice(body);
+        }
+    }
+
+    /// Both pieces as one.
+    pub fn to_bytes(&self) -> Bytes {
+        if self.head.is_empty() {
+            return self.body.clone();
+        }
+        let mut bytes = BytesMut::with_capacity(self.len());
+        bytes.extend_from_slice(&self.head);
+        bytes.extend_from_slice(&self.body);
+        bytes.freeze()
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(body: Bytes) -> Self {
+        Self { head: Bytes::new(), body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_runs_over_both_pieces() {
+        let payload = Payload { head: Bytes::from_static(b"abc"), body: Bytes::from_static(b"defg") };
+        for offset in 0..=7 {
+            for length in 0..9 {
+                let mut writer = Writer::new();
+                payload.write_range(offset, length, &mut writer);
+                assert_eq!(writer.as_slice(), &b"abcdefg"[offset..(offset + length).min(7)]);
+            }
+        }
+    }
+}
