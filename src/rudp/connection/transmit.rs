@@ -32,6 +32,9 @@ const SKIP_ONE_IN: u32 = 1_000;
 /// Packets that ask for no ack are followed by one that does. Spec: ACK-9.
 const MAX_QUIET_PACKETS: u32 = 256;
 
+/// Flags, connection id, a number of 4 bytes.
+const MAX_HEADER_BYTES: usize = 9;
+
 impl Connection {
     /// Appends the next datagram to `out`, which is empty. Returns false when none is due.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> bool {
@@ -70,7 +73,7 @@ impl Connection {
     fn plan(&mut self, now: Timestamp) -> Option<Plan> {
         let mut plan = Plan::default();
         let limit = self.config.max_datagram_bytes.min(self.peer.max_datagram_bytes as usize);
-        let room = limit - TAG_BYTES - self.header(self.sent.next_number().0).encoded_len();
+        let room = limit - TAG_BYTES - MAX_HEADER_BYTES;
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
         let has_data = self.may_send_data() && self.outbox.is_waiting();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();

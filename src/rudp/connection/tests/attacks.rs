@@ -1,0 +1,288 @@
+//! What a peer that holds the keys, or a stranger, may try.
+
+use proptest::prelude::*;
+use smallvec::smallvec;
+
+use super::*;
+use crate::base::{PacketNumber, Truncated, Writer};
+use crate::secure::SealKey;
+use crate::wire::SealedHeader;
+use crate::wire::frame::{
+    Ack, AckRun, Fragment, FragmentHead, Frame, Message, MessageHead, Place, write_frames,
+};
+
+/// A client that seals whatever it likes.
+struct Forger {
+    seal: SealKey,
+    next: u64,
+}
+
+impl Forger {
+    fn new() -> Self {
+        Self { seal: keys().client_keys().seal, next: 0 }
+    }
+
+    fn seal(&mut self, payload: &[u8]) -> BytesMut {
+        let number = PacketNumber(self.next);
+        self.next += 1;
+        let header = SealedHeader {
+            key_phase: false,
+            connection: Some(ConnectionId(7)),
+            number: Truncated::bits32(number.0),
+        };
+        let mut writer = Writer::new();
+        header.write(&mut writer);
+        let mut payload = payload.to_vec();
+        let tag = self.seal.seal(number, writer.as_slice(), &mut payload);
+        writer.slice(&payload);
+        writer.slice(&tag);
+        writer.into_inner()
+    }
+
+    fn packet(&mut self, frames: &[Frame]) -> BytesMut {
+        let mut writer = Writer::new();
+        write_frames(frames, &mut writer);
+        self.seal(writer.as_slice())
+    }
+}
+
+/// What a server says to a client that sends these frames in one packet.
+fn answer(frames: &[Frame]) -> Option<Closed> {
+    let mut pair = Pair::new(1);
+    // Something under way, so that acks have a target: packets 0 to 4 of the server.
+    for n in 0..5u8 {
+        pair.send(SERVER, Delivery::Unreliable, &[n]);
+        let mut packet = BytesMut::new();
+        assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet));
+    }
+    let packet = Forger::new().packet(frames);
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+    pair.flush();
+    pair.closed[SERVER].clone()
+}
+
+fn violation(frames: &[Frame]) -> ProtocolViolation {
+    match answer(frames) {
+        Some(Closed::Violation(violation)) => violation,
+        other => panic!("no violation but {other:?}"),
+    }
+}
+
+fn place(number: u64) -> Place {
+    Place { stream: STREAM, number: Truncated::bits32(number) }
+}
+
+fn message(number: u64, bytes: usize) -> Frame {
+    let head = MessageHead::Numbered { place: place(number), delivery: Delivery::ReliableOrdered };
+    Frame::Message(Message { head, payload: vec![0; bytes].into() })
+}
+
+fn fragment(number: u64, count: u32, total: u32, index: u32) -> Frame {
+    let delivery = Delivery::ReliableOrdered;
+    let head = FragmentHead { place: place(number), delivery, count, total, index };
+    let payload = vec![0; head.payload_bytes()].into();
+    Frame::Fragment(Fragment { head, payload })
+}
+
+// spec-test: ACK-6
+#[test]
+fn an_ack_of_a_packet_never_sent_closes() {
+    let ack = |largest, runs| Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs });
+    assert_eq!(violation(&[ack(9_999, None)]), ProtocolViolation::AckOfUnsent { number: 9_999 });
+    let below_zero = Some((3, smallvec![AckRun { gap: 1, run: 9 }]));
+    assert_eq!(violation(&[ack(4, below_zero)]), ProtocolViolation::AckOfUnsent { number: 0 });
+    assert_eq!(answer(&[ack(4, None)]), None);
+}
+
+// spec-test: ACK-7
+#[test]
+fn a_peer_that_acks_everything_is_caught_by_a_number_left_out() {
+    let mut pair = Pair::new(2);
+    let mut forger = Forger::new();
+    for n in 0..20_000u64 {
+        pair.send(SERVER, Delivery::Unreliable, b"x");
+        let mut packet = BytesMut::new();
+        assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet));
+        let largest = pair.ends[SERVER].sent.next_number().0 - 1;
+        let ack = Ack { largest: Truncated::bits32(largest), delay: 0, runs: None };
+        let _ = pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[Frame::Ack(ack)]));
+        if pair.ends[SERVER].is_closed() {
+            assert!(n > 10, "not by chance at once");
+            return;
+        }
+    }
+    panic!("20,000 packets were acked blindly");
+}
+
+// spec-test: REL-10
+#[test]
+fn a_number_beyond_the_window_closes() {
+    assert_eq!(violation(&[message(4_096, 1)]), ProtocolViolation::BeyondWindow { number: 4_096 });
+    assert_eq!(answer(&[message(4_095, 1)]), None);
+}
+
+// spec-test: FRM-6
+#[test]
+fn fragments_that_contradict_each_other_close() {
+    for second in [fragment(0, 3, 30, 1), fragment(0, 2, 30, 1)] {
+        let frames = [fragment(0, 2, 20, 0), second];
+        assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 0 });
+    }
+    let whole = [fragment(0, 2, 20, 0), message(0, 20)];
+    assert_eq!(violation(&whole), ProtocolViolation::FragmentMismatch { number: 0 });
+}
+
+// spec-test: REL-12
+#[test]
+fn a_fragment_bomb_ends_at_the_receive_buffer() {
+    let mut pair = Pair::new(3);
+    let mut forger = Forger::new();
+    let mut sent = 0;
+    for number in 0..4_000 {
+        // One small fragment each claims 512 KiB.
+        let packet = forger.packet(&[fragment(number, 1_024, 1 << 19, 0)]);
+        let _ = pair.ends[SERVER].handle_packet(pair.now, packet);
+        sent += 1;
+        let max = pair.ends[SERVER].config.receive_buffer_bytes;
+        assert!(pair.ends[SERVER].receive_buffer.held() <= max);
+        if pair.ends[SERVER].is_closed() {
+            break;
+        }
+    }
+    assert_eq!(sent, 8, "4 MiB hold seven of them");
+    pair.flush();
+    let max = 4 << 20;
+    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::ReceiveBuffer { max })));
+    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0, "and all of it is given back");
+}
+
+// spec-test: REL-12
+#[test]
+fn a_flood_of_empty_messages_behind_a_gap_is_bounded() {
+    let frames: Vec<Frame> = (1..4_096).map(|number| message(number, 0)).collect();
+    let mut pair = Pair::new(4);
+    let mut forger = Forger::new();
+    for chunk in frames.chunks(100) {
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(chunk)), Ok(()));
+    }
+    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 4_095 * 64, "each costs what it occupies");
+}
+
+// spec-test: STR-8
+#[test]
+fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
+    let mut pair = Pair::new(5);
+    let mut forger = Forger::new();
+    let keyed = |number: u64, key: u16| {
+        let head = MessageHead::Numbered { place: place(number), delivery: Delivery::ReliableLatest { key } };
+        Frame::Message(Message { head, payload: Bytes::copy_from_slice(&number.to_be_bytes()) })
+    };
+    for number in 0..1_000u16 {
+        let packet = forger.packet(&[keyed(u64::from(number) + 1, number)]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+    }
+    pair.flush();
+    assert_eq!(pair.received[SERVER].len(), 1_000);
+    // Key 0 was forgotten long ago; its old value is not new again.
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[keyed(0, 0)])), Ok(()));
+    pair.flush();
+    assert_eq!(pair.received[SERVER].len(), 1_000);
+}
+
+// spec-test: FRM-2
+#[test]
+fn frames_that_do_not_decode_close() {
+    let mut pair = Pair::new(6);
+    let packet = Forger::new().seal(&[0x3f, 0xff]);
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+    pair.flush();
+    assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
+}
+
+/// A message that arrives so late that its one-byte number would name another one.
+// spec-test: STR-6
+#[test]
+fn a_late_packet_with_an_ambiguous_number_is_dropped() {
+    let mut pair = Pair::new(7);
+    pair.delay = Duration::from_millis(1);
+    pair.send(CLIENT, Delivery::ReliableOrdered, b"0");
+    let mut late = BytesMut::new();
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut late));
+    for n in 1..=256u32 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &n.to_be_bytes());
+        pair.run(Duration::from_millis(20));
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.received[SERVER].len(), 257, "the first was sent again");
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, late), Err(PacketDropped::TooLate));
+    pair.flush();
+    assert_eq!(pair.received[SERVER].len(), 257);
+}
+
+#[test]
+fn a_peer_that_never_acks_holds_no_more_than_the_buffers() {
+    let mut pair = Pair::new(8);
+    pair.dark_until = Timestamp::MAX;
+    let payload = Bytes::from(vec![0; 1_000]);
+    let mut refused = 0;
+    for _ in 0..10_000 {
+        let sent =
+            pair.ends[SERVER].send(pair.now, STREAM, Delivery::ReliableOrdered, payload.clone().into());
+        refused += usize::from(sent == Err(SendError::WouldBlock));
+        pair.flush();
+    }
+    assert!(refused > 5_000);
+    let config = ConnectionConfig::default();
+    assert!(pair.ends[SERVER].queued_bytes() <= config.send_buffer_bytes + config.unreliable_buffer_bytes);
+    assert!(pair.ends[SERVER].sent.bytes_in_flight() <= WINDOW_BYTES + BASE_DATAGRAM_BYTES);
+}
+
+// spec-test: PKT-9
+#[test]
+fn a_replayed_packet_has_no_effect() {
+    let mut pair = Pair::new(17);
+    pair.send(CLIENT, Delivery::Unreliable, b"once");
+    let mut packet = BytesMut::new();
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet.clone()), Ok(()));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Err(PacketDropped::Replayed));
+    pair.flush();
+    assert_eq!(pair.payloads(SERVER), [b"once"]);
+}
+
+#[test]
+fn a_tampered_packet_has_no_effect() {
+    let mut pair = Pair::new(18);
+    pair.send(CLIENT, Delivery::Unreliable, b"hello");
+    let mut packet = BytesMut::new();
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet));
+    for at in 0..packet.len() {
+        let mut tampered = packet.clone();
+        tampered[at] ^= 0x10;
+        assert!(pair.ends[SERVER].handle_packet(pair.now, tampered).is_err(), "byte {at}");
+    }
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()), "the true one still opens");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever holds the keys may send any bytes: the connection ends in order, or goes on.
+    #[test]
+    fn sealed_garbage_never_panics(
+        payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 1..20)
+    ) {
+        let mut pair = Pair::new(20);
+        let mut forger = Forger::new();
+        for payload in payloads {
+            let _ = pair.ends[SERVER].handle_packet(pair.now, forger.seal(&payload));
+            while pair.ends[SERVER].poll_event().is_some() {}
+            let mut out = BytesMut::new();
+            while pair.ends[SERVER].poll_transmit(pair.now, &mut out) {
+                out.clear();
+            }
+            pair.now += Duration::from_millis(1);
+            pair.ends[SERVER].handle_timeout(pair.now);
+        }
+    }
+}

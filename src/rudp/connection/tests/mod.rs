@@ -1,0 +1,150 @@
+//! Two connections, a virtual clock and a link whose faults each test chooses.
+
+mod attacks;
+mod promises;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::secure::HandshakeSecrets;
+
+const CLIENT: usize = 0;
+const SERVER: usize = 1;
+const STREAM: StreamId = StreamId(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Wire {
+    arrives: Timestamp,
+    to: usize,
+    packet: BytesMut,
+}
+
+struct Pair {
+    now: Timestamp,
+    ends: [Connection; 2],
+    wires: VecDeque<Wire>,
+    /// One way, each packet.
+    delay: Duration,
+    /// Share lost, duplicated and held back for up to 30 ms.
+    loss: f64,
+    duplicate: f64,
+    reorder: f64,
+    /// Loses everything until then.
+    dark_until: Timestamp,
+    rng: StdRng,
+    received: [Vec<(Option<StreamId>, Bytes)>; 2],
+    closed: [Option<Closed>; 2],
+}
+
+fn keys() -> HandshakeSecrets {
+    HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+}
+
+impl Pair {
+    fn new(seed: u64) -> Self {
+        Self::with_config(seed, ConnectionConfig::default())
+    }
+
+    fn with_config(seed: u64, config: ConnectionConfig) -> Self {
+        let now = Timestamp::from_millis(1_000);
+        let end = |role, keys, salt| {
+            Connection::new(now, role, keys, config.parameters(), config, StdRng::seed_from_u64(seed ^ salt))
+        };
+        let id = ConnectionId(7);
+        let mut pair = Self {
+            now,
+            ends: [
+                end(Role::Client { id }, keys().client_keys(), 1),
+                end(Role::Server, keys().server_keys(), 2),
+            ],
+            wires: VecDeque::new(),
+            delay: Duration::from_millis(20),
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            dark_until: Timestamp::ZERO,
+            rng: StdRng::seed_from_u64(seed),
+            received: [vec![], vec![]],
+            closed: [None, None],
+        };
+        pair.ends[SERVER].open_stream(STREAM);
+        pair.ends[CLIENT].open_stream(STREAM);
+        pair
+    }
+
+    fn send(&mut self, from: usize, delivery: Delivery, payload: &[u8]) {
+        let payload = Bytes::copy_from_slice(payload).into();
+        self.ends[from].send(self.now, STREAM, delivery, payload).unwrap();
+    }
+
+    fn flush(&mut self) {
+        for from in [CLIENT, SERVER] {
+            let mut packet = BytesMut::new();
+            while self.ends[from].poll_transmit(self.now, &mut packet) {
+                assert!(packet.len() <= BASE_DATAGRAM_BYTES);
+                self.carry(1 - from, std::mem::take(&mut packet));
+            }
+            while let Some(event) = self.ends[from].poll_event() {
+                match event {
+                    Event::Established => {}
+                    Event::Message { stream, payload, .. } => {
+                        assert_eq!(self.closed[from], None, "nothing after the close");
+                        self.received[from].push((stream, payload));
+                    }
+                    Event::Closed(closed) => assert_eq!(self.closed[from].replace(closed), None),
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, to: usize, packet: BytesMut) {
+        if self.now < self.dark_until || self.rng.random_bool(self.loss) {
+            return;
+        }
+        let copies = 1 + usize::from(self.rng.random_bool(self.duplicate));
+        for _ in 0..copies {
+            let held = if self.rng.random_bool(self.reorder) { self.rng.random_range(0..30_000) } else { 0 };
+            let arrives = self.now + self.delay + Duration::from_micros(held);
+            self.wires.push_back(Wire { arrives, to, packet: packet.clone() });
+        }
+    }
+
+    /// Moves to the next thing that happens. False when nothing will before `end`.
+    fn step(&mut self, end: Timestamp) -> bool {
+        self.flush();
+        let timeouts = self.ends.iter().filter_map(Connection::poll_timeout);
+        let next = self.wires.iter().map(|wire| wire.arrives).chain(timeouts).min();
+        let Some(next) = next.filter(|next| *next <= end) else {
+            self.now = end;
+            return false;
+        };
+        self.now = self.now.max(next);
+        while let Some(at) = self.wires.iter().position(|wire| wire.arrives <= self.now) {
+            let wire = self.wires.remove(at).unwrap();
+            let _ = self.ends[wire.to].handle_packet(self.now, wire.packet);
+        }
+        for end in &mut self.ends {
+            end.handle_timeout(self.now);
+        }
+        true
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut steps = 0;
+        while self.step(end) {
+            steps += 1;
+            assert!(steps < 2_000_000, "the timers make no progress");
+        }
+    }
+
+    fn payloads(&self, end: usize) -> Vec<&[u8]> {
+        self.received[end].iter().map(|(_, payload)| &payload[..]).collect()
+    }
+}
