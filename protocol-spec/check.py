@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from checker import frames, packets  # noqa: E402
+from checker import commands, crypto, events, fields, frames, packets  # noqa: E402
 from checker.reader import Reader, Refused  # noqa: E402
 
 
@@ -48,6 +48,49 @@ def check_bytes(decode):
     return check
 
 
+def check_command(vector):
+    try:
+        value = commands.command(bytes.fromhex(vector["bytes"]), vector["stream"] == "slot")
+    except commands.Malformed as malformed:
+        if "value" in vector:
+            raise Mismatch(f"refused: {malformed}") from None
+        same(malformed.reply, vector["reply"])
+        return
+    if "value" not in vector:
+        raise Mismatch(f"taken for {value}, should be refused: {vector['refused']}")
+    same(value, vector["value"])
+
+
+def check_event(vector):
+    check_bytes(whole(lambda reader: EVENT(reader, vector["stream"] == "slot")))(vector)
+
+
+def check_sealed(vector):
+    """A packet sealed under the secrets that the vector gives."""
+
+    def decode(data):
+        from_client = vector["from"] == "client"
+        header, length = packets.sealed_header(data, from_client)
+        secret = bytes.fromhex(vector["k1" if from_client else "k2"])
+        salt = bytes.fromhex(vector["handshake_hash"])
+        keys = crypto.direction_keys(salt, secret)
+        for _ in range(vector["generation"]):
+            keys = crypto.direction_keys(salt, keys["update"])
+        truncated = header.pop("number")
+        number = packets.expand(int(vector["expected"]), truncated["value"], truncated["bits"])
+        opened = crypto.open_packet(keys, number, data[:length], data[length:])
+        if crypto.seal_packet(keys, number, data[:length], opened) != data[length:]:
+            raise Mismatch("sealed again it differs")
+        found = frames.frames(opened)
+        return {**header, "truncated": truncated, "number": str(number), "frames": found}
+
+    check_bytes(decode)(vector)
+
+
+def check_clear(vector):
+    check_bytes(lambda data: packets.clear(int(vector["protocol_id"]), data, REJECTS))(vector)
+
+
 def check_number(vector):
     number = packets.expand(int(vector["expected"]), vector["value"], vector["bits"])
     same(str(number), vector["number"])
@@ -62,11 +105,25 @@ def same(found, wanted):
         raise Mismatch(f"found {found}\n  wanted {wanted}")
 
 
+ERRORS_PAGE = (HERE / "errors.md").read_text(encoding="utf-8")
+ERRORS = fields.codes(ERRORS_PAGE, "Results")
+REJECTS = fields.codes(ERRORS_PAGE, "REJECT")
+EVENT = events.decoder(
+    ERRORS,
+    fields.codes(ERRORS_PAGE, "Why a member left"),
+    fields.codes(ERRORS_PAGE, "Why a session was deleted"),
+)
+
 FAMILIES = {
     "varints": check_bytes(whole(lambda reader: str(reader.varint()))),
     "numbers": check_number,
     "parameters": check_bytes(whole(packets.parameters)),
     "frames": check_bytes(frames.frames),
+    "clear": check_clear,
+    "commands": check_command,
+    "results": check_bytes(whole(commands.result(ERRORS))),
+    "events": check_event,
+    "sealed": check_sealed,
 }
 
 

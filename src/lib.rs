@@ -22,5 +22,4 @@ pub mod rudp;
 pub mod secure;
 #[cfg(feature = "server")]
 pub mod server;
-pub mod session;
 pub mod wire;

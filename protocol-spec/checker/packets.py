@@ -4,19 +4,8 @@ import zlib
 
 from .reader import Reader, Refused, one_of, within
 
-REJECT_CODES = {
-    1: "version",
-    2: "token_expired",
-    3: "token_used",
-    4: "wrong_server",
-    5: "full",
-    6: "draining",
-    8: "user_limit",
-    9: "address_limit",
-}
 
-
-def clear(protocol_id, packet):
+def clear(protocol_id, packet, reject_codes):
     """A clear packet of this version."""
     reader = Reader(packet)
     if reader.take(2) != b"RP":
@@ -26,7 +15,8 @@ def clear(protocol_id, packet):
         raise Refused("checksum")
     if version != 1:
         raise Refused("another version")
-    found = one_of(kind, {1: hello, 2: hello_ack, 3: retry, 4: reject}, "kind")(reader)
+    kinds = {1: hello, 2: hello_ack, 3: retry, 4: lambda r: reject(r, reject_codes)}
+    found = one_of(kind, kinds, "kind")(reader)
     reader.end()
     return found
 
@@ -55,9 +45,9 @@ def retry(reader):
     return {"packet": "retry", "echo": reader.hex(8), "cookie": reader.hex(24)}
 
 
-def reject(reader):
+def reject(reader, codes):
     echo = reader.hex(8)
-    code = one_of(reader.u8(), REJECT_CODES, "reject code")
+    code = one_of(reader.u8(), codes, "reject code")
     return {"packet": "reject", "echo": echo, "code": code, "version": reader.u8()}
 
 

@@ -5,8 +5,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod commands;
+mod describe;
+mod events;
 mod frames;
 mod numbers;
+mod packets;
+mod results;
+mod samples;
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,3 +1,0 @@
-//! `client`: a client for a terminal or a pipe.
-
-pub mod line;
