@@ -1,0 +1,198 @@
+//! [`Connecting`]: the client's side of the handshake, sans-IO; it ends in a [`Connection`].
+//!
+//! HELLO is sent until the server answers it or the attempt's own deadline comes. Clear answers are
+//! not authenticated: a REJECT only tells what to report at the deadline, a RETRY only makes HELLO
+//! carry its cookie, and a HELLO_ACK counts when its Noise message opens.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{Connection, ConnectionConfig, Role};
+use crate::base::Timestamp;
+use crate::secure::{Agreed, Binding, ConnectGrant, HandshakeError, Initiator};
+use crate::wire::RejectCode;
+use crate::wire::packet::{ClearHeader, ClearPacket, Echo, Hello, HelloAck, Reject, Retry, is_clear};
+
+/// What an attempt to connect needs to know besides its grant.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectingConfig {
+    /// Names the game, as the server is configured.
+    pub protocol_id: u64,
+    /// For the connection that comes of it.
+    pub connection: ConnectionConfig,
+    /// How long to try.
+    pub deadline: Duration,
+}
+
+impl ConnectingConfig {
+    /// The usual times, for one game.
+    pub fn new(protocol_id: u64) -> Self {
+        Self { protocol_id, connection: ConnectionConfig::default(), deadline: Duration::from_secs(5) }
+    }
+}
+
+/// An attempt to connect. Sans-IO; see [`crate::rudp`] for the calling contract.
+pub struct Connecting {
+    config: ConnectingConfig,
+    rng: StdRng,
+    initiator: Initiator,
+    hello: Hello,
+    /// Headers of the HELLOs sent, by which a REJECT for another version names them.
+    sent: [Option<Echo>; HELLO_FORMS],
+    retries: usize,
+    last_reject: Option<RejectCode>,
+    /// When HELLO leaves next.
+    due: Timestamp,
+    interval: Duration,
+    deadline: Timestamp,
+    outcome: Option<Result<Connection, ConnectError>>,
+    is_done: bool,
+}
+
+/// RETRYs that an attempt follows. Spec: HSK-5.
+const RETRIES_MAX: usize = 2;
+/// HELLOs that differ: one for each cookie, and one without.
+const HELLO_FORMS: usize = RETRIES_MAX + 1;
+
+/// From the first HELLO to its first repetition. Spec: HSK-14.
+const FIRST_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest time between two HELLOs.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why an attempt came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The server, or somebody in its name, refused until the deadline.
+    #[error("refused: {0}")]
+    Refused(RejectCode),
+    /// Nobody answered until the deadline.
+    #[error("no answer")]
+    NoAnswer,
+    /// The server proved that it is the server, but said what it may not.
+    #[error("server breaks the protocol: {0}")]
+    Handshake(HandshakeError),
+}
+
+impl Connecting {
+    /// Begins an attempt to connect to `server`, which is one of the grant's servers as it is
+    /// written there.
+    pub fn new(
+        now: Timestamp,
+        server: &str,
+        grant: &ConnectGrant,
+        config: ConnectingConfig,
+        mut rng: StdRng,
+    ) -> Self {
+        let token = Bytes::copy_from_slice(grant.token.as_bytes());
+        let binding = Binding { protocol_id: config.protocol_id, server, token: &token };
+        let (initiator, noise) =
+            Initiator::start(binding, &grant.psk, &config.connection.parameters(), &mut rng);
+        Self {
+            config,
+            rng,
+            initiator,
+            hello: Hello { token, cookie: None, noise },
+            sent: [None; HELLO_FORMS],
+            retries: 0,
+            last_reject: None,
+            due: now,
+            interval: FIRST_INTERVAL,
+            deadline: now + config.deadline,
+            outcome: None,
+            is_done: false,
+        }
+    }
+
+    /// Takes a datagram from the server's address. What is no answer to this attempt is dropped.
+    // spec: HSK-3
+    pub fn handle_datagram(&mut self, now: Timestamp, datagram: BytesMut) {
+        if self.is_done || !is_clear(&datagram) {
+            return;
+        }
+        let own = self.hello.echo();
+        match ClearPacket::read(self.config.protocol_id, &datagram.freeze()) {
+            Ok(ClearPacket::HelloAck(ack)) if ack.echo == own => self.finish(now, &ack),
+            Ok(ClearPacket::Retry(retry)) if retry.echo == own => self.retry(now, &retry),
+            Ok(ClearPacket::Reject(reject)) => self.note(own, &reject),
+            _ => {}
+        }
+    }
+
+    /// Ends the attempt at its deadline.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if !self.is_done && now >= self.deadline {
+            self.end(Err(self.last_reject.map_or(ConnectError::NoAnswer, ConnectError::Refused)));
+        }
+    }
+
+    /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] must be called next.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        (!self.is_done).then(|| self.due.min(self.deadline))
+    }
+
+    /// Appends HELLO to the empty `out` when it is due.
+    // spec: HSK-14
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> bool {
+        if self.is_done || now < self.due || now >= self.deadline {
+            return false;
+        }
+        ClearPacket::Hello(self.hello.clone()).write(self.config.protocol_id, out);
+        let header = ClearHeader::read(self.config.protocol_id, &Bytes::copy_from_slice(out));
+        if let (Some(sent), Ok((header, _))) = (self.sent.get_mut(self.retries), header) {
+            *sent = Some(header.echo());
+        }
+        self.due = now + self.interval.mul_f64(self.rng.random_range(0.8..1.2));
+        self.interval = (self.interval * 2).min(MAX_INTERVAL);
+        true
+    }
+
+    /// What came of the attempt, once; `None` while it goes on.
+    ///
+    /// The connection has a packet to send at once: it confirms the handshake.
+    pub fn poll_outcome(&mut self) -> Option<Result<Connection, ConnectError>> {
+        self.outcome.take()
+    }
+
+    // spec: HSK-12
+    fn finish(&mut self, now: Timestamp, ack: &HelloAck) {
+        match self.initiator.finish(&ack.noise) {
+            Ok(Agreed { connection: id, parameters, secrets }) => {
+                let rng = StdRng::from_rng(&mut self.rng);
+                let (role, keys) = (Role::Client { id }, secrets.client_keys());
+                let config = self.config.connection;
+                self.end(Ok(Connection::new(now, role, keys, parameters, config, rng)));
+            }
+            Err(HandshakeError::NotAuthentic) => {}
+            Err(error @ HandshakeError::Payload(_)) => self.end(Err(ConnectError::Handshake(error))),
+        }
+    }
+
+    // spec: HSK-5
+    fn retry(&mut self, now: Timestamp, retry: &Retry) {
+        if self.retries == RETRIES_MAX || self.hello.cookie == Some(retry.cookie) {
+            return;
+        }
+        self.retries += 1;
+        self.hello.cookie = Some(retry.cookie);
+        self.due = now;
+        self.interval = FIRST_INTERVAL;
+    }
+
+    // spec: HSK-4, HSK-7
+    fn note(&mut self, own: Echo, reject: &Reject) {
+        let is_for_this = match reject.code {
+            RejectCode::Version => self.sent.contains(&Some(reject.echo)),
+            _ => reject.echo == own,
+        };
+        if is_for_this {
+            self.last_reject = Some(reject.code);
+        }
+    }
+
+    fn end(&mut self, outcome: Result<Connection, ConnectError>) {
+        self.is_done = true;
+        self.outcome = Some(outcome);
+    }
+}

@@ -1,0 +1,277 @@
+//! From a HELLO to a half-open connection: steps in a fixed order, each cheaper than the next.
+//!
+//! Spec: HSK-10. The order is what keeps a flood cheap, and decides which answer a HELLO with
+//! several faults gets.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::half_open::{HalfOpen, TIMEOUT_MAX};
+use super::{ANSWERS_MAX, DropReason, Endpoint};
+use crate::base::{DecodeError, Now, Timestamp, UnixTime};
+use crate::rudp::{Connection, Role};
+use crate::secure::token::{self, TokenError};
+use crate::secure::{Binding, Claims, LedgerError, Responder};
+use crate::wire::packet::{
+    ClearHeader, ClearPacket, EPHEMERAL_BYTES, Echo, HELLO_BYTES, Hello, HelloAck, PROTOCOL_VERSION, Reject,
+    Retry,
+};
+use crate::wire::{RejectCode, TransportParameters};
+
+/// How far a token's `iat` may lie ahead of this server's clock. Spec: TOK-4.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+
+/// Somebody with a good, unused token, who also knows its secret, asks for a connection.
+pub struct Incoming {
+    claims: Claims,
+    from: SocketAddr,
+    echo: Echo,
+    ephemeral: [u8; EPHEMERAL_BYTES],
+    parameters: TransportParameters,
+    responder: Responder,
+}
+
+impl Incoming {
+    /// What the token says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Where the HELLO came from. Not proved yet.
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("claims", &self.claims)
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a HELLO's way ends before its time.
+enum Stop {
+    /// It is answered again as it was before.
+    Repeat(Bytes),
+    /// It must come again, with a cookie.
+    Retry(Echo),
+    /// It is dropped without an answer.
+    Drop(DropReason),
+    /// It is refused, and told so if not too many are.
+    Reject(DropReason, RejectCode, Echo),
+}
+
+impl Endpoint {
+    /// Takes a clear packet through all steps but the last.
+    pub(super) fn handle_clear(&mut self, now: Now, from: SocketAddr, packet: &Bytes) -> Option<Incoming> {
+        match self.admit(now, from, packet) {
+            Ok(incoming) => return Some(incoming),
+            Err(Stop::Repeat(answer)) => self.answer_hello(from, answer),
+            Err(Stop::Retry(echo)) => self.retry(now.mono, from, echo),
+            Err(Stop::Drop(reason)) => self.counters.drop(reason),
+            Err(Stop::Reject(reason, code, echo)) => self.reject(now.mono, from, reason, code, echo),
+        }
+        None
+    }
+
+    // spec: HSK-8, HSK-10
+    fn admit(&mut self, now: Now, from: SocketAddr, packet: &Bytes) -> Result<Incoming, Stop> {
+        let hello = self.read_hello(packet)?;
+        self.repeat_answer(&hello)?;
+        self.ask_for_cookie(now.mono, from, &hello)?;
+        let claims = self.open_token(self.ledger.advance(now.wall), &hello)?;
+        self.check_unspent(&claims, &hello)?;
+        let (responder, parameters) = self.verify_secret(&claims, &hello)?;
+        self.check_limits(from, &claims, &hello)?;
+        let (echo, ephemeral) = (hello.echo(), hello.ephemeral());
+        Ok(Incoming { claims, from, echo, ephemeral, parameters, responder })
+    }
+
+    /// Step 1: length, magic, checksum; then the version; then the form.
+    // spec: PKT-2, PKT-3, PKT-4, HSK-1, HSK-4
+    fn read_hello(&self, packet: &Bytes) -> Result<Hello, Stop> {
+        if packet.len() != HELLO_BYTES {
+            return Err(Stop::Drop(DropReason::BadLength));
+        }
+        let (header, body) = ClearHeader::read(self.config.protocol_id, packet)
+            .map_err(|_: DecodeError| Stop::Drop(DropReason::BadChecksum))?;
+        if header.version != PROTOCOL_VERSION {
+            return Err(Stop::Reject(DropReason::BadVersion, RejectCode::Version, header.echo()));
+        }
+        match ClearPacket::read_body(header, body) {
+            Ok(ClearPacket::Hello(hello)) => Ok(hello),
+            _ => Err(Stop::Drop(DropReason::Malformed)),
+        }
+    }
+
+    /// Step 2: a HELLO that was answered is answered again, to the address that asked.
+    // spec: HSK-6
+    fn repeat_answer(&self, hello: &Hello) -> Result<(), Stop> {
+        match self.half_opens.answer_to(&hello.ephemeral()) {
+            Some(answer) => Err(Stop::Repeat(answer.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Step 3: under load, an address must prove itself with a cookie.
+    // spec: HSK-5
+    fn ask_for_cookie(&mut self, now: Timestamp, from: SocketAddr, hello: &Hello) -> Result<(), Stop> {
+        let hellos = self.hellos.count(now);
+        let is_loaded = hellos >= self.config.cookie_from_hellos_per_second
+            || self.half_opens.len() * 2 > self.config.max_half_open;
+        match &hello.cookie {
+            _ if !is_loaded => Ok(()),
+            Some(cookie) if self.cookies.verify(now, from, hello.echo(), cookie) => Ok(()),
+            _ => Err(Stop::Retry(hello.echo())),
+        }
+    }
+
+    /// Step 4: the token, its times and its audience.
+    // spec: TOK-1, TOK-4, TOK-5
+    fn open_token(&self, wall: UnixTime, hello: &Hello) -> Result<Claims, Stop> {
+        let claims = token::open(&self.config.keys, &hello.token).map_err(|error| match error {
+            TokenError::Claims(_) => Stop::Drop(DropReason::TokenMalformed),
+            TokenError::Malformed | TokenError::UnknownKey | TokenError::Forged => {
+                Stop::Drop(DropReason::TokenForged)
+            }
+        })?;
+        if wall >= claims.expires {
+            return Err(Stop::Reject(DropReason::TokenExpired, RejectCode::TokenExpired, hello.echo()));
+        }
+        if claims.issued > wall + CLOCK_SKEW_MAX {
+            return Err(Stop::Drop(DropReason::TokenEarly));
+        }
+        if !self.config.audiences.contains(&claims.audience) {
+            return Err(Stop::Reject(DropReason::WrongServer, RejectCode::WrongServer, hello.echo()));
+        }
+        Ok(claims)
+    }
+
+    /// Step 5: the token has not made its connection.
+    // spec: TOK-6
+    fn check_unspent(&self, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
+        if self.ledger.is_spent(&claims.id) {
+            return Err(Stop::Reject(DropReason::TokenUsed, RejectCode::TokenUsed, hello.echo()));
+        }
+        Ok(())
+    }
+
+    /// Step 6: the sender knows the token's secret.
+    // spec: HSK-2, HSK-9
+    fn verify_secret(
+        &mut self,
+        claims: &Claims,
+        hello: &Hello,
+    ) -> Result<(Responder, TransportParameters), Stop> {
+        let binding =
+            Binding { protocol_id: self.config.protocol_id, server: &claims.audience, token: &hello.token };
+        Responder::read(binding, &claims.psk, &hello.noise, &mut self.rng)
+            .map_err(|_| Stop::Drop(DropReason::HandshakeForged))
+    }
+
+    /// Step 7: limits of the server, of the user, of the address's prefix.
+    fn check_limits(&self, from: SocketAddr, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
+        let (half_opens, config) = (&self.half_opens, &self.config);
+        let refuse = |reason, code| Err(Stop::Reject(reason, code, hello.echo()));
+        if self.draining {
+            return refuse(DropReason::Draining, RejectCode::Draining);
+        }
+        let connections = self.connections.len() + half_opens.len();
+        if connections >= config.max_connections || half_opens.len() >= config.max_half_open {
+            return refuse(DropReason::Full, RejectCode::Full);
+        }
+        if half_opens.of_user(&claims.user) >= config.max_half_open_per_user {
+            return refuse(DropReason::UserLimit, RejectCode::UserLimit);
+        }
+        if half_opens.of_prefix(from) >= config.max_half_open_per_prefix {
+            return refuse(DropReason::AddressLimit, RejectCode::AddressLimit);
+        }
+        Ok(())
+    }
+
+    /// Step 8: reserves the token, ends the handshake and answers it.
+    // spec: HSK-11
+    pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
+        let wall = self.ledger.advance(now.wall);
+        let Incoming { claims, from, echo, ephemeral, parameters, responder } = *incoming;
+        if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall) {
+            let (reason, code) = match error {
+                LedgerError::Spent | LedgerError::HalfOpen => (DropReason::TokenUsed, RejectCode::TokenUsed),
+                LedgerError::Full => (DropReason::Full, RejectCode::Full),
+            };
+            return self.reject(now.mono, from, reason, code, echo);
+        }
+        let Some(id) = self.ids.take(now.mono, &mut self.rng) else {
+            self.ledger.release(&claims.id);
+            return self.reject(now.mono, from, DropReason::Full, RejectCode::Full, echo);
+        };
+        let own = self.config.connection.parameters();
+        let Ok((noise, secrets)) = responder.answer(id, &own) else {
+            self.ledger.release(&claims.id);
+            self.ids.give_back(now.mono, id);
+            return self.counters.drop(DropReason::HandshakeForged);
+        };
+        let connection = Connection::new(
+            now.mono,
+            Role::Server,
+            secrets.server_keys(),
+            parameters,
+            self.config.connection,
+            StdRng::from_rng(&mut self.rng),
+        );
+        let answer = ClearPacket::HelloAck(HelloAck { echo, noise }).to_bytes(self.config.protocol_id);
+        let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
+        let half_open = HalfOpen { connection, claims, ephemeral, from, answer: answer.clone() };
+        self.half_opens.insert(end, id, half_open);
+        self.answer_hello(from, answer);
+    }
+
+    /// Refuses what [`Input::Incoming`](super::Input::Incoming) asks for, with a REJECT if not too
+    /// many are sent. The token stays fresh.
+    pub fn refuse(&mut self, now: Now, incoming: &Incoming, code: RejectCode) {
+        let reason = match code {
+            RejectCode::Draining => DropReason::Draining,
+            RejectCode::Full => DropReason::Full,
+            _ => DropReason::Refused,
+        };
+        self.reject(now.mono, incoming.from, reason, code, incoming.echo);
+    }
+
+    fn answer_hello(&mut self, to: SocketAddr, answer: Bytes) {
+        self.counters.hello_acks_sent += 1;
+        self.answer(to, answer);
+    }
+
+    fn retry(&mut self, now: Timestamp, to: SocketAddr, echo: Echo) {
+        self.counters.drop(DropReason::NoCookie);
+        self.counters.retries_sent += 1;
+        let cookie = self.cookies.mint(now, to, echo);
+        self.answer(to, ClearPacket::Retry(Retry { echo, cookie }).to_bytes(self.config.protocol_id));
+    }
+
+    // spec: HSK-8
+    fn reject(&mut self, now: Timestamp, to: SocketAddr, reason: DropReason, code: RejectCode, echo: Echo) {
+        self.counters.drop(reason);
+        if self.rejects.take(now, self.config.max_rejects_per_second) {
+            self.counters.rejects_sent += 1;
+            let reject = Reject { echo, code, version: PROTOCOL_VERSION };
+            self.answer(to, ClearPacket::Reject(reject).to_bytes(self.config.protocol_id));
+        }
+    }
+
+    fn answer(&mut self, to: SocketAddr, packet: Bytes) {
+        debug_assert!(packet.len() <= HELLO_BYTES / 10, "an answer is a tenth of a HELLO at most");
+        if self.answers.len() < ANSWERS_MAX {
+            self.counters.unproven_bytes_sent += packet.len() as u64;
+            self.answers.push_back((to, packet));
+        }
+    }
+}

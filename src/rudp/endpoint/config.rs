@@ -1,0 +1,52 @@
+//! [`EndpointConfig`]: whom an endpoint lets in, and how many.
+
+use std::time::Duration;
+
+use crate::rudp::ConnectionConfig;
+use crate::secure::TokenKey;
+
+/// What an endpoint needs to know; shared by all workers of a server.
+pub struct EndpointConfig {
+    /// Names the game: clear packets of other games fall out at their checksum.
+    pub protocol_id: u64,
+    /// The names under which tokens know this server: a token's `aud` must be one of them.
+    pub audiences: Vec<String>,
+    /// Token keys in use: one, or two while a backend changes from one to the other.
+    pub keys: Vec<TokenKey>,
+    /// For each connection.
+    pub connection: ConnectionConfig,
+    /// Connections at most, of this endpoint. When reached, new ones are refused.
+    pub max_connections: usize,
+    /// Half-open connections at most, of this endpoint. When reached, new ones are refused.
+    pub max_half_open: usize,
+    /// Half-open connections of one user at most.
+    pub max_half_open_per_user: u32,
+    /// Half-open connections of one address prefix (IPv4 /24, IPv6 /56) at most.
+    pub max_half_open_per_prefix: u32,
+    /// How long a half-open connection waits for the client's first sealed packet.
+    pub half_open_timeout: Duration,
+    /// HELLOs in a second from which on clients must prove their address with a cookie; 0 for
+    /// always.
+    pub cookie_from_hellos_per_second: u32,
+    /// REJECTs that are sent in a second; further ones are not sent at all.
+    pub max_rejects_per_second: u32,
+}
+
+impl EndpointConfig {
+    /// The usual limits, for tokens of `keys` that are made for any of `audiences`.
+    pub fn new(protocol_id: u64, audiences: Vec<String>, keys: Vec<TokenKey>) -> Self {
+        Self {
+            protocol_id,
+            audiences,
+            keys,
+            connection: ConnectionConfig::default(),
+            max_connections: 16_384,
+            max_half_open: 1_024,
+            max_half_open_per_user: 4,
+            max_half_open_per_prefix: 512,
+            half_open_timeout: Duration::from_secs(5),
+            cookie_from_hellos_per_second: 2_000,
+            max_rejects_per_second: 1_000,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! [`Counters`]: what an endpoint has received, dropped and answered.
+
+/// Declares the reasons with their names.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident = $name:literal,)+) => {
+        /// Why a datagram, or the HELLO in it, came to nothing.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum DropReason {
+            $($(#[$doc])* $reason,)+
+        }
+
+        impl DropReason {
+            /// All reasons.
+            pub const ALL: &'static [Self] = &[$(Self::$reason,)+];
+
+            /// The reason's name, as metrics and logs write it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A clear packet that is not 1,200 bytes long, or nothing at all.
+    BadLength = "bad_length",
+    /// Another magic or checksum: noise, or another game.
+    BadChecksum = "bad_checksum",
+    /// A clear packet of another version.
+    BadVersion = "bad_version",
+    /// A clear packet that is no well-formed HELLO.
+    Malformed = "malformed",
+    /// A HELLO under load, without a cookie that holds.
+    NoCookie = "no_cookie",
+    /// A token that nobody with a live key has made.
+    TokenForged = "token_forged",
+    /// An authentic token that says what it may not.
+    TokenMalformed = "token_malformed",
+    /// A token whose time is over.
+    TokenExpired = "token_expired",
+    /// A token from the future.
+    TokenEarly = "token_early",
+    /// A token for another server.
+    WrongServer = "wrong_server",
+    /// A token that has made its connection, or is making two.
+    TokenUsed = "token_used",
+    /// A Noise message whose sender does not know the token's secret.
+    HandshakeForged = "handshake_forged",
+    /// The owner said no.
+    Refused = "refused",
+    /// No room for another connection.
+    Full = "full",
+    /// No new connections: the server is about to stop.
+    Draining = "draining",
+    /// The user has too many half-open connections.
+    UserLimit = "user_limit",
+    /// The address's prefix has too many half-open connections.
+    AddressLimit = "address_limit",
+    /// A sealed packet of no connection that is known here.
+    UnknownConnection = "unknown_connection",
+    /// A sealed packet that is malformed.
+    SealedMalformed = "sealed_malformed",
+    /// A sealed packet that was received before.
+    Replayed = "replayed",
+    /// A sealed packet that does not open.
+    DoesNotOpen = "does_not_open",
+    /// A sealed packet that came too late, or to a closed connection, or found no room.
+    Late = "late",
+}
+
+/// What an endpoint has done. All counts begin with the endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Datagrams received, whatever they were.
+    pub datagrams_received: u64,
+    /// Bytes of datagrams that proved nothing: all but sealed packets that opened.
+    pub unproven_bytes_received: u64,
+    /// Bytes of all clear packets sent: none is sent to an address that has proved itself.
+    pub unproven_bytes_sent: u64,
+    /// HELLO_ACKs sent, repeated ones included.
+    pub hello_acks_sent: u64,
+    /// RETRYs sent.
+    pub retries_sent: u64,
+    /// REJECTs sent.
+    pub rejects_sent: u64,
+    /// Connections that were confirmed.
+    pub connections_confirmed: u64,
+    /// Half-open connections that ended unconfirmed.
+    pub half_opens_ended: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Counters {
+    /// What was dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// All that was dropped, by reason.
+    pub fn dropped_by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.dropped(*reason)))
+    }
+
+    pub(super) fn drop(&mut self, reason: DropReason) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! [`HalfOpens`]: connections that were answered with a HELLO_ACK and have not confirmed it.
+//!
+//! Few, bounded and short-lived; found by connection id, by the client's ephemeral key and by token,
+//! and counted by user and by address prefix.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::base::{ConnectionId, Timestamp, UserId};
+use crate::rudp::Connection;
+use crate::secure::{Claims, TokenId};
+use crate::wire::packet::EPHEMERAL_BYTES;
+
+/// A connection that waits for the client's first sealed packet.
+pub(super) struct HalfOpen {
+    pub(super) connection: Connection,
+    pub(super) claims: Claims,
+    /// The client's ephemeral key, by which its repeated HELLO is known.
+    pub(super) ephemeral: [u8; EPHEMERAL_BYTES],
+    /// Where its HELLO came from.
+    pub(super) from: SocketAddr,
+    /// The HELLO_ACK, to be sent again.
+    pub(super) answer: Bytes,
+}
+
+/// All half-open connections of an endpoint. Spec: HSK-11.
+#[derive(Default)]
+pub(super) struct HalfOpens {
+    by_id: HashMap<ConnectionId, HalfOpen>,
+    by_ephemeral: HashMap<[u8; EPHEMERAL_BYTES], ConnectionId>,
+    by_token: HashMap<TokenId, SmallVec<[ConnectionId; 2]>>,
+    users: HashMap<UserId, u32>,
+    prefixes: HashMap<Prefix, u32>,
+    /// In the order of their ends, since all live equally long. Names some that have ended.
+    ends: VecDeque<(Timestamp, ConnectionId)>,
+}
+
+impl HalfOpens {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Those of one user.
+    pub(super) fn of_user(&self, user: &UserId) -> u32 {
+        self.users.get(user).copied().unwrap_or(0)
+    }
+
+    /// Those of one address's prefix.
+    pub(super) fn of_prefix(&self, address: SocketAddr) -> u32 {
+        self.prefixes.get(&Prefix::of(address)).copied().unwrap_or(0)
+    }
+
+    /// The answer that a HELLO with this ephemeral key was given.
+    pub(super) fn answer_to(&self, ephemeral: &[u8; EPHEMERAL_BYTES]) -> Option<&Bytes> {
+        let id = self.by_ephemeral.get(ephemeral)?;
+        self.by_id.get(id).map(|half_open| &half_open.answer)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut HalfOpen> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn insert(&mut self, end: Timestamp, id: ConnectionId, half_open: HalfOpen) {
+        self.by_ephemeral.insert(half_open.ephemeral, id);
+        self.by_token.entry(half_open.claims.id.clone()).or_default().push(id);
+        *self.users.entry(half_open.claims.user.clone()).or_default() += 1;
+        *self.prefixes.entry(Prefix::of(half_open.from)).or_default() += 1;
+        self.ends.push_back((end, id));
+        self.by_id.insert(id, half_open);
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<HalfOpen> {
+        let half_open = self.by_id.remove(&id)?;
+        self.by_ephemeral.remove(&half_open.ephemeral);
+        if let Some(ids) = self.by_token.get_mut(&half_open.claims.id) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_token.remove(&half_open.claims.id);
+            }
+        }
+        count_down(&mut self.users, &half_open.claims.user);
+        count_down(&mut self.prefixes, &Prefix::of(half_open.from));
+        Some(half_open)
+    }
+
+    /// Those that a token is making.
+    pub(super) fn of_token(&self, token: &TokenId) -> SmallVec<[ConnectionId; 2]> {
+        self.by_token.get(token).cloned().unwrap_or_default()
+    }
+
+    /// One whose time is over.
+    pub(super) fn pop_ended(&mut self, now: Timestamp) -> Option<ConnectionId> {
+        while let Some((_, id)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+            if self.by_id.contains_key(&id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// When the oldest ends; may be early, when that one has ended before its time.
+    pub(super) fn next_end(&self) -> Option<Timestamp> {
+        self.ends.front().map(|(end, _)| *end)
+    }
+}
+
+fn count_down<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// The part of an address that one owner usually has to himself: IPv4 /24, IPv6 /56.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Prefix(u64);
+
+impl Prefix {
+    fn of(address: SocketAddr) -> Self {
+        match address.ip().to_canonical() {
+            IpAddr::V4(ip) => Self(u64::from(ip.to_bits() >> 8)),
+            // An IPv6 prefix in use has bits above those of any IPv4 one.
+            IpAddr::V6(ip) => Self(u64::try_from(ip.to_bits() >> 64).unwrap_or(u64::MAX) >> 8),
+        }
+    }
+}
+
+/// How long a half-open connection may live at most, whatever the configuration says: its id must
+/// not be in use again while its end still waits in a queue.
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_prefix_and_mapped_addresses_are_ipv4() {
+        let prefix = |text: &str| Prefix::of(text.parse().unwrap());
+        assert_eq!(prefix("192.0.2.1:1"), prefix("192.0.2.255:2"));
+        assert_ne!(prefix("192.0.2.1:1"), prefix("192.0.3.1:1"));
+        assert_eq!(prefix("[::ffff:192.0.2.1]:1"), prefix("192.0.2.1:1"));
+        assert_eq!(prefix("[2001:db8:0:1::1]:1"), prefix("[2001:db8:0:ff::1]:1"));
+        assert_ne!(prefix("[2001:db8:0:1::1]:1"), prefix("[2001:db8:0:101::1]:1"));
+    }
+}

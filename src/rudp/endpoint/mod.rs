@@ -1,0 +1,367 @@
+//! [`Endpoint`]: the server's side of one socket, sans-IO: who may connect, and which connection a
+//! datagram is for.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `admission` | the steps from a HELLO to a half-open connection |
+//! | `half_open` | connections that the client has not confirmed |
+//! | `ids` | connection ids |
+//! | `load` | counts in a second: load, rate limits |
+//! | `timers` | one deadline a connection |
+//! | `counters` | what was dropped and answered, by reason |
+//!
+//! The calling contract is that of [`crate::rudp`]. An address that has not proved itself with a sealed
+//! packet gets at most a tenth of the bytes that it sent: every answer is at most 120 bytes, and
+//! only a HELLO, which has 1,200, is answered, once.
+
+mod admission;
+mod config;
+mod counters;
+mod half_open;
+mod ids;
+mod load;
+mod timers;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+
+pub use admission::Incoming;
+pub use config::EndpointConfig;
+pub use counters::{Counters, DropReason};
+
+use self::half_open::HalfOpens;
+use self::ids::IdPool;
+use self::load::PerSecond;
+use self::timers::TimerSet;
+use super::{Closed, Connection, Event, PacketDropped};
+use crate::base::{ConnectionId, Now, StreamId, Timestamp, UserId, WorkerId};
+use crate::secure::{Claims, CookieKey, TokenLedger};
+use crate::wire::Delivery;
+use crate::wire::packet::{SealedHeader, is_clear};
+
+/// What a datagram asks of the endpoint's owner.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody with a good token wants to connect: [`Endpoint::accept`] or [`Endpoint::refuse`].
+    Incoming(Box<Incoming>),
+    /// A sealed packet for a connection of another worker, if there is such a worker.
+    Foreign(WorkerId, BytesMut),
+}
+
+/// What an endpoint tells its owner.
+#[derive(Debug)]
+pub enum EndpointEvent {
+    /// A client has confirmed its connection.
+    Connected {
+        /// The new connection.
+        connection: ConnectionId,
+        /// What its token says.
+        claims: Claims,
+        /// Its address.
+        from: SocketAddr,
+    },
+    /// A message arrived.
+    Message {
+        /// On this connection.
+        connection: ConnectionId,
+        /// On this stream; `None` for unreliable ones.
+        stream: Option<StreamId>,
+        /// How it was sent.
+        delivery: Delivery,
+        /// What was sent.
+        payload: Bytes,
+    },
+    /// A connection ended; the last event of it.
+    Closed {
+        /// The connection.
+        connection: ConnectionId,
+        /// Its user.
+        user: UserId,
+        /// Why.
+        why: Closed,
+    },
+}
+
+/// All connections of one worker. Sans-IO; see the [module](self) for the contract.
+pub struct Endpoint {
+    config: Arc<EndpointConfig>,
+    worker: WorkerId,
+    ledger: Arc<TokenLedger>,
+    rng: StdRng,
+    cookies: CookieKey,
+    ids: IdPool,
+    half_opens: HalfOpens,
+    connections: HashMap<ConnectionId, Live>,
+    timers: TimerSet,
+    /// Connections that may have something to send; each is in it once, by its flag.
+    dirty: VecDeque<ConnectionId>,
+    /// Connections lent to the owner, which may have made events.
+    lent: Vec<ConnectionId>,
+    events: VecDeque<EndpointEvent>,
+    /// Clear packets to be sent.
+    answers: VecDeque<(SocketAddr, Bytes)>,
+    hellos: PerSecond,
+    rejects: PerSecond,
+    draining: bool,
+    counters: Counters,
+}
+
+/// A confirmed connection.
+struct Live {
+    connection: Connection,
+    address: SocketAddr,
+    user: UserId,
+    is_dirty: bool,
+}
+
+/// Clear packets that wait to be sent at most; further ones are not sent at all.
+const ANSWERS_MAX: usize = 4_096;
+
+impl Endpoint {
+    /// An endpoint without connections. `ledger` is that of the whole process.
+    pub fn new(
+        config: Arc<EndpointConfig>,
+        worker: WorkerId,
+        ledger: Arc<TokenLedger>,
+        mut rng: StdRng,
+    ) -> Self {
+        Self {
+            config,
+            worker,
+            ledger,
+            cookies: CookieKey::generate(&mut rng),
+            rng,
+            ids: IdPool::new(worker),
+            half_opens: HalfOpens::default(),
+            connections: HashMap::new(),
+            timers: TimerSet::default(),
+            dirty: VecDeque::new(),
+            lent: Vec::new(),
+            events: VecDeque::new(),
+            answers: VecDeque::new(),
+            hellos: PerSecond::default(),
+            rejects: PerSecond::default(),
+            draining: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a datagram, whatever it is.
+    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, datagram: BytesMut) -> Option<Input> {
+        self.counters.datagrams_received += 1;
+        if datagram.is_empty() || is_clear(&datagram) {
+            self.counters.unproven_bytes_received += datagram.len() as u64;
+            return self
+                .handle_clear(now, from, &datagram.freeze())
+                .map(|incoming| Input::Incoming(Box::new(incoming)));
+        }
+        let Some(id) = SealedHeader::connection_of(&datagram) else {
+            self.count_unproven(datagram.len(), DropReason::SealedMalformed);
+            return None;
+        };
+        if id.worker() != self.worker {
+            return Some(Input::Foreign(id.worker(), datagram));
+        }
+        self.handle_sealed(now.mono, id, from, datagram);
+        None
+    }
+
+    /// Does what is due: ends half-open connections, runs the timers of the others.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(id) = self.half_opens.pop_ended(now) {
+            self.end_half_open(now, id);
+        }
+        // A connection may have its next deadline at once, until it is polled: take each one once.
+        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).collect();
+        for id in due {
+            if let Some(live) = self.connections.get_mut(&id) {
+                live.connection.handle_timeout(now);
+                self.mark_dirty(id);
+                self.settle(now, id);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] must be called next.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.timers.next().into_iter().chain(self.half_opens.next_end()).min()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
+        while self.events.is_empty() {
+            let id = self.lent.pop()?;
+            self.take_events(id);
+        }
+        self.events.pop_front()
+    }
+
+    /// Lends a connection, closing ones included. It is polled for datagrams afterwards.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.mark_dirty(id);
+        let live = self.connections.get_mut(&id)?;
+        if self.lent.last() != Some(&id) {
+            self.lent.push(id);
+        }
+        Some(&mut live.connection)
+    }
+
+    /// Appends the next datagram to the empty `out` and tells where it goes.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+        if let Some((address, answer)) = self.answers.pop_front() {
+            out.extend_from_slice(&answer);
+            return Some(address);
+        }
+        while let Some(&id) = self.dirty.front() {
+            if let Some(live) = self.connections.get_mut(&id) {
+                if live.connection.poll_transmit(now, out) {
+                    return Some(live.address);
+                }
+                live.is_dirty = false;
+            }
+            self.dirty.pop_front();
+            self.settle(now, id);
+        }
+        None
+    }
+
+    /// Refuses all further connections with `draining`, or no longer.
+    pub fn set_draining(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// Confirmed connections, closing ones included.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Connections that wait for the client's first sealed packet.
+    pub fn half_open_count(&self) -> usize {
+        self.half_opens.len()
+    }
+
+    /// The address of a connection's client.
+    pub fn address(&self, id: ConnectionId) -> Option<SocketAddr> {
+        self.connections.get(&id).map(|live| live.address)
+    }
+
+    /// What it has received, dropped and answered.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn handle_sealed(&mut self, now: Timestamp, id: ConnectionId, from: SocketAddr, packet: BytesMut) {
+        let bytes = packet.len();
+        if let Some(live) = self.connections.get_mut(&id) {
+            if let Err(why) = live.connection.handle_packet(now, packet) {
+                self.count_unproven(bytes, why.into());
+            }
+            self.mark_dirty(id);
+            self.settle(now, id);
+        } else if let Some(half_open) = self.half_opens.get_mut(id) {
+            let taken = half_open.connection.handle_packet(now, packet);
+            match half_open.connection.poll_event() {
+                Some(Event::Established) => self.confirm(now, id, from),
+                Some(_) => self.end_half_open(now, id),
+                None => {
+                    let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);
+                    self.count_unproven(bytes, why);
+                }
+            }
+        } else {
+            self.count_unproven(bytes, DropReason::UnknownConnection);
+        }
+    }
+
+    /// The client's first sealed packet: spends the token, fixes the address, ends the token's other
+    /// half-open connections.
+    // spec: HSK-13
+    fn confirm(&mut self, now: Timestamp, id: ConnectionId, from: SocketAddr) {
+        let Some(half_open) = self.half_opens.remove(id) else { return };
+        for other in self.half_opens.of_token(&half_open.claims.id) {
+            self.end_half_open(now, other);
+        }
+        if !self.ledger.spend(&half_open.claims.id) {
+            self.counters.drop(DropReason::TokenUsed);
+            self.counters.half_opens_ended += 1;
+            self.ids.give_back(now, id);
+            return;
+        }
+        self.counters.connections_confirmed += 1;
+        let live = Live {
+            connection: half_open.connection,
+            address: from,
+            user: half_open.claims.user.clone(),
+            is_dirty: false,
+        };
+        self.connections.insert(id, live);
+        let claims = half_open.claims;
+        self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
+        self.mark_dirty(id);
+        self.settle(now, id);
+    }
+
+    fn end_half_open(&mut self, now: Timestamp, id: ConnectionId) {
+        if let Some(half_open) = self.half_opens.remove(id) {
+            self.ledger.release(&half_open.claims.id);
+            self.ids.give_back(now, id);
+            self.counters.half_opens_ended += 1;
+        }
+    }
+
+    fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(live) = self.connections.get_mut(&id)
+            && !live.is_dirty
+        {
+            live.is_dirty = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// After anything was done to a connection: takes its events, sets its timer, drops it when it
+    /// is done.
+    fn settle(&mut self, now: Timestamp, id: ConnectionId) {
+        self.take_events(id);
+        let Some(live) = self.connections.get(&id) else { return };
+        if live.connection.is_drained() {
+            self.timers.set(id, None);
+            self.connections.remove(&id);
+            self.ids.give_back(now, id);
+        } else {
+            self.timers.set(id, live.connection.poll_timeout());
+        }
+    }
+
+    fn take_events(&mut self, id: ConnectionId) {
+        let Some(live) = self.connections.get_mut(&id) else { return };
+        while let Some(event) = live.connection.poll_event() {
+            self.events.push_back(match event {
+                Event::Established => continue,
+                Event::Message { stream, delivery, payload } => {
+                    EndpointEvent::Message { connection: id, stream, delivery, payload }
+                }
+                Event::Closed(why) => EndpointEvent::Closed { connection: id, user: live.user.clone(), why },
+            });
+        }
+    }
+
+    fn count_unproven(&mut self, bytes: usize, why: DropReason) {
+        self.counters.unproven_bytes_received += bytes as u64;
+        self.counters.drop(why);
+    }
+}
+
+impl From<PacketDropped> for DropReason {
+    fn from(why: PacketDropped) -> Self {
+        match why {
+            PacketDropped::Malformed => Self::SealedMalformed,
+            PacketDropped::Replayed => Self::Replayed,
+            PacketDropped::DoesNotOpen => Self::DoesNotOpen,
+            PacketDropped::TooLate | PacketDropped::OverBudget | PacketDropped::Closed => Self::Late,
+        }
+    }
+}
