@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from checker import commands, crypto, events, fields, frames, packets  # noqa: E402
+from checker import commands, crypto, events, fields, frames, handshake, packets  # noqa: E402
 from checker.reader import Reader, Refused  # noqa: E402
 
 
@@ -34,18 +34,22 @@ def check_bytes(decode):
     """Vectors of bytes that are a value, or that are refused."""
 
     def check(vector):
-        data = bytes.fromhex(vector["bytes"])
-        try:
-            value = decode(data)
-        except Refused as refusal:
-            if "value" in vector:
-                raise Mismatch(f"refused: {refusal}") from None
-            return
-        if "value" not in vector:
-            raise Mismatch(f"taken for {value}, should be refused: {vector['refused']}")
-        same(value, vector["value"])
+        compare(decode, bytes.fromhex(vector["bytes"]), vector)
 
     return check
+
+
+def compare(decode, data, vector):
+    """Decodes `data`: it gives the vector's value, or is refused as the vector says."""
+    try:
+        value = decode(data)
+    except Refused as refusal:
+        if "value" in vector:
+            raise Mismatch(f"refused: {refusal}") from None
+        return
+    if "value" not in vector:
+        raise Mismatch(f"taken for {value}, should be refused: {vector['refused']}")
+    same(value, vector["value"])
 
 
 def check_command(vector):
@@ -91,6 +95,16 @@ def check_clear(vector):
     check_bytes(lambda data: packets.clear(int(vector["protocol_id"]), data, REJECTS))(vector)
 
 
+def check_token(vector):
+    key = bytes.fromhex(vector["key"])
+    compare(lambda text: crypto.claims(crypto.open_token(key, text)), vector["token"], vector)
+
+
+def check_handshake(vector):
+    run = handshake.accept if "refused" in vector else handshake.run
+    compare(run, vector, vector)
+
+
 def check_number(vector):
     number = packets.expand(int(vector["expected"]), vector["value"], vector["bits"])
     same(str(number), vector["number"])
@@ -124,6 +138,8 @@ FAMILIES = {
     "results": check_bytes(whole(commands.result(ERRORS))),
     "events": check_event,
     "sealed": check_sealed,
+    "tokens": check_token,
+    "handshake": check_handshake,
 }
 
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import struct
+from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -117,14 +118,18 @@ def base64url(text):
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
         raise Refused("not base64url") from None
-    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != text:
+    if to_base64url(data) != text:
         raise Refused("not base64url")
     return data
 
 
+def to_base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def open_token(key, text):
-    """Payload and footer of a token (TOK-1)."""
-    if len(text) > 900:
+    """The payload of a token (TOK-1, TOK-7)."""
+    if len(text.encode()) > 900:
         raise Refused("a token has 900 bytes at most")
     header = "v4.local."
     if not text.startswith(header):
@@ -134,6 +139,7 @@ def open_token(key, text):
         raise Refused("too many parts")
     body = base64url(parts[0])
     footer = base64url(parts[1]) if len(parts) == 2 else b""
+    check_footer(key, footer)
     if len(body) < 64:
         raise Refused("too short")
     nonce, sealed, tag = body[:32], body[32:-32], body[-32:]
@@ -142,7 +148,25 @@ def open_token(key, text):
     covered = pae(header.encode(), nonce, sealed, footer, b"")
     if not hmac.compare_digest(hashlib.blake2b(covered, key=auth, digest_size=32).digest(), tag):
         raise Refused("the token is not of this key")
-    return xchacha20(tmp[:32], tmp[32:], sealed), footer
+    return xchacha20(tmp[:32], tmp[32:], sealed)
+
+
+def check_footer(key, footer):
+    """TOK-7: nothing, or a JSON object that names the key."""
+    if not footer:
+        return
+    try:
+        named = json.loads(footer) if len(footer) <= 64 else None
+    except ValueError:
+        named = None
+    if not isinstance(named, dict) or named.get("kid") != key_id(key):
+        raise Refused("the footer does not name the key")
+
+
+def key_id(key):
+    """The PASERK `k4.lid.` of a key."""
+    text = "k4.lid." + "k4.local." + to_base64url(key)
+    return "k4.lid." + to_base64url(hashlib.blake2b(text.encode(), digest_size=33).digest())
 
 
 def pae(*parts):
@@ -175,20 +199,47 @@ def hchacha20(key, nonce):
     return struct.pack("<8I", *state[:4], *state[12:])
 
 
+CLAIMS = ("sub", "jti", "iat", "exp", "aud", "psk")
+
+
 def claims(payload):
-    """The claims of a token, as far as their form goes (TOK-2, TOK-7)."""
+    """The claims of a token as the vectors write them (TOK-2 to TOK-4)."""
     try:
         found = json.loads(payload)
     except ValueError:
         raise Refused("claims are JSON") from None
     if not isinstance(found, dict):
         raise Refused("claims are an object")
-    for name in ("sub", "jti", "iat", "exp", "aud", "psk"):
+    for name in CLAIMS:
         if not isinstance(found.get(name), str):
             raise Refused(f"{name} is a string")
     for name in ("sub", "jti"):
         if not 1 <= len(found[name].encode()) <= 64:
             raise Refused(f"{name} has 1 to 64 bytes")
-    if len(base64url(found["psk"])) != 32:
+    issued, expires = milliseconds(found["iat"]), milliseconds(found["exp"])
+    if not 0 < expires - issued <= 600_000:
+        raise Refused("exp is after iat, by 600 s at most")
+    psk = base64url(found["psk"])
+    if len(psk) != 32:
         raise Refused("psk has 32 bytes")
-    return found
+    data = found.get("data")
+    if data is not None and len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()) > 256:
+        raise Refused("data has 256 bytes at most")
+    return {
+        **{name: found[name] for name in ("sub", "jti", "aud")},
+        "iat_ms": str(issued),
+        "exp_ms": str(expires),
+        "psk": psk.hex(),
+        "data": data,
+    }
+
+
+def milliseconds(text):
+    """An RFC 3339 time as milliseconds since 1970."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{text} is no time") from None
+    if "T" not in text or time.tzinfo is None:
+        raise Refused(f"{text} is no RFC 3339 time")
+    return round(time.timestamp() * 1_000)

@@ -9,10 +9,12 @@ mod commands;
 mod describe;
 mod events;
 mod frames;
+mod handshake;
 mod numbers;
 mod packets;
 mod results;
 mod samples;
+mod tokens;
 
 use std::fmt::Write as _;
 use std::path::Path;
