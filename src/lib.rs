@@ -22,4 +22,5 @@ pub mod rudp;
 pub mod secure;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod session;
 pub mod wire;

@@ -1,10 +1,13 @@
 //! The ground floor: identifiers, time, bytes. Knows nothing of what stands above it.
 
+pub mod bucket;
 pub mod codec;
 pub mod ids;
 pub mod number;
+pub mod sync;
 pub mod time;
 
+pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, Wire, Writer};
 pub use ids::{
     ConnectionId, EventNumber, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,

@@ -4,11 +4,12 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
-use rand::TryRngCore;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 use crate::cli::output::Failure;
+use crate::secure::TokenKey;
 
 /// Where the key is looked for and written when nothing else is said.
 pub const DEFAULT: &str = "rallypoint.key";
@@ -17,18 +18,29 @@ pub const DEFAULT: &str = "rallypoint.key";
 ///
 /// # Errors
 /// [`Failure::Work`] when the file exists already or cannot be written.
-pub fn create(path: &Path) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::while_doing("making a key", error);
-    let mut key = Zeroizing::new([0; 32]);
-    rand::rngs::OsRng.try_fill_bytes(key.as_mut()).map_err(|error| failed(&error))?;
-    let key = Base64UrlSafeNoPadding::encode_to_string(key).map_err(|error| failed(&error))?;
-    let text = Zeroizing::new(format!("k4.local.{key}\n"));
+pub fn create(path: &Path) -> Result<TokenKey, Failure> {
+    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let mut text = key.to_paserk();
+    text.push('\n');
     write_new(path, text.as_bytes()).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
             Failure::Work(format!("{} exists already and is not overwritten", path.display()))
         }
         _ => Failure::while_doing(format_args!("writing {}", path.display()), error),
-    })
+    })?;
+    Ok(key)
+}
+
+/// Reads the key in `path`.
+///
+/// # Errors
+/// [`Failure::Work`] when the file cannot be read or holds no key.
+pub fn read(path: &Path) -> Result<TokenKey, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::while_doing(format_args!("reading the key file {}", path.display()), error)
+    };
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| failed(&error))?;
+    TokenKey::from_paserk(&text).map_err(|error| failed(&error))
 }
 
 /// Writes a file that must not exist yet; mode 0600 where files have modes.
@@ -40,4 +52,22 @@ fn write_new(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(contents)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_was_written_and_never_overwritten() {
+        let dir = std::env::temp_dir().join(format!("rallypoint-key-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("key");
+        let key = create(&path).unwrap_or_else(|failure| panic!("{failure}"));
+        let again = create(&path).err().unwrap().to_string();
+        assert!(again.ends_with("exists already and is not overwritten"), "{again}");
+        let read = read(&path).unwrap_or_else(|failure| panic!("{failure}"));
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(read.id(), key.id());
+    }
 }

@@ -24,7 +24,7 @@ pub struct KeygenArgs {
 /// # Errors
 /// [`Failure::Work`] when the file exists or cannot be written.
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
-    key_file::create(&args.out)?;
-    result_line(format_args!("wrote a new token key to {}", args.out.display()));
+    let key = key_file::create(&args.out)?;
+    result_line(format_args!("wrote a new token key to {}: {}", args.out.display(), key.id()));
     Ok(())
 }

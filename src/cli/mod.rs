@@ -3,10 +3,12 @@
 //! Results go to standard output, progress and logs to standard error. Exit status: 0 done and every
 //! check held, 1 the work or a check failed, 2 wrong usage.
 
+pub mod client;
 pub mod key_file;
 pub mod keygen;
 pub mod output;
 pub mod serve;
+pub mod token;
 pub mod units;
 pub mod verify;
 
@@ -32,6 +34,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Keygen(keygen::KeygenArgs),
+    Token(token::TokenArgs),
 }
 
 /// Reads the command line, runs the subcommand and says how it ended.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(args) => keygen::run(&args),
+        Command::Token(args) => token::run(args),
     }
 }
 

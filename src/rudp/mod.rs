@@ -4,11 +4,13 @@
 //! method calls, outputs are `poll_*`; after any input drain `poll_event` and `poll_transmit`, then
 //! wait no longer than `poll_timeout` says. No socket, clock or global randomness.
 
+mod budget;
 mod connecting;
 mod connection;
 mod endpoint;
 mod payload;
 
+pub use budget::ReceiveBudget;
 pub use connecting::{ConnectError, Connecting, ConnectingConfig};
 pub use connection::{
     BASE_DATAGRAM_BYTES, Closed, Connection, ConnectionConfig, Event, PacketDropped, ProtocolViolation, Role,

@@ -1,49 +1,7 @@
-//! Token buckets: how fast one connection may act.
-//!
-//! A bucket holds up to one second's worth, so that a burst after silence passes and a steady
-//! excess does not. Refusing here, at ingress, keeps a flooder from the members of its sessions.
+//! How fast one connection may act. Refusing here, at ingress, keeps a flooder from the members of its sessions.
 
 use super::limits::Limits;
-use crate::base::Timestamp;
-
-/// Refills at a steady rate up to a burst; what it does not hold is refused.
-#[derive(Debug, Clone, Copy)]
-pub struct TokenBucket {
-    per_second: u64,
-    burst: u64,
-    /// Millionths of a token, so that a microsecond's refill is a whole number.
-    micro_tokens: u64,
-    refilled: Timestamp,
-}
-
-const MICRO: u64 = 1_000_000;
-
-impl TokenBucket {
-    /// A full bucket. `burst` below one second's worth is raised to it.
-    pub fn new(now: Timestamp, per_second: u64, burst: u64) -> Self {
-        let burst = burst.max(per_second).min(u64::MAX / MICRO);
-        Self { per_second, burst, micro_tokens: burst * MICRO, refilled: now }
-    }
-
-    /// Takes `amount` if that much is there, all or nothing.
-    pub fn take(&mut self, now: Timestamp, amount: u64) -> bool {
-        self.refill(now);
-        let wanted = amount.saturating_mul(MICRO);
-        if wanted > self.micro_tokens {
-            return false;
-        }
-        self.micro_tokens -= wanted;
-        true
-    }
-
-    fn refill(&mut self, now: Timestamp) {
-        let micros = now.as_micros().saturating_sub(self.refilled.as_micros());
-        self.refilled = self.refilled.max(now);
-        let full = self.burst * MICRO;
-        self.micro_tokens =
-            micros.saturating_mul(self.per_second).saturating_add(self.micro_tokens).min(full);
-    }
-}
+use crate::base::{Timestamp, TokenBucket};
 
 /// Bytes of the largest command: a full payload and what stands before it, or a session's full
 /// properties. What a server takes as a message, and what always fits a full budget.
@@ -93,34 +51,6 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_burst_passes_and_a_steady_excess_does_not() {
-        let mut now = Timestamp::from_millis(5);
-        let mut bucket = TokenBucket::new(now, 100, 0);
-        assert_eq!((0..200).filter(|_| bucket.take(now, 1)).count(), 100);
-        let mut taken = 0;
-        for _ in 0..1_000 {
-            now += Duration::from_millis(1);
-            taken += u32::from(bucket.take(now, 1));
-        }
-        assert_eq!(taken, 100, "ten times the rate: one in ten passes");
-    }
-
-    #[test]
-    fn what_does_not_fit_takes_nothing() {
-        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 0);
-        assert!(!bucket.take(Timestamp::ZERO, 11));
-        assert!(bucket.take(Timestamp::ZERO, 10));
-    }
-
-    #[test]
-    fn extremes_of_time_and_rate_do_not_overflow() {
-        let mut bucket = TokenBucket::new(Timestamp::ZERO, u64::MAX, u64::MAX);
-        assert!(bucket.take(Timestamp::MAX, 1_000_000));
-        assert!(!bucket.take(Timestamp::ZERO, u64::MAX));
-    }
 
     #[test]
     fn a_command_of_the_largest_size_passes_a_full_budget() {

@@ -44,7 +44,7 @@ use self::rtt::RttEstimator;
 use self::sent::SentPackets;
 use self::stream::{ReceiveBuffer, ReceiveStream};
 use self::timers::Timers;
-use super::Payload;
+use super::{Payload, ReceiveBudget};
 use crate::base::{ConnectionId, StreamId, Timestamp};
 use crate::secure::{PacketKeys, ReplayWindow};
 use crate::wire::frame::{Close, MAX_CLOSE_REASON_BYTES};
@@ -181,7 +181,7 @@ impl Connection {
             path_responses: VecDeque::new(),
             receive_streams: BTreeMap::new(),
             opened_below: 0,
-            receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes),
+            receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, ReceiveBudget::default()),
             outbox: Outbox::new(&config, &peer),
             sent: SentPackets::new(),
             rtt: RttEstimator::new(),
@@ -195,6 +195,12 @@ impl Connection {
             connection.timers.ask_for_ack();
         }
         connection
+    }
+
+    /// Counts what this connection keeps of unfinished messages against `budget`, too. To be called
+    /// before the first packet.
+    pub fn share_budget(&mut self, budget: ReceiveBudget) {
+        self.receive_buffer = ReceiveBuffer::new(self.config.receive_buffer_bytes, budget);
     }
 
     /// Opens a stream for both directions. Ids only grow; a finished one is never opened again.

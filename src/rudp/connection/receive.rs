@@ -6,7 +6,7 @@ use super::keys::Opened;
 use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Part, Received, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State};
-use crate::base::{PacketNumber, StreamId, Timestamp, Truncated};
+use crate::base::{PacketNumber, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
@@ -41,9 +41,7 @@ impl Connection {
                 return Ok(());
             }
         };
-        if !self.is_near(number, &frames) {
-            return Err(PacketDropped::TooLate);
-        }
+        self.check_room(number, &frames)?;
         let first = self.stats.packets_received == 0;
         self.replay.accept(number);
         self.stats.packets_received += 1;
@@ -83,26 +81,36 @@ impl Connection {
         Ok((number, sealed.freeze()))
     }
 
-    /// True when every one-byte message number of the packet is unambiguous: always, but for a
-    /// packet that comes late. Spec: STR-6.
-    fn is_near(&self, number: PacketNumber, frames: &[Frame]) -> bool {
-        if self.acks.largest().is_none_or(|largest| number.0 > largest) {
-            return true;
-        }
-        frames.iter().all(|frame| {
-            let (place, delivery) = match frame {
-                Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, .. }) => {
-                    (place, delivery)
+    /// Checks what must hold before a packet counts as received: afterwards it is acked, and its
+    /// sender forgets it.
+    fn check_room(&self, number: PacketNumber, frames: &[Frame]) -> Result<(), PacketDropped> {
+        let late = self.acks.largest().is_some_and(|largest| number.0 <= largest);
+        let mut held = 0;
+        for frame in frames {
+            let (place, delivery, bytes, whole) = match frame {
+                Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
+                    (place, *delivery, payload.len(), true)
                 }
-                Frame::Fragment(Fragment { head, .. }) => (&head.place, &head.delivery),
-                _ => return true,
+                Frame::Fragment(Fragment { head, .. }) => {
+                    (&head.place, head.delivery, head.total as usize, false)
+                }
+                _ => continue,
             };
-            let (Some(stream), Some(space)) = (self.receive_streams.get(&place.stream), Space::of(*delivery))
+            let (Some(stream), Some(space)) = (self.receive_streams.get(&place.stream), Space::of(delivery))
             else {
-                return true;
+                continue;
             };
-            matches!(place.number, Truncated::Bits32(_)) || stream.is_near(space, number)
-        })
+            // spec: STR-6
+            if late && !place.number.is_wide() && !stream.is_near(space, number) {
+                return Err(PacketDropped::TooLate);
+            }
+            held += stream.would_hold(place.number, delivery, bytes, whole);
+        }
+        // spec: REL-14
+        if held > 0 && !self.receive_buffer.has_process_room(held) {
+            return Err(PacketDropped::OverBudget);
+        }
+        Ok(())
     }
 
     fn take_frames(&mut self, now: Timestamp, number: PacketNumber, frames: Vec<Frame>) {

@@ -51,6 +51,19 @@ pub enum PropertyOp {
 }
 
 impl PropertyOp {
+    /// What the operation counts toward the rates of a session: bytes of its key and values.
+    pub fn counted_bytes(&self) -> usize {
+        let values = match self {
+            Self::Set { value, .. } => value.counted_bytes(),
+            Self::Delete { .. } => 0,
+            Self::Increment { .. } => 8,
+            Self::CompareAndSet { expected, value, .. } => {
+                [expected, value].into_iter().flatten().map(PropertyValue::counted_bytes).sum()
+            }
+        };
+        self.key().as_str().len() + values
+    }
+
     /// The property that is meant.
     pub fn key(&self) -> &PropertyKey {
         match self {
@@ -144,6 +157,11 @@ impl PropertyOps {
                 max: MAX_PROPERTIES as u64,
             }),
         }
+    }
+
+    /// What all of them count toward the rates of a session.
+    pub fn counted_bytes(&self) -> usize {
+        self.0.iter().map(PropertyOp::counted_bytes).sum()
     }
 
     /// The operations, in order.

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 pub use read::ConfigError;
 
-/// Everything that `serve` can be told, in the units of the types. Field docs and ranges are those of
-/// the keys of the same name.
+use crate::server::limits::Limits;
+
+/// Everything that `serve` can be told. Field docs and ranges are those of the keys of the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is documented in the table of keys, which users read")]
 pub struct Config {
@@ -24,23 +25,8 @@ pub struct Config {
     pub protocol_id: u64,
     pub key_file: Option<PathBuf>,
     pub previous_key_file: Option<PathBuf>,
-    pub idle_timeout: Duration,
     pub drain_timeout: Duration,
     pub limits: Limits,
-}
-
-/// The section `[limits]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each field is documented in the table of keys, which users read")]
-pub struct Limits {
-    pub connections: u64,
-    pub sessions: u64,
-    pub sessions_per_user: u64,
-    pub invites_per_user: u64,
-    pub invites_per_session: u64,
-    pub commands_per_second: u64,
-    pub bytes_per_second: usize,
-    pub session_bytes_per_second: usize,
 }
 
 impl Default for Config {
@@ -52,24 +38,8 @@ impl Default for Config {
             protocol_id: 0,
             key_file: None,
             previous_key_file: None,
-            idle_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            sessions: 10_000,
-            sessions_per_user: 16,
-            invites_per_user: 64,
-            invites_per_session: 64,
-            commands_per_second: 1_000,
-            bytes_per_second: 1 << 20,
-            session_bytes_per_second: 4 << 20,
         }
     }
 }
@@ -94,7 +64,8 @@ mod tests {
             names: vec!["a\"b\\".to_owned(), "é".to_owned()],
             protocol_id: u64::MAX,
             key_file: Some("keys/one \"1\".key".into()),
-            idle_timeout: Duration::from_millis(1_500),
+            drain_timeout: Duration::from_millis(1_500),
+            limits: Limits { sessions_per_user: 3, ..Limits::default() },
             ..Config::default()
         };
         let mut read = Config::default();
@@ -105,11 +76,11 @@ mod tests {
     #[test]
     fn the_print_names_default_and_range_of_every_key() {
         let text = Config::default().to_toml();
-        for key in keys::KEYS {
+        for key in keys::all() {
             assert!(text.contains(&format!("{} = ", key.name)), "{} is missing", key.name);
         }
         let documented = text.lines().filter(|line| line.starts_with("# Default: ")).count();
-        assert_eq!(documented, keys::KEYS.len());
+        assert_eq!(documented, keys::all().count());
     }
 
     #[test]
@@ -117,16 +88,18 @@ mod tests {
         let text = refusal("workers = 2\nworkerz = 3\n");
         assert!(text.starts_with("line 2: unknown key `workerz`"), "{text}");
         assert!(text.contains("workers") && text.contains("listen"), "{text}");
-        let text = refusal("\n[limits]\nsesions = 3\n");
-        assert!(text.starts_with("line 3: unknown key `limits.sesions`"), "{text}");
-        assert!(text.contains("limits.sessions"), "{text}");
-        assert!(refusal("[limit]\nsessions = 3").starts_with("line 1: unknown key `limit`"));
+        let text = refusal("\n[limits]\nmax_sesions = 3\n");
+        assert!(text.starts_with("line 3: unknown key `limits.max_sesions`"), "{text}");
+        assert!(text.contains("limits.max_sessions"), "{text}");
+        assert!(refusal("[limit]\nmax_sessions = 3").starts_with("line 1: unknown key `limit`"));
     }
 
     #[test]
     fn a_value_out_of_range_is_refused_with_its_line_and_the_range() {
-        let text = refusal("\n\nidle_timeout = \"10ms\"\n");
-        assert_eq!(text, "line 3: `idle_timeout` is 10ms; allowed is 1s to 10min");
+        let text = refusal("\n\ndrain_timeout = \"2min\"\n");
+        assert_eq!(text, "line 3: `drain_timeout` is 2min; allowed is 0s to 1min");
+        let text = refusal("[limits]\nidle_timeout_ms = 10");
+        assert_eq!(text, "line 2: `limits.idle_timeout_ms` is 10; allowed is 1000 to 600000 ms");
         let text = refusal("workers = -1");
         assert!(text.starts_with("line 1: `workers` is -1; allowed is "), "{text}");
         let text = refusal("workers = 1000");
@@ -135,10 +108,10 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_type_or_unit_is_refused() {
-        let text = refusal("idle_timeout = 10");
-        assert!(text.starts_with("line 1: `idle_timeout` is 10; allowed is "), "{text}");
-        let text = refusal("idle_timeout = \"10\"");
-        assert!(text.starts_with("line 1: `idle_timeout`: `10` has no unit"), "{text}");
+        let text = refusal("drain_timeout = 10");
+        assert!(text.starts_with("line 1: `drain_timeout` is 10; allowed is "), "{text}");
+        let text = refusal("drain_timeout = \"10\"");
+        assert!(text.starts_with("line 1: `drain_timeout`: `10` has no unit"), "{text}");
         assert!(refusal("listen = \"here\"").starts_with("line 1: `listen` is here; allowed is "));
         assert!(refusal("names = [1]").starts_with("line 1: `names` is [1]; allowed is "));
         assert!(refusal("limits = 3").starts_with("line 1: `limits` is 3; allowed is "));
@@ -153,8 +126,8 @@ mod tests {
     #[test]
     fn defaults_are_in_their_own_ranges() {
         assert_eq!(Config::default().check(), Ok(()));
-        let config = Config { idle_timeout: Duration::ZERO, ..Config::default() };
-        let text = config.check().unwrap_err().to_string();
-        assert_eq!(text, "`idle_timeout` is 0s; allowed is 1s to 10min");
+        let limits = Limits { idle_timeout_ms: 1, ..Limits::default() };
+        let text = Config { limits, ..Config::default() }.check().unwrap_err().to_string();
+        assert_eq!(text, "`limits.idle_timeout_ms` is 1; allowed is 1000 to 600000 ms");
     }
 }

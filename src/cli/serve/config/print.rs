@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Config;
-use super::keys::KEYS;
+use super::keys;
 
 impl Config {
     /// The whole file: every key with its meaning, range, default and value in this configuration.
@@ -11,14 +11,18 @@ impl Config {
         let (mut config, mut default) = (self.clone(), Self::default());
         let mut text = String::from("# Configuration of `rallypoint serve`.\n");
         let mut section = "";
-        for key in KEYS {
+        for key in keys::all() {
             if key.section != section {
                 section = key.section;
                 push(&mut text, format_args!("\n[{section}]\n"));
             }
-            let value = key.field.written(&mut config);
-            let default = key.field.written(&mut default);
-            push(&mut text, format_args!("\n# {}\n# Allowed: {}.\n", key.doc, key.field));
+            let value = key.written(&mut config);
+            let default = key.written(&mut default);
+            text.push('\n');
+            for line in key.doc.lines() {
+                push(&mut text, format_args!("# {}\n", line.trim()));
+            }
+            push(&mut text, format_args!("# Allowed: {}.\n", key.field));
             push(&mut text, format_args!("# Default: {}.\n", default.as_deref().unwrap_or("none")));
             match value {
                 Some(value) => push(&mut text, format_args!("{} = {value}\n", key.name)),

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use super::keys::{Field, KEYS, Key};
+use super::keys::{self, Field, Key};
 use crate::cli::units::{self, UnitError};
 
 /// Why a configuration is refused.
@@ -44,14 +44,13 @@ impl Config {
                 self.apply_table(text, name, table)?;
                 continue;
             }
-            let key = KEYS
-                .iter()
+            let key = keys::all()
                 .find(|key| key.section == section && key.name == name)
                 .ok_or_else(|| at(unknown(section, name)))?;
-            self.apply_value(key, value.get_ref()).map_err(|problem| {
+            self.apply_value(&key, value.get_ref()).map_err(|problem| {
                 at(match problem {
                     Problem::Unit(error) => format!("`{}`: {error}", key.path()),
-                    Problem::NotAllowed => not_allowed(key, source(text, value)),
+                    Problem::NotAllowed => not_allowed(&key, source(text, value)),
                 })
             })?;
         }
@@ -60,12 +59,9 @@ impl Config {
 
     fn apply_value(&mut self, key: &Key, value: &DeValue<'_>) -> Result<(), Problem> {
         match &key.field {
-            Field::Count(_, _, place) => *place(self) = whole_number(value)?,
-            Field::Size(_, place) => {
-                *place(self) = match value.as_str() {
-                    Some(text) => units::size(text).map_err(Problem::Unit)?,
-                    None => usize::try_from(whole_number(value)?).map_err(|_| Problem::NotAllowed)?,
-                }
+            Field::Count(_, place) => *place(self) = whole_number(value)?,
+            Field::Limit(limit) => {
+                self.limits.set(limit.name, whole_number(value)?).map_err(|_| Problem::NotAllowed)?;
             }
             Field::Time(_, place) => *place(self) = units::duration(text(value)?).map_err(Problem::Unit)?,
             Field::Address(place) => *place(self) = text(value)?.parse().map_err(|_| Problem::NotAllowed)?,
@@ -78,7 +74,7 @@ impl Config {
                     .collect::<Result<_, _>>()?;
             }
         }
-        if key.field.holds(self) { Ok(()) } else { Err(Problem::NotAllowed) }
+        if key.holds(self) { Ok(()) } else { Err(Problem::NotAllowed) }
     }
 
     /// Checks every value against its range, wherever it came from.
@@ -87,10 +83,10 @@ impl Config {
     /// [`ConfigError`] for the first that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut config = self.clone();
-        for key in KEYS {
-            if !key.field.holds(&mut config) {
-                let value = key.field.written(&mut config).unwrap_or_default();
-                return Err(ConfigError { line: None, problem: not_allowed(key, value.trim_matches('"')) });
+        for key in keys::all() {
+            if !key.holds(&mut config) {
+                let value = key.written(&mut config).unwrap_or_default();
+                return Err(ConfigError { line: None, problem: not_allowed(&key, value.trim_matches('"')) });
             }
         }
         Ok(())
@@ -109,12 +105,12 @@ fn not_allowed(key: &Key, value: &str) -> String {
 
 fn unknown(section: &str, name: &str) -> String {
     let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
-    let known: Vec<String> = KEYS.iter().map(Key::path).collect();
+    let known: Vec<String> = keys::all().map(|key| key.path()).collect();
     format!("unknown key `{path}`; allowed are {}", known.join(", "))
 }
 
 fn is_section(name: &str) -> bool {
-    KEYS.iter().any(|key| key.section == name)
+    keys::all().any(|key| key.section == name)
 }
 
 fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, Problem> {

@@ -3,21 +3,24 @@
 use bytes::{Bytes, BytesMut};
 
 use super::MESSAGE_OVERHEAD_BYTES;
+use crate::rudp::ReceiveBudget;
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::Fragment;
 
-/// Bytes of incomplete and out-of-order messages, and how many there may be. Spec: REL-12.
+/// Bytes of incomplete and out-of-order messages, and how many there may be: a connection's own
+/// limit, which its peer was told, and the process's, which it was not. Spec: REL-12, REL-14.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     held: usize,
     max: usize,
+    process: ReceiveBudget,
 }
 
 impl ReceiveBuffer {
-    /// An empty buffer of `max` bytes.
-    pub fn new(max: usize) -> Self {
-        Self { held: 0, max }
+    /// An empty buffer of `max` bytes, which counts against `process` too.
+    pub fn new(max: usize, process: ReceiveBudget) -> Self {
+        Self { held: 0, max, process }
     }
 
     /// Bytes held.
@@ -26,23 +29,37 @@ impl ReceiveBuffer {
         self.held
     }
 
+    /// True when the process has room for `bytes` more.
+    pub fn has_process_room(&self, bytes: usize) -> bool {
+        self.process.has_room(bytes)
+    }
+
     /// Makes room for a message of `bytes`.
     ///
     /// # Errors
     /// [`ProtocolViolation::ReceiveBuffer`] when there is none: the peer was told the size.
     // spec: REL-12
     pub fn charge(&mut self, bytes: usize) -> Result<(), ProtocolViolation> {
-        let held = self.held + bytes + MESSAGE_OVERHEAD_BYTES;
-        if held > self.max {
+        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
+        if self.held + cost > self.max {
             return Err(ProtocolViolation::ReceiveBuffer { max: self.max });
         }
-        self.held = held;
+        self.held += cost;
+        self.process.charge(cost);
         Ok(())
     }
 
     /// Gives the room of a message of `bytes` back.
     pub fn release(&mut self, bytes: usize) {
-        self.held -= bytes + MESSAGE_OVERHEAD_BYTES;
+        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
+        self.held -= cost;
+        self.process.release(cost);
+    }
+}
+
+impl Drop for ReceiveBuffer {
+    fn drop(&mut self) {
+        self.process.release(self.held);
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::anchor::Anchor;
 use super::reassembly::{Reassembly, ReceiveBuffer};
-use super::{Space, WINDOW_MESSAGES};
+use super::{MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
 use crate::base::{PacketNumber, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
@@ -76,6 +76,30 @@ impl ReceiveStream {
             Space::Ordered => self.ordered.anchor.is_near(packet),
             Space::Unordered => self.unordered.anchor.is_near(packet),
             Space::Keyed => self.keyed.anchor.is_near(packet),
+        }
+    }
+
+    /// Bytes that a part would keep until what is missing arrives; 0 when it can be handed up, or
+    /// belongs to a message that has its room.
+    pub fn would_hold(
+        &self,
+        number: Truncated,
+        delivery: Delivery,
+        message_bytes: usize,
+        whole: bool,
+    ) -> usize {
+        let (anchor, partials) = match Space::of(delivery) {
+            None => return 0,
+            Some(Space::Ordered) => (&self.ordered.anchor, &self.ordered.partials),
+            Some(Space::Unordered) => (&self.unordered.anchor, &self.unordered.partials),
+            Some(Space::Keyed) => (&self.keyed.anchor, &self.keyed.partials),
+        };
+        let number = anchor.expand(number);
+        let early = delivery == Delivery::ReliableOrdered && number > anchor.at();
+        if (whole && !early) || partials.contains_key(&number) {
+            0
+        } else {
+            message_bytes + MESSAGE_OVERHEAD_BYTES
         }
     }
 

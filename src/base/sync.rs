@@ -1,0 +1,160 @@
+//! The lock that shared state is behind, and padding between locks.
+//!
+//! [`Mutex`] is `std::sync::Mutex` without poisoning: what it guards is changed only after every
+//! check, so that a panic leaves it whole. In this crate's unit tests a `Mutex` made inside of
+//! [`model::check`] is shuttle's instead, which tries out the orders in which tasks can take it.
+
+use std::ops::{Deref, DerefMut};
+
+/// Keeps what it holds away from its neighbours' cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CachePadded<T>(pub T);
+
+impl<T> Deref for CachePadded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A mutual exclusion lock.
+#[derive(Debug)]
+pub struct Mutex<T>(Inner<T>);
+
+#[derive(Debug)]
+enum Inner<T> {
+    Std(std::sync::Mutex<T>),
+    #[cfg(test)]
+    Model(shuttle::sync::Mutex<T>),
+}
+
+impl<T> Mutex<T> {
+    /// An unlocked mutex.
+    pub fn new(value: T) -> Self {
+        #[cfg(test)]
+        if model::is_running() {
+            return Self(Inner::Model(shuttle::sync::Mutex::new(value)));
+        }
+        Self(Inner::Std(std::sync::Mutex::new(value)))
+    }
+
+    /// Waits for the lock and takes it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        use std::sync::PoisonError;
+        match &self.0 {
+            Inner::Std(mutex) => {
+                MutexGuard(GuardInner::Std(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
+            }
+            #[cfg(test)]
+            Inner::Model(mutex) => {
+                MutexGuard(GuardInner::Model(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
+            }
+        }
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+/// Access to what a [`Mutex`] guards; unlocks when dropped.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T>(GuardInner<'a, T>);
+
+#[derive(Debug)]
+enum GuardInner<'a, T> {
+    Std(std::sync::MutexGuard<'a, T>),
+    #[cfg(test)]
+    Model(shuttle::sync::MutexGuard<'a, T>),
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.0 {
+            GuardInner::Std(guard) => guard,
+            #[cfg(test)]
+            GuardInner::Model(guard) => guard,
+        }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut self.0 {
+            GuardInner::Std(guard) => guard,
+            #[cfg(test)]
+            GuardInner::Model(guard) => guard,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod model {
+    //! Runs a test body under many interleavings of its tasks (`shuttle::thread`).
+
+    use std::cell::Cell;
+
+    thread_local! {
+        static RUNNING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn is_running() -> bool {
+        RUNNING.get()
+    }
+
+    /// Runs `body` `iterations` times, each under another random schedule.
+    pub(crate) fn check(iterations: usize, body: impl Fn() + Send + Sync + 'static) {
+        struct Off;
+        impl Drop for Off {
+            fn drop(&mut self) {
+                RUNNING.set(false);
+            }
+        }
+        RUNNING.set(true);
+        let _off = Off;
+        shuttle::check_random(body, iterations);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_model_run_sees_both_orders_of_two_tasks() {
+        let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+        let orders = Arc::clone(&seen);
+        model::check(50, move || {
+            let log = Arc::new(Mutex::new(Vec::new()));
+            let tasks = [1, 2].map(|task| {
+                let log = Arc::clone(&log);
+                shuttle::thread::spawn(move || log.lock().push(task))
+            });
+            for task in tasks {
+                task.join().unwrap();
+            }
+            orders.lock().unwrap().insert(log.lock().clone());
+        });
+        assert_eq!(seen.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_does_not_poison_it() {
+        let mutex = Arc::new(Mutex::new(1));
+        let in_panic = Arc::clone(&mutex);
+        let panicked = std::panic::catch_unwind(move || {
+            let _guard = in_panic.lock();
+            panic!("on purpose");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(*mutex.lock(), 1);
+    }
+}

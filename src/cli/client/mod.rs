@@ -1,0 +1,3 @@
+//! `client`: a client for a terminal or a pipe.
+
+pub mod line;

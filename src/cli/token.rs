@@ -1,0 +1,68 @@
+//! `token`: a connect grant, as a game backend would hand out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+
+use crate::base::UserId;
+use crate::cli::output::{Failure, result_line};
+use crate::cli::{key_file, units};
+use crate::net::Clock;
+use crate::secure::token::{MintError, MintRequest, mint};
+use crate::secure::{ConnectGrant, TokenKey};
+
+/// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.
+///
+/// The grant lets its holder connect once, as that user, to that server, until it expires.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  rallypoint token --user alice --key-file rallypoint.key --server 127.0.0.1:7777 > alice.grant"
+)]
+pub struct TokenArgs {
+    /// The user that connects with it, 1 to 64 bytes.
+    #[arg(long, value_name = "ID")]
+    user: UserId,
+    /// File with the token key of the server, as `keygen` writes it.
+    #[arg(long, value_name = "FILE")]
+    key_file: PathBuf,
+    /// The server, as clients reach it and as it calls itself.
+    #[arg(long, value_name = "ADDR")]
+    server: String,
+    /// How long the token can be used, up to 10min.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
+    ttl: Duration,
+    /// What the server is to know of the user: any JSON of at most 256 bytes.
+    #[arg(long, value_name = "JSON")]
+    data: Option<Value>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`Failure::Usage`] when what the token should say breaks a limit, [`Failure::Work`] when the key
+/// cannot be read.
+pub fn run(args: TokenArgs) -> Result<(), Failure> {
+    let key = key_file::read(&args.key_file)?;
+    let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
+    let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
+    result_line(&*grant.to_json());
+    Ok(())
+}
+
+/// A grant for a user of a server who connects at once.
+///
+/// # Errors
+/// [`Failure::Work`] when the token breaks a limit.
+pub fn grant(key: &TokenKey, user: UserId, server: &str) -> Result<ConnectGrant, Failure> {
+    let lifetime = Duration::from_secs(60);
+    mint_now(key, MintRequest { user, server: server.to_owned(), lifetime, data: None })
+        .map_err(|error| Failure::while_doing("minting a token", error))
+}
+
+fn mint_now(key: &TokenKey, request: MintRequest) -> Result<ConnectGrant, MintError> {
+    mint(key, request, Clock::new().now().wall, &mut StdRng::from_os_rng())
+}

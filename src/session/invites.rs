@@ -1,0 +1,182 @@
+//! The invites of one session: open ones, and ended ones for as long as they are remembered.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::SessionLimits;
+use crate::base::{Timestamp, UserId};
+use crate::wire::{ErrorCode, InviteTtl, Note};
+
+/// One invite.
+#[derive(Debug)]
+pub(super) struct Invite {
+    pub(super) user: UserId,
+    pub(super) note: Note,
+    /// The first instant at which it does not admit.
+    pub(super) expires: Timestamp,
+    state: InviteState,
+}
+
+/// Where an invite is in its life; all but the first are its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InviteState {
+    Open,
+    Expired,
+    Revoked,
+    Used,
+    Declined,
+}
+
+/// The invites by number.
+#[derive(Debug)]
+pub(super) struct Invites {
+    by_number: BTreeMap<u32, Invite>,
+    /// The newest open invite of each user; there may be an older one past its TTL that has not
+    /// been expired yet.
+    open_by_user: BTreeMap<UserId, u32>,
+    /// Open ones that expire, ended ones that are to be forgotten.
+    deadlines: BTreeSet<(Timestamp, u32)>,
+    /// Ended ones, the first that ended first.
+    ended: VecDeque<u32>,
+    /// The number of the next invite; `None` when there is none left.
+    next: Option<u32>,
+}
+
+impl Invites {
+    /// No invites; the first has number 1.
+    pub(super) fn new() -> Self {
+        Self {
+            by_number: BTreeMap::new(),
+            open_by_user: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            ended: VecDeque::new(),
+            next: Some(1),
+        }
+    }
+
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        self.by_number.len() - self.ended.len()
+    }
+
+    /// The invite of this number that is `user`'s and admits at `now`.
+    ///
+    /// # Errors
+    /// In this order: `no_such_invite`, `not_your_invite`, and those of [`Invites::open_at`].
+    // spec: INV-7
+    pub(super) fn admitting(&self, number: u32, user: &UserId, now: Timestamp) -> Result<&Invite, ErrorCode> {
+        let invite = self.by_number.get(&number).ok_or(ErrorCode::NoSuchInvite)?;
+        if invite.user != *user {
+            return Err(ErrorCode::NotYourInvite);
+        }
+        self.open_at(number, now)
+    }
+
+    /// The invite of this number, if it is open at `now`.
+    ///
+    /// # Errors
+    /// In this order: `no_such_invite`, `invite_expired`, `invite_revoked`, `invite_used`,
+    /// `invite_declined`.
+    pub(super) fn open_at(&self, number: u32, now: Timestamp) -> Result<&Invite, ErrorCode> {
+        let invite = self.by_number.get(&number).ok_or(ErrorCode::NoSuchInvite)?;
+        if now >= invite.expires {
+            return Err(ErrorCode::InviteExpired);
+        }
+        match invite.state {
+            InviteState::Open => Ok(invite),
+            InviteState::Expired => Err(ErrorCode::InviteExpired),
+            InviteState::Revoked => Err(ErrorCode::InviteRevoked),
+            InviteState::Used => Err(ErrorCode::InviteUsed),
+            InviteState::Declined => Err(ErrorCode::InviteDeclined),
+        }
+    }
+
+    /// The open invite of a user.
+    pub(super) fn open_of(&self, user: &UserId, now: Timestamp) -> Option<u32> {
+        let number = *self.open_by_user.get(user)?;
+        self.open_at(number, now).ok().map(|_| number)
+    }
+
+    /// Adds an open invite in the place of the user's `replaced` one, which ends as revoked.
+    ///
+    /// # Errors
+    /// `too_many_invites`; nothing changes.
+    pub(super) fn add(
+        &mut self,
+        user: &UserId,
+        replaced: Option<u32>,
+        (ttl, note): (InviteTtl, &Note),
+        now: Timestamp,
+        limits: &SessionLimits,
+    ) -> Result<u32, ErrorCode> {
+        let number = self.next.ok_or(ErrorCode::TooManyInvites)?;
+        if replaced.is_none() && self.open() >= limits.max_open_invites {
+            return Err(ErrorCode::TooManyInvites);
+        }
+        if let Some(replaced) = replaced {
+            self.end(replaced, InviteState::Revoked, limits);
+        }
+        let expires = now + Duration::from_secs(u64::from(ttl.get()));
+        let invite = Invite { user: user.clone(), note: note.clone(), expires, state: InviteState::Open };
+        self.next = number.checked_add(1);
+        self.by_number.insert(number, invite);
+        self.open_by_user.insert(user.clone(), number);
+        self.deadlines.insert((expires, number));
+        Ok(number)
+    }
+
+    /// Ends an open invite and remembers how, until some time past its TTL. Yields its user;
+    /// `None` when it is not open.
+    pub(super) fn end(&mut self, number: u32, state: InviteState, limits: &SessionLimits) -> Option<UserId> {
+        let invite = self.by_number.get_mut(&number).filter(|invite| invite.state == InviteState::Open)?;
+        invite.state = state;
+        let user = invite.user.clone();
+        self.deadlines.remove(&(invite.expires, number));
+        self.deadlines.insert((invite.expires + limits.ended_invite_memory, number));
+        if self.open_by_user.get(&user) == Some(&number) {
+            self.open_by_user.remove(&user);
+        }
+        self.ended.push_back(number);
+        if self.ended.len() > limits.max_ended_invites
+            && let Some(first) = self.ended.pop_front()
+        {
+            self.forget(first, limits);
+        }
+        Some(user)
+    }
+
+    /// The numbers of all open invites.
+    pub(super) fn open_numbers(&self) -> Vec<u32> {
+        let open = self.by_number.iter().filter(|(_, invite)| invite.state == InviteState::Open);
+        open.map(|(number, _)| *number).collect()
+    }
+
+    /// When [`Invites::expire`] has something to do next.
+    pub(super) fn next_deadline(&self) -> Timestamp {
+        self.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at)
+    }
+
+    /// Expires open invites and forgets ended ones whose time has come. Yields what expired.
+    pub(super) fn expire(&mut self, now: Timestamp, limits: &SessionLimits) -> Vec<(u32, UserId)> {
+        let mut expired = Vec::new();
+        while let Some(&(at, number)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            match self.end(number, InviteState::Expired, limits) {
+                Some(user) => expired.push((number, user)),
+                None => {
+                    self.ended.retain(|ended| *ended != number);
+                    self.forget(number, limits);
+                }
+            }
+        }
+        expired
+    }
+
+    fn forget(&mut self, number: u32, limits: &SessionLimits) {
+        if let Some(invite) = self.by_number.remove(&number) {
+            self.deadlines.remove(&(invite.expires + limits.ended_invite_memory, number));
+        }
+    }
+}

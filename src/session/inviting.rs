@@ -1,0 +1,136 @@
+//! What a session does with invites: issue, revoke, decline, expire.
+
+use super::invites::InviteState;
+use super::state::{Session, Turn, reserve};
+use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
+use crate::base::{MemberId, Timestamp, UserId};
+use crate::wire::command::Invite;
+use crate::wire::event::Invitation;
+use crate::wire::{ErrorCode, Reason, UserEvent};
+
+impl Session {
+    /// The owner invites `users`, those of the command that may be. Each has an answer of its own:
+    /// `already_member`, `too_many_invites`.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `unsupported` for held seats.
+    pub(super) fn invite(
+        &mut self,
+        by: MemberId,
+        invite: &Invite,
+        users: &[UserId],
+        turn: &Turn<'_>,
+    ) -> Result<Inviting, ErrorCode> {
+        self.check_owner(by)?;
+        if invite.hold_seat {
+            return Err(ErrorCode::Unsupported);
+        }
+        Ok(Inviting {
+            session: self.id,
+            kind: self.settings.kind,
+            owner: self.owner_user.clone(),
+            ttl: invite.ttl,
+            note: invite.note.clone(),
+            users: users.iter().map(|user| self.invite_one(user, invite, turn)).collect(),
+        })
+    }
+
+    fn invite_one(
+        &mut self,
+        user: &UserId,
+        invite: &Invite,
+        turn: &Turn<'_>,
+    ) -> Result<NewInvite, ErrorCode> {
+        if self.members.id_of(user).is_some() {
+            return Err(ErrorCode::AlreadyMember);
+        }
+        let replaced = self.invites.open_of(user, turn.now);
+        let terms = (invite.ttl, &invite.note);
+        let number = self.invites.add(user, replaced, terms, turn.now, turn.limits)?;
+        Ok(NewInvite {
+            invite: self.invite_id(number),
+            replaced: replaced.map(|replaced| self.invite_id(replaced)),
+        })
+    }
+
+    /// The owner ends an open invite.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `no_such_invite`, or how the invite has ended already.
+    pub(super) fn revoke_by(
+        &mut self,
+        by: MemberId,
+        number: u32,
+        turn: &Turn<'_>,
+    ) -> Result<EndedInvite, ErrorCode> {
+        self.check_owner(by)?;
+        self.invites.open_at(number, turn.now)?;
+        self.revoke(number, turn).ok_or(ErrorCode::NoSuchInvite)
+    }
+
+    /// The invited user ends its invite; the owner is told.
+    ///
+    /// # Errors
+    /// The invite's, as for `join`; `busy`.
+    pub(super) fn decline(
+        &mut self,
+        user: &UserId,
+        number: u32,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        self.invites.admitting(number, user, turn.now)?;
+        let invite = self.invite_id(number);
+        if let Some(owner) = self.members.of(self.owner) {
+            reserve(&std::iter::once(owner.at.worker).collect(), turn)?;
+            let event = UserEvent::InviteDeclined { invite, user: user.clone(), reason };
+            self.tell_owner(event, Room::Reserved, turn);
+        }
+        self.invites.end(number, InviteState::Declined, turn.limits);
+        Ok(())
+    }
+
+    /// An open invite as its user sees it.
+    ///
+    /// # Errors
+    /// The invite's, as for `join`.
+    pub(super) fn invitation(
+        &self,
+        user: &UserId,
+        number: u32,
+        now: Timestamp,
+    ) -> Result<Invitation, ErrorCode> {
+        let invite = self.invites.admitting(number, user, now)?;
+        let left = invite.expires.since(now).as_millis();
+        Ok(Invitation {
+            invite: self.invite_id(number),
+            kind: self.settings.kind,
+            owner: self.owner_user.clone(),
+            ttl_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
+            note: invite.note.clone(),
+        })
+    }
+
+    /// Does what is due at `turn.now`.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Vec<Expired> {
+        let mut expired = Vec::new();
+        for (number, user) in self.invites.expire(turn.now, turn.limits) {
+            let invite = self.invite_id(number);
+            let event = UserEvent::InviteExpired { invite, user: Some(user.clone()) };
+            self.tell_owner(event, Room::Headroom, turn);
+            expired.push(Expired::Invite(EndedInvite { invite, user }));
+        }
+        if let Some(revoked) = self.end_if_idle(turn) {
+            expired.push(Expired::Session { session: self.id, revoked });
+        }
+        expired
+    }
+
+    /// Tells the owner alone, if there is one.
+    fn tell_owner(&self, event: UserEvent, room: Room, turn: &mut Turn<'_>) {
+        if let Some(owner) = self.members.of(self.owner) {
+            let change = Change::ToMember { member: owner.id, event };
+            turn.outbox.post(owner.at.worker, Fanout { session: self.id, change }, room);
+        }
+    }
+}

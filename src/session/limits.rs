@@ -1,0 +1,46 @@
+//! [`SessionLimits`]: what sessions may use, with the defaults that the specification states.
+
+use std::time::Duration;
+
+use crate::wire::property::{MAX_PROPERTIES, MAX_PROPERTY_BYTES};
+
+/// Limits of the session table. What is over a limit is refused with the code named here.
+/// Spec: LIM-1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Sessions of the server; `server_full`. Default 10,000.
+    pub max_sessions: usize,
+    /// Open invites of a session; `too_many_invites`. Default 1,024.
+    pub max_open_invites: usize,
+    /// Ended invites that a session remembers, so that whoever uses one is told how it ended; the
+    /// one that ended first is forgotten first and is then `no_such_invite`. Default 1,024.
+    pub max_ended_invites: usize,
+    /// How long past its TTL an ended invite is remembered. Default 60 s.
+    pub ended_invite_memory: Duration,
+    /// Properties of a session; `too_many_properties`. Default and most: 256.
+    pub max_properties: usize,
+    /// Bytes of a session's property keys and values; `properties_too_large`. Default and most:
+    /// 64 KiB.
+    pub max_property_bytes: usize,
+    /// Broadcasts, messages and property changes that a session takes in a second, and as many at
+    /// once; `rate_limited`. Default 20,000.
+    pub commands_per_second: u64,
+    /// Bytes of these that a session takes in a second, and as many at once; `rate_limited`. Each
+    /// member is sent about as much, so it is below what a healthy member drains. Default 4 MiB.
+    pub bytes_per_second: u64,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            max_sessions: 10_000,
+            max_open_invites: 1_024,
+            max_ended_invites: 1_024,
+            ended_invite_memory: Duration::from_secs(60),
+            max_properties: MAX_PROPERTIES,
+            max_property_bytes: MAX_PROPERTY_BYTES,
+            commands_per_second: 20_000,
+            bytes_per_second: 4 << 20,
+        }
+    }
+}

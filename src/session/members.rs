@@ -1,0 +1,165 @@
+//! The members of one session: by id, by user, and by the worker that serves them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::MemberAt;
+use crate::base::{MemberId, UserId, WorkerId};
+
+/// A member of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id, never reused in the session.
+    pub id: MemberId,
+    /// Its user, in a session once at most.
+    pub user: UserId,
+    /// Where it is reached.
+    pub at: MemberAt,
+}
+
+/// Distinct workers; most sessions have members on a few.
+pub(super) type Workers = SmallVec<[WorkerId; 8]>;
+
+/// The members. Ids grow, so by id is by age.
+#[derive(Debug)]
+pub(super) struct Members {
+    /// By id; shared with snapshots, copied when it changes while one is out.
+    list: Arc<Vec<Member>>,
+    by_user: BTreeMap<UserId, MemberId>,
+    /// How many members each worker serves; none serves zero.
+    workers: SmallVec<[(WorkerId, u32); 8]>,
+    /// The id of the next new member; `None` when there is no id left.
+    next: Option<u32>,
+}
+
+impl Members {
+    /// No members; the first gets id 1.
+    pub(super) fn new() -> Self {
+        Self { list: Arc::default(), by_user: BTreeMap::new(), workers: SmallVec::new(), next: Some(1) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn list(&self) -> &Arc<Vec<Member>> {
+        &self.list
+    }
+
+    pub(super) fn of(&self, id: MemberId) -> Option<&Member> {
+        let index = self.list.binary_search_by_key(&id, |member| member.id).ok()?;
+        self.list.get(index)
+    }
+
+    pub(super) fn id_of(&self, user: &UserId) -> Option<MemberId> {
+        self.by_user.get(user).copied()
+    }
+
+    /// The longest-standing member.
+    pub(super) fn oldest(&self) -> Option<&Member> {
+        self.list.first()
+    }
+
+    /// True when a member was given this id, be it gone since.
+    pub(super) fn was_given(&self, id: MemberId) -> bool {
+        id.0 >= 1 && self.next.is_none_or(|next| id.0 < next)
+    }
+
+    /// The id that the next member gets.
+    pub(super) fn next_id(&self) -> Option<MemberId> {
+        self.next.map(MemberId)
+    }
+
+    /// Adds the member with [`Members::next_id`].
+    pub(super) fn add(&mut self, id: MemberId, user: UserId, at: MemberAt) {
+        debug_assert_eq!(self.next_id(), Some(id));
+        self.next = id.0.checked_add(1);
+        self.by_user.insert(user.clone(), id);
+        match self.workers.iter_mut().find(|(worker, _)| *worker == at.worker) {
+            Some((_, members)) => *members += 1,
+            None => self.workers.push((at.worker, 1)),
+        }
+        Arc::make_mut(&mut self.list).push(Member { id, user, at });
+    }
+
+    /// Removes a member, if it is one.
+    pub(super) fn remove(&mut self, id: MemberId) -> Option<Member> {
+        let index = self.list.binary_search_by_key(&id, |member| member.id).ok()?;
+        let member = Arc::make_mut(&mut self.list).remove(index);
+        self.by_user.remove(&member.user);
+        for (worker, members) in &mut self.workers {
+            if *worker == member.at.worker {
+                *members -= 1;
+            }
+        }
+        self.workers.retain(|(_, members)| *members > 0);
+        Some(member)
+    }
+
+    /// The workers that serve members.
+    pub(super) fn workers(&self) -> Workers {
+        self.workers.iter().map(|(worker, _)| *worker).collect()
+    }
+
+    /// The workers that serve members, and this one.
+    pub(super) fn workers_and(&self, also: WorkerId) -> Workers {
+        let mut workers = self.workers();
+        if !workers.contains(&also) {
+            workers.push(also);
+        }
+        workers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ConnectionId, Slot};
+
+    fn at(worker: u8) -> MemberAt {
+        MemberAt { worker: WorkerId(worker), connection: ConnectionId(1), slot: Slot(1) }
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_worker_counts_while_it_serves_a_member() {
+        let mut members = Members::new();
+        members.add(MemberId(1), user("ann"), at(3));
+        members.add(MemberId(2), user("bob"), at(3));
+        members.add(MemberId(3), user("cat"), at(0));
+        assert_eq!(members.workers().as_slice(), [WorkerId(3), WorkerId(0)]);
+        members.remove(MemberId(1));
+        assert_eq!(members.workers().len(), 2);
+        members.remove(MemberId(2));
+        assert_eq!(members.workers().as_slice(), [WorkerId(0)]);
+        assert_eq!(members.workers_and(WorkerId(0)).len(), 1);
+    }
+
+    #[test]
+    fn an_id_is_never_given_again() {
+        let mut members = Members::new();
+        members.add(MemberId(1), user("ann"), at(0));
+        assert!(members.remove(MemberId(1)).is_some() && members.remove(MemberId(1)).is_none());
+        assert_eq!(members.next_id(), Some(MemberId(2)));
+        assert!(members.was_given(MemberId(1)) && !members.was_given(MemberId(2)));
+        assert!(!members.was_given(MemberId(0)));
+    }
+
+    #[test]
+    fn a_list_that_is_out_does_not_change() {
+        let mut members = Members::new();
+        members.add(MemberId(1), user("ann"), at(0));
+        let out = Arc::clone(members.list());
+        members.add(MemberId(2), user("bob"), at(0));
+        assert_eq!((out.len(), members.len()), (1, 2));
+    }
+}

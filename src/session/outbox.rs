@@ -1,0 +1,47 @@
+//! [`Outbox`]: the port through which sessions reach the workers that serve their members.
+
+use super::Fanout;
+use crate::base::{ConnectionId, Slot, WorkerId};
+
+/// Where a member is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberAt {
+    /// The worker that owns its connection.
+    pub worker: WorkerId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// The connection's handle for the session.
+    pub slot: Slot,
+}
+
+/// A worker's mailbox has no room; nothing was reserved anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mailbox of a worker is full")]
+pub struct Busy;
+
+/// Which room of a mailbox a post takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// What [`Outbox::reserve`] has set aside for it.
+    Reserved,
+    /// What is kept for leaves, ends and deadlines, which cannot be refused.
+    Headroom,
+}
+
+/// Mail to workers, each a FIFO. Called under a stripe's lock: it must not block, wake a worker
+/// (do that after the call into the table has returned) or call back into the table.
+pub trait Outbox {
+    /// Sets aside one place in the mailbox of each of `workers`, which are distinct; all or none.
+    /// Each place is filled by one [`Outbox::post`] before the call into the table returns.
+    ///
+    /// # Errors
+    /// [`Busy`] when one of them is full. The command is refused as `busy`, and nothing changes.
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy>;
+
+    /// Appends to the mailbox of `to`.
+    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);
+
+    /// The next deadline of a stripe that `owner` serves is earlier than it was: have it ask
+    /// [`SessionTable::next_deadline`](super::SessionTable::next_deadline) again.
+    fn wake(&mut self, owner: WorkerId);
+}

@@ -1,0 +1,357 @@
+//! [`Session`]: the state of one session, and how members come, go and own it.
+//!
+//! Every method checks first, then reserves room in the mailboxes, then changes state, numbers
+//! the event and posts it: what is refused changes nothing, and what has a number is told.
+
+use super::invites::{InviteState, Invites};
+use super::members::{Members, Workers};
+use super::properties::Properties;
+use super::{
+    Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
+};
+use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
+use crate::wire::command::{Create, Join};
+use crate::wire::result::Info;
+use crate::wire::{Admission, DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason, Settings};
+
+/// What a command is carried out with: the session's time, and what surrounds the session.
+pub(super) struct Turn<'a> {
+    /// Never earlier than any turn of this stripe before.
+    pub(super) now: Timestamp,
+    pub(super) limits: &'a SessionLimits,
+    pub(super) outbox: &'a mut dyn Outbox,
+}
+
+/// Payload or properties of the largest command.
+const LARGEST_COMMAND_BYTES: u64 = 128 << 10;
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) settings: Settings,
+    pub(super) members: Members,
+    /// The owner, or the last one while the session is empty.
+    pub(super) owner: MemberId,
+    pub(super) owner_user: UserId,
+    pub(super) invites: Invites,
+    pub(super) properties: Properties,
+    pub(super) commands: TokenBucket,
+    pub(super) bytes: TokenBucket,
+    /// Number of the next event.
+    next: EventNumber,
+    /// When it ends because nobody is in it.
+    idle_ends: Option<Timestamp>,
+    ended: bool,
+}
+
+impl Session {
+    /// A session with nobody in it; the creator is admitted next, by [`Session::open`].
+    ///
+    /// # Errors
+    /// Those of the initial properties.
+    pub(super) fn new(
+        create: Create,
+        creator: &UserId,
+        now: Timestamp,
+        limits: &SessionLimits,
+    ) -> Result<Self, ErrorCode> {
+        let owner = MemberId(1);
+        Ok(Self {
+            id: SessionId(0),
+            settings: create.settings,
+            members: Members::new(),
+            owner,
+            owner_user: creator.clone(),
+            invites: Invites::new(),
+            properties: Properties::new(create.properties, owner, limits)?,
+            commands: TokenBucket::new(now, limits.commands_per_second, 0),
+            // A full bucket takes the largest command, however low the rate.
+            bytes: TokenBucket::new(now, limits.bytes_per_second, LARGEST_COMMAND_BYTES),
+            next: EventNumber(1),
+            idle_ends: None,
+            ended: false,
+        })
+    }
+
+    /// Admits the creator.
+    ///
+    /// # Errors
+    /// `busy`.
+    pub(super) fn open(
+        &mut self,
+        id: SessionId,
+        at: MemberAt,
+        turn: &mut Turn<'_>,
+    ) -> Result<Admitted, ErrorCode> {
+        self.id = id;
+        let creator = self.owner_user.clone();
+        self.admit(&creator, at, None, turn)
+    }
+
+    /// True when the session is over and is to be removed.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Makes `user` a member.
+    ///
+    /// # Errors
+    /// Checked in this order: the invite (see [`Invites::admitting`]) or `session_not_open`,
+    /// `already_member`, `session_full`, `busy`.
+    // spec: INV-7
+    pub(super) fn join(
+        &mut self,
+        user: &UserId,
+        at: MemberAt,
+        join: Join,
+        turn: &mut Turn<'_>,
+    ) -> Result<Admitted, ErrorCode> {
+        let invite = match join {
+            Join::Invite(invite) => {
+                self.invites.admitting(invite.number, user, turn.now)?;
+                Some(invite)
+            }
+            Join::Session(_) if self.settings.admission == Admission::Open => None,
+            Join::Session(_) => return Err(ErrorCode::SessionNotOpen),
+        };
+        if self.members.id_of(user).is_some() {
+            return Err(ErrorCode::AlreadyMember);
+        }
+        self.admit(user, at, invite, turn)
+    }
+
+    /// Gives `user` a seat, if there is one.
+    fn admit(
+        &mut self,
+        user: &UserId,
+        at: MemberAt,
+        invite: Option<InviteId>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Admitted, ErrorCode> {
+        if self.members.len() >= usize::from(self.settings.max_members.get()) {
+            return Err(ErrorCode::SessionFull);
+        }
+        let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
+        let workers = self.members.workers_and(at.worker);
+        reserve(&workers, turn)?;
+        if let Some(invite) = invite {
+            self.invites.end(invite.number, InviteState::Used, turn.limits);
+        }
+        if self.members.is_empty() {
+            // Whoever enters an empty session owns it, and learns so from the snapshot.
+            self.owner = member;
+            self.owner_user = user.clone();
+        }
+        self.members.add(member, user.clone(), at);
+        self.idle_ends = None;
+        let number = self.take_number();
+        for worker in workers {
+            let snapshot = (worker == at.worker).then(|| self.snapshot(member));
+            let change = Change::Joined { number, member, user: user.clone(), at, snapshot };
+            turn.outbox.post(worker, Fanout { session: self.id, change }, Room::Reserved);
+        }
+        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite })
+    }
+
+    fn snapshot(&self, you: MemberId) -> SessionSnapshot {
+        SessionSnapshot {
+            session: self.id,
+            settings: self.settings,
+            you,
+            owner: self.owner,
+            next: self.next,
+            members: self.members.list().clone(),
+            revision: self.properties.revision(),
+            properties: self.properties.map().clone(),
+        }
+    }
+
+    /// A member leaves, or its connection has ended. Never refused for want of room.
+    ///
+    /// # Errors
+    /// `not_a_member`.
+    pub(super) fn leave(
+        &mut self,
+        member: MemberId,
+        why: LeaveReason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        self.check_member(member)?;
+        Ok(self.remove(member, why, Reason::none(), turn))
+    }
+
+    /// The owner removes a member; that one's open invites are void.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target`.
+    pub(super) fn kick(
+        &mut self,
+        by: MemberId,
+        target: MemberId,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        self.check_target(by, target)?;
+        let user = self.members.of(target).map(|member| member.user.clone());
+        let mut departed = self.remove(target, LeaveReason::Kicked, reason, turn);
+        let invite = user.and_then(|user| self.invites.open_of(&user, turn.now));
+        departed.revoked.extend(invite.and_then(|number| self.revoke(number, turn)));
+        Ok(departed)
+    }
+
+    /// The owner makes another member the owner.
+    ///
+    /// # Errors
+    /// Those of [`Session::kick`], `busy`.
+    pub(super) fn transfer(
+        &mut self,
+        by: MemberId,
+        target: MemberId,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        self.check_target(by, target)?;
+        reserve(&self.members.workers(), turn)?;
+        self.set_owner(target, Room::Reserved, turn);
+        Ok(())
+    }
+
+    /// The owner ends the session.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`.
+    pub(super) fn delete(
+        &mut self,
+        by: MemberId,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        self.check_owner(by)?;
+        Ok(Departed { revoked: self.end(DeleteReason::Deleted, reason, turn), session_ended: true })
+    }
+
+    /// What the session is, to one of its members.
+    ///
+    /// # Errors
+    /// `not_a_member`.
+    pub(super) fn info(&self, user: &UserId) -> Result<Info, ErrorCode> {
+        self.members.id_of(user).ok_or(ErrorCode::NotAMember)?;
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(Info {
+            session: self.id,
+            settings: self.settings,
+            owner: self.owner,
+            members: count(self.members.len()),
+            open_invites: count(self.invites.open()),
+            revision: self.properties.revision(),
+            next: self.next,
+        })
+    }
+
+    /// Takes a member out and does what its leaving entails.
+    // spec: SES-6
+    fn remove(
+        &mut self,
+        member: MemberId,
+        why: LeaveReason,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Departed {
+        // Before the removal: the leaver's own worker is told, too.
+        let workers = self.members.workers();
+        let number = self.take_number();
+        self.post(&workers, Change::Left { number, member, why, reason }, Room::Headroom, turn);
+        self.members.remove(member);
+        let owner_left = member == self.owner;
+        if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
+            let revoked = self.end(DeleteReason::OwnerLeft, Reason::none(), turn);
+            return Departed { revoked, session_ended: true };
+        }
+        match self.members.oldest().map(|member| member.id) {
+            Some(heir) if owner_left => self.set_owner(heir, Room::Headroom, turn),
+            Some(_) => {}
+            None => self.idle_ends = Some(turn.now + self.idle_ttl()),
+        }
+        let revoked = self.end_if_idle(turn).unwrap_or_default();
+        Departed { revoked, session_ended: self.ended }
+    }
+
+    fn set_owner(&mut self, owner: MemberId, room: Room, turn: &mut Turn<'_>) {
+        if let Some(member) = self.members.of(owner) {
+            self.owner = owner;
+            self.owner_user = member.user.clone();
+        }
+        let number = self.take_number();
+        self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
+    }
+
+    /// Ends the session if it is empty and its time is over. Yields the invites that this ends.
+    // spec: SES-5
+    pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Vec<EndedInvite>> {
+        self.idle_ends.filter(|ends| *ends <= turn.now)?;
+        Some(self.end(DeleteReason::Idle, Reason::none(), turn))
+    }
+
+    /// Ends the session for all. Yields the open invites, which end with it.
+    fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Vec<EndedInvite> {
+        let number = self.take_number();
+        self.post(&self.members.workers(), Change::Deleted { number, why, reason }, Room::Headroom, turn);
+        self.ended = true;
+        self.idle_ends = None;
+        let open = self.invites.open_numbers();
+        open.into_iter().filter_map(|number| self.revoke(number, turn)).collect()
+    }
+
+    /// Revokes an open invite.
+    pub(super) fn revoke(&mut self, number: u32, turn: &Turn<'_>) -> Option<EndedInvite> {
+        let user = self.invites.end(number, InviteState::Revoked, turn.limits)?;
+        Some(EndedInvite { invite: self.invite_id(number), user })
+    }
+
+    /// When the session has something to do by itself.
+    pub(super) fn next_deadline(&self) -> Timestamp {
+        self.invites.next_deadline().min(self.idle_ends.unwrap_or(Timestamp::MAX))
+    }
+
+    pub(super) fn invite_id(&self, number: u32) -> InviteId {
+        InviteId { session: self.id, number }
+    }
+
+    pub(super) fn check_member(&self, member: MemberId) -> Result<(), ErrorCode> {
+        self.members.of(member).map(|_| ()).ok_or(ErrorCode::NotAMember)
+    }
+
+    pub(super) fn check_owner(&self, member: MemberId) -> Result<(), ErrorCode> {
+        self.check_member(member)?;
+        if member == self.owner { Ok(()) } else { Err(ErrorCode::NotOwner) }
+    }
+
+    /// Checks that `by` is the owner and `target` another member.
+    fn check_target(&self, by: MemberId, target: MemberId) -> Result<(), ErrorCode> {
+        self.check_owner(by)?;
+        self.members.of(target).ok_or(ErrorCode::NoSuchMember)?;
+        if target == by { Err(ErrorCode::InvalidTarget) } else { Ok(()) }
+    }
+
+    pub(super) fn take_number(&mut self) -> EventNumber {
+        let number = self.next;
+        self.next = EventNumber(number.0 + 1);
+        number
+    }
+
+    /// Posts a change to each of `workers`.
+    pub(super) fn post(&self, workers: &[WorkerId], change: Change, room: Room, turn: &mut Turn<'_>) {
+        for &worker in workers {
+            turn.outbox.post(worker, Fanout { session: self.id, change: change.clone() }, room);
+        }
+    }
+
+    fn idle_ttl(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(u64::from(self.settings.idle_ttl.get()))
+    }
+}
+
+/// Reserves room for one mail to each worker.
+pub(super) fn reserve(workers: &Workers, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
+    turn.outbox.reserve(workers).map_err(|super::Busy| ErrorCode::Busy)
+}

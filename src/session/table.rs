@@ -1,0 +1,440 @@
+//! [`SessionTable`]: all sessions of a server, in stripes, each behind a lock of its own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::state::{Session, Turn};
+use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
+use crate::base::sync::{CachePadded, Mutex};
+use crate::base::{InviteId, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
+use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Message};
+use crate::wire::event::Invitation;
+use crate::wire::result::Info;
+use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
+
+/// The sessions of a server. Shared by its workers; every method takes one stripe's lock, once.
+///
+/// `now` may differ a little between workers: a stripe's time is the latest that it has seen.
+/// A command that is refused has changed nothing. Commands about a session that the caller is in
+/// name the caller by the member id that `create` or `join` gave; when the session is gone, the
+/// caller is `not_a_member`, too.
+pub struct SessionTable {
+    stripes: Box<[CachePadded<Stripe>]>,
+    workers: u8,
+    limits: SessionLimits,
+    /// Sessions that are there or about to be.
+    sessions: AtomicUsize,
+    /// Yields session ids; never held together with a stripe.
+    rng: Mutex<StdRng>,
+}
+
+struct Stripe {
+    state: Mutex<StripeState>,
+    /// First of the deadlines, in µs, to be read without the lock.
+    next_deadline: AtomicU64,
+}
+
+#[derive(Default)]
+struct StripeState {
+    /// The latest time that any caller came with.
+    now: Timestamp,
+    sessions: HashMap<SessionId, Session>,
+    /// Each session's next deadline, unless it has none.
+    deadlines: BTreeSet<(Timestamp, SessionId)>,
+}
+
+/// Most sessions that one call of [`SessionTable::expire`] looks at.
+const EXPIRE_BATCH: usize = 64;
+
+impl SessionTable {
+    /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
+    pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
+        let stripe = || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(u64::MAX) };
+        let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
+        Self {
+            stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
+            workers: workers.max(1),
+            limits,
+            sessions: AtomicUsize::new(0),
+            rng: Mutex::new(rng),
+        }
+    }
+
+    /// How many stripes there are.
+    pub fn stripes(&self) -> usize {
+        self.stripes.len()
+    }
+
+    /// The worker that sees to the deadlines of a stripe.
+    pub fn owner_of(&self, stripe: usize) -> WorkerId {
+        let worker = stripe % usize::from(self.workers);
+        WorkerId(u8::try_from(worker).expect("invariant: below a u8"))
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Creates a session, whose owner and first member `user` is.
+    ///
+    /// # Errors
+    /// `too_many_properties`, `properties_too_large`, `server_full`, `busy`.
+    pub fn create(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        at: MemberAt,
+        create: Create,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Admitted, ErrorCode> {
+        let session = Session::new(create, user, now, &self.limits)?;
+        let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
+        self.sessions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .map_err(|_| ErrorCode::ServerFull)?;
+        let created = self.insert(now, session, at, outbox);
+        if created.is_err() {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        created
+    }
+
+    /// Gives a session a random id that is free and lets its creator in.
+    fn insert(
+        &self,
+        now: Timestamp,
+        mut session: Session,
+        at: MemberAt,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Admitted, ErrorCode> {
+        loop {
+            let id = SessionId(self.rng.lock().random());
+            let (_, stripe) = self.stripe_of(id);
+            let mut state = stripe.state.lock();
+            if id == SessionId(0) || state.sessions.contains_key(&id) {
+                continue;
+            }
+            state.now = state.now.max(now);
+            let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
+            let admitted = session.open(id, at, &mut turn)?;
+            // A session with a member in it and no invites has no deadline.
+            state.sessions.insert(id, session);
+            return Ok(admitted);
+        }
+    }
+
+    /// Makes `user` a member.
+    ///
+    /// # Errors
+    /// In this order: `no_such_session`; by invite `no_such_invite`, `not_your_invite`,
+    /// `invite_expired`, `invite_revoked`, `invite_used`, `invite_declined`, without one
+    /// `session_not_open`; `already_member`, `session_full`, `busy`.
+    pub fn join(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        at: MemberAt,
+        join: Join,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Admitted, ErrorCode> {
+        let id = match join {
+            Join::Invite(invite) => invite.session,
+            Join::Session(session) => session,
+        };
+        self.with(now, id, ErrorCode::NoSuchSession, outbox, |session, turn| {
+            session.join(user, at, join, turn)
+        })
+    }
+
+    /// Ends an invite of `user`'s; the owner is told by mail.
+    ///
+    /// # Errors
+    /// `no_such_session`, the invite's as in [`SessionTable::join`], `busy`.
+    pub fn decline(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        decline: Decline,
+        outbox: &mut dyn Outbox,
+    ) -> Result<(), ErrorCode> {
+        let Decline { invite, reason } = decline;
+        self.with(now, invite.session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+            session.decline(user, invite.number, reason, turn)
+        })
+    }
+
+    /// Invites `users`, those of `invite` that the caller lets through; the outcome has an answer
+    /// for each: `already_member`, `too_many_invites`.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `unsupported` for held seats.
+    pub fn invite(
+        &self,
+        now: Timestamp,
+        (session, by): (SessionId, MemberId),
+        invite: &Invite,
+        users: &[UserId],
+        outbox: &mut dyn Outbox,
+    ) -> Result<Inviting, ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.invite(by, invite, users, turn)
+        })
+    }
+
+    /// Ends an open invite; its user is to be told.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `no_such_invite`, or how the invite has ended already.
+    pub fn revoke(
+        &self,
+        now: Timestamp,
+        (session, by): (SessionId, MemberId),
+        number: u32,
+        outbox: &mut dyn Outbox,
+    ) -> Result<EndedInvite, ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.revoke_by(by, number, turn)
+        })
+    }
+
+    /// Takes a member out: it asked for it, or its connection has ended. Never `busy`.
+    ///
+    /// # Errors
+    /// `not_a_member`.
+    pub fn leave(
+        &self,
+        now: Timestamp,
+        (session, member): (SessionId, MemberId),
+        why: LeaveReason,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Departed, ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.leave(member, why, turn)
+        })
+    }
+
+    /// The owner removes a member, whose open invites are void. Never `busy`.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target` for the owner itself.
+    pub fn kick(
+        &self,
+        now: Timestamp,
+        (session, by): (SessionId, MemberId),
+        kick: Kick,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Departed, ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.kick(by, kick.member, kick.reason, turn)
+        })
+    }
+
+    /// The owner makes another member the owner.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target` for the owner itself, `busy`.
+    pub fn transfer(
+        &self,
+        now: Timestamp,
+        (session, by): (SessionId, MemberId),
+        to: MemberId,
+        outbox: &mut dyn Outbox,
+    ) -> Result<(), ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| session.transfer(by, to, turn))
+    }
+
+    /// The owner ends the session. Never `busy`.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`.
+    pub fn delete(
+        &self,
+        now: Timestamp,
+        (session, by): (SessionId, MemberId),
+        reason: Reason,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Departed, ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.delete(by, reason, turn)
+        })
+    }
+
+    /// Sends a payload to the members: as a numbered event when it is ordered.
+    ///
+    /// # Errors
+    /// `not_a_member`, `rate_limited`, `busy`.
+    pub fn broadcast(
+        &self,
+        now: Timestamp,
+        (session, sender): (SessionId, MemberId),
+        broadcast: Broadcast,
+        outbox: &mut dyn Outbox,
+    ) -> Result<(), ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.broadcast(sender, broadcast, turn)
+        })
+    }
+
+    /// Sends a payload to some members; those that have left by now are passed over.
+    ///
+    /// # Errors
+    /// `not_a_member`; `no_such_member` when one never was a member or none is one now;
+    /// `rate_limited`, `busy`.
+    pub fn message(
+        &self,
+        now: Timestamp,
+        (session, sender): (SessionId, MemberId),
+        message: Message,
+        outbox: &mut dyn Outbox,
+    ) -> Result<(), ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.message(sender, message, turn)
+        })
+    }
+
+    /// Changes properties, all or nothing; yields their revision.
+    ///
+    /// # Errors
+    /// `not_a_member`; `no_such_property`, `property_denied`, `property_not_integer`,
+    /// `property_overflow`, `property_mismatch` of the first operation that is refused;
+    /// `too_many_properties`, `properties_too_large`; `rate_limited`, `busy`.
+    pub fn set_properties(
+        &self,
+        now: Timestamp,
+        (session, member): (SessionId, MemberId),
+        ops: &PropertyOps,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Revision, ErrorCode> {
+        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+            session.set_properties(member, ops, turn)
+        })
+    }
+
+    /// What a session is, to one of its members.
+    ///
+    /// # Errors
+    /// `no_such_session`, `not_a_member`.
+    pub fn info(&self, user: &UserId, session: SessionId) -> Result<Info, ErrorCode> {
+        let state = self.stripe_of(session).1.state.lock();
+        state.sessions.get(&session).ok_or(ErrorCode::NoSuchSession)?.info(user)
+    }
+
+    /// An open invite of `user`'s, as it is told and listed.
+    ///
+    /// # Errors
+    /// `no_such_session`, the invite's as in [`SessionTable::join`].
+    pub fn invitation(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        invite: InviteId,
+    ) -> Result<Invitation, ErrorCode> {
+        let mut state = self.stripe_of(invite.session).1.state.lock();
+        state.now = state.now.max(now);
+        let session = state.sessions.get(&invite.session).ok_or(ErrorCode::NoSuchSession)?;
+        session.invitation(user, invite.number, state.now)
+    }
+
+    /// When a stripe has something to do by itself; [`Timestamp::MAX`] when never.
+    ///
+    /// # Panics
+    /// When there is no such stripe.
+    #[allow(clippy::indexing_slicing, reason = "the caller counts stripes, not the network")]
+    pub fn next_deadline(&self, stripe: usize) -> Timestamp {
+        Timestamp::from_micros(self.stripes[stripe].next_deadline.load(Ordering::Acquire))
+    }
+
+    /// Ends what is due in a stripe, at most some of it: to be called by the stripe's owner until
+    /// [`SessionTable::next_deadline`] is later than `now`.
+    ///
+    /// # Panics
+    /// When there is no such stripe.
+    #[allow(clippy::indexing_slicing, reason = "the caller counts stripes, not the network")]
+    pub fn expire(&self, stripe: usize, now: Timestamp, outbox: &mut dyn Outbox) -> Vec<Expired> {
+        let stripe = &self.stripes[stripe];
+        let mut state = stripe.state.lock();
+        state.now = state.now.max(now);
+        let now = state.now;
+        let due: Vec<_> =
+            state.deadlines.iter().take_while(|(at, _)| *at <= now).take(EXPIRE_BATCH).copied().collect();
+        let mut expired = Vec::new();
+        for (_, id) in due {
+            let mut turn = Turn { now, limits: &self.limits, outbox };
+            expired.extend(
+                self.update(&mut state, id, |session| session.expire(&mut turn)).into_iter().flatten(),
+            );
+        }
+        stripe.publish(&state);
+        expired
+    }
+
+    /// Carries out a command on one session, under its stripe's lock.
+    fn with<T>(
+        &self,
+        now: Timestamp,
+        id: SessionId,
+        missing: ErrorCode,
+        outbox: &mut dyn Outbox,
+        command: impl FnOnce(&mut Session, &mut Turn<'_>) -> Result<T, ErrorCode>,
+    ) -> Result<T, ErrorCode> {
+        let (index, stripe) = self.stripe_of(id);
+        let mut state = stripe.state.lock();
+        state.now = state.now.max(now);
+        let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
+        let done = self.update(&mut state, id, |session| command(session, &mut turn)).ok_or(missing)?;
+        if stripe.publish(&state) {
+            outbox.wake(self.owner_of(index));
+        }
+        done
+    }
+
+    /// Changes one session; enters its deadline and removes it if it has ended. `None` when there
+    /// is no such session.
+    fn update<T>(
+        &self,
+        state: &mut StripeState,
+        id: SessionId,
+        change: impl FnOnce(&mut Session) -> T,
+    ) -> Option<T> {
+        let session = state.sessions.get_mut(&id)?;
+        let before = session.next_deadline();
+        let done = change(session);
+        let (after, ended) = (session.next_deadline(), session.has_ended());
+        if ended {
+            state.sessions.remove(&id);
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        if ended || after != before {
+            state.deadlines.remove(&(before, id));
+            if !ended && after != Timestamp::MAX {
+                state.deadlines.insert((after, id));
+            }
+        }
+        Some(done)
+    }
+
+    /// Ids are random, so their low bits spread sessions evenly.
+    #[allow(clippy::indexing_slicing, reason = "masked by the number of stripes, a power of two")]
+    fn stripe_of(&self, id: SessionId) -> (usize, &Stripe) {
+        let mask = self.stripes.len() as u64 - 1;
+        let index = usize::try_from(id.0 & mask).expect("invariant: below the number of stripes");
+        (index, &self.stripes[index])
+    }
+}
+
+impl Stripe {
+    /// Shows the first deadline to those without the lock; true when it is earlier than before.
+    fn publish(&self, state: &StripeState) -> bool {
+        let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at).as_micros();
+        next < self.next_deadline.swap(next, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,104 @@
+//! What members send each other through a session: broadcasts, messages, property changes.
+
+use super::members::Workers;
+use super::properties::Writer;
+use super::state::{Session, Turn, reserve};
+use super::{Audience, Change, Room};
+use crate::base::{MemberId, Revision};
+use crate::wire::command::{Broadcast, Message, Recipients};
+use crate::wire::{Delivery, ErrorCode, PropertyOps};
+
+impl Session {
+    /// Sends a payload to the members: as a numbered event when it is ordered.
+    ///
+    /// # Errors
+    /// `not_a_member`, `busy`, `rate_limited`.
+    pub(super) fn broadcast(
+        &mut self,
+        sender: MemberId,
+        broadcast: Broadcast,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        self.check_member(sender)?;
+        let workers = self.members.workers();
+        self.take_budget(broadcast.body.len(), turn)?;
+        reserve(&workers, turn)?;
+        let Broadcast { delivery, to, body, .. } = broadcast;
+        let change = match delivery {
+            Delivery::ReliableOrdered => Change::Message { number: self.take_number(), sender, to, body },
+            _ => Change::Sent { sender, delivery, to: to.into(), body },
+        };
+        self.post(&workers, change, Room::Reserved, turn);
+        Ok(())
+    }
+
+    /// Sends a payload to some members. Those that have left by now are passed over: their
+    /// leaving is on its way to the sender.
+    ///
+    /// # Errors
+    /// `not_a_member`; `no_such_member` when one never was a member or none is one now; `busy`,
+    /// `rate_limited`.
+    pub(super) fn message(
+        &mut self,
+        sender: MemberId,
+        message: Message,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        self.check_member(sender)?;
+        let workers = self.workers_of(&message.to)?;
+        self.take_budget(message.body.len(), turn)?;
+        reserve(&workers, turn)?;
+        let Message { delivery, to, body, .. } = message;
+        let to = Audience::Members(to.into_shared());
+        self.post(&workers, Change::Sent { sender, delivery, to, body }, Room::Reserved, turn);
+        Ok(())
+    }
+
+    /// The workers that serve the recipients.
+    fn workers_of(&self, recipients: &Recipients) -> Result<Workers, ErrorCode> {
+        let mut workers = Workers::new();
+        for &recipient in recipients.as_slice() {
+            match self.members.of(recipient) {
+                Some(member) if !workers.contains(&member.at.worker) => workers.push(member.at.worker),
+                Some(_) => {}
+                None if self.members.was_given(recipient) => {}
+                None => return Err(ErrorCode::NoSuchMember),
+            }
+        }
+        if workers.is_empty() { Err(ErrorCode::NoSuchMember) } else { Ok(workers) }
+    }
+
+    /// Changes properties, all or nothing.
+    ///
+    /// # Errors
+    /// `not_a_member`, those of the operations, `busy`, `rate_limited`.
+    pub(super) fn set_properties(
+        &mut self,
+        member: MemberId,
+        ops: &PropertyOps,
+        turn: &mut Turn<'_>,
+    ) -> Result<Revision, ErrorCode> {
+        self.check_member(member)?;
+        let is_member = |id| self.members.of(id).is_some();
+        let writer = Writer { member, is_owner: member == self.owner, is_member: &is_member };
+        let staged = self.properties.stage(ops, &writer, turn.limits)?;
+        self.take_budget(ops.counted_bytes(), turn)?;
+        let workers = self.members.workers();
+        reserve(&workers, turn)?;
+        let (revision, changes) = self.properties.commit(staged);
+        let number = self.take_number();
+        let change = Change::PropertiesChanged { number, revision, member, changes };
+        self.post(&workers, change, Room::Reserved, turn);
+        Ok(revision)
+    }
+
+    /// Charges the session's budgets for one command.
+    // spec: LIM-3
+    fn take_budget(&mut self, bytes: usize, turn: &Turn<'_>) -> Result<(), ErrorCode> {
+        if self.commands.take(turn.now, 1) && self.bytes.take(turn.now, bytes as u64) {
+            Ok(())
+        } else {
+            Err(ErrorCode::RateLimited)
+        }
+    }
+}
