@@ -6,6 +6,7 @@
 pub mod client;
 pub mod key_file;
 pub mod keygen;
+pub mod netsim;
 pub mod output;
 pub mod serve;
 pub mod token;
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     Keygen(keygen::KeygenArgs),
     Token(token::TokenArgs),
+    Netsim(netsim::NetsimArgs),
 }
 
 /// Reads the command line, runs the subcommand and says how it ended.
@@ -55,6 +57,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(args) => keygen::run(&args),
         Command::Token(args) => token::run(args),
+        Command::Netsim(args) => netsim::run(&args),
     }
 }
 

@@ -243,6 +243,22 @@ impl Link {
     }
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.offered_bytes += other.offered_bytes;
+        self.delivered += other.delivered;
+        self.delivered_bytes += other.delivered_bytes;
+        self.lost += other.lost;
+        self.queue_full += other.queue_full;
+        self.too_long += other.too_long;
+        self.blackholed += other.blackholed;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupted += other.corrupted;
+    }
+}
+
 impl Default for Impairments {
     fn default() -> Self {
         Self {

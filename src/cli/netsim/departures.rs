@@ -1,0 +1,82 @@
+//! What a link has let through waits here until its time to leave a socket.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::base::Timestamp;
+
+/// Datagrams that wait for their time to leave one socket, each with its receiver.
+#[derive(Debug, Default)]
+pub(super) struct Departures {
+    waiting: BinaryHeap<Reverse<Departure>>,
+    /// Of the next one to come: those of the same time leave in the order in which they came.
+    order: u64,
+    /// Dropped for want of room.
+    dropped: u64,
+}
+
+/// Most datagrams that wait at one socket; beyond this they are dropped, as a full router does.
+const MAX_WAITING: usize = 65_536;
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Departure {
+    at: Timestamp,
+    order: u64,
+    to: SocketAddr,
+    datagram: Bytes,
+}
+
+impl Departures {
+    /// Adds a datagram, or drops and counts it when too many wait.
+    pub(super) fn push(&mut self, at: Timestamp, to: SocketAddr, datagram: Bytes) {
+        if self.waiting.len() >= MAX_WAITING {
+            self.dropped += 1;
+            return;
+        }
+        self.waiting.push(Reverse(Departure { at, order: self.order, to, datagram }));
+        self.order += 1;
+    }
+
+    /// Datagrams dropped for want of room.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Takes the next datagram whose time has come.
+    pub(super) fn pop(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+        if self.next_at()? > now {
+            return None;
+        }
+        let Reverse(departure) = self.waiting.pop()?;
+        out.extend_from_slice(&departure.datagram);
+        Some(departure.to)
+    }
+
+    /// When the next one leaves.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.waiting.peek().map(|Reverse(departure)| departure.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_leave_at_their_time_and_in_order() {
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        let mut departures = Departures::default();
+        for (at, text) in [(5, "c"), (3, "a"), (3, "b")] {
+            departures.push(Timestamp::from_millis(at), to, Bytes::from_static(text.as_bytes()));
+        }
+        assert_eq!(departures.next_at(), Some(Timestamp::from_millis(3)));
+        let mut out = BytesMut::new();
+        assert_eq!(departures.pop(Timestamp::from_millis(2), &mut out), None);
+        while departures.pop(Timestamp::from_millis(4), &mut out).is_some() {}
+        assert_eq!(&out[..], b"ab");
+        assert_eq!(departures.pop(Timestamp::from_millis(5), &mut out), Some(to));
+    }
+}

@@ -1,0 +1,136 @@
+//! `netsim`: a UDP relay that impairs both directions, for tests of games and of this project.
+
+mod arguments;
+mod departures;
+mod relay;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::rngs::{OsRng, StdRng};
+use rand::{SeedableRng, TryRngCore};
+use serde_json::{Value, json};
+
+pub use self::arguments::NetsimArgs;
+use self::relay::{Relay, Report};
+use crate::cli::output::{Failure, Table, listening_on, result_line};
+use crate::link::Counts;
+use crate::net::{BufferSizes, bind};
+
+/// Runs the subcommand: relays until the time is over or a signal comes, then reports.
+///
+/// # Errors
+/// [`Failure::Work`] when a socket cannot be had.
+pub fn run(args: &NetsimArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::while_doing("starting the runtime", error))?;
+    tokio::task::LocalSet::new().block_on(&runtime, relay(args))
+}
+
+async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
+    };
+    let socket = bind(args.listen, BufferSizes::default(), false)
+        .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
+    let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
+    let relay = Relay::new(args.upstream, args.impairments(), args.rebind, StdRng::seed_from_u64(seed));
+    listening_on(addr, args.json);
+    tokio::select! {
+        ended = relay.serve(socket) => {
+            ended.map_err(|error| Failure::while_doing("relaying", error))?;
+        }
+        () = time_is_over(args.seconds) => {}
+        () = told_to_end() => {}
+    }
+    report(&relay.report(), seed, addr, args);
+    Ok(())
+}
+
+async fn time_is_over(seconds: Option<u32>) {
+    match seconds {
+        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for Ctrl-C or, where there is one, SIGTERM.
+async fn told_to_end() {
+    #[cfg(unix)]
+    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) {
+    if args.json {
+        let object = json!({
+            "listen": addr.to_string(),
+            "upstream": args.upstream.to_string(),
+            "seed": seed,
+            "clients": report.clients,
+            "clients_refused": report.clients_refused,
+            "send_errors": report.send_errors,
+            "overflows": report.overflows,
+            "to_upstream": counts_json(&report.to_upstream),
+            "to_clients": counts_json(&report.to_clients),
+        });
+        return result_line(object);
+    }
+    let mut table = Table::new();
+    table.row("seed", seed).row("clients", report.clients);
+    for (direction, counts) in [("to upstream", &report.to_upstream), ("to clients", &report.to_clients)] {
+        let dropped = counts.offered.saturating_sub(counts.delivered.saturating_sub(counts.duplicated));
+        table
+            .row(
+                format!("{direction}: received"),
+                format_args!("{} datagrams, {} bytes", counts.offered, counts.offered_bytes),
+            )
+            .row(
+                format!("{direction}: delivered"),
+                format_args!("{} datagrams, {} bytes", counts.delivered, counts.delivered_bytes),
+            )
+            .row(format!("{direction}: dropped"), format_args!("{dropped} datagrams ({})", reasons(counts)))
+            .row(
+                format!("{direction}: altered"),
+                format_args!(
+                    "{} duplicated, {} held back, {} corrupted",
+                    counts.duplicated, counts.reordered, counts.corrupted
+                ),
+            );
+    }
+    result_line(table);
+}
+
+fn reasons(counts: &Counts) -> String {
+    format!(
+        "{} lost, {} queue full, {} longer than the mtu, {} in a blackhole",
+        counts.lost, counts.queue_full, counts.too_long, counts.blackholed
+    )
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    json!({
+        "received": counts.offered,
+        "received_bytes": counts.offered_bytes,
+        "delivered": counts.delivered,
+        "delivered_bytes": counts.delivered_bytes,
+        "lost": counts.lost,
+        "queue_full": counts.queue_full,
+        "too_long": counts.too_long,
+        "blackholed": counts.blackholed,
+        "duplicated": counts.duplicated,
+        "reordered": counts.reordered,
+        "corrupted": counts.corrupted,
+    })
+}

@@ -1,0 +1,270 @@
+//! The relay: one socket for all clients, one to the upstream for each.
+//!
+//! Every socket is driven by [`drive`]; the machines share the relay's state, which one thread uses.
+//! A machine that has put something into another one's departures wakes it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::Notify;
+
+use super::departures::Departures;
+use crate::base::{Now, Timestamp};
+use crate::link::{Counts, Impairments, Link};
+use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
+
+/// A client that is silent for this long, both ways, loses its path.
+const IDLE: Duration = Duration::from_secs(60);
+/// Most clients at once; datagrams of further ones are dropped and the clients counted as refused.
+const MAX_CLIENTS: usize = 1_024;
+
+/// Relays between any number of clients and one upstream.
+pub(super) struct Relay {
+    shared: Rc<Shared>,
+}
+
+/// What a relay has done.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Paths made.
+    pub(super) clients: u64,
+    /// Datagrams of clients for which there was no room.
+    pub(super) clients_refused: u64,
+    /// Datagrams that the system refused to send.
+    pub(super) send_errors: u64,
+    /// Datagrams dropped because too many waited for their time.
+    pub(super) overflows: u64,
+    pub(super) to_upstream: Counts,
+    pub(super) to_clients: Counts,
+}
+
+struct Shared {
+    upstream: SocketAddr,
+    impairments: Impairments,
+    rebind: Option<Duration>,
+    clock: Clock,
+    rng: RefCell<StdRng>,
+    clients: RefCell<HashMap<SocketAddr, Rc<Path>>>,
+    /// What leaves the clients' socket.
+    to_clients: RefCell<Departures>,
+    /// Wakes the machine on the clients' socket.
+    wake: Arc<Notify>,
+    /// Of ended paths.
+    ended: RefCell<Report>,
+    sockets: RefCell<Vec<Arc<Counters>>>,
+}
+
+/// One client's way to the upstream and back.
+struct Path {
+    client: SocketAddr,
+    up: RefCell<Link>,
+    down: RefCell<Link>,
+    to_upstream: RefCell<Departures>,
+    wake: Arc<Notify>,
+    last_used: Cell<Timestamp>,
+}
+
+impl Relay {
+    pub(super) fn new(
+        upstream: SocketAddr,
+        impairments: Impairments,
+        rebind: Option<Duration>,
+        rng: StdRng,
+    ) -> Self {
+        Self {
+            shared: Rc::new(Shared {
+                upstream,
+                impairments,
+                rebind,
+                clock: Clock::new(),
+                rng: RefCell::new(rng),
+                clients: RefCell::default(),
+                to_clients: RefCell::default(),
+                wake: Arc::default(),
+                ended: RefCell::default(),
+                sockets: RefCell::default(),
+            }),
+        }
+    }
+
+    /// Relays until the future is dropped. Needs a `LocalSet`.
+    pub(super) async fn serve(&self, socket: Socket) -> io::Result<()> {
+        self.shared.sockets.borrow_mut().push(socket.counters());
+        let mut side = ClientSide { shared: Rc::clone(&self.shared) };
+        drive(socket, self.shared.clock.clone(), &mut side, Arc::clone(&self.shared.wake)).await
+    }
+
+    /// What it has done so far.
+    pub(super) fn report(&self) -> Report {
+        let ended = self.shared.ended.borrow();
+        let mut report = Report {
+            clients: ended.clients,
+            clients_refused: ended.clients_refused,
+            send_errors: self.shared.sockets.borrow().iter().map(|socket| socket.send_errors.get()).sum(),
+            overflows: ended.overflows + self.shared.to_clients.borrow().dropped(),
+            to_upstream: ended.to_upstream,
+            to_clients: ended.to_clients,
+        };
+        for path in self.shared.clients.borrow().values() {
+            report.to_upstream += path.up.borrow().counts();
+            report.to_clients += path.down.borrow().counts();
+            report.overflows += path.to_upstream.borrow().dropped();
+        }
+        report
+    }
+}
+
+/// The machine on the clients' socket.
+struct ClientSide {
+    shared: Rc<Shared>,
+}
+
+impl Driven for ClientSide {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        for (client, datagram) in batch {
+            let Some(path) = self.shared.path(client, now.mono) else { continue };
+            path.last_used.set(now.mono);
+            let mut departures = path.to_upstream.borrow_mut();
+            for arrival in path.up.borrow_mut().carry(now.mono, datagram.freeze()) {
+                departures.push(arrival.at, self.shared.upstream, arrival.datagram);
+            }
+            path.wake.notify_one();
+        }
+    }
+
+    fn handle_wake(&mut self, _: Now) {}
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+        self.shared.to_clients.borrow_mut().pop(now.mono, out)
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.shared.to_clients.borrow().next_at()
+    }
+
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+/// The machine on a client's socket to the upstream.
+struct UpstreamSide {
+    shared: Rc<Shared>,
+    path: Rc<Path>,
+    finished: bool,
+}
+
+impl Driven for UpstreamSide {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        let mut departures = self.shared.to_clients.borrow_mut();
+        for (from, datagram) in batch {
+            if from != self.shared.upstream {
+                continue;
+            }
+            self.path.last_used.set(now.mono);
+            for arrival in self.path.down.borrow_mut().carry(now.mono, datagram.freeze()) {
+                departures.push(arrival.at, self.path.client, arrival.datagram);
+            }
+        }
+        self.shared.wake.notify_one();
+    }
+
+    fn handle_wake(&mut self, _: Now) {}
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.finished |= now.mono >= self.path.last_used.get() + IDLE;
+    }
+
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+        self.path.to_upstream.borrow_mut().pop(now.mono, out)
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        let idle_at = self.path.last_used.get() + IDLE;
+        let next_at = self.path.to_upstream.borrow().next_at();
+        Some(next_at.map_or(idle_at, |at| at.min(idle_at)))
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+}
+
+impl Shared {
+    /// The path of `client`, a new one if it has none; `None` when there are too many.
+    fn path(self: &Rc<Self>, client: SocketAddr, now: Timestamp) -> Option<Rc<Path>> {
+        if let Some(path) = self.clients.borrow().get(&client) {
+            return Some(Rc::clone(path));
+        }
+        let mut clients = self.clients.borrow_mut();
+        let mut report = self.ended.borrow_mut();
+        if clients.len() >= MAX_CLIENTS {
+            report.clients_refused += 1;
+            return None;
+        }
+        report.clients += 1;
+        let path = Rc::new(Path {
+            client,
+            up: RefCell::new(self.link()),
+            down: RefCell::new(self.link()),
+            to_upstream: RefCell::default(),
+            wake: Arc::default(),
+            last_used: Cell::new(now),
+        });
+        clients.insert(client, Rc::clone(&path));
+        tokio::task::spawn_local(Rc::clone(self).serve_path(Rc::clone(&path)));
+        Some(path)
+    }
+
+    fn link(&self) -> Link {
+        let seed = self.rng.borrow_mut().random();
+        Link::new(self.impairments.clone(), StdRng::seed_from_u64(seed))
+    }
+
+    /// Runs the path of one client until it is idle.
+    async fn serve_path(self: Rc<Self>, path: Rc<Path>) {
+        let mut side = UpstreamSide { shared: Rc::clone(&self), path: Rc::clone(&path), finished: false };
+        while !side.finished {
+            if let Err(error) = self.serve_port(&mut side).await {
+                tracing::warn!(client = %path.client, %error, "a client's path to the upstream failed");
+                break;
+            }
+        }
+        self.clients.borrow_mut().remove(&path.client);
+        let mut ended = self.ended.borrow_mut();
+        ended.to_upstream += path.up.borrow().counts();
+        ended.to_clients += path.down.borrow().counts();
+        ended.overflows += path.to_upstream.borrow().dropped();
+    }
+
+    /// Runs a path on one port, until it is idle or has to move to another port.
+    async fn serve_port(&self, side: &mut UpstreamSide) -> io::Result<()> {
+        let any: SocketAddr = match self.upstream {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = bind(any, BUFFERS, false)?;
+        let counters = socket.counters();
+        let wake = Arc::clone(&side.path.wake);
+        let driven = drive(socket, self.clock.clone(), side, wake);
+        let ended = match self.rebind {
+            Some(every) => tokio::time::timeout(every, driven).await.unwrap_or(Ok(())),
+            None => driven.await,
+        };
+        self.ended.borrow_mut().send_errors += counters.send_errors.get();
+        ended
+    }
+}
+
+/// Of a client's socket to the upstream; one client has little under way.
+const BUFFERS: BufferSizes = BufferSizes { receive_bytes: 1 << 18, send_bytes: 1 << 18 };
