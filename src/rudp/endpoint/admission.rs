@@ -149,7 +149,8 @@ impl Endpoint {
         if claims.issued > wall + CLOCK_SKEW_MAX {
             return Err(Stop::Drop(DropReason::TokenEarly));
         }
-        if !self.config.audiences.contains(&claims.audience) {
+        let audiences = &self.config.audiences;
+        if !audiences.is_empty() && !audiences.contains(&claims.audience) {
             return Err(Stop::Reject(DropReason::WrongServer, RejectCode::WrongServer, hello.echo()));
         }
         Ok(claims)
@@ -219,7 +220,7 @@ impl Endpoint {
             self.ids.give_back(now.mono, id);
             return self.counters.drop(DropReason::HandshakeForged);
         };
-        let connection = Connection::new(
+        let mut connection = Connection::new(
             now.mono,
             Role::Server,
             secrets.server_keys(),
@@ -227,6 +228,7 @@ impl Endpoint {
             self.config.connection,
             StdRng::from_rng(&mut self.rng),
         );
+        connection.share_budget(self.config.receive_budget.clone());
         let answer = ClearPacket::HelloAck(HelloAck { echo, noise }).to_bytes(self.config.protocol_id);
         let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
         let half_open = HalfOpen { connection, claims, ephemeral, from, answer: answer.clone() };

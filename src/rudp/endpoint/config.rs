@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use crate::rudp::ConnectionConfig;
+use crate::rudp::{ConnectionConfig, ReceiveBudget};
 use crate::secure::TokenKey;
 
 /// What an endpoint needs to know; shared by all workers of a server.
 pub struct EndpointConfig {
     /// Names the game: clear packets of other games fall out at their checksum.
     pub protocol_id: u64,
-    /// The names under which tokens know this server: a token's `aud` must be one of them.
+    /// The names under which tokens know this server: a token's `aud` must be one of them. When
+    /// empty, every token of `keys` is for this server: right while no other server has these keys.
     pub audiences: Vec<String>,
     /// Token keys in use: one, or two while a backend changes from one to the other.
     pub keys: Vec<TokenKey>,
     /// For each connection.
     pub connection: ConnectionConfig,
+    /// What all connections of the process together keep of unfinished messages.
+    pub receive_budget: ReceiveBudget,
     /// Connections at most, of this endpoint. When reached, new ones are refused.
     pub max_connections: usize,
     /// Half-open connections at most, of this endpoint. When reached, new ones are refused.
@@ -40,6 +43,7 @@ impl EndpointConfig {
             audiences,
             keys,
             connection: ConnectionConfig::default(),
+            receive_budget: ReceiveBudget::default(),
             max_connections: 16_384,
             max_half_open: 1_024,
             max_half_open_per_user: 4,
