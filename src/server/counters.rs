@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rudp::DropReason;
+
 /// Declares the counters of a worker and their sum.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
@@ -12,6 +14,8 @@ macro_rules! counters {
         #[repr(align(128))]
         pub struct WorkerCounters {
             $($(#[doc = $doc])+ pub $name: Counter,)+
+            /// Datagrams dropped, in the order of [`DropReason::ALL`].
+            pub dropped: [Counter; DropReason::ALL.len()],
         }
 
         /// The counters of all workers, added up at about one moment.
@@ -20,6 +24,8 @@ macro_rules! counters {
             /// Sessions now.
             pub sessions: u64,
             $($(#[doc = $doc])+ pub $name: u64,)+
+            /// Datagrams dropped, or the handshakes in them, in the order of [`DropReason::ALL`].
+            pub dropped: [u64; DropReason::ALL.len()],
         }
 
         impl Snapshot {
@@ -28,6 +34,9 @@ macro_rules! counters {
                 let mut sum = Self { sessions, ..Self::default() };
                 for worker in workers {
                     $(sum.$name += worker.$name.value();)+
+                    for (sum, count) in sum.dropped.iter_mut().zip(&worker.dropped) {
+                        *sum += count.value();
+                    }
                 }
                 sum
             }
@@ -35,6 +44,11 @@ macro_rules! counters {
             /// Names and values, for people and logs.
             pub fn rows(&self) -> Vec<(&'static str, u64)> {
                 vec![("sessions", self.sessions), $((stringify!($name), self.$name),)+]
+            }
+
+            /// What was dropped, by reason.
+            pub fn dropped_by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+                DropReason::ALL.iter().copied().zip(self.dropped)
             }
         }
     };
@@ -65,14 +79,6 @@ counters! {
     datagrams_forwarded;
     /// Datagrams that could not be passed on, because that worker was behind.
     datagrams_not_forwarded;
-    /// Datagrams dropped: not of this protocol, or malformed.
-    dropped_malformed;
-    /// Datagrams dropped: no such connection.
-    dropped_unknown_connection;
-    /// Datagrams dropped: they did not open, or were replayed.
-    dropped_not_authentic;
-    /// Handshakes dropped: their token or their proof did not hold.
-    dropped_handshakes;
     /// Bytes received from addresses before they were proven.
     unproven_bytes_in;
     /// Bytes sent to addresses before they were proven.

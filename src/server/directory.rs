@@ -12,9 +12,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::limits::{Limits, size};
+use crate::base::sync::{CachePadded, Mutex, MutexGuard};
 use crate::base::{ConnectionId, InviteId, SessionKind, Timestamp, UserId};
 use crate::wire::Note;
 use crate::wire::event::Invitation;
@@ -81,9 +81,8 @@ impl OpenInvite {
     }
 }
 
-/// One lock and its users, on cache lines of its own.
-#[repr(align(128))]
-struct Stripe(Mutex<HashMap<UserId, Entry>>);
+/// One lock and its users.
+type Stripe = CachePadded<Mutex<HashMap<UserId, Entry>>>;
 
 #[derive(Default)]
 struct Entry {
@@ -103,7 +102,7 @@ const STRIPES: usize = 256;
 impl Directory {
     /// An empty directory.
     pub fn new(limits: DirectoryLimits) -> Self {
-        let stripes = (0..STRIPES).map(|_| Stripe(Mutex::default())).collect();
+        let stripes = (0..STRIPES).map(|_| Stripe::default()).collect();
         Self { stripes, hasher: RandomState::new(), limits }
     }
 
@@ -178,16 +177,21 @@ impl Directory {
         })
     }
 
-    /// Turns a reserved invite into an open one and tells the user, if connected.
+    /// Turns a reserved invite into an open one, in place of `replaced`, and tells the user, if
+    /// connected.
     ///
     /// An invite that ended in the meantime is neither kept nor told.
     pub fn commit_invite(
         &self,
         user: &UserId,
         invite: OpenInvite,
+        replaced: Option<InviteId>,
         tell: impl FnOnce(ConnectionId, &OpenInvite),
     ) {
         self.change(user, |entry| {
+            if let Some(replaced) = replaced {
+                entry.end(replaced);
+            }
             let ended = entry.ended_early.contains(&invite.id);
             entry.settle_promise();
             if ended {
@@ -210,14 +214,9 @@ impl Directory {
     /// `tell` runs if the invite was open here and the user is connected.
     pub fn end_invite(&self, user: &UserId, invite: InviteId, tell: impl FnOnce(ConnectionId)) {
         self.change(user, |entry| {
-            let Some(at) = entry.invites.iter().position(|open| open.id == invite) else {
-                if entry.promised_invites > 0 {
-                    entry.ended_early.push(invite);
-                }
-                return;
-            };
-            entry.invites.remove(at);
-            if let Some(live) = entry.live {
+            if entry.end(invite)
+                && let Some(live) = entry.live
+            {
                 tell(live);
             }
         });
@@ -230,7 +229,7 @@ impl Directory {
 
     /// Users of which anything is known: connected, in a session, or invited.
     pub fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| lock(stripe).len()).sum()
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
     }
 
     /// True when nothing is known of anyone.
@@ -252,16 +251,23 @@ impl Directory {
     fn lock(&self, user: &UserId) -> MutexGuard<'_, HashMap<UserId, Entry>> {
         let hash = self.hasher.hash_one(user);
         let at = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
-        lock(self.stripes.get(at).expect("invariant: the index is below the number of stripes"))
+        self.stripes.get(at).expect("invariant: the index is below the number of stripes").lock()
     }
 }
 
-/// A panic elsewhere leaves no entry half changed: each change is a few assignments.
-fn lock(stripe: &Stripe) -> MutexGuard<'_, HashMap<UserId, Entry>> {
-    stripe.0.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Entry {
+    /// Removes an invite; true when it was open here. One that is not may be about to be committed.
+    fn end(&mut self, invite: InviteId) -> bool {
+        if let Some(at) = self.invites.iter().position(|open| open.id == invite) {
+            self.invites.remove(at);
+            return true;
+        }
+        if self.promised_invites > 0 {
+            self.ended_early.push(invite);
+        }
+        false
+    }
+
     fn settle_promise(&mut self) {
         debug_assert!(self.promised_invites > 0, "an invite was settled that nobody reserved");
         self.promised_invites = self.promised_invites.saturating_sub(1);
@@ -301,7 +307,7 @@ mod tests {
     fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionId> {
         directory.reserve_invite(user).unwrap();
         let mut told = None;
-        directory.commit_invite(user, invite(number), |live, _| told = Some(live));
+        directory.commit_invite(user, invite(number), None, |live, _| told = Some(live));
         told
     }
 
@@ -340,12 +346,21 @@ mod tests {
     }
 
     #[test]
+    fn an_invite_takes_the_place_of_the_one_it_replaces() {
+        let (directory, ann) = (directory(), user("ann"));
+        open(&directory, &ann, 1);
+        directory.reserve_invite(&ann).unwrap();
+        directory.commit_invite(&ann, invite(2), Some(invite(1).id), |_, _| ());
+        assert_eq!(directory.invites(&ann), [invite(2)]);
+    }
+
+    #[test]
     fn an_invite_that_ends_before_its_commit_is_never_told() {
         let (directory, ann) = (directory(), user("ann"));
         directory.connect(&ann, ConnectionId(1), |_| ());
         directory.reserve_invite(&ann).unwrap();
         directory.end_invite(&ann, invite(1).id, |_| panic!("it was not told of"));
-        directory.commit_invite(&ann, invite(1), |_, _| panic!("it has ended"));
+        directory.commit_invite(&ann, invite(1), None, |_, _| panic!("it has ended"));
         assert_eq!(directory.invites(&ann), []);
         assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)), "the mark went with the promise");
     }
@@ -389,12 +404,12 @@ mod tests {
                 scope.spawn(move || {
                     for number in 0..100 {
                         let id = ConnectionId(thread * 1_000 + number);
-                        directory.connect(ann, id, |old| replaced.lock().unwrap().push(old));
+                        directory.connect(ann, id, |old| replaced.lock().push(old));
                     }
                 });
             }
         });
-        let mut all = replaced.into_inner().unwrap();
+        let mut all = std::mem::take(&mut *replaced.lock());
         directory.tell(&ann, |live| all.push(live));
         all.sort_unstable();
         all.dedup();

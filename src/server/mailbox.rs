@@ -7,18 +7,18 @@
 //! bounded by what memberships and open invites there are.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::WorkerId;
+use crate::base::sync::{CachePadded, Mutex};
 
 /// The mailboxes of all workers, by worker.
 pub struct Mailboxes<M> {
-    boxes: Box<[Mailbox<M>]>,
+    boxes: Box<[CachePadded<Mailbox<M>>]>,
 }
 
 /// One worker's incoming mail.
-#[repr(align(128))]
 pub struct Mailbox<M> {
     queue: Mutex<VecDeque<M>>,
     /// Mail in the queue and mail that was promised room.
@@ -40,7 +40,7 @@ pub struct MailboxFull;
 impl<M> Mailboxes<M> {
     /// Empty mailboxes for workers `0..workers` with room for `capacity` each.
     pub fn new(workers: u8, capacity: usize) -> Self {
-        Self { boxes: (0..workers).map(|_| Mailbox::new(capacity)).collect() }
+        Self { boxes: (0..workers).map(|_| CachePadded(Mailbox::new(capacity))).collect() }
     }
 
     /// How many workers there are.
@@ -51,12 +51,12 @@ impl<M> Mailboxes<M> {
 
     /// The mailbox of `worker`; `None` when there is no such worker.
     pub fn of(&self, worker: WorkerId) -> Option<&Mailbox<M>> {
-        self.boxes.get(usize::from(worker.0))
+        self.boxes.get(usize::from(worker.0)).map(|mailbox| &**mailbox)
     }
 
     /// True when no worker is so far behind that work for it must be refused.
     pub fn have_room(&self) -> bool {
-        self.boxes.iter().all(Mailbox::has_room)
+        self.boxes.iter().all(|mailbox| mailbox.has_room())
     }
 }
 
@@ -91,13 +91,13 @@ impl<M> Mailbox<M> {
 
     /// Posts what room was promised for.
     pub fn post_promised(&self, mail: M) {
-        self.lock().push_back(mail);
+        self.queue.lock().push_back(mail);
     }
 
     /// Posts what may not be refused.
     pub fn post(&self, mail: M) {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        self.lock().push_back(mail);
+        self.queue.lock().push_back(mail);
     }
 
     /// Posts what may be dropped. Only half of the capacity is open to it.
@@ -106,7 +106,7 @@ impl<M> Mailbox<M> {
     /// [`MailboxFull`].
     pub fn post_droppable(&self, mail: M) -> Result<(), MailboxFull> {
         self.take_room(self.capacity / 2)?;
-        self.lock().push_back(mail);
+        self.queue.lock().push_back(mail);
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl<M> Mailbox<M> {
     pub fn take_all(&self, into: &mut VecDeque<M>) {
         // Before the queue is looked at: a post from here on wakes again.
         self.woken.store(false, Ordering::Relaxed);
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         let taken = queue.len();
         if into.is_empty() {
             std::mem::swap(&mut *queue, into);
@@ -144,10 +144,6 @@ impl<M> Mailbox<M> {
             Ok(_) => Ok(()),
             Err(_) => Err(MailboxFull),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<M>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,5 +5,8 @@ pub mod counters;
 pub mod directory;
 pub mod keys;
 pub mod limits;
+pub mod mail;
 pub mod mailbox;
 pub mod roster;
+pub mod shared;
+pub mod worker;

@@ -1,0 +1,126 @@
+//! What workers write to each other, and the port through which sessions write to them.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use smallvec::SmallVec;
+
+use super::mailbox::Mailboxes;
+use crate::base::{ConnectionId, WorkerId};
+use crate::session::{Busy, Fanout, Outbox, Room};
+use crate::wire::UserEvent;
+
+/// One mail to a worker.
+#[derive(Debug)]
+pub enum Mail {
+    /// A change of a session with members there.
+    Fanout(Fanout),
+    /// Something for the user of a connection; dropped when the connection has ended.
+    Tell {
+        /// The connection.
+        connection: ConnectionId,
+        /// What its user is told.
+        event: UserEvent,
+    },
+    /// The user of this connection has connected again.
+    Replaced(ConnectionId),
+    /// A datagram for one of the worker's connections that came to another worker's socket.
+    Forwarded {
+        /// Its sender.
+        from: SocketAddr,
+        /// The whole datagram.
+        datagram: BytesMut,
+    },
+}
+
+/// Workers that are to be woken when the locks are free.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerSet([u64; 4]);
+
+impl WorkerSet {
+    /// Adds a worker.
+    pub fn insert(&mut self, worker: WorkerId) {
+        if let Some(word) = self.0.get_mut(usize::from(worker.0 / 64)) {
+            *word |= 1 << (worker.0 % 64);
+        }
+    }
+
+    /// True when it has the worker.
+    pub fn contains(&self, worker: WorkerId) -> bool {
+        self.0.get(usize::from(worker.0 / 64)).is_some_and(|word| word >> (worker.0 % 64) & 1 == 1)
+    }
+}
+
+/// Posts the mail of one call into the session table or the directory.
+pub struct Post<'a> {
+    mailboxes: &'a Mailboxes<Mail>,
+    wake: &'a mut WorkerSet,
+}
+
+impl<'a> Post<'a> {
+    /// Posts to `mailboxes` and notes in `wake` who is to be woken afterwards.
+    pub fn new(mailboxes: &'a Mailboxes<Mail>, wake: &'a mut WorkerSet) -> Self {
+        Self { mailboxes, wake }
+    }
+
+    /// Posts what concerns one connection to its worker; never refused.
+    pub fn to_connection(&mut self, connection: ConnectionId, mail: Mail) {
+        if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
+            mailbox.post(mail);
+            self.wake.insert(connection.worker());
+        }
+    }
+}
+
+impl Outbox for Post<'_> {
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy> {
+        let mut reserved: SmallVec<[_; 8]> = SmallVec::new();
+        for mailbox in workers.iter().filter_map(|worker| self.mailboxes.of(*worker)) {
+            if mailbox.reserve().is_err() {
+                reserved.into_iter().for_each(super::mailbox::Mailbox::release);
+                return Err(Busy);
+            }
+            reserved.push(mailbox);
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
+        let mailbox = self.mailboxes.of(to).expect("invariant: members are served by workers that exist");
+        match room {
+            Room::Reserved => mailbox.post_promised(Mail::Fanout(fanout)),
+            Room::Headroom => mailbox.post(Mail::Fanout(fanout)),
+        }
+        self.wake.insert(to);
+    }
+
+    fn wake(&mut self, owner: WorkerId) {
+        self.wake.insert(owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_every_worker() {
+        let mut set = WorkerSet::default();
+        for worker in [0, 63, 64, 255] {
+            assert!(!set.contains(WorkerId(worker)));
+            set.insert(WorkerId(worker));
+            assert!(set.contains(WorkerId(worker)));
+        }
+        assert!(!set.contains(WorkerId(1)));
+    }
+
+    #[test]
+    fn one_full_mailbox_and_nothing_is_reserved() {
+        let mailboxes = Mailboxes::new(2, 1);
+        let mut wake = WorkerSet::default();
+        let mut post = Post::new(&mailboxes, &mut wake);
+        post.reserve(&[WorkerId(1)]).unwrap();
+        assert_eq!(post.reserve(&[WorkerId(0), WorkerId(1)]), Err(Busy));
+        assert_eq!(post.reserve(&[WorkerId(0)]), Ok(()), "worker 0 still has its room");
+    }
+}

@@ -1,0 +1,113 @@
+//! What the workers of one server share. Everything in it has its own locks, none is held while
+//! another is taken but a mailbox's, which is always the last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::counters::{Snapshot, WorkerCounters};
+use super::directory::{Directory, DirectoryLimits};
+use super::limits::{Limits, size};
+use super::mail::Mail;
+use super::mailbox::Mailboxes;
+use crate::base::{Timestamp, WorkerId};
+use crate::secure::TokenLedger;
+use crate::session::{SessionLimits, SessionTable};
+
+/// The state that all workers work on.
+pub struct Shared {
+    /// The sessions.
+    pub sessions: SessionTable,
+    /// The users.
+    pub directory: Directory,
+    /// The workers' mail.
+    pub mailboxes: Mailboxes<Mail>,
+    /// The tokens in use.
+    pub ledger: Arc<TokenLedger>,
+    /// The server's limits.
+    pub limits: Limits,
+    counters: Box<[WorkerCounters]>,
+    /// Until when a drain may take, in µs; [`u64::MAX`] while the server serves.
+    drain_until: AtomicU64,
+}
+
+/// Many more than workers, so that two of them seldom meet at one.
+const STRIPES: usize = 256;
+
+/// Tokens that the ledger remembers for each connection that the server may hold: in ten minutes
+/// a user may connect more than once.
+const TOKENS_PER_CONNECTION: usize = 4;
+
+impl Shared {
+    /// The state of a server with `workers` workers, before anyone has connected.
+    pub fn new(limits: Limits, workers: u8, rng: &mut StdRng) -> Self {
+        Self {
+            sessions: SessionTable::new(STRIPES, workers, session_limits(&limits), StdRng::from_rng(rng)),
+            directory: Directory::new(DirectoryLimits::from(&limits)),
+            mailboxes: Mailboxes::new(workers, size(limits.mailbox_capacity)),
+            ledger: Arc::new(TokenLedger::new(size(limits.max_connections) * TOKENS_PER_CONNECTION)),
+            counters: (0..workers).map(|_| WorkerCounters::default()).collect(),
+            drain_until: AtomicU64::new(u64::MAX),
+            limits,
+        }
+    }
+
+    /// The counters of all workers.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(self.sessions.len() as u64, self.counters.iter())
+    }
+
+    /// The counters of one worker.
+    pub fn counters(&self, worker: WorkerId) -> &WorkerCounters {
+        self.counters.get(usize::from(worker.0)).expect("invariant: made for every worker")
+    }
+
+    /// Connections of all workers.
+    pub fn connections(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.connections.value()).sum()
+    }
+
+    /// Has every worker tell its clients that the server shuts down, and stop when they know or at
+    /// `until`. A later call can only shorten the time.
+    pub fn drain(&self, until: Timestamp) {
+        self.drain_until.fetch_min(until.as_micros().min(u64::MAX - 1), Ordering::Relaxed);
+        for worker in self.mailboxes.workers() {
+            if let Some(mailbox) = self.mailboxes.of(worker) {
+                mailbox.wake();
+            }
+        }
+    }
+
+    /// Until when the drain may take; `None` while the server serves.
+    pub fn drain_until(&self) -> Option<Timestamp> {
+        let until = self.drain_until.load(Ordering::Relaxed);
+        (until != u64::MAX).then(|| Timestamp::from_micros(until))
+    }
+}
+
+fn session_limits(limits: &Limits) -> SessionLimits {
+    SessionLimits {
+        max_sessions: size(limits.max_sessions),
+        max_open_invites: size(limits.invites_per_session),
+        bytes_per_second: limits.session_bytes_per_second,
+        ..SessionLimits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_can_only_be_shortened() {
+        let shared = Shared::new(Limits::default(), 2, &mut StdRng::seed_from_u64(1));
+        assert_eq!(shared.drain_until(), None);
+        shared.drain(Timestamp::from_millis(20));
+        shared.drain(Timestamp::from_millis(30));
+        assert_eq!(shared.drain_until(), Some(Timestamp::from_millis(20)));
+        shared.drain(Timestamp::ZERO);
+        assert_eq!(shared.drain_until(), Some(Timestamp::ZERO));
+    }
+}

@@ -1,0 +1,125 @@
+//! Who connects, who is replaced, and what the end of a connection means for sessions.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use tracing::debug;
+
+use super::Worker;
+use crate::base::{ConnectionId, Now, Timestamp, UnixTime, UserId, WorkerId};
+use crate::rudp::{Closed, Incoming};
+use crate::server::mail::{Mail, Post};
+use crate::wire::{CloseCode, LeaveReason, RejectCode, UserEvent};
+
+impl Worker {
+    /// Somebody with a good token wants to connect.
+    pub(super) fn incoming(&mut self, now: Now, incoming: Box<Incoming>) {
+        if self.shared.connections() >= self.shared.limits.max_connections {
+            self.counters().handshakes_refused.add(1);
+            self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
+        } else {
+            self.clients.endpoint.accept(now, incoming);
+        }
+    }
+
+    /// A user is connected: it replaces its older connection and hears of its open invites.
+    // spec: CON-7
+    pub(super) fn connected(&mut self, now: Timestamp, connection: ConnectionId, user: UserId) {
+        if self.draining {
+            return self.clients.close(now, connection, CloseCode::ShuttingDown);
+        }
+        debug!(%connection, %user, "connected");
+        let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+        let invites = self.shared.directory.connect(&user, connection, |old| {
+            post.to_connection(old, Mail::Replaced(old));
+        });
+        self.clients.add(now, connection, user);
+        self.counters().connections_opened.add(1);
+        for invite in invites {
+            let event = UserEvent::Invited(invite.invitation(now));
+            self.clients.tell(now, connection, &event);
+        }
+    }
+
+    /// A connection ended, by whatever cause.
+    pub(super) fn closed(&mut self, now: Timestamp, connection: ConnectionId, why: &Closed) {
+        let reason = match why {
+            Closed::ByPeer { .. } => LeaveReason::Left,
+            Closed::TimedOut => LeaveReason::TimedOut,
+            // This end has parted with the user before it closed; what is left is a violation that
+            // the transport found.
+            Closed::Local { .. } => LeaveReason::Dropped,
+            Closed::Violation(violation) => {
+                debug!(%connection, %violation, "protocol violation");
+                self.counters().protocol_violations.add(1);
+                LeaveReason::Dropped
+            }
+        };
+        self.part(now, connection, reason);
+    }
+
+    /// The user of `connection` has connected again.
+    pub(super) fn replaced(&mut self, now: Timestamp, connection: ConnectionId) {
+        if self.part(now, connection, LeaveReason::Replaced) {
+            self.counters().connections_replaced.add(1);
+            self.clients.close(now, connection, CloseCode::Replaced);
+        }
+    }
+
+    /// Closes the connections that do not take their messages.
+    // spec: LIM-9
+    pub(super) fn close_lagging(&mut self, now: Timestamp) {
+        for connection in self.clients.take_overdue() {
+            if self.part(now, connection, LeaveReason::Lagging) {
+                self.counters().connections_lagging.add(1);
+                self.clients.close(now, connection, CloseCode::Lagging);
+            }
+        }
+    }
+
+    /// A client did what no correct client does.
+    pub(super) fn violated(&mut self, now: Timestamp, connection: ConnectionId, what: &str) {
+        if self.part(now, connection, LeaveReason::Dropped) {
+            debug!(%connection, what, "protocol violation");
+            self.counters().protocol_violations.add(1);
+            self.clients.close(now, connection, CloseCode::ProtocolViolation);
+        }
+    }
+
+    /// Takes the user of a connection out of its sessions and out of the directory; false when that
+    /// was done before.
+    // spec: SES-12
+    fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
+        let Some(client) = self.clients.remove(connection) else { return false };
+        debug!(%connection, user = %client.user, %why, "disconnected");
+        self.shared.directory.disconnect(&client.user, connection);
+        for (_, seat) in client.seats() {
+            let at = (seat.session, seat.member);
+            // A refusal means that the session or the membership has ended; its mail is under way.
+            if let Ok(departed) = self.with_table(|table, outbox| table.leave(now, at, why, outbox)) {
+                self.invites_revoked(&departed.revoked);
+            }
+        }
+        true
+    }
+
+    /// Passes a datagram on to the worker that owns its connection.
+    pub(super) fn forward(&mut self, to: WorkerId, from: SocketAddr, datagram: BytesMut) {
+        let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
+        let posted =
+            mailbox.is_some_and(|mailbox| mailbox.post_droppable(Mail::Forwarded { from, datagram }).is_ok());
+        if posted {
+            self.to_wake.insert(to);
+            self.counters().datagrams_forwarded.add(1);
+        } else {
+            self.counters().datagrams_not_forwarded.add(1);
+        }
+    }
+
+    /// Takes a datagram that another worker has passed on.
+    pub(super) fn forwarded(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+        // Only sealed packets are passed on, and those ask for no wall time.
+        let now = Now { mono: now, wall: UnixTime::from_millis(0) };
+        self.clients.endpoint.handle_datagram(now, from, datagram);
+    }
+}

@@ -1,0 +1,210 @@
+//! [`Clients`]: the connected users of a worker, their slots, budgets and queues.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+
+use crate::base::{
+    ConnectionId, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId, Wire,
+};
+use crate::rudp::{Endpoint, Payload, SendError};
+use crate::server::budget::{Budget, Rates};
+use crate::server::limits::{Limits, size};
+use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
+
+/// The users that are connected to a worker, by connection.
+pub(super) struct Clients {
+    /// The transport below them.
+    pub(super) endpoint: Endpoint,
+    by_connection: HashMap<ConnectionId, Client>,
+    /// Connections that take their messages too slowly, to be closed.
+    overdue: Vec<ConnectionId>,
+    rates: Rates,
+    lagging_bytes: usize,
+    max_queued_bytes: usize,
+}
+
+/// One connected user.
+pub(super) struct Client {
+    pub(super) user: UserId,
+    pub(super) budget: Budget,
+    seats: BTreeMap<Slot, Seat>,
+    /// Slots from here on were never given.
+    next_slot: Slot,
+    /// The user was told that it lags.
+    told_lagging: bool,
+}
+
+/// A session that a user is in, by one of its connection's slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) session: SessionId,
+    pub(super) member: MemberId,
+    pub(super) kind: SessionKind,
+}
+
+/// What a slot is to its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SlotState {
+    /// The user is in its session.
+    Seated(Seat),
+    /// The user was in its session.
+    Ended,
+    /// It was never given.
+    Unknown,
+}
+
+impl Clients {
+    pub(super) fn new(endpoint: Endpoint, limits: &Limits) -> Self {
+        Self {
+            endpoint,
+            by_connection: HashMap::new(),
+            overdue: Vec::new(),
+            rates: Rates::from(limits),
+            lagging_bytes: size(limits.lagging_bytes),
+            max_queued_bytes: size(limits.max_queued_bytes),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_connection.len()
+    }
+
+    pub(super) fn add(&mut self, now: Timestamp, connection: ConnectionId, user: UserId) {
+        let client = Client {
+            user,
+            budget: Budget::new(now, &self.rates),
+            seats: BTreeMap::new(),
+            next_slot: Slot(1),
+            told_lagging: false,
+        };
+        self.by_connection.insert(connection, client);
+    }
+
+    /// Forgets a user; its connection may live on to say why.
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Client> {
+        self.by_connection.remove(&connection)
+    }
+
+    pub(super) fn of(&mut self, connection: ConnectionId) -> Option<&mut Client> {
+        self.by_connection.get_mut(&connection)
+    }
+
+    /// All connections with a user, in order.
+    pub(super) fn connections(&self) -> Vec<ConnectionId> {
+        let mut all: Vec<_> = self.by_connection.keys().copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Begins to tell a client that its connection ends.
+    pub(super) fn close(&mut self, now: Timestamp, connection: ConnectionId, code: CloseCode) {
+        if let Some(connection) = self.endpoint.connection(connection) {
+            connection.close(now, code, code.text());
+        }
+    }
+
+    /// Seats a user in the session of a slot that was given to it, and opens the slot's stream.
+    pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat) {
+        if let Some(client) = self.by_connection.get_mut(&connection) {
+            client.seats.insert(slot, seat);
+            client.next_slot = client.next_slot.max(Slot(slot.0.saturating_add(1)));
+        }
+        if let Some(connection) = self.endpoint.connection(connection) {
+            connection.open_stream(slot.into());
+        }
+    }
+
+    /// Ends a slot: what was sent on its stream still arrives, nothing follows.
+    pub(super) fn leave_seat(&mut self, connection: ConnectionId, slot: Slot) {
+        if let Some(client) = self.by_connection.get_mut(&connection) {
+            client.seats.remove(&slot);
+        }
+        if let Some(connection) = self.endpoint.connection(connection) {
+            connection.finish_stream(slot.into());
+        }
+    }
+
+    /// Sends a command's result on the stream that the command came on.
+    pub(super) fn answer(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        stream: StreamId,
+        request: RequestId,
+        outcome: Result<Value, ErrorCode>,
+    ) {
+        let result = CommandResult { request, outcome }.to_bytes();
+        self.send(now, connection, stream, Delivery::ReliableOrdered, result.into());
+    }
+
+    /// Tells a user something outside of its sessions.
+    pub(super) fn tell(&mut self, now: Timestamp, connection: ConnectionId, event: &UserEvent) {
+        let event = event.encode();
+        self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
+    }
+
+    /// Sends an encoded event in order on a slot's stream.
+    pub(super) fn send_event(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, event: Bytes) {
+        self.send(now, connection, slot.into(), Delivery::ReliableOrdered, event.into());
+    }
+
+    /// Queues a message. A connection that has no room for a reliable one, or whose queue has
+    /// grown too long, is closed at the end of the round: nobody waits for it.
+    pub(super) fn send(
+        &mut self,
+        now: Timestamp,
+        to: ConnectionId,
+        stream: StreamId,
+        delivery: Delivery,
+        payload: Payload,
+    ) {
+        let Some(client) = self.by_connection.get_mut(&to) else { return };
+        let Some(connection) = self.endpoint.connection(to) else { return };
+        let keeps_up = match connection.send(now, stream, delivery, payload) {
+            Ok(_) => connection.queued_bytes() <= self.max_queued_bytes,
+            Err(SendError::WouldBlock) => false,
+            // A client that does not take what it is owed cannot follow its sessions.
+            Err(SendError::TooLarge { .. }) => !delivery.is_reliable(),
+            Err(SendError::UnknownStream(_) | SendError::Closed) => true,
+        };
+        if !keeps_up {
+            self.overdue.push(to);
+            return;
+        }
+        let queued_bytes = connection.queued_bytes();
+        if client.told_lagging {
+            client.told_lagging = queued_bytes > self.lagging_bytes / 2;
+        } else if queued_bytes > self.lagging_bytes {
+            client.told_lagging = true;
+            let event = UserEvent::Lagging.encode();
+            // Without room for this little the next message finds none, and that one counts.
+            let _ = connection.send(now, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
+        }
+    }
+
+    /// Takes the connections that are to be closed for lagging.
+    pub(super) fn take_overdue(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.overdue)
+    }
+}
+
+impl Client {
+    /// The slot that the next session gets; `None` when all were given.
+    pub(super) fn free_slot(&self) -> Option<Slot> {
+        (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
+    }
+
+    pub(super) fn slot(&self, slot: Slot) -> SlotState {
+        match self.seats.get(&slot) {
+            Some(seat) => SlotState::Seated(*seat),
+            None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
+            None => SlotState::Unknown,
+        }
+    }
+
+    /// The sessions that the user is in, by slot.
+    pub(super) fn seats(&self) -> impl Iterator<Item = (Slot, Seat)> + '_ {
+        self.seats.iter().map(|(slot, seat)| (*slot, *seat))
+    }
+}

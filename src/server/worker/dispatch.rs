@@ -1,0 +1,149 @@
+//! From a message to the command in it, and from the command to its answer.
+
+use bytes::Bytes;
+
+use super::Worker;
+use super::clients::{Seat, SlotState};
+use crate::base::{ConnectionId, Reader, Slot, StreamId, Timestamp, UserId, Wire};
+use crate::wire::{Command, CommandError, ErrorCode, Reply, SessionEvent};
+
+/// Whose command it is and where it came from.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) connection: ConnectionId,
+    pub(super) user: UserId,
+}
+
+/// What a command is about.
+#[derive(Debug, Clone, Copy)]
+enum Scope {
+    /// Nothing in particular: it came on the control stream.
+    User,
+    /// A session that the user is in.
+    Seat(Slot, Seat),
+}
+
+impl Scope {
+    fn stream(self) -> StreamId {
+        match self {
+            Self::User => StreamId::CONTROL,
+            Self::Seat(slot, _) => slot.into(),
+        }
+    }
+}
+
+impl Worker {
+    /// Carries out the command in a message and answers it.
+    // spec: CMD-3, CMD-5
+    pub(super) fn dispatch(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        stream: Option<StreamId>,
+        mut payload: Bytes,
+    ) {
+        let Some(client) = self.clients.of(connection) else { return };
+        let slot = match stream {
+            Some(stream) => Slot(stream.0),
+            None => match split_slot(&mut payload) {
+                Some(slot) => slot,
+                None => return self.violated(now, connection, "an unreliable message without a slot"),
+            },
+        };
+        let scope = match client.slot(slot) {
+            SlotState::Seated(seat) => Scope::Seat(slot, seat),
+            // It was under way when the session ended; the client answers it to itself.
+            SlotState::Ended => return,
+            SlotState::Unknown if stream == Some(StreamId::CONTROL) => Scope::User,
+            SlotState::Unknown => return self.violated(now, connection, "a slot that was never given"),
+        };
+        let in_time = client.budget.take(now, payload.len());
+        let caller = Caller { connection, user: client.user.clone() };
+        self.counters().commands.add(1);
+        match Command::decode(matches!(scope, Scope::Seat(..)), payload) {
+            Ok(Command::Request(..)) if stream.is_none() => {
+                self.violated(now, connection, "an unreliable request");
+            }
+            Ok(command) if in_time => self.carry_out(now, caller, scope, command),
+            Ok(command) => self.refuse(now, connection, scope, reply_to(&command), ErrorCode::RateLimited),
+            Err(CommandError { reply, code, .. }) => self.refuse(now, connection, scope, reply, code),
+        }
+    }
+
+    fn carry_out(&mut self, now: Timestamp, caller: Caller, scope: Scope, command: Command) {
+        let connection = caller.connection;
+        let reply = reply_to(&command);
+        let outcome = match (command, scope) {
+            (Command::Request(id, request), scope) => {
+                let outcome = match scope {
+                    Scope::User => self.user_request(now, &caller, request),
+                    Scope::Seat(_, seat) => self.seat_request(now, seat, request),
+                };
+                return self.answer(now, connection, scope, id, outcome);
+            }
+            (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
+                self.with_table(|table, outbox| table.broadcast(now, (session, member), broadcast, outbox))
+            }
+            (Command::Message(message), Scope::Seat(_, Seat { session, member, .. })) => {
+                self.with_table(|table, outbox| table.message(now, (session, member), message, outbox))
+            }
+            (Command::Broadcast(_) | Command::Message(_), Scope::User) => Err(ErrorCode::UnknownCommand),
+        };
+        if let Err(code) = outcome {
+            self.refuse(now, connection, scope, reply, code);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        scope: Scope,
+        request: crate::base::RequestId,
+        outcome: Result<crate::wire::Value, ErrorCode>,
+    ) {
+        if outcome.is_err() {
+            self.counters().commands_refused.add(1);
+        }
+        self.clients.answer(now, connection, scope.stream(), request, outcome);
+    }
+
+    /// Answers a command that is not carried out.
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        scope: Scope,
+        reply: Reply,
+        code: ErrorCode,
+    ) {
+        match (reply, scope) {
+            (Reply::Request(id), scope) => self.answer(now, connection, scope, id, Err(code)),
+            (Reply::Counter(counter), Scope::Seat(slot, _)) => {
+                self.counters().commands_refused.add(1);
+                let event = SessionEvent::Refused { counter, code }.encode();
+                self.clients.send_event(now, connection, slot, event);
+            }
+            (Reply::Counter(_), Scope::User) | (Reply::Nobody, _) => {
+                self.violated(now, connection, "a command that cannot be answered");
+            }
+        }
+    }
+}
+
+/// Takes the slot from the front of an unreliable message.
+fn split_slot(payload: &mut Bytes) -> Option<Slot> {
+    let mut reader = Reader::new(payload.clone());
+    let slot = Slot::read(&mut reader).ok()?;
+    *payload = reader.rest();
+    Some(slot)
+}
+
+/// How the sender of a command hears of its refusal.
+fn reply_to(command: &Command) -> Reply {
+    match command {
+        Command::Request(id, _) => Reply::Request(*id),
+        Command::Broadcast(broadcast) => Reply::Counter(broadcast.counter),
+        Command::Message(message) => Reply::Counter(message.counter),
+    }
+}

@@ -1,0 +1,134 @@
+//! What touches invites: the session decides, the directory keeps them for users that are not in
+//! the session, connected or not.
+//!
+//! Both are locked one after the other, never together: room in the directory is reserved first
+//! and settled when the session has answered.
+
+use super::Worker;
+use super::clients::Seat;
+use super::dispatch::Caller;
+use crate::base::{InviteId, Timestamp, UserId};
+use crate::server::directory::OpenInvite;
+use crate::server::mail::{Mail, Post};
+use crate::session::{EndedInvite, Expired, Inviting, NewInvite};
+use crate::wire::command::{Decline, Invite};
+use crate::wire::{ErrorCode, UserEvent, Value};
+
+impl Worker {
+    /// Invites users; each gets an answer of its own.
+    // spec: INV-3
+    pub(super) fn invite(&mut self, now: Timestamp, seat: Seat, invite: &Invite) -> Result<Value, ErrorCode> {
+        // Users are told by mail that cannot be refused, so a server that is behind stops here.
+        if !self.shared.mailboxes.have_room() {
+            return Err(ErrorCode::Busy);
+        }
+        let directory = &self.shared.directory;
+        let users = invite.users.as_slice();
+        let reserved: Vec<bool> = users.iter().map(|user| directory.reserve_invite(user).is_ok()).collect();
+        let let_through = users.iter().zip(&reserved).filter(|(_, reserved)| **reserved);
+        let let_through: Vec<UserId> = let_through.map(|(user, _)| user.clone()).collect();
+        let at = (seat.session, seat.member);
+        let inviting = self.with_table(|table, outbox| table.invite(now, at, invite, &let_through, outbox));
+        let inviting = match inviting {
+            Ok(inviting) => inviting,
+            Err(code) => {
+                let_through.iter().for_each(|user| self.shared.directory.cancel_invite(user));
+                return Err(code);
+            }
+        };
+        let mut answers = self.commit_invites(now, &inviting, &let_through).into_iter();
+        let answer = |reserved| match reserved {
+            true => answers.next().unwrap_or(Err(ErrorCode::Busy)),
+            false => Err(ErrorCode::TooManyInvites),
+        };
+        Ok(Value::Invited(reserved.into_iter().map(answer).collect()))
+    }
+
+    /// Makes the session's answers for `users`, whose invites are reserved, known in the directory.
+    fn commit_invites(
+        &mut self,
+        now: Timestamp,
+        inviting: &Inviting,
+        users: &[UserId],
+    ) -> Vec<Result<u32, ErrorCode>> {
+        let expires = now + std::time::Duration::from_secs(u64::from(inviting.ttl.get()));
+        let mut answers = Vec::with_capacity(users.len());
+        for (user, answer) in users.iter().zip(&inviting.users) {
+            match answer {
+                Ok(NewInvite { invite, replaced }) => {
+                    let open = OpenInvite {
+                        id: *invite,
+                        kind: inviting.kind,
+                        owner: inviting.owner.clone(),
+                        expires,
+                        note: inviting.note.clone(),
+                    };
+                    let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+                    self.shared.directory.commit_invite(user, open, *replaced, |connection, open| {
+                        let event = UserEvent::Invited(open.invitation(now));
+                        post.to_connection(connection, Mail::Tell { connection, event });
+                    });
+                    answers.push(Ok(invite.number));
+                }
+                Err(code) => {
+                    self.shared.directory.cancel_invite(user);
+                    answers.push(Err(*code));
+                }
+            }
+        }
+        answers
+    }
+
+    /// The owner ends an invite.
+    pub(super) fn revoke(&mut self, now: Timestamp, seat: Seat, number: u32) -> Result<Value, ErrorCode> {
+        let at = (seat.session, seat.member);
+        let ended = self.with_table(|table, outbox| table.revoke(now, at, number, outbox))?;
+        self.invites_revoked(&[ended]);
+        Ok(Value::Empty)
+    }
+
+    /// An invited user does not want to join; the owner hears of it by mail.
+    pub(super) fn decline(
+        &mut self,
+        now: Timestamp,
+        caller: &Caller,
+        decline: Decline,
+    ) -> Result<Value, ErrorCode> {
+        let invite = decline.invite;
+        self.with_table(|table, outbox| table.decline(now, &caller.user, decline, outbox))?;
+        self.shared.directory.end_invite(&caller.user, invite, |_| ());
+        Ok(Value::Empty)
+    }
+
+    /// The caller's open invites.
+    pub(super) fn list_invites(&self, now: Timestamp, caller: &Caller) -> Value {
+        let open = self.shared.directory.invites(&caller.user);
+        Value::Invites(open.iter().map(|invite| invite.invitation(now)).collect())
+    }
+
+    /// What a stripe's deadlines have ended.
+    pub(super) fn expired(&mut self, expired: Vec<Expired>) {
+        for expired in expired {
+            match expired {
+                Expired::Invite(EndedInvite { invite, user }) => {
+                    self.end_invite(&user, invite, UserEvent::InviteExpired { invite, user: None });
+                }
+                Expired::Session { revoked, .. } => self.invites_revoked(&revoked),
+            }
+        }
+    }
+
+    /// Tells users that their invites admit no longer.
+    pub(super) fn invites_revoked(&mut self, revoked: &[EndedInvite]) {
+        for EndedInvite { invite, user } in revoked {
+            self.end_invite(user, *invite, UserEvent::InviteRevoked { invite: *invite });
+        }
+    }
+
+    fn end_invite(&mut self, user: &UserId, invite: InviteId, event: UserEvent) {
+        let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+        self.shared.directory.end_invite(user, invite, |connection| {
+            post.to_connection(connection, Mail::Tell { connection, event });
+        });
+    }
+}

@@ -1,0 +1,215 @@
+//! [`Worker`]: one thread's share of a server, sans-IO.
+//!
+//! A worker owns its connections for life and shares sessions and users with the others. What a
+//! datagram causes takes this way: endpoint → `dispatch` (a command) → session table → mail →
+//! `fanout` (events) → endpoint. Its own mail goes the same way as that of the others, so that all
+//! rosters see one order.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `admission` | who connects, second connections of a user, the end of a connection |
+//! | `clients` | the connected users: their slots, budgets and queues |
+//! | `dispatch` | from a message to the command in it, and to its answer |
+//! | `requests` | the commands that are answered |
+//! | `invites` | what touches invites and so the user directory |
+//! | `fanout` | mail to members: events, snapshots |
+//! | `deadlines` | what is due without a datagram |
+//! | `drain` | the end of the server |
+//!
+//! The calling contract is that of [`Driven`]. Time comes in as [`Now`], randomness as a seeded
+//! generator; nothing here depends on the order of a hash map.
+
+mod admission;
+mod clients;
+mod deadlines;
+mod dispatch;
+mod drain;
+mod fanout;
+mod invites;
+mod requests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rand::rngs::StdRng;
+
+use self::clients::Clients;
+use super::counters::WorkerCounters;
+use super::mail::{Mail, Post, WorkerSet};
+use super::roster::Rosters;
+use super::shared::Shared;
+use crate::base::{Now, Timestamp, WorkerId};
+use crate::net::Driven;
+use crate::rudp::{Endpoint, EndpointConfig, EndpointEvent, Input};
+use crate::session::{Outbox, SessionTable};
+
+/// One worker of a server. See the [module](self).
+pub struct Worker {
+    id: WorkerId,
+    shared: Arc<Shared>,
+    clients: Clients,
+    rosters: Rosters,
+    /// Mail taken from the mailbox and not yet handled; empty between turns.
+    mail: VecDeque<Mail>,
+    /// Workers that this turn has written to.
+    to_wake: WorkerSet,
+    /// When a stripe of this worker has something to do; [`Timestamp::MAX`] for never.
+    next_expiry: Timestamp,
+    /// The latest time that came in.
+    now: Timestamp,
+    /// The turn ended with mail left: the next one begins at once.
+    behind: bool,
+    draining: bool,
+}
+
+/// Rounds of events and mail in one turn. A round may cause mail to this worker itself; what is
+/// left waits for the next turn, so that sending is never put off for long.
+const ROUNDS: usize = 8;
+
+impl Worker {
+    /// Worker `id` of a server with the state `shared`. `config` is the same for all of them.
+    pub fn new(shared: Arc<Shared>, config: Arc<EndpointConfig>, id: WorkerId, rng: StdRng) -> Self {
+        let endpoint = Endpoint::new(config, id, Arc::clone(&shared.ledger), rng);
+        Self {
+            id,
+            clients: Clients::new(endpoint, &shared.limits),
+            shared,
+            rosters: Rosters::default(),
+            mail: VecDeque::new(),
+            to_wake: WorkerSet::default(),
+            next_expiry: Timestamp::MAX,
+            now: Timestamp::ZERO,
+            behind: false,
+            draining: false,
+        }
+    }
+
+    /// After any input: carries out what it has caused, here and by mail.
+    fn settle(&mut self, now: Now) {
+        self.now = self.now.max(now.mono);
+        let now = now.mono;
+        self.start_drain(now);
+        for _ in 0..ROUNDS {
+            while let Some(event) = self.clients.endpoint.poll_event() {
+                self.handle_event(now, event);
+            }
+            self.wake_others();
+            self.expire(now);
+            self.behind = self.handle_mail(now);
+            self.close_lagging(now);
+            if !self.behind {
+                break;
+            }
+        }
+        self.wake_others();
+        self.next_expiry = self.next_deadline();
+        self.publish_counters();
+    }
+
+    fn handle_event(&mut self, now: Timestamp, event: EndpointEvent) {
+        match event {
+            EndpointEvent::Connected { connection, claims, .. } => {
+                self.connected(now, connection, claims.user)
+            }
+            EndpointEvent::Message { connection, stream, payload, .. } => {
+                self.dispatch(now, connection, stream, payload);
+            }
+            EndpointEvent::Closed { connection, why, .. } => self.closed(now, connection, &why),
+        }
+    }
+
+    /// Handles the mail that is there; true when there was some, so that more may be.
+    fn handle_mail(&mut self, now: Timestamp) -> bool {
+        let mut mail = std::mem::take(&mut self.mail);
+        if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
+            mailbox.take_all(&mut mail);
+        }
+        let count = mail.len();
+        self.counters().mails.add(count as u64);
+        for mail in mail.drain(..) {
+            match mail {
+                Mail::Forwarded { from, datagram } => self.forwarded(now, from, datagram),
+                _ if self.draining => {}
+                Mail::Fanout(fanout) => self.fan_out(now, fanout),
+                Mail::Tell { connection, event } => self.clients.tell(now, connection, &event),
+                Mail::Replaced(connection) => self.replaced(now, connection),
+            }
+        }
+        self.mail = mail;
+        count > 0
+    }
+
+    /// Calls into the session table with a port that posts to all workers.
+    fn with_table<T>(&mut self, call: impl FnOnce(&SessionTable, &mut dyn Outbox) -> T) -> T {
+        let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+        call(&self.shared.sessions, &mut post)
+    }
+
+    fn wake_others(&mut self) {
+        let to_wake = std::mem::take(&mut self.to_wake);
+        for worker in self.shared.mailboxes.workers() {
+            if worker != self.id
+                && to_wake.contains(worker)
+                && let Some(mailbox) = self.shared.mailboxes.of(worker)
+            {
+                mailbox.wake();
+            }
+        }
+    }
+
+    fn counters(&self) -> &WorkerCounters {
+        self.shared.counters(self.id)
+    }
+
+    fn publish_counters(&self) {
+        let (counters, endpoint) = (self.counters(), self.clients.endpoint.counters());
+        counters.connections.set(self.clients.len() as u64);
+        counters.unproven_bytes_in.set(endpoint.unproven_bytes_received);
+        counters.unproven_bytes_out.set(endpoint.unproven_bytes_sent);
+        for (counter, (_, count)) in counters.dropped.iter().zip(endpoint.dropped_by_reason()) {
+            counter.set(count);
+        }
+    }
+}
+
+impl Driven for Worker {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        for (from, datagram) in batch {
+            match self.clients.endpoint.handle_datagram(now, from, datagram) {
+                None => {}
+                Some(Input::Incoming(incoming)) => self.incoming(now, incoming),
+                Some(Input::Foreign(worker, datagram)) => self.forward(worker, from, datagram),
+            }
+        }
+        self.settle(now);
+    }
+
+    fn handle_wake(&mut self, now: Now) {
+        self.settle(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.clients.endpoint.handle_timeout(now.mono);
+        self.settle(now);
+    }
+
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+        self.clients.endpoint.poll_transmit(now.mono, out)
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        let due = [
+            self.clients.endpoint.poll_timeout(),
+            (self.next_expiry != Timestamp::MAX).then_some(self.next_expiry),
+            self.behind.then_some(Timestamp::ZERO),
+            self.drain_deadline(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_drained()
+    }
+}
