@@ -132,6 +132,12 @@ impl Responder {
         let message = write(&mut self.noise, payload.as_slice())?;
         Ok((message, secrets(&mut self.noise)))
     }
+
+    /// An authentic message 2 with any payload.
+    #[cfg(test)]
+    pub(crate) fn answer_with(mut self, payload: &[u8]) -> Bytes {
+        write(&mut self.noise, payload).unwrap()
+    }
 }
 
 /// Why a handshake message is refused.

@@ -4,6 +4,9 @@
 //! not authenticated: a REJECT only tells what to report at the deadline, a RETRY only makes HELLO
 //! carry its cookie, and a HELLO_ACK counts when its Noise message opens.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};

@@ -22,6 +22,9 @@ mod ids;
 mod load;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;

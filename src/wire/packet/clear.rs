@@ -187,7 +187,7 @@ fn checksum(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> u32 {
 
 /// A packet with any version, kind and body, and a correct checksum.
 #[cfg(test)]
-fn forge(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> BytesMut {
+pub(crate) fn forge(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
     write_packet(protocol_id, version, kind, body, &mut out);
     out

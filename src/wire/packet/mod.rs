@@ -10,6 +10,8 @@ mod reject;
 mod retry;
 mod sealed;
 
+#[cfg(test)]
+pub(crate) use clear::forge;
 pub use clear::{ClearHeader, ClearKind, ClearPacket, Echo, PROTOCOL_VERSION, is_clear};
 pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello};
 pub use hello_ack::HelloAck;

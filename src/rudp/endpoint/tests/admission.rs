@@ -1,0 +1,369 @@
+//! Each step of a HELLO's way, and what the steps before it hide.
+
+use super::*;
+use crate::secure::token;
+use crate::wire::packet::{Cookie, forge};
+use proptest::prelude::*;
+
+fn flip(bytes: &Bytes, at: usize) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 1;
+    bytes.into()
+}
+
+// spec-test: HSK-1, PKT-1, PKT-4
+#[test]
+fn noise_and_other_games_are_dropped_silently() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let silent = |reason| (vec![reason], None);
+    assert_eq!(bed.fate(address(1), b""), silent(DropReason::BadLength));
+    assert_eq!(bed.fate(address(1), &hello[..1_199]), silent(DropReason::BadLength));
+    assert_eq!(bed.fate(address(1), &[0; 1_200]), silent(DropReason::BadChecksum));
+    for at in 0..1_200 {
+        let (dropped, code) = bed.fate(address(1), &flip(&hello, at));
+        assert_eq!((dropped, code), silent(DropReason::BadChecksum), "byte {at}");
+    }
+    let other_game = ClearPacket::read(GAME, &hello).unwrap().to_bytes(GAME + 1);
+    assert_eq!(bed.fate(address(1), &other_game), silent(DropReason::BadChecksum));
+    assert_eq!(bed.fate(address(1), &forge(GAME, 1, 1, &[1; 1_192])), silent(DropReason::Malformed));
+    assert_eq!(bed.fate(address(1), &forge(GAME, 1, 2, &hello[8..])), silent(DropReason::Malformed));
+    assert_eq!(bed.endpoint.counters().unproven_bytes_sent, 0);
+}
+
+// spec-test: PKT-2, HSK-4
+#[test]
+fn another_version_is_told_ours() {
+    let mut bed = Bed::new();
+    let packet = forge(GAME, 9, 77, &[5; 1_192]);
+    let Some(ClearPacket::Reject(reject)) = bed.send(address(1), &packet) else { panic!("no REJECT") };
+    assert_eq!((reject.code, reject.version), (RejectCode::Version, 1));
+    assert_eq!(reject.echo.0, packet[..8]);
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::BadVersion), 1);
+}
+
+// spec-test: TOK-4
+#[test]
+fn a_token_is_void_from_the_millisecond_of_its_end() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    bed.now.wall = WALL + Duration::from_millis(60_000);
+    let expired = (vec![DropReason::TokenExpired], Some(RejectCode::TokenExpired));
+    assert_eq!(bed.fate(address(1), &hello), expired);
+
+    let mut bed = Bed::new();
+    bed.now.wall = WALL + Duration::from_millis(59_999);
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))));
+}
+
+// spec-test: TOK-4
+#[test]
+fn wall_time_never_runs_backwards() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    bed.now.wall = WALL + Duration::from_secs(60);
+    assert_eq!(bed.fate(address(1), &hello).1, Some(RejectCode::TokenExpired));
+    bed.now.wall = WALL;
+    assert_eq!(bed.fate(address(1), &hello).1, Some(RejectCode::TokenExpired));
+}
+
+// spec-test: TOK-4
+#[test]
+fn a_token_may_be_a_minute_ahead_and_no_more() {
+    let mut bed = Bed::new();
+    for (ahead, dropped) in [(60_001, true), (60_000, false)] {
+        bed.now.wall = WALL + Duration::from_millis(ahead);
+        let grant = bed.grant("anna");
+        bed.now.wall = WALL;
+        let hello = bed.hello(&grant);
+        if dropped {
+            assert_eq!(bed.fate(address(1), &hello), (vec![DropReason::TokenEarly], None));
+        } else {
+            assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))));
+        }
+    }
+}
+
+// spec-test: HSK-8, TOK-1, TOK-7
+#[test]
+fn foreign_and_tampered_tokens_are_dropped_silently() {
+    let mut bed = Bed::new();
+    let forged = (vec![DropReason::TokenForged], None);
+    let foreign = bed.grant_of(&key(3), "anna", SERVER);
+    let hello = bed.hello(&foreign);
+    assert_eq!(bed.fate(address(1), &hello), forged);
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    for at in [9, 50, 200, grant.token.len() - 70, grant.token.len() - 1] {
+        let tampered = changed(&hello, |hello| hello.token = flip(&hello.token, at));
+        assert_eq!(bed.fate(address(1), &tampered), forged, "byte {at}");
+    }
+    let other = bed.grant_of(&key(2), "anna", SERVER);
+    let hello = bed.hello(&other);
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))), "the second live key");
+}
+
+// spec-test: TOK-5
+#[test]
+fn a_token_for_another_server_is_refused() {
+    let mut bed = Bed::new();
+    let grant = bed.grant_of(&key(1), "anna", "127.0.0.1:7778");
+    let hello = bed.hello(&grant);
+    let refused = (vec![DropReason::WrongServer], Some(RejectCode::WrongServer));
+    assert_eq!(bed.fate(address(1), &hello), refused);
+}
+
+// spec-test: HSK-2, HSK-9
+#[test]
+fn a_noise_message_without_the_secret_is_dropped_silently() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let forged = (vec![DropReason::HandshakeForged], None);
+    for at in [0, 31, 32, 50] {
+        let tampered = changed(&hello, |hello| hello.noise = flip(&hello.noise, at));
+        assert_eq!(bed.fate(address(1), &tampered), forged, "byte {at}");
+    }
+    let stolen = ConnectGrant { psk: bed.grant("anna").psk, ..grant.clone() };
+    let hello_of_thief = bed.hello(&stolen);
+    assert_eq!(bed.fate(address(1), &hello_of_thief), forged);
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))), "the token is fresh");
+}
+
+// spec-test: HSK-6, HSK-10
+#[test]
+fn a_repeated_hello_gets_the_same_answer_wherever_it_comes_from() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let first = bed.send(address(1), &hello);
+    assert!(matches!(first, Some(ClearPacket::HelloAck(_))));
+    assert_eq!(bed.send(address(1), &hello), first);
+    assert_eq!(bed.send(address(9), &hello), first);
+    assert_eq!(bed.endpoint.half_open_count(), 1);
+    bed.advance(Duration::from_secs(4));
+    assert_eq!(bed.answer(address(1)), None, "never on a timer");
+}
+
+// spec-test: HSK-11, TOK-6
+#[test]
+fn a_token_has_two_half_opens_and_no_third() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    for last in [1, 2] {
+        let hello = bed.hello(&grant);
+        assert!(matches!(bed.send(address(last), &hello), Some(ClearPacket::HelloAck(_))));
+    }
+    let third = bed.hello(&grant);
+    let used = (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed));
+    assert_eq!(bed.fate(address(3), &third), used);
+    bed.advance(Duration::from_secs(5));
+    assert_eq!(bed.endpoint.half_open_count(), 0, "their time is over");
+    assert!(matches!(bed.send(address(3), &third), Some(ClearPacket::HelloAck(_))));
+}
+
+// spec-test: HSK-5
+#[test]
+fn under_load_only_a_cookie_of_the_own_address_helps() {
+    let mut bed = Bed::with(|config| config.cookie_from_hellos_per_second = 0);
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let Some(ClearPacket::Retry(retry)) = bed.send(address(1), &hello) else { panic!("no RETRY") };
+    let with = |cookie| changed(&hello, |hello| hello.cookie = Some(cookie));
+    let mut forged = retry.cookie.0;
+    forged[23] ^= 1;
+    for (from, cookie) in [(1, Cookie(forged)), (2, retry.cookie)] {
+        let answer = bed.send(address(from), &with(cookie));
+        assert!(matches!(answer, Some(ClearPacket::Retry(_))), "{from}");
+    }
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::NoCookie), 3);
+    assert!(matches!(bed.send(address(1), &with(retry.cookie)), Some(ClearPacket::HelloAck(_))));
+}
+
+// spec-test: HSK-5
+#[test]
+fn load_is_hellos_in_a_second() {
+    let mut bed = Bed::with(|config| config.cookie_from_hellos_per_second = 3);
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let bad = changed(&hello, |hello| hello.noise = flip(&hello.noise, 0));
+    assert_eq!(bed.send(address(1), &bad), None);
+    assert_eq!(bed.send(address(1), &bad), None);
+    assert!(matches!(bed.send(address(1), &bad), Some(ClearPacket::Retry(_))));
+    bed.advance(Duration::from_secs(3));
+    assert_eq!(bed.send(address(1), &bad), None, "the load is over");
+}
+
+#[test]
+fn a_full_endpoint_refuses() {
+    let full = (vec![DropReason::Full], Some(RejectCode::Full));
+    let mut bed = Bed::with(|config| config.max_connections = 1);
+    let (first, second) = (bed.grant("anna"), bed.grant("bob"));
+    let mut client = bed.half_open(address(1), &first);
+    let hello = bed.hello(&second);
+    assert_eq!(bed.fate(address(2), &hello), full, "half-open ones count");
+    let packet = packet_of(&mut client, bed.now);
+    bed.input(address(1), &packet);
+    assert_eq!(bed.endpoint.connection_count(), 1);
+    assert_eq!(bed.fate(address(2), &hello), full);
+}
+
+#[test]
+fn half_opens_are_bounded_and_half_of_them_are_load() {
+    let mut bed = Bed::with(|config| config.max_half_open = 1);
+    let (first, second) = (bed.grant("anna"), bed.grant("bob"));
+    bed.half_open(address(1), &first);
+    let hello = bed.hello(&second);
+    let Some(ClearPacket::Retry(retry)) = bed.send(address(2), &hello) else { panic!("no RETRY") };
+    let proved = changed(&hello, |hello| hello.cookie = Some(retry.cookie));
+    assert_eq!(bed.fate(address(2), &proved), (vec![DropReason::Full], Some(RejectCode::Full)));
+}
+
+#[test]
+fn a_full_ledger_refuses_and_the_spent_stay_spent() {
+    let mut bed = Bed::new();
+    bed.ledger = Arc::new(TokenLedger::new(1));
+    let rng = StdRng::seed_from_u64(7);
+    bed.endpoint = endpoint(WorkerId(2), bed.ledger.clone(), rng, |config| {
+        config.max_half_open_per_prefix = 1_000;
+    });
+    let mut fates = Vec::new();
+    for _ in 0..64 {
+        let grant = bed.grant("anna");
+        let mut connecting = bed.connecting(&grant);
+        let mut hello = BytesMut::new();
+        connecting.poll_transmit(bed.now.mono, &mut hello);
+        match bed.send(address(1), &hello) {
+            Some(ClearPacket::HelloAck(_)) => fates.push(None),
+            Some(ClearPacket::Reject(reject)) => fates.push(Some(reject.code)),
+            other => panic!("{other:?}"),
+        }
+        bed.advance(Duration::from_millis(1));
+        let ended: Vec<_> =
+            std::iter::from_fn(|| bed.endpoint.half_opens.pop_ended(Timestamp::MAX)).collect();
+        ended.into_iter().for_each(|id| bed.endpoint.end_half_open(bed.now.mono, id));
+    }
+    assert!(fates.contains(&None) && fates.contains(&Some(RejectCode::Full)));
+    assert_eq!(fates.last(), Some(&Some(RejectCode::Full)), "nothing was evicted");
+    assert!(bed.ledger.len() <= 16);
+}
+
+#[test]
+fn a_draining_endpoint_refuses_and_so_may_its_owner() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    bed.endpoint.set_draining(true);
+    let draining = (vec![DropReason::Draining], Some(RejectCode::Draining));
+    assert_eq!(bed.fate(address(1), &hello), draining);
+    bed.endpoint.set_draining(false);
+    let Some(Input::Incoming(incoming)) = bed.input(address(1), &hello) else { panic!("not incoming") };
+    assert_eq!(incoming.claims().user.as_str(), "anna");
+    bed.endpoint.refuse(bed.now, &incoming, RejectCode::Draining);
+    assert!(
+        matches!(bed.answer(address(1)), Some(ClearPacket::Reject(reject)) if reject.code == RejectCode::Draining)
+    );
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))), "the token is fresh");
+}
+
+#[test]
+fn half_opens_of_a_user_and_of_a_prefix_are_limited() {
+    let mut bed = Bed::with(|config| {
+        config.max_half_open_per_user = 2;
+        config.max_half_open_per_prefix = 3;
+    });
+    let far = SocketAddr::from(([198, 51, 100, 1], 1));
+    for user in ["anna", "anna", "bob"] {
+        let grant = bed.grant(user);
+        bed.half_open(address(1), &grant);
+    }
+    let (anna, bob) = (bed.grant("anna"), bed.grant("bob"));
+    let (anna, bob) = (bed.hello(&anna), bed.hello(&bob));
+    assert_eq!(bed.fate(far, &anna), (vec![DropReason::UserLimit], Some(RejectCode::UserLimit)));
+    assert_eq!(
+        bed.fate(address(200), &bob),
+        (vec![DropReason::AddressLimit], Some(RejectCode::AddressLimit))
+    );
+    assert!(matches!(bed.send(far, &bob), Some(ClearPacket::HelloAck(_))));
+    bed.advance(Duration::from_secs(5));
+    assert!(matches!(bed.send(address(1), &anna), Some(ClearPacket::HelloAck(_))), "all are free again");
+}
+
+// spec-test: HSK-8
+#[test]
+fn rejects_are_rate_limited() {
+    let mut bed = Bed::with(|config| config.max_rejects_per_second = 2);
+    let packet = forge(GAME, 9, 1, &[5; 1_192]);
+    let answers = (0..5).filter(|_| bed.send(address(1), &packet).is_some()).count();
+    assert_eq!(answers, 2);
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::BadVersion), 5);
+    bed.advance(Duration::from_secs(1));
+    assert!(bed.send(address(1), &packet).is_some());
+}
+
+/// An early fault hides a later one: what is sent back shows where the way ended.
+// spec-test: HSK-10
+#[test]
+fn the_first_failing_step_decides() {
+    let mut bed = Bed::with(|config| config.max_half_open_per_user = 0);
+    bed.endpoint.set_draining(true);
+    let wrong_server = bed.grant_of(&key(1), "anna", "elsewhere");
+    let grant = bed.grant("anna");
+    let (hello, wrong_server) = (bed.hello(&grant), bed.hello(&wrong_server));
+    let tampered = |hello: &Bytes| changed(hello, |hello| hello.noise = flip(&hello.noise, 40));
+    assert_eq!(bed.fate(address(1), &hello).1, Some(RejectCode::Draining), "draining before user limit");
+    assert_eq!(
+        bed.fate(address(1), &tampered(&hello)).0,
+        [DropReason::HandshakeForged],
+        "noise before limits"
+    );
+    bed.ledger.reserve(&token_id(&grant), grant.expires, WALL).unwrap();
+    assert!(bed.ledger.spend(&token_id(&grant)));
+    assert_eq!(bed.fate(address(1), &tampered(&hello)).0, [DropReason::TokenUsed], "spent before noise");
+    assert_eq!(bed.fate(address(1), &wrong_server).0, [DropReason::WrongServer]);
+    bed.now.wall = WALL + Duration::from_secs(60);
+    assert_eq!(bed.fate(address(1), &wrong_server).0, [DropReason::TokenExpired], "times before audience");
+    assert_eq!(bed.fate(address(1), &tampered(&hello)).0, [DropReason::TokenExpired], "times before spent");
+}
+
+fn token_id(grant: &ConnectGrant) -> crate::secure::TokenId {
+    token::open(&[key(1)], grant.token.as_bytes()).unwrap().id
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever comes: no panic, and at most a tenth of the bytes goes back.
+    // spec-test: HSK-8
+    #[test]
+    fn a_flood_is_answered_with_a_tenth_at_most(
+        packets in prop::collection::vec((0u8..8, 0usize..1_200, any::<[u8; 24]>()), 1..150), loaded: bool
+    ) {
+        let mut bed = Bed::with(|config| {
+            config.cookie_from_hellos_per_second = if loaded { 0 } else { u32::MAX };
+        });
+        let grants = [bed.grant("anna"), bed.grant("bob")];
+        let foreign = bed.grant_of(&key(7), "eve", SERVER);
+        let hellos = [bed.hello(&grants[0]), bed.hello(&grants[1]), bed.hello(&foreign)];
+        let mut sent = 0;
+        for (kind, at, bytes) in packets {
+            let datagram = match kind {
+                0..3 => hellos[usize::from(kind)].clone(),
+                3 => changed(&hellos[0], |hello| hello.cookie = Some(Cookie(bytes))),
+                4 => flip(&hellos[1], at),
+                5 => forge(GAME, bytes[0], bytes[1], &bytes).freeze(),
+                6 => forge(GAME, bytes[0], 1, &[bytes[1]; 1_192]).freeze(),
+                _ => Bytes::copy_from_slice(&[&[0x80], &bytes[..at % 24]].concat()),
+            };
+            sent += datagram.len() as u64;
+            bed.send(address(bytes[2]), &datagram);
+            bed.advance(Duration::from_millis(u64::from(bytes[3])));
+        }
+        let counters = bed.endpoint.counters();
+        prop_assert!(counters.unproven_bytes_received <= sent);
+        prop_assert!(counters.unproven_bytes_sent * 10 <= sent);
+    }
+}

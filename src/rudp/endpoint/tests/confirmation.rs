@@ -1,0 +1,152 @@
+//! The client's first sealed packet, and sealed packets of nobody.
+
+use super::*;
+
+fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (ConnectionId, Connection) {
+    let grant = bed.grant(user);
+    let mut client = bed.half_open(from, &grant);
+    let packet = packet_of(&mut client, bed.now);
+    assert!(bed.input(from, &packet).is_none());
+    match bed.endpoint.poll_event() {
+        Some(EndpointEvent::Connected { connection, .. }) => (connection, client),
+        other => panic!("{other:?}"),
+    }
+}
+
+// spec-test: HSK-13
+#[test]
+fn the_first_sealed_packet_confirms_and_fixes_the_address() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let mut client = bed.half_open(address(1), &grant);
+    assert!(bed.drain_events().is_empty(), "nobody is connected yet");
+    let packet = packet_of(&mut client, bed.now);
+    assert!(bed.input(address(9), &packet).is_none());
+    let Some(EndpointEvent::Connected { connection, claims, from }) = bed.endpoint.poll_event() else {
+        panic!("not connected")
+    };
+    assert_eq!((claims.user.as_str(), from), ("anna", address(9)));
+    assert_eq!(connection.worker(), WorkerId(2));
+    assert_eq!(bed.endpoint.address(connection), Some(address(9)));
+    assert!(bed.endpoint.connection(connection).is_some());
+    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 1));
+}
+
+// spec-test: TOK-6, HSK-13
+#[test]
+fn a_confirmed_token_is_spent_and_its_other_half_open_ends() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let mut first = bed.half_open(address(1), &grant);
+    let mut second = bed.half_open(address(2), &grant);
+    let packet = packet_of(&mut second, bed.now);
+    bed.input(address(2), &packet);
+    assert_eq!(bed.drain_events().len(), 1);
+    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 1));
+    let late = packet_of(&mut first, bed.now);
+    assert_eq!(bed.input(address(1), &late).map(|_| ()), None);
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::UnknownConnection), 1);
+    let again = bed.hello(&grant);
+    assert_eq!(bed.fate(address(1), &again), (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed)));
+}
+
+/// Two workers each hold a half-open of one token; the ledger lets one win.
+// spec-test: TOK-6
+#[test]
+fn of_two_workers_one_confirms_a_token() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let mut first = bed.half_open(address(1), &grant);
+    let other = endpoint(WorkerId(3), bed.ledger.clone(), StdRng::seed_from_u64(99), |_| {});
+    let mut one = std::mem::replace(&mut bed.endpoint, other);
+    let mut second = bed.half_open(address(2), &grant);
+    let packet = packet_of(&mut second, bed.now);
+    bed.input(address(2), &packet);
+    assert_eq!(bed.drain_events().len(), 1);
+    one.handle_datagram(bed.now, address(1), packet_of(&mut first, bed.now));
+    assert!(one.poll_event().is_none());
+    assert_eq!((one.connection_count(), one.half_open_count()), (0, 0));
+    assert_eq!(one.counters().dropped(DropReason::TokenUsed), 1);
+}
+
+#[test]
+fn a_packet_that_does_not_open_confirms_nothing() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let mut client = bed.half_open(address(1), &grant);
+    let packet = packet_of(&mut client, bed.now);
+    let mut tampered = packet.to_vec();
+    *tampered.last_mut().unwrap() ^= 1;
+    bed.input(address(1), &tampered);
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::DoesNotOpen), 1);
+    assert_eq!(bed.endpoint.half_open_count(), 1);
+    bed.input(address(1), &packet);
+    assert_eq!(bed.drain_events().len(), 1);
+    bed.input(address(1), &packet);
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::Replayed), 1);
+}
+
+// spec-test: HSK-11
+#[test]
+fn an_unconfirmed_connection_ends_after_its_time() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let mut client = bed.half_open(address(1), &grant);
+    let end = bed.endpoint.poll_timeout().unwrap();
+    assert_eq!(end, bed.now.mono + Duration::from_secs(5));
+    bed.advance(Duration::from_secs(5));
+    assert_eq!(bed.endpoint.half_open_count(), 0);
+    assert_eq!(bed.endpoint.poll_timeout(), None);
+    let packet = packet_of(&mut client, bed.now);
+    bed.input(address(1), &packet);
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::UnknownConnection), 1);
+}
+
+#[test]
+fn packets_of_nobody_and_of_other_workers_are_told_apart() {
+    let mut bed = Bed::new();
+    let sealed = |id: u32| [&[0x80][..], &id.to_be_bytes(), &[0; 30]].concat();
+    assert!(bed.input(address(1), &sealed(0x0200_0001)).is_none());
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::UnknownConnection), 1);
+    let foreign = sealed(0x0500_0001);
+    match bed.input(address(1), &foreign) {
+        Some(Input::Foreign(worker, packet)) => {
+            assert_eq!((worker, &packet[..]), (WorkerId(5), &foreign[..]))
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(bed.input(address(1), &[0x80, 0, 0]).is_none());
+    assert_eq!(bed.endpoint.counters().dropped(DropReason::SealedMalformed), 1);
+}
+
+#[test]
+fn a_closed_connection_is_told_once_and_forgotten() {
+    let mut bed = Bed::new();
+    let (id, _client) = confirmed(&mut bed, "anna", address(1));
+    bed.endpoint.connection(id).unwrap().close(bed.now.mono, crate::wire::CloseCode::ShuttingDown, "bye");
+    match &bed.drain_events()[..] {
+        [EndpointEvent::Closed { connection, user, .. }] => {
+            assert_eq!((*connection, user.as_str()), (id, "anna"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for _ in 0..100 {
+        assert_eq!(bed.answer(address(1)), None);
+        bed.advance(Duration::from_millis(300));
+    }
+    assert_eq!(bed.endpoint.connection_count(), 0);
+    assert_eq!(bed.endpoint.poll_timeout(), None);
+    assert!(bed.drain_events().is_empty());
+}
+
+#[test]
+fn a_silent_client_is_told_to_the_owner() {
+    let mut bed = Bed::new();
+    let (id, _client) = confirmed(&mut bed, "anna", address(1));
+    bed.advance(Duration::from_secs(10));
+    match &bed.drain_events()[..] {
+        [EndpointEvent::Closed { connection, why: Closed::TimedOut, .. }] => assert_eq!(*connection, id),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bed.endpoint.connection_count(), 0);
+}
