@@ -58,9 +58,9 @@ pub async fn drive<D: Driven + ?Sized>(
         ready = if more || flushed == Turn::Unfinished {
             // To be polled again at once, but only after the runtime has looked for I/O.
             tokio::task::yield_now().await;
-            sources.ready_now(flushed).await
+            sources.ready_now(flushed, driven.wants_datagrams()).await
         } else {
-            sources.ready(driven.poll_timeout(), flushed).await
+            sources.ready(driven.poll_timeout(), flushed, driven.wants_datagrams()).await
         };
     }
 }
@@ -124,9 +124,9 @@ impl<'a> Sources<'a> {
     }
 
     /// Waits for any of them.
-    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn) -> Ready {
+    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn, reads: bool) -> Ready {
         poll_fn(|cx| {
-            let (ready, writable) = self.poll_io(turn, cx);
+            let (ready, writable) = self.poll_io(turn, reads, cx);
             let due = self.timer.poll(deadline, cx).is_ready();
             if ready.readable || ready.woken || writable || due { Poll::Ready(ready) } else { Poll::Pending }
         })
@@ -134,13 +134,14 @@ impl<'a> Sources<'a> {
     }
 
     /// What is ready, without waiting.
-    async fn ready_now(&mut self, turn: Turn) -> Ready {
-        poll_fn(|cx| Poll::Ready(self.poll_io(turn, cx).0)).await
+    async fn ready_now(&mut self, turn: Turn, reads: bool) -> Ready {
+        poll_fn(|cx| Poll::Ready(self.poll_io(turn, reads, cx).0)).await
     }
 
-    fn poll_io(&mut self, turn: Turn, cx: &mut Context<'_>) -> (Ready, bool) {
+    /// `reads`: whether datagrams are wanted.
+    fn poll_io(&mut self, turn: Turn, reads: bool, cx: &mut Context<'_>) -> (Ready, bool) {
         let writable = turn == Turn::Blocked && self.udp.poll_send_ready(cx).is_ready();
-        let readable = self.udp.poll_recv_ready(cx).is_ready();
+        let readable = reads && self.udp.poll_recv_ready(cx).is_ready();
         let woken = self.notified.as_mut().poll(cx).is_ready();
         if woken {
             self.notified.set(self.wake.notified());

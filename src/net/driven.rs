@@ -30,6 +30,12 @@ pub trait Driven {
     /// When [`Driven::handle_timeout`] is wanted next; `None` for not at all.
     fn poll_timeout(&self) -> Option<Timestamp>;
 
+    /// False while the machine has no room for what datagrams may bring: the loop then leaves them in
+    /// the socket, whose buffer drops the excess, until a wake after which this is true again.
+    fn wants_datagrams(&self) -> bool {
+        true
+    }
+
     /// True when the machine is done: what it still wanted to send is sent, then the loop ends.
     fn is_finished(&self) -> bool;
 }
