@@ -136,6 +136,23 @@ impl SessionEvent {
         }
     }
 
+    /// The name, as the specification writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Snapshot(_) => "snapshot",
+            Self::MemberJoined { .. } => "member_joined",
+            Self::MemberLeft { .. } => "member_left",
+            Self::OwnerChanged { .. } => "owner_changed",
+            Self::PropertiesChanged { .. } => "properties_changed",
+            Self::Message { .. } => "message",
+            Self::Receipt { .. } => "receipt",
+            Self::SessionDeleted { .. } => "session_deleted",
+            Self::Sent { .. } => "sent",
+            Self::Refused { .. } => "refused",
+            Self::Lagging => "lagging",
+        }
+    }
+
     /// Reads an event that fills `bytes`.
     ///
     /// # Errors
