@@ -14,6 +14,8 @@
 pub mod base;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(any(feature = "cli", feature = "testing", test))]
 pub mod link;
 #[cfg(feature = "net")]

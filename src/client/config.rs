@@ -1,0 +1,45 @@
+//! [`ClientConfig`]: what an app chooses for its client.
+
+use std::time::Duration;
+
+use crate::net::{BufferSizes, IoPath};
+use crate::rudp::ConnectionConfig;
+
+/// What an app chooses for its client; [`ClientConfig::new`] has the usual.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientConfig {
+    /// Names the game; the server must be configured with the same.
+    pub protocol_id: u64,
+    /// Limits and times of the connection.
+    pub connection: ConnectionConfig,
+    /// How long one server is tried. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Events that wait for the app. Default 4,096, at least 1.
+    ///
+    /// When so many wait, the client stops reading its socket until the app has read some. The
+    /// server notices missing acks, warns ([`Event::Lagging`](super::Event::Lagging)), and ends the
+    /// connection of a client that goes on; so does the client itself after the idle timeout.
+    pub events_buffer: usize,
+    /// Buffers of the socket, in bytes. Default 1 MiB each.
+    pub socket_buffers: BufferSizes,
+    /// How datagrams cross into the kernel.
+    pub io_path: IoPath,
+    /// Seeds what the client draws at random, keys included: for tests alone. Default `None`: the
+    /// system's random source.
+    pub seed: Option<u64>,
+}
+
+impl ClientConfig {
+    /// The usual, for the game that `protocol_id` names.
+    pub fn new(protocol_id: u64) -> Self {
+        Self {
+            protocol_id,
+            connection: ConnectionConfig::default(),
+            connect_timeout: Duration::from_secs(5),
+            events_buffer: 4_096,
+            socket_buffers: BufferSizes { receive_bytes: 1 << 20, send_bytes: 1 << 20 },
+            io_path: IoPath::default(),
+            seed: None,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Connecting: from a grant to a running client.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::net::lookup_host;
+use tokio::sync::{Notify, oneshot};
+
+use super::config::ClientConfig;
+use super::core::{Core, Disconnected};
+use super::driver::{Driver, Shared};
+use super::events::Sink;
+use crate::base::UnixTime;
+use crate::net::{self, Clock};
+use crate::rudp::{self, Connecting, ConnectingConfig};
+use crate::secure::ConnectGrant;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The grant is of no use any more: ask the backend for a new one.
+    #[error("the grant has expired")]
+    GrantExpired {
+        /// Since when.
+        expired: UnixTime,
+    },
+    /// The name of a server was not resolved.
+    #[error("cannot resolve {server}: {error}")]
+    Resolve {
+        /// As the grant has it.
+        server: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No socket.
+    #[error("cannot open a socket: {0}")]
+    Socket(io::Error),
+    /// The server refused, or did not answer.
+    #[error(transparent)]
+    Handshake(#[from] rudp::ConnectError),
+    /// The connection ended before it was of use.
+    #[error("connection ended: {0}")]
+    Ended(Disconnected),
+}
+
+/// Tries the grant's servers in turn; the first that answers is it. `sink` makes the place for
+/// events of an attempt.
+///
+/// # Errors
+/// That of the last server.
+pub(super) async fn connect<T>(
+    grant: &ConnectGrant,
+    config: ClientConfig,
+    mut sink: impl FnMut(Arc<Notify>) -> (Sink, T),
+) -> Result<(Arc<Shared>, T), ConnectError> {
+    let clock = Clock::new();
+    if clock.now().wall >= grant.expires {
+        return Err(ConnectError::GrantExpired { expired: grant.expires });
+    }
+    let mut rng = config.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+    let mut failed = None;
+    for server in &grant.servers {
+        let addresses = match lookup_host(server).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                failed = Some(ConnectError::Resolve { server: server.clone(), error });
+                continue;
+            }
+        };
+        for address in addresses {
+            let wake = Arc::new(Notify::new());
+            let (sink, rest) = sink(Arc::clone(&wake));
+            let connecting = Connecting::new(
+                clock.now().mono,
+                server,
+                grant,
+                ConnectingConfig {
+                    protocol_id: config.protocol_id,
+                    connection: config.connection,
+                    deadline: config.connect_timeout,
+                },
+                StdRng::from_rng(&mut rng),
+            );
+            let core = Core::new(address, connecting);
+            match attempt(address, core, clock.clone(), wake, sink, config).await {
+                Ok(shared) => return Ok((shared, rest)),
+                Err(error) => failed = Some(error),
+            }
+        }
+    }
+    Err(failed.unwrap_or(ConnectError::Handshake(rudp::ConnectError::NoAnswer)))
+}
+
+/// Runs `core` until it is connected, and on.
+async fn attempt(
+    server: SocketAddr,
+    core: Core,
+    clock: Clock,
+    wake: Arc<Notify>,
+    sink: Sink,
+    config: ClientConfig,
+) -> Result<Arc<Shared>, ConnectError> {
+    let socket = net::bind(any_address(server), config.socket_buffers, false)
+        .map_err(ConnectError::Socket)?
+        .with_path(config.io_path);
+    let (tell, connected) = oneshot::channel();
+    let shared = Arc::new(Shared::new(core, clock, wake, tell));
+    let attempt = Attempt(&shared);
+    tokio::spawn(Driver::new(Arc::clone(&shared), sink).run(socket));
+    match connected.await {
+        Ok(Ok(())) => {
+            std::mem::forget(attempt);
+            Ok(shared)
+        }
+        Ok(Err(Disconnected::ConnectFailed(error))) => Err(error.into()),
+        Ok(Err(why)) => Err(ConnectError::Ended(why)),
+        Err(_) => Err(ConnectError::Ended(Disconnected::Socket("the runtime has ended".into()))),
+    }
+}
+
+/// Ends an attempt that its caller no longer waits for.
+struct Attempt<'a>(&'a Shared);
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let now = self.0.now();
+        self.0.lock().core.close(now, "");
+        self.0.wake.notify_one();
+    }
+}
+
+/// Any port on any interface, of the same kind as `server`.
+fn any_address(server: SocketAddr) -> SocketAddr {
+    match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}

@@ -1,0 +1,269 @@
+//! [`Dialogue`]: the application's half of a connection.
+//!
+//! Takes the server's messages, whole and in the order that their streams give, and turns them into
+//! results, events and mirrors; makes the bytes of what the client sends. Knows nothing of packets,
+//! time or sockets.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::error::{Disconnected, RequestError};
+use super::event::Event;
+use super::mirror::{Mirror, Stays};
+use super::pending::{Asked, Pending};
+use super::slots::{Begun, Slots};
+use super::violation::ServerViolation;
+use crate::base::{Reader, RequestId, Slot, StreamId, Wire};
+use crate::wire::{
+    CommandResult, Delivery, ErrorCode, Request, ServerMessage, SessionEvent, Snapshot, Value,
+};
+
+/// What a client tells its owner.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// The server has answered the handshake: commands may be sent.
+    Connected,
+    /// A command has its result.
+    ///
+    /// Those of create and join are told when the session's snapshot is there, too; all others in
+    /// the order of their commands on a stream.
+    Result {
+        /// The command.
+        request: RequestId,
+        /// What came of it. A value is of the kind that belongs to the command.
+        outcome: Result<Value, RequestError>,
+    },
+    /// An event.
+    Event(Event),
+}
+
+/// What was asked, what is known, and what is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Dialogue {
+    pub(super) pending: Pending,
+    pub(super) slots: Slots,
+    outputs: VecDeque<Output>,
+    /// Streams that are over, for the connection to finish.
+    finished: VecDeque<StreamId>,
+}
+
+impl Dialogue {
+    /// The next thing to be told.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next stream that is over.
+    pub(super) fn poll_finished(&mut self) -> Option<StreamId> {
+        self.finished.pop_front()
+    }
+
+    /// The connection stands.
+    pub(super) fn on_connected(&mut self) {
+        self.outputs.push_back(Output::Connected);
+    }
+
+    /// The connection is gone: what is open has an unknown outcome, every membership is over.
+    pub(super) fn on_disconnected(&mut self, why: Disconnected) {
+        let waiting: Vec<RequestId> = self.slots.end_all().chain(self.pending.end_all()).collect();
+        for request in waiting {
+            self.tell(request, Err(RequestError::OutcomeUnknown));
+        }
+        self.event(Event::Disconnected(why));
+    }
+
+    /// Takes a message of the server's.
+    ///
+    /// # Errors
+    /// [`ServerViolation`]: the connection must be closed.
+    pub(super) fn on_message(
+        &mut self,
+        stream: Option<StreamId>,
+        delivery: Delivery,
+        payload: Bytes,
+    ) -> Result<(), ServerViolation> {
+        match stream {
+            None => self.on_unreliable(payload),
+            Some(StreamId::CONTROL) => self.on_control(delivery, payload),
+            Some(StreamId(number)) => self.on_slot(Slot(number), delivery, payload),
+        }
+    }
+
+    /// Messages that belong to no stream name their slot in front. Those of a session that is not
+    /// open, or no longer, came early or late and are lost, as unreliable ones may be.
+    // spec: MSG-4
+    fn on_unreliable(&mut self, payload: Bytes) -> Result<(), ServerViolation> {
+        let mut reader = Reader::new(payload);
+        let decoded =
+            Slot::read(&mut reader).and_then(|slot| Ok((slot, SessionEvent::decode(reader.rest())?)));
+        let (slot, event) =
+            decoded.map_err(|error| ServerViolation::Undecodable { stream: StreamId::CONTROL, error })?;
+        match event {
+            SessionEvent::Sent { .. } if self.slots.get(slot).is_some() => self.on_session_event(slot, event),
+            SessionEvent::Sent { .. } => Ok(()),
+            _ => Err(ServerViolation::Misplaced { stream: slot.into(), event: event.name() }),
+        }
+    }
+
+    fn on_control(&mut self, delivery: Delivery, payload: Bytes) -> Result<(), ServerViolation> {
+        let stream = StreamId::CONTROL;
+        match decode(stream, payload)? {
+            ServerMessage::Result(result) => self.on_result(stream, delivery, result),
+            ServerMessage::User(event) => {
+                self.event(event.into());
+                Ok(())
+            }
+            ServerMessage::Session(event) => Err(ServerViolation::Misplaced { stream, event: event.name() }),
+        }
+    }
+
+    fn on_slot(&mut self, slot: Slot, delivery: Delivery, payload: Bytes) -> Result<(), ServerViolation> {
+        if self.slots.has_ended(slot) {
+            return Ok(());
+        }
+        let stream = StreamId::from(slot);
+        let bytes = payload.len();
+        match decode(stream, payload)? {
+            ServerMessage::Result(result) => self.on_result(stream, delivery, result),
+            ServerMessage::Session(SessionEvent::Snapshot(snapshot)) => {
+                require_ordered(stream, delivery, "snapshot")?;
+                self.on_snapshot(slot, &snapshot)
+            }
+            ServerMessage::Session(event) => {
+                if event.number().is_some() {
+                    require_ordered(stream, delivery, event.name())?;
+                }
+                if self.slots.get(slot).is_some() {
+                    return self.on_session_event(slot, event);
+                }
+                if delivery == Delivery::ReliableOrdered {
+                    return Err(ServerViolation::Misplaced { stream, event: event.name() });
+                }
+                self.slots.hold(slot, event, bytes, self.pending.opening())
+            }
+            ServerMessage::User(_) => Err(ServerViolation::Misplaced { stream, event: "user event" }),
+        }
+    }
+
+    fn on_result(
+        &mut self,
+        stream: StreamId,
+        delivery: Delivery,
+        result: CommandResult,
+    ) -> Result<(), ServerViolation> {
+        require_ordered(stream, delivery, "result")?;
+        let CommandResult { request, outcome } = result;
+        let asked = self.pending.answer(stream, request)?;
+        match outcome {
+            Ok(value) if !belongs(asked, &value) => Err(ServerViolation::WrongValue { request }),
+            Ok(Value::Entered(entered)) => {
+                if self.slots.answer(request, entered)? {
+                    self.tell(request, Ok(Value::Entered(entered)));
+                }
+                Ok(())
+            }
+            Ok(value) => {
+                self.tell(request, Ok(value));
+                Ok(())
+            }
+            Err(code) => {
+                self.tell(request, Err(code.into()));
+                Ok(())
+            }
+        }
+    }
+
+    fn on_snapshot(&mut self, slot: Slot, snapshot: &Snapshot) -> Result<(), ServerViolation> {
+        let Begun { result, held } = self.slots.begin(slot, snapshot, self.pending.opening())?;
+        let &Snapshot { session, you, next, .. } = snapshot;
+        self.event(Event::Entered { slot, session, member: you, next });
+        if let Some((request, entered)) = result {
+            self.tell(request, Ok(Value::Entered(entered)));
+        }
+        held.into_iter().try_for_each(|event| self.on_session_event(slot, event))
+    }
+
+    /// Takes an event of a session that the client is in: mirror first, then the app.
+    fn on_session_event(&mut self, slot: Slot, event: SessionEvent) -> Result<(), ServerViolation> {
+        let misplaced = ServerViolation::Misplaced { stream: slot.into(), event: event.name() };
+        let Some(membership) = self.slots.get_mut(slot) else { return Err(misplaced) };
+        let stays = membership.mirror.apply(&event)?;
+        let sent = membership.sent;
+        let event = Event::from_session(slot, event, sent).ok_or(misplaced)?;
+        self.event(event);
+        if stays == Stays::No {
+            self.end(slot);
+        }
+        Ok(())
+    }
+
+    /// A stream's last message has come: the server carries out nothing that it has not answered.
+    // spec: STR-6
+    fn end(&mut self, slot: Slot) {
+        self.slots.end(slot);
+        for request in self.pending.end(slot.into()) {
+            self.tell(request, Err(ErrorCode::NotAMember.into()));
+        }
+        self.finished.push_back(slot.into());
+    }
+
+    /// What is known of the session at `slot`.
+    pub(super) fn mirror(&self, slot: Slot) -> Option<&Mirror> {
+        self.slots.get(slot).map(|membership| &membership.mirror)
+    }
+
+    fn tell(&mut self, request: RequestId, outcome: Result<Value, RequestError>) {
+        self.outputs.push_back(Output::Result { request, outcome });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+fn decode(stream: StreamId, payload: Bytes) -> Result<ServerMessage, ServerViolation> {
+    ServerMessage::decode(stream != StreamId::CONTROL, payload)
+        .map_err(|error| ServerViolation::Undecodable { stream, error })
+}
+
+/// Results, snapshots and numbered events mean something only in their order.
+fn require_ordered(stream: StreamId, delivery: Delivery, event: &'static str) -> Result<(), ServerViolation> {
+    if delivery == Delivery::ReliableOrdered {
+        return Ok(());
+    }
+    Err(ServerViolation::Misplaced { stream, event })
+}
+
+/// What a request's result is to be.
+pub(super) fn asked(request: &Request) -> Asked {
+    match request {
+        Request::Create(_) => Asked::Create,
+        Request::Join(_) => Asked::Join,
+        Request::Info(_) => Asked::Info,
+        Request::ListMine => Asked::ListMine,
+        Request::ListInvites => Asked::ListInvites,
+        Request::Invite(_) => Asked::Invite,
+        Request::SetProperties(_) => Asked::SetProperties,
+        Request::Decline(_)
+        | Request::Revoke(_)
+        | Request::Leave
+        | Request::Kick(_)
+        | Request::Transfer(_)
+        | Request::Delete(_) => Asked::Plain,
+    }
+}
+
+/// Whether a result's value is of the kind that the command has.
+fn belongs(asked: Asked, value: &Value) -> bool {
+    matches!(
+        (asked, value),
+        (Asked::Create | Asked::Join, Value::Entered(_))
+            | (Asked::Info, Value::Info(_))
+            | (Asked::ListMine, Value::Sessions(_))
+            | (Asked::ListInvites, Value::Invites(_))
+            | (Asked::Invite, Value::Invited(_))
+            | (Asked::SetProperties, Value::Revision(_))
+            | (Asked::Plain, Value::Empty)
+    )
+}

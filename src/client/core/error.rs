@@ -1,0 +1,91 @@
+//! What a client's caller is told when something did not happen.
+
+use super::violation::ServerViolation;
+use crate::base::{DecodeError, Slot};
+use crate::rudp;
+use crate::wire::{CloseCode, ErrorCode};
+
+/// Why a command has no result. Only with [`RequestError::OutcomeUnknown`] may it have happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// It was refused and changed nothing. [`ErrorCode::NotAMember`] may be the client's own answer:
+    /// the slot is not, or no longer, one of its sessions.
+    #[error("refused: {0}")]
+    Refused(#[from] ErrorCode),
+    /// There is no connection; it was not sent.
+    #[error("not connected")]
+    NotConnected,
+    /// The connection ended before the result came: it was carried out or not.
+    #[error("connection ended before the result came")]
+    OutcomeUnknown,
+    /// It is larger than the server takes; it was not sent.
+    #[error("command of {bytes} bytes is too large, at most {max} fit")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// Most that fit.
+        max: usize,
+    },
+    /// Too much waits for the server already; it was not sent. Try again after some results.
+    #[error("too many commands wait for the server")]
+    WouldBlock,
+    /// A parameter is out of its range; it was not sent.
+    #[error("illegal parameter: {0}")]
+    Illegal(#[from] DecodeError),
+}
+
+/// Why a `broadcast` or `message` was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The slot is not, or no longer, one of the client's sessions.
+    #[error("not a member of a session at slot {0}")]
+    NotAMember(Slot),
+    /// There is no connection.
+    #[error("not connected")]
+    NotConnected,
+    /// The payload is larger than its delivery allows.
+    #[error("payload of {bytes} bytes is too large, at most {max} fit")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// Most that fit.
+        max: usize,
+    },
+    /// The server does not take messages as fast as they are sent. Drop it, or try again later.
+    #[error("too much waits for the server")]
+    WouldBlock,
+    /// No recipient, more than 1,024, or one of them twice.
+    #[error("illegal recipients: {0}")]
+    Recipients(DecodeError),
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disconnected {
+    /// The app closed it.
+    #[error("closed by this client")]
+    ByClient,
+    /// The server closed it.
+    #[error("closed by the server: {code}: {reason}")]
+    ByServer {
+        /// The server's code.
+        code: CloseCode,
+        /// The server's words; often empty.
+        reason: String,
+    },
+    /// Nothing was heard for the idle timeout.
+    #[error("the server fell silent")]
+    TimedOut,
+    /// The server broke the protocol of commands and events.
+    #[error("the server broke the protocol: {0}")]
+    ServerViolation(#[from] ServerViolation),
+    /// The server broke the transport's protocol.
+    #[error("the server broke the transport's protocol: {0}")]
+    TransportViolation(rudp::ProtocolViolation),
+    /// The connection was never made.
+    #[error("not connected: {0}")]
+    ConnectFailed(rudp::ConnectError),
+    /// The socket failed, or the runtime ended.
+    #[error("the socket failed: {0}")]
+    Socket(String),
+}

@@ -1,0 +1,254 @@
+//! [`Event`]: what a client hears without having asked.
+
+use bytes::Bytes;
+
+use super::error::Disconnected;
+use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, Slot, UserId};
+use crate::wire::event::Invitation;
+use crate::wire::{
+    DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyChanges, Reason, SessionEvent, UserEvent,
+};
+
+/// What a client hears without having asked. Spec: EVT-3, EVT-11.
+///
+/// Events of one session come in the order of its stream; those with a `number` are the session's
+/// numbered ones, the same for every member, without gap or repetition from [`Event::Entered`] to
+/// the event that ends the membership.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The client is a member of a session; what it knows of it is in its mirror.
+    Entered {
+        /// Its handle for the session.
+        slot: Slot,
+        /// The session.
+        session: SessionId,
+        /// The client's own member id.
+        member: MemberId,
+        /// Number of the first numbered event that follows.
+        next: EventNumber,
+    },
+    /// There is a new member.
+    MemberJoined {
+        /// The session.
+        slot: Slot,
+        /// Number of the event.
+        number: EventNumber,
+        /// The new member.
+        member: MemberId,
+        /// Its user.
+        user: UserId,
+    },
+    /// A member is gone. The client's own leaving is the last event of its slot.
+    MemberLeft {
+        /// The session.
+        slot: Slot,
+        /// Number of the event.
+        number: EventNumber,
+        /// Who is gone.
+        member: MemberId,
+        /// Why.
+        why: LeaveReason,
+        /// What a kicking owner said.
+        reason: Reason,
+    },
+    /// There is a new owner.
+    OwnerChanged {
+        /// The session.
+        slot: Slot,
+        /// Number of the event.
+        number: EventNumber,
+        /// The new owner.
+        owner: MemberId,
+    },
+    /// Properties changed.
+    PropertiesChanged {
+        /// The session.
+        slot: Slot,
+        /// Number of the event.
+        number: EventNumber,
+        /// The properties' revision with these changes.
+        revision: Revision,
+        /// Who changed them.
+        member: MemberId,
+        /// What changed.
+        changes: PropertyChanges,
+    },
+    /// A member sent this, by `broadcast` or `message`.
+    Message {
+        /// The session.
+        slot: Slot,
+        /// Number of the event, which ordered broadcasts have.
+        number: Option<EventNumber>,
+        /// Who sent it.
+        sender: MemberId,
+        /// How it was delivered.
+        delivery: Delivery,
+        /// What was sent.
+        payload: Bytes,
+    },
+    /// The client's own ordered broadcast to others stands here in the session's order.
+    Receipt {
+        /// The session.
+        slot: Slot,
+        /// Number of the event.
+        number: EventNumber,
+    },
+    /// The session is gone; the last event of its slot.
+    SessionDeleted {
+        /// The session.
+        slot: Slot,
+        /// Number of the event.
+        number: EventNumber,
+        /// Why.
+        why: DeleteReason,
+        /// What a deleting owner said.
+        reason: Reason,
+    },
+    /// A `broadcast` or `message` of the client's was not carried out.
+    Refused {
+        /// The session.
+        slot: Slot,
+        /// Which one: the number that sending it returned.
+        counter: u64,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// The client takes its messages too slowly and will be removed if that goes on.
+    Lagging {
+        /// The session; `None` when it is the connection as a whole.
+        slot: Option<Slot>,
+    },
+    /// The user is invited.
+    Invited(Invitation),
+    /// An invite of the user's was revoked, or ended with its session.
+    InviteRevoked {
+        /// The invite.
+        invite: InviteId,
+    },
+    /// An invite's time is over.
+    InviteExpired {
+        /// The invite.
+        invite: InviteId,
+        /// Whose it was, when the client owns its session; `None` when it is the client's own.
+        user: Option<UserId>,
+    },
+    /// To the owner: an invited user does not want to join.
+    InviteDeclined {
+        /// The invite.
+        invite: InviteId,
+        /// Whose it was.
+        user: UserId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The connection has ended, and with it every membership; nothing follows.
+    Disconnected(Disconnected),
+}
+
+impl Event {
+    /// The session that the event is about, if it is about one that the client is in.
+    pub fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Entered { slot, .. }
+            | Self::MemberJoined { slot, .. }
+            | Self::MemberLeft { slot, .. }
+            | Self::OwnerChanged { slot, .. }
+            | Self::PropertiesChanged { slot, .. }
+            | Self::Message { slot, .. }
+            | Self::Receipt { slot, .. }
+            | Self::SessionDeleted { slot, .. }
+            | Self::Refused { slot, .. } => Some(*slot),
+            Self::Lagging { slot } => *slot,
+            Self::Invited(_)
+            | Self::InviteRevoked { .. }
+            | Self::InviteExpired { .. }
+            | Self::InviteDeclined { .. }
+            | Self::Disconnected(_) => None,
+        }
+    }
+
+    /// The number of a numbered event.
+    pub fn number(&self) -> Option<EventNumber> {
+        match self {
+            Self::MemberJoined { number, .. }
+            | Self::MemberLeft { number, .. }
+            | Self::OwnerChanged { number, .. }
+            | Self::PropertiesChanged { number, .. }
+            | Self::Receipt { number, .. }
+            | Self::SessionDeleted { number, .. } => Some(*number),
+            Self::Message { number, .. } => *number,
+            _ => None,
+        }
+    }
+
+    /// The event as the app sees it, of the session at `slot` in which the client has sent `sent`
+    /// hot-path commands. `None` for a snapshot, and for the refusal of a command never sent.
+    pub(super) fn from_session(slot: Slot, event: SessionEvent, sent: u64) -> Option<Self> {
+        Some(match event {
+            SessionEvent::Snapshot(_) => return None,
+            SessionEvent::MemberJoined { number, member, user } => {
+                Self::MemberJoined { slot, number, member, user }
+            }
+            SessionEvent::MemberLeft { number, member, why, reason } => {
+                Self::MemberLeft { slot, number, member, why, reason }
+            }
+            SessionEvent::OwnerChanged { number, owner } => Self::OwnerChanged { slot, number, owner },
+            SessionEvent::PropertiesChanged { number, revision, member, changes } => {
+                Self::PropertiesChanged { slot, number, revision, member, changes }
+            }
+            SessionEvent::Message { number, sender, body } => {
+                let (number, delivery) = (Some(number), Delivery::ReliableOrdered);
+                Self::Message { slot, number, sender, delivery, payload: body.into_bytes() }
+            }
+            SessionEvent::Receipt { number } => Self::Receipt { slot, number },
+            SessionEvent::SessionDeleted { number, why, reason } => {
+                Self::SessionDeleted { slot, number, why, reason }
+            }
+            SessionEvent::Sent { sender, delivery, body } => {
+                Self::Message { slot, number: None, sender, delivery, payload: body.into_bytes() }
+            }
+            SessionEvent::Refused { counter, code } => {
+                Self::Refused { slot, counter: full_counter(sent, counter)?, code }
+            }
+            SessionEvent::Lagging => Self::Lagging { slot: Some(slot) },
+        })
+    }
+}
+
+impl From<UserEvent> for Event {
+    fn from(event: UserEvent) -> Self {
+        match event {
+            UserEvent::Invited(invitation) => Self::Invited(invitation),
+            UserEvent::InviteRevoked { invite } => Self::InviteRevoked { invite },
+            UserEvent::InviteExpired { invite, user } => Self::InviteExpired { invite, user },
+            UserEvent::InviteDeclined { invite, user, reason } => {
+                Self::InviteDeclined { invite, user, reason }
+            }
+            UserEvent::Lagging => Self::Lagging { slot: None },
+        }
+    }
+}
+
+/// The newest of `sent` hot-path commands, counted from 0, whose number has these low 8 bits.
+// spec: CMD-20
+fn full_counter(sent: u64, low: u8) -> Option<u64> {
+    let newest = sent.checked_sub(1)?;
+    let [.., newest_low] = newest.to_be_bytes();
+    newest.checked_sub(u64::from(newest_low.wrapping_sub(low)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_counter_is_the_newest_that_was_sent() {
+        assert_eq!(full_counter(0, 0), None);
+        assert_eq!(full_counter(1, 0), Some(0));
+        assert_eq!(full_counter(1, 1), None, "never sent");
+        assert_eq!(full_counter(256, 255), Some(255));
+        assert_eq!(full_counter(257, 0), Some(256));
+        assert_eq!(full_counter(257, 255), Some(255));
+        assert_eq!(full_counter(1_000, 232), Some(744));
+    }
+}

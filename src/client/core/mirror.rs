@@ -1,0 +1,205 @@
+//! [`Mirror`]: what a client knows of a session that it is in.
+//!
+//! Begins with the snapshot and follows the numbered events, each of which is checked against what
+//! is known: a number that is not the next one, a second joining of a member, a change of a
+//! property that does not exist are mistakes of the server, not of the network.
+
+use std::collections::BTreeMap;
+
+use super::violation::ServerViolation;
+use crate::base::{EventNumber, MemberId, Revision, SessionId, Slot, UserId};
+use crate::wire::event::SnapshotMember;
+use crate::wire::{Property, PropertyChange, PropertyKey, PropertyValue, SessionEvent, Settings, Snapshot};
+
+/// A session as its events have made it. Spec: EVT-2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    slot: Slot,
+    session: SessionId,
+    settings: Settings,
+    own: MemberId,
+    owner: MemberId,
+    members: BTreeMap<MemberId, UserId>,
+    properties: BTreeMap<PropertyKey, Property>,
+    revision: Revision,
+    next: EventNumber,
+}
+
+/// Whether the client is still a member after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stays {
+    Yes,
+    No,
+}
+
+impl Mirror {
+    /// A session as its snapshot shows it.
+    ///
+    /// # Errors
+    /// [`ServerViolation::WrongMember`] when it lacks the client itself or the owner.
+    pub(super) fn new(slot: Slot, snapshot: &Snapshot) -> Result<Self, ServerViolation> {
+        let member = |member: &SnapshotMember| (member.member, member.user.clone());
+        let property = |property: &Property| (property.key.clone(), property.clone());
+        let mirror = Self {
+            slot,
+            session: snapshot.session,
+            settings: snapshot.settings,
+            own: snapshot.you,
+            owner: snapshot.owner,
+            members: snapshot.members.iter().map(member).collect(),
+            properties: snapshot.properties.iter().map(property).collect(),
+            revision: snapshot.revision,
+            next: snapshot.next,
+        };
+        for member in [mirror.own, mirror.owner] {
+            mirror.require(member, "snapshot")?;
+        }
+        Ok(mirror)
+    }
+
+    /// The connection's handle for the session.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The session's id.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// What the session was created with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The client's own member id.
+    pub fn own(&self) -> MemberId {
+        self.own
+    }
+
+    /// The owner.
+    pub fn owner(&self) -> MemberId {
+        self.owner
+    }
+
+    /// True when the client owns the session.
+    pub fn is_owner(&self) -> bool {
+        self.own == self.owner
+    }
+
+    /// The members, oldest first.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = (MemberId, &UserId)> {
+        self.members.iter().map(|(&id, user)| (id, user))
+    }
+
+    /// The user that a member is.
+    pub fn user(&self, member: MemberId) -> Option<&UserId> {
+        self.members.get(&member)
+    }
+
+    /// The properties, by key.
+    pub fn properties(&self) -> impl ExactSizeIterator<Item = &Property> {
+        self.properties.values()
+    }
+
+    /// The value of a property.
+    pub fn property(&self, key: &str) -> Option<&PropertyValue> {
+        let key = PropertyKey::new(key).ok()?;
+        self.properties.get(&key).map(|property| &property.value)
+    }
+
+    /// How often the properties were changed.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The number of the next numbered event.
+    pub fn next(&self) -> EventNumber {
+        self.next
+    }
+
+    /// Takes an event of the session.
+    ///
+    /// # Errors
+    /// [`ServerViolation`] when it contradicts what is known.
+    // spec: EVT-3
+    pub(super) fn apply(&mut self, event: &SessionEvent) -> Result<Stays, ServerViolation> {
+        if let Some(number) = event.number() {
+            self.advance(number)?;
+        }
+        match event {
+            SessionEvent::MemberJoined { member, user, .. } => {
+                if self.members.insert(*member, user.clone()).is_some() {
+                    return Err(self.wrong(*member, event.name()));
+                }
+            }
+            SessionEvent::MemberLeft { member, .. } => {
+                if self.members.remove(member).is_none() {
+                    return Err(self.wrong(*member, event.name()));
+                }
+                if *member == self.own {
+                    return Ok(Stays::No);
+                }
+            }
+            SessionEvent::OwnerChanged { owner, .. } => {
+                self.require(*owner, event.name())?;
+                self.owner = *owner;
+            }
+            SessionEvent::PropertiesChanged { revision, member, changes, .. } => {
+                self.revise(*revision)?;
+                changes.as_slice().iter().try_for_each(|change| self.change(*member, change))?;
+            }
+            SessionEvent::SessionDeleted { .. } => return Ok(Stays::No),
+            SessionEvent::Snapshot(_)
+            | SessionEvent::Message { .. }
+            | SessionEvent::Receipt { .. }
+            | SessionEvent::Sent { .. }
+            | SessionEvent::Refused { .. }
+            | SessionEvent::Lagging => {}
+        }
+        Ok(Stays::Yes)
+    }
+
+    fn advance(&mut self, number: EventNumber) -> Result<(), ServerViolation> {
+        if number != self.next {
+            return Err(ServerViolation::EventGap { slot: self.slot, expected: self.next, got: number });
+        }
+        self.next = EventNumber(number.0.saturating_add(1));
+        Ok(())
+    }
+
+    fn revise(&mut self, revision: Revision) -> Result<(), ServerViolation> {
+        let expected = Revision(self.revision.0.saturating_add(1));
+        if revision != expected {
+            return Err(ServerViolation::RevisionGap { slot: self.slot, expected, got: revision });
+        }
+        self.revision = revision;
+        Ok(())
+    }
+
+    fn change(&mut self, creator: MemberId, change: &PropertyChange) -> Result<(), ServerViolation> {
+        let (key, legal) = match change {
+            PropertyChange::Created { key, value, rule } => {
+                let created = Property { key: key.clone(), value: value.clone(), rule: *rule, creator };
+                (key, self.properties.insert(key.clone(), created).is_none())
+            }
+            PropertyChange::Set { key, value } => {
+                let property = self.properties.get_mut(key);
+                (key, property.map(|property| property.value = value.clone()).is_some())
+            }
+            PropertyChange::Deleted { key } => (key, self.properties.remove(key).is_some()),
+        };
+        if legal {
+            return Ok(());
+        }
+        Err(ServerViolation::WrongProperty { slot: self.slot, key: key.as_str().into() })
+    }
+
+    fn require(&self, member: MemberId, event: &'static str) -> Result<(), ServerViolation> {
+        if self.members.contains_key(&member) { Ok(()) } else { Err(self.wrong(member, event)) }
+    }
+
+    fn wrong(&self, member: MemberId, event: &'static str) -> ServerViolation {
+        ServerViolation::WrongMember { slot: self.slot, event, member }
+    }
+}

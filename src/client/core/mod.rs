@@ -1,0 +1,234 @@
+//! [`Core`]: a client without socket, clock or task.
+//!
+//! One calling contract, that of everything sans-IO here: inputs are `handle_*(now, …)` and the
+//! commands, outputs are `poll_*`. After any input take [`Core::poll_output`] until it is empty, then
+//! [`Core::poll_transmit`] likewise, then wait no longer than [`Core::poll_timeout`] says. Given the
+//! same inputs at the same times, and connections with the same seed, two cores do the same.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `send` | commands and the hot path, out |
+//! | `dialogue` | the server's messages, in |
+//! | `pending` | commands that wait for results |
+//! | `slots` | sessions, from the first sign to the end |
+//! | `mirror` | what is known of one session |
+//! | `event`, `error`, `violation` | what the owner is told |
+
+mod dialogue;
+mod error;
+mod event;
+mod mirror;
+mod pending;
+mod send;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod violation;
+
+pub use dialogue::Output;
+pub use error::{Disconnected, RequestError, SendError};
+pub use event::Event;
+pub use mirror::Mirror;
+pub use pending::MAX_PENDING;
+pub use send::Sent;
+pub use violation::ServerViolation;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use self::dialogue::Dialogue;
+use crate::base::{Slot, Timestamp};
+use crate::rudp::{self, Closed, Connecting, Connection, Stats};
+use crate::wire::CloseCode;
+
+/// A client of one server, sans-IO.
+pub struct Core {
+    server: SocketAddr,
+    link: Link,
+    dialogue: Dialogue,
+    /// Why this end closes, when not because its owner wants it.
+    violation: Option<ServerViolation>,
+}
+
+enum Link {
+    Connecting(Box<Connecting>),
+    Open(Box<Connection>),
+    /// There never was a connection, or its socket is gone.
+    Dead,
+}
+
+impl Core {
+    /// A client that connects to `server`, by a handshake that has just begun.
+    pub fn new(server: SocketAddr, connecting: Connecting) -> Self {
+        Self {
+            server,
+            link: Link::Connecting(Box::new(connecting)),
+            dialogue: Dialogue::default(),
+            violation: None,
+        }
+    }
+
+    /// Takes a datagram. Those that are not the server's are dropped.
+    pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+        if from != self.server {
+            return;
+        }
+        match &mut self.link {
+            Link::Connecting(connecting) => connecting.handle_datagram(now, datagram),
+            // What is dropped is counted in the connection's statistics.
+            Link::Open(connection) => drop(connection.handle_packet(now, datagram)),
+            Link::Dead => {}
+        }
+        self.settle(now);
+    }
+
+    /// The time of [`Core::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        match &mut self.link {
+            Link::Connecting(connecting) => connecting.handle_timeout(now),
+            Link::Open(connection) => connection.handle_timeout(now),
+            Link::Dead => {}
+        }
+        self.settle(now);
+    }
+
+    /// Closes the connection; every membership ends with it. `reason` is for the server's log, 128
+    /// bytes at most. A second call does nothing.
+    pub fn close(&mut self, now: Timestamp, reason: &str) {
+        match &mut self.link {
+            Link::Connecting(_) => self.abandon(Disconnected::ByClient),
+            Link::Open(connection) if !connection.is_closed() => {
+                connection.close(now, CloseCode::None, reason);
+            }
+            Link::Open(_) | Link::Dead => {}
+        }
+        self.settle(now);
+    }
+
+    /// The way to the server is gone: nothing is sent any more, what is open is told as unknown.
+    pub fn abandon(&mut self, why: Disconnected) {
+        let told = match &self.link {
+            Link::Connecting(_) => false,
+            Link::Open(connection) => connection.is_closed(),
+            Link::Dead => true,
+        };
+        self.link = Link::Dead;
+        if !told {
+            self.dialogue.on_disconnected(why);
+        }
+    }
+
+    /// The next thing to be told.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.dialogue.poll_output()
+    }
+
+    /// Appends one datagram to the empty `out` and names its receiver; `None` when there is nothing
+    /// to send now.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+        let sends = match &mut self.link {
+            Link::Connecting(connecting) => connecting.poll_transmit(now, out),
+            Link::Open(connection) => connection.poll_transmit(now, out),
+            Link::Dead => false,
+        };
+        sends.then_some(self.server)
+    }
+
+    /// When [`Core::handle_timeout`] is wanted next.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        match &self.link {
+            Link::Connecting(connecting) => connecting.poll_timeout(),
+            Link::Open(connection) => connection.poll_timeout(),
+            Link::Dead => None,
+        }
+    }
+
+    /// True when nothing will ever be sent or told again but what is polled now.
+    pub fn is_finished(&self) -> bool {
+        match &self.link {
+            Link::Connecting(_) => false,
+            Link::Open(connection) => connection.is_drained(),
+            Link::Dead => true,
+        }
+    }
+
+    /// True between [`Output::Connected`] and [`Event::Disconnected`].
+    pub fn is_connected(&self) -> bool {
+        matches!(&self.link, Link::Open(connection) if !connection.is_closed())
+    }
+
+    /// What is known of the session at `slot`: the newest, which events not yet polled led to.
+    pub fn mirror(&self, slot: Slot) -> Option<&Mirror> {
+        self.dialogue.mirror(slot)
+    }
+
+    /// What is known of every session, by slot.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.dialogue.slots.mirrors()
+    }
+
+    /// What the connection has done, once there is one.
+    pub fn stats(&self) -> Option<&Stats> {
+        match &self.link {
+            Link::Open(connection) => Some(connection.stats()),
+            Link::Connecting(_) | Link::Dead => None,
+        }
+    }
+
+    /// The smoothed round-trip time, once there is a connection.
+    pub fn rtt(&self) -> Option<Duration> {
+        match &self.link {
+            Link::Open(connection) => Some(connection.rtt()),
+            Link::Connecting(_) | Link::Dead => None,
+        }
+    }
+
+    /// Carries what the link has to tell to the dialogue, and back what that leads to.
+    fn settle(&mut self, now: Timestamp) {
+        if let Link::Connecting(connecting) = &mut self.link {
+            match connecting.poll_outcome() {
+                None => {}
+                Some(Ok(connection)) => {
+                    self.link = Link::Open(Box::new(connection));
+                    self.dialogue.on_connected();
+                }
+                Some(Err(error)) => self.abandon(Disconnected::ConnectFailed(error)),
+            }
+        }
+        let Link::Open(connection) = &mut self.link else { return };
+        while let Some(event) = connection.poll_event() {
+            match event {
+                rudp::Event::Established => {}
+                rudp::Event::Message { stream, delivery, payload } => {
+                    // After a violation nothing of the server's is believed any more.
+                    if self.violation.is_some() {
+                        continue;
+                    }
+                    if let Err(violation) = self.dialogue.on_message(stream, delivery, payload) {
+                        connection.close(now, CloseCode::ProtocolViolation, &violation.to_string());
+                        self.violation = Some(violation);
+                    }
+                }
+                rudp::Event::Closed(closed) => {
+                    self.dialogue.on_disconnected(why(closed, self.violation.take()));
+                }
+            }
+            while let Some(stream) = self.dialogue.poll_finished() {
+                connection.finish_stream(stream);
+            }
+        }
+    }
+}
+
+/// What the app is told of a connection's end.
+fn why(closed: Closed, violation: Option<ServerViolation>) -> Disconnected {
+    match (closed, violation) {
+        (_, Some(violation)) => Disconnected::ServerViolation(violation),
+        (Closed::Local { .. }, None) => Disconnected::ByClient,
+        (Closed::ByPeer { code, reason }, None) => Disconnected::ByServer { code, reason },
+        (Closed::TimedOut, None) => Disconnected::TimedOut,
+        (Closed::Violation(violation), None) => Disconnected::TransportViolation(violation),
+    }
+}

@@ -1,0 +1,164 @@
+//! What a client sends: commands that get a result, and the hot path that gets none.
+
+use bytes::Bytes;
+
+use super::dialogue::asked;
+use super::error::{RequestError, SendError};
+use super::{Core, Link};
+use crate::base::{DecodeError, MemberId, RequestId, Slot, StreamId, Timestamp, Wire, Writer};
+use crate::rudp::{self, Payload};
+use crate::wire::command::{Broadcast, Message, Recipients, To};
+use crate::wire::{Body, Command, Delivery, ErrorCode, Request};
+
+/// What became of a `broadcast` or `message`: it is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its number among those of its session, from 0: what [`Event::Refused`](super::Event::Refused)
+    /// names.
+    pub counter: u64,
+    /// It took the place of an older one of its key that had not left yet.
+    pub superseded: bool,
+}
+
+impl Core {
+    /// Sends a command that is about no session that the client is in: create, join, decline, info
+    /// and the lists. [`Output::Result`](super::Output::Result) answers it.
+    ///
+    /// # Errors
+    /// [`RequestError`]; nothing was sent then.
+    pub fn request(&mut self, now: Timestamp, request: &Request) -> Result<RequestId, RequestError> {
+        if request.is_for_slot_stream() {
+            return Err(ErrorCode::UnknownCommand.into());
+        }
+        self.send_request(now, StreamId::CONTROL, request)
+    }
+
+    /// Sends a command about the session at `slot`.
+    ///
+    /// # Errors
+    /// As [`Core::request`].
+    pub fn request_in(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        request: &Request,
+    ) -> Result<RequestId, RequestError> {
+        if !request.is_for_slot_stream() {
+            return Err(ErrorCode::UnknownCommand.into());
+        }
+        if self.is_connected() && self.dialogue.slots.get(slot).is_none() {
+            return Err(ErrorCode::NotAMember.into());
+        }
+        self.send_request(now, slot.into(), request)
+    }
+
+    /// Sends `payload` to the members of the session at `slot`.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub fn broadcast(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        to: To,
+        delivery: Delivery,
+        payload: Bytes,
+    ) -> Result<Sent, SendError> {
+        let body = body(delivery, payload)?;
+        self.send_hot(now, slot, delivery, |counter| {
+            Command::Broadcast(Broadcast { delivery, to, counter, body })
+        })
+    }
+
+    /// Sends `payload` to some members of the session at `slot`, 1 to 1,024.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub fn message(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        members: &[MemberId],
+        delivery: Delivery,
+        payload: Bytes,
+    ) -> Result<Sent, SendError> {
+        let body = body(delivery, payload)?;
+        let to = Recipients::new(members.to_vec()).map_err(SendError::Recipients)?;
+        self.send_hot(now, slot, delivery, |counter| {
+            Command::Message(Message { delivery, counter, to, body })
+        })
+    }
+
+    fn send_request(
+        &mut self,
+        now: Timestamp,
+        stream: StreamId,
+        request: &Request,
+    ) -> Result<RequestId, RequestError> {
+        let Link::Open(connection) = &mut self.link else { return Err(RequestError::NotConnected) };
+        let pending = &mut self.dialogue.pending;
+        if pending.is_full() {
+            return Err(RequestError::WouldBlock);
+        }
+        let command = Command::Request(pending.next(), request.clone()).encode();
+        connection.send(now, stream, Delivery::ReliableOrdered, command.into())?;
+        Ok(pending.push(stream, asked(request)))
+    }
+
+    fn send_hot(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        delivery: Delivery,
+        command: impl FnOnce(u8) -> Command,
+    ) -> Result<Sent, SendError> {
+        let Link::Open(connection) = &mut self.link else { return Err(SendError::NotConnected) };
+        if connection.is_closed() {
+            return Err(SendError::NotConnected);
+        }
+        let membership = self.dialogue.slots.get_mut(slot).ok_or(SendError::NotAMember(slot))?;
+        let counter = membership.sent;
+        let [.., low] = counter.to_be_bytes();
+        let body = command(low).encode();
+        let head = if delivery == Delivery::Unreliable { slot_head(slot) } else { Bytes::new() };
+        let sent = connection
+            .send(now, slot.into(), delivery, Payload { head, body })
+            .map_err(|error| hot_error(slot, error))?;
+        membership.sent += 1;
+        Ok(Sent { counter, superseded: sent == rudp::Sent::Superseded })
+    }
+}
+
+/// What stands before a message that belongs to no stream.
+// spec: MSG-4
+fn slot_head(slot: Slot) -> Bytes {
+    let mut writer = Writer::with_capacity(4);
+    slot.write(&mut writer);
+    writer.finish()
+}
+
+fn body(delivery: Delivery, payload: Bytes) -> Result<Body, SendError> {
+    let bytes = payload.len();
+    Body::new(delivery, payload)
+        .map_err(|_: DecodeError| SendError::TooLarge { bytes, max: Body::max_bytes(delivery) })
+}
+
+fn hot_error(slot: Slot, error: rudp::SendError) -> SendError {
+    match error {
+        rudp::SendError::TooLarge { bytes, max } => SendError::TooLarge { bytes, max },
+        rudp::SendError::WouldBlock => SendError::WouldBlock,
+        rudp::SendError::UnknownStream(_) => SendError::NotAMember(slot),
+        rudp::SendError::Closed => SendError::NotConnected,
+    }
+}
+
+impl From<rudp::SendError> for RequestError {
+    fn from(error: rudp::SendError) -> Self {
+        match error {
+            rudp::SendError::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
+            rudp::SendError::WouldBlock => Self::WouldBlock,
+            rudp::SendError::UnknownStream(_) => Self::Refused(ErrorCode::NotAMember),
+            rudp::SendError::Closed => Self::NotConnected,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The core over a connection, whose other end the test plays.
+
+use std::collections::VecDeque;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::base::{ConnectionId, Wire};
+use crate::rudp::{ConnectionConfig, Payload, Role};
+use crate::secure::HandshakeSecrets;
+use crate::wire::command::{Join, To};
+use crate::wire::{Command, Request};
+
+/// A core and its server's end, joined by a wire without delay or loss.
+struct Served {
+    now: Timestamp,
+    core: Core,
+    server: Connection,
+    heard: VecDeque<(Option<StreamId>, Bytes)>,
+    server_closed: Option<Closed>,
+}
+
+fn address() -> SocketAddr {
+    ([127, 0, 0, 1], 7_777).into()
+}
+
+impl Served {
+    fn new() -> Self {
+        let now = Timestamp::from_millis(1);
+        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let end = |role, keys| {
+            let config = ConnectionConfig::default();
+            Connection::new(now, role, keys, config.parameters(), config, StdRng::seed_from_u64(1))
+        };
+        let client = end(Role::Client { id: ConnectionId(7) }, secrets.client_keys());
+        let core = Core {
+            server: address(),
+            link: Link::Open(Box::new(client)),
+            dialogue: Dialogue::default(),
+            violation: None,
+        };
+        let server = end(Role::Server, secrets.server_keys());
+        Self { now, core, server, heard: VecDeque::new(), server_closed: None }
+    }
+
+    /// One that is in the session.
+    fn member() -> Self {
+        let mut served = Self::new();
+        let join = Request::Join(Join::Session(SESSION));
+        let join = served.core.request(served.now, &join).unwrap();
+        served.carry();
+        served.server.open_stream(SLOT.into());
+        served.say(StreamId::CONTROL, ok(join, Value::Entered(entered())));
+        served.say(SLOT.into(), SessionEvent::Snapshot(snapshot()).encode());
+        served.carry();
+        served.heard.clear();
+        served.outputs();
+        served
+    }
+
+    fn say(&mut self, stream: StreamId, message: Bytes) {
+        self.server.send(self.now, stream, Delivery::ReliableOrdered, message.into()).unwrap();
+    }
+
+    /// Carries packets until both ends are silent.
+    fn carry(&mut self) {
+        loop {
+            let mut datagram = BytesMut::new();
+            if let Some(to) = self.core.poll_transmit(self.now, &mut datagram) {
+                assert_eq!(to, address());
+                self.server.handle_packet(self.now, datagram).unwrap();
+            } else if self.server.poll_transmit(self.now, &mut datagram) {
+                self.core.handle_datagram(self.now, address(), datagram);
+            } else {
+                break;
+            }
+            while let Some(event) = self.server.poll_event() {
+                match event {
+                    rudp::Event::Established => {}
+                    rudp::Event::Message { stream, payload, .. } => self.heard.push_back((stream, payload)),
+                    rudp::Event::Closed(closed) => self.server_closed = Some(closed),
+                }
+            }
+        }
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.core.poll_output()).collect()
+    }
+}
+
+#[test]
+fn commands_and_hot_path_arrive_as_they_were_meant() {
+    let mut served = Served::member();
+    let info = served.core.request(served.now, &Request::Info(SESSION)).unwrap();
+    let leave = served.core.request_in(served.now, SLOT, &Request::Leave).unwrap();
+    let ordered = Delivery::ReliableOrdered;
+    let broadcast = |served: &mut Served, delivery| {
+        served.core.broadcast(served.now, SLOT, To::Others, delivery, Bytes::from_static(b"hi")).unwrap()
+    };
+    assert_eq!(broadcast(&mut served, ordered), Sent { counter: 0, superseded: false });
+    assert_eq!(broadcast(&mut served, Delivery::Unreliable), Sent { counter: 1, superseded: false });
+    let recipients = [MemberId(2), MemberId(1)];
+    served.core.message(served.now, SLOT, &recipients, ordered, Bytes::from_static(b"psst")).unwrap();
+    served.carry();
+
+    let heard = std::mem::take(&mut served.heard);
+    let command = |bytes: &Bytes| Command::decode(true, bytes.clone()).unwrap();
+    let on = |wanted: Option<StreamId>| -> Vec<Bytes> {
+        heard.iter().filter(|(stream, _)| *stream == wanted).map(|(_, bytes)| bytes.clone()).collect()
+    };
+    let control = on(Some(StreamId::CONTROL));
+    assert_eq!(
+        Command::decode(false, control[0].clone()),
+        Ok(Command::Request(info, Request::Info(SESSION)))
+    );
+    let slot = on(Some(SLOT.into()));
+    assert_eq!(command(&slot[0]), Command::Request(leave, Request::Leave));
+    let Command::Broadcast(first) = command(&slot[1]) else { panic!("{slot:?}") };
+    assert_eq!((first.counter, first.to, first.delivery), (0, To::Others, ordered));
+    let Command::Message(second) = command(&slot[2]) else { panic!("{slot:?}") };
+    assert_eq!((second.counter, second.to.as_slice()), (2, &[MemberId(1), MemberId(2)][..]));
+    let mut unreliable = crate::base::Reader::new(on(None)[0].clone());
+    assert_eq!(Slot::read(&mut unreliable), Ok(SLOT));
+    let Command::Broadcast(third) = command(&unreliable.rest()) else { panic!() };
+    assert_eq!((third.counter, third.body.bytes().as_ref()), (1, &b"hi"[..]));
+}
+
+#[test]
+fn a_refusal_names_the_whole_count() {
+    let mut served = Served::member();
+    for _ in 0..258 {
+        let delivery = Delivery::ReliableUnordered;
+        served.core.broadcast(served.now, SLOT, To::All, delivery, Bytes::new()).unwrap();
+        served.carry();
+    }
+    served.say(SLOT.into(), SessionEvent::Refused { counter: 1, code: ErrorCode::RateLimited }.encode());
+    served.carry();
+    let refused = Event::Refused { slot: SLOT, counter: 257, code: ErrorCode::RateLimited };
+    assert_eq!(served.outputs(), [Output::Event(refused)]);
+}
+
+#[test]
+fn misuse_is_told_at_once_and_nothing_is_sent() {
+    let mut served = Served::member();
+    let (now, core) = (served.now, &mut served.core);
+    let nowhere = Slot(9);
+    let large = Bytes::from(vec![0; 1_025]);
+    let unreliable = Delivery::Unreliable;
+    assert_eq!(
+        core.broadcast(now, SLOT, To::All, unreliable, large),
+        Err(SendError::TooLarge { bytes: 1_025, max: 1_024 })
+    );
+    assert_eq!(
+        core.broadcast(now, nowhere, To::All, unreliable, Bytes::new()),
+        Err(SendError::NotAMember(nowhere))
+    );
+    for members in [&[][..], &[OWN, OWN]] {
+        let sent = core.message(now, SLOT, members, unreliable, Bytes::new());
+        assert!(matches!(sent, Err(SendError::Recipients(_))), "{sent:?}");
+    }
+    let not_a_member = Err(RequestError::Refused(ErrorCode::NotAMember));
+    assert_eq!(core.request_in(now, nowhere, &Request::Leave), not_a_member);
+    let unknown = Err(RequestError::Refused(ErrorCode::UnknownCommand));
+    assert_eq!(core.request_in(now, SLOT, &Request::ListMine), unknown);
+    assert_eq!(core.request(now, &Request::Leave), unknown);
+    served.carry();
+    assert_eq!(served.heard, []);
+}
+
+#[test]
+fn the_end_of_a_membership_finishes_the_stream() {
+    let mut served = Served::member();
+    served.say(SLOT.into(), left(0, OWN).encode());
+    served.carry();
+    let sent = served.core.broadcast(served.now, SLOT, To::All, Delivery::ReliableOrdered, Bytes::new());
+    assert_eq!(sent, Err(SendError::NotAMember(SLOT)));
+    served.say(SLOT.into(), message(1, "after the end").encode());
+    served.carry();
+    assert_eq!(served.outputs().len(), 1, "the leaving and nothing else");
+    assert!(served.core.is_connected());
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_is_left_with_a_word() {
+    let mut served = Served::member();
+    let open = served.core.request(served.now, &Request::ListMine).unwrap();
+    served.say(SLOT.into(), message(1, "out of order").encode());
+    served.say(SLOT.into(), message(0, "not believed any more").encode());
+    served.carry();
+    let gap = ServerViolation::EventGap { slot: SLOT, expected: number(0), got: number(1) };
+    assert_eq!(
+        served.outputs(),
+        [
+            Output::Result { request: open, outcome: Err(RequestError::OutcomeUnknown) },
+            Output::Event(Event::Disconnected(Disconnected::ServerViolation(gap))),
+        ]
+    );
+    assert!(matches!(
+        &served.server_closed,
+        Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, reason }) if reason.contains("event 6 of slot 1")
+    ));
+}
+
+#[test]
+fn closing_is_told_once_and_nothing_is_sent_after_it() {
+    let mut served = Served::member();
+    served.core.close(served.now, "good night");
+    served.core.close(served.now, "again");
+    assert_eq!(served.outputs(), [Output::Event(Event::Disconnected(Disconnected::ByClient))]);
+    served.carry();
+    assert!(matches!(&served.server_closed, Some(Closed::ByPeer { reason, .. }) if reason == "good night"));
+    let now = served.now;
+    assert_eq!(served.core.request(now, &Request::ListMine), Err(RequestError::NotConnected));
+    let sent = served.core.broadcast(now, SLOT, To::All, Delivery::Unreliable, Bytes::new());
+    assert_eq!(sent, Err(SendError::NotConnected));
+    served.core.abandon(Disconnected::TimedOut);
+    assert_eq!(served.outputs(), []);
+    assert!(served.core.is_finished());
+}
+
+#[test]
+fn a_full_send_buffer_is_told_and_takes_no_counter() {
+    let mut served = Served::member();
+    let payload = Bytes::from(vec![7; 60 << 10]);
+    let mut counters = Vec::new();
+    let refused = loop {
+        let delivery = Delivery::ReliableUnordered;
+        match served.core.broadcast(served.now, SLOT, To::All, delivery, payload.clone()) {
+            Ok(sent) => counters.push(sent.counter),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, SendError::WouldBlock);
+    assert!(counters.iter().copied().eq(0..counters.len() as u64));
+    let mirror = served.core.dialogue.slots.get(SLOT).unwrap();
+    assert_eq!(mirror.sent, counters.len() as u64);
+}
+
+#[test]
+fn datagrams_of_strangers_are_nothing() {
+    let mut served = Served::member();
+    served
+        .server
+        .send(served.now, SLOT.into(), Delivery::ReliableOrdered, Payload::from(message(0, "x").encode()))
+        .unwrap();
+    let mut datagram = BytesMut::new();
+    assert!(served.server.poll_transmit(served.now, &mut datagram));
+    served.core.handle_datagram(served.now, ([127, 0, 0, 1], 9).into(), datagram.clone());
+    assert_eq!(served.outputs(), []);
+    served.core.handle_datagram(served.now, address(), datagram);
+    assert_eq!(served.outputs().len(), 1);
+}

@@ -1,0 +1,171 @@
+//! [`Driver`]: the task that runs a [`Core`] on its socket, and [`Shared`], by which the app reaches
+//! the same core.
+//!
+//! The app's calls go to the core at once, under a lock that nobody holds for longer than a batch of
+//! datagrams takes, and wake the task to send. Only the task hands out results and events, after it
+//! has let go of the lock, so that a handler may call the client.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::BytesMut;
+use tokio::sync::{Notify, oneshot};
+
+use super::core::{Core, Disconnected, Event, Output, RequestError};
+use super::events::Sink;
+use crate::base::{Now, RequestId, Timestamp};
+use crate::net::{Clock, Driven, Socket, drive};
+use crate::wire::Value;
+
+/// Where the result of a command goes.
+type Waiter = oneshot::Sender<Result<Value, RequestError>>;
+
+/// What the app and the driver's task share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub(super) clock: Clock,
+    pub(super) wake: Arc<Notify>,
+}
+
+/// What the lock guards.
+pub(super) struct State {
+    pub(super) core: Core,
+    /// Looked up by id alone, never walked.
+    pub(super) waiters: HashMap<RequestId, Waiter>,
+    connected: Option<oneshot::Sender<Result<(), Disconnected>>>,
+}
+
+impl Shared {
+    /// Shares `core`; `connected` is told how its handshake ends.
+    pub(super) fn new(
+        core: Core,
+        clock: Clock,
+        wake: Arc<Notify>,
+        connected: oneshot::Sender<Result<(), Disconnected>>,
+    ) -> Self {
+        let state = State { core, waiters: HashMap::new(), connected: Some(connected) };
+        Self { state: Mutex::new(state), clock, wake }
+    }
+
+    /// The core and who waits for it. A panic elsewhere leaves nothing half done that matters here.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Monotonic time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now().mono
+    }
+}
+
+impl State {
+    /// Hands results to who waits for them, and keeps the events in `events`.
+    fn take_outputs(&mut self, events: &mut Vec<Event>) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Connected => {
+                    self.tell_connected(Ok(()));
+                }
+                Output::Result { request, outcome } => {
+                    if let Some(waiter) = self.waiters.remove(&request) {
+                        // Who no longer waits does not want to know.
+                        let _ = waiter.send(outcome);
+                    }
+                }
+                // The end of what has never begun is told to who tries to connect, and to nobody else.
+                Output::Event(Event::Disconnected(why)) => {
+                    if !self.tell_connected(Err(why.clone())) {
+                        events.push(Event::Disconnected(why));
+                    }
+                }
+                Output::Event(event) => events.push(event),
+            }
+        }
+    }
+
+    /// Tells who waits for the handshake how it has ended; false when it was told before.
+    fn tell_connected(&mut self, outcome: Result<(), Disconnected>) -> bool {
+        let Some(connected) = self.connected.take() else { return false };
+        // Who no longer waits ends the attempt: see `connect`.
+        let _ = connected.send(outcome);
+        true
+    }
+}
+
+/// The machine that `net` drives.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    sink: Sink,
+    events: Vec<Event>,
+}
+
+impl Driver {
+    /// A driver of `shared` that puts events into `sink`.
+    pub(super) fn new(shared: Arc<Shared>, sink: Sink) -> Self {
+        Self { shared, sink, events: Vec::new() }
+    }
+
+    /// Runs until the connection has ended and all is told.
+    pub(super) async fn run(mut self, socket: Socket) {
+        let (clock, wake) = (self.shared.clock.clone(), Arc::clone(&self.shared.wake));
+        if let Err(error) = drive(socket, clock, &mut self, wake).await {
+            tracing::warn!(%error, "the client's socket failed");
+            self.turn(|core| core.abandon(Disconnected::Socket(error.to_string())));
+        }
+        self.sink.finish().await;
+    }
+
+    /// Does `input` under the lock, then hands out what came of it.
+    fn turn(&mut self, input: impl FnOnce(&mut Core)) {
+        let mut state = self.shared.lock();
+        input(&mut state.core);
+        state.take_outputs(&mut self.events);
+        drop(state);
+        self.sink.put(self.events.drain(..));
+    }
+}
+
+impl Driven for Driver {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        self.turn(|core| batch.for_each(|(from, datagram)| core.handle_datagram(now.mono, from, datagram)));
+    }
+
+    fn handle_wake(&mut self, _: Now) {
+        self.turn(|_| {});
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.turn(|core| core.handle_timeout(now.mono));
+    }
+
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+        self.shared.lock().core.poll_transmit(now.mono, out)
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.shared.lock().core.poll_timeout()
+    }
+
+    fn wants_datagrams(&self) -> bool {
+        self.sink.has_room()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.shared.lock().core.is_finished()
+    }
+}
+
+impl Drop for Driver {
+    /// When the runtime ends before the connection: nobody waits for ever.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.core.abandon(Disconnected::Socket("the runtime has ended".into()));
+        state.take_outputs(&mut self.events);
+        drop(state);
+        // A handler that has just panicked is not called again.
+        if !std::thread::panicking() {
+            self.sink.put(self.events.drain(..));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! [`Events`], what an app reads, and [`Sink`], where the driver puts it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::core::Event;
+
+/// The events of a [`Client`](super::Client), in order.
+///
+/// Bounded: an app that does not read stops its client from reading
+/// ([`ClientConfig::events_buffer`](super::ClientConfig::events_buffer)). Dropping this drops the
+/// events from then on, and the client goes on.
+#[derive(Debug)]
+pub struct Events {
+    receiver: Receiver<Event>,
+    pause: Arc<Pause>,
+}
+
+impl Events {
+    /// The next event; `None` after [`Event::Disconnected`]. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Event> {
+        let event = self.receiver.recv().await;
+        self.pause.end();
+        event
+    }
+
+    /// Appends the events that wait, `limit` at most, to `events`; waits when there is none. How many
+    /// were appended: 0 after [`Event::Disconnected`]. Cancel safe.
+    pub async fn recv_many(&mut self, events: &mut Vec<Event>, limit: usize) -> usize {
+        let count = self.receiver.recv_many(events, limit).await;
+        self.pause.end();
+        count
+    }
+
+    /// The next event if one waits.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok();
+        self.pause.end();
+        event
+    }
+}
+
+/// Whether the driver waits for the app to read.
+#[derive(Debug)]
+struct Pause {
+    is_on: AtomicBool,
+    wake: Arc<Notify>,
+}
+
+impl Pause {
+    /// The app has read: the driver goes on.
+    fn end(&self) {
+        if self.is_on.load(Ordering::SeqCst) && self.is_on.swap(false, Ordering::SeqCst) {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Where the driver puts events.
+pub(super) enum Sink {
+    /// For an [`Events`].
+    Queue(Queue),
+    /// For a closure of the app's, called by the driver.
+    Handler(Box<dyn FnMut(Event) + Send>),
+}
+
+/// The driver's end of an [`Events`].
+pub(super) struct Queue {
+    /// `None` once nobody reads.
+    sender: Option<Sender<Event>>,
+    /// What had no room, oldest first; at most what one batch of datagrams brought.
+    backlog: VecDeque<Event>,
+    pause: Arc<Pause>,
+}
+
+/// A queue of `bound` events and its reader; reading wakes a driver that waits for room.
+pub(super) fn queue(bound: usize, wake: Arc<Notify>) -> (Sink, Events) {
+    let (sender, receiver) = mpsc::channel(bound.max(1));
+    let pause = Arc::new(Pause { is_on: AtomicBool::new(false), wake });
+    let queue = Queue { sender: Some(sender), backlog: VecDeque::new(), pause: Arc::clone(&pause) };
+    (Sink::Queue(queue), Events { receiver, pause })
+}
+
+impl Sink {
+    /// Hands over what waits and then `events`.
+    pub(super) fn put(&mut self, events: impl Iterator<Item = Event>) {
+        match self {
+            Self::Handler(handler) => events.for_each(handler),
+            Self::Queue(queue) => {
+                queue.backlog.extend(events);
+                queue.flush();
+            }
+        }
+    }
+
+    /// False when events wait for the app to read.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::Handler(_) => true,
+            Self::Queue(queue) => queue.backlog.is_empty(),
+        }
+    }
+
+    /// Hands over what waits, for as long as that takes: the last thing a driver does.
+    pub(super) async fn finish(&mut self) {
+        let Self::Queue(queue) = self else { return };
+        let Some(sender) = queue.sender.take() else { return };
+        while let Some(event) = queue.backlog.pop_front() {
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn flush(&mut self) {
+        if self.push_all() {
+            return;
+        }
+        self.pause.is_on.store(true, Ordering::SeqCst);
+        // The app may have read before it could see that somebody waits for it.
+        if self.push_all() {
+            self.pause.is_on.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// True when nothing is left.
+    fn push_all(&mut self) -> bool {
+        while let Some(event) = self.backlog.pop_front() {
+            let Some(sender) = &self.sender else { continue };
+            match sender.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Full(event)) => {
+                    self.backlog.push_front(event);
+                    return false;
+                }
+                Err(TrySendError::Closed(_)) => self.sender = None,
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{EventNumber, Slot};
+
+    fn event(number: u64) -> Event {
+        Event::Receipt { slot: Slot(1), number: EventNumber(number) }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_asks_for_a_pause_and_reading_ends_it() {
+        let wake = Arc::new(Notify::new());
+        let (mut sink, mut events) = queue(2, Arc::clone(&wake));
+        sink.put((1..=2).map(event));
+        assert!(sink.has_room());
+        sink.put((3..=4).map(event));
+        assert!(!sink.has_room(), "two have no room");
+        assert_eq!(events.try_recv(), Some(event(1)));
+        wake.notified().await;
+        sink.put(std::iter::empty());
+        assert!(!sink.has_room(), "one has no room");
+        assert_eq!(events.recv().await, Some(event(2)));
+        wake.notified().await;
+        sink.put(std::iter::empty());
+        assert!(sink.has_room());
+        assert_eq!(events.recv().await, Some(event(3)));
+        assert_eq!(events.recv().await, Some(event(4)));
+        sink.finish().await;
+        assert_eq!(events.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn events_that_nobody_reads_are_dropped() {
+        let (mut sink, events) = queue(1, Arc::new(Notify::new()));
+        drop(events);
+        sink.put((1..=9).map(event));
+        assert!(sink.has_room());
+    }
+}

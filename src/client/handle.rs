@@ -1,0 +1,330 @@
+//! [`Client`]: what an app calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+
+use super::config::ClientConfig;
+use super::connect::{ConnectError, connect};
+use super::core::{Event, Mirror, RequestError, SendError, Sent};
+use super::driver::Shared;
+use super::events::{Events, Sink, queue};
+use super::params::{CreateSession, InviteUsers};
+use crate::base::{InviteId, MemberId, Revision, SessionId, Slot, UserId};
+use crate::rudp::Stats;
+use crate::secure::ConnectGrant;
+use crate::wire::command::{Decline, Delete, Join, Kick, Revoke, To, Transfer};
+use crate::wire::event::Invitation;
+use crate::wire::result::{Entered, Info, Membership};
+use crate::wire::{Delivery, ErrorCode, PropertyOp, PropertyOps, Reason, Request, Value};
+
+/// A connection to a server. Clones are the same connection; dropping the last one closes it.
+///
+/// Commands are sent when their future is first polled and are carried out even if it is dropped then.
+/// Their results come in the order in which the server carried them out, which is, for the commands
+/// of one session, the order of their sending.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+/// Closes the connection when the last client is gone.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close("");
+    }
+}
+
+impl Client {
+    /// Connects to one of the grant's servers; they are tried in turn. Needs a tokio runtime with
+    /// I/O and time, on which the connection then lives.
+    ///
+    /// # Errors
+    /// [`ConnectError`] of the server that was tried last.
+    pub async fn connect(grant: &ConnectGrant, config: ClientConfig) -> Result<(Self, Events), ConnectError> {
+        let (shared, events) = connect(grant, config, |wake| queue(config.events_buffer, wake)).await?;
+        Ok((Self::of(shared), events))
+    }
+
+    /// As [`Client::connect`], but `handler` is called for each event, by the task that reads the
+    /// socket: the shortest way, for handlers that do not wait. It may call the client.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_with_handler(
+        grant: &ConnectGrant,
+        config: ClientConfig,
+        handler: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        // An attempt that fails gives its handler back through this cell for the next.
+        let handler = Arc::new(std::sync::Mutex::new(handler));
+        let sink = |_: Arc<Notify>| {
+            let handler = Arc::clone(&handler);
+            let call = move |event| {
+                let mut handler = handler.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                handler(event);
+            };
+            (Sink::Handler(Box::new(call)), ())
+        };
+        let (shared, ()) = connect(grant, config, sink).await?;
+        Ok(Self::of(shared))
+    }
+
+    fn of(shared: Arc<Shared>) -> Self {
+        Self { handle: Arc::new(Handle(shared)) }
+    }
+
+    /// Creates a session, whose owner and first member the client is.
+    ///
+    /// # Errors
+    /// [`RequestError`], as every command here.
+    pub async fn create(&self, session: CreateSession) -> Result<Entered, RequestError> {
+        let request = Request::Create(session.build()?);
+        self.ask(None, &request, as_entered).await
+    }
+
+    /// Accepts an invite. When this returns, the session's mirror is there.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn join(&self, invite: InviteId) -> Result<Entered, RequestError> {
+        self.ask(None, &Request::Join(Join::Invite(invite)), as_entered).await
+    }
+
+    /// Joins a session that is open to all.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn join_open(&self, session: SessionId) -> Result<Entered, RequestError> {
+        self.ask(None, &Request::Join(Join::Session(session)), as_entered).await
+    }
+
+    /// Ends an invite of the client's own; the owner is told `reason`, 128 bytes at most.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn decline(&self, invite: InviteId, reason: &str) -> Result<(), RequestError> {
+        let reason = Reason::new(reason)?;
+        self.ask(None, &Request::Decline(Decline { invite, reason }), as_empty).await
+    }
+
+    /// What a session is that the client is in.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn info(&self, session: SessionId) -> Result<Info, RequestError> {
+        let info = |value| if let Value::Info(info) = value { Some(info) } else { None };
+        self.ask(None, &Request::Info(session), info).await
+    }
+
+    /// The sessions that the client is in.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn list_mine(&self) -> Result<Vec<Membership>, RequestError> {
+        let list = |value| if let Value::Sessions(list) = value { Some(list) } else { None };
+        self.ask(None, &Request::ListMine, list).await
+    }
+
+    /// The client's open invites.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn list_invites(&self) -> Result<Vec<Invitation>, RequestError> {
+        let list = |value| if let Value::Invites(list) = value { Some(list) } else { None };
+        self.ask(None, &Request::ListInvites, list).await
+    }
+
+    /// Invites users, as the owner. For each its invite, or why it has none.
+    ///
+    /// # Errors
+    /// [`RequestError`] when nobody was invited.
+    pub async fn invite(
+        &self,
+        slot: Slot,
+        invite: InviteUsers,
+    ) -> Result<Vec<(UserId, Result<InviteId, ErrorCode>)>, RequestError> {
+        let request = Request::Invite(invite.build()?);
+        let session = self.session(slot, Mirror::session).ok_or(ErrorCode::NotAMember)?;
+        let answers = |value| if let Value::Invited(answers) = value { Some(answers) } else { None };
+        let answers = self.ask(Some(slot), &request, answers).await?;
+        let id = |number| InviteId { session, number };
+        Ok(invite.users().iter().cloned().zip(answers.into_iter().map(|answer| answer.map(id))).collect())
+    }
+
+    /// Ends an invite of the session, as the owner.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn revoke(&self, slot: Slot, invite: InviteId) -> Result<(), RequestError> {
+        self.ask(Some(slot), &Request::Revoke(Revoke { number: invite.number }), as_empty).await
+    }
+
+    /// Leaves the session.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave(&self, slot: Slot) -> Result<(), RequestError> {
+        self.ask(Some(slot), &Request::Leave, as_empty).await
+    }
+
+    /// Removes a member, as the owner; all are told `reason`, 128 bytes at most.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn kick(&self, slot: Slot, member: MemberId, reason: &str) -> Result<(), RequestError> {
+        let reason = Reason::new(reason)?;
+        self.ask(Some(slot), &Request::Kick(Kick { member, reason }), as_empty).await
+    }
+
+    /// Makes another member the owner, as the owner.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn transfer(&self, slot: Slot, member: MemberId) -> Result<(), RequestError> {
+        self.ask(Some(slot), &Request::Transfer(Transfer { member }), as_empty).await
+    }
+
+    /// Ends the session, as the owner; all are told `reason`, 128 bytes at most.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn delete(&self, slot: Slot, reason: &str) -> Result<(), RequestError> {
+        let reason = Reason::new(reason)?;
+        self.ask(Some(slot), &Request::Delete(Delete { reason }), as_empty).await
+    }
+
+    /// Changes properties, 1 to 256, all or none; the properties' revision with the changes.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn set_properties(&self, slot: Slot, ops: Vec<PropertyOp>) -> Result<Revision, RequestError> {
+        let request = Request::SetProperties(PropertyOps::new(ops)?);
+        let revision = |value| if let Value::Revision(revision) = value { Some(revision) } else { None };
+        self.ask(Some(slot), &request, revision).await
+    }
+
+    /// Sends to the session's members. Returns at once: the message is on its way, and if the server
+    /// does not pass it on, an [`Event::Refused`] says so.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub fn broadcast(
+        &self,
+        slot: Slot,
+        to: To,
+        delivery: Delivery,
+        payload: impl Into<Bytes>,
+    ) -> Result<Sent, SendError> {
+        let shared = self.shared();
+        let now = shared.now();
+        let sent = shared.lock().core.broadcast(now, slot, to, delivery, payload.into())?;
+        shared.wake.notify_one();
+        Ok(sent)
+    }
+
+    /// Sends to some of the session's members, 1 to 1,024; otherwise as [`Client::broadcast`].
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub fn message(
+        &self,
+        slot: Slot,
+        members: &[MemberId],
+        delivery: Delivery,
+        payload: impl Into<Bytes>,
+    ) -> Result<Sent, SendError> {
+        let shared = self.shared();
+        let now = shared.now();
+        let sent = shared.lock().core.message(now, slot, members, delivery, payload.into())?;
+        shared.wake.notify_one();
+        Ok(sent)
+    }
+
+    /// Reads what is known of a session; `None` when the client is not in it.
+    ///
+    /// This is the newest, which may be ahead of the events that the app has read. `read` runs under
+    /// the client's lock: it must not call the client, and take what it needs and be gone.
+    pub fn session<T>(&self, slot: Slot, read: impl FnOnce(&Mirror) -> T) -> Option<T> {
+        self.shared().lock().core.mirror(slot).map(read)
+    }
+
+    /// A copy of what is known of every session that the client is in, by slot.
+    pub fn sessions(&self) -> Vec<Mirror> {
+        self.shared().lock().core.mirrors().cloned().collect()
+    }
+
+    /// True until the connection has ended.
+    pub fn is_connected(&self) -> bool {
+        self.shared().lock().core.is_connected()
+    }
+
+    /// What the connection has done so far; `None` when it is gone.
+    pub fn stats(&self) -> Option<Stats> {
+        self.shared().lock().core.stats().copied()
+    }
+
+    /// The smoothed round-trip time; `None` when the connection is gone.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.shared().lock().core.rtt()
+    }
+
+    /// Closes the connection. The server is told `reason`, 128 bytes at most; what was sent last may
+    /// not have arrived. [`Event::Disconnected`] follows.
+    pub fn close(&self, reason: &str) {
+        self.shared().close(reason);
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.0
+    }
+
+    /// Sends a command and waits for its result.
+    async fn ask<T>(
+        &self,
+        slot: Option<Slot>,
+        request: &Request,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<T, RequestError> {
+        let (tell, result) = oneshot::channel();
+        {
+            let shared = self.shared();
+            let now = shared.now();
+            let mut state = shared.lock();
+            let id = match slot {
+                None => state.core.request(now, request)?,
+                Some(slot) => state.core.request_in(now, slot, request)?,
+            };
+            state.waiters.insert(id, tell);
+        }
+        self.shared().wake.notify_one();
+        let value = result.await.unwrap_or(Err(RequestError::OutcomeUnknown))?;
+        Ok(read(value).expect("invariant: the core lets a value pass only with a command of its kind"))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("is_connected", &self.is_connected()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn close(&self, reason: &str) {
+        let now = self.now();
+        self.lock().core.close(now, reason);
+        self.wake.notify_one();
+    }
+}
+
+fn as_entered(value: Value) -> Option<Entered> {
+    if let Value::Entered(entered) = value { Some(entered) } else { None }
+}
+
+fn as_empty(value: Value) -> Option<()> {
+    matches!(value, Value::Empty).then_some(())
+}

@@ -1,0 +1,188 @@
+//! What commands are asked with: sessions to create, users to invite.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::core::RequestError;
+use crate::base::{SessionKind, UserId};
+use crate::wire::command::{Create, InitialProperties, InitialProperty, Invite, InvitedUsers};
+use crate::wire::{
+    Admission, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, PropertyKey, PropertyValue, Settings,
+    WriteRule,
+};
+
+/// A session to create: by default 8 seats, invited users only, kept for a minute when empty, handed
+/// on to the longest-standing member when its owner leaves, without properties.
+///
+/// Values out of range are told by [`Client::create`](super::Client::create).
+#[derive(Debug, Clone)]
+pub struct CreateSession {
+    kind: SessionKind,
+    max_members: u16,
+    idle_ttl: Duration,
+    on_owner_leave: OnOwnerLeave,
+    admission: Admission,
+    properties: Vec<(String, PropertyValue, WriteRule)>,
+}
+
+impl CreateSession {
+    /// A session of a class that is the app's own.
+    pub fn new(kind: u16) -> Self {
+        Self {
+            kind: SessionKind(kind),
+            max_members: 8,
+            idle_ttl: Duration::from_secs(60),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Invited,
+            properties: Vec::new(),
+        }
+    }
+
+    /// Its seats, 1 to 1,024.
+    pub fn max_members(mut self, seats: u16) -> Self {
+        self.max_members = seats;
+        self
+    }
+
+    /// How long it is kept when empty, 0 to 86,400 s; parts of a second count as a whole one.
+    pub fn idle_ttl(mut self, ttl: Duration) -> Self {
+        self.idle_ttl = ttl;
+        self
+    }
+
+    /// Lets everyone join who knows its id.
+    pub fn open(mut self) -> Self {
+        self.admission = Admission::Open;
+        self
+    }
+
+    /// Ends it when its owner leaves.
+    pub fn delete_when_owner_leaves(mut self) -> Self {
+        self.on_owner_leave = OnOwnerLeave::Delete;
+        self
+    }
+
+    /// Gives it a property.
+    pub fn property(mut self, key: &str, value: PropertyValue, rule: WriteRule) -> Self {
+        self.properties.push((key.to_owned(), value, rule));
+        self
+    }
+
+    /// Gives it a property of bytes.
+    pub fn bytes(self, key: &str, value: impl Into<Bytes>, rule: WriteRule) -> Self {
+        self.property(key, PropertyValue::Bytes(value.into()), rule)
+    }
+
+    /// Gives it a property that can be incremented.
+    pub fn integer(self, key: &str, value: i64, rule: WriteRule) -> Self {
+        self.property(key, PropertyValue::Integer(value), rule)
+    }
+
+    /// The command.
+    pub(super) fn build(self) -> Result<Create, RequestError> {
+        let property = |(key, value, rule): (String, PropertyValue, WriteRule)| {
+            let value = match value {
+                PropertyValue::Bytes(bytes) => PropertyValue::bytes(bytes)?,
+                integer @ PropertyValue::Integer(_) => integer,
+            };
+            Ok(InitialProperty { key: PropertyKey::new(&key)?, value, rule })
+        };
+        let properties: Result<Vec<_>, RequestError> = self.properties.into_iter().map(property).collect();
+        Ok(Create {
+            settings: Settings {
+                kind: self.kind,
+                max_members: MaxMembers::new(self.max_members)?,
+                idle_ttl: IdleTtl::new(seconds(self.idle_ttl))?,
+                on_owner_leave: self.on_owner_leave,
+                admission: self.admission,
+            },
+            properties: InitialProperties::new(properties?)?,
+        })
+    }
+}
+
+/// Users to invite: by default for 60 s, without a note, without holding seats.
+///
+/// Values out of range are told by [`Client::invite`](super::Client::invite).
+#[derive(Debug, Clone)]
+pub struct InviteUsers {
+    users: Vec<UserId>,
+    ttl: Duration,
+    note: String,
+    hold_seat: bool,
+}
+
+impl InviteUsers {
+    /// 1 to 64 users, none twice.
+    pub fn new(users: impl IntoIterator<Item = UserId>) -> Self {
+        let users = users.into_iter().collect();
+        Self { users, ttl: Duration::from_secs(60), note: String::new(), hold_seat: false }
+    }
+
+    /// How long the invites admit, 1 to 86,400 s; parts of a second count as a whole one.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// A word to the users, at most 256 bytes.
+    pub fn note(mut self, note: &str) -> Self {
+        note.clone_into(&mut self.note);
+        self
+    }
+
+    /// Keeps a seat for each, as long as the invite admits.
+    pub fn hold_seat(mut self) -> Self {
+        self.hold_seat = true;
+        self
+    }
+
+    /// The users, in order.
+    pub(super) fn users(&self) -> &[UserId] {
+        &self.users
+    }
+
+    /// The command.
+    pub(super) fn build(&self) -> Result<Invite, RequestError> {
+        Ok(Invite {
+            users: InvitedUsers::new(self.users.clone())?,
+            ttl: InviteTtl::new(seconds(self.ttl))?,
+            hold_seat: self.hold_seat,
+            note: Note::new(&self.note)?,
+        })
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(time: Duration) -> u32 {
+    let whole = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::DecodeError;
+
+    #[test]
+    fn what_is_out_of_range_is_named_before_anything_is_sent() {
+        let refused = |create: CreateSession| match create.build() {
+            Err(RequestError::Illegal(DecodeError::OutOfRange { what, .. })) => what,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(CreateSession::new(1).max_members(0)), "max members");
+        assert_eq!(refused(CreateSession::new(1).idle_ttl(Duration::from_secs(86_401))), "idle ttl");
+        assert_eq!(refused(CreateSession::new(1).integer("", 1, WriteRule::Any)), "property key");
+        let long = vec![0; (64 << 10) + 1];
+        assert_eq!(refused(CreateSession::new(1).bytes("k", long, WriteRule::Any)), "property value");
+        assert!(InviteUsers::new([]).build().is_err());
+    }
+
+    #[test]
+    fn parts_of_a_second_count_as_a_whole_one() {
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(3)), 3);
+        assert_eq!(seconds(Duration::MAX), u32::MAX);
+    }
+}
