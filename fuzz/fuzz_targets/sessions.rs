@@ -1,0 +1,276 @@
+//! Commands of a few users on one session table, with a plain model beside it: seats, invites,
+//! event numbers and refusals hold whatever the order.
+// spec-test: SES-10, SES-11, SES-12, SES-16
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use rallypoint::base::{
+    ConnectionId, EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
+};
+use rallypoint::session::{
+    Admitted, Busy, Change, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionTable,
+};
+use rallypoint::wire::command::{Broadcast, Create, InitialProperties, Invite, InvitedUsers, Join, Kick, To};
+use rallypoint::wire::{
+    Admission, Body, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
+    PropertyKey, PropertyOp, PropertyOps, Reason, Settings,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+const USERS: u8 = 6;
+const SEATS: u16 = 3;
+
+fuzz_target!(|data: &[u8]| {
+    let mut world = World::new();
+    for chunk in data.chunks_exact(3) {
+        let &[op, user, argument] = chunk else { return };
+        world.step(op, user % USERS, argument);
+    }
+});
+
+/// Mail, checked as it is posted.
+#[derive(Default)]
+struct Mail {
+    full: bool,
+    /// The number that a worker must see next in a session.
+    next: BTreeMap<(WorkerId, SessionId), EventNumber>,
+    members: BTreeMap<SessionId, BTreeMap<MemberId, WorkerId>>,
+    posted: usize,
+}
+
+impl Outbox for Mail {
+    fn reserve(&mut self, _workers: &[WorkerId]) -> Result<(), Busy> {
+        if self.full { Err(Busy) } else { Ok(()) }
+    }
+
+    fn post(&mut self, to: WorkerId, fanout: Fanout, _room: Room) {
+        self.posted += 1;
+        let Fanout { session, change } = fanout;
+        let number = match &change {
+            Change::Joined { number, member, at, snapshot, .. } => {
+                assert_eq!(snapshot.is_some(), at.worker == to);
+                if snapshot.is_some() {
+                    self.next.entry((to, session)).or_insert(*number);
+                }
+                self.members.entry(session).or_default().insert(*member, at.worker);
+                let seats = self.members[&session].len();
+                assert!(seats <= usize::from(SEATS), "a member without a seat");
+                Some(*number)
+            }
+            Change::Left { number, .. }
+            | Change::OwnerChanged { number, .. }
+            | Change::PropertiesChanged { number, .. }
+            | Change::Message { number, .. }
+            | Change::Deleted { number, .. } => Some(*number),
+            Change::Sent { .. } | Change::ToMember { .. } => None,
+        };
+        if let Some(number) = number {
+            let next = self.next.get_mut(&(to, session)).expect("a worker without members gets mail");
+            assert_eq!(*next, number, "an event is missing, doubled or out of order");
+            *next = EventNumber(number.0 + 1);
+        }
+    }
+
+    fn wake(&mut self, _owner: WorkerId) {}
+}
+
+struct World {
+    now: Timestamp,
+    table: SessionTable,
+    mail: Mail,
+    session: Option<SessionId>,
+    members: BTreeMap<u8, MemberId>,
+    /// Every invite: whose, until when, whether it may still admit.
+    invites: BTreeMap<InviteId, (u8, Timestamp, bool)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let table = SessionTable::new(2, 2, SessionLimits::default(), StdRng::seed_from_u64(5));
+        let (members, invites) = (BTreeMap::new(), BTreeMap::new());
+        Self { now: Timestamp::ZERO, table, mail: Mail::default(), session: None, members, invites }
+    }
+
+    fn step(&mut self, op: u8, user: u8, argument: u8) {
+        self.mail.full = op & 0x80 != 0;
+        let before = self.mail.posted;
+        let refused = match op & 0x0f {
+            0 => self.create(user, argument),
+            1 | 2 => self.invite(user, argument),
+            3 | 4 => self.join(user, argument),
+            5 => self.leave(user),
+            6 => self.kick(user, argument % USERS),
+            7 => self.transfer(user, argument % USERS),
+            8 => self.delete(user),
+            9 => self.broadcast(user, argument),
+            10 => self.increment(user),
+            _ => {
+                self.now += Duration::from_millis(u64::from(argument) << (op >> 4 & 0x07));
+                self.expire();
+                false
+            }
+        };
+        assert!(!refused || self.mail.posted == before, "a refused command has told somebody something");
+        self.forget_the_gone();
+    }
+
+    fn create(&mut self, user: u8, argument: u8) -> bool {
+        if self.session.is_some() {
+            return false;
+        }
+        let settings = Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::new(SEATS).expect("in range"),
+            idle_ttl: IdleTtl::new(u32::from(argument & 0x03)).expect("in range"),
+            on_owner_leave: if argument & 4 == 0 { OnOwnerLeave::Transfer } else { OnOwnerLeave::Delete },
+            admission: if argument & 8 == 0 { Admission::Invited } else { Admission::Open },
+        };
+        let create = Create { settings, properties: InitialProperties::default() };
+        let answer = self.table.create(self.now, &name(user), at(user), create, &mut self.mail);
+        self.admitted(user, answer)
+    }
+
+    fn admitted(&mut self, user: u8, answer: Result<Admitted, ErrorCode>) -> bool {
+        let Ok(admitted) = answer else { return true };
+        self.session = Some(admitted.session);
+        assert_eq!(self.members.insert(user, admitted.member), None, "a member twice");
+        false
+    }
+
+    fn invite(&mut self, user: u8, argument: u8) -> bool {
+        let Some((session, by)) = self.membership(user) else { return false };
+        let target = argument % USERS;
+        let users = vec![name(target)];
+        let ttl = u32::from(argument >> 4) + 1;
+        let invite = Invite {
+            users: InvitedUsers::new(users.clone()).expect("one user"),
+            ttl: InviteTtl::new(ttl).expect("in range"),
+            hold_seat: false,
+            note: Note::none(),
+        };
+        let answer = self.table.invite(self.now, (session, by), &invite, &users, &mut self.mail);
+        let Ok(inviting) = answer else { return true };
+        for new in inviting.users.into_iter().flatten() {
+            if let Some(replaced) = new.replaced {
+                self.invites.get_mut(&replaced).expect("it was issued").2 = false;
+            }
+            self.invites.insert(new.invite, (target, self.now + Duration::from_secs(u64::from(ttl)), true));
+        }
+        false
+    }
+
+    fn join(&mut self, user: u8, argument: u8) -> bool {
+        let invite = self.invites.keys().nth(usize::from(argument & 0x1f)).copied();
+        let join = match (invite, self.session) {
+            (Some(invite), _) if argument & 0x20 == 0 => Join::Invite(invite),
+            (_, Some(session)) => Join::Session(session),
+            _ => return false,
+        };
+        let answer = self.table.join(self.now, &name(user), at(user), join, &mut self.mail);
+        if let (Ok(_), Join::Invite(invite)) = (&answer, join) {
+            let (whose, expires, open) = self.invites.get_mut(&invite).expect("it was issued");
+            assert!(*open && *whose == user && self.now < *expires, "an invite admits that may not");
+            *open = false;
+        }
+        self.admitted(user, answer)
+    }
+
+    fn leave(&mut self, user: u8) -> bool {
+        let Some(membership) = self.membership(user) else { return false };
+        let answer = self.table.leave(self.now, membership, LeaveReason::Left, &mut self.mail);
+        self.gone(membership.1, answer.is_ok())
+    }
+
+    fn kick(&mut self, user: u8, target: u8) -> bool {
+        let Some(membership) = self.membership(user) else { return false };
+        let member = self.members.get(&target).copied().unwrap_or(MemberId(999));
+        let kick = Kick { member, reason: Reason::none() };
+        let answer = self.table.kick(self.now, membership, kick, &mut self.mail);
+        if answer.is_ok() {
+            for (whose, _, open) in self.invites.values_mut() {
+                *open &= *whose != target;
+            }
+        }
+        self.gone(member, answer.is_ok())
+    }
+
+    fn gone(&mut self, member: MemberId, done: bool) -> bool {
+        if done {
+            self.members.retain(|_, other| *other != member);
+            let Some(session) = self.session else { return false };
+            let members = self.mail.members.get_mut(&session).expect("there was one");
+            let worker = members.remove(&member).expect("it was a member");
+            if members.values().all(|other| *other != worker) {
+                self.mail.next.remove(&(worker, session));
+            }
+        }
+        !done
+    }
+
+    fn transfer(&mut self, user: u8, target: u8) -> bool {
+        let Some(membership) = self.membership(user) else { return false };
+        let to = self.members.get(&target).copied().unwrap_or(MemberId(999));
+        self.table.transfer(self.now, membership, to, &mut self.mail).is_err()
+    }
+
+    fn delete(&mut self, user: u8) -> bool {
+        let Some(membership) = self.membership(user) else { return false };
+        self.table.delete(self.now, membership, Reason::none(), &mut self.mail).is_err()
+    }
+
+    fn broadcast(&mut self, user: u8, argument: u8) -> bool {
+        let Some(membership) = self.membership(user) else { return false };
+        let delivery =
+            if argument & 1 == 0 { Delivery::ReliableOrdered } else { Delivery::Sequenced { key: 1 } };
+        let to = if argument & 2 == 0 { To::All } else { To::Others };
+        let body = Body::new(delivery, Bytes::from_static(b"hello")).expect("small");
+        let broadcast = Broadcast { delivery, to, counter: argument, body };
+        self.table.broadcast(self.now, membership, broadcast, &mut self.mail).is_err()
+    }
+
+    fn increment(&mut self, user: u8) -> bool {
+        let Some(membership) = self.membership(user) else { return false };
+        let key = PropertyKey::new("n").expect("short");
+        let ops = vec![PropertyOp::Increment { key, delta: 1 }];
+        let ops = PropertyOps::new(ops).expect("one");
+        self.table.set_properties(self.now, membership, &ops, &mut self.mail).is_err()
+    }
+
+    fn expire(&mut self) {
+        for stripe in 0..self.table.stripes() {
+            if self.table.next_deadline(stripe) <= self.now {
+                self.table.expire(stripe, self.now, &mut self.mail);
+            }
+        }
+    }
+
+    fn membership(&self, user: u8) -> Option<(SessionId, MemberId)> {
+        // Whoever is no member asks with an id of nobody's.
+        let member = self.members.get(&user).copied().unwrap_or(MemberId(888));
+        self.session.map(|session| (session, member))
+    }
+
+    /// A session that is no longer in the table takes its members and invites with it.
+    fn forget_the_gone(&mut self) {
+        if self.session.is_some() && self.table.is_empty() {
+            self.session = None;
+            self.members.clear();
+            self.invites.clear();
+            self.mail = Mail::default();
+        }
+    }
+}
+
+fn name(user: u8) -> UserId {
+    UserId::new(&format!("user-{user}")).expect("short")
+}
+
+fn at(user: u8) -> MemberAt {
+    let worker = WorkerId(user % 2);
+    MemberAt { worker, connection: ConnectionId(u32::from(user)), slot: Slot(1) }
+}
