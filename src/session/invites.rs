@@ -63,7 +63,7 @@ impl Invites {
     ///
     /// # Errors
     /// In this order: `no_such_invite`, `not_your_invite`, and those of [`Invites::open_at`].
-    // spec: INV-7
+    // spec: SES-9
     pub(super) fn admitting(&self, number: u32, user: &UserId, now: Timestamp) -> Result<&Invite, ErrorCode> {
         let invite = self.by_number.get(&number).ok_or(ErrorCode::NoSuchInvite)?;
         if invite.user != *user {

@@ -99,7 +99,7 @@ impl Session {
     /// # Errors
     /// Checked in this order: the invite (see [`Invites::admitting`]) or `session_not_open`,
     /// `already_member`, `session_full`, `busy`.
-    // spec: INV-7
+    // spec: SES-9
     pub(super) fn join(
         &mut self,
         user: &UserId,
