@@ -1,6 +1,23 @@
 //! The server: joins transport, sessions and users, and runs them on workers.
+//!
+//! [`Server::builder`] sets one up and starts it. Inside, each [`worker::Worker`] is a sans-IO
+//! machine that owns its connections and shares the rest ([`shared::Shared`]) with the others:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `builder`, `running` | how a server starts, runs on threads and ends |
+//! | `limits`, `config` | every limit, and what it means for the layers below |
+//! | `worker/` | one thread's share: from datagrams to commands, from events to datagrams |
+//! | `shared` | what the workers share: sessions, and the next two |
+//! | `directory` | users: where they are connected, which invites are open for them |
+//! | `mail`, `mailbox` | what workers write to each other |
+//! | `roster`, `keys` | which members a worker serves, and the keys on their streams |
+//! | `budget` | how fast a connection may act |
+//! | `counters` | what tests and operators can see |
 
 pub mod budget;
+mod builder;
+pub mod config;
 pub mod counters;
 pub mod directory;
 pub mod keys;
@@ -8,5 +25,11 @@ pub mod limits;
 pub mod mail;
 pub mod mailbox;
 pub mod roster;
+mod running;
 pub mod shared;
 pub mod worker;
+
+pub use builder::{BuildError, Builder};
+pub use counters::Snapshot;
+pub use limits::Limits;
+pub use running::{Server, Traffic};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::config;
 use super::counters::{Snapshot, WorkerCounters};
 use super::directory::{Directory, DirectoryLimits};
 use super::limits::{Limits, size};
@@ -14,7 +15,7 @@ use super::mail::Mail;
 use super::mailbox::Mailboxes;
 use crate::base::{Timestamp, WorkerId};
 use crate::secure::TokenLedger;
-use crate::session::{SessionLimits, SessionTable};
+use crate::session::SessionTable;
 
 /// The state that all workers work on.
 pub struct Shared {
@@ -44,7 +45,7 @@ impl Shared {
     /// The state of a server with `workers` workers, before anyone has connected.
     pub fn new(limits: Limits, workers: u8, rng: &mut StdRng) -> Self {
         Self {
-            sessions: SessionTable::new(STRIPES, workers, session_limits(&limits), StdRng::from_rng(rng)),
+            sessions: SessionTable::new(STRIPES, workers, config::sessions(&limits), StdRng::from_rng(rng)),
             directory: Directory::new(DirectoryLimits::from(&limits)),
             mailboxes: Mailboxes::new(workers, size(limits.mailbox_capacity)),
             ledger: Arc::new(TokenLedger::new(size(limits.max_connections) * TOKENS_PER_CONNECTION)),
@@ -84,15 +85,6 @@ impl Shared {
     pub fn drain_until(&self) -> Option<Timestamp> {
         let until = self.drain_until.load(Ordering::Relaxed);
         (until != u64::MAX).then(|| Timestamp::from_micros(until))
-    }
-}
-
-fn session_limits(limits: &Limits) -> SessionLimits {
-    SessionLimits {
-        max_sessions: size(limits.max_sessions),
-        max_open_invites: size(limits.invites_per_session),
-        bytes_per_second: limits.session_bytes_per_second,
-        ..SessionLimits::default()
     }
 }
 

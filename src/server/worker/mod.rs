@@ -104,6 +104,8 @@ impl Worker {
             }
         }
         self.wake_others();
+        // Asked again behind the mail: from there on a drain or a deadline wakes this worker anew.
+        self.start_drain(now);
         self.next_expiry = self.next_deadline();
         self.publish_counters();
     }

@@ -1,0 +1,168 @@
+//! [`Builder`]: what a server is started with.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::thread;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::config::{self, Identity};
+use super::limits::{LimitError, Limits};
+use super::running::{Part, Server};
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::net::{self, BufferSizes, Clock, IoPath, Socket};
+use crate::secure::TokenKey;
+
+/// Builds and starts a [`Server`].
+pub struct Builder {
+    listen: SocketAddr,
+    identity: Identity,
+    limits: Limits,
+    workers: Option<NonZeroU8>,
+    buffers: BufferSizes,
+    io_path: IoPath,
+    seed: Option<u64>,
+}
+
+/// Token keys at most: one, or two while a backend changes from one to the other.
+const MAX_KEYS: usize = 2;
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            identity: Identity { protocol_id: 0, names: Vec::new(), keys: Vec::new() },
+            limits: Limits::default(),
+            workers: None,
+            buffers: BufferSizes::default(),
+            io_path: IoPath::default(),
+            seed: None,
+        }
+    }
+
+    /// Where to listen; port 0 asks the system for one. Default: a free port of loopback.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Adds a token key, the first of at most two. Without one nobody could connect.
+    pub fn key(mut self, key: TokenKey) -> Self {
+        self.identity.keys.push(key);
+        self
+    }
+
+    /// Adds a name that tokens may know this server by (their `aud`). Without any the server takes
+    /// tokens for every server: right only while no other server has its keys.
+    pub fn name(mut self, name: &str) -> Self {
+        self.identity.names.push(name.to_owned());
+        self
+    }
+
+    /// Names the game; clients of others are not answered. Default 0.
+    pub fn protocol_id(mut self, id: u64) -> Self {
+        self.identity.protocol_id = id;
+        self
+    }
+
+    /// The limits, see [`Limits`] for the defaults.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many workers, each a thread with a socket of its own. Default: one a core.
+    pub fn workers(mut self, workers: NonZeroU8) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The kernel's buffers of each socket.
+    pub fn buffers(mut self, buffers: BufferSizes) -> Self {
+        self.buffers = buffers;
+        self
+    }
+
+    /// How datagrams cross into the kernel. Default: in batches where the system can.
+    pub fn io_path(mut self, path: IoPath) -> Self {
+        self.io_path = path;
+        self
+    }
+
+    /// Makes all randomness follow from `seed`. For tests alone: keys and ids can be guessed then.
+    pub fn seed_for_tests(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Binds the sockets and starts the workers.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing runs then.
+    pub fn start(self) -> Result<Server, BuildError> {
+        self.limits.check()?;
+        if self.identity.keys.is_empty() || self.identity.keys.len() > MAX_KEYS {
+            return Err(BuildError::Keys { keys: self.identity.keys.len() });
+        }
+        let workers = self.workers.unwrap_or_else(one_a_core);
+        let sockets =
+            self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
+        let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        let config = Arc::new(config::endpoint(self.identity, &self.limits));
+        let shared = Arc::new(Shared::new(self.limits, workers.get(), &mut rng));
+        let parts = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
+            let rng = StdRng::from_rng(&mut rng);
+            Part { socket, worker: Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng), id }
+        });
+        let parts: Vec<_> = parts.collect();
+        Server::start(Arc::clone(&shared), Clock::new(), parts).map_err(BuildError::Start)
+    }
+
+    /// One socket a worker, all at one address.
+    fn bind(&self, workers: NonZeroU8) -> io::Result<Vec<Socket>> {
+        let share = workers.get() > 1;
+        if share && self.listen.port() != 0 {
+            // Sockets that share a port do not notice those of another server: this one does.
+            net::bind(self.listen, self.buffers, false)?;
+        }
+        let first = net::bind(self.listen, self.buffers, share)?;
+        let address = first.local_addr()?;
+        let others = (1..workers.get()).map(|_| net::bind(address, self.buffers, true));
+        let sockets = std::iter::once(Ok(first)).chain(others);
+        sockets.map(|socket| socket.map(|socket| socket.with_path(self.io_path))).collect()
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Not one or two token keys.
+    #[error("a server has 1 or {MAX_KEYS} token keys, this one has {keys}")]
+    Keys {
+        /// How many were given.
+        keys: usize,
+    },
+    /// A limit is out of its range.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The address cannot be used.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A worker's thread did not start.
+    #[error("cannot start a worker: {0}")]
+    Start(io::Error),
+}
+
+fn one_a_core() -> NonZeroU8 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    u8::try_from(cores).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX)
+}

@@ -1,0 +1,69 @@
+//! From a server's limits to the configurations of the layers below it.
+
+use std::time::Duration;
+
+use super::budget::MAX_COMMAND_BYTES;
+use super::limits::{Limits, size};
+use crate::rudp::{ConnectionConfig, EndpointConfig};
+use crate::secure::TokenKey;
+use crate::session::SessionLimits;
+
+/// Who may connect to a server. Goes with [`Limits`], which say how many.
+pub struct Identity {
+    /// Names the game: packets of other games fall out at their checksum.
+    pub protocol_id: u64,
+    /// The names that tokens may know the server by; none to take tokens for any server.
+    pub names: Vec<String>,
+    /// Token keys in use, one or two.
+    pub keys: Vec<TokenKey>,
+}
+
+/// What every worker's endpoint is given.
+pub fn endpoint(identity: Identity, limits: &Limits) -> EndpointConfig {
+    EndpointConfig {
+        connection: connection(limits),
+        max_connections: size(limits.max_connections),
+        max_half_open: size(limits.max_half_open),
+        ..EndpointConfig::new(identity.protocol_id, identity.names, identity.keys)
+    }
+}
+
+/// What every connection is given.
+pub fn connection(limits: &Limits) -> ConnectionConfig {
+    let idle_timeout = Duration::from_millis(limits.idle_timeout_ms);
+    ConnectionConfig {
+        idle_timeout,
+        keepalive: Duration::from_millis(limits.keepalive_ms).min(idle_timeout / 3),
+        max_message_bytes: MAX_COMMAND_BYTES,
+        send_buffer_bytes: size(limits.max_queued_bytes),
+        receive_buffer_bytes: size(limits.receive_buffer_bytes),
+        ..ConnectionConfig::default()
+    }
+}
+
+/// What the session table is given.
+pub fn sessions(limits: &Limits) -> SessionLimits {
+    SessionLimits {
+        max_sessions: size(limits.max_sessions),
+        max_open_invites: size(limits.invites_per_session),
+        bytes_per_second: limits.session_bytes_per_second,
+        ..SessionLimits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_asked_for_a_sign_of_life_well_before_it_is_given_up() {
+        let limits = Limits { idle_timeout_ms: 3_000, keepalive_ms: 200_000, ..Limits::default() };
+        assert_eq!(connection(&limits).keepalive, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn every_stream_that_a_user_may_have_fits_its_connection() {
+        let most = Limits::ALL.iter().find(|limit| limit.name == "sessions_per_user").unwrap().max;
+        assert!(size(most) < connection(&Limits::default()).max_streams);
+    }
+}

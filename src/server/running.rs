@@ -1,0 +1,166 @@
+//! [`Server`]: the threads of a running server, and how they end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tracing::{error, info};
+
+use super::Builder;
+use super::counters::Snapshot;
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::base::WorkerId;
+use crate::net::{self, Clock, Socket, drive};
+
+/// A running server. Dropping it stops it at once, without a word to its clients;
+/// [`Server::shutdown`] tells them first.
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    clock: Clock,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    sockets: Vec<Arc<net::Counters>>,
+}
+
+/// A worker that has not started.
+pub(super) struct Part {
+    pub(super) id: WorkerId,
+    pub(super) socket: Socket,
+    pub(super) worker: Worker,
+}
+
+/// What a server's sockets have carried, UDP payload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Datagrams that the system refused to send.
+    pub send_errors: u64,
+}
+
+/// Time that the other workers get to tell their clients when one of them has failed.
+const DRAIN_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// A server to be set up.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(super) fn start(shared: Arc<Shared>, clock: Clock, parts: Vec<Part>) -> io::Result<Self> {
+        let first = parts.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let address = first.socket.local_addr()?;
+        let sockets = parts.iter().map(|part| part.socket.counters()).collect();
+        let mut server = Self { address, shared, clock, threads: Vec::with_capacity(parts.len()), sockets };
+        for part in parts {
+            // When one does not start, dropping `server` stops those that did.
+            let thread = server.start_part(part)?;
+            server.threads.push(thread);
+        }
+        info!(%address, workers = server.threads.len(), "listening");
+        Ok(server)
+    }
+
+    fn start_part(&self, Part { id, socket, mut worker }: Part) -> io::Result<JoinHandle<io::Result<()>>> {
+        let notify = Arc::new(Notify::new());
+        if let Some(mailbox) = self.shared.mailboxes.of(id) {
+            let notify = Arc::clone(&notify);
+            mailbox.set_wake(Box::new(move || notify.notify_one()));
+        }
+        let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock.clone() };
+        let clock = self.clock.clone();
+        let run = move || {
+            let _all = all;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let driven = runtime.block_on(drive(socket, clock, &mut worker, notify));
+            driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"))
+        };
+        thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)
+    }
+
+    /// The address that it listens on, with its port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it counts, at this moment.
+    pub fn counters(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    /// What its sockets have carried until now.
+    pub fn traffic(&self) -> Traffic {
+        self.sockets.iter().fold(Traffic::default(), |sum, socket| Traffic {
+            datagrams_in: sum.datagrams_in + socket.datagrams_in.get(),
+            bytes_in: sum.bytes_in + socket.bytes_in.get(),
+            datagrams_out: sum.datagrams_out + socket.datagrams_out.get(),
+            bytes_out: sum.bytes_out + socket.bytes_out.get(),
+            send_errors: sum.send_errors + socket.send_errors.get(),
+        })
+    }
+
+    /// Begins to shut down: refuses new clients and tells those that are connected, again and again
+    /// until each has confirmed, for at most `timeout`. A later call can shorten the time.
+    pub fn drain(&self, timeout: Duration) {
+        self.shared.drain(self.clock.now().mono + timeout);
+    }
+
+    /// True when every worker has ended, so that [`Server::join`] does not wait.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits until every worker has ended: by [`Server::drain`], or because one has failed. Blocks;
+    /// not for async code.
+    ///
+    /// # Errors
+    /// The first failure of a worker.
+    pub fn join(mut self) -> io::Result<()> {
+        let joined = std::mem::take(&mut self.threads)
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker has panicked"))));
+        // Collected first: every one is waited for, whichever has failed.
+        let ended: Vec<io::Result<()>> = joined.collect();
+        ended.into_iter().collect()
+    }
+
+    /// Drains and waits for the end; blocks for at most about `timeout`.
+    ///
+    /// # Errors
+    /// The first failure of a worker.
+    pub fn shutdown(self, timeout: Duration) -> io::Result<()> {
+        self.drain(timeout);
+        self.join()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+    }
+}
+
+/// Stops all workers when one ends other than by a drain: a server without one of its workers would
+/// fail its users one by one.
+struct StopAll {
+    shared: Arc<Shared>,
+    clock: Clock,
+}
+
+impl Drop for StopAll {
+    fn drop(&mut self) {
+        if self.shared.drain_until().is_none() {
+            self.shared.drain(self.clock.now().mono + DRAIN_AFTER_FAILURE);
+        }
+    }
+}
