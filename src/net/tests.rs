@@ -167,6 +167,58 @@ fn a_wake_from_elsewhere_is_handled_even_when_it_came_first() {
     assert_eq!(script.wakes, 2);
 }
 
+/// A machine without room until it is woken, which its own deadline does.
+struct Paused {
+    wake: Arc<Notify>,
+    deadline: Option<Timestamp>,
+    has_room: bool,
+    received: usize,
+}
+
+impl Driven for Paused {
+    fn handle_datagrams(&mut self, _: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        assert!(self.has_room, "it did not want any");
+        self.received += batch.count();
+    }
+
+    fn handle_wake(&mut self, _: Now) {
+        self.has_room = true;
+    }
+
+    fn handle_timeout(&mut self, _: Now) {
+        self.deadline = None;
+        self.wake.notify_one();
+    }
+
+    fn poll_transmit(&mut self, _: Now, _: &mut BytesMut) -> Option<SocketAddr> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    fn wants_datagrams(&self) -> bool {
+        self.has_room
+    }
+
+    fn is_finished(&self) -> bool {
+        self.received == 1
+    }
+}
+
+#[test]
+fn a_machine_without_room_is_given_nothing_until_it_has_some() {
+    let receiver = socket(IoPath::Batched);
+    let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    plain.send_to(&[1], receiver.local_addr().unwrap()).unwrap();
+    let wake = Arc::new(Notify::new());
+    let deadline = Some(Timestamp::from_millis(3));
+    let mut paused = Paused { wake: Arc::clone(&wake), deadline, has_room: false, received: 0 };
+    run(drive(receiver, Clock::new(), &mut paused, wake)).unwrap();
+    assert_eq!(paused.received, 1);
+}
+
 /// Two machines that echo keep each other busy for ever: there is always something to read.
 #[test]
 fn a_flood_starves_neither_the_deadline_nor_the_wake() {

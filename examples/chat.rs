@@ -1,0 +1,70 @@
+//! A chat of two users in one process: what a game's client does with a session.
+//!
+//! Needs a server and a grant for each user, which a game's backend would hand out:
+//!
+//! ```text
+//! rallypoint serve --dev --key-file dev.key --listen 127.0.0.1:7777
+//! rallypoint token --user ann --key-file dev.key --server 127.0.0.1:7777 > ann.json
+//! rallypoint token --user bob --key-file dev.key --server 127.0.0.1:7777 > bob.json
+//! cargo run --example chat ann.json bob.json
+//! ```
+
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::error::Error;
+
+use rallypoint::client::{Client, ClientConfig, CreateSession, Delivery, Event, Events, InviteUsers, To};
+use rallypoint::secure::ConnectGrant;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut files = std::env::args().skip(1);
+    let (Some(ann), Some(bob)) = (files.next(), files.next()) else {
+        return Err("usage: chat ANN.json BOB.json".into());
+    };
+    let (ann, mut to_ann) = connect(&ann).await?;
+    let (bob, mut to_bob) = connect(&bob).await?;
+
+    // Ann opens a room for two and invites bob, who hears of it and comes.
+    let room = ann.create(CreateSession::new(1).max_members(2)).await?;
+    ann.invite(room.slot, InviteUsers::new(["bob".parse()?]).note("a word?")).await?;
+    let invite = loop {
+        if let Event::Invited(invitation) = next(&mut to_bob).await? {
+            println!("bob is invited by {}: {}", invitation.owner, invitation.note);
+            break invitation.invite;
+        }
+    };
+    let seat = bob.join(invite).await?;
+
+    // Both hear both lines, in the same order: ordered broadcasts are numbered by the session.
+    ann.broadcast(room.slot, To::All, Delivery::ReliableOrdered, "hello, bob")?;
+    bob.broadcast(seat.slot, To::All, Delivery::ReliableOrdered, "hello, ann")?;
+    for (name, client, events) in [("ann", &ann, &mut to_ann), ("bob", &bob, &mut to_bob)] {
+        let mut lines = 0;
+        while lines < 2 {
+            if let Event::Message { slot, sender, payload, .. } = next(events).await? {
+                let user = client.session(slot, |session| session.user(sender).cloned()).flatten();
+                println!("{name} hears {user:?}: {}", String::from_utf8_lossy(&payload));
+                lines += 1;
+            }
+        }
+    }
+
+    bob.leave(seat.slot).await?;
+    ann.delete(room.slot, "good night").await?;
+    Ok(())
+}
+
+async fn connect(file: &str) -> Result<(Client, Events), Box<dyn Error>> {
+    let grant = ConnectGrant::from_json(&std::fs::read_to_string(file)?)?;
+    // The number names the game; the server must be configured with the same.
+    Ok(Client::connect(&grant, ClientConfig::new(0)).await?)
+}
+
+async fn next(events: &mut Events) -> Result<Event, Box<dyn Error>> {
+    match events.recv().await {
+        Some(Event::Disconnected(why)) => Err(why.into()),
+        Some(event) => Ok(event),
+        None => Err("disconnected".into()),
+    }
+}
