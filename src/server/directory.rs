@@ -311,6 +311,7 @@ mod tests {
         told
     }
 
+    // spec-test: HSK-15
     #[test]
     fn a_second_connection_replaces_the_first() {
         let (directory, ann) = (directory(), user("ann"));
@@ -325,6 +326,7 @@ mod tests {
         assert_eq!(live, Some(ConnectionId(2)), "the end of a replaced connection changes nothing");
     }
 
+    // spec-test: INV-6
     #[test]
     fn an_invite_is_told_once_to_each_connection() {
         let (directory, ann) = (directory(), user("ann"));
@@ -394,6 +396,7 @@ mod tests {
         assert!(directory.is_empty());
     }
 
+    // spec-test: HSK-15
     #[test]
     fn of_connections_at_the_same_time_exactly_one_stays() {
         let (directory, ann) = (directory(), user("ann"));

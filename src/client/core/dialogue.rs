@@ -92,7 +92,7 @@ impl Dialogue {
 
     /// Messages that belong to no stream name their slot in front. Those of a session that is not
     /// open, or no longer, came early or late and are lost, as unreliable ones may be.
-    // spec: MSG-4
+    // spec: MSG-1
     fn on_unreliable(&mut self, payload: Bytes) -> Result<(), ServerViolation> {
         let mut reader = Reader::new(payload);
         let decoded =

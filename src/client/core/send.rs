@@ -130,7 +130,7 @@ impl Core {
 }
 
 /// What stands before a message that belongs to no stream.
-// spec: MSG-4
+// spec: MSG-1
 fn slot_head(slot: Slot) -> Bytes {
     let mut writer = Writer::with_capacity(4);
     slot.write(&mut writer);

@@ -3,7 +3,7 @@
 use crate::base::{DecodeError, EventNumber, MemberId, RequestId, Revision, SessionId, Slot, StreamId};
 
 /// The server broke the protocol; the client closes the connection with `protocol_violation`.
-// spec: CLO-2
+// spec: EVT-2
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerViolation {
     /// A message that is no result and no event.

@@ -196,6 +196,7 @@ mod tests {
         assert_eq!(tracker.deadline(), Some(now), "so is what fills it");
     }
 
+    // spec-test: ACK-1
     #[test]
     fn packets_that_ask_for_no_ack_arm_nothing() {
         let mut tracker = AckTracker::new(DELAY);

@@ -168,3 +168,24 @@ impl KeyPhases {
 fn open_with(key: &OpenKey, number: PacketNumber, header: &[u8], sealed: &mut [u8]) -> Option<usize> {
     key.open(number, header, sealed).ok().map(|payload| payload.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secure::HandshakeSecrets;
+    use zeroize::Zeroizing;
+
+    // spec-test: KEY-6
+    #[test]
+    fn a_key_is_exhausted_after_2_to_the_36_packets_that_did_not_open() {
+        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let mut keys = KeyPhases::new(secrets.server_keys());
+        keys.failed = (1 << 36) - 1;
+        assert!(!keys.is_exhausted());
+        let mut garbage = [0; 40];
+        let opened =
+            keys.open(Timestamp::ZERO, Duration::ZERO, false, PacketNumber(1), b"head", &mut garbage);
+        assert_eq!(opened, None);
+        assert!(keys.is_exhausted());
+    }
+}

@@ -144,7 +144,7 @@ impl Connection {
             Role::Client { id } => Some(id),
             Role::Server => None,
         };
-        // spec: PKT-7
+        // spec: PKT-10
         let number =
             if self.sent.span() < 1 << 14 { Truncated::bits16(number) } else { Truncated::bits32(number) };
         SealedHeader { key_phase: self.keys.phase(), connection, number }

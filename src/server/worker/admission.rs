@@ -23,7 +23,7 @@ impl Worker {
     }
 
     /// A user is connected: it replaces its older connection and hears of its open invites.
-    // spec: CON-7
+    // spec: HSK-15, INV-6
     pub(super) fn connected(&mut self, now: Timestamp, connection: ConnectionId, user: UserId) {
         if self.draining {
             return self.clients.close(now, connection, CloseCode::ShuttingDown);
@@ -67,7 +67,7 @@ impl Worker {
     }
 
     /// Closes the connections that do not take their messages.
-    // spec: LIM-9
+    // spec: SES-17
     pub(super) fn close_lagging(&mut self, now: Timestamp) {
         for connection in self.clients.take_overdue() {
             if self.part(now, connection, LeaveReason::Lagging) {

@@ -159,7 +159,7 @@ fn events_that_contradict_the_mirror_are_the_servers_mistakes() {
     Told::member().event(changed(4, set("map"))).unwrap();
 }
 
-// spec-test: STR-6
+// spec-test: STR-6, CMD-5
 #[test]
 fn what_is_open_when_the_own_membership_ends_is_answered_here() {
     let mut told = Told::member();

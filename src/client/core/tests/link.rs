@@ -91,6 +91,7 @@ impl Served {
     }
 }
 
+// spec-test: CMD-4, CMD-24, MSG-1
 #[test]
 fn commands_and_hot_path_arrive_as_they_were_meant() {
     let mut served = Served::member();
@@ -128,6 +129,7 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     assert_eq!((third.counter, third.body.bytes().as_ref()), (1, &b"hi"[..]));
 }
 
+// spec-test: CMD-25
 #[test]
 fn a_refusal_names_the_whole_count() {
     let mut served = Served::member();
@@ -170,6 +172,7 @@ fn misuse_is_told_at_once_and_nothing_is_sent() {
     assert_eq!(served.heard, []);
 }
 
+// spec-test: EVT-6, STR-9
 #[test]
 fn the_end_of_a_membership_finishes_the_stream() {
     let mut served = Served::member();
@@ -183,6 +186,7 @@ fn the_end_of_a_membership_finishes_the_stream() {
     assert!(served.core.is_connected());
 }
 
+// spec-test: EVT-2
 #[test]
 fn a_server_that_breaks_the_protocol_is_left_with_a_word() {
     let mut served = Served::member();

@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    // spec-test: STR-6
+    // spec-test: STR-6, STR-10
     #[test]
     fn a_packet_from_before_the_position_moved_far_is_not_near() {
         let mut anchor = Anchor::default();

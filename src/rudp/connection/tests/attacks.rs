@@ -210,7 +210,7 @@ fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
     assert_eq!(pair.received[SERVER].len(), 1_000);
 }
 
-// spec-test: FRM-2
+// spec-test: FRM-2, FRM-1
 #[test]
 fn frames_that_do_not_decode_close() {
     let mut pair = Pair::new(6);
@@ -221,7 +221,7 @@ fn frames_that_do_not_decode_close() {
 }
 
 /// A message that arrives so late that its one-byte number would name another one.
-// spec-test: STR-6
+// spec-test: STR-6, STR-10
 #[test]
 fn a_late_packet_with_an_ambiguous_number_is_dropped() {
     let mut pair = Pair::new(7);

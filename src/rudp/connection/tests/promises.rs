@@ -258,6 +258,7 @@ fn a_client_that_opens_a_stream_is_closed() {
     assert!(matches!(pair.closed[CLIENT], Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, .. })));
 }
 
+// spec-test: REL-6
 #[test]
 fn traffic_resumes_at_once_after_a_blackhole() {
     let mut pair = Pair::new(15);
@@ -275,7 +276,7 @@ fn traffic_resumes_at_once_after_a_blackhole() {
     assert_eq!(pair.received[SERVER].len(), 200, "one probe interval and 1.5 RTT after its end");
 }
 
-// spec-test: KEY-4
+// spec-test: KEY-4, KEY-5, KEY-7
 #[test]
 fn keys_are_renewed_while_traffic_flows() {
     let mut pair = Pair::new(16);

@@ -1,0 +1,215 @@
+//! A connection as its peer sees it: a peer that holds the keys, opens each packet, and answers with
+//! whatever frames it likes. For rules that no well-behaved pair ever comes near.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rallypoint::base::{ConnectionId, PacketNumber, StreamId, Timestamp, Truncated, Writer};
+use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, Payload, Role};
+use rallypoint::secure::{HandshakeSecrets, PacketKeys};
+use rallypoint::wire::frame::{Ack, Frame, Message, MessageHead, read_frames, write_frames};
+use rallypoint::wire::packet::SealedHeader;
+use rallypoint::wire::{Delivery, TransportParameters};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use zeroize::Zeroizing;
+
+const CLIENT: ConnectionId = ConnectionId(0x0300_0001);
+
+/// A server's connection, and the client that it talks to.
+struct Peer {
+    now: Timestamp,
+    connection: Connection,
+    keys: PacketKeys,
+    next: u64,
+    /// Largest number of the connection's packets.
+    largest: Option<u64>,
+}
+
+/// A packet of the connection, opened.
+struct Opened {
+    header: SealedHeader,
+    number: u64,
+    bytes: usize,
+    frames: Vec<Frame>,
+}
+
+impl Peer {
+    fn new() -> Self {
+        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let connection = Connection::new(
+            Timestamp::ZERO,
+            Role::Server,
+            secrets.server_keys(),
+            TransportParameters::default(),
+            ConnectionConfig::default(),
+            StdRng::seed_from_u64(4),
+        );
+        Self { now: Timestamp::ZERO, connection, keys: secrets.client_keys(), next: 0, largest: None }
+    }
+
+    /// Seals `frames` for the connection.
+    fn say(&mut self, frames: &[Frame]) {
+        let header =
+            SealedHeader { key_phase: false, connection: Some(CLIENT), number: Truncated::bits32(self.next) };
+        let mut writer = Writer::new();
+        header.write(&mut writer);
+        let head = writer.finish();
+        let mut writer = Writer::new();
+        write_frames(frames, &mut writer);
+        let mut payload = writer.into_inner();
+        let tag = self.keys.seal.seal(PacketNumber(self.next), &head, &mut payload);
+        let packet = BytesMut::from(&[&head[..], &payload, &tag].concat()[..]);
+        self.next += 1;
+        self.connection.handle_packet(self.now, packet).unwrap();
+    }
+
+    /// All that the connection sends now.
+    fn hear(&mut self) -> Vec<Opened> {
+        let mut heard = Vec::new();
+        let mut packet = BytesMut::new();
+        while self.connection.poll_transmit(self.now, &mut packet) {
+            heard.push(self.open(std::mem::take(&mut packet)));
+        }
+        heard
+    }
+
+    fn open(&mut self, packet: BytesMut) -> Opened {
+        let (header, length) = SealedHeader::read(&packet, false).unwrap();
+        let number = header.number.expand(self.largest.map_or(0, |largest| largest + 1));
+        let mut body = packet[length..].to_vec();
+        let opened = self.keys.open.open(PacketNumber(number), &packet[..length], &mut body).unwrap();
+        let frames = read_frames(Bytes::copy_from_slice(opened)).unwrap();
+        assert!(
+            self.largest.is_none_or(|largest| number > largest),
+            "number {number} after {:?}",
+            self.largest
+        );
+        self.largest = Some(number);
+        Opened { header, number, bytes: packet.len(), frames }
+    }
+
+    fn ack(&mut self) {
+        let largest = Truncated::bits32(self.largest.unwrap());
+        self.say(&[Frame::Ack(Ack { largest, delay: 0, runs: Some((1, Default::default())) })]);
+    }
+
+    fn send(&mut self, delivery: Delivery, bytes: usize) {
+        let payload = Payload::from(Bytes::from(vec![7; bytes]));
+        self.connection.send(self.now, StreamId(0), delivery, payload).unwrap();
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.connection.handle_timeout(self.now);
+    }
+}
+
+fn message_number(frame: &Frame) -> Option<Truncated> {
+    match frame {
+        Frame::Message(Message { head: MessageHead::Numbered { place, .. }, .. }) => Some(place.number),
+        _ => None,
+    }
+}
+
+/// [`Peer::open`] asserts that no number comes twice.
+// spec-test: PKT-7, PKT-11
+#[test]
+fn every_packet_has_a_number_of_its_own_and_1200_bytes_at_most() {
+    let mut peer = Peer::new();
+    for _ in 0..40 {
+        peer.send(Delivery::ReliableOrdered, 10_000);
+        peer.send(Delivery::Unreliable, 1_000);
+        for packet in peer.hear() {
+            assert!(packet.bytes <= 1_200, "{} bytes", packet.bytes);
+        }
+        // Without an ack the same messages leave again, as probes.
+        peer.wait(Duration::from_millis(120));
+    }
+    assert!(peer.largest.unwrap() > 100);
+}
+
+// spec-test: PKT-10, REL-9
+#[test]
+fn without_acks_numbers_stay_readable_and_new_packets_end() {
+    let mut peer = Peer::new();
+    let mut with_messages = 0;
+    for _ in 0..4_000 {
+        peer.send(Delivery::Unreliable, 1);
+        for packet in peer.hear() {
+            let narrow = matches!(packet.header.number, Truncated::Bits16(_));
+            assert!(!narrow || packet.number < 1 << 15, "packet {} in 2 bytes", packet.number);
+            with_messages +=
+                usize::from(packet.frames.iter().any(|frame| matches!(frame, Frame::Message(_))));
+        }
+    }
+    assert!((1_000..=1_536).contains(&with_messages), "{with_messages} packets without an ack");
+    peer.ack();
+    peer.wait(Duration::from_secs(1));
+    assert!(!peer.hear().is_empty(), "an ack sets it free");
+}
+
+// spec-test: STR-5
+#[test]
+fn message_numbers_take_a_byte_while_few_are_unsettled() {
+    let mut peer = Peer::new();
+    for number in 0..200u64 {
+        peer.send(Delivery::ReliableOrdered, 1);
+        for frame in peer.hear().iter().flat_map(|packet| &packet.frames) {
+            let Some(found) = message_number(frame) else { continue };
+            assert_eq!(found.is_wide(), number >= 63, "message {number}");
+        }
+    }
+}
+
+// spec-test: FRM-7
+#[test]
+fn a_path_challenge_is_answered_with_its_data() {
+    let mut peer = Peer::new();
+    peer.say(&[Frame::PathChallenge(*b"whoareu?")]);
+    let answers: Vec<Frame> = peer.hear().into_iter().flat_map(|packet| packet.frames).collect();
+    assert!(answers.contains(&Frame::PathResponse(*b"whoareu?")), "{answers:?}");
+    peer.say(&[Frame::PathResponse(*b"unasked!")]);
+    peer.hear();
+    assert!(!peer.connection.is_closed(), "one that was not asked for is ignored");
+}
+
+// spec-test: ACK-1, ACK-9
+#[test]
+fn acks_alone_are_not_acked_but_every_257th_packet_asks_for_one() {
+    let mut peer = Peer::new();
+    let mut quiet = 0;
+    let mut asked = 0;
+    for _ in 0..1_000 {
+        peer.say(&[Frame::Ping]);
+        let heard = peer.hear();
+        let acked =
+            heard.iter().flat_map(|packet| &packet.frames).any(|frame| matches!(frame, Frame::Ack(_)));
+        assert!(acked, "a PING is acked at once");
+        for packet in heard {
+            let asks = packet.frames.iter().any(Frame::is_ack_eliciting);
+            quiet = if asks { 0 } else { quiet + 1 };
+            asked += usize::from(asks);
+            assert!(quiet <= 256);
+        }
+    }
+    assert!((3..10).contains(&asked), "{asked} of 1,000");
+    peer.ack();
+    assert!(peer.hear().is_empty(), "an ack asks for nothing");
+}
+
+/// The same through the public surface as the unit tests have it: a peer that lies is left.
+// spec-test: ACK-6
+#[test]
+fn an_ack_of_what_was_never_sent_ends_the_connection() {
+    let mut peer = Peer::new();
+    peer.send(Delivery::ReliableOrdered, 1);
+    peer.hear();
+    let runs = Some((1, Default::default()));
+    peer.say(&[Frame::Ack(Ack { largest: Truncated::bits32(5_000), delay: 0, runs })]);
+    let closed = std::iter::from_fn(|| peer.connection.poll_event())
+        .find(|event| matches!(event, Event::Closed(Closed::Violation(_))));
+    assert!(closed.is_some());
+}
