@@ -114,6 +114,8 @@ fn a_token_for_another_server_is_refused() {
     let hello = bed.hello(&grant);
     let refused = (vec![DropReason::WrongServer], Some(RejectCode::WrongServer));
     assert_eq!(bed.fate(address(1), &hello), refused);
+    let mut bed = Bed::with(|config| config.audiences.clear());
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))), "a server without names");
 }
 
 // spec-test: HSK-2, HSK-9
