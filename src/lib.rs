@@ -26,3 +26,8 @@ pub mod secure;
 pub mod server;
 pub mod session;
 pub mod wire;
+
+/// The README's example, compiled and run as a test.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
