@@ -99,10 +99,10 @@ impl Dialogue {
             Slot::read(&mut reader).and_then(|slot| Ok((slot, SessionEvent::decode(reader.rest())?)));
         let (slot, event) =
             decoded.map_err(|error| ServerViolation::Undecodable { stream: StreamId::CONTROL, error })?;
-        match event {
-            SessionEvent::Sent { .. } if self.slots.get(slot).is_some() => self.on_session_event(slot, event),
-            SessionEvent::Sent { .. } => Ok(()),
-            _ => Err(ServerViolation::Misplaced { stream: slot.into(), event: event.name() }),
+        require_delivery(slot.into(), Delivery::Unreliable, &event)?;
+        match self.slots.get(slot) {
+            Some(_) => self.on_session_event(slot, event),
+            None => Ok(()),
         }
     }
 
@@ -111,6 +111,7 @@ impl Dialogue {
         match decode(stream, payload)? {
             ServerMessage::Result(result) => self.on_result(stream, delivery, result),
             ServerMessage::User(event) => {
+                require_ordered(stream, delivery, "user event")?;
                 self.event(event.into());
                 Ok(())
             }
@@ -131,12 +132,11 @@ impl Dialogue {
                 self.on_snapshot(slot, &snapshot)
             }
             ServerMessage::Session(event) => {
-                if event.number().is_some() {
-                    require_ordered(stream, delivery, event.name())?;
-                }
+                require_delivery(stream, delivery, &event)?;
                 if self.slots.get(slot).is_some() {
                     return self.on_session_event(slot, event);
                 }
+                // spec: EVT-4
                 if delivery == Delivery::ReliableOrdered {
                     return Err(ServerViolation::Misplaced { stream, event: event.name() });
                 }
@@ -199,7 +199,7 @@ impl Dialogue {
     }
 
     /// A stream's last message has come: the server carries out nothing that it has not answered.
-    // spec: STR-6
+    // spec: CMD-5, EVT-6
     fn end(&mut self, slot: Slot) {
         self.slots.end(slot);
         for request in self.pending.end(slot.into()) {
@@ -227,7 +227,22 @@ fn decode(stream: StreamId, payload: Bytes) -> Result<ServerMessage, ServerViola
         .map_err(|error| ServerViolation::Undecodable { stream, error })
 }
 
-/// Results, snapshots and numbered events mean something only in their order.
+/// An event comes ordered, but for what a member sent, which comes as it says itself.
+// spec: EVT-2, EVT-10
+fn require_delivery(
+    stream: StreamId,
+    delivery: Delivery,
+    event: &SessionEvent,
+) -> Result<(), ServerViolation> {
+    match event {
+        // Keys differ: the server's keep those of different senders apart.
+        SessionEvent::Sent { delivery: own, .. } if own.mode() == delivery.mode() => Ok(()),
+        SessionEvent::Sent { .. } => Err(ServerViolation::Misplaced { stream, event: event.name() }),
+        _ => require_ordered(stream, delivery, event.name()),
+    }
+}
+
+/// Results, snapshots and most events mean something only in their order.
 fn require_ordered(stream: StreamId, delivery: Delivery, event: &'static str) -> Result<(), ServerViolation> {
     if delivery == Delivery::ReliableOrdered {
         return Ok(());
@@ -255,6 +270,7 @@ pub(super) fn asked(request: &Request) -> Asked {
 }
 
 /// Whether a result's value is of the kind that the command has.
+// spec: RES-2
 fn belongs(asked: Asked, value: &Value) -> bool {
     matches!(
         (asked, value),

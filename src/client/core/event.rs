@@ -230,7 +230,7 @@ impl From<UserEvent> for Event {
 }
 
 /// The newest of `sent` hot-path commands, counted from 0, whose number has these low 8 bits.
-// spec: CMD-20
+// spec: CMD-25
 fn full_counter(sent: u64, low: u8) -> Option<u64> {
     let newest = sent.checked_sub(1)?;
     let [.., newest_low] = newest.to_be_bytes();

@@ -122,7 +122,7 @@ impl Mirror {
     ///
     /// # Errors
     /// [`ServerViolation`] when it contradicts what is known.
-    // spec: EVT-3
+    // spec: EVT-1
     pub(super) fn apply(&mut self, event: &SessionEvent) -> Result<Stays, ServerViolation> {
         if let Some(number) = event.number() {
             self.advance(number)?;

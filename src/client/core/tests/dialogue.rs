@@ -116,7 +116,7 @@ fn the_mirror_follows_the_events() {
     assert_eq!(told.outputs().len(), 4);
 }
 
-// spec-test: EVT-3
+// spec-test: EVT-1
 #[test]
 fn a_gap_and_a_repetition_are_the_servers_mistakes() {
     for step in [1, u64::MAX - NEXT, 0] {
@@ -159,7 +159,7 @@ fn events_that_contradict_the_mirror_are_the_servers_mistakes() {
     Told::member().event(changed(4, set("map"))).unwrap();
 }
 
-// spec-test: STR-6, CMD-5
+// spec-test: CMD-5, EVT-6
 #[test]
 fn what_is_open_when_the_own_membership_ends_is_answered_here() {
     let mut told = Told::member();
@@ -250,6 +250,7 @@ fn result_and_snapshot_must_agree() {
     assert_eq!(wrong, Err(ServerViolation::WrongSession { slot: SLOT, snapshot: SESSION }));
 }
 
+// spec-test: RES-2
 #[test]
 fn a_result_carries_what_its_command_yields() {
     let mut told = Told::member();
@@ -258,6 +259,7 @@ fn a_result_carries_what_its_command_yields() {
     assert_eq!(wrong, Err(ServerViolation::WrongValue { request: invite }));
 }
 
+// spec-test: EVT-2, EVT-4, EVT-10
 #[test]
 fn ordered_things_come_ordered_and_on_their_stream() {
     let unordered = Delivery::ReliableUnordered;
@@ -265,6 +267,8 @@ fn ordered_things_come_ordered_and_on_their_stream() {
         assert!(matches!(told, Err(ServerViolation::Misplaced { .. })), "{told:?}");
     };
     misplaced(Told::member().slot(unordered, message(0, "x").encode()));
+    misplaced(Told::member().slot(unordered, SessionEvent::Lagging.encode()));
+    misplaced(Told::member().event(sent(unordered, "another mode")));
     let mut told = Told::member();
     let leave = told.ask(SLOT.into(), Asked::Plain);
     misplaced(told.slot(unordered, ok(leave, Value::Empty)));
