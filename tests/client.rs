@@ -1,0 +1,280 @@
+//! Clients and a server on loopback sockets, through the public API alone.
+
+#![cfg(all(feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::num::NonZeroU8;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rallypoint::base::{EventNumber, Slot, UnixTime, UserId};
+use rallypoint::client::{
+    Client, ClientConfig, ConnectError, CreateSession, Delivery, Disconnected, Entered, Event, Events,
+    InviteUsers, RequestError, SendError, To,
+};
+use rallypoint::secure::token::{MintRequest, mint};
+use rallypoint::secure::{ConnectGrant, TokenKey};
+use rallypoint::server::Server;
+use rallypoint::wire::{ErrorCode, LeaveReason, PropertyKey, PropertyOp, PropertyValue, WriteRule};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+const PROTOCOL: u64 = 7;
+
+/// A server, and the backend that hands out grants for it.
+struct World {
+    server: Server,
+    key: TokenKey,
+}
+
+impl World {
+    fn new() -> Self {
+        let key = TokenKey::generate(&mut StdRng::from_os_rng());
+        let workers = NonZeroU8::new(2).unwrap();
+        let builder = Server::builder().key(key.clone()).protocol_id(PROTOCOL).workers(workers);
+        Self { server: builder.start().unwrap(), key }
+    }
+
+    fn grant(&self, user: &str) -> ConnectGrant {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let request = MintRequest {
+            user: user.parse().unwrap(),
+            server: self.server.local_addr().to_string(),
+            lifetime: Duration::from_secs(60),
+            data: None,
+        };
+        let now = UnixTime::from_secs(since.as_secs());
+        mint(&self.key, request, now, &mut StdRng::from_os_rng()).unwrap()
+    }
+
+    async fn connect(&self, user: &str) -> (Client, Events) {
+        Client::connect(&self.grant(user), config()).await.unwrap()
+    }
+}
+
+fn config() -> ClientConfig {
+    ClientConfig::new(PROTOCOL)
+}
+
+fn bob() -> UserId {
+    "bob".parse().unwrap()
+}
+
+/// The first event that `pick` takes; the others are dropped.
+async fn until<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let event = events.recv().await.expect("the connection lives");
+        if let Some(picked) = pick(event) {
+            return picked;
+        }
+    }
+}
+
+/// Ann and bob in one session.
+struct Met {
+    ann: Client,
+    to_ann: Events,
+    bob: Client,
+    to_bob: Events,
+    of_ann: Entered,
+    of_bob: Entered,
+}
+
+impl Met {
+    async fn in_(world: &World) -> Self {
+        let (ann, to_ann) = world.connect("ann").await;
+        let (bob_client, mut to_bob) = world.connect("bob").await;
+        let lobby = CreateSession::new(3).max_members(4).integer("round", 1, WriteRule::Any);
+        let of_ann = ann.create(lobby).await.unwrap();
+        let answers = ann.invite(of_ann.slot, InviteUsers::new([bob()]).note("come")).await.unwrap();
+        let invite = until(&mut to_bob, |event| match event {
+            Event::Invited(invitation) => Some(invitation),
+            _ => None,
+        })
+        .await;
+        assert_eq!(answers, [(bob(), Ok(invite.invite))]);
+        assert_eq!((invite.note.as_str(), invite.owner.as_str()), ("come", "ann"));
+        let of_bob = bob_client.join(invite.invite).await.unwrap();
+        Self { ann, to_ann, bob: bob_client, to_bob, of_ann, of_bob }
+    }
+}
+
+async fn texts(events: &mut Events, count: usize) -> Vec<(Option<EventNumber>, String)> {
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        let text = until(events, |event| match event {
+            Event::Message { number, payload, .. } => {
+                Some((number, String::from_utf8(payload.to_vec()).unwrap()))
+            }
+            _ => None,
+        });
+        texts.push(text.await);
+    }
+    texts
+}
+
+#[tokio::test]
+async fn two_clients_meet_and_hear_each_other_in_one_order() {
+    let world = World::new();
+    let mut met = Met::in_(&world).await;
+    let members = met.bob.session(met.of_bob.slot, |session| {
+        session.members().map(|(_, user)| user.as_str().to_owned()).collect::<Vec<_>>()
+    });
+    assert_eq!(members.unwrap(), ["ann", "bob"]);
+    for round in 0..50 {
+        let all = (To::All, Delivery::ReliableOrdered);
+        met.ann.broadcast(met.of_ann.slot, all.0, all.1, format!("ann {round}")).unwrap();
+        met.bob.broadcast(met.of_bob.slot, all.0, all.1, format!("bob {round}")).unwrap();
+    }
+    let (at_ann, at_bob) = tokio::join!(texts(&mut met.to_ann, 100), texts(&mut met.to_bob, 100));
+    assert_eq!(at_ann, at_bob);
+    let of_ann: Vec<_> = at_bob.iter().filter(|(_, text)| text.starts_with("ann")).collect();
+    assert!(of_ann.iter().enumerate().all(|(at, (_, text))| *text == format!("ann {at}")), "{of_ann:?}");
+}
+
+#[tokio::test]
+async fn every_delivery_arrives_where_it_was_sent() {
+    let world = World::new();
+    let mut met = Met::in_(&world).await;
+    let deliveries = [
+        Delivery::Sequenced { key: 1 },
+        Delivery::ReliableUnordered,
+        Delivery::ReliableOrdered,
+        Delivery::ReliableLatest { key: 2 },
+        Delivery::Unreliable,
+    ];
+    // One at a time: the reliable ones prove that bob has his snapshot before the others go.
+    for delivery in deliveries {
+        met.ann.message(met.of_ann.slot, &[met.of_bob.member], delivery, "only you").unwrap();
+        let got = until(&mut met.to_bob, |event| match event {
+            Event::Message { slot, number, sender, delivery, payload } => {
+                Some((slot, number, sender, delivery, payload))
+            }
+            _ => None,
+        });
+        let got = got.await;
+        assert_eq!((got.0, got.1, got.2, got.3), (met.of_bob.slot, None, met.of_ann.member, delivery));
+        assert_eq!(got.4, "only you");
+    }
+    met.ann.broadcast(met.of_ann.slot, To::Others, Delivery::ReliableOrdered, "others").unwrap();
+    let number = until(&mut met.to_ann, |event| match event {
+        Event::Receipt { number, .. } => Some(number),
+        Event::Message { .. } => panic!("it was for others"),
+        _ => None,
+    });
+    let number = number.await;
+    assert_eq!(texts(&mut met.to_bob, 1).await, [(Some(number), "others".to_owned())]);
+}
+
+#[tokio::test]
+async fn commands_change_what_all_see() {
+    let world = World::new();
+    let mut met = Met::in_(&world).await;
+    let round = || PropertyKey::new("round").unwrap();
+    let raise = vec![PropertyOp::Increment { key: round(), delta: 4 }];
+    let revision = met.bob.set_properties(met.of_bob.slot, raise).await.unwrap();
+    until(&mut met.to_ann, |event| match event {
+        Event::PropertiesChanged { revision, .. } => Some(revision),
+        _ => None,
+    })
+    .await;
+    let seen =
+        met.ann.session(met.of_ann.slot, |session| (session.revision(), session.property("round").cloned()));
+    assert_eq!(seen, Some((revision, Some(PropertyValue::Integer(5)))));
+
+    met.ann.transfer(met.of_ann.slot, met.of_bob.member).await.unwrap();
+    let info = met.ann.info(met.of_ann.session).await.unwrap();
+    assert_eq!((info.owner, info.members), (met.of_bob.member, 2));
+    let refused = met.ann.kick(met.of_ann.slot, met.of_bob.member, "").await;
+    assert_eq!(refused, Err(RequestError::Refused(ErrorCode::NotOwner)));
+    assert_eq!(met.bob.list_mine().await.unwrap().len(), 1);
+    assert_eq!(met.bob.list_invites().await.unwrap(), []);
+
+    met.ann.leave(met.of_ann.slot).await.unwrap();
+    let last = until(&mut met.to_ann, |event| match event {
+        Event::MemberLeft { member, why, .. } if member == met.of_ann.member => Some(why),
+        _ => None,
+    });
+    assert_eq!(last.await, LeaveReason::Left);
+    let late = met.ann.leave(met.of_ann.slot).await;
+    assert_eq!(late, Err(RequestError::Refused(ErrorCode::NotAMember)));
+    assert_eq!(met.ann.sessions(), []);
+}
+
+#[tokio::test]
+async fn dropping_a_client_takes_it_out_of_its_sessions() {
+    let world = World::new();
+    let mut met = Met::in_(&world).await;
+    let clone = met.bob.clone();
+    drop(met.bob);
+    assert!(clone.is_connected(), "one is left");
+    drop(clone);
+    let left = until(&mut met.to_ann, |event| match event {
+        Event::MemberLeft { member, why, .. } => Some((member, why)),
+        _ => None,
+    });
+    assert_eq!(left.await, (met.of_bob.member, LeaveReason::Left));
+    let closed = until(&mut met.to_bob, |event| match event {
+        Event::Disconnected(why) => Some(why),
+        _ => None,
+    });
+    assert_eq!(closed.await, Disconnected::ByClient);
+    assert_eq!(met.to_bob.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_closed_client_says_so() {
+    let world = World::new();
+    let (ann, _events) = world.connect("ann").await;
+    ann.close("good night");
+    assert_eq!(ann.create(CreateSession::new(1)).await, Err(RequestError::NotConnected));
+    let sent = ann.broadcast(Slot(1), To::All, Delivery::Unreliable, "x");
+    assert_eq!(sent, Err(SendError::NotConnected));
+    assert!(!ann.is_connected());
+}
+
+#[tokio::test]
+async fn a_handler_hears_events_and_may_call_the_client() {
+    let world = World::new();
+    let (ann, _events) = world.connect("ann").await;
+    let room = ann.create(CreateSession::new(1).open()).await.unwrap();
+    let (client_out, client_in) = mpsc::channel::<Client>();
+    let (heard_out, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let mut own = None;
+    let handler = move |event| {
+        let client = own.get_or_insert_with(|| client_in.recv().unwrap());
+        match event {
+            Event::Entered { slot, .. } => {
+                client.broadcast(slot, To::All, Delivery::ReliableOrdered, "here").unwrap();
+            }
+            Event::Message { payload, .. } => heard_out.send(payload).unwrap(),
+            _ => {}
+        }
+    };
+    let bob = Client::connect_with_handler(&world.grant("bob"), config(), handler).await.unwrap();
+    client_out.send(bob.clone()).unwrap();
+    bob.join_open(room.session).await.unwrap();
+    assert_eq!(heard.recv().await.unwrap(), "here");
+}
+
+#[tokio::test]
+async fn an_expired_grant_is_told_before_anything_is_sent() {
+    let world = World::new();
+    let mut grant = world.grant("ann");
+    grant.expires = UnixTime::from_secs(1);
+    let refused = Client::connect(&grant, config()).await;
+    assert!(matches!(refused, Err(ConnectError::GrantExpired { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn events_that_the_app_does_not_read_yet_are_not_lost() {
+    let world = World::new();
+    let (ann, mut to_ann) =
+        Client::connect(&world.grant("ann"), ClientConfig { events_buffer: 1, ..config() }).await.unwrap();
+    let room = ann.create(CreateSession::new(1)).await.unwrap();
+    for round in 0..300 {
+        ann.broadcast(room.slot, To::All, Delivery::ReliableOrdered, round.to_string()).unwrap();
+    }
+    let texts = texts(&mut to_ann, 300).await;
+    assert!(texts.iter().enumerate().all(|(at, (_, text))| *text == at.to_string()));
+}
