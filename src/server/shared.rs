@@ -40,15 +40,18 @@ const STRIPES: usize = 256;
 /// Tokens that the ledger remembers for each connection that the server may hold: in ten minutes
 /// a user may connect more than once.
 const TOKENS_PER_CONNECTION: usize = 4;
+/// Tokens that it remembers at least: users of a small server come and go as well.
+const MIN_TOKENS: usize = 65_536;
 
 impl Shared {
     /// The state of a server with `workers` workers, before anyone has connected.
     pub fn new(limits: Limits, workers: u8, rng: &mut StdRng) -> Self {
+        let tokens = size(limits.max_connections).saturating_mul(TOKENS_PER_CONNECTION);
         Self {
             sessions: SessionTable::new(STRIPES, workers, config::sessions(&limits), StdRng::from_rng(rng)),
             directory: Directory::new(DirectoryLimits::from(&limits)),
             mailboxes: Mailboxes::new(workers, size(limits.mailbox_capacity)),
-            ledger: Arc::new(TokenLedger::new(size(limits.max_connections) * TOKENS_PER_CONNECTION)),
+            ledger: Arc::new(TokenLedger::new(tokens.max(MIN_TOKENS))),
             counters: (0..workers).map(|_| WorkerCounters::default()).collect(),
             drain_until: AtomicU64::new(u64::MAX),
             limits,

@@ -27,6 +27,8 @@ mod drain;
 mod fanout;
 mod invites;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

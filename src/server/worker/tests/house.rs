@@ -1,0 +1,398 @@
+//! [`House`]: a whole server and its clients in virtual time, on a network without impairments.
+//!
+//! Clients are bare connections that send commands and keep what they receive. Everything runs on
+//! one thread, in rounds, until nobody has anything to send; then time may be moved on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::base::{
+    Now, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UnixTime, UserId, WorkerId,
+};
+use crate::net::Driven;
+use crate::rudp::{Closed, ConnectError, Connecting, ConnectingConfig, Connection, Event};
+use crate::secure::TokenKey;
+use crate::secure::token::{MintRequest, mint};
+use crate::server::config::{self, Identity};
+use crate::server::limits::Limits;
+use crate::server::shared::Shared;
+use crate::server::worker::Worker;
+use crate::wire::command::{Create, InitialProperties, Invite, InvitedUsers, Join};
+use crate::wire::result::Entered;
+use crate::wire::{
+    Admission, CloseCode, Command, Delivery, ErrorCode, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave,
+    Request, ServerMessage, SessionEvent, Settings, UserEvent, Value,
+};
+
+pub(super) const SERVER: &str = "test.invalid:7777";
+
+/// Workers, clients, and the virtual time.
+pub(super) struct House {
+    pub(super) now: Now,
+    pub(super) shared: Arc<Shared>,
+    pub(super) workers: Vec<Worker>,
+    woken: Vec<Arc<AtomicBool>>,
+    clients: Vec<Client>,
+    key: TokenKey,
+    rng: StdRng,
+}
+
+/// Names a client of the house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Who(usize);
+
+struct Client {
+    address: SocketAddr,
+    /// To which worker the kernel would give its datagrams.
+    worker: usize,
+    connecting: Connecting,
+    connection: Option<Connection>,
+    failed: Option<ConnectError>,
+    closed: Option<Closed>,
+    received: Vec<(StreamId, ServerMessage)>,
+    next_request: u32,
+    /// Its datagrams are lost, in both directions.
+    unplugged: bool,
+}
+
+impl House {
+    pub(super) fn new(workers: u8, limits: Limits) -> Self {
+        let mut rng = StdRng::seed_from_u64(7);
+        let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng));
+        let key = TokenKey::from_bytes(&[7; 32]);
+        let identity = Identity { protocol_id: 1, names: vec![SERVER.to_owned()], keys: vec![key] };
+        let config = Arc::new(config::endpoint(identity, &limits));
+        let machine = |id| {
+            Worker::new(Arc::clone(&shared), Arc::clone(&config), id, StdRng::seed_from_u64(u64::from(id.0)))
+        };
+        let workers: Vec<_> = (0..workers).map(|id| machine(WorkerId(id))).collect();
+        let woken: Vec<_> = workers.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
+        for (id, woken) in shared.mailboxes.workers().zip(&woken) {
+            let woken = Arc::clone(woken);
+            shared.mailboxes.of(id).unwrap().set_wake(Box::new(move || woken.store(true, Ordering::Relaxed)));
+        }
+        let now = Now { mono: Timestamp::from_millis(1_000), wall: UnixTime::from_secs(1_700_000_000) };
+        let key = TokenKey::from_bytes(&[7; 32]);
+        Self { now, shared, workers, woken, clients: Vec::new(), key, rng }
+    }
+
+    /// A client that begins to connect as `user` by the socket of `worker`.
+    pub(super) fn dial(&mut self, user: &str, worker: usize) -> Who {
+        let request = MintRequest {
+            user: UserId::new(user).unwrap(),
+            server: SERVER.to_owned(),
+            lifetime: Duration::from_secs(60),
+            data: None,
+        };
+        let grant = mint(&self.key, request, self.now.wall, &mut self.rng).unwrap();
+        let rng = StdRng::from_rng(&mut self.rng);
+        let number = self.clients.len();
+        self.clients.push(Client {
+            address: ([10, 0, 0, 1], 1_000 + number as u16).into(),
+            worker: worker % self.workers.len(),
+            connecting: Connecting::new(self.now.mono, SERVER, &grant, ConnectingConfig::new(1), rng),
+            connection: None,
+            failed: None,
+            closed: None,
+            received: Vec::new(),
+            next_request: 1,
+            unplugged: false,
+        });
+        Who(number)
+    }
+
+    /// A client that is connected.
+    pub(super) fn connect(&mut self, user: &str, worker: usize) -> Who {
+        let who = self.dial(user, worker);
+        self.run();
+        assert!(self.clients[who.0].connection.is_some(), "{user}: {:?}", self.clients[who.0].failed);
+        who
+    }
+
+    /// From now on a client neither sends nor receives.
+    pub(super) fn unplug(&mut self, who: Who) {
+        self.clients[who.0].unplugged = true;
+    }
+
+    /// A client's datagrams reach another worker's socket from now on.
+    pub(super) fn reroute(&mut self, who: Who, worker: usize) {
+        self.clients[who.0].worker = worker;
+    }
+
+    /// Runs until nobody has anything to send, without letting time pass.
+    pub(super) fn run(&mut self) {
+        while self.round() {}
+    }
+
+    /// Lets time pass, stopping wherever somebody has a deadline.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        loop {
+            self.run();
+            let next = self.next_deadline().unwrap_or(end).max(self.now.mono + Duration::from_micros(1));
+            if next > end {
+                break;
+            }
+            self.advance_to(next);
+        }
+        self.advance_to(end);
+        self.run();
+    }
+
+    fn advance_to(&mut self, at: Timestamp) {
+        let passed = at.since(self.now.mono);
+        self.now = Now { mono: at, wall: self.now.wall + passed };
+        for worker in &mut self.workers {
+            if worker.poll_timeout().is_some_and(|due| due <= at) {
+                worker.handle_timeout(self.now);
+            }
+        }
+        for client in &mut self.clients {
+            client.handle_timeout(at);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let workers = self.workers.iter().filter_map(Worker::poll_timeout);
+        workers.chain(self.clients.iter().filter_map(Client::poll_timeout)).min()
+    }
+
+    fn round(&mut self) -> bool {
+        let mut busy = false;
+        let now = self.now;
+        for client in &mut self.clients {
+            let from = client.address;
+            let datagrams = client.take_datagrams(now.mono);
+            let batch: Vec<_> = datagrams.into_iter().map(|datagram| (from, datagram)).collect();
+            if !batch.is_empty() && !client.unplugged {
+                busy = true;
+                self.workers[client.worker].handle_datagrams(now, &mut batch.into_iter());
+            }
+        }
+        for (worker, woken) in self.workers.iter_mut().zip(&self.woken) {
+            if woken.swap(false, Ordering::Relaxed) {
+                busy = true;
+                worker.handle_wake(now);
+            }
+            let mut out = BytesMut::new();
+            while let Some(to) = worker.poll_transmit(now, &mut out) {
+                busy = true;
+                let datagram = out.split();
+                let receiver = self.clients.iter_mut().find(|client| client.address == to).unwrap();
+                if !receiver.unplugged {
+                    receiver.handle_datagram(now.mono, datagram);
+                }
+            }
+        }
+        busy
+    }
+
+    /// Sends a request without waiting for anything.
+    pub(super) fn send(&mut self, who: Who, slot: Option<Slot>, request: Request) -> RequestId {
+        let now = self.now.mono;
+        let client = &mut self.clients[who.0];
+        let id = RequestId(client.next_request);
+        client.next_request += 1;
+        let stream = slot.map_or(StreamId::CONTROL, StreamId::from);
+        let command = Command::Request(id, request).encode();
+        client
+            .connection
+            .as_mut()
+            .unwrap()
+            .send(now, stream, Delivery::ReliableOrdered, command.into())
+            .unwrap();
+        id
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn send_raw(&mut self, who: Who, stream: StreamId, delivery: Delivery, bytes: Bytes) {
+        let now = self.now.mono;
+        let connection = self.clients[who.0].connection.as_mut().unwrap();
+        connection.open_stream(stream);
+        connection.send(now, stream, delivery, bytes.into()).unwrap();
+    }
+
+    /// The answer to a request, which has come.
+    pub(super) fn answer(&self, who: Who, id: RequestId) -> Result<Value, ErrorCode> {
+        let answers = self.clients[who.0].received.iter().filter_map(|(_, message)| match message {
+            ServerMessage::Result(result) if result.request == id => Some(result.outcome.clone()),
+            _ => None,
+        });
+        let answers: Vec<_> = answers.collect();
+        assert_eq!(answers.len(), 1, "one answer to a request");
+        answers.into_iter().next().unwrap()
+    }
+
+    /// Sends a request and runs until it is answered.
+    pub(super) fn ask(&mut self, who: Who, slot: Option<Slot>, request: Request) -> Result<Value, ErrorCode> {
+        let id = self.send(who, slot, request);
+        self.run();
+        self.answer(who, id)
+    }
+
+    pub(super) fn create(&mut self, who: Who, max_members: u16, admission: Admission) -> Entered {
+        match self.ask(who, None, create(max_members, admission)) {
+            Ok(Value::Entered(entered)) => entered,
+            other => panic!("create: {other:?}"),
+        }
+    }
+
+    pub(super) fn join_open(&mut self, who: Who, session: SessionId) -> Result<Entered, ErrorCode> {
+        self.ask(who, None, Request::Join(Join::Session(session))).map(|value| match value {
+            Value::Entered(entered) => entered,
+            other => panic!("join: {other:?}"),
+        })
+    }
+
+    pub(super) fn invite(
+        &mut self,
+        who: Who,
+        slot: Slot,
+        users: &[&str],
+        ttl_secs: u32,
+    ) -> Vec<Result<u32, ErrorCode>> {
+        match self.ask(who, Some(slot), invite(users, ttl_secs)) {
+            Ok(Value::Invited(answers)) => answers,
+            other => panic!("invite: {other:?}"),
+        }
+    }
+
+    /// Takes the events of a slot that have come since the last call.
+    pub(super) fn events(&mut self, who: Who, slot: Slot) -> Vec<SessionEvent> {
+        let of_slot = |stream: StreamId, message: &ServerMessage| match message {
+            ServerMessage::Session(event) if stream == slot.into() => Some(event.clone()),
+            _ => None,
+        };
+        let received = &mut self.clients[who.0].received;
+        let events = received.iter().filter_map(|(stream, message)| of_slot(*stream, message)).collect();
+        received.retain(|(stream, message)| of_slot(*stream, message).is_none());
+        events
+    }
+
+    /// Takes the user's events that have come since the last call.
+    pub(super) fn user_events(&mut self, who: Who) -> Vec<UserEvent> {
+        let received = &mut self.clients[who.0].received;
+        let events = received.iter().filter_map(|(_, message)| match message {
+            ServerMessage::User(event) => Some(event.clone()),
+            _ => None,
+        });
+        let events = events.collect();
+        received.retain(|(_, message)| !matches!(message, ServerMessage::User(_)));
+        events
+    }
+
+    /// With which code the server has closed a client's connection.
+    pub(super) fn closed_with(&self, who: Who) -> Option<CloseCode> {
+        match self.clients[who.0].closed.as_ref()? {
+            Closed::ByPeer { code, .. } => Some(*code),
+            other => panic!("not closed by the server: {other}"),
+        }
+    }
+
+    /// Why a client did not get in.
+    pub(super) fn failed_with(&self, who: Who) -> Option<ConnectError> {
+        self.clients[who.0].failed
+    }
+
+    /// The client closes its connection.
+    pub(super) fn hang_up(&mut self, who: Who) {
+        let now = self.now.mono;
+        self.clients[who.0].connection.as_mut().unwrap().close(now, CloseCode::None, "");
+        self.run();
+    }
+}
+
+impl Client {
+    fn handle_datagram(&mut self, now: Timestamp, datagram: BytesMut) {
+        match &mut self.connection {
+            Some(connection) => {
+                let _ = connection.handle_packet(now, datagram);
+            }
+            None => self.connecting.handle_datagram(now, datagram),
+        }
+        self.take_outputs();
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        match &mut self.connection {
+            Some(connection) => connection.handle_timeout(now),
+            None => self.connecting.handle_timeout(now),
+        }
+        self.take_outputs();
+    }
+
+    fn take_outputs(&mut self) {
+        match self.connecting.poll_outcome() {
+            Some(Ok(connection)) => self.connection = Some(connection),
+            Some(Err(error)) => self.failed = Some(error),
+            None => {}
+        }
+        while let Some(event) = self.connection.as_mut().and_then(Connection::poll_event) {
+            match event {
+                Event::Established => {}
+                Event::Closed(closed) => self.closed = Some(closed),
+                Event::Message { stream, payload, .. } => self.take_message(stream, payload),
+            }
+        }
+    }
+
+    fn take_message(&mut self, stream: Option<StreamId>, mut payload: Bytes) {
+        let stream = stream.unwrap_or_else(|| {
+            // Slots of these tests fit the one-byte form.
+            StreamId(u32::from(payload.split_to(1)[0]))
+        });
+        let message = ServerMessage::decode(stream != StreamId::CONTROL, payload).unwrap();
+        self.received.push((stream, message));
+    }
+
+    fn take_datagrams(&mut self, now: Timestamp) -> Vec<BytesMut> {
+        let mut out = BytesMut::new();
+        let mut datagrams = Vec::new();
+        loop {
+            let more = match &mut self.connection {
+                Some(connection) => connection.poll_transmit(now, &mut out),
+                None => self.connecting.poll_transmit(now, &mut out),
+            };
+            if !more {
+                return datagrams;
+            }
+            datagrams.push(out.split());
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        match &self.connection {
+            Some(connection) => connection.poll_timeout(),
+            None => self.connecting.poll_timeout(),
+        }
+    }
+}
+
+pub(super) fn create(max_members: u16, admission: Admission) -> Request {
+    Request::Create(Create {
+        settings: Settings {
+            kind: SessionKind(5),
+            max_members: MaxMembers::new(max_members).unwrap(),
+            idle_ttl: IdleTtl::new(0).unwrap(),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission,
+        },
+        properties: InitialProperties::default(),
+    })
+}
+
+pub(super) fn invite(users: &[&str], ttl_secs: u32) -> Request {
+    let users = users.iter().map(|user| UserId::new(user).unwrap()).collect();
+    Request::Invite(Invite {
+        users: InvitedUsers::new(users).unwrap(),
+        ttl: InviteTtl::new(ttl_secs).unwrap(),
+        hold_seat: false,
+        note: Note::none(),
+    })
+}

@@ -1,0 +1,126 @@
+//! What one client may cost the server and the others.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::house::House;
+use super::{Limits, Who, with_any_workers};
+use crate::base::{RequestId, Slot, StreamId};
+use crate::wire::command::{Broadcast, To};
+use crate::wire::{
+    Admission, Body, CloseCode, Command, Delivery, ErrorCode, LeaveReason, Request, SessionEvent, UserEvent,
+};
+
+fn shout(house: &mut House, who: Who, slot: Slot, counter: u8, bytes: usize) {
+    let delivery = Delivery::ReliableOrdered;
+    let body = Body::new(delivery, Bytes::from(vec![7; bytes])).unwrap();
+    let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body }).encode();
+    house.send_raw(who, slot.into(), delivery, command);
+}
+
+#[test]
+fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
+    for workers in [1, 3] {
+        let limits = Limits { lagging_bytes: 65_536, max_queued_bytes: 262_144, ..Limits::default() };
+        let mut house = House::new(workers, limits);
+        let [ann, ben, cat] = [("ann", 0), ("ben", 1), ("cat", 2)].map(|(user, at)| house.connect(user, at));
+        let at = house.create(ann, 3, Admission::Open);
+        let with_ben = house.join_open(ben, at.session).unwrap();
+        house.join_open(cat, at.session).unwrap();
+        house.events(ben, with_ben.slot);
+        house.unplug(cat);
+
+        for _ in 0..20 {
+            shout(&mut house, ann, at.slot, 0, 30_000);
+            house.pass(Duration::from_millis(100));
+        }
+        let told = house.events(ben, with_ben.slot);
+        let messages = told.iter().filter(|event| matches!(event, SessionEvent::Message { .. })).count();
+        let lagging = |event: &&SessionEvent| {
+            matches!(event, SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. })
+        };
+        assert_eq!((messages, told.iter().filter(lagging).count()), (20, 1));
+        let numbers: Vec<_> = told.iter().map(|event| event.number().unwrap().0).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        let counters = house.shared.snapshot();
+        assert_eq!((counters.connections, counters.connections_lagging), (2, 1));
+    }
+}
+
+#[test]
+fn a_member_that_lags_is_told_before_it_is_removed() {
+    let limits = Limits { lagging_bytes: 65_536, max_queued_bytes: 1 << 20, ..Limits::default() };
+    let mut house = House::new(1, limits);
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 2, Admission::Open);
+    house.join_open(ben, at.session).unwrap();
+    // All at once: more than may wait without a word, less than ends the connection.
+    for _ in 0..8 {
+        shout(&mut house, ann, at.slot, 0, 30_000);
+    }
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.user_events(ben), [UserEvent::Lagging], "told once");
+    assert_eq!(house.closed_with(ben), None);
+}
+
+#[test]
+fn commands_above_the_budget_are_refused_by_name() {
+    let mut house = House::new(1, Limits { commands_per_second: 3, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 1, Admission::Open);
+    house.events(ann, at.slot);
+    house.ask(ann, None, Request::ListMine).unwrap();
+    house.ask(ann, None, Request::ListMine).unwrap();
+    assert_eq!(house.ask(ann, None, Request::ListMine), Err(ErrorCode::RateLimited));
+    shout(&mut house, ann, at.slot, 42, 1);
+    house.run();
+    let refused = SessionEvent::Refused { counter: 42, code: ErrorCode::RateLimited };
+    assert_eq!(house.events(ann, at.slot), [refused]);
+    house.pass(Duration::from_secs(1));
+    assert!(house.ask(ann, None, Request::ListMine).is_ok(), "a second later there is room again");
+}
+
+#[test]
+fn an_unknown_and_a_malformed_command_are_answered_and_the_connection_stays() {
+    with_any_workers(|house| {
+        let ann = house.connect("ann", 0);
+        let raw = |bytes: &'static [u8]| Bytes::from_static(bytes);
+        house.send_raw(ann, StreamId::CONTROL, Delivery::ReliableOrdered, raw(&[0x0f, 7]));
+        house.send_raw(ann, StreamId::CONTROL, Delivery::ReliableOrdered, raw(&[0x02, 8, 9]));
+        house.run();
+        assert_eq!(house.answer(ann, RequestId(7)), Err(ErrorCode::UnknownCommand));
+        assert_eq!(house.answer(ann, RequestId(8)), Err(ErrorCode::Malformed));
+        assert_eq!(house.closed_with(ann), None);
+    });
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
+    let attacks: [(StreamId, Delivery, &'static [u8]); 4] = [
+        // A stream that was never opened.
+        (StreamId(9), Delivery::ReliableOrdered, &[0x12, 1]),
+        // No request id to answer to.
+        (StreamId::CONTROL, Delivery::ReliableOrdered, &[0x05]),
+        // An unreliable message without a slot, and with one that was never given.
+        (StreamId::CONTROL, Delivery::Unreliable, &[]),
+        (StreamId::CONTROL, Delivery::Unreliable, &[9, 0x20, 0, 0]),
+    ];
+    for (stream, delivery, bytes) in attacks {
+        with_any_workers(|house| {
+            let (ann, eve) = (house.connect("ann", 0), house.connect("eve", 1));
+            let at = house.create(ann, 2, Admission::Open);
+            house.join_open(eve, at.session).unwrap();
+            house.events(ann, at.slot);
+            house.send_raw(eve, stream, delivery, Bytes::from_static(bytes));
+            house.run();
+            assert_eq!(house.closed_with(eve), Some(CloseCode::ProtocolViolation), "{bytes:?}");
+            let told = house.events(ann, at.slot);
+            assert!(
+                matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Dropped, .. }]),
+                "{told:?}"
+            );
+            assert_eq!(house.shared.snapshot().protocol_violations, 1);
+        });
+    }
+}

@@ -1,0 +1,307 @@
+//! Sessions through the whole server: who is told what, in which order, on which stream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::house::{create, invite};
+use super::{House, Who, with_any_workers};
+use crate::base::{EventNumber, InviteId, MemberId, Slot};
+use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
+use crate::wire::result::Entered;
+use crate::wire::{
+    Admission, Body, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, Reason, Request, SessionEvent,
+    UserEvent, Value,
+};
+
+/// An open session of ann, ben and cat; what they were told while they gathered is taken.
+fn gathered(house: &mut House) -> [(Who, Entered); 3] {
+    let [ann, ben, cat] =
+        [("ann", 0), ("ben", 1), ("cat", 2)].map(|(user, worker)| house.connect(user, worker));
+    let session = house.create(ann, 3, Admission::Open);
+    let [with_ben, with_cat] = [ben, cat].map(|who| house.join_open(who, session.session).unwrap());
+    let all = [(ann, session), (ben, with_ben), (cat, with_cat)];
+    for (who, entered) in all {
+        house.events(who, entered.slot);
+    }
+    all
+}
+
+fn broadcast(house: &mut House, (who, at): (Who, Entered), delivery: Delivery, to: To, text: &'static str) {
+    let body = Body::new(delivery, Bytes::from_static(text.as_bytes())).unwrap();
+    let command = Command::Broadcast(Broadcast { delivery, to, counter: 9, body }).encode();
+    house.send_raw(who, at.slot.into(), Delivery::ReliableOrdered, command);
+    house.run();
+}
+
+fn kick(member: MemberId) -> Request {
+    Request::Kick(Kick { member, reason: Reason::none() })
+}
+
+#[test]
+fn a_snapshot_comes_first_and_later_events_follow_it() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Open);
+        let events = house.events(ann, at.slot);
+        let [SessionEvent::Snapshot(snapshot)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((snapshot.you, snapshot.session), (at.member, at.session));
+
+        let joined = house.join_open(ben, at.session).unwrap();
+        let told = house.events(ann, at.slot);
+        let [SessionEvent::MemberJoined { number, member, .. }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((*number, *member), (snapshot.next, joined.member));
+        let events = house.events(ben, joined.slot);
+        let [SessionEvent::Snapshot(snapshot)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(snapshot.next, EventNumber(number.0 + 1));
+        assert_eq!(snapshot.members.len(), 2);
+    });
+}
+
+#[test]
+fn ordered_broadcasts_reach_all_in_one_order() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        for (who, text) in [(all[0], "a"), (all[1], "b"), (all[2], "c"), (all[0], "d")] {
+            broadcast(house, who, Delivery::ReliableOrdered, To::All, text);
+        }
+        let told = all.map(|(who, at)| house.events(who, at.slot));
+        assert_eq!(told[0].len(), 4);
+        assert_eq!(told[0], told[1]);
+        assert_eq!(told[0], told[2]);
+    });
+}
+
+#[test]
+fn a_broadcast_to_others_leaves_its_sender_a_receipt() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        broadcast(house, all[0], Delivery::ReliableOrdered, To::Others, "x");
+        let own = house.events(all[0].0, all[0].1.slot);
+        let [SessionEvent::Receipt { number }] = own[..] else { panic!("{own:?}") };
+        let theirs = house.events(all[1].0, all[1].1.slot);
+        let [SessionEvent::Message { number: same, .. }] = &theirs[..] else { panic!("{theirs:?}") };
+        assert_eq!(number, *same);
+    });
+}
+
+#[test]
+fn every_delivery_arrives_with_its_sender_and_the_apps_own_key() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let deliveries = [
+            Delivery::Unreliable,
+            Delivery::Sequenced { key: 7 },
+            Delivery::ReliableUnordered,
+            Delivery::ReliableLatest { key: 7 },
+        ];
+        for delivery in deliveries {
+            broadcast(house, all[1], delivery, To::Others, "x");
+            assert_eq!(house.events(all[1].0, all[1].1.slot), [], "not to its sender");
+            for (who, at) in [all[0], all[2]] {
+                let body = Body::new(delivery, Bytes::from_static(b"x")).unwrap();
+                let sent = SessionEvent::Sent { sender: all[1].1.member, delivery, body };
+                assert_eq!(house.events(who, at.slot), [sent]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_message_reaches_the_named_members_only() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let delivery = Delivery::ReliableOrdered;
+        let body = Body::new(delivery, Bytes::from_static(b"psst")).unwrap();
+        let to = Recipients::new(vec![all[2].1.member]).unwrap();
+        let command = Command::Message(Message { delivery, counter: 1, to, body }).encode();
+        house.send_raw(all[0].0, all[0].1.slot.into(), delivery, command);
+        house.run();
+        let told = all.map(|(who, at)| house.events(who, at.slot).len());
+        assert_eq!(told, [0, 0, 1]);
+    });
+}
+
+#[test]
+fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let (ben, at) = all[1];
+        let leave = house.send(ben, Some(at.slot), Request::Leave);
+        let late = house.send(ben, Some(at.slot), Request::SetProperties(some_ops()));
+        house.run();
+        assert_eq!(house.answer(ben, leave), Ok(Value::Empty));
+        // Both were in one datagram; the second found no member any more.
+        assert_eq!(house.answer(ben, late), Err(ErrorCode::NotAMember));
+        for (who, entered) in all {
+            let told = house.events(who, entered.slot);
+            let [SessionEvent::MemberLeft { member, why: LeaveReason::Left, .. }] = &told[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!(*member, at.member);
+        }
+        broadcast(house, all[0], Delivery::ReliableOrdered, To::All, "x");
+        assert_eq!(house.events(ben, at.slot), [], "nothing after its leave");
+        let again = house.join_open(ben, at.session).unwrap();
+        assert_ne!(again.slot, at.slot, "a slot is never given again");
+    });
+}
+
+#[test]
+fn what_only_the_owner_may_do_is_refused_to_others_and_changes_nothing() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let (ben, at) = all[1];
+        let transfer = Request::Transfer(Transfer { member: at.member });
+        let delete = Request::Delete(Delete { reason: Reason::none() });
+        for request in [kick(all[2].1.member), transfer, delete, invite(&["dan"], 10)] {
+            assert_eq!(house.ask(ben, Some(at.slot), request), Err(ErrorCode::NotOwner));
+        }
+        for (who, at) in all {
+            assert_eq!(house.events(who, at.slot), []);
+        }
+    });
+}
+
+#[test]
+fn a_kicked_member_is_told_and_gone() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let (ann, at) = all[0];
+        assert_eq!(house.ask(ann, Some(at.slot), kick(all[1].1.member)), Ok(Value::Empty));
+        for (who, at) in all {
+            let told = house.events(who, at.slot);
+            assert!(
+                matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Kicked, .. }]),
+                "{told:?}"
+            );
+        }
+        assert_eq!(house.ask(all[1].0, None, Request::ListMine), Ok(Value::Sessions(vec![])));
+    });
+}
+
+#[test]
+fn a_deleted_session_ends_for_all() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let delete = Request::Delete(Delete { reason: Reason::new("over").unwrap() });
+        assert_eq!(house.ask(all[0].0, Some(all[0].1.slot), delete), Ok(Value::Empty));
+        for (who, at) in all {
+            let told = house.events(who, at.slot);
+            let [SessionEvent::SessionDeleted { why: DeleteReason::Deleted, reason, .. }] = &told[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!(reason.as_str(), "over");
+        }
+        assert_eq!(house.shared.sessions.len(), 0);
+        assert_eq!(house.join_open(all[1].0, all[0].1.session), Err(ErrorCode::NoSuchSession));
+    });
+}
+
+#[test]
+fn of_two_that_join_the_last_seat_at_once_one_gets_it() {
+    with_any_workers(|house| {
+        let [ann, ben, cat] = [("ann", 0), ("ben", 1), ("cat", 2)].map(|(user, at)| house.connect(user, at));
+        let session = house.create(ann, 2, Admission::Open).session;
+        let join = Request::Join(Join::Session(session));
+        let asked = [ben, cat].map(|who| (who, house.send(who, None, join.clone())));
+        house.run();
+        let answers = asked.map(|(who, id)| house.answer(who, id));
+        let entered = answers.iter().filter(|answer| answer.is_ok()).count();
+        let full = answers.iter().filter(|answer| **answer == Err(ErrorCode::SessionFull)).count();
+        assert_eq!((entered, full), (1, 1), "{answers:?}");
+    });
+}
+
+#[test]
+fn an_invite_waits_for_a_user_that_is_offline() {
+    with_any_workers(|house| {
+        let ann = house.connect("ann", 0);
+        let at = house.create(ann, 2, Admission::Invited);
+        let number = *house.invite(ann, at.slot, &["ben"], 60)[0].as_ref().unwrap();
+        house.pass(Duration::from_secs(10));
+
+        let ben = house.connect("ben", 1);
+        let told = house.user_events(ben);
+        let [UserEvent::Invited(invitation)] = &told[..] else { panic!("{told:?}") };
+        let id = InviteId { session: at.session, number };
+        assert_eq!((invitation.invite, invitation.owner.as_str()), (id, "ann"));
+        assert!((49_000..=50_000).contains(&invitation.ttl_left_ms), "{}", invitation.ttl_left_ms);
+        assert!(house.ask(ben, None, Request::Join(Join::Invite(id))).is_ok());
+        assert_eq!(house.ask(ben, None, Request::ListInvites), Ok(Value::Invites(vec![])));
+    });
+}
+
+#[test]
+fn a_connected_user_is_told_of_an_invite_once_and_of_its_end() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Invited);
+        let id = |number: &Result<u32, ErrorCode>| InviteId {
+            session: at.session,
+            number: *number.as_ref().unwrap(),
+        };
+        let first = id(&house.invite(ann, at.slot, &["ben"], 60)[0]);
+        let second = id(&house.invite(ann, at.slot, &["ben"], 60)[0]);
+        let told = house.user_events(ben);
+        let [UserEvent::Invited(one), UserEvent::Invited(two)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((one.invite, two.invite), (first, second));
+        let Ok(Value::Invites(open)) = house.ask(ben, None, Request::ListInvites) else { panic!() };
+        assert_eq!(
+            open.iter().map(|open| open.invite).collect::<Vec<_>>(),
+            [second],
+            "the first was replaced"
+        );
+
+        let decline = Request::Decline(Decline { invite: second, reason: Reason::none() });
+        assert_eq!(house.ask(ben, None, decline), Ok(Value::Empty));
+        let told = house.user_events(ann);
+        assert!(
+            matches!(&told[..], [UserEvent::InviteDeclined { invite, .. }] if *invite == second),
+            "{told:?}"
+        );
+
+        let third = id(&house.invite(ann, at.slot, &["ben"], 5)[0]);
+        house.user_events(ben);
+        house.pass(Duration::from_secs(5));
+        assert_eq!(house.user_events(ben), [UserEvent::InviteExpired { invite: third, user: None }]);
+        let told = house.user_events(ann);
+        assert!(matches!(&told[..], [UserEvent::InviteExpired { user: Some(_), .. }]), "{told:?}");
+        let late = house.ask(ben, None, Request::Join(Join::Invite(third)));
+        assert_eq!(late, Err(ErrorCode::InviteExpired));
+    });
+}
+
+#[test]
+fn the_end_of_a_session_revokes_its_invites() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Invited);
+        house.invite(ann, at.slot, &["ben", "zoe"], 60);
+        house.user_events(ben);
+        house.hang_up(ann);
+        house.pass(Duration::from_millis(1));
+        let told = house.user_events(ben);
+        assert!(matches!(told[..], [UserEvent::InviteRevoked { .. }]), "{told:?}");
+        house.hang_up(ben);
+        assert!(house.shared.directory.is_empty(), "nothing is left of anyone");
+    });
+}
+
+#[test]
+fn a_session_counts_for_its_user_until_it_has_ended() {
+    with_any_workers(|house| {
+        let ann = house.connect("ann", 0);
+        let most = house.shared.limits.sessions_per_user;
+        let slots: Vec<Slot> = (0..most).map(|_| house.create(ann, 1, Admission::Invited).slot).collect();
+        assert_eq!(house.ask(ann, None, create(1, Admission::Invited)), Err(ErrorCode::TooManySessions));
+        house.ask(ann, Some(slots[0]), Request::Leave).unwrap();
+        house.create(ann, 1, Admission::Invited);
+    });
+}
+
+fn some_ops() -> crate::wire::PropertyOps {
+    use crate::wire::{PropertyKey, PropertyOp, PropertyOps};
+    let op = PropertyOp::Increment { key: PropertyKey::new("k").unwrap(), delta: 1 };
+    PropertyOps::new(vec![op]).unwrap()
+}
