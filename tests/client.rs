@@ -278,3 +278,17 @@ async fn events_that_the_app_does_not_read_yet_are_not_lost() {
     let texts = texts(&mut to_ann, 300).await;
     assert!(texts.iter().enumerate().all(|(at, (_, text))| *text == at.to_string()));
 }
+
+#[test]
+fn the_end_of_the_runtime_is_the_end_of_the_connection() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let world = World::new();
+    let first = runtime();
+    let (ann, mut events) = first.block_on(world.connect("ann"));
+    drop(first);
+    let (created, last) =
+        runtime().block_on(async { (ann.create(CreateSession::new(1)).await, events.recv().await) });
+    assert_eq!(created, Err(RequestError::NotConnected));
+    assert!(matches!(last, Some(Event::Disconnected(Disconnected::Socket(_)))), "{last:?}");
+}

@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// As [`Client::connect`], but `handler` is called for each event, by the task that reads the
-    /// socket: the shortest way, for handlers that do not wait. It may call the client.
+    /// socket: the shortest way, for handlers that never block. It may call the client.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -60,7 +60,7 @@ impl Client {
         config: ClientConfig,
         handler: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        // An attempt that fails gives its handler back through this cell for the next.
+        // Each server that is tried gets its own way to the one handler; only one is ever used.
         let handler = Arc::new(std::sync::Mutex::new(handler));
         let sink = |_: Arc<Notify>| {
             let handler = Arc::clone(&handler);

@@ -128,6 +128,7 @@ impl Core {
     /// Appends one datagram to the empty `out` and names its receiver; `None` when there is nothing
     /// to send now.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+        debug_assert!(out.is_empty(), "one datagram at a time");
         let sends = match &mut self.link {
             Link::Connecting(connecting) => connecting.poll_transmit(now, out),
             Link::Open(connection) => connection.poll_transmit(now, out),
