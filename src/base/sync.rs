@@ -2,7 +2,7 @@
 //!
 //! [`Mutex`] is `std::sync::Mutex` without poisoning: what it guards is changed only after every
 //! check, so that a panic leaves it whole. In this crate's unit tests a `Mutex` made inside of
-//! [`model::check`] is shuttle's instead, which tries out the orders in which tasks can take it.
+//! `model::check` is shuttle's instead, which tries out the orders in which tasks can take it.
 
 use std::ops::{Deref, DerefMut};
 

@@ -89,7 +89,7 @@ pub enum EndpointEvent {
     },
 }
 
-/// All connections of one worker. Sans-IO; see the [module](self) for the contract.
+/// All connections of one worker. Sans-IO; see the [module](crate::rudp) for the contract.
 pub struct Endpoint {
     config: Arc<EndpointConfig>,
     worker: WorkerId,

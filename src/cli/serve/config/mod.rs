@@ -1,5 +1,5 @@
 //! The server's configuration: every key has a default, a unit and a range, all in one table
-//! ([`keys`]) that reading, checking and printing share.
+//! (`keys`) that reading, checking and printing share.
 //!
 //! Values come from the defaults, then the file, then the command line; the last one holds.
 
