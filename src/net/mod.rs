@@ -23,3 +23,4 @@ pub use counters::{Counter, Counters};
 pub use drive::drive;
 pub use driven::Driven;
 pub use socket::{BufferSizes, IoPath, Socket, bind};
+pub(crate) use timer::Timer;

@@ -10,7 +10,7 @@ use super::Clock;
 use crate::base::Timestamp;
 
 /// Wakes its task at a deadline. May wake early or for nothing: the loop asks the clock.
-pub(super) struct Timer {
+pub(crate) struct Timer {
     clock: Clock,
     source: Source,
     /// When the source fires, `None` when it does not. Set again only when something earlier is
@@ -27,12 +27,12 @@ enum Source {
 
 impl Timer {
     /// A timer of the current runtime, not armed.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, source: Source::best(), armed: None }
     }
 
     /// Ready when the armed deadline has come; else wakes the task then. `None` = never.
-    pub(super) fn poll(&mut self, deadline: Option<Timestamp>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, deadline: Option<Timestamp>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         if self.armed.is_none_or(|armed| deadline < armed) && !self.arm(deadline) {
             return Poll::Pending;
