@@ -3,12 +3,18 @@
 //! Results go to standard output, progress and logs to standard error. Exit status: 0 done and every
 //! check held, 1 the work or a check failed, 2 wrong usage.
 
+pub mod backend;
+pub mod bench;
 pub mod client;
+pub mod delivery;
+pub mod gather;
 pub mod key_file;
 pub mod keygen;
 pub mod netsim;
 pub mod output;
+pub mod runtime;
 pub mod serve;
+pub mod signals;
 pub mod token;
 pub mod units;
 pub mod verify;
@@ -32,9 +38,15 @@ struct Cli {
     command: Command,
 }
 
+/// The protocol id of every subcommand that is told no other: "Rall".
+pub const PROTOCOL_ID: u64 = 0x5261_6c6c;
+
 #[derive(Subcommand, Debug)]
 enum Command {
     Keygen(keygen::KeygenArgs),
+    Serve(serve::ServeArgs),
+    Bench(bench::BenchArgs),
+    Client(client::ClientArgs),
     Token(token::TokenArgs),
     Netsim(netsim::NetsimArgs),
 }
@@ -43,7 +55,11 @@ enum Command {
 pub fn main() -> ExitCode {
     // Wrong usage ends here, with status 2 and the usage on standard error.
     let cli = Cli::parse();
-    log_to_stderr("warn");
+    log_to_stderr(match &cli.command {
+        Command::Serve(args) if args.dev => "rallypoint=debug,info",
+        Command::Serve(_) => "info",
+        _ => "warn",
+    });
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -56,6 +72,9 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(args) => keygen::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Client(args) => client::run(&args),
         Command::Token(args) => token::run(args),
         Command::Netsim(args) => netsim::run(&args),
     }

@@ -4,16 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use serde_json::Value;
 
 use crate::base::UserId;
+use crate::cli::backend::mint_now;
 use crate::cli::output::{Failure, result_line};
 use crate::cli::{key_file, units};
-use crate::net::Clock;
-use crate::secure::token::{MintError, MintRequest, mint};
-use crate::secure::{ConnectGrant, TokenKey};
+use crate::secure::token::MintRequest;
 
 /// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.
 ///
@@ -51,18 +48,4 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
     result_line(&*grant.to_json());
     Ok(())
-}
-
-/// A grant for a user of a server who connects at once.
-///
-/// # Errors
-/// [`Failure::Work`] when the token breaks a limit.
-pub fn grant(key: &TokenKey, user: UserId, server: &str) -> Result<ConnectGrant, Failure> {
-    let lifetime = Duration::from_secs(60);
-    mint_now(key, MintRequest { user, server: server.to_owned(), lifetime, data: None })
-        .map_err(|error| Failure::while_doing("minting a token", error))
-}
-
-fn mint_now(key: &TokenKey, request: MintRequest) -> Result<ConnectGrant, MintError> {
-    mint(key, request, Clock::new().now().wall, &mut StdRng::from_os_rng())
 }

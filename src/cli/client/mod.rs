@@ -1,3 +1,176 @@
-//! `client`: a client for a terminal or a pipe.
+//! `client`: a client for a terminal or a pipe, one command a line.
 
-pub mod line;
+mod commands;
+mod line;
+mod said;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+
+use self::commands::Commands;
+use self::line::{HELP, Line};
+use self::said::Said;
+use crate::base::UserId;
+use crate::cli::PROTOCOL_ID;
+use crate::cli::backend::Backend;
+use crate::cli::key_file;
+use crate::cli::output::{Failure, note, result_line};
+use crate::cli::runtime;
+use crate::cli::signals::Signals;
+use crate::client::{Client, ClientConfig, Disconnected, Event, Events};
+use crate::secure::ConnectGrant;
+
+/// A client for a terminal or a pipe: commands as lines in, events and results as lines out.
+///
+/// Each command is answered before the next line is read; `help` lists them. Ends with `quit`, at the
+/// end of the input, or with the connection.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
+)]
+pub struct ClientArgs {
+    /// File with a connect grant as JSON, as `token` prints it.
+    #[arg(long, value_name = "FILE", required_unless_present_all = ["user", "key_file", "server"])]
+    #[arg(conflicts_with_all = ["user", "key_file", "server"])]
+    grant: Option<PathBuf>,
+    /// Mint a grant for this user instead.
+    #[arg(long, value_name = "ID", requires_all = ["key_file", "server"])]
+    user: Option<UserId>,
+    /// File with the server's token key.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    key_file: Option<PathBuf>,
+    /// The server.
+    #[arg(long, value_name = "ADDR", requires = "user")]
+    server: Option<String>,
+    /// Events and results as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`Failure::Work`] when there is no connection, or when it ends before the user does.
+pub fn run(args: &ClientArgs) -> Result<(), Failure> {
+    runtime::block_on(async {
+        let (client, events) = connect(args).await?;
+        let signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
+        let input = BufReader::new(tokio::io::stdin()).lines();
+        let mut terminal = Terminal { json: args.json, events, input, signals };
+        terminal.print(&Said::result("connected"));
+        terminal.converse(&client).await
+    })
+}
+
+async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
+    if let (Some(user), Some(key_file), Some(server)) = (&args.user, &args.key_file, &args.server) {
+        return Backend::new(key_file::read(key_file)?, server, PROTOCOL_ID).connect(user).await;
+    }
+    let path = args.grant.as_deref().ok_or_else(|| Failure::Usage("--grant is missing".to_owned()))?;
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::while_doing(format_args!("reading the grant {}", path.display()), error)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let grant = ConnectGrant::from_json(&text).map_err(|error| failed(&error))?;
+    let config = ClientConfig::new(PROTOCOL_ID);
+    Client::connect(&grant, config).await.map_err(|error| Failure::while_doing("connecting", error))
+}
+
+/// The lines that come in and go out.
+struct Terminal {
+    json: bool,
+    events: Events,
+    input: Lines<BufReader<Stdin>>,
+    signals: Signals,
+}
+
+impl Terminal {
+    /// Carries out line after line until one of the sides ends it.
+    async fn converse(&mut self, client: &Client) -> Result<(), Failure> {
+        loop {
+            let line = tokio::select! {
+                biased;
+                event = self.events.recv() => {
+                    if let Some(end) = self.show(event) {
+                        return end;
+                    }
+                    continue;
+                }
+                () = self.signals.next() => return self.close(client).await,
+                line = self.input.next_line() => line.map_err(|error| Failure::while_doing("reading input", error))?,
+            };
+            let Some(line) = line else { return self.close(client).await };
+            if line.trim().is_empty() {
+                continue;
+            }
+            match line.parse() {
+                Ok(Line::Quit) => return self.close(client).await,
+                Ok(Line::Help) => self.help(),
+                Ok(line) => {
+                    if let Some(end) = self.carry_out(client, line).await {
+                        return end;
+                    }
+                }
+                Err(error) => {
+                    let word = line.split_whitespace().next().unwrap_or_default();
+                    self.print(&Said::error(word, None, error));
+                }
+            }
+        }
+    }
+
+    /// Carries out a command; events that come meanwhile are shown at once.
+    async fn carry_out(&mut self, client: &Client, line: Line) -> Option<Result<(), Failure>> {
+        let commands = Commands::new(client);
+        let mut command = std::pin::pin!(commands.carry_out(line));
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.recv() => {
+                    if let Some(end) = self.show(event) {
+                        return Some(end);
+                    }
+                }
+                said = &mut command => {
+                    for said in said {
+                        self.print(&said);
+                    }
+                    return None;
+                }
+                () = self.signals.next() => return Some(self.close(client).await),
+            }
+        }
+    }
+
+    /// Shows an event; how all ends when it is the last one.
+    fn show(&self, event: Option<Event>) -> Option<Result<(), Failure>> {
+        let event = event?;
+        self.print(&Said::from(&event));
+        match event {
+            Event::Disconnected(Disconnected::ByClient) => Some(Ok(())),
+            Event::Disconnected(why) => Some(Err(Failure::Work(why.to_string()))),
+            _ => None,
+        }
+    }
+
+    /// Tells the server and waits until the connection has ended.
+    async fn close(&mut self, client: &Client) -> Result<(), Failure> {
+        client.close("");
+        while let Some(event) = self.events.recv().await {
+            if let Some(end) = self.show(Some(event)) {
+                return end;
+            }
+        }
+        Ok(())
+    }
+
+    fn help(&self) {
+        if self.json { note(HELP) } else { result_line(HELP) }
+    }
+
+    fn print(&self, said: &Said) {
+        if self.json { result_line(said.to_json()) } else { result_line(said) }
+    }
+}

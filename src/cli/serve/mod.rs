@@ -1,3 +1,234 @@
 //! `serve`: the server, until it is told to stop.
+//!
+//! The first SIGTERM or SIGINT drains: everyone is told, and the process ends when all know or when
+//! the drain timeout is over. The second ends it at once.
 
 pub mod config;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use tracing::info;
+
+use self::config::{Config, ConfigError};
+use crate::cli::output::{Failure, listening_on, note, result_line};
+use crate::cli::signals::Signals;
+use crate::cli::{key_file, runtime, units};
+use crate::secure::TokenKey;
+use crate::server::Server;
+
+/// Runs the server until SIGTERM or SIGINT, and then until everyone has been told.
+///
+/// Settings come from the defaults, then the configuration file, then the command line. Prints
+/// `listening on ADDR` when it is ready.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  rallypoint serve --dev\n  rallypoint serve --config rallypoint.toml --key-file rallypoint.key\n  rallypoint serve --print-config > rallypoint.toml"
+)]
+pub struct ServeArgs {
+    /// Configuration file, TOML; --print-config shows what may stand in it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and UDP port to listen on; port 0 asks the system for one [default: 0.0.0.0:7777].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Worker threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    workers: Option<u64>,
+    /// File with the token key, as `keygen` writes it.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Tells games apart: clients with another one are not heard [default: 1382116460].
+    #[arg(long, value_name = "N")]
+    protocol_id: Option<u64>,
+    /// How long a connection may be silent before it is ended [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    idle_timeout: Option<Duration>,
+    /// How long to wait, once told to stop, until everyone knows [default: 5s].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    drain_timeout: Option<Duration>,
+    /// For trying things out: listens on loopback, makes a key file if there is none, logs more.
+    #[arg(long)]
+    pub dev: bool,
+    /// Print the whole configuration with comments, and end.
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// How often a draining server is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`Failure::Usage`] when the configuration is refused or there is no key, [`Failure::Work`] when the
+/// server does not start or fails.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let config = configure(args)?;
+    if args.print_config {
+        result_line(config.to_toml().trim_end());
+        return Ok(());
+    }
+    let keys = keys(&config, args.dev)?;
+    runtime::block_on(async {
+        // Before the server says that it is ready: from then on a signal drains.
+        let signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
+        let server = start(&config, keys)?;
+        listening_on(server.local_addr(), false);
+        serve(server, config.drain_timeout, signals).await
+    })
+}
+
+fn configure(args: &ServeArgs) -> Result<Config, Failure> {
+    let mut config = Config::default();
+    if args.dev {
+        config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, config.listen.port()));
+        config.key_file = Some(key_file::DEFAULT.into());
+    }
+    if let Some(path) = &args.config {
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        config.apply_toml(&text).map_err(|error| refused(path, &error))?;
+    }
+    args.apply(&mut config);
+    config.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(config)
+}
+
+impl ServeArgs {
+    fn apply(&self, config: &mut Config) {
+        fn take<T: Clone>(value: &Option<T>, into: &mut T) {
+            if let Some(value) = value {
+                *into = value.clone();
+            }
+        }
+        take(&self.listen, &mut config.listen);
+        take(&self.workers, &mut config.workers);
+        take(&self.protocol_id, &mut config.protocol_id);
+        take(&self.drain_timeout, &mut config.drain_timeout);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        take(&self.idle_timeout.map(millis), &mut config.limits.idle_timeout_ms);
+        if self.key_file.is_some() {
+            config.key_file.clone_from(&self.key_file);
+        }
+    }
+}
+
+/// The token keys, the current one first.
+fn keys(config: &Config, dev: bool) -> Result<Vec<TokenKey>, Failure> {
+    let Some(path) = &config.key_file else {
+        return Err(Failure::Usage("a server needs --key-file FILE, or --dev to make one".to_owned()));
+    };
+    let key = if dev && !path.exists() {
+        note(format_args!("making a token key in {}", path.display()));
+        key_file::create(path)?
+    } else {
+        key_file::read(path)?
+    };
+    let previous = config.previous_key_file.as_deref().map(key_file::read).transpose()?;
+    Ok(std::iter::once(key).chain(previous).collect())
+}
+
+fn start(config: &Config, keys: Vec<TokenKey>) -> Result<Server, Failure> {
+    let mut builder =
+        Server::builder().listen(config.listen).protocol_id(config.protocol_id).limits(config.limits.clone());
+    if let Some(workers) = u8::try_from(config.workers).ok().and_then(NonZeroU8::new) {
+        builder = builder.workers(workers);
+    }
+    builder = config.names.iter().fold(builder, |builder, name| builder.name(name));
+    builder = keys.into_iter().fold(builder, |builder, key| builder.key(key));
+    builder.start().map_err(|error| Failure::while_doing("starting the server", error))
+}
+
+/// Waits for a signal, drains, and waits for the end.
+async fn serve(server: Server, drain_timeout: Duration, mut signals: Signals) -> Result<(), Failure> {
+    tokio::select! {
+        () = signals.next() => {
+            info!(?drain_timeout, "told to stop: telling everyone");
+            server.drain(drain_timeout);
+        }
+        () = ended(&server) => {}
+    }
+    tokio::select! {
+        () = signals.next() => return Err(Failure::Work("told to stop at once".to_owned())),
+        () = ended(&server) => {}
+    }
+    report(&server);
+    server.join().map_err(|error| Failure::while_doing("serving", error))
+}
+
+/// Waits until every worker has ended.
+async fn ended(server: &Server) {
+    while !server.has_ended() {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Logs what the server has counted, zeros left out.
+fn report(server: &Server) {
+    let traffic = server.traffic();
+    info!(?traffic, "carried");
+    let counters = server.counters();
+    for (what, count) in counters.rows().into_iter().filter(|(_, count)| *count > 0) {
+        info!(count, "{what}");
+    }
+    for (reason, count) in counters.dropped_by_reason().filter(|(_, count)| *count > 0) {
+        info!(count, "dropped: {reason:?}");
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::while_doing(format_args!("reading {}", path.display()), error)
+}
+
+fn refused(path: &Path, error: &ConfigError) -> Failure {
+    Failure::Usage(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::PROTOCOL_ID;
+
+    fn args() -> ServeArgs {
+        ServeArgs {
+            config: None,
+            listen: None,
+            workers: None,
+            key_file: None,
+            protocol_id: None,
+            idle_timeout: None,
+            drain_timeout: None,
+            dev: false,
+            print_config: false,
+        }
+    }
+
+    #[test]
+    fn the_help_names_the_defaults_as_they_are() {
+        let config = Config::default();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:7777");
+        assert_eq!((config.protocol_id, PROTOCOL_ID), (1_382_116_460, 1_382_116_460));
+        assert_eq!(config.limits.idle_timeout_ms, 10_000);
+        assert_eq!((config.drain_timeout, config.workers), (Duration::from_secs(5), 0));
+    }
+
+    #[test]
+    fn dev_listens_on_loopback_unless_told_otherwise() {
+        let dev = ServeArgs { dev: true, ..args() };
+        let config = configure(&dev).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7777");
+        let told = ServeArgs { listen: "0.0.0.0:1".parse().ok(), ..dev };
+        let config = configure(&told).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(config.listen.to_string(), "0.0.0.0:1");
+    }
+
+    #[test]
+    fn a_flag_out_of_range_is_refused_like_the_key() {
+        let refused = configure(&ServeArgs { workers: Some(256), ..args() }).unwrap_err();
+        assert_eq!(refused.to_string(), "`workers` is 256; allowed is 0 to 255");
+        assert!(configure(&ServeArgs { idle_timeout: Some(Duration::from_millis(999)), ..args() }).is_err());
+    }
+}

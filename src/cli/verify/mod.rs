@@ -5,9 +5,11 @@
 //! the members of a session, finds two members that saw its events in different orders.
 
 mod event_log;
+mod latency;
 mod stamp;
 mod tally;
 
 pub use event_log::{EventLog, Seen};
+pub use latency::Latency;
 pub use stamp::{Stamp, StampError};
 pub use tally::{Arrival, Tally};

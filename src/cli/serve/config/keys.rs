@@ -123,7 +123,7 @@ fn top_keys() -> [Key; 7] {
         ),
         top(
             "names",
-            "What connect tokens may call this server (`aud`). With no names it is the address it listens on.",
+            "What connect tokens may call this server (`aud`). With none it takes tokens for every server:\nright only while no other server has its keys.",
             Field::Names(|config| &mut config.names),
         ),
         top(

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub use read::ConfigError;
 
+use crate::cli::PROTOCOL_ID;
 use crate::server::limits::Limits;
 
 /// Everything that `serve` can be told. Field docs and ranges are those of the keys of the same name.
@@ -35,7 +36,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7777)),
             workers: 0,
             names: Vec::new(),
-            protocol_id: 0,
+            protocol_id: PROTOCOL_ID,
             key_file: None,
             previous_key_file: None,
             drain_timeout: Duration::from_secs(5),

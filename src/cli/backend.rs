@@ -1,0 +1,52 @@
+//! [`Backend`]: what a game's backend is to its clients. It mints their grants, so that they can
+//! connect.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::base::UserId;
+use crate::cli::output::Failure;
+use crate::client::{Client, ClientConfig, Events};
+use crate::net::Clock;
+use crate::secure::token::{MintError, MintRequest, mint};
+use crate::secure::{ConnectGrant, TokenKey};
+
+/// The holder of a server's token key.
+pub struct Backend {
+    key: TokenKey,
+    server: String,
+    config: ClientConfig,
+}
+
+impl Backend {
+    /// For the server that clients reach at `server`, `HOST:PORT`.
+    pub fn new(key: TokenKey, server: &str, protocol_id: u64) -> Self {
+        Self { key, server: server.to_owned(), config: ClientConfig::new(protocol_id) }
+    }
+
+    /// Connects a new client of `user`.
+    ///
+    /// # Errors
+    /// [`Failure::Work`] when the token breaks a limit or the client does not connect.
+    pub async fn connect(&self, user: &UserId) -> Result<(Client, Events), Failure> {
+        let request = MintRequest {
+            user: user.clone(),
+            server: self.server.clone(),
+            lifetime: std::time::Duration::from_secs(60),
+            data: None,
+        };
+        let grant = mint_now(&self.key, request)
+            .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?;
+        Client::connect(&grant, self.config).await.map_err(|error| {
+            Failure::while_doing(format_args!("connecting {user} to {}", self.server), error)
+        })
+    }
+}
+
+/// Mints a token that is valid from now on.
+///
+/// # Errors
+/// [`MintError`] when the request breaks a limit.
+pub fn mint_now(key: &TokenKey, request: MintRequest) -> Result<ConnectGrant, MintError> {
+    mint(key, request, Clock::new().now().wall, &mut StdRng::from_os_rng())
+}

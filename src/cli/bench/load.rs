@@ -1,0 +1,299 @@
+//! [`Load`]: connects the clients, has them send for a while, waits until all has arrived.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::Rng;
+use rand::rngs::StdRng;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::member::{Figures, Message, Receiver, Sender};
+use super::report::{Cost, Outcome, Traffic, Workload};
+use super::stage::Stage;
+use super::usage::Usage;
+use crate::base::{Timestamp, UserId};
+use crate::cli::gather::{Guest, Seat, gather};
+use crate::cli::output::{Failure, note};
+use crate::cli::signals::Signals;
+use crate::cli::verify::{EventLog, Tally};
+use crate::client::{Client, CreateSession, Delivery, To};
+use crate::net::{Clock, Timer};
+
+/// A workload, to be run once.
+pub struct Load {
+    workload: Workload,
+    message: Message,
+    warmup: Duration,
+    rng: StdRng,
+    clock: Clock,
+    figures: Arc<Figures>,
+}
+
+/// Handshakes that are under way at the same time.
+const CONNECTS_AT_ONCE: usize = 32;
+/// Sessions that gather at the same time.
+const GATHERINGS_AT_ONCE: usize = 16;
+/// Without a delivery for so long, what is missing is taken for lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for deliveries that may be lost.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What has been used of machine and network until a moment.
+#[derive(Clone, Copy)]
+struct Used {
+    server: Usage,
+    client: Usage,
+    traffic: Traffic,
+}
+
+/// The clients at work.
+struct Crew {
+    senders: Vec<Sender>,
+    receivers: JoinSet<(usize, Tally)>,
+    clients: Vec<Client>,
+}
+
+impl Load {
+    /// A workload whose messages go `to` these members, after a `warmup`.
+    pub fn new(workload: Workload, to: To, warmup: Duration, rng: StdRng) -> Self {
+        let message = Message { to, delivery: workload.delivery, size: workload.size_bytes };
+        Self { workload, message, warmup, rng, clock: Clock::new(), figures: Arc::default() }
+    }
+
+    /// Runs it. A signal ends the sending early.
+    ///
+    /// # Errors
+    /// [`Failure::Work`] when there is not one session.
+    pub async fn run(mut self, stage: &Stage, signals: &mut Signals) -> Result<(Outcome, Cost), Failure> {
+        let (sessions, connect_failures) = self.connect(stage).await?;
+        let mut crew = self.crew(sessions);
+        let clients = std::mem::take(&mut crew.clients);
+        let before = self.send(&mut crew, || used(stage, &clients), signals).await;
+        self.settle().await;
+        let after = used(stage, &clients);
+        self.figures.is_over.store(true, Ordering::Relaxed);
+        clients.iter().for_each(|client| client.close("the bench is over"));
+        let latest_missing = self.close(crew).await;
+        let cost = before.map_or_else(Cost::default, |before| before.until(&after));
+        Ok((self.outcome(connect_failures, latest_missing), cost))
+    }
+
+    /// Connects everyone and has them meet; the sessions, and how many clients are in none.
+    async fn connect(&self, stage: &Stage) -> Result<(Vec<Vec<Seat>>, u64), Failure> {
+        let Workload { sessions, members, .. } = self.workload;
+        let wanted = u64::from(sessions) * u64::from(members);
+        let progress = progress(wanted, "connected");
+        let connects = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
+        let gatherings = Arc::new(Semaphore::new(GATHERINGS_AT_ONCE));
+        let mut tasks = JoinSet::new();
+        for session in 0..sessions {
+            let (connects, gatherings) = (Arc::clone(&connects), Arc::clone(&gatherings));
+            let (backend, progress) = (Arc::clone(&stage.backend), progress.clone());
+            tasks.spawn(async move {
+                // One session after the other, so that no one waits long in an unfinished one.
+                let _turn = gatherings.acquire().await;
+                let mut guests = JoinSet::new();
+                for member in 0..members {
+                    let (connects, backend) = (Arc::clone(&connects), Arc::clone(&backend));
+                    let progress = progress.clone();
+                    guests.spawn(async move {
+                        let _turn = connects.acquire().await;
+                        let user = user(session, member)?;
+                        let (client, events) = backend.connect(&user).await?;
+                        progress.inc(1);
+                        Ok::<_, Failure>(Guest { user, client, events })
+                    });
+                }
+                let guests = guests.join_all().await;
+                let guests: Vec<Guest> = guests.into_iter().filter_map(told).collect();
+                let create = CreateSession::new(1).max_members(members);
+                (session, told(gather(guests, create).await).unwrap_or_default())
+            });
+        }
+        let mut sessions = tasks.join_all().await;
+        progress.finish_and_clear();
+        sessions.sort_by_key(|(session, _)| *session);
+        let sessions: Vec<Vec<Seat>> = sessions.into_iter().map(|(_, seats)| seats).collect();
+        let seats: u64 = sessions.iter().map(|seats| seats.len() as u64).sum();
+        if seats == 0 {
+            return Err(Failure::Work("no client got into a session".to_owned()));
+        }
+        Ok((sessions, wanted - seats))
+    }
+
+    /// Puts everyone to work: receivers at once, senders at a random phase.
+    fn crew(&mut self, sessions: Vec<Vec<Seat>>) -> Crew {
+        let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
+        let start = self.clock.now().mono + Duration::from_millis(100);
+        let per_session = usize::from(self.workload.members);
+        let mut crew = Crew { senders: Vec::new(), receivers: JoinSet::new(), clients: Vec::new() };
+        for (session, seats) in (0_u32..).zip(sessions) {
+            let first = session * u32::from(self.workload.members);
+            let log = Arc::new(Mutex::new(EventLog::new()));
+            let left_out = u64::from(self.message.to == To::Others);
+            let receivers = (seats.len() as u64).saturating_sub(left_out);
+            for (number, seat) in (first..).zip(seats) {
+                let receiver = Receiver {
+                    events: seat.guest.events,
+                    number,
+                    clock: self.clock.clone(),
+                    log: Arc::clone(&log),
+                    tally: Tally::new(self.message.delivery, first, per_session),
+                    figures: Arc::clone(&self.figures),
+                };
+                let index = crew.senders.len();
+                crew.receivers.spawn(async move { (index, receiver.run().await) });
+                crew.clients.push(seat.guest.client.clone());
+                crew.senders.push(Sender {
+                    client: seat.guest.client,
+                    slot: seat.entered.slot,
+                    number,
+                    receivers,
+                    due: start + self.rng.random_range(Duration::ZERO..period),
+                    sequence: 0,
+                });
+            }
+        }
+        crew
+    }
+
+    /// Has everyone send until the time is over; what was used when the counted time began.
+    async fn send(&self, crew: &mut Crew, used: impl Fn() -> Used, signals: &mut Signals) -> Option<Used> {
+        let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
+        let counted_from = self.clock.now().mono + Duration::from_millis(100) + self.warmup;
+        let end = counted_from + Duration::from_secs(self.workload.seconds.into());
+        let mut queue: BinaryHeap<Reverse<(Timestamp, usize)>> =
+            crew.senders.iter().enumerate().map(|(index, sender)| Reverse((sender.due, index))).collect();
+        let progress = progress(end.since(self.clock.now().mono).as_secs(), "seconds of load");
+        let mut timer = Timer::new(self.clock.clone());
+        let mut before = None;
+        while let Some(&Reverse((due, _))) = queue.peek() {
+            let due = if before.is_none() { due.min(counted_from) } else { due };
+            tokio::select! {
+                () = std::future::poll_fn(|cx| timer.poll(Some(due), cx)) => {}
+                () = signals.next() => break,
+            }
+            let now = self.clock.now().mono;
+            if before.is_none() && now >= counted_from {
+                before = Some(used());
+            }
+            if now >= end {
+                break;
+            }
+            while let Some(&Reverse((due, index))) = queue.peek()
+                && due <= now
+            {
+                queue.pop();
+                let Some(sender) = crew.senders.get_mut(index) else { continue };
+                sender.send(&self.clock, self.message, before.is_some(), &self.figures);
+                sender.due += period;
+                queue.push(Reverse((sender.due, index)));
+            }
+            progress.set_position(end.since(counted_from).as_secs().saturating_sub(end.since(now).as_secs()));
+            // However late it is: what was sent leaves before more is sent.
+            tokio::task::yield_now().await;
+        }
+        progress.finish_and_clear();
+        before
+    }
+
+    /// Waits until all that was sent has arrived, or nothing comes any more.
+    async fn settle(&self) {
+        let must_arrive = self.message.delivery.is_reliable()
+            && !matches!(self.message.delivery, Delivery::ReliableLatest { .. });
+        let patience = if must_arrive { PATIENCE } else { SHORT_PATIENCE };
+        let (mut seen, mut since) = (0, self.clock.now().mono);
+        loop {
+            let delivered = self.figures.delivered.load(Ordering::Relaxed);
+            let now = self.clock.now().mono;
+            if delivered != seen {
+                (seen, since) = (delivered, now);
+            }
+            let is_complete = delivered >= self.figures.expected.load(Ordering::Relaxed);
+            if is_complete || now.since(since) >= patience {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits for the receivers; how often a sender's last message did not reach one, where it must.
+    async fn close(&self, crew: Crew) -> u64 {
+        let Crew { senders, receivers, .. } = crew;
+        let tallies = receivers.join_all().await;
+        if !matches!(self.message.delivery, Delivery::ReliableLatest { .. }) {
+            return 0;
+        }
+        let members = u32::from(self.workload.members);
+        let missing = tallies.iter().map(|(index, tally)| {
+            let Some(own) = senders.get(*index) else { return 0 };
+            let peers = senders.iter().filter(|sender| sender.number / members == own.number / members);
+            let heard = peers.filter(|sender| self.message.to == To::All || sender.number != own.number);
+            heard.filter(|sender| tally.next_of(sender.number) != sender.sequence).count() as u64
+        });
+        missing.sum()
+    }
+
+    fn outcome(&self, connect_failures: u64, latest_missing: u64) -> Outcome {
+        let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let mut latency = self.figures.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        Outcome {
+            connect_failures,
+            timeouts: figure(&self.figures.timeouts),
+            errors: figure(&self.figures.errors),
+            sent: figure(&self.figures.sent),
+            expected: figure(&self.figures.expected),
+            delivered: figure(&self.figures.delivered),
+            order_violations: figure(&self.figures.order_violations),
+            duplicates: figure(&self.figures.duplicates),
+            latest_missing,
+            latency: std::mem::take(&mut *latency),
+        }
+    }
+}
+
+impl Used {
+    /// What was used between two moments.
+    fn until(&self, after: &Self) -> Cost {
+        let micros = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_micros()).ok());
+        Cost {
+            server_cpu_us: micros(after.server.cpu_since(self.server)),
+            client_cpu_us: micros(after.client.cpu_since(self.client)),
+            traffic: Some(after.traffic.since(self.traffic)),
+            server_rss_bytes: after.server.rss_bytes,
+        }
+    }
+}
+
+fn used(stage: &Stage, clients: &[Client]) -> Used {
+    let traffic = clients.iter().filter_map(Client::stats).fold(Traffic::default(), |sum, stats| Traffic {
+        datagrams_down: sum.datagrams_down + stats.packets_received + stats.packets_dropped,
+        bytes_down: sum.bytes_down + stats.bytes_received,
+        datagrams_up: sum.datagrams_up + stats.packets_sent,
+        bytes_up: sum.bytes_up + stats.bytes_sent,
+    });
+    Used { server: stage.server_usage(), client: Usage::of(std::process::id()), traffic }
+}
+
+/// The value, or a note of what went wrong.
+fn told<T>(result: Result<T, Failure>) -> Option<T> {
+    result.map_err(note).ok()
+}
+
+fn user(session: u32, member: u16) -> Result<UserId, Failure> {
+    UserId::new(&format!("bench-{session}-{member}"))
+        .map_err(|error| Failure::while_doing("naming a user", error))
+}
+
+/// A bar on standard error, where that is a terminal.
+fn progress(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style).with_message(what)
+}

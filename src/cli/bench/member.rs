@@ -1,0 +1,140 @@
+//! One client of the load: what it sends, and how it judges what it receives.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::{EventNumber, Slot, Timestamp};
+use crate::cli::verify::{Arrival, EventLog, Latency, Seen, Stamp, Tally};
+use crate::client::{Client, Delivery, Disconnected, Event, Events, SendError, To};
+use crate::net::Clock;
+
+/// What all clients of a run count together.
+#[derive(Default)]
+pub struct Figures {
+    pub timeouts: AtomicU64,
+    pub errors: AtomicU64,
+    pub sent: AtomicU64,
+    pub expected: AtomicU64,
+    pub delivered: AtomicU64,
+    pub order_violations: AtomicU64,
+    pub duplicates: AtomicU64,
+    pub latency: Mutex<Latency>,
+    /// From now on a connection may end.
+    pub is_over: AtomicBool,
+}
+
+/// Adds one to a figure.
+fn count(figure: &AtomicU64) {
+    figure.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A member that sends.
+pub struct Sender {
+    pub client: Client,
+    pub slot: Slot,
+    /// Which of the run's senders.
+    pub number: u32,
+    /// How many deliveries one message of it leads to.
+    pub receivers: u64,
+    /// When it sends next.
+    pub due: Timestamp,
+    /// Which message is next.
+    pub sequence: u32,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Message {
+    pub to: To,
+    pub delivery: Delivery,
+    pub size: usize,
+}
+
+impl Sender {
+    /// Sends the next message, stamped with `clock`'s time at the call.
+    pub fn send(&mut self, clock: &Clock, message: Message, is_counted: bool, figures: &Figures) {
+        let stamp = Stamp {
+            sender: self.number,
+            sequence: self.sequence,
+            sent_micros: clock.now().mono.as_micros(),
+            counted: is_counted,
+        };
+        let payload = stamp.payload(message.size);
+        match self.client.broadcast(self.slot, message.to, message.delivery, payload) {
+            Ok(_) => {
+                self.sequence += 1;
+                if is_counted {
+                    count(&figures.sent);
+                    figures.expected.fetch_add(self.receivers, Ordering::Relaxed);
+                }
+            }
+            // Its end was counted when the receiver heard of it.
+            Err(SendError::NotConnected | SendError::NotAMember(_)) => {}
+            Err(_) => count(&figures.errors),
+        }
+    }
+}
+
+/// A member that receives.
+pub struct Receiver {
+    pub events: Events,
+    /// The same client's number as a sender.
+    pub number: u32,
+    pub clock: Clock,
+    /// What the session's members saw as which event; only ordered broadcasts are events.
+    pub log: Arc<Mutex<EventLog>>,
+    pub tally: Tally,
+    pub figures: Arc<Figures>,
+}
+
+impl Receiver {
+    /// Judges every event until the connection ends; what came of whom.
+    pub async fn run(mut self) -> Tally {
+        let mut receipts = 0;
+        while let Some(event) = self.events.recv().await {
+            match event {
+                Event::Message { number, payload, .. } => self.judge(number, &payload),
+                Event::Receipt { number, .. } => {
+                    // Its own broadcasts to others come back to it as receipts, in order.
+                    self.agree(number, Seen::Message(self.number, receipts));
+                    receipts += 1;
+                }
+                Event::Refused { .. } | Event::Lagging { .. } => count(&self.figures.errors),
+                Event::Disconnected(_) if self.figures.is_over.load(Ordering::Relaxed) => {}
+                Event::Disconnected(Disconnected::TimedOut) => count(&self.figures.timeouts),
+                Event::Disconnected(why) => {
+                    tracing::warn!(member = self.number, %why, "a connection has ended");
+                    count(&self.figures.errors);
+                }
+                _ => {}
+            }
+        }
+        self.tally
+    }
+
+    fn judge(&mut self, number: Option<EventNumber>, payload: &[u8]) {
+        let now = self.clock.now().mono.as_micros();
+        let Ok(stamp) = Stamp::read(payload) else { return count(&self.figures.errors) };
+        match self.tally.arrive(stamp.sender, stamp.sequence) {
+            Arrival::Fresh => {}
+            Arrival::OutOfOrder => count(&self.figures.order_violations),
+            Arrival::Duplicate => return count(&self.figures.duplicates),
+            Arrival::Stranger => return count(&self.figures.errors),
+        }
+        if let Some(number) = number {
+            self.agree(number, Seen::Message(stamp.sender, stamp.sequence));
+        }
+        if stamp.counted {
+            count(&self.figures.delivered);
+            let mut latency = self.figures.latency.lock().unwrap_or_else(PoisonError::into_inner);
+            latency.record(now.saturating_sub(stamp.sent_micros));
+        }
+    }
+
+    fn agree(&self, number: EventNumber, seen: Seen) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if !log.note(number, seen) {
+            count(&self.figures.order_violations);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `bench`: load and latency on real sockets.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `stage`, `child` | the server and the relay, as processes of their own |
+//! | `load` | connects the clients, has them send, waits until all has arrived |
+//! | `member` | one client: sends at its phase, judges what it receives |
+//! | `usage` | what a process has used of the machine |
+//! | `report` | the figures |
+
+mod child;
+mod load;
+mod member;
+mod report;
+mod stage;
+mod usage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use rand::rngs::{OsRng, StdRng};
+use rand::{SeedableRng, TryRngCore};
+
+use self::load::Load;
+use self::report::{Report, Workload};
+use self::stage::Stage;
+use crate::cli::delivery;
+use crate::cli::output::{Failure, result_line};
+use crate::cli::runtime;
+use crate::cli::signals::Signals;
+use crate::cli::units::{self, Share};
+use crate::cli::verify::Stamp;
+use crate::client::{Delivery, To};
+use crate::wire::Body;
+
+/// Measures load and latency on real sockets, every delivery checked.
+///
+/// Without --server it starts a server (and, with impairments, a relay) as processes of their own, so
+/// that the server's CPU and memory are its own. Members send at random phases, so that their ticks do
+/// not meet. Latency is the time from the call of `send` to the hand-over to a receiver.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json"
+)]
+pub struct BenchArgs {
+    /// Use the server that runs there instead.
+    #[arg(long, value_name = "ADDR", requires = "key_file", conflicts_with = "workers")]
+    server: Option<String>,
+    /// File with that server's token key.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    key_file: Option<PathBuf>,
+    /// Process id of that server, if it runs on this machine: then its CPU and memory are known.
+    #[arg(long, value_name = "PID", requires = "server")]
+    server_pid: Option<u32>,
+    /// Sessions at the same time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sessions: u32,
+    /// Members of each session.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1_024))]
+    members: u16,
+    /// Messages that each member sends in a second.
+    #[arg(long, value_name = "HZ", default_value = "30", value_parser = units::hertz)]
+    rate: f64,
+    /// Bytes of a message, 17 or more.
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
+    size: usize,
+    /// How messages are delivered: ordered, reliable, sequenced, latest or unreliable.
+    #[arg(long, value_name = "MODE", default_value = "ordered", value_parser = delivery::parse)]
+    delivery: Delivery,
+    /// To whom: all members, or all but the sender.
+    #[arg(long, value_name = "WHO", default_value = "all", value_parser = recipients)]
+    to: To,
+    /// Length of the counted time.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Load before the counted time.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = units::duration)]
+    warmup: Duration,
+    /// Worker threads of the server that it starts [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    workers: Option<u8>,
+    /// Share of the datagrams that the relay loses, each way.
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    loss: Share,
+    /// Mean number of datagrams that it loses in a row.
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    burst: f64,
+    /// Time on the way that it adds, each way.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
+    delay: Duration,
+    /// Up to this it adds at random, each way.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
+    jitter: Duration,
+    /// Repeats the random choices of another run [default: a random one].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`Failure::Usage`] for a size that the delivery does not carry, [`Failure::Work`] when a process or
+/// a socket fails, or a check does.
+pub fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let largest = Body::max_bytes(args.delivery);
+    if !(Stamp::BYTES..=largest).contains(&args.size) {
+        let mode = delivery::name(args.delivery);
+        return Err(Failure::Usage(format!(
+            "--size is {} bytes; allowed is {} to {largest} with --delivery {mode}",
+            args.size,
+            Stamp::BYTES
+        )));
+    }
+    runtime::block_on(bench(args))
+}
+
+async fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
+    };
+    let workload = Workload {
+        sessions: args.sessions,
+        members: args.members,
+        rate_hz: args.rate,
+        size_bytes: args.size,
+        delivery: args.delivery,
+        seconds: args.seconds,
+        seed,
+    };
+    let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
+    let stage = Stage::set(args, seed).await?;
+    let load = Load::new(workload.clone(), args.to, args.warmup, StdRng::seed_from_u64(seed));
+    let (outcome, cost) = load.run(&stage, &mut signals).await?;
+    stage.clear().await?;
+    let report = Report { workload, outcome, cost };
+    if args.json {
+        result_line(report.to_json());
+    } else {
+        result_line(report.to_table());
+    }
+    match report.failures() {
+        failures if failures.is_empty() => Ok(()),
+        failures => Err(Failure::Work(failures.join(", "))),
+    }
+}
+
+fn recipients(text: &str) -> Result<To, String> {
+    match text {
+        "all" => Ok(To::All),
+        "others" => Ok(To::Others),
+        _ => Err("messages are sent to all or to others".to_owned()),
+    }
+}

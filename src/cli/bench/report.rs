@@ -1,0 +1,315 @@
+//! What a bench ends with: one JSON object for scripts, a table for people.
+
+use serde_json::{Value, json};
+
+use crate::cli::delivery;
+use crate::cli::output::Table;
+use crate::cli::verify::Latency;
+use crate::wire::Delivery;
+
+/// The workload and what came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// What was asked for.
+    pub workload: Workload,
+    /// What the clients saw.
+    pub outcome: Outcome,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Sessions at the same time.
+    pub sessions: u32,
+    /// Members of each.
+    pub members: u16,
+    /// Messages a second of each member.
+    pub rate_hz: f64,
+    /// Bytes of a message.
+    pub size_bytes: usize,
+    /// How messages are delivered.
+    pub delivery: Delivery,
+    /// Length of the counted time.
+    pub seconds: u32,
+    /// What the run's random choices follow from.
+    pub seed: u64,
+}
+
+/// What the clients saw.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Clients that did not get into their session.
+    pub connect_failures: u64,
+    /// Connections that ended in silence.
+    pub timeouts: u64,
+    /// Everything else that went wrong: refusals, closes, altered payloads.
+    pub errors: u64,
+    /// Counted messages that members sent.
+    pub sent: u64,
+    /// Deliveries that they should have led to.
+    pub expected: u64,
+    /// Deliveries that they led to.
+    pub delivered: u64,
+    /// Deliveries that came after a later one of the same sender, or in another place than with
+    /// other members.
+    pub order_violations: u64,
+    /// Deliveries that had been there before.
+    pub duplicates: u64,
+    /// Senders whose last message did not reach every receiver.
+    pub latest_missing: u64,
+    /// From the call of `send` to the hand-over, each receiver counted.
+    pub latency: Latency,
+}
+
+/// What it cost, as far as this machine can tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    /// Microseconds of CPU that the server used in the counted time.
+    pub server_cpu_us: Option<u64>,
+    /// The same of this process with its clients.
+    pub client_cpu_us: Option<u64>,
+    /// Datagrams and bytes of UDP payload in the counted time, as counted at the clients' sockets.
+    pub traffic: Option<Traffic>,
+    /// Resident memory of the server at the end.
+    pub server_rss_bytes: Option<u64>,
+}
+
+/// Datagrams and bytes of UDP payload, without UDP and IP headers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams to the clients.
+    pub datagrams_down: u64,
+    /// Their bytes.
+    pub bytes_down: u64,
+    /// Datagrams to the server.
+    pub datagrams_up: u64,
+    /// Their bytes.
+    pub bytes_up: u64,
+}
+
+impl Traffic {
+    /// What was added since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            datagrams_down: self.datagrams_down.saturating_sub(earlier.datagrams_down),
+            bytes_down: self.bytes_down.saturating_sub(earlier.bytes_down),
+            datagrams_up: self.datagrams_up.saturating_sub(earlier.datagrams_up),
+            bytes_up: self.bytes_up.saturating_sub(earlier.bytes_up),
+        }
+    }
+}
+
+impl Outcome {
+    /// Deliveries for each one expected.
+    pub fn delivery_ratio(&self) -> Option<f64> {
+        share(self.delivered, self.expected)
+    }
+}
+
+impl Report {
+    /// What does not hold; nothing when every check does.
+    pub fn failures(&self) -> Vec<String> {
+        let Outcome { connect_failures, timeouts, expected, delivered, .. } = self.outcome;
+        let Outcome { order_violations, duplicates, latest_missing, .. } = self.outcome;
+        let delivery = self.workload.delivery;
+        let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
+        let reliable = delivery.is_reliable();
+        [
+            (connect_failures > 0, format!("{connect_failures} clients did not get into their session")),
+            (timeouts > 0, format!("{timeouts} connections timed out")),
+            (expected == 0, "nothing was sent".to_owned()),
+            (
+                exactly_once && delivered < expected,
+                format!("{} deliveries are missing", expected.saturating_sub(delivered)),
+            ),
+            (reliable && order_violations > 0, format!("{order_violations} order violations")),
+            (reliable && duplicates > 0, format!("{duplicates} duplicates")),
+            (latest_missing > 0, format!("{latest_missing} times the latest message is missing")),
+        ]
+        .into_iter()
+        .filter_map(|(failed, what)| failed.then_some(what))
+        .collect()
+    }
+
+    /// All of it as one object; what cannot be known is null.
+    pub fn to_json(&self) -> Value {
+        let Self { workload, outcome, cost } = self;
+        let per_delivery = |amount: Option<u64>| share(amount?, outcome.delivered);
+        let traffic = |amount: fn(Traffic) -> u64| per_delivery(cost.traffic.map(amount));
+        json!({
+            "sessions": workload.sessions,
+            "members": workload.members,
+            "rate_hz": workload.rate_hz,
+            "size_bytes": workload.size_bytes,
+            "delivery": delivery::name(workload.delivery),
+            "seconds": workload.seconds,
+            "seed": workload.seed,
+            "connect_failures": outcome.connect_failures,
+            "timeouts": outcome.timeouts,
+            "errors": outcome.errors,
+            "sent": outcome.sent,
+            "expected": outcome.expected,
+            "delivered": outcome.delivered,
+            "delivery_ratio": outcome.delivery_ratio(),
+            "latency_us": outcome.latency.to_json(),
+            "server_cpu_us_per_delivery": per_delivery(cost.server_cpu_us),
+            "client_cpu_us_per_delivery": per_delivery(cost.client_cpu_us),
+            "server_datagrams_out_per_delivery": traffic(|t| t.datagrams_down),
+            "server_bytes_out_per_delivery": traffic(|t| t.bytes_down),
+            "datagrams_both_ways_per_delivery": traffic(|t| t.datagrams_down + t.datagrams_up),
+            "udp_bytes_both_ways_per_delivery": traffic(|t| t.bytes_down + t.bytes_up),
+            "server_rss_bytes": cost.server_rss_bytes,
+            "order_violations": outcome.order_violations,
+            "duplicates": outcome.duplicates,
+        })
+    }
+
+    /// All of it for people.
+    pub fn to_table(&self) -> Table {
+        let json = self.to_json();
+        let figure = |key: &str| match json.get(key) {
+            None | Some(Value::Null) => "unknown".to_owned(),
+            Some(Value::Number(number)) if number.is_f64() => {
+                format!("{:.3}", number.as_f64().unwrap_or_default())
+            }
+            Some(other) => other.to_string(),
+        };
+        let Workload { sessions, members, rate_hz, size_bytes, delivery, seconds, .. } = self.workload;
+        let mut table = Table::new();
+        table
+            .row(
+                "workload",
+                format_args!(
+                    "{sessions} sessions of {members}, {rate_hz} Hz, {size_bytes} B, {}, {seconds} s",
+                    delivery::name(delivery)
+                ),
+            )
+            .row("sent", figure("sent"))
+            .row(
+                "delivered",
+                format_args!(
+                    "{} of {} expected, ratio {}",
+                    figure("delivered"),
+                    figure("expected"),
+                    figure("delivery_ratio")
+                ),
+            )
+            .row("latency", &self.outcome.latency)
+            .row("order violations", figure("order_violations"))
+            .row("duplicates", figure("duplicates"))
+            .row(
+                "failures",
+                format_args!(
+                    "{} not connected, {} timed out, {} errors",
+                    figure("connect_failures"),
+                    figure("timeouts"),
+                    figure("errors")
+                ),
+            )
+            .row("server CPU", format_args!("{} us a delivery", figure("server_cpu_us_per_delivery")))
+            .row("client CPU", format_args!("{} us a delivery", figure("client_cpu_us_per_delivery")))
+            .row(
+                "server sends",
+                format_args!(
+                    "{} datagrams, {} B a delivery",
+                    figure("server_datagrams_out_per_delivery"),
+                    figure("server_bytes_out_per_delivery")
+                ),
+            )
+            .row(
+                "both ways",
+                format_args!(
+                    "{} datagrams, {} B a delivery",
+                    figure("datagrams_both_ways_per_delivery"),
+                    figure("udp_bytes_both_ways_per_delivery")
+                ),
+            )
+            .row(
+                "server memory",
+                self.cost
+                    .server_rss_bytes
+                    .map_or("unknown".to_owned(), |bytes| format!("{:.1} MiB", ratio(bytes, 1 << 20))),
+            );
+        table
+    }
+}
+
+fn share(amount: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| ratio(amount, of))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people and plots; 2^53 is far away")]
+fn ratio(amount: u64, of: u64) -> f64 {
+    amount as f64 / of as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(delivery: Delivery) -> Report {
+        let workload = Workload {
+            sessions: 2,
+            members: 4,
+            rate_hz: 30.0,
+            size_bytes: 64,
+            delivery,
+            seconds: 1,
+            seed: 7,
+        };
+        let outcome = Outcome {
+            connect_failures: 0,
+            timeouts: 0,
+            errors: 0,
+            sent: 10,
+            expected: 40,
+            delivered: 40,
+            order_violations: 0,
+            duplicates: 0,
+            latest_missing: 0,
+            latency: Latency::new(),
+        };
+        let cost = Cost { server_cpu_us: Some(80), ..Cost::default() };
+        Report { workload, outcome, cost }
+    }
+
+    #[test]
+    fn every_documented_key_is_there() {
+        let json = report(Delivery::ReliableOrdered).to_json();
+        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut documented =
+            "sessions members rate_hz size_bytes delivery seconds seed connect_failures timeouts \
+            errors sent expected delivered delivery_ratio latency_us server_cpu_us_per_delivery \
+            client_cpu_us_per_delivery server_datagrams_out_per_delivery server_bytes_out_per_delivery \
+            datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
+            order_violations duplicates"
+                .split_ascii_whitespace()
+                .collect::<Vec<_>>();
+        documented.sort_unstable();
+        assert_eq!(keys, documented);
+        assert_eq!(json["server_cpu_us_per_delivery"], 2.0);
+        assert_eq!(json["client_cpu_us_per_delivery"], Value::Null);
+        assert_eq!(json["delivery_ratio"], 1.0);
+    }
+
+    #[test]
+    fn what_a_reliable_delivery_promises_is_held_against_it() {
+        let failures = |delivery, break_it: fn(&mut Outcome)| {
+            let mut report = report(delivery);
+            break_it(&mut report.outcome);
+            report.failures().len()
+        };
+        let missing: fn(&mut Outcome) = |outcome| outcome.delivered -= 1;
+        assert_eq!(failures(Delivery::ReliableOrdered, |_| ()), 0);
+        assert_eq!(failures(Delivery::ReliableOrdered, missing), 1);
+        assert_eq!(failures(Delivery::ReliableUnordered, |outcome| outcome.duplicates = 1), 1);
+        assert_eq!(failures(Delivery::ReliableOrdered, |outcome| outcome.order_violations = 1), 1);
+        assert_eq!(failures(Delivery::Unreliable, missing), 0);
+        assert_eq!(failures(Delivery::ReliableLatest { key: 1 }, missing), 0);
+        assert_eq!(failures(Delivery::ReliableLatest { key: 1 }, |outcome| outcome.latest_missing = 1), 1);
+        assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.timeouts = 1), 1);
+        assert_eq!(failures(Delivery::ReliableOrdered, |outcome| outcome.expected = 0), 1);
+    }
+}

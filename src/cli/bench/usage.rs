@@ -1,0 +1,74 @@
+//! What a process has used of the machine, as Linux tells in `/proc`.
+
+use std::time::Duration;
+
+/// CPU time and memory of a process; what the system does not tell is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// User and system time of all its threads, in steps of 10 ms.
+    pub cpu: Option<Duration>,
+    /// Resident memory, in bytes.
+    pub rss_bytes: Option<u64>,
+}
+
+impl Usage {
+    /// Of the process `pid`, until now.
+    pub fn of(pid: u32) -> Self {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        Self {
+            cpu: read("stat").and_then(|stat| cpu_time(&stat)),
+            rss_bytes: read("status").and_then(|status| resident_bytes(&status)),
+        }
+    }
+
+    /// CPU time used since `earlier`.
+    pub fn cpu_since(self, earlier: Self) -> Option<Duration> {
+        Some(self.cpu?.saturating_sub(earlier.cpu?))
+    }
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat`, in ticks of which every Linux shows 100 a second.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    // The second field, the program's name in parentheses, may hold spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis(10 * (user + system)))
+}
+
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 31 0 0 20 0 9 0 100 1 2";
+        assert_eq!(cpu_time(stat), Some(Duration::from_millis(2_810)));
+        assert_eq!(cpu_time("42 (a"), None);
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t   128 kB\n"), Some(131_072));
+        assert_eq!(resident_bytes("VmPeak:\t 9 kB\n"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_uses_memory() {
+        let usage = Usage::of(std::process::id());
+        assert!(usage.rss_bytes.is_some_and(|bytes| bytes > 0) && usage.cpu.is_some());
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_process_that_is_not_there() {
+        assert_eq!(Usage::of(u32::MAX), Usage::default());
+    }
+}

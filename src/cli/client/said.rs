@@ -1,0 +1,185 @@
+//! What the terminal client says of events and results: a line for people or a JSON object.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::delivery;
+use crate::client::{Event, Invitation, Mirror};
+use crate::wire::{ErrorCode, PropertyChange, PropertyValue};
+
+/// One line of output: what it is about, and its members in order.
+///
+/// Ids of 64 bits are text in JSON, too: many readers of JSON keep numbers as floating point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// `event`, `result` or `error`.
+    class: &'static str,
+    name: String,
+    members: Vec<(&'static str, Value)>,
+}
+
+impl Said {
+    fn new(class: &'static str, name: &str) -> Self {
+        Self { class, name: name.to_owned(), members: Vec::new() }
+    }
+
+    /// The result of the command `name`.
+    pub fn result(name: &str) -> Self {
+        Self::new("result", name)
+    }
+
+    /// The command `name` was not carried out; `code` when the server said so.
+    pub fn error(name: &str, code: Option<ErrorCode>, text: impl fmt::Display) -> Self {
+        Self::new("error", name).with("code", code.map(ErrorCode::name)).with("text", text.to_string())
+    }
+
+    /// Adds a member.
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.members.push((name, value.into()));
+        self
+    }
+
+    /// As one JSON object on one line.
+    pub fn to_json(&self) -> String {
+        let mut object = Map::new();
+        object.insert(self.class.to_owned(), self.name.clone().into());
+        object.extend(self.members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        Value::Object(object).to_string()
+    }
+}
+
+/// For people: `event message slot=1 sender=2 text="hello"`.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.class, self.name)?;
+        for (name, value) in self.members.iter().filter(|(_, value)| !value.is_null()) {
+            write!(f, " {name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is said of an event.
+impl From<&Event> for Said {
+    fn from(event: &Event) -> Self {
+        let said = |name| {
+            let said = Self::new("event", name);
+            let said = match event.slot() {
+                Some(slot) => said.with("slot", slot.0),
+                None => said,
+            };
+            match event.number() {
+                Some(number) => said.with("number", number.0),
+                None => said,
+            }
+        };
+        match event {
+            Event::Entered { session, member, .. } => {
+                said("entered").with("session", session.to_string()).with("member", member.0)
+            }
+            Event::MemberJoined { member, user, .. } => {
+                said("member_joined").with("member", member.0).with("user", user.as_str())
+            }
+            Event::MemberLeft { member, why, reason, .. } => said("member_left")
+                .with("member", member.0)
+                .with("why", why.name())
+                .with("reason", reason.as_str()),
+            Event::OwnerChanged { owner, .. } => said("owner_changed").with("owner", owner.0),
+            Event::PropertiesChanged { revision, member, changes, .. } => said("properties_changed")
+                .with("revision", revision.0)
+                .with("member", member.0)
+                .with("changes", changes.as_slice().iter().map(change).collect::<Vec<_>>()),
+            Event::Message { sender, delivery, payload, .. } => said("message")
+                .with("sender", sender.0)
+                .with("delivery", delivery::name(*delivery))
+                .with("text", String::from_utf8_lossy(payload)),
+            Event::Receipt { .. } => said("receipt"),
+            Event::SessionDeleted { why, reason, .. } => {
+                said("session_deleted").with("why", why.name()).with("reason", reason.as_str())
+            }
+            Event::Refused { counter, code, .. } => {
+                said("refused").with("counter", *counter).with("code", code.name())
+            }
+            Event::Lagging { .. } => said("lagging"),
+            Event::Invited(invitation) => invited(said("invited"), invitation),
+            Event::InviteRevoked { invite } => said("invite_revoked").with("invite", invite.to_string()),
+            Event::InviteExpired { invite, user } => said("invite_expired")
+                .with("invite", invite.to_string())
+                .with("user", user.as_ref().map(|user| user.as_str())),
+            Event::InviteDeclined { invite, user, reason } => said("invite_declined")
+                .with("invite", invite.to_string())
+                .with("user", user.as_str())
+                .with("reason", reason.as_str()),
+            Event::Disconnected(why) => said("disconnected").with("why", why.to_string()),
+        }
+    }
+}
+
+/// Adds an invitation's members.
+pub fn invited(said: Said, invitation: &Invitation) -> Said {
+    said.with("invite", invitation.invite.to_string())
+        .with("kind", invitation.kind.0)
+        .with("owner", invitation.owner.as_str())
+        .with("ttl_left_ms", invitation.ttl_left_ms)
+        .with("note", invitation.note.as_str())
+}
+
+/// Adds who is in a session.
+pub fn members(said: Said, session: &Mirror) -> Said {
+    let members: Vec<Value> = session
+        .members()
+        .map(|(member, user)| json!({"member": member.0, "user": user.as_str(), "owner": member == session.owner()}))
+        .collect();
+    said.with("slot", session.slot().0).with("members", members)
+}
+
+fn change(change: &PropertyChange) -> Value {
+    match change {
+        PropertyChange::Created { key, value, rule } => {
+            json!({"key": key.as_str(), "value": property(value), "created": format!("{rule:?}").to_lowercase()})
+        }
+        PropertyChange::Set { key, value } => json!({"key": key.as_str(), "value": property(value)}),
+        PropertyChange::Deleted { key } => json!({"key": key.as_str(), "value": null}),
+    }
+}
+
+fn property(value: &PropertyValue) -> Value {
+    match value {
+        PropertyValue::Integer(number) => json!(number),
+        PropertyValue::Bytes(bytes) => json!(String::from_utf8_lossy(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{EventNumber, MemberId, Slot};
+    use crate::wire::Delivery;
+    use bytes::Bytes;
+
+    #[test]
+    fn an_event_is_one_line_for_people_and_for_scripts() {
+        let event = Event::Message {
+            slot: Slot(1),
+            number: Some(EventNumber(7)),
+            sender: MemberId(2),
+            delivery: Delivery::ReliableOrdered,
+            payload: Bytes::from_static(b"a \"b\"\n"),
+        };
+        let said = Said::from(&event);
+        assert_eq!(
+            said.to_string(),
+            r#"event message slot=1 number=7 sender=2 delivery="ordered" text="a \"b\"\n""#
+        );
+        let json: Value = serde_json::from_str(&said.to_json()).unwrap();
+        assert_eq!((&json["event"], &json["number"]), (&json!("message"), &json!(7)));
+    }
+
+    #[test]
+    fn an_error_names_its_code() {
+        let said = Said::error("kick", Some(ErrorCode::NotOwner), "refused");
+        assert_eq!(said.to_json(), r#"{"code":"not_owner","error":"kick","text":"refused"}"#);
+        assert_eq!(Said::error("say", None, "no").to_string(), r#"error say text="no""#);
+    }
+}

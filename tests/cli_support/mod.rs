@@ -1,0 +1,190 @@
+//! What the tests of the binary share: a running process whose lines are waited for, with a
+//! deadline, and which is killed when the test ends however it ends.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Far longer than anything here takes; only a failing test waits for so long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rallypoint"));
+    command.env_remove("RALLYPOINT_LOG");
+    command
+}
+
+/// Runs the binary to its end.
+pub fn run(args: &[&str]) -> Output {
+    binary().args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Text of a finished process: exit status, standard output, standard error.
+pub fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A process of the binary, killed when dropped.
+pub struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    /// Every line that was read, for the message of a failing test.
+    seen: Vec<String>,
+}
+
+impl Running {
+    /// Starts the binary.
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = binary()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = lines(child.stdout.take().unwrap());
+        let err = lines(child.stderr.take().unwrap());
+        let stdin = child.stdin.take();
+        Self { child, stdin, out, err, seen: Vec::new() }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes a line to its standard input.
+    pub fn say(&mut self, line: &str) {
+        self.seen.push(format!("> {line}"));
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Closes its standard input.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line of standard output that holds `text`; lines before it are passed over.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        self.wait_until(text, |line| line.contains(text))
+    }
+
+    /// The next line of standard output that is JSON and for which `wanted` holds.
+    pub fn wait_for_json(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let json = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let line = self.wait_until(what, |line| json(line).is_some_and(|value| wanted(&value)));
+        json(&line).unwrap()
+    }
+
+    fn wait_until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.out.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if wanted(&line) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("`{what}` does not come ({error}):\n{}", self.transcript()),
+            }
+        }
+    }
+
+    /// Asks it to end, with a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.transcript());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Everything that it has written and been told.
+    pub fn transcript(&mut self) -> String {
+        self.seen.extend(self.out.try_iter());
+        let err: Vec<String> = self.err.try_iter().map(|line| format!("stderr: {line}")).collect();
+        self.seen.extend(err);
+        self.seen.join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads lines on a thread of their own, so that waiting for one can have a deadline.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A folder of the test's own, removed when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new and empty one.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rallypoint-test-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A file in it, as text for a command line.
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A new token key in it.
+    pub fn key(&self) -> String {
+        let path = self.file("key");
+        let (status, _, err) = texts(&run(&["keygen", "--out", &path]));
+        assert_eq!(status, Some(0), "{err}");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,126 @@
+//! The binary as its user meets it first: help, wrong usage, keys, tokens, configuration.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod cli_support;
+
+use cli_support::{Folder, run, texts};
+use serde_json::Value;
+
+const SUBCOMMANDS: [&str; 7] = ["demo", "keygen", "serve", "token", "client", "bench", "netsim"];
+
+#[test]
+fn help_goes_to_standard_output_with_an_example_for_every_subcommand() {
+    for subcommand in SUBCOMMANDS {
+        let (status, out, err) = texts(&run(&[subcommand, "--help"]));
+        assert_eq!(status, Some(0), "{subcommand}: {err}");
+        assert!(out.contains("Example") && out.contains(&format!("rallypoint {subcommand}")), "{out}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_what_is_wrong() {
+    for (args, named) in [
+        (&[][..], "Usage"),
+        (&["dance"], "dance"),
+        (&["keygen", "--into", "x"], "--into"),
+        (&["token", "--user", "bob"], "--key-file"),
+        (&["token", "--user", "", "--key-file", "x", "--server", "y"], "1 to 64 bytes"),
+        (&["demo", "--loss", "5"], "no unit"),
+        (&["demo", "--loss", "101%"], "out of range"),
+        (&["demo", "--members", "1"], "--members"),
+        (&["bench", "--delivery", "psychic"], "psychic"),
+        (&["bench", "--server", "127.0.0.1:1"], "--key-file"),
+        (&["serve", "--idle-timeout", "10"], "no unit"),
+        (&["serve"], "--dev"),
+    ] {
+        let (status, out, err) = texts(&run(args));
+        assert_eq!(status, Some(2), "{args:?}: {out}{err}");
+        assert!(err.contains(named), "{args:?}: {err}");
+        assert!(out.is_empty(), "{args:?}: {out}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_is_for_its_owner_only_and_is_not_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = Folder::new();
+    let path = folder.key();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("k4.local.") && text.ends_with('\n'), "{}", text.len());
+
+    let (status, out, err) = texts(&run(&["keygen", "--out", &path]));
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(err.contains("exists already"), "{err}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn a_grant_is_one_json_object_with_the_documented_members() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let args =
+        ["token", "--user", "bob", "--key-file", &key, "--server", "127.0.0.1:7777", "--data", "{\"elo\":7}"];
+    let (status, out, err) = texts(&run(&args));
+    assert_eq!(status, Some(0), "{err}");
+    let grant: Value = serde_json::from_str(&out).unwrap();
+    let mut members: Vec<&String> = grant.as_object().unwrap().keys().collect();
+    members.sort();
+    assert_eq!(members, ["expires", "psk", "servers", "token"]);
+    assert!(grant["token"].as_str().unwrap().starts_with("v4.local."));
+    assert_eq!(grant["servers"], serde_json::json!(["127.0.0.1:7777"]));
+
+    let again = texts(&run(&args)).1;
+    assert_ne!(again, out, "every token is another one");
+}
+
+#[test]
+fn a_token_beyond_its_limits_is_refused() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let long = format!("\"{}\"", "x".repeat(300));
+    for extra in [["--ttl", "11min"], ["--ttl", "0s"], ["--data", &long], ["--data", "{"]] {
+        let mut args = vec!["token", "--user", "bob", "--key-file", &key, "--server", "127.0.0.1:7777"];
+        args.extend(extra);
+        let (status, out, err) = texts(&run(&args));
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{extra:?}: {err}");
+    }
+}
+
+#[test]
+fn the_printed_configuration_is_taken_back_as_the_same() {
+    let folder = Folder::new();
+    let (status, printed, err) =
+        texts(&run(&["serve", "--print-config", "--workers", "3", "--idle-timeout", "7s"]));
+    assert_eq!(status, Some(0), "{err}");
+    assert!(
+        printed.contains("\nworkers = 3\n") && printed.contains("\nidle_timeout_ms = 7000\n"),
+        "{printed}"
+    );
+    let file = folder.file("rallypoint.toml");
+    std::fs::write(&file, &printed).unwrap();
+    let (status, again, err) = texts(&run(&["serve", "--config", &file, "--print-config"]));
+    assert_eq!(status, Some(0), "{err}");
+    assert_eq!(again, printed);
+}
+
+#[test]
+fn a_configuration_with_an_unknown_or_illegal_key_is_refused() {
+    let folder = Folder::new();
+    let file = folder.file("rallypoint.toml");
+    for (text, named) in [
+        ("workers = 1\nworkerz = 2\n", "line 2: unknown key `workerz`"),
+        ("[limits]\nmax_sessions = 0\n", "line 2: `limits.max_sessions` is 0; allowed is 1 to 1000000"),
+        ("drain_timeout = 5\n", "line 1: `drain_timeout` is 5; allowed is"),
+        ("workers = \n", "line 1: "),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let (status, out, err) = texts(&run(&["serve", "--dev", "--config", &file]));
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{text}");
+        assert!(err.contains(named) && err.contains("rallypoint.toml"), "{err}");
+    }
+}
