@@ -1,4 +1,5 @@
-//! How fast one connection may act. Refusing here, at ingress, keeps a flooder from the members of its sessions.
+//! How fast one connection may act. Refusing here, at ingress, keeps a flooder from the members of
+//! its sessions.
 
 use super::limits::Limits;
 use crate::base::{Timestamp, TokenBucket};
@@ -7,7 +8,7 @@ use crate::base::{Timestamp, TokenBucket};
 /// properties. What a server takes as a message, and what always fits a full budget.
 pub const MAX_COMMAND_BYTES: usize = 128 << 10;
 
-/// What one connection may send to the application layer. Spec: LIM.
+/// What one connection may send to the application layer. Spec: LIM-2.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     commands: TokenBucket,

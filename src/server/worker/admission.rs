@@ -88,7 +88,7 @@ impl Worker {
 
     /// Takes the user of a connection out of its sessions and out of the directory; false when that
     /// was done before.
-    // spec: SES-12
+    // spec: SES-15
     fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
         let Some(client) = self.clients.remove(connection) else { return false };
         debug!(%connection, user = %client.user, %why, "disconnected");

@@ -191,6 +191,7 @@ impl Clients {
 
 impl Client {
     /// The slot that the next session gets; `None` when all were given.
+    // spec: SES-3
     pub(super) fn free_slot(&self) -> Option<Slot> {
         (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
     }

@@ -34,7 +34,7 @@ impl Scope {
 
 impl Worker {
     /// Carries out the command in a message and answers it.
-    // spec: CMD-3, CMD-5
+    // spec: CMD-1, CMD-3, CMD-5, MSG-1, LIM-2
     pub(super) fn dispatch(
         &mut self,
         now: Timestamp,
@@ -109,6 +109,7 @@ impl Worker {
     }
 
     /// Answers a command that is not carried out.
+    // spec: CMD-25
     fn refuse(
         &mut self,
         now: Timestamp,

@@ -69,6 +69,7 @@ impl Worker {
     }
 
     /// Ends a member's stream behind the last event that was sent on it.
+    // spec: EVT-6, SES-12
     fn unseat(&mut self, member: &LocalMember) {
         self.clients.leave_seat(member.connection, member.slot);
         self.shared.directory.release_session(&member.user);
@@ -84,6 +85,7 @@ impl Worker {
     }
 
     /// Sends an ordered broadcast; with [`To::Others`] its sender gets the receipt.
+    // spec: EVT-8
     fn deliver_numbered(
         &mut self,
         now: Timestamp,
@@ -109,6 +111,7 @@ impl Worker {
     }
 
     /// Sends a payload of any delivery, outside of the order of events.
+    // spec: EVT-10
     fn deliver(
         &mut self,
         now: Timestamp,
@@ -166,7 +169,7 @@ impl<'a> Parcel<'a> {
     }
 
     /// An unreliable message has no stream that names the session: its slot stands before it.
-    // spec: STR-6
+    // spec: MSG-1
     fn head_for(&mut self, slot: Slot) -> Bytes {
         if let Some((last, head)) = &self.slotted
             && *last == slot

@@ -16,7 +16,7 @@ use crate::wire::{ErrorCode, UserEvent, Value};
 
 impl Worker {
     /// Invites users; each gets an answer of its own.
-    // spec: INV-3
+    // spec: INV-6
     pub(super) fn invite(&mut self, now: Timestamp, seat: Seat, invite: &Invite) -> Result<Value, ErrorCode> {
         // Users are told by mail that cannot be refused, so a server that is behind stops here.
         if !self.shared.mailboxes.have_room() {

@@ -99,8 +99,9 @@ impl Worker {
             }
             self.wake_others();
             self.expire(now);
-            self.behind = self.handle_mail(now);
             self.close_lagging(now);
+            // Last: without mail this round has left nothing to do.
+            self.behind = self.handle_mail(now);
             if !self.behind {
                 break;
             }

@@ -16,6 +16,7 @@ fn left(events: &[SessionEvent]) -> Option<LeaveReason> {
     }
 }
 
+// spec-test: HSK-15
 #[test]
 fn a_second_connection_replaces_the_first_and_inherits_nothing() {
     with_any_workers(|house| {
@@ -34,6 +35,7 @@ fn a_second_connection_replaces_the_first_and_inherits_nothing() {
     });
 }
 
+// spec-test: SES-15
 #[test]
 fn a_closed_connection_leaves_and_a_silent_one_times_out() {
     with_any_workers(|house| {
@@ -64,6 +66,7 @@ fn a_datagram_at_another_workers_socket_is_passed_on() {
     assert!(house.shared.snapshot().datagrams_forwarded > 0);
 }
 
+// spec-test: CON-8
 #[test]
 fn a_drain_tells_every_client_and_refuses_new_ones() {
     with_any_workers(|house| {

@@ -59,6 +59,8 @@ struct Client {
     next_request: u32,
     /// Its datagrams are lost, in both directions.
     unplugged: bool,
+    /// What is sent to it is lost.
+    deaf: bool,
 }
 
 impl House {
@@ -103,6 +105,7 @@ impl House {
             received: Vec::new(),
             next_request: 1,
             unplugged: false,
+            deaf: false,
         });
         Who(number)
     }
@@ -118,6 +121,11 @@ impl House {
     /// From now on a client neither sends nor receives.
     pub(super) fn unplug(&mut self, who: Who) {
         self.clients[who.0].unplugged = true;
+    }
+
+    /// From now on a client receives nothing.
+    pub(super) fn deafen(&mut self, who: Who) {
+        self.clients[who.0].deaf = true;
     }
 
     /// A client's datagrams reach another worker's socket from now on.
@@ -185,7 +193,7 @@ impl House {
                 busy = true;
                 let datagram = out.split();
                 let receiver = self.clients.iter_mut().find(|client| client.address == to).unwrap();
-                if !receiver.unplugged {
+                if !receiver.unplugged && !receiver.deaf {
                     receiver.handle_datagram(now.mono, datagram);
                 }
             }

@@ -19,6 +19,7 @@ fn shout(house: &mut House, who: Who, slot: Slot, counter: u8, bytes: usize) {
     house.send_raw(who, slot.into(), delivery, command);
 }
 
+// spec-test: SES-17
 #[test]
 fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
     for workers in [1, 3] {
@@ -48,6 +49,7 @@ fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
     }
 }
 
+// spec-test: SES-17
 #[test]
 fn a_member_that_lags_is_told_before_it_is_removed() {
     let limits = Limits { lagging_bytes: 65_536, max_queued_bytes: 1 << 20, ..Limits::default() };
@@ -65,6 +67,23 @@ fn a_member_that_lags_is_told_before_it_is_removed() {
 }
 
 #[test]
+fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
+    let mut house = House::new(1, Limits { max_queued_bytes: 2_000, ..Limits::default() });
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 2, Admission::Open);
+    house.join_open(ben, at.session).unwrap();
+    house.events(ann, at.slot);
+    house.deafen(ben);
+    for _ in 0..60 {
+        house.send(ben, None, Request::ListMine);
+    }
+    house.run();
+    let told = house.events(ann, at.slot);
+    assert!(matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. }]), "{told:?}");
+}
+
+// spec-test: LIM-2, CMD-25
+#[test]
 fn commands_above_the_budget_are_refused_by_name() {
     let mut house = House::new(1, Limits { commands_per_second: 3, ..Limits::default() });
     let ann = house.connect("ann", 0);
@@ -81,6 +100,7 @@ fn commands_above_the_budget_are_refused_by_name() {
     assert!(house.ask(ann, None, Request::ListMine).is_ok(), "a second later there is room again");
 }
 
+// spec-test: CMD-3
 #[test]
 fn an_unknown_and_a_malformed_command_are_answered_and_the_connection_stays() {
     with_any_workers(|house| {
@@ -95,6 +115,7 @@ fn an_unknown_and_a_malformed_command_are_answered_and_the_connection_stays() {
     });
 }
 
+// spec-test: CMD-3, MSG-1
 #[test]
 fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
     let attacks: [(StreamId, Delivery, &'static [u8]); 4] = [

@@ -38,6 +38,7 @@ fn kick(member: MemberId) -> Request {
     Request::Kick(Kick { member, reason: Reason::none() })
 }
 
+// spec-test: EVT-4, SES-13
 #[test]
 fn a_snapshot_comes_first_and_later_events_follow_it() {
     with_any_workers(|house| {
@@ -58,6 +59,7 @@ fn a_snapshot_comes_first_and_later_events_follow_it() {
     });
 }
 
+// spec-test: EVT-8, SES-12
 #[test]
 fn ordered_broadcasts_reach_all_in_one_order() {
     with_any_workers(|house| {
@@ -72,6 +74,7 @@ fn ordered_broadcasts_reach_all_in_one_order() {
     });
 }
 
+// spec-test: EVT-8
 #[test]
 fn a_broadcast_to_others_leaves_its_sender_a_receipt() {
     with_any_workers(|house| {
@@ -85,6 +88,7 @@ fn a_broadcast_to_others_leaves_its_sender_a_receipt() {
     });
 }
 
+// spec-test: EVT-10
 #[test]
 fn every_delivery_arrives_with_its_sender_and_the_apps_own_key() {
     with_any_workers(|house| {
@@ -107,6 +111,7 @@ fn every_delivery_arrives_with_its_sender_and_the_apps_own_key() {
     });
 }
 
+// spec-test: CMD-21
 #[test]
 fn a_message_reaches_the_named_members_only() {
     with_any_workers(|house| {
@@ -122,6 +127,7 @@ fn a_message_reaches_the_named_members_only() {
     });
 }
 
+// spec-test: CMD-5, CMD-19, EVT-6, SES-3
 #[test]
 fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
     with_any_workers(|house| {
@@ -147,6 +153,7 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
     });
 }
 
+// spec-test: SES-16
 #[test]
 fn what_only_the_owner_may_do_is_refused_to_others_and_changes_nothing() {
     with_any_workers(|house| {
@@ -198,6 +205,7 @@ fn a_deleted_session_ends_for_all() {
     });
 }
 
+// spec-test: SES-10
 #[test]
 fn of_two_that_join_the_last_seat_at_once_one_gets_it() {
     with_any_workers(|house| {
@@ -213,6 +221,7 @@ fn of_two_that_join_the_last_seat_at_once_one_gets_it() {
     });
 }
 
+// spec-test: INV-6
 #[test]
 fn an_invite_waits_for_a_user_that_is_offline() {
     with_any_workers(|house| {
@@ -232,6 +241,7 @@ fn an_invite_waits_for_a_user_that_is_offline() {
     });
 }
 
+// spec-test: INV-3, INV-6, INV-7
 #[test]
 fn a_connected_user_is_told_of_an_invite_once_and_of_its_end() {
     with_any_workers(|house| {
