@@ -1,1 +1,246 @@
+//! Tests of sessions through the table, and what they share.
 
+mod deadlines;
+mod inviting;
+mod membership;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::base::{
+    ConnectionId, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
+};
+use crate::wire::command::{
+    Broadcast, Create, Decline, InitialProperties, Invite, InvitedUsers, Join, Kick, Message, Recipients, To,
+};
+use crate::wire::{
+    Admission, Body, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
+    PropertyOps, Reason, Settings,
+};
+
+/// An outbox that keeps all mail and holds the table to its contract.
+#[derive(Debug, Default)]
+struct Mail {
+    posted: Vec<(WorkerId, Fanout)>,
+    /// Places reserved and not filled yet.
+    reserved: Vec<WorkerId>,
+    /// Workers whose mailboxes are full.
+    full: Vec<WorkerId>,
+    woken: Vec<WorkerId>,
+}
+
+impl Outbox for Mail {
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy> {
+        assert!(self.reserved.is_empty(), "a reservation was not used");
+        let mut distinct = workers.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), workers.len(), "workers are distinct");
+        if workers.iter().any(|worker| self.full.contains(worker)) {
+            return Err(Busy);
+        }
+        self.reserved = workers.to_vec();
+        Ok(())
+    }
+
+    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
+        if room == Room::Reserved {
+            let place = self.reserved.iter().position(|worker| *worker == to);
+            self.reserved.remove(place.expect("room was reserved"));
+        }
+        self.posted.push((to, fanout));
+    }
+
+    fn wake(&mut self, owner: WorkerId) {
+        self.woken.push(owner);
+    }
+}
+
+/// A table with users on workers of their own choice.
+struct World {
+    table: SessionTable,
+    mail: Mail,
+    now: Timestamp,
+}
+
+const WORKERS: u8 = 3;
+
+impl World {
+    fn new() -> Self {
+        Self::with(SessionLimits::default())
+    }
+
+    fn with(limits: SessionLimits) -> Self {
+        Self {
+            table: SessionTable::new(4, WORKERS, limits, StdRng::seed_from_u64(7)),
+            mail: Mail::default(),
+            now: Timestamp::from_millis(1_000),
+        }
+    }
+
+    fn create(&mut self, name: &str, settings: Settings) -> (SessionId, MemberId) {
+        let create = Create { settings, properties: InitialProperties::default() };
+        let created = self.table.create(self.now, &user(name), at(name), create, &mut self.mail).unwrap();
+        (created.session, created.member)
+    }
+
+    fn invite(&mut self, by: (SessionId, MemberId), name: &str) -> InviteId {
+        self.try_invite(by, name).unwrap().invite
+    }
+
+    fn try_invite(&mut self, by: (SessionId, MemberId), name: &str) -> Result<NewInvite, ErrorCode> {
+        let users = [user(name)];
+        let invite = invite_of(name);
+        let inviting = self.table.invite(self.now, by, &invite, &users, &mut self.mail)?;
+        assert_eq!(inviting.users.len(), 1);
+        inviting.users[0]
+    }
+
+    fn join(&mut self, name: &str, join: Join) -> Result<MemberId, ErrorCode> {
+        let admitted = self.table.join(self.now, &user(name), at(name), join, &mut self.mail)?;
+        Ok(admitted.member)
+    }
+
+    fn join_by(&mut self, name: &str, invite: InviteId) -> Result<MemberId, ErrorCode> {
+        self.join(name, Join::Invite(invite))
+    }
+
+    fn leave(&mut self, who: (SessionId, MemberId)) -> Result<Departed, ErrorCode> {
+        self.table.leave(self.now, who, LeaveReason::Left, &mut self.mail)
+    }
+
+    fn kick(&mut self, by: (SessionId, MemberId), member: MemberId) -> Result<Departed, ErrorCode> {
+        self.table.kick(self.now, by, Kick { member, reason: Reason::none() }, &mut self.mail)
+    }
+
+    fn delete(&mut self, by: (SessionId, MemberId)) -> Result<Departed, ErrorCode> {
+        self.table.delete(self.now, by, Reason::none(), &mut self.mail)
+    }
+
+    fn decline(&mut self, name: &str, invite: InviteId) -> Result<(), ErrorCode> {
+        let decline = Decline { invite, reason: Reason::new("busy").unwrap() };
+        self.table.decline(self.now, &user(name), decline, &mut self.mail)
+    }
+
+    fn revoke(&mut self, by: (SessionId, MemberId), number: u32) -> Result<EndedInvite, ErrorCode> {
+        self.table.revoke(self.now, by, number, &mut self.mail)
+    }
+
+    fn transfer(&mut self, by: (SessionId, MemberId), to: MemberId) -> Result<(), ErrorCode> {
+        self.table.transfer(self.now, by, to, &mut self.mail)
+    }
+
+    fn broadcast(&mut self, by: (SessionId, MemberId), delivery: Delivery) -> Result<(), ErrorCode> {
+        self.table.broadcast(self.now, by, broadcast(delivery, b"hello"), &mut self.mail)
+    }
+
+    fn set(
+        &mut self,
+        by: (SessionId, MemberId),
+        ops: &PropertyOps,
+    ) -> Result<crate::base::Revision, ErrorCode> {
+        self.table.set_properties(self.now, by, ops, &mut self.mail)
+    }
+
+    /// Lets time pass and every stripe's owner see to what is due.
+    fn pass(&mut self, time: Duration) -> Vec<Expired> {
+        self.now += time;
+        let mut expired = Vec::new();
+        for stripe in 0..self.table.stripes() {
+            while self.table.next_deadline(stripe) <= self.now {
+                expired.extend(self.table.expire(stripe, self.now, &mut self.mail));
+            }
+        }
+        expired
+    }
+
+    /// Takes the mail: what happened, once, however many workers were told. Checks that each
+    /// worker was told once and all of them in the same order.
+    fn take_changes(&mut self) -> Vec<Change> {
+        assert!(self.mail.reserved.is_empty(), "a reservation was not used");
+        let posted = std::mem::take(&mut self.mail.posted);
+        let mut numbered = BTreeMap::new();
+        for (worker, fanout) in &posted {
+            if let Some(number) = number_of(&fanout.change) {
+                let of_worker: &mut Vec<_> = numbered.entry((*worker, fanout.session)).or_default();
+                assert!(of_worker.last().is_none_or(|last| *last < number), "in order, once");
+                of_worker.push(number);
+            }
+        }
+        let mut changes: Vec<Change> = Vec::new();
+        for (_, fanout) in posted {
+            let again = changes.last().is_some_and(|last| {
+                let number = number_of(last);
+                number.is_some() && number == number_of(&fanout.change)
+            });
+            if !again {
+                changes.push(fanout.change);
+            }
+        }
+        changes
+    }
+}
+
+fn number_of(change: &Change) -> Option<u64> {
+    match change {
+        Change::Joined { number, .. }
+        | Change::Left { number, .. }
+        | Change::OwnerChanged { number, .. }
+        | Change::PropertiesChanged { number, .. }
+        | Change::Message { number, .. }
+        | Change::Deleted { number, .. } => Some(number.0),
+        Change::Sent { .. } | Change::ToMember { .. } => None,
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+/// Where a user is reached: its name decides the worker.
+fn at(name: &str) -> MemberAt {
+    let first = name.as_bytes()[0];
+    let worker = WorkerId(first % WORKERS);
+    MemberAt { worker, connection: ConnectionId::new(worker, u32::from(first)), slot: Slot(1) }
+}
+
+fn settings() -> Settings {
+    Settings {
+        kind: SessionKind(7),
+        max_members: MaxMembers::new(4).unwrap(),
+        idle_ttl: IdleTtl::new(60).unwrap(),
+        on_owner_leave: OnOwnerLeave::Transfer,
+        admission: Admission::Invited,
+    }
+}
+
+fn open() -> Settings {
+    Settings { admission: Admission::Open, ..settings() }
+}
+
+/// An invite for 30 s.
+fn invite_of(name: &str) -> Invite {
+    Invite {
+        users: InvitedUsers::new(vec![user(name)]).unwrap(),
+        ttl: InviteTtl::new(30).unwrap(),
+        hold_seat: false,
+        note: Note::new("come").unwrap(),
+    }
+}
+
+fn broadcast(delivery: Delivery, bytes: &'static [u8]) -> Broadcast {
+    let body = Body::new(delivery, Bytes::from_static(bytes)).unwrap();
+    Broadcast { delivery, to: To::All, counter: 0, body }
+}
+
+fn message(to: &[MemberId]) -> Message {
+    let delivery = Delivery::ReliableOrdered;
+    let body = Body::new(delivery, Bytes::from_static(b"psst")).unwrap();
+    Message { delivery, counter: 0, to: Recipients::new(to.to_vec()).unwrap(), body }
+}

@@ -6,6 +6,11 @@
 mod change;
 mod op;
 
+#[cfg(test)]
+pub(crate) use change::tests as change_tests;
+#[cfg(test)]
+pub(crate) use op::tests as op_tests;
+
 pub use change::{PropertyChange, PropertyChanges};
 pub use op::{PropertyOp, PropertyOps};
 

@@ -1,0 +1,143 @@
+//! Time: invites expire, empty sessions end, and a session's clock never runs backwards.
+
+use super::*;
+use crate::wire::UserEvent;
+
+const MICRO: Duration = Duration::from_micros(1);
+
+#[test]
+fn an_invite_admits_until_its_ttl_and_not_at_it() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let (bob, cat) = (world.invite((session, ann), "bob"), world.invite((session, ann), "cat"));
+    world.now += Duration::from_secs(30) - MICRO;
+    assert!(world.join_by("bob", bob).is_ok());
+    world.now += MICRO;
+    assert_eq!(world.join_by("cat", cat), Err(ErrorCode::InviteExpired), "before any timer has run");
+}
+
+#[test]
+fn whoever_was_told_that_an_invite_expired_is_not_admitted_by_a_slower_clock() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let invite = world.invite((session, ann), "bob");
+    world.pass(Duration::from_secs(30));
+    world.now = Timestamp::from_millis(1_000);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
+}
+
+#[test]
+fn a_stripe_keeps_the_latest_time_that_anyone_came_with() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let invite = world.invite((session, ann), "bob");
+    world.now += Duration::from_secs(30);
+    world.broadcast((session, ann), Delivery::ReliableOrdered).unwrap();
+    world.now = Timestamp::from_millis(1_000);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
+}
+
+#[test]
+fn an_expired_invite_is_told_to_its_user_and_to_the_owner_once() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let invite = world.invite((session, ann), "bob");
+    world.take_changes();
+    assert_eq!(world.pass(Duration::from_secs(30) - MICRO), []);
+    world.mail.full = (0..WORKERS).map(WorkerId).collect();
+    let expired = world.pass(MICRO);
+    assert_eq!(expired, [Expired::Invite(EndedInvite { invite, user: user("bob") })]);
+    let changes = world.take_changes();
+    let [Change::ToMember { member, event: UserEvent::InviteExpired { user: Some(who), .. } }] = &changes[..]
+    else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((*member, who), (ann, &user("bob")));
+    assert_eq!(world.pass(Duration::from_secs(30)), []);
+}
+
+#[test]
+fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let invite = world.invite((session, ann), "bob");
+    world.revoke((session, ann), invite.number).unwrap();
+    world.pass(Duration::from_secs(30) - MICRO);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
+    world.pass(MICRO);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
+    world.pass(Duration::from_secs(60) - MICRO);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
+    world.pass(MICRO);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::NoSuchInvite));
+    assert!((0..world.table.stripes()).all(|stripe| world.table.next_deadline(stripe) == Timestamp::MAX));
+}
+
+#[test]
+fn of_too_many_ended_invites_the_oldest_is_forgotten_first() {
+    let mut world = World::with(SessionLimits { max_ended_invites: 2, ..SessionLimits::default() });
+    let (session, ann) = world.create("ann", settings());
+    let invites = [(); 4].map(|()| world.invite((session, ann), "bob"));
+    let codes = invites.map(|invite| world.join_by("bob", invite).map_err(ErrorCode::name));
+    let revoked = Err("invite_revoked");
+    assert_eq!(codes, [Err("no_such_invite"), revoked, revoked, Ok(MemberId(2))]);
+}
+
+#[test]
+fn an_empty_session_ends_after_its_idle_ttl() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    world.leave((session, ann)).unwrap();
+    assert_eq!(world.pass(Duration::from_secs(60) - MICRO), []);
+    assert_eq!(world.table.len(), 1);
+    assert_eq!(world.pass(MICRO), [Expired::Session { session, revoked: vec![] }]);
+    assert!(world.table.is_empty());
+    assert_eq!(world.join("bob", Join::Session(session)), Err(ErrorCode::NoSuchSession));
+}
+
+#[test]
+fn who_enters_an_empty_session_keeps_it_alive() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    world.leave((session, ann)).unwrap();
+    world.pass(Duration::from_secs(59));
+    world.join("bob", Join::Session(session)).unwrap();
+    assert_eq!(world.pass(Duration::from_secs(1_000)), []);
+    assert_eq!(world.table.len(), 1);
+}
+
+#[test]
+fn without_an_idle_ttl_a_session_ends_with_its_last_member() {
+    let mut world = World::new();
+    let idle_ttl = IdleTtl::new(0).unwrap();
+    let (session, ann) = world.create("ann", Settings { idle_ttl, ..settings() });
+    let invite = world.invite((session, ann), "bob");
+    let departed = world.leave((session, ann)).unwrap();
+    assert_eq!(departed.revoked, [EndedInvite { invite, user: user("bob") }]);
+    assert!(departed.session_ended && world.table.is_empty());
+    assert!((0..world.table.stripes()).all(|stripe| world.table.next_deadline(stripe) == Timestamp::MAX));
+}
+
+#[test]
+fn an_idle_end_revokes_the_open_invites() {
+    let mut world = World::new();
+    let idle_ttl = IdleTtl::new(10).unwrap();
+    let (session, ann) = world.create("ann", Settings { idle_ttl, ..settings() });
+    let invite = world.invite((session, ann), "bob");
+    world.leave((session, ann)).unwrap();
+    let revoked = vec![EndedInvite { invite, user: user("bob") }];
+    assert_eq!(world.pass(Duration::from_secs(10)), [Expired::Session { session, revoked }]);
+}
+
+#[test]
+fn the_stripes_owner_is_woken_for_an_earlier_deadline_alone() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    assert_eq!(world.mail.woken, []);
+    world.invite((session, ann), "bob");
+    assert_eq!(world.mail.woken.len(), 1);
+    world.invite((session, ann), "cat");
+    assert_eq!(world.mail.woken.len(), 1, "the deadline is the same");
+    let stripe = (0..world.table.stripes()).find(|s| world.table.next_deadline(*s) < Timestamp::MAX);
+    assert_eq!(world.mail.woken, [world.table.owner_of(stripe.unwrap())]);
+}

@@ -1,0 +1,209 @@
+//! Coming, going, owning, ending.
+
+use super::*;
+use crate::wire::DeleteReason;
+
+#[test]
+fn the_creator_is_owner_and_first_member_and_enters_by_a_snapshot() {
+    let mut world = World::new();
+    let (session, member) = world.create("ann", settings());
+    assert_eq!(member, MemberId(1));
+    let changes = world.take_changes();
+    let [Change::Joined { number, snapshot: Some(snapshot), .. }] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((snapshot.session, snapshot.you, snapshot.owner), (session, member, member));
+    assert_eq!(snapshot.next.0, number.0 + 1);
+    assert_eq!(snapshot.to_wire().members.len(), 1);
+}
+
+#[test]
+fn only_the_joiners_worker_gets_the_snapshot_and_every_worker_the_event() {
+    let mut world = World::new();
+    let (session, _) = world.create("a", open());
+    world.take_changes();
+    let joiner = world.join("b", Join::Session(session)).unwrap();
+    let posted = std::mem::take(&mut world.mail.posted);
+    assert_eq!(posted.len(), 2);
+    for (worker, fanout) in posted {
+        let Change::Joined { member, snapshot, .. } = fanout.change else { panic!("{fanout:?}") };
+        assert_eq!(member, joiner);
+        assert_eq!(snapshot.is_some(), worker == at("b").worker);
+        if let Some(snapshot) = snapshot {
+            assert_eq!(snapshot.members.len(), 2, "the joiner, too");
+        }
+    }
+}
+
+#[test]
+fn joining_without_an_invite_needs_an_open_session() {
+    let mut world = World::new();
+    let (closed, _) = world.create("ann", settings());
+    assert_eq!(world.join("bob", Join::Session(closed)), Err(ErrorCode::SessionNotOpen));
+    let (open, _) = world.create("ann", open());
+    assert_eq!(world.join("bob", Join::Session(open)), Ok(MemberId(2)));
+    assert_eq!(world.join("bob", Join::Session(open)), Err(ErrorCode::AlreadyMember));
+    assert_eq!(world.join("bob", Join::Session(SessionId(1))), Err(ErrorCode::NoSuchSession));
+}
+
+#[test]
+fn a_full_session_admits_nobody_until_a_seat_is_free() {
+    let mut world = World::new();
+    let max_members = MaxMembers::new(2).unwrap();
+    let (session, ann) = world.create("ann", Settings { max_members, ..open() });
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let invite = world.invite((session, ann), "cat");
+    assert_eq!(world.join("dan", Join::Session(session)), Err(ErrorCode::SessionFull));
+    assert_eq!(world.join_by("cat", invite), Err(ErrorCode::SessionFull));
+    world.leave((session, bob)).unwrap();
+    assert_eq!(world.join_by("cat", invite), Ok(MemberId(3)), "the refusal left the invite open");
+}
+
+#[test]
+fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", settings());
+    let invite = world.invite((session, ann), "b");
+    let before = world.table.info(&user("a"), session).unwrap();
+    world.take_changes();
+    world.mail.full = vec![at("b").worker];
+    assert_eq!(world.join_by("b", invite), Err(ErrorCode::Busy));
+    assert_eq!(world.table.info(&user("a"), session), Ok(before));
+    assert!(world.take_changes().is_empty());
+    world.mail.full.clear();
+    assert!(world.join_by("b", invite).is_ok());
+}
+
+#[test]
+fn a_session_for_which_there_is_no_room_is_not_created() {
+    let mut world = World::with(SessionLimits { max_sessions: 1, ..SessionLimits::default() });
+    world.mail.full = vec![at("a").worker];
+    let create = Create { settings: settings(), properties: InitialProperties::default() };
+    let try_create = |world: &mut World| {
+        world.table.create(world.now, &user("a"), at("a"), create.clone(), &mut world.mail)
+    };
+    assert_eq!(try_create(&mut world), Err(ErrorCode::Busy));
+    assert!(world.table.is_empty());
+    world.mail.full.clear();
+    assert!(try_create(&mut world).is_ok());
+    assert_eq!(try_create(&mut world), Err(ErrorCode::ServerFull));
+    assert_eq!(world.table.len(), 1);
+}
+
+#[test]
+fn a_leaver_is_told_like_everybody_else_and_is_gone() {
+    let mut world = World::new();
+    let (session, _) = world.create("a", open());
+    let b = world.join("b", Join::Session(session)).unwrap();
+    world.take_changes();
+    world.table.leave(world.now, (session, b), LeaveReason::TimedOut, &mut world.mail).unwrap();
+    assert_eq!(world.mail.posted.len(), 2, "its own worker, too");
+    let changes = world.take_changes();
+    let [Change::Left { member, why, .. }] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((*member, *why), (b, LeaveReason::TimedOut));
+    assert_eq!(world.leave((session, b)), Err(ErrorCode::NotAMember));
+    assert_eq!(world.broadcast((session, b), Delivery::Unreliable), Err(ErrorCode::NotAMember));
+    assert!(world.take_changes().is_empty());
+}
+
+#[test]
+fn leaves_kicks_and_ends_need_no_room() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", open());
+    let b = world.join("b", Join::Session(session)).unwrap();
+    let c = world.join("c", Join::Session(session)).unwrap();
+    world.mail.full = (0..WORKERS).map(WorkerId).collect();
+    assert!(world.leave((session, b)).is_ok());
+    assert!(world.kick((session, ann), c).is_ok());
+    assert!(world.delete((session, ann)).is_ok());
+    assert!(world.table.is_empty());
+}
+
+#[test]
+fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let cat = world.join("cat", Join::Session(session)).unwrap();
+    world.transfer((session, ann), cat).unwrap();
+    world.take_changes();
+    assert_eq!(world.leave((session, cat)), Ok(Departed::default()));
+    let changes = world.take_changes();
+    let [Change::Left { member, .. }, Change::OwnerChanged { owner, .. }] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((*member, *owner), (cat, ann));
+    world.leave((session, ann)).unwrap();
+    assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
+}
+
+#[test]
+fn a_session_created_so_ends_with_its_owners_leaving() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() });
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let invite = world.invite((session, ann), "cat");
+    world.take_changes();
+    let departed = world.leave((session, ann)).unwrap();
+    assert!(departed.session_ended);
+    assert_eq!(departed.revoked, [EndedInvite { invite, user: user("cat") }]);
+    let changes = world.take_changes();
+    let [Change::Left { .. }, Change::Deleted { why: DeleteReason::OwnerLeft, .. }] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(world.leave((session, bob)), Err(ErrorCode::NotAMember));
+    assert_eq!(world.join_by("cat", invite), Err(ErrorCode::NoSuchSession));
+    assert!(world.table.is_empty());
+}
+
+#[test]
+fn what_only_the_owner_may_do_is_refused_to_others() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let invite = world.invite((session, ann), "cat");
+    world.take_changes();
+    let by = (session, bob);
+    assert_eq!(world.kick(by, ann), Err(ErrorCode::NotOwner));
+    assert_eq!(world.transfer(by, bob), Err(ErrorCode::NotOwner));
+    assert_eq!(world.delete(by), Err(ErrorCode::NotOwner));
+    assert_eq!(world.revoke(by, invite.number), Err(ErrorCode::NotOwner));
+    assert_eq!(world.try_invite(by, "dan"), Err(ErrorCode::NotOwner));
+    let outsider = (session, MemberId(9));
+    assert_eq!(world.kick(outsider, ann), Err(ErrorCode::NotAMember));
+    assert_eq!(world.delete((SessionId(1), ann)), Err(ErrorCode::NotAMember));
+    assert!(world.take_changes().is_empty());
+    assert_eq!(world.table.info(&user("ann"), session).unwrap().members, 2);
+}
+
+#[test]
+fn an_owner_cannot_kick_or_transfer_to_itself_or_a_stranger() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    assert_eq!(world.kick((session, ann), ann), Err(ErrorCode::InvalidTarget));
+    assert_eq!(world.transfer((session, ann), ann), Err(ErrorCode::InvalidTarget));
+    assert_eq!(world.kick((session, ann), MemberId(5)), Err(ErrorCode::NoSuchMember));
+    assert_eq!(world.transfer((session, ann), MemberId(5)), Err(ErrorCode::NoSuchMember));
+}
+
+#[test]
+fn a_kick_voids_the_users_invites() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let invite = world.invite((session, ann), "bob");
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let departed = world.kick((session, ann), bob).unwrap();
+    assert_eq!(departed.revoked, [EndedInvite { invite, user: user("bob") }]);
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
+}
+
+#[test]
+fn info_is_for_members() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    world.invite((session, ann), "bob");
+    let info = world.table.info(&user("ann"), session).unwrap();
+    assert_eq!((info.owner, info.members, info.open_invites), (ann, 1, 1));
+    assert_eq!(world.table.info(&user("bob"), session), Err(ErrorCode::NotAMember));
+    assert_eq!(world.table.info(&user("ann"), SessionId(1)), Err(ErrorCode::NoSuchSession));
+}

@@ -1,0 +1,145 @@
+//! Broadcasts, messages and property changes, and the budgets of a session.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::base::Revision;
+use crate::wire::{PropertyKey, PropertyOp, PropertyValue};
+
+fn set_hp(hp: i64) -> PropertyOps {
+    let key = PropertyKey::new("hp").unwrap();
+    PropertyOps::new(vec![PropertyOp::Set { key, value: PropertyValue::Integer(hp), rule: None }]).unwrap()
+}
+
+#[test]
+fn an_ordered_broadcast_is_numbered_and_others_are_not() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    world.take_changes();
+    let next = world.table.info(&user("ann"), session).unwrap().next;
+    world.broadcast((session, ann), Delivery::ReliableUnordered).unwrap();
+    world.broadcast((session, ann), Delivery::ReliableOrdered).unwrap();
+    let changes = world.take_changes();
+    let [Change::Sent { to: Audience::All, .. }, Change::Message { number, sender, .. }] = &changes[..]
+    else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((*number, *sender), (next, ann));
+}
+
+#[test]
+fn a_broadcast_is_posted_once_a_worker() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", open());
+    for name in ["d", "b", "e"] {
+        world.join(name, Join::Session(session)).unwrap();
+    }
+    world.mail.posted.clear();
+    world.broadcast((session, ann), Delivery::Unreliable).unwrap();
+    let posted = world.mail.posted.iter().map(|(worker, _)| worker.0);
+    let workers: BTreeSet<u8> = posted.clone().collect();
+    assert_eq!((posted.count(), workers), (2, BTreeSet::from(["a", "b"].map(|name| at(name).worker.0))));
+}
+
+#[test]
+fn a_broadcast_for_which_a_mailbox_has_no_room_takes_no_number() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", open());
+    world.join("b", Join::Session(session)).unwrap();
+    world.take_changes();
+    let before = world.table.info(&user("a"), session).unwrap();
+    world.mail.full = vec![at("b").worker];
+    assert_eq!(world.broadcast((session, ann), Delivery::ReliableOrdered), Err(ErrorCode::Busy));
+    assert_eq!(world.transfer((session, ann), MemberId(2)), Err(ErrorCode::Busy));
+    assert_eq!(world.set((session, ann), &set_hp(1)), Err(ErrorCode::Busy));
+    assert_eq!(world.table.info(&user("a"), session), Ok(before));
+    assert!(world.take_changes().is_empty());
+}
+
+#[test]
+fn a_message_goes_to_the_workers_of_its_recipients() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", open());
+    let b = world.join("b", Join::Session(session)).unwrap();
+    world.mail.posted.clear();
+    world.table.message(world.now, (session, ann), message(&[b]), &mut world.mail).unwrap();
+    let [(worker, fanout)] = &world.mail.posted[..] else { panic!("{:?}", world.mail.posted) };
+    assert_eq!(*worker, at("b").worker);
+    let Change::Sent { to: Audience::Members(to), .. } = &fanout.change else { panic!("{fanout:?}") };
+    assert_eq!(to[..], [b]);
+}
+
+#[test]
+fn a_message_passes_over_who_has_left_and_is_refused_for_strangers() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", open());
+    let b = world.join("b", Join::Session(session)).unwrap();
+    let c = world.join("c", Join::Session(session)).unwrap();
+    world.leave((session, b)).unwrap();
+    let mut send =
+        |to: &[MemberId]| world.table.message(world.now, (session, ann), message(to), &mut world.mail);
+    assert_eq!(send(&[b, c]), Ok(()));
+    assert_eq!(send(&[b]), Err(ErrorCode::NoSuchMember), "nobody is left");
+    assert_eq!(send(&[c, MemberId(9)]), Err(ErrorCode::NoSuchMember), "never was one");
+    assert_eq!(send(&[MemberId(0)]), Err(ErrorCode::NoSuchMember));
+}
+
+#[test]
+fn a_property_change_is_numbered_and_in_the_next_snapshot() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    world.take_changes();
+    assert_eq!(world.set((session, ann), &set_hp(5)), Ok(Revision(1)));
+    let changes = world.take_changes();
+    let [Change::PropertiesChanged { revision: Revision(1), member, .. }] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(*member, ann);
+    world.join("bob", Join::Session(session)).unwrap();
+    let snapshot = world.mail.posted.drain(..).find_map(|(_, fanout)| match fanout.change {
+        Change::Joined { snapshot, .. } => snapshot,
+        _ => None,
+    });
+    let snapshot = snapshot.unwrap().to_wire();
+    assert_eq!((snapshot.revision, &snapshot.properties[0].value), (Revision(1), &PropertyValue::Integer(5)));
+}
+
+#[test]
+fn a_refused_property_change_changes_nothing() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    world.set((session, ann), &set_hp(5)).unwrap();
+    world.take_changes();
+    assert_eq!(world.set((session, bob), &set_hp(6)), Err(ErrorCode::PropertyDenied));
+    assert!(world.take_changes().is_empty());
+    assert_eq!(world.table.info(&user("ann"), session).unwrap().revision, Revision(1));
+}
+
+#[test]
+fn a_session_takes_so_many_commands_a_second_and_no_more() {
+    let limits = SessionLimits { commands_per_second: 3, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let (session, ann) = world.create("ann", open());
+    let by = (session, ann);
+    let results = [(); 4].map(|()| world.broadcast(by, Delivery::Unreliable));
+    assert_eq!(results, [Ok(()), Ok(()), Ok(()), Err(ErrorCode::RateLimited)]);
+    assert_eq!(world.set(by, &set_hp(1)), Err(ErrorCode::RateLimited));
+    assert!(world.try_invite(by, "bob").is_ok(), "other commands are not its business");
+    world.now += Duration::from_secs(1);
+    assert_eq!(world.set(by, &set_hp(1)), Ok(Revision(1)));
+}
+
+#[test]
+fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
+    let limits = SessionLimits { bytes_per_second: 1, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let (session, ann) = world.create("ann", open());
+    let large = || {
+        let delivery = Delivery::ReliableOrdered;
+        let body = Body::new(delivery, Bytes::from(vec![0; Body::MAX_BYTES])).unwrap();
+        Broadcast { delivery, to: To::All, counter: 0, body }
+    };
+    let mut send = || world.table.broadcast(world.now, (session, ann), large(), &mut world.mail);
+    assert_eq!([send(), send(), send()], [Ok(()), Ok(()), Err(ErrorCode::RateLimited)]);
+}
