@@ -7,6 +7,7 @@ pub mod backend;
 pub mod bench;
 pub mod client;
 pub mod delivery;
+pub mod demo;
 pub mod gather;
 pub mod key_file;
 pub mod keygen;
@@ -43,6 +44,7 @@ pub const PROTOCOL_ID: u64 = 0x5261_6c6c;
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Demo(demo::DemoArgs),
     Keygen(keygen::KeygenArgs),
     Serve(serve::ServeArgs),
     Bench(bench::BenchArgs),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -1,6 +1,7 @@
 //! `netsim`: a UDP relay that impairs both directions, for tests of games and of this project.
 
 mod arguments;
+mod background;
 mod departures;
 mod relay;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use rand::{SeedableRng, TryRngCore};
 use serde_json::{Value, json};
 
 pub use self::arguments::NetsimArgs;
+pub use self::background::BackgroundRelay;
 use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, result_line};
 use crate::link::Counts;

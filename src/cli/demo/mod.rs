@@ -1,0 +1,186 @@
+//! `demo`: the main job on this machine with nothing set up, every delivery checked.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `play` | what happens in a session, from its making to its end |
+//! | `player` | one user: its client, what it sends, the judge of what it hears |
+//! | `figures` | what all of them count together, shown as it happens, and the report |
+
+mod figures;
+mod play;
+mod player;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use rand::SeedableRng;
+use rand::rngs::{OsRng, StdRng};
+use rand::{Rng, TryRngCore};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::figures::Figures;
+use self::play::Play;
+use crate::cli::PROTOCOL_ID;
+use crate::cli::backend::Backend;
+use crate::cli::netsim::BackgroundRelay;
+use crate::cli::output::{Failure, result_line};
+use crate::cli::runtime;
+use crate::cli::signals::Signals;
+use crate::cli::units::{self, Share};
+use crate::cli::verify::Stamp;
+use crate::link::Impairments;
+use crate::secure::TokenKey;
+use crate::server::Server;
+use crate::wire::Body;
+
+/// Shows the main job on this machine, with nothing set up, and checks every delivery.
+///
+/// Starts a server and its clients in this process, on real UDP sockets. Users are invited to sessions,
+/// broadcast, change properties, leave and come back; an invite expires, a full session refuses. Every
+/// member must hear the same events in the same order, nothing twice and nothing missing.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  rallypoint demo\n  rallypoint demo --sessions 4 --members 16 --loss 10% --delay 30ms"
+)]
+pub struct DemoArgs {
+    /// Sessions at the same time.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    sessions: u16,
+    /// Members of each session.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    members: u16,
+    /// Broadcasts that each member sends in a second.
+    #[arg(long, value_name = "HZ", default_value = "30", value_parser = units::hertz)]
+    rate: f64,
+    /// Bytes of a broadcast, 17 or more.
+    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
+    size: usize,
+    /// How long they broadcast.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Share of the datagrams that are lost on the way, each way.
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    loss: Share,
+    /// Time on the way, each way.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
+    delay: Duration,
+    /// Repeats the random choices of another demo [default: a random one].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long the server may take to end once everyone has left.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`Failure::Usage`] for a size that cannot be broadcast, [`Failure::Work`] when a socket fails or a
+/// check does.
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    if !(Stamp::BYTES..=Body::MAX_BYTES).contains(&args.size) {
+        let (least, most) = (Stamp::BYTES, Body::MAX_BYTES);
+        let refused = format!("--size is {} bytes; allowed is {least} to {most}", args.size);
+        return Err(Failure::Usage(refused));
+    }
+    runtime::block_on(demo(args))
+}
+
+async fn demo(args: &DemoArgs) -> Result<(), Failure> {
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
+    };
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
+    // The key is for this process alone: it follows from the system's randomness, not from the seed.
+    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let server = Server::builder()
+        .protocol_id(PROTOCOL_ID)
+        .key(key.clone())
+        .start()
+        .map_err(|error| Failure::while_doing("starting the server", error))?;
+    let relay = relay(args, &server, &mut rng)?;
+    let addr = relay.as_ref().map_or(server.local_addr(), BackgroundRelay::addr);
+    let figures = Arc::new(Figures::new());
+    figures.tell(format_args!("server on {}, seed {seed}", server.local_addr()));
+    let backend = Arc::new(Backend::new(key, &addr.to_string(), PROTOCOL_ID));
+    let (stop, stopped) = watch::channel(false);
+    let mut plays = JoinSet::new();
+    for session in 1..=args.sessions {
+        let play = Play {
+            backend: Arc::clone(&backend),
+            figures: Arc::clone(&figures),
+            session,
+            members: args.members,
+            period: Duration::from_secs_f64(1.0 / args.rate),
+            size: args.size,
+            length: Duration::from_secs(args.seconds.into()),
+            seed: rng.random(),
+            stop: stopped.clone(),
+        };
+        plays.spawn(play.run());
+    }
+    watch_plays(plays, &stop, &mut signals, &figures).await;
+    figures.finish();
+    let ended = tokio::task::spawn_blocking(move || server.shutdown(DRAIN)).await;
+    if let Ok(Err(error)) = ended {
+        figures.problem(format_args!("serving: {error}"));
+    }
+    report(args, &figures)
+}
+
+/// Waits until every session is played. The first signal ends them early, the second at once.
+async fn watch_plays(
+    mut plays: JoinSet<Result<(), Failure>>,
+    stop: &watch::Sender<bool>,
+    signals: &mut Signals,
+    figures: &Figures,
+) {
+    loop {
+        tokio::select! {
+            played = plays.join_next() => match played {
+                None => return,
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(failure))) => figures.problem(failure),
+                Some(Err(error)) => figures.problem(error),
+            },
+            () = signals.next() => {
+                if stop.send_replace(true) {
+                    figures.problem("interrupted");
+                    plays.abort_all();
+                } else {
+                    figures.tell("ending early");
+                }
+            }
+        }
+    }
+}
+
+/// The relay between clients and server, when there is something for it to do.
+fn relay(args: &DemoArgs, server: &Server, rng: &mut StdRng) -> Result<Option<BackgroundRelay>, Failure> {
+    if args.loss.is_none() && args.delay.is_zero() {
+        return Ok(None);
+    }
+    let impairments =
+        Impairments { loss: args.loss.as_fraction(), delay: args.delay, ..Impairments::default() };
+    BackgroundRelay::start(server.local_addr(), impairments, StdRng::from_rng(rng)).map(Some)
+}
+
+fn report(args: &DemoArgs, figures: &Figures) -> Result<(), Failure> {
+    let counts = figures.lock();
+    if args.json {
+        result_line(counts.to_json(args.sessions, args.members));
+    } else {
+        result_line(counts.to_table(args.sessions, args.members));
+    }
+    match counts.failures() {
+        failures if failures.is_empty() => Ok(()),
+        failures => Err(Failure::Work(failures.join(", "))),
+    }
+}
