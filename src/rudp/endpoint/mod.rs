@@ -102,7 +102,7 @@ pub struct Endpoint {
     timers: TimerSet,
     /// Connections that may have something to send; each is in it once, by its flag.
     dirty: VecDeque<ConnectionId>,
-    /// Connections lent to the owner, which may have made events.
+    /// Connections lent to the owner, which may have made events; each is in it once, by its flag.
     lent: Vec<ConnectionId>,
     events: VecDeque<EndpointEvent>,
     /// Clear packets to be sent.
@@ -119,6 +119,7 @@ struct Live {
     address: SocketAddr,
     user: UserId,
     is_dirty: bool,
+    is_lent: bool,
 }
 
 /// Clear packets that wait to be sent at most; further ones are not sent at all.
@@ -198,6 +199,9 @@ impl Endpoint {
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
         while self.events.is_empty() {
             let id = self.lent.pop()?;
+            if let Some(live) = self.connections.get_mut(&id) {
+                live.is_lent = false;
+            }
             self.take_events(id);
         }
         self.events.pop_front()
@@ -205,9 +209,13 @@ impl Endpoint {
 
     /// Lends a connection, closing ones included. It is polled for datagrams afterwards.
     pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.mark_dirty(id);
         let live = self.connections.get_mut(&id)?;
-        if self.lent.last() != Some(&id) {
+        if !live.is_dirty {
+            live.is_dirty = true;
+            self.dirty.push_back(id);
+        }
+        if !live.is_lent {
+            live.is_lent = true;
             self.lent.push(id);
         }
         Some(&mut live.connection)
@@ -300,6 +308,7 @@ impl Endpoint {
             address: from,
             user: half_open.claims.user.clone(),
             is_dirty: false,
+            is_lent: false,
         };
         self.connections.insert(id, live);
         let claims = half_open.claims;
