@@ -81,6 +81,28 @@ impl Running {
         self.wait_until(text, |line| line.contains(text))
     }
 
+    /// The address that it says it listens on.
+    pub fn addr(&mut self) -> String {
+        self.wait_for("listening on ").strip_prefix("listening on ").unwrap().to_owned()
+    }
+
+    /// The next line of standard error that holds `text`.
+    pub fn wait_for_stderr(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.err.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(format!("stderr: {line}"));
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("`{text}` does not come ({error}):\n{}", self.transcript()),
+            }
+        }
+    }
+
     /// The next line of standard output that is JSON and for which `wanted` holds.
     pub fn wait_for_json(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let json = |line: &str| serde_json::from_str::<Value>(line).ok();

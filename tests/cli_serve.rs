@@ -1,0 +1,273 @@
+//! `serve`, `token` and `client` as processes that talk to each other, as a user would have them.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod cli_support;
+
+use cli_support::{Folder, Running, run, texts};
+use serde_json::Value;
+
+/// A server of its own and what is needed to reach it.
+struct Service {
+    server: Running,
+    addr: String,
+    key: String,
+    folder: Folder,
+}
+
+impl Service {
+    fn start(flags: &[&str]) -> Self {
+        let folder = Folder::new();
+        let key = folder.key();
+        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--key-file", &key];
+        args.extend(flags);
+        let mut server = Running::start(&args);
+        let addr = server.addr();
+        Self { server, addr, key, folder }
+    }
+
+    /// A connected client of `user` that speaks JSON.
+    fn client(&self, user: &str) -> Running {
+        let args = ["client", "--user", user, "--key-file", &self.key, "--server", &self.addr, "--json"];
+        let mut client = Running::start(&args);
+        client.wait_for_json("connected", |said| said["result"] == "connected");
+        client
+    }
+
+    /// A session of alice and bob, both at their slot 1.
+    fn meeting(&self) -> (Running, Running, String) {
+        let (mut alice, mut bob) = (self.client("alice"), self.client("bob"));
+        let session = create(&mut alice, 8);
+        admit(&mut alice, &mut bob, "bob", &session);
+        (alice, bob, session)
+    }
+}
+
+/// Creates a session; its id.
+fn create(owner: &mut Running, max: u32) -> String {
+    owner.say(&format!("create 7 {max}"));
+    let created = result(owner, "create");
+    assert_eq!((&created["slot"], &created["member"]), (&Value::from(1), &Value::from(1)));
+    created["session"].as_str().unwrap().to_owned()
+}
+
+/// Invites `user`, whose client accepts.
+fn admit(owner: &mut Running, invited: &mut Running, user: &str, session: &str) {
+    owner.say(&format!("invite {session} {user} 60s"));
+    let invite = event(invited, "invited")["invite"].as_str().unwrap().to_owned();
+    invited.say(&format!("accept {invite}"));
+    assert_eq!(result(invited, "accept")["slot"], 1);
+    event(owner, "member_joined");
+}
+
+fn result(client: &mut Running, command: &str) -> Value {
+    client.wait_for_json(command, |said| said["result"] == command)
+}
+
+fn event(client: &mut Running, name: &str) -> Value {
+    client.wait_for_json(name, |said| said["event"] == name)
+}
+
+/// Says a line that has to be refused; the code.
+fn refusal(client: &mut Running, line: &str) -> Value {
+    client.say(line);
+    let command = line.split(' ').next().unwrap();
+    client.wait_for_json(line, |said| said["error"] == command)["code"].clone()
+}
+
+#[test]
+fn two_clients_meet_and_talk() {
+    let service = Service::start(&[]);
+    let (mut alice, mut bob, _) = service.meeting();
+
+    alice.say("say 1 hello, everyone");
+    for client in [&mut alice, &mut bob] {
+        let message = event(client, "message");
+        assert_eq!((&message["text"], &message["sender"]), (&"hello, everyone".into(), &1.into()));
+        assert_eq!(message["delivery"], "ordered");
+    }
+    bob.say("tell 1 1 psst");
+    assert_eq!(event(&mut alice, "message")["text"], "psst");
+
+    bob.say("set 1 score 40");
+    assert_eq!(result(&mut bob, "set")["revision"], 1);
+    alice.say("incr 1 score 2");
+    let changes = bob.wait_for_json("42", |said| {
+        said["event"] == "properties_changed" && said["changes"][0]["value"] == 42
+    });
+    assert_eq!(changes["revision"], 2);
+
+    alice.say("members 1");
+    let members = result(&mut alice, "members");
+    assert_eq!(members["members"].as_array().unwrap().len(), 2);
+
+    alice.say("transfer 1 2");
+    assert_eq!(event(&mut bob, "owner_changed")["owner"], 2);
+    alice.say("leave 1");
+    assert_eq!(event(&mut bob, "member_left")["why"], "left");
+    bob.say("delete 1");
+    assert_eq!(event(&mut bob, "session_deleted")["why"], "deleted");
+
+    for mut client in [alice, bob] {
+        client.say("quit");
+        assert!(client.wait_exit().success(), "{}", client.transcript());
+    }
+}
+
+#[test]
+fn what_a_user_may_not_do_is_refused_by_name_and_changes_nothing() {
+    let service = Service::start(&[]);
+    let (mut alice, mut bob, session) = service.meeting();
+    let mut carol = service.client("carol");
+
+    for line in ["kick 1 1", "transfer 1 2", "delete 1", &format!("invite {session} carol 60s")] {
+        assert_eq!(refusal(&mut bob, line), "not_owner", "{line}");
+    }
+    assert_eq!(refusal(&mut alice, "kick 1 9"), "no_such_member");
+    assert_eq!(refusal(&mut alice, "incr 1 nothing 1"), "no_such_property");
+    assert_eq!(refusal(&mut alice, "leave 5"), "not_a_member");
+    assert_eq!(refusal(&mut carol, "accept 1-1"), "no_such_session");
+    assert_eq!(refusal(&mut carol, &format!("accept {session}-99")), "no_such_invite");
+    assert_eq!(refusal(&mut carol, &format!("accept {session}-1")), "not_your_invite");
+    assert_eq!(refusal(&mut bob, &format!("accept {session}-1")), "invite_used");
+    alice.say("dance");
+    assert!(alice.wait_for("dance").contains("no such command"));
+
+    alice.say(&format!("invite {session} carol 60s"));
+    let invite = event(&mut carol, "invited")["invite"].as_str().unwrap().to_owned();
+    alice.say(&format!("revoke {invite}"));
+    assert_eq!(event(&mut carol, "invite_revoked")["invite"], invite.as_str());
+    assert_eq!(refusal(&mut carol, &format!("accept {invite}")), "invite_revoked");
+
+    alice.say(&format!("invite {session} carol 1s"));
+    let expired = event(&mut carol, "invite_expired")["invite"].as_str().unwrap().to_owned();
+    assert_eq!(refusal(&mut carol, &format!("accept {expired}")), "invite_expired");
+
+    alice.say(&format!("invite {session} carol 60s"));
+    let invite = event(&mut carol, "invited")["invite"].as_str().unwrap().to_owned();
+    carol.say(&format!("decline {invite}"));
+    assert_eq!(event(&mut alice, "invite_declined")["user"], "carol");
+
+    alice.say("members 1");
+    assert_eq!(result(&mut alice, "members")["members"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_full_session_refuses_and_a_kick_makes_room() {
+    let service = Service::start(&[]);
+    let (mut alice, mut bob, mut carol) =
+        (service.client("alice"), service.client("bob"), service.client("carol"));
+    let session = create(&mut alice, 2);
+    admit(&mut alice, &mut bob, "bob", &session);
+    alice.say(&format!("invite {session} carol 60s"));
+    let invite = event(&mut carol, "invited")["invite"].as_str().unwrap().to_owned();
+    assert_eq!(refusal(&mut carol, &format!("accept {invite}")), "session_full");
+
+    alice.say("kick 1 2");
+    assert_eq!(event(&mut bob, "member_left")["why"], "kicked");
+    assert_eq!(refusal(&mut bob, "say 1 still here?"), Value::Null, "the client itself knows");
+    carol.say(&format!("accept {invite}"));
+    assert_eq!(result(&mut carol, "accept")["slot"], 1);
+}
+
+#[test]
+fn an_invite_waits_for_its_user_and_a_second_connection_replaces_the_first() {
+    let service = Service::start(&[]);
+    let mut alice = service.client("alice");
+    let session = create(&mut alice, 8);
+    alice.say(&format!("invite {session} bob 60s"));
+    result(&mut alice, "invite");
+
+    let mut bob = service.client("bob");
+    let invite = event(&mut bob, "invited")["invite"].as_str().unwrap().to_owned();
+    bob.say("invites");
+    assert_eq!(result(&mut bob, "invites")["count"], 1);
+    bob.say(&format!("accept {invite}"));
+    result(&mut bob, "accept");
+
+    let _again = service.client("bob");
+    assert!(event(&mut bob, "disconnected")["why"].as_str().unwrap().contains("newer connection"));
+    assert_eq!(bob.wait_exit().code(), Some(1), "{}", bob.transcript());
+    assert_eq!(event(&mut alice, "member_left")["why"], "replaced");
+}
+
+#[test]
+fn a_grant_connects_once() {
+    let service = Service::start(&[]);
+    let args = ["token", "--user", "dave", "--key-file", &service.key, "--server", &service.addr];
+    let (status, grant, err) = texts(&run(&args));
+    assert_eq!(status, Some(0), "{err}");
+    let file = service.folder.file("grant");
+    std::fs::write(&file, grant).unwrap();
+
+    let mut first = Running::start(&["client", "--grant", &file]);
+    first.wait_for("result connected");
+    first.end_input();
+    assert!(first.wait_exit().success(), "{}", first.transcript());
+
+    let (status, _, err) = texts(&run(&["client", "--grant", &file]));
+    assert_eq!(status, Some(1));
+    assert!(err.contains("used already"), "{err}");
+}
+
+#[test]
+fn a_terminated_server_tells_everyone_and_ends_well() {
+    let mut service = Service::start(&[]);
+    let (mut alice, mut bob, _) = service.meeting();
+    service.server.signal("TERM");
+    for client in [&mut alice, &mut bob] {
+        let why = event(client, "disconnected")["why"].as_str().unwrap().to_owned();
+        assert!(why.contains("shutting down"), "{why}");
+        assert_eq!(client.wait_exit().code(), Some(1));
+    }
+    assert_eq!(service.server.wait_exit().code(), Some(0), "{}", service.server.transcript());
+}
+
+#[test]
+fn a_second_signal_ends_a_draining_server_at_once() {
+    let mut service = Service::start(&["--drain-timeout", "1min"]);
+    let mut alice = service.client("alice");
+    create(&mut alice, 2);
+    // A client that is stopped confirms nothing: the drain would take its whole minute.
+    alice.signal("STOP");
+    service.server.signal("TERM");
+    service.server.wait_for_stderr("told to stop");
+    service.server.signal("INT");
+    assert_eq!(service.server.wait_exit().code(), Some(1), "{}", service.server.transcript());
+}
+
+#[test]
+fn a_killed_clients_seat_is_free_after_the_idle_timeout() {
+    let service = Service::start(&["--idle-timeout", "1s"]);
+    let mut alice = service.client("alice");
+    let session = create(&mut alice, 2);
+    let (mut bob, mut carol) = (service.client("bob"), service.client("carol"));
+    admit(&mut alice, &mut bob, "bob", &session);
+
+    bob.signal("KILL");
+    bob.wait_exit();
+    let left = event(&mut alice, "member_left");
+    assert_eq!((&left["member"], &left["why"]), (&2.into(), &"timed_out".into()));
+    admit(&mut alice, &mut carol, "carol", &session);
+}
+
+#[test]
+fn a_server_for_development_makes_its_key() {
+    let folder = Folder::new();
+    let key = folder.file("dev.key");
+    let mut server = Running::start(&["serve", "--dev", "--listen", "127.0.0.1:0", "--key-file", &key]);
+    let addr = server.addr();
+    let args = ["client", "--user", "eve", "--key-file", &key, "--server", &addr];
+    let mut client = Running::start(&args);
+    client.wait_for("result connected");
+}
+
+#[test]
+fn a_client_with_another_key_is_not_answered() {
+    let service = Service::start(&[]);
+    let folder = Folder::new();
+    let other = folder.key();
+    let (status, out, err) =
+        texts(&run(&["client", "--user", "eve", "--key-file", &other, "--server", &service.addr]));
+    assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
+}
