@@ -49,6 +49,19 @@ impl Default for ConnectionConfig {
 }
 
 impl ConnectionConfig {
+    /// With values out of range replaced by those that the peer is told: it relies on them.
+    pub(super) fn in_range(self) -> Self {
+        let told = self.parameters();
+        Self {
+            idle_timeout: told.idle_timeout(),
+            max_ack_delay: told.max_ack_delay(),
+            max_datagram_bytes: self.max_datagram_bytes.clamp(BASE_DATAGRAM_BYTES, 65_507),
+            max_message_bytes: told.max_message_bytes as usize,
+            receive_buffer_bytes: told.receive_buffer_bytes as usize,
+            ..self
+        }
+    }
+
     /// What the peer is told in the handshake. Values out of range become the nearest in it.
     pub fn parameters(&self) -> TransportParameters {
         TransportParameters {

@@ -109,6 +109,12 @@ impl KeyPhases {
         if phase == self.phase {
             let length = open_with(&self.open, number, header, sealed);
             if length.is_some() {
+                // Only now is it certain that the peer has left the phase before.
+                if self.first_opened.is_none()
+                    && let Some((_, until)) = &mut self.previous_open
+                {
+                    *until = now + keep;
+                }
                 self.first_opened = Some(self.first_opened.map_or(number.0, |first| first.min(number.0)));
             }
             return self.counted(length.map(|length| (length, Opened::Known)));
@@ -116,7 +122,7 @@ impl KeyPhases {
         if let Some((previous, until)) = &self.previous_open
             && self.first_opened.is_none_or(|first| number.0 < first)
         {
-            let live = now < *until;
+            let live = self.first_opened.is_none() || now < *until;
             let length = if live { open_with(previous, number, header, sealed) } else { None };
             return self.counted(length.map(|length| (length, Opened::Known)));
         }

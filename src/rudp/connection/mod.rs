@@ -166,6 +166,7 @@ impl Connection {
         config: ConnectionConfig,
         rng: StdRng,
     ) -> Self {
+        let config = config.in_range();
         let mut connection = Self {
             role,
             config,

@@ -119,7 +119,11 @@ impl Outbox {
     }
 
     pub fn max_payload_bytes(&self, delivery: Delivery) -> usize {
-        if delivery.is_reliable() { self.max_message_bytes } else { self.whole_bytes }
+        if delivery.is_reliable() {
+            self.max_message_bytes
+        } else {
+            self.whole_bytes.min(self.max_message_bytes)
+        }
     }
 
     /// True when something waits to leave.
@@ -180,9 +184,8 @@ impl Outbox {
         while self.unreliable_bytes > self.max_unreliable_bytes && at < self.fresh.len() {
             let freed = match self.fresh.get(at) {
                 Some(Queued::Unreliable(payload)) => payload.len() + MESSAGE_OVERHEAD_BYTES,
-                Some(Queued::Numbered(message)) if message.space == Space::Keyed => {
-                    let stream = self.streams.get_mut(&message.stream);
-                    stream.map_or(0, |stream| stream.forget_sequenced(message.number))
+                Some(&Queued::Numbered(message)) if message.space == Space::Keyed => {
+                    self.forget_sequenced(message)
                 }
                 _ => 0,
             };
@@ -196,6 +199,15 @@ impl Outbox {
         }
     }
 
+    /// Takes a sequenced message out; returns what it cost, 0 when it is none.
+    fn forget_sequenced(&mut self, message: MessageRef) -> usize {
+        let Some(stream) = self.streams.get_mut(&message.stream) else { return 0 };
+        let (freed, window) = stream.forget_sequenced(message.number);
+        self.window_used -= window;
+        self.forget_if_done(message.stream);
+        freed
+    }
+
     /// The frame that should leave next, `skip` fresh ones apart; drops what need not leave any more.
     pub fn next(&mut self, skip: usize) -> Option<(Source, Next<'_>)> {
         while let Some(&message) = self.resend.front() {
@@ -203,6 +215,7 @@ impl Outbox {
                 break;
             }
             self.resend.pop_front();
+            self.unqueue(message);
         }
         if let Some(&message) = self.resend.front() {
             let (part, payload) = self.part_of(message)?;
@@ -228,6 +241,7 @@ impl Outbox {
             };
             if self.part_of(message).is_none() {
                 self.fresh.remove(at);
+                self.unqueue(message);
             } else if self.may_leave(message) {
                 return Some(at);
             } else {
@@ -235,6 +249,13 @@ impl Outbox {
             }
         }
         None
+    }
+
+    /// The message left the queue although nothing of it had to leave: a later loss queues it again.
+    fn unqueue(&mut self, message: MessageRef) {
+        if let Some(stream) = self.streams.get_mut(&message.stream) {
+            stream.unqueue(message.space, message.number);
+        }
     }
 
     fn part_of(&self, message: MessageRef) -> Option<(SendPart, &Payload)> {
@@ -271,14 +292,18 @@ impl Outbox {
         let (part, _) = stream.next_part(space, number)?;
         self.window_used += stream.uncharged(space, number);
         if stream.on_part_sent(space, number) {
-            // More of it waits; others go between.
+            // More of it waits; others go between. But it stays within the search: it occupies the
+            // peer's buffer, and those before it may have to wait for just that.
             match source {
                 Source::Resend => self.resend.push_back(message),
-                Source::Fresh(_) => self.fresh.push_back(Queued::Numbered(message)),
+                Source::Fresh(_) => {
+                    let at = self.fresh.len().min(SEARCH / 2);
+                    self.fresh.insert(at, Queued::Numbered(message));
+                }
             }
         }
         if space == Space::Keyed {
-            self.unreliable_bytes -= stream.forget_sequenced(number);
+            self.unreliable_bytes -= self.forget_sequenced(message);
         }
         Some(match part {
             SendPart::Whole(_) => SentFrame::Message(message),
@@ -313,6 +338,32 @@ impl Outbox {
             self.resend.push_back(message);
         }
         queued
+    }
+
+    /// Counts all again and compares; `under_way` are the frames in flight.
+    #[cfg(test)]
+    pub fn audit(&self, under_way: &[SentFrame]) {
+        let queued = |name| {
+            let fresh = self.fresh.iter().filter(|it| matches!(it, Queued::Numbered(it) if *it == name));
+            fresh.count() + self.resend.iter().filter(|it| **it == name).count()
+        };
+        let flying = |name, index: Option<u32>| {
+            let frame = index.map_or(SentFrame::Message(name), |index| SentFrame::Fragment(name, index));
+            under_way.iter().filter(|it| **it == frame).count()
+        };
+        let mut sums = [0; 3];
+        for stream in self.streams.values() {
+            let of = stream.audit(&queued, &flying);
+            sums = std::array::from_fn(|at| sums[at] + of[at]);
+            assert!(!stream.is_done(), "a stream that is done is kept");
+        }
+        for queued in &self.fresh {
+            if let Queued::Unreliable(payload) = queued {
+                sums[1] += payload.len() + MESSAGE_OVERHEAD_BYTES;
+            }
+        }
+        assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
+        assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
     }
 
     fn forget_if_done(&mut self, stream: StreamId) {

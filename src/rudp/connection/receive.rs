@@ -156,17 +156,19 @@ impl Connection {
                 Ok(())
             }
             Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
-                self.take_part(place, delivery, payload.len(), Part::Whole(payload))
+                self.take_part(number, place, delivery, payload.len(), Part::Whole(payload))
             }
             Frame::Fragment(fragment) => {
                 let Fragment { head, .. } = &fragment;
-                self.take_part(head.place, head.delivery, head.total as usize, Part::Fragment(fragment))
+                let (place, delivery, total) = (head.place, head.delivery, head.total as usize);
+                self.take_part(number, place, delivery, total, Part::Fragment(fragment))
             }
         }
     }
 
     fn take_part(
         &mut self,
+        packet: PacketNumber,
         place: Place,
         delivery: Delivery,
         message_bytes: usize,
@@ -181,6 +183,15 @@ impl Connection {
         }
         let largest = PacketNumber(self.acks.largest().unwrap_or(0));
         let Some(stream) = self.receive_streams.get_mut(&place.stream) else { return Ok(()) };
+        // A frame before this one, in a late packet, may have moved the position on by much that waited.
+        // This number was near before: the position has passed it, and the message was handed up.
+        if let Some(space) = Space::of(delivery)
+            && packet < largest
+            && !place.number.is_wide()
+            && !stream.is_near(space, packet)
+        {
+            return Ok(());
+        }
         let events = &mut self.events;
         let mut up = |received: Received| {
             let Received { delivery, payload } = received;

@@ -88,6 +88,10 @@ const MAX_PATIENCE: u32 = 8;
 /// Packets remembered at most; beyond it nothing new leaves until old ones are settled. Spec: REL-9.
 pub const MAX_SPAN_PACKETS: usize = 1_536;
 
+/// Packets remembered at most, those counted that leave when nothing new may: beyond it the oldest are
+/// taken for lost, so that a peer that never acks cannot make this end remember more.
+const MAX_REMEMBERED_PACKETS: usize = 2 * MAX_SPAN_PACKETS;
+
 impl SentPackets {
     /// Nothing sent.
     pub fn new() -> Self {
@@ -125,6 +129,11 @@ impl SentPackets {
     /// True when so many packets are unsettled that nothing new may leave.
     pub fn is_full(&self) -> bool {
         self.packets.len() >= MAX_SPAN_PACKETS
+    }
+
+    /// True when more packets are remembered than may be: losses must be detected.
+    pub fn is_overfull(&self) -> bool {
+        self.packets.len() > MAX_REMEMBERED_PACKETS
     }
 
     /// When the last packet left that asks for an ack.
@@ -236,12 +245,13 @@ impl SentPackets {
         let wait = rtt.conservative() + self.reorder_window(rtt);
         let mut again = None;
         let older = self.older_than_acked();
-        for packet in self.packets.iter_mut().take(older) {
+        let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
+        for (at, packet) in self.packets.iter_mut().enumerate().take(older.max(too_many)) {
             if packet.state != State::InFlight {
                 continue;
             }
             let due = packet.at + wait;
-            if due > now {
+            if due > now && at >= too_many {
                 again = Some(due);
                 break;
             }
@@ -266,6 +276,20 @@ impl SentPackets {
     pub fn frames_in_flight(&self) -> impl Iterator<Item = SentFrame> + '_ {
         let waiting = self.packets.iter().filter(|packet| packet.state == State::InFlight);
         waiting.flat_map(|packet| packet.frames.iter().copied())
+    }
+
+    /// Packets remembered.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Counts all again and compares.
+    #[cfg(test)]
+    pub fn audit(&self) {
+        let flying = || self.packets.iter().filter(|packet| packet.state == State::InFlight);
+        assert_eq!(flying().count(), self.in_flight);
+        assert_eq!(flying().map(|packet| packet.bytes).sum::<usize>(), self.bytes_in_flight);
     }
 
     /// Remembered packets that left before the largest acked one.

@@ -177,6 +177,9 @@ impl Connection {
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;
+        if self.sent.is_overfull() {
+            self.resend_lost(now);
+        }
     }
 }
 

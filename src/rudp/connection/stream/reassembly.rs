@@ -91,11 +91,6 @@ impl Reassembly {
         self.bytes.len()
     }
 
-    /// The message's key, if its mode has one.
-    pub fn key(&self) -> Option<u16> {
-        self.delivery.key()
-    }
-
     /// Puts a fragment in its place. Returns true when none is missing.
     ///
     /// # Errors

@@ -127,6 +127,15 @@ impl ReceiveStream {
         }
     }
 
+    /// Bytes that the stream keeps in the receive buffer, counted again.
+    #[cfg(test)]
+    pub fn audit(&self) -> usize {
+        let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
+        let partials = partials.into_iter().flat_map(|partials| partials.values().map(Reassembly::total));
+        let waiting = self.ordered.waiting.values().map(Bytes::len);
+        partials.chain(waiting).map(|bytes| bytes + MESSAGE_OVERHEAD_BYTES).sum()
+    }
+
     /// Gives all room back when the stream ends.
     pub fn release(self, buffer: &mut ReceiveBuffer) {
         for payload in self.ordered.waiting.values() {
@@ -213,11 +222,15 @@ impl Keyed {
     ) -> Result<(), ProtocolViolation> {
         let number = self.anchor.expand(number);
         if !self.is_new(key, number) {
+            // It was overtaken. Its sender carries it to its end, so this part comes for each; a
+            // search at every newer value would cost a walk of all that are incomplete.
+            if let Some(partial) = self.partials.remove(&number) {
+                buffer.release(partial.total());
+            }
             return Ok(());
         }
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         self.remember(key, number);
-        self.drop_older_partials(key, number, buffer);
         self.anchor.advance(number + 1, largest);
         up(Received { delivery, payload });
         Ok(())
@@ -242,16 +255,6 @@ impl Keyed {
             self.newest.remove(&key);
             self.floor = number + 1;
         }
-    }
-
-    fn drop_older_partials(&mut self, key: u16, number: u64, buffer: &mut ReceiveBuffer) {
-        self.partials.retain(|&older, partial| {
-            let keep = older > number || partial.key() != Some(key);
-            if !keep {
-                buffer.release(partial.total());
-            }
-            keep
-        });
     }
 }
 

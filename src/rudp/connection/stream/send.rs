@@ -190,12 +190,20 @@ impl SendStream {
         false
     }
 
-    /// Takes a sequenced message out after it left: nobody resends it. Returns its cost.
-    pub fn forget_sequenced(&mut self, number: u64) -> usize {
-        let Some(entry) = self.keyed.entry_mut(number) else { return 0 };
+    /// The message does not wait any more, although it may be under way.
+    pub fn unqueue(&mut self, space: Space, number: u64) {
+        let entry = self.space_mut(space).entry_mut(number);
+        if let Some(message) = entry.and_then(|entry| entry.message.as_mut()) {
+            message.queued = false;
+        }
+    }
+
+    /// Takes a sequenced message out after it left: nobody resends it. Returns its cost, and the
+    /// bytes that the peer's receive buffer has back.
+    pub fn forget_sequenced(&mut self, number: u64) -> (usize, usize) {
+        let Some(entry) = self.keyed.entry_mut(number) else { return (0, 0) };
         let cost = entry.message.take_if(|message| !message.delivery.is_reliable()).map_or(0, |it| it.cost());
-        self.keyed.settle();
-        cost
+        (cost, self.keyed.settle())
     }
 
     /// A packet with the message, or fragment `index` of it, arrived. Returns the bytes freed in the
@@ -254,6 +262,42 @@ impl SendStream {
             Space::Unordered => &mut self.unordered,
             Space::Keyed => &mut self.keyed,
         }
+    }
+}
+
+#[cfg(test)]
+impl SendStream {
+    /// Counts again, entry by entry: bytes of reliable messages, of sequenced ones, and charged to
+    /// the peer. Panics when a message is neither under way nor waiting: it would never arrive.
+    ///
+    /// `queued` tells how often a message stands in the queues, `flying` how often a frame is under way.
+    pub fn audit(
+        &self,
+        queued: &dyn Fn(super::MessageRef) -> usize,
+        flying: &dyn Fn(super::MessageRef, Option<u32>) -> usize,
+    ) -> [usize; 3] {
+        let mut sums = [0; 3];
+        for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
+            for (number, entry) in (self.space(space).base..).zip(&self.space(space).entries) {
+                sums[2] += entry.charged;
+                let Some(message) = &entry.message else { continue };
+                sums[usize::from(!message.delivery.is_reliable())] += message.cost();
+                let name = super::MessageRef { stream: self.id, space, number };
+                assert_eq!(queued(name), usize::from(message.queued), "{name:?} waits once, or does not");
+                let Some(fragments) = &message.fragments else {
+                    let copies = message.copies as usize;
+                    assert_eq!(flying(name, None), copies, "copies of {name:?}");
+                    assert!(message.queued || copies > 0, "{name:?} is stuck");
+                    continue;
+                };
+                let waits = |index| index >= fragments.next || fragments.resend.contains(&index);
+                for index in (0..fragments.count).filter(|&index| !fragments.is_acked(index)) {
+                    let comes = flying(name, Some(index)) > 0 || (message.queued && waits(index));
+                    assert!(comes, "fragment {index} of {name:?} is stuck");
+                }
+            }
+        }
+        sums
     }
 }
 

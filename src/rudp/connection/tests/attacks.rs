@@ -240,6 +240,70 @@ fn a_late_packet_with_an_ambiguous_number_is_dropped() {
     assert_eq!(pair.received[SERVER].len(), 257);
 }
 
+/// The first message of a late packet lets all that waited be handed up; the next was among them.
+// spec-test: STR-6
+#[test]
+fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
+    let mut pair = Pair::new(10);
+    let mut forger = Forger::new();
+    let narrow = |number: u64| {
+        let place = Place { stream: STREAM, number: Truncated::bits8(number) };
+        let head = MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered };
+        Frame::Message(Message { head, payload: Bytes::from_static(b"old") })
+    };
+    let late = forger.packet(&[narrow(0), narrow(1)]);
+    let early: Vec<Frame> = (1..200).map(|number| message(number, 1)).collect();
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&early)), Ok(()));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, late), Ok(()));
+    // Number 1 as one byte reads as 257 from position 200.
+    let rest: Vec<Frame> = (200..=257).map(|number| message(number, 1)).collect();
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&rest)), Ok(()));
+    pair.flush();
+    assert_eq!(pair.payloads(SERVER).len(), 258);
+    assert_eq!(pair.payloads(SERVER).last(), Some(&&[0u8][..]), "message 257, not message 1 again");
+}
+
+/// Its key was forgotten, so that the rest of the message counts as old.
+// spec-test: STR-8
+#[test]
+fn an_incomplete_message_below_the_floor_gives_its_room_back() {
+    let mut pair = Pair::new(11);
+    let mut forger = Forger::new();
+    let part = |index| {
+        let delivery = Delivery::ReliableLatest { key: 0 };
+        let head = FragmentHead { place: place(0), delivery, count: 2, total: 20, index };
+        Frame::Fragment(Fragment { head, payload: vec![0; 10].into() })
+    };
+    let value = |number: u64, key| {
+        let delivery = Delivery::ReliableLatest { key };
+        let head = MessageHead::Numbered { place: place(number), delivery };
+        Frame::Message(Message { head, payload: Bytes::new() })
+    };
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[part(0)])), Ok(()));
+    for key in 1..=600u16 {
+        let packet = forger.packet(&[value(key.into(), key)]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+    }
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[part(1)])), Ok(()));
+    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
+}
+
+/// Every answer is remembered until the peer acks; it asks and never does.
+#[test]
+fn a_peer_that_only_asks_does_not_make_packets_pile_up() {
+    let mut pair = Pair::new(12);
+    let mut forger = Forger::new();
+    let mut out = BytesMut::new();
+    for _ in 0..20_000 {
+        let packet = forger.packet(&[Frame::Ping]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+        while pair.ends[SERVER].poll_transmit(pair.now, &mut out) {
+            out.clear();
+        }
+        assert!(pair.ends[SERVER].sent.remembered() < 4_000);
+    }
+}
+
 #[test]
 fn a_peer_that_never_acks_holds_no_more_than_the_buffers() {
     let mut pair = Pair::new(8);

@@ -1,7 +1,9 @@
 //! Two connections, a virtual clock and a link whose faults each test chooses.
 
 mod attacks;
+mod defects;
 mod promises;
+mod sequences;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,7 +40,7 @@ struct Pair {
     /// Loses everything until then.
     dark_until: Timestamp,
     rng: StdRng,
-    received: [Vec<(Option<StreamId>, Bytes)>; 2],
+    received: [Vec<(Option<StreamId>, Delivery, Bytes)>; 2],
     closed: [Option<Closed>; 2],
 }
 
@@ -93,9 +95,9 @@ impl Pair {
             while let Some(event) = self.ends[from].poll_event() {
                 match event {
                     Event::Established => {}
-                    Event::Message { stream, payload, .. } => {
+                    Event::Message { stream, delivery, payload } => {
                         assert_eq!(self.closed[from], None, "nothing after the close");
-                        self.received[from].push((stream, payload));
+                        self.received[from].push((stream, delivery, payload));
                     }
                     Event::Closed(closed) => assert_eq!(self.closed[from].replace(closed), None),
                 }
@@ -145,6 +147,6 @@ impl Pair {
     }
 
     fn payloads(&self, end: usize) -> Vec<&[u8]> {
-        self.received[end].iter().map(|(_, payload)| &payload[..]).collect()
+        self.received[end].iter().map(|(.., payload)| &payload[..]).collect()
     }
 }

@@ -78,8 +78,8 @@ fn every_mode_keeps_its_promise(seed: u64) {
     for end in [CLIENT, SERVER] {
         assert_eq!(pair.closed[end], None);
         let of = |mode: u8| -> Vec<u32> {
-            let payloads = pair.received[end].iter().filter(|(_, payload)| payload[0] == mode);
-            payloads.map(|(_, payload)| u32::from_be_bytes(payload[1..5].try_into().unwrap())).collect()
+            let payloads = pair.received[end].iter().filter(|(.., payload)| payload[0] == mode);
+            payloads.map(|(.., payload)| u32::from_be_bytes(payload[1..5].try_into().unwrap())).collect()
         };
         let unique = |mut numbers: Vec<u32>| {
             numbers.sort_unstable();

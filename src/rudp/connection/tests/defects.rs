@@ -1,0 +1,86 @@
+//! Defects that were found once, one test each.
+
+use super::sequences::audit;
+use super::*;
+use crate::base::PacketNumber;
+
+#[test]
+fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
+    let mut pair = Pair::new(1);
+    pair.send(SERVER, Delivery::Sequenced { key: 1 }, b"last");
+    pair.ends[SERVER].finish_stream(STREAM);
+    pair.run(SECOND);
+    audit(&pair.ends[SERVER]);
+}
+
+/// A fragment taken for lost arrives after all; then another of its message is really lost.
+#[test]
+fn a_fragment_lost_after_another_came_late_is_sent_again() {
+    let config = ConnectionConfig::default();
+    let mut outbox = Outbox::new(&config, &config.parameters());
+    outbox.open(STREAM);
+    let payload = Bytes::from(vec![7; 3_000]).into();
+    outbox.push(STREAM, Delivery::ReliableOrdered, payload).unwrap();
+    let mut fragments = vec![];
+    while let Some((source, _)) = outbox.next(0) {
+        fragments.extend(outbox.on_sent(source));
+    }
+    let [Some((message, 0)), Some((_, 1)), _] = [0, 1, 2].map(|at| match fragments[at] {
+        sent::SentFrame::Fragment(message, index) => Some((message, index)),
+        _ => None,
+    }) else {
+        panic!("three fragments")
+    };
+    outbox.on_lost(message, Some(0));
+    outbox.on_acked(message, Some(0));
+    assert!(outbox.next(0).is_none());
+    outbox.on_lost(message, Some(1));
+    assert!(outbox.next(0).is_some());
+}
+
+/// Those that wait for room in the peer's buffer must not hide the ones that occupy it.
+#[test]
+fn many_large_messages_all_arrive_through_a_small_buffer() {
+    let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(2, config);
+    for n in 0..60 {
+        pair.send(CLIENT, Delivery::ReliableUnordered, &[n; 20_000]);
+    }
+    pair.run(SECOND * 20);
+    assert_eq!(pair.received[SERVER].len(), 60);
+}
+
+#[test]
+fn limits_out_of_range_are_those_that_the_peer_was_told() {
+    let config = ConnectionConfig { max_message_bytes: 500, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(3, config);
+    pair.send(CLIENT, Delivery::ReliableOrdered, &[1; 1_100]);
+    pair.run(SECOND);
+    assert_eq!(pair.received[SERVER].len(), 1);
+}
+
+/// The peer learns of the new phase late: until then what it seals opens.
+// spec-test: KEY-4
+#[test]
+fn the_old_key_stays_until_the_peer_has_the_new_one() {
+    let (mut client, mut server) =
+        (KeyPhases::new(keys().client_keys()), KeyPhases::new(keys().server_keys()));
+    let (now, keep) = (Timestamp::from_millis(5), Duration::from_millis(1));
+    client.renew_after(1);
+    client.seal(PacketNumber(0), &[], &mut []);
+    client.on_acked(PacketNumber(0));
+    client.renew_if_due(now, keep);
+    assert!(client.phase());
+    let mut open = |at, phase, number, server: &mut KeyPhases| {
+        let mut sealed = server.seal(PacketNumber(number), &[], &mut []);
+        client.open(at, keep, phase, PacketNumber(number), &[], &mut sealed).is_some()
+    };
+    assert!(open(now + SECOND, false, 9, &mut server), "long after the renewal");
+    server.renew_after(1);
+    server.on_acked(PacketNumber(9));
+    let mut old = server.seal(PacketNumber(10), &[], &mut []);
+    server.renew_if_due(now, keep);
+    assert!(open(now + SECOND, true, 11, &mut server));
+    let late = client.open(now + SECOND * 2, keep, false, PacketNumber(10), &[], &mut old);
+    assert!(late.is_none(), "but not long after the peer's");
+}
