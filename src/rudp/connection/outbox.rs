@@ -267,6 +267,7 @@ impl Outbox {
     fn may_leave(&self, message: MessageRef) -> bool {
         self.streams.get(&message.stream).is_some_and(|stream| {
             stream.is_in_window(message.space, message.number)
+                && stream.is_in_turn(message.space, message.number)
                 && self.window_used + stream.uncharged(message.space, message.number) <= self.window
         })
     }

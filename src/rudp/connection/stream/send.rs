@@ -138,6 +138,14 @@ impl SendStream {
         number - self.space(space).base < WINDOW_MESSAGES
     }
 
+    /// True when no earlier message of the space waits to leave for the first time. Small ones that
+    /// overtook a large one would keep the peer's room until it is settled, and it would never fit.
+    pub fn is_in_turn(&self, space: Space, number: u64) -> bool {
+        let space = self.space(space);
+        let mut earlier = space.sent_end.max(space.base)..number;
+        earlier.all(|number| space.entry(number).is_none_or(|entry| entry.message.is_none()))
+    }
+
     /// Bytes that the message will take of the peer's receive buffer when it leaves; 0 when it has
     /// left before or keeps no place there.
     pub fn uncharged(&self, space: Space, number: u64) -> usize {

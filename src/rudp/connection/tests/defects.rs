@@ -50,6 +50,21 @@ fn many_large_messages_all_arrive_through_a_small_buffer() {
     assert_eq!(pair.received[SERVER].len(), 60);
 }
 
+/// What overtakes keeps its room in the peer's buffer until what it overtook has arrived.
+#[test]
+fn small_messages_do_not_take_the_room_of_the_large_one_before_them() {
+    let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(4, config);
+    for bytes in [40_000, 60_000] {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &vec![1; bytes]);
+    }
+    for _ in 0..800 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[2; 10]);
+    }
+    pair.run(SECOND * 10);
+    assert_eq!(pair.received[SERVER].len(), 802);
+}
+
 #[test]
 fn limits_out_of_range_are_those_that_the_peer_was_told() {
     let config = ConnectionConfig { max_message_bytes: 500, ..ConnectionConfig::default() };
