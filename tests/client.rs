@@ -201,6 +201,7 @@ async fn commands_change_what_all_see() {
     assert_eq!(met.ann.sessions(), []);
 }
 
+// spec-test: SES-15
 #[tokio::test]
 async fn dropping_a_client_takes_it_out_of_its_sessions() {
     let world = World::new();

@@ -5,6 +5,7 @@ use crate::wire::UserEvent;
 
 const MICRO: Duration = Duration::from_micros(1);
 
+// spec-test: INV-3, SES-9
 #[test]
 fn an_invite_admits_until_its_ttl_and_not_at_it() {
     let mut world = World::new();
@@ -16,6 +17,7 @@ fn an_invite_admits_until_its_ttl_and_not_at_it() {
     assert_eq!(world.join_by("cat", cat), Err(ErrorCode::InviteExpired), "before any timer has run");
 }
 
+// spec-test: INV-3
 #[test]
 fn whoever_was_told_that_an_invite_expired_is_not_admitted_by_a_slower_clock() {
     let mut world = World::new();
@@ -56,6 +58,7 @@ fn an_expired_invite_is_told_to_its_user_and_to_the_owner_once() {
     assert_eq!(world.pass(Duration::from_secs(30)), []);
 }
 
+// spec-test: INV-2
 #[test]
 fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
     let mut world = World::new();
@@ -73,6 +76,7 @@ fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
     assert!((0..world.table.stripes()).all(|stripe| world.table.next_deadline(stripe) == Timestamp::MAX));
 }
 
+// spec-test: INV-2
 #[test]
 fn of_too_many_ended_invites_the_oldest_is_forgotten_first() {
     let mut world = World::with(SessionLimits { max_ended_invites: 2, ..SessionLimits::default() });
@@ -83,6 +87,7 @@ fn of_too_many_ended_invites_the_oldest_is_forgotten_first() {
     assert_eq!(codes, [Err("no_such_invite"), revoked, revoked, Ok(MemberId(2))]);
 }
 
+// spec-test: SES-5
 #[test]
 fn an_empty_session_ends_after_its_idle_ttl() {
     let mut world = World::new();
@@ -106,6 +111,7 @@ fn who_enters_an_empty_session_keeps_it_alive() {
     assert_eq!(world.table.len(), 1);
 }
 
+// spec-test: SES-5
 #[test]
 fn without_an_idle_ttl_a_session_ends_with_its_last_member() {
     let mut world = World::new();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::wire::UserEvent;
 
+// spec-test: SES-11, SES-9
 #[test]
 fn an_invite_admits_its_user_once() {
     let mut world = World::new();
@@ -15,6 +16,7 @@ fn an_invite_admits_its_user_once() {
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteUsed));
 }
 
+// spec-test: SES-9
 #[test]
 fn an_invite_that_never_was_is_named_so() {
     let mut world = World::new();
@@ -25,6 +27,7 @@ fn an_invite_that_never_was_is_named_so() {
     assert_eq!(world.join_by("bob", elsewhere), Err(ErrorCode::NoSuchSession));
 }
 
+// spec-test: SES-9
 #[test]
 fn a_revoked_invite_admits_nobody() {
     let mut world = World::new();
@@ -37,6 +40,7 @@ fn a_revoked_invite_admits_nobody() {
     assert_eq!(world.revoke((session, ann), 99), Err(ErrorCode::NoSuchInvite));
 }
 
+// spec-test: INV-7
 #[test]
 fn a_second_invite_to_a_user_replaces_the_first() {
     let mut world = World::new();
@@ -85,6 +89,7 @@ fn each_user_of_an_invite_has_its_own_answer() {
     assert_eq!(again.invite.number, 3, "replacing takes no room");
 }
 
+// spec-test: CMD-14
 #[test]
 fn held_seats_are_not_supported() {
     let mut world = World::new();

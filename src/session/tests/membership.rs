@@ -35,6 +35,7 @@ fn only_the_joiners_worker_gets_the_snapshot_and_every_worker_the_event() {
     }
 }
 
+// spec-test: SES-7, SES-9
 #[test]
 fn joining_without_an_invite_needs_an_open_session() {
     let mut world = World::new();
@@ -46,6 +47,7 @@ fn joining_without_an_invite_needs_an_open_session() {
     assert_eq!(world.join("bob", Join::Session(SessionId(1))), Err(ErrorCode::NoSuchSession));
 }
 
+// spec-test: SES-10, SES-9
 #[test]
 fn a_full_session_admits_nobody_until_a_seat_is_free() {
     let mut world = World::new();
@@ -59,6 +61,7 @@ fn a_full_session_admits_nobody_until_a_seat_is_free() {
     assert_eq!(world.join_by("cat", invite), Ok(MemberId(3)), "the refusal left the invite open");
 }
 
+// spec-test: SES-16, CMD-6
 #[test]
 fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
     let mut world = World::new();
@@ -119,6 +122,7 @@ fn leaves_kicks_and_ends_need_no_room() {
     assert!(world.table.is_empty());
 }
 
+// spec-test: SES-6
 #[test]
 fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     let mut world = World::new();
@@ -137,6 +141,7 @@ fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
 }
 
+// spec-test: SES-6
 #[test]
 fn a_session_created_so_ends_with_its_owners_leaving() {
     let mut world = World::new();
@@ -156,6 +161,7 @@ fn a_session_created_so_ends_with_its_owners_leaving() {
     assert!(world.table.is_empty());
 }
 
+// spec-test: CMD-23
 #[test]
 fn what_only_the_owner_may_do_is_refused_to_others() {
     let mut world = World::new();
@@ -176,6 +182,7 @@ fn what_only_the_owner_may_do_is_refused_to_others() {
     assert_eq!(world.table.info(&user("ann"), session).unwrap().members, 2);
 }
 
+// spec-test: CMD-16, CMD-17
 #[test]
 fn an_owner_cannot_kick_or_transfer_to_itself_or_a_stranger() {
     let mut world = World::new();
@@ -186,6 +193,7 @@ fn an_owner_cannot_kick_or_transfer_to_itself_or_a_stranger() {
     assert_eq!(world.transfer((session, ann), MemberId(5)), Err(ErrorCode::NoSuchMember));
 }
 
+// spec-test: INV-8
 #[test]
 fn a_kick_voids_the_users_invites() {
     let mut world = World::new();
@@ -197,6 +205,7 @@ fn a_kick_voids_the_users_invites() {
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
 }
 
+// spec-test: CMD-22
 #[test]
 fn info_is_for_members() {
     let mut world = World::new();

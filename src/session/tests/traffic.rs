@@ -11,6 +11,7 @@ fn set_hp(hp: i64) -> PropertyOps {
     PropertyOps::new(vec![PropertyOp::Set { key, value: PropertyValue::Integer(hp), rule: None }]).unwrap()
 }
 
+// spec-test: CMD-20, EVT-8
 #[test]
 fn an_ordered_broadcast_is_numbered_and_others_are_not() {
     let mut world = World::new();
@@ -69,6 +70,7 @@ fn a_message_goes_to_the_workers_of_its_recipients() {
     assert_eq!(to[..], [b]);
 }
 
+// spec-test: CMD-21
 #[test]
 fn a_message_passes_over_who_has_left_and_is_refused_for_strangers() {
     let mut world = World::new();
@@ -84,6 +86,7 @@ fn a_message_passes_over_who_has_left_and_is_refused_for_strangers() {
     assert_eq!(send(&[MemberId(0)]), Err(ErrorCode::NoSuchMember));
 }
 
+// spec-test: PRP-1, SES-13
 #[test]
 fn a_property_change_is_numbered_and_in_the_next_snapshot() {
     let mut world = World::new();
@@ -104,6 +107,7 @@ fn a_property_change_is_numbered_and_in_the_next_snapshot() {
     assert_eq!((snapshot.revision, &snapshot.properties[0].value), (Revision(1), &PropertyValue::Integer(5)));
 }
 
+// spec-test: SES-16, PRP-8
 #[test]
 fn a_refused_property_change_changes_nothing() {
     let mut world = World::new();
@@ -116,6 +120,7 @@ fn a_refused_property_change_changes_nothing() {
     assert_eq!(world.table.info(&user("ann"), session).unwrap().revision, Revision(1));
 }
 
+// spec-test: LIM-1, LIM-3
 #[test]
 fn a_session_takes_so_many_commands_a_second_and_no_more() {
     let limits = SessionLimits { commands_per_second: 3, ..SessionLimits::default() };
@@ -130,6 +135,7 @@ fn a_session_takes_so_many_commands_a_second_and_no_more() {
     assert_eq!(world.set(by, &set_hp(1)), Ok(Revision(1)));
 }
 
+// spec-test: LIM-1, LIM-3
 #[test]
 fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
     let limits = SessionLimits { bytes_per_second: 1, ..SessionLimits::default() };

@@ -100,6 +100,7 @@ fn a_drain_without_clients_is_done_at_once() {
     });
 }
 
+// spec-test: LIM-1
 #[test]
 fn a_full_server_says_so() {
     let mut house = House::new(2, Limits { max_connections: 2, ..Limits::default() });

@@ -49,7 +49,7 @@ fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
     }
 }
 
-// spec-test: SES-17
+// spec-test: SES-17, EVT-13
 #[test]
 fn a_member_that_lags_is_told_before_it_is_removed() {
     let limits = Limits { lagging_bytes: 65_536, max_queued_bytes: 1 << 20, ..Limits::default() };
@@ -82,7 +82,7 @@ fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     assert!(matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. }]), "{told:?}");
 }
 
-// spec-test: LIM-2, CMD-25
+// spec-test: LIM-2, CMD-25, CMD-6
 #[test]
 fn commands_above_the_budget_are_refused_by_name() {
     let mut house = House::new(1, Limits { commands_per_second: 3, ..Limits::default() });

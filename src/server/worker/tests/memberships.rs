@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::house::{create, invite};
 use super::{House, Who, with_any_workers};
-use crate::base::{EventNumber, InviteId, MemberId, Slot};
+use crate::base::{EventNumber, InviteId, MemberId, Revision, Slot};
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
 use crate::wire::{
-    Admission, Body, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, Reason, Request, SessionEvent,
-    UserEvent, Value,
+    Admission, Body, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyKey, PropertyOp,
+    PropertyOps, PropertyValue, Reason, Request, SessionEvent, UserEvent, Value,
 };
 
 /// An open session of ann, ben and cat; what they were told while they gathered is taken.
@@ -153,7 +153,7 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
     });
 }
 
-// spec-test: SES-16
+// spec-test: SES-16, CMD-23
 #[test]
 fn what_only_the_owner_may_do_is_refused_to_others_and_changes_nothing() {
     with_any_workers(|house| {
@@ -310,8 +310,29 @@ fn a_session_counts_for_its_user_until_it_has_ended() {
     });
 }
 
-fn some_ops() -> crate::wire::PropertyOps {
-    use crate::wire::{PropertyKey, PropertyOp, PropertyOps};
-    let op = PropertyOp::Increment { key: PropertyKey::new("k").unwrap(), delta: 1 };
-    PropertyOps::new(vec![op]).unwrap()
+// spec-test: SES-14, PRP-1
+#[test]
+fn each_request_is_carried_out_and_answered_once_and_in_order() {
+    with_any_workers(|house| {
+        let ann = house.connect("ann", 0);
+        let slot = Some(house.create(ann, 1, Admission::Invited).slot);
+        let set = PropertyOp::Set { key: key(), value: PropertyValue::Integer(0), rule: None };
+        let set = PropertyOps::new(vec![set]).unwrap();
+        house.ask(ann, slot, Request::SetProperties(set)).unwrap();
+        let requests: Vec<_> =
+            (0..50).map(|_| house.send(ann, slot, Request::SetProperties(some_ops()))).collect();
+        house.run();
+        for (request, revision) in requests.into_iter().zip(2..) {
+            // `answer` insists on exactly one.
+            assert_eq!(house.answer(ann, request), Ok(Value::Revision(Revision(revision))));
+        }
+    });
+}
+
+fn key() -> PropertyKey {
+    PropertyKey::new("k").unwrap()
+}
+
+fn some_ops() -> PropertyOps {
+    PropertyOps::new(vec![PropertyOp::Increment { key: key(), delta: 1 }]).unwrap()
 }

@@ -1,0 +1,161 @@
+//! Ties `protocol-spec/` to the code.
+//!
+//! A requirement is an item `- REL-4: A receiver MUST …` of a page. Code that carries one out says
+//! `// spec: REL-4` (or `Spec: REL-4` in a doc comment), a test that holds it says
+//! `// spec-test: REL-4`. Each MUST needs such a test, and nothing may name an id that the spec does
+//! not have.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where code and tests are.
+const CODE: &[&str] = &["src", "tests", "benches", "fuzz/fuzz_targets"];
+
+#[test]
+fn every_must_of_the_spec_has_a_test() {
+    let requirements = requirements(&pages());
+    assert!(requirements.len() > 10, "the walk found no requirements");
+    let named = references(&code());
+    let untested: Vec<String> = requirements
+        .iter()
+        .filter(|(id, text)| text.contains("MUST") && !named.iter().any(|n| n.id == **id && n.is_test))
+        .map(|(id, text)| format!("{id}: {text}"))
+        .collect();
+    assert!(untested.is_empty(), "\nno `// spec-test:` names\n{}\n", untested.join("\n"));
+}
+
+#[test]
+fn code_names_only_requirements_that_the_spec_has() {
+    let requirements = requirements(&pages());
+    let unknown: Vec<String> = references(&code())
+        .into_iter()
+        .filter(|named| !requirements.contains_key(&named.id))
+        .map(|named| format!("{}: {}", named.file, named.id))
+        .collect();
+    assert!(unknown.is_empty(), "\nno page of protocol-spec has\n{}\n", unknown.join("\n"));
+}
+
+#[test]
+fn pages_name_only_requirements_that_exist() {
+    let pages = pages();
+    let requirements = requirements(&pages);
+    for (file, text) in &pages {
+        for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
+            let family = word.split('-').next().unwrap_or_default();
+            let of_a_family = requirements.keys().any(|id| id.split('-').next() == Some(family));
+            if of_a_family && ids(word).next().as_deref() == Some(word) {
+                assert!(requirements.contains_key(word), "{file} names {word}, which no page defines");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_planted_gap_is_seen() {
+    let page = ("p.md".into(), "# P\n- ABC-1: A sender MUST\n  knock.\n- ABC-2: It SHOULD wait.\n".into());
+    let requirements = requirements(&[page]);
+    assert_eq!(requirements["ABC-1"], "A sender MUST knock.");
+    assert_eq!(requirements.len(), 2);
+    let code =
+        ("c.rs".into(), "// spec: ABC-1, ABC-9\n// spec-test: ABC-2\n/// Knocks. Spec: ABC-1.\n".into());
+    let named = references(&[code]);
+    let all: Vec<_> = named.iter().map(|named| (named.id.as_str(), named.is_test)).collect();
+    assert_eq!(all, [("ABC-1", false), ("ABC-9", false), ("ABC-2", true), ("ABC-1", false)]);
+}
+
+struct Named {
+    id: String,
+    file: String,
+    is_test: bool,
+}
+
+/// The requirements of `pages` by id; a doubled id fails.
+fn requirements(pages: &[(String, String)]) -> BTreeMap<String, String> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for (file, text) in pages {
+        let mut open: Option<String> = None;
+        for line in text.lines() {
+            if let Some((id, rest)) = line.strip_prefix("- ").and_then(|item| item.split_once(": "))
+                && ids(id).next().as_deref() == Some(id)
+            {
+                let before = found.insert(id.into(), rest.trim().into());
+                assert!(before.is_none(), "{file}: {id} is defined twice");
+                open = Some(id.into());
+            } else if line.starts_with("  ") {
+                if let Some(text) = open.as_ref().and_then(|id| found.get_mut(id)) {
+                    text.push(' ');
+                    text.push_str(line.trim());
+                }
+            } else {
+                open = None;
+            }
+        }
+    }
+    found
+}
+
+/// Every requirement id that comments of `files` name.
+fn references(files: &[(String, String)]) -> Vec<Named> {
+    let mut found = Vec::new();
+    for (file, text) in files {
+        for comment in text.lines().filter_map(|line| line.split_once("//").map(|(_, comment)| comment)) {
+            let (marker, is_test) =
+                match ["spec-test: ", "spec: ", "Spec: "].iter().find(|m| comment.contains(**m)) {
+                    Some(marker) => (*marker, *marker == "spec-test: "),
+                    None => continue,
+                };
+            let after = comment.split_once(marker).map(|(_, after)| after).unwrap_or_default();
+            found.extend(ids(after).map(|id| Named { id, file: file.clone(), is_test }));
+        }
+    }
+    found
+}
+
+/// The ids at the start of `text`, separated by commas, up to the first word that is none.
+fn ids(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split([',', ' ', '.', '`']).filter(|word| !word.is_empty()).map_while(|word| {
+        let (family, number) = word.split_once('-')?;
+        let is_id = family.len() == 3
+            && family.bytes().all(|byte| byte.is_ascii_uppercase())
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_id.then(|| word.to_owned())
+    })
+}
+
+fn pages() -> Vec<(String, String)> {
+    files("protocol-spec", "md")
+}
+
+fn code() -> Vec<(String, String)> {
+    // This file plants ids of its own.
+    let planted = Path::new("tests").join("spec.rs").display().to_string();
+    CODE.iter().flat_map(|folder| files(folder, "rs")).filter(|(path, _)| *path != planted).collect()
+}
+
+/// Every file with `extension` below `folder`, with its text.
+fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path: PathBuf = entry.expect("an entry is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let below = path.strip_prefix(root).expect("invariant: found below it");
+                found.push((
+                    below.display().to_string(),
+                    fs::read_to_string(&path).expect("a source is text"),
+                ));
+            }
+        }
+    }
+    found.sort();
+    found
+}
