@@ -284,7 +284,10 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::base::SessionId;
+    use crate::base::sync::model;
 
     fn directory() -> Directory {
         Directory::new(DirectoryLimits { sessions_per_user: 2, invites_per_user: 2 })
@@ -417,5 +420,26 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 400, "each was replaced once, but the last");
+    }
+
+    #[test]
+    fn an_invite_and_its_end_leave_nothing_behind_in_any_order() {
+        model::check(200, || {
+            let (directory, ann) = (Arc::new(directory()), user("ann"));
+            directory.connect(&ann, ConnectionId(1), |_| ());
+            directory.reserve_invite(&ann).unwrap();
+            let told = Arc::new(Mutex::new(vec![]));
+            let ends = {
+                let (directory, ann, told) = (Arc::clone(&directory), ann.clone(), Arc::clone(&told));
+                shuttle::thread::spawn(move || {
+                    directory.end_invite(&ann, invite(1).id, |_| told.lock().push("end"));
+                })
+            };
+            directory.commit_invite(&ann, invite(1), None, |_, _| told.lock().push("invite"));
+            ends.join().unwrap();
+            let told = told.lock();
+            assert!(told.is_empty() || *told == ["invite", "end"], "{told:?}");
+            assert_eq!(directory.invites(&ann), []);
+        });
     }
 }

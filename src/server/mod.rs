@@ -27,8 +27,6 @@ pub mod mailbox;
 pub mod roster;
 mod running;
 pub mod shared;
-#[cfg(test)]
-mod tests;
 pub mod worker;
 
 pub use builder::{BuildError, Builder};

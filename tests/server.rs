@@ -1,11 +1,13 @@
-//! Starting and stopping on real sockets.
+//! A server on real sockets: its start and its end.
+
+#![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use super::{BuildError, Builder, Limits, Server};
-use crate::secure::TokenKey;
+use rallypoint::secure::TokenKey;
+use rallypoint::server::{BuildError, Builder, Limits, Server};
 
 fn builder(workers: u8) -> Builder {
     Server::builder().key(TokenKey::from_bytes(&[1; 32])).workers(NonZeroU8::new(workers).unwrap())
