@@ -60,7 +60,7 @@ const HOMED: &[Homed] = &[
     Homed {
         what: "a socket",
         signs: &["UdpSocket", "TcpStream", "TcpListener", "socket2", "libc::"],
-        homes: &["net/", "cli/", "server/tests.rs"],
+        homes: &["net/", "cli/"],
         but_not: &[],
     },
     Homed {
