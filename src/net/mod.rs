@@ -22,5 +22,5 @@ pub use clock::Clock;
 pub use counters::{Counter, Counters};
 pub use drive::drive;
 pub use driven::Driven;
-pub use socket::{BufferSizes, IoPath, Socket, bind};
+pub use socket::{BufferSizes, IoPath, Socket, allow_many_sockets, bind};
 pub(crate) use timer::Timer;

@@ -58,6 +58,16 @@ pub fn bind(addr: SocketAddr, buffers: BufferSizes, reuse_port: bool) -> io::Res
     Ok(Socket { udp: socket.into(), path: IoPath::default(), counters: Arc::default() })
 }
 
+/// Raises this process's limit of open sockets as far as the system allows; for whoever wants
+/// thousands. Where there is no such limit to raise, or it cannot be, nothing changes.
+pub fn allow_many_sockets() {
+    #[cfg(target_os = "linux")]
+    match super::sys::raise_open_files() {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => warn!(%error, "the limit of open files stays as it is"),
+    }
+}
+
 impl Socket {
     /// Longest datagram that is received, in bytes; longer ones are dropped and counted.
     pub const MAX_DATAGRAM_BYTES: usize = 9_216;

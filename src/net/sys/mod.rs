@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 mod batch;
+mod files;
 mod timer;
 
 pub(super) use batch::{never_fragment, receive_batch, send_batch};
+pub(super) use files::raise_open_files;
 pub(super) use timer::TimerFd;
