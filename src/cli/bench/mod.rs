@@ -32,6 +32,7 @@ use crate::cli::signals::Signals;
 use crate::cli::units::{self, Share};
 use crate::cli::verify::Stamp;
 use crate::client::{Delivery, To};
+use crate::net::allow_many_sockets;
 use crate::wire::Body;
 
 /// Measures load and latency on real sockets, every delivery checked.
@@ -115,6 +116,8 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
             Stamp::BYTES
         )));
     }
+    // Each client has a socket and a timer.
+    allow_many_sockets();
     runtime::block_on(bench(args))
 }
 

@@ -31,6 +31,7 @@ use crate::cli::signals::Signals;
 use crate::cli::units::{self, Share};
 use crate::cli::verify::Stamp;
 use crate::link::Impairments;
+use crate::net::allow_many_sockets;
 use crate::secure::TokenKey;
 use crate::server::Server;
 use crate::wire::Body;
@@ -88,6 +89,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         let refused = format!("--size is {} bytes; allowed is {least} to {most}", args.size);
         return Err(Failure::Usage(refused));
     }
+    // Each client has a socket and a timer.
+    allow_many_sockets();
     runtime::block_on(demo(args))
 }
 

@@ -19,13 +19,15 @@ pub use self::background::BackgroundRelay;
 use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, result_line};
 use crate::link::Counts;
-use crate::net::{BufferSizes, bind};
+use crate::net::{BufferSizes, allow_many_sockets, bind};
 
 /// Runs the subcommand: relays until the time is over or a signal comes, then reports.
 ///
 /// # Errors
 /// [`Failure::Work`] when a socket cannot be had.
 pub fn run(args: &NetsimArgs) -> Result<(), Failure> {
+    // Each client has a socket and a timer.
+    allow_many_sockets();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
