@@ -25,6 +25,8 @@ pub mod secure;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod session;
+#[cfg(all(feature = "server", feature = "client", any(feature = "testing", test)))]
+pub mod testing;
 pub mod wire;
 
 /// The README's example, compiled and run as a test.

@@ -307,3 +307,18 @@ fn numbers_start_near_their_wrap_and_pass_it() {
     pair.run(SECOND);
     assert_eq!(pair.received[SERVER].len(), 70_000);
 }
+
+/// A fragment taken for lost that arrives after all must not keep the others from being resent.
+#[test]
+fn large_messages_survive_losses_that_were_none() {
+    for seed in 0..40 {
+        let mut pair = Pair::new(seed);
+        (pair.loss, pair.reorder) = (0.2, 0.5);
+        for n in 0..20u8 {
+            pair.send(CLIENT, Delivery::ReliableOrdered, &[n; 12_000]);
+            pair.run(Duration::from_millis(100));
+        }
+        pair.run(SECOND * 5);
+        assert_eq!(pair.payloads(SERVER).len(), 20, "seed {seed}");
+    }
+}

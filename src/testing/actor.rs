@@ -1,0 +1,229 @@
+//! What a user does next: anything a user may do, and some things that it may not.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::checker::{Checker, Mine, Sending, Tag};
+use super::client::SimClient;
+use super::payload;
+use crate::base::{MemberId, SessionId, SessionKind, Timestamp, UserId};
+use crate::client::core::{Core, Mirror, RequestError};
+use crate::wire::command::{
+    Create, Decline, Delete, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, Revoke,
+    To, Transfer,
+};
+use crate::wire::{
+    Admission, Delivery, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, PropertyKey, PropertyOp,
+    PropertyOps, PropertyValue, Reason, Request, Settings, WriteRule,
+};
+
+/// What users tell each other outside of the server: which sessions there are, and who plays.
+pub(super) struct Board {
+    users: Vec<UserId>,
+    sessions: Vec<SessionId>,
+}
+
+impl Board {
+    pub(super) fn new(users: Vec<UserId>) -> Self {
+        Self { users, sessions: Vec::new() }
+    }
+
+    pub(super) fn note(&mut self, session: SessionId) {
+        if !self.sessions.contains(&session) {
+            self.sessions.push(session);
+        }
+    }
+}
+
+/// Properties that only ever go up by one: by increments, and by compare-and-set.
+const COUNTERS: [&str; 2] = ["count", "turn"];
+/// Mean time between two things that a user does.
+const PACE: Duration = Duration::from_millis(150);
+/// So many of the newest sessions are tried without an invite.
+const NEWEST: usize = 6;
+
+/// Does one thing, and chooses when to do the next.
+pub(super) fn act(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Checker) {
+    client.acts_at = now + client.rng.random_range(Duration::from_millis(1)..=PACE * 2);
+    let mine = one_of_mine(client);
+    match (client.rng.random_range(0..100), mine) {
+        (0..15, Some(_)) | (0..70, None) => enter(client, now, board, checker),
+        (15..17, Some(_)) | (70..80, None) => create(client, now, checker),
+        (17..75, Some(mine)) => say(client, now, mine, checker),
+        (_, Some(mine)) => manage(client, now, mine, board, checker),
+        (_, None) => ask(client, now, checker),
+    }
+}
+
+fn one_of_mine(client: &mut SimClient) -> Option<Mine> {
+    let mine: Vec<Mine> = client.core.as_ref()?.mirrors().map(mine).collect();
+    mine.choose(&mut client.rng).copied()
+}
+
+fn mine(mirror: &Mirror) -> Mine {
+    Mine { session: mirror.session(), member: mirror.own(), slot: mirror.slot() }
+}
+
+/// Enters by an invite, or a session that is open, or is not.
+fn enter(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Checker) {
+    let invite = client.invites.choose(&mut client.rng).copied();
+    // Most older ones have ended.
+    let newest = board.sessions.get(board.sessions.len().saturating_sub(NEWEST)..).unwrap_or_default();
+    let session = newest.choose(&mut client.rng).copied();
+    let request = match (invite, session) {
+        (Some(invite), _) if client.rng.random_bool(0.1) => {
+            Request::Decline(Decline { invite, reason: Reason::none() })
+        }
+        (Some(invite), _) if client.rng.random_bool(0.7) => {
+            // Mostly the newest one; the others have often ended.
+            let newest = client.invites.last().copied().unwrap_or(invite);
+            let invite = if client.rng.random_bool(0.7) { newest } else { invite };
+            Request::Join(Join::Invite(invite))
+        }
+        (_, Some(session)) => Request::Join(Join::Session(session)),
+        _ => return create(client, now, checker),
+    };
+    ask_for(client, now, None, request, checker);
+}
+
+fn create(client: &mut SimClient, now: Timestamp, checker: &mut Checker) {
+    let rng = &mut client.rng;
+    let settings = Settings {
+        kind: SessionKind(rng.random_range(0..3)),
+        max_members: MaxMembers::new(rng.random_range(2..=12)).expect("invariant: 2 to 12 seats are legal"),
+        idle_ttl: IdleTtl::new(rng.random_range(0..=3)).expect("invariant: 0 to 3 s are legal"),
+        on_owner_leave: *[OnOwnerLeave::Transfer, OnOwnerLeave::Transfer, OnOwnerLeave::Delete]
+            .choose(rng)
+            .expect("invariant: not empty"),
+        admission: if rng.random_bool(0.5) { Admission::Open } else { Admission::Invited },
+    };
+    let counter =
+        |key| InitialProperty { key: property(key), value: PropertyValue::Integer(0), rule: WriteRule::Any };
+    let properties = InitialProperties::new(COUNTERS.map(counter).into()).expect("invariant: two keys");
+    ask_for(client, now, None, Request::Create(Create { settings, properties }), checker);
+}
+
+fn ask(client: &mut SimClient, now: Timestamp, checker: &mut Checker) {
+    let request = if client.rng.random() { Request::ListMine } else { Request::ListInvites };
+    ask_for(client, now, None, request, checker);
+}
+
+/// Sends something to the session's members.
+fn say(client: &mut SimClient, now: Timestamp, mine: Mine, checker: &mut Checker) {
+    let tag = Tag { life: client.life, serial: client.serial };
+    let delivery = delivery(&mut client.rng);
+    let bytes = bytes(&mut client.rng, delivery);
+    let Some(core) = &mut client.core else { return };
+    let Some(mirror) = core.mirror(mine.slot) else { return };
+    let members: Vec<MemberId> = mirror.members().map(|(member, _)| member).collect();
+    let payload = payload::write(tag, bytes);
+    let bytes = payload.len();
+    let (to, sent) = if client.rng.random_bool(0.8) {
+        let others = client.rng.random_bool(0.5);
+        let to = members.into_iter().filter(|member| !others || *member != mine.member).collect();
+        (to, core.broadcast(now, mine.slot, if others { To::Others } else { To::All }, delivery, payload))
+    } else {
+        let to: Vec<MemberId> = members.into_iter().filter(|_| client.rng.random()).collect();
+        let sent = core.message(now, mine.slot, &to, delivery, payload);
+        (to, sent)
+    };
+    if let Ok(sent) = sent {
+        client.serial += 1;
+        checker.sent(Sending { tag, mine, counter: sent.counter, delivery, to, bytes });
+    }
+}
+
+fn delivery(rng: &mut StdRng) -> Delivery {
+    match rng.random_range(0..8) {
+        0 => Delivery::Unreliable,
+        1 => Delivery::Sequenced { key: rng.random_range(0..3) },
+        2 => Delivery::ReliableUnordered,
+        3 => Delivery::ReliableLatest { key: rng.random_range(10..13) },
+        _ => Delivery::ReliableOrdered,
+    }
+}
+
+fn bytes(rng: &mut StdRng, delivery: Delivery) -> usize {
+    let fits_one = matches!(delivery, Delivery::Unreliable | Delivery::Sequenced { .. });
+    match rng.random_range(0..40) {
+        0 if !fits_one => rng.random_range(1_200..20_000),
+        1..5 => rng.random_range(200..1_000),
+        _ => rng.random_range(payload::MIN_BYTES..64),
+    }
+}
+
+/// Changes the session: its members, invites or properties.
+fn manage(client: &mut SimClient, now: Timestamp, mine: Mine, board: &Board, checker: &mut Checker) {
+    let Some(mirror) = client.core.as_ref().and_then(|core| core.mirror(mine.slot)) else { return };
+    let members: Vec<MemberId> = mirror.members().map(|(member, _)| member).collect();
+    let turn = mirror.property("turn").cloned();
+    let rng = &mut client.rng;
+    let member = *members.choose(rng).expect("invariant: the client is a member");
+    let request = match rng.random_range(0..100) {
+        0..35 => invite(rng, board),
+        35..55 => counted(PropertyOp::Increment { key: property("count"), delta: 1 }),
+        55..75 => match turn {
+            Some(PropertyValue::Integer(turn)) => counted(PropertyOp::CompareAndSet {
+                key: property("turn"),
+                expected: Some(PropertyValue::Integer(turn)),
+                value: Some(PropertyValue::Integer(turn + 1)),
+                rule: None,
+            }),
+            _ => return,
+        },
+        75..78 => Request::Kick(Kick { member, reason: Reason::none() }),
+        78..88 => Request::Revoke(Revoke { number: rng.random_range(1..5) }),
+        88 if rng.random_bool(0.3) => Request::Delete(Delete { reason: Reason::none() }),
+        89..95 => return ask_for(client, now, None, Request::Info(mine.session), checker),
+        95..97 => Request::Leave,
+        _ => Request::Transfer(Transfer { member }),
+    };
+    ask_for(client, now, Some(mine), request, checker);
+}
+
+fn invite(rng: &mut StdRng, board: &Board) -> Request {
+    let count = rng.random_range(1..=3);
+    let users = board.users.choose_multiple(rng, count).cloned().collect();
+    Request::Invite(Invite {
+        users: InvitedUsers::new(users).expect("invariant: 1 to 3 users, none twice"),
+        ttl: InviteTtl::new(rng.random_range(1..=8)).expect("invariant: 1 to 8 s are legal"),
+        hold_seat: rng.random_bool(0.3),
+        note: Note::none(),
+    })
+}
+
+fn counted(op: PropertyOp) -> Request {
+    Request::SetProperties(PropertyOps::new(vec![op]).expect("invariant: one operation is legal"))
+}
+
+fn property(key: &str) -> PropertyKey {
+    PropertyKey::new(key).expect("invariant: a short key is legal")
+}
+
+fn ask_for(
+    client: &mut SimClient,
+    now: Timestamp,
+    mine: Option<Mine>,
+    request: Request,
+    checker: &mut Checker,
+) {
+    let Some(core) = &mut client.core else { return };
+    if let Ok(id) = send(core, now, mine, &request) {
+        checker.asked(now, client.life, id, mine, &request);
+    }
+}
+
+fn send(
+    core: &mut Core,
+    now: Timestamp,
+    mine: Option<Mine>,
+    request: &Request,
+) -> Result<crate::base::RequestId, RequestError> {
+    match mine {
+        Some(mine) => core.request_in(now, mine.slot, request),
+        None => core.request(now, request),
+    }
+}

@@ -1,0 +1,102 @@
+//! Commands: each is answered once, and what was answered is what happened.
+
+use std::collections::BTreeMap;
+
+use super::{Issues, Life, Mine, Seat};
+use crate::base::{MemberId, RequestId, Revision, SessionId, Timestamp};
+use crate::client::core::RequestError;
+use crate::wire::{Request, Value};
+
+/// What was asked and what was answered.
+#[derive(Default)]
+pub(super) struct Answers {
+    open: BTreeMap<(Life, RequestId), Asked>,
+    /// Who was told that a revision is its own.
+    revisions: BTreeMap<(SessionId, Revision), MemberId>,
+}
+
+/// A command that waits for its result.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) at: Timestamp,
+    /// The session that it is about.
+    pub(super) seat: Option<Mine>,
+}
+
+impl Answers {
+    pub(super) fn asked(
+        &mut self,
+        life: Life,
+        id: RequestId,
+        at: Timestamp,
+        seat: Option<Mine>,
+        request: &Request,
+        issues: &mut Issues,
+    ) {
+        let asked = Asked { request: request.clone(), at, seat };
+        if let Some(open) = self.open.insert((life, id), asked) {
+            issues.add(format_args!("{life:?} used {id:?} while it was open: {open:?}"));
+        }
+    }
+
+    /// A result came; the command that it is for.
+    pub(super) fn answered(
+        &mut self,
+        life: Life,
+        id: RequestId,
+        outcome: &Result<Value, RequestError>,
+        issues: &mut Issues,
+    ) -> Option<Asked> {
+        let Some(asked) = self.open.remove(&(life, id)) else {
+            issues.add(format_args!("{life:?} was answered {id:?} without asking: {outcome:?}"));
+            return None;
+        };
+        if let (Ok(Value::Revision(revision)), Some(seat)) = (outcome, asked.seat)
+            && let Some(other) = self.revisions.insert((seat.session, *revision), seat.member)
+        {
+            let session = seat.session;
+            issues
+                .add(format_args!("{} and {other} both made revision {revision} of {session}", seat.member));
+        }
+        Some(asked)
+    }
+
+    /// The connection has ended, and every command must have been answered by now.
+    pub(super) fn ended(&mut self, life: Life, issues: &mut Issues) {
+        if let Some(((_, id), asked)) = self.open.iter().find(|((of, _), _)| *of == life) {
+            issues.add(format_args!("{life:?} ended without an answer to {id:?} {asked:?}"));
+        }
+        self.forget(life);
+    }
+
+    /// Nobody is there to be answered.
+    pub(super) fn forget(&mut self, life: Life) {
+        self.open.retain(|(of, _), _| *of != life);
+    }
+
+    /// Everyone alive was answered, and whoever is told of a revision and whoever saw it agree.
+    pub(super) fn finish(
+        &self,
+        seats: &BTreeMap<Seat, Life>,
+        seen: impl Iterator<Item = (SessionId, Revision, MemberId)>,
+        issues: &mut Issues,
+    ) {
+        for ((life, id), asked) in &self.open {
+            issues.add(format_args!("{life:?} was never answered {id:?} {asked:?}"));
+        }
+        for (session, revision, member) in seen {
+            match self.revisions.get(&(session, revision)) {
+                Some(told) if *told != member => {
+                    issues.add(format_args!(
+                        "revision {revision} of {session}: {told} was told, {member} seen"
+                    ));
+                }
+                None if seats.contains_key(&Seat { session, member }) => {
+                    issues.add(format_args!("{member} of {session} was not told of its revision {revision}"));
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Invites: only those who are invited enter, once an invite, and not after its time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::answers::Asked;
+use super::{Issues, Life};
+use crate::base::{InviteId, SessionId, Timestamp, UserId};
+use crate::client::core::{Event, RequestError};
+use crate::wire::command::Join;
+use crate::wire::{Admission, ErrorCode, Request, Value};
+
+/// What is known of invites.
+#[derive(Default)]
+pub(super) struct Invites {
+    known: BTreeMap<InviteId, Known>,
+    /// Deliveries to a life: an invite is told once.
+    told: BTreeSet<(Life, InviteId)>,
+    used: BTreeSet<InviteId>,
+    admission: BTreeMap<SessionId, Admission>,
+}
+
+struct Known {
+    user: UserId,
+    /// From then on it admits no more.
+    over_at: Timestamp,
+    /// When its user was told that it is over.
+    told_over: Option<Timestamp>,
+}
+
+impl Invites {
+    pub(super) fn event(
+        &mut self,
+        now: Timestamp,
+        life: Life,
+        user: &UserId,
+        event: &Event,
+        issues: &mut Issues,
+    ) {
+        match event {
+            Event::Invited(invitation) => {
+                let invite = invitation.invite;
+                if !self.told.insert((life, invite)) {
+                    issues.add(format_args!("{life:?} was told of invite {invite} twice"));
+                }
+                let over_at = now + Duration::from_millis(invitation.ttl_left_ms.into());
+                let known = self.known.entry(invite);
+                let known = known.or_insert_with(|| Known { user: user.clone(), over_at, told_over: None });
+                known.over_at = known.over_at.min(over_at);
+                if known.user != *user {
+                    issues.add(format_args!("invite {invite} of {} was told to {user}", known.user));
+                }
+            }
+            Event::InviteExpired { invite, user: None } | Event::InviteRevoked { invite } => {
+                if let Some(known) = self.known.get_mut(invite) {
+                    known.told_over.get_or_insert(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        user: &UserId,
+        asked: &Asked,
+        outcome: &Result<Value, RequestError>,
+        issues: &mut Issues,
+    ) {
+        match (&asked.request, outcome) {
+            (Request::Create(create), Ok(Value::Entered(entered))) => {
+                self.admission.insert(entered.session, create.settings.admission);
+            }
+            (Request::Join(Join::Session(session)), Ok(_)) => {
+                if self.admission.get(session) == Some(&Admission::Invited) {
+                    issues.add(format_args!("{user} entered {session} without an invite"));
+                }
+            }
+            (Request::Join(Join::Invite(invite)), Ok(_)) => self.used(user, *invite, asked.at, issues),
+            (Request::Join(Join::Invite(invite)), Err(RequestError::Refused(ErrorCode::NotYourInvite)))
+                if self.known.get(invite).is_some_and(|known| known.user == *user) =>
+            {
+                issues.add(format_args!("{user} was denied its own invite {invite}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn used(&mut self, user: &UserId, invite: InviteId, asked_at: Timestamp, issues: &mut Issues) {
+        if !self.used.insert(invite) {
+            issues.add(format_args!("invite {invite} admitted twice"));
+        }
+        let Some(known) = self.known.get(&invite) else {
+            issues.add(format_args!("{user} entered by invite {invite}, which nobody was told of"));
+            return;
+        };
+        if known.user != *user {
+            issues.add(format_args!("{user} entered by invite {invite}, which is {}'s", known.user));
+        }
+        if asked_at >= known.over_at {
+            issues.add(format_args!("{user} entered by invite {invite} after its time"));
+        }
+        if known.told_over.is_some_and(|told| told <= asked_at) {
+            issues.add(format_args!("{user} entered by invite {invite} after it was told that it is over"));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is in which session: as told, once each, nothing after the end, and in the end everyone agrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Issues, Life, Seat};
+use crate::base::{EventNumber, SessionId, Slot, UserId};
+use crate::client::core::{Core, Event};
+
+/// Memberships as the clients were told of them.
+#[derive(Default)]
+pub(super) struct Memberships {
+    current: BTreeMap<(Life, Slot), Current>,
+    /// Every slot that a life has had: none is used again.
+    slots: BTreeSet<(Life, Slot)>,
+    /// Every seat that was ever entered, by whom.
+    seats: BTreeMap<Seat, Life>,
+}
+
+struct Current {
+    seat: Seat,
+    next: EventNumber,
+}
+
+impl Memberships {
+    /// The seat at a slot.
+    pub(super) fn seat(&self, life: Life, slot: Slot) -> Option<Seat> {
+        self.current.get(&(life, slot)).map(|current| current.seat)
+    }
+
+    /// A command's result says that a life has entered.
+    pub(super) fn admitted(&mut self, life: Life, seat: Seat, issues: &mut Issues) {
+        if self.seats.get(&seat) != Some(&life) {
+            issues.add(format_args!("{life:?} was admitted to {seat:?} but has not entered it"));
+        }
+    }
+
+    pub(super) fn event(&mut self, life: Life, event: &Event, issues: &mut Issues) {
+        if let Event::Entered { slot, session, member, next } = event {
+            let seat = Seat { session: *session, member: *member };
+            if !self.slots.insert((life, *slot)) {
+                issues.add(format_args!("{life:?} was given slot {slot} twice"));
+            }
+            if let Some(other) = self.seats.insert(seat, life) {
+                issues.add(format_args!("{life:?} was given {seat:?}, which was {other:?}'s"));
+            }
+            self.current.insert((life, *slot), Current { seat, next: *next });
+            return;
+        }
+        let Some(slot) = event.slot() else { return };
+        let Some(current) = self.current.get_mut(&(life, slot)) else {
+            issues.add(format_args!("{life:?} is in no session at slot {slot} but was told {event:?}"));
+            return;
+        };
+        if let Some(number) = event.number() {
+            if number != current.next {
+                let (seat, next) = (current.seat, current.next);
+                issues.add(format_args!("{seat:?} was told event {number} instead of {next}"));
+            }
+            current.next = EventNumber(number.0 + 1);
+        }
+    }
+
+    /// Forgets the membership that `event` ends: what is told of it later is an issue.
+    pub(super) fn forget_ended(&mut self, life: Life, event: &Event) {
+        let Some(slot) = event.slot() else { return };
+        let ends = match event {
+            Event::SessionDeleted { .. } => true,
+            Event::MemberLeft { member, .. } => {
+                self.seat(life, slot).is_some_and(|seat| seat.member == *member)
+            }
+            _ => false,
+        };
+        if ends {
+            self.current.remove(&(life, slot));
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) fn end_life(&mut self, life: Life) {
+        self.current.retain(|(of, _), _| *of != life);
+    }
+
+    /// Every member of every session is a client that is connected and knows it, and all of them are
+    /// told of all others.
+    pub(super) fn finish(&self, living: &[(Life, UserId, &Core)], issues: &mut Issues) {
+        let mut truth: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
+        for (_, user, core) in living {
+            for mirror in core.mirrors() {
+                let member = format!("{} {user}", mirror.own());
+                truth.entry(mirror.session()).or_default().insert(member);
+            }
+        }
+        for (life, _, core) in living {
+            for mirror in core.mirrors() {
+                let believed: BTreeSet<String> =
+                    mirror.members().map(|(member, user)| format!("{member} {user}")).collect();
+                let there = truth.get(&mirror.session());
+                if there != Some(&believed) {
+                    issues.add(format_args!(
+                        "{life:?} believes that session {} has {believed:?}, there are {there:?}",
+                        mirror.session()
+                    ));
+                }
+            }
+        }
+    }
+}

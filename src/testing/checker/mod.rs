@@ -1,0 +1,216 @@
+//! [`Checker`]: hears everything, holds the promises of sessions against it, and lists what is broken.
+//!
+//! It knows only what clients know: what they asked, when, and what they were told. Some promises can
+//! be judged at once, others when the run is over and nothing is under way ([`Checker::finish`]).
+
+mod answers;
+mod deliveries;
+mod invites;
+mod log;
+mod membership;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use self::answers::Answers;
+use self::deliveries::Deliveries;
+pub(super) use self::deliveries::Sending;
+use self::invites::Invites;
+use self::log::Logs;
+use self::membership::Memberships;
+use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
+use crate::client::core::{Core, Disconnected, Event, RequestError};
+use crate::wire::{CloseCode, Request, Value};
+
+/// One connection of one client, from its attempt to connect on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Life(pub(super) u32);
+
+/// One message, the `serial`th of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Tag {
+    pub(super) life: Life,
+    pub(super) serial: u32,
+}
+
+/// A membership of a session: member ids are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Seat {
+    session: SessionId,
+    member: MemberId,
+}
+
+/// Holds a run to the promises.
+#[derive(Default)]
+pub struct Checker {
+    issues: Issues,
+    logs: Logs,
+    memberships: Memberships,
+    deliveries: Deliveries,
+    answers: Answers,
+    invites: Invites,
+    users: BTreeMap<Life, UserId>,
+    told: u64,
+}
+
+/// What is broken, a line each.
+#[derive(Debug, Default)]
+struct Issues {
+    lines: Vec<String>,
+    now: Timestamp,
+}
+
+/// Issues that are listed; a broken promise is seldom broken only once.
+const MAX_ISSUES: usize = 20;
+
+impl Issues {
+    fn add(&mut self, issue: impl fmt::Display) {
+        if self.lines.len() < MAX_ISSUES {
+            self.lines.push(format!("{:?}: {issue}", self.now));
+        }
+    }
+}
+
+impl Checker {
+    /// What is broken, in the order in which it showed.
+    pub fn issues(&self) -> &[String] {
+        &self.issues.lines
+    }
+
+    /// How much clients were told: a run in which little happens proves little.
+    pub fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// Messages of members that reached a member.
+    pub fn delivered(&self) -> u64 {
+        self.deliveries.delivered()
+    }
+
+    /// Sessions that were entered.
+    pub fn sessions(&self) -> usize {
+        self.logs.len()
+    }
+
+    /// A user begins to connect.
+    pub(super) fn born(&mut self, life: Life, user: UserId) {
+        self.users.insert(life, user);
+    }
+
+    /// The client crashed: nobody will be told what became of its commands.
+    pub(super) fn crashed(&mut self, life: Life) {
+        self.answers.forget(life);
+        self.memberships.end_life(life);
+    }
+
+    /// A client asks.
+    pub(super) fn asked(
+        &mut self,
+        now: Timestamp,
+        life: Life,
+        id: RequestId,
+        seat: Option<Mine>,
+        request: &Request,
+    ) {
+        self.issues.now = now;
+        self.answers.asked(life, id, now, seat, request, &mut self.issues);
+    }
+
+    /// A client sends a message.
+    pub(super) fn sent(&mut self, sending: Sending) {
+        self.deliveries.sent(sending);
+    }
+
+    /// A client is told the result of a command.
+    pub(super) fn result(
+        &mut self,
+        now: Timestamp,
+        life: Life,
+        id: RequestId,
+        outcome: &Result<Value, RequestError>,
+    ) {
+        self.issues.now = now;
+        self.told += 1;
+        let Some(asked) = self.answers.answered(life, id, outcome, &mut self.issues) else { return };
+        let Some(user) = self.users.get(&life) else { return };
+        self.invites.answered(user, &asked, outcome, &mut self.issues);
+        if let Ok(Value::Entered(entered)) = outcome {
+            let seat = Seat { session: entered.session, member: entered.member };
+            self.memberships.admitted(life, seat, &mut self.issues);
+        }
+    }
+
+    /// A client is told an event; `core` is the client, after it.
+    pub(super) fn event(&mut self, now: Timestamp, life: Life, event: &Event, core: &Core) {
+        self.issues.now = now;
+        self.told += 1;
+        let Some(user) = self.users.get(&life) else { return };
+        self.invites.event(now, life, user, event, &mut self.issues);
+        if let Event::Disconnected(why) = event {
+            self.disconnected(life, why);
+            return;
+        }
+        self.memberships.event(life, event, &mut self.issues);
+        if let Some(slot) = event.slot()
+            && let Some(seat) = self.memberships.seat(life, slot)
+        {
+            self.logs.event(seat.session, seat.member, event, &mut self.issues);
+            self.deliveries.event(life, seat, event, &mut self.issues);
+        }
+        self.memberships.forget_ended(life, event);
+        for mirror in core.mirrors() {
+            self.logs.state(mirror, &mut self.issues);
+        }
+    }
+
+    /// The run is over: every client that lives has heard all there is. `living` are those that are
+    /// connected.
+    pub(super) fn finish(&mut self, now: Timestamp, living: &[(Life, UserId, &Core)]) {
+        self.issues.now = now;
+        self.logs.finish(&mut self.issues);
+        self.memberships.finish(living, &mut self.issues);
+        let seats = Mine::of_all(living);
+        self.deliveries.finish(&seats, &mut self.issues);
+        self.answers.finish(&seats, self.logs.revisions(), &mut self.issues);
+    }
+
+    /// Notes an issue unless `holds`.
+    pub(super) fn expect(&mut self, holds: bool, issue: impl FnOnce() -> String) {
+        if !holds {
+            self.issues.add(issue());
+        }
+    }
+
+    fn disconnected(&mut self, life: Life, why: &Disconnected) {
+        let expected = match why {
+            Disconnected::ByClient | Disconnected::ConnectFailed(_) => true,
+            Disconnected::ByServer { code, .. } => *code == CloseCode::Replaced,
+            _ => false,
+        };
+        if !expected {
+            self.issues.add(format_args!("{life:?} was disconnected: {why}"));
+        }
+        self.answers.ended(life, &mut self.issues);
+        self.memberships.end_life(life);
+    }
+}
+
+/// A client's own place in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mine {
+    pub(super) session: SessionId,
+    pub(super) member: MemberId,
+    pub(super) slot: Slot,
+}
+
+impl Mine {
+    /// The seats of those that are connected, and whose life each is.
+    fn of_all(living: &[(Life, UserId, &Core)]) -> BTreeMap<Seat, Life> {
+        let of_one = |(life, _, core): &(Life, UserId, &Core)| {
+            let life = *life;
+            let seats = core.mirrors().map(|mirror| Seat { session: mirror.session(), member: mirror.own() });
+            seats.map(move |seat| (seat, life)).collect::<Vec<_>>()
+        };
+        living.iter().flat_map(of_one).collect()
+    }
+}

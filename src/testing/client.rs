@@ -1,0 +1,159 @@
+//! A user's client: connects, does what its user likes, crashes or leaves, and comes back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::actor::{self, Board};
+use super::checker::{Checker, Life};
+use crate::base::{InviteId, Now, Timestamp, UserId};
+use crate::client::core::{Core, Event, Output};
+use crate::rudp::{Connecting, ConnectingConfig, ConnectionConfig};
+use crate::secure::TokenKey;
+use crate::secure::token::{MintRequest, mint};
+
+/// Whom clients connect to, and how.
+pub(super) struct Way {
+    pub(super) server: SocketAddr,
+    pub(super) name: String,
+    pub(super) key: TokenKey,
+    pub(super) protocol_id: u64,
+    pub(super) connection: ConnectionConfig,
+}
+
+/// One user and what it has under its hands at the moment.
+pub(super) struct SimClient {
+    pub(super) user: UserId,
+    pub(super) addr: SocketAddr,
+    pub(super) life: Life,
+    pub(super) core: Option<Core>,
+    /// Invites of the user's that it knows, ended ones too.
+    pub(super) invites: Vec<InviteId>,
+    /// Messages sent in this life.
+    pub(super) serial: u32,
+    /// When the user does something next.
+    pub(super) acts_at: Timestamp,
+    pub(super) rng: StdRng,
+    /// Closing on its own; does nothing more in this life.
+    pub(super) leaving: bool,
+}
+
+impl SimClient {
+    /// A user who has not come yet.
+    pub(super) fn new(user: UserId, arrives: Timestamp, rng: StdRng) -> Self {
+        let nowhere = SocketAddr::from(([10, 0, 0, 0], 0));
+        Self {
+            user,
+            addr: nowhere,
+            life: Life(0),
+            core: None,
+            invites: Vec::new(),
+            serial: 0,
+            acts_at: arrives,
+            rng,
+            leaving: false,
+        }
+    }
+
+    /// True when commands can be sent.
+    pub(super) fn is_up(&self) -> bool {
+        !self.leaving && self.core.as_ref().is_some_and(Core::is_connected)
+    }
+
+    /// Begins a new life.
+    pub(super) fn connect(&mut self, now: Now, life: Life, way: &Way, checker: &mut Checker) {
+        let request = MintRequest {
+            user: self.user.clone(),
+            server: way.name.clone(),
+            lifetime: Duration::from_secs(60),
+            data: None,
+        };
+        let grant = mint(&way.key, request, now.wall, &mut self.rng).expect("invariant: a legal request");
+        let config =
+            ConnectingConfig { connection: way.connection, ..ConnectingConfig::new(way.protocol_id) };
+        let rng = StdRng::from_rng(&mut self.rng);
+        let connecting = Connecting::new(now.mono, &way.name, &grant, config, rng);
+        let [_, high, mid, low] = life.0.to_be_bytes();
+        self.addr = SocketAddr::from(([10, high, mid, low], self.rng.random_range(1_024..=u16::MAX)));
+        self.life = life;
+        self.serial = 0;
+        self.leaving = false;
+        self.core = Some(Core::new(way.server, connecting));
+        checker.born(life, self.user.clone());
+    }
+
+    /// The process is gone, without a word.
+    pub(super) fn crash(&mut self, checker: &mut Checker) {
+        if self.core.take().is_some() {
+            checker.crashed(self.life);
+        }
+    }
+
+    pub(super) fn deliver(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+        if let Some(core) = &mut self.core {
+            core.handle_datagram(now, from, datagram);
+        }
+    }
+
+    /// When something is due, besides datagrams.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        let due = self.core.as_ref().and_then(Core::poll_timeout);
+        [due, Some(self.acts_at)].into_iter().flatten().min()
+    }
+
+    /// Does what is due, tells the checker everything, and sends.
+    pub(super) fn run(
+        &mut self,
+        now: Timestamp,
+        board: &mut Board,
+        checker: &mut Checker,
+        send: &mut dyn FnMut(Bytes),
+    ) {
+        let Some(core) = &mut self.core else { return };
+        if core.poll_timeout().is_some_and(|at| at <= now) {
+            core.handle_timeout(now);
+        }
+        self.hear(now, board, checker);
+        if self.is_up() && self.acts_at <= now {
+            actor::act(self, now, board, checker);
+            self.hear(now, board, checker);
+        }
+        let Some(core) = &mut self.core else { return };
+        let mut datagram = BytesMut::new();
+        while core.poll_transmit(now, &mut datagram).is_some() {
+            send(datagram.split().freeze());
+        }
+        if core.is_finished() {
+            self.core = None;
+        }
+    }
+
+    /// Closes the connection in good order.
+    pub(super) fn leave(&mut self, now: Timestamp) {
+        self.leaving = true;
+        if let Some(core) = &mut self.core {
+            core.close(now, "enough");
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, board: &mut Board, checker: &mut Checker) {
+        let Some(core) = &mut self.core else { return };
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Connected => {}
+                Output::Result { request, outcome } => checker.result(now, self.life, request, &outcome),
+                Output::Event(event) => {
+                    checker.event(now, self.life, &event, core);
+                    match event {
+                        Event::Invited(invitation) => self.invites.push(invitation.invite),
+                        Event::Entered { session, .. } => board.note(session),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}

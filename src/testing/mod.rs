@@ -1,0 +1,29 @@
+//! The simulation: a whole server and its clients under a virtual clock, on a virtual network.
+//!
+//! Everything that happens follows from one seed: losses, delays, the order in which workers take
+//! their turns, what users do and when they crash. The same seed gives the same run, so a failure is
+//! replayed by its number. A [`Checker`] hears all that clients do and are told, and holds the
+//! promises of sessions against it.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `network` | datagrams on impaired links, waiting for their time |
+//! | `server` | the workers of a server, each with its own pace |
+//! | `client` | one user's client, which crashes, leaves and comes back |
+//! | `actor` | what a user does next |
+//! | `payload` | messages that tell what they are |
+//! | `checker` | the promises |
+//! | `simulation` | the loop over all of them |
+//!
+//! Only with the feature `testing`; never in a release build.
+
+mod actor;
+mod checker;
+mod client;
+mod network;
+mod payload;
+mod server;
+mod simulation;
+
+pub use checker::Checker;
+pub use simulation::{Outcome, Scenario, Simulation};

@@ -1,0 +1,46 @@
+//! Messages that tell who sent them and which they are, so that none can be taken for another.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::checker::{Life, Tag};
+
+/// The payload of the message `tag`, at least [`MIN_BYTES`] long.
+pub(super) fn write(tag: Tag, bytes: usize) -> Bytes {
+    let mut payload = BytesMut::with_capacity(bytes.max(MIN_BYTES));
+    payload.put_u32(tag.life.0);
+    payload.put_u32(tag.serial);
+    payload.resize(bytes.max(MIN_BYTES), filler(tag));
+    payload.freeze()
+}
+
+/// The message that `payload` is; `None` when a byte of it is wrong.
+pub(super) fn read(payload: &[u8]) -> Option<Tag> {
+    let (life, rest) = payload.split_first_chunk()?;
+    let (serial, rest) = rest.split_first_chunk()?;
+    let tag = Tag { life: Life(u32::from_be_bytes(*life)), serial: u32::from_be_bytes(*serial) };
+    rest.iter().all(|byte| *byte == filler(tag)).then_some(tag)
+}
+
+/// Length of the shortest payload.
+pub(super) const MIN_BYTES: usize = 8;
+
+fn filler(tag: Tag) -> u8 {
+    let [.., low] = tag.serial.to_be_bytes();
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_tells_its_tag_and_shows_damage() {
+        let tag = Tag { life: Life(3), serial: 700 };
+        let payload = write(tag, 40);
+        assert_eq!((payload.len(), read(&payload)), (40, Some(tag)));
+        let mut damaged = payload.to_vec();
+        damaged[39] ^= 1;
+        assert_eq!(read(&damaged), None);
+        assert_eq!(read(&payload[..7]), None);
+    }
+}

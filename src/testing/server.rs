@@ -1,0 +1,145 @@
+//! A server's workers without threads and sockets: each takes its turns at seeded moments.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::base::{Now, Timestamp};
+use crate::net::Driven;
+use crate::server::config::{self, Identity};
+use crate::server::limits::Limits;
+use crate::server::shared::Shared;
+use crate::server::worker::Worker;
+
+/// The workers of one server and what they share.
+pub(super) struct SimServer {
+    shared: Arc<Shared>,
+    workers: Vec<Thread>,
+    rng: StdRng,
+}
+
+/// A worker and the thread that it would run on.
+struct Thread {
+    worker: Worker,
+    /// What waits in its socket.
+    socket: VecDeque<(SocketAddr, BytesMut)>,
+    /// Set by whoever has written mail to it.
+    woken: Arc<AtomicBool>,
+    /// When it runs next because of datagrams or mail.
+    runs_at: Option<Timestamp>,
+    /// When its last turn is over.
+    idle_from: Timestamp,
+}
+
+/// Most datagrams that one turn takes from a socket.
+const BATCH: usize = 64;
+/// Longest time that a thread takes to notice a datagram or a wake.
+const SLOWEST_START: Duration = Duration::from_micros(400);
+
+impl SimServer {
+    pub(super) fn new(workers: u8, limits: Limits, identity: Identity, mut rng: StdRng) -> Self {
+        let config = Arc::new(config::endpoint(identity, &limits));
+        let shared = Arc::new(Shared::new(limits, workers, &mut rng));
+        let workers = shared.mailboxes.workers().map(|id| {
+            let woken = Arc::new(AtomicBool::new(false));
+            let flag = Arc::clone(&woken);
+            if let Some(mailbox) = shared.mailboxes.of(id) {
+                mailbox.set_wake(Box::new(move || flag.store(true, Ordering::Relaxed)));
+            }
+            let rng = StdRng::from_rng(&mut rng);
+            let worker = Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng);
+            Thread { worker, socket: VecDeque::new(), woken, runs_at: None, idle_from: Timestamp::ZERO }
+        });
+        let workers = workers.collect();
+        Self { shared, workers, rng }
+    }
+
+    /// What the workers share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// A datagram has come: the system gives it to the socket that its sender's address belongs to.
+    pub(super) fn deliver(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+        let start = self.starts_at(now);
+        let count = self.workers.len().max(1);
+        if let Some(thread) = self.workers.get_mut(usize::from(from.port()) % count) {
+            thread.socket.push_back((from, datagram));
+            thread.runs_at.get_or_insert(start);
+        }
+    }
+
+    /// Runs the workers whose time has come, in seeded order; `send` takes what they send.
+    pub(super) fn run(&mut self, now: Now, send: &mut dyn FnMut(SocketAddr, Bytes)) {
+        let count = self.workers.len().max(1);
+        let first = self.rng.random_range(0..count);
+        for index in (0..count).map(|step| (first + step) % count) {
+            if let Some(thread) = self.workers.get_mut(index)
+                && thread.next_at().is_some_and(|at| at <= now.mono)
+            {
+                thread.turn(now, send);
+            }
+        }
+        self.note_wakes(now.mono);
+    }
+
+    /// When a worker wants to run next.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.workers.iter().filter_map(Thread::next_at).min()
+    }
+
+    /// Gives each worker that was woken a moment at which it notices.
+    fn note_wakes(&mut self, now: Timestamp) {
+        for index in 0..self.workers.len() {
+            let start = self.starts_at(now);
+            if let Some(thread) = self.workers.get_mut(index)
+                && thread.woken.load(Ordering::Relaxed)
+            {
+                thread.runs_at.get_or_insert(start);
+            }
+        }
+    }
+
+    fn starts_at(&mut self, now: Timestamp) -> Timestamp {
+        now + self.rng.random_range(MOMENT..=SLOWEST_START)
+    }
+}
+
+/// Shortest step of the virtual clock.
+const MOMENT: Duration = Duration::from_micros(1);
+
+impl Thread {
+    /// A thread is busy for a moment: a machine that is always due must not stop time.
+    fn next_at(&self) -> Option<Timestamp> {
+        let due = [self.worker.poll_timeout(), self.runs_at].into_iter().flatten().min()?;
+        Some(due.max(self.idle_from))
+    }
+
+    fn turn(&mut self, now: Now, send: &mut dyn FnMut(SocketAddr, Bytes)) {
+        self.runs_at = None;
+        self.idle_from = now.mono + MOMENT;
+        if !self.socket.is_empty() {
+            let batch = self.socket.len().min(BATCH);
+            self.worker.handle_datagrams(now, &mut self.socket.drain(..batch));
+        }
+        if self.woken.swap(false, Ordering::Relaxed) {
+            self.worker.handle_wake(now);
+        }
+        if self.worker.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.worker.handle_timeout(now);
+        }
+        let mut datagram = BytesMut::new();
+        while let Some(to) = self.worker.poll_transmit(now, &mut datagram) {
+            send(to, datagram.split().freeze());
+        }
+        if !self.socket.is_empty() {
+            self.runs_at = Some(self.idle_from);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The loop: whatever happens next happens, until the time is over; then it is quiet and judged.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::actor::Board;
+use super::checker::{Checker, Life};
+use super::client::{SimClient, Way};
+use super::network::Network;
+use super::server::SimServer;
+use crate::base::{Now, Timestamp, UnixTime, UserId};
+use crate::client::core::Core;
+use crate::link::Impairments;
+use crate::secure::TokenKey;
+use crate::server::config::{Identity, connection};
+use crate::server::limits::Limits;
+
+/// What a simulation is made of.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Workers of the server.
+    pub workers: u8,
+    /// Users.
+    pub clients: u16,
+    /// Every client's path, each way.
+    pub impairments: Impairments,
+    /// How long users do what they like.
+    pub busy: Duration,
+    /// Mean time from a client's connect to its crash or leaving; `None` = they stay.
+    pub life: Option<Duration>,
+    /// The server's limits.
+    pub limits: Limits,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Promises that were broken.
+    pub issues: Vec<String>,
+    /// A hash over all datagrams that arrived, when, where and how long: two runs of one seed have
+    /// the same.
+    pub trace: u64,
+    /// Datagrams that arrived.
+    pub datagrams: u64,
+    /// Results and events that clients were told.
+    pub told: u64,
+    /// Messages that reached a member.
+    pub delivered: u64,
+    /// Sessions that there were.
+    pub sessions: usize,
+    /// Connections that were begun.
+    pub lives: u32,
+}
+
+/// A server, its clients, the network between them and the clock.
+pub struct Simulation {
+    scenario: Scenario,
+    now: Timestamp,
+    server: SimServer,
+    clients: Vec<SimClient>,
+    /// Whose address it is at the moment.
+    addresses: BTreeMap<SocketAddr, usize>,
+    /// When each client's life ends.
+    ends: Vec<Timestamp>,
+    network: Network,
+    way: Way,
+    board: Board,
+    checker: Checker,
+    lives: u32,
+    datagrams: u64,
+    trace: DefaultHasher,
+    rng: StdRng,
+}
+
+/// Wall time at the origin of the virtual clock.
+const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+impl Scenario {
+    /// Three workers and sixteen users on bad paths, for some seconds: a fifth of all is lost, in
+    /// short bursts, some comes twice, late or damaged, and clients crash and come back.
+    pub fn harsh() -> Self {
+        Self {
+            workers: 3,
+            clients: 16,
+            impairments: Impairments {
+                loss: 0.2,
+                burst: 1.5,
+                delay: Duration::from_millis(15),
+                jitter: Duration::from_millis(10),
+                duplicate: 0.05,
+                reorder: 0.05,
+                corrupt: 0.01,
+                ..Impairments::default()
+            },
+            busy: Duration::from_secs(12),
+            life: Some(Duration::from_secs(8)),
+            limits: Limits { idle_timeout_ms: 4_000, keepalive_ms: 1_000, ..Limits::default() },
+        }
+    }
+}
+
+impl Simulation {
+    /// A run that follows from `seed`, at its beginning.
+    pub fn new(seed: u64, scenario: Scenario) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let addr = SocketAddr::from(([10, 255, 255, 1], 7_777));
+        let name = addr.to_string();
+        let key = TokenKey::from_bytes(&rng.random());
+        let protocol_id = rng.random();
+        let identity = Identity {
+            protocol_id,
+            names: vec![name.clone()],
+            keys: vec![TokenKey::from_paserk(&key.to_paserk()).expect("invariant: written by the key")],
+        };
+        let server =
+            SimServer::new(scenario.workers, scenario.limits.clone(), identity, StdRng::from_rng(&mut rng));
+        let network = Network::new(addr, scenario.impairments.clone(), StdRng::from_rng(&mut rng));
+        let users: Vec<UserId> = (0..scenario.clients)
+            .map(|number| UserId::new(&format!("user-{number}")).expect("invariant: a short id is legal"))
+            .collect();
+        let clients: Vec<SimClient> = users
+            .iter()
+            .map(|user| {
+                let arrives = Timestamp::from_millis(rng.random_range(1..1_000));
+                SimClient::new(user.clone(), arrives, StdRng::from_rng(&mut rng))
+            })
+            .collect();
+        let connection = connection(&scenario.limits);
+        Self {
+            ends: vec![Timestamp::MAX; clients.len()],
+            way: Way { server: addr, name, key, protocol_id, connection },
+            board: Board::new(users),
+            now: Timestamp::ZERO,
+            addresses: BTreeMap::new(),
+            checker: Checker::default(),
+            lives: 0,
+            datagrams: 0,
+            trace: DefaultHasher::new(),
+            scenario,
+            server,
+            clients,
+            network,
+            rng,
+        }
+    }
+
+    /// Runs to the end and judges.
+    pub fn run(mut self) -> Outcome {
+        self.run_until(Timestamp::ZERO + self.scenario.busy);
+        self.calm_down();
+        self.judge_the_living();
+        self.all_leave();
+        self.judge_the_empty_server()
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.now, wall: WALL + self.now.since(Timestamp::ZERO) }
+    }
+
+    /// Lets everything happen that happens until `end`.
+    fn run_until(&mut self, end: Timestamp) {
+        while let Some(next) = self.next_at()
+            && next <= end
+        {
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    fn next_at(&self) -> Option<Timestamp> {
+        let clients = self.clients.iter().zip(&self.ends);
+        let clients = clients.filter_map(|(client, end)| client.next_at().map(|at| at.min(*end))).min();
+        [self.network.next_at(), self.server.next_at(), clients].into_iter().flatten().min()
+    }
+
+    /// Lets happen what is due now.
+    fn step(&mut self) {
+        while let Some(arrived) = self.network.receive(self.now) {
+            self.datagrams += 1;
+            (self.now, arrived.from, arrived.to, arrived.datagram.len()).hash(&mut self.trace);
+            if arrived.to == self.way.server {
+                self.server.deliver(self.now, arrived.from, arrived.datagram);
+            } else if let Some(index) = self.addresses.get(&arrived.to)
+                && let Some(client) = self.clients.get_mut(*index)
+            {
+                client.deliver(self.now, arrived.from, arrived.datagram);
+            }
+        }
+        let (now, from) = (self.now(), self.way.server);
+        let network = &mut self.network;
+        self.server.run(now, &mut |to, datagram| network.send(now.mono, from, to, datagram));
+        for index in 0..self.clients.len() {
+            self.live(index);
+            self.run_client(index);
+        }
+    }
+
+    fn run_client(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let (now, from, to, network) = (self.now, client.addr, self.way.server, &mut self.network);
+        client.run(now, &mut self.board, &mut self.checker, &mut |datagram| {
+            network.send(now, from, to, datagram);
+        });
+    }
+
+    /// Begins and ends lives whose time has come.
+    fn live(&mut self, index: usize) {
+        let now = self.now();
+        let (Some(client), Some(end)) = (self.clients.get_mut(index), self.ends.get_mut(index)) else {
+            return;
+        };
+        if *end <= now.mono {
+            *end = Timestamp::MAX;
+            // Some are back before the server knows that they were gone.
+            client.acts_at = now.mono + self.rng.random_range(Duration::ZERO..Duration::from_secs(6));
+            if self.rng.random_bool(0.6) {
+                client.crash(&mut self.checker);
+            } else {
+                client.leave(now.mono);
+            }
+        } else if client.acts_at <= now.mono && !client.is_up() {
+            if client.core.is_some() && !client.leaving {
+                // Still connecting.
+                client.acts_at = now.mono + Duration::from_millis(100);
+                return;
+            }
+            client.crash(&mut self.checker);
+            self.lives += 1;
+            client.connect(now, Life(self.lives), &self.way, &mut self.checker);
+            client.acts_at = now.mono + Duration::from_millis(100);
+            self.addresses.insert(client.addr, index);
+            if let Some(life) = self.scenario.life {
+                *end = now.mono + self.rng.random_range(Duration::ZERO..life * 2);
+            }
+        }
+    }
+
+    /// Nobody does anything more, the paths become good, and those who left in silence are missed.
+    fn calm_down(&mut self) {
+        for (client, end) in self.clients.iter_mut().zip(&mut self.ends) {
+            client.acts_at = Timestamp::MAX;
+            *end = Timestamp::MAX;
+        }
+        self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
+        let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
+        self.run_until(self.now + idle + Duration::from_secs(10));
+    }
+
+    fn judge_the_living(&mut self) {
+        let living: Vec<(Life, UserId, &Core)> = self
+            .clients
+            .iter()
+            .filter_map(|client| {
+                let core = client.core.as_ref().filter(|core| core.is_connected())?;
+                Some((client.life, client.user.clone(), core))
+            })
+            .collect();
+        self.checker.finish(self.now, &living);
+        let (connections, living) = (self.server.shared().connections(), living.len() as u64);
+        self.checker
+            .expect(connections == living, || format!("{connections} connections of {living} clients"));
+    }
+
+    fn all_leave(&mut self) {
+        for client in &mut self.clients {
+            client.leave(self.now);
+        }
+        // Longer than any session of the actors is kept without members.
+        self.run_until(self.now + Duration::from_secs(10));
+    }
+
+    fn judge_the_empty_server(mut self) -> Outcome {
+        let shared = self.server.shared();
+        let (connections, sessions) = (shared.connections(), shared.sessions.len());
+        let users = shared.directory.len();
+        self.checker.expect(connections == 0, || format!("{connections} connections stay"));
+        self.checker.expect(sessions == 0, || format!("{sessions} sessions stay"));
+        self.checker.expect(users == 0, || format!("{users} users stay in the directory"));
+        Outcome {
+            issues: self.checker.issues().to_vec(),
+            trace: self.trace.finish(),
+            datagrams: self.datagrams,
+            told: self.checker.told(),
+            delivered: self.checker.delivered(),
+            sessions: self.checker.sessions(),
+            lives: self.lives,
+        }
+    }
+}
