@@ -182,8 +182,12 @@ impl<'a> Words<'a> {
     }
 
     fn ttl(&mut self) -> Result<InviteTtl, LineError> {
-        let refused = || LineError::Words("TTL: whole seconds from 1s to 24h, as in 60s".to_owned());
-        let ttl = units::duration(self.word("TTL")?).map_err(|error| LineError::Words(error.to_string()))?;
+        let refused = || LineError::Words("TTL: whole seconds from 1 to 86400, as in 60 or 60s".to_owned());
+        let word = self.word("TTL")?;
+        if let Ok(secs) = word.parse() {
+            return InviteTtl::new(secs).map_err(|_| refused());
+        }
+        let ttl = units::duration(word).map_err(|error| LineError::Words(error.to_string()))?;
         let secs = u32::try_from(ttl.as_secs()).map_err(|_| refused())?;
         if ttl.subsec_nanos() != 0 { Err(refused()) } else { InviteTtl::new(secs).map_err(|_| refused()) }
     }

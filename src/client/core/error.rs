@@ -66,7 +66,7 @@ pub enum Disconnected {
     #[error("closed by this client")]
     ByClient,
     /// The server closed it.
-    #[error("closed by the server: {code}: {reason}")]
+    #[error("closed by the server: {code}{}{reason}", if reason.is_empty() { "" } else { ": " })]
     ByServer {
         /// The server's code.
         code: CloseCode,

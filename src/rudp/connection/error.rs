@@ -90,7 +90,7 @@ pub enum ProtocolViolation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {
     /// The peer closed it.
-    #[error("closed by the peer: {code}: {reason}")]
+    #[error("closed by the peer: {code}{}{reason}", if reason.is_empty() { "" } else { ": " })]
     ByPeer {
         /// The peer's code.
         code: CloseCode,
@@ -101,7 +101,7 @@ pub enum Closed {
     #[error("the peer fell silent")]
     TimedOut,
     /// This end closed it.
-    #[error("closed: {code}: {reason}")]
+    #[error("closed: {code}{}{reason}", if reason.is_empty() { "" } else { ": " })]
     Local {
         /// This end's code.
         code: CloseCode,

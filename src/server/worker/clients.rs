@@ -100,7 +100,8 @@ impl Clients {
     /// Begins to tell a client that its connection ends.
     pub(super) fn close(&mut self, now: Timestamp, connection: ConnectionId, code: CloseCode) {
         if let Some(connection) = self.endpoint.connection(connection) {
-            connection.close(now, code, code.text());
+            // The code says it all; a reason is for what it cannot say.
+            connection.close(now, code, "");
         }
     }
 
