@@ -57,6 +57,8 @@ pub struct SentPackets {
     last_eliciting_at: Timestamp,
     /// Factor on the reordering window, doubled by each spurious loss.
     patience: u32,
+    /// Losses since the last that proved spurious.
+    losses: u32,
 }
 
 /// What an ack brought.
@@ -85,6 +87,8 @@ pub struct LossOutcome {
 const REMEMBER_RTTS: u32 = 4;
 const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
 const MAX_PATIENCE: u32 = 8;
+/// After so many losses without a spurious one the reordering window is halved again.
+const LOSSES_UNTIL_IMPATIENT: u32 = 16;
 /// Packets remembered at most; beyond it nothing new leaves until old ones are settled. Spec: REL-9.
 pub const MAX_SPAN_PACKETS: usize = 1_536;
 
@@ -103,6 +107,7 @@ impl SentPackets {
             in_flight: 0,
             last_eliciting_at: Timestamp::ZERO,
             patience: 1,
+            losses: 0,
         }
     }
 
@@ -218,7 +223,10 @@ impl SentPackets {
                         outcome.largest_sent_at = Some(packet.at);
                     }
                 }
-                State::Lost => self.patience = (self.patience * 2).min(MAX_PATIENCE),
+                State::Lost => {
+                    self.patience = (self.patience * 2).min(MAX_PATIENCE);
+                    self.losses = 0;
+                }
                 State::Quiet => {}
             }
             packet.state = State::Acked;
@@ -256,10 +264,15 @@ impl SentPackets {
                 break;
             }
             packet.state = State::Lost;
+            self.losses += 1;
             self.bytes_in_flight -= packet.bytes;
             self.in_flight -= 1;
             outcome.packets.push((packet.bytes, packet.at));
             outcome.frames.extend(packet.frames.iter().copied());
+        }
+        if self.losses >= LOSSES_UNTIL_IMPATIENT {
+            self.losses = 0;
+            self.patience = (self.patience / 2).max(1);
         }
         self.forget(now, rtt);
         again
