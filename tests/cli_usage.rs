@@ -31,6 +31,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["demo", "--members", "1"], "--members"),
         (&["bench", "--delivery", "psychic"], "psychic"),
         (&["bench", "--server", "127.0.0.1:1"], "--key-file"),
+        (&["bench", "--burst", "0"], "from 1 to 10000"),
         (&["serve", "--idle-timeout", "10"], "no unit"),
         (&["serve"], "--dev"),
     ] {

@@ -26,6 +26,7 @@ use self::load::Load;
 use self::report::{Report, Workload};
 use self::stage::Stage;
 use crate::cli::delivery;
+use crate::cli::netsim;
 use crate::cli::output::{Failure, result_line};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
@@ -85,7 +86,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
     loss: Share,
     /// Mean number of datagrams that it loses in a row.
-    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = netsim::burst)]
     burst: f64,
     /// Time on the way that it adds, each way.
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]

@@ -90,7 +90,11 @@ impl NetsimArgs {
     }
 }
 
-fn burst(text: &str) -> Result<f64, String> {
+/// Reads a mean length of bursts.
+///
+/// # Errors
+/// A text that says what is allowed.
+pub(in crate::cli) fn burst(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(burst @ 1.0..=10_000.0) => Ok(burst),
         _ => Err(format!("`{text}` is no mean length of a burst: a number from 1 to 10000, as in 3")),

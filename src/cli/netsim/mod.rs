@@ -15,9 +15,11 @@ use rand::{SeedableRng, TryRngCore};
 use serde_json::{Value, json};
 
 pub use self::arguments::NetsimArgs;
+pub(in crate::cli) use self::arguments::burst;
 pub use self::background::BackgroundRelay;
 use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, result_line};
+use crate::cli::signals::Signals;
 use crate::link::Counts;
 use crate::net::{BufferSizes, allow_many_sockets, bind};
 
@@ -44,13 +46,15 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
     let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
     let relay = Relay::new(args.upstream, args.impairments(), args.rebind, StdRng::seed_from_u64(seed));
+    // Before it says that it is ready: from then on a signal ends it with a report.
+    let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
     listening_on(addr, args.json);
     tokio::select! {
         ended = relay.serve(socket) => {
             ended.map_err(|error| Failure::while_doing("relaying", error))?;
         }
         () = time_is_over(args.seconds) => {}
-        () = told_to_end() => {}
+        () = signals.next() => {}
     }
     report(&relay.report(), seed, addr, args);
     Ok(())
@@ -61,19 +65,6 @@ async fn time_is_over(seconds: Option<u32>) {
         Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for Ctrl-C or, where there is one, SIGTERM.
-async fn told_to_end() {
-    #[cfg(unix)]
-    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated.recv() => {}
-        }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) {
