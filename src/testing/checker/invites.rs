@@ -71,10 +71,10 @@ impl Invites {
             (Request::Create(create), Ok(Value::Entered(entered))) => {
                 self.admission.insert(entered.session, create.settings.admission);
             }
-            (Request::Join(Join::Session(session)), Ok(_)) => {
-                if self.admission.get(session) == Some(&Admission::Invited) {
-                    issues.add(format_args!("{user} entered {session} without an invite"));
-                }
+            (Request::Join(Join::Session(session)), Ok(_))
+                if self.admission.get(session) == Some(&Admission::Invited) =>
+            {
+                issues.add(format_args!("{user} entered {session} without an invite"));
             }
             (Request::Join(Join::Invite(invite)), Ok(_)) => self.used(user, *invite, asked.at, issues),
             (Request::Join(Join::Invite(invite)), Err(RequestError::Refused(ErrorCode::NotYourInvite)))

@@ -8,6 +8,8 @@ mod deliveries;
 mod invites;
 mod log;
 mod membership;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
