@@ -3,7 +3,7 @@
 //! A failure names its seed; `RALLYPOINT_SEED=… cargo test --test simulation` replays exactly that
 //! run. `RALLYPOINT_SEEDS=N` runs N fresh seeds instead of the usual few.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::env;
 use std::thread;
