@@ -3,6 +3,8 @@
 mod deadlines;
 mod inviting;
 mod membership;
+mod model;
+mod races;
 mod traffic;
 
 use std::collections::BTreeMap;

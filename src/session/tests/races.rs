@@ -1,0 +1,295 @@
+//! Races: commands of several workers on one session, under many orders of taking the locks.
+//!
+//! Mail goes through a lock of its own, so that other tasks may run between a change and its mail,
+//! and between the mails of one change. Each test also checks that it has seen every outcome that
+//! it allows: a race that only one side ever wins proves nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::base::Revision;
+use crate::base::sync::{Mutex, model};
+use crate::wire::{PropertyKey, PropertyOp, PropertyValue, WriteRule};
+
+/// Schedules that each test tries.
+const SCHEDULES: usize = 200;
+
+/// The outbox of all workers.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Mail>>);
+
+impl Outbox for Shared {
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy> {
+        self.0.lock().reserve(workers)
+    }
+
+    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
+        self.0.lock().post(to, fanout, room);
+    }
+
+    fn wake(&mut self, owner: WorkerId) {
+        self.0.lock().wake(owner);
+    }
+}
+
+/// A table as workers share it.
+#[derive(Clone)]
+struct Racers {
+    table: Arc<SessionTable>,
+    mail: Shared,
+    now: Timestamp,
+}
+
+impl Racers {
+    /// Takes over a world, whose mail so far has been delivered.
+    fn of(world: World) -> Self {
+        let World { table, now, .. } = world;
+        Self { table: Arc::new(table), mail: Shared(Arc::new(Mutex::new(Mail::default()))), now }
+    }
+
+    /// Starts a command on another worker.
+    fn start<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&SessionTable, Timestamp, &mut Shared) -> T + Send + 'static,
+    ) -> shuttle::thread::JoinHandle<T> {
+        let Self { table, mut mail, now } = self.clone();
+        shuttle::thread::spawn(move || command(&table, now, &mut mail))
+    }
+
+    /// What a worker was sent, in order.
+    fn mail_of(&self, worker: WorkerId) -> Vec<Change> {
+        let mail = self.mail.0.lock();
+        let its = mail.posted.iter().filter(|(to, _)| *to == worker);
+        its.map(|(_, fanout)| fanout.change.clone()).collect()
+    }
+
+    fn numbers_of(&self, worker: WorkerId) -> Vec<u64> {
+        self.mail_of(worker).iter().filter_map(number_of).collect()
+    }
+}
+
+/// Runs `race` under many schedules; it yields one of `outcomes`, and every one of them comes up.
+fn check_outcomes(outcomes: usize, race: impl Fn() -> String + Send + Sync + 'static) {
+    let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let log = Arc::clone(&seen);
+    model::check(SCHEDULES, move || {
+        let outcome = race();
+        log.lock().unwrap().insert(outcome);
+    });
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), outcomes, "{seen:?}");
+}
+
+fn kinds(changes: &[Change]) -> Vec<&'static str> {
+    let kind = |change: &Change| match change {
+        Change::Joined { .. } => "joined",
+        Change::Left { .. } => "left",
+        Change::Message { .. } => "message",
+        Change::Deleted { .. } => "deleted",
+        _ => "other",
+    };
+    changes.iter().map(kind).collect()
+}
+
+fn hp(op: fn(PropertyKey) -> PropertyOp) -> PropertyOps {
+    PropertyOps::new(vec![op(PropertyKey::new("hp").unwrap())]).unwrap()
+}
+
+#[test]
+fn of_two_joins_for_the_last_seat_one_is_admitted() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let max_members = MaxMembers::new(2).unwrap();
+        let (session, _) = world.create("a", Settings { max_members, ..open() });
+        let racers = Racers::of(world);
+        let [b, c] = ["b", "c"].map(|name| {
+            racers.start(move |table, now, mail| {
+                table.join(now, &user(name), at(name), Join::Session(session), mail)
+            })
+        });
+        let (b, c) = (b.join().unwrap(), c.join().unwrap());
+        assert!(b.is_ok() != c.is_ok(), "promise 1: {b:?} {c:?}");
+        assert_eq!(b.and(c), Err(ErrorCode::SessionFull));
+        assert_eq!(kinds(&racers.mail_of(at("a").worker)), ["joined"]);
+        assert_eq!(racers.table.info(&user("a"), session).unwrap().members, 2);
+        format!("b was admitted: {}", b.is_ok())
+    });
+}
+
+#[test]
+fn an_invite_admits_once_though_its_user_uses_it_twice_at_a_time() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let (session, ann) = world.create("a", settings());
+        let invite = world.invite((session, ann), "b");
+        let racers = Racers::of(world);
+        let uses = [(); 2].map(|()| {
+            racers.start(move |table, now, mail| {
+                table.join(now, &user("b"), at("b"), Join::Invite(invite), mail)
+            })
+        });
+        let [first, second] = uses.map(|used| used.join().unwrap());
+        assert!(first.is_ok() != second.is_ok(), "promise 2: {first:?} {second:?}");
+        assert_eq!(first.and(second), Err(ErrorCode::InviteUsed));
+        format!("the first was admitted: {}", first.is_ok())
+    });
+}
+
+#[test]
+fn a_join_is_before_the_deletion_and_is_told_of_it_or_finds_no_session() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let (session, ann) = world.create("a", settings());
+        let invite = world.invite((session, ann), "b");
+        let racers = Racers::of(world);
+        let join = racers
+            .start(move |table, now, mail| table.join(now, &user("b"), at("b"), Join::Invite(invite), mail));
+        let delete =
+            racers.start(move |table, now, mail| table.delete(now, (session, ann), Reason::none(), mail));
+        let (joined, deleted) = (join.join().unwrap(), delete.join().unwrap().unwrap());
+        let told = kinds(&racers.mail_of(at("b").worker)).join(", ");
+        match joined {
+            Ok(_) => assert_eq!((told.as_str(), deleted.revoked.len()), ("joined, deleted", 0)),
+            Err(code) => {
+                assert_eq!((code, told.as_str()), (ErrorCode::NoSuchSession, ""));
+                assert_eq!(deleted.revoked, [EndedInvite { invite, user: user("b") }]);
+            }
+        }
+        assert!(racers.table.is_empty());
+        told
+    });
+}
+
+#[test]
+fn a_leaver_is_told_every_message_before_its_leave_and_none_after_it() {
+    // Of the six orders two look the same: the leaver's message is refused after the leave.
+    check_outcomes(5, || {
+        let mut world = World::new();
+        let (session, ann) = world.create("a", open());
+        let bob = world.join("b", Join::Session(session)).unwrap();
+        let racers = Racers::of(world);
+        let say = |who| {
+            let ordered = broadcast(Delivery::ReliableOrdered, b"hello");
+            racers.start(move |table, now, mail| table.broadcast(now, (session, who), ordered, mail))
+        };
+        let (from_ann, from_bob) = (say(ann), say(bob));
+        let leave =
+            racers.start(move |table, now, mail| table.leave(now, (session, bob), LeaveReason::Left, mail));
+        assert_eq!(from_ann.join().unwrap(), Ok(()));
+        let from_bob = from_bob.join().unwrap();
+        assert!(leave.join().unwrap().is_ok());
+        let (to_ann, to_bob) = (racers.mail_of(at("a").worker), racers.mail_of(at("b").worker));
+        let (to_ann, to_bob) = (kinds(&to_ann), kinds(&to_bob));
+        assert_eq!(to_bob.last(), Some(&"left"), "promise 3: nothing after leave");
+        assert_eq!(to_ann[..to_bob.len()], to_bob, "promise 3: the same for both until then");
+        let messages = to_ann.iter().filter(|kind| **kind == "message").count();
+        assert_eq!(messages, 1 + usize::from(from_bob.is_ok()));
+        assert!(matches!(from_bob, Ok(()) | Err(ErrorCode::NotAMember)));
+        format!("{:?} {from_bob:?}", senders(&racers.mail_of(at("a").worker)))
+    });
+}
+
+/// Who sent each message; `None` for other changes.
+fn senders(changes: &[Change]) -> Vec<Option<MemberId>> {
+    let sender = |change: &Change| match change {
+        Change::Message { sender, .. } => Some(*sender),
+        _ => None,
+    };
+    changes.iter().map(sender).collect()
+}
+
+#[test]
+fn of_two_compare_and_sets_on_one_value_one_wins() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let (session, ann) = world.create("a", open());
+        let bob = world.join("b", Join::Session(session)).unwrap();
+        let racers = Racers::of(world);
+        let claim = |who| {
+            let ops = hp(|key| PropertyOp::CompareAndSet {
+                key,
+                expected: None,
+                value: Some(PropertyValue::Integer(1)),
+                rule: Some(WriteRule::Any),
+            });
+            racers.start(move |table, now, mail| table.set_properties(now, (session, who), &ops, mail))
+        };
+        let (from_ann, from_bob) = (claim(ann), claim(bob));
+        let (from_ann, from_bob) = (from_ann.join().unwrap(), from_bob.join().unwrap());
+        let results = BTreeSet::from([from_ann, from_bob]);
+        let one_wins = BTreeSet::from([Ok(Revision(1)), Err(ErrorCode::PropertyMismatch)]);
+        assert_eq!(results, one_wins, "promise 7");
+        assert_eq!(racers.numbers_of(at("a").worker).len(), 1);
+        format!("ann won: {}", from_ann.is_ok())
+    });
+}
+
+#[test]
+fn no_increment_is_lost() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let (session, ann) = world.create("a", open());
+        let bob = world.join("b", Join::Session(session)).unwrap();
+        let zero =
+            |key| PropertyOp::Set { key, value: PropertyValue::Integer(0), rule: Some(WriteRule::Any) };
+        world.set((session, ann), &hp(zero)).unwrap();
+        let racers = Racers::of(world);
+        let add = |who| {
+            let ops = hp(|key| PropertyOp::Increment { key, delta: 1 });
+            racers.start(move |table, now, mail| table.set_properties(now, (session, who), &ops, mail))
+        };
+        let (from_ann, from_bob) = (add(ann), add(bob));
+        let (from_ann, from_bob) = (from_ann.join().unwrap(), from_bob.join().unwrap());
+        let revisions = BTreeSet::from([from_ann, from_bob]);
+        assert_eq!(revisions, BTreeSet::from([Ok(Revision(2)), Ok(Revision(3))]), "promise 7");
+        let two = hp(|key| PropertyOp::CompareAndSet {
+            key,
+            expected: Some(PropertyValue::Integer(2)),
+            value: None,
+            rule: None,
+        });
+        let check =
+            racers.start(move |table, now, mail| table.set_properties(now, (session, ann), &two, mail));
+        assert_eq!(check.join().unwrap(), Ok(Revision(4)), "promise 7: the sum is two");
+        format!("{from_ann:?}")
+    });
+}
+
+#[test]
+fn every_worker_gets_its_mail_in_the_order_of_the_event_numbers() {
+    // Three commands in any order.
+    check_outcomes(6, || {
+        let mut world = World::new();
+        let (session, ann) = world.create("a", open());
+        let bob = world.join("b", Join::Session(session)).unwrap();
+        world.join("c", Join::Session(session)).unwrap();
+        let next = world.table.info(&user("a"), session).unwrap().next.0;
+        let racers = Racers::of(world);
+        let ordered = || broadcast(Delivery::ReliableOrdered, b"hello");
+        let set = hp(|key| PropertyOp::Set { key, value: PropertyValue::Integer(1), rule: None });
+        let tasks = [
+            racers.start(move |table, now, mail| table.broadcast(now, (session, ann), ordered(), mail)),
+            racers.start(move |table, now, mail| table.transfer(now, (session, ann), bob, mail)),
+            racers.start(move |table, now, mail| {
+                table.set_properties(now, (session, bob), &set, mail).map(|_| ())
+            }),
+        ];
+        for task in tasks {
+            assert_eq!(task.join().unwrap(), Ok(()));
+        }
+        let sent: Vec<_> = ["a", "b", "c"].map(|name| racers.mail_of(at(name).worker)).into();
+        for changes in &sent {
+            let numbers: Vec<_> = changes.iter().filter_map(number_of).collect();
+            assert_eq!(numbers, [next, next + 1, next + 2], "promise 3");
+        }
+        let orders = sent.iter().map(|changes| {
+            let kinds = changes.iter().map(std::mem::discriminant);
+            format!("{:?}", kinds.collect::<Vec<_>>())
+        });
+        let mut orders: Vec<_> = orders.collect();
+        orders.dedup();
+        assert_eq!(orders.len(), 1, "promise 3: the same for all workers");
+        orders.remove(0)
+    });
+}
