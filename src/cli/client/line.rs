@@ -246,6 +246,11 @@ mod tests {
     }
 
     #[test]
+    fn a_ttl_without_a_unit_is_in_seconds() {
+        assert_eq!(line("invite 9 bob 60"), line("invite 9 bob 60s"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let error = |text| line(text).unwrap_err();
         assert_eq!(error("dance"), "no such command: `dance`; `help` lists them");
@@ -253,7 +258,7 @@ mod tests {
         assert!(error("create 7 0").starts_with("MAX: "));
         assert!(error("leave 1 2").starts_with("`2` is one word too many"));
         assert!(error("accept 9").starts_with("INVITE `9`: "));
-        assert!(error("invite 9 bob 60").contains("has no unit"));
+        assert!(error("invite 9 bob 0").starts_with("TTL: whole seconds"));
         assert!(error("invite 9 bob 1500ms").starts_with("TTL: whole seconds"));
         assert!(error("invite 9 bob 25h").starts_with("TTL: whole seconds"));
     }

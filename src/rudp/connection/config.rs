@@ -9,7 +9,7 @@ use crate::wire::TransportParameters;
 pub struct ConnectionConfig {
     /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' counts.
     pub idle_timeout: Duration,
-    /// Silence after which this end asks for a sign of life; below a third of the idle timeout.
+    /// Silence after which this end asks for a sign of life; 100 ms to a third of the idle timeout.
     pub keepalive: Duration,
     /// Longest that an ack waits for something to ride on, 0 to 100 ms.
     pub max_ack_delay: Duration,
@@ -31,6 +31,9 @@ pub struct ConnectionConfig {
 
 /// Smallest datagram that every path must carry, and the largest sent until a path is probed.
 pub const BASE_DATAGRAM_BYTES: usize = 1_200;
+
+/// Largest datagram that this end's sockets take.
+pub const MAX_RECEIVED_DATAGRAM_BYTES: u32 = 9_216;
 
 impl Default for ConnectionConfig {
     fn default() -> Self {
@@ -67,7 +70,7 @@ impl ConnectionConfig {
         TransportParameters {
             idle_timeout_ms: clamp(self.idle_timeout.as_millis(), 1_000, 600_000),
             max_ack_delay_ms: clamp(self.max_ack_delay.as_millis(), 0, 100),
-            max_datagram_bytes: 65_507,
+            max_datagram_bytes: MAX_RECEIVED_DATAGRAM_BYTES,
             max_message_bytes: clamp(self.max_message_bytes as u128, 1_200, 1 << 20),
             receive_buffer_bytes: clamp(self.receive_buffer_bytes as u128, 1 << 16, 1 << 30),
         }

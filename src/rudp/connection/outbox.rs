@@ -19,6 +19,8 @@ pub struct Outbox {
     /// Leaves before `fresh`: lost messages and probes.
     resend: VecDeque<MessageRef>,
     fresh: VecDeque<Queued>,
+    /// Length of `fresh` at which it is swept.
+    sweep_at: usize,
     /// Bytes of reliable messages that are not acked.
     reliable_bytes: usize,
     max_reliable_bytes: usize,
@@ -64,6 +66,8 @@ const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
 /// How far the queue is searched for something that may leave when its front may not.
 const SEARCH: usize = 32;
+/// A shorter queue is not swept.
+const MIN_SWEEP: usize = 1_024;
 
 impl Outbox {
     pub fn new(config: &ConnectionConfig, peer: &TransportParameters) -> Self {
@@ -75,6 +79,7 @@ impl Outbox {
             streams: BTreeMap::new(),
             resend: VecDeque::new(),
             fresh: VecDeque::new(),
+            sweep_at: MIN_SWEEP,
             reliable_bytes: 0,
             max_reliable_bytes: config.send_buffer_bytes,
             unreliable_bytes: 0,
@@ -126,6 +131,12 @@ impl Outbox {
         }
     }
 
+    /// Places taken in the queue, of messages and of what is left of replaced ones.
+    #[cfg(test)]
+    pub fn places(&self) -> usize {
+        self.fresh.len()
+    }
+
     /// True when something waits to leave.
     pub fn is_waiting(&self) -> bool {
         !self.resend.is_empty() || !self.fresh.is_empty()
@@ -152,7 +163,9 @@ impl Outbox {
         };
         let open = self.streams.get_mut(&stream).filter(|stream| !stream.is_finishing());
         let ended = open.ok_or(SendError::UnknownStream(stream))?;
-        if delivery.is_reliable() && self.reliable_bytes + cost > self.max_reliable_bytes {
+        // spec: REL-13
+        let is_full = delivery.is_reliable() && self.reliable_bytes + cost > self.max_reliable_bytes;
+        if is_full || ended.is_full(space) {
             return Err(SendError::WouldBlock);
         }
         let mut sent = Sent::Queued;
@@ -168,6 +181,7 @@ impl Outbox {
         let fragment_bytes = self.whole_bytes - FRAGMENT_ROOM_BYTES;
         let number = ended.push(space, delivery, payload, self.whole_bytes, fragment_bytes);
         self.fresh.push_back(Queued::Numbered(MessageRef { stream, space, number }));
+        self.sweep();
         if delivery.is_reliable() {
             self.reliable_bytes += cost;
         } else {
@@ -175,6 +189,22 @@ impl Outbox {
             self.shed_oldest();
         }
         Ok(sent)
+    }
+
+    /// Drops the places in the queue of messages that newer ones have replaced, once they may be half
+    /// of it.
+    fn sweep(&mut self) {
+        if self.fresh.len() < self.sweep_at {
+            return;
+        }
+        let streams = &self.streams;
+        self.fresh.retain(|queued| match queued {
+            Queued::Unreliable(_) => true,
+            Queued::Numbered(message) => streams
+                .get(&message.stream)
+                .is_some_and(|stream| stream.is_unsettled(message.space, message.number)),
+        });
+        self.sweep_at = MIN_SWEEP.max(self.fresh.len() * 2);
     }
 
     /// Drops the oldest unreliable and sequenced messages that wait while they are too many.

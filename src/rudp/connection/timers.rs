@@ -25,6 +25,8 @@ pub struct Timers {
 
 /// Probes come at least so often while something is under way. Spec: REL-6.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
+/// A shorter keepalive would be a flood.
+const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 /// A probe carries unacked messages of up to so many bytes.
 const PROBE_MESSAGE_BYTES: usize = 512;
 /// Messages that a probe queues at most; more than a packet holds.
@@ -39,7 +41,7 @@ impl Timers {
         let idle_timeout = config.idle_timeout.min(peer.idle_timeout());
         Self {
             idle_timeout,
-            keepalive: config.keepalive.min(idle_timeout / 3),
+            keepalive: config.keepalive.max(MIN_KEEPALIVE).min(idle_timeout / 3),
             last_received: now,
             last_lively: now,
             probes: 0,

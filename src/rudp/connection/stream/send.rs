@@ -133,6 +133,17 @@ impl SendStream {
         self.finishing
     }
 
+    /// True when so many keyed numbers are unsettled that no more may be added. The other spaces are
+    /// bounded by the bytes of their messages; a replaced message has none, but its number stays.
+    pub fn is_full(&self, space: Space) -> bool {
+        space == Space::Keyed && self.keyed.entries.len() as u64 >= WINDOW_MESSAGES
+    }
+
+    /// True while the message is kept.
+    pub fn is_unsettled(&self, space: Space, number: u64) -> bool {
+        self.space(space).entry(number).is_some_and(|entry| entry.message.is_some())
+    }
+
     /// True when `number` lies within the window that the peer keeps open.
     pub fn is_in_window(&self, space: Space, number: u64) -> bool {
         number - self.space(space).base < WINDOW_MESSAGES

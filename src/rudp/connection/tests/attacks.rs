@@ -220,6 +220,25 @@ fn frames_that_do_not_decode_close() {
     assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
 }
 
+/// Each value replaces the one before, so bytes alone would never fill up.
+// spec-test: REL-13
+#[test]
+fn a_peer_that_never_acks_keyed_values_holds_no_more_than_a_window_of_them() {
+    let mut pair = Pair::new(10);
+    pair.dark_until = Timestamp::MAX;
+    let mut send = |key: u16, n: u32| {
+        let payload = Bytes::copy_from_slice(&n.to_be_bytes()).into();
+        let sent = pair.ends[SERVER].send(pair.now, STREAM, Delivery::ReliableLatest { key }, payload);
+        pair.flush();
+        assert!(pair.ends[SERVER].outbox.places() <= 8_192);
+        sent
+    };
+    assert!((0..20_000).all(|n| send(1, n).is_ok()), "replaced values leave no trace");
+    // A value that nothing replaces keeps the numbers behind it unsettled.
+    assert!(send(0, 0).is_ok());
+    assert!((0..20_000).any(|n| send(1, n) == Err(SendError::WouldBlock)));
+}
+
 /// A message that arrives so late that its one-byte number would name another one.
 // spec-test: STR-6, STR-10
 #[test]
