@@ -1,4 +1,46 @@
 //! Rallypoint: a session server for multiplayer games, and its client.
+//!
+//! A session is a small group of invited users with a hard cap, one order of events and shared
+//! properties. Clients reach the server over a secure reliable protocol on UDP, which the folder
+//! `protocol-spec/` specifies. To run it, see the README; to write a game, [`client`]; to embed a
+//! server, [`server`]; to mint grants in a backend, [`secure::token`].
+//!
+//! # The house
+//!
+//! An arrow points at what is imported; nothing imports upward, and a test holds it so.
+//!
+//! ```text
+//! base ◄─ wire ◄─ secure ◄─ rudp ◄─ net ◄─┬─ client ◄─┐
+//!          ▲                              │           ├─ cli ◄─ main
+//!          └─ session ◄───────────────────┴─ server ◄─┘
+//! base ◄─ link ◄─ cli, testing             testing ─► all, never in a release build
+//! ```
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`base`] | identifiers, time as a value, bytes and numbers |
+//! | [`wire`] | packets, frames, commands and events as values, and their bytes |
+//! | [`secure`] | connect tokens, handshake, packet keys, replay window |
+//! | [`rudp`] | the reliable connection and the endpoint that admits clients |
+//! | [`session`] | sessions: pure logic on a table of striped locks |
+//! | [`net`] | the only sockets and the only clock |
+//! | [`server`] | workers, rosters and mail: joins connections and sessions |
+//! | [`client`] | the client's core, and an async API over it |
+//! | [`link`] | a seeded model of a bad link |
+//!
+//! # What holds everywhere
+//!
+//! - **Sans-IO below `net`, in the server's worker and in the client's core**: time and randomness
+//!   are passed in, so a whole server runs under a virtual clock, the same for the same seed.
+//! - **Network input never panics, and never allocates by a number that it names.** Every queue,
+//!   window, table and buffer has a limit with an overflow rule; `protocol-spec/limits.md` lists them.
+//! - **Errors are of four families**: [`base::DecodeError`] (the bytes), [`rudp::ProtocolViolation`]
+//!   (the peer), the API's own (the caller), [`std::io::Error`] (the host).
+//!
+//! # Features
+//!
+//! `cli` (the default: the binary, with `server` and `client`), `server`, `client`, `testing`. Without
+//! default features the crate is base, wire, secure, rudp and session: no tokio, no sockets, no clock.
 
 #![deny(unsafe_code)]
 #![cfg_attr(

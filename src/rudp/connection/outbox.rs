@@ -170,7 +170,7 @@ impl Outbox {
         }
         let mut sent = Sent::Queued;
         if let Some(key) = delivery.key() {
-            let freed = ended.supersede(key);
+            let freed = ended.supersede(key, delivery);
             if freed.any {
                 sent = Sent::Superseded;
             }

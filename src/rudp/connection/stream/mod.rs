@@ -58,3 +58,6 @@ pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// A number travels in one byte while fewer than this many are unsettled in its space. Spec: STR-5.
 pub const NARROW_SPAN: u64 = 64;
+
+/// Keys of a stream that a receiver remembers, and keyed numbers that may be under way. Spec: STR-8.
+pub const MAX_KEYS: usize = 256;

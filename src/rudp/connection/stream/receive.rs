@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::anchor::Anchor;
 use super::reassembly::{Reassembly, ReceiveBuffer};
-use super::{MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
+use super::{MAX_KEYS, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
 use crate::base::{PacketNumber, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
@@ -37,9 +37,6 @@ pub struct ReceiveStream {
     unordered: Unordered,
     keyed: Keyed,
 }
-
-/// Keys of a stream that are remembered. Spec: STR-8.
-pub const MAX_KEYS: usize = 256;
 
 type Partials = BTreeMap<u64, Reassembly>;
 

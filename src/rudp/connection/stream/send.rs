@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{MESSAGE_OVERHEAD_BYTES, NARROW_SPAN, Space, WINDOW_MESSAGES};
+use super::{MAX_KEYS, MESSAGE_OVERHEAD_BYTES, NARROW_SPAN, Space, WINDOW_MESSAGES};
 use crate::base::{StreamId, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
@@ -98,12 +98,14 @@ impl SendStream {
     /// Drops the older messages of `key` that a newer one replaces, and tells the bytes that this
     /// frees in the send buffer and in the peer's receive buffer.
     ///
+    /// What may be lost replaces nothing that may not: then the key would be left without a value.
     /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
-    pub fn supersede(&mut self, key: u16) -> Superseded {
+    pub fn supersede(&mut self, key: u16, by: Delivery) -> Superseded {
         let mut freed = Superseded::default();
         for entry in &mut self.keyed.entries {
             let replaced = entry.message.take_if(|message| {
                 message.delivery.key() == Some(key)
+                    && (by.is_reliable() || !message.delivery.is_reliable())
                     && message.fragments.as_ref().is_none_or(|fragments| fragments.next == 0)
             });
             if let Some(message) = replaced {
@@ -146,7 +148,12 @@ impl SendStream {
 
     /// True when `number` lies within the window that the peer keeps open.
     pub fn is_in_window(&self, space: Space, number: u64) -> bool {
-        number - self.space(space).base < WINDOW_MESSAGES
+        let window = match space {
+            // The receiver forgets keys beyond so many: a value must arrive before its key is one of them.
+            Space::Keyed => MAX_KEYS as u64,
+            Space::Ordered | Space::Unordered => WINDOW_MESSAGES,
+        };
+        number - self.space(space).base < window
     }
 
     /// True when no earlier message of the space waits to leave for the first time. Small ones that
