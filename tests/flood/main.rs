@@ -76,7 +76,7 @@ fn sessions_run_undisturbed_while_hostile_datagrams_arrive() {
         assert_eq!(run["duplicates"], 0);
         assert_eq!(run["timeouts"], 0);
     }
-    assert!(fired.datagrams > u64::from(DATAGRAMS_PER_SECOND) * seconds / 4, "the flood was no flood");
+    assert!(fired.datagrams > 10_000, "the flood was no flood");
     assert!(fired.answered_bytes * 10 <= fired.bytes, "more than a tenth was answered");
     assert!(after < before + (32 << 20), "memory grew from {before} to {after} bytes");
     for reason in REASONS {
