@@ -142,13 +142,22 @@ impl Refusal {
         match self {
             Self::Request(RequestError::Refused(code)) => Said::error(name, Some(*code), code),
             Self::Request(error) => Said::error(name, None, error),
-            Self::Send(error) => Said::error(name, None, error),
+            Self::Send(error) => Said::error(name, code_of(error), error),
             Self::NotIn(session) => Said::error(
                 name,
                 Some(ErrorCode::NotAMember),
                 format_args!("not a member of session {session}"),
             ),
         }
+    }
+}
+
+/// The code with which the server would refuse what the client did not even send.
+fn code_of(error: &SendError) -> Option<ErrorCode> {
+    match error {
+        SendError::NotAMember(_) => Some(ErrorCode::NotAMember),
+        SendError::TooLarge { .. } => Some(ErrorCode::PayloadTooLarge),
+        SendError::NotConnected | SendError::WouldBlock | SendError::Recipients(_) => None,
     }
 }
 

@@ -29,7 +29,7 @@ impl Said {
         Self::new("result", name)
     }
 
-    /// The command `name` was not carried out; `code` when the server said so.
+    /// The command `name` was not carried out; `code` when the server refuses such a one.
     pub fn error(name: &str, code: Option<ErrorCode>, text: impl fmt::Display) -> Self {
         Self::new("error", name).with("code", code.map(ErrorCode::name)).with("text", text.to_string())
     }
