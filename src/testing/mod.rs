@@ -14,6 +14,7 @@
 //! | `payload` | messages that tell what they are |
 //! | `checker` | the promises |
 //! | `simulation` | the loop over all of them |
+//! | `workload` | one session's traffic, and how late it was |
 //!
 //! Only with the feature `testing`; never in a release build.
 
@@ -24,6 +25,8 @@ mod network;
 mod payload;
 mod server;
 mod simulation;
+mod workload;
 
 pub use checker::Checker;
 pub use simulation::{Outcome, Scenario, Simulation};
+pub use workload::{Figures, Workload};

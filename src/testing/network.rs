@@ -53,16 +53,19 @@ impl Network {
         let up = to == self.server;
         let client = if up { from } else { to };
         let (rng, impairments) = (&mut self.rng, &self.impairments);
-        let path = self.paths.entry(client).or_insert_with(|| {
-            let mut link = || Link::new(impairments.clone(), StdRng::seed_from_u64(rng.random()));
-            Path { up: link(), down: link() }
-        });
+        let path = self.paths.entry(client).or_insert_with(|| Path::new(impairments, rng));
         let link = if up { &mut path.up } else { &mut path.down };
         for arrival in link.carry(now, datagram) {
             self.order += 1;
             let (at, order, datagram) = (arrival.at, self.order, arrival.datagram);
             self.under_way.push(Reverse(UnderWay { at, order, from, to, datagram }));
         }
+    }
+
+    /// Gives one client a path unlike the others'.
+    pub(super) fn set_path(&mut self, client: SocketAddr, impairments: &Impairments) {
+        let path = Path::new(impairments, &mut self.rng);
+        self.paths.insert(client, path);
     }
 
     /// Takes the next datagram that has arrived by `now`.
@@ -86,5 +89,12 @@ impl Network {
             path.down.set(impairments.clone());
         }
         self.impairments = impairments;
+    }
+}
+
+impl Path {
+    fn new(impairments: &Impairments, rng: &mut StdRng) -> Self {
+        let mut link = || Link::new(impairments.clone(), StdRng::seed_from_u64(rng.random()));
+        Self { up: link(), down: link() }
     }
 }

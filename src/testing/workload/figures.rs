@@ -1,0 +1,64 @@
+//! [`Figures`]: what a workload's run came to.
+
+use std::time::Duration;
+
+/// What the members of a run counted together, in the counted time.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// From the call of `broadcast` to the hand-over, every delivery; sorted.
+    pub latencies_us: Vec<u64>,
+    /// Deliveries that had to come: messages sent times members.
+    pub expected: u64,
+    /// Datagrams that members sent, and that reached them.
+    pub datagrams: u64,
+    /// Their bytes, UDP payload.
+    pub bytes: u64,
+    /// Bytes of large messages that arrived in the counted time.
+    pub bulk_bytes: u64,
+}
+
+impl Figures {
+    /// Adds those of another member or run. The latencies must be sorted afterwards.
+    pub fn add(&mut self, other: Self) {
+        self.latencies_us.extend(other.latencies_us);
+        self.expected += other.expected;
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+        self.bulk_bytes += other.bulk_bytes;
+    }
+
+    /// The latency that the share `quantile` of all deliveries does not exceed; zero without any.
+    pub fn latency(&self, quantile: f64) -> Duration {
+        let count = self.latencies_us.len();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let rank = (count as f64 * quantile).ceil() as usize;
+        let at = self.latencies_us.get(rank.clamp(1, count.max(1)) - 1);
+        Duration::from_micros(at.copied().unwrap_or(0))
+    }
+
+    /// Datagrams a delivery, both ways together.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn datagrams_per_delivery(&self) -> f64 {
+        self.datagrams as f64 / self.expected.max(1) as f64
+    }
+
+    /// Bytes of UDP payload a delivery, both ways together.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn bytes_per_delivery(&self) -> f64 {
+        self.bytes as f64 / self.expected.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_a_latency_that_was_seen() {
+        let figures = Figures { latencies_us: (1..=1_000).collect(), ..Figures::default() };
+        assert_eq!(figures.latency(0.5), Duration::from_micros(500));
+        assert_eq!(figures.latency(0.999), Duration::from_micros(999));
+        assert_eq!(figures.latency(1.0), Duration::from_micros(1_000));
+        assert_eq!(Figures::default().latency(0.5), Duration::ZERO);
+    }
+}

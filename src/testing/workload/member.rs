@@ -1,0 +1,158 @@
+//! [`Member`]: one client of a workload.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::bulk::Bulk;
+use super::{Figures, Workload};
+use crate::base::{SessionId, SessionKind, Slot, Timestamp};
+use crate::client::core::{Core, Event, Output};
+use crate::rudp::Stats;
+use crate::wire::command::{Create, InitialProperties, Join, To};
+use crate::wire::{Admission, IdleTtl, MaxMembers, OnOwnerLeave, Request, Settings};
+
+/// One client: what it sends, and how late what it receives is.
+pub(super) struct Member {
+    number: u16,
+    pub(super) from: SocketAddr,
+    pub(super) core: Core,
+    /// When in a period it sends.
+    pub(super) phase: Duration,
+    /// When it sends next.
+    pub(super) sends_at: Timestamp,
+    /// The sessions that it has entered.
+    pub(super) entered: Vec<(SessionId, Slot)>,
+    pub(super) tally: Figures,
+    bulk: Bulk,
+    /// The connection's counts when counting began.
+    before: Stats,
+}
+
+/// Bytes of a message that say when it was sent and whether that counts.
+const STAMP_BYTES: usize = 9;
+
+impl Member {
+    pub(super) fn new(number: u16, from: SocketAddr, core: Core, phase: Duration) -> Self {
+        Self {
+            number,
+            from,
+            core,
+            phase,
+            sends_at: Timestamp::MAX,
+            entered: Vec::new(),
+            tally: Figures::default(),
+            bulk: Bulk::default(),
+            before: Stats::default(),
+        }
+    }
+
+    /// Asks for a new session that is open to all who know it.
+    pub(super) fn create(&mut self, now: Timestamp, seats: u16) {
+        let settings = Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::new(seats).expect("invariant: few members"),
+            idle_ttl: IdleTtl::new(60).expect("invariant: a minute is legal"),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Open,
+        };
+        let properties = InitialProperties::new(Vec::new()).expect("invariant: none are legal");
+        self.request(now, &Request::Create(Create { settings, properties }));
+    }
+
+    /// Asks to join a session.
+    pub(super) fn join(&mut self, now: Timestamp, session: SessionId) {
+        self.request(now, &Request::Join(Join::Session(session)));
+    }
+
+    fn request(&mut self, now: Timestamp, request: &Request) {
+        self.core.request(now, request).expect("invariant: connected, with nothing else under way");
+    }
+
+    /// When it does something next by itself.
+    pub(super) fn next_at(&self, counted: &Range<Timestamp>) -> Option<Timestamp> {
+        let sends_at = Some(self.sends_at).filter(|at| *at < counted.end);
+        [self.core.poll_timeout(), sends_at].into_iter().flatten().min()
+    }
+
+    /// Does what is due at `now`, and sends.
+    pub(super) fn run(
+        &mut self,
+        now: Timestamp,
+        workload: &Workload,
+        counted: &Range<Timestamp>,
+        send: &mut dyn FnMut(Bytes),
+    ) {
+        if self.core.poll_timeout().is_some_and(|at| at <= now) {
+            self.core.handle_timeout(now);
+        }
+        self.hear(now, counted);
+        while self.sends_at <= now && now < counted.end {
+            self.speak(now, workload, counted);
+        }
+        let mut datagram = BytesMut::new();
+        while self.core.poll_transmit(now, &mut datagram).is_some() {
+            send(datagram.split().freeze());
+        }
+    }
+
+    fn speak(&mut self, now: Timestamp, workload: &Workload, counted: &Range<Timestamp>) {
+        if self.number == workload.members {
+            self.sends_at = Timestamp::MAX;
+            return self.bulk.start(now, self.entered.last(), &mut self.core);
+        }
+        self.sends_at += workload.period;
+        let Some(&(_, slot)) = self.entered.first() else { return };
+        let mut payload = BytesMut::with_capacity(workload.size_bytes);
+        payload.put_u64(now.as_micros());
+        payload.put_u8(u8::from(counted.contains(&now)));
+        payload.resize(workload.size_bytes.max(STAMP_BYTES), 0);
+        let sent = self.core.broadcast(now, slot, To::All, workload.delivery, payload.freeze());
+        if sent.is_ok() && counted.contains(&now) {
+            self.tally.expected += u64::from(workload.members);
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, counted: &Range<Timestamp>) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Event(Event::Entered { slot, session, .. }) => self.entered.push((session, slot)),
+                Output::Event(Event::Message { slot, payload, .. }) => {
+                    if self.entered.first().is_some_and(|(_, first)| *first == slot) && !self.bulk.is_sender()
+                    {
+                        self.judge(now, payload);
+                    } else {
+                        let arrived = self.bulk.hear(now, slot, &payload, &mut self.core);
+                        self.tally.bulk_bytes += if counted.contains(&now) { arrived } else { 0 };
+                    }
+                }
+                Output::Event(Event::Disconnected(why)) => panic!("a member is disconnected: {why}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn judge(&mut self, now: Timestamp, mut payload: Bytes) {
+        let sent = Timestamp::from_micros(payload.get_u64());
+        if payload.get_u8() == 1 {
+            let late = now.since(sent).as_micros();
+            self.tally.latencies_us.push(u64::try_from(late).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// From now on the connection's datagrams count.
+    pub(super) fn start_counting(&mut self) {
+        self.before = self.core.stats().copied().unwrap_or_default();
+    }
+
+    /// Until now they did.
+    pub(super) fn stop_counting(&mut self) {
+        let (before, after) = (self.before, self.core.stats().copied().unwrap_or_default());
+        let all = |stats: Stats| stats.packets_sent + stats.packets_received + stats.packets_dropped;
+        self.tally.datagrams = all(after) - all(before);
+        let bytes = |stats: Stats| stats.bytes_sent + stats.bytes_received;
+        self.tally.bytes = bytes(after) - bytes(before);
+    }
+}

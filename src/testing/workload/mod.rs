@@ -1,0 +1,221 @@
+//! [`Workload`]: one session's traffic on impaired links under the virtual clock, and how late it was.
+//!
+//! What `rallypoint bench` measures on real sockets, without a machine's noise and in a fraction of the
+//! time: the same seed gives the same figures to the microsecond. Only the network, the transport and
+//! the up to 0.4 ms in which a worker notices a datagram add to a latency here.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `member` | one client: what it sends when, how late what it gets is |
+//! | `bulk` | large messages beside the session's traffic, to one of its members |
+//! | `figures` | what came of it |
+
+mod bulk;
+mod figures;
+mod member;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub use self::figures::Figures;
+use self::member::Member;
+use super::network::Network;
+use super::server::SimServer;
+use crate::base::{Now, SessionId, Timestamp, UnixTime, UserId};
+use crate::client::core::Core;
+use crate::link::Impairments;
+use crate::rudp::{Connecting, ConnectingConfig};
+use crate::secure::TokenKey;
+use crate::secure::token::{MintRequest, mint};
+use crate::server::config::{Identity, connection};
+use crate::server::limits::Limits;
+use crate::wire::Delivery;
+
+/// What is sent, and on what links.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Members of the session; each sends to all.
+    pub members: u16,
+    /// Time between two messages of a member; members begin at random phases.
+    pub period: Duration,
+    /// Bytes of a message, 12 at least.
+    pub size_bytes: usize,
+    /// How messages are delivered.
+    pub delivery: Delivery,
+    /// Every member's path, each way.
+    pub impairments: Impairments,
+    /// Length of the counted time, after two seconds that are not.
+    pub counted: Duration,
+    /// Beside it, somebody on a perfect path sends the first member as much as its link takes.
+    pub bulk: bool,
+}
+
+/// Time before anything is counted.
+const WARMUP: Duration = Duration::from_secs(2);
+/// Time for what is under way at the end.
+const COOL_DOWN: Duration = Duration::from_secs(3);
+
+impl Workload {
+    /// Runs it; all that is random follows from `seed`.
+    pub fn run(&self, seed: u64) -> Figures {
+        let mut run = Run::new(self.clone(), seed);
+        run.gather();
+        run.talk();
+        run.figures()
+    }
+}
+
+/// A workload under way.
+struct Run {
+    workload: Workload,
+    now: Timestamp,
+    server: SimServer,
+    network: Network,
+    addr: SocketAddr,
+    members: Vec<Member>,
+    /// When what is sent counts.
+    counted: std::ops::Range<Timestamp>,
+}
+
+impl Run {
+    fn new(workload: Workload, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let addr = SocketAddr::from(([10, 255, 255, 1], 7_777));
+        let key = TokenKey::from_bytes(&rng.random());
+        let limits = Limits::default();
+        let identity = Identity { protocol_id: 1, names: Vec::new(), keys: vec![key.clone()] };
+        let server = SimServer::new(1, limits.clone(), identity, StdRng::from_rng(&mut rng));
+        let mut network = Network::new(addr, workload.impairments.clone(), StdRng::from_rng(&mut rng));
+        let count = workload.members + u16::from(workload.bulk);
+        let members = (0..count).map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let from = SocketAddr::from(([10, 0, high, low], 4_000));
+            if number == workload.members {
+                network.set_path(from, &Impairments::default());
+            }
+            let core = connecting(addr, number, &key, &limits, &mut rng);
+            let phase = rng.random_range(Duration::ZERO..workload.period);
+            Member::new(number, from, core, phase)
+        });
+        let members = members.collect();
+        let counted = Timestamp::MAX..Timestamp::MAX;
+        Self { workload, now: Timestamp::ZERO, server, network, addr, members, counted }
+    }
+
+    /// Everybody connects and enters the session; with bulk traffic, two of them another one.
+    fn gather(&mut self) {
+        let quick = self.now + Duration::from_secs(60);
+        self.run_until(quick, |run| run.members.iter().all(|member| member.core.is_connected()));
+        let members = usize::from(self.workload.members);
+        self.meet((0..members).collect(), self.workload.members);
+        if self.workload.bulk {
+            self.meet(vec![members, 0], 2);
+        }
+    }
+
+    /// The first of `who` creates an open session, the others join it.
+    fn meet(&mut self, who: Vec<usize>, seats: u16) {
+        let quick = self.now + Duration::from_secs(60);
+        let (now, mut sessions) = (self.now, 0);
+        if let Some(member) = who.first().and_then(|first| self.members.get_mut(*first)) {
+            member.create(now, seats);
+            sessions = member.entered.len() + 1;
+        }
+        let creator = who.first().copied().unwrap_or_default();
+        self.run_until(quick, |run| run.entered(creator) >= sessions);
+        let session = self.session_of(creator);
+        for other in who.iter().skip(1) {
+            let Some(member) = self.members.get_mut(*other) else { continue };
+            let wanted = member.entered.len() + 1;
+            member.join(self.now, session);
+            self.run_until(quick, |run| run.entered(*other) >= wanted);
+        }
+    }
+
+    fn entered(&self, member: usize) -> usize {
+        self.members.get(member).map_or(0, |member| member.entered.len())
+    }
+
+    fn session_of(&self, member: usize) -> SessionId {
+        let entered = self.members.get(member).and_then(|member| member.entered.last());
+        entered.map(|(session, _)| *session).expect("invariant: `run_until` has waited for it")
+    }
+
+    /// Everybody sends for as long as it is counted, and hears what is under way then.
+    fn talk(&mut self) {
+        let begin = self.now;
+        let counted_from = begin + WARMUP;
+        self.counted = counted_from..counted_from + self.workload.counted;
+        for member in &mut self.members {
+            member.sends_at = begin + member.phase;
+        }
+        self.run_until(counted_from, |_| false);
+        self.members.iter_mut().for_each(Member::start_counting);
+        self.run_until(self.counted.end, |_| false);
+        self.members.iter_mut().for_each(Member::stop_counting);
+        self.run_until(self.counted.end + COOL_DOWN, |_| false);
+    }
+
+    /// Lets happen what happens, until `done` or, at the latest, `end`.
+    fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let members = self.members.iter().filter_map(|member| member.next_at(&self.counted)).min();
+            let next = [self.network.next_at(), self.server.next_at(), members].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        while let Some(arrived) = self.network.receive(now) {
+            if arrived.to == self.addr {
+                self.server.deliver(now, arrived.from, arrived.datagram);
+            } else if let Some(member) = self.members.iter_mut().find(|member| member.from == arrived.to) {
+                member.core.handle_datagram(now, arrived.from, arrived.datagram);
+            }
+        }
+        let (addr, network) = (self.addr, &mut self.network);
+        let both = Now { mono: now, wall: WALL + now.since(Timestamp::ZERO) };
+        self.server.run(both, &mut |to, datagram| network.send(now, addr, to, datagram));
+        for member in &mut self.members {
+            let from = member.from;
+            member.run(now, &self.workload, &self.counted, &mut |datagram| {
+                network.send(now, from, addr, datagram);
+            });
+        }
+    }
+
+    fn figures(self) -> Figures {
+        let mut figures = Figures::default();
+        for member in self.members {
+            figures.add(member.tally);
+        }
+        figures.latencies_us.sort_unstable();
+        figures
+    }
+}
+
+/// Wall time at the origin of the virtual clock.
+const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+fn connecting(server: SocketAddr, number: u16, key: &TokenKey, limits: &Limits, rng: &mut StdRng) -> Core {
+    let request = MintRequest {
+        user: UserId::new(&format!("member-{number}")).expect("invariant: a short id is legal"),
+        server: server.to_string(),
+        lifetime: Duration::from_secs(60),
+        data: None,
+    };
+    let grant = mint(key, request, WALL, rng).expect("invariant: a legal request");
+    let config = ConnectingConfig { connection: connection(limits), ..ConnectingConfig::new(1) };
+    let name = server.to_string();
+    let connecting = Connecting::new(Timestamp::ZERO, &name, &grant, config, StdRng::from_rng(rng));
+    Core::new(server, connecting)
+}
