@@ -13,6 +13,7 @@
 //! | `actor` | what a user does next |
 //! | `payload` | messages that tell what they are |
 //! | `checker` | the promises |
+//! | `issues` | what a checker has found broken |
 //! | `simulation` | the loop over all of them |
 //! | `workload` | one session's traffic, and how late it was |
 //!
@@ -21,6 +22,7 @@
 mod actor;
 mod checker;
 mod client;
+mod issues;
 mod network;
 mod payload;
 mod server;

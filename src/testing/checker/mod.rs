@@ -12,7 +12,6 @@ mod membership;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use self::answers::Answers;
 use self::deliveries::Deliveries;
@@ -20,6 +19,7 @@ pub(super) use self::deliveries::Sending;
 use self::invites::Invites;
 use self::log::Logs;
 use self::membership::Memberships;
+use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
 use crate::client::core::{Core, Disconnected, Event, RequestError};
 use crate::wire::{CloseCode, Request, Value};
@@ -53,24 +53,6 @@ pub struct Checker {
     invites: Invites,
     users: BTreeMap<Life, UserId>,
     told: u64,
-}
-
-/// What is broken, a line each.
-#[derive(Debug, Default)]
-struct Issues {
-    lines: Vec<String>,
-    now: Timestamp,
-}
-
-/// Issues that are listed; a broken promise is seldom broken only once.
-const MAX_ISSUES: usize = 20;
-
-impl Issues {
-    fn add(&mut self, issue: impl fmt::Display) {
-        if self.lines.len() < MAX_ISSUES {
-            self.lines.push(format!("{:?}: {issue}", self.now));
-        }
-    }
 }
 
 impl Checker {
