@@ -5,8 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
-use std::env;
-use std::thread;
+mod seeds;
+
 use std::time::Duration;
 
 use rallypoint::link::{Blackhole, Impairments};
@@ -27,35 +27,13 @@ fn run(seed: u64, scenario: Scenario) -> Outcome {
     outcome
 }
 
-fn chosen_seed() -> Option<u64> {
-    env::var("RALLYPOINT_SEED").ok().map(|seed| seed.parse().expect("RALLYPOINT_SEED is a number"))
-}
-
-/// Runs `scenario` with each of `seeds`, on all cores.
 fn run_all(seeds: &[u64], scenario: &Scenario) -> Vec<Outcome> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let part = seeds.len().div_ceil(cores).max(1);
-    thread::scope(|scope| {
-        let parts = seeds.chunks(part).map(|seeds| {
-            scope.spawn(|| seeds.iter().map(|seed| run(*seed, scenario.clone())).collect::<Vec<_>>())
-        });
-        let parts: Vec<_> = parts.collect();
-        parts
-            .into_iter()
-            .flat_map(|part| part.join().unwrap_or_else(|_| panic!("a seed failed, see above")))
-            .collect()
-    })
-}
-
-fn fresh_seeds(count: u64) -> Vec<u64> {
-    // The one thing here that differs from run to run; whatever fails is named by its seed.
-    let from = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    (0..count).map(|number| (from.wrapping_add(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
+    seeds::run_all("simulation", seeds, |seed| run(seed, scenario.clone()))
 }
 
 #[test]
 fn promises_hold_on_a_bad_network_for_every_seed() {
-    let seeds: Vec<u64> = chosen_seed().map_or_else(|| (0..FIXED_SEEDS).collect(), |seed| vec![seed]);
+    let seeds = seeds::chosen_or(0..FIXED_SEEDS);
     let outcomes = run_all(&seeds, &Scenario::harsh());
     for (seed, outcome) in seeds.iter().zip(outcomes) {
         // A run in which little happens proves little.
@@ -65,13 +43,12 @@ fn promises_hold_on_a_bad_network_for_every_seed() {
 
 #[test]
 fn promises_hold_for_seeds_that_never_ran_before() {
-    let count = env::var("RALLYPOINT_SEEDS").ok().map_or(FRESH_SEEDS, |count| count.parse().unwrap());
-    run_all(&fresh_seeds(count), &Scenario::harsh());
+    run_all(&seeds::fresh(FRESH_SEEDS), &Scenario::harsh());
 }
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let seed = chosen_seed().unwrap_or(7);
+    let seed = seeds::chosen().unwrap_or(7);
     assert_eq!(run(seed, Scenario::harsh()), run(seed, Scenario::harsh()));
     assert_ne!(run(seed, Scenario::harsh()).trace, run(seed ^ 1, Scenario::harsh()).trace);
 }
@@ -91,13 +68,11 @@ fn promises_hold_through_blackholes_and_long_bursts() {
         },
         ..Scenario::harsh()
     };
-    let seeds: Vec<u64> = chosen_seed().map_or_else(|| (1_000..1_012).collect(), |seed| vec![seed]);
-    run_all(&seeds, &scenario);
+    run_all(&seeds::chosen_or(1_000..1_012), &scenario);
 }
 
 #[test]
 fn promises_hold_when_every_client_stays_and_nothing_is_lost() {
     let scenario = Scenario { impairments: Impairments::default(), life: None, ..Scenario::harsh() };
-    let seeds: Vec<u64> = chosen_seed().map_or_else(|| (2_000..2_004).collect(), |seed| vec![seed]);
-    run_all(&seeds, &scenario);
+    run_all(&seeds::chosen_or(2_000..2_004), &scenario);
 }
