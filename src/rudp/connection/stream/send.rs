@@ -236,12 +236,16 @@ impl SendStream {
     /// send buffer and in the peer's receive buffer.
     pub fn on_acked(&mut self, space: Space, number: u64, index: Option<u32>) -> (usize, usize) {
         let space = self.space_mut(space);
-        space.acked_end = space.acked_end.max(number + 1);
-        let Some(entry) = space.entry_mut(number) else { return (0, 0) };
-        let arrived = entry.message.take_if(|message| match (index, &mut message.fragments) {
-            (Some(index), Some(fragments)) => fragments.on_acked(index),
-            (index, fragments) => index.is_none() && fragments.is_none(),
+        let arrived = space.entry_mut(number).and_then(|entry| {
+            entry.message.take_if(|message| match (index, &mut message.fragments) {
+                (Some(index), Some(fragments)) => fragments.on_acked(index),
+                (index, fragments) => index.is_none() && fragments.is_none(),
+            })
         });
+        // Not for a fragment alone: the receiver's position moves when the message is whole.
+        if index.is_none() || arrived.is_some() {
+            space.acked_end = space.acked_end.max(number + 1);
+        }
         let freed = arrived.map_or(0, |message| message.cost());
         (freed, space.settle())
     }

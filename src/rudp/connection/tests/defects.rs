@@ -65,6 +65,24 @@ fn small_messages_do_not_take_the_room_of_the_large_one_before_them() {
     assert_eq!(pair.received[SERVER].len(), 802);
 }
 
+/// The receiver's position stays where it was until a message is whole: a fragment that was acked is no
+/// reason to write the number in one byte.
+// spec-test: STR-5
+#[test]
+fn a_value_in_fragments_arrives_although_many_before_it_never_left() {
+    for seed in 0..20 {
+        let mut pair = Pair::new(seed);
+        pair.loss = 0.3;
+        for n in 0..300u16 {
+            pair.send(CLIENT, Delivery::ReliableLatest { key: 1 }, &n.to_be_bytes());
+        }
+        pair.send(CLIENT, Delivery::ReliableLatest { key: 1 }, &[7; 6_000]);
+        pair.run(SECOND * 3);
+        assert_eq!(pair.payloads(SERVER), [[7; 6_000]], "seed {seed}");
+        assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0, "seed {seed}");
+    }
+}
+
 #[test]
 fn limits_out_of_range_are_those_that_the_peer_was_told() {
     let config = ConnectionConfig { max_message_bytes: 500, ..ConnectionConfig::default() };
