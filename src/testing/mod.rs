@@ -17,6 +17,8 @@
 //! | `simulation` | the loop over all of them |
 //! | `workload` | one session's traffic, and how late it was |
 //!
+//! [`transport`] is a simulation of its own, of the reliable protocol below sessions.
+//!
 //! Only with the feature `testing`; never in a release build.
 
 mod actor;
@@ -27,6 +29,7 @@ mod network;
 mod payload;
 mod server;
 mod simulation;
+pub mod transport;
 mod workload;
 
 pub use checker::Checker;

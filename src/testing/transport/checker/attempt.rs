@@ -1,0 +1,48 @@
+//! Whether an answer of `send` is one that the call deserves.
+
+use bytes::Bytes;
+
+use super::side::State;
+use crate::base::StreamId;
+use crate::rudp::{SendError, Sent};
+use crate::wire::Delivery;
+
+/// One call of `send`.
+pub(in crate::testing::transport) struct Attempt<'a> {
+    pub(in crate::testing::transport) serial: u32,
+    pub(in crate::testing::transport) stream: StreamId,
+    pub(in crate::testing::transport) delivery: Delivery,
+    pub(in crate::testing::transport) payload: &'a Bytes,
+    /// What the end knows of the stream: whether it is open, if it knows.
+    pub(in crate::testing::transport) is_open: Option<bool>,
+    /// Largest payload that fitted, and what was queued, before.
+    pub(in crate::testing::transport) max_bytes: usize,
+    pub(in crate::testing::transport) queued_bytes: usize,
+    pub(in crate::testing::transport) send_buffer_bytes: usize,
+}
+
+impl Attempt<'_> {
+    /// What is wrong with the answer of an end in `state`.
+    pub(super) fn objection(&self, state: State, answer: Result<Sent, SendError>) -> Option<String> {
+        let (bytes, max) = (self.payload.len(), self.max_bytes);
+        let had_room = self.queued_bytes == 0 && bytes + OVERHEAD_BYTES <= self.send_buffer_bytes;
+        let is_legal = match answer {
+            _ if state != State::Open => answer == Err(SendError::Closed),
+            Ok(_) => bytes <= max && (self.is_open != Some(false) || self.delivery == Delivery::Unreliable),
+            Err(SendError::TooLarge { .. }) => bytes > max,
+            Err(SendError::WouldBlock) => self.delivery.key().is_some() || self.delivery.is_reliable(),
+            Err(SendError::UnknownStream(_)) => self.is_open != Some(true),
+            Err(SendError::Closed) => false,
+        };
+        let blocks_idle = answer == Err(SendError::WouldBlock) && had_room;
+        (!is_legal || blocks_idle).then(|| {
+            let Self { stream, delivery, queued_bytes, .. } = self;
+            format!(
+                "{answer:?} to {bytes} bytes ({delivery:?} on {stream:?}, {queued_bytes} queued, {state:?})"
+            )
+        })
+    }
+}
+
+/// What a message costs in a send buffer beyond its bytes. Spec: REL-12.
+const OVERHEAD_BYTES: usize = 64;

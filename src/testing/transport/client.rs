@@ -1,0 +1,140 @@
+//! The client's end: an attempt to connect and the connection that comes of it. All that a simulation
+//! asks of a client's part of `rudp` beyond [`Connection`]'s own methods goes through here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::base::{Now, Timestamp, UserId};
+use crate::rudp::{Connecting, ConnectingConfig, Connection, ConnectionConfig, Event, ReceiveBudget};
+use crate::secure::TokenKey;
+use crate::secure::token::{MintRequest, mint};
+
+/// Whom clients connect to, and how.
+pub(super) struct Door {
+    pub(super) server: SocketAddr,
+    pub(super) name: String,
+    pub(super) key: TokenKey,
+    pub(super) protocol_id: u64,
+    pub(super) connection: ConnectionConfig,
+    /// What all clients together keep of unfinished messages.
+    pub(super) budget: ReceiveBudget,
+}
+
+/// One client's end.
+pub(super) struct ClientEnd {
+    server: SocketAddr,
+    budget: ReceiveBudget,
+    stage: Stage,
+}
+
+enum Stage {
+    Connecting(Box<Connecting>),
+    Open(Box<Connection>),
+    Failed,
+}
+
+/// What a client's end tells.
+pub(super) enum ClientEvent {
+    /// There is a connection.
+    Open,
+    Connection(Event),
+}
+
+/// How long a client tries.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+impl ClientEnd {
+    /// Begins to connect with a new token.
+    pub(super) fn connect(now: Now, user: UserId, door: &Door, rng: &mut StdRng) -> Self {
+        let request =
+            MintRequest { user, server: door.name.clone(), lifetime: Duration::from_secs(60), data: None };
+        let grant = mint(&door.key, request, now.wall, rng).expect("invariant: a legal request");
+        let config = ConnectingConfig {
+            connection: door.connection,
+            deadline: DEADLINE,
+            ..ConnectingConfig::new(door.protocol_id)
+        };
+        let rng = StdRng::from_rng(rng);
+        let connecting = Connecting::new(now.mono, &door.name, &grant, config, rng);
+        Self {
+            server: door.server,
+            budget: door.budget.clone(),
+            stage: Stage::Connecting(Box::new(connecting)),
+        }
+    }
+
+    /// Takes a datagram. What is not from the server's address is nobody's.
+    pub(super) fn handle_datagram(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+        if from != self.server {
+            return;
+        }
+        match &mut self.stage {
+            Stage::Connecting(connecting) => connecting.handle_datagram(now, datagram),
+            Stage::Open(connection) => {
+                let _ = connection.handle_packet(now, datagram);
+            }
+            Stage::Failed => {}
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+        match &mut self.stage {
+            Stage::Connecting(connecting) => connecting.handle_timeout(now),
+            Stage::Open(connection) => connection.handle_timeout(now),
+            Stage::Failed => {}
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::Connecting(connecting) => connecting.poll_timeout(),
+            Stage::Open(connection) => connection.poll_timeout(),
+            Stage::Failed => None,
+        }
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<ClientEvent> {
+        if let Stage::Connecting(connecting) = &mut self.stage {
+            let Ok(mut connection) = connecting.poll_outcome()? else {
+                self.stage = Stage::Failed;
+                return None;
+            };
+            connection.share_budget(self.budget.clone());
+            self.stage = Stage::Open(Box::new(connection));
+            return Some(ClientEvent::Open);
+        }
+        self.connection()?.poll_event().map(ClientEvent::Connection)
+    }
+
+    /// The next datagram, for the server.
+    pub(super) fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        let is_one = match &mut self.stage {
+            Stage::Connecting(connecting) => connecting.poll_transmit(now, &mut out),
+            Stage::Open(connection) => connection.poll_transmit(now, &mut out),
+            Stage::Failed => false,
+        };
+        is_one.then(|| out.freeze())
+    }
+
+    /// The connection, once there is one.
+    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
+        match &mut self.stage {
+            Stage::Open(connection) => Some(connection),
+            Stage::Connecting(_) | Stage::Failed => None,
+        }
+    }
+
+    /// True when nothing will come of it any more.
+    pub(super) fn is_finished(&self) -> bool {
+        match &self.stage {
+            Stage::Connecting(_) => false,
+            Stage::Open(connection) => connection.is_drained(),
+            Stage::Failed => true,
+        }
+    }
+}

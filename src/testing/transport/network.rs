@@ -1,0 +1,139 @@
+//! Datagrams between a server and its clients: each client address has a path of its own, and what
+//! arrives tells whether it is what was sent.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::message::End;
+use super::scenario::Path;
+use crate::base::Timestamp;
+use crate::link::{Impairments, Link};
+use crate::testing::checker::Life;
+use crate::wire::packet::is_clear;
+
+/// All paths, and what is under way on them.
+pub(super) struct Network {
+    lines: BTreeMap<SocketAddr, Line>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
+    order: u64,
+    rng: StdRng,
+}
+
+/// The path of one address.
+struct Line {
+    life: Life,
+    up: Link,
+    down: Link,
+}
+
+/// A datagram that has arrived.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) datagram: BytesMut,
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// Says of a sealed packet that it is as its sender made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stamp {
+    pub(super) life: Life,
+    pub(super) from: End,
+    /// Grows with each datagram sent.
+    pub(super) number: u64,
+    pub(super) sent_at: Timestamp,
+}
+
+/// A datagram that has not arrived; the first fields' order is the order of arrival.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct UnderWay {
+    at: Timestamp,
+    order: u64,
+    from: SocketAddr,
+    to: SocketAddr,
+    datagram: Bytes,
+    stamp: Option<Stamp>,
+}
+
+impl Network {
+    pub(super) fn new(rng: StdRng) -> Self {
+        Self { lines: BTreeMap::new(), under_way: BinaryHeap::new(), order: 0, rng }
+    }
+
+    /// Gives `address` to a client, with a path of its own. True when it was another's before.
+    pub(super) fn connect(&mut self, address: SocketAddr, life: Life, path: &Path) -> bool {
+        if let Some(line) = self.lines.get_mut(&address) {
+            return std::mem::replace(&mut line.life, life) != life;
+        }
+        let up = Link::new(path.up.clone(), StdRng::seed_from_u64(self.rng.random()));
+        let down = Link::new(path.down.clone(), StdRng::seed_from_u64(self.rng.random()));
+        self.lines.insert(address, Line { life, up, down });
+        false
+    }
+
+    /// Puts what `from` sends on the way between `client` and the server; tells whose path it is.
+    /// Where there is no client, it is lost.
+    pub(super) fn send(
+        &mut self,
+        now: Timestamp,
+        from: End,
+        (client, server): (SocketAddr, SocketAddr),
+        datagram: &Bytes,
+    ) -> Option<Life> {
+        let line = self.lines.get_mut(&client)?;
+        let (link, from_addr, to) = match from {
+            End::Client => (&mut line.up, client, server),
+            End::Server => (&mut line.down, server, client),
+        };
+        self.order += 1;
+        let stamp = Stamp { life: line.life, from, number: self.order, sent_at: now };
+        for arrival in link.carry(now, datagram.clone()) {
+            let is_intact = !is_clear(datagram) && arrival.datagram == *datagram;
+            let under_way = UnderWay {
+                at: arrival.at,
+                order: self.order,
+                from: from_addr,
+                to,
+                datagram: arrival.datagram,
+                stamp: is_intact.then_some(stamp),
+            };
+            self.under_way.push(Reverse(under_way));
+        }
+        Some(line.life)
+    }
+
+    /// Puts in a datagram of an attacker's, whoever it claims to be from. It arrives at once.
+    pub(super) fn inject(&mut self, now: Timestamp, from: SocketAddr, to: SocketAddr, datagram: Bytes) {
+        self.order += 1;
+        let under_way = UnderWay { at: now, order: self.order, from, to, datagram, stamp: None };
+        self.under_way.push(Reverse(under_way));
+    }
+
+    /// Takes the next datagram that has arrived by `now`.
+    pub(super) fn receive(&mut self, now: Timestamp) -> Option<Parcel> {
+        if self.next_at()? > now {
+            return None;
+        }
+        let Reverse(UnderWay { from, to, datagram, stamp, .. }) = self.under_way.pop()?;
+        Some(Parcel { from, to, datagram: BytesMut::from(&datagram[..]), stamp })
+    }
+
+    /// When the next datagram arrives.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.under_way.peek().map(|Reverse(next)| next.at)
+    }
+
+    /// Changes all paths that there are.
+    pub(super) fn set(&mut self, impairments: &Impairments) {
+        for line in self.lines.values_mut() {
+            line.up.set(impairments.clone());
+            line.down.set(impairments.clone());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What a run is made of, and how a seed draws one.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::base::Timestamp;
+use crate::link::{Blackhole, Impairments};
+use crate::rudp::ConnectionConfig;
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Workers of the server.
+    pub workers: u8,
+    /// One client each.
+    pub paths: Vec<Path>,
+    /// For the server's end of each connection.
+    pub server: ConnectionConfig,
+    /// For the clients' ends.
+    pub client: ConnectionConfig,
+    /// Where the virtual clock begins.
+    pub start: Timestamp,
+    /// How long both ends talk before the paths become good and all is judged.
+    pub busy: Duration,
+    /// Mean time from a client's connect to its crash or the close by either end; `None` = all stay.
+    pub life: Option<Duration>,
+    /// Mean time between naps, in which one client or one worker does nothing.
+    pub naps: Option<Duration>,
+    /// Mean time between jumps of the clock, as of a machine that slept.
+    pub jumps: Option<Duration>,
+    /// Mean time between an attacker's datagrams.
+    pub attacks: Option<Duration>,
+    /// Mean time between a client's changes of address.
+    pub address_changes: Option<Duration>,
+    /// Whether clients must prove their address with a cookie.
+    pub cookies: bool,
+    /// Share of connections that the server refuses.
+    pub refused: f64,
+}
+
+/// A client's way to the server.
+#[derive(Debug, Clone)]
+pub struct Path {
+    /// Client to server.
+    pub up: Impairments,
+    /// Server to client.
+    pub down: Impairments,
+    /// Mean time between an end's turns to speak.
+    pub pace: Duration,
+}
+
+/// Whether drawn scenarios have clients that change their address: once servers follow them.
+const ADDRESSES_CHANGE: bool = false;
+
+impl Scenario {
+    /// What `seed` draws: anything from a good path to the worst that is promised to work.
+    pub fn drawn(seed: u64) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed ^ 0x7363_656e_6172_696f);
+        let idle = Duration::from_millis(pick(rng, &[1_500, 3_000, 5_000]));
+        let paths: Vec<Path> = (0..rng.random_range(1..=5)).map(|_| Path::drawn(rng, idle)).collect();
+        let mtu = paths.iter().flat_map(|path| [path.up.mtu, path.down.mtu]).flatten().min();
+        Self {
+            workers: rng.random_range(1..=3),
+            paths,
+            server: draw_config(rng, idle, mtu),
+            client: draw_config(rng, idle, mtu),
+            start: draw_start(rng),
+            busy: millis(rng, 2_000..8_000),
+            life: maybe(rng, 0.6, |rng| millis(rng, 500..8_000)),
+            naps: maybe(rng, 0.25, |rng| millis(rng, 300..3_000)),
+            jumps: maybe(rng, 0.25, |rng| millis(rng, 300..3_000)),
+            attacks: maybe(rng, 0.3, |rng| millis(rng, 2..30)),
+            address_changes: maybe(rng, 0.3, |rng| millis(rng, 200..3_000)).filter(|_| ADDRESSES_CHANGE),
+            cookies: rng.random_bool(0.3),
+            refused: if rng.random_bool(0.1) { 0.3 } else { 0.0 },
+        }
+    }
+
+    /// Two clients that stay and talk all the time on paths that lose little: no connection may end,
+    /// whatever else happens to it.
+    pub fn steady() -> Self {
+        let link = Impairments {
+            loss: 0.05,
+            delay: Duration::from_millis(20),
+            jitter: Duration::from_millis(5),
+            reorder: 0.02,
+            ..Impairments::default()
+        };
+        let path = Path { up: link.clone(), down: link, pace: Duration::from_millis(10) };
+        let config = ConnectionConfig { idle_timeout: Duration::from_secs(5), ..ConnectionConfig::default() };
+        Self {
+            workers: 3,
+            paths: vec![path.clone(), path],
+            server: config,
+            client: config,
+            start: Timestamp::from_millis(1_000),
+            busy: Duration::from_secs(4),
+            life: None,
+            naps: None,
+            jumps: None,
+            attacks: None,
+            address_changes: None,
+            cookies: false,
+            refused: 0.0,
+        }
+    }
+
+    /// The idle timeout that connections have: the smaller of both ends'.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.server.idle_timeout.min(self.client.idle_timeout)
+    }
+
+    /// True when a connection that times out while its peer lives has done something wrong: it is
+    /// practically impossible that so much is lost.
+    pub(super) fn must_live(&self) -> bool {
+        let idle = self.idle_timeout();
+        let is_good = |path: &Path| {
+            let has_two_holes = path.up.blackhole.is_some() && path.down.blackhole.is_some();
+            !has_two_holes && [&path.up, &path.down].iter().all(|link| is_survivable(link, idle))
+        };
+        let stays = self.address_changes.is_none_or(|mean| mean >= Duration::from_secs(1));
+        stays && self.naps.is_none() && self.jumps.is_none() && self.paths.iter().all(is_good)
+    }
+
+    /// True when also an end that closes cannot fail to make itself heard, in the few seconds that it
+    /// tries.
+    pub(super) fn must_tell(&self) -> bool {
+        let has_hole = |path: &Path| [&path.up, &path.down].iter().any(|link| link.blackhole.is_some());
+        self.must_live() && !self.paths.iter().any(has_hole)
+    }
+}
+
+impl Path {
+    fn drawn(rng: &mut StdRng, idle: Duration) -> Self {
+        let (up, down) = (draw_link(rng, idle), draw_link(rng, idle));
+        Self { up, down, pace: millis(rng, 2..40) }
+    }
+}
+
+/// Whether enough gets through within each idle timeout, by any reckoning: a silent end sends a dozen
+/// packets in that time.
+fn is_survivable(link: &Impairments, idle: Duration) -> bool {
+    let is_clean = link.loss == 0.0 && link.corrupt == 0.0 && link.rate.is_none();
+    let is_fair = link.loss <= 0.1 && link.burst <= 1.5 && link.rate.is_none_or(|rate| rate >= 1_000_000);
+    match link.blackhole {
+        // After its end a probe comes, and before the next begins.
+        Some(Blackhole { every, lasting }) => {
+            is_clean && lasting + PROBES_COME <= idle && every >= lasting + PROBES_COME
+        }
+        None => is_fair && idle >= Duration::from_secs(3),
+    }
+}
+
+/// Longer than a silent end waits between two probes on any path that is drawn.
+const PROBES_COME: Duration = Duration::from_millis(1_200);
+
+fn draw_link(rng: &mut StdRng, idle: Duration) -> Impairments {
+    let longest_hole = idle.saturating_sub(Duration::from_millis(150));
+    let (slowest, worst) = (pick(rng, &[1_000, 20_000, 120_000]), pick(rng, &[0.05, 0.3]));
+    let mut link = Impairments {
+        delay: Duration::from_micros(rng.random_range(100..slowest)),
+        queue: millis(rng, 10..300),
+        ..Impairments::default()
+    };
+    if rng.random_bool(0.2) {
+        return link;
+    }
+    link.rate = maybe(rng, 0.25, |rng| pick(rng, &[400_000, 2_000_000, 20_000_000]));
+    link.mtu = maybe(rng, 0.2, |rng| rng.random_range(1_200..1_500));
+    link.blackhole = maybe(rng, 0.2, |rng| draw_hole(rng, longest_hole));
+    if rng.random_bool(0.6) {
+        link.loss = rng.random_range(0.0..worst);
+        link.burst = pick(rng, &[1.0, 1.0, 2.0, 6.0]);
+    }
+    if rng.random_bool(0.5) {
+        link.jitter = millis(rng, 1..40);
+    }
+    for share in [&mut link.duplicate, &mut link.reorder, &mut link.corrupt] {
+        if rng.random_bool(0.35) {
+            *share = rng.random_range(0.0..0.15);
+        }
+    }
+    link
+}
+
+/// From milliseconds to `longest`, all lengths alike likely by their order of magnitude.
+fn draw_hole(rng: &mut StdRng, longest: Duration) -> Blackhole {
+    let lasting = longest.mul_f64(0.003f64.powf(rng.random_range(0.0..1.0)));
+    Blackhole { every: lasting + millis(rng, 400..2_500), lasting }
+}
+
+/// `mtu` is the least of all paths: a connection that does not probe for it must know it.
+fn draw_config(rng: &mut StdRng, idle: Duration, mtu: Option<usize>) -> ConnectionConfig {
+    let datagram: usize = pick(rng, &[1_200, 1_200, 1_452, 9_000]);
+    ConnectionConfig {
+        idle_timeout: idle + pick(rng, &[Duration::ZERO, Duration::from_millis(700)]),
+        keepalive: millis(rng, 100..2_000),
+        max_ack_delay: Duration::from_millis(pick(rng, &[0, 5, 10, 25])),
+        max_datagram_bytes: mtu.map_or(datagram, |mtu| datagram.min(mtu)),
+        max_message_bytes: pick(rng, &[4_000, 50_000, 400_000]),
+        receive_buffer_bytes: pick(rng, &[1 << 16, 1 << 20]),
+        send_buffer_bytes: pick(rng, &[20_000, 400_000, 1 << 20]),
+        unreliable_buffer_bytes: pick(rng, &[2_000, 64 << 10]),
+        ..ConnectionConfig::default()
+    }
+}
+
+/// Anything, mostly extremes. The server's clock counts whole seconds, too: near their turns.
+fn draw_start(rng: &mut StdRng) -> Timestamp {
+    let near = pick(rng, &[0, 0, 999_990, 1 << 32, u64::MAX / 2]);
+    Timestamp::from_micros(near + rng.random_range(0..20))
+}
+
+fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
+    let at = rng.random_range(0..from.len());
+    *from.get(at).expect("invariant: drawn from the range")
+}
+
+fn maybe<T>(rng: &mut StdRng, chance: f64, draw: impl FnOnce(&mut StdRng) -> T) -> Option<T> {
+    if rng.random_bool(chance) { Some(draw(rng)) } else { None }
+}
+
+fn millis(rng: &mut StdRng, range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(rng.random_range(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is drawn too seldom is not tested.
+    #[test]
+    fn a_hundred_seeds_draw_everything_that_there_is() {
+        let scenarios: Vec<Scenario> = (0..100).map(Scenario::drawn).collect();
+        let links = || scenarios.iter().flat_map(|it| &it.paths).flat_map(|path| [&path.up, &path.down]);
+        let is_any = |holds: fn(&Impairments) -> bool| links().filter(|link| holds(link)).count() > 20;
+        assert!(is_any(|link| link.loss > 0.1) && is_any(|link| link.loss > 0.01 && link.burst > 1.0));
+        assert!(is_any(|link| link.duplicate > 0.0) && is_any(|link| link.reorder > 0.0));
+        assert!(is_any(|link| link.corrupt > 0.0) && is_any(|link| link.rate.is_some()));
+        assert!(is_any(|link| link.mtu.is_some()) && is_any(|link| link.blackhole.is_some()));
+        assert!(is_any(
+            |link| *link == Impairments { delay: link.delay, queue: link.queue, ..Impairments::default() }
+        ));
+        let times = |holds: fn(&Scenario) -> bool| scenarios.iter().filter(|it| holds(it)).count();
+        assert!(times(|it| it.naps.is_some()) > 10 && times(|it| it.jumps.is_some()) > 10);
+        assert!(times(|it| it.attacks.is_some()) > 10 && times(|it| it.life.is_some()) > 10);
+        assert!(times(|it| it.cookies) > 10 && times(|it| it.refused > 0.0) > 3);
+        assert!(times(Scenario::must_live) > 3 && times(Scenario::must_tell) > 2);
+        assert!(times(|it| it.start < Timestamp::from_millis(1)) > 10);
+        assert!(times(|it| it.start > Timestamp::from_micros(u64::MAX / 4)) > 10);
+    }
+}

@@ -1,0 +1,194 @@
+//! The server's end: endpoints as workers, without threads and sockets, and the mail between them.
+//! All that a simulation asks of [`Endpoint`] goes through here.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::network::{Parcel, Stamp};
+use crate::base::{ConnectionId, Now, Timestamp, WorkerId};
+use crate::rudp::{Connection, Endpoint, EndpointConfig, EndpointEvent, Input, ReceiveBudget};
+use crate::secure::TokenLedger;
+use crate::wire::RejectCode;
+
+/// The workers of one server.
+pub(super) struct Server {
+    workers: Vec<Worker>,
+    budget: ReceiveBudget,
+    /// Share of clients that are refused.
+    refused: f64,
+    foreign: u64,
+    rng: StdRng,
+}
+
+struct Worker {
+    endpoint: Endpoint,
+    socket: VecDeque<Parcel>,
+    /// Datagrams for its connections that came to the sockets of others.
+    mail: VecDeque<Parcel>,
+    /// When it notices what has come.
+    runs_at: Option<Timestamp>,
+    asleep_until: Timestamp,
+}
+
+/// Longest time that a worker takes to notice a datagram or mail.
+const SLOWEST_START: Duration = Duration::from_micros(300);
+
+impl Server {
+    pub(super) fn new(workers: u8, config: EndpointConfig, refused: f64, mut rng: StdRng) -> Self {
+        let budget = config.receive_budget.clone();
+        let (config, ledger) = (Arc::new(config), Arc::new(TokenLedger::new(10_000)));
+        let workers = (0..workers).map(|id| {
+            let rng = StdRng::from_rng(&mut rng);
+            let endpoint = Endpoint::new(Arc::clone(&config), WorkerId(id), Arc::clone(&ledger), rng);
+            Worker {
+                endpoint,
+                socket: VecDeque::new(),
+                mail: VecDeque::new(),
+                runs_at: None,
+                asleep_until: Timestamp::ZERO,
+            }
+        });
+        Self { workers: workers.collect(), budget, refused, foreign: 0, rng }
+    }
+
+    /// A datagram has come: the system gives it to the socket that its sender's address belongs to.
+    pub(super) fn deliver(&mut self, now: Timestamp, parcel: Parcel) {
+        let start = now + self.rng.random_range(Duration::ZERO..SLOWEST_START);
+        let count = self.workers.len().max(1);
+        if let Some(worker) = self.workers.get_mut(usize::from(parcel.from.port()) % count) {
+            worker.socket.push_back(parcel);
+            worker.runs_at.get_or_insert(start);
+        }
+    }
+
+    /// Gives the endpoints what has come, runs their timers, and tells what they have to tell; `given`
+    /// is told each datagram that an endpoint of a connection is given.
+    pub(super) fn take_input(
+        &mut self,
+        now: Now,
+        given: &mut dyn FnMut(Stamp),
+    ) -> Vec<(WorkerId, EndpointEvent)> {
+        for index in 0..self.workers.len() {
+            for (to, parcel) in self.run(index, now, given) {
+                self.foreign += 1;
+                let start = now.mono + self.rng.random_range(Duration::ZERO..SLOWEST_START);
+                if let Some(worker) = self.workers.get_mut(usize::from(to.0)) {
+                    worker.mail.push_back(parcel);
+                    worker.runs_at.get_or_insert(start);
+                }
+            }
+        }
+        self.poll_events()
+    }
+
+    /// Lets one worker take its input, if its time has come; returns what is for others.
+    fn run(&mut self, index: usize, now: Now, given: &mut dyn FnMut(Stamp)) -> Vec<(WorkerId, Parcel)> {
+        let Some(worker) = self.workers.get_mut(index) else { return Vec::new() };
+        if worker.next_at().is_none_or(|at| at > now.mono) {
+            return Vec::new();
+        }
+        worker.runs_at = None;
+        let mut foreign = Vec::new();
+        // Before the mail: what an attacker sends from elsewhere is not faster than what it copies.
+        let parcels: Vec<_> = worker.socket.drain(..).chain(worker.mail.drain(..)).collect();
+        for Parcel { from, to, datagram, stamp } in parcels {
+            match worker.endpoint.handle_datagram(now, from, datagram) {
+                None => stamp.into_iter().for_each(&mut *given),
+                Some(Input::Foreign(owner, datagram)) => {
+                    foreign.push((owner, Parcel { from, to, datagram, stamp }));
+                }
+                Some(Input::Incoming(incoming)) if self.rng.random_bool(self.refused) => {
+                    worker.endpoint.refuse(now, &incoming, RejectCode::Full);
+                }
+                Some(Input::Incoming(incoming)) => worker.endpoint.accept(now, incoming),
+            }
+        }
+        if worker.endpoint.poll_timeout().is_some_and(|at| at <= now.mono) {
+            worker.endpoint.handle_timeout(now.mono);
+        }
+        foreign
+    }
+
+    /// What the endpoints have to tell.
+    pub(super) fn poll_events(&mut self) -> Vec<(WorkerId, EndpointEvent)> {
+        let mut events = Vec::new();
+        for (id, worker) in (0..).map(WorkerId).zip(&mut self.workers) {
+            events.extend(std::iter::from_fn(|| worker.endpoint.poll_event()).map(|event| (id, event)));
+        }
+        events
+    }
+
+    /// Sends the datagrams that are due, `most` at most; tells how many there were.
+    pub(super) fn poll_transmit(
+        &mut self,
+        now: Timestamp,
+        most: usize,
+        send: &mut dyn FnMut(SocketAddr, Bytes),
+    ) -> usize {
+        let mut sent = 0;
+        for worker in self.workers.iter_mut().filter(|worker| worker.asleep_until <= now) {
+            let mut out = BytesMut::new();
+            while sent < most
+                && let Some(to) = worker.endpoint.poll_transmit(now, &mut out)
+            {
+                send(to, out.split().freeze());
+                sent += 1;
+            }
+        }
+        sent
+    }
+
+    /// When a worker has something to do next.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.workers.iter().filter_map(Worker::next_at).min()
+    }
+
+    /// When the worker of a connection will run its timers.
+    pub(super) fn timeout_of(&self, id: ConnectionId) -> Option<Timestamp> {
+        self.workers.get(usize::from(id.worker().0))?.endpoint.poll_timeout()
+    }
+
+    /// Lends a connection, unless its worker sleeps. What it has to tell and to send must be polled.
+    pub(super) fn connection(&mut self, now: Timestamp, id: ConnectionId) -> Option<&mut Connection> {
+        let worker = self.workers.get_mut(usize::from(id.worker().0))?;
+        if worker.asleep_until > now { None } else { worker.endpoint.connection(id) }
+    }
+
+    /// One worker, any, does nothing until then.
+    pub(super) fn nap(&mut self, until: Timestamp) {
+        let index = self.rng.random_range(0..self.workers.len().max(1));
+        if let Some(worker) = self.workers.get_mut(index) {
+            worker.asleep_until = until;
+        }
+    }
+
+    /// All workers wake.
+    pub(super) fn wake(&mut self) {
+        self.workers.iter_mut().for_each(|worker| worker.asleep_until = Timestamp::ZERO);
+    }
+
+    /// Datagrams that went from one worker to another.
+    pub(super) fn foreign(&self) -> u64 {
+        self.foreign
+    }
+
+    /// Confirmed connections, half-open ones, and bytes of unfinished messages.
+    pub(super) fn holds(&self) -> [usize; 3] {
+        let endpoints = || self.workers.iter().map(|worker| &worker.endpoint);
+        let connections = endpoints().map(Endpoint::connection_count).sum();
+        [connections, endpoints().map(Endpoint::half_open_count).sum(), self.budget.held()]
+    }
+}
+
+impl Worker {
+    fn next_at(&self) -> Option<Timestamp> {
+        let due = [self.endpoint.poll_timeout(), self.runs_at].into_iter().flatten().min()?;
+        Some(due.max(self.asleep_until))
+    }
+}
