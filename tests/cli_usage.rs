@@ -32,6 +32,9 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["bench", "--delivery", "psychic"], "psychic"),
         (&["bench", "--server", "127.0.0.1:1"], "--key-file"),
         (&["bench", "--burst", "0"], "from 1 to 10000"),
+        (&["bench", "--rate-limit", "10"], "a bit rate is"),
+        (&["bench", "--blackhole", "10s"], "EVERY:FOR"),
+        (&["netsim", "--rebind", "0s"], "above 0"),
         (&["serve", "--idle-timeout", "10"], "no unit"),
         (&["serve"], "--dev"),
     ] {

@@ -214,6 +214,14 @@ fn largest_whole<'a>(steps: u128, units: &[(&'a str, u128)], zero: &'a str) -> (
         .map_or((steps, zero), |(unit, size)| (steps / size, *unit))
 }
 
+impl fmt::Display for BitRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
+        let (count, unit) = largest_whole(self.0.into(), &units, "bit");
+        write!(f, "{count}{unit}")
+    }
+}
+
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Rounded to the step in which shares are read, so that 0.07 is written `7%`.
@@ -274,6 +282,7 @@ mod tests {
     fn bit_rates_and_sizes() {
         assert_eq!(bit_rate("10mbit"), Ok(BitRate(10_000_000)));
         assert_eq!(bit_rate("1.5kbit"), Ok(BitRate(1_500)));
+        assert_eq!(BitRate(10_000_000).to_string(), "10mbit");
         assert!(bit_rate("10").is_err() && bit_rate("0mbit").is_err() && bit_rate("10mb").is_err());
         assert_eq!(size("64"), Ok(64));
         assert_eq!(size("64KiB"), Ok(65_536));
@@ -287,6 +296,8 @@ mod tests {
             prop_assert_eq!(duration(&Written(time).to_string()), Ok(time));
             let bytes = bytes as usize;
             prop_assert_eq!(size(&Written(bytes).to_string()), Ok(bytes));
+            let rate = BitRate(micros.max(1));
+            prop_assert_eq!(bit_rate(&rate.to_string()), Ok(rate));
         }
 
         #[test]

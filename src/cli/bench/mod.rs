@@ -26,11 +26,11 @@ use self::load::Load;
 use self::report::{Report, Workload};
 use self::stage::Stage;
 use crate::cli::delivery;
-use crate::cli::netsim;
+use crate::cli::netsim::{HEADING, ImpairmentArgs};
 use crate::cli::output::{Failure, result_line};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
-use crate::cli::units::{self, Share};
+use crate::cli::units::{self, BitRate};
 use crate::cli::verify::Stamp;
 use crate::client::{Delivery, To};
 use crate::net::allow_many_sockets;
@@ -82,24 +82,17 @@ pub struct BenchArgs {
     /// Worker threads of the server that it starts [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     workers: Option<u8>,
-    /// Share of the datagrams that the relay loses, each way.
-    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
-    loss: Share,
-    /// Mean number of datagrams that it loses in a row.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = netsim::burst)]
-    burst: f64,
-    /// Time on the way that it adds, each way.
-    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
-    delay: Duration,
-    /// Up to this it adds at random, each way.
-    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
-    jitter: Duration,
     /// Repeats the random choices of another run [default: a random one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// The report as one JSON object.
     #[arg(long)]
     json: bool,
+    /// Rate of each member's line to the server, each way, headers included [default: without limit].
+    #[arg(long, value_name = "RATE", value_parser = units::bit_rate, help_heading = HEADING)]
+    rate_limit: Option<BitRate>,
+    #[command(flatten, next_help_heading = HEADING)]
+    impairments: ImpairmentArgs,
 }
 
 /// Runs the subcommand.

@@ -12,7 +12,6 @@ use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::key_file;
 use crate::cli::output::Failure;
-use crate::cli::units::Written;
 use crate::secure::TokenKey;
 
 /// The server under load and the way to it.
@@ -45,7 +44,11 @@ impl Stage {
             (None, Some(server)) => server.addr.clone(),
             (None, None) => return Err(Failure::Usage("--server needs --key-file".to_owned())),
         };
-        let relay = if is_impaired(args) { Some(start_relay(args, &addr, seed).await?) } else { None };
+        let relay = if args.impairments.do_nothing(args.rate_limit) {
+            None
+        } else {
+            Some(start_relay(args, &addr, seed).await?)
+        };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
         Ok(Self {
             backend: Arc::new(Backend::new(key, reached, PROTOCOL_ID)),
@@ -75,10 +78,6 @@ impl Stage {
     }
 }
 
-fn is_impaired(args: &BenchArgs) -> bool {
-    !args.loss.is_none() || !args.delay.is_zero() || !args.jitter.is_zero()
-}
-
 /// Starts a server of this machine alone, with a key of its own.
 async fn start_server(workers: Option<u8>) -> Result<(TokenKey, Child), Failure> {
     let file = TemporaryKey::new()?;
@@ -94,10 +93,10 @@ async fn start_server(workers: Option<u8>) -> Result<(TokenKey, Child), Failure>
 
 async fn start_relay(args: &BenchArgs, upstream: &str, seed: u64) -> Result<Child, Failure> {
     let mut flags = texts(["--listen", "127.0.0.1:0", "--upstream", upstream]);
-    flags.extend(["--loss".to_owned(), args.loss.to_string()]);
-    flags.extend(["--burst".to_owned(), args.burst.to_string()]);
-    flags.extend(["--delay".to_owned(), Written(args.delay).to_string()]);
-    flags.extend(["--jitter".to_owned(), Written(args.jitter).to_string()]);
+    flags.extend(args.impairments.flags());
+    if let Some(rate) = args.rate_limit {
+        flags.extend(["--rate".to_owned(), rate.to_string()]);
+    }
     flags.extend(["--seed".to_owned(), seed.to_string()]);
     Child::start("netsim", &flags).await
 }

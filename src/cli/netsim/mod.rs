@@ -3,6 +3,7 @@
 mod arguments;
 mod background;
 mod departures;
+mod impairments;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,8 @@ use rand::{SeedableRng, TryRngCore};
 use serde_json::{Value, json};
 
 pub use self::arguments::NetsimArgs;
-pub(in crate::cli) use self::arguments::burst;
 pub use self::background::BackgroundRelay;
+pub use self::impairments::{HEADING, ImpairmentArgs};
 use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, result_line};
 use crate::cli::signals::Signals;
@@ -45,7 +46,7 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
     let socket = bind(args.listen, BufferSizes::default(), false)
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
     let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
-    let relay = Relay::new(args.upstream, args.impairments(), args.rebind, StdRng::seed_from_u64(seed));
+    let relay = Relay::new(args.upstream, args.impairments(), args.rebind(), StdRng::seed_from_u64(seed));
     // Before it says that it is ready: from then on a signal ends it with a report.
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
     listening_on(addr, args.json);

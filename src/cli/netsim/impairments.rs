@@ -1,0 +1,189 @@
+//! [`ImpairmentArgs`]: what a relay does to datagrams, as flags, for every subcommand that has a relay.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::units::{self, BitRate, Share, Written};
+use crate::link::{Blackhole, Impairments};
+
+/// The help's heading over the flags.
+pub const HEADING: &str = "Impairments";
+
+/// What a relay does to datagrams. Its rate is apart, since not every subcommand has the same name for
+/// that.
+#[derive(Args, Debug)]
+pub struct ImpairmentArgs {
+    /// Share of datagrams lost, each way.
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    loss: Share,
+    /// Mean number of datagrams lost in a row (Gilbert–Elliott); 1 = independent losses.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = burst)]
+    burst: f64,
+    /// Time on the way, each way.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
+    delay: Duration,
+    /// Up to this is added to the delay, uniformly; keeps the order.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
+    jitter: Duration,
+    /// Share of datagrams that arrive twice.
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    duplicate: Share,
+    /// Share of datagrams held back past later ones.
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    reorder: Share,
+    /// Share of datagrams that arrive with flipped bits.
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
+    corrupt: Share,
+    /// Longest wait in the queue before a line of limited rate; more is dropped.
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = units::duration)]
+    queue: Duration,
+    /// Longest datagram that passes, in bytes of UDP payload [default: any].
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<usize>,
+    /// Nothing passes for FOR, every EVERY, as in 10s:500ms [default: never].
+    #[arg(long, value_name = "EVERY:FOR", value_parser = blackhole)]
+    blackhole: Option<Blackhole>,
+    /// Gives each client a new port towards the upstream this often, as a NAT does [default: never].
+    #[arg(long, value_name = "EVERY", value_parser = positive)]
+    rebind: Option<Duration>,
+}
+
+impl ImpairmentArgs {
+    /// What each direction of each client's path does, on a line of `rate`.
+    pub(super) fn impairments(&self, rate: Option<BitRate>) -> Impairments {
+        Impairments {
+            loss: self.loss.as_fraction(),
+            burst: self.burst,
+            delay: self.delay,
+            jitter: self.jitter,
+            duplicate: self.duplicate.as_fraction(),
+            reorder: self.reorder.as_fraction(),
+            corrupt: self.corrupt.as_fraction(),
+            rate: rate.map(|rate| rate.0),
+            queue: self.queue,
+            mtu: self.mtu,
+            blackhole: self.blackhole,
+        }
+    }
+
+    /// How often a client gets a new port.
+    pub(super) fn rebind(&self) -> Option<Duration> {
+        self.rebind
+    }
+
+    /// The times in which nothing passes.
+    pub fn blackhole(&self) -> Option<Blackhole> {
+        self.blackhole
+    }
+
+    /// True when datagrams would pass a line of `rate` as they come.
+    pub fn do_nothing(&self, rate: Option<BitRate>) -> bool {
+        // Without losses there is nothing for a burst to shape.
+        let nothing = Impairments { burst: self.burst, ..Impairments::default() };
+        self.rebind.is_none() && self.impairments(rate) == nothing
+    }
+
+    /// The flags that give another process the same.
+    pub fn flags(&self) -> Vec<String> {
+        // Taken apart, so that none is forgotten.
+        let Self { loss, burst, delay, jitter, duplicate, reorder, corrupt, queue, mtu, blackhole, rebind } =
+            self;
+        let mut flags = Vec::new();
+        let mut flag = |name: &str, value: &dyn Display| flags.extend([name.to_owned(), value.to_string()]);
+        flag("--loss", loss);
+        flag("--burst", burst);
+        flag("--delay", &Written(*delay));
+        flag("--jitter", &Written(*jitter));
+        flag("--duplicate", duplicate);
+        flag("--reorder", reorder);
+        flag("--corrupt", corrupt);
+        flag("--queue", &Written(*queue));
+        if let Some(mtu) = mtu {
+            flag("--mtu", mtu);
+        }
+        if let Some(Blackhole { every, lasting }) = *blackhole {
+            flag("--blackhole", &format_args!("{}:{}", Written(every), Written(lasting)));
+        }
+        if let Some(rebind) = rebind {
+            flag("--rebind", &Written(*rebind));
+        }
+        flags
+    }
+}
+
+fn burst(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(burst @ 1.0..=10_000.0) => Ok(burst),
+        _ => Err(format!("`{text}` is no mean length of a burst: a number from 1 to 10000, as in 3")),
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match units::duration(text) {
+        Ok(Duration::ZERO) => Err(format!("`{text}` is out of range: the duration must be above 0")),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn blackhole(text: &str) -> Result<Blackhole, String> {
+    let (every, lasting) = text
+        .split_once(':')
+        .ok_or_else(|| format!("`{text}` is no blackhole: two durations, EVERY:FOR, as in 10s:500ms"))?;
+    Ok(Blackhole { every: positive(every)?, lasting: positive(lasting)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser, Debug)]
+    struct Line {
+        #[command(flatten)]
+        args: ImpairmentArgs,
+    }
+
+    fn parse<T: AsRef<str>>(line: &[T]) -> Result<ImpairmentArgs, clap::Error> {
+        let line = std::iter::once("any").chain(line.iter().map(AsRef::as_ref));
+        Line::try_parse_from(line).map(|line| line.args)
+    }
+
+    const ALL: &str = "--loss 5% --burst 3 --delay 20ms --jitter 5ms --duplicate 1% --reorder 2% \
+                       --corrupt 3% --queue 50ms --mtu 1200 --blackhole 10s:500ms --rebind 7s";
+
+    #[test]
+    fn another_process_gets_the_same() {
+        for line in [ALL, "", "--burst 2.5 --loss 0.01% --delay 1.5ms"] {
+            let args = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+            let again = parse(&args.flags()).unwrap();
+            assert_eq!(again.impairments(None), args.impairments(None));
+            assert_eq!(again.rebind(), args.rebind());
+        }
+    }
+
+    #[test]
+    fn each_impairment_does_something() {
+        let words: Vec<&str> = ALL.split_whitespace().collect();
+        for flag in words.chunks(2) {
+            assert_eq!(parse(flag).unwrap().do_nothing(None), flag[0] == "--burst", "{flag:?}");
+        }
+        let none = parse::<&str>(&[]).unwrap();
+        assert!(none.do_nothing(None) && !none.do_nothing(Some(BitRate(1_000))));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for wrong in [
+            ["--burst", "0.5"],
+            ["--burst", "NaN"],
+            ["--blackhole", "10s"],
+            ["--blackhole", "0s:1s"],
+            ["--rebind", "0s"],
+        ] {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
