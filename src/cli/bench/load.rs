@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::member::{Figures, Message, Receiver, Sender};
+use super::recovery::Gaps;
 use super::report::{Cost, Outcome, Traffic, Workload};
 use super::stage::Stage;
 use super::usage::Usage;
@@ -21,7 +22,7 @@ use crate::base::{Timestamp, UserId};
 use crate::cli::gather::{Guest, Seat, gather};
 use crate::cli::output::{Failure, note};
 use crate::cli::signals::Signals;
-use crate::cli::verify::{EventLog, Tally};
+use crate::cli::verify::{EventLog, Latency, Tally};
 use crate::client::{Client, CreateSession, Delivery, To};
 use crate::net::{Clock, Timer};
 
@@ -145,6 +146,7 @@ impl Load {
                     clock: self.clock.clone(),
                     log: Arc::clone(&log),
                     tally: Tally::new(self.message.delivery, first, per_session),
+                    gaps: self.workload.blackhole.map(Gaps::new),
                     figures: Arc::clone(&self.figures),
                 };
                 let index = crew.senders.len();
@@ -242,7 +244,9 @@ impl Load {
 
     fn outcome(&self, connect_failures: u64, latest_missing: u64) -> Outcome {
         let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-        let mut latency = self.figures.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = |times: &Mutex<Latency>| {
+            std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner))
+        };
         Outcome {
             connect_failures,
             timeouts: figure(&self.figures.timeouts),
@@ -253,7 +257,8 @@ impl Load {
             order_violations: figure(&self.figures.order_violations),
             duplicates: figure(&self.figures.duplicates),
             latest_missing,
-            latency: std::mem::take(&mut *latency),
+            latency: times(&self.figures.latency),
+            recovery: self.workload.blackhole.map(|_| times(&self.figures.recovery)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::recovery::Gaps;
 use crate::base::{EventNumber, Slot, Timestamp};
 use crate::cli::verify::{Arrival, EventLog, Latency, Seen, Stamp, Tally};
 use crate::client::{Client, Delivery, Disconnected, Event, Events, SendError, To};
@@ -19,6 +20,8 @@ pub struct Figures {
     pub order_violations: AtomicU64,
     pub duplicates: AtomicU64,
     pub latency: Mutex<Latency>,
+    /// From the end of a blackhole to the next delivery.
+    pub recovery: Mutex<Latency>,
     /// From now on a connection may end.
     pub is_over: AtomicBool,
 }
@@ -26,6 +29,11 @@ pub struct Figures {
 /// Adds one to a figure.
 fn count(figure: &AtomicU64) {
     figure.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Adds a sample.
+fn record(latency: &Mutex<Latency>, micros: u64) {
+    latency.lock().unwrap_or_else(PoisonError::into_inner).record(micros);
 }
 
 /// A member that sends.
@@ -84,6 +92,8 @@ pub struct Receiver {
     /// What the session's members saw as which event; only ordered broadcasts are events.
     pub log: Arc<Mutex<EventLog>>,
     pub tally: Tally,
+    /// What blackholes leave, if there are any.
+    pub gaps: Option<Gaps>,
     pub figures: Arc<Figures>,
 }
 
@@ -109,6 +119,8 @@ impl Receiver {
                 _ => {}
             }
         }
+        let recovery = self.gaps.as_mut().and_then(Gaps::finish);
+        self.note_recovery(recovery);
         self.tally
     }
 
@@ -126,8 +138,15 @@ impl Receiver {
         }
         if stamp.counted {
             count(&self.figures.delivered);
-            let mut latency = self.figures.latency.lock().unwrap_or_else(PoisonError::into_inner);
-            latency.record(now.saturating_sub(stamp.sent_micros));
+            record(&self.figures.latency, now.saturating_sub(stamp.sent_micros));
+        }
+        let recovery = self.gaps.as_mut().and_then(|gaps| gaps.deliver(now, stamp.counted));
+        self.note_recovery(recovery);
+    }
+
+    fn note_recovery(&self, micros: Option<u64>) {
+        if let Some(micros) = micros {
+            record(&self.figures.recovery, micros);
         }
     }
 

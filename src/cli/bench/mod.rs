@@ -5,12 +5,14 @@
 //! | `stage`, `child` | the server and the relay, as processes of their own |
 //! | `load` | connects the clients, has them send, waits until all has arrived |
 //! | `member` | one client: sends at its phase, judges what it receives |
+//! | `recovery` | how long deliveries stay away after a blackhole |
 //! | `usage` | what a process has used of the machine |
 //! | `report` | the figures |
 
 mod child;
 mod load;
 mod member;
+mod recovery;
 mod report;
 mod stage;
 mod usage;
@@ -41,6 +43,10 @@ use crate::wire::Body;
 /// Without --server it starts a server (and, with impairments, a relay) as processes of their own, so
 /// that the server's CPU and memory are its own. Members send at random phases, so that their ticks do
 /// not meet. Latency is the time from the call of `send` to the hand-over to a receiver.
+///
+/// With --blackhole it also tells how long after a blackhole's end the first delivery arrived: what gaps
+/// between the deliveries at one receiver are longer than FOR, of those above half of FOR. That is too
+/// long by at most the usual time between two deliveries, and needs those to come far more often.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json"
@@ -127,6 +133,7 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
         size_bytes: args.size,
         delivery: args.delivery,
         seconds: args.seconds,
+        blackhole: args.impairments.blackhole(),
         seed,
     };
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;

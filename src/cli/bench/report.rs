@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::delivery;
 use crate::cli::output::Table;
 use crate::cli::verify::Latency;
+use crate::link::Blackhole;
 use crate::wire::Delivery;
 
 /// The workload and what came of it.
@@ -33,6 +34,8 @@ pub struct Workload {
     pub delivery: Delivery,
     /// Length of the counted time.
     pub seconds: u32,
+    /// The times in which nothing passes.
+    pub blackhole: Option<Blackhole>,
     /// What the run's random choices follow from.
     pub seed: u64,
 }
@@ -61,6 +64,8 @@ pub struct Outcome {
     pub latest_missing: u64,
     /// From the call of `send` to the hand-over, each receiver counted.
     pub latency: Latency,
+    /// From the end of a blackhole to the next delivery at a receiver; none without blackholes.
+    pub recovery: Option<Latency>,
 }
 
 /// What it cost, as far as this machine can tell.
@@ -154,6 +159,7 @@ impl Report {
             "delivered": outcome.delivered,
             "delivery_ratio": outcome.delivery_ratio(),
             "latency_us": outcome.latency.to_json(),
+            "recovery_us": outcome.recovery.as_ref().map(recovery_json),
             "server_cpu_us_per_delivery": per_delivery(cost.server_cpu_us),
             "client_cpu_us_per_delivery": per_delivery(cost.client_cpu_us),
             "server_datagrams_out_per_delivery": traffic(|t| t.datagrams_down),
@@ -232,8 +238,19 @@ impl Report {
                     .server_rss_bytes
                     .map_or("unknown".to_owned(), |bytes| format!("{:.1} MiB", ratio(bytes, 1 << 20))),
             );
+        if let Some(recovery) = &self.outcome.recovery {
+            table.row(
+                "after blackholes",
+                format_args!("next delivery {recovery}, {} gaps", recovery.samples()),
+            );
+        }
         table
     }
+}
+
+fn recovery_json(recovery: &Latency) -> Value {
+    let at = |percentile| recovery.percentile(percentile);
+    json!({ "p50": at(50.0), "max": at(100.0), "samples": recovery.samples() })
 }
 
 fn share(amount: u64, of: u64) -> Option<f64> {
@@ -257,6 +274,7 @@ mod tests {
             size_bytes: 64,
             delivery,
             seconds: 1,
+            blackhole: None,
             seed: 7,
         };
         let outcome = Outcome {
@@ -270,6 +288,7 @@ mod tests {
             duplicates: 0,
             latest_missing: 0,
             latency: Latency::new(),
+            recovery: None,
         };
         let cost = Cost { server_cpu_us: Some(80), ..Cost::default() };
         Report { workload, outcome, cost }
@@ -284,7 +303,7 @@ mod tests {
             errors sent expected delivered delivery_ratio latency_us server_cpu_us_per_delivery \
             client_cpu_us_per_delivery server_datagrams_out_per_delivery server_bytes_out_per_delivery \
             datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
-            order_violations duplicates"
+            order_violations duplicates recovery_us"
                 .split_ascii_whitespace()
                 .collect::<Vec<_>>();
         documented.sort_unstable();
@@ -292,6 +311,18 @@ mod tests {
         assert_eq!(json["server_cpu_us_per_delivery"], 2.0);
         assert_eq!(json["client_cpu_us_per_delivery"], Value::Null);
         assert_eq!(json["delivery_ratio"], 1.0);
+    }
+
+    #[test]
+    fn recovery_is_known_only_with_blackholes() {
+        let mut report = report(Delivery::ReliableOrdered);
+        assert_eq!(report.to_json()["recovery_us"], Value::Null);
+        report.outcome.recovery = Some(Latency::new());
+        assert_eq!(report.to_json()["recovery_us"], json!({ "p50": null, "max": null, "samples": 0 }));
+        if let Some(recovery) = &mut report.outcome.recovery {
+            (1..=3).for_each(|micros| recovery.record(micros));
+        }
+        assert_eq!(report.to_json()["recovery_us"], json!({ "p50": 2, "max": 3, "samples": 3 }));
     }
 
     #[test]

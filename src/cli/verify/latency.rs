@@ -32,7 +32,7 @@ impl Latency {
 
     /// The percentiles, the maximum and how many samples there are; without samples all else is null.
     pub fn to_json(&self) -> Value {
-        let at = |percentile| (!self.0.is_empty()).then(|| self.micros_at(percentile));
+        let at = |percentile| self.percentile(percentile);
         json!({
             "p50": at(50.0),
             "p90": at(90.0),
@@ -41,6 +41,11 @@ impl Latency {
             "max": at(100.0),
             "samples": self.samples(),
         })
+    }
+
+    /// The time, in microseconds, that so many of 100 samples do not exceed; none without samples.
+    pub fn percentile(&self, percentile: f64) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.micros_at(percentile))
     }
 
     /// No time above what was recorded: a histogram's buckets round upward.
@@ -94,6 +99,7 @@ mod tests {
     #[test]
     fn without_samples_there_are_no_percentiles() {
         assert_eq!(Latency::new().to_json()["p50"], Value::Null);
+        assert_eq!(Latency::new().percentile(50.0), None);
         assert_eq!(Latency::new().to_string(), "no samples");
     }
 
