@@ -71,6 +71,28 @@ fn a_bench_through_a_relay_that_loses_delivers_everything() {
 }
 
 #[test]
+fn a_bench_with_bulk_delivers_everything_beside_it() {
+    let args = ["bench", "--sessions", "1", "--members", "3", "--seconds", "2", "--warmup", "200ms"];
+    let report = report(&[&args[..], &["--bulk", "--json"]].concat());
+    all_is_well(&report);
+    assert_eq!((&report["errors"], &report["timeouts"]), (&0.into(), &0.into()), "{report}");
+    assert!(report["bulk_bytes"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["bulk_link_share"].is_null() && report["recovery_us"].is_null(), "{report}");
+}
+
+#[test]
+fn a_bench_with_bulk_on_a_narrow_line_with_blackholes() {
+    let args = ["bench", "--sessions", "1", "--members", "3", "--seconds", "2", "--warmup", "200ms"];
+    let line = ["--rate-limit", "20mbit", "--queue", "50ms", "--blackhole", "500ms:100ms"];
+    let report = report(&[&args[..], &line, &["--bulk", "--json"]].concat());
+    all_is_well(&report);
+    assert_eq!(report["errors"], 0, "{report}");
+    assert!(report["bulk_bytes"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["bulk_link_share"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(report["recovery_us"]["samples"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
 fn a_bench_of_every_delivery_passes_its_checks() {
     for delivery in ["reliable", "sequenced", "latest", "unreliable"] {
         let args = ["bench", "--sessions", "1", "--members", "3", "--seconds", "1", "--warmup", "100ms"];

@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::bulk::{Bulk, BulkReceiver};
 use super::member::{Figures, Message, Receiver, Sender};
 use super::recovery::Gaps;
-use super::report::{Cost, Outcome, Traffic, Workload};
+use super::report::{BulkOutcome, Cost, Outcome, Traffic, Workload};
 use super::stage::Stage;
 use super::usage::Usage;
 use crate::base::{Timestamp, UserId};
@@ -34,6 +35,7 @@ pub struct Load {
     rng: StdRng,
     clock: Clock,
     figures: Arc<Figures>,
+    bulk: Option<Bulk>,
 }
 
 /// Handshakes that are under way at the same time.
@@ -53,6 +55,13 @@ struct Used {
     traffic: Traffic,
 }
 
+/// The counted time.
+struct Counted {
+    /// What had been used when it began.
+    before: Used,
+    length: Duration,
+}
+
 /// The clients at work.
 struct Crew {
     senders: Vec<Sender>,
@@ -64,7 +73,7 @@ impl Load {
     /// A workload whose messages go `to` these members, after a `warmup`.
     pub fn new(workload: Workload, to: To, warmup: Duration, rng: StdRng) -> Self {
         let message = Message { to, delivery: workload.delivery, size: workload.size_bytes };
-        Self { workload, message, warmup, rng, clock: Clock::new(), figures: Arc::default() }
+        Self { workload, message, warmup, rng, clock: Clock::new(), figures: Arc::default(), bulk: None }
     }
 
     /// Runs it. A signal ends the sending early.
@@ -72,17 +81,25 @@ impl Load {
     /// # Errors
     /// [`Failure::Work`] when there is not one session.
     pub async fn run(mut self, stage: &Stage, signals: &mut Signals) -> Result<(Outcome, Cost), Failure> {
-        let (sessions, connect_failures) = self.connect(stage).await?;
-        let mut crew = self.crew(sessions);
+        let (mut sessions, connect_failures) = self.connect(stage).await?;
+        let bulk_receiver = if self.workload.bulk {
+            let (bulk, receiver) = Bulk::start(stage, &mut sessions, &self.figures).await?;
+            self.bulk = Some(bulk);
+            Some(receiver)
+        } else {
+            None
+        };
+        let mut crew = self.crew(sessions, bulk_receiver);
         let clients = std::mem::take(&mut crew.clients);
-        let before = self.send(&mut crew, || used(stage, &clients), signals).await;
+        let counted = self.send(&mut crew, || used(stage, &clients), signals).await;
         self.settle().await;
         let after = used(stage, &clients);
         self.figures.is_over.store(true, Ordering::Relaxed);
         clients.iter().for_each(|client| client.close("the bench is over"));
+        let bulk = self.close_bulk(counted.as_ref()).await;
         let latest_missing = self.close(crew).await;
-        let cost = before.map_or_else(Cost::default, |before| before.until(&after));
-        Ok((self.outcome(connect_failures, latest_missing), cost))
+        let cost = counted.map_or_else(Cost::default, |counted| counted.before.until(&after));
+        Ok((self.outcome(connect_failures, latest_missing, bulk), cost))
     }
 
     /// Connects everyone and has them meet; the sessions, and how many clients are in none.
@@ -128,8 +145,9 @@ impl Load {
         Ok((sessions, wanted - seats))
     }
 
-    /// Puts everyone to work: receivers at once, senders at a random phase.
-    fn crew(&mut self, sessions: Vec<Vec<Seat>>) -> Crew {
+    /// Puts everyone to work: receivers at once, senders at a random phase. The first member of all
+    /// gets `bulk`.
+    fn crew(&mut self, sessions: Vec<Vec<Seat>>, mut bulk: Option<BulkReceiver>) -> Crew {
         let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
         let start = self.clock.now().mono + Duration::from_millis(100);
         let per_session = usize::from(self.workload.members);
@@ -147,6 +165,7 @@ impl Load {
                     log: Arc::clone(&log),
                     tally: Tally::new(self.message.delivery, first, per_session),
                     gaps: self.workload.blackhole.map(Gaps::new),
+                    bulk: bulk.take(),
                     figures: Arc::clone(&self.figures),
                 };
                 let index = crew.senders.len();
@@ -165,8 +184,8 @@ impl Load {
         crew
     }
 
-    /// Has everyone send until the time is over; what was used when the counted time began.
-    async fn send(&self, crew: &mut Crew, used: impl Fn() -> Used, signals: &mut Signals) -> Option<Used> {
+    /// Has everyone send until the time is over; the counted time, if it has begun.
+    async fn send(&self, crew: &mut Crew, used: impl Fn() -> Used, signals: &mut Signals) -> Option<Counted> {
         let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
         let counted_from = self.clock.now().mono + Duration::from_millis(100) + self.warmup;
         let end = counted_from + Duration::from_secs(self.workload.seconds.into());
@@ -183,7 +202,8 @@ impl Load {
             }
             let now = self.clock.now().mono;
             if before.is_none() && now >= counted_from {
-                before = Some(used());
+                self.bulk.iter().for_each(Bulk::count);
+                before = Some((now, used()));
             }
             if now >= end {
                 break;
@@ -202,7 +222,8 @@ impl Load {
             tokio::task::yield_now().await;
         }
         progress.finish_and_clear();
-        before
+        self.bulk.iter().for_each(Bulk::finish);
+        before.map(|(since, before)| Counted { before, length: self.clock.now().mono.since(since) })
     }
 
     /// Waits until all that was sent has arrived, or nothing comes any more.
@@ -210,14 +231,17 @@ impl Load {
         let must_arrive = self.message.delivery.is_reliable()
             && !matches!(self.message.delivery, Delivery::ReliableLatest { .. });
         let patience = if must_arrive { PATIENCE } else { SHORT_PATIENCE };
-        let (mut seen, mut since) = (0, self.clock.now().mono);
+        let bulk = |figure: fn(&Bulk) -> u64| self.bulk.as_ref().map_or(0, figure);
+        let (mut seen, mut since) = ((0, 0), self.clock.now().mono);
         loop {
             let delivered = self.figures.delivered.load(Ordering::Relaxed);
+            let arrived = (delivered, bulk(Bulk::received));
             let now = self.clock.now().mono;
-            if delivered != seen {
-                (seen, since) = (delivered, now);
+            if arrived != seen {
+                (seen, since) = (arrived, now);
             }
-            let is_complete = delivered >= self.figures.expected.load(Ordering::Relaxed);
+            let expected = self.figures.expected.load(Ordering::Relaxed);
+            let is_complete = delivered >= expected && bulk(Bulk::missing) == 0;
             if is_complete || now.since(since) >= patience {
                 return;
             }
@@ -242,7 +266,17 @@ impl Load {
         missing.sum()
     }
 
-    fn outcome(&self, connect_failures: u64, latest_missing: u64) -> Outcome {
+    /// Ends the bulk transfer; what it came to. What has not arrived is an error, since it had to.
+    async fn close_bulk(&mut self, counted: Option<&Counted>) -> Option<BulkOutcome> {
+        let bulk = self.bulk.take()?;
+        self.figures.errors.fetch_add(bulk.missing(), Ordering::Relaxed);
+        let time = counted.map_or(Duration::ZERO, |counted| counted.length);
+        let outcome = BulkOutcome { bytes: bulk.counted_bytes(), time };
+        bulk.close("the bench is over").await;
+        Some(outcome)
+    }
+
+    fn outcome(&self, connect_failures: u64, latest_missing: u64, bulk: Option<BulkOutcome>) -> Outcome {
         let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let times = |times: &Mutex<Latency>| {
             std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner))
@@ -257,7 +291,9 @@ impl Load {
             order_violations: figure(&self.figures.order_violations),
             duplicates: figure(&self.figures.duplicates),
             latest_missing,
+            bulk,
             latency: times(&self.figures.latency),
+            latency_beside_bulk: self.workload.bulk.then(|| times(&self.figures.latency_beside_bulk)),
             recovery: self.workload.blackhole.map(|_| times(&self.figures.recovery)),
         }
     }

@@ -1,8 +1,10 @@
 //! One client of the load: what it sends, and how it judges what it receives.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::bulk::BulkReceiver;
 use super::recovery::Gaps;
 use crate::base::{EventNumber, Slot, Timestamp};
 use crate::cli::verify::{Arrival, EventLog, Latency, Seen, Stamp, Tally};
@@ -20,10 +22,40 @@ pub struct Figures {
     pub order_violations: AtomicU64,
     pub duplicates: AtomicU64,
     pub latency: Mutex<Latency>,
+    /// Of these the deliveries at the member that takes the bulk transfer.
+    pub latency_beside_bulk: Mutex<Latency>,
     /// From the end of a blackhole to the next delivery.
     pub recovery: Mutex<Latency>,
     /// From now on a connection may end.
     pub is_over: AtomicBool,
+}
+
+impl Figures {
+    /// Counts an event of `who` that says that something went wrong; others do not count.
+    pub fn note_trouble(&self, who: impl fmt::Display, event: &Event) {
+        match event {
+            Event::Refused { .. } | Event::Lagging { .. } => {
+                tracing::debug!(%who, ?event, "the server is not content");
+                count(&self.errors);
+            }
+            Event::Disconnected(_) if self.is_over.load(Ordering::Relaxed) => {}
+            Event::Disconnected(Disconnected::TimedOut) => count(&self.timeouts),
+            Event::Disconnected(why) => {
+                tracing::warn!(%who, %why, "a connection has ended");
+                count(&self.errors);
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts what could not be sent.
+    pub fn note_unsent(&self, error: &SendError) {
+        match error {
+            // Its end was counted when the receiver heard of it.
+            SendError::NotConnected | SendError::NotAMember(_) => {}
+            _ => count(&self.errors),
+        }
+    }
 }
 
 /// Adds one to a figure.
@@ -76,9 +108,7 @@ impl Sender {
                     figures.expected.fetch_add(self.receivers, Ordering::Relaxed);
                 }
             }
-            // Its end was counted when the receiver heard of it.
-            Err(SendError::NotConnected | SendError::NotAMember(_)) => {}
-            Err(_) => count(&figures.errors),
+            Err(error) => figures.note_unsent(&error),
         }
     }
 }
@@ -94,6 +124,8 @@ pub struct Receiver {
     pub tally: Tally,
     /// What blackholes leave, if there are any.
     pub gaps: Option<Gaps>,
+    /// The end of the bulk transfer, at one member of the run.
+    pub bulk: Option<BulkReceiver>,
     pub figures: Arc<Figures>,
 }
 
@@ -103,25 +135,32 @@ impl Receiver {
         let mut receipts = 0;
         while let Some(event) = self.events.recv().await {
             match event {
-                Event::Message { number, payload, .. } => self.judge(number, &payload),
+                Event::Message { slot, number, payload, .. } => self.take(slot, number, &payload),
                 Event::Receipt { number, .. } => {
                     // Its own broadcasts to others come back to it as receipts, in order.
                     self.agree(number, Seen::Message(self.number, receipts));
                     receipts += 1;
                 }
-                Event::Refused { .. } | Event::Lagging { .. } => count(&self.figures.errors),
-                Event::Disconnected(_) if self.figures.is_over.load(Ordering::Relaxed) => {}
-                Event::Disconnected(Disconnected::TimedOut) => count(&self.figures.timeouts),
-                Event::Disconnected(why) => {
-                    tracing::warn!(member = self.number, %why, "a connection has ended");
-                    count(&self.figures.errors);
-                }
-                _ => {}
+                // The bulk on its way is nearly what makes a member lag: while its line is dead and acks are
+                // lost, it may be warned. Being closed for it would count.
+                Event::Lagging { .. } if self.bulk.is_some() => {}
+                other => self.figures.note_trouble(self.number, &other),
             }
         }
         let recovery = self.gaps.as_mut().and_then(Gaps::finish);
         self.note_recovery(recovery);
         self.tally
+    }
+
+    fn take(&mut self, slot: Slot, number: Option<EventNumber>, payload: &[u8]) {
+        match &mut self.bulk {
+            Some(bulk) if bulk.slot() == slot => {
+                if !bulk.take(payload) {
+                    count(&self.figures.errors);
+                }
+            }
+            _ => self.judge(number, payload),
+        }
     }
 
     fn judge(&mut self, number: Option<EventNumber>, payload: &[u8]) {
@@ -138,7 +177,11 @@ impl Receiver {
         }
         if stamp.counted {
             count(&self.figures.delivered);
-            record(&self.figures.latency, now.saturating_sub(stamp.sent_micros));
+            let micros = now.saturating_sub(stamp.sent_micros);
+            record(&self.figures.latency, micros);
+            if self.bulk.is_some() {
+                record(&self.figures.latency_beside_bulk, micros);
+            }
         }
         let recovery = self.gaps.as_mut().and_then(|gaps| gaps.deliver(now, stamp.counted));
         self.note_recovery(recovery);

@@ -5,10 +5,12 @@
 //! | `stage`, `child` | the server and the relay, as processes of their own |
 //! | `load` | connects the clients, has them send, waits until all has arrived |
 //! | `member` | one client: sends at its phase, judges what it receives |
+//! | `bulk` | a bulk transfer beside them, to one member |
 //! | `recovery` | how long deliveries stay away after a blackhole |
 //! | `usage` | what a process has used of the machine |
 //! | `report` | the figures |
 
+mod bulk;
 mod child;
 mod load;
 mod member;
@@ -44,12 +46,18 @@ use crate::wire::Body;
 /// that the server's CPU and memory are its own. Members send at random phases, so that their ticks do
 /// not meet. Latency is the time from the call of `send` to the hand-over to a receiver.
 ///
+/// With --bulk a further user, which reaches the server past the relay, sends one member of the first
+/// session as much as its line takes, in reliable messages of 64 KiB, on the connection of its session;
+/// counted is the payload that arrives in the counted time. That member's latency is told apart, too.
+/// The server that it starts has no rate limits then, and what it and that member spend on the bulk is in
+/// the figures per delivery.
+///
 /// With --blackhole it also tells how long after a blackhole's end the first delivery arrived: what gaps
 /// between the deliveries at one receiver are longer than FOR, of those above half of FOR. That is too
 /// long by at most the usual time between two deliveries, and needs those to come far more often.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json"
+    after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json\n  rallypoint bench --sessions 1 --members 4 --bulk --rate-limit 10mbit --delay 20ms"
 )]
 pub struct BenchArgs {
     /// Use the server that runs there instead.
@@ -88,6 +96,9 @@ pub struct BenchArgs {
     /// Worker threads of the server that it starts [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     workers: Option<u8>,
+    /// Beside the messages, as much bulk to the first member as its line takes, in messages of 64 KiB.
+    #[arg(long)]
+    bulk: bool,
     /// Repeats the random choices of another run [default: a random one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -133,6 +144,8 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
         size_bytes: args.size,
         delivery: args.delivery,
         seconds: args.seconds,
+        bulk: args.bulk,
+        rate_limit: args.rate_limit,
         blackhole: args.impairments.blackhole(),
         seed,
     };

@@ -1,9 +1,12 @@
 //! What a bench ends with: one JSON object for scripts, a table for people.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cli::delivery;
 use crate::cli::output::Table;
+use crate::cli::units::BitRate;
 use crate::cli::verify::Latency;
 use crate::link::Blackhole;
 use crate::wire::Delivery;
@@ -34,6 +37,10 @@ pub struct Workload {
     pub delivery: Delivery,
     /// Length of the counted time.
     pub seconds: u32,
+    /// True with a bulk transfer beside the messages.
+    pub bulk: bool,
+    /// Rate of each member's line.
+    pub rate_limit: Option<BitRate>,
     /// The times in which nothing passes.
     pub blackhole: Option<Blackhole>,
     /// What the run's random choices follow from.
@@ -62,10 +69,23 @@ pub struct Outcome {
     pub duplicates: u64,
     /// Senders whose last message did not reach every receiver.
     pub latest_missing: u64,
+    /// What the bulk transfer came to; none without one.
+    pub bulk: Option<BulkOutcome>,
     /// From the call of `send` to the hand-over, each receiver counted.
     pub latency: Latency,
+    /// Of these the deliveries at the member that takes the bulk transfer; none without one.
+    pub latency_beside_bulk: Option<Latency>,
     /// From the end of a blackhole to the next delivery at a receiver; none without blackholes.
     pub recovery: Option<Latency>,
+}
+
+/// What a bulk transfer came to.
+#[derive(Debug, Clone, Copy)]
+pub struct BulkOutcome {
+    /// Bytes of payload of the messages that arrived whole in the counted time.
+    pub bytes: u64,
+    /// Length of the counted time, as it was.
+    pub time: Duration,
 }
 
 /// What it cost, as far as this machine can tell.
@@ -103,6 +123,18 @@ impl Traffic {
             datagrams_up: self.datagrams_up.saturating_sub(earlier.datagrams_up),
             bytes_up: self.bytes_up.saturating_sub(earlier.bytes_up),
         }
+    }
+}
+
+impl BulkOutcome {
+    /// Bytes of payload a second; none without a counted time.
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        (!self.time.is_zero()).then(|| ratio(self.bytes, 1) / self.time.as_secs_f64())
+    }
+
+    /// Part of a line of `rate` that the payload took. Headers and the sessions' traffic take theirs.
+    pub fn share_of(&self, rate: BitRate) -> Option<f64> {
+        Some(8.0 * self.bytes_per_second()? / ratio(rate.0, 1))
     }
 }
 
@@ -158,7 +190,11 @@ impl Report {
             "expected": outcome.expected,
             "delivered": outcome.delivered,
             "delivery_ratio": outcome.delivery_ratio(),
+            "bulk_bytes": outcome.bulk.map(|bulk| bulk.bytes),
+            "bulk_bytes_per_second": outcome.bulk.and_then(|bulk| bulk.bytes_per_second()),
+            "bulk_link_share": outcome.bulk.and_then(|bulk| bulk.share_of(workload.rate_limit?)),
             "latency_us": outcome.latency.to_json(),
+            "latency_beside_bulk_us": outcome.latency_beside_bulk.as_ref().map(Latency::to_json),
             "recovery_us": outcome.recovery.as_ref().map(recovery_json),
             "server_cpu_us_per_delivery": per_delivery(cost.server_cpu_us),
             "client_cpu_us_per_delivery": per_delivery(cost.client_cpu_us),
@@ -238,6 +274,17 @@ impl Report {
                     .server_rss_bytes
                     .map_or("unknown".to_owned(), |bytes| format!("{:.1} MiB", ratio(bytes, 1 << 20))),
             );
+        if let Some(latency) = &self.outcome.latency_beside_bulk {
+            table.row("latency beside it", latency).row(
+                "bulk",
+                format_args!(
+                    "{} B, {} B/s, {} of the link",
+                    figure("bulk_bytes"),
+                    figure("bulk_bytes_per_second"),
+                    figure("bulk_link_share")
+                ),
+            );
+        }
         if let Some(recovery) = &self.outcome.recovery {
             table.row(
                 "after blackholes",
@@ -274,6 +321,8 @@ mod tests {
             size_bytes: 64,
             delivery,
             seconds: 1,
+            bulk: false,
+            rate_limit: None,
             blackhole: None,
             seed: 7,
         };
@@ -288,7 +337,9 @@ mod tests {
             duplicates: 0,
             latest_missing: 0,
             latency: Latency::new(),
+            latency_beside_bulk: None,
             recovery: None,
+            bulk: None,
         };
         let cost = Cost { server_cpu_us: Some(80), ..Cost::default() };
         Report { workload, outcome, cost }
@@ -303,7 +354,7 @@ mod tests {
             errors sent expected delivered delivery_ratio latency_us server_cpu_us_per_delivery \
             client_cpu_us_per_delivery server_datagrams_out_per_delivery server_bytes_out_per_delivery \
             datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
-            order_violations duplicates recovery_us"
+            order_violations duplicates recovery_us bulk_bytes bulk_bytes_per_second bulk_link_share latency_beside_bulk_us"
                 .split_ascii_whitespace()
                 .collect::<Vec<_>>();
         documented.sort_unstable();
@@ -311,6 +362,23 @@ mod tests {
         assert_eq!(json["server_cpu_us_per_delivery"], 2.0);
         assert_eq!(json["client_cpu_us_per_delivery"], Value::Null);
         assert_eq!(json["delivery_ratio"], 1.0);
+    }
+
+    #[test]
+    fn bulk_is_measured_against_the_line() {
+        let mut report = report(Delivery::ReliableOrdered);
+        report.workload.rate_limit = Some(BitRate(10_000_000));
+        let bulk = |report: &Report| {
+            let json = report.to_json();
+            ["bulk_bytes", "bulk_bytes_per_second", "bulk_link_share"].map(|key| json[key].clone())
+        };
+        assert_eq!(bulk(&report), [Value::Null, Value::Null, Value::Null]);
+        report.outcome.bulk = Some(BulkOutcome { bytes: 2_000_000, time: Duration::from_secs(2) });
+        assert_eq!(bulk(&report), [json!(2_000_000), json!(1_000_000.0), json!(0.8)]);
+        report.workload.rate_limit = None;
+        assert_eq!(bulk(&report)[2], Value::Null, "of an unlimited line there is no share");
+        report.outcome.bulk = Some(BulkOutcome { bytes: 0, time: Duration::ZERO });
+        assert_eq!(bulk(&report), [json!(0), Value::Null, Value::Null], "ended before it was counted");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! [`Stage`]: what a bench is played on: a server that is there, or one of its own, perhaps behind a
 //! relay.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +18,10 @@ use crate::secure::TokenKey;
 
 /// The server under load and the way to it.
 pub struct Stage {
-    /// Mints grants for the server and connects clients to it.
+    /// Mints grants for the server and connects clients to it, through the relay if there is one.
     pub backend: Arc<Backend>,
+    /// The same past the relay.
+    pub direct: Backend,
     server_pid: Option<u32>,
     server: Option<Child>,
     relay: Option<Child>,
@@ -25,6 +29,14 @@ pub struct Stage {
 
 /// How long a child may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Configuration of a server for bulk: its line is to be what limits it. The default of 2 MiB a second
+/// would be less than many lines take.
+const UNLIMITED: &str = "[limits]
+commands_per_second = 1_000_000
+command_bytes_per_second = 1_073_741_824
+session_bytes_per_second = 1_073_741_824
+";
 
 impl Stage {
     /// Starts what has to be started.
@@ -35,7 +47,7 @@ impl Stage {
         let (key, server) = match (&args.server, &args.key_file) {
             (Some(_), Some(key_file)) => (key_file::read(key_file)?, None),
             _ => {
-                let (key, server) = start_server(args.workers).await?;
+                let (key, server) = start_server(args).await?;
                 (key, Some(server))
             }
         };
@@ -51,7 +63,8 @@ impl Stage {
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
         Ok(Self {
-            backend: Arc::new(Backend::new(key, reached, PROTOCOL_ID)),
+            backend: Arc::new(Backend::new(key.clone(), reached, PROTOCOL_ID)),
+            direct: Backend::new(key, &addr, PROTOCOL_ID),
             server_pid: args.server_pid.or_else(|| server.as_ref().and_then(Child::pid)),
             server,
             relay,
@@ -79,16 +92,22 @@ impl Stage {
 }
 
 /// Starts a server of this machine alone, with a key of its own.
-async fn start_server(workers: Option<u8>) -> Result<(TokenKey, Child), Failure> {
-    let file = TemporaryKey::new()?;
-    let mut args = texts(["--listen", "127.0.0.1:0"]);
-    args.extend(["--key-file".to_owned(), file.path.display().to_string()]);
-    if let Some(workers) = workers {
-        args.extend(["--workers".to_owned(), workers.to_string()]);
+async fn start_server(args: &BenchArgs) -> Result<(TokenKey, Child), Failure> {
+    let key = TemporaryFile::new("key");
+    key_file::create(&key.path)?;
+    let config = TemporaryFile::new("toml");
+    let mut flags = texts(["--listen", "127.0.0.1:0"]);
+    flags.extend(["--key-file".to_owned(), key.path()]);
+    if args.bulk {
+        config.write(UNLIMITED)?;
+        flags.extend(["--config".to_owned(), config.path()]);
     }
-    // The server has read the key when it says where it listens.
-    let server = Child::start("serve", &args).await?;
-    Ok((key_file::read(&file.path)?, server))
+    if let Some(workers) = args.workers {
+        flags.extend(["--workers".to_owned(), workers.to_string()]);
+    }
+    // The server has read the files when it says where it listens.
+    let server = Child::start("serve", &flags).await?;
+    Ok((key_file::read(&key.path)?, server))
 }
 
 async fn start_relay(args: &BenchArgs, upstream: &str, seed: u64) -> Result<Child, Failure> {
@@ -105,24 +124,47 @@ fn texts<const N: usize>(args: [&str; N]) -> Vec<String> {
     args.map(str::to_owned).into()
 }
 
-/// A key file that is removed when dropped.
-struct TemporaryKey {
+/// A file that is removed when dropped.
+struct TemporaryFile {
     path: PathBuf,
 }
 
-impl TemporaryKey {
-    fn new() -> Result<Self, Failure> {
-        let name = format!("rallypoint-bench-{}.key", std::process::id());
+impl TemporaryFile {
+    /// A path with this extension at which there is no file yet.
+    fn new(extension: &str) -> Self {
+        let name = format!("rallypoint-bench-{}.{extension}", std::process::id());
         let path = std::env::temp_dir().join(name);
         // Left over from a process of the same id that was killed.
         let _ = std::fs::remove_file(&path);
-        key_file::create(&path)?;
-        Ok(Self { path })
+        Self { path }
+    }
+
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn write(&self, text: &str) -> Result<(), Failure> {
+        let written = File::create_new(&self.path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| Failure::while_doing(format_args!("writing {}", self.path()), error))
     }
 }
 
-impl Drop for TemporaryKey {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::serve::config::Config;
+
+    #[test]
+    fn a_server_takes_the_configuration_for_bulk() {
+        let mut config = Config::default();
+        config.apply_toml(UNLIMITED).unwrap();
+        config.check().unwrap();
+        assert!(config.limits.command_bytes_per_second > Config::default().limits.command_bytes_per_second);
     }
 }

@@ -1,0 +1,263 @@
+//! [`Bulk`]: one bulk transfer beside the sessions' traffic, to one member of the first session.
+//!
+//! The sender is a user of its own that reaches the server past the relay; the receiver takes it on the
+//! connection of its session, so that both compete for one line. They meet in a session of two. The
+//! sender keeps [`UNANSWERED`] messages under way; the receiver answers each one that has arrived whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::member::Figures;
+use super::stage::Stage;
+use crate::base::{MemberId, Slot, UserId};
+use crate::cli::gather::{Guest, Seat, gather};
+use crate::cli::output::Failure;
+use crate::cli::verify::{Arrival, Stamp, Tally};
+use crate::client::{Client, CreateSession, Delivery, Event, Events, SendError};
+use crate::wire::{Body, ErrorCode};
+
+/// A transfer that runs.
+pub struct Bulk {
+    client: Client,
+    sending: JoinHandle<()>,
+    progress: Arc<Progress>,
+}
+
+/// Messages that wait for their answer at the same time: 192 KiB.
+///
+/// Two would let a line of 10 Mbit/s and 40 ms there and back run dry, since an answer leaves only when
+/// the whole message is there, which takes 54 ms. Three are more than that line and a queue of 100 ms
+/// before it hold, 175 kB. Four would reach the 256 KiB at which a server tells its client that it lags.
+const UNANSWERED: u64 = 3;
+/// Payload of a message, in bytes: the largest.
+const SIZE_BYTES: usize = Body::MAX_BYTES;
+/// Unordered, so that a lost message holds up no other.
+const DELIVERY: Delivery = Delivery::ReliableUnordered;
+/// What the receiver sends back; only that it comes counts.
+const ANSWER: &[u8] = b"+";
+/// How long to be silent when the server's limits refuse more.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What the two ends and the load tell each other.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Messages sent and not refused.
+    sent: AtomicU64,
+    /// Messages received, right or not.
+    received: AtomicU64,
+    /// Bytes received in the counted time.
+    counted_bytes: AtomicU64,
+    is_counted: AtomicBool,
+    /// From now on nothing more is sent.
+    is_over: AtomicBool,
+}
+
+impl Bulk {
+    /// Lets the two ends meet; the sender begins at once. The first member of the first session receives.
+    ///
+    /// # Errors
+    /// [`Failure::Work`] when nobody is there or they do not meet.
+    pub async fn start(
+        stage: &Stage,
+        sessions: &mut [Vec<Seat>],
+        figures: &Arc<Figures>,
+    ) -> Result<(Self, BulkReceiver), Failure> {
+        let Some(seats) = sessions.first_mut().filter(|seats| !seats.is_empty()) else {
+            return Err(failed("the first session has no members"));
+        };
+        let Seat { guest: receiver, entered } = seats.remove(0);
+        let [sender, receiver] = meet(stage, receiver).await?;
+        let progress = Arc::new(Progress::default());
+        let taking = BulkReceiver {
+            client: receiver.guest.client.clone(),
+            slot: receiver.entered.slot,
+            sender: sender.entered.member,
+            tally: tally(),
+            progress: Arc::clone(&progress),
+        };
+        let sending = BulkSender {
+            client: sender.guest.client.clone(),
+            events: sender.guest.events,
+            slot: sender.entered.slot,
+            receiver: receiver.entered.member,
+            sequence: 0,
+            progress: Arc::clone(&progress),
+            figures: Arc::clone(figures),
+        };
+        seats.insert(0, Seat { guest: receiver.guest, entered });
+        let bulk = Self { client: sender.guest.client, sending: tokio::spawn(sending.run()), progress };
+        Ok((bulk, taking))
+    }
+
+    /// From now on until [`Bulk::finish`] bytes are counted.
+    pub fn count(&self) {
+        self.progress.is_counted.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends nothing more; what is under way still arrives.
+    pub fn finish(&self) {
+        self.progress.is_counted.store(false, Ordering::Relaxed);
+        self.progress.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// How many messages have arrived.
+    pub fn received(&self) -> u64 {
+        self.progress.received.load(Ordering::Relaxed)
+    }
+
+    /// How many messages are still missing.
+    pub fn missing(&self) -> u64 {
+        self.progress.sent.load(Ordering::Relaxed).saturating_sub(self.received())
+    }
+
+    /// Bytes of whole messages that arrived while they were counted.
+    pub fn counted_bytes(&self) -> u64 {
+        self.progress.counted_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Ends the sender.
+    pub async fn close(self, reason: &str) {
+        self.client.close(reason);
+        // It has nothing to tell that was not counted.
+        let _ = self.sending.await;
+    }
+}
+
+fn failed(why: &str) -> Failure {
+    Failure::while_doing("starting the bulk transfer", why)
+}
+
+/// Connects the sender and makes a session of it and the receiver; the seats, in this order.
+async fn meet(stage: &Stage, receiver: Guest) -> Result<[Seat; 2], Failure> {
+    let user = UserId::new("bench-bulk").map_err(|error| Failure::while_doing("naming a user", error))?;
+    let (client, events) = stage.direct.connect(&user).await?;
+    let sender = Guest { user, client, events };
+    let pair = gather(vec![sender, receiver], CreateSession::new(2).max_members(2)).await?;
+    pair.try_into().map_err(|_| failed("the two ends do not meet"))
+}
+
+/// The end that sends.
+struct BulkSender {
+    client: Client,
+    events: Events,
+    slot: Slot,
+    receiver: MemberId,
+    sequence: u32,
+    progress: Arc<Progress>,
+    figures: Arc<Figures>,
+}
+
+impl BulkSender {
+    /// Sends until it is over, reads answers until the connection ends.
+    async fn run(mut self) {
+        let mut unanswered = 0;
+        loop {
+            while unanswered < UNANSWERED && !self.progress.is_over.load(Ordering::Relaxed) {
+                if !self.send() {
+                    break;
+                }
+                unanswered += 1;
+            }
+            match self.events.recv().await {
+                None => return,
+                Some(Event::Message { slot, .. }) if slot == self.slot => {
+                    unanswered = unanswered.saturating_sub(1);
+                }
+                Some(Event::Refused { code: ErrorCode::RateLimited, .. }) => {
+                    self.progress.sent.fetch_sub(1, Ordering::Relaxed);
+                    unanswered = unanswered.saturating_sub(1);
+                    sleep(PAUSE).await;
+                }
+                Some(event) => self.figures.note_trouble("the bulk sender", &event),
+            }
+        }
+    }
+
+    /// Sends the next message; false when that is not possible.
+    fn send(&mut self) -> bool {
+        let payload = stamp(self.sequence).payload(SIZE_BYTES);
+        match self.client.message(self.slot, &[self.receiver], DELIVERY, payload) {
+            Ok(_) => {
+                self.sequence = self.sequence.wrapping_add(1);
+                self.progress.sent.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                self.figures.note_unsent(&error);
+                false
+            }
+        }
+    }
+}
+
+/// The end that receives: a part of a member's receiver.
+pub struct BulkReceiver {
+    client: Client,
+    slot: Slot,
+    sender: MemberId,
+    tally: Tally,
+    progress: Arc<Progress>,
+}
+
+impl BulkReceiver {
+    /// The slot whose messages are the transfer's.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Takes a message of the transfer and answers it; false when it is not as it was sent.
+    pub fn take(&mut self, payload: &[u8]) -> bool {
+        let is_right = is_next(&mut self.tally, payload);
+        self.progress.received.fetch_add(1, Ordering::Relaxed);
+        if is_right && self.progress.is_counted.load(Ordering::Relaxed) {
+            self.progress.counted_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        }
+        let answered = self.client.message(self.slot, &[self.sender], DELIVERY, ANSWER);
+        is_right && matches!(answered, Ok(_) | Err(SendError::NotConnected))
+    }
+}
+
+fn stamp(sequence: u32) -> Stamp {
+    // When it was sent is of no use: it waited for others of its own.
+    Stamp { sender: 0, sequence, sent_micros: 0, counted: false }
+}
+
+/// Judges the messages of the one sender.
+fn tally() -> Tally {
+    Tally::new(DELIVERY, 0, 1)
+}
+
+/// True when a payload is, byte for byte, one that was sent and not there before.
+fn is_next(tally: &mut Tally, payload: &[u8]) -> bool {
+    let Ok(stamp) = Stamp::read(payload) else { return false };
+    payload.len() == SIZE_BYTES && tally.arrive(stamp.sender, stamp.sequence) == Arrival::Fresh
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_right_once_whole_and_unaltered() {
+        let mut tally = tally();
+        let payload = stamp(7).payload(SIZE_BYTES);
+        let mut altered = payload.to_vec();
+        altered[SIZE_BYTES - 1] ^= 1;
+        assert!(!is_next(&mut tally, &altered));
+        assert!(!is_next(&mut tally, &payload[..SIZE_BYTES - 1]));
+        assert!(!is_next(&mut tally, &[]));
+        assert!(is_next(&mut tally, &payload));
+        assert!(!is_next(&mut tally, &payload), "it was there before");
+        assert!(is_next(&mut tally, &stamp(3).payload(SIZE_BYTES)), "in any order");
+    }
+
+    #[test]
+    fn what_waits_at_the_server_stays_below_what_lags() {
+        let lagging_bytes = crate::server::Limits::default().lagging_bytes;
+        assert!(UNANSWERED * (SIZE_BYTES as u64) < lagging_bytes);
+    }
+}
