@@ -1,6 +1,6 @@
 //! How much later than an unreliable message on a clean link is an ordered one on a bad link?
 //!
-//! `cargo bench --bench tail [-- SECONDS [SEED]]`. A server and four members of a session under the
+//! `cargo bench --bench tail [-- SECONDS [SEED [RUNS]]]`. A server and four members of a session under the
 //! virtual clock, 20 ms each way, 64 bytes at 30 Hz: exact, repeatable, and no measure of CPU. For real
 //! sockets there is `rallypoint bench`.
 
@@ -21,12 +21,13 @@ fn main() {
     let seconds: u64 = numbers.next().unwrap_or(60);
     let seed: u64 = numbers.next().unwrap_or(1);
     let counted = Duration::from_secs(seconds);
-    let clean = pooled(&workload(0.0, 1.0, Delivery::Unreliable, counted), seed);
-    println!("{RUNS} runs of {seconds} s pooled; ms above unreliable delivery on a clean link");
+    let runs: u64 = numbers.next().unwrap_or(RUNS);
+    let clean = pooled(&workload(0.0, 1.0, Delivery::Unreliable, counted), seed, runs);
+    println!("{runs} runs of {seconds} s pooled; ms above unreliable delivery on a clean link");
     println!("loss   burst | p50     p99     p99.9   max     | bytes  datagrams a delivery | arrived");
     let rows = [(0.0, 1.0), (0.01, 1.0), (0.05, 1.0), (0.10, 1.0), (0.20, 1.0), (0.05, 3.0)];
     for (loss, burst) in rows {
-        let figures = pooled(&workload(loss, burst, Delivery::ReliableOrdered, counted), seed);
+        let figures = pooled(&workload(loss, burst, Delivery::ReliableOrdered, counted), seed, runs);
         let added = |quantile| {
             let above = figures.latency(quantile).saturating_sub(clean.latency(quantile));
             above.as_secs_f64() * 1_000.0
@@ -58,9 +59,9 @@ fn workload(loss: f64, burst: f64, delivery: Delivery, counted: Duration) -> Wor
     }
 }
 
-fn pooled(workload: &Workload, seed: u64) -> Figures {
+fn pooled(workload: &Workload, seed: u64, runs: u64) -> Figures {
     let mut all = Figures::default();
-    (0..RUNS).for_each(|run| all.add(workload.run(seed.wrapping_mul(1_000) + run)));
+    (0..runs).for_each(|run| all.add(workload.run(seed.wrapping_mul(1_000) + run)));
     all.latencies_us.sort_unstable();
     all
 }

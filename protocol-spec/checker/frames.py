@@ -29,6 +29,8 @@ def frame(reader):
         return {"type": "path_challenge" if kind == 0x02 else "path_response", "data": reader.hex(8)}
     if kind == 0x04:
         return {"type": "close", "code": reader.varint(0, 16_383), "reason": reader.text(0, 128)}
+    if kind == 0x05:
+        return repair(reader)
     if 0x08 <= kind <= 0x0B:
         return ack(kind, reader)
     if 0x20 <= kind <= 0x3F:
@@ -36,6 +38,16 @@ def frame(reader):
     if 0x40 <= kind <= 0x5F:
         return fragment(kind, reader)
     raise Refused(f"unknown frame type {kind:#x}")
+
+
+def repair(reader):
+    lags = []
+    for _ in range(reader.varint(1, 4)):
+        lag = reader.u8()
+        if lag <= (lags[-1] if lags else 0):
+            raise Refused("lags that do not ascend")
+        lags.append(lag)
+    return {"type": "repair", "lags": lags, "symbol": reader.hex(reader.varint(3, 514))}
 
 
 def ack(kind, reader):

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use rallypoint::base::{StreamId, Truncated};
 use rallypoint::wire::Delivery;
 use rallypoint::wire::frame::{
-    Ack, AckRun, Close, Fragment, FragmentHead, Frame, Message, MessageHead, Place, read_frames, write_frames,
+    Ack, AckRun, Close, Fragment, FragmentHead, Frame, Message, MessageHead, Place, Repair, read_frames,
+    write_frames,
 };
 use serde_json::{Value, json};
 
 use super::{Vectors, delivery_json, hex, truncated_json, unhex, written};
 
-// spec-test: FRM-1, FRM-2, FRM-3, FRM-4, FRM-5, ACK-3
+// spec-test: FRM-1, FRM-2, FRM-3, FRM-4, FRM-5, FRM-8, ACK-3
 #[test]
 fn frames() {
     let mut vectors = Vectors::new("frames");
@@ -60,6 +61,9 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
         ("ack with gaps", vec![runs(3, &[(2, 2), (3, 1)])]),
         ("ack with long runs", vec![runs(65_536, &[(65_536, 65_536)])]),
         ("ack with 32 gaps", vec![runs(1, &[(1, 1); 32])]),
+        ("repair of one packet", vec![repair(&[1], b"\x00\x05\x33\x01\x07hi")]),
+        ("repair of four packets", vec![repair(&[1, 2, 7, 255], b"\x00\x00\x10")]),
+        ("repair before a message", vec![repair(&[1, 3], &[0x5a; 514]), unreliable(b"x")]),
         ("unreliable message", vec![unreliable(b"hello")]),
         ("sequenced message", vec![message(Delivery::Sequenced { key: 0x0102 }, 1, 9, b"at 3,4")]),
         ("unordered message", vec![message(Delivery::ReliableUnordered, 2, 255, b"x")]),
@@ -89,8 +93,16 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
 const BAD: &[(&str, &str)] = &[
     ("no frame", ""),
     ("type 0", "00"),
-    ("unknown type", "05"),
+    ("unknown type", "06"),
     ("type between ack and message", "0c 0000 00"),
+    ("repair of no packet", "05 00 03 000133"),
+    ("repair of five packets", "05 05 01 02 03 04 05 03 000133"),
+    ("repair of itself", "05 01 00 03 000133"),
+    ("repair of a packet twice", "05 02 01 01 03 000133"),
+    ("repair with lags out of order", "05 02 02 01 03 000133"),
+    ("repair with a symbol too short", "05 01 01 02 0000"),
+    ("repair with a symbol above 514 bytes", "05 01 01 4203"),
+    ("repair with a cut symbol", "05 01 01 04 000133"),
     ("type above fragment", "60"),
     ("unknown type after a known one", "01 ff"),
     ("cut path challenge", "02 00000000000000"),
@@ -144,6 +156,10 @@ fn wide(delivery: Delivery, stream: u32, number: u32, payload: &'static [u8]) ->
     Frame::Message(Message { head, payload: Bytes::from_static(payload) })
 }
 
+fn repair(lags: &[u8], symbol: &'static [u8]) -> Frame {
+    Frame::Repair(Repair { lags: lags.iter().copied().collect(), symbol: Bytes::from_static(symbol) })
+}
+
 fn fragment(delivery: Delivery, count: u32, total: u32, index: u32) -> Frame {
     let place = Place { stream: StreamId(5), number: Truncated::Bits8(200) };
     let head = FragmentHead { place, delivery, count, total, index };
@@ -156,6 +172,9 @@ pub(crate) fn frame_json(frame: &Frame) -> Value {
         Frame::PathChallenge(data) => json!({ "type": "path_challenge", "data": hex(data) }),
         Frame::PathResponse(data) => json!({ "type": "path_response", "data": hex(data) }),
         Frame::Close(close) => json!({ "type": "close", "code": close.code, "reason": close.reason }),
+        Frame::Repair(Repair { lags, symbol }) => {
+            json!({ "type": "repair", "lags": lags.as_slice(), "symbol": hex(symbol) })
+        }
         Frame::Ack(ack) => ack_json(ack),
         Frame::Message(Message { head, payload }) => match head {
             MessageHead::Unreliable => json!({

@@ -21,6 +21,11 @@ pub struct AckTracker {
     received: u64,
     /// Largest number that the peer is known to have an ack of.
     confirmed: u64,
+    /// The peer knows what arrived below this number; what arrived late is above it again.
+    told_below: u64,
+    /// The smallest number that arrived late, and the largest one by then: until an ack beyond that
+    /// one is confirmed, the peer may not know of it.
+    late: Option<(u64, u64)>,
 }
 
 /// An ack leaves at once for a connection's first ack-eliciting packets: the peer has no RTT yet.
@@ -39,6 +44,8 @@ impl AckTracker {
             max_delay,
             received: 0,
             confirmed: 0,
+            told_below: 0,
+            late: None,
         }
     }
 
@@ -48,8 +55,13 @@ impl AckTracker {
     // spec: ACK-4
     pub fn on_packet(&mut self, now: Timestamp, number: PacketNumber, eliciting: bool, prompt: bool) {
         let in_order = self.largest().is_none_or(|largest| number.0 == largest + 1);
-        if self.largest().is_none_or(|largest| number.0 > largest) {
-            self.largest_at = now;
+        match self.largest() {
+            Some(largest) if number.0 < largest => {
+                let smallest = self.late.map_or(number.0, |(late, _)| late.min(number.0));
+                self.late = Some((smallest, largest));
+                self.told_below = self.told_below.min(smallest);
+            }
+            _ => self.largest_at = now,
         }
         self.insert(number.0);
         if !eliciting {
@@ -77,9 +89,13 @@ impl AckTracker {
         self.runs.front().map(|run| run.1)
     }
 
-    /// The peer has acked a packet that carried an ack up to `largest`: a short form is safe then.
+    /// The peer has acked a packet that carried an ack up to `largest`: a short form is safe then,
+    /// and what that ack told need not be told again. RFC 9000 §13.2.4.
     pub fn on_confirmed(&mut self, largest: u64) {
         self.confirmed = self.confirmed.max(largest);
+        self.late = self.late.filter(|(_, by_then)| largest <= *by_then);
+        let told_below = self.late.map_or(self.confirmed + 1, |(late, _)| late.min(self.confirmed + 1));
+        self.told_below = self.told_below.max(told_below);
     }
 
     /// The ack for all that arrived, or `None` when nothing did; it then counts as sent.
@@ -101,7 +117,8 @@ impl AckTracker {
         }
         let mut runs = SmallVec::new();
         let mut floor = first;
-        for &(first, last) in self.runs.iter().skip(1).take(MAX_ACK_RUNS) {
+        let untold = self.runs.iter().skip(1).take_while(|(_, last)| *last >= self.told_below);
+        for &(first, last) in untold.take(MAX_ACK_RUNS) {
             runs.push(AckRun { gap: (floor - last - 1).min(1 << 16), run: last - first + 1 });
             floor = first;
         }
@@ -212,6 +229,24 @@ mod tests {
         assert!(tracker.take(Timestamp::ZERO).unwrap().largest.is_wide());
         tracker.on_confirmed(39_000);
         assert!(!tracker.take(Timestamp::ZERO).unwrap().largest.is_wide());
+    }
+
+    // spec-test: ACK-10
+    #[test]
+    fn what_the_peer_knows_to_have_arrived_is_not_told_again() {
+        let mut tracker = tracker(&[0, 1, 3, 4, 6]);
+        let runs = |tracker: &mut AckTracker| tracker.take(Timestamp::ZERO).unwrap().runs.unwrap().1.len();
+        assert_eq!(runs(&mut tracker), 2);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(8), true, false);
+        tracker.on_confirmed(6);
+        assert_eq!(runs(&mut tracker), 0, "only 8 is new");
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(2), true, false);
+        assert_eq!(named(&tracker.take(Timestamp::ZERO).unwrap(), 0), BTreeSet::from([0, 1, 2, 3, 4, 6, 8]));
+        tracker.on_confirmed(8);
+        assert_eq!(runs(&mut tracker), 2, "that ack up to 8 may have left before 2 arrived");
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(10), true, false);
+        tracker.on_confirmed(10);
+        assert_eq!(runs(&mut tracker), 0);
     }
 
     proptest! {

@@ -25,6 +25,9 @@ pub struct ConnectionConfig {
     pub send_buffer_bytes: usize,
     /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest go.
     pub unreliable_buffer_bytes: usize,
+    /// Bytes a second that REPAIR frames may take while packets are being lost; 0 = none leave.
+    /// Spec: REP-4.
+    pub repair_bytes_per_second: u64,
     /// Streams at most at a time. A peer that uses more is closed.
     pub max_streams: usize,
 }
@@ -40,12 +43,13 @@ impl Default for ConnectionConfig {
         Self {
             idle_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(3),
-            max_ack_delay: Duration::from_millis(10),
+            max_ack_delay: Duration::from_millis(25),
             max_datagram_bytes: BASE_DATAGRAM_BYTES,
             max_message_bytes: 1 << 20,
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 4 << 20,
             unreliable_buffer_bytes: 256 << 10,
+            repair_bytes_per_second: 64 << 10,
             max_streams: 1_024,
         }
     }

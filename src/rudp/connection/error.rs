@@ -81,6 +81,9 @@ pub enum ProtocolViolation {
         /// The message's number.
         number: u64,
     },
+    /// A symbol put together from REPAIR frames holds something else than reliable messages.
+    #[error("a repaired packet holds more than reliable messages")]
+    NotRepairable,
     /// More packets did not open than a key may see.
     #[error("too many packets did not open")]
     TooManyFailedOpens,

@@ -8,6 +8,7 @@
 //! | `stream/` | numbering, order, fragments: a stream's two sides |
 //! | `acks` | which packets arrived, when to say so |
 //! | `sent` | packets under way: acks and loss |
+//! | `repair/` | REPAIR frames: lost packets without a round trip |
 //! | `rtt`, `controller` | round-trip time, bytes under way |
 //! | `keys` | key phases |
 //! | `timers` | idle, keepalive, probe, close |
@@ -19,6 +20,7 @@ mod error;
 mod keys;
 mod outbox;
 mod receive;
+mod repair;
 mod rtt;
 mod sent;
 mod stream;
@@ -40,6 +42,7 @@ use self::acks::AckTracker;
 use self::controller::{Controller, FixedWindow};
 use self::keys::KeyPhases;
 use self::outbox::Outbox;
+use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
 use self::sent::SentPackets;
 use self::stream::{ReceiveBuffer, ReceiveStream};
@@ -95,6 +98,10 @@ pub struct Stats {
     pub packets_dropped: u64,
     /// Packets taken for lost.
     pub packets_lost: u64,
+    /// REPAIR frames sent.
+    pub repairs_sent: u64,
+    /// Lost packets of the peer whose messages were repaired.
+    pub packets_repaired: u64,
     /// Times that a probe was due.
     pub probes: u64,
     /// Unreliable and sequenced messages dropped because they waited too long for room.
@@ -126,6 +133,8 @@ pub struct Connection {
     outbox: Outbox,
     sent: SentPackets,
     rtt: RttEstimator,
+    repair_encoder: RepairEncoder,
+    repair_decoder: RepairDecoder,
     controller: Box<dyn Controller>,
     timers: Timers,
     /// Packets sent since the last that asks for an ack.
@@ -186,6 +195,8 @@ impl Connection {
             outbox: Outbox::new(&config, &peer),
             sent: SentPackets::new(),
             rtt: RttEstimator::new(),
+            repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
+            repair_decoder: RepairDecoder::default(),
             controller: Box::new(FixedWindow::new(WINDOW_BYTES)),
             timers: Timers::new(now, &config, &peer),
             quiet_packets: 0,
@@ -315,6 +326,8 @@ impl Connection {
     fn end(&mut self, closed: Closed) {
         self.events.push_back(Event::Closed(closed));
         self.outbox.clear();
+        self.repair_encoder.clear();
+        self.repair_decoder = RepairDecoder::default();
         for (_, stream) in std::mem::take(&mut self.receive_streams) {
             stream.release(&mut self.receive_buffer);
         }

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::keys::Opened;
+use super::repair::symbol;
 use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Part, Received, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State};
@@ -114,6 +115,7 @@ impl Connection {
     }
 
     fn take_frames(&mut self, now: Timestamp, number: PacketNumber, frames: Vec<Frame>) {
+        self.repair(now, number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         self.acks.on_packet(now, number, eliciting, prompt);
@@ -121,6 +123,25 @@ impl Connection {
             if let Err(violation) = self.take_frame(now, number, frame) {
                 self.violate(now, violation);
                 return;
+            }
+        }
+    }
+
+    /// Hands up the messages of lost packets that this one repairs. They are older than its own.
+    // spec: FRM-10
+    fn repair(&mut self, now: Timestamp, number: PacketNumber, frames: &[Frame]) {
+        for (repaired, symbol) in self.repair_decoder.on_packet(number, frames) {
+            let frames = match symbol::messages(symbol) {
+                Ok(frames) => frames,
+                Err(violation) => return self.violate(now, violation),
+            };
+            if self.replay.check(repaired) && self.check_room(repaired, &frames).is_ok() {
+                self.stats.packets_repaired += 1;
+                for frame in frames {
+                    if let Err(violation) = self.take_frame(now, repaired, frame) {
+                        return self.violate(now, violation);
+                    }
+                }
             }
         }
     }
@@ -139,7 +160,7 @@ impl Connection {
             return Ok(());
         }
         match frame {
-            Frame::Ping | Frame::PathResponse(_) | Frame::Close(_) => Ok(()),
+            Frame::Ping | Frame::PathResponse(_) | Frame::Close(_) | Frame::Repair(_) => Ok(()),
             Frame::PathChallenge(data) => {
                 if self.path_responses.len() < MAX_PATH_RESPONSES {
                     self.path_responses.push_back(data);
@@ -181,7 +202,8 @@ impl Connection {
         if !self.is_receiving(place.stream)? {
             return Ok(());
         }
-        let largest = PacketNumber(self.acks.largest().unwrap_or(0));
+        // A repaired packet may be newer than all that came.
+        let largest = packet.max(PacketNumber(self.acks.largest().unwrap_or(0)));
         let Some(stream) = self.receive_streams.get_mut(&place.stream) else { return Ok(()) };
         // A frame before this one, in a late packet, may have moved the position on by much that waited.
         // This number was near before: the position has passed it, and the message was handed up.
@@ -241,7 +263,10 @@ impl Connection {
             self.timers.on_acked();
             self.keys.on_acked(PacketNumber(largest));
         }
+        let loss = self.repair_encoder.loss_mut();
+        (0..outcome.spurious).for_each(|_| loss.on_spurious());
         for &(bytes, _) in &outcome.packets {
+            self.repair_encoder.loss_mut().on_acked();
             self.controller.on_acked(now, bytes, self.rtt.smoothed());
         }
         for frame in outcome.frames {

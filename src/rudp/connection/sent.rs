@@ -72,6 +72,8 @@ pub struct AckOutcome {
     pub largest_sent_at: Option<Timestamp>,
     /// The largest number newly acked.
     pub largest: Option<u64>,
+    /// Packets that had been taken for lost.
+    pub spurious: u32,
 }
 
 /// What loss detection found.
@@ -226,6 +228,7 @@ impl SentPackets {
                 State::Lost => {
                     self.patience = (self.patience * 2).min(MAX_PATIENCE);
                     self.losses = 0;
+                    outcome.spurious += 1;
                 }
                 State::Quiet => {}
             }

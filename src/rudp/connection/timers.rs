@@ -100,6 +100,7 @@ impl Connection {
                     self.acks.deadline(),
                     self.sent.loss_deadline(&self.rtt),
                     self.probe_deadline(),
+                    self.repair_deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -141,6 +142,7 @@ impl Connection {
         self.sent.detect_lost(now, &self.rtt, &mut lost);
         for (bytes, at) in lost.packets {
             self.stats.packets_lost += 1;
+            self.repair_encoder.loss_mut().on_lost();
             self.controller.on_lost(now, at, bytes);
         }
         for frame in lost.frames {

@@ -5,6 +5,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::outbox::{Next, Source};
+use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
 use super::{Connection, Role, State};
@@ -12,7 +13,7 @@ use crate::base::{Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
-use crate::wire::frame::{Ack, FragmentHead, Frame, MessageHead};
+use crate::wire::frame::{Ack, FragmentHead, Frame, MessageHead, Repair};
 
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
@@ -77,7 +78,8 @@ impl Connection {
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
         let has_data = self.may_send_data() && self.outbox.is_waiting();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();
-        if !(ack_due || has_data || ping || !self.path_responses.is_empty()) {
+        let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
+        if !(ack_due || has_data || ping || repair_due || !self.path_responses.is_empty()) {
             return None;
         }
         if self.acks.is_pending()
@@ -90,6 +92,9 @@ impl Connection {
         }
         if has_data {
             self.plan_messages(&mut plan, room);
+        }
+        if repair_due || !plan.parts.is_empty() {
+            self.plan_repairs(now, &mut plan, room);
         }
         if ping && !plan.eliciting {
             plan.push(Frame::Ping);
@@ -139,6 +144,28 @@ impl Connection {
         }
     }
 
+    /// Adds REPAIRs of the packets that left before, as far as they fit.
+    // spec: REP-2
+    fn plan_repairs(&mut self, now: Timestamp, plan: &mut Plan, room: usize) {
+        let number = self.sent.next_number();
+        let room = room.saturating_sub(plan.bytes);
+        let repairs: SmallVec<[Repair; 2]> = if plan.parts.is_empty() {
+            self.repair_encoder.for_itself(now, number, room).into_iter().collect()
+        } else {
+            self.repair_encoder.for_packet(now, number, room)
+        };
+        for repair in repairs {
+            self.stats.repairs_sent += 1;
+            plan.push(Frame::Repair(repair));
+        }
+    }
+
+    /// When a REPAIR must leave although nothing else does.
+    pub(super) fn repair_deadline(&self) -> Option<Timestamp> {
+        let deadline = self.repair_encoder.deadline(self.rtt.smoothed())?;
+        self.may_send_data().then_some(deadline)
+    }
+
     fn header(&self, number: u64) -> SealedHeader {
         let connection = match self.role {
             Role::Client { id } => Some(id),
@@ -153,10 +180,6 @@ impl Connection {
     fn write_packet(&mut self, now: Timestamp, plan: Plan, out: &mut BytesMut) {
         let keep = self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3;
         self.keys.renew_if_due(now, keep);
-        // spec: ACK-7
-        if self.rng.random_ratio(1, SKIP_ONE_IN) {
-            self.sent.skip(now);
-        }
         let number = self.sent.next_number();
         let header = self.header(number.0);
         let mut writer = Writer::from(std::mem::take(out));
@@ -167,6 +190,11 @@ impl Connection {
         let (head, payload) = packet.split_at_mut(header_bytes);
         let tag = self.keys.seal(number, head, payload);
         packet.extend_from_slice(&tag);
+        if self.repair_encoder.is_on()
+            && let Some(symbol) = symbol::of(plan.messages())
+        {
+            self.repair_encoder.on_sent(now, number, symbol);
+        }
         self.on_sent(now, packet.len(), plan.eliciting, plan.sent);
         *out = packet;
     }
@@ -177,6 +205,10 @@ impl Connection {
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;
+        // spec: ACK-7
+        if self.rng.random_ratio(1, SKIP_ONE_IN) {
+            self.sent.skip(now);
+        }
         if self.sent.is_overfull() {
             self.resend_lost(now);
         }
@@ -195,6 +227,14 @@ impl Plan {
         self.bytes += writer.len();
         self.eliciting |= frame.is_ack_eliciting();
         self.small.push(frame);
+    }
+
+    /// The whole messages.
+    fn messages(&self) -> impl Iterator<Item = (MessageHead, Payload)> {
+        self.parts.iter().filter_map(|(part, payload)| match part {
+            SendPart::Whole(head) => Some((*head, payload.clone())),
+            SendPart::Fragment(_) => None,
+        })
     }
 
     fn write(&self, writer: &mut Writer) {

@@ -7,11 +7,13 @@ mod ack;
 mod close;
 mod fragment;
 mod message;
+mod repair;
 
 pub use ack::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS};
 pub use close::{Close, MAX_CLOSE_REASON_BYTES};
 pub use fragment::{Fragment, FragmentHead, MAX_FRAGMENTS};
 pub use message::{Message, MessageHead, Place};
+pub use repair::{MAX_REPAIR_PACKETS, Repair, SYMBOL_BYTES};
 
 use bytes::Bytes;
 
@@ -28,6 +30,8 @@ pub enum Frame {
     PathResponse([u8; 8]),
     /// Ends the connection.
     Close(Close),
+    /// Earlier packets' messages once more.
+    Repair(Repair),
     /// Names the packets that arrived.
     Ack(Ack),
     /// A whole message.
@@ -59,6 +63,7 @@ impl Frame {
             PATH_CHALLENGE => Ok(Self::PathChallenge(reader.array("path challenge")?)),
             PATH_RESPONSE => Ok(Self::PathResponse(reader.array("path response")?)),
             CLOSE => Close::read(reader).map(Self::Close),
+            repair::TYPE => Repair::read(reader).map(Self::Repair),
             0x08..=0x0b => Ack::read(kind, reader).map(Self::Ack),
             0x20..=0x3f => Message::read(kind, reader).map(Self::Message),
             0x40..=0x5f => Fragment::read(kind, reader).map(Self::Fragment),
@@ -82,6 +87,7 @@ impl Frame {
                 writer.u8(CLOSE);
                 close.write(writer);
             }
+            Self::Repair(repair) => repair.write(writer),
             Self::Ack(ack) => ack.write(writer),
             Self::Message(message) => message.write(writer, last),
             Self::Fragment(fragment) => fragment.write(writer, last),
@@ -201,6 +207,14 @@ mod tests {
         )
     }
 
+    fn repair() -> impl Strategy<Value = Frame> {
+        (prop::collection::btree_set(1u8.., 1..5), prop::collection::vec(any::<u8>(), 3..80)).prop_map(
+            |(lags, symbol)| {
+                Frame::Repair(Repair { lags: lags.into_iter().collect(), symbol: symbol.into() })
+            },
+        )
+    }
+
     fn frame() -> impl Strategy<Value = Frame> {
         prop_oneof![
             Just(Frame::Ping),
@@ -208,6 +222,7 @@ mod tests {
             any::<[u8; 8]>().prop_map(Frame::PathResponse),
             (0u16..0x4000, "[a-zé]{0,40}").prop_map(|(code, reason)| Frame::Close(Close { code, reason })),
             ack(),
+            repair(),
             message(),
             fragment(),
         ]

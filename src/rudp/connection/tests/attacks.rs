@@ -23,20 +23,8 @@ impl Forger {
     }
 
     fn seal(&mut self, payload: &[u8]) -> BytesMut {
-        let number = PacketNumber(self.next);
         self.next += 1;
-        let header = SealedHeader {
-            key_phase: false,
-            connection: Some(ConnectionId(7)),
-            number: Truncated::bits32(number.0),
-        };
-        let mut writer = Writer::new();
-        header.write(&mut writer);
-        let mut payload = payload.to_vec();
-        let tag = self.seal.seal(number, writer.as_slice(), &mut payload);
-        writer.slice(&payload);
-        writer.slice(&tag);
-        writer.into_inner()
+        seal_as(&mut self.seal, Some(ConnectionId(7)), self.next - 1, payload)
     }
 
     fn packet(&mut self, frames: &[Frame]) -> BytesMut {
@@ -44,6 +32,24 @@ impl Forger {
         write_frames(frames, &mut writer);
         self.seal(writer.as_slice())
     }
+}
+
+fn seal_as(seal: &mut SealKey, connection: Option<ConnectionId>, number: u64, payload: &[u8]) -> BytesMut {
+    let header = SealedHeader { key_phase: false, connection, number: Truncated::bits32(number) };
+    let mut writer = Writer::new();
+    header.write(&mut writer);
+    let mut payload = payload.to_vec();
+    let tag = seal.seal(PacketNumber(number), writer.as_slice(), &mut payload);
+    writer.slice(&payload);
+    writer.slice(&tag);
+    writer.into_inner()
+}
+
+/// A packet as only the server can seal it.
+pub(super) fn seal_as_server(seal: &mut SealKey, number: u64, frames: &[Frame]) -> BytesMut {
+    let mut writer = Writer::new();
+    write_frames(frames, &mut writer);
+    seal_as(seal, None, number, writer.as_slice())
 }
 
 /// What a server says to a client that sends these frames in one packet.

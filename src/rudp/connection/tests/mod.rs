@@ -3,6 +3,7 @@
 mod attacks;
 mod defects;
 mod promises;
+mod repair;
 mod sequences;
 
 use std::collections::VecDeque;

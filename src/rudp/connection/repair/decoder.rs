@@ -1,0 +1,196 @@
+//! [`RepairDecoder`]: puts lost packets' messages together from those that came.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::symbol;
+use crate::base::PacketNumber;
+use crate::wire::frame::{Frame, Message, Repair};
+
+/// The receiver's side. Costs nothing until the first REPAIR comes.
+#[derive(Debug, Default)]
+pub struct RepairDecoder {
+    /// Symbols of packets that came or were repaired, in that order.
+    known: VecDeque<(PacketNumber, Bytes)>,
+    /// What could not be used yet, oldest first.
+    pending: VecDeque<Pending>,
+    /// Packets that are remembered yet although no REPAIR comes.
+    interest: u32,
+}
+
+#[derive(Debug)]
+struct Pending {
+    missing: SmallVec<[PacketNumber; 4]>,
+    sum: BytesMut,
+}
+
+/// Symbols kept at most, of 514 bytes at most each; beyond it the oldest go.
+const MAX_KNOWN: usize = 32;
+/// REPAIRs kept at most; beyond it the oldest go.
+const MAX_PENDING: usize = 16;
+/// After so many packets without a REPAIR nothing is remembered.
+const INTEREST_PACKETS: u32 = 512;
+
+impl RepairDecoder {
+    /// A packet came, with these frames. Returns what that repairs.
+    pub fn on_packet(&mut self, number: PacketNumber, frames: &[Frame]) -> Vec<(PacketNumber, Bytes)> {
+        let mut repaired = Vec::new();
+        let repairs = frames.iter().filter_map(|frame| match frame {
+            Frame::Repair(repair) => Some(repair),
+            _ => None,
+        });
+        for repair in repairs {
+            self.interest = INTEREST_PACKETS;
+            self.on_repair(number, repair);
+        }
+        if self.interest == 0 {
+            return repaired;
+        }
+        self.interest -= 1;
+        if self.interest == 0 {
+            *self = Self::default();
+            return repaired;
+        }
+        if let Some(symbol) = symbol_of(frames) {
+            self.learn(number, symbol);
+        }
+        while let Some(at) = self.pending.iter().position(|pending| pending.missing.len() == 1) {
+            let Some(Pending { missing, sum }) = self.pending.remove(at) else { break };
+            let Some(&number) = missing.first() else { continue };
+            let symbol = sum.freeze();
+            repaired.push((number, symbol.clone()));
+            self.learn(number, symbol);
+        }
+        self.pending.retain(|pending| !pending.missing.is_empty());
+        repaired
+    }
+
+    fn on_repair(&mut self, number: PacketNumber, repair: &Repair) {
+        let mut pending = Pending { missing: SmallVec::new(), sum: BytesMut::from(&repair.symbol[..]) };
+        for lag in &repair.lags {
+            let Some(covered) = number.0.checked_sub(u64::from(*lag)).map(PacketNumber) else { return };
+            match self.known.iter().find(|(known, _)| *known == covered) {
+                Some((_, symbol)) => symbol::add(&mut pending.sum, symbol),
+                None => pending.missing.push(covered),
+            }
+        }
+        self.pending.push_back(pending);
+        if self.pending.len() > MAX_PENDING {
+            self.pending.pop_front();
+        }
+    }
+
+    fn learn(&mut self, number: PacketNumber, symbol: Bytes) {
+        if self.known.iter().any(|(known, _)| *known == number) {
+            return;
+        }
+        for pending in &mut self.pending {
+            if let Some(at) = pending.missing.iter().position(|missing| *missing == number) {
+                pending.missing.remove(at);
+                symbol::add(&mut pending.sum, &symbol);
+            }
+        }
+        self.known.push_back((number, symbol));
+        if self.known.len() > MAX_KNOWN {
+            self.known.pop_front();
+        }
+    }
+}
+
+/// The symbol of a packet with `frames`.
+fn symbol_of(frames: &[Frame]) -> Option<Bytes> {
+    symbol::of(frames.iter().filter_map(|frame| match frame {
+        Frame::Message(Message { head, payload }) => Some((*head, payload.clone().into())),
+        _ => None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{StreamId, Truncated};
+    use crate::wire::Delivery;
+    use crate::wire::frame::{MessageHead, Place};
+    use proptest::prelude::*;
+
+    fn packet(number: u64, bytes: usize) -> Vec<Frame> {
+        let place = Place { stream: StreamId(1), number: Truncated::bits8(number) };
+        let head = MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered };
+        let payload = Bytes::from(vec![number.to_be_bytes()[7]; bytes]);
+        vec![Frame::Message(Message { head, payload })]
+    }
+
+    fn repair(number: u64, lags: &[u8]) -> Frame {
+        let mut sum = BytesMut::new();
+        for lag in lags {
+            let covered = number - u64::from(*lag);
+            symbol::add(&mut sum, &symbol_of(&packet(covered, sizes(covered))).unwrap());
+        }
+        Frame::Repair(Repair { lags: lags.iter().copied().collect(), symbol: sum.freeze() })
+    }
+
+    /// Packets of different lengths.
+    fn sizes(number: u64) -> usize {
+        usize::try_from(number * 37 % 100).unwrap()
+    }
+
+    proptest! {
+        /// Whatever is lost: what is repaired is what was sent, and only what did not come.
+        #[test]
+        fn repaired_packets_are_those_that_were_lost(lost in prop::collection::vec(prop::bool::weighted(0.3), 200)) {
+            let mut decoder = RepairDecoder::default();
+            let mut missed = 0;
+            for (number, is_lost) in (10u64..).zip(&lost) {
+                if *is_lost {
+                    missed += 1;
+                    continue;
+                }
+                let mut frames = packet(number, sizes(number));
+                if number > 20 {
+                    frames.insert(0, repair(number, &[1, 3]));
+                }
+                for (repaired, symbol) in decoder.on_packet(PacketNumber(number), &frames) {
+                    let expected = symbol_of(&packet(repaired.0, sizes(repaired.0))).unwrap();
+                    prop_assert_eq!(&symbol[..expected.len()], &expected[..]);
+                    prop_assert!(symbol[expected.len()..].iter().all(|byte| *byte == 0));
+                    // Before the first REPAIR nothing is remembered: what came then may come again.
+                    if repaired.0 > 20 {
+                        prop_assert!(lost[usize::try_from(repaired.0 - 10).unwrap()]);
+                        missed -= 1;
+                    }
+                }
+            }
+            prop_assert!(missed < 100, "{missed} were not repaired");
+        }
+
+        // spec-test: REP-5
+        #[test]
+        fn whatever_comes_memory_is_bounded(
+            repairs in prop::collection::vec((1u64..1 << 40, prop::collection::vec(any::<u8>(), 3..514)), 1..200)
+        ) {
+            let mut decoder = RepairDecoder::default();
+            for (number, symbol) in repairs {
+                let lags = (1..=4).collect();
+                let mut frames = packet(number, 200);
+                frames.insert(0, Frame::Repair(Repair { lags, symbol: symbol.into() }));
+                decoder.on_packet(PacketNumber(number), &frames);
+                prop_assert!(decoder.known.len() <= MAX_KNOWN && decoder.pending.len() <= MAX_PENDING);
+            }
+        }
+    }
+
+    #[test]
+    fn after_packets_without_a_repair_nothing_is_remembered() {
+        let mut decoder = RepairDecoder::default();
+        let mut frames = packet(50, 10);
+        frames.insert(0, repair(50, &[1]));
+        decoder.on_packet(PacketNumber(50), &frames);
+        assert!(!decoder.known.is_empty());
+        for number in 51..51 + u64::from(INTEREST_PACKETS) {
+            decoder.on_packet(PacketNumber(number), &packet(number, 10));
+        }
+        assert!(decoder.known.is_empty() && decoder.pending.is_empty());
+    }
+}

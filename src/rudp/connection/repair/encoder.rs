@@ -1,0 +1,183 @@
+//! [`RepairEncoder`]: which REPAIR frames leave, and when.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::loss::LossShare;
+use super::symbol;
+use crate::base::{PacketNumber, Timestamp, TokenBucket};
+use crate::wire::frame::Repair;
+
+/// The sender's side: the symbols of the packets that left last, while packets are being lost.
+#[derive(Debug)]
+pub struct RepairEncoder {
+    loss: LossShare,
+    /// Symbols of packets that left, oldest first.
+    sources: VecDeque<Source>,
+    /// Smoothed time between two packets with symbols.
+    pace: Duration,
+    /// The last packet that could have carried a REPAIR was passed over.
+    passed_over: bool,
+    budget: TokenBucket,
+}
+
+#[derive(Debug)]
+struct Source {
+    number: PacketNumber,
+    symbol: Bytes,
+    left_at: Timestamp,
+    /// REPAIRs that left for it in packets of their own.
+    alone: u8,
+}
+
+/// The farthest that a REPAIR reaches back, in packets with symbols.
+const MAX_SOURCES: usize = 6;
+/// With a smaller share lost there are no REPAIRs.
+const NIL: f32 = 0.000_5;
+/// With a smaller share lost every second packet has a REPAIR, above it each.
+const LOW: f32 = 0.025;
+/// From this share on a packet that nothing follows is repaired twice, or three times.
+const ALONE_TWICE: f32 = 0.08;
+const ALONE_THRICE: f32 = 0.15;
+/// From this share on a packet has two REPAIRs, as they fit.
+const HIGH: f32 = 0.25;
+/// Packets that are farther apart on average are followed too late by what could repair them.
+const THIN: Duration = Duration::from_millis(10);
+/// Longer gaps say nothing of the pace.
+const MAX_GAP: Duration = Duration::from_millis(100);
+
+impl RepairEncoder {
+    /// Nothing lost yet; REPAIRs take `bytes_per_second` at most.
+    pub fn new(now: Timestamp, bytes_per_second: u64) -> Self {
+        Self {
+            loss: LossShare::default(),
+            sources: VecDeque::new(),
+            pace: Duration::ZERO,
+            passed_over: false,
+            budget: TokenBucket::new(now, bytes_per_second, 0),
+        }
+    }
+
+    /// Where the fates of packets are told.
+    pub fn loss_mut(&mut self) -> &mut LossShare {
+        &mut self.loss
+    }
+
+    /// True while REPAIRs leave: then [`Self::on_sent`] wants every packet's symbol.
+    // spec: REP-1
+    pub fn is_on(&self) -> bool {
+        self.loss.share() >= NIL
+    }
+
+    /// A packet with this symbol left as `number`.
+    pub fn on_sent(&mut self, now: Timestamp, number: PacketNumber, symbol: Bytes) {
+        if let Some(last) = self.sources.back() {
+            self.pace = (self.pace * 7 + now.since(last.left_at).min(MAX_GAP)) / 8;
+        }
+        self.sources.push_back(Source { number, symbol, left_at: now, alone: 0 });
+        if self.sources.len() > MAX_SOURCES {
+            self.sources.pop_front();
+        }
+    }
+
+    /// When a REPAIR must leave although nothing else does.
+    // spec: REP-3
+    pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {
+        let newest = self.sources.back()?;
+        let most = match self.loss.share() {
+            // What leaves at a good pace is repaired by what follows, soon enough for so few losses.
+            share if share < LOW => u8::from(self.is_on() && self.is_thin()),
+            share if share < ALONE_TWICE => 1,
+            share if share < ALONE_THRICE => 2,
+            _ => 3,
+        };
+        let first = if self.is_thin() {
+            (rtt / 8).min(Duration::from_millis(10))
+        } else {
+            (rtt * 7 / 20).min(Duration::from_millis(14))
+        };
+        let after = match newest.alone {
+            0 => first,
+            1 => first * 3,
+            _ => first * 6,
+        };
+        (newest.alone < most).then(|| newest.left_at + after)
+    }
+
+    /// The REPAIRs, of `room` bytes at most, for a packet that leaves anyway as `number`.
+    // spec: REP-2
+    pub fn for_packet(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> SmallVec<[Repair; 2]> {
+        if !self.is_on() {
+            self.sources.clear();
+            return SmallVec::new();
+        }
+        self.passed_over = !self.passed_over;
+        let share = self.loss.share();
+        let was_repaired = self.is_thin() && self.sources.back().is_some_and(|newest| newest.alone > 0);
+        let pairs: &[[usize; 2]] = match share {
+            share if share < LOW && self.passed_over => &[],
+            share if share < HIGH && was_repaired => &[],
+            share if share < LOW => &[[1, 2]],
+            share if share < HIGH => &[[1, 3]],
+            _ => &[[1, 3], [3, 6]],
+        };
+        let mut room = room;
+        let mut repairs = SmallVec::new();
+        for pair in pairs {
+            repairs.extend(self.afford(now, self.repair(now, number, *pair), &mut room));
+        }
+        repairs
+    }
+
+    /// The REPAIR for a packet of its own that leaves as `number`.
+    // spec: REP-3
+    pub fn for_itself(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> Option<Repair> {
+        let repair = self.repair(now, number, [1, 2]);
+        if let Some(newest) = self.sources.back_mut() {
+            newest.alone += 1;
+        }
+        let mut room = room;
+        self.afford(now, repair, &mut room)
+    }
+
+    /// Nothing is repaired any more.
+    pub fn clear(&mut self) {
+        self.sources.clear();
+    }
+
+    fn is_thin(&self) -> bool {
+        self.pace > THIN
+    }
+
+    /// A REPAIR of the packets that are so many places `back`, as far as they are remembered. What has
+    /// left at this very moment would be lost with this packet.
+    fn repair(&self, now: Timestamp, number: PacketNumber, back: [usize; 2]) -> Option<Repair> {
+        let mut lags = SmallVec::new();
+        let mut sum = BytesMut::new();
+        for back in back {
+            let at = self.sources.len().checked_sub(back);
+            let Some(source) = at.and_then(|at| self.sources.get(at)) else { continue };
+            let Ok(lag) = u8::try_from(number.0.saturating_sub(source.number.0)) else { continue };
+            if source.left_at < now && lag > 0 {
+                lags.push(lag);
+                symbol::add(&mut sum, &source.symbol);
+            }
+        }
+        (!lags.is_empty()).then(|| Repair { lags, symbol: sum.freeze() })
+    }
+
+    /// The REPAIR if there are room and budget for it.
+    // spec: REP-4
+    fn afford(&mut self, now: Timestamp, repair: Option<Repair>, room: &mut usize) -> Option<Repair> {
+        let repair = repair?;
+        let bytes = Repair::encoded_len(repair.lags.len(), repair.symbol.len());
+        if bytes > *room || !self.budget.take(now, bytes as u64) {
+            return None;
+        }
+        *room -= bytes;
+        Some(repair)
+    }
+}

@@ -1,0 +1,56 @@
+//! [`LossShare`]: how much of what this end sends is lost.
+
+/// A moving average over the fates of packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LossShare {
+    share: f32,
+}
+
+/// Weight of the newest packet: the average looks back on about 256.
+const WEIGHT: f32 = 1.0 / 256.0;
+
+impl LossShare {
+    /// A packet arrived.
+    pub fn on_acked(&mut self) {
+        self.share -= self.share * WEIGHT;
+    }
+
+    /// A packet was lost.
+    pub fn on_lost(&mut self) {
+        self.share += (1.0 - self.share) * WEIGHT;
+    }
+
+    /// A packet that was taken for lost has arrived after all.
+    pub fn on_spurious(&mut self) {
+        self.share = (self.share - WEIGHT).max(0.0);
+    }
+
+    /// The share lost, 0 to 1.
+    pub fn share(&self) -> f32 {
+        self.share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_follows_what_is_lost_and_fades_when_nothing_is() {
+        let mut loss = LossShare::default();
+        for packet in 0..4_000 {
+            if packet % 20 == 0 { loss.on_lost() } else { loss.on_acked() }
+        }
+        assert!((0.03..0.08).contains(&loss.share()), "{}", loss.share());
+        (0..3_000).for_each(|_| loss.on_acked());
+        assert!(loss.share() < 0.000_1, "{}", loss.share());
+    }
+
+    #[test]
+    fn a_loss_that_was_none_is_taken_back() {
+        let mut loss = LossShare::default();
+        loss.on_lost();
+        loss.on_spurious();
+        assert!(loss.share().abs() < 1e-6);
+    }
+}

@@ -1,0 +1,170 @@
+//! REPAIR: what is lost comes without a round trip, and costs nothing when nothing is.
+
+use super::*;
+use crate::base::Truncated;
+use crate::rudp::connection::repair::symbol;
+use crate::wire::frame::{Ack, Frame, MessageHead, Place, Repair};
+
+const TICK: Duration = Duration::from_millis(8);
+const DELIVERY: Delivery = Delivery::ReliableOrdered;
+
+/// A pair whose server knows its round trip and has measured losses.
+fn lossy(share_percent: usize) -> Pair {
+    let mut pair = Pair::new(9);
+    for n in 0..20u8 {
+        pair.send(SERVER, DELIVERY, &[n]);
+        pair.run(TICK);
+    }
+    pair.run(SECOND);
+    pair.received = [vec![], vec![]];
+    let loss = pair.ends[SERVER].repair_encoder.loss_mut();
+    (0..2_000).for_each(|packet| if packet % 100 < share_percent { loss.on_lost() } else { loss.on_acked() });
+    pair
+}
+
+/// Sends messages 0.. of the server a tick apart; the packets of `lost` of them do not arrive.
+fn stream(pair: &mut Pair, count: u8, lost: &[u8]) {
+    for n in 0..count {
+        pair.send(SERVER, DELIVERY, &[n; 40]);
+        pair.loss = if lost.contains(&n) { 1.0 } else { 0.0 };
+        pair.flush();
+        pair.loss = 0.0;
+        pair.run(TICK);
+    }
+}
+
+fn firsts(pair: &Pair) -> Vec<u8> {
+    pair.payloads(CLIENT).iter().map(|payload| payload[0]).collect()
+}
+
+// spec-test: REP-2
+#[test]
+fn a_single_loss_is_repaired_by_the_next_packet() {
+    let mut pair = lossy(5);
+    stream(&mut pair, 6, &[4]);
+    // 20 ms on the way: what arrived by now left 20 ms ago, and no ack of the gap has come back.
+    pair.run(Duration::from_millis(13));
+    assert_eq!(firsts(&pair), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(pair.ends[CLIENT].stats().packets_repaired, 1);
+    pair.run(SECOND);
+    assert_eq!(firsts(&pair), [0, 1, 2, 3, 4, 5], "what is sent again is not delivered again");
+}
+
+// spec-test: REP-2
+#[test]
+fn two_losses_in_a_row_are_repaired_without_a_round_trip() {
+    let mut pair = lossy(5);
+    stream(&mut pair, 9, &[4, 5]);
+    pair.run(Duration::from_millis(13));
+    assert_eq!(firsts(&pair), (0..9).collect::<Vec<_>>());
+    assert_eq!(pair.ends[CLIENT].stats().packets_repaired, 2);
+}
+
+// spec-test: REP-3
+#[test]
+fn a_packet_that_nothing_follows_is_repaired_by_one_of_its_own() {
+    let mut pair = lossy(5);
+    stream(&mut pair, 4, &[3]);
+    pair.run(Duration::from_millis(14 + 20));
+    assert_eq!(firsts(&pair), [0, 1, 2, 3], "14 ms after it left, and 20 ms on the way");
+}
+
+// spec-test: REP-1
+#[test]
+fn without_losses_no_repair_leaves() {
+    let mut pair = Pair::new(3);
+    stream(&mut pair, 200, &[]);
+    pair.run(SECOND);
+    assert_eq!(pair.ends[SERVER].stats().repairs_sent, 0);
+    assert_eq!(pair.ends[CLIENT].stats().repairs_sent, 0);
+}
+
+// spec-test: REP-1
+#[test]
+fn repairs_end_when_nothing_is_lost_any_more() {
+    let mut pair = lossy(5);
+    for _ in 0..10 {
+        stream(&mut pair, 200, &[]);
+    }
+    let before = pair.ends[SERVER].stats().repairs_sent;
+    assert!(before > 100);
+    stream(&mut pair, 200, &[]);
+    assert_eq!(pair.ends[SERVER].stats().repairs_sent, before);
+}
+
+// spec-test: REP-4
+#[test]
+fn repairs_stay_within_their_budget() {
+    let config = ConnectionConfig { repair_bytes_per_second: 1_000, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(4, config);
+    let loss = pair.ends[SERVER].repair_encoder.loss_mut();
+    (0..2_000).for_each(|_| loss.on_lost());
+    stream(&mut pair, 125, &[]);
+    let repairs = pair.ends[SERVER].stats().repairs_sent;
+    // Each has 52 bytes; a second's worth is saved up at first.
+    assert!((30..=40).contains(&repairs), "{repairs}");
+}
+
+// spec-test: FRM-10
+#[test]
+fn what_is_repaired_is_not_acked_and_so_sent_again() {
+    let mut pair = lossy(5);
+    let lost = pair.ends[SERVER].stats().packets_lost;
+    stream(&mut pair, 6, &[4]);
+    pair.run(SECOND);
+    assert_eq!(pair.ends[SERVER].stats().packets_lost, lost + 1);
+    assert_eq!(pair.ends[SERVER].queued_bytes(), 0);
+}
+
+fn frame(payload: &'static [u8], number: u64) -> (MessageHead, Payload) {
+    let place = Place { stream: STREAM, number: Truncated::bits8(number) };
+    (MessageHead::Numbered { place, delivery: DELIVERY }, Bytes::from_static(payload).into())
+}
+
+/// The example of frames.md.
+// spec-test: FRM-9
+#[test]
+fn a_symbol_is_that_of_the_specification() {
+    let symbol = symbol::of([frame(b"hi", 7), frame(b"yo", 8)].into_iter()).unwrap();
+    assert_eq!(&symbol[..], b"\x00\x0b\x23\x01\x07\x02hi\x33\x01\x08yo");
+}
+
+// spec-test: FRM-9
+#[test]
+fn a_packet_with_too_much_or_nothing_to_repair_has_no_symbol() {
+    assert_eq!(symbol::of(std::iter::empty()), None);
+    assert_eq!(symbol::of(std::iter::once(frame(&[7; 510], 1))), None);
+    assert!(symbol::of(std::iter::once(frame(&[7; 509], 1))).is_some());
+    let unreliable = (MessageHead::Unreliable, Bytes::from_static(b"x").into());
+    assert_eq!(symbol::of(std::iter::once(unreliable)), None);
+}
+
+/// What a client says to a server that sends one REPAIR of packet 0, which never came.
+fn answer(symbol: &'static [u8]) -> Option<Closed> {
+    let mut pair = Pair::new(1);
+    let mut seal = keys().server_keys().seal;
+    let repair =
+        Frame::Repair(Repair { lags: [1].into_iter().collect(), symbol: Bytes::from_static(symbol) });
+    let packet = attacks::seal_as_server(&mut seal, 1, &[repair]);
+    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, packet), Ok(()));
+    pair.flush();
+    assert!(
+        pair.ends[CLIENT].acks.take(pair.now).is_none_or(|ack: Ack| ack.runs.is_some_and(|it| it.0 == 1))
+    );
+    pair.closed[CLIENT].clone()
+}
+
+// spec-test: FRM-10
+#[test]
+fn a_repair_of_something_else_than_reliable_messages_closes() {
+    assert_eq!(answer(b"\x00\x05\x33\x01\x00hi"), None);
+    let not_repairable = Some(Closed::Violation(ProtocolViolation::NotRepairable));
+    assert_eq!(answer(b"\x00\x01\x01"), not_repairable, "PING");
+    assert_eq!(answer(b"\x00\x03\x30hi"), not_repairable, "an unreliable message");
+    for symbol in
+        [&b"\x00\x09\x33\x01\x00hi"[..], b"\x00\x05\x33\x01\x00hi\x01", b"\x00\x00\x00", b"\x00\x02\x33\x01"]
+    {
+        let violation = answer(symbol);
+        assert!(matches!(violation, Some(Closed::Violation(ProtocolViolation::Decode(_)))), "{symbol:?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! REPAIR: the messages of earlier packets once more, XORed together.
+//!
+//! ```text
+//! type 0x05 | count (varint, 1..4) | lag (1) × count, ascending | length (varint, 3..514) | symbol
+//! ```
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::base::{DecodeError, Reader, Writer};
+
+/// The XOR of the symbols of some packets that left before. Who has all of these packets but one gets
+/// that one's messages out of it. Spec: FRM-8.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Repair {
+    /// How far the numbers of the packets are below that of the packet with this frame; ascending,
+    /// 1 to 4 of them, each at least 1.
+    pub lags: SmallVec<[u8; 4]>,
+    /// Their symbols, XORed, the shorter ones as if zeros followed.
+    pub symbol: Bytes,
+}
+
+/// Packets that one REPAIR covers at most.
+pub const MAX_REPAIR_PACKETS: usize = 4;
+/// Bytes of a symbol: a length of two bytes, and content of 1 to 512. Spec: FRM-9.
+pub const SYMBOL_BYTES: std::ops::RangeInclusive<usize> = 3..=514;
+
+pub(super) const TYPE: u8 = 0x05;
+
+impl Repair {
+    /// Bytes of a REPAIR of `packets` packets whose longest symbol has `symbol_bytes`.
+    pub fn encoded_len(packets: usize, symbol_bytes: usize) -> usize {
+        2 + packets + crate::base::codec::varint_len(symbol_bytes as u64) + symbol_bytes
+    }
+
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let count = reader.count("repaired packets", 1, MAX_REPAIR_PACKETS)?;
+        let mut lags = SmallVec::new();
+        for _ in 0..count {
+            let lag = reader.u8("repair lag")?;
+            if lag <= lags.last().copied().unwrap_or(0) {
+                return Err(DecodeError::NotCanonical { what: "order of repair lags" });
+            }
+            lags.push(lag);
+        }
+        let length = reader.count("symbol length", *SYMBOL_BYTES.start(), *SYMBOL_BYTES.end())?;
+        Ok(Self { lags, symbol: reader.bytes("symbol", length)? })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.u8(TYPE);
+        writer.varint(self.lags.len() as u64);
+        writer.slice(&self.lags);
+        writer.varint(self.symbol.len() as u64);
+        writer.slice(&self.symbol);
+    }
+}
