@@ -70,6 +70,16 @@ fn a_bench_through_a_relay_that_loses_delivers_everything() {
     assert!(report["server_rss_bytes"].is_u64() && report["server_cpu_us_per_delivery"].is_number());
 }
 
+/// Each client gets a new port several times; nothing is lost by it, and nobody is thought gone.
+#[test]
+fn a_bench_whose_clients_change_their_port_delivers_everything() {
+    let args = ["bench", "--sessions", "2", "--members", "3", "--seconds", "3", "--warmup", "200ms"];
+    let report = report(&[&args[..], &["--delay", "5ms", "--rebind", "800ms", "--json"]].concat());
+    all_is_well(&report);
+    assert_eq!((&report["errors"], &report["timeouts"]), (&0.into(), &0.into()), "{report}");
+    assert_eq!(report["expected"].as_u64(), report["sent"].as_u64().map(|sent| sent * 3), "to all: {report}");
+}
+
 #[test]
 fn a_bench_with_bulk_delivers_everything_beside_it() {
     let args = ["bench", "--sessions", "1", "--members", "3", "--seconds", "2", "--warmup", "200ms"];

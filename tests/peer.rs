@@ -16,6 +16,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
+/// Where the peer is.
+const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
 const CLIENT: ConnectionId = ConnectionId(0x0300_0001);
 
 /// A server's connection, and the client that it talks to.
@@ -42,6 +44,7 @@ impl Peer {
         let connection = Connection::new(
             Timestamp::ZERO,
             Role::Server,
+            ADDRESS.into(),
             secrets.server_keys(),
             TransportParameters::default(),
             ConnectionConfig::default(),
@@ -63,14 +66,14 @@ impl Peer {
         let tag = self.keys.seal.seal(PacketNumber(self.next), &head, &mut payload);
         let packet = BytesMut::from(&[&head[..], &payload, &tag].concat()[..]);
         self.next += 1;
-        self.connection.handle_packet(self.now, packet).unwrap();
+        self.connection.handle_packet(self.now, ADDRESS.into(), packet).unwrap();
     }
 
     /// All that the connection sends now.
     fn hear(&mut self) -> Vec<Opened> {
         let mut heard = Vec::new();
         let mut packet = BytesMut::new();
-        while self.connection.poll_transmit(self.now, &mut packet) {
+        while self.connection.poll_transmit(self.now, &mut packet).is_some() {
             heard.push(self.open(std::mem::take(&mut packet)));
         }
         heard

@@ -84,7 +84,6 @@ fn an_attacker_changes_nothing() {
 
 /// Clients that change port and address, back and forth, twice in a row, and to other workers' sockets.
 #[test]
-#[ignore = "a server goes on answering to a connection's first address"]
 fn connections_survive_changes_of_address() {
     let scenario = Scenario {
         address_changes: Some(Duration::from_secs(1)),

@@ -35,6 +35,9 @@ struct End {
     closed: bool,
 }
 
+/// Where both ends are.
+const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
+
 struct Pair {
     now: Timestamp,
     ends: [End; 2],
@@ -54,6 +57,7 @@ impl Pair {
             connection: Connection::new(
                 Timestamp::ZERO,
                 role,
+                ADDRESS.into(),
                 keys,
                 config.parameters(),
                 config,
@@ -138,7 +142,7 @@ impl Pair {
             return;
         }
         let packet = end.inbox.remove(index);
-        let _ = end.connection.handle_packet(self.now, packet);
+        let _ = end.connection.handle_packet(self.now, ADDRESS.into(), packet);
         while let Some(event) = end.connection.poll_event() {
             match event {
                 Event::Message { stream: Some(StreamId(0)), delivery, payload } => {
@@ -167,7 +171,7 @@ impl Pair {
     fn flush(&mut self) {
         for at in 0..2 {
             let mut out = BytesMut::new();
-            while self.ends[at].connection.poll_transmit(self.now, &mut out) {
+            while self.ends[at].connection.poll_transmit(self.now, &mut out).is_some() {
                 assert!(out.len() <= 1_200);
                 self.ends[1 - at].inbox.push(std::mem::take(&mut out));
             }

@@ -57,7 +57,7 @@ impl World {
             expires: UnixTime::from_secs(1_801_396_860),
         };
         let config = ConnectingConfig::new(GAME);
-        let connecting = Connecting::new(Timestamp::ZERO, SERVER, &grant, config, StdRng::seed_from_u64(2));
+        let connecting = Connecting::new(Timestamp::ZERO, SERVER, ([127, 0, 0, 1], 7_777).into(), &grant, config, StdRng::seed_from_u64(2));
         Self { now: 0, endpoint, connecting, client: None, last: Default::default() }
     }
 
@@ -112,7 +112,7 @@ impl World {
             _ => {
                 let now = self.now().mono;
                 let mut datagram = BytesMut::new();
-                if self.client.as_mut().is_some_and(|client| client.poll_transmit(now, &mut datagram)) {
+                if self.client.as_mut().is_some_and(|client| client.poll_transmit(now, &mut datagram).is_some()) {
                     self.last[0] = datagram;
                 }
                 input

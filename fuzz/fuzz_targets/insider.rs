@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
     let parameters = TransportParameters::default();
     let mut now = Timestamp::ZERO;
-    let mut connection = Connection::new(now, role, keys, parameters, config, StdRng::seed_from_u64(7));
+    let mut connection = Connection::new(now, role, ADDRESS.into(), keys, parameters, config, StdRng::seed_from_u64(7));
     for stream in 1..4 {
         connection.open_stream(StreamId(stream));
     }
@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
         let mut packet = BytesMut::from(writer.as_slice());
         packet.extend_from_slice(&sealed);
         packet.extend_from_slice(&tag);
-        let _ = connection.handle_packet(now, packet);
+        let _ = connection.handle_packet(now, (ADDRESS.0, 4_000 + u16::from(op & 0x20 != 0)).into(), packet);
         if op & 0x40 != 0 {
             let delivery = Delivery::ReliableLatest { key: u16::from(op) };
             let _ = connection.send(now, StreamId(1), delivery, Payload::from(Bytes::from_static(b"state")));
@@ -55,6 +55,9 @@ fuzz_target!(|data: &[u8]| {
         drain(&mut connection, now);
     }
 });
+
+/// Where the peer is, unless it moves to the next port.
+const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
 
 fn drain(connection: &mut Connection, now: Timestamp) {
     if connection.poll_timeout().is_some_and(|at| at <= now) {
@@ -67,7 +70,7 @@ fn drain(connection: &mut Connection, now: Timestamp) {
     }
     let mut out = BytesMut::new();
     let mut sent = 0;
-    while connection.poll_transmit(now, &mut out) {
+    while connection.poll_transmit(now, &mut out).is_some() {
         assert!(out.len() <= 1_200);
         out.clear();
         sent += 1;

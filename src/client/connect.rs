@@ -76,6 +76,7 @@ pub(super) async fn connect<T>(
             let connecting = Connecting::new(
                 clock.now().mono,
                 server,
+                address,
                 grant,
                 ConnectingConfig {
                     protocol_id: config.protocol_id,

@@ -75,7 +75,7 @@ impl SimClient {
         let config =
             ConnectingConfig { connection: way.connection, ..ConnectingConfig::new(way.protocol_id) };
         let rng = StdRng::from_rng(&mut self.rng);
-        let connecting = Connecting::new(now.mono, &way.name, &grant, config, rng);
+        let connecting = Connecting::new(now.mono, &way.name, way.server, &grant, config, rng);
         let [_, high, mid, low] = life.0.to_be_bytes();
         self.addr = SocketAddr::from(([10, high, mid, low], self.rng.random_range(1_024..=u16::MAX)));
         self.life = life;

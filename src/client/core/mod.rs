@@ -78,7 +78,7 @@ impl Core {
         match &mut self.link {
             Link::Connecting(connecting) => connecting.handle_datagram(now, datagram),
             // What is dropped is counted in the connection's statistics.
-            Link::Open(connection) => drop(connection.handle_packet(now, datagram)),
+            Link::Open(connection) => drop(connection.handle_packet(now, from, datagram)),
             Link::Dead => {}
         }
         self.settle(now);
@@ -129,12 +129,11 @@ impl Core {
     /// to send now.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
         debug_assert!(out.is_empty(), "one datagram at a time");
-        let sends = match &mut self.link {
-            Link::Connecting(connecting) => connecting.poll_transmit(now, out),
+        match &mut self.link {
+            Link::Connecting(connecting) => connecting.poll_transmit(now, out).then_some(self.server),
             Link::Open(connection) => connection.poll_transmit(now, out),
-            Link::Dead => false,
-        };
-        sends.then_some(self.server)
+            Link::Dead => None,
+        }
     }
 
     /// When [`Core::handle_timeout`] is wanted next.

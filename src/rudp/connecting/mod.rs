@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -39,6 +40,7 @@ impl ConnectingConfig {
 /// An attempt to connect. Sans-IO; see [`crate::rudp`] for the calling contract.
 pub struct Connecting {
     config: ConnectingConfig,
+    remote: SocketAddr,
     rng: StdRng,
     initiator: Initiator,
     hello: Hello,
@@ -80,10 +82,11 @@ pub enum ConnectError {
 
 impl Connecting {
     /// Begins an attempt to connect to `server`, which is one of the grant's servers as it is
-    /// written there.
+    /// written there, at its address `remote`.
     pub fn new(
         now: Timestamp,
         server: &str,
+        remote: SocketAddr,
         grant: &ConnectGrant,
         config: ConnectingConfig,
         mut rng: StdRng,
@@ -94,6 +97,7 @@ impl Connecting {
             Initiator::start(binding, &grant.psk, &config.connection.parameters(), &mut rng);
         Self {
             config,
+            remote,
             rng,
             initiator,
             hello: Hello { token, cookie: None, noise },
@@ -165,7 +169,7 @@ impl Connecting {
                 let rng = StdRng::from_rng(&mut self.rng);
                 let (role, keys) = (Role::Client { id }, secrets.client_keys());
                 let config = self.config.connection;
-                self.end(Ok(Connection::new(now, role, keys, parameters, config, rng)));
+                self.end(Ok(Connection::new(now, role, self.remote, keys, parameters, config, rng)));
             }
             Err(HandshakeError::NotAuthentic) => {}
             Err(error @ HandshakeError::Payload(_)) => self.end(Err(ConnectError::Handshake(error))),

@@ -22,7 +22,8 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn connecting() -> Connecting {
-    Connecting::new(at(0), SERVER, &grant(), ConnectingConfig::new(GAME), StdRng::seed_from_u64(1))
+    let (remote, rng) = (([127, 0, 0, 1], 7_777).into(), StdRng::seed_from_u64(1));
+    Connecting::new(at(0), SERVER, remote, &grant(), ConnectingConfig::new(GAME), rng)
 }
 
 fn hello(connecting: &mut Connecting, now: Timestamp) -> Option<Hello> {

@@ -12,6 +12,9 @@ pub trait Controller: Send {
     /// A packet of `bytes`, sent at `sent`, was lost.
     fn on_lost(&mut self, now: Timestamp, sent: Timestamp, bytes: usize);
 
+    /// The peer has moved to another network: nothing that was learnt holds any more.
+    fn reset(&mut self, now: Timestamp);
+
     /// Bytes that may be under way.
     fn window_bytes(&self) -> usize;
 }
@@ -33,6 +36,8 @@ impl Controller for FixedWindow {
     fn on_acked(&mut self, _now: Timestamp, _bytes: usize, _rtt: Duration) {}
 
     fn on_lost(&mut self, _now: Timestamp, _sent: Timestamp, _bytes: usize) {}
+
+    fn reset(&mut self, _now: Timestamp) {}
 
     fn window_bytes(&self) -> usize {
         self.bytes

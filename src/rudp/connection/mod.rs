@@ -11,6 +11,7 @@
 //! | `repair/` | REPAIR frames: lost packets without a round trip |
 //! | `rtt`, `controller` | round-trip time, bytes under way |
 //! | `keys` | key phases |
+//! | `path` | the peer's address, and how it changes |
 //! | `timers` | idle, keepalive, probe, close |
 
 mod acks;
@@ -19,6 +20,7 @@ mod controller;
 mod error;
 mod keys;
 mod outbox;
+mod path;
 mod receive;
 mod repair;
 mod rtt;
@@ -31,6 +33,7 @@ mod transmit;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -42,6 +45,7 @@ use self::acks::AckTracker;
 use self::controller::{Controller, FixedWindow};
 use self::keys::KeyPhases;
 use self::outbox::Outbox;
+use self::path::Paths;
 use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
 use self::sent::SentPackets;
@@ -106,6 +110,8 @@ pub struct Stats {
     pub probes: u64,
     /// Unreliable and sequenced messages dropped because they waited too long for room.
     pub messages_shed: u64,
+    /// Changes of the peer's address.
+    pub address_changes: u64,
 }
 
 /// A connection, sans-IO. See the [module](super) for the calling contract.
@@ -123,7 +129,7 @@ pub struct Connection {
     acks: AckTracker,
     /// Largest packet number that carried an ack: acks in older packets say nothing new.
     newest_ack_in: Option<u64>,
-    path_responses: VecDeque<[u8; 8]>,
+    paths: Paths,
 
     receive_streams: BTreeMap<StreamId, ReceiveStream>,
     /// Streams above were never opened; those below and not open are finished.
@@ -166,10 +172,11 @@ const WINDOW_BYTES: usize = 256 << 10;
 
 impl Connection {
     /// A connection whose handshake has just ended with `keys`; `peer` is what the other end told of
-    /// itself. Stream 0 is open.
+    /// itself. It is at `remote`; a client may move, a server stays. Stream 0 is open.
     pub fn new(
         now: Timestamp,
         role: Role,
+        remote: SocketAddr,
         keys: PacketKeys,
         peer: TransportParameters,
         config: ConnectionConfig,
@@ -188,7 +195,7 @@ impl Connection {
             replay: ReplayWindow::new(),
             acks: AckTracker::new(config.max_ack_delay),
             newest_ack_in: None,
-            path_responses: VecDeque::new(),
+            paths: Paths::new(now, remote),
             receive_streams: BTreeMap::new(),
             opened_below: 0,
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, ReceiveBudget::default()),
@@ -273,6 +280,11 @@ impl Connection {
     /// True when the connection is closed and has nothing left to say: it may be dropped.
     pub fn is_drained(&self) -> bool {
         matches!(self.state, State::Closed) && self.events.is_empty()
+    }
+
+    /// Where the peer is: the address that it proved last.
+    pub fn remote(&self) -> SocketAddr {
+        self.paths.active()
     }
 
     /// Bytes of messages that wait to be sent or acked.

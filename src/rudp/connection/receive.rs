@@ -1,9 +1,14 @@
 //! Packets in: open, check, take the frames, hand messages up.
 
+use std::net::SocketAddr;
+
 use bytes::{Bytes, BytesMut};
+use rand::Rng;
 
 use super::keys::Opened;
+use super::path::Change;
 use super::repair::symbol;
+use super::rtt::RttEstimator;
 use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Part, Received, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State};
@@ -11,24 +16,31 @@ use crate::base::{PacketNumber, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
-/// Path challenges that wait for their answer at most; more are ignored.
-const MAX_PATH_RESPONSES: usize = 4;
-
 impl Connection {
-    /// Takes a sealed packet, whole as it came.
+    /// Takes a sealed packet, whole as it came from `from`.
     ///
     /// # Errors
     /// [`PacketDropped`] when it has no effect. A peer that breaks the protocol with a packet that
     /// opens ends the connection instead: see [`Event::Closed`].
-    pub fn handle_packet(&mut self, now: Timestamp, packet: BytesMut) -> Result<(), PacketDropped> {
-        let result = self.take_packet(now, packet);
+    pub fn handle_packet(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        packet: BytesMut,
+    ) -> Result<(), PacketDropped> {
+        let result = self.take_packet(now, from, packet);
         if result.is_err() {
             self.stats.packets_dropped += 1;
         }
         result
     }
 
-    fn take_packet(&mut self, now: Timestamp, packet: BytesMut) -> Result<(), PacketDropped> {
+    fn take_packet(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        packet: BytesMut,
+    ) -> Result<(), PacketDropped> {
         if matches!(self.state, State::Closed) {
             return Err(PacketDropped::Closed);
         }
@@ -51,8 +63,43 @@ impl Connection {
         if first && !self.is_closed() {
             self.events.push_back(Event::Established);
         }
-        self.take_frames(now, number, frames);
+        self.take_source(now, from, (number, length), first);
+        self.take_frames(now, from, number, frames);
         Ok(())
+    }
+
+    /// A packet of `bytes` that opened came from `from`. Only a server's peer may move.
+    fn take_source(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        (number, bytes): (PacketNumber, usize),
+        first: bool,
+    ) {
+        if self.role != Role::Server {
+            return;
+        }
+        if first {
+            self.paths.fix(from);
+        }
+        let is_newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
+        let probe_timeout = self.rtt.probe_timeout(self.peer.max_ack_delay());
+        let rng = &mut self.rng;
+        self.paths.on_packet(now, from, (bytes, is_newest), probe_timeout, &mut || rng.random());
+    }
+
+    /// The peer answers a challenge: when it has moved, what is under way to its old address is lost.
+    fn take_path_response(&mut self, now: Timestamp, from: SocketAddr, data: [u8; 8]) {
+        let Some(change) = self.paths.on_response(now, from, data) else { return };
+        self.stats.address_changes += 1;
+        // spec: PTH-8
+        if change == Change::Ip {
+            self.rtt = RttEstimator::new();
+            self.controller.reset(now);
+        }
+        // Nobody waits for the timers that ran on the old address.
+        self.timers.on_acked();
+        self.probe();
     }
 
     /// Opens a packet that is no replay. The replay window does not move yet.
@@ -114,13 +161,13 @@ impl Connection {
         Ok(())
     }
 
-    fn take_frames(&mut self, now: Timestamp, number: PacketNumber, frames: Vec<Frame>) {
-        self.repair(now, number, &frames);
+    fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
+        self.repair(now, from, number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         self.acks.on_packet(now, number, eliciting, prompt);
         for frame in frames {
-            if let Err(violation) = self.take_frame(now, number, frame) {
+            if let Err(violation) = self.take_frame(now, from, number, frame) {
                 self.violate(now, violation);
                 return;
             }
@@ -129,7 +176,7 @@ impl Connection {
 
     /// Hands up the messages of lost packets that this one repairs. They are older than its own.
     // spec: FRM-10
-    fn repair(&mut self, now: Timestamp, number: PacketNumber, frames: &[Frame]) {
+    fn repair(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: &[Frame]) {
         for (repaired, symbol) in self.repair_decoder.on_packet(number, frames) {
             let frames = match symbol::messages(symbol) {
                 Ok(frames) => frames,
@@ -138,7 +185,7 @@ impl Connection {
             if self.replay.check(repaired) && self.check_room(repaired, &frames).is_ok() {
                 self.stats.packets_repaired += 1;
                 for frame in frames {
-                    if let Err(violation) = self.take_frame(now, repaired, frame) {
+                    if let Err(violation) = self.take_frame(now, from, repaired, frame) {
                         return self.violate(now, violation);
                     }
                 }
@@ -149,6 +196,7 @@ impl Connection {
     fn take_frame(
         &mut self,
         now: Timestamp,
+        from: SocketAddr,
         number: PacketNumber,
         frame: Frame,
     ) -> Result<(), ProtocolViolation> {
@@ -160,11 +208,13 @@ impl Connection {
             return Ok(());
         }
         match frame {
-            Frame::Ping | Frame::PathResponse(_) | Frame::Close(_) | Frame::Repair(_) => Ok(()),
+            Frame::Ping | Frame::Close(_) | Frame::Repair(_) => Ok(()),
             Frame::PathChallenge(data) => {
-                if self.path_responses.len() < MAX_PATH_RESPONSES {
-                    self.path_responses.push_back(data);
-                }
+                self.paths.on_challenge(now, from, data);
+                Ok(())
+            }
+            Frame::PathResponse(data) => {
+                self.take_path_response(now, from, data);
                 Ok(())
             }
             Frame::Ack(ack) => self.take_ack(now, number, &ack),
@@ -254,7 +304,7 @@ impl Connection {
         self.newest_ack_in = Some(number.0);
         let mut outcome = AckOutcome::default();
         self.sent.on_ack(ack, &mut outcome)?;
-        if let Some(sent_at) = outcome.largest_sent_at {
+        if let Some(sent_at) = outcome.largest_sent_at.filter(|sent_at| *sent_at >= self.paths.since()) {
             // spec: REL-3
             let held = ack.held().min(self.peer.max_ack_delay());
             self.rtt.update(now.since(sent_at), held);

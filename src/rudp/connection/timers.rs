@@ -101,6 +101,7 @@ impl Connection {
                     self.sent.loss_deadline(&self.rtt),
                     self.probe_deadline(),
                     self.repair_deadline(),
+                    self.paths.deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -126,6 +127,7 @@ impl Connection {
             self.end_silently(Closed::TimedOut);
             return;
         }
+        self.paths.handle_timeout(now);
         self.resend_lost(now);
         if self.probe_deadline().is_some_and(|deadline| now >= deadline) {
             self.probe();
@@ -174,7 +176,7 @@ impl Connection {
     /// Queues one more copy of the small messages under way, so that a single packet that gets
     /// through settles them all.
     // spec: REL-7
-    fn probe(&mut self) {
+    pub(super) fn probe(&mut self) {
         self.stats.probes += 1;
         self.timers.probes = self.timers.probes.saturating_add(1);
         self.timers.ask_for_ack();

@@ -1,10 +1,13 @@
 //! Packets out: gather frames, write, seal.
 
+use std::net::SocketAddr;
+
 use bytes::BytesMut;
 use rand::Rng;
 use smallvec::SmallVec;
 
 use super::outbox::{Next, Source};
+use super::path::Probe;
 use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
@@ -18,7 +21,7 @@ use crate::wire::frame::{Ack, FragmentHead, Frame, MessageHead, Repair};
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
 struct Plan {
-    /// Frames without a payload: ACK, PING, PATH_RESPONSE, CLOSE.
+    /// Frames without a payload: ACK, PING, PATH_CHALLENGE, PATH_RESPONSE, CLOSE.
     small: SmallVec<[Frame; 3]>,
     parts: SmallVec<[(SendPart, Payload); 8]>,
     sent: SentFrames,
@@ -37,21 +40,37 @@ const MAX_QUIET_PACKETS: u32 = 256;
 const MAX_HEADER_BYTES: usize = 9;
 
 impl Connection {
-    /// Appends the next datagram to `out`, which is empty. Returns false when none is due.
-    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> bool {
+    /// Appends the next datagram to `out`, which is empty, and tells where it goes; `None` when none
+    /// is due.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
         debug_assert!(out.is_empty(), "one datagram a buffer");
         let plan = match &self.state {
-            State::Closed => return false,
+            State::Closed => return None,
             State::Closing(_) => self.plan_close(now),
-            State::Open => self.plan(now),
-        };
-        match plan {
-            Some(plan) => {
-                self.write_packet(now, plan, out);
-                true
+            State::Open => {
+                if let Some((plan, to)) = self.plan_for_pending(now) {
+                    self.write_packet(now, plan, out);
+                    self.paths.on_sent_to_pending(out.len());
+                    return Some(to);
+                }
+                self.plan(now)
             }
-            None => false,
-        }
+        };
+        self.write_packet(now, plan?, out);
+        Some(self.paths.active())
+    }
+
+    /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:
+    /// that it is lost, as it must be when somebody else is there, says nothing of the active path.
+    fn plan_for_pending(&mut self, now: Timestamp) -> Option<(Plan, SocketAddr)> {
+        let (to, probe) = self.paths.take_for_pending(now)?;
+        let mut plan = Plan::default();
+        plan.push(match probe {
+            Probe::Challenge(data) => Frame::PathChallenge(data),
+            Probe::Response(data) => Frame::PathResponse(data),
+        });
+        plan.eliciting = false;
+        Some((plan, to))
     }
 
     fn plan_close(&mut self, now: Timestamp) -> Option<Plan> {
@@ -79,7 +98,7 @@ impl Connection {
         let has_data = self.may_send_data() && self.outbox.is_waiting();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();
         let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
-        if !(ack_due || has_data || ping || repair_due || !self.path_responses.is_empty()) {
+        if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {
             return None;
         }
         if self.acks.is_pending()
@@ -87,8 +106,11 @@ impl Connection {
         {
             plan.push_ack(ack, self.acks.largest().unwrap_or(0));
         }
-        if let Some(data) = self.path_responses.pop_front() {
+        if let Some(data) = self.paths.take_response() {
             plan.push(Frame::PathResponse(data));
+        }
+        if let Some(data) = self.paths.take_challenge() {
+            plan.push(Frame::PathChallenge(data));
         }
         if has_data {
             self.plan_messages(&mut plan, room);

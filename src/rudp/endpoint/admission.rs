@@ -223,6 +223,7 @@ impl Endpoint {
         let mut connection = Connection::new(
             now.mono,
             Role::Server,
+            from,
             secrets.server_keys(),
             parameters,
             self.config.connection,

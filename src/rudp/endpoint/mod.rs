@@ -116,7 +116,6 @@ pub struct Endpoint {
 /// A confirmed connection.
 struct Live {
     connection: Connection,
-    address: SocketAddr,
     user: UserId,
     is_dirty: bool,
     is_lent: bool,
@@ -229,8 +228,8 @@ impl Endpoint {
         }
         while let Some(&id) = self.dirty.front() {
             if let Some(live) = self.connections.get_mut(&id) {
-                if live.connection.poll_transmit(now, out) {
-                    return Some(live.address);
+                if let Some(address) = live.connection.poll_transmit(now, out) {
+                    return Some(address);
                 }
                 live.is_dirty = false;
             }
@@ -255,9 +254,9 @@ impl Endpoint {
         self.half_opens.len()
     }
 
-    /// The address of a connection's client.
+    /// The address of a connection's client: the one that it proved last.
     pub fn address(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.connections.get(&id).map(|live| live.address)
+        self.connections.get(&id).map(|live| live.connection.remote())
     }
 
     /// What it has received, dropped and answered.
@@ -268,13 +267,13 @@ impl Endpoint {
     fn handle_sealed(&mut self, now: Timestamp, id: ConnectionId, from: SocketAddr, packet: BytesMut) {
         let bytes = packet.len();
         if let Some(live) = self.connections.get_mut(&id) {
-            if let Err(why) = live.connection.handle_packet(now, packet) {
+            if let Err(why) = live.connection.handle_packet(now, from, packet) {
                 self.count_unproven(bytes, why.into());
             }
             self.mark_dirty(id);
             self.settle(now, id);
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
-            let taken = half_open.connection.handle_packet(now, packet);
+            let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
                 Some(Event::Established) => self.confirm(now, id, from),
                 Some(_) => self.end_half_open(now, id),
@@ -305,7 +304,6 @@ impl Endpoint {
         self.counters.connections_confirmed += 1;
         let live = Live {
             connection: half_open.connection,
-            address: from,
             user: half_open.claims.user.clone(),
             is_dirty: false,
             is_lent: false,

@@ -59,7 +59,7 @@ impl ClientEnd {
             ..ConnectingConfig::new(door.protocol_id)
         };
         let rng = StdRng::from_rng(rng);
-        let connecting = Connecting::new(now.mono, &door.name, &grant, config, rng);
+        let connecting = Connecting::new(now.mono, &door.name, door.server, &grant, config, rng);
         Self {
             server: door.server,
             budget: door.budget.clone(),
@@ -75,7 +75,7 @@ impl ClientEnd {
         match &mut self.stage {
             Stage::Connecting(connecting) => connecting.handle_datagram(now, datagram),
             Stage::Open(connection) => {
-                let _ = connection.handle_packet(now, datagram);
+                let _ = connection.handle_packet(now, from, datagram);
             }
             Stage::Failed => {}
         }
@@ -115,7 +115,7 @@ impl ClientEnd {
         let mut out = BytesMut::new();
         let is_one = match &mut self.stage {
             Stage::Connecting(connecting) => connecting.poll_transmit(now, &mut out),
-            Stage::Open(connection) => connection.poll_transmit(now, &mut out),
+            Stage::Open(connection) => connection.poll_transmit(now, &mut out).is_some(),
             Stage::Failed => false,
         };
         is_one.then(|| out.freeze())

@@ -51,9 +51,6 @@ pub struct Path {
     pub pace: Duration,
 }
 
-/// Whether drawn scenarios have clients that change their address: once servers follow them.
-const ADDRESSES_CHANGE: bool = false;
-
 impl Scenario {
     /// What `seed` draws: anything from a good path to the worst that is promised to work.
     pub fn drawn(seed: u64) -> Self {
@@ -72,7 +69,7 @@ impl Scenario {
             naps: maybe(rng, 0.25, |rng| millis(rng, 300..3_000)),
             jumps: maybe(rng, 0.25, |rng| millis(rng, 300..3_000)),
             attacks: maybe(rng, 0.3, |rng| millis(rng, 2..30)),
-            address_changes: maybe(rng, 0.3, |rng| millis(rng, 200..3_000)).filter(|_| ADDRESSES_CHANGE),
+            address_changes: maybe(rng, 0.3, |rng| millis(rng, 200..3_000)),
             cookies: rng.random_bool(0.3),
             refused: if rng.random_bool(0.1) { 0.3 } else { 0.0 },
         }

@@ -217,6 +217,7 @@ fn connecting(server: SocketAddr, number: u16, key: &TokenKey, limits: &Limits, 
     let grant = mint(key, request, WALL, rng).expect("invariant: a legal request");
     let config = ConnectingConfig { connection: connection(limits), ..ConnectingConfig::new(1) };
     let name = server.to_string();
-    let connecting = Connecting::new(Timestamp::ZERO, &name, &grant, config, StdRng::from_rng(rng));
+    let rng = StdRng::from_rng(rng);
+    let connecting = Connecting::new(Timestamp::ZERO, &name, server, &grant, config, rng);
     Core::new(server, connecting)
 }

@@ -32,7 +32,7 @@ impl Served {
         let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
         let end = |role, keys| {
             let config = ConnectionConfig::default();
-            Connection::new(now, role, keys, config.parameters(), config, StdRng::seed_from_u64(1))
+            Connection::new(now, role, address(), keys, config.parameters(), config, StdRng::seed_from_u64(1))
         };
         let client = end(Role::Client { id: ConnectionId(7) }, secrets.client_keys());
         let core = Core {
@@ -70,8 +70,8 @@ impl Served {
             let mut datagram = BytesMut::new();
             if let Some(to) = self.core.poll_transmit(self.now, &mut datagram) {
                 assert_eq!(to, address());
-                self.server.handle_packet(self.now, datagram).unwrap();
-            } else if self.server.poll_transmit(self.now, &mut datagram) {
+                self.server.handle_packet(self.now, address(), datagram).unwrap();
+            } else if self.server.poll_transmit(self.now, &mut datagram).is_some() {
                 self.core.handle_datagram(self.now, address(), datagram);
             } else {
                 break;
@@ -251,7 +251,7 @@ fn datagrams_of_strangers_are_nothing() {
         .send(served.now, SLOT.into(), Delivery::ReliableOrdered, Payload::from(message(0, "x").encode()))
         .unwrap();
     let mut datagram = BytesMut::new();
-    assert!(served.server.poll_transmit(served.now, &mut datagram));
+    assert!(served.server.poll_transmit(served.now, &mut datagram).is_some());
     served.core.handle_datagram(served.now, ([127, 0, 0, 1], 9).into(), datagram.clone());
     assert_eq!(served.outputs(), []);
     served.core.handle_datagram(served.now, address(), datagram);

@@ -12,13 +12,13 @@ use crate::wire::frame::{
 };
 
 /// A client that seals whatever it likes.
-struct Forger {
+pub(super) struct Forger {
     seal: SealKey,
     next: u64,
 }
 
 impl Forger {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { seal: keys().client_keys().seal, next: 0 }
     }
 
@@ -27,7 +27,7 @@ impl Forger {
         seal_as(&mut self.seal, Some(ConnectionId(7)), self.next - 1, payload)
     }
 
-    fn packet(&mut self, frames: &[Frame]) -> BytesMut {
+    pub(super) fn packet(&mut self, frames: &[Frame]) -> BytesMut {
         let mut writer = Writer::new();
         write_frames(frames, &mut writer);
         self.seal(writer.as_slice())
@@ -59,10 +59,10 @@ fn answer(frames: &[Frame]) -> Option<Closed> {
     for n in 0..5u8 {
         pair.send(SERVER, Delivery::Unreliable, &[n]);
         let mut packet = BytesMut::new();
-        assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet));
+        assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet).is_some());
     }
     let packet = Forger::new().packet(frames);
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     pair.flush();
     pair.closed[SERVER].clone()
 }
@@ -108,10 +108,14 @@ fn a_peer_that_acks_everything_is_caught_by_a_number_left_out() {
     for n in 0..20_000u64 {
         pair.send(SERVER, Delivery::Unreliable, b"x");
         let mut packet = BytesMut::new();
-        assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet));
+        assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet).is_some());
         let largest = pair.ends[SERVER].sent.next_number().0 - 1;
         let ack = Ack { largest: Truncated::bits32(largest), delay: 0, runs: None };
-        let _ = pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[Frame::Ack(ack)]));
+        let _ = pair.ends[SERVER].handle_packet(
+            pair.now,
+            CLIENT_ADDRESS.into(),
+            forger.packet(&[Frame::Ack(ack)]),
+        );
         if pair.ends[SERVER].is_closed() {
             assert!(n > 10, "not by chance at once");
             return;
@@ -147,7 +151,7 @@ fn a_fragment_bomb_ends_at_the_receive_buffer() {
     for number in 0..4_000 {
         // One small fragment each claims 512 KiB.
         let packet = forger.packet(&[fragment(number, 1_024, 1 << 19, 0)]);
-        let _ = pair.ends[SERVER].handle_packet(pair.now, packet);
+        let _ = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
         sent += 1;
         let max = pair.ends[SERVER].config.receive_buffer_bytes;
         assert!(pair.ends[SERVER].receive_buffer.held() <= max);
@@ -190,7 +194,10 @@ fn a_flood_of_empty_messages_behind_a_gap_is_bounded() {
     let mut pair = Pair::new(4);
     let mut forger = Forger::new();
     for chunk in frames.chunks(100) {
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(chunk)), Ok(()));
+        assert_eq!(
+            pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(chunk)),
+            Ok(())
+        );
     }
     assert_eq!(pair.ends[SERVER].receive_buffer.held(), 4_095 * 64, "each costs what it occupies");
 }
@@ -206,12 +213,15 @@ fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
     };
     for number in 0..1_000u16 {
         let packet = forger.packet(&[keyed(u64::from(number) + 1, number)]);
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     }
     pair.flush();
     assert_eq!(pair.received[SERVER].len(), 1_000);
     // Key 0 was forgotten long ago; its old value is not new again.
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[keyed(0, 0)])), Ok(()));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[keyed(0, 0)])),
+        Ok(())
+    );
     pair.flush();
     assert_eq!(pair.received[SERVER].len(), 1_000);
 }
@@ -221,7 +231,7 @@ fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
 fn frames_that_do_not_decode_close() {
     let mut pair = Pair::new(6);
     let packet = Forger::new().seal(&[0x3f, 0xff]);
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     pair.flush();
     assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
 }
@@ -253,14 +263,17 @@ fn a_late_packet_with_an_ambiguous_number_is_dropped() {
     pair.delay = Duration::from_millis(1);
     pair.send(CLIENT, Delivery::ReliableOrdered, b"0");
     let mut late = BytesMut::new();
-    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut late));
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut late).is_some());
     for n in 1..=256u32 {
         pair.send(CLIENT, Delivery::ReliableOrdered, &n.to_be_bytes());
         pair.run(Duration::from_millis(20));
     }
     pair.run(SECOND);
     assert_eq!(pair.received[SERVER].len(), 257, "the first was sent again");
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, late), Err(PacketDropped::TooLate));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), late),
+        Err(PacketDropped::TooLate)
+    );
     pair.flush();
     assert_eq!(pair.received[SERVER].len(), 257);
 }
@@ -278,11 +291,17 @@ fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
     };
     let late = forger.packet(&[narrow(0), narrow(1)]);
     let early: Vec<Frame> = (1..200).map(|number| message(number, 1)).collect();
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&early)), Ok(()));
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, late), Ok(()));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&early)),
+        Ok(())
+    );
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), late), Ok(()));
     // Number 1 as one byte reads as 257 from position 200.
     let rest: Vec<Frame> = (200..=257).map(|number| message(number, 1)).collect();
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&rest)), Ok(()));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&rest)),
+        Ok(())
+    );
     pair.flush();
     assert_eq!(pair.payloads(SERVER).len(), 258);
     assert_eq!(pair.payloads(SERVER).last(), Some(&&[0u8][..]), "message 257, not message 1 again");
@@ -304,12 +323,18 @@ fn an_incomplete_message_below_the_floor_gives_its_room_back() {
         let head = MessageHead::Numbered { place: place(number), delivery };
         Frame::Message(Message { head, payload: Bytes::new() })
     };
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[part(0)])), Ok(()));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[part(0)])),
+        Ok(())
+    );
     for key in 1..=600u16 {
         let packet = forger.packet(&[value(key.into(), key)]);
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     }
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, forger.packet(&[part(1)])), Ok(()));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[part(1)])),
+        Ok(())
+    );
     assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
 }
 
@@ -321,8 +346,8 @@ fn a_peer_that_only_asks_does_not_make_packets_pile_up() {
     let mut out = BytesMut::new();
     for _ in 0..20_000 {
         let packet = forger.packet(&[Frame::Ping]);
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()));
-        while pair.ends[SERVER].poll_transmit(pair.now, &mut out) {
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+        while pair.ends[SERVER].poll_transmit(pair.now, &mut out).is_some() {
             out.clear();
         }
         assert!(pair.ends[SERVER].sent.remembered() < 4_000);
@@ -353,9 +378,12 @@ fn a_replayed_packet_has_no_effect() {
     let mut pair = Pair::new(17);
     pair.send(CLIENT, Delivery::Unreliable, b"once");
     let mut packet = BytesMut::new();
-    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet));
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet.clone()), Ok(()));
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Err(PacketDropped::Replayed));
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet).is_some());
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet.clone()), Ok(()));
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet),
+        Err(PacketDropped::Replayed)
+    );
     pair.flush();
     assert_eq!(pair.payloads(SERVER), [b"once"]);
 }
@@ -365,13 +393,20 @@ fn a_tampered_packet_has_no_effect() {
     let mut pair = Pair::new(18);
     pair.send(CLIENT, Delivery::Unreliable, b"hello");
     let mut packet = BytesMut::new();
-    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet));
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut packet).is_some());
     for at in 0..packet.len() {
         let mut tampered = packet.clone();
         tampered[at] ^= 0x10;
-        assert!(pair.ends[SERVER].handle_packet(pair.now, tampered).is_err(), "byte {at}");
+        assert!(
+            pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), tampered).is_err(),
+            "byte {at}"
+        );
     }
-    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, packet), Ok(()), "the true one still opens");
+    assert_eq!(
+        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet),
+        Ok(()),
+        "the true one still opens"
+    );
 }
 
 proptest! {
@@ -385,10 +420,10 @@ proptest! {
         let mut pair = Pair::new(20);
         let mut forger = Forger::new();
         for payload in payloads {
-            let _ = pair.ends[SERVER].handle_packet(pair.now, forger.seal(&payload));
+            let _ = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.seal(&payload));
             while pair.ends[SERVER].poll_event().is_some() {}
             let mut out = BytesMut::new();
-            while pair.ends[SERVER].poll_transmit(pair.now, &mut out) {
+            while pair.ends[SERVER].poll_transmit(pair.now, &mut out).is_some() {
                 out.clear();
             }
             pair.now += Duration::from_millis(1);

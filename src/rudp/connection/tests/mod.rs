@@ -2,6 +2,7 @@
 
 mod attacks;
 mod defects;
+mod paths;
 mod promises;
 mod repair;
 mod sequences;
@@ -19,12 +20,17 @@ use crate::secure::HandshakeSecrets;
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
+/// Where the ends are, in the tests in which they stay.
+const CLIENT_ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
+const SERVER_ADDRESS: ([u8; 4], u16) = ([198, 51, 100, 1], 7_777);
 const STREAM: StreamId = StreamId(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 struct Wire {
     arrives: Timestamp,
     to: usize,
+    from: SocketAddr,
+    address: SocketAddr,
     packet: BytesMut,
 }
 
@@ -40,6 +46,10 @@ struct Pair {
     reorder: f64,
     /// Loses everything until then.
     dark_until: Timestamp,
+    /// Where the client is: what is sent to other addresses is lost.
+    client_at: SocketAddr,
+    /// Sends a copy of each packet of the client from an address of its own, so much later.
+    copier: Option<(SocketAddr, Duration)>,
     rng: StdRng,
     received: [Vec<(Option<StreamId>, Delivery, Bytes)>; 2],
     closed: [Option<Closed>; 2],
@@ -56,15 +66,16 @@ impl Pair {
 
     fn with_config(seed: u64, config: ConnectionConfig) -> Self {
         let now = Timestamp::from_millis(1_000);
-        let end = |role, keys, salt| {
-            Connection::new(now, role, keys, config.parameters(), config, StdRng::seed_from_u64(seed ^ salt))
+        let end = |role, remote: ([u8; 4], u16), keys, salt| {
+            let rng = StdRng::seed_from_u64(seed ^ salt);
+            Connection::new(now, role, remote.into(), keys, config.parameters(), config, rng)
         };
         let id = ConnectionId(7);
         let mut pair = Self {
             now,
             ends: [
-                end(Role::Client { id }, keys().client_keys(), 1),
-                end(Role::Server, keys().server_keys(), 2),
+                end(Role::Client { id }, SERVER_ADDRESS, keys().client_keys(), 1),
+                end(Role::Server, CLIENT_ADDRESS, keys().server_keys(), 2),
             ],
             wires: VecDeque::new(),
             delay: Duration::from_millis(20),
@@ -72,6 +83,8 @@ impl Pair {
             duplicate: 0.0,
             reorder: 0.0,
             dark_until: Timestamp::ZERO,
+            client_at: CLIENT_ADDRESS.into(),
+            copier: None,
             rng: StdRng::seed_from_u64(seed),
             received: [vec![], vec![]],
             closed: [None, None],
@@ -89,9 +102,9 @@ impl Pair {
     fn flush(&mut self) {
         for from in [CLIENT, SERVER] {
             let mut packet = BytesMut::new();
-            while self.ends[from].poll_transmit(self.now, &mut packet) {
+            while let Some(address) = self.ends[from].poll_transmit(self.now, &mut packet) {
                 assert!(packet.len() <= BASE_DATAGRAM_BYTES);
-                self.carry(1 - from, std::mem::take(&mut packet));
+                self.carry(1 - from, address, std::mem::take(&mut packet));
             }
             while let Some(event) = self.ends[from].poll_event() {
                 match event {
@@ -106,7 +119,11 @@ impl Pair {
         }
     }
 
-    fn carry(&mut self, to: usize, packet: BytesMut) {
+    fn carry(&mut self, to: usize, address: SocketAddr, packet: BytesMut) {
+        if let Some((from, later)) = self.copier.filter(|_| to == SERVER) {
+            let arrives = self.now + later;
+            self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
+        }
         if self.now < self.dark_until || self.rng.random_bool(self.loss) {
             return;
         }
@@ -114,7 +131,8 @@ impl Pair {
         for _ in 0..copies {
             let held = if self.rng.random_bool(self.reorder) { self.rng.random_range(0..30_000) } else { 0 };
             let arrives = self.now + self.delay + Duration::from_micros(held);
-            self.wires.push_back(Wire { arrives, to, packet: packet.clone() });
+            let from = if to == SERVER { self.client_at } else { SERVER_ADDRESS.into() };
+            self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
         }
     }
 
@@ -130,7 +148,9 @@ impl Pair {
         self.now = self.now.max(next);
         while let Some(at) = self.wires.iter().position(|wire| wire.arrives <= self.now) {
             let wire = self.wires.remove(at).unwrap();
-            let _ = self.ends[wire.to].handle_packet(self.now, wire.packet);
+            if wire.to == SERVER || wire.address == self.client_at {
+                let _ = self.ends[wire.to].handle_packet(self.now, wire.from, wire.packet);
+            }
         }
         for end in &mut self.ends {
             end.handle_timeout(self.now);

@@ -146,7 +146,7 @@ fn answer(symbol: &'static [u8]) -> Option<Closed> {
     let repair =
         Frame::Repair(Repair { lags: [1].into_iter().collect(), symbol: Bytes::from_static(symbol) });
     let packet = attacks::seal_as_server(&mut seal, 1, &[repair]);
-    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, packet), Ok(()));
+    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
     pair.flush();
     assert!(
         pair.ends[CLIENT].acks.take(pair.now).is_none_or(|ack: Ack| ack.runs.is_some_and(|it| it.0 == 1))

@@ -18,7 +18,7 @@ struct Client {
 impl Client {
     fn handle_datagram(&mut self, now: Now, datagram: BytesMut) {
         match &mut self.connection {
-            Some(connection) => _ = connection.handle_packet(now.mono, datagram),
+            Some(connection) => _ = connection.handle_packet(now.mono, address(0), datagram),
             None => self.connecting.handle_datagram(now.mono, datagram),
         }
     }
@@ -31,7 +31,7 @@ impl Client {
         }
         let mut out = BytesMut::new();
         let sent = match &mut self.connection {
-            Some(connection) => connection.poll_transmit(now.mono, &mut out),
+            Some(connection) => connection.poll_transmit(now.mono, &mut out).is_some(),
             None => self.connecting.poll_transmit(now.mono, &mut out),
         };
         sent.then_some(out)

@@ -67,7 +67,7 @@ impl Bed {
 
     fn connecting(&mut self, grant: &ConnectGrant) -> Connecting {
         let rng = StdRng::from_rng(&mut self.rng);
-        Connecting::new(self.now.mono, &grant.servers[0], grant, ConnectingConfig::new(GAME), rng)
+        Connecting::new(self.now.mono, &grant.servers[0], address(0), grant, ConnectingConfig::new(GAME), rng)
     }
 
     /// The first HELLO of a new attempt.
@@ -156,7 +156,7 @@ fn address(last: u8) -> SocketAddr {
 /// The packet that a client has to send now.
 fn packet_of(connection: &mut Connection, now: Now) -> BytesMut {
     let mut out = BytesMut::new();
-    assert!(connection.poll_transmit(now.mono, &mut out));
+    assert!(connection.poll_transmit(now.mono, &mut out).is_some());
     out
 }
 

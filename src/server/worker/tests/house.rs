@@ -95,10 +95,11 @@ impl House {
         let grant = mint(&self.key, request, self.now.wall, &mut self.rng).unwrap();
         let rng = StdRng::from_rng(&mut self.rng);
         let number = self.clients.len();
+        let remote = server_address();
         self.clients.push(Client {
             address: ([10, 0, 0, 1], 1_000 + number as u16).into(),
             worker: worker % self.workers.len(),
-            connecting: Connecting::new(self.now.mono, SERVER, &grant, ConnectingConfig::new(1), rng),
+            connecting: Connecting::new(self.now.mono, SERVER, remote, &grant, ConnectingConfig::new(1), rng),
             connection: None,
             failed: None,
             closed: None,
@@ -316,11 +317,15 @@ impl House {
     }
 }
 
+fn server_address() -> SocketAddr {
+    ([127, 0, 0, 1], 7_777).into()
+}
+
 impl Client {
     fn handle_datagram(&mut self, now: Timestamp, datagram: BytesMut) {
         match &mut self.connection {
             Some(connection) => {
-                let _ = connection.handle_packet(now, datagram);
+                let _ = connection.handle_packet(now, server_address(), datagram);
             }
             None => self.connecting.handle_datagram(now, datagram),
         }
@@ -364,7 +369,7 @@ impl Client {
         let mut datagrams = Vec::new();
         loop {
             let more = match &mut self.connection {
-                Some(connection) => connection.poll_transmit(now, &mut out),
+                Some(connection) => connection.poll_transmit(now, &mut out).is_some(),
                 None => self.connecting.poll_transmit(now, &mut out),
             };
             if !more {

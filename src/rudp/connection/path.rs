@@ -1,0 +1,268 @@
+//! Where the peer is: the active address, and another that it may have moved to.
+//!
+//! A server takes a sealed packet from anywhere, so what a client sends goes on at once when its
+//! address changes. What the server sends follows when the new address has answered a challenge that
+//! went there. Until then the new address is *pending*: it gets no more than three times the bytes
+//! that came from it, and anything newer from the active address ends the attempt. Spec: paths.md.
+//!
+//! A client's end has one path, its server's, for good.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::Timestamp;
+
+/// The data of a PATH_CHALLENGE and of its answer.
+pub type ChallengeData = [u8; 8];
+
+/// The paths of a connection.
+#[derive(Debug)]
+pub struct Paths {
+    active: SocketAddr,
+    /// When the active address got its present IP: older packets took another way.
+    since: Timestamp,
+    pending: Option<Pending>,
+    /// No attempt begins before. Spec: PTH-5.
+    next_attempt_at: Timestamp,
+    /// The active address is to be challenged with the pending attempt's data.
+    challenge_active: bool,
+    /// Challenges of the peer that wait for their answer, and where they came from.
+    responses: VecDeque<(SocketAddr, ChallengeData)>,
+    /// Answers given since `second`.
+    answered: u32,
+    second: Timestamp,
+}
+
+/// An address that has not proved itself.
+#[derive(Debug)]
+struct Pending {
+    address: SocketAddr,
+    challenge: ChallengeData,
+    /// For the active address.
+    counter_challenge: ChallengeData,
+    received_bytes: usize,
+    sent_bytes: usize,
+    tries_left: u32,
+    /// From this try to the next.
+    interval: Duration,
+    due: Timestamp,
+    /// When the attempt is given up.
+    ends: Timestamp,
+}
+
+/// How the active address changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Another port of the same IP: the same way to the same machine.
+    Port,
+    /// Another IP: nothing is known of the way.
+    Ip,
+}
+
+/// Attempts begin so far apart. Spec: PTH-5.
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
+/// Challenges of one attempt to each address. Spec: PTH-6.
+const TRIES: u32 = 5;
+/// From the first challenge to the second, at most.
+const MAX_FIRST_INTERVAL: Duration = Duration::from_millis(300);
+/// An attempt lasts so long at least: three probe timeouts of a path that nothing is known of.
+const MIN_ATTEMPT: Duration = Duration::from_secs(1);
+/// Bytes to a pending address for each byte from it. Spec: PTH-4.
+const AMPLIFICATION: usize = 3;
+/// Largest packet that holds a challenge or an answer alone: header, frame and tag.
+const PROBE_PACKET_BYTES: usize = 9 + 9 + 16;
+/// Challenges that wait for their answer at most. Spec: PTH-7.
+const MAX_WAITING_RESPONSES: usize = 4;
+/// Answers in a second at most. Spec: PTH-7.
+const RESPONSES_PER_SECOND: u32 = 16;
+
+impl Paths {
+    /// One path, to `active`.
+    pub fn new(now: Timestamp, active: SocketAddr) -> Self {
+        Self {
+            active,
+            since: now,
+            pending: None,
+            next_attempt_at: Timestamp::ZERO,
+            challenge_active: false,
+            responses: VecDeque::new(),
+            answered: 0,
+            second: now,
+        }
+    }
+
+    /// Where traffic goes.
+    pub fn active(&self) -> SocketAddr {
+        self.active
+    }
+
+    /// When the active address got its present IP.
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// The peer's first packet came from `from`, whatever was thought before.
+    pub fn fix(&mut self, from: SocketAddr) {
+        self.active = from;
+    }
+
+    /// A packet of `bytes` that opened came from `from`; `is_newest` when its number is the largest.
+    /// `data` draws a challenge's data.
+    // spec: PTH-1, PTH-3
+    pub fn on_packet(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        (bytes, is_newest): (usize, bool),
+        probe_timeout: Duration,
+        data: &mut dyn FnMut() -> ChallengeData,
+    ) {
+        if from == self.active {
+            if is_newest {
+                self.give_up();
+            }
+            return;
+        }
+        match &mut self.pending {
+            Some(pending) if pending.address == from => {
+                pending.received_bytes = pending.received_bytes.saturating_add(bytes);
+            }
+            // Another's attempt has had its second.
+            _ if is_newest && now >= self.next_attempt_at => {
+                self.give_up();
+                self.next_attempt_at = now + ATTEMPT_INTERVAL;
+                self.pending = Some(Pending {
+                    address: from,
+                    challenge: data(),
+                    counter_challenge: data(),
+                    received_bytes: bytes,
+                    sent_bytes: 0,
+                    tries_left: TRIES,
+                    interval: probe_timeout.min(MAX_FIRST_INTERVAL),
+                    due: now,
+                    ends: now + (probe_timeout * 3).max(MIN_ATTEMPT),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the attempt that there is.
+    fn give_up(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.challenge_active = false;
+            self.responses.retain(|(to, _)| *to != pending.address);
+        }
+    }
+
+    /// A PATH_RESPONSE came from `from`.
+    // spec: PTH-2, PTH-3
+    pub fn on_response(&mut self, now: Timestamp, from: SocketAddr, data: ChallengeData) -> Option<Change> {
+        let pending = self.pending.as_ref()?;
+        if data == pending.counter_challenge {
+            // What goes to the active address still arrives, wherever the answer seems to come from.
+            self.give_up();
+            return None;
+        }
+        if data != pending.challenge || from != pending.address {
+            return None;
+        }
+        let is_same_ip = from.ip().to_canonical() == self.active.ip().to_canonical();
+        self.active = from;
+        self.pending = None;
+        self.challenge_active = false;
+        self.responses.retain(|(to, _)| *to == from);
+        if is_same_ip {
+            return Some(Change::Port);
+        }
+        self.since = now;
+        Some(Change::Ip)
+    }
+
+    /// A PATH_CHALLENGE came from `from`.
+    // spec: PTH-7
+    pub fn on_challenge(&mut self, now: Timestamp, from: SocketAddr, data: ChallengeData) {
+        if now.since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.answered) = (now, 0);
+        }
+        let is_known = from == self.active || self.pending.as_ref().is_some_and(|it| it.address == from);
+        if is_known && self.responses.len() < MAX_WAITING_RESPONSES && self.answered < RESPONSES_PER_SECOND {
+            self.answered += 1;
+            self.responses.push_back((from, data));
+        }
+    }
+
+    /// True when the active address is to be answered or challenged.
+    pub fn has_for_active(&self) -> bool {
+        self.challenge_active || self.responses.iter().any(|(to, _)| *to == self.active)
+    }
+
+    /// Takes the next answer for the active address.
+    pub fn take_response(&mut self) -> Option<ChallengeData> {
+        self.take_response_to(self.active)
+    }
+
+    /// Takes the challenge for the active address.
+    pub fn take_challenge(&mut self) -> Option<ChallengeData> {
+        std::mem::take(&mut self.challenge_active).then_some(self.pending.as_ref()?.counter_challenge)
+    }
+
+    fn take_response_to(&mut self, address: SocketAddr) -> Option<ChallengeData> {
+        let at = self.responses.iter().position(|(to, _)| *to == address)?;
+        self.responses.remove(at).map(|(_, data)| data)
+    }
+
+    /// What the pending address is to be sent now, alone in a packet: an answer or a challenge.
+    // spec: PTH-4, PTH-6
+    pub fn take_for_pending(&mut self, now: Timestamp) -> Option<(SocketAddr, Probe)> {
+        let pending = self.pending.as_ref().filter(|pending| pending.has_credit())?;
+        let address = pending.address;
+        if let Some(data) = self.take_response_to(address) {
+            return Some((address, Probe::Response(data)));
+        }
+        let pending = self.pending.as_mut().filter(|pending| now >= pending.due && pending.tries_left > 0)?;
+        pending.tries_left -= 1;
+        pending.due = now + pending.interval;
+        pending.interval *= 2;
+        self.challenge_active = true;
+        Some((address, Probe::Challenge(pending.challenge)))
+    }
+
+    /// `bytes` left for the pending address.
+    pub fn on_sent_to_pending(&mut self, bytes: usize) {
+        if let Some(pending) = &mut self.pending {
+            pending.sent_bytes = pending.sent_bytes.saturating_add(bytes);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] or another challenge is due.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let pending = self.pending.as_ref()?;
+        let may_try = pending.tries_left > 0 && pending.has_credit();
+        Some(if may_try { pending.due.min(pending.ends) } else { pending.ends })
+    }
+
+    /// Gives up an attempt whose time is over.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.pending.as_ref().is_some_and(|pending| now >= pending.ends) {
+            self.give_up();
+        }
+    }
+}
+
+impl Pending {
+    /// True while one more packet keeps to three times what came.
+    fn has_credit(&self) -> bool {
+        self.sent_bytes + PROBE_PACKET_BYTES <= self.received_bytes.saturating_mul(AMPLIFICATION)
+    }
+}
+
+/// What a pending address is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Asks whether the peer is there.
+    Challenge(ChallengeData),
+    /// Answers the peer, which asked the same.
+    Response(ChallengeData),
+}

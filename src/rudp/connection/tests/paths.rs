@@ -1,0 +1,345 @@
+//! Clients that move, and attackers who would have a server think so.
+
+use super::attacks::Forger;
+use super::*;
+use crate::base::PacketNumber;
+use crate::wire::SealedHeader;
+use crate::wire::frame::{Frame, Message, MessageHead, read_frames};
+
+/// The server's end; the test is its client, wherever it likes.
+struct Bed {
+    pair: Pair,
+    forger: Forger,
+    keys: PacketKeys,
+    /// Bytes that went to each address.
+    sent: BTreeMap<SocketAddr, usize>,
+}
+
+fn home() -> SocketAddr {
+    CLIENT_ADDRESS.into()
+}
+
+fn away() -> SocketAddr {
+    ([203, 0, 113, 9], 5_000).into()
+}
+
+fn elsewhere(port: u16) -> SocketAddr {
+    ([203, 0, 113, 10], port).into()
+}
+
+impl Bed {
+    fn new() -> Self {
+        let keys = keys().client_keys();
+        let mut bed = Self { pair: Pair::new(1), forger: Forger::new(), keys, sent: BTreeMap::new() };
+        bed.say(home(), &[Frame::Ping]);
+        bed.hear();
+        bed
+    }
+
+    fn server(&mut self) -> &mut Connection {
+        &mut self.pair.ends[SERVER]
+    }
+
+    fn say(&mut self, from: SocketAddr, frames: &[Frame]) -> BytesMut {
+        let packet = self.forger.packet(frames);
+        assert_eq!(self.take(from, packet.clone()), Ok(()));
+        packet
+    }
+
+    fn take(&mut self, from: SocketAddr, packet: BytesMut) -> Result<(), PacketDropped> {
+        let now = self.pair.now;
+        self.server().handle_packet(now, from, packet)
+    }
+
+    /// What the server sends now.
+    fn hear(&mut self) -> Vec<(SocketAddr, Frame)> {
+        let (now, mut frames, mut packet) = (self.pair.now, Vec::new(), BytesMut::new());
+        while let Some(to) = self.server().poll_transmit(now, &mut packet) {
+            *self.sent.entry(to).or_default() += packet.len();
+            let (header, length) = SealedHeader::read(&packet, false).unwrap();
+            let number = header.number.expand(self.pair.ends[SERVER].sent.next_number().0);
+            let mut body = packet[length..].to_vec();
+            let opened = self.keys.open.open(PacketNumber(number), &packet[..length], &mut body).unwrap();
+            let read = read_frames(Bytes::copy_from_slice(opened)).unwrap();
+            frames.extend(read.into_iter().map(|frame| (to, frame)));
+            packet.clear();
+        }
+        frames
+    }
+
+    /// The data with which the server challenges `address` now.
+    fn challenges(&mut self) -> BTreeMap<SocketAddr, [u8; 8]> {
+        let challenges = self.hear().into_iter().filter_map(|(to, frame)| match frame {
+            Frame::PathChallenge(data) => Some((to, data)),
+            _ => None,
+        });
+        challenges.collect()
+    }
+
+    /// Lets time pass in small steps; how often `address` was challenged.
+    fn wait(&mut self, time: Duration, address: SocketAddr) -> usize {
+        let end = self.pair.now + time;
+        let mut count = 0;
+        while self.pair.now < end {
+            self.pair.now += Duration::from_millis(5);
+            let now = self.pair.now;
+            self.server().handle_timeout(now);
+            let heard = self.hear();
+            count += heard
+                .iter()
+                .filter(|(to, it)| *to == address && matches!(it, Frame::PathChallenge(_)))
+                .count();
+        }
+        count
+    }
+
+    fn expect(&mut self, remote: SocketAddr, changes: u64) {
+        assert_eq!((self.server().remote(), self.server().stats().address_changes), (remote, changes));
+    }
+}
+
+fn large() -> Frame {
+    Frame::Message(Message { head: MessageHead::Unreliable, payload: Bytes::from(vec![1; 600]) })
+}
+
+// spec-test: PTH-1, PTH-2
+#[test]
+fn traffic_moves_when_the_new_address_has_answered_and_not_before() {
+    let mut bed = Bed::new();
+    bed.say(away(), &[Frame::Ping]);
+    bed.pair.send(SERVER, Delivery::ReliableOrdered, b"where are you?");
+    let heard = bed.hear();
+    let to_away: Vec<_> = heard.iter().filter(|(to, _)| *to == away()).map(|(_, frame)| frame).collect();
+    let [Frame::PathChallenge(data)] = to_away[..] else { panic!("{heard:?}") };
+    let counter = heard.iter().find_map(|(to, frame)| match frame {
+        Frame::PathChallenge(data) if *to == home() => Some(data),
+        _ => None,
+    });
+    assert!(counter.is_some_and(|counter| counter != data), "{heard:?}");
+    bed.say(elsewhere(1), &[Frame::PathResponse(*data)]);
+    bed.expect(home(), 0);
+    bed.say(away(), &[Frame::PathResponse(*b"wrong...")]);
+    bed.expect(home(), 0);
+    bed.say(away(), &[Frame::PathResponse(*data)]);
+    bed.expect(away(), 1);
+    let heard = bed.hear();
+    assert!(heard.iter().all(|(to, _)| *to == away()), "{heard:?}");
+    assert!(heard.iter().any(|(_, frame)| matches!(frame, Frame::Message(_))), "said again: {heard:?}");
+}
+
+// spec-test: PTH-1
+#[test]
+fn only_the_newest_packet_begins_a_change() {
+    let mut bed = Bed::new();
+    let late = bed.forger.packet(&[Frame::Ping]);
+    let replayed = bed.say(home(), &[Frame::Ping]);
+    assert_eq!(bed.take(away(), late), Ok(()));
+    assert_eq!(bed.take(away(), replayed.clone()), Err(PacketDropped::Replayed));
+    let mut forged = replayed;
+    forged[5] ^= 1;
+    assert!(bed.take(away(), forged).is_err());
+    assert!(bed.hear().iter().all(|(to, _)| *to == home()));
+    assert_eq!(bed.wait(SECOND, away()), 0);
+}
+
+// spec-test: PTH-3
+#[test]
+fn anything_newer_from_the_old_address_ends_the_attempt() {
+    let mut bed = Bed::new();
+    let late = bed.forger.packet(&[Frame::Ping]);
+    bed.say(away(), &[Frame::Ping]);
+    let data = bed.challenges()[&away()];
+    bed.say(home(), &[Frame::Ping]);
+    bed.say(away(), &[Frame::PathResponse(data)]);
+    bed.expect(home(), 0);
+    // An older one that comes late says nothing.
+    bed.pair.now += SECOND * 2;
+    let stale = bed.forger.packet(&[Frame::Ping]);
+    bed.say(away(), &[Frame::Ping]);
+    let data = bed.challenges()[&away()];
+    assert_eq!(bed.take(home(), late), Ok(()));
+    assert_eq!(bed.take(home(), stale), Ok(()));
+    bed.say(away(), &[Frame::PathResponse(data)]);
+    bed.expect(away(), 1);
+}
+
+// spec-test: PTH-3
+#[test]
+fn an_answer_of_the_old_address_ends_the_attempt_whoever_brings_it() {
+    let mut bed = Bed::new();
+    bed.say(away(), &[Frame::Ping]);
+    let data = bed.challenges();
+    bed.say(away(), &[Frame::PathResponse(data[&home()])]);
+    bed.say(away(), &[Frame::PathResponse(data[&away()])]);
+    bed.expect(home(), 0);
+}
+
+// spec-test: PTH-4
+#[test]
+fn an_address_without_proof_gets_three_times_its_bytes_at_most() {
+    for frames in [vec![Frame::Ping], vec![Frame::PathChallenge([1; 8]); 4], vec![large()]] {
+        let mut bed = Bed::new();
+        for _ in 0..5 {
+            let packet = bed.say(away(), &frames);
+            let got = bed.sent.get(&away()).copied().unwrap_or(0);
+            bed.pair.send(SERVER, Delivery::ReliableOrdered, &[0; 1_000]);
+            bed.wait(SECOND, away());
+            let more = bed.sent.get(&away()).copied().unwrap_or(0) - got;
+            assert!(0 < more && more <= 3 * packet.len(), "{more} for {}", packet.len());
+        }
+    }
+}
+
+// spec-test: PTH-6
+#[test]
+fn an_attempt_has_five_tries_and_its_time() {
+    let mut bed = Bed::new();
+    bed.say(away(), &[large()]);
+    assert_eq!(bed.wait(SECOND * 5, away()), 3, "in the time that it has");
+    assert!(!bed.server().is_closed());
+    let mut paths = Paths::new(Timestamp::ZERO, home());
+    paths.on_packet(Timestamp::ZERO, away(), (600, true), Duration::from_millis(10), &mut || [3; 8]);
+    let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
+    assert_eq!(tries.count(), 5);
+    paths.handle_timeout(Timestamp::from_millis(1_000));
+    assert_eq!(paths.deadline(), None);
+    assert_eq!(paths.on_response(Timestamp::from_millis(1_000), away(), [3; 8]), None, "too late");
+}
+
+// spec-test: PTH-5
+#[test]
+fn a_peer_that_moves_all_the_time_gets_one_attempt_a_second() {
+    let mut bed = Bed::new();
+    for step in 0..3_000 {
+        bed.say(elsewhere(1 + step), &[large()]);
+        bed.hear();
+        bed.pair.now += Duration::from_millis(1);
+    }
+    assert_eq!(bed.sent.len(), 1 + 3, "home and an address each second");
+    bed.expect(home(), 0);
+}
+
+// spec-test: PTH-7
+#[test]
+fn a_challenge_is_answered_where_it_came_from() {
+    let mut bed = Bed::new();
+    bed.say(home(), &[Frame::PathChallenge([1; 8])]);
+    bed.say(away(), &[Frame::PathChallenge([2; 8])]);
+    bed.say(elsewhere(1), &[Frame::PathChallenge([3; 8])]);
+    let heard = bed.hear();
+    let answers: Vec<_> = heard.iter().filter(|(_, frame)| matches!(frame, Frame::PathResponse(_))).collect();
+    assert_eq!(answers.len(), 2, "{heard:?}");
+    assert!(answers.contains(&&(home(), Frame::PathResponse([1; 8]))), "{heard:?}");
+    assert!(answers.contains(&&(away(), Frame::PathResponse([2; 8]))), "{heard:?}");
+}
+
+// spec-test: PTH-7
+#[test]
+fn a_flood_of_challenges_gets_few_answers() {
+    for from in [home(), away()] {
+        let mut bed = Bed::new();
+        let mut answers = 0;
+        for n in 0..990u16 {
+            bed.say(from, &vec![Frame::PathChallenge([n as u8; 8]); 20]);
+            answers += bed.hear().iter().filter(|(_, frame)| matches!(frame, Frame::PathResponse(_))).count();
+            bed.pair.now += Duration::from_millis(1);
+        }
+        assert_eq!(answers, 16, "from {from}");
+    }
+}
+
+// spec-test: PTH-8
+#[test]
+fn a_new_ip_forgets_the_way_and_a_new_port_does_not() {
+    let mut port = home();
+    port.set_port(4_001);
+    for (to, forgets) in [(port, false), (away(), true)] {
+        let mut pair = Pair::new(3);
+        pair.send(SERVER, Delivery::ReliableOrdered, b"a sample");
+        pair.run(SECOND);
+        let before = pair.ends[SERVER].rtt();
+        assert!(before < Duration::from_millis(99));
+        pair.client_at = to;
+        pair.send(CLIENT, Delivery::Unreliable, b"moved");
+        while pair.ends[SERVER].remote() != to {
+            assert!(pair.step(pair.now + SECOND));
+        }
+        let now = pair.ends[SERVER].rtt();
+        assert_eq!(now, if forgets { Duration::from_millis(100) } else { before });
+        pair.run(SECOND);
+        assert!(pair.ends[SERVER].rtt() < Duration::from_millis(70), "learnt again");
+    }
+}
+
+// spec-test: PTH-9
+#[test]
+fn a_clients_server_stays_where_it_is() {
+    let mut pair = Pair::new(5);
+    pair.run(SECOND);
+    pair.send(SERVER, Delivery::Unreliable, b"from elsewhere");
+    let mut packet = BytesMut::new();
+    assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet).is_some());
+    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, away(), packet), Ok(()));
+    pair.run(SECOND);
+    assert_eq!(pair.ends[CLIENT].remote(), SERVER_ADDRESS.into());
+}
+
+/// Ordered messages both ways every 10 ms; `then` happens in between.
+fn talk(pair: &mut Pair, rounds: u32, mut then: impl FnMut(&mut Pair, u32)) {
+    for round in 0..rounds {
+        for end in [CLIENT, SERVER] {
+            pair.send(end, Delivery::ReliableOrdered, &round.to_be_bytes());
+        }
+        then(pair, round);
+        pair.run(Duration::from_millis(10));
+    }
+    pair.run(SECOND * 3);
+    assert_eq!(pair.closed, [None, None]);
+    let all: Vec<_> = (0..rounds).map(u32::to_be_bytes).collect();
+    for end in [CLIENT, SERVER] {
+        assert_eq!(pair.payloads(end), all.iter().map(|it| &it[..]).collect::<Vec<_>>(), "end {end}");
+    }
+}
+
+#[test]
+fn a_connection_survives_moves_without_loss_or_disorder() {
+    for loss in [0.0, 0.1] {
+        let mut pair = Pair::new(7);
+        pair.loss = loss;
+        talk(&mut pair, 1_000, |pair, round| {
+            if round % 150 == 100 {
+                pair.client_at = elsewhere(1_000 + round as u16);
+            }
+        });
+        assert_eq!(pair.ends[SERVER].remote(), pair.client_at);
+        assert_eq!(pair.ends[SERVER].stats().address_changes, 6);
+    }
+}
+
+/// The client's next packet, the challenge there and the answer back: three ways, and the next message.
+#[test]
+fn a_servers_messages_follow_after_one_round_trip() {
+    let mut pair = Pair::new(8);
+    talk(&mut pair, 100, |pair, round| {
+        if round == 50 {
+            pair.client_at = away();
+        }
+        if round == 57 {
+            // 70 ms later: one way to tell the server, a round trip for the proof.
+            assert_eq!(pair.ends[SERVER].remote(), away());
+        }
+    });
+}
+
+#[test]
+fn who_copies_packets_does_not_take_the_connection_or_stop_it() {
+    for later in [Duration::ZERO, Duration::from_millis(19), Duration::from_millis(60)] {
+        let mut pair = Pair::new(9);
+        pair.run(SECOND);
+        pair.copier = Some((away(), later));
+        talk(&mut pair, 500, |_, _| {});
+        assert_eq!(pair.ends[SERVER].remote(), home());
+        assert_eq!(pair.ends[SERVER].stats().address_changes, 0);
+        assert!(pair.ends[SERVER].stats().packets_lost < 5, "{:?}", pair.ends[SERVER].stats());
+    }
+}
