@@ -8,12 +8,13 @@
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Connection, ConnectionConfig, Role};
+use super::{Connection, ConnectionConfig, Role, Tracer, Vantage};
 use crate::base::Timestamp;
 use crate::secure::{Agreed, Binding, ConnectGrant, HandshakeError, Initiator};
 use crate::wire::RejectCode;
@@ -41,6 +42,7 @@ impl ConnectingConfig {
 pub struct Connecting {
     config: ConnectingConfig,
     remote: SocketAddr,
+    tracer: Option<Arc<dyn Tracer>>,
     rng: StdRng,
     initiator: Initiator,
     hello: Hello,
@@ -98,6 +100,7 @@ impl Connecting {
         Self {
             config,
             remote,
+            tracer: None,
             rng,
             initiator,
             hello: Hello { token, cookie: None, noise },
@@ -110,6 +113,11 @@ impl Connecting {
             outcome: None,
             is_done: false,
         }
+    }
+
+    /// Asks `tracer` whether the connection that comes of it is traced.
+    pub fn with_tracer(self, tracer: Option<Arc<dyn Tracer>>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Takes a datagram from the server's address. What is no answer to this attempt is dropped.
@@ -169,7 +177,12 @@ impl Connecting {
                 let rng = StdRng::from_rng(&mut self.rng);
                 let (role, keys) = (Role::Client { id }, secrets.client_keys());
                 let config = self.config.connection;
-                self.end(Ok(Connection::new(now, role, self.remote, keys, parameters, config, rng)));
+                let mut connection = Connection::new(now, role, self.remote, keys, parameters, config, rng);
+                let tracer = self.tracer.as_ref();
+                if let Some(trace) = tracer.and_then(|tracer| tracer.trace(id, Vantage::Client)) {
+                    connection.set_trace(now, trace);
+                }
+                self.end(Ok(connection));
             }
             Err(HandshakeError::NotAuthentic) => {}
             Err(error @ HandshakeError::Payload(_)) => self.end(Err(ConnectError::Handshake(error))),

@@ -13,6 +13,7 @@
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `timers` | idle, keepalive, probe, close |
+//! | `trace/` | what a trace is told |
 
 mod acks;
 mod config;
@@ -27,6 +28,7 @@ mod rtt;
 mod sent;
 mod stream;
 mod timers;
+mod trace;
 mod transmit;
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ use rand::rngs::StdRng;
 
 pub use config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 pub use error::{Closed, PacketDropped, ProtocolViolation, SendError, Sent};
+pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
 use self::acks::AckTracker;
 use self::controller::{Controller, FixedWindow};
@@ -51,6 +54,7 @@ use self::rtt::RttEstimator;
 use self::sent::SentPackets;
 use self::stream::{ReceiveBuffer, ReceiveStream};
 use self::timers::Timers;
+use self::trace::Tracing;
 use super::{Payload, ReceiveBudget};
 use crate::base::{ConnectionId, StreamId, Timestamp};
 use crate::secure::{PacketKeys, ReplayWindow};
@@ -145,6 +149,7 @@ pub struct Connection {
     timers: Timers,
     /// Packets sent since the last that asks for an ack.
     quiet_packets: u32,
+    trace: Option<Box<Tracing>>,
 }
 
 /// Where the connection stands in its life.
@@ -207,6 +212,7 @@ impl Connection {
             controller: Box::new(FixedWindow::new(WINDOW_BYTES)),
             timers: Timers::new(now, &config, &peer),
             quiet_packets: 0,
+            trace: None,
         };
         connection.open_stream(StreamId::CONTROL);
         if let Role::Client { .. } = role {
@@ -324,13 +330,15 @@ impl Connection {
         let reason = reason.get(..end).unwrap_or_default().to_owned();
         let frame = Close { code: u16::from(code.number()), reason };
         self.state = State::Closing(Closing { frame, attempts_left: CLOSE_ATTEMPTS, due: now });
+        self.trace_event(now, TraceEvent::Closed(&closed));
         self.end(closed);
     }
 
     /// Ends at once, without a word to the peer.
-    fn end_silently(&mut self, closed: Closed) {
+    fn end_silently(&mut self, now: Timestamp, closed: Closed) {
         if !self.is_closed() {
             self.state = State::Closed;
+            self.trace_event(now, TraceEvent::Closed(&closed));
             self.end(closed);
         }
     }

@@ -11,7 +11,7 @@ use super::repair::symbol;
 use super::rtt::RttEstimator;
 use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Part, Received, Space};
-use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State};
+use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{PacketNumber, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
@@ -28,9 +28,11 @@ impl Connection {
         from: SocketAddr,
         packet: BytesMut,
     ) -> Result<(), PacketDropped> {
+        let bytes = packet.len();
         let result = self.take_packet(now, from, packet);
-        if result.is_err() {
+        if let Err(why) = result {
             self.stats.packets_dropped += 1;
+            self.trace_event(now, TraceEvent::PacketDropped { bytes, why });
         }
         result
     }
@@ -60,6 +62,7 @@ impl Connection {
         self.stats.packets_received += 1;
         self.stats.bytes_received += length as u64;
         self.timers.on_received(now);
+        self.trace_received(now, number, length, &frames);
         if first && !self.is_closed() {
             self.events.push_back(Event::Established);
         }
@@ -184,6 +187,7 @@ impl Connection {
             };
             if self.replay.check(repaired) && self.check_room(repaired, &frames).is_ok() {
                 self.stats.packets_repaired += 1;
+                self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by: number });
                 for frame in frames {
                     if let Err(violation) = self.take_frame(now, from, repaired, frame) {
                         return self.violate(now, violation);
@@ -313,8 +317,10 @@ impl Connection {
             self.timers.on_acked();
             self.keys.on_acked(PacketNumber(largest));
         }
-        let loss = self.repair_encoder.loss_mut();
-        (0..outcome.spurious).for_each(|_| loss.on_spurious());
+        for &number in &outcome.spurious {
+            self.repair_encoder.loss_mut().on_spurious();
+            self.trace_event(now, TraceEvent::LossWasSpurious { number });
+        }
         for &(bytes, _) in &outcome.packets {
             self.repair_encoder.loss_mut().on_acked();
             self.controller.on_acked(now, bytes, self.rtt.smoothed());

@@ -47,6 +47,21 @@ impl RttEstimator {
         self.smoothed
     }
 
+    /// The latest sample.
+    pub fn latest(&self) -> Duration {
+        self.latest
+    }
+
+    /// The mean deviation of the samples.
+    pub fn variation(&self) -> Duration {
+        self.variation
+    }
+
+    /// The smallest sample, once there is one.
+    pub fn minimum(&self) -> Option<Duration> {
+        self.minimum
+    }
+
     /// The larger of the latest and the smoothed RTT: what loss detection waits for.
     pub fn conservative(&self) -> Duration {
         self.latest.max(self.smoothed)

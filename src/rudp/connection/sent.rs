@@ -73,7 +73,7 @@ pub struct AckOutcome {
     /// The largest number newly acked.
     pub largest: Option<u64>,
     /// Packets that had been taken for lost.
-    pub spurious: u32,
+    pub spurious: SmallVec<[PacketNumber; 4]>,
 }
 
 /// What loss detection found.
@@ -83,6 +83,8 @@ pub struct LossOutcome {
     pub frames: Vec<SentFrame>,
     /// Packets lost: their bytes and sending times.
     pub packets: SmallVec<[(usize, Timestamp); 8]>,
+    /// Their numbers.
+    pub numbers: SmallVec<[PacketNumber; 8]>,
 }
 
 /// A lost packet is remembered so long, in RTTs, to find out that it was not lost.
@@ -228,7 +230,7 @@ impl SentPackets {
                 State::Lost => {
                     self.patience = (self.patience * 2).min(MAX_PATIENCE);
                     self.losses = 0;
-                    outcome.spurious += 1;
+                    outcome.spurious.push(PacketNumber(number));
                 }
                 State::Quiet => {}
             }
@@ -271,6 +273,7 @@ impl SentPackets {
             self.bytes_in_flight -= packet.bytes;
             self.in_flight -= 1;
             outcome.packets.push((packet.bytes, packet.at));
+            outcome.numbers.push(PacketNumber(self.base + at as u64));
             outcome.frames.extend(packet.frames.iter().copied());
         }
         if self.losses >= LOSSES_UNTIL_IMPATIENT {

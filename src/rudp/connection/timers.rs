@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::sent::{LossOutcome, SentFrame};
-use super::{Closed, Closing, Connection, State};
+use super::{Closed, Closing, Connection, State, TraceEvent};
 use crate::base::Timestamp;
 use crate::wire::TransportParameters;
 
@@ -58,6 +58,11 @@ impl Timers {
     /// The peer acked something new.
     pub fn on_acked(&mut self) {
         self.probes = 0;
+    }
+
+    /// Probes since the last ack.
+    pub fn probes(&self) -> u32 {
+        self.probes
     }
 
     /// A packet left; `eliciting` when it asks for an ack.
@@ -124,13 +129,14 @@ impl Connection {
     fn handle_open_timeout(&mut self, now: Timestamp) {
         if now >= self.timers.idle_deadline() {
             // spec: CON-3
-            self.end_silently(Closed::TimedOut);
+            self.end_silently(now, Closed::TimedOut);
             return;
         }
         self.paths.handle_timeout(now);
         self.resend_lost(now);
         if self.probe_deadline().is_some_and(|deadline| now >= deadline) {
             self.probe();
+            self.trace_event(now, TraceEvent::Probe { count: self.timers.probes });
         }
         if now >= self.timers.keepalive_deadline() {
             // spec: CON-4
@@ -141,7 +147,7 @@ impl Connection {
     /// Detects losses and queues what they carried.
     pub(super) fn resend_lost(&mut self, now: Timestamp) {
         let mut lost = LossOutcome::default();
-        self.sent.detect_lost(now, &self.rtt, &mut lost);
+        let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
         for (bytes, at) in lost.packets {
             self.stats.packets_lost += 1;
             self.repair_encoder.loss_mut().on_lost();
@@ -154,6 +160,7 @@ impl Connection {
                 SentFrame::Ack(_) => {}
             }
         }
+        self.trace_recovery(now, &lost.numbers, again);
     }
 
     /// When the newest packets have waited too long for an ack. Spec: REL-5, REL-6.

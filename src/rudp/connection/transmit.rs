@@ -217,6 +217,7 @@ impl Connection {
         {
             self.repair_encoder.on_sent(now, number, symbol);
         }
+        self.trace_sent(now, number, packet.len(), &plan.small, &plan.parts, &plan.sent);
         self.on_sent(now, packet.len(), plan.eliciting, plan.sent);
         *out = packet;
     }

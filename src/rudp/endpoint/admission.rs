@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use super::half_open::{HalfOpen, TIMEOUT_MAX};
 use super::{ANSWERS_MAX, DropReason, Endpoint};
 use crate::base::{DecodeError, Now, Timestamp, UnixTime};
-use crate::rudp::{Connection, Role};
+use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
 use crate::secure::{Binding, Claims, LedgerError, Responder};
 use crate::wire::packet::{
@@ -230,6 +230,10 @@ impl Endpoint {
             StdRng::from_rng(&mut self.rng),
         );
         connection.share_budget(self.config.receive_budget.clone());
+        let tracer = self.config.tracer.as_ref();
+        if let Some(trace) = tracer.and_then(|tracer| tracer.trace(id, Vantage::Server)) {
+            connection.set_trace(now.mono, trace);
+        }
         let answer = ClearPacket::HelloAck(HelloAck { echo, noise }).to_bytes(self.config.protocol_id);
         let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
         let half_open = HalfOpen { connection, claims, ephemeral, from, answer: answer.clone() };

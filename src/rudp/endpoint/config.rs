@@ -1,8 +1,9 @@
 //! [`EndpointConfig`]: whom an endpoint lets in, and how many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rudp::{ConnectionConfig, ReceiveBudget};
+use crate::rudp::{ConnectionConfig, ReceiveBudget, Tracer};
 use crate::secure::TokenKey;
 
 /// What an endpoint needs to know; shared by all workers of a server.
@@ -33,6 +34,8 @@ pub struct EndpointConfig {
     pub cookie_from_hellos_per_second: u32,
     /// REJECTs that are sent in a second; further ones are not sent at all.
     pub max_rejects_per_second: u32,
+    /// Decides which connections are traced. `None`: not one.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl EndpointConfig {
@@ -51,6 +54,7 @@ impl EndpointConfig {
             half_open_timeout: Duration::from_secs(5),
             cookie_from_hellos_per_second: 2_000,
             max_rejects_per_second: 1_000,
+            tracer: None,
         }
     }
 }

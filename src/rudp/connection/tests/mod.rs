@@ -6,6 +6,7 @@ mod paths;
 mod promises;
 mod repair;
 mod sequences;
+mod trace;
 
 use std::collections::VecDeque;
 use std::time::Duration;
