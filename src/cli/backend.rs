@@ -1,13 +1,17 @@
 //! [`Backend`]: what a game's backend is to its clients. It mints their grants, so that they can
 //! connect.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::UserId;
 use crate::cli::output::Failure;
+use crate::cli::trace::TraceFolder;
 use crate::client::{Client, ClientConfig, Events};
 use crate::net::Clock;
+use crate::rudp::Tracer;
 use crate::secure::token::{MintError, MintRequest, mint};
 use crate::secure::{ConnectGrant, TokenKey};
 
@@ -24,6 +28,12 @@ impl Backend {
         Self { key, server: server.to_owned(), config: ClientConfig::new(protocol_id) }
     }
 
+    /// Traces the connections of its clients.
+    pub fn traced(mut self, tracer: Option<Arc<TraceFolder>>) -> Self {
+        self.config.tracer = tracer.map(|tracer| tracer as Arc<dyn Tracer>);
+        self
+    }
+
     /// Connects a new client of `user`.
     ///
     /// # Errors
@@ -37,7 +47,7 @@ impl Backend {
         };
         let grant = mint_now(&self.key, request)
             .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?;
-        Client::connect(&grant, self.config).await.map_err(|error| {
+        Client::connect(&grant, self.config.clone()).await.map_err(|error| {
             Failure::while_doing(format_args!("connecting {user} to {}", self.server), error)
         })
     }

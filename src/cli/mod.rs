@@ -17,6 +17,7 @@ pub mod runtime;
 pub mod serve;
 pub mod signals;
 pub mod token;
+pub mod trace;
 pub mod units;
 pub mod verify;
 

@@ -1,12 +1,13 @@
 //! [`ClientConfig`]: what an app chooses for its client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::{BufferSizes, IoPath};
-use crate::rudp::ConnectionConfig;
+use crate::rudp::{ConnectionConfig, Tracer};
 
 /// What an app chooses for its client; [`ClientConfig::new`] has the usual.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Names the game; the server must be configured with the same.
     pub protocol_id: u64,
@@ -27,6 +28,9 @@ pub struct ClientConfig {
     /// Seeds what the client draws at random, keys included: for tests alone. Default `None`: the
     /// system's random source.
     pub seed: Option<u64>,
+    /// Traces the connection if it chooses to; called by the task that reads the socket. Default
+    /// `None`.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl ClientConfig {
@@ -40,6 +44,7 @@ impl ClientConfig {
             socket_buffers: BufferSizes { receive_bytes: 1 << 20, send_bytes: 1 << 20 },
             io_path: IoPath::default(),
             seed: None,
+            tracer: None,
         }
     }
 }

@@ -53,7 +53,7 @@ pub enum ConnectError {
 /// That of the last server.
 pub(super) async fn connect<T>(
     grant: &ConnectGrant,
-    config: ClientConfig,
+    config: &ClientConfig,
     mut sink: impl FnMut(Arc<Notify>) -> (Sink, T),
 ) -> Result<(Arc<Shared>, T), ConnectError> {
     let clock = Clock::new();
@@ -85,7 +85,7 @@ pub(super) async fn connect<T>(
                 },
                 StdRng::from_rng(&mut rng),
             );
-            let core = Core::new(address, connecting);
+            let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
             match attempt(address, core, clock.clone(), wake, sink, config).await {
                 Ok(shared) => return Ok((shared, rest)),
                 Err(error) => failed = Some(error),
@@ -102,7 +102,7 @@ async fn attempt(
     clock: Clock,
     wake: Arc<Notify>,
     sink: Sink,
-    config: ClientConfig,
+    config: &ClientConfig,
 ) -> Result<Arc<Shared>, ConnectError> {
     let socket = net::bind(any_address(server), config.socket_buffers, false)
         .map_err(ConnectError::Socket)?

@@ -46,7 +46,7 @@ impl Client {
     /// # Errors
     /// [`ConnectError`] of the server that was tried last.
     pub async fn connect(grant: &ConnectGrant, config: ClientConfig) -> Result<(Self, Events), ConnectError> {
-        let (shared, events) = connect(grant, config, |wake| queue(config.events_buffer, wake)).await?;
+        let (shared, events) = connect(grant, &config, |wake| queue(config.events_buffer, wake)).await?;
         Ok((Self::of(shared), events))
     }
 
@@ -70,7 +70,7 @@ impl Client {
             };
             (Sink::Handler(Box::new(call)), ())
         };
-        let (shared, ()) = connect(grant, config, sink).await?;
+        let (shared, ()) = connect(grant, &config, sink).await?;
         Ok(Self::of(shared))
     }
 

@@ -15,6 +15,7 @@ use super::running::{Part, Server};
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::net::{self, BufferSizes, Clock, IoPath, Socket};
+use crate::rudp::{EndpointConfig, Tracer};
 use crate::secure::TokenKey;
 
 /// Builds and starts a [`Server`].
@@ -26,6 +27,7 @@ pub struct Builder {
     buffers: BufferSizes,
     io_path: IoPath,
     seed: Option<u64>,
+    tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// Token keys at most: one, or two while a backend changes from one to the other.
@@ -41,6 +43,7 @@ impl Builder {
             buffers: BufferSizes::default(),
             io_path: IoPath::default(),
             seed: None,
+            tracer: None,
         }
     }
 
@@ -93,6 +96,13 @@ impl Builder {
         self
     }
 
+    /// Traces the connections that `tracer` chooses. Workers call it, so that a slow one slows the
+    /// server. Default: none.
+    pub fn tracer(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracer = Some(tracer);
+        self
+    }
+
     /// Makes all randomness follow from `seed`. For tests alone: keys and ids can be guessed then.
     pub fn seed_for_tests(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -112,7 +122,8 @@ impl Builder {
         let sockets =
             self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        let config = Arc::new(config::endpoint(self.identity, &self.limits));
+        let config = EndpointConfig { tracer: self.tracer, ..config::endpoint(self.identity, &self.limits) };
+        let config = Arc::new(config);
         let shared = Arc::new(Shared::new(self.limits, workers.get(), &mut rng));
         let parts = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
             let rng = StdRng::from_rng(&mut rng);

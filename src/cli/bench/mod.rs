@@ -57,7 +57,7 @@ use crate::wire::Body;
 /// long by at most the usual time between two deliveries, and needs those to come far more often.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json\n  rallypoint bench --sessions 1 --members 4 --bulk --rate-limit 10mbit --delay 20ms"
+    after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json\n  rallypoint bench --sessions 1 --members 4 --bulk --rate-limit 10mbit --delay 20ms\n  rallypoint bench --sessions 1 --members 2 --seconds 2 --loss 5% --trace traces"
 )]
 pub struct BenchArgs {
     /// Use the server that runs there instead.
@@ -102,6 +102,11 @@ pub struct BenchArgs {
     /// Repeats the random choices of another run [default: a random one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Write what happens on each client's connection to a file of its own in DIR, qlog as lines of JSON;
+    /// the server that it starts does the same for its side. Costs time: latencies are those of a run
+    /// with a trace.
+    #[arg(long, value_name = "DIR")]
+    trace: Option<PathBuf>,
     /// The report as one JSON object.
     #[arg(long)]
     json: bool,

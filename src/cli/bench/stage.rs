@@ -14,6 +14,7 @@ use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::key_file;
 use crate::cli::output::Failure;
+use crate::cli::trace::TraceFolder;
 use crate::secure::TokenKey;
 
 /// The server under load and the way to it.
@@ -44,6 +45,7 @@ impl Stage {
     /// # Errors
     /// [`Failure::Work`].
     pub async fn set(args: &BenchArgs, seed: u64) -> Result<Self, Failure> {
+        let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
         let (key, server) = match (&args.server, &args.key_file) {
             (Some(_), Some(key_file)) => (key_file::read(key_file)?, None),
             _ => {
@@ -63,8 +65,8 @@ impl Stage {
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
         Ok(Self {
-            backend: Arc::new(Backend::new(key.clone(), reached, PROTOCOL_ID)),
-            direct: Backend::new(key, &addr, PROTOCOL_ID),
+            backend: Arc::new(Backend::new(key.clone(), reached, PROTOCOL_ID).traced(tracer.clone())),
+            direct: Backend::new(key, &addr, PROTOCOL_ID).traced(tracer),
             server_pid: args.server_pid.or_else(|| server.as_ref().and_then(Child::pid)),
             server,
             relay,
@@ -104,6 +106,9 @@ async fn start_server(args: &BenchArgs) -> Result<(TokenKey, Child), Failure> {
     }
     if let Some(workers) = args.workers {
         flags.extend(["--workers".to_owned(), workers.to_string()]);
+    }
+    if let Some(folder) = &args.trace {
+        flags.extend(["--trace".to_owned(), folder.display().to_string()]);
     }
     // The server has read the files when it says where it listens.
     let server = Child::start("serve", &flags).await?;

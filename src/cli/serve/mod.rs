@@ -8,6 +8,7 @@ pub mod config;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +17,7 @@ use tracing::info;
 use self::config::{Config, ConfigError};
 use crate::cli::output::{Failure, listening_on, note, result_line};
 use crate::cli::signals::Signals;
+use crate::cli::trace::TraceFolder;
 use crate::cli::{key_file, runtime, units};
 use crate::secure::TokenKey;
 use crate::server::Server;
@@ -26,7 +28,7 @@ use crate::server::Server;
 /// `listening on ADDR` when it is ready.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  rallypoint serve --dev\n  rallypoint serve --config rallypoint.toml --key-file rallypoint.key\n  rallypoint serve --print-config > rallypoint.toml"
+    after_help = "Example:\n  rallypoint serve --dev\n  rallypoint serve --dev --trace traces\n  rallypoint serve --config rallypoint.toml --key-file rallypoint.key\n  rallypoint serve --print-config > rallypoint.toml"
 )]
 pub struct ServeArgs {
     /// Configuration file, TOML; --print-config shows what may stand in it.
@@ -50,6 +52,10 @@ pub struct ServeArgs {
     /// How long to wait, once told to stop, until everyone knows [default: 5s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     drain_timeout: Option<Duration>,
+    /// Write what happens on each connection to a file of its own in DIR, qlog as lines of JSON: at most
+    /// 1,000 files of 64 MiB. Costs time and space; not for a server under load.
+    #[arg(long, value_name = "DIR")]
+    trace: Option<PathBuf>,
     /// For trying things out: listens on loopback, makes a key file if there is none, logs more.
     #[arg(long)]
     pub dev: bool,
@@ -73,10 +79,11 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let keys = keys(&config, args.dev)?;
+    let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
     runtime::block_on(async {
         // Before the server says that it is ready: from then on a signal drains.
         let signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
-        let server = start(&config, keys)?;
+        let server = start(&config, keys, tracer)?;
         listening_on(server.local_addr(), false);
         serve(server, config.drain_timeout, signals).await
     })
@@ -131,11 +138,14 @@ fn keys(config: &Config, dev: bool) -> Result<Vec<TokenKey>, Failure> {
     Ok(std::iter::once(key).chain(previous).collect())
 }
 
-fn start(config: &Config, keys: Vec<TokenKey>) -> Result<Server, Failure> {
+fn start(config: &Config, keys: Vec<TokenKey>, tracer: Option<Arc<TraceFolder>>) -> Result<Server, Failure> {
     let mut builder =
         Server::builder().listen(config.listen).protocol_id(config.protocol_id).limits(config.limits.clone());
     if let Some(workers) = u8::try_from(config.workers).ok().and_then(NonZeroU8::new) {
         builder = builder.workers(workers);
+    }
+    if let Some(tracer) = tracer {
+        builder = builder.tracer(tracer);
     }
     builder = config.names.iter().fold(builder, |builder, name| builder.name(name));
     builder = keys.into_iter().fold(builder, |builder, key| builder.key(key));
@@ -201,6 +211,7 @@ mod tests {
             protocol_id: None,
             idle_timeout: None,
             drain_timeout: None,
+            trace: None,
             dev: false,
             print_config: false,
         }
