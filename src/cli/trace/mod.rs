@@ -6,7 +6,7 @@
 //! | `qlog` | an event as a name and a JSON object |
 //!
 //! A file that cannot be written ends its trace, never its connection; the first such failure of a
-//! folder is told as a warning. The bounds are [`MAX_FILES`] and [`file::MAX_FILE_BYTES`].
+//! folder is told as a warning. The bounds are `MAX_FILES` and `file::MAX_FILE_BYTES`.
 
 mod file;
 mod qlog;
