@@ -208,6 +208,8 @@ fn a_packet_without_effect_is_told_and_a_quiet_connection_tells_nothing() {
     let log = traced(&mut pair, SERVER);
     assert_eq!(seen(&log), []);
     let now = pair.now;
-    let dropped = pair.ends[SERVER].handle_packet(now, BytesMut::from(&[0x40; 40][..])).unwrap_err();
+    let dropped = pair.ends[SERVER]
+        .handle_packet(now, CLIENT_ADDRESS.into(), BytesMut::from(&[0x40; 40][..]))
+        .unwrap_err();
     assert_eq!(seen(&log), [(now, Seen::Started), (now, Seen::Dropped(dropped))]);
 }
