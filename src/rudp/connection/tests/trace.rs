@@ -105,7 +105,7 @@ fn a_trace_names_the_loss_and_the_packet_that_made_it_good() {
     let dark = pair.now;
     pair.dark_until = dark + Duration::from_millis(1);
     pair.send(CLIENT, Delivery::ReliableOrdered, &[20]);
-    pair.run(Duration::from_millis(5));
+    pair.run(Duration::from_millis(4));
     pair.send(CLIENT, Delivery::ReliableOrdered, &[21]);
     pair.run(SECOND);
 
@@ -117,7 +117,7 @@ fn a_trace_names_the_loss_and_the_packet_that_made_it_good() {
     let [(at, named)] = losses.collect::<Vec<_>>()[..] else { panic!("not one loss: {events:?}") };
     assert_eq!(*named, Seen::Lost(lost));
     // Told in advance, by the timer for losses.
-    assert!(events.contains(&(dark + Duration::from_millis(45), Seen::LossTimer(Some(*at)))), "{events:?}");
+    assert!(events.contains(&(dark + Duration::from_millis(44), Seen::LossTimer(Some(*at)))), "{events:?}");
     let resent = events.iter().find(|(_, seen)| matches!(seen, Seen::Sent(packet, _) if *packet == again));
     assert_eq!(resent.unwrap().0, *at, "it leaves as soon as it is known to be lost");
     assert!(again > lost);
