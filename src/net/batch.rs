@@ -210,3 +210,28 @@ fn is_transient(error: &io::Error) -> bool {
     }
     !matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_concerns_the_path_or_the_moment_is_not_the_end_of_a_socket() {
+        let moments = [
+            libc::ENETUNREACH,
+            libc::EHOSTUNREACH,
+            libc::ENETDOWN,
+            libc::ENOBUFS,
+            libc::EPERM,
+            libc::EMSGSIZE,
+            libc::ECONNREFUSED,
+            libc::EADDRNOTAVAIL,
+        ];
+        for code in moments {
+            assert!(is_transient(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [libc::EBADF, libc::ENOTSOCK] {
+            assert!(!is_transient(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+    }
+}

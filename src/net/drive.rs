@@ -18,6 +18,9 @@ use crate::base::{Now, Timestamp};
 /// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read.
 const SEND_BATCHES_A_TURN: usize = 8;
 
+/// Turns in a row that leave due timers for later while more datagrams wait.
+const MAX_DEFERRED_TURNS: u32 = 4;
+
 /// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent.
 ///
 /// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
@@ -39,6 +42,7 @@ pub async fn drive<D: Driven + ?Sized>(
     let mut outbox = Outbox::new();
     let mut sources = Sources::new(&udp, Timer::new(clock.clone()), &wake);
     let mut ready = Ready::default();
+    let mut deferred = 0;
     loop {
         let more = ready.readable && inbox.receive(io.udp, io.path, io.counters)?;
         let now = clock.now();
@@ -48,7 +52,9 @@ pub async fn drive<D: Driven + ?Sized>(
         if ready.woken {
             driven.handle_wake(now);
         }
-        if driven.poll_timeout().is_some_and(|at| at <= now.mono) {
+        // An ack that waits in the socket settles what a timer would take for lost.
+        deferred = if more && deferred < MAX_DEFERRED_TURNS { deferred + 1 } else { 0 };
+        if deferred == 0 && driven.poll_timeout().is_some_and(|at| at <= now.mono) {
             driven.handle_timeout(now);
         }
         let flushed = io.flush(now, driven, &mut outbox)?;

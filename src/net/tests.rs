@@ -32,11 +32,17 @@ struct Script {
     wakes: usize,
     timeouts: usize,
     deadline: Option<Timestamp>,
+    /// The first batch makes a deadline that has passed already.
+    is_late: bool,
+    received_by_timeout: usize,
     finish: Option<fn(&Script) -> bool>,
 }
 
 impl Driven for Script {
-    fn handle_datagrams(&mut self, _: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+        if std::mem::take(&mut self.is_late) {
+            self.deadline = Some(now.mono);
+        }
         for (from, datagram) in batch {
             if self.echo {
                 self.outgoing.push_back((from, datagram.to_vec()));
@@ -52,6 +58,7 @@ impl Driven for Script {
     fn handle_timeout(&mut self, now: Now) {
         assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono), "never early");
         self.timeouts += 1;
+        self.received_by_timeout = self.received.len();
     }
 
     fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<SocketAddr> {
@@ -97,6 +104,26 @@ fn a_batch_arrives_whole_in_order_and_from_its_sender_on_both_paths() {
             (sent.len() as u64, bytes)
         );
         assert_eq!(counters.batches_in.get(), 2, "{in_path:?}");
+    }
+}
+
+/// Datagrams that a late machine has taken when its timer runs, of `waiting` in its socket.
+fn received_by_timeout(path: IoPath, waiting: usize) -> usize {
+    let receiver = socket(path);
+    let to = receiver.local_addr().unwrap();
+    let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    (0..waiting).for_each(|_| assert_eq!(plain.send_to(&[7], to).unwrap(), 1));
+    let finish: fn(&Script) -> bool = |script| script.timeouts == 1;
+    let mut sink = Script { is_late: true, finish: Some(finish), ..Script::default() };
+    run(drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new()))).unwrap();
+    sink.received_by_timeout
+}
+
+#[test]
+fn what_waits_in_the_socket_comes_before_timers_but_not_for_ever() {
+    for path in PATHS {
+        assert_eq!(received_by_timeout(path, 2 * BATCH + 2), 2 * BATCH + 2, "{path:?}");
+        assert_eq!(received_by_timeout(path, 8 * BATCH), 5 * BATCH, "{path:?}");
     }
 }
 
@@ -176,7 +203,7 @@ struct Paused {
 }
 
 impl Driven for Paused {
-    fn handle_datagrams(&mut self, _: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
         assert!(self.has_room, "it did not want any");
         self.received += batch.count();
     }
