@@ -117,17 +117,17 @@ impl RepairEncoder {
         self.passed_over = !self.passed_over;
         let share = self.loss.share();
         let was_repaired = self.is_thin() && self.sources.back().is_some_and(|newest| newest.alone > 0);
-        let pairs: &[[usize; 2]] = match share {
+        let sets: &[&[usize]] = match share {
             share if share < LOW && self.passed_over => &[],
             share if share < HIGH && was_repaired => &[],
-            share if share < LOW => &[[1, 2]],
-            share if share < HIGH => &[[1, 3]],
-            _ => &[[1, 3], [3, 6]],
+            share if share < LOW => &[&[1, 2, 3]],
+            share if share < HIGH => &[&[1, 3]],
+            _ => &[&[1, 3], &[3, 6]],
         };
         let mut room = room;
         let mut repairs = SmallVec::new();
-        for pair in pairs {
-            repairs.extend(self.afford(now, self.repair(now, number, *pair), &mut room));
+        for set in sets {
+            repairs.extend(self.afford(now, self.repair(now, number, set), &mut room));
         }
         repairs
     }
@@ -135,7 +135,7 @@ impl RepairEncoder {
     /// The REPAIR for a packet of its own that leaves as `number`.
     // spec: REP-3
     pub fn for_itself(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> Option<Repair> {
-        let repair = self.repair(now, number, [1, 2]);
+        let repair = self.repair(now, number, &[1, 2]);
         if let Some(newest) = self.sources.back_mut() {
             newest.alone += 1;
         }
@@ -154,11 +154,11 @@ impl RepairEncoder {
 
     /// A REPAIR of the packets that are so many places `back`, as far as they are remembered. What has
     /// left at this very moment would be lost with this packet.
-    fn repair(&self, now: Timestamp, number: PacketNumber, back: [usize; 2]) -> Option<Repair> {
+    fn repair(&self, now: Timestamp, number: PacketNumber, back: &[usize]) -> Option<Repair> {
         let mut lags = SmallVec::new();
         let mut sum = BytesMut::new();
         for back in back {
-            let at = self.sources.len().checked_sub(back);
+            let at = self.sources.len().checked_sub(*back);
             let Some(source) = at.and_then(|at| self.sources.get(at)) else { continue };
             let Ok(lag) = u8::try_from(number.0.saturating_sub(source.number.0)) else { continue };
             if source.left_at < now && lag > 0 {
