@@ -203,7 +203,7 @@ struct Paused {
 }
 
 impl Driven for Paused {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, _: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
         assert!(self.has_room, "it did not want any");
         self.received += batch.count();
     }
