@@ -34,7 +34,8 @@ const MAX_PENDING: usize = 16;
 const INTEREST_PACKETS: u32 = 512;
 
 impl RepairDecoder {
-    /// A packet came, with these frames. Returns what that repairs.
+    /// A packet came, with these frames. Returns what that repairs, the oldest first: as numbers of one
+    /// byte are read (STR-6), a newer packet must not be handled before an older one.
     pub fn on_packet(&mut self, number: PacketNumber, frames: &[Frame]) -> Vec<(PacketNumber, Bytes)> {
         let mut repaired = Vec::new();
         let repairs = frames.iter().filter_map(|frame| match frame {
@@ -64,6 +65,7 @@ impl RepairDecoder {
             self.learn(number, symbol);
         }
         self.pending.retain(|pending| !pending.missing.is_empty());
+        repaired.sort_unstable_by_key(|(number, _)| *number);
         repaired
     }
 
@@ -151,7 +153,9 @@ mod tests {
                 if number > 20 {
                     frames.insert(0, repair(number, &[1, 3]));
                 }
-                for (repaired, symbol) in decoder.on_packet(PacketNumber(number), &frames) {
+                let repairs = decoder.on_packet(PacketNumber(number), &frames);
+                prop_assert!(repairs.is_sorted_by_key(|(repaired, _)| *repaired), "the oldest first");
+                for (repaired, symbol) in repairs {
                     let expected = symbol_of(&packet(repaired.0, sizes(repaired.0))).unwrap();
                     prop_assert_eq!(&symbol[..expected.len()], &expected[..]);
                     prop_assert!(symbol[expected.len()..].iter().all(|byte| *byte == 0));

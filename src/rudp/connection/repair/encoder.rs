@@ -132,7 +132,8 @@ impl RepairEncoder {
         repairs
     }
 
-    /// The REPAIR for a packet of its own that leaves as `number`.
+    /// The REPAIR for a packet of its own that leaves as `number`. Without room or budget for it, it counts
+    /// as left all the same, or its time would never pass.
     // spec: REP-3
     pub fn for_itself(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> Option<Repair> {
         let repair = self.repair(now, number, &[1, 2]);
