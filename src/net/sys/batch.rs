@@ -145,8 +145,7 @@ fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 
 /// The size of `T` as C wants it.
 const fn length_of<T>() -> libc::socklen_t {
-    // A C structure's size always fits; checked at compile time by its use in tests and callers.
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_possible_truncation, reason = "a C structure's size always fits")]
     let bytes = size_of::<T>() as libc::socklen_t;
     bytes
 }

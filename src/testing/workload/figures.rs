@@ -30,20 +30,25 @@ impl Figures {
     /// The latency that the share `quantile` of all deliveries does not exceed; zero without any.
     pub fn latency(&self, quantile: f64) -> Duration {
         let count = self.latencies_us.len();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a count is between 0 and the count; 2^53 is far away"
+        )]
         let rank = (count as f64 * quantile).ceil() as usize;
         let at = self.latencies_us.get(rank.clamp(1, count.max(1)) - 1);
         Duration::from_micros(at.copied().unwrap_or(0))
     }
 
     /// Datagrams a delivery, both ways together.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "figures for people; 2^53 is far away")]
     pub fn datagrams_per_delivery(&self) -> f64 {
         self.datagrams as f64 / self.expected.max(1) as f64
     }
 
     /// Bytes of UDP payload a delivery, both ways together.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "figures for people; 2^53 is far away")]
     pub fn bytes_per_delivery(&self) -> f64 {
         self.bytes as f64 / self.expected.max(1) as f64
     }
