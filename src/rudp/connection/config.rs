@@ -30,6 +30,18 @@ pub struct ConnectionConfig {
     pub repair_bytes_per_second: u64,
     /// Streams at most at a time. A peer that uses more is closed.
     pub max_streams: usize,
+    /// What bounds the bytes under way. Spec: REL-8.
+    pub congestion_control: CongestionControl,
+}
+
+/// How a connection finds out what its path takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CongestionControl {
+    /// Keeps the queue of the path short, and takes a loss now and then for chance.
+    #[default]
+    Delay,
+    /// RFC 9002: grows until packets are lost.
+    NewReno,
 }
 
 /// Smallest datagram that every path must carry, and the largest sent until a path is probed.
@@ -51,6 +63,7 @@ impl Default for ConnectionConfig {
             unreliable_buffer_bytes: 256 << 10,
             repair_bytes_per_second: 64 << 10,
             max_streams: 1_024,
+            congestion_control: CongestionControl::default(),
         }
     }
 }

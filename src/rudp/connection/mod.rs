@@ -9,7 +9,8 @@
 //! | `acks` | which packets arrived, when to say so |
 //! | `sent` | packets under way: acks and loss |
 //! | `repair/` | REPAIR frames: lost packets without a round trip |
-//! | `rtt`, `controller` | round-trip time, bytes under way |
+//! | `rtt` | round-trip time |
+//! | `controller/` | bytes under way, and how fast they leave |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `timers` | idle, keepalive, probe, close |
@@ -40,12 +41,12 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-pub use config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
+pub use config::{BASE_DATAGRAM_BYTES, CongestionControl, ConnectionConfig};
 pub use error::{Closed, PacketDropped, ProtocolViolation, SendError, Sent};
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
 use self::acks::AckTracker;
-use self::controller::{Controller, FixedWindow};
+use self::controller::{Controller, Pacer};
 use self::keys::KeyPhases;
 use self::outbox::Outbox;
 use self::path::Paths;
@@ -146,6 +147,11 @@ pub struct Connection {
     repair_encoder: RepairEncoder,
     repair_decoder: RepairDecoder,
     controller: Box<dyn Controller>,
+    pacer: Pacer,
+    /// When the window or the pacer last held back what waited.
+    held_back_at: Option<Timestamp>,
+    /// Until when the pacer holds it back.
+    paced_until: Option<Timestamp>,
     timers: Timers,
     /// Packets sent since the last that asks for an ack.
     quiet_packets: u32,
@@ -172,8 +178,6 @@ struct Closing {
 
 /// Times that CLOSE is said without an answer. Spec: CON-6.
 const CLOSE_ATTEMPTS: u32 = 6;
-/// Bytes that may be under way.
-const WINDOW_BYTES: usize = 256 << 10;
 
 impl Connection {
     /// A connection whose handshake has just ended with `keys`; `peer` is what the other end told of
@@ -188,6 +192,7 @@ impl Connection {
         rng: StdRng,
     ) -> Self {
         let config = config.in_range();
+        let datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
         let mut connection = Self {
             role,
             config,
@@ -209,7 +214,10 @@ impl Connection {
             rtt: RttEstimator::new(),
             repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
             repair_decoder: RepairDecoder::default(),
-            controller: Box::new(FixedWindow::new(WINDOW_BYTES)),
+            controller: controller::new(config.congestion_control, now, datagram),
+            pacer: Pacer::new(now, controller::initial_window(datagram)),
+            held_back_at: None,
+            paced_until: None,
             timers: Timers::new(now, &config, &peer),
             quiet_packets: 0,
             trace: None,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
 
+use super::controller::{self, Acked};
 use super::keys::Opened;
 use super::path::Change;
 use super::repair::symbol;
@@ -98,7 +99,8 @@ impl Connection {
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();
-            self.controller.reset(now);
+            let datagram = self.config.max_datagram_bytes.min(self.peer.max_datagram_bytes as usize);
+            self.controller = controller::new(self.config.congestion_control, now, datagram);
         }
         // Nobody waits for the timers that ran on the old address.
         self.timers.on_acked();
@@ -308,10 +310,13 @@ impl Connection {
         self.newest_ack_in = Some(number.0);
         let mut outcome = AckOutcome::default();
         self.sent.on_ack(ack, &mut outcome)?;
+        let mut rtt = None;
         if let Some(sent_at) = outcome.largest_sent_at.filter(|sent_at| *sent_at >= self.paths.since()) {
             // spec: REL-3
             let held = ack.held().min(self.peer.max_ack_delay());
-            self.rtt.update(now.since(sent_at), held);
+            let sample = now.since(sent_at);
+            self.rtt.update(sample, held);
+            rtt = sample.checked_sub(held).filter(|rtt| !rtt.is_zero()).or(Some(sample));
         }
         if let Some(largest) = outcome.largest {
             self.timers.on_acked();
@@ -319,11 +324,15 @@ impl Connection {
         }
         for &number in &outcome.spurious {
             self.repair_encoder.loss_mut().on_spurious();
+            self.controller.on_spurious();
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
-        for &(bytes, _) in &outcome.packets {
+        for &(bytes, sent_at) in &outcome.packets {
             self.repair_encoder.loss_mut().on_acked();
-            self.controller.on_acked(now, bytes, self.rtt.smoothed());
+            let app_limited = self.is_app_limited(sent_at);
+            // One ack gives one sample: that of its largest.
+            let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
+            self.controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
         }
         for frame in outcome.frames {
             match frame {

@@ -81,10 +81,13 @@ pub struct AckOutcome {
 pub struct LossOutcome {
     /// Frames to send again.
     pub frames: Vec<SentFrame>,
-    /// Packets lost: their bytes and sending times.
-    pub packets: SmallVec<[(usize, Timestamp); 8]>,
+    /// Sending times of the packets lost.
+    pub sent_at: SmallVec<[Timestamp; 8]>,
     /// Their numbers.
     pub numbers: SmallVec<[PacketNumber; 8]>,
+    /// Longest time between the sending of two packets, one of these the later, without any acked
+    /// between: RFC 9002 §7.6.
+    pub longest_run: Duration,
 }
 
 /// A lost packet is remembered so long, in RTTs, to find out that it was not lost.
@@ -259,7 +262,14 @@ impl SentPackets {
         let mut again = None;
         let older = self.older_than_acked();
         let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
+        let mut run_since = None;
         for (at, packet) in self.packets.iter_mut().enumerate().take(older.max(too_many)) {
+            match packet.state {
+                State::InFlight => {}
+                State::Acked => run_since = None,
+                State::Lost => run_since = run_since.or(Some(packet.at)),
+                State::Quiet | State::Skipped => {}
+            }
             if packet.state != State::InFlight {
                 continue;
             }
@@ -272,8 +282,10 @@ impl SentPackets {
             self.losses += 1;
             self.bytes_in_flight -= packet.bytes;
             self.in_flight -= 1;
-            outcome.packets.push((packet.bytes, packet.at));
             outcome.numbers.push(PacketNumber(self.base + at as u64));
+            outcome.sent_at.push(packet.at);
+            let run = packet.at.since(*run_since.get_or_insert(packet.at));
+            outcome.longest_run = outcome.longest_run.max(run);
             outcome.frames.extend(packet.frames.iter().copied());
         }
         if self.losses >= LOSSES_UNTIL_IMPATIENT {

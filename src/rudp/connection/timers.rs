@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::controller::Lost;
 use super::sent::{LossOutcome, SentFrame};
 use super::{Closed, Closing, Connection, State, TraceEvent};
 use crate::base::Timestamp;
@@ -31,6 +32,8 @@ const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 const PROBE_MESSAGE_BYTES: usize = 512;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
+/// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
+const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
 /// CLOSE is said again after a probe timeout within these bounds.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
 
@@ -107,6 +110,7 @@ impl Connection {
                     self.probe_deadline(),
                     self.repair_deadline(),
                     self.paths.deadline(),
+                    self.pacing_deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -148,10 +152,10 @@ impl Connection {
     pub(super) fn resend_lost(&mut self, now: Timestamp) {
         let mut lost = LossOutcome::default();
         let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
-        for (bytes, at) in lost.packets {
-            self.stats.packets_lost += 1;
-            self.repair_encoder.loss_mut().on_lost();
-            self.controller.on_lost(now, at, bytes);
+        if let Some(&newest_sent_at) = lost.sent_at.iter().max() {
+            lost.sent_at.iter().for_each(|_| self.repair_encoder.loss_mut().on_lost());
+            self.stats.packets_lost += lost.sent_at.len() as u64;
+            self.tell_lost(now, newest_sent_at, &lost);
         }
         for frame in lost.frames {
             match frame {
@@ -161,6 +165,22 @@ impl Connection {
             }
         }
         self.trace_recovery(now, &lost.numbers, again);
+    }
+
+    fn tell_lost(&mut self, now: Timestamp, newest_sent_at: Timestamp, lost: &LossOutcome) {
+        let packets = u32::try_from(lost.sent_at.len()).unwrap_or(u32::MAX);
+        let app_limited = self.is_app_limited(newest_sent_at);
+        self.controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited });
+        // RFC 9002 §7.6.1
+        let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;
+        if lost.longest_run > persistent {
+            self.controller.on_persistent_congestion();
+        }
+    }
+
+    /// True when neither window nor pacer held anything back since `sent_at`. RFC 9002 §7.8.
+    pub(super) fn is_app_limited(&self, sent_at: Timestamp) -> bool {
+        self.held_back_at.is_none_or(|at| at < sent_at)
     }
 
     /// When the newest packets have waited too long for an ack. Spec: REL-5, REL-6.

@@ -95,7 +95,8 @@ impl Connection {
         let limit = self.config.max_datagram_bytes.min(self.peer.max_datagram_bytes as usize);
         let room = limit - TAG_BYTES - MAX_HEADER_BYTES;
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
-        let has_data = self.may_send_data() && self.outbox.is_waiting();
+        let may_send = self.may_send_now(now);
+        let has_data = may_send && self.outbox.is_waiting();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();
         let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
         if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {
@@ -115,7 +116,9 @@ impl Connection {
         if has_data {
             self.plan_messages(&mut plan, room);
         }
-        if repair_due || !plan.parts.is_empty() {
+        // What is due by itself found nothing that waits, and takes nothing's place.
+        let may_repair = if plan.parts.is_empty() { repair_due } else { !self.is_congested(now) };
+        if may_repair {
             self.plan_repairs(now, &mut plan, room);
         }
         if ping && !plan.eliciting {
@@ -124,11 +127,45 @@ impl Connection {
         (plan.bytes > 0).then_some(plan)
     }
 
-    /// True when the window has room, or a probe may break it.
+    /// True when window and pacer let data leave, or a probe may break both. Takes note of what they
+    /// hold back.
     // spec: REL-8, REL-9
-    fn may_send_data(&self) -> bool {
-        self.timers.is_ping_due()
-            || (self.sent.bytes_in_flight() < self.controller.window_bytes() && !self.sent.is_full())
+    fn may_send_now(&mut self, now: Timestamp) -> bool {
+        self.paced_until = None;
+        let waits = self.outbox.is_waiting();
+        if self.timers.is_ping_due() || self.sent.is_full() {
+            return self.timers.is_ping_due();
+        }
+        let rate = self.pacing_rate();
+        let has_room = self.has_window();
+        let may_send = has_room && self.pacer.is_ready(now, rate);
+        if !may_send && waits {
+            self.held_back_at = Some(now);
+        }
+        if !may_send && has_room {
+            self.paced_until = Some(self.pacer.deadline(rate));
+        }
+        may_send
+    }
+
+    fn has_window(&self) -> bool {
+        self.sent.bytes_in_flight() < self.controller.window_bytes() && !self.sent.is_full()
+    }
+
+    fn pacing_rate(&self) -> u64 {
+        self.controller.pacing_bytes_per_second(self.rtt.smoothed())
+    }
+
+    /// When the pacer lets what waits leave.
+    pub(super) fn pacing_deadline(&self) -> Option<Timestamp> {
+        let waits = self.outbox.is_waiting() || self.repair_encoder.deadline(self.rtt.smoothed()).is_some();
+        self.paced_until.filter(|_| waits)
+    }
+
+    /// True when window or pacer have held something back since a round trip: redundancy would take
+    /// the place of what waits.
+    fn is_congested(&self, now: Timestamp) -> bool {
+        self.held_back_at.is_some_and(|at| now.since(at) < self.rtt.smoothed())
     }
 
     fn quiet_for_long(&self) -> bool {
@@ -185,7 +222,8 @@ impl Connection {
     /// When a REPAIR must leave although nothing else does.
     pub(super) fn repair_deadline(&self) -> Option<Timestamp> {
         let deadline = self.repair_encoder.deadline(self.rtt.smoothed())?;
-        self.may_send_data().then_some(deadline)
+        let may_leave = self.timers.is_ping_due() || (self.has_window() && self.paced_until.is_none());
+        may_leave.then_some(deadline)
     }
 
     fn header(&self, number: u64) -> SealedHeader {
@@ -225,6 +263,9 @@ impl Connection {
     fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
         self.sent.on_sent(now, bytes, eliciting, frames);
         self.timers.on_sent(now, eliciting);
+        if eliciting {
+            self.pacer.on_sent(bytes);
+        }
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;

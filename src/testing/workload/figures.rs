@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Figures {
     /// From the call of `broadcast` to the hand-over, every delivery; sorted.
     pub latencies_us: Vec<u64>,
+    /// Those of the first member alone, the one that a bulk transfer is for; sorted.
+    pub first_latencies_us: Vec<u64>,
     /// Deliveries that had to come: messages sent times members.
     pub expected: u64,
     /// Datagrams that members sent, and that reached them.
@@ -21,6 +23,7 @@ impl Figures {
     /// Adds those of another member or run. The latencies must be sorted afterwards.
     pub fn add(&mut self, other: Self) {
         self.latencies_us.extend(other.latencies_us);
+        self.first_latencies_us.extend(other.first_latencies_us);
         self.expected += other.expected;
         self.datagrams += other.datagrams;
         self.bytes += other.bytes;
@@ -29,16 +32,18 @@ impl Figures {
 
     /// The latency that the share `quantile` of all deliveries does not exceed; zero without any.
     pub fn latency(&self, quantile: f64) -> Duration {
-        let count = self.latencies_us.len();
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of a count is between 0 and the count; 2^53 is far away"
-        )]
-        let rank = (count as f64 * quantile).ceil() as usize;
-        let at = self.latencies_us.get(rank.clamp(1, count.max(1)) - 1);
-        Duration::from_micros(at.copied().unwrap_or(0))
+        at_quantile(&self.latencies_us, quantile)
+    }
+
+    /// The same of the first member alone.
+    pub fn first_latency(&self, quantile: f64) -> Duration {
+        at_quantile(&self.first_latencies_us, quantile)
+    }
+
+    /// Sorts the latencies.
+    pub fn sort(&mut self) {
+        self.latencies_us.sort_unstable();
+        self.first_latencies_us.sort_unstable();
     }
 
     /// Datagrams a delivery, both ways together.
@@ -52,6 +57,19 @@ impl Figures {
     pub fn bytes_per_delivery(&self) -> f64 {
         self.bytes as f64 / self.expected.max(1) as f64
     }
+}
+
+fn at_quantile(sorted_us: &[u64], quantile: f64) -> Duration {
+    let count = sorted_us.len();
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a count is between 0 and the count; 2^53 is far away"
+    )]
+    let rank = (count as f64 * quantile).ceil() as usize;
+    let at = sorted_us.get(rank.clamp(1, count.max(1)) - 1);
+    Duration::from_micros(at.copied().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -196,10 +196,13 @@ impl Run {
 
     fn figures(self) -> Figures {
         let mut figures = Figures::default();
-        for member in self.members {
+        for (number, mut member) in self.members.into_iter().enumerate() {
+            if number == 0 {
+                member.tally.first_latencies_us.clone_from(&member.tally.latencies_us);
+            }
             figures.add(member.tally);
         }
-        figures.latencies_us.sort_unstable();
+        figures.sort();
         figures
     }
 }

@@ -1,6 +1,7 @@
 //! Two connections, a virtual clock and a link whose faults each test chooses.
 
 mod attacks;
+mod congestion;
 mod defects;
 mod paths;
 mod promises;

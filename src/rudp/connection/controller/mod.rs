@@ -1,0 +1,94 @@
+//! How much may be under way, and how fast it leaves: the port for congestion control.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `short_queue` | the default: keeps the queue of the path short |
+//! | `new_reno` | RFC 9002, to compare, and what the default does beside a flow that fills the queue |
+//! | `min_rtt` | the smallest round trip of the last seconds |
+//! | `loss` | the share of packets lost |
+//! | `pacer` | spreads packets over the round trip |
+
+mod loss;
+mod min_rtt;
+mod new_reno;
+mod pacer;
+mod short_queue;
+
+use std::time::Duration;
+
+pub use self::new_reno::NewReno;
+pub use self::pacer::Pacer;
+pub use self::short_queue::ShortQueue;
+use super::config::CongestionControl;
+use crate::base::Timestamp;
+
+/// Decides how many bytes may be under way. Told of every packet's fate.
+pub trait Controller: Send {
+    /// A packet was acked.
+    fn on_acked(&mut self, now: Timestamp, acked: &Acked);
+
+    /// Packets were found lost, all at once.
+    fn on_lost(&mut self, now: Timestamp, lost: &Lost);
+
+    /// A packet taken for lost has arrived after all.
+    fn on_spurious(&mut self);
+
+    /// Nothing got through for several probe timeouts. RFC 9002 §7.6.
+    fn on_persistent_congestion(&mut self);
+
+    /// Bytes that may be under way.
+    fn window_bytes(&self) -> usize;
+
+    /// True while the window grows by what is acked.
+    fn is_in_slow_start(&self) -> bool;
+
+    /// Bytes a second at which packets leave when round trips take `smoothed`: somewhat more than a
+    /// window each, so that it is the window that binds. RFC 9002 §7.7.
+    fn pacing_bytes_per_second(&self, smoothed: Duration) -> u64 {
+        let (numerator, denominator) = if self.is_in_slow_start() { (2, 1) } else { (5, 4) };
+        let round = u64::try_from(smoothed.as_micros()).unwrap_or(u64::MAX).max(1);
+        (self.window_bytes() as u64).saturating_mul(1_000_000 * numerator) / round.saturating_mul(denominator)
+    }
+}
+
+/// A packet that was acked.
+#[derive(Clone, Copy, Debug)]
+pub struct Acked {
+    /// Bytes, UDP payload.
+    pub bytes: usize,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// The round trip without the time that the peer held the ack, if this packet gives a sample.
+    pub rtt: Option<Duration>,
+    /// The window did not hold anything back from when it was sent to now. RFC 9002 §7.8.
+    pub app_limited: bool,
+}
+
+/// Packets that were found lost at the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// How many; 1 at least.
+    pub packets: u32,
+    /// When the newest of them was sent.
+    pub newest_sent_at: Timestamp,
+    /// The window did not hold anything back since then.
+    pub app_limited: bool,
+}
+
+/// The controller that `control` names, for datagrams of up to `datagram` bytes.
+pub fn new(control: CongestionControl, now: Timestamp, datagram: usize) -> Box<dyn Controller> {
+    match control {
+        CongestionControl::Delay => Box::new(ShortQueue::new(now, datagram)),
+        CongestionControl::NewReno => Box::new(NewReno::new(datagram)),
+    }
+}
+
+/// Bytes that may be under way at first. RFC 9002 §7.2.
+// spec: REL-8
+pub fn initial_window(datagram: usize) -> usize {
+    (10 * datagram).min(14_720.max(2 * datagram))
+}
+
+/// No window is larger: beyond it nothing is gained, and a peer that acks anything cannot make this
+/// end send without bound.
+pub const MAX_WINDOW_BYTES: usize = 16 << 20;

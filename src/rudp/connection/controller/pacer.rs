@@ -1,0 +1,86 @@
+//! [`Pacer`]: a token bucket, so that a window does not leave in one burst. RFC 9002 §7.7.
+
+use std::time::Duration;
+
+use crate::base::Timestamp;
+
+/// Bytes that may leave now. The rate is the caller's and may change between calls.
+#[derive(Debug)]
+pub struct Pacer {
+    /// Millionths of a byte, so that a microsecond's refill is a whole number. Below zero after a
+    /// packet that was larger than what was there, or that did not have to ask.
+    micro_bytes: i64,
+    burst: i64,
+    refilled: Timestamp,
+}
+
+const MICRO: i64 = 1_000_000;
+/// Packets wait for a millisecond's worth at least: an owner's timer is hardly finer.
+const QUANTUM: Duration = Duration::from_millis(1);
+
+impl Pacer {
+    /// Lets `burst` bytes pass at once, now and after a silence.
+    pub fn new(now: Timestamp, burst: usize) -> Self {
+        let burst = i64::try_from(burst).unwrap_or(i64::MAX).min(i64::MAX / MICRO / 4) * MICRO;
+        Self { micro_bytes: burst, burst, refilled: now }
+    }
+
+    /// Whether a packet may leave at `now`.
+    pub fn is_ready(&mut self, now: Timestamp, bytes_per_second: u64) -> bool {
+        let micros = i64::try_from(now.since(self.refilled).as_micros()).unwrap_or(i64::MAX);
+        let rate = i64::try_from(bytes_per_second).unwrap_or(i64::MAX);
+        self.refilled = self.refilled.max(now);
+        self.micro_bytes = self.micro_bytes.saturating_add(micros.saturating_mul(rate)).min(self.burst);
+        self.micro_bytes > 0
+    }
+
+    /// A packet of `bytes` has left.
+    pub fn on_sent(&mut self, bytes: usize) {
+        let cost = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(MICRO);
+        self.micro_bytes = self.micro_bytes.saturating_sub(cost).max(-self.burst);
+    }
+
+    /// When [`Self::is_ready`], false just now, is true again: later than that.
+    pub fn deadline(&self, bytes_per_second: u64) -> Timestamp {
+        let missing = u64::try_from(1 - self.micro_bytes).unwrap_or(0);
+        let wait = Duration::from_micros(missing.div_ceil(bytes_per_second.max(1)));
+        self.refilled + wait.max(QUANTUM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A burst of ten; then 1.2 MB/s is a packet of 1,200 bytes a millisecond, without drift.
+    #[test]
+    fn a_burst_passes_and_then_the_rate_holds_exactly() {
+        let (mut now, rate) = (Timestamp::from_millis(5), 1_200_000);
+        let mut pacer = Pacer::new(now, 12_000);
+        let begin = now;
+        let mut sent = 0;
+        while now < begin + Duration::from_secs(10) {
+            while pacer.is_ready(now, rate) {
+                pacer.on_sent(1_200);
+                sent += 1;
+            }
+            let next = pacer.deadline(rate);
+            assert!(next > now, "a timer that is due must make progress");
+            now = next;
+        }
+        assert!((10_009..=10_011).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_silence_brings_no_more_than_the_burst_back() {
+        let mut pacer = Pacer::new(Timestamp::ZERO, 2_400);
+        let later = Timestamp::from_millis(1_000_000);
+        let mut sent = 0;
+        while pacer.is_ready(later, u64::MAX) {
+            pacer.on_sent(1_200);
+            sent += 1;
+        }
+        assert_eq!(sent, 2);
+        assert!(pacer.deadline(0) > later && pacer.deadline(u64::MAX) > later);
+    }
+}

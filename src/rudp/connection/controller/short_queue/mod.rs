@@ -1,0 +1,269 @@
+//! [`ShortQueue`]: fills the line but not the queue before it.
+//!
+//! A session's small messages share their path with bulk transfers; what those leave standing in a
+//! queue, every message waits for. So the window follows the queueing delay: the smallest round trip of
+//! the latest round less the smallest of the last 5 to 10 s.
+//!
+//! - **Target.** 5 ms and the mean difference of two samples in a row, 20 ms at most: what jitters
+//!   is not taken for a queue (Swift's and LEDBAT++'s fixed targets would be, on radio).
+//! - **Slow start** ends at the third sample in a row beyond the target, with half the window, because
+//!   the samples are a round trip old (HyStart, RFC 9406).
+//! - **Once a round** that the window did bind: at or below the target it grows by a datagram, then by
+//!   one more each further round (Copa's velocity), above it shrinks by `0.8 × excess / round trip`, by
+//!   half at most (Swift).
+//! - **Loss** below 2 % of packets is not congestion. Above, the window shrinks once a round by four times
+//!   the excess, 30 % at most; a round in which one packet in ten and four at least are lost counts as
+//!   30 % at once. This is gentler than RFC 9002 §7.3.2 alone, but the queue's delay binds first: what it
+//!   leaves in a queue is less.
+//! - **Competing.** When the queue has stayed above target for 8 rounds although the window was reduced in
+//!   each, somebody else keeps it: it goes on as [`NewReno`] until the queue drains (Copa's mode
+//!   switching), 5 s at most before it tries anew.
+//! - **Drain.** When 5 s have not come near the minimum before, the window is halved for two rounds, so
+//!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
+//! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
+//!
+//! Rounds in which the window bound nothing change nothing: a thin stream keeps the initial window.
+
+use std::time::Duration;
+
+use super::loss::LossRate;
+use super::min_rtt::MinRtt;
+use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, NewReno, initial_window};
+use crate::base::Timestamp;
+
+/// Delay-based congestion control.
+#[derive(Debug)]
+pub struct ShortQueue {
+    datagram: usize,
+    window: usize,
+    slow_start_threshold: usize,
+    minimum: MinRtt,
+    /// Mean difference of two RTT samples in a row.
+    noise: Duration,
+    latest: Option<Duration>,
+    /// Samples in a row beyond the target.
+    over_target: u32,
+    loss: LossRate,
+    round: Round,
+    /// Datagrams that the next round below the target adds.
+    velocity: usize,
+    /// Rounds in a row that ended above the target and reduced the window.
+    reduced_in_vain: u32,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Delay,
+    /// Until the queue drains, or `until`.
+    Competing {
+        reno: NewReno,
+        until: Timestamp,
+    },
+    /// Half of `window` leaves for so many more rounds.
+    Draining {
+        rounds: u32,
+    },
+}
+
+/// One round trip: it ends when a packet sent after its begin is acked.
+#[derive(Debug, Default)]
+struct Round {
+    since: Timestamp,
+    shortest: Option<Duration>,
+    bound: bool,
+    acked: u32,
+    lost: u32,
+    /// The window was reduced for loss in this round.
+    reduced: bool,
+}
+
+const TARGET: Duration = Duration::from_millis(5);
+const MAX_TARGET: Duration = Duration::from_millis(20);
+const SAMPLES_OVER_TARGET: u32 = 3;
+const MAX_VELOCITY: usize = 16;
+const TOLERATED_MILLIONTHS: u32 = 20_000;
+const ROUNDS_IN_VAIN: u32 = 8;
+const COMPETE: Duration = Duration::from_secs(5);
+const DRAIN_ROUNDS: u32 = 2;
+const MIN_DATAGRAMS: usize = 4;
+
+impl ShortQueue {
+    /// Begins with the initial window in slow start.
+    pub fn new(now: Timestamp, datagram: usize) -> Self {
+        Self {
+            datagram,
+            window: initial_window(datagram),
+            slow_start_threshold: usize::MAX,
+            minimum: MinRtt::new(now),
+            noise: Duration::ZERO,
+            latest: None,
+            over_target: 0,
+            loss: LossRate::default(),
+            round: Round { since: now, ..Round::default() },
+            velocity: 1,
+            reduced_in_vain: 0,
+            mode: Mode::Delay,
+        }
+    }
+
+    fn target(&self) -> Duration {
+        (TARGET + self.noise).min(MAX_TARGET)
+    }
+
+    /// Time that `rtt` spent in queues.
+    fn queueing(&self, rtt: Duration) -> Duration {
+        rtt.saturating_sub(self.minimum.minimum().unwrap_or(rtt))
+    }
+
+    fn set_window(&mut self, bytes: usize) {
+        self.window = bytes.clamp(MIN_DATAGRAMS * self.datagram, MAX_WINDOW_BYTES);
+    }
+
+    fn leave_slow_start(&mut self, window: usize) {
+        self.set_window(window);
+        self.slow_start_threshold = self.window;
+        self.velocity = 1;
+    }
+
+    fn on_sample(&mut self, rtt: Duration) {
+        self.minimum.on_sample(rtt);
+        let difference = self.latest.map_or(Duration::ZERO, |latest| latest.abs_diff(rtt));
+        self.noise = (self.noise * 15 + difference) / 16;
+        self.latest = Some(rtt);
+        self.round.shortest = Some(self.round.shortest.map_or(rtt, |shortest| shortest.min(rtt)));
+        let over = self.queueing(rtt) > self.target();
+        self.over_target = if over { self.over_target + 1 } else { 0 };
+        if self.is_in_slow_start() && self.round.bound && self.over_target >= SAMPLES_OVER_TARGET {
+            self.leave_slow_start(self.window / 2);
+        }
+    }
+
+    fn end_round(&mut self, now: Timestamp) {
+        let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
+        if let Some(shortest) = round.shortest {
+            let queueing = self.queueing(shortest);
+            let drained = queueing <= self.target();
+            let in_slow_start = self.is_in_slow_start();
+            match &mut self.mode {
+                Mode::Delay if round.bound && !in_slow_start => {
+                    self.follow_delay(now, shortest, queueing, round.reduced);
+                }
+                Mode::Delay => {}
+                Mode::Competing { reno, until } if drained || now >= *until => {
+                    let window = reno.window_bytes();
+                    self.mode = Mode::Delay;
+                    self.reduced_in_vain = 0;
+                    self.leave_slow_start(window);
+                }
+                Mode::Competing { .. } => {}
+                Mode::Draining { rounds } => {
+                    *rounds -= 1;
+                    if *rounds == 0 {
+                        self.mode = Mode::Delay;
+                        self.minimum.rotate(now);
+                    }
+                }
+            }
+        }
+        if self.minimum.is_over(now) && matches!(self.mode, Mode::Delay) {
+            if round.bound && self.minimum.is_stale(TARGET / 4) {
+                self.mode = Mode::Draining { rounds: DRAIN_ROUNDS };
+            } else {
+                self.minimum.rotate(now);
+            }
+        }
+    }
+
+    fn follow_delay(&mut self, now: Timestamp, rtt: Duration, queueing: Duration, reduced: bool) {
+        let target = self.target();
+        if queueing <= target {
+            self.reduced_in_vain = 0;
+            if !reduced {
+                self.set_window(self.window + self.velocity * self.datagram);
+                self.velocity = (self.velocity + 1).min(MAX_VELOCITY);
+            }
+            return;
+        }
+        self.velocity = 1;
+        self.reduced_in_vain += 1;
+        if self.reduced_in_vain >= ROUNDS_IN_VAIN {
+            let reno = NewReno::at(self.datagram, self.window);
+            self.mode = Mode::Competing { reno, until: now + COMPETE };
+            return;
+        }
+        let (excess, rtt) = ((queueing - target).as_micros() as usize, rtt.as_micros().max(1) as usize);
+        let less = (self.window * excess / rtt * 4 / 5).min(self.window / 2);
+        self.set_window(self.window - less);
+    }
+
+    /// Shrinks by what is lost above what is tolerated, once a round.
+    fn follow_loss(&mut self) {
+        let all = self.round.acked + self.round.lost;
+        let at_once = self.round.lost >= 4 && self.round.lost * 10 >= all;
+        let excess = self.loss.millionths().saturating_sub(TOLERATED_MILLIONTHS) as usize;
+        if self.round.reduced || !(at_once || excess > 0) {
+            return;
+        }
+        self.round.reduced = true;
+        let most = self.window * 3 / 10;
+        let less = if at_once { most } else { (self.window / 1_000 * excess * 4 / 1_000).min(most) };
+        self.leave_slow_start(self.window - less);
+    }
+}
+
+impl Controller for ShortQueue {
+    fn on_acked(&mut self, now: Timestamp, acked: &Acked) {
+        self.loss.on_acked();
+        self.round.acked += 1;
+        self.round.bound |= !acked.app_limited;
+        if let Some(rtt) = acked.rtt {
+            self.on_sample(rtt);
+        }
+        if let Mode::Competing { reno, .. } = &mut self.mode {
+            reno.on_acked(now, acked);
+        } else if self.is_in_slow_start() && !acked.app_limited && self.over_target == 0 {
+            self.set_window(self.window + acked.bytes);
+        }
+        if acked.sent_at >= self.round.since {
+            self.end_round(now);
+        }
+    }
+
+    fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
+        (0..lost.packets).for_each(|_| self.loss.on_lost());
+        self.round.lost += lost.packets;
+        if let Mode::Competing { reno, .. } = &mut self.mode {
+            reno.on_lost(now, lost);
+        } else if !lost.app_limited {
+            self.follow_loss();
+        }
+    }
+
+    fn on_spurious(&mut self) {
+        self.loss.on_acked();
+    }
+
+    fn on_persistent_congestion(&mut self) {
+        let half = self.window_bytes() / 2;
+        self.mode = Mode::Delay;
+        self.reduced_in_vain = 0;
+        self.set_window(MIN_DATAGRAMS * self.datagram);
+        self.slow_start_threshold = half.max(self.window);
+    }
+
+    fn window_bytes(&self) -> usize {
+        match &self.mode {
+            Mode::Delay => self.window,
+            Mode::Competing { reno, .. } => reno.window_bytes(),
+            Mode::Draining { .. } => (self.window / 2).max(MIN_DATAGRAMS * self.datagram),
+        }
+    }
+
+    fn is_in_slow_start(&self) -> bool {
+        matches!(self.mode, Mode::Delay) && self.window < self.slow_start_threshold
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Known answers, worked by hand: datagrams of 1,200 bytes on a path of 40 ms.
+
+use super::*;
+
+struct Path {
+    now: Timestamp,
+    controller: ShortQueue,
+}
+
+impl Path {
+    fn new() -> Self {
+        Self { now: Timestamp::ZERO, controller: ShortQueue::new(Timestamp::ZERO, 1_200) }
+    }
+
+    /// One round of `packets`, of which each takes `rtt`.
+    fn round(&mut self, packets: usize, rtt: u64, app_limited: bool) -> usize {
+        let (sent_at, rtt) = (self.now, Duration::from_millis(rtt));
+        self.now += rtt;
+        for _ in 0..packets {
+            let acked = Acked { bytes: 1_200, sent_at, rtt: Some(rtt), app_limited };
+            self.controller.on_acked(self.now, &acked);
+        }
+        self.controller.window_bytes()
+    }
+
+    /// Leaves slow start with 24,000 bytes: 12,000, doubled twice, halved.
+    fn past_slow_start() -> Self {
+        let mut path = Self::new();
+        assert_eq!(path.round(10, 40, false), 24_000);
+        assert_eq!(path.round(20, 40, false), 48_000);
+        assert_eq!(path.round(3, 80, false), 24_000);
+        path.controller.noise = Duration::ZERO;
+        path
+    }
+
+    fn lose(&mut self, packets: u32) -> usize {
+        let lost = Lost { packets, newest_sent_at: self.now, app_limited: false };
+        self.controller.on_lost(self.now, &lost);
+        self.controller.window_bytes()
+    }
+}
+
+#[test]
+fn slow_start_ends_with_half_the_window_when_the_queue_grows() {
+    Path::past_slow_start();
+}
+
+#[test]
+fn below_the_target_the_window_grows_faster_each_round() {
+    let mut path = Path::past_slow_start();
+    path.controller.round.shortest = None;
+    path.controller.latest = None;
+    assert_eq!(path.round(1, 40, false), 25_200);
+    assert_eq!(path.round(1, 40, false), 27_600, "one datagram, then two");
+}
+
+/// 65 ms on a path of 40: 25 of queue, 20 above the target of 5. 24,000 × 0.8 × 20 / 65 = 5,907.
+#[test]
+fn above_the_target_it_shrinks_in_proportion_to_the_excess() {
+    let mut path = Path::past_slow_start();
+    path.controller.latest = None;
+    path.controller.round.shortest = None;
+    let window = path.round(1, 65, false);
+    assert!((24_000 - 5_908..=24_000 - 5_900).contains(&window), "{window}");
+}
+
+#[test]
+fn a_stream_that_the_window_does_not_bind_keeps_the_initial_window() {
+    let mut path = Path::new();
+    (0..1_000).for_each(|round| assert_eq!(path.round(1, 40 + round % 100, true), 12_000));
+}
+
+#[test]
+fn one_loss_in_a_hundred_is_not_congestion_but_one_in_twenty_is() {
+    let mut path = Path::past_slow_start();
+    let before = path.controller.window_bytes();
+    for _ in 0..20 {
+        path.round(99, 40, false);
+        path.lose(1);
+    }
+    let grown = path.controller.window_bytes();
+    assert!(grown > before);
+    for _ in 0..20 {
+        path.round(50, 40, false);
+        path.lose(3);
+    }
+    assert!(path.controller.window_bytes() < grown);
+}
+
+#[test]
+fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() {
+    let mut path = Path::past_slow_start();
+    (0..60).for_each(|_| {
+        path.controller.noise = Duration::ZERO;
+        path.round(20, 120, false);
+    });
+    assert!(matches!(path.controller.mode, Mode::Competing { .. }));
+    path.round(1, 40, false);
+    path.round(1, 40, false);
+    assert!(matches!(path.controller.mode, Mode::Delay));
+}
+
+#[test]
+fn persistent_congestion_leaves_four_datagrams_and_slow_start() {
+    let mut path = Path::past_slow_start();
+    path.controller.on_persistent_congestion();
+    assert_eq!(path.controller.window_bytes(), 4_800);
+    assert!(path.controller.is_in_slow_start());
+}

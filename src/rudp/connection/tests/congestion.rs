@@ -1,0 +1,98 @@
+//! What bounds the bytes under way, one test a sentence. The pair's link has no rate: its queue is a
+//! longer delay.
+
+use super::*;
+
+const LARGE: usize = 400_000;
+
+fn pair(congestion_control: CongestionControl) -> Pair {
+    let config = ConnectionConfig { congestion_control, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(1, config);
+    pair.run(SECOND);
+    pair
+}
+
+fn window(pair: &Pair) -> usize {
+    pair.ends[CLIENT].controller.window_bytes()
+}
+
+fn send_bulk(pair: &mut Pair, messages: usize) {
+    (0..messages).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &vec![0; LARGE]));
+}
+
+// spec-test: REL-8
+#[test]
+fn at_first_an_initial_window_leaves_and_no_more() {
+    for control in [CongestionControl::Delay, CongestionControl::NewReno] {
+        let mut pair = pair(control);
+        send_bulk(&mut pair, 1);
+        pair.run(Duration::from_millis(35));
+        let in_flight = pair.ends[CLIENT].sent.bytes_in_flight();
+        assert!((10_800..=14_720 + BASE_DATAGRAM_BYTES).contains(&in_flight), "{in_flight}");
+    }
+}
+
+// spec-test: REL-8
+#[test]
+fn a_transfer_widens_the_window_and_a_thin_stream_does_not() {
+    for control in [CongestionControl::Delay, CongestionControl::NewReno] {
+        let mut pair = pair(control);
+        for _ in 0..200 {
+            pair.send(CLIENT, Delivery::ReliableOrdered, &[0; 64]);
+            pair.run(Duration::from_millis(10));
+        }
+        assert_eq!(window(&pair), 12_000);
+        send_bulk(&mut pair, 4);
+        pair.run(SECOND);
+        assert!(window(&pair) > 24_000);
+    }
+}
+
+#[test]
+fn the_window_shrinks_when_the_queue_grows() {
+    let mut pair = pair(CongestionControl::Delay);
+    send_bulk(&mut pair, 8);
+    pair.run(Duration::from_millis(250));
+    let before = window(&pair);
+    pair.delay = Duration::from_millis(50);
+    pair.run(Duration::from_millis(500));
+    assert!(window(&pair) < before / 2, "{before} to {}", window(&pair));
+}
+
+#[test]
+fn new_reno_halves_on_loss() {
+    let mut pair = pair(CongestionControl::NewReno);
+    send_bulk(&mut pair, 8);
+    pair.run(Duration::from_millis(150));
+    let lost = pair.ends[CLIENT].stats().packets_lost;
+    pair.dark_until = pair.now + Duration::from_millis(25);
+    let mut before = window(&pair);
+    for _ in 0..200 {
+        pair.run(Duration::from_millis(1));
+        if pair.ends[CLIENT].stats().packets_lost > lost {
+            break;
+        }
+        before = window(&pair);
+    }
+    assert!(pair.ends[CLIENT].stats().packets_lost > lost);
+    let after = window(&pair);
+    assert!((before / 2..before * 7 / 10).contains(&after), "{before} to {after}");
+}
+
+// spec-test: REL-8
+#[test]
+fn after_a_blackhole_a_transfer_resumes_at_once() {
+    for control in [CongestionControl::Delay, CongestionControl::NewReno] {
+        let mut pair = pair(control);
+        send_bulk(&mut pair, 8);
+        pair.run(Duration::from_millis(200));
+        pair.dark_until = pair.now + SECOND * 3;
+        pair.run(SECOND * 3);
+        let before = pair.ends[SERVER].stats().bytes_received;
+        pair.run(Duration::from_millis(500));
+        let after = pair.ends[SERVER].stats().bytes_received;
+        assert!(after > before + 5_000, "a probe interval of 300 ms, and then data: {}", after - before);
+        pair.run(SECOND * 30);
+        assert_eq!(pair.payloads(SERVER).len(), 8);
+    }
+}
