@@ -314,9 +314,8 @@ impl Connection {
         if let Some(sent_at) = outcome.largest_sent_at.filter(|sent_at| *sent_at >= self.paths.since()) {
             // spec: REL-3
             let held = ack.held().min(self.peer.max_ack_delay());
-            let sample = now.since(sent_at);
-            self.rtt.update(sample, held);
-            rtt = sample.checked_sub(held).filter(|rtt| !rtt.is_zero()).or(Some(sample));
+            self.rtt.update(now.since(sent_at), held);
+            rtt = Some(self.rtt.latest());
         }
         if let Some(largest) = outcome.largest {
             self.timers.on_acked();

@@ -42,12 +42,22 @@ pub trait Controller: Send {
     /// True while the window grows by what is acked.
     fn is_in_slow_start(&self) -> bool;
 
-    /// Bytes a second at which packets leave when round trips take `smoothed`: somewhat more than a
-    /// window each, so that it is the window that binds. RFC 9002 §7.7.
+    /// How many times the paced bytes leave in a round trip, as a fraction. RFC 9002 §7.7: somewhat
+    /// more than one, so that it is the window that binds.
+    fn pacing_gain(&self) -> (u64, u64) {
+        if self.is_in_slow_start() { (2, 1) } else { (5, 4) }
+    }
+
+    /// What leaves in a round trip, in bytes.
+    fn paced_bytes(&self) -> usize {
+        self.window_bytes()
+    }
+
+    /// Bytes a second at which packets leave when round trips take `smoothed`.
     fn pacing_bytes_per_second(&self, smoothed: Duration) -> u64 {
-        let (numerator, denominator) = if self.is_in_slow_start() { (2, 1) } else { (5, 4) };
+        let (numerator, denominator) = self.pacing_gain();
         let round = u64::try_from(smoothed.as_micros()).unwrap_or(u64::MAX).max(1);
-        (self.window_bytes() as u64).saturating_mul(1_000_000 * numerator) / round.saturating_mul(denominator)
+        (self.paced_bytes() as u64).saturating_mul(1_000_000 * numerator) / round.saturating_mul(denominator)
     }
 }
 

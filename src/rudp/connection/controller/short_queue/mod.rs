@@ -9,8 +9,8 @@
 //! - **Slow start** ends at the third sample in a row beyond the target, with half the window, because
 //!   the samples are a round trip old (HyStart, RFC 9406).
 //! - **Once a round** that the window did bind: at or below the target it grows by a datagram, then by
-//!   one more each further round (Copa's velocity), above it shrinks by `0.8 × excess / round trip`, by
-//!   half at most (Swift).
+//!   one more each further round while there is hardly a queue (Copa's velocity), above it shrinks by
+//!   `0.8 × excess / round trip`, by half at most (Swift), and waits a round for the effect.
 //! - **Loss** below 2 % of packets is not congestion. Above, the window shrinks once a round by four times
 //!   the excess, 30 % at most; a round in which one packet in ten and four at least are lost counts as
 //!   30 % at once. This is gentler than RFC 9002 §7.3.2 alone, but the queue's delay binds first: what it
@@ -21,6 +21,10 @@
 //! - **Drain.** When 5 s have not come near the minimum before, the window is halved for two rounds, so
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
+//!
+//! The window leaves at an even pace, one a round trip, and 16 packets more may be under way: those that
+//! arrived and whose ack is held back. Otherwise a small message would wait for the next ack, not for its
+//! turn.
 //!
 //! Rounds in which the window bound nothing change nothing: a thin stream keeps the initial window.
 
@@ -47,6 +51,8 @@ pub struct ShortQueue {
     round: Round,
     /// Datagrams that the next round below the target adds.
     velocity: usize,
+    /// The window was reduced a round ago: what is measured now left before that.
+    settling: bool,
     /// Rounds in a row that ended above the target and reduced the window.
     reduced_in_vain: u32,
     mode: Mode,
@@ -81,12 +87,14 @@ struct Round {
 const TARGET: Duration = Duration::from_millis(5);
 const MAX_TARGET: Duration = Duration::from_millis(20);
 const SAMPLES_OVER_TARGET: u32 = 3;
-const MAX_VELOCITY: usize = 16;
+const MAX_VELOCITY: usize = 8;
 const TOLERATED_MILLIONTHS: u32 = 20_000;
 const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
+/// Packets that arrived and whose ack the peer holds back: they are in no queue. Spec: ACK-4.
+const HELD_DATAGRAMS: usize = 16;
 
 impl ShortQueue {
     /// Begins with the initial window in slow start.
@@ -102,6 +110,7 @@ impl ShortQueue {
             loss: LossRate::default(),
             round: Round { since: now, ..Round::default() },
             velocity: 1,
+            settling: false,
             reduced_in_vain: 0,
             mode: Mode::Delay,
         }
@@ -177,8 +186,14 @@ impl ShortQueue {
 
     fn follow_delay(&mut self, now: Timestamp, rtt: Duration, queueing: Duration, reduced: bool) {
         let target = self.target();
+        if std::mem::take(&mut self.settling) {
+            return;
+        }
         if queueing <= target {
             self.reduced_in_vain = 0;
+            if queueing > target / 4 {
+                self.velocity = 1;
+            }
             if !reduced {
                 self.set_window(self.window + self.velocity * self.datagram);
                 self.velocity = (self.velocity + 1).min(MAX_VELOCITY);
@@ -186,6 +201,7 @@ impl ShortQueue {
             return;
         }
         self.velocity = 1;
+        self.settling = true;
         self.reduced_in_vain += 1;
         if self.reduced_in_vain >= ROUNDS_IN_VAIN {
             let reno = NewReno::at(self.datagram, self.window);
@@ -254,7 +270,8 @@ impl Controller for ShortQueue {
 
     fn window_bytes(&self) -> usize {
         match &self.mode {
-            Mode::Delay => self.window,
+            Mode::Delay if self.is_in_slow_start() => self.window,
+            Mode::Delay => self.window + HELD_DATAGRAMS * self.datagram,
             Mode::Competing { reno, .. } => reno.window_bytes(),
             Mode::Draining { .. } => (self.window / 2).max(MIN_DATAGRAMS * self.datagram),
         }
@@ -262,6 +279,18 @@ impl Controller for ShortQueue {
 
     fn is_in_slow_start(&self) -> bool {
         matches!(self.mode, Mode::Delay) && self.window < self.slow_start_threshold
+    }
+
+    fn pacing_gain(&self) -> (u64, u64) {
+        match self.mode {
+            Mode::Delay if !self.is_in_slow_start() => (1, 1),
+            _ if self.is_in_slow_start() => (2, 1),
+            _ => (5, 4),
+        }
+    }
+
+    fn paced_bytes(&self) -> usize {
+        if matches!(self.mode, Mode::Delay) { self.window } else { self.window_bytes() }
     }
 }
 
