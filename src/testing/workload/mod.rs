@@ -47,7 +47,7 @@ pub struct Workload {
     pub delivery: Delivery,
     /// Every member's path, each way.
     pub impairments: Impairments,
-    /// Length of the counted time, after two seconds that are not.
+    /// Length of the counted time, after two seconds that are not, or fifteen with `bulk`.
     pub counted: Duration,
     /// Beside it, somebody on a perfect path sends the first member as much as its link takes.
     pub bulk: bool,
@@ -55,6 +55,9 @@ pub struct Workload {
 
 /// Time before anything is counted.
 const WARMUP: Duration = Duration::from_secs(2);
+/// The same beside a bulk transfer: until a sender has forgotten the round trips of the perfect links on
+/// which everybody connected.
+const BULK_WARMUP: Duration = Duration::from_secs(15);
 /// Time for what is under way at the end.
 const COOL_DOWN: Duration = Duration::from_secs(3);
 
@@ -148,7 +151,7 @@ impl Run {
             self.network.set_path(member.from, &self.workload.impairments);
         }
         let begin = self.now;
-        let counted_from = begin + WARMUP;
+        let counted_from = begin + if self.workload.bulk { BULK_WARMUP } else { WARMUP };
         self.counted = counted_from..counted_from + self.workload.counted;
         for member in &mut self.members {
             member.sends_at = begin + member.phase;

@@ -4,7 +4,7 @@
 //! queue, every message waits for. So the window follows the queueing delay: the smallest round trip of
 //! the latest round less the smallest of the last 5 to 10 s.
 //!
-//! - **Target.** 5 ms and the mean difference of two samples in a row, 20 ms at most: what jitters
+//! - **Target.** 5 ms and half the mean difference of two samples in a row, 20 ms at most: what jitters
 //!   is not taken for a queue (Swift's and LEDBAT++'s fixed targets would be, on radio).
 //! - **Slow start** ends at the third sample in a row beyond the target, with half the window, because
 //!   the samples are a round trip old (HyStart, RFC 9406).
@@ -117,7 +117,7 @@ impl ShortQueue {
     }
 
     fn target(&self) -> Duration {
-        (TARGET + self.noise).min(MAX_TARGET)
+        (TARGET + self.noise / 2).min(MAX_TARGET)
     }
 
     /// Time that `rtt` spent in queues.
