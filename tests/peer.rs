@@ -104,6 +104,20 @@ impl Peer {
         self.connection.send(self.now, StreamId(0), delivery, payload).unwrap();
     }
 
+    /// Acks full windows until what one of them holds is more than 1,536 small packets.
+    fn widen_window(&mut self) {
+        for _ in 0..12 {
+            (0..10).for_each(|_| self.send(Delivery::ReliableOrdered, 20_000));
+            self.hear();
+            self.now += Duration::from_millis(20);
+            self.ack();
+        }
+        while !self.hear().is_empty() {
+            self.now += Duration::from_millis(20);
+            self.ack();
+        }
+    }
+
     fn wait(&mut self, time: Duration) {
         self.now += time;
         self.connection.handle_timeout(self.now);
@@ -122,7 +136,7 @@ fn message_number(frame: &Frame) -> Option<Truncated> {
 #[test]
 fn every_packet_has_a_number_of_its_own_and_1200_bytes_at_most() {
     let mut peer = Peer::new();
-    for _ in 0..40 {
+    for round in 0..40 {
         peer.send(Delivery::ReliableOrdered, 10_000);
         peer.send(Delivery::Unreliable, 1_000);
         for packet in peer.hear() {
@@ -130,6 +144,9 @@ fn every_packet_has_a_number_of_its_own_and_1200_bytes_at_most() {
         }
         // Without an ack the same messages leave again, as probes.
         peer.wait(Duration::from_millis(120));
+        if round % 2 == 1 {
+            peer.ack();
+        }
     }
     assert!(peer.largest.unwrap() > 100);
 }
@@ -138,8 +155,10 @@ fn every_packet_has_a_number_of_its_own_and_1200_bytes_at_most() {
 #[test]
 fn without_acks_numbers_stay_readable_and_new_packets_end() {
     let mut peer = Peer::new();
+    peer.widen_window();
     let mut with_messages = 0;
     for _ in 0..4_000 {
+        peer.now += Duration::from_micros(100);
         peer.send(Delivery::Unreliable, 1);
         for packet in peer.hear() {
             let narrow = matches!(packet.header.number, Truncated::Bits16(_));
