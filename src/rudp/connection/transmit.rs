@@ -116,9 +116,7 @@ impl Connection {
         if has_data {
             self.plan_messages(&mut plan, room);
         }
-        // What is due by itself found nothing that waits, and takes nothing's place.
-        let may_repair = if plan.parts.is_empty() { repair_due } else { !self.is_congested(now) };
-        if may_repair {
+        if repair_due || !plan.parts.is_empty() {
             self.plan_repairs(now, &mut plan, room);
         }
         if ping && !plan.eliciting {
@@ -162,8 +160,8 @@ impl Connection {
         self.paced_until.filter(|_| waits)
     }
 
-    /// True when window or pacer have held something back since a round trip: redundancy would take
-    /// the place of what waits.
+    /// True when window or pacer have held something back within a round trip: redundancy takes the place
+    /// of what waits.
     fn is_congested(&self, now: Timestamp) -> bool {
         self.held_back_at.is_some_and(|at| now.since(at) < self.rtt.smoothed())
     }
@@ -207,7 +205,10 @@ impl Connection {
     // spec: REP-2
     fn plan_repairs(&mut self, now: Timestamp, plan: &mut Plan, room: usize) {
         let number = self.sent.next_number();
-        let room = room.saturating_sub(plan.bytes);
+        let mut room = room.saturating_sub(plan.bytes);
+        if self.is_congested(now) {
+            room = room.min(self.repair_encoder.spare());
+        }
         let repairs: SmallVec<[Repair; 2]> = if plan.parts.is_empty() {
             self.repair_encoder.for_itself(now, number, room).into_iter().collect()
         } else {
@@ -266,6 +267,7 @@ impl Connection {
         if eliciting {
             self.pacer.on_sent(bytes);
         }
+        self.repair_encoder.on_bytes_sent(bytes);
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;
