@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::outbox::{Next, Source};
+use super::outbox::{Next, Passed};
 use super::path::Probe;
 use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
@@ -160,20 +160,14 @@ impl Connection {
         self.paced_until.filter(|_| waits)
     }
 
-    /// True when window or pacer have held something back within a round trip: redundancy takes the place
-    /// of what waits.
-    fn is_congested(&self, now: Timestamp) -> bool {
-        self.held_back_at.is_some_and(|at| now.since(at) < self.rtt.smoothed())
-    }
-
     fn quiet_for_long(&self) -> bool {
         self.quiet_packets >= MAX_QUIET_PACKETS
     }
 
     /// Moves what fits from the queues into the packet. The search ends at the first that does not.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) {
-        let mut skip = 0;
-        while let Some((source, next)) = self.outbox.next(skip) {
+        let mut passed = Passed::default();
+        while let Some((source, next)) = self.outbox.next(&mut passed) {
             let (part, payload, bytes) = match next {
                 Next::Unreliable(payload) => {
                     let part = SendPart::Whole(MessageHead::Unreliable);
@@ -195,9 +189,6 @@ impl Connection {
             plan.eliciting = true;
             plan.parts.push((part, payload));
             plan.sent.extend(self.outbox.on_sent(source));
-            if let Source::Fresh(at) = source {
-                skip = at;
-            }
         }
     }
 
@@ -205,10 +196,7 @@ impl Connection {
     // spec: REP-2
     fn plan_repairs(&mut self, now: Timestamp, plan: &mut Plan, room: usize) {
         let number = self.sent.next_number();
-        let mut room = room.saturating_sub(plan.bytes);
-        if self.is_congested(now) {
-            room = room.min(self.repair_encoder.spare());
-        }
+        let room = room.saturating_sub(plan.bytes);
         let repairs: SmallVec<[Repair; 2]> = if plan.parts.is_empty() {
             self.repair_encoder.for_itself(now, number, room).into_iter().collect()
         } else {
@@ -267,7 +255,6 @@ impl Connection {
         if eliciting {
             self.pacer.on_sent(bytes);
         }
-        self.repair_encoder.on_bytes_sent(bytes);
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;

@@ -22,8 +22,6 @@ pub struct RepairEncoder {
     /// The last packet that could have carried a REPAIR was passed over.
     passed_over: bool,
     budget: TokenBucket,
-    /// Bytes that REPAIRs may take while data waits.
-    spare: usize,
 }
 
 #[derive(Debug)]
@@ -48,9 +46,6 @@ const ALONE_THRICE: f32 = 0.15;
 const HIGH: f32 = 0.25;
 /// Packets that are farther apart on average are followed too late by what could repair them.
 const THIN: Duration = Duration::from_millis(10);
-/// While data waits, REPAIRs take such a part of the bytes that leave, and not more at once than `MAX_SPARE`.
-const SPARE_PART: usize = 16;
-const MAX_SPARE: usize = 4_096;
 /// Longer gaps say nothing of the pace.
 const MAX_GAP: Duration = Duration::from_millis(100);
 
@@ -63,7 +58,6 @@ impl RepairEncoder {
             pace: Duration::ZERO,
             passed_over: false,
             budget: TokenBucket::new(now, bytes_per_second, 0),
-            spare: 0,
         }
     }
 
@@ -87,16 +81,6 @@ impl RepairEncoder {
         if self.sources.len() > MAX_SOURCES {
             self.sources.pop_front();
         }
-    }
-
-    /// A packet of so many bytes left.
-    pub fn on_bytes_sent(&mut self, bytes: usize) {
-        self.spare = (self.spare + bytes / SPARE_PART).min(MAX_SPARE);
-    }
-
-    /// Room for REPAIRs in a packet that data waits for.
-    pub fn spare(&self) -> usize {
-        self.spare
     }
 
     /// When a REPAIR must leave although nothing else does.
@@ -195,7 +179,6 @@ impl RepairEncoder {
             return None;
         }
         *room -= bytes;
-        self.spare = self.spare.saturating_sub(bytes);
         Some(repair)
     }
 }

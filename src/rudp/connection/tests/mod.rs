@@ -4,6 +4,7 @@ mod attacks;
 mod congestion;
 mod defects;
 mod paths;
+mod priority;
 mod promises;
 mod repair;
 mod sequences;
