@@ -324,6 +324,7 @@ impl Connection {
     fn violate(&mut self, now: Timestamp, violation: ProtocolViolation) {
         let code = match violation {
             ProtocolViolation::TooManyFailedOpens => CloseCode::TooManyFailedOpens,
+            ProtocolViolation::UsedUp => CloseCode::Internal,
             _ => CloseCode::ProtocolViolation,
         };
         self.begin_close(now, code, &violation.to_string(), Closed::Violation(violation));

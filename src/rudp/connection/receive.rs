@@ -114,6 +114,10 @@ impl Connection {
             SealedHeader::read(&packet, to_server).map_err(|_| PacketDropped::Malformed)?;
         // spec: PKT-8
         let number = PacketNumber(header.number.expand(self.acks.largest().map_or(0, |largest| largest + 1)));
+        // spec: PKT-7
+        if number > PacketNumber::MAX {
+            return Err(PacketDropped::Malformed);
+        }
         // spec: PKT-9
         if !self.replay.check(number) {
             return Err(PacketDropped::Replayed);

@@ -11,7 +11,7 @@ use super::path::Probe;
 use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
-use super::{Connection, Role, State};
+use super::{Connection, ProtocolViolation, Role, State};
 use crate::base::{Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
@@ -47,6 +47,11 @@ impl Connection {
         let plan = match &self.state {
             State::Closed => return None,
             State::Closing(_) => self.plan_close(now),
+            // spec: KEY-8
+            State::Open if self.sent.is_used_up() || self.keys.is_worn_out() => {
+                self.violate(now, ProtocolViolation::UsedUp);
+                self.plan_close(now)
+            }
             State::Open => {
                 if let Some((plan, to)) = self.plan_for_pending(now) {
                     self.write_packet(now, plan, out);
@@ -215,7 +220,7 @@ impl Connection {
         may_leave.then_some(deadline)
     }
 
-    fn header(&self, number: u64) -> SealedHeader {
+    pub(super) fn header(&self, number: u64) -> SealedHeader {
         let connection = match self.role {
             Role::Client { id } => Some(id),
             Role::Server => None,

@@ -441,6 +441,12 @@ impl Outbox {
         queued
     }
 
+    /// As if all message numbers below `number` were settled, on every stream.
+    #[cfg(test)]
+    pub fn start_at(&mut self, number: u64) {
+        self.streams.values_mut().for_each(|stream| stream.start_at(number));
+    }
+
     /// Counts all again and compares; `under_way` are the frames in flight.
     #[cfg(test)]
     pub fn audit(&self, under_way: &[SentFrame]) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::anchor::Anchor;
 use super::reassembly::{Reassembly, ReceiveBuffer};
-use super::{MAX_KEYS, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
+use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
 use crate::base::{PacketNumber, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
@@ -124,6 +124,14 @@ impl ReceiveStream {
         }
     }
 
+    /// As if all numbers below `number` had arrived, in each space.
+    #[cfg(test)]
+    pub fn start_at(&mut self, number: u64) {
+        for anchor in [&mut self.ordered.anchor, &mut self.unordered.anchor, &mut self.keyed.anchor] {
+            *anchor = Anchor::starting_at(number);
+        }
+    }
+
     /// Bytes that the stream keeps in the receive buffer, counted again.
     #[cfg(test)]
     pub fn audit(&self) -> usize {
@@ -226,6 +234,7 @@ impl Keyed {
             }
             return Ok(());
         }
+        check_end(number)?;
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         self.remember(key, number);
         self.anchor.advance(number + 1, largest);
@@ -257,7 +266,16 @@ impl Keyed {
 
 fn check_window(number: u64, oldest: u64) -> Result<(), ProtocolViolation> {
     // spec: REL-10
-    if number - oldest < WINDOW_MESSAGES { Ok(()) } else { Err(ProtocolViolation::BeyondWindow { number }) }
+    if number - oldest < WINDOW_MESSAGES {
+        check_end(number)
+    } else {
+        Err(ProtocolViolation::BeyondWindow { number })
+    }
+}
+
+// spec: STR-3
+fn check_end(number: u64) -> Result<(), ProtocolViolation> {
+    if number <= MAX_MESSAGE_NUMBER { Ok(()) } else { Err(ProtocolViolation::BeyondWindow { number }) }
 }
 
 /// The whole message, once no part is missing.

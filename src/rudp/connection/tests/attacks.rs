@@ -19,7 +19,12 @@ pub(super) struct Forger {
 
 impl Forger {
     pub(super) fn new() -> Self {
-        Self { seal: keys().client_keys().seal, next: 0 }
+        Self::starting_at(0)
+    }
+
+    /// Its first packet has this number.
+    pub(super) fn starting_at(next: u64) -> Self {
+        Self { seal: keys().client_keys().seal, next }
     }
 
     fn seal(&mut self, payload: &[u8]) -> BytesMut {

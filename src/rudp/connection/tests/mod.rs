@@ -9,6 +9,7 @@ mod promises;
 mod repair;
 mod sequences;
 mod trace;
+mod wraps;
 
 use std::collections::VecDeque;
 use std::time::Duration;
