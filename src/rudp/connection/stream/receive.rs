@@ -132,6 +132,12 @@ impl ReceiveStream {
         }
     }
 
+    /// Numbers and keys that the stream remembers of messages that were handed up.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.unordered.arrived.len() + self.keyed.newest.len()
+    }
+
     /// Bytes that the stream keeps in the receive buffer, counted again.
     #[cfg(test)]
     pub fn audit(&self) -> usize {
@@ -171,7 +177,8 @@ impl Ordered {
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         if number > self.anchor.at() {
             buffer.charge(payload.len())?;
-            self.waiting.insert(number, payload);
+            // As a slice it would keep its whole datagram, of which only this is counted.
+            self.waiting.insert(number, Bytes::copy_from_slice(&payload));
             return Ok(());
         }
         let delivery = Delivery::ReliableOrdered;

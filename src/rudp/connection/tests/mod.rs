@@ -3,6 +3,8 @@
 mod attacks;
 mod congestion;
 mod defects;
+mod floods;
+mod key_abuse;
 mod paths;
 mod priority;
 mod promises;
