@@ -172,7 +172,7 @@ impl KeyPhases {
         self.phases
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn renew_after(&mut self, packets: u64) {
         self.renew_after = packets;
     }

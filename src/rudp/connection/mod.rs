@@ -17,6 +17,8 @@
 //! | `trace/` | what a trace is told |
 
 mod acks;
+#[cfg(any(test, fuzzing))]
+mod audit;
 mod config;
 mod controller;
 mod error;

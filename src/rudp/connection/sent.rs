@@ -329,7 +329,7 @@ impl SentPackets {
     }
 
     /// Counts all again and compares.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn audit(&self) {
         let flying = || self.packets.iter().filter(|packet| packet.state == State::InFlight);
         assert_eq!(flying().count(), self.in_flight);

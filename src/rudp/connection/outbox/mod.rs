@@ -448,7 +448,7 @@ impl Outbox {
     }
 
     /// Counts all again and compares; `under_way` are the frames in flight.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn audit(&self, under_way: &[SentFrame]) {
         let queued = |name| self.small.count(name) + self.large.count(name);
         let flying = |name, index: Option<u32>| {

@@ -139,7 +139,7 @@ impl ReceiveStream {
     }
 
     /// Bytes that the stream keeps in the receive buffer, counted again.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn audit(&self) -> usize {
         let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
         let partials = partials.into_iter().flat_map(|partials| partials.values().map(Reassembly::total));

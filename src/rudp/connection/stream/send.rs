@@ -298,7 +298,7 @@ impl SendStream {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl SendStream {
     /// As if all numbers below `number` were settled, in each space.
     pub fn start_at(&mut self, number: u64) {

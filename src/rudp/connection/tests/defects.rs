@@ -1,6 +1,5 @@
 //! Defects that were found once, one test each.
 
-use super::sequences::audit;
 use super::*;
 use crate::base::PacketNumber;
 use crate::rudp::connection::outbox::Passed;
@@ -11,7 +10,7 @@ fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
     pair.send(SERVER, Delivery::Sequenced { key: 1 }, b"last");
     pair.ends[SERVER].finish_stream(STREAM);
     pair.run(SECOND);
-    audit(&pair.ends[SERVER]);
+    pair.ends[SERVER].audit();
 }
 
 /// A fragment taken for lost arrives after all; then another of its message is really lost.
