@@ -236,8 +236,11 @@ impl Keyed {
         if !self.is_new(key, number) {
             // It was overtaken. Its sender carries it to its end, so this part comes for each; a
             // search at every newer value would cost a walk of all that are incomplete.
-            if let Some(partial) = self.partials.remove(&number) {
-                buffer.release(partial.total());
+            if self.partials.contains_key(&number) {
+                complete(&mut self.partials, number, part, buffer)?;
+                if let Some(partial) = self.partials.remove(&number) {
+                    buffer.release(partial.total());
+                }
             }
             return Ok(());
         }

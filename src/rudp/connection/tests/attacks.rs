@@ -157,6 +157,21 @@ fn fragments_that_contradict_each_other_close() {
     assert_eq!(violation(&whole), ProtocolViolation::FragmentMismatch { number: 0 });
 }
 
+/// A newer value of the second key makes the number old for it, but not for the first.
+// spec-test: FRM-6
+#[test]
+fn a_fragment_that_gives_an_incomplete_message_another_key_closes() {
+    let latest = |key| Delivery::ReliableLatest { key };
+    let part = |key| {
+        let head = FragmentHead { place: place(3), delivery: latest(key), count: 2, total: 20, index: 0 };
+        Frame::Fragment(Fragment { head, payload: vec![0; 10].into() })
+    };
+    let head = MessageHead::Numbered { place: place(4), delivery: latest(2) };
+    let newer = Frame::Message(Message { head, payload: vec![0; 20].into() });
+    let frames = [part(1), newer, part(2)];
+    assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 3 });
+}
+
 // spec-test: REL-12
 #[test]
 fn a_fragment_bomb_ends_at_the_receive_buffer() {
