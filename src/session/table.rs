@@ -422,8 +422,6 @@ impl SessionTable {
         Some(done)
     }
 
-    /// Ids are random, so their low bits spread sessions evenly.
-    #[allow(clippy::indexing_slicing, reason = "masked by the number of stripes, a power of two")]
     /// As if all numbers of a session's events below `next` were taken.
     #[cfg(test)]
     pub(super) fn start_at(&self, id: SessionId, next: crate::base::EventNumber) {
@@ -433,6 +431,8 @@ impl SessionTable {
         }
     }
 
+    /// Ids are random, so their low bits spread sessions evenly.
+    #[allow(clippy::indexing_slicing, reason = "masked by the number of stripes, a power of two")]
     fn stripe_of(&self, id: SessionId) -> (usize, &Stripe) {
         let mask = self.stripes.len() as u64 - 1;
         let index = usize::try_from(id.0 & mask).expect("invariant: below the number of stripes");

@@ -97,14 +97,14 @@ impl Lane {
     }
 
     /// How often the message waits.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn count(&self, message: MessageRef) -> usize {
         let fresh = self.fresh.iter().filter(|queued| queued.message() == Some(message));
         fresh.count() + self.resend.iter().filter(|it| **it == message).count()
     }
 
     /// Payloads that no stream keeps.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn unreliable(&self) -> impl Iterator<Item = &Payload> {
         self.fresh.iter().filter_map(|queued| match queued {
             Queued::Unreliable(payload) => Some(payload),
