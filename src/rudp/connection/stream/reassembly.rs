@@ -24,7 +24,7 @@ impl ReceiveBuffer {
     }
 
     /// Bytes held.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub fn held(&self) -> usize {
         self.held
     }
