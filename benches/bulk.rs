@@ -1,10 +1,10 @@
 //! How much later is a session's message while a bulk transfer fills the same line, and how much of the
 //! line does the transfer get?
 //!
-//! `cargo bench --bench bulk [-- SECONDS [SEED]]`. As in `tail`, but each member has 10 Mbit/s with a
-//! queue of 100 ms. The latencies are those of the member that the transfer is for.
+//! `cargo bench --bench bulk [-- SECONDS [SEED]]`. As in `tail`, but each member has a line of limited
+//! rate with a queue of 100 ms. The latencies are those of the member that the transfer is for.
 
-#![allow(clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout, missing_docs, reason = "a bench prints, and has no callers")]
 
 use std::time::Duration;
 
@@ -12,25 +12,34 @@ use rallypoint::link::Impairments;
 use rallypoint::testing::Workload;
 use rallypoint::wire::Delivery;
 
-const RATE: u64 = 10_000_000;
+/// Mbit/s, milliseconds each way, share lost each way.
+const LINES: [(u64, u64, f64); 6] =
+    [(10, 20, 0.0), (10, 20, 0.01), (2, 20, 0.0), (5, 5, 0.0), (5, 75, 0.0), (20, 20, 0.0)];
 
 fn main() {
     // Cargo adds `--bench`.
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let counted = Duration::from_secs(numbers.next().unwrap_or(30));
     let seed = numbers.next().unwrap_or(1);
-    println!("loss | share of the line | ms above the idle line: p50     p99     max");
-    for loss in [0.0, 0.01] {
-        let idle = workload(loss, counted, false).run(seed);
-        let busy = workload(loss, counted, true).run(seed);
-        #[allow(clippy::cast_precision_loss)]
-        let share = busy.bulk_bytes as f64 * 8.0 / counted.as_secs_f64() / RATE as f64;
+    println!("Mbit/s  ms  loss | share of the line | ms above the idle line: p50     p99     max");
+    for (megabits, delay, loss) in LINES {
+        let line = Impairments {
+            loss,
+            delay: Duration::from_millis(delay),
+            rate: Some(megabits * 1_000_000),
+            queue: Duration::from_millis(100),
+            ..Impairments::default()
+        };
+        let idle = workload(&line, counted, false).run(seed);
+        let busy = workload(&line, counted, true).run(seed);
+        #[allow(clippy::cast_precision_loss, reason = "a share for people")]
+        let share = busy.bulk_bytes as f64 * 8.0 / counted.as_secs_f64() / (megabits * 1_000_000) as f64;
         let added = |quantile| {
             let above = busy.first_latency(quantile).saturating_sub(idle.first_latency(quantile));
             above.as_secs_f64() * 1_000.0
         };
         println!(
-            "{:2.0} % | {:15.1} % | {:27.2} {:7.2} {:7.2}",
+            "{megabits:6} {delay:3} {:3.0} % | {:15.1} % | {:27.2} {:7.2} {:7.2}",
             loss * 100.0,
             share * 100.0,
             added(0.5),
@@ -40,19 +49,13 @@ fn main() {
     }
 }
 
-fn workload(loss: f64, counted: Duration, bulk: bool) -> Workload {
+fn workload(line: &Impairments, counted: Duration, bulk: bool) -> Workload {
     Workload {
         members: 4,
         period: Duration::from_micros(33_333),
         size_bytes: 64,
         delivery: Delivery::ReliableOrdered,
-        impairments: Impairments {
-            loss,
-            delay: Duration::from_millis(20),
-            rate: Some(RATE),
-            queue: Duration::from_millis(100),
-            ..Impairments::default()
-        },
+        impairments: line.clone(),
         counted,
         bulk,
     }

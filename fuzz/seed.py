@@ -32,6 +32,21 @@ def datagram_records(datagrams):
     return records + [bytes([2, 3, 5, 7, 3, 7, 3]), bytes([2, 3, 3, 5, 1, 255, 7, 3])]
 
 
+# `pair`: the two ends' configurations; then turns of sending, by mode and size, and of what the packets meet.
+PAIR = bytes(6 * 2 + 2)
+TURNS = [
+    bytes([0, 4, 32, 128, 2, 250, 7, 7]),
+    bytes([0, 6, 9, 0, 1, 9, 8, 0, 0x5F, 200, 7, 0x4E, 100, 7]),
+    bytes([0, 4, 200, 12, 1, 9, 1, 5, 2, 11, 0, 6, 7, 10, 0, 30, 7, 0x7F, 90, 7]),
+]
+# `reassembly`: one packet each. Whole messages, two fragments of one, many messages in a row.
+WHOLE = bytes([0, 0x08, 0x00, 9, 0, 0])
+PARTS = bytes([0, 0x00, 0x04, 5, 0, 1, 0, 0, 0, 0]) + bytes([0, 0x00, 0x04, 5, 0, 1, 0, 0, 1, 0])
+MANY = bytes([0, 0x0D, 0x00, 1, 0, 255])
+# `parameters`: one end's sizes and times, around powers of two, and its congestion control.
+USUAL = bytes([11, 2, 20, 2, 10, 2, 22, 2, 22, 2, 18, 2, 23, 2, 21, 2, 15, 2, 16, 2, 0])
+
+
 def seeds():
     yield "frames", bytes_of("frames")
     yield "packets", bytes_of("clear", "sealed")
@@ -41,7 +56,9 @@ def seeds():
     yield "insider", inside_records(bytes_of("frames"))
     yield "handshake", datagram_records(bytes_of("clear", "sealed"))
     # Calls rather than bytes: a few plausible beginnings.
-    yield "connection", [bytes([0, 3, 9] * 8 + [10, 0, 0] * 8), bytes([128, 0x63, 200, 10, 0, 0, 13, 200, 6] * 6)]
+    yield "pair", [PAIR + turn * 6 for turn in TURNS] + [PAIR + b"".join(TURNS)]
+    yield "reassembly", [bytes([0]) + packet for packet in (WHOLE, PARTS, WHOLE + PARTS + MANY * 3 + WHOLE)]
+    yield "parameters", [USUAL * 2 + end for end in (b"\0\1\0\1", b"\1\1\0", b"\1\0\1\0\x70\0\1")]
     yield "sessions", [bytes([0, 0, 8, 3, 1, 32, 9, 0, 0, 5, 0, 0]), bytes([0, 0, 1, 1, 0, 1, 3, 1, 0, 6, 0, 1])]
 
 

@@ -75,6 +75,11 @@ id! {
     SessionKind(u16)
 }
 
+impl EventNumber {
+    /// The largest that travels. Spec: EVT-1.
+    pub const MAX: Self = Self((1 << 62) - 1);
+}
+
 impl ConnectionId {
     /// The worker that owns the connection.
     pub fn worker(self) -> WorkerId {

@@ -10,6 +10,9 @@ use super::codec::{DecodeError, Reader, Writer};
 pub struct PacketNumber(pub u64);
 
 impl PacketNumber {
+    /// The largest that may be used. Spec: PKT-7.
+    pub const MAX: Self = Self((1 << 62) - 1);
+
     /// The number after this one.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

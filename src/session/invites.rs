@@ -180,3 +180,22 @@ impl Invites {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // spec-test: INV-1
+    #[test]
+    fn the_last_number_is_given_once_and_none_after_it() {
+        let mut invites = Invites { next: Some(u32::MAX), ..Invites::new() };
+        let mut add = |user| {
+            let terms = (InviteTtl::new(60).unwrap(), &Note::none());
+            let user = UserId::new(user).unwrap();
+            invites.add(&user, None, terms, Timestamp::ZERO, &SessionLimits::default())
+        };
+        assert_eq!(add("ann"), Ok(u32::MAX));
+        assert_eq!(add("bob"), Err(ErrorCode::TooManyInvites));
+        assert_eq!(invites.open(), 1);
+    }
+}

@@ -154,6 +154,15 @@ mod tests {
         assert!(!members.was_given(MemberId(0)));
     }
 
+    // spec-test: SES-2
+    #[test]
+    fn the_last_id_is_given_once_and_none_after_it() {
+        let mut members = Members { next: Some(u32::MAX), ..Members::new() };
+        members.add(MemberId(u32::MAX), user("ann"), at(0));
+        assert_eq!(members.next_id(), None);
+        assert!(members.was_given(MemberId(u32::MAX)));
+    }
+
     #[test]
     fn a_list_that_is_out_does_not_change() {
         let mut members = Members::new();

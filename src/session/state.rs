@@ -22,6 +22,9 @@ pub(super) struct Turn<'a> {
     pub(super) outbox: &'a mut dyn Outbox,
 }
 
+/// Event numbers kept for leaves and ends, which are never refused: two for each member and some.
+const NUMBERS_KEPT: u64 = 1 << 16;
+
 /// Payload or properties of the largest command.
 const LARGEST_COMMAND_BYTES: u64 = 128 << 10;
 
@@ -133,6 +136,7 @@ impl Session {
             return Err(ErrorCode::SessionFull);
         }
         let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
+        self.check_number()?;
         let workers = self.members.workers_and(at.worker);
         reserve(&workers, turn)?;
         if let Some(invite) = invite {
@@ -211,6 +215,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         self.check_target(by, target)?;
+        self.check_number()?;
         reserve(&self.members.workers(), turn)?;
         self.set_owner(target, Room::Reserved, turn);
         Ok(())
@@ -331,6 +336,21 @@ impl Session {
         self.check_owner(by)?;
         self.members.of(target).ok_or(ErrorCode::NoSuchMember)?;
         if target == by { Err(ErrorCode::InvalidTarget) } else { Ok(()) }
+    }
+
+    /// Checks that a number is left for an event that may be refused.
+    ///
+    /// # Errors
+    /// `busy`.
+    // spec: EVT-1
+    pub(super) fn check_number(&self) -> Result<(), ErrorCode> {
+        if self.next.0 <= EventNumber::MAX.0 - NUMBERS_KEPT { Ok(()) } else { Err(ErrorCode::Busy) }
+    }
+
+    /// As if all numbers below `next` were taken.
+    #[cfg(test)]
+    pub(super) fn start_at(&mut self, next: EventNumber) {
+        self.next = next;
     }
 
     pub(super) fn take_number(&mut self) -> EventNumber {

@@ -422,6 +422,15 @@ impl SessionTable {
         Some(done)
     }
 
+    /// As if all numbers of a session's events below `next` were taken.
+    #[cfg(test)]
+    pub(super) fn start_at(&self, id: SessionId, next: crate::base::EventNumber) {
+        let (_, stripe) = self.stripe_of(id);
+        if let Some(session) = stripe.state.lock().sessions.get_mut(&id) {
+            session.start_at(next);
+        }
+    }
+
     /// Ids are random, so their low bits spread sessions evenly.
     #[allow(clippy::indexing_slicing, reason = "masked by the number of stripes, a power of two")]
     fn stripe_of(&self, id: SessionId) -> (usize, &Stripe) {

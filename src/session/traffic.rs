@@ -20,6 +20,9 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         self.check_member(sender)?;
+        if broadcast.delivery == Delivery::ReliableOrdered {
+            self.check_number()?;
+        }
         let workers = self.members.workers();
         self.take_budget(broadcast.body.len(), turn)?;
         reserve(&workers, turn)?;
@@ -82,6 +85,7 @@ impl Session {
         let is_member = |id| self.members.of(id).is_some();
         let writer = Writer { member, is_owner: member == self.owner, is_member: &is_member };
         let staged = self.properties.stage(ops, &writer, turn.limits)?;
+        self.check_number()?;
         self.take_budget(ops.counted_bytes(), turn)?;
         let workers = self.members.workers();
         reserve(&workers, turn)?;

@@ -250,5 +250,7 @@ mod tests {
         assert_eq!(full_counter(257, 0), Some(256));
         assert_eq!(full_counter(257, 255), Some(255));
         assert_eq!(full_counter(1_000, 232), Some(744));
+        assert_eq!(full_counter((1 << 32) + 1, 255), Some((1 << 32) - 1));
+        assert_eq!(full_counter(u64::MAX, 255), Some(u64::MAX - 256));
     }
 }

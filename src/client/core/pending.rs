@@ -130,6 +130,15 @@ mod tests {
         assert!(!pending.is_full());
     }
 
+    // spec-test: CMD-2
+    #[test]
+    fn ids_wrap_while_commands_wait() {
+        let mut pending = Pending { last: RequestId(u32::MAX - 2), ..Pending::default() };
+        let ids = [(); 4].map(|()| pending.push(SLOT, Asked::Plain));
+        assert_eq!(ids.map(|id| id.0), [u32::MAX - 1, u32::MAX, 0, 1]);
+        assert!(ids.iter().all(|id| pending.answer(SLOT, *id) == Ok(Asked::Plain)));
+    }
+
     #[test]
     fn so_many_wait_and_no_more() {
         let mut pending = Pending::default();

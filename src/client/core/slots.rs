@@ -242,4 +242,14 @@ mod tests {
         let known: Vec<u32> = (1..=6).filter(|&slot| ended.contains(Slot(slot))).collect();
         assert_eq!(known, [1, 2, 3, 5]);
     }
+
+    // spec-test: SES-3
+    #[test]
+    fn the_last_slot_ends_as_any_other() {
+        let mut ended = EndedSlots { floor: u32::MAX - 2, ..EndedSlots::default() };
+        ended.insert(Slot(u32::MAX));
+        assert!(!ended.contains(Slot(u32::MAX - 1)));
+        ended.insert(Slot(u32::MAX - 1));
+        assert_eq!((ended.floor, ended.above.len()), (u32::MAX, 0));
+    }
 }

@@ -87,6 +87,10 @@ pub enum ProtocolViolation {
     /// More packets did not open than a key may see.
     #[error("too many packets did not open")]
     TooManyFailedOpens,
+    /// The packet numbers come to their end, or a key has sealed as much as it may and the peer acks
+    /// nothing that it sealed.
+    #[error("packet numbers or keys are used up")]
+    UsedUp,
 }
 
 /// Why a connection ended. Spec: CON-5.

@@ -28,6 +28,8 @@ pub struct KeyPhases {
 
 /// Keys are renewed after so many packets. Spec: KEY-5.
 pub const RENEW_AFTER_PACKETS: u64 = 1 << 22;
+/// A connection ends rather than seal more packets with one key. Spec: KEY-8.
+pub const MAX_SEALED_PACKETS: u64 = 1 << 23;
 /// A connection ends after so many packets that did not open. Spec: KEY-6.
 pub const MAX_FAILED_OPENS: u64 = 1 << 36;
 
@@ -68,6 +70,11 @@ impl KeyPhases {
     /// True when too many packets did not open.
     pub fn is_exhausted(&self) -> bool {
         self.failed >= MAX_FAILED_OPENS
+    }
+
+    /// True when the key has sealed what it may, and could not be renewed.
+    pub fn is_worn_out(&self) -> bool {
+        self.sealed >= MAX_SEALED_PACKETS
     }
 
     /// Renews this end's keys when they are worn and the peer has acked a packet of this phase.
@@ -165,9 +172,15 @@ impl KeyPhases {
         self.phases
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn renew_after(&mut self, packets: u64) {
         self.renew_after = packets;
+    }
+
+    /// As if so many packets were sealed in this phase.
+    #[cfg(test)]
+    pub(super) fn wear(&mut self, sealed: u64) {
+        self.sealed = sealed;
     }
 }
 

@@ -17,6 +17,8 @@
 //! | `trace/` | what a trace is told |
 
 mod acks;
+#[cfg(any(test, fuzzing))]
+mod audit;
 mod config;
 mod controller;
 mod error;
@@ -57,7 +59,7 @@ use self::stream::{ReceiveBuffer, ReceiveStream};
 use self::timers::Timers;
 use self::trace::Tracing;
 use super::{Payload, ReceiveBudget};
-use crate::base::{ConnectionId, StreamId, Timestamp};
+use crate::base::{ConnectionId, PacketNumber, StreamId, Timestamp};
 use crate::secure::{PacketKeys, ReplayWindow};
 use crate::wire::frame::{Close, MAX_CLOSE_REASON_BYTES};
 use crate::wire::{CloseCode, Delivery, TransportParameters};
@@ -134,6 +136,8 @@ pub struct Connection {
     acks: AckTracker,
     /// Largest packet number that carried an ack: acks in older packets say nothing new.
     newest_ack_in: Option<u64>,
+    /// Largest number of a packet that opened and was dropped for want of room.
+    newest_dropped: Option<PacketNumber>,
     paths: Paths,
 
     receive_streams: BTreeMap<StreamId, ReceiveStream>,
@@ -205,6 +209,7 @@ impl Connection {
             replay: ReplayWindow::new(),
             acks: AckTracker::new(config.max_ack_delay),
             newest_ack_in: None,
+            newest_dropped: None,
             paths: Paths::new(now, remote),
             receive_streams: BTreeMap::new(),
             opened_below: 0,
@@ -324,6 +329,7 @@ impl Connection {
     fn violate(&mut self, now: Timestamp, violation: ProtocolViolation) {
         let code = match violation {
             ProtocolViolation::TooManyFailedOpens => CloseCode::TooManyFailedOpens,
+            ProtocolViolation::UsedUp => CloseCode::Internal,
             _ => CloseCode::ProtocolViolation,
         };
         self.begin_close(now, code, &violation.to_string(), Closed::Violation(violation));

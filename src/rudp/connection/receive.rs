@@ -57,7 +57,10 @@ impl Connection {
                 return Ok(());
             }
         };
-        self.check_room(number, &frames)?;
+        if let Err(why) = self.check_room(number, &frames) {
+            self.hear_of_life(now, number);
+            return Err(why);
+        }
         let first = self.stats.packets_received == 0;
         self.replay.accept(number);
         self.stats.packets_received += 1;
@@ -70,6 +73,15 @@ impl Connection {
         self.take_source(now, from, (number, length), first);
         self.take_frames(now, from, number, frames);
         Ok(())
+    }
+
+    /// A packet that is dropped is a sign of life all the same. A copy of it is none, nor what is older.
+    // spec: CON-3
+    fn hear_of_life(&mut self, now: Timestamp, number: PacketNumber) {
+        if self.newest_dropped.is_none_or(|newest| number > newest) {
+            self.newest_dropped = Some(number);
+            self.timers.on_received(now);
+        }
     }
 
     /// A packet of `bytes` that opened came from `from`. Only a server's peer may move.
@@ -114,6 +126,10 @@ impl Connection {
             SealedHeader::read(&packet, to_server).map_err(|_| PacketDropped::Malformed)?;
         // spec: PKT-8
         let number = PacketNumber(header.number.expand(self.acks.largest().map_or(0, |largest| largest + 1)));
+        // spec: PKT-7
+        if number > PacketNumber::MAX {
+            return Err(PacketDropped::Malformed);
+        }
         // spec: PKT-9
         if !self.replay.check(number) {
             return Err(PacketDropped::Replayed);
@@ -304,7 +320,7 @@ impl Connection {
 
     fn take_ack(&mut self, now: Timestamp, number: PacketNumber, ack: &Ack) -> Result<(), ProtocolViolation> {
         // spec: ACK-8
-        if self.newest_ack_in.is_some_and(|newest| number.0 < newest) {
+        if self.newest_ack_in.is_some_and(|newest| number.0 <= newest) {
             return Ok(());
         }
         self.newest_ack_in = Some(number.0);

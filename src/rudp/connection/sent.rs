@@ -92,6 +92,8 @@ pub struct LossOutcome {
 
 /// A lost packet is remembered so long, in RTTs, to find out that it was not lost.
 const REMEMBER_RTTS: u32 = 4;
+/// Kept for a CLOSE: more than it is said, left out numbers included.
+const CLOSE_NUMBERS: u64 = 64;
 const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
 const MAX_PATIENCE: u32 = 8;
 /// After so many losses without a spurious one the reordering window is halved again.
@@ -121,6 +123,11 @@ impl SentPackets {
     /// The number that the next packet gets.
     pub fn next_number(&self) -> PacketNumber {
         PacketNumber(self.base + self.packets.len() as u64)
+    }
+
+    /// True when the numbers left are only those that a CLOSE may take. Spec: KEY-8.
+    pub fn is_used_up(&self) -> bool {
+        self.next_number().0 + CLOSE_NUMBERS > PacketNumber::MAX.0
     }
 
     /// Numbers from the largest acked to the next: decides how many bytes a number takes.
@@ -309,6 +316,12 @@ impl SentPackets {
         waiting.flat_map(|packet| packet.frames.iter().copied())
     }
 
+    /// As if all numbers below `number` were sent and settled, and `acked` the largest acked one.
+    #[cfg(test)]
+    pub fn start_at(&mut self, number: u64, acked: Option<u64>) {
+        (self.base, self.largest_acked) = (number, acked);
+    }
+
     /// Packets remembered.
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
@@ -316,7 +329,7 @@ impl SentPackets {
     }
 
     /// Counts all again and compares.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn audit(&self) {
         let flying = || self.packets.iter().filter(|packet| packet.state == State::InFlight);
         assert_eq!(flying().count(), self.in_flight);

@@ -6,12 +6,12 @@ use bytes::BytesMut;
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::outbox::{Next, Source};
+use super::outbox::{Next, Passed};
 use super::path::Probe;
 use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
-use super::{Connection, Role, State};
+use super::{Connection, ProtocolViolation, Role, State};
 use crate::base::{Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
@@ -47,6 +47,11 @@ impl Connection {
         let plan = match &self.state {
             State::Closed => return None,
             State::Closing(_) => self.plan_close(now),
+            // spec: KEY-8
+            State::Open if self.sent.is_used_up() || self.keys.is_worn_out() => {
+                self.violate(now, ProtocolViolation::UsedUp);
+                self.plan_close(now)
+            }
             State::Open => {
                 if let Some((plan, to)) = self.plan_for_pending(now) {
                     self.write_packet(now, plan, out);
@@ -116,9 +121,7 @@ impl Connection {
         if has_data {
             self.plan_messages(&mut plan, room);
         }
-        // What is due by itself found nothing that waits, and takes nothing's place.
-        let may_repair = if plan.parts.is_empty() { repair_due } else { !self.is_congested(now) };
-        if may_repair {
+        if repair_due || !plan.parts.is_empty() {
             self.plan_repairs(now, &mut plan, room);
         }
         if ping && !plan.eliciting {
@@ -162,20 +165,14 @@ impl Connection {
         self.paced_until.filter(|_| waits)
     }
 
-    /// True when window or pacer have held something back since a round trip: redundancy would take
-    /// the place of what waits.
-    fn is_congested(&self, now: Timestamp) -> bool {
-        self.held_back_at.is_some_and(|at| now.since(at) < self.rtt.smoothed())
-    }
-
     fn quiet_for_long(&self) -> bool {
         self.quiet_packets >= MAX_QUIET_PACKETS
     }
 
     /// Moves what fits from the queues into the packet. The search ends at the first that does not.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) {
-        let mut skip = 0;
-        while let Some((source, next)) = self.outbox.next(skip) {
+        let mut passed = Passed::default();
+        while let Some((source, next)) = self.outbox.next(&mut passed) {
             let (part, payload, bytes) = match next {
                 Next::Unreliable(payload) => {
                     let part = SendPart::Whole(MessageHead::Unreliable);
@@ -197,9 +194,6 @@ impl Connection {
             plan.eliciting = true;
             plan.parts.push((part, payload));
             plan.sent.extend(self.outbox.on_sent(source));
-            if let Source::Fresh(at) = source {
-                skip = at;
-            }
         }
     }
 
@@ -226,7 +220,7 @@ impl Connection {
         may_leave.then_some(deadline)
     }
 
-    fn header(&self, number: u64) -> SealedHeader {
+    pub(super) fn header(&self, number: u64) -> SealedHeader {
         let connection = match self.role {
             Role::Client { id } => Some(id),
             Role::Server => None,

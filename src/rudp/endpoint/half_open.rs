@@ -45,6 +45,14 @@ impl HalfOpens {
         self.by_id.len()
     }
 
+    /// Places taken in all tables.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        let tables = [self.by_id.len(), self.by_ephemeral.len(), self.by_token.len()];
+        let counts = [self.users.len(), self.prefixes.len(), self.ends.len()];
+        tables.into_iter().chain(counts).sum()
+    }
+
     /// Those of one user.
     pub(super) fn of_user(&self, user: &UserId) -> u32 {
         self.users.get(user).copied().unwrap_or(0)

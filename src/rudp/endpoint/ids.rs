@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use rand::{RngCore, rngs::StdRng};
+use rand::RngCore;
 
 use crate::base::{ConnectionId, Timestamp, WorkerId};
 
@@ -28,7 +28,7 @@ impl IdPool {
 
     /// An id that is neither in use nor resting; `None` when hardly any is left.
     // spec: PKT-6
-    pub(super) fn take(&mut self, now: Timestamp, rng: &mut StdRng) -> Option<ConnectionId> {
+    pub(super) fn take(&mut self, now: Timestamp, rng: &mut impl RngCore) -> Option<ConnectionId> {
         while let Some((_, id)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
             self.taken.remove(&id);
         }
@@ -45,6 +45,37 @@ impl IdPool {
 mod tests {
     use super::*;
     use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    /// Draws the same each time.
+    struct Stuck(u32);
+
+    impl RngCore for Stuck {
+        fn next_u32(&mut self) -> u32 {
+            self.0
+        }
+
+        fn next_u64(&mut self) -> u64 {
+            self.0.into()
+        }
+
+        fn fill_bytes(&mut self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    // spec-test: PKT-6
+    #[test]
+    fn an_endpoint_without_a_free_id_is_full_and_uses_none_twice() {
+        let mut pool = IdPool::new(WorkerId(255));
+        let at = Timestamp::from_millis;
+        let last = pool.take(at(0), &mut Stuck(u32::MAX)).unwrap();
+        assert_eq!(last, ConnectionId(u32::MAX));
+        assert_eq!(pool.take(at(0), &mut Stuck(u32::MAX)), None, "in use");
+        pool.give_back(at(0), last);
+        assert_eq!(pool.take(at(59_999), &mut Stuck(u32::MAX)), None, "resting");
+        assert_eq!(pool.take(at(60_000), &mut Stuck(u32::MAX)), Some(last));
+    }
 
     // spec-test: PKT-6
     #[test]

@@ -108,8 +108,7 @@ impl Clients {
     /// Seats a user in the session of a slot that was given to it, and opens the slot's stream.
     pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
-            client.seats.insert(slot, seat);
-            client.next_slot = client.next_slot.max(Slot(slot.0.saturating_add(1)));
+            client.take(slot, seat);
         }
         if let Some(connection) = self.endpoint.connection(connection) {
             connection.open_stream(slot.into());
@@ -197,6 +196,11 @@ impl Client {
         (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
     }
 
+    fn take(&mut self, slot: Slot, seat: Seat) {
+        self.seats.insert(slot, seat);
+        self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
+    }
+
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
         match self.seats.get(&slot) {
             Some(seat) => SlotState::Seated(*seat),
@@ -208,5 +212,32 @@ impl Client {
     /// The sessions that the user is in, by slot.
     pub(super) fn seats(&self) -> impl Iterator<Item = (Slot, Seat)> + '_ {
         self.seats.iter().map(|(slot, seat)| (*slot, *seat))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // spec-test: SES-3
+    #[test]
+    fn when_all_slots_were_given_none_is_free() {
+        let rates = Rates::from(&Limits::default());
+        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
+        let last = Slot(u32::MAX - 1);
+        let mut client = Client {
+            user: UserId::new("ann").unwrap(),
+            budget: Budget::new(Timestamp::ZERO, &rates),
+            seats: BTreeMap::new(),
+            next_slot: last,
+            told_lagging: false,
+        };
+        assert_eq!(client.free_slot(), Some(last));
+        client.take(last, seat);
+        assert_eq!(client.free_slot(), None);
+        assert_eq!(
+            (client.slot(last), client.slot(Slot(u32::MAX))),
+            (SlotState::Seated(seat), SlotState::Unknown)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::base::Revision;
+use crate::base::{EventNumber, Revision};
 use crate::wire::{PropertyKey, PropertyOp, PropertyValue};
 
 fn set_hp(hp: i64) -> PropertyOps {
@@ -26,6 +26,28 @@ fn an_ordered_broadcast_is_numbered_and_others_are_not() {
         panic!("{changes:?}")
     };
     assert_eq!((*number, *sender), (next, ann));
+}
+
+// spec-test: EVT-1
+#[test]
+fn near_the_last_number_only_leaves_and_ends_are_numbered() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let last = EventNumber(EventNumber::MAX.0 - 65_536);
+    world.table.start_at(session, last);
+    world.take_changes();
+    assert_eq!(world.broadcast((session, ann), Delivery::ReliableOrdered), Ok(()));
+    let busy = Err(ErrorCode::Busy);
+    assert_eq!(world.broadcast((session, ann), Delivery::ReliableOrdered), busy);
+    assert_eq!(world.transfer((session, ann), bob), busy);
+    assert_eq!(world.set((session, ann), &set_hp(1)), Err(ErrorCode::Busy));
+    assert_eq!(world.join("cat", Join::Session(session)), Err(ErrorCode::Busy));
+    assert_eq!(world.broadcast((session, ann), Delivery::ReliableUnordered), Ok(()), "has no number");
+    world.leave((session, ann)).unwrap();
+    world.delete((session, bob)).unwrap();
+    let numbers: Vec<_> = world.take_changes().iter().filter_map(number_of).collect();
+    assert_eq!(numbers, [0, 1, 2, 3].map(|more| last.0 + more), "a broadcast, a leave, a new owner, an end");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub struct Workload {
     pub delivery: Delivery,
     /// Every member's path, each way.
     pub impairments: Impairments,
-    /// Length of the counted time, after two seconds that are not, or fifteen with `bulk`.
+    /// Length of the counted time, after two seconds that are not.
     pub counted: Duration,
     /// Beside it, somebody on a perfect path sends the first member as much as its link takes.
     pub bulk: bool,
@@ -55,9 +55,6 @@ pub struct Workload {
 
 /// Time before anything is counted.
 const WARMUP: Duration = Duration::from_secs(2);
-/// The same beside a bulk transfer: until a sender has forgotten the round trips of the perfect links on
-/// which everybody connected.
-const BULK_WARMUP: Duration = Duration::from_secs(15);
 /// Time for what is under way at the end.
 const COOL_DOWN: Duration = Duration::from_secs(3);
 
@@ -88,7 +85,11 @@ impl Run {
         let mut rng = StdRng::seed_from_u64(seed);
         let addr = SocketAddr::from(([10, 255, 255, 1], 7_777));
         let key = TokenKey::from_bytes(&rng.random());
-        let limits = Limits::default();
+        let mut limits = Limits::default();
+        if workload.bulk {
+            limits.command_bytes_per_second = 1 << 30;
+            limits.session_bytes_per_second = 1 << 30;
+        }
         let identity = Identity { protocol_id: 1, names: Vec::new(), keys: vec![key.clone()] };
         let server = SimServer::new(1, limits.clone(), identity, StdRng::from_rng(&mut rng));
         let network = Network::new(addr, Impairments::default(), StdRng::from_rng(&mut rng));
@@ -105,8 +106,12 @@ impl Run {
         Self { workload, now: Timestamp::ZERO, server, network, addr, members, counted }
     }
 
-    /// Everybody connects and enters the session; with bulk traffic, two of them another one.
+    /// Everybody connects and enters the session; with bulk traffic, two of them another one. Paths have
+    /// their length and width from the beginning, but lose nothing yet: how long a handshake takes is
+    /// another question.
     fn gather(&mut self) {
+        let Impairments { delay, rate, queue, .. } = self.workload.impairments;
+        self.set_paths(&Impairments { delay, rate, queue, ..Impairments::default() });
         let quick = self.now + Duration::from_secs(60);
         self.run_until(quick, |run| run.members.iter().all(|member| member.core.is_connected()));
         let members = usize::from(self.workload.members);
@@ -144,14 +149,17 @@ impl Run {
         entered.map(|(session, _)| *session).expect("invariant: `run_until` has waited for it")
     }
 
-    /// Everybody sends for as long as it is counted, and hears what is under way then. The paths are
-    /// good until now: how long a handshake takes is another question.
-    fn talk(&mut self) {
+    fn set_paths(&mut self, impairments: &Impairments) {
         for member in self.members.iter().take(usize::from(self.workload.members)) {
-            self.network.set_path(member.from, &self.workload.impairments);
+            self.network.set_path(member.from, impairments);
         }
+    }
+
+    /// Everybody sends for as long as it is counted, and hears what is under way then.
+    fn talk(&mut self) {
+        self.set_paths(&self.workload.impairments.clone());
         let begin = self.now;
-        let counted_from = begin + if self.workload.bulk { BULK_WARMUP } else { WARMUP };
+        let counted_from = begin + WARMUP;
         self.counted = counted_from..counted_from + self.workload.counted;
         for member in &mut self.members {
             member.sends_at = begin + member.phase;

@@ -31,6 +31,13 @@ const MARK_EVERY: u64 = 64;
 const MAX_MOVED: u64 = 128;
 
 impl Anchor {
+    /// An anchor that has always been there.
+    #[cfg(test)]
+    pub fn starting_at(at: u64) -> Self {
+        let mark = Mark { at, after: None };
+        Self { at, last: mark, before: mark }
+    }
+
     /// The position.
     pub fn at(&self) -> u64 {
         self.at

@@ -53,6 +53,9 @@ pub struct MessageRef {
 /// Spec: REL-10.
 pub const WINDOW_MESSAGES: u64 = 4_096;
 
+/// Message numbers end here: none is larger. Spec: STR-3.
+pub const MAX_MESSAGE_NUMBER: u64 = (1 << 62) - 1;
+
 /// What a message costs in send and receive buffers beyond its bytes. Spec: REL-12.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
 

@@ -24,7 +24,7 @@ impl ReceiveBuffer {
     }
 
     /// Bytes held.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn held(&self) -> usize {
         self.held
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::anchor::Anchor;
 use super::reassembly::{Reassembly, ReceiveBuffer};
-use super::{MAX_KEYS, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
+use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
 use crate::base::{PacketNumber, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
@@ -124,8 +124,22 @@ impl ReceiveStream {
         }
     }
 
-    /// Bytes that the stream keeps in the receive buffer, counted again.
+    /// As if all numbers below `number` had arrived, in each space.
     #[cfg(test)]
+    pub fn start_at(&mut self, number: u64) {
+        for anchor in [&mut self.ordered.anchor, &mut self.unordered.anchor, &mut self.keyed.anchor] {
+            *anchor = Anchor::starting_at(number);
+        }
+    }
+
+    /// Numbers and keys that the stream remembers of messages that were handed up.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.unordered.arrived.len() + self.keyed.newest.len()
+    }
+
+    /// Bytes that the stream keeps in the receive buffer, counted again.
+    #[cfg(any(test, fuzzing))]
     pub fn audit(&self) -> usize {
         let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
         let partials = partials.into_iter().flat_map(|partials| partials.values().map(Reassembly::total));
@@ -163,7 +177,8 @@ impl Ordered {
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         if number > self.anchor.at() {
             buffer.charge(payload.len())?;
-            self.waiting.insert(number, payload);
+            // As a slice it would keep its whole datagram, of which only this is counted.
+            self.waiting.insert(number, Bytes::copy_from_slice(&payload));
             return Ok(());
         }
         let delivery = Delivery::ReliableOrdered;
@@ -221,11 +236,15 @@ impl Keyed {
         if !self.is_new(key, number) {
             // It was overtaken. Its sender carries it to its end, so this part comes for each; a
             // search at every newer value would cost a walk of all that are incomplete.
-            if let Some(partial) = self.partials.remove(&number) {
-                buffer.release(partial.total());
+            if self.partials.contains_key(&number) {
+                complete(&mut self.partials, number, part, buffer)?;
+                if let Some(partial) = self.partials.remove(&number) {
+                    buffer.release(partial.total());
+                }
             }
             return Ok(());
         }
+        check_end(number)?;
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         self.remember(key, number);
         self.anchor.advance(number + 1, largest);
@@ -257,7 +276,16 @@ impl Keyed {
 
 fn check_window(number: u64, oldest: u64) -> Result<(), ProtocolViolation> {
     // spec: REL-10
-    if number - oldest < WINDOW_MESSAGES { Ok(()) } else { Err(ProtocolViolation::BeyondWindow { number }) }
+    if number - oldest < WINDOW_MESSAGES {
+        check_end(number)
+    } else {
+        Err(ProtocolViolation::BeyondWindow { number })
+    }
+}
+
+// spec: STR-3
+fn check_end(number: u64) -> Result<(), ProtocolViolation> {
+    if number <= MAX_MESSAGE_NUMBER { Ok(()) } else { Err(ProtocolViolation::BeyondWindow { number }) }
 }
 
 /// The whole message, once no part is missing.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{MAX_KEYS, MESSAGE_OVERHEAD_BYTES, NARROW_SPAN, Space, WINDOW_MESSAGES};
+use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, NARROW_SPAN, Space, WINDOW_MESSAGES};
 use crate::base::{StreamId, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
@@ -135,10 +135,13 @@ impl SendStream {
         self.finishing
     }
 
-    /// True when so many keyed numbers are unsettled that no more may be added. The other spaces are
-    /// bounded by the bytes of their messages; a replaced message has none, but its number stays.
+    /// True when so many keyed numbers are unsettled that no more may be added, or none is left. The
+    /// other spaces are bounded by the bytes of their messages; a replaced message has none, but its
+    /// number stays.
+    // spec: STR-3
     pub fn is_full(&self, space: Space) -> bool {
-        space == Space::Keyed && self.keyed.entries.len() as u64 >= WINDOW_MESSAGES
+        let is_crowded = space == Space::Keyed && self.keyed.entries.len() as u64 >= WINDOW_MESSAGES;
+        is_crowded || self.space(space).end() > MAX_MESSAGE_NUMBER
     }
 
     /// True while the message is kept.
@@ -295,8 +298,15 @@ impl SendStream {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl SendStream {
+    /// As if all numbers below `number` were settled, in each space.
+    pub fn start_at(&mut self, number: u64) {
+        for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
+            (space.base, space.sent_end, space.acked_end) = (number, number, number);
+        }
+    }
+
     /// Counts again, entry by entry: bytes of reliable messages, of sequenced ones, and charged to
     /// the peer. Panics when a message is neither under way nor waiting: it would never arrive.
     ///

@@ -14,17 +14,31 @@ use crate::wire::frame::{
 /// A client that seals whatever it likes.
 pub(super) struct Forger {
     seal: SealKey,
+    key_phase: bool,
     next: u64,
 }
 
 impl Forger {
     pub(super) fn new() -> Self {
-        Self { seal: keys().client_keys().seal, next: 0 }
+        Self::starting_at(0)
+    }
+
+    /// Its first packet has this number.
+    pub(super) fn starting_at(next: u64) -> Self {
+        Self { seal: keys().client_keys().seal, key_phase: false, next }
+    }
+
+    /// Goes on with the next generation of keys.
+    pub(super) fn renew(&mut self) {
+        self.seal = self.seal.next();
+        self.key_phase = !self.key_phase;
     }
 
     fn seal(&mut self, payload: &[u8]) -> BytesMut {
         self.next += 1;
-        seal_as(&mut self.seal, Some(ConnectionId(7)), self.next - 1, payload)
+        let number = Truncated::bits32(self.next - 1);
+        let header = SealedHeader { key_phase: self.key_phase, connection: Some(ConnectionId(7)), number };
+        seal_as(&self.seal, header, self.next - 1, payload)
     }
 
     pub(super) fn packet(&mut self, frames: &[Frame]) -> BytesMut {
@@ -34,8 +48,7 @@ impl Forger {
     }
 }
 
-fn seal_as(seal: &mut SealKey, connection: Option<ConnectionId>, number: u64, payload: &[u8]) -> BytesMut {
-    let header = SealedHeader { key_phase: false, connection, number: Truncated::bits32(number) };
+fn seal_as(seal: &SealKey, header: SealedHeader, number: u64, payload: &[u8]) -> BytesMut {
     let mut writer = Writer::new();
     header.write(&mut writer);
     let mut payload = payload.to_vec();
@@ -46,10 +59,11 @@ fn seal_as(seal: &mut SealKey, connection: Option<ConnectionId>, number: u64, pa
 }
 
 /// A packet as only the server can seal it.
-pub(super) fn seal_as_server(seal: &mut SealKey, number: u64, frames: &[Frame]) -> BytesMut {
+pub(super) fn seal_as_server(seal: &SealKey, number: u64, frames: &[Frame]) -> BytesMut {
     let mut writer = Writer::new();
     write_frames(frames, &mut writer);
-    seal_as(seal, None, number, writer.as_slice())
+    let header = SealedHeader { key_phase: false, connection: None, number: Truncated::bits32(number) };
+    seal_as(seal, header, number, writer.as_slice())
 }
 
 /// What a server says to a client that sends these frames in one packet.
@@ -74,11 +88,11 @@ fn violation(frames: &[Frame]) -> ProtocolViolation {
     }
 }
 
-fn place(number: u64) -> Place {
+pub(super) fn place(number: u64) -> Place {
     Place { stream: STREAM, number: Truncated::bits32(number) }
 }
 
-fn message(number: u64, bytes: usize) -> Frame {
+pub(super) fn message(number: u64, bytes: usize) -> Frame {
     let head = MessageHead::Numbered { place: place(number), delivery: Delivery::ReliableOrdered };
     Frame::Message(Message { head, payload: vec![0; bytes].into() })
 }
@@ -141,6 +155,21 @@ fn fragments_that_contradict_each_other_close() {
     }
     let whole = [fragment(0, 2, 20, 0), message(0, 20)];
     assert_eq!(violation(&whole), ProtocolViolation::FragmentMismatch { number: 0 });
+}
+
+/// A newer value of the second key makes the number old for it, but not for the first.
+// spec-test: FRM-6
+#[test]
+fn a_fragment_that_gives_an_incomplete_message_another_key_closes() {
+    let latest = |key| Delivery::ReliableLatest { key };
+    let part = |key| {
+        let head = FragmentHead { place: place(3), delivery: latest(key), count: 2, total: 20, index: 0 };
+        Frame::Fragment(Fragment { head, payload: vec![0; 10].into() })
+    };
+    let head = MessageHead::Numbered { place: place(4), delivery: latest(2) };
+    let newer = Frame::Message(Message { head, payload: vec![0; 20].into() });
+    let frames = [part(1), newer, part(2)];
+    assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 3 });
 }
 
 // spec-test: REL-12

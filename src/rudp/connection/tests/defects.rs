@@ -1,8 +1,8 @@
 //! Defects that were found once, one test each.
 
-use super::sequences::audit;
 use super::*;
 use crate::base::PacketNumber;
+use crate::rudp::connection::outbox::Passed;
 
 #[test]
 fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
@@ -10,7 +10,7 @@ fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
     pair.send(SERVER, Delivery::Sequenced { key: 1 }, b"last");
     pair.ends[SERVER].finish_stream(STREAM);
     pair.run(SECOND);
-    audit(&pair.ends[SERVER]);
+    pair.ends[SERVER].audit();
 }
 
 /// A fragment taken for lost arrives after all; then another of its message is really lost.
@@ -22,7 +22,7 @@ fn a_fragment_lost_after_another_came_late_is_sent_again() {
     let payload = Bytes::from(vec![7; 3_000]).into();
     outbox.push(STREAM, Delivery::ReliableOrdered, payload).unwrap();
     let mut fragments = vec![];
-    while let Some((source, _)) = outbox.next(0) {
+    while let Some((source, _)) = outbox.next(&mut Passed::default()) {
         fragments.extend(outbox.on_sent(source));
     }
     let [Some((message, 0)), Some((_, 1)), _] = [0, 1, 2].map(|at| match fragments[at] {
@@ -33,9 +33,9 @@ fn a_fragment_lost_after_another_came_late_is_sent_again() {
     };
     outbox.on_lost(message, Some(0));
     outbox.on_acked(message, Some(0));
-    assert!(outbox.next(0).is_none());
+    assert!(outbox.next(&mut Passed::default()).is_none());
     outbox.on_lost(message, Some(1));
-    assert!(outbox.next(0).is_some());
+    assert!(outbox.next(&mut Passed::default()).is_some());
 }
 
 /// Those that wait for room in the peer's buffer must not hide the ones that occupy it.

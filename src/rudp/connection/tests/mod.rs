@@ -3,11 +3,15 @@
 mod attacks;
 mod congestion;
 mod defects;
+mod floods;
+mod key_abuse;
 mod paths;
+mod priority;
 mod promises;
 mod repair;
 mod sequences;
 mod trace;
+mod wraps;
 
 use std::collections::VecDeque;
 use std::time::Duration;

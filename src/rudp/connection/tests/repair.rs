@@ -142,10 +142,10 @@ fn a_packet_with_too_much_or_nothing_to_repair_has_no_symbol() {
 /// What a client says to a server that sends one REPAIR of packet 0, which never came.
 fn answer(symbol: &'static [u8]) -> Option<Closed> {
     let mut pair = Pair::new(1);
-    let mut seal = keys().server_keys().seal;
+    let seal = keys().server_keys().seal;
     let repair =
         Frame::Repair(Repair { lags: [1].into_iter().collect(), symbol: Bytes::from_static(symbol) });
-    let packet = attacks::seal_as_server(&mut seal, 1, &[repair]);
+    let packet = attacks::seal_as_server(&seal, 1, &[repair]);
     assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
     pair.flush();
     assert!(

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (ConnectionId, Connection) {
+pub(super) fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (ConnectionId, Connection) {
     let grant = bed.grant(user);
     let mut client = bed.half_open(from, &grant);
     let packet = packet_of(&mut client, bed.now);

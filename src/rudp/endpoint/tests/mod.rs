@@ -2,6 +2,7 @@
 
 mod admission;
 mod confirmation;
+mod floods;
 mod handshake;
 
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ struct Bed {
     ledger: Arc<TokenLedger>,
     now: Now,
     rng: StdRng,
+    /// Bytes of all datagrams that the endpoint sent.
+    sent_bytes: u64,
 }
 
 impl Bed {
@@ -43,7 +46,7 @@ impl Bed {
         let now = Now { mono: Timestamp::from_millis(5_000), wall: WALL };
         let mut rng = StdRng::seed_from_u64(1);
         let endpoint = endpoint(WorkerId(2), ledger.clone(), StdRng::from_rng(&mut rng), change);
-        Self { endpoint, ledger, now, rng }
+        Self { endpoint, ledger, now, rng, sent_bytes: 0 }
     }
 
     fn advance(&mut self, time: Duration) {
@@ -97,6 +100,7 @@ impl Bed {
         let mut out = BytesMut::new();
         while let Some(address) = self.endpoint.poll_transmit(self.now.mono, &mut out) {
             let datagram = out.split().freeze();
+            self.sent_bytes += datagram.len() as u64;
             if is_clear(&datagram) {
                 assert_eq!(address, to);
                 answers.push(ClearPacket::read(GAME, &datagram).unwrap());

@@ -9,7 +9,8 @@
 //! - **Slow start** ends at the third sample in a row beyond the target, with half the window, because
 //!   the samples are a round trip old (HyStart, RFC 9406).
 //! - **Once a round** that the window did bind: at or below the target it grows by a datagram, then by
-//!   one more each further round while there is hardly a queue (Copa's velocity), above it shrinks by
+//!   one more each further round while there is hardly a queue (Copa's velocity), up to 1/32 of the window,
+//!   so that it overshoots the target by little; above it shrinks by
 //!   `0.8 × excess / round trip`, by half at most (Swift), and waits a round for the effect.
 //! - **Loss** below 2 % of packets is not congestion. Above, the window shrinks once a round by four times
 //!   the excess, 30 % at most; a round in which one packet in ten and four at least are lost counts as
@@ -22,8 +23,8 @@
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
 //!
-//! The window leaves at an even pace, one a round trip, and 16 packets more may be under way: those that
-//! arrived and whose ack is held back. Otherwise a small message would wait for the next ack, not for its
+//! The window leaves at an even pace, one a round trip, and what leaves in 30 ms, 16 packets at most, may be
+//! under way besides: it has arrived, and its ack is held back. Otherwise a small message would wait for the next ack, not for its
 //! turn.
 //!
 //! Rounds in which the window bound nothing change nothing: a thin stream keeps the initial window.
@@ -87,13 +88,16 @@ struct Round {
 const TARGET: Duration = Duration::from_millis(5);
 const MAX_TARGET: Duration = Duration::from_millis(20);
 const SAMPLES_OVER_TARGET: u32 = 3;
-const MAX_VELOCITY: usize = 8;
+/// The window grows by such a part of it a round at most, or by one datagram: the queue that this adds is
+/// seen more than a round later, and by then as much again has left.
+const ROUNDS_TO_DOUBLE: usize = 32;
 const TOLERATED_MILLIONTHS: u32 = 20_000;
 const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
-/// Packets that arrived and whose ack the peer holds back: they are in no queue. Spec: ACK-4.
+/// A peer holds an ack back so long, and for so many packets. Spec: ACK-4.
+const HELD: Duration = Duration::from_millis(30);
 const HELD_DATAGRAMS: usize = 16;
 
 impl ShortQueue {
@@ -123,6 +127,12 @@ impl ShortQueue {
     /// Time that `rtt` spent in queues.
     fn queueing(&self, rtt: Duration) -> Duration {
         rtt.saturating_sub(self.minimum.minimum().unwrap_or(rtt))
+    }
+
+    /// Bytes that arrived and whose ack the peer still holds back.
+    fn held(&self) -> usize {
+        let round = self.latest.map_or(1, |rtt| rtt.as_micros().max(1) as usize);
+        (self.window * HELD.as_micros() as usize / round).min(HELD_DATAGRAMS * self.datagram)
     }
 
     fn set_window(&mut self, bytes: usize) {
@@ -196,7 +206,8 @@ impl ShortQueue {
             }
             if !reduced {
                 self.set_window(self.window + self.velocity * self.datagram);
-                self.velocity = (self.velocity + 1).min(MAX_VELOCITY);
+                self.velocity =
+                    (self.velocity + 1).min((self.window / self.datagram / ROUNDS_TO_DOUBLE).max(1));
             }
             return;
         }
@@ -271,7 +282,7 @@ impl Controller for ShortQueue {
     fn window_bytes(&self) -> usize {
         match &self.mode {
             Mode::Delay if self.is_in_slow_start() => self.window,
-            Mode::Delay => self.window + HELD_DATAGRAMS * self.datagram,
+            Mode::Delay => self.window + self.held(),
             Mode::Competing { reno, .. } => reno.window_bytes(),
             Mode::Draining { .. } => (self.window / 2).max(MIN_DATAGRAMS * self.datagram),
         }

@@ -1,7 +1,15 @@
 //! Messages that wait to be sent, and the budgets they count against.
+//!
+//! Two lanes: what fits into a packet leaves before what needs several, so that a large message does not
+//! keep small ones waiting. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and
+//! when a window of them has overtaken a large message that finds no room at the peer, they wait until it
+//! does.
 
-use std::collections::{BTreeMap, VecDeque};
+mod lane;
 
+use std::collections::BTreeMap;
+
+use self::lane::{Lane, Queued};
 use super::config::ConnectionConfig;
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
@@ -16,11 +24,12 @@ use crate::wire::{Delivery, TransportParameters};
 #[derive(Debug)]
 pub struct Outbox {
     streams: BTreeMap<StreamId, SendStream>,
-    /// Leaves before `fresh`: lost messages and probes.
-    resend: VecDeque<MessageRef>,
-    fresh: VecDeque<Queued>,
-    /// Length of `fresh` at which it is swept.
-    sweep_at: usize,
+    /// What fits into a packet.
+    small: Lane,
+    /// What needs several.
+    large: Lane,
+    /// Bytes of small messages that left since a fragment did or none waits.
+    overtaken: usize,
     /// Bytes of reliable messages that are not acked.
     reliable_bytes: usize,
     max_reliable_bytes: usize,
@@ -36,12 +45,6 @@ pub struct Outbox {
     whole_bytes: usize,
 }
 
-#[derive(Debug)]
-enum Queued {
-    Unreliable(Payload),
-    Numbered(MessageRef),
-}
-
 /// A frame that is to be written, with the payload it belongs to.
 #[derive(Debug)]
 pub enum Next<'a> {
@@ -51,23 +54,46 @@ pub enum Next<'a> {
     Numbered(SendPart, &'a Payload),
 }
 
-/// Which queue [`Next`] came from.
+/// Which lane a message waits in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    /// It fits into a packet.
+    Small,
+    /// It leaves in fragments.
+    Large,
+}
+
+/// Where [`Next`] came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
     /// What is sent again.
-    Resend,
-    /// What never left, at this place in the queue.
-    Fresh(usize),
+    Resend(Size),
+    /// What never left, at this place of its lane.
+    Fresh(Size, usize),
+}
+
+/// Places of each lane that hold nothing for the packet that is being filled.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Passed {
+    small: usize,
+    large: usize,
 }
 
 /// Header (9) and the longest head of a message: type, stream, number, key, length.
 const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
 /// Head of a fragment beyond that of a message, and room for an ack beside it.
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
-/// How far the queue is searched for something that may leave when its front may not.
+/// How far a lane is searched for something that may leave when its front may not.
 const SEARCH: usize = 32;
-/// A shorter queue is not swept.
-const MIN_SWEEP: usize = 1_024;
+/// Bytes of small messages that leave before a fragment has its turn: it has a fifth of the line at least.
+const MAX_OVERTAKING: usize = 4_800;
+
+/// Why nothing may leave.
+enum Blocked {
+    /// A message would have its turn, but the peer has no room for it.
+    ForWantOfRoom,
+    Otherwise,
+}
 
 impl Outbox {
     pub fn new(config: &ConnectionConfig, peer: &TransportParameters) -> Self {
@@ -77,9 +103,9 @@ impl Outbox {
         let in_fragments = (whole_bytes - FRAGMENT_ROOM_BYTES) * MAX_FRAGMENTS as usize;
         Self {
             streams: BTreeMap::new(),
-            resend: VecDeque::new(),
-            fresh: VecDeque::new(),
-            sweep_at: MIN_SWEEP,
+            small: Lane::default(),
+            large: Lane::default(),
+            overtaken: 0,
             reliable_bytes: 0,
             max_reliable_bytes: config.send_buffer_bytes,
             unreliable_bytes: 0,
@@ -108,8 +134,8 @@ impl Outbox {
 
     pub fn clear(&mut self) {
         self.streams.clear();
-        self.resend.clear();
-        self.fresh.clear();
+        self.small = Lane::default();
+        self.large = Lane::default();
         self.reliable_bytes = 0;
         self.unreliable_bytes = 0;
     }
@@ -131,15 +157,15 @@ impl Outbox {
         }
     }
 
-    /// Places taken in the queue, of messages and of what is left of replaced ones.
+    /// Places taken in the lanes, of messages and of what is left of replaced ones.
     #[cfg(test)]
     pub fn places(&self) -> usize {
-        self.fresh.len()
+        self.small.len() + self.large.len()
     }
 
     /// True when something waits to leave.
     pub fn is_waiting(&self) -> bool {
-        !self.resend.is_empty() || !self.fresh.is_empty()
+        !self.small.is_empty() || !self.large.is_empty()
     }
 
     /// Takes a message.
@@ -157,7 +183,7 @@ impl Outbox {
         let cost = bytes + MESSAGE_OVERHEAD_BYTES;
         let Some(space) = Space::of(delivery) else {
             self.unreliable_bytes += cost;
-            self.fresh.push_back(Queued::Unreliable(payload));
+            self.small.push(Queued::Unreliable(payload));
             self.shed_oldest();
             return Ok(Sent::Queued);
         };
@@ -180,52 +206,58 @@ impl Outbox {
         }
         let fragment_bytes = self.whole_bytes - FRAGMENT_ROOM_BYTES;
         let number = ended.push(space, delivery, payload, self.whole_bytes, fragment_bytes);
-        self.fresh.push_back(Queued::Numbered(MessageRef { stream, space, number }));
-        self.sweep();
+        let message = MessageRef { stream, space, number };
+        let lane = self.lane_mut(if bytes > self.whole_bytes { Size::Large } else { Size::Small });
         if delivery.is_reliable() {
+            lane.push(Queued::Reliable(message));
             self.reliable_bytes += cost;
         } else {
+            lane.push(Queued::Sequenced(message));
             self.unreliable_bytes += cost;
             self.shed_oldest();
         }
+        self.sweep();
         Ok(sent)
     }
 
-    /// Drops the places in the queue of messages that newer ones have replaced, once they may be half
-    /// of it.
-    fn sweep(&mut self) {
-        if self.fresh.len() < self.sweep_at {
-            return;
+    fn lane(&self, size: Size) -> &Lane {
+        match size {
+            Size::Small => &self.small,
+            Size::Large => &self.large,
         }
+    }
+
+    fn lane_mut(&mut self, size: Size) -> &mut Lane {
+        match size {
+            Size::Small => &mut self.small,
+            Size::Large => &mut self.large,
+        }
+    }
+
+    /// Drops the places of messages that newer ones have replaced.
+    fn sweep(&mut self) {
         let streams = &self.streams;
-        self.fresh.retain(|queued| match queued {
-            Queued::Unreliable(_) => true,
-            Queued::Numbered(message) => streams
-                .get(&message.stream)
-                .is_some_and(|stream| stream.is_unsettled(message.space, message.number)),
-        });
-        self.sweep_at = MIN_SWEEP.max(self.fresh.len() * 2);
+        for lane in [&mut self.small, &mut self.large] {
+            lane.sweep(|message| {
+                let stream = streams.get(&message.stream);
+                stream.is_some_and(|stream| stream.is_unsettled(message.space, message.number))
+            });
+        }
     }
 
     /// Drops the oldest unreliable and sequenced messages that wait while they are too many.
     // spec: REL-11
     fn shed_oldest(&mut self) {
-        let mut at = 0;
-        while self.unreliable_bytes > self.max_unreliable_bytes && at < self.fresh.len() {
-            let freed = match self.fresh.get(at) {
-                Some(Queued::Unreliable(payload)) => payload.len() + MESSAGE_OVERHEAD_BYTES,
-                Some(&Queued::Numbered(message)) if message.space == Space::Keyed => {
-                    self.forget_sequenced(message)
-                }
-                _ => 0,
+        while self.unreliable_bytes > self.max_unreliable_bytes
+            && let Some(queued) = self.small.shed()
+        {
+            let freed = match queued {
+                Queued::Unreliable(payload) => payload.len() + MESSAGE_OVERHEAD_BYTES,
+                Queued::Sequenced(message) | Queued::Reliable(message) => self.forget_sequenced(message),
             };
-            if freed == 0 {
-                at += 1;
-                continue;
-            }
             self.unreliable_bytes -= freed;
-            self.shed += 1;
-            self.fresh.remove(at);
+            // Nothing is freed by one that a newer one has replaced.
+            self.shed += u64::from(freed > 0);
         }
     }
 
@@ -238,47 +270,74 @@ impl Outbox {
         freed
     }
 
-    /// The frame that should leave next, `skip` fresh ones apart; drops what need not leave any more.
-    pub fn next(&mut self, skip: usize) -> Option<(Source, Next<'_>)> {
-        while let Some(&message) = self.resend.front() {
-            if self.part_of(message).is_some() {
-                break;
-            }
-            self.resend.pop_front();
-            self.unqueue(message);
+    /// The frame that should leave next; drops what need not leave any more. `passed` is a new one for
+    /// each packet.
+    pub fn next(&mut self, passed: &mut Passed) -> Option<(Source, Next<'_>)> {
+        let source = self.find(passed)?;
+        let message = match source {
+            Source::Resend(size) => self.lane(size).resend.front().copied()?,
+            Source::Fresh(size, at) => match self.lane(size).get(at)? {
+                Queued::Unreliable(payload) => return Some((source, Next::Unreliable(payload))),
+                Queued::Sequenced(message) | Queued::Reliable(message) => *message,
+            },
+        };
+        let (part, payload) = self.part_of(message)?;
+        Some((source, Next::Numbered(part, payload)))
+    }
+
+    fn find(&mut self, passed: &mut Passed) -> Option<Source> {
+        let room = self.window - self.window_used;
+        let mut small = |outbox: &mut Self, room| {
+            let found = outbox.find_resend(Size::Small);
+            found.or_else(|| outbox.find_fresh(Size::Small, &mut passed.small, room).ok())
+        };
+        if self.overtaken < MAX_OVERTAKING
+            && let Some(found) = small(self, room)
+        {
+            return Some(found);
         }
-        if let Some(&message) = self.resend.front() {
-            let (part, payload) = self.part_of(message)?;
-            return Some((Source::Resend, Next::Numbered(part, payload)));
-        }
-        let at = self.find_fresh(skip)?;
-        match self.fresh.get(at)? {
-            Queued::Unreliable(payload) => Some((Source::Fresh(at), Next::Unreliable(payload))),
-            &Queued::Numbered(message) => {
-                let (part, payload) = self.part_of(message)?;
-                Some((Source::Fresh(at), Next::Numbered(part, payload)))
-            }
+        let large = self.find_resend(Size::Large);
+        match large.map_or_else(|| self.find_fresh(Size::Large, &mut passed.large, room), Ok) {
+            Ok(found) => Some(found),
+            Err(Blocked::ForWantOfRoom) if self.overtaken >= self.window => small(self, 0),
+            Err(_) => small(self, room),
         }
     }
 
-    /// The place of the first fresh message from `from` on that may leave now.
-    fn find_fresh(&mut self, from: usize) -> Option<usize> {
-        let mut at = from;
-        while at < self.fresh.len().min(from + SEARCH) {
-            let message = match self.fresh.get(at)? {
-                Queued::Unreliable(_) => return Some(at),
-                Queued::Numbered(message) => *message,
-            };
-            if self.part_of(message).is_none() {
-                self.fresh.remove(at);
-                self.unqueue(message);
-            } else if self.may_leave(message) {
-                return Some(at);
-            } else {
-                at += 1;
+    fn find_resend(&mut self, size: Size) -> Option<Source> {
+        while let Some(&message) = self.lane(size).resend.front() {
+            if self.part_of(message).is_some() {
+                return Some(Source::Resend(size));
             }
+            self.lane_mut(size).resend.pop_front();
+            self.unqueue(message);
         }
         None
+    }
+
+    /// The place of the first message behind those passed that may leave now, when the peer has `room`
+    /// bytes left.
+    fn find_fresh(&mut self, size: Size, passed: &mut usize, room: usize) -> Result<Source, Blocked> {
+        let end = self.lane(size).len().min(*passed + SEARCH);
+        let mut blocked = Blocked::Otherwise;
+        while *passed < end
+            && let Some(queued) = self.lane(size).get(*passed)
+        {
+            let Some(message) = queued.message() else { return Ok(Source::Fresh(size, *passed)) };
+            if self.part_of(message).is_none() {
+                self.lane_mut(size).remove(*passed);
+                self.unqueue(message);
+                continue;
+            }
+            if self.is_in_turn(message) {
+                if self.uncharged(message) <= room {
+                    return Ok(Source::Fresh(size, *passed));
+                }
+                blocked = Blocked::ForWantOfRoom;
+            }
+            *passed += 1;
+        }
+        Err(blocked)
     }
 
     /// The message left the queue although nothing of it had to leave: a later loss queues it again.
@@ -292,46 +351,57 @@ impl Outbox {
         self.streams.get(&message.stream)?.next_part(message.space, message.number)
     }
 
-    /// True when the peer keeps room for the message.
-    // spec: REL-10, REL-12
-    fn may_leave(&self, message: MessageRef) -> bool {
-        self.streams.get(&message.stream).is_some_and(|stream| {
-            stream.is_in_window(message.space, message.number)
-                && stream.is_in_turn(message.space, message.number)
-                && self.window_used + stream.uncharged(message.space, message.number) <= self.window
-        })
+    /// True when the message may leave as soon as the peer has room for it.
+    // spec: REL-12
+    fn is_in_turn(&self, MessageRef { stream, space, number }: MessageRef) -> bool {
+        let stream = self.streams.get(&stream);
+        stream.is_some_and(|stream| stream.is_in_window(space, number) && stream.is_in_turn(space, number))
+    }
+
+    /// What the message will take of the peer's room.
+    // spec: REL-10
+    fn uncharged(&self, MessageRef { stream, space, number }: MessageRef) -> usize {
+        self.streams.get(&stream).map_or(0, |stream| stream.uncharged(space, number))
     }
 
     /// The frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
     pub fn on_sent(&mut self, source: Source) -> Option<SentFrame> {
         let queued = match source {
-            Source::Resend => self.resend.pop_front().map(Queued::Numbered),
-            Source::Fresh(at) => self.fresh.remove(at),
+            Source::Resend(size) => self.lane_mut(size).resend.pop_front().map(Queued::Reliable),
+            Source::Fresh(size, at) => self.lane_mut(size).remove(at),
         };
         match queued? {
             Queued::Unreliable(payload) => {
                 self.unreliable_bytes -= payload.len() + MESSAGE_OVERHEAD_BYTES;
+                self.overtake(payload.len());
                 None
             }
-            Queued::Numbered(message) => self.on_numbered_sent(message, source),
+            Queued::Sequenced(message) | Queued::Reliable(message) => self.on_numbered_sent(message, source),
         }
+    }
+
+    /// So many bytes of a small message left while large ones may wait.
+    fn overtake(&mut self, bytes: usize) {
+        self.overtaken = if self.large.is_empty() { 0 } else { self.overtaken + bytes };
     }
 
     fn on_numbered_sent(&mut self, message: MessageRef, source: Source) -> Option<SentFrame> {
         let MessageRef { stream, space, number } = message;
         let stream = self.streams.get_mut(&stream)?;
-        let (part, _) = stream.next_part(space, number)?;
+        let (part, payload) = stream.next_part(space, number)?;
+        let bytes = payload.len();
         self.window_used += stream.uncharged(space, number);
-        if stream.on_part_sent(space, number) {
-            // More of it waits; others go between. But it stays within the search: it occupies the
-            // peer's buffer, and those before it may have to wait for just that.
-            match source {
-                Source::Resend => self.resend.push_back(message),
-                Source::Fresh(_) => {
-                    let at = self.fresh.len().min(SEARCH / 2);
-                    self.fresh.insert(at, Queued::Numbered(message));
-                }
-            }
+        let more_waits = stream.on_part_sent(space, number);
+        match source {
+            Source::Resend(Size::Small) | Source::Fresh(Size::Small, _) => self.overtake(bytes),
+            Source::Resend(Size::Large) | Source::Fresh(Size::Large, _) => self.overtaken = 0,
+        }
+        // Others go between. But it stays within the search: it occupies the peer's buffer, and those
+        // before it may have to wait for just that.
+        match source {
+            _ if !more_waits => {}
+            Source::Resend(size) => self.lane_mut(size).resend.push_back(message),
+            Source::Fresh(size, _) => self.lane_mut(size).put_back(message, SEARCH / 2),
         }
         if space == Space::Keyed {
             self.unreliable_bytes -= self.forget_sequenced(message);
@@ -356,7 +426,7 @@ impl Outbox {
     pub fn on_lost(&mut self, message: MessageRef, index: Option<u32>) {
         let MessageRef { stream, space, number } = message;
         if self.streams.get_mut(&stream).is_some_and(|stream| stream.on_lost(space, number, index)) {
-            self.resend.push_back(message);
+            self.lane_mut(if index.is_some() { Size::Large } else { Size::Small }).resend.push_back(message);
         }
     }
 
@@ -366,18 +436,21 @@ impl Outbox {
         let queued =
             self.streams.get_mut(&stream).is_some_and(|stream| stream.probe(space, number, max_bytes));
         if queued {
-            self.resend.push_back(message);
+            self.small.resend.push_back(message);
         }
         queued
     }
 
-    /// Counts all again and compares; `under_way` are the frames in flight.
+    /// As if all message numbers below `number` were settled, on every stream.
     #[cfg(test)]
+    pub fn start_at(&mut self, number: u64) {
+        self.streams.values_mut().for_each(|stream| stream.start_at(number));
+    }
+
+    /// Counts all again and compares; `under_way` are the frames in flight.
+    #[cfg(any(test, fuzzing))]
     pub fn audit(&self, under_way: &[SentFrame]) {
-        let queued = |name| {
-            let fresh = self.fresh.iter().filter(|it| matches!(it, Queued::Numbered(it) if *it == name));
-            fresh.count() + self.resend.iter().filter(|it| **it == name).count()
-        };
+        let queued = |name| self.small.count(name) + self.large.count(name);
         let flying = |name, index: Option<u32>| {
             let frame = index.map_or(SentFrame::Message(name), |index| SentFrame::Fragment(name, index));
             under_way.iter().filter(|it| **it == frame).count()
@@ -388,11 +461,8 @@ impl Outbox {
             sums = std::array::from_fn(|at| sums[at] + of[at]);
             assert!(!stream.is_done(), "a stream that is done is kept");
         }
-        for queued in &self.fresh {
-            if let Queued::Unreliable(payload) = queued {
-                sums[1] += payload.len() + MESSAGE_OVERHEAD_BYTES;
-            }
-        }
+        assert_eq!(self.large.unreliable().count(), 0);
+        sums[1] += self.small.unreliable().map(|it| it.len() + MESSAGE_OVERHEAD_BYTES).sum::<usize>();
         assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
         assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
     }

@@ -1,0 +1,10 @@
+//! What several fuzz targets use.
+
+pub mod forger;
+pub mod input;
+pub mod pair;
+pub mod promises;
+
+pub use forger::Forger;
+pub use input::Input;
+pub use pair::{CLIENT, Pair, SERVER};

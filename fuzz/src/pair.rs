@@ -1,0 +1,202 @@
+//! [`Pair`]: two connections, a clock, and packets under way of which each target disposes.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rallypoint::base::{StreamId, Timestamp};
+use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, ReceiveBudget, Role, SendError, Sent};
+use rallypoint::wire::{Delivery, TransportParameters};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::forger::{CONNECTION, secrets};
+use crate::promises::Promises;
+
+pub const CLIENT: usize = 0;
+pub const SERVER: usize = 1;
+const SERVER_ADDRESS: ([u8; 4], u16) = ([198, 51, 100, 1], 7_777);
+/// One way, once the link is good.
+const DELAY: Duration = Duration::from_millis(5);
+/// Streams 1 to this one are open besides stream 0.
+pub const STREAMS: u32 = 4;
+
+pub struct Pair {
+    pub now: Timestamp,
+    pub ends: [End; 2],
+    pub packets: Vec<Packet>,
+    /// Where the client is: what goes elsewhere is lost.
+    pub client_at: SocketAddr,
+}
+
+pub struct End {
+    pub connection: Connection,
+    pub closed: Option<Closed>,
+    /// For what this end sends.
+    pub promises: Promises,
+    finished: BTreeSet<StreamId>,
+    config: ConnectionConfig,
+    budget: ReceiveBudget,
+}
+
+#[derive(Clone)]
+pub struct Packet {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    pub data: BytesMut,
+}
+
+impl Pair {
+    /// Ends with these configurations, which have told each other `told` of themselves.
+    pub fn new(configs: [ConnectionConfig; 2], told: [TransportParameters; 2]) -> Self {
+        let now = Timestamp::from_millis(1_000);
+        let client_at = client_address(0);
+        let end = |role, remote, keys, config: ConnectionConfig, peer, seed| {
+            let rng = StdRng::seed_from_u64(seed);
+            let mut connection = Connection::new(now, role, remote, keys, peer, config, rng);
+            let budget = ReceiveBudget::default();
+            connection.share_budget(budget.clone());
+            for stream in 1..=STREAMS {
+                connection.open_stream(StreamId(stream));
+            }
+            End {
+                connection,
+                closed: None,
+                promises: Promises::default(),
+                finished: BTreeSet::new(),
+                config,
+                budget,
+            }
+        };
+        let client = Role::Client { id: CONNECTION };
+        let ends = [
+            end(client, SERVER_ADDRESS.into(), secrets().client_keys(), configs[CLIENT], told[SERVER], 1),
+            end(Role::Server, client_at, secrets().server_keys(), configs[SERVER], told[CLIENT], 2),
+        ];
+        Self { now, ends, packets: Vec::new(), client_at }
+    }
+
+    /// Sends a message of `length` bytes, or 4 if that is more.
+    pub fn send(
+        &mut self,
+        from: usize,
+        stream: StreamId,
+        delivery: Delivery,
+        length: usize,
+    ) -> Result<Sent, SendError> {
+        let End { connection, promises, finished, .. } = &mut self.ends[from];
+        let payload = promises.next(stream, delivery, length);
+        let answer = connection.send(self.now, stream, delivery, payload.into());
+        match answer {
+            Ok(_) => promises.on_sent(stream, delivery),
+            Err(SendError::UnknownStream(stream)) => assert!(finished.contains(&stream)),
+            Err(SendError::Closed) => assert!(connection.is_closed()),
+            Err(SendError::TooLarge { bytes, max }) => assert!(bytes > max),
+            Err(SendError::WouldBlock) => assert!(delivery != Delivery::Unreliable),
+        }
+        answer
+    }
+
+    /// Ends a stream at one end, as its last event would.
+    pub fn finish(&mut self, end: usize, stream: StreamId) {
+        self.ends[end].connection.finish_stream(stream);
+        self.ends[end].finished.insert(stream);
+    }
+
+    /// Hands a packet over, if somebody is where it goes.
+    pub fn deliver(&mut self, Packet { from, to, data }: Packet) {
+        let at = if to == SERVER_ADDRESS.into() { SERVER } else { CLIENT };
+        if at == SERVER || to == self.client_at {
+            let _ = self.ends[at].connection.handle_packet(self.now, from, data);
+        }
+    }
+
+    /// Lets time pass and the timers act that are due.
+    pub fn wait(&mut self, time: Duration) {
+        self.now += time;
+        for end in &mut self.ends {
+            if end.connection.poll_timeout().is_some_and(|at| at <= self.now) {
+                end.connection.handle_timeout(self.now);
+            }
+        }
+    }
+
+    /// Takes what both ends send and tell, and checks what must hold at any moment.
+    pub fn drain(&mut self) {
+        for at in [CLIENT, SERVER] {
+            let from = if at == CLIENT { self.client_at } else { SERVER_ADDRESS.into() };
+            let mut data = BytesMut::new();
+            while let Some(to) = self.ends[at].connection.poll_transmit(self.now, &mut data) {
+                assert!(data.len() <= self.ends[at].config.max_datagram_bytes.max(1_200));
+                self.packets.push(Packet { from, to, data: std::mem::take(&mut data) });
+            }
+            while let Some(event) = self.ends[at].connection.poll_event() {
+                assert_eq!(self.ends[at].closed, None, "nothing comes after the close");
+                match event {
+                    Event::Established => {}
+                    Event::Message { stream, delivery, payload } => {
+                        self.ends[1 - at].promises.on_received(stream, delivery, &payload);
+                    }
+                    Event::Closed(closed) => self.ends[at].closed = Some(closed),
+                }
+            }
+            self.ends[at].check();
+        }
+    }
+
+    /// A good link from now on: all is settled, or closed at both ends, before so much time is over.
+    pub fn settle(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut turns = 0;
+        self.drain();
+        while !self.is_settled() {
+            assert!(self.now < end, "something waits for ever");
+            turns += 1;
+            assert!(turns < 100_000, "the timers make no progress");
+            if self.packets.is_empty() {
+                let timers = self.ends.iter().filter_map(|end| end.connection.poll_timeout());
+                let next = timers.min().expect("a timer runs while something is outstanding");
+                self.wait(next.since(self.now));
+            } else {
+                self.wait(DELAY);
+                for packet in std::mem::take(&mut self.packets) {
+                    self.deliver(packet);
+                }
+            }
+            self.drain();
+        }
+        if self.ends.iter().all(|end| end.closed.is_none()) {
+            for at in [CLIENT, SERVER] {
+                let finished = &self.ends[1 - at].finished;
+                self.ends[at].promises.check_kept(|stream| finished.contains(&stream));
+            }
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        if self.ends.iter().any(|end| end.closed.is_some()) {
+            return self.ends.iter().all(|end| end.connection.is_drained());
+        }
+        let is_idle = |end: &End| end.connection.queued_bytes() == 0 && end.budget.held() == 0;
+        self.packets.is_empty() && self.ends.iter().all(is_idle)
+    }
+}
+
+impl End {
+    fn check(&self) {
+        self.connection.audit();
+        assert_eq!(self.closed.is_some(), self.connection.is_closed());
+        assert_eq!(self.connection.is_drained(), self.connection.poll_timeout().is_none());
+        let held = self.budget.held();
+        assert!(held <= self.config.parameters().receive_buffer_bytes as usize, "{held} bytes are held");
+        let queued = self.connection.queued_bytes();
+        let most = self.config.send_buffer_bytes.saturating_add(self.config.unreliable_buffer_bytes);
+        assert!(queued <= most, "{queued} bytes are queued");
+    }
+}
+
+/// One of the addresses where the client may be: first other ports, then other hosts.
+pub fn client_address(place: u8) -> SocketAddr {
+    ([192, 0, 2, place >> 1], 4_000 + u16::from(place & 1)).into()
+}

@@ -1,0 +1,23 @@
+//! What tests and fuzzers do to a connection beyond its API.
+
+use super::Connection;
+use super::stream::ReceiveStream;
+
+#[doc(hidden)]
+impl Connection {
+    /// Panics unless every counter equals what it counts, nothing is forgotten, and a timer runs.
+    pub fn audit(&self) {
+        self.sent.audit();
+        if !self.is_closed() {
+            self.outbox.audit(&self.sent.frames_in_flight().collect::<Vec<_>>());
+            assert!(self.poll_timeout().is_some(), "an open connection has a timer");
+        }
+        let held: usize = self.receive_streams.values().map(ReceiveStream::audit).sum();
+        assert_eq!(self.receive_buffer.held(), held);
+    }
+
+    /// Renews the keys after so many packets instead of millions.
+    pub fn renew_keys_after(&mut self, packets: u64) {
+        self.keys.renew_after(packets);
+    }
+}

@@ -1,0 +1,146 @@
+//! [`Lane`]: messages that wait for a packet, in the order in which they came.
+
+use std::collections::VecDeque;
+
+use crate::rudp::Payload;
+use crate::rudp::connection::stream::MessageRef;
+
+/// What was lost, and behind it what never left.
+#[derive(Debug)]
+pub struct Lane {
+    /// Leaves before `fresh`: lost messages and probes.
+    pub resend: VecDeque<MessageRef>,
+    fresh: VecDeque<Queued>,
+    /// Length of `fresh` at which it is swept.
+    sweep_at: usize,
+    /// So many places at the front of `fresh` hold nothing that may be shed.
+    unsheddable: usize,
+}
+
+/// A message that never left, or not all of it.
+#[derive(Debug)]
+pub enum Queued {
+    /// Nobody keeps anything else of it.
+    Unreliable(Payload),
+    /// A message of a stream that may be shed.
+    Sequenced(MessageRef),
+    /// A message of a stream that may not.
+    Reliable(MessageRef),
+}
+
+/// A shorter lane is not swept.
+const MIN_SWEEP: usize = 1_024;
+
+impl Queued {
+    /// The message, if a stream keeps it.
+    pub fn message(&self) -> Option<MessageRef> {
+        match self {
+            Self::Unreliable(_) => None,
+            Self::Sequenced(message) | Self::Reliable(message) => Some(*message),
+        }
+    }
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { resend: VecDeque::new(), fresh: VecDeque::new(), sweep_at: MIN_SWEEP, unsheddable: 0 }
+    }
+}
+
+impl Lane {
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.resend.is_empty() && self.fresh.is_empty()
+    }
+
+    /// Places of what never left.
+    pub fn len(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// What never left, at this place.
+    pub fn get(&self, at: usize) -> Option<&Queued> {
+        self.fresh.get(at)
+    }
+
+    /// Adds a message at the end.
+    pub fn push(&mut self, queued: Queued) {
+        self.fresh.push_back(queued);
+    }
+
+    /// Puts a message of which some has left back, so many places behind the front.
+    pub fn put_back(&mut self, message: MessageRef, at: usize) {
+        self.fresh.insert(at.min(self.fresh.len()), Queued::Reliable(message));
+    }
+
+    /// Takes out what never left.
+    pub fn remove(&mut self, at: usize) -> Option<Queued> {
+        self.unsheddable -= usize::from(at < self.unsheddable);
+        self.fresh.remove(at)
+    }
+
+    /// Takes out the oldest that may be shed. Each place is looked at once, however often this is called.
+    pub fn shed(&mut self) -> Option<Queued> {
+        while matches!(self.fresh.get(self.unsheddable)?, Queued::Reliable(_)) {
+            self.unsheddable += 1;
+        }
+        self.fresh.remove(self.unsheddable)
+    }
+
+    /// Drops the places of messages that are not kept any more, once they may be half of all.
+    pub fn sweep(&mut self, is_kept: impl Fn(MessageRef) -> bool) {
+        if self.fresh.len() >= self.sweep_at {
+            self.fresh.retain(|queued| queued.message().is_none_or(&is_kept));
+            self.unsheddable = 0;
+            self.sweep_at = MIN_SWEEP.max(self.fresh.len() * 2);
+        }
+    }
+
+    /// How often the message waits.
+    #[cfg(any(test, fuzzing))]
+    pub fn count(&self, message: MessageRef) -> usize {
+        let fresh = self.fresh.iter().filter(|queued| queued.message() == Some(message));
+        fresh.count() + self.resend.iter().filter(|it| **it == message).count()
+    }
+
+    /// Payloads that no stream keeps.
+    #[cfg(any(test, fuzzing))]
+    pub fn unreliable(&self) -> impl Iterator<Item = &Payload> {
+        self.fresh.iter().filter_map(|queued| match queued {
+            Queued::Unreliable(payload) => Some(payload),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::StreamId;
+    use crate::rudp::connection::stream::Space;
+
+    fn message(number: u64) -> MessageRef {
+        MessageRef { stream: StreamId(1), space: Space::Keyed, number }
+    }
+
+    #[test]
+    fn the_oldest_that_may_be_shed_is_found_whatever_left_before() {
+        let mut lane = Lane::default();
+        for number in 0..100 {
+            let queued = if number % 10 == 9 { Queued::Sequenced } else { Queued::Reliable };
+            lane.push(queued(message(number)));
+        }
+        assert_eq!(lane.shed().unwrap().message(), Some(message(9)));
+        for number in 0..5 {
+            assert_eq!(lane.remove(0).unwrap().message(), Some(message(number)));
+        }
+        assert_eq!(lane.shed().unwrap().message(), Some(message(19)));
+        lane.push(Queued::Unreliable(Payload::default()));
+        for number in (29..100).step_by(10) {
+            assert_eq!(lane.shed().unwrap().message(), Some(message(number)));
+        }
+        assert!(matches!(lane.shed(), Some(Queued::Unreliable(_))));
+        assert!(lane.shed().is_none());
+        assert_eq!(lane.len(), 85);
+    }
+}

@@ -1,0 +1,86 @@
+//! Key phases in the hands of a stranger, or of a peer that plays with them.
+
+use super::attacks::Forger;
+use super::*;
+use crate::wire::frame::Frame;
+
+const PHASE_BIT: u8 = 0x40;
+
+fn give(pair: &mut Pair, packet: BytesMut) -> Result<(), PacketDropped> {
+    let result = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+    pair.flush();
+    result
+}
+
+fn phases(pair: &Pair) -> u32 {
+    pair.ends[SERVER].keys.phases()
+}
+
+// spec-test: KEY-7
+#[test]
+fn a_forged_phase_bit_changes_nothing() {
+    let mut pair = Pair::new(50);
+    let mut forger = Forger::new();
+    for _ in 0..1_000 {
+        let packet = forger.packet(&[Frame::Ping]);
+        let mut forged = packet.clone();
+        forged[0] ^= PHASE_BIT;
+        assert_eq!(give(&mut pair, forged), Err(PacketDropped::DoesNotOpen));
+        assert_eq!(give(&mut pair, packet), Ok(()));
+    }
+    assert_eq!(phases(&pair), 0);
+}
+
+// spec-test: KEY-7
+#[test]
+fn a_forged_phase_bit_in_a_later_phase_neither_renews_nor_returns() {
+    let mut pair = Pair::new(51);
+    let mut forger = Forger::new();
+    assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+    let late = forger.packet(&[Frame::Ping]);
+    forger.renew();
+    assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+    for _ in 0..1_000 {
+        let packet = forger.packet(&[Frame::Ping]);
+        let mut forged = packet.clone();
+        forged[0] ^= PHASE_BIT;
+        assert_eq!(give(&mut pair, forged), Err(PacketDropped::DoesNotOpen));
+        assert_eq!(give(&mut pair, packet), Ok(()));
+    }
+    assert_eq!(phases(&pair), 1);
+    assert_eq!(give(&mut pair, late), Ok(()), "the old key still opens what was under way");
+}
+
+/// One derivation a packet is all that it costs, and whoever pays for it seals a packet first.
+// spec-test: KEY-7
+#[test]
+fn a_peer_may_renew_with_each_packet() {
+    let mut pair = Pair::new(52);
+    let mut forger = Forger::new();
+    for renewals in 1..=500 {
+        forger.renew();
+        assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+        assert_eq!(phases(&pair), renewals);
+    }
+    assert_eq!(pair.closed[SERVER], None);
+}
+
+// spec-test: KEY-7
+#[test]
+fn a_peer_that_goes_back_or_skips_a_generation_is_not_heard() {
+    let mut pair = Pair::new(53);
+    let (mut forger, mut behind) = (Forger::new(), Forger::starting_at(100));
+    assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+    forger.renew();
+    assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+    for _ in 0..100 {
+        let old = behind.packet(&[Frame::Ping]);
+        assert_eq!(give(&mut pair, old), Err(PacketDropped::DoesNotOpen), "a number of the new phase");
+    }
+    let mut ahead = Forger::starting_at(300);
+    (0..3).for_each(|_| ahead.renew());
+    assert_eq!(give(&mut pair, ahead.packet(&[Frame::Ping])), Err(PacketDropped::DoesNotOpen));
+    assert_eq!(phases(&pair), 1);
+    assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()), "who follows the rules is heard");
+    assert_eq!(pair.closed[SERVER], None);
+}

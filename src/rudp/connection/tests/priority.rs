@@ -1,0 +1,113 @@
+//! Small messages leave before large ones, and neither starves the other.
+
+use super::*;
+
+const OTHER: StreamId = StreamId(2);
+const LARGE: usize = 300_000;
+
+fn pair(receive_buffer_bytes: usize) -> Pair {
+    let mut pair =
+        Pair::with_config(3, ConnectionConfig { receive_buffer_bytes, ..ConnectionConfig::default() });
+    pair.ends[SERVER].open_stream(OTHER);
+    pair.ends[CLIENT].open_stream(OTHER);
+    pair
+}
+
+fn send_other(pair: &mut Pair, payload: &[u8]) -> Result<Sent, SendError> {
+    let payload = Bytes::copy_from_slice(payload).into();
+    pair.ends[SERVER].send(pair.now, OTHER, Delivery::ReliableOrdered, payload)
+}
+
+fn sizes(pair: &Pair) -> Vec<usize> {
+    pair.payloads(CLIENT).iter().map(|payload| payload.len()).collect()
+}
+
+#[test]
+fn a_small_message_does_not_wait_for_a_large_one() {
+    let mut pair = pair(1 << 21);
+    for _ in 0..100 {
+        pair.send(SERVER, Delivery::ReliableOrdered, &[0; 10_000]);
+    }
+    pair.run(Duration::from_millis(50));
+    send_other(&mut pair, &[1; 100]).unwrap();
+    pair.run(SECOND * 10);
+    assert_eq!(pair.received[CLIENT].len(), 101);
+    let before = sizes(&pair).iter().position(|size| *size == 100).unwrap();
+    assert!(before < 12, "{before} large ones arrive before it: more than were under way");
+}
+
+/// More small messages than the line takes: without its turns the large one would leave after them all.
+#[test]
+fn small_messages_leave_a_fifth_of_the_line_to_a_large_one() {
+    let mut pair = pair(1 << 21);
+    pair.send(SERVER, Delivery::ReliableOrdered, &vec![0; LARGE / 3]);
+    let mut sent = 0;
+    while !sizes(&pair).contains(&(LARGE / 3)) {
+        while send_other(&mut pair, &[1; 1_000]).is_ok() {
+            sent += 1;
+        }
+        pair.run(Duration::from_millis(1));
+        assert!(sent < 5_000, "the large message starves");
+    }
+    let small = sizes(&pair).len() - 1;
+    assert!(small > 200, "and the small ones are not kept waiting for it: {small}");
+}
+
+/// The peer keeps 64 KiB; small messages could keep them full for ever.
+#[test]
+fn a_large_message_finds_room_at_the_peer_beside_small_ones() {
+    let mut pair = pair(1 << 16);
+    for round in 0..3_000 {
+        let full = send_other(&mut pair, &[1; 1_000]).is_err();
+        if round == 100 {
+            pair.send(SERVER, Delivery::ReliableOrdered, &[0; 60_000]);
+        }
+        if full || round % 4 == 0 {
+            pair.run(Duration::from_millis(4));
+        }
+    }
+    assert!(
+        sizes(&pair).contains(&60_000),
+        "{} small ones arrived, and not the large one",
+        sizes(&pair).len()
+    );
+    pair.run(SECOND * 20);
+    let small = sizes(&pair).iter().filter(|size| **size == 1_000).count();
+    assert!(small > 1_000 && sizes(&pair).len() == small + 1);
+}
+
+/// A small message behind a large one of its own stream must not overtake it.
+#[test]
+fn within_a_stream_the_order_stays() {
+    let mut pair = pair(1 << 18);
+    let mut expected = vec![];
+    for round in 0..20 {
+        let size = if round % 4 == 1 { 100_000 } else { 10 };
+        expected.push(size);
+        pair.send(SERVER, Delivery::ReliableOrdered, &vec![0; size]);
+    }
+    pair.run(SECOND * 10);
+    assert_eq!(sizes(&pair), expected);
+}
+
+/// What a small message has lost comes again within a round trip although a transfer fills the line.
+// spec-test: REL-8
+#[test]
+fn a_full_line_is_no_end_of_redundancy() {
+    let mut pair = pair(1 << 22);
+    for _ in 0..20 {
+        send_other(&mut pair, &[1; 100]).unwrap();
+        pair.run(SECOND / 10);
+    }
+    let loss = pair.ends[SERVER].repair_encoder.loss_mut();
+    (0..2_000).for_each(|packet| if packet % 20 == 0 { loss.on_lost() } else { loss.on_acked() });
+    pair.send(SERVER, Delivery::ReliableUnordered, &vec![0; 1_000_000]);
+    let before = pair.ends[CLIENT].stats().packets_repaired;
+    pair.loss = 0.1;
+    for _ in 0..60 {
+        send_other(&mut pair, &[1; 100]).unwrap();
+        pair.run(Duration::from_millis(8));
+    }
+    assert!(pair.ends[CLIENT].stats().packets_repaired > before);
+    assert!(!sizes(&pair).contains(&1_000_000), "the transfer goes on");
+}
