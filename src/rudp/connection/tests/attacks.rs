@@ -157,6 +157,20 @@ fn fragments_that_contradict_each_other_close() {
     assert_eq!(violation(&whole), ProtocolViolation::FragmentMismatch { number: 0 });
 }
 
+// spec-test: FRM-6
+#[test]
+fn a_message_larger_than_the_victim_takes_closes() {
+    let config = ConnectionConfig { max_message_bytes: 2_000, ..ConnectionConfig::default() };
+    for (bytes, frame) in [(2_001, message(0, 2_001)), (4_000, fragment(0, 2, 4_000, 0))] {
+        let mut pair = Pair::with_config(3, config);
+        let packet = Forger::new().packet(&[frame]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+        pair.flush();
+        let violation = ProtocolViolation::MessageTooLarge { bytes, max: 2_000 };
+        assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
+    }
+}
+
 /// A newer value of the second key makes the number old for it, but not for the first.
 // spec-test: FRM-6
 #[test]
@@ -170,6 +184,18 @@ fn a_fragment_that_gives_an_incomplete_message_another_key_closes() {
     let newer = Frame::Message(Message { head, payload: vec![0; 20].into() });
     let frames = [part(1), newer, part(2)];
     assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 3 });
+}
+
+// spec-test: REL-12
+#[test]
+fn a_stream_that_ends_gives_all_its_room_back() {
+    let mut pair = Pair::new(3);
+    // In the order of numbers only 0 is missing.
+    let packet = Forger::new().packet(&[message(1, 30), message(2, 40), fragment(3, 2, 20, 0)]);
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 30 + 40 + 20 + 3 * 64);
+    pair.ends[SERVER].finish_stream(STREAM);
+    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
 }
 
 // spec-test: REL-12

@@ -156,6 +156,13 @@ fn answer(symbol: &'static [u8]) -> Option<Closed> {
 
 // spec-test: FRM-10
 #[test]
+fn a_repair_of_a_message_that_may_not_be_closes() {
+    let too_far = answer(b"\x00\x08\x3b\x01\x00\x00\x20\x00hi");
+    assert_eq!(too_far, Some(Closed::Violation(ProtocolViolation::BeyondWindow { number: 8_192 })));
+}
+
+// spec-test: FRM-10
+#[test]
 fn a_repair_of_something_else_than_reliable_messages_closes() {
     assert_eq!(answer(b"\x00\x05\x33\x01\x00hi"), None);
     let not_repairable = Some(Closed::Violation(ProtocolViolation::NotRepairable));
