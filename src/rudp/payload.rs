@@ -1,6 +1,6 @@
 //! [`Payload`]: what the application sends.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::base::Writer;
 
@@ -34,17 +34,6 @@ impl Payload {
         if let Some(body) = self.body.get(offset.max(split) - split..end.max(split) - split) {
             writer.slice(body);
         }
-    }
-
-    /// Both pieces as one.
-    pub fn to_bytes(&self) -> Bytes {
-        if self.head.is_empty() {
-            return self.body.clone();
-        }
-        let mut bytes = BytesMut::with_capacity(self.len());
-        bytes.extend_from_slice(&self.head);
-        bytes.extend_from_slice(&self.body);
-        bytes.freeze()
     }
 }
 

@@ -301,6 +301,7 @@ impl SendStream {
 #[cfg(any(test, fuzzing))]
 impl SendStream {
     /// As if all numbers below `number` were settled, in each space.
+    #[cfg(test)]
     pub fn start_at(&mut self, number: u64) {
         for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
             (space.base, space.sent_end, space.acked_end) = (number, number, number);
@@ -409,9 +410,6 @@ impl Fragments {
     fn pop(&mut self) {
         if self.resend.pop_front().is_none() {
             self.next += 1;
-        }
-        while self.resend.front().is_some_and(|&index| self.is_acked(index)) {
-            self.resend.pop_front();
         }
     }
 
