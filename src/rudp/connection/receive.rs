@@ -183,7 +183,7 @@ impl Connection {
     }
 
     fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
-        self.repair(now, from, number, &frames);
+        let repaired = self.repair_decoder.on_packet(number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         self.acks.on_packet(now, number, eliciting, prompt);
@@ -193,19 +193,27 @@ impl Connection {
                 return;
             }
         }
+        self.repair(now, from, number, repaired);
     }
 
-    /// Hands up the messages of lost packets that this one repairs. They are older than its own.
+    /// Hands up the messages of lost packets that packet `by` completed, after its own: its numbers were
+    /// found to be near before any of these moves a position.
     // spec: FRM-10
-    fn repair(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: &[Frame]) {
-        for (repaired, symbol) in self.repair_decoder.on_packet(number, frames) {
+    fn repair(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        by: PacketNumber,
+        repaired: Vec<(PacketNumber, Bytes)>,
+    ) {
+        for (repaired, symbol) in repaired {
             let frames = match symbol::messages(symbol) {
                 Ok(frames) => frames,
                 Err(violation) => return self.violate(now, violation),
             };
             if self.replay.check(repaired) && self.check_room(repaired, &frames).is_ok() {
                 self.stats.packets_repaired += 1;
-                self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by: number });
+                self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by });
                 for frame in frames {
                     if let Err(violation) = self.take_frame(now, from, repaired, frame) {
                         return self.violate(now, violation);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::Truncated;
 use crate::rudp::connection::repair::symbol;
-use crate::wire::frame::{Ack, Frame, MessageHead, Place, Repair};
+use crate::wire::frame::{Ack, Frame, Message, MessageHead, Place, Repair};
 
 const TICK: Duration = Duration::from_millis(8);
 const DELIVERY: Delivery = Delivery::ReliableOrdered;
@@ -152,6 +152,33 @@ fn answer(symbol: &'static [u8]) -> Option<Closed> {
         pair.ends[CLIENT].acks.take(pair.now).is_none_or(|ack: Ack| ack.runs.is_some_and(|it| it.0 == 1))
     );
     pair.closed[CLIENT].clone()
+}
+
+/// The REPAIR came first. The late packet completes a newer one, whose messages move the position far on.
+// spec-test: FRM-10, STR-10
+#[test]
+fn a_late_packet_is_not_read_against_what_it_repairs() {
+    let mut pair = Pair::new(1);
+    let seal = keys().server_keys().seal;
+    let value = |number, key, payload: &'static [u8]| {
+        let place = Place { stream: STREAM, number };
+        let head = MessageHead::Numbered { place, delivery: Delivery::ReliableLatest { key } };
+        (head, Bytes::from_static(payload))
+    };
+    let late = value(Truncated::bits8(0), 1, b"late value");
+    let lost = value(Truncated::bits32(198), 2, b"lost it");
+    let symbols = [&late, &lost].map(|(head, payload)| {
+        symbol::of(std::iter::once((*head, payload.clone().into()))).expect("it is short")
+    });
+    let symbol: Vec<u8> = symbols[0].iter().zip(&symbols[1]).map(|(a, b)| a ^ b).collect();
+    let repair = Frame::Repair(Repair { lags: [1, 2].into_iter().collect(), symbol: symbol.into() });
+    let (head, payload) = late;
+    for (number, frame) in [(2, repair), (0, Frame::Message(Message { head, payload }))] {
+        let packet = attacks::seal_as_server(&seal, number, &[frame]);
+        assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
+    }
+    pair.flush();
+    assert_eq!(pair.payloads(CLIENT), [&b"late value"[..], b"lost it"]);
 }
 
 // spec-test: FRM-10
