@@ -11,6 +11,7 @@
 //! | `repair/` | REPAIR frames: lost packets without a round trip |
 //! | `rtt` | round-trip time |
 //! | `controller/` | bytes under way, and how fast they leave |
+//! | `loss` | the share of packets lost |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `timers` | idle, keepalive, probe, close |
@@ -23,6 +24,7 @@ mod config;
 mod controller;
 mod error;
 mod keys;
+mod loss;
 mod outbox;
 mod path;
 mod receive;

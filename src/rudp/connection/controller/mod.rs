@@ -5,10 +5,8 @@
 //! | `short_queue` | the default: keeps the queue of the path short |
 //! | `new_reno` | RFC 9002, to compare, and what the default does beside a flow that fills the queue |
 //! | `min_rtt` | the smallest round trip of the last seconds |
-//! | `loss` | the share of packets lost |
 //! | `pacer` | spreads packets over the round trip |
 
-mod loss;
 mod min_rtt;
 mod new_reno;
 mod pacer;

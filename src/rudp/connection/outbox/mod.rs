@@ -28,7 +28,7 @@ pub struct Outbox {
     small: Lane,
     /// What needs several.
     large: Lane,
-    /// Bytes of small messages that left since a fragment did or none waits.
+    /// Bytes of small messages, heads included, that left since a fragment did or none waits.
     overtaken: usize,
     /// Bytes of reliable messages that are not acked.
     reliable_bytes: usize,
@@ -85,7 +85,8 @@ const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
 /// How far a lane is searched for something that may leave when its front may not.
 const SEARCH: usize = 32;
-/// Bytes of small messages that leave before a fragment has its turn: it has a fifth of the line at least.
+/// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
+/// line at least.
 const MAX_OVERTAKING: usize = 4_800;
 
 /// Why nothing may leave.
@@ -382,7 +383,7 @@ impl Outbox {
 
     /// So many bytes of a small message left while large ones may wait.
     fn overtake(&mut self, bytes: usize) {
-        self.overtaken = if self.large.is_empty() { 0 } else { self.overtaken + bytes };
+        self.overtaken = if self.large.is_empty() { 0 } else { self.overtaken + HEAD_ROOM_BYTES + bytes };
     }
 
     fn on_numbered_sent(&mut self, message: MessageRef, source: Source) -> Option<SentFrame> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::loss::LossShare;
 use super::symbol;
 use crate::base::{PacketNumber, Timestamp, TokenBucket};
+use crate::rudp::connection::loss::LossShare;
 use crate::wire::frame::Repair;
 
 /// The sender's side: the symbols of the packets that left last, while packets are being lost.
@@ -35,6 +35,8 @@ struct Source {
 
 /// The farthest that a REPAIR reaches back, in packets with symbols.
 const MAX_SOURCES: usize = 6;
+/// What the share lost is measured over.
+const LOSS_PACKETS: u16 = 256;
 /// With a smaller share lost there are no REPAIRs.
 const NIL: f32 = 0.000_5;
 /// With a smaller share lost every second packet has a REPAIR, above it each.
@@ -53,7 +55,7 @@ impl RepairEncoder {
     /// Nothing lost yet; REPAIRs take `bytes_per_second` at most.
     pub fn new(now: Timestamp, bytes_per_second: u64) -> Self {
         Self {
-            loss: LossShare::default(),
+            loss: LossShare::over(LOSS_PACKETS),
             sources: VecDeque::new(),
             pace: Duration::ZERO,
             passed_over: false,

@@ -11,7 +11,6 @@
 
 mod decoder;
 mod encoder;
-mod loss;
 pub mod symbol;
 
 pub use decoder::RepairDecoder;

@@ -169,7 +169,7 @@ fn a_flood_of_streams_ends_at_their_number() {
 }
 
 /// Each ack is a walk over what is under way: a packet may ask for one.
-// spec-test: ACK-6
+// spec-test: ACK-6, ACK-8
 #[test]
 fn of_the_acks_in_a_packet_the_first_is_taken() {
     let mut pair = Pair::new(46);

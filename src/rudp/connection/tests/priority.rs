@@ -1,6 +1,7 @@
 //! Small messages leave before large ones, and neither starves the other.
 
 use super::*;
+use crate::rudp::connection::outbox::Passed;
 
 const OTHER: StreamId = StreamId(2);
 const LARGE: usize = 300_000;
@@ -51,6 +52,25 @@ fn small_messages_leave_a_fifth_of_the_line_to_a_large_one() {
     }
     let small = sizes(&pair).len() - 1;
     assert!(small > 200, "and the small ones are not kept waiting for it: {small}");
+}
+
+#[test]
+fn empty_messages_give_a_large_one_its_turn_too() {
+    let config = ConnectionConfig::default();
+    let mut outbox = Outbox::new(&config, &config.parameters());
+    outbox.open(STREAM);
+    let mut push = |delivery, bytes: usize| {
+        outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
+    };
+    push(Delivery::ReliableOrdered, 10_000);
+    (0..1_000).for_each(|_| push(Delivery::Unreliable, 0));
+    let mut before = 0;
+    while let Some((source, _)) = outbox.next(&mut Passed::default())
+        && outbox.on_sent(source).is_none()
+    {
+        before += 1;
+    }
+    assert!((1..500).contains(&before), "{before} empty ones before the first fragment");
 }
 
 /// The peer keeps 64 KiB; small messages could keep them full for ever.

@@ -31,10 +31,10 @@
 
 use std::time::Duration;
 
-use super::loss::LossRate;
 use super::min_rtt::MinRtt;
 use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, NewReno, initial_window};
 use crate::base::Timestamp;
+use crate::rudp::connection::loss::LossShare;
 
 /// Delay-based congestion control.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct ShortQueue {
     latest: Option<Duration>,
     /// Samples in a row beyond the target.
     over_target: u32,
-    loss: LossRate,
+    loss: LossShare,
     round: Round,
     /// Datagrams that the next round below the target adds.
     velocity: usize,
@@ -91,7 +91,10 @@ const SAMPLES_OVER_TARGET: u32 = 3;
 /// The window grows by such a part of it a round at most, or by one datagram: the queue that this adds is
 /// seen more than a round later, and by then as much again has left.
 const ROUNDS_TO_DOUBLE: usize = 32;
-const TOLERATED_MILLIONTHS: u32 = 20_000;
+/// Slow enough that chance is not taken for congestion.
+const LOSS_PACKETS: u16 = 512;
+const TOLERATED_LOSS: f32 = 0.02;
+const MOST_FOR_LOSS: f32 = 0.3;
 const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS: u32 = 2;
@@ -111,7 +114,7 @@ impl ShortQueue {
             noise: Duration::ZERO,
             latest: None,
             over_target: 0,
-            loss: LossRate::default(),
+            loss: LossShare::over(LOSS_PACKETS),
             round: Round { since: now, ..Round::default() },
             velocity: 1,
             settling: false,
@@ -228,15 +231,24 @@ impl ShortQueue {
     fn follow_loss(&mut self) {
         let all = self.round.acked + self.round.lost;
         let at_once = self.round.lost >= 4 && self.round.lost * 10 >= all;
-        let excess = self.loss.millionths().saturating_sub(TOLERATED_MILLIONTHS) as usize;
-        if self.round.reduced || !(at_once || excess > 0) {
+        let excess = (self.loss.share() - TOLERATED_LOSS).max(0.0);
+        if self.round.reduced || !(at_once || excess > 0.0) {
             return;
         }
         self.round.reduced = true;
-        let most = self.window * 3 / 10;
-        let less = if at_once { most } else { (self.window / 1_000 * excess * 4 / 1_000).min(most) };
-        self.leave_slow_start(self.window - less);
+        let part = if at_once { MOST_FOR_LOSS } else { (4.0 * excess).min(MOST_FOR_LOSS) };
+        self.leave_slow_start(self.window - part_of(self.window, part));
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a part of a window is between 0 and the window, and a window below 2^24"
+)]
+fn part_of(window: usize, part: f32) -> usize {
+    (window as f32 * part) as usize
 }
 
 impl Controller for ShortQueue {
@@ -268,7 +280,7 @@ impl Controller for ShortQueue {
     }
 
     fn on_spurious(&mut self) {
-        self.loss.on_acked();
+        self.loss.on_spurious();
     }
 
     fn on_persistent_congestion(&mut self) {

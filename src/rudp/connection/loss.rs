@@ -1,28 +1,32 @@
 //! [`LossShare`]: how much of what this end sends is lost.
 
 /// A moving average over the fates of packets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct LossShare {
     share: f32,
+    /// Of the newest packet.
+    weight: f32,
 }
 
-/// Weight of the newest packet: the average looks back on about 256.
-const WEIGHT: f32 = 1.0 / 256.0;
-
 impl LossShare {
+    /// Nothing lost yet; the average looks back on about so many packets.
+    pub fn over(packets: u16) -> Self {
+        Self { share: 0.0, weight: 1.0 / f32::from(packets) }
+    }
+
     /// A packet arrived.
     pub fn on_acked(&mut self) {
-        self.share -= self.share * WEIGHT;
+        self.share -= self.share * self.weight;
     }
 
     /// A packet was lost.
     pub fn on_lost(&mut self) {
-        self.share += (1.0 - self.share) * WEIGHT;
+        self.share += (1.0 - self.share) * self.weight;
     }
 
     /// A packet that was taken for lost has arrived after all.
     pub fn on_spurious(&mut self) {
-        self.share = (self.share - WEIGHT).max(0.0);
+        self.share = (self.share - self.weight).max(0.0);
     }
 
     /// The share lost, 0 to 1.
@@ -37,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_share_follows_what_is_lost_and_fades_when_nothing_is() {
-        let mut loss = LossShare::default();
+        let mut loss = LossShare::over(256);
         for packet in 0..4_000 {
             if packet % 20 == 0 { loss.on_lost() } else { loss.on_acked() }
         }
@@ -48,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_was_none_is_taken_back() {
-        let mut loss = LossShare::default();
+        let mut loss = LossShare::over(256);
         loss.on_lost();
         loss.on_spurious();
         assert!(loss.share().abs() < 1e-6);
