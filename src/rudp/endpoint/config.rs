@@ -27,7 +27,8 @@ pub struct EndpointConfig {
     pub max_half_open_per_user: u32,
     /// Half-open connections of one address prefix (IPv4 /24, IPv6 /56) at most.
     pub max_half_open_per_prefix: u32,
-    /// How long a half-open connection waits for the client's first sealed packet.
+    /// How long a half-open connection waits for the client's first sealed packet: longer than clients
+    /// wait for an answer, or the last one could not be confirmed.
     pub half_open_timeout: Duration,
     /// HELLOs in a second from which on clients must prove their address with a cookie; 0 for
     /// always.
@@ -51,7 +52,7 @@ impl EndpointConfig {
             max_half_open: 1_024,
             max_half_open_per_user: 4,
             max_half_open_per_prefix: 512,
-            half_open_timeout: Duration::from_secs(5),
+            half_open_timeout: Duration::from_secs(8),
             cookie_from_hellos_per_second: 2_000,
             max_rejects_per_second: 1_000,
             tracer: None,

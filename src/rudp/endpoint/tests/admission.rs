@@ -162,7 +162,7 @@ fn a_token_has_two_half_opens_and_no_third() {
     let third = bed.hello(&grant);
     let used = (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed));
     assert_eq!(bed.fate(address(3), &third), used);
-    bed.advance(Duration::from_secs(5));
+    bed.advance(Duration::from_secs(8));
     assert_eq!(bed.endpoint.half_open_count(), 0, "their time is over");
     assert!(matches!(bed.send(address(3), &third), Some(ClearPacket::HelloAck(_))));
 }
@@ -290,7 +290,7 @@ fn half_opens_of_a_user_and_of_a_prefix_are_limited() {
         (vec![DropReason::AddressLimit], Some(RejectCode::AddressLimit))
     );
     assert!(matches!(bed.send(far, &bob), Some(ClearPacket::HelloAck(_))));
-    bed.advance(Duration::from_secs(5));
+    bed.advance(Duration::from_secs(8));
     assert!(matches!(bed.send(address(1), &anna), Some(ClearPacket::HelloAck(_))), "all are free again");
 }
 

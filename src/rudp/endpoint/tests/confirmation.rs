@@ -93,8 +93,8 @@ fn an_unconfirmed_connection_ends_after_its_time() {
     let grant = bed.grant("anna");
     let mut client = bed.half_open(address(1), &grant);
     let end = bed.endpoint.poll_timeout().unwrap();
-    assert_eq!(end, bed.now.mono + Duration::from_secs(5));
-    bed.advance(Duration::from_secs(5));
+    assert_eq!(end, bed.now.mono + Duration::from_secs(8));
+    bed.advance(Duration::from_secs(8));
     assert_eq!(bed.endpoint.half_open_count(), 0);
     assert_eq!(bed.endpoint.poll_timeout(), None);
     let packet = packet_of(&mut client, bed.now);

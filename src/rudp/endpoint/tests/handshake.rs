@@ -122,6 +122,20 @@ fn the_confirmation_is_repeated_until_it_arrives() {
     assert!(sealed > 3);
 }
 
+/// The first answer that arrives comes when the client is about to give up, and so do its confirmations.
+// spec-test: HSK-11
+#[test]
+fn an_answer_in_the_last_moment_can_still_be_confirmed() {
+    let mut bed = Bed::new();
+    let mut sealed = 0;
+    let client = run(&mut bed, Duration::from_secs(7), |up, at, datagram| {
+        sealed += usize::from(up && !is_clear(datagram));
+        if up { !is_clear(datagram) && sealed <= 4 } else { at < 6 }
+    });
+    assert!(client.connection.is_some_and(|connection| !connection.is_closed()));
+    assert!(is_connected(&mut bed));
+}
+
 // spec-test: HSK-5
 #[test]
 fn under_load_a_connection_takes_one_round_trip_more() {
