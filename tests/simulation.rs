@@ -38,6 +38,7 @@ fn promises_hold_on_a_bad_network_for_every_seed() {
     for (seed, outcome) in seeds.iter().zip(outcomes) {
         // A run in which little happens proves little.
         assert!(outcome.delivered > 500 && outcome.sessions > 5 && outcome.lives > 16, "{seed}: {outcome:?}");
+        assert!(outcome.moves > 4, "{seed}: {outcome:?}");
     }
 }
 
@@ -66,6 +67,8 @@ fn promises_hold_through_blackholes_and_long_bursts() {
             }),
             ..Impairments::default()
         },
+        // A burst may swallow all challenges to a new address for as long as a connection waits.
+        address_changes: None,
         ..Scenario::harsh()
     };
     run_all(&seeds::chosen_or(1_000..1_012), &scenario);
@@ -73,6 +76,11 @@ fn promises_hold_through_blackholes_and_long_bursts() {
 
 #[test]
 fn promises_hold_when_every_client_stays_and_nothing_is_lost() {
-    let scenario = Scenario { impairments: Impairments::default(), life: None, ..Scenario::harsh() };
+    let scenario = Scenario {
+        impairments: Impairments::default(),
+        life: None,
+        address_changes: None,
+        ..Scenario::harsh()
+    };
     run_all(&seeds::chosen_or(2_000..2_004), &scenario);
 }

@@ -28,6 +28,8 @@ pub(super) struct Way {
 pub(super) struct SimClient {
     pub(super) user: UserId,
     pub(super) addr: SocketAddr,
+    /// Where it was before it moved.
+    former: SocketAddr,
     pub(super) life: Life,
     pub(super) core: Option<Core>,
     /// Invites of the user's that it knows, ended ones too.
@@ -36,6 +38,8 @@ pub(super) struct SimClient {
     pub(super) serial: u32,
     /// When the user does something next.
     pub(super) acts_at: Timestamp,
+    /// When it moves to another address.
+    pub(super) moves_at: Timestamp,
     pub(super) rng: StdRng,
     /// Closing on its own; does nothing more in this life.
     pub(super) leaving: bool,
@@ -48,11 +52,13 @@ impl SimClient {
         Self {
             user,
             addr: nowhere,
+            former: nowhere,
             life: Life(0),
             core: None,
             invites: Vec::new(),
             serial: 0,
             acts_at: arrives,
+            moves_at: Timestamp::MAX,
             rng,
             leaving: false,
         }
@@ -78,11 +84,31 @@ impl SimClient {
         let connecting = Connecting::new(now.mono, &way.name, way.server, &grant, config, rng);
         let [_, high, mid, low] = life.0.to_be_bytes();
         self.addr = SocketAddr::from(([10, high, mid, low], self.rng.random_range(1_024..=u16::MAX)));
+        self.former = self.addr;
         self.life = life;
         self.serial = 0;
         self.leaving = false;
         self.core = Some(Core::new(way.server, connecting));
         checker.born(life, self.user.clone());
+    }
+
+    /// Takes another port, as a NAT gives it, an address in another network, or its former address again.
+    pub(super) fn change_address(&mut self) {
+        let SocketAddr::V4(mut addr) = self.addr else { return };
+        let former = std::mem::replace(&mut self.former, self.addr);
+        match self.rng.random_range(0..4) {
+            0 | 1 => addr.set_port(self.rng.random_range(1_024..=u16::MAX)),
+            2 => {
+                // The rest names its life: no two clients meet.
+                let [_, high, mid, low] = addr.ip().octets();
+                addr.set_ip([self.rng.random_range(11..=99), high, mid, low].into());
+            }
+            _ => {
+                self.addr = former;
+                return;
+            }
+        }
+        self.addr = addr.into();
     }
 
     /// The process is gone, without a word.
@@ -101,7 +127,7 @@ impl SimClient {
     /// When something is due, besides datagrams.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         let due = self.core.as_ref().and_then(Core::poll_timeout);
-        [due, Some(self.acts_at)].into_iter().flatten().min()
+        [due, Some(self.acts_at), Some(self.moves_at)].into_iter().flatten().min()
     }
 
     /// Does what is due, tells the checker everything, and sends.

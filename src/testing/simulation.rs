@@ -33,6 +33,8 @@ pub struct Scenario {
     pub busy: Duration,
     /// Mean time from a client's connect to its crash or leaving; `None` = they stay.
     pub life: Option<Duration>,
+    /// Mean time between a client's changes of address; `None` = it keeps the one that it came with.
+    pub address_changes: Option<Duration>,
     /// The server's limits.
     pub limits: Limits,
 }
@@ -55,6 +57,8 @@ pub struct Outcome {
     pub sessions: usize,
     /// Connections that were begun.
     pub lives: u32,
+    /// Changes of a client's address while it had a connection, or tried to get one.
+    pub moves: u32,
 }
 
 /// A server, its clients, the network between them and the clock.
@@ -72,6 +76,7 @@ pub struct Simulation {
     board: Board,
     checker: Checker,
     lives: u32,
+    moves: u32,
     datagrams: u64,
     trace: DefaultHasher,
     rng: StdRng,
@@ -82,7 +87,7 @@ const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 impl Scenario {
     /// Three workers and sixteen users on bad paths, for some seconds: a fifth of all is lost, in
-    /// short bursts, some comes twice, late or damaged, and clients crash and come back.
+    /// short bursts, some comes twice, late or damaged, and clients move, crash and come back.
     pub fn harsh() -> Self {
         Self {
             workers: 3,
@@ -99,6 +104,7 @@ impl Scenario {
             },
             busy: Duration::from_secs(12),
             life: Some(Duration::from_secs(8)),
+            address_changes: Some(Duration::from_secs(6)),
             limits: Limits { idle_timeout_ms: 4_000, keepalive_ms: 1_000, ..Limits::default() },
         }
     }
@@ -139,6 +145,7 @@ impl Simulation {
             addresses: BTreeMap::new(),
             checker: Checker::default(),
             lives: 0,
+            moves: 0,
             datagrams: 0,
             trace: DefaultHasher::new(),
             scenario,
@@ -197,6 +204,7 @@ impl Simulation {
         self.server.run(now, &mut |to, datagram| network.send(now.mono, from, to, datagram));
         for index in 0..self.clients.len() {
             self.live(index);
+            self.change_address(index);
             self.run_client(index);
         }
     }
@@ -238,14 +246,28 @@ impl Simulation {
             if let Some(life) = self.scenario.life {
                 *end = now.mono + self.rng.random_range(Duration::ZERO..life * 2);
             }
+            client.moves_at = later(self.scenario.address_changes, now.mono, &mut self.rng);
+        }
+    }
+
+    /// Moves a client whose time has come. Nobody is at its old address any more.
+    fn change_address(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index).filter(|client| client.moves_at <= self.now) else {
+            return;
+        };
+        client.moves_at = later(self.scenario.address_changes, self.now, &mut self.rng);
+        if client.core.is_some() {
+            self.moves += 1;
+            self.addresses.remove(&client.addr);
+            client.change_address();
+            self.addresses.insert(client.addr, index);
         }
     }
 
     /// Nobody does anything more, the paths become good, and those who left in silence are missed.
     fn calm_down(&mut self) {
         for (client, end) in self.clients.iter_mut().zip(&mut self.ends) {
-            client.acts_at = Timestamp::MAX;
-            *end = Timestamp::MAX;
+            [client.acts_at, client.moves_at, *end] = [Timestamp::MAX; 3];
         }
         self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
@@ -290,6 +312,12 @@ impl Simulation {
             delivered: self.checker.delivered(),
             sessions: self.checker.sessions(),
             lives: self.lives,
+            moves: self.moves,
         }
     }
+}
+
+/// Some time after `now`, on average `mean`; never without one.
+fn later(mean: Option<Duration>, now: Timestamp, rng: &mut StdRng) -> Timestamp {
+    mean.map_or(Timestamp::MAX, |mean| now + rng.random_range(Duration::ZERO..mean * 2))
 }
