@@ -50,7 +50,7 @@ fn drain(connection: &mut Connection, now: Timestamp) {
     let mut out = BytesMut::new();
     let mut sent = 0;
     while connection.poll_transmit(now, &mut out).is_some() {
-        assert!(out.len() <= 1_200);
+        assert!(out.len() <= ConnectionConfig::default().max_datagram_bytes);
         out.clear();
         sent += 1;
         assert!(sent < 10_000, "a turn ends");

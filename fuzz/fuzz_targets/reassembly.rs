@@ -4,6 +4,7 @@
 // spec-test: FRM-6, REL-10, REL-12, REL-14, STR-4, STR-7, STR-8
 #![no_main]
 
+use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -327,8 +328,15 @@ impl Stream {
                 arrived: BTreeMap::new(),
             }),
         };
-        if (kept.delivery, kept.shape) != (part.delivery, shape) {
+        let total = |shape: Option<(u32, u32)>| shape.map(|(_, total)| total);
+        if (kept.delivery, total(kept.shape)) != (part.delivery, total(shape)) {
             return Err(ProtocolViolation::FragmentMismatch { number: part.number });
+        }
+        // Cut anew into more, or a piece of an earlier cut.
+        match shape.cmp(&kept.shape) {
+            Ordering::Less => return Ok(()),
+            Ordering::Equal => {}
+            Ordering::Greater => (kept.shape, kept.arrived) = (shape, BTreeMap::new()),
         }
         // The first to come counts.
         kept.arrived.entry(index).or_insert_with(|| bytes.clone());

@@ -31,6 +31,8 @@ def frame(reader):
         return {"type": "close", "code": reader.varint(0, 16_383), "reason": reader.text(0, 128)}
     if kind == 0x05:
         return repair(reader)
+    if kind == 0x06:
+        return padding(reader)
     if 0x08 <= kind <= 0x0B:
         return ack(kind, reader)
     if 0x20 <= kind <= 0x3F:
@@ -38,6 +40,13 @@ def frame(reader):
     if 0x40 <= kind <= 0x5F:
         return fragment(kind, reader)
     raise Refused(f"unknown frame type {kind:#x}")
+
+
+def padding(reader):
+    zeros = reader.rest()
+    if any(zeros):
+        raise Refused("padding that is not zeros")
+    return {"type": "padding", "zeros": len(zeros)}
 
 
 def repair(reader):

@@ -160,6 +160,11 @@ impl Link {
         self.impairments = impairments;
     }
 
+    /// Lets datagrams of up to `mtu` bytes pass from now on.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.impairments.mtu = Some(mtu);
+    }
+
     /// When a datagram has left for the other end; `None` when it never does.
     fn survive(&mut self, now: Timestamp, bytes: usize) -> Option<Timestamp> {
         // Bursts go on whatever else happens, so that they do not depend on the other settings.

@@ -64,6 +64,9 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
         ("repair of one packet", vec![repair(&[1], b"\x00\x05\x33\x01\x07hi")]),
         ("repair of four packets", vec![repair(&[1, 2, 7, 255], b"\x00\x00\x10")]),
         ("repair before a message", vec![repair(&[1, 3], &[0x5a; 514]), unreliable(b"x")]),
+        ("padding", vec![Frame::Ping, Frame::Padding(5)]),
+        ("padding without a zero", vec![Frame::Padding(0)]),
+        ("a message before padding has its length", vec![unreliable(b"hello"), Frame::Padding(2)]),
         ("unreliable message", vec![unreliable(b"hello")]),
         ("sequenced message", vec![message(Delivery::Sequenced { key: 0x0102 }, 1, 9, b"at 3,4")]),
         ("unordered message", vec![message(Delivery::ReliableUnordered, 2, 255, b"x")]),
@@ -93,7 +96,8 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
 const BAD: &[(&str, &str)] = &[
     ("no frame", ""),
     ("type 0", "00"),
-    ("unknown type", "06"),
+    ("unknown type", "07"),
+    ("padding that is not zeros", "06 00 01"),
     ("type between ack and message", "0c 0000 00"),
     ("repair of no packet", "05 00 03 000133"),
     ("repair of five packets", "05 05 01 02 03 04 05 03 000133"),
@@ -175,6 +179,7 @@ pub(crate) fn frame_json(frame: &Frame) -> Value {
         Frame::Repair(Repair { lags, symbol }) => {
             json!({ "type": "repair", "lags": lags.as_slice(), "symbol": hex(symbol) })
         }
+        Frame::Padding(zeros) => json!({ "type": "padding", "zeros": zeros }),
         Frame::Ack(ack) => ack_json(ack),
         Frame::Message(Message { head, payload }) => match head {
             MessageHead::Unreliable => json!({

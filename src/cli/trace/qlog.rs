@@ -74,6 +74,7 @@ pub fn event(now: Timestamp, event: &TraceEvent<'_>) -> (&'static str, Value) {
             let data = json!({ "event_type": "expired", "timer_type": "pto", "pto_count": count });
             ("recovery:loss_timer_updated", data)
         }
+        TraceEvent::DatagramSizeUpdated { bytes } => ("connectivity:mtu_updated", json!({ "new": bytes })),
         TraceEvent::KeyUpdated { by_peer } => {
             let trigger = if *by_peer { "remote_update" } else { "local_update" };
             ("security:key_updated", json!({ "key_type": "1rtt", "trigger": trigger }))
@@ -104,6 +105,7 @@ fn frame(frame: &TracedFrame) -> Value {
         TracedFrame::Repair { packets, bytes } => {
             json!({ "frame_type": "repair", "packets": packets.as_slice(), "length": bytes })
         }
+        TracedFrame::Padding { bytes } => json!({ "frame_type": "padding", "length": bytes }),
         TracedFrame::Message { place, delivery, bytes } => message("message", *place, *delivery, *bytes),
         TracedFrame::Fragment { place, delivery, index, count, bytes } => {
             let mut data = message("fragment", Some(*place), *delivery, *bytes);

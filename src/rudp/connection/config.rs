@@ -13,7 +13,8 @@ pub struct ConnectionConfig {
     pub keepalive: Duration,
     /// Longest that an ack waits for something to ride on, 0 to 100 ms.
     pub max_ack_delay: Duration,
-    /// Largest datagram that this end sends: 1,200 to 65,507 bytes, UDP payload.
+    /// Largest datagram that this end sends once a probe of the path has shown that it takes so much:
+    /// 1,200 to 9,216 bytes, UDP payload; 1,200 = no probes. Spec: MTU-1.
     pub max_datagram_bytes: usize,
     /// Largest message that this end takes, 1,200 to 1,048,576 bytes.
     pub max_message_bytes: usize,
@@ -47,6 +48,10 @@ pub enum CongestionControl {
 /// Smallest datagram that every path must carry, and the largest sent until a path is probed.
 pub const BASE_DATAGRAM_BYTES: usize = 1_200;
 
+/// What an Ethernet frame of 1,500 bytes leaves after IPv6 and UDP headers. IPv4 leaves 20 more, which
+/// a single size for both forgoes: the first probe then fits either.
+const ETHERNET_DATAGRAM_BYTES: usize = 1_452;
+
 /// Largest datagram that this end's sockets take.
 pub const MAX_RECEIVED_DATAGRAM_BYTES: u32 = 9_216;
 
@@ -56,7 +61,7 @@ impl Default for ConnectionConfig {
             idle_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(3),
             max_ack_delay: Duration::from_millis(30),
-            max_datagram_bytes: BASE_DATAGRAM_BYTES,
+            max_datagram_bytes: ETHERNET_DATAGRAM_BYTES,
             max_message_bytes: 1 << 20,
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 4 << 20,
@@ -72,10 +77,11 @@ impl ConnectionConfig {
     /// With values out of range replaced by those that the peer is told: it relies on them.
     pub(super) fn in_range(self) -> Self {
         let told = self.parameters();
+        let largest = told.max_datagram_bytes as usize;
         Self {
             idle_timeout: told.idle_timeout(),
             max_ack_delay: told.max_ack_delay(),
-            max_datagram_bytes: self.max_datagram_bytes.clamp(BASE_DATAGRAM_BYTES, 65_507),
+            max_datagram_bytes: self.max_datagram_bytes.clamp(BASE_DATAGRAM_BYTES, largest),
             max_message_bytes: told.max_message_bytes as usize,
             receive_buffer_bytes: told.receive_buffer_bytes as usize,
             ..self

@@ -8,6 +8,7 @@
 //! | `stream/` | numbering, order, fragments: a stream's two sides |
 //! | `acks` | which packets arrived, when to say so |
 //! | `sent` | packets under way: acks and loss |
+//! | `datagram_size` | how large a datagram the path takes |
 //! | `repair/` | REPAIR frames: lost packets without a round trip |
 //! | `rtt` | round-trip time |
 //! | `controller/` | bytes under way, and how fast they leave |
@@ -22,6 +23,7 @@ mod acks;
 mod audit;
 mod config;
 mod controller;
+mod datagram_size;
 mod error;
 mod keys;
 mod loss;
@@ -51,8 +53,9 @@ pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Va
 
 use self::acks::AckTracker;
 use self::controller::{Controller, Pacer};
+use self::datagram_size::DatagramSize;
 use self::keys::KeyPhases;
-use self::outbox::Outbox;
+use self::outbox::{MAX_WHOLE_BYTES, Outbox};
 use self::path::Paths;
 use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
@@ -149,6 +152,7 @@ pub struct Connection {
 
     outbox: Outbox,
     sent: SentPackets,
+    datagram_size: DatagramSize,
     rtt: RttEstimator,
     repair_encoder: RepairEncoder,
     repair_decoder: RepairDecoder,
@@ -198,7 +202,7 @@ impl Connection {
         rng: StdRng,
     ) -> Self {
         let config = config.in_range();
-        let datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
+        let max_datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
         let mut connection = Self {
             role,
             config,
@@ -218,11 +222,12 @@ impl Connection {
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, ReceiveBudget::default()),
             outbox: Outbox::new(&config, &peer),
             sent: SentPackets::new(),
+            datagram_size: DatagramSize::new(max_datagram),
             rtt: RttEstimator::new(),
             repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
             repair_decoder: RepairDecoder::default(),
-            controller: controller::new(config.congestion_control, now, datagram),
-            pacer: Pacer::new(now, controller::initial_window(datagram)),
+            controller: controller::new(config.congestion_control, now, BASE_DATAGRAM_BYTES),
+            pacer: Pacer::new(now, controller::initial_window(BASE_DATAGRAM_BYTES)),
             held_back_at: None,
             paced_until: None,
             timers: Timers::new(now, &config, &peer),
@@ -268,7 +273,7 @@ impl Connection {
     /// [`SendError`]; nothing is queued then.
     pub fn send(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         stream: StreamId,
         delivery: Delivery,
         payload: Payload,
@@ -276,7 +281,11 @@ impl Connection {
         if !matches!(self.state, State::Open) {
             return Err(SendError::Closed);
         }
+        let is_large = payload.len() > MAX_WHOLE_BYTES;
         let sent = self.outbox.push(stream, delivery, payload)?;
+        if is_large {
+            self.datagram_size.on_large_message(now);
+        }
         self.stats.messages_shed = self.outbox.shed();
         Ok(sent)
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
 
+use super::config::BASE_DATAGRAM_BYTES;
 use super::controller::{self, Acked};
 use super::keys::Opened;
 use super::path::Change;
@@ -111,8 +112,9 @@ impl Connection {
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();
-            let datagram = self.config.max_datagram_bytes.min(self.peer.max_datagram_bytes as usize);
-            self.controller = controller::new(self.config.congestion_control, now, datagram);
+            self.controller = controller::new(self.config.congestion_control, now, BASE_DATAGRAM_BYTES);
+            self.datagram_size.on_new_path();
+            self.cut_for_datagrams(now);
         }
         // Nobody waits for the timers that ran on the old address.
         self.timers.on_acked();
@@ -238,7 +240,7 @@ impl Connection {
             return Ok(());
         }
         match frame {
-            Frame::Ping | Frame::Close(_) | Frame::Repair(_) => Ok(()),
+            Frame::Ping | Frame::Close(_) | Frame::Repair(_) | Frame::Padding(_) => Ok(()),
             Frame::PathChallenge(data) => {
                 self.paths.on_challenge(now, from, data);
                 Ok(())
@@ -352,6 +354,7 @@ impl Connection {
         }
         for &(bytes, sent_at) in &outcome.packets {
             self.repair_encoder.loss_mut().on_acked();
+            self.datagram_size.on_acked(bytes);
             let app_limited = self.is_app_limited(sent_at);
             // One ack gives one sample: that of its largest.
             let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
@@ -360,12 +363,24 @@ impl Connection {
         for frame in outcome.frames {
             match frame {
                 SentFrame::Message(message) => self.outbox.on_acked(message, None),
-                SentFrame::Fragment(message, index) => self.outbox.on_acked(message, Some(index)),
+                SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
                 SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
+                SentFrame::SizeProbe(probe) => {
+                    if self.datagram_size.on_probe_acked(now, probe) {
+                        self.cut_for_datagrams(now);
+                    }
+                }
             }
         }
         self.resend_lost(now);
         Ok(())
+    }
+
+    /// The path takes other datagrams than before: messages are cut for them.
+    pub(super) fn cut_for_datagrams(&mut self, now: Timestamp) {
+        let bytes = self.datagram_size.bytes();
+        self.outbox.cut_for(bytes);
+        self.trace_event(now, TraceEvent::DatagramSizeUpdated { bytes });
     }
 
     /// The peer closes: it is answered once, so that it need not repeat itself.

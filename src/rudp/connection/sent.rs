@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::datagram_size::SizeProbe;
 use super::error::ProtocolViolation;
 use super::rtt::RttEstimator;
-use super::stream::MessageRef;
+use super::stream::{MessageRef, Piece};
 use crate::base::{PacketNumber, Timestamp};
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 
@@ -17,9 +18,11 @@ pub enum SentFrame {
     /// A whole message.
     Message(MessageRef),
     /// One fragment of a message.
-    Fragment(MessageRef, u32),
+    Fragment(MessageRef, Piece),
     /// An ack up to this number.
     Ack(u64),
+    /// Nothing, in so many bytes.
+    SizeProbe(SizeProbe),
 }
 
 /// The frames of one packet.
@@ -81,8 +84,8 @@ pub struct AckOutcome {
 pub struct LossOutcome {
     /// Frames to send again.
     pub frames: Vec<SentFrame>,
-    /// Sending times of the packets lost.
-    pub sent_at: SmallVec<[Timestamp; 8]>,
+    /// Packets lost: their bytes and sending times.
+    pub packets: SmallVec<[(usize, Timestamp); 8]>,
     /// Their numbers.
     pub numbers: SmallVec<[PacketNumber; 8]>,
     /// Longest time between the sending of two packets, one of these the later, without any acked
@@ -290,7 +293,7 @@ impl SentPackets {
             self.bytes_in_flight -= packet.bytes;
             self.in_flight -= 1;
             outcome.numbers.push(PacketNumber(self.base + at as u64));
-            outcome.sent_at.push(packet.at);
+            outcome.packets.push((packet.bytes, packet.at));
             let run = packet.at.since(*run_since.get_or_insert(packet.at));
             outcome.longest_run = outcome.longest_run.max(run);
             outcome.frames.extend(packet.frames.iter().copied());

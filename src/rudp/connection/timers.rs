@@ -110,6 +110,7 @@ impl Connection {
                     self.probe_deadline(),
                     self.repair_deadline(),
                     self.paths.deadline(),
+                    self.datagram_size.deadline(),
                     self.pacing_deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
@@ -137,6 +138,7 @@ impl Connection {
             return;
         }
         self.paths.handle_timeout(now);
+        self.datagram_size.handle_timeout(now);
         self.resend_lost(now);
         if self.probe_deadline().is_some_and(|deadline| now >= deadline) {
             self.probe();
@@ -152,23 +154,26 @@ impl Connection {
     pub(super) fn resend_lost(&mut self, now: Timestamp) {
         let mut lost = LossOutcome::default();
         let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
-        if let Some(&newest_sent_at) = lost.sent_at.iter().max() {
-            lost.sent_at.iter().for_each(|_| self.repair_encoder.loss_mut().on_lost());
-            self.stats.packets_lost += lost.sent_at.len() as u64;
+        if let Some(newest_sent_at) = lost.packets.iter().map(|(_, sent_at)| *sent_at).max() {
+            lost.packets.iter().for_each(|_| self.repair_encoder.loss_mut().on_lost());
+            self.stats.packets_lost += lost.packets.len() as u64;
             self.tell_lost(now, newest_sent_at, &lost);
         }
         for frame in lost.frames {
             match frame {
                 SentFrame::Message(message) => self.outbox.on_lost(message, None),
-                SentFrame::Fragment(message, index) => self.outbox.on_lost(message, Some(index)),
-                SentFrame::Ack(_) => {}
+                SentFrame::Fragment(message, piece) => self.outbox.on_lost(message, Some(piece)),
+                SentFrame::Ack(_) | SentFrame::SizeProbe(_) => {}
             }
+        }
+        if self.datagram_size.on_lost(now, &lost.packets) {
+            self.cut_for_datagrams(now);
         }
         self.trace_recovery(now, &lost.numbers, again);
     }
 
     fn tell_lost(&mut self, now: Timestamp, newest_sent_at: Timestamp, lost: &LossOutcome) {
-        let packets = u32::try_from(lost.sent_at.len()).unwrap_or(u32::MAX);
+        let packets = u32::try_from(lost.packets.len()).unwrap_or(u32::MAX);
         let app_limited = self.is_app_limited(newest_sent_at);
         self.controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited });
         // RFC 9002 §7.6.1

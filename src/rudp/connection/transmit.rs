@@ -1,11 +1,14 @@
 //! Packets out: gather frames, write, seal.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rand::Rng;
 use smallvec::SmallVec;
 
+use super::config::BASE_DATAGRAM_BYTES;
+use super::datagram_size::SizeProbe;
 use super::outbox::{Next, Passed};
 use super::path::Probe;
 use super::repair::symbol;
@@ -21,7 +24,7 @@ use crate::wire::frame::{Ack, FragmentHead, Frame, MessageHead, Repair};
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
 struct Plan {
-    /// Frames without a payload: ACK, PING, PATH_CHALLENGE, PATH_RESPONSE, CLOSE.
+    /// Frames without a payload: ACK, PING, PATH_CHALLENGE, PATH_RESPONSE, CLOSE, PADDING.
     small: SmallVec<[Frame; 3]>,
     parts: SmallVec<[(SendPart, Payload); 8]>,
     sent: SentFrames,
@@ -35,6 +38,9 @@ struct Plan {
 const SKIP_ONE_IN: u32 = 1_000;
 /// Packets that ask for no ack are followed by one that does. Spec: ACK-9.
 const MAX_QUIET_PACKETS: u32 = 256;
+
+/// A size probe without an ack is lost after so many probe timeouts.
+const SIZE_PROBE_TIMEOUTS: u32 = 2;
 
 /// Flags, connection id, a number of 4 bytes.
 const MAX_HEADER_BYTES: usize = 9;
@@ -58,7 +64,7 @@ impl Connection {
                     self.paths.on_sent_to_pending(out.len());
                     return Some(to);
                 }
-                self.plan(now)
+                self.plan(now).or_else(|| self.plan_size_probe(now))
             }
         };
         self.write_packet(now, plan?, out);
@@ -97,8 +103,7 @@ impl Connection {
 
     fn plan(&mut self, now: Timestamp) -> Option<Plan> {
         let mut plan = Plan::default();
-        let limit = self.config.max_datagram_bytes.min(self.peer.max_datagram_bytes as usize);
-        let room = limit - TAG_BYTES - MAX_HEADER_BYTES;
+        let room = self.datagram_limit() - TAG_BYTES - MAX_HEADER_BYTES;
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
         let may_send = self.may_send_now(now);
         let has_data = may_send && self.outbox.is_waiting();
@@ -128,6 +133,36 @@ impl Connection {
             plan.push(Frame::Ping);
         }
         (plan.bytes > 0).then_some(plan)
+    }
+
+    /// Largest datagram now. A probe for what is under way arrives even where large ones have ceased to.
+    // spec: MTU-5
+    fn datagram_limit(&self) -> usize {
+        if self.timers.is_ping_due() { BASE_DATAGRAM_BYTES } else { self.datagram_size.bytes() }
+    }
+
+    /// A packet that does nothing but be large. It counts as one that asks for no ack: that it is lost
+    /// says nothing of what the path has room for. Nothing is learned while nothing is heard.
+    // spec: MTU-1, MTU-2
+    fn plan_size_probe(&mut self, now: Timestamp) -> Option<Plan> {
+        let probe = self.datagram_size.next_probe()?;
+        if self.rtt.minimum().is_none() || self.timers.probes() > 0 {
+            return None;
+        }
+        let wait = self.rtt.probe_timeout(Duration::ZERO) * SIZE_PROBE_TIMEOUTS;
+        self.datagram_size.on_probe_sent(now + wait);
+        let mut plan = Plan::default();
+        plan.push(Frame::Ping);
+        plan.push(Frame::Padding(self.padding(probe)));
+        plan.sent.push(SentFrame::SizeProbe(probe));
+        plan.eliciting = false;
+        Some(plan)
+    }
+
+    /// Zeros that make a packet of PING and PADDING as large as `probe`.
+    fn padding(&self, probe: SizeProbe) -> usize {
+        let header = self.header(self.sent.next_number().0).encoded_len();
+        probe.bytes - header - 2 - TAG_BYTES
     }
 
     /// True when window and pacer let data leave, or a probe may break both. Takes note of what they

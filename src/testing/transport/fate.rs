@@ -1,4 +1,4 @@
-//! What befalls clients, workers and the clock, besides what the network does.
+//! What befalls clients, workers, paths and the clock, besides what links do to each datagram.
 
 use std::time::Duration;
 
@@ -94,6 +94,14 @@ impl Simulation {
         self.jumps_at = later(self.scenario.jumps, self.now, &mut self.rng);
         self.checker.sleeps(self.now);
         far
+    }
+
+    /// Lets the paths take more or less than before, when it is time.
+    pub(super) fn change_mtus(&mut self) {
+        if self.mtus_at <= self.now {
+            self.mtus_at = later(self.scenario.mtu_changes, self.now, &mut self.rng);
+            self.network.change_mtus();
+        }
     }
 
     /// Lets the attacker send something, when it is time.

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `scenario` | what a run is made of, and how a seed draws it |
 //! | `simulation` | the loop over all that follows |
-//! | `fate` | crashes, naps, jumps of the clock, changes of address |
+//! | `fate` | crashes, naps, jumps of the clock, changes of addresses and MTUs |
 //! | `network` | datagrams on impaired links, waiting for their time |
 //! | `attacker` | datagrams that nobody sent |
 //! | `server`, `client` | the only places that drive endpoints and clients' connections |

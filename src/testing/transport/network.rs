@@ -129,6 +129,13 @@ impl Network {
         self.under_way.peek().map(|Reverse(next)| next.at)
     }
 
+    /// All paths take other lengths than before, each direction its own, and 1,200 bytes at least.
+    pub(super) fn change_mtus(&mut self) {
+        for link in self.lines.values_mut().flat_map(|line| [&mut line.up, &mut line.down]) {
+            link.set_mtu(self.rng.random_range(1_200..1_500));
+        }
+    }
+
     /// Changes all paths that there are.
     pub(super) fn set(&mut self, impairments: &Impairments) {
         for line in self.lines.values_mut() {

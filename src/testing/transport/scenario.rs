@@ -34,6 +34,8 @@ pub struct Scenario {
     pub attacks: Option<Duration>,
     /// Mean time between a client's changes of address.
     pub address_changes: Option<Duration>,
+    /// Mean time between changes of the paths' MTUs.
+    pub mtu_changes: Option<Duration>,
     /// Whether clients must prove their address with a cookie.
     pub cookies: bool,
     /// Share of connections that the server refuses.
@@ -57,12 +59,11 @@ impl Scenario {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7363_656e_6172_696f);
         let idle = Duration::from_millis(pick(rng, &[1_500, 3_000, 5_000]));
         let paths: Vec<Path> = (0..rng.random_range(1..=5)).map(|_| Path::drawn(rng, idle)).collect();
-        let mtu = paths.iter().flat_map(|path| [path.up.mtu, path.down.mtu]).flatten().min();
         Self {
             workers: rng.random_range(1..=3),
             paths,
-            server: draw_config(rng, idle, mtu),
-            client: draw_config(rng, idle, mtu),
+            server: draw_config(rng, idle),
+            client: draw_config(rng, idle),
             start: draw_start(rng),
             busy: millis(rng, 2_000..8_000),
             life: maybe(rng, 0.6, |rng| millis(rng, 500..8_000)),
@@ -72,6 +73,7 @@ impl Scenario {
             address_changes: maybe(rng, 0.3, |rng| millis(rng, 200..3_000)),
             cookies: rng.random_bool(0.3),
             refused: if rng.random_bool(0.1) { 0.3 } else { 0.0 },
+            mtu_changes: maybe(rng, 0.4, |rng| millis(rng, 300..4_000)),
         }
     }
 
@@ -99,6 +101,7 @@ impl Scenario {
             jumps: None,
             attacks: None,
             address_changes: None,
+            mtu_changes: None,
             cookies: false,
             refused: 0.0,
         }
@@ -188,14 +191,13 @@ fn draw_hole(rng: &mut StdRng, longest: Duration) -> Blackhole {
     Blackhole { every: lasting + millis(rng, 400..2_500), lasting }
 }
 
-/// `mtu` is the least of all paths: a connection that does not probe for it must know it.
-fn draw_config(rng: &mut StdRng, idle: Duration, mtu: Option<usize>) -> ConnectionConfig {
-    let datagram: usize = pick(rng, &[1_200, 1_200, 1_452, 9_000]);
+fn draw_config(rng: &mut StdRng, idle: Duration) -> ConnectionConfig {
+    let max_datagram_bytes = pick(rng, &[1_200, 1_452, 1_452, 9_000]);
     ConnectionConfig {
         idle_timeout: idle + pick(rng, &[Duration::ZERO, Duration::from_millis(700)]),
         keepalive: millis(rng, 100..2_000),
         max_ack_delay: Duration::from_millis(pick(rng, &[0, 5, 10, 25])),
-        max_datagram_bytes: mtu.map_or(datagram, |mtu| datagram.min(mtu)),
+        max_datagram_bytes,
         max_message_bytes: pick(rng, &[4_000, 50_000, 400_000]),
         receive_buffer_bytes: pick(rng, &[1 << 16, 1 << 20]),
         send_buffer_bytes: pick(rng, &[20_000, 400_000, 1 << 20]),
@@ -243,6 +245,7 @@ mod tests {
         let times = |holds: fn(&Scenario) -> bool| scenarios.iter().filter(|it| holds(it)).count();
         assert!(times(|it| it.naps.is_some()) > 10 && times(|it| it.jumps.is_some()) > 10);
         assert!(times(|it| it.attacks.is_some()) > 10 && times(|it| it.life.is_some()) > 10);
+        assert!(times(|it| it.mtu_changes.is_some()) > 20);
         assert!(times(|it| it.cookies) > 10 && times(|it| it.refused > 0.0) > 3);
         assert!(times(Scenario::must_live) > 3 && times(Scenario::must_tell) > 2);
         assert!(times(|it| it.start < Timestamp::from_millis(1)) > 10);

@@ -69,6 +69,8 @@ pub struct Simulation {
     /// When the next nap or jump comes.
     pub(super) naps_at: Timestamp,
     pub(super) jumps_at: Timestamp,
+    /// When the paths take other lengths.
+    pub(super) mtus_at: Timestamp,
     pub(super) outcome: Outcome,
     /// Whose address it is.
     pub(super) addresses: BTreeMap<SocketAddr, usize>,
@@ -114,6 +116,7 @@ impl Simulation {
             checker: Checker::new(seed, now, rules),
             naps_at: later(scenario.naps),
             jumps_at: later(scenario.jumps),
+            mtus_at: later(scenario.mtu_changes),
             outcome: Outcome::default(),
             addresses: BTreeMap::new(),
             trace: DefaultHasher::new(),
@@ -151,13 +154,14 @@ impl Simulation {
 
     fn next_at(&self) -> Option<Timestamp> {
         let parties = self.parties.iter().map(Party::next_at);
-        let own = [self.naps_at, self.jumps_at, self.attacker.acts_at, self.hosts.next_at()];
+        let own = [self.naps_at, self.jumps_at, self.mtus_at, self.attacker.acts_at, self.hosts.next_at()];
         parties.chain(own).chain(self.network.next_at()).chain(self.server.next_at()).min()
     }
 
     /// Lets happen what is due now.
     fn step(&mut self) {
         self.nap();
+        self.change_mtus();
         self.attack();
         self.deliver();
         self.run_server();
@@ -236,7 +240,7 @@ impl Simulation {
 
     /// Nobody does anything more, the paths become good, and those who left in silence are missed.
     fn calm_down(&mut self) {
-        [self.naps_at, self.jumps_at, self.attacker.acts_at] = [Timestamp::MAX; 3];
+        [self.naps_at, self.jumps_at, self.mtus_at, self.attacker.acts_at] = [Timestamp::MAX; 4];
         self.parties.iter_mut().for_each(Party::fall_silent);
         self.hosts.fall_silent();
         self.server.wake();

@@ -32,6 +32,8 @@ pub enum Frame {
     Close(Close),
     /// Earlier packets' messages once more.
     Repair(Repair),
+    /// So many zeros up to the end of the packet. Spec: FRM-11.
+    Padding(usize),
     /// Names the packets that arrived.
     Ack(Ack),
     /// A whole message.
@@ -44,6 +46,7 @@ pub(crate) const PING: u8 = 0x01;
 const PATH_CHALLENGE: u8 = 0x02;
 const PATH_RESPONSE: u8 = 0x03;
 const CLOSE: u8 = 0x04;
+const PADDING: u8 = 0x06;
 
 /// Set in the type of MESSAGE and FRAGMENT: the payload runs to the packet's end.
 const LENGTH_ELIDED: u8 = 0x10;
@@ -64,6 +67,7 @@ impl Frame {
             PATH_RESPONSE => Ok(Self::PathResponse(reader.array("path response")?)),
             CLOSE => Close::read(reader).map(Self::Close),
             repair::TYPE => Repair::read(reader).map(Self::Repair),
+            PADDING => read_zeros(reader).map(Self::Padding),
             0x08..=0x0b => Ack::read(kind, reader).map(Self::Ack),
             0x20..=0x3f => Message::read(kind, reader).map(Self::Message),
             0x40..=0x5f => Fragment::read(kind, reader).map(Self::Fragment),
@@ -88,6 +92,10 @@ impl Frame {
                 close.write(writer);
             }
             Self::Repair(repair) => repair.write(writer),
+            Self::Padding(zeros) => {
+                writer.u8(PADDING);
+                writer.slice(&vec![0; *zeros]);
+            }
             Self::Ack(ack) => ack.write(writer),
             Self::Message(message) => message.write(writer, last),
             Self::Fragment(fragment) => fragment.write(writer, last),
@@ -96,7 +104,7 @@ impl Frame {
 
     /// True for the frames whose packet the peer acks. Spec: ACK-1.
     pub fn is_ack_eliciting(&self) -> bool {
-        !matches!(self, Self::Ack(_) | Self::Close(_))
+        !matches!(self, Self::Ack(_) | Self::Close(_) | Self::Padding(_))
     }
 }
 
@@ -120,6 +128,16 @@ pub fn write_frames(frames: &[Frame], writer: &mut Writer) {
     for (index, frame) in frames.iter().enumerate() {
         frame.write(writer, index + 1 == frames.len());
     }
+}
+
+/// Reads the rest of a packet, all zeros, and tells how many.
+// spec: FRM-11
+fn read_zeros(reader: &mut Reader) -> Result<usize, DecodeError> {
+    let zeros = reader.rest();
+    if zeros.iter().any(|byte| *byte != 0) {
+        return Err(DecodeError::NotCanonical { what: "padding" });
+    }
+    Ok(zeros.len())
 }
 
 /// Reads a payload that its packet bounds when the length is elided.
@@ -231,7 +249,10 @@ mod tests {
     proptest! {
         // spec-test: FRM-2
         #[test]
-        fn frames_are_read_as_they_were_written(frames in prop::collection::vec(frame(), 1..6)) {
+        fn frames_are_read_as_they_were_written(
+            mut frames in prop::collection::vec(frame(), 1..6), padding in prop::option::of(0usize..40)
+        ) {
+            frames.extend(padding.map(Frame::Padding));
             prop_assert_eq!(read_frames(encode(&frames)), Ok(frames));
         }
 
@@ -258,6 +279,15 @@ mod tests {
     #[test]
     fn a_packet_without_frames_is_an_error() {
         assert_eq!(read_frames(Bytes::new()), Err(DecodeError::Truncated { what: "frame type", missing: 1 }));
+    }
+
+    // spec-test: FRM-11
+    #[test]
+    fn padding_is_zeros_to_the_end_of_the_packet() {
+        let read = |bytes: &'static [u8]| read_frames(Bytes::from_static(bytes));
+        assert_eq!(read(&[PADDING]), Ok(vec![Frame::Padding(0)]));
+        assert_eq!(read(&[PING, PADDING, 0, 0]), Ok(vec![Frame::Ping, Frame::Padding(2)]));
+        assert_eq!(read(&[PADDING, 0, PING]), Err(DecodeError::NotCanonical { what: "padding" }));
     }
 
     #[test]

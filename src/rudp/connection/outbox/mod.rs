@@ -10,10 +10,10 @@ mod lane;
 use std::collections::BTreeMap;
 
 use self::lane::{Lane, Queued};
-use super::config::ConnectionConfig;
+use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
-use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, SendPart, SendStream, Space};
+use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space};
 use crate::base::StreamId;
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
@@ -41,8 +41,8 @@ pub struct Outbox {
     window_used: usize,
     window: usize,
     max_message_bytes: usize,
-    /// Largest payload of one packet beside the longest header and frame head.
-    whole_bytes: usize,
+    /// Largest payload of a fragment.
+    fragment_bytes: usize,
 }
 
 /// A frame that is to be written, with the payload it belongs to.
@@ -81,6 +81,9 @@ pub struct Passed {
 
 /// Header (9) and the longest head of a message: type, stream, number, key, length.
 const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
+/// Largest payload of a message that leaves whole, beside the longest header and head. Every path takes
+/// it, so that it arrives whatever becomes of the path; a larger one is cut.
+pub const MAX_WHOLE_BYTES: usize = BASE_DATAGRAM_BYTES - TAG_BYTES - HEAD_ROOM_BYTES;
 /// Head of a fragment beyond that of a message, and room for an ack beside it.
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
 /// How far a lane is searched for something that may leave when its front may not.
@@ -98,10 +101,9 @@ enum Blocked {
 
 impl Outbox {
     pub fn new(config: &ConnectionConfig, peer: &TransportParameters) -> Self {
-        let datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
         let window = peer.receive_buffer_bytes as usize;
-        let whole_bytes = datagram - TAG_BYTES - HEAD_ROOM_BYTES;
-        let in_fragments = (whole_bytes - FRAGMENT_ROOM_BYTES) * MAX_FRAGMENTS as usize;
+        let fragment_bytes = fragment_bytes(BASE_DATAGRAM_BYTES);
+        let in_fragments = fragment_bytes * MAX_FRAGMENTS as usize;
         Self {
             streams: BTreeMap::new(),
             small: Lane::default(),
@@ -117,7 +119,7 @@ impl Outbox {
             max_message_bytes: (peer.max_message_bytes as usize)
                 .min(window - MESSAGE_OVERHEAD_BYTES)
                 .min(in_fragments),
-            whole_bytes,
+            fragment_bytes,
         }
     }
 
@@ -154,7 +156,7 @@ impl Outbox {
         if delivery.is_reliable() {
             self.max_message_bytes
         } else {
-            self.whole_bytes.min(self.max_message_bytes)
+            MAX_WHOLE_BYTES.min(self.max_message_bytes)
         }
     }
 
@@ -205,10 +207,9 @@ impl Outbox {
             self.reliable_bytes -= freed.buffered - freed.sequenced;
             self.window_used -= freed.window;
         }
-        let fragment_bytes = self.whole_bytes - FRAGMENT_ROOM_BYTES;
-        let number = ended.push(space, delivery, payload, self.whole_bytes, fragment_bytes);
+        let number = ended.push(space, delivery, payload, MAX_WHOLE_BYTES, self.fragment_bytes);
         let message = MessageRef { stream, space, number };
-        let lane = self.lane_mut(if bytes > self.whole_bytes { Size::Large } else { Size::Small });
+        let lane = self.lane_mut(if bytes > MAX_WHOLE_BYTES { Size::Large } else { Size::Small });
         if delivery.is_reliable() {
             lane.push(Queued::Reliable(message));
             self.reliable_bytes += cost;
@@ -219,6 +220,15 @@ impl Outbox {
         }
         self.sweep();
         Ok(sent)
+    }
+
+    /// Cuts messages for datagrams of `datagram_bytes`: those that come, those that have not begun to
+    /// leave, and those whose fragments are too large now.
+    pub fn cut_for(&mut self, datagram_bytes: usize) {
+        self.fragment_bytes = fragment_bytes(datagram_bytes);
+        for stream in self.streams.values_mut() {
+            self.large.resend.extend(stream.cut_anew(self.fragment_bytes));
+        }
     }
 
     fn lane(&self, size: Size) -> &Lane {
@@ -409,25 +419,25 @@ impl Outbox {
         }
         Some(match part {
             SendPart::Whole(_) => SentFrame::Message(message),
-            SendPart::Fragment(head) => SentFrame::Fragment(message, head.index),
+            SendPart::Fragment(head) => SentFrame::Fragment(message, Piece::of(&head)),
         })
     }
 
     /// A frame has arrived.
-    pub fn on_acked(&mut self, message: MessageRef, index: Option<u32>) {
+    pub fn on_acked(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream: id, space, number } = message;
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        let (buffered, window) = stream.on_acked(space, number, index);
+        let (buffered, window) = stream.on_acked(space, number, piece);
         self.reliable_bytes -= buffered;
         self.window_used -= window;
         self.forget_if_done(id);
     }
 
     /// A frame was lost: what is still wanted of it leaves again.
-    pub fn on_lost(&mut self, message: MessageRef, index: Option<u32>) {
+    pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream, space, number } = message;
-        if self.streams.get_mut(&stream).is_some_and(|stream| stream.on_lost(space, number, index)) {
-            self.lane_mut(if index.is_some() { Size::Large } else { Size::Small }).resend.push_back(message);
+        if self.streams.get_mut(&stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
+            self.lane_mut(if piece.is_some() { Size::Large } else { Size::Small }).resend.push_back(message);
         }
     }
 
@@ -452,8 +462,8 @@ impl Outbox {
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self, under_way: &[SentFrame]) {
         let queued = |name| self.small.count(name) + self.large.count(name);
-        let flying = |name, index: Option<u32>| {
-            let frame = index.map_or(SentFrame::Message(name), |index| SentFrame::Fragment(name, index));
+        let flying = |name, piece: Option<Piece>| {
+            let frame = piece.map_or(SentFrame::Message(name), |piece| SentFrame::Fragment(name, piece));
             under_way.iter().filter(|it| **it == frame).count()
         };
         let mut sums = [0; 3];
@@ -473,4 +483,9 @@ impl Outbox {
             self.streams.remove(&stream);
         }
     }
+}
+
+/// Largest payload of a fragment in a datagram of `datagram_bytes`.
+const fn fragment_bytes(datagram_bytes: usize) -> usize {
+    datagram_bytes - TAG_BYTES - HEAD_ROOM_BYTES - FRAGMENT_ROOM_BYTES
 }

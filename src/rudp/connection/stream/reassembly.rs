@@ -1,5 +1,7 @@
 //! Messages in fragments, and the budget for all that waits on what is missing.
 
+use std::cmp::Ordering;
+
 use bytes::{Bytes, BytesMut};
 
 use super::MESSAGE_OVERHEAD_BYTES;
@@ -99,11 +101,14 @@ impl Reassembly {
     pub fn insert(&mut self, number: u64, fragment: &Fragment) -> Result<bool, ProtocolViolation> {
         let head = &fragment.head;
         let mismatch = ProtocolViolation::FragmentMismatch { number };
-        if head.count != self.count
-            || head.total as usize != self.bytes.len()
-            || head.delivery != self.delivery
-        {
+        if head.total as usize != self.bytes.len() || head.delivery != self.delivery {
             return Err(mismatch);
+        }
+        // spec: FRM-12
+        match head.count.cmp(&self.count) {
+            Ordering::Less => return Ok(false),
+            Ordering::Equal => {}
+            Ordering::Greater => self.begin_again(head.count),
         }
         let arrived = self.arrived.get_mut(head.index as usize).ok_or(mismatch)?;
         if !std::mem::replace(arrived, true) {
@@ -112,6 +117,12 @@ impl Reassembly {
             self.missing -= 1;
         }
         Ok(self.missing == 0)
+    }
+
+    /// The sender has cut the message into more pieces: what had arrived comes again.
+    fn begin_again(&mut self, count: u32) {
+        (self.count, self.missing) = (count, count);
+        self.arrived = vec![false; count as usize];
     }
 
     /// The whole message.

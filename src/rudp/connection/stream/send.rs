@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, NARROW_SPAN, Space, WINDOW_MESSAGES};
+use super::{
+    MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, MessageRef, NARROW_SPAN, Space, WINDOW_MESSAGES,
+};
 use crate::base::{StreamId, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
@@ -16,6 +18,13 @@ pub struct SendStream {
     unordered: SendSpace,
     keyed: SendSpace,
     finishing: bool,
+}
+
+/// A fragment of a message that was cut into so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    index: u32,
+    count: u32,
 }
 
 /// What is to be put into a packet for a message.
@@ -106,7 +115,7 @@ impl SendStream {
             let replaced = entry.message.take_if(|message| {
                 message.delivery.key() == Some(key)
                     && (by.is_reliable() || !message.delivery.is_reliable())
-                    && message.fragments.as_ref().is_none_or(|fragments| fragments.next == 0)
+                    && (message.fragments.is_none() || entry.charged == 0)
             });
             if let Some(message) = replaced {
                 freed.any = true;
@@ -117,6 +126,31 @@ impl SendStream {
         }
         freed.window += self.keyed.settle();
         freed
+    }
+
+    /// Cuts messages into fragments of `fragment_bytes` at most: those that have not begun to leave, and
+    /// those whose fragments are larger. Tells which are to be queued, because they wait again.
+    // spec: FRM-12
+    pub fn cut_anew(&mut self, fragment_bytes: usize) -> Vec<MessageRef> {
+        let mut waiting = Vec::new();
+        for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
+            let spaces = self.space_mut(space);
+            for (number, entry) in (spaces.base..).zip(&mut spaces.entries) {
+                let has_begun = entry.charged > 0;
+                let Some(message) = &mut entry.message else { continue };
+                let Some(fragments) = &mut message.fragments else { continue };
+                let fits = message.payload.len().div_ceil(fragments.count as usize) <= fragment_bytes;
+                if has_begun && fits {
+                    continue;
+                }
+                **fragments = Fragments::new(&message.payload, fragment_bytes);
+                if !std::mem::replace(&mut message.queued, true) {
+                    waiting.push((space, number));
+                }
+            }
+        }
+        let stream = self.id;
+        waiting.into_iter().map(|(space, number)| MessageRef { stream, space, number }).collect()
     }
 
     /// No more messages come; true once all are settled.
@@ -235,36 +269,36 @@ impl SendStream {
         (cost, self.keyed.settle())
     }
 
-    /// A packet with the message, or fragment `index` of it, arrived. Returns the bytes freed in the
+    /// A packet with the message, or a piece of it, arrived. Returns the bytes freed in the
     /// send buffer and in the peer's receive buffer.
-    pub fn on_acked(&mut self, space: Space, number: u64, index: Option<u32>) -> (usize, usize) {
+    pub fn on_acked(&mut self, space: Space, number: u64, piece: Option<Piece>) -> (usize, usize) {
         let space = self.space_mut(space);
         let arrived = space.entry_mut(number).and_then(|entry| {
-            entry.message.take_if(|message| match (index, &mut message.fragments) {
-                (Some(index), Some(fragments)) => fragments.on_acked(index),
-                (index, fragments) => index.is_none() && fragments.is_none(),
+            entry.message.take_if(|message| match (piece, &mut message.fragments) {
+                (Some(piece), Some(fragments)) => fragments.on_acked(piece),
+                (piece, fragments) => piece.is_none() && fragments.is_none(),
             })
         });
         // Not for a fragment alone: the receiver's position moves when the message is whole.
-        if index.is_none() || arrived.is_some() {
+        if piece.is_none() || arrived.is_some() {
             space.acked_end = space.acked_end.max(number + 1);
         }
         let freed = arrived.map_or(0, |message| message.cost());
         (freed, space.settle())
     }
 
-    /// A packet with the message, or fragment `index` of it, was lost. Returns true when the message
+    /// A packet with the message, or a piece of it, was lost. Returns true when the message
     /// should be queued to leave again.
-    pub fn on_lost(&mut self, space: Space, number: u64, index: Option<u32>) -> bool {
+    pub fn on_lost(&mut self, space: Space, number: u64, piece: Option<Piece>) -> bool {
         let Some(message) = self.space_mut(space).entry_mut(number).and_then(|entry| entry.message.as_mut())
         else {
             return false;
         };
-        let needed = match (index, &mut message.fragments) {
-            (Some(index), Some(fragments)) => fragments.on_lost(index),
-            (index, fragments) => {
+        let needed = match (piece, &mut message.fragments) {
+            (Some(piece), Some(fragments)) => fragments.on_lost(piece),
+            (piece, fragments) => {
                 message.copies = message.copies.saturating_sub(1);
-                index.is_none() && fragments.is_none() && message.copies == 0
+                piece.is_none() && fragments.is_none() && message.copies == 0
             }
         };
         needed && !std::mem::replace(&mut message.queued, true)
@@ -314,8 +348,8 @@ impl SendStream {
     /// `queued` tells how often a message stands in the queues, `flying` how often a frame is under way.
     pub fn audit(
         &self,
-        queued: &dyn Fn(super::MessageRef) -> usize,
-        flying: &dyn Fn(super::MessageRef, Option<u32>) -> usize,
+        queued: &dyn Fn(MessageRef) -> usize,
+        flying: &dyn Fn(MessageRef, Option<Piece>) -> usize,
     ) -> [usize; 3] {
         let mut sums = [0; 3];
         for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
@@ -323,7 +357,7 @@ impl SendStream {
                 sums[2] += entry.charged;
                 let Some(message) = &entry.message else { continue };
                 sums[usize::from(!message.delivery.is_reliable())] += message.cost();
-                let name = super::MessageRef { stream: self.id, space, number };
+                let name = MessageRef { stream: self.id, space, number };
                 assert_eq!(queued(name), usize::from(message.queued), "{name:?} waits once, or does not");
                 let Some(fragments) = &message.fragments else {
                     let copies = message.copies as usize;
@@ -333,7 +367,8 @@ impl SendStream {
                 };
                 let waits = |index| index >= fragments.next || fragments.resend.contains(&index);
                 for index in (0..fragments.count).filter(|&index| !fragments.is_acked(index)) {
-                    let comes = flying(name, Some(index)) > 0 || (message.queued && waits(index));
+                    let piece = Piece { index, count: fragments.count };
+                    let comes = flying(name, Some(piece)) > 0 || (message.queued && waits(index));
                     assert!(comes, "fragment {index} of {name:?} is stuck");
                 }
             }
@@ -387,6 +422,13 @@ impl SendSpace {
     }
 }
 
+impl Piece {
+    /// The one that `head` belongs to.
+    pub fn of(head: &FragmentHead) -> Self {
+        Self { index: head.index, count: head.count }
+    }
+}
+
 impl Outgoing {
     /// What it takes of a buffer.
     fn cost(&self) -> usize {
@@ -396,7 +438,7 @@ impl Outgoing {
 
 impl Fragments {
     fn new(payload: &Payload, fragment_bytes: usize) -> Self {
-        let count = payload.len().div_ceil(fragment_bytes);
+        let count = payload.len().div_ceil(fragment_bytes).max(2);
         // Equal parts, rounded up, may need fewer of them.
         let count = payload.len().div_ceil(payload.len().div_ceil(count));
         let count = u32::try_from(count).expect("invariant: `send` has checked the message's size");
@@ -418,8 +460,9 @@ impl Fragments {
     }
 
     /// Returns true when all have arrived.
-    fn on_acked(&mut self, index: u32) -> bool {
-        if let Some(acked) = self.acked.get_mut(index as usize)
+    fn on_acked(&mut self, Piece { index, count }: Piece) -> bool {
+        if count == self.count
+            && let Some(acked) = self.acked.get_mut(index as usize)
             && !std::mem::replace(acked, true)
         {
             self.missing -= 1;
@@ -428,8 +471,8 @@ impl Fragments {
         self.missing == 0
     }
 
-    fn on_lost(&mut self, index: u32) -> bool {
-        let needed = !self.is_acked(index) && !self.resend.contains(&index);
+    fn on_lost(&mut self, Piece { index, count }: Piece) -> bool {
+        let needed = count == self.count && !self.is_acked(index) && !self.resend.contains(&index);
         if needed {
             self.resend.push_back(index);
         }

@@ -149,7 +149,7 @@ fn a_number_beyond_the_window_closes() {
 // spec-test: FRM-6
 #[test]
 fn fragments_that_contradict_each_other_close() {
-    for second in [fragment(0, 3, 30, 1), fragment(0, 2, 30, 1)] {
+    for second in [fragment(0, 2, 30, 1), fragment(0, 3, 30, 1)] {
         let frames = [fragment(0, 2, 20, 0), second];
         assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 0 });
     }
@@ -184,6 +184,24 @@ fn a_fragment_that_gives_an_incomplete_message_another_key_closes() {
     let newer = Frame::Message(Message { head, payload: vec![0; 20].into() });
     let frames = [part(1), newer, part(2)];
     assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 3 });
+}
+
+/// A cut into two pieces, then one into three, late pieces of the first, and the rest of the second.
+// spec-test: FRM-12
+#[test]
+fn a_message_that_is_cut_anew_arrives_once() {
+    let (mut pair, mut forger) = (Pair::new(3), Forger::new());
+    let mut say = |pair: &mut Pair, frames: &[Frame]| {
+        let packet = forger.packet(frames);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+        pair.flush();
+        pair.payloads(SERVER).len()
+    };
+    assert_eq!(say(&mut pair, &[fragment(0, 2, 20, 0), fragment(0, 3, 20, 1)]), 0);
+    assert_eq!(say(&mut pair, &[fragment(0, 2, 20, 1), fragment(0, 3, 20, 2)]), 0, "two of either cut");
+    assert_eq!(say(&mut pair, &[fragment(0, 3, 20, 0)]), 1);
+    assert_eq!(say(&mut pair, &[fragment(0, 2, 20, 0), fragment(0, 3, 20, 0)]), 1, "it has arrived");
+    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
 }
 
 // spec-test: REL-12

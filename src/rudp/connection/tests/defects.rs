@@ -25,16 +25,16 @@ fn a_fragment_lost_after_another_came_late_is_sent_again() {
     while let Some((source, _)) = outbox.next(&mut Passed::default()) {
         fragments.extend(outbox.on_sent(source));
     }
-    let [Some((message, 0)), Some((_, 1)), _] = [0, 1, 2].map(|at| match fragments[at] {
-        sent::SentFrame::Fragment(message, index) => Some((message, index)),
+    let [Some((message, first)), Some((_, second)), _] = [0, 1, 2].map(|at| match fragments[at] {
+        sent::SentFrame::Fragment(message, piece) => Some((message, piece)),
         _ => None,
     }) else {
         panic!("three fragments")
     };
-    outbox.on_lost(message, Some(0));
-    outbox.on_acked(message, Some(0));
+    outbox.on_lost(message, Some(first));
+    outbox.on_acked(message, Some(first));
     assert!(outbox.next(&mut Passed::default()).is_none());
-    outbox.on_lost(message, Some(1));
+    outbox.on_lost(message, Some(second));
     assert!(outbox.next(&mut Passed::default()).is_some());
 }
 

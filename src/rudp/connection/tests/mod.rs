@@ -2,6 +2,7 @@
 
 mod attacks;
 mod congestion;
+mod datagram_size;
 mod defects;
 mod floods;
 mod key_abuse;
@@ -52,6 +53,10 @@ struct Pair {
     reorder: f64,
     /// Loses everything until then.
     dark_until: Timestamp,
+    /// Loses larger packets.
+    mtu: usize,
+    /// Packets of each end above the base.
+    large: [Vec<usize>; 2],
     /// Where the client is: what is sent to other addresses is lost.
     client_at: SocketAddr,
     /// Sends a copy of each packet of the client from an address of its own, so much later.
@@ -89,6 +94,8 @@ impl Pair {
             duplicate: 0.0,
             reorder: 0.0,
             dark_until: Timestamp::ZERO,
+            mtu: usize::MAX,
+            large: [vec![], vec![]],
             client_at: CLIENT_ADDRESS.into(),
             copier: None,
             rng: StdRng::seed_from_u64(seed),
@@ -109,7 +116,7 @@ impl Pair {
         for from in [CLIENT, SERVER] {
             let mut packet = BytesMut::new();
             while let Some(address) = self.ends[from].poll_transmit(self.now, &mut packet) {
-                assert!(packet.len() <= BASE_DATAGRAM_BYTES);
+                self.note_size(from, packet.len());
                 self.carry(1 - from, address, std::mem::take(&mut packet));
             }
             while let Some(event) = self.ends[from].poll_event() {
@@ -125,12 +132,18 @@ impl Pair {
         }
     }
 
+    fn note_size(&mut self, from: usize, bytes: usize) {
+        if bytes > BASE_DATAGRAM_BYTES {
+            self.large[from].push(bytes);
+        }
+    }
+
     fn carry(&mut self, to: usize, address: SocketAddr, packet: BytesMut) {
         if let Some((from, later)) = self.copier.filter(|_| to == SERVER) {
             let arrives = self.now + later;
             self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
         }
-        if self.now < self.dark_until || self.rng.random_bool(self.loss) {
+        if self.now < self.dark_until || packet.len() > self.mtu || self.rng.random_bool(self.loss) {
             return;
         }
         let copies = 1 + usize::from(self.rng.random_bool(self.duplicate));

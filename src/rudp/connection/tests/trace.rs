@@ -23,6 +23,7 @@ enum Seen {
     LossTimer(Option<Timestamp>),
     Probe(u32),
     KeyUpdated(bool),
+    DatagramSize(usize),
     Closed,
 }
 
@@ -54,6 +55,7 @@ impl Trace for Recorder {
             TraceEvent::LossTimerUpdated { due } => Seen::LossTimer(due),
             TraceEvent::Probe { count } => Seen::Probe(count),
             TraceEvent::KeyUpdated { by_peer } => Seen::KeyUpdated(by_peer),
+            TraceEvent::DatagramSizeUpdated { bytes } => Seen::DatagramSize(bytes),
             TraceEvent::Closed(_) => Seen::Closed,
         };
         log.push((now, seen));
@@ -212,4 +214,14 @@ fn a_packet_without_effect_is_told_and_a_quiet_connection_tells_nothing() {
         .handle_packet(now, CLIENT_ADDRESS.into(), BytesMut::from(&[0x40; 40][..]))
         .unwrap_err();
     assert_eq!(seen(&log), [(now, Seen::Started), (now, Seen::Dropped(dropped))]);
+}
+
+#[test]
+fn a_trace_is_told_how_large_datagrams_may_be() {
+    let mut pair = Pair::new(3);
+    let log = traced(&mut pair, CLIENT);
+    pair.send(CLIENT, Delivery::ReliableOrdered, &[0; 4_000]);
+    pair.run(SECOND);
+    let sizes = |seen| if let (_, Seen::DatagramSize(bytes)) = seen { Some(bytes) } else { None };
+    assert_eq!(seen(&log).into_iter().filter_map(sizes).collect::<Vec<_>>(), [1_452]);
 }

@@ -130,7 +130,7 @@ impl Connection {
 fn whole_number(frame: &SentFrame) -> Option<u64> {
     match frame {
         SentFrame::Message(message) | SentFrame::Fragment(message, _) => Some(message.number),
-        SentFrame::Ack(_) => None,
+        SentFrame::Ack(_) | SentFrame::SizeProbe(_) => None,
     }
 }
 
@@ -142,6 +142,7 @@ fn traced(frame: &Frame, packet: PacketNumber, acked: u64) -> TracedFrame {
         Frame::PathResponse(_) => TracedFrame::PathResponse,
         Frame::Close(close) => TracedFrame::Close { code: close.code },
         Frame::Repair(repair) => traced_repair(repair, packet),
+        Frame::Padding(zeros) => TracedFrame::Padding { bytes: *zeros },
         Frame::Ack(ack) => TracedFrame::Ack { runs: runs(ack, acked), held: ack.held() },
         Frame::Message(Message { head, payload }) => traced_part(SendPart::Whole(*head), payload.len(), None),
         Frame::Fragment(fragment) => {

@@ -103,6 +103,11 @@ pub enum TraceEvent<'a> {
         /// Probes since the last ack, with this one.
         count: u32,
     },
+    /// Datagrams to the peer have so many bytes at most from now on.
+    DatagramSizeUpdated {
+        /// UDP payload.
+        bytes: usize,
+    },
     /// Both ends' keys were renewed.
     KeyUpdated {
         /// The peer was first; otherwise this end.
@@ -159,6 +164,11 @@ pub enum TracedFrame {
         /// Numbers of the packets it covers.
         packets: SmallVec<[u64; 4]>,
         /// Bytes of the symbol.
+        bytes: usize,
+    },
+    /// PADDING.
+    Padding {
+        /// Zeros after its type.
         bytes: usize,
     },
     /// MESSAGE.

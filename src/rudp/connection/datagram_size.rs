@@ -1,0 +1,295 @@
+//! [`DatagramSize`]: how large a datagram the path takes, found out by probes. RFC 8899. Spec: MTU-1.
+//!
+//! Every path takes 1,200 bytes. More is tried once there is use for it, a message in fragments. The
+//! first probe has the largest size that both ends allow, which most paths take; when it does not
+//! arrive, the gap is halved. When larger packets stop arriving, it is back to 1,200.
+
+mod doubt;
+
+use std::time::Duration;
+
+use self::doubt::Doubt;
+use super::config::BASE_DATAGRAM_BYTES;
+use crate::base::Timestamp;
+
+/// What the path takes, and the search for more.
+#[derive(Debug)]
+pub struct DatagramSize {
+    /// The largest that both ends allow.
+    ceiling: usize,
+    /// The largest that has arrived.
+    confirmed: usize,
+    state: State,
+    /// The search that runs, or the last one: what earlier ones sent is no news.
+    search: u32,
+    doubt: Doubt,
+}
+
+/// A packet that is as large as what is tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeProbe {
+    search: u32,
+    /// UDP payload.
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was larger than a datagram.
+    Unused,
+    Searching(Search),
+    Found {
+        next_search_at: Timestamp,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Search {
+    /// The smallest that did not arrive.
+    refused: Option<usize>,
+    /// Probes of the present size that were lost.
+    lost: u32,
+    /// When the probe under way counts as lost.
+    lost_at: Option<Timestamp>,
+}
+
+/// Probes of a size that are lost before it counts as too large. RFC 8899 §5.1.2.
+const MAX_PROBES: u32 = 3;
+/// A search ends when it knows the size to so many bytes.
+const STEP_BYTES: usize = 16;
+/// From the end of a search to the next. RFC 8899 §5.1.1.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(600);
+
+impl DatagramSize {
+    /// The base, of a path of which nothing is known. `ceiling` is never exceeded.
+    pub fn new(ceiling: usize) -> Self {
+        Self {
+            ceiling: ceiling.max(BASE_DATAGRAM_BYTES),
+            confirmed: BASE_DATAGRAM_BYTES,
+            state: State::Unused,
+            search: 0,
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// Largest datagram that may be sent.
+    pub fn bytes(&self) -> usize {
+        self.confirmed
+    }
+
+    /// There is use for large datagrams.
+    pub fn on_large_message(&mut self, now: Timestamp) {
+        let is_due = match self.state {
+            State::Unused => true,
+            State::Searching(_) => false,
+            State::Found { next_search_at } => now >= next_search_at,
+        };
+        if is_due && self.confirmed < self.ceiling {
+            self.begin_search();
+        }
+    }
+
+    /// The path is another one: back to the base, and a search if there was use for one.
+    // spec: MTU-6
+    pub fn on_new_path(&mut self) {
+        self.confirmed = BASE_DATAGRAM_BYTES;
+        self.doubt = Doubt::default();
+        if !matches!(self.state, State::Unused) {
+            self.begin_search();
+        }
+    }
+
+    /// The probe that should leave now.
+    pub fn next_probe(&self) -> Option<SizeProbe> {
+        self.sought().filter(|_| self.deadline().is_none())
+    }
+
+    /// The probe from [`Self::next_probe`] left.
+    pub fn on_probe_sent(&mut self, lost_at: Timestamp) {
+        if let State::Searching(search) = &mut self.state {
+            search.lost_at = Some(lost_at);
+        }
+    }
+
+    /// A probe has arrived. True when larger datagrams may be sent than before.
+    pub fn on_probe_acked(&mut self, now: Timestamp, probe: SizeProbe) -> bool {
+        let State::Searching(search) = &mut self.state else { return false };
+        if Some(probe) != search.sought(self.search, self.confirmed, self.ceiling) {
+            return false;
+        }
+        self.confirmed = probe.bytes;
+        *search = Search { refused: search.refused, ..Search::default() };
+        self.end_search_if_over(now);
+        true
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Searching(search) => search.lost_at,
+            State::Unused | State::Found { .. } => None,
+        }
+    }
+
+    /// Takes a probe for lost when its time is over.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        let Some(probe) = self.sought().filter(|_| self.deadline().is_some_and(|at| now >= at)) else {
+            return;
+        };
+        let State::Searching(search) = &mut self.state else { return };
+        search.lost_at = None;
+        search.lost += 1;
+        if search.lost == MAX_PROBES {
+            *search = Search { refused: Some(probe.bytes), ..Search::default() };
+            self.end_search_if_over(now);
+        }
+    }
+
+    /// A packet of `bytes`, no probe of these, was acked.
+    pub fn on_acked(&mut self, bytes: usize) {
+        self.doubt.on_acked(bytes);
+    }
+
+    /// Packets were found lost at the same time: their bytes and sending times. True when the path
+    /// has ceased to take what it took: back to the base.
+    // spec: MTU-4
+    pub fn on_lost(&mut self, now: Timestamp, packets: &[(usize, Timestamp)]) -> bool {
+        let large = packets.iter().filter(|(bytes, _)| *bytes > BASE_DATAGRAM_BYTES);
+        let Some(&(bytes, sent_at)) = large.max() else { return false };
+        if self.confirmed == BASE_DATAGRAM_BYTES || !self.doubt.on_lost(now, bytes, sent_at) {
+            return false;
+        }
+        self.confirmed = BASE_DATAGRAM_BYTES;
+        self.end_search(now);
+        true
+    }
+
+    fn sought(&self) -> Option<SizeProbe> {
+        match &self.state {
+            State::Searching(search) => search.sought(self.search, self.confirmed, self.ceiling),
+            State::Unused | State::Found { .. } => None,
+        }
+    }
+
+    fn begin_search(&mut self) {
+        self.search = self.search.wrapping_add(1);
+        self.state = State::Searching(Search::default());
+    }
+
+    fn end_search_if_over(&mut self, now: Timestamp) {
+        if self.sought().is_none() {
+            self.end_search(now);
+        }
+    }
+
+    fn end_search(&mut self, now: Timestamp) {
+        self.doubt = Doubt::default();
+        self.state = State::Found { next_search_at: now + SEARCH_INTERVAL };
+    }
+}
+
+impl Search {
+    /// What is to be tried next; `None` when the search is over.
+    fn sought(&self, search: u32, confirmed: usize, ceiling: usize) -> Option<SizeProbe> {
+        let bytes = match self.refused {
+            None => ceiling,
+            Some(refused) if refused - confirmed > STEP_BYTES => confirmed.midpoint(refused),
+            Some(_) => return None,
+        };
+        (bytes > confirmed).then_some(SizeProbe { search, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(100);
+
+    /// Searches on a path that takes `mtu` bytes; the sizes tried, each attempt.
+    fn search(size: &mut DatagramSize, now: &mut Timestamp, mtu: usize) -> Vec<usize> {
+        let mut tried = vec![];
+        while let Some(probe) = size.next_probe() {
+            tried.push(probe.bytes);
+            size.on_probe_sent(*now + WAIT);
+            assert_eq!(size.next_probe(), None, "one at a time");
+            if probe.bytes <= mtu {
+                assert!(size.on_probe_acked(*now, probe));
+            } else {
+                *now = size.deadline().unwrap();
+                size.handle_timeout(*now);
+            }
+        }
+        assert_eq!(size.deadline(), None);
+        tried
+    }
+
+    fn found(ceiling: usize, mtu: usize) -> (DatagramSize, Timestamp) {
+        let (mut size, mut now) = (DatagramSize::new(ceiling), Timestamp::ZERO);
+        size.on_large_message(now);
+        search(&mut size, &mut now, mtu);
+        (size, now)
+    }
+
+    #[test]
+    fn most_paths_cost_one_probe() {
+        let (mut size, mut now) = (DatagramSize::new(1_452), Timestamp::ZERO);
+        assert_eq!(size.next_probe(), None, "no use for one");
+        size.on_large_message(now);
+        assert_eq!(search(&mut size, &mut now, 1_472), [1_452]);
+        assert_eq!(size.bytes(), 1_452);
+    }
+
+    /// 1,452 does not pass, half of the gap does, and so on.
+    #[test]
+    fn a_size_is_tried_three_times_and_the_gap_halved() {
+        let (mut size, mut now) = (DatagramSize::new(1_452), Timestamp::ZERO);
+        size.on_large_message(now);
+        let tried = search(&mut size, &mut now, 1_372);
+        assert_eq!(tried, [1_452, 1_452, 1_452, 1_326, 1_389, 1_389, 1_389, 1_357, 1_373, 1_373, 1_373]);
+        assert_eq!(size.bytes(), 1_357);
+    }
+
+    #[test]
+    fn every_size_is_found_to_a_step() {
+        for ceiling in [1_200, 1_201, 1_216, 1_452, 9_216] {
+            for mtu in 1_200..=ceiling {
+                let bytes = found(ceiling, mtu).0.bytes();
+                assert!(bytes <= mtu && (bytes == ceiling || mtu - bytes < STEP_BYTES), "{bytes} of {mtu}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_search_is_ten_minutes_later_and_needs_a_use() {
+        let (mut size, mut now) = found(1_452, 1_300);
+        now = now + SEARCH_INTERVAL - Duration::from_secs(1);
+        size.on_large_message(now);
+        assert_eq!(size.next_probe(), None);
+        now += Duration::from_secs(1);
+        size.on_large_message(now);
+        search(&mut size, &mut now, 1_452);
+        assert_eq!(size.bytes(), 1_452);
+    }
+
+    #[test]
+    fn what_was_probed_on_another_path_is_no_news() {
+        let mut size = DatagramSize::new(1_452);
+        size.on_large_message(Timestamp::ZERO);
+        let probe = size.next_probe().unwrap();
+        size.on_probe_sent(Timestamp::ZERO + WAIT);
+        size.on_new_path();
+        assert!(!size.on_probe_acked(Timestamp::ZERO, probe));
+        assert!(size.next_probe().is_some_and(|next| next != probe));
+    }
+
+    #[test]
+    fn a_black_hole_ends_the_search_too() {
+        let (mut size, now) = found(1_452, 1_452);
+        for at in [1, 2, 3].map(|second| now + Duration::from_secs(second)) {
+            assert_eq!(size.bytes(), 1_452);
+            size.on_lost(at, &[(1_452, at), (60, at)]);
+        }
+        assert_eq!((size.bytes(), size.next_probe()), (BASE_DATAGRAM_BYTES, None));
+    }
+}

@@ -1,0 +1,83 @@
+//! [`Doubt`]: whether large packets are lost for being large.
+
+use crate::base::Timestamp;
+
+/// Losses of large packets in a row. Chance or a full queue take some, and then one as large arrives.
+#[derive(Debug, Default)]
+pub struct Doubt {
+    /// All that arrived since the first loss were smaller.
+    bytes: usize,
+    losses: u32,
+    /// Packets that left before share the fate of the last loss.
+    since: Option<Timestamp>,
+}
+
+/// So many losses, one after another, are a black hole. RFC 8899 §4.3.
+const MAX_LOSSES: u32 = 3;
+
+impl Doubt {
+    /// A packet of `bytes` arrived.
+    pub fn on_acked(&mut self, bytes: usize) {
+        if bytes >= self.bytes {
+            *self = Self { since: self.since, ..Self::default() };
+        }
+    }
+
+    /// Of the large packets that were found lost now the largest had `bytes`, and left at `sent_at`.
+    /// True when this must be a black hole.
+    pub fn on_lost(&mut self, now: Timestamp, bytes: usize, sent_at: Timestamp) -> bool {
+        if self.since.is_some_and(|since| sent_at < since) {
+            return false;
+        }
+        self.since = Some(now);
+        if self.losses == 0 || bytes < self.bytes {
+            *self = Self { bytes, losses: 0, ..*self };
+        }
+        self.losses += 1;
+        self.losses == MAX_LOSSES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each packet is lost at the time at which the next one leaves. True when one was one too many.
+    fn lose(doubt: &mut Doubt, millis: impl IntoIterator<Item = u64>, bytes: usize) -> bool {
+        millis
+            .into_iter()
+            .any(|at| doubt.on_lost(Timestamp::from_millis(at + 1), bytes, Timestamp::from_millis(at)))
+    }
+
+    #[test]
+    fn three_losses_without_an_arrival_are_a_black_hole() {
+        let mut doubt = Doubt::default();
+        assert!(!lose(&mut doubt, 0..2, 1_452));
+        doubt.on_acked(1_452);
+        assert!(!lose(&mut doubt, 2..4, 1_452));
+        assert!(lose(&mut doubt, 4..5, 1_452));
+    }
+
+    #[test]
+    fn what_was_under_way_at_a_loss_is_one_with_it() {
+        let mut doubt = Doubt::default();
+        assert!(!lose(&mut doubt, [50], 1_452));
+        assert!(!lose(&mut doubt, 0..50, 1_452));
+    }
+
+    #[test]
+    fn smaller_packets_that_arrive_excuse_nothing() {
+        let mut doubt = Doubt::default();
+        for at in 0..3 {
+            doubt.on_acked(1_300);
+            assert_eq!(lose(&mut doubt, [at], 1_452), at == 2);
+        }
+    }
+
+    #[test]
+    fn a_path_that_shrinks_again_is_seen_by_smaller_packets() {
+        let mut doubt = Doubt::default();
+        assert!(!lose(&mut doubt, 0..2, 1_452));
+        assert!(lose(&mut doubt, 2..5, 1_300));
+    }
+}

@@ -1,0 +1,195 @@
+//! How large datagrams become, and what happens when the path takes less than it did.
+
+use super::*;
+
+const ETHERNET: usize = 1_452;
+/// Some hundred fragments.
+const LARGE: usize = 200_000;
+
+fn pair() -> Pair {
+    let mut pair = Pair::new(5);
+    pair.run(SECOND);
+    pair
+}
+
+/// Lets `from` find out what the path takes, before anything that counts.
+fn grow(pair: &mut Pair, from: usize) {
+    pair.send(from, Delivery::ReliableUnordered, &[0; 4_000]);
+    pair.run(SECOND);
+    assert_eq!(size(pair, from), ETHERNET);
+    pair.received[1 - from].clear();
+}
+
+fn size(pair: &Pair, end: usize) -> usize {
+    pair.ends[end].datagram_size.bytes()
+}
+
+/// Sends messages in fragments, each of its own contents.
+fn send_large(pair: &mut Pair, from: usize, contents: std::ops::Range<u8>) {
+    contents.for_each(|content| pair.send(from, Delivery::ReliableOrdered, &[content; LARGE]));
+}
+
+/// Checks that the other end has exactly these, in their order.
+fn expect_large(pair: &Pair, end: usize, contents: std::ops::Range<u8>) {
+    let expected: Vec<Vec<u8>> = contents.map(|content| vec![content; LARGE]).collect();
+    assert!(pair.payloads(end) == expected, "{} of {}", pair.received[end].len(), expected.len());
+    pair.ends.iter().for_each(Connection::audit);
+}
+
+// spec-test: MTU-1
+#[test]
+fn a_size_is_used_once_a_probe_of_it_has_arrived() {
+    let mut pair = pair();
+    send_large(&mut pair, CLIENT, 0..1);
+    pair.run(Duration::from_millis(39));
+    assert_eq!(pair.large[CLIENT], [ETHERNET], "the probe alone");
+    pair.run(SECOND * 5);
+    assert_eq!((size(&pair, CLIENT), size(&pair, SERVER)), (ETHERNET, BASE_DATAGRAM_BYTES));
+    assert_eq!(pair.large[CLIENT], [ETHERNET], "the message had begun to leave in smaller ones");
+    send_large(&mut pair, CLIENT, 1..2);
+    pair.run(SECOND * 5);
+    assert!(pair.large[CLIENT].len() > LARGE / ETHERNET, "{}", pair.large[CLIENT].len());
+    expect_large(&pair, SERVER, 0..2);
+}
+
+#[test]
+fn the_largest_size_that_the_link_takes_is_found() {
+    for mtu in [1_200, 1_232, 1_372, 1_451] {
+        let mut pair = pair();
+        pair.mtu = mtu;
+        send_large(&mut pair, SERVER, 0..20);
+        pair.run(SECOND * 20);
+        assert!((mtu - 15..=mtu).contains(&size(&pair, SERVER)), "{} of {mtu}", size(&pair, SERVER));
+        assert_eq!(pair.ends[SERVER].stats().packets_lost, 0, "a probe is no loss");
+        expect_large(&pair, CLIENT, 0..20);
+    }
+}
+
+#[test]
+fn a_thin_stream_sends_no_probe() {
+    let mut pair = pair();
+    for number in 0..900u16 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &number.to_be_bytes());
+        pair.send(SERVER, Delivery::Unreliable, &[0; 1_000]);
+        pair.run(Duration::from_millis(33));
+    }
+    assert_eq!(pair.large, [[0; 0]; 2]);
+}
+
+/// The transfers are alike but for the loss of each probe.
+// spec-test: MTU-2
+#[test]
+fn lost_probes_neither_shrink_the_window_nor_count_as_losses_nor_make_this_end_probe() {
+    let transfer = |max_datagram_bytes| {
+        let mut pair =
+            Pair::with_config(5, ConnectionConfig { max_datagram_bytes, ..ConnectionConfig::default() });
+        pair.run(SECOND);
+        pair.mtu = BASE_DATAGRAM_BYTES;
+        send_large(&mut pair, CLIENT, 0..4);
+        pair.run(SECOND * 10);
+        expect_large(&pair, SERVER, 0..4);
+        pair
+    };
+    let (plain, probing) = (transfer(BASE_DATAGRAM_BYTES), transfer(ETHERNET));
+    assert_eq!((plain.large[CLIENT].len(), probing.large[CLIENT].len()), (0, 15), "five sizes, three times");
+    for pair in [&plain, &probing] {
+        let stats = pair.ends[CLIENT].stats();
+        assert_eq!((stats.packets_lost, stats.probes, stats.repairs_sent), (0, 0, 0));
+    }
+    let window = |pair: &Pair| pair.ends[CLIENT].controller.window_bytes();
+    assert!(window(&probing) >= window(&plain), "{} and {}", window(&probing), window(&plain));
+}
+
+// spec-test: MTU-4, MTU-5
+#[test]
+fn when_the_path_shrinks_in_the_middle_of_messages_all_arrive_once_in_order() {
+    for mtu in [1_200, 1_300, 1_380] {
+        for seed in 0..4 {
+            let mut pair = Pair::new(seed);
+            (pair.loss, pair.reorder, pair.duplicate) = ([0.0, 0.0, 0.02, 0.1][seed as usize], 0.02, 0.02);
+            pair.run(SECOND);
+            grow(&mut pair, CLIENT);
+            send_large(&mut pair, CLIENT, 0..12);
+            pair.run(Duration::from_millis(150));
+            assert!(pair.received[SERVER].is_empty() && pair.large[CLIENT].len() > 10);
+            pair.mtu = mtu;
+            pair.run(SECOND * 2);
+            assert_eq!(size(&pair, CLIENT), BASE_DATAGRAM_BYTES);
+            pair.run(SECOND * 20);
+            expect_large(&pair, SERVER, 0..12);
+        }
+    }
+}
+
+/// Only its fragments are too large for the path; all else arrives all the time.
+#[test]
+fn a_message_of_two_fragments_is_not_stuck_beside_smaller_ones() {
+    let mut pair = pair();
+    grow(&mut pair, CLIENT);
+    pair.mtu = 1_350;
+    for round in 1..40 {
+        // Fragments of 1,350 bytes, and others of 1,250, which pass.
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[round; 2_720]);
+        pair.send(CLIENT, Delivery::ReliableUnordered, &[round; 2_500]);
+        pair.run(Duration::from_millis(100));
+    }
+    pair.run(SECOND * 5);
+    assert_eq!((size(&pair, CLIENT), pair.received[SERVER].len()), (BASE_DATAGRAM_BYTES, 78));
+}
+
+#[test]
+fn losses_and_an_outage_are_no_black_hole() {
+    let mut pair = pair();
+    grow(&mut pair, CLIENT);
+    send_large(&mut pair, CLIENT, 0..20);
+    pair.run(Duration::from_millis(300));
+    pair.loss = 0.1;
+    pair.run(SECOND);
+    pair.dark_until = pair.now + SECOND * 2;
+    pair.run(SECOND * 20);
+    assert_eq!(size(&pair, CLIENT), ETHERNET);
+    expect_large(&pair, SERVER, 0..20);
+}
+
+// spec-test: MTU-6
+#[test]
+fn a_new_path_begins_at_the_base() {
+    for (address, is_new) in [(([203, 0, 113, 9], 4_000), true), (([192, 0, 2, 1], 4_001), false)] {
+        let mut pair = pair();
+        pair.send(CLIENT, Delivery::ReliableOrdered, b"hello");
+        grow(&mut pair, SERVER);
+        send_large(&mut pair, SERVER, 0..20);
+        pair.run(Duration::from_millis(300));
+        pair.client_at = address.into();
+        pair.mtu = if is_new { 1_300 } else { usize::MAX };
+        pair.send(CLIENT, Delivery::ReliableOrdered, b"from elsewhere");
+        while pair.ends[SERVER].stats().address_changes == 0 {
+            pair.run(Duration::from_millis(1));
+        }
+        assert_eq!(size(&pair, SERVER) == BASE_DATAGRAM_BYTES, is_new);
+        pair.run(SECOND * 20);
+        let expected = if is_new { 1_285..=1_300 } else { ETHERNET..=ETHERNET };
+        assert!(expected.contains(&size(&pair, SERVER)), "{}", size(&pair, SERVER));
+        expect_large(&pair, CLIENT, 0..20);
+    }
+}
+
+// spec-test: PKT-11
+#[test]
+fn neither_ends_limit_is_exceeded() {
+    for (own, peers) in [(1_452, 1_300), (1_300, 1_452), (9_000, 1_400), (1_200, 9_000)] {
+        let config = ConnectionConfig { max_datagram_bytes: own, ..ConnectionConfig::default() };
+        let mut pair = Pair::with_config(5, config);
+        let peer = TransportParameters { max_datagram_bytes: peers, ..config.parameters() };
+        let rng = StdRng::seed_from_u64(1);
+        let (keys, role) = (keys().client_keys(), Role::Client { id: ConnectionId(7) });
+        pair.ends[CLIENT] = Connection::new(pair.now, role, SERVER_ADDRESS.into(), keys, peer, config, rng);
+        pair.ends[CLIENT].open_stream(STREAM);
+        send_large(&mut pair, CLIENT, 0..2);
+        pair.run(SECOND * 5);
+        let limit = own.min(peers as usize);
+        assert_eq!(size(&pair, CLIENT), limit);
+        assert!(pair.large[CLIENT].iter().all(|bytes| *bytes <= limit));
+        expect_large(&pair, SERVER, 0..2);
+    }
+}
