@@ -2,7 +2,7 @@
 //!
 //! Every path takes 1,200 bytes. More is tried once there is use for it, a message in fragments. The
 //! first probe has the largest size that both ends allow, which most paths take; when it does not
-//! arrive, the gap is halved. When larger packets stop arriving, it is back to 1,200.
+//! arrive, the gap is halved. When larger packets stop arriving, it is back to 1,200 and another search.
 
 mod doubt;
 
@@ -93,7 +93,6 @@ impl DatagramSize {
     // spec: MTU-6
     pub fn on_new_path(&mut self) {
         self.confirmed = BASE_DATAGRAM_BYTES;
-        self.doubt = Doubt::default();
         if !matches!(self.state, State::Unused) {
             self.begin_search();
         }
@@ -151,7 +150,7 @@ impl DatagramSize {
     }
 
     /// Packets were found lost at the same time: their bytes and sending times. True when the path
-    /// has ceased to take what it took: back to the base.
+    /// has ceased to take what it took, or chance made it look so: back to the base, and a search.
     // spec: MTU-4
     pub fn on_lost(&mut self, now: Timestamp, packets: &[(usize, Timestamp)]) -> bool {
         let large = packets.iter().filter(|(bytes, _)| *bytes > BASE_DATAGRAM_BYTES);
@@ -160,7 +159,7 @@ impl DatagramSize {
             return false;
         }
         self.confirmed = BASE_DATAGRAM_BYTES;
-        self.end_search(now);
+        self.begin_search();
         true
     }
 
@@ -172,6 +171,7 @@ impl DatagramSize {
     }
 
     fn begin_search(&mut self) {
+        self.doubt = Doubt::default();
         self.search = self.search.wrapping_add(1);
         self.state = State::Searching(Search::default());
     }
@@ -183,7 +183,6 @@ impl DatagramSize {
     }
 
     fn end_search(&mut self, now: Timestamp) {
-        self.doubt = Doubt::default();
         self.state = State::Found { next_search_at: now + SEARCH_INTERVAL };
     }
 }
@@ -284,12 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn a_black_hole_ends_the_search_too() {
-        let (mut size, now) = found(1_452, 1_452);
+    fn a_black_hole_begins_another_search_at_the_base() {
+        let (mut size, mut now) = found(1_452, 1_452);
         for at in [1, 2, 3].map(|second| now + Duration::from_secs(second)) {
             assert_eq!(size.bytes(), 1_452);
             size.on_lost(at, &[(1_452, at), (60, at)]);
         }
-        assert_eq!((size.bytes(), size.next_probe()), (BASE_DATAGRAM_BYTES, None));
+        assert_eq!(size.bytes(), BASE_DATAGRAM_BYTES);
+        search(&mut size, &mut now, 1_300);
+        assert!((1_285..=1_300).contains(&size.bytes()), "{}", size.bytes());
     }
 }

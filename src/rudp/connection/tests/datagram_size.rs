@@ -113,9 +113,8 @@ fn when_the_path_shrinks_in_the_middle_of_messages_all_arrive_once_in_order() {
             pair.run(Duration::from_millis(150));
             assert!(pair.received[SERVER].is_empty() && pair.large[CLIENT].len() > 10);
             pair.mtu = mtu;
-            pair.run(SECOND * 2);
-            assert_eq!(size(&pair, CLIENT), BASE_DATAGRAM_BYTES);
-            pair.run(SECOND * 20);
+            pair.run(SECOND * 25);
+            assert!((BASE_DATAGRAM_BYTES..=mtu).contains(&size(&pair, CLIENT)), "{}", size(&pair, CLIENT));
             expect_large(&pair, SERVER, 0..12);
         }
     }
@@ -134,7 +133,8 @@ fn a_message_of_two_fragments_is_not_stuck_beside_smaller_ones() {
         pair.run(Duration::from_millis(100));
     }
     pair.run(SECOND * 5);
-    assert_eq!((size(&pair, CLIENT), pair.received[SERVER].len()), (BASE_DATAGRAM_BYTES, 78));
+    assert!((1_335..=1_350).contains(&size(&pair, CLIENT)), "{}", size(&pair, CLIENT));
+    assert_eq!(pair.received[SERVER].len(), 78);
 }
 
 #[test]
