@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use rallypoint::base::{ConnectionId, PacketNumber, StreamId, Timestamp, Truncated, Writer};
 use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, Payload, Role};
 use rallypoint::secure::{HandshakeSecrets, PacketKeys};
-use rallypoint::wire::frame::{Ack, AckRun, Frame, Message, MessageHead, read_frames, write_frames};
+use rallypoint::wire::frame::{Ack, AckRun, Frame, Lags, Message, MessageHead, read_frames, write_frames};
 use rallypoint::wire::packet::SealedHeader;
 use rallypoint::wire::{Delivery, TransportParameters};
 use rand::SeedableRng;
@@ -97,7 +97,12 @@ impl Peer {
 
     fn ack(&mut self) {
         let largest = Truncated::bits32(self.largest.unwrap());
-        self.say(&[Frame::Ack(Ack { largest, delay: 0, runs: Some((1, Default::default())) })]);
+        self.say(&[Frame::Ack(Ack {
+            largest,
+            delay: 0,
+            runs: Some((1, Default::default())),
+            repaired: Lags::new(),
+        })]);
     }
 
     fn send(&mut self, delivery: Delivery, bytes: usize) {
@@ -115,7 +120,7 @@ impl Peer {
             }
         }
         let largest = Truncated::bits32(self.largest.unwrap());
-        self.say(&[Frame::Ack(Ack { largest, delay: 0, runs: Some((first, runs)) })]);
+        self.say(&[Frame::Ack(Ack { largest, delay: 0, runs: Some((first, runs)), repaired: Lags::new() })]);
     }
 
     /// Acks full windows until what one of them holds is more than 1,536 small packets.
@@ -250,7 +255,7 @@ fn an_ack_of_what_was_never_sent_ends_the_connection() {
     peer.send(Delivery::ReliableOrdered, 1);
     peer.hear();
     let runs = Some((1, Default::default()));
-    peer.say(&[Frame::Ack(Ack { largest: Truncated::bits32(5_000), delay: 0, runs })]);
+    peer.say(&[Frame::Ack(Ack { largest: Truncated::bits32(5_000), delay: 0, runs, repaired: Lags::new() })]);
     let closed = std::iter::from_fn(|| peer.connection.poll_event())
         .find(|event| matches!(event, Event::Closed(Closed::Violation(_))));
     assert!(closed.is_some());

@@ -33,7 +33,7 @@ def frame(reader):
         return repair(reader)
     if kind == 0x06:
         return padding(reader)
-    if 0x08 <= kind <= 0x0B:
+    if 0x08 <= kind <= 0x0F:
         return ack(kind, reader)
     if 0x20 <= kind <= 0x3F:
         return message(kind, reader)
@@ -50,13 +50,17 @@ def padding(reader):
 
 
 def repair(reader):
-    lags = []
-    for _ in range(reader.varint(1, 4)):
+    return {"type": "repair", "lags": lags(reader, 4), "symbol": reader.hex(reader.varint(3, 514))}
+
+
+def lags(reader, most):
+    found = []
+    for _ in range(reader.varint(1, most)):
         lag = reader.u8()
-        if lag <= (lags[-1] if lags else 0):
+        if lag <= (found[-1] if found else 0):
             raise Refused("lags that do not ascend")
-        lags.append(lag)
-    return {"type": "repair", "lags": lags, "symbol": reader.hex(reader.varint(3, 514))}
+        found.append(lag)
+    return found
 
 
 def ack(kind, reader):
@@ -66,6 +70,7 @@ def ack(kind, reader):
         count = reader.varint(0, 32)
         first = run(reader)
         found["runs"] = {"first": first, "then": [{"gap": run(reader), "run": run(reader)} for _ in range(count)]}
+    found["repaired"] = lags(reader, 16) if kind & 0x04 else []
     return found
 
 

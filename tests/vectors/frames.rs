@@ -4,8 +4,8 @@ use bytes::Bytes;
 use rallypoint::base::{StreamId, Truncated};
 use rallypoint::wire::Delivery;
 use rallypoint::wire::frame::{
-    Ack, AckRun, Close, Fragment, FragmentHead, Frame, Message, MessageHead, Place, Repair, read_frames,
-    write_frames,
+    Ack, AckRun, Close, Fragment, FragmentHead, Frame, Lags, Message, MessageHead, Place, Repair,
+    read_frames, write_frames,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,12 @@ fn frames() {
 #[test]
 fn the_example_of_the_spec() {
     let runs = [AckRun { gap: 2, run: 2 }, AckRun { gap: 3, run: 1 }];
-    let ack = Ack { largest: Truncated::Bits16(10), delay: 7, runs: Some((3, runs.into_iter().collect())) };
+    let ack = Ack {
+        largest: Truncated::Bits16(10),
+        delay: 7,
+        runs: Some((3, runs.into_iter().collect())),
+        repaired: Lags::new(),
+    };
     assert_eq!(
         written(|writer| write_frames(&[Frame::Ack(ack)], writer)),
         unhex("0a 000a 07 02 02 01 01 02 00")
@@ -41,11 +46,13 @@ fn the_example_of_the_spec() {
 }
 
 fn good() -> Vec<(&'static str, Vec<Frame>)> {
-    let clean = |largest| Frame::Ack(Ack { largest, delay: 3, runs: None });
-    let runs = |first, runs: &[(u64, u64)]| {
-        let runs = runs.iter().map(|&(gap, run)| AckRun { gap, run }).collect();
-        Frame::Ack(Ack { largest: Truncated::Bits16(900), delay: 255, runs: Some((first, runs)) })
+    let clean = |largest| Frame::Ack(Ack { largest, delay: 3, runs: None, repaired: Lags::new() });
+    let repaired = |runs: Option<(u64, &[(u64, u64)])>, lags: &[u8]| {
+        let run = |&(gap, run): &(u64, u64)| AckRun { gap, run };
+        let runs = runs.map(|(first, runs)| (first, runs.iter().map(run).collect()));
+        Frame::Ack(Ack { largest: Truncated::Bits16(900), delay: 255, runs, repaired: lags.into() })
     };
+    let runs = |first, runs: &[(u64, u64)]| repaired(Some((first, runs)), &[]);
     let close = |code, reason: &str| Frame::Close(Close { code, reason: reason.into() });
     let ordered = Delivery::ReliableOrdered;
     vec![
@@ -61,6 +68,9 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
         ("ack with gaps", vec![runs(3, &[(2, 2), (3, 1)])]),
         ("ack with long runs", vec![runs(65_536, &[(65_536, 65_536)])]),
         ("ack with 32 gaps", vec![runs(1, &[(1, 1); 32])]),
+        ("ack of a repaired packet", vec![repaired(None, &[1])]),
+        ("ack with gaps and repaired packets", vec![repaired(Some((3, &[(2, 2)])), &[4, 5, 255])]),
+        ("ack of 16 repaired packets", vec![repaired(None, &Vec::from_iter(1..=16))]),
         ("repair of one packet", vec![repair(&[1], b"\x00\x05\x33\x01\x07hi")]),
         ("repair of four packets", vec![repair(&[1, 2, 7, 255], b"\x00\x00\x10")]),
         ("repair before a message", vec![repair(&[1, 3], &[0x5a; 514]), unreliable(b"x")]),
@@ -98,7 +108,12 @@ const BAD: &[(&str, &str)] = &[
     ("type 0", "00"),
     ("unknown type", "07"),
     ("padding that is not zeros", "06 00 01"),
-    ("type between ack and message", "0c 0000 00"),
+    ("type between ack and message", "10 0000 00"),
+    ("ack of no repaired packet", "0c 0384 00 00"),
+    ("ack of 17 repaired packets", "0c 0384 00 11 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11"),
+    ("ack of itself as repaired", "0c 0384 00 01 00"),
+    ("ack of a repaired packet twice", "0c 0384 00 02 01 01"),
+    ("ack with cut lags", "0c 0384 00 02 01"),
     ("repair of no packet", "05 00 03 000133"),
     ("repair of five packets", "05 05 01 02 03 04 05 03 000133"),
     ("repair of itself", "05 01 00 03 000133"),
@@ -204,5 +219,6 @@ fn ack_json(ack: &Ack) -> Value {
             then.iter().map(|AckRun { gap, run }| json!({ "gap": gap, "run": run })).collect();
         json!({ "first": first, "then": then })
     });
-    json!({ "type": "ack", "largest": truncated_json(ack.largest), "delay": ack.delay, "runs": runs })
+    let (largest, repaired) = (truncated_json(ack.largest), ack.repaired.as_slice());
+    json!({ "type": "ack", "largest": largest, "delay": ack.delay, "runs": runs, "repaired": repaired })
 }

@@ -98,9 +98,13 @@ fn frame(frame: &TracedFrame) -> Value {
         TracedFrame::PathChallenge => json!({ "frame_type": "path_challenge" }),
         TracedFrame::PathResponse => json!({ "frame_type": "path_response" }),
         TracedFrame::Close { code } => json!({ "frame_type": "connection_close", "error_code": code }),
-        TracedFrame::Ack { runs, held } => {
+        TracedFrame::Ack { runs, held, repaired } => {
             let ranges: Vec<[u64; 2]> = runs.iter().map(|(first, last)| [*first, *last]).collect();
-            json!({ "frame_type": "ack", "ack_delay": millis(*held), "acked_ranges": ranges })
+            let mut data = json!({ "frame_type": "ack", "ack_delay": millis(*held), "acked_ranges": ranges });
+            if !repaired.is_empty() {
+                set(&mut data, "repaired", json!(repaired.as_slice()));
+            }
+            data
         }
         TracedFrame::Repair { packets, bytes } => {
             json!({ "frame_type": "repair", "packets": packets.as_slice(), "length": bytes })

@@ -55,7 +55,11 @@ fn a_file_has_a_header_and_one_event_a_line() {
     trace.event(at(0), &TraceEvent::Started);
     let place = TracedPlace { stream: StreamId(3), number: 700 };
     let frames = [
-        TracedFrame::Ack { runs: [(5, 9), (1, 3)].into_iter().collect(), held: Duration::from_micros(256) },
+        TracedFrame::Ack {
+            runs: [(5, 9), (1, 3)].into_iter().collect(),
+            held: Duration::from_micros(256),
+            repaired: [4].into_iter().collect(),
+        },
         TracedFrame::Repair { packets: [38, 40].into_iter().collect(), bytes: 30 },
         TracedFrame::Message { place: Some(place), delivery: Delivery::ReliableOrdered, bytes: 64 },
     ];
@@ -72,6 +76,7 @@ fn a_file_has_a_header_and_one_event_a_line() {
     let data = &lines[2]["data"];
     assert_eq!((lines[2]["time"].as_f64(), &data["header"]["packet_number"]), (Some(1.25), &41.into()));
     assert_eq!(data["frames"][0]["acked_ranges"], serde_json::json!([[5, 9], [1, 3]]));
+    assert_eq!(data["frames"][0]["repaired"], serde_json::json!([4]));
     assert_eq!(data["frames"][1]["packets"], serde_json::json!([38, 40]));
     assert_eq!((&data["frames"][2]["stream_id"], &data["frames"][2]["number"]), (&3.into(), &700.into()));
     assert_eq!(lines[3]["name"], "recovery:packet_lost");

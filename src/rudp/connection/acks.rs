@@ -1,12 +1,12 @@
 //! The receiver's side of acks: what arrived, and when to say so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::base::{PacketNumber, Timestamp, Truncated};
-use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS};
+use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX_REPAIRED};
 
 /// Received packet numbers, and the ack that is owed for them. Spec: ACK-3.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct AckTracker {
     /// The smallest number that arrived late, and the largest one by then: until an ack beyond that
     /// one is confirmed, the peer may not know of it.
     late: Option<(u64, u64)>,
+    /// Packets that REPAIR stood in for, of which no ack told yet; the newest.
+    repaired: Vec<u64>,
 }
 
 /// An ack leaves at once for a connection's first ack-eliciting packets: the peer has no RTT yet.
@@ -46,15 +48,26 @@ impl AckTracker {
             confirmed: 0,
             told_below: 0,
             late: None,
+            repaired: Vec::new(),
         }
     }
 
-    /// Takes note of a packet that opened and is no replay.
+    /// Takes note of a packet that opened and is no replay; it holds what is needed to repair `repairable`.
     ///
     /// `prompt` asks for an ack without delay. Spec: ACK-4.
     // spec: ACK-4
-    pub fn on_packet(&mut self, now: Timestamp, number: PacketNumber, eliciting: bool, prompt: bool) {
-        let in_order = self.largest().is_none_or(|largest| number.0 == largest + 1);
+    pub fn on_packet(
+        &mut self,
+        now: Timestamp,
+        number: PacketNumber,
+        eliciting: bool,
+        prompt: bool,
+        repairable: &[PacketNumber],
+    ) {
+        let is_missing = |number: &u64| !repairable.contains(&PacketNumber(*number));
+        let in_order = self
+            .largest()
+            .is_none_or(|largest| number.0 > largest && !(largest + 1..number.0).any(|it| is_missing(&it)));
         match self.largest() {
             Some(largest) if number.0 < largest => {
                 let smallest = self.late.map_or(number.0, |(late, _)| late.min(number.0));
@@ -72,6 +85,13 @@ impl AckTracker {
         let at_once = prompt || !in_order || self.received <= PROMPT_PACKETS || self.unacked >= MAX_UNACKED;
         let due = if at_once { now } else { now + self.max_delay };
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
+    }
+
+    /// A packet that did not arrive was repaired: its messages were taken.
+    // spec: ACK-11
+    pub fn on_repaired(&mut self, number: PacketNumber) {
+        self.repaired.push(number.0);
+        self.repaired.drain(..self.repaired.len().saturating_sub(MAX_REPAIRED));
     }
 
     /// When an ack must leave by itself.
@@ -103,6 +123,7 @@ impl AckTracker {
         let ack = self.peek(now)?;
         self.unacked = 0;
         self.deadline = None;
+        self.repaired.clear();
         Some(ack)
     }
 
@@ -112,8 +133,9 @@ impl AckTracker {
         let largest =
             if last - self.confirmed < 1 << 15 { Truncated::bits16(last) } else { Truncated::bits32(last) };
         let delay = Ack::delay_of(now.since(self.largest_at));
+        let repaired = self.repaired_below(last);
         if first == 0 || last - first + 1 >= CLEAN_ACK_NUMBERS {
-            return Some(Ack { largest, delay, runs: None });
+            return Some(Ack { largest, delay, runs: None, repaired });
         }
         let mut runs = SmallVec::new();
         let mut floor = first;
@@ -122,7 +144,17 @@ impl AckTracker {
             runs.push(AckRun { gap: (floor - last - 1).min(1 << 16), run: last - first + 1 });
             floor = first;
         }
-        Some(Ack { largest, delay, runs: Some((last - first + 1, runs)) })
+        Some(Ack { largest, delay, runs: Some((last - first + 1, runs)), repaired })
+    }
+
+    /// The repaired packets that no ack told of, as far as one can.
+    fn repaired_below(&self, largest: u64) -> Lags {
+        let lags: BTreeSet<u8> = self
+            .repaired
+            .iter()
+            .filter_map(|number| u8::try_from(largest.checked_sub(*number)?).ok().filter(|lag| *lag > 0))
+            .collect();
+        lags.into_iter().collect()
     }
 
     /// Adds a number to the runs, joins neighbours, and forgets what is oldest.
@@ -169,14 +201,13 @@ impl AckTracker {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     const DELAY: Duration = Duration::from_millis(10);
 
     fn tracker(numbers: &[u64]) -> AckTracker {
         let mut tracker = AckTracker::new(DELAY);
         for &number in numbers {
-            tracker.on_packet(Timestamp::ZERO, PacketNumber(number), true, false);
+            tracker.on_packet(Timestamp::ZERO, PacketNumber(number), true, false, &[]);
         }
         tracker
     }
@@ -204,12 +235,12 @@ mod tests {
         assert_eq!(tracker.deadline(), Some(Timestamp::ZERO), "first packets are acked at once");
         tracker.take(Timestamp::ZERO);
         let now = Timestamp::from_millis(50);
-        tracker.on_packet(now, PacketNumber(8), true, false);
+        tracker.on_packet(now, PacketNumber(8), true, false, &[]);
         assert_eq!(tracker.deadline(), Some(now + DELAY));
-        tracker.on_packet(now, PacketNumber(10), true, false);
+        tracker.on_packet(now, PacketNumber(10), true, false, &[]);
         assert_eq!(tracker.deadline(), Some(now), "a gap is told at once");
         tracker.take(now);
-        tracker.on_packet(now, PacketNumber(9), true, false);
+        tracker.on_packet(now, PacketNumber(9), true, false, &[]);
         assert_eq!(tracker.deadline(), Some(now), "so is what fills it");
     }
 
@@ -217,7 +248,7 @@ mod tests {
     #[test]
     fn packets_that_ask_for_no_ack_arm_nothing() {
         let mut tracker = AckTracker::new(DELAY);
-        tracker.on_packet(Timestamp::ZERO, PacketNumber(0), false, false);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(0), false, false, &[]);
         assert_eq!(tracker.deadline(), None);
         assert!(!tracker.is_pending());
     }
@@ -237,14 +268,14 @@ mod tests {
         let mut tracker = tracker(&[0, 1, 3, 4, 6]);
         let runs = |tracker: &mut AckTracker| tracker.take(Timestamp::ZERO).unwrap().runs.unwrap().1.len();
         assert_eq!(runs(&mut tracker), 2);
-        tracker.on_packet(Timestamp::ZERO, PacketNumber(8), true, false);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(8), true, false, &[]);
         tracker.on_confirmed(6);
         assert_eq!(runs(&mut tracker), 0, "only 8 is new");
-        tracker.on_packet(Timestamp::ZERO, PacketNumber(2), true, false);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(2), true, false, &[]);
         assert_eq!(named(&tracker.take(Timestamp::ZERO).unwrap(), 0), BTreeSet::from([0, 1, 2, 3, 4, 6, 8]));
         tracker.on_confirmed(8);
         assert_eq!(runs(&mut tracker), 2, "that ack up to 8 may have left before 2 arrived");
-        tracker.on_packet(Timestamp::ZERO, PacketNumber(10), true, false);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(10), true, false, &[]);
         tracker.on_confirmed(10);
         assert_eq!(runs(&mut tracker), 0);
     }

@@ -14,6 +14,11 @@ impl LossShare {
         Self { share: 0.0, weight: 1.0 / f32::from(packets) }
     }
 
+    /// Supposes this share until packets show another.
+    pub fn starting_at(self, share: f32) -> Self {
+        Self { share, ..self }
+    }
+
     /// A packet arrived.
     pub fn on_acked(&mut self) {
         self.share -= self.share * self.weight;

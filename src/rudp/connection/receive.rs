@@ -188,7 +188,8 @@ impl Connection {
         let repaired = self.repair_decoder.on_packet(number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
-        self.acks.on_packet(now, number, eliciting, prompt);
+        let repairable: Vec<_> = repaired.iter().map(|(number, _)| *number).collect();
+        self.acks.on_packet(now, number, eliciting, prompt, &repairable);
         for frame in frames {
             if let Err(violation) = self.take_frame(now, from, number, frame) {
                 self.violate(now, violation);
@@ -215,6 +216,7 @@ impl Connection {
             };
             if self.replay.check(repaired) && self.check_room(repaired, &frames).is_ok() {
                 self.stats.packets_repaired += 1;
+                self.acks.on_repaired(repaired);
                 self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by });
                 for frame in frames {
                     if let Err(violation) = self.take_frame(now, from, repaired, frame) {
@@ -371,6 +373,9 @@ impl Connection {
                     }
                 }
             }
+        }
+        for message in outcome.repaired {
+            self.outbox.on_repaired(message);
         }
         self.resend_lost(now);
         Ok(())

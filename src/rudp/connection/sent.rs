@@ -75,6 +75,8 @@ pub struct AckOutcome {
     pub largest_sent_at: Option<Timestamp>,
     /// The largest number newly acked.
     pub largest: Option<u64>,
+    /// Messages of packets that did not arrive, but were repaired.
+    pub repaired: Vec<MessageRef>,
     /// Packets that had been taken for lost.
     pub spurious: SmallVec<[PacketNumber; 4]>,
 }
@@ -211,7 +213,26 @@ impl SentPackets {
                 }
             }
         }
+        for lag in &ack.repaired {
+            let number = largest.checked_sub(u64::from(*lag));
+            self.on_repaired(number.ok_or(ProtocolViolation::AckOfUnsent { number: largest })?, outcome)?;
+        }
         self.largest_acked = Some(self.largest_acked.map_or(largest, |old| old.max(largest)));
+        Ok(())
+    }
+
+    /// A packet did not arrive, but its messages did: they are not sent again. It is as lost as before.
+    // spec: ACK-11
+    fn on_repaired(&mut self, number: u64, outcome: &mut AckOutcome) -> Result<(), ProtocolViolation> {
+        let at = number.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let Some(packet) = at.and_then(|at| self.packets.get_mut(at)) else { return Ok(()) };
+        if packet.state == State::Skipped {
+            return Err(ProtocolViolation::AckOfUnsent { number });
+        }
+        outcome.repaired.extend(packet.frames.iter().filter_map(|frame| match frame {
+            SentFrame::Message(message) => Some(*message),
+            SentFrame::Fragment(..) | SentFrame::Ack(_) | SentFrame::SizeProbe(_) => None,
+        }));
         Ok(())
     }
 

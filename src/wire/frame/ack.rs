@@ -1,14 +1,16 @@
 //! ACK: which packets arrived.
 //!
 //! ```text
-//! type 0x08..0x0b: bit 0x01 = largest has 4 bytes, bit 0x02 = runs follow
+//! type 0x08..0x0f: bit 0x01 = largest has 4 bytes, bit 0x02 = runs follow, bit 0x04 = repaired ones follow
 //! largest (2 | 4) | delay (1, ×128 µs) | [ runs (varint) | first − 1 (varint) | (gap − 1, run − 1)… ]
+//!     | [ repaired (varint) | lag (1)… ]
 //! ```
 
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::lags::{self, Lags};
 use crate::base::{DecodeError, Reader, Truncated, Writer};
 
 /// Acknowledges packets received in the other direction. Spec: ACK-2.
@@ -21,6 +23,9 @@ pub struct Ack {
     /// Numbers below: the length of the run that ends with the largest, then older runs. `None`,
     /// the clean form: the largest and all of the [`CLEAN_ACK_NUMBERS`] − 1 before it arrived.
     pub runs: Option<(u64, SmallVec<[AckRun; 4]>)>,
+    /// Packets that did not arrive, but whose messages REPAIR gave, as seen from the largest; up to
+    /// [`MAX_REPAIRED`]. Spec: ACK-11.
+    pub repaired: Lags,
 }
 
 /// A run of received numbers below a gap of missing ones, from newer to older.
@@ -38,12 +43,16 @@ pub const CLEAN_ACK_NUMBERS: u64 = 256;
 /// Most runs in an ack, the first apart.
 pub const MAX_ACK_RUNS: usize = 32;
 
+/// Most repaired packets in an ack.
+pub const MAX_REPAIRED: usize = 16;
+
 /// Longest gap or run.
 const MAX_RUN: u64 = 1 << 16;
 
 const TYPE: u8 = 0x08;
 const WIDE: u8 = 0x01;
 const RUNS: u8 = 0x02;
+const REPAIRED: u8 = 0x04;
 const DELAY_STEP_MICROS: u128 = 128;
 
 impl Ack {
@@ -60,22 +69,16 @@ impl Ack {
     pub(super) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
         let largest = Truncated::read_16_or_32(reader, kind & WIDE != 0, "largest acked")?;
         let delay = reader.u8("ack delay")?;
-        if kind & RUNS == 0 {
-            return Ok(Self { largest, delay, runs: None });
-        }
-        let count = reader.count("ack runs", 0, MAX_ACK_RUNS)?;
-        let first = read_run(reader)?;
-        let mut runs = SmallVec::new();
-        for _ in 0..count {
-            runs.push(AckRun { gap: read_run(reader)?, run: read_run(reader)? });
-        }
-        Ok(Self { largest, delay, runs: Some((first, runs)) })
+        let runs = if kind & RUNS == 0 { None } else { Some(read_runs(reader)?) };
+        let repaired = if kind & REPAIRED == 0 { Lags::new() } else { lags::read(reader, MAX_REPAIRED)? };
+        Ok(Self { largest, delay, runs, repaired })
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
         let wide = if self.largest.is_wide() { WIDE } else { 0 };
         let runs = if self.runs.is_some() { RUNS } else { 0 };
-        writer.u8(TYPE | wide | runs);
+        let repaired = if self.repaired.is_empty() { 0 } else { REPAIRED };
+        writer.u8(TYPE | wide | runs | repaired);
         self.largest.write(writer);
         writer.u8(self.delay);
         if let Some((first, runs)) = &self.runs {
@@ -86,7 +89,20 @@ impl Ack {
                 writer.varint(run - 1);
             }
         }
+        if !self.repaired.is_empty() {
+            lags::write(&self.repaired, writer);
+        }
     }
+}
+
+fn read_runs(reader: &mut Reader) -> Result<(u64, SmallVec<[AckRun; 4]>), DecodeError> {
+    let count = reader.count("ack runs", 0, MAX_ACK_RUNS)?;
+    let first = read_run(reader)?;
+    let mut runs = SmallVec::new();
+    for _ in 0..count {
+        runs.push(AckRun { gap: read_run(reader)?, run: read_run(reader)? });
+    }
+    Ok((first, runs))
 }
 
 fn read_run(reader: &mut Reader) -> Result<u64, DecodeError> {

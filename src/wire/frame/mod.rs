@@ -6,12 +6,14 @@
 mod ack;
 mod close;
 mod fragment;
+mod lags;
 mod message;
 mod repair;
 
-pub use ack::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS};
+pub use ack::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS, MAX_REPAIRED};
 pub use close::{Close, MAX_CLOSE_REASON_BYTES};
 pub use fragment::{Fragment, FragmentHead, MAX_FRAGMENTS};
+pub use lags::Lags;
 pub use message::{Message, MessageHead, Place};
 pub use repair::{MAX_REPAIR_PACKETS, Repair, SYMBOL_BYTES};
 
@@ -68,7 +70,7 @@ impl Frame {
             CLOSE => Close::read(reader).map(Self::Close),
             repair::TYPE => Repair::read(reader).map(Self::Repair),
             PADDING => read_zeros(reader).map(Self::Padding),
-            0x08..=0x0b => Ack::read(kind, reader).map(Self::Ack),
+            0x08..=0x0f => Ack::read(kind, reader).map(Self::Ack),
             0x20..=0x3f => Message::read(kind, reader).map(Self::Message),
             0x40..=0x5f => Fragment::read(kind, reader).map(Self::Fragment),
             _ => Err(DecodeError::Unknown { what: "frame type", value: u64::from(kind) }),
@@ -215,12 +217,14 @@ mod tests {
 
     fn ack() -> impl Strategy<Value = Frame> {
         let runs = prop::collection::vec((1u64..1000, 1u64..1000), 0..4);
-        (any::<u32>(), any::<bool>(), any::<u8>(), any::<bool>(), 1u64..1000, runs).prop_map(
-            |(largest, wide, delay, clean, first, runs)| {
+        let repaired = prop::collection::btree_set(1u8.., 0..6);
+        (any::<u32>(), any::<bool>(), any::<u8>(), any::<bool>(), 1u64..1000, runs, repaired).prop_map(
+            |(largest, wide, delay, clean, first, runs, repaired)| {
                 let largest =
                     if wide { Truncated::bits32(largest.into()) } else { Truncated::bits16(largest.into()) };
                 let runs = runs.into_iter().map(|(gap, run)| AckRun { gap, run }).collect();
-                Frame::Ack(Ack { largest, delay, runs: (!clean).then_some((first, runs)) })
+                let repaired = repaired.into_iter().collect();
+                Frame::Ack(Ack { largest, delay, runs: (!clean).then_some((first, runs)), repaired })
             },
         )
     }
@@ -311,7 +315,8 @@ mod tests {
             head: MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered },
             payload: Bytes::from_static(b"payload"),
         });
-        let ack = Frame::Ack(Ack { largest: Truncated::bits16(9), delay: 0, runs: None });
+        let ack =
+            Frame::Ack(Ack { largest: Truncated::bits16(9), delay: 0, runs: None, repaired: Lags::new() });
         assert_eq!(3 + 16 + encode(&[unreliable]).len() - 7, 20);
         assert_eq!(3 + 16 + encode(std::slice::from_ref(&reliable)).len() - 7, 22);
         assert_eq!(3 + 16 + encode(&[ack, reliable]).len() - 7, 26);

@@ -5,17 +5,16 @@
 //! ```
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
+use super::lags::{self, Lags};
 use crate::base::{DecodeError, Reader, Writer};
 
 /// The XOR of the symbols of some packets that left before. Who has all of these packets but one gets
 /// that one's messages out of it. Spec: FRM-8.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Repair {
-    /// How far the numbers of the packets are below that of the packet with this frame; ascending,
-    /// 1 to 4 of them, each at least 1.
-    pub lags: SmallVec<[u8; 4]>,
+    /// The packets, 1 to 4 of them, as seen from the packet with this frame.
+    pub lags: Lags,
     /// Their symbols, XORed, the shorter ones as if zeros followed.
     pub symbol: Bytes,
 }
@@ -34,23 +33,14 @@ impl Repair {
     }
 
     pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count("repaired packets", 1, MAX_REPAIR_PACKETS)?;
-        let mut lags = SmallVec::new();
-        for _ in 0..count {
-            let lag = reader.u8("repair lag")?;
-            if lag <= lags.last().copied().unwrap_or(0) {
-                return Err(DecodeError::NotCanonical { what: "order of repair lags" });
-            }
-            lags.push(lag);
-        }
+        let lags = lags::read(reader, MAX_REPAIR_PACKETS)?;
         let length = reader.count("symbol length", *SYMBOL_BYTES.start(), *SYMBOL_BYTES.end())?;
         Ok(Self { lags, symbol: reader.bytes("symbol", length)? })
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
         writer.u8(TYPE);
-        writer.varint(self.lags.len() as u64);
-        writer.slice(&self.lags);
+        lags::write(&self.lags, writer);
         writer.varint(self.symbol.len() as u64);
         writer.slice(&self.symbol);
     }

@@ -433,6 +433,14 @@ impl Outbox {
         self.forget_if_done(id);
     }
 
+    /// The message has arrived, though no packet with it did. Sequenced ones are as lost as their packet.
+    pub fn on_repaired(&mut self, message: MessageRef) {
+        let MessageRef { stream, space, number } = message;
+        if self.streams.get(&stream).is_some_and(|stream| stream.is_held(space, number)) {
+            self.on_acked(message, None);
+        }
+    }
+
     /// A frame was lost: what is still wanted of it leaves again.
     pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream, space, number } = message;

@@ -37,10 +37,15 @@ struct Source {
 const MAX_SOURCES: usize = 6;
 /// What the share lost is measured over.
 const LOSS_PACKETS: u16 = 256;
+/// Taken for lost before anything is known: the first loss must not be the one that is not repaired. It
+/// fades below [`NIL`] while some 350 packets arrive.
+const FIRST_SHARE: f32 = 0.002;
 /// With a smaller share lost there are no REPAIRs.
 const NIL: f32 = 0.000_5;
-/// With a smaller share lost every second packet has a REPAIR, above it each.
+/// With a smaller share lost every second packet has a REPAIR and each that follows a gap, above it all.
 const LOW: f32 = 0.025;
+/// After so long without a packet the next one after the coming one may be as late.
+const GAP: Duration = Duration::from_millis(8);
 /// From this share on a packet that nothing follows is repaired twice, or three times.
 const ALONE_TWICE: f32 = 0.08;
 const ALONE_THRICE: f32 = 0.15;
@@ -55,7 +60,7 @@ impl RepairEncoder {
     /// Nothing lost yet; REPAIRs take `bytes_per_second` at most.
     pub fn new(now: Timestamp, bytes_per_second: u64) -> Self {
         Self {
-            loss: LossShare::over(LOSS_PACKETS),
+            loss: LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE),
             sources: VecDeque::new(),
             pace: Duration::ZERO,
             passed_over: false,
@@ -118,9 +123,10 @@ impl RepairEncoder {
         }
         self.passed_over = !self.passed_over;
         let share = self.loss.share();
+        let follows_a_gap = self.sources.back().is_some_and(|newest| now.since(newest.left_at) >= GAP);
         let was_repaired = self.is_thin() && self.sources.back().is_some_and(|newest| newest.alone > 0);
         let sets: &[&[usize]] = match share {
-            share if share < LOW && self.passed_over => &[],
+            share if share < LOW && self.passed_over && !follows_a_gap => &[],
             share if share < HIGH && was_repaired => &[],
             share if share < LOW => &[&[1, 2, 3]],
             share if share < HIGH => &[&[1, 3]],

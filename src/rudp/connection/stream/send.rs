@@ -287,6 +287,11 @@ impl SendStream {
         (freed, space.settle())
     }
 
+    /// True when the message is kept to be sent, or sent again.
+    pub fn is_held(&self, space: Space, number: u64) -> bool {
+        self.space(space).entry(number).is_some_and(|entry| entry.message.is_some())
+    }
+
     /// A packet with the message, or a piece of it, was lost. Returns true when the message
     /// should be queued to leave again.
     pub fn on_lost(&mut self, space: Space, number: u64, piece: Option<Piece>) -> bool {

@@ -8,7 +8,7 @@ use crate::base::{PacketNumber, Truncated, Writer};
 use crate::secure::SealKey;
 use crate::wire::SealedHeader;
 use crate::wire::frame::{
-    Ack, AckRun, Fragment, FragmentHead, Frame, Message, MessageHead, Place, write_frames,
+    Ack, AckRun, Fragment, FragmentHead, Frame, Lags, Message, MessageHead, Place, write_frames,
 };
 
 /// A client that seals whatever it likes.
@@ -107,11 +107,34 @@ fn fragment(number: u64, count: u32, total: u32, index: u32) -> Frame {
 // spec-test: ACK-6
 #[test]
 fn an_ack_of_a_packet_never_sent_closes() {
-    let ack = |largest, runs| Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs });
+    let ack = |largest, runs| {
+        Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs, repaired: Lags::new() })
+    };
     assert_eq!(violation(&[ack(9_999, None)]), ProtocolViolation::AckOfUnsent { number: 9_999 });
     let below_zero = Some((3, smallvec![AckRun { gap: 1, run: 9 }]));
     assert_eq!(violation(&[ack(4, below_zero)]), ProtocolViolation::AckOfUnsent { number: 0 });
     assert_eq!(answer(&[ack(4, None)]), None);
+    let repaired = |largest, lag| {
+        let repaired = smallvec![lag];
+        Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs: None, repaired })
+    };
+    assert_eq!(violation(&[repaired(4, 5)]), ProtocolViolation::AckOfUnsent { number: 4 });
+    assert_eq!(answer(&[repaired(4, 4)]), None);
+}
+
+// spec-test: ACK-6
+#[test]
+fn a_peer_that_names_a_number_left_out_as_repaired_is_caught() {
+    let (mut pair, mut forger) = (Pair::new(2), Forger::new());
+    pair.ends[SERVER].sent.skip(pair.now);
+    let skipped = pair.ends[SERVER].sent.next_number().0 - 1;
+    pair.send(SERVER, Delivery::Unreliable, b"x");
+    assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut BytesMut::new()).is_some());
+    let largest = Truncated::bits32(skipped + 1);
+    let ack = Ack { largest, delay: 0, runs: Some((1, smallvec![])), repaired: smallvec![1] };
+    let packet = forger.packet(&[Frame::Ack(ack)]);
+    let _ = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+    assert!(pair.ends[SERVER].is_closed());
 }
 
 // spec-test: ACK-7
@@ -125,7 +148,7 @@ fn a_peer_that_acks_everything_is_caught_by_a_number_left_out() {
         let mut packet = BytesMut::new();
         assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet).is_some());
         let largest = pair.ends[SERVER].sent.next_number().0 - 1;
-        let ack = Ack { largest: Truncated::bits32(largest), delay: 0, runs: None };
+        let ack = Ack { largest: Truncated::bits32(largest), delay: 0, runs: None, repaired: Lags::new() };
         let _ = pair.ends[SERVER].handle_packet(
             pair.now,
             CLIENT_ADDRESS.into(),

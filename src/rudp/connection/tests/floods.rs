@@ -6,7 +6,7 @@ use super::attacks::{Forger, message, place, seal_as_server};
 use super::wraps::start_at;
 use super::*;
 use crate::base::Truncated;
-use crate::wire::frame::{Ack, AckRun, Fragment, FragmentHead, Frame, Message, MessageHead, Place};
+use crate::wire::frame::{Ack, AckRun, Fragment, FragmentHead, Frame, Lags, Message, MessageHead, Place};
 
 fn give(pair: &mut Pair, packet: BytesMut) {
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
@@ -178,7 +178,12 @@ fn of_the_acks_in_a_packet_the_first_is_taken() {
         pair.flush();
     }
     let ack = |largest, first| {
-        Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs: Some((first, smallvec![])) })
+        Frame::Ack(Ack {
+            largest: Truncated::bits32(largest),
+            delay: 0,
+            runs: Some((first, smallvec![])),
+            repaired: Lags::new(),
+        })
     };
     let under_way = |pair: &Pair| pair.ends[SERVER].sent.bytes_in_flight();
     let each = under_way(&pair) / 5;
@@ -203,7 +208,12 @@ fn an_ack_of_the_longest_runs_costs_what_is_under_way() {
     let runs = (0..32).map(|_| AckRun { gap: 1, run: 1 << 16 }).collect();
     for _ in 0..10_000 {
         let largest = Truncated::bits32((1 << 40) + 4);
-        let ack = Ack { largest, delay: 0, runs: Some((1 << 16, smallvec::SmallVec::clone(&runs))) };
+        let ack = Ack {
+            largest,
+            delay: 0,
+            runs: Some((1 << 16, smallvec::SmallVec::clone(&runs))),
+            repaired: Lags::new(),
+        };
         give(&mut pair, forger.packet(&[Frame::Ack(ack)]));
     }
     assert_eq!(pair.ends[SERVER].sent.bytes_in_flight(), 0);

@@ -71,12 +71,15 @@ fn a_packet_that_nothing_follows_is_repaired_by_one_of_its_own() {
 
 // spec-test: REP-1
 #[test]
-fn without_losses_no_repair_leaves() {
+fn without_losses_repairs_end_soon() {
     let mut pair = Pair::new(3);
     stream(&mut pair, 200, &[]);
-    pair.run(SECOND);
-    assert_eq!(pair.ends[SERVER].stats().repairs_sent, 0);
-    assert_eq!(pair.ends[CLIENT].stats().repairs_sent, 0);
+    stream(&mut pair, 200, &[]);
+    let repairs = |pair: &Pair| [0, 1].map(|end| pair.ends[end].stats().repairs_sent);
+    let before = repairs(&pair);
+    assert!((50..=400).contains(&before[SERVER]), "{before:?}");
+    stream(&mut pair, 200, &[]);
+    assert_eq!(repairs(&pair), before);
 }
 
 // spec-test: REP-1
@@ -105,15 +108,65 @@ fn repairs_stay_within_their_budget() {
     assert!((30..=40).contains(&repairs), "{repairs}");
 }
 
-// spec-test: FRM-10
+// spec-test: FRM-10, ACK-11
 #[test]
-fn what_is_repaired_is_not_acked_and_so_sent_again() {
+fn a_packet_that_is_repaired_is_lost_but_what_it_held_is_not_sent_again() {
     let mut pair = lossy(5);
     let lost = pair.ends[SERVER].stats().packets_lost;
     stream(&mut pair, 6, &[4]);
+    let sent = pair.ends[SERVER].stats().packets_sent;
     pair.run(SECOND);
-    assert_eq!(pair.ends[SERVER].stats().packets_lost, lost + 1);
-    assert_eq!(pair.ends[SERVER].queued_bytes(), 0);
+    let stats = pair.ends[SERVER].stats();
+    assert_eq!((stats.packets_lost, stats.packets_sent), (lost + 1, sent));
+    assert_eq!((firsts(&pair).len(), pair.ends[SERVER].queued_bytes()), (6, 0));
+}
+
+/// Message 4 waits for message 3, and there is no room for it.
+// spec-test: ACK-11, REL-14
+#[test]
+fn what_could_be_repaired_but_not_kept_is_sent_again() {
+    let mut pair = lossy(30);
+    let config = ConnectionConfig::default();
+    pair.ends[CLIENT].receive_buffer =
+        stream::ReceiveBuffer::new(config.receive_buffer_bytes, ReceiveBudget::new(0));
+    stream(&mut pair, 3, &[]);
+    for n in 3..8u8 {
+        let is_lost = n < 5;
+        pair.loss = f64::from(u8::from(is_lost));
+        pair.send(SERVER, if is_lost { DELIVERY } else { Delivery::ReliableUnordered }, &[n; 40]);
+        pair.run(TICK);
+    }
+    pair.run(SECOND);
+    let mut arrived = firsts(&pair);
+    assert!(arrived.iter().position(|n| *n == 3) < arrived.iter().position(|n| *n == 4));
+    arrived.sort_unstable();
+    assert_eq!(arrived, Vec::from_iter(0..8));
+}
+
+/// A gap that the packet itself fills costs no ack of its own.
+// spec-test: ACK-4
+#[test]
+fn a_gap_that_is_repaired_asks_for_no_prompt_ack() {
+    for (share, acks) in [(5, 0), (0, 1)] {
+        let mut pair = lossy(share);
+        stream(&mut pair, 4, &[]);
+        pair.run(SECOND);
+        let loss = pair.ends[SERVER].repair_encoder.loss_mut();
+        (0..2_000).for_each(|packet| if packet % 100 < share { loss.on_lost() } else { loss.on_acked() });
+        let sent = pair.ends[CLIENT].stats().packets_sent;
+        stream(&mut pair, 2, &[0]);
+        pair.run(Duration::from_millis(13));
+        assert_eq!(pair.ends[CLIENT].stats().packets_sent, sent + acks, "{share}");
+    }
+}
+
+// spec-test: REP-1
+#[test]
+fn the_first_loss_of_a_connection_is_repaired() {
+    let mut pair = Pair::new(9);
+    pair.run(SECOND);
+    stream(&mut pair, 20, &[10]);
+    assert_eq!(pair.ends[CLIENT].stats().packets_repaired, 1);
 }
 
 fn frame(payload: &'static [u8], number: u64) -> (MessageHead, Payload) {

@@ -19,7 +19,7 @@ pub(super) fn start_at(pair: &mut Pair, packets: u64, messages: u64) {
         end.sent.start_at(packets, packets.checked_sub(1));
         if let Some(last) = packets.checked_sub(1) {
             end.replay.accept(PacketNumber(last));
-            end.acks.on_packet(pair.now, PacketNumber(last), false, false);
+            end.acks.on_packet(pair.now, PacketNumber(last), false, false, &[]);
             end.acks.on_confirmed(last);
         }
         end.outbox.start_at(messages);
@@ -63,7 +63,7 @@ proptest! {
     ) {
         let confirmed = largest.saturating_sub(unconfirmed);
         let mut tracker = AckTracker::new(Duration::ZERO);
-        tracker.on_packet(Timestamp::ZERO, PacketNumber(largest), true, false);
+        tracker.on_packet(Timestamp::ZERO, PacketNumber(largest), true, false, &[]);
         tracker.on_confirmed(confirmed);
         let ack = tracker.take(Timestamp::ZERO).unwrap();
         let acked = confirmed + ((largest - confirmed) as f64 * seen) as u64;

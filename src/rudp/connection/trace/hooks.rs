@@ -9,7 +9,7 @@ use crate::rudp::connection::Connection;
 use crate::rudp::connection::sent::SentFrame;
 use crate::rudp::connection::stream::SendPart;
 use crate::wire::Delivery;
-use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS, Frame, Message, MessageHead, Place, Repair};
+use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS, Frame, Lags, Message, MessageHead, Place, Repair};
 
 /// A trace and what it was told last, so that it is told changes alone.
 pub struct Tracing {
@@ -143,7 +143,11 @@ fn traced(frame: &Frame, packet: PacketNumber, acked: u64) -> TracedFrame {
         Frame::Close(close) => TracedFrame::Close { code: close.code },
         Frame::Repair(repair) => traced_repair(repair, packet),
         Frame::Padding(zeros) => TracedFrame::Padding { bytes: *zeros },
-        Frame::Ack(ack) => TracedFrame::Ack { runs: runs(ack, acked), held: ack.held() },
+        Frame::Ack(ack) => TracedFrame::Ack {
+            runs: runs(ack, acked),
+            held: ack.held(),
+            repaired: below(ack.largest.expand(acked), &ack.repaired),
+        },
         Frame::Message(Message { head, payload }) => traced_part(SendPart::Whole(*head), payload.len(), None),
         Frame::Fragment(fragment) => {
             traced_part(SendPart::Fragment(fragment.head), fragment.payload.len(), None)
@@ -152,8 +156,11 @@ fn traced(frame: &Frame, packet: PacketNumber, acked: u64) -> TracedFrame {
 }
 
 fn traced_repair(repair: &Repair, packet: PacketNumber) -> TracedFrame {
-    let packets = repair.lags.iter().map(|lag| packet.0.saturating_sub(u64::from(*lag)));
-    TracedFrame::Repair { packets: packets.collect(), bytes: repair.symbol.len() }
+    TracedFrame::Repair { packets: below(packet.0, &repair.lags), bytes: repair.symbol.len() }
+}
+
+fn below(number: u64, lags: &Lags) -> SmallVec<[u64; 4]> {
+    lags.iter().map(|lag| number.saturating_sub(u64::from(*lag))).collect()
 }
 
 fn traced_part(part: SendPart, bytes: usize, number: Option<u64>) -> TracedFrame {

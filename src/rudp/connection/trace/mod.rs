@@ -158,6 +158,8 @@ pub enum TracedFrame {
         runs: SmallVec<[(u64, u64); 4]>,
         /// How long the largest was held.
         held: Duration,
+        /// Numbers of packets that were repaired, the newest first.
+        repaired: SmallVec<[u64; 4]>,
     },
     /// REPAIR.
     Repair {
