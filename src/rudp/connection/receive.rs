@@ -118,7 +118,7 @@ impl Connection {
         }
         // Nobody waits for the timers that ran on the old address.
         self.timers.on_acked();
-        self.probe();
+        self.probe(now);
     }
 
     /// Opens a packet that is no replay. The replay window does not move yet.
@@ -344,6 +344,9 @@ impl Connection {
             let held = ack.held().min(self.peer.max_ack_delay());
             self.rtt.update(now.since(sent_at), held);
             rtt = Some(self.rtt.latest());
+        }
+        if let Some(oldest) = outcome.packets.iter().map(|(_, sent_at)| *sent_at).min() {
+            self.rtt.on_answer(now.since(oldest), self.peer.max_ack_delay());
         }
         if let Some(largest) = outcome.largest {
             self.timers.on_acked();

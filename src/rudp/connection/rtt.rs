@@ -9,6 +9,9 @@ pub struct RttEstimator {
     smoothed: Duration,
     variation: Duration,
     minimum: Option<Duration>,
+    /// Smoothed time from the oldest packet that an ack settles to the ack, and its mean deviation.
+    answer: Option<Duration>,
+    answer_variation: Duration,
 }
 
 /// Assumed until the first sample.
@@ -19,7 +22,14 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 impl RttEstimator {
     /// No sample yet; RTT is taken to be 100 ms.
     pub fn new() -> Self {
-        Self { latest: INITIAL_RTT, smoothed: INITIAL_RTT, variation: INITIAL_RTT / 2, minimum: None }
+        Self {
+            latest: INITIAL_RTT,
+            smoothed: INITIAL_RTT,
+            variation: INITIAL_RTT / 2,
+            minimum: None,
+            answer: None,
+            answer_variation: INITIAL_RTT / 2,
+        }
     }
 
     /// Takes a sample: `sample` from sending to the ack, of which the peer held the packet for
@@ -40,6 +50,19 @@ impl RttEstimator {
         let deviation = self.smoothed.abs_diff(adjusted);
         self.variation = (self.variation * 3 + deviation) / 4;
         self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+    }
+
+    /// An ack came, and the oldest packet that it settles left `sample` ago. What took longer than a probe
+    /// timeout was not held back: acks were lost.
+    pub fn on_answer(&mut self, sample: Duration, peer_ack_delay: Duration) {
+        let sample = sample.min(self.probe_timeout(peer_ack_delay));
+        let Some(answer) = self.answer else {
+            self.answer = Some(sample);
+            self.answer_variation = sample / 2;
+            return;
+        };
+        self.answer_variation = (self.answer_variation * 3 + answer.abs_diff(sample)) / 4;
+        self.answer = Some((answer * 7 + sample) / 8);
     }
 
     /// The smoothed RTT.
@@ -67,7 +90,14 @@ impl RttEstimator {
         self.latest.max(self.smoothed)
     }
 
-    /// Time without an ack after which the newest packets are probed for. Spec: REL-5.
+    /// After so long without an ack, going by how long they took so far, something is probably lost.
+    // spec: REL-5
+    pub fn answer_timeout(&self) -> Duration {
+        self.answer.unwrap_or(INITIAL_RTT)
+            + (self.answer_variation * 4).max(self.smoothed / 2).max(GRANULARITY)
+    }
+
+    /// After so long without an ack something is lost, even if the peer holds acks back as long as it may.
     // spec: REL-5
     pub fn probe_timeout(&self, peer_ack_delay: Duration) -> Duration {
         self.smoothed + (self.variation * 4).max(GRANULARITY) + peer_ack_delay

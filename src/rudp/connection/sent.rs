@@ -56,8 +56,6 @@ pub struct SentPackets {
     base: u64,
     largest_acked: Option<u64>,
     bytes_in_flight: usize,
-    in_flight: usize,
-    last_eliciting_at: Timestamp,
     /// Factor on the reordering window, doubled by each spurious loss.
     patience: u32,
     /// Losses since the last that proved spurious.
@@ -118,8 +116,6 @@ impl SentPackets {
             base: 0,
             largest_acked: None,
             bytes_in_flight: 0,
-            in_flight: 0,
-            last_eliciting_at: Timestamp::ZERO,
             patience: 1,
             losses: 0,
         }
@@ -145,11 +141,6 @@ impl SentPackets {
         self.bytes_in_flight
     }
 
-    /// True when an ack is awaited.
-    pub fn is_anything_in_flight(&self) -> bool {
-        self.in_flight > 0
-    }
-
     /// True when so many packets are unsettled that nothing new may leave.
     pub fn is_full(&self) -> bool {
         self.packets.len() >= MAX_SPAN_PACKETS
@@ -160,9 +151,10 @@ impl SentPackets {
         self.packets.len() > MAX_REMEMBERED_PACKETS
     }
 
-    /// When the last packet left that asks for an ack.
-    pub fn last_eliciting_at(&self) -> Timestamp {
-        self.last_eliciting_at
+    /// When the oldest packet left that asks for an ack and is newer than any that was acked.
+    pub fn unanswered_since(&self) -> Option<Timestamp> {
+        let newer = self.packets.iter().skip(self.older_than_acked());
+        newer.into_iter().find(|packet| packet.state == State::InFlight).map(|packet| packet.at)
     }
 
     /// Leaves the next number out. Spec: ACK-7.
@@ -174,8 +166,6 @@ impl SentPackets {
     pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
         if eliciting {
             self.bytes_in_flight += bytes;
-            self.in_flight += 1;
-            self.last_eliciting_at = now;
             self.push(now, bytes, State::InFlight, frames);
         } else {
             self.push(now, bytes, State::Quiet, frames);
@@ -255,7 +245,6 @@ impl SentPackets {
                 State::Skipped => return Err(ProtocolViolation::AckOfUnsent { number }),
                 State::InFlight => {
                     self.bytes_in_flight -= packet.bytes;
-                    self.in_flight -= 1;
                     outcome.packets.push((packet.bytes, packet.at));
                     if number == largest {
                         outcome.largest_sent_at = Some(packet.at);
@@ -312,7 +301,6 @@ impl SentPackets {
             packet.state = State::Lost;
             self.losses += 1;
             self.bytes_in_flight -= packet.bytes;
-            self.in_flight -= 1;
             outcome.numbers.push(PacketNumber(self.base + at as u64));
             outcome.packets.push((packet.bytes, packet.at));
             let run = packet.at.since(*run_since.get_or_insert(packet.at));
@@ -355,9 +343,8 @@ impl SentPackets {
     /// Counts all again and compares.
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self) {
-        let flying = || self.packets.iter().filter(|packet| packet.state == State::InFlight);
-        assert_eq!(flying().count(), self.in_flight);
-        assert_eq!(flying().map(|packet| packet.bytes).sum::<usize>(), self.bytes_in_flight);
+        let flying = self.packets.iter().filter(|packet| packet.state == State::InFlight);
+        assert_eq!(flying.map(|packet| packet.bytes).sum::<usize>(), self.bytes_in_flight);
     }
 
     /// Remembered packets that left before the largest acked one.

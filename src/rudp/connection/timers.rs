@@ -18,8 +18,9 @@ pub struct Timers {
     last_received: Timestamp,
     /// When this end last asked for a sign of life, or heard one.
     last_lively: Timestamp,
-    /// Probes since the last ack.
+    /// Probes since the last ack, and when the last of them was due.
     probes: u32,
+    probed_at: Timestamp,
     /// A packet that asks for an ack must leave, whatever it carries.
     ping_due: bool,
 }
@@ -28,8 +29,10 @@ pub struct Timers {
 const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
 /// A shorter keepalive would be a flood.
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
-/// A probe carries unacked messages of up to so many bytes.
+/// A probe carries unacked messages of up to so many bytes each,
 const PROBE_MESSAGE_BYTES: usize = 512;
+/// in all so many the first one, and each that follows twice as many, as far as they fit.
+const FIRST_PROBE_BYTES: usize = 128;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
 /// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
@@ -48,6 +51,7 @@ impl Timers {
             last_received: now,
             last_lively: now,
             probes: 0,
+            probed_at: now,
             ping_due: false,
         }
     }
@@ -141,7 +145,7 @@ impl Connection {
         self.datagram_size.handle_timeout(now);
         self.resend_lost(now);
         if self.probe_deadline().is_some_and(|deadline| now >= deadline) {
-            self.probe();
+            self.probe(now);
             self.trace_event(now, TraceEvent::Probe { count: self.timers.probes });
         }
         if now >= self.timers.keepalive_deadline() {
@@ -188,40 +192,36 @@ impl Connection {
         self.held_back_at.is_none_or(|at| at < sent_at)
     }
 
-    /// When the newest packets have waited too long for an ack. Spec: REL-5, REL-6.
+    /// When what left after the newest acked packet has waited too long for an ack. Spec: REL-6.
     // spec: REL-6
     fn probe_deadline(&self) -> Option<Timestamp> {
-        if !self.sent.is_anything_in_flight() {
-            return None;
-        }
+        let since = self.sent.unanswered_since()?;
         let base = self.rtt.probe_timeout(self.peer.max_ack_delay());
         let cap = MAX_PROBE_INTERVAL.max(base);
-        let interval = match self.timers.probes {
-            0 => base,
-            1 => base * 5 / 4,
-            2 => base * 3 / 2,
-            probes => base * (1 << (probes - 1).min(16)),
+        let (since, interval) = match self.timers.probes {
+            0 => (since, self.rtt.answer_timeout()),
+            1 => (self.timers.probed_at, base / 4),
+            2 => (self.timers.probed_at, base / 2),
+            probes => (self.timers.probed_at, base * (1 << (probes - 3).min(16))),
         };
-        Some(self.sent.last_eliciting_at() + interval.min(cap))
+        Some(since + interval.min(cap))
     }
 
-    /// Queues one more copy of the small messages under way, so that a single packet that gets
-    /// through settles them all.
+    /// Makes a packet leave that asks for an ack, and carries the oldest small messages under way again: the
+    /// more of them, the more probes went unanswered.
     // spec: REL-7
-    pub(super) fn probe(&mut self) {
+    pub(super) fn probe(&mut self, now: Timestamp) {
+        let mut room = FIRST_PROBE_BYTES << self.timers.probes.min(8);
         self.stats.probes += 1;
         self.timers.probes = self.timers.probes.saturating_add(1);
+        self.timers.probed_at = now;
         self.timers.ask_for_ack();
         let messages = self.sent.frames_in_flight().filter_map(|frame| match frame {
             SentFrame::Message(message) => Some(message),
             _ => None,
         });
-        let mut queued = 0;
-        for message in messages {
-            queued += usize::from(self.outbox.probe(message, PROBE_MESSAGE_BYTES));
-            if queued == PROBE_MESSAGES {
-                return;
-            }
+        for message in messages.take(PROBE_MESSAGES) {
+            room = room.saturating_sub(self.outbox.probe(message, room.min(PROBE_MESSAGE_BYTES)));
         }
     }
 

@@ -449,15 +449,15 @@ impl Outbox {
         }
     }
 
-    /// Queues one more copy of an unacked message of at most `max_bytes`. Returns true when it did.
-    pub fn probe(&mut self, message: MessageRef, max_bytes: usize) -> bool {
+    /// Queues one more copy of an unacked message of at most `max_bytes`. Returns its bytes, 0 when it did
+    /// not.
+    pub fn probe(&mut self, message: MessageRef, max_bytes: usize) -> usize {
         let MessageRef { stream, space, number } = message;
-        let queued =
-            self.streams.get_mut(&stream).is_some_and(|stream| stream.probe(space, number, max_bytes));
-        if queued {
+        let queued = self.streams.get_mut(&stream).and_then(|stream| stream.probe(space, number, max_bytes));
+        if queued.is_some() {
             self.small.resend.push_back(message);
         }
-        queued
+        queued.unwrap_or(0)
     }
 
     /// As if all message numbers below `number` were settled, on every stream.

@@ -309,15 +309,12 @@ impl SendStream {
         needed && !std::mem::replace(&mut message.queued, true)
     }
 
-    /// Asks for one more copy of an unacked message of at most `max_bytes`. Returns true when it
+    /// Asks for one more copy of an unacked message of at most `max_bytes`. Returns its bytes when it
     /// should be queued.
-    pub fn probe(&mut self, space: Space, number: u64, max_bytes: usize) -> bool {
-        let Some(message) = self.space_mut(space).entry_mut(number).and_then(|entry| entry.message.as_mut())
-        else {
-            return false;
-        };
+    pub fn probe(&mut self, space: Space, number: u64, max_bytes: usize) -> Option<usize> {
+        let message = self.space_mut(space).entry_mut(number)?.message.as_mut()?;
         let small = message.fragments.is_none() && message.payload.len() <= max_bytes;
-        small && !std::mem::replace(&mut message.queued, true)
+        (small && !std::mem::replace(&mut message.queued, true)).then_some(message.payload.len())
     }
 
     fn space(&self, space: Space) -> &SendSpace {
