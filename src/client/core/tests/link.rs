@@ -79,7 +79,12 @@ impl Served {
             while let Some(event) = self.server.poll_event() {
                 match event {
                     rudp::Event::Established => {}
-                    rudp::Event::Message { stream, payload, .. } => self.heard.push_back((stream, payload)),
+                    rudp::Event::Message { stream, delivery, payload } => {
+                        // spec: CMD-4
+                        let is_request = stream.is_some() && payload.first().is_some_and(|kind| *kind < 0x20);
+                        assert!(!is_request || delivery == Delivery::ReliableOrdered, "{delivery:?}");
+                        self.heard.push_back((stream, payload));
+                    }
                     rudp::Event::Closed(closed) => self.server_closed = Some(closed),
                 }
             }
