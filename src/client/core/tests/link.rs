@@ -248,6 +248,7 @@ fn a_full_send_buffer_is_told_and_takes_no_counter() {
     assert_eq!(mirror.sent, counters.len() as u64);
 }
 
+// spec-test: PTH-9
 #[test]
 fn datagrams_of_strangers_are_nothing() {
     let mut served = Served::member();
