@@ -2,8 +2,8 @@
 //!
 //! A requirement is an item `- REL-4: A receiver MUST …` of a page. Code that carries one out says
 //! `// spec: REL-4` (or `Spec: REL-4` in a doc comment), a test that holds it says
-//! `// spec-test: REL-4`. Each MUST needs such a test, and nothing may name an id that the spec does
-//! not have.
+//! `// spec-test: REL-4`. Each MUST needs such a test that `cargo test` runs, one in `fuzz/` is not
+//! enough, and nothing may name an id that the spec does not have.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
@@ -21,10 +21,22 @@ fn every_must_of_the_spec_has_a_test() {
     let named = references(&code());
     let untested: Vec<String> = requirements
         .iter()
-        .filter(|(id, text)| text.contains("MUST") && !named.iter().any(|n| n.id == **id && n.is_test))
+        .filter(|(id, text)| text.contains("MUST") && !named.iter().any(|n| n.id == **id && n.is_held))
         .map(|(id, text)| format!("{id}: {text}"))
         .collect();
     assert!(untested.is_empty(), "\nno `// spec-test:` names\n{}\n", untested.join("\n"));
+}
+
+#[test]
+fn every_marker_of_a_test_is_on_one() {
+    let code = code().into_iter().filter(|(file, _)| !file.starts_with("fuzz")).collect::<Vec<_>>();
+    let named = references(&code);
+    let astray: Vec<String> = named
+        .iter()
+        .filter(|named| named.is_test && !named.is_held)
+        .map(|named| format!("{}: {}", named.file, named.id))
+        .collect();
+    assert!(astray.is_empty(), "\nno `#[test]` follows\n{}\n", astray.join("\n"));
 }
 
 #[test]
@@ -64,12 +76,26 @@ fn a_planted_gap_is_seen() {
     let named = references(&[code]);
     let all: Vec<_> = named.iter().map(|named| (named.id.as_str(), named.is_test)).collect();
     assert_eq!(all, [("ABC-1", false), ("ABC-9", false), ("ABC-2", true), ("ABC-1", false)]);
+    assert!(named.iter().all(|named| !named.is_held), "no test follows");
+    for (after, held) in [
+        ("#[test]\n", true),
+        ("/// Waits.\n#[allow(x)]\n    #[tokio::test]\n", true),
+        ("fn helper() {}\n#[test]\n", false),
+        ("\n#[test]\n", false),
+        ("#![no_main]\n", false),
+    ] {
+        let named = references(&[("c.rs".into(), format!("// spec-test: ABC-1\n{after}"))]);
+        assert_eq!(named[0].is_held, held, "{after}");
+    }
 }
 
 struct Named {
     id: String,
     file: String,
+    /// It is the marker of a test,
     is_test: bool,
+    /// and a test follows.
+    is_held: bool,
 }
 
 /// The requirements of `pages` by id; a doubled id fails.
@@ -101,17 +127,29 @@ fn requirements(pages: &[(String, String)]) -> BTreeMap<String, String> {
 fn references(files: &[(String, String)]) -> Vec<Named> {
     let mut found = Vec::new();
     for (file, text) in files {
-        for comment in text.lines().filter_map(|line| line.split_once("//").map(|(_, comment)| comment)) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else { continue };
             let (marker, is_test) =
                 match ["spec-test: ", "spec: ", "Spec: "].iter().find(|m| comment.contains(**m)) {
                     Some(marker) => (*marker, *marker == "spec-test: "),
                     None => continue,
                 };
             let after = comment.split_once(marker).map(|(_, after)| after).unwrap_or_default();
-            found.extend(ids(after).map(|id| Named { id, file: file.clone(), is_test }));
+            let is_held = is_test && is_before_a_test(&lines[at + 1..]);
+            found.extend(ids(after).map(|id| Named { id, file: file.clone(), is_test, is_held }));
         }
     }
     found
+}
+
+/// True when only comments and attributes stand between the start of `lines` and a `#[test]`.
+fn is_before_a_test(lines: &[&str]) -> bool {
+    let head = lines
+        .iter()
+        .map(|line| line.trim())
+        .take_while(|line| line.starts_with("//") || line.starts_with("#["));
+    head.into_iter().any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
 }
 
 /// The ids at the start of `text`, separated by commas, up to the first word that is none.

@@ -103,6 +103,15 @@ mod tests {
         assert_eq!(SessionKind(7).to_bytes(), &[0, 7][..]);
     }
 
+    // spec-test: WIR-5
+    #[test]
+    fn ids_that_look_alike_are_different() {
+        let composed = UserId::new("\u{e9}").unwrap();
+        let decomposed = UserId::new("e\u{301}").unwrap();
+        assert_ne!(composed, decomposed, "no normalization");
+        assert_eq!(decomposed.to_bytes(), &b"\x03e\xcc\x81"[..]);
+    }
+
     #[test]
     fn a_member_id_fits_32_bits() {
         let mut writer = Writer::new();

@@ -163,13 +163,13 @@ pub(crate) mod tests {
         assert_eq!(Settings::from_bytes(Bytes::copy_from_slice(&bytes)), Ok(settings));
     }
 
-    // spec-test: SES-4 INV-3 INV-4
+    // spec-test: SES-4, INV-3, INV-4, CMD-7
     #[test]
     fn what_is_out_of_bounds_can_neither_be_made_nor_read() {
         assert!(MaxMembers::new(0).is_err() && MaxMembers::new(1025).is_err());
         assert!(InviteTtl::new(0).is_err() && InviteTtl::new(86_401).is_err());
         assert!(Note::new(&"n".repeat(257)).is_err() && Note::new(&"n".repeat(256)).is_ok());
-        assert!(Reason::new(&"r".repeat(129)).is_err());
+        assert!(Reason::new(&"r".repeat(129)).is_err() && Reason::new(&"r".repeat(128)).is_ok());
         for bytes in [&[0u8][..], &[0x44, 1]] {
             let read = MaxMembers::from_bytes(Bytes::copy_from_slice(bytes));
             assert!(matches!(read, Err(DecodeError::OutOfRange { min: 1, max: 1024, .. })));

@@ -15,7 +15,7 @@ use super::describe::command_json;
 use super::samples::{On, SESSION, body, invite, key, largest_settings, reason, settings, text, user};
 use super::{Vectors, hex, unhex};
 
-// spec-test: CMD-1, CMD-2, CMD-3, CMD-11, CMD-14, CMD-20, CMD-21, MSG-2, PRP-8
+// spec-test: CMD-1, CMD-2, CMD-3, CMD-11, CMD-14, CMD-20, CMD-21, MSG-2, PRP-8, SES-8, WIR-3
 #[test]
 fn commands() {
     let mut vectors = Vectors::new("commands");

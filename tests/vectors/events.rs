@@ -13,7 +13,7 @@ use super::describe::{session_event_json, user_event_json};
 use super::samples::{On, SESSION, body, invitation, invite, key, reason, settings, text, user};
 use super::{Vectors, hex, unhex};
 
-// spec-test: EVT-2, EVT-3, EVT-4, EVT-10, EVT-11, PRP-9
+// spec-test: EVT-2, EVT-3, EVT-4, EVT-10, EVT-11, PRP-9, ERR-1, WIR-3, WIR-5
 #[test]
 fn events() {
     let mut vectors = Vectors::new("events");

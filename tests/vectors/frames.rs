@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Vectors, delivery_json, hex, truncated_json, unhex, written};
 
-// spec-test: FRM-1, FRM-2, FRM-3, FRM-4, FRM-5, FRM-8, ACK-3
+// spec-test: FRM-1, FRM-2, FRM-3, FRM-4, FRM-5, FRM-8, ACK-3, WIR-3
 #[test]
 fn frames() {
     let mut vectors = Vectors::new("frames");

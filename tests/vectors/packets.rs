@@ -14,7 +14,7 @@ use super::{Vectors, hex, truncated_json, written};
 
 const GAME: u64 = 0x5261_6c6c_7970_6f69;
 
-// spec-test: PKT-1, PKT-2, PKT-3, PKT-4, HSK-1, HSK-5, HSK-6
+// spec-test: PKT-1, PKT-2, PKT-3, PKT-4, HSK-1, HSK-5, HSK-6, ERR-1, WIR-3
 #[test]
 fn clear_packets() {
     let mut vectors = Vectors::new("clear");

@@ -9,7 +9,7 @@ use super::describe::result_json;
 use super::samples::{SESSION, invitation, settings};
 use super::{Vectors, unhex};
 
-// spec-test: RES-1, RES-2
+// spec-test: RES-1, RES-2, ERR-1
 #[test]
 fn results() {
     let mut vectors = Vectors::new("results");

@@ -71,6 +71,19 @@ fn only_an_authentic_answer_to_the_own_hello_counts() {
     assert_eq!(connecting.poll_timeout(), None);
 }
 
+// spec-test: PKT-3
+#[test]
+fn a_hello_is_nothing_to_a_client() {
+    let mut connecting = connecting();
+    let own = hello(&mut connecting, at(0)).unwrap();
+    give(&mut connecting, at(10), &ClearPacket::Hello(own.clone()));
+    assert_eq!(hello(&mut connecting, at(10)), None);
+    assert!(connecting.poll_outcome().is_none());
+    assert_eq!(connecting.last_reject, None);
+    let due = connecting.poll_timeout().unwrap();
+    assert_eq!(hello(&mut connecting, due), Some(own), "it goes on");
+}
+
 // spec-test: HSK-14
 #[test]
 fn hello_is_repeated_unchanged() {

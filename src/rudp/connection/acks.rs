@@ -262,6 +262,18 @@ mod tests {
         assert!(!tracker.take(Timestamp::ZERO).unwrap().largest.is_wide());
     }
 
+    // spec-test: ACK-3
+    #[test]
+    fn an_ack_is_clean_only_when_all_that_it_then_names_arrived() {
+        let arrived = |numbers: std::ops::RangeInclusive<u64>| {
+            let numbers: Vec<u64> = numbers.collect();
+            tracker(&numbers).take(Timestamp::ZERO).unwrap().runs
+        };
+        assert_eq!(arrived(1..=255), Some((255, SmallVec::new())), "0 is missing");
+        assert_eq!(arrived(1..=256), None);
+        assert_eq!(arrived(0..=3), None, "nothing is below 0");
+    }
+
     // spec-test: ACK-10
     #[test]
     fn what_the_peer_knows_to_have_arrived_is_not_told_again() {

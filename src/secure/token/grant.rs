@@ -100,6 +100,7 @@ mod tests {
         }
     }
 
+    // spec-test: TOK-8
     #[test]
     fn a_grant_is_read_as_it_is_written() {
         let value: Value = serde_json::from_str(&grant().to_json()).unwrap();
@@ -113,6 +114,7 @@ mod tests {
         assert_eq!(read.psk.bytes(), &[7; 32]);
     }
 
+    // spec-test: TOK-8
     #[test]
     fn what_is_missing_or_illegal_is_named() {
         assert_eq!(ConnectGrant::from_json("{").err(), Some(GrantError::NotJson));
@@ -121,6 +123,7 @@ mod tests {
             ("psk", json!("short")),
             ("servers", json!([])),
             ("servers", json!([1])),
+            ("servers", json!(vec!["127.0.0.1:7777"; 17])),
             ("expires", json!("soon")),
         ] {
             let mut grant: Value = serde_json::from_str(&grant().to_json()).unwrap();

@@ -64,6 +64,9 @@ impl Worker {
             Ok(Command::Request(..)) if stream.is_none() => {
                 self.violated(now, connection, "an unreliable request");
             }
+            Err(CommandError { reply: Reply::Request(_), .. }) if stream.is_none() => {
+                self.violated(now, connection, "an unreliable request");
+            }
             Ok(command) if in_time => self.carry_out(now, caller, scope, command),
             Ok(command) => self.refuse(now, connection, scope, reply_to(&command), ErrorCode::RateLimited),
             Err(CommandError { reply, code, .. }) => self.refuse(now, connection, scope, reply, code),

@@ -122,7 +122,7 @@ fn leaves_kicks_and_ends_need_no_room() {
     assert!(world.table.is_empty());
 }
 
-// spec-test: SES-6
+// spec-test: SES-6, EVT-7
 #[test]
 fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     let mut world = World::new();
@@ -141,7 +141,7 @@ fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
 }
 
-// spec-test: SES-6
+// spec-test: SES-6, EVT-7
 #[test]
 fn a_session_created_so_ends_with_its_owners_leaving() {
     let mut world = World::new();
@@ -215,4 +215,22 @@ fn info_is_for_members() {
     assert_eq!((info.owner, info.members, info.open_invites), (ann, 1, 1));
     assert_eq!(world.table.info(&user("bob"), session), Err(ErrorCode::NotAMember));
     assert_eq!(world.table.info(&user("ann"), SessionId(1)), Err(ErrorCode::NoSuchSession));
+}
+
+// spec-test: SES-1
+#[test]
+fn ids_of_sessions_are_random_and_none_returns() {
+    let mut world = World::new();
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        let (session, ann) = world.create("ann", open());
+        world.delete((session, ann)).unwrap();
+        ids.push(session.0);
+    }
+    let union = ids.iter().fold(0, |union, id| union | id);
+    let common = ids.iter().fold(u64::MAX, |common, id| common & id);
+    assert_eq!((union, common), (u64::MAX, 0), "no bit is the same in all");
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
 }

@@ -35,6 +35,7 @@ fn limits() -> SessionLimits {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
+    // spec-test: SES-9, CMD-23
     #[test]
     fn a_table_does_what_the_plain_model_does_and_keeps_its_promises(steps in any_steps()) {
         let mut run = Run::new();

@@ -87,7 +87,7 @@ fn known_bytes_of_numbered_events() {
     );
 }
 
-// spec-test: EVT-10
+// spec-test: EVT-10, EVT-12
 #[test]
 fn known_bytes_of_what_is_not_numbered() {
     let sender = MemberId(2);
@@ -101,7 +101,7 @@ fn known_bytes_of_what_is_not_numbered() {
     check(&SessionEvent::Lagging, &[&[0x79]]);
 }
 
-// spec-test: EVT-11
+// spec-test: EVT-11, INV-5
 #[test]
 fn known_bytes_of_a_users_events() {
     let invitation = Invitation {

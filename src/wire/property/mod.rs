@@ -227,6 +227,41 @@ pub(crate) mod tests {
         assert_eq!(Property::from_bytes(Bytes::copy_from_slice(&bytes)), Ok(property));
     }
 
+    // spec-test: PRP-3
+    #[test]
+    fn a_key_is_text_of_1_to_64_bytes() {
+        let read = |bytes: &[u8]| {
+            let mut writer = Writer::new();
+            writer.prefixed(bytes);
+            PropertyKey::from_bytes(writer.finish())
+        };
+        assert!(PropertyKey::new("").is_err() && read(b"").is_err());
+        assert!(PropertyKey::new(&"k".repeat(64)).is_ok() && read(&[b'k'; 64]).is_ok());
+        assert!(PropertyKey::new(&"k".repeat(65)).is_err() && read(&[b'k'; 65]).is_err());
+        assert_eq!(read(&[0xc3, 0x28]), Err(DecodeError::NotUtf8 { what: "property key" }));
+    }
+
+    // spec-test: PRP-4
+    #[test]
+    fn known_bytes_of_values() {
+        let values = [
+            (PropertyValue::Bytes(Bytes::from_static(b"v")), &[0, 1, b'v'][..]),
+            (PropertyValue::Bytes(Bytes::new()), &[0, 0]),
+            (PropertyValue::Integer(-2), &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]),
+        ];
+        for (value, bytes) in values {
+            assert_eq!(value.to_bytes(), bytes);
+            let mut writer = Writer::new();
+            PropertyValue::write_optional(Some(&value), &mut writer);
+            assert_eq!(writer.as_slice(), bytes, "the same where it may be absent");
+            assert_eq!(PropertyValue::from_bytes(Bytes::from_static(bytes)), Ok(value));
+        }
+        let mut writer = Writer::new();
+        PropertyValue::write_optional(None, &mut writer);
+        assert_eq!(writer.as_slice(), [2]);
+        assert!(PropertyValue::from_bytes(Bytes::from_static(&[2])).is_err(), "only where it may be");
+    }
+
     // spec-test: PRP-2
     #[test]
     fn a_value_has_at_most_64_kib() {

@@ -62,6 +62,7 @@ fn entered_result(request: RequestId) -> Output {
     Output::Result { request, outcome: Ok(Value::Entered(entered())) }
 }
 
+// spec-test: RES-3
 #[test]
 fn result_and_snapshot_may_come_in_any_order_and_the_result_is_told_with_both() {
     let mut told = Told::default();

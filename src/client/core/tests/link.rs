@@ -79,7 +79,12 @@ impl Served {
             while let Some(event) = self.server.poll_event() {
                 match event {
                     rudp::Event::Established => {}
-                    rudp::Event::Message { stream, payload, .. } => self.heard.push_back((stream, payload)),
+                    rudp::Event::Message { stream, delivery, payload } => {
+                        // spec: CMD-4
+                        let is_request = stream.is_some() && payload.first().is_some_and(|kind| *kind < 0x20);
+                        assert!(!is_request || delivery == Delivery::ReliableOrdered, "{delivery:?}");
+                        self.heard.push_back((stream, payload));
+                    }
                     rudp::Event::Closed(closed) => self.server_closed = Some(closed),
                 }
             }
@@ -243,6 +248,7 @@ fn a_full_send_buffer_is_told_and_takes_no_counter() {
     assert_eq!(mirror.sent, counters.len() as u64);
 }
 
+// spec-test: PTH-9
 #[test]
 fn datagrams_of_strangers_are_nothing() {
     let mut served = Served::member();

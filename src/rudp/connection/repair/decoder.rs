@@ -140,6 +140,7 @@ mod tests {
 
     proptest! {
         /// Whatever is lost: what is repaired is what was sent, and only what did not come.
+        // spec-test: FRM-10
         #[test]
         fn repaired_packets_are_those_that_were_lost(lost in prop::collection::vec(prop::bool::weighted(0.3), 200)) {
             let mut decoder = RepairDecoder::default();

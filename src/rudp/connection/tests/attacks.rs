@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::*;
-use crate::base::{PacketNumber, Truncated, Writer};
+use crate::base::{DecodeError, PacketNumber, Truncated, Writer};
 use crate::secure::SealKey;
 use crate::wire::SealedHeader;
 use crate::wire::frame::{
@@ -333,6 +333,28 @@ fn frames_that_do_not_decode_close() {
     assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
 }
 
+/// A piece that the message has no place for.
+// spec-test: FRM-5, FRM-1
+#[test]
+fn a_fragment_whose_index_is_beyond_its_count_closes() {
+    for index in [2, 3, 63] {
+        let mut pair = Pair::new(6);
+        let mut forger = Forger::new();
+        // Ordered, to the packet's end; stream, number, count, total, index, payload.
+        let piece = |index| [0x53, STREAM.0 as u8, 0, 2, 2, index, b'x'];
+        let first = forger.seal(&piece(0));
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), first), Ok(()));
+        let beyond = forger.seal(&piece(index));
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), beyond), Ok(()));
+        pair.flush();
+        let what = DecodeError::OutOfRange { what: "fragment index", value: index.into(), min: 0, max: 1 };
+        let violation = ProtocolViolation::Decode(what);
+        assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
+        assert!(pair.payloads(SERVER).is_empty());
+        assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
+    }
+}
+
 /// Each value replaces the one before, so bytes alone would never fill up.
 // spec-test: REL-13
 #[test]
@@ -485,6 +507,7 @@ fn a_replayed_packet_has_no_effect() {
     assert_eq!(pair.payloads(SERVER), [b"once"]);
 }
 
+// spec-test: PKT-9, KEY-3
 #[test]
 fn a_tampered_packet_has_no_effect() {
     let mut pair = Pair::new(18);

@@ -79,7 +79,7 @@ fn new_reno_halves_on_loss() {
     assert!((before / 2..before * 7 / 10).contains(&after), "{before} to {after}");
 }
 
-// spec-test: REL-8
+// spec-test: REL-8, REL-6
 #[test]
 fn after_a_blackhole_a_transfer_resumes_at_once() {
     for control in [CongestionControl::Delay, CongestionControl::NewReno] {

@@ -2,9 +2,9 @@
 
 use super::attacks::Forger;
 use super::*;
-use crate::base::PacketNumber;
+use crate::base::{PacketNumber, Truncated};
 use crate::wire::SealedHeader;
-use crate::wire::frame::{Frame, Message, MessageHead, read_frames};
+use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead, read_frames};
 
 /// The server's end; the test is its client, wherever it likes.
 struct Bed {
@@ -255,9 +255,12 @@ fn a_new_ip_forgets_the_way_and_a_new_port_does_not() {
     port.set_port(4_001);
     for (to, forgets) in [(port, false), (away(), true)] {
         let mut pair = Pair::new(3);
-        pair.send(SERVER, Delivery::ReliableOrdered, b"a sample");
-        pair.run(SECOND);
+        pair.send(SERVER, Delivery::ReliableOrdered, &[7; 500_000]);
+        pair.run(SECOND * 3);
         let before = pair.ends[SERVER].rtt();
+        let window = |pair: &Pair| pair.ends[SERVER].controller.window_bytes();
+        let wide = window(&pair);
+        assert!(wide > 30_000, "{wide}");
         assert!(before < Duration::from_millis(99));
         pair.client_at = to;
         pair.send(CLIENT, Delivery::Unreliable, b"moved");
@@ -266,9 +269,30 @@ fn a_new_ip_forgets_the_way_and_a_new_port_does_not() {
         }
         let now = pair.ends[SERVER].rtt();
         assert_eq!(now, if forgets { Duration::from_millis(100) } else { before });
+        let now = window(&pair);
+        assert!(if forgets { now <= 14_720 } else { now == wide }, "{now} of {wide}");
         pair.run(SECOND);
         assert!(pair.ends[SERVER].rtt() < Duration::from_millis(70), "learnt again");
     }
+}
+
+/// What it took on the way to the old address says nothing of the new one.
+// spec-test: PTH-8
+#[test]
+fn a_packet_that_left_before_a_change_gives_no_sample() {
+    let mut bed = Bed::new();
+    bed.pair.send(SERVER, Delivery::ReliableOrdered, b"x");
+    bed.hear();
+    let before = bed.server().sent.next_number().0 - 1;
+    bed.say(away(), &[large()]);
+    let challenges = bed.challenges();
+    bed.pair.now += Duration::from_millis(50);
+    bed.say(away(), &[Frame::PathResponse(challenges[&away()])]);
+    bed.expect(away(), 1);
+    let runs = Some((1, Default::default()));
+    let ack = Ack { largest: Truncated::bits32(before), delay: 0, runs, repaired: Lags::new() };
+    bed.say(away(), &[Frame::Ack(ack)]);
+    assert_eq!(bed.server().rtt(), Duration::from_millis(100), "that of a path of which nothing is known");
 }
 
 // spec-test: PTH-9

@@ -146,7 +146,7 @@ fn every_mode_keeps_its_promise(seed: u64) {
     }
 }
 
-// spec-test: STR-2
+// spec-test: STR-2, STR-7
 #[test]
 fn every_mode_keeps_its_promise_over_a_bad_link() {
     for seed in 0..20 {
@@ -223,6 +223,19 @@ fn a_newer_value_replaces_one_that_waits() {
     assert_eq!(send(&mut pair, 2), Sent::Superseded);
     pair.run(SECOND);
     assert_eq!(pair.payloads(SERVER), [[2]]);
+}
+
+/// Its number is far above all that has arrived, which must not count as beyond the window.
+// spec-test: REL-10
+#[test]
+fn a_value_that_replaced_thousands_arrives() {
+    let mut pair = Pair::new(9);
+    for n in 0..5_000u32 {
+        pair.send(CLIENT, Delivery::ReliableLatest { key: 4 }, &n.to_be_bytes());
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER), [4_999u32.to_be_bytes()]);
+    assert_eq!(pair.closed, [None, None]);
 }
 
 // spec-test: CON-3
@@ -303,6 +316,30 @@ fn a_client_that_opens_a_stream_is_closed() {
     let violation = ProtocolViolation::UnknownStream(StreamId(9));
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
     assert!(matches!(pair.closed[CLIENT], Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, .. })));
+}
+
+// spec-test: STR-1
+#[test]
+fn a_stream_and_all_below_it_are_open_to_the_client_from_the_first_message() {
+    let mut pair = Pair::new(14);
+    let say = |pair: &mut Pair, from: usize, stream, text: &'static [u8]| {
+        let payload = Payload::from(Bytes::from_static(text));
+        pair.ends[from].send(pair.now, StreamId(stream), Delivery::ReliableOrdered, payload)
+    };
+    (2..=4).for_each(|stream| pair.ends[SERVER].open_stream(StreamId(stream)));
+    assert_eq!(say(&mut pair, CLIENT, 0, b"zero"), Ok(Sent::Queued), "open from the beginning");
+    assert_eq!(say(&mut pair, CLIENT, 3, b"early"), Err(SendError::UnknownStream(StreamId(3))));
+    say(&mut pair, SERVER, 3, b"first").unwrap();
+    pair.run(SECOND);
+    for stream in [2, 3] {
+        assert_eq!(say(&mut pair, CLIENT, stream, b"answer"), Ok(Sent::Queued), "stream {stream}");
+    }
+    assert_eq!(say(&mut pair, CLIENT, 4, b"early"), Err(SendError::UnknownStream(StreamId(4))));
+    say(&mut pair, SERVER, 2, b"below").unwrap();
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(CLIENT), [&b"first"[..], b"below"]);
+    assert_eq!(pair.payloads(SERVER), [&b"zero"[..], b"answer", b"answer"]);
+    assert_eq!(pair.closed, [None, None]);
 }
 
 // spec-test: REL-6

@@ -32,6 +32,20 @@ fn noise_and_other_games_are_dropped_silently() {
     assert_eq!(bed.endpoint.counters().unproven_bytes_sent, 0);
 }
 
+/// Of the sizes that they have, and of a HELLO's.
+// spec-test: PKT-3
+#[test]
+fn what_only_a_server_sends_is_nothing_to_one() {
+    let mut bed = Bed::new();
+    for kind in 2..=4 {
+        for bytes in [10, 32, 73, 1_192] {
+            let (dropped, code) = bed.fate(address(1), &forge(GAME, 1, kind, &vec![1; bytes]));
+            assert_eq!((dropped.len(), code), (1, None), "kind {kind}, {bytes} bytes");
+        }
+    }
+    assert_eq!(bed.endpoint.counters().unproven_bytes_sent, 0);
+}
+
 // spec-test: PKT-2, HSK-4
 #[test]
 fn another_version_is_told_ours() {

@@ -82,7 +82,7 @@ fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     assert!(matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. }]), "{told:?}");
 }
 
-// spec-test: LIM-2, CMD-25, CMD-6
+// spec-test: LIM-2, CMD-25, CMD-6, EVT-12
 #[test]
 fn commands_above_the_budget_are_refused_by_name() {
     let mut house = House::new(1, Limits { commands_per_second: 3, ..Limits::default() });
@@ -118,7 +118,7 @@ fn an_unknown_and_a_malformed_command_are_answered_and_the_connection_stays() {
 // spec-test: CMD-3, MSG-1
 #[test]
 fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
-    let attacks: [(StreamId, Delivery, &'static [u8]); 4] = [
+    let attacks: [(StreamId, Delivery, &'static [u8]); 8] = [
         // A stream that was never opened.
         (StreamId(9), Delivery::ReliableOrdered, &[0x12, 1]),
         // No request id to answer to.
@@ -126,6 +126,12 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
         // An unreliable message without a slot, and with one that was never given.
         (StreamId::CONTROL, Delivery::Unreliable, &[]),
         (StreamId::CONTROL, Delivery::Unreliable, &[9, 0x20, 0, 0]),
+        // A broadcast without a counter to answer to.
+        (StreamId(1), Delivery::ReliableOrdered, &[0x20, 3]),
+        // An unreliable request: legal but for that, malformed, unknown.
+        (StreamId::CONTROL, Delivery::Unreliable, &[1, 0x12, 1]),
+        (StreamId::CONTROL, Delivery::Unreliable, &[1, 0x12, 1, 9]),
+        (StreamId::CONTROL, Delivery::Unreliable, &[1, 0x1f, 1]),
     ];
     for (stream, delivery, bytes) in attacks {
         with_any_workers(|house| {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::house::{create, invite};
 use super::{House, Who, with_any_workers};
-use crate::base::{EventNumber, InviteId, MemberId, Revision, Slot};
+use crate::base::{EventNumber, InviteId, MemberId, Revision, Slot, StreamId};
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
 use crate::wire::{
@@ -150,6 +150,31 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
         assert_eq!(house.events(ben, at.slot), [], "nothing after its leave");
         let again = house.join_open(ben, at.session).unwrap();
         assert_ne!(again.slot, at.slot, "a slot is never given again");
+    });
+}
+
+/// Only what is unreliable can come so late: the stream is finished.
+// spec-test: CMD-5, MSG-1
+#[test]
+fn what_comes_for_a_slot_that_is_over_is_dropped() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let (ben, at) = all[1];
+        house.ask(ben, Some(at.slot), Request::Leave).unwrap();
+        house.events(ben, at.slot);
+        let again = house.join_open(ben, at.session).unwrap();
+        let all = [all[0], (ben, again), all[2]];
+        for (who, at) in all {
+            house.events(who, at.slot);
+        }
+        let body = Body::new(Delivery::Unreliable, Bytes::from_static(b"late")).unwrap();
+        let command = Broadcast { delivery: Delivery::Unreliable, to: To::All, counter: 9, body };
+        let late = [&[at.slot.0 as u8][..], &Command::Broadcast(command).encode()].concat();
+        house.send_raw(ben, StreamId::CONTROL, Delivery::Unreliable, late.into());
+        house.run();
+        assert_eq!(all.map(|(who, at)| house.events(who, at.slot)), [vec![], vec![], vec![]]);
+        assert_eq!(house.events(ben, at.slot), []);
+        assert_eq!(house.closed_with(ben), None, "the leaving may have crossed it");
     });
 }
 

@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod acks;
+mod bounds;
+mod life;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rallypoint::base::{ConnectionId, PacketNumber, StreamId, Timestamp, Truncated, Writer};
-use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, Payload, Role};
+use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, PacketDropped, Payload, Role};
 use rallypoint::secure::{HandshakeSecrets, PacketKeys};
 use rallypoint::wire::frame::{Ack, AckRun, Frame, Lags, Message, MessageHead, read_frames, write_frames};
 use rallypoint::wire::packet::SealedHeader;
@@ -39,16 +43,25 @@ struct Opened {
     frames: Vec<Frame>,
 }
 
+fn secrets() -> HandshakeSecrets {
+    HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+}
+
 impl Peer {
     fn new() -> Self {
-        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        Self::with(TransportParameters::default(), ConnectionConfig::default())
+    }
+
+    /// What the peer tells of itself, and what the connection is set to.
+    fn with(parameters: TransportParameters, config: ConnectionConfig) -> Self {
+        let secrets = secrets();
         let connection = Connection::new(
             Timestamp::ZERO,
             Role::Server,
             ADDRESS.into(),
             secrets.server_keys(),
-            TransportParameters::default(),
-            ConnectionConfig::default(),
+            parameters,
+            config,
             StdRng::seed_from_u64(4),
         );
         Self { now: Timestamp::ZERO, connection, keys: secrets.client_keys(), next: 0, largest: None }
@@ -56,6 +69,10 @@ impl Peer {
 
     /// Seals `frames` for the connection.
     fn say(&mut self, frames: &[Frame]) {
+        self.try_say(frames).unwrap();
+    }
+
+    fn try_say(&mut self, frames: &[Frame]) -> Result<(), PacketDropped> {
         let header =
             SealedHeader { key_phase: false, connection: Some(CLIENT), number: Truncated::bits32(self.next) };
         let mut writer = Writer::new();
@@ -67,7 +84,7 @@ impl Peer {
         let tag = self.keys.seal.seal(PacketNumber(self.next), &head, &mut payload);
         let packet = BytesMut::from(&[&head[..], &payload, &tag].concat()[..]);
         self.next += 1;
-        self.connection.handle_packet(self.now, ADDRESS.into(), packet).unwrap();
+        self.connection.handle_packet(self.now, ADDRESS.into(), packet)
     }
 
     /// All that the connection sends now.
@@ -96,10 +113,15 @@ impl Peer {
     }
 
     fn ack(&mut self) {
+        self.ack_held_for(0);
+    }
+
+    /// Acks the newest packet, said to be held back for so many steps of 128 µs.
+    fn ack_held_for(&mut self, delay: u8) {
         let largest = Truncated::bits32(self.largest.unwrap());
         self.say(&[Frame::Ack(Ack {
             largest,
-            delay: 0,
+            delay,
             runs: Some((1, Default::default())),
             repaired: Lags::new(),
         })]);

@@ -1,0 +1,99 @@
+//! Decoding reserves no memory by a number that it has only read.
+
+// An allocator cannot be written without.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use rallypoint::base::Wire;
+use rallypoint::wire::frame::read_frames;
+use rallypoint::wire::{Command, CommandResult, ServerMessage};
+use serde_json::Value;
+
+/// The largest allocation since it was reset.
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+struct Watched;
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+// SAFETY: the system's allocator does all of it.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's contract is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: it came from `alloc`.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGEST.fetch_max(size, Ordering::Relaxed);
+        // SAFETY: it came from `alloc`.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+/// Counts and lengths near the bounds of the protocol, as varints.
+const CLAIMS: [&[u8]; 6] = [
+    &[0x40, 0x40],
+    &[0x41, 0x00],
+    &[0x44, 0x00],
+    &[0x80, 0x00, 0xff, 0xff],
+    &[0x80, 0x10, 0x00, 0x00],
+    &[0xbf, 0xff, 0xff, 0xff],
+];
+
+type Decode = fn(bool, Bytes);
+
+/// Each vector, cut before any of its bytes, where a large number follows and then nothing.
+// spec-test: WIR-4
+#[test]
+fn a_number_without_the_bytes_it_promises_reserves_nothing() {
+    let families: [(&str, Decode); 4] = [
+        ("frames", |_, bytes| drop(read_frames(bytes))),
+        ("commands", |slot, bytes| drop(Command::decode(slot, bytes))),
+        ("results", |_, bytes| drop(CommandResult::from_bytes(bytes))),
+        ("events", |slot, bytes| drop(ServerMessage::decode(slot, bytes))),
+    ];
+    for (family, decode) in families {
+        let mut tried = 0;
+        for (slot, bytes) in vectors(family) {
+            // Numbers are near the beginning.
+            for cut in 0..bytes.len().min(80) {
+                for claim in CLAIMS {
+                    let claimed = Bytes::from([&bytes[..cut], claim].concat());
+                    let length = claimed.len();
+                    LARGEST.store(0, Ordering::Relaxed);
+                    decode(slot, claimed);
+                    let largest = LARGEST.load(Ordering::Relaxed);
+                    assert!(largest <= 16 * length + 512, "{family}: {largest} bytes for {length}");
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 500, "{family}: {tried}");
+    }
+}
+
+/// The bytes of a family's vectors, and if they come on the stream of a session.
+fn vectors(family: &str) -> Vec<(bool, Vec<u8>)> {
+    let path = format!("{}/protocol-spec/vectors/{family}.json", env!("CARGO_MANIFEST_DIR"));
+    let Value::Array(vectors) = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() else {
+        panic!("{family} is no array")
+    };
+    let unhex = |text: &str| {
+        let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
+    };
+    vectors
+        .iter()
+        .map(|vector| (vector["stream"] == "slot", unhex(vector["bytes"].as_str().unwrap())))
+        .collect()
+}

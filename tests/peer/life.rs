@@ -1,0 +1,129 @@
+//! How a connection begins and ends.
+
+use rallypoint::rudp::SendError;
+use rallypoint::wire::CloseCode;
+use rallypoint::wire::frame::Close;
+
+use super::*;
+
+fn close(code: u16) -> Frame {
+    Frame::Close(Close { code, reason: String::new() })
+}
+
+fn unreliable() -> Frame {
+    Frame::Message(Message { head: MessageHead::Unreliable, payload: Bytes::from_static(b"x") })
+}
+
+/// What the connection has told since the last call, without that it is established.
+fn told(peer: &mut Peer) -> Vec<Event> {
+    let events = std::iter::from_fn(|| peer.connection.poll_event());
+    events.filter(|event| *event != Event::Established).collect()
+}
+
+/// All that leaves in `time`, stopping wherever the connection has a deadline; with the time of each.
+fn hear_for(peer: &mut Peer, time: Duration) -> Vec<(Timestamp, Opened)> {
+    let end = peer.now + time;
+    let mut heard = Vec::new();
+    loop {
+        let now = peer.now;
+        heard.extend(peer.hear().into_iter().map(|packet| (now, packet)));
+        match peer.connection.poll_timeout().filter(|due| *due <= end) {
+            Some(due) => peer.wait(due.max(now).since(now)),
+            None => break,
+        }
+    }
+    peer.now = end;
+    heard
+}
+
+// spec-test: CON-1
+#[test]
+fn a_connection_begins_with_packet_0_in_phase_0_and_the_client_sends_first() {
+    let mut client = Connection::new(
+        Timestamp::ZERO,
+        Role::Client { id: CLIENT },
+        ADDRESS.into(),
+        secrets().client_keys(),
+        TransportParameters::default(),
+        ConnectionConfig::default(),
+        StdRng::seed_from_u64(4),
+    );
+    let mut packet = BytesMut::new();
+    assert!(client.poll_transmit(Timestamp::ZERO, &mut packet).is_some(), "nobody asked it to");
+    let (header, length) = SealedHeader::read(&packet, true).unwrap();
+    assert!(!header.key_phase);
+    let mut body = packet[length..].to_vec();
+    assert!(secrets().server_keys().open.open(PacketNumber(0), &packet[..length], &mut body).is_ok());
+
+    let mut peer = Peer::new();
+    assert!(peer.hear().is_empty(), "a server waits for the client");
+    peer.say(&[Frame::Ping]);
+    let heard = peer.hear();
+    assert_eq!((heard[0].number, heard[0].header.key_phase), (0, false));
+}
+
+// spec-test: CON-5, CON-6
+#[test]
+fn a_close_is_answered_once_with_code_0_and_nothing_follows() {
+    let mut peer = Peer::new();
+    peer.send(Delivery::ReliableOrdered, 100);
+    peer.say(&[close(5), unreliable()]);
+    let heard = hear_for(&mut peer, Duration::from_secs(30));
+    let frames: Vec<_> = heard.iter().map(|(_, packet)| packet.frames.as_slice()).collect();
+    assert_eq!(frames, [[close(0)]]);
+    let closed = Closed::ByPeer { code: CloseCode::ShuttingDown, reason: String::new() };
+    assert_eq!(told(&mut peer), [Event::Closed(closed)], "not the message after it");
+    assert_eq!(peer.try_say(&[unreliable()]), Err(PacketDropped::Closed));
+    assert_eq!(told(&mut peer), []);
+}
+
+// spec-test: CON-5, CON-6
+#[test]
+fn an_end_that_closes_says_only_so_until_it_is_answered() {
+    let mut peer = Peer::new();
+    peer.say(&[Frame::Ping]);
+    peer.hear();
+    told(&mut peer);
+    peer.send(Delivery::ReliableOrdered, 100);
+    peer.connection.close(peer.now, CloseCode::KickedByOperator, "out");
+    let payload = Payload::from(Bytes::new());
+    let sent = peer.connection.send(peer.now, StreamId(0), Delivery::Unreliable, payload);
+    assert_eq!(sent, Err(SendError::Closed));
+    peer.say(&[unreliable(), Frame::Ping]);
+    let heard = hear_for(&mut peer, Duration::from_secs(30));
+    assert_eq!(heard.len(), 6, "nobody answered");
+    for (_, packet) in &heard {
+        assert_eq!(packet.frames, [Frame::Close(Close { code: 6, reason: "out".to_owned() })]);
+    }
+    for pair in heard.windows(2) {
+        let pause = pair[1].0.since(pair[0].0);
+        assert!((30..=300).contains(&pause.as_millis()), "{pause:?}");
+    }
+    assert!(matches!(told(&mut peer)[..], [Event::Closed(Closed::Local { .. })]), "no message");
+
+    let mut peer = Peer::new();
+    peer.connection.close(peer.now, CloseCode::KickedByOperator, "out");
+    assert_eq!(peer.hear().len(), 1);
+    peer.say(&[close(0)]);
+    assert_eq!(hear_for(&mut peer, Duration::from_secs(30)).len(), 0, "it was answered");
+}
+
+/// Whichever end has the shorter one; the other's ten seconds play no part.
+// spec-test: CON-3
+#[test]
+fn the_shorter_idle_timeout_ends_a_connection_without_a_word() {
+    let peers = TransportParameters { idle_timeout_ms: 2_000, ..TransportParameters::default() };
+    let own = ConnectionConfig { idle_timeout: Duration::from_secs(2), ..ConnectionConfig::default() };
+    let ends = [(peers, ConnectionConfig::default()), (TransportParameters::default(), own)];
+    for (parameters, config) in ends {
+        let mut peer = Peer::with(parameters, config);
+        peer.say(&[Frame::Ping]);
+        peer.send(Delivery::ReliableOrdered, 100);
+        hear_for(&mut peer, Duration::from_millis(1_999));
+        assert!(!peer.connection.is_closed());
+        peer.wait(Duration::from_millis(1));
+        assert!(peer.hear().is_empty());
+        assert!(told(&mut peer).contains(&Event::Closed(Closed::TimedOut)));
+        assert!(hear_for(&mut peer, Duration::from_secs(30)).is_empty());
+    }
+}
