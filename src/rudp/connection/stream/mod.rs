@@ -4,6 +4,7 @@
 //! number of another kind. Spec: STR-3.
 
 mod anchor;
+mod bits;
 mod reassembly;
 mod receive;
 mod send;
