@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use rallypoint::base::{StreamId, Timestamp, Truncated, Writer};
 use rallypoint::rudp::{
-    Closed, Connection, ConnectionConfig, Event, PacketDropped, ProtocolViolation, ReceiveBudget,
+    Closed, Connection, ConnectionConfig, Event, MemoryBudget, MemoryBudgets, PacketDropped, ProtocolViolation,
 };
 use rallypoint::wire::Delivery;
 use rallypoint::wire::frame::{Fragment, FragmentHead, Frame, Message, MessageHead, Place, write_frames};
@@ -34,8 +34,8 @@ fuzz_target!(|data: &[u8]| {
     };
     let (mut forger, mut connection) = Forger::with_victim(true, config);
     let limit = input.pick(&[1 << 30, 50_000, 1_000]);
-    let budget = ReceiveBudget::new(limit);
-    connection.share_budget(budget.clone());
+    let budget = MemoryBudget::new(limit);
+    connection.share_budgets(&MemoryBudgets { receive: budget.clone(), ..MemoryBudgets::default() });
     let mut model = Model::default();
     for stream in 0..=LAST_STREAM {
         connection.open_stream(StreamId(stream));

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::MESSAGE_OVERHEAD_BYTES;
 use super::bits::BitSet;
-use crate::rudp::ReceiveBudget;
+use crate::rudp::MemoryBudget;
+use crate::rudp::budget::Share;
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::Fragment;
@@ -15,26 +16,30 @@ use crate::wire::frame::Fragment;
 /// limit, which its peer was told, and the process's, which it was not. Spec: REL-12, REL-14.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
-    held: usize,
+    share: Share,
     max: usize,
-    process: ReceiveBudget,
 }
 
 impl ReceiveBuffer {
     /// An empty buffer of `max` bytes, which counts against `process` too.
-    pub fn new(max: usize, process: ReceiveBudget) -> Self {
-        Self { held: 0, max, process }
+    pub fn new(max: usize, process: MemoryBudget) -> Self {
+        Self { share: Share::new(0, process), max }
+    }
+
+    /// Counts against `process` from now on.
+    pub fn share_budget(&mut self, process: MemoryBudget) {
+        self.share.move_to(process);
     }
 
     /// Bytes held.
     #[cfg(any(test, fuzzing))]
     pub fn held(&self) -> usize {
-        self.held
+        self.share.held()
     }
 
     /// True when the process has room for `bytes` more.
     pub fn has_process_room(&self, bytes: usize) -> bool {
-        self.process.has_room(bytes)
+        self.share.may_hold(self.share.held() + bytes)
     }
 
     /// Makes room for a message of `bytes`.
@@ -43,26 +48,17 @@ impl ReceiveBuffer {
     /// [`ProtocolViolation::ReceiveBuffer`] when there is none: the peer was told the size.
     // spec: REL-12
     pub fn charge(&mut self, bytes: usize) -> Result<(), ProtocolViolation> {
-        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
-        if self.held + cost > self.max {
+        let held = self.share.held() + bytes + MESSAGE_OVERHEAD_BYTES;
+        if held > self.max {
             return Err(ProtocolViolation::ReceiveBuffer { max: self.max });
         }
-        self.held += cost;
-        self.process.charge(cost);
+        self.share.hold(held);
         Ok(())
     }
 
     /// Gives the room of a message of `bytes` back.
     pub fn release(&mut self, bytes: usize) {
-        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
-        self.held -= cost;
-        self.process.release(cost);
-    }
-}
-
-impl Drop for ReceiveBuffer {
-    fn drop(&mut self) {
-        self.process.release(self.held);
+        self.share.hold(self.share.held() - bytes - MESSAGE_OVERHEAD_BYTES);
     }
 }
 

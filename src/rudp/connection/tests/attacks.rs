@@ -5,6 +5,7 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::base::{PacketNumber, Truncated, Writer};
+use crate::rudp::budget::Share;
 use crate::secure::SealKey;
 use crate::wire::SealedHeader;
 use crate::wire::frame::{
@@ -267,10 +268,10 @@ fn a_fragment_bomb_ends_at_the_receive_buffer() {
 #[test]
 fn what_the_process_has_no_room_for_is_dropped_and_comes_again() {
     let mut pair = Pair::new(9);
-    let budget = ReceiveBudget::new(3_000);
-    pair.ends[SERVER].share_budget(budget.clone());
-    let hog = budget.clone();
-    hog.charge(2_000);
+    let budgets = memory::budgets(3_000, 0);
+    pair.ends[SERVER].share_budgets(&budgets);
+    let mut hog = Share::new(0, budgets.receive.clone());
+    hog.hold(2_000);
     pair.send(CLIENT, Delivery::ReliableOrdered, &[1; 2_000]);
     pair.run(SECOND);
     assert!(pair.received[SERVER].is_empty());
@@ -278,10 +279,10 @@ fn what_the_process_has_no_room_for_is_dropped_and_comes_again() {
     pair.send(CLIENT, Delivery::ReliableUnordered, b"needs no room");
     pair.run(SECOND);
     assert_eq!(pair.payloads(SERVER), [b"needs no room"], "nobody else is held up");
-    hog.release(2_000);
+    hog.hold(0);
     pair.run(SECOND);
     assert_eq!(pair.received[SERVER].len(), 2);
-    assert_eq!(budget.held(), 0);
+    assert_eq!(budgets.receive.held(), 0);
 }
 
 // spec-test: REL-12

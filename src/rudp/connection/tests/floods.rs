@@ -8,7 +8,7 @@ use super::*;
 use crate::base::Truncated;
 use crate::wire::frame::{Ack, AckRun, Fragment, FragmentHead, Frame, Lags, Message, MessageHead, Place};
 
-fn give(pair: &mut Pair, packet: BytesMut) {
+pub(super) fn give(pair: &mut Pair, packet: BytesMut) {
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     pair.flush();
 }
@@ -26,7 +26,7 @@ fn remembered_bytes(pair: &Pair) -> usize {
     pair.ends[SERVER].receive_streams.values().map(ReceiveStream::remembered_bytes).sum()
 }
 
-fn piece(stream: u32, number: u64, delivery: Delivery, index: u32) -> Frame {
+pub(super) fn piece(stream: u32, number: u64, delivery: Delivery, index: u32) -> Frame {
     let place = Place { stream: StreamId(stream), number: Truncated::bits32(number) };
     let head = FragmentHead { place, delivery, count: 2, total: 20, index };
     Frame::Fragment(Fragment { head, payload: vec![0; 10].into() })
@@ -95,8 +95,8 @@ fn a_gap_that_closes_leaves_nothing_behind_wherever_the_window_wraps() {
 fn thousands_of_unfinished_messages_on_many_streams_end_at_the_receive_buffer() {
     let config = ConnectionConfig { receive_buffer_bytes: 1 << 17, ..ConnectionConfig::default() };
     let mut pair = Pair::with_config(42, config);
-    let budget = ReceiveBudget::new(1 << 30);
-    pair.ends[SERVER].share_budget(budget.clone());
+    let budgets = MemoryBudgets::default();
+    pair.ends[SERVER].share_budgets(&budgets);
     (1..=200).for_each(|stream| pair.ends[SERVER].open_stream(StreamId(stream)));
     let mut forger = Forger::new();
     let mut unfinished = 0;
@@ -117,14 +117,14 @@ fn thousands_of_unfinished_messages_on_many_streams_end_at_the_receive_buffer() 
                 }
                 unfinished += 1;
                 let held = pair.ends[SERVER].receive_buffer.held();
-                assert_eq!((held, budget.held()), (unfinished * 84, unfinished * 84));
+                assert_eq!((held, budgets.receive.held()), (unfinished * 84, unfinished * 84));
             }
         }
     }
     let max = 1 << 17;
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::ReceiveBuffer { max })));
     assert_eq!(unfinished, max / 84);
-    assert_eq!(budget.held(), 0, "all of it is given back");
+    assert_eq!(budgets.receive.held(), 0, "all of it is given back");
 }
 
 #[test]
@@ -245,8 +245,7 @@ fn an_ack_of_the_longest_runs_costs_what_is_under_way() {
 #[test]
 fn what_is_dropped_for_want_of_room_is_a_sign_of_life_once() {
     let mut pair = Pair::new(48);
-    let budget = ReceiveBudget::new(0);
-    pair.ends[SERVER].share_budget(budget);
+    pair.ends[SERVER].share_budgets(&memory::budgets(0, 0));
     let mut forger = Forger::new();
     give(&mut pair, forger.packet(&[Frame::Ping]));
     let drop = |pair: &mut Pair, packet| {
