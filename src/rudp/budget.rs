@@ -17,8 +17,8 @@ pub struct MemoryBudget {
 pub struct MemoryBudgets {
     /// Incomplete and out-of-order messages.
     ///
-    /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later. Spec:
-    /// REL-14.
+    /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later; of
+    /// each connection one message that waits for no other is taken all the same. Spec: REL-14.
     pub receive: MemoryBudget,
     /// Messages that wait to be sent or acked, beyond the first 128 KiB of each connection. A body that
     /// several receivers share counts for each of them.

@@ -10,7 +10,7 @@ mod receive;
 mod send;
 
 pub use reassembly::ReceiveBuffer;
-pub use receive::{Part, ReceiveStream, Received};
+pub use receive::{Hold, Part, ReceiveStream, Received};
 pub use send::{Part as SendPart, Piece, SendStream};
 
 use crate::base::StreamId;

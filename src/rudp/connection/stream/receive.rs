@@ -31,6 +31,15 @@ pub struct Received {
     pub payload: Bytes,
 }
 
+/// What parts would take of the receive buffer until what is missing arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes; 0 for what can be handed up, or belongs to a message that has its room.
+    pub bytes: usize,
+    /// They are of one message, and it waits for no other: it is handed up as soon as it is whole.
+    pub in_turn: bool,
+}
+
 /// One stream's position in each number space, and what waits on missing messages.
 #[derive(Debug, Default)]
 pub struct ReceiveStream {
@@ -69,6 +78,18 @@ struct Keyed {
     partials: Partials,
 }
 
+impl Hold {
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self.bytes, other.bytes) {
+            (0, _) => other,
+            (_, 0) => self,
+            (these, those) => Self { bytes: these + those, in_turn: false },
+        }
+    }
+}
+
 impl ReceiveStream {
     /// True when a one-byte number of `space` in `packet` is unambiguous.
     pub fn is_near(&self, space: Space, packet: PacketNumber) -> bool {
@@ -79,17 +100,22 @@ impl ReceiveStream {
         }
     }
 
-    /// Bytes that a part would keep until what is missing arrives; 0 when it can be handed up, or
-    /// belongs to a message that has its room.
+    /// True when fragments wait for others of their message.
+    pub fn has_incomplete(&self) -> bool {
+        let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
+        partials.iter().any(|partials| !partials.is_empty())
+    }
+
+    /// What a part would keep until what is missing arrives.
     pub fn would_hold(
         &self,
         number: Truncated,
         delivery: Delivery,
         message_bytes: usize,
         whole: bool,
-    ) -> usize {
+    ) -> Hold {
         let (anchor, partials) = match Space::of(delivery) {
-            None => return 0,
+            None => return Hold::default(),
             Some(Space::Ordered) => (&self.ordered.anchor, &self.ordered.partials),
             Some(Space::Unordered) => (&self.unordered.anchor, &self.unordered.partials),
             Some(Space::Keyed) => (&self.keyed.anchor, &self.keyed.partials),
@@ -97,9 +123,9 @@ impl ReceiveStream {
         let number = anchor.expand(number);
         let early = delivery == Delivery::ReliableOrdered && number > anchor.at();
         if (whole && !early) || partials.contains_key(&number) {
-            0
+            Hold::default()
         } else {
-            message_bytes + MESSAGE_OVERHEAD_BYTES
+            Hold { bytes: message_bytes + MESSAGE_OVERHEAD_BYTES, in_turn: !early }
         }
     }
 

@@ -1,6 +1,9 @@
 //! What the connections of a process may keep together.
 
+use super::attacks::{Forger, message};
+use super::floods::{give, piece};
 use super::*;
+use crate::wire::frame::Frame;
 
 /// Budgets of a process with so many bytes.
 pub(super) fn budgets(receive: usize, send: usize) -> MemoryBudgets {
@@ -71,4 +74,72 @@ fn without_memory_for_more_old_unreliable_messages_give_way() {
     pair.run(5 * SECOND);
     assert_eq!(pair.received[CLIENT].len() as u64, kept);
     assert_eq!(send(&mut pair, Delivery::ReliableOrdered, 1_000), Ok(Sent::Queued));
+}
+
+/// Each connection keeps small messages, which wait for a large one that finds no room beside those of the
+/// others.
+// spec-test: REL-14
+#[test]
+fn connections_do_not_wait_for_each_others_memory_for_ever() {
+    const LARGE: usize = 60_000;
+    const MAX: usize = 70_000;
+    let budgets = budgets(MAX, 0);
+    let mut pairs = pairs(3, &budgets);
+    for pair in &mut pairs {
+        // The fragments are lost, and what follows them is not.
+        pair.mtu = 1_100;
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[0; LARGE]);
+        (1..=20).for_each(|n| pair.send(CLIENT, Delivery::ReliableOrdered, &[n; 1_000]));
+        pair.run(SECOND);
+        pair.mtu = usize::MAX;
+    }
+    assert_eq!(budgets.receive.held(), 3 * 20 * 1_064);
+    for _ in 0..1_000 {
+        for pair in &mut pairs {
+            pair.run(Duration::from_millis(10));
+            assert!(budgets.receive.held() <= MAX + 3 * (LARGE + 64));
+        }
+    }
+    for pair in &pairs {
+        let firsts: Vec<u8> = pair.payloads(SERVER).iter().map(|payload| payload[0]).collect();
+        assert_eq!(firsts, Vec::from_iter(0..=20));
+    }
+    assert_eq!(budgets.receive.held(), 0);
+}
+
+/// A peer that completes nothing has one message more than there is memory for, however many it begins.
+// spec-test: REL-14
+#[test]
+fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
+    let budgets = budgets(0, 0);
+    let mut pair = pairs(1, &budgets).remove(0);
+    pair.ends[SERVER].open_stream(StreamId(2));
+    let mut forger = Forger::new();
+    let ordered = |stream, number, index| piece(stream, number, Delivery::ReliableOrdered, index);
+    give(&mut pair, forger.packet(&[ordered(1, 0, 0)]));
+    let drop = |pair: &mut Pair, packet| {
+        let dropped = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+        assert_eq!(dropped, Err(PacketDropped::OverBudget));
+        pair.flush();
+    };
+    for more in [
+        ordered(2, 0, 0),
+        ordered(1, 1, 0),
+        piece(1, 0, Delivery::ReliableUnordered, 0),
+        piece(1, 0, Delivery::ReliableLatest { key: 1 }, 1),
+        message(2, 10),
+    ] {
+        drop(&mut pair, forger.packet(&[more]));
+        assert_eq!(budgets.receive.held(), 84);
+    }
+    assert!(pair.received[SERVER].is_empty());
+    // Its end comes in a packet with what there is no room for, as it would again and again.
+    let packet = [message(2, 10), ordered(1, 0, 1), Frame::Ping, message(1, 3)];
+    drop(&mut pair, forger.packet(&packet));
+    assert_eq!((pair.payloads(SERVER).len(), budgets.receive.held()), (2, 0));
+    drop(&mut pair, forger.packet(&[message(4, 10)]));
+    give(&mut pair, forger.packet(&packet));
+    assert_eq!(pair.payloads(SERVER).iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), [20, 3, 10]);
+    give(&mut pair, forger.packet(&[ordered(2, 0, 0)]));
+    assert_eq!(budgets.receive.held(), 84);
 }
