@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rallypoint::base::{StreamId, Timestamp};
-use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, ReceiveBudget, Role, SendError, Sent};
+use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, MemoryBudgets, Role, SendError, Sent};
 use rallypoint::wire::{Delivery, TransportParameters};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -37,7 +37,7 @@ pub struct End {
     pub promises: Promises,
     finished: BTreeSet<StreamId>,
     config: ConnectionConfig,
-    budget: ReceiveBudget,
+    budgets: MemoryBudgets,
 }
 
 #[derive(Clone)]
@@ -55,8 +55,8 @@ impl Pair {
         let end = |role, remote, keys, config: ConnectionConfig, peer, seed| {
             let rng = StdRng::seed_from_u64(seed);
             let mut connection = Connection::new(now, role, remote, keys, peer, config, rng);
-            let budget = ReceiveBudget::default();
-            connection.share_budget(budget.clone());
+            let budgets = MemoryBudgets::default();
+            connection.share_budgets(&budgets);
             for stream in 1..=STREAMS {
                 connection.open_stream(StreamId(stream));
             }
@@ -66,7 +66,7 @@ impl Pair {
                 promises: Promises::default(),
                 finished: BTreeSet::new(),
                 config,
-                budget,
+                budgets,
             }
         };
         let client = Role::Client { id: CONNECTION };
@@ -178,7 +178,7 @@ impl Pair {
         if self.ends.iter().any(|end| end.closed.is_some()) {
             return self.ends.iter().all(|end| end.connection.is_drained());
         }
-        let is_idle = |end: &End| end.connection.queued_bytes() == 0 && end.budget.held() == 0;
+        let is_idle = |end: &End| end.connection.queued_bytes() == 0 && end.budgets.receive.held() == 0;
         self.packets.is_empty() && self.ends.iter().all(is_idle)
     }
 }
@@ -188,7 +188,7 @@ impl End {
         self.connection.audit();
         assert_eq!(self.closed.is_some(), self.connection.is_closed());
         assert_eq!(self.connection.is_drained(), self.connection.poll_timeout().is_none());
-        let held = self.budget.held();
+        let held = self.budgets.receive.held();
         assert!(held <= self.config.parameters().receive_buffer_bytes as usize, "{held} bytes are held");
         let queued = self.connection.queued_bytes();
         let most = self.config.send_buffer_bytes.saturating_add(self.config.unreliable_buffer_bytes);

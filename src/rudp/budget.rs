@@ -1,19 +1,42 @@
-//! [`ReceiveBudget`]: what all connections of a process together keep of unfinished messages.
+//! [`MemoryBudget`]: what all connections of a process may keep together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of incomplete and out-of-order messages in one process; cheap to clone and share.
+/// Bytes that the connections of one process may keep together for one purpose; cheap to clone and share.
 ///
-/// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later.
-/// Connections on other threads may pass the limit by a packet's worth each. Spec: REL-14.
+/// Connections on other threads may pass it by a message each.
 #[derive(Clone, Debug)]
-pub struct ReceiveBudget {
+pub struct MemoryBudget {
     held: Arc<AtomicUsize>,
     max: usize,
 }
 
-impl ReceiveBudget {
+/// The budgets of a process.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryBudgets {
+    /// Incomplete and out-of-order messages.
+    ///
+    /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later; of
+    /// each connection one message that waits for no other is taken all the same. Spec: REL-14.
+    pub receive: MemoryBudget,
+    /// Messages that wait to be sent or acked, beyond the first 128 KiB of each connection. A body that
+    /// several receivers share counts for each of them.
+    ///
+    /// Overflow rule: `send` refuses reliable messages, and the oldest others go. Spec: REL-11, REL-13.
+    pub send: MemoryBudget,
+}
+
+/// What one connection holds, and counts against a budget as far as it is more than its `own` bytes.
+/// Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    held: usize,
+    own: usize,
+    budget: MemoryBudget,
+}
+
+impl MemoryBudget {
     /// A budget of `max` bytes.
     pub fn new(max: usize) -> Self {
         Self { held: Arc::default(), max }
@@ -24,23 +47,83 @@ impl ReceiveBudget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// True when `bytes` more fit.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
+    fn has_room(&self, bytes: usize) -> bool {
         self.held().saturating_add(bytes) <= self.max
-    }
-
-    pub(super) fn charge(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn release(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-impl Default for ReceiveBudget {
+impl Default for MemoryBudget {
     /// 1 GiB.
     fn default() -> Self {
         Self::new(1 << 30)
+    }
+}
+
+impl Share {
+    pub(super) fn new(own: usize, budget: MemoryBudget) -> Self {
+        Self { held: 0, own, budget }
+    }
+
+    /// Bytes held.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// True when the budget has room for the share to hold so many bytes in all.
+    pub(super) fn may_hold(&self, bytes: usize) -> bool {
+        let (now, then) = (self.counted(self.held), self.counted(bytes));
+        then <= now || self.budget.has_room(then - now)
+    }
+
+    /// From now on it holds so many bytes.
+    pub(super) fn hold(&mut self, bytes: usize) {
+        let (before, after) = (self.counted(self.held), self.counted(bytes));
+        // Most sends stay within the own bytes, and touch nothing that other threads write to.
+        if after > before {
+            self.budget.held.fetch_add(after - before, Ordering::Relaxed);
+        } else if after < before {
+            self.budget.held.fetch_sub(before - after, Ordering::Relaxed);
+        }
+        self.held = bytes;
+    }
+
+    /// Counts against another budget from now on.
+    pub(super) fn move_to(&mut self, budget: MemoryBudget) {
+        let held = self.held;
+        self.hold(0);
+        self.budget = budget;
+        self.hold(held);
+    }
+
+    fn counted(&self, bytes: usize) -> usize {
+        bytes.saturating_sub(self.own)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.hold(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_counts_what_is_beyond_its_own_and_gives_it_back() {
+        let (budget, other) = (MemoryBudget::new(100), MemoryBudget::new(5));
+        let mut shares = [10, 0].map(|own| Share::new(own, budget.clone()));
+        for (held, counted) in [(5, 0), (10, 0), (60, 50), (20, 10), (9, 0), (90, 80)] {
+            shares[0].hold(held);
+            assert_eq!(budget.held(), counted);
+        }
+        assert!(shares[1].may_hold(20) && !shares[1].may_hold(21));
+        shares[1].hold(30);
+        assert!(shares[1].may_hold(30) && !shares[1].may_hold(31) && shares[0].may_hold(80));
+        shares[0].move_to(other.clone());
+        assert_eq!((budget.held(), other.held()), (30, 80));
+        drop(shares);
+        assert_eq!((budget.held(), other.held()), (0, 0));
     }
 }

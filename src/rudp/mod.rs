@@ -10,7 +10,7 @@ mod connection;
 mod endpoint;
 mod payload;
 
-pub use budget::ReceiveBudget;
+pub use budget::{MemoryBudget, MemoryBudgets};
 pub use connecting::{ConnectError, Connecting, ConnectingConfig};
 pub use connection::{
     BASE_DATAGRAM_BYTES, Closed, CongestionControl, Connection, ConnectionConfig, Event, Metrics,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::budget::MAX_COMMAND_BYTES;
 use super::limits::{Limits, size};
-use crate::rudp::{ConnectionConfig, EndpointConfig};
+use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudget, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::session::SessionLimits;
 
@@ -22,6 +22,10 @@ pub struct Identity {
 pub fn endpoint(identity: Identity, limits: &Limits) -> EndpointConfig {
     EndpointConfig {
         connection: connection(limits),
+        budgets: MemoryBudgets {
+            receive: MemoryBudget::new(size(limits.receive_memory_bytes)),
+            send: MemoryBudget::new(size(limits.send_memory_bytes)),
+        },
         max_connections: size(limits.max_connections),
         max_half_open: size(limits.max_half_open),
         ..EndpointConfig::new(identity.protocol_id, identity.names, identity.keys)

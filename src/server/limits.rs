@@ -98,9 +98,17 @@ limits! {
     /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
     max_queued_bytes: 1_048_576 in 262_144..=134_217_728, "B";
+    /// Bytes that wait for all connections together, beyond the first 131072 of each; a payload
+    /// counts once for each receiver. Above it a connection that needs more is closed with
+    /// `lagging`, and unreliable messages are dropped, the oldest first.
+    send_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";
     /// Bytes that the server keeps of one connection's messages that are incomplete or out of
     /// order. A client that sends more is closed with `protocol_violation`.
     receive_buffer_bytes: 1_048_576 in 262_144..=134_217_728, "B";
+    /// Bytes that the server keeps of all connections' messages that are incomplete or out of
+    /// order. Above it a packet that needs more is dropped and comes again; each connection may
+    /// still have one incomplete message that waits for no other.
+    receive_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";
     /// Mail that waits for one worker. Above it what would add more is refused with `busy`;
     /// leaves and ends are not.
     mailbox_capacity: 8_192 in 64..=1_048_576, "mails";

@@ -10,7 +10,8 @@ use crate::base::DecodeError;
 /// The payload of a broadcast or message: bytes that only the app understands. Spec: MSG-2.
 ///
 /// At most 64 KiB; unreliable and sequenced ones fit a datagram of any path and have at most
-/// 1,024 B. A slice of the datagram or message it came in, shared by all who receive it.
+/// 1,024 B. A slice of the datagram or message it came in until it is [detached](Self::detached), and
+/// shared by all who receive it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Bytes);
 
@@ -41,6 +42,14 @@ impl Body {
     /// The field's name in errors.
     pub(crate) const WHAT: &'static str = "payload";
 
+    /// The payload without the datagram that it came in, which may be a hundred times as large and would be
+    /// kept for as long as the payload waits. What is longer than a datagram came in fragments, and its
+    /// message is not much longer.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        if self.0.len() < LONGEST_DATAGRAM_BYTES { Self(Bytes::copy_from_slice(&self.0)) } else { self }
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.0
@@ -61,6 +70,9 @@ impl Body {
         self.0.is_empty()
     }
 }
+
+/// Longest datagram that this implementation receives.
+const LONGEST_DATAGRAM_BYTES: usize = 9_216;
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -63,7 +63,7 @@ use self::sent::SentPackets;
 use self::stream::{ReceiveBuffer, ReceiveStream};
 use self::timers::Timers;
 use self::trace::Tracing;
-use super::{Payload, ReceiveBudget};
+use super::{MemoryBudget, MemoryBudgets, Payload};
 use crate::base::{ConnectionId, PacketNumber, StreamId, Timestamp};
 use crate::secure::{PacketKeys, ReplayWindow};
 use crate::wire::frame::{Close, MAX_CLOSE_REASON_BYTES};
@@ -219,7 +219,7 @@ impl Connection {
             paths: Paths::new(now, remote),
             receive_streams: BTreeMap::new(),
             opened_below: 0,
-            receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, ReceiveBudget::default()),
+            receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, MemoryBudget::default()),
             outbox: Outbox::new(&config, &peer),
             sent: SentPackets::new(),
             datagram_size: DatagramSize::new(max_datagram),
@@ -242,10 +242,10 @@ impl Connection {
         connection
     }
 
-    /// Counts what this connection keeps of unfinished messages against `budget`, too. To be called
-    /// before the first packet.
-    pub fn share_budget(&mut self, budget: ReceiveBudget) {
-        self.receive_buffer = ReceiveBuffer::new(self.config.receive_buffer_bytes, budget);
+    /// Counts what this connection keeps against the budgets of its process, too.
+    pub fn share_budgets(&mut self, budgets: &MemoryBudgets) {
+        self.receive_buffer.share_budget(budgets.receive.clone());
+        self.outbox.share_budget(budgets.send.clone());
     }
 
     /// Opens a stream for both directions. Ids only grow; a finished one is never opened again.

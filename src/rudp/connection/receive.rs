@@ -12,7 +12,7 @@ use super::path::Change;
 use super::repair::symbol;
 use super::rtt::RttEstimator;
 use super::sent::{AckOutcome, SentFrame};
-use super::stream::{Part, Received, Space};
+use super::stream::{Hold, Part, ReceiveStream, Received, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{PacketNumber, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Message, MessageHead, Place, read_frames};
@@ -60,6 +60,9 @@ impl Connection {
         };
         if let Err(why) = self.check_room(number, &frames) {
             self.hear_of_life(now, number);
+            if why == PacketDropped::OverBudget {
+                self.take_what_fits(now, from, number, frames);
+            }
             return Err(why);
         }
         let first = self.stats.packets_received == 0;
@@ -156,17 +159,8 @@ impl Connection {
     /// sender forgets it.
     fn check_room(&self, number: PacketNumber, frames: &[Frame]) -> Result<(), PacketDropped> {
         let late = self.acks.largest().is_some_and(|largest| number.0 <= largest);
-        let mut held = 0;
-        for frame in frames {
-            let (place, delivery, bytes, whole) = match frame {
-                Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
-                    (place, *delivery, payload.len(), true)
-                }
-                Frame::Fragment(Fragment { head, .. }) => {
-                    (&head.place, head.delivery, head.total as usize, false)
-                }
-                _ => continue,
-            };
+        let mut hold = Hold::default();
+        for (place, delivery, bytes, whole) in frames.iter().filter_map(numbered) {
             let (Some(stream), Some(space)) = (self.receive_streams.get(&place.stream), Space::of(delivery))
             else {
                 continue;
@@ -175,13 +169,38 @@ impl Connection {
             if late && !place.number.is_wide() && !stream.is_near(space, number) {
                 return Err(PacketDropped::TooLate);
             }
-            held += stream.would_hold(place.number, delivery, bytes, whole);
+            hold = hold.and(stream.would_hold(place.number, delivery, bytes, whole));
         }
-        // spec: REL-14
-        if held > 0 && !self.receive_buffer.has_process_room(held) {
-            return Err(PacketDropped::OverBudget);
+        if self.has_room(hold) { Ok(()) } else { Err(PacketDropped::OverBudget) }
+    }
+
+    /// True when there is memory for it. There always is for one message that waits for no other: what
+    /// waits for it would keep its own memory for ever else.
+    // spec: REL-14
+    fn has_room(&self, Hold { bytes, in_turn }: Hold) -> bool {
+        bytes == 0
+            || self.receive_buffer.has_process_room(bytes)
+            || (in_turn && !self.receive_streams.values().any(ReceiveStream::has_incomplete))
+    }
+
+    /// Takes what there is memory for of a packet that is dropped. Its sender sends all of it again, most
+    /// likely together: a message that others wait for must not be lost each time with one of these.
+    // spec: REL-14
+    fn take_what_fits(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
+        // Before it is established a connection hands nothing up.
+        if self.stats.packets_received == 0 {
+            return;
         }
-        Ok(())
+        for frame in frames {
+            let Some((place, delivery, bytes, whole)) = numbered(&frame) else { continue };
+            let stream = self.receive_streams.get(&place.stream);
+            let hold = stream.map(|stream| stream.would_hold(place.number, delivery, bytes, whole));
+            if self.has_room(hold.unwrap_or_default())
+                && let Err(violation) = self.take_frame(now, from, number, frame)
+            {
+                return self.violate(now, violation);
+            }
+        }
     }
 
     fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
@@ -405,5 +424,19 @@ impl Connection {
         if let Some(closing) = self.closing() {
             closing.attempts_left = 1;
         }
+    }
+}
+
+/// Of a message that has a number, or a part of one: where it belongs, its mode, the message's bytes, and
+/// whether these are all.
+fn numbered(frame: &Frame) -> Option<(Place, Delivery, usize, bool)> {
+    match frame {
+        Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
+            Some((*place, *delivery, payload.len(), true))
+        }
+        Frame::Fragment(Fragment { head, .. }) => {
+            Some((head.place, head.delivery, head.total as usize, false))
+        }
+        _ => None,
     }
 }

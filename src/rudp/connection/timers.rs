@@ -31,7 +31,7 @@ const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 /// A probe carries unacked messages of up to so many bytes each,
 const PROBE_MESSAGE_BYTES: usize = 512;
-/// in all so many the first one, and each that follows twice as many, as far as they fit.
+/// in all so many the first one, or the oldest message, and each that follows twice as many.
 const FIRST_PROBE_BYTES: usize = 128;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
@@ -211,7 +211,7 @@ impl Connection {
     /// more of them, the more probes went unanswered.
     // spec: REL-7
     pub(super) fn probe(&mut self, now: Timestamp) {
-        let mut room = FIRST_PROBE_BYTES << self.timers.probes.min(8);
+        let room = FIRST_PROBE_BYTES << self.timers.probes.min(8);
         self.stats.probes += 1;
         self.timers.probes = self.timers.probes.saturating_add(1);
         self.timers.probed_at = now;
@@ -220,8 +220,10 @@ impl Connection {
             SentFrame::Message(message) => Some(message),
             _ => None,
         });
+        let mut queued = 0;
         for message in messages.take(PROBE_MESSAGES) {
-            room = room.saturating_sub(self.outbox.probe(message, room.min(PROBE_MESSAGE_BYTES)));
+            let most = if queued == 0 { PROBE_MESSAGE_BYTES } else { room.saturating_sub(queued) };
+            queued += self.outbox.probe(message, most.min(PROBE_MESSAGE_BYTES));
         }
     }
 

@@ -229,7 +229,7 @@ impl Endpoint {
             self.config.connection,
             StdRng::from_rng(&mut self.rng),
         );
-        connection.share_budget(self.config.receive_budget.clone());
+        connection.share_budgets(&self.config.budgets);
         let tracer = self.config.tracer.as_ref();
         if let Some(trace) = tracer.and_then(|tracer| tracer.trace(id, Vantage::Server)) {
             connection.set_trace(now.mono, trace);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rudp::{ConnectionConfig, ReceiveBudget, Tracer};
+use crate::rudp::{ConnectionConfig, MemoryBudgets, Tracer};
 use crate::secure::TokenKey;
 
 /// What an endpoint needs to know; shared by all workers of a server.
@@ -17,8 +17,8 @@ pub struct EndpointConfig {
     pub keys: Vec<TokenKey>,
     /// For each connection.
     pub connection: ConnectionConfig,
-    /// What all connections of the process together keep of unfinished messages.
-    pub receive_budget: ReceiveBudget,
+    /// What all connections of the process may keep together.
+    pub budgets: MemoryBudgets,
     /// Connections at most, of this endpoint. When reached, new ones are refused.
     pub max_connections: usize,
     /// Half-open connections at most, of this endpoint. When reached, new ones are refused.
@@ -47,7 +47,7 @@ impl EndpointConfig {
             audiences,
             keys,
             connection: ConnectionConfig::default(),
-            receive_budget: ReceiveBudget::default(),
+            budgets: MemoryBudgets::default(),
             max_connections: 16_384,
             max_half_open: 1_024,
             max_half_open_per_user: 4,

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::{Now, Timestamp, UserId};
-use crate::rudp::{Connecting, ConnectingConfig, Connection, ConnectionConfig, Event, ReceiveBudget};
+use crate::rudp::{Connecting, ConnectingConfig, Connection, ConnectionConfig, Event, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 
@@ -20,14 +20,21 @@ pub(super) struct Door {
     pub(super) key: TokenKey,
     pub(super) protocol_id: u64,
     pub(super) connection: ConnectionConfig,
-    /// What all clients together keep of unfinished messages.
-    pub(super) budget: ReceiveBudget,
+    /// What all clients keep together.
+    pub(super) budgets: MemoryBudgets,
+}
+
+impl Door {
+    /// Bytes of messages that all clients together keep.
+    pub(super) fn held(&self) -> usize {
+        self.budgets.receive.held() + self.budgets.send.held()
+    }
 }
 
 /// One client's end.
 pub(super) struct ClientEnd {
     server: SocketAddr,
-    budget: ReceiveBudget,
+    budgets: MemoryBudgets,
     stage: Stage,
 }
 
@@ -62,7 +69,7 @@ impl ClientEnd {
         let connecting = Connecting::new(now.mono, &door.name, door.server, &grant, config, rng);
         Self {
             server: door.server,
-            budget: door.budget.clone(),
+            budgets: door.budgets.clone(),
             stage: Stage::Connecting(Box::new(connecting)),
         }
     }
@@ -103,7 +110,7 @@ impl ClientEnd {
                 self.stage = Stage::Failed;
                 return None;
             };
-            connection.share_budget(self.budget.clone());
+            connection.share_budgets(&self.budgets);
             self.stage = Stage::Open(Box::new(connection));
             return Some(ClientEvent::Open);
         }

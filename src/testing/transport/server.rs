@@ -12,14 +12,14 @@ use rand::{Rng, SeedableRng};
 
 use super::network::{Parcel, Stamp};
 use crate::base::{ConnectionId, Now, Timestamp, WorkerId};
-use crate::rudp::{Connection, Endpoint, EndpointConfig, EndpointEvent, Input, ReceiveBudget};
+use crate::rudp::{Connection, Endpoint, EndpointConfig, EndpointEvent, Input, MemoryBudgets};
 use crate::secure::TokenLedger;
 use crate::wire::RejectCode;
 
 /// The workers of one server.
 pub(super) struct Server {
     workers: Vec<Worker>,
-    budget: ReceiveBudget,
+    budgets: MemoryBudgets,
     /// Share of clients that are refused.
     refused: f64,
     foreign: u64,
@@ -41,7 +41,7 @@ const SLOWEST_START: Duration = Duration::from_micros(300);
 
 impl Server {
     pub(super) fn new(workers: u8, config: EndpointConfig, refused: f64, mut rng: StdRng) -> Self {
-        let budget = config.receive_budget.clone();
+        let budgets = config.budgets.clone();
         let (config, ledger) = (Arc::new(config), Arc::new(TokenLedger::new(10_000)));
         let workers = (0..workers).map(|id| {
             let rng = StdRng::from_rng(&mut rng);
@@ -54,7 +54,7 @@ impl Server {
                 asleep_until: Timestamp::ZERO,
             }
         });
-        Self { workers: workers.collect(), budget, refused, foreign: 0, rng }
+        Self { workers: workers.collect(), budgets, refused, foreign: 0, rng }
     }
 
     /// A datagram has come: the system gives it to the socket that its sender's address belongs to.
@@ -178,11 +178,12 @@ impl Server {
         self.foreign
     }
 
-    /// Confirmed connections, half-open ones, and bytes of unfinished messages.
+    /// Confirmed connections, half-open ones, and bytes of messages.
     pub(super) fn holds(&self) -> [usize; 3] {
         let endpoints = || self.workers.iter().map(|worker| &worker.endpoint);
         let connections = endpoints().map(Endpoint::connection_count).sum();
-        [connections, endpoints().map(Endpoint::half_open_count).sum(), self.budget.held()]
+        let held = self.budgets.receive.held() + self.budgets.send.held();
+        [connections, endpoints().map(Endpoint::half_open_count).sum(), held]
     }
 }
 

@@ -19,7 +19,7 @@ use super::scenario::Scenario;
 use super::server::Server;
 use crate::base::{Now, Timestamp, UnixTime};
 use crate::link::Impairments;
-use crate::rudp::{EndpointConfig, ReceiveBudget};
+use crate::rudp::{EndpointConfig, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::testing::checker::Life;
 use crate::wire::packet::is_clear;
@@ -94,7 +94,7 @@ impl Simulation {
             key: TokenKey::from_bytes(&rng.random()),
             protocol_id: rng.random(),
             connection: scenario.client,
-            budget: ReceiveBudget::default(),
+            budgets: MemoryBudgets::default(),
         };
         let server =
             Server::new(scenario.workers, endpoint(&scenario, &door), scenario.refused, fork(&mut rng));
@@ -268,7 +268,7 @@ impl Simulation {
         self.run_for(Duration::from_secs(2));
         self.checker.judge_the_living();
         let [connections, _, unfinished] = self.server.holds();
-        let (living, theirs) = (self.hosts.len(), self.door.budget.held());
+        let (living, theirs) = (self.hosts.len(), self.door.held());
         self.checker.expect(connections == living, || format!("{connections} connections, {living} live"));
         self.checker.expect(unfinished == 0, || format!("the server keeps {unfinished} bytes unfinished"));
         self.checker.expect(theirs == 0, || format!("the clients keep {theirs} bytes unfinished"));
@@ -289,7 +289,7 @@ impl Simulation {
     fn judge(mut self) -> Outcome {
         self.checker.judge_the_dead();
         let held = self.server.holds();
-        let theirs = self.door.budget.held();
+        let theirs = self.door.held();
         self.checker.expect(held == [0; 3] && theirs == 0, || {
             format!("connections, half-open ones, unfinished bytes: {held:?} and {theirs} stay")
         });

@@ -15,7 +15,8 @@ use super::error::{SendError, Sent};
 use super::sent::SentFrame;
 use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space};
 use crate::base::StreamId;
-use crate::rudp::Payload;
+use crate::rudp::budget::Share;
+use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
 use crate::wire::frame::MAX_FRAGMENTS;
 use crate::wire::{Delivery, TransportParameters};
@@ -36,6 +37,8 @@ pub struct Outbox {
     /// Bytes of unreliable and sequenced messages that have not left.
     unreliable_bytes: usize,
     max_unreliable_bytes: usize,
+    /// All of these bytes, against the budget of the process.
+    share: Share,
     shed: u64,
     /// What the peer keeps for messages that left and are not settled.
     window_used: usize,
@@ -92,6 +95,10 @@ const SEARCH: usize = 32;
 /// line at least.
 const MAX_OVERTAKING: usize = 4_800;
 
+/// Bytes of a connection's queue that the process does not count: a peer that takes what it is sent gets
+/// any message of a session, however much waits for others.
+const OWN_BYTES: usize = 128 << 10;
+
 /// Why nothing may leave.
 enum Blocked {
     /// A message would have its turn, but the peer has no room for it.
@@ -113,6 +120,7 @@ impl Outbox {
             max_reliable_bytes: config.send_buffer_bytes,
             unreliable_bytes: 0,
             max_unreliable_bytes: config.unreliable_buffer_bytes,
+            share: Share::new(OWN_BYTES, MemoryBudget::default()),
             shed: 0,
             window_used: 0,
             window,
@@ -121,6 +129,11 @@ impl Outbox {
                 .min(in_fragments),
             fragment_bytes,
         }
+    }
+
+    /// Counts against `process` from now on.
+    pub fn share_budget(&mut self, process: MemoryBudget) {
+        self.share.move_to(process);
     }
 
     pub fn open(&mut self, stream: StreamId) {
@@ -141,6 +154,7 @@ impl Outbox {
         self.large = Lane::default();
         self.reliable_bytes = 0;
         self.unreliable_bytes = 0;
+        self.count();
     }
 
     pub fn queued_bytes(&self) -> usize {
@@ -171,6 +185,11 @@ impl Outbox {
         !self.small.is_empty() || !self.large.is_empty()
     }
 
+    /// Tells the process what is queued now.
+    fn count(&mut self) {
+        self.share.hold(self.queued_bytes());
+    }
+
     /// Takes a message.
     // spec: STR-2
     pub fn push(
@@ -193,8 +212,9 @@ impl Outbox {
         let open = self.streams.get_mut(&stream).filter(|stream| !stream.is_finishing());
         let ended = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
-        let is_full = delivery.is_reliable() && self.reliable_bytes + cost > self.max_reliable_bytes;
-        if is_full || ended.is_full(space) {
+        let is_full = self.reliable_bytes + cost > self.max_reliable_bytes
+            || !self.share.may_hold(self.reliable_bytes + self.unreliable_bytes + cost);
+        if (is_full && delivery.is_reliable()) || ended.is_full(space) {
             return Err(SendError::WouldBlock);
         }
         let mut sent = Sent::Queued;
@@ -213,6 +233,7 @@ impl Outbox {
         if delivery.is_reliable() {
             lane.push(Queued::Reliable(message));
             self.reliable_bytes += cost;
+            self.count();
         } else {
             lane.push(Queued::Sequenced(message));
             self.unreliable_bytes += cost;
@@ -256,10 +277,11 @@ impl Outbox {
         }
     }
 
-    /// Drops the oldest unreliable and sequenced messages that wait while they are too many.
+    /// Drops the oldest unreliable and sequenced messages that wait while they are too many, here or in
+    /// the process.
     // spec: REL-11
     fn shed_oldest(&mut self) {
-        while self.unreliable_bytes > self.max_unreliable_bytes
+        while (self.unreliable_bytes > self.max_unreliable_bytes || !self.share.may_hold(self.queued_bytes()))
             && let Some(queued) = self.small.shed()
         {
             let freed = match queued {
@@ -270,6 +292,7 @@ impl Outbox {
             // Nothing is freed by one that a newer one has replaced.
             self.shed += u64::from(freed > 0);
         }
+        self.count();
     }
 
     /// Takes a sequenced message out; returns what it cost, 0 when it is none.
@@ -384,6 +407,7 @@ impl Outbox {
         match queued? {
             Queued::Unreliable(payload) => {
                 self.unreliable_bytes -= payload.len() + MESSAGE_OVERHEAD_BYTES;
+                self.count();
                 self.overtake(payload.len());
                 None
             }
@@ -416,6 +440,7 @@ impl Outbox {
         }
         if space == Space::Keyed {
             self.unreliable_bytes -= self.forget_sequenced(message);
+            self.count();
         }
         Some(match part {
             SendPart::Whole(_) => SentFrame::Message(message),
@@ -430,6 +455,7 @@ impl Outbox {
         let (buffered, window) = stream.on_acked(space, number, piece);
         self.reliable_bytes -= buffered;
         self.window_used -= window;
+        self.count();
         self.forget_if_done(id);
     }
 
@@ -484,6 +510,7 @@ impl Outbox {
         sums[1] += self.small.unreliable().map(|it| it.len() + MESSAGE_OVERHEAD_BYTES).sum::<usize>();
         assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
         assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
+        assert_eq!(self.share.held(), self.queued_bytes());
     }
 
     fn forget_if_done(&mut self, stream: StreamId) {

@@ -4,12 +4,13 @@
 //! number of another kind. Spec: STR-3.
 
 mod anchor;
+mod bits;
 mod reassembly;
 mod receive;
 mod send;
 
 pub use reassembly::ReceiveBuffer;
-pub use receive::{Part, ReceiveStream, Received};
+pub use receive::{Hold, Part, ReceiveStream, Received};
 pub use send::{Part as SendPart, Piece, SendStream};
 
 use crate::base::StreamId;

@@ -2,10 +2,12 @@
 
 use std::cmp::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::MESSAGE_OVERHEAD_BYTES;
-use crate::rudp::ReceiveBudget;
+use super::bits::BitSet;
+use crate::rudp::MemoryBudget;
+use crate::rudp::budget::Share;
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::Fragment;
@@ -14,26 +16,30 @@ use crate::wire::frame::Fragment;
 /// limit, which its peer was told, and the process's, which it was not. Spec: REL-12, REL-14.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
-    held: usize,
+    share: Share,
     max: usize,
-    process: ReceiveBudget,
 }
 
 impl ReceiveBuffer {
     /// An empty buffer of `max` bytes, which counts against `process` too.
-    pub fn new(max: usize, process: ReceiveBudget) -> Self {
-        Self { held: 0, max, process }
+    pub fn new(max: usize, process: MemoryBudget) -> Self {
+        Self { share: Share::new(0, process), max }
+    }
+
+    /// Counts against `process` from now on.
+    pub fn share_budget(&mut self, process: MemoryBudget) {
+        self.share.move_to(process);
     }
 
     /// Bytes held.
     #[cfg(any(test, fuzzing))]
     pub fn held(&self) -> usize {
-        self.held
+        self.share.held()
     }
 
     /// True when the process has room for `bytes` more.
     pub fn has_process_room(&self, bytes: usize) -> bool {
-        self.process.has_room(bytes)
+        self.share.may_hold(self.share.held() + bytes)
     }
 
     /// Makes room for a message of `bytes`.
@@ -42,26 +48,17 @@ impl ReceiveBuffer {
     /// [`ProtocolViolation::ReceiveBuffer`] when there is none: the peer was told the size.
     // spec: REL-12
     pub fn charge(&mut self, bytes: usize) -> Result<(), ProtocolViolation> {
-        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
-        if self.held + cost > self.max {
+        let held = self.share.held() + bytes + MESSAGE_OVERHEAD_BYTES;
+        if held > self.max {
             return Err(ProtocolViolation::ReceiveBuffer { max: self.max });
         }
-        self.held += cost;
-        self.process.charge(cost);
+        self.share.hold(held);
         Ok(())
     }
 
     /// Gives the room of a message of `bytes` back.
     pub fn release(&mut self, bytes: usize) {
-        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
-        self.held -= cost;
-        self.process.release(cost);
-    }
-}
-
-impl Drop for ReceiveBuffer {
-    fn drop(&mut self) {
-        self.process.release(self.held);
+        self.share.hold(self.share.held() - bytes - MESSAGE_OVERHEAD_BYTES);
     }
 }
 
@@ -70,9 +67,8 @@ impl Drop for ReceiveBuffer {
 pub struct Reassembly {
     delivery: Delivery,
     count: u32,
-    missing: u32,
-    arrived: Vec<bool>,
-    bytes: BytesMut,
+    arrived: BitSet,
+    bytes: Box<[u8]>,
 }
 
 impl Reassembly {
@@ -82,9 +78,8 @@ impl Reassembly {
         Self {
             delivery: head.delivery,
             count: head.count,
-            missing: head.count,
-            arrived: vec![false; head.count as usize],
-            bytes: BytesMut::zeroed(head.total as usize),
+            arrived: BitSet::new(head.count as usize),
+            bytes: vec![0; head.total as usize].into(),
         }
     }
 
@@ -110,23 +105,49 @@ impl Reassembly {
             Ordering::Equal => {}
             Ordering::Greater => self.begin_again(head.count),
         }
-        let arrived = self.arrived.get_mut(head.index as usize).ok_or(mismatch)?;
-        if !std::mem::replace(arrived, true) {
+        if !self.arrived.contains(head.index as usize) {
             let place = self.bytes.get_mut(head.offset()..head.offset() + fragment.payload.len());
             place.ok_or(mismatch)?.copy_from_slice(&fragment.payload);
-            self.missing -= 1;
+            self.arrived.insert(head.index as usize);
         }
-        Ok(self.missing == 0)
+        Ok(self.arrived.len() == self.count)
     }
 
     /// The sender has cut the message into more pieces: what had arrived comes again.
     fn begin_again(&mut self, count: u32) {
-        (self.count, self.missing) = (count, count);
-        self.arrived = vec![false; count as usize];
+        self.count = count;
+        self.arrived = BitSet::new(count as usize);
     }
 
     /// The whole message.
     pub fn finish(self) -> Bytes {
-        self.bytes.freeze()
+        self.bytes.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{StreamId, Truncated};
+    use crate::wire::frame::{FragmentHead, MAX_FRAGMENTS, Place};
+
+    fn first_of(count: u32, total: u32) -> Fragment {
+        let place = Place { stream: StreamId(1), number: Truncated::bits8(0) };
+        let head = FragmentHead { place, delivery: Delivery::ReliableOrdered, count, total, index: 0 };
+        Fragment { head, payload: vec![0; head.payload_bytes()].into() }
+    }
+
+    /// Fragments of a byte each, and of more after the message was cut anew.
+    // spec-test: REL-12, FRM-12
+    #[test]
+    fn what_is_kept_of_a_message_is_what_it_counts_whatever_its_fragments() {
+        assert!(size_of::<(u64, Reassembly)>() <= MESSAGE_OVERHEAD_BYTES);
+        let mut partial = Reassembly::new(&first_of(2, MAX_FRAGMENTS));
+        for count in [2, 64, 65, MAX_FRAGMENTS] {
+            assert_eq!(partial.insert(0, &first_of(count, MAX_FRAGMENTS)), Ok(false));
+            let counted = partial.total() + MESSAGE_OVERHEAD_BYTES;
+            let kept = size_of_val(&partial) + partial.total() + partial.arrived.heap_bytes();
+            assert!(kept <= counted + counted / 8, "{kept} bytes, {counted} are counted");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The receiving side of a stream: each message once, in the order that its mode promises.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::anchor::Anchor;
+use super::bits::BitSet;
 use super::reassembly::{Reassembly, ReceiveBuffer};
 use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
 use crate::base::{PacketNumber, Truncated};
@@ -30,6 +31,15 @@ pub struct Received {
     pub payload: Bytes,
 }
 
+/// What parts would take of the receive buffer until what is missing arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes; 0 for what can be handed up, or belongs to a message that has its room.
+    pub bytes: usize,
+    /// They are of one message, and it waits for no other: it is handed up as soon as it is whole.
+    pub in_turn: bool,
+}
+
 /// One stream's position in each number space, and what waits on missing messages.
 #[derive(Debug, Default)]
 pub struct ReceiveStream {
@@ -52,7 +62,9 @@ struct Ordered {
 #[derive(Debug, Default)]
 struct Unordered {
     anchor: Anchor,
-    arrived: BTreeSet<u64>,
+    /// Numbers of the window that arrived early, each modulo the window; none while none did. The peer
+    /// is not charged for it, so its size is the same for one number and for all.
+    arrived: Option<BitSet>,
     partials: Partials,
 }
 
@@ -66,6 +78,18 @@ struct Keyed {
     partials: Partials,
 }
 
+impl Hold {
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self.bytes, other.bytes) {
+            (0, _) => other,
+            (_, 0) => self,
+            (these, those) => Self { bytes: these + those, in_turn: false },
+        }
+    }
+}
+
 impl ReceiveStream {
     /// True when a one-byte number of `space` in `packet` is unambiguous.
     pub fn is_near(&self, space: Space, packet: PacketNumber) -> bool {
@@ -76,17 +100,22 @@ impl ReceiveStream {
         }
     }
 
-    /// Bytes that a part would keep until what is missing arrives; 0 when it can be handed up, or
-    /// belongs to a message that has its room.
+    /// True when fragments wait for others of their message.
+    pub fn has_incomplete(&self) -> bool {
+        let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
+        partials.iter().any(|partials| !partials.is_empty())
+    }
+
+    /// What a part would keep until what is missing arrives.
     pub fn would_hold(
         &self,
         number: Truncated,
         delivery: Delivery,
         message_bytes: usize,
         whole: bool,
-    ) -> usize {
+    ) -> Hold {
         let (anchor, partials) = match Space::of(delivery) {
-            None => return 0,
+            None => return Hold::default(),
             Some(Space::Ordered) => (&self.ordered.anchor, &self.ordered.partials),
             Some(Space::Unordered) => (&self.unordered.anchor, &self.unordered.partials),
             Some(Space::Keyed) => (&self.keyed.anchor, &self.keyed.partials),
@@ -94,9 +123,9 @@ impl ReceiveStream {
         let number = anchor.expand(number);
         let early = delivery == Delivery::ReliableOrdered && number > anchor.at();
         if (whole && !early) || partials.contains_key(&number) {
-            0
+            Hold::default()
         } else {
-            message_bytes + MESSAGE_OVERHEAD_BYTES
+            Hold { bytes: message_bytes + MESSAGE_OVERHEAD_BYTES, in_turn: !early }
         }
     }
 
@@ -132,10 +161,11 @@ impl ReceiveStream {
         }
     }
 
-    /// Numbers and keys that the stream remembers of messages that were handed up.
+    /// Bytes that the stream keeps of messages that were handed up.
     #[cfg(test)]
-    pub fn remembered(&self) -> usize {
-        self.unordered.arrived.len() + self.keyed.newest.len()
+    pub fn remembered_bytes(&self) -> usize {
+        let arrived = self.unordered.arrived.as_ref().map_or(0, BitSet::heap_bytes);
+        arrived + self.keyed.newest.len() * size_of::<(u16, u64)>()
     }
 
     /// Bytes that the stream keeps in the receive buffer, counted again.
@@ -204,17 +234,25 @@ impl Unordered {
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
         let number = self.anchor.expand(number);
-        if number < self.anchor.at() || self.arrived.contains(&number) {
+        if number < self.anchor.at() {
             return Ok(());
         }
         check_window(number, self.anchor.at())?;
+        if self.arrived.as_ref().is_some_and(|arrived| arrived.contains(place_in_window(number))) {
+            return Ok(());
+        }
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
-        self.arrived.insert(number);
         up(Received { delivery: Delivery::ReliableUnordered, payload });
-        let mut next = self.anchor.at();
-        while self.arrived.remove(&next) {
+        if number > self.anchor.at() {
+            let arrived = self.arrived.get_or_insert_with(|| BitSet::new(WINDOW_PLACES));
+            arrived.insert(place_in_window(number));
+            return Ok(());
+        }
+        let mut next = number + 1;
+        while self.arrived.as_mut().is_some_and(|arrived| arrived.remove(place_in_window(next))) {
             next += 1;
         }
+        self.arrived.take_if(|arrived| arrived.len() == 0);
         self.anchor.advance(next, largest);
         Ok(())
     }
@@ -272,6 +310,15 @@ impl Keyed {
             self.floor = number + 1;
         }
     }
+}
+
+/// Numbers of a window, as a size.
+const WINDOW_PLACES: usize = 4_096;
+const _: () = assert!(WINDOW_PLACES as u64 == WINDOW_MESSAGES);
+
+/// One number of the window has this place.
+fn place_in_window(number: u64) -> usize {
+    (number % WINDOW_MESSAGES) as usize
 }
 
 fn check_window(number: u64, oldest: u64) -> Result<(), ProtocolViolation> {

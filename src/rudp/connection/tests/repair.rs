@@ -128,7 +128,7 @@ fn what_could_be_repaired_but_not_kept_is_sent_again() {
     let mut pair = lossy(30);
     let config = ConnectionConfig::default();
     pair.ends[CLIENT].receive_buffer =
-        stream::ReceiveBuffer::new(config.receive_buffer_bytes, ReceiveBudget::new(0));
+        stream::ReceiveBuffer::new(config.receive_buffer_bytes, MemoryBudget::new(0));
     stream(&mut pair, 3, &[]);
     for n in 3..8u8 {
         let is_lost = n < 5;

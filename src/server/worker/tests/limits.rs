@@ -66,6 +66,31 @@ fn a_member_that_lags_is_told_before_it_is_removed() {
     assert_eq!(house.closed_with(ben), None);
 }
 
+/// No queue is too long, but all together are.
+// spec-test: LIM-1
+#[test]
+fn many_members_that_take_nothing_do_not_fill_the_memory() {
+    let limits = Limits { send_memory_bytes: 200_000, max_queued_bytes: 8 << 20, ..Limits::default() };
+    let mut house = House::new(2, limits);
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+    let at = house.create(ann, 10, Admission::Open);
+    let with_ben = house.join_open(ben, at.session).unwrap();
+    for (number, user) in ["cat", "dan", "eve", "fay"].into_iter().enumerate() {
+        let who = house.connect(user, number);
+        house.join_open(who, at.session).unwrap();
+        house.unplug(who);
+    }
+    house.events(ben, with_ben.slot);
+    for _ in 0..30 {
+        shout(&mut house, ann, at.slot, 0, 30_000);
+        house.pass(Duration::from_millis(100));
+    }
+    let told = house.events(ben, with_ben.slot);
+    let messages = told.iter().filter(|event| matches!(event, SessionEvent::Message { .. })).count();
+    let counters = house.shared.snapshot();
+    assert_eq!((messages, counters.connections, counters.connections_lagging), (30, 2, 4));
+}
+
 #[test]
 fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     let mut house = House::new(1, Limits { max_queued_bytes: 2_000, ..Limits::default() });

@@ -1,0 +1,145 @@
+//! What the connections of a process may keep together.
+
+use super::attacks::{Forger, message};
+use super::floods::{give, piece};
+use super::*;
+use crate::wire::frame::Frame;
+
+/// Budgets of a process with so many bytes.
+pub(super) fn budgets(receive: usize, send: usize) -> MemoryBudgets {
+    MemoryBudgets { receive: MemoryBudget::new(receive), send: MemoryBudget::new(send) }
+}
+
+fn send(pair: &mut Pair, delivery: Delivery, bytes: usize) -> Result<Sent, SendError> {
+    pair.ends[SERVER].send(pair.now, STREAM, delivery, Bytes::from(vec![7; bytes]).into())
+}
+
+fn pairs(count: u64, budgets: &MemoryBudgets) -> Vec<Pair> {
+    let pair = |seed| {
+        let mut pair = Pair::new(seed);
+        pair.ends[SERVER].share_budgets(budgets);
+        pair
+    };
+    (0..count).map(pair).collect()
+}
+
+// spec-test: REL-13
+#[test]
+fn what_waits_for_many_slow_readers_has_a_ceiling() {
+    const OWN: usize = 128 << 10;
+    let budgets = budgets(0, 1 << 20);
+    let mut slow = pairs(8, &budgets);
+    let mut refused = 0;
+    for _ in 0..50 {
+        for pair in &mut slow {
+            match send(pair, Delivery::ReliableOrdered, 20_000) {
+                Ok(_) => {}
+                Err(SendError::WouldBlock) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let queued: usize = slow.iter().map(|pair| pair.ends[SERVER].queued_bytes()).sum();
+        assert!(queued <= (1 << 20) + 8 * OWN && budgets.send.held() <= 1 << 20, "{queued} bytes wait");
+    }
+    assert!(refused > 200, "{refused} were refused");
+    // Whoever takes what it is sent does not notice.
+    let mut quick = pairs(1, &budgets).remove(0);
+    for _ in 0..10 {
+        assert_eq!(send(&mut quick, Delivery::ReliableOrdered, 100_000), Ok(Sent::Queued));
+        quick.run(SECOND);
+    }
+    assert_eq!(quick.received[CLIENT].len(), 10);
+    let held = budgets.send.held();
+    slow[0].run(10 * SECOND);
+    assert!(budgets.send.held() < held, "what was acked is given back");
+    assert_eq!(send(&mut slow[1], Delivery::ReliableOrdered, 20_000), Ok(Sent::Queued));
+    slow[1].ends[SERVER].close(Timestamp::from_millis(1_000), CloseCode::None, "");
+    drop(slow);
+    assert_eq!(budgets.send.held(), 0);
+}
+
+// spec-test: REL-11
+#[test]
+fn without_memory_for_more_old_unreliable_messages_give_way() {
+    let config = ConnectionConfig { unreliable_buffer_bytes: 1 << 20, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(8, config);
+    pair.ends[SERVER].share_budgets(&budgets(0, 0));
+    for n in 0..200 {
+        let delivery = if n % 2 == 0 { Delivery::Unreliable } else { Delivery::Sequenced { key: n } };
+        assert_eq!(send(&mut pair, delivery, 1_000), Ok(Sent::Queued));
+    }
+    let kept = (128 << 10) / 1_064;
+    assert_eq!(pair.ends[SERVER].stats().messages_shed, 200 - kept);
+    assert_eq!(send(&mut pair, Delivery::ReliableOrdered, 1_000), Err(SendError::WouldBlock));
+    pair.run(5 * SECOND);
+    assert_eq!(pair.received[CLIENT].len() as u64, kept);
+    assert_eq!(send(&mut pair, Delivery::ReliableOrdered, 1_000), Ok(Sent::Queued));
+}
+
+/// Each connection keeps small messages, which wait for a large one that finds no room beside those of the
+/// others.
+// spec-test: REL-14
+#[test]
+fn connections_do_not_wait_for_each_others_memory_for_ever() {
+    const LARGE: usize = 60_000;
+    const MAX: usize = 70_000;
+    let budgets = budgets(MAX, 0);
+    let mut pairs = pairs(3, &budgets);
+    for pair in &mut pairs {
+        // The fragments are lost, and what follows them is not.
+        pair.mtu = 1_100;
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[0; LARGE]);
+        (1..=20).for_each(|n| pair.send(CLIENT, Delivery::ReliableOrdered, &[n; 1_000]));
+        pair.run(SECOND);
+        pair.mtu = usize::MAX;
+    }
+    assert_eq!(budgets.receive.held(), 3 * 20 * 1_064);
+    for _ in 0..1_000 {
+        for pair in &mut pairs {
+            pair.run(Duration::from_millis(10));
+            assert!(budgets.receive.held() <= MAX + 3 * (LARGE + 64));
+        }
+    }
+    for pair in &pairs {
+        let firsts: Vec<u8> = pair.payloads(SERVER).iter().map(|payload| payload[0]).collect();
+        assert_eq!(firsts, Vec::from_iter(0..=20));
+    }
+    assert_eq!(budgets.receive.held(), 0);
+}
+
+/// A peer that completes nothing has one message more than there is memory for, however many it begins.
+// spec-test: REL-14
+#[test]
+fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
+    let budgets = budgets(0, 0);
+    let mut pair = pairs(1, &budgets).remove(0);
+    pair.ends[SERVER].open_stream(StreamId(2));
+    let mut forger = Forger::new();
+    let ordered = |stream, number, index| piece(stream, number, Delivery::ReliableOrdered, index);
+    give(&mut pair, forger.packet(&[ordered(1, 0, 0)]));
+    let drop = |pair: &mut Pair, packet| {
+        let dropped = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+        assert_eq!(dropped, Err(PacketDropped::OverBudget));
+        pair.flush();
+    };
+    for more in [
+        ordered(2, 0, 0),
+        ordered(1, 1, 0),
+        piece(1, 0, Delivery::ReliableUnordered, 0),
+        piece(1, 0, Delivery::ReliableLatest { key: 1 }, 1),
+        message(2, 10),
+    ] {
+        drop(&mut pair, forger.packet(&[more]));
+        assert_eq!(budgets.receive.held(), 84);
+    }
+    assert!(pair.received[SERVER].is_empty());
+    // Its end comes in a packet with what there is no room for, as it would again and again.
+    let packet = [message(2, 10), ordered(1, 0, 1), Frame::Ping, message(1, 3)];
+    drop(&mut pair, forger.packet(&packet));
+    assert_eq!((pair.payloads(SERVER).len(), budgets.receive.held()), (2, 0));
+    drop(&mut pair, forger.packet(&[message(4, 10)]));
+    give(&mut pair, forger.packet(&packet));
+    assert_eq!(pair.payloads(SERVER).iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), [20, 3, 10]);
+    give(&mut pair, forger.packet(&[ordered(2, 0, 0)]));
+    assert_eq!(budgets.receive.held(), 84);
+}
