@@ -65,7 +65,7 @@ limits! {
     /// Connections of the whole server. Above it a handshake is rejected with `full`.
     max_connections: 10_000 in 1..=1_000_000, "connections";
     /// Handshakes of one worker that have been answered and wait for the client's first sealed
-    /// packet. Above it new ones are not answered until an old one has ended.
+    /// packet. Above it new ones are rejected with `full` until an old one has ended.
     max_half_open: 1_024 in 16..=65_536, "handshakes";
     /// Silence after which a connection ends and its user is removed from its sessions. The
     /// smaller of both ends' counts.

@@ -216,7 +216,7 @@ impl Paths {
     /// What the pending address is to be sent now, alone in a packet: an answer or a challenge.
     // spec: PTH-4, PTH-6
     pub fn take_for_pending(&mut self, now: Timestamp) -> Option<(SocketAddr, Probe)> {
-        let pending = self.pending.as_ref().filter(|pending| pending.has_credit())?;
+        let pending = self.pending.as_ref().filter(|pending| pending.has_credit(PROBE_PACKET_BYTES))?;
         let address = pending.address;
         if let Some(data) = self.take_response_to(address) {
             return Some((address, Probe::Response(data)));
@@ -236,10 +236,23 @@ impl Paths {
         }
     }
 
+    /// Where a CLOSE of `bytes` goes. While the peer seems to have moved, to both addresses by turns: a
+    /// connection that ends has no time for a proof.
+    // spec: CON-6, PTH-4
+    pub fn for_close(&mut self, bytes: usize, attempts_left: u32) -> SocketAddr {
+        match &mut self.pending {
+            Some(pending) if attempts_left.is_multiple_of(2) && pending.has_credit(bytes) => {
+                pending.sent_bytes += bytes;
+                pending.address
+            }
+            _ => self.active,
+        }
+    }
+
     /// When [`Self::handle_timeout`] or another challenge is due.
     pub fn deadline(&self) -> Option<Timestamp> {
         let pending = self.pending.as_ref()?;
-        let may_try = pending.tries_left > 0 && pending.has_credit();
+        let may_try = pending.tries_left > 0 && pending.has_credit(PROBE_PACKET_BYTES);
         Some(if may_try { pending.due.min(pending.ends) } else { pending.ends })
     }
 
@@ -252,9 +265,9 @@ impl Paths {
 }
 
 impl Pending {
-    /// True while one more packet keeps to three times what came.
-    fn has_credit(&self) -> bool {
-        self.sent_bytes + PROBE_PACKET_BYTES <= self.received_bytes.saturating_mul(AMPLIFICATION)
+    /// True while a packet of `bytes` keeps to three times what came.
+    fn has_credit(&self, bytes: usize) -> bool {
+        self.sent_bytes + bytes <= self.received_bytes.saturating_mul(AMPLIFICATION)
     }
 }
 

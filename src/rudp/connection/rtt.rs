@@ -94,7 +94,7 @@ impl RttEstimator {
     // spec: REL-5
     pub fn answer_timeout(&self) -> Duration {
         self.answer.unwrap_or(INITIAL_RTT)
-            + (self.answer_variation * 4).max(self.smoothed / 2).max(GRANULARITY)
+            + (self.answer_variation * 4).max(self.smoothed * 3 / 4).max(GRANULARITY)
     }
 
     /// After so long without an ack something is lost, even if the peer holds acks back as long as it may.

@@ -68,7 +68,11 @@ impl Connection {
             }
         };
         self.write_packet(now, plan?, out);
-        Some(self.paths.active())
+        if matches!(self.state, State::Open) {
+            return Some(self.paths.active());
+        }
+        let attempts_left = self.closing().map_or(0, |closing| closing.attempts_left);
+        Some(self.paths.for_close(out.len(), attempts_left))
     }
 
     /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:

@@ -309,6 +309,33 @@ fn a_clients_server_stays_where_it_is() {
 }
 
 /// Ordered messages both ways every 10 ms; `then` happens in between.
+/// The client has moved, or somebody has copied its packet; the server has no time to find out.
+// spec-test: CON-6, PTH-4
+#[test]
+fn a_close_goes_to_both_addresses_of_a_peer_that_may_have_moved() {
+    for reason in ["", "a reason too long to be sent to an address that has said so little as this one"] {
+        let mut bed = Bed::new();
+        let packet = bed.say(away(), &[Frame::Ping]);
+        let may_send = packet.len() * 3;
+        let now = bed.pair.now;
+        bed.server().close(now, CloseCode::None, reason);
+        let (mut sent, mut to) = (0, vec![]);
+        for _ in 0..30 {
+            let mut out = BytesMut::new();
+            while let Some(address) = bed.pair.ends[SERVER].poll_transmit(bed.pair.now, &mut out) {
+                sent += if address == away() { out.len() } else { 0 };
+                to.push(address);
+                out.clear();
+            }
+            bed.pair.now += Duration::from_millis(100);
+            let now = bed.pair.now;
+            bed.server().handle_timeout(now);
+        }
+        assert!(to.len() == 6 && to.contains(&home()) && sent <= may_send, "{to:?} {sent} of {may_send}");
+        assert_eq!(to.contains(&away()), reason.is_empty());
+    }
+}
+
 fn talk(pair: &mut Pair, rounds: u32, mut then: impl FnMut(&mut Pair, u32)) {
     for round in 0..rounds {
         for end in [CLIENT, SERVER] {
