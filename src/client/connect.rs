@@ -104,7 +104,7 @@ async fn attempt(
     sink: Sink,
     config: &ClientConfig,
 ) -> Result<Arc<Shared>, ConnectError> {
-    let socket = net::bind(any_address(server), config.socket_buffers, false)
+    let socket = net::bind(any_address(server), config.socket_buffers)
         .map_err(ConnectError::Socket)?
         .with_path(config.io_path);
     let (tell, connected) = oneshot::channel();

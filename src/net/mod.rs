@@ -1,10 +1,10 @@
 //! The only sockets and the only clock.
 //!
-//! [`bind`] makes a [`Socket`] with sized kernel buffers; [`drive`] runs a sans-IO machine, anything
-//! that is [`Driven`], on it: receive a batch, one [`Clock`] reading for all of it, wake, timeout,
-//! then everything that the machine wants to send, in batches, at the end of the turn. On Linux a
-//! batch is one `recvmmsg` or `sendmmsg`; elsewhere, or on request, one system call a datagram
-//! ([`IoPath`]). Knows nothing of who is driven: a server's worker, a client.
+//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers; [`drive`] runs a sans-IO
+//! machine, anything that is [`Driven`], on one: receive a batch, one [`Clock`] reading for all of it,
+//! wake, timeout, then everything that the machine wants to send, in batches, at the end of the turn.
+//! On Linux a batch is one `recvmmsg` or `sendmmsg`; elsewhere, or on request, one system call a
+//! datagram ([`IoPath`]). Knows nothing of who is driven: a server's worker, a client.
 
 mod batch;
 mod clock;
@@ -22,5 +22,5 @@ pub use clock::Clock;
 pub use counters::{Counter, Counters};
 pub use drive::drive;
 pub use driven::Driven;
-pub use socket::{BufferSizes, IoPath, Socket, allow_many_sockets, bind};
+pub use socket::{BufferSizes, IoPath, Socket, allow_many_sockets, bind, bind_group};
 pub(crate) use timer::Timer;

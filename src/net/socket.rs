@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 use tracing::warn;
 
 use super::Counters;
+use crate::wire::MAX_RECEIVED_DATAGRAM_BYTES;
 
 /// A bound UDP socket, not yet part of a runtime: it may be moved to the thread that drives it.
 #[derive(Debug)]
@@ -36,26 +38,50 @@ pub enum IoPath {
     Portable,
 }
 
-/// Binds to `addr`; port 0 asks the system for one. `reuse_port` lets other sockets of this user
-/// bind to the same port, and the kernel spreads the senders over them.
+/// Binds to `addr`; port 0 asks the system for one.
 ///
 /// # Errors
 /// Those of the system: the address is taken, not of this machine, or not allowed.
-pub fn bind(addr: SocketAddr, buffers: BufferSizes, reuse_port: bool) -> io::Result<Socket> {
+pub fn bind(addr: SocketAddr, buffers: BufferSizes) -> io::Result<Socket> {
+    let socket = unbound(addr, buffers)?;
+    socket.bind(&addr.into())?;
+    Ok(Socket::from_bound(socket))
+}
+
+/// Binds so many sockets to `addr`, over which the kernel spreads the senders; port 0 asks the system for
+/// one.
+///
+/// # Errors
+/// Those of [`bind`], or the system cannot share a port.
+pub fn bind_group(addr: SocketAddr, buffers: BufferSizes, count: NonZeroU8) -> io::Result<Vec<Socket>> {
+    let first = bind(addr, buffers)?;
+    let addr = first.local_addr()?;
+    let mut group = vec![first];
+    if count.get() > 1 {
+        // Only now: sockets that share from the beginning do not notice those of another group, and for
+        // port 0 the system may give them the port of one.
+        group.iter().try_for_each(|first| share_port(&SockRef::from(&first.udp)))?;
+    }
+    for _ in 1..count.get() {
+        let socket = unbound(addr, buffers)?;
+        share_port(&SockRef::from(&socket))?;
+        socket.bind(&addr.into())?;
+        group.push(Socket::from_bound(socket));
+    }
+    Ok(group)
+}
+
+fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if addr.is_ipv6() {
         // `[::]` serves IPv4 too; a system that cannot do that still serves IPv6.
         let _ = socket.set_only_v6(false);
     }
-    if reuse_port {
-        share_port(&socket)?;
-    }
     #[cfg(target_os = "linux")]
     super::sys::never_fragment(&socket, addr);
     size_buffers(&socket, buffers);
-    socket.bind(&addr.into())?;
-    Ok(Socket { udp: socket.into(), path: IoPath::default(), counters: Arc::default() })
+    Ok(socket)
 }
 
 /// Raises this process's limit of open sockets as far as the system allows; for whoever wants
@@ -70,7 +96,11 @@ pub fn allow_many_sockets() {
 
 impl Socket {
     /// Longest datagram that is received, in bytes; longer ones are dropped and counted.
-    pub const MAX_DATAGRAM_BYTES: usize = 9_216;
+    pub const MAX_DATAGRAM_BYTES: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
+
+    fn from_bound(socket: socket2::Socket) -> Self {
+        Self { udp: socket.into(), path: IoPath::default(), counters: Arc::default() }
+    }
 
     /// The address that was bound, with its port.
     ///
@@ -100,12 +130,12 @@ impl Default for BufferSizes {
 }
 
 #[cfg(unix)]
-fn share_port(socket: &socket2::Socket) -> io::Result<()> {
+fn share_port(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
 #[cfg(not(unix))]
-fn share_port(_: &socket2::Socket) -> io::Result<()> {
+fn share_port(_: &SockRef<'_>) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system cannot share a port"))
 }
 
@@ -147,22 +177,35 @@ mod tests {
 
     #[test]
     fn port_0_asks_the_system_for_one() {
-        let socket = bind(loopback(), BufferSizes::default(), false).unwrap();
+        let socket = bind(loopback(), BufferSizes::default()).unwrap();
         assert_ne!(socket.local_addr().unwrap().port(), 0);
     }
 
     #[cfg(unix)]
     #[test]
     fn a_port_is_shared_only_on_request() {
-        let first = bind(loopback(), BufferSizes::default(), true).unwrap();
-        let addr = first.local_addr().unwrap();
-        assert!(bind(addr, BufferSizes::default(), true).is_ok());
-        assert!(bind(addr, BufferSizes::default(), false).is_err());
+        let three = NonZeroU8::new(3).unwrap();
+        let group = bind_group(loopback(), BufferSizes::default(), three).unwrap();
+        let addr = group[0].local_addr().unwrap();
+        assert!(group.len() == 3 && group.iter().all(|socket| socket.local_addr().unwrap() == addr));
+        assert!(bind(addr, BufferSizes::default()).is_err());
+        assert!(bind_group(addr, BufferSizes::default(), three).is_err());
+    }
+
+    /// With sockets that share from the beginning about one in 200 pairs had a port of another.
+    #[cfg(unix)]
+    #[test]
+    fn groups_get_ports_of_their_own() {
+        let two = NonZeroU8::new(2).unwrap();
+        let groups: Vec<_> =
+            (0..300).map(|_| bind_group(loopback(), BufferSizes::default(), two).unwrap()).collect();
+        let ports = groups.iter().map(|group| group[0].local_addr().unwrap().port());
+        assert_eq!(ports.collect::<std::collections::BTreeSet<_>>().len(), groups.len());
     }
 
     #[test]
     fn an_absurd_buffer_is_capped_not_fatal() {
         let huge = BufferSizes { receive_bytes: 1 << 30, send_bytes: 1 << 30 };
-        assert!(bind(loopback(), huge, false).is_ok());
+        assert!(bind(loopback(), huge).is_ok());
     }
 }

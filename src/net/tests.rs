@@ -15,7 +15,7 @@ use crate::base::{Now, Timestamp};
 const PATHS: [IoPath; 2] = [IoPath::Batched, IoPath::Portable];
 
 fn socket(path: IoPath) -> Socket {
-    bind(([127, 0, 0, 1], 0).into(), BufferSizes::default(), false).unwrap().with_path(path)
+    bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap().with_path(path)
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -279,7 +279,7 @@ fn what_the_socket_has_no_room_for_is_kept() {
     for path in PATHS {
         run(async {
             let small = BufferSizes { receive_bytes: 1 << 16, send_bytes: 1 };
-            let sender = bind(([127, 0, 0, 1], 0).into(), small, false).unwrap();
+            let sender = bind(([127, 0, 0, 1], 0).into(), small).unwrap();
             let counters = sender.counters();
             let udp = UdpSocket::from_std(sender.udp).unwrap();
             udp.writable().await.unwrap();

@@ -135,16 +135,8 @@ impl Builder {
 
     /// One socket a worker, all at one address.
     fn bind(&self, workers: NonZeroU8) -> io::Result<Vec<Socket>> {
-        let share = workers.get() > 1;
-        if share && self.listen.port() != 0 {
-            // Sockets that share a port do not notice those of another server: this one does.
-            net::bind(self.listen, self.buffers, false)?;
-        }
-        let first = net::bind(self.listen, self.buffers, share)?;
-        let address = first.local_addr()?;
-        let others = (1..workers.get()).map(|_| net::bind(address, self.buffers, true));
-        let sockets = std::iter::once(Ok(first)).chain(others);
-        sockets.map(|socket| socket.map(|socket| socket.with_path(self.io_path))).collect()
+        let sockets = net::bind_group(self.listen, self.buffers, workers)?;
+        Ok(sockets.into_iter().map(|socket| socket.with_path(self.io_path)).collect())
     }
 }
 

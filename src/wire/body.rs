@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::Delivery;
+use super::{Delivery, MAX_RECEIVED_DATAGRAM_BYTES};
 use crate::base::DecodeError;
 
 /// The payload of a broadcast or message: bytes that only the app understands. Spec: MSG-2.
@@ -47,7 +47,11 @@ impl Body {
     /// message is not much longer.
     #[must_use]
     pub fn detached(self) -> Self {
-        if self.0.len() < LONGEST_DATAGRAM_BYTES { Self(Bytes::copy_from_slice(&self.0)) } else { self }
+        if self.0.len() < MAX_RECEIVED_DATAGRAM_BYTES as usize {
+            Self(Bytes::copy_from_slice(&self.0))
+        } else {
+            self
+        }
     }
 
     /// The bytes.
@@ -70,9 +74,6 @@ impl Body {
         self.0.is_empty()
     }
 }
-
-/// Longest datagram that this implementation receives.
-const LONGEST_DATAGRAM_BYTES: usize = 9_216;
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,6 +25,9 @@ pub struct TransportParameters {
     pub receive_buffer_bytes: u32,
 }
 
+/// Largest datagram that this implementation takes, UDP payload.
+pub const MAX_RECEIVED_DATAGRAM_BYTES: u32 = 9_216;
+
 impl TransportParameters {
     /// The idle timeout as a duration.
     pub const fn idle_timeout(&self) -> Duration {

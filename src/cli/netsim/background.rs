@@ -25,7 +25,7 @@ impl BackgroundRelay {
     /// [`Failure::Work`] when there is no socket or thread for it.
     pub fn start(upstream: SocketAddr, impairments: Impairments, rng: StdRng) -> Result<Self, Failure> {
         let failed = |error| Failure::while_doing("starting the relay", error);
-        let socket = bind((Ipv4Addr::LOCALHOST, 0).into(), BufferSizes::default(), false).map_err(failed)?;
+        let socket = bind((Ipv4Addr::LOCALHOST, 0).into(), BufferSizes::default()).map_err(failed)?;
         let addr = socket.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();

@@ -43,7 +43,7 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         Some(seed) => seed,
         None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
     };
-    let socket = bind(args.listen, BufferSizes::default(), false)
+    let socket = bind(args.listen, BufferSizes::default())
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
     let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
     let relay = Relay::new(args.upstream, args.impairments(), args.rebind(), StdRng::seed_from_u64(seed));

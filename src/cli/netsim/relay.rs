@@ -253,7 +253,7 @@ impl Shared {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = bind(any, BUFFERS, false)?;
+        let socket = bind(any, BUFFERS)?;
         let counters = socket.counters();
         let wake = Arc::clone(&side.path.wake);
         let driven = drive(socket, self.clock.clone(), side, wake);

@@ -17,7 +17,7 @@ fn with_relay<F: Future<Output = ()>>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let socket = bind(([127, 0, 0, 1], 0).into(), BufferSizes::default(), false).unwrap();
+        let socket = bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap();
         let addr = socket.local_addr().unwrap();
         let rng = StdRng::seed_from_u64(1);
         let relay = Relay::new(upstream.local_addr().unwrap(), impairments, rebind, rng);

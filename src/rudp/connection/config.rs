@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::TransportParameters;
+use crate::wire::{MAX_RECEIVED_DATAGRAM_BYTES, TransportParameters};
 
 /// Limits and times of a connection. Spec: limits.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +51,6 @@ pub const BASE_DATAGRAM_BYTES: usize = 1_200;
 /// What an Ethernet frame of 1,500 bytes leaves after IPv6 and UDP headers. IPv4 leaves 20 more, which
 /// a single size for both forgoes: the first probe then fits either.
 const ETHERNET_DATAGRAM_BYTES: usize = 1_452;
-
-/// Largest datagram that this end's sockets take.
-pub const MAX_RECEIVED_DATAGRAM_BYTES: u32 = 9_216;
 
 impl Default for ConnectionConfig {
     fn default() -> Self {

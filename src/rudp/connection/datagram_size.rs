@@ -240,6 +240,7 @@ mod tests {
     }
 
     /// 1,452 does not pass, half of the gap does, and so on.
+    // spec-test: MTU-3
     #[test]
     fn a_size_is_tried_three_times_and_the_gap_halved() {
         let (mut size, mut now) = (DatagramSize::new(1_452), Timestamp::ZERO);

@@ -88,6 +88,11 @@ impl Connection {
         }
     }
 
+    /// The newest packet that may have moved a position, dropped ones included.
+    fn newest(&self) -> Option<PacketNumber> {
+        self.acks.largest().map(PacketNumber).max(self.newest_dropped)
+    }
+
     /// A packet of `bytes` that opened came from `from`. Only a server's peer may move.
     fn take_source(
         &mut self,
@@ -158,7 +163,7 @@ impl Connection {
     /// Checks what must hold before a packet counts as received: afterwards it is acked, and its
     /// sender forgets it.
     fn check_room(&self, number: PacketNumber, frames: &[Frame]) -> Result<(), PacketDropped> {
-        let late = self.acks.largest().is_some_and(|largest| number.0 <= largest);
+        let late = self.newest().is_some_and(|newest| number <= newest);
         let mut hold = Hold::default();
         for (place, delivery, bytes, whole) in frames.iter().filter_map(numbered) {
             let (Some(stream), Some(space)) = (self.receive_streams.get(&place.stream), Space::of(delivery))
@@ -306,7 +311,7 @@ impl Connection {
             return Ok(());
         }
         // A repaired packet may be newer than all that came.
-        let largest = packet.max(PacketNumber(self.acks.largest().unwrap_or(0)));
+        let largest = self.newest().map_or(packet, |newest| packet.max(newest));
         let Some(stream) = self.receive_streams.get_mut(&place.stream) else { return Ok(()) };
         // A frame before this one, in a late packet, may have moved the position on by much that waited.
         // This number was near before: the position has passed it, and the message was handed up.

@@ -29,9 +29,10 @@ pub struct Timers {
 const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
 /// A shorter keepalive would be a flood.
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
-/// A probe carries unacked messages of up to so many bytes each,
+/// A probe carries unacked messages of up to so many bytes each.
 const PROBE_MESSAGE_BYTES: usize = 512;
-/// in all so many the first one, or the oldest message, and each that follows twice as many.
+/// What the first probe carries of them in all, if it is not the oldest alone; each that follows carries
+/// twice as many bytes.
 const FIRST_PROBE_BYTES: usize = 128;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;

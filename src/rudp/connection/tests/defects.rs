@@ -1,8 +1,9 @@
 //! Defects that were found once, one test each.
 
 use super::*;
-use crate::base::PacketNumber;
+use crate::base::{PacketNumber, Truncated};
 use crate::rudp::connection::outbox::Passed;
+use crate::wire::frame::{Frame, Message, MessageHead, Place};
 
 #[test]
 fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
@@ -11,6 +12,28 @@ fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
     pair.ends[SERVER].finish_stream(STREAM);
     pair.run(SECOND);
     pair.ends[SERVER].audit();
+}
+
+/// There is no room for a part of a packet, which is dropped; its other part moves the position on. An older
+/// packet that comes after it is late, although none as new was received.
+// spec-test: STR-10, REL-14
+#[test]
+fn a_packet_is_late_also_behind_one_that_was_dropped() {
+    let (mut pair, mut forger) = (Pair::new(1), attacks::Forger::new());
+    pair.ends[SERVER].share_budgets(&memory::budgets(0, 0));
+    let value = |number: Truncated, payload: &'static [u8]| {
+        let place = Place { stream: STREAM, number };
+        let head = MessageHead::Numbered { place, delivery: Delivery::ReliableLatest { key: 1 } };
+        Frame::Message(Message { head, payload: payload.into() })
+    };
+    let first = forger.packet(&[Frame::Ping]);
+    let old = forger.packet(&[value(Truncated::bits8(60), b"old")]);
+    let dropped = forger.packet(&[attacks::message(5, 10), value(Truncated::bits32(300), b"new")]);
+    let results = [first, dropped, old]
+        .map(|packet| pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet));
+    assert_eq!(results, [Ok(()), Err(PacketDropped::OverBudget), Err(PacketDropped::TooLate)]);
+    pair.flush();
+    assert_eq!(pair.payloads(SERVER), [b"new"]);
 }
 
 /// A fragment taken for lost arrives after all; then another of its message is really lost.
