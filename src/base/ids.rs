@@ -1,8 +1,15 @@
 //! Identifiers: one newtype for every number or name that travels.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
+
+/// A map whose keys the server draws at random. Its hash is fast and no secret: nobody else chooses keys,
+/// and so nobody can choose those that collide.
+pub type IdMap<K, V> = HashMap<K, V, FxBuildHasher>;
 
 /// Declares an integer newtype with the conversions that every identifier has.
 macro_rules! id {

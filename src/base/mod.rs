@@ -10,7 +10,7 @@ pub mod time;
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, Wire, Writer};
 pub use ids::{
-    ConnectionId, EventNumber, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,
+    ConnectionId, EventNumber, IdMap, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,
     SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};

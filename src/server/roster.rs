@@ -3,16 +3,15 @@
 //! Changed only by the worker's mail, in order, so that mail need not list members: an event goes
 //! to whoever is in the roster when its turn comes.
 
-use std::collections::HashMap;
 use std::collections::hash_map;
 
 use super::keys::KeyTable;
-use crate::base::{ConnectionId, MemberId, SessionId, Slot, UserId};
+use crate::base::{ConnectionId, IdMap, MemberId, SessionId, Slot, UserId};
 
 /// The rosters of one worker, by session. A session without local members has none.
 #[derive(Debug, Default)]
 pub struct Rosters {
-    sessions: HashMap<SessionId, Roster>,
+    sessions: IdMap<SessionId, Roster>,
 }
 
 /// The local members of one session.

@@ -42,6 +42,6 @@ pub trait Outbox {
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);
 
     /// The next deadline of a stripe that `owner` serves is earlier than it was: have it ask
-    /// [`SessionTable::next_deadline`](super::SessionTable::next_deadline) again.
+    /// [`SessionTable::earliest_deadline`](super::SessionTable::earliest_deadline) again.
     fn wake(&mut self, owner: WorkerId);
 }

@@ -1,6 +1,6 @@
 //! [`SessionTable`]: all sessions of a server, in stripes, each behind a lock of its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rand::Rng;
@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
 use crate::base::sync::{CachePadded, Mutex};
-use crate::base::{InviteId, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
+use crate::base::{IdMap, InviteId, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
 use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Message};
 use crate::wire::event::Invitation;
 use crate::wire::result::Info;
@@ -23,7 +23,8 @@ use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
 /// caller is `not_a_member`, too.
 pub struct SessionTable {
     stripes: Box<[CachePadded<Stripe>]>,
-    workers: u8,
+    /// For each worker: none of its stripes has a deadline before this, in µs.
+    earliest: Box<[CachePadded<AtomicU64>]>,
     limits: SessionLimits,
     /// Sessions that are there or about to be.
     sessions: AtomicUsize,
@@ -41,7 +42,7 @@ struct Stripe {
 struct StripeState {
     /// The latest time that any caller came with.
     now: Timestamp,
-    sessions: HashMap<SessionId, Session>,
+    sessions: IdMap<SessionId, Session>,
     /// Each session's next deadline, unless it has none.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
 }
@@ -54,9 +55,10 @@ impl SessionTable {
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
         let stripe = || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(u64::MAX) };
         let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
+        let never = |_| CachePadded(AtomicU64::new(u64::MAX));
         Self {
             stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
-            workers: workers.max(1),
+            earliest: (0..workers.max(1)).map(never).collect(),
             limits,
             sessions: AtomicUsize::new(0),
             rng: Mutex::new(rng),
@@ -70,7 +72,7 @@ impl SessionTable {
 
     /// The worker that sees to the deadlines of a stripe.
     pub fn owner_of(&self, stripe: usize) -> WorkerId {
-        let worker = stripe % usize::from(self.workers);
+        let worker = stripe % self.earliest.len();
         WorkerId(u8::try_from(worker).expect("invariant: below a u8"))
     }
 
@@ -356,6 +358,34 @@ impl SessionTable {
         Timestamp::from_micros(self.stripes[stripe].next_deadline.load(Ordering::Acquire))
     }
 
+    /// No stripe of `owner` has something to do by itself before this time. It may be too early, for
+    /// deadlines may move on; never too late.
+    pub fn earliest_deadline(&self, owner: WorkerId) -> Timestamp {
+        let earliest = self.earliest.get(usize::from(owner.0));
+        earliest.map_or(Timestamp::MAX, |at| Timestamp::from_micros(at.load(Ordering::Acquire)))
+    }
+
+    /// The stripes of `owner`, which looks at the [next deadline](SessionTable::next_deadline) of each and
+    /// calls [`SessionTable::end_expiry`] afterwards.
+    pub fn begin_expiry(&self, owner: WorkerId) -> impl Iterator<Item = usize> + use<> {
+        let first = usize::from(owner.0);
+        // Before any stripe is looked at: a deadline that is armed behind that enters itself anew.
+        if let Some(earliest) = self.earliest.get(first) {
+            earliest.swap(u64::MAX, Ordering::AcqRel);
+        }
+        (first..self.stripes.len()).step_by(self.earliest.len())
+    }
+
+    /// Finds the earliest deadline of `owner`'s stripes anew.
+    pub fn end_expiry(&self, owner: WorkerId) {
+        let first = usize::from(owner.0);
+        let owned = self.stripes.iter().skip(first).step_by(self.earliest.len());
+        let next = owned.map(|stripe| stripe.next_deadline.load(Ordering::Acquire)).min();
+        if let (Some(earliest), Some(next)) = (self.earliest.get(first), next) {
+            earliest.fetch_min(next, Ordering::AcqRel);
+        }
+    }
+
     /// Ends what is due in a stripe, at most some of it: to be called by the stripe's owner until
     /// [`SessionTable::next_deadline`] is later than `now`.
     ///
@@ -394,8 +424,12 @@ impl SessionTable {
         state.now = state.now.max(now);
         let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
         let done = self.update(&mut state, id, |session| command(session, &mut turn)).ok_or(missing)?;
-        if stripe.publish(&state) {
-            outbox.wake(self.owner_of(index));
+        if let Some(next) = stripe.publish(&state) {
+            let owner = self.owner_of(index);
+            if let Some(earliest) = self.earliest.get(usize::from(owner.0)) {
+                earliest.fetch_min(next.as_micros(), Ordering::AcqRel);
+            }
+            outbox.wake(owner);
         }
         done
     }
@@ -444,9 +478,13 @@ impl SessionTable {
 }
 
 impl Stripe {
-    /// Shows the first deadline to those without the lock; true when it is earlier than before.
-    fn publish(&self, state: &StripeState) -> bool {
-        let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at).as_micros();
-        next < self.next_deadline.swap(next, Ordering::AcqRel)
+    /// Shows the first deadline to those without the lock, and tells it if it is earlier than before.
+    fn publish(&self, state: &StripeState) -> Option<Timestamp> {
+        let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at);
+        let before = self.next_deadline.load(Ordering::Relaxed);
+        if next.as_micros() != before {
+            self.next_deadline.store(next.as_micros(), Ordering::Release);
+        }
+        (next.as_micros() < before).then_some(next)
     }
 }

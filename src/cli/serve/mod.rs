@@ -64,8 +64,8 @@ pub struct ServeArgs {
     print_config: bool,
 }
 
-/// How often a draining server is asked whether it has ended.
-const POLL: Duration = Duration::from_millis(5);
+/// How often the server is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Runs the subcommand.
 ///

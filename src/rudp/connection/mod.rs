@@ -41,7 +41,7 @@ mod transmit;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -60,7 +60,7 @@ use self::path::Paths;
 use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
 use self::sent::SentPackets;
-use self::stream::{ReceiveBuffer, ReceiveStream};
+use self::stream::{ReceiveBuffer, ReceiveStream, StreamMap};
 use self::timers::Timers;
 use self::trace::Tracing;
 use super::{MemoryBudget, MemoryBudgets, Payload};
@@ -145,7 +145,7 @@ pub struct Connection {
     newest_dropped: Option<PacketNumber>,
     paths: Paths,
 
-    receive_streams: BTreeMap<StreamId, ReceiveStream>,
+    receive_streams: StreamMap<ReceiveStream>,
     /// Streams above were never opened; those below and not open are finished.
     opened_below: u32,
     receive_buffer: ReceiveBuffer,
@@ -165,6 +165,8 @@ pub struct Connection {
     timers: Timers,
     /// Packets sent since the last that asks for an ack.
     quiet_packets: u32,
+    /// The next packet number that is left out.
+    next_skip: PacketNumber,
     trace: Option<Box<Tracing>>,
 }
 
@@ -217,7 +219,7 @@ impl Connection {
             newest_ack_in: None,
             newest_dropped: None,
             paths: Paths::new(now, remote),
-            receive_streams: BTreeMap::new(),
+            receive_streams: StreamMap::default(),
             opened_below: 0,
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, MemoryBudget::default()),
             outbox: Outbox::new(&config, &peer),
@@ -232,8 +234,10 @@ impl Connection {
             paced_until: None,
             timers: Timers::new(now, &config, &peer),
             quiet_packets: 0,
+            next_skip: PacketNumber(0),
             trace: None,
         };
+        connection.draw_next_skip();
         connection.open_stream(StreamId::CONTROL);
         if let Role::Client { .. } = role {
             // The server opens the connection with the first sealed packet it sees.
@@ -252,14 +256,14 @@ impl Connection {
     /// A client need not open what the server opens.
     pub fn open_stream(&mut self, stream: StreamId) {
         self.opened_below = self.opened_below.max(stream.0.saturating_add(1));
-        self.receive_streams.entry(stream).or_default();
+        self.receive_streams.open(stream, ReceiveStream::default);
         self.outbox.open(stream);
     }
 
     /// Ends a stream for both directions: what was sent on it is still delivered, what arrives on it
     /// from now on is acked and ignored.
     pub fn finish_stream(&mut self, stream: StreamId) {
-        if let Some(ended) = self.receive_streams.remove(&stream) {
+        if let Some(ended) = self.receive_streams.remove(stream) {
             ended.release(&mut self.receive_buffer);
         }
         self.outbox.finish(stream);
@@ -373,7 +377,7 @@ impl Connection {
         self.outbox.clear();
         self.repair_encoder.clear();
         self.repair_decoder = RepairDecoder::default();
-        for (_, stream) in std::mem::take(&mut self.receive_streams) {
+        for stream in self.receive_streams.drain() {
             stream.release(&mut self.receive_buffer);
         }
     }

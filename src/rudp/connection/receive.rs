@@ -166,7 +166,7 @@ impl Connection {
         let late = self.newest().is_some_and(|newest| number <= newest);
         let mut hold = Hold::default();
         for (place, delivery, bytes, whole) in frames.iter().filter_map(numbered) {
-            let (Some(stream), Some(space)) = (self.receive_streams.get(&place.stream), Space::of(delivery))
+            let (Some(stream), Some(space)) = (self.receive_streams.get(place.stream), Space::of(delivery))
             else {
                 continue;
             };
@@ -198,7 +198,7 @@ impl Connection {
         }
         for frame in frames {
             let Some((place, delivery, bytes, whole)) = numbered(&frame) else { continue };
-            let stream = self.receive_streams.get(&place.stream);
+            let stream = self.receive_streams.get(place.stream);
             let hold = stream.map(|stream| stream.would_hold(place.number, delivery, bytes, whole));
             if self.has_room(hold.unwrap_or_default())
                 && let Err(violation) = self.take_frame(now, from, number, frame)
@@ -312,7 +312,7 @@ impl Connection {
         }
         // A repaired packet may be newer than all that came.
         let largest = self.newest().map_or(packet, |newest| packet.max(newest));
-        let Some(stream) = self.receive_streams.get_mut(&place.stream) else { return Ok(()) };
+        let Some(stream) = self.receive_streams.get_mut(place.stream) else { return Ok(()) };
         // A frame before this one, in a late packet, may have moved the position on by much that waited.
         // This number was near before: the position has passed it, and the message was handed up.
         if let Some(space) = Space::of(delivery)
@@ -333,7 +333,7 @@ impl Connection {
     /// True for an open stream, false for a finished one, whose messages are ignored.
     // spec: STR-4
     fn is_receiving(&mut self, stream: StreamId) -> Result<bool, ProtocolViolation> {
-        if self.receive_streams.contains_key(&stream) {
+        if self.receive_streams.contains(stream) {
             return Ok(true);
         }
         if stream.0 < self.opened_below {

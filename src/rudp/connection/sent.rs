@@ -264,9 +264,11 @@ impl SentPackets {
         Ok(())
     }
 
-    /// How much later than a newer, acked packet an older one may still arrive. Spec: REL-4.
-    fn reorder_window(&self, rtt: &RttEstimator) -> Duration {
-        (rtt.smoothed() / 8).max(MIN_REORDER_WINDOW) * self.patience
+    /// How long after a packet left it is lost, if a newer one was acked: a round trip, and the time by
+    /// which it may still arrive later than that one. Spec: REL-4.
+    fn loss_wait(&self, rtt: &RttEstimator) -> Duration {
+        let reorder_window = (rtt.smoothed() / 8).max(MIN_REORDER_WINDOW) * self.patience;
+        rtt.conservative() + reorder_window
     }
 
     /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering
@@ -278,7 +280,7 @@ impl SentPackets {
         rtt: &RttEstimator,
         outcome: &mut LossOutcome,
     ) -> Option<Timestamp> {
-        let wait = rtt.conservative() + self.reorder_window(rtt);
+        let wait = self.loss_wait(rtt);
         let mut again = None;
         let older = self.older_than_acked();
         let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
@@ -317,9 +319,9 @@ impl SentPackets {
 
     /// When [`Self::detect_lost`] is next due.
     pub fn loss_deadline(&self, rtt: &RttEstimator) -> Option<Timestamp> {
-        let wait = rtt.conservative() + self.reorder_window(rtt);
         let mut older = self.packets.iter().take(self.older_than_acked());
-        older.find(|packet| packet.state == State::InFlight).map(|packet| packet.at + wait)
+        let oldest = older.find(|packet| packet.state == State::InFlight)?;
+        Some(oldest.at + self.loss_wait(rtt))
     }
 
     /// The frames under way, oldest first.

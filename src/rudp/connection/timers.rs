@@ -197,10 +197,14 @@ impl Connection {
     // spec: REL-6
     fn probe_deadline(&self) -> Option<Timestamp> {
         let since = self.sent.unanswered_since()?;
+        let first = self.rtt.answer_timeout();
+        if self.timers.probes == 0 && first <= MAX_PROBE_INTERVAL {
+            return Some(since + first);
+        }
         let base = self.rtt.probe_timeout(self.peer.max_ack_delay());
         let cap = MAX_PROBE_INTERVAL.max(base);
         let (since, interval) = match self.timers.probes {
-            0 => (since, self.rtt.answer_timeout()),
+            0 => (since, first),
             1 => (self.timers.probed_at, base / 4),
             2 => (self.timers.probed_at, base / 2),
             probes => (self.timers.probed_at, base * (1 << (probes - 3).min(16))),

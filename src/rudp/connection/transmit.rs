@@ -1,6 +1,7 @@
 //! Packets out: gather frames, write, seal.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,7 +16,7 @@ use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
 use super::{Connection, ProtocolViolation, Role, State};
-use crate::base::{Timestamp, Truncated, Writer};
+use crate::base::{PacketNumber, Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
@@ -33,9 +34,9 @@ struct Plan {
     eliciting: bool,
 }
 
-/// One packet number in so many is left out, on average, so that an ack of it tells a peer that
-/// guesses. Spec: ACK-7.
-const SKIP_ONE_IN: u32 = 1_000;
+/// From one packet number that is left out to the next, so that an ack of it tells a peer that guesses:
+/// 1,000 on average. Spec: ACK-7.
+const SKIP_AFTER: RangeInclusive<u64> = 1..=1_999;
 /// Packets that ask for no ack are followed by one that does. Spec: ACK-9.
 const MAX_QUIET_PACKETS: u32 = 256;
 
@@ -50,24 +51,28 @@ impl Connection {
     /// is due.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
         debug_assert!(out.is_empty(), "one datagram a buffer");
-        let plan = match &self.state {
+        let mut plan = Plan::default();
+        let is_due = match &self.state {
             State::Closed => return None,
-            State::Closing(_) => self.plan_close(now),
+            State::Closing(_) => self.plan_close(now, &mut plan),
             // spec: KEY-8
             State::Open if self.sent.is_used_up() || self.keys.is_worn_out() => {
                 self.violate(now, ProtocolViolation::UsedUp);
-                self.plan_close(now)
+                self.plan_close(now, &mut plan)
             }
             State::Open => {
-                if let Some((plan, to)) = self.plan_for_pending(now) {
+                if let Some(to) = self.plan_for_pending(now, &mut plan) {
                     self.write_packet(now, plan, out);
                     self.paths.on_sent_to_pending(out.len());
                     return Some(to);
                 }
-                self.plan(now).or_else(|| self.plan_size_probe(now))
+                self.plan(now, &mut plan) || self.plan_size_probe(now, &mut plan)
             }
         };
-        self.write_packet(now, plan?, out);
+        if !is_due {
+            return None;
+        }
+        self.write_packet(now, plan, out);
         if matches!(self.state, State::Open) {
             return Some(self.paths.active());
         }
@@ -77,45 +82,42 @@ impl Connection {
 
     /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:
     /// that it is lost, as it must be when somebody else is there, says nothing of the active path.
-    fn plan_for_pending(&mut self, now: Timestamp) -> Option<(Plan, SocketAddr)> {
+    fn plan_for_pending(&mut self, now: Timestamp, plan: &mut Plan) -> Option<SocketAddr> {
         let (to, probe) = self.paths.take_for_pending(now)?;
-        let mut plan = Plan::default();
         plan.push(match probe {
             Probe::Challenge(data) => Frame::PathChallenge(data),
             Probe::Response(data) => Frame::PathResponse(data),
         });
         plan.eliciting = false;
-        Some((plan, to))
+        Some(to)
     }
 
-    fn plan_close(&mut self, now: Timestamp) -> Option<Plan> {
+    fn plan_close(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let interval = self.close_interval();
-        let closing = self.closing()?;
-        if now < closing.due || closing.attempts_left == 0 {
-            return None;
-        }
+        let Some(closing) = self.closing().filter(|closing| now >= closing.due && closing.attempts_left > 0)
+        else {
+            return false;
+        };
         closing.attempts_left -= 1;
         closing.due = now + interval;
-        let mut plan = Plan::default();
         plan.small.push(Frame::Close(closing.frame.clone()));
         // The answer to a peer's CLOSE is said once, and this end is done.
         if closing.attempts_left == 0 && closing.frame.code == 0 && closing.frame.reason.is_empty() {
             self.state = State::Closed;
         }
-        Some(plan)
+        true
     }
 
-    fn plan(&mut self, now: Timestamp) -> Option<Plan> {
-        let mut plan = Plan::default();
-        let room = self.datagram_limit() - TAG_BYTES - MAX_HEADER_BYTES;
+    /// Gathers what is due; false when nothing is.
+    fn plan(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
-        let may_send = self.may_send_now(now);
-        let has_data = may_send && self.outbox.is_waiting();
+        let has_data = self.may_send_now(now) && self.outbox.is_waiting();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();
         let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
         if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {
-            return None;
+            return false;
         }
+        let room = self.datagram_limit() - TAG_BYTES - MAX_HEADER_BYTES;
         if self.acks.is_pending()
             && let Some(ack) = self.acks.take(now)
         {
@@ -128,15 +130,15 @@ impl Connection {
             plan.push(Frame::PathChallenge(data));
         }
         if has_data {
-            self.plan_messages(&mut plan, room);
+            self.plan_messages(plan, room);
         }
         if repair_due || !plan.parts.is_empty() {
-            self.plan_repairs(now, &mut plan, room);
+            self.plan_repairs(now, plan, room);
         }
         if ping && !plan.eliciting {
             plan.push(Frame::Ping);
         }
-        (plan.bytes > 0).then_some(plan)
+        plan.bytes > 0
     }
 
     /// Largest datagram now. A probe for what is under way arrives even where large ones have ceased to.
@@ -148,19 +150,18 @@ impl Connection {
     /// A packet that does nothing but be large. It counts as one that asks for no ack: that it is lost
     /// says nothing of what the path has room for. Nothing is learned while nothing is heard.
     // spec: MTU-1, MTU-2
-    fn plan_size_probe(&mut self, now: Timestamp) -> Option<Plan> {
-        let probe = self.datagram_size.next_probe()?;
+    fn plan_size_probe(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
+        let Some(probe) = self.datagram_size.next_probe() else { return false };
         if self.rtt.minimum().is_none() || self.timers.probes() > 0 {
-            return None;
+            return false;
         }
         let wait = self.rtt.probe_timeout(Duration::ZERO) * SIZE_PROBE_TIMEOUTS;
         self.datagram_size.on_probe_sent(now + wait);
-        let mut plan = Plan::default();
         plan.push(Frame::Ping);
         plan.push(Frame::Padding(self.padding(probe)));
         plan.sent.push(SentFrame::SizeProbe(probe));
         plan.eliciting = false;
-        Some(plan)
+        true
     }
 
     /// Zeros that make a packet of PING and PADDING as large as `probe`.
@@ -175,6 +176,9 @@ impl Connection {
     fn may_send_now(&mut self, now: Timestamp) -> bool {
         self.paced_until = None;
         let waits = self.outbox.is_waiting();
+        if !waits && !self.repair_encoder.may_repair() {
+            return false;
+        }
         if self.timers.is_ping_due() || self.sent.is_full() {
             return self.timers.is_ping_due();
         }
@@ -293,6 +297,12 @@ impl Connection {
         *out = packet;
     }
 
+    /// Chooses the next number that is left out.
+    pub(super) fn draw_next_skip(&mut self) {
+        let after = self.rng.random_range(SKIP_AFTER);
+        self.next_skip = PacketNumber(self.sent.next_number().0 + after);
+    }
+
     fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
         self.sent.on_sent(now, bytes, eliciting, frames);
         self.timers.on_sent(now, eliciting);
@@ -303,8 +313,9 @@ impl Connection {
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;
         // spec: ACK-7
-        if self.rng.random_ratio(1, SKIP_ONE_IN) {
+        if self.sent.next_number() >= self.next_skip {
             self.sent.skip(now);
+            self.draw_next_skip();
         }
         if self.sent.is_overfull() {
             self.resend_lost(now);
@@ -319,9 +330,7 @@ impl Plan {
     }
 
     fn push(&mut self, frame: Frame) {
-        let mut writer = Writer::new();
-        frame.write(&mut writer, false);
-        self.bytes += writer.len();
+        self.bytes += frame.encoded_len(false);
         self.eliciting |= frame.is_ack_eliciting();
         self.small.push(frame);
     }

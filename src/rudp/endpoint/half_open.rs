@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::base::{ConnectionId, Timestamp, UserId};
+use crate::base::{ConnectionId, IdMap, Timestamp, UserId};
 use crate::rudp::Connection;
 use crate::secure::{Claims, TokenId};
 use crate::wire::packet::EPHEMERAL_BYTES;
@@ -31,7 +31,7 @@ pub(super) struct HalfOpen {
 /// All half-open connections of an endpoint. Spec: HSK-11.
 #[derive(Default)]
 pub(super) struct HalfOpens {
-    by_id: HashMap<ConnectionId, HalfOpen>,
+    by_id: IdMap<ConnectionId, HalfOpen>,
     by_ephemeral: HashMap<[u8; EPHEMERAL_BYTES], ConnectionId>,
     by_token: HashMap<TokenId, SmallVec<[ConnectionId; 2]>>,
     users: HashMap<UserId, u32>,

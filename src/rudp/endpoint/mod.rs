@@ -25,7 +25,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,8 +40,8 @@ use self::half_open::HalfOpens;
 use self::ids::IdPool;
 use self::load::PerSecond;
 use self::timers::TimerSet;
-use super::{Closed, Connection, Event, PacketDropped};
-use crate::base::{ConnectionId, Now, StreamId, Timestamp, UserId, WorkerId};
+use super::{Closed, Connection, Event, PacketDropped, Payload, SendError};
+use crate::base::{ConnectionId, IdMap, Now, StreamId, Timestamp, UserId, WorkerId};
 use crate::secure::{Claims, CookieKey, TokenLedger};
 use crate::wire::Delivery;
 use crate::wire::packet::{SealedHeader, is_clear};
@@ -98,7 +98,7 @@ pub struct Endpoint {
     cookies: CookieKey,
     ids: IdPool,
     half_opens: HalfOpens,
-    connections: HashMap<ConnectionId, Live>,
+    connections: IdMap<ConnectionId, Box<Live>>,
     timers: TimerSet,
     /// Connections that may have something to send; each is in it once, by its flag.
     dirty: VecDeque<ConnectionId>,
@@ -117,6 +117,8 @@ pub struct Endpoint {
 struct Live {
     connection: Connection,
     user: UserId,
+    /// Its deadline in the set of timers.
+    armed: Option<Timestamp>,
     is_dirty: bool,
     is_lent: bool,
 }
@@ -140,7 +142,7 @@ impl Endpoint {
             rng,
             ids: IdPool::new(worker),
             half_opens: HalfOpens::default(),
-            connections: HashMap::new(),
+            connections: IdMap::default(),
             timers: TimerSet::default(),
             dirty: VecDeque::new(),
             lent: Vec::new(),
@@ -182,14 +184,16 @@ impl Endpoint {
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).collect();
         for id in due {
             if let Some(live) = self.connections.get_mut(&id) {
+                live.armed = None;
                 live.connection.handle_timeout(now);
-                self.mark_dirty(id);
-                self.settle(now, id);
+                live.take_events(id, &mut self.events);
+                live.mark_dirty(id, &mut self.dirty);
             }
         }
     }
 
-    /// When [`Self::handle_timeout`] must be called next.
+    /// When [`Self::handle_timeout`] must be called next. A connection's deadline is known once all that it
+    /// has to say has left by [`Self::poll_transmit`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.timers.next().into_iter().chain(self.half_opens.next_end()).min()
     }
@@ -200,8 +204,8 @@ impl Endpoint {
             let id = self.lent.pop()?;
             if let Some(live) = self.connections.get_mut(&id) {
                 live.is_lent = false;
+                live.take_events(id, &mut self.events);
             }
-            self.take_events(id);
         }
         self.events.pop_front()
     }
@@ -209,15 +213,31 @@ impl Endpoint {
     /// Lends a connection, closing ones included. It is polled for datagrams afterwards.
     pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let live = self.connections.get_mut(&id)?;
-        if !live.is_dirty {
-            live.is_dirty = true;
-            self.dirty.push_back(id);
-        }
+        live.mark_dirty(id, &mut self.dirty);
         if !live.is_lent {
             live.is_lent = true;
             self.lent.push(id);
         }
         Some(&mut live.connection)
+    }
+
+    /// Queues a message on a connection, as [`Connection::send`] does, and tells how many bytes of messages
+    /// wait there now to be sent or acked.
+    ///
+    /// # Errors
+    /// [`SendError`]; [`SendError::Closed`] for a connection that is not there, too.
+    pub fn send(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        stream: StreamId,
+        delivery: Delivery,
+        payload: Payload,
+    ) -> Result<usize, SendError> {
+        let live = self.connections.get_mut(&id).ok_or(SendError::Closed)?;
+        live.connection.send(now, stream, delivery, payload)?;
+        live.mark_dirty(id, &mut self.dirty);
+        Ok(live.connection.queued_bytes())
     }
 
     /// Appends the next datagram to the empty `out` and tells where it goes.
@@ -232,9 +252,9 @@ impl Endpoint {
                     return Some(address);
                 }
                 live.is_dirty = false;
+                self.settle(now, id);
             }
             self.dirty.pop_front();
-            self.settle(now, id);
         }
         None
     }
@@ -267,11 +287,12 @@ impl Endpoint {
     fn handle_sealed(&mut self, now: Timestamp, id: ConnectionId, from: SocketAddr, packet: BytesMut) {
         let bytes = packet.len();
         if let Some(live) = self.connections.get_mut(&id) {
-            if let Err(why) = live.connection.handle_packet(now, from, packet) {
+            let taken = live.connection.handle_packet(now, from, packet);
+            live.take_events(id, &mut self.events);
+            live.mark_dirty(id, &mut self.dirty);
+            if let Err(why) = taken {
                 self.count_unproven(bytes, why.into());
             }
-            self.mark_dirty(id);
-            self.settle(now, id);
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
@@ -302,17 +323,18 @@ impl Endpoint {
             return;
         }
         self.counters.connections_confirmed += 1;
-        let live = Live {
+        let claims = half_open.claims;
+        let mut live = Box::new(Live {
             connection: half_open.connection,
-            user: half_open.claims.user.clone(),
+            user: claims.user.clone(),
+            armed: None,
             is_dirty: false,
             is_lent: false,
-        };
-        self.connections.insert(id, live);
-        let claims = half_open.claims;
+        });
         self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
-        self.mark_dirty(id);
-        self.settle(now, id);
+        live.take_events(id, &mut self.events);
+        live.mark_dirty(id, &mut self.dirty);
+        self.connections.insert(id, live);
     }
 
     fn end_half_open(&mut self, now: Timestamp, id: ConnectionId) {
@@ -323,45 +345,45 @@ impl Endpoint {
         }
     }
 
-    fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(live) = self.connections.get_mut(&id)
-            && !live.is_dirty
-        {
-            live.is_dirty = true;
-            self.dirty.push_back(id);
-        }
-    }
-
-    /// After anything was done to a connection: takes its events, sets its timer, drops it when it
-    /// is done.
+    /// After a connection has said all that it has to say: takes its events, sets its timer, drops it
+    /// when it is done.
     fn settle(&mut self, now: Timestamp, id: ConnectionId) {
-        self.take_events(id);
-        let Some(live) = self.connections.get(&id) else { return };
-        if live.connection.is_drained() {
-            self.timers.set(id, None);
+        let Some(live) = self.connections.get_mut(&id) else { return };
+        live.take_events(id, &mut self.events);
+        let is_drained = live.connection.is_drained();
+        let deadline = if is_drained { None } else { live.connection.poll_timeout() };
+        self.timers.set(id, &mut live.armed, deadline);
+        if is_drained {
             self.connections.remove(&id);
             self.ids.give_back(now, id);
-        } else {
-            self.timers.set(id, live.connection.poll_timeout());
-        }
-    }
-
-    fn take_events(&mut self, id: ConnectionId) {
-        let Some(live) = self.connections.get_mut(&id) else { return };
-        while let Some(event) = live.connection.poll_event() {
-            self.events.push_back(match event {
-                Event::Established => continue,
-                Event::Message { stream, delivery, payload } => {
-                    EndpointEvent::Message { connection: id, stream, delivery, payload }
-                }
-                Event::Closed(why) => EndpointEvent::Closed { connection: id, user: live.user.clone(), why },
-            });
         }
     }
 
     fn count_unproven(&mut self, bytes: usize, why: DropReason) {
         self.counters.unproven_bytes_received += bytes as u64;
         self.counters.drop(why);
+    }
+}
+
+impl Live {
+    /// The connection may have something to send.
+    fn mark_dirty(&mut self, id: ConnectionId, dirty: &mut VecDeque<ConnectionId>) {
+        if !self.is_dirty {
+            self.is_dirty = true;
+            dirty.push_back(id);
+        }
+    }
+
+    fn take_events(&mut self, id: ConnectionId, events: &mut VecDeque<EndpointEvent>) {
+        while let Some(event) = self.connection.poll_event() {
+            events.push_back(match event {
+                Event::Established => continue,
+                Event::Message { stream, delivery, payload } => {
+                    EndpointEvent::Message { connection: id, stream, delivery, payload }
+                }
+                Event::Closed(why) => EndpointEvent::Closed { connection: id, user: self.user.clone(), why },
+            });
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! [`Clients`]: the connected users of a worker, their slots, budgets and queues.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use crate::base::{
-    ConnectionId, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId, Wire,
+    ConnectionId, IdMap, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId, Wire,
 };
 use crate::rudp::{Endpoint, Payload, SendError};
 use crate::server::budget::{Budget, Rates};
@@ -16,7 +16,7 @@ use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Valu
 pub(super) struct Clients {
     /// The transport below them.
     pub(super) endpoint: Endpoint,
-    by_connection: HashMap<ConnectionId, Client>,
+    by_connection: IdMap<ConnectionId, Client>,
     /// Connections that take their messages too slowly, to be closed.
     overdue: Vec<ConnectionId>,
     rates: Rates,
@@ -58,7 +58,7 @@ impl Clients {
     pub(super) fn new(endpoint: Endpoint, limits: &Limits) -> Self {
         Self {
             endpoint,
-            by_connection: HashMap::new(),
+            by_connection: IdMap::default(),
             overdue: Vec::new(),
             rates: Rates::from(limits),
             lagging_bytes: size(limits.lagging_bytes),
@@ -160,26 +160,20 @@ impl Clients {
         payload: Payload,
     ) {
         let Some(client) = self.by_connection.get_mut(&to) else { return };
-        let Some(connection) = self.endpoint.connection(to) else { return };
-        let keeps_up = match connection.send(now, stream, delivery, payload) {
-            Ok(_) => connection.queued_bytes() <= self.max_queued_bytes,
-            Err(SendError::WouldBlock) => false,
+        let queued_bytes = match self.endpoint.send(now, to, stream, delivery, payload) {
+            Ok(queued_bytes) if queued_bytes <= self.max_queued_bytes => queued_bytes,
+            Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
             // A client that does not take what it is owed cannot follow its sessions.
-            Err(SendError::TooLarge { .. }) => !delivery.is_reliable(),
-            Err(SendError::UnknownStream(_) | SendError::Closed) => true,
+            Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
+            Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
-        if !keeps_up {
-            self.overdue.push(to);
-            return;
-        }
-        let queued_bytes = connection.queued_bytes();
         if client.told_lagging {
             client.told_lagging = queued_bytes > self.lagging_bytes / 2;
         } else if queued_bytes > self.lagging_bytes {
             client.told_lagging = true;
-            let event = UserEvent::Lagging.encode();
+            let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
             // Without room for this little the next message finds none, and that one counts.
-            let _ = connection.send(now, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
+            let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
         }
     }
 

@@ -6,26 +6,22 @@ use crate::base::Timestamp;
 impl Worker {
     /// Ends what is due in this worker's stripes.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        if self.draining {
+        if self.next_expiry().is_none_or(|at| at > now) {
             return;
         }
-        for stripe in self.own_stripes() {
+        for stripe in self.shared.sessions.begin_expiry(self.id) {
             while self.shared.sessions.next_deadline(stripe) <= now {
                 let expired = self.with_table(|table, outbox| table.expire(stripe, now, outbox));
                 self.expired(expired);
             }
         }
+        self.shared.sessions.end_expiry(self.id);
     }
 
-    /// When this worker's stripes have something to do next. Whoever arms an earlier deadline wakes
-    /// this worker, which asks again at the end of that turn.
-    pub(super) fn next_deadline(&self) -> Timestamp {
-        let deadlines = self.own_stripes().map(|stripe| self.shared.sessions.next_deadline(stripe));
-        if self.draining { Timestamp::MAX } else { deadlines.min().unwrap_or(Timestamp::MAX) }
-    }
-
-    fn own_stripes(&self) -> impl Iterator<Item = usize> + use<> {
-        let workers = self.shared.mailboxes.workers().len();
-        (usize::from(self.id.0)..self.shared.sessions.stripes()).step_by(workers.max(1))
+    /// When this worker's stripes may have something to do next; `None` for never. Whoever arms an
+    /// earlier deadline wakes this worker.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        let next = self.shared.sessions.earliest_deadline(self.id);
+        (!self.draining && next != Timestamp::MAX).then_some(next)
     }
 }

@@ -57,8 +57,6 @@ pub struct Worker {
     mail: VecDeque<Mail>,
     /// Workers that this turn has written to.
     to_wake: WorkerSet,
-    /// When a stripe of this worker has something to do; [`Timestamp::MAX`] for never.
-    next_expiry: Timestamp,
     /// The latest time that came in.
     now: Timestamp,
     /// The turn ended with mail left: the next one begins at once.
@@ -81,7 +79,6 @@ impl Worker {
             rosters: Rosters::default(),
             mail: VecDeque::new(),
             to_wake: WorkerSet::default(),
-            next_expiry: Timestamp::MAX,
             now: Timestamp::ZERO,
             behind: false,
             draining: false,
@@ -107,9 +104,8 @@ impl Worker {
             }
         }
         self.wake_others();
-        // Asked again behind the mail: from there on a drain or a deadline wakes this worker anew.
+        // Asked again behind the mail: from there on a drain wakes this worker anew.
         self.start_drain(now);
-        self.next_expiry = self.next_deadline();
         self.publish_counters();
     }
 
@@ -207,7 +203,7 @@ impl Driven for Worker {
     fn poll_timeout(&self) -> Option<Timestamp> {
         let due = [
             self.clients.endpoint.poll_timeout(),
-            (self.next_expiry != Timestamp::MAX).then_some(self.next_expiry),
+            self.next_expiry(),
             self.behind.then_some(Timestamp::ZERO),
             self.drain_deadline(),
         ];

@@ -147,3 +147,26 @@ fn the_stripes_owner_is_woken_for_an_earlier_deadline_alone() {
     let stripe = (0..world.table.stripes()).find(|s| world.table.next_deadline(*s) < Timestamp::MAX);
     assert_eq!(world.mail.woken, [world.table.owner_of(stripe.unwrap())]);
 }
+
+#[test]
+fn an_owner_need_not_look_at_its_stripes_before_the_earliest_deadline() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let earliest = |world: &World| {
+        let workers = (0..WORKERS).map(WorkerId);
+        workers.map(|worker| world.table.earliest_deadline(worker)).collect::<Vec<_>>()
+    };
+    assert_eq!(earliest(&world), [Timestamp::MAX; WORKERS as usize]);
+    let invite = world.invite((session, ann), "bob");
+    let (at, owner) =
+        (0..WORKERS).map(WorkerId).map(|it| (world.table.earliest_deadline(it), it)).min().unwrap();
+    assert_eq!(at, world.now + Duration::from_secs(30));
+    world.revoke((session, ann), invite.number).unwrap();
+    assert_eq!(earliest(&world).into_iter().min(), Some(at), "too early, never too late");
+    let stripes: Vec<_> = world.table.begin_expiry(owner).collect();
+    assert!(stripes.iter().all(|stripe| world.table.owner_of(*stripe) == owner));
+    world.table.end_expiry(owner);
+    let next = stripes.into_iter().map(|stripe| world.table.next_deadline(stripe)).min().unwrap();
+    assert!(next > at, "a revoked invite is remembered for a while");
+    assert_eq!(world.table.earliest_deadline(owner), next);
+}

@@ -294,7 +294,9 @@ impl Run {
         assert_eq!(std::mem::take(&mut self.rosters.received), received, "who received it");
         assert_eq!(std::mem::take(&mut self.rosters.told), std::mem::take(&mut self.told));
         let deadline = self.sessions.values().map(Reference::deadline).min();
-        assert_eq!(self.table.next_deadline(0), deadline.unwrap_or(Timestamp::MAX));
+        let next = self.table.next_deadline(0);
+        assert_eq!(next, deadline.unwrap_or(Timestamp::MAX));
+        assert!(self.table.earliest_deadline(WorkerId(0)) <= next, "the owner sleeps past a deadline");
         assert_eq!(self.table.len(), self.sessions.values().filter(|session| !session.over).count());
         for session in self.sessions.values() {
             self.rosters.check_against(session);

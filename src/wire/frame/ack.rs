@@ -11,6 +11,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::lags::{self, Lags};
+use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, Truncated, Writer};
 
 /// Acknowledges packets received in the other direction. Spec: ACK-2.
@@ -72,6 +73,16 @@ impl Ack {
         let runs = if kind & RUNS == 0 { None } else { Some(read_runs(reader)?) };
         let repaired = if kind & REPAIRED == 0 { Lags::new() } else { lags::read(reader, MAX_REPAIRED)? };
         Ok(Self { largest, delay, runs, repaired })
+    }
+
+    pub(super) fn encoded_len(&self) -> usize {
+        let run_bytes = |AckRun { gap, run }: &AckRun| varint_len(gap - 1) + varint_len(run - 1);
+        let runs = self.runs.as_ref().map_or(0, |(first, runs)| {
+            let older: usize = runs.iter().map(run_bytes).sum();
+            varint_len(runs.len() as u64) + varint_len(first - 1) + older
+        });
+        let repaired = if self.repaired.is_empty() { 0 } else { 1 + self.repaired.len() };
+        1 + self.largest.encoded_len() + 1 + runs + repaired
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {

@@ -4,6 +4,7 @@
 //! type 0x04 | code (varint) | reason length (varint) | reason (UTF-8)
 //! ```
 
+use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, Writer};
 
 /// Ends the connection. Spec: CON-5.
@@ -23,6 +24,10 @@ impl Close {
         let value = reader.varint_in("close code", 0, 0x3fff)?;
         let code = u16::try_from(value).map_err(|_| DecodeError::Unknown { what: "close code", value })?;
         Ok(Self { code, reason: reader.text("close reason", 0, MAX_CLOSE_REASON_BYTES)? })
+    }
+
+    pub(super) fn encoded_len(&self) -> usize {
+        varint_len(u64::from(self.code)) + varint_len(self.reason.len() as u64) + self.reason.len()
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {

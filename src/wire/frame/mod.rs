@@ -104,6 +104,20 @@ impl Frame {
         }
     }
 
+    /// Bytes that [`Self::write`] appends.
+    pub fn encoded_len(&self, last: bool) -> usize {
+        match self {
+            Self::Ping => 1,
+            Self::PathChallenge(data) | Self::PathResponse(data) => 1 + data.len(),
+            Self::Close(close) => 1 + close.encoded_len(),
+            Self::Repair(repair) => Repair::encoded_len(repair.lags.len(), repair.symbol.len()),
+            Self::Padding(zeros) => 1 + zeros,
+            Self::Ack(ack) => ack.encoded_len(),
+            Self::Message(Message { head, payload }) => head.encoded_len(payload.len(), last) + payload.len(),
+            Self::Fragment(Fragment { head, .. }) => head.encoded_len(last) + head.payload_bytes(),
+        }
+    }
+
     /// True for the frames whose packet the peer acks. Spec: ACK-1.
     pub fn is_ack_eliciting(&self) -> bool {
         !matches!(self, Self::Ack(_) | Self::Close(_) | Self::Padding(_))
@@ -251,6 +265,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_frame_is_as_long_as_it_says(frame in frame(), last in any::<bool>()) {
+            let mut writer = Writer::new();
+            frame.write(&mut writer, last);
+            prop_assert_eq!(frame.encoded_len(last), writer.len());
+        }
+
         // spec-test: FRM-2
         #[test]
         fn frames_are_read_as_they_were_written(

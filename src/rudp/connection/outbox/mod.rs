@@ -7,13 +7,11 @@
 
 mod lane;
 
-use std::collections::BTreeMap;
-
 use self::lane::{Lane, Queued};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
-use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space};
+use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap};
 use crate::base::StreamId;
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
@@ -24,7 +22,7 @@ use crate::wire::{Delivery, TransportParameters};
 /// All of a connection's messages that have not been settled.
 #[derive(Debug)]
 pub struct Outbox {
-    streams: BTreeMap<StreamId, SendStream>,
+    streams: StreamMap<SendStream>,
     /// What fits into a packet.
     small: Lane,
     /// What needs several.
@@ -112,7 +110,7 @@ impl Outbox {
         let fragment_bytes = fragment_bytes(BASE_DATAGRAM_BYTES);
         let in_fragments = fragment_bytes * MAX_FRAGMENTS as usize;
         Self {
-            streams: BTreeMap::new(),
+            streams: StreamMap::default(),
             small: Lane::default(),
             large: Lane::default(),
             overtaken: 0,
@@ -137,19 +135,19 @@ impl Outbox {
     }
 
     pub fn open(&mut self, stream: StreamId) {
-        self.streams.entry(stream).or_insert_with(|| SendStream::new(stream));
+        self.streams.open(stream, || SendStream::new(stream));
     }
 
     /// What waits on the stream is still sent; then it is forgotten.
     pub fn finish(&mut self, stream: StreamId) {
-        if let Some(ended) = self.streams.get_mut(&stream) {
+        if let Some(ended) = self.streams.get_mut(stream) {
             ended.finish();
             self.forget_if_done(stream);
         }
     }
 
     pub fn clear(&mut self) {
-        self.streams.clear();
+        self.streams = StreamMap::default();
         self.small = Lane::default();
         self.large = Lane::default();
         self.reliable_bytes = 0;
@@ -209,7 +207,7 @@ impl Outbox {
             self.shed_oldest();
             return Ok(Sent::Queued);
         };
-        let open = self.streams.get_mut(&stream).filter(|stream| !stream.is_finishing());
+        let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
         let ended = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
         let is_full = self.reliable_bytes + cost > self.max_reliable_bytes
@@ -271,7 +269,7 @@ impl Outbox {
         let streams = &self.streams;
         for lane in [&mut self.small, &mut self.large] {
             lane.sweep(|message| {
-                let stream = streams.get(&message.stream);
+                let stream = streams.get(message.stream);
                 stream.is_some_and(|stream| stream.is_unsettled(message.space, message.number))
             });
         }
@@ -297,7 +295,7 @@ impl Outbox {
 
     /// Takes a sequenced message out; returns what it cost, 0 when it is none.
     fn forget_sequenced(&mut self, message: MessageRef) -> usize {
-        let Some(stream) = self.streams.get_mut(&message.stream) else { return 0 };
+        let Some(stream) = self.streams.get_mut(message.stream) else { return 0 };
         let (freed, window) = stream.forget_sequenced(message.number);
         self.window_used -= window;
         self.forget_if_done(message.stream);
@@ -376,26 +374,26 @@ impl Outbox {
 
     /// The message left the queue although nothing of it had to leave: a later loss queues it again.
     fn unqueue(&mut self, message: MessageRef) {
-        if let Some(stream) = self.streams.get_mut(&message.stream) {
+        if let Some(stream) = self.streams.get_mut(message.stream) {
             stream.unqueue(message.space, message.number);
         }
     }
 
     fn part_of(&self, message: MessageRef) -> Option<(SendPart, &Payload)> {
-        self.streams.get(&message.stream)?.next_part(message.space, message.number)
+        self.streams.get(message.stream)?.next_part(message.space, message.number)
     }
 
     /// True when the message may leave as soon as the peer has room for it.
     // spec: REL-12
     fn is_in_turn(&self, MessageRef { stream, space, number }: MessageRef) -> bool {
-        let stream = self.streams.get(&stream);
+        let stream = self.streams.get(stream);
         stream.is_some_and(|stream| stream.is_in_window(space, number) && stream.is_in_turn(space, number))
     }
 
     /// What the message will take of the peer's room.
     // spec: REL-10
     fn uncharged(&self, MessageRef { stream, space, number }: MessageRef) -> usize {
-        self.streams.get(&stream).map_or(0, |stream| stream.uncharged(space, number))
+        self.streams.get(stream).map_or(0, |stream| stream.uncharged(space, number))
     }
 
     /// The frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
@@ -422,7 +420,7 @@ impl Outbox {
 
     fn on_numbered_sent(&mut self, message: MessageRef, source: Source) -> Option<SentFrame> {
         let MessageRef { stream, space, number } = message;
-        let stream = self.streams.get_mut(&stream)?;
+        let stream = self.streams.get_mut(stream)?;
         let (part, payload) = stream.next_part(space, number)?;
         let bytes = payload.len();
         self.window_used += stream.uncharged(space, number);
@@ -451,18 +449,21 @@ impl Outbox {
     /// A frame has arrived.
     pub fn on_acked(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream: id, space, number } = message;
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         let (buffered, window) = stream.on_acked(space, number, piece);
+        let is_done = stream.is_done();
         self.reliable_bytes -= buffered;
         self.window_used -= window;
         self.count();
-        self.forget_if_done(id);
+        if is_done {
+            self.streams.remove(id);
+        }
     }
 
     /// The message has arrived, though no packet with it did. Sequenced ones are as lost as their packet.
     pub fn on_repaired(&mut self, message: MessageRef) {
         let MessageRef { stream, space, number } = message;
-        if self.streams.get(&stream).is_some_and(|stream| stream.is_held(space, number)) {
+        if self.streams.get(stream).is_some_and(|stream| stream.is_held(space, number)) {
             self.on_acked(message, None);
         }
     }
@@ -470,7 +471,7 @@ impl Outbox {
     /// A frame was lost: what is still wanted of it leaves again.
     pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream, space, number } = message;
-        if self.streams.get_mut(&stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
+        if self.streams.get_mut(stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
             self.lane_mut(if piece.is_some() { Size::Large } else { Size::Small }).resend.push_back(message);
         }
     }
@@ -479,7 +480,7 @@ impl Outbox {
     /// not.
     pub fn probe(&mut self, message: MessageRef, max_bytes: usize) -> usize {
         let MessageRef { stream, space, number } = message;
-        let queued = self.streams.get_mut(&stream).and_then(|stream| stream.probe(space, number, max_bytes));
+        let queued = self.streams.get_mut(stream).and_then(|stream| stream.probe(space, number, max_bytes));
         if queued.is_some() {
             self.small.resend.push_back(message);
         }
@@ -514,8 +515,8 @@ impl Outbox {
     }
 
     fn forget_if_done(&mut self, stream: StreamId) {
-        if self.streams.get(&stream).is_some_and(SendStream::is_done) {
-            self.streams.remove(&stream);
+        if self.streams.get(stream).is_some_and(SendStream::is_done) {
+            self.streams.remove(stream);
         }
     }
 }

@@ -90,6 +90,11 @@ impl RepairEncoder {
         }
     }
 
+    /// True while packets are remembered that a REPAIR could be made of.
+    pub fn may_repair(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// When a REPAIR must leave although nothing else does.
     // spec: REP-3
     pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {

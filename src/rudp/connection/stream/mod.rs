@@ -5,10 +5,12 @@
 
 mod anchor;
 mod bits;
+mod map;
 mod reassembly;
 mod receive;
 mod send;
 
+pub use map::StreamMap;
 pub use reassembly::ReceiveBuffer;
 pub use receive::{Hold, Part, ReceiveStream, Received};
 pub use send::{Part as SendPart, Piece, SendStream};

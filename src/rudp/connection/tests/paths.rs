@@ -5,6 +5,7 @@ use super::*;
 use crate::base::{PacketNumber, Truncated};
 use crate::wire::SealedHeader;
 use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead, read_frames};
+use std::collections::BTreeMap;
 
 /// The server's end; the test is its client, wherever it likes.
 struct Bed {

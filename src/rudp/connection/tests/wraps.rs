@@ -22,6 +22,7 @@ pub(super) fn start_at(pair: &mut Pair, packets: u64, messages: u64) {
             end.acks.on_packet(pair.now, PacketNumber(last), false, false, &[]);
             end.acks.on_confirmed(last);
         }
+        end.draw_next_skip();
         end.outbox.start_at(messages);
         end.receive_streams.values_mut().for_each(|stream| stream.start_at(messages));
     }

@@ -143,10 +143,12 @@ fn a_closed_connection_is_told_once_and_forgotten() {
 fn a_silent_client_is_told_to_the_owner() {
     let mut bed = Bed::new();
     let (id, _client) = confirmed(&mut bed, "anna", address(1));
+    assert_eq!(bed.answer(address(1)), None);
     bed.advance(Duration::from_secs(10));
     match &bed.drain_events()[..] {
         [EndpointEvent::Closed { connection, why: Closed::TimedOut, .. }] => assert_eq!(*connection, id),
         other => panic!("{other:?}"),
     }
+    assert_eq!(bed.answer(address(1)), None);
     assert_eq!(bed.endpoint.connection_count(), 0);
 }
