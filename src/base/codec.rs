@@ -413,6 +413,24 @@ mod tests {
         Ok(value)
     }
 
+    // spec-test: WIR-1
+    #[test]
+    fn integers_of_fixed_width_are_big_endian() {
+        let mut writer = Writer::new();
+        writer.u16(0x0102);
+        writer.u32(0x0304_0506);
+        writer.u64(0x0708_090a_0b0c_0d0e);
+        writer.i64(-2);
+        let bytes = writer.finish();
+        let ascending: Vec<u8> = (1..=14).collect();
+        assert_eq!(bytes, [&ascending[..], &[0xff; 7], &[0xfe]].concat());
+        let mut reader = Reader::new(bytes);
+        assert_eq!(reader.u16("test"), Ok(0x0102));
+        assert_eq!(reader.u32("test"), Ok(0x0304_0506));
+        assert_eq!(reader.u64("test"), Ok(0x0708_090a_0b0c_0d0e));
+        assert_eq!(reader.i64("test"), Ok(-2));
+    }
+
     /// The examples of RFC 9000 A.1.
     // spec-test: WIR-2
     #[test]

@@ -323,6 +323,36 @@ mod tests {
         assert!(server.server_keys().open.open(PacketNumber(0), b"h", &mut sealed).is_ok());
     }
 
+    /// Whoever tells them is authentic.
+    // spec-test: HSK-9
+    #[test]
+    fn parameters_outside_of_their_range_are_refused_by_either_end() {
+        let good = TransportParameters::default().to_bytes();
+        let (before, last) = good.split_at(good.len() - 4);
+        // A receive buffer of 65,535 bytes in the place of 4,194,304.
+        let low = [before, &[0x80, 0, 0xff, 0xff]].concat();
+        let long = [&good[..], &[0]].concat();
+        let short = [before, &last[..3]].concat();
+        for (told, legal) in [(&good[..], true), (&low, false), (&long, false), (&short, false)] {
+            let psk = psk();
+            let prologue = binding().prologue();
+            let noise = builder(&prologue, &psk, &mut rng(1)).and_then(Builder::build_initiator);
+            let first = write(&mut noise.unwrap(), told).unwrap();
+            let by_responder = respond(binding(), &psk, &first).map(|_| ());
+            let (mut initiator, first) = start();
+            let responder = respond(binding(), &psk, &first).unwrap();
+            let second = responder.answer_with(&[&[0, 0, 0, 1], told].concat());
+            let by_initiator = initiator.finish(&second).map(|_| ());
+            for heard in [by_responder, by_initiator] {
+                match heard {
+                    Ok(()) => assert!(legal, "{told:?}"),
+                    Err(HandshakeError::Payload(_)) => assert!(!legal, "{told:?}"),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
     // spec-test: HSK-2
     #[test]
     fn each_part_of_the_binding_counts() {

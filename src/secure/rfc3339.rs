@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(format(UnixTime::from_millis(u64::MAX)), "9999-12-31T23:59:59.999Z");
     }
 
+    // spec-test: TOK-2
     #[test]
     fn what_is_no_time_is_refused() {
         for text in [

@@ -370,6 +370,7 @@ mod tests {
         assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)), "the mark went with the promise");
     }
 
+    // spec-test: LIM-1
     #[test]
     fn limits_count_what_is_promised() {
         let (directory, ann) = (directory(), user("ann"));

@@ -233,6 +233,21 @@ fn message_numbers_take_a_byte_while_few_are_unsettled() {
     }
 }
 
+/// Of the values that were replaced none has left, and none has moved the peer's position.
+// spec-test: STR-5
+#[test]
+fn a_value_far_above_the_last_acked_one_has_its_number_in_4_bytes() {
+    for (number, travels) in
+        [(62, Truncated::Bits8(62)), (63, Truncated::Bits32(63)), (300, Truncated::Bits32(300))]
+    {
+        let mut peer = Peer::new();
+        (0..=number).for_each(|_| peer.send(Delivery::ReliableLatest { key: 1 }, 1));
+        let heard = peer.hear();
+        let numbers = heard.iter().flat_map(|packet| &packet.frames).filter_map(message_number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [travels]);
+    }
+}
+
 // spec-test: FRM-7
 #[test]
 fn a_path_challenge_is_answered_with_its_data() {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Vectors, read_all, unhex, written};
 
 /// The examples of RFC 9000 A.1, the ends of each length, and what is not canonical.
-// spec-test: WIR-1, WIR-2, WIR-3
+// spec-test: WIR-2, WIR-3
 #[test]
 fn varints() {
     let mut vectors = Vectors::new("varints");

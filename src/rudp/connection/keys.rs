@@ -177,6 +177,12 @@ impl KeyPhases {
         self.renew_after = packets;
     }
 
+    /// As if so many packets did not open.
+    #[cfg(test)]
+    pub(super) fn fail(&mut self, failed: u64) {
+        self.failed = failed;
+    }
+
     /// As if so many packets were sealed in this phase.
     #[cfg(test)]
     pub(super) fn wear(&mut self, sealed: u64) {

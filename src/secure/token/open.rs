@@ -68,26 +68,33 @@ pub enum TokenError {
 #[cfg(test)]
 mod tests {
     use super::super::mint::forge;
-    use super::super::{MintRequest, mint};
+    use super::super::{MintError, MintRequest, mint};
     use super::*;
     use crate::base::{UnixTime, UserId};
     use pasetors::keys::SymmetricKey;
     use rand::SeedableRng;
+    use serde_json::json;
     use std::time::Duration;
+
+    const CLAIMS: &str = r#"{"sub":"bob","jti":"1","iat":"2026-01-01T00:00:00Z","exp":"2026-01-01T00:01:00Z","aud":"s","psk":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA"}"#;
 
     fn key(byte: u8) -> TokenKey {
         TokenKey::from_bytes(&[byte; 32])
     }
 
     fn token(of: &TokenKey) -> String {
+        token_for(of, "127.0.0.1:7777").unwrap()
+    }
+
+    fn token_for(of: &TokenKey, server: &str) -> Result<String, MintError> {
         let request = MintRequest {
             user: UserId::new("anna").unwrap(),
-            server: "127.0.0.1:7777".into(),
+            server: server.into(),
             lifetime: Duration::from_secs(60),
             data: None,
         };
         let mut rng = rand::rngs::StdRng::seed_from_u64(1);
-        mint(of, request, UnixTime::from_secs(1_000), &mut rng).unwrap().token
+        mint(of, request, UnixTime::from_secs(1_000), &mut rng).map(|grant| grant.token)
     }
 
     /// The published vectors 4-E-1, 4-E-5 and 4-E-6 of PASETO v4.local, through the crate used here.
@@ -139,12 +146,29 @@ mod tests {
     // spec-test: TOK-7
     #[test]
     fn a_token_without_a_footer_opens_with_either_key() {
-        let claims = r#"{"sub":"bob","jti":"1","iat":"2026-01-01T00:00:00Z","exp":"2026-01-01T00:01:00Z","aud":"s","psk":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA"}"#;
         for of in [key(1), key(2)] {
-            let token = LocalToken::encrypt(&of.key, claims.as_bytes(), None, None).unwrap();
+            let token = LocalToken::encrypt(&of.key, CLAIMS.as_bytes(), None, None).unwrap();
             assert_eq!(open(&[key(1), key(2)], token.as_bytes()).unwrap().user.as_str(), "bob");
             assert_eq!(open(&[key(3)], token.as_bytes()).err(), Some(TokenError::Forged));
         }
+    }
+
+    // spec-test: TOK-7
+    #[test]
+    fn a_footer_that_names_no_key_is_malformed() {
+        let key = key(1);
+        let padded = |bytes: usize| {
+            let kid = json!({ "kid": key.id() }).to_string();
+            format!("{}{kid}", " ".repeat(bytes - kid.len()))
+        };
+        let refused = |footer: &str| {
+            let token = LocalToken::encrypt(&key.key, b"[]", Some(footer.as_bytes()), None).unwrap();
+            open(std::slice::from_ref(&key), token.as_bytes()).err()
+        };
+        for footer in ["{}", r#"{"kid":5}"#, r#"{"kid":null}"#, "[]", "k4.lid", &padded(65)] {
+            assert_eq!(refused(footer), Some(TokenError::Malformed), "{footer}");
+        }
+        assert_eq!(refused(&padded(64)), Some(TokenError::Claims(ClaimsError::NotAnObject)), "64 bytes do");
     }
 
     #[test]
@@ -175,6 +199,21 @@ mod tests {
     fn an_authentic_token_that_says_nonsense_is_told_apart() {
         let error = open(&[key(1)], forge(&key(1), "[1]").as_bytes()).err();
         assert_eq!(error, Some(TokenError::Claims(ClaimsError::NotAnObject)));
+    }
+
+    // spec-test: TOK-1
+    #[test]
+    fn a_token_above_900_bytes_is_neither_opened_nor_minted() {
+        let padded = |bytes: usize| {
+            let claims = format!("{CLAIMS}{}", " ".repeat(bytes - CLAIMS.len()));
+            LocalToken::encrypt(&key(1).key, claims.as_bytes(), None, None).unwrap()
+        };
+        let (fits, long) = (padded(604), padded(605));
+        assert_eq!((fits.len(), long.len()), (900, 901));
+        assert!(open(&[key(1)], fits.as_bytes()).is_ok());
+        assert_eq!(open(&[key(1)], long.as_bytes()).err(), Some(TokenError::Malformed));
+        let minted = token_for(&key(1), &"s".repeat(400));
+        assert!(matches!(minted, Err(MintError::TooLong { bytes: 901.. })), "{minted:?}");
     }
 
     #[test]

@@ -100,6 +100,7 @@ fn an_empty_session_ends_after_its_idle_ttl() {
     assert_eq!(world.join("bob", Join::Session(session)), Err(ErrorCode::NoSuchSession));
 }
 
+// spec-test: SES-5
 #[test]
 fn who_enters_an_empty_session_keeps_it_alive() {
     let mut world = World::new();

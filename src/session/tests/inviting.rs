@@ -74,6 +74,7 @@ fn a_declined_invite_is_told_to_the_owner_and_admits_nobody() {
     assert_eq!(world.decline("bob", invite), Err(ErrorCode::InviteDeclined));
 }
 
+// spec-test: CMD-14, LIM-1
 #[test]
 fn each_user_of_an_invite_has_its_own_answer() {
     let limits = SessionLimits { max_open_invites: 2, ..SessionLimits::default() };
@@ -113,6 +114,7 @@ fn an_invitation_shows_what_its_user_may_know() {
     assert_eq!(late, Err(ErrorCode::InviteExpired));
 }
 
+// spec-test: SES-6
 #[test]
 fn who_enters_an_empty_session_by_an_invite_owns_it() {
     let mut world = World::new();

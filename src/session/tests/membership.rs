@@ -3,6 +3,7 @@
 use super::*;
 use crate::wire::DeleteReason;
 
+// spec-test: EVT-1
 #[test]
 fn the_creator_is_owner_and_first_member_and_enters_by_a_snapshot() {
     let mut world = World::new();
@@ -13,7 +14,7 @@ fn the_creator_is_owner_and_first_member_and_enters_by_a_snapshot() {
         panic!("{changes:?}")
     };
     assert_eq!((snapshot.session, snapshot.you, snapshot.owner), (session, member, member));
-    assert_eq!(snapshot.next.0, number.0 + 1);
+    assert_eq!((number.0, snapshot.next.0), (1, 2));
     assert_eq!(snapshot.to_wire().members.len(), 1);
 }
 
@@ -47,7 +48,7 @@ fn joining_without_an_invite_needs_an_open_session() {
     assert_eq!(world.join("bob", Join::Session(SessionId(1))), Err(ErrorCode::NoSuchSession));
 }
 
-// spec-test: SES-10, SES-9
+// spec-test: SES-10, SES-9, SES-16
 #[test]
 fn a_full_session_admits_nobody_until_a_seat_is_free() {
     let mut world = World::new();
@@ -77,6 +78,7 @@ fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
     assert!(world.join_by("b", invite).is_ok());
 }
 
+// spec-test: LIM-1
 #[test]
 fn a_session_for_which_there_is_no_room_is_not_created() {
     let mut world = World::with(SessionLimits { max_sessions: 1, ..SessionLimits::default() });
@@ -141,6 +143,22 @@ fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
 }
 
+// spec-test: SES-6
+#[test]
+fn an_owner_is_succeeded_however_it_leaves() {
+    for &why in LeaveReason::ALL {
+        for (on_owner_leave, ends) in [(OnOwnerLeave::Transfer, false), (OnOwnerLeave::Delete, true)] {
+            let mut world = World::new();
+            let (session, ann) = world.create("ann", Settings { on_owner_leave, ..open() });
+            let bob = world.join("bob", Join::Session(session)).unwrap();
+            let departed = world.table.leave(world.now, (session, ann), why, &mut world.mail).unwrap();
+            let owner = world.table.info(&user("bob"), session).map(|info| info.owner);
+            assert_eq!(departed.session_ended, ends, "{why}");
+            assert_eq!(owner, if ends { Err(ErrorCode::NoSuchSession) } else { Ok(bob) }, "{why}");
+        }
+    }
+}
+
 // spec-test: SES-6, EVT-7
 #[test]
 fn a_session_created_so_ends_with_its_owners_leaving() {
@@ -161,7 +179,7 @@ fn a_session_created_so_ends_with_its_owners_leaving() {
     assert!(world.table.is_empty());
 }
 
-// spec-test: CMD-23
+// spec-test: CMD-14, CMD-23
 #[test]
 fn what_only_the_owner_may_do_is_refused_to_others() {
     let mut world = World::new();

@@ -312,6 +312,7 @@ mod tests {
         let read = |bytes: &'static [u8]| read_frames(Bytes::from_static(bytes));
         assert_eq!(read(&[PADDING]), Ok(vec![Frame::Padding(0)]));
         assert_eq!(read(&[PING, PADDING, 0, 0]), Ok(vec![Frame::Ping, Frame::Padding(2)]));
+        assert_eq!(encode(&[Frame::Ping, Frame::Padding(2)]), [PING, PADDING, 0, 0][..]);
         assert_eq!(read(&[PADDING, 0, PING]), Err(DecodeError::NotCanonical { what: "padding" }));
     }
 

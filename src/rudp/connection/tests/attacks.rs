@@ -137,7 +137,7 @@ fn a_peer_that_names_a_number_left_out_as_repaired_is_caught() {
     assert!(pair.ends[SERVER].is_closed());
 }
 
-// spec-test: ACK-7
+// spec-test: ACK-6, ACK-7
 #[test]
 fn a_peer_that_acks_everything_is_caught_by_a_number_left_out() {
     let mut pair = Pair::new(2);
@@ -221,7 +221,8 @@ fn a_message_that_is_cut_anew_arrives_once() {
         pair.payloads(SERVER).len()
     };
     assert_eq!(say(&mut pair, &[fragment(0, 2, 20, 0), fragment(0, 3, 20, 1)]), 0);
-    assert_eq!(say(&mut pair, &[fragment(0, 2, 20, 1), fragment(0, 3, 20, 2)]), 0, "two of either cut");
+    let late = [fragment(0, 2, 20, 0), fragment(0, 2, 20, 1), fragment(0, 3, 20, 2)];
+    assert_eq!(say(&mut pair, &late), 0, "two of either cut");
     assert_eq!(say(&mut pair, &[fragment(0, 3, 20, 0)]), 1);
     assert_eq!(say(&mut pair, &[fragment(0, 2, 20, 0), fragment(0, 3, 20, 0)]), 1, "it has arrived");
     assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
@@ -326,11 +327,27 @@ fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
 // spec-test: FRM-2, FRM-1
 #[test]
 fn frames_that_do_not_decode_close() {
+    for content in [&[0x3f, 0xff][..], &[]] {
+        let mut pair = Pair::new(6);
+        let packet = Forger::new().seal(content);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+        pair.flush();
+        assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
+    }
+}
+
+// spec-test: FRM-2
+#[test]
+fn frames_of_a_packet_are_handled_in_their_order() {
     let mut pair = Pair::new(6);
-    let packet = Forger::new().seal(&[0x3f, 0xff]);
+    let message = |payload: &'static [u8]| {
+        Frame::Message(Message { head: MessageHead::Unreliable, payload: payload.into() })
+    };
+    let close = Frame::Close(Close { code: 0, reason: String::new() });
+    let packet = Forger::new().packet(&[message(b"one"), message(b"two"), close, message(b"three")]);
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     pair.flush();
-    assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
+    assert_eq!(pair.payloads(SERVER), [b"one", b"two"]);
 }
 
 /// A piece that the message has no place for.

@@ -48,6 +48,7 @@ fn a_transfer_widens_the_window_and_a_thin_stream_does_not() {
     }
 }
 
+// spec-test: REL-8
 #[test]
 fn the_window_shrinks_when_the_queue_grows() {
     let mut pair = pair(CongestionControl::Delay);
@@ -59,6 +60,7 @@ fn the_window_shrinks_when_the_queue_grows() {
     assert!(window(&pair) < before / 2, "{before} to {}", window(&pair));
 }
 
+// spec-test: REL-8
 #[test]
 fn new_reno_halves_on_loss() {
     let mut pair = pair(CongestionControl::NewReno);

@@ -1,5 +1,7 @@
 //! How large datagrams become, and what happens when the path takes less than it did.
 
+use super::outbox::Passed;
+use super::sent::SentFrame;
 use super::*;
 
 const ETHERNET: usize = 1_452;
@@ -100,7 +102,7 @@ fn lost_probes_neither_shrink_the_window_nor_count_as_losses_nor_make_this_end_p
     assert!(window(&probing) >= window(&plain), "{} and {}", window(&probing), window(&plain));
 }
 
-// spec-test: MTU-4, MTU-5
+// spec-test: MTU-4, MTU-5, FRM-12
 #[test]
 fn when_the_path_shrinks_in_the_middle_of_messages_all_arrive_once_in_order() {
     for mtu in [1_200, 1_300, 1_380] {
@@ -118,6 +120,60 @@ fn when_the_path_shrinks_in_the_middle_of_messages_all_arrive_once_in_order() {
             expect_large(&pair, SERVER, 0..12);
         }
     }
+}
+
+/// One reliable message of so many bytes waits, as it is cut for [`ETHERNET`].
+fn outbox_with(bytes: usize) -> Outbox {
+    let config = ConnectionConfig::default();
+    let mut outbox = Outbox::new(&config, &config.parameters());
+    outbox.open(STREAM);
+    outbox.cut_for(ETHERNET);
+    outbox.push(STREAM, Delivery::ReliableOrdered, Bytes::from(vec![7; bytes]).into()).unwrap();
+    outbox
+}
+
+/// All that waits leaves.
+fn leave(outbox: &mut Outbox) -> Vec<SentFrame> {
+    let mut left = vec![];
+    while let Some((source, _)) = outbox.next(&mut Passed::default()) {
+        left.extend(outbox.on_sent(source));
+    }
+    left
+}
+
+/// Pieces of the first cut are acked when the message was cut anew and has left again.
+// spec-test: FRM-12
+#[test]
+fn an_ack_of_an_earlier_cut_settles_nothing() {
+    let pieces = |outbox: &mut Outbox| -> Vec<_> {
+        let left = leave(outbox).into_iter().map(|frame| match frame {
+            SentFrame::Fragment(message, piece) => (message, piece),
+            other => panic!("{other:?}"),
+        });
+        left.collect()
+    };
+    let mut outbox = outbox_with(2_600);
+    let earlier = pieces(&mut outbox);
+    outbox.cut_for(BASE_DATAGRAM_BYTES);
+    let anew = pieces(&mut outbox);
+    assert_eq!((earlier.len(), anew.len()), (2, 3));
+    for (message, piece) in [earlier[0], earlier[1], anew[2]] {
+        outbox.on_acked(message, Some(piece));
+    }
+    for (message, piece) in [anew[0], anew[1]] {
+        outbox.on_lost(message, Some(piece));
+    }
+    assert_eq!(leave(&mut outbox).len(), 2, "both are still missing");
+}
+
+// spec-test: FRM-12
+#[test]
+fn a_message_that_has_left_whole_is_not_cut() {
+    let mut outbox = outbox_with(1_000);
+    let [SentFrame::Message(message)] = leave(&mut outbox)[..] else { panic!("it fits") };
+    outbox.cut_for(BASE_DATAGRAM_BYTES);
+    outbox.on_lost(message, None);
+    assert!(matches!(leave(&mut outbox)[..], [SentFrame::Message(_)]));
 }
 
 /// Only its fragments are too large for the path; all else arrives all the time.

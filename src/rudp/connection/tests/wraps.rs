@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::attacks::Forger;
-use super::keys::{MAX_SEALED_PACKETS, RENEW_AFTER_PACKETS};
+use super::keys::{MAX_FAILED_OPENS, MAX_SEALED_PACKETS, RENEW_AFTER_PACKETS};
 use super::stream::MAX_MESSAGE_NUMBER;
 use super::*;
 use crate::base::{PacketNumber, Truncated};
@@ -162,6 +162,35 @@ fn a_key_that_cannot_be_renewed_ends_the_connection() {
     }
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::UsedUp)));
     assert_eq!(pair.ends[SERVER].keys.phases(), 1);
+}
+
+/// Copies of packets that opened do not count.
+// spec-test: KEY-6
+#[test]
+fn too_many_packets_that_do_not_open_end_the_connection() {
+    let mut pair = Pair::new(34);
+    let mut forger = Forger::new();
+    let [first, second] = [(); 2].map(|()| forger.packet(&[Frame::Ping]));
+    let changed = |packet: &BytesMut| {
+        let mut changed = packet.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        changed
+    };
+    let take = |pair: &mut Pair, packet: BytesMut| {
+        let fate = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+        pair.flush();
+        fate
+    };
+    pair.ends[SERVER].keys.fail(MAX_FAILED_OPENS - 2);
+    assert_eq!(take(&mut pair, changed(&first)), Err(PacketDropped::DoesNotOpen));
+    assert_eq!(take(&mut pair, first.clone()), Ok(()));
+    assert_eq!(take(&mut pair, first), Err(PacketDropped::Replayed));
+    assert_eq!(pair.closed[SERVER], None);
+    assert_eq!(take(&mut pair, changed(&second)), Err(PacketDropped::DoesNotOpen));
+    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::TooManyFailedOpens)));
+    pair.run(SECOND);
+    let told = &pair.closed[CLIENT];
+    assert!(matches!(told, Some(Closed::ByPeer { code: CloseCode::TooManyFailedOpens, .. })), "{told:?}");
 }
 
 // spec-test: KEY-4, KEY-5, KEY-7

@@ -109,6 +109,9 @@ fn foreign_and_tampered_tokens_are_dropped_silently() {
     let foreign = bed.grant_of(&key(3), "anna", SERVER);
     let hello = bed.hello(&foreign);
     assert_eq!(bed.fate(address(1), &hello), forged);
+    bed.endpoint.set_draining(true);
+    assert_eq!(bed.fate(address(1), &hello), forged, "without a token nobody is told of a limit");
+    bed.endpoint.set_draining(false);
     let grant = bed.grant("anna");
     let hello = bed.hello(&grant);
     for at in [9, 50, 200, grant.token.len() - 70, grant.token.len() - 1] {

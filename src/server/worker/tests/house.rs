@@ -129,6 +129,11 @@ impl House {
         self.clients[who.0].deaf = true;
     }
 
+    /// From now on a client receives again.
+    pub(super) fn heal(&mut self, who: Who) {
+        self.clients[who.0].deaf = false;
+    }
+
     /// A client's datagrams reach another worker's socket from now on.
     pub(super) fn reroute(&mut self, who: Who, worker: usize) {
         self.clients[who.0].worker = worker;
@@ -350,17 +355,23 @@ impl Client {
             match event {
                 Event::Established => {}
                 Event::Closed(closed) => self.closed = Some(closed),
-                Event::Message { stream, payload, .. } => self.take_message(stream, payload),
+                Event::Message { stream, delivery, payload } => self.take_message(stream, delivery, payload),
             }
         }
     }
 
-    fn take_message(&mut self, stream: Option<StreamId>, mut payload: Bytes) {
+    /// Keeps a message, which has come as its kind wants it.
+    fn take_message(&mut self, stream: Option<StreamId>, delivery: Delivery, mut payload: Bytes) {
         let stream = stream.unwrap_or_else(|| {
             // Slots of these tests fit the one-byte form.
             StreamId(u32::from(payload.split_to(1)[0]))
         });
         let message = ServerMessage::decode(stream != StreamId::CONTROL, payload).unwrap();
+        let wanted = match &message {
+            ServerMessage::Session(SessionEvent::Sent { delivery, .. }) => *delivery,
+            _ => Delivery::ReliableOrdered,
+        };
+        assert_eq!(delivery.mode(), wanted.mode(), "{message:?}");
         self.received.push((stream, message));
     }
 

@@ -91,6 +91,7 @@ fn many_members_that_take_nothing_do_not_fill_the_memory() {
     assert_eq!((messages, counters.connections, counters.connections_lagging), (30, 2, 4));
 }
 
+// spec-test: LIM-1, SES-15
 #[test]
 fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     let mut house = House::new(1, Limits { max_queued_bytes: 2_000, ..Limits::default() });
@@ -105,6 +106,9 @@ fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     house.run();
     let told = house.events(ann, at.slot);
     assert!(matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. }]), "{told:?}");
+    house.heal(ben);
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging), "it is told why");
 }
 
 // spec-test: LIM-2, CMD-25, CMD-6, EVT-12
@@ -140,7 +144,7 @@ fn an_unknown_and_a_malformed_command_are_answered_and_the_connection_stays() {
     });
 }
 
-// spec-test: CMD-3, MSG-1
+// spec-test: CMD-3, MSG-1, SES-15
 #[test]
 fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
     let attacks: [(StreamId, Delivery, &'static [u8]); 8] = [

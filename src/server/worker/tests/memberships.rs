@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::house::{create, invite};
-use super::{House, Who, with_any_workers};
+use super::{House, Limits, Who, with_any_workers};
 use crate::base::{EventNumber, InviteId, MemberId, Revision, Slot, StreamId};
+use crate::rudp::SendError;
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
 use crate::wire::{
@@ -59,7 +60,7 @@ fn a_snapshot_comes_first_and_later_events_follow_it() {
     });
 }
 
-// spec-test: EVT-8, SES-12
+// spec-test: EVT-8, SES-12, SES-14
 #[test]
 fn ordered_broadcasts_reach_all_in_one_order() {
     with_any_workers(|house| {
@@ -111,6 +112,26 @@ fn every_delivery_arrives_with_its_sender_and_the_apps_own_key() {
     });
 }
 
+/// On the stream that brings them their keys do not meet: a value of one replaces none of the other.
+// spec-test: EVT-10
+#[test]
+fn a_key_of_two_senders_is_two_keys() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        for delivery in [Delivery::Sequenced { key: 7 }, Delivery::ReliableLatest { key: 7 }] {
+            let body = Body::new(delivery, Bytes::from_static(b"x")).unwrap();
+            let broadcast = Broadcast { delivery, to: To::Others, counter: 9, body };
+            for (who, at) in [all[0], all[1]] {
+                let command = Command::Broadcast(broadcast.clone()).encode();
+                house.send_raw(who, at.slot.into(), Delivery::ReliableOrdered, command);
+            }
+            house.run();
+            let told = all.map(|(who, at)| house.events(who, at.slot).len());
+            assert_eq!(told, [1, 1, 2], "{delivery:?}");
+        }
+    });
+}
+
 // spec-test: CMD-21
 #[test]
 fn a_message_reaches_the_named_members_only() {
@@ -127,7 +148,25 @@ fn a_message_reaches_the_named_members_only() {
     });
 }
 
-// spec-test: CMD-5, CMD-19, EVT-6, SES-3
+/// What the session refuses, not a budget of the connection.
+// spec-test: CMD-25, CMD-21
+#[test]
+fn a_message_to_a_stranger_is_refused_by_its_counter() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let delivery = Delivery::ReliableOrdered;
+        let body = Body::new(delivery, Bytes::from_static(b"psst")).unwrap();
+        let to = Recipients::new(vec![all[2].1.member, MemberId(99)]).unwrap();
+        let command = Command::Message(Message { delivery, counter: 200, to, body }).encode();
+        house.send_raw(all[0].0, all[0].1.slot.into(), delivery, command);
+        house.run();
+        let refused = SessionEvent::Refused { counter: 200, code: ErrorCode::NoSuchMember };
+        let told = all.map(|(who, at)| house.events(who, at.slot));
+        assert_eq!(told, [vec![refused], vec![], vec![]]);
+    });
+}
+
+// spec-test: CMD-5, CMD-19, EVT-6, SES-3, SES-12
 #[test]
 fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
     with_any_workers(|house| {
@@ -146,11 +185,29 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
             };
             assert_eq!(*member, at.member);
         }
-        broadcast(house, all[0], Delivery::ReliableOrdered, To::All, "x");
+        for delivery in [Delivery::ReliableOrdered, Delivery::Unreliable] {
+            broadcast(house, all[0], delivery, To::All, "x");
+        }
         assert_eq!(house.events(ben, at.slot), [], "nothing after its leave");
         let again = house.join_open(ben, at.session).unwrap();
         assert_ne!(again.slot, at.slot, "a slot is never given again");
     });
+}
+
+/// Else each time that a user enters would leave memory behind for as long as it stays connected.
+// spec-test: STR-9, EVT-6
+#[test]
+fn a_slot_that_is_over_has_no_stream_at_the_server() {
+    let mut house = House::new(1, Limits::default());
+    let ann = house.connect("ann", 0);
+    let slot = house.create(ann, 3, Admission::Open).slot;
+    house.ask(ann, Some(slot), Request::Leave).unwrap();
+    let (now, stream) = (house.now.mono, StreamId::from(slot));
+    let clients = &mut house.workers[0].clients;
+    let id = clients.connections()[0];
+    let connection = clients.endpoint.connection(id).unwrap();
+    let sent = connection.send(now, stream, Delivery::ReliableOrdered, Bytes::new().into());
+    assert_eq!(sent, Err(SendError::UnknownStream(stream)));
 }
 
 /// Only what is unreliable can come so late: the stream is finished.
@@ -195,6 +252,7 @@ fn what_only_the_owner_may_do_is_refused_to_others_and_changes_nothing() {
     });
 }
 
+// spec-test: EVT-6
 #[test]
 fn a_kicked_member_is_told_and_gone() {
     with_any_workers(|house| {
@@ -212,6 +270,7 @@ fn a_kicked_member_is_told_and_gone() {
     });
 }
 
+// spec-test: EVT-6
 #[test]
 fn a_deleted_session_ends_for_all() {
     with_any_workers(|house| {
@@ -244,6 +303,18 @@ fn of_two_that_join_the_last_seat_at_once_one_gets_it() {
         let full = answers.iter().filter(|answer| **answer == Err(ErrorCode::SessionFull)).count();
         assert_eq!((entered, full), (1, 1), "{answers:?}");
     });
+}
+
+// spec-test: CMD-14
+#[test]
+fn users_that_the_session_never_saw_are_answered_in_their_place() {
+    let mut house = House::new(1, Limits { invites_per_user: 1, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let [first, second] = [(); 2].map(|()| house.create(ann, 3, Admission::Invited));
+    assert_eq!(house.invite(ann, first.slot, &["ben"], 60), [Ok(1)]);
+    let answers = house.invite(ann, second.slot, &["ben", "cat", "ann", "dan"], 60);
+    let wanted = [Err(ErrorCode::TooManyInvites), Ok(1), Err(ErrorCode::AlreadyMember), Ok(2)];
+    assert_eq!(answers, wanted);
 }
 
 // spec-test: INV-6
@@ -323,6 +394,7 @@ fn the_end_of_a_session_revokes_its_invites() {
     });
 }
 
+// spec-test: LIM-1
 #[test]
 fn a_session_counts_for_its_user_until_it_has_ended() {
     with_any_workers(|house| {
