@@ -8,9 +8,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
+use super::port::Port;
 use super::{Counters, IoPath, Socket};
 
 /// Most datagrams of one batch.
@@ -37,9 +36,9 @@ impl Inbox {
     ///
     /// # Errors
     /// Those that say that the socket is of no more use.
-    pub(super) fn receive(&mut self, udp: &UdpSocket, path: IoPath, counters: &Counters) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, port: &Port, path: IoPath, counters: &Counters) -> io::Result<bool> {
         self.arrivals.clear();
-        match self.receive_by(udp, path) {
+        match self.receive_by(port, path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if is_transient(&error) => {
@@ -76,10 +75,10 @@ impl Inbox {
         self.arrivals.is_empty()
     }
 
-    fn receive_by(&mut self, udp: &UdpSocket, path: IoPath) -> io::Result<()> {
+    fn receive_by(&mut self, port: &Port, path: IoPath) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if path == IoPath::Batched {
-            let received = udp.try_io(Interest::READABLE, || {
+            let received = port.receive_by(|udp| {
                 let slots = self.slots.chunks_exact_mut(SLOT_BYTES);
                 super::sys::receive_batch(udp, slots, &mut self.arrivals)?;
                 // Fewer than asked for: the socket is empty, which saves asking again. An arrival
@@ -90,9 +89,9 @@ impl Inbox {
                 return received;
             }
         }
-        let _ = (path, Interest::READABLE);
+        let _ = path;
         for slot in self.slots.chunks_exact_mut(SLOT_BYTES) {
-            match udp.try_recv_from(slot) {
+            match port.receive(slot) {
                 Ok(arrival) => self.arrivals.push(arrival),
                 // What has been received is handed up first; a real error will show again.
                 Err(_) if !self.arrivals.is_empty() => return Ok(()),
@@ -146,11 +145,11 @@ impl Outbox {
     ///
     /// # Errors
     /// Those that say that the socket is of no more use. Any other costs the one datagram.
-    pub(super) fn send(&mut self, udp: &UdpSocket, path: IoPath, counters: &Counters) -> io::Result<Flushed> {
+    pub(super) fn send(&mut self, port: &Port, path: IoPath, counters: &Counters) -> io::Result<Flushed> {
         while let Some(unsent) = self.slots.get(self.sent..self.filled)
             && !unsent.is_empty()
         {
-            match send_by(udp, path, unsent) {
+            match send_by(port, path, unsent) {
                 Ok(taken) => {
                     counters.batches_out.add(1);
                     counters.datagrams_out.add_len(taken);
@@ -181,17 +180,17 @@ impl Outbox {
 }
 
 /// Sends datagrams from the front of `unsent`; how many the kernel took, at least one.
-fn send_by(udp: &UdpSocket, path: IoPath, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
+fn send_by(port: &Port, path: IoPath, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
     if path == IoPath::Batched {
-        let sent = udp.try_io(Interest::WRITABLE, || super::sys::send_batch(udp, unsent));
+        let sent = super::sys::send_batch(port.socket(), unsent);
         if !is_missing(&sent) {
             return sent;
         }
     }
-    let _ = (path, Interest::WRITABLE);
+    let _ = path;
     match unsent.first() {
-        Some((to, datagram)) => udp.try_send_to(datagram, *to).map(|_| 1),
+        Some((to, datagram)) => port.send(datagram, *to).map(|_| 1),
         None => Ok(0),
     }
 }

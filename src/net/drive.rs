@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::batch::{Flushed, Inbox, Outbox};
+use super::port::{Port, Room};
 use super::timer::Timer;
 use super::{Clock, Counters, Driven, IoPath, Socket};
 use crate::base::{Now, Timestamp};
@@ -36,15 +36,15 @@ pub async fn drive<D: Driven + ?Sized>(
     wake: Arc<Notify>,
 ) -> io::Result<()> {
     let counters = socket.counters();
-    let udp = UdpSocket::from_std(socket.udp)?;
-    let io = Io { udp: &udp, path: socket.path, counters: &counters };
+    let port = Port::new(socket.udp)?;
+    let io = Io { port: &port, path: socket.path, counters: &counters };
     let mut inbox = Inbox::new();
     let mut outbox = Outbox::new();
-    let mut sources = Sources::new(&udp, Timer::new(clock.clone()), &wake);
+    let mut sources = Sources::new(&port, Timer::new(clock.clone()), &wake);
     let mut ready = Ready::default();
     let mut deferred = 0;
     loop {
-        let more = ready.readable && inbox.receive(io.udp, io.path, io.counters)?;
+        let more = ready.readable && inbox.receive(io.port, io.path, io.counters)?;
         let now = clock.now();
         if !inbox.is_empty() {
             driven.handle_datagrams(now, &mut inbox.drain(io.counters));
@@ -74,7 +74,7 @@ pub async fn drive<D: Driven + ?Sized>(
 /// The socket and how it is used.
 #[derive(Clone, Copy)]
 struct Io<'a> {
-    udp: &'a UdpSocket,
+    port: &'a Port,
     path: IoPath,
     counters: &'a Counters,
 }
@@ -93,12 +93,12 @@ enum Turn {
 impl Io<'_> {
     /// Sends what is kept from earlier turns, then what `driven` has now.
     fn flush<D: Driven + ?Sized>(&self, now: Now, driven: &mut D, outbox: &mut Outbox) -> io::Result<Turn> {
-        if outbox.send(self.udp, self.path, self.counters)? == Flushed::Blocked {
+        if outbox.send(self.port, self.path, self.counters)? == Flushed::Blocked {
             return Ok(Turn::Blocked);
         }
         for _ in 0..SEND_BATCHES_A_TURN {
             let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
-            if outbox.send(self.udp, self.path, self.counters)? == Flushed::Blocked {
+            if outbox.send(self.port, self.path, self.counters)? == Flushed::Blocked {
                 return Ok(Turn::Blocked);
             }
             if !full {
@@ -118,15 +118,16 @@ struct Ready {
 
 /// All that the loop waits for at once.
 struct Sources<'a> {
-    udp: &'a UdpSocket,
+    port: &'a Port,
+    room: Room,
     timer: Timer,
     wake: &'a Notify,
     notified: Pin<Box<Notified<'a>>>,
 }
 
 impl<'a> Sources<'a> {
-    fn new(udp: &'a UdpSocket, timer: Timer, wake: &'a Notify) -> Self {
-        Self { udp, timer, wake, notified: Box::pin(wake.notified()) }
+    fn new(port: &'a Port, timer: Timer, wake: &'a Notify) -> Self {
+        Self { port, room: Room::default(), timer, wake, notified: Box::pin(wake.notified()) }
     }
 
     /// Waits for any of them.
@@ -146,8 +147,8 @@ impl<'a> Sources<'a> {
 
     /// `reads`: whether datagrams are wanted.
     fn poll_io(&mut self, turn: Turn, reads: bool, cx: &mut Context<'_>) -> (Ready, bool) {
-        let writable = turn == Turn::Blocked && self.udp.poll_send_ready(cx).is_ready();
-        let readable = reads && self.udp.poll_recv_ready(cx).is_ready();
+        let writable = turn == Turn::Blocked && self.room.poll(self.port, cx).is_ready();
+        let readable = reads && self.port.poll_readable(cx).is_ready();
         let woken = self.notified.as_mut().poll(cx).is_ready();
         if woken {
             self.notified.set(self.wake.notified());

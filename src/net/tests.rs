@@ -1,14 +1,15 @@
 //! The loop on real loopback sockets, and that both [`IoPath`]s do the same.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use super::batch::{BATCH, Flushed, Inbox, Outbox};
+use super::port::{Port, Room};
 use super::{BufferSizes, Clock, Driven, IoPath, Socket, bind, drive};
 use crate::base::{Now, Timestamp};
 
@@ -281,8 +282,8 @@ fn what_the_socket_has_no_room_for_is_kept() {
             let small = BufferSizes { receive_bytes: 1 << 16, send_bytes: 1 };
             let sender = bind(([127, 0, 0, 1], 0).into(), small).unwrap();
             let counters = sender.counters();
-            let udp = UdpSocket::from_std(sender.udp).unwrap();
-            udp.writable().await.unwrap();
+            let (port, mut room) = (Port::new(sender.udp).unwrap(), Room::default());
+            poll_fn(|cx| room.poll(&port, cx)).await.unwrap();
             let (mut outbox, mut blocked) = (Outbox::new(), false);
             // A port where nobody reads and nobody is bound would answer with errors.
             let receiver = socket(path);
@@ -294,11 +295,11 @@ fn what_the_socket_has_no_room_for_is_kept() {
             // Loopback delivers at once, so the buffer may never fill; what is kept is right anyway.
             while outbox.unsent() > 0 {
                 let before = outbox.unsent();
-                match outbox.send(&udp, path, &counters).unwrap() {
+                match outbox.send(&port, path, &counters).unwrap() {
                     Flushed::Blocked => {
                         blocked = true;
                         assert!(outbox.unsent() > 0 && outbox.unsent() <= before);
-                        udp.writable().await.unwrap();
+                        poll_fn(|cx| room.poll(&port, cx)).await.unwrap();
                     }
                     Flushed::Dry => assert_eq!(outbox.unsent(), 0),
                 }
@@ -315,9 +316,9 @@ fn an_empty_socket_is_no_error_on_both_paths() {
         run(async {
             let empty = socket(path);
             let counters = empty.counters();
-            let udp = UdpSocket::from_std(empty.udp).unwrap();
+            let port = Port::new(empty.udp).unwrap();
             let mut inbox = Inbox::new();
-            assert!(!inbox.receive(&udp, path, &counters).unwrap());
+            assert!(!inbox.receive(&port, path, &counters).unwrap());
             assert!(inbox.is_empty());
             assert_eq!(counters.batches_in.get(), 0);
         });

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::member::Figures;
-use super::stage::Stage;
-use crate::base::{MemberId, Slot, UserId};
+use super::stage::{Stage, user_named};
+use crate::base::{MemberId, Slot};
 use crate::cli::gather::{Guest, Seat, gather};
 use crate::cli::output::Failure;
 use crate::cli::verify::{Arrival, Stamp, Tally};
@@ -133,7 +133,7 @@ fn failed(why: &str) -> Failure {
 
 /// Connects the sender and makes a session of it and the receiver; the seats, in this order.
 async fn meet(stage: &Stage, receiver: Guest) -> Result<[Seat; 2], Failure> {
-    let user = UserId::new("bench-bulk").map_err(|error| Failure::while_doing("naming a user", error))?;
+    let user = user_named("bulk")?;
     let (client, events) = stage.direct.connect(&user).await?;
     let sender = Guest { user, client, events };
     let pair = gather(vec![sender, receiver], CreateSession::new(2).max_members(2)).await?;

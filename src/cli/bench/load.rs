@@ -17,7 +17,7 @@ use super::bulk::{Bulk, BulkReceiver};
 use super::member::{Figures, Message, Receiver, Sender};
 use super::recovery::Gaps;
 use super::report::{BulkOutcome, Cost, Outcome, Traffic, Workload};
-use super::stage::Stage;
+use super::stage::{Stage, user_named};
 use super::usage::Usage;
 use crate::base::{Timestamp, UserId};
 use crate::cli::gather::{Guest, Seat, gather};
@@ -328,8 +328,7 @@ fn told<T>(result: Result<T, Failure>) -> Option<T> {
 }
 
 fn user(session: u32, member: u16) -> Result<UserId, Failure> {
-    UserId::new(&format!("bench-{session}-{member}"))
-        .map_err(|error| Failure::while_doing("naming a user", error))
+    user_named(format_args!("{session}-{member}"))
 }
 
 /// A bar on standard error, where that is a terminal.

@@ -1,6 +1,7 @@
 //! [`Stage`]: what a bench is played on: a server that is there, or one of its own, perhaps behind a
 //! relay.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use super::BenchArgs;
 use super::child::Child;
 use super::usage::Usage;
+use crate::base::UserId;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::key_file;
@@ -158,6 +160,12 @@ impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// A user of this process: several may load one server, and a user is connected once.
+pub(super) fn user_named(name: impl Display) -> Result<UserId, Failure> {
+    UserId::new(&format!("bench-{}-{name}", std::process::id()))
+        .map_err(|error| Failure::while_doing("naming a user", error))
 }
 
 #[cfg(test)]

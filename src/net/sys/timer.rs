@@ -25,8 +25,7 @@ impl TimerFd {
 
     /// Makes the timer known to the current runtime.
     pub(in crate::net) fn register(self) -> io::Result<AsyncFd<Self>> {
-        // SAFETY: the descriptor is owned, open as long as `self` lives, and always the same.
-        Ok(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?)
+        super::watch(self, Interest::READABLE)
     }
 
     /// Fires once after `delay`; forgets any earlier setting, and that it has fired.

@@ -57,7 +57,7 @@ impl Default for ConnectionConfig {
         Self {
             idle_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(3),
-            max_ack_delay: Duration::from_millis(30),
+            max_ack_delay: Duration::from_millis(40),
             max_datagram_bytes: ETHERNET_DATAGRAM_BYTES,
             max_message_bytes: 1 << 20,
             receive_buffer_bytes: 4 << 20,

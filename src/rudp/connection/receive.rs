@@ -209,6 +209,7 @@ impl Connection {
     }
 
     fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
+        self.repair_encoder.on_received(self.acks.largest().is_none_or(|largest| number.0 == largest + 1));
         let repaired = self.repair_decoder.on_packet(number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));

@@ -160,7 +160,7 @@ impl Connection {
         let mut lost = LossOutcome::default();
         let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
         if let Some(newest_sent_at) = lost.packets.iter().map(|(_, sent_at)| *sent_at).max() {
-            lost.packets.iter().for_each(|_| self.repair_encoder.loss_mut().on_lost());
+            self.repair_encoder.on_lost(lost.packets.len());
             self.stats.packets_lost += lost.packets.len() as u64;
             self.tell_lost(now, newest_sent_at, &lost);
         }

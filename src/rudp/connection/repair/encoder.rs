@@ -15,6 +15,8 @@ use crate::wire::frame::Repair;
 #[derive(Debug)]
 pub struct RepairEncoder {
     loss: LossShare,
+    /// Nothing was lost either way: the share is what was supposed at first, or what is left of it.
+    supposes: bool,
     /// Symbols of packets that left, oldest first.
     sources: VecDeque<Source>,
     /// Smoothed time between two packets with symbols.
@@ -38,7 +40,8 @@ const MAX_SOURCES: usize = 6;
 /// What the share lost is measured over.
 const LOSS_PACKETS: u16 = 256;
 /// Taken for lost before anything is known: the first loss must not be the one that is not repaired. It
-/// fades below [`NIL`] while some 350 packets arrive.
+/// fades below [`NIL`] while some 350 packets arrive, those of the peer counted: a path that loses in one
+/// direction mostly loses in the other, too, and who says little learns it from who says much.
 const FIRST_SHARE: f32 = 0.002;
 /// With a smaller share lost there are no REPAIRs.
 const NIL: f32 = 0.000_5;
@@ -61,6 +64,7 @@ impl RepairEncoder {
     pub fn new(now: Timestamp, bytes_per_second: u64) -> Self {
         Self {
             loss: LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE),
+            supposes: true,
             sources: VecDeque::new(),
             pace: Duration::ZERO,
             passed_over: false,
@@ -71,6 +75,20 @@ impl RepairEncoder {
     /// Where the fates of packets are told.
     pub fn loss_mut(&mut self) -> &mut LossShare {
         &mut self.loss
+    }
+
+    /// So many packets of this end were lost.
+    pub fn on_lost(&mut self, packets: usize) {
+        self.supposes &= packets == 0;
+        (0..packets).for_each(|_| self.loss.on_lost());
+    }
+
+    /// A packet of the peer arrived; `is_next` when none between it and the one before is missing.
+    pub fn on_received(&mut self, is_next: bool) {
+        self.supposes &= is_next;
+        if self.supposes {
+            self.loss.on_acked();
+        }
     }
 
     /// True while REPAIRs leave: then [`Self::on_sent`] wants every packet's symbol.

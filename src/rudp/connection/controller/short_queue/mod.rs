@@ -23,7 +23,7 @@
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
 //!
-//! The window leaves at an even pace, one a round trip, and what leaves in 30 ms, 16 packets at most, may be
+//! The window leaves at an even pace, one a round trip, and what leaves in 40 ms, 16 packets at most, may be
 //! under way besides: it has arrived, and its ack is held back. Otherwise a small message would wait for the next ack, not for its
 //! turn.
 //!
@@ -100,7 +100,7 @@ const COMPETE: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
 /// A peer holds an ack back so long, and for so many packets. Spec: ACK-4.
-const HELD: Duration = Duration::from_millis(30);
+const HELD: Duration = Duration::from_millis(40);
 const HELD_DATAGRAMS: usize = 16;
 
 impl ShortQueue {

@@ -1,0 +1,137 @@
+//! [`Port`]: a socket that the runtime watches.
+//!
+//! Watched for reading alone. A socket that is watched for writing as well wakes its thread whenever a
+//! receiver has taken a datagram and the send buffer has room again: on loopback and with fast network
+//! cards that is for every datagram, and nobody waits for it. Room is waited for only when there was none.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::task::{Context, Poll};
+
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
+
+#[cfg(target_os = "linux")]
+use super::sys::watch;
+
+/// A socket of the current runtime. All calls return at once.
+pub(super) struct Port(Watched);
+
+/// Waits until a [`Port`] has room to send again; for one that had none.
+#[derive(Default)]
+pub(super) struct Room {
+    #[cfg(target_os = "linux")]
+    watched: Option<Watched>,
+}
+
+#[cfg(target_os = "linux")]
+type Watched = tokio::io::unix::AsyncFd<UdpSocket>;
+#[cfg(not(target_os = "linux"))]
+type Watched = tokio::net::UdpSocket;
+
+impl Port {
+    /// Has the current runtime watch a non-blocking socket.
+    ///
+    /// # Errors
+    /// Those of the system.
+    #[cfg(target_os = "linux")]
+    pub(super) fn new(udp: UdpSocket) -> io::Result<Self> {
+        watch(udp, Interest::READABLE).map(Self)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn new(udp: UdpSocket) -> io::Result<Self> {
+        Watched::from_std(udp).map(Self)
+    }
+
+    /// Ready while there may be datagrams to read; else wakes the task when there are.
+    #[cfg(target_os = "linux")]
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_read_ready(cx).map(|ready| {
+            if let Ok(mut ready) = ready {
+                ready.retain_ready();
+            }
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_recv_ready(cx).map(|_| ())
+    }
+
+    /// Receives one datagram.
+    ///
+    /// # Errors
+    /// Those of the system; [`io::ErrorKind::WouldBlock`] when none waits.
+    #[cfg(target_os = "linux")]
+    pub(super) fn receive(&self, slot: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.receive_by(|udp| udp.recv_from(slot))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn receive(&self, slot: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.try_recv_from(slot)
+    }
+
+    /// Receives by a call of the caller's, which says [`io::ErrorKind::WouldBlock`] when none is left.
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[cfg(target_os = "linux")]
+    pub(super) fn receive_by<T>(&self, call: impl FnOnce(&UdpSocket) -> io::Result<T>) -> io::Result<T> {
+        self.0.try_io(Interest::READABLE, call)
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// Those of the system; [`io::ErrorKind::WouldBlock`] when there is no room.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.socket().send_to(datagram, to)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.0.try_send_to(datagram, to)
+    }
+
+    /// The socket itself.
+    #[cfg(target_os = "linux")]
+    pub(super) fn socket(&self) -> &UdpSocket {
+        self.0.get_ref()
+    }
+}
+
+impl Room {
+    /// Ready when `port` may have room; else wakes the task when it has.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left to watch the port by.
+    #[cfg(target_os = "linux")]
+    pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A descriptor of its own: one that is watched for reading cannot be watched again.
+        let watched = match self.watched.take() {
+            Some(watched) => watched,
+            None => {
+                let again = port.socket().try_clone();
+                match again.and_then(|again| watch(again, Interest::WRITABLE)) {
+                    Ok(watched) => watched,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        };
+        match watched.poll_write_ready(cx) {
+            Poll::Ready(ready) => Poll::Ready(ready.map(|_| ())),
+            Poll::Pending => {
+                self.watched = Some(watched);
+                Poll::Pending
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        port.0.poll_send_ready(cx)
+    }
+}
