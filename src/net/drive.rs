@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -41,11 +42,13 @@ pub async fn drive<D: Driven + ?Sized>(
     let mut inbox = Inbox::new();
     let mut outbox = Outbox::new();
     let mut sources = Sources::new(&port, Timer::new(clock.clone()), &wake);
+    let mut pace = Pace::new(clock.now().mono);
     let mut ready = Ready::default();
     let mut deferred = 0;
     loop {
         let more = ready.readable && inbox.receive(io.port, io.path, io.counters)?;
         let now = clock.now();
+        pace.on_turn(now.mono);
         if !inbox.is_empty() {
             driven.handle_datagrams(now, &mut inbox.drain(io.counters));
         }
@@ -66,8 +69,41 @@ pub async fn drive<D: Driven + ?Sized>(
             tokio::task::yield_now().await;
             sources.ready_now(flushed, driven.wants_datagrams()).await
         } else {
-            sources.ready(driven.poll_timeout(), flushed, driven.wants_datagrams()).await
+            let wake_at = driven.poll_timeout().map(|deadline| deadline + pace.slack());
+            sources.ready(wake_at, flushed, driven.wants_datagrams()).await
         };
+    }
+}
+
+/// How fast turns follow each other.
+///
+/// Every turn sees to the deadlines that have come. While turns come many times a millisecond the timer
+/// need not end a wait for them: most of its wake-ups would find that the next datagram has come as well.
+#[derive(Debug)]
+struct Pace {
+    last: Timestamp,
+    /// Smoothed time from one turn to the next.
+    interval: Duration,
+}
+
+/// A deadline is seen to so much later at most than it comes, and only while turns are faster than that.
+const MAX_SLACK: Duration = Duration::from_millis(1);
+
+impl Pace {
+    fn new(now: Timestamp) -> Self {
+        Self { last: now, interval: MAX_SLACK }
+    }
+
+    fn on_turn(&mut self, now: Timestamp) {
+        // A longer silence says no more than that it was one.
+        let interval = now.since(self.last).min(MAX_SLACK * 2);
+        self.interval = (self.interval * 7 + interval) / 8;
+        self.last = now;
+    }
+
+    /// How much later than a deadline the timer may wake the loop.
+    fn slack(&self) -> Duration {
+        if self.interval < MAX_SLACK { (self.interval * 2).min(MAX_SLACK) } else { Duration::ZERO }
     }
 }
 
@@ -154,5 +190,29 @@ impl<'a> Sources<'a> {
             self.notified.set(self.wake.notified());
         }
         (Ready { readable, woken }, writable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_loop_that_turns_fast_lets_its_timer_wait() {
+        let mut now = Timestamp::from_millis(1_000);
+        let mut pace = Pace::new(now);
+        assert_eq!(pace.slack(), Duration::ZERO, "nothing is known yet");
+        let mut turns = |pace: &mut Pace, count, micros| {
+            for _ in 0..count {
+                now += Duration::from_micros(micros);
+                pace.on_turn(now);
+            }
+        };
+        turns(&mut pace, 50, 100);
+        assert!((200..=210).contains(&pace.slack().as_micros()), "{:?}", pace.slack());
+        turns(&mut pace, 50, 700);
+        assert_eq!(pace.slack(), MAX_SLACK);
+        turns(&mut pace, 3, 60_000);
+        assert_eq!(pace.slack(), Duration::ZERO, "a few slow turns end it");
     }
 }
