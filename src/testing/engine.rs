@@ -107,15 +107,19 @@ impl Engine {
 
     /// Connects so many clients that do nothing; the worker alone keeps anything of them afterwards.
     pub fn add_idle(&mut self, count: usize) {
-        let all = self.clients.len() + count;
+        let first = self.clients.len();
+        let all = first + count;
         while self.clients.len() < all {
-            let first = self.clients.len();
-            self.connect(ARRIVALS.min(all - first));
+            self.connect(ARRIVALS.min(all - self.clients.len()));
             self.run(QUIET, &mut Unmetered);
-            for client in self.clients.iter_mut().skip(first) {
-                client.core = None;
-            }
         }
+        // Some keepalives of the clients: a connection gives back what its beginning took.
+        self.run(QUIET * 5, &mut Unmetered);
+        for client in self.clients.iter_mut().skip(first) {
+            client.core = None;
+        }
+        // The wires are no memory of the worker's.
+        (self.up, self.down) = (Vec::new(), Vec::new());
     }
 
     /// Gathers so many clients in each of so many sessions.

@@ -94,6 +94,12 @@ impl AckTracker {
         self.repaired.drain(..self.repaired.len().saturating_sub(MAX_REPAIRED));
     }
 
+    /// Gives back memory beyond what is in use.
+    pub fn shrink(&mut self) {
+        self.runs.shrink_to_fit();
+        self.repaired.shrink_to_fit();
+    }
+
     /// When an ack must leave by itself.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadline

@@ -5,14 +5,15 @@ use std::time::Duration;
 use crate::base::{PacketNumber, Timestamp};
 use crate::secure::{OpenKey, PacketKeys, SealKey};
 
-/// The keys of both directions and their renewal. Spec: KEY-4.
+/// The keys of both directions and their renewal. Keys that few connections have at a time lie apart, for
+/// each is half a kilobyte. Spec: KEY-4.
 pub struct KeyPhases {
     seal: SealKey,
     open: OpenKey,
     /// Derived when a packet with the other phase bit first asks for it.
-    next_open: Option<OpenKey>,
+    next_open: Option<Box<OpenKey>>,
     /// Opens what was under way when the phase changed.
-    previous_open: Option<(OpenKey, Timestamp)>,
+    previous_open: Option<(Box<OpenKey>, Timestamp)>,
     phase: bool,
     sealed: u64,
     renew_after: u64,
@@ -133,12 +134,12 @@ impl KeyPhases {
             let length = if live { open_with(previous, number, header, sealed) } else { None };
             return self.counted(length.map(|length| (length, Opened::Known)));
         }
-        let next = self.next_open.get_or_insert_with(|| self.open.next());
+        let next = self.next_open.get_or_insert_with(|| Box::new(self.open.next()));
         let length = open_with(next, number, header, sealed);
         if length.is_some()
             && let Some(next) = self.next_open.take()
         {
-            self.advance(next, now + keep);
+            self.advance(*next, now + keep);
             self.first_opened = Some(number.0);
         }
         self.counted(length.map(|length| (length, Opened::Renewed)))
@@ -146,7 +147,7 @@ impl KeyPhases {
 
     fn advance(&mut self, next_open: OpenKey, keep_until: Timestamp) {
         let previous = std::mem::replace(&mut self.open, next_open);
-        self.previous_open = Some((previous, keep_until));
+        self.previous_open = Some((Box::new(previous), keep_until));
         self.seal = self.seal.next();
         self.next_open = None;
         self.phase = !self.phase;

@@ -15,6 +15,7 @@
 //! | `loss` | the share of packets lost |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
+//! | `random` | what is drawn by chance |
 //! | `timers` | idle, keepalive, probe, close |
 //! | `trace/` | what a trace is told |
 
@@ -29,6 +30,7 @@ mod keys;
 mod loss;
 mod outbox;
 mod path;
+mod random;
 mod receive;
 mod repair;
 mod rtt;
@@ -57,6 +59,7 @@ use self::datagram_size::DatagramSize;
 use self::keys::KeyPhases;
 use self::outbox::{MAX_WHOLE_BYTES, Outbox};
 use self::path::Paths;
+use self::random::Randomness;
 use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
 use self::sent::SentPackets;
@@ -131,7 +134,7 @@ pub struct Connection {
     role: Role,
     config: ConnectionConfig,
     peer: TransportParameters,
-    rng: StdRng,
+    random: Randomness,
     state: State,
     events: VecDeque<Event>,
     stats: Stats,
@@ -209,7 +212,7 @@ impl Connection {
             role,
             config,
             peer,
-            rng,
+            random: Randomness::new(rng),
             state: State::Open,
             events: VecDeque::new(),
             stats: Stats::default(),

@@ -66,6 +66,9 @@ impl Connection {
             return Err(why);
         }
         let first = self.stats.packets_received == 0;
+        if self.timers.was_silent(now) {
+            self.rest();
+        }
         self.replay.accept(number);
         self.stats.packets_received += 1;
         self.stats.bytes_received += length as u64;
@@ -109,8 +112,9 @@ impl Connection {
         }
         let is_newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
         let probe_timeout = self.rtt.probe_timeout(self.peer.max_ack_delay());
-        let rng = &mut self.rng;
-        self.paths.on_packet(now, from, (bytes, is_newest), probe_timeout, &mut || rng.random());
+        let random = &mut self.random;
+        let mut draw = || random.draw(|rng| rng.random());
+        self.paths.on_packet(now, from, (bytes, is_newest), probe_timeout, &mut draw);
     }
 
     /// The peer answers a challenge: when it has moved, what is under way to its old address is lost.

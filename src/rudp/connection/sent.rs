@@ -26,7 +26,7 @@ pub enum SentFrame {
 }
 
 /// The frames of one packet.
-pub type SentFrames = SmallVec<[SentFrame; 4]>;
+pub type SentFrames = SmallVec<[SentFrame; 2]>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -149,6 +149,11 @@ impl SentPackets {
     /// True when more packets are remembered than may be: losses must be detected.
     pub fn is_overfull(&self) -> bool {
         self.packets.len() > MAX_REMEMBERED_PACKETS
+    }
+
+    /// Gives back memory beyond what is in use.
+    pub fn shrink(&mut self) {
+        self.packets.shrink_to_fit();
     }
 
     /// When the oldest packet left that asks for an ack and is newer than any that was acked.
@@ -334,6 +339,12 @@ impl SentPackets {
     #[cfg(test)]
     pub fn start_at(&mut self, number: u64, acked: Option<u64>) {
         (self.base, self.largest_acked) = (number, acked);
+    }
+
+    /// Places that take memory.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.packets.capacity()
     }
 
     /// Packets remembered.

@@ -36,6 +36,8 @@ const PROBE_MESSAGE_BYTES: usize = 512;
 const FIRST_PROBE_BYTES: usize = 128;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
+/// A connection without traffic for so long is at rest.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
 const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
 /// CLOSE is said again after a probe timeout within these bounds.
@@ -61,6 +63,11 @@ impl Timers {
     pub fn on_received(&mut self, now: Timestamp) {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
+    }
+
+    /// True when the peer has said nothing for so long that what its traffic took is worth giving back.
+    pub fn was_silent(&self, now: Timestamp) -> bool {
+        now.since(self.last_received) >= SILENCE
     }
 
     /// The peer acked something new.
@@ -152,6 +159,18 @@ impl Connection {
         if now >= self.timers.keepalive_deadline() {
             // spec: CON-4
             self.timers.ask_for_ack();
+            self.rest();
+        }
+    }
+
+    /// Nothing was said for a while: gives back the memory that traffic took.
+    pub(super) fn rest(&mut self) {
+        if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
+            self.repair_encoder.clear();
+            self.sent.shrink();
+            self.outbox.shrink();
+            self.acks.shrink();
+            self.events.shrink_to_fit();
         }
     }
 

@@ -299,7 +299,7 @@ impl Connection {
 
     /// Chooses the next number that is left out.
     pub(super) fn draw_next_skip(&mut self) {
-        let after = self.rng.random_range(SKIP_AFTER);
+        let after = self.random.draw(|rng| rng.random_range(SKIP_AFTER));
         self.next_skip = PacketNumber(self.sent.next_number().0 + after);
     }
 

@@ -220,7 +220,7 @@ impl Endpoint {
             self.ids.give_back(now.mono, id);
             return self.counters.drop(DropReason::HandshakeForged);
         };
-        let mut connection = Connection::new(
+        let mut connection = Box::new(Connection::new(
             now.mono,
             Role::Server,
             from,
@@ -228,7 +228,7 @@ impl Endpoint {
             parameters,
             self.config.connection,
             StdRng::from_rng(&mut self.rng),
-        );
+        ));
         connection.share_budgets(&self.config.budgets);
         let tracer = self.config.tracer.as_ref();
         if let Some(trace) = tracer.and_then(|tracer| tracer.trace(id, Vantage::Server)) {

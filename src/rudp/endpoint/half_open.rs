@@ -18,7 +18,7 @@ use crate::wire::packet::EPHEMERAL_BYTES;
 
 /// A connection that waits for the client's first sealed packet.
 pub(super) struct HalfOpen {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     pub(super) claims: Claims,
     /// The client's ephemeral key, by which its repeated HELLO is known.
     pub(super) ephemeral: [u8; EPHEMERAL_BYTES],

@@ -98,7 +98,7 @@ pub struct Endpoint {
     cookies: CookieKey,
     ids: IdPool,
     half_opens: HalfOpens,
-    connections: IdMap<ConnectionId, Box<Live>>,
+    connections: IdMap<ConnectionId, Live>,
     timers: TimerSet,
     /// Connections that may have something to send; each is in it once, by its flag.
     dirty: VecDeque<ConnectionId>,
@@ -115,7 +115,7 @@ pub struct Endpoint {
 
 /// A confirmed connection.
 struct Live {
-    connection: Connection,
+    connection: Box<Connection>,
     user: UserId,
     /// Its deadline in the set of timers.
     armed: Option<Timestamp>,
@@ -324,13 +324,13 @@ impl Endpoint {
         }
         self.counters.connections_confirmed += 1;
         let claims = half_open.claims;
-        let mut live = Box::new(Live {
+        let mut live = Live {
             connection: half_open.connection,
             user: claims.user.clone(),
             armed: None,
             is_dirty: false,
             is_lent: false,
-        });
+        };
         self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
         live.take_events(id, &mut self.events);
         live.mark_dirty(id, &mut self.dirty);

@@ -96,6 +96,18 @@ impl Lane {
         }
     }
 
+    /// Gives back memory beyond what is in use.
+    pub fn shrink(&mut self) {
+        self.resend.shrink_to_fit();
+        self.fresh.shrink_to_fit();
+    }
+
+    /// Places that take memory.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.resend.capacity() + self.fresh.capacity()
+    }
+
     /// How often the message waits.
     #[cfg(any(test, fuzzing))]
     pub fn count(&self, message: MessageRef) -> usize {

@@ -155,6 +155,13 @@ impl Outbox {
         self.count();
     }
 
+    /// Gives back memory beyond what is in use.
+    pub fn shrink(&mut self) {
+        self.small.shrink();
+        self.large.shrink();
+        self.streams.values_mut().for_each(SendStream::shrink);
+    }
+
     pub fn queued_bytes(&self) -> usize {
         self.reliable_bytes + self.unreliable_bytes
     }
@@ -170,6 +177,12 @@ impl Outbox {
         } else {
             MAX_WHOLE_BYTES.min(self.max_message_bytes)
         }
+    }
+
+    /// Places of the lanes that take memory.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.small.capacity() + self.large.capacity()
     }
 
     /// Places taken in the lanes, of messages and of what is left of replaced ones.

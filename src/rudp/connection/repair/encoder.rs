@@ -177,7 +177,7 @@ impl RepairEncoder {
 
     /// Nothing is repaired any more.
     pub fn clear(&mut self) {
-        self.sources.clear();
+        self.sources = VecDeque::new();
     }
 
     fn is_thin(&self) -> bool {

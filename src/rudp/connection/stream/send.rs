@@ -153,6 +153,13 @@ impl SendStream {
         waiting.into_iter().map(|(space, number)| MessageRef { stream, space, number }).collect()
     }
 
+    /// Gives back memory beyond what is in use.
+    pub fn shrink(&mut self) {
+        for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
+            space.entries.shrink_to_fit();
+        }
+    }
+
     /// No more messages come; true once all are settled.
     pub fn finish(&mut self) {
         self.finishing = true;

@@ -143,3 +143,21 @@ fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
     give(&mut pair, forger.packet(&[ordered(2, 0, 0)]));
     assert_eq!(budgets.receive.held(), 84);
 }
+
+#[test]
+fn a_connection_at_rest_gives_back_what_its_traffic_took() {
+    let mut pair = Pair::new(61);
+    for n in 0..200u8 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[n; 40]);
+        pair.send(SERVER, Delivery::ReliableOrdered, &[n; 40]);
+    }
+    let places =
+        |pair: &Pair| [0, 1].map(|end| pair.ends[end].sent.capacity() + pair.ends[end].outbox.capacity());
+    pair.run(SECOND);
+    assert!(places(&pair).iter().all(|places| *places > 100), "{:?}", places(&pair));
+    pair.run(SECOND * 10);
+    assert!(places(&pair).iter().all(|places| *places < 20), "{:?}", places(&pair));
+    pair.send(CLIENT, Delivery::ReliableOrdered, b"once more");
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER).last(), Some(&&b"once more"[..]));
+}
