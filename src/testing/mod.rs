@@ -15,6 +15,8 @@
 //! | `checker` | the promises |
 //! | `issues` | what a checker has found broken |
 //! | `simulation` | the loop over all of them |
+//! | `entrance` | how the clients of the next two get in |
+//! | `engine` | one worker and its clients, without a network |
 //! | `workload` | one session's traffic, and how late it was |
 //!
 //! [`transport`] is a simulation of its own, of the reliable protocol below sessions.
@@ -24,6 +26,8 @@
 mod actor;
 mod checker;
 mod client;
+mod engine;
+mod entrance;
 mod issues;
 mod network;
 mod payload;
@@ -33,5 +37,6 @@ pub mod transport;
 mod workload;
 
 pub use checker::Checker;
+pub use engine::{Engine, Meter};
 pub use simulation::{Outcome, Scenario, Simulation};
 pub use workload::{Figures, Workload};

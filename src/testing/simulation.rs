@@ -11,9 +11,10 @@ use rand::{Rng, SeedableRng};
 use super::actor::Board;
 use super::checker::{Checker, Life};
 use super::client::{SimClient, Way};
+use super::entrance::WALL;
 use super::network::Network;
 use super::server::SimServer;
-use crate::base::{Now, Timestamp, UnixTime, UserId};
+use crate::base::{Now, Timestamp, UserId};
 use crate::client::core::Core;
 use crate::link::Impairments;
 use crate::secure::TokenKey;
@@ -81,9 +82,6 @@ pub struct Simulation {
     trace: DefaultHasher,
     rng: StdRng,
 }
-
-/// Wall time at the origin of the virtual clock.
-const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 impl Scenario {
     /// Three workers and sixteen users on bad paths, for some seconds: a fifth of all is lost, in

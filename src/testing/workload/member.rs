@@ -8,11 +8,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::bulk::Bulk;
 use super::{Figures, Workload};
-use crate::base::{SessionId, SessionKind, Slot, Timestamp};
+use crate::base::{SessionId, Slot, Timestamp};
 use crate::client::core::{Core, Event, Output};
 use crate::rudp::Stats;
-use crate::wire::command::{Create, InitialProperties, Join, To};
-use crate::wire::{Admission, IdleTtl, MaxMembers, OnOwnerLeave, Request, Settings};
+use crate::wire::command::To;
 
 /// One client: what it sends, and how late what it receives is.
 pub(super) struct Member {
@@ -47,28 +46,6 @@ impl Member {
             bulk: Bulk::default(),
             before: Stats::default(),
         }
-    }
-
-    /// Asks for a new session that is open to all who know it.
-    pub(super) fn create(&mut self, now: Timestamp, seats: u16) {
-        let settings = Settings {
-            kind: SessionKind(1),
-            max_members: MaxMembers::new(seats).expect("invariant: few members"),
-            idle_ttl: IdleTtl::new(60).expect("invariant: a minute is legal"),
-            on_owner_leave: OnOwnerLeave::Transfer,
-            admission: Admission::Open,
-        };
-        let properties = InitialProperties::new(Vec::new()).expect("invariant: none are legal");
-        self.request(now, &Request::Create(Create { settings, properties }));
-    }
-
-    /// Asks to join a session.
-    pub(super) fn join(&mut self, now: Timestamp, session: SessionId) {
-        self.request(now, &Request::Join(Join::Session(session)));
-    }
-
-    fn request(&mut self, now: Timestamp, request: &Request) {
-        self.core.request(now, request).expect("invariant: connected, with nothing else under way");
     }
 
     /// When it does something next by itself.

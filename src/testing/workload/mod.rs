@@ -22,15 +22,11 @@ use rand::{Rng, SeedableRng};
 
 pub use self::figures::Figures;
 use self::member::Member;
+use super::entrance::{Entrance, WALL};
 use super::network::Network;
 use super::server::SimServer;
-use crate::base::{Now, SessionId, Timestamp, UnixTime, UserId};
-use crate::client::core::Core;
+use crate::base::{Now, SessionId, Timestamp};
 use crate::link::Impairments;
-use crate::rudp::{Connecting, ConnectingConfig};
-use crate::secure::TokenKey;
-use crate::secure::token::{MintRequest, mint};
-use crate::server::config::{Identity, connection};
 use crate::server::limits::Limits;
 use crate::wire::Delivery;
 
@@ -83,21 +79,21 @@ struct Run {
 impl Run {
     fn new(workload: Workload, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let addr = SocketAddr::from(([10, 255, 255, 1], 7_777));
-        let key = TokenKey::from_bytes(&rng.random());
         let mut limits = Limits::default();
         if workload.bulk {
             limits.command_bytes_per_second = 1 << 30;
             limits.session_bytes_per_second = 1 << 30;
         }
-        let identity = Identity { protocol_id: 1, names: Vec::new(), keys: vec![key.clone()] };
-        let server = SimServer::new(1, limits.clone(), identity, StdRng::from_rng(&mut rng));
+        let entrance = Entrance::new(limits.clone(), &mut rng);
+        let addr = entrance.server;
+        let server = SimServer::new(1, limits, entrance.identity(), StdRng::from_rng(&mut rng));
         let network = Network::new(addr, Impairments::default(), StdRng::from_rng(&mut rng));
+        let beginning = Now { mono: Timestamp::ZERO, wall: WALL };
         let count = workload.members + u16::from(workload.bulk);
         let members = (0..count).map(|number| {
             let [high, low] = number.to_be_bytes();
             let from = SocketAddr::from(([10, 0, high, low], 4_000));
-            let core = connecting(addr, number, &key, &limits, &mut rng);
+            let core = entrance.connect(beginning, usize::from(number), &mut rng);
             let phase = rng.random_range(Duration::ZERO..workload.period);
             Member::new(number, from, core, phase)
         });
@@ -126,7 +122,7 @@ impl Run {
         let quick = self.now + Duration::from_secs(60);
         let (now, mut sessions) = (self.now, 0);
         if let Some(member) = who.first().and_then(|first| self.members.get_mut(*first)) {
-            member.create(now, seats);
+            Entrance::create(&mut member.core, now, seats);
             sessions = member.entered.len() + 1;
         }
         let creator = who.first().copied().unwrap_or_default();
@@ -135,7 +131,7 @@ impl Run {
         for other in who.iter().skip(1) {
             let Some(member) = self.members.get_mut(*other) else { continue };
             let wanted = member.entered.len() + 1;
-            member.join(self.now, session);
+            Entrance::join(&mut member.core, self.now, session);
             self.run_until(quick, |run| run.entered(*other) >= wanted);
         }
     }
@@ -216,22 +212,4 @@ impl Run {
         figures.sort();
         figures
     }
-}
-
-/// Wall time at the origin of the virtual clock.
-const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
-
-fn connecting(server: SocketAddr, number: u16, key: &TokenKey, limits: &Limits, rng: &mut StdRng) -> Core {
-    let request = MintRequest {
-        user: UserId::new(&format!("member-{number}")).expect("invariant: a short id is legal"),
-        server: server.to_string(),
-        lifetime: Duration::from_secs(60),
-        data: None,
-    };
-    let grant = mint(key, request, WALL, rng).expect("invariant: a legal request");
-    let config = ConnectingConfig { connection: connection(limits), ..ConnectingConfig::new(1) };
-    let name = server.to_string();
-    let rng = StdRng::from_rng(rng);
-    let connecting = Connecting::new(Timestamp::ZERO, &name, server, &grant, config, rng);
-    Core::new(server, connecting)
 }

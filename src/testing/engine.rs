@@ -1,0 +1,343 @@
+//! [`Engine`]: one worker and its clients without a network: what a delivery costs the worker.
+//!
+//! Datagrams arrive at once and none is lost; the clock is virtual, so clients send at their random
+//! phases, acks and timers are those of a real server, and a run is repeatable. What is measured is up
+//! to the caller: its [`Meter`] hears when the worker begins and ends a turn.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::entrance::{Entrance, WALL};
+use crate::base::{Now, SessionId, Slot, Timestamp, WorkerId};
+use crate::client::core::{Core, Event, Output};
+use crate::net::Driven;
+use crate::server::config;
+use crate::server::limits::Limits;
+use crate::server::shared::Shared;
+use crate::server::worker::Worker;
+use crate::wire::Delivery;
+use crate::wire::command::To;
+
+/// Hears when the worker works: around each turn, from its first datagram to its last.
+pub trait Meter {
+    /// A turn begins.
+    fn start(&mut self);
+    /// The turn has ended.
+    fn stop(&mut self);
+}
+
+/// One worker and its clients. See the [module](self).
+pub struct Engine {
+    now: Timestamp,
+    entrance: Entrance,
+    shared: Arc<Shared>,
+    worker: Worker,
+    /// Datagrams on their way to the worker.
+    up: Vec<(SocketAddr, BytesMut)>,
+    /// Datagrams on their way to clients: the first `sent` of these, whose buffers are used again.
+    down: Vec<(SocketAddr, BytesMut)>,
+    sent: usize,
+    clients: Vec<Client>,
+    /// Who does something by itself, and when.
+    due: BTreeSet<(Timestamp, usize)>,
+    /// Between two messages of a member.
+    period: Duration,
+    delivered: u64,
+    datagrams: u64,
+    rng: StdRng,
+}
+
+/// A client; forgotten ones have no core.
+struct Client {
+    core: Option<Core>,
+    session: Option<(SessionId, Slot)>,
+    /// When it speaks next; [`Timestamp::MAX`] for never.
+    speaks_at: Timestamp,
+    /// Its entry in `due`.
+    due_at: Timestamp,
+}
+
+/// Bytes of a message.
+const MESSAGE_BYTES: usize = 64;
+/// The worker takes a turn so often at most: what comes in between is one batch.
+const TURN: Duration = Duration::from_micros(50);
+/// Long enough for a handshake, a join, and for what follows them to fall silent.
+const QUIET: Duration = Duration::from_secs(2);
+/// Clients that connect at the same time: fewer than may be half-open.
+const ARRIVALS: usize = 4_096;
+
+impl Engine {
+    /// A worker without clients. All that is random follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let limits = Limits {
+            max_connections: 1_000_000,
+            max_half_open: 65_536,
+            max_sessions: 1_000_000,
+            idle_timeout_ms: 600_000,
+            keepalive_ms: 200_000,
+            ..Limits::default()
+        };
+        let entrance = Entrance::new(limits.clone(), &mut rng);
+        let config = Arc::new(config::endpoint(entrance.identity(), &limits));
+        let shared = Arc::new(Shared::new(limits, 1, &mut rng));
+        let worker = Worker::new(Arc::clone(&shared), config, WorkerId(0), StdRng::from_rng(&mut rng));
+        Self {
+            now: Timestamp::ZERO,
+            entrance,
+            shared,
+            worker,
+            up: Vec::new(),
+            down: Vec::new(),
+            sent: 0,
+            clients: Vec::new(),
+            due: BTreeSet::new(),
+            period: Duration::MAX,
+            delivered: 0,
+            datagrams: 0,
+            rng,
+        }
+    }
+
+    /// Connects so many clients that do nothing; the worker alone keeps anything of them afterwards.
+    pub fn add_idle(&mut self, count: usize) {
+        let all = self.clients.len() + count;
+        while self.clients.len() < all {
+            let first = self.clients.len();
+            self.connect(ARRIVALS.min(all - first));
+            self.run(QUIET, &mut Unmetered);
+            for client in self.clients.iter_mut().skip(first) {
+                client.core = None;
+            }
+        }
+    }
+
+    /// Gathers so many clients in each of so many sessions.
+    pub fn add_sessions(&mut self, count: usize, members: u16) {
+        let first = self.clients.len();
+        let seats = usize::from(members);
+        self.connect(count * seats);
+        self.run(QUIET, &mut Unmetered);
+        let now = self.now;
+        for creator in (first..self.clients.len()).step_by(seats) {
+            self.act(creator, |core| Entrance::create(core, now, members));
+        }
+        self.run(QUIET, &mut Unmetered);
+        let now = self.now;
+        for index in first..self.clients.len() {
+            let creator = index - (index - first) % seats;
+            let session = self.clients.get(creator).and_then(|client| client.session);
+            let (session, _) = session.expect("invariant: nothing keeps the creator from its session");
+            if index != creator {
+                self.act(index, |core| Entrance::join(core, now, session));
+            }
+        }
+        self.run(QUIET, &mut Unmetered);
+    }
+
+    /// From now on every member of a session broadcasts in order to all with this period, from a random
+    /// phase on.
+    pub fn talk(&mut self, period: Duration) {
+        self.period = period;
+        for index in 0..self.clients.len() {
+            let at = self.now + self.rng.random_range(Duration::ZERO..period);
+            if let Some(client) = self.clients.get_mut(index).filter(|client| client.session.is_some()) {
+                client.speaks_at = at;
+            }
+            self.arm(index);
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn run(&mut self, time: Duration, meter: &mut dyn Meter) {
+        let end = self.now + time;
+        loop {
+            let client = self.due.first().map(|(at, _)| *at);
+            let turn = if self.up.is_empty() { self.worker.poll_timeout() } else { Some(self.now + TURN) };
+            let Some(next) = [client, turn].into_iter().flatten().min().filter(|next| *next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            while let Some((at, index)) = self.due.first().copied().filter(|(at, _)| *at <= self.now) {
+                debug_assert!(at <= self.now);
+                self.run_client(index, None);
+            }
+            if turn.is_some_and(|turn| turn <= self.now) {
+                self.turn(meter);
+                self.hand_out();
+            }
+        }
+        self.now = end;
+    }
+
+    /// Messages that reached a member.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Datagrams that the worker has sent.
+    pub fn datagrams(&self) -> u64 {
+        self.datagrams
+    }
+
+    /// Connections of the worker.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections()
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.now, wall: WALL + self.now.since(Timestamp::ZERO) }
+    }
+
+    /// The worker takes what has come and sends what that causes.
+    #[inline(never)] // Profilers are told its name.
+    fn turn(&mut self, meter: &mut dyn Meter) {
+        let now = self.now();
+        let Self { worker, up, down, .. } = self;
+        meter.start();
+        if !up.is_empty() {
+            worker.handle_datagrams(now, &mut up.drain(..));
+        }
+        if worker.poll_timeout().is_some_and(|at| at <= now.mono) {
+            worker.handle_timeout(now);
+        }
+        let mut sent = 0;
+        loop {
+            if sent == down.len() {
+                down.push((client_address(0), BytesMut::with_capacity(SLOT_BYTES)));
+            }
+            let Some((to, datagram)) = down.get_mut(sent) else { break };
+            datagram.clear();
+            match worker.poll_transmit(now, datagram) {
+                Some(receiver) => *to = receiver,
+                None => break,
+            }
+            sent += 1;
+        }
+        meter.stop();
+        self.sent = sent;
+        self.datagrams += sent as u64;
+    }
+
+    /// Clients get what the worker has sent.
+    fn hand_out(&mut self) {
+        let down = std::mem::take(&mut self.down);
+        for (to, datagram) in down.iter().take(self.sent) {
+            self.run_client(client_index(*to), Some(BytesMut::from(datagram.as_ref())));
+        }
+        self.down = down;
+    }
+
+    fn run_client(&mut self, index: usize, datagram: Option<BytesMut>) {
+        let now = self.now;
+        let (server, period) = (self.entrance.server, self.period);
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if let Some(core) = &mut client.core {
+            if let Some(datagram) = datagram {
+                core.handle_datagram(now, server, datagram);
+            }
+            if core.poll_timeout().is_some_and(|at| at <= now) {
+                core.handle_timeout(now);
+            }
+            while let Some(output) = core.poll_output() {
+                match output {
+                    Output::Event(Event::Entered { slot, session, .. }) => {
+                        client.session = Some((session, slot));
+                    }
+                    Output::Event(Event::Message { .. }) => self.delivered += 1,
+                    Output::Event(Event::Disconnected(why)) => panic!("a client is disconnected: {why}"),
+                    _ => {}
+                }
+            }
+            if client.speaks_at <= now
+                && let Some((_, slot)) = client.session
+            {
+                client.speaks_at += period;
+                let payload = Bytes::from_static(&[7; MESSAGE_BYTES]);
+                core.broadcast(now, slot, To::All, Delivery::ReliableOrdered, payload)
+                    .expect("invariant: little is under way");
+            }
+            let mut out = BytesMut::new();
+            while core.poll_transmit(now, &mut out).is_some() {
+                self.up.push((client_address(index), out.split()));
+            }
+        }
+        self.arm(index);
+    }
+
+    fn arm(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let timeout = client.core.as_ref().and_then(Core::poll_timeout);
+        let at = timeout.map_or(client.speaks_at, |timeout| timeout.min(client.speaks_at));
+        if at != client.due_at {
+            self.due.remove(&(client.due_at, index));
+            client.due_at = at;
+            if at < Timestamp::MAX {
+                self.due.insert((at, index));
+            }
+        }
+    }
+
+    fn connect(&mut self, count: usize) {
+        for _ in 0..count {
+            let index = self.clients.len();
+            let core = self.entrance.connect(self.now(), index, &mut self.rng);
+            let never = Timestamp::MAX;
+            self.clients.push(Client { core: Some(core), session: None, speaks_at: never, due_at: never });
+            self.run_client(index, None);
+        }
+    }
+
+    fn act(&mut self, index: usize, act: impl FnOnce(&mut Core)) {
+        if let Some(core) = self.clients.get_mut(index).and_then(|client| client.core.as_mut()) {
+            act(core);
+        }
+        self.run_client(index, None);
+    }
+}
+
+/// Room of a sending slot, as in a socket's batch.
+const SLOT_BYTES: usize = 1_500;
+
+struct Unmetered;
+
+impl Meter for Unmetered {
+    fn start(&mut self) {}
+    fn stop(&mut self) {}
+}
+
+fn client_address(index: usize) -> SocketAddr {
+    let index = u32::try_from(index).expect("invariant: fewer clients than addresses");
+    SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + index), 4_000))
+}
+
+fn client_index(addr: SocketAddr) -> usize {
+    match addr.ip() {
+        IpAddr::V4(ip) => (u32::from(ip) - 0x0a00_0000) as usize,
+        IpAddr::V6(_) => usize::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_hears_every_message() {
+        let mut engine = Engine::new(1);
+        engine.add_idle(3);
+        engine.add_sessions(2, 4);
+        engine.talk(Duration::from_millis(100));
+        engine.run(Duration::from_secs(1), &mut Unmetered);
+        engine.run(Duration::from_millis(90), &mut Unmetered);
+        assert_eq!(engine.connections(), 11);
+        let sent = 2 * 4 * 10..=2 * 4 * 11;
+        assert!((sent.start() * 4..=sent.end() * 4).contains(&engine.delivered()), "{}", engine.delivered());
+    }
+}

@@ -1,0 +1,79 @@
+//! [`Entrance`]: how simulated clients get into a server and its sessions.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::base::{Now, SessionId, SessionKind, Timestamp, UnixTime, UserId};
+use crate::client::core::Core;
+use crate::rudp::{Connecting, ConnectingConfig};
+use crate::secure::TokenKey;
+use crate::secure::token::{MintRequest, mint};
+use crate::server::config::{Identity, connection};
+use crate::server::limits::Limits;
+use crate::wire::command::{Create, InitialProperties, Join};
+use crate::wire::{Admission, IdleTtl, MaxMembers, OnOwnerLeave, Request, Settings};
+
+/// A server's address and the key of its tokens.
+pub(super) struct Entrance {
+    pub(super) server: SocketAddr,
+    key: TokenKey,
+    limits: Limits,
+}
+
+/// Wall time at the origin of the virtual clock.
+pub(super) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+const PROTOCOL_ID: u64 = 1;
+
+impl Entrance {
+    pub(super) fn new(limits: Limits, rng: &mut StdRng) -> Self {
+        let server = SocketAddr::from(([10, 255, 255, 1], 7_777));
+        Self { server, key: TokenKey::from_bytes(&rng.random()), limits }
+    }
+
+    /// What the server must know.
+    pub(super) fn identity(&self) -> Identity {
+        Identity { protocol_id: PROTOCOL_ID, names: Vec::new(), keys: vec![self.key.clone()] }
+    }
+
+    /// A client of its own user that begins to connect.
+    pub(super) fn connect(&self, now: Now, number: usize, rng: &mut StdRng) -> Core {
+        let request = MintRequest {
+            user: UserId::new(&format!("member-{number}")).expect("invariant: a short id is legal"),
+            server: self.server.to_string(),
+            lifetime: Duration::from_secs(60),
+            data: None,
+        };
+        let grant = mint(&self.key, request, now.wall, rng).expect("invariant: a legal request");
+        let config =
+            ConnectingConfig { connection: connection(&self.limits), ..ConnectingConfig::new(PROTOCOL_ID) };
+        let name = self.server.to_string();
+        let rng = StdRng::from_rng(rng);
+        Core::new(self.server, Connecting::new(now.mono, &name, self.server, &grant, config, rng))
+    }
+
+    /// Asks for a new session that is open to all who know it.
+    pub(super) fn create(core: &mut Core, now: Timestamp, seats: u16) {
+        let settings = Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::new(seats).expect("invariant: few members"),
+            idle_ttl: IdleTtl::new(60).expect("invariant: a minute is legal"),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Open,
+        };
+        let properties = InitialProperties::new(Vec::new()).expect("invariant: none are legal");
+        request(core, now, &Request::Create(Create { settings, properties }));
+    }
+
+    /// Asks to join a session.
+    pub(super) fn join(core: &mut Core, now: Timestamp, session: SessionId) {
+        request(core, now, &Request::Join(Join::Session(session)));
+    }
+}
+
+fn request(core: &mut Core, now: Timestamp, what: &Request) {
+    core.request(now, what).expect("invariant: connected, with nothing else under way");
+}
