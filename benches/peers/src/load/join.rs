@@ -21,13 +21,17 @@ pub fn join_all(spec: &Spec, clients: &mut dyn Clients, inbox: &Inbox) -> Result
     for some in all.chunks(AT_ONCE) {
         let mut asked = 0;
         loop {
-            let waiting: Vec<usize> = some.iter().copied().filter(|client| !inbox.has_joined(*client)).collect();
+            let waiting: Vec<usize> =
+                some.iter().copied().filter(|client| !inbox.has_joined(*client)).collect();
             let now = sys::nanos();
             if waiting.is_empty() {
                 break;
             }
             if now - started > CONNECT_NANOS {
-                return Err(Error::bound(format_args!("{} clients did not get into a group", inbox.missing())));
+                return Err(Error::bound(format_args!(
+                    "{} clients did not get into a group",
+                    inbox.missing()
+                )));
             }
             if asked == 0 || spec.peer.may_lose() && now >= asked + AGAIN_NANOS {
                 asked = now;

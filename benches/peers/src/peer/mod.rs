@@ -23,7 +23,9 @@ use crate::load::{Clients, Inbox, Spec};
 use crate::stage::Announce;
 
 /// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
     /// UDP without reliability and encryption, one system call a datagram.

@@ -41,7 +41,8 @@ pub fn serve(announce: Announce) -> Result<()> {
         ..Limits::default()
     };
     let builder = Server::builder().key(TokenKey::from_bytes(&KEY)).protocol_id(GAME).limits(limits);
-    let server = builder.workers(NonZeroU8::MIN).start().map_err(Error::while_doing("starting the server"))?;
+    let server =
+        builder.workers(NonZeroU8::MIN).start().map_err(Error::while_doing("starting the server"))?;
     let server = Arc::new(server);
     let read = Arc::clone(&server);
     announce.ready(server.local_addr(), "", move || {

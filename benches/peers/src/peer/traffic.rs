@@ -35,6 +35,9 @@ impl Traffic {
 
     /// What it has counted.
     pub fn counts(&self) -> Counts {
-        Counts { datagrams: self.datagrams.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+        Counts {
+            datagrams: self.datagrams.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 }

@@ -18,7 +18,8 @@ pub fn describe() -> Value {
 /// The commit that the binary's sources are at; empty when git does not tell.
 pub fn commit() -> String {
     let folder = env!("CARGO_MANIFEST_DIR");
-    let told = Command::new("git").args(["-C", folder, "describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let told =
+        Command::new("git").args(["-C", folder, "describe", "--always", "--dirty", "--abbrev=12"]).output();
     let told = told.ok().filter(|told| told.status.success());
     told.map_or_else(String::new, |told| String::from_utf8_lossy(&told.stdout).trim().to_owned())
 }

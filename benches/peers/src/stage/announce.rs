@@ -34,7 +34,10 @@ impl Announce {
             }
             process::exit(0);
         };
-        thread::Builder::new().name("control".to_owned()).spawn(answer).map_err(Error::io("starting a thread"))?;
+        thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(answer)
+            .map_err(Error::io("starting a thread"))?;
         say(format!("listening on {addr} {extra}").trim_end());
         Ok(())
     }

@@ -78,7 +78,8 @@ impl Child {
     /// # Errors
     /// When it has ended or does not answer.
     pub fn ask(&mut self, patience: Duration) -> Result<String> {
-        let stdin = self.process.stdin.as_mut().ok_or_else(|| Error::bound("a child without standard input"))?;
+        let stdin =
+            self.process.stdin.as_mut().ok_or_else(|| Error::bound("a child without standard input"))?;
         let written = stdin.write_all(b"counts\n").and_then(|()| stdin.flush());
         written.map_err(Error::io(format_args!("asking the {}", self.name)))?;
         self.expect("", patience)

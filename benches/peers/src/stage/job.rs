@@ -60,7 +60,8 @@ impl Job {
         }
         let core = |core: usize| ["--core".to_owned(), core.to_string()];
         let clients = (sessions * members).to_string();
-        let mut args = vec!["server".to_owned(), self.peer.name().to_owned(), "--clients".to_owned(), clients];
+        let mut args =
+            vec!["server".to_owned(), self.peer.name().to_owned(), "--clients".to_owned(), clients];
         args.extend(core(SERVER_CORE));
         let mut server = Child::start("server", &args)?;
         let (home, extra) = listening(&server)?;
@@ -68,7 +69,8 @@ impl Job {
         let reached = relay.as_ref().map_or(Ok(home), |relay| listening(relay).map(|(addr, _)| addr))?;
         let before = resident(&server)?;
         let plan = self.workload.plan(self.times);
-        let spec = Spec { peer: self.peer, server: reached, home, extra, sessions, members, plan, seed: self.seed };
+        let spec =
+            Spec { peer: self.peer, server: reached, home, extra, sessions, members, plan, seed: self.seed };
         let mut args = vec!["load".to_owned()];
         args.push(serde_json::to_string(&spec).map_err(Error::while_doing("writing a load's plan"))?);
         args.extend(core(LOAD_CORE));
@@ -110,7 +112,8 @@ impl Job {
     /// A relay on the way to the server, where the workload has one.
     fn relay(&self, server: SocketAddr) -> Result<Option<Child>> {
         let Workload::Loss { percent } = self.workload else { return Ok(None) };
-        let mut args: Vec<String> = ["relay", "--listen", "127.0.0.1:0", "--upstream"].map(str::to_owned).into();
+        let mut args: Vec<String> =
+            ["relay", "--listen", "127.0.0.1:0", "--upstream"].map(str::to_owned).into();
         args.push(server.to_string());
         args.extend(["--delay", "20ms", "--loss"].map(str::to_owned));
         args.push(format!("{percent}%"));

@@ -46,7 +46,12 @@ pub fn run(options: &Options, note: impl Fn(&str)) -> Result<Report> {
                 };
                 let outcome: Outcome = played.map_err(|error| error.to_string());
                 let said = outcome.as_ref().err().map_or("done", String::as_str);
-                note(&format!("{}/{} {workload} {}: {said}", repetition + 1, options.repetitions, peer.name()));
+                note(&format!(
+                    "{}/{} {workload} {}: {said}",
+                    repetition + 1,
+                    options.repetitions,
+                    peer.name()
+                ));
                 report.add(*workload, *peer, outcome);
             }
         }

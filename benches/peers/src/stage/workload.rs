@@ -86,7 +86,8 @@ impl Workload {
     /// What the clients do.
     pub fn plan(&self, times: Times) -> Plan {
         let Times { warmup_ms, counted_ms } = times;
-        let paced = |rate_hz, patience_ms| Plan::Paced { rate_hz, size: SIZE, warmup_ms, counted_ms, patience_ms };
+        let paced =
+            |rate_hz, patience_ms| Plan::Paced { rate_hz, size: SIZE, warmup_ms, counted_ms, patience_ms };
         match *self {
             Self::Broadcast { rate_hz, .. } => paced(rate_hz, 1_000),
             Self::Saturation => paced(RATE_HZ, 1_000),
@@ -137,9 +138,11 @@ impl FromStr for Workload {
             ("echo", "") => Some(Self::Echo),
             ("bulk", "") => Some(Self::Bulk),
             ("loss", _) => number.parse().ok().filter(|it| *it <= 90).map(|percent| Self::Loss { percent }),
-            ("idle", _) => {
-                number.parse().ok().filter(|it| (1..=8_000).contains(it)).map(|clients| Self::Idle { clients })
-            }
+            ("idle", _) => number
+                .parse()
+                .ok()
+                .filter(|it| (1..=8_000).contains(it))
+                .map(|clients| Self::Idle { clients }),
             _ => None,
         };
         workload.ok_or_else(|| {

@@ -20,7 +20,8 @@ impl Alarm {
     /// The system's.
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes numbers alone.
-        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+        let fd =
+            unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
         check(fd)?;
         // SAFETY: `fd` was just opened, and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -56,8 +57,9 @@ impl Alarm {
         let spec = libc::itimerspec { it_interval: timespec(0), it_value: timespec(moment.max(1)) };
         let fd = self.fd.get_ref().as_raw_fd();
         // SAFETY: `spec` is valid for reads, and the old setting is not asked for.
-        let set =
-            unsafe { libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut()) };
+        let set = unsafe {
+            libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut())
+        };
         check(set).map(|_| ())
     }
 }

@@ -17,7 +17,7 @@ mod send;
 mod socket;
 
 pub use alarm::Alarm;
-pub use epoll::{Epoll, READABLE, READ_WRITE_EDGES};
+pub use epoll::{Epoll, READ_WRITE_EDGES, READABLE};
 pub use process::{allow_many_files, cpu_nanos, die_with_parent, pin_to_core, resident_bytes};
 pub use receive::ReceiveBatch;
 pub use send::SendBatch;

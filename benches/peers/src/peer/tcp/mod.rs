@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use crate::error::{Error, Result};
 use crate::rooms::Rooms;
 use crate::stage::Announce;
-use crate::sys::{Epoll, READABLE, READ_WRITE_EDGES};
+use crate::sys::{Epoll, READ_WRITE_EDGES, READABLE};
 
 mod clients;
 mod framed;
@@ -60,7 +60,9 @@ impl Server {
                 return Err(Error::bound("too many clients"));
             }
             let framed = Framed::new(stream)?;
-            epoll.add(framed.stream(), self.next, READ_WRITE_EDGES).map_err(Error::io("waiting for a socket"))?;
+            epoll
+                .add(framed.stream(), self.next, READ_WRITE_EDGES)
+                .map_err(Error::io("waiting for a socket"))?;
             self.connections.insert(self.next, framed);
             self.next += 1;
         }
@@ -76,10 +78,10 @@ impl Server {
         let is_open = connection.read(|message| messages.push(message.to_vec()))?;
         for message in messages {
             for recipient in self.rooms.recipients(number, &message)? {
-                if let Some(connection) = self.connections.get_mut(recipient) {
-                    if connection.queue(&message)? {
-                        self.dirty.push(*recipient);
-                    }
+                if let Some(connection) = self.connections.get_mut(recipient)
+                    && connection.queue(&message)?
+                {
+                    self.dirty.push(*recipient);
                 }
             }
         }
