@@ -20,6 +20,7 @@ struct Counts {
     joined: Vec<bool>,
     missing: usize,
     arrivals: u64,
+    arrivals_at: Vec<u64>,
     delivered: u64,
     latency: Histogram<u64>,
     troubles: u64,
@@ -41,6 +42,7 @@ impl Inbox {
             joined,
             missing: clients,
             arrivals: 0,
+            arrivals_at: vec![0; clients],
             delivered: 0,
             latency,
             troubles: 0,
@@ -55,9 +57,9 @@ impl Inbox {
         let mut counts = self.lock();
         match Stamp::read(body) {
             Ok(Stamp { kind: Kind::Join(_), .. }) => counts.join(client),
-            Ok(Stamp { kind: Kind::Early, .. }) => counts.arrivals += 1,
+            Ok(Stamp { kind: Kind::Early, .. }) => counts.arrive(client),
             Ok(Stamp { kind: Kind::Counted, sent_nanos, .. }) => {
-                counts.arrivals += 1;
+                counts.arrive(client);
                 counts.delivered += 1;
                 let latency = now.saturating_sub(sent_nanos);
                 counts.latency.saturating_record(latency);
@@ -91,6 +93,11 @@ impl Inbox {
         self.lock().arrivals
     }
 
+    /// Of these, those that have arrived at this client.
+    pub fn arrivals_at(&self, client: usize) -> u64 {
+        self.lock().arrivals_at.get(client).copied().unwrap_or(0)
+    }
+
     /// Counted messages that have arrived.
     pub fn delivered(&self) -> u64 {
         self.lock().delivered
@@ -113,6 +120,13 @@ impl Inbox {
 }
 
 impl Counts {
+    fn arrive(&mut self, client: usize) {
+        self.arrivals += 1;
+        if let Some(arrivals) = self.arrivals_at.get_mut(client) {
+            *arrivals += 1;
+        }
+    }
+
     fn join(&mut self, client: usize) {
         if let Some(joined) = self.joined.get_mut(client).filter(|joined| !**joined) {
             *joined = true;

@@ -5,7 +5,7 @@
 //! | `inbox` | counts what arrives |
 //! | `join` | puts every client into its group |
 //! | `paced` | sends at a rate, each client at a phase of its own |
-//! | `window` | sends when something arrives: round trips and bulk |
+//! | `window` | sends when something arrives, for bulk |
 //! | `runtime` | a turn of the loop for clients that live in tokio |
 
 mod inbox;
@@ -79,7 +79,7 @@ pub enum Plan {
         /// Without a delivery for so long, what is missing is taken for lost.
         patience_ms: u64,
     },
-    /// The first keeps so many messages under way.
+    /// Each keeps so many messages under way.
     Window {
         /// Messages under way.
         window: u64,

@@ -38,8 +38,10 @@ pub enum Peer {
     Kcp,
     /// ENet, the C library.
     Enet,
-    /// renet over netcode.
+    /// renet over netcode, which sends at once.
     Renet,
+    /// The same, which sends at ticks.
+    RenetTick,
     /// QUIC by quinn.
     Quinn,
     /// Rallypoint.
@@ -48,13 +50,14 @@ pub enum Peer {
 
 impl Peer {
     /// All of them, the plainest first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Raw,
         Self::RawMmsg,
         Self::Tcp,
         Self::Kcp,
         Self::Enet,
         Self::Renet,
+        Self::RenetTick,
         Self::Quinn,
         Self::Rallypoint,
     ];
@@ -68,6 +71,7 @@ impl Peer {
             Self::Kcp => "kcp",
             Self::Enet => "enet",
             Self::Renet => "renet",
+            Self::RenetTick => "renet-tick",
             Self::Quinn => "quinn",
             Self::Rallypoint => "rallypoint",
         }
@@ -87,7 +91,7 @@ impl Peer {
     pub fn max_clients(self) -> usize {
         match self {
             // NETCODE_MAX_CLIENTS.
-            Self::Renet => 1_024,
+            Self::Renet | Self::RenetTick => 1_024,
             // ENET_PROTOCOL_MAXIMUM_PEER_ID.
             Self::Enet => 4_095,
             _ => 8_000,
@@ -109,7 +113,8 @@ pub fn serve(peer: Peer, announce: Announce, clients: usize) -> Result<()> {
         Peer::Enet => enet::serve(announce, clients),
         #[cfg(not(feature = "enet"))]
         Peer::Enet => Err(without_enet()),
-        Peer::Renet => renet::serve(announce, clients),
+        Peer::Renet => renet::serve(announce, clients, renet::Pace::AtOnce),
+        Peer::RenetTick => renet::serve(announce, clients, renet::Pace::Ticks),
         Peer::Quinn => quinn::serve(announce),
         Peer::Rallypoint => rallypoint::serve(announce),
     }
@@ -128,7 +133,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
         Peer::Enet => enet::connect(spec, inbox),
         #[cfg(not(feature = "enet"))]
         Peer::Enet => Err(without_enet()),
-        Peer::Renet => renet::connect(spec, inbox),
+        Peer::Renet | Peer::RenetTick => renet::connect(spec, inbox),
         Peer::Quinn => quinn::connect(spec, inbox),
         Peer::Rallypoint => rallypoint::connect(spec, inbox),
     }

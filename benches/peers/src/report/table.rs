@@ -28,6 +28,7 @@ const SATURATION: &[Column] = &[
     ("server us/dlv", "server_cpu_us_per_delivery", 2),
     ("server core", "server_cpu_share", 2),
     ("load core", "load_cpu_share", 2),
+    ("dlv/s full core", "deliveries_per_full_core", 0),
 ];
 const ECHO: &[Column] = &[
     ("p50 us", "p50_us", 1),
@@ -35,6 +36,7 @@ const ECHO: &[Column] = &[
     ("p99.9 us", "p999_us", 1),
     ("server us/trip", "server_cpu_us_per_delivery", 2),
     ("load us/trip", "load_cpu_us_per_delivery", 2),
+    ("B/trip", "bytes_per_delivery", 1),
     ("dgram/trip", "datagrams_per_delivery", 2),
 ];
 const BULK: &[Column] = &[

@@ -26,8 +26,8 @@ impl Child {
     /// # Errors
     /// The system's.
     pub fn start(name: &'static str, args: &[String]) -> Result<Self> {
-        let program = std::env::current_exe().map_err(Error::io("finding this binary"))?;
-        let mut command = Command::new(program);
+        // This very binary, also when the file at its path has been replaced meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().map_err(Error::io(format_args!("starting the {name}")))?;
         let stdout = process.stdout.take().ok_or_else(|| Error::bound("a child without standard output"))?;

@@ -98,6 +98,12 @@ impl Job {
         let seconds = (last.at - first.at) as f64 / 1e9;
         let a_second = number(&result, "/arrivals").map(|arrivals| arrivals / seconds);
         set("deliveries_per_s", a_second);
+        let of_core = figures.get("server_cpu_share").copied().filter(|share| *share > 0.0);
+        let at_full_core = a_second.zip(of_core).map(|(a_second, share)| a_second / share);
+        figures.extend(at_full_core.map(|it| ("deliveries_per_full_core".to_owned(), it)));
+        let mut set = |name: &str, value: Option<f64>| {
+            value.map(|value| figures.insert(name.to_owned(), value));
+        };
         if self.workload == Workload::Bulk {
             set("mb_per_s", a_second.map(|it| it * BULK_SIZE as f64 / 1e6));
         }
@@ -171,7 +177,11 @@ fn cost(first: &Used, last: &Used, deliveries: Option<f64>) -> Figures {
         set("load_cpu_us_per_delivery", load / 1_000.0 / deliveries);
         if let (Some(first), Some(last)) = (first.counts, last.counts) {
             set("bytes_per_delivery", (last.bytes - first.bytes) as f64 / deliveries);
-            set("datagrams_per_delivery", (last.datagrams - first.datagrams) as f64 / deliveries);
+            // None for a peer of streams.
+            let datagrams = last.datagrams - first.datagrams;
+            if datagrams > 0 {
+                set("datagrams_per_delivery", datagrams as f64 / deliveries);
+            }
         }
     }
     figures

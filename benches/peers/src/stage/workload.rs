@@ -21,9 +21,9 @@ pub enum Workload {
     },
     /// Sessions of 8 at 30 Hz, more and more of them until deliveries are late or missing.
     Saturation,
-    /// One client sends a message when its last one has come back.
+    /// One client alone sends 2,000 messages a second, which come back to it.
     Echo,
-    /// One client keeps 200 messages of 1,000 bytes under way.
+    /// 16 clients, each alone in its session, keep 32 messages of 1,000 bytes each under way.
     Bulk,
     /// One session of 8 at 30 Hz with a round trip of 40 ms and so many percent of datagrams lost, each
     /// way.
@@ -53,8 +53,13 @@ const SIZE: usize = 64;
 const RATE_HZ: f64 = 30.0;
 /// Bytes of a bulk message.
 pub const BULK_SIZE: usize = 1_000;
-/// Bulk messages under way: below what the peers' buffers and budgets hold.
-const BULK_WINDOW: u64 = 200;
+/// Clients of bulk. Rallypoint takes 20,000 commands a second of a session: one would be below what a core
+/// can do.
+const BULK_CLIENTS: usize = 16;
+/// Bulk messages that a client has under way: all together are below what sockets' buffers hold.
+const BULK_WINDOW: u64 = 32;
+/// Messages of the echo in a second: a trip is over before the next begins.
+const ECHO_HZ: f64 = 2_000.0;
 
 impl Workload {
     /// The usual ones, in their order.
@@ -72,12 +77,13 @@ impl Workload {
         all
     }
 
-    /// Sessions and members of each; of a saturation where it begins.
+    /// Sessions and members of each; a saturation has more and more sessions.
     pub fn shape(&self) -> (usize, usize) {
         match *self {
             Self::Broadcast { sessions, members, .. } => (sessions, members),
-            Self::Saturation => (8, 8),
-            Self::Echo | Self::Bulk => (1, 1),
+            Self::Saturation => (32, 8),
+            Self::Echo => (1, 1),
+            Self::Bulk => (BULK_CLIENTS, 1),
             Self::Loss { .. } => (1, 8),
             Self::Idle { clients } => (clients.div_ceil(8), 8),
         }
@@ -92,7 +98,7 @@ impl Workload {
             Self::Broadcast { rate_hz, .. } => paced(rate_hz, 1_000),
             Self::Saturation => paced(RATE_HZ, 1_000),
             Self::Loss { .. } => paced(RATE_HZ, 5_000),
-            Self::Echo => Plan::Window { window: 1, size: SIZE, warmup_ms, counted_ms },
+            Self::Echo => paced(ECHO_HZ, 1_000),
             Self::Bulk => Plan::Window { window: BULK_WINDOW, size: BULK_SIZE, warmup_ms, counted_ms },
             Self::Idle { .. } => Plan::Idle { warmup_ms, counted_ms },
         }

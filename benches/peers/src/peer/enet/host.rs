@@ -26,6 +26,7 @@ unsafe extern "C" {
     fn peers_enet_start() -> c_int;
     fn peers_enet_listen(peers: usize) -> *mut RawHost;
     fn peers_enet_connect(port: c_int) -> *mut RawHost;
+    fn peers_enet_keep_open(host: *mut RawHost, peer: usize);
     fn peers_enet_port(host: *mut RawHost) -> c_int;
     fn peers_enet_socket(host: *mut RawHost) -> c_int;
     fn peers_enet_take_traffic(host: *mut RawHost, datagrams: *mut u64, bytes: *mut u64);
@@ -54,7 +55,7 @@ pub struct Host {
 /// What has happened at a host.
 pub enum Happening {
     /// This peer is connected.
-    Connected,
+    Connected(usize),
     /// This peer is gone.
     Gone,
     /// This peer has sent a message.
@@ -140,7 +141,7 @@ impl Host {
         };
         match (kind, NonNull::new(packet)) {
             (0, _) => Ok(None),
-            (1, _) => Ok(Some(Happening::Connected)),
+            (1, _) => Ok(Some(Happening::Connected(peer))),
             (2, _) => Ok(Some(Happening::Gone)),
             (3, Some(packet)) => Ok(Some(Happening::Message(peer, Message(packet)))),
             _ => Err(Error::bound("ENet fails to serve its socket")),
@@ -165,6 +166,14 @@ impl Host {
         // SAFETY: the reference that making the packet gave is given back, once.
         unsafe { peers_enet_release(packet) };
         if sent { Ok(()) } else { Err(Error::bound("ENet does not take a message")) }
+    }
+
+    /// Turns the throttle of both ends of a connection off.
+    pub fn keep_open(&mut self, peer: usize) {
+        if peer < self.peers {
+            // SAFETY: the host lives and has such a peer.
+            unsafe { peers_enet_keep_open(self.raw.as_ptr(), peer) };
+        }
     }
 
     /// Sends what is queued.

@@ -2,8 +2,9 @@
 //!
 //! Its tutorial's loop: `enet_host_service` waits for something, `enet_host_check_events` takes the rest
 //! that has been received, and `enet_host_flush` sends at the end of the turn what the turn has queued,
-//! rather than at the next service. All recipients share one packet. Bandwidth is without limits (0), so
-//! that nothing is throttled by them. No encryption, no checksum. Timeouts and pings are ENet's own.
+//! rather than at the next service. All recipients share one packet. Bandwidth is without limits (0), and
+//! the throttle, which makes the window of reliable packets smaller when round trips vary, is off. No
+//! encryption, no checksum. Timeouts and pings are ENet's own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -39,9 +40,13 @@ pub fn serve(announce: Announce, clients: usize) -> Result<()> {
     loop {
         let mut happening = host.next(Wait::Serve(TICK_MS))?;
         while let Some(happened) = happening {
-            if let Happening::Message(from, message) = happened {
-                let recipients = rooms.recipients(from, message.bytes())?;
-                host.send(recipients, message.bytes())?;
+            match happened {
+                Happening::Connected(peer) => host.keep_open(peer),
+                Happening::Gone => {}
+                Happening::Message(from, message) => {
+                    let recipients = rooms.recipients(from, message.bytes())?;
+                    host.send(recipients, message.bytes())?;
+                }
             }
             happening = host.next(Wait::Queued)?;
         }
@@ -99,7 +104,7 @@ impl EnetClients {
         let mut happening = host.next(Wait::Serve(0))?;
         while let Some(happened) = happening {
             match happened {
-                Happening::Connected => self.connected += 1,
+                Happening::Connected(_) => self.connected += 1,
                 Happening::Gone => self.inbox.trouble(&"a client lost its connection"),
                 Happening::Message(_, message) => self.inbox.take(number, message.bytes()),
             }

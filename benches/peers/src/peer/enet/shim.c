@@ -35,6 +35,12 @@ ENetHost *peers_enet_connect(int port)
     return host;
 }
 
+/* Turns the throttle of both ends of a connection off: it begins open, and may open but not close. */
+void peers_enet_keep_open(ENetHost *host, size_t peer)
+{
+    enet_peer_throttle_configure(&host->peers[peer], ENET_PEER_PACKET_THROTTLE_INTERVAL, ENET_PEER_PACKET_THROTTLE_SCALE, 0);
+}
+
 int peers_enet_socket(ENetHost *host)
 {
     return host->socket;

@@ -1,11 +1,16 @@
-//! `renet`: over netcode, encrypted, one reliable ordered channel.
+//! `renet` and `renet-tick`: renet on its own netcode transport in secure mode, one `ReliableOrdered`
+//! channel.
 //!
-//! Its README's loop (update the transport, update the server, take messages, send packets) runs when a
-//! datagram arrives rather than at ticks of 16 ms, and at every 10 ms for resends: no message waits for a
-//! tick. The channel resends after 100 ms instead of 300 ms, for losses on a path of 40 ms; everything else
-//! is its default. The channel's memory and the bytes of a tick are raised for the bulk.
+//! renet is made for a game's tick: its transport sends to all connections at once, and every packet is
+//! acked, acks among them, so that two ends that answer at once would do so for ever. Both peers take the
+//! tick of 16 ms that its README shows for acks and resends. `renet` also sends between ticks, as soon as
+//! it has passed messages on: the shortest latency, at the price of a turn through all connections.
+//! `renet-tick` wakes at ticks alone, as the README's loop does. Clients are the same: they send a
+//! message at once, and acks with it or at their tick. What is lost is sent again after 100 ms, instead of
+//! the README's 300.
 
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use renet::{ChannelConfig, ConnectionConfig, RenetServer, SendType, ServerEvent};
@@ -25,8 +30,17 @@ const GAME: u64 = 0x7065_6572_7321;
 const KEY: [u8; 32] = [7; 32];
 /// The one channel.
 const CHANNEL: u8 = 0;
-/// Between two updates when nothing arrives.
-const TICK_NANOS: u64 = 10_000_000;
+/// Between two ticks.
+const TICK_NANOS: u64 = 16_000_000;
+
+/// When the server sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// When it has passed messages on, and at its ticks.
+    AtOnce,
+    /// At its ticks, between which it sleeps.
+    Ticks,
+}
 
 /// What both ends of a connection are told.
 fn config() -> ConnectionConfig {
@@ -50,7 +64,7 @@ fn since_1970() -> Result<Duration> {
 }
 
 /// Runs the server, for so many clients.
-pub fn serve(announce: Announce, clients: usize) -> Result<()> {
+pub fn serve(announce: Announce, clients: usize, pace: Pace) -> Result<()> {
     let socket = sys::udp_server().map_err(Error::io("binding"))?;
     let waited_for = socket.try_clone().map_err(Error::io("binding"))?;
     let addr = socket.local_addr().map_err(Error::io("binding"))?;
@@ -63,31 +77,58 @@ pub fn serve(announce: Announce, clients: usize) -> Result<()> {
     };
     let transport = NetcodeServerTransport::new(config_of_server, socket);
     let mut transport = transport.map_err(Error::io("starting the transport"))?;
-    let mut server = RenetServer::new(config());
+    let mut server = Server { renet: RenetServer::new(config()), rooms: Rooms::default(), ids: Vec::new() };
     // The transport has the socket and does not tell what it carries.
     announce.ready(addr, "", || None)?;
-    let mut rooms = Rooms::default();
-    let mut ids: Vec<u64> = Vec::new();
     let mut last = sys::nanos();
+    let mut next_tick = last;
     loop {
-        sys::wait_readable(waited_for.as_raw_fd(), TICK_NANOS).map_err(Error::io("waiting"))?;
+        let wait = next_tick.saturating_sub(sys::nanos());
+        if pace == Pace::Ticks {
+            thread::sleep(Duration::from_nanos(wait));
+        } else {
+            sys::wait_readable(waited_for.as_raw_fd(), wait).map_err(Error::io("waiting"))?;
+        }
         let now = sys::nanos();
         let passed = Duration::from_nanos(now - last);
         last = now;
-        transport.update(passed, &mut server).map_err(Error::while_doing("receiving"))?;
-        server.update(passed);
-        while let Some(event) = server.get_event() {
+        server.renet.update(passed);
+        transport.update(passed, &mut server.renet).map_err(Error::while_doing("receiving"))?;
+        let has_passed_on = server.pass_on()?;
+        if has_passed_on || now >= next_tick {
+            transport.send_packets(&mut server.renet);
+        }
+        if now >= next_tick {
+            next_tick = now + TICK_NANOS;
+        }
+    }
+}
+
+/// The server but for its socket.
+struct Server {
+    renet: RenetServer,
+    rooms: Rooms,
+    /// Of each client that has connected, in that order.
+    ids: Vec<u64>,
+}
+
+impl Server {
+    /// Queues what clients have sent for their groups; false when there was nothing.
+    fn pass_on(&mut self) -> Result<bool> {
+        while let Some(event) = self.renet.get_event() {
             if let ServerEvent::ClientConnected { client_id } = event {
-                ids.push(client_id);
+                self.ids.push(client_id);
             }
         }
-        for number in 0..ids.len() {
-            while let Some(message) = server.receive_message(ids[number], CHANNEL) {
-                for recipient in rooms.recipients(number, &message)? {
-                    server.send_message(ids[*recipient], CHANNEL, message.clone());
+        let mut has_passed_on = false;
+        for number in 0..self.ids.len() {
+            while let Some(message) = self.renet.receive_message(self.ids[number], CHANNEL) {
+                has_passed_on = true;
+                for recipient in self.rooms.recipients(number, &message)? {
+                    self.renet.send_message(self.ids[*recipient], CHANNEL, message.clone());
                 }
             }
         }
-        transport.send_packets(&mut server);
+        Ok(has_passed_on)
     }
 }

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use super::framed::Framed;
 use crate::error::{Error, Result};
 use crate::load::{Clients, Inbox, Spec, join_all};
+use crate::peer::Traffic;
 use crate::sys::{self, Epoll, READ_WRITE_EDGES};
 
 struct TcpClients {
@@ -22,7 +23,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     let mut clients = Vec::new();
     for number in 0..spec.clients() {
         let stream = TcpStream::connect(spec.server).map_err(Error::io("connecting"))?;
-        let framed = Framed::new(stream)?;
+        let framed = Framed::new(stream, Traffic::shared())?;
         epoll.add(framed.stream(), number, READ_WRITE_EDGES).map_err(Error::io("waiting for a socket"))?;
         clients.push(framed);
     }

@@ -2,9 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::message::MAX_BYTES;
+use crate::peer::Traffic;
 
 /// A connection that carries messages, each behind its length in two bytes.
 pub struct Framed {
@@ -12,6 +14,7 @@ pub struct Framed {
     /// What has come of a message that is not there yet, and before it what is taken already.
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
+    traffic: Arc<Traffic>,
 }
 
 /// Bytes that may wait to be written.
@@ -22,11 +25,11 @@ const CHUNK: usize = 64 << 10;
 const HEAD: usize = 2;
 
 impl Framed {
-    /// Of a connected stream.
-    pub fn new(stream: TcpStream) -> Result<Self> {
+    /// Of a connected stream; what it carries is counted in `traffic`.
+    pub fn new(stream: TcpStream, traffic: Arc<Traffic>) -> Result<Self> {
         stream.set_nodelay(true).map_err(Error::io("turning Nagle's algorithm off"))?;
         stream.set_nonblocking(true).map_err(Error::io("setting a socket up"))?;
-        Ok(Self { stream, incoming: Vec::new(), outgoing: Vec::new() })
+        Ok(Self { stream, incoming: Vec::new(), outgoing: Vec::new(), traffic })
     }
 
     /// The socket, to wait for.
@@ -59,6 +62,7 @@ impl Framed {
                 Err(error) => return Err(Error::io("writing")(error)),
             }
         }
+        self.traffic.add(0, written as u64);
         self.outgoing.drain(..written);
         Ok(())
     }
@@ -70,6 +74,7 @@ impl Framed {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
+                    self.traffic.add(0, count as u64);
                     self.cut(&chunk[..count], &mut take)?;
                     // Less than asked for: there is no more, as epoll(7) says of streams.
                     if count < CHUNK {

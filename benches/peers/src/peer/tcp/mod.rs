@@ -1,11 +1,14 @@
 //! `tcp`: frames behind a length of two bytes, with an edge-triggered epoll.
 //!
 //! `TCP_NODELAY` on both ends, so that no small segment waits for an ack; what a turn of the loop has for a
-//! connection leaves with one write at the end of the turn. No encryption.
+//! connection leaves with one write at the end of the turn. No encryption. Bytes are the stream's: the system
+//! does not tell of its segments.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 
+use super::Traffic;
 use crate::error::{Error, Result};
 use crate::rooms::Rooms;
 use crate::stage::Announce;
@@ -27,6 +30,7 @@ struct Server {
     rooms: Rooms,
     connections: HashMap<usize, Framed>,
     next: usize,
+    traffic: Arc<Traffic>,
     /// Connections to be flushed at the end of the turn.
     dirty: Vec<usize>,
 }
@@ -38,8 +42,9 @@ pub fn serve(announce: Announce) -> Result<()> {
     let mut epoll = Epoll::new().map_err(Error::io("making an epoll"))?;
     epoll.add(&listener, LISTENER, READABLE).map_err(Error::io("waiting for a socket"))?;
     let addr = listener.local_addr().map_err(Error::io("binding"))?;
-    announce.ready(addr, "", || None)?;
     let (mut server, mut ready) = (Server::default(), Vec::new());
+    let traffic = Arc::clone(&server.traffic);
+    announce.ready(addr, "", move || Some(traffic.counts()))?;
     loop {
         epoll.wait(None, &mut ready).map_err(Error::io("waiting"))?;
         for token in &ready {
@@ -59,7 +64,7 @@ impl Server {
             if self.connections.len() >= MAX_CLIENTS {
                 return Err(Error::bound("too many clients"));
             }
-            let framed = Framed::new(stream)?;
+            let framed = Framed::new(stream, Arc::clone(&self.traffic))?;
             epoll
                 .add(framed.stream(), self.next, READ_WRITE_EDGES)
                 .map_err(Error::io("waiting for a socket"))?;
