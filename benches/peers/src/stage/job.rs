@@ -58,22 +58,17 @@ impl Job {
         if sessions * members > self.peer.max_clients() {
             return Err(Error::bound(format_args!("its server takes {} clients", self.peer.max_clients())));
         }
-        let core = |core: usize| ["--core".to_owned(), core.to_string()];
-        let clients = (sessions * members).to_string();
-        let mut args =
-            vec!["server".to_owned(), self.peer.name().to_owned(), "--clients".to_owned(), clients];
-        args.extend(core(SERVER_CORE));
-        let mut server = Child::start("server", &args)?;
+        let before = self.resident_without_clients()?;
+        let mut server = self.server(sessions * members)?;
         let (home, extra) = listening(&server)?;
         let relay = self.relay(home)?;
         let reached = relay.as_ref().map_or(Ok(home), |relay| listening(relay).map(|(addr, _)| addr))?;
-        let before = resident(&server)?;
         let plan = self.workload.plan(self.times);
         let spec =
             Spec { peer: self.peer, server: reached, home, extra, sessions, members, plan, seed: self.seed };
         let mut args = vec!["load".to_owned()];
         args.push(serde_json::to_string(&spec).map_err(Error::while_doing("writing a load's plan"))?);
-        args.extend(core(LOAD_CORE));
+        args.extend(["--core".to_owned(), LOAD_CORE.to_string()]);
         let load = Child::start("load", &args)?;
         let connect = Duration::from_nanos(CONNECT_NANOS) + SLACK;
         load.expect("mark begin", connect + Duration::from_millis(self.times.warmup_ms))?;
@@ -88,7 +83,7 @@ impl Job {
             value.map(|value| figures.insert(name.to_owned(), value));
         };
         set("server_rss_mib", Some(after / 1_048_576.0));
-        set("rss_per_connection_kib", Some((after - before) / 1_024.0 / spec.clients() as f64));
+        set("rss_per_connection_kib", before.map(|it| (after - it) / 1_024.0 / spec.clients() as f64));
         for (name, path) in FIGURES {
             set(name, number(&result, path));
         }
@@ -113,6 +108,24 @@ impl Job {
             return Err(Error::while_doing("the load")(why));
         }
         Ok(figures)
+    }
+
+    /// The server, with room for so many clients.
+    fn server(&self, clients: usize) -> Result<Child> {
+        let (peer, clients, core) = (self.peer.name(), clients.to_string(), SERVER_CORE.to_string());
+        let args = ["server", peer, "--clients", &clients, "--core", &core].map(str::to_owned);
+        Child::start("server", &args)
+    }
+
+    /// What a server has resident that nobody has connected to, where the workload asks for memory. It has
+    /// room for one client: some peers set up what they need for all of them before the first comes.
+    fn resident_without_clients(&self) -> Result<Option<f64>> {
+        if !matches!(self.workload, Workload::Idle { .. }) {
+            return Ok(None);
+        }
+        let server = self.server(1)?;
+        listening(&server)?;
+        resident(&server).map(Some)
     }
 
     /// A relay on the way to the server, where the workload has one.
