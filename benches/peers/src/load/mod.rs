@@ -59,6 +59,8 @@ pub struct Spec {
     pub members: usize,
     /// What they do.
     pub plan: Plan,
+    /// True where clients are to cost as little as they can: the server is to be what is at its end.
+    pub lean: bool,
     /// Where the random phases come from.
     pub seed: u64,
 }

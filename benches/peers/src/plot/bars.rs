@@ -48,7 +48,7 @@ fn bar(svg: &mut Svg, middle: f64, end: f64, peer: &str) {
 fn label(value: Option<f64>, ours: Option<f64>, peer: &str) -> String {
     match (value, ours.filter(|ours| *ours > 0.0)) {
         (None, _) => "not measured".to_owned(),
-        (Some(value), Some(ours)) if !is_ours(peer) => format!("{}  ({:.2}×)", tidy(value), value / ours),
+        (Some(value), Some(ours)) if !is_ours(peer) => format!("{}  ({}×)", tidy(value), tidy(value / ours)),
         (Some(value), _) => tidy(value),
     }
 }

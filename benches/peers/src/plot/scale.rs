@@ -80,6 +80,9 @@ fn step(high: f64) -> f64 {
 
 /// A figure for people: as many digits as tell something, thousands apart.
 pub fn tidy(figure: f64) -> String {
+    if figure > 0.0 && figure < 0.005 {
+        return "<0.01".to_owned();
+    }
     let decimals = match figure.abs() {
         size if size >= 99.95 => 0,
         size if size >= 9.995 => 1,
@@ -130,7 +133,9 @@ mod tests {
 
     #[test]
     fn figures_are_tidy() {
-        for (figure, text) in [(1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1234567.0, "1,234,567")] {
+        for (figure, text) in
+            [(0.001, "<0.01"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1234567.0, "1,234,567")]
+        {
             assert_eq!(tidy(figure), text);
         }
         assert_eq!([tick(0.0), tick(0.5), tick(20_000.0)], ["0", "0.5", "20,000"]);

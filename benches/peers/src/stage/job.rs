@@ -63,9 +63,18 @@ impl Job {
         let (home, extra) = listening(&server)?;
         let relay = self.relay(home)?;
         let reached = relay.as_ref().map_or(Ok(home), |relay| listening(relay).map(|(addr, _)| addr))?;
-        let plan = self.workload.plan(self.times);
-        let spec =
-            Spec { peer: self.peer, server: reached, home, extra, sessions, members, plan, seed: self.seed };
+        let (plan, lean) = (self.workload.plan(self.times), self.workload.wants_lean_clients());
+        let spec = Spec {
+            peer: self.peer,
+            server: reached,
+            home,
+            extra,
+            sessions,
+            members,
+            plan,
+            lean,
+            seed: self.seed,
+        };
         let mut args = vec!["load".to_owned()];
         args.push(serde_json::to_string(&spec).map_err(Error::while_doing("writing a load's plan"))?);
         args.extend(["--core".to_owned(), LOAD_CORE.to_string()]);

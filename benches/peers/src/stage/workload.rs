@@ -104,6 +104,11 @@ impl Workload {
         }
     }
 
+    /// True where the server is to be what is at its end, not the load.
+    pub fn wants_lean_clients(&self) -> bool {
+        matches!(self, Self::Saturation | Self::Bulk)
+    }
+
     /// False where it makes no sense for the peer: TCP does not pass a relay of datagrams.
     pub fn is_for(&self, peer: Peer) -> bool {
         !matches!(self, Self::Loss { .. }) || peer.is_on_udp()

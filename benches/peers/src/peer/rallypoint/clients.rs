@@ -1,60 +1,21 @@
-//! `rallypoint`: the server as an app would embed it, with one worker, and the library's clients.
-//!
-//! Sessions are created, users invited and joined by the API; messages are reliable ordered broadcasts to
-//! all. Settings: limits of rate are raised, as `rallypoint bench --bulk` does, since a client of the echo
-//! and of the bulk is faster than a player; all else is as it comes. Clients take events with a handler,
-//! the shortest way.
+//! The library's clients, in one runtime; they take events with a handler, the shortest way.
 
-use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use rallypoint::base::{InviteId, Slot, UnixTime, UserId};
+use rallypoint::base::{InviteId, Slot, UserId};
 use rallypoint::client::{
     Client, ClientConfig, CreateSession, Delivery, Disconnected, Event, InviteUsers, To,
 };
-use rallypoint::secure::TokenKey;
-use rallypoint::secure::token::{MintRequest, mint};
-use rallypoint::server::{Limits, Server};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc};
 
-use super::Counts;
+use super::{GAME, grant};
 use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec, TokioLoop};
-use crate::stage::Announce;
 
-const GAME: u64 = 0x7065_6572_7321;
-/// The token key; the load's part mints with it, as a game's backend would.
-const KEY: [u8; 32] = [7; 32];
 /// Users that one command invites.
 const INVITES: usize = 64;
-
-/// Runs the server.
-pub fn serve(announce: Announce) -> Result<()> {
-    let limits = Limits {
-        commands_per_second: 1_000_000,
-        command_bytes_per_second: 1_073_741_824,
-        session_bytes_per_second: 1_073_741_824,
-        ..Limits::default()
-    };
-    let builder = Server::builder().key(TokenKey::from_bytes(&KEY)).protocol_id(GAME).limits(limits);
-    let server =
-        builder.workers(NonZeroU8::MIN).start().map_err(Error::while_doing("starting the server"))?;
-    let server = Arc::new(server);
-    let read = Arc::clone(&server);
-    announce.ready(server.local_addr(), "", move || {
-        let traffic = read.traffic();
-        let datagrams = traffic.datagrams_in + traffic.datagrams_out;
-        Some(Counts { datagrams, bytes: traffic.bytes_in + traffic.bytes_out })
-    })?;
-    while !server.has_ended() {
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    Err(Error::bound("the server has ended"))
-}
 
 struct Members {
     clients: Vec<(Client, Slot)>,
@@ -94,14 +55,7 @@ async fn gather_all(spec: &Spec, inbox: &Inbox, arrived: &Arc<Notify>) -> Result
 }
 
 async fn connect_one(spec: &Spec, number: usize, inbox: &Inbox, arrived: &Arc<Notify>) -> Result<Guest> {
-    let user = UserId::new(&format!("user-{number}")).map_err(Error::while_doing("naming a user"))?;
-    let lifetime = Duration::from_secs(60);
-    let request = MintRequest { user: user.clone(), server: spec.server.to_string(), lifetime, data: None };
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since_1970.map_err(Error::while_doing("reading the clock"))?;
-    let key = TokenKey::from_bytes(&KEY);
-    let grant = mint(&key, request, UnixTime::from_secs(now.as_secs()), &mut StdRng::from_os_rng());
-    let grant = grant.map_err(Error::while_doing("minting a token"))?;
+    let (user, grant) = grant(spec, number)?;
     let (invited, invites) = mpsc::channel(1);
     let (inbox, arrived) = (inbox.clone(), Arc::clone(arrived));
     let handler = move |event| match event {
