@@ -30,6 +30,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::load::{Spec, say};
 use crate::peer::Peer;
+use crate::report::Report;
 use crate::stage::{Announce, Options, Workload};
 
 /// The same workloads on Rallypoint and on its peers, interleaved in one run.
@@ -95,7 +96,7 @@ struct RunArgs {
     /// Where all chance comes from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Writes the report to this file, too.
+    /// Writes the report to this file, too, and what there is of it after each step.
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -155,13 +156,15 @@ fn run(args: &RunArgs) -> Result<()> {
         warmup_ms,
         seed: args.seed,
     };
-    let report = stage::run(&options, note)?.to_json();
-    if let Some(file) = &args.json {
-        let text = serde_json::to_string_pretty(&report).map_err(Error::while_doing("writing the report"))?;
-        fs::write(file, text).map_err(Error::io(format_args!("writing {}", file.display())))?;
-    }
-    say(&report::table(&report));
+    let save = |report: &Report| args.json.as_deref().map_or(Ok(()), |file| write(file, &report.to_json()));
+    let report = stage::run(&options, note, save)?;
+    say(&report::table(&report.to_json()));
     Ok(())
+}
+
+fn write(file: &Path, report: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(report).map_err(Error::while_doing("writing the report"))?;
+    fs::write(file, text).map_err(Error::io(format_args!("writing {}", file.display())))
 }
 
 /// Says how far the run is.

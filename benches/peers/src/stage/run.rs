@@ -24,11 +24,12 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Plays all workloads on all peers; a peer that fails is reported as failed.
+/// Plays all workloads on all peers; a peer that fails is reported as failed. `save` gets what there is
+/// after each step: a run may be cut off.
 ///
 /// # Errors
-/// None that is expected.
-pub fn run(options: &Options, note: impl Fn(&str)) -> Result<Report> {
+/// Those of `save`.
+pub fn run(options: &Options, note: impl Fn(&str), save: impl Fn(&Report) -> Result<()>) -> Result<Report> {
     let mut report = Report::new(options);
     for repetition in 0..options.repetitions {
         for workload in &options.workloads {
@@ -53,9 +54,11 @@ pub fn run(options: &Options, note: impl Fn(&str)) -> Result<Report> {
                     peer.name()
                 ));
                 report.add(*workload, *peer, outcome);
+                save(&report)?;
             }
         }
     }
     report.finish();
+    save(&report)?;
     Ok(report)
 }

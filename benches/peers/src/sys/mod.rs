@@ -21,7 +21,9 @@ pub use epoll::{Epoll, READ_WRITE_EDGES, READABLE};
 pub use process::{allow_many_files, cpu_nanos, die_with_parent, pin_to_core, resident_bytes};
 pub use receive::ReceiveBatch;
 pub use send::SendBatch;
-pub use socket::{enlarge_buffers, udp_client, udp_server, udp_unconnected, wait_readable};
+#[cfg(feature = "enet")]
+pub use socket::enlarge_buffers;
+pub use socket::{udp_client, udp_server, udp_unconnected, wait_readable};
 
 use std::io;
 

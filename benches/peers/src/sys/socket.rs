@@ -46,6 +46,7 @@ pub fn udp_unconnected() -> io::Result<UdpSocket> {
 ///
 /// # Errors
 /// The system's.
+#[cfg(feature = "enet")]
 pub fn enlarge_buffers(socket: &impl AsRawFd) -> io::Result<()> {
     enlarge(socket.as_raw_fd(), SERVER_BUFFER)
 }
