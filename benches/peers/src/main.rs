@@ -1,0 +1,179 @@
+//! `peers`: the same workloads on Rallypoint and on its peers, interleaved in one run. `README.md` says
+//! what is compared and what is not.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `peer` | a server and clients for each peer |
+//! | `load` | what clients send and how it is counted |
+//! | `stage` | processes, workloads, the order of a run |
+//! | `report`, `plot` | tables, JSON, pictures |
+//! | `sys` | what the standard library lacks of Linux |
+
+mod error;
+mod load;
+mod message;
+mod peer;
+mod plot;
+mod report;
+mod rooms;
+mod stage;
+mod sys;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rallypoint::cli::netsim::{self, NetsimArgs};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::load::{Spec, say};
+use crate::peer::Peer;
+use crate::report::Report;
+use crate::stage::{Announce, Options, Workload};
+
+/// The same workloads on Rallypoint and on its peers, interleaved in one run.
+#[derive(Parser, Debug)]
+#[command(max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Run(RunArgs),
+    /// Draws the pictures of a run into a folder.
+    Plot {
+        /// What `run --json` wrote.
+        report: PathBuf,
+        /// The folder; it is made if it is not there.
+        folder: PathBuf,
+    },
+    /// Prints the table of a run again.
+    Table {
+        /// What `run --json` wrote.
+        report: PathBuf,
+    },
+    #[command(hide = true)]
+    Server {
+        peer: Peer,
+        #[arg(long)]
+        clients: usize,
+        #[arg(long)]
+        core: usize,
+    },
+    #[command(hide = true)]
+    Load {
+        spec: String,
+        #[arg(long)]
+        core: usize,
+    },
+    #[command(hide = true)]
+    Relay(NetsimArgs),
+}
+
+/// Plays the workloads on the peers and tells what they cost.
+#[derive(clap::Args, Debug)]
+struct RunArgs {
+    /// Which peers, with commas between.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Which workloads, with commas between: broadcast-8x8@30, saturation, echo, bulk, loss-5, idle-1000
+    /// [default: all of the README].
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+    /// How often all of it [default: 5, quick: 1].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
+    repetitions: Option<u16>,
+    /// Seconds that a load counts [default: 8, quick: 2].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: Option<u64>,
+    /// All of it within minutes, for a first look.
+    #[arg(long)]
+    quick: bool,
+    /// Where all chance comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes the report to this file, too, and what there is of it after each step.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// The core that relays share with loads.
+const RELAY_CORE: usize = 1;
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A parent reads this; a person too.
+            say(&format!("failed: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Run(args) => run(&args),
+        Command::Plot { report, folder } => plot::draw(&read(&report)?, &folder),
+        Command::Table { report } => {
+            say(&report::table(&read(&report)?));
+            Ok(())
+        }
+        Command::Server { peer, clients, core } => {
+            become_child(core)?;
+            peer::serve(peer, Announce, clients)
+        }
+        Command::Load { spec, core } => {
+            become_child(core)?;
+            let spec: Spec = serde_json::from_str(&spec).map_err(Error::while_doing("reading the plan"))?;
+            load::run(&spec)
+        }
+        Command::Relay(args) => {
+            become_child(RELAY_CORE)?;
+            netsim::run(&args).map_err(Error::while_doing("relaying"))
+        }
+    }
+}
+
+fn become_child(core: usize) -> Result<()> {
+    sys::die_with_parent().map_err(Error::io("asking to end with the parent"))?;
+    sys::pin_to_core(core).map_err(Error::io(format_args!("binding to core {core}")))?;
+    sys::allow_many_files().map_err(Error::io("raising the limit of open files"))
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    let (repetitions, seconds, warmup_ms) = if args.quick { (1, 2, 500) } else { (5, 8, 2_000) };
+    let or_all = |chosen: &[Peer]| if chosen.is_empty() { Peer::ALL.to_vec() } else { chosen.to_vec() };
+    let options = Options {
+        peers: or_all(&args.peers),
+        workloads: if args.workloads.is_empty() { Workload::all() } else { args.workloads.clone() },
+        repetitions: args.repetitions.map_or(repetitions, usize::from),
+        counted_ms: args.seconds.unwrap_or(seconds) * 1_000,
+        warmup_ms,
+        seed: args.seed,
+    };
+    let save = |report: &Report| args.json.as_deref().map_or(Ok(()), |file| write(file, &report.to_json()));
+    let report = stage::run(&options, note, save)?;
+    say(&report::table(&report.to_json()));
+    Ok(())
+}
+
+fn write(file: &Path, report: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(report).map_err(Error::while_doing("writing the report"))?;
+    fs::write(file, text).map_err(Error::io(format_args!("writing {}", file.display())))
+}
+
+/// Says how far the run is.
+#[allow(clippy::print_stderr)]
+fn note(line: &str) {
+    eprintln!("{line}");
+}
+
+fn read(file: &Path) -> Result<Value> {
+    let text = fs::read_to_string(file).map_err(Error::io(format_args!("reading {}", file.display())))?;
+    serde_json::from_str(&text).map_err(Error::while_doing(format_args!("reading {}", file.display())))
+}

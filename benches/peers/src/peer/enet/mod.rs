@@ -1,0 +1,139 @@
+//! `enet`: the C library, reliable packets on one channel.
+//!
+//! Its tutorial's loop: `enet_host_service` waits for something, `enet_host_check_events` takes the rest
+//! that has been received, and `enet_host_flush` sends at the end of the turn what the turn has queued,
+//! rather than at the next service. All recipients share one packet. Bandwidth is without limits (0), and
+//! the throttle, which makes the window of reliable packets smaller when round trips vary, is off. No
+//! encryption, no checksum. Timeouts and pings are ENet's own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::Traffic;
+use crate::error::{Error, Result};
+use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec, join_all};
+use crate::rooms::Rooms;
+use crate::stage::Announce;
+use crate::sys::{self, Epoll, READABLE};
+
+mod host;
+
+use self::host::{Happening, Host, Wait};
+
+/// How long a service waits: ENet looks for resends and pings at each.
+const TICK_MS: u32 = 10;
+const TICK_NANOS: u64 = 10_000_000;
+/// Clients that connect at the same time.
+const AT_ONCE: usize = 32;
+
+/// Runs the server. Every flush of ENet goes through all of its places, so that it has as many as there are
+/// clients.
+pub fn serve(announce: Announce, clients: usize) -> Result<()> {
+    host::start()?;
+    let mut host = Host::listen(clients)?;
+    sys::enlarge_buffers(&host).map_err(Error::io("enlarging buffers"))?;
+    let traffic = Traffic::shared();
+    let read = Arc::clone(&traffic);
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, host.port()?));
+    announce.ready(addr, "", move || Some(read.counts()))?;
+    let mut rooms = Rooms::default();
+    loop {
+        let mut happening = host.next(Wait::Serve(TICK_MS))?;
+        while let Some(happened) = happening {
+            match happened {
+                Happening::Connected(peer) => host.keep_open(peer),
+                Happening::Gone => {}
+                Happening::Message(from, message) => {
+                    let recipients = rooms.recipients(from, message.bytes())?;
+                    host.send(recipients, message.bytes())?;
+                }
+            }
+            happening = host.next(Wait::Queued)?;
+        }
+        host.flush();
+        let (datagrams, bytes) = host.take_traffic();
+        traffic.add(datagrams, bytes);
+    }
+}
+
+struct EnetClients {
+    clients: Vec<Host>,
+    epoll: Epoll,
+    ready: Vec<usize>,
+    /// Clients to be flushed at the begin of the turn.
+    dirty: Vec<usize>,
+    connected: usize,
+    next_tick: u64,
+    inbox: Inbox,
+}
+
+/// Connects the clients.
+pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
+    host::start()?;
+    let mut clients = EnetClients {
+        clients: Vec::new(),
+        epoll: Epoll::new().map_err(Error::io("making an epoll"))?,
+        ready: Vec::new(),
+        dirty: Vec::new(),
+        connected: 0,
+        next_tick: 0,
+        inbox: inbox.clone(),
+    };
+    let until = sys::nanos() + CONNECT_NANOS;
+    while clients.connected < spec.clients() {
+        let begun = clients.clients.len();
+        if begun < spec.clients() && begun < clients.connected + AT_ONCE {
+            let host = Host::connect(spec.server.port())?;
+            clients.epoll.add(&host, begun, READABLE).map_err(Error::io("waiting for a socket"))?;
+            clients.clients.push(host);
+            clients.dirty.push(begun);
+        }
+        let now = sys::nanos();
+        if now > until {
+            return Err(Error::bound("connecting takes too long"));
+        }
+        clients.turn(now + 1_000_000)?;
+    }
+    join_all(spec, &mut clients, inbox)?;
+    Ok(Box::new(clients))
+}
+
+impl EnetClients {
+    fn serve(&mut self, number: usize) -> Result<()> {
+        let host = &mut self.clients[number];
+        let mut happening = host.next(Wait::Serve(0))?;
+        while let Some(happened) = happening {
+            match happened {
+                Happening::Connected(_) => self.connected += 1,
+                Happening::Gone => self.inbox.trouble(&"a client lost its connection"),
+                Happening::Message(_, message) => self.inbox.take(number, message.bytes()),
+            }
+            happening = host.next(Wait::Queued)?;
+        }
+        Ok(())
+    }
+}
+
+impl Clients for EnetClients {
+    fn send(&mut self, client: usize, body: &[u8]) -> Result<()> {
+        self.dirty.push(client);
+        self.clients[client].send(&[0], body)
+    }
+
+    fn turn(&mut self, deadline: u64) -> Result<()> {
+        for client in self.dirty.drain(..) {
+            self.clients[client].flush();
+        }
+        let now = sys::nanos();
+        if now >= self.next_tick {
+            self.next_tick = now + TICK_NANOS;
+            (0..self.clients.len()).try_for_each(|client| self.serve(client))?;
+        }
+        let wait = deadline.min(self.next_tick).saturating_sub(sys::nanos());
+        let mut ready = std::mem::take(&mut self.ready);
+        self.epoll.wait(Some(wait), &mut ready).map_err(Error::io("waiting"))?;
+        ready.iter().try_for_each(|client| self.serve(*client))?;
+        self.ready = ready;
+        Ok(())
+    }
+}

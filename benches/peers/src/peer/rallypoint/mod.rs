@@ -1,0 +1,71 @@
+//! `rallypoint`: the server as an app would embed it, with one worker.
+//!
+//! Sessions are created and joined by the API; messages are reliable ordered broadcasts to all. Settings:
+//! limits of rate are raised, as `rallypoint bench --bulk` does, since a client of the echo and of the bulk
+//! is faster than a player; all else is as it comes. Clients are the library's. Where it matters only that
+//! clients are cheap, since the server is to be what is at its end, they are the library's core without
+//! its tasks, in the loop that the clients of `raw`, `tcp` and `kcp` have, too.
+
+use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rallypoint::base::{UnixTime, UserId};
+use rallypoint::secure::token::{MintRequest, mint};
+use rallypoint::secure::{ConnectGrant, TokenKey};
+use rallypoint::server::{Limits, Server};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::Counts;
+use crate::error::{Error, Result};
+use crate::load::{Clients, Inbox, Spec};
+use crate::stage::Announce;
+
+mod clients;
+mod lean;
+
+const GAME: u64 = 0x7065_6572_7321;
+/// The token key; the load's part mints with it, as a game's backend would.
+const KEY: [u8; 32] = [7; 32];
+
+/// Runs the server.
+pub fn serve(announce: Announce) -> Result<()> {
+    let limits = Limits {
+        commands_per_second: 1_000_000,
+        command_bytes_per_second: 1_073_741_824,
+        session_bytes_per_second: 1_073_741_824,
+        ..Limits::default()
+    };
+    let builder = Server::builder().key(TokenKey::from_bytes(&KEY)).protocol_id(GAME).limits(limits);
+    let server =
+        builder.workers(NonZeroU8::MIN).start().map_err(Error::while_doing("starting the server"))?;
+    let server = Arc::new(server);
+    let read = Arc::clone(&server);
+    announce.ready(server.local_addr(), "", move || {
+        let traffic = read.traffic();
+        let datagrams = traffic.datagrams_in + traffic.datagrams_out;
+        Some(Counts { datagrams, bytes: traffic.bytes_in + traffic.bytes_out })
+    })?;
+    while !server.has_ended() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Err(Error::bound("the server has ended"))
+}
+
+/// Connects the clients and has them meet in sessions.
+pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
+    if spec.lean { lean::connect(spec, inbox) } else { clients::connect(spec, inbox) }
+}
+
+/// Who a client is, and what it connects with, as a game's backend would make it.
+fn grant(spec: &Spec, number: usize) -> Result<(UserId, ConnectGrant)> {
+    let user = UserId::new(&format!("user-{number}")).map_err(Error::while_doing("naming a user"))?;
+    let lifetime = Duration::from_secs(60);
+    let request = MintRequest { user: user.clone(), server: spec.server.to_string(), lifetime, data: None };
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since_1970.map_err(Error::while_doing("reading the clock"))?;
+    let key = TokenKey::from_bytes(&KEY);
+    let grant = mint(&key, request, UnixTime::from_secs(now.as_secs()), &mut StdRng::from_os_rng());
+    Ok((user, grant.map_err(Error::while_doing("minting a token"))?))
+}

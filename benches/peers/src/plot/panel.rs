@@ -1,0 +1,67 @@
+//! What the panels of bars and of ranges share: names at the left, an axis below.
+
+use super::figures::is_ours;
+use super::scale::{Scale, tick};
+use super::svg::{Anchor, Font, GRID, Svg};
+
+/// Width of a picture of panels.
+const WIDTH: f64 = 860.0;
+/// Where the title ends, and how far apart panels are.
+const TOP: f64 = 52.0;
+const GAP: f64 = 26.0;
+/// Height of a peer's row, of a heading and of an axis.
+const ROW: f64 = 25.0;
+const HEADING: f64 = 30.0;
+const AXIS: f64 = 40.0;
+/// Where figures may be.
+pub const SPAN: (f64, f64) = (112.0, 660.0);
+/// Space for values is to the right of them.
+const LEFT: f64 = 24.0;
+
+/// One panel: its rows from `top`.
+pub struct Panel {
+    top: f64,
+    rows: usize,
+}
+
+/// A picture for panels of so many rows each, and where the panels are.
+pub fn picture(title: &str, rows: &[usize]) -> (Svg, Vec<Panel>) {
+    let mut panels = Vec::new();
+    let mut top = TOP;
+    for rows in rows {
+        panels.push(Panel { top, rows: *rows });
+        top += HEADING + *rows as f64 * ROW + AXIS + GAP;
+    }
+    let mut svg = Svg::new(WIDTH, top - GAP + 8.0);
+    svg.text((LEFT, 34.0), Anchor::Start, Font::Title, title);
+    (svg, panels)
+}
+
+impl Panel {
+    /// Draws what lies behind the figures: heading, names, axis with its unit.
+    pub fn frame(&self, svg: &mut Svg, heading: &str, peers: &[&str], scale: &Scale, unit: &str) {
+        svg.text((LEFT, self.top + 17.0), Anchor::Start, Font::Heading, heading);
+        let (begin, end) = (self.top + HEADING, self.top + HEADING + self.rows as f64 * ROW);
+        for figure in scale.ticks() {
+            let x = scale.at(figure);
+            svg.line((x, begin), (x, end + 4.0), GRID, 1.0);
+            svg.text((x, end + 19.0), Anchor::Middle, Font::Small, &tick(figure));
+        }
+        svg.text(((SPAN.0 + SPAN.1) / 2.0, end + 36.0), Anchor::Middle, Font::Small, unit);
+        for (row, peer) in peers.iter().enumerate() {
+            let font = if is_ours(peer) { Font::Strong } else { Font::Label };
+            svg.text((SPAN.0 - 10.0, self.middle(row) + 4.5), Anchor::End, font, peer);
+        }
+    }
+
+    /// The middle of a row.
+    pub fn middle(&self, row: usize) -> f64 {
+        self.top + HEADING + (row as f64 + 0.5) * ROW
+    }
+
+    /// Writes what stands right of a row's figure at `x`.
+    pub fn value(&self, svg: &mut Svg, row: usize, x: f64, peer: &str, value: &str) {
+        let font = if is_ours(peer) { Font::Strong } else { Font::Label };
+        svg.text((x + 8.0, self.middle(row) + 4.5), Anchor::Start, font, value);
+    }
+}

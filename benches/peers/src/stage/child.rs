@@ -1,0 +1,104 @@
+//! [`Child`]: a process of this binary.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{self, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+/// A running child; ended when dropped.
+pub struct Child {
+    process: process::Child,
+    name: &'static str,
+    lines: Receiver<String>,
+}
+
+/// Lines that may wait to be read.
+const LINES: usize = 64;
+/// How long a child may take to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl Child {
+    /// Starts `peers ARGS…`. What it writes to standard error goes to this process's.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start(name: &'static str, args: &[String]) -> Result<Self> {
+        // This very binary, also when the file at its path has been replaced meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(Error::io(format_args!("starting the {name}")))?;
+        let stdout = process.stdout.take().ok_or_else(|| Error::bound("a child without standard output"))?;
+        let (said, lines) = sync_channel(LINES);
+        // Ends with the child's standard output, or when nobody listens any more.
+        let read = move || {
+            for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
+                if said.send(line).is_err() {
+                    break;
+                }
+            }
+        };
+        let child = Self { process, name, lines };
+        thread::Builder::new().name(name.to_owned()).spawn(read).map_err(Error::io("starting a thread"))?;
+        Ok(child)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The next line that begins with `word`, without it.
+    ///
+    /// # Errors
+    /// When the child says that it failed, ends, or takes longer than `patience`.
+    pub fn expect(&self, word: &str, patience: Duration) -> Result<String> {
+        let until = Instant::now() + patience;
+        let failed = |why: &str| Error::while_doing(format_args!("the {}", self.name))(why);
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(rest) = line.strip_prefix(word) {
+                        return Ok(rest.trim().to_owned());
+                    }
+                    if let Some(why) = line.strip_prefix("failed: ") {
+                        return Err(failed(why));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Err(failed("it takes too long")),
+                Err(RecvTimeoutError::Disconnected) => return Err(failed("it has ended")),
+            }
+        }
+    }
+
+    /// Writes a line to it and waits for the answer.
+    ///
+    /// # Errors
+    /// When it has ended or does not answer.
+    pub fn ask(&mut self, patience: Duration) -> Result<String> {
+        let stdin =
+            self.process.stdin.as_mut().ok_or_else(|| Error::bound("a child without standard input"))?;
+        let written = stdin.write_all(b"counts\n").and_then(|()| stdin.flush());
+        written.map_err(Error::io(format_args!("asking the {}", self.name)))?;
+        self.expect("", patience)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // The end of its input asks it to end.
+        drop(self.process.stdin.take());
+        let until = Instant::now() + GRACE;
+        while Instant::now() < until {
+            match self.process.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(5)),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        // It does not: ended by its id. An error means that it has ended meanwhile.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

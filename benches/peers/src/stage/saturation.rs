@@ -1,0 +1,143 @@
+//! How much a peer's server takes: sessions of 8 at 30 Hz, more and more of them.
+
+use super::job::{Figures, Job};
+use super::workload::Workload;
+use crate::error::{Error, Result};
+
+/// Deliveries may be so late at the 99th percentile, in microseconds.
+const LATEST_US: f64 = 50_000.0;
+/// So many must arrive, of those that were sent.
+const LEAST_RATIO: f64 = 0.999;
+/// So many must be sent, of those that were planned: else the load is what is at its end.
+const LEAST_SENT: f64 = 0.99;
+/// Sessions at most, and where the search begins.
+const MAX_SESSIONS: usize = 1_000;
+const FIRST_SESSIONS: usize = 32;
+/// The search ends when what goes wrong is at most so many times what goes well.
+const CLOSE: f64 = 1.2;
+/// A step that goes wrong is taken again before it is believed: the machine may have been busy.
+const TRIES: usize = 2;
+
+/// Searches the most sessions that go well: what they measured, and how late deliveries were with half of
+/// them.
+///
+/// # Errors
+/// When not even one session goes well.
+pub fn play(job: &Job) -> Result<Figures> {
+    let members = Workload::Saturation.shape().1;
+    let mut search = Search::new(MAX_SESSIONS.min(job.peer.max_clients() / members));
+    let mut best = Err(Error::bound("no step was taken"));
+    while let Some(sessions) = search.next() {
+        let mut outcome = step(job, sessions);
+        for _ in 1..TRIES {
+            outcome = outcome.or_else(|_| step(job, sessions));
+        }
+        search.note(sessions, outcome.is_ok());
+        if outcome.is_ok() || best.is_err() {
+            best = outcome;
+        }
+    }
+    let mut figures = best?;
+    let sessions = search.good.unwrap_or(1);
+    figures.insert("sessions".to_owned(), sessions as f64);
+    let half = Job { sessions: Some((sessions / 2).max(1)), ..*job }.play()?;
+    if let Some(p99) = half.get("p99_us") {
+        figures.insert("p99_at_half_us".to_owned(), *p99);
+    }
+    Ok(figures)
+}
+
+/// Between which numbers of sessions the limit is.
+struct Search {
+    most: usize,
+    good: Option<usize>,
+    bad: Option<usize>,
+}
+
+impl Search {
+    fn new(most: usize) -> Self {
+        Self { most, good: None, bad: None }
+    }
+
+    /// What to try next: twice as many, or half, until there is one of each, then what lies between. None
+    /// when the limit is known.
+    fn next(&self) -> Option<usize> {
+        match (self.good, self.bad) {
+            (None, None) => Some(FIRST_SESSIONS.min(self.most)),
+            (Some(good), None) => Some((good * 2).min(self.most)).filter(|next| *next > good),
+            (None, Some(bad)) => Some(bad / 2).filter(|next| *next > 0),
+            (Some(good), Some(bad)) => {
+                let between = ((good * bad) as f64).sqrt().round() as usize;
+                let is_close = bad as f64 <= good as f64 * CLOSE;
+                Some(between).filter(|next| !is_close && *next > good && *next < bad)
+            }
+        }
+    }
+
+    fn note(&mut self, sessions: usize, went_well: bool) {
+        let side = if went_well { &mut self.good } else { &mut self.bad };
+        *side = Some(sessions);
+    }
+}
+
+/// One number of sessions; an error when it did not go well.
+fn step(job: &Job, sessions: usize) -> Result<Figures> {
+    let figures = Job { sessions: Some(sessions), ..*job }.play()?;
+    match fault(&figures) {
+        Some(why) => Err(Error::bound(format_args!("{sessions} sessions: {why}"))),
+        None => Ok(figures),
+    }
+}
+
+/// What did not go well, if anything.
+fn fault(figures: &Figures) -> Option<String> {
+    let of = |name: &str| figures.get(name).copied().unwrap_or(0.0);
+    if of("ratio") < LEAST_RATIO {
+        return Some(format!("a ratio of {:.4}", of("ratio")));
+    }
+    if of("p99_us") > LATEST_US {
+        return Some(format!("p99 of {:.0} us", of("p99_us")));
+    }
+    (of("sent_ratio") < LEAST_SENT).then(|| "the load sent too little".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a search finds when so many sessions go well, and in how many steps.
+    fn search(limit: usize, most: usize) -> (Option<usize>, usize) {
+        let (mut search, mut steps) = (Search::new(most), 0);
+        while let Some(sessions) = search.next() {
+            search.note(sessions, sessions <= limit);
+            steps += 1;
+        }
+        (search.good, steps)
+    }
+
+    #[test]
+    fn a_search_comes_close_to_the_limit_from_below() {
+        for limit in [1, 3, 10, 31, 32, 33, 100, 127, 999, 1_000] {
+            let (found, steps) = search(limit, 1_000);
+            let found = found.unwrap_or(0);
+            assert!(found <= limit && found as f64 * CLOSE * 1.3 > limit as f64, "{found} of {limit}");
+            assert!(steps <= 9, "{steps} for {limit}");
+        }
+        assert_eq!(search(0, 1_000).0, None);
+        assert_eq!(search(500, 128).0, Some(128));
+        assert_eq!(search(500, 20).0, Some(20));
+    }
+
+    #[test]
+    fn late_or_lost_or_unsent_is_a_fault() {
+        let figures = |ratio: f64, p99: f64, sent: f64| {
+            let named = [("ratio", ratio), ("p99_us", p99), ("sent_ratio", sent)];
+            named.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Figures>()
+        };
+        assert_eq!(fault(&figures(1.0, 49_000.0, 1.0)), None);
+        assert!(fault(&figures(0.99, 49_000.0, 1.0)).is_some());
+        assert!(fault(&figures(1.0, 51_000.0, 1.0)).is_some());
+        assert!(fault(&figures(1.0, 49_000.0, 0.9)).is_some());
+        assert!(fault(&Figures::new()).is_some());
+    }
+}

@@ -1,0 +1,180 @@
+//! [`Workload`]: the workloads and their numbers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::load::Plan;
+use crate::peer::Peer;
+
+/// What the peers are compared in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Workload {
+    /// Every member of every session sends to its session.
+    Broadcast {
+        /// Sessions.
+        sessions: usize,
+        /// Members of each.
+        members: usize,
+        /// Messages of each member in a second.
+        rate_hz: f64,
+    },
+    /// Sessions of 8 at 30 Hz, more and more of them until deliveries are late or missing.
+    Saturation,
+    /// One client alone sends 2,000 messages a second, which come back to it.
+    Echo,
+    /// 16 clients, each alone in its session, keep 32 messages of 1,000 bytes each under way.
+    Bulk,
+    /// One session of 8 at 30 Hz with a round trip of 40 ms and so many percent of datagrams lost, each
+    /// way.
+    Loss {
+        /// Percent lost.
+        percent: u32,
+    },
+    /// So many clients in sessions of 8 that say nothing.
+    Idle {
+        /// Clients.
+        clients: usize,
+    },
+}
+
+/// How long a load takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Milliseconds that are not counted.
+    pub warmup_ms: u64,
+    /// Milliseconds that are.
+    pub counted_ms: u64,
+}
+
+/// Bytes of a message, but for bulk.
+const SIZE: usize = 64;
+/// Rate of the sessions of 8.
+const RATE_HZ: f64 = 30.0;
+/// Bytes of a bulk message.
+pub const BULK_SIZE: usize = 1_000;
+/// Clients of bulk. Rallypoint takes 20,000 commands a second of a session: one would be below what a core
+/// can do.
+const BULK_CLIENTS: usize = 16;
+/// Bulk messages that a client has under way: all together are below what sockets' buffers hold.
+const BULK_WINDOW: u64 = 32;
+/// Messages of the echo in a second: a trip is over before the next begins.
+const ECHO_HZ: f64 = 2_000.0;
+
+impl Workload {
+    /// The usual ones, in their order.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::Broadcast { sessions: 1, members: 8, rate_hz: RATE_HZ },
+            Self::Broadcast { sessions: 8, members: 8, rate_hz: RATE_HZ },
+            Self::Broadcast { sessions: 1, members: 64, rate_hz: 20.0 },
+            Self::Saturation,
+            Self::Echo,
+            Self::Bulk,
+        ];
+        all.extend([0, 1, 5, 10, 20].map(|percent| Self::Loss { percent }));
+        all.push(Self::Idle { clients: 1_000 });
+        all
+    }
+
+    /// Sessions and members of each; a saturation has more and more sessions.
+    pub fn shape(&self) -> (usize, usize) {
+        match *self {
+            Self::Broadcast { sessions, members, .. } => (sessions, members),
+            Self::Saturation => (32, 8),
+            Self::Echo => (1, 1),
+            Self::Bulk => (BULK_CLIENTS, 1),
+            Self::Loss { .. } => (1, 8),
+            Self::Idle { clients } => (clients.div_ceil(8), 8),
+        }
+    }
+
+    /// What the clients do.
+    pub fn plan(&self, times: Times) -> Plan {
+        let Times { warmup_ms, counted_ms } = times;
+        let paced =
+            |rate_hz, patience_ms| Plan::Paced { rate_hz, size: SIZE, warmup_ms, counted_ms, patience_ms };
+        match *self {
+            Self::Broadcast { rate_hz, .. } => paced(rate_hz, 1_000),
+            Self::Saturation => paced(RATE_HZ, 1_000),
+            Self::Loss { .. } => paced(RATE_HZ, 5_000),
+            Self::Echo => paced(ECHO_HZ, 1_000),
+            Self::Bulk => Plan::Window { window: BULK_WINDOW, size: BULK_SIZE, warmup_ms, counted_ms },
+            Self::Idle { .. } => Plan::Idle { warmup_ms, counted_ms },
+        }
+    }
+
+    /// True where the server is to be what is at its end, not the load.
+    pub fn wants_lean_clients(&self) -> bool {
+        matches!(self, Self::Saturation | Self::Bulk)
+    }
+
+    /// False where it makes no sense for the peer: TCP does not pass a relay of datagrams.
+    pub fn is_for(&self, peer: Peer) -> bool {
+        !matches!(self, Self::Loss { .. }) || peer.is_on_udp()
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broadcast { sessions, members, rate_hz } => {
+                write!(f, "broadcast-{sessions}x{members}@{rate_hz}")
+            }
+            Self::Saturation => write!(f, "saturation"),
+            Self::Echo => write!(f, "echo"),
+            Self::Bulk => write!(f, "bulk"),
+            Self::Loss { percent } => write!(f, "loss-{percent}"),
+            Self::Idle { clients } => write!(f, "idle-{clients}"),
+        }
+    }
+}
+
+impl FromStr for Workload {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (name, number) = text.split_once('-').unwrap_or((text, ""));
+        let broadcast = || {
+            let (shape, rate_hz) = number.split_once('@')?;
+            let (sessions, members) = shape.split_once('x')?;
+            let (sessions, members) = (sessions.parse().ok()?, members.parse().ok()?);
+            let rate_hz = rate_hz.parse().ok().filter(|rate: &f64| (0.1..=1_000.0).contains(rate))?;
+            let fits = (1..=1_000).contains(&sessions) && (1..=1_000).contains(&members);
+            (fits && sessions * members <= 8_000).then_some(Self::Broadcast { sessions, members, rate_hz })
+        };
+        let workload = match (name, number) {
+            ("broadcast", _) => broadcast(),
+            ("saturation", "") => Some(Self::Saturation),
+            ("echo", "") => Some(Self::Echo),
+            ("bulk", "") => Some(Self::Bulk),
+            ("loss", _) => number.parse().ok().filter(|it| *it <= 90).map(|percent| Self::Loss { percent }),
+            ("idle", _) => number
+                .parse()
+                .ok()
+                .filter(|it| (1..=8_000).contains(it))
+                .map(|clients| Self::Idle { clients }),
+            _ => None,
+        };
+        workload.ok_or_else(|| {
+            Error::bound(format_args!(
+                "`{text}` is no workload: broadcast-8x8@30, saturation, echo, bulk, loss-5 or idle-1000"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_is_known_by_its_name() {
+        for workload in Workload::all() {
+            assert!(workload.to_string().parse::<Workload>().is_ok_and(|read| read == workload));
+        }
+        for wrong in ["", "broadcast", "broadcast-8x@3", "loss-x", "idle-0", "echo-1"] {
+            assert!(wrong.parse::<Workload>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the standard library does not offer of Linux: all of this crate's `unsafe` but for ENet's.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `process` | cores, CPU time and memory of processes |
+//! | `socket` | UDP sockets with large buffers, waiting for one |
+//! | `epoll` | waiting for many |
+//! | `receive`, `send` | many datagrams a system call |
+//! | `alarm` | waiting for a moment, in a tokio runtime |
+#![allow(unsafe_code)]
+
+mod alarm;
+mod epoll;
+mod process;
+mod receive;
+mod send;
+mod socket;
+
+pub use alarm::Alarm;
+pub use epoll::{Epoll, READ_WRITE_EDGES, READABLE};
+pub use process::{allow_many_files, cpu_nanos, die_with_parent, pin_to_core, resident_bytes};
+pub use receive::ReceiveBatch;
+pub use send::SendBatch;
+#[cfg(feature = "enet")]
+pub use socket::enlarge_buffers;
+pub use socket::{udp_client, udp_server, udp_unconnected, wait_readable};
+
+use std::io;
+
+/// The one clock of a run, which all its processes share: `CLOCK_MONOTONIC`, in nanoseconds.
+pub fn nanos() -> u64 {
+    clock_nanos(libc::CLOCK_MONOTONIC).unwrap_or(0)
+}
+
+fn clock_nanos(clock: libc::clockid_t) -> io::Result<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes.
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    Ok(u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// A time span as the system takes it.
+fn timespec(nanos: u64) -> libc::timespec {
+    let part = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    libc::timespec { tv_sec: part(nanos / 1_000_000_000), tv_nsec: part(nanos % 1_000_000_000) }
+}
+
+/// The result of a system call, or what went wrong.
+fn check(result: libc::c_int) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// The same, but an interruption counts as nothing done.
+fn check_uninterrupted(result: libc::c_int) -> io::Result<usize> {
+    match check(result) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        other => other,
+    }
+}
+
+/// The length of a value's type, as the system counts it.
+fn size<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
+}

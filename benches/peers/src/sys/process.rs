@@ -1,0 +1,71 @@
+//! Cores, CPU time and memory of processes.
+
+use std::io;
+
+use super::{check, clock_nanos};
+
+/// Binds this process, and every thread that it starts from now on, to one core.
+///
+/// # Errors
+/// The system's, as when there is no such core.
+pub fn pin_to_core(core: usize) -> io::Result<()> {
+    // SAFETY: a set of cores is plain bits, for which zeros are valid.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a valid set, and the macro checks the number against its size.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: `set` is valid for reads of its size; 0 is this thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(|_| ())
+}
+
+/// Ends this process when the one that started it ends, however that comes.
+///
+/// # Errors
+/// The system's.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: takes numbers alone.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+    // SAFETY: takes nothing.
+    if unsafe { libc::getppid() } == 1 {
+        return Err(io::Error::other("the parent has ended already"));
+    }
+    Ok(())
+}
+
+/// CPU time that all threads of a process have used, to the nanosecond: `/proc/PID/stat` would count in
+/// steps of 10 ms.
+///
+/// # Errors
+/// The system's, as when the process has ended.
+pub fn cpu_nanos(pid: u32) -> io::Result<u64> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` is valid for writes.
+    match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
+        0 => clock_nanos(clock),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Resident memory of a process.
+///
+/// # Errors
+/// The system's, as when the process has ended.
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB"));
+    let kib = kib.and_then(|kib| kib.trim().parse::<u64>().ok());
+    kib.map(|kib| kib * 1_024).ok_or_else(|| io::Error::other("no VmRSS in the process's status"))
+}
+
+/// Raises the number of open files as far as the system allows: each client has a socket.
+///
+/// # Errors
+/// The system's.
+pub fn allow_many_files() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writes.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid for reads.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(|_| ())
+}
