@@ -1,8 +1,8 @@
 //! What does a delivery cost the server beside the kernel's share, and what an idle connection?
 //!
-//! `cargo bench --bench fanout [-- SECONDS [SESSIONSxMEMBERS+IDLE ...]]`. One worker without sockets under the virtual clock, members
-//! that broadcast 64 bytes at 30 Hz to all, in order. Counted while the worker works: time, and calls of
-//! the allocator. For real sockets there is `rallypoint bench`.
+//! `cargo bench --bench fanout [-- SECONDS [SESSIONSxMEMBERS+IDLE ...]]`. One worker without sockets under
+//! the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in order. Counted while the worker
+//! works: time, and calls of the allocator. For real sockets there is `rallypoint bench`.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, missing_docs, unsafe_code)]
 
