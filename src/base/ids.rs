@@ -3,13 +3,37 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-
-use rustc_hash::FxBuildHasher;
 
 /// A map whose keys the server draws at random. Its hash is fast and no secret: nobody else chooses keys,
 /// and so nobody can choose those that collide.
-pub type IdMap<K, V> = HashMap<K, V, FxBuildHasher>;
+pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Hashes an integer that is random already: one multiplication, so that its high bits depend on all.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct IdHasher(u64);
+
+/// 2^64 divided by the golden ratio, to the next odd number: Knuth's multiplicative hashing.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(SPREAD);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Declares an integer newtype with the conversions that every identifier has.
 macro_rules! id {
@@ -216,6 +240,21 @@ mod tests {
         assert_eq!(UserId::new(""), Err(InvalidUserId { bytes: 0 }));
         assert!(UserId::new(&"é".repeat(32)).is_ok());
         assert_eq!(UserId::new(&"x".repeat(65)), Err(InvalidUserId { bytes: 65 }));
+    }
+
+    /// What a table picks its buckets by, and what it tells the entries of a bucket apart by.
+    #[test]
+    fn ids_that_are_random_in_their_low_bits_spread_over_both_ends_of_a_hash() {
+        use std::hash::{BuildHasher, BuildHasherDefault};
+        let hash = BuildHasherDefault::<IdHasher>::default();
+        let mut counts = [[0_u32; 128]; 2];
+        for number in 0..12_800_u32 {
+            let id = ConnectionId::new(WorkerId(7), number.wrapping_mul(0x0103_0507));
+            let hashed = hash.hash_one(id);
+            counts[0][usize::try_from(hashed % 128).unwrap()] += 1;
+            counts[1][usize::try_from(hashed >> 57).unwrap()] += 1;
+        }
+        assert!(counts.iter().flatten().all(|count| (40..=200).contains(count)), "{counts:?}");
     }
 
     #[test]

@@ -183,7 +183,12 @@ impl<'a> Sources<'a> {
 
     /// `reads`: whether datagrams are wanted.
     fn poll_io(&mut self, turn: Turn, reads: bool, cx: &mut Context<'_>) -> (Ready, bool) {
-        let writable = turn == Turn::Blocked && self.room.poll(self.port, cx).is_ready();
+        let writable = if turn == Turn::Blocked {
+            self.room.poll(self.port, cx).is_ready()
+        } else {
+            self.room.leave();
+            false
+        };
         let readable = reads && self.port.poll_readable(cx).is_ready();
         let woken = self.notified.as_mut().poll(cx).is_ready();
         if woken {

@@ -104,6 +104,11 @@ impl Port {
 }
 
 impl Room {
+    /// Watches no longer.
+    pub(super) fn leave(&mut self) {
+        *self = Self::default();
+    }
+
     /// Ready when `port` may have room; else wakes the task when it has.
     ///
     /// # Errors
