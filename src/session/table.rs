@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
 use crate::base::sync::{CachePadded, Mutex};
@@ -23,8 +24,7 @@ use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
 /// caller is `not_a_member`, too.
 pub struct SessionTable {
     stripes: Box<[CachePadded<Stripe>]>,
-    /// For each worker: none of its stripes has a deadline before this, in µs.
-    earliest: Box<[CachePadded<AtomicU64>]>,
+    earliest: EarliestDeadlines,
     limits: SessionLimits,
     /// Sessions that are there or about to be.
     sessions: AtomicUsize,
@@ -55,10 +55,9 @@ impl SessionTable {
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
         let stripe = || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(u64::MAX) };
         let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
-        let never = |_| CachePadded(AtomicU64::new(u64::MAX));
         Self {
             stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
-            earliest: (0..workers.max(1)).map(never).collect(),
+            earliest: EarliestDeadlines::new(workers),
             limits,
             sessions: AtomicUsize::new(0),
             rng: Mutex::new(rng),
@@ -72,7 +71,7 @@ impl SessionTable {
 
     /// The worker that sees to the deadlines of a stripe.
     pub fn owner_of(&self, stripe: usize) -> WorkerId {
-        let worker = stripe % self.earliest.len();
+        let worker = stripe % self.earliest.workers();
         WorkerId(u8::try_from(worker).expect("invariant: below a u8"))
     }
 
@@ -361,28 +360,20 @@ impl SessionTable {
     /// No stripe of `owner` has something to do by itself before this time. It may be too early, for
     /// deadlines may move on; never too late.
     pub fn earliest_deadline(&self, owner: WorkerId) -> Timestamp {
-        let earliest = self.earliest.get(usize::from(owner.0));
-        earliest.map_or(Timestamp::MAX, |at| Timestamp::from_micros(at.load(Ordering::Acquire)))
+        self.earliest.of(owner)
     }
 
     /// The stripes of `owner`, which looks at the [next deadline](SessionTable::next_deadline) of each and
     /// calls [`SessionTable::end_expiry`] afterwards.
     pub fn begin_expiry(&self, owner: WorkerId) -> impl Iterator<Item = usize> + use<> {
-        let first = usize::from(owner.0);
-        // Before any stripe is looked at: a deadline that is armed behind that enters itself anew.
-        if let Some(earliest) = self.earliest.get(first) {
-            earliest.swap(u64::MAX, Ordering::AcqRel);
-        }
-        (first..self.stripes.len()).step_by(self.earliest.len())
+        self.earliest.clear(owner);
+        self.stripes_of(owner)
     }
 
     /// Finds the earliest deadline of `owner`'s stripes anew.
     pub fn end_expiry(&self, owner: WorkerId) {
-        let first = usize::from(owner.0);
-        let owned = self.stripes.iter().skip(first).step_by(self.earliest.len());
-        let next = owned.map(|stripe| stripe.next_deadline.load(Ordering::Acquire)).min();
-        if let (Some(earliest), Some(next)) = (self.earliest.get(first), next) {
-            earliest.fetch_min(next, Ordering::AcqRel);
+        if let Some(next) = self.stripes_of(owner).map(|stripe| self.next_deadline(stripe)).min() {
+            self.earliest.enter(owner, next);
         }
     }
 
@@ -426,9 +417,7 @@ impl SessionTable {
         let done = self.update(&mut state, id, |session| command(session, &mut turn)).ok_or(missing)?;
         if let Some(next) = stripe.publish(&state) {
             let owner = self.owner_of(index);
-            if let Some(earliest) = self.earliest.get(usize::from(owner.0)) {
-                earliest.fetch_min(next.as_micros(), Ordering::AcqRel);
-            }
+            self.earliest.enter(owner, next);
             outbox.wake(owner);
         }
         done
@@ -457,6 +446,10 @@ impl SessionTable {
             }
         }
         Some(done)
+    }
+
+    fn stripes_of(&self, owner: WorkerId) -> impl Iterator<Item = usize> + use<> {
+        (usize::from(owner.0)..self.stripes.len()).step_by(self.earliest.workers())
     }
 
     /// As if all numbers of a session's events below `next` were taken.

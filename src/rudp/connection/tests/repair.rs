@@ -84,6 +84,19 @@ fn without_losses_repairs_end_soon() {
 
 // spec-test: REP-1
 #[test]
+fn who_says_little_learns_from_the_peer_that_nothing_is_lost() {
+    for (lost, repairs) in [(&[][..], false), (&[10], true)] {
+        let mut pair = Pair::new(3);
+        // A number that is left out is missing, too.
+        pair.ends[SERVER].next_skip = crate::base::PacketNumber::MAX;
+        stream(&mut pair, 200, lost);
+        stream(&mut pair, 200, &[]);
+        assert_eq!(pair.ends[CLIENT].repair_encoder.is_on(), repairs, "lost: {lost:?}");
+    }
+}
+
+// spec-test: REP-1
+#[test]
 fn repairs_end_when_nothing_is_lost_any_more() {
     let mut pair = lossy(5);
     for _ in 0..10 {
