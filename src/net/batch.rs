@@ -1,104 +1,169 @@
 //! Datagrams on their way through the kernel: an [`Inbox`] and an [`Outbox`] of one batch each.
 //!
-//! Their slots are made once. A received datagram is copied out of its slot into a buffer of its own
-//! size: at a game's datagram sizes that costs less than a system call by two orders, and a message
-//! that waits for an earlier one pins its own bytes alone, not a whole block.
+//! Their slots are made once. A received datagram is copied out of its slot into a block that all of its
+//! batch share and that is used again once nobody holds a part of it; at a game's datagram sizes that
+//! costs less than a system call by two orders. Whoever keeps a part for longer copies it, or keeps the
+//! bytes of one batch at most.
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use bytes::BytesMut;
 
 use super::port::Port;
 use super::{Counters, IoPath, Socket};
 
-/// Most datagrams of one batch.
+/// Most datagrams that are handed up, or sent, at once.
 pub(super) const BATCH: usize = 64;
 
-/// One byte more than the longest datagram, so that a longer one shows.
-const SLOT_BYTES: usize = Socket::MAX_DATAGRAM_BYTES + 1;
+/// What one system call may put in a slot: a datagram, or a row of them that the kernel has joined. The
+/// odd line at the end keeps the slots' beginnings from sharing the same few lines of the cache.
+const SLOT_BYTES: usize = 65_536 + 64;
 
-/// Length and sender of a datagram in its slot.
-pub(super) type Arrival = (usize, SocketAddr);
+/// Slots to ask for at least: asking for many costs more than the few that mostly come.
+const MIN_ASKED: usize = 8;
 
-/// Receives one batch at a time.
+/// What came into one slot.
+pub(super) struct Arrival {
+    pub bytes: usize,
+    /// Length of each datagram of the slot but the last, which may be shorter.
+    pub datagram_bytes: usize,
+    pub from: SocketAddr,
+}
+
+/// Receives, and hands up one batch at a time.
 pub(super) struct Inbox {
+    path: IoPath,
     slots: Box<[u8]>,
     arrivals: Vec<Arrival>,
+    /// Where in the slots the received datagrams are. The first `taken` have been handed up.
+    datagrams: Vec<(SocketAddr, Range<usize>)>,
+    taken: usize,
+    block: BytesMut,
+    /// Slots that the next system call is given.
+    asked: usize,
+    /// The last call filled all that it was given.
+    was_full: bool,
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
-        Self { slots: vec![0; BATCH * SLOT_BYTES].into_boxed_slice(), arrivals: Vec::with_capacity(BATCH) }
+    /// For a port whose datagrams the kernel may join, if `path` is [`IoPath::Batched`].
+    pub(super) fn new(port: &Port, path: IoPath) -> Self {
+        #[cfg(target_os = "linux")]
+        if path == IoPath::Batched {
+            super::sys::join_received(port.socket());
+        }
+        let _ = port;
+        Self {
+            path,
+            // Zeroed memory is there only once it is touched: few slots ever hold more than a page.
+            slots: vec![0; BATCH * SLOT_BYTES].into_boxed_slice(),
+            arrivals: Vec::with_capacity(BATCH),
+            datagrams: Vec::with_capacity(BATCH),
+            taken: 0,
+            block: BytesMut::new(),
+            asked: BATCH,
+            was_full: false,
+        }
     }
 
-    /// Takes what has arrived, a batch at most. True when more may be waiting.
+    /// Sees to it that what has arrived is there to be drained. True when a batch will not be all of it.
     ///
     /// # Errors
     /// Those that say that the socket is of no more use.
-    pub(super) fn receive(&mut self, port: &Port, path: IoPath, counters: &Counters) -> io::Result<bool> {
-        self.arrivals.clear();
-        match self.receive_by(port, path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if is_transient(&error) => {
-                counters.receive_errors.add(1);
-                tracing::debug!(%error, "a receive failed");
-                return Ok(true);
+    pub(super) fn receive(&mut self, port: &Port, counters: &Counters) -> io::Result<bool> {
+        if self.is_empty() {
+            match self.receive_by_path(port) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // What has been received is handed up first; a real error will show again.
+                Err(_) if !self.arrivals.is_empty() => {}
+                Err(error) if is_transient(&error) => {
+                    counters.receive_errors.add(1);
+                    tracing::debug!(%error, "a receive failed");
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
+            self.was_full = self.arrivals.len() == self.asked;
+            self.asked = if self.was_full { BATCH } else { (self.arrivals.len() * 2).max(MIN_ASKED) };
+            self.find_datagrams(counters);
         }
-        if !self.arrivals.is_empty() {
-            counters.batches_in.add(1);
-        }
-        Ok(self.arrivals.len() == BATCH)
+        Ok(self.was_full || self.waiting() > BATCH)
     }
 
-    /// The received datagrams, in the order of their arrival.
+    /// The next received datagrams in the order of their arrival, a batch at most.
     pub(super) fn drain<'a>(
         &'a mut self,
         counters: &'a Counters,
     ) -> impl Iterator<Item = (SocketAddr, BytesMut)> + 'a {
-        let slots = self.slots.chunks_exact(SLOT_BYTES);
-        self.arrivals.drain(..).zip(slots).filter_map(|((bytes, from), slot)| {
-            if bytes > Socket::MAX_DATAGRAM_BYTES {
-                counters.oversized.add(1);
-                return None;
-            }
-            counters.datagrams_in.add(1);
-            counters.bytes_in.add_len(bytes);
-            slot.get(..bytes).map(|datagram| (from, BytesMut::from(datagram)))
+        let first = self.taken;
+        self.taken += self.waiting().min(BATCH);
+        let batch = self.datagrams.get(first..self.taken).unwrap_or_default();
+        let bytes = batch.iter().map(|(_, place)| place.len()).sum();
+        if !self.block.try_reclaim(bytes) {
+            self.block = BytesMut::with_capacity(bytes);
+        }
+        counters.datagrams_in.add_len(batch.len());
+        counters.bytes_in.add_len(bytes);
+        batch.iter().filter_map(|(from, place)| {
+            self.block.extend_from_slice(self.slots.get(place.clone())?);
+            Some((*from, self.block.split()))
         })
     }
 
+    /// True when nothing waits to be drained.
     pub(super) fn is_empty(&self) -> bool {
-        self.arrivals.is_empty()
+        self.waiting() == 0
     }
 
-    fn receive_by(&mut self, port: &Port, path: IoPath) -> io::Result<()> {
+    fn waiting(&self) -> usize {
+        self.datagrams.len() - self.taken
+    }
+
+    fn receive_by_path(&mut self, port: &Port) -> io::Result<()> {
+        self.arrivals.clear();
+        let mut slots = self.slots.chunks_exact_mut(SLOT_BYTES).take(self.asked);
         #[cfg(target_os = "linux")]
-        if path == IoPath::Batched {
-            let received = port.receive_by(|udp| {
-                let slots = self.slots.chunks_exact_mut(SLOT_BYTES);
+        if self.path == IoPath::Batched {
+            return port.receive_by(|udp| {
                 super::sys::receive_batch(udp, slots, &mut self.arrivals)?;
                 // Fewer than asked for: the socket is empty, which saves asking again. An arrival
                 // after the call makes it readable again, because readiness comes by edges.
-                if self.arrivals.len() < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                let is_empty = self.arrivals.len() < self.asked;
+                if is_empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
-            if !is_missing(&received) {
-                return received;
+        }
+        slots.try_for_each(|slot| {
+            let (bytes, from) = port.receive(slot)?;
+            self.arrivals.push(Arrival { bytes, datagram_bytes: bytes, from });
+            Ok(())
+        })
+    }
+
+    fn find_datagrams(&mut self, counters: &Counters) {
+        self.datagrams.clear();
+        self.taken = 0;
+        counters.batches_in.add(u64::from(!self.arrivals.is_empty()));
+        for (slot, arrival) in self.arrivals.iter().enumerate() {
+            if arrival.datagram_bytes > Socket::MAX_DATAGRAM_BYTES {
+                counters.oversized.add(1);
+                continue;
+            }
+            let start = slot * SLOT_BYTES;
+            let end = start + arrival.bytes;
+            // An empty datagram is one, too.
+            let mut at = start;
+            loop {
+                let next = end.min(at + arrival.datagram_bytes.max(1));
+                self.datagrams.push((arrival.from, at..next));
+                at = next;
+                if at == end {
+                    break;
+                }
             }
         }
-        let _ = path;
-        for slot in self.slots.chunks_exact_mut(SLOT_BYTES) {
-            match port.receive(slot) {
-                Ok(arrival) => self.arrivals.push(arrival),
-                // What has been received is handed up first; a real error will show again.
-                Err(_) if !self.arrivals.is_empty() => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -113,17 +178,24 @@ pub(super) enum Flushed {
 
 /// Sends one batch at a time, and keeps what the socket has no room for.
 pub(super) struct Outbox {
+    path: IoPath,
     slots: Vec<(SocketAddr, BytesMut)>,
     /// Slots in use.
     filled: usize,
     /// Slots that are sent already, from the first one on.
     sent: usize,
+    /// So many datagrams more go into the kernel one by one, not in rows.
+    single: usize,
 }
 
+/// More datagrams than any process sends.
+const ALL: usize = usize::MAX;
+
 impl Outbox {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(path: IoPath) -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { slots: vec![(nowhere, BytesMut::new()); BATCH], filled: 0, sent: 0 }
+        let single = if path == IoPath::Batched { 0 } else { ALL };
+        Self { path, slots: vec![(nowhere, BytesMut::new()); BATCH], filled: 0, sent: 0, single }
     }
 
     /// Fills the slots, which are all sent, from `next`. True when they are full: there may be more.
@@ -145,17 +217,18 @@ impl Outbox {
     ///
     /// # Errors
     /// Those that say that the socket is of no more use. Any other costs the one datagram.
-    pub(super) fn send(&mut self, port: &Port, path: IoPath, counters: &Counters) -> io::Result<Flushed> {
+    pub(super) fn send(&mut self, port: &Port, counters: &Counters) -> io::Result<Flushed> {
         while let Some(unsent) = self.slots.get(self.sent..self.filled)
-            && !unsent.is_empty()
+            && let Some((to, _)) = unsent.first()
         {
-            match send_by(port, path, unsent) {
+            match self.send_by_path(port, unsent) {
                 Ok(taken) => {
                     counters.batches_out.add(1);
                     counters.datagrams_out.add_len(taken);
                     let taken_bytes = unsent.iter().take(taken).map(|(_, datagram)| datagram.len());
                     counters.bytes_out.add_len(taken_bytes.sum());
                     self.sent += taken;
+                    self.single = self.single.saturating_sub(taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     counters.send_blocked.add(1);
@@ -163,8 +236,15 @@ impl Outbox {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_transient(&error) => {
+                    let row = row_length(unsent, self.single);
+                    if row > 1 {
+                        // An interface without checksums of its own takes none; of another row that is
+                        // refused each datagram is judged by itself.
+                        self.single = if is_io_error(&error) { ALL } else { row };
+                        continue;
+                    }
                     counters.send_errors.add(1);
-                    tracing::debug!(%error, to = ?unsent.first().map(|(to, _)| to), "a send failed");
+                    tracing::debug!(%error, %to, "a send failed");
                     self.sent += 1;
                 }
                 Err(error) => return Err(error),
@@ -173,32 +253,48 @@ impl Outbox {
         Ok(Flushed::Dry)
     }
 
+    /// Sends datagrams from the front of `unsent`; how many the kernel took, at least one.
+    fn send_by_path(&self, port: &Port, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        if self.path == IoPath::Batched {
+            return super::sys::send_batch(port.socket(), unsent, |unsent| row_length(unsent, self.single));
+        }
+        match unsent.first() {
+            Some((to, datagram)) => port.send(datagram, *to).map(|_| 1),
+            None => Ok(0),
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn unsent(&self) -> usize {
         self.filled - self.sent
     }
 }
 
-/// Sends datagrams from the front of `unsent`; how many the kernel took, at least one.
-fn send_by(port: &Port, path: IoPath, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    if path == IoPath::Batched {
-        let sent = super::sys::send_batch(port.socket(), unsent);
-        if !is_missing(&sent) {
-            return sent;
+/// Datagrams of a row at most, and their bytes: what every kernel that takes rows takes (`UDP_SEGMENT`),
+/// and what an IPv6 packet can hold.
+const ROW_DATAGRAMS: usize = 64;
+const ROW_BYTES: usize = 65_535 - 40 - 8;
+
+/// How many datagrams from the front of `unsent` can leave as one row, which the kernel takes apart: for
+/// one receiver, each as long as the first but the last, which may be shorter.
+fn row_length(unsent: &[(SocketAddr, BytesMut)], single: usize) -> usize {
+    let Some(((to, first), others)) = unsent.split_first() else { return 0 };
+    if single > 0 {
+        return 1;
+    }
+    let longest = ROW_DATAGRAMS.min(ROW_BYTES / first.len().max(1));
+    let mut length = 1;
+    for (other, datagram) in others.iter().take(longest.saturating_sub(1)) {
+        if other != to || datagram.is_empty() || datagram.len() > first.len() {
+            break;
+        }
+        length += 1;
+        if datagram.len() < first.len() {
+            break;
         }
     }
-    let _ = path;
-    match unsent.first() {
-        Some((to, datagram)) => port.send(datagram, *to).map(|_| 1),
-        None => Ok(0),
-    }
-}
-
-/// True when the kernel does not have the call, as some sandboxes do not.
-#[cfg(target_os = "linux")]
-fn is_missing<T>(done: &io::Result<T>) -> bool {
-    done.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOSYS))
+    length
 }
 
 /// True for what concerns one datagram or one moment; false when the socket itself is broken.
@@ -210,9 +306,36 @@ fn is_transient(error: &io::Error) -> bool {
     !matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput)
 }
 
+fn is_io_error(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return error.raw_os_error() == Some(libc::EIO);
+    #[cfg(not(unix))]
+    return false;
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_is_for_one_receiver_and_only_its_last_may_be_shorter() {
+        let row = |lengths: &[(u16, usize)]| {
+            let datagrams = lengths
+                .iter()
+                .map(|(port, length)| (SocketAddr::from(([127, 0, 0, 1], *port)), BytesMut::zeroed(*length)));
+            row_length(&datagrams.collect::<Vec<_>>(), 0)
+        };
+        assert_eq!(row(&[]), 0);
+        assert_eq!(row(&[(1, 9), (2, 9)]), 1, "another receiver");
+        assert_eq!(row(&[(1, 9), (1, 9), (2, 9), (1, 9)]), 2);
+        assert_eq!(row(&[(1, 9), (1, 9), (1, 8), (1, 8)]), 3, "a shorter one ends it");
+        assert_eq!(row(&[(1, 9), (1, 10)]), 1, "a longer one begins another");
+        assert_eq!(row(&[(1, 9), (1, 0)]), 1, "an empty one would be none");
+        assert_eq!(row(&[(1, 0), (1, 0)]), 1);
+        assert_eq!(row(&[(1, 9); 100]), ROW_DATAGRAMS);
+        assert_eq!(row(&[(1, 9_000); 100]), 7, "all of it is one packet at first");
+        assert_eq!(row(&[(1, 70_000); 2]), 1, "the kernel says what is wrong with it");
+    }
 
     #[test]
     fn what_concerns_the_path_or_the_moment_is_not_the_end_of_a_socket() {

@@ -13,7 +13,7 @@ use tokio::sync::futures::Notified;
 use super::batch::{Flushed, Inbox, Outbox};
 use super::port::{Port, Room};
 use super::timer::Timer;
-use super::{Clock, Counters, Driven, IoPath, Socket};
+use super::{Clock, Counters, Driven, Socket};
 use crate::base::{Now, Timestamp};
 
 /// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read.
@@ -38,18 +38,20 @@ pub async fn drive<D: Driven + ?Sized>(
 ) -> io::Result<()> {
     let counters = socket.counters();
     let port = Port::new(socket.udp)?;
-    let io = Io { port: &port, path: socket.path, counters: &counters };
-    let mut inbox = Inbox::new();
-    let mut outbox = Outbox::new();
+    let path = port.path(socket.path);
+    let io = Io { port: &port, counters: &counters };
+    let mut inbox = Inbox::new(&port, path);
+    let mut outbox = Outbox::new(path);
     let mut sources = Sources::new(&port, Timer::new(clock.clone()), &wake);
     let mut pace = Pace::new(clock.now().mono);
     let mut ready = Ready::default();
     let mut deferred = 0;
     loop {
-        let more = ready.readable && inbox.receive(io.port, io.path, io.counters)?;
+        let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
+        let mut more = reads && inbox.receive(io.port, io.counters)?;
         let now = clock.now();
         pace.on_turn(now.mono);
-        if !inbox.is_empty() {
+        if reads && !inbox.is_empty() {
             driven.handle_datagrams(now, &mut inbox.drain(io.counters));
         }
         if ready.woken {
@@ -64,6 +66,7 @@ pub async fn drive<D: Driven + ?Sized>(
         if flushed == Turn::Done && driven.is_finished() {
             return Ok(());
         }
+        more |= !inbox.is_empty() && driven.wants_datagrams();
         ready = if more || flushed == Turn::Unfinished {
             // To be polled again at once, but only after the runtime has looked for I/O.
             tokio::task::yield_now().await;
@@ -111,7 +114,6 @@ impl Pace {
 #[derive(Clone, Copy)]
 struct Io<'a> {
     port: &'a Port,
-    path: IoPath,
     counters: &'a Counters,
 }
 
@@ -129,12 +131,12 @@ enum Turn {
 impl Io<'_> {
     /// Sends what is kept from earlier turns, then what `driven` has now.
     fn flush<D: Driven + ?Sized>(&self, now: Now, driven: &mut D, outbox: &mut Outbox) -> io::Result<Turn> {
-        if outbox.send(self.port, self.path, self.counters)? == Flushed::Blocked {
+        if outbox.send(self.port, self.counters)? == Flushed::Blocked {
             return Ok(Turn::Blocked);
         }
         for _ in 0..SEND_BATCHES_A_TURN {
             let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
-            if outbox.send(self.port, self.path, self.counters)? == Flushed::Blocked {
+            if outbox.send(self.port, self.counters)? == Flushed::Blocked {
                 return Ok(Turn::Blocked);
             }
             if !full {

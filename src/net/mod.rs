@@ -3,8 +3,8 @@
 //! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers; [`drive`] runs a sans-IO
 //! machine, anything that is [`Driven`], on one: receive a batch, one [`Clock`] reading for all of it,
 //! wake, timeout, then everything that the machine wants to send, in batches, at the end of the turn.
-//! On Linux a batch is one `recvmmsg` or `sendmmsg`; elsewhere, or on request, one system call a
-//! datagram ([`IoPath`]). Knows nothing of who is driven: a server's worker, a client.
+//! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of one size between the same two addresses
+//! cross as one (GSO, GRO); elsewhere, or on request, one system call a datagram ([`IoPath`]). Knows nothing of who is driven: a server's worker, a client.
 
 mod batch;
 mod clock;

@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 #[cfg(target_os = "linux")]
 use tokio::io::Interest;
 
+use super::IoPath;
 #[cfg(target_os = "linux")]
-use super::sys::watch;
+use super::sys::{self, watch};
 
 /// A socket of the current runtime. All calls return at once.
 pub(super) struct Port(Watched);
@@ -94,6 +95,16 @@ impl Port {
     #[cfg(not(target_os = "linux"))]
     pub(super) fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.0.try_send_to(datagram, to)
+    }
+
+    /// The way that `wanted` stands for here.
+    pub(super) fn path(&self, wanted: IoPath) -> IoPath {
+        #[cfg(target_os = "linux")]
+        if wanted == IoPath::Batched && sys::has_batches(self.socket()) {
+            return IoPath::Batched;
+        }
+        let _ = wanted;
+        IoPath::Portable
     }
 
     /// The socket itself.

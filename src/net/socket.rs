@@ -31,7 +31,8 @@ pub struct BufferSizes {
 /// How datagrams cross into the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IoPath {
-    /// Many datagrams a system call where the system can, else as [`IoPath::Portable`].
+    /// Many datagrams a system call, and rows of equally long ones as one, where the system can (Linux:
+    /// `recvmmsg`, `sendmmsg`, `UDP_SEGMENT`, `UDP_GRO`); what it cannot is done as by [`IoPath::Portable`].
     #[default]
     Batched,
     /// One datagram a system call, on every system.

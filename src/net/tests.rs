@@ -108,6 +108,56 @@ fn a_batch_arrives_whole_in_order_and_from_its_sender_on_both_paths() {
     }
 }
 
+/// Several datagrams for one receiver leave as one row, and come as one.
+#[test]
+fn rows_arrive_as_the_datagrams_they_were_on_both_paths() {
+    let lengths = [vec![700; 100], vec![20, 0, 20, 20, 0, 0, 9, 30], vec![1_200; BATCH], vec![3]].concat();
+    let datagram = |(n, length): (usize, &usize)| vec![u8::try_from(n).unwrap(); *length];
+    let sent: Vec<Vec<u8>> = lengths.iter().enumerate().map(datagram).collect();
+    for (out_path, in_path) in PATHS.into_iter().flat_map(|out| PATHS.map(|inn| (out, inn))) {
+        let (sender, receiver) = (socket(out_path), socket(in_path));
+        let (from, to) = (sender.local_addr().unwrap(), receiver.local_addr().unwrap());
+        let counters = receiver.counters();
+        let mut source = Script {
+            outgoing: sent.iter().map(|datagram| (to, datagram.clone())).collect(),
+            finish: Some(|_| true),
+            ..Script::default()
+        };
+        let mut sink = Script { finish: Some(|script| script.received.len() == 173), ..Script::default() };
+        run(async {
+            let driven = drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new()));
+            let (sent, received) =
+                tokio::join!(drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())), driven);
+            sent.and(received).unwrap();
+        });
+        let expected: Vec<_> = sent.iter().map(|datagram| (from, datagram.clone())).collect();
+        assert!(sink.received == expected, "{out_path:?} to {in_path:?}");
+        assert_eq!(counters.datagrams_in.get(), 173);
+        let bytes = sent.iter().map(Vec::len).sum::<usize>() as u64;
+        assert_eq!(counters.bytes_in.get(), bytes);
+    }
+}
+
+/// A row that the kernel does not take, here for a port that cannot be, is tried datagram by datagram.
+#[test]
+fn a_row_that_is_refused_costs_only_its_own_datagrams_on_both_paths() {
+    for path in PATHS {
+        let (sender, receiver) = (socket(path), socket(path));
+        let to = receiver.local_addr().unwrap();
+        let counters = sender.counters();
+        let nowhere = SocketAddr::new(to.ip(), 0);
+        let outgoing = [to, to, nowhere, nowhere, nowhere, to, to].map(|to| (to, vec![1; 50]));
+        let mut source = Script { outgoing: outgoing.into(), finish: Some(|_| true), ..Script::default() };
+        let mut sink = Script { finish: Some(|script| script.received.len() == 4), ..Script::default() };
+        run(async {
+            drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())).await.unwrap();
+            drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new())).await.unwrap();
+        });
+        assert_eq!(counters.send_errors.get(), 3, "{path:?}");
+        assert_eq!(counters.datagrams_out.get(), 4, "{path:?}");
+    }
+}
+
 /// Datagrams that a late machine has taken when its timer runs, of `waiting` in its socket.
 fn received_by_timeout(path: IoPath, waiting: usize) -> usize {
     let receiver = socket(path);
@@ -195,18 +245,25 @@ fn a_wake_from_elsewhere_is_handled_even_when_it_came_first() {
     assert_eq!(script.wakes, 2);
 }
 
-/// A machine without room until it is woken, which its own deadline does.
+/// A machine without room until it is woken, which its own deadline does; when it has taken a whole batch
+/// it has none again.
 struct Paused {
     wake: Arc<Notify>,
     deadline: Option<Timestamp>,
     has_room: bool,
     received: usize,
+    expected: usize,
 }
 
 impl Driven for Paused {
-    fn handle_datagrams(&mut self, _: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
         assert!(self.has_room, "it did not want any");
-        self.received += batch.count();
+        let received = batch.count();
+        self.received += received;
+        if received == BATCH {
+            self.has_room = false;
+            self.deadline = Some(now.mono);
+        }
     }
 
     fn handle_wake(&mut self, _: Now) {
@@ -231,20 +288,28 @@ impl Driven for Paused {
     }
 
     fn is_finished(&self) -> bool {
-        self.received == 1
+        self.received == self.expected
     }
 }
 
 #[test]
 fn a_machine_without_room_is_given_nothing_until_it_has_some() {
-    let receiver = socket(IoPath::Batched);
-    let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-    plain.send_to(&[1], receiver.local_addr().unwrap()).unwrap();
-    let wake = Arc::new(Notify::new());
-    let deadline = Some(Timestamp::from_millis(3));
-    let mut paused = Paused { wake: Arc::clone(&wake), deadline, has_room: false, received: 0 };
-    run(drive(receiver, Clock::new(), &mut paused, wake)).unwrap();
-    assert_eq!(paused.received, 1);
+    for (path, expected) in
+        PATHS.into_iter().flat_map(|path| [1, 2 * BATCH, 3 * BATCH - 1].map(|n| (path, n)))
+    {
+        let (sender, receiver) = (socket(path), socket(path));
+        let to = receiver.local_addr().unwrap();
+        let outgoing = vec![(to, vec![7; 32]); expected].into();
+        let mut source = Script { outgoing, finish: Some(|_| true), ..Script::default() };
+        let wake = Arc::new(Notify::new());
+        let deadline = Some(Timestamp::from_millis(3));
+        let mut paused = Paused { wake: Arc::clone(&wake), deadline, has_room: false, received: 0, expected };
+        run(async {
+            drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())).await.unwrap();
+            drive(receiver, Clock::new(), &mut paused, wake).await.unwrap();
+        });
+        assert_eq!(paused.received, expected, "{path:?}");
+    }
 }
 
 /// Two machines that echo keep each other busy for ever: there is always something to read.
@@ -284,7 +349,7 @@ fn what_the_socket_has_no_room_for_is_kept() {
             let counters = sender.counters();
             let (port, mut room) = (Port::new(sender.udp).unwrap(), Room::default());
             poll_fn(|cx| room.poll(&port, cx)).await.unwrap();
-            let (mut outbox, mut blocked) = (Outbox::new(), false);
+            let (mut outbox, mut blocked) = (Outbox::new(path), false);
             // A port where nobody reads and nobody is bound would answer with errors.
             let receiver = socket(path);
             let to = receiver.local_addr().unwrap();
@@ -295,7 +360,7 @@ fn what_the_socket_has_no_room_for_is_kept() {
             // Loopback delivers at once, so the buffer may never fill; what is kept is right anyway.
             while outbox.unsent() > 0 {
                 let before = outbox.unsent();
-                match outbox.send(&port, path, &counters).unwrap() {
+                match outbox.send(&port, &counters).unwrap() {
                     Flushed::Blocked => {
                         blocked = true;
                         assert!(outbox.unsent() > 0 && outbox.unsent() <= before);
@@ -317,8 +382,8 @@ fn an_empty_socket_is_no_error_on_both_paths() {
             let empty = socket(path);
             let counters = empty.counters();
             let port = Port::new(empty.udp).unwrap();
-            let mut inbox = Inbox::new();
-            assert!(!inbox.receive(&port, path, &counters).unwrap());
+            let mut inbox = Inbox::new(&port, path);
+            assert!(!inbox.receive(&port, &counters).unwrap());
             assert!(inbox.is_empty());
             assert_eq!(counters.batches_in.get(), 0);
         });

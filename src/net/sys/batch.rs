@@ -1,4 +1,4 @@
-//! `recvmmsg` and `sendmmsg`: many datagrams a system call.
+//! `recvmmsg` and `sendmmsg`: many datagrams a system call, rows of them as one (GSO, GRO).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,8 +11,27 @@ use socket2::SockAddr;
 
 use crate::net::batch::{Arrival, BATCH};
 
-/// Receives into `slots`, at most [`BATCH`] of them, without waiting. Appends length and sender for
-/// each slot that was filled, in order; a datagram longer than its slot fills it.
+/// True when the kernel has the calls for batches, as some sandboxes do not.
+pub(in crate::net) fn has_batches(socket: &impl AsFd) -> bool {
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: both calls get no messages, so that there is nothing to read or to write.
+    let done = unsafe {
+        [
+            libc::recvmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut()),
+            libc::sendmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT),
+        ]
+    };
+    done.iter().all(|done| *done >= 0)
+}
+
+/// Lets the kernel hand up datagrams of one sender, which came one after another and are equally long, as
+/// one row (`UDP_GRO`). What cannot be set is left.
+pub(in crate::net) fn join_received(socket: &impl AsFd) {
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+}
+
+/// Receives into `slots`, at most [`BATCH`] of them, without waiting. Appends what came for each slot that
+/// was filled, in order.
 pub(in crate::net) fn receive_batch<'a>(
     socket: &impl AsFd,
     slots: impl Iterator<Item = &'a mut [u8]>,
@@ -21,23 +40,24 @@ pub(in crate::net) fn receive_batch<'a>(
     // SAFETY: these C structures are integers and pointers, for which all zeros are valid values.
     let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: as above.
-    let mut names: [libc::sockaddr_storage; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: as above.
     let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH];
+    let mut controls = [Control::default(); BATCH];
     let mut count: libc::c_uint = 0;
-    let places = headers.iter_mut().zip(&mut names).zip(&mut vectors).zip(slots);
-    for (((header, name), vector), slot) in places {
+    let places = headers.iter_mut().zip(&mut vectors).zip(&mut names).zip(&mut controls).zip(slots);
+    for ((((header, vector), name), control), slot) in places {
         vector.iov_base = slot.as_mut_ptr().cast();
         vector.iov_len = slot.len();
-        header.msg_hdr.msg_name = ptr::from_mut(name).cast();
+        header.msg_hdr.msg_name = name.as_mut_ptr().cast();
         header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
         header.msg_hdr.msg_iov = vector;
         header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_control = ptr::from_mut(control).cast();
+        header.msg_hdr.msg_controllen = size_of::<Control>() as _;
         count += 1;
     }
-    // SAFETY: the first `count` headers are filled above with pointers to names, vectors and slots
-    // that live, mutably borrowed, until after the call, each with its own length. No control
-    // buffers, no timeout.
+    // SAFETY: the first `count` headers are filled above with pointers to names, vectors, controls and
+    // slots that live, mutably borrowed, until after the call, each with its own length. No timeout.
     let received = unsafe {
         libc::recvmmsg(
             socket.as_fd().as_raw_fd(),
@@ -51,38 +71,57 @@ pub(in crate::net) fn receive_batch<'a>(
     for (header, name) in headers.iter().zip(&names).take(received) {
         // A length in `u32` always fits Linux' `usize`; a sender of another family cannot be.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
-        arrivals.push((bytes, address(name).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())));
+        let from = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
+        let datagram_bytes = joined_length(&header.msg_hdr).unwrap_or(bytes);
+        arrivals.push(Arrival { bytes, datagram_bytes, from });
     }
     Ok(())
 }
 
-/// Sends datagrams from the front of `unsent`, at most [`BATCH`]; how many the kernel took.
+/// Sends datagrams from the front of `unsent`, at most [`BATCH`]; how many the kernel took. `row_length`
+/// tells how many from the front of what it is given leave as one row (`UDP_SEGMENT`), one at least.
 ///
 /// # Errors
-/// That of the first datagram; when a later one fails, those before it are counted and the error
-/// shows on the next call.
-pub(in crate::net) fn send_batch(socket: &impl AsFd, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
+/// That of the first row; when a later one fails, those before it are counted and the error shows on the
+/// next call.
+pub(in crate::net) fn send_batch(
+    socket: &impl AsFd,
+    mut unsent: &[(SocketAddr, BytesMut)],
+    row_length: impl Fn(&[(SocketAddr, BytesMut)]) -> usize,
+) -> io::Result<usize> {
     // SAFETY: these C structures are integers and pointers, for which all zeros are valid values.
     let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: as above.
     let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut names: [MaybeUninit<SockAddr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut controls = [Control::default(); BATCH];
+    let mut free_vectors = &mut vectors[..];
     let mut count: libc::c_uint = 0;
-    let places = headers.iter_mut().zip(&mut names).zip(&mut vectors).zip(unsent);
-    for (((header, name), vector), (to, datagram)) in places {
+    for ((header, name), control) in headers.iter_mut().zip(&mut names).zip(&mut controls) {
+        let length = row_length(unsent).min(free_vectors.len());
+        let (row, rest) = unsent.split_at(length);
+        let Some((to, first)) = row.first() else { break };
+        let (vectors, free) = free_vectors.split_at_mut(length);
+        for (vector, (_, datagram)) in vectors.iter_mut().zip(row) {
+            vector.iov_base = datagram.as_ptr().cast_mut().cast();
+            vector.iov_len = datagram.len();
+        }
         // `SockAddr` needs no drop, so the array may stay half written.
         let name = name.write(SockAddr::from(*to));
-        vector.iov_base = datagram.as_ptr().cast_mut().cast();
-        vector.iov_len = datagram.len();
         header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_namelen = name.len();
-        header.msg_hdr.msg_iov = vector;
-        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_iov = vectors.as_mut_ptr();
+        header.msg_hdr.msg_iovlen = length as _;
+        if length > 1 {
+            header.msg_hdr.msg_control = ptr::from_mut(control).cast();
+            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+            ask_to_split(&mut header.msg_hdr, first.len());
+        }
+        (unsent, free_vectors) = (rest, free);
         count += 1;
     }
-    // SAFETY: the first `count` headers are filled above with pointers to names, vectors and
-    // datagrams that live until after the call, each with its own length. The kernel only reads
-    // names and datagrams. No control buffers.
+    // SAFETY: the first `count` headers are filled above with pointers to names, vectors, controls and
+    // datagrams that live until after the call, each with its own length. The kernel only reads them.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_fd().as_raw_fd(),
@@ -91,7 +130,45 @@ pub(in crate::net) fn send_batch(socket: &impl AsFd, unsent: &[(SocketAddr, Byte
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+    #[allow(clippy::unnecessary_cast, reason = "not every C library counts in `usize`")]
+    Ok(headers.iter().take(sent).map(|header| header.msg_hdr.msg_iovlen as usize).sum())
+}
+
+/// Room for one control message of one integer, aligned as its header.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Control {
+    _header: [usize; size_of::<libc::cmsghdr>().div_ceil(size_of::<usize>())],
+    _value: [usize; 1],
+}
+
+/// How long each datagram of a received row is but the last; `None` for a datagram alone.
+fn joined_length(header: &libc::msghdr) -> Option<usize> {
+    // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
+    let control = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
+    if (control.cmsg_level, control.cmsg_type) != (libc::SOL_UDP, libc::UDP_GRO) {
+        return None;
+    }
+    // SAFETY: a control message of this type holds a `c_int`, which the buffer has room for.
+    let bytes = unsafe { libc::CMSG_DATA(control).cast::<libc::c_int>().read_unaligned() };
+    usize::try_from(bytes).ok()
+}
+
+/// Has the kernel split what it is given into datagrams of so many bytes, a `u16`.
+fn ask_to_split(header: &mut libc::msghdr, datagram_bytes: usize) {
+    const VALUE_BYTES: libc::c_uint = 2;
+    #[allow(clippy::cast_possible_truncation, reason = "a row of two datagrams fits a packet")]
+    let value = datagram_bytes as u16;
+    // SAFETY: the header has a `Control`, zeroed, as its control buffer: long enough for this message.
+    unsafe {
+        let control = libc::CMSG_FIRSTHDR(header);
+        (*control).cmsg_level = libc::SOL_UDP;
+        (*control).cmsg_type = libc::UDP_SEGMENT;
+        (*control).cmsg_len = libc::CMSG_LEN(VALUE_BYTES) as _;
+        libc::CMSG_DATA(control).cast::<u16>().write_unaligned(value);
+        header.msg_controllen = libc::CMSG_SPACE(VALUE_BYTES) as _;
+    }
 }
 
 /// Forbids fragments on the way, without believing the kernel's own idea of the path's MTU: the
@@ -121,20 +198,23 @@ fn set_option(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value
     };
 }
 
-/// The address that the kernel wrote.
-fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    let name = ptr::from_ref(name);
-    // SAFETY: `sockaddr_storage` begins with the family, is aligned and long enough for every
-    // address, and was zeroed before the kernel wrote: each field read is initialised.
+/// The address that the kernel wrote, so many bytes.
+fn address(name: &MaybeUninit<libc::sockaddr_storage>, bytes: libc::socklen_t) -> Option<SocketAddr> {
+    let name = name.as_ptr();
+    if bytes < length_of::<libc::sockaddr_in>() {
+        return None;
+    }
+    // SAFETY: `sockaddr_storage` begins with the family, is aligned and long enough for every address. The
+    // kernel wrote all of an address of the length that it told: each field read is initialised.
     unsafe {
-        match libc::c_int::from((*name).ss_family) {
+        match libc::c_int::from((&raw const (*name).ss_family).read()) {
             libc::AF_INET => {
-                let v4 = *name.cast::<libc::sockaddr_in>();
+                let v4 = name.cast::<libc::sockaddr_in>().read();
                 let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
                 Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
             }
-            libc::AF_INET6 => {
-                let v6 = *name.cast::<libc::sockaddr_in6>();
+            libc::AF_INET6 if bytes >= length_of::<libc::sockaddr_in6>() => {
+                let v6 = name.cast::<libc::sockaddr_in6>().read();
                 let (ip, port) = (Ipv6Addr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port));
                 Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
             }

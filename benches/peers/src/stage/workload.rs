@@ -106,7 +106,7 @@ impl Workload {
 
     /// True where the server is to be what is at its end, not the load.
     pub fn wants_lean_clients(&self) -> bool {
-        matches!(self, Self::Saturation | Self::Bulk)
+        matches!(self, Self::Saturation)
     }
 
     /// False where it makes no sense for the peer: TCP does not pass a relay of datagrams.
