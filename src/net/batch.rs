@@ -87,7 +87,8 @@ impl Inbox {
                 Err(error) => return Err(error),
             }
             self.was_full = self.arrivals.len() == self.asked;
-            self.asked = if self.was_full { BATCH } else { (self.arrivals.len() * 2).max(MIN_ASKED) };
+            let more = (self.arrivals.len() * 2).clamp(MIN_ASKED, BATCH);
+            self.asked = if self.was_full { BATCH } else { more };
             self.find_datagrams(counters);
         }
         Ok(self.was_full || self.waiting() > BATCH)

@@ -375,6 +375,35 @@ fn what_the_socket_has_no_room_for_is_kept() {
     }
 }
 
+/// However many came before: as long as there is more, an inbox says so, for nothing else would wake its loop.
+#[test]
+fn what_is_left_in_the_socket_is_told_on_both_paths() {
+    for path in PATHS {
+        run(async {
+            let receiver = socket(path);
+            let (to, counters) = (receiver.local_addr().unwrap(), receiver.counters());
+            let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+            let port = Port::new(receiver.udp).unwrap();
+            let mut inbox = Inbox::new(&port, path);
+            for first in [1, 20, BATCH - 20, BATCH - 1, BATCH] {
+                for waiting in [first, 2 * BATCH + 3] {
+                    (0..waiting).for_each(|_| assert_eq!(plain.send_to(&[7], to).unwrap(), 1));
+                    poll_fn(|cx| port.poll_readable(cx)).await;
+                    let mut received = 0;
+                    loop {
+                        let more = inbox.receive(&port, &counters).unwrap();
+                        received += inbox.drain(&counters).count();
+                        if !more {
+                            break;
+                        }
+                    }
+                    assert_eq!(received, waiting, "{path:?}, {first} before");
+                }
+            }
+        });
+    }
+}
+
 #[test]
 fn an_empty_socket_is_no_error_on_both_paths() {
     for path in PATHS {

@@ -106,6 +106,8 @@ impl Worker {
     /// Passes a datagram on to the worker that owns its connection.
     pub(super) fn forward(&mut self, to: WorkerId, from: SocketAddr, datagram: BytesMut) {
         let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
+        // A copy, so that it does not keep all that came with it while it waits.
+        let datagram = BytesMut::from(datagram.as_ref());
         let posted =
             mailbox.is_some_and(|mailbox| mailbox.post_droppable(Mail::Forwarded { from, datagram }).is_ok());
         if posted {
