@@ -109,6 +109,7 @@ mod tests {
         let composed = UserId::new("\u{e9}").unwrap();
         let decomposed = UserId::new("e\u{301}").unwrap();
         assert_ne!(composed, decomposed, "no normalization");
+        assert_ne!(UserId::new("ann"), UserId::new("Ann"));
         assert_eq!(decomposed.to_bytes(), &b"\x03e\xcc\x81"[..]);
     }
 

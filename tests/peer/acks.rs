@@ -80,9 +80,23 @@ fn an_ack_leaves_within_its_delay_and_with_the_16th_packet_at_once() {
     assert!(is_ack_of(&peer.hear(), 23));
 
     let mut peer = settled();
+    peer.say(&[Frame::Ping]);
+    assert!(is_ack_of(&peer.hear(), 8), "a PING does not wait");
+
+    let mut peer = settled();
     peer.say(&[message(0)]);
     peer.send(Delivery::ReliableOrdered, 1);
     assert!(is_ack_of(&peer.hear(), 8), "it rides on a packet that leaves before");
+}
+
+// spec-test: ACK-4
+#[test]
+fn the_first_8_packets_of_a_connection_are_acked_at_once() {
+    let mut peer = Peer::new();
+    for number in 0..9 {
+        peer.say(&[message(number)]);
+        assert_eq!(is_ack_of(&peer.hear(), number), number < 8, "packet {number}");
+    }
 }
 
 // spec-test: REL-3

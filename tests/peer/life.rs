@@ -108,6 +108,24 @@ fn an_end_that_closes_says_only_so_until_it_is_answered() {
     assert_eq!(hear_for(&mut peer, Duration::from_secs(30)).len(), 0, "it was answered");
 }
 
+// spec-test: CON-6
+#[test]
+fn closes_are_a_probe_timeout_apart_within_bounds() {
+    for (round_trip, pause) in [(0, 30), (20, 60), (2_000, 300)] {
+        let mut peer = Peer::new();
+        peer.send(Delivery::ReliableOrdered, 100);
+        peer.hear();
+        peer.now += Duration::from_millis(round_trip);
+        peer.ack();
+        peer.hear();
+        peer.connection.close(peer.now, CloseCode::None, "");
+        let said: Vec<_> =
+            hear_for(&mut peer, Duration::from_secs(30)).into_iter().map(|(at, _)| at).collect();
+        let pauses: Vec<_> = said.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect();
+        assert_eq!(pauses, [pause; 5], "{round_trip} ms");
+    }
+}
+
 /// Whichever end has the shorter one; the other's ten seconds play no part.
 // spec-test: CON-3
 #[test]

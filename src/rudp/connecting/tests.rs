@@ -97,7 +97,7 @@ fn hello_is_repeated_unchanged() {
     assert!((400..600).contains(&next.as_millis()), "{next:?}");
 }
 
-// spec-test: HSK-5
+// spec-test: HSK-3, HSK-5
 #[test]
 fn two_retries_are_followed_at_once_and_a_third_is_not() {
     let mut connecting = connecting();
@@ -115,7 +115,7 @@ fn two_retries_are_followed_at_once_and_a_third_is_not() {
     assert_eq!(hello(&mut connecting, at(10)), None);
 }
 
-// spec-test: HSK-4, HSK-7
+// spec-test: HSK-3, HSK-4, HSK-7
 #[test]
 fn the_last_reject_is_reported_at_the_deadline_only() {
     let mut connecting = connecting();

@@ -298,6 +298,17 @@ mod tests {
         assert_eq!(runs(&mut tracker), 0);
     }
 
+    // spec-test: ACK-11
+    #[test]
+    fn a_repaired_packet_is_named_once_by_how_far_it_is_below_the_largest() {
+        let mut tracker = tracker(&[1, 600]);
+        for number in [599, 345, 344, 601] {
+            tracker.on_repaired(PacketNumber(number));
+        }
+        assert_eq!(tracker.take(Timestamp::ZERO).unwrap().repaired.as_slice(), [1, 255]);
+        assert!(tracker.take(Timestamp::ZERO).unwrap().repaired.is_empty());
+    }
+
     proptest! {
         // spec-test: ACK-3
         #[test]

@@ -111,7 +111,7 @@ fn without_a_rule_a_new_key_is_its_creators() {
     assert_eq!(changes, [PropertyChange::Created { key: key("k"), value: int(1), rule: WriteRule::Creator }]);
 }
 
-// spec-test: PRP-8
+// spec-test: PRP-1, PRP-8
 #[test]
 fn operations_are_carried_out_in_order_all_or_none() {
     let mut fixture = Fixture::new();

@@ -28,6 +28,7 @@ fn whoever_was_told_that_an_invite_expired_is_not_admitted_by_a_slower_clock() {
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
 }
 
+// spec-test: INV-3
 #[test]
 fn a_stripe_keeps_the_latest_time_that_anyone_came_with() {
     let mut world = World::new();

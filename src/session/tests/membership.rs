@@ -36,7 +36,7 @@ fn only_the_joiners_worker_gets_the_snapshot_and_every_worker_the_event() {
     }
 }
 
-// spec-test: SES-7, SES-9
+// spec-test: SES-7, SES-9, SES-11
 #[test]
 fn joining_without_an_invite_needs_an_open_session() {
     let mut world = World::new();
@@ -193,6 +193,13 @@ fn what_only_the_owner_may_do_is_refused_to_others() {
     assert_eq!(world.delete(by), Err(ErrorCode::NotOwner));
     assert_eq!(world.revoke(by, invite.number), Err(ErrorCode::NotOwner));
     assert_eq!(world.try_invite(by, "dan"), Err(ErrorCode::NotOwner));
+    // What would be refused to the owner, too.
+    assert_eq!(world.kick(by, bob), Err(ErrorCode::NotOwner));
+    assert_eq!(world.kick(by, MemberId(9)), Err(ErrorCode::NotOwner));
+    assert_eq!(world.revoke(by, 99), Err(ErrorCode::NotOwner));
+    let held = Invite { hold_seat: true, ..invite_of("dan") };
+    let refused = world.table.invite(world.now, by, &held, &[user("dan")], &mut world.mail);
+    assert_eq!(refused, Err(ErrorCode::NotOwner));
     let outsider = (session, MemberId(9));
     assert_eq!(world.kick(outsider, ann), Err(ErrorCode::NotAMember));
     assert_eq!(world.delete((SessionId(1), ann)), Err(ErrorCode::NotAMember));

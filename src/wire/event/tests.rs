@@ -249,6 +249,7 @@ proptest! {
         prop_assert_eq!(UserEvent::decode(event.encode()), Ok(event));
     }
 
+    // spec-test: WIR-3
     #[test]
     fn what_is_accepted_is_canonical(
         slot_stream: bool,

@@ -121,6 +121,7 @@ proptest! {
         prop_assert_eq!(CommandResult::from_bytes(result.to_bytes()), Ok(result));
     }
 
+    // spec-test: WIR-3
     #[test]
     fn what_is_accepted_is_canonical(
         kind in 0x40..0x42u8,

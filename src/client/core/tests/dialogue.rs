@@ -204,6 +204,7 @@ fn a_session_may_end_before_the_result_that_led_to_it() {
     assert_eq!(reused, Err(ServerViolation::UnexpectedSlot { slot: SLOT }));
 }
 
+// spec-test: MSG-1
 #[test]
 fn reliable_messages_that_overtake_the_snapshot_are_kept_in_order() {
     let mut told = Told::default();

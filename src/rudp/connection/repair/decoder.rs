@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         /// Whatever is lost: what is repaired is what was sent, and only what did not come.
-        // spec-test: FRM-10
+        // spec-test: FRM-10, REP-5
         #[test]
         fn repaired_packets_are_those_that_were_lost(lost in prop::collection::vec(prop::bool::weighted(0.3), 200)) {
             let mut decoder = RepairDecoder::default();
@@ -184,6 +184,24 @@ mod tests {
                 prop_assert!(decoder.known.len() <= MAX_KNOWN && decoder.pending.len() <= MAX_PENDING);
             }
         }
+    }
+
+    /// Each REPAIR waits for one of two packets.
+    // spec-test: REP-5
+    #[test]
+    fn of_more_repairs_than_are_remembered_the_oldest_go() {
+        let mut decoder = RepairDecoder::default();
+        for number in (10u64..).step_by(10).take(MAX_PENDING + 1) {
+            assert!(decoder.on_packet(PacketNumber(number), &[repair(number, &[1, 2])]).is_empty());
+        }
+        let mut repaired = |number: u64| {
+            let repaired =
+                decoder.on_packet(PacketNumber(number - 1), &packet(number - 1, sizes(number - 1)));
+            repaired.into_iter().map(|(number, _)| number.0).collect::<Vec<_>>()
+        };
+        assert!(repaired(10).is_empty());
+        assert_eq!(repaired(20), [18]);
+        assert_eq!(repaired(170), [168]);
     }
 
     #[test]

@@ -122,6 +122,28 @@ fn an_ack_of_a_packet_never_sent_closes() {
     assert_eq!(answer(&[repaired(4, 4)]), None);
 }
 
+// spec-test: ACK-3
+#[test]
+fn an_ack_without_runs_settles_256_packets() {
+    let mut sent = SentPackets::new();
+    (0..300).for_each(|_| sent.on_sent(Timestamp::ZERO, 10, true, Default::default()));
+    let ack = Ack { largest: Truncated::bits32(299), delay: 0, runs: None, repaired: Lags::new() };
+    let mut outcome = sent::AckOutcome::default();
+    assert_eq!(sent.on_ack(&ack, &mut outcome), Ok(()));
+    assert_eq!(outcome.packets.len(), 256);
+}
+
+// spec-test: REL-9
+#[test]
+fn so_many_packets_may_be_unsettled_and_no_more() {
+    let mut sent = SentPackets::new();
+    for _ in 0..1_536 {
+        assert!(!sent.is_full());
+        sent.on_sent(Timestamp::ZERO, 10, true, Default::default());
+    }
+    assert!(sent.is_full());
+}
+
 // spec-test: ACK-6
 #[test]
 fn a_peer_that_names_a_number_left_out_as_repaired_is_caught() {
@@ -315,11 +337,11 @@ fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
     }
     pair.flush();
     assert_eq!(pair.received[SERVER].len(), 1_000);
-    // Key 0 was forgotten long ago; its old value is not new again.
-    assert_eq!(
-        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[keyed(0, 0)])),
-        Ok(())
-    );
+    // Key 0 was forgotten long ago, key 743 as the last; an old value of theirs is not new again.
+    for (number, key) in [(0, 0), (744, 743)] {
+        let packet = forger.packet(&[keyed(number, key)]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    }
     pair.flush();
     assert_eq!(pair.received[SERVER].len(), 1_000);
 }
@@ -331,8 +353,10 @@ fn frames_that_do_not_decode_close() {
         let mut pair = Pair::new(6);
         let packet = Forger::new().seal(content);
         assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
-        pair.flush();
+        pair.run(SECOND);
         assert!(matches!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::Decode(_)))));
+        let told = &pair.closed[CLIENT];
+        assert!(matches!(told, Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, .. })), "{told:?}");
     }
 }
 
@@ -370,6 +394,19 @@ fn a_fragment_whose_index_is_beyond_its_count_closes() {
         assert!(pair.payloads(SERVER).is_empty());
         assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
     }
+}
+
+/// Three pieces of two bytes each, of which the message has four in all.
+// spec-test: FRM-5, FRM-1
+#[test]
+fn a_count_that_leaves_nothing_for_the_last_piece_closes() {
+    let mut pair = Pair::new(6);
+    // Ordered, to the packet's end; stream, number, count, total, index, payload.
+    let packet = Forger::new().seal(&[0x53, STREAM.0 as u8, 0, 3, 4, 0, b'x', b'x']);
+    assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    pair.flush();
+    let violation = ProtocolViolation::Decode(DecodeError::NotCanonical { what: "fragment count" });
+    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
 }
 
 /// Each value replaces the one before, so bytes alone would never fill up.
@@ -415,7 +452,7 @@ fn a_late_packet_with_an_ambiguous_number_is_dropped() {
 }
 
 /// The first message of a late packet lets all that waited be handed up; the next was among them.
-// spec-test: STR-6
+// spec-test: STR-6, STR-10
 #[test]
 fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
     let mut pair = Pair::new(10);
@@ -443,35 +480,34 @@ fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
     assert_eq!(pair.payloads(SERVER).last(), Some(&&[0u8][..]), "message 257, not message 1 again");
 }
 
-/// Its key was forgotten, so that the rest of the message counts as old.
+/// Its key was forgotten, so that the next part of the message counts as old, be it the last or not.
 // spec-test: STR-8
 #[test]
 fn an_incomplete_message_below_the_floor_gives_its_room_back() {
-    let mut pair = Pair::new(11);
-    let mut forger = Forger::new();
-    let part = |index| {
-        let delivery = Delivery::ReliableLatest { key: 0 };
-        let head = FragmentHead { place: place(0), delivery, count: 2, total: 20, index };
-        Frame::Fragment(Fragment { head, payload: vec![0; 10].into() })
-    };
-    let value = |number: u64, key| {
-        let delivery = Delivery::ReliableLatest { key };
-        let head = MessageHead::Numbered { place: place(number), delivery };
-        Frame::Message(Message { head, payload: Bytes::new() })
-    };
-    assert_eq!(
-        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[part(0)])),
-        Ok(())
-    );
-    for key in 1..=600u16 {
-        let packet = forger.packet(&[value(key.into(), key)]);
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    for count in [2, 3] {
+        let mut pair = Pair::new(11);
+        let mut forger = Forger::new();
+        let mut give = |frame: Frame| {
+            let packet = forger.packet(&[frame]);
+            assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+            pair.ends[SERVER].receive_buffer.held()
+        };
+        let part = |index| {
+            let delivery = Delivery::ReliableLatest { key: 0 };
+            let head = FragmentHead { place: place(0), delivery, count, total: 20, index };
+            Frame::Fragment(Fragment { head, payload: vec![0; head.payload_bytes()].into() })
+        };
+        let value = |number: u64, key| {
+            let delivery = Delivery::ReliableLatest { key };
+            let head = MessageHead::Numbered { place: place(number), delivery };
+            Frame::Message(Message { head, payload: Bytes::new() })
+        };
+        assert_eq!(give(part(0)), 20 + 64);
+        for key in 1..=600u16 {
+            give(value(key.into(), key));
+        }
+        assert_eq!(give(part(1)), 0, "of {count} parts");
     }
-    assert_eq!(
-        pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[part(1)])),
-        Ok(())
-    );
-    assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
 }
 
 /// Every answer is remembered until the peer acks; it asks and never does.

@@ -54,6 +54,7 @@ fn a_size_is_used_once_a_probe_of_it_has_arrived() {
     expect_large(&pair, SERVER, 0..2);
 }
 
+// spec-test: MTU-1
 #[test]
 fn the_largest_size_that_the_link_takes_is_found() {
     for mtu in [1_200, 1_232, 1_372, 1_451] {
@@ -100,6 +101,7 @@ fn lost_probes_neither_shrink_the_window_nor_count_as_losses_nor_make_this_end_p
     for pair in [&plain, &probing] {
         let stats = pair.ends[CLIENT].stats();
         assert_eq!((stats.packets_lost, stats.probes), (0, plain.ends[CLIENT].stats().probes));
+        assert!(!pair.ends[CLIENT].repair_encoder.is_on());
     }
     let window = |pair: &Pair| pair.ends[CLIENT].controller.window_bytes();
     assert!(window(&probing) * 10 > window(&plain) * 9, "{} and {}", window(&probing), window(&plain));
@@ -169,6 +171,16 @@ fn an_ack_of_an_earlier_cut_settles_nothing() {
     assert_eq!(leave(&mut outbox).len(), 2, "both are still missing");
 }
 
+// spec-test: MTU-5
+#[test]
+fn what_does_not_fit_the_base_is_cut_however_large_datagrams_are() {
+    for (bytes, pieces) in [(MAX_WHOLE_BYTES, 1), (MAX_WHOLE_BYTES + 1, 2), (1_300, 2)] {
+        let left = leave(&mut outbox_with(bytes));
+        assert_eq!(left.len(), pieces, "{bytes}");
+        assert_eq!(matches!(left[0], SentFrame::Message(_)), pieces == 1, "{bytes}");
+    }
+}
+
 // spec-test: FRM-12
 #[test]
 fn a_message_that_has_left_whole_is_not_cut() {
@@ -210,7 +222,7 @@ fn losses_and_an_outage_are_no_black_hole() {
     expect_large(&pair, SERVER, 0..20);
 }
 
-// spec-test: MTU-6
+// spec-test: MTU-6, PTH-8
 #[test]
 fn a_new_path_begins_at_the_base() {
     for (address, is_new) in [(([203, 0, 113, 9], 4_000), true), (([192, 0, 2, 1], 4_001), false)] {

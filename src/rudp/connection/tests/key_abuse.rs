@@ -51,6 +51,20 @@ fn a_forged_phase_bit_in_a_later_phase_neither_renews_nor_returns() {
     assert_eq!(give(&mut pair, late), Ok(()), "the old key still opens what was under way");
 }
 
+// spec-test: KEY-7
+#[test]
+fn a_renewal_is_answered_with_a_packet_that_asks_for_an_ack() {
+    let (mut pair, mut forger) = (Pair::new(54), Forger::new());
+    for renews in [false, true] {
+        if renews {
+            forger.renew();
+        }
+        // It asks for nothing itself.
+        assert_eq!(give(&mut pair, forger.packet(&[Frame::Padding(20)])), Ok(()));
+        assert_eq!(pair.ends[SERVER].sent.bytes_in_flight() > 0, renews);
+    }
+}
+
 /// One derivation a packet is all that it costs, and whoever pays for it seals a packet first.
 // spec-test: KEY-7
 #[test]

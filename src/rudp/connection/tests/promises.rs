@@ -51,6 +51,34 @@ fn a_silence_longer_than_acks_took_so_far_is_probed_though_packets_leave() {
     assert!((5..=9).contains(&probes), "{probes} in a second: ever farther apart");
 }
 
+/// Twice: what arrives after the first silence starts the series again.
+// spec-test: REL-6
+#[test]
+fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
+    let mut pair = Pair::new(2);
+    for _ in 0..2 {
+        for n in 0..30u8 {
+            pair.send(CLIENT, Delivery::ReliableOrdered, &[n]);
+            pair.run(Duration::from_millis(30));
+        }
+        let timeout = pair.ends[CLIENT].rtt.probe_timeout(ConnectionConfig::default().max_ack_delay);
+        pair.dark_until = Timestamp::MAX;
+        pair.send(CLIENT, Delivery::ReliableOrdered, b"in the dark");
+        let mut at = vec![];
+        while at.len() < 7 {
+            let before = pair.ends[CLIENT].stats().probes;
+            pair.run(Duration::from_millis(1));
+            at.extend((pair.ends[CLIENT].stats().probes > before).then_some(pair.now));
+        }
+        for (pair, factor) in at.windows(2).zip([0.25, 0.5, 1.0, 2.0, 4.0, 8.0]) {
+            let wanted = timeout.mul_f64(factor).min(timeout.max(Duration::from_millis(300)));
+            let apart = pair[1].since(pair[0]);
+            assert!(apart.abs_diff(wanted) <= Duration::from_millis(1), "{apart:?} and not {wanted:?}");
+        }
+        pair.dark_until = pair.now;
+    }
+}
+
 // spec-test: REL-7
 #[test]
 fn probes_carry_more_and_more_of_what_is_unacked() {
@@ -225,6 +253,18 @@ fn a_newer_value_replaces_one_that_waits() {
     assert_eq!(pair.payloads(SERVER), [[2]]);
 }
 
+// spec-test: STR-7
+#[test]
+fn what_may_be_lost_replaces_no_value_that_may_not() {
+    let mut pair = Pair::new(9);
+    pair.send(CLIENT, Delivery::ReliableLatest { key: 4 }, b"value");
+    let payload = Payload::from(Bytes::from_static(b"newer"));
+    let sent = pair.ends[CLIENT].send(pair.now, STREAM, Delivery::Sequenced { key: 4 }, payload);
+    assert_eq!(sent, Ok(Sent::Queued));
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER), [b"value", b"newer"]);
+}
+
 /// Its number is far above all that has arrived, which must not count as beyond the window.
 // spec-test: REL-10
 #[test]
@@ -307,15 +347,17 @@ fn a_finished_stream_delivers_what_was_sent_and_ignores_what_comes() {
 // spec-test: STR-4
 #[test]
 fn a_client_that_opens_a_stream_is_closed() {
-    let mut pair = Pair::new(14);
-    pair.ends[CLIENT].open_stream(StreamId(9));
-    let now = pair.now;
-    let payload = Payload::from(Bytes::new());
-    pair.ends[CLIENT].send(now, StreamId(9), Delivery::ReliableOrdered, payload).unwrap();
-    pair.run(SECOND);
-    let violation = ProtocolViolation::UnknownStream(StreamId(9));
-    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
-    assert!(matches!(pair.closed[CLIENT], Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, .. })));
+    for stream in [StreamId(2), StreamId(9)] {
+        let mut pair = Pair::new(14);
+        pair.ends[CLIENT].open_stream(stream);
+        let payload = Payload::from(Bytes::new());
+        pair.ends[CLIENT].send(pair.now, stream, Delivery::ReliableOrdered, payload).unwrap();
+        pair.run(SECOND);
+        let violation = ProtocolViolation::UnknownStream(stream);
+        assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
+        let told = &pair.closed[CLIENT];
+        assert!(matches!(told, Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, .. })), "{told:?}");
+    }
 }
 
 // spec-test: STR-1

@@ -37,7 +37,7 @@ fn firsts(pair: &Pair) -> Vec<u8> {
     pair.payloads(CLIENT).iter().map(|payload| payload[0]).collect()
 }
 
-// spec-test: REP-2
+// spec-test: REP-2, FRM-10
 #[test]
 fn a_single_loss_is_repaired_by_the_next_packet() {
     let mut pair = lossy(5);
@@ -106,6 +106,22 @@ fn repairs_end_when_nothing_is_lost_any_more() {
     assert!(before > 100);
     stream(&mut pair, 200, &[]);
     assert_eq!(pair.ends[SERVER].stats().repairs_sent, before);
+}
+
+/// One packet arrives after it was taken for lost.
+// spec-test: REP-1
+#[test]
+fn a_loss_that_was_none_ends_repairs_again() {
+    let mut pair = lossy(0);
+    stream(&mut pair, 1, &[]);
+    pair.send(SERVER, DELIVERY, b"late");
+    pair.flush();
+    let late = pair.wires.pop_back().unwrap();
+    stream(&mut pair, 10, &[]);
+    assert!(pair.ends[SERVER].repair_encoder.is_on());
+    pair.wires.push_back(late);
+    pair.run(Duration::from_millis(30));
+    assert!(!pair.ends[SERVER].repair_encoder.is_on());
 }
 
 // spec-test: REP-4
@@ -203,6 +219,9 @@ fn a_packet_with_too_much_or_nothing_to_repair_has_no_symbol() {
     assert!(symbol::of(std::iter::once(frame(&[7; 509], 1))).is_some());
     let unreliable = (MessageHead::Unreliable, Bytes::from_static(b"x").into());
     assert_eq!(symbol::of(std::iter::once(unreliable)), None);
+    let place = Place { stream: STREAM, number: Truncated::bits8(1) };
+    let head = MessageHead::Numbered { place, delivery: Delivery::Sequenced { key: 1 } };
+    assert_eq!(symbol::of(std::iter::once((head, Bytes::from_static(b"x").into()))), None);
 }
 
 /// What a client says to a server that sends one REPAIR of packet 0, which never came.
@@ -247,6 +266,41 @@ fn a_late_packet_is_not_read_against_what_it_repairs() {
     assert_eq!(pair.payloads(CLIENT), [&b"late value"[..], b"lost it"]);
 }
 
+/// The number of one message is ambiguous since packet 1 came, for the other one there is no room: neither
+/// would be taken from packet 0 itself.
+// spec-test: FRM-10, ACK-11
+#[test]
+fn what_is_repaired_but_not_taken_is_not_named() {
+    let value = |number, key, payload: &'static [u8]| {
+        let place = Place { stream: STREAM, number };
+        let head = MessageHead::Numbered { place, delivery: Delivery::ReliableLatest { key } };
+        (head, Payload::from(Bytes::from_static(payload)))
+    };
+    for (lost, named) in [
+        (value(Truncated::bits8(0), 1, b"ambiguous"), false),
+        (frame(b"out of its turn", 1), false),
+        (frame(b"in its turn", 0), true),
+    ] {
+        let mut pair = Pair::new(1);
+        let room = ConnectionConfig::default().receive_buffer_bytes;
+        pair.ends[CLIENT].receive_buffer = stream::ReceiveBuffer::new(room, MemoryBudget::new(0));
+        let symbol = symbol::of(std::iter::once(lost)).unwrap();
+        let repair = Frame::Repair(Repair { lags: [2].into_iter().collect(), symbol });
+        let (head, payload) = value(Truncated::bits32(300), 2, b"far");
+        let far = Frame::Message(Message { head, payload: payload.body });
+        let seal = keys().server_keys().seal;
+        for (number, frame) in [(1, far), (2, repair)] {
+            let packet = attacks::seal_as_server(&seal, number, &[frame]);
+            assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
+        }
+        let ack = pair.ends[CLIENT].acks.take(pair.now).unwrap();
+        assert_eq!(ack.repaired.as_slice(), if named { &[2][..] } else { &[] });
+        assert_eq!(pair.ends[CLIENT].receive_buffer.held(), 0);
+        pair.flush();
+        assert_eq!(pair.payloads(CLIENT).len(), 1 + usize::from(named));
+    }
+}
+
 // spec-test: FRM-10
 #[test]
 fn a_repair_of_a_message_that_may_not_be_closes() {
@@ -261,6 +315,7 @@ fn a_repair_of_something_else_than_reliable_messages_closes() {
     let not_repairable = Some(Closed::Violation(ProtocolViolation::NotRepairable));
     assert_eq!(answer(b"\x00\x01\x01"), not_repairable, "PING");
     assert_eq!(answer(b"\x00\x03\x30hi"), not_repairable, "an unreliable message");
+    assert_eq!(answer(b"\x00\x07\x31\x01\x00\x00\x01hi"), not_repairable, "a sequenced message");
     for symbol in
         [&b"\x00\x09\x33\x01\x00hi"[..], b"\x00\x05\x33\x01\x00hi\x01", b"\x00\x00\x00", b"\x00\x02\x33\x01"]
     {

@@ -162,6 +162,10 @@ fn a_key_that_cannot_be_renewed_ends_the_connection() {
     }
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::UsedUp)));
     assert_eq!(pair.ends[SERVER].keys.phases(), 1);
+    pair.dark_until = pair.now;
+    pair.run(SECOND);
+    let told = &pair.closed[CLIENT];
+    assert!(matches!(told, Some(Closed::ByPeer { code: CloseCode::Internal, .. })), "said again: {told:?}");
 }
 
 /// Copies of packets that opened do not count.

@@ -348,6 +348,19 @@ fn the_first_failing_step_decides() {
     assert_eq!(bed.fate(address(1), &tampered(&hello)).0, [DropReason::TokenExpired], "times before spent");
 }
 
+/// Under load: who was answered is answered again, and for nobody else a token is opened without a cookie.
+// spec-test: HSK-10
+#[test]
+fn a_cookie_is_asked_for_after_known_hellos_and_before_the_token() {
+    let mut bed = Bed::with(|config| config.cookie_from_hellos_per_second = 2);
+    let (good, forged) = (bed.grant("anna"), bed.grant_of(&key(7), "eve", SERVER));
+    let (good, forged) = (bed.hello(&good), bed.hello(&forged));
+    let first = bed.send(address(1), &good);
+    assert!(matches!(first, Some(ClearPacket::HelloAck(_))));
+    assert!(matches!(bed.send(address(2), &forged), Some(ClearPacket::Retry(_))));
+    assert_eq!(bed.send(address(1), &good), first);
+}
+
 fn token_id(grant: &ConnectGrant) -> crate::secure::TokenId {
     token::open(&[key(1)], grant.token.as_bytes()).unwrap().id
 }

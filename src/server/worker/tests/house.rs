@@ -243,6 +243,13 @@ impl House {
         answers.into_iter().next().unwrap()
     }
 
+    /// The stream on which a request was answered.
+    pub(super) fn answered_on(&self, who: Who, id: RequestId) -> Option<StreamId> {
+        let mut received = self.clients[who.0].received.iter();
+        let is_answer = |message: &ServerMessage| matches!(message, ServerMessage::Result(result) if result.request == id);
+        received.find(|(_, message)| is_answer(message)).map(|(stream, _)| *stream)
+    }
+
     /// Sends a request and runs until it is answered.
     pub(super) fn ask(&mut self, who: Who, slot: Option<Slot>, request: Request) -> Result<Value, ErrorCode> {
         let id = self.send(who, slot, request);

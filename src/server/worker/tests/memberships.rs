@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::house::{create, invite};
 use super::{House, Limits, Who, with_any_workers};
-use crate::base::{EventNumber, InviteId, MemberId, Revision, Slot, StreamId};
+use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, Slot, StreamId};
 use crate::rudp::SendError;
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
@@ -89,7 +89,7 @@ fn a_broadcast_to_others_leaves_its_sender_a_receipt() {
     });
 }
 
-// spec-test: EVT-10
+// spec-test: EVT-10, MSG-1
 #[test]
 fn every_delivery_arrives_with_its_sender_and_the_apps_own_key() {
     with_any_workers(|house| {
@@ -109,6 +109,23 @@ fn every_delivery_arrives_with_its_sender_and_the_apps_own_key() {
                 assert_eq!(house.events(who, at.slot), [sent]);
             }
         }
+    });
+}
+
+// spec-test: MSG-1
+#[test]
+fn an_unreliable_message_names_the_slot_of_each_who_gets_it() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+        house.create(ben, 1, Admission::Invited);
+        let at = house.create(ann, 3, Admission::Open);
+        let all = [(ann, at), (ben, house.join_open(ben, at.session).unwrap())];
+        assert_ne!(all[0].1.slot, all[1].1.slot);
+        for (who, at) in all {
+            house.events(who, at.slot);
+        }
+        broadcast(house, all[0], Delivery::Unreliable, To::All, "x");
+        assert_eq!(all.map(|(who, at)| house.events(who, at.slot).len()), [1, 1]);
     });
 }
 
@@ -394,7 +411,7 @@ fn the_end_of_a_session_revokes_its_invites() {
     });
 }
 
-// spec-test: LIM-1
+// spec-test: LIM-1, SES-9
 #[test]
 fn a_session_counts_for_its_user_until_it_has_ended() {
     with_any_workers(|house| {
@@ -402,12 +419,14 @@ fn a_session_counts_for_its_user_until_it_has_ended() {
         let most = house.shared.limits.sessions_per_user;
         let slots: Vec<Slot> = (0..most).map(|_| house.create(ann, 1, Admission::Invited).slot).collect();
         assert_eq!(house.ask(ann, None, create(1, Admission::Invited)), Err(ErrorCode::TooManySessions));
+        let nowhere = house.join_open(ann, SessionId(1));
+        assert_eq!(nowhere, Err(ErrorCode::TooManySessions), "before it is looked for");
         house.ask(ann, Some(slots[0]), Request::Leave).unwrap();
         house.create(ann, 1, Admission::Invited);
     });
 }
 
-// spec-test: SES-14, PRP-1
+// spec-test: CMD-4, SES-14, PRP-1
 #[test]
 fn each_request_is_carried_out_and_answered_once_and_in_order() {
     with_any_workers(|house| {
@@ -422,6 +441,7 @@ fn each_request_is_carried_out_and_answered_once_and_in_order() {
         for (request, revision) in requests.into_iter().zip(2..) {
             // `answer` insists on exactly one.
             assert_eq!(house.answer(ann, request), Ok(Value::Revision(Revision(revision))));
+            assert_eq!(house.answered_on(ann, request), slot.map(StreamId::from), "that of its request");
         }
     });
 }
