@@ -126,21 +126,21 @@ impl Inbox {
     fn receive_by_path(&mut self, port: &Port) -> io::Result<()> {
         self.arrivals.clear();
         let mut slots = self.slots.chunks_exact_mut(SLOT_BYTES).take(self.asked);
-        #[cfg(target_os = "linux")]
-        if self.path == IoPath::Batched {
-            return port.receive_by(|udp| {
+        match self.path {
+            #[cfg(target_os = "linux")]
+            IoPath::Batched => port.receive_by(|udp| {
                 super::sys::receive_batch(udp, slots, &mut self.arrivals)?;
                 // Fewer than asked for: the socket is empty, which saves asking again. An arrival
                 // after the call makes it readable again, because readiness comes by edges.
                 let is_empty = self.arrivals.len() < self.asked;
                 if is_empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
+            }),
+            _ => slots.try_for_each(|slot| {
+                let (bytes, from) = port.receive(slot)?;
+                self.arrivals.push(Arrival { bytes, datagram_bytes: bytes, from });
+                Ok(())
+            }),
         }
-        slots.try_for_each(|slot| {
-            let (bytes, from) = port.receive(slot)?;
-            self.arrivals.push(Arrival { bytes, datagram_bytes: bytes, from });
-            Ok(())
-        })
     }
 
     fn find_datagrams(&mut self, counters: &Counters) {
@@ -256,13 +256,13 @@ impl Outbox {
 
     /// Sends datagrams from the front of `unsent`; how many the kernel took, at least one.
     fn send_by_path(&self, port: &Port, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
-        #[cfg(target_os = "linux")]
-        if self.path == IoPath::Batched {
-            return super::sys::send_batch(port.socket(), unsent, |unsent| row_length(unsent, self.single));
-        }
-        match unsent.first() {
-            Some((to, datagram)) => port.send(datagram, *to).map(|_| 1),
-            None => Ok(0),
+        match (self.path, unsent.first()) {
+            #[cfg(target_os = "linux")]
+            (IoPath::Batched, _) => {
+                super::sys::send_batch(port.socket(), unsent, |unsent| row_length(unsent, self.single))
+            }
+            (_, Some((to, datagram))) => port.send(datagram, *to).map(|_| 1),
+            (_, None) => Ok(0),
         }
     }
 

@@ -448,8 +448,6 @@ impl Outgoing {
 impl Fragments {
     fn new(payload: &Payload, fragment_bytes: usize) -> Self {
         let count = payload.len().div_ceil(fragment_bytes).max(2);
-        // Equal parts, rounded up, may need fewer of them.
-        let count = payload.len().div_ceil(payload.len().div_ceil(count));
         let count = u32::try_from(count).expect("invariant: `send` has checked the message's size");
         Self { count, next: 0, acked: vec![false; count as usize], missing: count, resend: VecDeque::new() }
     }
