@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::Truncated;
+use crate::rudp::connection::controller::{Acked, Controller, Lost};
 use crate::rudp::connection::repair::symbol;
 use crate::wire::frame::{Ack, Frame, Message, MessageHead, Place, Repair};
 
@@ -135,6 +136,40 @@ fn repairs_stay_within_their_budget() {
     let repairs = pair.ends[SERVER].stats().repairs_sent;
     // Each has 52 bytes; a second's worth is saved up at first.
     assert!((30..=40).contains(&repairs), "{repairs}");
+}
+
+/// A controller that lets nothing more leave.
+struct Shut;
+
+impl Controller for Shut {
+    fn on_acked(&mut self, _: Timestamp, _: &Acked) {}
+    fn on_lost(&mut self, _: Timestamp, _: &Lost) {}
+    fn on_spurious(&mut self) {}
+    fn on_persistent_congestion(&mut self) {}
+    fn window_bytes(&self) -> usize {
+        0
+    }
+    fn is_in_slow_start(&self) -> bool {
+        false
+    }
+}
+
+/// What left last is due for a REPAIR of its own.
+// spec-test: REP-4
+#[test]
+fn no_repair_leaves_while_the_window_is_full() {
+    for is_full in [false, true] {
+        let mut pair = lossy(10);
+        pair.dark_until = Timestamp::MAX;
+        pair.send(SERVER, DELIVERY, b"a source");
+        pair.flush();
+        if is_full {
+            pair.ends[SERVER].controller = Box::new(Shut);
+        }
+        let before = pair.ends[SERVER].stats().repairs_sent;
+        pair.run(Duration::from_millis(15));
+        assert_eq!(pair.ends[SERVER].stats().repairs_sent == before, is_full);
+    }
 }
 
 // spec-test: FRM-10, ACK-11
