@@ -68,8 +68,8 @@ impl Meter for Stopwatch {
 }
 
 const PERIOD: Duration = Duration::from_micros(33_333);
-/// Time until queues and buffers have their size.
-const WARMUP: Duration = Duration::from_secs(3);
+/// Time until queues and buffers have their size, and nothing is kept for repairs any more (REP-1).
+const WARMUP: Duration = Duration::from_secs(20);
 
 /// Rows without arguments.
 const ROWS: [&str; 8] = ["1x8+0", "8x8+0", "64x8+0", "1x2+0", "1x16+0", "1x64+0", "8x8+1000", "8x8+10000"];

@@ -332,6 +332,11 @@ impl Writer {
         self.bytes.is_empty()
     }
 
+    /// Forgets what was written; its memory stays.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// What was written so far.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes

@@ -1,14 +1,16 @@
 //! [`Payload`]: what the application sends.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
-use crate::base::Writer;
+use crate::base::{ShortBytes, Writer};
 
 /// A message's bytes in two pieces, so that many receivers share a body and none copies it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     /// Comes first.
-    pub head: Bytes,
+    pub head: ShortBytes,
     /// Follows.
     pub body: Bytes,
 }
@@ -22,6 +24,18 @@ impl Payload {
     /// True when both are empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The bytes from `range.start` on up to `range.end`, as far as there are so many; the body's memory is
+    /// shared.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let split = self.head.len();
+        let (start, end) = (range.start.min(self.len()), range.end.min(self.len()));
+        Self {
+            head: self.head.slice(start.min(split)..end.min(split)).unwrap_or_default(),
+            body: self.body.slice(start.max(split) - split..end.max(split) - split),
+        }
     }
 
     /// Appends the bytes from `offset` on, `length` at most.
@@ -39,7 +53,7 @@ impl Payload {
 
 impl From<Bytes> for Payload {
     fn from(body: Bytes) -> Self {
-        Self { head: Bytes::new(), body }
+        Self { head: ShortBytes::default(), body }
     }
 }
 
@@ -49,12 +63,15 @@ mod tests {
 
     #[test]
     fn a_range_runs_over_both_pieces() {
-        let payload = Payload { head: Bytes::from_static(b"abc"), body: Bytes::from_static(b"defg") };
+        let payload = Payload { head: ShortBytes::new(b"abc").unwrap(), body: Bytes::from_static(b"defg") };
         for offset in 0..=7 {
             for length in 0..9 {
                 let mut writer = Writer::new();
                 payload.write_range(offset, length, &mut writer);
-                assert_eq!(writer.as_slice(), &b"abcdefg"[offset..(offset + length).min(7)]);
+                let range = offset..(offset + length).min(7);
+                assert_eq!(writer.as_slice(), &b"abcdefg"[range.clone()]);
+                let slice = payload.slice(range.clone());
+                assert_eq!([&slice.head[..], &slice.body].concat(), &b"abcdefg"[range]);
             }
         }
     }

@@ -280,8 +280,6 @@ impl SessionTable {
         broadcast: Broadcast,
         outbox: &mut dyn Outbox,
     ) -> Result<(), ErrorCode> {
-        // Before the lock is taken: a copy.
-        let broadcast = Broadcast { body: broadcast.body.detached(), ..broadcast };
         self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
             session.broadcast(sender, broadcast, turn)
         })
@@ -299,7 +297,6 @@ impl SessionTable {
         message: Message,
         outbox: &mut dyn Outbox,
     ) -> Result<(), ErrorCode> {
-        let message = Message { body: message.body.detached(), ..message };
         self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
             session.message(sender, message, turn)
         })

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::{Delivery, MAX_RECEIVED_DATAGRAM_BYTES};
+use super::Delivery;
 use crate::base::DecodeError;
 
 /// The payload of a broadcast or message: bytes that only the app understands. Spec: MSG-2.
 ///
 /// At most 64 KiB; unreliable and sequenced ones fit a datagram of any path and have at most
-/// 1,024 B. A slice of the datagram or message it came in until it is [detached](Self::detached), and
-/// shared by all who receive it.
+/// 1,024 B. A slice of the datagram or message it came in, or [a copy](Self::copied_to); shared by all who
+/// receive it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Bytes);
 
@@ -42,16 +42,11 @@ impl Body {
     /// The field's name in errors.
     pub(crate) const WHAT: &'static str = "payload";
 
-    /// The payload without the datagram that it came in, which may be a hundred times as large and would be
-    /// kept for as long as the payload waits. What is longer than a datagram came in fragments, and its
-    /// message is not much longer.
+    /// The same payload, in the memory of `block`, which is empty.
     #[must_use]
-    pub fn detached(self) -> Self {
-        if self.0.len() < MAX_RECEIVED_DATAGRAM_BYTES as usize {
-            Self(Bytes::copy_from_slice(&self.0))
-        } else {
-            self
-        }
+    pub fn copied_to(&self, block: &mut BytesMut) -> Self {
+        block.extend_from_slice(&self.0);
+        Self(block.split().freeze())
     }
 
     /// The bytes.

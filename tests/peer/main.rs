@@ -109,7 +109,7 @@ impl Peer {
             self.largest
         );
         self.largest = Some(number);
-        Opened { header, number, bytes: packet.len(), frames }
+        Opened { header, number, bytes: packet.len(), frames: frames.into_vec() }
     }
 
     fn ack(&mut self) {

@@ -284,5 +284,5 @@ fn open(sealed: &Sealed, packet: &[u8]) -> Option<(SealedHeader, u64, Vec<Frame>
     let mut body = packet[length..].to_vec();
     let opened = key.open(PacketNumber(number), &packet[..length], &mut body).ok()?;
     let frames = rallypoint::wire::frame::read_frames(Bytes::copy_from_slice(opened)).ok()?;
-    Some((header, number, frames))
+    Some((header, number, frames.into_vec()))
 }

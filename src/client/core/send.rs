@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::dialogue::asked;
 use super::error::{RequestError, SendError};
 use super::{Core, Link};
-use crate::base::{DecodeError, MemberId, RequestId, Slot, StreamId, Timestamp, Wire, Writer};
+use crate::base::{DecodeError, MemberId, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire};
 use crate::rudp::{self, Payload};
 use crate::wire::command::{Broadcast, Message, Recipients, To};
 use crate::wire::{Body, Command, Delivery, ErrorCode, Request};
@@ -120,7 +120,7 @@ impl Core {
         let counter = membership.sent;
         let [.., low] = counter.to_be_bytes();
         let body = command(low).encode();
-        let head = if delivery == Delivery::Unreliable { slot_head(slot) } else { Bytes::new() };
+        let head = if delivery == Delivery::Unreliable { slot_head(slot) } else { ShortBytes::default() };
         let sent = connection
             .send(now, slot.into(), delivery, Payload { head, body })
             .map_err(|error| hot_error(slot, error))?;
@@ -131,10 +131,8 @@ impl Core {
 
 /// What stands before a message that belongs to no stream.
 // spec: MSG-1
-fn slot_head(slot: Slot) -> Bytes {
-    let mut writer = Writer::with_capacity(4);
-    slot.write(&mut writer);
-    writer.finish()
+fn slot_head(slot: Slot) -> ShortBytes {
+    ShortBytes::new(&slot.to_bytes()).expect("invariant: a number")
 }
 
 fn body(delivery: Delivery, payload: Bytes) -> Result<Body, SendError> {

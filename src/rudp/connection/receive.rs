@@ -15,7 +15,7 @@ use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Hold, Part, ReceiveStream, Received, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{PacketNumber, StreamId, Timestamp};
-use crate::wire::frame::{Ack, Close, Fragment, Frame, Message, MessageHead, Place, read_frames};
+use crate::wire::frame::{Ack, Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
 impl Connection {
@@ -195,7 +195,7 @@ impl Connection {
     /// Takes what there is memory for of a packet that is dropped. Its sender sends all of it again, most
     /// likely together: a message that others wait for must not be lost each time with one of these.
     // spec: REL-14
-    fn take_what_fits(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
+    fn take_what_fits(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Frames) {
         // Before it is established a connection hands nothing up.
         if self.stats.packets_received == 0 {
             return;
@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Vec<Frame>) {
+    fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Frames) {
         self.repair_encoder.on_received(self.acks.largest().is_none_or(|largest| number.0 == largest + 1));
         let repaired = self.repair_decoder.on_packet(number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
@@ -394,7 +394,7 @@ impl Connection {
             let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
             self.controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
         }
-        for frame in outcome.frames {
+        for frame in outcome.frames.drain(..) {
             match frame {
                 SentFrame::Message(message) => self.outbox.on_acked(message, None),
                 SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
@@ -406,7 +406,7 @@ impl Connection {
                 }
             }
         }
-        for message in outcome.repaired {
+        for message in outcome.repaired.drain(..) {
             self.outbox.on_repaired(message);
         }
         self.resend_lost(now);

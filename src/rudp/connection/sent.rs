@@ -62,13 +62,16 @@ pub struct SentPackets {
     losses: u32,
 }
 
+/// One ack mostly settles fewer packets: what a session of 64 says in 33 ms.
+const ACKED_AT_ONCE: usize = 64;
+
 /// What an ack brought.
 #[derive(Debug, Default)]
 pub struct AckOutcome {
     /// Frames that arrived.
-    pub frames: Vec<SentFrame>,
+    pub frames: SmallVec<[SentFrame; ACKED_AT_ONCE]>,
     /// Packets newly acked: their bytes and sending times.
-    pub packets: SmallVec<[(usize, Timestamp); 8]>,
+    pub packets: SmallVec<[(usize, Timestamp); ACKED_AT_ONCE]>,
     /// When the largest was sent, if it is newly acked and asked for an ack: an RTT sample.
     pub largest_sent_at: Option<Timestamp>,
     /// The largest number newly acked.

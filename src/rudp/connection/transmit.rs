@@ -20,7 +20,7 @@ use crate::base::{PacketNumber, Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
-use crate::wire::frame::{Ack, FragmentHead, Frame, MessageHead, Repair};
+use crate::wire::frame::{Ack, Frame, MessageHead, Repair};
 
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
@@ -225,7 +225,9 @@ impl Connection {
                     let bytes = part_bytes(part, payload.len());
                     let payload = match part {
                         SendPart::Whole(_) => payload.clone(),
-                        SendPart::Fragment(head) => slice(payload, &head),
+                        SendPart::Fragment(head) => {
+                            payload.slice(head.offset()..head.offset() + head.payload_bytes())
+                        }
                     };
                     (part, payload, bytes)
                 }
@@ -363,15 +365,5 @@ fn part_bytes(part: SendPart, payload_bytes: usize) -> usize {
     match part {
         SendPart::Whole(head) => head.encoded_len(payload_bytes, false) + payload_bytes,
         SendPart::Fragment(head) => head.encoded_len(false) + head.payload_bytes(),
-    }
-}
-
-/// The fragment's bytes; they share the message's memory.
-fn slice(payload: &Payload, head: &FragmentHead) -> Payload {
-    let (start, end) = (head.offset(), head.offset() + head.payload_bytes());
-    let split = payload.head.len();
-    Payload {
-        head: payload.head.slice(start.min(split)..end.min(split)),
-        body: payload.body.slice(start.max(split) - split..end.max(split) - split),
     }
 }

@@ -117,8 +117,6 @@ pub struct Endpoint {
 struct Live {
     connection: Box<Connection>,
     user: UserId,
-    /// Its deadline in the set of timers.
-    armed: Option<Timestamp>,
     is_dirty: bool,
     is_lent: bool,
 }
@@ -180,11 +178,9 @@ impl Endpoint {
         while let Some(id) = self.half_opens.pop_ended(now) {
             self.end_half_open(now, id);
         }
-        // A connection may have its next deadline at once, until it is polled: take each one once.
-        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now)).collect();
-        for id in due {
+        // Each is taken once: its next deadline, which may be now, is set when it is polled.
+        while let Some(id) = self.timers.pop_due(now) {
             if let Some(live) = self.connections.get_mut(&id) {
-                live.armed = None;
                 live.connection.handle_timeout(now);
                 live.take_events(id, &mut self.events);
                 live.mark_dirty(id, &mut self.dirty);
@@ -327,7 +323,6 @@ impl Endpoint {
         let mut live = Live {
             connection: half_open.connection,
             user: claims.user.clone(),
-            armed: None,
             is_dirty: false,
             is_lent: false,
         };
@@ -352,7 +347,7 @@ impl Endpoint {
         live.take_events(id, &mut self.events);
         let is_drained = live.connection.is_drained();
         let deadline = if is_drained { None } else { live.connection.poll_timeout() };
-        self.timers.set(id, &mut live.armed, deadline);
+        self.timers.set(id, deadline);
         if is_drained {
             self.connections.remove(&id);
             self.ids.give_back(now, id);

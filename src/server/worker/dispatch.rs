@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Worker;
 use super::clients::{Seat, SlotState};
 use crate::base::{ConnectionId, Reader, Slot, StreamId, Timestamp, UserId, Wire};
+use crate::wire::command::{Broadcast, Message};
 use crate::wire::{Command, CommandError, ErrorCode, Reply, SessionEvent};
 
 /// Whose command it is and where it came from.
@@ -85,9 +86,11 @@ impl Worker {
                 return self.answer(now, connection, scope, id, outcome);
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
+                let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
                 self.with_table(|table, outbox| table.broadcast(now, (session, member), broadcast, outbox))
             }
             (Command::Message(message), Scope::Seat(_, Seat { session, member, .. })) => {
+                let message = Message { body: self.bodies.copy(message.body), ..message };
                 self.with_table(|table, outbox| table.message(now, (session, member), message, outbox))
             }
             (Command::Broadcast(_) | Command::Message(_), Scope::User) => Err(ErrorCode::UnknownCommand),

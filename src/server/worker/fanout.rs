@@ -2,16 +2,13 @@
 //!
 //! An event is encoded once for all of them; a payload is shared and never copied here.
 
-use bytes::Bytes;
-
 use super::Worker;
-use super::clients::Clients;
-use crate::base::{EventNumber, MemberId, SessionId, Slot, StreamId, Timestamp, Wire, Writer};
+use crate::base::{EventNumber, MemberId, SessionId, ShortBytes, Timestamp, Wire, Writer};
 use crate::rudp::Payload;
-use crate::server::roster::{LocalMember, Roster};
+use crate::server::roster::LocalMember;
 use crate::session::{Audience, Change, Fanout, MemberAt, SessionSnapshot};
 use crate::wire::command::To;
-use crate::wire::event::{message_head, sent_head};
+use crate::wire::event::{write_message_head, write_sent_head};
 use crate::wire::{Body, Delivery, SessionEvent};
 
 impl Worker {
@@ -96,7 +93,8 @@ impl Worker {
         body: &Body,
     ) {
         let Some(roster) = self.rosters.of(session) else { return };
-        let message = Payload { head: message_head(number, sender), body: body.bytes().clone() };
+        let head = short(&mut self.scratch, |writer| write_message_head(number, sender, writer));
+        let message = Payload { head, body: body.bytes().clone() };
         let mut deliveries = 0;
         for member in roster.members() {
             let payload = if to == To::Others && member.member == sender {
@@ -122,12 +120,26 @@ impl Worker {
         body: &Body,
     ) {
         let Some(roster) = self.rosters.of(session) else { return };
-        let mut parcel = Parcel::new(roster, sender, delivery, body);
+        // The app's key travels in the head; the stream has a key for each sender's.
+        let stream_delivery = match delivery {
+            Delivery::Sequenced { key } => Delivery::Sequenced { key: roster.keys.of(sender, key) },
+            Delivery::ReliableLatest { key } => Delivery::ReliableLatest { key: roster.keys.of(sender, key) },
+            other => other,
+        };
+        let Self { clients, scratch, .. } = self;
         let mut deliveries = 0;
-        let clients = &mut self.clients;
         let mut send = |member: &LocalMember| {
             deliveries += 1;
-            parcel.send(now, clients, member);
+            let head = short(scratch, |writer| {
+                // An unreliable message has no stream that names the session: its slot stands before it.
+                // spec: MSG-1
+                if delivery == Delivery::Unreliable {
+                    member.slot.write(writer);
+                }
+                write_sent_head(delivery, sender, writer);
+            });
+            let payload = Payload { head, body: body.bytes().clone() };
+            clients.send(now, member.connection, member.slot.into(), stream_delivery, payload);
         };
         let members = roster.members();
         match to {
@@ -139,48 +151,9 @@ impl Worker {
     }
 }
 
-/// A payload on its way to several members.
-struct Parcel<'a> {
-    delivery: Delivery,
-    head: Bytes,
-    body: &'a Body,
-    /// For unreliable delivery: the head with the slot that stands before it, as last used. Most
-    /// members have the session in the same slot.
-    slotted: Option<(Slot, Bytes)>,
-}
-
-impl<'a> Parcel<'a> {
-    fn new(roster: &mut Roster, sender: MemberId, delivery: Delivery, body: &'a Body) -> Self {
-        let head = sent_head(delivery, sender);
-        // The app's key travels in the head; the stream has a key for each sender's.
-        let delivery = match delivery {
-            Delivery::Sequenced { key } => Delivery::Sequenced { key: roster.keys.of(sender, key) },
-            Delivery::ReliableLatest { key } => Delivery::ReliableLatest { key: roster.keys.of(sender, key) },
-            other => other,
-        };
-        Self { delivery, head, body, slotted: None }
-    }
-
-    fn send(&mut self, now: Timestamp, clients: &mut Clients, member: &LocalMember) {
-        let unreliable = self.delivery == Delivery::Unreliable;
-        let head = if unreliable { self.head_for(member.slot) } else { self.head.clone() };
-        let payload = Payload { head, body: self.body.bytes().clone() };
-        clients.send(now, member.connection, StreamId::from(member.slot), self.delivery, payload);
-    }
-
-    /// An unreliable message has no stream that names the session: its slot stands before it.
-    // spec: MSG-1
-    fn head_for(&mut self, slot: Slot) -> Bytes {
-        if let Some((last, head)) = &self.slotted
-            && *last == slot
-        {
-            return head.clone();
-        }
-        let mut writer = Writer::with_capacity(4 + self.head.len());
-        slot.write(&mut writer);
-        writer.slice(&self.head);
-        let head = writer.finish();
-        self.slotted = Some((slot, head.clone()));
-        head
-    }
+/// What `write` writes of an event before its payload: numbers, less than a [`ShortBytes`] in all.
+fn short(scratch: &mut Writer, write: impl FnOnce(&mut Writer)) -> ShortBytes {
+    scratch.clear();
+    write(scratch);
+    ShortBytes::new(scratch.as_slice()).expect("invariant: a head is shorter")
 }

@@ -8,6 +8,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `admission` | who connects, second connections of a user, the end of a connection |
+//! | `bodies` | memory for what members send |
 //! | `clients` | the connected users: their slots, budgets and queues |
 //! | `dispatch` | from a message to the command in it, and to its answer |
 //! | `requests` | the commands that are answered |
@@ -20,6 +21,7 @@
 //! generator; nothing here depends on the order of a hash map.
 
 mod admission;
+mod bodies;
 mod clients;
 mod deadlines;
 mod dispatch;
@@ -37,12 +39,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rand::rngs::StdRng;
 
+use self::bodies::Bodies;
 use self::clients::Clients;
 use super::counters::WorkerCounters;
 use super::mail::{Mail, Post, WorkerSet};
 use super::roster::Rosters;
 use super::shared::Shared;
-use crate::base::{Now, Timestamp, WorkerId};
+use crate::base::{Now, Timestamp, WorkerId, Writer};
 use crate::net::Driven;
 use crate::rudp::{Endpoint, EndpointConfig, EndpointEvent, Input};
 use crate::session::{Outbox, SessionTable};
@@ -55,6 +58,9 @@ pub struct Worker {
     rosters: Rosters,
     /// Mail taken from the mailbox and not yet handled; empty between turns.
     mail: VecDeque<Mail>,
+    bodies: Bodies,
+    /// Where heads of events are written; keeps its memory.
+    scratch: Writer,
     /// Workers that this turn has written to.
     to_wake: WorkerSet,
     /// The latest time that came in.
@@ -78,6 +84,8 @@ impl Worker {
             shared,
             rosters: Rosters::default(),
             mail: VecDeque::new(),
+            bodies: Bodies::default(),
+            scratch: Writer::new(),
             to_wake: WorkerSet::default(),
             now: Timestamp::ZERO,
             behind: false,

@@ -173,19 +173,3 @@ fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
     let mut send = || world.table.broadcast(world.now, (session, ann), large(), &mut world.mail);
     assert_eq!([send(), send(), send()], [Ok(()), Ok(()), Err(ErrorCode::RateLimited)]);
 }
-
-/// What waits for a member is counted by its own bytes, so it must not keep more than these.
-#[test]
-fn a_payload_that_is_sent_on_does_not_keep_its_datagram() {
-    let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    let datagram = Bytes::from(vec![0; 9_000]);
-    let delivery = Delivery::ReliableOrdered;
-    let body = || Body::new(delivery, datagram.slice(100..120)).unwrap();
-    let broadcast = Broadcast { delivery, to: To::All, counter: 0, body: body() };
-    world.table.broadcast(world.now, (session, ann), broadcast, &mut world.mail).unwrap();
-    let message = Message { body: body(), ..message(&[ann]) };
-    world.table.message(world.now, (session, ann), message, &mut world.mail).unwrap();
-    assert!(datagram.is_unique(), "slices of the datagram wait");
-    assert_eq!(world.take_changes().len(), 3);
-}

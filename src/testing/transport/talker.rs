@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 
 use super::checker::{Attempt, Checker};
 use super::message::{End, Name};
-use crate::base::{StreamId, Timestamp};
+use crate::base::{ShortBytes, StreamId, Timestamp};
 use crate::rudp::{Connection, ConnectionConfig, Payload};
 use crate::testing::checker::Life;
 use crate::wire::{CloseCode, Delivery};
@@ -203,8 +203,9 @@ impl Talker {
             queued_bytes: connection.queued_bytes(),
             send_buffer_bytes: config.send_buffer_bytes,
         };
-        let split = self.rng.random_range(0..=bytes);
-        let pieces = Payload { head: payload.slice(..split), body: payload.slice(split..) };
+        let split = self.rng.random_range(0..=bytes.min(ShortBytes::MAX));
+        let head = payload.get(..split).and_then(ShortBytes::new).unwrap_or_default();
+        let pieces = Payload { head, body: payload.slice(split..) };
         let answer = connection.send(now, stream, delivery, pieces);
         checker.sent(self.life, self.end, &attempt, answer);
     }

@@ -9,7 +9,7 @@ mod session;
 mod snapshot;
 mod user;
 
-pub use head::{message_head, sent_head};
+pub use head::{write_message_head, write_sent_head};
 pub use session::SessionEvent;
 pub use snapshot::{Snapshot, SnapshotMember};
 pub use user::{Invitation, UserEvent};

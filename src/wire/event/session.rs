@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Snapshot, message_head, read_kind, sent_head, unknown_kind};
+use super::{Snapshot, read_kind, unknown_kind, write_message_head, write_sent_head};
 use crate::base::{DecodeError, EventNumber, MemberId, Reader, Revision, UserId, Wire, Writer};
 use crate::wire::{Body, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyChanges, Reason};
 
@@ -247,7 +247,7 @@ impl SessionEvent {
                 changes.write(writer);
             }
             Self::Message { number, sender, body } => {
-                writer.slice(&message_head(*number, *sender));
+                write_message_head(*number, *sender, writer);
                 writer.slice(body.bytes());
             }
             Self::Receipt { number } => start(RECEIPT, *number, writer),
@@ -257,7 +257,7 @@ impl SessionEvent {
                 reason.write(writer);
             }
             Self::Sent { sender, delivery, body } => {
-                writer.slice(&sent_head(*delivery, *sender));
+                write_sent_head(*delivery, *sender, writer);
                 writer.slice(body.bytes());
             }
             Self::Refused { counter, code } => {

@@ -1,7 +1,7 @@
 //! Known bytes of every event, round trips and canonical form.
 
 use super::*;
-use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, UserId};
+use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, UserId, Writer};
 use crate::wire::property::change_tests::any_changes;
 use crate::wire::property::tests::any_property;
 use crate::wire::settings::tests::{any_note, any_reason, any_settings};
@@ -139,8 +139,9 @@ fn an_event_of_the_other_stream_is_refused() {
 fn a_head_and_a_payload_are_an_event() {
     let body = Body::new(Delivery::ReliableOrdered, Bytes::from_static(b"pay")).unwrap();
     let event = SessionEvent::Message { number: EventNumber(4), sender: MemberId(2), body };
-    let head = message_head(EventNumber(4), MemberId(2));
-    assert_eq!([&head[..], b"pay"].concat(), event.encode());
+    let mut head = Writer::new();
+    write_message_head(EventNumber(4), MemberId(2), &mut head);
+    assert_eq!([head.as_slice(), b"pay"].concat(), event.encode());
 }
 
 // spec-test: EVT-4

@@ -18,6 +18,7 @@ pub use message::{Message, MessageHead, Place};
 pub use repair::{MAX_REPAIR_PACKETS, Repair, SYMBOL_BYTES};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::base::{DecodeError, Reader, Writer};
 
@@ -124,13 +125,16 @@ impl Frame {
     }
 }
 
+/// The frames of a packet, in their order; mostly an ACK, a message and a REPAIR.
+pub type Frames = SmallVec<[Frame; 3]>;
+
 /// Reads all frames of a packet, in their order. Spec: FRM-2.
 ///
 /// # Errors
 /// [`DecodeError`] when there is none, or one is not canonical.
-pub fn read_frames(payload: Bytes) -> Result<Vec<Frame>, DecodeError> {
+pub fn read_frames(payload: Bytes) -> Result<Frames, DecodeError> {
     let mut reader = Reader::new(payload);
-    let mut frames = Vec::with_capacity(4);
+    let mut frames = Frames::new();
     loop {
         frames.push(Frame::read(&mut reader)?);
         if reader.is_empty() {
@@ -175,6 +179,7 @@ mod tests {
     use crate::base::{StreamId, Truncated};
     use crate::wire::Delivery;
     use proptest::prelude::*;
+    use smallvec::smallvec;
 
     fn encode(frames: &[Frame]) -> Bytes {
         let mut writer = Writer::new();
@@ -278,7 +283,7 @@ mod tests {
             mut frames in prop::collection::vec(frame(), 1..6), padding in prop::option::of(0usize..40)
         ) {
             frames.extend(padding.map(Frame::Padding));
-            prop_assert_eq!(read_frames(encode(&frames)), Ok(frames));
+            prop_assert_eq!(read_frames(encode(&frames)), Ok(frames.into()));
         }
 
         #[test]
@@ -310,8 +315,8 @@ mod tests {
     #[test]
     fn padding_is_zeros_to_the_end_of_the_packet() {
         let read = |bytes: &'static [u8]| read_frames(Bytes::from_static(bytes));
-        assert_eq!(read(&[PADDING]), Ok(vec![Frame::Padding(0)]));
-        assert_eq!(read(&[PING, PADDING, 0, 0]), Ok(vec![Frame::Ping, Frame::Padding(2)]));
+        assert_eq!(read(&[PADDING]), Ok(smallvec![Frame::Padding(0)]));
+        assert_eq!(read(&[PING, PADDING, 0, 0]), Ok(smallvec![Frame::Ping, Frame::Padding(2)]));
         assert_eq!(encode(&[Frame::Ping, Frame::Padding(2)]), [PING, PADDING, 0, 0][..]);
         assert_eq!(read(&[PADDING, 0, PING]), Err(DecodeError::NotCanonical { what: "padding" }));
     }

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::base::{DecodeError, Reader, Writer};
 use crate::rudp::Payload;
 use crate::rudp::connection::error::ProtocolViolation;
-use crate::wire::frame::{Frame, MessageHead, SYMBOL_BYTES, read_frames};
+use crate::wire::frame::{Frame, Frames, MessageHead, SYMBOL_BYTES, read_frames};
 
 /// Bytes of a symbol before its content: the content's length.
 const LENGTH_BYTES: usize = 2;
@@ -37,7 +37,7 @@ pub fn of(messages: impl Iterator<Item = (MessageHead, Payload)>) -> Option<Byte
 /// # Errors
 /// [`ProtocolViolation`] when it is none: its sender has XORed something else.
 // spec: FRM-10
-pub fn messages(symbol: Bytes) -> Result<Vec<Frame>, ProtocolViolation> {
+pub fn messages(symbol: Bytes) -> Result<Frames, ProtocolViolation> {
     let mut reader = Reader::new(symbol);
     let length = usize::from(reader.u16("content length")?);
     let content = reader.bytes("content", length)?;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::base::ShortBytes;
 
 const STREAMS: u32 = 5;
 const STEPS: u32 = 300;
@@ -87,8 +88,8 @@ impl Run {
         let ledger = &mut self.ledgers[from];
         let number = ledger.sent.entry((scope, count_of(delivery))).or_default();
         let bytes = Bytes::from(payload(*number, length));
-        let split = self.rng.random_range(0..=length);
-        let message = Payload { head: bytes.slice(..split), body: bytes.slice(split..) };
+        let split = self.rng.random_range(0..=length.min(ShortBytes::MAX));
+        let message = Payload { head: ShortBytes::new(&bytes[..split]).unwrap(), body: bytes.slice(split..) };
         match self.pair.ends[from].send(self.pair.now, stream, delivery, message) {
             Ok(_) => {
                 if let Some(key) = delivery.key() {
