@@ -37,6 +37,7 @@ pub async fn drive<D: Driven + ?Sized>(
     wake: Arc<Notify>,
 ) -> io::Result<()> {
     let counters = socket.counters();
+    let mut busy = Busy::new(socket.busy_poll);
     let port = Port::new(socket.udp)?;
     let path = port.path(socket.path);
     let io = Io { port: &port, counters: &counters };
@@ -52,6 +53,7 @@ pub async fn drive<D: Driven + ?Sized>(
         let now = clock.now();
         pace.on_turn(now.mono);
         if reads && !inbox.is_empty() {
+            busy.on_datagrams(now.mono);
             driven.handle_datagrams(now, &mut inbox.drain(io.counters));
         }
         if ready.woken {
@@ -67,7 +69,8 @@ pub async fn drive<D: Driven + ?Sized>(
             return Ok(());
         }
         more |= !inbox.is_empty() && driven.wants_datagrams();
-        ready = if more || flushed == Turn::Unfinished {
+        let goes_on = more || flushed == Turn::Unfinished;
+        ready = if goes_on || (flushed == Turn::Done && busy.is_busy(now.mono)) {
             // To be polled again at once, but only after the runtime has looked for I/O.
             tokio::task::yield_now().await;
             sources.ready_now(flushed, driven.wants_datagrams()).await
@@ -107,6 +110,28 @@ impl Pace {
     /// How much later than a deadline the timer may wake the loop.
     fn slack(&self) -> Duration {
         if self.interval < MAX_SLACK { (self.interval * 2).min(MAX_SLACK) } else { Duration::ZERO }
+    }
+}
+
+/// Whether to look for datagrams without sleeping.
+#[derive(Debug)]
+struct Busy {
+    time: Duration,
+    until: Timestamp,
+}
+
+impl Busy {
+    /// For so long after each batch.
+    fn new(time: Duration) -> Self {
+        Self { time, until: Timestamp::ZERO }
+    }
+
+    fn on_datagrams(&mut self, now: Timestamp) {
+        self.until = now + self.time;
+    }
+
+    fn is_busy(&self, now: Timestamp) -> bool {
+        now < self.until
     }
 }
 
@@ -203,6 +228,18 @@ impl<'a> Sources<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loop_is_busy_for_a_while_after_each_batch() {
+        let at = Timestamp::from_millis;
+        let mut busy = Busy::new(Duration::from_millis(2));
+        assert!(!busy.is_busy(at(1)), "nothing came yet");
+        busy.on_datagrams(at(10));
+        assert_eq!([10, 11, 12].map(|millis| busy.is_busy(at(millis))), [true, true, false]);
+        let mut never = Busy::new(Duration::ZERO);
+        never.on_datagrams(at(10));
+        assert!(!never.is_busy(at(10)));
+    }
 
     #[test]
     fn only_a_loop_that_turns_fast_lets_its_timer_wait() {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 use tracing::warn;
@@ -16,6 +17,7 @@ use crate::wire::MAX_RECEIVED_DATAGRAM_BYTES;
 pub struct Socket {
     pub(super) udp: UdpSocket,
     pub(super) path: IoPath,
+    pub(super) busy_poll: Duration,
     counters: Arc<Counters>,
 }
 
@@ -100,7 +102,12 @@ impl Socket {
     pub const MAX_DATAGRAM_BYTES: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
 
     fn from_bound(socket: socket2::Socket) -> Self {
-        Self { udp: socket.into(), path: IoPath::default(), counters: Arc::default() }
+        Self {
+            udp: socket.into(),
+            path: IoPath::default(),
+            busy_poll: Duration::ZERO,
+            counters: Arc::default(),
+        }
     }
 
     /// The address that was bound, with its port.
@@ -114,6 +121,13 @@ impl Socket {
     /// Chooses how datagrams cross into the kernel.
     pub fn with_path(mut self, path: IoPath) -> Self {
         self.path = path;
+        self
+    }
+
+    /// For so long after a datagram came the loop looks for the next one without sleeping. What comes then
+    /// is not late by the time that a core takes to wake up; the price is a busy core. Default: zero.
+    pub fn with_busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = time;
         self
     }
 

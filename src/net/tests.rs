@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use tokio::sync::Notify;
@@ -31,6 +32,7 @@ struct Script {
     /// Sends every datagram back.
     echo: bool,
     wakes: usize,
+    turns: usize,
     timeouts: usize,
     deadline: Option<Timestamp>,
     /// The first batch makes a deadline that has passed already.
@@ -66,6 +68,7 @@ impl Driven for Script {
 
     fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<SocketAddr> {
         assert!(out.is_empty());
+        self.turns += 1;
         let (to, datagram) = self.outgoing.pop_front()?;
         out.put_slice(&datagram);
         Some(to)
@@ -108,6 +111,21 @@ fn carry(sent: &[Vec<u8>], mut check_batches: impl FnMut(IoPath, u64)) {
 fn a_batch_arrives_whole_in_order_and_from_its_sender_on_both_paths() {
     let sent: Vec<Vec<u8>> = (0..BATCH + 6).map(|n| vec![u8::try_from(n).unwrap(); n]).collect();
     carry(&sent, |path, batches| assert_eq!(batches, 2, "{path:?}"));
+}
+
+/// Nothing else wakes the loop: without busy polling it would sleep.
+#[test]
+fn a_loop_that_polls_busily_turns_although_nothing_comes() {
+    let receiver = socket(IoPath::default()).with_busy_poll(Duration::from_secs(600));
+    let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    plain.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+    let mut sink = Script { finish: Some(|script| script.turns > 1_000), ..Script::default() };
+    let driven = async {
+        let driving = drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new()));
+        tokio::time::timeout(Duration::from_secs(60), driving).await.expect("it sleeps").unwrap();
+    };
+    run(driven);
+    assert_eq!(sink.received.len(), 1);
 }
 
 /// Several datagrams for one receiver leave as one row, and come as one.

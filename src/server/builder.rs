@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -26,6 +27,7 @@ pub struct Builder {
     workers: Option<NonZeroU8>,
     buffers: BufferSizes,
     io_path: IoPath,
+    busy_poll: Duration,
     seed: Option<u64>,
     tracer: Option<Arc<dyn Tracer>>,
 }
@@ -42,6 +44,7 @@ impl Builder {
             workers: None,
             buffers: BufferSizes::default(),
             io_path: IoPath::default(),
+            busy_poll: Duration::ZERO,
             seed: None,
             tracer: None,
         }
@@ -96,6 +99,13 @@ impl Builder {
         self
     }
 
+    /// For so long after a datagram a worker looks for the next one without sleeping: lower latency for a
+    /// busy core each. For servers with more cores than workers. Default: zero.
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = time;
+        self
+    }
+
     /// Traces the connections that `tracer` chooses. Workers call it, so that a slow one slows the
     /// server. Default: none.
     pub fn tracer(mut self, tracer: Arc<dyn Tracer>) -> Self {
@@ -136,7 +146,8 @@ impl Builder {
     /// One socket a worker, all at one address.
     fn bind(&self, workers: NonZeroU8) -> io::Result<Vec<Socket>> {
         let sockets = net::bind_group(self.listen, self.buffers, workers)?;
-        Ok(sockets.into_iter().map(|socket| socket.with_path(self.io_path)).collect())
+        let as_asked = |socket: Socket| socket.with_path(self.io_path).with_busy_poll(self.busy_poll);
+        Ok(sockets.into_iter().map(as_asked).collect())
     }
 }
 

@@ -40,6 +40,10 @@ pub struct ServeArgs {
     /// Worker threads [default: one for each core].
     #[arg(long, value_name = "N")]
     workers: Option<u64>,
+    /// How long a worker looks for datagrams without sleeping after each batch: lower latency for a busy core
+    /// each. Only with more cores than workers [default: 0s].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    busy_poll: Option<Duration>,
     /// File with the token key, as `keygen` writes it.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -113,6 +117,7 @@ impl ServeArgs {
         }
         take(&self.listen, &mut config.listen);
         take(&self.workers, &mut config.workers);
+        take(&self.busy_poll, &mut config.busy_poll);
         take(&self.protocol_id, &mut config.protocol_id);
         take(&self.drain_timeout, &mut config.drain_timeout);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -139,8 +144,11 @@ fn keys(config: &Config, dev: bool) -> Result<Vec<TokenKey>, Failure> {
 }
 
 fn start(config: &Config, keys: Vec<TokenKey>, tracer: Option<Arc<TraceFolder>>) -> Result<Server, Failure> {
-    let mut builder =
-        Server::builder().listen(config.listen).protocol_id(config.protocol_id).limits(config.limits.clone());
+    let mut builder = Server::builder()
+        .listen(config.listen)
+        .protocol_id(config.protocol_id)
+        .limits(config.limits.clone())
+        .busy_poll(config.busy_poll);
     if let Some(workers) = u8::try_from(config.workers).ok().and_then(NonZeroU8::new) {
         builder = builder.workers(workers);
     }
@@ -207,6 +215,7 @@ mod tests {
             config: None,
             listen: None,
             workers: None,
+            busy_poll: None,
             key_file: None,
             protocol_id: None,
             idle_timeout: None,
@@ -224,6 +233,7 @@ mod tests {
         assert_eq!((config.protocol_id, PROTOCOL_ID), (1_382_116_460, 1_382_116_460));
         assert_eq!(config.limits.idle_timeout_ms, 10_000);
         assert_eq!((config.drain_timeout, config.workers), (Duration::from_secs(5), 0));
+        assert_eq!(config.busy_poll, Duration::ZERO);
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub(super) fn all() -> impl Iterator<Item = Key> {
     top_keys().into_iter().chain(limits)
 }
 
-fn top_keys() -> [Key; 7] {
+fn top_keys() -> [Key; 8] {
     [
         top(
             "listen",
@@ -120,6 +120,11 @@ fn top_keys() -> [Key; 7] {
             "workers",
             "Worker threads; 0 is one for each core.",
             Field::Count(0..=255, |config| &mut config.workers),
+        ),
+        top(
+            "busy_poll",
+            "How long a worker looks for datagrams without sleeping after each batch: lower latency for a busy\ncore each. Only with more cores than workers.",
+            Field::Time(Duration::ZERO..=Duration::from_secs(1), |config| &mut config.busy_poll),
         ),
         top(
             "names",

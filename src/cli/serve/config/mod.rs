@@ -22,6 +22,7 @@ use crate::server::limits::Limits;
 pub struct Config {
     pub listen: SocketAddr,
     pub workers: u64,
+    pub busy_poll: Duration,
     pub names: Vec<String>,
     pub protocol_id: u64,
     pub key_file: Option<PathBuf>,
@@ -35,6 +36,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7777)),
             workers: 0,
+            busy_poll: Duration::ZERO,
             names: Vec::new(),
             protocol_id: PROTOCOL_ID,
             key_file: None,
@@ -65,6 +67,7 @@ mod tests {
             names: vec!["a\"b\\".to_owned(), "é".to_owned()],
             protocol_id: u64::MAX,
             key_file: Some("keys/one \"1\".key".into()),
+            busy_poll: Duration::from_millis(2),
             drain_timeout: Duration::from_millis(1_500),
             limits: Limits { sessions_per_user: 3, ..Limits::default() },
             ..Config::default()
