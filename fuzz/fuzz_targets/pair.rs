@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use rallypoint::base::StreamId;
-use rallypoint::rudp::{CongestionControl, ConnectionConfig};
+use rallypoint::rudp::{Closed, CongestionControl, ConnectionConfig};
 use rallypoint::wire::{CloseCode, Delivery};
 use rallypoint_fuzz::pair::{STREAMS, client_address};
 use rallypoint_fuzz::{Input, Pair};
@@ -31,6 +31,9 @@ fuzz_target!(|data: &[u8]| {
         pair.packets.drain(..excess);
     }
     pair.settle(Duration::from_secs(120));
+    for end in &pair.ends {
+        assert!(!matches!(end.closed, Some(Closed::Violation(_))), "neither breaks the protocol");
+    }
 });
 
 fn begin(input: &mut Input) -> Pair {

@@ -19,6 +19,10 @@ pub const SERVER: usize = 1;
 const SERVER_ADDRESS: ([u8; 4], u16) = ([198, 51, 100, 1], 7_777);
 /// One way, once the link is good.
 const DELAY: Duration = Duration::from_millis(5);
+/// What waits makes a timer run within this and so many RTTs: a probe timeout with the variation that
+/// samples can give it at most. Spec: REL-5, REL-6.
+const LONGEST_PROBE: Duration = Duration::from_millis(400);
+const PROBE_RTTS: u32 = 10;
 /// Streams 1 to this one are open besides stream 0.
 pub const STREAMS: u32 = 4;
 
@@ -141,7 +145,7 @@ impl Pair {
                     Event::Closed(closed) => self.ends[at].closed = Some(closed),
                 }
             }
-            self.ends[at].check();
+            self.ends[at].check(self.now);
         }
     }
 
@@ -184,7 +188,7 @@ impl Pair {
 }
 
 impl End {
-    fn check(&self) {
+    fn check(&self, now: Timestamp) {
         self.connection.audit();
         assert_eq!(self.closed.is_some(), self.connection.is_closed());
         assert_eq!(self.connection.is_drained(), self.connection.poll_timeout().is_none());
@@ -193,6 +197,9 @@ impl End {
         let queued = self.connection.queued_bytes();
         let most = self.config.send_buffer_bytes.saturating_add(self.config.unreliable_buffer_bytes);
         assert!(queued <= most, "{queued} bytes are queued");
+        let next = self.connection.poll_timeout().filter(|_| queued > 0);
+        let patience = LONGEST_PROBE + self.connection.rtt() * PROBE_RTTS;
+        assert!(next.is_none_or(|next| next <= now + patience), "no timer ends the wait");
     }
 }
 
