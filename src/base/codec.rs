@@ -224,7 +224,7 @@ impl Reader {
     /// # Errors
     /// Those of [`Reader::varint_in`].
     pub fn varint_u32(&mut self, what: &'static str) -> Result<u32, DecodeError> {
-        let value = self.varint_in(what, 0, u64::from(u32::MAX))?;
+        let value = self.varint(what)?;
         u32::try_from(value).map_err(|_| DecodeError::OutOfRange {
             what,
             value,
