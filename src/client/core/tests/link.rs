@@ -213,6 +213,53 @@ fn a_server_that_breaks_the_protocol_is_left_with_a_word() {
     ));
 }
 
+// spec-test: CON-3
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    let mut served = Served::member();
+    let open = served.core.request(served.now, &Request::ListMine).unwrap();
+    let mut now = served.now;
+    while let Some(due) = served.core.poll_timeout() {
+        now = now.max(due);
+        served.core.handle_timeout(now);
+        while served.core.poll_transmit(now, &mut BytesMut::new()).is_some() {}
+    }
+    assert_eq!(
+        served.outputs(),
+        [
+            Output::Result { request: open, outcome: Err(RequestError::OutcomeUnknown) },
+            Output::Event(Event::Disconnected(Disconnected::TimedOut)),
+        ]
+    );
+    assert_eq!(now.since(served.now), ConnectionConfig::default().idle_timeout);
+    assert!(served.core.is_finished());
+}
+
+#[test]
+fn a_server_that_breaks_the_transports_protocol_is_left() {
+    let mut served = Served::member();
+    let max = ConnectionConfig::default().max_streams;
+    let beyond = StreamId(u32::try_from(max).unwrap());
+    served.server.open_stream(beyond);
+    served.say(beyond, message(0, "x").encode());
+    served.carry();
+    let violation = Disconnected::TransportViolation(rudp::ProtocolViolation::TooManyStreams { max });
+    assert_eq!(served.outputs(), [Output::Event(Event::Disconnected(violation))]);
+}
+
+#[test]
+fn no_more_commands_wait_for_results_than_a_client_keeps() {
+    let mut served = Served::new();
+    let ask = |served: &mut Served| served.core.request(served.now, &Request::ListMine);
+    let asked: Vec<RequestId> = (0..MAX_PENDING).map(|_| ask(&mut served).unwrap()).collect();
+    assert_eq!(ask(&mut served), Err(RequestError::WouldBlock));
+    served.carry();
+    assert_eq!(served.heard.len(), MAX_PENDING);
+    served.say(StreamId::CONTROL, ok(asked[0], Value::Sessions(vec![])));
+    served.carry();
+    assert!(ask(&mut served).is_ok(), "a result makes room");
+}
+
 #[test]
 fn closing_is_told_once_and_nothing_is_sent_after_it() {
     let mut served = Served::member();
