@@ -144,6 +144,33 @@ fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
     assert_eq!(budgets.receive.held(), 84);
 }
 
+/// Until it has taken a whole packet of the peer a connection is not established, and hands nothing up.
+// spec-test: REL-14
+#[test]
+fn without_memory_the_first_packet_hands_nothing_up() {
+    let mut pair = pairs(1, &budgets(0, 0)).remove(0);
+    let mut forger = Forger::new();
+    let first = forger.packet(&[message(0, 10), message(2, 10)]);
+    let dropped = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), first);
+    assert_eq!((dropped, pair.ends[SERVER].poll_event()), (Err(PacketDropped::OverBudget), None));
+    give(&mut pair, forger.packet(&[message(0, 10)]));
+    assert_eq!(pair.payloads(SERVER), [[0; 10]]);
+}
+
+// spec-test: STR-4, REL-14
+#[test]
+fn without_memory_what_breaks_the_protocol_closes_all_the_same() {
+    let mut pair = pairs(1, &budgets(0, 0)).remove(0);
+    let mut forger = Forger::new();
+    give(&mut pair, forger.packet(&[Frame::Ping]));
+    let packet = forger.packet(&[message(2, 10), piece(9, 0, Delivery::ReliableOrdered, 0)]);
+    let dropped = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+    assert_eq!(dropped, Err(PacketDropped::OverBudget));
+    pair.flush();
+    let unknown = ProtocolViolation::UnknownStream(StreamId(9));
+    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(unknown)));
+}
+
 #[test]
 fn a_connection_at_rest_gives_back_what_its_traffic_took() {
     let mut pair = Pair::new(61);
