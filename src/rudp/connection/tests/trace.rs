@@ -1,5 +1,6 @@
 //! What a trace is told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -224,4 +225,62 @@ fn a_trace_is_told_how_large_datagrams_may_be() {
     pair.run(SECOND);
     let sizes = |seen| if let (_, Seen::DatagramSize(bytes)) = seen { Some(bytes) } else { None };
     assert_eq!(seen(&log).into_iter().filter_map(sizes).collect::<Vec<_>>(), [1_452]);
+}
+
+/// The frames of the packets that an end has sent and received, by their numbers.
+type Frames = Arc<Mutex<[BTreeMap<u64, Vec<TracedFrame>>; 2]>>;
+
+struct FrameRecorder(Frames);
+
+impl Trace for FrameRecorder {
+    fn event(&mut self, _: Timestamp, event: &TraceEvent<'_>) {
+        let [sent, received] = &mut *self.0.lock().unwrap();
+        match *event {
+            TraceEvent::PacketSent { number, frames, .. } => sent.insert(number.0, frames.to_vec()),
+            TraceEvent::PacketReceived { number, frames, .. } => received.insert(number.0, frames.to_vec()),
+            _ => None,
+        };
+    }
+}
+
+#[test]
+fn each_frame_is_told_as_what_it_is_at_both_ends() {
+    let mut pair = Pair::new(7);
+    let frames = [CLIENT, SERVER].map(|end| {
+        let frames = Frames::default();
+        pair.ends[end].set_trace(pair.now, Box::new(FrameRecorder(Arc::clone(&frames))));
+        frames
+    });
+    let latest = Delivery::ReliableLatest { key: 3 };
+    pair.send(CLIENT, Delivery::Unreliable, b"unreliable");
+    pair.send(CLIENT, latest, &[0; 2_000]);
+    pair.run(SECOND);
+    pair.client_at = ([192, 0, 2, 1], 4_001).into();
+    pair.send(CLIENT, Delivery::ReliableOrdered, b"moved");
+    pair.run(SECOND);
+    pair.ends[CLIENT].close(pair.now, CloseCode::None, "");
+    pair.run(SECOND);
+
+    let [client, server] = frames.map(|frames| std::mem::take(&mut *frames.lock().unwrap()));
+    for ([sent, _], [_, received]) in [(&client, &server), (&server, &client)] {
+        assert!(received.iter().all(|(number, frames)| sent[number] == *frames), "{sent:?} {received:?}");
+    }
+    let [at_client, at_server] = [client, server].map(|[_, received]| received.into_values().flatten());
+    let [at_client, at_server]: [Vec<_>; 2] = [at_client.collect(), at_server.collect()];
+    let place = TracedPlace { stream: STREAM, number: 0 };
+    let parts = [(0, 1_000), (1, 1_000)].map(|(index, bytes)| TracedFrame::Fragment {
+        place,
+        delivery: latest,
+        index,
+        count: 2,
+        bytes,
+    });
+    let unreliable = TracedFrame::Message { place: None, delivery: Delivery::Unreliable, bytes: 10 };
+    let close = TracedFrame::Close { code: 0 };
+    for frame in [&unreliable, &parts[0], &parts[1], &TracedFrame::PathResponse, &close] {
+        assert!(at_server.contains(frame), "{frame:?} in {at_server:?}");
+    }
+    for frame in [&TracedFrame::PathChallenge, &close] {
+        assert!(at_client.contains(frame), "{frame:?} in {at_client:?}");
+    }
 }
