@@ -1,6 +1,10 @@
 //! The client's first sealed packet, and sealed packets of nobody.
 
 use super::*;
+use crate::base::{PacketNumber, Truncated, Writer};
+use crate::rudp::ConnectionConfig;
+use crate::secure::{Binding, Initiator};
+use crate::wire::SealedHeader;
 
 pub(super) fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (ConnectionId, Connection) {
     let grant = bed.grant(user);
@@ -84,6 +88,34 @@ fn a_packet_that_does_not_open_confirms_nothing() {
     assert_eq!(bed.drain_events().len(), 1);
     bed.input(address(1), &packet);
     assert_eq!(bed.endpoint.counters().dropped(DropReason::Replayed), 1);
+}
+
+/// Whoever has the token's secret can seal what are no frames: nobody is connected, and the token stays.
+// spec-test: HSK-13
+#[test]
+fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let binding = Binding { protocol_id: GAME, server: SERVER, token: grant.token.as_bytes() };
+    let parameters = ConnectionConfig::default().parameters();
+    let (mut initiator, noise) = Initiator::start(binding, &grant.psk, &parameters, &mut bed.rng);
+    let hello = changed(&bed.hello(&grant), |hello| hello.noise = noise);
+    let Some(ClearPacket::HelloAck(ack)) = bed.send(address(1), &hello) else { panic!("no answer") };
+    let agreed = initiator.finish(&ack.noise).unwrap();
+    let (connection, number) = (Some(agreed.connection), Truncated::bits16(0));
+    let mut writer = Writer::new();
+    SealedHeader { key_phase: false, connection, number }.write(&mut writer);
+    let mut payload = [0xff];
+    let tag = agreed.secrets.client_keys().seal.seal(PacketNumber(0), writer.as_slice(), &mut payload);
+    let packet = [writer.as_slice(), &payload, &tag].concat();
+
+    assert!(bed.input(address(1), &packet).is_none());
+    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 0));
+    assert!(bed.drain_events().is_empty());
+    let mut clients = [1, 2].map(|last| bed.half_open(address(last), &grant));
+    let packet = packet_of(&mut clients[0], bed.now);
+    bed.input(address(1), &packet);
+    assert_eq!(bed.drain_events().len(), 1);
 }
 
 // spec-test: HSK-11
