@@ -16,7 +16,7 @@ use crate::base::{
     Now, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UnixTime, UserId, WorkerId,
 };
 use crate::net::Driven;
-use crate::rudp::{Closed, ConnectError, Connecting, ConnectingConfig, Connection, Event};
+use crate::rudp::{Closed, ConnectError, Connecting, ConnectingConfig, Connection, ConnectionConfig, Event};
 use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 use crate::server::config::{self, Identity};
@@ -86,6 +86,10 @@ impl House {
 
     /// A client that begins to connect as `user` by the socket of `worker`.
     pub(super) fn dial(&mut self, user: &str, worker: usize) -> Who {
+        self.dial_with(user, worker, ConnectionConfig::default())
+    }
+
+    fn dial_with(&mut self, user: &str, worker: usize, connection: ConnectionConfig) -> Who {
         let request = MintRequest {
             user: UserId::new(user).unwrap(),
             server: SERVER.to_owned(),
@@ -96,10 +100,11 @@ impl House {
         let rng = StdRng::from_rng(&mut self.rng);
         let number = self.clients.len();
         let remote = server_address();
+        let config = ConnectingConfig { connection, ..ConnectingConfig::new(1) };
         self.clients.push(Client {
             address: ([10, 0, 0, 1], 1_000 + number as u16).into(),
             worker: worker % self.workers.len(),
-            connecting: Connecting::new(self.now.mono, SERVER, remote, &grant, ConnectingConfig::new(1), rng),
+            connecting: Connecting::new(self.now.mono, SERVER, remote, &grant, config, rng),
             connection: None,
             failed: None,
             closed: None,
@@ -113,7 +118,12 @@ impl House {
 
     /// A client that is connected.
     pub(super) fn connect(&mut self, user: &str, worker: usize) -> Who {
-        let who = self.dial(user, worker);
+        self.connect_with(user, worker, ConnectionConfig::default())
+    }
+
+    /// One whose end has this configuration.
+    pub(super) fn connect_with(&mut self, user: &str, worker: usize, connection: ConnectionConfig) -> Who {
+        let who = self.dial_with(user, worker, connection);
         self.run();
         assert!(self.clients[who.0].connection.is_some(), "{user}: {:?}", self.clients[who.0].failed);
         who

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::house::House;
 use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, Slot, StreamId};
+use crate::rudp::ConnectionConfig;
 use crate::wire::command::{Broadcast, To};
 use crate::wire::{
     Admission, Body, CloseCode, Command, Delivery, ErrorCode, LeaveReason, Request, SessionEvent, UserEvent,
@@ -109,6 +110,23 @@ fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     house.heal(ben);
     house.pass(Duration::from_secs(1));
     assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging), "it is told why");
+}
+
+// spec-test: LIM-1
+#[test]
+fn a_member_that_takes_no_message_so_large_is_removed_and_told_why() {
+    let mut house = House::new(1, Limits::default());
+    let small = ConnectionConfig { max_message_bytes: 1_200, ..ConnectionConfig::default() };
+    let (ann, ben) = (house.connect("ann", 0), house.connect_with("ben", 0, small));
+    let at = house.create(ann, 2, Admission::Open);
+    house.join_open(ben, at.session).unwrap();
+    house.events(ann, at.slot);
+    shout(&mut house, ann, at.slot, 0, 30_000);
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging));
+    let told = house.events(ann, at.slot);
+    let left = told.iter().any(|it| matches!(it, SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. }));
+    assert!(left, "{told:?}");
 }
 
 // spec-test: LIM-2, CMD-25, CMD-6, EVT-12
