@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +126,33 @@ fn a_loop_that_polls_busily_turns_although_nothing_comes() {
     };
     run(driven);
     assert_eq!(sink.received.len(), 1);
+}
+
+/// A socket of both families names an IPv4 sender by the address that it is answered at. A host without
+/// IPv6 has nothing to test.
+#[test]
+fn a_socket_of_both_families_tells_who_sent_on_both_paths() {
+    let at = |host: IpAddr| bind((host, 0).into(), BufferSizes::default());
+    for path in PATHS {
+        let Ok(over_ipv6) = at(Ipv6Addr::LOCALHOST.into()) else { return };
+        let over_ipv4 = at(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let receiver = at(Ipv6Addr::UNSPECIFIED.into()).unwrap().with_path(path);
+        let port = receiver.local_addr().unwrap().port();
+        let ports = [&over_ipv6, &over_ipv4].map(|sender| sender.local_addr().unwrap().port());
+        for sender in [over_ipv6, over_ipv4] {
+            let to = SocketAddr::new(sender.local_addr().unwrap().ip(), port);
+            let outgoing = [(to, b"hello".to_vec())].into();
+            let mut source = Script { outgoing, finish: Some(|_| true), ..Script::default() };
+            run(drive(sender.with_path(path), Clock::new(), &mut source, Arc::default())).unwrap();
+        }
+        let finish: fn(&Script) -> bool = |script| script.received.len() >= script.expected;
+        let mut sink = Script { expected: 2, finish: Some(finish), ..Script::default() };
+        run(drive(receiver, Clock::new(), &mut sink, Arc::default())).unwrap();
+        let from = |ip: Ipv6Addr, port| (SocketAddr::new(ip.into(), port), b"hello".to_vec());
+        let expected =
+            [from(Ipv6Addr::LOCALHOST, ports[0]), from(Ipv4Addr::LOCALHOST.to_ipv6_mapped(), ports[1])];
+        assert_eq!(sink.received, expected, "{path:?}");
+    }
 }
 
 /// Several datagrams for one receiver leave as one row, and come as one.
