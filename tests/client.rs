@@ -15,7 +15,9 @@ use rallypoint::client::{
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
 use rallypoint::server::Server;
-use rallypoint::wire::{ErrorCode, LeaveReason, PropertyKey, PropertyOp, PropertyValue, WriteRule};
+use rallypoint::wire::{
+    DeleteReason, ErrorCode, LeaveReason, PropertyKey, PropertyOp, PropertyValue, WriteRule,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -201,6 +203,52 @@ async fn commands_change_what_all_see() {
     assert_eq!(met.ann.sessions(), []);
 }
 
+#[tokio::test]
+async fn an_invite_ends_when_it_is_declined_or_revoked() {
+    let world = World::new();
+    let (ann, mut to_ann) = world.connect("ann").await;
+    let (bob_client, mut to_bob) = world.connect("bob").await;
+    let room = ann.create(CreateSession::new(3)).await.unwrap();
+    let invite = async || ann.invite(room.slot, InviteUsers::new([bob()])).await.unwrap()[0].1.unwrap();
+
+    let declined = invite().await;
+    until(&mut to_bob, |event| matches!(event, Event::Invited(_)).then_some(())).await;
+    bob_client.decline(declined, "not now").await.unwrap();
+    let told = until(&mut to_ann, |event| match event {
+        Event::InviteDeclined { invite, user, reason } => Some((invite, user, reason.as_str().to_owned())),
+        _ => None,
+    });
+    assert_eq!(told.await, (declined, bob(), "not now".to_owned()));
+
+    let revoked = invite().await;
+    ann.revoke(room.slot, revoked).await.unwrap();
+    let told = until(&mut to_bob, |event| match event {
+        Event::InviteRevoked { invite } => Some(invite),
+        _ => None,
+    });
+    assert_eq!(told.await, revoked);
+    for (invite, code) in [(declined, ErrorCode::InviteDeclined), (revoked, ErrorCode::InviteRevoked)] {
+        assert_eq!(bob_client.join(invite).await, Err(RequestError::Refused(code)));
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_owner_if_it_was_created_so() {
+    let world = World::new();
+    let (ann, _to_ann) = world.connect("ann").await;
+    let (bob_client, mut to_bob) = world.connect("bob").await;
+    let room = ann.create(CreateSession::new(3).open().delete_when_owner_leaves()).await.unwrap();
+    bob_client.join_open(room.session).await.unwrap();
+    let held = ann.invite(room.slot, InviteUsers::new([bob()]).hold_seat()).await;
+    assert_eq!(held, Err(RequestError::Refused(ErrorCode::Unsupported)), "no seat is held yet");
+    ann.leave(room.slot).await.unwrap();
+    let why = until(&mut to_bob, |event| match event {
+        Event::SessionDeleted { why, .. } => Some(why),
+        _ => None,
+    });
+    assert_eq!(why.await, DeleteReason::OwnerLeft);
+}
+
 // spec-test: SES-15
 #[tokio::test]
 async fn dropping_a_client_takes_it_out_of_its_sessions() {
@@ -265,6 +313,21 @@ async fn an_expired_grant_is_told_before_anything_is_sent() {
     grant.expires = UnixTime::from_secs(1);
     let refused = Client::connect(&grant, config()).await;
     assert!(matches!(refused, Err(ConnectError::GrantExpired { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_server_whose_name_leads_nowhere_is_passed_over() {
+    let world = World::new();
+    let mut grant = world.grant("ann");
+    grant.servers.insert(0, "no port".into());
+    let (ann, _events) = Client::connect(&grant, config()).await.unwrap();
+    assert!(ann.is_connected());
+    grant.servers.truncate(1);
+    let refused = Client::connect(&grant, config()).await;
+    assert!(
+        matches!(refused, Err(ConnectError::Resolve { ref server, .. }) if server == "no port"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
