@@ -132,7 +132,7 @@ impl InviteUsers {
         self
     }
 
-    /// Keeps a seat for each, as long as the invite admits.
+    /// Keeps a seat for each, as long as the invite admits. Servers refuse it with `unsupported` so far.
     pub fn hold_seat(mut self) -> Self {
         self.hold_seat = true;
         self
