@@ -1,0 +1,111 @@
+//! Sessions full of members, as the benches of the session table need them.
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use rallypoint::base::{ConnectionId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId};
+use rallypoint::session::{Busy, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionTable};
+use rallypoint::wire::command::{
+    Broadcast, Create, InitialProperties, InitialProperty, Join, Message, Recipients, To,
+};
+use rallypoint::wire::{
+    Admission, Body, Delivery, IdleTtl, MaxMembers, OnOwnerLeave, PropertyKey, PropertyOp, PropertyOps,
+    PropertyValue, Settings, WriteRule,
+};
+
+/// Workers that members are spread over.
+pub const WORKERS: u8 = 2;
+/// The time of all commands: no limit of rate depends on it.
+pub const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+/// A session and its members, its owner first.
+pub struct Party {
+    pub session: SessionId,
+    pub members: Vec<MemberId>,
+}
+
+/// An empty table without limits of rate, whose session ids follow from `seed`.
+pub fn table(stripes: usize, seed: u64) -> SessionTable {
+    let limits = SessionLimits {
+        max_sessions: usize::MAX,
+        commands_per_second: u64::MAX,
+        bytes_per_second: u64::MAX,
+        ..SessionLimits::default()
+    };
+    SessionTable::new(stripes, WORKERS, limits, StdRng::seed_from_u64(seed))
+}
+
+/// A new session of so many members, which has seats for more.
+pub fn gather(table: &SessionTable, members: usize) -> Party {
+    let admitted = table.create(NOW, &user(0), at(0), create(), &mut Nowhere).expect("room for a session");
+    let mut party = Party { session: admitted.session, members: vec![admitted.member] };
+    party.members.extend((1..members).map(|number| {
+        let join = Join::Session(party.session);
+        table.join(NOW, &user(number), at(number), join, &mut Nowhere).expect("a free seat").member
+    }));
+    party
+}
+
+/// The user of this number.
+pub fn user(number: usize) -> UserId {
+    UserId::new(&format!("user-{number}")).expect("a short id")
+}
+
+/// Where the user of this number is reached.
+pub fn at(number: usize) -> MemberAt {
+    let worker = WorkerId(u8::try_from(number % usize::from(WORKERS)).expect("below the workers"));
+    MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1) }
+}
+
+/// An open session with a number that every member may change.
+pub fn create() -> Create {
+    let score = InitialProperty { key: score(), value: PropertyValue::Integer(0), rule: WriteRule::Any };
+    Create {
+        settings: Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::MAX,
+            idle_ttl: IdleTtl::new(60).expect("a minute is legal"),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Open,
+        },
+        properties: InitialProperties::new(vec![score]).expect("one is legal"),
+    }
+}
+
+/// 64 bytes to all, in order.
+pub fn broadcast() -> Broadcast {
+    Broadcast { delivery: Delivery::ReliableOrdered, to: To::All, counter: 0, body: body() }
+}
+
+/// 64 bytes to one.
+pub fn message(to: MemberId) -> Message {
+    let to = Recipients::new(vec![to]).expect("one is legal");
+    Message { delivery: Delivery::ReliableOrdered, counter: 0, to, body: body() }
+}
+
+/// One more.
+pub fn increment() -> PropertyOps {
+    PropertyOps::new(vec![PropertyOp::Increment { key: score(), delta: 1 }]).expect("one is legal")
+}
+
+fn score() -> PropertyKey {
+    PropertyKey::new("score").expect("a short key")
+}
+
+fn body() -> Body {
+    Body::new(Delivery::ReliableOrdered, Bytes::from_static(&[7; 64])).expect("few bytes")
+}
+
+/// Workers that have room for all mail and drop it.
+pub struct Nowhere;
+
+impl Outbox for Nowhere {
+    fn reserve(&mut self, _: &[WorkerId]) -> Result<(), Busy> {
+        Ok(())
+    }
+
+    fn post(&mut self, _: WorkerId, _: Fanout, _: Room) {}
+
+    fn wake(&mut self, _: WorkerId) {}
+}
