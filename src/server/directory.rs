@@ -96,13 +96,10 @@ struct Entry {
     ended_early: Vec<InviteId>,
 }
 
-/// Many more than cores, so that two workers seldom meet at one.
-const STRIPES: usize = 256;
-
 impl Directory {
-    /// An empty directory.
-    pub fn new(limits: DirectoryLimits) -> Self {
-        let stripes = (0..STRIPES).map(|_| Stripe::default()).collect();
+    /// An empty directory of so many stripes, at least one.
+    pub fn new(stripes: usize, limits: DirectoryLimits) -> Self {
+        let stripes = (0..stripes.max(1)).map(|_| Stripe::default()).collect();
         Self { stripes, hasher: RandomState::new(), limits }
     }
 
@@ -250,7 +247,7 @@ impl Directory {
 
     fn lock(&self, user: &UserId) -> MutexGuard<'_, HashMap<UserId, Entry>> {
         let hash = self.hasher.hash_one(user);
-        let at = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
+        let at = usize::try_from(hash % self.stripes.len() as u64).unwrap_or(0);
         self.stripes.get(at).expect("invariant: the index is below the number of stripes").lock()
     }
 }
@@ -290,7 +287,7 @@ mod tests {
     use crate::base::sync::model;
 
     fn directory() -> Directory {
-        Directory::new(DirectoryLimits { sessions_per_user: 2, invites_per_user: 2 })
+        Directory::new(4, DirectoryLimits { sessions_per_user: 2, invites_per_user: 2 })
     }
 
     fn user(name: &str) -> UserId {
