@@ -17,12 +17,14 @@ use super::entrance::{Entrance, WALL};
 use crate::base::{Now, SessionId, Slot, Timestamp, WorkerId};
 use crate::client::core::{Core, Event, Output};
 use crate::net::Driven;
+use crate::rudp::MemoryBudget;
 use crate::server::config;
+use crate::server::counters::Snapshot;
 use crate::server::limits::Limits;
 use crate::server::shared::Shared;
 use crate::server::worker::Worker;
-use crate::wire::Delivery;
 use crate::wire::command::To;
+use crate::wire::{Delivery, LeaveReason};
 
 /// Hears when the worker works: around each turn, from its first datagram to its last.
 pub trait Meter {
@@ -38,8 +40,12 @@ pub struct Engine {
     entrance: Entrance,
     shared: Arc<Shared>,
     worker: Worker,
+    /// What the worker's connections keep for sending.
+    queued: MemoryBudget,
     /// Datagrams on their way to the worker.
     up: Vec<(SocketAddr, BytesMut)>,
+    /// When it takes them: a turn after the first.
+    taken_at: Timestamp,
     /// Datagrams on their way to clients: the first `sent` of these, whose buffers are used again.
     down: Vec<(SocketAddr, BytesMut)>,
     sent: usize,
@@ -49,6 +55,8 @@ pub struct Engine {
     /// Between two messages of a member.
     period: Duration,
     delivered: u64,
+    latest: Duration,
+    told_of_lagging: u64,
     datagrams: u64,
     rng: StdRng,
 }
@@ -69,7 +77,8 @@ const MESSAGE_BYTES: usize = 64;
 const TURN: Duration = Duration::from_micros(50);
 /// Long enough for a handshake, a join, and for what follows them to fall silent.
 const QUIET: Duration = Duration::from_secs(2);
-/// Clients that connect at the same time: fewer than may be half-open.
+/// Clients that connect, or ask for something, at the same time: fewer than may be half-open, and fewer
+/// mails than a mailbox takes.
 const ARRIVALS: usize = 4_096;
 
 impl Engine {
@@ -86,6 +95,7 @@ impl Engine {
         };
         let entrance = Entrance::new(limits.clone(), &mut rng);
         let config = Arc::new(config::endpoint(entrance.identity(), &limits));
+        let queued = config.budgets.send.clone();
         let shared = Arc::new(Shared::new(limits, 1, &mut rng));
         let worker = Worker::new(Arc::clone(&shared), config, WorkerId(0), StdRng::from_rng(&mut rng));
         Self {
@@ -93,13 +103,17 @@ impl Engine {
             entrance,
             shared,
             worker,
+            queued,
             up: Vec::new(),
+            taken_at: Timestamp::ZERO,
             down: Vec::new(),
             sent: 0,
             clients: Vec::new(),
             due: BTreeSet::new(),
             period: Duration::MAX,
             delivered: 0,
+            latest: Duration::ZERO,
+            told_of_lagging: 0,
             datagrams: 0,
             rng,
         }
@@ -108,11 +122,7 @@ impl Engine {
     /// Connects so many clients that do nothing; the worker alone keeps anything of them afterwards.
     pub fn add_idle(&mut self, count: usize) {
         let first = self.clients.len();
-        let all = first + count;
-        while self.clients.len() < all {
-            self.connect(ARRIVALS.min(all - self.clients.len()));
-            self.run(QUIET, &mut Unmetered);
-        }
+        self.add_clients(count);
         // Some keepalives of the clients: a connection gives back what its beginning took.
         self.run(QUIET * 5, &mut Unmetered);
         for client in self.clients.iter_mut().skip(first) {
@@ -122,27 +132,33 @@ impl Engine {
         (self.up, self.down) = (Vec::new(), Vec::new());
     }
 
+    fn add_clients(&mut self, count: usize) {
+        let all = self.clients.len() + count;
+        while self.clients.len() < all {
+            self.connect(ARRIVALS.min(all - self.clients.len()));
+            self.run(QUIET, &mut Unmetered);
+        }
+    }
+
     /// Gathers so many clients in each of so many sessions.
     pub fn add_sessions(&mut self, count: usize, members: u16) {
         let first = self.clients.len();
         let seats = usize::from(members);
-        self.connect(count * seats);
-        self.run(QUIET, &mut Unmetered);
-        let now = self.now;
-        for creator in (first..self.clients.len()).step_by(seats) {
-            self.act(creator, |core| Entrance::create(core, now, members));
-        }
-        self.run(QUIET, &mut Unmetered);
-        let now = self.now;
-        for index in first..self.clients.len() {
+        self.add_clients(count * seats);
+        let creators: Vec<_> = (first..self.clients.len()).step_by(seats).collect();
+        self.act_all(&creators, |_, core, now| Entrance::create(core, now, members));
+        let sessions: Vec<_> = self.clients.iter().map(|client| client.session).collect();
+        let joiners: Vec<_> =
+            (first..self.clients.len()).filter(|index| !(index - first).is_multiple_of(seats)).collect();
+        self.act_all(&joiners, |index, core, now| {
             let creator = index - (index - first) % seats;
-            let session = self.clients.get(creator).and_then(|client| client.session);
-            let (session, _) = session.expect("invariant: nothing keeps the creator from its session");
-            if index != creator {
-                self.act(index, |core| Entrance::join(core, now, session));
-            }
-        }
-        self.run(QUIET, &mut Unmetered);
+            let (session, _) = sessions
+                .get(creator)
+                .copied()
+                .flatten()
+                .expect("invariant: nothing keeps the creator from its session");
+            Entrance::join(core, now, session);
+        });
     }
 
     /// From now on every member of a session broadcasts in order to all with this period, from a random
@@ -158,12 +174,28 @@ impl Engine {
         }
     }
 
+    /// A client says no more and still takes what it is sent. Clients are numbered as they were added.
+    pub fn mute(&mut self, client: usize) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.speaks_at = Timestamp::MAX;
+        }
+        self.arm(client);
+    }
+
+    /// A client is gone without a word: it takes nothing any more, and acks nothing.
+    pub fn lose(&mut self, client: usize) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.core = None;
+        }
+        self.mute(client);
+    }
+
     /// Lets so much time pass.
     pub fn run(&mut self, time: Duration, meter: &mut dyn Meter) {
         let end = self.now + time;
         loop {
             let client = self.due.first().map(|(at, _)| *at);
-            let turn = if self.up.is_empty() { self.worker.poll_timeout() } else { Some(self.now + TURN) };
+            let turn = if self.up.is_empty() { self.worker.poll_timeout() } else { Some(self.taken_at) };
             let Some(next) = [client, turn].into_iter().flatten().min().filter(|next| *next <= end) else {
                 break;
             };
@@ -185,14 +217,30 @@ impl Engine {
         self.delivered
     }
 
+    /// The longest that one was under way since this was last asked.
+    pub fn take_latest(&mut self) -> Duration {
+        std::mem::take(&mut self.latest)
+    }
+
+    /// Times that a member was told that another had to leave because it lagged.
+    pub fn told_of_lagging(&self) -> u64 {
+        self.told_of_lagging
+    }
+
+    /// Bytes of messages that the worker keeps until they are acked, beyond the first 128 KiB of each
+    /// connection.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued.held()
+    }
+
+    /// The worker's counters.
+    pub fn counters(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
     /// Datagrams that the worker has sent.
     pub fn datagrams(&self) -> u64 {
         self.datagrams
-    }
-
-    /// Connections of the worker.
-    pub fn connections(&self) -> u64 {
-        self.shared.connections()
     }
 
     fn now(&self) -> Now {
@@ -254,7 +302,13 @@ impl Engine {
                     Output::Event(Event::Entered { slot, session, .. }) => {
                         client.session = Some((session, slot));
                     }
-                    Output::Event(Event::Message { .. }) => self.delivered += 1,
+                    Output::Event(Event::Message { payload, .. }) => {
+                        self.delivered += 1;
+                        self.latest = self.latest.max(now.since(sent_at(&payload)));
+                    }
+                    Output::Event(Event::MemberLeft { why: LeaveReason::Lagging, .. }) => {
+                        self.told_of_lagging += 1;
+                    }
                     Output::Event(Event::Disconnected(why)) => panic!("a client is disconnected: {why}"),
                     _ => {}
                 }
@@ -263,12 +317,14 @@ impl Engine {
                 && let Some((_, slot)) = client.session
             {
                 client.speaks_at += period;
-                let payload = Bytes::from_static(&[7; MESSAGE_BYTES]);
-                core.broadcast(now, slot, To::All, Delivery::ReliableOrdered, payload)
+                core.broadcast(now, slot, To::All, Delivery::ReliableOrdered, message(now))
                     .expect("invariant: little is under way");
             }
             let mut out = BytesMut::new();
             while core.poll_transmit(now, &mut out).is_some() {
+                if self.up.is_empty() {
+                    self.taken_at = now + TURN;
+                }
                 self.up.push((client_address(index), out.split()));
             }
         }
@@ -298,12 +354,32 @@ impl Engine {
         }
     }
 
-    fn act(&mut self, index: usize, act: impl FnOnce(&mut Core)) {
-        if let Some(core) = self.clients.get_mut(index).and_then(|client| client.core.as_mut()) {
-            act(core);
+    /// Has clients ask for something, and waits for the answers.
+    fn act_all(&mut self, clients: &[usize], ask: impl Fn(usize, &mut Core, Timestamp)) {
+        for some in clients.chunks(ARRIVALS) {
+            let now = self.now;
+            for &index in some {
+                if let Some(core) = self.clients.get_mut(index).and_then(|client| client.core.as_mut()) {
+                    ask(index, core, now);
+                }
+                self.run_client(index, None);
+            }
+            self.run(QUIET, &mut Unmetered);
         }
-        self.run_client(index, None);
     }
+}
+
+/// A message that tells when it was sent.
+fn message(now: Timestamp) -> Bytes {
+    let mut bytes = [7; MESSAGE_BYTES];
+    let (time, _) = bytes.split_first_chunk_mut().expect("invariant: longer than a time");
+    *time = now.as_micros().to_be_bytes();
+    Bytes::copy_from_slice(&bytes)
+}
+
+fn sent_at(message: &[u8]) -> Timestamp {
+    let time = message.first_chunk().expect("invariant: made by `message`");
+    Timestamp::from_micros(u64::from_be_bytes(*time))
 }
 
 /// Room of a sending slot, as in a socket's batch.
@@ -340,8 +416,30 @@ mod tests {
         engine.talk(Duration::from_millis(100));
         engine.run(Duration::from_secs(1), &mut Unmetered);
         engine.run(Duration::from_millis(90), &mut Unmetered);
-        assert_eq!(engine.connections(), 11);
+        assert_eq!(engine.counters().connections, 11);
         let sent = 2 * 4 * 10..=2 * 4 * 11;
         assert!((sent.start() * 4..=sent.end() * 4).contains(&engine.delivered()), "{}", engine.delivered());
+    }
+
+    #[test]
+    fn the_worker_takes_its_turn_however_busy_the_clients_are() {
+        let mut engine = Engine::new(1);
+        engine.add_sessions(40, 4);
+        engine.talk(Duration::from_millis(2));
+        engine.run(Duration::from_millis(20), &mut Unmetered);
+        assert!(engine.take_latest() <= TURN * 2);
+        assert!(engine.delivered() >= 40 * 4 * 4 * 9, "{}", engine.delivered());
+    }
+
+    #[test]
+    fn a_member_that_is_lost_delays_nobody_and_is_removed() {
+        let mut engine = Engine::new(1);
+        engine.add_sessions(1, 4);
+        engine.talk(Duration::from_millis(2));
+        engine.lose(3);
+        engine.run(Duration::from_secs(15), &mut Unmetered);
+        assert!(engine.take_latest() <= TURN * 2);
+        assert_eq!((engine.counters().connections_lagging, engine.told_of_lagging()), (1, 3));
+        assert_eq!((engine.counters().connections, engine.queued_bytes()), (3, 0));
     }
 }
