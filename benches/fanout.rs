@@ -1,16 +1,28 @@
 //! What does a delivery cost the server beside the kernel's share, and what an idle connection?
 //!
-//! `cargo bench --bench fanout [-- SECONDS [SESSIONSxMEMBERS+IDLE ...]]`. One worker without sockets under
-//! the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in order. Counted while the worker
-//! works: time, and calls of the allocator. For real sockets there is `rallypoint bench`.
+//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE ...]]]`. One worker without
+//! sockets under the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in order. Counted while
+//! the worker works: time, and calls of the allocator. For real sockets there is `rallypoint bench`.
+//!
+//! All rows take turns, `ROUNDS` times; the time told is the median of a row's. A turn is as long, by the
+//! virtual clock, as some 20,000 deliveries take at that rate, but at most a minute and at least one period, in
+//! which each member speaks once: so 10,000 sessions keep their 30 Hz, though no core could.
+//!
+//! `--json` writes the figures, by default of the rows of `SWEEP` (3 GB, 10 minutes), from which
+//! `peers plot-engine` draws: `benches/peers`.
 
-#![allow(clippy::print_stdout, clippy::cast_precision_loss, missing_docs, unsafe_code)]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::indexing_slicing)]
+#![allow(missing_docs, unsafe_code)]
+
+mod busy;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use busy::Watch;
 use rallypoint::testing::{Engine, Meter};
+use serde_json::{Value, json};
 
 /// Counts what the worker allocates, and all bytes that are in use.
 struct Counting;
@@ -68,47 +80,146 @@ impl Meter for Stopwatch {
 }
 
 const PERIOD: Duration = Duration::from_micros(33_333);
-/// Time until queues and buffers have their size, and nothing is kept for repairs any more (REP-1).
-const WARMUP: Duration = Duration::from_secs(20);
+const HZ: usize = 30;
+/// Deliveries of a turn.
+const TURN: usize = 20_000;
+/// The longest turn, for rows that deliver little.
+const MOST_TURN: Duration = Duration::from_secs(60);
+/// Periods that pass at least until queues and buffers have their size: 2 s.
+const WARMUP: u32 = 60;
+/// So many periods, 20 s, where that is soon done: until nothing is kept for repairs any more (REP-1).
+const LONG_WARMUP: u32 = 600;
+/// With more deliveries a second the warm-up is the short one.
+const SOON_DONE: usize = 20_000;
 
 /// Rows without arguments.
 const ROWS: [&str; 8] = ["1x8+0", "8x8+0", "64x8+0", "1x2+0", "1x16+0", "1x64+0", "8x8+1000", "8x8+10000"];
+/// Rows of a picture: more and more members, sessions, idle connections.
+const SWEEP: [&str; 14] = [
+    "1x2+0",
+    "1x4+0",
+    "1x8+0",
+    "1x16+0",
+    "1x32+0",
+    "1x64+0",
+    "10x8+0",
+    "100x8+0",
+    "1000x8+0",
+    "10000x8+0",
+    "8x8+0",
+    "8x8+100",
+    "8x8+1000",
+    "8x8+10000",
+];
 
 fn main() {
     // Cargo adds `--bench`.
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let seconds = arguments.next().map_or(10, |seconds| seconds.parse().expect("a count of seconds"));
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
+    let json = arguments.next_if(|argument| argument == "--json");
+    let json = json.map(|_| arguments.next().expect("a file to write to"));
+    let rounds = arguments.next().map_or(5, |rounds| rounds.parse().expect("a count of rounds"));
     let mut rows: Vec<String> = arguments.collect();
     if rows.is_empty() {
-        rows = ROWS.map(str::to_owned).to_vec();
+        let rows_by_default = if json.is_some() { &SWEEP[..] } else { &ROWS };
+        rows = rows_by_default.iter().map(|row| (*row).to_owned()).collect();
     }
-    println!("sessions x members + idle | ns, allocations, datagrams a delivery | bytes an idle connection");
-    for row in rows {
-        let numbers: Vec<_> = row.split(['x', '+']).map(|number| number.parse().ok()).collect();
-        let [Some(sessions), Some(members), Some(idle)] = numbers[..] else { panic!("{row} is no row") };
-        broadcast(&row, sessions, members, idle, Duration::from_secs(seconds));
+    let mut rows: Vec<Row> = rows.iter().map(|row| Row::parse(row)).collect();
+    for _ in 0..rounds {
+        rows.iter_mut().for_each(Row::play);
+    }
+    println!(
+        "sessions x members + idle | ns (least, most), allocations, datagrams a delivery | bytes an idle connection"
+    );
+    rows.iter_mut().for_each(Row::tell);
+    if let Some(file) = json {
+        let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
+        let report = json!({ "rounds": rounds, "hz": HZ, "payload_bytes": 64, "rows": rows });
+        std::fs::write(&file, format!("{report:#}\n")).expect("a file that can be written");
     }
 }
 
-fn broadcast(row: &str, sessions: usize, members: usize, idle: usize, time: Duration) {
-    let mut engine = Engine::new(1);
-    let before = IN_USE.load(Relaxed);
-    engine.add_idle(idle);
-    let idle_bytes = IN_USE.load(Relaxed) - before;
-    engine.add_sessions(sessions, u16::try_from(members).expect("few members"));
-    engine.talk(PERIOD);
-    engine.run(WARMUP, &mut Stopwatch::default());
-    let mut watch = Stopwatch::default();
-    let (delivered, datagrams) = (engine.delivered(), engine.datagrams());
-    let allocations = ALLOCATIONS.load(Relaxed);
-    engine.run(time, &mut watch);
-    let deliveries = (engine.delivered() - delivered).max(1);
-    let allocations = ALLOCATIONS.load(Relaxed) - allocations;
-    println!(
-        "{row:>25} | {:6.0} {:6.3} {:5.2} | {:6.0}",
-        watch.total.as_nanos() as f64 / deliveries as f64,
-        allocations as f64 / deliveries as f64,
-        (engine.datagrams() - datagrams) as f64 / deliveries as f64,
-        idle_bytes as f64 / idle.max(1) as f64,
-    );
+/// A worker with its clients, and what was counted of it.
+struct Row {
+    sessions: usize,
+    members: usize,
+    idle: usize,
+    engine: Engine,
+    /// Virtual time of a turn.
+    turn: Duration,
+    idle_bytes: i64,
+    /// Time of the worker for a delivery, a number a turn.
+    ns: Vec<f64>,
+    deliveries: u64,
+    allocations: u64,
+    datagrams: u64,
+}
+
+impl Row {
+    fn parse(row: &str) -> Self {
+        let numbers: Vec<_> = row.split(['x', '+']).map(|number| number.parse().ok()).collect();
+        let [Some(sessions), Some(members), Some(idle)] = numbers[..] else { panic!("{row} is no row") };
+        Self::new(sessions, members, idle)
+    }
+
+    fn new(sessions: usize, members: usize, idle: usize) -> Self {
+        let mut engine = Engine::new(1);
+        let before = IN_USE.load(Relaxed);
+        engine.add_idle(idle);
+        let idle_bytes = IN_USE.load(Relaxed) - before;
+        engine.add_sessions(sessions, u16::try_from(members).expect("few members"));
+        engine.talk(PERIOD);
+        let per_second = sessions * members * members * HZ;
+        let turn = Duration::from_secs_f64(TURN as f64 / per_second as f64).clamp(PERIOD, MOST_TURN);
+        let warmup = if per_second <= SOON_DONE { LONG_WARMUP } else { WARMUP };
+        engine.run(turn.max(PERIOD * warmup), &mut Stopwatch::default());
+        let (ns, deliveries, allocations, datagrams) = (Vec::new(), 0, 0, 0);
+        Self { sessions, members, idle, engine, turn, idle_bytes, ns, deliveries, allocations, datagrams }
+    }
+
+    fn play(&mut self) {
+        let Self { engine, .. } = self;
+        let (delivered, datagrams) = (engine.delivered(), engine.datagrams());
+        let allocations = ALLOCATIONS.load(Relaxed);
+        let (mut worker, watch) = (Stopwatch::default(), Watch::start());
+        engine.run(self.turn, &mut worker);
+        let worker_ns = worker.total.as_nanos() as f64 * watch.share_on_core();
+        let deliveries = engine.delivered() - delivered;
+        self.ns.push(worker_ns / deliveries as f64);
+        self.deliveries += deliveries;
+        self.allocations += ALLOCATIONS.load(Relaxed) - allocations;
+        self.datagrams += engine.datagrams() - datagrams;
+    }
+
+    fn tell(&mut self) {
+        self.ns.sort_by(f64::total_cmp);
+        let name = format!("{}x{}+{}", self.sessions, self.members, self.idle);
+        println!(
+            "{name:>25} | {:6.0} ({:6.0} to {:6.0}) {:6.3} {:5.2} | {:6.0}",
+            self.median_ns(),
+            self.ns[0],
+            self.ns[self.ns.len() - 1],
+            self.allocations as f64 / self.deliveries as f64,
+            self.datagrams as f64 / self.deliveries as f64,
+            self.idle_bytes as f64 / self.idle.max(1) as f64,
+        );
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "sessions": self.sessions,
+            "members": self.members,
+            "idle": self.idle,
+            "turn_s": self.turn.as_secs_f64(),
+            "deliveries": self.deliveries,
+            "ns_per_delivery": self.median_ns(),
+            "ns_per_delivery_of_each_round": self.ns,
+            "allocations_per_delivery": self.allocations as f64 / self.deliveries as f64,
+            "datagrams_per_delivery": self.datagrams as f64 / self.deliveries as f64,
+        })
+    }
+
+    /// Once they are sorted.
+    fn median_ns(&self) -> f64 {
+        self.ns[self.ns.len() / 2]
+    }
 }

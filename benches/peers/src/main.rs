@@ -51,6 +51,13 @@ enum Command {
         /// The folder; it is made if it is not there.
         folder: PathBuf,
     },
+    /// Draws the picture of what a delivery costs without sockets into a folder.
+    PlotEngine {
+        /// What `cargo bench --bench fanout -- --json` of the root crate wrote.
+        report: PathBuf,
+        /// The folder; it is made if it is not there.
+        folder: PathBuf,
+    },
     /// Prints the table of a run again.
     Table {
         /// What `run --json` wrote.
@@ -119,6 +126,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => run(&args),
         Command::Plot { report, folder } => plot::draw(&read(&report)?, &folder),
+        Command::PlotEngine { report, folder } => plot::draw_engine(&read(&report)?, &folder),
         Command::Table { report } => {
             say(&report::table(&read(&report)?));
             Ok(())

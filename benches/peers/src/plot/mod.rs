@@ -6,10 +6,12 @@
 //! | `bars` | a bar a peer, in panels |
 //! | `ranges` | from median to 99th percentile, a line a peer, in panels |
 //! | `lines` | a line a peer, over what was lost |
+//! | `engine` | what a delivery costs without sockets, from the report of another bench |
 //! | `panel` | what panels share: names at the left, an axis below |
 //! | `scale`, `svg` | figures to pixels, pixels to a file |
 
 mod bars;
+mod engine;
 mod figures;
 mod lines;
 mod panel;
@@ -32,7 +34,6 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When a file cannot be written.
 pub fn draw(report: &Value, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(Error::io(format_args!("making {}", folder.display())))?;
     let figures = Figures::of(report);
     let lost = lines::draw(&figures);
     let pictures = [
@@ -44,6 +45,20 @@ pub fn draw(report: &Value, folder: &Path) -> Result<()> {
         ("latency.svg", ranges::draw("How long a delivery takes", LATENCY, &figures)),
         ("loss.svg", lost),
     ];
+    write(folder, pictures)
+}
+
+/// Draws the picture of what `cargo bench --bench fanout -- --json` wrote.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn draw_engine(report: &Value, folder: &Path) -> Result<()> {
+    write(folder, [("engine.svg", engine::draw(report))])
+}
+
+/// Writes pictures into a folder: those that there are.
+fn write<const N: usize>(folder: &Path, pictures: [(&str, Option<String>); N]) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io(format_args!("making {}", folder.display())))?;
     for (name, picture) in pictures {
         let Some(picture) = picture else { continue };
         let file = folder.join(name);
