@@ -1,12 +1,13 @@
 //! What one client may cost the server and the others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::house::House;
+use super::house::{House, invite};
 use super::{Limits, Who, with_any_workers};
-use crate::base::{RequestId, Slot, StreamId};
+use crate::base::{RequestId, Slot, StreamId, WorkerId};
 use crate::rudp::ConnectionConfig;
 use crate::wire::command::{Broadcast, To};
 use crate::wire::{
@@ -127,6 +128,21 @@ fn a_member_that_takes_no_message_so_large_is_removed_and_told_why() {
     let told = house.events(ann, at.slot);
     let left = told.iter().any(|it| matches!(it, SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. }));
     assert!(left, "{told:?}");
+}
+
+/// Mail about invites cannot be refused, so what would cause it is.
+// spec-test: LIM-1
+#[test]
+fn nobody_is_invited_while_a_worker_is_too_far_behind() {
+    let mut house = House::new(2, Limits { mailbox_capacity: 64, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 2, Admission::Open);
+    let shared = Arc::clone(&house.shared);
+    let mailbox = shared.mailboxes.of(WorkerId(1)).unwrap();
+    (0..64).for_each(|_| mailbox.reserve().unwrap());
+    assert_eq!(house.ask(ann, Some(at.slot), invite(&["ben"], 60)), Err(ErrorCode::Busy));
+    (0..64).for_each(|_| mailbox.release());
+    assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
 }
 
 // spec-test: LIM-2, CMD-25, CMD-6, EVT-12
