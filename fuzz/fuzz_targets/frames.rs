@@ -12,5 +12,8 @@ fuzz_target!(|data: &[u8]| {
         let mut writer = Writer::new();
         write_frames(&frames, &mut writer);
         assert_eq!(writer.as_slice(), data);
+        let last = frames.len().saturating_sub(1);
+        let lengths = frames.iter().enumerate().map(|(at, frame)| frame.encoded_len(at == last));
+        assert_eq!(lengths.sum::<usize>(), data.len());
     }
 });

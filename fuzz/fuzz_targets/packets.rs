@@ -26,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
             let mut writer = Writer::new();
             header.write(&mut writer);
             assert_eq!(writer.as_slice(), &data[..length]);
+            assert_eq!(header.encoded_len(), length);
         }
     }
 });
