@@ -32,8 +32,8 @@ def datagram_records(datagrams):
     return records + [bytes([2, 3, 5, 7, 3, 7, 3]), bytes([2, 3, 3, 5, 1, 255, 7, 3])]
 
 
-# `pair`: the two ends' configurations; then turns of sending, by mode and size, and of what the packets meet.
-PAIR = bytes(6 * 2 + 2)
+# `pair`: the two ends' configurations, keys and memory; then turns of sending, by mode and size, and of what the packets meet.
+PAIR = bytes(6 * 2 + 2 * 2)
 TURNS = [
     bytes([0, 4, 32, 128, 2, 250, 7, 7]),
     bytes([0, 6, 9, 0, 1, 9, 8, 0, 0x5F, 200, 7, 0x4E, 100, 7]),

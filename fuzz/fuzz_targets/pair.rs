@@ -1,7 +1,7 @@
 //! Calls on two connections in any order, over a link that loses, repeats, reorders, changes and
 //! copies packets while the client moves: nothing panics, every mode keeps its promise, and once the
 //! link is good all that is reliable arrives or both ends say why not.
-// spec-test: STR-2, REL-12, REL-13, KEY-5
+// spec-test: STR-2, REL-12, REL-13, REL-14, KEY-5
 #![no_main]
 
 use std::time::Duration;
@@ -51,6 +51,7 @@ fn begin(input: &mut Input) -> Pair {
     let mut pair = Pair::new(configs, configs.map(|config| config.parameters()));
     for end in &mut pair.ends {
         end.connection.renew_keys_after(input.pick(&[1 << 22, 20, 100]));
+        end.share_receive_budget(input.pick(&[usize::MAX, 0, 5_000]));
     }
     pair
 }

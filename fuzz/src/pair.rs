@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rallypoint::base::{StreamId, Timestamp};
-use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, MemoryBudgets, Role, SendError, Sent};
+use rallypoint::rudp::{
+    Closed, Connection, ConnectionConfig, Event, MemoryBudget, MemoryBudgets, Role, SendError, Sent,
+};
 use rallypoint::wire::{Delivery, TransportParameters};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -188,6 +190,12 @@ impl Pair {
 }
 
 impl End {
+    /// Its process has so many bytes for what its peers' messages wait for.
+    pub fn share_receive_budget(&mut self, bytes: usize) {
+        self.budgets.receive = MemoryBudget::new(bytes);
+        self.connection.share_budgets(&self.budgets);
+    }
+
     fn check(&self, now: Timestamp) {
         self.connection.audit();
         assert_eq!(self.closed.is_some(), self.connection.is_closed());
