@@ -17,12 +17,12 @@ use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use rallypoint::base::{
-    ConnectionId, EventNumber, MemberId, PacketNumber, StreamId, Timestamp, Truncated, Writer,
+    ConnectionId, EventNumber, MemberId, PacketNumber, ShortBytes, StreamId, Timestamp, Truncated, Writer,
 };
 use rallypoint::rudp::{Connection, ConnectionConfig, Event, Payload, Role};
 use rallypoint::secure::HandshakeSecrets;
 use rallypoint::wire::command::Join;
-use rallypoint::wire::event::message_head;
+use rallypoint::wire::event::write_message_head;
 use rallypoint::wire::frame::{Ack, Frame, Message, MessageHead, Place, read_frames, write_frames};
 use rallypoint::wire::{Body, Command, Delivery, LeaveReason, Reason, SessionEvent};
 use rand::SeedableRng;
@@ -224,12 +224,15 @@ fn fanout(criterion: &mut Criterion<OnCore>) {
         group.throughput(Throughput::Elements(members));
         group.bench_function(BenchmarkId::new("members", members), |bencher| {
             bencher.iter_custom(|events| {
+                let mut writer = Writer::new();
                 let (mut total, mut done) = (Duration::ZERO, 0);
                 while done < events {
                     let (watch, started) = (Watch::start(), Instant::now());
-                    let head = message_head(EventNumber(done), MemberId(1));
+                    writer.clear();
+                    write_message_head(EventNumber(done), MemberId(1), &mut writer);
+                    let head = ShortBytes::new(writer.as_slice()).expect("a head is short");
                     for pair in &mut pairs {
-                        pair.send(Payload { head: head.clone(), body: PAYLOAD });
+                        pair.send(Payload { head, body: PAYLOAD });
                     }
                     let time = started.elapsed();
                     // One that lost its core does not count.
