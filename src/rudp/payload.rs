@@ -33,7 +33,7 @@ impl Payload {
         let split = self.head.len();
         let (start, end) = (range.start.min(self.len()), range.end.min(self.len()));
         Self {
-            head: self.head.slice(start.min(split)..end.min(split)).unwrap_or_default(),
+            head: self.head.slice(start.min(split)..end.min(split)).expect("invariant: within it"),
             body: self.body.slice(start.max(split) - split..end.max(split) - split),
         }
     }

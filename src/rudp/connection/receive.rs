@@ -406,7 +406,7 @@ impl Connection {
                 }
             }
         }
-        for message in outcome.repaired.drain(..) {
+        for message in outcome.repaired {
             self.outbox.on_repaired(message);
         }
         self.resend_lost(now);

@@ -12,7 +12,7 @@ pub(super) struct TimerSet {
     places: IdMap<ConnectionId, usize>,
 }
 
-/// Few levels, and the children of one share a cache line.
+/// Few levels, and the children of one stand side by side.
 const CHILDREN: usize = 4;
 
 impl TimerSet {

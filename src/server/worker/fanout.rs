@@ -127,17 +127,20 @@ impl Worker {
             other => other,
         };
         let Self { clients, scratch, .. } = self;
+        let common = short(scratch, |writer| write_sent_head(delivery, sender, writer));
         let mut deliveries = 0;
         let mut send = |member: &LocalMember| {
             deliveries += 1;
-            let head = short(scratch, |writer| {
-                // An unreliable message has no stream that names the session: its slot stands before it.
+            let head = if delivery == Delivery::Unreliable {
+                // No stream names the session: the slot stands before it.
                 // spec: MSG-1
-                if delivery == Delivery::Unreliable {
+                short(scratch, |writer| {
                     member.slot.write(writer);
-                }
-                write_sent_head(delivery, sender, writer);
-            });
+                    writer.slice(&common);
+                })
+            } else {
+                common
+            };
             let payload = Payload { head, body: body.bytes().clone() };
             clients.send(now, member.connection, member.slot.into(), stream_delivery, payload);
         };

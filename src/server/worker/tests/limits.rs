@@ -9,7 +9,7 @@ use super::house::{House, invite};
 use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, Slot, StreamId, WorkerId};
 use crate::rudp::ConnectionConfig;
-use crate::wire::command::{Broadcast, To};
+use crate::wire::command::{Broadcast, Message, Recipients, To};
 use crate::wire::{
     Admission, Body, CloseCode, Command, Delivery, ErrorCode, LeaveReason, Request, SessionEvent, UserEvent,
 };
@@ -111,6 +111,26 @@ fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     house.heal(ben);
     house.pass(Duration::from_secs(1));
     assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging), "it is told why");
+}
+
+/// What waits for a member is charged by its own bytes, so it must not keep the datagram that it came in.
+#[test]
+fn what_members_send_is_copied_out_of_its_datagram() {
+    let mut house = House::new(1, Limits::default());
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 2, Admission::Open);
+    let delivery = Delivery::ReliableOrdered;
+    let body = |bytes| Body::new(delivery, Bytes::from(vec![7; bytes])).unwrap();
+    let broadcast = Broadcast { delivery, to: To::All, counter: 0, body: body(30) };
+    // Of another size: it cannot be the same memory again.
+    let to = Recipients::new(vec![at.member]).unwrap();
+    let message = Message { delivery, counter: 1, to, body: body(300) };
+    let commands = [Command::Broadcast(broadcast), Command::Message(message)];
+    for (command, kept) in commands.into_iter().zip(1..) {
+        house.send_raw(ann, at.slot.into(), delivery, command.encode());
+        house.run();
+        assert_eq!(house.workers[0].bodies.kept(), kept);
+    }
 }
 
 // spec-test: LIM-1
