@@ -121,7 +121,7 @@ mod tests {
         let row =
             |members: u32| json!({ "sessions": 1, "members": members, "idle": 0, "ns_per_delivery": 9 });
         assert_eq!(draw(&json!({ "rows": [row(2)] })), None);
-        let picture = draw(&json!({ "rows": [row(2), row(64)] })).unwrap();
+        let picture = draw(&json!({ "rows": [row(2), row(64)] })).expect("two rows make a picture");
         assert!(picture.contains("A broadcast") && !picture.contains("idle connections"));
     }
 }
