@@ -5,12 +5,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::batch::{Flushed, Inbox, Outbox};
+use super::pace::{Busy, Load, Slack};
 use super::port::{Port, Room};
 use super::timer::Timer;
 use super::{Clock, Counters, Driven, Socket};
@@ -25,8 +25,10 @@ const MAX_DEFERRED_TURNS: u32 = 4;
 /// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent.
 ///
 /// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
-/// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Must run
-/// inside of a tokio runtime with I/O and time; dropping the future ends the loop at once.
+/// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Only a loop that
+/// is at work for most of its time reads several batches before it sends, and rests between, so that more
+/// leaves at once: for 16 ms at most. Must run inside of a tokio runtime with I/O and time; dropping the
+/// future ends the loop at once.
 ///
 /// # Errors
 /// When the socket is broken. What concerns single datagrams is counted in [`Counters`].
@@ -44,14 +46,16 @@ pub async fn drive<D: Driven + ?Sized>(
     let mut inbox = Inbox::new(&port, path);
     let mut outbox = Outbox::new(path);
     let mut sources = Sources::new(&port, Timer::new(clock.clone()), &wake);
-    let mut pace = Pace::new(clock.now().mono);
+    let mut slack = Slack::new(clock.now().mono);
+    let mut load = Load::new(clock.now().mono);
     let mut ready = Ready::default();
     let mut deferred = 0;
     loop {
         let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
         let mut more = reads && inbox.receive(io.port, io.counters)?;
         let now = clock.now();
-        pace.on_turn(now.mono);
+        slack.on_turn(now.mono);
+        load.begin_turn(now.mono);
         if reads && !inbox.is_empty() {
             busy.on_datagrams(now.mono);
             driven.handle_datagrams(now, &mut inbox.drain(io.counters));
@@ -64,74 +68,29 @@ pub async fn drive<D: Driven + ?Sized>(
         if deferred == 0 && driven.poll_timeout().is_some_and(|at| at <= now.mono) {
             driven.handle_timeout(now);
         }
+        more |= !inbox.is_empty() && driven.wants_datagrams();
+        if more && load.may_gather(now.mono) {
+            load.end_turn(clock.now().mono);
+            ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await;
+            continue;
+        }
         let flushed = io.flush(now, driven, &mut outbox)?;
         if flushed == Turn::Done && driven.is_finished() {
             return Ok(());
         }
-        more |= !inbox.is_empty() && driven.wants_datagrams();
-        let goes_on = more || flushed == Turn::Unfinished;
-        ready = if goes_on || (flushed == Turn::Done && busy.is_busy(now.mono)) {
-            // To be polled again at once, but only after the runtime has looked for I/O.
-            tokio::task::yield_now().await;
-            sources.ready_now(flushed, driven.wants_datagrams()).await
+        load.end_turn(clock.now().mono);
+        let rest = load.rest();
+        ready = if more || flushed == Turn::Unfinished {
+            sources.ready_soon(flushed, driven.wants_datagrams()).await
+        } else if let Some(until) = rest {
+            sources.sleep(&clock, until).await;
+            sources.ready_soon(flushed, driven.wants_datagrams()).await
+        } else if flushed == Turn::Done && busy.is_busy(now.mono) {
+            sources.ready_soon(flushed, driven.wants_datagrams()).await
         } else {
-            let wake_at = driven.poll_timeout().map(|deadline| deadline + pace.slack());
+            let wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());
             sources.ready(wake_at, flushed, driven.wants_datagrams()).await
         };
-    }
-}
-
-/// How fast turns follow each other.
-///
-/// Every turn sees to the deadlines that have come. While turns come many times a millisecond the timer
-/// need not end a wait for them: most of its wake-ups would find that the next datagram has come as well.
-#[derive(Debug)]
-struct Pace {
-    last: Timestamp,
-    /// Smoothed time from one turn to the next.
-    interval: Duration,
-}
-
-/// A deadline is seen to so much later at most than it comes, and only while turns are faster than that.
-const MAX_SLACK: Duration = Duration::from_millis(1);
-
-impl Pace {
-    fn new(now: Timestamp) -> Self {
-        Self { last: now, interval: MAX_SLACK }
-    }
-
-    fn on_turn(&mut self, now: Timestamp) {
-        // A longer silence says no more than that it was one.
-        let interval = now.since(self.last).min(MAX_SLACK * 2);
-        self.interval = (self.interval * 7 + interval) / 8;
-        self.last = now;
-    }
-
-    /// How much later than a deadline the timer may wake the loop.
-    fn slack(&self) -> Duration {
-        if self.interval < MAX_SLACK { (self.interval * 2).min(MAX_SLACK) } else { Duration::ZERO }
-    }
-}
-
-/// Whether to look for datagrams without sleeping.
-#[derive(Debug)]
-struct Busy {
-    time: Duration,
-    until: Timestamp,
-}
-
-impl Busy {
-    /// For so long after each batch.
-    fn new(time: Duration) -> Self {
-        Self { time, until: Timestamp::ZERO }
-    }
-
-    fn on_datagrams(&mut self, now: Timestamp) {
-        self.until = now + self.time;
-    }
-
-    fn is_busy(&self, now: Timestamp) -> bool {
-        now < self.until
     }
 }
 
@@ -203,9 +162,17 @@ impl<'a> Sources<'a> {
         .await
     }
 
-    /// What is ready, without waiting.
-    async fn ready_now(&mut self, turn: Turn, reads: bool) -> Ready {
+    /// What is ready, after the runtime has looked for it, without waiting.
+    async fn ready_soon(&mut self, turn: Turn, reads: bool) -> Ready {
+        tokio::task::yield_now().await;
         poll_fn(|cx| Poll::Ready(self.poll_io(turn, reads, cx).0)).await
+    }
+
+    /// Waits for the time alone.
+    async fn sleep(&mut self, clock: &Clock, until: Timestamp) {
+        while clock.now().mono < until {
+            poll_fn(|cx| self.timer.poll(Some(until), cx)).await;
+        }
     }
 
     /// `reads`: whether datagrams are wanted.
@@ -222,41 +189,5 @@ impl<'a> Sources<'a> {
             self.notified.set(self.wake.notified());
         }
         (Ready { readable, woken }, writable)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loop_is_busy_for_a_while_after_each_batch() {
-        let at = Timestamp::from_millis;
-        let mut busy = Busy::new(Duration::from_millis(2));
-        assert!(!busy.is_busy(at(1)), "nothing came yet");
-        busy.on_datagrams(at(10));
-        assert_eq!([10, 11, 12].map(|millis| busy.is_busy(at(millis))), [true, true, false]);
-        let mut never = Busy::new(Duration::ZERO);
-        never.on_datagrams(at(10));
-        assert!(!never.is_busy(at(10)));
-    }
-
-    #[test]
-    fn only_a_loop_that_turns_fast_lets_its_timer_wait() {
-        let mut now = Timestamp::from_millis(1_000);
-        let mut pace = Pace::new(now);
-        assert_eq!(pace.slack(), Duration::ZERO, "nothing is known yet");
-        let mut turns = |pace: &mut Pace, count, micros| {
-            for _ in 0..count {
-                now += Duration::from_micros(micros);
-                pace.on_turn(now);
-            }
-        };
-        turns(&mut pace, 50, 100);
-        assert!((200..=210).contains(&pace.slack().as_micros()), "{:?}", pace.slack());
-        turns(&mut pace, 50, 700);
-        assert_eq!(pace.slack(), MAX_SLACK);
-        turns(&mut pace, 3, 60_000);
-        assert_eq!(pace.slack(), Duration::ZERO, "a few slow turns end it");
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod counters;
 mod drive;
 mod driven;
+mod pace;
 mod port;
 mod socket;
 #[cfg(target_os = "linux")]

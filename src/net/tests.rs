@@ -38,6 +38,11 @@ struct Script {
     /// The first batch makes a deadline that has passed already.
     is_late: bool,
     received_by_timeout: usize,
+    /// What a batch takes.
+    work: Duration,
+    /// Datagrams since it was last asked for some, and the most of them.
+    gathered: usize,
+    most_gathered: usize,
     /// Datagrams after which it is done, if `finish` asks for them.
     expected: usize,
     finish: Option<fn(&Script) -> bool>,
@@ -53,7 +58,10 @@ impl Driven for Script {
                 self.outgoing.push_back((from, datagram.to_vec()));
             }
             self.received.push((from, datagram.to_vec()));
+            self.gathered += 1;
         }
+        self.most_gathered = self.most_gathered.max(self.gathered);
+        std::thread::sleep(self.work);
     }
 
     fn handle_wake(&mut self, _: Now) {
@@ -69,6 +77,7 @@ impl Driven for Script {
     fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<SocketAddr> {
         assert!(out.is_empty());
         self.turns += 1;
+        self.gathered = 0;
         let (to, datagram) = self.outgoing.pop_front()?;
         out.put_slice(&datagram);
         Some(to)
@@ -360,6 +369,30 @@ fn a_flood_starves_neither_the_deadline_nor_the_wake() {
             tokio::select! {
                 ended = endless => panic!("the mirror has no end: {ended:?}"),
                 ended = ends => ended.unwrap(),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_loop_without_time_left_reads_several_batches_before_it_sends() {
+    for path in PATHS {
+        let (left, right) = (socket(path), socket(path));
+        let to_right = right.local_addr().unwrap();
+        let mut laden = Script {
+            echo: true,
+            outgoing: vec![(to_right, vec![7; 32]); 3 * BATCH].into(),
+            work: Duration::from_millis(1),
+            finish: Some(|script| script.most_gathered > 2 * BATCH && script.outgoing.is_empty()),
+            ..Script::default()
+        };
+        let mut mirror = Script { echo: true, ..Script::default() };
+        run(async {
+            let endless = drive(right, Clock::new(), &mut mirror, Arc::new(Notify::new()));
+            let ends = drive(left, Clock::new(), &mut laden, Arc::new(Notify::new()));
+            tokio::select! {
+                ended = endless => panic!("the mirror has no end: {ended:?}"),
+                ended = tokio::time::timeout(Duration::from_secs(60), ends) => ended.expect("it sends after each").unwrap(),
             }
         });
     }
