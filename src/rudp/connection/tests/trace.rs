@@ -25,6 +25,11 @@ enum Seen {
     Probe(u32),
     KeyUpdated(bool),
     DatagramSize(usize),
+    /// A packet that came marked CE, by its number.
+    Congested(u64),
+    /// The count in a packet that came.
+    CeCount(u64),
+    Ecn(EcnState),
     Closed,
 }
 
@@ -45,7 +50,15 @@ impl Trace for Recorder {
                 }
                 Seen::Sent(number.0, frames.iter().filter_map(place).collect())
             }
-            TraceEvent::PacketReceived { number, frames, .. } => {
+            TraceEvent::PacketReceived { number, ecn, frames, .. } => {
+                if ecn == Ecn::Ce {
+                    log.push((now, Seen::Congested(number.0)));
+                }
+                for frame in frames {
+                    if let TracedFrame::CeCount { count } = frame {
+                        log.push((now, Seen::CeCount(*count)));
+                    }
+                }
                 Seen::Received(number.0, frames.iter().flat_map(acked).collect())
             }
             TraceEvent::PacketDropped { why, .. } => Seen::Dropped(why),
@@ -56,6 +69,7 @@ impl Trace for Recorder {
             TraceEvent::LossTimerUpdated { due } => Seen::LossTimer(due),
             TraceEvent::Probe { count } => Seen::Probe(count),
             TraceEvent::KeyUpdated { by_peer } => Seen::KeyUpdated(by_peer),
+            TraceEvent::EcnStateUpdated { state } => Seen::Ecn(state),
             TraceEvent::DatagramSizeUpdated { bytes } => Seen::DatagramSize(bytes),
             TraceEvent::Closed(_) => Seen::Closed,
         };
