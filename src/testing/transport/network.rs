@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use super::message::End;
 use super::scenario::Path;
 use crate::base::{Ecn, Envelope, Timestamp};
-use crate::link::{Impairments, Link};
+use crate::link::{Counts, Impairments, Link};
 use crate::testing::checker::Life;
 use crate::wire::packet::is_clear;
 
@@ -135,6 +135,16 @@ impl Network {
         for link in self.lines.values_mut().flat_map(|line| [&mut line.up, &mut line.down]) {
             link.set_mtu(self.rng.random_range(1_200..1_500));
         }
+    }
+
+    /// What all paths that there are have done.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for line in self.lines.values() {
+            counts += line.up.counts();
+            counts += line.down.counts();
+        }
+        counts
     }
 
     /// Changes all paths that there are.

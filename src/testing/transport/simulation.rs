@@ -52,6 +52,10 @@ pub struct Outcome {
     pub timed_out: u64,
     /// Changes of a client's address.
     pub moves: u64,
+    /// Datagrams that a path marked CE.
+    pub congested: u64,
+    /// Datagrams that a path dropped for their marks.
+    pub marks_dropped: u64,
 }
 
 /// A server, its clients, the network between them and the clock.
@@ -297,7 +301,7 @@ impl Simulation {
         for party in &self.parties {
             self.checker.expect(party.is_gone(), || format!("{:?} does not come to its end", party.life));
         }
-        let counts = self.checker.counts();
+        let (counts, links) = (self.checker.counts(), self.network.counts());
         Outcome {
             issues: self.checker.issues().to_vec(),
             trace: self.trace.finish(),
@@ -307,6 +311,8 @@ impl Simulation {
             arrived: self.checker.arrived(),
             closed: counts.closed,
             timed_out: counts.timed_out,
+            congested: links.congested,
+            marks_dropped: links.marks_dropped,
             ..self.outcome
         }
     }

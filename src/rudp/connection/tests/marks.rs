@@ -265,6 +265,33 @@ fn a_mark_shrinks_the_window_and_nothing_is_sent_again() {
     }
 }
 
+/// A transfer over a line with a queue.
+fn transfer(control: CongestionControl, mark_after: Duration) -> (Stats, Line) {
+    let mut pair = with(KEPT, control);
+    pair.run(SECOND);
+    pair.line = Some(Line::new(mark_after));
+    (0..10).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 400_000]));
+    pair.run(SECOND * 5);
+    assert_eq!(pair.payloads(SERVER).len(), 10, "{control:?} with marks after {mark_after:?}");
+    (*pair.ends[CLIENT].stats(), pair.line.unwrap())
+}
+
+/// NewReno leaves in bursts as long as an ack may be held back: what marks these lets it use a part of the
+/// line only.
+// spec-test: ECN-6
+#[test]
+fn a_line_that_marks_loses_nothing_and_has_a_shorter_queue() {
+    for (control, mark_after) in [(CongestionControl::Delay, 4), (CongestionControl::NewReno, 20)] {
+        let mean = |line: &Line| line.waits.iter().sum::<Duration>() / line.waits.len() as u32;
+        let (without, full) = transfer(control, Duration::MAX);
+        let (with, short) = transfer(control, Duration::from_millis(mark_after));
+        assert_eq!((with.packets_lost, short.dropped), (0, 0), "{control:?}");
+        assert!(with.ce_told > 0 && without.ce_told == 0);
+        assert!(mean(&short) < mean(&full) * 2 / 3, "{control:?}: {:?}, {:?}", mean(&short), mean(&full));
+        assert_eq!(full.dropped > 0, control == CongestionControl::NewReno);
+    }
+}
+
 /// A server that has sent four packets, and a client that says what it likes of them.
 fn told(counts: &[u64]) -> Pair {
     let mut pair = on(KEPT);

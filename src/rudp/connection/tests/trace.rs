@@ -241,6 +241,30 @@ fn a_trace_is_told_how_large_datagrams_may_be() {
     assert_eq!(seen(&log).into_iter().filter_map(sizes).collect::<Vec<_>>(), [1_452]);
 }
 
+#[test]
+fn a_trace_tells_of_marks() {
+    let congested: fn(Ecn) -> Option<Ecn> = |ecn| Some(if ecn == Ecn::NotEct { ecn } else { Ecn::Ce });
+    for (mark, state) in [(congested, EcnState::Capable), (|_| Some(Ecn::NotEct), EcnState::Failed)] {
+        let mut pair = Pair::new(3);
+        pair.mark = mark;
+        let log = traced(&mut pair, CLIENT);
+        for _ in 0..20 {
+            pair.send(CLIENT, Delivery::ReliableOrdered, b"state");
+            pair.send(SERVER, Delivery::ReliableOrdered, b"state");
+            pair.run(Duration::from_millis(30));
+        }
+        let (events, stats) = (seen(&log), pair.ends[CLIENT].stats());
+        let states =
+            events.iter().filter_map(|(_, seen)| if let Seen::Ecn(it) = seen { Some(*it) } else { None });
+        assert_eq!(states.collect::<Vec<_>>(), [state]);
+        let marked = events.iter().filter(|(_, seen)| matches!(seen, Seen::Congested(_))).count();
+        assert_eq!((marked as u64, marked > 0), (stats.ce_received, state == EcnState::Capable));
+        let told =
+            events.iter().filter_map(|(_, seen)| if let Seen::CeCount(it) = seen { Some(*it) } else { None });
+        assert_eq!(told.max().unwrap_or(0), stats.ce_told);
+    }
+}
+
 /// The frames of the packets that an end has sent and received, by their numbers.
 type Frames = Arc<Mutex<[BTreeMap<u64, Vec<TracedFrame>>; 2]>>;
 
