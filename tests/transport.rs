@@ -10,6 +10,7 @@ mod seeds;
 
 use std::time::Duration;
 
+use rallypoint::link::Marks;
 use rallypoint::testing::transport::{Outcome, Scenario, Simulation};
 
 /// Seeds that run every time.
@@ -54,6 +55,8 @@ fn promises_hold_for_every_seed() {
     least("timeouts", sum(&outcomes, |it| it.timed_out), 0.1);
     least("attacks", sum(&outcomes, |it| it.attacks), 20.0);
     least("datagrams at the wrong worker", sum(&outcomes, |it| it.foreign), 2.0);
+    least("datagrams marked", sum(&outcomes, |it| it.congested), 100.0);
+    least("datagrams dropped for their marks", sum(&outcomes, |it| it.marks_dropped), 2.0);
 }
 
 #[test]
@@ -96,4 +99,29 @@ fn connections_survive_changes_of_address() {
         outcome
     });
     assert!(outcomes.iter().all(|outcome| outcome.moves > 3 && outcome.foreign > 0));
+}
+
+/// Clients connect, talk and stay whatever paths do with marks, and those that drop them soon get none.
+// spec-test: ECN-2
+#[test]
+fn connections_live_whatever_becomes_of_marks() {
+    for marks in [Marks::Clear, Marks::Drop, Marks::Congest] {
+        let mut scenario = Scenario { address_changes: Some(Duration::from_secs(2)), ..Scenario::steady() };
+        for link in scenario.paths.iter_mut().flat_map(|path| [&mut path.up, &mut path.down]) {
+            link.marks = marks;
+        }
+        for outcome in seeds::run_all("transport", &seeds::chosen_or(7_000..7_010), |seed| {
+            let outcome = run(seed, scenario.clone());
+            assert_eq!((outcome.lives, outcome.timed_out), (2, 0), "{outcome:?}");
+            outcome
+        }) {
+            assert!(outcome.arrived > 1_000, "{outcome:?}");
+            let few = 0..outcome.datagrams / 10;
+            match marks {
+                Marks::Drop => assert!(outcome.marks_dropped > 0 && few.contains(&outcome.marks_dropped)),
+                Marks::Congest => assert!(!few.contains(&outcome.congested)),
+                Marks::Keep | Marks::Clear => {}
+            }
+        }
+    }
 }

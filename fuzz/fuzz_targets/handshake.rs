@@ -122,7 +122,7 @@ impl World {
 
     fn to_server(&mut self, from: SocketAddr, datagram: BytesMut) {
         let now = self.now();
-        if let Some(Input::Incoming(incoming)) = self.endpoint.handle_datagram(now, from, datagram) {
+        if let Some(Input::Incoming(incoming)) = self.endpoint.handle_datagram(now, from.into(), datagram) {
             self.endpoint.accept(now, incoming);
         }
     }

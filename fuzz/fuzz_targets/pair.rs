@@ -1,5 +1,5 @@
-//! Calls on two connections in any order, over a link that loses, repeats, reorders, changes and
-//! copies packets while the client moves: nothing panics, every mode keeps its promise, and once the
+//! Calls on two connections in any order, over a link that loses, repeats, reorders, changes,
+//! marks and copies packets while the client moves: nothing panics, every mode keeps its promise, and once the
 //! link is good all that is reliable arrives or both ends say why not.
 // spec-test: STR-2, REL-12, REL-13, REL-14, KEY-5
 #![no_main]
@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use rallypoint::base::StreamId;
+use rallypoint::base::{Ecn, StreamId};
 use rallypoint::rudp::{Closed, CongestionControl, ConnectionConfig};
 use rallypoint::wire::{CloseCode, Delivery};
 use rallypoint_fuzz::pair::{STREAMS, client_address};
@@ -104,6 +104,11 @@ fn call(pair: &mut Pair, input: &mut Input) {
             // The first two live as long as their connection.
             byte => pair.finish(end, StreamId(2 + u32::from(byte) % (STREAMS - 1))),
         },
+        14 => {
+            if let Some(at) = packet(pair, input) {
+                pair.packets[at].to.ecn = Ecn::from_bits(input.byte());
+            }
+        }
         _ => pair.wait(Duration::from_micros(u64::from(input.byte()) << (op >> 4))),
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rallypoint::base::{StreamId, Timestamp};
+use rallypoint::base::{Envelope, StreamId, Timestamp};
 use rallypoint::rudp::{
     Closed, Connection, ConnectionConfig, Event, MemoryBudget, MemoryBudgets, Role, SendError, Sent,
 };
@@ -49,7 +49,7 @@ pub struct End {
 #[derive(Clone)]
 pub struct Packet {
     pub from: SocketAddr,
-    pub to: SocketAddr,
+    pub to: Envelope,
     pub data: BytesMut,
 }
 
@@ -111,7 +111,8 @@ impl Pair {
     }
 
     /// Hands a packet over, if somebody is where it goes.
-    pub fn deliver(&mut self, Packet { from, to, data }: Packet) {
+    pub fn deliver(&mut self, Packet { from, to: Envelope { address: to, ecn }, data }: Packet) {
+        let from = Envelope { address: from, ecn };
         let at = if to == SERVER_ADDRESS.into() { SERVER } else { CLIENT };
         if at == SERVER || to == self.client_at {
             let _ = self.ends[at].connection.handle_packet(self.now, from, data);

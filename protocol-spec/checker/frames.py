@@ -33,6 +33,8 @@ def frame(reader):
         return repair(reader)
     if kind == 0x06:
         return padding(reader)
+    if kind == 0x07:
+        return {"type": "ce_count", "count": reader.varint(0, 2**62 - 1)}
     if 0x08 <= kind <= 0x0F:
         return ack(kind, reader)
     if 0x20 <= kind <= 0x3F:

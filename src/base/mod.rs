@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod codec;
+pub mod ecn;
 pub mod ids;
 pub mod number;
 pub mod short;
@@ -10,6 +11,7 @@ pub mod time;
 
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, Wire, Writer};
+pub use ecn::{Ecn, Envelope};
 pub use ids::{
     ConnectionId, EventNumber, IdMap, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,
     SessionKind, Slot, StreamId, UserId, WorkerId,

@@ -6,7 +6,6 @@
 //! has let go of the lock, so that a handler may call the client.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
@@ -14,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::core::{Core, Disconnected, Event, Output, RequestError};
 use super::events::Sink;
-use crate::base::{Now, RequestId, Timestamp};
+use crate::base::{Envelope, Now, RequestId, Timestamp};
 use crate::net::{Clock, Driven, Socket, drive};
 use crate::wire::Value;
 
@@ -127,7 +126,7 @@ impl Driver {
 }
 
 impl Driven for Driver {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
         self.turn(|core| batch.for_each(|(from, datagram)| core.handle_datagram(now.mono, from, datagram)));
     }
 
@@ -139,7 +138,7 @@ impl Driven for Driver {
         self.turn(|core| core.handle_timeout(now.mono));
     }
 
-    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope> {
         self.shared.lock().core.poll_transmit(now.mono, out)
     }
 

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use self::bottleneck::Bottleneck;
 use self::loss::Bursts;
-use crate::base::Timestamp;
+use crate::base::{Ecn, Timestamp};
 
 /// What a link does to datagrams. The default does nothing: all arrive, at once, as they are.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,10 +41,29 @@ pub struct Impairments {
     pub rate: Option<u64>,
     /// Longest time in the queue before a line of limited rate.
     pub queue: Duration,
+    /// A datagram that waits longer than this in that queue leaves it marked CE, if it came marked ECT; `None`
+    /// = never.
+    pub mark_after: Option<Duration>,
+    /// What becomes of datagrams that are marked.
+    pub marks: Marks,
     /// Longest datagram that passes, in bytes of UDP payload; `None` = any.
     pub mtu: Option<usize>,
     /// Times in which nothing passes.
     pub blackhole: Option<Blackhole>,
+}
+
+/// What becomes of datagrams that are marked ECT or CE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Marks {
+    /// They pass as they are.
+    #[default]
+    Keep,
+    /// They pass without their marks.
+    Clear,
+    /// They do not pass.
+    Drop,
+    /// They pass marked CE.
+    Congest,
 }
 
 /// Nothing passes for `lasting`, again and again, `every` after the link's first datagram and after
@@ -62,6 +81,8 @@ pub struct Blackhole {
 pub struct Arrival {
     /// When.
     pub at: Timestamp,
+    /// Its mark.
+    pub ecn: Ecn,
     /// What.
     pub datagram: Bytes,
 }
@@ -83,6 +104,10 @@ pub struct Counts {
     pub queue_full: u64,
     /// Longer than the MTU.
     pub too_long: u64,
+    /// Marked CE by this link.
+    pub congested: u64,
+    /// Dropped for their marks.
+    pub marks_dropped: u64,
     /// Fell into a blackhole.
     pub blackholed: u64,
     /// Delivered a second time.
@@ -115,7 +140,7 @@ impl Link {
     /// An unused link.
     pub fn new(impairments: Impairments, mut rng: StdRng) -> Self {
         let bursts = Bursts::new(impairments.loss, impairments.burst, &mut rng);
-        let line = impairments.rate.map(|rate| Bottleneck::new(rate, impairments.queue));
+        let line = line(&impairments);
         Self {
             impairments,
             rng,
@@ -129,21 +154,21 @@ impl Link {
         }
     }
 
-    /// Puts in a datagram at `now`, which never runs backwards. What arrives: nothing, it, or it and
+    /// Puts in a datagram marked `ecn` at `now`, which never runs backwards. What arrives: nothing, it, or it and
     /// a copy; no arrival is before `now`.
-    pub fn carry(&mut self, now: Timestamp, datagram: Bytes) -> SmallVec<[Arrival; 2]> {
+    pub fn carry(&mut self, now: Timestamp, ecn: Ecn, datagram: Bytes) -> SmallVec<[Arrival; 2]> {
         self.note_pace(now);
         self.counts.offered += 1;
         self.counts.offered_bytes += length(&datagram);
-        let Some(left) = self.survive(now, datagram.len()) else { return SmallVec::new() };
+        let Some((left, ecn)) = self.survive(now, ecn, datagram.len()) else { return SmallVec::new() };
         let mut arrivals = SmallVec::new();
         let at = self.arrival(left);
         if self.happens(self.impairments.duplicate) {
             self.counts.duplicated += 1;
             let again = at + self.up_to(self.impairments.jitter.max(MIN_HOLD));
-            arrivals.push(self.deliver(again, datagram.clone()));
+            arrivals.push(self.deliver(again, ecn, datagram.clone()));
         }
-        arrivals.push(self.deliver(at, datagram));
+        arrivals.push(self.deliver(at, ecn, datagram));
         arrivals
     }
 
@@ -155,7 +180,7 @@ impl Link {
     /// Replaces the impairments from now on; what is under way stays as it was.
     pub fn set(&mut self, impairments: Impairments) {
         self.bursts = Bursts::new(impairments.loss, impairments.burst, &mut self.rng);
-        self.line = impairments.rate.map(|rate| Bottleneck::new(rate, impairments.queue));
+        self.line = line(&impairments);
         self.began = None;
         self.impairments = impairments;
     }
@@ -165,8 +190,8 @@ impl Link {
         self.impairments.mtu = Some(mtu);
     }
 
-    /// When a datagram has left for the other end; `None` when it never does.
-    fn survive(&mut self, now: Timestamp, bytes: usize) -> Option<Timestamp> {
+    /// When a datagram has left for the other end, and its mark then; `None` when it never does.
+    fn survive(&mut self, now: Timestamp, ecn: Ecn, bytes: usize) -> Option<(Timestamp, Ecn)> {
         // Bursts go on whatever else happens, so that they do not depend on the other settings.
         let lost = self.bursts.next_is_lost(&mut self.rng);
         if self.impairments.mtu.is_some_and(|mtu| bytes > mtu) {
@@ -177,7 +202,12 @@ impl Link {
             self.counts.blackholed += 1;
             return None;
         }
-        let Some(left) = self.line.as_mut().map_or(Some(now), |line| line.pass(now, bytes)) else {
+        if self.impairments.marks == Marks::Drop && ecn != Ecn::NotEct {
+            self.counts.marks_dropped += 1;
+            return None;
+        }
+        let passed = self.line.as_mut().map_or(Some((now, false)), |line| line.pass(now, bytes));
+        let Some((left, is_congested)) = passed else {
             self.counts.queue_full += 1;
             return None;
         };
@@ -186,7 +216,20 @@ impl Link {
             self.counts.lost += 1;
             return None;
         }
-        Some(left)
+        Some((left, self.mark(ecn, is_congested)))
+    }
+
+    /// The mark after the link of a datagram that came marked `ecn`.
+    fn mark(&mut self, ecn: Ecn, is_congested: bool) -> Ecn {
+        match self.impairments.marks {
+            _ if ecn == Ecn::NotEct => ecn,
+            Marks::Clear => Ecn::NotEct,
+            Marks::Keep | Marks::Drop if !is_congested => ecn,
+            Marks::Keep | Marks::Drop | Marks::Congest => {
+                self.counts.congested += 1;
+                Ecn::Ce
+            }
+        }
     }
 
     /// When what has left arrives.
@@ -201,14 +244,14 @@ impl Link {
         self.latest
     }
 
-    fn deliver(&mut self, at: Timestamp, datagram: Bytes) -> Arrival {
+    fn deliver(&mut self, at: Timestamp, ecn: Ecn, datagram: Bytes) -> Arrival {
         self.counts.delivered += 1;
         self.counts.delivered_bytes += length(&datagram);
         if !datagram.is_empty() && self.happens(self.impairments.corrupt) {
             self.counts.corrupted += 1;
-            return Arrival { at, datagram: self.corrupted(&datagram) };
+            return Arrival { at, ecn, datagram: self.corrupted(&datagram) };
         }
-        Arrival { at, datagram }
+        Arrival { at, ecn, datagram }
     }
 
     /// `datagram`, which is not empty, with one to three bits flipped.
@@ -257,6 +300,8 @@ impl std::ops::AddAssign for Counts {
         self.lost += other.lost;
         self.queue_full += other.queue_full;
         self.too_long += other.too_long;
+        self.congested += other.congested;
+        self.marks_dropped += other.marks_dropped;
         self.blackholed += other.blackholed;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
@@ -276,6 +321,8 @@ impl Default for Impairments {
             corrupt: 0.0,
             rate: None,
             queue: Duration::from_millis(100),
+            mark_after: None,
+            marks: Marks::Keep,
             mtu: None,
             blackhole: None,
         }
@@ -286,6 +333,11 @@ impl Default for Impairments {
 const MIN_HOLD: Duration = Duration::from_millis(1);
 /// Longest time that a datagram is held back when later ones are rare.
 const MAX_HOLD: Duration = Duration::from_millis(100);
+
+fn line(impairments: &Impairments) -> Option<Bottleneck> {
+    let mark_after = impairments.mark_after.unwrap_or(Duration::MAX);
+    impairments.rate.map(|rate| Bottleneck::new(rate, impairments.queue, mark_after))
+}
 
 fn length(datagram: &Bytes) -> u64 {
     u64::try_from(datagram.len()).unwrap_or(u64::MAX)

@@ -15,7 +15,7 @@ fn run(link: &mut Link) -> Vec<(u64, Timestamp, Arrival)> {
     (0..COUNT)
         .flat_map(|number| {
             let now = Timestamp::from_millis(number);
-            let arrivals = link.carry(now, Bytes::copy_from_slice(&number.to_be_bytes()));
+            let arrivals = link.carry(now, Ecn::Ect0, Bytes::copy_from_slice(&number.to_be_bytes()));
             arrivals.into_iter().map(move |arrival| (number, now, arrival))
         })
         .collect()
@@ -28,7 +28,10 @@ fn share(count: u64) -> f64 {
 #[test]
 fn without_impairments_all_arrive_at_once_and_as_they_are() {
     for (number, now, arrival) in run(&mut link(Impairments::default())) {
-        assert_eq!(arrival, Arrival { at: now, datagram: Bytes::copy_from_slice(&number.to_be_bytes()) });
+        assert_eq!(
+            arrival,
+            Arrival { at: now, ecn: Ecn::Ect0, datagram: Bytes::copy_from_slice(&number.to_be_bytes()) }
+        );
     }
 }
 
@@ -128,10 +131,35 @@ fn a_limited_rate_carries_its_rate_and_drops_the_rest() {
 }
 
 #[test]
+fn a_queue_marks_what_waits_long_if_its_sender_takes_notice() {
+    // 36 bytes at 288 kbit/s are a millisecond: the sixth of these waits 5 ms.
+    let (rate, mark_after) = (Some(288_000), Some(Duration::from_millis(4)));
+    let mut line = link(Impairments { rate, mark_after, ..Impairments::default() });
+    let mut carry = |ecn| line.carry(Timestamp::ZERO, ecn, Bytes::from_static(&[0; 8]))[0].ecn;
+    (0..5).for_each(|_| assert_eq!(carry(Ecn::Ect0), Ecn::Ect0));
+    assert_eq!([Ecn::Ect0, Ecn::Ect1, Ecn::NotEct].map(carry), [Ecn::Ce, Ecn::Ce, Ecn::NotEct]);
+    assert_eq!(line.counts().congested, 2);
+}
+
+#[test]
+fn marks_are_kept_cleared_dropped_or_congested() {
+    let arrive = |marks| {
+        let mut link = link(Impairments { marks, ..Impairments::default() });
+        let mut carry = |ecn| link.carry(Timestamp::ZERO, ecn, Bytes::new()).first().map(|it| it.ecn);
+        [Ecn::NotEct, Ecn::Ect0, Ecn::Ce].map(&mut carry)
+    };
+    let plain = Some(Ecn::NotEct);
+    assert_eq!(arrive(Marks::Keep), [plain, Some(Ecn::Ect0), Some(Ecn::Ce)]);
+    assert_eq!(arrive(Marks::Clear), [plain; 3]);
+    assert_eq!(arrive(Marks::Drop), [plain, None, None]);
+    assert_eq!(arrive(Marks::Congest), [plain, Some(Ecn::Ce), Some(Ecn::Ce)]);
+}
+
+#[test]
 fn the_mtu_is_the_longest_that_passes() {
     let mut narrow = link(Impairments { mtu: Some(1_200), ..Impairments::default() });
-    assert_eq!(narrow.carry(Timestamp::ZERO, vec![0; 1_200].into()).len(), 1);
-    assert_eq!(narrow.carry(Timestamp::ZERO, vec![0; 1_201].into()).len(), 0);
+    assert_eq!(narrow.carry(Timestamp::ZERO, Ecn::Ect0, vec![0; 1_200].into()).len(), 1);
+    assert_eq!(narrow.carry(Timestamp::ZERO, Ecn::Ect0, vec![0; 1_201].into()).len(), 0);
     assert_eq!(narrow.counts().too_long, 1);
 }
 

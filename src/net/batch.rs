@@ -6,13 +6,13 @@
 //! bytes of one batch at most.
 
 use std::io;
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use bytes::BytesMut;
 
 use super::port::Port;
 use super::{Counters, IoPath, Socket};
+use crate::base::{Ecn, Envelope};
 
 /// Most datagrams that are handed up, or sent, at once.
 pub(super) const BATCH: usize = 64;
@@ -29,7 +29,7 @@ pub(super) struct Arrival {
     pub bytes: usize,
     /// Length of each datagram of the slot but the last, which may be shorter.
     pub datagram_bytes: usize,
-    pub from: SocketAddr,
+    pub from: Envelope,
 }
 
 /// Receives, and hands up one batch at a time.
@@ -38,7 +38,7 @@ pub(super) struct Inbox {
     slots: Box<[u8]>,
     arrivals: Vec<Arrival>,
     /// Where in the slots the received datagrams are. The first `taken` have been handed up.
-    datagrams: Vec<(SocketAddr, Range<usize>)>,
+    datagrams: Vec<(Envelope, Range<usize>)>,
     taken: usize,
     block: BytesMut,
     /// Slots that the next system call is given.
@@ -48,11 +48,13 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// For a port whose datagrams the kernel may join, if `path` is [`IoPath::Batched`].
+    /// For a port whose datagrams the kernel may join, and tell how they are marked, if `path` is
+    /// [`IoPath::Batched`].
     pub(super) fn new(port: &Port, path: IoPath) -> Self {
         #[cfg(target_os = "linux")]
         if path == IoPath::Batched {
             super::sys::join_received(port.socket());
+            super::sys::read_marks(port.socket());
         }
         let _ = port;
         Self {
@@ -98,7 +100,7 @@ impl Inbox {
     pub(super) fn drain<'a>(
         &'a mut self,
         counters: &'a Counters,
-    ) -> impl Iterator<Item = (SocketAddr, BytesMut)> + 'a {
+    ) -> impl Iterator<Item = (Envelope, BytesMut)> + 'a {
         let first = self.taken;
         self.taken += self.waiting().min(BATCH);
         let batch = self.datagrams.get(first..self.taken).unwrap_or_default();
@@ -137,7 +139,7 @@ impl Inbox {
             }),
             _ => slots.try_for_each(|slot| {
                 let (bytes, from) = port.receive(slot)?;
-                self.arrivals.push(Arrival { bytes, datagram_bytes: bytes, from });
+                self.arrivals.push(Arrival { bytes, datagram_bytes: bytes, from: from.into() });
                 Ok(())
             }),
         }
@@ -180,7 +182,9 @@ pub(super) enum Flushed {
 /// Sends one batch at a time, and keeps what the socket has no room for.
 pub(super) struct Outbox {
     path: IoPath,
-    slots: Vec<(SocketAddr, BytesMut)>,
+    /// The mark that the kernel writes when it is not told another; `None` when it writes none at all.
+    unsaid: Option<Ecn>,
+    slots: Vec<(Envelope, BytesMut)>,
     /// Slots in use.
     filled: usize,
     /// Slots that are sent already, from the first one on.
@@ -193,14 +197,16 @@ pub(super) struct Outbox {
 const ALL: usize = usize::MAX;
 
 impl Outbox {
-    pub(super) fn new(path: IoPath) -> Self {
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    /// For a port that marks what it sends, if `path` is [`IoPath::Batched`] and the kernel can.
+    pub(super) fn new(port: &Port, path: IoPath) -> Self {
+        let nowhere = Envelope::from(([0, 0, 0, 0], 0));
         let single = if path == IoPath::Batched { 0 } else { ALL };
-        Self { path, slots: vec![(nowhere, BytesMut::new()); BATCH], filled: 0, sent: 0, single }
+        let unsaid = if path == IoPath::Batched { port.mark_sent() } else { None };
+        Self { path, unsaid, slots: vec![(nowhere, BytesMut::new()); BATCH], filled: 0, sent: 0, single }
     }
 
     /// Fills the slots, which are all sent, from `next`. True when they are full: there may be more.
-    pub(super) fn fill(&mut self, mut next: impl FnMut(&mut BytesMut) -> Option<SocketAddr>) -> bool {
+    pub(super) fn fill(&mut self, mut next: impl FnMut(&mut BytesMut) -> Option<Envelope>) -> bool {
         debug_assert_eq!(self.sent, self.filled, "unsent datagrams would be lost");
         (self.filled, self.sent) = (0, 0);
         for (receiver, datagram) in &mut self.slots {
@@ -245,7 +251,7 @@ impl Outbox {
                         continue;
                     }
                     counters.send_errors.add(1);
-                    tracing::debug!(%error, %to, "a send failed");
+                    tracing::debug!(%error, to = %to.address, "a send failed");
                     self.sent += 1;
                 }
                 Err(error) => return Err(error),
@@ -255,13 +261,14 @@ impl Outbox {
     }
 
     /// Sends datagrams from the front of `unsent`; how many the kernel took, at least one.
-    fn send_by_path(&self, port: &Port, unsent: &[(SocketAddr, BytesMut)]) -> io::Result<usize> {
+    fn send_by_path(&self, port: &Port, unsent: &[(Envelope, BytesMut)]) -> io::Result<usize> {
         match (self.path, unsent.first()) {
             #[cfg(target_os = "linux")]
             (IoPath::Batched, _) => {
-                super::sys::send_batch(port.socket(), unsent, |unsent| row_length(unsent, self.single))
+                let row_length = |unsent: &[_]| row_length(unsent, self.single);
+                super::sys::send_batch(port.socket(), unsent, self.unsaid, row_length)
             }
-            (_, Some((to, datagram))) => port.send(datagram, *to).map(|_| 1),
+            (_, Some((to, datagram))) => port.send(datagram, to.address).map(|_| 1),
             (_, None) => Ok(0),
         }
     }
@@ -278,8 +285,8 @@ const ROW_DATAGRAMS: usize = 64;
 const ROW_BYTES: usize = 65_535 - 40 - 8;
 
 /// How many datagrams from the front of `unsent` can leave as one row, which the kernel takes apart: for
-/// one receiver, each as long as the first but the last, which may be shorter.
-fn row_length(unsent: &[(SocketAddr, BytesMut)], single: usize) -> usize {
+/// one receiver, with one mark, each as long as the first but the last, which may be shorter.
+fn row_length(unsent: &[(Envelope, BytesMut)], single: usize) -> usize {
     let Some(((to, first), others)) = unsent.split_first() else { return 0 };
     if single > 0 {
         return 1;
@@ -316,6 +323,8 @@ fn is_io_error(error: &io::Error) -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -323,7 +332,7 @@ mod tests {
         let row = |lengths: &[(u16, usize)]| {
             let datagrams = lengths
                 .iter()
-                .map(|(port, length)| (SocketAddr::from(([127, 0, 0, 1], *port)), BytesMut::zeroed(*length)));
+                .map(|(port, length)| (Envelope::from(([127, 0, 0, 1], *port)), BytesMut::zeroed(*length)));
             row_length(&datagrams.collect::<Vec<_>>(), 0)
         };
         assert_eq!(row(&[]), 0);
@@ -336,6 +345,14 @@ mod tests {
         assert_eq!(row(&[(1, 9); 100]), ROW_DATAGRAMS);
         assert_eq!(row(&[(1, 9_000); 100]), 7, "all of it is one packet at first");
         assert_eq!(row(&[(1, 70_000); 2]), 1, "the kernel says what is wrong with it");
+    }
+
+    #[test]
+    fn a_row_has_one_mark() {
+        let marks = [Ecn::Ect0, Ecn::Ect0, Ecn::NotEct, Ecn::Ect0];
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
+        let datagrams = marks.map(|ecn| (Envelope { address, ecn }, BytesMut::zeroed(9)));
+        assert_eq!([0, 2, 3].map(|at| row_length(&datagrams[at..], 0)), [2, 1, 1]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub async fn drive<D: Driven + ?Sized>(
     let path = port.path(socket.path);
     let io = Io { port: &port, counters: &counters };
     let mut inbox = Inbox::new(&port, path);
-    let mut outbox = Outbox::new(path);
+    let mut outbox = Outbox::new(&port, path);
     let mut sources = Sources::new(&port, Timer::new(clock.clone()), &wake);
     let mut slack = Slack::new(clock.now().mono);
     let mut load = Load::new(clock.now().mono);

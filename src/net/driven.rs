@@ -1,10 +1,8 @@
 //! The port that `net` drives: a machine of inputs, outputs and one deadline.
 
-use std::net::SocketAddr;
-
 use bytes::BytesMut;
 
-use crate::base::{Now, Timestamp};
+use crate::base::{Envelope, Now, Timestamp};
 
 /// A sans-IO machine on one socket. [`drive`](super::drive) calls it from one task, never at once.
 ///
@@ -12,10 +10,10 @@ use crate::base::{Now, Timestamp};
 /// [`Driven::poll_transmit`] until it has nothing more, then [`Driven::poll_timeout`]. Whatever a
 /// machine hands up to its own user it does inside of these calls.
 pub trait Driven {
-    /// Takes datagrams in the order in which they arrived, each with its sender.
+    /// Takes datagrams in the order in which they arrived, each with its sender and its mark.
     ///
     /// What is left in `batch` when the call returns is dropped.
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>);
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>);
 
     /// Another task has notified: mail or commands may be waiting.
     fn handle_wake(&mut self, now: Now);
@@ -23,9 +21,9 @@ pub trait Driven {
     /// The deadline of [`Driven::poll_timeout`] has come. It may come late, never early.
     fn handle_timeout(&mut self, now: Now);
 
-    /// Appends one datagram to the empty `out` and names its receiver; `None` when there is nothing
-    /// to send now.
-    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr>;
+    /// Appends one datagram to the empty `out` and names its receiver and its mark; `None` when there is
+    /// nothing to send now.
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope>;
 
     /// When [`Driven::handle_timeout`] is wanted next; `None` for not at all.
     fn poll_timeout(&self) -> Option<Timestamp>;

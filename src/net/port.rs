@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use super::IoPath;
 #[cfg(target_os = "linux")]
 use super::sys::{self, watch};
+use crate::base::Ecn;
 
 /// A socket of the current runtime. All calls return at once.
 pub(super) struct Port(Watched);
@@ -105,6 +106,21 @@ impl Port {
         }
         let _ = wanted;
         IoPath::Portable
+    }
+
+    /// Has the system mark all that is sent and says nothing of its mark; which mark that is, `None` when it
+    /// cannot.
+    #[cfg(target_os = "linux")]
+    pub(super) fn mark_sent(&self) -> Option<Ecn> {
+        // The mark of most that leaves.
+        let (socket, ecn) = (self.socket(), Ecn::Ect0);
+        let is_ipv6 = socket.local_addr().is_ok_and(|addr| addr.is_ipv6());
+        sys::mark_sent(socket, is_ipv6, ecn).then_some(ecn)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn mark_sent(&self) -> Option<Ecn> {
+        None
     }
 
     /// The socket itself.

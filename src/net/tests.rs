@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::batch::{BATCH, Flushed, Inbox, Outbox};
 use super::port::{Port, Room};
 use super::{BufferSizes, Clock, Driven, IoPath, Socket, bind, drive};
-use crate::base::{Now, Timestamp};
+use crate::base::{Ecn, Envelope, Now, Timestamp};
 
 const PATHS: [IoPath; 2] = [IoPath::Batched, IoPath::Portable];
 
@@ -29,6 +29,9 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 struct Script {
     received: Vec<(SocketAddr, Vec<u8>)>,
     outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Marks of what came, and of what leaves; where these end it leaves without.
+    marks: Vec<Ecn>,
+    outgoing_marks: VecDeque<Ecn>,
     /// Sends every datagram back.
     echo: bool,
     wakes: usize,
@@ -49,11 +52,12 @@ struct Script {
 }
 
 impl Driven for Script {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
         if std::mem::take(&mut self.is_late) {
             self.deadline = Some(now.mono);
         }
-        for (from, datagram) in batch {
+        for (Envelope { address: from, ecn }, datagram) in batch {
+            self.marks.push(ecn);
             if self.echo {
                 self.outgoing.push_back((from, datagram.to_vec()));
             }
@@ -74,13 +78,14 @@ impl Driven for Script {
         self.received_by_timeout = self.received.len();
     }
 
-    fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+    fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<Envelope> {
         assert!(out.is_empty());
         self.turns += 1;
         self.gathered = 0;
         let (to, datagram) = self.outgoing.pop_front()?;
         out.put_slice(&datagram);
-        Some(to)
+        let ecn = self.outgoing_marks.pop_front().unwrap_or_default();
+        Some(Envelope { address: to, ecn })
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
@@ -171,6 +176,79 @@ fn rows_arrive_as_the_datagrams_they_were_on_both_paths() {
     let datagram = |(n, length): (usize, &usize)| vec![u8::try_from(n).unwrap(); *length];
     let sent: Vec<Vec<u8>> = lengths.iter().enumerate().map(datagram).collect();
     carry(&sent, |_, _| {});
+}
+
+/// Sends datagrams with these marks, in rows where they are equal, and tells the marks that they come with.
+#[cfg(target_os = "linux")]
+fn carry_marks(sender: Socket, receiver: Socket, to: SocketAddr, marks: &[Ecn]) -> Vec<Ecn> {
+    let outgoing = marks.iter().map(|_| (to, vec![7; 100])).collect();
+    let outgoing_marks = marks.iter().copied().collect();
+    let mut source = Script { outgoing, outgoing_marks, finish: Some(|_| true), ..Script::default() };
+    let finish: fn(&Script) -> bool = |script| script.received.len() >= script.expected;
+    let mut sink = Script { expected: marks.len(), finish: Some(finish), ..Script::default() };
+    run(async {
+        drive(sender, Clock::new(), &mut source, Arc::default()).await.unwrap();
+        drive(receiver, Clock::new(), &mut sink, Arc::default()).await.unwrap();
+    });
+    sink.marks
+}
+
+/// Where the receiver listens, and by which address it is sent to: over IPv4, over IPv6, and both to a socket
+/// of both families. Those that the host has.
+#[cfg(target_os = "linux")]
+fn ways() -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    let (v4, v6): (IpAddr, IpAddr) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    let ways = [(v4, v4), (v6, v6), (Ipv6Addr::UNSPECIFIED.into(), v4), (Ipv6Addr::UNSPECIFIED.into(), v6)];
+    ways.into_iter().filter(|(at, _)| bind((*at, 0).into(), BufferSizes::default()).is_ok())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn marks_arrive_as_they_were_sent_where_both_ends_have_batches() {
+    let marks =
+        [vec![Ecn::Ect0; 20], vec![Ecn::NotEct; 9], vec![Ecn::Ce; 3], vec![Ecn::Ect0], vec![Ecn::Ect1]];
+    let marks = [marks.concat(), [Ecn::NotEct, Ecn::Ect0].repeat(5)].concat();
+    for (at, over) in ways() {
+        for (out_path, in_path) in PATHS.into_iter().flat_map(|out| PATHS.map(|inn| (out, inn))) {
+            let bound = |ip, path| bind((ip, 0).into(), BufferSizes::default()).unwrap().with_path(path);
+            let (sender, receiver) = (bound(over, out_path), bound(at, in_path));
+            let to = SocketAddr::new(over, receiver.local_addr().unwrap().port());
+            let come = carry_marks(sender, receiver, to, &marks);
+            let are_carried = (out_path, in_path) == (IoPath::Batched, IoPath::Batched);
+            let expected = if are_carried { marks.clone() } else { vec![Ecn::NotEct; marks.len()] };
+            assert_eq!(come, expected, "{out_path:?} to {in_path:?} at {at} over {over}");
+        }
+    }
+}
+
+/// An IPv6 socket answers IPv4 senders, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_of_both_families_marks_what_it_sends_over_ipv4() {
+    let marks = [Ecn::Ect0, Ecn::NotEct, Ecn::NotEct, Ecn::Ect0, Ecn::Ect0, Ecn::Ce];
+    let Ok(sender) = bind((Ipv6Addr::UNSPECIFIED, 0).into(), BufferSizes::default()) else { return };
+    let receiver = socket(IoPath::Batched);
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), receiver.local_addr().unwrap().port()));
+    assert_eq!(carry_marks(sender, receiver, to, &marks), marks);
+}
+
+/// As from a router, which writes CE into what passes.
+#[cfg(target_os = "linux")]
+#[test]
+fn congestion_on_the_way_is_read() {
+    for (at, over) in ways() {
+        let receiver = bind((at, 0).into(), BufferSizes::default()).unwrap();
+        let to = SocketAddr::new(over, receiver.local_addr().unwrap().port());
+        let plain = std::net::UdpSocket::bind((over, 0)).unwrap();
+        let options = socket2::SockRef::from(&plain);
+        for bits in [3, 2, 0] {
+            if over.is_ipv4() { options.set_tos_v4(bits) } else { options.set_tclass_v6(bits) }.unwrap();
+            plain.send_to(&[7], to).unwrap();
+        }
+        let mut sink = Script { finish: Some(|script| script.received.len() == 3), ..Script::default() };
+        run(drive(receiver, Clock::new(), &mut sink, Arc::default())).unwrap();
+        assert_eq!(sink.marks, [Ecn::Ce, Ecn::Ect0, Ecn::NotEct], "at {at} over {over}");
+    }
 }
 
 /// A row that the kernel does not take, here for a port that cannot be, is tried datagram by datagram.
@@ -291,7 +369,7 @@ struct Paused {
 }
 
 impl Driven for Paused {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
         assert!(self.has_room, "it did not want any");
         let received = batch.count();
         self.received += received;
@@ -310,7 +388,7 @@ impl Driven for Paused {
         self.wake.notify_one();
     }
 
-    fn poll_transmit(&mut self, _: Now, _: &mut BytesMut) -> Option<SocketAddr> {
+    fn poll_transmit(&mut self, _: Now, _: &mut BytesMut) -> Option<Envelope> {
         None
     }
 
@@ -407,13 +485,13 @@ fn what_the_socket_has_no_room_for_is_kept() {
             let counters = sender.counters();
             let (port, mut room) = (Port::new(sender.udp).unwrap(), Room::default());
             poll_fn(|cx| room.poll(&port, cx)).await.unwrap();
-            let (mut outbox, mut blocked) = (Outbox::new(path), false);
+            let (mut outbox, mut blocked) = (Outbox::new(&port, path), false);
             // A port where nobody reads and nobody is bound would answer with errors.
             let receiver = socket(path);
             let to = receiver.local_addr().unwrap();
             outbox.fill(|datagram| {
                 datagram.put_bytes(9, 8_000);
-                Some(to)
+                Some(to.into())
             });
             // Loopback delivers at once, so the buffer may never fill; what is kept is right anyway.
             while outbox.unsent() > 0 {

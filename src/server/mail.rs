@@ -1,12 +1,10 @@
 //! What workers write to each other, and the port through which sessions write to them.
 
-use std::net::SocketAddr;
-
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::mailbox::Mailboxes;
-use crate::base::{ConnectionId, WorkerId};
+use crate::base::{ConnectionId, Envelope, WorkerId};
 use crate::session::{Busy, Fanout, Outbox, Room};
 use crate::wire::UserEvent;
 
@@ -26,8 +24,8 @@ pub enum Mail {
     Replaced(ConnectionId),
     /// A datagram for one of the worker's connections that came to another worker's socket.
     Forwarded {
-        /// Its sender.
-        from: SocketAddr,
+        /// Its sender and its mark.
+        from: Envelope,
         /// The whole datagram.
         datagram: BytesMut,
     },

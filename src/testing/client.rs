@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::actor::{self, Board};
 use super::checker::{Checker, Life};
-use crate::base::{InviteId, Now, Timestamp, UserId};
+use crate::base::{Envelope, InviteId, Now, Timestamp, UserId};
 use crate::client::core::{Core, Event, Output};
 use crate::rudp::{Connecting, ConnectingConfig, ConnectionConfig};
 use crate::secure::TokenKey;
@@ -118,7 +118,7 @@ impl SimClient {
         }
     }
 
-    pub(super) fn deliver(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+    pub(super) fn deliver(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         if let Some(core) = &mut self.core {
             core.handle_datagram(now, from, datagram);
         }
@@ -136,7 +136,7 @@ impl SimClient {
         now: Timestamp,
         board: &mut Board,
         checker: &mut Checker,
-        send: &mut dyn FnMut(Bytes),
+        send: &mut dyn FnMut(Envelope, Bytes),
     ) {
         let Some(core) = &mut self.core else { return };
         if core.poll_timeout().is_some_and(|at| at <= now) {
@@ -149,8 +149,8 @@ impl SimClient {
         }
         let Some(core) = &mut self.core else { return };
         let mut datagram = BytesMut::new();
-        while core.poll_transmit(now, &mut datagram).is_some() {
-            send(datagram.split().freeze());
+        while let Some(to) = core.poll_transmit(now, &mut datagram) {
+            send(to, datagram.split().freeze());
         }
         if core.is_finished() {
             self.core = None;

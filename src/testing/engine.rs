@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::entrance::{Entrance, WALL};
-use crate::base::{Now, SessionId, Slot, Timestamp, WorkerId};
+use crate::base::{Envelope, Now, SessionId, Slot, Timestamp, WorkerId};
 use crate::client::core::{Core, Event, Output};
 use crate::net::Driven;
 use crate::rudp::MemoryBudget;
@@ -43,11 +43,11 @@ pub struct Engine {
     /// What the worker's connections keep for sending.
     queued: MemoryBudget,
     /// Datagrams on their way to the worker.
-    up: Vec<(SocketAddr, BytesMut)>,
+    up: Vec<(Envelope, BytesMut)>,
     /// When it takes them: a turn after the first.
     taken_at: Timestamp,
     /// Datagrams on their way to clients: the first `sent` of these, whose buffers are used again.
-    down: Vec<(SocketAddr, BytesMut)>,
+    down: Vec<(Envelope, BytesMut)>,
     sent: usize,
     clients: Vec<Client>,
     /// Who does something by itself, and when.
@@ -262,7 +262,7 @@ impl Engine {
         let mut sent = 0;
         loop {
             if sent == down.len() {
-                down.push((client_address(0), BytesMut::with_capacity(SLOT_BYTES)));
+                down.push((client_address(0).into(), BytesMut::with_capacity(SLOT_BYTES)));
             }
             let Some((to, datagram)) = down.get_mut(sent) else { break };
             datagram.clear();
@@ -281,7 +281,7 @@ impl Engine {
     fn hand_out(&mut self) {
         let down = std::mem::take(&mut self.down);
         for (to, datagram) in down.iter().take(self.sent) {
-            self.run_client(client_index(*to), Some(BytesMut::from(datagram.as_ref())));
+            self.run_client(client_index(to.address), Some(BytesMut::from(datagram.as_ref())));
         }
         self.down = down;
     }
@@ -292,7 +292,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(index) else { return };
         if let Some(core) = &mut client.core {
             if let Some(datagram) = datagram {
-                core.handle_datagram(now, server, datagram);
+                core.handle_datagram(now, server.into(), datagram);
             }
             if core.poll_timeout().is_some_and(|at| at <= now) {
                 core.handle_timeout(now);
@@ -321,11 +321,11 @@ impl Engine {
                     .expect("invariant: little is under way");
             }
             let mut out = BytesMut::new();
-            while core.poll_transmit(now, &mut out).is_some() {
+            while let Some(Envelope { ecn, .. }) = core.poll_transmit(now, &mut out) {
                 if self.up.is_empty() {
                     self.taken_at = now + TURN;
                 }
-                self.up.push((client_address(index), out.split()));
+                self.up.push((Envelope { address: client_address(index), ecn }, out.split()));
             }
         }
         self.arm(index);

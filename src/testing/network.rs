@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::base::Timestamp;
-use crate::link::{Impairments, Link};
+use crate::base::{Envelope, Timestamp};
+use crate::link::{Arrival, Impairments, Link};
 
 /// The network of a simulation: each client address has a path to the server, with a link each way.
 pub(super) struct Network {
@@ -31,14 +31,14 @@ struct Path {
 struct UnderWay {
     at: Timestamp,
     order: u64,
-    from: SocketAddr,
+    from: Envelope,
     to: SocketAddr,
     datagram: Bytes,
 }
 
 /// A datagram that has arrived.
 pub(super) struct Arrived {
-    pub(super) from: SocketAddr,
+    pub(super) from: Envelope,
     pub(super) to: SocketAddr,
     pub(super) datagram: BytesMut,
 }
@@ -49,15 +49,16 @@ impl Network {
     }
 
     /// Puts a datagram on its way; one end is the server.
-    pub(super) fn send(&mut self, now: Timestamp, from: SocketAddr, to: SocketAddr, datagram: Bytes) {
+    pub(super) fn send(&mut self, now: Timestamp, from: SocketAddr, to: Envelope, datagram: Bytes) {
+        let Envelope { address: to, ecn } = to;
         let up = to == self.server;
         let client = if up { from } else { to };
         let (rng, impairments) = (&mut self.rng, &self.impairments);
         let path = self.paths.entry(client).or_insert_with(|| Path::new(impairments, rng));
         let link = if up { &mut path.up } else { &mut path.down };
-        for arrival in link.carry(now, datagram) {
+        for Arrival { at, ecn, datagram } in link.carry(now, ecn, datagram) {
             self.order += 1;
-            let (at, order, datagram) = (arrival.at, self.order, arrival.datagram);
+            let (order, from) = (self.order, Envelope { address: from, ecn });
             self.under_way.push(Reverse(UnderWay { at, order, from, to, datagram }));
         }
     }

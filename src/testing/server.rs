@@ -1,7 +1,6 @@
 //! A server's workers without threads and sockets: each takes its turns at seeded moments.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::base::{Now, Timestamp};
+use crate::base::{Envelope, Now, Timestamp};
 use crate::net::Driven;
 use crate::server::config::{self, Identity};
 use crate::server::limits::Limits;
@@ -28,7 +27,7 @@ pub(super) struct SimServer {
 struct Thread {
     worker: Worker,
     /// What waits in its socket.
-    socket: VecDeque<(SocketAddr, BytesMut)>,
+    socket: VecDeque<(Envelope, BytesMut)>,
     /// Set by whoever has written mail to it.
     woken: Arc<AtomicBool>,
     /// When it runs next because of datagrams or mail.
@@ -66,17 +65,17 @@ impl SimServer {
     }
 
     /// A datagram has come: the system gives it to the socket that its sender's address belongs to.
-    pub(super) fn deliver(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+    pub(super) fn deliver(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         let start = self.starts_at(now);
         let count = self.workers.len().max(1);
-        if let Some(thread) = self.workers.get_mut(usize::from(from.port()) % count) {
+        if let Some(thread) = self.workers.get_mut(usize::from(from.address.port()) % count) {
             thread.socket.push_back((from, datagram));
             thread.runs_at.get_or_insert(start);
         }
     }
 
     /// Runs the workers whose time has come, in seeded order; `send` takes what they send.
-    pub(super) fn run(&mut self, now: Now, send: &mut dyn FnMut(SocketAddr, Bytes)) {
+    pub(super) fn run(&mut self, now: Now, send: &mut dyn FnMut(Envelope, Bytes)) {
         let count = self.workers.len().max(1);
         let first = self.rng.random_range(0..count);
         for index in (0..count).map(|step| (first + step) % count) {
@@ -121,7 +120,7 @@ impl Thread {
         Some(due.max(self.idle_from))
     }
 
-    fn turn(&mut self, now: Now, send: &mut dyn FnMut(SocketAddr, Bytes)) {
+    fn turn(&mut self, now: Now, send: &mut dyn FnMut(Envelope, Bytes)) {
         self.runs_at = None;
         self.idle_from = now.mono + MOMENT;
         if !self.socket.is_empty() {

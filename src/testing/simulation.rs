@@ -188,7 +188,7 @@ impl Simulation {
     fn step(&mut self) {
         while let Some(arrived) = self.network.receive(self.now) {
             self.datagrams += 1;
-            (self.now, arrived.from, arrived.to, arrived.datagram.len()).hash(&mut self.trace);
+            (self.now, arrived.from.address, arrived.to, arrived.datagram.len()).hash(&mut self.trace);
             if arrived.to == self.way.server {
                 self.server.deliver(self.now, arrived.from, arrived.datagram);
             } else if let Some(index) = self.addresses.get(&arrived.to)
@@ -209,8 +209,8 @@ impl Simulation {
 
     fn run_client(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let (now, from, to, network) = (self.now, client.addr, self.way.server, &mut self.network);
-        client.run(now, &mut self.board, &mut self.checker, &mut |datagram| {
+        let (now, from, network) = (self.now, client.addr, &mut self.network);
+        client.run(now, &mut self.board, &mut self.checker, &mut |to, datagram| {
             network.send(now, from, to, datagram);
         });
     }

@@ -74,6 +74,8 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
         ("repair of one packet", vec![repair(&[1], b"\x00\x05\x33\x01\x07hi")]),
         ("repair of four packets", vec![repair(&[1, 2, 7, 255], b"\x00\x00\x10")]),
         ("repair before a message", vec![repair(&[1, 3], &[0x5a; 514]), unreliable(b"x")]),
+        ("no packet met congestion", vec![clean(Truncated::Bits16(2)), Frame::CeCount(0)]),
+        ("300 packets met congestion", vec![clean(Truncated::Bits16(900)), Frame::CeCount(300)]),
         ("padding", vec![Frame::Ping, Frame::Padding(5)]),
         ("padding without a zero", vec![Frame::Padding(0)]),
         ("a message before padding has its length", vec![unreliable(b"hello"), Frame::Padding(2)]),
@@ -106,8 +108,10 @@ fn good() -> Vec<(&'static str, Vec<Frame>)> {
 const BAD: &[(&str, &str)] = &[
     ("no frame", ""),
     ("type 0", "00"),
-    ("unknown type", "07"),
+    ("unknown type", "1f"),
     ("padding that is not zeros", "06 00 01"),
+    ("ce count cut", "07"),
+    ("ce count not in its shortest form", "07 4001"),
     ("type between ack and message", "10 0000 00"),
     ("ack of no repaired packet", "0c 0384 00 00"),
     ("ack of 17 repaired packets", "0c 0384 00 11 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11"),
@@ -195,6 +199,7 @@ pub(crate) fn frame_json(frame: &Frame) -> Value {
             json!({ "type": "repair", "lags": lags.as_slice(), "symbol": hex(symbol) })
         }
         Frame::Padding(zeros) => json!({ "type": "padding", "zeros": zeros }),
+        Frame::CeCount(count) => json!({ "type": "ce_count", "count": count }),
         Frame::Ack(ack) => ack_json(ack),
         Frame::Message(Message { head, payload }) => match head {
             MessageHead::Unreliable => json!({

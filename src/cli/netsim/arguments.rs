@@ -56,7 +56,7 @@ impl NetsimArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Blackhole;
+    use crate::link::{Blackhole, Marks};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn every_impairment_reaches_the_link() {
         let line = "--loss 5% --burst 3 --delay 20ms --jitter 5ms --duplicate 1% --reorder 2% \
-                    --corrupt 3% --rate 10mbit --queue 50ms --mtu 1200 --blackhole 10s:500ms";
+                    --corrupt 3% --rate 10mbit --queue 50ms --mark-after 5ms --mtu 1200 --blackhole 10s:500ms";
         let args = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         let expected = Impairments {
             loss: 0.05,
@@ -90,6 +90,8 @@ mod tests {
             corrupt: 0.03,
             rate: Some(10_000_000),
             queue: Duration::from_millis(50),
+            mark_after: Some(Duration::from_millis(5)),
+            marks: Marks::Keep,
             mtu: Some(1_200),
             blackhole: Some(Blackhole {
                 every: Duration::from_secs(10),

@@ -2,11 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::Timestamp;
+use crate::base::{Envelope, Timestamp};
 
 /// Datagrams that wait for their time to leave one socket, each with its receiver.
 #[derive(Debug, Default)]
@@ -25,13 +24,13 @@ const MAX_WAITING: usize = 65_536;
 struct Departure {
     at: Timestamp,
     order: u64,
-    to: SocketAddr,
+    to: Envelope,
     datagram: Bytes,
 }
 
 impl Departures {
     /// Adds a datagram, or drops and counts it when too many wait.
-    pub(super) fn push(&mut self, at: Timestamp, to: SocketAddr, datagram: Bytes) {
+    pub(super) fn push(&mut self, at: Timestamp, to: Envelope, datagram: Bytes) {
         if self.waiting.len() >= MAX_WAITING {
             self.dropped += 1;
             return;
@@ -46,7 +45,7 @@ impl Departures {
     }
 
     /// Takes the next datagram whose time has come.
-    pub(super) fn pop(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+    pub(super) fn pop(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if self.next_at()? > now {
             return None;
         }
@@ -67,7 +66,7 @@ mod tests {
 
     #[test]
     fn datagrams_leave_at_their_time_and_in_order() {
-        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        let to = Envelope::from(([127, 0, 0, 1], 9));
         let mut departures = Departures::default();
         for (at, text) in [(5, "c"), (3, "a"), (3, "b")] {
             departures.push(Timestamp::from_millis(at), to, Bytes::from_static(text.as_bytes()));

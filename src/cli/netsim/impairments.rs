@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::units::{self, BitRate, Share, Written};
-use crate::link::{Blackhole, Impairments};
+use crate::link::{Blackhole, Impairments, Marks};
 
 /// The help's heading over the flags.
 pub const HEADING: &str = "Impairments";
@@ -39,6 +39,9 @@ pub struct ImpairmentArgs {
     /// Longest wait in the queue before a line of limited rate; more is dropped.
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = units::duration)]
     queue: Duration,
+    /// Marks what waits longer in that queue as congested (ECN), if its sender asks for it [default: never].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    mark_after: Option<Duration>,
     /// Longest datagram that passes, in bytes of UDP payload [default: any].
     #[arg(long, value_name = "BYTES")]
     mtu: Option<usize>,
@@ -63,6 +66,8 @@ impl ImpairmentArgs {
             corrupt: self.corrupt.as_fraction(),
             rate: rate.map(|rate| rate.0),
             queue: self.queue,
+            mark_after: self.mark_after,
+            marks: Marks::Keep,
             mtu: self.mtu,
             blackhole: self.blackhole,
         }
@@ -88,8 +93,8 @@ impl ImpairmentArgs {
     /// The flags that give another process the same.
     pub fn flags(&self) -> Vec<String> {
         // Taken apart, so that none is forgotten.
-        let Self { loss, burst, delay, jitter, duplicate, reorder, corrupt, queue, mtu, blackhole, rebind } =
-            self;
+        let Self { loss, burst, delay, jitter, duplicate, reorder, corrupt, queue, .. } = self;
+        let Self { mark_after, mtu, blackhole, rebind, .. } = self;
         let mut flags = Vec::new();
         let mut flag = |name: &str, value: &dyn Display| flags.extend([name.to_owned(), value.to_string()]);
         flag("--loss", loss);
@@ -100,6 +105,9 @@ impl ImpairmentArgs {
         flag("--reorder", reorder);
         flag("--corrupt", corrupt);
         flag("--queue", &Written(*queue));
+        if let Some(mark_after) = mark_after {
+            flag("--mark-after", &Written(*mark_after));
+        }
         if let Some(mtu) = mtu {
             flag("--mtu", mtu);
         }
@@ -152,7 +160,7 @@ mod tests {
     }
 
     const ALL: &str = "--loss 5% --burst 3 --delay 20ms --jitter 5ms --duplicate 1% --reorder 2% \
-                       --corrupt 3% --queue 50ms --mtu 1200 --blackhole 10s:500ms --rebind 7s";
+                       --corrupt 3% --queue 50ms --mark-after 5ms --mtu 1200 --blackhole 10s:500ms --rebind 7s";
 
     #[test]
     fn another_process_gets_the_same() {

@@ -100,8 +100,8 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) {
             .row(
                 format!("{direction}: altered"),
                 format_args!(
-                    "{} duplicated, {} held back, {} corrupted",
-                    counts.duplicated, counts.reordered, counts.corrupted
+                    "{} duplicated, {} held back, {} corrupted, {} marked",
+                    counts.duplicated, counts.reordered, counts.corrupted, counts.congested
                 ),
             );
     }
@@ -124,6 +124,7 @@ fn counts_json(counts: &Counts) -> Value {
         "lost": counts.lost,
         "queue_full": counts.queue_full,
         "too_long": counts.too_long,
+        "marked": counts.congested,
         "blackholed": counts.blackholed,
         "duplicated": counts.duplicated,
         "reordered": counts.reordered,

@@ -17,8 +17,8 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
 use super::departures::Departures;
-use crate::base::{Now, Timestamp};
-use crate::link::{Counts, Impairments, Link};
+use crate::base::{Envelope, Now, Timestamp};
+use crate::link::{Arrival, Counts, Impairments, Link};
 use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
 
 /// A client that is silent for this long, both ways, loses its path.
@@ -128,13 +128,14 @@ struct ClientSide {
 }
 
 impl Driven for ClientSide {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
-        for (client, datagram) in batch {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
+        for (Envelope { address: client, ecn }, datagram) in batch {
             let Some(path) = self.shared.path(client, now.mono) else { continue };
             path.last_used.set(now.mono);
             let mut departures = path.to_upstream.borrow_mut();
-            for arrival in path.up.borrow_mut().carry(now.mono, datagram.freeze()) {
-                departures.push(arrival.at, self.shared.upstream, arrival.datagram);
+            for Arrival { at, ecn, datagram } in path.up.borrow_mut().carry(now.mono, ecn, datagram.freeze())
+            {
+                departures.push(at, Envelope { address: self.shared.upstream, ecn }, datagram);
             }
             path.wake.notify_one();
         }
@@ -144,7 +145,7 @@ impl Driven for ClientSide {
 
     fn handle_timeout(&mut self, _: Now) {}
 
-    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope> {
         self.shared.to_clients.borrow_mut().pop(now.mono, out)
     }
 
@@ -165,15 +166,16 @@ struct UpstreamSide {
 }
 
 impl Driven for UpstreamSide {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
         let mut departures = self.shared.to_clients.borrow_mut();
-        for (from, datagram) in batch {
+        for (Envelope { address: from, ecn }, datagram) in batch {
             if from != self.shared.upstream {
                 continue;
             }
             self.path.last_used.set(now.mono);
-            for arrival in self.path.down.borrow_mut().carry(now.mono, datagram.freeze()) {
-                departures.push(arrival.at, self.path.client, arrival.datagram);
+            let mut link = self.path.down.borrow_mut();
+            for Arrival { at, ecn, datagram } in link.carry(now.mono, ecn, datagram.freeze()) {
+                departures.push(at, Envelope { address: self.path.client, ecn }, datagram);
             }
         }
         self.shared.wake.notify_one();
@@ -185,7 +187,7 @@ impl Driven for UpstreamSide {
         self.finished |= now.mono >= self.path.last_used.get() + IDLE;
     }
 
-    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope> {
         self.path.to_upstream.borrow_mut().pop(now.mono, out)
     }
 

@@ -6,7 +6,7 @@ use tokio::net::UdpSocket;
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::link::Impairments;
+use crate::link::{Impairments, Marks};
 
 /// Runs `test` with a relay to an echoing upstream; gives it the relay's address.
 fn with_relay<F: Future<Output = ()>>(
@@ -58,6 +58,22 @@ fn each_client_has_its_own_way_there_and_back() {
     });
     assert_eq!((report.clients, report.to_upstream.delivered, report.to_clients.delivered), (2, 2, 2));
     assert_eq!((report.to_upstream.offered_bytes, report.send_errors), (2, 0));
+}
+
+/// Where the kernel does not tell of marks there is nothing to pass on.
+#[cfg(target_os = "linux")]
+#[test]
+fn marks_reach_the_link() {
+    let congested = Impairments { marks: Marks::Congest, ..Impairments::default() };
+    let report = with_relay(congested, None, |relay, upstream| async move {
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for tos in [2, 0] {
+            socket2::SockRef::from(&client).set_tos_v4(tos).unwrap();
+            client.send_to(b"there", relay).await.unwrap();
+            receive(&upstream).await;
+        }
+    });
+    assert_eq!((report.to_upstream.congested, report.to_upstream.delivered), (1, 2));
 }
 
 #[test]

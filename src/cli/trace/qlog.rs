@@ -5,9 +5,9 @@
 use serde_json::{Value, json};
 
 use super::file::millis;
-use crate::base::{ConnectionId, PacketNumber, Timestamp};
+use crate::base::{ConnectionId, Ecn, PacketNumber, Timestamp};
 use crate::cli::delivery;
-use crate::rudp::{Closed, Metrics, PacketDropped, TraceEvent, TracedFrame, TracedPlace, Vantage};
+use crate::rudp::{Closed, EcnState, Metrics, PacketDropped, TraceEvent, TracedFrame, TracedPlace, Vantage};
 use crate::wire::Delivery;
 
 /// The name of a side, in files' names and in their headers.
@@ -51,8 +51,12 @@ pub fn event(now: Timestamp, event: &TraceEvent<'_>) -> (&'static str, Value) {
             set(&mut data, "ack_eliciting", json!(eliciting));
             ("transport:packet_sent", data)
         }
-        TraceEvent::PacketReceived { number, bytes, frames } => {
-            ("transport:packet_received", packet(*number, *bytes, frames))
+        TraceEvent::PacketReceived { number, bytes, ecn, frames } => {
+            let mut data = packet(*number, *bytes, frames);
+            if *ecn == Ecn::Ce {
+                set(&mut data, "ecn", json!("CE"));
+            }
+            ("transport:packet_received", data)
         }
         TraceEvent::PacketDropped { bytes, why } => {
             let data =
@@ -75,6 +79,14 @@ pub fn event(now: Timestamp, event: &TraceEvent<'_>) -> (&'static str, Value) {
             ("recovery:loss_timer_updated", data)
         }
         TraceEvent::DatagramSizeUpdated { bytes } => ("connectivity:mtu_updated", json!({ "new": bytes })),
+        TraceEvent::EcnStateUpdated { state } => {
+            let new = match state {
+                EcnState::Testing => "testing",
+                EcnState::Capable => "capable",
+                EcnState::Failed => "failed",
+            };
+            ("recovery:ecn_state_updated", json!({ "new": new }))
+        }
         TraceEvent::KeyUpdated { by_peer } => {
             let trigger = if *by_peer { "remote_update" } else { "local_update" };
             ("security:key_updated", json!({ "key_type": "1rtt", "trigger": trigger }))
@@ -106,6 +118,7 @@ fn frame(frame: &TracedFrame) -> Value {
             }
             data
         }
+        TracedFrame::CeCount { count } => json!({ "frame_type": "ce_count", "count": count }),
         TracedFrame::Repair { packets, bytes } => {
             json!({ "frame_type": "repair", "packets": packets.as_slice(), "length": bytes })
         }

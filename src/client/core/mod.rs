@@ -39,7 +39,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use self::dialogue::Dialogue;
-use crate::base::{Slot, Timestamp};
+use crate::base::{Envelope, Slot, Timestamp};
 use crate::rudp::{self, Closed, Connecting, Connection, Stats};
 use crate::wire::CloseCode;
 
@@ -71,8 +71,8 @@ impl Core {
     }
 
     /// Takes a datagram. Those that are not the server's are dropped.
-    pub fn handle_datagram(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
-        if from != self.server {
+    pub fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
+        if from.address != self.server {
             return;
         }
         match &mut self.link {
@@ -125,12 +125,12 @@ impl Core {
         self.dialogue.poll_output()
     }
 
-    /// Appends one datagram to the empty `out` and names its receiver; `None` when there is nothing
-    /// to send now.
-    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+    /// Appends one datagram to the empty `out` and names its receiver and its mark; `None` when there is
+    /// nothing to send now.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         debug_assert!(out.is_empty(), "one datagram at a time");
         match &mut self.link {
-            Link::Connecting(connecting) => connecting.poll_transmit(now, out).then_some(self.server),
+            Link::Connecting(connecting) => connecting.poll_transmit(now, out).then_some(self.server.into()),
             Link::Open(connection) => connection.poll_transmit(now, out),
             Link::Dead => None,
         }

@@ -1,14 +1,16 @@
-//! `recvmmsg` and `sendmmsg`: many datagrams a system call, rows of them as one (GSO, GRO).
+//! `recvmmsg` and `sendmmsg`: many datagrams a system call, rows of them as one (GSO, GRO), and their marks
+//! (ECN).
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 use bytes::BytesMut;
 use socket2::SockAddr;
 
+use crate::base::{Ecn, Envelope};
 use crate::net::batch::{Arrival, BATCH};
 
 /// True when the kernel has the calls for batches, as some sandboxes do not.
@@ -30,6 +32,21 @@ pub(in crate::net) fn join_received(socket: &impl AsFd) {
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
 }
 
+/// Has the kernel tell of each received datagram how it is marked (RFC 3168). What cannot be set is left: then
+/// all seem to come unmarked.
+pub(in crate::net) fn read_marks(socket: &impl AsFd) {
+    // A socket of both families takes both, one of IPv4 the first.
+    set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
+    set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
+}
+
+/// Has the kernel mark what leaves without a word about it; false when it does not.
+pub(in crate::net) fn mark_sent(socket: &impl AsFd, is_ipv6: bool, ecn: Ecn) -> bool {
+    let mark = libc::c_int::from(ecn.bits());
+    set_option(socket, libc::IPPROTO_IP, libc::IP_TOS, mark)
+        && (!is_ipv6 || set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, mark))
+}
+
 /// Receives into `slots`, at most [`BATCH`] of them, without waiting. Appends what came for each slot that
 /// was filled, in order.
 pub(in crate::net) fn receive_batch<'a>(
@@ -42,7 +59,7 @@ pub(in crate::net) fn receive_batch<'a>(
     // SAFETY: as above.
     let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH];
-    let mut controls = [Control::default(); BATCH];
+    let mut controls = [const { MaybeUninit::<Controls>::uninit() }; BATCH];
     let mut count: libc::c_uint = 0;
     let places = headers.iter_mut().zip(&mut vectors).zip(&mut names).zip(&mut controls).zip(slots);
     for ((((header, vector), name), control), slot) in places {
@@ -52,8 +69,8 @@ pub(in crate::net) fn receive_batch<'a>(
         header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
         header.msg_hdr.msg_iov = vector;
         header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-        header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        header.msg_hdr.msg_control = control.as_mut_ptr().cast();
+        header.msg_hdr.msg_controllen = size_of::<Controls>() as _;
         count += 1;
     }
     // SAFETY: the first `count` headers are filled above with pointers to names, vectors, controls and
@@ -72,29 +89,33 @@ pub(in crate::net) fn receive_batch<'a>(
         // A length in `u32` always fits Linux' `usize`; a sender of another family cannot be.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
         let from = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let datagram_bytes = joined_length(&header.msg_hdr).unwrap_or(bytes);
-        arrivals.push(Arrival { bytes, datagram_bytes, from });
+        let Told { datagram_bytes, ecn } = told(&header.msg_hdr);
+        let from = Envelope { address: from, ecn };
+        arrivals.push(Arrival { bytes, datagram_bytes: datagram_bytes.unwrap_or(bytes), from });
     }
     Ok(())
 }
 
 /// Sends datagrams from the front of `unsent`, at most [`BATCH`]; how many the kernel took. `row_length`
-/// tells how many from the front of what it is given leave as one row (`UDP_SEGMENT`), one at least.
+/// tells how many from the front of what it is given leave as one row (`UDP_SEGMENT`), one at least; all of a
+/// row have one envelope. `unsaid` is the mark of what leaves without a word about it ([`mark_sent`]); without
+/// one there are no marks.
 ///
 /// # Errors
 /// That of the first row; when a later one fails, those before it are counted and the error shows on the
 /// next call.
 pub(in crate::net) fn send_batch(
     socket: &impl AsFd,
-    mut unsent: &[(SocketAddr, BytesMut)],
-    row_length: impl Fn(&[(SocketAddr, BytesMut)]) -> usize,
+    mut unsent: &[(Envelope, BytesMut)],
+    unsaid: Option<Ecn>,
+    row_length: impl Fn(&[(Envelope, BytesMut)]) -> usize,
 ) -> io::Result<usize> {
     // SAFETY: these C structures are integers and pointers, for which all zeros are valid values.
     let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: as above.
     let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut names: [MaybeUninit<SockAddr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
-    let mut controls = [Control::default(); BATCH];
+    let mut controls = [const { MaybeUninit::<Controls>::uninit() }; BATCH];
     let mut free_vectors = &mut vectors[..];
     let mut count: libc::c_uint = 0;
     for ((header, name), control) in headers.iter_mut().zip(&mut names).zip(&mut controls) {
@@ -107,15 +128,23 @@ pub(in crate::net) fn send_batch(
             vector.iov_len = datagram.len();
         }
         // `SockAddr` needs no drop, so the array may stay half written.
-        let name = name.write(SockAddr::from(*to));
+        let name = name.write(SockAddr::from(to.address));
         header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_namelen = name.len();
         header.msg_hdr.msg_iov = vectors.as_mut_ptr();
         header.msg_hdr.msg_iovlen = length as _;
-        if length > 1 {
+        let marks = unsaid.is_some_and(|unsaid| unsaid != to.ecn);
+        if length > 1 || marks {
+            let control = control.write(Controls::default());
+            let mut used = 0;
+            if length > 1 {
+                used += control.ask_to_split(first.len());
+            }
+            if marks {
+                used += control.mark(used, *to);
+            }
             header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
-            ask_to_split(&mut header.msg_hdr, first.len());
+            header.msg_hdr.msg_controllen = used * size_of::<Control>();
         }
         (unsent, free_vectors) = (rest, free);
         count += 1;
@@ -135,39 +164,86 @@ pub(in crate::net) fn send_batch(
     Ok(headers.iter().take(sent).map(|header| header.msg_hdr.msg_iovlen as usize).sum())
 }
 
-/// Room for one control message of one integer, aligned as its header.
-#[derive(Clone, Copy, Default)]
+/// What can be said of one slot beside its bytes: how long its datagrams are, and how they are marked.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Controls([Control; 2]);
+
+/// A control message of one integer, as far from the next one as the kernel wants it.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Control {
-    _header: [usize; size_of::<libc::cmsghdr>().div_ceil(size_of::<usize>())],
-    _value: [usize; 1],
+    header: libc::cmsghdr,
+    value: [u8; size_of::<usize>()],
 }
 
-/// How long each datagram of a received row is but the last; `None` for a datagram alone.
-fn joined_length(header: &libc::msghdr) -> Option<usize> {
+/// What the kernel says of a received slot.
+#[derive(Default)]
+struct Told {
+    /// How long each datagram of a row is but the last; `None` for a datagram alone.
+    datagram_bytes: Option<usize>,
+    ecn: Ecn,
+}
+
+fn told(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
-    let control = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
-    if (control.cmsg_level, control.cmsg_type) != (libc::SOL_UDP, libc::UDP_GRO) {
-        return None;
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
+    while let Some(control) = next {
+        // SAFETY: messages of the first type hold a `c_int`, those of the others begin with the byte that
+        // counts (IPv4) or are a `c_int`; the kernel wrote them whole.
+        unsafe {
+            let value = libc::CMSG_DATA(control);
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    told.datagram_bytes = usize::try_from(value.cast::<libc::c_int>().read_unaligned()).ok();
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => told.ecn = Ecn::from_bits(value.read()),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    let [low, ..] = value.cast::<libc::c_int>().read_unaligned().to_le_bytes();
+                    told.ecn = Ecn::from_bits(low);
+                }
+                _ => {}
+            }
+        }
+        // SAFETY: as for the first one, which this one follows.
+        next = unsafe { libc::CMSG_NXTHDR(header, control).as_ref() };
     }
-    // SAFETY: a control message of this type holds a `c_int`, which the buffer has room for.
-    let bytes = unsafe { libc::CMSG_DATA(control).cast::<libc::c_int>().read_unaligned() };
-    usize::try_from(bytes).ok()
+    told
 }
 
-/// Has the kernel split what it is given into datagrams of so many bytes, a `u16`.
-fn ask_to_split(header: &mut libc::msghdr, datagram_bytes: usize) {
-    const VALUE_BYTES: libc::c_uint = 2;
-    #[allow(clippy::cast_possible_truncation, reason = "a row of two datagrams fits a packet")]
-    let value = datagram_bytes as u16;
-    // SAFETY: the header has a `Control`, zeroed, as its control buffer: long enough for this message.
-    unsafe {
-        let control = libc::CMSG_FIRSTHDR(header);
-        (*control).cmsg_level = libc::SOL_UDP;
-        (*control).cmsg_type = libc::UDP_SEGMENT;
-        (*control).cmsg_len = libc::CMSG_LEN(VALUE_BYTES) as _;
-        libc::CMSG_DATA(control).cast::<u16>().write_unaligned(value);
-        header.msg_controllen = libc::CMSG_SPACE(VALUE_BYTES) as _;
+impl Default for Controls {
+    fn default() -> Self {
+        // SAFETY: these C structures are integers, for which all zeros are valid values.
+        unsafe { MaybeUninit::zeroed().assume_init() }
+    }
+}
+
+impl Controls {
+    /// Has the kernel split what it is given into datagrams of so many bytes, a `u16`. The number of messages
+    /// written.
+    fn ask_to_split(&mut self, datagram_bytes: usize) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "a row of two datagrams fits a packet")]
+        let value = datagram_bytes as u16;
+        self.write(0, (libc::SOL_UDP, libc::UDP_SEGMENT), &value.to_ne_bytes())
+    }
+
+    /// Has the kernel mark what it is given; the message `at`. The number of messages written.
+    fn mark(&mut self, at: usize, Envelope { address, ecn }: Envelope) -> usize {
+        // An IPv6 socket sends IPv4 packets, too.
+        let kind = match address.ip().to_canonical() {
+            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+            IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        };
+        self.write(at, kind, &libc::c_int::from(ecn.bits()).to_ne_bytes())
+    }
+
+    fn write(&mut self, at: usize, (level, kind): (libc::c_int, libc::c_int), bytes: &[u8]) -> usize {
+        let Some(Control { header, value }) = self.0.get_mut(at) else { return 0 };
+        (header.cmsg_level, header.cmsg_type) = (level, kind);
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + bytes.len()) as _;
+        value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        1
     }
 }
 
@@ -185,9 +261,10 @@ pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) {
     }
 }
 
-fn set_option(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
+/// Sets an option; false when the kernel does not.
+fn set_option(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> bool {
     // SAFETY: the option's value is one `c_int`, which lives until after the call.
-    let _ = unsafe {
+    let set = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             level,
@@ -196,6 +273,7 @@ fn set_option(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value
             length_of::<libc::c_int>(),
         )
     };
+    set == 0
 }
 
 /// The address that the kernel wrote, so many bytes.

@@ -6,7 +6,9 @@ mod files;
 mod timer;
 mod watch;
 
-pub(super) use batch::{has_batches, join_received, never_fragment, receive_batch, send_batch};
+pub(super) use batch::{
+    has_batches, join_received, mark_sent, never_fragment, read_marks, receive_batch, send_batch,
+};
 pub(super) use files::raise_open_files;
 pub(super) use timer::TimerFd;
 pub(super) use watch::watch;

@@ -14,6 +14,8 @@ pub struct AckTracker {
     /// Runs of received numbers, `first..=last`, newest at the front; bounded.
     runs: VecDeque<(u64, u64)>,
     largest_at: Timestamp,
+    /// When an ack left last.
+    acked_at: Timestamp,
     /// Ack-eliciting packets that no ack told of yet.
     unacked: u32,
     deadline: Option<Timestamp>,
@@ -41,6 +43,7 @@ impl AckTracker {
         Self {
             runs: VecDeque::new(),
             largest_at: Timestamp::ZERO,
+            acked_at: Timestamp::ZERO,
             unacked: 0,
             deadline: None,
             max_delay,
@@ -87,6 +90,15 @@ impl AckTracker {
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
     }
 
+    /// A packet that was just noted came marked CE. The peer is to hear of it soon, but not by more acks: one
+    /// leaves at once only when the last is as long ago as an ack may wait.
+    // spec: ECN-4
+    pub fn on_marked(&mut self, now: Timestamp) {
+        if self.unacked > 0 && now >= self.acked_at + self.max_delay {
+            self.deadline = Some(now);
+        }
+    }
+
     /// A packet that did not arrive was repaired: its messages were taken.
     // spec: ACK-11
     pub fn on_repaired(&mut self, number: PacketNumber) {
@@ -127,6 +139,7 @@ impl AckTracker {
     /// The ack for all that arrived, or `None` when nothing did; it then counts as sent.
     pub fn take(&mut self, now: Timestamp) -> Option<Ack> {
         let ack = self.peek(now)?;
+        self.acked_at = now;
         self.unacked = 0;
         self.deadline = None;
         self.repaired.clear();
@@ -248,6 +261,21 @@ mod tests {
         tracker.take(now);
         tracker.on_packet(now, PacketNumber(9), true, false, &[]);
         assert_eq!(tracker.deadline(), Some(now), "so is what fills it");
+    }
+
+    // spec-test: ECN-4
+    #[test]
+    fn a_mark_is_told_at_once_when_the_last_ack_is_long_ago() {
+        let mut tracker = tracker(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        let at = |tracker: &mut AckTracker, millis, number| {
+            let now = Timestamp::from_millis(millis);
+            tracker.on_packet(now, PacketNumber(number), true, false, &[]);
+            tracker.on_marked(now);
+            tracker.deadline().unwrap().since(Timestamp::ZERO).as_millis()
+        };
+        tracker.take(Timestamp::from_millis(50));
+        assert_eq!(at(&mut tracker, 55, 8), 65, "it waits as any other does");
+        assert_eq!(at(&mut tracker, 60, 9), 60, "the last ack was 10 ms ago");
     }
 
     // spec-test: ACK-1

@@ -46,6 +46,12 @@ pub enum ProtocolViolation {
         /// The number.
         number: u64,
     },
+    /// More packets are told to have met congestion than were sent.
+    #[error("{count} packets are told to have met congestion, but fewer were sent")]
+    CeOfUnsent {
+        /// How many.
+        count: u64,
+    },
     /// A message came on a stream that this end did not open.
     #[error("stream {0} was never opened")]
     UnknownStream(StreamId),

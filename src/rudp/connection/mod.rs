@@ -13,6 +13,7 @@
 //! | `rtt` | round-trip time |
 //! | `controller/` | bytes under way, and how fast they leave |
 //! | `loss` | the share of packets lost |
+//! | `marks` | ECN: congestion told by marks |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `random` | what is drawn by chance |
@@ -28,6 +29,7 @@ mod datagram_size;
 mod error;
 mod keys;
 mod loss;
+mod marks;
 mod outbox;
 mod path;
 mod random;
@@ -51,12 +53,14 @@ use rand::rngs::StdRng;
 
 pub use config::{BASE_DATAGRAM_BYTES, CongestionControl, ConnectionConfig};
 pub use error::{Closed, PacketDropped, ProtocolViolation, SendError, Sent};
+pub use marks::EcnState;
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
 use self::acks::AckTracker;
 use self::controller::{Controller, Pacer};
 use self::datagram_size::DatagramSize;
 use self::keys::KeyPhases;
+use self::marks::Marks;
 use self::outbox::{MAX_WHOLE_BYTES, Outbox};
 use self::path::Paths;
 use self::random::Randomness;
@@ -117,6 +121,10 @@ pub struct Stats {
     pub packets_dropped: u64,
     /// Packets taken for lost.
     pub packets_lost: u64,
+    /// Packets of the peer that came marked CE.
+    pub ce_received: u64,
+    /// Packets of this end that arrived marked CE, as the peer tells.
+    pub ce_told: u64,
     /// REPAIR frames sent.
     pub repairs_sent: u64,
     /// Lost packets of the peer whose messages were repaired.
@@ -142,6 +150,7 @@ pub struct Connection {
     keys: KeyPhases,
     replay: ReplayWindow,
     acks: AckTracker,
+    marks: Marks,
     /// Largest packet number that carried an ack: acks in older packets say nothing new.
     newest_ack_in: Option<u64>,
     /// Largest number of a packet that opened and was dropped for want of room.
@@ -219,6 +228,7 @@ impl Connection {
             keys: KeyPhases::new(keys),
             replay: ReplayWindow::new(),
             acks: AckTracker::new(config.max_ack_delay),
+            marks: Marks::new(),
             newest_ack_in: None,
             newest_dropped: None,
             paths: Paths::new(now, remote),

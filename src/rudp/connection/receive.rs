@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use rand::Rng;
 
 use super::config::BASE_DATAGRAM_BYTES;
-use super::controller::{self, Acked};
+use super::controller::{self, Acked, Marked};
 use super::keys::Opened;
 use super::path::Change;
 use super::repair::symbol;
@@ -14,12 +14,12 @@ use super::rtt::RttEstimator;
 use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Hold, Part, ReceiveStream, Received, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
-use crate::base::{PacketNumber, StreamId, Timestamp};
+use crate::base::{Ecn, Envelope, PacketNumber, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
 impl Connection {
-    /// Takes a sealed packet, whole as it came from `from`.
+    /// Takes a sealed packet, whole and marked as it came from `from`.
     ///
     /// # Errors
     /// [`PacketDropped`] when it has no effect. A peer that breaks the protocol with a packet that
@@ -27,7 +27,7 @@ impl Connection {
     pub fn handle_packet(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        from: Envelope,
         packet: BytesMut,
     ) -> Result<(), PacketDropped> {
         let bytes = packet.len();
@@ -42,7 +42,7 @@ impl Connection {
     fn take_packet(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        Envelope { address: from, ecn }: Envelope,
         packet: BytesMut,
     ) -> Result<(), PacketDropped> {
         if matches!(self.state, State::Closed) {
@@ -73,12 +73,12 @@ impl Connection {
         self.stats.packets_received += 1;
         self.stats.bytes_received += length as u64;
         self.timers.on_received(now);
-        self.trace_received(now, number, length, &frames);
+        self.trace_received(now, number, (length, ecn), &frames);
         if first && !self.is_closed() {
             self.events.push_back(Event::Established);
         }
         self.take_source(now, from, (number, length), first);
-        self.take_frames(now, from, number, frames);
+        self.take_frames(now, from, (number, ecn), frames);
         Ok(())
     }
 
@@ -126,6 +126,7 @@ impl Connection {
             self.rtt = RttEstimator::new();
             self.controller = controller::new(self.config.congestion_control, now, BASE_DATAGRAM_BYTES);
             self.datagram_size.on_new_path();
+            self.marks.on_new_path(self.sent.next_number());
             self.cut_for_datagrams(now);
         }
         // Nobody waits for the timers that ran on the old address.
@@ -212,13 +213,27 @@ impl Connection {
         }
     }
 
-    fn take_frames(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Frames) {
+    fn take_frames(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        (number, ecn): (PacketNumber, Ecn),
+        frames: Frames,
+    ) {
         self.repair_encoder.on_received(self.acks.largest().is_none_or(|largest| number.0 == largest + 1));
         let repaired = self.repair_decoder.on_packet(number, &frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         let repairable: Vec<_> = repaired.iter().map(|(number, _)| *number).collect();
         self.acks.on_packet(now, number, eliciting, prompt, &repairable);
+        self.marks.on_received(ecn);
+        if ecn == Ecn::Ce {
+            self.acks.on_marked(now);
+            self.note_marks();
+        }
+        if frames.iter().any(|frame| matches!(frame, Frame::CeCount(_))) {
+            self.marks.on_read();
+        }
         for frame in frames {
             if let Err(violation) = self.take_frame(now, from, number, frame) {
                 self.violate(now, violation);
@@ -274,6 +289,7 @@ impl Connection {
             Frame::Ping | Frame::Close(_) | Frame::Repair(_) | Frame::Padding(_) => Ok(()),
             Frame::PathChallenge(data) => {
                 self.paths.on_challenge(now, from, data);
+                self.marks.on_challenge();
                 Ok(())
             }
             Frame::PathResponse(data) => {
@@ -281,6 +297,7 @@ impl Connection {
                 Ok(())
             }
             Frame::Ack(ack) => self.take_ack(now, number, &ack),
+            Frame::CeCount(count) => self.take_ce_count(now, count),
             Frame::Message(Message { head: MessageHead::Unreliable, payload }) => {
                 self.events.push_back(Event::Message {
                     stream: None,
@@ -381,6 +398,9 @@ impl Connection {
             self.timers.on_acked();
             self.keys.on_acked(PacketNumber(largest));
         }
+        if let Some(number) = outcome.marked {
+            self.marks.on_acked(number);
+        }
         for &number in &outcome.spurious {
             self.repair_encoder.loss_mut().on_spurious();
             self.controller.on_spurious();
@@ -399,6 +419,7 @@ impl Connection {
                 SentFrame::Message(message) => self.outbox.on_acked(message, None),
                 SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
                 SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
+                SentFrame::CeCount(count) => self.marks.on_confirmed(count),
                 SentFrame::SizeProbe(probe) => {
                     if self.datagram_size.on_probe_acked(now, probe) {
                         self.cut_for_datagrams(now);
@@ -411,6 +432,24 @@ impl Connection {
         }
         self.resend_lost(now);
         Ok(())
+    }
+
+    /// The peer tells how many packets of this end met congestion. It may be so that they did on the former
+    /// path, but none is held against this one before a packet on it was acked.
+    // spec: ECN-5, ECN-6
+    fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
+        let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
+        self.note_marks();
+        let newest_sent_at = self.sent.largest_acked_at();
+        if is_news && newest_sent_at >= self.paths.since() {
+            let app_limited = self.is_app_limited(newest_sent_at);
+            self.controller.on_marked(now, &Marked { newest_sent_at, app_limited });
+        }
+        Ok(())
+    }
+
+    fn note_marks(&mut self) {
+        (self.stats.ce_received, self.stats.ce_told) = self.marks.counts();
     }
 
     /// The path takes other datagrams than before: messages are cut for them.

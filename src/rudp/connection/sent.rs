@@ -9,7 +9,7 @@ use super::datagram_size::SizeProbe;
 use super::error::ProtocolViolation;
 use super::rtt::RttEstimator;
 use super::stream::{MessageRef, Piece};
-use crate::base::{PacketNumber, Timestamp};
+use crate::base::{Ecn, PacketNumber, Timestamp};
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 
 /// What a packet carried that its fate matters to.
@@ -21,6 +21,8 @@ pub enum SentFrame {
     Fragment(MessageRef, Piece),
     /// An ack up to this number.
     Ack(u64),
+    /// So many packets that came marked CE.
+    CeCount(u64),
     /// Nothing, in so many bytes.
     SizeProbe(SizeProbe),
 }
@@ -45,6 +47,7 @@ struct SentPacket {
     at: Timestamp,
     bytes: usize,
     state: State,
+    ecn: Ecn,
     frames: SentFrames,
 }
 
@@ -55,6 +58,8 @@ pub struct SentPackets {
     /// Number of the first in `packets`.
     base: u64,
     largest_acked: Option<u64>,
+    /// When that one left.
+    largest_acked_at: Timestamp,
     bytes_in_flight: usize,
     /// Factor on the reordering window, doubled by each spurious loss.
     patience: u32,
@@ -76,6 +81,8 @@ pub struct AckOutcome {
     pub largest_sent_at: Option<Timestamp>,
     /// The largest number newly acked.
     pub largest: Option<u64>,
+    /// The largest number newly acked of a packet that left marked.
+    pub marked: Option<PacketNumber>,
     /// Messages of packets that did not arrive, but were repaired.
     pub repaired: Vec<MessageRef>,
     /// Packets that had been taken for lost.
@@ -91,6 +98,8 @@ pub struct LossOutcome {
     pub packets: SmallVec<[(usize, Timestamp); 8]>,
     /// Their numbers.
     pub numbers: SmallVec<[PacketNumber; 8]>,
+    /// Those of them that left marked.
+    pub marked: SmallVec<[PacketNumber; 8]>,
     /// Longest time between the sending of two packets, one of these the later, without any acked
     /// between: RFC 9002 §7.6.
     pub longest_run: Duration,
@@ -118,6 +127,7 @@ impl SentPackets {
             packets: VecDeque::new(),
             base: 0,
             largest_acked: None,
+            largest_acked_at: Timestamp::ZERO,
             bytes_in_flight: 0,
             patience: 1,
             losses: 0,
@@ -137,6 +147,11 @@ impl SentPackets {
     /// Numbers from the largest acked to the next: decides how many bytes a number takes.
     pub fn span(&self) -> u64 {
         self.next_number().0 - self.largest_acked.unwrap_or(0)
+    }
+
+    /// When the largest acked packet left.
+    pub fn largest_acked_at(&self) -> Timestamp {
+        self.largest_acked_at
     }
 
     /// Bytes under way.
@@ -167,21 +182,15 @@ impl SentPackets {
 
     /// Leaves the next number out. Spec: ACK-7.
     pub fn skip(&mut self, now: Timestamp) {
-        self.push(now, 0, State::Skipped, SentFrames::new());
+        let (state, frames) = (State::Skipped, SentFrames::new());
+        self.packets.push_back(SentPacket { at: now, bytes: 0, state, ecn: Ecn::NotEct, frames });
     }
 
-    /// Takes note of a packet with the next number.
-    pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
-        if eliciting {
-            self.bytes_in_flight += bytes;
-            self.push(now, bytes, State::InFlight, frames);
-        } else {
-            self.push(now, bytes, State::Quiet, frames);
-        }
-    }
-
-    fn push(&mut self, at: Timestamp, bytes: usize, state: State, frames: SentFrames) {
-        self.packets.push_back(SentPacket { at, bytes, state, frames });
+    /// Takes note of a packet with the next number, which left with the mark `ecn`.
+    pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, ecn: Ecn, frames: SentFrames) {
+        let state = if eliciting { State::InFlight } else { State::Quiet };
+        self.bytes_in_flight += if eliciting { bytes } else { 0 };
+        self.packets.push_back(SentPacket { at: now, bytes, state, ecn, frames });
     }
 
     /// Takes an ack. Walks this end's own packets, within the runs that the ack names.
@@ -229,7 +238,7 @@ impl SentPackets {
         }
         outcome.repaired.extend(packet.frames.iter().filter_map(|frame| match frame {
             SentFrame::Message(message) => Some(*message),
-            SentFrame::Fragment(..) | SentFrame::Ack(_) | SentFrame::SizeProbe(_) => None,
+            _ => None,
         }));
         Ok(())
     }
@@ -266,6 +275,12 @@ impl SentPackets {
                 State::Quiet => {}
             }
             packet.state = State::Acked;
+            if packet.ecn != Ecn::NotEct {
+                outcome.marked = outcome.marked.max(Some(PacketNumber(number)));
+            }
+            if self.largest_acked.is_none_or(|acked| number > acked) {
+                self.largest_acked_at = self.largest_acked_at.max(packet.at);
+            }
             outcome.largest = Some(outcome.largest.map_or(number, |old| old.max(number)));
             outcome.frames.extend(packet.frames.drain(..));
         }
@@ -311,7 +326,11 @@ impl SentPackets {
             packet.state = State::Lost;
             self.losses += 1;
             self.bytes_in_flight -= packet.bytes;
-            outcome.numbers.push(PacketNumber(self.base + at as u64));
+            let number = PacketNumber(self.base + at as u64);
+            outcome.numbers.push(number);
+            if packet.ecn != Ecn::NotEct {
+                outcome.marked.push(number);
+            }
             outcome.packets.push((packet.bytes, packet.at));
             let run = packet.at.since(*run_since.get_or_insert(packet.at));
             outcome.longest_run = outcome.longest_run.max(run);

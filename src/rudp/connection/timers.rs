@@ -183,11 +183,12 @@ impl Connection {
             self.stats.packets_lost += lost.packets.len() as u64;
             self.tell_lost(now, newest_sent_at, &lost);
         }
+        lost.marked.iter().for_each(|number| self.marks.on_lost(*number));
         for frame in lost.frames {
             match frame {
                 SentFrame::Message(message) => self.outbox.on_lost(message, None),
                 SentFrame::Fragment(message, piece) => self.outbox.on_lost(message, Some(piece)),
-                SentFrame::Ack(_) | SentFrame::SizeProbe(_) => {}
+                SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => {}
             }
         }
         if self.datagram_size.on_lost(now, &lost.packets) {

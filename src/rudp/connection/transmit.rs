@@ -16,7 +16,7 @@ use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
 use super::{Connection, ProtocolViolation, Role, State};
-use crate::base::{PacketNumber, Timestamp, Truncated, Writer};
+use crate::base::{Ecn, Envelope, PacketNumber, Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
@@ -25,13 +25,14 @@ use crate::wire::frame::{Ack, Frame, MessageHead, Repair};
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
 struct Plan {
-    /// Frames without a payload: ACK, PING, PATH_CHALLENGE, PATH_RESPONSE, CLOSE, PADDING.
+    /// Frames without a payload: ACK, CE_COUNT, PING, PATH_CHALLENGE, PATH_RESPONSE, CLOSE, PADDING.
     small: SmallVec<[Frame; 3]>,
     parts: SmallVec<[(SendPart, Payload); 8]>,
     sent: SentFrames,
     /// Bytes of all frames, as if none elided its length.
     bytes: usize,
     eliciting: bool,
+    ecn: Ecn,
 }
 
 /// From one packet number that is left out to the next, so that an ack of it tells a peer that guesses:
@@ -47,9 +48,9 @@ const SIZE_PROBE_TIMEOUTS: u32 = 2;
 const MAX_HEADER_BYTES: usize = 9;
 
 impl Connection {
-    /// Appends the next datagram to `out`, which is empty, and tells where it goes; `None` when none
-    /// is due.
-    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+    /// Appends the next datagram to `out`, which is empty, and tells where it goes and how it is marked;
+    /// `None` when none is due.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         debug_assert!(out.is_empty(), "one datagram a buffer");
         let mut plan = Plan::default();
         let is_due = match &self.state {
@@ -64,7 +65,7 @@ impl Connection {
                 if let Some(to) = self.plan_for_pending(now, &mut plan) {
                     self.write_packet(now, plan, out);
                     self.paths.on_sent_to_pending(out.len());
-                    return Some(to);
+                    return Some(to.into());
                 }
                 self.plan(now, &mut plan) || self.plan_size_probe(now, &mut plan)
             }
@@ -72,12 +73,16 @@ impl Connection {
         if !is_due {
             return None;
         }
-        self.write_packet(now, plan, out);
         if matches!(self.state, State::Open) {
-            return Some(self.paths.active());
+            let (number, probes) = (self.sent.next_number(), self.timers.probes());
+            let ecn = self.marks.of_next(number, plan.eliciting, probes);
+            plan.ecn = ecn;
+            self.write_packet(now, plan, out);
+            return Some(Envelope { address: self.paths.active(), ecn });
         }
+        self.write_packet(now, plan, out);
         let attempts_left = self.closing().map_or(0, |closing| closing.attempts_left);
-        Some(self.paths.for_close(out.len(), attempts_left))
+        Some(self.paths.for_close(out.len(), attempts_left).into())
     }
 
     /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:
@@ -122,6 +127,10 @@ impl Connection {
             && let Some(ack) = self.acks.take(now)
         {
             plan.push_ack(ack, self.acks.largest().unwrap_or(0));
+            if let Some(count) = self.marks.news() {
+                plan.sent.push(SentFrame::CeCount(count));
+                plan.push(Frame::CeCount(count));
+            }
         }
         if let Some(data) = self.paths.take_response() {
             plan.push(Frame::PathResponse(data));
@@ -295,7 +304,7 @@ impl Connection {
             self.repair_encoder.on_sent(now, number, symbol);
         }
         self.trace_sent(now, number, packet.len(), &plan.small, &plan.parts, &plan.sent);
-        self.on_sent(now, packet.len(), plan.eliciting, plan.sent);
+        self.on_sent(now, packet.len(), plan.eliciting, plan.ecn, plan.sent);
         *out = packet;
     }
 
@@ -305,8 +314,8 @@ impl Connection {
         self.next_skip = PacketNumber(self.sent.next_number().0 + after);
     }
 
-    fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, frames: SentFrames) {
-        self.sent.on_sent(now, bytes, eliciting, frames);
+    fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, ecn: Ecn, frames: SentFrames) {
+        self.sent.on_sent(now, bytes, eliciting, ecn, frames);
         self.timers.on_sent(now, eliciting);
         if eliciting {
             self.pacer.on_sent(bytes);

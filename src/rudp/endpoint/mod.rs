@@ -41,7 +41,7 @@ use self::ids::IdPool;
 use self::load::PerSecond;
 use self::timers::TimerSet;
 use super::{Closed, Connection, Event, PacketDropped, Payload, SendError};
-use crate::base::{ConnectionId, IdMap, Now, StreamId, Timestamp, UserId, WorkerId};
+use crate::base::{ConnectionId, Envelope, IdMap, Now, StreamId, Timestamp, UserId, WorkerId};
 use crate::secure::{Claims, CookieKey, TokenLedger};
 use crate::wire::Delivery;
 use crate::wire::packet::{SealedHeader, is_clear};
@@ -154,12 +154,12 @@ impl Endpoint {
     }
 
     /// Takes a datagram, whatever it is.
-    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, datagram: BytesMut) -> Option<Input> {
+    pub fn handle_datagram(&mut self, now: Now, from: Envelope, datagram: BytesMut) -> Option<Input> {
         self.counters.datagrams_received += 1;
         if datagram.is_empty() || is_clear(&datagram) {
             self.counters.unproven_bytes_received += datagram.len() as u64;
             return self
-                .handle_clear(now, from, &datagram.freeze())
+                .handle_clear(now, from.address, &datagram.freeze())
                 .map(|incoming| Input::Incoming(Box::new(incoming)));
         }
         let Some(id) = SealedHeader::connection_of(&datagram) else {
@@ -236,16 +236,16 @@ impl Endpoint {
         Ok(live.connection.queued_bytes())
     }
 
-    /// Appends the next datagram to the empty `out` and tells where it goes.
-    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<SocketAddr> {
+    /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.
+    pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if let Some((address, answer)) = self.answers.pop_front() {
             out.extend_from_slice(&answer);
-            return Some(address);
+            return Some(address.into());
         }
         while let Some(&id) = self.dirty.front() {
             if let Some(live) = self.connections.get_mut(&id) {
-                if let Some(address) = live.connection.poll_transmit(now, out) {
-                    return Some(address);
+                if let Some(envelope) = live.connection.poll_transmit(now, out) {
+                    return Some(envelope);
                 }
                 live.is_dirty = false;
                 self.settle(now, id);
@@ -280,7 +280,7 @@ impl Endpoint {
         &self.counters
     }
 
-    fn handle_sealed(&mut self, now: Timestamp, id: ConnectionId, from: SocketAddr, packet: BytesMut) {
+    fn handle_sealed(&mut self, now: Timestamp, id: ConnectionId, from: Envelope, packet: BytesMut) {
         let bytes = packet.len();
         if let Some(live) = self.connections.get_mut(&id) {
             let taken = live.connection.handle_packet(now, from, packet);
@@ -292,7 +292,7 @@ impl Endpoint {
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
-                Some(Event::Established) => self.confirm(now, id, from),
+                Some(Event::Established) => self.confirm(now, id, from.address),
                 Some(_) => self.end_half_open(now, id),
                 None => {
                     let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);

@@ -1,12 +1,10 @@
 //! Who connects, who is replaced, and what the end of a connection means for sessions.
 
-use std::net::SocketAddr;
-
 use bytes::BytesMut;
 use tracing::debug;
 
 use super::Worker;
-use crate::base::{ConnectionId, Now, Timestamp, UnixTime, UserId, WorkerId};
+use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, UserId, WorkerId};
 use crate::rudp::{Closed, Incoming};
 use crate::server::mail::{Mail, Post};
 use crate::wire::{CloseCode, LeaveReason, RejectCode, UserEvent};
@@ -104,7 +102,7 @@ impl Worker {
     }
 
     /// Passes a datagram on to the worker that owns its connection.
-    pub(super) fn forward(&mut self, to: WorkerId, from: SocketAddr, datagram: BytesMut) {
+    pub(super) fn forward(&mut self, to: WorkerId, from: Envelope, datagram: BytesMut) {
         let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
         // A copy, so that it does not keep all that came with it while it waits.
         let datagram = BytesMut::from(datagram.as_ref());
@@ -119,7 +117,7 @@ impl Worker {
     }
 
     /// Takes a datagram that another worker has passed on.
-    pub(super) fn forwarded(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
+    pub(super) fn forwarded(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         // Only sealed packets are passed on, and those ask for no wall time.
         let now = Now { mono: now, wall: UnixTime::from_millis(0) };
         self.clients.endpoint.handle_datagram(now, from, datagram);

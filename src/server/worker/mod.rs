@@ -33,7 +33,6 @@ mod requests;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -45,7 +44,7 @@ use super::counters::WorkerCounters;
 use super::mail::{Mail, Post, WorkerSet};
 use super::roster::Rosters;
 use super::shared::Shared;
-use crate::base::{Now, Timestamp, WorkerId, Writer};
+use crate::base::{Envelope, Now, Timestamp, WorkerId, Writer};
 use crate::net::Driven;
 use crate::rudp::{Endpoint, EndpointConfig, EndpointEvent, Input};
 use crate::session::{Outbox, SessionTable};
@@ -184,7 +183,7 @@ impl Worker {
 }
 
 impl Driven for Worker {
-    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (SocketAddr, BytesMut)>) {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
         for (from, datagram) in batch {
             match self.clients.endpoint.handle_datagram(now, from, datagram) {
                 None => {}
@@ -204,7 +203,7 @@ impl Driven for Worker {
         self.settle(now);
     }
 
-    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<SocketAddr> {
+    fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope> {
         self.clients.endpoint.poll_transmit(now.mono, out)
     }
 

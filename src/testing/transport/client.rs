@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::base::{Now, Timestamp, UserId};
+use crate::base::{Ecn, Envelope, Now, Timestamp, UserId};
 use crate::rudp::{Connecting, ConnectingConfig, Connection, ConnectionConfig, Event, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
@@ -75,8 +75,8 @@ impl ClientEnd {
     }
 
     /// Takes a datagram. What is not from the server's address is nobody's.
-    pub(super) fn handle_datagram(&mut self, now: Timestamp, from: SocketAddr, datagram: BytesMut) {
-        if from != self.server {
+    pub(super) fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
+        if from.address != self.server {
             return;
         }
         match &mut self.stage {
@@ -117,15 +117,17 @@ impl ClientEnd {
         self.connection()?.poll_event().map(ClientEvent::Connection)
     }
 
-    /// The next datagram, for the server.
-    pub(super) fn poll_transmit(&mut self, now: Timestamp) -> Option<Bytes> {
+    /// The next datagram, for the server, and its mark.
+    pub(super) fn poll_transmit(&mut self, now: Timestamp) -> Option<(Ecn, Bytes)> {
         let mut out = BytesMut::new();
-        let is_one = match &mut self.stage {
-            Stage::Connecting(connecting) => connecting.poll_transmit(now, &mut out),
-            Stage::Open(connection) => connection.poll_transmit(now, &mut out).is_some(),
-            Stage::Failed => false,
+        let ecn = match &mut self.stage {
+            Stage::Connecting(connecting) => {
+                connecting.poll_transmit(now, &mut out).then_some(Ecn::NotEct)?
+            }
+            Stage::Open(connection) => connection.poll_transmit(now, &mut out)?.ecn,
+            Stage::Failed => return None,
         };
-        is_one.then(|| out.freeze())
+        Some((ecn, out.freeze()))
     }
 
     /// The connection, once there is one.

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 use super::message::End;
 use super::scenario::Path;
-use crate::base::Timestamp;
-use crate::link::{Impairments, Link};
+use crate::base::{Ecn, Envelope, Timestamp};
+use crate::link::{Counts, Impairments, Link};
 use crate::testing::checker::Life;
 use crate::wire::packet::is_clear;
 
@@ -34,7 +34,7 @@ struct Line {
 /// A datagram that has arrived.
 #[derive(Debug)]
 pub(super) struct Parcel {
-    pub(super) from: SocketAddr,
+    pub(super) from: Envelope,
     pub(super) to: SocketAddr,
     pub(super) datagram: BytesMut,
     pub(super) stamp: Option<Stamp>,
@@ -55,7 +55,7 @@ pub(super) struct Stamp {
 struct UnderWay {
     at: Timestamp,
     order: u64,
-    from: SocketAddr,
+    from: Envelope,
     to: SocketAddr,
     datagram: Bytes,
     stamp: Option<Stamp>,
@@ -84,21 +84,21 @@ impl Network {
         now: Timestamp,
         from: End,
         (client, server): (SocketAddr, SocketAddr),
-        datagram: &Bytes,
+        (ecn, datagram): (Ecn, &Bytes),
     ) -> Option<Life> {
         let line = self.lines.get_mut(&client)?;
-        let (link, from_addr, to) = match from {
+        let (link, address, to) = match from {
             End::Client => (&mut line.up, client, server),
             End::Server => (&mut line.down, server, client),
         };
         self.order += 1;
         let stamp = Stamp { life: line.life, from, number: self.order, sent_at: now };
-        for arrival in link.carry(now, datagram.clone()) {
+        for arrival in link.carry(now, ecn, datagram.clone()) {
             let is_intact = !is_clear(datagram) && arrival.datagram == *datagram;
             let under_way = UnderWay {
                 at: arrival.at,
                 order: self.order,
-                from: from_addr,
+                from: Envelope { address, ecn: arrival.ecn },
                 to,
                 datagram: arrival.datagram,
                 stamp: is_intact.then_some(stamp),
@@ -108,9 +108,10 @@ impl Network {
         Some(line.life)
     }
 
-    /// Puts in a datagram of an attacker's, whoever it claims to be from. It arrives at once.
+    /// Puts in a datagram of an attacker's, whoever it claims to be from, marked CE. It arrives at once.
     pub(super) fn inject(&mut self, now: Timestamp, from: SocketAddr, to: SocketAddr, datagram: Bytes) {
         self.order += 1;
+        let from = Envelope { address: from, ecn: Ecn::Ce };
         let under_way = UnderWay { at: now, order: self.order, from, to, datagram, stamp: None };
         self.under_way.push(Reverse(under_way));
     }
@@ -134,6 +135,16 @@ impl Network {
         for link in self.lines.values_mut().flat_map(|line| [&mut line.up, &mut line.down]) {
             link.set_mtu(self.rng.random_range(1_200..1_500));
         }
+    }
+
+    /// What all paths that there are have done.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for line in self.lines.values() {
+            counts += line.up.counts();
+            counts += line.down.counts();
+        }
+        counts
     }
 
     /// Changes all paths that there are.

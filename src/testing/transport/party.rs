@@ -13,7 +13,7 @@ use super::client::{ClientEnd, ClientEvent, Door};
 use super::message::{End, Name};
 use super::network::{Parcel, Stamp};
 use super::talker::Talker;
-use crate::base::{Now, Timestamp, UserId};
+use crate::base::{Ecn, Now, Timestamp, UserId};
 use crate::rudp::Event;
 use crate::testing::checker::Life;
 
@@ -157,7 +157,7 @@ impl Party {
         door: &Door,
         checker: &mut Checker,
         given: &mut dyn FnMut(Stamp, &mut Checker),
-        send: &mut dyn FnMut(Bytes, &mut Checker),
+        send: &mut dyn FnMut((Ecn, Bytes), &mut Checker),
     ) {
         let Some(end) = &mut self.end else { return self.socket.clear() };
         for parcel in self.socket.drain(..) {

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::base::Timestamp;
-use crate::link::{Blackhole, Impairments};
+use crate::link::{Blackhole, Impairments, Marks};
 use crate::rudp::ConnectionConfig;
 
 /// What a run is made of.
@@ -59,7 +59,7 @@ impl Scenario {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7363_656e_6172_696f);
         let idle = Duration::from_millis(pick(rng, &[1_500, 3_000, 5_000]));
         let paths: Vec<Path> = (0..rng.random_range(1..=5)).map(|_| Path::drawn(rng, idle)).collect();
-        Self {
+        let mut scenario = Self {
             workers: rng.random_range(1..=3),
             paths,
             server: draw_config(rng, idle),
@@ -74,7 +74,14 @@ impl Scenario {
             cookies: rng.random_bool(0.3),
             refused: if rng.random_bool(0.1) { 0.3 } else { 0.0 },
             mtu_changes: maybe(rng, 0.4, |rng| millis(rng, 300..4_000)),
+        };
+        for link in scenario.paths.iter_mut().flat_map(|path| [&mut path.up, &mut path.down]) {
+            if rng.random_bool(0.5) {
+                link.marks = pick(rng, &[Marks::Keep, Marks::Clear, Marks::Drop, Marks::Congest]);
+                link.mark_after = maybe(rng, 0.5, |rng| millis(rng, 1..20));
+            }
         }
+        scenario
     }
 
     /// Two clients that stay and talk all the time on paths that lose little: no connection may end,
@@ -238,6 +245,10 @@ mod tests {
         assert!(is_any(|link| link.loss > 0.1) && is_any(|link| link.loss > 0.01 && link.burst > 1.0));
         assert!(is_any(|link| link.duplicate > 0.0) && is_any(|link| link.reorder > 0.0));
         assert!(is_any(|link| link.corrupt > 0.0) && is_any(|link| link.rate.is_some()));
+        for marks in [Marks::Clear, Marks::Drop, Marks::Congest] {
+            assert!(links().filter(|link| link.marks == marks).count() > 20, "{marks:?}");
+        }
+        assert!(is_any(|link| link.rate.and(link.mark_after).is_some()));
         assert!(is_any(|link| link.mtu.is_some()) && is_any(|link| link.blackhole.is_some()));
         assert!(is_any(
             |link| *link == Impairments { delay: link.delay, queue: link.queue, ..Impairments::default() }

@@ -2,7 +2,6 @@
 //! All that a simulation asks of [`Endpoint`] goes through here.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::network::{Parcel, Stamp};
-use crate::base::{ConnectionId, Now, Timestamp, WorkerId};
+use crate::base::{ConnectionId, Envelope, Now, Timestamp, WorkerId};
 use crate::rudp::{Connection, Endpoint, EndpointConfig, EndpointEvent, Input, MemoryBudgets};
 use crate::secure::TokenLedger;
 use crate::wire::RejectCode;
@@ -61,7 +60,7 @@ impl Server {
     pub(super) fn deliver(&mut self, now: Timestamp, parcel: Parcel) {
         let start = now + self.rng.random_range(Duration::ZERO..SLOWEST_START);
         let count = self.workers.len().max(1);
-        if let Some(worker) = self.workers.get_mut(usize::from(parcel.from.port()) % count) {
+        if let Some(worker) = self.workers.get_mut(usize::from(parcel.from.address.port()) % count) {
             worker.socket.push_back(parcel);
             worker.runs_at.get_or_insert(start);
         }
@@ -129,7 +128,7 @@ impl Server {
         &mut self,
         now: Timestamp,
         most: usize,
-        send: &mut dyn FnMut(SocketAddr, Bytes),
+        send: &mut dyn FnMut(Envelope, Bytes),
     ) -> usize {
         let mut sent = 0;
         for worker in self.workers.iter_mut().filter(|worker| worker.asleep_until <= now) {

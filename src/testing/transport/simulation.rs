@@ -17,7 +17,7 @@ use super::network::{Network, Stamp};
 use super::party::Party;
 use super::scenario::Scenario;
 use super::server::Server;
-use crate::base::{Now, Timestamp, UnixTime};
+use crate::base::{Envelope, Now, Timestamp, UnixTime};
 use crate::link::Impairments;
 use crate::rudp::{EndpointConfig, MemoryBudgets};
 use crate::secure::TokenKey;
@@ -52,6 +52,10 @@ pub struct Outcome {
     pub timed_out: u64,
     /// Changes of a client's address.
     pub moves: u64,
+    /// Datagrams that a path marked CE.
+    pub congested: u64,
+    /// Datagrams that a path dropped for their marks.
+    pub marks_dropped: u64,
 }
 
 /// A server, its clients, the network between them and the clock.
@@ -174,10 +178,10 @@ impl Simulation {
     fn deliver(&mut self) {
         while let Some(parcel) = self.network.receive(self.now) {
             self.outcome.datagrams += 1;
-            (self.now, parcel.from, parcel.to, parcel.datagram.len()).hash(&mut self.trace);
+            (self.now, parcel.from.address, parcel.to, parcel.datagram.len()).hash(&mut self.trace);
             if is_clear(&parcel.datagram) {
                 // It is in nobody's way: the first of it has arrived.
-                let client = if parcel.to == self.door.server { parcel.from } else { parcel.to };
+                let client = if parcel.to == self.door.server { parcel.from.address } else { parcel.to };
                 let from = if parcel.to == self.door.server { End::Client } else { End::Server };
                 self.attacker.see(from, client, &parcel.datagram);
             }
@@ -206,7 +210,8 @@ impl Simulation {
         for is_last in [false, true] {
             hosts.hear(now.mono, server.poll_events(), &scenario.paths, checker);
             let sent = server.poll_transmit(now.mono, MAX_BURST, &mut |to, datagram| {
-                let life = network.send(now.mono, End::Server, (to, door.server), &datagram);
+                let Envelope { address: to, ecn } = to;
+                let life = network.send(now.mono, End::Server, (to, door.server), (ecn, &datagram));
                 let Some(life) = life else { return };
                 checker.spoke(now.mono, life, End::Server);
                 if hosts.is_confirmed(life) {
@@ -229,8 +234,8 @@ impl Simulation {
         let ends = (party.address, door.server);
         let mut given = |stamp, checker: &mut Checker| hear(scenario, now, stamp, checker);
         let (life, is_confirmed) = (party.life, hosts.is_confirmed(party.life));
-        party.turn(now, door, checker, &mut given, &mut |datagram, checker| {
-            network.send(now, End::Client, ends, &datagram);
+        party.turn(now, door, checker, &mut given, &mut |(ecn, datagram), checker| {
+            network.send(now, End::Client, ends, (ecn, &datagram));
             checker.spoke(now, life, End::Client);
             if is_confirmed {
                 attacker.see(End::Client, ends.0, &datagram);
@@ -296,7 +301,7 @@ impl Simulation {
         for party in &self.parties {
             self.checker.expect(party.is_gone(), || format!("{:?} does not come to its end", party.life));
         }
-        let counts = self.checker.counts();
+        let (counts, links) = (self.checker.counts(), self.network.counts());
         Outcome {
             issues: self.checker.issues().to_vec(),
             trace: self.trace.finish(),
@@ -306,6 +311,8 @@ impl Simulation {
             arrived: self.checker.arrived(),
             closed: counts.closed,
             timed_out: counts.timed_out,
+            congested: links.congested,
+            marks_dropped: links.marks_dropped,
             ..self.outcome
         }
     }

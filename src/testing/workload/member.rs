@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::bulk::Bulk;
 use super::{Figures, Workload};
-use crate::base::{SessionId, Slot, Timestamp};
+use crate::base::{Envelope, SessionId, Slot, Timestamp};
 use crate::client::core::{Core, Event, Output};
 use crate::rudp::Stats;
 use crate::wire::command::To;
@@ -60,7 +60,7 @@ impl Member {
         now: Timestamp,
         workload: &Workload,
         counted: &Range<Timestamp>,
-        send: &mut dyn FnMut(Bytes),
+        send: &mut dyn FnMut(Envelope, Bytes),
     ) {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle_timeout(now);
@@ -70,8 +70,8 @@ impl Member {
             self.speak(now, workload, counted);
         }
         let mut datagram = BytesMut::new();
-        while self.core.poll_transmit(now, &mut datagram).is_some() {
-            send(datagram.split().freeze());
+        while let Some(to) = self.core.poll_transmit(now, &mut datagram) {
+            send(to, datagram.split().freeze());
         }
     }
 

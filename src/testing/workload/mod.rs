@@ -195,8 +195,8 @@ impl Run {
         self.server.run(both, &mut |to, datagram| network.send(now, addr, to, datagram));
         for member in &mut self.members {
             let from = member.from;
-            member.run(now, &self.workload, &self.counted, &mut |datagram| {
-                network.send(now, from, addr, datagram);
+            member.run(now, &self.workload, &self.counted, &mut |to, datagram| {
+                network.send(now, from, to, datagram);
             });
         }
     }

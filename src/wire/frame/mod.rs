@@ -20,6 +20,7 @@ pub use repair::{MAX_REPAIR_PACKETS, Repair, SYMBOL_BYTES};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, Writer};
 
 /// One frame. Spec: FRM-1.
@@ -37,6 +38,8 @@ pub enum Frame {
     Repair(Repair),
     /// So many zeros up to the end of the packet. Spec: FRM-11.
     Padding(usize),
+    /// So many packets arrived marked CE. Spec: ECN-3.
+    CeCount(u64),
     /// Names the packets that arrived.
     Ack(Ack),
     /// A whole message.
@@ -50,6 +53,7 @@ const PATH_CHALLENGE: u8 = 0x02;
 const PATH_RESPONSE: u8 = 0x03;
 const CLOSE: u8 = 0x04;
 const PADDING: u8 = 0x06;
+const CE_COUNT: u8 = 0x07;
 
 /// Set in the type of MESSAGE and FRAGMENT: the payload runs to the packet's end.
 const LENGTH_ELIDED: u8 = 0x10;
@@ -71,6 +75,7 @@ impl Frame {
             CLOSE => Close::read(reader).map(Self::Close),
             repair::TYPE => Repair::read(reader).map(Self::Repair),
             PADDING => read_zeros(reader).map(Self::Padding),
+            CE_COUNT => reader.varint("ce count").map(Self::CeCount),
             0x08..=0x0f => Ack::read(kind, reader).map(Self::Ack),
             0x20..=0x3f => Message::read(kind, reader).map(Self::Message),
             0x40..=0x5f => Fragment::read(kind, reader).map(Self::Fragment),
@@ -99,6 +104,10 @@ impl Frame {
                 writer.u8(PADDING);
                 writer.slice(&vec![0; *zeros]);
             }
+            Self::CeCount(count) => {
+                writer.u8(CE_COUNT);
+                writer.varint(*count);
+            }
             Self::Ack(ack) => ack.write(writer),
             Self::Message(message) => message.write(writer, last),
             Self::Fragment(fragment) => fragment.write(writer, last),
@@ -113,6 +122,7 @@ impl Frame {
             Self::Close(close) => 1 + close.encoded_len(),
             Self::Repair(repair) => Repair::encoded_len(repair.lags.len(), repair.symbol.len()),
             Self::Padding(zeros) => 1 + zeros,
+            Self::CeCount(count) => 1 + varint_len(*count),
             Self::Ack(ack) => ack.encoded_len(),
             Self::Message(Message { head, payload }) => head.encoded_len(payload.len(), last) + payload.len(),
             Self::Fragment(Fragment { head, .. }) => head.encoded_len(last) + head.payload_bytes(),
@@ -121,7 +131,7 @@ impl Frame {
 
     /// True for the frames whose packet the peer acks. Spec: ACK-1.
     pub fn is_ack_eliciting(&self) -> bool {
-        !matches!(self, Self::Ack(_) | Self::Close(_) | Self::Padding(_))
+        !matches!(self, Self::Ack(_) | Self::CeCount(_) | Self::Close(_) | Self::Padding(_))
     }
 }
 
@@ -263,6 +273,7 @@ mod tests {
             any::<[u8; 8]>().prop_map(Frame::PathResponse),
             (0u16..0x4000, "[a-zé]{0,40}").prop_map(|(code, reason)| Frame::Close(Close { code, reason })),
             ack(),
+            (0u64..1 << 62).prop_map(Frame::CeCount),
             repair(),
             message(),
             fragment(),
@@ -319,6 +330,14 @@ mod tests {
         assert_eq!(read(&[PING, PADDING, 0, 0]), Ok(smallvec![Frame::Ping, Frame::Padding(2)]));
         assert_eq!(encode(&[Frame::Ping, Frame::Padding(2)]), [PING, PADDING, 0, 0][..]);
         assert_eq!(read(&[PADDING, 0, PING]), Err(DecodeError::NotCanonical { what: "padding" }));
+    }
+
+    // spec-test: ECN-3
+    #[test]
+    fn a_count_of_marks_is_a_number_and_asks_for_nothing() {
+        let read = |bytes: &'static [u8]| read_frames(Bytes::from_static(bytes));
+        assert_eq!(read(&[CE_COUNT, 0x40, 0x40]), Ok(smallvec![Frame::CeCount(64)]));
+        assert!(!Frame::CeCount(64).is_ack_eliciting());
     }
 
     #[test]

@@ -69,10 +69,10 @@ impl Served {
         loop {
             let mut datagram = BytesMut::new();
             if let Some(to) = self.core.poll_transmit(self.now, &mut datagram) {
-                assert_eq!(to, address());
-                self.server.handle_packet(self.now, address(), datagram).unwrap();
+                assert_eq!(to.address, address());
+                self.server.handle_packet(self.now, to, datagram).unwrap();
             } else if self.server.poll_transmit(self.now, &mut datagram).is_some() {
-                self.core.handle_datagram(self.now, address(), datagram);
+                self.core.handle_datagram(self.now, address().into(), datagram);
             } else {
                 break;
             }
@@ -307,6 +307,6 @@ fn datagrams_of_strangers_are_nothing() {
     assert!(served.server.poll_transmit(served.now, &mut datagram).is_some());
     served.core.handle_datagram(served.now, ([127, 0, 0, 1], 9).into(), datagram.clone());
     assert_eq!(served.outputs(), []);
-    served.core.handle_datagram(served.now, address(), datagram);
+    served.core.handle_datagram(served.now, address().into(), datagram);
     assert_eq!(served.outputs().len(), 1);
 }

@@ -28,6 +28,9 @@ pub trait Controller: Send {
     /// Packets were found lost, all at once.
     fn on_lost(&mut self, now: Timestamp, lost: &Lost);
 
+    /// Packets have arrived marked CE: a queue on the path has grown, and nothing is lost.
+    fn on_marked(&mut self, now: Timestamp, marked: &Marked);
+
     /// A packet taken for lost has arrived after all.
     fn on_spurious(&mut self);
 
@@ -81,6 +84,22 @@ pub struct Lost {
     pub newest_sent_at: Timestamp,
     /// The window did not hold anything back since then.
     pub app_limited: bool,
+}
+
+/// Packets that arrived marked CE, of which the peer told at the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Marked {
+    /// When the newest packet was sent that they may be: the newest that was acked.
+    pub newest_sent_at: Timestamp,
+    /// The window did not hold anything back since then.
+    pub app_limited: bool,
+}
+
+/// The window after a mark. What marks keeps its queue short, so that less has to go than after a loss
+/// (RFC 8511); but slow start has gone beyond what the path takes by up to twice.
+// spec: ECN-6
+pub fn after_mark(window: usize, in_slow_start: bool) -> usize {
+    if in_slow_start { window / 2 } else { window / 5 * 4 }
 }
 
 /// The controller that `control` names, for datagrams of up to `datagram` bytes.

@@ -1,6 +1,6 @@
 //! [`NewReno`]: RFC 9002 §7 and appendix B.
 
-use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, initial_window};
+use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, after_mark, initial_window};
 use crate::base::Timestamp;
 
 /// Grows until packets are lost, halves then. Fills whatever queue the path has.
@@ -31,6 +31,17 @@ impl NewReno {
     pub fn at(datagram: usize, window: usize) -> Self {
         Self { window, slow_start_threshold: window, ..Self::new(datagram) }
     }
+
+    /// Goes on with `window`, once for all that was sent before now.
+    fn reduce(&mut self, now: Timestamp, newest_sent_at: Timestamp, window: usize) {
+        if self.recovery_since.is_some_and(|since| newest_sent_at <= since) {
+            return;
+        }
+        self.recovery_since = Some(now);
+        self.window = window.max(2 * self.datagram);
+        self.slow_start_threshold = self.window;
+        self.credit = 0;
+    }
 }
 
 impl Controller for NewReno {
@@ -52,13 +63,12 @@ impl Controller for NewReno {
     }
 
     fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
-        if self.recovery_since.is_some_and(|since| lost.newest_sent_at <= since) {
-            return;
-        }
-        self.recovery_since = Some(now);
-        self.window = (self.window / 2).max(2 * self.datagram);
-        self.slow_start_threshold = self.window;
-        self.credit = 0;
+        self.reduce(now, lost.newest_sent_at, self.window / 2);
+    }
+
+    fn on_marked(&mut self, now: Timestamp, marked: &Marked) {
+        let window = after_mark(self.window, self.is_in_slow_start());
+        self.reduce(now, marked.newest_sent_at, window);
     }
 
     fn on_spurious(&mut self) {}
@@ -119,6 +129,26 @@ mod tests {
         assert_eq!(reno.window_bytes(), 6_000);
         lose(&mut reno, 200, 101);
         assert_eq!(reno.window_bytes(), 3_000, "sent after the reduction: a new one");
+    }
+
+    fn mark(reno: &mut NewReno, now: u64, sent_at: u64) {
+        reno.on_marked(at(now), &Marked { newest_sent_at: at(sent_at), app_limited: false });
+    }
+
+    /// 12,000 bytes in slow start: half of it. Then four fifths, RFC 8511, down to two datagrams.
+    // spec-test: ECN-6
+    #[test]
+    fn marks_reduce_once_a_round_trip_and_by_less_than_losses() {
+        let mut reno = NewReno::new(1_200);
+        mark(&mut reno, 100, 50);
+        assert_eq!(reno.window_bytes(), 6_000);
+        mark(&mut reno, 110, 60);
+        lose(&mut reno, 120, 100);
+        assert_eq!(reno.window_bytes(), 6_000, "sent before: the same congestion");
+        mark(&mut reno, 200, 101);
+        assert_eq!(reno.window_bytes(), 4_800);
+        (0..100).for_each(|round| mark(&mut reno, 300 + round, 300 + round));
+        assert_eq!(reno.window_bytes(), 2_400);
     }
 
     // RFC 9002 §7.6.2

@@ -126,7 +126,7 @@ fn an_ack_of_a_packet_never_sent_closes() {
 #[test]
 fn an_ack_without_runs_settles_256_packets() {
     let mut sent = SentPackets::new();
-    (0..300).for_each(|_| sent.on_sent(Timestamp::ZERO, 10, true, Default::default()));
+    (0..300).for_each(|_| sent.on_sent(Timestamp::ZERO, 10, true, Ecn::Ect0, Default::default()));
     let ack = Ack { largest: Truncated::bits32(299), delay: 0, runs: None, repaired: Lags::new() };
     let mut outcome = sent::AckOutcome::default();
     assert_eq!(sent.on_ack(&ack, &mut outcome), Ok(()));
@@ -139,7 +139,7 @@ fn so_many_packets_may_be_unsettled_and_no_more() {
     let mut sent = SentPackets::new();
     for _ in 0..1_536 {
         assert!(!sent.is_full());
-        sent.on_sent(Timestamp::ZERO, 10, true, Default::default());
+        sent.on_sent(Timestamp::ZERO, 10, true, Ecn::Ect0, Default::default());
     }
     assert!(sent.is_full());
 }

@@ -6,6 +6,7 @@ mod datagram_size;
 mod defects;
 mod floods;
 mod key_abuse;
+mod marks;
 mod memory;
 mod paths;
 mod priority;
@@ -24,6 +25,7 @@ use rand::{Rng, SeedableRng};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::base::{Ecn, Envelope};
 use crate::secure::HandshakeSecrets;
 
 const CLIENT: usize = 0;
@@ -37,7 +39,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Wire {
     arrives: Timestamp,
     to: usize,
-    from: SocketAddr,
+    from: Envelope,
     address: SocketAddr,
     packet: BytesMut,
 }
@@ -56,6 +58,10 @@ struct Pair {
     dark_until: Timestamp,
     /// Loses larger packets.
     mtu: usize,
+    /// What the path makes of a mark; `None`: it drops what is marked so.
+    mark: fn(Ecn) -> Option<Ecn>,
+    /// What the client sends passes it first.
+    line: Option<Line>,
     /// Packets of each end above the base.
     large: [Vec<usize>; 2],
     /// Where the client is: what is sent to other addresses is lost.
@@ -65,6 +71,33 @@ struct Pair {
     rng: StdRng,
     received: [Vec<(Option<StreamId>, Delivery, Bytes)>; 2],
     closed: [Option<Closed>; 2],
+}
+
+/// 10 Mbit/s with a queue of 60 ms before it.
+struct Line {
+    /// What waits longer leaves marked.
+    mark_after: Duration,
+    free_at: Timestamp,
+    dropped: u64,
+    waits: Vec<Duration>,
+}
+
+impl Line {
+    fn new(mark_after: Duration) -> Self {
+        Self { mark_after, free_at: Timestamp::ZERO, dropped: 0, waits: Vec::new() }
+    }
+
+    /// When a packet has left, and how it is marked.
+    fn pass(&mut self, now: Timestamp, ecn: Ecn, bytes: usize) -> Option<(Timestamp, Ecn)> {
+        let wait = self.free_at.since(now);
+        if wait > Duration::from_millis(60) {
+            self.dropped += 1;
+            return None;
+        }
+        self.waits.push(wait);
+        self.free_at = self.free_at.max(now) + Duration::from_nanos(800) * u32::try_from(bytes).unwrap();
+        Some((self.free_at, if wait > self.mark_after && ecn != Ecn::NotEct { Ecn::Ce } else { ecn }))
+    }
 }
 
 fn keys() -> HandshakeSecrets {
@@ -96,6 +129,8 @@ impl Pair {
             reorder: 0.0,
             dark_until: Timestamp::ZERO,
             mtu: usize::MAX,
+            mark: Some,
+            line: None,
             large: [vec![], vec![]],
             client_at: CLIENT_ADDRESS.into(),
             copier: None,
@@ -116,9 +151,9 @@ impl Pair {
     fn flush(&mut self) {
         for from in [CLIENT, SERVER] {
             let mut packet = BytesMut::new();
-            while let Some(address) = self.ends[from].poll_transmit(self.now, &mut packet) {
+            while let Some(to) = self.ends[from].poll_transmit(self.now, &mut packet) {
                 self.note_size(from, packet.len());
-                self.carry(1 - from, address, std::mem::take(&mut packet));
+                self.carry(1 - from, to, std::mem::take(&mut packet));
             }
             while let Some(event) = self.ends[from].poll_event() {
                 match event {
@@ -139,19 +174,26 @@ impl Pair {
         }
     }
 
-    fn carry(&mut self, to: usize, address: SocketAddr, packet: BytesMut) {
+    fn carry(&mut self, to: usize, Envelope { address, ecn }: Envelope, packet: BytesMut) {
         if let Some((from, later)) = self.copier.filter(|_| to == SERVER) {
-            let arrives = self.now + later;
+            let (arrives, from) = (self.now + later, Envelope { address: from, ecn });
             self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
         }
         if self.now < self.dark_until || packet.len() > self.mtu || self.rng.random_bool(self.loss) {
             return;
         }
+        let Some(ecn) = (self.mark)(ecn) else { return };
+        let passed = match self.line.as_mut().filter(|_| to == SERVER) {
+            Some(line) => line.pass(self.now, ecn, packet.len()),
+            None => Some((self.now, ecn)),
+        };
+        let Some((left, ecn)) = passed else { return };
         let copies = 1 + usize::from(self.rng.random_bool(self.duplicate));
         for _ in 0..copies {
             let held = if self.rng.random_bool(self.reorder) { self.rng.random_range(0..30_000) } else { 0 };
-            let arrives = self.now + self.delay + Duration::from_micros(held);
+            let arrives = left + self.delay + Duration::from_micros(held);
             let from = if to == SERVER { self.client_at } else { SERVER_ADDRESS.into() };
+            let from = Envelope { address: from, ecn };
             self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
         }
     }

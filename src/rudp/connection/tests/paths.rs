@@ -49,13 +49,13 @@ impl Bed {
 
     fn take(&mut self, from: SocketAddr, packet: BytesMut) -> Result<(), PacketDropped> {
         let now = self.pair.now;
-        self.server().handle_packet(now, from, packet)
+        self.server().handle_packet(now, from.into(), packet)
     }
 
     /// What the server sends now.
     fn hear(&mut self) -> Vec<(SocketAddr, Frame)> {
         let (now, mut frames, mut packet) = (self.pair.now, Vec::new(), BytesMut::new());
-        while let Some(to) = self.server().poll_transmit(now, &mut packet) {
+        while let Some(Envelope { address: to, .. }) = self.server().poll_transmit(now, &mut packet) {
             *self.sent.entry(to).or_default() += packet.len();
             let (header, length) = SealedHeader::read(&packet, false).unwrap();
             let number = header.number.expand(self.pair.ends[SERVER].sent.next_number().0);
@@ -348,7 +348,7 @@ fn a_clients_server_stays_where_it_is() {
     pair.send(SERVER, Delivery::Unreliable, b"from elsewhere");
     let mut packet = BytesMut::new();
     assert!(pair.ends[SERVER].poll_transmit(pair.now, &mut packet).is_some());
-    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, away(), packet), Ok(()));
+    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, away().into(), packet), Ok(()));
     pair.send(CLIENT, Delivery::Unreliable, b"to the server");
     let (now, mut packet) = (pair.now, BytesMut::new());
     let sent: Vec<_> = std::iter::from_fn(|| {
@@ -356,7 +356,7 @@ fn a_clients_server_stays_where_it_is() {
         pair.ends[CLIENT].poll_transmit(now, &mut packet)
     })
     .collect();
-    assert!(!sent.is_empty() && sent.iter().all(|to| *to == SERVER_ADDRESS.into()), "{sent:?}");
+    assert!(!sent.is_empty() && sent.iter().all(|to| to.address == SERVER_ADDRESS.into()), "{sent:?}");
     pair.run(SECOND);
     assert_eq!(pair.ends[CLIENT].remote(), SERVER_ADDRESS.into());
 }
@@ -378,7 +378,9 @@ fn a_close_goes_to_both_addresses_of_a_peer_that_may_have_moved() {
         let (mut sent, mut to) = (0, vec![]);
         for _ in 0..30 {
             let mut out = BytesMut::new();
-            while let Some(address) = bed.pair.ends[SERVER].poll_transmit(bed.pair.now, &mut out) {
+            while let Some(Envelope { address, .. }) =
+                bed.pair.ends[SERVER].poll_transmit(bed.pair.now, &mut out)
+            {
                 sent += if address == away() { out.len() } else { 0 };
                 to.push(address);
                 out.clear();

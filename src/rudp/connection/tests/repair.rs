@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::Truncated;
-use crate::rudp::connection::controller::{Acked, Controller, Lost};
+use crate::rudp::connection::controller::{Acked, Controller, Lost, Marked};
 use crate::rudp::connection::repair::symbol;
 use crate::wire::frame::{Ack, Frame, Message, MessageHead, Place, Repair};
 
@@ -144,6 +144,7 @@ struct Shut;
 impl Controller for Shut {
     fn on_acked(&mut self, _: Timestamp, _: &Acked) {}
     fn on_lost(&mut self, _: Timestamp, _: &Lost) {}
+    fn on_marked(&mut self, _: Timestamp, _: &Marked) {}
     fn on_spurious(&mut self) {}
     fn on_persistent_congestion(&mut self) {}
     fn window_bytes(&self) -> usize {

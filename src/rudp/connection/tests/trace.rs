@@ -25,6 +25,11 @@ enum Seen {
     Probe(u32),
     KeyUpdated(bool),
     DatagramSize(usize),
+    /// A packet that came marked CE, by its number.
+    Congested(u64),
+    /// The count in a packet that came.
+    CeCount(u64),
+    Ecn(EcnState),
     Closed,
 }
 
@@ -45,7 +50,15 @@ impl Trace for Recorder {
                 }
                 Seen::Sent(number.0, frames.iter().filter_map(place).collect())
             }
-            TraceEvent::PacketReceived { number, frames, .. } => {
+            TraceEvent::PacketReceived { number, ecn, frames, .. } => {
+                if ecn == Ecn::Ce {
+                    log.push((now, Seen::Congested(number.0)));
+                }
+                for frame in frames {
+                    if let TracedFrame::CeCount { count } = frame {
+                        log.push((now, Seen::CeCount(*count)));
+                    }
+                }
                 Seen::Received(number.0, frames.iter().flat_map(acked).collect())
             }
             TraceEvent::PacketDropped { why, .. } => Seen::Dropped(why),
@@ -56,6 +69,7 @@ impl Trace for Recorder {
             TraceEvent::LossTimerUpdated { due } => Seen::LossTimer(due),
             TraceEvent::Probe { count } => Seen::Probe(count),
             TraceEvent::KeyUpdated { by_peer } => Seen::KeyUpdated(by_peer),
+            TraceEvent::EcnStateUpdated { state } => Seen::Ecn(state),
             TraceEvent::DatagramSizeUpdated { bytes } => Seen::DatagramSize(bytes),
             TraceEvent::Closed(_) => Seen::Closed,
         };
@@ -225,6 +239,30 @@ fn a_trace_is_told_how_large_datagrams_may_be() {
     pair.run(SECOND);
     let sizes = |seen| if let (_, Seen::DatagramSize(bytes)) = seen { Some(bytes) } else { None };
     assert_eq!(seen(&log).into_iter().filter_map(sizes).collect::<Vec<_>>(), [1_452]);
+}
+
+#[test]
+fn a_trace_tells_of_marks() {
+    let congested: fn(Ecn) -> Option<Ecn> = |ecn| Some(if ecn == Ecn::NotEct { ecn } else { Ecn::Ce });
+    for (mark, state) in [(congested, EcnState::Capable), (|_| Some(Ecn::NotEct), EcnState::Failed)] {
+        let mut pair = Pair::new(3);
+        pair.mark = mark;
+        let log = traced(&mut pair, CLIENT);
+        for _ in 0..20 {
+            pair.send(CLIENT, Delivery::ReliableOrdered, b"state");
+            pair.send(SERVER, Delivery::ReliableOrdered, b"state");
+            pair.run(Duration::from_millis(30));
+        }
+        let (events, stats) = (seen(&log), pair.ends[CLIENT].stats());
+        let states =
+            events.iter().filter_map(|(_, seen)| if let Seen::Ecn(it) = seen { Some(*it) } else { None });
+        assert_eq!(states.collect::<Vec<_>>(), [state]);
+        let marked = events.iter().filter(|(_, seen)| matches!(seen, Seen::Congested(_))).count();
+        assert_eq!((marked as u64, marked > 0), (stats.ce_received, state == EcnState::Capable));
+        let told =
+            events.iter().filter_map(|(_, seen)| if let Seen::CeCount(it) = seen { Some(*it) } else { None });
+        assert_eq!(told.max().unwrap_or(0), stats.ce_told);
+    }
 }
 
 /// The frames of the packets that an end has sent and received, by their numbers.

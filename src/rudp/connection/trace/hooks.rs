@@ -3,9 +3,10 @@
 use smallvec::SmallVec;
 
 use super::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace};
-use crate::base::{PacketNumber, Timestamp};
+use crate::base::{Ecn, PacketNumber, Timestamp};
 use crate::rudp::Payload;
 use crate::rudp::connection::Connection;
+use crate::rudp::connection::marks::EcnState;
 use crate::rudp::connection::sent::SentFrame;
 use crate::rudp::connection::stream::SendPart;
 use crate::wire::Delivery;
@@ -18,6 +19,7 @@ pub struct Tracing {
     began: Option<Timestamp>,
     key_phase: bool,
     metrics: Option<Metrics>,
+    ecn_state: EcnState,
     loss_timer: Option<Timestamp>,
 }
 
@@ -48,6 +50,7 @@ impl Connection {
             began: Some(began),
             key_phase: self.keys.phase(),
             metrics: None,
+            ecn_state: self.marks.state(),
             loss_timer: None,
         }));
     }
@@ -87,14 +90,14 @@ impl Connection {
         &mut self,
         now: Timestamp,
         number: PacketNumber,
-        bytes: usize,
+        (bytes, ecn): (usize, Ecn),
         frames: &[Frame],
     ) {
         let Some(tracing) = &mut self.trace else { return };
         let sent = self.sent.next_number().0.saturating_sub(1);
         let frames: Frames = frames.iter().map(|frame| traced(frame, number, sent)).collect();
         tracing.tell_key_phase(now, self.keys.phase(), true);
-        tracing.tell(now, &TraceEvent::PacketReceived { number, bytes, frames: &frames });
+        tracing.tell(now, &TraceEvent::PacketReceived { number, bytes, ecn, frames: &frames });
     }
 
     /// Acks were taken or time has passed: what was lost, when to look again, and the estimates.
@@ -110,6 +113,10 @@ impl Connection {
         }
         if std::mem::replace(&mut tracing.loss_timer, due) != due {
             tracing.tell(now, &TraceEvent::LossTimerUpdated { due });
+        }
+        let state = self.marks.state();
+        if std::mem::replace(&mut tracing.ecn_state, state) != state {
+            tracing.tell(now, &TraceEvent::EcnStateUpdated { state });
         }
         let metrics = Metrics {
             smoothed_rtt: self.rtt.smoothed(),
@@ -130,7 +137,7 @@ impl Connection {
 fn whole_number(frame: &SentFrame) -> Option<u64> {
     match frame {
         SentFrame::Message(message) | SentFrame::Fragment(message, _) => Some(message.number),
-        SentFrame::Ack(_) | SentFrame::SizeProbe(_) => None,
+        SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => None,
     }
 }
 
@@ -142,6 +149,7 @@ fn traced(frame: &Frame, packet: PacketNumber, acked: u64) -> TracedFrame {
         Frame::PathResponse(_) => TracedFrame::PathResponse,
         Frame::Close(close) => TracedFrame::Close { code: close.code },
         Frame::Repair(repair) => traced_repair(repair, packet),
+        Frame::CeCount(count) => TracedFrame::CeCount { count: *count },
         Frame::Padding(zeros) => TracedFrame::Padding { bytes: *zeros },
         Frame::Ack(ack) => TracedFrame::Ack {
             runs: runs(ack, acked),

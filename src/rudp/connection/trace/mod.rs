@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 
 pub(super) use self::hooks::Tracing;
 use super::error::{Closed, PacketDropped};
-use crate::base::{ConnectionId, PacketNumber, StreamId, Timestamp};
+use super::marks::EcnState;
+use crate::base::{ConnectionId, Ecn, PacketNumber, StreamId, Timestamp};
 use crate::wire::Delivery;
 
 /// Takes the events of one connection, in the order of their times. Dropped with the connection.
@@ -64,6 +65,8 @@ pub enum TraceEvent<'a> {
         number: PacketNumber,
         /// UDP payload.
         bytes: usize,
+        /// The mark that it came with.
+        ecn: Ecn,
         /// What it carries.
         frames: &'a [TracedFrame],
     },
@@ -107,6 +110,11 @@ pub enum TraceEvent<'a> {
     DatagramSizeUpdated {
         /// UDP payload.
         bytes: usize,
+    },
+    /// More is known of whether the path carries marked packets.
+    EcnStateUpdated {
+        /// What is known.
+        state: EcnState,
     },
     /// Both ends' keys were renewed.
     KeyUpdated {
@@ -160,6 +168,11 @@ pub enum TracedFrame {
         held: Duration,
         /// Numbers of packets that were repaired, the newest first.
         repaired: SmallVec<[u64; 4]>,
+    },
+    /// CE_COUNT.
+    CeCount {
+        /// How many packets arrived marked CE.
+        count: u64,
     },
     /// REPAIR.
     Repair {

@@ -67,7 +67,7 @@ fn of_two_workers_one_confirms_a_token() {
     let packet = packet_of(&mut second, bed.now);
     bed.input(address(2), &packet);
     assert_eq!(bed.drain_events().len(), 1);
-    one.handle_datagram(bed.now, address(1), packet_of(&mut first, bed.now));
+    one.handle_datagram(bed.now, address(1).into(), packet_of(&mut first, bed.now));
     assert!(one.poll_event().is_none());
     assert_eq!((one.connection_count(), one.half_open_count()), (0, 0));
     assert_eq!(one.counters().dropped(DropReason::TokenUsed), 1);

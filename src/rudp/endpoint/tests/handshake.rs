@@ -18,7 +18,7 @@ struct Client {
 impl Client {
     fn handle_datagram(&mut self, now: Now, datagram: BytesMut) {
         match &mut self.connection {
-            Some(connection) => _ = connection.handle_packet(now.mono, address(0), datagram),
+            Some(connection) => _ = connection.handle_packet(now.mono, address(0).into(), datagram),
             None => self.connecting.handle_datagram(now.mono, datagram),
         }
     }

@@ -14,6 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
+use crate::base::Ecn;
 use crate::base::UnixTime;
 use crate::rudp::{Connecting, ConnectingConfig};
 use crate::secure::token::{MintRequest, mint};
@@ -91,18 +92,19 @@ impl Bed {
     }
 
     fn input(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Input> {
-        self.endpoint.handle_datagram(self.now, from, BytesMut::from(datagram))
+        self.endpoint.handle_datagram(self.now, from.into(), BytesMut::from(datagram))
     }
 
     /// The one clear packet that the endpoint sends; sealed ones are lost.
     fn answer(&mut self, to: SocketAddr) -> Option<ClearPacket> {
         let mut answers = Vec::new();
         let mut out = BytesMut::new();
-        while let Some(address) = self.endpoint.poll_transmit(self.now.mono, &mut out) {
+        while let Some(Envelope { address, ecn }) = self.endpoint.poll_transmit(self.now.mono, &mut out) {
             let datagram = out.split().freeze();
             self.sent_bytes += datagram.len() as u64;
             if is_clear(&datagram) {
-                assert_eq!(address, to);
+                // spec: ECN-1
+                assert_eq!((address, ecn), (to, Ecn::NotEct));
                 answers.push(ClearPacket::read(GAME, &datagram).unwrap());
             }
         }

@@ -193,7 +193,7 @@ impl House {
         for client in &mut self.clients {
             let from = client.address;
             let datagrams = client.take_datagrams(now.mono);
-            let batch: Vec<_> = datagrams.into_iter().map(|datagram| (from, datagram)).collect();
+            let batch: Vec<_> = datagrams.into_iter().map(|datagram| (from.into(), datagram)).collect();
             if !batch.is_empty() && !client.unplugged {
                 busy = true;
                 self.workers[client.worker].handle_datagrams(now, &mut batch.into_iter());
@@ -208,7 +208,7 @@ impl House {
             while let Some(to) = worker.poll_transmit(now, &mut out) {
                 busy = true;
                 let datagram = out.split();
-                let receiver = self.clients.iter_mut().find(|client| client.address == to).unwrap();
+                let receiver = self.clients.iter_mut().find(|client| client.address == to.address).unwrap();
                 if !receiver.unplugged && !receiver.deaf {
                     receiver.handle_datagram(now.mono, datagram);
                 }
@@ -347,7 +347,7 @@ impl Client {
     fn handle_datagram(&mut self, now: Timestamp, datagram: BytesMut) {
         match &mut self.connection {
             Some(connection) => {
-                let _ = connection.handle_packet(now, server_address(), datagram);
+                let _ = connection.handle_packet(now, server_address().into(), datagram);
             }
             None => self.connecting.handle_datagram(now, datagram),
         }

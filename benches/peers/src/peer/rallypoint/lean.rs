@@ -204,7 +204,7 @@ impl Clients for LeanClients {
             let now = now();
             for index in 0..count {
                 let datagram = BytesMut::from(self.received.get(index).1);
-                one.core.handle_datagram(now, self.server, datagram);
+                one.core.handle_datagram(now, self.server.into(), datagram);
             }
             self.serve(*number)?;
         }

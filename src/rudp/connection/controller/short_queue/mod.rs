@@ -16,6 +16,8 @@
 //!   the excess, 30 % at most; a round in which one packet in ten and four at least are lost counts as
 //!   30 % at once. This is gentler than RFC 9002 §7.3.2 alone, but the queue's delay binds first: what it
 //!   leaves in a queue is less.
+//! - **Marks** (CE) shrink the window by a fifth, by half in slow start, once a round together with losses. The
+//!   queue that has marked is on a path that keeps queues short by itself.
 //! - **Competing.** When the queue has stayed above target for 8 rounds although the window was reduced in
 //!   each, somebody else keeps it: it goes on as [`NewReno`] until the queue drains (Copa's mode
 //!   switching), 5 s at most before it tries anew.
@@ -32,7 +34,7 @@
 use std::time::Duration;
 
 use super::min_rtt::MinRtt;
-use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, NewReno, initial_window};
+use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, NewReno, after_mark, initial_window};
 use crate::base::Timestamp;
 use crate::rudp::connection::loss::LossShare;
 
@@ -52,6 +54,8 @@ pub struct ShortQueue {
     round: Round,
     /// Datagrams that the next round below the target adds.
     velocity: usize,
+    /// When the window was last reduced for loss or marks.
+    reduced_at: Timestamp,
     /// The window was reduced a round ago: what is measured now left before that.
     settling: bool,
     /// Rounds in a row that ended above the target and reduced the window.
@@ -81,7 +85,7 @@ struct Round {
     bound: bool,
     acked: u32,
     lost: u32,
-    /// The window was reduced for loss in this round.
+    /// The window was reduced for loss or marks in this round.
     reduced: bool,
 }
 
@@ -117,6 +121,7 @@ impl ShortQueue {
             loss: LossShare::over(LOSS_PACKETS),
             round: Round { since: now, ..Round::default() },
             velocity: 1,
+            reduced_at: Timestamp::ZERO,
             settling: false,
             reduced_in_vain: 0,
             mode: Mode::Delay,
@@ -228,14 +233,14 @@ impl ShortQueue {
     }
 
     /// Shrinks by what is lost above what is tolerated, once a round.
-    fn follow_loss(&mut self) {
+    fn follow_loss(&mut self, now: Timestamp) {
         let all = self.round.acked + self.round.lost;
         let at_once = self.round.lost >= 4 && self.round.lost * 10 >= all;
         let excess = (self.loss.share() - TOLERATED_LOSS).max(0.0);
         if self.round.reduced || !(at_once || excess > 0.0) {
             return;
         }
-        self.round.reduced = true;
+        (self.round.reduced, self.reduced_at) = (true, now);
         let part = if at_once { MOST_FOR_LOSS } else { (4.0 * excess).min(MOST_FOR_LOSS) };
         self.leave_slow_start(self.window - part_of(self.window, part));
     }
@@ -275,8 +280,20 @@ impl Controller for ShortQueue {
         if let Mode::Competing { reno, .. } = &mut self.mode {
             reno.on_lost(now, lost);
         } else if !lost.app_limited {
-            self.follow_loss();
+            self.follow_loss(now);
         }
+    }
+
+    fn on_marked(&mut self, now: Timestamp, marked: &Marked) {
+        if let Mode::Competing { reno, .. } = &mut self.mode {
+            return reno.on_marked(now, marked);
+        }
+        if marked.app_limited || self.round.reduced || marked.newest_sent_at <= self.reduced_at {
+            return;
+        }
+        (self.round.reduced, self.reduced_at) = (true, now);
+        self.leave_slow_start(after_mark(self.window, self.is_in_slow_start()));
+        self.settling = true;
     }
 
     fn on_spurious(&mut self) {

@@ -100,6 +100,39 @@ fn one_loss_in_a_hundred_is_not_congestion_but_one_in_twenty_is() {
     assert!(path.controller.window < grown);
 }
 
+/// 24,000 bytes after slow start: four fifths of it a round, four datagrams at the end.
+// spec-test: ECN-6
+#[test]
+fn marks_shrink_the_window_once_a_round_and_leave_four_datagrams() {
+    let mut path = Path::past_slow_start();
+    let mark = |path: &mut Path, app_limited| {
+        let newest_sent_at = path.now;
+        path.now += Duration::from_millis(1);
+        path.controller.on_marked(path.now, &Marked { newest_sent_at, app_limited });
+        path.controller.window
+    };
+    assert_eq!(mark(&mut path, true), 24_000, "it is not this end that fills the queue");
+    assert_eq!(mark(&mut path, false), 19_200);
+    assert_eq!(mark(&mut path, false), 19_200, "the same round");
+    assert_eq!(path.lose(20), 19_200, "losses count as the same congestion");
+    for _ in 0..20 {
+        path.round(1, 40, true);
+        mark(&mut path, false);
+    }
+    assert_eq!(path.controller.window, 4_800);
+}
+
+// spec-test: ECN-6
+#[test]
+fn a_mark_ends_slow_start_with_half_the_window() {
+    let mut path = Path::new();
+    path.round(10, 40, false);
+    let marked = Marked { newest_sent_at: path.now, app_limited: false };
+    path.controller.on_marked(path.now, &marked);
+    assert_eq!(path.controller.window, 12_000);
+    assert!(!path.controller.is_in_slow_start());
+}
+
 #[test]
 fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() {
     let mut path = Path::past_slow_start();
