@@ -66,9 +66,6 @@ impl Connection {
             return Err(why);
         }
         let first = self.stats.packets_received == 0;
-        if self.timers.was_silent(now) {
-            self.rest();
-        }
         self.replay.accept(number);
         self.stats.packets_received += 1;
         self.stats.bytes_received += length as u64;
