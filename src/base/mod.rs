@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod codec;
 pub mod ids;
 pub mod number;
+pub mod rare;
 pub mod short;
 pub mod sync;
 pub mod time;
@@ -15,5 +16,6 @@ pub use ids::{
     SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
+pub use rare::{Blank, Rare};
 pub use short::ShortBytes;
 pub use time::{Now, Timestamp, UnixTime};
