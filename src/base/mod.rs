@@ -5,6 +5,7 @@ pub mod codec;
 pub mod ecn;
 pub mod ids;
 pub mod number;
+pub mod rare;
 pub mod short;
 pub mod sync;
 pub mod time;
@@ -17,5 +18,6 @@ pub use ids::{
     SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
+pub use rare::{Blank, Rare};
 pub use short::ShortBytes;
 pub use time::{Now, Timestamp, UnixTime};

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::limits::{Limits, size};
 use crate::base::sync::{CachePadded, Mutex, MutexGuard};
-use crate::base::{ConnectionId, InviteId, SessionKind, Timestamp, UserId};
+use crate::base::{Blank, ConnectionId, InviteId, Rare, SessionKind, Timestamp, UserId};
 use crate::wire::Note;
 use crate::wire::event::Invitation;
 
@@ -89,10 +89,15 @@ struct Entry {
     live: Option<ConnectionId>,
     /// Sessions taken or promised.
     sessions: usize,
-    /// Invites promised to commands that are between their reservation and their commit.
-    promised_invites: usize,
-    invites: Vec<OpenInvite>,
-    /// Invites that ended before they were committed. Kept only while some are promised.
+    invites: Rare<Invites>,
+}
+
+#[derive(Default)]
+struct Invites {
+    /// Promised to commands that are between their reservation and their commit.
+    promised: usize,
+    open: Vec<OpenInvite>,
+    /// Those that ended before they were committed. Kept only while some are promised.
     ended_early: Vec<InviteId>,
 }
 
@@ -117,7 +122,7 @@ impl Directory {
         if let Some(old) = entry.live.replace(connection) {
             replace(old);
         }
-        entry.invites.clone()
+        entry.invites.open.clone()
     }
 
     /// Forgets the user's live connection, unless another has replaced `connection`.
@@ -166,10 +171,10 @@ impl Directory {
     pub fn reserve_invite(&self, user: &UserId) -> Result<(), LimitReached> {
         let limit = self.limits.invites_per_user;
         self.change(user, |entry| {
-            if entry.invites.len() + entry.promised_invites >= limit {
+            if entry.invites.open.len() + entry.invites.promised >= limit {
                 return Err(LimitReached { limit });
             }
-            entry.promised_invites += 1;
+            entry.invites.promised += 1;
             Ok(())
         })
     }
@@ -187,23 +192,23 @@ impl Directory {
     ) {
         self.change(user, |entry| {
             if let Some(replaced) = replaced {
-                entry.end(replaced);
+                entry.invites.end(replaced);
             }
-            let ended = entry.ended_early.contains(&invite.id);
-            entry.settle_promise();
+            let ended = entry.invites.ended_early.contains(&invite.id);
+            entry.invites.settle_promise();
             if ended {
                 return;
             }
             if let Some(live) = entry.live {
                 tell(live, &invite);
             }
-            entry.invites.push(invite);
+            entry.invites.open.push(invite);
         });
     }
 
     /// Gives back what [`Directory::reserve_invite`] took.
     pub fn cancel_invite(&self, user: &UserId) {
-        self.change(user, Entry::settle_promise);
+        self.change(user, |entry| entry.invites.settle_promise());
     }
 
     /// Removes an invite that was used, declined, revoked or has expired, or whose session ended.
@@ -211,7 +216,7 @@ impl Directory {
     /// `tell` runs if the invite was open here and the user is connected.
     pub fn end_invite(&self, user: &UserId, invite: InviteId, tell: impl FnOnce(ConnectionId)) {
         self.change(user, |entry| {
-            if entry.end(invite)
+            if entry.invites.end(invite)
                 && let Some(live) = entry.live
             {
                 tell(live);
@@ -221,7 +226,7 @@ impl Directory {
 
     /// The invites that are open for the user, oldest first.
     pub fn invites(&self, user: &UserId) -> Vec<OpenInvite> {
-        self.lock(user).get(user).map(|entry| entry.invites.clone()).unwrap_or_default()
+        self.lock(user).get(user).map(|entry| entry.invites.open.clone()).unwrap_or_default()
     }
 
     /// Users of which anything is known: connected, in a session, or invited.
@@ -239,6 +244,9 @@ impl Directory {
         let mut users = self.lock(user);
         let entry = users.entry(user.clone()).or_default();
         let result = change(entry);
+        if entry.invites.is_vacant() {
+            entry.invites.clear();
+        }
         if entry.is_vacant() {
             users.remove(user);
         }
@@ -253,28 +261,38 @@ impl Directory {
 }
 
 impl Entry {
+    fn is_vacant(&self) -> bool {
+        self.live.is_none() && self.sessions == 0 && self.invites.is_vacant()
+    }
+}
+
+impl Blank for Invites {
+    const BLANK: &'static Self = &Self { promised: 0, open: Vec::new(), ended_early: Vec::new() };
+}
+
+impl Invites {
     /// Removes an invite; true when it was open here. One that is not may be about to be committed.
     fn end(&mut self, invite: InviteId) -> bool {
-        if let Some(at) = self.invites.iter().position(|open| open.id == invite) {
-            self.invites.remove(at);
+        if let Some(at) = self.open.iter().position(|open| open.id == invite) {
+            self.open.remove(at);
             return true;
         }
-        if self.promised_invites > 0 {
+        if self.promised > 0 {
             self.ended_early.push(invite);
         }
         false
     }
 
     fn settle_promise(&mut self) {
-        debug_assert!(self.promised_invites > 0, "an invite was settled that nobody reserved");
-        self.promised_invites = self.promised_invites.saturating_sub(1);
-        if self.promised_invites == 0 {
+        debug_assert!(self.promised > 0, "an invite was settled that nobody reserved");
+        self.promised = self.promised.saturating_sub(1);
+        if self.promised == 0 {
             self.ended_early.clear();
         }
     }
 
     fn is_vacant(&self) -> bool {
-        self.live.is_none() && self.sessions == 0 && self.promised_invites == 0 && self.invites.is_empty()
+        self.promised == 0 && self.open.is_empty()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The receiver's side of acks: what arrived, and when to say so.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -11,8 +11,9 @@ use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX
 /// Received packet numbers, and the ack that is owed for them. Spec: ACK-3.
 #[derive(Debug)]
 pub struct AckTracker {
-    /// Runs of received numbers, `first..=last`, newest at the front; bounded.
-    runs: VecDeque<(u64, u64)>,
+    /// Runs of received numbers, `first..=last`, newest at the front; bounded. While nothing is missing there is
+    /// one.
+    runs: SmallVec<[(u64, u64); 1]>,
     largest_at: Timestamp,
     /// When an ack left last.
     acked_at: Timestamp,
@@ -41,7 +42,7 @@ impl AckTracker {
     /// Nothing received yet; acks wait `max_delay` at most.
     pub fn new(max_delay: Duration) -> Self {
         Self {
-            runs: VecDeque::new(),
+            runs: SmallVec::new(),
             largest_at: Timestamp::ZERO,
             acked_at: Timestamp::ZERO,
             unacked: 0,
@@ -124,7 +125,7 @@ impl AckTracker {
 
     /// The largest number received.
     pub fn largest(&self) -> Option<u64> {
-        self.runs.front().map(|run| run.1)
+        self.runs.first().map(|run| run.1)
     }
 
     /// The peer has acked a packet that carried an ack up to `largest`: a short form is safe then,
@@ -147,7 +148,7 @@ impl AckTracker {
     }
 
     fn peek(&self, now: Timestamp) -> Option<Ack> {
-        let &(first, last) = self.runs.front()?;
+        let &(first, last) = self.runs.first()?;
         // spec: ACK-5
         let largest =
             if last - self.confirmed < 1 << 15 { Truncated::bits16(last) } else { Truncated::bits32(last) };
@@ -207,10 +208,10 @@ impl AckTracker {
         const SPAN: u64 = 1 << 14;
         let Some(largest) = self.largest() else { return };
         let floor = largest.saturating_sub(SPAN);
-        while self.runs.back().is_some_and(|run| run.1 < floor) {
-            self.runs.pop_back();
+        while self.runs.last().is_some_and(|run| run.1 < floor) {
+            self.runs.pop();
         }
-        if let Some(run) = self.runs.back_mut() {
+        if let Some(run) = self.runs.last_mut() {
             run.0 = run.0.max(floor);
         }
     }

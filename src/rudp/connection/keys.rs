@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::base::{PacketNumber, Timestamp};
 use crate::secure::{OpenKey, PacketKeys, SealKey};
 
-/// The keys of both directions and their renewal. Keys that few connections have at a time lie apart, for
-/// each is half a kilobyte. Spec: KEY-4.
+/// The keys of both directions and their renewal. Keys that few connections have at a time lie apart.
+/// Spec: KEY-4.
 pub struct KeyPhases {
     seal: SealKey,
     open: OpenKey,
@@ -76,6 +76,16 @@ impl KeyPhases {
     /// True when the key has sealed what it may, and could not be renewed.
     pub fn is_worn_out(&self) -> bool {
         self.sealed >= MAX_SEALED_PACKETS
+    }
+
+    /// Gives back the memory that their use takes, until they are used again.
+    pub fn rest(&mut self) {
+        self.seal.rest();
+        self.open.rest();
+        self.next_open = None;
+        if let Some((previous, _)) = &mut self.previous_open {
+            previous.rest();
+        }
     }
 
     /// Renews this end's keys when they are worn and the peer has acked a packet of this phase.

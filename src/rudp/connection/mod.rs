@@ -140,7 +140,9 @@ pub struct Stats {
 /// A connection, sans-IO. See the [module](super) for the calling contract.
 pub struct Connection {
     role: Role,
-    config: ConnectionConfig,
+    congestion_control: CongestionControl,
+    max_message_bytes: usize,
+    max_streams: usize,
     peer: TransportParameters,
     random: Randomness,
     state: State,
@@ -187,7 +189,7 @@ pub struct Connection {
 enum State {
     Open,
     /// This end says CLOSE until the peer confirms it or the attempts are used up.
-    Closing(Closing),
+    Closing(Box<Closing>),
     /// Nothing leaves any more.
     Closed,
 }
@@ -219,7 +221,9 @@ impl Connection {
         let max_datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
         let mut connection = Self {
             role,
-            config,
+            congestion_control: config.congestion_control,
+            max_message_bytes: config.max_message_bytes,
+            max_streams: config.max_streams,
             peer,
             random: Randomness::new(rng),
             state: State::Open,
@@ -371,7 +375,8 @@ impl Connection {
         let end = reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES);
         let reason = reason.get(..end).unwrap_or_default().to_owned();
         let frame = Close { code: u16::from(code.number()), reason };
-        self.state = State::Closing(Closing { frame, attempts_left: CLOSE_ATTEMPTS, due: now });
+        let closing = Closing { frame, attempts_left: CLOSE_ATTEMPTS, due: now };
+        self.state = State::Closing(Box::new(closing));
         self.trace_event(now, TraceEvent::Closed(&closed));
         self.end(closed);
     }

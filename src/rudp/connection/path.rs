@@ -22,7 +22,7 @@ pub struct Paths {
     active: SocketAddr,
     /// When the active address got its present IP: older packets took another way.
     since: Timestamp,
-    pending: Option<Pending>,
+    pending: Option<Box<Pending>>,
     /// No attempt begins before. Spec: PTH-5.
     next_attempt_at: Timestamp,
     /// The active address is to be challenged with the pending attempt's data.
@@ -132,7 +132,7 @@ impl Paths {
             _ if is_newest && now >= self.next_attempt_at => {
                 self.give_up();
                 self.next_attempt_at = now + ATTEMPT_INTERVAL;
-                self.pending = Some(Pending {
+                self.pending = Some(Box::new(Pending {
                     address: from,
                     challenge: data(),
                     counter_challenge: data(),
@@ -142,7 +142,7 @@ impl Paths {
                     interval: probe_timeout.min(MAX_FIRST_INTERVAL),
                     due: now,
                     ends: now + (probe_timeout * 3).max(MIN_ATTEMPT),
-                });
+                }));
             }
             _ => {}
         }

@@ -66,9 +66,6 @@ impl Connection {
             return Err(why);
         }
         let first = self.stats.packets_received == 0;
-        if self.timers.was_silent(now) {
-            self.rest();
-        }
         self.replay.accept(number);
         self.stats.packets_received += 1;
         self.stats.bytes_received += length as u64;
@@ -124,7 +121,7 @@ impl Connection {
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();
-            self.controller = controller::new(self.config.congestion_control, now, BASE_DATAGRAM_BYTES);
+            self.controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES);
             self.datagram_size.on_new_path();
             self.marks.on_new_path(self.sent.next_number());
             self.cut_for_datagrams(now);
@@ -325,7 +322,7 @@ impl Connection {
         message_bytes: usize,
         part: Part,
     ) -> Result<(), ProtocolViolation> {
-        let max = self.config.max_message_bytes;
+        let max = self.max_message_bytes;
         if message_bytes > max {
             return Err(ProtocolViolation::MessageTooLarge { bytes: message_bytes, max });
         }
@@ -365,7 +362,7 @@ impl Connection {
             return Err(ProtocolViolation::UnknownStream(stream));
         }
         // The server opens streams by ascending id: those in between are open, too.
-        let max = self.config.max_streams;
+        let max = self.max_streams;
         let opened = (stream.0 - self.opened_below) as usize;
         if self.receive_streams.len() + opened >= max {
             return Err(ProtocolViolation::TooManyStreams { max });

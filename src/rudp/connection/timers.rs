@@ -23,6 +23,8 @@ pub struct Timers {
     probed_at: Timestamp,
     /// A packet that asks for an ack must leave, whatever it carries.
     ping_due: bool,
+    /// Packets came or left since the connection last rested.
+    rest_due: bool,
 }
 
 /// Probes come at least so often while something is under way. Spec: REL-6.
@@ -36,7 +38,7 @@ const PROBE_MESSAGE_BYTES: usize = 512;
 const FIRST_PROBE_BYTES: usize = 128;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
-/// A connection without traffic for so long is at rest.
+/// A connection that neither heard of its peer nor asked for it for so long is at rest.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
 const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
@@ -56,6 +58,7 @@ impl Timers {
             probes: 0,
             probed_at: now,
             ping_due: false,
+            rest_due: true,
         }
     }
 
@@ -63,11 +66,7 @@ impl Timers {
     pub fn on_received(&mut self, now: Timestamp) {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
-    }
-
-    /// True when the peer has said nothing for so long that what its traffic took is worth giving back.
-    pub fn was_silent(&self, now: Timestamp) -> bool {
-        now.since(self.last_received) >= SILENCE
+        self.rest_due = true;
     }
 
     /// The peer acked something new.
@@ -82,6 +81,7 @@ impl Timers {
 
     /// A packet left; `eliciting` when it asks for an ack.
     pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
+        self.rest_due = true;
         if eliciting {
             self.ping_due = false;
             self.last_lively = self.last_lively.max(now);
@@ -105,6 +105,10 @@ impl Timers {
     fn keepalive_deadline(&self) -> Timestamp {
         self.last_lively + self.keepalive
     }
+
+    fn rest_deadline(&self) -> Option<Timestamp> {
+        self.rest_due.then(|| self.last_lively + SILENCE)
+    }
 }
 
 impl Connection {
@@ -117,6 +121,7 @@ impl Connection {
                 let deadlines = [
                     Some(self.timers.idle_deadline()),
                     Some(self.timers.keepalive_deadline()),
+                    self.timers.rest_deadline(),
                     self.acks.deadline(),
                     self.sent.loss_deadline(&self.rtt),
                     self.probe_deadline(),
@@ -159,17 +164,21 @@ impl Connection {
         if now >= self.timers.keepalive_deadline() {
             // spec: CON-4
             self.timers.ask_for_ack();
+        }
+        if self.timers.rest_deadline().is_some_and(|deadline| now >= deadline) {
             self.rest();
         }
     }
 
     /// Nothing was said for a while: gives back the memory that traffic took.
-    pub(super) fn rest(&mut self) {
+    fn rest(&mut self) {
+        self.timers.rest_due = false;
         if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
             self.repair_encoder.clear();
             self.sent.shrink();
             self.outbox.shrink();
             self.acks.shrink();
+            self.keys.rest();
             self.events.shrink_to_fit();
         }
     }

@@ -93,6 +93,10 @@ impl HalfOpens {
         }
         count_down(&mut self.users, &half_open.claims.user);
         count_down(&mut self.prefixes, &Prefix::of(half_open.from));
+        if self.by_id.is_empty() {
+            // What many at once took is not kept.
+            *self = Self::default();
+        }
         Some(half_open)
     }
 

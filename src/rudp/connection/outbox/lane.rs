@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::Blank;
 use crate::rudp::Payload;
 use crate::rudp::connection::stream::MessageRef;
 
@@ -41,13 +42,21 @@ impl Queued {
     }
 }
 
+impl Blank for Lane {
+    const BLANK: &'static Self = &Self::new();
+}
+
 impl Default for Lane {
     fn default() -> Self {
-        Self { resend: VecDeque::new(), fresh: VecDeque::new(), sweep_at: MIN_SWEEP, unsheddable: 0 }
+        Self::new()
     }
 }
 
 impl Lane {
+    const fn new() -> Self {
+        Self { resend: VecDeque::new(), fresh: VecDeque::new(), sweep_at: MIN_SWEEP, unsheddable: 0 }
+    }
+
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.resend.is_empty() && self.fresh.is_empty()

@@ -12,7 +12,7 @@ use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
 use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap};
-use crate::base::StreamId;
+use crate::base::{Rare, StreamId};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
@@ -26,7 +26,7 @@ pub struct Outbox {
     /// What fits into a packet.
     small: Lane,
     /// What needs several.
-    large: Lane,
+    large: Rare<Lane>,
     /// Bytes of small messages, heads included, that left since a fragment did or none waits.
     overtaken: usize,
     /// Bytes of reliable messages that are not acked.
@@ -112,7 +112,7 @@ impl Outbox {
         Self {
             streams: StreamMap::default(),
             small: Lane::default(),
-            large: Lane::default(),
+            large: Rare::default(),
             overtaken: 0,
             reliable_bytes: 0,
             max_reliable_bytes: config.send_buffer_bytes,
@@ -149,7 +149,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.streams = StreamMap::default();
         self.small = Lane::default();
-        self.large = Lane::default();
+        self.large.clear();
         self.reliable_bytes = 0;
         self.unreliable_bytes = 0;
         self.count();
@@ -158,7 +158,11 @@ impl Outbox {
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.small.shrink();
-        self.large.shrink();
+        if self.large.is_empty() {
+            self.large.clear();
+        } else {
+            self.large.shrink();
+        }
         self.streams.values_mut().for_each(SendStream::shrink);
     }
 
@@ -259,7 +263,10 @@ impl Outbox {
     pub fn cut_for(&mut self, datagram_bytes: usize) {
         self.fragment_bytes = fragment_bytes(datagram_bytes);
         for stream in self.streams.values_mut() {
-            self.large.resend.extend(stream.cut_anew(self.fragment_bytes));
+            let again = stream.cut_anew(self.fragment_bytes);
+            if !again.is_empty() {
+                self.large.resend.extend(again);
+            }
         }
     }
 
@@ -280,7 +287,7 @@ impl Outbox {
     /// Drops the places of messages that newer ones have replaced.
     fn sweep(&mut self) {
         let streams = &self.streams;
-        for lane in [&mut self.small, &mut self.large] {
+        for lane in std::iter::once(&mut self.small).chain(self.large.changed()) {
             lane.sweep(|message| {
                 let stream = streams.get(message.stream);
                 stream.is_some_and(|stream| stream.is_unsettled(message.space, message.number))

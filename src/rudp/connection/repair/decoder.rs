@@ -9,9 +9,14 @@ use super::symbol;
 use crate::base::PacketNumber;
 use crate::wire::frame::{Frame, Message, Repair};
 
-/// The receiver's side. Costs nothing until the first REPAIR comes.
+/// The receiver's side. Costs nothing while no REPAIR comes.
 #[derive(Debug, Default)]
 pub struct RepairDecoder {
+    memory: Option<Box<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
     /// Symbols of packets that came or were repaired, in that order.
     known: VecDeque<(PacketNumber, Bytes)>,
     /// What could not be used yet, oldest first.
@@ -43,32 +48,33 @@ impl RepairDecoder {
             _ => None,
         });
         for repair in repairs {
-            self.interest = INTEREST_PACKETS;
-            self.on_repair(number, repair);
+            let memory = self.memory.get_or_insert_default();
+            memory.interest = INTEREST_PACKETS;
+            memory.on_repair(number, repair);
         }
-        if self.interest == 0 {
-            return repaired;
-        }
-        self.interest -= 1;
-        if self.interest == 0 {
-            *self = Self::default();
+        let Some(memory) = &mut self.memory else { return repaired };
+        memory.interest -= 1;
+        if memory.interest == 0 {
+            self.memory = None;
             return repaired;
         }
         if let Some(symbol) = symbol_of(frames) {
-            self.learn(number, symbol);
+            memory.learn(number, symbol);
         }
-        while let Some(at) = self.pending.iter().position(|pending| pending.missing.len() == 1) {
-            let Some(Pending { missing, sum }) = self.pending.remove(at) else { break };
+        while let Some(at) = memory.pending.iter().position(|pending| pending.missing.len() == 1) {
+            let Some(Pending { missing, sum }) = memory.pending.remove(at) else { break };
             let Some(&number) = missing.first() else { continue };
             let symbol = sum.freeze();
             repaired.push((number, symbol.clone()));
-            self.learn(number, symbol);
+            memory.learn(number, symbol);
         }
-        self.pending.retain(|pending| !pending.missing.is_empty());
+        memory.pending.retain(|pending| !pending.missing.is_empty());
         repaired.sort_unstable_by_key(|(number, _)| *number);
         repaired
     }
+}
 
+impl Memory {
     fn on_repair(&mut self, number: PacketNumber, repair: &Repair) {
         let mut pending = Pending { missing: SmallVec::new(), sum: BytesMut::from(&repair.symbol[..]) };
         for lag in &repair.lags {
@@ -181,7 +187,8 @@ mod tests {
                 let mut frames = packet(number, 200);
                 frames.insert(0, Frame::Repair(Repair { lags, symbol: symbol.into() }));
                 decoder.on_packet(PacketNumber(number), &frames);
-                prop_assert!(decoder.known.len() <= MAX_KNOWN && decoder.pending.len() <= MAX_PENDING);
+                let Memory { known, pending, .. } = decoder.memory.as_deref().unwrap();
+                prop_assert!(known.len() <= MAX_KNOWN && pending.len() <= MAX_PENDING);
             }
         }
     }
@@ -210,10 +217,10 @@ mod tests {
         let mut frames = packet(50, 10);
         frames.insert(0, repair(50, &[1]));
         decoder.on_packet(PacketNumber(50), &frames);
-        assert!(!decoder.known.is_empty());
+        assert!(decoder.memory.is_some());
         for number in 51..51 + u64::from(INTEREST_PACKETS) {
             decoder.on_packet(PacketNumber(number), &packet(number, 10));
         }
-        assert!(decoder.known.is_empty() && decoder.pending.is_empty());
+        assert!(decoder.memory.is_none());
     }
 }

@@ -31,6 +31,12 @@ const MARK_EVERY: u64 = 64;
 const MAX_MOVED: u64 = 128;
 
 impl Anchor {
+    /// At 0.
+    pub const fn new() -> Self {
+        const MARK: Mark = Mark { at: 0, after: None };
+        Self { at: 0, last: MARK, before: MARK }
+    }
+
     /// An anchor that has always been there.
     #[cfg(test)]
     pub fn starting_at(at: u64) -> Self {

@@ -8,7 +8,7 @@ use super::anchor::Anchor;
 use super::bits::BitSet;
 use super::reassembly::{Reassembly, ReceiveBuffer};
 use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
-use crate::base::{PacketNumber, Truncated};
+use crate::base::{Blank, PacketNumber, Rare, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::Fragment;
@@ -44,8 +44,8 @@ pub struct Hold {
 #[derive(Debug, Default)]
 pub struct ReceiveStream {
     ordered: Ordered,
-    unordered: Unordered,
-    keyed: Keyed,
+    unordered: Rare<Unordered>,
+    keyed: Rare<Keyed>,
 }
 
 type Partials = BTreeMap<u64, Reassembly>;
@@ -76,6 +76,15 @@ struct Keyed {
     /// Numbers below are old for every key that is not remembered.
     floor: u64,
     partials: Partials,
+}
+
+impl Blank for Unordered {
+    const BLANK: &'static Self = &Self { anchor: Anchor::new(), arrived: None, partials: Partials::new() };
+}
+
+impl Blank for Keyed {
+    const BLANK: &'static Self =
+        &Self { anchor: Anchor::new(), newest: BTreeMap::new(), floor: 0, partials: Partials::new() };
 }
 
 impl Hold {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{
     MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, MessageRef, NARROW_SPAN, Space, WINDOW_MESSAGES,
 };
-use crate::base::{StreamId, Truncated};
+use crate::base::{Blank, Rare, StreamId, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
 use crate::wire::frame::{FragmentHead, MessageHead, Place};
@@ -15,8 +15,8 @@ use crate::wire::frame::{FragmentHead, MessageHead, Place};
 pub struct SendStream {
     id: StreamId,
     ordered: SendSpace,
-    unordered: SendSpace,
-    keyed: SendSpace,
+    unordered: Rare<SendSpace>,
+    keyed: Rare<SendSpace>,
     finishing: bool,
 }
 
@@ -74,14 +74,18 @@ struct Fragments {
     resend: VecDeque<u32>,
 }
 
+impl Blank for SendSpace {
+    const BLANK: &'static Self = &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0 };
+}
+
 impl SendStream {
     /// An open stream without messages.
     pub fn new(id: StreamId) -> Self {
         Self {
             id,
             ordered: SendSpace::default(),
-            unordered: SendSpace::default(),
-            keyed: SendSpace::default(),
+            unordered: Rare::default(),
+            keyed: Rare::default(),
             finishing: false,
         }
     }
@@ -134,6 +138,9 @@ impl SendStream {
     pub fn cut_anew(&mut self, fragment_bytes: usize) -> Vec<MessageRef> {
         let mut waiting = Vec::new();
         for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
+            if self.space(space).entries.is_empty() {
+                continue;
+            }
             let spaces = self.space_mut(space);
             for (number, entry) in (spaces.base..).zip(&mut spaces.entries) {
                 let has_begun = entry.charged > 0;
@@ -155,9 +162,8 @@ impl SendStream {
 
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
-        for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
-            space.entries.shrink_to_fit();
-        }
+        let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::changed);
+        std::iter::once(&mut self.ordered).chain(rare).for_each(|space| space.entries.shrink_to_fit());
     }
 
     /// No more messages come; true once all are settled.
@@ -168,7 +174,7 @@ impl SendStream {
     /// True when the stream is finished and nothing of it is unsettled.
     pub fn is_done(&self) -> bool {
         self.finishing
-            && [&self.ordered, &self.unordered, &self.keyed].iter().all(|space| space.entries.is_empty())
+            && [&self.ordered, &*self.unordered, &*self.keyed].iter().all(|space| space.entries.is_empty())
     }
 
     /// True when no more messages may be added.

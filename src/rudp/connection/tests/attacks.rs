@@ -273,7 +273,7 @@ fn a_fragment_bomb_ends_at_the_receive_buffer() {
         let packet = forger.packet(&[fragment(number, 1_024, 1 << 19, 0)]);
         let _ = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
         sent += 1;
-        let max = pair.ends[SERVER].config.receive_buffer_bytes;
+        let max = ConnectionConfig::default().receive_buffer_bytes;
         assert!(pair.ends[SERVER].receive_buffer.held() <= max);
         if pair.ends[SERVER].is_closed() {
             break;

@@ -1,0 +1,65 @@
+//! [`Rare`]: what most values of a type never have.
+
+use std::ops::{Deref, DerefMut};
+
+/// A value that costs a pointer until it is changed for the first time.
+#[derive(Debug)]
+pub struct Rare<T>(Option<Box<T>>);
+
+/// What can be told of a value that was never changed.
+pub trait Blank: Default + 'static {
+    /// Such a value.
+    const BLANK: &'static Self;
+}
+
+impl<T: Blank> Rare<T> {
+    /// The value, if it was ever changed.
+    pub fn changed(&mut self) -> Option<&mut T> {
+        self.0.as_deref_mut()
+    }
+
+    /// As if it had never been changed.
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<T> Default for Rare<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Blank> Deref for Rare<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_deref().unwrap_or(T::BLANK)
+    }
+}
+
+impl<T: Blank> DerefMut for Rare<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Blank for Vec<u8> {
+        const BLANK: &'static Self = &Self::new();
+    }
+
+    #[test]
+    fn it_is_blank_until_it_is_changed() {
+        let mut rare = Rare::<Vec<u8>>::default();
+        assert!(rare.is_empty() && rare.changed().is_none());
+        rare.push(7);
+        assert_eq!((&**rare, rare.0.is_some()), (&[7][..], true));
+        assert_eq!(rare.changed(), Some(&mut vec![7]));
+        rare.clear();
+        assert!(rare.is_empty() && rare.changed().is_none());
+    }
+}
