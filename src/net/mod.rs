@@ -4,7 +4,8 @@
 //! machine, anything that is [`Driven`], on one: receive a batch, one [`Clock`] reading for all of it,
 //! wake, timeout, then everything that the machine wants to send, in batches, at the end of the turn.
 //! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of one size between the same two addresses
-//! cross as one (GSO, GRO); elsewhere, or on request, one system call a datagram ([`IoPath`]). Knows nothing of who is driven: a server's worker, a client.
+//! cross as one (GSO, GRO), each with its mark (ECN); elsewhere, or on request, one system call a datagram
+//! ([`IoPath`]), and none is marked. Knows nothing of who is driven: a server's worker, a client.
 
 mod batch;
 mod clock;

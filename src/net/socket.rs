@@ -34,10 +34,11 @@ pub struct BufferSizes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IoPath {
     /// Many datagrams a system call, and rows of equally long ones as one, where the system can (Linux:
-    /// `recvmmsg`, `sendmmsg`, `UDP_SEGMENT`, `UDP_GRO`); what it cannot is done as by [`IoPath::Portable`].
+    /// `recvmmsg`, `sendmmsg`, `UDP_SEGMENT`, `UDP_GRO`), with their marks (ECN); what it cannot is done as by
+    /// [`IoPath::Portable`].
     #[default]
     Batched,
-    /// One datagram a system call, on every system.
+    /// One datagram a system call, on every system; all leave, and seem to come, without marks.
     Portable,
 }
 
