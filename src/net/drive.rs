@@ -51,11 +51,11 @@ pub async fn drive<D: Driven + ?Sized>(
     let mut ready = Ready::default();
     let mut deferred = 0;
     loop {
+        load.begin_turn(clock.now().mono);
         let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
         let mut more = reads && inbox.receive(io.port, io.counters)?;
         let now = clock.now();
         slack.on_turn(now.mono);
-        load.begin_turn(now.mono);
         if reads && !inbox.is_empty() {
             busy.on_datagrams(now.mono);
             driven.handle_datagrams(now, &mut inbox.drain(io.counters));
@@ -79,13 +79,13 @@ pub async fn drive<D: Driven + ?Sized>(
             return Ok(());
         }
         load.end_turn(clock.now().mono);
-        let rest = load.rest();
-        ready = if more || flushed == Turn::Unfinished {
-            sources.ready_soon(flushed, driven.wants_datagrams()).await
-        } else if let Some(until) = rest {
+        let goes_on = more || flushed == Turn::Unfinished;
+        let rest = load.rest().filter(|_| !goes_on);
+        if let Some(until) = rest {
             sources.sleep(&clock, until).await;
-            sources.ready_soon(flushed, driven.wants_datagrams()).await
-        } else if flushed == Turn::Done && busy.is_busy(now.mono) {
+        }
+        let is_busy = flushed == Turn::Done && busy.is_busy(now.mono);
+        ready = if goes_on || rest.is_some() || is_busy {
             sources.ready_soon(flushed, driven.wants_datagrams()).await
         } else {
             let wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());

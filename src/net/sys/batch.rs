@@ -13,14 +13,16 @@ use socket2::SockAddr;
 use crate::base::{Ecn, Envelope};
 use crate::net::batch::{Arrival, BATCH};
 
+// Types are left to the compiler (`as _`) where C libraries differ in them.
+
 /// True when the kernel has the calls for batches, as some sandboxes do not.
 pub(in crate::net) fn has_batches(socket: &impl AsFd) -> bool {
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: both calls get no messages, so that there is nothing to read or to write.
     let done = unsafe {
         [
-            libc::recvmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut()),
-            libc::sendmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT),
+            libc::recvmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT as _, ptr::null_mut()),
+            libc::sendmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT as _),
         ]
     };
     done.iter().all(|done| *done >= 0)
@@ -80,7 +82,7 @@ pub(in crate::net) fn receive_batch<'a>(
             socket.as_fd().as_raw_fd(),
             headers.as_mut_ptr(),
             count,
-            libc::MSG_DONTWAIT,
+            libc::MSG_DONTWAIT as _,
             ptr::null_mut(),
         )
     };
@@ -144,7 +146,7 @@ pub(in crate::net) fn send_batch(
                 used += control.mark(used, *to);
             }
             header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-            header.msg_hdr.msg_controllen = used * size_of::<Control>();
+            header.msg_hdr.msg_controllen = (used * size_of::<Control>()) as _;
         }
         (unsent, free_vectors) = (rest, free);
         count += 1;
@@ -156,7 +158,7 @@ pub(in crate::net) fn send_batch(
             socket.as_fd().as_raw_fd(),
             headers.as_mut_ptr(),
             count,
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         )
     };
     let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;

@@ -35,7 +35,7 @@ impl TimerFd {
         let setting = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: libc::timespec {
-                tv_sec: libc::time_t::try_from(delay.as_secs()).unwrap_or(libc::time_t::MAX),
+                tv_sec: delay.as_secs().try_into().unwrap_or(i32::MAX.into()),
                 tv_nsec: libc::c_long::from(delay.subsec_nanos().cast_signed()),
             },
         };
