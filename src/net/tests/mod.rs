@@ -1,0 +1,124 @@
+//! The loop on real loopback sockets, and that both [`IoPath`]s do the same.
+
+mod datagrams;
+#[cfg(target_os = "linux")]
+mod marks;
+mod turns;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use tokio::sync::Notify;
+
+use super::{BufferSizes, Clock, Driven, IoPath, Socket, bind, drive};
+use crate::base::{Ecn, Envelope, Now, Timestamp};
+
+const PATHS: [IoPath; 2] = [IoPath::Batched, IoPath::Portable];
+
+fn socket(path: IoPath) -> Socket {
+    bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap().with_path(path)
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A machine that notes what it is told, sends what it is given, and ends when told to.
+#[derive(Default)]
+struct Script {
+    received: Vec<(SocketAddr, Vec<u8>)>,
+    outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Marks of what came, and of what leaves; where these end it leaves without.
+    marks: Vec<Ecn>,
+    outgoing_marks: VecDeque<Ecn>,
+    /// Sends every datagram back.
+    echo: bool,
+    wakes: usize,
+    turns: usize,
+    timeouts: usize,
+    deadline: Option<Timestamp>,
+    /// The first batch makes a deadline that has passed already.
+    is_late: bool,
+    received_by_timeout: usize,
+    /// What a batch takes.
+    work: Duration,
+    /// Datagrams since it was last asked for some, and the most of them.
+    gathered: usize,
+    most_gathered: usize,
+    /// Datagrams after which it is done, if `finish` asks for them.
+    expected: usize,
+    finish: Option<fn(&Script) -> bool>,
+}
+
+impl Driven for Script {
+    fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
+        if std::mem::take(&mut self.is_late) {
+            self.deadline = Some(now.mono);
+        }
+        for (Envelope { address: from, ecn }, datagram) in batch {
+            self.marks.push(ecn);
+            if self.echo {
+                self.outgoing.push_back((from, datagram.to_vec()));
+            }
+            self.received.push((from, datagram.to_vec()));
+            self.gathered += 1;
+        }
+        self.most_gathered = self.most_gathered.max(self.gathered);
+        std::thread::sleep(self.work);
+    }
+
+    fn handle_wake(&mut self, _: Now) {
+        self.wakes += 1;
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono), "never early");
+        self.timeouts += 1;
+        self.received_by_timeout = self.received.len();
+    }
+
+    fn poll_transmit(&mut self, _: Now, out: &mut BytesMut) -> Option<Envelope> {
+        assert!(out.is_empty());
+        self.turns += 1;
+        self.gathered = 0;
+        let (to, datagram) = self.outgoing.pop_front()?;
+        out.put_slice(&datagram);
+        let ecn = self.outgoing_marks.pop_front().unwrap_or_default();
+        Some(Envelope { address: to, ecn })
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finish.is_some_and(|finish| finish(self))
+    }
+}
+
+/// Sends datagrams from one machine to another over every pair of paths, and checks that they arrive. They
+/// must fit a socket's buffer. `check_batches` is told how many batches they came in.
+fn carry(sent: &[Vec<u8>], mut check_batches: impl FnMut(IoPath, u64)) {
+    for (out_path, in_path) in PATHS.into_iter().flat_map(|out| PATHS.map(|inn| (out, inn))) {
+        let (sender, receiver) = (socket(out_path), socket(in_path));
+        let (from, to) = (sender.local_addr().unwrap(), receiver.local_addr().unwrap());
+        let counters = [sender.counters(), receiver.counters()];
+        let outgoing = sent.iter().map(|datagram| (to, datagram.clone())).collect();
+        let mut source = Script { outgoing, finish: Some(|_| true), ..Script::default() };
+        let expected: Vec<_> = sent.iter().map(|datagram| (from, datagram.clone())).collect();
+        let finish: fn(&Script) -> bool = |script| script.received.len() >= script.expected;
+        let mut sink = Script { expected: expected.len(), finish: Some(finish), ..Script::default() };
+        run(async {
+            drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())).await.unwrap();
+            drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new())).await.unwrap();
+        });
+        assert!(sink.received == expected, "{out_path:?} to {in_path:?}");
+        let total = (sent.len() as u64, sent.iter().map(Vec::len).sum::<usize>() as u64);
+        assert_eq!((counters[0].datagrams_out.get(), counters[0].bytes_out.get()), total);
+        assert_eq!((counters[1].datagrams_in.get(), counters[1].bytes_in.get()), total);
+        check_batches(in_path, counters[1].batches_in.get());
+    }
+}
