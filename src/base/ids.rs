@@ -1,7 +1,7 @@
 //! Identifiers: one newtype for every number or name that travels.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// A map whose keys the server draws at random. Its hash is fast and no secret: nobody else chooses keys,
 /// and so nobody can choose those that collide.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// A set of such keys.
+pub type IdSet<K> = HashSet<K, BuildHasherDefault<IdHasher>>;
 
 /// Hashes an integer that is random already: one multiplication, so that its high bits depend on all.
 #[derive(Debug, Default, Clone, Copy)]

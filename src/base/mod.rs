@@ -14,8 +14,8 @@ pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, Wire, Writer};
 pub use ecn::{Ecn, Envelope};
 pub use ids::{
-    ConnectionId, EventNumber, IdMap, InvalidUserId, InviteId, MemberId, RequestId, Revision, SessionId,
-    SessionKind, Slot, StreamId, UserId, WorkerId,
+    ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,
+    SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
 pub use rare::{Blank, Rare};

@@ -113,7 +113,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
 }
 
 #[cfg(test)]
@@ -126,5 +126,9 @@ mod tests {
         assert_eq!(Timestamp::ZERO - Duration::from_secs(1), Timestamp::ZERO);
         assert_eq!(Timestamp::ZERO.since(Timestamp::MAX), Duration::ZERO);
         assert_eq!(Timestamp::ZERO + Duration::MAX, Timestamp::MAX);
+        assert_eq!(
+            Timestamp::from_micros(7) + Duration::from_nanos(3_000_004_999),
+            Timestamp::from_micros(3_000_011)
+        );
     }
 }

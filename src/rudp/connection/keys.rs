@@ -88,13 +88,16 @@ impl KeyPhases {
         }
     }
 
-    /// Renews this end's keys when they are worn and the peer has acked a packet of this phase.
+    /// True when this end's keys are worn and the peer has acked a packet of this phase.
     // spec: KEY-5
-    pub fn renew_if_due(&mut self, now: Timestamp, keep: Duration) {
-        if self.sealed >= self.renew_after && self.acked_in_phase {
-            let next = self.open.next();
-            self.advance(next, now + keep);
-        }
+    pub fn is_renewal_due(&self) -> bool {
+        self.sealed >= self.renew_after && self.acked_in_phase
+    }
+
+    /// Renews this end's keys; the peer's old one stays for so long.
+    pub fn renew(&mut self, now: Timestamp, keep: Duration) {
+        let next = self.open.next();
+        self.advance(next, now + keep);
     }
 
     /// Seals `payload` in place.

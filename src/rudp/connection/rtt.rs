@@ -12,6 +12,8 @@ pub struct RttEstimator {
     /// Smoothed time from the oldest packet that an ack settles to the ack, and its mean deviation.
     answer: Option<Duration>,
     answer_variation: Duration,
+    /// What follows from these; asked for with every packet.
+    answer_timeout: Duration,
 }
 
 /// Assumed until the first sample.
@@ -22,47 +24,57 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 impl RttEstimator {
     /// No sample yet; RTT is taken to be 100 ms.
     pub fn new() -> Self {
-        Self {
+        let mut rtt = Self {
             latest: INITIAL_RTT,
             smoothed: INITIAL_RTT,
             variation: INITIAL_RTT / 2,
             minimum: None,
             answer: None,
             answer_variation: INITIAL_RTT / 2,
-        }
+            answer_timeout: Duration::ZERO,
+        };
+        rtt.renew_answer_timeout();
+        rtt
     }
 
     /// Takes a sample: `sample` from sending to the ack, of which the peer held the packet for
     /// `ack_delay`, already clamped to what was agreed. RFC 9002 §5.3.
     // spec: REL-2
     pub fn update(&mut self, sample: Duration, ack_delay: Duration) {
-        let Some(minimum) = self.minimum else {
+        if let Some(minimum) = self.minimum {
+            let minimum = minimum.min(sample);
+            self.minimum = Some(minimum);
+            let adjusted = if sample >= minimum + ack_delay { sample - ack_delay } else { sample };
+            self.latest = adjusted;
+            let deviation = self.smoothed.abs_diff(adjusted);
+            self.variation = (self.variation * 3 + deviation) / 4;
+            self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+        } else {
             self.minimum = Some(sample);
             self.latest = sample;
             self.smoothed = sample;
             self.variation = sample / 2;
-            return;
-        };
-        let minimum = minimum.min(sample);
-        self.minimum = Some(minimum);
-        let adjusted = if sample >= minimum + ack_delay { sample - ack_delay } else { sample };
-        self.latest = adjusted;
-        let deviation = self.smoothed.abs_diff(adjusted);
-        self.variation = (self.variation * 3 + deviation) / 4;
-        self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+        }
+        self.renew_answer_timeout();
     }
 
     /// An ack came, and the oldest packet that it settles left `sample` ago. What took longer than a probe
     /// timeout was not held back: acks were lost.
     pub fn on_answer(&mut self, sample: Duration, peer_ack_delay: Duration) {
         let sample = sample.min(self.probe_timeout(peer_ack_delay));
-        let Some(answer) = self.answer else {
+        if let Some(answer) = self.answer {
+            self.answer_variation = (self.answer_variation * 3 + answer.abs_diff(sample)) / 4;
+            self.answer = Some((answer * 7 + sample) / 8);
+        } else {
             self.answer = Some(sample);
             self.answer_variation = sample / 2;
-            return;
-        };
-        self.answer_variation = (self.answer_variation * 3 + answer.abs_diff(sample)) / 4;
-        self.answer = Some((answer * 7 + sample) / 8);
+        }
+        self.renew_answer_timeout();
+    }
+
+    fn renew_answer_timeout(&mut self) {
+        let margin = (self.answer_variation * 4).max(self.smoothed * 3 / 4).max(GRANULARITY);
+        self.answer_timeout = self.answer.unwrap_or(INITIAL_RTT) + margin;
     }
 
     /// The smoothed RTT.
@@ -93,8 +105,7 @@ impl RttEstimator {
     /// After so long without an ack, going by how long they took so far, something is probably lost.
     // spec: REL-5
     pub fn answer_timeout(&self) -> Duration {
-        self.answer.unwrap_or(INITIAL_RTT)
-            + (self.answer_variation * 4).max(self.smoothed * 3 / 4).max(GRANULARITY)
+        self.answer_timeout
     }
 
     /// After so long without an ack something is lost, even if the peer holds acks back as long as it may.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::config::BASE_DATAGRAM_BYTES;
 use super::datagram_size::SizeProbe;
-use super::outbox::{Next, Passed};
+use super::outbox::Passed;
 use super::path::Probe;
 use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
@@ -63,7 +63,7 @@ impl Connection {
             }
             State::Open => {
                 if let Some(to) = self.plan_for_pending(now, &mut plan) {
-                    self.write_packet(now, plan, out);
+                    self.write_packet(now, &mut plan, out);
                     self.paths.on_sent_to_pending(out.len());
                     return Some(to.into());
                 }
@@ -77,10 +77,10 @@ impl Connection {
             let (number, probes) = (self.sent.next_number(), self.timers.probes());
             let ecn = self.marks.of_next(number, plan.eliciting, probes);
             plan.ecn = ecn;
-            self.write_packet(now, plan, out);
+            self.write_packet(now, &mut plan, out);
             return Some(Envelope { address: self.paths.active(), ecn });
         }
-        self.write_packet(now, plan, out);
+        self.write_packet(now, &mut plan, out);
         let attempts_left = self.closing().map_or(0, |closing| closing.attempts_left);
         Some(self.paths.for_close(out.len(), attempts_left).into())
     }
@@ -224,30 +224,17 @@ impl Connection {
     /// Moves what fits from the queues into the packet. The search ends at the first that does not.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) {
         let mut passed = Passed::default();
-        while let Some((source, next)) = self.outbox.next(&mut passed) {
-            let (part, payload, bytes) = match next {
-                Next::Unreliable(payload) => {
-                    let part = SendPart::Whole(MessageHead::Unreliable);
-                    (part, payload.clone(), part_bytes(part, payload.len()))
-                }
-                Next::Numbered(part, payload) => {
-                    let bytes = part_bytes(part, payload.len());
-                    let payload = match part {
-                        SendPart::Whole(_) => payload.clone(),
-                        SendPart::Fragment(head) => {
-                            payload.slice(head.offset()..head.offset() + head.payload_bytes())
-                        }
-                    };
-                    (part, payload, bytes)
-                }
-            };
+        while let Some(next) = self.outbox.next(&mut passed) {
+            let bytes = next.frame_bytes();
             if plan.bytes + bytes > room {
                 return;
             }
             plan.bytes += bytes;
             plan.eliciting = true;
-            plan.parts.push((part, payload));
-            plan.sent.extend(self.outbox.on_sent(source));
+            if let Some(frame) = self.outbox.on_sent(&next) {
+                plan.sent.push(frame);
+            }
+            plan.parts.push((next.part, next.payload));
         }
     }
 
@@ -285,9 +272,10 @@ impl Connection {
         SealedHeader { key_phase: self.keys.phase(), connection, number }
     }
 
-    fn write_packet(&mut self, now: Timestamp, plan: Plan, out: &mut BytesMut) {
-        let keep = self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3;
-        self.keys.renew_if_due(now, keep);
+    fn write_packet(&mut self, now: Timestamp, plan: &mut Plan, out: &mut BytesMut) {
+        if self.keys.is_renewal_due() {
+            self.keys.renew(now, self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3);
+        }
         let number = self.sent.next_number();
         let header = self.header(number.0);
         let mut writer = Writer::from(std::mem::take(out));
@@ -304,7 +292,8 @@ impl Connection {
             self.repair_encoder.on_sent(now, number, symbol);
         }
         self.trace_sent(now, number, packet.len(), &plan.small, &plan.parts, &plan.sent);
-        self.on_sent(now, packet.len(), plan.eliciting, plan.ecn, plan.sent);
+        let sent = std::mem::take(&mut plan.sent);
+        self.on_sent(now, packet.len(), plan.eliciting, plan.ecn, sent);
         *out = packet;
     }
 
@@ -366,13 +355,5 @@ impl Plan {
             }
             payload.write_range(0, payload.len(), writer);
         }
-    }
-}
-
-/// Bytes of a message or fragment frame that is not the last.
-fn part_bytes(part: SendPart, payload_bytes: usize) -> usize {
-    match part {
-        SendPart::Whole(head) => head.encoded_len(payload_bytes, false) + payload_bytes,
-        SendPart::Fragment(head) => head.encoded_len(false) + head.payload_bytes(),
     }
 }

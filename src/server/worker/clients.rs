@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::base::{
-    ConnectionId, IdMap, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId, Wire,
+    ConnectionId, IdMap, IdSet, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
+    UserId, Wire,
 };
 use crate::rudp::{Endpoint, Payload, SendError};
 use crate::server::budget::{Budget, Rates};
@@ -17,6 +18,9 @@ pub(super) struct Clients {
     /// The transport below them.
     pub(super) endpoint: Endpoint,
     by_connection: IdMap<ConnectionId, Client>,
+    /// Those of them that were told that they lag. Apart: a message to one that does not lag needs to know
+    /// nothing of its user.
+    lagging: IdSet<ConnectionId>,
     /// Connections that take their messages too slowly, to be closed.
     overdue: Vec<ConnectionId>,
     rates: Rates,
@@ -31,8 +35,6 @@ pub(super) struct Client {
     seats: BTreeMap<Slot, Seat>,
     /// Slots from here on were never given.
     next_slot: Slot,
-    /// The user was told that it lags.
-    told_lagging: bool,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -59,6 +61,7 @@ impl Clients {
         Self {
             endpoint,
             by_connection: IdMap::default(),
+            lagging: IdSet::default(),
             overdue: Vec::new(),
             rates: Rates::from(limits),
             lagging_bytes: size(limits.lagging_bytes),
@@ -76,13 +79,13 @@ impl Clients {
             budget: Budget::new(now, &self.rates),
             seats: BTreeMap::new(),
             next_slot: Slot(1),
-            told_lagging: false,
         };
         self.by_connection.insert(connection, client);
     }
 
     /// Forgets a user; its connection may live on to say why.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Client> {
+        self.lagging.remove(&connection);
         self.by_connection.remove(&connection)
     }
 
@@ -159,7 +162,6 @@ impl Clients {
         delivery: Delivery,
         payload: Payload,
     ) {
-        let Some(client) = self.by_connection.get_mut(&to) else { return };
         let queued_bytes = match self.endpoint.send(now, to, stream, delivery, payload) {
             Ok(queued_bytes) if queued_bytes <= self.max_queued_bytes => queued_bytes,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
@@ -167,13 +169,12 @@ impl Clients {
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
-        if client.told_lagging {
-            client.told_lagging = queued_bytes > self.lagging_bytes / 2;
-        } else if queued_bytes > self.lagging_bytes {
-            client.told_lagging = true;
+        if queued_bytes > self.lagging_bytes && self.lagging.insert(to) {
             let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
             // Without room for this little the next message finds none, and that one counts.
             let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
+        } else if queued_bytes <= self.lagging_bytes / 2 && !self.lagging.is_empty() {
+            self.lagging.remove(&to);
         }
     }
 
@@ -224,7 +225,6 @@ mod tests {
             budget: Budget::new(Timestamp::ZERO, &rates),
             seats: BTreeMap::new(),
             next_slot: last,
-            told_lagging: false,
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);

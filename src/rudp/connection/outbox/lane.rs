@@ -85,7 +85,8 @@ impl Lane {
     /// Takes out what never left.
     pub fn remove(&mut self, at: usize) -> Option<Queued> {
         self.unsheddable -= usize::from(at < self.unsheddable);
-        self.fresh.remove(at)
+        // Mostly it is the first.
+        if at == 0 { self.fresh.pop_front() } else { self.fresh.remove(at) }
     }
 
     /// Takes out the oldest that may be shed. Each place is looked at once, however often this is called.

@@ -11,12 +11,14 @@ use self::lane::{Lane, Queued};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
-use super::stream::{MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap};
+use super::stream::{
+    MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap, Waiting,
+};
 use crate::base::{Rare, StreamId};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
-use crate::wire::frame::MAX_FRAGMENTS;
+use crate::wire::frame::{MAX_FRAGMENTS, MessageHead};
 use crate::wire::{Delivery, TransportParameters};
 
 /// All of a connection's messages that have not been settled.
@@ -46,27 +48,30 @@ pub struct Outbox {
     fragment_bytes: usize,
 }
 
-/// A frame that is to be written, with the payload it belongs to.
+/// A frame that is to be written.
 #[derive(Debug)]
-pub enum Next<'a> {
-    /// An unreliable message.
-    Unreliable(&'a Payload),
-    /// A message of a stream, or a fragment of it.
-    Numbered(SendPart, &'a Payload),
+pub struct Next {
+    /// Head of the message or fragment.
+    pub part: SendPart,
+    /// What follows it in the packet.
+    pub payload: Payload,
+    /// `None` for unreliable ones.
+    message: Option<MessageRef>,
+    source: Source,
 }
 
 /// Which lane a message waits in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Size {
+enum Size {
     /// It fits into a packet.
     Small,
     /// It leaves in fragments.
     Large,
 }
 
-/// Where [`Next`] came from.
+/// Where a frame came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+enum Source {
     /// What is sent again.
     Resend(Size),
     /// What never left, at this place of its lane.
@@ -324,42 +329,36 @@ impl Outbox {
 
     /// The frame that should leave next; drops what need not leave any more. `passed` is a new one for
     /// each packet.
-    pub fn next(&mut self, passed: &mut Passed) -> Option<(Source, Next<'_>)> {
-        let source = self.find(passed)?;
-        let message = match source {
-            Source::Resend(size) => self.lane(size).resend.front().copied()?,
-            Source::Fresh(size, at) => match self.lane(size).get(at)? {
-                Queued::Unreliable(payload) => return Some((source, Next::Unreliable(payload))),
-                Queued::Sequenced(message) | Queued::Reliable(message) => *message,
-            },
-        };
-        let (part, payload) = self.part_of(message)?;
-        Some((source, Next::Numbered(part, payload)))
-    }
-
-    fn find(&mut self, passed: &mut Passed) -> Option<Source> {
+    pub fn next(&mut self, passed: &mut Passed) -> Option<Next> {
+        if !self.is_waiting() {
+            return None;
+        }
         let room = self.window - self.window_used;
-        let mut small = |outbox: &mut Self, room| {
-            let found = outbox.find_resend(Size::Small);
-            found.or_else(|| outbox.find_fresh(Size::Small, &mut passed.small, room).ok())
-        };
         if self.overtaken < MAX_OVERTAKING
-            && let Some(found) = small(self, room)
+            && let Ok(next) = self.next_of(Size::Small, &mut passed.small, room)
         {
-            return Some(found);
+            return Some(next);
         }
-        let large = self.find_resend(Size::Large);
-        match large.map_or_else(|| self.find_fresh(Size::Large, &mut passed.large, room), Ok) {
-            Ok(found) => Some(found),
-            Err(Blocked::ForWantOfRoom) if self.overtaken >= self.window => small(self, 0),
-            Err(_) => small(self, room),
+        match self.next_of(Size::Large, &mut passed.large, room) {
+            Ok(next) => Some(next),
+            Err(Blocked::ForWantOfRoom) if self.overtaken >= self.window => {
+                self.next_of(Size::Small, &mut passed.small, 0).ok()
+            }
+            Err(_) => self.next_of(Size::Small, &mut passed.small, room).ok(),
         }
     }
 
-    fn find_resend(&mut self, size: Size) -> Option<Source> {
+    fn next_of(&mut self, size: Size, passed: &mut usize, room: usize) -> Result<Next, Blocked> {
+        match self.next_resend(size) {
+            Some(next) => Ok(next),
+            None => self.next_fresh(size, passed, room),
+        }
+    }
+
+    fn next_resend(&mut self, size: Size) -> Option<Next> {
         while let Some(&message) = self.lane(size).resend.front() {
-            if self.part_of(message).is_some() {
-                return Some(Source::Resend(size));
+            if let Some(waiting) = self.waiting(message) {
+                return Some(Next::of(message, &waiting, Source::Resend(size)));
             }
             self.lane_mut(size).resend.pop_front();
             self.unqueue(message);
@@ -367,23 +366,28 @@ impl Outbox {
         None
     }
 
-    /// The place of the first message behind those passed that may leave now, when the peer has `room`
-    /// bytes left.
-    fn find_fresh(&mut self, size: Size, passed: &mut usize, room: usize) -> Result<Source, Blocked> {
+    /// The first message behind those passed that may leave now, when the peer has `room` bytes left.
+    fn next_fresh(&mut self, size: Size, passed: &mut usize, room: usize) -> Result<Next, Blocked> {
         let end = self.lane(size).len().min(*passed + SEARCH);
         let mut blocked = Blocked::Otherwise;
         while *passed < end
             && let Some(queued) = self.lane(size).get(*passed)
         {
-            let Some(message) = queued.message() else { return Ok(Source::Fresh(size, *passed)) };
-            if self.part_of(message).is_none() {
+            let source = Source::Fresh(size, *passed);
+            let message = match queued {
+                Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
+                Queued::Sequenced(message) | Queued::Reliable(message) => *message,
+            };
+            let Some(waiting) = self.waiting(message) else {
                 self.lane_mut(size).remove(*passed);
                 self.unqueue(message);
                 continue;
-            }
-            if self.is_in_turn(message) {
-                if self.uncharged(message) <= room {
-                    return Ok(Source::Fresh(size, *passed));
+            };
+            // spec: REL-12
+            if waiting.is_in_turn {
+                // spec: REL-10
+                if waiting.charge <= room {
+                    return Ok(Next::of(message, &waiting, source));
                 }
                 blocked = Blocked::ForWantOfRoom;
             }
@@ -399,38 +403,26 @@ impl Outbox {
         }
     }
 
-    fn part_of(&self, message: MessageRef) -> Option<(SendPart, &Payload)> {
-        self.streams.get(message.stream)?.next_part(message.space, message.number)
+    fn waiting(&self, message: MessageRef) -> Option<Waiting<'_>> {
+        self.streams.get(message.stream)?.waiting(message.space, message.number)
     }
 
-    /// True when the message may leave as soon as the peer has room for it.
-    // spec: REL-12
-    fn is_in_turn(&self, MessageRef { stream, space, number }: MessageRef) -> bool {
-        let stream = self.streams.get(stream);
-        stream.is_some_and(|stream| stream.is_in_window(space, number) && stream.is_in_turn(space, number))
-    }
-
-    /// What the message will take of the peer's room.
-    // spec: REL-10
-    fn uncharged(&self, MessageRef { stream, space, number }: MessageRef) -> usize {
-        self.streams.get(stream).map_or(0, |stream| stream.uncharged(space, number))
-    }
-
-    /// The frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
-    pub fn on_sent(&mut self, source: Source) -> Option<SentFrame> {
-        let queued = match source {
-            Source::Resend(size) => self.lane_mut(size).resend.pop_front().map(Queued::Reliable),
-            Source::Fresh(size, at) => self.lane_mut(size).remove(at),
+    /// A frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
+    pub fn on_sent(&mut self, next: &Next) -> Option<SentFrame> {
+        let lane = match next.source {
+            Source::Resend(size) | Source::Fresh(size, _) => self.lane_mut(size),
         };
-        match queued? {
-            Queued::Unreliable(payload) => {
-                self.unreliable_bytes -= payload.len() + MESSAGE_OVERHEAD_BYTES;
-                self.count();
-                self.overtake(payload.len());
-                None
-            }
-            Queued::Sequenced(message) | Queued::Reliable(message) => self.on_numbered_sent(message, source),
+        match next.source {
+            Source::Resend(_) => drop(lane.resend.pop_front()),
+            Source::Fresh(_, at) => drop(lane.remove(at)),
         }
+        if let Some(message) = next.message {
+            return Some(self.on_numbered_sent(message, next));
+        }
+        self.unreliable_bytes -= next.payload.len() + MESSAGE_OVERHEAD_BYTES;
+        self.count();
+        self.overtake(next.payload.len());
+        None
     }
 
     /// So many bytes of a small message left while large ones may wait.
@@ -438,20 +430,18 @@ impl Outbox {
         self.overtaken = if self.large.is_empty() { 0 } else { self.overtaken + HEAD_ROOM_BYTES + bytes };
     }
 
-    fn on_numbered_sent(&mut self, message: MessageRef, source: Source) -> Option<SentFrame> {
+    fn on_numbered_sent(&mut self, message: MessageRef, next: &Next) -> SentFrame {
         let MessageRef { stream, space, number } = message;
-        let stream = self.streams.get_mut(stream)?;
-        let (part, payload) = stream.next_part(space, number)?;
-        let bytes = payload.len();
-        self.window_used += stream.uncharged(space, number);
-        let more_waits = stream.on_part_sent(space, number);
-        match source {
-            Source::Resend(Size::Small) | Source::Fresh(Size::Small, _) => self.overtake(bytes),
+        let stream = self.streams.get_mut(stream);
+        let (charged, more_waits) = stream.map_or((0, false), |stream| stream.on_part_sent(space, number));
+        self.window_used += charged;
+        match next.source {
+            Source::Resend(Size::Small) | Source::Fresh(Size::Small, _) => self.overtake(next.payload.len()),
             Source::Resend(Size::Large) | Source::Fresh(Size::Large, _) => self.overtaken = 0,
         }
         // Others go between. But it stays within the search: it occupies the peer's buffer, and those
         // before it may have to wait for just that.
-        match source {
+        match next.source {
             _ if !more_waits => {}
             Source::Resend(size) => self.lane_mut(size).resend.push_back(message),
             Source::Fresh(size, _) => self.lane_mut(size).put_back(message, SEARCH / 2),
@@ -460,10 +450,10 @@ impl Outbox {
             self.unreliable_bytes -= self.forget_sequenced(message);
             self.count();
         }
-        Some(match part {
+        match next.part {
             SendPart::Whole(_) => SentFrame::Message(message),
             SendPart::Fragment(head) => SentFrame::Fragment(message, Piece::of(&head)),
-        })
+        }
     }
 
     /// A frame has arrived.
@@ -483,7 +473,7 @@ impl Outbox {
     /// The message has arrived, though no packet with it did. Sequenced ones are as lost as their packet.
     pub fn on_repaired(&mut self, message: MessageRef) {
         let MessageRef { stream, space, number } = message;
-        if self.streams.get(stream).is_some_and(|stream| stream.is_held(space, number)) {
+        if self.streams.get(stream).is_some_and(|stream| stream.is_unsettled(space, number)) {
             self.on_acked(message, None);
         }
     }
@@ -538,6 +528,31 @@ impl Outbox {
         if self.streams.get(stream).is_some_and(SendStream::is_done) {
             self.streams.remove(stream);
         }
+    }
+}
+
+impl Next {
+    fn of(message: MessageRef, waiting: &Waiting<'_>, source: Source) -> Self {
+        let payload = match waiting.part {
+            SendPart::Whole(_) => waiting.payload.clone(),
+            SendPart::Fragment(head) => {
+                waiting.payload.slice(head.offset()..head.offset() + head.payload_bytes())
+            }
+        };
+        Self { part: waiting.part, payload, message: Some(message), source }
+    }
+
+    fn unreliable(payload: Payload, source: Source) -> Self {
+        Self { part: SendPart::Whole(MessageHead::Unreliable), payload, message: None, source }
+    }
+
+    /// Bytes of the frame where it is not the last of its packet.
+    pub fn frame_bytes(&self) -> usize {
+        let head = match self.part {
+            SendPart::Whole(head) => head.encoded_len(self.payload.len(), false),
+            SendPart::Fragment(head) => head.encoded_len(false),
+        };
+        head + self.payload.len()
     }
 }
 

@@ -27,6 +27,22 @@ pub struct Piece {
     count: u32,
 }
 
+/// A queued message of which something should leave.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    /// What leaves next of it.
+    pub part: Part,
+    /// All of the message.
+    pub payload: &'a Payload,
+    /// Bytes that the message will take of the peer's receive buffer when it leaves; 0 when it has left
+    /// before or keeps no place there.
+    pub charge: usize,
+    /// True when it lies within the window that the peer keeps open, and no earlier message of its space
+    /// waits to leave for the first time. Small ones that overtook a large one would keep the peer's room
+    /// until it is settled, and it would never fit.
+    pub is_in_turn: bool,
+}
+
 /// What is to be put into a packet for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -196,41 +212,17 @@ impl SendStream {
         self.space(space).entry(number).is_some_and(|entry| entry.message.is_some())
     }
 
-    /// True when `number` lies within the window that the peer keeps open.
-    pub fn is_in_window(&self, space: Space, number: u64) -> bool {
+    /// What should leave of a queued message; `None` when nothing needs to any more.
+    pub fn waiting(&self, space: Space, number: u64) -> Option<Waiting<'_>> {
         let window = match space {
             // The receiver forgets keys beyond so many: a value must arrive before its key is one of them.
             Space::Keyed => MAX_KEYS as u64,
             Space::Ordered | Space::Unordered => WINDOW_MESSAGES,
         };
-        number - self.space(space).base < window
-    }
-
-    /// True when no earlier message of the space waits to leave for the first time. Small ones that
-    /// overtook a large one would keep the peer's room until it is settled, and it would never fit.
-    pub fn is_in_turn(&self, space: Space, number: u64) -> bool {
         let space = self.space(space);
-        let mut earlier = space.sent_end.max(space.base)..number;
-        earlier.all(|number| space.entry(number).is_none_or(|entry| entry.message.is_none()))
-    }
-
-    /// Bytes that the message will take of the peer's receive buffer when it leaves; 0 when it has
-    /// left before or keeps no place there.
-    pub fn uncharged(&self, space: Space, number: u64) -> usize {
-        match self.space(space).entry(number) {
-            Some(Entry { charged: 0, message: Some(message) }) if message.delivery.is_reliable() => {
-                message.cost()
-            }
-            _ => 0,
-        }
-    }
-
-    /// The part of a queued message that should leave next, with its payload; `None` when nothing
-    /// of it needs to leave any more.
-    pub fn next_part(&self, space: Space, number: u64) -> Option<(Part, &Payload)> {
-        let spaces = self.space(space);
-        let message = spaces.entry(number)?.message.as_ref()?;
-        let place = Place { stream: self.id, number: spaces.truncate(number) };
+        let Entry { charged, message } = space.entry(number)?;
+        let message = message.as_ref()?;
+        let place = Place { stream: self.id, number: space.truncate(number) };
         let part = match &message.fragments {
             None => Part::Whole(MessageHead::Numbered { place, delivery: message.delivery }),
             Some(fragments) => Part::Fragment(FragmentHead {
@@ -241,29 +233,38 @@ impl SendStream {
                 index: fragments.peek()?,
             }),
         };
-        Some((part, &message.payload))
+        let is_charged = *charged == 0 && message.delivery.is_reliable();
+        Some(Waiting {
+            part,
+            payload: &message.payload,
+            charge: if is_charged { message.cost() } else { 0 },
+            is_in_turn: number - space.base < window && space.is_first_to_leave(number),
+        })
     }
 
-    /// The part from [`Self::next_part`] left. Returns true when more of the message should leave.
-    pub fn on_part_sent(&mut self, space: Space, number: u64) -> bool {
+    /// What [`Self::waiting`] told of left. Returns what that takes of the peer's receive buffer, and
+    /// whether more of the message should leave.
+    pub fn on_part_sent(&mut self, space: Space, number: u64) -> (usize, bool) {
         let space = self.space_mut(space);
         space.sent_end = space.sent_end.max(number + 1);
-        let Some(entry) = space.entry_mut(number) else { return false };
-        let Some(message) = &mut entry.message else { return false };
+        let Some(entry) = space.entry_mut(number) else { return (0, false) };
+        let Some(message) = &mut entry.message else { return (0, false) };
+        let mut charge = 0;
         if message.delivery.is_reliable() && entry.charged == 0 {
-            entry.charged = message.cost();
+            charge = message.cost();
+            entry.charged = charge;
         }
         match &mut message.fragments {
             None => message.copies += 1,
             Some(fragments) => {
                 fragments.pop();
                 if fragments.peek().is_some() {
-                    return true;
+                    return (charge, true);
                 }
             }
         }
         message.queued = false;
-        false
+        (charge, false)
     }
 
     /// The message does not wait any more, although it may be under way.
@@ -298,11 +299,6 @@ impl SendStream {
         }
         let freed = arrived.map_or(0, |message| message.cost());
         (freed, space.settle())
-    }
-
-    /// True when the message is kept to be sent, or sent again.
-    pub fn is_held(&self, space: Space, number: u64) -> bool {
-        self.space(space).entry(number).is_some_and(|entry| entry.message.is_some())
     }
 
     /// A packet with the message, or a piece of it, was lost. Returns true when the message
@@ -416,6 +412,12 @@ impl SendSpace {
 
     fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
         self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    /// True when no message before `number` waits to leave for the first time.
+    fn is_first_to_leave(&self, number: u64) -> bool {
+        let mut earlier = self.sent_end.max(self.base)..number;
+        earlier.all(|number| self.entry(number).is_none_or(|entry| entry.message.is_none()))
     }
 
     /// Drops settled entries from the old end; returns the bytes that the peer's buffer has back.

@@ -140,8 +140,8 @@ fn outbox_with(bytes: usize) -> Outbox {
 /// All that waits leaves.
 fn leave(outbox: &mut Outbox) -> Vec<SentFrame> {
     let mut left = vec![];
-    while let Some((source, _)) = outbox.next(&mut Passed::default()) {
-        left.extend(outbox.on_sent(source));
+    while let Some(next) = outbox.next(&mut Passed::default()) {
+        left.extend(outbox.on_sent(&next));
     }
     left
 }

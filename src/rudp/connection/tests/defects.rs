@@ -45,8 +45,8 @@ fn a_fragment_lost_after_another_came_late_is_sent_again() {
     let payload = Bytes::from(vec![7; 3_000]).into();
     outbox.push(STREAM, Delivery::ReliableOrdered, payload).unwrap();
     let mut fragments = vec![];
-    while let Some((source, _)) = outbox.next(&mut Passed::default()) {
-        fragments.extend(outbox.on_sent(source));
+    while let Some(next) = outbox.next(&mut Passed::default()) {
+        fragments.extend(outbox.on_sent(&next));
     }
     let [Some((message, first)), Some((_, second)), _] = [0, 1, 2].map(|at| match fragments[at] {
         sent::SentFrame::Fragment(message, piece) => Some((message, piece)),
@@ -125,7 +125,8 @@ fn the_old_key_stays_until_the_peer_has_the_new_one() {
     client.renew_after(1);
     client.seal(PacketNumber(0), &[], &mut []);
     client.on_acked(PacketNumber(0));
-    client.renew_if_due(now, keep);
+    assert!(client.is_renewal_due());
+    client.renew(now, keep);
     assert!(client.phase());
     let mut open = |at, phase, number, server: &mut KeyPhases| {
         let mut sealed = server.seal(PacketNumber(number), &[], &mut []);
@@ -135,7 +136,8 @@ fn the_old_key_stays_until_the_peer_has_the_new_one() {
     server.renew_after(1);
     server.on_acked(PacketNumber(9));
     let old = server.seal(PacketNumber(10), &[], &mut []);
-    server.renew_if_due(now, keep);
+    assert!(server.is_renewal_due());
+    server.renew(now, keep);
     assert!(open(now + SECOND, true, 11, &mut server));
     let mut late = |at| client.open(at, keep, false, PacketNumber(10), &[], &mut old.clone()).is_some();
     assert!(late(now + SECOND), "so soon after the peer's");

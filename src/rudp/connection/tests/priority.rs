@@ -65,8 +65,8 @@ fn empty_messages_give_a_large_one_its_turn_too() {
     push(Delivery::ReliableOrdered, 10_000);
     (0..1_000).for_each(|_| push(Delivery::Unreliable, 0));
     let mut before = 0;
-    while let Some((source, _)) = outbox.next(&mut Passed::default())
-        && outbox.on_sent(source).is_none()
+    while let Some(next) = outbox.next(&mut Passed::default())
+        && outbox.on_sent(&next).is_none()
     {
         before += 1;
     }
