@@ -84,7 +84,7 @@ pub(super) struct Load {
 
 /// Work is measured over so long.
 const MEASURED: Duration = Duration::from_millis(20);
-/// The interval grows by a quarter and this, and one that is shorter is none.
+/// The interval grows by a quarter and this, and one that is shorter than half of it is none.
 const LEAST_INTERVAL: Duration = Duration::from_micros(500);
 const MAX_INTERVAL: Duration = Duration::from_millis(16);
 
@@ -113,18 +113,25 @@ impl Load {
         self.is_gathering
     }
 
-    /// More than three quarters of the time at work lengthen the interval, less than half shorten it.
+    /// More than seven eighths of the time at work lengthen the interval. Less than three quarters shorten
+    /// it, so that it is no longer than the load asks for, and less than half do so at once.
     pub(super) fn end_turn(&mut self, now: Timestamp) {
         self.work += now.since(self.turn);
         let measured = now.since(self.since);
         if measured < MEASURED {
             return;
         }
-        if self.work * 4 > measured * 3 {
-            self.interval = (self.interval * 5 / 4 + LEAST_INTERVAL).min(MAX_INTERVAL);
+        self.interval = if self.work * 8 > measured * 7 {
+            (self.interval * 5 / 4 + LEAST_INTERVAL).min(MAX_INTERVAL)
         } else if self.work * 2 < measured {
-            let shorter = self.interval * 3 / 4;
-            self.interval = if shorter < LEAST_INTERVAL { Duration::ZERO } else { shorter };
+            self.interval * 3 / 4
+        } else if self.work * 4 < measured * 3 {
+            self.interval * 15 / 16
+        } else {
+            self.interval
+        };
+        if self.interval < LEAST_INTERVAL / 2 {
+            self.interval = Duration::ZERO;
         }
         self.since = now;
         self.work = Duration::ZERO;
@@ -205,6 +212,18 @@ mod tests {
         let mut now = Timestamp::from_millis(1_000);
         let mut load = Load::new(now);
         assert_eq!(after(&mut load, &mut now, 2_000, 1.0).0, MAX_INTERVAL);
+    }
+
+    #[test]
+    fn an_interval_is_no_longer_than_the_load_asks_for() {
+        let mut now = Timestamp::from_millis(1_000);
+        let mut load = Load::new(now);
+        after(&mut load, &mut now, 2_000, 1.0);
+        let (interval, _) = after(&mut load, &mut now, 20_000, 0.5);
+        assert!(
+            interval < LEAST_INTERVAL * 2,
+            "at work for more than half of the time, but not for all: {interval:?}"
+        );
     }
 
     #[test]
