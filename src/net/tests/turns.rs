@@ -178,7 +178,7 @@ fn a_loop_without_time_left_reads_several_batches_before_it_sends() {
         let mut laden = Script {
             echo: true,
             outgoing: vec![(to_right, vec![7; 32]); 3 * BATCH].into(),
-            work: Duration::from_millis(1),
+            work: Duration::from_millis(5),
             finish: Some(|script| script.most_gathered > 2 * BATCH && script.outgoing.is_empty()),
             ..Script::default()
         };

@@ -17,11 +17,17 @@ pub struct Pacer {
 const MICRO: i64 = 1_000_000;
 /// Packets wait for a millisecond's worth at least: an owner's timer is hardly finer.
 const QUANTUM: Duration = Duration::from_millis(1);
+/// A fast path is given so many microseconds' worth at once, or its sender would wait for a timer most of
+/// the time: a timer that is hardly finer than this is late by as much.
+const BURST_MICROS: i64 = 2_000;
+/// But no more than so many bursts.
+const MAX_BURSTS: i64 = 16;
 
 impl Pacer {
-    /// Lets `burst` bytes pass at once, now and after a silence.
+    /// Lets `burst` bytes pass at once, now and after a silence; on a fast path what it is sent in 2 ms, up
+    /// to 16 bursts.
     pub fn new(now: Timestamp, burst: usize) -> Self {
-        let burst = i64::try_from(burst).unwrap_or(i64::MAX).min(i64::MAX / MICRO / 4) * MICRO;
+        let burst = i64::try_from(burst).unwrap_or(i64::MAX).min(i64::MAX / MICRO / MAX_BURSTS) * MICRO;
         Self { micro_bytes: burst, burst, refilled: now }
     }
 
@@ -30,7 +36,8 @@ impl Pacer {
         let micros = i64::try_from(now.since(self.refilled).as_micros()).unwrap_or(i64::MAX);
         let rate = i64::try_from(bytes_per_second).unwrap_or(i64::MAX);
         self.refilled = self.refilled.max(now);
-        self.micro_bytes = self.micro_bytes.saturating_add(micros.saturating_mul(rate)).min(self.burst);
+        let burst = rate.saturating_mul(BURST_MICROS).clamp(self.burst, self.burst * MAX_BURSTS);
+        self.micro_bytes = self.micro_bytes.saturating_add(micros.saturating_mul(rate)).min(burst);
         self.micro_bytes > 0
     }
 
@@ -73,14 +80,27 @@ mod tests {
 
     #[test]
     fn a_silence_brings_no_more_than_the_burst_back() {
-        let mut pacer = Pacer::new(Timestamp::ZERO, 2_400);
-        let later = Timestamp::from_millis(1_000_000);
-        let mut sent = 0;
-        while pacer.is_ready(later, u64::MAX) {
-            pacer.on_sent(1_200);
-            sent += 1;
-        }
-        assert_eq!(sent, 2);
-        assert!(pacer.deadline(0) > later && pacer.deadline(u64::MAX) > later);
+        let sent_after_silence = |rate| {
+            let mut pacer = Pacer::new(Timestamp::ZERO, 2_400);
+            let later = Timestamp::from_millis(1_000_000);
+            let mut sent = 0;
+            while pacer.is_ready(later, rate) {
+                pacer.on_sent(1_200);
+                sent += 1;
+            }
+            assert!(pacer.deadline(0) > later && pacer.deadline(u64::MAX) > later);
+            sent
+        };
+        assert_eq!(sent_after_silence(1_200_000), 2, "2,400 bytes are what it is sent in 2 ms");
+        assert_eq!(sent_after_silence(6_000_000), 10, "12,000 bytes in 2 ms");
+        assert_eq!(sent_after_silence(u64::MAX), 32, "16 bursts");
+    }
+
+    #[test]
+    fn the_largest_burst_is_bounded() {
+        let mut pacer = Pacer::new(Timestamp::ZERO, usize::MAX);
+        pacer.on_sent(usize::MAX);
+        pacer.on_sent(usize::MAX);
+        assert!(!pacer.is_ready(Timestamp::ZERO, u64::MAX));
     }
 }
