@@ -132,7 +132,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
             Stamp::BYTES
         )));
     }
-    // Each client has a socket and a timer.
+    // Each client has a socket.
     allow_many_sockets();
     runtime::block_on(bench(args))
 }
