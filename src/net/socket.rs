@@ -89,14 +89,15 @@ fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<socket2::Socket
     Ok(socket)
 }
 
-/// Raises this process's limit of open sockets as far as the system allows; for whoever wants
-/// thousands. Where there is no such limit to raise, or it cannot be, nothing changes.
-pub fn allow_many_sockets() {
+/// Raises this process's limit of open sockets as far as the system allows, for whoever wants thousands;
+/// the limit then. `None` where it is not known: there nothing changes.
+pub fn allow_many_sockets() -> Option<u64> {
     #[cfg(target_os = "linux")]
     match super::sys::raise_open_files() {
-        Ok(limit) => tracing::debug!(limit, "open files"),
+        Ok(limit) => return Some(limit),
         Err(error) => warn!(%error, "the limit of open files stays as it is"),
     }
+    None
 }
 
 impl Socket {
