@@ -200,7 +200,10 @@ mod tests {
     fn each_wakes_whose_it_is_at_its_last_setting_and_not_before() {
         run(async {
             let (begin, hour) = (Instant::now(), Duration::from_secs(3_600));
-            let (mut later, mut sooner, mut put_off) = (set(20), set(10), set(1));
+            // The first to be set is the last to be due.
+            let mut put_off = set(3_600_000);
+            let (mut later, mut sooner) = (set(20), set(10));
+            put_off.set(begin + Duration::from_millis(1)).unwrap();
             later.set(begin + Duration::from_millis(30)).unwrap();
             put_off.set(begin + hour).unwrap();
             let never = tokio::spawn(async move { wait(&mut put_off).await });
