@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE ...]]]`. One worker without
 //! sockets under the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in order. Counted while
-//! the worker works: time, and calls of the allocator. For real sockets there is `rallypoint bench`.
+//! the worker works: time, and calls of the allocator. For real sockets there is `rallypoint bench`. Of a row
+//! without sessions, as `0x0+100000`, only the memory is told.
 //!
 //! All rows take turns, `ROUNDS` times; the time told is the median of a row's. A turn is as long, by the
 //! virtual clock, as some 20,000 deliveries take at that rate, but at most a minute and at least one period, in
@@ -93,7 +94,8 @@ const LONG_WARMUP: u32 = 600;
 const SOON_DONE: usize = 150_000;
 
 /// Rows without arguments.
-const ROWS: [&str; 8] = ["1x8+0", "8x8+0", "64x8+0", "1x2+0", "1x16+0", "1x64+0", "8x8+1000", "8x8+10000"];
+const ROWS: [&str; 9] =
+    ["1x8+0", "8x8+0", "64x8+0", "1x2+0", "1x16+0", "1x64+0", "8x8+1000", "8x8+10000", "0x0+100000"];
 /// Rows of a picture: more and more members, sessions, idle connections.
 const SWEEP: [&str; 14] = [
     "1x2+0",
@@ -166,17 +168,22 @@ impl Row {
         let before = IN_USE.load(Relaxed);
         engine.add_idle(idle);
         let idle_bytes = IN_USE.load(Relaxed) - before;
-        engine.add_sessions(sessions, u16::try_from(members).expect("few members"));
-        engine.talk(PERIOD);
         let per_second = sessions * members * members * HZ;
-        let turn = Duration::from_secs_f64(TURN as f64 / per_second as f64).clamp(PERIOD, MOST_TURN);
-        let warmup = if per_second <= SOON_DONE { LONG_WARMUP } else { WARMUP };
-        engine.run(turn.max(PERIOD * warmup), &mut Stopwatch::default());
+        let turn = Duration::from_secs_f64(TURN as f64 / per_second.max(1) as f64).clamp(PERIOD, MOST_TURN);
+        if sessions > 0 {
+            engine.add_sessions(sessions, u16::try_from(members).expect("few members"));
+            engine.talk(PERIOD);
+            let warmup = if per_second <= SOON_DONE { LONG_WARMUP } else { WARMUP };
+            engine.run(turn.max(PERIOD * warmup), &mut Stopwatch::default());
+        }
         let (ns, deliveries, allocations, datagrams) = (Vec::new(), 0, 0, 0);
         Self { sessions, members, idle, engine, turn, idle_bytes, ns, deliveries, allocations, datagrams }
     }
 
     fn play(&mut self) {
+        if self.sessions == 0 {
+            return;
+        }
         let Self { engine, .. } = self;
         let (delivered, datagrams) = (engine.delivered(), engine.datagrams());
         let allocations = ALLOCATIONS.load(Relaxed);
@@ -193,14 +200,17 @@ impl Row {
     fn tell(&mut self) {
         self.ns.sort_by(f64::total_cmp);
         let name = format!("{}x{}+{}", self.sessions, self.members, self.idle);
+        let idle_bytes = self.bytes_per_idle();
+        if self.sessions == 0 {
+            return println!("{name:>25} | {:>41} | {idle_bytes:6.0}", "");
+        }
         println!(
-            "{name:>25} | {:6.0} ({:6.0} to {:6.0}) {:6.3} {:5.2} | {:6.0}",
+            "{name:>25} | {:6.0} ({:6.0} to {:6.0}) {:6.3} {:5.2} | {idle_bytes:6.0}",
             self.median_ns(),
             self.ns[0],
             self.ns[self.ns.len() - 1],
             self.allocations as f64 / self.deliveries as f64,
             self.datagrams as f64 / self.deliveries as f64,
-            self.idle_bytes as f64 / self.idle.max(1) as f64,
         );
     }
 
@@ -211,11 +221,16 @@ impl Row {
             "idle": self.idle,
             "turn_s": self.turn.as_secs_f64(),
             "deliveries": self.deliveries,
-            "ns_per_delivery": self.median_ns(),
+            "ns_per_delivery": (self.sessions > 0).then(|| self.median_ns()),
             "ns_per_delivery_of_each_round": self.ns,
             "allocations_per_delivery": self.allocations as f64 / self.deliveries as f64,
             "datagrams_per_delivery": self.datagrams as f64 / self.deliveries as f64,
+            "bytes_per_idle_connection": self.bytes_per_idle(),
         })
+    }
+
+    fn bytes_per_idle(&self) -> f64 {
+        self.idle_bytes as f64 / self.idle.max(1) as f64
     }
 
     /// Once they are sorted.

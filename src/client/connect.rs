@@ -106,7 +106,8 @@ async fn attempt(
 ) -> Result<Arc<Shared>, ConnectError> {
     let socket = net::bind(any_address(server), config.socket_buffers)
         .map_err(ConnectError::Socket)?
-        .with_path(config.io_path);
+        .with_path(config.io_path)
+        .with_shared_timer();
     let (tell, connected) = oneshot::channel();
     let shared = Arc::new(Shared::new(core, clock, wake, tell));
     let attempt = Attempt(&shared);

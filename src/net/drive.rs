@@ -40,12 +40,13 @@ pub async fn drive<D: Driven + ?Sized>(
 ) -> io::Result<()> {
     let counters = socket.counters();
     let mut busy = Busy::new(socket.busy_poll);
+    let timer = if socket.shares_timer { Timer::shared(clock.clone()) } else { Timer::new(clock.clone()) };
     let port = Port::new(socket.udp)?;
     let path = port.path(socket.path);
     let io = Io { port: &port, counters: &counters };
     let mut inbox = Inbox::new(&port, path);
     let mut outbox = Outbox::new(&port, path);
-    let mut sources = Sources::new(&port, Timer::new(clock.clone()), &wake);
+    let mut sources = Sources::new(&port, timer, &wake);
     let mut slack = Slack::new(clock.now().mono);
     let mut load = Load::new(clock.now().mono);
     let mut ready = Ready::default();

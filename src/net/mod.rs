@@ -7,6 +7,8 @@
 //! cross as one (GSO, GRO), each with its mark (ECN); elsewhere, or on request, one system call a datagram
 //! ([`IoPath`]), and none is marked. Knows nothing of who is driven: a server's worker, a client.
 
+#[cfg(target_os = "linux")]
+mod alarm;
 mod batch;
 mod clock;
 mod counters;

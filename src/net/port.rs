@@ -6,10 +6,16 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+#[cfg(target_os = "linux")]
+use std::pin::Pin;
 use std::task::{Context, Poll};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use tokio::io::Interest;
+#[cfg(target_os = "linux")]
+use tokio::time::{Sleep, sleep};
 
 use super::IoPath;
 #[cfg(target_os = "linux")]
@@ -24,7 +30,14 @@ pub(super) struct Port(Watched);
 pub(super) struct Room {
     #[cfg(target_os = "linux")]
     watched: Option<Watched>,
+    /// Until room is looked for again, where it cannot be watched.
+    #[cfg(target_os = "linux")]
+    pause: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long to wait for room that cannot be watched.
+#[cfg(target_os = "linux")]
+const PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(target_os = "linux")]
 type Watched = tokio::io::unix::AsyncFd<UdpSocket>;
@@ -137,33 +150,63 @@ impl Room {
     }
 
     /// Ready when `port` may have room; else wakes the task when it has.
-    ///
-    /// # Errors
-    /// When the system has no descriptor left to watch the port by.
     #[cfg(target_os = "linux")]
-    pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<()> {
         // A descriptor of its own: one that is watched for reading cannot be watched again.
-        let watched = match self.watched.take() {
-            Some(watched) => watched,
-            None => {
-                let again = port.socket().try_clone();
-                match again.and_then(|again| watch(again, Interest::WRITABLE)) {
-                    Ok(watched) => watched,
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
+        self.poll_by(cx, || watch(port.socket().try_clone()?, Interest::WRITABLE))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn poll_by(&mut self, cx: &mut Context<'_>, watch: impl FnOnce() -> io::Result<Watched>) -> Poll<()> {
+        let watched = match self.watched.take().map_or_else(watch, Ok) {
+            Ok(watched) => watched,
+            Err(error) => return self.poll_pause(cx, &error),
         };
-        match watched.poll_write_ready(cx) {
-            Poll::Ready(ready) => Poll::Ready(ready.map(|_| ())),
-            Poll::Pending => {
-                self.watched = Some(watched);
-                Poll::Pending
-            }
+        if watched.poll_write_ready(cx).is_ready() {
+            return Poll::Ready(());
         }
+        self.watched = Some(watched);
+        Poll::Pending
+    }
+
+    /// Without a descriptor to watch by: a loop that asked again at once would let nothing else run.
+    #[cfg(target_os = "linux")]
+    fn poll_pause(&mut self, cx: &mut Context<'_>, error: &io::Error) -> Poll<()> {
+        let pause = self.pause.get_or_insert_with(|| {
+            tracing::debug!(%error, "room to send cannot be watched");
+            Box::pin(sleep(PAUSE))
+        });
+        let over = pause.as_mut().poll(cx);
+        if over.is_ready() {
+            self.pause = None;
+        }
+        over
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        port.0.poll_send_ready(cx)
+    pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<()> {
+        port.0.poll_send_ready(cx).map(|_| ())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[test]
+    fn without_a_descriptor_room_is_waited_for_all_the_same() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut room, mut polls) = (Room::default(), 0);
+            poll_fn(|cx| {
+                polls += 1;
+                room.poll_by(cx, || Err(io::ErrorKind::Other.into()))
+            })
+            .await;
+            assert!(polls > 1, "ready at once, the loop would spin");
+            assert!(room.pause.is_none(), "the next time it waits again");
+        });
     }
 }

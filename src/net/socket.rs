@@ -18,6 +18,7 @@ pub struct Socket {
     pub(super) udp: UdpSocket,
     pub(super) path: IoPath,
     pub(super) busy_poll: Duration,
+    pub(super) shares_timer: bool,
     counters: Arc<Counters>,
 }
 
@@ -88,14 +89,15 @@ fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<socket2::Socket
     Ok(socket)
 }
 
-/// Raises this process's limit of open sockets as far as the system allows; for whoever wants
-/// thousands. Where there is no such limit to raise, or it cannot be, nothing changes.
-pub fn allow_many_sockets() {
+/// Raises this process's limit of open sockets as far as the system allows, for whoever wants thousands;
+/// the limit then. `None` where it is not known: there nothing changes.
+pub fn allow_many_sockets() -> Option<u64> {
     #[cfg(target_os = "linux")]
     match super::sys::raise_open_files() {
-        Ok(limit) => tracing::debug!(limit, "open files"),
+        Ok(limit) => return Some(limit),
         Err(error) => warn!(%error, "the limit of open files stays as it is"),
     }
+    None
 }
 
 impl Socket {
@@ -107,6 +109,7 @@ impl Socket {
             udp: socket.into(),
             path: IoPath::default(),
             busy_poll: Duration::ZERO,
+            shares_timer: false,
             counters: Arc::default(),
         }
     }
@@ -129,6 +132,13 @@ impl Socket {
     /// is not late by the time that a core takes to wake up; the price is a busy core. Default: zero.
     pub fn with_busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = time;
+        self
+    }
+
+    /// The loop's timer takes no descriptor, and fewer system calls, beside those of many other such loops on
+    /// the same runtime; by itself it is a little later.
+    pub fn with_shared_timer(mut self) -> Self {
+        self.shares_timer = true;
         self
     }
 

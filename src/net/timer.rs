@@ -21,6 +21,9 @@ pub(crate) struct Timer {
 enum Source {
     #[cfg(target_os = "linux")]
     Fine(tokio::io::unix::AsyncFd<super::sys::TimerFd>),
+    /// As fine, without a descriptor of its own.
+    #[cfg(target_os = "linux")]
+    Shared(super::alarm::Alarm),
     /// The runtime's timer, in steps of a millisecond.
     Coarse(Pin<Box<Sleep>>),
 }
@@ -29,6 +32,11 @@ impl Timer {
     /// A timer of the current runtime, not armed.
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, source: Source::best(), armed: None }
+    }
+
+    /// The same with one descriptor for all such timers of the runtime.
+    pub(super) fn shared(clock: Clock) -> Self {
+        Self { clock, source: Source::shared(), armed: None }
     }
 
     /// Ready when the armed deadline has come; else wakes the task then. `None` = never.
@@ -60,6 +68,18 @@ impl Source {
         if let Ok(timer) = super::sys::TimerFd::new().and_then(super::sys::TimerFd::register) {
             return Self::Fine(timer);
         }
+        Self::coarse()
+    }
+
+    fn shared() -> Self {
+        #[cfg(target_os = "linux")]
+        if let Ok(alarm) = super::alarm::Alarm::new() {
+            return Self::Shared(alarm);
+        }
+        Self::coarse()
+    }
+
+    fn coarse() -> Self {
         Self::Coarse(Box::pin(tokio::time::sleep(Duration::ZERO)))
     }
 
@@ -68,6 +88,12 @@ impl Source {
             #[cfg(target_os = "linux")]
             Self::Fine(timer) => {
                 if timer.get_ref().arm(delay).is_err() {
+                    *self = Self::Coarse(Box::pin(tokio::time::sleep_until(instant)));
+                }
+            }
+            #[cfg(target_os = "linux")]
+            Self::Shared(alarm) => {
+                if alarm.set(instant.into_std()).is_err() {
                     *self = Self::Coarse(Box::pin(tokio::time::sleep_until(instant)));
                 }
             }
@@ -87,6 +113,8 @@ impl Source {
                 Poll::Ready(Err(_)) => Poll::Pending,
                 Poll::Pending => Poll::Pending,
             },
+            #[cfg(target_os = "linux")]
+            Self::Shared(alarm) => alarm.poll(cx),
             Self::Coarse(sleep) => std::future::Future::poll(sleep.as_mut(), cx),
         }
     }

@@ -61,9 +61,9 @@ pub struct Engine {
     rng: StdRng,
 }
 
-/// A client; forgotten ones have no core.
+/// A client; forgotten ones have no core, and are small.
 struct Client {
-    core: Option<Core>,
+    core: Option<Box<Core>>,
     session: Option<(SessionId, Slot)>,
     /// When it speaks next; [`Timestamp::MAX`] for never.
     speaks_at: Timestamp,
@@ -79,7 +79,9 @@ const TURN: Duration = Duration::from_micros(50);
 const QUIET: Duration = Duration::from_secs(2);
 /// Clients that connect, or ask for something, at the same time: fewer than may be half-open, and fewer
 /// mails than a mailbox takes.
-const ARRIVALS: usize = 4_096;
+const ARRIVALS: usize = 1_024;
+/// Of every client: no session is disturbed.
+const KEEPALIVE: Duration = Duration::from_secs(200);
 
 impl Engine {
     /// A worker without clients. All that is random follows from `seed`.
@@ -89,8 +91,8 @@ impl Engine {
             max_connections: 1_000_000,
             max_half_open: 65_536,
             max_sessions: 1_000_000,
-            idle_timeout_ms: 600_000,
-            keepalive_ms: 200_000,
+            idle_timeout_ms: 3 * KEEPALIVE.as_millis() as u64,
+            keepalive_ms: KEEPALIVE.as_millis() as u64,
             ..Limits::default()
         };
         let entrance = Entrance::new(limits.clone(), &mut rng);
@@ -123,12 +125,11 @@ impl Engine {
     pub fn add_idle(&mut self, count: usize) {
         let first = self.clients.len();
         self.add_clients(count);
-        // Some keepalives of the clients: a connection gives back what its beginning took.
-        self.run(QUIET * 5, &mut Unmetered);
-        for client in self.clients.iter_mut().skip(first) {
-            client.core = None;
-        }
-        // The wires are no memory of the worker's.
+        // A keepalive, too: a connection at rest gives back what its last packet took.
+        self.run(KEEPALIVE + QUIET * 2, &mut Unmetered);
+        (first..self.clients.len()).for_each(|client| self.lose(client));
+        // Neither these nor the wires are memory of the worker's.
+        self.clients.shrink_to_fit();
         (self.up, self.down) = (Vec::new(), Vec::new());
     }
 
@@ -333,7 +334,7 @@ impl Engine {
 
     fn arm(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let timeout = client.core.as_ref().and_then(Core::poll_timeout);
+        let timeout = client.core.as_ref().and_then(|core| core.poll_timeout());
         let at = timeout.map_or(client.speaks_at, |timeout| timeout.min(client.speaks_at));
         if at != client.due_at {
             self.due.remove(&(client.due_at, index));
@@ -347,9 +348,9 @@ impl Engine {
     fn connect(&mut self, count: usize) {
         for _ in 0..count {
             let index = self.clients.len();
-            let core = self.entrance.connect(self.now(), index, &mut self.rng);
+            let core = Some(Box::new(self.entrance.connect(self.now(), index, &mut self.rng)));
             let never = Timestamp::MAX;
-            self.clients.push(Client { core: Some(core), session: None, speaks_at: never, due_at: never });
+            self.clients.push(Client { core, session: None, speaks_at: never, due_at: never });
             self.run_client(index, None);
         }
     }
@@ -359,7 +360,8 @@ impl Engine {
         for some in clients.chunks(ARRIVALS) {
             let now = self.now;
             for &index in some {
-                if let Some(core) = self.clients.get_mut(index).and_then(|client| client.core.as_mut()) {
+                if let Some(core) = self.clients.get_mut(index).and_then(|client| client.core.as_deref_mut())
+                {
                     ask(index, core, now);
                 }
                 self.run_client(index, None);

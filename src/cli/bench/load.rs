@@ -98,7 +98,7 @@ impl Load {
         clients.iter().for_each(|client| client.close("the bench is over"));
         let bulk = self.close_bulk(counted.as_ref()).await;
         let latest_missing = self.close(crew).await;
-        let cost = counted.map_or_else(Cost::default, |counted| counted.before.until(&after));
+        let cost = counted.map_or_else(Cost::default, |counted| counted.before.until(&after, counted.length));
         Ok((self.outcome(connect_failures, latest_missing, bulk), cost))
     }
 
@@ -300,10 +300,11 @@ impl Load {
 }
 
 impl Used {
-    /// What was used between two moments.
-    fn until(&self, after: &Self) -> Cost {
+    /// What was used between two moments, `length` apart.
+    fn until(&self, after: &Self, length: Duration) -> Cost {
         let micros = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_micros()).ok());
         Cost {
+            counted_us: micros(Some(length)).unwrap_or_default(),
             server_cpu_us: micros(after.server.cpu_since(self.server)),
             client_cpu_us: micros(after.client.cpu_since(self.client)),
             traffic: Some(after.traffic.since(self.traffic)),

@@ -31,7 +31,7 @@ use self::report::{Report, Workload};
 use self::stage::Stage;
 use crate::cli::delivery;
 use crate::cli::netsim::{HEADING, ImpairmentArgs};
-use crate::cli::output::{Failure, result_line};
+use crate::cli::output::{Failure, note, result_line};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::cli::units::{self, BitRate};
@@ -44,7 +44,8 @@ use crate::wire::Body;
 ///
 /// Without --server it starts a server (and, with impairments, a relay) as processes of their own, so
 /// that the server's CPU and memory are its own. Members send at random phases, so that their ticks do
-/// not meet. Latency is the time from the call of `send` to the hand-over to a receiver.
+/// not meet. Latency is the time from the call of `send` to the hand-over to a receiver;
+/// the clients share one thread, so it is that of a server only while their core has time left.
 ///
 /// With --bulk a further user, which reaches the server past the relay, sends one member of the first
 /// session as much as its line takes, in reliable messages of 64 KiB, on the connection of its session;
@@ -132,10 +133,19 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
             Stamp::BYTES
         )));
     }
-    // Each client has a socket and a timer.
-    allow_many_sockets();
+    let clients = u64::from(args.sessions) * u64::from(args.members);
+    if let Some(limit) = allow_many_sockets()
+        && clients + SPARE_DESCRIPTORS > limit
+    {
+        return Err(Failure::Usage(format!(
+            "{clients} clients need a socket each; this process may have {limit} files open (ulimit -n)"
+        )));
+    }
     runtime::block_on(bench(args))
 }
+
+/// Open files beside the clients' sockets: of the runtime, of children, of this process.
+const SPARE_DESCRIPTORS: u64 = 32;
 
 async fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let seed = match args.seed {
@@ -164,6 +174,9 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
         result_line(report.to_json());
     } else {
         result_line(report.to_table());
+    }
+    if report.are_clients_busy() {
+        note("the clients had hardly any CPU time left: latencies are those of their own queue");
     }
     match report.failures() {
         failures if failures.is_empty() => Ok(()),

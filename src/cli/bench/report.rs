@@ -95,6 +95,8 @@ pub struct Cost {
     pub server_cpu_us: Option<u64>,
     /// The same of this process with its clients.
     pub client_cpu_us: Option<u64>,
+    /// Microseconds of the counted time.
+    pub counted_us: u64,
     /// Datagrams and bytes of UDP payload in the counted time, as counted at the clients' sockets.
     pub traffic: Option<Traffic>,
     /// Resident memory of the server at the end.
@@ -170,6 +172,16 @@ impl Report {
         .collect()
     }
 
+    /// True when the clients, which share one thread, took nearly all of a core's time.
+    pub fn are_clients_busy(&self) -> bool {
+        self.core_share(self.cost.client_cpu_us).is_some_and(|share| share > BUSY_SHARE)
+    }
+
+    /// Cores that were busy with this CPU time.
+    fn core_share(&self, cpu_us: Option<u64>) -> Option<f64> {
+        share(cpu_us?, self.cost.counted_us)
+    }
+
     /// All of it as one object; what cannot be known is null.
     pub fn to_json(&self) -> Value {
         let Self { workload, outcome, cost } = self;
@@ -198,6 +210,8 @@ impl Report {
             "recovery_us": outcome.recovery.as_ref().map(recovery_json),
             "server_cpu_us_per_delivery": per_delivery(cost.server_cpu_us),
             "client_cpu_us_per_delivery": per_delivery(cost.client_cpu_us),
+            "server_core_share": self.core_share(cost.server_cpu_us),
+            "client_core_share": self.core_share(cost.client_cpu_us),
             "server_datagrams_out_per_delivery": traffic(|t| t.datagrams_down),
             "server_bytes_out_per_delivery": traffic(|t| t.bytes_down),
             "datagrams_both_ways_per_delivery": traffic(|t| t.datagrams_down + t.datagrams_up),
@@ -218,6 +232,7 @@ impl Report {
             }
             Some(other) => other.to_string(),
         };
+        let cpu = |us, share| format!("{} us a delivery, {} of a core", figure(us), figure(share));
         let Workload { sessions, members, rate_hz, size_bytes, delivery, seconds, .. } = self.workload;
         let mut table = Table::new();
         table
@@ -250,8 +265,8 @@ impl Report {
                     figure("errors")
                 ),
             )
-            .row("server CPU", format_args!("{} us a delivery", figure("server_cpu_us_per_delivery")))
-            .row("client CPU", format_args!("{} us a delivery", figure("client_cpu_us_per_delivery")))
+            .row("server CPU", cpu("server_cpu_us_per_delivery", "server_core_share"))
+            .row("client CPU", cpu("client_cpu_us_per_delivery", "client_core_share"))
             .row(
                 "server sends",
                 format_args!(
@@ -294,6 +309,9 @@ impl Report {
         table
     }
 }
+
+/// From this share of a core on the clients are late themselves.
+const BUSY_SHARE: f64 = 0.9;
 
 fn recovery_json(recovery: &Latency) -> Value {
     let at = |percentile| recovery.percentile(percentile);
@@ -341,7 +359,7 @@ mod tests {
             recovery: None,
             bulk: None,
         };
-        let cost = Cost { server_cpu_us: Some(80), ..Cost::default() };
+        let cost = Cost { server_cpu_us: Some(80), counted_us: 160, ..Cost::default() };
         Report { workload, outcome, cost }
     }
 
@@ -352,7 +370,7 @@ mod tests {
         let mut documented =
             "sessions members rate_hz size_bytes delivery seconds seed connect_failures timeouts \
             errors sent expected delivered delivery_ratio latency_us server_cpu_us_per_delivery \
-            client_cpu_us_per_delivery server_datagrams_out_per_delivery server_bytes_out_per_delivery \
+            client_cpu_us_per_delivery server_core_share client_core_share server_datagrams_out_per_delivery server_bytes_out_per_delivery \
             datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
             order_violations duplicates recovery_us bulk_bytes bulk_bytes_per_second bulk_link_share latency_beside_bulk_us"
                 .split_ascii_whitespace()
@@ -360,8 +378,20 @@ mod tests {
         documented.sort_unstable();
         assert_eq!(keys, documented);
         assert_eq!(json["server_cpu_us_per_delivery"], 2.0);
+        assert_eq!(json["server_core_share"], 0.5);
         assert_eq!(json["client_cpu_us_per_delivery"], Value::Null);
+        assert_eq!(json["client_core_share"], Value::Null);
         assert_eq!(json["delivery_ratio"], 1.0);
+    }
+
+    #[test]
+    fn clients_without_time_are_told_of() {
+        let mut report = report(Delivery::ReliableOrdered);
+        let mut are_busy = |client_cpu_us| {
+            report.cost.client_cpu_us = client_cpu_us;
+            report.are_clients_busy()
+        };
+        assert_eq!([None, Some(140), Some(150)].map(&mut are_busy), [false, false, true]);
     }
 
     #[test]

@@ -48,14 +48,15 @@ fn what_waits_in_the_socket_comes_before_timers_but_not_for_ever() {
 
 #[test]
 fn the_deadline_comes_without_any_datagram() {
-    let clock = Clock::new();
-    let mut script = Script {
-        deadline: Some(Timestamp::from_millis(3)),
-        finish: Some(|script| script.timeouts == 1),
-        ..Script::default()
-    };
-    run(drive(socket(IoPath::Batched), clock, &mut script, Arc::new(Notify::new()))).unwrap();
-    assert_eq!(script.timeouts, 1);
+    for socket in [socket(IoPath::Batched), socket(IoPath::Batched).with_shared_timer()] {
+        let mut script = Script {
+            deadline: Some(Timestamp::from_millis(3)),
+            finish: Some(|script| script.timeouts == 1),
+            ..Script::default()
+        };
+        run(drive(socket, Clock::new(), &mut script, Arc::new(Notify::new()))).unwrap();
+        assert_eq!(script.timeouts, 1);
+    }
 }
 
 #[test]

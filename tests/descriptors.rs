@@ -1,0 +1,48 @@
+//! How many descriptors a client takes. Alone in its process: others would open some, too.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rallypoint::base::{UnixTime, UserId};
+use rallypoint::client::{Client, ClientConfig, Events};
+use rallypoint::secure::TokenKey;
+use rallypoint::secure::token::{MintRequest, mint};
+use rallypoint::server::Server;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+const GAME: u64 = 7;
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[tokio::test]
+async fn a_client_has_one_descriptor() {
+    let key = TokenKey::from_bytes(&[1; 32]);
+    let server = Server::builder().listen(([127, 0, 0, 1], 0).into()).key(key.clone()).protocol_id(GAME);
+    let server = server.start().unwrap();
+    let connect = async |name: String| -> (Client, Events) {
+        let request = MintRequest {
+            user: UserId::new(&name).unwrap(),
+            server: server.local_addr().to_string(),
+            lifetime: Duration::from_secs(60),
+            data: None,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = UnixTime::from_secs(now.as_secs());
+        let grant = mint(&key, request, now, &mut StdRng::from_os_rng()).unwrap();
+        Client::connect(&grant, ClientConfig::new(GAME)).await.unwrap()
+    };
+    // The first brings what all clients of a runtime share.
+    let mut clients = vec![connect("first".to_owned()).await];
+    let before = open_descriptors();
+    for number in 0..20 {
+        clients.push(connect(format!("user-{number}")).await);
+    }
+    assert_eq!(open_descriptors(), before + 20);
+    drop(clients);
+    server.shutdown(Duration::ZERO).unwrap();
+}
