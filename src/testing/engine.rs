@@ -81,7 +81,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// mails than a mailbox takes.
 const ARRIVALS: usize = 1_024;
 /// Of every client: no session is disturbed.
-const KEEPALIVE: Duration = Duration::from_secs(200);
+const KEEPALIVE_MS: u64 = 200_000;
 
 impl Engine {
     /// A worker without clients. All that is random follows from `seed`.
@@ -91,8 +91,8 @@ impl Engine {
             max_connections: 1_000_000,
             max_half_open: 65_536,
             max_sessions: 1_000_000,
-            idle_timeout_ms: 3 * KEEPALIVE.as_millis() as u64,
-            keepalive_ms: KEEPALIVE.as_millis() as u64,
+            idle_timeout_ms: 3 * KEEPALIVE_MS,
+            keepalive_ms: KEEPALIVE_MS,
             ..Limits::default()
         };
         let entrance = Entrance::new(limits.clone(), &mut rng);
@@ -126,7 +126,7 @@ impl Engine {
         let first = self.clients.len();
         self.add_clients(count);
         // A keepalive, too: a connection at rest gives back what its last packet took.
-        self.run(KEEPALIVE + QUIET * 2, &mut Unmetered);
+        self.run(Duration::from_millis(KEEPALIVE_MS) + QUIET * 2, &mut Unmetered);
         (first..self.clients.len()).for_each(|client| self.lose(client));
         // Neither these nor the wires are memory of the worker's.
         self.clients.shrink_to_fit();
