@@ -114,7 +114,7 @@ impl Load {
     }
 
     /// More than seven eighths of the time at work lengthen the interval. Less than three quarters shorten
-    /// it, so that it is no longer than the load asks for, and less than half do so at once.
+    /// it, so that it is no longer than the load asks for, and less than half do so fast.
     pub(super) fn end_turn(&mut self, now: Timestamp) {
         self.work += now.since(self.turn);
         let measured = now.since(self.since);

@@ -189,7 +189,8 @@ impl Room {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::future::poll_fn;
 

@@ -233,11 +233,11 @@ impl SendStream {
                 index: fragments.peek()?,
             }),
         };
-        let is_charged = *charged == 0 && message.delivery.is_reliable();
+        let takes_room = *charged == 0 && message.delivery.is_reliable();
         Some(Waiting {
             part,
             payload: &message.payload,
-            charge: if is_charged { message.cost() } else { 0 },
+            charge: if takes_room { message.cost() } else { 0 },
             is_in_turn: number - space.base < window && space.is_first_to_leave(number),
         })
     }
