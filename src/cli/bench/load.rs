@@ -307,6 +307,7 @@ impl Used {
             counted_us: micros(Some(length)).unwrap_or_default(),
             server_cpu_us: micros(after.server.cpu_since(self.server)),
             client_cpu_us: micros(after.client.cpu_since(self.client)),
+            client_waited_us: micros(after.client.waited_since(self.client)),
             traffic: Some(after.traffic.since(self.traffic)),
             server_rss_bytes: after.server.rss_bytes,
         }

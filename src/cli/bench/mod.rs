@@ -176,7 +176,9 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
         result_line(report.to_table());
     }
     if report.are_clients_busy() {
-        note("the clients had hardly any CPU time left: latencies are those of their own queue");
+        note(
+            "the clients' thread was at work, or waited for a core, all the time: latencies are those of its queue",
+        );
     }
     match report.failures() {
         failures if failures.is_empty() => Ok(()),

@@ -95,6 +95,8 @@ pub struct Cost {
     pub server_cpu_us: Option<u64>,
     /// The same of this process with its clients.
     pub client_cpu_us: Option<u64>,
+    /// Microseconds that the clients' thread waited for a core.
+    pub client_waited_us: Option<u64>,
     /// Microseconds of the counted time.
     pub counted_us: u64,
     /// Datagrams and bytes of UDP payload in the counted time, as counted at the clients' sockets.
@@ -172,9 +174,12 @@ impl Report {
         .collect()
     }
 
-    /// True when the clients, which share one thread, took nearly all of a core's time.
+    /// True when the clients, which share one thread, were at work nearly all of the time, or waited for a
+    /// core to be.
     pub fn are_clients_busy(&self) -> bool {
-        self.core_share(self.cost.client_cpu_us).is_some_and(|share| share > BUSY_SHARE)
+        let Cost { client_cpu_us, client_waited_us, .. } = self.cost;
+        let busy_us = client_cpu_us.map(|cpu_us| cpu_us + client_waited_us.unwrap_or(0));
+        self.core_share(busy_us).is_some_and(|share| share > BUSY_SHARE)
     }
 
     /// Cores that were busy with this CPU time.
@@ -387,11 +392,12 @@ mod tests {
     #[test]
     fn clients_without_time_are_told_of() {
         let mut report = report(Delivery::ReliableOrdered);
-        let mut are_busy = |client_cpu_us| {
-            report.cost.client_cpu_us = client_cpu_us;
+        let mut are_busy = |(client_cpu_us, client_waited_us)| {
+            (report.cost.client_cpu_us, report.cost.client_waited_us) = (client_cpu_us, client_waited_us);
             report.are_clients_busy()
         };
-        assert_eq!([None, Some(140), Some(150)].map(&mut are_busy), [false, false, true]);
+        assert!(!are_busy((None, None)) && !are_busy((Some(140), None)) && are_busy((Some(150), None)));
+        assert!(!are_busy((Some(80), Some(60))) && are_busy((Some(80), Some(70))));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Usage {
     /// User and system time of all its threads, in steps of 10 ms.
     pub cpu: Option<Duration>,
+    /// Time that its first thread waited for a core although it had work.
+    pub waited: Option<Duration>,
     /// Resident memory, in bytes.
     pub rss_bytes: Option<u64>,
 }
@@ -17,6 +19,7 @@ impl Usage {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
         Self {
             cpu: read("stat").and_then(|stat| cpu_time(&stat)),
+            waited: read("schedstat").and_then(|schedstat| waiting_time(&schedstat)),
             rss_bytes: read("status").and_then(|status| resident_bytes(&status)),
         }
     }
@@ -24,6 +27,11 @@ impl Usage {
     /// CPU time used since `earlier`.
     pub fn cpu_since(self, earlier: Self) -> Option<Duration> {
         Some(self.cpu?.saturating_sub(earlier.cpu?))
+    }
+
+    /// Time that the first thread waited for a core since `earlier`.
+    pub fn waited_since(self, earlier: Self) -> Option<Duration> {
+        Some(self.waited?.saturating_sub(earlier.waited?))
     }
 }
 
@@ -35,6 +43,11 @@ fn cpu_time(stat: &str) -> Option<Duration> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(Duration::from_millis(10 * (user + system)))
+}
+
+/// The second field of `/proc/PID/schedstat`, in nanoseconds.
+fn waiting_time(schedstat: &str) -> Option<Duration> {
+    schedstat.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {
@@ -52,6 +65,12 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 31 0 0 20 0 9 0 100 1 2";
         assert_eq!(cpu_time(stat), Some(Duration::from_millis(2_810)));
         assert_eq!(cpu_time("42 (a"), None);
+    }
+
+    #[test]
+    fn waiting_is_read_in_nanoseconds() {
+        assert_eq!(waiting_time("500 42000 7\n"), Some(Duration::from_micros(42)));
+        assert_eq!(waiting_time("500"), None);
     }
 
     #[test]
