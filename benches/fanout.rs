@@ -1,9 +1,10 @@
 //! What does a delivery cost the server beside the kernel's share, and what an idle connection?
 //!
-//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE ...]]]`. One worker without
+//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE[@MILLIS] ...]]]`. One worker without
 //! sockets under the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in order. Counted while
 //! the worker works: time, and calls of the allocator. For real sockets there is `rallypoint bench`. Of a row
-//! without sessions, as `0x0+100000`, only the memory is told.
+//! without sessions, as `0x0+100000`, only the memory is told. With `@MILLIS` the worker takes its turns so far apart, as one
+//! whose core is nearly full, and what a member is sent meanwhile leaves in one datagram.
 //!
 //! All rows take turns, `ROUNDS` times; the time told is the median of a row's. A turn is as long, by the
 //! virtual clock, as some 20,000 deliveries take at that rate, but at most a minute and at least one period, in
@@ -94,8 +95,18 @@ const LONG_WARMUP: u32 = 600;
 const SOON_DONE: usize = 150_000;
 
 /// Rows without arguments.
-const ROWS: [&str; 9] =
-    ["1x8+0", "8x8+0", "64x8+0", "1x2+0", "1x16+0", "1x64+0", "8x8+1000", "8x8+10000", "0x0+100000"];
+const ROWS: [&str; 10] = [
+    "1x8+0",
+    "8x8+0",
+    "64x8+0",
+    "64x8+0@12",
+    "1x2+0",
+    "1x16+0",
+    "1x64+0",
+    "8x8+1000",
+    "8x8+10000",
+    "0x0+100000",
+];
 /// Rows of a picture: more and more members, sessions, idle connections.
 const SWEEP: [&str; 14] = [
     "1x2+0",
@@ -142,6 +153,7 @@ fn main() {
 
 /// A worker with its clients, and what was counted of it.
 struct Row {
+    name: String,
     sessions: usize,
     members: usize,
     idle: usize,
@@ -158,12 +170,14 @@ struct Row {
 
 impl Row {
     fn parse(row: &str) -> Self {
-        let numbers: Vec<_> = row.split(['x', '+']).map(|number| number.parse().ok()).collect();
+        let (numbers, apart) = row.split_once('@').unwrap_or((row, ""));
+        let numbers: Vec<_> = numbers.split(['x', '+']).map(|number| number.parse().ok()).collect();
         let [Some(sessions), Some(members), Some(idle)] = numbers[..] else { panic!("{row} is no row") };
-        Self::new(sessions, members, idle)
+        let apart = (!apart.is_empty()).then(|| apart.parse().expect("milliseconds between turns"));
+        Self::new(row.to_owned(), [sessions, members, idle], apart.map(Duration::from_millis))
     }
 
-    fn new(sessions: usize, members: usize, idle: usize) -> Self {
+    fn new(name: String, [sessions, members, idle]: [usize; 3], apart: Option<Duration>) -> Self {
         let mut engine = Engine::new(1);
         let before = IN_USE.load(Relaxed);
         engine.add_idle(idle);
@@ -173,11 +187,24 @@ impl Row {
         if sessions > 0 {
             engine.add_sessions(sessions, u16::try_from(members).expect("few members"));
             engine.talk(PERIOD);
+            apart.into_iter().for_each(|apart| engine.set_turn_length(apart));
             let warmup = if per_second <= SOON_DONE { LONG_WARMUP } else { WARMUP };
             engine.run(turn.max(PERIOD * warmup), &mut Stopwatch::default());
         }
         let (ns, deliveries, allocations, datagrams) = (Vec::new(), 0, 0, 0);
-        Self { sessions, members, idle, engine, turn, idle_bytes, ns, deliveries, allocations, datagrams }
+        Self {
+            name,
+            sessions,
+            members,
+            idle,
+            engine,
+            turn,
+            idle_bytes,
+            ns,
+            deliveries,
+            allocations,
+            datagrams,
+        }
     }
 
     fn play(&mut self) {
@@ -199,13 +226,13 @@ impl Row {
 
     fn tell(&mut self) {
         self.ns.sort_by(f64::total_cmp);
-        let name = format!("{}x{}+{}", self.sessions, self.members, self.idle);
         let idle_bytes = self.bytes_per_idle();
         if self.sessions == 0 {
-            return println!("{name:>25} | {:>41} | {idle_bytes:6.0}", "");
+            return println!("{:>25} | {:>41} | {idle_bytes:6.0}", self.name, "");
         }
         println!(
-            "{name:>25} | {:6.0} ({:6.0} to {:6.0}) {:6.3} {:5.2} | {idle_bytes:6.0}",
+            "{:>25} | {:6.0} ({:6.0} to {:6.0}) {:6.3} {:5.2} | {idle_bytes:6.0}",
+            self.name,
             self.median_ns(),
             self.ns[0],
             self.ns[self.ns.len() - 1],

@@ -26,6 +26,11 @@ impl Payload {
         self.len() == 0
     }
 
+    /// The bytes, in their two pieces.
+    pub fn pieces(&self) -> [&[u8]; 2] {
+        [&self.head, &self.body]
+    }
+
     /// The bytes from `range.start` on up to `range.end`, as far as there are so many; the body's memory is
     /// shared.
     #[must_use]

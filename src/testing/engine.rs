@@ -44,8 +44,9 @@ pub struct Engine {
     queued: MemoryBudget,
     /// Datagrams on their way to the worker.
     up: Vec<(Envelope, BytesMut)>,
-    /// When it takes them: a turn after the first.
+    /// When it takes them: a turn's length after the first.
     taken_at: Timestamp,
+    turn_length: Duration,
     /// Datagrams on their way to clients: the first `sent` of these, whose buffers are used again.
     down: Vec<(Envelope, BytesMut)>,
     sent: usize,
@@ -73,7 +74,7 @@ struct Client {
 
 /// Bytes of a message.
 const MESSAGE_BYTES: usize = 64;
-/// The worker takes a turn so often at most: what comes in between is one batch.
+/// The worker takes a turn so often at most, unless told otherwise: what comes in between is one batch.
 const TURN: Duration = Duration::from_micros(50);
 /// Long enough for a handshake, a join, and for what follows them to fall silent.
 const QUIET: Duration = Duration::from_secs(2);
@@ -108,6 +109,7 @@ impl Engine {
             queued,
             up: Vec::new(),
             taken_at: Timestamp::ZERO,
+            turn_length: TURN,
             down: Vec::new(),
             sent: 0,
             clients: Vec::new(),
@@ -160,6 +162,11 @@ impl Engine {
                 .expect("invariant: nothing keeps the creator from its session");
             Entrance::join(core, now, session);
         });
+    }
+
+    /// From now on what comes within so long is one batch, as in a worker whose core is nearly full.
+    pub fn set_turn_length(&mut self, length: Duration) {
+        self.turn_length = length;
     }
 
     /// From now on every member of a session broadcasts in order to all with this period, from a random
@@ -324,7 +331,7 @@ impl Engine {
             let mut out = BytesMut::new();
             while let Some(Envelope { ecn, .. }) = core.poll_transmit(now, &mut out) {
                 if self.up.is_empty() {
-                    self.taken_at = now + TURN;
+                    self.taken_at = now + self.turn_length;
                 }
                 self.up.push((Envelope { address: client_address(index), ecn }, out.split()));
             }

@@ -12,7 +12,6 @@ use super::config::BASE_DATAGRAM_BYTES;
 use super::datagram_size::SizeProbe;
 use super::outbox::Passed;
 use super::path::Probe;
-use super::repair::symbol;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
 use super::{Connection, ProtocolViolation, Role, State};
@@ -286,10 +285,8 @@ impl Connection {
         let (head, payload) = packet.split_at_mut(header_bytes);
         let tag = self.keys.seal(number, head, payload);
         packet.extend_from_slice(&tag);
-        if self.repair_encoder.is_on()
-            && let Some(symbol) = symbol::of(plan.messages())
-        {
-            self.repair_encoder.on_sent(now, number, symbol);
+        if self.repair_encoder.is_on() {
+            self.repair_encoder.on_sent(now, number, plan.messages());
         }
         self.trace_sent(now, number, packet.len(), &plan.small, &plan.parts, &plan.sent);
         let sent = std::mem::take(&mut plan.sent);
@@ -335,10 +332,10 @@ impl Plan {
         self.small.push(frame);
     }
 
-    /// The whole messages.
-    fn messages(&self) -> impl Iterator<Item = (MessageHead, Payload)> {
+    /// The whole messages, each with its payload in two pieces.
+    fn messages(&self) -> impl Iterator<Item = (MessageHead, [&[u8]; 2])> {
         self.parts.iter().filter_map(|(part, payload)| match part {
-            SendPart::Whole(head) => Some((*head, payload.clone())),
+            SendPart::Whole(head) => Some((*head, payload.pieces())),
             SendPart::Fragment(_) => None,
         })
     }

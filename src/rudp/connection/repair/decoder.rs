@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::symbol;
 use crate::base::PacketNumber;
-use crate::wire::frame::{Frame, Message, Repair};
+use crate::wire::frame::{Frame, Message, MessageHead, Repair};
 
 /// The receiver's side. Costs nothing while no REPAIR comes.
 #[derive(Debug, Default)]
@@ -18,7 +18,11 @@ pub struct RepairDecoder {
 #[derive(Debug, Default)]
 struct Memory {
     /// Symbols of packets that came or were repaired, in that order.
-    known: VecDeque<(PacketNumber, Bytes)>,
+    known: VecDeque<(PacketNumber, BytesMut)>,
+    /// The largest number in `known`, now or before.
+    largest: PacketNumber,
+    /// Memory of a symbol that is none any more.
+    spare: BytesMut,
     /// What could not be used yet, oldest first.
     pending: VecDeque<Pending>,
     /// Packets that are remembered yet although no REPAIR comes.
@@ -58,15 +62,17 @@ impl RepairDecoder {
             self.memory = None;
             return repaired;
         }
-        if let Some(symbol) = symbol_of(frames) {
+        let mut symbol = std::mem::take(&mut memory.spare);
+        if symbol::write(messages(frames), &mut symbol) {
             memory.learn(number, symbol);
+        } else {
+            memory.spare = symbol;
         }
         while let Some(at) = memory.pending.iter().position(|pending| pending.missing.len() == 1) {
             let Some(Pending { missing, sum }) = memory.pending.remove(at) else { break };
             let Some(&number) = missing.first() else { continue };
-            let symbol = sum.freeze();
-            repaired.push((number, symbol.clone()));
-            memory.learn(number, symbol);
+            repaired.push((number, sum.clone().freeze()));
+            memory.learn(number, sum);
         }
         memory.pending.retain(|pending| !pending.missing.is_empty());
         repaired.sort_unstable_by_key(|(number, _)| *number);
@@ -76,24 +82,32 @@ impl RepairDecoder {
 
 impl Memory {
     fn on_repair(&mut self, number: PacketNumber, repair: &Repair) {
-        let mut pending = Pending { missing: SmallVec::new(), sum: BytesMut::from(&repair.symbol[..]) };
+        let mut missing = SmallVec::new();
+        let mut known: SmallVec<[&BytesMut; 4]> = SmallVec::new();
         for lag in &repair.lags {
             let Some(covered) = number.0.checked_sub(u64::from(*lag)).map(PacketNumber) else { return };
-            match self.known.iter().find(|(known, _)| *known == covered) {
-                Some((_, symbol)) => symbol::add(&mut pending.sum, symbol),
-                None => pending.missing.push(covered),
+            // It is mostly one of the newest.
+            match self.known.iter().rev().find(|(known, _)| *known == covered) {
+                Some((_, symbol)) => known.push(symbol),
+                None => missing.push(covered),
             }
         }
-        self.pending.push_back(pending);
+        if missing.is_empty() {
+            return;
+        }
+        let mut sum = BytesMut::from(&repair.symbol[..]);
+        known.iter().for_each(|symbol| symbol::add(&mut sum, symbol));
+        self.pending.push_back(Pending { missing, sum });
         if self.pending.len() > MAX_PENDING {
             self.pending.pop_front();
         }
     }
 
-    fn learn(&mut self, number: PacketNumber, symbol: Bytes) {
-        if self.known.iter().any(|(known, _)| *known == number) {
+    fn learn(&mut self, number: PacketNumber, symbol: BytesMut) {
+        if number <= self.largest && self.known.iter().any(|(known, _)| *known == number) {
             return;
         }
+        self.largest = self.largest.max(number);
         for pending in &mut self.pending {
             if let Some(at) = pending.missing.iter().position(|missing| *missing == number) {
                 pending.missing.remove(at);
@@ -101,18 +115,20 @@ impl Memory {
             }
         }
         self.known.push_back((number, symbol));
-        if self.known.len() > MAX_KNOWN {
-            self.known.pop_front();
+        if self.known.len() > MAX_KNOWN
+            && let Some((_, oldest)) = self.known.pop_front()
+        {
+            self.spare = oldest;
         }
     }
 }
 
-/// The symbol of a packet with `frames`.
-fn symbol_of(frames: &[Frame]) -> Option<Bytes> {
-    symbol::of(frames.iter().filter_map(|frame| match frame {
-        Frame::Message(Message { head, payload }) => Some((*head, payload.clone().into())),
+/// The messages of a packet with `frames`, each with its payload in two pieces.
+fn messages(frames: &[Frame]) -> impl Iterator<Item = (MessageHead, [&[u8]; 2])> {
+    frames.iter().filter_map(|frame| match frame {
+        Frame::Message(Message { head, payload }) => Some((*head, [&payload[..], &[]])),
         _ => None,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -120,7 +136,7 @@ mod tests {
     use super::*;
     use crate::base::{StreamId, Truncated};
     use crate::wire::Delivery;
-    use crate::wire::frame::{MessageHead, Place};
+    use crate::wire::frame::Place;
     use proptest::prelude::*;
 
     fn packet(number: u64, bytes: usize) -> Vec<Frame> {
@@ -128,6 +144,11 @@ mod tests {
         let head = MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered };
         let payload = Bytes::from(vec![number.to_be_bytes()[7]; bytes]);
         vec![Frame::Message(Message { head, payload })]
+    }
+
+    fn symbol_of(frames: &[Frame]) -> Option<BytesMut> {
+        let mut symbol = BytesMut::new();
+        symbol::write(messages(frames), &mut symbol).then_some(symbol)
     }
 
     fn repair(number: u64, lags: &[u8]) -> Frame {

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::symbol;
 use crate::base::{PacketNumber, Timestamp, TokenBucket};
 use crate::rudp::connection::loss::LossShare;
-use crate::wire::frame::Repair;
+use crate::wire::frame::{MessageHead, Repair};
 
 /// The sender's side: the symbols of the packets that left last, while packets are being lost.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct RepairEncoder {
     loss: LossShare,
     /// Nothing was lost either way: the share is what was supposed at first, or what is left of it.
     supposes: bool,
-    /// Symbols of packets that left, oldest first.
-    sources: VecDeque<Source>,
+    /// `None` while there are no REPAIRs.
+    memory: Option<Box<Memory>>,
     /// Smoothed time between two packets with symbols.
     pace: Duration,
     /// The last packet that could have carried a REPAIR was passed over.
@@ -26,10 +26,20 @@ pub struct RepairEncoder {
     budget: TokenBucket,
 }
 
+#[derive(Debug, Default)]
+struct Memory {
+    /// Symbols of packets that left, oldest first.
+    sources: VecDeque<Source>,
+    /// Where the next symbol is written: the place of one that is none any more.
+    spare: BytesMut,
+    /// Where the next REPAIR is written: the place of the one that left last.
+    sum: BytesMut,
+}
+
 #[derive(Debug)]
 struct Source {
     number: PacketNumber,
-    symbol: Bytes,
+    symbol: BytesMut,
     left_at: Timestamp,
     /// REPAIRs that left for it in packets of their own.
     alone: u8,
@@ -65,7 +75,7 @@ impl RepairEncoder {
         Self {
             loss: LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE),
             supposes: true,
-            sources: VecDeque::new(),
+            memory: None,
             pace: Duration::ZERO,
             passed_over: false,
             budget: TokenBucket::new(now, bytes_per_second, 0),
@@ -91,32 +101,44 @@ impl RepairEncoder {
         }
     }
 
-    /// True while REPAIRs leave: then [`Self::on_sent`] wants every packet's symbol.
+    /// True while REPAIRs leave: then [`Self::on_sent`] wants every packet's messages.
     // spec: REP-1
     pub fn is_on(&self) -> bool {
         self.loss.share() >= NIL
     }
 
-    /// A packet with this symbol left as `number`.
-    pub fn on_sent(&mut self, now: Timestamp, number: PacketNumber, symbol: Bytes) {
-        if let Some(last) = self.sources.back() {
+    /// A packet with these messages, each with its payload in two pieces, left as `number`.
+    pub fn on_sent<'a>(
+        &mut self,
+        now: Timestamp,
+        number: PacketNumber,
+        messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>,
+    ) {
+        let Memory { sources, spare, .. } = &mut **self.memory.get_or_insert_default();
+        if !symbol::write(messages, spare) {
+            return;
+        }
+        let symbol = std::mem::take(spare);
+        if let Some(last) = sources.back() {
             self.pace = (self.pace * 7 + now.since(last.left_at).min(MAX_GAP)) / 8;
         }
-        self.sources.push_back(Source { number, symbol, left_at: now, alone: 0 });
-        if self.sources.len() > MAX_SOURCES {
-            self.sources.pop_front();
+        sources.push_back(Source { number, symbol, left_at: now, alone: 0 });
+        if sources.len() > MAX_SOURCES
+            && let Some(oldest) = sources.pop_front()
+        {
+            *spare = oldest.symbol;
         }
     }
 
     /// True while packets are remembered that a REPAIR could be made of.
     pub fn may_repair(&self) -> bool {
-        !self.sources.is_empty()
+        self.newest().is_some()
     }
 
     /// When a REPAIR must leave although nothing else does.
     // spec: REP-3
     pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {
-        let newest = self.sources.back()?;
+        let newest = self.newest()?;
         let most = match self.loss.share() {
             // What leaves at a good pace is repaired by what follows, soon enough for so few losses.
             share if share < LOW => u8::from(self.is_on() && self.is_thin()),
@@ -141,13 +163,13 @@ impl RepairEncoder {
     // spec: REP-2
     pub fn for_packet(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> SmallVec<[Repair; 2]> {
         if !self.is_on() {
-            self.sources.clear();
+            self.clear();
             return SmallVec::new();
         }
         self.passed_over = !self.passed_over;
         let share = self.loss.share();
-        let follows_a_gap = self.sources.back().is_some_and(|newest| now.since(newest.left_at) >= GAP);
-        let was_repaired = self.is_thin() && self.sources.back().is_some_and(|newest| newest.alone > 0);
+        let follows_a_gap = self.newest().is_some_and(|newest| now.since(newest.left_at) >= GAP);
+        let was_repaired = self.is_thin() && self.newest().is_some_and(|newest| newest.alone > 0);
         let sets: &[&[usize]] = match share {
             share if share < LOW && self.passed_over && !follows_a_gap => &[],
             share if share < HIGH && was_repaired => &[],
@@ -158,7 +180,7 @@ impl RepairEncoder {
         let mut room = room;
         let mut repairs = SmallVec::new();
         for set in sets {
-            repairs.extend(self.afford(now, self.repair(now, number, set), &mut room));
+            repairs.extend(self.repair(now, number, set, &mut room));
         }
         repairs
     }
@@ -167,49 +189,54 @@ impl RepairEncoder {
     /// as left all the same, or its time would never pass.
     // spec: REP-3
     pub fn for_itself(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> Option<Repair> {
-        let repair = self.repair(now, number, &[1, 2]);
-        if let Some(newest) = self.sources.back_mut() {
+        let mut room = room;
+        let repair = self.repair(now, number, &[1, 2], &mut room);
+        if let Some(newest) = self.memory.as_mut().and_then(|memory| memory.sources.back_mut()) {
             newest.alone += 1;
         }
-        let mut room = room;
-        self.afford(now, repair, &mut room)
+        repair
     }
 
     /// Nothing is repaired any more.
     pub fn clear(&mut self) {
-        self.sources = VecDeque::new();
+        self.memory = None;
+    }
+
+    fn newest(&self) -> Option<&Source> {
+        self.memory.as_ref()?.sources.back()
     }
 
     fn is_thin(&self) -> bool {
         self.pace > THIN
     }
 
-    /// A REPAIR of the packets that are so many places `back`, as far as they are remembered. What has
-    /// left at this very moment would be lost with this packet.
-    fn repair(&self, now: Timestamp, number: PacketNumber, back: &[usize]) -> Option<Repair> {
-        let mut lags = SmallVec::new();
-        let mut sum = BytesMut::new();
-        for back in back {
-            let at = self.sources.len().checked_sub(*back);
-            let Some(source) = at.and_then(|at| self.sources.get(at)) else { continue };
-            let Ok(lag) = u8::try_from(number.0.saturating_sub(source.number.0)) else { continue };
-            if source.left_at < now && lag > 0 {
-                lags.push(lag);
-                symbol::add(&mut sum, &source.symbol);
-            }
-        }
-        (!lags.is_empty()).then(|| Repair { lags, symbol: sum.freeze() })
-    }
-
-    /// The REPAIR if there are room and budget for it.
+    /// A REPAIR of the packets that are so many places `back`, as far as they are remembered, if there are
+    /// room and budget for it. What has left at this very moment would be lost with this packet.
     // spec: REP-4
-    fn afford(&mut self, now: Timestamp, repair: Option<Repair>, room: &mut usize) -> Option<Repair> {
-        let repair = repair?;
-        let bytes = Repair::encoded_len(repair.lags.len(), repair.symbol.len());
+    fn repair(
+        &mut self,
+        now: Timestamp,
+        number: PacketNumber,
+        back: &[usize],
+        room: &mut usize,
+    ) -> Option<Repair> {
+        let Memory { sources, sum, .. } = &mut **self.memory.as_mut()?;
+        let covered = back.iter().filter_map(|back| {
+            let source = sources.get(sources.len().checked_sub(*back)?)?;
+            let lag = u8::try_from(number.0.saturating_sub(source.number.0)).ok()?;
+            (source.left_at < now && lag > 0).then_some((lag, &source.symbol))
+        });
+        let lags: SmallVec<_> = covered.clone().map(|(lag, _)| lag).collect();
+        let longest = covered.clone().map(|(_, symbol)| symbol.len()).max()?;
+        let bytes = Repair::encoded_len(lags.len(), longest);
         if bytes > *room || !self.budget.take(now, bytes as u64) {
             return None;
         }
         *room -= bytes;
-        Some(repair)
+        if !sum.try_reclaim(longest) {
+            *sum = BytesMut::with_capacity(longest);
+        }
+        covered.for_each(|(_, symbol)| symbol::add(sum, symbol));
+        Some(Repair { lags, symbol: sum.split().freeze() })
     }
 }

@@ -3,33 +3,47 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::base::{DecodeError, Reader, Writer};
-use crate::rudp::Payload;
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::frame::{Frame, Frames, MessageHead, SYMBOL_BYTES, read_frames};
 
 /// Bytes of a symbol before its content: the content's length.
 const LENGTH_BYTES: usize = 2;
 
-/// The symbol of a packet with these messages; `None` when none is repairable, or they are too long.
+/// Puts the symbol of a packet with these messages, each with its payload in two pieces, in place of what is in
+/// `symbol`. False, and nothing of use there, when no message is repairable, or they are too long.
 // spec: FRM-9
-pub fn of(messages: impl Iterator<Item = (MessageHead, Payload)>) -> Option<Bytes> {
-    let mut writer = Writer::new();
+pub fn write<'a>(
+    messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>,
+    symbol: &mut BytesMut,
+) -> bool {
+    symbol.clear();
+    let mut writer = Writer::from(std::mem::take(symbol));
     writer.u16(0);
+    let mut fits = true;
     let mut messages = messages.filter(|(head, _)| is_repairable(head)).peekable();
-    while let Some((head, payload)) = messages.next() {
-        if writer.len() + payload.len() > *SYMBOL_BYTES.end() {
-            return None;
+    while fits && let Some((head, pieces)) = messages.next() {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        fits = writer.len() + length <= *SYMBOL_BYTES.end();
+        if fits {
+            head.write(&mut writer, length, messages.peek().is_none());
+            pieces.iter().for_each(|piece| writer.slice(piece));
         }
-        head.write(&mut writer, payload.len(), messages.peek().is_none());
-        payload.write_range(0, payload.len(), &mut writer);
     }
-    let mut symbol = writer.into_inner();
-    if !SYMBOL_BYTES.contains(&symbol.len()) {
-        return None;
+    *symbol = writer.into_inner();
+    let length = u16::try_from(symbol.len() - LENGTH_BYTES);
+    if let (Some(first), Ok(length)) = (symbol.first_chunk_mut(), length) {
+        *first = length.to_be_bytes();
     }
-    let length = u16::try_from(symbol.len() - LENGTH_BYTES).ok()?;
-    symbol.get_mut(..LENGTH_BYTES)?.copy_from_slice(&length.to_be_bytes());
-    Some(symbol.freeze())
+    fits && SYMBOL_BYTES.contains(&symbol.len())
+}
+
+/// The symbol of a packet with these messages, if it has one.
+#[cfg(test)]
+pub fn of(messages: impl Iterator<Item = (MessageHead, crate::rudp::Payload)>) -> Option<Bytes> {
+    let messages: Vec<_> = messages.collect();
+    let mut symbol = BytesMut::new();
+    let is_one = write(messages.iter().map(|(head, payload)| (*head, payload.pieces())), &mut symbol);
+    is_one.then(|| symbol.freeze())
 }
 
 /// The messages of a symbol that was put together from others.
