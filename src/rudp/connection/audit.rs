@@ -9,7 +9,7 @@ impl Connection {
     pub fn audit(&self) {
         self.sent.audit();
         if !self.is_closed() {
-            self.outbox.audit(&self.sent.frames_in_flight().collect::<Vec<_>>());
+            self.outbox.audit(&self.sent.frames_in_flight().copied().collect::<Vec<_>>());
             assert!(self.poll_timeout().is_some(), "an open connection has a timer");
         }
         let held: usize = self.receive_streams.values().map(ReceiveStream::audit).sum();

@@ -413,7 +413,9 @@ impl Connection {
         }
         for frame in outcome.frames.drain(..) {
             match frame {
-                SentFrame::Message(message) => self.outbox.on_acked(message, None),
+                SentFrame::Messages(first, count) => {
+                    first.row(count).for_each(|message| self.outbox.on_acked(message, None));
+                }
                 SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
                 SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
                 SentFrame::CeCount(count) => self.marks.on_confirmed(count),

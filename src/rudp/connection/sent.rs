@@ -15,8 +15,8 @@ use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 /// What a packet carried that its fate matters to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SentFrame {
-    /// A whole message.
-    Message(MessageRef),
+    /// Whole messages with numbers in a row: the first, and how many.
+    Messages(MessageRef, u32),
     /// One fragment of a message.
     Fragment(MessageRef, Piece),
     /// An ack up to this number.
@@ -25,6 +25,25 @@ pub enum SentFrame {
     CeCount(u64),
     /// Nothing, in so many bytes.
     SizeProbe(SizeProbe),
+}
+
+impl SentFrame {
+    /// The whole messages.
+    pub fn messages(&self) -> impl Iterator<Item = MessageRef> + use<> {
+        let row = match self {
+            Self::Messages(first, count) => Some(first.row(*count)),
+            _ => None,
+        };
+        row.into_iter().flatten()
+    }
+
+    /// Takes in `next`, if it goes on with the row of messages that this one is.
+    pub fn join(&mut self, next: &Self) -> bool {
+        let (Self::Messages(first, count), Self::Messages(next, more)) = (self, next) else { return false };
+        let goes_on = MessageRef { number: first.number + u64::from(*count), ..*first } == *next;
+        *count += if goes_on { *more } else { 0 };
+        goes_on
+    }
 }
 
 /// The frames of one packet.
@@ -236,10 +255,7 @@ impl SentPackets {
         if packet.state == State::Skipped {
             return Err(ProtocolViolation::AckOfUnsent { number });
         }
-        outcome.repaired.extend(packet.frames.iter().filter_map(|frame| match frame {
-            SentFrame::Message(message) => Some(*message),
-            _ => None,
-        }));
+        outcome.repaired.extend(packet.frames.iter().flat_map(SentFrame::messages));
         Ok(())
     }
 
@@ -352,9 +368,9 @@ impl SentPackets {
     }
 
     /// The frames under way, oldest first.
-    pub fn frames_in_flight(&self) -> impl Iterator<Item = SentFrame> + '_ {
+    pub fn frames_in_flight(&self) -> impl Iterator<Item = &SentFrame> + '_ {
         let waiting = self.packets.iter().filter(|packet| packet.state == State::InFlight);
-        waiting.flat_map(|packet| packet.frames.iter().copied())
+        waiting.flat_map(|packet| &packet.frames)
     }
 
     /// As if all numbers below `number` were sent and settled, and `acked` the largest acked one.
@@ -405,5 +421,34 @@ impl SentPackets {
             self.packets.pop_front();
             self.base += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::StreamId;
+    use crate::rudp::connection::stream::Space;
+
+    #[test]
+    fn messages_with_numbers_in_a_row_are_one_frame() {
+        let message = |stream, space, number| MessageRef { stream: StreamId(stream), space, number };
+        let first = message(1, Space::Ordered, 7);
+        let mut row = SentFrame::Messages(first, 1);
+        assert!(row.join(&SentFrame::Messages(message(1, Space::Ordered, 8), 1)));
+        assert!(row.join(&SentFrame::Messages(message(1, Space::Ordered, 9), 2)));
+        let others = [
+            (1, Space::Ordered, 10),
+            (1, Space::Ordered, 12),
+            (1, Space::Unordered, 11),
+            (2, Space::Ordered, 11),
+        ];
+        for (stream, space, number) in others {
+            assert!(!row.join(&SentFrame::Messages(message(stream, space, number), 1)), "{number}");
+        }
+        assert!(!row.join(&SentFrame::Ack(11)) && !SentFrame::Ack(7).join(&row));
+        let numbers: Vec<_> = (7..=10).map(|number| message(1, Space::Ordered, number)).collect();
+        assert_eq!(row.messages().collect::<Vec<_>>(), numbers);
+        assert_eq!(SentFrame::Ack(7).messages().count(), 0);
     }
 }

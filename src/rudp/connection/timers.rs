@@ -195,7 +195,9 @@ impl Connection {
         lost.marked.iter().for_each(|number| self.marks.on_lost(*number));
         for frame in lost.frames {
             match frame {
-                SentFrame::Message(message) => self.outbox.on_lost(message, None),
+                SentFrame::Messages(first, count) => {
+                    first.row(count).for_each(|message| self.outbox.on_lost(message, None));
+                }
                 SentFrame::Fragment(message, piece) => self.outbox.on_lost(message, Some(piece)),
                 SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => {}
             }
@@ -250,10 +252,7 @@ impl Connection {
         self.timers.probes = self.timers.probes.saturating_add(1);
         self.timers.probed_at = now;
         self.timers.ask_for_ack();
-        let messages = self.sent.frames_in_flight().filter_map(|frame| match frame {
-            SentFrame::Message(message) => Some(message),
-            _ => None,
-        });
+        let messages = self.sent.frames_in_flight().flat_map(SentFrame::messages);
         let mut queued = 0;
         for message in messages.take(PROBE_MESSAGES) {
             let most = if queued == 0 { PROBE_MESSAGE_BYTES } else { room.saturating_sub(queued) };

@@ -230,7 +230,9 @@ impl Connection {
             }
             plan.bytes += bytes;
             plan.eliciting = true;
-            if let Some(frame) = self.outbox.on_sent(&next) {
+            if let Some(frame) = self.outbox.on_sent(&next)
+                && !plan.sent.last_mut().is_some_and(|last| last.join(&frame))
+            {
                 plan.sent.push(frame);
             }
             plan.parts.push((next.part, next.payload));

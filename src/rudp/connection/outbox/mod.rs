@@ -451,7 +451,7 @@ impl Outbox {
             self.count();
         }
         match next.part {
-            SendPart::Whole(_) => SentFrame::Message(message),
+            SendPart::Whole(_) => SentFrame::Messages(message, 1),
             SendPart::Fragment(head) => SentFrame::Fragment(message, Piece::of(&head)),
         }
     }
@@ -507,9 +507,11 @@ impl Outbox {
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self, under_way: &[SentFrame]) {
         let queued = |name| self.small.count(name) + self.large.count(name);
-        let flying = |name, piece: Option<Piece>| {
-            let frame = piece.map_or(SentFrame::Message(name), |piece| SentFrame::Fragment(name, piece));
-            under_way.iter().filter(|it| **it == frame).count()
+        let flying = |name, piece: Option<Piece>| match piece {
+            Some(piece) => {
+                under_way.iter().filter(|frame| **frame == SentFrame::Fragment(name, piece)).count()
+            }
+            None => under_way.iter().flat_map(SentFrame::messages).filter(|message| *message == name).count(),
         };
         let mut sums = [0; 3];
         for stream in self.streams.values() {

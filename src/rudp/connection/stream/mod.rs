@@ -52,6 +52,13 @@ pub struct MessageRef {
     pub number: u64,
 }
 
+impl MessageRef {
+    /// So many messages of its space from this one on.
+    pub fn row(self, count: u32) -> impl Iterator<Item = Self> {
+        (self.number..self.number + u64::from(count)).map(move |number| Self { number, ..self })
+    }
+}
+
 /// Numbers of a space that may be under way at a time, counted from the oldest that is not settled.
 /// Spec: REL-10.
 pub const WINDOW_MESSAGES: u64 = 4_096;

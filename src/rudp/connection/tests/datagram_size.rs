@@ -177,7 +177,7 @@ fn what_does_not_fit_the_base_is_cut_however_large_datagrams_are() {
     for (bytes, pieces) in [(MAX_WHOLE_BYTES, 1), (MAX_WHOLE_BYTES + 1, 2), (1_300, 2)] {
         let left = leave(&mut outbox_with(bytes));
         assert_eq!(left.len(), pieces, "{bytes}");
-        assert_eq!(matches!(left[0], SentFrame::Message(_)), pieces == 1, "{bytes}");
+        assert_eq!(matches!(left[0], SentFrame::Messages(_, 1)), pieces == 1, "{bytes}");
     }
 }
 
@@ -185,10 +185,10 @@ fn what_does_not_fit_the_base_is_cut_however_large_datagrams_are() {
 #[test]
 fn a_message_that_has_left_whole_is_not_cut() {
     let mut outbox = outbox_with(1_000);
-    let [SentFrame::Message(message)] = leave(&mut outbox)[..] else { panic!("it fits") };
+    let [SentFrame::Messages(message, 1)] = leave(&mut outbox)[..] else { panic!("it fits") };
     outbox.cut_for(BASE_DATAGRAM_BYTES);
     outbox.on_lost(message, None);
-    assert!(matches!(leave(&mut outbox)[..], [SentFrame::Message(_)]));
+    assert!(matches!(leave(&mut outbox)[..], [SentFrame::Messages(_, 1)]));
 }
 
 /// Only its fragments are too large for the path; all else arrives all the time.

@@ -75,7 +75,7 @@ impl Connection {
         let Some(tracing) = &mut self.trace else { return };
         let acked = self.acks.largest().unwrap_or(0);
         let mut frames: Frames = small.iter().map(|frame| traced(frame, number, acked)).collect();
-        let mut numbers = sent.iter().filter_map(whole_number);
+        let mut numbers = sent.iter().flat_map(whole_numbers);
         frames.extend(parts.iter().map(|(part, payload)| {
             let placed = !matches!(part, SendPart::Whole(MessageHead::Unreliable));
             traced_part(*part, payload.len(), if placed { numbers.next() } else { None })
@@ -134,11 +134,12 @@ impl Connection {
     }
 }
 
-fn whole_number(frame: &SentFrame) -> Option<u64> {
-    match frame {
-        SentFrame::Message(message) | SentFrame::Fragment(message, _) => Some(message.number),
-        SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => None,
-    }
+fn whole_numbers(frame: &SentFrame) -> impl Iterator<Item = u64> + use<> {
+    let fragment = match frame {
+        SentFrame::Fragment(message, _) => Some(*message),
+        _ => None,
+    };
+    frame.messages().chain(fragment).map(|message| message.number)
 }
 
 /// A frame of packet `packet`; acks in it are of numbers near `acked`.
