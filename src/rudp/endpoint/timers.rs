@@ -4,12 +4,22 @@ use crate::base::{ConnectionId, IdMap, Timestamp};
 
 /// The deadlines of all connections: a heap in which each is found by its connection. To set one costs
 /// a few comparisons however many there are, and no memory but for the first of a connection.
+///
+/// Nearly every packet moves a deadline on, and nearly none comes to pass. One that moves on is therefore
+/// left where it is, too early, until it is the first.
 #[derive(Default)]
 pub(super) struct TimerSet {
-    /// None is earlier than its parent: that of `at` is at `(at - 1) / CHILDREN`.
+    /// None is earlier than its parent: that of `at` is at `(at - 1) / CHILDREN`. None is later than its
+    /// connection's deadline, and the first is as late.
     heap: Vec<(Timestamp, ConnectionId)>,
-    /// Where in the heap a connection's deadline is.
-    places: IdMap<ConnectionId, usize>,
+    places: IdMap<ConnectionId, Place>,
+}
+
+/// A connection that has a deadline.
+struct Place {
+    deadline: Timestamp,
+    /// Where it is in the heap.
+    at: usize,
 }
 
 /// Few levels, and the children of one stand side by side.
@@ -18,15 +28,25 @@ const CHILDREN: usize = 4;
 impl TimerSet {
     /// Sets, moves or, with `None`, clears a connection's deadline.
     pub(super) fn set(&mut self, id: ConnectionId, deadline: Option<Timestamp>) {
-        let place = self.places.get(&id).copied();
-        match (place, deadline) {
+        match (self.places.get_mut(&id), deadline) {
             (None, None) => {}
             (None, Some(deadline)) => {
+                let at = self.heap.len();
+                self.places.insert(id, Place { deadline, at });
                 self.heap.push((deadline, id));
-                self.rise(self.heap.len() - 1, (deadline, id));
+                self.rise(at, (deadline, id));
             }
-            (Some(at), Some(deadline)) => self.replace(at, (deadline, id)),
-            (Some(at), None) => self.remove(at),
+            (Some(place), Some(deadline)) => {
+                let (at, moves_on) = (place.at, deadline >= place.deadline);
+                place.deadline = deadline;
+                if at == 0 || !moves_on {
+                    self.replace(at, (deadline, id));
+                }
+            }
+            (Some(place), None) => {
+                let at = place.at;
+                self.remove(at);
+            }
         }
     }
 
@@ -54,9 +74,15 @@ impl TimerSet {
     /// Puts an entry where another was.
     fn replace(&mut self, at: usize, entry: (Timestamp, ConnectionId)) {
         if self.heap.get(at).is_some_and(|before| entry < *before) {
-            self.rise(at, entry);
-        } else {
-            self.sink(at, entry);
+            return self.rise(at, entry);
+        }
+        self.sink(at, entry);
+        while at == 0
+            && let Some(&(early, id)) = self.heap.first()
+            && let Some(deadline) = self.places.get(&id).map(|place| place.deadline)
+            && early < deadline
+        {
+            self.sink(0, (deadline, id));
         }
     }
 
@@ -87,7 +113,9 @@ impl TimerSet {
     fn put(&mut self, at: usize, entry: (Timestamp, ConnectionId)) {
         if let Some(place) = self.heap.get_mut(at) {
             *place = entry;
-            self.places.insert(entry.1, at);
+        }
+        if let Some(place) = self.places.get_mut(&entry.1) {
+            place.at = at;
         }
     }
 }

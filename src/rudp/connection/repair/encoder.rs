@@ -114,6 +114,10 @@ impl RepairEncoder {
         number: PacketNumber,
         messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>,
     ) {
+        let mut messages = messages.peekable();
+        if messages.peek().is_none() {
+            return;
+        }
         let Memory { sources, spare, .. } = &mut **self.memory.get_or_insert_default();
         if !symbol::write(messages, spare) {
             return;
