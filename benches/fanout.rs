@@ -1,10 +1,11 @@
 //! What does a delivery cost the server beside the kernel's share, and what an idle connection?
 //!
-//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE[@MILLIS] ...]]]`. One worker without
-//! sockets under the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in order. Counted while
-//! the worker works: time, and calls of the allocator. For real sockets there is `rallypoint bench`. Of a row
-//! without sessions, as `0x0+100000`, only the memory is told. With `@MILLIS` the worker takes its turns so far apart, as one
-//! whose core is nearly full, and what a member is sent meanwhile leaves in one datagram.
+//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE[@MILLIS] ...]]]`. One
+//! worker without sockets under the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in
+//! order. Counted while the worker works: time, and calls of the allocator. For real sockets there is
+//! `rallypoint bench`. Of a row without sessions, as `0x0+100000`, only the memory is told. With `@MILLIS`
+//! the worker takes its turns so far apart, as one whose core is nearly full, and what a member is sent
+//! meanwhile leaves in one datagram.
 //!
 //! All rows take turns, `ROUNDS` times; the time told is the median of a row's. A turn is as long, by the
 //! virtual clock, as some 20,000 deliveries take at that rate, but at most a minute and at least one period, in
@@ -243,6 +244,7 @@ impl Row {
 
     fn to_json(&self) -> Value {
         json!({
+            "row": self.name,
             "sessions": self.sessions,
             "members": self.members,
             "idle": self.idle,

@@ -9,8 +9,8 @@ use crate::wire::frame::{Frame, Frames, MessageHead, SYMBOL_BYTES, read_frames};
 /// Bytes of a symbol before its content: the content's length.
 const LENGTH_BYTES: usize = 2;
 
-/// Puts the symbol of a packet with these messages, each with its payload in two pieces, in place of what is in
-/// `symbol`. False, and nothing of use there, when no message is repairable, or they are too long.
+/// Puts the symbol of a packet with these messages, each with its payload in two pieces, in place of what
+/// is in `symbol`. False, and nothing of use there, when no message is repairable, or they are too long.
 // spec: FRM-9
 pub fn write<'a>(
     messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>,
