@@ -20,6 +20,7 @@ mod stage;
 mod sys;
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ enum Command {
         clients: usize,
         #[arg(long)]
         core: usize,
+        #[arg(long)]
+        cores: u8,
     },
     #[command(hide = true)]
     Load {
@@ -87,7 +90,8 @@ struct RunArgs {
     /// Which peers, with commas between.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
-    /// Which workloads, with commas between: broadcast-8x8@30, saturation, echo, bulk, loss-5, idle-1000
+    /// Which workloads, with commas between: broadcast-8x8@30, saturation, workers-2, echo, bulk, loss-5,
+    /// idle-1000
     /// [default: all of the README].
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<Workload>,
@@ -107,9 +111,6 @@ struct RunArgs {
     #[arg(long)]
     json: Option<PathBuf>,
 }
-
-/// The core that relays share with loads.
-const RELAY_CORE: usize = 1;
 
 fn main() -> ExitCode {
     match dispatch(Cli::parse().command) {
@@ -131,25 +132,28 @@ fn dispatch(command: Command) -> Result<()> {
             say(&report::table(&read(&report)?));
             Ok(())
         }
-        Command::Server { peer, clients, core } => {
-            become_child(core)?;
-            peer::serve(peer, Announce, clients)
+        Command::Server { peer, clients, core, cores } => {
+            become_child(core..core + usize::from(cores))?;
+            peer::serve(peer, Announce, clients, cores)
         }
         Command::Load { spec, core } => {
-            become_child(core)?;
+            become_child(core..core + 1)?;
             let spec: Spec = serde_json::from_str(&spec).map_err(Error::while_doing("reading the plan"))?;
             load::run(&spec)
         }
         Command::Relay(args) => {
-            become_child(RELAY_CORE)?;
+            // The last one, which is the load's, too.
+            let cores = sys::cores().map_err(Error::io("counting cores"))?;
+            become_child(cores.saturating_sub(1)..cores)?;
             netsim::run(&args).map_err(Error::while_doing("relaying"))
         }
     }
 }
 
-fn become_child(core: usize) -> Result<()> {
+fn become_child(cores: Range<usize>) -> Result<()> {
     sys::die_with_parent().map_err(Error::io("asking to end with the parent"))?;
-    sys::pin_to_core(core).map_err(Error::io(format_args!("binding to core {core}")))?;
+    let doing = format!("binding to cores {cores:?}");
+    sys::pin_to_cores(cores).map_err(Error::io(doing))?;
     sys::allow_many_files().map_err(Error::io("raising the limit of open files"))
 }
 

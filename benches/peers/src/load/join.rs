@@ -48,7 +48,7 @@ pub fn join_all(spec: &Spec, clients: &mut dyn Clients, inbox: &Inbox) -> Result
 fn request(spec: &Spec, client: usize) -> [u8; 64] {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let mut body = [0; 64];
-    let kind = Kind::Join(number(client / spec.members));
+    let kind = Kind::Join(number(spec.first_session + client / spec.members));
     Stamp { kind, sender: number(client), sent_nanos: sys::nanos() }.write(&mut body);
     body
 }

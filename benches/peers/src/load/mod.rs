@@ -15,6 +15,8 @@ mod runtime;
 mod window;
 
 use std::net::SocketAddr;
+use std::sync::mpsc::{TryRecvError, sync_channel};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -53,6 +55,8 @@ pub struct Spec {
     pub home: SocketAddr,
     /// What the server said beside its address.
     pub extra: String,
+    /// The number of its first group among those of all loads.
+    pub first_session: usize,
     /// Groups.
     pub sessions: usize,
     /// Members of each.
@@ -110,6 +114,8 @@ impl Spec {
 
 /// How long connecting and joining may take.
 pub const CONNECT_NANOS: u64 = 40_000_000_000;
+/// How often a load looks whether it may begin.
+const BEGIN_NANOS: u64 = 5_000_000;
 
 /// Runs the load. Its result goes to standard output, as does a line at the beginning and at the end of
 /// the counted time, for whoever reads the processes' CPU time then.
@@ -120,6 +126,7 @@ pub fn run(spec: &Spec) -> Result<()> {
     sys::allow_many_files().map_err(Error::io("raising the limit of open files"))?;
     let inbox = Inbox::new(spec.clients())?;
     let mut clients = peer::connect(spec, &inbox)?;
+    wait_to_begin(clients.as_mut())?;
     let result = match spec.plan {
         Plan::Paced { .. } => paced::run(spec, clients.as_mut(), &inbox)?,
         Plan::Window { .. } => window::run(spec, clients.as_mut(), &inbox)?,
@@ -133,6 +140,22 @@ pub fn run(spec: &Spec) -> Result<()> {
     };
     say(&format!("result {result}"));
     Ok(())
+}
+
+/// Says that the clients are connected, and keeps them so until the parent has written a line: loads of one
+/// job begin together.
+fn wait_to_begin(clients: &mut dyn Clients) -> Result<()> {
+    let (begin, begun) = sync_channel(1);
+    let read = move || begin.send(std::io::stdin().read_line(&mut String::new()));
+    thread::Builder::new().name("begin".to_owned()).spawn(read).map_err(Error::io("starting a thread"))?;
+    say("mark ready");
+    loop {
+        match begun.try_recv() {
+            Ok(read) => return read.map(drop).map_err(Error::io("reading when to begin")),
+            Err(TryRecvError::Empty) => clients.turn(sys::nanos() + BEGIN_NANOS)?,
+            Err(TryRecvError::Disconnected) => return Err(Error::bound("nobody says when to begin")),
+        }
+    }
 }
 
 /// Says a line to the parent.

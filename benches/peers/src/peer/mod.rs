@@ -87,7 +87,12 @@ impl Peer {
         self != Self::Tcp
     }
 
-    /// Clients that a server takes at most, by the peer's own limits.
+    /// True where one server uses several cores.
+    pub fn has_workers(self) -> bool {
+        self == Self::Rallypoint
+    }
+
+    /// Clients that a worker takes at most, by the peer's own limits.
     pub fn max_clients(self) -> usize {
         match self {
             // NETCODE_MAX_CLIENTS.
@@ -99,11 +104,12 @@ impl Peer {
     }
 }
 
-/// Runs the peer's server, for so many clients, until the process ends.
+/// Runs the peer's server, for so many clients, until the process ends. `workers` is 1 for a peer that has
+/// none.
 ///
 /// # Errors
 /// When the server cannot go on.
-pub fn serve(peer: Peer, announce: Announce, clients: usize) -> Result<()> {
+pub fn serve(peer: Peer, announce: Announce, clients: usize, workers: u8) -> Result<()> {
     match peer {
         Peer::Raw => raw::serve(announce),
         Peer::RawMmsg => raw_mmsg::serve(announce),
@@ -116,7 +122,7 @@ pub fn serve(peer: Peer, announce: Announce, clients: usize) -> Result<()> {
         Peer::Renet => renet::serve(announce, clients, renet::Pace::AtOnce),
         Peer::RenetTick => renet::serve(announce, clients, renet::Pace::Ticks),
         Peer::Quinn => quinn::serve(announce),
-        Peer::Rallypoint => rallypoint::serve(announce),
+        Peer::Rallypoint => rallypoint::serve(announce, workers),
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Traffic`]: what a server's sockets have carried.
 
+use std::ops::Add;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +20,14 @@ pub struct Counts {
     pub datagrams: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { datagrams: self.datagrams + other.datagrams, bytes: self.bytes + other.bytes }
+    }
 }
 
 impl Traffic {

@@ -74,7 +74,7 @@ pub fn table(report: &Value) -> String {
 
 fn columns(workload: &str) -> &'static [Column] {
     match workload.split_once('-').map_or(workload, |(name, _)| name) {
-        "saturation" => SATURATION,
+        "saturation" | "workers" => SATURATION,
         "echo" => ECHO,
         "bulk" => BULK,
         "idle" => IDLE,

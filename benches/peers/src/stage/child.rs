@@ -73,15 +73,23 @@ impl Child {
         }
     }
 
-    /// Writes a line to it and waits for the answer.
+    /// Writes a line to it.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        let stdin =
+            self.process.stdin.as_mut().ok_or_else(|| Error::bound("a child without standard input"))?;
+        let written = writeln!(stdin, "{line}").and_then(|()| stdin.flush());
+        written.map_err(Error::io(format_args!("writing to the {}", self.name)))
+    }
+
+    /// Asks it what it has counted, and waits for the answer.
     ///
     /// # Errors
     /// When it has ended or does not answer.
     pub fn ask(&mut self, patience: Duration) -> Result<String> {
-        let stdin =
-            self.process.stdin.as_mut().ok_or_else(|| Error::bound("a child without standard input"))?;
-        let written = stdin.write_all(b"counts\n").and_then(|()| stdin.flush());
-        written.map_err(Error::io(format_args!("asking the {}", self.name)))?;
+        self.tell("counts")?;
         self.expect("", patience)
     }
 }

@@ -1,16 +1,17 @@
-//! [`Job`]: one peer in one load: server, relay, load, and what they used.
+//! [`Job`]: one peer in one load.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::cast::{Cast, listening, resident};
 use super::child::Child;
+use super::results::Results;
 use super::workload::{BULK_SIZE, Times, Workload};
 use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Spec};
-use crate::peer::{Counts, Peer};
+use crate::peer::Peer;
 use crate::sys;
 
 /// One peer in one load.
@@ -31,21 +32,10 @@ pub struct Job {
 /// What a run measures, by name; what a peer cannot tell is not there.
 pub type Figures = BTreeMap<String, f64>;
 
-/// The core of servers, and that of loads and relays.
+/// The first core of servers.
 const SERVER_CORE: usize = 0;
-const LOAD_CORE: usize = 1;
-/// How long a child may take to start, or to answer.
-const START: Duration = Duration::from_secs(10);
 /// How long a load may take beyond connecting and its counted time.
 const SLACK: Duration = Duration::from_secs(30);
-
-/// What a child has used.
-struct Used {
-    at: u64,
-    server_cpu: u64,
-    load_cpu: u64,
-    counts: Option<Counts>,
-}
 
 impl Job {
     /// Plays it.
@@ -53,77 +43,106 @@ impl Job {
     /// # Errors
     /// What made it fail.
     pub fn play(&self) -> Result<Figures> {
-        let (sessions, members) = self.workload.shape();
-        let sessions = self.sessions.unwrap_or(sessions);
-        if sessions * members > self.peer.max_clients() {
-            return Err(Error::bound(format_args!("its server takes {} clients", self.peer.max_clients())));
+        let (sessions, members) = self.shape();
+        if sessions * members > self.max_clients() {
+            return Err(Error::bound(format_args!("its server takes {} clients", self.max_clients())));
         }
         let before = self.resident_without_clients()?;
-        let mut server = self.server(sessions * members)?;
-        let (home, extra) = listening(&server)?;
-        let relay = self.relay(home)?;
-        let reached = relay.as_ref().map_or(Ok(home), |relay| listening(relay).map(|(addr, _)| addr))?;
-        let (plan, lean) = (self.workload.plan(self.times), self.workload.wants_lean_clients());
-        let spec = Spec {
-            peer: self.peer,
-            server: reached,
-            home,
-            extra,
-            sessions,
-            members,
-            plan,
-            lean,
-            seed: self.seed,
-        };
-        let mut args = vec!["load".to_owned()];
-        args.push(serde_json::to_string(&spec).map_err(Error::while_doing("writing a load's plan"))?);
-        args.extend(["--core".to_owned(), LOAD_CORE.to_string()]);
-        let load = Child::start("load", &args)?;
-        let connect = Duration::from_nanos(CONNECT_NANOS) + SLACK;
-        load.expect("mark begin", connect + Duration::from_millis(self.times.warmup_ms))?;
-        let first = used(&mut server, &load)?;
-        load.expect("mark end", SLACK + Duration::from_millis(self.times.counted_ms))?;
-        let last = used(&mut server, &load)?;
-        let after = resident(&server)?;
-        let result = load.expect("result", SLACK)?;
-        let result: Value = serde_json::from_str(&result).map_err(Error::while_doing("reading a result"))?;
-        let mut figures = cost(&first, &last, number(&result, "/arrivals"));
-        let mut set = |name: &str, value: Option<f64>| {
-            value.map(|value| figures.insert(name.to_owned(), value));
-        };
-        set("server_rss_mib", Some(after / 1_048_576.0));
-        set("rss_per_connection_kib", before.map(|it| (after - it) / 1_024.0 / spec.clients() as f64));
-        for (name, path) in FIGURES {
-            set(name, number(&result, path));
-        }
-        let ratio = |a: &str, b: &str| Some(number(&result, a)? / number(&result, b).filter(|b| *b > 0.0)?);
-        set("ratio", ratio("/inbox/delivered", "/expected"));
-        set("sent_ratio", ratio("/sent", "/planned"));
-        let seconds = (last.at - first.at) as f64 / 1e9;
-        let a_second = number(&result, "/arrivals").map(|arrivals| arrivals / seconds);
-        set("deliveries_per_s", a_second);
-        let of_core = figures.get("server_cpu_share").copied().filter(|share| *share > 0.0);
-        let at_full_core = a_second.zip(of_core).map(|(a_second, share)| a_second / share);
-        figures.extend(at_full_core.map(|it| ("deliveries_per_full_core".to_owned(), it)));
+        let mut cast = self.cast()?;
+        cast.wait("mark ready", Duration::from_nanos(CONNECT_NANOS) + SLACK)?;
+        cast.loads.iter_mut().try_for_each(|load| load.tell("begin"))?;
+        cast.wait("mark begin", SLACK + Duration::from_millis(self.times.warmup_ms))?;
+        let first = cast.used()?;
+        cast.wait("mark end", SLACK + Duration::from_millis(self.times.counted_ms))?;
+        let last = cast.used()?;
+        let after = cast.resident()?;
+        let results = Results::of(&cast.loads, SLACK)?;
+        let mut figures = cast.cost(&first, &last, results.sum("/arrivals"));
+        let a_second = figures.get("deliveries_per_s").copied();
         let mut set = |name: &str, value: Option<f64>| {
             value.map(|value| figures.insert(name.to_owned(), value));
         };
         if self.workload == Workload::Bulk {
             set("mb_per_s", a_second.map(|it| it * BULK_SIZE as f64 / 1e6));
         }
-        if let Some(why) = result.pointer("/inbox/first_trouble").and_then(Value::as_str)
-            && !self.peer.may_lose()
-        {
-            return Err(Error::while_doing("the load")(why));
+        set("server_rss_mib", Some(after / 1_048_576.0));
+        set("rss_per_connection_kib", before.map(|it| (after - it) / 1_024.0 / (sessions * members) as f64));
+        set("deliveries", results.sum("/inbox/delivered"));
+        set("lost", results.sum("/lost"));
+        set("ratio", results.ratio("/inbox/delivered", "/expected"));
+        set("sent_ratio", results.ratio("/sent", "/planned"));
+        for (name, path) in TIMES {
+            set(name, results.greatest(path));
         }
-        Ok(figures)
+        match results.trouble() {
+            Some(why) if !self.peer.may_lose() => Err(Error::while_doing("the load")(why)),
+            _ => Ok(figures),
+        }
     }
 
-    /// The server, with room for so many clients.
-    fn server(&self, clients: usize) -> Result<Child> {
-        let (peer, clients, core) = (self.peer.name(), clients.to_string(), SERVER_CORE.to_string());
-        let args = ["server", peer, "--clients", &clients, "--core", &core].map(str::to_owned);
-        Child::start("server", &args)
+    /// Clients that the servers take at most, all together.
+    pub fn max_clients(&self) -> usize {
+        self.peer.max_clients() * self.workload.workers()
+    }
+
+    /// Sessions, and members of each.
+    fn shape(&self) -> (usize, usize) {
+        let (sessions, members) = self.workload.shape();
+        (self.sessions.unwrap_or(sessions), members)
+    }
+
+    /// Starts the servers and their loads, whose clients connect, and then wait for a word to begin.
+    fn cast(&self) -> Result<Cast> {
+        let ((sessions, members), workers) = (self.shape(), self.workload.workers());
+        let (processes, cores_each) = if self.peer.has_workers() { (1, workers) } else { (workers, 1) };
+        let clients = sessions.div_ceil(processes) * members;
+        let server = |number| self.server(clients, SERVER_CORE + number * cores_each, cores_each);
+        let servers = (0..processes).map(server).collect::<Result<Vec<_>>>()?;
+        let homes = servers.iter().map(listening).collect::<Result<Vec<_>>>()?;
+        let relay = homes.first().map_or(Ok(None), |(home, _)| self.relay(*home))?;
+        let relayed = relay.as_ref().map(listening).transpose()?;
+        let cores = self.load_cores()?;
+        let count = cores.len().min(sessions);
+        let load = |number: usize, core: usize, (home, extra): (SocketAddr, String)| {
+            let (first, end) = (sessions * number / count, sessions * (number + 1) / count);
+            let spec = Spec {
+                peer: self.peer,
+                server: relayed.as_ref().map_or(home, |(addr, _)| *addr),
+                home,
+                extra,
+                first_session: first,
+                sessions: end - first,
+                members,
+                plan: self.workload.plan(self.times),
+                lean: self.workload.wants_lean_clients(),
+                seed: self.seed + number as u64,
+            };
+            let text = serde_json::to_string(&spec).map_err(Error::while_doing("writing a load's plan"))?;
+            Child::start("load", &["load", &text, "--core", &core.to_string()].map(str::to_owned))
+        };
+        let loads = cores.zip(homes.into_iter().cycle()).take(count).enumerate();
+        let loads = loads.map(|(number, (core, home))| load(number, core, home)).collect::<Result<_>>()?;
+        Ok(Cast { servers, relay, loads })
+    }
+
+    /// A server with so many cores from `core` on, and room for so many clients.
+    fn server(&self, clients: usize, core: usize, cores: usize) -> Result<Child> {
+        let [clients, core, cores] = [clients, core, cores].map(|number| number.to_string());
+        let args = ["server", self.peer.name(), "--clients", &clients, "--core", &core, "--cores", &cores];
+        Child::start("server", &args.map(str::to_owned))
+    }
+
+    /// The cores of the loads: the last ones.
+    ///
+    /// # Errors
+    /// When the servers leave none.
+    fn load_cores(&self) -> Result<Range<usize>> {
+        let all = sys::cores().map_err(Error::io("counting cores"))?;
+        let left = all.saturating_sub(SERVER_CORE + self.workload.workers());
+        if left == 0 {
+            return Err(Error::bound(format_args!("{all} cores leave none for the load")));
+        }
+        Ok(all - left.min(self.workload.loads())..all)
     }
 
     /// What a server has resident that nobody has connected to, where the workload asks for memory. It has
@@ -132,7 +151,7 @@ impl Job {
         if !matches!(self.workload, Workload::Idle { .. }) {
             return Ok(None);
         }
-        let server = self.server(1)?;
+        let server = self.server(1, SERVER_CORE, 1)?;
         listening(&server)?;
         resident(&server).map(Some)
     }
@@ -150,61 +169,11 @@ impl Job {
     }
 }
 
-/// Figures that the load tells by itself.
-const FIGURES: [(&str, &str); 7] = [
-    ("deliveries", "/inbox/delivered"),
+/// Times that the loads tell.
+const TIMES: [(&str, &str); 5] = [
     ("p50_us", "/inbox/latency/p50"),
     ("p99_us", "/inbox/latency/p99"),
     ("p999_us", "/inbox/latency/p999"),
     ("max_us", "/inbox/latency/max"),
     ("send_late_p99_us", "/late/p99"),
-    ("lost", "/lost"),
 ];
-
-fn number(result: &Value, path: &str) -> Option<f64> {
-    result.pointer(path).and_then(Value::as_f64)
-}
-
-/// Where a child listens, and what else it says then.
-fn listening(child: &Child) -> Result<(SocketAddr, String)> {
-    let line = child.expect("listening on", START)?;
-    let (addr, extra) = line.split_once(' ').unwrap_or((&line, ""));
-    Ok((addr.parse().map_err(Error::while_doing("reading an address"))?, extra.to_owned()))
-}
-
-fn resident(server: &Child) -> Result<f64> {
-    let bytes = sys::resident_bytes(server.pid()).map_err(Error::io("reading the server's memory"))?;
-    Ok(bytes as f64)
-}
-
-fn used(server: &mut Child, load: &Child) -> Result<Used> {
-    let cpu = |child: &Child| sys::cpu_nanos(child.pid()).map_err(Error::io("reading a child's CPU time"));
-    let (at, server_cpu, load_cpu) = (sys::nanos(), cpu(server)?, cpu(load)?);
-    let counts = serde_json::from_str(&server.ask(START)?).map_err(Error::while_doing("reading counts"))?;
-    Ok(Used { at, server_cpu, load_cpu, counts })
-}
-
-/// What was used between two moments, in all and for each delivery.
-fn cost(first: &Used, last: &Used, deliveries: Option<f64>) -> Figures {
-    let mut figures = Figures::new();
-    let time = (last.at - first.at) as f64;
-    let server = (last.server_cpu - first.server_cpu) as f64;
-    let load = (last.load_cpu - first.load_cpu) as f64;
-    let mut set = |name: &str, value: f64| figures.insert(name.to_owned(), value);
-    set("server_cpu_share", server / time);
-    set("load_cpu_share", load / time);
-    set("server_cpu_ms_per_s", server / time * 1_000.0);
-    if let Some(deliveries) = deliveries.filter(|deliveries| *deliveries > 0.0) {
-        set("server_cpu_us_per_delivery", server / 1_000.0 / deliveries);
-        set("load_cpu_us_per_delivery", load / 1_000.0 / deliveries);
-        if let (Some(first), Some(last)) = (first.counts, last.counts) {
-            set("bytes_per_delivery", (last.bytes - first.bytes) as f64 / deliveries);
-            // None for a peer of streams.
-            let datagrams = last.datagrams - first.datagrams;
-            if datagrams > 0 {
-                set("datagrams_per_delivery", datagrams as f64 / deliveries);
-            }
-        }
-    }
-    figures
-}

@@ -5,13 +5,17 @@
 //! | `announce` | how a server says that it is ready and what it has counted |
 //! | `child` | a process of this binary |
 //! | `workload` | the workloads and their numbers |
-//! | `job` | one peer in one load: server, relay, load, and what they used |
+//! | `job` | one peer in one load |
+//! | `cast` | the processes of a job, and what they use |
+//! | `results` | what its loads tell |
 //! | `saturation` | many of those, with more sessions each |
 //! | `run` | all of it, the peers in turn |
 
 mod announce;
+mod cast;
 mod child;
 mod job;
+mod results;
 mod run;
 mod saturation;
 mod workload;

@@ -42,7 +42,7 @@ pub fn run(options: &Options, note: impl Fn(&str), save: impl Fn(&Report) -> Res
                     seed: options.seed + repetition as u64,
                 };
                 let played = match workload {
-                    Workload::Saturation => saturation::play(&job),
+                    Workload::Saturation | Workload::Workers { .. } => saturation::play(&job),
                     _ => job.play(),
                 };
                 let outcome: Outcome = played.map_err(|error| error.to_string());

@@ -1,7 +1,6 @@
 //! How much a peer's server takes: sessions of 8 at 30 Hz, more and more of them.
 
 use super::job::{Figures, Job};
-use super::workload::Workload;
 use crate::error::{Error, Result};
 
 /// Deliveries may be so late at the 99th percentile, in microseconds.
@@ -10,9 +9,6 @@ const LATEST_US: f64 = 50_000.0;
 const LEAST_RATIO: f64 = 0.999;
 /// So many must be sent, of those that were planned: else the load is what is at its end.
 const LEAST_SENT: f64 = 0.99;
-/// Sessions at most, and where the search begins.
-const MAX_SESSIONS: usize = 1_000;
-const FIRST_SESSIONS: usize = 32;
 /// The search ends when what goes wrong is at most so many times what goes well.
 const CLOSE: f64 = 1.2;
 /// A step that goes wrong is taken again before it is believed: the machine may have been busy.
@@ -24,8 +20,8 @@ const TRIES: usize = 2;
 /// # Errors
 /// When not even one session goes well.
 pub fn play(job: &Job) -> Result<Figures> {
-    let members = Workload::Saturation.shape().1;
-    let mut search = Search::new(MAX_SESSIONS.min(job.peer.max_clients() / members));
+    let (first, members) = job.workload.shape();
+    let mut search = Search::new(first, job.max_clients() / members);
     let mut best = Err(Error::bound("no step was taken"));
     while let Some(sessions) = search.next() {
         let mut outcome = step(job, sessions);
@@ -49,21 +45,22 @@ pub fn play(job: &Job) -> Result<Figures> {
 
 /// Between which numbers of sessions the limit is.
 struct Search {
+    first: usize,
     most: usize,
     good: Option<usize>,
     bad: Option<usize>,
 }
 
 impl Search {
-    fn new(most: usize) -> Self {
-        Self { most, good: None, bad: None }
+    fn new(first: usize, most: usize) -> Self {
+        Self { first, most, good: None, bad: None }
     }
 
     /// What to try next: twice as many, or half, until there is one of each, then what lies between. None
     /// when the limit is known.
     fn next(&self) -> Option<usize> {
         match (self.good, self.bad) {
-            (None, None) => Some(FIRST_SESSIONS.min(self.most)),
+            (None, None) => Some(self.first.min(self.most)),
             (Some(good), None) => Some((good * 2).min(self.most)).filter(|next| *next > good),
             (None, Some(bad)) => Some(bad / 2).filter(|next| *next > 0),
             (Some(good), Some(bad)) => {
@@ -107,7 +104,7 @@ mod tests {
 
     /// What a search finds when so many sessions go well, and in how many steps.
     fn search(limit: usize, most: usize) -> (Option<usize>, usize) {
-        let (mut search, mut steps) = (Search::new(most), 0);
+        let (mut search, mut steps) = (Search::new(32, most), 0);
         while let Some(sessions) = search.next() {
             search.note(sessions, sessions <= limit);
             steps += 1;

@@ -21,6 +21,12 @@ pub enum Workload {
     },
     /// Sessions of 8 at 30 Hz, more and more of them until deliveries are late or missing.
     Saturation,
+    /// The same for a server of so many workers, each with a core. Of a peer whose servers have one thread
+    /// there are so many servers, which share nothing.
+    Workers {
+        /// Workers.
+        workers: usize,
+    },
     /// One client alone sends 2,000 messages a second, which come back to it.
     Echo,
     /// 16 clients, each alone in its session, keep 32 messages of 1,000 bytes each under way.
@@ -58,6 +64,10 @@ pub const BULK_SIZE: usize = 1_000;
 const BULK_CLIENTS: usize = 16;
 /// Bulk messages that a client has under way: all together are below what sockets' buffers hold.
 const BULK_WINDOW: u64 = 32;
+/// Sessions with which the search for a worker's limit begins.
+const FIRST_SESSIONS: usize = 32;
+/// Workers at most, and processes of their load.
+const MAX_WORKERS: usize = 8;
 /// Messages of the echo in a second: a trip is over before the next begins.
 const ECHO_HZ: f64 = 2_000.0;
 
@@ -81,7 +91,8 @@ impl Workload {
     pub fn shape(&self) -> (usize, usize) {
         match *self {
             Self::Broadcast { sessions, members, .. } => (sessions, members),
-            Self::Saturation => (32, 8),
+            Self::Saturation => (FIRST_SESSIONS, 8),
+            Self::Workers { workers } => (FIRST_SESSIONS * workers, 8),
             Self::Echo => (1, 1),
             Self::Bulk => (BULK_CLIENTS, 1),
             Self::Loss { .. } => (1, 8),
@@ -96,7 +107,7 @@ impl Workload {
             |rate_hz, patience_ms| Plan::Paced { rate_hz, size: SIZE, warmup_ms, counted_ms, patience_ms };
         match *self {
             Self::Broadcast { rate_hz, .. } => paced(rate_hz, 1_000),
-            Self::Saturation => paced(RATE_HZ, 1_000),
+            Self::Saturation | Self::Workers { .. } => paced(RATE_HZ, 1_000),
             Self::Loss { .. } => paced(RATE_HZ, 5_000),
             Self::Echo => paced(ECHO_HZ, 1_000),
             Self::Bulk => Plan::Window { window: BULK_WINDOW, size: BULK_SIZE, warmup_ms, counted_ms },
@@ -106,7 +117,17 @@ impl Workload {
 
     /// True where the server is to be what is at its end, not the load.
     pub fn wants_lean_clients(&self) -> bool {
-        matches!(self, Self::Saturation)
+        matches!(self, Self::Saturation | Self::Workers { .. })
+    }
+
+    /// Workers of the server.
+    pub fn workers(&self) -> usize {
+        if let Self::Workers { workers } = self { *workers } else { 1 }
+    }
+
+    /// Processes among which the clients are divided, where there are cores for them.
+    pub fn loads(&self) -> usize {
+        if matches!(self, Self::Workers { .. }) { MAX_WORKERS } else { 1 }
     }
 
     /// False where it makes no sense for the peer: TCP does not pass a relay of datagrams.
@@ -122,6 +143,7 @@ impl fmt::Display for Workload {
                 write!(f, "broadcast-{sessions}x{members}@{rate_hz}")
             }
             Self::Saturation => write!(f, "saturation"),
+            Self::Workers { workers } => write!(f, "workers-{workers}"),
             Self::Echo => write!(f, "echo"),
             Self::Bulk => write!(f, "bulk"),
             Self::Loss { percent } => write!(f, "loss-{percent}"),
@@ -146,6 +168,11 @@ impl FromStr for Workload {
         let workload = match (name, number) {
             ("broadcast", _) => broadcast(),
             ("saturation", "") => Some(Self::Saturation),
+            ("workers", _) => number
+                .parse()
+                .ok()
+                .filter(|it| (1..=MAX_WORKERS).contains(it))
+                .map(|workers| Self::Workers { workers }),
             ("echo", "") => Some(Self::Echo),
             ("bulk", "") => Some(Self::Bulk),
             ("loss", _) => number.parse().ok().filter(|it| *it <= 90).map(|percent| Self::Loss { percent }),
@@ -158,7 +185,8 @@ impl FromStr for Workload {
         };
         workload.ok_or_else(|| {
             Error::bound(format_args!(
-                "`{text}` is no workload: broadcast-8x8@30, saturation, echo, bulk, loss-5 or idle-1000"
+                "`{text}` is no workload: broadcast-8x8@30, saturation, workers-2, echo, bulk, loss-5 or \
+                 idle-1000"
             ))
         })
     }
@@ -170,10 +198,10 @@ mod tests {
 
     #[test]
     fn a_workload_is_known_by_its_name() {
-        for workload in Workload::all() {
+        for workload in Workload::all().into_iter().chain([Workload::Workers { workers: 8 }]) {
             assert!(workload.to_string().parse::<Workload>().is_ok_and(|read| read == workload));
         }
-        for wrong in ["", "broadcast", "broadcast-8x@3", "loss-x", "idle-0", "echo-1"] {
+        for wrong in ["", "broadcast", "broadcast-8x@3", "loss-x", "idle-0", "echo-1", "workers-0"] {
             assert!(wrong.parse::<Workload>().is_err(), "{wrong}");
         }
     }

@@ -18,7 +18,7 @@ mod socket;
 
 pub use alarm::Alarm;
 pub use epoll::{Epoll, READ_WRITE_EDGES, READABLE};
-pub use process::{allow_many_files, cpu_nanos, die_with_parent, pin_to_core, resident_bytes};
+pub use process::{allow_many_files, cores, cpu_nanos, die_with_parent, pin_to_cores, resident_bytes};
 pub use receive::ReceiveBatch;
 pub use send::SendBatch;
 #[cfg(feature = "enet")]

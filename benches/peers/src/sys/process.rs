@@ -1,18 +1,30 @@
 //! Cores, CPU time and memory of processes.
 
 use std::io;
+use std::ops::Range;
 
 use super::{check, clock_nanos};
 
-/// Binds this process, and every thread that it starts from now on, to one core.
+/// Cores that there are.
 ///
 /// # Errors
-/// The system's, as when there is no such core.
-pub fn pin_to_core(core: usize) -> io::Result<()> {
+/// The system's.
+pub fn cores() -> io::Result<usize> {
+    // SAFETY: takes a number alone.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).map_err(io::Error::other)
+}
+
+/// Binds this process, and every thread that it starts from now on, to some cores.
+///
+/// # Errors
+/// The system's, as when there are no such cores.
+pub fn pin_to_cores(cores: Range<usize>) -> io::Result<()> {
     // SAFETY: a set of cores is plain bits, for which zeros are valid.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is a valid set, and the macro checks the number against its size.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for core in cores {
+        // SAFETY: `set` is a valid set, and the macro checks the number against its size.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
     // SAFETY: `set` is valid for reads of its size; 0 is this thread.
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(|_| ())
 }

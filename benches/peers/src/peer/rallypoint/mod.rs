@@ -1,4 +1,4 @@
-//! `rallypoint`: the server as an app would embed it, with one worker.
+//! `rallypoint`: the server as an app would embed it, with one worker, or as many as the workload says.
 //!
 //! Sessions are created and joined by the API; messages are reliable ordered broadcasts to all. Settings:
 //! limits of rate are raised, as `rallypoint bench --bulk` does, since a client of the echo and of the bulk
@@ -30,16 +30,17 @@ const GAME: u64 = 0x7065_6572_7321;
 const KEY: [u8; 32] = [7; 32];
 
 /// Runs the server.
-pub fn serve(announce: Announce) -> Result<()> {
+pub fn serve(announce: Announce, workers: u8) -> Result<()> {
+    let workers = NonZeroU8::new(workers).ok_or_else(|| Error::bound("a server without workers"))?;
     let limits = Limits {
         commands_per_second: 1_000_000,
         command_bytes_per_second: 1_073_741_824,
         session_bytes_per_second: 1_073_741_824,
+        max_connections: 100_000,
         ..Limits::default()
     };
     let builder = Server::builder().key(TokenKey::from_bytes(&KEY)).protocol_id(GAME).limits(limits);
-    let server =
-        builder.workers(NonZeroU8::MIN).start().map_err(Error::while_doing("starting the server"))?;
+    let server = builder.workers(workers).start().map_err(Error::while_doing("starting the server"))?;
     let server = Arc::new(server);
     let read = Arc::clone(&server);
     announce.ready(server.local_addr(), "", move || {
@@ -60,7 +61,8 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
 
 /// Who a client is, and what it connects with, as a game's backend would make it.
 fn grant(spec: &Spec, number: usize) -> Result<(UserId, ConnectGrant)> {
-    let user = UserId::new(&format!("user-{number}")).map_err(Error::while_doing("naming a user"))?;
+    let user = UserId::new(&format!("user-{}", spec.first_session * spec.members + number))
+        .map_err(Error::while_doing("naming a user"))?;
     let lifetime = Duration::from_secs(60);
     let request = MintRequest { user: user.clone(), server: spec.server.to_string(), lifetime, data: None };
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
