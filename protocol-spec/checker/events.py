@@ -116,4 +116,5 @@ ON_CONTROL = {
     0x82: expired,
     0x83: declined,
     0x84: lambda _: {"event": "lagging"},
+    0x85: lambda r: {"event": "rehomed", "connection_id": r.u32()},
 }

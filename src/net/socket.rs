@@ -43,6 +43,15 @@ pub enum IoPath {
     Portable,
 }
 
+/// Which socket of a group a datagram is for, where its sender says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steering {
+    /// Bits that the first byte of such a datagram has.
+    pub mark: u8,
+    /// Where in it the byte is that says the socket, from 0 in the order of the group.
+    pub at: u8,
+}
+
 /// Binds to `addr`; port 0 asks the system for one.
 ///
 /// # Errors
@@ -54,11 +63,16 @@ pub fn bind(addr: SocketAddr, buffers: BufferSizes) -> io::Result<Socket> {
 }
 
 /// Binds so many sockets to `addr`, over which the kernel spreads the senders; port 0 asks the system for
-/// one.
+/// one. What `steering` speaks of goes to the socket that it says, where the system can do that (Linux 4.5).
 ///
 /// # Errors
 /// Those of [`bind`], or the system cannot share a port.
-pub fn bind_group(addr: SocketAddr, buffers: BufferSizes, count: NonZeroU8) -> io::Result<Vec<Socket>> {
+pub fn bind_group(
+    addr: SocketAddr,
+    buffers: BufferSizes,
+    count: NonZeroU8,
+    steering: Steering,
+) -> io::Result<Vec<Socket>> {
     let first = bind(addr, buffers)?;
     let addr = first.local_addr()?;
     let mut group = vec![first];
@@ -73,8 +87,21 @@ pub fn bind_group(addr: SocketAddr, buffers: BufferSizes, count: NonZeroU8) -> i
         socket.bind(&addr.into())?;
         group.push(Socket::from_bound(socket));
     }
+    if let [first, _, ..] = &group[..] {
+        steer(&first.udp, steering);
+    }
     Ok(group)
 }
+
+#[cfg(target_os = "linux")]
+fn steer(socket: &UdpSocket, Steering { mark, at }: Steering) {
+    if let Err(error) = super::sys::steer(socket, mark, at) {
+        warn!(%error, "datagrams are spread by their senders' addresses alone, and passed on");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn steer(_: &UdpSocket, _: Steering) {}
 
 fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
@@ -197,6 +224,8 @@ const fn usable(reported_bytes: usize) -> usize {
 mod tests {
     use super::*;
 
+    const STEERING: Steering = Steering { mark: 0x80, at: 1 };
+
     fn loopback() -> SocketAddr {
         ([127, 0, 0, 1], 0).into()
     }
@@ -211,11 +240,11 @@ mod tests {
     #[test]
     fn a_port_is_shared_only_on_request() {
         let three = NonZeroU8::new(3).unwrap();
-        let group = bind_group(loopback(), BufferSizes::default(), three).unwrap();
+        let group = bind_group(loopback(), BufferSizes::default(), three, STEERING).unwrap();
         let addr = group[0].local_addr().unwrap();
         assert!(group.len() == 3 && group.iter().all(|socket| socket.local_addr().unwrap() == addr));
         assert!(bind(addr, BufferSizes::default()).is_err());
-        assert!(bind_group(addr, BufferSizes::default(), three).is_err());
+        assert!(bind_group(addr, BufferSizes::default(), three, STEERING).is_err());
     }
 
     /// With sockets that share from the beginning about one in 200 pairs had a port of another.
@@ -223,8 +252,9 @@ mod tests {
     #[test]
     fn groups_get_ports_of_their_own() {
         let two = NonZeroU8::new(2).unwrap();
-        let groups: Vec<_> =
-            (0..300).map(|_| bind_group(loopback(), BufferSizes::default(), two).unwrap()).collect();
+        let groups: Vec<_> = (0..300)
+            .map(|_| bind_group(loopback(), BufferSizes::default(), two, STEERING).unwrap())
+            .collect();
         let ports = groups.iter().map(|group| group[0].local_addr().unwrap().port());
         assert_eq!(ports.collect::<std::collections::BTreeSet<_>>().len(), groups.len());
     }
@@ -233,5 +263,42 @@ mod tests {
     fn an_absurd_buffer_is_capped_not_fatal() {
         let huge = BufferSizes { receive_bytes: 1 << 30, send_bytes: 1 << 30 };
         assert!(bind(loopback(), huge).is_ok());
+    }
+
+    /// Three sockets of a group, and twelve senders, so that the kernel would spread them over all.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_datagram_goes_to_the_socket_that_it_says() {
+        let group =
+            bind_group(loopback(), BufferSizes::default(), NonZeroU8::new(3).unwrap(), STEERING).unwrap();
+        let to = group[0].local_addr().unwrap();
+        let senders: Vec<_> = (0..12).map(|_| UdpSocket::bind(loopback()).unwrap()).collect();
+        let received = || -> Vec<Vec<u8>> {
+            let of = |socket: &Socket| {
+                let mut first_bytes = Vec::new();
+                let mut datagram = [0; 4];
+                while let Ok((bytes, _)) = socket.udp.recv_from(&mut datagram) {
+                    first_bytes.push(datagram[bytes.min(2) - 1]);
+                }
+                first_bytes
+            };
+            group.iter().map(of).collect()
+        };
+        for place in [2, 0, 1] {
+            senders.iter().for_each(|sender| assert_eq!(sender.send_to(&[0xc0, place, 9], to).unwrap(), 3));
+            let mut expected = vec![vec![]; 3];
+            expected[usize::from(place)] = vec![place; 12];
+            assert_eq!(received(), expected);
+        }
+        // Without the mark, with a place that there is not, or too short to say one: somewhere, but not lost.
+        for datagram in [&[0x40, 2, 9][..], &[0x80, 3, 9], &[0x80]] {
+            senders
+                .iter()
+                .for_each(|sender| assert_eq!(sender.send_to(datagram, to).unwrap(), datagram.len()));
+            assert_eq!(received().concat().len(), 12, "{datagram:?}");
+        }
+        senders.iter().for_each(|sender| assert_eq!(sender.send_to(&[0x40, 2, 9], to).unwrap(), 3));
+        let spread = received();
+        assert!(spread.iter().filter(|socket| !socket.is_empty()).count() > 1, "{spread:?}");
     }
 }

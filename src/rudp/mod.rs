@@ -17,5 +17,5 @@ pub use connection::{
     PacketDropped, ProtocolViolation, Role, SendError, Sent, Stats, Trace, TraceEvent, TracedFrame,
     TracedPlace, Tracer, Vantage,
 };
-pub use endpoint::{Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, Incoming, Input};
+pub use endpoint::{Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, Incoming, Input, Moving};
 pub use payload::Payload;

@@ -18,6 +18,7 @@ use super::worker::Worker;
 use crate::net::{self, BufferSizes, Clock, IoPath, Socket};
 use crate::rudp::{EndpointConfig, Tracer};
 use crate::secure::TokenKey;
+use crate::wire::packet::SEALED;
 
 /// Builds and starts a [`Server`].
 pub struct Builder {
@@ -145,7 +146,9 @@ impl Builder {
 
     /// One socket a worker, all at one address.
     fn bind(&self, workers: NonZeroU8) -> io::Result<Vec<Socket>> {
-        let sockets = net::bind_group(self.listen, self.buffers, workers)?;
+        // The worker is the first byte of a sealed packet's connection id.
+        let steering = net::Steering { mark: SEALED, at: 1 };
+        let sockets = net::bind_group(self.listen, self.buffers, workers, steering)?;
         let as_asked = |socket: Socket| socket.with_path(self.io_path).with_busy_poll(self.busy_poll);
         Ok(sockets.into_iter().map(as_asked).collect())
     }

@@ -59,6 +59,8 @@ counters! {
     connections;
     /// Connections that ever opened.
     connections_opened;
+    /// Connections that went on at the worker of a session's other members.
+    connections_moved;
     /// Connections closed because their user connected again.
     connections_replaced;
     /// Connections closed because they did not take their messages fast enough.
@@ -77,7 +79,7 @@ counters! {
     mails;
     /// Datagrams passed on to the worker that owns their connection.
     datagrams_forwarded;
-    /// Datagrams that could not be passed on, because that worker was behind.
+    /// Datagrams that could not be passed on: that worker was behind, or the connection had ended.
     datagrams_not_forwarded;
     /// Bytes received from addresses before they were proven.
     unproven_bytes_in;

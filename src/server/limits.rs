@@ -75,6 +75,10 @@ limits! {
     keepalive_ms: 3_000 in 100..=200_000, "ms";
     /// Sessions of the whole server. Above it `create` is refused with `server_full`.
     max_sessions: 10_000 in 1..=1_000_000, "sessions";
+    /// Seats of the largest sessions whose members gather on one worker, which costs less than a session
+    /// that is divided among several; members of larger ones stay where they are, so that several cores
+    /// share the work. A worker that has more than its share of all users gets no more. 0: none gather.
+    gathered_seats: 64 in 0..=65_535, "seats";
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
     sessions_per_user: 16 in 1..=1_000, "sessions";

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::mailbox::Mailboxes;
+use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, WorkerId};
 use crate::session::{Busy, Fanout, Outbox, Room};
 use crate::wire::UserEvent;
@@ -13,15 +14,17 @@ use crate::wire::UserEvent;
 pub enum Mail {
     /// A change of a session with members there.
     Fanout(Fanout),
-    /// Something for the user of a connection; dropped when the connection has ended.
-    Tell {
+    /// Something for the user of a connection, to its home; dropped when the connection has ended.
+    ToUser {
         /// The connection.
         connection: ConnectionId,
-        /// What its user is told.
-        event: UserEvent,
+        /// What concerns its user.
+        word: Word,
     },
-    /// The user of this connection has connected again.
-    Replaced(ConnectionId),
+    /// A user that goes on here.
+    Moved(Box<Mover>),
+    /// A connection whose home this is has ended where it had moved to.
+    Ended(ConnectionId),
     /// A datagram for one of the worker's connections that came to another worker's socket.
     Forwarded {
         /// Its sender and its mark.
@@ -29,6 +32,15 @@ pub enum Mail {
         /// The whole datagram.
         datagram: BytesMut,
     },
+}
+
+/// What concerns the user of a connection.
+#[derive(Debug)]
+pub enum Word {
+    /// They are told this.
+    Event(UserEvent),
+    /// They have connected again.
+    Replaced,
 }
 
 /// Workers that are to be woken when the locks are free.
@@ -61,10 +73,10 @@ impl<'a> Post<'a> {
         Self { mailboxes, wake }
     }
 
-    /// Posts what concerns one connection to its worker; never refused.
-    pub fn to_connection(&mut self, connection: ConnectionId, mail: Mail) {
+    /// Posts what concerns the user of a connection to its home; never refused.
+    pub fn to_user(&mut self, connection: ConnectionId, word: Word) {
         if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
-            mailbox.post(mail);
+            mailbox.post(Mail::ToUser { connection, word });
             self.wake.insert(connection.worker());
         }
     }

@@ -107,6 +107,12 @@ impl Members {
         self.workers.iter().map(|(worker, _)| *worker).collect()
     }
 
+    /// The worker that serves most members, the first of several.
+    pub(super) fn busiest(&self) -> Option<WorkerId> {
+        let most = self.workers.iter().rev().max_by_key(|(_, members)| *members);
+        most.map(|(worker, _)| *worker)
+    }
+
     /// The workers that serve members, and this one.
     pub(super) fn workers_and(&self, also: WorkerId) -> Workers {
         let mut workers = self.workers();
@@ -137,7 +143,9 @@ mod tests {
         members.add(MemberId(2), user("bob"), at(3));
         members.add(MemberId(3), user("cat"), at(0));
         assert_eq!(members.workers().as_slice(), [WorkerId(3), WorkerId(0)]);
+        assert_eq!(members.busiest(), Some(WorkerId(3)));
         members.remove(MemberId(1));
+        assert_eq!(members.busiest(), Some(WorkerId(3)), "of two alike the first");
         assert_eq!(members.workers().len(), 2);
         members.remove(MemberId(2));
         assert_eq!(members.workers().as_slice(), [WorkerId(0)]);

@@ -329,6 +329,15 @@ impl SessionTable {
         state.sessions.get(&session).ok_or(ErrorCode::NoSuchSession)?.info(user)
     }
 
+    /// The worker that serves most members of a session, unless it has more than `max_seats` or nobody is
+    /// in it.
+    pub fn place_of(&self, session: SessionId, max_seats: usize) -> Option<WorkerId> {
+        let state = self.stripe_of(session).1.state.lock();
+        let session = state.sessions.get(&session)?;
+        let seats = usize::from(session.settings.max_members.get());
+        session.members.busiest().filter(|_| seats <= max_seats)
+    }
+
     /// An open invite of `user`'s, as it is told and listed.
     ///
     /// # Errors

@@ -208,6 +208,7 @@ pub(crate) fn user_event_json(event: &UserEvent) -> Value {
             "reason": reason.as_str(),
         }),
         UserEvent::Lagging => json!({ "event": "lagging" }),
+        UserEvent::Rehomed { connection } => json!({ "event": "rehomed", "connection_id": connection.0 }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events.
 
 use bytes::Bytes;
-use rallypoint::base::{EventNumber, MemberId, Revision};
+use rallypoint::base::{ConnectionId, EventNumber, MemberId, Revision};
 use rallypoint::wire::event::SnapshotMember;
 use rallypoint::wire::{
     DeleteReason, Delivery, ErrorCode, LeaveReason, Property, PropertyChange, PropertyChanges, PropertyValue,
@@ -139,6 +139,7 @@ fn good_user_events() -> Vec<(&'static str, UserEvent)> {
             UserEvent::InviteDeclined { invite: invite(), user: user("bob"), reason: reason("nö") },
         ),
         ("lagging, on stream 0", UserEvent::Lagging),
+        ("rehomed", UserEvent::Rehomed { connection: ConnectionId(0x0123_4567) }),
     ]
 }
 

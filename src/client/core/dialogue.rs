@@ -14,9 +14,9 @@ use super::mirror::{Mirror, Stays};
 use super::pending::{Asked, Pending};
 use super::slots::{Begun, Slots};
 use super::violation::ServerViolation;
-use crate::base::{Reader, RequestId, Slot, StreamId, Wire};
+use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Wire};
 use crate::wire::{
-    CommandResult, Delivery, ErrorCode, Request, ServerMessage, SessionEvent, Snapshot, Value,
+    CommandResult, Delivery, ErrorCode, Request, ServerMessage, SessionEvent, Snapshot, UserEvent, Value,
 };
 
 /// What a client tells its owner.
@@ -46,6 +46,8 @@ pub(super) struct Dialogue {
     outputs: VecDeque<Output>,
     /// Streams that are over, for the connection to finish.
     finished: VecDeque<StreamId>,
+    /// Another id of the connection, for it to use.
+    rehomed: Option<ConnectionId>,
 }
 
 impl Dialogue {
@@ -57,6 +59,12 @@ impl Dialogue {
     /// The next stream that is over.
     pub(super) fn poll_finished(&mut self) -> Option<StreamId> {
         self.finished.pop_front()
+    }
+
+    /// The id that the connection's packets are to carry from now on, if there is another.
+    // spec: EVT-14
+    pub(super) fn poll_rehomed(&mut self) -> Option<ConnectionId> {
+        self.rehomed.take()
     }
 
     /// The connection stands.
@@ -112,7 +120,11 @@ impl Dialogue {
             ServerMessage::Result(result) => self.on_result(stream, delivery, result),
             ServerMessage::User(event) => {
                 require_ordered(stream, delivery, "user event")?;
-                self.event(event.into());
+                if let UserEvent::Rehomed { connection } = event {
+                    self.rehomed = Some(connection);
+                } else if let Some(event) = Event::from_user(event) {
+                    self.event(event);
+                }
                 Ok(())
             }
             ServerMessage::Session(event) => Err(ServerViolation::Misplaced { stream, event: event.name() }),

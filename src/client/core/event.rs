@@ -215,9 +215,10 @@ impl Event {
     }
 }
 
-impl From<UserEvent> for Event {
-    fn from(event: UserEvent) -> Self {
-        match event {
+impl Event {
+    /// The event as the app sees it; `None` for what concerns the connection alone.
+    pub(super) fn from_user(event: UserEvent) -> Option<Self> {
+        Some(match event {
             UserEvent::Invited(invitation) => Self::Invited(invitation),
             UserEvent::InviteRevoked { invite } => Self::InviteRevoked { invite },
             UserEvent::InviteExpired { invite, user } => Self::InviteExpired { invite, user },
@@ -225,7 +226,8 @@ impl From<UserEvent> for Event {
                 Self::InviteDeclined { invite, user, reason }
             }
             UserEvent::Lagging => Self::Lagging { slot: None },
-        }
+            UserEvent::Rehomed { .. } => return None,
+        })
     }
 }
 

@@ -215,6 +215,9 @@ impl Core {
                     self.dialogue.on_disconnected(why(closed, self.violation.take()));
                 }
             }
+            if let Some(id) = self.dialogue.poll_rehomed() {
+                connection.rename(id);
+            }
             while let Some(stream) = self.dialogue.poll_finished() {
                 connection.finish_stream(stream);
             }

@@ -3,6 +3,7 @@
 
 mod batch;
 mod files;
+mod steer;
 mod timer;
 mod watch;
 
@@ -10,5 +11,6 @@ pub(super) use batch::{
     has_batches, join_received, mark_sent, never_fragment, read_marks, receive_batch, send_batch,
 };
 pub(super) use files::raise_open_files;
+pub(super) use steer::steer;
 pub(super) use timer::TimerFd;
 pub(super) use watch::watch;

@@ -277,6 +277,13 @@ impl Connection {
         self.outbox.open(stream);
     }
 
+    /// Has a client's packets carry another id that the server has given the connection.
+    pub fn rename(&mut self, id: ConnectionId) {
+        if let Role::Client { .. } = self.role {
+            self.role = Role::Client { id };
+        }
+    }
+
     /// Ends a stream for both directions: what was sent on it is still delivered, what arrives on it
     /// from now on is acked and ignored.
     pub fn finish_stream(&mut self, stream: StreamId) {

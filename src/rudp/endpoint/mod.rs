@@ -7,6 +7,7 @@
 //! | `half_open` | connections that the client has not confirmed |
 //! | `ids` | connection ids |
 //! | `load` | counts in a second: load, rate limits |
+//! | `moves` | connections that go on at another worker |
 //! | `timers` | one deadline a connection |
 //! | `counters` | what was dropped and answered, by reason |
 //!
@@ -20,6 +21,7 @@ mod counters;
 mod half_open;
 mod ids;
 mod load;
+mod moves;
 mod timers;
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ use rand::rngs::StdRng;
 pub use admission::Incoming;
 pub use config::EndpointConfig;
 pub use counters::{Counters, DropReason};
+pub use moves::Moving;
 
 use self::half_open::HalfOpens;
 use self::ids::IdPool;
@@ -53,6 +56,8 @@ pub enum Input {
     Incoming(Box<Incoming>),
     /// A sealed packet for a connection of another worker, if there is such a worker.
     Foreign(WorkerId, BytesMut),
+    /// A sealed packet for a connection that has moved from here to another worker.
+    Moved(WorkerId, BytesMut),
 }
 
 /// What an endpoint tells its owner.
@@ -89,6 +94,16 @@ pub enum EndpointEvent {
     },
 }
 
+impl EndpointEvent {
+    /// Which connection it is about.
+    pub fn connection(&self) -> ConnectionId {
+        let (Self::Connected { connection, .. }
+        | Self::Message { connection, .. }
+        | Self::Closed { connection, .. }) = self;
+        *connection
+    }
+}
+
 /// All connections of one worker. Sans-IO; see the [module](crate::rudp) for the contract.
 pub struct Endpoint {
     config: Arc<EndpointConfig>,
@@ -99,6 +114,12 @@ pub struct Endpoint {
     ids: IdPool,
     half_opens: HalfOpens,
     connections: IdMap<ConnectionId, Live>,
+    /// Where connections are that have moved from here.
+    moved: IdMap<ConnectionId, WorkerId>,
+    /// Further ids of connections that have moved here.
+    aliases: IdMap<ConnectionId, ConnectionId>,
+    /// Connections that moved here and have ended, of which their home has not heard.
+    ended: Vec<ConnectionId>,
     timers: TimerSet,
     /// Connections that may have something to send; each is in it once, by its flag.
     dirty: VecDeque<ConnectionId>,
@@ -117,6 +138,8 @@ pub struct Endpoint {
 struct Live {
     connection: Box<Connection>,
     user: UserId,
+    /// Its id at this worker, where it has moved here.
+    alias: Option<ConnectionId>,
     is_dirty: bool,
     is_lent: bool,
 }
@@ -141,6 +164,9 @@ impl Endpoint {
             ids: IdPool::new(worker),
             half_opens: HalfOpens::default(),
             connections: IdMap::default(),
+            moved: IdMap::default(),
+            aliases: IdMap::default(),
+            ended: Vec::new(),
             timers: TimerSet::default(),
             dirty: VecDeque::new(),
             lent: Vec::new(),
@@ -166,11 +192,7 @@ impl Endpoint {
             self.count_unproven(datagram.len(), DropReason::SealedMalformed);
             return None;
         };
-        if id.worker() != self.worker {
-            return Some(Input::Foreign(id.worker(), datagram));
-        }
-        self.handle_sealed(now.mono, id, from, datagram);
-        None
+        self.handle_sealed(now.mono, id, from, datagram)
     }
 
     /// Does what is due: ends half-open connections, runs the timers of the others.
@@ -280,7 +302,13 @@ impl Endpoint {
         &self.counters
     }
 
-    fn handle_sealed(&mut self, now: Timestamp, id: ConnectionId, from: Envelope, packet: BytesMut) {
+    fn handle_sealed(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        from: Envelope,
+        packet: BytesMut,
+    ) -> Option<Input> {
         let bytes = packet.len();
         if let Some(live) = self.connections.get_mut(&id) {
             let taken = live.connection.handle_packet(now, from, packet);
@@ -289,6 +317,8 @@ impl Endpoint {
             if let Err(why) = taken {
                 self.count_unproven(bytes, why.into());
             }
+        } else if id.worker() != self.worker {
+            return Some(Input::Foreign(id.worker(), packet));
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
@@ -299,9 +329,14 @@ impl Endpoint {
                     self.count_unproven(bytes, why);
                 }
             }
+        } else if let Some(to) = self.moved_to(id) {
+            return Some(Input::Moved(to, packet));
+        } else if let Some(&alias_of) = self.aliases.get(&id) {
+            return self.handle_sealed(now, alias_of, from, packet);
         } else {
             self.count_unproven(bytes, DropReason::UnknownConnection);
         }
+        None
     }
 
     /// The client's first sealed packet: spends the token, fixes the address, ends the token's other
@@ -323,6 +358,7 @@ impl Endpoint {
         let mut live = Live {
             connection: half_open.connection,
             user: claims.user.clone(),
+            alias: None,
             is_dirty: false,
             is_lent: false,
         };
@@ -349,8 +385,7 @@ impl Endpoint {
         let deadline = if is_drained { None } else { live.connection.poll_timeout() };
         self.timers.set(id, deadline);
         if is_drained {
-            self.connections.remove(&id);
-            self.ids.give_back(now, id);
+            self.part_with(now, id);
         }
     }
 

@@ -5,8 +5,8 @@ use tracing::debug;
 
 use super::Worker;
 use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, UserId, WorkerId};
-use crate::rudp::{Closed, Incoming};
-use crate::server::mail::{Mail, Post};
+use crate::rudp::{Closed, Incoming, Input};
+use crate::server::mail::{Mail, Post, Word};
 use crate::wire::{CloseCode, LeaveReason, RejectCode, UserEvent};
 
 impl Worker {
@@ -29,7 +29,7 @@ impl Worker {
         debug!(%connection, %user, "connected");
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         let invites = self.shared.directory.connect(&user, connection, |old| {
-            post.to_connection(old, Mail::Replaced(old));
+            post.to_user(old, Word::Replaced);
         });
         self.clients.add(now, connection, user);
         self.counters().connections_opened.add(1);
@@ -120,6 +120,12 @@ impl Worker {
     pub(super) fn forwarded(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         // Only sealed packets are passed on, and those ask for no wall time.
         let now = Now { mono: now, wall: UnixTime::from_millis(0) };
-        self.clients.endpoint.handle_datagram(now, from, datagram);
+        match self.clients.endpoint.handle_datagram(now, from, datagram) {
+            // From the worker that the client's address leads to now, by way of the connection's home.
+            Some(Input::Moved(to, datagram)) => self.forward(to, from, datagram),
+            // From the home of a connection that has ended here: not back and forth.
+            Some(Input::Foreign(..)) => self.counters().datagrams_not_forwarded.add(1),
+            Some(Input::Incoming(_)) | None => {}
+        }
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::base::{
     ConnectionId, IdMap, IdSet, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
-    UserId, Wire,
+    UserId, Wire, WorkerId,
 };
-use crate::rudp::{Endpoint, Payload, SendError};
+use crate::rudp::{Endpoint, Moving, Payload, SendError};
 use crate::server::budget::{Budget, Rates};
 use crate::server::limits::{Limits, size};
 use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
@@ -29,6 +29,7 @@ pub(super) struct Clients {
 }
 
 /// One connected user.
+#[derive(Debug)]
 pub(super) struct Client {
     pub(super) user: UserId,
     pub(super) budget: Budget,
@@ -87,6 +88,28 @@ impl Clients {
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Client> {
         self.lagging.remove(&connection);
         self.by_connection.remove(&connection)
+    }
+
+    /// True for a user that is in no session and takes what it is sent.
+    pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
+        let is_free = self.by_connection.get(&connection).is_some_and(|client| client.seats.is_empty());
+        is_free && !self.lagging.contains(&connection) && !self.overdue.contains(&connection)
+    }
+
+    /// Takes a user and its connection out; they go on at the worker `to`.
+    pub(super) fn release(&mut self, connection: ConnectionId, to: WorkerId) -> Option<(Moving, Client)> {
+        let moving = self.endpoint.release(connection, to)?;
+        self.remove(connection).map(|client| (moving, client))
+    }
+
+    /// Takes in a user that another worker has released, and tells its client how its packets get here.
+    // spec: EVT-14
+    pub(super) fn adopt(&mut self, now: Timestamp, moving: Moving, client: Client) {
+        let connection = moving.id();
+        self.by_connection.insert(connection, client);
+        if let Some(alias) = self.endpoint.adopt(now, moving) {
+            self.tell(now, connection, &UserEvent::Rehomed { connection: alias });
+        }
     }
 
     pub(super) fn of(&mut self, connection: ConnectionId) -> Option<&mut Client> {

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::Worker;
 use super::clients::{Seat, SlotState};
-use crate::base::{ConnectionId, Reader, Slot, StreamId, Timestamp, UserId, Wire};
+use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
 use crate::wire::command::{Broadcast, Message};
-use crate::wire::{Command, CommandError, ErrorCode, Reply, SessionEvent};
+use crate::wire::{Command, CommandError, ErrorCode, Reply, Request, SessionEvent, Value};
 
 /// Whose command it is and where it came from.
 #[derive(Debug, Clone)]
@@ -78,11 +78,14 @@ impl Worker {
         let connection = caller.connection;
         let reply = reply_to(&command);
         let outcome = match (command, scope) {
-            (Command::Request(id, request), scope) => {
-                let outcome = match scope {
-                    Scope::User => self.user_request(now, &caller, request),
-                    Scope::Seat(_, seat) => self.seat_request(now, seat, request),
+            (Command::Request(id, request), Scope::User) => {
+                return match self.better_place(&caller, &request) {
+                    Some(place) => self.move_out(now, &caller, place, (id, request)),
+                    None => self.user_command(now, &caller, id, request),
                 };
+            }
+            (Command::Request(id, request), Scope::Seat(_, seat)) => {
+                let outcome = self.seat_request(now, seat, request);
                 return self.answer(now, connection, scope, id, outcome);
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
@@ -100,13 +103,19 @@ impl Worker {
         }
     }
 
+    /// Carries out a request of the control stream and answers it.
+    pub(super) fn user_command(&mut self, now: Timestamp, caller: &Caller, id: RequestId, request: Request) {
+        let outcome = self.user_request(now, caller, request);
+        self.answer(now, caller.connection, Scope::User, id, outcome);
+    }
+
     fn answer(
         &mut self,
         now: Timestamp,
         connection: ConnectionId,
         scope: Scope,
-        request: crate::base::RequestId,
-        outcome: Result<crate::wire::Value, ErrorCode>,
+        request: RequestId,
+        outcome: Result<Value, ErrorCode>,
     ) {
         if outcome.is_err() {
             self.counters().commands_refused.add(1);

@@ -27,7 +27,9 @@ impl Worker {
 
     /// True when every client knows, or there is no time left to tell.
     pub(super) fn is_drained(&self) -> bool {
-        let all_told = self.draining && self.clients.endpoint.connection_count() == 0;
+        // What arrives for those that have moved still comes here.
+        let connections = self.clients.endpoint.connection_count() + self.clients.endpoint.moved_count();
+        let all_told = self.draining && connections == 0;
         all_told || self.drain_deadline().is_some_and(|until| until <= self.now)
     }
 }

@@ -9,7 +9,7 @@ use super::clients::Seat;
 use super::dispatch::Caller;
 use crate::base::{InviteId, Timestamp, UserId};
 use crate::server::directory::OpenInvite;
-use crate::server::mail::{Mail, Post};
+use crate::server::mail::{Post, Word};
 use crate::session::{EndedInvite, Expired, Inviting, NewInvite};
 use crate::wire::command::{Decline, Invite};
 use crate::wire::{ErrorCode, UserEvent, Value};
@@ -66,7 +66,7 @@ impl Worker {
                     let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
                     self.shared.directory.commit_invite(user, open, *replaced, |connection, open| {
                         let event = UserEvent::Invited(open.invitation(now));
-                        post.to_connection(connection, Mail::Tell { connection, event });
+                        post.to_user(connection, Word::Event(event));
                     });
                     answers.push(Ok(invite.number));
                 }
@@ -128,7 +128,7 @@ impl Worker {
     fn end_invite(&mut self, user: &UserId, invite: InviteId, event: UserEvent) {
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         self.shared.directory.end_invite(user, invite, |connection| {
-            post.to_connection(connection, Mail::Tell { connection, event });
+            post.to_user(connection, Word::Event(event));
         });
     }
 }

@@ -1,6 +1,6 @@
 //! [`Worker`]: one thread's share of a server, sans-IO.
 //!
-//! A worker owns its connections for life and shares sessions and users with the others. What a
+//! A worker owns its connections, of which each may move to another once, and shares sessions and users with the others. What a
 //! datagram causes takes this way: endpoint → `dispatch` (a command) → session table → mail →
 //! `fanout` (events) → endpoint. Its own mail goes the same way as that of the others, so that all
 //! rosters see one order.
@@ -13,6 +13,7 @@
 //! | `dispatch` | from a message to the command in it, and to its answer |
 //! | `requests` | the commands that are answered |
 //! | `invites` | what touches invites and so the user directory |
+//! | `placement` | which worker serves a user: the members of a session gather |
 //! | `fanout` | mail to members: events, snapshots |
 //! | `deadlines` | what is due without a datagram |
 //! | `drain` | the end of the server |
@@ -28,6 +29,7 @@ mod dispatch;
 mod drain;
 mod fanout;
 mod invites;
+mod placement;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use rand::rngs::StdRng;
+
+pub use self::placement::Mover;
 
 use self::bodies::Bodies;
 use self::clients::Clients;
@@ -55,7 +59,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     clients: Clients,
     rosters: Rosters,
-    /// Mail taken from the mailbox and not yet handled; empty between turns.
+    /// Mail taken from the mailbox and not yet handled; between turns only what the next one begins with.
     mail: VecDeque<Mail>,
     bodies: Bodies,
     /// Where heads of events are written; keeps its memory.
@@ -104,6 +108,7 @@ impl Worker {
             self.wake_others();
             self.expire(now);
             self.close_lagging(now);
+            self.tell_homes();
             // Last: without mail this round has left nothing to do.
             self.behind = self.handle_mail(now);
             if !self.behind {
@@ -130,22 +135,28 @@ impl Worker {
 
     /// Handles the mail that is there; true when there was some, so that more may be.
     fn handle_mail(&mut self, now: Timestamp) -> bool {
-        let mut mail = std::mem::take(&mut self.mail);
+        let mut waiting = std::mem::take(&mut self.mail);
         if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
-            mailbox.take_all(&mut mail);
+            mailbox.take_all(&mut waiting);
         }
-        let count = mail.len();
-        self.counters().mails.add(count as u64);
-        for mail in mail.drain(..) {
+        let count = waiting.len();
+        while let Some(mail) = waiting.pop_front() {
             match mail {
+                // From a turn that began later than this one. For a connection, time does not run backwards.
+                Mail::Moved(mover) if mover.at() > now => {
+                    waiting.push_front(Mail::Moved(mover));
+                    break;
+                }
                 Mail::Forwarded { from, datagram } => self.forwarded(now, from, datagram),
+                Mail::Moved(mover) => self.move_in(now, *mover),
+                Mail::Ended(connection) => self.clients.endpoint.forget(now, connection),
                 _ if self.draining => {}
                 Mail::Fanout(fanout) => self.fan_out(now, fanout),
-                Mail::Tell { connection, event } => self.clients.tell(now, connection, &event),
-                Mail::Replaced(connection) => self.replaced(now, connection),
+                Mail::ToUser { connection, word } => self.pass_word(now, connection, word),
             }
         }
-        self.mail = mail;
+        self.counters().mails.add((count - waiting.len()) as u64);
+        self.mail = waiting;
         count > 0
     }
 
@@ -188,7 +199,9 @@ impl Driven for Worker {
             match self.clients.endpoint.handle_datagram(now, from, datagram) {
                 None => {}
                 Some(Input::Incoming(incoming)) => self.incoming(now, incoming),
-                Some(Input::Foreign(worker, datagram)) => self.forward(worker, from, datagram),
+                Some(Input::Foreign(to, datagram) | Input::Moved(to, datagram)) => {
+                    self.forward(to, from, datagram);
+                }
             }
         }
         self.settle(now);
@@ -211,7 +224,7 @@ impl Driven for Worker {
         let due = [
             self.clients.endpoint.poll_timeout(),
             self.next_expiry(),
-            self.behind.then_some(Timestamp::ZERO),
+            (self.behind || self.clients.endpoint.has_ended()).then_some(Timestamp::ZERO),
             self.drain_deadline(),
         ];
         due.into_iter().flatten().min()

@@ -99,7 +99,7 @@ impl Server {
         for Parcel { from, to, datagram, stamp } in parcels {
             match worker.endpoint.handle_datagram(now, from, datagram) {
                 None => stamp.into_iter().for_each(&mut *given),
-                Some(Input::Foreign(owner, datagram)) => {
+                Some(Input::Foreign(owner, datagram) | Input::Moved(owner, datagram)) => {
                     foreign.push((owner, Parcel { from, to, datagram, stamp }));
                 }
                 Some(Input::Incoming(incoming)) if self.rng.random_bool(self.refused) => {

@@ -1,7 +1,9 @@
 //! Known bytes of every event, round trips and canonical form.
 
 use super::*;
-use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, UserId, Writer};
+use crate::base::{
+    ConnectionId, EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, UserId, Writer,
+};
 use crate::wire::property::change_tests::any_changes;
 use crate::wire::property::tests::any_property;
 use crate::wire::settings::tests::{any_note, any_reason, any_settings};
@@ -126,6 +128,8 @@ fn known_bytes_of_a_users_events() {
         &[&[0x83], &SESSION, &[9], b"\x03bob", &[0]],
     );
     check_user(&UserEvent::Lagging, &[&[0x84]]);
+    let connection = ConnectionId(0x0102_0304);
+    check_user(&UserEvent::Rehomed { connection }, &[&[0x85], &[1, 2, 3, 4]]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{read_kind, unknown_kind};
-use crate::base::{DecodeError, InviteId, Reader, SessionKind, UserId, Wire, Writer};
+use crate::base::{ConnectionId, DecodeError, InviteId, Reader, SessionKind, UserId, Wire, Writer};
 use crate::wire::{Note, Reason};
 
 /// An event on stream 0. Spec: EVT-11.
@@ -14,6 +14,7 @@ use crate::wire::{Note, Reason};
 /// 0x82 invite expired   | invite | length varint (0..=64) | user id
 /// 0x83 invite declined  | invite | user | reason
 /// 0x84 lagging
+/// 0x85 rehomed          | connection id u32
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UserEvent {
@@ -42,6 +43,11 @@ pub enum UserEvent {
     },
     /// The receiver takes its messages too slowly and will be closed if that goes on.
     Lagging,
+    /// The connection has a further id, which its client's packets are to carry from now on. Spec: EVT-14.
+    Rehomed {
+        /// The id.
+        connection: ConnectionId,
+    },
 }
 
 const INVITED: u8 = 0x80;
@@ -49,6 +55,7 @@ const INVITE_REVOKED: u8 = 0x81;
 const INVITE_EXPIRED: u8 = 0x82;
 const INVITE_DECLINED: u8 = 0x83;
 const LAGGING: u8 = 0x84;
+const REHOMED: u8 = 0x85;
 
 impl UserEvent {
     /// Reads an event that fills `bytes`.
@@ -70,6 +77,7 @@ impl UserEvent {
                 reason: Reason::read(&mut reader)?,
             },
             LAGGING => Self::Lagging,
+            REHOMED => Self::Rehomed { connection: ConnectionId(reader.u32("connection id")?) },
             kind => return Err(unknown_kind(kind)),
         };
         reader.end()?;
@@ -103,6 +111,10 @@ impl UserEvent {
                 reason.write(&mut writer);
             }
             Self::Lagging => writer.u8(LAGGING),
+            Self::Rehomed { connection } => {
+                writer.u8(REHOMED);
+                writer.u32(connection.0);
+            }
         }
         writer.finish()
     }

@@ -11,7 +11,8 @@ use crate::base::{ConnectionId, Wire};
 use crate::rudp::{ConnectionConfig, Payload, Role};
 use crate::secure::HandshakeSecrets;
 use crate::wire::command::{Join, To};
-use crate::wire::{Command, Request};
+use crate::wire::packet::SealedHeader;
+use crate::wire::{Command, Request, UserEvent};
 
 /// A core and its server's end, joined by a wire without delay or loss.
 struct Served {
@@ -211,6 +212,24 @@ fn a_server_that_breaks_the_protocol_is_left_with_a_word() {
         &served.server_closed,
         Some(Closed::ByPeer { code: CloseCode::ProtocolViolation, reason }) if reason.contains("event 6 of slot 1")
     ));
+}
+
+// spec-test: EVT-14
+#[test]
+fn packets_carry_the_last_id_that_the_server_gave() {
+    let mut served = Served::new();
+    for connection in [ConnectionId(7), ConnectionId(8), ConnectionId(0x0200_0009)] {
+        if connection != ConnectionId(7) {
+            served.say(StreamId::CONTROL, UserEvent::Rehomed { connection }.encode());
+            served.carry();
+        }
+        served.core.request(served.now, &Request::ListMine).unwrap();
+        let mut datagram = BytesMut::new();
+        let to = served.core.poll_transmit(served.now, &mut datagram).unwrap();
+        assert_eq!(SealedHeader::connection_of(&datagram), Some(connection));
+        served.server.handle_packet(served.now, to, datagram).unwrap();
+    }
+    assert_eq!(served.outputs(), [], "the app hears nothing of it");
 }
 
 // spec-test: CON-3

@@ -13,7 +13,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::{
-    Now, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UnixTime, UserId, WorkerId,
+    ConnectionId, Now, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UnixTime, UserId,
+    WorkerId,
 };
 use crate::net::Driven;
 use crate::rudp::{Closed, ConnectError, Connecting, ConnectingConfig, Connection, ConnectionConfig, Event};
@@ -147,6 +148,20 @@ impl House {
     /// A client's datagrams reach another worker's socket from now on.
     pub(super) fn reroute(&mut self, who: Who, worker: usize) {
         self.clients[who.0].worker = worker;
+    }
+
+    /// Gives a client's datagrams to its worker, and lets nothing else happen.
+    pub(super) fn run_socket(&mut self, who: Who) {
+        let client = &mut self.clients[who.0];
+        let from = client.address.into();
+        let datagrams = client.take_datagrams(self.now.mono).into_iter().map(|datagram| (from, datagram));
+        self.workers[client.worker]
+            .handle_datagrams(self.now, &mut datagrams.collect::<Vec<_>>().into_iter());
+    }
+
+    /// A client's packets carry another id from now on.
+    pub(super) fn rename(&mut self, who: Who, id: ConnectionId) {
+        self.clients[who.0].connection.as_mut().unwrap().rename(id);
     }
 
     /// Runs until nobody has anything to send, without letting time pass.

@@ -1,17 +1,18 @@
-//! A whole server in virtual time, seen from its clients. Most tests run with one worker and with
-//! several.
+//! A whole server in virtual time, seen from its clients. Most tests run with one worker, with several whose
+//! members gather on one, and with several among which they stay divided.
 
 mod connections;
 mod house;
 mod limits;
 mod memberships;
+mod placement;
 
 use self::house::{House, Who};
 use super::super::limits::Limits;
 
-/// Runs a test with one worker, and with three, its clients spread over them.
+/// Runs a test with one worker, and with three, its clients spread over them, be it to gather or to stay.
 fn with_any_workers(test: impl Fn(&mut House)) {
-    for workers in [1, 3] {
-        test(&mut House::new(workers, Limits::default()));
+    for (workers, gathered_seats) in [(1, 64), (3, 64), (3, 0)] {
+        test(&mut House::new(workers, Limits { gathered_seats, ..Limits::default() }));
     }
 }

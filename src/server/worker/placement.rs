@@ -1,0 +1,134 @@
+//! Where a user is served: the members of a small session had better be on one worker.
+//!
+//! A broadcast costs a mail and perhaps a wake-up for each worker that has members, and leaves in as many
+//! system calls. The kernel, which knows nothing of sessions, divides clients among workers by their addresses.
+//! So a user that enters a session, and is in no other, moves to where most of its members are, and enters it
+//! there. The owner of a new one moves to the worker with the fewest users, if that has clearly fewer.
+//!
+//! It moves once. Its *home*, the worker that its connection's id names, goes on getting what is told to the
+//! user, and the datagrams that its client sends until it has heard of another id, and passes them on.
+
+use tracing::debug;
+
+use super::Worker;
+use super::clients::Client;
+use super::dispatch::Caller;
+use crate::base::{ConnectionId, RequestId, Timestamp, WorkerId};
+use crate::rudp::Moving;
+use crate::server::limits::size;
+use crate::server::mail::{Mail, Word};
+use crate::wire::command::Join;
+use crate::wire::{CloseCode, Request};
+
+/// A user that moves to another worker, with the command that it moves for.
+#[derive(Debug)]
+pub struct Mover {
+    connection: Moving,
+    client: Client,
+    command: (RequestId, Request),
+    /// When it left.
+    at: Timestamp,
+}
+
+impl Mover {
+    /// When it left the other worker; it arrives no earlier.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// A worker may serve so many times its share of all users, as a fraction, before no more are moved to it.
+const SHARE_MAX: (u64, u64) = (5, 4);
+
+/// Differences of so many users do not count: they come and go.
+const SLIGHT: u64 = 16;
+
+impl Worker {
+    /// Where the caller of a request had better be served; `None` when that is here.
+    pub(super) fn better_place(&mut self, caller: &Caller, request: &Request) -> Option<WorkerId> {
+        let max_seats = size(self.shared.limits.gathered_seats);
+        let is_home = caller.connection.worker() == self.id;
+        if !is_home || self.draining || self.shared.mailboxes.workers().len() < 2 {
+            return None;
+        }
+        let place = match request {
+            Request::Join(Join::Session(session)) => self.shared.sessions.place_of(*session, max_seats)?,
+            Request::Join(Join::Invite(invite)) => {
+                self.shared.sessions.place_of(invite.session, max_seats)?
+            }
+            Request::Create(create) if usize::from(create.settings.max_members.get()) <= max_seats => {
+                self.least_busy()
+            }
+            _ => return None,
+        };
+        let may_move = place != self.id && self.has_room(place) && self.clients.may_move(caller.connection);
+        may_move.then_some(place)
+    }
+
+    /// Sends a user on to another worker with its request.
+    pub(super) fn move_out(
+        &mut self,
+        now: Timestamp,
+        caller: &Caller,
+        to: WorkerId,
+        command: (RequestId, Request),
+    ) {
+        let connection = caller.connection;
+        let Some(mailbox) = self.shared.mailboxes.of(to) else { return };
+        let Some((moving, client)) = self.clients.release(connection, to) else { return };
+        debug!(%connection, %to, "moved");
+        mailbox.post(Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
+        self.to_wake.insert(to);
+        self.counters().connections_moved.add(1);
+    }
+
+    /// Takes in a user that another worker has sent on.
+    pub(super) fn move_in(&mut self, now: Timestamp, mover: Mover) {
+        let Mover { connection: moving, client, command: (id, request), .. } = mover;
+        let caller = Caller { connection: moving.id(), user: client.user.clone() };
+        self.clients.adopt(now, moving, client);
+        if self.draining {
+            self.clients.remove(caller.connection);
+            return self.clients.close(now, caller.connection, CloseCode::ShuttingDown);
+        }
+        self.user_command(now, &caller, id, request);
+    }
+
+    /// Takes what concerns the user of a connection, or passes it on to where the connection is.
+    pub(super) fn pass_word(&mut self, now: Timestamp, connection: ConnectionId, word: Word) {
+        let moved_to = self.clients.endpoint.moved_to(connection);
+        match (moved_to.and_then(|to| self.shared.mailboxes.of(to).zip(Some(to))), word) {
+            (Some((mailbox, to)), word) => {
+                mailbox.post(Mail::ToUser { connection, word });
+                self.to_wake.insert(to);
+            }
+            (None, Word::Event(event)) => self.clients.tell(now, connection, &event),
+            (None, Word::Replaced) => self.replaced(now, connection),
+        }
+    }
+
+    /// Tells the homes of connections that have ended here.
+    pub(super) fn tell_homes(&mut self) {
+        while let Some(connection) = self.clients.endpoint.poll_ended() {
+            if let Some(mailbox) = self.shared.mailboxes.of(connection.worker()) {
+                mailbox.post(Mail::Ended(connection));
+                self.to_wake.insert(connection.worker());
+            }
+        }
+    }
+
+    /// This worker, or one that serves clearly fewer users.
+    fn least_busy(&self) -> WorkerId {
+        let users = |worker: &WorkerId| self.shared.counters(*worker).connections.value();
+        let least = self.shared.mailboxes.workers().min_by_key(users).unwrap_or(self.id);
+        if users(&least) + SLIGHT < users(&self.id) { least } else { self.id }
+    }
+
+    /// False for a worker that already serves more than its share.
+    fn has_room(&self, worker: WorkerId) -> bool {
+        let (times, of) = SHARE_MAX;
+        let workers = self.shared.mailboxes.workers().len() as u64;
+        let share = self.shared.connections() / workers.max(1);
+        self.shared.counters(worker).connections.value() <= share * times / of + SLIGHT
+    }
+}
