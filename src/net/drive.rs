@@ -90,6 +90,7 @@ pub async fn drive<D: Driven + ?Sized>(
             sources.ready_soon(flushed, driven.wants_datagrams()).await
         } else {
             let wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());
+            sources.timer.put_off(now.mono, wake_at, slack.next_turn());
             sources.ready(wake_at, flushed, driven.wants_datagrams()).await
         };
     }

@@ -36,6 +36,11 @@ impl Slack {
         self.last = now;
     }
 
+    /// Within so long the next turn is likely to come.
+    pub(super) fn next_turn(&self) -> Duration {
+        if self.interval < MAX_SLACK { self.interval * 4 } else { MAX_SLACK * 8 }
+    }
+
     pub(super) fn time(&self) -> Duration {
         if self.interval < MAX_SLACK { (self.interval * 2).min(MAX_SLACK) } else { Duration::ZERO }
     }

@@ -13,8 +13,9 @@ use crate::base::Timestamp;
 pub(crate) struct Timer {
     clock: Clock,
     source: Source,
-    /// When the source fires, `None` when it does not. Set again only when something earlier is
-    /// wanted, because most deadlines move on with every packet and setting costs a system call.
+    /// When the source fires, `None` when it does not. Set again when something earlier is wanted; for
+    /// something later only by [`Timer::put_off`], because most deadlines move on with every packet and setting
+    /// costs a system call.
     armed: Option<Timestamp>,
 }
 
@@ -50,6 +51,17 @@ impl Timer {
         }
         self.armed = None;
         Poll::Ready(())
+    }
+
+    /// Sets the timer again if it would fire within `soon`, for nothing before `deadline`: a wake-up costs more
+    /// than the system call.
+    pub(super) fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration) {
+        if let Some((armed, deadline)) = self.armed.zip(deadline)
+            && armed < deadline
+            && armed <= now + soon
+        {
+            self.arm(deadline);
+        }
     }
 
     /// False when `deadline` is beyond what the system can express.
@@ -117,5 +129,38 @@ impl Source {
             Self::Shared(alarm) => alarm.poll(cx),
             Self::Coarse(sleep) => std::future::Future::poll(sleep.as_mut(), cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_would_soon_fire_for_nothing_is_put_off() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let clock = Clock::new();
+            let now = clock.now().mono;
+            let in_seconds = |seconds| now + Duration::from_secs(seconds);
+            for mut timer in [Timer::new(clock.clone()), Timer::shared(clock.clone())] {
+                timer.put_off(now, Some(in_seconds(90)), Duration::from_secs(60));
+                assert_eq!(timer.armed, None, "nothing to put off");
+                std::future::poll_fn(|cx| {
+                    assert!(timer.poll(Some(in_seconds(60)), cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                for (deadline, soon, armed) in [
+                    (None, 60, 60),
+                    (Some(in_seconds(90)), 59, 60),
+                    (Some(in_seconds(30)), 60, 60),
+                    (Some(in_seconds(90)), 60, 90),
+                ] {
+                    timer.put_off(now, deadline, Duration::from_secs(soon));
+                    assert_eq!(timer.armed, Some(in_seconds(armed)));
+                }
+            }
+        });
     }
 }
