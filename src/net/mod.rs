@@ -27,5 +27,5 @@ pub use clock::Clock;
 pub use counters::{Counter, Counters};
 pub use drive::drive;
 pub use driven::Driven;
-pub use socket::{BufferSizes, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group};
+pub use socket::{BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group};
 pub(crate) use timer::Timer;

@@ -15,7 +15,7 @@ use super::limits::{LimitError, Limits};
 use super::running::{Part, Server};
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::net::{self, BufferSizes, Clock, IoPath, Socket};
+use crate::net::{self, BufferSizes, Clock, Group, IoPath, Socket};
 use crate::rudp::{EndpointConfig, Tracer};
 use crate::secure::TokenKey;
 use crate::wire::packet::SEALED;
@@ -130,12 +130,15 @@ impl Builder {
             return Err(BuildError::Keys { keys: self.identity.keys.len() });
         }
         let workers = self.workers.unwrap_or_else(one_a_core);
-        let sockets =
+        let Group { sockets, is_steered } =
             self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let config = EndpointConfig { tracer: self.tracer, ..config::endpoint(self.identity, &self.limits) };
         let config = Arc::new(config);
-        let shared = Arc::new(Shared::new(self.limits, workers.get(), &mut rng));
+        // Elsewhere each datagram of a user that has moved would be passed on.
+        let gathered_seats = if is_steered { self.limits.gathered_seats } else { 0 };
+        let limits = Limits { gathered_seats, ..self.limits };
+        let shared = Arc::new(Shared::new(limits, workers.get(), &mut rng));
         let parts = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
             let rng = StdRng::from_rng(&mut rng);
             Part { socket, worker: Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng), id }
@@ -145,12 +148,12 @@ impl Builder {
     }
 
     /// One socket a worker, all at one address.
-    fn bind(&self, workers: NonZeroU8) -> io::Result<Vec<Socket>> {
+    fn bind(&self, workers: NonZeroU8) -> io::Result<Group> {
         // The worker is the first byte of a sealed packet's connection id.
         let steering = net::Steering { mark: SEALED, at: 1 };
-        let sockets = net::bind_group(self.listen, self.buffers, workers, steering)?;
+        let group = net::bind_group(self.listen, self.buffers, workers, steering)?;
         let as_asked = |socket: Socket| socket.with_path(self.io_path).with_busy_poll(self.busy_poll);
-        Ok(sockets.into_iter().map(as_asked).collect())
+        Ok(Group { sockets: group.sockets.into_iter().map(as_asked).collect(), ..group })
     }
 }
 

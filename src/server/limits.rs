@@ -77,7 +77,9 @@ limits! {
     max_sessions: 10_000 in 1..=1_000_000, "sessions";
     /// Seats of the largest sessions whose members gather on one worker, which costs less than a session
     /// that is divided among several; members of larger ones stay where they are, so that several cores
-    /// share the work. A worker that has more than its share of all users gets no more. 0: none gather.
+    /// share the work. A user moves once: by the first session that they enter while in no other. A worker
+    /// gets no more while it has 5/4 of its share of all users and 16. 0: none gather, as where the system
+    /// cannot give a packet to the worker that its connection id names (Linux can).
     gathered_seats: 64 in 0..=65_535, "seats";
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.

@@ -134,6 +134,11 @@ impl<M> Mailbox<M> {
         }
     }
 
+    /// True when no mail waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
+    }
+
     fn has_room(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.capacity
     }

@@ -2,7 +2,7 @@
 //! another is taken but a mailbox's, which is always the last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -13,6 +13,7 @@ use super::directory::{Directory, DirectoryLimits};
 use super::limits::{Limits, size};
 use super::mail::Mail;
 use super::mailbox::Mailboxes;
+use super::population::Population;
 use crate::base::{Timestamp, WorkerId};
 use crate::secure::TokenLedger;
 use crate::session::SessionTable;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub directory: Directory,
     /// The workers' mail.
     pub mailboxes: Mailboxes<Mail>,
+    /// Who is served where.
+    pub population: Population,
     /// The tokens in use.
     pub ledger: Arc<TokenLedger>,
     /// The server's limits.
@@ -32,6 +35,8 @@ pub struct Shared {
     counters: Box<[WorkerCounters]>,
     /// Until when a drain may take, in µs; [`u64::MAX`] while the server serves.
     drain_until: AtomicU64,
+    /// Workers that drain.
+    draining: AtomicUsize,
 }
 
 /// Stripes for each worker, of the sessions and of the users; together they are a power of two.
@@ -60,6 +65,8 @@ impl Shared {
             ledger: Arc::new(TokenLedger::new(tokens.max(MIN_TOKENS))),
             counters: (0..workers).map(|_| WorkerCounters::default()).collect(),
             drain_until: AtomicU64::new(u64::MAX),
+            draining: AtomicUsize::new(0),
+            population: Population::new(workers),
             limits,
         }
     }
@@ -74,15 +81,28 @@ impl Shared {
         self.counters.get(usize::from(worker.0)).expect("invariant: made for every worker")
     }
 
-    /// Connections of all workers.
-    pub fn connections(&self) -> u64 {
-        self.counters.iter().map(|counters| counters.connections.value()).sum()
-    }
-
     /// Has every worker tell its clients that the server shuts down, and stop when they know or at
     /// `until`. A later call can only shorten the time.
     pub fn drain(&self, until: Timestamp) {
         self.drain_until.fetch_min(until.as_micros().min(u64::MAX - 1), Ordering::Relaxed);
+        self.wake_all();
+    }
+
+    /// One more worker drains, and sends no user to another from now on. The last one wakes all: they may end.
+    pub fn begin_drain(&self) {
+        // Pairs with `all_drain`: who sees the last of them sees the mail that they have written.
+        let before = self.draining.fetch_add(1, Ordering::AcqRel);
+        if before + 1 == self.mailboxes.workers().len() {
+            self.wake_all();
+        }
+    }
+
+    /// True once every worker drains.
+    pub fn all_drain(&self) -> bool {
+        self.draining.load(Ordering::Acquire) >= self.mailboxes.workers().len()
+    }
+
+    fn wake_all(&self) {
         for worker in self.mailboxes.workers() {
             if let Some(mailbox) = self.mailboxes.of(worker) {
                 mailbox.wake();

@@ -110,18 +110,32 @@ impl Session {
         join: Join,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
+        let invite = self.check_join(user, join, turn.now)?;
+        self.admit(user, at, invite, turn)
+    }
+
+    /// Whether `user` may have a seat, if there is one, and by which invite.
+    ///
+    /// # Errors
+    /// Those of [`Session::join`] that say that they may not.
+    pub(super) fn check_join(
+        &self,
+        user: &UserId,
+        join: Join,
+        now: Timestamp,
+    ) -> Result<Option<InviteId>, ErrorCode> {
         let invite = match join {
             Join::Invite(invite) => {
-                self.invites.admitting(invite.number, user, turn.now)?;
+                self.invites.admitting(invite.number, user, now)?;
                 Some(invite)
             }
             Join::Session(_) if self.settings.admission == Admission::Open => None,
             Join::Session(_) => return Err(ErrorCode::SessionNotOpen),
         };
-        if self.members.id_of(user).is_some() {
-            return Err(ErrorCode::AlreadyMember);
+        match self.members.id_of(user) {
+            Some(_) => Err(ErrorCode::AlreadyMember),
+            None => Ok(invite),
         }
-        self.admit(user, at, invite, turn)
     }
 
     /// Gives `user` a seat, if there is one.

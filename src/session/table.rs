@@ -147,11 +147,7 @@ impl SessionTable {
         join: Join,
         outbox: &mut dyn Outbox,
     ) -> Result<Admitted, ErrorCode> {
-        let id = match join {
-            Join::Invite(invite) => invite.session,
-            Join::Session(session) => session,
-        };
-        self.with(now, id, ErrorCode::NoSuchSession, outbox, |session, turn| {
+        self.with(now, join.session(), ErrorCode::NoSuchSession, outbox, |session, turn| {
             session.join(user, at, join, turn)
         })
     }
@@ -329,13 +325,17 @@ impl SessionTable {
         state.sessions.get(&session).ok_or(ErrorCode::NoSuchSession)?.info(user)
     }
 
-    /// The worker that serves most members of a session, unless it has more than `max_seats` or nobody is
-    /// in it.
-    pub fn place_of(&self, session: SessionId, max_seats: usize) -> Option<WorkerId> {
-        let state = self.stripe_of(session).1.state.lock();
-        let session = state.sessions.get(&session)?;
+    /// The worker that serves most members of a session that would admit `user` now. `None` if it would not,
+    /// if nobody is in it, or if it has more than `max_seats`.
+    pub fn place_for(&self, now: Timestamp, user: &UserId, join: Join, max_seats: usize) -> Option<WorkerId> {
+        let id = join.session();
+        let state = self.stripe_of(id).1.state.lock();
+        let session = state.sessions.get(&id)?;
         let seats = usize::from(session.settings.max_members.get());
-        session.members.busiest().filter(|_| seats <= max_seats)
+        let is_small = seats <= max_seats && session.members.len() < seats;
+        (is_small && session.check_join(user, join, state.now.max(now)).is_ok())
+            .then(|| session.members.busiest())
+            .flatten()
     }
 
     /// An open invite of `user`'s, as it is told and listed.

@@ -15,11 +15,14 @@ use crate::server::config::{self, Identity};
 use crate::server::limits::Limits;
 use crate::server::shared::Shared;
 use crate::server::worker::Worker;
+use crate::wire::packet::SealedHeader;
 
 /// The workers of one server and what they share.
 pub(super) struct SimServer {
     shared: Arc<Shared>,
     workers: Vec<Thread>,
+    /// The system knows connection ids.
+    steers: bool,
     rng: StdRng,
 }
 
@@ -56,7 +59,7 @@ impl SimServer {
             Thread { worker, socket: VecDeque::new(), woken, runs_at: None, idle_from: Timestamp::ZERO }
         });
         let workers = workers.collect();
-        Self { shared, workers, rng }
+        Self { shared, workers, steers: rng.random(), rng }
     }
 
     /// What the workers share.
@@ -64,11 +67,15 @@ impl SimServer {
         &self.shared
     }
 
-    /// A datagram has come: the system gives it to the socket that its sender's address belongs to.
+    /// A datagram has come: the system gives it to the socket that its sender's address belongs to, or that
+    /// its connection id names.
     pub(super) fn deliver(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         let start = self.starts_at(now);
         let count = self.workers.len().max(1);
-        if let Some(thread) = self.workers.get_mut(usize::from(from.address.port()) % count) {
+        let named = SealedHeader::connection_of(&datagram).filter(|_| self.steers);
+        let named = named.map(|id| usize::from(id.worker().0)).filter(|worker| *worker < count);
+        let socket = named.unwrap_or(usize::from(from.address.port()) % count);
+        if let Some(thread) = self.workers.get_mut(socket) {
             thread.socket.push_back((from, datagram));
             thread.runs_at.get_or_insert(start);
         }

@@ -282,7 +282,7 @@ impl Simulation {
             })
             .collect();
         self.checker.finish(self.now, &living);
-        let (connections, living) = (self.server.shared().connections(), living.len() as u64);
+        let (connections, living) = (self.server.shared().population.all(), living.len() as u64);
         self.checker
             .expect(connections == living, || format!("{connections} connections of {living} clients"));
     }
@@ -297,7 +297,7 @@ impl Simulation {
 
     fn judge_the_empty_server(mut self) -> Outcome {
         let shared = self.server.shared();
-        let (connections, sessions) = (shared.connections(), shared.sessions.len());
+        let (connections, sessions) = (shared.population.all(), shared.sessions.len());
         let users = shared.directory.len();
         self.checker.expect(connections == 0, || format!("{connections} connections stay"));
         self.checker.expect(sessions == 0, || format!("{sessions} sessions stay"));

@@ -158,7 +158,8 @@ fn bad_events() -> Vec<(&'static str, On, Bytes)> {
         ("kind 0x7a", On::Slot, unhex("7a")),
         ("an event of stream 0 on a session's stream", On::Slot, unhex("84")),
         ("a session's event on stream 0", On::Control, unhex("79")),
-        ("unknown kind on stream 0", On::Control, unhex("85")),
+        ("unknown kind on stream 0", On::Control, unhex("86")),
+        ("rehomed: an id too short", On::Control, unhex("85 012345")),
         ("snapshot: members out of order", On::Slot, snapshot_with("0104616e6e61", "0404616e6e61")),
         ("snapshot: properties out of order", On::Slot, snapshot_with("036d6170", "037a6170")),
         ("snapshot: a byte too many", On::Slot, {

@@ -17,6 +17,9 @@ pub(in crate::net) fn steer(socket: &UdpSocket, mark: u8, at: u8) -> io::Result<
     let load_byte = |at| step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, at);
     let if_equal = |value| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value);
     let mut program = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0),
+        // What is too short: to the end.
+        libc::sock_filter { jf: 5, ..step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, at.into()) },
         load_byte(0),
         step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mark.into()),
         // Else over the next two.

@@ -319,6 +319,8 @@ impl Endpoint {
             }
         } else if id.worker() != self.worker {
             return Some(Input::Foreign(id.worker(), packet));
+        } else if let Some(&alias_of) = self.aliases.get(&id) {
+            return self.handle_sealed(now, alias_of, from, packet);
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
@@ -331,8 +333,6 @@ impl Endpoint {
             }
         } else if let Some(to) = self.moved_to(id) {
             return Some(Input::Moved(to, packet));
-        } else if let Some(&alias_of) = self.aliases.get(&id) {
-            return self.handle_sealed(now, alias_of, from, packet);
         } else {
             self.count_unproven(bytes, DropReason::UnknownConnection);
         }

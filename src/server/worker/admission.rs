@@ -12,7 +12,7 @@ use crate::wire::{CloseCode, LeaveReason, RejectCode, UserEvent};
 impl Worker {
     /// Somebody with a good token wants to connect.
     pub(super) fn incoming(&mut self, now: Now, incoming: Box<Incoming>) {
-        if self.shared.connections() >= self.shared.limits.max_connections {
+        if self.shared.population.all() >= self.shared.limits.max_connections {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
         } else {
@@ -32,6 +32,7 @@ impl Worker {
             post.to_user(old, Word::Replaced);
         });
         self.clients.add(now, connection, user);
+        self.shared.population.enter(self.id);
         self.counters().connections_opened.add(1);
         for invite in invites {
             let event = UserEvent::Invited(invite.invitation(now));
@@ -89,6 +90,7 @@ impl Worker {
     // spec: SES-15
     fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
         let Some(client) = self.clients.remove(connection) else { return false };
+        self.shared.population.leave(self.id);
         debug!(%connection, user = %client.user, %why, "disconnected");
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {

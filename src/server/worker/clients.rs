@@ -90,10 +90,13 @@ impl Clients {
         self.by_connection.remove(&connection)
     }
 
-    /// True for a user that is in no session and takes what it is sent.
+    /// True for a user that is in no session, takes what it is sent, and whose connection lives.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
         let is_free = self.by_connection.get(&connection).is_some_and(|client| client.seats.is_empty());
-        is_free && !self.lagging.contains(&connection) && !self.overdue.contains(&connection)
+        is_free
+            && self.endpoint.address(connection).is_some()
+            && !self.lagging.contains(&connection)
+            && !self.overdue.contains(&connection)
     }
 
     /// Takes a user and its connection out; they go on at the worker `to`.

@@ -79,7 +79,7 @@ impl Worker {
         let reply = reply_to(&command);
         let outcome = match (command, scope) {
             (Command::Request(id, request), Scope::User) => {
-                return match self.better_place(&caller, &request) {
+                return match self.better_place(now, &caller, &request) {
                     Some(place) => self.move_out(now, &caller, place, (id, request)),
                     None => self.user_command(now, &caller, id, request),
                 };

@@ -13,9 +13,11 @@ impl Worker {
             return;
         }
         self.draining = true;
+        self.shared.begin_drain();
         self.clients.endpoint.set_draining(true);
         for connection in self.clients.connections() {
             self.clients.remove(connection);
+            self.shared.population.leave(self.id);
             self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
     }
@@ -27,9 +29,20 @@ impl Worker {
 
     /// True when every client knows, or there is no time left to tell.
     pub(super) fn is_drained(&self) -> bool {
-        // What arrives for those that have moved still comes here.
-        let connections = self.clients.endpoint.connection_count() + self.clients.endpoint.moved_count();
-        let all_told = self.draining && connections == 0;
-        all_told || self.drain_deadline().is_some_and(|until| until <= self.now)
+        self.all_told() || self.drain_deadline().is_some_and(|until| until <= self.now)
+    }
+
+    /// True when no client of this worker's is left, none that has moved away, for which datagrams still come
+    /// here, and none on its way here.
+    fn all_told(&self) -> bool {
+        let endpoint = &self.clients.endpoint;
+        let is_empty =
+            endpoint.connection_count() == 0 && endpoint.moved_count() == 0 && !endpoint.has_ended();
+        // In this order: once all drain, nobody is sent here any more.
+        self.draining && is_empty && self.shared.all_drain() && self.mail.is_empty() && self.has_no_mail()
+    }
+
+    fn has_no_mail(&self) -> bool {
+        self.shared.mailboxes.of(self.id).is_none_or(|mailbox| mailbox.is_empty())
     }
 }

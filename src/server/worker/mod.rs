@@ -1,9 +1,9 @@
 //! [`Worker`]: one thread's share of a server, sans-IO.
 //!
-//! A worker owns its connections, of which each may move to another once, and shares sessions and users with the others. What a
-//! datagram causes takes this way: endpoint → `dispatch` (a command) → session table → mail →
-//! `fanout` (events) → endpoint. Its own mail goes the same way as that of the others, so that all
-//! rosters see one order.
+//! A worker owns its connections, of which each may move to another worker once, and shares sessions and
+//! users with the others. What a datagram causes takes this way: endpoint → `dispatch` (a command) →
+//! session table → mail → `fanout` (events) → endpoint. Its own mail goes the same way as that of the
+//! others, so that all rosters see one order.
 //!
 //! | file | what it does |
 //! |---|---|

@@ -17,7 +17,6 @@ use crate::base::{ConnectionId, RequestId, Timestamp, WorkerId};
 use crate::rudp::Moving;
 use crate::server::limits::size;
 use crate::server::mail::{Mail, Word};
-use crate::wire::command::Join;
 use crate::wire::{CloseCode, Request};
 
 /// A user that moves to another worker, with the command that it moves for.
@@ -45,17 +44,19 @@ const SLIGHT: u64 = 16;
 
 impl Worker {
     /// Where the caller of a request had better be served; `None` when that is here.
-    pub(super) fn better_place(&mut self, caller: &Caller, request: &Request) -> Option<WorkerId> {
+    pub(super) fn better_place(
+        &mut self,
+        now: Timestamp,
+        caller: &Caller,
+        request: &Request,
+    ) -> Option<WorkerId> {
         let max_seats = size(self.shared.limits.gathered_seats);
         let is_home = caller.connection.worker() == self.id;
         if !is_home || self.draining || self.shared.mailboxes.workers().len() < 2 {
             return None;
         }
         let place = match request {
-            Request::Join(Join::Session(session)) => self.shared.sessions.place_of(*session, max_seats)?,
-            Request::Join(Join::Invite(invite)) => {
-                self.shared.sessions.place_of(invite.session, max_seats)?
-            }
+            Request::Join(join) => self.shared.sessions.place_for(now, &caller.user, *join, max_seats)?,
             Request::Create(create) if usize::from(create.settings.max_members.get()) <= max_seats => {
                 self.least_busy()
             }
@@ -79,6 +80,7 @@ impl Worker {
         debug!(%connection, %to, "moved");
         mailbox.post(Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
         self.to_wake.insert(to);
+        self.shared.population.shift(self.id, to);
         self.counters().connections_moved.add(1);
     }
 
@@ -89,6 +91,7 @@ impl Worker {
         self.clients.adopt(now, moving, client);
         if self.draining {
             self.clients.remove(caller.connection);
+            self.shared.population.leave(self.id);
             return self.clients.close(now, caller.connection, CloseCode::ShuttingDown);
         }
         self.user_command(now, &caller, id, request);
@@ -119,7 +122,7 @@ impl Worker {
 
     /// This worker, or one that serves clearly fewer users.
     fn least_busy(&self) -> WorkerId {
-        let users = |worker: &WorkerId| self.shared.counters(*worker).connections.value();
+        let users = |worker: &WorkerId| self.shared.population.of(*worker);
         let least = self.shared.mailboxes.workers().min_by_key(users).unwrap_or(self.id);
         if users(&least) + SLIGHT < users(&self.id) { least } else { self.id }
     }
@@ -128,7 +131,7 @@ impl Worker {
     fn has_room(&self, worker: WorkerId) -> bool {
         let (times, of) = SHARE_MAX;
         let workers = self.shared.mailboxes.workers().len() as u64;
-        let share = self.shared.connections() / workers.max(1);
-        self.shared.counters(worker).connections.value() <= share * times / of + SLIGHT
+        let share = self.shared.population.all() / workers.max(1);
+        self.shared.population.of(worker) <= share * times / of + SLIGHT
     }
 }

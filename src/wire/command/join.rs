@@ -17,6 +17,16 @@ pub enum Join {
     Session(SessionId),
 }
 
+impl Join {
+    /// The session that it asks for.
+    pub fn session(&self) -> SessionId {
+        match self {
+            Self::Invite(invite) => invite.session,
+            Self::Session(session) => *session,
+        }
+    }
+}
+
 impl Wire for Join {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         match reader.u8("join kind")? {

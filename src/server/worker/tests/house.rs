@@ -39,6 +39,8 @@ pub(super) struct House {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: Vec<Worker>,
     woken: Vec<Arc<AtomicBool>>,
+    /// Workers that were finished after a turn: their threads have ended.
+    ended: Vec<bool>,
     clients: Vec<Client>,
     key: TokenKey,
     rng: StdRng,
@@ -82,7 +84,8 @@ impl House {
         }
         let now = Now { mono: Timestamp::from_millis(1_000), wall: UnixTime::from_secs(1_700_000_000) };
         let key = TokenKey::from_bytes(&[7; 32]);
-        Self { now, shared, workers, woken, clients: Vec::new(), key, rng }
+        let ended = vec![false; workers.len()];
+        Self { now, shared, workers, woken, ended, clients: Vec::new(), key, rng }
     }
 
     /// A client that begins to connect as `user` by the socket of `worker`.
@@ -187,7 +190,7 @@ impl House {
     fn advance_to(&mut self, at: Timestamp) {
         let passed = at.since(self.now.mono);
         self.now = Now { mono: at, wall: self.now.wall + passed };
-        for worker in &mut self.workers {
+        for (worker, _) in self.workers.iter_mut().zip(&self.ended).filter(|(_, ended)| !**ended) {
             if worker.poll_timeout().is_some_and(|due| due <= at) {
                 worker.handle_timeout(self.now);
             }
@@ -198,7 +201,8 @@ impl House {
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
-        let workers = self.workers.iter().filter_map(Worker::poll_timeout);
+        let workers = self.workers.iter().zip(&self.ended).filter(|(_, ended)| !**ended);
+        let workers = workers.filter_map(|(worker, _)| worker.poll_timeout());
         workers.chain(self.clients.iter().filter_map(Client::poll_timeout)).min()
     }
 
@@ -209,12 +213,15 @@ impl House {
             let from = client.address;
             let datagrams = client.take_datagrams(now.mono);
             let batch: Vec<_> = datagrams.into_iter().map(|datagram| (from.into(), datagram)).collect();
-            if !batch.is_empty() && !client.unplugged {
+            if !batch.is_empty() && !client.unplugged && !self.ended[client.worker] {
                 busy = true;
                 self.workers[client.worker].handle_datagrams(now, &mut batch.into_iter());
             }
         }
-        for (worker, woken) in self.workers.iter_mut().zip(&self.woken) {
+        for ((worker, woken), ended) in self.workers.iter_mut().zip(&self.woken).zip(&mut self.ended) {
+            if *ended {
+                continue;
+            }
             if woken.swap(false, Ordering::Relaxed) {
                 busy = true;
                 worker.handle_wake(now);
@@ -228,6 +235,7 @@ impl House {
                     receiver.handle_datagram(now.mono, datagram);
                 }
             }
+            *ended = worker.is_finished();
         }
         busy
     }

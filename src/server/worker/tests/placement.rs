@@ -221,6 +221,50 @@ fn a_user_that_arrives_during_a_drain_is_told() {
     house.shared.drain(house.now.mono + Duration::from_secs(5));
     house.run();
     assert_eq!(house.closed_with(ben), Some(CloseCode::ShuttingDown));
+    house.pass(Duration::from_millis(1));
+    assert!(house.workers.iter().all(Driven::is_finished));
+}
+
+#[test]
+fn a_worker_without_clients_waits_until_none_can_be_sent_to_it() {
+    let mut house = House::new(2, Limits::default());
+    let ann = house.connect("ann", 1);
+    house.shared.drain(house.now.mono + Duration::from_secs(5));
+    house.workers[0].handle_wake(house.now);
+    assert!(!house.workers[0].is_finished(), "the other does not drain yet");
+    house.run();
+    assert_eq!(house.closed_with(ann), Some(CloseCode::ShuttingDown));
+    assert!(house.workers.iter().all(Driven::is_finished));
+}
+
+#[test]
+fn however_many_join_at_once_no_worker_gets_more_than_its_share() {
+    let mut house = House::new(2, Limits::default());
+    let owners: Vec<_> = (0..4)
+        .map(|number| {
+            let owner = house.connect(&format!("owner-{number}"), 0);
+            house.create(owner, 64, Admission::Open)
+        })
+        .collect();
+    let guests: Vec<_> = (0..200).map(|number| house.connect(&format!("guest-{number}"), 1)).collect();
+    for (number, guest) in guests.iter().enumerate() {
+        house.send(*guest, None, Request::Join(Join::Session(owners[number % 4].session)));
+    }
+    house.run();
+    let served = served(&house);
+    assert!((100..=146).contains(&served[0]), "5/4 of 102, and 16, and the last: {served:?}");
+    assert_eq!(served.iter().sum::<u64>(), 204);
+}
+
+#[test]
+fn who_would_not_be_admitted_stays() {
+    let mut house = House::new(2, Limits::default());
+    let ann = house.connect("ann", 0);
+    let open = house.create(ann, 1, Admission::Open);
+    let closed = house.create(ann, 2, Admission::Invited);
+    let ben = house.connect("ben", 1);
+    assert!(house.join_open(ben, open.session).is_err() && house.join_open(ben, closed.session).is_err());
+    assert_eq!(house.shared.snapshot().connections_moved, 0);
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! [`Population`]: how many users each worker serves, at this moment.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::base::WorkerId;
+use crate::base::sync::CachePadded;
+
+/// Users by worker. Who moves counts where they go from the moment that they leave, so that however many move
+/// at once, each finds the others counted.
+#[derive(Debug)]
+pub struct Population {
+    of: Box<[CachePadded<AtomicU64>]>,
+}
+
+impl Population {
+    /// Nobody at any of `workers`.
+    pub fn new(workers: u8) -> Self {
+        Self { of: (0..workers).map(|_| CachePadded::default()).collect() }
+    }
+
+    /// A user has connected.
+    pub fn enter(&self, worker: WorkerId) {
+        self.at(worker).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A user of a worker's is gone.
+    pub fn leave(&self, worker: WorkerId) {
+        self.at(worker).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A user moves.
+    pub fn shift(&self, from: WorkerId, to: WorkerId) {
+        self.enter(to);
+        self.leave(from);
+    }
+
+    /// Users of one worker.
+    pub fn of(&self, worker: WorkerId) -> u64 {
+        self.at(worker).load(Ordering::Relaxed)
+    }
+
+    /// Users of all workers.
+    pub fn all(&self) -> u64 {
+        self.of.iter().map(|users| users.load(Ordering::Relaxed)).sum()
+    }
+
+    fn at(&self, worker: WorkerId) -> &AtomicU64 {
+        self.of.get(usize::from(worker.0)).expect("invariant: made for every worker")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_moves_counts_once() {
+        let population = Population::new(2);
+        let [here, there] = [WorkerId(0), WorkerId(1)];
+        (0..3).for_each(|_| population.enter(here));
+        population.shift(here, there);
+        assert_eq!((population.of(here), population.of(there), population.all()), (2, 1, 3));
+        population.leave(there);
+        assert_eq!((population.of(there), population.all()), (0, 2));
+    }
+}
