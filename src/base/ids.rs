@@ -91,7 +91,7 @@ id! {
     RequestId(u32)
 }
 id! {
-    /// Names a connection in client → server packets; its top 8 bits name the worker.
+    /// Names a connection in client → server packets; its top 8 bits name the worker that gave it.
     /// Spec: PKT-6.
     ConnectionId(u32)
 }
@@ -115,7 +115,7 @@ impl EventNumber {
 }
 
 impl ConnectionId {
-    /// The worker that owns the connection.
+    /// The worker that gave the id: it has the connection, or knows which one has.
     pub fn worker(self) -> WorkerId {
         WorkerId(self.0.to_be_bytes()[0])
     }

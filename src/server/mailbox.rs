@@ -3,8 +3,8 @@
 //! Posting never blocks and, after a reservation, never fails: room is promised by a counter
 //! before a change of shared state is made, so that a worker that cannot keep up refuses new work
 //! (`busy`) instead of tearing a hole into a session's order. What may not be refused (leaves,
-//! ends, what users are told) is posted without a promise, above the capacity if need be; it is
-//! bounded by what memberships and open invites there are.
+//! ends, what users are told, users that move) is posted without a promise, above the capacity if need
+//! be; it is bounded by what memberships, open invites and connections there are.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;

@@ -8,8 +8,9 @@
 //! | `builder`, `running` | how a server starts, runs on threads and ends |
 //! | `limits`, `config` | every limit, and what it means for the layers below |
 //! | `worker/` | one thread's share: from datagrams to commands, from events to datagrams |
-//! | `shared` | what the workers share: sessions, and the next two |
+//! | `shared` | what the workers share: sessions, and the next three |
 //! | `directory` | users: where they are connected, which invites are open for them |
+//! | `population` | how many users each worker serves |
 //! | `mail`, `mailbox` | what workers write to each other |
 //! | `roster`, `keys` | which members a worker serves, and the keys on their streams |
 //! | `budget` | how fast a connection may act |
@@ -25,7 +26,7 @@ pub mod limits;
 pub mod mail;
 pub mod mailbox;
 pub mod population;
-mod roster;
+pub mod roster;
 mod running;
 pub mod shared;
 pub mod worker;

@@ -68,7 +68,6 @@ impl Rosters {
     }
 
     /// True when no member of any session is here.
-    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use tracing::debug;
 
 use super::Worker;
+use super::clients::Client;
 use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, UserId, WorkerId};
 use crate::rudp::{Closed, Incoming, Input};
 use crate::server::mail::{Mail, Post, Word};
@@ -89,8 +90,7 @@ impl Worker {
     /// was done before.
     // spec: SES-15
     fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
-        let Some(client) = self.clients.remove(connection) else { return false };
-        self.shared.population.leave(self.id);
+        let Some(client) = self.take_out(connection) else { return false };
         debug!(%connection, user = %client.user, %why, "disconnected");
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
@@ -103,7 +103,14 @@ impl Worker {
         true
     }
 
-    /// Passes a datagram on to the worker that owns its connection.
+    /// Forgets the user of a connection, which may live on to say why.
+    pub(super) fn take_out(&mut self, connection: ConnectionId) -> Option<Client> {
+        let client = self.clients.remove(connection)?;
+        self.shared.population.leave(self.id);
+        Some(client)
+    }
+
+    /// Passes a datagram on to the worker that has its connection, or knows which one has.
     pub(super) fn forward(&mut self, to: WorkerId, from: Envelope, datagram: BytesMut) {
         let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
         // A copy, so that it does not keep all that came with it while it waits.

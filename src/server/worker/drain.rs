@@ -16,8 +16,7 @@ impl Worker {
         self.shared.begin_drain();
         self.clients.endpoint.set_draining(true);
         for connection in self.clients.connections() {
-            self.clients.remove(connection);
-            self.shared.population.leave(self.id);
+            self.take_out(connection);
             self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
     }

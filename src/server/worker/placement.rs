@@ -66,7 +66,7 @@ impl Worker {
         may_move.then_some(place)
     }
 
-    /// Sends a user on to another worker with its request.
+    /// Sends a user on to its [better place](Worker::better_place) with its request.
     pub(super) fn move_out(
         &mut self,
         now: Timestamp,
@@ -75,8 +75,9 @@ impl Worker {
         command: (RequestId, Request),
     ) {
         let connection = caller.connection;
-        let Some(mailbox) = self.shared.mailboxes.of(to) else { return };
-        let Some((moving, client)) = self.clients.release(connection, to) else { return };
+        let mailbox = self.shared.mailboxes.of(to).expect("invariant: a place is a worker that exists");
+        let moving = self.clients.release(connection, to);
+        let (moving, client) = moving.expect("invariant: only who may move has a better place");
         debug!(%connection, %to, "moved");
         mailbox.post(Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
         self.to_wake.insert(to);
@@ -90,8 +91,7 @@ impl Worker {
         let caller = Caller { connection: moving.id(), user: client.user.clone() };
         self.clients.adopt(now, moving, client);
         if self.draining {
-            self.clients.remove(caller.connection);
-            self.shared.population.leave(self.id);
+            self.take_out(caller.connection);
             return self.clients.close(now, caller.connection, CloseCode::ShuttingDown);
         }
         self.user_command(now, &caller, id, request);

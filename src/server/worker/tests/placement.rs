@@ -8,7 +8,8 @@ use crate::base::{Slot, Timestamp, WorkerId};
 use crate::net::Driven;
 use crate::wire::command::{Broadcast, Join, To};
 use crate::wire::{
-    Admission, Body, CloseCode, Command, Delivery, LeaveReason, Request, SessionEvent, UserEvent, Value,
+    Admission, Body, CloseCode, Command, Delivery, ErrorCode, LeaveReason, Request, SessionEvent, UserEvent,
+    Value,
 };
 
 /// Users that each worker serves.
@@ -96,14 +97,21 @@ fn what_comes_right_behind_a_join_is_carried_out_behind_it() {
 }
 
 #[test]
-fn a_refused_join_is_answered_where_it_was_carried_out() {
+fn of_two_that_move_for_the_last_seat_one_is_refused_where_it_has_gone() {
     let mut house = House::new(2, Limits::default());
-    let (_, _, _) = pair(&mut house, 2);
-    let (cat, dan) = (house.connect("cat", 1), house.connect("dan", 1));
-    let at = house.create(dan, 1, Admission::Open);
-    assert!(house.join_open(cat, at.session).is_err(), "no seat is left");
+    let [ann, ben, cat] = [("ann", 0), ("ben", 1), ("cat", 1)].map(|(user, at)| house.connect(user, at));
+    let at = house.create(ann, 2, Admission::Open);
+    let joins = [ben, cat].map(|who| {
+        let join = house.send(who, None, Request::Join(Join::Session(at.session)));
+        house.run_socket(who);
+        join
+    });
+    house.run();
+    assert_eq!(served(&house), [3, 0], "both were on their way before a seat was taken");
+    assert!(house.answer(ben, joins[0]).is_ok());
+    assert_eq!(house.answer(cat, joins[1]), Err(ErrorCode::SessionFull));
     let own = house.create(cat, 2, Admission::Open);
-    assert_eq!(messages(&house.events(cat, own.slot)), 0, "and all goes on");
+    assert_eq!(house.events(cat, own.slot).len(), 1, "its snapshot: all goes on");
 }
 
 #[test]
