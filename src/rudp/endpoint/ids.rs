@@ -42,13 +42,13 @@ impl IdPool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
     /// Draws the same each time.
-    struct Stuck(u32);
+    pub(in crate::rudp::endpoint) struct Stuck(pub(in crate::rudp::endpoint) u32);
 
     impl RngCore for Stuck {
         fn next_u32(&mut self) -> u32 {

@@ -4,6 +4,7 @@ mod admission;
 mod confirmation;
 mod floods;
 mod handshake;
+mod moves;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
