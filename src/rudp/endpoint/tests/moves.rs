@@ -16,7 +16,7 @@ fn moved(bed: &mut Bed, id: ConnectionId, to: &mut Endpoint) -> ConnectionId {
     to.adopt(bed.now.mono, moving).expect("ids are left")
 }
 
-/// What the client has to send, as messages of one byte on the control stream.
+/// The client's next packet, with a message of one byte on the control stream.
 fn packet(bed: &Bed, client: &mut Connection, byte: u8) -> BytesMut {
     let payload = Bytes::from(vec![byte]).into();
     client.send(bed.now.mono, StreamId::CONTROL, Delivery::ReliableOrdered, payload).unwrap();
