@@ -265,7 +265,7 @@ impl Client {
 
     /// What the connection has done so far; `None` when it is gone.
     pub fn stats(&self) -> Option<Stats> {
-        self.shared().lock().core.stats().copied()
+        self.shared().lock().core.stats()
     }
 
     /// The smoothed round-trip time; `None` when the connection is gone.

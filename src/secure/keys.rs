@@ -133,12 +133,13 @@ pub struct OpenError;
 ///
 /// The expanded key is five times as large as all else, and made in a fraction of a microsecond: it is there
 /// while the key is in use. `ring` keeps it in memory that it does not wipe; what it was made from is wiped.
+#[repr(C)] // What each packet needs lies together; the rest is for the next generation.
 struct Generation {
+    expanded: OnceCell<Box<aead::LessSafeKey>>,
+    iv: [u8; 12],
     salt: [u8; 32],
     key: Zeroizing<[u8; 32]>,
-    iv: [u8; 12],
     update: Zeroizing<[u8; 32]>,
-    expanded: OnceCell<Box<aead::LessSafeKey>>,
 }
 
 impl Generation {

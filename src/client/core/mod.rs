@@ -170,7 +170,7 @@ impl Core {
     }
 
     /// What the connection has done, once there is one.
-    pub fn stats(&self) -> Option<&Stats> {
+    pub fn stats(&self) -> Option<Stats> {
         match &self.link {
             Link::Open(connection) => Some(connection.stats()),
             Link::Connecting(_) | Link::Dead => None,

@@ -10,16 +10,17 @@ use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX
 
 /// Received packet numbers, and the ack that is owed for them. Spec: ACK-3.
 #[derive(Debug)]
+#[repr(C)] // What each packet that leaves asks for stands first.
 pub struct AckTracker {
+    deadline: Option<Timestamp>,
+    /// Ack-eliciting packets that no ack told of yet.
+    unacked: u32,
     /// Runs of received numbers, `first..=last`, newest at the front; bounded. While nothing is missing there is
     /// one.
     runs: SmallVec<[(u64, u64); 1]>,
     largest_at: Timestamp,
     /// When an ack left last.
     acked_at: Timestamp,
-    /// Ack-eliciting packets that no ack told of yet.
-    unacked: u32,
-    deadline: Option<Timestamp>,
     max_delay: Duration,
     received: u64,
     /// Largest number that the peer is known to have an ack of.

@@ -7,22 +7,23 @@ use crate::secure::{OpenKey, PacketKeys, SealKey};
 
 /// The keys of both directions and their renewal. Keys that few connections have at a time lie apart.
 /// Spec: KEY-4.
+#[repr(C)] // What sealing needs lies together.
 pub struct KeyPhases {
-    seal: SealKey,
-    open: OpenKey,
-    /// Derived when a packet with the other phase bit first asks for it.
-    next_open: Option<Box<OpenKey>>,
-    /// Opens what was under way when the phase changed.
-    previous_open: Option<(Box<OpenKey>, Timestamp)>,
     phase: bool,
+    acked_in_phase: bool,
     sealed: u64,
     renew_after: u64,
     /// First number sealed in this phase, once there is one.
     first_sealed: Option<u64>,
+    seal: SealKey,
+    open: OpenKey,
     /// Smallest number opened in this phase.
     first_opened: Option<u64>,
-    acked_in_phase: bool,
     failed: u64,
+    /// Derived when a packet with the other phase bit first asks for it.
+    next_open: Option<Box<OpenKey>>,
+    /// Opens what was under way when the phase changed.
+    previous_open: Option<(Box<OpenKey>, Timestamp)>,
     #[cfg(test)]
     phases: u32,
 }

@@ -57,7 +57,7 @@ pub use marks::EcnState;
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
 use self::acks::AckTracker;
-use self::controller::{Controller, Pacer};
+use self::controller::Congestion;
 use self::datagram_size::DatagramSize;
 use self::keys::KeyPhases;
 use self::marks::Marks;
@@ -138,50 +138,57 @@ pub struct Stats {
 }
 
 /// A connection, sans-IO. See the [module](super) for the calling contract.
+///
+/// Its fields lie in the order in which a delivery needs them: a server with thousands of connections finds
+/// each of them out of the cache, and pays by the line.
+#[repr(C)]
 pub struct Connection {
-    role: Role,
-    congestion_control: CongestionControl,
-    max_message_bytes: usize,
-    max_streams: usize,
-    peer: TransportParameters,
-    random: Randomness,
+    // A message that is queued.
     state: State,
-    events: VecDeque<Event>,
-    stats: Stats,
+    outbox: Outbox,
 
-    keys: KeyPhases,
-    replay: ReplayWindow,
-    acks: AckTracker,
+    // A packet that leaves.
+    sent: SentPackets,
+    congestion: Congestion,
+    /// When the window or the pacer last held back what waited.
+    held_back_at: Option<Timestamp>,
+    /// Until when the pacer holds it back.
+    paced_until: Option<Timestamp>,
+    /// The next packet number that is left out.
+    next_skip: PacketNumber,
+    trace: Option<Box<Tracing>>,
+    events: VecDeque<Event>,
+    timers: Timers,
+    /// Packets sent since the last that asks for an ack.
+    quiet_packets: u32,
+    role: Role,
+    rtt: RttEstimator,
+    repair_encoder: RepairEncoder,
+    paths: Paths,
     marks: Marks,
+    datagram_size: DatagramSize,
+    stats: Stats,
+    keys: KeyPhases,
+
+    // A packet that arrives.
+    acks: AckTracker,
+    replay: ReplayWindow,
     /// Largest packet number that carried an ack: acks in older packets say nothing new.
     newest_ack_in: Option<u64>,
     /// Largest number of a packet that opened and was dropped for want of room.
     newest_dropped: Option<PacketNumber>,
-    paths: Paths,
-
+    repair_decoder: RepairDecoder,
     receive_streams: StreamMap<ReceiveStream>,
     /// Streams above were never opened; those below and not open are finished.
     opened_below: u32,
     receive_buffer: ReceiveBuffer,
 
-    outbox: Outbox,
-    sent: SentPackets,
-    datagram_size: DatagramSize,
-    rtt: RttEstimator,
-    repair_encoder: RepairEncoder,
-    repair_decoder: RepairDecoder,
-    controller: Box<dyn Controller>,
-    pacer: Pacer,
-    /// When the window or the pacer last held back what waited.
-    held_back_at: Option<Timestamp>,
-    /// Until when the pacer holds it back.
-    paced_until: Option<Timestamp>,
-    timers: Timers,
-    /// Packets sent since the last that asks for an ack.
-    quiet_packets: u32,
-    /// The next packet number that is left out.
-    next_skip: PacketNumber,
-    trace: Option<Box<Tracing>>,
+    // What changes hardly ever.
+    congestion_control: CongestionControl,
+    max_message_bytes: usize,
+    max_streams: usize,
+    peer: TransportParameters,
+    random: Randomness,
 }
 
 /// Where the connection stands in its life.
@@ -219,6 +226,7 @@ impl Connection {
     ) -> Self {
         let config = config.in_range();
         let max_datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
+        let rtt = RttEstimator::new();
         let mut connection = Self {
             role,
             congestion_control: config.congestion_control,
@@ -242,11 +250,10 @@ impl Connection {
             outbox: Outbox::new(&config, &peer),
             sent: SentPackets::new(),
             datagram_size: DatagramSize::new(max_datagram),
-            rtt: RttEstimator::new(),
+            rtt,
             repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
             repair_decoder: RepairDecoder::default(),
-            controller: controller::new(config.congestion_control, now, BASE_DATAGRAM_BYTES),
-            pacer: Pacer::new(now, controller::initial_window(BASE_DATAGRAM_BYTES)),
+            congestion: Congestion::new(config.congestion_control, now, BASE_DATAGRAM_BYTES, rtt.smoothed()),
             held_back_at: None,
             paced_until: None,
             timers: Timers::new(now, &config, &peer),
@@ -314,7 +321,6 @@ impl Connection {
         if is_large {
             self.datagram_size.on_large_message(now);
         }
-        self.stats.messages_shed = self.outbox.shed();
         Ok(sent)
     }
 
@@ -356,8 +362,8 @@ impl Connection {
     }
 
     /// What the connection has done.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        Stats { messages_shed: self.outbox.shed(), ..self.stats }
     }
 
     /// The smoothed round-trip time; 100 ms before the first sample.

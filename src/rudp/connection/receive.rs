@@ -13,6 +13,7 @@ use super::repair::symbol;
 use super::rtt::RttEstimator;
 use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Hold, Part, ReceiveStream, Received, Space};
+use super::timers::is_app_limited;
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{Ecn, Envelope, PacketNumber, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
@@ -121,7 +122,8 @@ impl Connection {
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();
-            self.controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES);
+            let controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES);
+            self.congestion.replace(controller, self.rtt.smoothed());
             self.datagram_size.on_new_path();
             self.marks.on_new_path(self.sent.next_number());
             self.cut_for_datagrams(now);
@@ -400,17 +402,20 @@ impl Connection {
         }
         for &number in &outcome.spurious {
             self.repair_encoder.loss_mut().on_spurious();
-            self.controller.on_spurious();
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
-        for &(bytes, sent_at) in &outcome.packets {
-            self.repair_encoder.loss_mut().on_acked();
-            self.datagram_size.on_acked(bytes);
-            let app_limited = self.is_app_limited(sent_at);
-            // One ack gives one sample: that of its largest.
-            let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
-            self.controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
-        }
+        let held_back_at = self.held_back_at;
+        self.congestion.tell(self.rtt.smoothed(), |controller| {
+            outcome.spurious.iter().for_each(|_| controller.on_spurious());
+            for &(bytes, sent_at) in &outcome.packets {
+                self.repair_encoder.loss_mut().on_acked();
+                self.datagram_size.on_acked(bytes);
+                let app_limited = is_app_limited(held_back_at, sent_at);
+                // One ack gives one sample: that of its largest.
+                let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
+                controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
+            }
+        });
         for frame in outcome.frames.drain(..) {
             match frame {
                 SentFrame::Messages(first, count) => {
@@ -441,8 +446,9 @@ impl Connection {
         self.note_marks();
         let newest_sent_at = self.sent.largest_acked_at();
         if is_news && newest_sent_at >= self.paths.since() {
-            let app_limited = self.is_app_limited(newest_sent_at);
-            self.controller.on_marked(now, &Marked { newest_sent_at, app_limited });
+            let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
+            let marked = Marked { newest_sent_at, app_limited };
+            self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));
         }
         Ok(())
     }

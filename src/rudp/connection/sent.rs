@@ -80,6 +80,9 @@ pub struct SentPackets {
     /// When that one left.
     largest_acked_at: Timestamp,
     bytes_in_flight: usize,
+    /// When the oldest packet left that asks for an ack and is newer than any that was acked: kept, because
+    /// it is asked for with each packet.
+    unanswered_since: Option<Timestamp>,
     /// Factor on the reordering window, doubled by each spurious loss.
     patience: u32,
     /// Losses since the last that proved spurious.
@@ -148,6 +151,7 @@ impl SentPackets {
             largest_acked: None,
             largest_acked_at: Timestamp::ZERO,
             bytes_in_flight: 0,
+            unanswered_since: None,
             patience: 1,
             losses: 0,
         }
@@ -195,8 +199,12 @@ impl SentPackets {
 
     /// When the oldest packet left that asks for an ack and is newer than any that was acked.
     pub fn unanswered_since(&self) -> Option<Timestamp> {
-        let newer = self.packets.iter().skip(self.older_than_acked());
-        newer.into_iter().find(|packet| packet.state == State::InFlight).map(|packet| packet.at)
+        self.unanswered_since
+    }
+
+    fn find_unanswered(&self) -> Option<Timestamp> {
+        let mut newer = self.packets.iter().skip(self.older_than_acked());
+        newer.find(|packet| packet.state == State::InFlight).map(|packet| packet.at)
     }
 
     /// Leaves the next number out. Spec: ACK-7.
@@ -208,7 +216,10 @@ impl SentPackets {
     /// Takes note of a packet with the next number, which left with the mark `ecn`.
     pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, ecn: Ecn, frames: SentFrames) {
         let state = if eliciting { State::InFlight } else { State::Quiet };
-        self.bytes_in_flight += if eliciting { bytes } else { 0 };
+        if eliciting {
+            self.bytes_in_flight += bytes;
+            self.unanswered_since.get_or_insert(now);
+        }
         self.packets.push_back(SentPacket { at: now, bytes, state, ecn, frames });
     }
 
@@ -244,6 +255,7 @@ impl SentPackets {
             self.on_repaired(number.ok_or(ProtocolViolation::AckOfUnsent { number: largest })?, outcome)?;
         }
         self.largest_acked = Some(self.largest_acked.map_or(largest, |old| old.max(largest)));
+        self.unanswered_since = self.find_unanswered();
         Ok(())
     }
 
@@ -352,6 +364,10 @@ impl SentPackets {
             outcome.longest_run = outcome.longest_run.max(run);
             outcome.frames.extend(packet.frames.iter().copied());
         }
+        // Beyond `older` where too many are remembered.
+        if !outcome.packets.is_empty() {
+            self.unanswered_since = self.find_unanswered();
+        }
         if self.losses >= LOSSES_UNTIL_IMPATIENT {
             self.losses = 0;
             self.patience = (self.patience / 2).max(1);
@@ -396,6 +412,7 @@ impl SentPackets {
     pub fn audit(&self) {
         let flying = self.packets.iter().filter(|packet| packet.state == State::InFlight);
         assert_eq!(flying.map(|packet| packet.bytes).sum::<usize>(), self.bytes_in_flight);
+        assert_eq!(self.unanswered_since, self.find_unanswered());
     }
 
     /// Remembered packets that left before the largest acked one.

@@ -210,18 +210,15 @@ impl Connection {
 
     fn tell_lost(&mut self, now: Timestamp, newest_sent_at: Timestamp, lost: &LossOutcome) {
         let packets = u32::try_from(lost.packets.len()).unwrap_or(u32::MAX);
-        let app_limited = self.is_app_limited(newest_sent_at);
-        self.controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited });
+        let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
         // RFC 9002 §7.6.1
         let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;
-        if lost.longest_run > persistent {
-            self.controller.on_persistent_congestion();
-        }
-    }
-
-    /// True when neither window nor pacer held anything back since `sent_at`. RFC 9002 §7.8.
-    pub(super) fn is_app_limited(&self, sent_at: Timestamp) -> bool {
-        self.held_back_at.is_none_or(|at| at < sent_at)
+        self.congestion.tell(self.rtt.smoothed(), |controller| {
+            controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited });
+            if lost.longest_run > persistent {
+                controller.on_persistent_congestion();
+            }
+        });
     }
 
     /// When what left after the newest acked packet has waited too long for an ack. Spec: REL-6.
@@ -272,4 +269,10 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// True when neither window nor pacer held anything back since `sent_at`, but did so at `held_back_at` last.
+/// RFC 9002 §7.8.
+pub(super) fn is_app_limited(held_back_at: Option<Timestamp>, sent_at: Timestamp) -> bool {
+    held_back_at.is_none_or(|at| at < sent_at)
 }

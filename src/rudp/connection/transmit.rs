@@ -190,24 +190,20 @@ impl Connection {
         if self.timers.is_ping_due() || self.sent.is_full() {
             return self.timers.is_ping_due();
         }
-        let rate = self.pacing_rate();
+        debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
         let has_room = self.has_window();
-        let may_send = has_room && self.pacer.is_ready(now, rate);
+        let may_send = has_room && self.congestion.is_paced(now);
         if !may_send && waits {
             self.held_back_at = Some(now);
         }
         if !may_send && has_room {
-            self.paced_until = Some(self.pacer.deadline(rate));
+            self.paced_until = Some(self.congestion.paced_until());
         }
         may_send
     }
 
     fn has_window(&self) -> bool {
-        self.sent.bytes_in_flight() < self.controller.window_bytes() && !self.sent.is_full()
-    }
-
-    fn pacing_rate(&self) -> u64 {
-        self.controller.pacing_bytes_per_second(self.rtt.smoothed())
+        self.sent.bytes_in_flight() < self.congestion.window_bytes() && !self.sent.is_full()
     }
 
     /// When the pacer lets what waits leave.
@@ -306,7 +302,7 @@ impl Connection {
         self.sent.on_sent(now, bytes, eliciting, ecn, frames);
         self.timers.on_sent(now, eliciting);
         if eliciting {
-            self.pacer.on_sent(bytes);
+            self.congestion.on_sent(bytes);
         }
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
         self.stats.packets_sent += 1;

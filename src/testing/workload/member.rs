@@ -121,12 +121,12 @@ impl Member {
 
     /// From now on the connection's datagrams count.
     pub(super) fn start_counting(&mut self) {
-        self.before = self.core.stats().copied().unwrap_or_default();
+        self.before = self.core.stats().unwrap_or_default();
     }
 
     /// Until now they did.
     pub(super) fn stop_counting(&mut self) {
-        let (before, after) = (self.before, self.core.stats().copied().unwrap_or_default());
+        let (before, after) = (self.before, self.core.stats().unwrap_or_default());
         let all = |stats: Stats| stats.packets_sent + stats.packets_received + stats.packets_dropped;
         self.tally.datagrams = all(after) - all(before);
         let bytes = |stats: Stats| stats.bytes_sent + stats.bytes_received;

@@ -6,7 +6,9 @@
 //! | `new_reno` | RFC 9002, to compare, and what the default does beside a flow that fills the queue |
 //! | `min_rtt` | the smallest round trip of the last seconds |
 //! | `pacer` | spreads packets over the round trip |
+//! | `congestion` | both for one connection, and what they allow now |
 
+mod congestion;
 mod min_rtt;
 mod new_reno;
 mod pacer;
@@ -14,9 +16,10 @@ mod short_queue;
 
 use std::time::Duration;
 
-pub use self::new_reno::NewReno;
-pub use self::pacer::Pacer;
-pub use self::short_queue::ShortQueue;
+pub use self::congestion::Congestion;
+use self::new_reno::NewReno;
+use self::pacer::Pacer;
+use self::short_queue::ShortQueue;
 use super::config::CongestionControl;
 use crate::base::Timestamp;
 
@@ -112,7 +115,7 @@ pub fn new(control: CongestionControl, now: Timestamp, datagram: usize) -> Box<d
 
 /// Bytes that may be under way at first. RFC 9002 §7.2.
 // spec: REL-8
-pub fn initial_window(datagram: usize) -> usize {
+fn initial_window(datagram: usize) -> usize {
     (10 * datagram).min(14_720.max(2 * datagram))
 }
 

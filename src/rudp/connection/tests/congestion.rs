@@ -13,7 +13,7 @@ fn pair(congestion_control: CongestionControl) -> Pair {
 }
 
 fn window(pair: &Pair) -> usize {
-    pair.ends[CLIENT].controller.window_bytes()
+    pair.ends[CLIENT].congestion.window_bytes()
 }
 
 fn send_bulk(pair: &mut Pair, messages: usize) {

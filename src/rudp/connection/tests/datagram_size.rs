@@ -103,7 +103,7 @@ fn lost_probes_neither_shrink_the_window_nor_count_as_losses_nor_make_this_end_p
         assert_eq!((stats.packets_lost, stats.probes), (0, plain.ends[CLIENT].stats().probes));
         assert!(!pair.ends[CLIENT].repair_encoder.is_on());
     }
-    let window = |pair: &Pair| pair.ends[CLIENT].controller.window_bytes();
+    let window = |pair: &Pair| pair.ends[CLIENT].congestion.window_bytes();
     assert!(window(&probing) * 10 > window(&plain) * 9, "{} and {}", window(&probing), window(&plain));
 }
 

@@ -239,7 +239,7 @@ fn a_path_that_marks_everything_still_carries_a_transfer() {
         pair.run(SECOND * 5);
         assert_eq!(pair.payloads(SERVER).len(), 1, "{control:?}");
         assert_eq!(pair.ends[CLIENT].stats().packets_lost, 0);
-        let window = pair.ends[CLIENT].controller.window_bytes();
+        let window = pair.ends[CLIENT].congestion.window_bytes();
         assert!(window <= 12 * BASE_DATAGRAM_BYTES, "{window}");
     }
 }
@@ -257,9 +257,9 @@ fn a_mark_shrinks_the_window_and_nothing_is_sent_again() {
             pair.run(Duration::from_millis(150));
             pair.mark = mark;
             pair.run(Duration::from_millis(80));
-            let stats = *pair.ends[CLIENT].stats();
+            let stats = pair.ends[CLIENT].stats();
             assert_eq!((stats.ce_told > 0, stats.packets_lost), (is_congested, 0));
-            pair.ends[CLIENT].controller.window_bytes()
+            pair.ends[CLIENT].congestion.window_bytes()
         });
         assert!(windows[1] <= windows[0] / 2, "{control:?} {windows:?}");
     }
@@ -273,7 +273,7 @@ fn transfer(control: CongestionControl, mark_after: Duration) -> (Stats, Line) {
     (0..10).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 400_000]));
     pair.run(SECOND * 5);
     assert_eq!(pair.payloads(SERVER).len(), 10, "{control:?} with marks after {mark_after:?}");
-    (*pair.ends[CLIENT].stats(), pair.line.unwrap())
+    (pair.ends[CLIENT].stats(), pair.line.unwrap())
 }
 
 /// NewReno leaves in bursts as long as an ack may be held back: what marks these lets it use a part of the
@@ -324,6 +324,6 @@ fn more_congestion_than_packets_is_a_violation() {
 fn a_count_that_goes_back_is_ignored() {
     let pair = told(&[2, 1, 0, 2]);
     assert_eq!((counts(&pair, SERVER), pair.closed[SERVER].clone()), ((0, 2), None));
-    let window = |pair: &Pair| pair.ends[SERVER].controller.window_bytes();
+    let window = |pair: &Pair| pair.ends[SERVER].congestion.window_bytes();
     assert_eq!(window(&pair), window(&told(&[2])));
 }

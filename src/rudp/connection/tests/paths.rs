@@ -288,7 +288,7 @@ fn a_new_ip_forgets_the_way_and_a_new_port_does_not() {
         pair.send(SERVER, Delivery::ReliableOrdered, &[7; 500_000]);
         pair.run(SECOND * 3);
         let before = pair.ends[SERVER].rtt();
-        let window = |pair: &Pair| pair.ends[SERVER].controller.window_bytes();
+        let window = |pair: &Pair| pair.ends[SERVER].congestion.window_bytes();
         let wide = window(&pair);
         assert!(wide > 30_000, "{wide}");
         assert!(before < Duration::from_millis(99));

@@ -91,7 +91,7 @@ fn probes_carry_more_and_more_of_what_is_unacked() {
     }
     let mut sizes = vec![];
     while sizes.len() < 5 {
-        let before = *pair.ends[CLIENT].stats();
+        let before = pair.ends[CLIENT].stats();
         pair.run(Duration::from_millis(1));
         let stats = pair.ends[CLIENT].stats();
         if stats.probes > before.probes {

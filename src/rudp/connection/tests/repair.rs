@@ -165,7 +165,8 @@ fn no_repair_leaves_while_the_window_is_full() {
         pair.send(SERVER, DELIVERY, b"a source");
         pair.flush();
         if is_full {
-            pair.ends[SERVER].controller = Box::new(Shut);
+            let smoothed = pair.ends[SERVER].rtt();
+            pair.ends[SERVER].congestion.replace(Box::new(Shut), smoothed);
         }
         let before = pair.ends[SERVER].stats().repairs_sent;
         pair.run(Duration::from_millis(15));

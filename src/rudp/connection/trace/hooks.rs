@@ -123,7 +123,7 @@ impl Connection {
             latest_rtt: self.rtt.latest(),
             rtt_variance: self.rtt.variation(),
             min_rtt: self.rtt.minimum(),
-            congestion_window: self.controller.window_bytes(),
+            congestion_window: self.congestion.window_bytes(),
             bytes_in_flight: self.sent.bytes_in_flight(),
             queued_bytes: self.outbox.queued_bytes(),
             probes: self.timers.probes(),
