@@ -160,6 +160,9 @@ fn outcome(
             if current.map(|entry| &entry.value) != expected.as_ref() {
                 return Err(ErrorCode::PropertyMismatch);
             }
+            if current.is_none() && value.is_none() {
+                return Err(ErrorCode::NoSuchProperty);
+            }
             value.as_ref().map(|value| set(value, *rule, current, writer)).transpose()
         }
     }

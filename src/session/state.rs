@@ -124,6 +124,11 @@ impl Session {
         join: Join,
         now: Timestamp,
     ) -> Result<Option<InviteId>, ErrorCode> {
+        // Its time is over, though nobody has ended it yet.
+        // spec: SES-5
+        if self.idle_ends.is_some_and(|ends| ends <= now) {
+            return Err(ErrorCode::NoSuchSession);
+        }
         let invite = match join {
             Join::Invite(invite) => {
                 self.invites.admitting(invite.number, user, now)?;

@@ -149,6 +149,8 @@ fn of_two_compare_and_sets_on_one_value_one_wins() {
     assert_eq!(fixture.run(CAT, vec![swap("k", None, Some(2))]), Err(ErrorCode::PropertyMismatch));
     assert!(fixture.run(CAT, vec![swap("k", Some(1), Some(2))]).is_ok());
     assert_eq!(fixture.run(BOB, vec![swap("k", Some(1), Some(3))]), Err(ErrorCode::PropertyMismatch));
+    let nothing = fixture.run(BOB, vec![swap("other", None, None)]);
+    assert_eq!(nothing, Err(ErrorCode::NoSuchProperty), "a change that is none cannot be told");
     let changes = fixture.run(BOB, vec![swap("k", Some(2), None)]).unwrap();
     assert_eq!(changes, [PropertyChange::Deleted { key: key("k") }]);
     assert_eq!(fixture.value("k"), None);

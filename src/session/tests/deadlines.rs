@@ -113,6 +113,20 @@ fn who_enters_an_empty_session_keeps_it_alive() {
     assert_eq!(world.table.len(), 1);
 }
 
+/// The one that ends it may be late.
+// spec-test: SES-5
+#[test]
+fn an_empty_session_whose_time_is_over_admits_nobody() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let invite = world.invite((session, ann), "bob");
+    world.leave((session, ann)).unwrap();
+    world.now += Duration::from_secs(60);
+    for join in [Join::Session(session), Join::Invite(invite)] {
+        assert_eq!(world.join("bob", join), Err(ErrorCode::NoSuchSession));
+    }
+}
+
 // spec-test: SES-5
 #[test]
 fn without_an_idle_ttl_a_session_ends_with_its_last_member() {

@@ -215,6 +215,9 @@ impl Reference {
         ticket: Option<u32>,
         at: &At<'_>,
     ) -> Result<Admitted, ErrorCode> {
+        if self.idle_ends.is_some_and(|ends| ends <= at.now) {
+            return Err(ErrorCode::NoSuchSession);
+        }
         match ticket {
             Some(number) => self.check_ticket(number, Some(user), at.now)?,
             None if self.settings.admission == Admission::Open => {}

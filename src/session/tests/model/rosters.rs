@@ -77,7 +77,7 @@ impl Mirror {
                 self.properties.get_mut(&key).expect("set means that it is there").0 = value;
             }
             PropertyChange::Deleted { key } => {
-                self.properties.remove(&key);
+                assert!(self.properties.remove(&key).is_some(), "deleted means that it was there");
             }
         }
     }

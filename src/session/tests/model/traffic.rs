@@ -76,6 +76,9 @@ impl Reference {
             PropertyOp::CompareAndSet { expected, .. } if *expected != old => {
                 return Err(ErrorCode::PropertyMismatch);
             }
+            PropertyOp::CompareAndSet { value: None, .. } if old.is_none() => {
+                return Err(ErrorCode::NoSuchProperty);
+            }
             PropertyOp::CompareAndSet { value, rule, .. } => (value.clone(), *rule),
             PropertyOp::Delete { .. } if old.is_some() => (None, None),
             PropertyOp::Increment { delta, .. } if old.is_some() => {
