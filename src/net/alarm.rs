@@ -62,8 +62,10 @@ impl Alarm {
         }
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
-            if let Some(waker) = self.bell.queue().waits.get_mut(&(at, self.key)) {
-                waker.clone_from(&self.waker);
+            match self.bell.queue().waits.get_mut(&(at, self.key)) {
+                Some(waker) => waker.clone_from(&self.waker),
+                // It has rung since it was looked at, for nobody or for another task.
+                None => return Poll::Ready(()),
             }
         }
         Poll::Pending

@@ -200,7 +200,7 @@ impl Outbox {
     /// For a port that marks what it sends, if `path` is [`IoPath::Batched`] and the kernel can.
     pub(super) fn new(port: &Port, path: IoPath) -> Self {
         let nowhere = Envelope::from(([0, 0, 0, 0], 0));
-        let single = if path == IoPath::Batched { 0 } else { ALL };
+        let single = if path == IoPath::Batched && port.can_split() { 0 } else { ALL };
         let unsaid = if path == IoPath::Batched { port.mark_sent() } else { None };
         Self { path, unsaid, slots: vec![(nowhere, BytesMut::new()); BATCH], filled: 0, sent: 0, single }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -21,6 +22,9 @@ const SEND_BATCHES_A_TURN: usize = 8;
 
 /// Turns in a row that leave due timers for later while more datagrams wait.
 const MAX_DEFERRED_TURNS: u32 = 4;
+
+/// A loop whose socket has no room looks at its deadlines so far apart.
+const BLOCKED_WAIT: Duration = Duration::from_millis(1);
 
 /// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent.
 ///
@@ -89,7 +93,11 @@ pub async fn drive<D: Driven + ?Sized>(
         ready = if goes_on || rest.is_some() || is_busy {
             sources.ready_soon(flushed, driven.wants_datagrams()).await
         } else {
-            let wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());
+            let mut wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());
+            if flushed == Turn::Blocked {
+                // What is due may be due until it has left, for which there is no room.
+                wake_at = wake_at.map(|at| at.max(now.mono + BLOCKED_WAIT));
+            }
             sources.timer.put_off(now.mono, wake_at, slack.next_turn());
             sources.ready(wake_at, flushed, driven.wants_datagrams()).await
         };

@@ -121,6 +121,14 @@ impl Port {
         IoPath::Portable
     }
 
+    /// True when the system takes a row of datagrams apart.
+    pub(super) fn can_split(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return sys::can_split(self.socket());
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
     /// Has the system mark all that is sent and says nothing of its mark; which mark that is, `None` when it
     /// cannot.
     #[cfg(target_os = "linux")]

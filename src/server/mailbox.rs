@@ -113,7 +113,8 @@ impl<M> Mailbox<M> {
     /// Moves all mail, oldest first, to the end of `into`. For the owner only.
     pub fn take_all(&self, into: &mut VecDeque<M>) {
         // Before the queue is looked at: a post from here on wakes again.
-        self.woken.store(false, Ordering::Relaxed);
+        // What was written before that wake, the mail or anything else, is seen from here on.
+        self.woken.swap(false, Ordering::AcqRel);
         let mut queue = self.queue.lock();
         let taken = queue.len();
         if into.is_empty() {
@@ -127,7 +128,7 @@ impl<M> Mailbox<M> {
 
     /// Wakes the owner, unless a wake-up is on its way. Never under a lock.
     pub fn wake(&self) {
-        if !self.woken.swap(true, Ordering::Relaxed)
+        if !self.woken.swap(true, Ordering::AcqRel)
             && let Some(wake) = self.wake.get()
         {
             wake();

@@ -62,27 +62,38 @@ impl Server {
         let address = first.socket.local_addr()?;
         let sockets = parts.iter().map(|part| part.socket.counters()).collect();
         let mut server = Self { address, shared, clock, threads: Vec::with_capacity(parts.len()), sockets };
-        for part in parts {
+        // Before the first of them runs, which may have mail for any other.
+        let wakes: Vec<_> = parts.iter().map(|part| server.wake_of(part.id)).collect();
+        for (part, wake) in parts.into_iter().zip(wakes) {
             // When one does not start, dropping `server` stops those that did.
-            let thread = server.start_part(part)?;
+            let thread = server.start_part(part, wake)?;
             server.threads.push(thread);
         }
         info!(%address, workers = server.threads.len(), "listening");
         Ok(server)
     }
 
-    fn start_part(&self, Part { id, socket, mut worker }: Part) -> io::Result<JoinHandle<io::Result<()>>> {
-        let notify = Arc::new(Notify::new());
+    /// What wakes a worker, known to its mailbox from now on.
+    fn wake_of(&self, id: WorkerId) -> Arc<Notify> {
+        let wake = Arc::new(Notify::new());
         if let Some(mailbox) = self.shared.mailboxes.of(id) {
-            let notify = Arc::clone(&notify);
-            mailbox.set_wake(Box::new(move || notify.notify_one()));
+            let wake = Arc::clone(&wake);
+            mailbox.set_wake(Box::new(move || wake.notify_one()));
         }
+        wake
+    }
+
+    fn start_part(
+        &self,
+        Part { id, socket, mut worker }: Part,
+        wake: Arc<Notify>,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
         let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock.clone() };
         let clock = self.clock.clone();
         let run = move || {
             let _all = all;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let driven = runtime.block_on(drive(socket, clock, &mut worker, notify));
+            let driven = runtime.block_on(drive(socket, clock, &mut worker, wake));
             driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"))
         };
         thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)

@@ -34,6 +34,12 @@ pub(in crate::net) fn join_received(socket: &impl AsFd) {
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
 }
 
+/// True when the kernel takes rows apart (`UDP_SEGMENT`, Linux 4.18). One that does not know them would send
+/// each as one datagram, and say nothing.
+pub(in crate::net) fn can_split(socket: &impl AsFd) -> bool {
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0)
+}
+
 /// Has the kernel tell of each received datagram how it is marked (RFC 3168). What cannot be set is left: then
 /// all seem to come unmarked.
 pub(in crate::net) fn read_marks(socket: &impl AsFd) {
@@ -56,17 +62,16 @@ pub(in crate::net) fn receive_batch<'a>(
     slots: impl Iterator<Item = &'a mut [u8]>,
     arrivals: &mut Vec<Arrival>,
 ) -> io::Result<()> {
-    // SAFETY: these C structures are integers and pointers, for which all zeros are valid values.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: as above.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    // Mostly few of these are written to: the others are not even touched.
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
     let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH];
     let mut controls = [const { MaybeUninit::<Controls>::uninit() }; BATCH];
     let mut count: libc::c_uint = 0;
     let places = headers.iter_mut().zip(&mut vectors).zip(&mut names).zip(&mut controls).zip(slots);
     for ((((header, vector), name), control), slot) in places {
-        vector.iov_base = slot.as_mut_ptr().cast();
-        vector.iov_len = slot.len();
+        let header = header.write(blank());
+        let vector = vector.write(libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() });
         header.msg_hdr.msg_name = name.as_mut_ptr().cast();
         header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
         header.msg_hdr.msg_iov = vector;
@@ -80,7 +85,7 @@ pub(in crate::net) fn receive_batch<'a>(
     let received = unsafe {
         libc::recvmmsg(
             socket.as_fd().as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count,
             libc::MSG_DONTWAIT as _,
             ptr::null_mut(),
@@ -88,6 +93,8 @@ pub(in crate::net) fn receive_batch<'a>(
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     for (header, name) in headers.iter().zip(&names).take(received) {
+        // SAFETY: the kernel fills no more headers than it was given, and those were written above.
+        let header = unsafe { header.assume_init_ref() };
         // A length in `u32` always fits Linux' `usize`; a sender of another family cannot be.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
         let from = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
@@ -112,11 +119,9 @@ pub(in crate::net) fn send_batch(
     unsaid: Option<Ecn>,
     row_length: impl Fn(&[(Envelope, BytesMut)]) -> usize,
 ) -> io::Result<usize> {
-    // SAFETY: these C structures are integers and pointers, for which all zeros are valid values.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: as above.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    let mut names: [MaybeUninit<SockAddr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
+    let mut names = [const { MaybeUninit::<SockAddr>::uninit() }; BATCH];
     let mut controls = [const { MaybeUninit::<Controls>::uninit() }; BATCH];
     let mut free_vectors = &mut vectors[..];
     let mut count: libc::c_uint = 0;
@@ -126,14 +131,15 @@ pub(in crate::net) fn send_batch(
         let Some((to, first)) = row.first() else { break };
         let (vectors, free) = free_vectors.split_at_mut(length);
         for (vector, (_, datagram)) in vectors.iter_mut().zip(row) {
-            vector.iov_base = datagram.as_ptr().cast_mut().cast();
-            vector.iov_len = datagram.len();
+            let (iov_base, iov_len) = (datagram.as_ptr().cast_mut().cast(), datagram.len());
+            vector.write(libc::iovec { iov_base, iov_len });
         }
+        let header = header.write(blank());
         // `SockAddr` needs no drop, so the array may stay half written.
         let name = name.write(SockAddr::from(to.address));
         header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_namelen = name.len();
-        header.msg_hdr.msg_iov = vectors.as_mut_ptr();
+        header.msg_hdr.msg_iov = vectors.as_mut_ptr().cast();
         header.msg_hdr.msg_iovlen = length as _;
         let marks = unsaid.is_some_and(|unsaid| unsaid != to.ecn);
         if length > 1 || marks {
@@ -156,14 +162,21 @@ pub(in crate::net) fn send_batch(
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_fd().as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count,
             (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         )
     };
     let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel takes no more headers than it was given, and those were written above.
+    let taken = headers.iter().take(sent).map(|header| unsafe { header.assume_init_ref() });
     #[allow(clippy::unnecessary_cast, reason = "not every C library counts in `usize`")]
-    Ok(headers.iter().take(sent).map(|header| header.msg_hdr.msg_iovlen as usize).sum())
+    Ok(taken.map(|header| header.msg_hdr.msg_iovlen as usize).sum())
+}
+
+fn blank() -> libc::mmsghdr {
+    // SAFETY: the C structure is integers and pointers, for which all zeros are valid values.
+    unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
 /// What can be said of one slot beside its bytes: how long its datagrams are, and how they are marked.

@@ -8,7 +8,7 @@ mod timer;
 mod watch;
 
 pub(super) use batch::{
-    has_batches, join_received, mark_sent, never_fragment, read_marks, receive_batch, send_batch,
+    can_split, has_batches, join_received, mark_sent, never_fragment, read_marks, receive_batch, send_batch,
 };
 pub(super) use files::raise_open_files;
 pub(super) use steer::steer;
