@@ -390,6 +390,10 @@ impl Connection {
             self.rtt.update(now.since(sent_at), held);
             rtt = Some(self.rtt.latest());
         }
+        // What arrived on a former path tells nothing of this one.
+        // spec: PTH-8
+        let path_since = self.paths.since();
+        outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
         if let Some(oldest) = outcome.packets.iter().map(|(_, sent_at)| *sent_at).min() {
             self.rtt.on_answer(now.since(oldest), self.peer.max_ack_delay());
         }

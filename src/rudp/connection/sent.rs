@@ -229,6 +229,12 @@ impl SentPackets {
     /// [`ProtocolViolation::AckOfUnsent`].
     // spec: ACK-6
     pub fn on_ack(&mut self, ack: &Ack, outcome: &mut AckOutcome) -> Result<(), ProtocolViolation> {
+        let taken = self.take_runs(ack, outcome);
+        self.unanswered_since = self.find_unanswered();
+        taken
+    }
+
+    fn take_runs(&mut self, ack: &Ack, outcome: &mut AckOutcome) -> Result<(), ProtocolViolation> {
         let largest = ack.largest.expand(self.largest_acked.unwrap_or(0));
         if largest >= self.next_number().0 {
             return Err(ProtocolViolation::AckOfUnsent { number: largest });
@@ -255,7 +261,6 @@ impl SentPackets {
             self.on_repaired(number.ok_or(ProtocolViolation::AckOfUnsent { number: largest })?, outcome)?;
         }
         self.largest_acked = Some(self.largest_acked.map_or(largest, |old| old.max(largest)));
-        self.unanswered_since = self.find_unanswered();
         Ok(())
     }
 
@@ -323,11 +328,13 @@ impl SentPackets {
     }
 
     /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering
-    /// window have passed since they left. Returns when to look again.
+    /// window have passed since they left. No run of losses begins before `path_since`. Returns when to look
+    /// again.
     // spec: REL-4
     pub fn detect_lost(
         &mut self,
         now: Timestamp,
+        path_since: Timestamp,
         rtt: &RttEstimator,
         outcome: &mut LossOutcome,
     ) -> Option<Timestamp> {
@@ -340,7 +347,8 @@ impl SentPackets {
             match packet.state {
                 State::InFlight => {}
                 State::Acked => run_since = None,
-                State::Lost => run_since = run_since.or(Some(packet.at)),
+                State::Lost if packet.at >= path_since => run_since = run_since.or(Some(packet.at)),
+                State::Lost => {}
                 State::Quiet | State::Skipped => {}
             }
             if packet.state != State::InFlight {
@@ -360,8 +368,10 @@ impl SentPackets {
                 outcome.marked.push(number);
             }
             outcome.packets.push((packet.bytes, packet.at));
-            let run = packet.at.since(*run_since.get_or_insert(packet.at));
-            outcome.longest_run = outcome.longest_run.max(run);
+            if packet.at >= path_since {
+                let run = packet.at.since(*run_since.get_or_insert(packet.at));
+                outcome.longest_run = outcome.longest_run.max(run);
+            }
             outcome.frames.extend(packet.frames.iter().copied());
         }
         // Beyond `older` where too many are remembered.

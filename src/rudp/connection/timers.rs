@@ -186,11 +186,11 @@ impl Connection {
     /// Detects losses and queues what they carried.
     pub(super) fn resend_lost(&mut self, now: Timestamp) {
         let mut lost = LossOutcome::default();
-        let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
-        if let Some(newest_sent_at) = lost.packets.iter().map(|(_, sent_at)| *sent_at).max() {
+        let again = self.sent.detect_lost(now, self.paths.since(), &self.rtt, &mut lost);
+        if !lost.packets.is_empty() {
             self.repair_encoder.on_lost(lost.packets.len());
             self.stats.packets_lost += lost.packets.len() as u64;
-            self.tell_lost(now, newest_sent_at, &lost);
+            self.tell_lost(now, &lost);
         }
         lost.marked.iter().for_each(|number| self.marks.on_lost(*number));
         for frame in lost.frames {
@@ -208,8 +208,13 @@ impl Connection {
         self.trace_recovery(now, &lost.numbers, again);
     }
 
-    fn tell_lost(&mut self, now: Timestamp, newest_sent_at: Timestamp, lost: &LossOutcome) {
-        let packets = u32::try_from(lost.packets.len()).unwrap_or(u32::MAX);
+    /// Tells the controller of losses, but for those on a former path.
+    // spec: PTH-8
+    fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
+        let sent_at = lost.packets.iter().map(|(_, sent_at)| *sent_at);
+        let on_this_path = sent_at.filter(|sent_at| *sent_at >= self.paths.since());
+        let Some(newest_sent_at) = on_this_path.clone().max() else { return };
+        let packets = u32::try_from(on_this_path.count()).unwrap_or(u32::MAX);
         let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
         // RFC 9002 §7.6.1
         let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;

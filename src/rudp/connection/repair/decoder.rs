@@ -39,6 +39,8 @@ struct Pending {
 const MAX_KNOWN: usize = 32;
 /// REPAIRs kept at most; beyond it the oldest go.
 const MAX_PENDING: usize = 16;
+/// REPAIRs of one packet that are taken. No sender of this end's kind writes more than two.
+const MAX_IN_PACKET: usize = 4;
 /// After so many packets without a REPAIR nothing is remembered.
 const INTEREST_PACKETS: u32 = 512;
 
@@ -51,7 +53,7 @@ impl RepairDecoder {
             Frame::Repair(repair) => Some(repair),
             _ => None,
         });
-        for repair in repairs {
+        for repair in repairs.take(MAX_IN_PACKET) {
             let memory = self.memory.get_or_insert_default();
             memory.interest = INTEREST_PACKETS;
             memory.on_repair(number, repair);
@@ -212,6 +214,15 @@ mod tests {
                 prop_assert!(known.len() <= MAX_KNOWN && pending.len() <= MAX_PENDING);
             }
         }
+    }
+
+    #[test]
+    fn of_more_repairs_in_a_packet_than_anybody_sends_the_first_are_taken() {
+        let mut decoder = RepairDecoder::default();
+        let repairs: Vec<_> = (1..=9).map(|lag| repair(20, &[lag])).collect();
+        let repaired = decoder.on_packet(PacketNumber(20), &repairs);
+        let repaired: Vec<_> = repaired.iter().map(|(number, _)| number.0).collect();
+        assert_eq!(repaired, [16, 17, 18, 19]);
     }
 
     /// Each REPAIR waits for one of two packets.

@@ -78,6 +78,7 @@ fn answer(frames: &[Frame]) -> Option<Closed> {
     let packet = Forger::new().packet(frames);
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     pair.flush();
+    pair.ends[SERVER].audit();
     pair.closed[SERVER].clone()
 }
 
