@@ -10,6 +10,8 @@ pub enum Sent {
     Queued,
     /// It waits, in place of an older one of its key that had not left yet.
     Superseded,
+    /// It is dropped, as its mode allows: too much waits before it.
+    Shed,
 }
 
 /// Why a message was not accepted. Nothing has changed.

@@ -237,6 +237,14 @@ impl Outbox {
         if (is_full && delivery.is_reliable()) || ended.is_full(space) {
             return Err(SendError::WouldBlock);
         }
+        if ended.is_crowded(space) {
+            // Those before it take their numbers up until they are settled: none of them can give way.
+            if delivery.is_reliable() {
+                return Err(SendError::WouldBlock);
+            }
+            self.shed += 1;
+            return Ok(Sent::Shed);
+        }
         let mut sent = Sent::Queued;
         if let Some(key) = delivery.key() {
             let freed = ended.supersede(key, delivery);

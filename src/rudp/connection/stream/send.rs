@@ -198,13 +198,16 @@ impl SendStream {
         self.finishing
     }
 
-    /// True when so many keyed numbers are unsettled that no more may be added, or none is left. The
-    /// other spaces are bounded by the bytes of their messages; a replaced message has none, but its
-    /// number stays.
+    /// True when no number is left.
     // spec: STR-3
     pub fn is_full(&self, space: Space) -> bool {
-        let is_crowded = space == Space::Keyed && self.keyed.entries.len() as u64 >= WINDOW_MESSAGES;
-        is_crowded || self.space(space).end() > MAX_MESSAGE_NUMBER
+        self.space(space).end() > MAX_MESSAGE_NUMBER
+    }
+
+    /// True when so many keyed numbers are unsettled that no more may be added. The other spaces are bounded by
+    /// the bytes of their messages; a replaced message has none, but its number stays.
+    pub fn is_crowded(&self, space: Space) -> bool {
+        space == Space::Keyed && self.keyed.entries.len() as u64 >= WINDOW_MESSAGES
     }
 
     /// True while the message is kept.
