@@ -52,6 +52,10 @@ impl Builder {
     }
 
     /// Where to listen; port 0 asks the system for one. Default: a free port of loopback.
+    ///
+    /// On a host with several addresses this had better be the one that tokens name: when it is unspecified
+    /// (`0.0.0.0`, `::`) the system chooses where answers come from by its routes, and a client takes none
+    /// from another address than the one it sends to.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
