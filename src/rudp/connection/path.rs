@@ -102,9 +102,17 @@ impl Paths {
         self.since
     }
 
-    /// The peer's first packet came from `from`, whatever was thought before.
+    /// The peer's first packet came from `from`. Its port may be another than that of its handshake, as some
+    /// translators of addresses make it; another IP has proved nothing.
+    // spec: HSK-13
     pub fn fix(&mut self, from: SocketAddr) {
-        self.active = from;
+        if self.has_ip_of(from) {
+            self.active = from;
+        }
+    }
+
+    fn has_ip_of(&self, address: SocketAddr) -> bool {
+        address.ip().to_canonical() == self.active.ip().to_canonical()
     }
 
     /// A packet of `bytes` that opened came from `from`; `is_newest` when its number is the largest.
@@ -168,7 +176,7 @@ impl Paths {
         if data != pending.challenge || from != pending.address {
             return None;
         }
-        let is_same_ip = from.ip().to_canonical() == self.active.ip().to_canonical();
+        let is_same_ip = self.has_ip_of(from);
         self.active = from;
         self.pending = None;
         self.challenge_active = false;

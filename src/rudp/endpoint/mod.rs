@@ -324,7 +324,7 @@ impl Endpoint {
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
-                Some(Event::Established) => self.confirm(now, id, from.address),
+                Some(Event::Established) => self.confirm(now, id),
                 Some(_) => self.end_half_open(now, id),
                 None => {
                     let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);
@@ -339,10 +339,10 @@ impl Endpoint {
         None
     }
 
-    /// The client's first sealed packet: spends the token, fixes the address, ends the token's other
+    /// The client's first sealed packet: spends the token, fixes the port, ends the token's other
     /// half-open connections.
     // spec: HSK-13
-    fn confirm(&mut self, now: Timestamp, id: ConnectionId, from: SocketAddr) {
+    fn confirm(&mut self, now: Timestamp, id: ConnectionId) {
         let Some(half_open) = self.half_opens.remove(id) else { return };
         for other in self.half_opens.of_token(&half_open.claims.id) {
             self.end_half_open(now, other);
@@ -354,7 +354,7 @@ impl Endpoint {
             return;
         }
         self.counters.connections_confirmed += 1;
-        let claims = half_open.claims;
+        let (claims, from) = (half_open.claims, half_open.connection.remote());
         let mut live = Live {
             connection: half_open.connection,
             user: claims.user.clone(),

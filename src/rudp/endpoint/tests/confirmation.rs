@@ -19,19 +19,27 @@ pub(super) fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (Connect
 
 // spec-test: HSK-13
 #[test]
-fn the_first_sealed_packet_confirms_and_fixes_the_address() {
+fn the_first_sealed_packet_confirms_and_fixes_the_port() {
+    let moved = (address(1).ip(), 4_321).into();
+    // Whoever sends from an IP that is not its own must not have the server write to it.
+    for (from, active) in [(moved, moved), (address(9), address(1))] {
+        confirms(from, active);
+    }
+}
+
+fn confirms(first_from: SocketAddr, active: SocketAddr) {
     let mut bed = Bed::new();
     let grant = bed.grant("anna");
     let mut client = bed.half_open(address(1), &grant);
     assert!(bed.drain_events().is_empty(), "nobody is connected yet");
     let packet = packet_of(&mut client, bed.now);
-    assert!(bed.input(address(9), &packet).is_none());
+    assert!(bed.input(first_from, &packet).is_none());
     let Some(EndpointEvent::Connected { connection, claims, from }) = bed.endpoint.poll_event() else {
         panic!("not connected")
     };
-    assert_eq!((claims.user.as_str(), from), ("anna", address(9)));
+    assert_eq!((claims.user.as_str(), from), ("anna", active));
     assert_eq!(connection.worker(), WorkerId(2));
-    assert_eq!(bed.endpoint.address(connection), Some(address(9)));
+    assert_eq!(bed.endpoint.address(connection), Some(active));
     assert!(bed.endpoint.connection(connection).is_some());
     assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 1));
 }
