@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::limits::{Limits, size};
 use crate::base::sync::{CachePadded, Mutex, MutexGuard};
-use crate::base::{Blank, ConnectionId, InviteId, Rare, SessionKind, Timestamp, UserId};
+use crate::base::{Blank, ConnectionId, InviteId, Rare, SessionId, SessionKind, Timestamp, UserId};
 use crate::wire::Note;
 use crate::wire::event::Invitation;
 
@@ -164,17 +164,21 @@ impl Directory {
         });
     }
 
-    /// Takes one of the invites that may be open for the user.
+    /// Takes one of the invites that may be open for the user, for one of `session`: an open one of that session
+    /// will give its place up.
     ///
     /// # Errors
     /// [`LimitReached`].
-    pub fn reserve_invite(&self, user: &UserId) -> Result<(), LimitReached> {
+    // spec: INV-7
+    pub fn reserve_invite(&self, user: &UserId, session: SessionId) -> Result<(), LimitReached> {
         let limit = self.limits.invites_per_user;
         self.change(user, |entry| {
-            if entry.invites.open.len() + entry.invites.promised >= limit {
+            let Invites { open, promised, .. } = &mut *entry.invites;
+            let replaces = open.iter().any(|invite| invite.id.session == session);
+            if open.len() + *promised >= limit + usize::from(replaces) {
                 return Err(LimitReached { limit });
             }
-            entry.invites.promised += 1;
+            *promised += 1;
             Ok(())
         })
     }
@@ -301,7 +305,6 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::base::SessionId;
     use crate::base::sync::model;
 
     fn directory() -> Directory {
@@ -323,7 +326,7 @@ mod tests {
     }
 
     fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionId> {
-        directory.reserve_invite(user).unwrap();
+        directory.reserve_invite(user, SessionId(7)).unwrap();
         let mut told = None;
         directory.commit_invite(user, invite(number), None, |live, _| told = Some(live));
         told
@@ -369,7 +372,7 @@ mod tests {
     fn an_invite_takes_the_place_of_the_one_it_replaces() {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
-        directory.reserve_invite(&ann).unwrap();
+        directory.reserve_invite(&ann, SessionId(7)).unwrap();
         directory.commit_invite(&ann, invite(2), Some(invite(1).id), |_, _| ());
         assert_eq!(directory.invites(&ann), [invite(2)]);
     }
@@ -378,7 +381,7 @@ mod tests {
     fn an_invite_that_ends_before_its_commit_is_never_told() {
         let (directory, ann) = (directory(), user("ann"));
         directory.connect(&ann, ConnectionId(1), |_| ());
-        directory.reserve_invite(&ann).unwrap();
+        directory.reserve_invite(&ann, SessionId(7)).unwrap();
         directory.end_invite(&ann, invite(1).id, |_| panic!("it was not told of"));
         directory.commit_invite(&ann, invite(1), None, |_, _| panic!("it has ended"));
         assert_eq!(directory.invites(&ann), []);
@@ -390,10 +393,14 @@ mod tests {
     fn limits_count_what_is_promised() {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
-        directory.reserve_invite(&ann).unwrap();
-        assert_eq!(directory.reserve_invite(&ann), Err(LimitReached { limit: 2 }));
+        let of_another = SessionId(8);
+        directory.reserve_invite(&ann, of_another).unwrap();
+        assert_eq!(directory.reserve_invite(&ann, of_another), Err(LimitReached { limit: 2 }));
+        assert_eq!(directory.reserve_invite(&ann, SessionId(7)), Ok(()), "in place of the open one");
+        assert_eq!(directory.reserve_invite(&ann, SessionId(7)), Err(LimitReached { limit: 2 }));
         directory.cancel_invite(&ann);
-        assert_eq!(directory.reserve_invite(&ann), Ok(()));
+        directory.cancel_invite(&ann);
+        assert_eq!(directory.reserve_invite(&ann, of_another), Ok(()));
 
         directory.reserve_session(&ann).unwrap();
         directory.reserve_session(&ann).unwrap();
@@ -443,7 +450,7 @@ mod tests {
         model::check(200, || {
             let (directory, ann) = (Arc::new(directory()), user("ann"));
             directory.connect(&ann, ConnectionId(1), |_| ());
-            directory.reserve_invite(&ann).unwrap();
+            directory.reserve_invite(&ann, SessionId(7)).unwrap();
             let told = Arc::new(Mutex::new(vec![]));
             let ends = {
                 let (directory, ann, told) = (Arc::clone(&directory), ann.clone(), Arc::clone(&told));

@@ -24,7 +24,8 @@ impl Worker {
         }
         let directory = &self.shared.directory;
         let users = invite.users.as_slice();
-        let reserved: Vec<bool> = users.iter().map(|user| directory.reserve_invite(user).is_ok()).collect();
+        let reserve = |user: &UserId| directory.reserve_invite(user, seat.session).is_ok();
+        let reserved: Vec<bool> = users.iter().map(reserve).collect();
         let let_through = users.iter().zip(&reserved).filter(|(_, reserved)| **reserved);
         let let_through: Vec<UserId> = let_through.map(|(user, _)| user.clone()).collect();
         let at = (seat.session, seat.member);
