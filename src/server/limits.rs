@@ -73,7 +73,8 @@ limits! {
     /// Silence after which the server asks a client for a sign of life. At most a third of the
     /// idle timeout takes effect.
     keepalive_ms: 3_000 in 100..=200_000, "ms";
-    /// Sessions of the whole server. Above it `create` is refused with `server_full`.
+    /// Sessions of the whole server. Above it `create` ends an empty one early, and is refused with
+    /// `server_full` when there is none.
     max_sessions: 10_000 in 1..=1_000_000, "sessions";
     /// Seats of the largest sessions whose members gather on one worker, which costs less than a session
     /// that is divided among several; members of larger ones stay where they are, so that several cores

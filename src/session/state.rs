@@ -309,6 +309,21 @@ impl Session {
         self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
     }
 
+    /// True while nobody is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle_ends.is_some()
+    }
+
+    /// Until when it stays although nobody is in it.
+    pub(super) fn empty_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.idle_ends.filter(|ends| *ends > now)
+    }
+
+    /// If nobody is in it its time is over.
+    pub(super) fn end_idle_time(&mut self, now: Timestamp) {
+        self.idle_ends = self.idle_ends.map(|ends| ends.min(now));
+    }
+
     /// Ends the session if it is empty and its time is over. Yields the invites that this ends.
     // spec: SES-5
     pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Vec<EndedInvite>> {

@@ -45,6 +45,8 @@ struct StripeState {
     sessions: IdMap<SessionId, Session>,
     /// Each session's next deadline, unless it has none.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// Sessions that nobody is in.
+    empty: usize,
 }
 
 /// Most sessions that one call of [`SessionTable::expire`] looks at.
@@ -85,7 +87,8 @@ impl SessionTable {
         self.len() == 0
     }
 
-    /// Creates a session, whose owner and first member `user` is.
+    /// Creates a session, whose owner and first member `user` is. Above the number of sessions that there may
+    /// be an empty one gives way: its idle TTL is over at once.
     ///
     /// # Errors
     /// `too_many_properties`, `properties_too_large`, `server_full`, `busy`.
@@ -99,14 +102,37 @@ impl SessionTable {
     ) -> Result<Admitted, ErrorCode> {
         let session = Session::new(create, user, now, &self.limits)?;
         let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
-        self.sessions
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .map_err(|_| ErrorCode::ServerFull)?;
+        let mut gives_way = None;
+        if self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+            gives_way = Some(self.longest_empty(now).ok_or(ErrorCode::ServerFull)?);
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
         let created = self.insert(now, session, at, outbox);
-        if created.is_err() {
-            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        match (&created, gives_way) {
+            (Err(_), _) => drop(self.sessions.fetch_sub(1, Ordering::Relaxed)),
+            (Ok(_), None) => {}
+            // Somebody may have entered it since: then there is one session more for as long.
+            (Ok(_), Some(id)) => {
+                let end = |session: &mut Session, turn: &mut Turn<'_>| {
+                    session.end_idle_time(turn.now);
+                    Ok(())
+                };
+                let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, end);
+            }
         }
         created
+    }
+
+    /// Of the empty sessions of a stripe, the one that would stay longest: who leaves sessions behind on purpose
+    /// lets them stay as long as can be.
+    fn longest_empty(&self, now: Timestamp) -> Option<SessionId> {
+        self.stripes.iter().find_map(|stripe| {
+            let state = stripe.state.lock();
+            let now = state.now.max(now);
+            let sessions = state.sessions.iter().take(if state.empty > 0 { usize::MAX } else { 0 });
+            let empty = sessions.filter_map(|(id, session)| Some((session.empty_until(now)?, *id)));
+            empty.max().map(|(_, id)| id)
+        })
     }
 
     /// Gives a session a random id that is free and lets its creator in.
@@ -438,9 +464,11 @@ impl SessionTable {
         change: impl FnOnce(&mut Session) -> T,
     ) -> Option<T> {
         let session = state.sessions.get_mut(&id)?;
-        let before = session.next_deadline();
+        let (before, was_empty) = (session.next_deadline(), session.is_empty());
         let done = change(session);
         let (after, ended) = (session.next_deadline(), session.has_ended());
+        state.empty -= usize::from(was_empty);
+        state.empty += usize::from(session.is_empty() && !ended);
         if ended {
             state.sessions.remove(&id);
             self.sessions.fetch_sub(1, Ordering::Relaxed);

@@ -95,6 +95,37 @@ fn a_session_for_which_there_is_no_room_is_not_created() {
     assert_eq!(world.table.len(), 1);
 }
 
+/// Otherwise who creates sessions and leaves them would soon have all that there may be.
+// spec-test: SES-5
+#[test]
+fn an_empty_session_gives_way_to_one_that_is_created() {
+    let mut world = World::with(SessionLimits { max_sessions: 3, ..SessionLimits::default() });
+    let create = |world: &mut World, idle| {
+        let idle_ttl = IdleTtl::new(idle).unwrap();
+        let create =
+            Create { settings: Settings { idle_ttl, ..open() }, properties: InitialProperties::default() };
+        world.table.create(world.now, &user("a"), at("a"), create, &mut world.mail)
+    };
+    let [kept, short, long] = [60, 60, 80_000].map(|idle| create(&mut world, idle).unwrap());
+    assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
+    for left in [short, long] {
+        world.leave((left.session, left.member)).unwrap();
+    }
+    world.mail.full = vec![at("a").worker];
+    assert_eq!(create(&mut world, 60), Err(ErrorCode::Busy));
+    world.mail.full.clear();
+    assert_eq!(world.pass(Duration::ZERO), [], "what is refused changes nothing");
+    let new = create(&mut world, 60).unwrap();
+    let ended = |session| vec![Expired::Session { session, revoked: vec![] }];
+    assert_eq!(world.pass(Duration::ZERO), ended(long.session));
+    create(&mut world, 60).unwrap();
+    assert_eq!(world.pass(Duration::ZERO), ended(short.session));
+    assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
+    for there in [kept, new] {
+        assert_eq!(world.broadcast((there.session, there.member), Delivery::Unreliable), Ok(()));
+    }
+}
+
 #[test]
 fn a_leaver_is_told_like_everybody_else_and_is_gone() {
     let mut world = World::new();

@@ -166,11 +166,19 @@ impl Run {
         let create = Create { settings, properties: InitialProperties::new(properties).unwrap() };
         let who = user(USERS[who]);
         let created = self.table.create(now, &who, at(who.as_str()), create.clone(), &mut self.mail);
-        if self.sessions.values().filter(|session| !session.over).count() >= limits().max_sessions {
+        let is_full = self.sessions.values().filter(|session| !session.over).count() >= limits().max_sessions;
+        let latest = self.seen.max(now);
+        let empty =
+            self.sessions.values_mut().filter(|session| !session.over && session.idle_ends > Some(latest));
+        let longest = empty.max_by_key(|session| (session.idle_ends, session.id)).filter(|_| is_full);
+        if is_full && longest.is_none() {
             assert_eq!(created, Err(ErrorCode::ServerFull));
             return;
         }
-        self.seen = self.seen.max(now);
+        if let Some(longest) = longest.filter(|_| created.is_ok()) {
+            longest.idle_ends = Some(latest);
+        }
+        self.seen = latest;
         let id = created.map_or(SessionId(0), |created| created.session);
         let at = At { now: self.seen, full: &self.mail.full };
         let expected = Reference::create(id, &who, &create, &at);
