@@ -108,17 +108,16 @@ impl SessionTable {
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
         let created = self.insert(now, session, at, outbox);
-        match (&created, gives_way) {
-            (Err(_), _) => drop(self.sessions.fetch_sub(1, Ordering::Relaxed)),
-            (Ok(_), None) => {}
-            // Somebody may have entered it since: then there is one session more for as long.
-            (Ok(_), Some(id)) => {
-                let end = |session: &mut Session, turn: &mut Turn<'_>| {
-                    session.end_idle_time(turn.now);
-                    Ok(())
-                };
-                let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, end);
-            }
+        if created.is_err() {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        } else if let Some(id) = gives_way {
+            let end = |session: &mut Session, turn: &mut Turn<'_>| {
+                session.end_idle_time(turn.now);
+                Ok(())
+            };
+            // Refused when it has ended since, which is as well. Who has entered it since stays: then there
+            // is one session more, which counts for that user.
+            let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, end);
         }
         created
     }
@@ -128,9 +127,11 @@ impl SessionTable {
     fn longest_empty(&self, now: Timestamp) -> Option<SessionId> {
         self.stripes.iter().find_map(|stripe| {
             let state = stripe.state.lock();
+            if state.empty == 0 {
+                return None;
+            }
             let now = state.now.max(now);
-            let sessions = state.sessions.iter().take(if state.empty > 0 { usize::MAX } else { 0 });
-            let empty = sessions.filter_map(|(id, session)| Some((session.empty_until(now)?, *id)));
+            let empty = state.sessions.iter().filter_map(|(id, it)| Some((it.empty_until(now)?, *id)));
             empty.max().map(|(_, id)| id)
         })
     }
