@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use crate::base::Blank;
 use crate::rudp::Payload;
 use crate::rudp::connection::stream::MessageRef;
 
@@ -11,11 +10,12 @@ use crate::rudp::connection::stream::MessageRef;
 pub struct Lane {
     /// Leaves before `fresh`: lost messages and probes.
     pub resend: VecDeque<MessageRef>,
-    fresh: VecDeque<Queued>,
+    /// Each with how many came before it, to all lanes together.
+    fresh: VecDeque<(u64, Queued)>,
     /// Length of `fresh` at which it is swept.
-    sweep_at: usize,
+    sweep_at: u32,
     /// So many places at the front of `fresh` hold nothing that may be shed.
-    unsheddable: usize,
+    unsheddable: u32,
 }
 
 /// A message that never left, or not all of it.
@@ -30,7 +30,7 @@ pub enum Queued {
 }
 
 /// A shorter lane is not swept.
-const MIN_SWEEP: usize = 1_024;
+const MIN_SWEEP: u32 = 1_024;
 
 impl Queued {
     /// The message, if a stream keeps it.
@@ -42,10 +42,6 @@ impl Queued {
     }
 }
 
-impl Blank for Lane {
-    const BLANK: &'static Self = &Self::new();
-}
-
 impl Default for Lane {
     fn default() -> Self {
         Self::new()
@@ -53,7 +49,7 @@ impl Default for Lane {
 }
 
 impl Lane {
-    const fn new() -> Self {
+    pub const fn new() -> Self {
         Self { resend: VecDeque::new(), fresh: VecDeque::new(), sweep_at: MIN_SWEEP, unsheddable: 0 }
     }
 
@@ -69,40 +65,58 @@ impl Lane {
 
     /// What never left, at this place.
     pub fn get(&self, at: usize) -> Option<&Queued> {
-        self.fresh.get(at)
+        self.fresh.get(at).map(|(_, queued)| queued)
+    }
+
+    /// How many came before what is at this place.
+    pub fn came(&self, at: usize) -> Option<u64> {
+        self.fresh.get(at).map(|(came, _)| *came)
     }
 
     /// Adds a message at the end.
-    pub fn push(&mut self, queued: Queued) {
-        self.fresh.push_back(queued);
+    pub fn push(&mut self, came: u64, queued: Queued) {
+        self.fresh.push_back((came, queued));
     }
 
     /// Puts a message of which some has left back, so many places behind the front.
     pub fn put_back(&mut self, message: MessageRef, at: usize) {
-        self.fresh.insert(at.min(self.fresh.len()), Queued::Reliable(message));
+        let at = at.min(self.fresh.len());
+        // Only a fragment goes back, and those are a lane of their own, whose order nobody compares.
+        self.fresh.insert(at, (0, Queued::Reliable(message)));
     }
 
     /// Takes out what never left.
     pub fn remove(&mut self, at: usize) -> Option<Queued> {
-        self.unsheddable -= usize::from(at < self.unsheddable);
+        self.unsheddable -= u32::from(at < self.unsheddable as usize);
         // Mostly it is the first.
-        if at == 0 { self.fresh.pop_front() } else { self.fresh.remove(at) }
+        let removed = if at == 0 { self.fresh.pop_front() } else { self.fresh.remove(at) };
+        removed.map(|(_, queued)| queued)
     }
 
-    /// Takes out the oldest that may be shed. Each place is looked at once, however often this is called.
-    pub fn shed(&mut self) -> Option<Queued> {
-        while matches!(self.fresh.get(self.unsheddable)?, Queued::Reliable(_)) {
-            self.unsheddable += 1;
+    /// How many came before the oldest that may be shed. Each place is looked at once, however often this is
+    /// called.
+    pub fn sheds(&mut self) -> Option<u64> {
+        loop {
+            match self.fresh.get(self.unsheddable as usize)? {
+                (_, Queued::Reliable(_)) => self.unsheddable += 1,
+                (came, _) => return Some(*came),
+            }
         }
-        self.fresh.remove(self.unsheddable)
+    }
+
+    /// Takes out the oldest that may be shed.
+    pub fn shed(&mut self) -> Option<Queued> {
+        self.sheds()?;
+        self.fresh.remove(self.unsheddable as usize).map(|(_, queued)| queued)
     }
 
     /// Drops the places of messages that are not kept any more, once they may be half of all.
     pub fn sweep(&mut self, is_kept: impl Fn(MessageRef) -> bool) {
-        if self.fresh.len() >= self.sweep_at {
-            self.fresh.retain(|queued| queued.message().is_none_or(&is_kept));
+        if self.fresh.len() >= self.sweep_at as usize {
+            self.fresh.retain(|(_, queued)| queued.message().is_none_or(&is_kept));
             self.unsheddable = 0;
-            self.sweep_at = MIN_SWEEP.max(self.fresh.len() * 2);
+            let left = u32::try_from(self.fresh.len()).unwrap_or(u32::MAX);
+            self.sweep_at = MIN_SWEEP.max(left.saturating_mul(2));
         }
     }
 
@@ -121,14 +135,14 @@ impl Lane {
     /// How often the message waits.
     #[cfg(any(test, fuzzing))]
     pub fn count(&self, message: MessageRef) -> usize {
-        let fresh = self.fresh.iter().filter(|queued| queued.message() == Some(message));
+        let fresh = self.fresh.iter().filter(|(_, queued)| queued.message() == Some(message));
         fresh.count() + self.resend.iter().filter(|it| **it == message).count()
     }
 
     /// Payloads that no stream keeps.
     #[cfg(any(test, fuzzing))]
     pub fn unreliable(&self) -> impl Iterator<Item = &Payload> {
-        self.fresh.iter().filter_map(|queued| match queued {
+        self.fresh.iter().filter_map(|(_, queued)| match queued {
             Queued::Unreliable(payload) => Some(payload),
             _ => None,
         })
@@ -150,14 +164,14 @@ mod tests {
         let mut lane = Lane::default();
         for number in 0..100 {
             let queued = if number % 10 == 9 { Queued::Sequenced } else { Queued::Reliable };
-            lane.push(queued(message(number)));
+            lane.push(number, queued(message(number)));
         }
         assert_eq!(lane.shed().unwrap().message(), Some(message(9)));
         for number in 0..5 {
             assert_eq!(lane.remove(0).unwrap().message(), Some(message(number)));
         }
         assert_eq!(lane.shed().unwrap().message(), Some(message(19)));
-        lane.push(Queued::Unreliable(Payload::default()));
+        lane.push(100, Queued::Unreliable(Payload::default()));
         for number in (29..100).step_by(10) {
             assert_eq!(lane.shed().unwrap().message(), Some(message(number)));
         }

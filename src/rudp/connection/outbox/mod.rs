@@ -1,20 +1,24 @@
 //! Messages that wait to be sent, and the budgets they count against.
 //!
-//! Two lanes: what fits into a packet leaves before what needs several, so that a large message does not
-//! keep small ones waiting. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and
+//! Lanes: what fits into a packet leaves before what needs several, so that a large message does not
+//! keep small ones waiting. What has a key keeps nothing else waiting, either. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and
 //! when a window of them has overtaken a large message that finds no room at the peer, they wait until it
 //! does.
 
 mod lane;
+mod lanes;
 
-use self::lane::{Lane, Queued};
+use self::lane::Queued;
+use self::lanes::LaneName;
+use self::lanes::Lanes;
+pub use self::lanes::Passed;
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
 use super::stream::{
-    MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap, Waiting,
+    MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap, Superseded, Waiting,
 };
-use crate::base::{Rare, StreamId};
+use crate::base::StreamId;
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
@@ -25,10 +29,7 @@ use crate::wire::{Delivery, TransportParameters};
 #[derive(Debug)]
 pub struct Outbox {
     streams: StreamMap<SendStream>,
-    /// What fits into a packet.
-    small: Lane,
-    /// What needs several.
-    large: Rare<Lane>,
+    lanes: Lanes,
     /// Bytes of small messages, heads included, that left since a fragment did or none waits.
     overtaken: usize,
     /// Bytes of reliable messages that are not acked.
@@ -60,29 +61,13 @@ pub struct Next {
     source: Source,
 }
 
-/// Which lane a message waits in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Size {
-    /// It fits into a packet.
-    Small,
-    /// It leaves in fragments.
-    Large,
-}
-
 /// Where a frame came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Source {
     /// What is sent again.
-    Resend(Size),
+    Resend(LaneName),
     /// What never left, at this place of its lane.
-    Fresh(Size, usize),
-}
-
-/// Places of each lane that hold nothing for the packet that is being filled.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Passed {
-    small: usize,
-    large: usize,
+    Fresh(LaneName, usize),
 }
 
 /// Header (9) and the longest head of a message: type, stream, number, key, length.
@@ -116,8 +101,7 @@ impl Outbox {
         let in_fragments = fragment_bytes * MAX_FRAGMENTS as usize;
         Self {
             streams: StreamMap::default(),
-            small: Lane::default(),
-            large: Rare::default(),
+            lanes: Lanes::default(),
             overtaken: 0,
             reliable_bytes: 0,
             max_reliable_bytes: config.send_buffer_bytes,
@@ -153,8 +137,7 @@ impl Outbox {
 
     pub fn clear(&mut self) {
         self.streams = StreamMap::default();
-        self.small = Lane::default();
-        self.large.clear();
+        self.lanes = Lanes::default();
         self.reliable_bytes = 0;
         self.unreliable_bytes = 0;
         self.count();
@@ -162,12 +145,7 @@ impl Outbox {
 
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
-        self.small.shrink();
-        if self.large.is_empty() {
-            self.large.clear();
-        } else {
-            self.large.shrink();
-        }
+        self.lanes.shrink();
         self.streams.values_mut().for_each(SendStream::shrink);
     }
 
@@ -191,18 +169,18 @@ impl Outbox {
     /// Places of the lanes that take memory.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
-        self.small.capacity() + self.large.capacity()
+        self.lanes.capacity()
     }
 
     /// Places taken in the lanes, of messages and of what is left of replaced ones.
     #[cfg(test)]
     pub fn places(&self) -> usize {
-        self.small.len() + self.large.len()
+        self.lanes.places()
     }
 
     /// True when something waits to leave.
     pub fn is_waiting(&self) -> bool {
-        !self.small.is_empty() || !self.large.is_empty()
+        !self.lanes.is_empty()
     }
 
     /// Tells the process what is queued now.
@@ -225,7 +203,7 @@ impl Outbox {
         let cost = bytes + MESSAGE_OVERHEAD_BYTES;
         let Some(space) = Space::of(delivery) else {
             self.unreliable_bytes += cost;
-            self.small.push(Queued::Unreliable(payload));
+            self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
             self.shed_oldest();
             return Ok(Sent::Queued);
         };
@@ -237,7 +215,8 @@ impl Outbox {
         if (is_full && delivery.is_reliable()) || ended.is_full(space) {
             return Err(SendError::WouldBlock);
         }
-        if ended.is_crowded(space) {
+        let in_fragments = bytes > MAX_WHOLE_BYTES;
+        if ended.is_crowded(delivery, in_fragments) {
             // Those before it take their numbers up until they are settled: none of them can give way.
             if delivery.is_reliable() {
                 return Err(SendError::WouldBlock);
@@ -245,30 +224,33 @@ impl Outbox {
             self.shed += 1;
             return Ok(Sent::Shed);
         }
-        let mut sent = Sent::Queued;
-        if let Some(key) = delivery.key() {
-            let freed = ended.supersede(key, delivery);
-            if freed.any {
-                sent = Sent::Superseded;
-            }
+        let mut freed = Superseded::default();
+        if space == Space::Keyed {
+            freed = ended.supersede(delivery, in_fragments);
+        }
+        let fragment_bytes = in_fragments.then_some(self.fragment_bytes);
+        let number = ended.push(space, delivery, payload, fragment_bytes, freed.place);
+        if space == Space::Keyed {
+            freed.window += ended.settle_keyed();
             self.unreliable_bytes -= freed.sequenced;
             self.reliable_bytes -= freed.buffered - freed.sequenced;
             self.window_used -= freed.window;
         }
-        let number = ended.push(space, delivery, payload, MAX_WHOLE_BYTES, self.fragment_bytes);
-        let message = MessageRef { stream, space, number };
-        let lane = self.lane_mut(if bytes > MAX_WHOLE_BYTES { Size::Large } else { Size::Small });
+        if freed.place.is_none() {
+            let message = MessageRef { stream, space, number };
+            let sheds = !delivery.is_reliable();
+            let queued = if sheds { Queued::Sequenced(message) } else { Queued::Reliable(message) };
+            self.lanes.push(LaneName::of(space, in_fragments), queued);
+        }
         if delivery.is_reliable() {
-            lane.push(Queued::Reliable(message));
             self.reliable_bytes += cost;
             self.count();
         } else {
-            lane.push(Queued::Sequenced(message));
             self.unreliable_bytes += cost;
             self.shed_oldest();
         }
         self.sweep();
-        Ok(sent)
+        Ok(if freed.any { Sent::Superseded } else { Sent::Queued })
     }
 
     /// Cuts messages for datagrams of `datagram_bytes`: those that come, those that have not begun to
@@ -278,34 +260,18 @@ impl Outbox {
         for stream in self.streams.values_mut() {
             let again = stream.cut_anew(self.fragment_bytes);
             if !again.is_empty() {
-                self.large.resend.extend(again);
+                self.lanes.of_mut(LaneName::Large).resend.extend(again);
             }
-        }
-    }
-
-    fn lane(&self, size: Size) -> &Lane {
-        match size {
-            Size::Small => &self.small,
-            Size::Large => &self.large,
-        }
-    }
-
-    fn lane_mut(&mut self, size: Size) -> &mut Lane {
-        match size {
-            Size::Small => &mut self.small,
-            Size::Large => &mut self.large,
         }
     }
 
     /// Drops the places of messages that newer ones have replaced.
     fn sweep(&mut self) {
         let streams = &self.streams;
-        for lane in std::iter::once(&mut self.small).chain(self.large.changed()) {
-            lane.sweep(|message| {
-                let stream = streams.get(message.stream);
-                stream.is_some_and(|stream| stream.is_unsettled(message.space, message.number))
-            });
-        }
+        self.lanes.sweep(|message| {
+            let stream = streams.get(message.stream);
+            stream.is_some_and(|stream| stream.is_unsettled(message.space, message.number))
+        });
     }
 
     /// Drops the oldest unreliable and sequenced messages that wait while they are too many, here or in
@@ -313,7 +279,7 @@ impl Outbox {
     // spec: REL-11
     fn shed_oldest(&mut self) {
         while (self.unreliable_bytes > self.max_unreliable_bytes || !self.share.may_hold(self.queued_bytes()))
-            && let Some(queued) = self.small.shed()
+            && let Some(queued) = self.lanes.shed()
         {
             let freed = match queued {
                 Queued::Unreliable(payload) => payload.len() + MESSAGE_OVERHEAD_BYTES,
@@ -343,51 +309,58 @@ impl Outbox {
         }
         let room = self.window - self.window_used;
         if self.overtaken < MAX_OVERTAKING
-            && let Ok(next) = self.next_of(Size::Small, &mut passed.small, room)
+            && let Ok(next) = self.next_small(passed, room)
         {
             return Some(next);
         }
-        match self.next_of(Size::Large, &mut passed.large, room) {
+        match self.next_large(passed, room) {
             Ok(next) => Some(next),
-            Err(Blocked::ForWantOfRoom) if self.overtaken >= self.window => {
-                self.next_of(Size::Small, &mut passed.small, 0).ok()
-            }
-            Err(_) => self.next_of(Size::Small, &mut passed.small, room).ok(),
+            Err(Blocked::ForWantOfRoom) if self.overtaken >= self.window => self.next_small(passed, 0).ok(),
+            Err(_) => self.next_small(passed, room).ok(),
         }
     }
 
-    fn next_of(&mut self, size: Size, passed: &mut usize, room: usize) -> Result<Next, Blocked> {
-        match self.next_resend(size) {
+    fn next_small(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+        if let Some(next) = self.next_resend(LaneName::Small) {
+            return Ok(next);
+        }
+        let [first, second] = self.lanes.small_by_age(passed);
+        self.next_fresh(first, passed, room).or_else(|_| self.next_fresh(second, passed, room))
+    }
+
+    fn next_large(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+        match self.next_resend(LaneName::Large) {
             Some(next) => Ok(next),
-            None => self.next_fresh(size, passed, room),
+            None => self.next_fresh(LaneName::Large, passed, room),
         }
     }
 
-    fn next_resend(&mut self, size: Size) -> Option<Next> {
-        while let Some(&message) = self.lane(size).resend.front() {
+    fn next_resend(&mut self, lane: LaneName) -> Option<Next> {
+        while let Some(&message) = self.lanes.of(lane).resend.front() {
             if let Some(waiting) = self.waiting(message) {
-                return Some(Next::of(message, &waiting, Source::Resend(size)));
+                return Some(Next::of(message, &waiting, Source::Resend(lane)));
             }
-            self.lane_mut(size).resend.pop_front();
+            self.lanes.of_mut(lane).resend.pop_front();
             self.unqueue(message);
         }
         None
     }
 
     /// The first message behind those passed that may leave now, when the peer has `room` bytes left.
-    fn next_fresh(&mut self, size: Size, passed: &mut usize, room: usize) -> Result<Next, Blocked> {
-        let end = self.lane(size).len().min(*passed + SEARCH);
+    fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+        let passed = passed.of(lane);
+        let end = self.lanes.of(lane).len().min(*passed + SEARCH);
         let mut blocked = Blocked::Otherwise;
         while *passed < end
-            && let Some(queued) = self.lane(size).get(*passed)
+            && let Some(queued) = self.lanes.of(lane).get(*passed)
         {
-            let source = Source::Fresh(size, *passed);
+            let source = Source::Fresh(lane, *passed);
             let message = match queued {
                 Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
                 Queued::Sequenced(message) | Queued::Reliable(message) => *message,
             };
             let Some(waiting) = self.waiting(message) else {
-                self.lane_mut(size).remove(*passed);
+                self.lanes.of_mut(lane).remove(*passed);
                 self.unqueue(message);
                 continue;
             };
@@ -418,7 +391,7 @@ impl Outbox {
     /// A frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
     pub fn on_sent(&mut self, next: &Next) -> Option<SentFrame> {
         let lane = match next.source {
-            Source::Resend(size) | Source::Fresh(size, _) => self.lane_mut(size),
+            Source::Resend(lane) | Source::Fresh(lane, _) => self.lanes.of_mut(lane),
         };
         match next.source {
             Source::Resend(_) => drop(lane.resend.pop_front()),
@@ -435,7 +408,11 @@ impl Outbox {
 
     /// So many bytes of a small message left while large ones may wait.
     fn overtake(&mut self, bytes: usize) {
-        self.overtaken = if self.large.is_empty() { 0 } else { self.overtaken + HEAD_ROOM_BYTES + bytes };
+        self.overtaken = if self.lanes.of(LaneName::Large).is_empty() {
+            0
+        } else {
+            self.overtaken + HEAD_ROOM_BYTES + bytes
+        };
     }
 
     fn on_numbered_sent(&mut self, message: MessageRef, next: &Next) -> SentFrame {
@@ -444,15 +421,15 @@ impl Outbox {
         let (charged, more_waits) = stream.map_or((0, false), |stream| stream.on_part_sent(space, number));
         self.window_used += charged;
         match next.source {
-            Source::Resend(Size::Small) | Source::Fresh(Size::Small, _) => self.overtake(next.payload.len()),
-            Source::Resend(Size::Large) | Source::Fresh(Size::Large, _) => self.overtaken = 0,
+            Source::Resend(LaneName::Large) | Source::Fresh(LaneName::Large, _) => self.overtaken = 0,
+            Source::Resend(_) | Source::Fresh(..) => self.overtake(next.payload.len()),
         }
         // Others go between. But it stays within the search: it occupies the peer's buffer, and those
         // before it may have to wait for just that.
         match next.source {
             _ if !more_waits => {}
-            Source::Resend(size) => self.lane_mut(size).resend.push_back(message),
-            Source::Fresh(size, _) => self.lane_mut(size).put_back(message, SEARCH / 2),
+            Source::Resend(lane) => self.lanes.of_mut(lane).resend.push_back(message),
+            Source::Fresh(lane, _) => self.lanes.of_mut(lane).put_back(message, SEARCH / 2),
         }
         if space == Space::Keyed {
             self.unreliable_bytes -= self.forget_sequenced(message);
@@ -490,7 +467,8 @@ impl Outbox {
     pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream, space, number } = message;
         if self.streams.get_mut(stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
-            self.lane_mut(if piece.is_some() { Size::Large } else { Size::Small }).resend.push_back(message);
+            let lane = if piece.is_some() { LaneName::Large } else { LaneName::Small };
+            self.lanes.of_mut(lane).resend.push_back(message);
         }
     }
 
@@ -500,7 +478,7 @@ impl Outbox {
         let MessageRef { stream, space, number } = message;
         let queued = self.streams.get_mut(stream).and_then(|stream| stream.probe(space, number, max_bytes));
         if queued.is_some() {
-            self.small.resend.push_back(message);
+            self.lanes.of_mut(LaneName::Small).resend.push_back(message);
         }
         queued.unwrap_or(0)
     }
@@ -514,7 +492,7 @@ impl Outbox {
     /// Counts all again and compares; `under_way` are the frames in flight.
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self, under_way: &[SentFrame]) {
-        let queued = |name| self.small.count(name) + self.large.count(name);
+        let queued = |name| self.lanes.count(name);
         let flying = |name, piece: Option<Piece>| match piece {
             Some(piece) => {
                 under_way.iter().filter(|frame| **frame == SentFrame::Fragment(name, piece)).count()
@@ -527,8 +505,8 @@ impl Outbox {
             sums = std::array::from_fn(|at| sums[at] + of[at]);
             assert!(!stream.is_done(), "a stream that is done is kept");
         }
-        assert_eq!(self.large.unreliable().count(), 0);
-        sums[1] += self.small.unreliable().map(|it| it.len() + MESSAGE_OVERHEAD_BYTES).sum::<usize>();
+        let (bytes, messages) = self.lanes.unreliable();
+        sums[1] += bytes + messages * MESSAGE_OVERHEAD_BYTES;
         assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
         assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
         assert_eq!(self.share.held(), self.queued_bytes());

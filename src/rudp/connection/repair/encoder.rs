@@ -78,7 +78,7 @@ impl RepairEncoder {
             memory: None,
             pace: Duration::ZERO,
             passed_over: false,
-            budget: TokenBucket::new(now, bytes_per_second, 0),
+            budget: TokenBucket::new(now, bytes_per_second, bytes_per_second),
         }
     }
 

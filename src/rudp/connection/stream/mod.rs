@@ -13,7 +13,7 @@ mod send;
 pub use map::StreamMap;
 pub use reassembly::ReceiveBuffer;
 pub use receive::{Hold, Part, ReceiveStream, Received};
-pub use send::{Part as SendPart, Piece, SendStream, Waiting};
+pub use send::{Part as SendPart, Piece, SendStream, Superseded, Waiting};
 
 use crate::base::StreamId;
 use crate::wire::Delivery;

@@ -106,34 +106,46 @@ impl SendStream {
         }
     }
 
-    /// Takes a message and tells its number. It waits in fragments of `fragment_bytes` at most when
-    /// it is larger than `whole_bytes`.
+    /// Takes a message and tells its number: the next one, or that of the `place` that it is for. It waits
+    /// in fragments of `fragment_bytes` at most when there are some.
     pub fn push(
         &mut self,
         space: Space,
         delivery: Delivery,
         payload: Payload,
-        whole_bytes: usize,
-        fragment_bytes: usize,
+        fragment_bytes: Option<usize>,
+        place: Option<u64>,
     ) -> u64 {
-        let fragments =
-            (payload.len() > whole_bytes).then(|| Box::new(Fragments::new(&payload, fragment_bytes)));
-        let message = Outgoing { delivery, payload, copies: 0, queued: true, fragments };
+        let fragments = fragment_bytes.map(|bytes| Box::new(Fragments::new(&payload, bytes)));
+        let message = Some(Outgoing { delivery, payload, copies: 0, queued: true, fragments });
         let space = self.space_mut(space);
-        space.entries.push_back(Entry { charged: 0, message: Some(message) });
-        space.end() - 1
+        match place.and_then(|number| Some((number, space.entry_mut(number)?))) {
+            Some((number, entry)) => {
+                entry.message = message;
+                number
+            }
+            None => {
+                space.entries.push_back(Entry { charged: 0, message });
+                space.end() - 1
+            }
+        }
     }
 
-    /// Drops the older messages of `key` that a newer one replaces, and tells the bytes that this
-    /// frees in the send buffer and in the peer's receive buffer.
+    /// Drops the older messages that a newer one `by` replaces, and tells the bytes that this frees in
+    /// the send buffer and in the peer's receive buffer. To be followed by [`Self::push`] and
+    /// [`Self::settle_keyed`].
     ///
     /// What may be lost replaces nothing that may not: then the key would be left without a value.
     /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
-    pub fn supersede(&mut self, key: u16, by: Delivery) -> Superseded {
+    pub fn supersede(&mut self, by: Delivery, in_fragments: bool) -> Superseded {
         let mut freed = Superseded::default();
-        for entry in &mut self.keyed.entries {
+        if self.keyed.entries.is_empty() {
+            return freed;
+        }
+        let keyed = &mut *self.keyed;
+        for (number, entry) in (keyed.base..).zip(&mut keyed.entries) {
             let replaced = entry.message.take_if(|message| {
-                message.delivery.key() == Some(key)
+                message.delivery.key() == by.key()
                     && (by.is_reliable() || !message.delivery.is_reliable())
                     && (message.fragments.is_none() || entry.charged == 0)
             });
@@ -142,10 +154,18 @@ impl SendStream {
                 freed.buffered += message.cost();
                 freed.sequenced += if message.delivery.is_reliable() { 0 } else { message.cost() };
                 freed.window += std::mem::take(&mut entry.charged);
+                if number >= keyed.sent_end && message.is_queued_like(by, in_fragments) {
+                    freed.place = Some(number);
+                }
             }
         }
-        freed.window += self.keyed.settle();
         freed
+    }
+
+    /// Drops the places of keyed messages from the old end that hold none; returns the bytes that the peer's
+    /// buffer has back.
+    pub fn settle_keyed(&mut self) -> usize {
+        self.keyed.settle()
     }
 
     /// Cuts messages into fragments of `fragment_bytes` at most: those that have not begun to leave, and
@@ -204,10 +224,16 @@ impl SendStream {
         self.space(space).end() > MAX_MESSAGE_NUMBER
     }
 
-    /// True when so many keyed numbers are unsettled that no more may be added. The other spaces are bounded by
-    /// the bytes of their messages; a replaced message has none, but its number stays.
-    pub fn is_crowded(&self, space: Space) -> bool {
-        space == Space::Keyed && self.keyed.entries.len() as u64 >= WINDOW_MESSAGES
+    /// True when so many keyed numbers are unsettled that a message may not have another one. The other spaces
+    /// are bounded by the bytes of their messages; a replaced message has none, but its number may stay.
+    pub fn is_crowded(&self, delivery: Delivery, in_fragments: bool) -> bool {
+        let keyed = &*self.keyed;
+        let unsent = |entry: &Entry| {
+            entry.message.as_ref().is_some_and(|message| message.is_queued_like(delivery, in_fragments))
+        };
+        delivery.key().is_some()
+            && keyed.entries.len() as u64 >= WINDOW_MESSAGES
+            && !(keyed.base..).zip(&keyed.entries).any(|(number, it)| number >= keyed.sent_end && unsent(it))
     }
 
     /// True while the message is kept.
@@ -402,6 +428,8 @@ pub struct Superseded {
     pub sequenced: usize,
     /// In the peer's receive buffer.
     pub window: usize,
+    /// Number of a message that never left, in whose place in the queue the newer one may wait.
+    pub place: Option<u64>,
 }
 
 impl SendSpace {
@@ -450,6 +478,11 @@ impl Piece {
 }
 
 impl Outgoing {
+    /// True when a message of `delivery` would wait in the same place of the same queue.
+    fn is_queued_like(&self, delivery: Delivery, in_fragments: bool) -> bool {
+        self.delivery == delivery && self.fragments.is_some() == in_fragments
+    }
+
     /// What it takes of a buffer.
     fn cost(&self) -> usize {
         self.payload.len() + MESSAGE_OVERHEAD_BYTES
