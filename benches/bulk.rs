@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use rallypoint::link::Impairments;
-use rallypoint::testing::Workload;
+use rallypoint::testing::{Beside, Workload};
 use rallypoint::wire::Delivery;
 
 /// Mbit/s, milliseconds each way, share lost each way.
@@ -30,8 +30,8 @@ fn main() {
             queue: Duration::from_millis(100),
             ..Impairments::default()
         };
-        let idle = workload(&line, counted, false).run(seed);
-        let busy = workload(&line, counted, true).run(seed);
+        let idle = workload(&line, counted, Beside::Nothing).run(seed);
+        let busy = workload(&line, counted, Beside::Bulk).run(seed);
         #[allow(clippy::cast_precision_loss, reason = "a share for people")]
         let share = busy.bulk_bytes as f64 * 8.0 / counted.as_secs_f64() / (megabits * 1_000_000) as f64;
         let added = |quantile| {
@@ -49,7 +49,7 @@ fn main() {
     }
 }
 
-fn workload(line: &Impairments, counted: Duration, bulk: bool) -> Workload {
+fn workload(line: &Impairments, counted: Duration, beside: Beside) -> Workload {
     Workload {
         members: 4,
         period: Duration::from_micros(33_333),
@@ -57,6 +57,6 @@ fn workload(line: &Impairments, counted: Duration, bulk: bool) -> Workload {
         delivery: Delivery::ReliableOrdered,
         impairments: line.clone(),
         counted,
-        bulk,
+        beside,
     }
 }

@@ -8,7 +8,7 @@
 //! - `stops`: takes nothing from the second part on, acks nothing and does not say that it goes;
 //! - `none`: there is no eighth.
 //!
-//! The idle timeout is out of the way, so that the queue alone decides: at 1 MiB the server closes the
+//! The idle timeout is out of the way, so that the queue alone decides: at 2 MiB the server closes the
 //! connection with `lagging` and tells the others. Latency is virtual and counts the seven; a turn is the
 //! server's real time from a batch of datagrams to the last one that follows from it.
 
@@ -28,8 +28,8 @@ const PERIOD: Duration = Duration::from_micros(33_333);
 const SPEAKERS: usize = 7;
 /// Seconds before one stops reading, and after its removal.
 const CALM_S: u32 = 10;
-/// By then a queue of 1 MiB is full, at 7 × 30 messages a second.
-const MOST_S: u32 = 120;
+/// By then a queue of 2 MiB is full, at 7 × 30 messages a second.
+const MOST_S: u32 = 180;
 
 /// What a connection may keep before the engine counts it.
 const OWN_BYTES: usize = 128 << 10;

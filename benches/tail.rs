@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use rallypoint::link::Impairments;
-use rallypoint::testing::{Figures, Workload};
+use rallypoint::testing::{Beside, Figures, Workload};
 use rallypoint::wire::Delivery;
 
 /// Runs that are pooled for a row.
@@ -55,7 +55,7 @@ fn workload(loss: f64, burst: f64, delivery: Delivery, counted: Duration) -> Wor
         delivery,
         impairments: Impairments { loss, burst, delay: Duration::from_millis(20), ..Impairments::default() },
         counted,
-        bulk: false,
+        beside: Beside::Nothing,
     }
 }
 

@@ -1,7 +1,4 @@
-//! [`TokenBucket`]: how fast something may happen.
-//!
-//! A bucket holds up to one second's worth, so that a burst after silence passes and a steady
-//! excess does not.
+//! [`TokenBucket`]: how fast something may happen, and how much of it at once.
 
 use super::Timestamp;
 
@@ -18,9 +15,9 @@ pub struct TokenBucket {
 const MICRO: u64 = 1_000_000;
 
 impl TokenBucket {
-    /// A full bucket. `burst` below one second's worth is raised to it.
+    /// A full bucket: `burst` at once after silence, `per_second` for good.
     pub fn new(now: Timestamp, per_second: u64, burst: u64) -> Self {
-        let burst = burst.max(per_second).min(u64::MAX / MICRO);
+        let burst = burst.min(u64::MAX / MICRO);
         Self { per_second, burst, micro_tokens: burst * MICRO, refilled: now }
     }
 
@@ -52,7 +49,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_a_steady_excess_does_not() {
         let mut now = Timestamp::from_millis(5);
-        let mut bucket = TokenBucket::new(now, 100, 0);
+        let mut bucket = TokenBucket::new(now, 100, 100);
         assert_eq!((0..200).filter(|_| bucket.take(now, 1)).count(), 100);
         let mut taken = 0;
         for _ in 0..1_000 {
@@ -64,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_takes_nothing() {
-        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 0);
+        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
         assert!(!bucket.take(Timestamp::ZERO, 11));
         assert!(bucket.take(Timestamp::ZERO, 10));
     }

@@ -94,17 +94,23 @@ limits! {
     /// Commands of one connection in a second, and in a burst. Above it a command is refused with
     /// `rate_limited`.
     commands_per_second: 2_000 in 1..=1_000_000, "commands/s";
-    /// Bytes of the commands of one connection in a second. Above it a command is refused with
-    /// `rate_limited`.
-    command_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
-    /// Bytes that the members of one session broadcast in a second, all together. Above it a
-    /// broadcast is refused with `rate_limited`, before members fall behind.
-    session_bytes_per_second: 4_194_304 in 4_096..=1_073_741_824, "B/s";
+    /// Bytes of the commands of one connection in a second; a quarter of them at once, or 131072. Above
+    /// it a command is refused with `rate_limited`.
+    command_bytes_per_second: 1_048_576 in 4_096..=1_073_741_824, "B/s";
+    /// Keys that one connection begins to use in a second, in all its sessions; 1024 of them at once. The
+    /// last 1024 that it has used are not new. Above it a broadcast or message with a new key is refused
+    /// with `rate_limited`.
+    new_keys_per_second: 64 in 1..=65_536, "keys/s";
+    /// Bytes that the members of one session send each other in a second, all together; a quarter of
+    /// them at once, or 131072. Each message and each change of properties counts 64 bytes more. Above
+    /// it they are refused with `rate_limited`, before members fall behind: a member's line should
+    /// take as much, and its queue, `max_queued_bytes`, a second's worth.
+    session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
     /// Bytes that wait for one connection before its user is told that it is `lagging`.
-    lagging_bytes: 262_144 in 4_096..=67_108_864, "B";
+    lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
     /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
-    max_queued_bytes: 1_048_576 in 262_144..=134_217_728, "B";
+    max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// Bytes that wait for all connections together, beyond the first 131072 of each; a payload
     /// counts once for each receiver. Above it a connection that needs more is closed with
     /// `lagging`, and unreliable messages are dropped, the oldest first.

@@ -25,8 +25,9 @@ pub struct SessionLimits {
     /// Broadcasts, messages and property changes that a session takes in a second, and as many at
     /// once; `rate_limited`. Default 20,000.
     pub commands_per_second: u64,
-    /// Bytes of these that a session takes in a second, and as many at once; `rate_limited`. Each
-    /// member is sent about as much, so it is below what a healthy member drains. Default 4 MiB.
+    /// Bytes of these that a session takes in a second, and a quarter of them at once;
+    /// `rate_limited`. Each counts 64 bytes more, as it does in the queue of each member: what a session
+    /// takes is below what a healthy member drains. Default 2 MiB.
     pub bytes_per_second: u64,
 }
 
@@ -40,7 +41,7 @@ impl Default for SessionLimits {
             max_properties: MAX_PROPERTIES,
             max_property_bytes: MAX_PROPERTY_BYTES,
             commands_per_second: 20_000,
-            bytes_per_second: 4 << 20,
+            bytes_per_second: 2 << 20,
         }
     }
 }

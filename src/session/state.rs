@@ -6,6 +6,7 @@
 use super::invites::{InviteState, Invites};
 use super::members::{Members, Workers};
 use super::properties::Properties;
+use super::traffic::byte_budget;
 use super::{
     Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
 };
@@ -24,9 +25,6 @@ pub(super) struct Turn<'a> {
 
 /// Event numbers kept for leaves and ends, which are never refused: two for each member and some.
 const NUMBERS_KEPT: u64 = 1 << 16;
-
-/// Payload or properties of the largest command.
-const LARGEST_COMMAND_BYTES: u64 = 128 << 10;
 
 /// One session.
 #[derive(Debug)]
@@ -68,9 +66,8 @@ impl Session {
             owner_user: creator.clone(),
             invites: Invites::new(),
             properties: Properties::new(create.properties, owner, limits)?,
-            commands: TokenBucket::new(now, limits.commands_per_second, 0),
-            // A full bucket takes the largest command, however low the rate.
-            bytes: TokenBucket::new(now, limits.bytes_per_second, LARGEST_COMMAND_BYTES),
+            commands: TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
+            bytes: byte_budget(now, limits),
             next: EventNumber(1),
             idle_ends: None,
             ended: false,

@@ -3,10 +3,22 @@
 use super::members::Workers;
 use super::properties::Writer;
 use super::state::{Session, Turn, reserve};
-use super::{Audience, Change, Room};
-use crate::base::{MemberId, Revision};
+use super::{Audience, Change, Room, SessionLimits};
+use crate::base::{MemberId, Revision, Timestamp, TokenBucket};
 use crate::wire::command::{Broadcast, Message, Recipients};
 use crate::wire::{Delivery, ErrorCode, PropertyOps};
+
+/// What a message takes of a member's queue beyond its bytes: many small ones fill it, too.
+const OVERHEAD_BYTES: usize = 64;
+
+/// What the largest command counts: a payload, or all properties.
+const LARGEST_BYTES: u64 = (128 << 10) + OVERHEAD_BYTES as u64;
+
+/// The budget of bytes of a new session. However low the rate, a full one takes the largest command.
+pub(super) fn byte_budget(now: Timestamp, limits: &SessionLimits) -> TokenBucket {
+    let per_second = limits.bytes_per_second;
+    TokenBucket::new(now, per_second, LARGEST_BYTES.max(per_second / 4))
+}
 
 impl Session {
     /// Sends a payload to the members: as a numbered event when it is ordered.
@@ -99,7 +111,8 @@ impl Session {
     /// Charges the session's budgets for one command.
     // spec: LIM-3
     fn take_budget(&mut self, bytes: usize, turn: &Turn<'_>) -> Result<(), ErrorCode> {
-        if self.commands.take(turn.now, 1) && self.bytes.take(turn.now, bytes as u64) {
+        let bytes = (bytes + OVERHEAD_BYTES) as u64;
+        if self.commands.take(turn.now, 1) && self.bytes.take(turn.now, bytes) {
             Ok(())
         } else {
             Err(ErrorCode::RateLimited)

@@ -39,4 +39,4 @@ mod workload;
 pub use checker::Checker;
 pub use engine::{Engine, Meter};
 pub use simulation::{Outcome, Scenario, Simulation};
-pub use workload::{Figures, Workload};
+pub use workload::{Beside, Figures, Flood, Workload};

@@ -33,7 +33,7 @@ pub struct Stage {
 /// How long a child may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Configuration of a server for bulk: its line is to be what limits it. The default of 2 MiB a second
+/// Configuration of a server for bulk: its line is to be what limits it. The default of 1 MiB a second
 /// would be less than many lines take.
 const UNLIMITED: &str = "[limits]
 commands_per_second = 1_000_000

@@ -88,6 +88,9 @@ impl Worker {
                 let outcome = self.seat_request(now, seat, request);
                 return self.answer(now, connection, scope, id, outcome);
             }
+            (command, Scope::Seat(slot, _)) if !self.takes_key(now, connection, slot, &command) => {
+                Err(ErrorCode::RateLimited)
+            }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
                 self.with_table(|table, outbox| table.broadcast(now, (session, member), broadcast, outbox))
@@ -101,6 +104,18 @@ impl Worker {
         if let Err(code) = outcome {
             self.refuse(now, connection, scope, reply, code);
         }
+    }
+
+    /// Charges the connection for a key that it has not used lately; false when they are too many.
+    // spec: LIM-4
+    fn takes_key(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, command: &Command) -> bool {
+        let delivery = match command {
+            Command::Broadcast(broadcast) => broadcast.delivery,
+            Command::Message(message) => message.delivery,
+            Command::Request(..) => return true,
+        };
+        let Some(key) = delivery.key() else { return true };
+        self.clients.of(connection).is_some_and(|client| client.budget.take_key(now, slot, key))
     }
 
     /// Carries out a request of the control stream and answers it.

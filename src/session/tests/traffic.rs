@@ -171,5 +171,17 @@ fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
         Broadcast { delivery, to: To::All, counter: 0, body }
     };
     let mut send = || world.table.broadcast(world.now, (session, ann), large(), &mut world.mail);
-    assert_eq!([send(), send(), send()], [Ok(()), Ok(()), Err(ErrorCode::RateLimited)]);
+    assert_eq!([send(), send()], [Ok(()), Err(ErrorCode::RateLimited)]);
+}
+
+/// The queues of its members would fill up with what small messages take beside their bytes.
+// spec-test: LIM-3
+#[test]
+fn small_messages_count_what_they_cost_a_member() {
+    let limits = SessionLimits { bytes_per_second: 1 << 20, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let (session, ann) = world.create("ann", open());
+    let taken =
+        (0..5_000).filter(|_| world.broadcast((session, ann), Delivery::ReliableOrdered).is_ok()).count();
+    assert_eq!(taken, (1 << 18) / ("hello".len() + 64));
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::base::{SessionId, Slot, Timestamp};
+use crate::base::{Slot, Timestamp};
 use crate::client::core::Core;
 use crate::wire::Delivery;
 use crate::wire::command::To;
@@ -25,8 +25,7 @@ impl Bulk {
     }
 
     /// Begins to send in a session.
-    pub(super) fn start(&mut self, now: Timestamp, entered: Option<&(SessionId, Slot)>, core: &mut Core) {
-        let Some(&(_, slot)) = entered else { return };
+    pub(super) fn start(&mut self, now: Timestamp, slot: Slot, core: &mut Core) {
         self.sends = true;
         for _ in 0..UNANSWERED {
             say(now, slot, Bytes::from(vec![0; MESSAGE_BYTES]), core);

@@ -11,6 +11,8 @@ pub struct Figures {
     pub first_latencies_us: Vec<u64>,
     /// Deliveries that had to come: messages sent times members.
     pub expected: u64,
+    /// Messages that the server refused; a flooder's do not count.
+    pub refused: u64,
     /// Datagrams that members sent, and that reached them.
     pub datagrams: u64,
     /// Their bytes, UDP payload.
@@ -25,6 +27,7 @@ impl Figures {
         self.latencies_us.extend(other.latencies_us);
         self.first_latencies_us.extend(other.first_latencies_us);
         self.expected += other.expected;
+        self.refused += other.refused;
         self.datagrams += other.datagrams;
         self.bytes += other.bytes;
         self.bulk_bytes += other.bulk_bytes;

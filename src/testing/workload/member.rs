@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::bulk::Bulk;
-use super::{Figures, Workload};
+use super::{Beside, Figures, Workload, flood};
 use crate::base::{Envelope, SessionId, Slot, Timestamp};
 use crate::client::core::{Core, Event, Output};
 use crate::rudp::Stats;
@@ -26,12 +26,14 @@ pub(super) struct Member {
     pub(super) entered: Vec<(SessionId, Slot)>,
     pub(super) tally: Figures,
     bulk: Bulk,
+    /// Of a flooder: a key that it has not used yet.
+    next_key: u16,
     /// The connection's counts when counting began.
     before: Stats,
 }
 
 /// Bytes of a message that say when it was sent and whether that counts.
-const STAMP_BYTES: usize = 9;
+pub(super) const STAMP_BYTES: usize = 9;
 
 impl Member {
     pub(super) fn new(number: u16, from: SocketAddr, core: Core, phase: Duration) -> Self {
@@ -44,6 +46,7 @@ impl Member {
             entered: Vec::new(),
             tally: Figures::default(),
             bulk: Bulk::default(),
+            next_key: 0,
             before: Stats::default(),
         }
     }
@@ -76,12 +79,18 @@ impl Member {
     }
 
     fn speak(&mut self, now: Timestamp, workload: &Workload, counted: &Range<Timestamp>) {
-        if self.number == workload.members {
-            self.sends_at = Timestamp::MAX;
-            return self.bulk.start(now, self.entered.last(), &mut self.core);
-        }
-        self.sends_at += workload.period;
         let Some(&(_, slot)) = self.entered.first() else { return };
+        match workload.beside {
+            Beside::Bulk if self.number == workload.members => {
+                self.sends_at = Timestamp::MAX;
+                return self.bulk.start(now, slot, &mut self.core);
+            }
+            Beside::Flood(kind) if self.number == workload.members => {
+                self.sends_at += flood::EVERY;
+                return kind.rise(now, slot, &mut self.next_key, &mut self.core);
+            }
+            _ => self.sends_at += workload.period,
+        }
         let mut payload = BytesMut::with_capacity(workload.size_bytes);
         payload.put_u64(now.as_micros());
         payload.put_u8(u8::from(counted.contains(&now)));
@@ -105,6 +114,7 @@ impl Member {
                         self.tally.bulk_bytes += if counted.contains(&now) { arrived } else { 0 };
                     }
                 }
+                Output::Event(Event::Refused { .. }) => self.tally.refused += 1,
                 Output::Event(Event::Disconnected(why)) => panic!("a member is disconnected: {why}"),
                 _ => {}
             }

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `member` | one client: what it sends when, how late what it gets is |
 //! | `bulk` | large messages beside the session's traffic, to one of its members |
+//! | `flood` | one more member, who sends all that the server takes |
 //! | `figures` | what came of it |
 
 mod bulk;
 mod figures;
+mod flood;
 mod member;
 
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub use self::figures::Figures;
+pub use self::flood::Flood;
 use self::member::Member;
 use super::entrance::{Entrance, WALL};
 use super::network::Network;
@@ -45,8 +48,19 @@ pub struct Workload {
     pub impairments: Impairments,
     /// Length of the counted time, after two seconds that are not.
     pub counted: Duration,
-    /// Beside it, somebody on a perfect path sends the first member as much as its link takes.
-    pub bulk: bool,
+    /// What somebody on a perfect path does beside it.
+    pub beside: Beside,
+}
+
+/// What happens beside a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// In another session, the first member is sent as much as its link takes.
+    Bulk,
+    /// One more member of the session floods it.
+    Flood(Flood),
 }
 
 /// Time before anything is counted.
@@ -80,7 +94,7 @@ impl Run {
     fn new(workload: Workload, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut limits = Limits::default();
-        if workload.bulk {
+        if workload.beside == Beside::Bulk {
             limits.command_bytes_per_second = 1 << 30;
             limits.session_bytes_per_second = 1 << 30;
         }
@@ -89,7 +103,7 @@ impl Run {
         let server = SimServer::new(1, limits, entrance.identity(), StdRng::from_rng(&mut rng));
         let network = Network::new(addr, Impairments::default(), StdRng::from_rng(&mut rng));
         let beginning = Now { mono: Timestamp::ZERO, wall: WALL };
-        let count = workload.members + u16::from(workload.bulk);
+        let count = workload.members + u16::from(workload.beside != Beside::Nothing);
         let members = (0..count).map(|number| {
             let [high, low] = number.to_be_bytes();
             let from = SocketAddr::from(([10, 0, high, low], 4_000));
@@ -111,8 +125,10 @@ impl Run {
         let quick = self.now + Duration::from_secs(60);
         self.run_until(quick, |run| run.members.iter().all(|member| member.core.is_connected()));
         let members = usize::from(self.workload.members);
-        self.meet((0..members).collect(), self.workload.members);
-        if self.workload.bulk {
+        let flooders = u16::from(matches!(self.workload.beside, Beside::Flood(_)));
+        let all = self.workload.members + flooders;
+        self.meet((0..usize::from(all)).collect(), all);
+        if self.workload.beside == Beside::Bulk {
             self.meet(vec![members, 0], 2);
         }
     }
@@ -203,7 +219,8 @@ impl Run {
 
     fn figures(self) -> Figures {
         let mut figures = Figures::default();
-        for (number, mut member) in self.members.into_iter().enumerate() {
+        let members = self.members.into_iter().take(usize::from(self.workload.members));
+        for (number, mut member) in members.enumerate() {
             if number == 0 {
                 member.tally.first_latencies_us.clone_from(&member.tally.latencies_us);
             }

@@ -189,6 +189,35 @@ fn commands_above_the_budget_are_refused_by_name() {
     assert!(house.ask(ann, None, Request::ListMine).is_ok(), "a second later there is room again");
 }
 
+// spec-test: LIM-4, CMD-25
+#[test]
+fn ever_new_keys_are_refused_by_name_and_those_in_use_are_not() {
+    let mut house = House::new(1, Limits { new_keys_per_second: 1, ..Limits::default() });
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 2, Admission::Open);
+    let with_ben = house.join_open(ben, at.session).unwrap();
+    house.events(ann, at.slot);
+    let say = |house: &mut House, key: u16, counter: u8| {
+        let delivery = Delivery::ReliableLatest { key };
+        let body = Body::new(delivery, Bytes::from_static(b"value")).unwrap();
+        let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body });
+        house.send_raw(ann, at.slot.into(), delivery, command.encode());
+        house.run();
+    };
+    (0..1_024).for_each(|key| say(&mut house, key, 7));
+    house.pass(Duration::from_millis(500));
+    assert_eq!(house.events(ann, at.slot), []);
+    say(&mut house, 1_024, 42);
+    say(&mut house, 1_023, 7);
+    house.pass(Duration::from_millis(100));
+    let refused = SessionEvent::Refused { counter: 42, code: ErrorCode::RateLimited };
+    assert_eq!(house.events(ann, at.slot), [refused]);
+    house.pass(Duration::from_secs(2));
+    let values =
+        house.events(ben, with_ben.slot).iter().filter(|it| matches!(it, SessionEvent::Sent { .. })).count();
+    assert_eq!(values, 1_025);
+}
+
 // spec-test: CMD-3
 #[test]
 fn an_unknown_and_a_malformed_command_are_answered_and_the_connection_stays() {
