@@ -62,7 +62,8 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Connections of the whole server. Above it a handshake is rejected with `full`.
+    /// Connections of the whole server. Above it a handshake is rejected with `full`, and a connection
+    /// whose handshake was answered before is closed with `full`.
     max_connections: 10_000 in 1..=1_000_000, "connections";
     /// Handshakes of one worker that have been answered and wait for the client's first sealed
     /// packet. Above it new ones are rejected with `full` until an old one has ended.

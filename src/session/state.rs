@@ -10,7 +10,9 @@ use super::traffic::byte_budget;
 use super::{
     Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
 };
-use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
+use crate::base::{
+    ConnectionId, EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId,
+};
 use crate::wire::command::{Create, Join};
 use crate::wire::result::Info;
 use crate::wire::{Admission, DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason, Settings};
@@ -199,6 +201,23 @@ impl Session {
     ) -> Result<Departed, ErrorCode> {
         self.check_member(member)?;
         Ok(self.remove(member, why, Reason::none(), turn))
+    }
+
+    /// A user has connected again: the membership of an older connection ends, whoever notices first.
+    ///
+    /// # Errors
+    /// `not_a_member`; `already_member` when it is of this connection.
+    pub(super) fn part_older(
+        &mut self,
+        user: &UserId,
+        connection: ConnectionId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        let member = self.members.id_of(user).and_then(|id| self.members.of(id));
+        match member.ok_or(ErrorCode::NotAMember)? {
+            member if member.at.connection == connection => Err(ErrorCode::AlreadyMember),
+            member => Ok(self.remove(member.id, LeaveReason::Replaced, Reason::none(), turn)),
+        }
     }
 
     /// The owner removes a member; that one's open invites are void.

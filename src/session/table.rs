@@ -10,7 +10,9 @@ use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
 use crate::base::sync::{CachePadded, Mutex};
-use crate::base::{IdMap, InviteId, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
+use crate::base::{
+    ConnectionId, IdMap, InviteId, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId,
+};
 use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Message};
 use crate::wire::event::Invitation;
 use crate::wire::result::Info;
@@ -243,6 +245,24 @@ impl SessionTable {
     ) -> Result<Departed, ErrorCode> {
         self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
             session.leave(member, why, turn)
+        })
+    }
+
+    /// Takes `user` out if its membership is of another connection than its live one, `connection`. Never
+    /// `busy`.
+    ///
+    /// # Errors
+    /// `no_such_session`, `not_a_member`; `already_member` when it is of this connection.
+    pub fn part_older(
+        &self,
+        now: Timestamp,
+        session: SessionId,
+        user: &UserId,
+        connection: ConnectionId,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Departed, ErrorCode> {
+        self.with(now, session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+            session.part_older(user, connection, turn)
         })
     }
 

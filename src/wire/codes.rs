@@ -129,6 +129,7 @@ codes! {
         KickedByOperator = 6, "kicked_by_operator", "an operator ended the connection";
         Internal = 7, "internal", "an error inside this end";
         TooManyFailedOpens = 8, "too_many_failed_opens", "too many packets could not be opened";
+        Full = 9, "full", "the server holds as many connections as it may";
     }
 }
 

@@ -27,13 +27,20 @@ impl Worker {
         if self.draining {
             return self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
+        // Others may have got in since its handshake was answered.
+        // spec: LIM-5
+        self.shared.population.enter(self.id);
+        if self.shared.population.all() > self.shared.limits.max_connections {
+            self.shared.population.leave(self.id);
+            self.counters().handshakes_refused.add(1);
+            return self.clients.close(now, connection, CloseCode::Full);
+        }
         debug!(%connection, %user, "connected");
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         let invites = self.shared.directory.connect(&user, connection, |old| {
             post.to_user(old, Word::Replaced);
         });
         self.clients.add(now, connection, user);
-        self.shared.population.enter(self.id);
         self.counters().connections_opened.add(1);
         for invite in invites {
             let event = UserEvent::Invited(invite.invitation(now));

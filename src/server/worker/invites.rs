@@ -97,8 +97,19 @@ impl Worker {
     ) -> Result<Value, ErrorCode> {
         let invite = decline.invite;
         self.with_table(|table, outbox| table.decline(now, &caller.user, decline, outbox))?;
-        self.shared.directory.end_invite(&caller.user, invite, |_| ());
+        self.settle_invite(caller, invite);
         Ok(Value::Empty)
+    }
+
+    /// The caller has used or declined an invite of theirs. A newer connection of theirs may have been told of
+    /// it since, and hears that it is over.
+    pub(super) fn settle_invite(&mut self, caller: &Caller, invite: InviteId) {
+        let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+        self.shared.directory.end_invite(&caller.user, invite, |live| {
+            if live != caller.connection {
+                post.to_user(live, Word::Event(UserEvent::InviteRevoked { invite }));
+            }
+        });
     }
 
     /// The caller's open invites.

@@ -6,6 +6,7 @@ use super::clients::Seat;
 use super::dispatch::Caller;
 use crate::base::{SessionId, Timestamp};
 use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
+use crate::wire::command::Join;
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -21,9 +22,12 @@ impl Worker {
             Request::Create(create) => {
                 self.enter(caller, |table, at, outbox| table.create(now, &caller.user, at, create, outbox))
             }
-            Request::Join(join) => {
-                self.enter(caller, |table, at, outbox| table.join(now, &caller.user, at, join, outbox))
-            }
+            Request::Join(join) => match self.join(now, caller, join) {
+                Err(ErrorCode::AlreadyMember) if self.part_older(now, caller, join.session()) => {
+                    self.join(now, caller, join)
+                }
+                outcome => outcome,
+            },
             Request::Decline(decline) => self.decline(now, caller, decline),
             Request::Info(session) => self.info(caller, session),
             Request::ListMine => Ok(self.list_mine(caller)),
@@ -62,6 +66,25 @@ impl Worker {
         }
     }
 
+    fn join(&mut self, now: Timestamp, caller: &Caller, join: Join) -> Result<Value, ErrorCode> {
+        self.enter(caller, |table, at, outbox| table.join(now, &caller.user, at, join, outbox))
+    }
+
+    /// Takes the caller out of a session that it is in by a connection which this one has replaced: the worker of
+    /// that one may not know yet. False when there is none.
+    // spec: HSK-15
+    fn part_older(&mut self, now: Timestamp, caller: &Caller, session: SessionId) -> bool {
+        let Caller { connection, user } = caller;
+        let mut is_live = false;
+        self.shared.directory.tell(user, |live| is_live = live == *connection);
+        if !is_live {
+            return false;
+        }
+        let parted =
+            self.with_table(|table, outbox| table.part_older(now, session, user, *connection, outbox));
+        parted.map(|departed| self.departed(&departed)).is_ok()
+    }
+
     /// Makes the caller a member by `admit`, in a new slot of its connection. The session counts
     /// for the user from before it is entered until its end is told, see `fanout`.
     fn enter(
@@ -80,7 +103,7 @@ impl Worker {
             return admitted.map(|_| Value::Empty);
         };
         if let Some(invite) = used {
-            self.shared.directory.end_invite(user, invite, |_| ());
+            self.settle_invite(caller, invite);
         }
         self.clients.take_seat(*connection, slot, Seat { session, member, kind });
         Ok(Value::Entered(Entered { session, slot, member }))

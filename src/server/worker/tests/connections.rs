@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use super::house::House;
 use super::{Limits, with_any_workers};
+use crate::base::InviteId;
 use crate::net::Driven;
 use crate::rudp::ConnectError;
-use crate::wire::{Admission, CloseCode, LeaveReason, RejectCode, SessionEvent};
+use crate::wire::command::Join;
+use crate::wire::{
+    Admission, CloseCode, ErrorCode, LeaveReason, RejectCode, Request, SessionEvent, UserEvent,
+};
 
 /// The reason of the one leave among events.
 fn left(events: &[SessionEvent]) -> Option<LeaveReason> {
@@ -33,6 +37,50 @@ fn a_second_connection_replaces_the_first_and_inherits_nothing() {
         let counters = house.shared.snapshot();
         assert_eq!((counters.connections, counters.connections_replaced), (2, 1));
     });
+}
+
+/// Its first packet asks to join: the worker of the older connection has not heard of it then.
+// spec-test: HSK-15
+#[test]
+fn a_user_that_connects_again_and_joins_at_once_is_let_in() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Open);
+        let before = house.join_open(ben, at.session).unwrap();
+        house.events(ann, at.slot);
+
+        let [again] = house.dial_up([("ben", 2)]);
+        let entered = house.join_open(again, at.session).unwrap();
+        assert_ne!(entered.member, before.member);
+        assert_eq!(house.join_open(again, at.session), Err(ErrorCode::AlreadyMember), "by this connection");
+        let told = house.events(ann, at.slot);
+        let [left, SessionEvent::MemberJoined { member, .. }] = &told[..] else { panic!("{told:?}") };
+        assert!(matches!(left, SessionEvent::MemberLeft { why: LeaveReason::Replaced, .. }), "{told:?}");
+        assert_eq!(*member, entered.member);
+        assert_eq!(house.closed_with(ben), Some(CloseCode::Replaced));
+        house.pass(Duration::from_secs(1));
+        assert_eq!(house.events(ann, at.slot), [], "it stays");
+        assert_eq!(house.shared.snapshot().connections_replaced, 1);
+    });
+}
+
+// spec-test: INV-6
+#[test]
+fn an_invite_that_an_older_connection_uses_ends_for_the_newer_one_that_was_told_of_it() {
+    let mut house = House::new(2, Limits::default());
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 2, Admission::Invited);
+    let number = house.invite(ann, at.slot, &["ben"], 60)[0].unwrap();
+    let invite = InviteId { session: at.session, number };
+
+    let [again] = house.dial_up([("ben", 1)]);
+    house.run_socket(again);
+    house.send(ben, None, Request::Join(Join::Invite(invite)));
+    house.run_socket(ben);
+    house.run();
+    let told = house.user_events(again);
+    let [UserEvent::Invited(invited), ended] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((invited.invite, ended), (invite, &UserEvent::InviteRevoked { invite }));
 }
 
 // spec-test: SES-15
@@ -109,4 +157,18 @@ fn a_full_server_says_so() {
     let cat = house.dial("cat", 0);
     house.pass(Duration::from_secs(6));
     assert_eq!(house.failed_with(cat), Some(ConnectError::Refused(RejectCode::Full)));
+}
+
+// spec-test: LIM-5
+#[test]
+fn of_handshakes_that_were_answered_before_the_server_was_full_the_last_are_closed() {
+    let mut house = House::new(2, Limits { max_connections: 2, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let [ben, cat, dan] = house.dial_up([("ben", 0), ("cat", 1), ("dan", 1)]);
+    house.pass(Duration::from_secs(1));
+    let closed = [ann, ben, cat, dan].map(|who| house.closed_with(who));
+    assert_eq!(closed, [None, None, Some(CloseCode::Full), Some(CloseCode::Full)]);
+    assert_eq!(house.shared.snapshot().connections, 2);
+    house.hang_up(ann);
+    house.connect("dan", 1);
 }

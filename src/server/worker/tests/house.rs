@@ -120,6 +120,15 @@ impl House {
         Who(number)
     }
 
+    /// Clients whose handshakes have been answered, and that have said nothing since.
+    pub(super) fn dial_up<const N: usize>(&mut self, users: [(&str, usize); N]) -> [Who; N] {
+        let all = users.map(|(user, worker)| self.dial(user, worker));
+        while all.iter().any(|who| self.clients[who.0].connection.is_none()) {
+            assert!(self.round(), "somebody is not answered");
+        }
+        all
+    }
+
     /// A client that is connected.
     pub(super) fn connect(&mut self, user: &str, worker: usize) -> Who {
         self.connect_with(user, worker, ConnectionConfig::default())
@@ -206,7 +215,8 @@ impl House {
         workers.chain(self.clients.iter().filter_map(Client::poll_timeout)).min()
     }
 
-    fn round(&mut self) -> bool {
+    /// Lets everybody do something once; false when nobody had anything to do.
+    pub(super) fn round(&mut self) -> bool {
         let mut busy = false;
         let now = self.now;
         for client in &mut self.clients {
