@@ -21,6 +21,12 @@ impl TokenBucket {
         Self { per_second, burst, micro_tokens: burst * MICRO, refilled: now }
     }
 
+    /// A full bucket of bytes: a quarter of a second's worth at once, so that a burst does not fill what takes a
+    /// second to drain, and the `largest` amount in any case, however low the rate.
+    pub fn of_bytes(now: Timestamp, per_second: u64, largest: u64) -> Self {
+        Self::new(now, per_second, largest.max(per_second / 4))
+    }
+
     /// Takes `amount` if that much is there, all or nothing.
     pub fn take(&mut self, now: Timestamp, amount: u64) -> bool {
         self.refill(now);
@@ -64,6 +70,16 @@ mod tests {
         let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
         assert!(!bucket.take(Timestamp::ZERO, 11));
         assert!(bucket.take(Timestamp::ZERO, 10));
+    }
+
+    #[test]
+    fn of_bytes_a_quarter_comes_at_once_and_all_in_a_second() {
+        let mut bucket = TokenBucket::of_bytes(Timestamp::ZERO, 4_000, 10);
+        assert!(!bucket.take(Timestamp::ZERO, 1_001));
+        assert!(bucket.take(Timestamp::ZERO, 1_000));
+        let second = (1..=1_000).map(Timestamp::from_millis);
+        assert_eq!(second.filter(|now| bucket.take(*now, 10)).count(), 400);
+        assert!(TokenBucket::of_bytes(Timestamp::ZERO, 4, 10).take(Timestamp::ZERO, 10));
     }
 
     #[test]

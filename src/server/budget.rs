@@ -57,10 +57,9 @@ impl From<&Limits> for Rates {
 impl Budget {
     /// A full budget.
     pub fn new(now: Timestamp, rates: &Rates) -> Self {
-        let burst_bytes = (rates.bytes_per_second / 4).max(MAX_COMMAND_BYTES as u64);
         Self {
             commands: TokenBucket::new(now, rates.commands_per_second, rates.commands_per_second),
-            bytes: TokenBucket::new(now, rates.bytes_per_second, burst_bytes),
+            bytes: TokenBucket::of_bytes(now, rates.bytes_per_second, MAX_COMMAND_BYTES as u64),
             keys: None,
             keys_per_second: rates.keys_per_second,
         }
@@ -111,19 +110,6 @@ mod tests {
         assert!(!budget.take(Timestamp::ZERO, 1), "the bytes are gone");
         assert!(budget.take(Timestamp::from_millis(500), 5));
         assert!(!budget.take(Timestamp::from_millis(500), 1));
-    }
-
-    #[test]
-    fn a_second_brings_so_many_bytes_and_a_quarter_of_them_comes_at_once() {
-        let rate = 4 * MAX_COMMAND_BYTES as u64 + 400;
-        let rates = Rates { commands_per_second: 1_000, bytes_per_second: rate, keys_per_second: 1 };
-        let mut budget = Budget::new(Timestamp::ZERO, &rates);
-        assert!(!budget.take(Timestamp::ZERO, MAX_COMMAND_BYTES + 101));
-        assert!(budget.take(Timestamp::ZERO, MAX_COMMAND_BYTES + 100));
-        assert!(!budget.take(Timestamp::ZERO, 1));
-        let second = (1..=1_000).map(Timestamp::from_millis);
-        let taken = second.filter(|now| budget.take(*now, MAX_COMMAND_BYTES / 100)).count();
-        assert_eq!(taken, 400);
     }
 
     // spec-test: LIM-4

@@ -6,7 +6,7 @@
 use super::invites::{InviteState, Invites};
 use super::members::{Members, Workers};
 use super::properties::Properties;
-use super::traffic::byte_budget;
+use super::traffic::LARGEST_BYTES;
 use super::{
     Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
 };
@@ -69,7 +69,7 @@ impl Session {
             invites: Invites::new(),
             properties: Properties::new(create.properties, owner, limits)?,
             commands: TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
-            bytes: byte_budget(now, limits),
+            bytes: TokenBucket::of_bytes(now, limits.bytes_per_second, LARGEST_BYTES),
             next: EventNumber(1),
             idle_ends: None,
             ended: false,

@@ -3,8 +3,8 @@
 use super::members::Workers;
 use super::properties::Writer;
 use super::state::{Session, Turn, reserve};
-use super::{Audience, Change, Room, SessionLimits};
-use crate::base::{MemberId, Revision, Timestamp, TokenBucket};
+use super::{Audience, Change, Room};
+use crate::base::{MemberId, Revision};
 use crate::wire::command::{Broadcast, Message, Recipients};
 use crate::wire::{Delivery, ErrorCode, PropertyOps};
 
@@ -12,13 +12,7 @@ use crate::wire::{Delivery, ErrorCode, PropertyOps};
 const OVERHEAD_BYTES: usize = 64;
 
 /// What the largest command counts: a payload, or all properties.
-const LARGEST_BYTES: u64 = (128 << 10) + OVERHEAD_BYTES as u64;
-
-/// The budget of bytes of a new session. However low the rate, a full one takes the largest command.
-pub(super) fn byte_budget(now: Timestamp, limits: &SessionLimits) -> TokenBucket {
-    let per_second = limits.bytes_per_second;
-    TokenBucket::new(now, per_second, LARGEST_BYTES.max(per_second / 4))
-}
+pub(super) const LARGEST_BYTES: u64 = (128 << 10) + OVERHEAD_BYTES as u64;
 
 impl Session {
     /// Sends a payload to the members: as a numbered event when it is ordered.

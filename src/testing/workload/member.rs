@@ -79,7 +79,7 @@ impl Member {
     }
 
     fn speak(&mut self, now: Timestamp, workload: &Workload, counted: &Range<Timestamp>) {
-        let Some(&(_, slot)) = self.entered.first() else { return };
+        let &(_, slot) = self.entered.first().expect("invariant: who has a time to speak has entered");
         match workload.beside {
             Beside::Bulk if self.number == workload.members => {
                 self.sends_at = Timestamp::MAX;

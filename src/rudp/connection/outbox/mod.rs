@@ -1,17 +1,16 @@
 //! Messages that wait to be sent, and the budgets they count against.
 //!
-//! Lanes: what fits into a packet leaves before what needs several, so that a large message does not
-//! keep small ones waiting. What has a key keeps nothing else waiting, either. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and
-//! when a window of them has overtaken a large message that finds no room at the peer, they wait until it
-//! does.
+//! What fits into a packet leaves before what needs several, so that a large message does not keep small
+//! ones waiting. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and when a window
+//! of them has overtaken a large message that finds no room at the peer, they wait until it does. Small ones
+//! with a key that must wait keep those without one waiting as little.
 
 mod lane;
 mod lanes;
 
 use self::lane::Queued;
-use self::lanes::LaneName;
-use self::lanes::Lanes;
 pub use self::lanes::Passed;
+use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;

@@ -323,30 +323,6 @@ fn a_flood_of_empty_messages_behind_a_gap_is_bounded() {
     assert_eq!(pair.ends[SERVER].receive_buffer.held(), 4_095 * 64, "each costs what it occupies");
 }
 
-// spec-test: STR-8
-#[test]
-fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
-    let mut pair = Pair::new(5);
-    let mut forger = Forger::new();
-    let keyed = |number: u64, key: u16| {
-        let head = MessageHead::Numbered { place: place(number), delivery: Delivery::ReliableLatest { key } };
-        Frame::Message(Message { head, payload: Bytes::copy_from_slice(&number.to_be_bytes()) })
-    };
-    for number in 0..1_000u16 {
-        let packet = forger.packet(&[keyed(u64::from(number) + 1, number)]);
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
-    }
-    pair.flush();
-    assert_eq!(pair.received[SERVER].len(), 1_000);
-    // Key 0 was forgotten long ago, key 743 as the last; an old value of theirs is not new again.
-    for (number, key) in [(0, 0), (744, 743)] {
-        let packet = forger.packet(&[keyed(number, key)]);
-        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
-    }
-    pair.flush();
-    assert_eq!(pair.received[SERVER].len(), 1_000);
-}
-
 // spec-test: FRM-2, FRM-1
 #[test]
 fn frames_that_do_not_decode_close() {
@@ -408,48 +384,6 @@ fn a_count_that_leaves_nothing_for_the_last_piece_closes() {
     pair.flush();
     let violation = ProtocolViolation::Decode(DecodeError::NotCanonical { what: "fragment count" });
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
-}
-
-/// Each value replaces the one before, so bytes alone would never fill up.
-// spec-test: REL-13
-#[test]
-fn a_peer_that_never_acks_keyed_values_holds_no_more_than_a_window_of_them() {
-    let mut pair = Pair::new(10);
-    pair.dark_until = Timestamp::MAX;
-    let mut send = |key: u16, n: u32| {
-        let payload = Bytes::copy_from_slice(&n.to_be_bytes()).into();
-        let sent = pair.ends[SERVER].send(pair.now, STREAM, Delivery::ReliableLatest { key }, payload);
-        pair.flush();
-        assert!(pair.ends[SERVER].outbox.places() <= 8_192);
-        sent
-    };
-    assert!((0..20_000).all(|n| send(1, n).is_ok()), "replaced values leave no trace");
-    // A value that nothing replaces keeps the numbers behind it unsettled, but they are used again.
-    assert!(send(0, 0).is_ok());
-    assert!((0..20_000).all(|n| send(1, n).is_ok()));
-    let held = (2..20_000).position(|key| send(key, 0) == Err(SendError::WouldBlock));
-    assert!(held.is_some_and(|held| (4_000..=4_096).contains(&held)), "{held:?}");
-    assert!(send(1, 0).is_ok(), "a key that waits takes its next value");
-    assert_eq!(send(20_001, 0), Err(SendError::WouldBlock));
-}
-
-/// More values wait than may leave, of keys that are all different: what has no key passes them, and
-/// so does what is sent after.
-#[test]
-fn keyed_messages_that_must_wait_keep_nothing_else_waiting() {
-    let mut pair = Pair::new(10);
-    pair.delay = Duration::from_millis(50);
-    pair.run(SECOND);
-    for key in 0..2_000 {
-        pair.send(SERVER, Delivery::ReliableLatest { key }, b"value");
-    }
-    pair.run(Duration::from_millis(120));
-    pair.send(SERVER, Delivery::ReliableOrdered, b"order");
-    pair.run(Duration::from_millis(60));
-    let arrived = |pair: &Pair| pair.payloads(CLIENT).iter().position(|payload| *payload == &b"order"[..]);
-    assert!(arrived(&pair).is_some_and(|at| at < 1_000), "{:?}", arrived(&pair));
-    pair.run(SECOND * 2);
-    assert_eq!(pair.payloads(CLIENT).len(), 2_001);
 }
 
 /// A message that arrives so late that its one-byte number would name another one.
@@ -627,4 +561,28 @@ proptest! {
             pair.ends[SERVER].handle_timeout(pair.now);
         }
     }
+}
+
+// spec-test: STR-8
+#[test]
+fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
+    let mut pair = Pair::new(5);
+    let mut forger = Forger::new();
+    let keyed = |number: u64, key: u16| {
+        let head = MessageHead::Numbered { place: place(number), delivery: Delivery::ReliableLatest { key } };
+        Frame::Message(Message { head, payload: Bytes::copy_from_slice(&number.to_be_bytes()) })
+    };
+    for number in 0..1_000u16 {
+        let packet = forger.packet(&[keyed(u64::from(number) + 1, number)]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    }
+    pair.flush();
+    assert_eq!(pair.received[SERVER].len(), 1_000);
+    // Key 0 was forgotten long ago, key 743 as the last; an old value of theirs is not new again.
+    for (number, key) in [(0, 0), (744, 743)] {
+        let packet = forger.packet(&[keyed(number, key)]);
+        assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    }
+    pair.flush();
+    assert_eq!(pair.received[SERVER].len(), 1_000);
 }

@@ -10,7 +10,7 @@ pub(super) fn budgets(receive: usize, send: usize) -> MemoryBudgets {
     MemoryBudgets { receive: MemoryBudget::new(receive), send: MemoryBudget::new(send) }
 }
 
-fn send(pair: &mut Pair, delivery: Delivery, bytes: usize) -> Result<Sent, SendError> {
+pub(super) fn send(pair: &mut Pair, delivery: Delivery, bytes: usize) -> Result<Sent, SendError> {
     pair.ends[SERVER].send(pair.now, STREAM, delivery, Bytes::from(vec![7; bytes]).into())
 }
 
@@ -74,21 +74,6 @@ fn without_memory_for_more_old_unreliable_messages_give_way() {
     pair.run(5 * SECOND);
     assert_eq!(pair.received[CLIENT].len() as u64, kept);
     assert_eq!(send(&mut pair, Delivery::ReliableOrdered, 1_000), Ok(Sent::Queued));
-}
-
-/// What may be lost is no reason to refuse anything, and nothing to wait for.
-// spec-test: REL-11
-#[test]
-fn behind_too_many_keyed_messages_a_sequenced_one_gives_way() {
-    let mut pair = Pair::new(8);
-    let latest = |key| Delivery::ReliableLatest { key };
-    (0..4_096).for_each(|key| assert_eq!(send(&mut pair, latest(key), 1), Ok(Sent::Queued)));
-    assert_eq!(send(&mut pair, Delivery::Sequenced { key: 9_999 }, 1), Ok(Sent::Shed));
-    assert_eq!(send(&mut pair, latest(9_999), 1), Err(SendError::WouldBlock));
-    assert_eq!(pair.ends[SERVER].stats().messages_shed, 1);
-    pair.run(5 * SECOND);
-    assert_eq!(pair.received[CLIENT].len(), 4_096);
-    assert_eq!(send(&mut pair, Delivery::Sequenced { key: 9_999 }, 1), Ok(Sent::Queued));
 }
 
 /// Each connection keeps small messages, which wait for a large one that finds no room beside those of the

@@ -6,6 +6,7 @@ mod datagram_size;
 mod defects;
 mod floods;
 mod key_abuse;
+mod keyed;
 mod marks;
 mod memory;
 mod paths;

@@ -448,19 +448,3 @@ fn large_messages_survive_losses_that_were_none() {
         assert_eq!(pair.payloads(SERVER).len(), 20, "seed {seed}");
     }
 }
-
-// spec-test: STR-8
-#[test]
-fn every_key_gets_its_value_although_there_are_more_than_are_remembered() {
-    for seed in 0..20 {
-        let mut pair = Pair::new(seed);
-        (pair.loss, pair.reorder) = (0.3, 0.3);
-        for key in 0..1_500u16 {
-            pair.send(CLIENT, Delivery::ReliableLatest { key }, &key.to_be_bytes());
-            pair.send(CLIENT, Delivery::Sequenced { key: key + 10_000 }, b"");
-        }
-        pair.run(SECOND * 60);
-        let values: std::collections::BTreeSet<&[u8]> = pair.payloads(SERVER).into_iter().collect();
-        assert_eq!(values.iter().filter(|value| !value.is_empty()).count(), 1_500, "seed {seed}");
-    }
-}
