@@ -31,17 +31,26 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::at("127.0.0.1:0")
+    }
+
+    fn at(address: &str) -> Self {
         let key = TokenKey::generate(&mut StdRng::from_os_rng());
         let workers = NonZeroU8::new(2).unwrap();
-        let builder = Server::builder().key(key.clone()).protocol_id(PROTOCOL).workers(workers);
-        Self { server: builder.start().unwrap(), key }
+        let builder =
+            Server::builder().listen(address.parse().unwrap()).key(key.clone()).protocol_id(PROTOCOL);
+        Self { server: builder.workers(workers).start().unwrap(), key }
     }
 
     fn grant(&self, user: &str) -> ConnectGrant {
+        self.grant_at(user, self.server.local_addr().to_string())
+    }
+
+    fn grant_at(&self, user: &str, server: String) -> ConnectGrant {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let request = MintRequest {
             user: user.parse().unwrap(),
-            server: self.server.local_addr().to_string(),
+            server,
             lifetime: Duration::from_secs(60),
             data: None,
         };
@@ -329,6 +338,17 @@ async fn a_server_whose_name_leads_nowhere_is_passed_over() {
         matches!(refused, Err(ConnectError::Resolve { ref server, .. }) if server == "no port"),
         "{refused:?}"
     );
+}
+
+/// Loopback has as many addresses as there are, and answers would leave from the first.
+#[cfg(target_os = "linux")]
+// spec-test: PTH-10
+#[tokio::test]
+async fn a_server_at_all_addresses_answers_from_the_one_that_was_asked() {
+    let world = World::at("0.0.0.0:0");
+    let second = format!("127.0.0.2:{}", world.server.local_addr().port());
+    let (ann, _events) = Client::connect(&world.grant_at("ann", second), config()).await.unwrap();
+    ann.create(CreateSession::new(1)).await.unwrap();
 }
 
 #[tokio::test]

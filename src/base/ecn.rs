@@ -1,6 +1,4 @@
-//! [`Ecn`]: how an IP packet is marked; [`Envelope`]: what stands on the outside of a datagram.
-
-use std::net::SocketAddr;
+//! [`Ecn`]: how an IP packet is marked.
 
 /// The ECN field of the IP packet that a datagram travels in. RFC 3168 section 5.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -30,23 +28,6 @@ impl Ecn {
     /// Its bits.
     pub const fn bits(self) -> u8 {
         self as u8
-    }
-}
-
-/// The other end of a datagram's way, and the mark that it arrives or leaves with.
-///
-/// Made of an address alone it bears no mark.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Envelope {
-    /// Who sent what came; who is to get what leaves.
-    pub address: SocketAddr,
-    /// The mark.
-    pub ecn: Ecn,
-}
-
-impl<T: Into<SocketAddr>> From<T> for Envelope {
-    fn from(address: T) -> Self {
-        Self { address: address.into(), ecn: Ecn::NotEct }
     }
 }
 

@@ -6,18 +6,20 @@ pub mod ecn;
 pub mod ids;
 pub mod number;
 pub mod rare;
+pub mod route;
 pub mod short;
 pub mod sync;
 pub mod time;
 
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, Wire, Writer};
-pub use ecn::{Ecn, Envelope};
+pub use ecn::Ecn;
 pub use ids::{
     ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,
     SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
 pub use rare::{Blank, Rare};
+pub use route::{Envelope, Route};
 pub use short::ShortBytes;
 pub use time::{Now, Timestamp, UnixTime};

@@ -251,7 +251,7 @@ impl Outbox {
                         continue;
                     }
                     counters.send_errors.add(1);
-                    tracing::debug!(%error, to = %to.address, "a send failed");
+                    tracing::debug!(%error, to = %to.route.remote, "a send failed");
                     self.sent += 1;
                 }
                 Err(error) => return Err(error),
@@ -268,7 +268,7 @@ impl Outbox {
                 let row_length = |unsent: &[_]| row_length(unsent, self.single);
                 super::sys::send_batch(port.socket(), unsent, self.unsaid, row_length)
             }
-            (_, Some((to, datagram))) => port.send(datagram, to.address).map(|_| 1),
+            (_, Some((to, datagram))) => port.send(datagram, to.route.remote).map(|_| 1),
             (_, None) => Ok(0),
         }
     }
@@ -323,9 +323,8 @@ fn is_io_error(error: &io::Error) -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
+    use crate::base::Route;
 
     #[test]
     fn a_row_is_for_one_receiver_and_only_its_last_may_be_shorter() {
@@ -350,8 +349,8 @@ mod tests {
     #[test]
     fn a_row_has_one_mark() {
         let marks = [Ecn::Ect0, Ecn::Ect0, Ecn::NotEct, Ecn::Ect0];
-        let address = SocketAddr::from(([127, 0, 0, 1], 9));
-        let datagrams = marks.map(|ecn| (Envelope { address, ecn }, BytesMut::zeroed(9)));
+        let route = Route::from(([127, 0, 0, 1], 9));
+        let datagrams = marks.map(|ecn| (Envelope { route, ecn }, BytesMut::zeroed(9)));
         assert_eq!([0, 2, 3].map(|at| row_length(&datagrams[at..], 0)), [2, 1, 1]);
     }
 

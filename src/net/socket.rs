@@ -173,6 +173,20 @@ impl Socket {
         self
     }
 
+    /// One that is bound to all addresses of this host tells to which of them each datagram came, and sends from
+    /// the one that is named for what leaves ([`Route::local`](crate::base::Route)), where the system can do that
+    /// (Linux, [`IoPath::Batched`]). For a server, whose clients take no answer from another address than the
+    /// one that they asked.
+    pub fn with_local_addresses(self) -> Self {
+        #[cfg(target_os = "linux")]
+        if let Ok(addr) = self.udp.local_addr()
+            && addr.ip().is_unspecified()
+        {
+            super::sys::read_local_addresses(&self.udp, addr.is_ipv6());
+        }
+        self
+    }
+
     /// The loop's timer takes no descriptor, and fewer system calls, beside those of many other such loops on
     /// the same runtime; by itself it is a little later.
     pub fn with_shared_timer(mut self) -> Self {

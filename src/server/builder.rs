@@ -53,9 +53,9 @@ impl Builder {
 
     /// Where to listen; port 0 asks the system for one. Default: a free port of loopback.
     ///
-    /// On a host with several addresses this had better be the one that tokens name: when it is unspecified
-    /// (`0.0.0.0`, `::`) the system chooses where answers come from by its routes, and a client takes none
-    /// from another address than the one it sends to.
+    /// Unspecified (`0.0.0.0`, `::`) it stands for all addresses of the host: each client is answered from the
+    /// one that it sends to. Where [`IoPath::Batched`] does not work, the system chooses by its routes, and a
+    /// client takes no answer from another address: there, on a host with several, name the one that tokens name.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
@@ -86,7 +86,8 @@ impl Builder {
         self
     }
 
-    /// How many workers, each a thread with a socket of its own. Default: one a core.
+    /// How many workers, each a thread with a socket of its own. Default: one a core on Linux, else one, for
+    /// other systems do not spread the senders of one port over sockets; some refuse several.
     pub fn workers(mut self, workers: NonZeroU8) -> Self {
         self.workers = Some(workers);
         self
@@ -133,7 +134,7 @@ impl Builder {
         if self.identity.keys.is_empty() || self.identity.keys.len() > MAX_KEYS {
             return Err(BuildError::Keys { keys: self.identity.keys.len() });
         }
-        let workers = self.workers.unwrap_or_else(one_a_core);
+        let workers = self.workers.unwrap_or_else(default_workers);
         let Group { sockets, is_steered } =
             self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
@@ -156,7 +157,9 @@ impl Builder {
         // The worker is the first byte of a sealed packet's connection id.
         let steering = net::Steering { mark: SEALED, at: 1 };
         let group = net::bind_group(self.listen, self.buffers, workers, steering)?;
-        let as_asked = |socket: Socket| socket.with_path(self.io_path).with_busy_poll(self.busy_poll);
+        let as_asked = |socket: Socket| {
+            socket.with_path(self.io_path).with_busy_poll(self.busy_poll).with_local_addresses()
+        };
         Ok(Group { sockets: group.sockets.into_iter().map(as_asked).collect(), ..group })
     }
 }
@@ -186,7 +189,8 @@ pub enum BuildError {
     Start(io::Error),
 }
 
-fn one_a_core() -> NonZeroU8 {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+fn default_workers() -> NonZeroU8 {
+    let spreads_senders = cfg!(target_os = "linux");
+    let cores = if spreads_senders { thread::available_parallelism().map_or(1, usize::from) } else { 1 };
     u8::try_from(cores).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX)
 }

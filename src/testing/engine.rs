@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::entrance::{Entrance, WALL};
-use crate::base::{Envelope, Now, SessionId, Slot, Timestamp, WorkerId};
+use crate::base::{Envelope, Now, Route, SessionId, Slot, Timestamp, WorkerId};
 use crate::client::core::{Core, Event, Output};
 use crate::net::Driven;
 use crate::rudp::MemoryBudget;
@@ -289,7 +289,7 @@ impl Engine {
     fn hand_out(&mut self) {
         let down = std::mem::take(&mut self.down);
         for (to, datagram) in down.iter().take(self.sent) {
-            self.run_client(client_index(to.address), Some(BytesMut::from(datagram.as_ref())));
+            self.run_client(client_index(to.route.remote), Some(BytesMut::from(datagram.as_ref())));
         }
         self.down = down;
     }
@@ -333,7 +333,7 @@ impl Engine {
                 if self.up.is_empty() {
                     self.taken_at = now + self.turn_length;
                 }
-                self.up.push((Envelope { address: client_address(index), ecn }, out.split()));
+                self.up.push((Route::from(client_address(index)).marked(ecn), out.split()));
             }
         }
         self.arm(index);

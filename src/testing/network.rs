@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::base::{Envelope, Timestamp};
+use crate::base::{Envelope, Route, Timestamp};
 use crate::link::{Arrival, Impairments, Link};
 
 /// The network of a simulation: each client address has a path to the server, with a link each way.
@@ -50,7 +50,7 @@ impl Network {
 
     /// Puts a datagram on its way; one end is the server.
     pub(super) fn send(&mut self, now: Timestamp, from: SocketAddr, to: Envelope, datagram: Bytes) {
-        let Envelope { address: to, ecn } = to;
+        let Envelope { route: Route { remote: to, .. }, ecn } = to;
         let up = to == self.server;
         let client = if up { from } else { to };
         let (rng, impairments) = (&mut self.rng, &self.impairments);
@@ -58,7 +58,7 @@ impl Network {
         let link = if up { &mut path.up } else { &mut path.down };
         for Arrival { at, ecn, datagram } in link.carry(now, ecn, datagram) {
             self.order += 1;
-            let (order, from) = (self.order, Envelope { address: from, ecn });
+            let (order, from) = (self.order, Route::from(from).marked(ecn));
             self.under_way.push(Reverse(UnderWay { at, order, from, to, datagram }));
         }
     }

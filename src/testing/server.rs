@@ -74,7 +74,7 @@ impl SimServer {
         let count = self.workers.len().max(1);
         let named = SealedHeader::connection_of(&datagram).filter(|_| self.steers);
         let named = named.map(|id| usize::from(id.worker().0)).filter(|worker| *worker < count);
-        let socket = named.unwrap_or(usize::from(from.address.port()) % count);
+        let socket = named.unwrap_or(usize::from(from.route.remote.port()) % count);
         if let Some(thread) = self.workers.get_mut(socket) {
             thread.socket.push_back((from, datagram));
             thread.runs_at.get_or_insert(start);

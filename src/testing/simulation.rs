@@ -188,7 +188,7 @@ impl Simulation {
     fn step(&mut self) {
         while let Some(arrived) = self.network.receive(self.now) {
             self.datagrams += 1;
-            (self.now, arrived.from.address, arrived.to, arrived.datagram.len()).hash(&mut self.trace);
+            (self.now, arrived.from.route.remote, arrived.to, arrived.datagram.len()).hash(&mut self.trace);
             if arrived.to == self.way.server {
                 self.server.deliver(self.now, arrived.from, arrived.datagram);
             } else if let Some(index) = self.addresses.get(&arrived.to)

@@ -22,7 +22,7 @@ use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, result_line};
 use crate::cli::signals::Signals;
 use crate::link::Counts;
-use crate::net::{BufferSizes, allow_many_sockets, bind};
+use crate::net::{BufferSizes, Socket, allow_many_sockets, bind};
 
 /// Runs the subcommand: relays until the time is over or a signal comes, then reports.
 ///
@@ -44,6 +44,7 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
     };
     let socket = bind(args.listen, BufferSizes::default())
+        .map(Socket::with_local_addresses)
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
     let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
     let relay = Relay::new(args.upstream, args.impairments(), args.rebind(), StdRng::seed_from_u64(seed));

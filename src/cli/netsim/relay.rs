@@ -17,7 +17,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
 use super::departures::Departures;
-use crate::base::{Envelope, Now, Timestamp};
+use crate::base::{Envelope, Now, Route, Timestamp};
 use crate::link::{Arrival, Counts, Impairments, Link};
 use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
 
@@ -52,7 +52,7 @@ struct Shared {
     rebind: Option<Duration>,
     clock: Clock,
     rng: RefCell<StdRng>,
-    clients: RefCell<HashMap<SocketAddr, Rc<Path>>>,
+    clients: RefCell<HashMap<Route, Rc<Path>>>,
     /// What leaves the clients' socket.
     to_clients: RefCell<Departures>,
     /// Wakes the machine on the clients' socket.
@@ -64,7 +64,7 @@ struct Shared {
 
 /// One client's way to the upstream and back.
 struct Path {
-    client: SocketAddr,
+    client: Route,
     up: RefCell<Link>,
     down: RefCell<Link>,
     to_upstream: RefCell<Departures>,
@@ -129,13 +129,13 @@ struct ClientSide {
 
 impl Driven for ClientSide {
     fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
-        for (Envelope { address: client, ecn }, datagram) in batch {
+        for (Envelope { route: client, ecn }, datagram) in batch {
             let Some(path) = self.shared.path(client, now.mono) else { continue };
             path.last_used.set(now.mono);
             let mut departures = path.to_upstream.borrow_mut();
             for Arrival { at, ecn, datagram } in path.up.borrow_mut().carry(now.mono, ecn, datagram.freeze())
             {
-                departures.push(at, Envelope { address: self.shared.upstream, ecn }, datagram);
+                departures.push(at, Route::from(self.shared.upstream).marked(ecn), datagram);
             }
             path.wake.notify_one();
         }
@@ -168,14 +168,14 @@ struct UpstreamSide {
 impl Driven for UpstreamSide {
     fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
         let mut departures = self.shared.to_clients.borrow_mut();
-        for (Envelope { address: from, ecn }, datagram) in batch {
-            if from != self.shared.upstream {
+        for (Envelope { route: from, ecn }, datagram) in batch {
+            if from.remote != self.shared.upstream {
                 continue;
             }
             self.path.last_used.set(now.mono);
             let mut link = self.path.down.borrow_mut();
             for Arrival { at, ecn, datagram } in link.carry(now.mono, ecn, datagram.freeze()) {
-                departures.push(at, Envelope { address: self.path.client, ecn }, datagram);
+                departures.push(at, self.path.client.marked(ecn), datagram);
             }
         }
         self.shared.wake.notify_one();
@@ -204,7 +204,7 @@ impl Driven for UpstreamSide {
 
 impl Shared {
     /// The path of `client`, a new one if it has none; `None` when there are too many.
-    fn path(self: &Rc<Self>, client: SocketAddr, now: Timestamp) -> Option<Rc<Path>> {
+    fn path(self: &Rc<Self>, client: Route, now: Timestamp) -> Option<Rc<Path>> {
         if let Some(path) = self.clients.borrow().get(&client) {
             return Some(Rc::clone(path));
         }
@@ -238,7 +238,7 @@ impl Shared {
         let mut side = UpstreamSide { shared: Rc::clone(&self), path: Rc::clone(&path), finished: false };
         while !side.finished {
             if let Err(error) = self.serve_port(&mut side).await {
-                tracing::warn!(client = %path.client, %error, "a client's path to the upstream failed");
+                tracing::warn!(client = %path.client.remote, %error, "a client's path to the upstream failed");
                 break;
             }
         }

@@ -72,7 +72,7 @@ impl Core {
 
     /// Takes a datagram. Those that are not the server's are dropped.
     pub fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
-        if from.address != self.server {
+        if from.route.remote != self.server {
             return;
         }
         match &mut self.link {

@@ -3,14 +3,15 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 use bytes::BytesMut;
 use socket2::SockAddr;
 
-use crate::base::{Ecn, Envelope};
+use super::control::{Controls, Told, told};
+use crate::base::{Ecn, Envelope, Route};
 use crate::net::batch::{Arrival, BATCH};
 
 // Types are left to the compiler (`as _`) where C libraries differ in them.
@@ -38,14 +39,6 @@ pub(in crate::net) fn join_received(socket: &impl AsFd) {
 /// each as one datagram, and say nothing.
 pub(in crate::net) fn can_split(socket: &impl AsFd) -> bool {
     set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0)
-}
-
-/// Has the kernel tell of each received datagram how it is marked (RFC 3168). What cannot be set is left: then
-/// all seem to come unmarked.
-pub(in crate::net) fn read_marks(socket: &impl AsFd) {
-    // A socket of both families takes both, one of IPv4 the first.
-    set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
-    set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
 }
 
 /// Has the kernel mark what leaves without a word about it; false when it does not.
@@ -77,7 +70,7 @@ pub(in crate::net) fn receive_batch<'a>(
         header.msg_hdr.msg_iov = vector;
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_control = control.as_mut_ptr().cast();
-        header.msg_hdr.msg_controllen = size_of::<Controls>() as _;
+        header.msg_hdr.msg_controllen = Controls::ROOM as _;
         count += 1;
     }
     // SAFETY: the first `count` headers are filled above with pointers to names, vectors, controls and
@@ -97,9 +90,9 @@ pub(in crate::net) fn receive_batch<'a>(
         let header = unsafe { header.assume_init_ref() };
         // A length in `u32` always fits Linux' `usize`; a sender of another family cannot be.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
-        let from = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Told { datagram_bytes, ecn } = told(&header.msg_hdr);
-        let from = Envelope { address: from, ecn };
+        let remote = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
+        let Told { datagram_bytes, ecn, local } = told(&header.msg_hdr);
+        let from = Envelope { route: Route { remote, local }, ecn };
         arrivals.push(Arrival { bytes, datagram_bytes: datagram_bytes.unwrap_or(bytes), from });
     }
     Ok(())
@@ -136,23 +129,26 @@ pub(in crate::net) fn send_batch(
         }
         let header = header.write(blank());
         // `SockAddr` needs no drop, so the array may stay half written.
-        let name = name.write(SockAddr::from(to.address));
+        let name = name.write(SockAddr::from(to.route.remote));
         header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_namelen = name.len();
         header.msg_hdr.msg_iov = vectors.as_mut_ptr().cast();
         header.msg_hdr.msg_iovlen = length as _;
         let marks = unsaid.is_some_and(|unsaid| unsaid != to.ecn);
-        if length > 1 || marks {
-            let control = control.write(Controls::default());
-            let mut used = 0;
+        if length > 1 || marks || to.route.local.is_some() {
+            let control = control.write(Controls::new());
             if length > 1 {
-                used += control.ask_to_split(first.len());
+                control.split(first.len());
             }
             if marks {
-                used += control.mark(used, *to);
+                control.mark(&to.route, to.ecn);
             }
-            header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-            header.msg_hdr.msg_controllen = (used * size_of::<Control>()) as _;
+            if let Some(local) = to.route.local {
+                control.leave_from(local);
+            }
+            let (place, bytes) = control.as_raw();
+            header.msg_hdr.msg_control = place;
+            header.msg_hdr.msg_controllen = bytes as _;
         }
         (unsent, free_vectors) = (rest, free);
         count += 1;
@@ -179,89 +175,6 @@ fn blank() -> libc::mmsghdr {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// What can be said of one slot beside its bytes: how long its datagrams are, and how they are marked.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Controls([Control; 2]);
-
-/// A control message of one integer, as far from the next one as the kernel wants it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Control {
-    header: libc::cmsghdr,
-    value: [u8; size_of::<usize>()],
-}
-
-/// What the kernel says of a received slot.
-#[derive(Default)]
-struct Told {
-    /// How long each datagram of a row is but the last; `None` for a datagram alone.
-    datagram_bytes: Option<usize>,
-    ecn: Ecn,
-}
-
-fn told(header: &libc::msghdr) -> Told {
-    let mut told = Told::default();
-    // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
-    while let Some(control) = next {
-        // SAFETY: messages of the first type hold a `c_int`, those of the others begin with the byte that
-        // counts (IPv4) or are a `c_int`; the kernel wrote them whole.
-        unsafe {
-            let value = libc::CMSG_DATA(control);
-            match (control.cmsg_level, control.cmsg_type) {
-                (libc::SOL_UDP, libc::UDP_GRO) => {
-                    told.datagram_bytes = usize::try_from(value.cast::<libc::c_int>().read_unaligned()).ok();
-                }
-                (libc::IPPROTO_IP, libc::IP_TOS) => told.ecn = Ecn::from_bits(value.read()),
-                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                    let [low, ..] = value.cast::<libc::c_int>().read_unaligned().to_le_bytes();
-                    told.ecn = Ecn::from_bits(low);
-                }
-                _ => {}
-            }
-        }
-        // SAFETY: as for the first one, which this one follows.
-        next = unsafe { libc::CMSG_NXTHDR(header, control).as_ref() };
-    }
-    told
-}
-
-impl Default for Controls {
-    fn default() -> Self {
-        // SAFETY: these C structures are integers, for which all zeros are valid values.
-        unsafe { MaybeUninit::zeroed().assume_init() }
-    }
-}
-
-impl Controls {
-    /// Has the kernel split what it is given into datagrams of so many bytes, a `u16`. The number of messages
-    /// written.
-    fn ask_to_split(&mut self, datagram_bytes: usize) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "a row of two datagrams fits a packet")]
-        let value = datagram_bytes as u16;
-        self.write(0, (libc::SOL_UDP, libc::UDP_SEGMENT), &value.to_ne_bytes())
-    }
-
-    /// Has the kernel mark what it is given; the message `at`. The number of messages written.
-    fn mark(&mut self, at: usize, Envelope { address, ecn }: Envelope) -> usize {
-        // An IPv6 socket sends IPv4 packets, too.
-        let kind = match address.ip().to_canonical() {
-            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
-            IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
-        };
-        self.write(at, kind, &libc::c_int::from(ecn.bits()).to_ne_bytes())
-    }
-
-    fn write(&mut self, at: usize, (level, kind): (libc::c_int, libc::c_int), bytes: &[u8]) -> usize {
-        let Some(Control { header, value }) = self.0.get_mut(at) else { return 0 };
-        (header.cmsg_level, header.cmsg_type) = (level, kind);
-        header.cmsg_len = (size_of::<libc::cmsghdr>() + bytes.len()) as _;
-        value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        1
-    }
-}
-
 /// Forbids fragments on the way, without believing the kernel's own idea of the path's MTU: the
 /// protocol finds out how long a datagram may be by probing (RFC 8899). What cannot be set is left.
 pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) {
@@ -277,7 +190,12 @@ pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) {
 }
 
 /// Sets an option; false when the kernel does not.
-fn set_option(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> bool {
+pub(super) fn set_option(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> bool {
     // SAFETY: the option's value is one `c_int`, which lives until after the call.
     let set = unsafe {
         libc::setsockopt(

@@ -2,14 +2,16 @@
 #![allow(unsafe_code)]
 
 mod batch;
+mod control;
 mod files;
 mod steer;
 mod timer;
 mod watch;
 
 pub(super) use batch::{
-    can_split, has_batches, join_received, mark_sent, never_fragment, read_marks, receive_batch, send_batch,
+    can_split, has_batches, join_received, mark_sent, never_fragment, receive_batch, send_batch,
 };
+pub(super) use control::{read_local_addresses, read_marks};
 pub(super) use files::raise_open_files;
 pub(super) use steer::steer;
 pub(super) use timer::TimerFd;

@@ -3,6 +3,8 @@
 mod datagrams;
 #[cfg(target_os = "linux")]
 mod marks;
+#[cfg(target_os = "linux")]
+mod routes;
 mod turns;
 
 use std::collections::VecDeque;
@@ -14,7 +16,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::sync::Notify;
 
 use super::{BufferSizes, Clock, Driven, IoPath, Socket, bind, drive};
-use crate::base::{Ecn, Envelope, Now, Timestamp};
+use crate::base::{Ecn, Envelope, Now, Route, Timestamp};
 
 const PATHS: [IoPath; 2] = [IoPath::Batched, IoPath::Portable];
 
@@ -58,7 +60,7 @@ impl Driven for Script {
         if std::mem::take(&mut self.is_late) {
             self.deadline = Some(now.mono);
         }
-        for (Envelope { address: from, ecn }, datagram) in batch {
+        for (Envelope { route: Route { remote: from, .. }, ecn }, datagram) in batch {
             self.marks.push(ecn);
             if self.echo {
                 self.outgoing.push_back((from, datagram.to_vec()));
@@ -87,7 +89,7 @@ impl Driven for Script {
         let (to, datagram) = self.outgoing.pop_front()?;
         out.put_slice(&datagram);
         let ecn = self.outgoing_marks.pop_front().unwrap_or_default();
-        Some(Envelope { address: to, ecn })
+        Some(Route::from(to).marked(ecn))
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {

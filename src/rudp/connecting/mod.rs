@@ -177,7 +177,8 @@ impl Connecting {
                 let rng = StdRng::from_rng(&mut self.rng);
                 let (role, keys) = (Role::Client { id }, secrets.client_keys());
                 let config = self.config.connection;
-                let mut connection = Connection::new(now, role, self.remote, keys, parameters, config, rng);
+                let mut connection =
+                    Connection::new(now, role, self.remote.into(), keys, parameters, config, rng);
                 let tracer = self.tracer.as_ref();
                 if let Some(trace) = tracer.and_then(|tracer| tracer.trace(id, Vantage::Client)) {
                     connection.set_trace(now, trace);

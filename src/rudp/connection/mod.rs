@@ -71,7 +71,7 @@ use self::stream::{ReceiveBuffer, ReceiveStream, StreamMap};
 use self::timers::Timers;
 use self::trace::Tracing;
 use super::{MemoryBudget, MemoryBudgets, Payload};
-use crate::base::{ConnectionId, PacketNumber, StreamId, Timestamp};
+use crate::base::{ConnectionId, PacketNumber, Route, StreamId, Timestamp};
 use crate::secure::{PacketKeys, ReplayWindow};
 use crate::wire::frame::{Close, MAX_CLOSE_REASON_BYTES};
 use crate::wire::{CloseCode, Delivery, TransportParameters};
@@ -214,11 +214,11 @@ const CLOSE_ATTEMPTS: u32 = 6;
 
 impl Connection {
     /// A connection whose handshake has just ended with `keys`; `peer` is what the other end told of
-    /// itself. It is at `remote`; a client may move, a server stays. Stream 0 is open.
+    /// itself. It is reached by `route`; a client may move, a server stays. Stream 0 is open.
     pub fn new(
         now: Timestamp,
         role: Role,
-        remote: SocketAddr,
+        route: Route,
         keys: PacketKeys,
         peer: TransportParameters,
         config: ConnectionConfig,
@@ -243,7 +243,7 @@ impl Connection {
             marks: Marks::new(),
             newest_ack_in: None,
             newest_dropped: None,
-            paths: Paths::new(now, remote),
+            paths: Paths::new(now, route),
             receive_streams: StreamMap::default(),
             opened_below: 0,
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, MemoryBudget::default()),
@@ -348,7 +348,7 @@ impl Connection {
 
     /// Where the peer is: the address that it proved last.
     pub fn remote(&self) -> SocketAddr {
-        self.paths.active()
+        self.paths.active().remote
     }
 
     /// Bytes of messages that wait to be sent or acked.

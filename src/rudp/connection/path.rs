@@ -5,13 +5,13 @@
 //! went there. Until then the new address is *pending*: it gets no more than three times the bytes
 //! that came from it, and anything newer from the active address ends the attempt. Spec: paths.md.
 //!
-//! A client's end has one path, its server's, for good.
+//! A path leads to one of a server's addresses, and what leaves on it leaves from there. A client's end has one
+//! path, its server's, for good.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::Timestamp;
+use crate::base::{Blank, Rare, Route, Timestamp};
 
 /// The data of a PATH_CHALLENGE and of its answer.
 pub type ChallengeData = [u8; 8];
@@ -19,7 +19,7 @@ pub type ChallengeData = [u8; 8];
 /// The paths of a connection.
 #[derive(Debug)]
 pub struct Paths {
-    active: SocketAddr,
+    active: Route,
     /// When the active address got its present IP: older packets took another way.
     since: Timestamp,
     pending: Option<Box<Pending>>,
@@ -27,17 +27,23 @@ pub struct Paths {
     next_attempt_at: Timestamp,
     /// The active address is to be challenged with the pending attempt's data.
     challenge_active: bool,
-    /// Challenges of the peer that wait for their answer, and where they came from.
-    responses: VecDeque<(SocketAddr, ChallengeData)>,
-    /// Answers given since `second`.
-    answered: u32,
+    responses: Rare<Responses>,
+}
+
+/// What answers the peer's challenges.
+#[derive(Debug, Default)]
+struct Responses {
+    /// Those that wait to leave, and where their challenges came from.
+    waiting: VecDeque<(Route, ChallengeData)>,
+    /// How many challenges were taken since `second`.
+    taken: u32,
     second: Timestamp,
 }
 
 /// An address that has not proved itself.
 #[derive(Debug)]
 struct Pending {
-    address: SocketAddr,
+    address: Route,
     challenge: ChallengeData,
     /// For the active address.
     counter_challenge: ChallengeData,
@@ -79,21 +85,19 @@ const RESPONSES_PER_SECOND: u32 = 16;
 
 impl Paths {
     /// One path, to `active`.
-    pub fn new(now: Timestamp, active: SocketAddr) -> Self {
+    pub fn new(now: Timestamp, active: Route) -> Self {
         Self {
             active,
             since: now,
             pending: None,
             next_attempt_at: Timestamp::ZERO,
             challenge_active: false,
-            responses: VecDeque::new(),
-            answered: 0,
-            second: now,
+            responses: Rare::default(),
         }
     }
 
     /// Where traffic goes.
-    pub fn active(&self) -> SocketAddr {
+    pub fn active(&self) -> Route {
         self.active
     }
 
@@ -102,17 +106,13 @@ impl Paths {
         self.since
     }
 
-    /// The peer's first packet came from `from`. Its port may be another than that of its handshake, as some
+    /// The peer's first packet came by `from`. Its port may be another than that of its handshake, as some
     /// translators of addresses make it; another IP has proved nothing.
     // spec: HSK-13
-    pub fn fix(&mut self, from: SocketAddr) {
-        if self.has_ip_of(from) {
+    pub fn fix(&mut self, from: Route) {
+        if self.active.has_ips_of(&from) {
             self.active = from;
         }
-    }
-
-    fn has_ip_of(&self, address: SocketAddr) -> bool {
-        address.ip().to_canonical() == self.active.ip().to_canonical()
     }
 
     /// A packet of `bytes` that opened came from `from`; `is_newest` when its number is the largest.
@@ -121,7 +121,7 @@ impl Paths {
     pub fn on_packet(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        from: Route,
         (bytes, is_newest): (usize, bool),
         probe_timeout: Duration,
         data: &mut dyn FnMut() -> ChallengeData,
@@ -160,13 +160,13 @@ impl Paths {
     fn give_up(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.challenge_active = false;
-            self.responses.retain(|(to, _)| *to != pending.address);
+            self.responses.retain(|to| *to != pending.address);
         }
     }
 
     /// A PATH_RESPONSE came from `from`.
     // spec: PTH-2, PTH-3
-    pub fn on_response(&mut self, now: Timestamp, from: SocketAddr, data: ChallengeData) -> Option<Change> {
+    pub fn on_response(&mut self, now: Timestamp, from: Route, data: ChallengeData) -> Option<Change> {
         let pending = self.pending.as_ref()?;
         if data == pending.counter_challenge {
             // What goes to the active address still arrives, wherever the answer seems to come from.
@@ -176,11 +176,11 @@ impl Paths {
         if data != pending.challenge || from != pending.address {
             return None;
         }
-        let is_same_ip = self.has_ip_of(from);
+        let is_same_ip = self.active.has_ips_of(&from);
         self.active = from;
         self.pending = None;
         self.challenge_active = false;
-        self.responses.retain(|(to, _)| *to == from);
+        self.responses.retain(|to| *to == from);
         if is_same_ip {
             return Some(Change::Port);
         }
@@ -190,25 +190,21 @@ impl Paths {
 
     /// A PATH_CHALLENGE came from `from`.
     // spec: PTH-7
-    pub fn on_challenge(&mut self, now: Timestamp, from: SocketAddr, data: ChallengeData) {
-        if now.since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.answered) = (now, 0);
-        }
+    pub fn on_challenge(&mut self, now: Timestamp, from: Route, data: ChallengeData) {
         let is_known = from == self.active || self.pending.as_ref().is_some_and(|it| it.address == from);
-        if is_known && self.responses.len() < MAX_WAITING_RESPONSES && self.answered < RESPONSES_PER_SECOND {
-            self.answered += 1;
-            self.responses.push_back((from, data));
+        if is_known {
+            self.responses.on_challenge(now, from, data);
         }
     }
 
     /// True when the active address is to be answered or challenged.
     pub fn has_for_active(&self) -> bool {
-        self.challenge_active || self.responses.iter().any(|(to, _)| *to == self.active)
+        self.challenge_active || self.responses.waiting.iter().any(|(to, _)| *to == self.active)
     }
 
     /// Takes the next answer for the active address.
     pub fn take_response(&mut self) -> Option<ChallengeData> {
-        self.take_response_to(self.active)
+        self.responses.take(self.active)
     }
 
     /// Takes the challenge for the active address.
@@ -216,17 +212,12 @@ impl Paths {
         std::mem::take(&mut self.challenge_active).then_some(self.pending.as_ref()?.counter_challenge)
     }
 
-    fn take_response_to(&mut self, address: SocketAddr) -> Option<ChallengeData> {
-        let at = self.responses.iter().position(|(to, _)| *to == address)?;
-        self.responses.remove(at).map(|(_, data)| data)
-    }
-
     /// What the pending address is to be sent now, alone in a packet: an answer or a challenge.
     // spec: PTH-4, PTH-6
-    pub fn take_for_pending(&mut self, now: Timestamp) -> Option<(SocketAddr, Probe)> {
+    pub fn take_for_pending(&mut self, now: Timestamp) -> Option<(Route, Probe)> {
         let pending = self.pending.as_ref().filter(|pending| pending.has_credit(PROBE_PACKET_BYTES))?;
         let address = pending.address;
-        if let Some(data) = self.take_response_to(address) {
+        if let Some(data) = self.responses.take(address) {
             return Some((address, Probe::Response(data)));
         }
         let pending = self.pending.as_mut().filter(|pending| now >= pending.due && pending.tries_left > 0)?;
@@ -247,7 +238,7 @@ impl Paths {
     /// Where a CLOSE of `bytes` goes. While the peer seems to have moved, to both addresses by turns: a
     /// connection that ends has no time for a proof.
     // spec: CON-6, PTH-4
-    pub fn for_close(&mut self, bytes: usize, attempts_left: u32) -> SocketAddr {
+    pub fn for_close(&mut self, bytes: usize, attempts_left: u32) -> Route {
         match &mut self.pending {
             Some(pending) if attempts_left.is_multiple_of(2) && pending.has_credit(bytes) => {
                 pending.sent_bytes += bytes;
@@ -268,6 +259,34 @@ impl Paths {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.pending.as_ref().is_some_and(|pending| now >= pending.ends) {
             self.give_up();
+        }
+    }
+}
+
+impl Blank for Responses {
+    const BLANK: &'static Self = &Self { waiting: VecDeque::new(), taken: 0, second: Timestamp::ZERO };
+}
+
+impl Rare<Responses> {
+    fn on_challenge(&mut self, now: Timestamp, from: Route, data: ChallengeData) {
+        if now.since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.taken) = (now, 0);
+        }
+        if self.waiting.len() < MAX_WAITING_RESPONSES && self.taken < RESPONSES_PER_SECOND {
+            self.taken += 1;
+            self.waiting.push_back((from, data));
+        }
+    }
+
+    fn take(&mut self, to: Route) -> Option<ChallengeData> {
+        let at = self.waiting.iter().position(|(from, _)| *from == to)?;
+        self.waiting.remove(at).map(|(_, data)| data)
+    }
+
+    /// Keeps those alone that go to the ends that `stays` tells.
+    fn retain(&mut self, stays: impl Fn(&Route) -> bool) {
+        if let Some(responses) = self.changed() {
+            responses.waiting.retain(|(to, _)| stays(to));
         }
     }
 }

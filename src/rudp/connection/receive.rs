@@ -1,7 +1,5 @@
 //! Packets in: open, check, take the frames, hand messages up.
 
-use std::net::SocketAddr;
-
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
 
@@ -15,7 +13,7 @@ use super::sent::{AckOutcome, SentFrame};
 use super::stream::{Hold, Part, ReceiveStream, Received, Space};
 use super::timers::is_app_limited;
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
-use crate::base::{Ecn, Envelope, PacketNumber, StreamId, Timestamp};
+use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
 use crate::wire::frame::{Ack, Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
@@ -43,7 +41,7 @@ impl Connection {
     fn take_packet(
         &mut self,
         now: Timestamp,
-        Envelope { address: from, ecn }: Envelope,
+        Envelope { route: from, ecn }: Envelope,
         packet: BytesMut,
     ) -> Result<(), PacketDropped> {
         if matches!(self.state, State::Closed) {
@@ -98,7 +96,7 @@ impl Connection {
     fn take_source(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        from: Route,
         (number, bytes): (PacketNumber, usize),
         first: bool,
     ) {
@@ -116,7 +114,7 @@ impl Connection {
     }
 
     /// The peer answers a challenge: when it has moved, what is under way to its old address is lost.
-    fn take_path_response(&mut self, now: Timestamp, from: SocketAddr, data: [u8; 8]) {
+    fn take_path_response(&mut self, now: Timestamp, from: Route, data: [u8; 8]) {
         let Some(change) = self.paths.on_response(now, from, data) else { return };
         self.stats.address_changes += 1;
         // spec: PTH-8
@@ -195,7 +193,7 @@ impl Connection {
     /// Takes what there is memory for of a packet that is dropped. Its sender sends all of it again, most
     /// likely together: a message that others wait for must not be lost each time with one of these.
     // spec: REL-14
-    fn take_what_fits(&mut self, now: Timestamp, from: SocketAddr, number: PacketNumber, frames: Frames) {
+    fn take_what_fits(&mut self, now: Timestamp, from: Route, number: PacketNumber, frames: Frames) {
         // Before it is established a connection hands nothing up.
         if self.stats.packets_received == 0 {
             return;
@@ -215,7 +213,7 @@ impl Connection {
     fn take_frames(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        from: Route,
         (number, ecn): (PacketNumber, Ecn),
         frames: Frames,
     ) {
@@ -248,7 +246,7 @@ impl Connection {
     fn repair(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        from: Route,
         by: PacketNumber,
         repaired: Vec<(PacketNumber, Bytes)>,
     ) {
@@ -273,7 +271,7 @@ impl Connection {
     fn take_frame(
         &mut self,
         now: Timestamp,
-        from: SocketAddr,
+        from: Route,
         number: PacketNumber,
         frame: Frame,
     ) -> Result<(), ProtocolViolation> {

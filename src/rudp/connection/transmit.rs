@@ -1,6 +1,5 @@
 //! Packets out: gather frames, write, seal.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::path::Probe;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
 use super::{Connection, ProtocolViolation, Role, State};
-use crate::base::{Ecn, Envelope, PacketNumber, Timestamp, Truncated, Writer};
+use crate::base::{Ecn, Envelope, PacketNumber, Route, Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
@@ -77,7 +76,7 @@ impl Connection {
             let ecn = self.marks.of_next(number, plan.eliciting, probes);
             plan.ecn = ecn;
             self.write_packet(now, &mut plan, out);
-            return Some(Envelope { address: self.paths.active(), ecn });
+            return Some(Envelope { route: self.paths.active(), ecn });
         }
         self.write_packet(now, &mut plan, out);
         let attempts_left = self.closing().map_or(0, |closing| closing.attempts_left);
@@ -86,7 +85,7 @@ impl Connection {
 
     /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:
     /// that it is lost, as it must be when somebody else is there, says nothing of the active path.
-    fn plan_for_pending(&mut self, now: Timestamp, plan: &mut Plan) -> Option<SocketAddr> {
+    fn plan_for_pending(&mut self, now: Timestamp, plan: &mut Plan) -> Option<Route> {
         let (to, probe) = self.paths.take_for_pending(now)?;
         plan.push(match probe {
             Probe::Challenge(data) => Frame::PathChallenge(data),

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 
 use super::half_open::{HalfOpen, TIMEOUT_MAX};
 use super::{ANSWERS_MAX, DropReason, Endpoint};
-use crate::base::{DecodeError, Now, Timestamp, UnixTime};
+use crate::base::{DecodeError, Now, Route, Timestamp, UnixTime};
 use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
 use crate::secure::{Binding, Claims, LedgerError, Responder};
@@ -29,7 +29,7 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 /// Somebody with a good, unused token, who also knows its secret, asks for a connection.
 pub struct Incoming {
     claims: Claims,
-    from: SocketAddr,
+    from: Route,
     echo: Echo,
     ephemeral: [u8; EPHEMERAL_BYTES],
     parameters: TransportParameters,
@@ -44,7 +44,7 @@ impl Incoming {
 
     /// Where the HELLO came from. Not proved yet.
     pub fn from(&self) -> SocketAddr {
-        self.from
+        self.from.remote
     }
 }
 
@@ -71,7 +71,7 @@ enum Stop {
 
 impl Endpoint {
     /// Takes a clear packet through all steps but the last.
-    pub(super) fn handle_clear(&mut self, now: Now, from: SocketAddr, packet: &Bytes) -> Option<Incoming> {
+    pub(super) fn handle_clear(&mut self, now: Now, from: Route, packet: &Bytes) -> Option<Incoming> {
         match self.admit(now, from, packet) {
             Ok(incoming) => return Some(incoming),
             Err(Stop::Repeat(answer)) => self.answer_hello(from, answer),
@@ -83,7 +83,7 @@ impl Endpoint {
     }
 
     // spec: HSK-8, HSK-10
-    fn admit(&mut self, now: Now, from: SocketAddr, packet: &Bytes) -> Result<Incoming, Stop> {
+    fn admit(&mut self, now: Now, from: Route, packet: &Bytes) -> Result<Incoming, Stop> {
         let hello = self.read_hello(packet)?;
         self.repeat_answer(&hello)?;
         self.ask_for_cookie(now.mono, from, &hello)?;
@@ -123,13 +123,13 @@ impl Endpoint {
 
     /// Step 3: under load, an address must prove itself with a cookie.
     // spec: HSK-5
-    fn ask_for_cookie(&mut self, now: Timestamp, from: SocketAddr, hello: &Hello) -> Result<(), Stop> {
+    fn ask_for_cookie(&mut self, now: Timestamp, from: Route, hello: &Hello) -> Result<(), Stop> {
         let hellos = self.hellos.count(now);
         let is_loaded = hellos >= self.config.cookie_from_hellos_per_second
             || self.half_opens.len() * 2 > self.config.max_half_open;
         match &hello.cookie {
             _ if !is_loaded => Ok(()),
-            Some(cookie) if self.cookies.verify(now, from, hello.echo(), cookie) => Ok(()),
+            Some(cookie) if self.cookies.verify(now, from.remote, hello.echo(), cookie) => Ok(()),
             _ => Err(Stop::Retry(hello.echo())),
         }
     }
@@ -179,7 +179,7 @@ impl Endpoint {
     }
 
     /// Step 7: limits of the server, of the user, of the address's prefix.
-    fn check_limits(&self, from: SocketAddr, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
+    fn check_limits(&self, from: Route, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
         let (half_opens, config) = (&self.half_opens, &self.config);
         let refuse = |reason, code| Err(Stop::Reject(reason, code, hello.echo()));
         if self.draining {
@@ -192,7 +192,7 @@ impl Endpoint {
         if half_opens.of_user(&claims.user) >= config.max_half_open_per_user {
             return refuse(DropReason::UserLimit, RejectCode::UserLimit);
         }
-        if half_opens.of_prefix(from) >= config.max_half_open_per_prefix {
+        if half_opens.of_prefix(from.remote) >= config.max_half_open_per_prefix {
             return refuse(DropReason::AddressLimit, RejectCode::AddressLimit);
         }
         Ok(())
@@ -236,7 +236,7 @@ impl Endpoint {
         }
         let answer = ClearPacket::HelloAck(HelloAck { echo, noise }).to_bytes(self.config.protocol_id);
         let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
-        let half_open = HalfOpen { connection, claims, ephemeral, from, answer: answer.clone() };
+        let half_open = HalfOpen { connection, claims, ephemeral, from: from.remote, answer: answer.clone() };
         self.half_opens.insert(end, id, half_open);
         self.answer_hello(from, answer);
     }
@@ -252,20 +252,20 @@ impl Endpoint {
         self.reject(now.mono, incoming.from, reason, code, incoming.echo);
     }
 
-    fn answer_hello(&mut self, to: SocketAddr, answer: Bytes) {
+    fn answer_hello(&mut self, to: Route, answer: Bytes) {
         self.counters.hello_acks_sent += 1;
         self.answer(to, answer);
     }
 
-    fn retry(&mut self, now: Timestamp, to: SocketAddr, echo: Echo) {
+    fn retry(&mut self, now: Timestamp, to: Route, echo: Echo) {
         self.counters.drop(DropReason::NoCookie);
         self.counters.retries_sent += 1;
-        let cookie = self.cookies.mint(now, to, echo);
+        let cookie = self.cookies.mint(now, to.remote, echo);
         self.answer(to, ClearPacket::Retry(Retry { echo, cookie }).to_bytes(self.config.protocol_id));
     }
 
     // spec: HSK-8
-    fn reject(&mut self, now: Timestamp, to: SocketAddr, reason: DropReason, code: RejectCode, echo: Echo) {
+    fn reject(&mut self, now: Timestamp, to: Route, reason: DropReason, code: RejectCode, echo: Echo) {
         self.counters.drop(reason);
         if self.rejects.take(now, self.config.max_rejects_per_second) {
             self.counters.rejects_sent += 1;
@@ -274,7 +274,7 @@ impl Endpoint {
         }
     }
 
-    fn answer(&mut self, to: SocketAddr, packet: Bytes) {
+    fn answer(&mut self, to: Route, packet: Bytes) {
         debug_assert!(packet.len() <= HELLO_BYTES / 10, "an answer is a tenth of a HELLO at most");
         if self.answers.len() < ANSWERS_MAX {
             self.counters.unproven_bytes_sent += packet.len() as u64;

@@ -44,7 +44,7 @@ use self::ids::IdPool;
 use self::load::PerSecond;
 use self::timers::TimerSet;
 use super::{Closed, Connection, Event, PacketDropped, Payload, SendError};
-use crate::base::{ConnectionId, Envelope, IdMap, Now, StreamId, Timestamp, UserId, WorkerId};
+use crate::base::{ConnectionId, Envelope, IdMap, Now, Route, StreamId, Timestamp, UserId, WorkerId};
 use crate::secure::{Claims, CookieKey, TokenLedger};
 use crate::wire::Delivery;
 use crate::wire::packet::{SealedHeader, is_clear};
@@ -127,7 +127,7 @@ pub struct Endpoint {
     lent: Vec<ConnectionId>,
     events: VecDeque<EndpointEvent>,
     /// Clear packets to be sent.
-    answers: VecDeque<(SocketAddr, Bytes)>,
+    answers: VecDeque<(Route, Bytes)>,
     hellos: PerSecond,
     rejects: PerSecond,
     draining: bool,
@@ -185,7 +185,7 @@ impl Endpoint {
         if datagram.is_empty() || is_clear(&datagram) {
             self.counters.unproven_bytes_received += datagram.len() as u64;
             return self
-                .handle_clear(now, from.address, &datagram.freeze())
+                .handle_clear(now, from.route, &datagram.freeze())
                 .map(|incoming| Input::Incoming(Box::new(incoming)));
         }
         let Some(id) = SealedHeader::connection_of(&datagram) else {
@@ -260,9 +260,9 @@ impl Endpoint {
 
     /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
-        if let Some((address, answer)) = self.answers.pop_front() {
+        if let Some((route, answer)) = self.answers.pop_front() {
             out.extend_from_slice(&answer);
-            return Some(address.into());
+            return Some(route.into());
         }
         while let Some(&id) = self.dirty.front() {
             if let Some(live) = self.connections.get_mut(&id) {

@@ -76,7 +76,7 @@ impl ClientEnd {
 
     /// Takes a datagram. What is not from the server's address is nobody's.
     pub(super) fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
-        if from.address != self.server {
+        if from.route.remote != self.server {
             return;
         }
         match &mut self.stage {

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use super::message::End;
 use super::scenario::Path;
-use crate::base::{Ecn, Envelope, Timestamp};
+use crate::base::{Ecn, Envelope, Route, Timestamp};
 use crate::link::{Counts, Impairments, Link};
 use crate::testing::checker::Life;
 use crate::wire::packet::is_clear;
@@ -98,7 +98,7 @@ impl Network {
             let under_way = UnderWay {
                 at: arrival.at,
                 order: self.order,
-                from: Envelope { address, ecn: arrival.ecn },
+                from: Route::from(address).marked(arrival.ecn),
                 to,
                 datagram: arrival.datagram,
                 stamp: is_intact.then_some(stamp),
@@ -111,7 +111,7 @@ impl Network {
     /// Puts in a datagram of an attacker's, whoever it claims to be from, marked CE. It arrives at once.
     pub(super) fn inject(&mut self, now: Timestamp, from: SocketAddr, to: SocketAddr, datagram: Bytes) {
         self.order += 1;
-        let from = Envelope { address: from, ecn: Ecn::Ce };
+        let from = Route::from(from).marked(Ecn::Ce);
         let under_way = UnderWay { at: now, order: self.order, from, to, datagram, stamp: None };
         self.under_way.push(Reverse(under_way));
     }

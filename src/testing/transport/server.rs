@@ -60,7 +60,7 @@ impl Server {
     pub(super) fn deliver(&mut self, now: Timestamp, parcel: Parcel) {
         let start = now + self.rng.random_range(Duration::ZERO..SLOWEST_START);
         let count = self.workers.len().max(1);
-        if let Some(worker) = self.workers.get_mut(usize::from(parcel.from.address.port()) % count) {
+        if let Some(worker) = self.workers.get_mut(usize::from(parcel.from.route.remote.port()) % count) {
             worker.socket.push_back(parcel);
             worker.runs_at.get_or_insert(start);
         }

@@ -17,7 +17,7 @@ use super::network::{Network, Stamp};
 use super::party::Party;
 use super::scenario::Scenario;
 use super::server::Server;
-use crate::base::{Envelope, Now, Timestamp, UnixTime};
+use crate::base::{Envelope, Now, Route, Timestamp, UnixTime};
 use crate::link::Impairments;
 use crate::rudp::{EndpointConfig, MemoryBudgets};
 use crate::secure::TokenKey;
@@ -178,10 +178,10 @@ impl Simulation {
     fn deliver(&mut self) {
         while let Some(parcel) = self.network.receive(self.now) {
             self.outcome.datagrams += 1;
-            (self.now, parcel.from.address, parcel.to, parcel.datagram.len()).hash(&mut self.trace);
+            (self.now, parcel.from.route.remote, parcel.to, parcel.datagram.len()).hash(&mut self.trace);
             if is_clear(&parcel.datagram) {
                 // It is in nobody's way: the first of it has arrived.
-                let client = if parcel.to == self.door.server { parcel.from.address } else { parcel.to };
+                let client = if parcel.to == self.door.server { parcel.from.route.remote } else { parcel.to };
                 let from = if parcel.to == self.door.server { End::Client } else { End::Server };
                 self.attacker.see(from, client, &parcel.datagram);
             }
@@ -210,7 +210,7 @@ impl Simulation {
         for is_last in [false, true] {
             hosts.hear(now.mono, server.poll_events(), &scenario.paths, checker);
             let sent = server.poll_transmit(now.mono, MAX_BURST, &mut |to, datagram| {
-                let Envelope { address: to, ecn } = to;
+                let Envelope { route: Route { remote: to, .. }, ecn } = to;
                 let life = network.send(now.mono, End::Server, (to, door.server), (ecn, &datagram));
                 let Some(life) = life else { return };
                 checker.spoke(now.mono, life, End::Server);

@@ -33,7 +33,15 @@ impl Served {
         let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
         let end = |role, keys| {
             let config = ConnectionConfig::default();
-            Connection::new(now, role, address(), keys, config.parameters(), config, StdRng::seed_from_u64(1))
+            Connection::new(
+                now,
+                role,
+                address().into(),
+                keys,
+                config.parameters(),
+                config,
+                StdRng::seed_from_u64(1),
+            )
         };
         let client = end(Role::Client { id: ConnectionId(7) }, secrets.client_keys());
         let core = Core {
@@ -70,7 +78,7 @@ impl Served {
         loop {
             let mut datagram = BytesMut::new();
             if let Some(to) = self.core.poll_transmit(self.now, &mut datagram) {
-                assert_eq!(to.address, address());
+                assert_eq!(to.route.remote, address());
                 self.server.handle_packet(self.now, to, datagram).unwrap();
             } else if self.server.poll_transmit(self.now, &mut datagram).is_some() {
                 self.core.handle_datagram(self.now, address().into(), datagram);

@@ -75,7 +75,9 @@ fn what_goes_to_an_address_without_a_proof_is_not_marked() {
     let wire = pair.wires.pop_back().unwrap();
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, wire.from, wire.packet), Ok(()));
     let (now, mut packet, mut challenged) = (pair.now, BytesMut::new(), false);
-    while let Some(Envelope { address, ecn }) = pair.ends[SERVER].poll_transmit(now, &mut packet) {
+    while let Some(Envelope { route: Route { remote: address, .. }, ecn }) =
+        pair.ends[SERVER].poll_transmit(now, &mut packet)
+    {
         let is_pending = address == pair.client_at;
         assert_eq!(ecn, if is_pending { Ecn::NotEct } else { Ecn::Ect0 });
         challenged |= is_pending;

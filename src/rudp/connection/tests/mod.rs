@@ -26,7 +26,7 @@ use rand::{Rng, SeedableRng};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::base::{Ecn, Envelope};
+use crate::base::{Ecn, Envelope, Route};
 use crate::secure::HandshakeSecrets;
 
 const CLIENT: usize = 0;
@@ -175,9 +175,10 @@ impl Pair {
         }
     }
 
-    fn carry(&mut self, to: usize, Envelope { address, ecn }: Envelope, packet: BytesMut) {
+    fn carry(&mut self, to: usize, Envelope { route, ecn }: Envelope, packet: BytesMut) {
+        let address = route.remote;
         if let Some((from, later)) = self.copier.filter(|_| to == SERVER) {
-            let (arrives, from) = (self.now + later, Envelope { address: from, ecn });
+            let (arrives, from) = (self.now + later, Route::from(from).marked(ecn));
             self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
         }
         if self.now < self.dark_until || packet.len() > self.mtu || self.rng.random_bool(self.loss) {
@@ -194,7 +195,7 @@ impl Pair {
             let held = if self.rng.random_bool(self.reorder) { self.rng.random_range(0..30_000) } else { 0 };
             let arrives = left + self.delay + Duration::from_micros(held);
             let from = if to == SERVER { self.client_at } else { SERVER_ADDRESS.into() };
-            let from = Envelope { address: from, ecn };
+            let from = Route::from(from).marked(ecn);
             self.wires.push_back(Wire { arrives, to, from, address, packet: packet.clone() });
         }
     }

@@ -55,7 +55,9 @@ impl Bed {
     /// What the server sends now.
     fn hear(&mut self) -> Vec<(SocketAddr, Frame)> {
         let (now, mut frames, mut packet) = (self.pair.now, Vec::new(), BytesMut::new());
-        while let Some(Envelope { address: to, .. }) = self.server().poll_transmit(now, &mut packet) {
+        while let Some(Envelope { route: Route { remote: to, .. }, .. }) =
+            self.server().poll_transmit(now, &mut packet)
+        {
             *self.sent.entry(to).or_default() += packet.len();
             let (header, length) = SealedHeader::read(&packet, false).unwrap();
             let number = header.number.expand(self.pair.ends[SERVER].sent.next_number().0);
@@ -198,22 +200,22 @@ fn an_attempt_has_five_tries_and_its_time() {
     bed.say(away(), &[large()]);
     assert_eq!(bed.wait(SECOND * 5, away()), 3, "in the time that it has");
     assert!(!bed.server().is_closed());
-    let mut paths = Paths::new(Timestamp::ZERO, home());
-    paths.on_packet(Timestamp::ZERO, away(), (600, true), Duration::from_millis(10), &mut || [3; 8]);
+    let mut paths = Paths::new(Timestamp::ZERO, home().into());
+    paths.on_packet(Timestamp::ZERO, away().into(), (600, true), Duration::from_millis(10), &mut || [3; 8]);
     let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
     assert_eq!(tries.count(), 5);
     paths.handle_timeout(Timestamp::from_millis(1_000));
     assert_eq!(paths.deadline(), None);
-    assert_eq!(paths.on_response(Timestamp::from_millis(1_000), away(), [3; 8]), None, "too late");
+    assert_eq!(paths.on_response(Timestamp::from_millis(1_000), away().into(), [3; 8]), None, "too late");
 }
 
 // spec-test: PTH-6
 #[test]
 fn an_attempt_lasts_three_probe_timeouts_or_a_second() {
     for (probe_timeout, lasts) in [(10, 1_000), (300, 1_000), (500, 1_500)] {
-        let mut paths = Paths::new(Timestamp::ZERO, home());
+        let mut paths = Paths::new(Timestamp::ZERO, home().into());
         let probe_timeout = Duration::from_millis(probe_timeout);
-        paths.on_packet(Timestamp::ZERO, away(), (600, true), probe_timeout, &mut || [3; 8]);
+        paths.on_packet(Timestamp::ZERO, away().into(), (600, true), probe_timeout, &mut || [3; 8]);
         paths.handle_timeout(Timestamp::from_millis(lasts - 1));
         assert!(paths.deadline().is_some(), "{probe_timeout:?}");
         paths.handle_timeout(Timestamp::from_millis(lasts));
@@ -332,12 +334,31 @@ fn an_address_of_ipv4_is_the_same_written_as_ipv6() {
     for (to, change) in
         [("[::ffff:192.0.2.1]:4001", path::Change::Port), ("[2001:db8::1]:4000", path::Change::Ip)]
     {
-        let (to, now) = (to.parse().unwrap(), Timestamp::ZERO);
+        let (to, now) = (Route::from(to.parse::<SocketAddr>().unwrap()), Timestamp::ZERO);
         let mut data = (4..).map(|byte| [byte; 8]);
-        let mut paths = Paths::new(now, home());
+        let mut paths = Paths::new(now, home().into());
         paths.on_packet(now, to, (600, true), SECOND, &mut || data.next().unwrap());
-        assert_eq!(paths.on_response(now, to, [4; 8]), Some(change), "{to}");
+        assert_eq!(paths.on_response(now, to, [4; 8]), Some(change), "{to:?}");
     }
+}
+
+/// A server of several addresses answers each from the one that it was asked at.
+// spec-test: PTH-10
+#[test]
+fn another_address_of_the_server_is_another_path() {
+    let ways = |local: [u8; 4], port| Route { remote: elsewhere(port), local: Some(local.into()) };
+    let (first, second, now) = (ways([10, 0, 0, 1], 1), ways([10, 0, 0, 2], 1), Timestamp::ZERO);
+    let mut data = (4..).map(|byte| [byte; 8]);
+    let mut paths = Paths::new(now, first);
+    paths.fix(second);
+    assert_eq!(paths.active(), first, "a first packet changes the client's port alone");
+    paths.fix(ways([10, 0, 0, 1], 2));
+    assert_eq!(paths.active(), ways([10, 0, 0, 1], 2));
+    paths.on_packet(now, second, (600, true), SECOND, &mut || data.next().unwrap());
+    assert_eq!(paths.take_for_pending(now), Some((second, path::Probe::Challenge([4; 8]))));
+    assert_eq!(paths.on_response(now, first, [4; 8]), None, "it is to come that way");
+    assert_eq!(paths.on_response(now, second, [4; 8]), Some(path::Change::Ip));
+    assert_eq!(paths.active(), second);
 }
 
 /// What it took on the way to the old address says nothing of the new one.
@@ -375,7 +396,7 @@ fn a_clients_server_stays_where_it_is() {
         pair.ends[CLIENT].poll_transmit(now, &mut packet)
     })
     .collect();
-    assert!(!sent.is_empty() && sent.iter().all(|to| to.address == SERVER_ADDRESS.into()), "{sent:?}");
+    assert!(!sent.is_empty() && sent.iter().all(|to| to.route == SERVER_ADDRESS.into()), "{sent:?}");
     pair.run(SECOND);
     assert_eq!(pair.ends[CLIENT].remote(), SERVER_ADDRESS.into());
 }
@@ -397,7 +418,7 @@ fn a_close_goes_to_both_addresses_of_a_peer_that_may_have_moved() {
         let (mut sent, mut to) = (0, vec![]);
         for _ in 0..30 {
             let mut out = BytesMut::new();
-            while let Some(Envelope { address, .. }) =
+            while let Some(Envelope { route: Route { remote: address, .. }, .. }) =
                 bed.pair.ends[SERVER].poll_transmit(bed.pair.now, &mut out)
             {
                 sent += if address == away() { out.len() } else { 0 };

@@ -35,7 +35,7 @@ impl Talk {
         while let Some(to) = bed.endpoint.poll_transmit(now, &mut packet) {
             let datagram = packet.split();
             if !is_clear(&datagram) {
-                assert_eq!(to.address, address(1));
+                assert_eq!(to.route.remote, address(1));
                 self.client.handle_packet(now, to, datagram).unwrap();
             }
         }

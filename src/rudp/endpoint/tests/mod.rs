@@ -100,7 +100,9 @@ impl Bed {
     fn answer(&mut self, to: SocketAddr) -> Option<ClearPacket> {
         let mut answers = Vec::new();
         let mut out = BytesMut::new();
-        while let Some(Envelope { address, ecn }) = self.endpoint.poll_transmit(self.now.mono, &mut out) {
+        while let Some(Envelope { route: Route { remote: address, .. }, ecn }) =
+            self.endpoint.poll_transmit(self.now.mono, &mut out)
+        {
             let datagram = out.split().freeze();
             self.sent_bytes += datagram.len() as u64;
             if is_clear(&datagram) {

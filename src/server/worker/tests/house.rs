@@ -240,7 +240,8 @@ impl House {
             while let Some(to) = worker.poll_transmit(now, &mut out) {
                 busy = true;
                 let datagram = out.split();
-                let receiver = self.clients.iter_mut().find(|client| client.address == to.address).unwrap();
+                let receiver =
+                    self.clients.iter_mut().find(|client| client.address == to.route.remote).unwrap();
                 if !receiver.unplugged && !receiver.deaf {
                     receiver.handle_datagram(now.mono, datagram);
                 }

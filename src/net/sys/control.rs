@@ -1,0 +1,162 @@
+//! Control messages: what is said of a datagram beside its bytes. `cmsg(3)`.
+
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+
+use super::batch::set_option;
+use crate::base::{Ecn, Route};
+
+/// All control messages of one slot, as the kernel lays them out, in words of its alignment.
+#[repr(C)]
+pub(super) struct Controls {
+    words: [usize; Self::ROOM / WORD],
+    bytes: usize,
+}
+
+/// What the kernel says of a received slot.
+#[derive(Default)]
+pub(super) struct Told {
+    /// How long each datagram of a row is but the last; `None` for a datagram alone.
+    pub(super) datagram_bytes: Option<usize>,
+    pub(super) ecn: Ecn,
+    /// The address of this host that it came to.
+    pub(super) local: Option<IpAddr>,
+}
+
+const WORD: usize = size_of::<usize>();
+
+/// Has the kernel tell of each received datagram how it is marked (RFC 3168). What cannot be set is left: then
+/// all seem to come unmarked.
+pub(in crate::net) fn read_marks(socket: &impl AsFd) {
+    // A socket of both families takes both, one of IPv4 the first.
+    set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
+    set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
+}
+
+/// Has the kernel tell of each received datagram which address of this host it came to. What cannot be set is
+/// left: then none seems to.
+pub(in crate::net) fn read_local_addresses(socket: &impl AsFd, is_ipv6: bool) {
+    // An IPv6 socket tells of IPv4 senders, too, with mapped addresses.
+    let (level, option) = if is_ipv6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    };
+    set_option(socket, level, option, 1);
+}
+
+impl Controls {
+    /// Bytes for all that there may be: two integers, and an address.
+    pub(super) const ROOM: usize =
+        2 * space(size_of::<libc::c_int>()) + space(size_of::<libc::in6_pktinfo>());
+
+    /// None yet.
+    pub(super) const fn new() -> Self {
+        Self { words: [0; _], bytes: 0 }
+    }
+
+    /// Where they are, and how many bytes.
+    pub(super) fn as_raw(&mut self) -> (*mut libc::c_void, usize) {
+        (self.words.as_mut_ptr().cast(), self.bytes)
+    }
+
+    /// Has the kernel split what it is given into datagrams of so many bytes.
+    pub(super) fn split(&mut self, datagram_bytes: usize) {
+        #[allow(clippy::cast_possible_truncation, reason = "a row of two datagrams fits a packet")]
+        let value = datagram_bytes as u16;
+        self.push(libc::SOL_UDP, libc::UDP_SEGMENT, value);
+    }
+
+    /// Has the kernel mark what goes this way.
+    pub(super) fn mark(&mut self, route: &Route, ecn: Ecn) {
+        // An IPv6 socket sends IPv4 packets, too.
+        let (level, kind) = match route.remote.ip().to_canonical() {
+            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+            IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        };
+        self.push(level, kind, libc::c_int::from(ecn.bits()));
+    }
+
+    /// Has the kernel send from this address, one of those that it has told of.
+    pub(super) fn leave_from(&mut self, local: IpAddr) {
+        match local {
+            IpAddr::V4(ip) => {
+                let address = libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) };
+                let any = libc::in_addr { s_addr: 0 };
+                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: any };
+                self.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+            }
+            IpAddr::V6(ip) => {
+                let address = libc::in6_addr { s6_addr: ip.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
+                self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+            }
+        }
+    }
+
+    /// Appends a message of one C value; without room for it, nothing.
+    fn push<T>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
+        let end = self.bytes + space(size_of::<T>());
+        debug_assert!(end <= Self::ROOM, "as many as are counted there");
+        if end > Self::ROOM {
+            return;
+        }
+        // SAFETY: a header is integers, for which zeros are valid values. It and the value lie within the
+        // words, as just checked, and each is written without regard to its alignment.
+        unsafe {
+            let mut header: libc::cmsghdr = MaybeUninit::zeroed().assume_init();
+            (header.cmsg_level, header.cmsg_type) = (level, kind);
+            header.cmsg_len = (HEADER + size_of::<T>()) as _;
+            let at = self.words.as_mut_ptr().byte_add(self.bytes);
+            at.cast::<libc::cmsghdr>().write_unaligned(header);
+            at.byte_add(HEADER).cast::<T>().write_unaligned(value);
+        }
+        self.bytes = end;
+    }
+}
+
+/// What the kernel has said of a received message.
+pub(super) fn told(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
+    // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
+    while let Some(control) = next {
+        // SAFETY: each of these kinds holds a value of the type that is read here, which the kernel wrote
+        // whole (of IPv4's mark it writes one byte).
+        unsafe {
+            let value = libc::CMSG_DATA(control);
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    told.datagram_bytes = usize::try_from(value.cast::<libc::c_int>().read_unaligned()).ok();
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => told.ecn = Ecn::from_bits(value.read()),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    let [low, ..] = value.cast::<libc::c_int>().read_unaligned().to_le_bytes();
+                    told.ecn = Ecn::from_bits(low);
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    // Not where it was sent to, which may be a broadcast address.
+                    let info = value.cast::<libc::in_pktinfo>().read_unaligned();
+                    told.local = Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = value.cast::<libc::in6_pktinfo>().read_unaligned();
+                    told.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                _ => {}
+            }
+        }
+        // SAFETY: as for the first one, which this one follows.
+        next = unsafe { libc::CMSG_NXTHDR(header, control).as_ref() };
+    }
+    told
+}
+
+/// What comes before a message's value.
+const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(WORD);
+
+/// What a message takes whose value has so many bytes.
+const fn space(value_bytes: usize) -> usize {
+    HEADER + value_bytes.next_multiple_of(WORD)
+}
