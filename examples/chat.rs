@@ -16,14 +16,25 @@ use std::error::Error;
 use rallypoint::client::{Client, ClientConfig, CreateSession, Delivery, Event, Events, InviteUsers, To};
 use rallypoint::secure::ConnectGrant;
 
+/// Names the game; the server must be configured with the same. This is what `serve` has if it is told no other.
+const PROTOCOL_ID: u64 = 1_382_116_460;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut files = std::env::args().skip(1);
     let (Some(ann), Some(bob)) = (files.next(), files.next()) else {
         return Err("usage: chat ANN.json BOB.json".into());
     };
-    let (ann, mut to_ann) = connect(&ann).await?;
-    let (bob, mut to_bob) = connect(&bob).await?;
+    let grant = |file: &str| -> Result<_, Box<dyn Error>> {
+        Ok(ConnectGrant::from_json(&std::fs::read_to_string(file)?)?)
+    };
+    chat(&grant(&ann)?, &grant(&bob)?).await
+}
+
+/// What two users say to each other on a server.
+pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn Error>> {
+    let (ann, mut to_ann) = Client::connect(ann, ClientConfig::new(PROTOCOL_ID)).await?;
+    let (bob, mut to_bob) = Client::connect(bob, ClientConfig::new(PROTOCOL_ID)).await?;
 
     // Ann opens a room for two and invites bob, who hears of it and comes.
     let room = ann.create(CreateSession::new(1).max_members(2)).await?;
@@ -52,13 +63,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     bob.leave(seat.slot).await?;
     ann.delete(room.slot, "good night").await?;
-    Ok(())
-}
 
-async fn connect(file: &str) -> Result<(Client, Events), Box<dyn Error>> {
-    let grant = ConnectGrant::from_json(&std::fs::read_to_string(file)?)?;
-    // The number names the game; the server must be configured with the same.
-    Ok(Client::connect(&grant, ClientConfig::new(0)).await?)
+    // Without this the end of the program would be the end of their words, and the server would wait for them.
+    for client in [ann, bob] {
+        client.close("");
+        client.closed().await;
+    }
+    Ok(())
 }
 
 async fn next(events: &mut Events) -> Result<Event, Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! Clients and a server on loopback sockets, through the public API alone.
 
-#![cfg(all(feature = "client", feature = "server"))]
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::num::NonZeroU8;
@@ -12,14 +12,19 @@ use rallypoint::client::{
     Client, ClientConfig, ConnectError, CreateSession, Delivery, Disconnected, Entered, Event, Events,
     InviteUsers, RequestError, SendError, To,
 };
+use rallypoint::rudp;
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
 use rallypoint::server::Server;
 use rallypoint::wire::{
-    DeleteReason, ErrorCode, LeaveReason, PropertyKey, PropertyOp, PropertyValue, WriteRule,
+    DeleteReason, ErrorCode, LeaveReason, PropertyKey, PropertyOp, PropertyValue, RejectCode, WriteRule,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+
+#[allow(dead_code, reason = "its `main` is for people")]
+#[path = "../examples/chat.rs"]
+mod chat;
 
 const PROTOCOL: u64 = 7;
 
@@ -48,14 +53,21 @@ impl World {
 
     fn grant_at(&self, user: &str, server: String) -> ConnectGrant {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.mint(UnixTime::from_secs(since.as_secs()), user, server)
+    }
+
+    fn grant_of(&self, issued: UnixTime, user: &str) -> ConnectGrant {
+        self.mint(issued, user, self.server.local_addr().to_string())
+    }
+
+    fn mint(&self, issued: UnixTime, user: &str, server: String) -> ConnectGrant {
         let request = MintRequest {
             user: user.parse().unwrap(),
             server,
             lifetime: Duration::from_secs(60),
             data: None,
         };
-        let now = UnixTime::from_secs(since.as_secs());
-        mint(&self.key, request, now, &mut StdRng::from_os_rng()).unwrap()
+        mint(&self.key, request, issued, &mut StdRng::from_os_rng()).unwrap()
     }
 
     async fn connect(&self, user: &str) -> (Client, Events) {
@@ -317,12 +329,18 @@ async fn a_handler_hears_events_and_may_call_the_client() {
 }
 
 #[tokio::test]
-async fn an_expired_grant_is_told_before_anything_is_sent() {
+async fn a_grant_that_has_expired_is_the_servers_to_refuse() {
     let world = World::new();
-    let mut grant = world.grant("ann");
-    grant.expires = UnixTime::from_secs(1);
-    let refused = Client::connect(&grant, config()).await;
-    assert!(matches!(refused, Err(ConnectError::GrantExpired { .. })), "{refused:?}");
+    let expired = ConnectGrant { expires: UnixTime::from_secs(1), ..world.grant("ann") };
+    Client::connect(&expired, config()).await.unwrap();
+    let refused = Client::connect(&world.grant_of(UnixTime::from_secs(1), "bob"), config()).await;
+    assert!(
+        matches!(
+            refused,
+            Err(ConnectError::Handshake(rudp::ConnectError::Refused(RejectCode::TokenExpired)))
+        ),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -360,14 +378,50 @@ async fn events_that_the_app_does_not_read_yet_are_not_lost() {
     for round in 0..300 {
         ann.broadcast(room.slot, To::All, Delivery::ReliableOrdered, round.to_string()).unwrap();
     }
+    assert_eq!(ann.list_mine().await.unwrap().len(), 1, "a result comes although nobody reads events");
     let texts = texts(&mut to_ann, 300).await;
     assert!(texts.iter().enumerate().all(|(at, (_, text))| *text == at.to_string()));
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn who_waits_for_its_end_is_known_to_have_left() {
+    let world = World::new();
+    let theirs = runtime();
+    let mut met = theirs.block_on(Met::in_(&world));
+    let short = runtime();
+    let carl = short.block_on(async {
+        let (carl, mut to_carl) = world.connect("carl").await;
+        met.ann.invite(met.of_ann.slot, InviteUsers::new(["carl".parse().unwrap()])).await.unwrap();
+        let invite =
+            until(&mut to_carl, |event| if let Event::Invited(it) = event { Some(it.invite) } else { None });
+        let entered = carl.join(invite.await).await.unwrap();
+        carl.close("");
+        carl.closed().await;
+        entered.member
+    });
+    drop(short);
+    let why = theirs.block_on(until(&mut met.to_ann, |event| match event {
+        Event::MemberLeft { member, user, why, .. } if member == carl => Some((user.to_string(), why)),
+        _ => None,
+    }));
+    assert_eq!(why, ("carl".into(), LeaveReason::Left));
+}
+
+#[tokio::test]
+async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
+    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let server =
+        Server::builder().key(key.clone()).protocol_id(rallypoint::cli::PROTOCOL_ID).start().unwrap();
+    let world = World { server, key };
+    chat::chat(&world.grant("ann"), &world.grant("bob")).await.unwrap();
+}
+
 #[test]
 fn the_end_of_the_runtime_is_the_end_of_the_connection() {
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let world = World::new();
     let first = runtime();
     let (ann, mut events) = first.block_on(world.connect("ann"));

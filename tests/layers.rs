@@ -23,7 +23,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "session", imports: &["base", "wire"] },
     Layer { name: "rudp", imports: &["base", "wire", "secure"] },
     Layer { name: "link", imports: &["base"] },
-    Layer { name: "net", imports: &["base", "wire", "secure", "rudp"] },
+    Layer { name: "net", imports: &["base", "wire"] },
     Layer { name: "server", imports: &["base", "wire", "secure", "rudp", "net", "session"] },
     Layer { name: "client", imports: &["base", "wire", "secure", "rudp", "net"] },
     Layer {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::key_file;
-use crate::cli::output::{Failure, result_line};
+use crate::cli::output::{Failure, product};
 
 /// Makes a token key: the secret that `serve` and whoever mints connect tokens share.
 ///
@@ -25,6 +25,5 @@ pub struct KeygenArgs {
 /// [`Failure::Work`] when the file exists or cannot be written.
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let key = key_file::create(&args.out)?;
-    result_line(format_args!("wrote a new token key to {}: {}", args.out.display(), key.id()));
-    Ok(())
+    product(format_args!("wrote a new token key to {}: {}", args.out.display(), key.id()))
 }

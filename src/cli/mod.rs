@@ -88,8 +88,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_env("RALLYPOINT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let ansi = io::stderr().is_terminal();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).try_init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi);
+    // What cannot be logged, as on a full disk, is lost: to say so on standard error would fail, too, and panic.
+    let _ = logs.log_internal_errors(false).try_init();
 }
 
 #[cfg(test)]

@@ -46,6 +46,20 @@ pub fn result_line(line: impl fmt::Display) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// Writes what a subcommand is for to standard output.
+///
+/// # Errors
+/// [`Failure::Work`] when it cannot be written, as to a full disk; that nobody reads it is no failure.
+pub fn product(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::while_doing("writing to standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes one line for people to standard error.
 pub fn note(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");

@@ -1,4 +1,4 @@
-//! Being told to end: SIGINT (Ctrl-C) and SIGTERM.
+//! Being told to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP where a terminal is in use, which has gone then.
 
 use std::io;
 
@@ -9,6 +9,8 @@ pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -19,7 +21,21 @@ impl Signals {
     #[cfg(unix)]
     pub fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup: None })
+    }
+
+    /// As [`Self::new`], and hears of the end of the terminal. Not for what may go on without one (`nohup`).
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn of_a_terminal() -> io::Result<Self> {
+        let signals = Self::new()?;
+        #[cfg(unix)]
+        let hangup = tokio::signal::unix::SignalKind::hangup();
+        #[cfg(unix)]
+        let signals = Self { hangup: Some(tokio::signal::unix::signal(hangup)?), ..signals };
+        Ok(signals)
     }
 
     /// Begins to listen. Needs a tokio runtime with I/O.
@@ -37,6 +53,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => {}
         }
         #[cfg(not(unix))]
         if tokio::signal::ctrl_c().await.is_err() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::base::UserId;
 use crate::cli::backend::mint_now;
-use crate::cli::output::{Failure, result_line};
+use crate::cli::output::{Failure, product};
 use crate::cli::{key_file, units};
 use crate::secure::token::MintRequest;
 
@@ -29,6 +29,9 @@ pub struct TokenArgs {
     /// The server, as clients reach it and as it calls itself.
     #[arg(long, value_name = "ADDR")]
     server: String,
+    /// Where clients reach it, HOST:PORT, if it calls itself otherwise; may be given several times.
+    #[arg(long, value_name = "ADDR")]
+    address: Vec<String>,
     /// How long the token can be used, up to 10min.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
     ttl: Duration,
@@ -44,10 +47,21 @@ pub struct TokenArgs {
 /// cannot be read.
 pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let key = key_file::read(&args.key_file)?;
+    let addresses =
+        if args.address.is_empty() { std::slice::from_ref(&args.server) } else { &args.address[..] };
+    if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
+        return Err(Failure::Usage(format!("`{bad}` is no address: HOST:PORT, as in 127.0.0.1:7777")));
+    }
     let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
     let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
-    result_line(&*grant.to_json());
-    Ok(())
+    let grant = if args.address.is_empty() { grant } else { grant.at(args.address) };
+    product(&*grant.to_json())
+}
+
+/// Whether a client could look it up; whether it then leads anywhere only the client's network knows.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
 }
 
 /// Left to itself, any text would be taken as a JSON string.

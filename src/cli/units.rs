@@ -163,18 +163,18 @@ fn scaled(text: &str, allowed: &'static str, steps: impl Fn(&str) -> Option<u64>
         allowed,
     })?;
     let whole: u64 = whole.parse().map_err(|_| out_of_range())?;
-    let mut total = whole.checked_mul(steps).ok_or_else(out_of_range)?;
-    let mut step = steps;
-    for digit in decimals.bytes() {
-        let value = u64::from(digit - b'0');
-        // A decimal below the smallest step would be lost in silence.
-        if step % 10 != 0 && value != 0 {
-            return Err(out_of_range());
-        }
-        step /= 10;
-        total = total.checked_add(value * step).ok_or_else(out_of_range)?;
+    let decimals = decimals.trim_end_matches('0');
+    let parts = u32::try_from(decimals.len()).ok().and_then(|digits| 10_u128.checked_pow(digits));
+    let parts = parts.ok_or_else(out_of_range)?;
+    let decimals: u128 =
+        if decimals.is_empty() { 0 } else { decimals.parse().map_err(|_| out_of_range())? };
+    let rest = decimals.checked_mul(steps.into()).ok_or_else(out_of_range)?;
+    // What is below the smallest step would be lost in silence.
+    if rest % parts != 0 {
+        return Err(out_of_range());
     }
-    Ok(total)
+    let total = u128::from(whole) * u128::from(steps) + rest / parts;
+    u64::try_from(total).map_err(|_| out_of_range())
 }
 
 /// Splits off the leading ASCII digits.

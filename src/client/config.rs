@@ -13,11 +13,12 @@ pub struct ClientConfig {
     pub protocol_id: u64,
     /// Limits and times of the connection.
     pub connection: ConnectionConfig,
-    /// How long one server is tried. Default 5 s.
+    /// How long one address of a server is tried; a second from when it refuses. Default 5 s.
     pub connect_timeout: Duration,
     /// Events that wait for the app. Default 4,096, at least 1.
     ///
-    /// When so many wait, the client stops reading its socket until the app has read some. The
+    /// When so many wait, the client stops reading its socket until the app has read some; while a command waits
+    /// for its result, when as many more wait, or 1,024 if that is more: whoever awaits a command may not read. The
     /// server notices missing acks, warns ([`Event::Lagging`](super::Event::Lagging)), and ends the
     /// connection of a client that goes on; so does the client itself after the idle timeout.
     pub events_buffer: usize,
@@ -27,7 +28,7 @@ pub struct ClientConfig {
     pub io_path: IoPath,
     /// Seeds what the client draws at random, keys included: for tests alone. Default `None`: the
     /// system's random source.
-    pub seed: Option<u64>,
+    pub seed_for_tests: Option<u64>,
     /// Traces the connection if it chooses to; called by the task that reads the socket. Default
     /// `None`.
     pub tracer: Option<Arc<dyn Tracer>>,
@@ -43,7 +44,7 @@ impl ClientConfig {
             events_buffer: 4_096,
             socket_buffers: BufferSizes { receive_bytes: 1 << 20, send_bytes: 1 << 20 },
             io_path: IoPath::default(),
-            seed: None,
+            seed_for_tests: None,
             tracer: None,
         }
     }

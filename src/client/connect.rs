@@ -13,7 +13,6 @@ use super::config::ClientConfig;
 use super::core::{Core, Disconnected};
 use super::driver::{Driver, Shared};
 use super::events::Sink;
-use crate::base::UnixTime;
 use crate::net::{self, Clock};
 use crate::rudp::{self, Connecting, ConnectingConfig};
 use crate::secure::ConnectGrant;
@@ -21,12 +20,6 @@ use crate::secure::ConnectGrant;
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The grant is of no use any more: ask the backend for a new one.
-    #[error("the grant has expired")]
-    GrantExpired {
-        /// Since when.
-        expired: UnixTime,
-    },
     /// The name of a server was not resolved.
     #[error("cannot resolve {server}: {error}")]
     Resolve {
@@ -46,7 +39,7 @@ pub enum ConnectError {
     Ended(Disconnected),
 }
 
-/// Tries the grant's servers in turn; the first that answers is it. `sink` makes the place for
+/// Tries the grant's addresses in turn; the first that answers is it. `sink` makes the place for
 /// events of an attempt.
 ///
 /// # Errors
@@ -56,11 +49,9 @@ pub(super) async fn connect<T>(
     config: &ClientConfig,
     mut sink: impl FnMut(Arc<Notify>) -> (Sink, T),
 ) -> Result<(Arc<Shared>, T), ConnectError> {
+    // Whether the grant is still good is the server's to say: a player's clock may show any time.
     let clock = Clock::new();
-    if clock.now().wall >= grant.expires {
-        return Err(ConnectError::GrantExpired { expired: grant.expires });
-    }
-    let mut rng = config.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+    let mut rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
     let mut failed = None;
     for server in &grant.servers {
         let addresses = match lookup_host(server).await {
@@ -75,7 +66,7 @@ pub(super) async fn connect<T>(
             let (sink, rest) = sink(Arc::clone(&wake));
             let connecting = Connecting::new(
                 clock.now().mono,
-                server,
+                grant.audience_at(server),
                 address,
                 grant,
                 ConnectingConfig {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::core::{Core, Disconnected, Event, Output, RequestError};
 use super::events::Sink;
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) clock: Clock,
     pub(super) wake: Arc<Notify>,
+    /// True once nothing more is sent or taken.
+    has_ended: watch::Sender<bool>,
 }
 
 /// What the lock guards.
@@ -44,12 +46,19 @@ impl Shared {
         connected: oneshot::Sender<Result<(), Disconnected>>,
     ) -> Self {
         let state = State { core, waiters: HashMap::new(), connected: Some(connected) };
-        Self { state: Mutex::new(state), clock, wake }
+        Self { state: Mutex::new(state), clock, wake, has_ended: watch::Sender::new(false) }
     }
 
     /// The core and who waits for it. A panic elsewhere leaves nothing half done that matters here.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing more is sent or taken.
+    pub(super) async fn ended(&self) {
+        let mut has_ended = self.has_ended.subscribe();
+        // The sender is this value's own.
+        let _ = has_ended.wait_for(|ended| *ended).await;
     }
 
     /// Monotonic time.
@@ -112,6 +121,7 @@ impl Driver {
             tracing::warn!(%error, "the client's socket failed");
             self.turn(|core| core.abandon(Disconnected::Socket(error.to_string())));
         }
+        self.shared.has_ended.send_replace(true);
         self.sink.finish().await;
     }
 
@@ -147,7 +157,8 @@ impl Driven for Driver {
     }
 
     fn wants_datagrams(&self) -> bool {
-        self.sink.has_room()
+        let awaits = !self.shared.lock().waiters.is_empty();
+        self.sink.has_room(awaits)
     }
 
     fn is_finished(&self) -> bool {
@@ -162,6 +173,7 @@ impl Drop for Driver {
         state.core.abandon(Disconnected::Socket("the runtime has ended".into()));
         state.take_outputs(&mut self.events);
         drop(state);
+        self.shared.has_ended.send_replace(true);
         // A handler that has just panicked is not called again.
         if !std::thread::panicking() {
             self.sink.put(self.events.drain(..));

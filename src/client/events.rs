@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{Notify, Semaphore};
 
 use super::core::Event;
 
@@ -22,7 +22,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` after [`Event::Disconnected`]. Cancel safe.
+    /// The next event; `None` after [`Event::Disconnected`], or when the runtime that the connection lives on has
+    /// ended. Cancel safe.
     pub async fn recv(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await;
         self.pause.end();
@@ -73,16 +74,21 @@ pub(super) enum Sink {
 pub(super) struct Queue {
     /// `None` once nobody reads.
     sender: Option<Sender<Event>>,
-    /// What had no room, oldest first; at most what one batch of datagrams brought.
+    /// What had no room, oldest first; at most `reserve` and what one batch of datagrams brought.
     backlog: VecDeque<Event>,
+    reserve: usize,
     pause: Arc<Pause>,
 }
 
+/// Events that are kept beyond the bound, at least, while the app waits for a result.
+const MIN_RESERVE: usize = 1_024;
+
 /// A queue of `bound` events and its reader; reading wakes a driver that waits for room.
 pub(super) fn queue(bound: usize, wake: Arc<Notify>) -> (Sink, Events) {
-    let (sender, receiver) = mpsc::channel(bound.max(1));
+    let (sender, receiver) = mpsc::channel(bound.clamp(1, Semaphore::MAX_PERMITS));
     let pause = Arc::new(Pause { is_on: AtomicBool::new(false), wake });
-    let queue = Queue { sender: Some(sender), backlog: VecDeque::new(), pause: Arc::clone(&pause) };
+    let reserve = bound.max(MIN_RESERVE);
+    let queue = Queue { sender: Some(sender), backlog: VecDeque::new(), reserve, pause: Arc::clone(&pause) };
     (Sink::Queue(queue), Events { receiver, pause })
 }
 
@@ -98,10 +104,12 @@ impl Sink {
         }
     }
 
-    /// False when events wait for the app to read.
-    pub(super) fn has_room(&self) -> bool {
+    /// False when events wait for the app to read; while it `awaits` a result, and so may not read, when they
+    /// are more than are kept for it then.
+    pub(super) fn has_room(&self, awaits: bool) -> bool {
         match self {
             Self::Handler(_) => true,
+            Self::Queue(queue) if awaits => queue.backlog.len() < queue.reserve,
             Self::Queue(queue) => queue.backlog.is_empty(),
         }
     }
@@ -161,17 +169,17 @@ mod tests {
         let wake = Arc::new(Notify::new());
         let (mut sink, mut events) = queue(2, Arc::clone(&wake));
         sink.put((1..=2).map(event));
-        assert!(sink.has_room());
+        assert!(sink.has_room(false));
         sink.put((3..=4).map(event));
-        assert!(!sink.has_room(), "two have no room");
+        assert!(!sink.has_room(false), "two have no room");
         assert_eq!(events.try_recv(), Some(event(1)));
         wake.notified().await;
         sink.put(std::iter::empty());
-        assert!(!sink.has_room(), "one has no room");
+        assert!(!sink.has_room(false), "one has no room");
         assert_eq!(events.recv().await, Some(event(2)));
         wake.notified().await;
         sink.put(std::iter::empty());
-        assert!(sink.has_room());
+        assert!(sink.has_room(false));
         assert_eq!(events.recv().await, Some(event(3)));
         assert_eq!(events.recv().await, Some(event(4)));
         sink.finish().await;
@@ -179,10 +187,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_is_kept_for_an_app_that_waits_for_a_result_but_not_without_bound() {
+        let (mut sink, _events) = queue(1, Arc::default());
+        let most = MIN_RESERVE as u64;
+        sink.put((1..=most).map(event));
+        assert!(!sink.has_room(false) && sink.has_room(true));
+        sink.put(std::iter::once(event(most + 1)));
+        assert!(!sink.has_room(true));
+    }
+
+    #[tokio::test]
     async fn events_that_nobody_reads_are_dropped() {
         let (mut sink, events) = queue(1, Arc::new(Notify::new()));
         drop(events);
         sink.put((1..=9).map(event));
-        assert!(sink.has_room());
+        assert!(sink.has_room(false));
     }
 }

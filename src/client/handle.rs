@@ -20,7 +20,8 @@ use crate::wire::event::Invitation;
 use crate::wire::result::{Entered, Info, Membership};
 use crate::wire::{Delivery, ErrorCode, PropertyOp, PropertyOps, Reason, Request, Value};
 
-/// A connection to a server. Clones are the same connection; dropping the last one closes it.
+/// A connection to a server. Clones are the same connection; dropping the last one closes it, as
+/// [`Client::close`] does.
 ///
 /// Commands are sent when their future is first polled and are carried out even if it is dropped then.
 /// Their results come in the order in which the server carried them out, which is, for the commands
@@ -40,18 +41,20 @@ impl Drop for Handle {
 }
 
 impl Client {
-    /// Connects to one of the grant's servers; they are tried in turn. Needs a tokio runtime with
+    /// Connects to the server at one of the grant's addresses; they are tried in turn. Needs a tokio runtime with
     /// I/O and time, on which the connection then lives.
     ///
     /// # Errors
-    /// [`ConnectError`] of the server that was tried last.
+    /// [`ConnectError`] of the address that was tried last.
     pub async fn connect(grant: &ConnectGrant, config: ClientConfig) -> Result<(Self, Events), ConnectError> {
         let (shared, events) = connect(grant, &config, |wake| queue(config.events_buffer, wake)).await?;
         Ok((Self::of(shared), events))
     }
 
     /// As [`Client::connect`], but `handler` is called for each event, by the task that reads the
-    /// socket: the shortest way, for handlers that never block. It may call the client.
+    /// socket: the shortest way, for handlers that never block. It may call the client, once it has been given a
+    /// clone of it; one that it keeps must be given up before the connection closes by itself. A handler that panics
+    /// ends the connection.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -149,9 +152,10 @@ impl Client {
         invite: InviteUsers,
     ) -> Result<Vec<(UserId, Result<InviteId, ErrorCode>)>, RequestError> {
         let request = Request::Invite(invite.build()?);
-        let session = self.session(slot, Mirror::session).ok_or(ErrorCode::NotAMember)?;
+        let session = self.session(slot, Mirror::session);
         let answers = |value| if let Value::Invited(answers) = value { Some(answers) } else { None };
         let answers = self.ask(Some(slot), &request, answers).await?;
+        let session = session.ok_or(ErrorCode::NotAMember)?;
         let id = |number| InviteId { session, number };
         Ok(invite.users().iter().cloned().zip(answers.into_iter().map(|answer| answer.map(id))).collect())
     }
@@ -275,8 +279,17 @@ impl Client {
 
     /// Closes the connection. The server is told `reason`, 128 bytes at most; what was sent last may
     /// not have arrived. [`Event::Disconnected`] follows.
+    ///
+    /// Returns at once. A program that ends its runtime next awaits [`Client::closed`] before, or the server
+    /// hears of nothing and waits for the idle timeout.
     pub fn close(&self, reason: &str) {
         self.shared().close(reason);
+    }
+
+    /// Waits until the connection has ended and its last datagram has left; after [`Client::close`] for as long as
+    /// the server takes to answer, two seconds at most. Cancel safe.
+    pub async fn closed(&self) {
+        self.shared().ended().await;
     }
 
     fn shared(&self) -> &Shared {

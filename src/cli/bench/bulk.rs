@@ -167,7 +167,10 @@ impl BulkSender {
                 Some(Event::Message { slot, .. }) if slot == self.slot => {
                     unanswered = unanswered.saturating_sub(1);
                 }
-                Some(Event::Refused { code: ErrorCode::RateLimited, .. }) => {
+                Some(event @ Event::Refused { code, .. }) => {
+                    if code != ErrorCode::RateLimited {
+                        self.figures.note_trouble("the bulk sender", &event);
+                    }
                     self.progress.sent.fetch_sub(1, Ordering::Relaxed);
                     unanswered = unanswered.saturating_sub(1);
                     sleep(PAUSE).await;

@@ -285,6 +285,7 @@ impl Load {
             connect_failures,
             timeouts: figure(&self.figures.timeouts),
             errors: figure(&self.figures.errors),
+            ended: figure(&self.figures.ended),
             sent: figure(&self.figures.sent),
             expected: figure(&self.figures.expected),
             delivered: figure(&self.figures.delivered),

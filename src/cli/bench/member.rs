@@ -16,6 +16,8 @@ use crate::net::Clock;
 pub struct Figures {
     pub timeouts: AtomicU64,
     pub errors: AtomicU64,
+    /// Of these the connections that ended before the run did.
+    pub ended: AtomicU64,
     pub sent: AtomicU64,
     pub expected: AtomicU64,
     pub delivered: AtomicU64,
@@ -43,6 +45,7 @@ impl Figures {
             Event::Disconnected(why) => {
                 tracing::warn!(%who, %why, "a connection has ended");
                 count(&self.errors);
+                count(&self.ended);
             }
             _ => {}
         }

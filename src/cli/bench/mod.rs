@@ -31,7 +31,7 @@ use self::report::{Report, Workload};
 use self::stage::Stage;
 use crate::cli::delivery;
 use crate::cli::netsim::{HEADING, ImpairmentArgs};
-use crate::cli::output::{Failure, note, result_line};
+use crate::cli::output::{Failure, note, product};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::cli::units::{self, BitRate};
@@ -171,9 +171,9 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
     stage.clear().await?;
     let report = Report { workload, outcome, cost };
     if args.json {
-        result_line(report.to_json());
+        product(report.to_json())?;
     } else {
-        result_line(report.to_table());
+        product(report.to_table())?;
     }
     if report.are_clients_busy() {
         note(

@@ -56,6 +56,8 @@ pub struct Outcome {
     pub timeouts: u64,
     /// Everything else that went wrong: refusals, closes, altered payloads.
     pub errors: u64,
+    /// Of these the connections that ended before the run did.
+    pub ended: u64,
     /// Counted messages that members sent.
     pub sent: u64,
     /// Deliveries that they should have led to.
@@ -152,7 +154,7 @@ impl Outcome {
 impl Report {
     /// What does not hold; nothing when every check does.
     pub fn failures(&self) -> Vec<String> {
-        let Outcome { connect_failures, timeouts, expected, delivered, .. } = self.outcome;
+        let Outcome { connect_failures, timeouts, ended, expected, delivered, .. } = self.outcome;
         let Outcome { order_violations, duplicates, latest_missing, .. } = self.outcome;
         let delivery = self.workload.delivery;
         let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
@@ -160,6 +162,7 @@ impl Report {
         [
             (connect_failures > 0, format!("{connect_failures} clients did not get into their session")),
             (timeouts > 0, format!("{timeouts} connections timed out")),
+            (ended > 0, format!("{ended} connections ended before their time")),
             (expected == 0, "nothing was sent".to_owned()),
             (
                 exactly_once && delivered < expected,
@@ -353,6 +356,7 @@ mod tests {
             connect_failures: 0,
             timeouts: 0,
             errors: 0,
+            ended: 0,
             sent: 10,
             expected: 40,
             delivered: 40,

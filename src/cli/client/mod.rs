@@ -7,7 +7,7 @@ mod said;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use self::commands::Commands;
 use self::line::{HELP, Line};
@@ -28,11 +28,11 @@ use crate::secure::ConnectGrant;
 /// end of the input, or with the connection.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
+    after_help = "Example:\n  rallypoint client --grant alice.grant\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
 )]
 pub struct ClientArgs {
     /// File with a connect grant as JSON, as `token` prints it.
-    #[arg(long, value_name = "FILE", required_unless_present_all = ["user", "key_file", "server"])]
+    #[arg(long, value_name = "FILE", required_unless_present = "user")]
     #[arg(conflicts_with_all = ["user", "key_file", "server"])]
     grant: Option<PathBuf>,
     /// Mint a grant for this user instead.
@@ -55,9 +55,13 @@ pub struct ClientArgs {
 /// [`Failure::Work`] when there is no connection, or when it ends before the user does.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     runtime::block_on(async {
-        let (client, events) = connect(args).await?;
-        let signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
-        let input = BufReader::new(tokio::io::stdin()).lines();
+        let failed = |error| Failure::while_doing("listening to signals", error);
+        let mut signals = Signals::of_a_terminal().map_err(failed)?;
+        let (client, events) = tokio::select! {
+            connected = connect(args) => connected?,
+            () = signals.next() => return Ok(()),
+        };
+        let input = BufReader::new(tokio::io::stdin()).split(b'\n');
         let mut terminal = Terminal { json: args.json, events, input, signals };
         terminal.print(&Said::result("connected"));
         terminal.converse(&client).await
@@ -82,7 +86,7 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
 struct Terminal {
     json: bool,
     events: Events,
-    input: Lines<BufReader<Stdin>>,
+    input: Split<BufReader<Stdin>>,
     signals: Signals,
 }
 
@@ -99,9 +103,14 @@ impl Terminal {
                     continue;
                 }
                 () = self.signals.next() => return self.close(client).await,
-                line = self.input.next_line() => line.map_err(|error| Failure::while_doing("reading input", error))?,
+                line = self.input.next_segment() => line.map_err(|error| Failure::while_doing("reading input", error))?,
             };
             let Some(line) = line else { return self.close(client).await };
+            let Ok(line) = str::from_utf8(&line) else {
+                self.print(&Said::error("", None, "the line is not UTF-8"));
+                continue;
+            };
+            let line = line.trim_end_matches('\r');
             if line.trim().is_empty() {
                 continue;
             }
@@ -146,7 +155,9 @@ impl Terminal {
 
     /// Shows an event; how all ends when it is the last one.
     fn show(&self, event: Option<Event>) -> Option<Result<(), Failure>> {
-        let event = event?;
+        let Some(event) = event else {
+            return Some(Err(Failure::Work("the connection has ended".to_owned())));
+        };
         self.print(&Said::from(&event));
         match event {
             Event::Disconnected(Disconnected::ByClient) => Some(Ok(())),

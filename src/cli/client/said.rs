@@ -81,8 +81,9 @@ impl From<&Event> for Said {
             Event::MemberJoined { member, user, .. } => {
                 said("member_joined").with("member", member.0).with("user", user.as_str())
             }
-            Event::MemberLeft { member, why, reason, .. } => said("member_left")
+            Event::MemberLeft { member, user, why, reason, .. } => said("member_left")
                 .with("member", member.0)
+                .with("user", user.as_str())
                 .with("why", why.name())
                 .with("reason", reason.as_str()),
             Event::OwnerChanged { owner, .. } => said("owner_changed").with("owner", owner.0),

@@ -25,7 +25,7 @@ use self::play::Play;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::netsim::BackgroundRelay;
-use crate::cli::output::{Failure, result_line};
+use crate::cli::output::{Failure, product};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::cli::units::{self, Share};
@@ -89,7 +89,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         let refused = format!("--size is {} bytes; allowed is {least} to {most}", args.size);
         return Err(Failure::Usage(refused));
     }
-    // Each client has a socket and a timer.
+    // Each client has a socket.
     allow_many_sockets();
     runtime::block_on(demo(args))
 }
@@ -178,9 +178,9 @@ fn relay(args: &DemoArgs, server: &Server, rng: &mut StdRng) -> Result<Option<Ba
 fn report(args: &DemoArgs, figures: &Figures) -> Result<(), Failure> {
     let counts = figures.lock();
     if args.json {
-        result_line(counts.to_json(args.sessions, args.members));
+        product(counts.to_json(args.sessions, args.members))?;
     } else {
-        result_line(counts.to_table(args.sessions, args.members));
+        product(counts.to_table(args.sessions, args.members))?;
     }
     match counts.failures() {
         failures if failures.is_empty() => Ok(()),

@@ -140,7 +140,13 @@ fn blackhole(text: &str) -> Result<Blackhole, String> {
     let (every, lasting) = text
         .split_once(':')
         .ok_or_else(|| format!("`{text}` is no blackhole: two durations, EVERY:FOR, as in 10s:500ms"))?;
-    Ok(Blackhole { every: positive(every)?, lasting: positive(lasting)? })
+    let blackhole = Blackhole { every: positive(every)?, lasting: positive(lasting)? };
+    if blackhole.lasting >= blackhole.every {
+        return Err(format!(
+            "`{text}` lets nothing pass: a blackhole ends before the next one begins, as in 10s:500ms"
+        ));
+    }
+    Ok(blackhole)
 }
 
 #[cfg(test)]

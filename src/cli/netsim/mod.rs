@@ -19,7 +19,7 @@ pub use self::arguments::NetsimArgs;
 pub use self::background::BackgroundRelay;
 pub use self::impairments::{HEADING, ImpairmentArgs};
 use self::relay::{Relay, Report};
-use crate::cli::output::{Failure, Table, listening_on, result_line};
+use crate::cli::output::{Failure, Table, listening_on, product};
 use crate::cli::signals::Signals;
 use crate::link::Counts;
 use crate::net::{BufferSizes, Socket, allow_many_sockets, bind};
@@ -58,8 +58,7 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         () = time_is_over(args.seconds) => {}
         () = signals.next() => {}
     }
-    report(&relay.report(), seed, addr, args);
-    Ok(())
+    report(&relay.report(), seed, addr, args)
 }
 
 async fn time_is_over(seconds: Option<u32>) {
@@ -69,7 +68,7 @@ async fn time_is_over(seconds: Option<u32>) {
     }
 }
 
-fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) {
+fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Result<(), Failure> {
     if args.json {
         let object = json!({
             "listen": addr.to_string(),
@@ -82,10 +81,16 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) {
             "to_upstream": counts_json(&report.to_upstream),
             "to_clients": counts_json(&report.to_clients),
         });
-        return result_line(object);
+        return product(object);
     }
     let mut table = Table::new();
-    table.row("seed", seed).row("clients", report.clients);
+    table.row("seed", seed).row("clients", report.clients).row(
+        "dropped by the relay itself",
+        format_args!(
+            "{} too many under way, {} of too many clients, {} not sent",
+            report.overflows, report.clients_refused, report.send_errors
+        ),
+    );
     for (direction, counts) in [("to upstream", &report.to_upstream), ("to clients", &report.to_clients)] {
         let dropped = counts.offered.saturating_sub(counts.delivered.saturating_sub(counts.duplicated));
         table
@@ -106,7 +111,7 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) {
                 ),
             );
     }
-    result_line(table);
+    product(table)
 }
 
 fn reasons(counts: &Counts) -> String {

@@ -15,7 +15,7 @@ use clap::Args;
 use tracing::info;
 
 use self::config::{Config, ConfigError};
-use crate::cli::output::{Failure, listening_on, note, result_line};
+use crate::cli::output::{Failure, listening_on, note, product};
 use crate::cli::signals::Signals;
 use crate::cli::trace::TraceFolder;
 use crate::cli::{key_file, runtime, units};
@@ -79,8 +79,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = configure(args)?;
     if args.print_config {
-        result_line(config.to_toml().trim_end());
-        return Ok(());
+        return product(config.to_toml().trim_end());
     }
     let keys = keys(&config, args.dev)?;
     let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;

@@ -200,9 +200,13 @@ impl Dialogue {
     fn on_session_event(&mut self, slot: Slot, event: SessionEvent) -> Result<(), ServerViolation> {
         let misplaced = ServerViolation::Misplaced { stream: slot.into(), event: event.name() };
         let Some(membership) = self.slots.get_mut(slot) else { return Err(misplaced) };
+        let left = match &event {
+            SessionEvent::MemberLeft { member, .. } => membership.mirror.user(*member).cloned(),
+            _ => None,
+        };
         let stays = membership.mirror.apply(&event)?;
         let sent = membership.sent;
-        let event = Event::from_session(slot, event, sent).ok_or(misplaced)?;
+        let event = Event::from_session(slot, event, sent, left).ok_or(misplaced)?;
         self.event(event);
         if stays == Stays::No {
             self.end(slot);
@@ -270,7 +274,7 @@ pub(super) fn asked(request: &Request) -> Asked {
         Request::Info(_) => Asked::Info,
         Request::ListMine => Asked::ListMine,
         Request::ListInvites => Asked::ListInvites,
-        Request::Invite(_) => Asked::Invite,
+        Request::Invite(invite) => Asked::Invite(invite.users.as_slice().len()),
         Request::SetProperties(_) => Asked::SetProperties,
         Request::Decline(_)
         | Request::Revoke(_)
@@ -284,13 +288,15 @@ pub(super) fn asked(request: &Request) -> Asked {
 /// Whether a result's value is of the kind that the command has.
 // spec: RES-2
 fn belongs(asked: Asked, value: &Value) -> bool {
+    if let (Asked::Invite(users), Value::Invited(answers)) = (asked, value) {
+        return answers.len() == users;
+    }
     matches!(
         (asked, value),
         (Asked::Create | Asked::Join, Value::Entered(_))
             | (Asked::Info, Value::Info(_))
             | (Asked::ListMine, Value::Sessions(_))
             | (Asked::ListInvites, Value::Invites(_))
-            | (Asked::Invite, Value::Invited(_))
             | (Asked::SetProperties, Value::Revision(_))
             | (Asked::Plain, Value::Empty)
     )

@@ -46,6 +46,8 @@ pub enum Event {
         number: EventNumber,
         /// Who is gone.
         member: MemberId,
+        /// Its user.
+        user: UserId,
         /// Why.
         why: LeaveReason,
         /// What a kicking owner said.
@@ -182,15 +184,21 @@ impl Event {
     }
 
     /// The event as the app sees it, of the session at `slot` in which the client has sent `sent`
-    /// hot-path commands. `None` for a snapshot, and for the refusal of a command never sent.
-    pub(super) fn from_session(slot: Slot, event: SessionEvent, sent: u64) -> Option<Self> {
+    /// hot-path commands; `left` is the user of a member that left. `None` for a snapshot, and for the refusal of a
+    /// command never sent.
+    pub(super) fn from_session(
+        slot: Slot,
+        event: SessionEvent,
+        sent: u64,
+        left: Option<UserId>,
+    ) -> Option<Self> {
         Some(match event {
             SessionEvent::Snapshot(_) => return None,
             SessionEvent::MemberJoined { number, member, user } => {
                 Self::MemberJoined { slot, number, member, user }
             }
             SessionEvent::MemberLeft { number, member, why, reason } => {
-                Self::MemberLeft { slot, number, member, why, reason }
+                Self::MemberLeft { slot, number, member, user: left?, why, reason }
             }
             SessionEvent::OwnerChanged { number, owner } => Self::OwnerChanged { slot, number, owner },
             SessionEvent::PropertiesChanged { number, revision, member, changes } => {

@@ -19,7 +19,8 @@ pub(super) enum Asked {
     Info,
     ListMine,
     ListInvites,
-    Invite,
+    /// Of so many users.
+    Invite(usize),
     SetProperties,
     /// A command whose result carries nothing.
     Plain,
@@ -107,12 +108,12 @@ mod tests {
     #[test]
     fn only_the_oldest_of_a_stream_is_answered() {
         let mut pending = Pending::default();
-        let first = pending.push(SLOT, Asked::Invite);
+        let first = pending.push(SLOT, Asked::Invite(2));
         let second = pending.push(SLOT, Asked::Plain);
         let refused = ServerViolation::UnexpectedResult { stream: SLOT, request: second };
         assert_eq!(pending.answer(SLOT, second), Err(refused));
         assert!(pending.answer(StreamId::CONTROL, first).is_err(), "not on another stream");
-        assert_eq!(pending.answer(SLOT, first), Ok(Asked::Invite));
+        assert_eq!(pending.answer(SLOT, first), Ok(Asked::Invite(2)));
         assert_eq!(pending.answer(SLOT, second), Ok(Asked::Plain));
         assert!(pending.answer(SLOT, second).is_err(), "not twice");
     }
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn an_ended_stream_gives_back_what_waits_there_in_order() {
         let mut pending = Pending::default();
-        let first = pending.push(SLOT, Asked::Invite);
+        let first = pending.push(SLOT, Asked::Invite(2));
         let other = pending.push(StreamId::CONTROL, Asked::Join);
         let second = pending.push(SLOT, Asked::Plain);
         assert_eq!(pending.end(SLOT).collect::<Vec<_>>(), [first, second]);

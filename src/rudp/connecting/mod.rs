@@ -68,10 +68,13 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest time between two HELLOs.
 const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
+/// An attempt goes on for so long after the first REJECT. Spec: HSK-7.
+const AFTER_REJECT: Duration = Duration::from_secs(1);
+
 /// Why an attempt came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The server, or somebody in its name, refused until the deadline.
+    /// The server, or somebody in its name, refused, and went on doing so for a second.
     #[error("refused: {0}")]
     Refused(RejectCode),
     /// Nobody answered until the deadline.
@@ -83,8 +86,7 @@ pub enum ConnectError {
 }
 
 impl Connecting {
-    /// Begins an attempt to connect to `server`, which is one of the grant's servers as it is
-    /// written there, at its address `remote`.
+    /// Begins an attempt to connect to `server`, by the name that the token has for it, at its address `remote`.
     pub fn new(
         now: Timestamp,
         server: &str,
@@ -130,7 +132,7 @@ impl Connecting {
         match ClearPacket::read(self.config.protocol_id, &datagram.freeze()) {
             Ok(ClearPacket::HelloAck(ack)) if ack.echo == own => self.finish(now, &ack),
             Ok(ClearPacket::Retry(retry)) if retry.echo == own => self.retry(now, &retry),
-            Ok(ClearPacket::Reject(reject)) => self.note(own, &reject),
+            Ok(ClearPacket::Reject(reject)) => self.note(now, own, &reject),
             _ => {}
         }
     }
@@ -202,12 +204,15 @@ impl Connecting {
     }
 
     // spec: HSK-4, HSK-7
-    fn note(&mut self, own: Echo, reject: &Reject) {
+    fn note(&mut self, now: Timestamp, own: Echo, reject: &Reject) {
         let is_for_this = match reject.code {
             RejectCode::Version => self.sent.contains(&Some(reject.echo)),
             _ => reject.echo == own,
         };
         if is_for_this {
+            if self.last_reject.is_none() {
+                self.deadline = self.deadline.min(now + AFTER_REJECT);
+            }
             self.last_reject = Some(reject.code);
         }
     }

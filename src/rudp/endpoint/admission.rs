@@ -18,8 +18,8 @@ use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
 use crate::secure::{Binding, Claims, LedgerError, Responder};
 use crate::wire::packet::{
-    ClearHeader, ClearPacket, EPHEMERAL_BYTES, Echo, HELLO_BYTES, Hello, HelloAck, PROTOCOL_VERSION, Reject,
-    Retry,
+    ClearHeader, ClearKind, ClearPacket, EPHEMERAL_BYTES, Echo, HELLO_BYTES, Hello, HelloAck,
+    PROTOCOL_VERSION, Reject, Retry,
 };
 use crate::wire::{RejectCode, TransportParameters};
 
@@ -103,6 +103,9 @@ impl Endpoint {
         }
         let (header, body) = ClearHeader::read(self.config.protocol_id, packet)
             .map_err(|_: DecodeError| Stop::Drop(DropReason::BadChecksum))?;
+        if header.kind != ClearKind::Hello as u8 {
+            return Err(Stop::Drop(DropReason::Malformed));
+        }
         if header.version != PROTOCOL_VERSION {
             return Err(Stop::Reject(DropReason::BadVersion, RejectCode::Version, header.echo()));
         }

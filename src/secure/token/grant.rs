@@ -11,16 +11,19 @@ use crate::secure::rfc3339;
 
 /// A token, its secret, and where to go with them.
 ///
-/// As JSON: `{"token": "v4.local.…", "psk": base64url, "servers": ["address"], "expires": RFC 3339}`.
+/// As JSON: `{"token": "v4.local.…", "psk": base64url, "servers": ["address"], "expires": RFC 3339}`, and `audience`
+/// when there is one. Spec: TOK-8.
 #[derive(Clone)]
 pub struct ConnectGrant {
     /// The token's text, opaque to the client.
     pub token: String,
     /// What the client proves to know; never sent.
     pub psk: Psk,
-    /// Servers that the token is for, the preferred first; at least one.
+    /// Where the server is, the preferred address first: 1 to 16, each `HOST:PORT`.
     pub servers: Vec<String>,
-    /// From when on the token is void.
+    /// The name of the server that the token is for; `None` when it is the address, as it is written in `servers`.
+    pub audience: Option<String>,
+    /// From when on the token is void, by the clock of the backend and the server.
     pub expires: UnixTime,
 }
 
@@ -43,18 +46,40 @@ impl ConnectGrant {
             token: token.to_owned(),
             psk: Psk::from_base64(text("psk")?).ok_or(GrantError::Member("psk"))?,
             servers: servers(&value).ok_or(GrantError::Member("servers"))?,
+            audience: match value.get("audience") {
+                None => None,
+                Some(name) => Some(name.as_str().ok_or(GrantError::Member("audience"))?.to_owned()),
+            },
             expires: rfc3339::parse(text("expires")?).ok_or(GrantError::Member("expires"))?,
         })
     }
 
+    /// The grant for a server that is reached at other addresses, `HOST:PORT` each, than its name; 1 to 16 of them,
+    /// the preferred first.
+    pub fn at(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let name = self.servers.drain(..).next();
+        self.audience = self.audience.or(name);
+        self.servers = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The server's name for a client that goes to `address`, one of [`Self::servers`].
+    // spec: TOK-8
+    pub fn audience_at<'a>(&'a self, address: &'a str) -> &'a str {
+        self.audience.as_deref().unwrap_or(address)
+    }
+
     /// The JSON form, wiped when dropped.
     pub fn to_json(&self) -> Zeroizing<String> {
-        let members = json!({
+        let mut members = json!({
             "token": self.token,
             "psk": *self.psk.to_base64(),
             "servers": self.servers,
             "expires": rfc3339::format(self.expires),
         });
+        if let Some(audience) = &self.audience {
+            members["audience"] = audience.as_str().into();
+        }
         Zeroizing::new(members.to_string())
     }
 }
@@ -96,6 +121,7 @@ mod tests {
             token: "v4.local.AAAA".into(),
             psk: Psk::new([7; 32]),
             servers: vec!["127.0.0.1:7777".into()],
+            audience: None,
             expires: UnixTime::from_secs(1_640_995_200),
         }
     }
@@ -112,6 +138,22 @@ mod tests {
             (grant().token, grant().servers, grant().expires)
         );
         assert_eq!(read.psk.bytes(), &[7; 32]);
+        assert_eq!((read.audience, value.get("audience")), (None, None));
+    }
+
+    // spec-test: TOK-8
+    #[test]
+    fn a_server_that_has_a_name_may_be_reached_at_several_addresses() {
+        assert_eq!(grant().audience_at("127.0.0.1:7777"), "127.0.0.1:7777");
+        let named = ConnectGrant { servers: vec!["eu-1".into()], ..grant() };
+        let read = ConnectGrant::from_json(&named.at(["192.0.2.1:1", "[2001:db8::1]:1"]).to_json()).unwrap();
+        assert_eq!(read.servers, ["192.0.2.1:1", "[2001:db8::1]:1"]);
+        assert_eq!(read.audience_at(&read.servers[1]), "eu-1");
+        let again = read.at(["192.0.2.2:1"]);
+        assert_eq!((again.audience_at("192.0.2.2:1"), again.servers.len()), ("eu-1", 1));
+        let mut value: Value = serde_json::from_str(&grant().to_json()).unwrap();
+        value["audience"] = json!(7);
+        assert_eq!(ConnectGrant::from_json(&value.to_string()).err(), Some(GrantError::Member("audience")));
     }
 
     // spec-test: TOK-8

@@ -16,7 +16,8 @@ use crate::secure::base64;
 pub struct MintRequest {
     /// The user.
     pub user: UserId,
-    /// Name of the server, as the server is configured to call itself: usually its address.
+    /// Name of the server, as the server is configured to call itself: usually its address. For another name the
+    /// grant wants to be told the addresses: [`ConnectGrant::at`].
     pub server: String,
     /// From now to the token's end, up to [`super::LIFETIME_MAX`].
     pub lifetime: Duration,
@@ -51,7 +52,8 @@ pub fn mint(
         data: request.data,
     };
     let token = encrypt(key, &claims.to_json()?)?;
-    Ok(ConnectGrant { token, psk: claims.psk, servers: vec![request.server], expires: claims.expires })
+    let servers = vec![request.server];
+    Ok(ConnectGrant { token, psk: claims.psk, servers, audience: None, expires: claims.expires })
 }
 
 /// Seals `json` as a token of `key`.

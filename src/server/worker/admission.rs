@@ -89,7 +89,7 @@ impl Worker {
         if self.part(now, connection, LeaveReason::Dropped) {
             debug!(%connection, what, "protocol violation");
             self.counters().protocol_violations.add(1);
-            self.clients.close(now, connection, CloseCode::ProtocolViolation);
+            self.clients.close_because(now, connection, CloseCode::ProtocolViolation, what);
         }
     }
 

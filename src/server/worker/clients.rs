@@ -126,11 +126,21 @@ impl Clients {
         all
     }
 
-    /// Begins to tell a client that its connection ends.
+    /// Begins to tell a client that its connection ends; the code says it all.
     pub(super) fn close(&mut self, now: Timestamp, connection: ConnectionId, code: CloseCode) {
+        self.close_because(now, connection, code, "");
+    }
+
+    /// As [`Self::close`], with a reason for people that says what the code cannot.
+    pub(super) fn close_because(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        code: CloseCode,
+        reason: &str,
+    ) {
         if let Some(connection) = self.endpoint.connection(connection) {
-            // The code says it all; a reason is for what it cannot say.
-            connection.close(now, code, "");
+            connection.close(now, code, reason);
         }
     }
 

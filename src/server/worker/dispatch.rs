@@ -70,7 +70,10 @@ impl Worker {
             }
             Ok(command) if in_time => self.carry_out(now, caller, scope, command),
             Ok(command) => self.refuse(now, connection, scope, reply_to(&command), ErrorCode::RateLimited),
-            Err(CommandError { reply, code, .. }) => self.refuse(now, connection, scope, reply, code),
+            Err(CommandError { reply, code, .. }) => {
+                let code = if in_time { code } else { ErrorCode::RateLimited };
+                self.refuse(now, connection, scope, reply, code);
+            }
         }
     }
 

@@ -31,12 +31,13 @@ impl Worker {
         self.all_told() || self.drain_deadline().is_some_and(|until| until <= self.now)
     }
 
-    /// True when no client of this worker's is left, none that has moved away, for which datagrams still come
+    /// True when no client of this worker's is left or about to be, none that has moved away, for which datagrams still come
     /// here, and none on its way here.
     fn all_told(&self) -> bool {
         let endpoint = &self.clients.endpoint;
-        let is_empty =
-            endpoint.connection_count() == 0 && endpoint.moved_count() == 0 && !endpoint.has_ended();
+        // A client whose handshake was answered takes itself for connected.
+        let counts = [endpoint.connection_count(), endpoint.half_open_count(), endpoint.moved_count()];
+        let is_empty = counts == [0; 3] && !endpoint.has_ended();
         // In this order: once all drain, nobody is sent here any more.
         self.draining && is_empty && self.shared.all_drain() && self.mail.is_empty() && self.has_no_mail()
     }

@@ -256,9 +256,12 @@ fn result_and_snapshot_must_agree() {
 #[test]
 fn a_result_carries_what_its_command_yields() {
     let mut told = Told::member();
-    let invite = told.ask(SLOT.into(), Asked::Invite);
+    let invite = told.ask(SLOT.into(), Asked::Invite(2));
     let wrong = told.slot(ORDERED, ok(invite, Value::Revision(Revision(1))));
     assert_eq!(wrong, Err(ServerViolation::WrongValue { request: invite }));
+    let invite = told.ask(SLOT.into(), Asked::Invite(2));
+    let short = told.slot(ORDERED, ok(invite, Value::Invited(vec![Ok(1)])));
+    assert_eq!(short, Err(ServerViolation::WrongValue { request: invite }), "one of two users has no answer");
 }
 
 // spec-test: EVT-2, EVT-4, EVT-10

@@ -50,11 +50,12 @@ fn what_only_a_server_sends_is_nothing_to_one() {
 #[test]
 fn another_version_is_told_ours() {
     let mut bed = Bed::new();
-    let packet = forge(GAME, 9, 77, &[5; 1_192]);
+    let packet = forge(GAME, 9, 1, &[5; 1_192]);
     let Some(ClearPacket::Reject(reject)) = bed.send(address(1), &packet) else { panic!("no REJECT") };
     assert_eq!((reject.code, reject.version), (RejectCode::Version, 1));
     assert_eq!(reject.echo.0, packet[..8]);
     assert_eq!(bed.endpoint.counters().dropped(DropReason::BadVersion), 1);
+    assert!(bed.send(address(1), &forge(GAME, 9, 77, &[5; 1_192])).is_none(), "no HELLO in any version");
 }
 
 // spec-test: TOK-4

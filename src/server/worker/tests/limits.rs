@@ -181,6 +181,14 @@ fn commands_above_the_budget_are_refused_by_name() {
     house.ask(ann, None, Request::ListMine).unwrap();
     house.ask(ann, None, Request::ListMine).unwrap();
     assert_eq!(house.ask(ann, None, Request::ListMine), Err(ErrorCode::RateLimited));
+    let unknown = Bytes::from_static(&[0x1f, 33]);
+    house.send_raw(ann, StreamId::CONTROL, Delivery::ReliableOrdered, unknown);
+    house.run();
+    assert_eq!(
+        house.answer(ann, RequestId(33)),
+        Err(ErrorCode::RateLimited),
+        "what is no command costs, too"
+    );
     shout(&mut house, ann, at.slot, 42, 1);
     house.run();
     let refused = SessionEvent::Refused { counter: 42, code: ErrorCode::RateLimited };
