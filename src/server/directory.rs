@@ -164,18 +164,21 @@ impl Directory {
         });
     }
 
-    /// Takes one of the invites that may be open for the user, for one of `session`: an open one of that session
-    /// will give its place up.
+    /// Takes one of the invites that may be open for the user, for one of `session` by its owner `by`: an open one
+    /// of that session will give its place up.
     ///
     /// # Errors
     /// [`LimitReached`].
     // spec: INV-7
-    pub fn reserve_invite(&self, user: &UserId, session: SessionId) -> Result<(), LimitReached> {
+    pub fn reserve_invite(&self, user: &UserId, by: &UserId, session: SessionId) -> Result<(), LimitReached> {
         let limit = self.limits.invites_per_user;
+        // Nobody shuts out all others.
+        let share = limit.div_ceil(4);
         self.change(user, |entry| {
             let Invites { open, promised, .. } = &mut *entry.invites;
-            let replaces = open.iter().any(|invite| invite.id.session == session);
-            if open.len() + *promised >= limit + usize::from(replaces) {
+            let replaces = usize::from(open.iter().any(|invite| invite.id.session == session));
+            let of_one = open.iter().filter(|invite| invite.owner == *by).count();
+            if open.len() + *promised >= limit + replaces || of_one >= share + replaces {
                 return Err(LimitReached { limit });
             }
             *promised += 1;
@@ -315,6 +318,10 @@ mod tests {
         UserId::new(name).unwrap()
     }
 
+    fn other() -> UserId {
+        user("other")
+    }
+
     fn invite(number: u32) -> OpenInvite {
         OpenInvite {
             id: InviteId { session: SessionId(7), number },
@@ -326,7 +333,7 @@ mod tests {
     }
 
     fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionId> {
-        directory.reserve_invite(user, SessionId(7)).unwrap();
+        directory.reserve_invite(user, &other(), SessionId(7)).unwrap();
         let mut told = None;
         directory.commit_invite(user, invite(number), None, |live, _| told = Some(live));
         told
@@ -372,7 +379,7 @@ mod tests {
     fn an_invite_takes_the_place_of_the_one_it_replaces() {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
-        directory.reserve_invite(&ann, SessionId(7)).unwrap();
+        directory.reserve_invite(&ann, &other(), SessionId(7)).unwrap();
         directory.commit_invite(&ann, invite(2), Some(invite(1).id), |_, _| ());
         assert_eq!(directory.invites(&ann), [invite(2)]);
     }
@@ -381,7 +388,7 @@ mod tests {
     fn an_invite_that_ends_before_its_commit_is_never_told() {
         let (directory, ann) = (directory(), user("ann"));
         directory.connect(&ann, ConnectionId(1), |_| ());
-        directory.reserve_invite(&ann, SessionId(7)).unwrap();
+        directory.reserve_invite(&ann, &other(), SessionId(7)).unwrap();
         directory.end_invite(&ann, invite(1).id, |_| panic!("it was not told of"));
         directory.commit_invite(&ann, invite(1), None, |_, _| panic!("it has ended"));
         assert_eq!(directory.invites(&ann), []);
@@ -390,17 +397,36 @@ mod tests {
 
     // spec-test: LIM-1
     #[test]
+    fn one_inviter_has_a_quarter_of_the_places_and_others_have_the_rest() {
+        let directory = Directory::new(4, DirectoryLimits { sessions_per_user: 1, invites_per_user: 8 });
+        let (ann, owner) = (user("ann"), user("owner"));
+        for number in 1..=2 {
+            let id = InviteId { session: SessionId(number), number: 1 };
+            directory.reserve_invite(&ann, &owner, id.session).unwrap();
+            directory.commit_invite(&ann, OpenInvite { id, ..invite(1) }, None, |_, _| {});
+        }
+        assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
+        assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(2)), Ok(()), "in place of an open one");
+        assert_eq!(directory.reserve_invite(&ann, &other(), SessionId(3)), Ok(()));
+    }
+
+    // spec-test: LIM-1
+    #[test]
     fn limits_count_what_is_promised() {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
         let of_another = SessionId(8);
-        directory.reserve_invite(&ann, of_another).unwrap();
-        assert_eq!(directory.reserve_invite(&ann, of_another), Err(LimitReached { limit: 2 }));
-        assert_eq!(directory.reserve_invite(&ann, SessionId(7)), Ok(()), "in place of the open one");
-        assert_eq!(directory.reserve_invite(&ann, SessionId(7)), Err(LimitReached { limit: 2 }));
+        directory.reserve_invite(&ann, &other(), of_another).unwrap();
+        assert_eq!(directory.reserve_invite(&ann, &other(), of_another), Err(LimitReached { limit: 2 }));
+        assert_eq!(
+            directory.reserve_invite(&ann, &other(), SessionId(7)),
+            Ok(()),
+            "in place of the open one"
+        );
+        assert_eq!(directory.reserve_invite(&ann, &other(), SessionId(7)), Err(LimitReached { limit: 2 }));
         directory.cancel_invite(&ann);
         directory.cancel_invite(&ann);
-        assert_eq!(directory.reserve_invite(&ann, of_another), Ok(()));
+        assert_eq!(directory.reserve_invite(&ann, &other(), of_another), Ok(()));
 
         directory.reserve_session(&ann).unwrap();
         directory.reserve_session(&ann).unwrap();
@@ -450,7 +476,7 @@ mod tests {
         model::check(200, || {
             let (directory, ann) = (Arc::new(directory()), user("ann"));
             directory.connect(&ann, ConnectionId(1), |_| ());
-            directory.reserve_invite(&ann, SessionId(7)).unwrap();
+            directory.reserve_invite(&ann, &other(), SessionId(7)).unwrap();
             let told = Arc::new(Mutex::new(vec![]));
             let ends = {
                 let (directory, ann, told) = (Arc::clone(&directory), ann.clone(), Arc::clone(&told));

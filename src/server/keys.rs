@@ -4,7 +4,7 @@
 //! keys. So each (sender, key) of a session gets a key of its own on the streams of the session's
 //! members, the same for all members of one worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::MemberId;
 
@@ -14,6 +14,8 @@ pub struct KeyTable {
     /// At least the last [`IN_USE`] that were used, or all: the latest of them, and those before.
     latest: HashMap<(MemberId, u16), u16>,
     earlier: HashMap<(MemberId, u16), u16>,
+    /// What these were given.
+    in_use: HashSet<u16>,
     /// Keys that were given.
     given: u64,
 }
@@ -32,6 +34,7 @@ impl KeyTable {
         let given = self.earlier.get(&(sender, key)).copied().unwrap_or_else(|| self.take_next());
         if self.latest.len() >= IN_USE {
             self.earlier = std::mem::take(&mut self.latest);
+            self.in_use = self.earlier.values().copied().chain([given]).collect();
         }
         self.latest.insert((sender, key), given);
         given
@@ -43,8 +46,7 @@ impl KeyTable {
             #[allow(clippy::cast_possible_truncation, reason = "all in turn, again and again")]
             let next = self.given as u16;
             self.given += 1;
-            let in_use = || self.latest.values().chain(self.earlier.values()).any(|given| *given == next);
-            if self.given <= 1 << 16 || !in_use() {
+            if self.in_use.insert(next) {
                 return next;
             }
         }

@@ -86,12 +86,15 @@ limits! {
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
     sessions_per_user: 16 in 1..=1_000, "sessions";
-    /// Invites that are open for one user at the same time. Above it an invite is refused with
-    /// `too_many_invites`.
+    /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other user.
+    /// Above it an invite is refused with `too_many_invites`.
     invites_per_user: 64 in 1..=1_024, "invites";
     /// Invites of one session that are open at the same time. Above it an invite is refused with
     /// `too_many_invites`.
     invites_per_session: 1_024 in 1..=65_536, "invites";
+    /// Users that one connection invites in a second; 1024 of them at once. Above it `invite` is refused with
+    /// `rate_limited`.
+    invites_per_second: 64 in 1..=65_536, "invites/s";
     /// Commands of one connection in a second, and in a burst. Above it a command is refused with
     /// `rate_limited`.
     commands_per_second: 2_000 in 1..=1_000_000, "commands/s";
@@ -99,8 +102,8 @@ limits! {
     /// it a command is refused with `rate_limited`.
     command_bytes_per_second: 1_048_576 in 4_096..=1_073_741_824, "B/s";
     /// Keys that one connection begins to use in a second, in all its sessions; 1024 of them at once. The
-    /// last 1024 that it has used are not new. Above it a broadcast or message with a new key is refused
-    /// with `rate_limited`.
+    /// last 1024 that it has used are not new. For all members of a session together it is four times as many,
+    /// with the same 1024. Above it a broadcast or message with a new key is refused with `rate_limited`.
     new_keys_per_second: 64 in 1..=65_536, "keys/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
     /// them at once, or 131072. Each message and each change of properties counts 64 bytes more. Above

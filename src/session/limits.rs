@@ -29,6 +29,8 @@ pub struct SessionLimits {
     /// `rate_limited`. Each counts 64 bytes more, as it does in the queue of each member: what a session
     /// takes is below what a healthy member drains. Default 2 MiB.
     pub bytes_per_second: u64,
+    /// Keys a second that were not used in the session lately, 1,024 at once; `rate_limited`. Default 256.
+    pub new_keys_per_second: u64,
 }
 
 impl Default for SessionLimits {
@@ -42,6 +44,7 @@ impl Default for SessionLimits {
             max_property_bytes: MAX_PROPERTY_BYTES,
             commands_per_second: 20_000,
             bytes_per_second: 2 << 20,
+            new_keys_per_second: 256,
         }
     }
 }

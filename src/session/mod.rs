@@ -24,6 +24,7 @@ mod deadlines;
 mod fanout;
 mod invites;
 mod inviting;
+mod key_budget;
 mod limits;
 mod members;
 mod outbox;
@@ -34,6 +35,7 @@ mod table;
 mod traffic;
 
 pub use fanout::{Audience, Change, Fanout, SessionSnapshot};
+pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
 pub use members::Member;
 pub use outbox::{Busy, MemberAt, Outbox, Room};

@@ -8,7 +8,8 @@ use super::members::{Members, Workers};
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::{
-    Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
+    Admitted, Change, Departed, EndedInvite, Fanout, KeyBudget, MemberAt, Outbox, Room, SessionLimits,
+    SessionSnapshot,
 };
 use crate::base::{
     ConnectionId, EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId,
@@ -24,6 +25,9 @@ pub(super) struct Turn<'a> {
     pub(super) limits: &'a SessionLimits,
     pub(super) outbox: &'a mut dyn Outbox,
 }
+
+/// Members that a session admits in a second; at once as many as it has seats. Spec: LIM-7.
+const ADMISSIONS_PER_SECOND: u64 = 64;
 
 /// Event numbers kept for leaves and ends, which are never refused: two for each member and some.
 const NUMBERS_KEPT: u64 = 1 << 16;
@@ -41,10 +45,15 @@ pub(super) struct Session {
     pub(super) properties: Properties,
     pub(super) commands: TokenBucket,
     pub(super) bytes: TokenBucket,
+    /// Nothing until a message has a key.
+    pub(super) keys: Option<Box<KeyBudget<(MemberId, u16)>>>,
+    admissions: TokenBucket,
     /// Number of the next event.
     next: EventNumber,
     /// When it ends because nobody is in it.
     idle_ends: Option<Timestamp>,
+    /// Another session that is being created takes its place.
+    is_claimed: bool,
     ended: bool,
 }
 
@@ -59,7 +68,7 @@ impl Session {
         now: Timestamp,
         limits: &SessionLimits,
     ) -> Result<Self, ErrorCode> {
-        let owner = MemberId(1);
+        let (owner, seats) = (MemberId(1), u64::from(create.settings.max_members.get()));
         Ok(Self {
             id: SessionId(0),
             settings: create.settings,
@@ -70,8 +79,11 @@ impl Session {
             properties: Properties::new(create.properties, owner, limits)?,
             commands: TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
             bytes: TokenBucket::of_bytes(now, limits.bytes_per_second, LARGEST_BYTES),
+            keys: None,
+            admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, ADMISSIONS_PER_SECOND.max(seats)),
             next: EventNumber(1),
             idle_ends: None,
+            is_claimed: false,
             ended: false,
         })
     }
@@ -100,7 +112,7 @@ impl Session {
     ///
     /// # Errors
     /// Checked in this order: the invite (see [`Invites::admitting`]) or `session_not_open`,
-    /// `already_member`, `session_full`, `busy`.
+    /// `already_member`, `session_full`, `rate_limited`, `busy`.
     // spec: SES-9
     pub(super) fn join(
         &mut self,
@@ -125,7 +137,7 @@ impl Session {
     ) -> Result<Option<InviteId>, ErrorCode> {
         // Its time is over, though nobody has ended it yet.
         // spec: SES-5
-        if self.idle_ends.is_some_and(|ends| ends <= now) {
+        if self.is_claimed || self.idle_ends.is_some_and(|ends| ends <= now) {
             return Err(ErrorCode::NoSuchSession);
         }
         let invite = match join {
@@ -155,6 +167,11 @@ impl Session {
         }
         let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
         self.check_number()?;
+        // Each is followed by a leaving, which nobody can refuse.
+        // spec: LIM-7
+        if !self.admissions.take(turn.now, 1) {
+            return Err(ErrorCode::RateLimited);
+        }
         let workers = self.members.workers_and(at.worker);
         reserve(&workers, turn)?;
         if let Some(invite) = invite {
@@ -242,7 +259,7 @@ impl Session {
     /// The owner makes another member the owner.
     ///
     /// # Errors
-    /// Those of [`Session::kick`], `busy`.
+    /// Those of [`Session::kick`], `rate_limited`, `busy`.
     pub(super) fn transfer(
         &mut self,
         by: MemberId,
@@ -251,6 +268,7 @@ impl Session {
     ) -> Result<(), ErrorCode> {
         self.check_target(by, target)?;
         self.check_number()?;
+        self.take_budget(0, turn)?;
         reserve(&self.members.workers(), turn)?;
         self.set_owner(target, Room::Reserved, turn);
         Ok(())
@@ -330,14 +348,22 @@ impl Session {
         self.idle_ends.is_some()
     }
 
-    /// Until when it stays although nobody is in it.
+    /// Until when it stays although nobody is in it, if it is not claimed.
     pub(super) fn empty_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.idle_ends.filter(|ends| *ends > now)
+        self.idle_ends.filter(|ends| *ends > now && !self.is_claimed)
     }
 
-    /// If nobody is in it its time is over.
-    pub(super) fn end_idle_time(&mut self, now: Timestamp) {
-        self.idle_ends = self.idle_ends.map(|ends| ends.min(now));
+    /// It is to give way to another session, if that is created; meanwhile nobody enters it.
+    pub(super) fn claim(&mut self) {
+        self.is_claimed = true;
+    }
+
+    /// The session for which it was claimed was created, so that its time is over, or it was not.
+    pub(super) fn settle_claim(&mut self, now: Timestamp, created: bool) {
+        self.is_claimed = false;
+        if created {
+            self.idle_ends = self.idle_ends.map(|ends| ends.min(now));
+        }
     }
 
     /// Ends the session if it is empty and its time is over. Yields the invites that this ends.

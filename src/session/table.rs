@@ -52,7 +52,7 @@ struct StripeState {
 }
 
 /// Most sessions that one call of [`SessionTable::expire`] looks at.
-const EXPIRE_BATCH: usize = 64;
+const EXPIRE_BATCH: usize = 16;
 
 impl SessionTable {
     /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
@@ -106,35 +106,37 @@ impl SessionTable {
         let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
         let mut gives_way = None;
         if self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
-            gives_way = Some(self.longest_empty(now).ok_or(ErrorCode::ServerFull)?);
+            gives_way = Some(self.claim_empty(now).ok_or(ErrorCode::ServerFull)?);
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
         let created = self.insert(now, session, at, outbox);
         if created.is_err() {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
-        } else if let Some(id) = gives_way {
-            let end = |session: &mut Session, turn: &mut Turn<'_>| {
-                session.end_idle_time(turn.now);
+        }
+        if let Some(id) = gives_way {
+            let settle = |session: &mut Session, turn: &mut Turn<'_>| {
+                session.settle_claim(turn.now, created.is_ok());
                 Ok(())
             };
-            // Refused when it has ended since, which is as well. Who has entered it since stays: then there
-            // is one session more, which counts for that user.
-            let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, end);
+            // It is there: one that is claimed ends here alone, or when its own time is over, which is as well.
+            let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, settle);
         }
         created
     }
 
-    /// Of the empty sessions of a stripe, the one that would stay longest: who leaves sessions behind on purpose
-    /// lets them stay as long as can be.
-    fn longest_empty(&self, now: Timestamp) -> Option<SessionId> {
+    /// Claims an empty session for one that is created, which nobody else may do then: of those of a stripe the
+    /// one that would stay longest, for who leaves sessions behind on purpose lets them stay as long as can be.
+    fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
         self.stripes.iter().find_map(|stripe| {
-            let state = stripe.state.lock();
+            let mut state = stripe.state.lock();
             if state.empty == 0 {
                 return None;
             }
             let now = state.now.max(now);
             let empty = state.sessions.iter().filter_map(|(id, it)| Some((it.empty_until(now)?, *id)));
-            empty.max().map(|(_, id)| id)
+            let (_, id) = empty.max()?;
+            state.sessions.get_mut(&id)?.claim();
+            Some(id)
         })
     }
 
@@ -167,7 +169,7 @@ impl SessionTable {
     /// # Errors
     /// In this order: `no_such_session`; by invite `no_such_invite`, `not_your_invite`,
     /// `invite_expired`, `invite_revoked`, `invite_used`, `invite_declined`, without one
-    /// `session_not_open`; `already_member`, `session_full`, `busy`.
+    /// `session_not_open`; `already_member`, `session_full`, `rate_limited`, `busy`.
     pub fn join(
         &self,
         now: Timestamp,
@@ -285,7 +287,8 @@ impl SessionTable {
     /// The owner makes another member the owner.
     ///
     /// # Errors
-    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target` for the owner itself, `busy`.
+    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target` for the owner itself, `rate_limited`,
+    /// `busy`.
     pub fn transfer(
         &self,
         now: Timestamp,

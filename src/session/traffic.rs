@@ -3,7 +3,7 @@
 use super::members::Workers;
 use super::properties::Writer;
 use super::state::{Session, Turn, reserve};
-use super::{Audience, Change, Room};
+use super::{Audience, Change, KeyBudget, Room};
 use crate::base::{MemberId, Revision};
 use crate::wire::command::{Broadcast, Message, Recipients};
 use crate::wire::{Delivery, ErrorCode, PropertyOps};
@@ -31,6 +31,7 @@ impl Session {
         }
         let workers = self.members.workers();
         self.take_budget(broadcast.body.len(), turn)?;
+        self.take_key(sender, broadcast.delivery, turn)?;
         reserve(&workers, turn)?;
         let Broadcast { delivery, to, body, .. } = broadcast;
         let change = match delivery {
@@ -56,6 +57,7 @@ impl Session {
         self.check_member(sender)?;
         let workers = self.workers_of(&message.to)?;
         self.take_budget(message.body.len(), turn)?;
+        self.take_key(sender, message.delivery, turn)?;
         reserve(&workers, turn)?;
         let Message { delivery, to, body, .. } = message;
         let to = Audience::Members(to.into_shared());
@@ -102,9 +104,20 @@ impl Session {
         Ok(revision)
     }
 
+    /// Charges the session for a key that was not used in it lately.
+    // spec: LIM-4
+    fn take_key(&mut self, sender: MemberId, delivery: Delivery, turn: &Turn<'_>) -> Result<(), ErrorCode> {
+        let Some(key) = delivery.key() else { return Ok(()) };
+        let new = || Box::new(KeyBudget::new(turn.now, turn.limits.new_keys_per_second));
+        match self.keys.get_or_insert_with(new).take(turn.now, (sender, key)) {
+            true => Ok(()),
+            false => Err(ErrorCode::RateLimited),
+        }
+    }
+
     /// Charges the session's budgets for one command.
     // spec: LIM-3
-    fn take_budget(&mut self, bytes: usize, turn: &Turn<'_>) -> Result<(), ErrorCode> {
+    pub(super) fn take_budget(&mut self, bytes: usize, turn: &Turn<'_>) -> Result<(), ErrorCode> {
         let bytes = (bytes + OVERHEAD_BYTES) as u64;
         if self.commands.take(turn.now, 1) && self.bytes.take(turn.now, bytes) {
             Ok(())

@@ -26,6 +26,7 @@ pub(super) struct Clients {
     rates: Rates,
     lagging_bytes: usize,
     max_queued_bytes: usize,
+    sends: u64,
 }
 
 /// One connected user.
@@ -67,7 +68,13 @@ impl Clients {
             rates: Rates::from(limits),
             lagging_bytes: size(limits.lagging_bytes),
             max_queued_bytes: size(limits.max_queued_bytes),
+            sends: 0,
         }
+    }
+
+    /// Messages to clients so far, those included that found no room.
+    pub(super) fn sends(&self) -> u64 {
+        self.sends
     }
 
     pub(super) fn len(&self) -> usize {
@@ -198,6 +205,7 @@ impl Clients {
         delivery: Delivery,
         payload: Payload,
     ) {
+        self.sends += 1;
         let queued_bytes = match self.endpoint.send(now, to, stream, delivery, payload) {
             Ok(queued_bytes) if queued_bytes <= self.max_queued_bytes => queued_bytes,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),

@@ -88,7 +88,10 @@ impl Worker {
                 };
             }
             (Command::Request(id, request), Scope::Seat(_, seat)) => {
-                let outcome = self.seat_request(now, seat, request);
+                let outcome = match self.takes_invites(now, connection, &request) {
+                    true => self.seat_request(now, &caller.user, seat, request),
+                    false => Err(ErrorCode::RateLimited),
+                };
                 return self.answer(now, connection, scope, id, outcome);
             }
             (command, Scope::Seat(slot, _)) if !self.takes_key(now, connection, slot, &command) => {
@@ -119,6 +122,14 @@ impl Worker {
         };
         let Some(key) = delivery.key() else { return true };
         self.clients.of(connection).is_some_and(|client| client.budget.take_key(now, slot, key))
+    }
+
+    /// Charges the connection for the users that it invites; false when they are too many.
+    // spec: LIM-6
+    fn takes_invites(&mut self, now: Timestamp, connection: ConnectionId, request: &Request) -> bool {
+        let Request::Invite(invite) = request else { return true };
+        let users = invite.users.as_slice().len();
+        self.clients.of(connection).is_some_and(|client| client.budget.take_invites(now, users))
     }
 
     /// Carries out a request of the control stream and answers it.

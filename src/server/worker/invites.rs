@@ -17,14 +17,20 @@ use crate::wire::{ErrorCode, UserEvent, Value};
 impl Worker {
     /// Invites users; each gets an answer of its own.
     // spec: INV-6
-    pub(super) fn invite(&mut self, now: Timestamp, seat: Seat, invite: &Invite) -> Result<Value, ErrorCode> {
+    pub(super) fn invite(
+        &mut self,
+        now: Timestamp,
+        by: &UserId,
+        seat: Seat,
+        invite: &Invite,
+    ) -> Result<Value, ErrorCode> {
         // Users are told by mail that cannot be refused, so a server that is behind stops here.
         if !self.shared.mailboxes.have_room() {
             return Err(ErrorCode::Busy);
         }
         let directory = &self.shared.directory;
         let users = invite.users.as_slice();
-        let reserve = |user: &UserId| directory.reserve_invite(user, seat.session).is_ok();
+        let reserve = |user: &UserId| directory.reserve_invite(user, by, seat.session).is_ok();
         let reserved: Vec<bool> = users.iter().map(reserve).collect();
         let let_through = users.iter().zip(&reserved).filter(|(_, reserved)| **reserved);
         let let_through: Vec<UserId> = let_through.map(|(user, _)| user.clone()).collect();

@@ -77,6 +77,10 @@ pub struct Worker {
 /// left waits for the next turn, so that sending is never put off for long.
 const ROUNDS: usize = 8;
 
+/// Messages to clients in one turn, and what one mail more leads to: however much mail there is, datagrams are
+/// received and sent in between.
+const SENDS_A_TURN: u64 = 4_096;
+
 impl Worker {
     /// Worker `id` of a server with the state `shared`. `config` is the same for all of them.
     pub fn new(shared: Arc<Shared>, config: Arc<EndpointConfig>, id: WorkerId, rng: StdRng) -> Self {
@@ -101,6 +105,7 @@ impl Worker {
         self.now = self.now.max(now.mono);
         let now = now.mono;
         self.start_drain(now);
+        let enough = self.clients.sends() + SENDS_A_TURN;
         for _ in 0..ROUNDS {
             while let Some(event) = self.clients.endpoint.poll_event() {
                 self.handle_event(now, event);
@@ -110,8 +115,8 @@ impl Worker {
             self.close_lagging(now);
             self.tell_homes();
             // Last: without mail this round has left nothing to do.
-            self.behind = self.handle_mail(now);
-            if !self.behind {
+            self.behind = self.handle_mail(now, enough);
+            if !self.behind || self.clients.sends() >= enough {
                 break;
             }
         }
@@ -133,14 +138,17 @@ impl Worker {
         }
     }
 
-    /// Handles the mail that is there; true when there was some, so that more may be.
-    fn handle_mail(&mut self, now: Timestamp) -> bool {
+    /// Handles the mail that is there, until `enough` has been sent; true when there was some, so that more may be.
+    fn handle_mail(&mut self, now: Timestamp, enough: u64) -> bool {
         let mut waiting = std::mem::take(&mut self.mail);
-        if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
+        // What is taken no longer counts in the mailbox, so it takes no more before that is handled.
+        if let Some(mailbox) = self.shared.mailboxes.of(self.id).filter(|_| waiting.is_empty()) {
             mailbox.take_all(&mut waiting);
         }
         let count = waiting.len();
-        while let Some(mail) = waiting.pop_front() {
+        while self.clients.sends() < enough
+            && let Some(mail) = waiting.pop_front()
+        {
             match mail {
                 // From a turn that began later than this one. For a connection, time does not run backwards.
                 Mail::Moved(mover) if mover.at() > now => {

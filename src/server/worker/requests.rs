@@ -4,7 +4,7 @@
 use super::Worker;
 use super::clients::Seat;
 use super::dispatch::Caller;
-use crate::base::{SessionId, Timestamp};
+use crate::base::{SessionId, Timestamp, UserId};
 use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
 use crate::wire::command::Join;
 use crate::wire::result::{Entered, Membership};
@@ -40,12 +40,13 @@ impl Worker {
     pub(super) fn seat_request(
         &mut self,
         now: Timestamp,
+        user: &UserId,
         seat: Seat,
         request: Request,
     ) -> Result<Value, ErrorCode> {
         let at = (seat.session, seat.member);
         match request {
-            Request::Invite(invite) => self.invite(now, seat, &invite),
+            Request::Invite(invite) => self.invite(now, user, seat, &invite),
             Request::Revoke(revoke) => self.revoke(now, seat, revoke.number),
             Request::Leave => self
                 .with_table(|table, outbox| table.leave(now, at, LeaveReason::Left, outbox))

@@ -293,3 +293,24 @@ fn ids_of_sessions_are_random_and_none_returns() {
     ids.dedup();
     assert_eq!(ids.len(), 200);
 }
+
+/// Each is told to all members, and nobody can refuse a leave.
+// spec-test: LIM-7
+#[test]
+fn who_joins_and_leaves_without_end_is_refused() {
+    let mut world = World::new();
+    let (session, _) = world.create("a", open());
+    let churn = |world: &mut World| {
+        let rounds = (0..200).filter(|_| match world.join("b", Join::Session(session)) {
+            Ok(member) => world.leave((session, member)).is_ok(),
+            Err(refused) => {
+                assert_eq!(refused, ErrorCode::RateLimited);
+                false
+            }
+        });
+        rounds.count()
+    };
+    assert_eq!(churn(&mut world), 63, "and the creator");
+    world.now += Duration::from_secs(1);
+    assert_eq!(churn(&mut world), 64);
+}

@@ -293,3 +293,27 @@ fn every_worker_gets_its_mail_in_the_order_of_the_event_numbers() {
         orders.remove(0)
     });
 }
+
+#[test]
+fn of_two_creations_in_the_place_of_one_empty_session_one_is_refused() {
+    check_outcomes(2, || {
+        let limits = SessionLimits { max_sessions: 2, ..SessionLimits::default() };
+        let mut world = World::with(limits);
+        world.create("a", open());
+        let left = world.create("b", Settings { idle_ttl: IdleTtl::new(60).unwrap(), ..open() });
+        world.leave(left).unwrap();
+        let mut racers = Racers::of(world);
+        let [c, d] = ["c", "d"].map(|name| {
+            let create = Create { settings: open(), properties: InitialProperties::default() };
+            racers.start(move |table, now, mail| table.create(now, &user(name), at(name), create, mail))
+        });
+        let (c, d) = (c.join().unwrap(), d.join().unwrap());
+        assert!(c.is_ok() != d.is_ok(), "{c:?} {d:?}");
+        assert_eq!(c.clone().and(d), Err(ErrorCode::ServerFull));
+        for stripe in 0..racers.table.stripes() {
+            racers.table.expire(stripe, racers.now, &mut racers.mail);
+        }
+        assert_eq!(racers.table.len(), 2);
+        format!("c was created: {}", c.is_ok())
+    });
+}

@@ -185,3 +185,27 @@ fn small_messages_count_what_they_cost_a_member() {
         (0..5_000).filter(|_| world.broadcast((session, ann), Delivery::ReliableOrdered).is_ok()).count();
     assert_eq!(taken, (1 << 18) / ("hello".len() + 64));
 }
+
+/// However many members speak, each has numbers left for the values that wait for it.
+// spec-test: LIM-4
+#[test]
+fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
+    let limits =
+        SessionLimits { commands_per_second: 1 << 20, bytes_per_second: 1 << 30, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let taken = |world: &mut World, by, keys: std::ops::Range<u16>| {
+        keys.filter(|key| world.broadcast((session, by), Delivery::ReliableLatest { key: *key }).is_ok())
+            .count()
+    };
+    assert_eq!(taken(&mut world, ann, 0..700), 700);
+    assert_eq!(taken(&mut world, bob, 0..700), 324);
+    assert_eq!(taken(&mut world, ann, 0..700), 700, "in use");
+    assert_eq!(
+        world.broadcast((session, bob), Delivery::ReliableLatest { key: 999 }),
+        Err(ErrorCode::RateLimited)
+    );
+    world.now += Duration::from_secs(1);
+    assert_eq!(taken(&mut world, bob, 1_000..2_000), 256);
+}

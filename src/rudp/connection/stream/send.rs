@@ -1,6 +1,10 @@
 //! The sending side of a stream: messages until they are settled.
 
-use std::collections::VecDeque;
+#[cfg(any(test, fuzzing))]
+use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
+
+use smallvec::SmallVec;
 
 use super::{
     MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, MessageRef, NARROW_SPAN, Space, WINDOW_MESSAGES,
@@ -17,6 +21,8 @@ pub struct SendStream {
     ordered: SendSpace,
     unordered: Rare<SendSpace>,
     keyed: Rare<SendSpace>,
+    /// Numbers of the messages that are kept in `keyed`, by key.
+    by_key: Rare<KeyIndex>,
     finishing: bool,
 }
 
@@ -102,6 +108,7 @@ impl SendStream {
             ordered: SendSpace::default(),
             unordered: Rare::default(),
             keyed: Rare::default(),
+            by_key: Rare::default(),
             finishing: false,
         }
     }
@@ -117,9 +124,10 @@ impl SendStream {
         place: Option<u64>,
     ) -> u64 {
         let fragments = fragment_bytes.map(|bytes| Box::new(Fragments::new(&payload, bytes)));
+        let key = delivery.key();
         let message = Some(Outgoing { delivery, payload, copies: 0, queued: true, fragments });
         let space = self.space_mut(space);
-        match place.and_then(|number| Some((number, space.entry_mut(number)?))) {
+        let number = match place.and_then(|number| Some((number, space.entry_mut(number)?))) {
             Some((number, entry)) => {
                 entry.message = message;
                 number
@@ -128,7 +136,11 @@ impl SendStream {
                 space.entries.push_back(Entry { charged: 0, message });
                 space.end() - 1
             }
+        };
+        if let Some(key) = key {
+            self.by_key.add(key, number);
         }
+        number
     }
 
     /// Drops the older messages that a newer one `by` replaces, and tells the bytes that this frees in
@@ -139,14 +151,12 @@ impl SendStream {
     /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
     pub fn supersede(&mut self, by: Delivery, in_fragments: bool) -> Superseded {
         let mut freed = Superseded::default();
-        if self.keyed.entries.is_empty() {
-            return freed;
-        }
-        let keyed = &mut *self.keyed;
-        for (number, entry) in (keyed.base..).zip(&mut keyed.entries) {
+        let Some(key) = by.key() else { return freed };
+        for number in self.by_key.numbers(key) {
+            let sent_end = self.keyed.sent_end;
+            let Some(entry) = self.keyed.entry_mut(number) else { continue };
             let replaced = entry.message.take_if(|message| {
-                message.delivery.key() == by.key()
-                    && (by.is_reliable() || !message.delivery.is_reliable())
+                (by.is_reliable() || !message.delivery.is_reliable())
                     && (message.fragments.is_none() || entry.charged == 0)
             });
             if let Some(message) = replaced {
@@ -154,9 +164,10 @@ impl SendStream {
                 freed.buffered += message.cost();
                 freed.sequenced += if message.delivery.is_reliable() { 0 } else { message.cost() };
                 freed.window += std::mem::take(&mut entry.charged);
-                if number >= keyed.sent_end && message.is_queued_like(by, in_fragments) {
+                if number >= sent_end && message.is_queued_like(by, in_fragments) {
                     freed.place = Some(number);
                 }
+                self.by_key.remove(key, number);
             }
         }
         freed
@@ -224,16 +235,19 @@ impl SendStream {
         self.space(space).end() > MAX_MESSAGE_NUMBER
     }
 
-    /// True when so many keyed numbers are unsettled that a message may not have another one. The other spaces
-    /// are bounded by the bytes of their messages; a replaced message has none, but its number may stay.
+    /// True when so many keyed numbers are unsettled that a message may not have another one; a Sequenced one
+    /// sooner. The other spaces are bounded by the bytes of their messages; a replaced message has none, but its
+    /// number may stay.
+    // spec: REL-11
     pub fn is_crowded(&self, delivery: Delivery, in_fragments: bool) -> bool {
-        let keyed = &*self.keyed;
-        let unsent = |entry: &Entry| {
-            entry.message.as_ref().is_some_and(|message| message.is_queued_like(delivery, in_fragments))
+        let Some(key) = delivery.key() else { return false };
+        let most = if delivery.is_reliable() { 2 * WINDOW_MESSAGES } else { WINDOW_MESSAGES };
+        let waits = |number: u64| {
+            let message = self.keyed.entry(number).and_then(|entry| entry.message.as_ref());
+            number >= self.keyed.sent_end
+                && message.is_some_and(|it| it.is_queued_like(delivery, in_fragments))
         };
-        delivery.key().is_some()
-            && keyed.entries.len() as u64 >= WINDOW_MESSAGES
-            && !(keyed.base..).zip(&keyed.entries).any(|(number, it)| number >= keyed.sent_end && unsent(it))
+        self.keyed.entries.len() as u64 >= most && !self.by_key.numbers(key).into_iter().any(waits)
     }
 
     /// True while the message is kept.
@@ -308,8 +322,11 @@ impl SendStream {
     /// bytes that the peer's receive buffer has back.
     pub fn forget_sequenced(&mut self, number: u64) -> (usize, usize) {
         let Some(entry) = self.keyed.entry_mut(number) else { return (0, 0) };
-        let cost = entry.message.take_if(|message| !message.delivery.is_reliable()).map_or(0, |it| it.cost());
-        (cost, self.keyed.settle())
+        let forgotten = entry.message.take_if(|message| !message.delivery.is_reliable());
+        if let Some(key) = forgotten.as_ref().and_then(|message| message.delivery.key()) {
+            self.by_key.remove(key, number);
+        }
+        (forgotten.map_or(0, |message| message.cost()), self.keyed.settle())
     }
 
     /// A packet with the message, or a piece of it, arrived. Returns the bytes freed in the
@@ -326,8 +343,11 @@ impl SendStream {
         if piece.is_none() || arrived.is_some() {
             space.acked_end = space.acked_end.max(number + 1);
         }
-        let freed = arrived.map_or(0, |message| message.cost());
-        (freed, space.settle())
+        let settled = space.settle();
+        if let Some(key) = arrived.as_ref().and_then(|message| message.delivery.key()) {
+            self.by_key.remove(key, number);
+        }
+        (arrived.map_or(0, |message| message.cost()), settled)
     }
 
     /// A packet with the message, or a piece of it, was lost. Returns true when the message
@@ -392,6 +412,12 @@ impl SendStream {
         flying: &dyn Fn(MessageRef, Option<Piece>) -> usize,
     ) -> [usize; 3] {
         let mut sums = [0; 3];
+        let keyed = (self.keyed.base..).zip(&self.keyed.entries);
+        let kept =
+            keyed.filter_map(|(number, entry)| Some((entry.message.as_ref()?.delivery.key()?, number)));
+        let indexed =
+            self.by_key.0.iter().flat_map(|(key, numbers)| numbers.iter().map(|number| (*key, *number)));
+        assert_eq!(kept.collect::<BTreeSet<_>>(), indexed.collect(), "what is kept is found by its key");
         for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
             for (number, entry) in (self.space(space).base..).zip(&self.space(space).entries) {
                 sums[2] += entry.charged;
@@ -414,6 +440,33 @@ impl SendStream {
             }
         }
         sums
+    }
+}
+
+/// Numbers of messages that are kept, by key: of each key few, since newer ones replace older ones.
+#[derive(Debug, Default)]
+struct KeyIndex(BTreeMap<u16, SmallVec<[u64; 2]>>);
+
+impl Blank for KeyIndex {
+    const BLANK: &'static Self = &Self(BTreeMap::new());
+}
+
+impl KeyIndex {
+    fn numbers(&self, key: u16) -> SmallVec<[u64; 2]> {
+        self.0.get(&key).cloned().unwrap_or_default()
+    }
+
+    fn add(&mut self, key: u16, number: u64) {
+        self.0.entry(key).or_default().push(number);
+    }
+
+    fn remove(&mut self, key: u16, number: u64) {
+        if let Some(numbers) = self.0.get_mut(&key) {
+            numbers.retain(|other| *other != number);
+            if numbers.is_empty() {
+                self.0.remove(&key);
+            }
+        }
     }
 }
 

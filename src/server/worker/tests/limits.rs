@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::house::{House, invite};
+use super::house::{House, create, invite};
 use super::{Limits, Who, with_any_workers};
-use crate::base::{RequestId, Slot, StreamId, WorkerId};
+use crate::base::{RequestId, Slot, StreamId, Timestamp, WorkerId};
+use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
 use crate::wire::command::{Broadcast, Message, Recipients, To};
 use crate::wire::{
-    Admission, Body, CloseCode, Command, Delivery, ErrorCode, LeaveReason, Request, SessionEvent, UserEvent,
+    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Request, SessionEvent,
+    UserEvent, Value,
 };
 
 fn shout(house: &mut House, who: Who, slot: Slot, counter: u8, bytes: usize) {
@@ -276,4 +278,67 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
             assert_eq!(house.shared.snapshot().protocol_violations, 1);
         });
     }
+}
+
+/// Whoever is invited has not asked for it.
+// spec-test: LIM-6
+#[test]
+fn a_full_session_may_be_invited_at_once_and_then_so_many_a_second() {
+    let mut house = House::new(1, Limits { invites_per_second: 64, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 2, Admission::Open);
+    let invite_64 = |house: &mut House, round: usize| {
+        let names: Vec<String> = (0..64).map(|n| format!("{round} {n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        house.ask(ann, Some(at.slot), invite(&names, 60))
+    };
+    (0..16).for_each(|round| assert!(invite_64(&mut house, round).is_ok(), "{round}"));
+    assert_eq!(invite_64(&mut house, 0), Err(ErrorCode::RateLimited));
+    house.pass(Duration::from_secs(1));
+    assert!(invite_64(&mut house, 0).is_ok());
+    assert_eq!(invite_64(&mut house, 0), Err(ErrorCode::RateLimited));
+}
+
+/// Else who makes much of it keeps a worker from its sockets.
+#[test]
+fn however_much_mail_there_is_a_turn_ends() {
+    let mut house = House::new(2, Limits { gathered_seats: 0, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 64, Admission::Open);
+    let others: Vec<_> = (0..40)
+        .map(|n| {
+            let who = house.connect(&format!("member {n}"), 1);
+            (who, house.join_open(who, at.session).unwrap().slot)
+        })
+        .collect();
+    others.iter().for_each(|(who, slot)| drop(house.events(*who, *slot)));
+    (0..110).for_each(|n| shout(&mut house, ann, at.slot, n, 1));
+    house.round();
+    assert_eq!(house.workers[1].poll_timeout(), Some(Timestamp::ZERO), "there is more to do");
+    house.run();
+    for (who, slot) in others {
+        assert_eq!(house.events(who, slot).len(), 110);
+    }
+}
+
+#[test]
+fn however_many_sessions_end_at_once_a_turn_ends() {
+    let mut house = House::new(1, Limits { sessions_per_user: 200, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    for _ in 0..100 {
+        let mut request = create(2, Admission::Open);
+        if let Request::Create(create) = &mut request {
+            create.settings.idle_ttl = IdleTtl::new(5).unwrap();
+        }
+        let Ok(Value::Entered(at)) = house.ask(ann, None, request) else { panic!("not created") };
+        house.ask(ann, Some(at.slot), Request::Leave).unwrap();
+    }
+    house.now.mono += Duration::from_secs(6);
+    let now = house.now;
+    house.workers[0].handle_timeout(now);
+    let left = house.shared.sessions.len();
+    assert!((20..=36).contains(&left), "{left} of 100 are left");
+    assert!(house.workers[0].poll_timeout().is_some_and(|at| at <= now.mono), "the rest at once");
+    house.run();
+    assert!(house.shared.sessions.is_empty());
 }
