@@ -10,9 +10,9 @@
 //! An arrow points at what is imported; nothing imports upward, and a test holds it so.
 //!
 //! ```text
-//! base ◄─ wire ◄─ secure ◄─ rudp ◄─ net ◄─┬─ client ◄─┐
-//!          ▲                              │           ├─ cli ◄─ main
-//!          └─ session ◄───────────────────┴─ server ◄─┘
+//! base ◄─ wire ◄─┬─ secure ◄─ rudp ◄─┬─ client ◄─┐
+//!                ├─ net ◄────────────┤           ├─ cli ◄─ main
+//!                └─ session ◄────────┴─ server ◄─┘
 //! base ◄─ link ◄─ cli, testing             testing ─► all, never in a release build
 //! ```
 //!
@@ -39,7 +39,8 @@
 //!
 //! # Features
 //!
-//! `cli` (the default: the binary, with `server` and `client`), `server`, `client`, `testing`. Without
+//! `cli` (the default: the binary, with `server` and `client`), `server` and `client` (each with `net`), `testing` (beside
+//! `cli`). Without
 //! default features the crate is base, wire, secure, rudp and session: no tokio, no sockets, no clock.
 
 #![deny(unsafe_code)]

@@ -19,6 +19,7 @@ use crate::secure::ConnectGrant;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The name of a server was not resolved.
     #[error("cannot resolve {server}: {error}")]

@@ -29,6 +29,8 @@
 //! takes it, see [`Client::connect_with_handler`]. What is known of a session, its members and
 //! properties, is in its [`Mirror`]: [`Client::session`].
 //!
+//! What stands in commands and events is named here, too, whichever module it is of.
+//!
 //! [`core`] is all of this without socket, clock and task. Knows nothing of the server's code.
 
 mod config;
@@ -45,7 +47,15 @@ pub use self::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent,
 pub use self::events::Events;
 pub use self::handle::Client;
 pub use self::params::{CreateSession, InviteUsers};
-pub use crate::wire::Delivery;
+pub use crate::base::{
+    EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId,
+};
+pub use crate::rudp::Stats;
+pub use crate::secure::ConnectGrant;
 pub use crate::wire::command::To;
 pub use crate::wire::event::Invitation;
 pub use crate::wire::result::{Entered, Info, Membership};
+pub use crate::wire::{
+    CloseCode, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyChange, PropertyKey, PropertyOp,
+    PropertyValue, WriteRule,
+};

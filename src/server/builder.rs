@@ -166,6 +166,7 @@ impl Builder {
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// Not one or two token keys.
     #[error("a server has 1 or {MAX_KEYS} token keys, this one has {keys}")]

@@ -150,6 +150,7 @@ pub struct Limit {
 
 /// Why a limit is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LimitError {
     /// There is no such limit.
     #[error("there is no limit named {name}")]

@@ -145,7 +145,8 @@ impl Server {
         ended.into_iter().collect()
     }
 
-    /// Drains and waits for the end; blocks for at most about `timeout`.
+    /// Drains and waits for the end; blocks for at most about `timeout`. In async code, by `spawn_blocking`: clients
+    /// that live on the same thread could not confirm meanwhile.
     ///
     /// # Errors
     /// The first failure of a worker.

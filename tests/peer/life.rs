@@ -126,10 +126,23 @@ fn closes_are_a_probe_timeout_apart_within_bounds() {
     }
 }
 
+/// What it hears may all arrive; what it says does not.
+// spec-test: CON-3, CON-6
+#[test]
+fn a_peer_that_says_that_it_hears_nothing_has_ended_by_silence() {
+    let mut peer = Peer::new();
+    peer.say(&[Frame::Ping]);
+    told(&mut peer);
+    peer.say(&[Frame::Close(Close { code: 2, reason: String::new() })]);
+    assert_eq!(told(&mut peer), [Event::Closed(Closed::TimedOut)]);
+    let close = Frame::Close(Close { code: 0, reason: String::new() });
+    assert!(peer.hear().iter().flat_map(|packet| &packet.frames).eq([&close]));
+}
+
 /// Whichever end has the shorter one; the other's ten seconds play no part.
 // spec-test: CON-3
 #[test]
-fn the_shorter_idle_timeout_ends_a_connection_without_a_word() {
+fn the_shorter_idle_timeout_ends_a_connection_with_one_word() {
     let peers = TransportParameters { idle_timeout_ms: 2_000, ..TransportParameters::default() };
     let own = ConnectionConfig { idle_timeout: Duration::from_secs(2), ..ConnectionConfig::default() };
     let ends = [(peers, ConnectionConfig::default()), (TransportParameters::default(), own)];
@@ -140,7 +153,8 @@ fn the_shorter_idle_timeout_ends_a_connection_without_a_word() {
         hear_for(&mut peer, Duration::from_millis(1_999));
         assert!(!peer.connection.is_closed());
         peer.wait(Duration::from_millis(1));
-        assert!(peer.hear().is_empty());
+        let close = Frame::Close(Close { code: 2, reason: String::new() });
+        assert!(peer.hear().iter().flat_map(|packet| &packet.frames).eq([&close]));
         assert!(told(&mut peer).contains(&Event::Closed(Closed::TimedOut)));
         assert!(hear_for(&mut peer, Duration::from_secs(30)).is_empty());
     }

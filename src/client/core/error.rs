@@ -7,6 +7,7 @@ use crate::wire::{CloseCode, ErrorCode};
 
 /// Why a command has no result. Only with [`RequestError::OutcomeUnknown`] may it have happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// It was refused and changed nothing. [`ErrorCode::NotAMember`] may be the client's own answer:
     /// the slot is not, or no longer, one of its sessions.
@@ -36,6 +37,7 @@ pub enum RequestError {
 
 /// Why a `broadcast` or `message` was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The slot is not, or no longer, one of the client's sessions.
     #[error("not a member of a session at slot {0}")]
@@ -61,6 +63,7 @@ pub enum SendError {
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Disconnected {
     /// The app closed it.
     #[error("closed by this client")]
@@ -73,7 +76,7 @@ pub enum Disconnected {
         /// The server's words; often empty.
         reason: String,
     },
-    /// Nothing was heard for the idle timeout.
+    /// Nothing was heard for the idle timeout, by this client or, as it says, by the server.
     #[error("the server fell silent")]
     TimedOut,
     /// The server broke the protocol of commands and events.

@@ -15,6 +15,7 @@ use crate::wire::{
 /// numbered ones, the same for every member, without gap or repetition from [`Event::Entered`] to
 /// the event that ends the membership.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// The client is a member of a session; what it knows of it is in its mirror.
     Entered {

@@ -5,6 +5,7 @@ use crate::base::{DecodeError, EventNumber, MemberId, RequestId, Revision, Sessi
 /// The server broke the protocol; the client closes the connection with `protocol_violation`.
 // spec: EVT-2
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerViolation {
     /// A message that is no result and no event.
     #[error("undecodable message on stream {stream}: {error}")]

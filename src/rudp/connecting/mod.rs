@@ -73,6 +73,7 @@ const AFTER_REJECT: Duration = Duration::from_secs(1);
 
 /// Why an attempt came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The server, or somebody in its name, refused, and went on doing so for a second.
     #[error("refused: {0}")]

@@ -16,6 +16,7 @@ pub enum Sent {
 
 /// Why a message was not accepted. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The message is larger than its delivery mode or the peer allows.
     #[error("message of {bytes} bytes is too large, at most {max} fit")]
@@ -38,6 +39,7 @@ pub enum SendError {
 
 /// What a peer did that no correct peer does. Ends the connection with `protocol_violation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProtocolViolation {
     /// A sealed packet holds no canonical frames.
     #[error("frames: {0}")]
@@ -103,6 +105,7 @@ pub enum ProtocolViolation {
 
 /// Why a connection ended. Spec: CON-5.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Closed {
     /// The peer closed it.
     #[error("closed by the peer: {code}{}{reason}", if reason.is_empty() { "" } else { ": " })]
@@ -112,7 +115,7 @@ pub enum Closed {
         /// The peer's words.
         reason: String,
     },
-    /// Nothing arrived for the idle timeout.
+    /// Nothing arrived for the idle timeout, at this end or, as it says, at the peer's.
     #[error("the peer fell silent")]
     TimedOut,
     /// This end closed it.

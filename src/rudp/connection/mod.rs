@@ -204,6 +204,8 @@ enum State {
 #[derive(Debug)]
 struct Closing {
     frame: Close,
+    /// Said once, and this end is done.
+    once: bool,
     attempts_left: u32,
     /// When CLOSE leaves next.
     due: Timestamp,
@@ -388,19 +390,13 @@ impl Connection {
         let end = reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES);
         let reason = reason.get(..end).unwrap_or_default().to_owned();
         let frame = Close { code: u16::from(code.number()), reason };
-        let closing = Closing { frame, attempts_left: CLOSE_ATTEMPTS, due: now };
+        // An answer, or a last word to a peer that is perhaps not there.
+        let once = matches!(closed, Closed::ByPeer { .. } | Closed::TimedOut);
+        let attempts_left = if once { 1 } else { CLOSE_ATTEMPTS };
+        let closing = Closing { frame, once, attempts_left, due: now };
         self.state = State::Closing(Box::new(closing));
         self.trace_event(now, TraceEvent::Closed(&closed));
         self.end(closed);
-    }
-
-    /// Ends at once, without a word to the peer.
-    fn end_silently(&mut self, now: Timestamp, closed: Closed) {
-        if !self.is_closed() {
-            self.state = State::Closed;
-            self.trace_event(now, TraceEvent::Closed(&closed));
-            self.end(closed);
-        }
     }
 
     fn end(&mut self, closed: Closed) {

@@ -476,10 +476,12 @@ impl Connection {
             return;
         }
         let code = CloseCode::from_number(u64::from(close.code)).unwrap_or(CloseCode::None);
-        self.begin_close(now, CloseCode::None, "", Closed::ByPeer { code, reason: close.reason });
-        if let Some(closing) = self.closing() {
-            closing.attempts_left = 1;
-        }
+        let closed = match code {
+            // It hears nothing, whatever this end hears.
+            CloseCode::IdleTimeout => Closed::TimedOut,
+            code => Closed::ByPeer { code, reason: close.reason },
+        };
+        self.begin_close(now, CloseCode::None, "", closed);
     }
 }
 

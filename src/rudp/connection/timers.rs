@@ -6,7 +6,7 @@ use super::controller::Lost;
 use super::sent::{LossOutcome, SentFrame};
 use super::{Closed, Closing, Connection, State, TraceEvent};
 use crate::base::Timestamp;
-use crate::wire::TransportParameters;
+use crate::wire::{CloseCode, TransportParameters};
 
 use super::config::ConnectionConfig;
 
@@ -151,7 +151,7 @@ impl Connection {
     fn handle_open_timeout(&mut self, now: Timestamp) {
         if now >= self.timers.idle_deadline() {
             // spec: CON-3
-            self.end_silently(now, Closed::TimedOut);
+            self.begin_close(now, CloseCode::IdleTimeout, "", Closed::TimedOut);
             return;
         }
         self.paths.handle_timeout(now);

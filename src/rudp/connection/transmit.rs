@@ -104,8 +104,7 @@ impl Connection {
         closing.attempts_left -= 1;
         closing.due = now + interval;
         plan.small.push(Frame::Close(closing.frame.clone()));
-        // The answer to a peer's CLOSE is said once, and this end is done.
-        if closing.attempts_left == 0 && closing.frame.code == 0 && closing.frame.reason.is_empty() {
+        if closing.once {
             self.state = State::Closed;
         }
         true

@@ -95,6 +95,7 @@ impl fmt::Debug for ConnectGrant {
 
 /// Why a text is no grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GrantError {
     /// It is not JSON.
     #[error("grant is not JSON")]

@@ -66,6 +66,7 @@ impl Clone for TokenKey {
 
 /// Why a text is no token key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// It does not begin with `k4.local.`.
     #[error("a token key begins with k4.local.")]

@@ -69,6 +69,7 @@ fn encrypt(key: &TokenKey, json: &str) -> Result<String, MintError> {
 
 /// Why no token was minted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MintError {
     /// What the token should say breaks a limit.
     #[error(transparent)]

@@ -196,10 +196,11 @@ impl Checker {
         let mut issue = pair.side(end).objection(now, self.rules.idle_timeout, why, peer);
         if *why == Closed::TimedOut {
             self.counts.timed_out += 1;
-            let is_certain = !pair.side(end).is_ambiguous;
+            let is_certain = !pair.side(end).is_ambiguous && !peer.timed_out;
             issue = issue.or_else(|| neglect(self.rules, self.awake_from, now, peer).filter(|_| is_certain));
         }
         pair.side_mut(end).state = State::Closed;
+        pair.side_mut(end).timed_out = *why == Closed::TimedOut;
         self.expect(before == State::Open, || format!("{life:?} closed at {end:?} while {before:?}"));
         if let Some(issue) = issue {
             self.issues.add(format_args!("{life:?}: {end:?} {issue}"));

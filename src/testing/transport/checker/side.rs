@@ -19,6 +19,8 @@ pub(super) struct Side {
     pub(super) spoke: Option<Timestamp>,
     /// Who sent what it heard cannot be told: its address was another's before.
     pub(super) is_ambiguous: bool,
+    /// It said that it heard nothing of its peer for too long.
+    pub(super) timed_out: bool,
     /// It crashed before its end was done.
     pub(super) is_cut_short: bool,
 }
@@ -62,7 +64,7 @@ impl Side {
                 (!said)
                     .then(|| format!("was closed with {code}: {reason}, but its peer said {:?}", peer.said))
             }
-            Closed::TimedOut if self.is_ambiguous => None,
+            Closed::TimedOut if self.is_ambiguous || peer.timed_out => None,
             Closed::TimedOut => {
                 let early = self.heard.filter(|heard| *heard + idle > now)?;
                 Some(format!("timed out, but heard its peer at {early:?}"))
