@@ -47,9 +47,7 @@ pub use self::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent,
 pub use self::events::Events;
 pub use self::handle::Client;
 pub use self::params::{CreateSession, InviteUsers};
-pub use crate::base::{
-    EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId,
-};
+pub use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId};
 pub use crate::rudp::Stats;
 pub use crate::secure::ConnectGrant;
 pub use crate::wire::command::To;

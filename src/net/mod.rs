@@ -28,4 +28,5 @@ pub use counters::{Counter, Counters};
 pub use drive::drive;
 pub use driven::Driven;
 pub use socket::{BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group};
+#[cfg(feature = "cli")]
 pub(crate) use timer::Timer;

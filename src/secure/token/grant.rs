@@ -77,8 +77,8 @@ impl ConnectGrant {
             "servers": self.servers,
             "expires": rfc3339::format(self.expires),
         });
-        if let Some(audience) = &self.audience {
-            members["audience"] = audience.as_str().into();
+        if let (Some(audience), Some(members)) = (&self.audience, members.as_object_mut()) {
+            members.insert("audience".to_owned(), audience.as_str().into());
         }
         Zeroizing::new(members.to_string())
     }

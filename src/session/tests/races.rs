@@ -309,7 +309,7 @@ fn of_two_creations_in_the_place_of_one_empty_session_one_is_refused() {
         });
         let (c, d) = (c.join().unwrap(), d.join().unwrap());
         assert!(c.is_ok() != d.is_ok(), "{c:?} {d:?}");
-        assert_eq!(c.clone().and(d), Err(ErrorCode::ServerFull));
+        assert_eq!(c.and(d), Err(ErrorCode::ServerFull));
         for stripe in 0..racers.table.stripes() {
             racers.table.expire(stripe, racers.now, &mut racers.mail);
         }
