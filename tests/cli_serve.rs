@@ -236,6 +236,38 @@ fn a_second_signal_ends_a_draining_server_at_once() {
     assert_eq!(service.server.wait_exit().code(), Some(1), "{}", service.server.transcript());
 }
 
+/// As on a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_logged_ends_nothing() {
+    let folder = Folder::new();
+    let key = folder.file("dev.key");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--key-file", &key];
+    let mut server = Running::start_logging_to(full.into(), &args);
+    let addr = server.addr();
+    let mut client = Running::start(&["client", "--user", "eve", "--key-file", &key, "--server", &addr]);
+    client.wait_for("result connected");
+    client.end_input();
+    assert!(client.wait_exit().success());
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0), "{}", server.transcript());
+}
+
+/// Its input may be anything, and its terminal may go away.
+#[cfg(unix)]
+#[test]
+fn a_client_says_goodbye_however_it_ends() {
+    let service = Service::start(&[]);
+    let (mut alice, mut bob, _) = service.meeting();
+    bob.say_bytes(b"say 1 \xff\n");
+    bob.wait_for_json("an error", |said| said["text"].as_str().is_some_and(|it| it.contains("UTF-8")));
+    bob.signal("HUP");
+    let left = event(&mut alice, "member_left");
+    assert_eq!((&left["user"], &left["why"]), (&"bob".into(), &"left".into()));
+    assert!(bob.wait_exit().success());
+}
+
 #[test]
 fn a_killed_clients_seat_is_free_after_the_idle_timeout() {
     let service = Service::start(&["--idle-timeout", "1s"]);

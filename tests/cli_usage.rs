@@ -37,6 +37,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["bench", "--rate-limit", "10"], "a bit rate is"),
         (&["bench", "--blackhole", "10s"], "EVERY:FOR"),
         (&["netsim", "--rebind", "0s"], "above 0"),
+        (&["netsim", "--blackhole", "1s:2s"], "lets nothing pass"),
         (&["serve", "--idle-timeout", "10"], "no unit"),
         (&["serve"], "--dev"),
     ] {
@@ -82,6 +83,29 @@ fn a_grant_is_one_json_object_with_the_documented_members() {
 
     let again = texts(&run(&args)).1;
     assert_ne!(again, out, "every token is another one");
+
+    let named = ["token", "--user", "bob", "--key-file", &key, "--server", "eu-1"];
+    let (status, _, err) = texts(&run(&named));
+    assert!(status == Some(2) && err.contains("HOST:PORT"), "{err}");
+    let (status, out, err) =
+        texts(&run(&[&named[..], &["--address", "192.0.2.1:1", "--address", "[2001:db8::1]:1"]].concat()));
+    assert_eq!(status, Some(0), "{err}");
+    let grant: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(grant["servers"], serde_json::json!(["192.0.2.1:1", "[2001:db8::1]:1"]));
+    assert_eq!(grant["audience"], "eu-1");
+}
+
+/// A script would go on with an empty file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_grant_that_cannot_be_written_is_a_failure() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let args = ["token", "--user", "bob", "--key-file", &key, "--server", "127.0.0.1:7777"];
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status =
+        std::process::Command::new(env!("CARGO_BIN_EXE_rallypoint")).args(args).stdout(full).status();
+    assert_eq!(status.unwrap().code(), Some(1));
 }
 
 #[test]

@@ -286,6 +286,10 @@ mod tests {
         assert!(bit_rate("10").is_err() && bit_rate("0mbit").is_err() && bit_rate("10mb").is_err());
         assert_eq!(size("64"), Ok(64));
         assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(
+            [size("1.5KiB"), size("0.25MiB"), size("2.50B")].map(|it| it.ok()),
+            [Some(1_536), Some(262_144), None]
+        );
         assert!(size("64kb").is_err() && size("").is_err() && size("1.5").is_err());
     }
 

@@ -26,7 +26,8 @@ pub fn endpoint(identity: Identity, limits: &Limits) -> EndpointConfig {
             receive: MemoryBudget::new(size(limits.receive_memory_bytes)),
             send: MemoryBudget::new(size(limits.send_memory_bytes)),
         },
-        max_connections: size(limits.max_connections),
+        // Who connects again is let in although all places are taken: the worker counts users.
+        max_connections: size(limits.max_connections.saturating_mul(2)),
         max_half_open: size(limits.max_half_open),
         ..EndpointConfig::new(identity.protocol_id, identity.names, identity.keys)
     }

@@ -134,6 +134,11 @@ impl Directory {
         });
     }
 
+    /// True while the user has a live connection.
+    pub fn is_connected(&self, user: &UserId) -> bool {
+        self.lock(user).get(user).is_some_and(|entry| entry.live.is_some())
+    }
+
     /// Posts to the user's live connection, if there is one.
     pub fn tell(&self, user: &UserId, tell: impl FnOnce(ConnectionId)) {
         if let Some(live) = self.lock(user).get(user).and_then(|entry| entry.live) {

@@ -15,20 +15,32 @@
 //! | `roster`, `keys` | which members a worker serves, and the keys on their streams |
 //! | `budget` | how fast a connection may act |
 //! | `counters` | what tests and operators can see |
+//!
+//! The API is what the items below name. The other modules are public for benches and the simulation, and change freely.
 
+#[doc(hidden)]
 pub mod budget;
 mod builder;
+#[doc(hidden)]
 pub mod config;
 pub mod counters;
+#[doc(hidden)]
 pub mod directory;
+#[doc(hidden)]
 pub mod keys;
 pub mod limits;
+#[doc(hidden)]
 pub mod mail;
+#[doc(hidden)]
 pub mod mailbox;
+#[doc(hidden)]
 pub mod population;
+#[doc(hidden)]
 pub mod roster;
 mod running;
+#[doc(hidden)]
 pub mod shared;
+#[doc(hidden)]
 pub mod worker;
 
 pub use builder::{BuildError, Builder};

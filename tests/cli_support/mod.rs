@@ -47,15 +47,16 @@ pub struct Running {
 impl Running {
     /// Starts the binary.
     pub fn start(args: &[&str]) -> Self {
-        let mut child = binary()
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_logging_to(Stdio::piped(), args)
+    }
+
+    /// Starts the binary, its standard error being `logs`.
+    pub fn start_logging_to(logs: Stdio, args: &[&str]) -> Self {
+        let command = &mut binary();
+        let mut child =
+            command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(logs).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
-        let err = lines(child.stderr.take().unwrap());
+        let err = child.stderr.take().map_or_else(|| channel().1, lines);
         let stdin = child.stdin.take();
         Self { child, stdin, out, err, seen: Vec::new() }
     }
@@ -69,6 +70,11 @@ impl Running {
     pub fn say(&mut self, line: &str) {
         self.seen.push(format!("> {line}"));
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Writes bytes to its standard input.
+    pub fn say_bytes(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
     /// Closes its standard input.

@@ -13,7 +13,10 @@ use crate::wire::{CloseCode, LeaveReason, RejectCode, UserEvent};
 impl Worker {
     /// Somebody with a good token wants to connect.
     pub(super) fn incoming(&mut self, now: Now, incoming: Box<Incoming>) {
-        if self.shared.population.all() >= self.shared.limits.max_connections {
+        let is_full = self.shared.population.all() >= self.shared.limits.max_connections;
+        // Who connects again takes their own place.
+        // spec: LIM-5
+        if is_full && !self.shared.directory.is_connected(&incoming.claims().user) {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
         } else {
@@ -30,7 +33,8 @@ impl Worker {
         // Others may have got in since its handshake was answered.
         // spec: LIM-5
         self.shared.population.enter(self.id);
-        if self.shared.population.all() > self.shared.limits.max_connections {
+        let is_over = self.shared.population.all() > self.shared.limits.max_connections;
+        if is_over && !self.shared.directory.is_connected(&user) {
             self.shared.population.leave(self.id);
             self.counters().handshakes_refused.add(1);
             return self.clients.close(now, connection, CloseCode::Full);

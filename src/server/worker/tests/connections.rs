@@ -148,6 +148,23 @@ fn a_drain_without_clients_is_done_at_once() {
     });
 }
 
+// spec-test: LIM-5, HSK-15
+#[test]
+fn who_connects_again_takes_their_own_place_in_a_full_server() {
+    for workers in [1, 2] {
+        let mut house = House::new(workers, Limits { max_connections: 2, ..Limits::default() });
+        let ann = house.connect("ann", 0);
+        house.connect("ben", usize::from(workers) - 1);
+        let again = house.dial("ann", usize::from(workers) - 1);
+        house.pass(Duration::from_secs(1));
+        assert_eq!((house.failed_with(again), house.closed_with(again)), (None, None));
+        assert_eq!(house.closed_with(ann), Some(CloseCode::Replaced));
+        let cat = house.dial("cat", 0);
+        house.pass(Duration::from_secs(6));
+        assert_eq!(house.failed_with(cat), Some(ConnectError::Refused(RejectCode::Full)));
+    }
+}
+
 // spec-test: LIM-1
 #[test]
 fn a_full_server_says_so() {
