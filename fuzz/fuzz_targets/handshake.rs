@@ -54,10 +54,18 @@ impl World {
             token: tokens[0]["token"].as_str().expect("a token").to_owned(),
             psk: Psk::new(std::array::from_fn(|at| at as u8)),
             servers: vec![SERVER.into()],
+            audience: None,
             expires: UnixTime::from_secs(1_801_396_860),
         };
         let config = ConnectingConfig::new(GAME);
-        let connecting = Connecting::new(Timestamp::ZERO, SERVER, ([127, 0, 0, 1], 7_777).into(), &grant, config, StdRng::seed_from_u64(2));
+        let connecting = Connecting::new(
+            Timestamp::ZERO,
+            SERVER,
+            ([127, 0, 0, 1], 7_777).into(),
+            &grant,
+            config,
+            StdRng::seed_from_u64(2),
+        );
         Self { now: 0, endpoint, connecting, client: None, last: Default::default() }
     }
 
@@ -74,7 +82,7 @@ impl World {
             0 => {
                 let length = input.first().map_or(0, |&byte| usize::from(byte) * 8).min(input.len());
                 let (datagram, rest) = input.split_at(length);
-                self.to_server(address, BytesMut::from(datagram));
+                self.hand_to_server(address, BytesMut::from(datagram));
                 rest
             }
             1 => {
@@ -92,12 +100,12 @@ impl World {
             }
             // What was sent last, once more, whole or changed.
             3 => {
-                self.to_server(address, self.last[0].clone());
+                self.hand_to_server(address, self.last[0].clone());
                 input
             }
             4 => {
                 let (datagram, rest) = changed(&self.last[0], input);
-                self.to_server(address, datagram);
+                self.hand_to_server(address, datagram);
                 rest
             }
             5 => {
@@ -112,7 +120,11 @@ impl World {
             _ => {
                 let now = self.now().mono;
                 let mut datagram = BytesMut::new();
-                if self.client.as_mut().is_some_and(|client| client.poll_transmit(now, &mut datagram).is_some()) {
+                if self
+                    .client
+                    .as_mut()
+                    .is_some_and(|client| client.poll_transmit(now, &mut datagram).is_some())
+                {
                     self.last[0] = datagram;
                 }
                 input
@@ -120,7 +132,7 @@ impl World {
         }
     }
 
-    fn to_server(&mut self, from: SocketAddr, datagram: BytesMut) {
+    fn hand_to_server(&mut self, from: SocketAddr, datagram: BytesMut) {
         let now = self.now();
         if let Some(Input::Incoming(incoming)) = self.endpoint.handle_datagram(now, from.into(), datagram) {
             self.endpoint.accept(now, incoming);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rallypoint::base::{Envelope, StreamId, Timestamp};
+use rallypoint::base::{Envelope, Route, StreamId, Timestamp};
 use rallypoint::rudp::{
     Closed, Connection, ConnectionConfig, Event, MemoryBudget, MemoryBudgets, Role, SendError, Sent,
 };
@@ -78,7 +78,7 @@ impl Pair {
         let client = Role::Client { id: CONNECTION };
         let ends = [
             end(client, SERVER_ADDRESS.into(), secrets().client_keys(), configs[CLIENT], told[SERVER], 1),
-            end(Role::Server, client_at, secrets().server_keys(), configs[SERVER], told[CLIENT], 2),
+            end(Role::Server, client_at.into(), secrets().server_keys(), configs[SERVER], told[CLIENT], 2),
         ];
         Self { now, ends, packets: Vec::new(), client_at }
     }
@@ -100,6 +100,7 @@ impl Pair {
             Err(SendError::Closed) => assert!(connection.is_closed()),
             Err(SendError::TooLarge { bytes, max }) => assert!(bytes > max),
             Err(SendError::WouldBlock) => assert!(delivery != Delivery::Unreliable),
+            Err(other) => panic!("nothing asks for {other}"),
         }
         answer
     }
@@ -111,8 +112,11 @@ impl Pair {
     }
 
     /// Hands a packet over, if somebody is where it goes.
-    pub fn deliver(&mut self, Packet { from, to: Envelope { address: to, ecn }, data }: Packet) {
-        let from = Envelope { address: from, ecn };
+    pub fn deliver(
+        &mut self,
+        Packet { from, to: Envelope { route: Route { remote: to, .. }, ecn }, data }: Packet,
+    ) {
+        let from = Route::from(from).marked(ecn);
         let at = if to == SERVER_ADDRESS.into() { SERVER } else { CLIENT };
         if at == SERVER || to == self.client_at {
             let _ = self.ends[at].connection.handle_packet(self.now, from, data);
