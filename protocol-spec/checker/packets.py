@@ -55,7 +55,7 @@ def parameters(reader):
     """Transport parameters (HSK-9)."""
     return {
         "idle_timeout_ms": reader.varint(1_000, 600_000),
-        "max_ack_delay_ms": reader.varint(0, 100),
+        "max_ack_delay_ms": reader.varint(0, 65),
         "max_datagram_bytes": reader.varint(1_200, 65_507),
         "max_message_bytes": reader.varint(1_200, 1_048_576),
         "receive_buffer_bytes": reader.varint(65_536, 2**30),

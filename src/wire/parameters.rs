@@ -56,7 +56,7 @@ impl Default for TransportParameters {
 struct Field(&'static str, u32, u32);
 
 const IDLE_TIMEOUT: Field = Field("idle timeout", 1_000, 600_000);
-const MAX_ACK_DELAY: Field = Field("max ack delay", 0, 100);
+const MAX_ACK_DELAY: Field = Field("max ack delay", 0, 65);
 const MAX_DATAGRAM: Field = Field("max datagram", 1_200, 65_507);
 const MAX_MESSAGE: Field = Field("max message", 1_200, 1 << 20);
 const RECEIVE_BUFFER: Field = Field("receive buffer", 1 << 16, 1 << 30);
@@ -127,7 +127,7 @@ mod tests {
         let bent = TransportParameters::from_bytes(wild.to_bytes()).unwrap();
         assert_eq!(
             (bent.idle_timeout_ms, bent.max_ack_delay_ms, bent.max_datagram_bytes),
-            (1_000, 100, 1_200)
+            (1_000, 65, 1_200)
         );
         let mut writer = Writer::new();
         writer.varint(999);

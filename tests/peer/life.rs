@@ -67,7 +67,7 @@ fn a_connection_begins_with_packet_0_in_phase_0_and_the_client_sends_first() {
 fn a_close_is_answered_once_with_code_0_and_nothing_follows() {
     let mut peer = Peer::new();
     peer.send(Delivery::ReliableOrdered, 100);
-    peer.say(&[close(5), unreliable()]);
+    peer.say(&[close(5), unreliable(), close(3)]);
     let heard = hear_for(&mut peer, Duration::from_secs(30));
     let frames: Vec<_> = heard.iter().map(|(_, packet)| packet.frames.as_slice()).collect();
     assert_eq!(frames, [[close(0)]]);

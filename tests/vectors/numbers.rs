@@ -92,7 +92,7 @@ fn transport_parameters() {
     };
     let largest = TransportParameters {
         idle_timeout_ms: 600_000,
-        max_ack_delay_ms: 100,
+        max_ack_delay_ms: 65,
         max_datagram_bytes: 65_507,
         max_message_bytes: 1 << 20,
         receive_buffer_bytes: 1 << 30,

@@ -89,7 +89,7 @@ impl ConnectionConfig {
     pub fn parameters(&self) -> TransportParameters {
         TransportParameters {
             idle_timeout_ms: clamp(self.idle_timeout.as_millis(), 1_000, 600_000),
-            max_ack_delay_ms: clamp(self.max_ack_delay.as_millis(), 0, 100),
+            max_ack_delay_ms: clamp(self.max_ack_delay.as_millis(), 0, 65),
             max_datagram_bytes: MAX_RECEIVED_DATAGRAM_BYTES,
             max_message_bytes: clamp(self.max_message_bytes as u128, 1_200, 1 << 20),
             receive_buffer_bytes: clamp(self.receive_buffer_bytes as u128, 1 << 16, 1 << 30),

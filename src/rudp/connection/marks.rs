@@ -14,7 +14,7 @@ use crate::base::{Ecn, PacketNumber};
 /// Whether a path carries marked packets, in the words of RFC 9000 A.4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EcnState {
-    /// No marked packet was acked yet.
+    /// Of the packets that test it none was acked yet, and not enough were lost.
     Testing,
     /// One was, and its mark was read.
     Capable,
@@ -42,6 +42,16 @@ pub struct Marks {
     are_coming: bool,
     /// How many of them the peer knows of; `None` when it may not even know that they are counted.
     confirmed: Option<u64>,
+    /// How often the peer has asked whether this end is where it seems to be.
+    asked: u32,
+}
+
+/// What the peer was told: how many packets came marked CE. It counts for the path of that time alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// The count.
+    pub count: u64,
+    asked: u32,
 }
 
 /// So many marked packets are lost, and none acked, before a path counts as one that drops them.
@@ -62,6 +72,7 @@ impl Marks {
             received: 0,
             are_coming: false,
             confirmed: None,
+            asked: 0,
         }
     }
 
@@ -148,17 +159,21 @@ impl Marks {
     /// wants to know whether marks arrive.
     pub fn on_challenge(&mut self) {
         (self.are_coming, self.confirmed) = (false, None);
+        self.asked = self.asked.wrapping_add(1);
     }
 
     /// The count that the peer is not known to have, for a packet with an ack.
     // spec: ECN-3
-    pub fn news(&self) -> Option<u64> {
-        (self.are_coming && self.confirmed < Some(self.received)).then_some(self.received)
+    pub fn news(&self) -> Option<Told> {
+        let is_news = self.are_coming && self.confirmed < Some(self.received);
+        is_news.then_some(Told { count: self.received, asked: self.asked })
     }
 
-    /// A packet with this count was acked.
-    pub fn on_confirmed(&mut self, count: u64) {
-        self.confirmed = self.confirmed.max(Some(count));
+    /// A packet that told this was acked.
+    pub fn on_confirmed(&mut self, told: Told) {
+        if told.asked == self.asked {
+            self.confirmed = self.confirmed.max(Some(told.count));
+        }
     }
 
     /// Packets that came marked CE, and those that the peer has told of.
@@ -234,21 +249,29 @@ mod tests {
     #[test]
     fn a_count_is_told_until_it_is_known_to_have_arrived() {
         let mut marks = Marks::new();
+        let news = |marks: &Marks| marks.news().map(|told| told.count);
         marks.on_received(Ecn::NotEct);
-        assert_eq!(marks.news(), None);
+        assert_eq!(news(&marks), None);
         marks.on_received(Ecn::Ect0);
-        assert_eq!(marks.news(), Some(0), "they arrive");
-        (0..3).for_each(|_| marks.on_received(Ecn::Ce));
-        assert_eq!(marks.news(), Some(3));
-        marks.on_confirmed(2);
-        assert_eq!(marks.news(), Some(3));
-        marks.on_confirmed(3);
-        marks.on_confirmed(1);
+        assert_eq!(news(&marks), Some(0), "they arrive");
+        let mut told: Vec<_> = (0..3)
+            .map(|_| {
+                marks.on_received(Ecn::Ce);
+                marks.news().unwrap()
+            })
+            .collect();
+        let last = told.remove(2);
+        assert_eq!(last.count, 3);
+        marks.on_confirmed(told[1]);
+        assert_eq!(marks.news(), Some(last));
+        marks.on_confirmed(last);
+        marks.on_confirmed(told[0]);
         assert_eq!(marks.news(), None);
         marks.on_challenge();
         assert_eq!(marks.news(), None);
+        marks.on_confirmed(last);
         marks.on_received(Ecn::Ect0);
-        assert_eq!(marks.news(), Some(3), "on the new path they arrive, too");
+        assert_eq!(news(&marks), Some(3), "on the new path they arrive, too, which was not said yet");
     }
 
     // spec-test: ECN-5

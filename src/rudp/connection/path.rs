@@ -73,7 +73,7 @@ const TRIES: u32 = 5;
 /// From the first challenge to the second, at most.
 const MAX_FIRST_INTERVAL: Duration = Duration::from_millis(300);
 /// An attempt lasts so long at least: three probe timeouts of a path that nothing is known of.
-const MIN_ATTEMPT: Duration = Duration::from_secs(1);
+const MIN_ATTEMPT: Duration = Duration::from_secs(3);
 /// Bytes to a pending address for each byte from it. Spec: PTH-4.
 const AMPLIFICATION: usize = 3;
 /// Largest packet that holds a challenge or an answer alone: header, frame and tag.
@@ -215,17 +215,20 @@ impl Paths {
     /// What the pending address is to be sent now, alone in a packet: an answer or a challenge.
     // spec: PTH-4, PTH-6
     pub fn take_for_pending(&mut self, now: Timestamp) -> Option<(Route, Probe)> {
-        let pending = self.pending.as_ref().filter(|pending| pending.has_credit(PROBE_PACKET_BYTES))?;
-        let address = pending.address;
-        if let Some(data) = self.responses.take(address) {
+        let pending = self.pending.as_mut()?;
+        let (address, has_credit) = (pending.address, pending.has_credit(PROBE_PACKET_BYTES));
+        if has_credit && let Some(data) = self.responses.take(address) {
             return Some((address, Probe::Response(data)));
         }
-        let pending = self.pending.as_mut().filter(|pending| now >= pending.due && pending.tries_left > 0)?;
+        if pending.tries_left == 0 || now < pending.due {
+            return None;
+        }
         pending.tries_left -= 1;
         pending.due = now + pending.interval;
         pending.interval *= 2;
+        // That one has proved itself, and needs no credit.
         self.challenge_active = true;
-        Some((address, Probe::Challenge(pending.challenge)))
+        has_credit.then_some((address, Probe::Challenge(pending.challenge)))
     }
 
     /// `bytes` left for the pending address.
@@ -251,8 +254,7 @@ impl Paths {
     /// When [`Self::handle_timeout`] or another challenge is due.
     pub fn deadline(&self) -> Option<Timestamp> {
         let pending = self.pending.as_ref()?;
-        let may_try = pending.tries_left > 0 && pending.has_credit(PROBE_PACKET_BYTES);
-        Some(if may_try { pending.due.min(pending.ends) } else { pending.ends })
+        Some(if pending.tries_left > 0 { pending.due.min(pending.ends) } else { pending.ends })
     }
 
     /// Gives up an attempt whose time is over.

@@ -167,16 +167,20 @@ impl Connection {
     fn check_room(&self, number: PacketNumber, frames: &[Frame]) -> Result<(), PacketDropped> {
         let late = self.newest().is_some_and(|newest| number <= newest);
         let mut hold = Hold::default();
+        let mut before = None;
         for (place, delivery, bytes, whole) in frames.iter().filter_map(numbered) {
             let (Some(stream), Some(space)) = (self.receive_streams.get(place.stream), Space::of(delivery))
             else {
                 continue;
             };
-            // spec: STR-6
+            // spec: STR-10
             if late && !place.number.is_wide() && !stream.is_near(space, number) {
                 return Err(PacketDropped::TooLate);
             }
-            hold = hold.and(stream.would_hold(place.number, delivery, bytes, whole));
+            // Pieces of one message lie next to each other, and are kept together.
+            if before.replace((place, space)) != Some((place, space)) {
+                hold = hold.and(stream.would_hold(place.number, delivery, bytes, whole));
+            }
         }
         if self.has_room(hold) { Ok(()) } else { Err(PacketDropped::OverBudget) }
     }
@@ -425,7 +429,7 @@ impl Connection {
                 }
                 SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
                 SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
-                SentFrame::CeCount(count) => self.marks.on_confirmed(count),
+                SentFrame::CeCount(told) => self.marks.on_confirmed(told),
                 SentFrame::SizeProbe(probe) => {
                     if self.datagram_size.on_probe_acked(now, probe) {
                         self.cut_for_datagrams(now);
@@ -470,6 +474,10 @@ impl Connection {
     // spec: CON-6
     fn take_close(&mut self, now: Timestamp, close: Close) {
         if let Some(closing) = self.closing() {
+            // A CLOSE more, while the answer to the first is due.
+            if closing.once {
+                return;
+            }
             // Either the answer to this end's CLOSE or a crossing one: both sides know now.
             closing.attempts_left = 0;
             self.state = State::Closed;

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::datagram_size::SizeProbe;
 use super::error::ProtocolViolation;
+use super::marks::Told;
 use super::rtt::RttEstimator;
 use super::stream::{MessageRef, Piece};
 use crate::base::{Ecn, PacketNumber, Timestamp};
@@ -21,8 +22,8 @@ pub enum SentFrame {
     Fragment(MessageRef, Piece),
     /// An ack up to this number.
     Ack(u64),
-    /// So many packets that came marked CE.
-    CeCount(u64),
+    /// A count of packets that came marked CE.
+    CeCount(Told),
     /// Nothing, in so many bytes.
     SizeProbe(SizeProbe),
 }

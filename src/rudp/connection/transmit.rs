@@ -124,9 +124,9 @@ impl Connection {
             && let Some(ack) = self.acks.take(now)
         {
             plan.push_ack(ack, self.acks.largest().unwrap_or(0));
-            if let Some(count) = self.marks.news() {
-                plan.sent.push(SentFrame::CeCount(count));
-                plan.push(Frame::CeCount(count));
+            if let Some(told) = self.marks.news() {
+                plan.sent.push(SentFrame::CeCount(told));
+                plan.push(Frame::CeCount(told.count));
             }
         }
         if let Some(data) = self.paths.take_response() {
@@ -216,7 +216,8 @@ impl Connection {
 
     /// Moves what fits from the queues into the packet. The search ends at the first that does not.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) {
-        let mut passed = Passed::default();
+        let is_probe = self.timers.is_ping_due();
+        let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
         while let Some(next) = self.outbox.next(&mut passed) {
             let bytes = next.frame_bytes();
             if plan.bytes + bytes > room {

@@ -85,7 +85,7 @@ impl Endpoint {
     // spec: HSK-8, HSK-10
     fn admit(&mut self, now: Now, from: Route, packet: &Bytes) -> Result<Incoming, Stop> {
         let hello = self.read_hello(packet)?;
-        self.repeat_answer(&hello)?;
+        self.repeat_answer(from, &hello)?;
         self.ask_for_cookie(now.mono, from, &hello)?;
         let claims = self.open_token(self.ledger.advance(now.wall), &hello)?;
         self.check_unspent(&claims, &hello)?;
@@ -115,11 +115,15 @@ impl Endpoint {
         }
     }
 
-    /// Step 2: a HELLO that was answered is answered again, to the address that asked.
-    // spec: HSK-6
-    fn repeat_answer(&self, hello: &Hello) -> Result<(), Stop> {
-        match self.half_opens.answer_to(&hello.ephemeral()) {
-            Some(answer) => Err(Stop::Repeat(answer.clone())),
+    /// Step 2: a HELLO that was answered is answered again, at the IP that it came from before.
+    // spec: HSK-6, TOK-6
+    fn repeat_answer(&self, from: Route, hello: &Hello) -> Result<(), Stop> {
+        match self.half_opens.of_caller(hello.ephemeral(), from.remote) {
+            // At another worker, whose half-open connections are its own.
+            Some(half_open) if self.ledger.is_spent(&half_open.claims.id) => {
+                Err(Stop::Reject(DropReason::TokenUsed, RejectCode::TokenUsed, hello.echo()))
+            }
+            Some(half_open) => Err(Stop::Repeat(half_open.answer.clone())),
             None => Ok(()),
         }
     }

@@ -1,7 +1,6 @@
 //! [`HalfOpens`]: connections that were answered with a HELLO_ACK and have not confirmed it.
 //!
-//! Few, bounded and short-lived; found by connection id, by the client's ephemeral key and by token,
-//! and counted by user and by address prefix.
+//! Few, bounded and short-lived; found by connection id, by who has said HELLO and by token, and counted by user and by address prefix.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -20,7 +19,7 @@ use crate::wire::packet::EPHEMERAL_BYTES;
 pub(super) struct HalfOpen {
     pub(super) connection: Box<Connection>,
     pub(super) claims: Claims,
-    /// The client's ephemeral key, by which its repeated HELLO is known.
+    /// The client's ephemeral key.
     pub(super) ephemeral: [u8; EPHEMERAL_BYTES],
     /// Where its HELLO came from.
     pub(super) from: SocketAddr,
@@ -28,11 +27,21 @@ pub(super) struct HalfOpen {
     pub(super) answer: Bytes,
 }
 
+/// By what a repeated HELLO is known: the client's ephemeral key, and the IP that it comes from. The answer to one
+/// IP goes to no other, for whoever hears it speaks for the address that the connection then has.
+type Caller = ([u8; EPHEMERAL_BYTES], IpAddr);
+
+impl HalfOpen {
+    fn caller(&self) -> Caller {
+        (self.ephemeral, self.from.ip().to_canonical())
+    }
+}
+
 /// All half-open connections of an endpoint. Spec: HSK-11.
 #[derive(Default)]
 pub(super) struct HalfOpens {
     by_id: IdMap<ConnectionId, HalfOpen>,
-    by_ephemeral: HashMap<[u8; EPHEMERAL_BYTES], ConnectionId>,
+    by_caller: HashMap<Caller, ConnectionId>,
     by_token: HashMap<TokenId, SmallVec<[ConnectionId; 2]>>,
     users: HashMap<UserId, u32>,
     prefixes: HashMap<Prefix, u32>,
@@ -48,7 +57,7 @@ impl HalfOpens {
     /// Places taken in all tables.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
-        let tables = [self.by_id.len(), self.by_ephemeral.len(), self.by_token.len()];
+        let tables = [self.by_id.len(), self.by_caller.len(), self.by_token.len()];
         let counts = [self.users.len(), self.prefixes.len(), self.ends.len()];
         tables.into_iter().chain(counts).sum()
     }
@@ -63,10 +72,11 @@ impl HalfOpens {
         self.prefixes.get(&Prefix::of(address)).copied().unwrap_or(0)
     }
 
-    /// The answer that a HELLO with this ephemeral key was given.
-    pub(super) fn answer_to(&self, ephemeral: &[u8; EPHEMERAL_BYTES]) -> Option<&Bytes> {
-        let id = self.by_ephemeral.get(ephemeral)?;
-        self.by_id.get(id).map(|half_open| &half_open.answer)
+    /// The one that a HELLO with this ephemeral key from this IP has made.
+    // spec: HSK-10
+    pub(super) fn of_caller(&self, ephemeral: [u8; EPHEMERAL_BYTES], from: SocketAddr) -> Option<&HalfOpen> {
+        let id = self.by_caller.get(&(ephemeral, from.ip().to_canonical()))?;
+        self.by_id.get(id)
     }
 
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut HalfOpen> {
@@ -74,7 +84,7 @@ impl HalfOpens {
     }
 
     pub(super) fn insert(&mut self, end: Timestamp, id: ConnectionId, half_open: HalfOpen) {
-        self.by_ephemeral.insert(half_open.ephemeral, id);
+        self.by_caller.insert(half_open.caller(), id);
         self.by_token.entry(half_open.claims.id.clone()).or_default().push(id);
         *self.users.entry(half_open.claims.user.clone()).or_default() += 1;
         *self.prefixes.entry(Prefix::of(half_open.from)).or_default() += 1;
@@ -84,7 +94,7 @@ impl HalfOpens {
 
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<HalfOpen> {
         let half_open = self.by_id.remove(&id)?;
-        self.by_ephemeral.remove(&half_open.ephemeral);
+        self.by_caller.remove(&half_open.caller());
         if let Some(ids) = self.by_token.get_mut(&half_open.claims.id) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {

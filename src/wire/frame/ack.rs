@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! type 0x08..0x0f: bit 0x01 = largest has 4 bytes, bit 0x02 = runs follow, bit 0x04 = repaired ones follow
-//! largest (2 | 4) | delay (1, ×128 µs) | [ runs (varint) | first − 1 (varint) | (gap − 1, run − 1)… ]
+//! largest (2 | 4) | delay (1, ×256 µs) | [ runs (varint) | first − 1 (varint) | (gap − 1, run − 1)… ]
 //!     | [ repaired (varint) | lag (1)… ]
 //! ```
 
@@ -19,7 +19,7 @@ use crate::base::{DecodeError, Reader, Truncated, Writer};
 pub struct Ack {
     /// The largest number that arrived; 16 or 32 bits.
     pub largest: Truncated,
-    /// How long the sender of this ack held the largest, in steps of 128 µs; 255 = that or more.
+    /// How long the sender of this ack held the largest, in steps of 256 µs; 255 = that or more.
     pub delay: u8,
     /// Numbers below: the length of the run that ends with the largest, then older runs. `None`,
     /// the clean form: the largest and all of the [`CLEAN_ACK_NUMBERS`] − 1 before it arrived.
@@ -54,17 +54,17 @@ const TYPE: u8 = 0x08;
 const WIDE: u8 = 0x01;
 const RUNS: u8 = 0x02;
 const REPAIRED: u8 = 0x04;
-const DELAY_STEP_MICROS: u128 = 128;
+const DELAY_STEP_MICROS: u16 = 256;
 
 impl Ack {
     /// The delay as it travels.
     pub fn delay_of(held: Duration) -> u8 {
-        u8::try_from(held.as_micros() / DELAY_STEP_MICROS).unwrap_or(u8::MAX)
+        u8::try_from(held.as_micros() / u128::from(DELAY_STEP_MICROS)).unwrap_or(u8::MAX)
     }
 
     /// How long the largest was held.
     pub fn held(&self) -> Duration {
-        Duration::from_micros(u64::from(self.delay) * 128)
+        Duration::from_micros(u64::from(self.delay) * u64::from(DELAY_STEP_MICROS))
     }
 
     pub(super) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {

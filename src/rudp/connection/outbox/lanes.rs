@@ -42,6 +42,8 @@ pub struct Passed {
     small: usize,
     keyed: usize,
     large: usize,
+    /// Large pieces have no turn: they do not fit.
+    small_first: bool,
 }
 
 impl LaneName {
@@ -56,6 +58,16 @@ impl LaneName {
 }
 
 impl Passed {
+    /// None yet, for a packet that is smaller than what large pieces are cut for.
+    pub fn small_first() -> Self {
+        Self { small_first: true, ..Self::default() }
+    }
+
+    /// True when large pieces have no turn.
+    pub fn is_small_first(&self) -> bool {
+        self.small_first
+    }
+
     /// The places of one lane.
     pub fn of(&mut self, lane: LaneName) -> &mut usize {
         match lane {

@@ -307,7 +307,7 @@ impl Outbox {
             return None;
         }
         let room = self.window - self.window_used;
-        if self.overtaken < MAX_OVERTAKING
+        if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
             && let Ok(next) = self.next_small(passed, room)
         {
             return Some(next);
@@ -363,9 +363,9 @@ impl Outbox {
                 self.unqueue(message);
                 continue;
             };
-            // spec: REL-12
+            // spec: REL-10
             if waiting.is_in_turn {
-                // spec: REL-10
+                // spec: REL-12
                 if waiting.charge <= room {
                     return Ok(Next::of(message, &waiting, source));
                 }

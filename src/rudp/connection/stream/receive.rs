@@ -131,7 +131,13 @@ impl ReceiveStream {
         };
         let number = anchor.expand(number);
         let early = delivery == Delivery::ReliableOrdered && number > anchor.at();
-        if (whole && !early) || partials.contains_key(&number) {
+        let came = match delivery {
+            Delivery::Unreliable => true,
+            Delivery::ReliableOrdered => self.ordered.has(number),
+            Delivery::ReliableUnordered => self.unordered.has(number),
+            Delivery::Sequenced { key } | Delivery::ReliableLatest { key } => !self.keyed.is_new(key, number),
+        };
+        if came || (whole && !early) || partials.contains_key(&number) {
             Hold::default()
         } else {
             Hold { bytes: message_bytes + MESSAGE_OVERHEAD_BYTES, in_turn: !early }
@@ -200,6 +206,11 @@ impl ReceiveStream {
 }
 
 impl Ordered {
+    /// True for a message that has come whole.
+    fn has(&self, number: u64) -> bool {
+        number < self.anchor.at() || self.waiting.contains_key(&number)
+    }
+
     fn receive(
         &mut self,
         number: Truncated,
@@ -209,7 +220,7 @@ impl Ordered {
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
         let number = self.anchor.expand(number);
-        if number < self.anchor.at() || self.waiting.contains_key(&number) {
+        if self.has(number) {
             return Ok(());
         }
         check_window(number, self.anchor.at())?;
@@ -234,6 +245,14 @@ impl Ordered {
 }
 
 impl Unordered {
+    /// True for a message that has come whole.
+    fn has(&self, number: u64) -> bool {
+        // Beyond the window a place is another's.
+        number < self.anchor.at()
+            || (number - self.anchor.at() < WINDOW_MESSAGES
+                && self.arrived.as_ref().is_some_and(|arrived| arrived.contains(place_in_window(number))))
+    }
+
     fn receive(
         &mut self,
         number: Truncated,
@@ -243,13 +262,10 @@ impl Unordered {
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
         let number = self.anchor.expand(number);
-        if number < self.anchor.at() {
+        if self.has(number) {
             return Ok(());
         }
         check_window(number, self.anchor.at())?;
-        if self.arrived.as_ref().is_some_and(|arrived| arrived.contains(place_in_window(number))) {
-            return Ok(());
-        }
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         up(Received { delivery: Delivery::ReliableUnordered, payload });
         if number > self.anchor.at() {

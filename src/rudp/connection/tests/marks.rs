@@ -273,7 +273,7 @@ fn transfer(control: CongestionControl, mark_after: Duration) -> (Stats, Line) {
     pair.run(SECOND);
     pair.line = Some(Line::new(mark_after));
     (0..10).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 400_000]));
-    pair.run(SECOND * 5);
+    pair.run(SECOND * 6);
     assert_eq!(pair.payloads(SERVER).len(), 10, "{control:?} with marks after {mark_after:?}");
     (pair.ends[CLIENT].stats(), pair.line.unwrap())
 }

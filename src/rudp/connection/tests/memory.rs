@@ -144,6 +144,25 @@ fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
     assert_eq!(budgets.receive.held(), 84);
 }
 
+/// What has come needs no memory, and all pieces of a message are one message: a packet of these is acked.
+// spec-test: REL-14
+#[test]
+fn without_memory_a_message_in_pieces_of_one_packet_is_taken_and_old_ones_are_acked() {
+    let all = [Delivery::ReliableOrdered, Delivery::ReliableUnordered, Delivery::ReliableLatest { key: 2 }];
+    for delivery in all {
+        let mut pair = pairs(1, &budgets(0, 0)).remove(0);
+        let mut forger = Forger::new();
+        let both = [0, 1].map(|index| piece(1, 0, delivery, index));
+        for _ in 0..3 {
+            give(&mut pair, forger.packet(&both));
+        }
+        // Nor does one that waits shut out what is old.
+        give(&mut pair, forger.packet(&[piece(1, 7, Delivery::ReliableUnordered, 0)]));
+        give(&mut pair, forger.packet(&both));
+        assert_eq!(pair.payloads(SERVER).len(), 1, "{delivery:?}");
+    }
+}
+
 /// Until it has taken a whole packet of the peer a connection is not established, and hands nothing up.
 // spec-test: REL-14
 #[test]

@@ -73,6 +73,28 @@ fn empty_messages_give_a_large_one_its_turn_too() {
     assert!((1..500).contains(&before), "{before} empty ones before the first fragment");
 }
 
+/// Pieces are cut for datagrams that may be larger than a probe.
+#[test]
+fn a_probe_carries_what_fits_though_a_large_message_has_its_turn() {
+    let config = ConnectionConfig::default();
+    let mut outbox = Outbox::new(&config, &config.parameters());
+    outbox.open(STREAM);
+    let mut push = |delivery, bytes: usize| {
+        outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
+    };
+    push(Delivery::ReliableOrdered, 10_000);
+    (0..20).for_each(|_| push(Delivery::ReliableUnordered, 400));
+    for _ in 0..15 {
+        let small = outbox.next(&mut Passed::small_first()).unwrap();
+        assert!((400..420).contains(&small.frame_bytes()));
+        outbox.on_sent(&small);
+    }
+    let large = outbox.next(&mut Passed::default()).unwrap();
+    assert!(large.frame_bytes() > 1_000, "its turn has come: {}", large.frame_bytes());
+    let small = outbox.next(&mut Passed::small_first()).unwrap();
+    assert!((400..420).contains(&small.frame_bytes()));
+}
+
 /// The peer keeps 64 KiB; small messages could keep them full for ever.
 #[test]
 fn a_large_message_finds_room_at_the_peer_beside_small_ones() {

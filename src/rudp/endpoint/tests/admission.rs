@@ -155,17 +155,48 @@ fn a_noise_message_without_the_secret_is_dropped_silently() {
 
 // spec-test: HSK-6, HSK-10
 #[test]
-fn a_repeated_hello_gets_the_same_answer_wherever_it_comes_from() {
+fn a_repeated_hello_gets_the_same_answer_at_the_same_ip() {
     let mut bed = Bed::new();
     let grant = bed.grant("anna");
     let hello = bed.hello(&grant);
     let first = bed.send(address(1), &hello);
     assert!(matches!(first, Some(ClearPacket::HelloAck(_))));
     assert_eq!(bed.send(address(1), &hello), first);
-    assert_eq!(bed.send(address(9), &hello), first);
+    let other_port = (address(1).ip(), 4_321).into();
+    assert_eq!(bed.send(other_port, &hello), first);
     assert_eq!(bed.endpoint.half_open_count(), 1);
     bed.advance(Duration::from_secs(4));
     assert_eq!(bed.answer(address(1)), None, "never on a timer");
+}
+
+/// Who says HELLO in another's name must not hear what the server answers there: its packets would have the server
+/// write to that address.
+// spec-test: HSK-10, HSK-11, HSK-13
+#[test]
+fn what_was_answered_at_one_ip_is_told_to_no_other() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let to_victim = bed.send(address(1), &hello);
+    let to_sender = bed.send(address(9), &hello).unwrap();
+    assert_ne!(to_victim.as_ref(), Some(&to_sender), "a handshake of its own");
+    assert_eq!(bed.endpoint.half_open_count(), 2);
+    assert_eq!(bed.send(address(9), &hello), Some(to_sender), "which is repeated as well");
+    assert_eq!(bed.send(address(1), &hello), to_victim);
+    let used = (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed));
+    assert_eq!(bed.fate(address(5), &hello), used, "two for a token, whoever asks");
+}
+
+/// Another worker has made the connection: what is left of the token here is not answered any more.
+// spec-test: TOK-6, HSK-13
+#[test]
+fn a_hello_of_a_token_that_is_spent_elsewhere_is_not_answered_again() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))));
+    assert!(bed.ledger.spend(&token::open(&[key(1)], grant.token.as_bytes()).unwrap().id));
+    assert_eq!(bed.fate(address(1), &hello), (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed)));
 }
 
 // spec-test: HSK-11, TOK-6
