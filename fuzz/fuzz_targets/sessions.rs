@@ -229,7 +229,7 @@ impl World {
             if argument & 1 == 0 { Delivery::ReliableOrdered } else { Delivery::Sequenced { key: 1 } };
         let to = if argument & 2 == 0 { To::All } else { To::Others };
         let body = Body::new(delivery, Bytes::from_static(b"hello")).expect("small");
-        let broadcast = Broadcast { delivery, to, counter: argument, body };
+        let broadcast = Broadcast { delivery, to, counter: argument.into(), body };
         self.table.broadcast(self.now, membership, broadcast, &mut self.mail).is_err()
     }
 

@@ -44,11 +44,11 @@ def request(kind, reader, on_slot):
 
 def hot(kind, reader):
     data = reader.rest()
-    if len(data) < 2:
+    if len(data) < 3:
         raise Malformed("close", "no counter")
-    flags, counter = data[0], data[1]
+    flags, counter = data[0], int.from_bytes(data[1:3], "big")
     try:
-        return read_hot(kind, flags, counter, Reader(data[2:]))
+        return read_hot(kind, flags, counter, Reader(data[3:]))
     except Refused as refusal:
         raise Malformed({"counter": counter, "code": code_of(refusal)}, str(refusal)) from None
 

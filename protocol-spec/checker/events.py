@@ -28,7 +28,7 @@ def decoder(errors, leave_reasons, delete_reasons):
         return read
 
     def refused(reader):
-        return {"event": "refused", "counter": reader.u8(), "code": fields.code(reader, errors)}
+        return {"event": "refused", "counter": reader.u16(), "code": fields.code(reader, errors)}
 
     on_slot = {
         0x50: snapshot,

@@ -111,7 +111,7 @@ fn ops() -> Vec<PropertyOp> {
 
 fn good_hot_commands() -> Vec<(&'static str, Command)> {
     let broadcast = |delivery, to, bytes| {
-        Command::Broadcast(Broadcast { delivery, to, counter: 255, body: body(delivery, bytes) })
+        Command::Broadcast(Broadcast { delivery, to, counter: 65_535, body: body(delivery, bytes) })
     };
     let message = |delivery, members: &[u32]| {
         let to = Recipients::new(members.iter().map(|&id| MemberId(id)).collect()).unwrap();
@@ -129,7 +129,7 @@ fn good_hot_commands() -> Vec<(&'static str, Command)> {
 }
 
 fn bad_commands() -> Vec<(&'static str, On, Bytes)> {
-    let too_long = [&unhex("20 00 07")[..], &[0; 1_025]].concat();
+    let too_long = [&unhex("20 00 0007")[..], &[0; 1_025]].concat();
     let hex_cases = [
         ("empty", On::Control, ""),
         ("kind alone: no request id to answer", On::Control, "05"),
@@ -174,14 +174,15 @@ fn bad_commands() -> Vec<(&'static str, On, Bytes)> {
         ("set_properties: value above 64 KiB", On::Slot, "16 05 01 00 0161 00 80010001"),
         ("set_properties: write rule 4", On::Slot, "16 05 01 00 0161 00 00 04"),
         ("broadcast: no counter to answer", On::Slot, "20 03"),
-        ("broadcast: a reserved flag", On::Slot, "20 13 07"),
-        ("broadcast: mode 5", On::Slot, "20 05 07"),
-        ("broadcast: key cut", On::Slot, "20 01 07 00"),
-        ("message: to others", On::Slot, "21 0b 07 01 01"),
-        ("message: nobody", On::Slot, "21 03 07 00"),
-        ("message: 1,025 members", On::Slot, "21 03 07 4401"),
-        ("message: members out of order", On::Slot, "21 03 07 02 02 01"),
-        ("message: a member twice", On::Slot, "21 03 07 02 02 02"),
+        ("broadcast: half a counter", On::Slot, "20 03 00"),
+        ("broadcast: a reserved flag", On::Slot, "20 13 0007"),
+        ("broadcast: mode 5", On::Slot, "20 05 0007"),
+        ("broadcast: key cut", On::Slot, "20 01 0007 00"),
+        ("message: to others", On::Slot, "21 0b 0007 01 01"),
+        ("message: nobody", On::Slot, "21 03 0007 00"),
+        ("message: 1,025 members", On::Slot, "21 03 0007 4401"),
+        ("message: members out of order", On::Slot, "21 03 0007 02 02 01"),
+        ("message: a member twice", On::Slot, "21 03 0007 02 02 02"),
     ];
     let mut cases: Vec<_> =
         hex_cases.into_iter().map(|(name, on, bytes)| (name, on, Bytes::from(unhex(bytes)))).collect();

@@ -56,7 +56,7 @@ fn good_session_events() -> Vec<(&'static str, SessionEvent)> {
             SessionEvent::Message { number, sender: member, body: body(Delivery::ReliableOrdered, b"hello") },
         ),
         ("receipt", SessionEvent::Receipt { number: EventNumber(1) }),
-        ("refused", SessionEvent::Refused { counter: 255, code: ErrorCode::RateLimited }),
+        ("refused", SessionEvent::Refused { counter: 65_535, code: ErrorCode::RateLimited }),
         ("lagging", SessionEvent::Lagging),
     ];
     for &why in LeaveReason::ALL {

@@ -240,12 +240,18 @@ impl Event {
     }
 }
 
-/// The newest of `sent` hot-path commands, counted from 0, whose number has these low 8 bits.
+/// The newest of `sent` hot-path commands, counted from 0, whose number has these low 16 bits.
 // spec: CMD-25
-fn full_counter(sent: u64, low: u8) -> Option<u64> {
+fn full_counter(sent: u64, low: u16) -> Option<u64> {
     let newest = sent.checked_sub(1)?;
-    let [.., newest_low] = newest.to_be_bytes();
-    newest.checked_sub(u64::from(newest_low.wrapping_sub(low)))
+    newest.checked_sub(u64::from(low_counter(newest).wrapping_sub(low)))
+}
+
+/// A number as commands carry it.
+// spec: CMD-25
+pub(super) fn low_counter(number: u64) -> u16 {
+    let [.., high, low] = number.to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
@@ -257,11 +263,12 @@ mod tests {
         assert_eq!(full_counter(0, 0), None);
         assert_eq!(full_counter(1, 0), Some(0));
         assert_eq!(full_counter(1, 1), None, "never sent");
-        assert_eq!(full_counter(256, 255), Some(255));
-        assert_eq!(full_counter(257, 0), Some(256));
-        assert_eq!(full_counter(257, 255), Some(255));
-        assert_eq!(full_counter(1_000, 232), Some(744));
-        assert_eq!(full_counter((1 << 32) + 1, 255), Some((1 << 32) - 1));
-        assert_eq!(full_counter(u64::MAX, 255), Some(u64::MAX - 256));
+        assert_eq!(full_counter(65_536, 65_535), Some(65_535));
+        assert_eq!(full_counter(65_537, 0), Some(65_536));
+        assert_eq!(full_counter(65_537, 65_535), Some(65_535));
+        assert_eq!(full_counter(100_000, 33_464), Some(99_000));
+        assert_eq!(full_counter(100_000, 34_464), Some(34_464), "the oldest that it may be");
+        assert_eq!(full_counter((1 << 32) + 1, 65_535), Some((1 << 32) - 1));
+        assert_eq!(full_counter(u64::MAX, 65_535), Some(u64::MAX - 65_536));
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::dialogue::asked;
 use super::error::{RequestError, SendError};
+use super::event::low_counter;
 use super::{Core, Link};
 use crate::base::{DecodeError, MemberId, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire};
 use crate::rudp::{self, Payload};
@@ -110,7 +111,7 @@ impl Core {
         now: Timestamp,
         slot: Slot,
         delivery: Delivery,
-        command: impl FnOnce(u8) -> Command,
+        command: impl FnOnce(u16) -> Command,
     ) -> Result<Sent, SendError> {
         let Link::Open(connection) = &mut self.link else { return Err(SendError::NotConnected) };
         if connection.is_closed() {
@@ -118,8 +119,7 @@ impl Core {
         }
         let membership = self.dialogue.slots.get_mut(slot).ok_or(SendError::NotAMember(slot))?;
         let counter = membership.sent;
-        let [.., low] = counter.to_be_bytes();
-        let body = command(low).encode();
+        let body = command(low_counter(counter)).encode();
         let head = if delivery == Delivery::Unreliable { slot_head(slot) } else { ShortBytes::default() };
         let sent = connection
             .send(now, slot.into(), delivery, Payload { head, body })

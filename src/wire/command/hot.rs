@@ -21,7 +21,7 @@ pub enum To {
 /// A payload to the members of a session. Spec: CMD-20.
 ///
 /// ```text
-/// 0x20 | flags u8: 0000 o mmm | counter u8 | [key u16] | payload to the end
+/// 0x20 | flags u8: 0000 o mmm | counter u16 | [key u16] | payload to the end
 /// ```
 /// `mmm` is the delivery mode, `o` leaves the sender out; modes 1 and 4 have a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +30,8 @@ pub struct Broadcast {
     pub delivery: Delivery,
     /// Which members receive it.
     pub to: To,
-    /// Low 8 bits of the sender's count of hot-path commands in the session.
-    pub counter: u8,
+    /// Low 16 bits of the sender's count of hot-path commands in the session.
+    pub counter: u16,
     /// What they receive.
     pub body: Body,
 }
@@ -41,7 +41,7 @@ impl Broadcast {
 
     /// Reads what follows the kind, to the end.
     pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let (flags, counter) = (reader.u8("flags")?, reader.u8("counter")?);
+        let (flags, counter) = (reader.u8("flags")?, reader.u16("counter")?);
         if flags & !(MODE | TO_OTHERS) != 0 {
             return Err(DecodeError::NotCanonical { what: "flags" });
         }
@@ -57,7 +57,7 @@ impl Broadcast {
         };
         writer.u8(Self::KIND);
         writer.u8(self.delivery.mode() | to);
-        writer.u8(self.counter);
+        writer.u16(self.counter);
         self.delivery.write_key(writer);
         writer.slice(self.body.bytes());
     }
@@ -66,14 +66,14 @@ impl Broadcast {
 /// A payload to some members of a session. Spec: CMD-21.
 ///
 /// ```text
-/// 0x21 | flags u8: 00000 mmm | counter u8 | [key u16] | recipients | payload to the end
+/// 0x21 | flags u8: 00000 mmm | counter u16 | [key u16] | recipients | payload to the end
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     /// How they receive it.
     pub delivery: Delivery,
-    /// Low 8 bits of the sender's count of hot-path commands in the session.
-    pub counter: u8,
+    /// Low 16 bits of the sender's count of hot-path commands in the session.
+    pub counter: u16,
     /// Who receives it.
     pub to: Recipients,
     /// What they receive.
@@ -85,7 +85,7 @@ impl Message {
 
     /// Reads what follows the kind, to the end.
     pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let (flags, counter) = (reader.u8("flags")?, reader.u8("counter")?);
+        let (flags, counter) = (reader.u8("flags")?, reader.u16("counter")?);
         if flags & !MODE != 0 {
             return Err(DecodeError::NotCanonical { what: "flags" });
         }
@@ -97,7 +97,7 @@ impl Message {
     pub(super) fn write(&self, writer: &mut Writer) {
         writer.u8(Self::KIND);
         writer.u8(self.delivery.mode());
-        writer.u8(self.counter);
+        writer.u16(self.counter);
         self.delivery.write_key(writer);
         self.to.write(writer);
         writer.slice(self.body.bytes());

@@ -28,8 +28,8 @@ use crate::base::{DecodeError, Reader, RequestId, Wire, Writer};
 ///
 /// ```text
 /// request:   kind u8 | request id varint | fields of the kind
-/// broadcast: 0x20 | flags u8 | counter u8 | [key u16] | payload
-/// message:   0x21 | flags u8 | counter u8 | [key u16] | members | payload
+/// broadcast: 0x20 | flags u8 | counter u16 | [key u16] | payload
+/// message:   0x21 | flags u8 | counter u16 | [key u16] | members | payload
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -65,7 +65,8 @@ impl Command {
 
     fn decode_hot(kind: u8, mut reader: Reader) -> Result<Self, CommandError> {
         // The counter is behind the flags; read it ahead, so that a refusal can name it.
-        let counter = reader.clone().array::<2>("counter").map(|[_, counter]| counter);
+        let counter =
+            reader.clone().array::<3>("counter").map(|[_, counter @ ..]| u16::from_be_bytes(counter));
         let reply = counter.map_or(Reply::Nobody, Reply::Counter);
         let read = match kind {
             Broadcast::KIND => Broadcast::read(&mut reader).map(Self::Broadcast),
@@ -104,7 +105,7 @@ pub enum Reply {
     /// The request of this id: by a result.
     Request(RequestId),
     /// The hot-path command of this counter: by a `refused` event.
-    Counter(u8),
+    Counter(u16),
     /// Nobody: not even the id can be read. The connection is closed. Spec: CMD-3.
     Nobody,
 }

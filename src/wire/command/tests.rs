@@ -82,14 +82,14 @@ fn known_bytes_on_a_sessions_stream() {
 fn known_bytes_of_the_hot_path() {
     let delivery = Delivery::Sequenced { key: 0x0203 };
     let body = Body::new(delivery, Bytes::from_static(b"pay")).unwrap();
-    let broadcast = Command::Broadcast(Broadcast { delivery, to: To::Others, counter: 200, body });
-    check(&broadcast, &[&[0x20, 0x09, 200, 2, 3], b"pay"]);
+    let broadcast = Command::Broadcast(Broadcast { delivery, to: To::Others, counter: 0x01c8, body });
+    check(&broadcast, &[&[0x20, 0x09, 1, 200, 2, 3], b"pay"]);
 
     let delivery = Delivery::ReliableOrdered;
     let body = Body::new(delivery, Bytes::from_static(b"pay")).unwrap();
     let to = Recipients::new(vec![MemberId(300), MemberId(2)]).unwrap();
     let message = Command::Message(Message { delivery, counter: 0, to, body });
-    check(&message, &[&[0x21, 0x03, 0, 2, 2, 0x41, 0x2c], b"pay"]);
+    check(&message, &[&[0x21, 0x03, 0, 0, 2, 2, 0x41, 0x2c], b"pay"]);
 }
 
 fn refusal(slot_stream: bool, bytes: &[u8]) -> (Reply, ErrorCode) {
@@ -123,18 +123,18 @@ fn a_malformed_request_is_answered_by_its_request_id() {
 // spec-test: CMD-3
 #[test]
 fn a_broken_hot_path_command_is_answered_by_its_counter() {
-    let reply = Reply::Counter(9);
-    assert_eq!(refusal(true, &[0x20, 0x05, 9]), (reply, ErrorCode::Malformed), "no such delivery");
-    assert_eq!(refusal(true, &[0x20, 0x13, 9]), (reply, ErrorCode::Malformed), "reserved bit");
-    assert_eq!(refusal(true, &[0x21, 0x0b, 9, 1, 1]), (reply, ErrorCode::Malformed), "not for messages");
-    assert_eq!(refusal(true, &[0x21, 0x03, 9, 2, 4, 4]), (reply, ErrorCode::Malformed), "a member twice");
-    assert_eq!(refusal(true, &[0x20, 0x03]), (Reply::Nobody, ErrorCode::Malformed));
+    let reply = Reply::Counter(0x0109);
+    assert_eq!(refusal(true, &[0x20, 0x05, 1, 9]), (reply, ErrorCode::Malformed), "no such delivery");
+    assert_eq!(refusal(true, &[0x20, 0x13, 1, 9]), (reply, ErrorCode::Malformed), "reserved bit");
+    assert_eq!(refusal(true, &[0x21, 0x0b, 1, 9, 1, 1]), (reply, ErrorCode::Malformed), "not for messages");
+    assert_eq!(refusal(true, &[0x21, 0x03, 1, 9, 2, 4, 4]), (reply, ErrorCode::Malformed), "a member twice");
+    assert_eq!(refusal(true, &[0x20, 0x03, 1]), (Reply::Nobody, ErrorCode::Malformed));
 }
 
 // spec-test: MSG-2
 #[test]
 fn too_large_a_payload_has_its_own_name() {
-    let of = |flags: u8, bytes: usize| [&[0x20, flags, 9][..], &vec![0; bytes]].concat();
+    let of = |flags: u8, bytes: usize| [&[0x20, flags, 0, 9][..], &vec![0; bytes]].concat();
     let too_large = (Reply::Counter(9), ErrorCode::PayloadTooLarge);
     assert_eq!(refusal(true, &of(3, 65_537)), too_large);
     assert_eq!(refusal(true, &of(0, 1_025)), too_large);
@@ -228,7 +228,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let recipients = prop::collection::btree_set(any::<u32>(), 1..6);
     prop_oneof![
         4 => (any::<u32>(), any_request()).prop_map(|(id, request)| Command::Request(RequestId(id), request)),
-        1 => (any_delivery(), any::<bool>(), any::<u8>(), any_body()).prop_map(
+        1 => (any_delivery(), any::<bool>(), any::<u16>(), any_body()).prop_map(
             |(delivery, others, counter, body)| Command::Broadcast(Broadcast {
                 delivery,
                 to: if others { To::Others } else { To::All },
@@ -236,7 +236,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 body: Body::new(delivery, body).unwrap(),
             })
         ),
-        1 => (any_delivery(), recipients, any::<u8>(), any_body()).prop_map(
+        1 => (any_delivery(), recipients, any::<u16>(), any_body()).prop_map(
             |(delivery, to, counter, body)| Command::Message(Message {
                 delivery,
                 counter,

@@ -18,7 +18,7 @@ use crate::wire::{Body, DeleteReason, Delivery, ErrorCode, LeaveReason, Property
 /// 0x65 receipt             | number
 /// 0x66 session deleted     | number | delete reason | reason
 /// 0x70 + mode: sent        | sender | [key u16] | payload to the end
-/// 0x78 refused             | counter u8 | error code
+/// 0x78 refused             | counter u16 | error code
 /// 0x79 lagging
 /// ```
 /// Those of 0x6_ are numbered: the numbers are consecutive from the snapshot's `next` on, and
@@ -100,7 +100,7 @@ pub enum SessionEvent {
     /// The receiver's hot-path command of this counter was not carried out.
     Refused {
         /// The command's counter.
-        counter: u8,
+        counter: u16,
         /// Why.
         code: ErrorCode,
     },
@@ -162,7 +162,7 @@ impl SessionEvent {
         let event = match read_kind(&mut reader)? {
             SNAPSHOT => Self::Snapshot(Snapshot::read(&mut reader)?),
             kind @ SENT..=SENT_LAST => Self::read_sent(kind - SENT, &mut reader)?,
-            REFUSED => Self::Refused { counter: reader.u8("counter")?, code: ErrorCode::read(&mut reader)? },
+            REFUSED => Self::Refused { counter: reader.u16("counter")?, code: ErrorCode::read(&mut reader)? },
             LAGGING => Self::Lagging,
             kind => Self::read_numbered(kind, &mut reader)?,
         };
@@ -262,7 +262,7 @@ impl SessionEvent {
             }
             Self::Refused { counter, code } => {
                 writer.u8(REFUSED);
-                writer.u8(*counter);
+                writer.u16(*counter);
                 code.write(writer);
             }
             Self::Lagging => writer.u8(LAGGING),

@@ -99,7 +99,7 @@ fn known_bytes_of_what_is_not_numbered() {
     let delivery = Delivery::Unreliable;
     let body = Body::new(delivery, Bytes::new()).unwrap();
     check(&SessionEvent::Sent { sender, delivery, body }, &[&[0x70, 2]]);
-    check(&SessionEvent::Refused { counter: 200, code: ErrorCode::Busy }, &[&[0x78, 200, 4]]);
+    check(&SessionEvent::Refused { counter: 0x01c8, code: ErrorCode::Busy }, &[&[0x78, 1, 200, 4]]);
     check(&SessionEvent::Lagging, &[&[0x79]]);
 }
 
@@ -218,7 +218,7 @@ fn any_session_event() -> impl Strategy<Value = SessionEvent> {
             let delivery = Delivery::Sequenced { key };
             SessionEvent::Sent { sender, delivery, body: Body::new(delivery, body).unwrap() }
         }),
-        (any::<u8>(), prop::sample::select(ErrorCode::ALL))
+        (any::<u16>(), prop::sample::select(ErrorCode::ALL))
             .prop_map(|(counter, code)| SessionEvent::Refused { counter, code }),
     ]
 }

@@ -27,9 +27,9 @@ fn pair(house: &mut House, seats: u16) -> (Who, Who, Slot) {
     (ann, ben, at.slot)
 }
 
-fn say(house: &mut House, who: Who, slot: Slot, counter: u8) {
+fn say(house: &mut House, who: Who, slot: Slot, counter: u16) {
     let delivery = Delivery::ReliableOrdered;
-    let body = Body::new(delivery, vec![counter].into()).unwrap();
+    let body = Body::new(delivery, counter.to_be_bytes().to_vec().into()).unwrap();
     let command = Command::Broadcast(Broadcast { delivery, to: To::All, counter, body });
     house.send_raw(who, slot.into(), Delivery::ReliableOrdered, command.encode());
 }
