@@ -4,10 +4,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rallypoint::base::{UnixTime, UserId};
+use rallypoint::client::{Client, ClientConfig, Disconnected, Event};
 use rallypoint::secure::TokenKey;
+use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::server::{BuildError, Builder, Limits, Server};
+use rallypoint::wire::CloseCode;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 fn builder(workers: u8) -> Builder {
     Server::builder().key(TokenKey::from_bytes(&[1; 32])).workers(NonZeroU8::new(workers).unwrap())
@@ -47,6 +53,38 @@ fn datagrams_that_are_noise_are_counted_by_reason() {
     assert_eq!(server.counters().unproven_bytes_in, 1_200);
     assert_eq!(server.counters().unproven_bytes_out, 0);
     server.shutdown(Duration::ZERO).unwrap();
+}
+
+#[tokio::test]
+async fn a_user_that_is_kicked_is_disconnected_at_once() {
+    let key = TokenKey::from_bytes(&[1; 32]);
+    let server = builder(2).start().unwrap();
+    let ann = UserId::new("ann").unwrap();
+    assert!(!server.kick(&ann) && !server.is_connected(&ann));
+    let request = MintRequest {
+        user: ann.clone(),
+        server: server.local_addr().to_string(),
+        lifetime: Duration::from_secs(60),
+        data: None,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = UnixTime::from_millis(u64::try_from(now.as_millis()).unwrap());
+    let grant = mint(&key, request, now, &mut StdRng::from_os_rng()).unwrap();
+    let (_client, mut events) = Client::connect(&grant, ClientConfig::new(0)).await.unwrap();
+
+    // The client is sure of its connection before the server has heard from it again.
+    while !server.is_connected(&ann) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(server.kick(&ann));
+    match events.recv().await {
+        Some(Event::Disconnected(Disconnected::ByServer { code, .. })) => {
+            assert_eq!(code, CloseCode::KickedByOperator);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!server.is_connected(&ann));
+    tokio::task::spawn_blocking(|| server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::limits::Limits;
 use crate::base::{Slot, Timestamp, TokenBucket};
 use crate::session::KeyBudget;
+use crate::wire::{Command, Request};
 
 /// Bytes of the largest command: a full payload and what stands before it, or a session's full
 /// properties. What a server takes as a message, and what always fits a full budget.
@@ -11,55 +12,41 @@ pub const MAX_COMMAND_BYTES: usize = 128 << 10;
 
 /// Users that may be invited at once: a full session.
 const INVITES_AT_ONCE: u64 = 1_024;
+/// Sessions that may be entered at once, at least: what a user may be in by default, some times over.
+const ENTRIES_AT_ONCE: u64 = 64;
+/// Commands that may be refused in a second for each one that is allowed: each is answered.
+const REFUSALS: u64 = 10;
 
-/// What one connection may send to the application layer. Spec: LIM-2, LIM-4, LIM-6.
-#[derive(Debug)]
+/// What one connection may send to the application layer. Spec: LIM-2, LIM-4, LIM-6, LIM-8.
+///
+/// A full one is made once, and cloned for each connection.
+#[derive(Debug, Clone)]
 pub struct Budget {
     commands: TokenBucket,
     bytes: TokenBucket,
+    refusals: TokenBucket,
+    entries: TokenBucket,
+    invites: TokenBucket,
+    keys_per_second: u64,
     /// Nothing until a message has a key.
     keys: Option<Box<KeyBudget<(Slot, u16)>>>,
-    keys_per_second: u64,
-    invites: TokenBucket,
-}
-
-/// The rates of a [`Budget`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Commands a second.
-    pub commands_per_second: u64,
-    /// Bytes of commands a second.
-    pub bytes_per_second: u64,
-    /// Keys a second that were not used lately.
-    pub keys_per_second: u64,
-    /// Users invited a second.
-    pub invites_per_second: u64,
-}
-
-impl From<&Limits> for Rates {
-    fn from(limits: &Limits) -> Self {
-        Self {
-            commands_per_second: limits.commands_per_second,
-            bytes_per_second: limits.command_bytes_per_second,
-            keys_per_second: limits.new_keys_per_second,
-            invites_per_second: limits.invites_per_second,
-        }
-    }
 }
 
 impl Budget {
     /// A full budget.
-    pub fn new(now: Timestamp, rates: &Rates) -> Self {
+    pub fn new(limits: &Limits) -> Self {
+        let at_once = |per_second, at_once| TokenBucket::new(Timestamp::ZERO, per_second, at_once);
+        let Limits { commands_per_second, entries_per_second, invites_per_second, .. } = *limits;
+        let refusals = commands_per_second.saturating_mul(REFUSALS);
+        let bytes_per_second = limits.command_bytes_per_second;
         Self {
-            commands: TokenBucket::new(now, rates.commands_per_second, rates.commands_per_second),
-            bytes: TokenBucket::of_bytes(now, rates.bytes_per_second, MAX_COMMAND_BYTES as u64),
+            commands: at_once(commands_per_second, commands_per_second),
+            bytes: TokenBucket::of_bytes(Timestamp::ZERO, bytes_per_second, MAX_COMMAND_BYTES as u64),
+            refusals: at_once(refusals, refusals),
+            entries: at_once(entries_per_second, ENTRIES_AT_ONCE.max(entries_per_second)),
+            invites: at_once(invites_per_second, INVITES_AT_ONCE.max(invites_per_second)),
+            keys_per_second: limits.new_keys_per_second,
             keys: None,
-            keys_per_second: rates.keys_per_second,
-            invites: TokenBucket::new(
-                now,
-                rates.invites_per_second,
-                INVITES_AT_ONCE.max(rates.invites_per_second),
-            ),
         }
     }
 
@@ -69,15 +56,25 @@ impl Budget {
         self.commands.take(now, 1) && self.bytes.take(now, bytes as u64)
     }
 
-    /// Takes a message with this key to the session of `slot`; false when too many new keys come too soon.
-    pub fn take_key(&mut self, now: Timestamp, slot: Slot, key: u16) -> bool {
-        let rate = self.keys_per_second;
-        self.keys.get_or_insert_with(|| Box::new(KeyBudget::new(now, rate))).take(now, (slot, key))
+    /// Takes a command that [`Self::take`] has refused; false when even those are too many.
+    pub fn take_refusal(&mut self, now: Timestamp) -> bool {
+        self.refusals.take(now, 1)
     }
 
-    /// Takes an invitation of so many users; false when too many are invited too soon.
-    pub fn take_invites(&mut self, now: Timestamp, users: usize) -> bool {
-        self.invites.take(now, users as u64)
+    /// Takes what a command about the session of `slot` costs beside itself; false when it comes too soon.
+    pub fn take_costs(&mut self, now: Timestamp, slot: Slot, command: &Command) -> bool {
+        let delivery = match command {
+            Command::Broadcast(broadcast) => broadcast.delivery,
+            Command::Message(message) => message.delivery,
+            Command::Request(_, Request::Create(_) | Request::Join(_)) => return self.entries.take(now, 1),
+            Command::Request(_, Request::Invite(invite)) => {
+                return self.invites.take(now, invite.users.as_slice().len() as u64);
+            }
+            Command::Request(..) => return true,
+        };
+        let Some(key) = delivery.key() else { return true };
+        let rate = self.keys_per_second;
+        self.keys.get_or_insert_with(|| Box::new(KeyBudget::new(now, rate))).take(now, (slot, key))
     }
 }
 
@@ -87,9 +84,8 @@ mod tests {
 
     #[test]
     fn a_command_of_the_largest_size_passes_a_full_budget() {
-        let rates =
-            Rates { commands_per_second: 5, bytes_per_second: 10, keys_per_second: 1, invites_per_second: 1 };
-        let mut budget = Budget::new(Timestamp::ZERO, &rates);
+        let limits = Limits { commands_per_second: 5, command_bytes_per_second: 10, ..Limits::default() };
+        let mut budget = Budget::new(&limits);
         assert!(budget.take(Timestamp::ZERO, MAX_COMMAND_BYTES));
         assert!(!budget.take(Timestamp::ZERO, 1), "the bytes are gone");
         assert!(budget.take(Timestamp::from_millis(500), 5));

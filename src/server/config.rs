@@ -51,6 +51,7 @@ pub fn sessions(limits: &Limits) -> SessionLimits {
     SessionLimits {
         max_sessions: size(limits.max_sessions),
         max_open_invites: size(limits.invites_per_session),
+        commands_per_second: limits.session_commands_per_second,
         bytes_per_second: limits.session_bytes_per_second,
         new_keys_per_second: limits.new_keys_per_second.saturating_mul(4),
         ..SessionLimits::default()

@@ -63,6 +63,8 @@ counters! {
     connections_moved;
     /// Connections closed because their user connected again.
     connections_replaced;
+    /// Connections closed by the operator: [`Server::kick`](super::Server::kick).
+    connections_kicked;
     /// Connections closed because they did not take their messages fast enough.
     connections_lagging;
     /// Connections closed because their client broke the protocol.

@@ -33,6 +33,8 @@ pub struct DirectoryLimits {
     pub sessions_per_user: usize,
     /// Invites that may be open for a user at the same time.
     pub invites_per_user: usize,
+    /// Invites by a user that may be open at the same time.
+    pub invites_by_user: usize,
 }
 
 impl From<&Limits> for DirectoryLimits {
@@ -40,6 +42,7 @@ impl From<&Limits> for DirectoryLimits {
         Self {
             sessions_per_user: size(limits.sessions_per_user),
             invites_per_user: size(limits.invites_per_user),
+            invites_by_user: size(limits.invites_by_user),
         }
     }
 }
@@ -59,7 +62,7 @@ pub struct OpenInvite {
     pub id: InviteId,
     /// The app's class of the session.
     pub kind: SessionKind,
-    /// Who invites.
+    /// Who has invited.
     pub owner: UserId,
     /// From then on it admits no one.
     pub expires: Timestamp,
@@ -90,6 +93,8 @@ struct Entry {
     /// Sessions taken or promised.
     sessions: usize,
     invites: Rare<Invites>,
+    /// Invites by the user that are open or promised, for whomever.
+    invited: usize,
 }
 
 #[derive(Default)]
@@ -134,16 +139,9 @@ impl Directory {
         });
     }
 
-    /// True while the user has a live connection.
-    pub fn is_connected(&self, user: &UserId) -> bool {
-        self.lock(user).get(user).is_some_and(|entry| entry.live.is_some())
-    }
-
-    /// Posts to the user's live connection, if there is one.
-    pub fn tell(&self, user: &UserId, tell: impl FnOnce(ConnectionId)) {
-        if let Some(live) = self.lock(user).get(user).and_then(|entry| entry.live) {
-            tell(live);
-        }
+    /// The user's live connection, at this moment.
+    pub fn live(&self, user: &UserId) -> Option<ConnectionId> {
+        self.lock(user).get(user).and_then(|entry| entry.live)
     }
 
     /// Takes one of the sessions that the user may be in.
@@ -176,10 +174,18 @@ impl Directory {
     /// [`LimitReached`].
     // spec: INV-7
     pub fn reserve_invite(&self, user: &UserId, by: &UserId, session: SessionId) -> Result<(), LimitReached> {
+        let limit = self.limits.invites_by_user;
+        self.change(by, |entry| {
+            if entry.invited >= limit {
+                return Err(LimitReached { limit });
+            }
+            entry.invited += 1;
+            Ok(())
+        })?;
         let limit = self.limits.invites_per_user;
         // Nobody shuts out all others.
         let share = limit.div_ceil(4);
-        self.change(user, |entry| {
+        let reserved = self.change(user, |entry| {
             let Invites { open, promised, .. } = &mut *entry.invites;
             let replaces = usize::from(open.iter().any(|invite| invite.id.session == session));
             let of_one = open.iter().filter(|invite| invite.owner == *by).count();
@@ -188,7 +194,19 @@ impl Directory {
             }
             *promised += 1;
             Ok(())
-        })
+        });
+        if reserved.is_err() {
+            self.uninvite(by);
+        }
+        reserved
+    }
+
+    /// One invite by this user is no longer open.
+    fn uninvite(&self, by: &UserId) {
+        self.change(by, |entry| {
+            debug_assert!(entry.invited > 0, "more invites ended than were reserved");
+            entry.invited = entry.invited.saturating_sub(1);
+        });
     }
 
     /// Turns a reserved invite into an open one, in place of `replaced`, and tells the user, if
@@ -202,38 +220,40 @@ impl Directory {
         replaced: Option<InviteId>,
         tell: impl FnOnce(ConnectionId, &OpenInvite),
     ) {
-        self.change(user, |entry| {
-            if let Some(replaced) = replaced {
-                entry.invites.end(replaced);
-            }
+        let over = self.change(user, |entry| {
+            let replaced = replaced.and_then(|replaced| entry.invites.end(replaced));
             let ended = entry.invites.ended_early.contains(&invite.id);
             entry.invites.settle_promise();
             if ended {
-                return;
+                return [replaced, Some(invite)];
             }
             if let Some(live) = entry.live {
                 tell(live, &invite);
             }
             entry.invites.open.push(invite);
+            [replaced, None]
         });
+        over.iter().flatten().for_each(|over| self.uninvite(&over.owner));
     }
 
-    /// Gives back what [`Directory::reserve_invite`] took.
-    pub fn cancel_invite(&self, user: &UserId) {
+    /// Gives back what [`Directory::reserve_invite`] took for an invite of the user `by` another.
+    pub fn cancel_invite(&self, user: &UserId, by: &UserId) {
         self.change(user, |entry| entry.invites.settle_promise());
+        self.uninvite(by);
     }
 
     /// Removes an invite that was used, declined, revoked or has expired, or whose session ended.
     ///
     /// `tell` runs if the invite was open here and the user is connected.
     pub fn end_invite(&self, user: &UserId, invite: InviteId, tell: impl FnOnce(ConnectionId)) {
-        self.change(user, |entry| {
-            if entry.invites.end(invite)
-                && let Some(live) = entry.live
-            {
-                tell(live);
-            }
+        let ended = self.change(user, |entry| {
+            let ended = entry.invites.end(invite)?;
+            entry.live.map(tell);
+            Some(ended)
         });
+        if let Some(ended) = ended {
+            self.uninvite(&ended.owner);
+        }
     }
 
     /// The invites that are open for the user, oldest first.
@@ -274,7 +294,7 @@ impl Directory {
 
 impl Entry {
     fn is_vacant(&self) -> bool {
-        self.live.is_none() && self.sessions == 0 && self.invites.is_vacant()
+        self.live.is_none() && self.sessions == 0 && self.invited == 0 && self.invites.is_vacant()
     }
 }
 
@@ -283,16 +303,15 @@ impl Blank for Invites {
 }
 
 impl Invites {
-    /// Removes an invite; true when it was open here. One that is not may be about to be committed.
-    fn end(&mut self, invite: InviteId) -> bool {
+    /// Removes an invite that is open here. One that is not may be about to be committed.
+    fn end(&mut self, invite: InviteId) -> Option<OpenInvite> {
         if let Some(at) = self.open.iter().position(|open| open.id == invite) {
-            self.open.remove(at);
-            return true;
+            return Some(self.open.remove(at));
         }
         if self.promised > 0 {
             self.ended_early.push(invite);
         }
-        false
+        None
     }
 
     fn settle_promise(&mut self) {
@@ -315,12 +334,19 @@ mod tests {
 
     use crate::base::sync::model;
 
+    const LIMITS: DirectoryLimits =
+        DirectoryLimits { sessions_per_user: 2, invites_per_user: 2, invites_by_user: 100 };
+
     fn directory() -> Directory {
-        Directory::new(4, DirectoryLimits { sessions_per_user: 2, invites_per_user: 2 })
+        Directory::new(4, LIMITS)
     }
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
+    }
+
+    fn owner() -> UserId {
+        user("owner")
     }
 
     fn other() -> UserId {
@@ -331,14 +357,14 @@ mod tests {
         OpenInvite {
             id: InviteId { session: SessionId(7), number },
             kind: SessionKind(1),
-            owner: user("owner"),
+            owner: owner(),
             expires: Timestamp::from_millis(1_000),
             note: Note::none(),
         }
     }
 
     fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionId> {
-        directory.reserve_invite(user, &other(), SessionId(7)).unwrap();
+        directory.reserve_invite(user, &owner(), SessionId(7)).unwrap();
         let mut told = None;
         directory.commit_invite(user, invite(number), None, |live, _| told = Some(live));
         told
@@ -354,9 +380,11 @@ mod tests {
         assert_eq!(replaced, Some(ConnectionId(1)));
 
         directory.disconnect(&ann, ConnectionId(1));
-        let mut live = None;
-        directory.tell(&ann, |connection| live = Some(connection));
-        assert_eq!(live, Some(ConnectionId(2)), "the end of a replaced connection changes nothing");
+        assert_eq!(
+            directory.live(&ann),
+            Some(ConnectionId(2)),
+            "the end of a replaced connection changes nothing"
+        );
     }
 
     // spec-test: INV-6
@@ -384,7 +412,7 @@ mod tests {
     fn an_invite_takes_the_place_of_the_one_it_replaces() {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
-        directory.reserve_invite(&ann, &other(), SessionId(7)).unwrap();
+        directory.reserve_invite(&ann, &owner(), SessionId(7)).unwrap();
         directory.commit_invite(&ann, invite(2), Some(invite(1).id), |_, _| ());
         assert_eq!(directory.invites(&ann), [invite(2)]);
     }
@@ -393,7 +421,7 @@ mod tests {
     fn an_invite_that_ends_before_its_commit_is_never_told() {
         let (directory, ann) = (directory(), user("ann"));
         directory.connect(&ann, ConnectionId(1), |_| ());
-        directory.reserve_invite(&ann, &other(), SessionId(7)).unwrap();
+        directory.reserve_invite(&ann, &owner(), SessionId(7)).unwrap();
         directory.end_invite(&ann, invite(1).id, |_| panic!("it was not told of"));
         directory.commit_invite(&ann, invite(1), None, |_, _| panic!("it has ended"));
         assert_eq!(directory.invites(&ann), []);
@@ -402,13 +430,57 @@ mod tests {
 
     // spec-test: LIM-1
     #[test]
+    fn invites_by_a_user_are_counted_until_each_is_over_in_whatever_way() {
+        let directory = Directory::new(4, DirectoryLimits { invites_by_user: 2, ..LIMITS });
+        let users = ["ann", "ben", "cid"].map(user);
+        let full = Err(LimitReached { limit: 2 });
+        let reserve = |user: &UserId| directory.reserve_invite(user, &owner(), SessionId(7));
+        let fill = || {
+            for (user, number) in users.iter().zip([1, 2]) {
+                open(&directory, user, number);
+            }
+            assert_eq!(reserve(&users[2]), full);
+        };
+        // Ended while open, one of them twice.
+        fill();
+        for (user, number) in [(0, 1), (0, 1), (1, 2)] {
+            directory.end_invite(&users[user], invite(number).id, |_| ());
+        }
+        // Replaced, which takes a place more until it is settled.
+        fill();
+        directory.end_invite(&users[0], invite(1).id, |_| ());
+        reserve(&users[1]).unwrap();
+        directory.commit_invite(&users[1], invite(3), Some(invite(2).id), |_, _| ());
+        directory.end_invite(&users[1], invite(3).id, |_| ());
+        // Cancelled, and ended before it was committed.
+        reserve(&users[0]).unwrap();
+        reserve(&users[1]).unwrap();
+        assert_eq!(reserve(&users[2]), full);
+        directory.cancel_invite(&users[0], &owner());
+        directory.end_invite(&users[1], invite(4).id, |_| ());
+        directory.commit_invite(&users[1], invite(4), None, |_, _| panic!("it has ended"));
+        // Refused for another reason.
+        let narrow = Directory::new(4, DirectoryLimits { invites_per_user: 1, invites_by_user: 2, ..LIMITS });
+        narrow.reserve_invite(&users[0], &owner(), SessionId(7)).unwrap();
+        for _ in 0..3 {
+            narrow.reserve_invite(&users[0], &owner(), SessionId(8)).unwrap_err();
+        }
+        narrow.reserve_invite(&users[1], &owner(), SessionId(7)).unwrap();
+        narrow.cancel_invite(&users[0], &owner());
+        narrow.cancel_invite(&users[1], &owner());
+        assert!(narrow.is_empty() && directory.is_empty(), "nothing is counted any more");
+    }
+
+    // spec-test: LIM-1
+    #[test]
     fn one_inviter_has_a_quarter_of_the_places_and_others_have_the_rest() {
-        let directory = Directory::new(4, DirectoryLimits { sessions_per_user: 1, invites_per_user: 8 });
+        let directory = Directory::new(4, DirectoryLimits { invites_per_user: 8, ..LIMITS });
         let (ann, owner) = (user("ann"), user("owner"));
         for number in 1..=2 {
             let id = InviteId { session: SessionId(number), number: 1 };
             directory.reserve_invite(&ann, &owner, id.session).unwrap();
-            directory.commit_invite(&ann, OpenInvite { id, ..invite(1) }, None, |_, _| {});
+            let open = OpenInvite { id, owner: owner.clone(), ..invite(1) };
+            directory.commit_invite(&ann, open, None, |_, _| {});
         }
         assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
         assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(2)), Ok(()), "in place of an open one");
@@ -429,8 +501,8 @@ mod tests {
             "in place of the open one"
         );
         assert_eq!(directory.reserve_invite(&ann, &other(), SessionId(7)), Err(LimitReached { limit: 2 }));
-        directory.cancel_invite(&ann);
-        directory.cancel_invite(&ann);
+        directory.cancel_invite(&ann, &other());
+        directory.cancel_invite(&ann, &other());
         assert_eq!(directory.reserve_invite(&ann, &other(), of_another), Ok(()));
 
         directory.reserve_session(&ann).unwrap();
@@ -446,7 +518,7 @@ mod tests {
         directory.connect(&ann, ConnectionId(1), |_| ());
         directory.reserve_session(&ann).unwrap();
         open(&directory, &ann, 1);
-        assert_eq!(directory.len(), 1);
+        assert_eq!(directory.len(), 2, "the one who invites is known as well");
         directory.end_invite(&ann, invite(1).id, |_| ());
         directory.release_session(&ann);
         directory.disconnect(&ann, ConnectionId(1));
@@ -470,7 +542,7 @@ mod tests {
             }
         });
         let mut all = std::mem::take(&mut *replaced.lock());
-        directory.tell(&ann, |live| all.push(live));
+        all.extend(directory.live(&ann));
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 400, "each was replaced once, but the last");
@@ -481,7 +553,7 @@ mod tests {
         model::check(200, || {
             let (directory, ann) = (Arc::new(directory()), user("ann"));
             directory.connect(&ann, ConnectionId(1), |_| ());
-            directory.reserve_invite(&ann, &other(), SessionId(7)).unwrap();
+            directory.reserve_invite(&ann, &owner(), SessionId(7)).unwrap();
             let told = Arc::new(Mutex::new(vec![]));
             let ends = {
                 let (directory, ann, told) = (Arc::clone(&directory), ann.clone(), Arc::clone(&told));

@@ -86,9 +86,15 @@ limits! {
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
     sessions_per_user: 16 in 1..=1_000, "sessions";
+    /// Sessions that one connection creates or joins in a second; 64 of them at once. Above it `create` and
+    /// `join` are refused with `rate_limited`.
+    entries_per_second: 8 in 1..=65_536, "sessions/s";
     /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other user.
     /// Above it an invite is refused with `too_many_invites`.
     invites_per_user: 64 in 1..=1_024, "invites";
+    /// Invites by one user that are open at the same time, in all sessions. Above it an invite is refused with
+    /// `too_many_invites`.
+    invites_by_user: 4_096 in 1..=1_048_576, "invites";
     /// Invites of one session that are open at the same time. Above it an invite is refused with
     /// `too_many_invites`.
     invites_per_session: 1_024 in 1..=65_536, "invites";
@@ -96,7 +102,8 @@ limits! {
     /// `rate_limited`.
     invites_per_second: 64 in 1..=65_536, "invites/s";
     /// Commands of one connection in a second, and in a burst. Above it a command is refused with
-    /// `rate_limited`.
+    /// `rate_limited`; a connection of which ten times as many are refused is closed with
+    /// `protocol_violation`.
     commands_per_second: 2_000 in 1..=1_000_000, "commands/s";
     /// Bytes of the commands of one connection in a second; a quarter of them at once, or 131072. Above
     /// it a command is refused with `rate_limited`.
@@ -105,12 +112,16 @@ limits! {
     /// last 1024 that it has used are not new. For all members of a session together it is four times as many,
     /// with the same 1024. Above it a broadcast or message with a new key is refused with `rate_limited`.
     new_keys_per_second: 64 in 1..=65_536, "keys/s";
+    /// Broadcasts, messages and changes of properties of all members of one session in a second, and as many at
+    /// once. Above it they are refused with `rate_limited`.
+    session_commands_per_second: 20_000 in 1..=10_000_000, "commands/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
     /// them at once, or 131072. Each message and each change of properties counts 64 bytes more. Above
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should
     /// take as much, and its queue, `max_queued_bytes`, a second's worth.
     session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
-    /// Bytes that wait for one connection before its user is told that it is `lagging`.
+    /// Bytes that wait for one connection before its user is told that it is `lagging`. Must be less than
+    /// `max_queued_bytes`.
     lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
     /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
@@ -170,6 +181,18 @@ pub enum LimitError {
         /// Largest value allowed.
         max: u64,
     },
+    /// A limit that must lie below another does not.
+    #[error("{name} is {value}, allowed is less than {other}, which is {other_value}")]
+    NotBelow {
+        /// The limit.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The other one.
+        other: &'static str,
+        /// Its value.
+        other_value: u64,
+    },
 }
 
 impl Limit {
@@ -188,12 +211,23 @@ impl Limit {
 }
 
 impl Limits {
-    /// Checks every limit against its range.
+    /// Checks every limit against its range, and those that depend on each other.
     ///
     /// # Errors
-    /// [`LimitError::OutOfRange`] with the first that is not in it.
+    /// [`LimitError::OutOfRange`] with the first that is not in its range, [`LimitError::NotBelow`] when users
+    /// would be removed without having been told that they lag.
     pub fn check(&self) -> Result<(), LimitError> {
-        Self::ALL.iter().try_for_each(|limit| limit.check(self.get(limit.name).unwrap_or(limit.default)))
+        let in_range = |limit: &Limit| limit.check(self.get(limit.name).unwrap_or(limit.default));
+        Self::ALL.iter().try_for_each(in_range)?;
+        if self.lagging_bytes < self.max_queued_bytes {
+            return Ok(());
+        }
+        Err(LimitError::NotBelow {
+            name: "lagging_bytes",
+            value: self.lagging_bytes,
+            other: "max_queued_bytes",
+            other_value: self.max_queued_bytes,
+        })
     }
 }
 
@@ -233,5 +267,13 @@ mod tests {
     fn a_field_out_of_range_is_found() {
         let limits = Limits { keepalive_ms: 1, ..Limits::default() };
         assert!(matches!(limits.check(), Err(LimitError::OutOfRange { name: "keepalive_ms", .. })));
+    }
+
+    // spec-test: SES-17
+    #[test]
+    fn nobody_is_removed_before_they_are_told() {
+        let of = |lagging_bytes| Limits { lagging_bytes, max_queued_bytes: 262_144, ..Limits::default() };
+        assert!(matches!(of(262_144).check(), Err(LimitError::NotBelow { name: "lagging_bytes", .. })));
+        assert_eq!(of(262_143).check(), Ok(()));
     }
 }

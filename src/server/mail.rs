@@ -41,6 +41,8 @@ pub enum Word {
     Event(UserEvent),
     /// They have connected again.
     Replaced,
+    /// The operator ends their connection.
+    Kicked,
 }
 
 /// Workers that are to be woken when the locks are free.

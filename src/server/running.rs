@@ -13,7 +13,7 @@ use super::Builder;
 use super::counters::Snapshot;
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::base::WorkerId;
+use crate::base::{UserId, WorkerId};
 use crate::net::{self, Clock, Socket, drive};
 
 /// A running server. Dropping it stops it at once, without a word to its clients;
@@ -118,6 +118,20 @@ impl Server {
             bytes_out: sum.bytes_out + socket.bytes_out.get(),
             send_errors: sum.send_errors + socket.send_errors.get(),
         })
+    }
+
+    /// True while the user has a connection.
+    pub fn is_connected(&self, user: &UserId) -> bool {
+        self.shared.directory.live(user).is_some()
+    }
+
+    /// Ends the user's connection: their client is told `kicked_by_operator`, the members of their sessions that they
+    /// are `dropped`. Returns at once; false when they are not connected.
+    ///
+    /// Who has a grant that is not used yet can connect again: stop minting for them first, and kick once more
+    /// when the last grant's lifetime is over.
+    pub fn kick(&self, user: &UserId) -> bool {
+        self.shared.kick(user)
     }
 
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again

@@ -11,10 +11,10 @@ use super::config;
 use super::counters::{Snapshot, WorkerCounters};
 use super::directory::{Directory, DirectoryLimits};
 use super::limits::{Limits, size};
-use super::mail::Mail;
+use super::mail::{Mail, Word};
 use super::mailbox::Mailboxes;
 use super::population::Population;
-use crate::base::{Timestamp, WorkerId};
+use crate::base::{Timestamp, UserId, WorkerId};
 use crate::secure::TokenLedger;
 use crate::session::SessionTable;
 
@@ -79,6 +79,16 @@ impl Shared {
     /// The counters of one worker.
     pub fn counters(&self, worker: WorkerId) -> &WorkerCounters {
         self.counters.get(usize::from(worker.0)).expect("invariant: made for every worker")
+    }
+
+    /// Has the user's worker end their connection; false when they have none.
+    pub fn kick(&self, user: &UserId) -> bool {
+        let Some(connection) = self.directory.live(user) else { return false };
+        if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
+            mailbox.post(Mail::ToUser { connection, word: Word::Kicked });
+            mailbox.wake();
+        }
+        true
     }
 
     /// Has every worker tell its clients that the server shuts down, and stop when they know or at

@@ -7,7 +7,7 @@ use crate::base::{Timestamp, TokenBucket};
 
 /// How fast new keys may come, and which are new. Values of one key replace each other while they wait for a
 /// member; those of ever new keys would all wait. Spec: LIM-4.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyBudget<K> {
     new: TokenBucket,
     /// At least the last [`KEYS_AT_ONCE`] that were used, or all: the latest of them, and those before.

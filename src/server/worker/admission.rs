@@ -16,7 +16,7 @@ impl Worker {
         let is_full = self.shared.population.all() >= self.shared.limits.max_connections;
         // Who connects again takes their own place.
         // spec: LIM-5
-        if is_full && !self.shared.directory.is_connected(&incoming.claims().user) {
+        if is_full && self.shared.directory.live(&incoming.claims().user).is_none() {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
         } else {
@@ -34,7 +34,7 @@ impl Worker {
         // spec: LIM-5
         self.shared.population.enter(self.id);
         let is_over = self.shared.population.all() > self.shared.limits.max_connections;
-        if is_over && !self.shared.directory.is_connected(&user) {
+        if is_over && self.shared.directory.live(&user).is_none() {
             self.shared.population.leave(self.id);
             self.counters().handshakes_refused.add(1);
             return self.clients.close(now, connection, CloseCode::Full);
@@ -44,7 +44,7 @@ impl Worker {
         let invites = self.shared.directory.connect(&user, connection, |old| {
             post.to_user(old, Word::Replaced);
         });
-        self.clients.add(now, connection, user);
+        self.clients.add(connection, user);
         self.counters().connections_opened.add(1);
         for invite in invites {
             let event = UserEvent::Invited(invite.invitation(now));
@@ -74,6 +74,14 @@ impl Worker {
         if self.part(now, connection, LeaveReason::Replaced) {
             self.counters().connections_replaced.add(1);
             self.clients.close(now, connection, CloseCode::Replaced);
+        }
+    }
+
+    /// The operator will not have the user of `connection` here.
+    pub(super) fn kicked(&mut self, now: Timestamp, connection: ConnectionId) {
+        if self.part(now, connection, LeaveReason::Dropped) {
+            self.counters().connections_kicked.add(1);
+            self.clients.close(now, connection, CloseCode::KickedByOperator);
         }
     }
 

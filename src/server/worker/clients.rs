@@ -9,7 +9,7 @@ use crate::base::{
     UserId, Wire, WorkerId,
 };
 use crate::rudp::{Endpoint, Moving, Payload, SendError};
-use crate::server::budget::{Budget, Rates};
+use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
 
@@ -23,7 +23,8 @@ pub(super) struct Clients {
     lagging: IdSet<ConnectionId>,
     /// Connections that take their messages too slowly, to be closed.
     overdue: Vec<ConnectionId>,
-    rates: Rates,
+    /// What each user begins with.
+    budget: Budget,
     lagging_bytes: usize,
     max_queued_bytes: usize,
     sends: u64,
@@ -65,7 +66,7 @@ impl Clients {
             by_connection: IdMap::default(),
             lagging: IdSet::default(),
             overdue: Vec::new(),
-            rates: Rates::from(limits),
+            budget: Budget::new(limits),
             lagging_bytes: size(limits.lagging_bytes),
             max_queued_bytes: size(limits.max_queued_bytes),
             sends: 0,
@@ -81,13 +82,8 @@ impl Clients {
         self.by_connection.len()
     }
 
-    pub(super) fn add(&mut self, now: Timestamp, connection: ConnectionId, user: UserId) {
-        let client = Client {
-            user,
-            budget: Budget::new(now, &self.rates),
-            seats: BTreeMap::new(),
-            next_slot: Slot(1),
-        };
+    pub(super) fn add(&mut self, connection: ConnectionId, user: UserId) {
+        let client = Client { user, budget: self.budget.clone(), seats: BTreeMap::new(), next_slot: Slot(1) };
         self.by_connection.insert(connection, client);
     }
 
@@ -261,12 +257,11 @@ mod tests {
     // spec-test: SES-3
     #[test]
     fn when_all_slots_were_given_none_is_free() {
-        let rates = Rates::from(&Limits::default());
         let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),
-            budget: Budget::new(Timestamp::ZERO, &rates),
+            budget: Budget::new(&Limits::default()),
             seats: BTreeMap::new(),
             next_slot: last,
         };

@@ -35,7 +35,7 @@ impl Scope {
 
 impl Worker {
     /// Carries out the command in a message and answers it.
-    // spec: CMD-1, CMD-3, CMD-5, MSG-1, LIM-2
+    // spec: CMD-1, CMD-3, CMD-5, MSG-1, LIM-2, LIM-4, LIM-6, LIM-8
     pub(super) fn dispatch(
         &mut self,
         now: Timestamp,
@@ -58,20 +58,27 @@ impl Worker {
             SlotState::Unknown if stream == Some(StreamId::CONTROL) => Scope::User,
             SlotState::Unknown => return self.violated(now, connection, "a slot that was never given"),
         };
-        let in_time = client.budget.take(now, payload.len());
+        let mut in_budget = client.budget.take(now, payload.len());
+        if !in_budget && !client.budget.take_refusal(now) {
+            return self.violated(now, connection, "far more commands than its budget");
+        }
+        let command = Command::decode(matches!(scope, Scope::Seat(..)), payload);
+        if let Ok(command) = &command {
+            in_budget = in_budget && client.budget.take_costs(now, slot, command);
+        }
         let caller = Caller { connection, user: client.user.clone() };
         self.counters().commands.add(1);
-        match Command::decode(matches!(scope, Scope::Seat(..)), payload) {
+        match command {
             Ok(Command::Request(..)) if stream.is_none() => {
                 self.violated(now, connection, "an unreliable request");
             }
             Err(CommandError { reply: Reply::Request(_), .. }) if stream.is_none() => {
                 self.violated(now, connection, "an unreliable request");
             }
-            Ok(command) if in_time => self.carry_out(now, caller, scope, command),
+            Ok(command) if in_budget => self.carry_out(now, caller, scope, command),
             Ok(command) => self.refuse(now, connection, scope, reply_to(&command), ErrorCode::RateLimited),
             Err(CommandError { reply, code, .. }) => {
-                let code = if in_time { code } else { ErrorCode::RateLimited };
+                let code = if in_budget { code } else { ErrorCode::RateLimited };
                 self.refuse(now, connection, scope, reply, code);
             }
         }
@@ -88,14 +95,8 @@ impl Worker {
                 };
             }
             (Command::Request(id, request), Scope::Seat(_, seat)) => {
-                let outcome = match self.takes_invites(now, connection, &request) {
-                    true => self.seat_request(now, &caller.user, seat, request),
-                    false => Err(ErrorCode::RateLimited),
-                };
+                let outcome = self.seat_request(now, &caller.user, seat, request);
                 return self.answer(now, connection, scope, id, outcome);
-            }
-            (command, Scope::Seat(slot, _)) if !self.takes_key(now, connection, slot, &command) => {
-                Err(ErrorCode::RateLimited)
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
@@ -110,26 +111,6 @@ impl Worker {
         if let Err(code) = outcome {
             self.refuse(now, connection, scope, reply, code);
         }
-    }
-
-    /// Charges the connection for a key that it has not used lately; false when they are too many.
-    // spec: LIM-4
-    fn takes_key(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, command: &Command) -> bool {
-        let delivery = match command {
-            Command::Broadcast(broadcast) => broadcast.delivery,
-            Command::Message(message) => message.delivery,
-            Command::Request(..) => return true,
-        };
-        let Some(key) = delivery.key() else { return true };
-        self.clients.of(connection).is_some_and(|client| client.budget.take_key(now, slot, key))
-    }
-
-    /// Charges the connection for the users that it invites; false when they are too many.
-    // spec: LIM-6
-    fn takes_invites(&mut self, now: Timestamp, connection: ConnectionId, request: &Request) -> bool {
-        let Request::Invite(invite) = request else { return true };
-        let users = invite.users.as_slice().len();
-        self.clients.of(connection).is_some_and(|client| client.budget.take_invites(now, users))
     }
 
     /// Carries out a request of the control stream and answers it.

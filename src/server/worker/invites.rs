@@ -39,7 +39,7 @@ impl Worker {
         let inviting = match inviting {
             Ok(inviting) => inviting,
             Err(code) => {
-                let_through.iter().for_each(|user| self.shared.directory.cancel_invite(user));
+                let_through.iter().for_each(|user| self.shared.directory.cancel_invite(user, by));
                 return Err(code);
             }
         };
@@ -78,7 +78,7 @@ impl Worker {
                     answers.push(Ok(invite.number));
                 }
                 Err(code) => {
-                    self.shared.directory.cancel_invite(user);
+                    self.shared.directory.cancel_invite(user, &inviting.owner);
                     answers.push(Err(*code));
                 }
             }

@@ -105,11 +105,10 @@ impl Worker {
         self.now = self.now.max(now.mono);
         let now = now.mono;
         self.start_drain(now);
+        self.handle_events(now);
+        // From here on: the mail gets its share, however much the datagrams have led to.
         let enough = self.clients.sends() + SENDS_A_TURN;
         for _ in 0..ROUNDS {
-            while let Some(event) = self.clients.endpoint.poll_event() {
-                self.handle_event(now, event);
-            }
             self.wake_others();
             self.expire(now);
             self.close_lagging(now);
@@ -119,6 +118,7 @@ impl Worker {
             if !self.behind || self.clients.sends() >= enough {
                 break;
             }
+            self.handle_events(now);
         }
         self.wake_others();
         // Asked again behind the mail: from there on a drain wakes this worker anew.
@@ -126,15 +126,17 @@ impl Worker {
         self.publish_counters();
     }
 
-    fn handle_event(&mut self, now: Timestamp, event: EndpointEvent) {
-        match event {
-            EndpointEvent::Connected { connection, claims, .. } => {
-                self.connected(now, connection, claims.user)
+    fn handle_events(&mut self, now: Timestamp) {
+        while let Some(event) = self.clients.endpoint.poll_event() {
+            match event {
+                EndpointEvent::Connected { connection, claims, .. } => {
+                    self.connected(now, connection, claims.user)
+                }
+                EndpointEvent::Message { connection, stream, payload, .. } => {
+                    self.dispatch(now, connection, stream, payload);
+                }
+                EndpointEvent::Closed { connection, why, .. } => self.closed(now, connection, &why),
             }
-            EndpointEvent::Message { connection, stream, payload, .. } => {
-                self.dispatch(now, connection, stream, payload);
-            }
-            EndpointEvent::Closed { connection, why, .. } => self.closed(now, connection, &why),
         }
     }
 

@@ -107,6 +107,7 @@ impl Worker {
             }
             (None, Word::Event(event)) => self.clients.tell(now, connection, &event),
             (None, Word::Replaced) => self.replaced(now, connection),
+            (None, Word::Kicked) => self.kicked(now, connection),
         }
     }
 

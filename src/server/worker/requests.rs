@@ -76,9 +76,7 @@ impl Worker {
     // spec: HSK-15
     fn part_older(&mut self, now: Timestamp, caller: &Caller, session: SessionId) -> bool {
         let Caller { connection, user } = caller;
-        let mut is_live = false;
-        self.shared.directory.tell(user, |live| is_live = live == *connection);
-        if !is_live {
+        if self.shared.directory.live(user) != Some(*connection) {
             return false;
         }
         let parted =

@@ -22,8 +22,8 @@ pub enum Flood {
 
 /// The flood comes in waves so far apart.
 pub(super) const EVERY: Duration = Duration::from_millis(5);
-/// Messages of a wave at most, several times what any server is to take.
-const WAVE: u16 = 200;
+/// Messages of a wave at most: several times what a server takes, and less than it closes a connection for.
+const WAVE: u16 = 80;
 
 impl Flood {
     /// Sends the next wave; `next` is a key that was not used yet.

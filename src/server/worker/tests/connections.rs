@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::house::House;
 use super::{Limits, with_any_workers};
-use crate::base::InviteId;
+use crate::base::{InviteId, UserId};
 use crate::net::Driven;
 use crate::rudp::ConnectError;
 use crate::wire::command::Join;
@@ -36,6 +36,26 @@ fn a_second_connection_replaces_the_first_and_inherits_nothing() {
         assert!(house.join_open(again, at.session).is_ok(), "the new one may join anew");
         let counters = house.shared.snapshot();
         assert_eq!((counters.connections, counters.connections_replaced), (2, 1));
+    });
+}
+
+#[test]
+fn who_is_kicked_is_told_so_and_is_gone_for_all() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Open);
+        house.join_open(ben, at.session).unwrap();
+        house.events(ann, at.slot);
+
+        let [name, stranger] = ["ben", "cid"].map(|name| UserId::new(name).unwrap());
+        assert!(!house.shared.kick(&stranger), "nobody of that name is here");
+        assert!(house.shared.kick(&name));
+        house.run();
+        assert_eq!(house.closed_with(ben), Some(CloseCode::KickedByOperator));
+        assert_eq!(left(&house.events(ann, at.slot)), Some(LeaveReason::Dropped));
+        assert!(!house.shared.kick(&name), "no connection is left");
+        let counters = house.shared.snapshot();
+        assert_eq!((counters.connections, counters.connections_kicked), (1, 1));
     });
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::house::{House, create, invite};
 use super::{Limits, Who, with_any_workers};
-use crate::base::{RequestId, Slot, StreamId, Timestamp, WorkerId};
+use crate::base::{RequestId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
 use crate::wire::command::{Broadcast, Message, Recipients, To};
@@ -16,7 +16,7 @@ use crate::wire::{
     UserEvent, Value,
 };
 
-fn shout(house: &mut House, who: Who, slot: Slot, counter: u8, bytes: usize) {
+fn shout(house: &mut House, who: Who, slot: Slot, counter: u16, bytes: usize) {
     let delivery = Delivery::ReliableOrdered;
     let body = Body::new(delivery, Bytes::from(vec![7; bytes])).unwrap();
     let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body }).encode();
@@ -207,7 +207,7 @@ fn ever_new_keys_are_refused_by_name_and_those_in_use_are_not() {
     let at = house.create(ann, 2, Admission::Open);
     let with_ben = house.join_open(ben, at.session).unwrap();
     house.events(ann, at.slot);
-    let say = |house: &mut House, key: u16, counter: u8| {
+    let say = |house: &mut House, key: u16, counter: u16| {
         let delivery = Delivery::ReliableLatest { key };
         let body = Body::new(delivery, Bytes::from_static(b"value")).unwrap();
         let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body });
@@ -253,7 +253,7 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
         (StreamId::CONTROL, Delivery::ReliableOrdered, &[0x05]),
         // An unreliable message without a slot, and with one that was never given.
         (StreamId::CONTROL, Delivery::Unreliable, &[]),
-        (StreamId::CONTROL, Delivery::Unreliable, &[9, 0x20, 0, 0]),
+        (StreamId::CONTROL, Delivery::Unreliable, &[9, 0x20, 0, 0, 0]),
         // A broadcast without a counter to answer to.
         (StreamId(1), Delivery::ReliableOrdered, &[0x20, 3]),
         // An unreliable request: legal but for that, malformed, unknown.
@@ -323,7 +323,7 @@ fn however_much_mail_there_is_a_turn_ends() {
 
 #[test]
 fn however_many_sessions_end_at_once_a_turn_ends() {
-    let mut house = House::new(1, Limits { sessions_per_user: 200, ..Limits::default() });
+    let mut house = House::new(1, Limits { entries_per_second: 100, ..Limits::default() });
     let ann = house.connect("ann", 0);
     for _ in 0..100 {
         let mut request = create(2, Admission::Open);
@@ -341,4 +341,64 @@ fn however_many_sessions_end_at_once_a_turn_ends() {
     assert!(house.workers[0].poll_timeout().is_some_and(|at| at <= now.mono), "the rest at once");
     house.run();
     assert!(house.shared.sessions.is_empty());
+}
+
+// spec-test: LIM-8
+#[test]
+fn sessions_are_entered_within_a_budget_however_soon_they_are_left() {
+    let mut house = House::new(1, Limits::default());
+    let ann = house.connect("ann", 0);
+    let enter_and_leave = |house: &mut House| match house.ask(ann, None, create(2, Admission::Open)) {
+        Ok(Value::Entered(at)) => house.ask(ann, Some(at.slot), Request::Leave).map(|_| ()),
+        other => other.map(|_| ()),
+    };
+    for _ in 0..64 {
+        assert_eq!(enter_and_leave(&mut house), Ok(()));
+    }
+    assert_eq!(enter_and_leave(&mut house), Err(ErrorCode::RateLimited));
+    house.pass(Duration::from_secs(1));
+    let entered = (0..20).filter(|_| enter_and_leave(&mut house).is_ok()).count();
+    assert!((8..=9).contains(&entered), "{entered} a second later");
+}
+
+// spec-test: LIM-2
+#[test]
+fn who_goes_far_beyond_the_budget_is_closed_and_who_hears_it_stays() {
+    let mut house = House::new(1, Limits { commands_per_second: 100, ..Limits::default() });
+    let (ann, eve) = (house.connect("ann", 0), house.connect("eve", 0));
+    let at = house.create(ann, 2, Admission::Open);
+    let with_eve = house.join_open(eve, at.session).unwrap();
+    house.events(ann, at.slot);
+    (0..1_000).for_each(|counter| shout(&mut house, eve, with_eve.slot, counter, 1));
+    house.run();
+    assert_eq!(house.closed_with(eve), None, "most were refused");
+    house.events(ann, at.slot);
+    (1_000..1_300).for_each(|counter| shout(&mut house, eve, with_eve.slot, counter, 1));
+    house.pass(Duration::from_millis(100));
+    assert_eq!(house.closed_with(eve), Some(CloseCode::ProtocolViolation));
+    let told = house.events(ann, at.slot);
+    assert!(matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Dropped, .. }]), "{told:?}");
+}
+
+/// What a batch of datagrams leads to is not the mail's share.
+#[test]
+fn a_flood_of_refusals_does_not_keep_a_worker_from_its_mail() {
+    let mut house = House::new(2, Limits { gathered_seats: 0, ..Limits::default() });
+    let (ann, ben, eve) = (house.connect("ann", 0), house.connect("ben", 1), house.connect("eve", 1));
+    let at = house.create(ann, 3, Admission::Open);
+    let with_ben = house.join_open(ben, at.session).unwrap();
+    house.events(ann, at.slot);
+    house.events(ben, with_ben.slot);
+    // Each is answered: more than a turn's share of messages.
+    for n in 0..5_000 {
+        let unknown = Bytes::copy_from_slice(&[&[0x1f][..], &RequestId(n).to_bytes()].concat());
+        house.send_raw(eve, StreamId::CONTROL, Delivery::ReliableUnordered, unknown);
+    }
+    shout(&mut house, ann, at.slot, 1, 1);
+    let mut rounds = 0;
+    while house.events(ben, with_ben.slot).is_empty() {
+        house.round();
+        rounds += 1;
+        assert!(rounds < 8, "the mail does not get its turn");
+    }
 }
