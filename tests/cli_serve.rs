@@ -268,6 +268,22 @@ fn a_client_says_goodbye_however_it_ends() {
     assert!(bob.wait_exit().success());
 }
 
+/// Who pipes lines in need not wait: what was said arrives before the goodbye.
+#[test]
+fn what_a_client_says_last_arrives() {
+    let service = Service::start(&[]);
+    let (mut alice, mut bob, _) = service.meeting();
+    (0..50).for_each(|n| alice.say(&format!("say 1 {n}")));
+    alice.say(&format!("say 1 {}", "x".repeat(60_000)));
+    alice.end_input();
+    for n in 0..50 {
+        assert_eq!(event(&mut bob, "message")["text"], n.to_string());
+    }
+    event(&mut bob, "message");
+    event(&mut bob, "member_left");
+    assert!(alice.wait_exit().success());
+}
+
 #[test]
 fn a_killed_clients_seat_is_free_after_the_idle_timeout() {
     let service = Service::start(&["--idle-timeout", "1s"]);

@@ -39,6 +39,8 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["netsim", "--rebind", "0s"], "above 0"),
         (&["netsim", "--blackhole", "1s:2s"], "lets nothing pass"),
         (&["serve", "--idle-timeout", "10"], "no unit"),
+        (&["serve", "--idle-timeout", "1500us"], "whole ms, 1000ms to 600000ms"),
+        (&["serve", "--idle-timeout", "1000.5ms"], "whole ms"),
         (&["serve"], "--dev"),
     ] {
         let (status, out, err) = texts(&run(args));
@@ -113,6 +115,18 @@ fn a_token_beyond_its_limits_is_refused() {
     let folder = Folder::new();
     let key = folder.key();
     let long = format!("\"{}\"", "x".repeat(300));
+    let address = ["--address", "127.0.0.1:7777"];
+    let many: Vec<&str> = address.iter().copied().cycle().take(2 * 17).collect();
+    let (status, out, err) =
+        texts(&run(
+            &[&["token", "--user", "bob", "--key-file", &key, "--server", "game"][..], &many].concat()
+        ));
+    assert_eq!((status, out.as_str()), (Some(2), ""));
+    assert!(err.contains("17 addresses are too many, 16 are allowed"), "{err}");
+    let nameless = [&["token", "--user", "bob", "--key-file", &key, "--server", ""][..], &address].concat();
+    let (status, _, err) = texts(&run(&nameless));
+    assert_eq!(status, Some(2));
+    assert!(err.contains("1 to 128 bytes"), "{err}");
     for extra in [["--ttl", "11min"], ["--ttl", "0s"], ["--data", &long], ["--data", "{"]] {
         let mut args = vec!["token", "--user", "bob", "--key-file", &key, "--server", "127.0.0.1:7777"];
         args.extend(extra);

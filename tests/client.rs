@@ -242,6 +242,9 @@ async fn an_invite_ends_when_it_is_declined_or_revoked() {
     assert_eq!(told.await, (declined, bob(), "not now".to_owned()));
 
     let revoked = invite().await;
+    let other = ann.create(CreateSession::new(3)).await.unwrap();
+    let elsewhere = ann.revoke(other.slot, revoked).await;
+    assert_eq!(elsewhere, Err(RequestError::Refused(ErrorCode::NoSuchInvite)), "it is not that session's");
     ann.revoke(room.slot, revoked).await.unwrap();
     let told = until(&mut to_bob, |event| match event {
         Event::InviteRevoked { invite } => Some(invite),
@@ -302,6 +305,36 @@ async fn a_closed_client_says_so() {
     let sent = ann.broadcast(Slot(1), To::All, Delivery::Unreliable, "x");
     assert_eq!(sent, Err(SendError::NotConnected));
     assert!(!ann.is_connected());
+}
+
+#[tokio::test]
+async fn what_is_flushed_before_a_client_closes_arrives() {
+    let world = World::new();
+    let Met { ann, bob, mut to_bob, of_ann, .. } = Met::in_(&world).await;
+    assert_eq!(ann.flush().await, Ok(()), "nothing is under way");
+    let large = "x".repeat(20_000);
+    for n in 0..10 {
+        let text = format!("{n}{large}");
+        ann.broadcast(of_ann.slot, To::Others, Delivery::ReliableOrdered, text).unwrap();
+    }
+    ann.flush().await.unwrap();
+    ann.close("");
+    assert_eq!(ann.flush().await, Err(SendError::NotConnected));
+    assert_eq!(texts(&mut to_bob, 10).await.len(), 10);
+    bob.close("");
+    while let Some(event) = to_bob.recv().await {
+        assert!(!to_bob.is_closed() || matches!(event, Event::Disconnected(_)));
+    }
+    assert!(to_bob.is_closed() && to_bob.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn who_flushes_a_connection_that_ends_is_told() {
+    let world = World::new();
+    let Met { ann, of_ann, .. } = Met::in_(&world).await;
+    ann.broadcast(of_ann.slot, To::Others, Delivery::ReliableOrdered, vec![0; 60_000]).unwrap();
+    let (flushed, ()) = tokio::join!(ann.flush(), async { ann.close("") });
+    assert_eq!(flushed, Err(SendError::NotConnected));
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::base::UserId;
 use crate::cli::backend::mint_now;
 use crate::cli::output::{Failure, product};
+use crate::cli::serve::config::NAME_BYTES;
 use crate::cli::{key_file, units};
+use crate::secure::ConnectGrant;
 use crate::secure::token::MintRequest;
 
 /// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.
@@ -51,6 +53,13 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
         if args.address.is_empty() { std::slice::from_ref(&args.server) } else { &args.address[..] };
     if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
         return Err(Failure::Usage(format!("`{bad}` is no address: HOST:PORT, as in 127.0.0.1:7777")));
+    }
+    if addresses.len() > ConnectGrant::MAX_SERVERS {
+        let (count, max) = (addresses.len(), ConnectGrant::MAX_SERVERS);
+        return Err(Failure::Usage(format!("{count} addresses are too many, {max} are allowed")));
+    }
+    if !NAME_BYTES.contains(&args.server.len()) {
+        return Err(Failure::Usage("--server is the server's name, 1 to 128 bytes".to_owned()));
     }
     let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
     let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;

@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) core: Core,
     /// Looked up by id alone, never walked.
     pub(super) waiters: HashMap<RequestId, Waiter>,
+    /// Who waits until all that was sent has arrived.
+    pub(super) flushers: Vec<oneshot::Sender<()>>,
     connected: Option<oneshot::Sender<Result<(), Disconnected>>>,
 }
 
@@ -45,7 +47,7 @@ impl Shared {
         wake: Arc<Notify>,
         connected: oneshot::Sender<Result<(), Disconnected>>,
     ) -> Self {
-        let state = State { core, waiters: HashMap::new(), connected: Some(connected) };
+        let state = State { core, waiters: HashMap::new(), flushers: Vec::new(), connected: Some(connected) };
         Self { state: Mutex::new(state), clock, wake, has_ended: watch::Sender::new(false) }
     }
 
@@ -88,6 +90,19 @@ impl State {
                     }
                 }
                 Output::Event(event) => events.push(event),
+            }
+        }
+        self.tell_flushers();
+    }
+
+    /// Tells who waits that all has arrived, or lets go of them when that will never be known.
+    fn tell_flushers(&mut self) {
+        if !self.core.is_connected() {
+            self.flushers.clear();
+        } else if self.core.is_flushed() {
+            for flusher in self.flushers.drain(..) {
+                // Who no longer waits does not want to know.
+                let _ = flusher.send(());
             }
         }
     }

@@ -38,6 +38,11 @@ impl Events {
         count
     }
 
+    /// True when no event waits and none will come: a loop that asks by [`Events::try_recv`] is done.
+    pub fn is_closed(&self) -> bool {
+        self.receiver.is_closed() && self.receiver.is_empty()
+    }
+
     /// The next event if one waits.
     pub fn try_recv(&mut self) -> Option<Event> {
         let event = self.receiver.try_recv().ok();

@@ -92,6 +92,9 @@ impl Client {
 
     /// Accepts an invite. When this returns, the session's mirror is there.
     ///
+    /// An invite admits once: who was in the session by a connection that is lost needs another one
+    /// (`invite_used`).
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn join(&self, invite: InviteId) -> Result<Entered, RequestError> {
@@ -165,6 +168,10 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn revoke(&self, slot: Slot, invite: InviteId) -> Result<(), RequestError> {
+        // On the wire it is a number of the slot's session.
+        if self.session(slot, Mirror::session).is_some_and(|session| session != invite.session) {
+            return Err(ErrorCode::NoSuchInvite.into());
+        }
         self.ask(Some(slot), &Request::Revoke(Revoke { number: invite.number }), as_empty).await
     }
 
@@ -176,7 +183,8 @@ impl Client {
         self.ask(Some(slot), &Request::Leave, as_empty).await
     }
 
-    /// Removes a member, as the owner; all are told `reason`, 128 bytes at most.
+    /// Removes a member, as the owner; all are told `reason`, 128 bytes at most. Their open invites of the session
+    /// end. A session that is open to all they may join again.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -212,8 +220,9 @@ impl Client {
         self.ask(Some(slot), &request, revision).await
     }
 
-    /// Sends to the session's members. Returns at once: the message is on its way, and if the server
-    /// does not pass it on, an [`Event::Refused`] says so.
+    /// Sends to the session's members, 65,536 bytes at most, 1,024 when `delivery` is
+    /// [`Delivery::Unreliable`] or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the
+    /// server does not pass it on, an [`Event::Refused`] says so.
     ///
     /// # Errors
     /// [`SendError`]; nothing was sent then.
@@ -277,8 +286,29 @@ impl Client {
         self.shared().lock().core.rtt()
     }
 
+    /// Waits until the server has all reliable messages that were sent until now, and those sent meanwhile: the
+    /// way to leave nothing behind before [`Client::close`]. They have arrived; whether the server passes them on,
+    /// an [`Event::Refused`] says if not. Cancel safe.
+    ///
+    /// # Errors
+    /// [`SendError::NotConnected`] when the connection has ended first.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let (tell, flushed) = oneshot::channel();
+        {
+            let mut state = self.shared().lock();
+            if !state.core.is_connected() {
+                return Err(SendError::NotConnected);
+            }
+            if state.core.is_flushed() {
+                return Ok(());
+            }
+            state.flushers.push(tell);
+        }
+        flushed.await.map_err(|_| SendError::NotConnected)
+    }
+
     /// Closes the connection. The server is told `reason`, 128 bytes at most; what was sent last may
-    /// not have arrived. [`Event::Disconnected`] follows.
+    /// not have arrived, see [`Client::flush`]. [`Event::Disconnected`] follows.
     ///
     /// Returns at once. A program that ends its runtime next awaits [`Client::closed`] before, or the server
     /// hears of nothing and waits for the idle timeout.

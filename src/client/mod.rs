@@ -52,8 +52,9 @@ pub use crate::rudp::Stats;
 pub use crate::secure::ConnectGrant;
 pub use crate::wire::command::To;
 pub use crate::wire::event::Invitation;
+pub use crate::wire::property::Property;
 pub use crate::wire::result::{Entered, Info, Membership};
 pub use crate::wire::{
     CloseCode, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyChange, PropertyKey, PropertyOp,
-    PropertyValue, WriteRule,
+    PropertyValue, Settings, WriteRule,
 };

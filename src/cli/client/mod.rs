@@ -103,9 +103,16 @@ impl Terminal {
                     continue;
                 }
                 () = self.signals.next() => return self.close(client).await,
-                line = self.input.next_segment() => line.map_err(|error| Failure::while_doing("reading input", error))?,
+                line = self.input.next_segment() => line,
             };
-            let Some(line) = line else { return self.close(client).await };
+            let line = match line {
+                Ok(Some(line)) => line,
+                Ok(None) => return self.finish(client).await,
+                Err(error) => {
+                    self.finish(client).await?;
+                    return Err(Failure::while_doing("reading input", error));
+                }
+            };
             let Ok(line) = str::from_utf8(&line) else {
                 self.print(&Said::error("", None, "the line is not UTF-8"));
                 continue;
@@ -115,7 +122,7 @@ impl Terminal {
                 continue;
             }
             match line.parse() {
-                Ok(Line::Quit) => return self.close(client).await,
+                Ok(Line::Quit) => return self.finish(client).await,
                 Ok(Line::Help) => self.help(),
                 Ok(line) => {
                     if let Some(end) = self.carry_out(client, line).await {
@@ -163,6 +170,24 @@ impl Terminal {
             Event::Disconnected(Disconnected::ByClient) => Some(Ok(())),
             Event::Disconnected(why) => Some(Err(Failure::Work(why.to_string()))),
             _ => None,
+        }
+    }
+
+    /// Closes when all that was said has arrived.
+    async fn finish(&mut self, client: &Client) -> Result<(), Failure> {
+        let mut flushed = std::pin::pin!(client.flush());
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.recv() => {
+                    if let Some(end) = self.show(event) {
+                        return end;
+                    }
+                }
+                // That the connection has ended first is told as an event.
+                _ = &mut flushed => return self.close(client).await,
+                () = self.signals.next() => return self.close(client).await,
+            }
         }
     }
 

@@ -45,7 +45,7 @@ impl Said {
         let mut object = Map::new();
         object.insert(self.class.to_owned(), self.name.clone().into());
         object.extend(self.members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        Value::Object(object).to_string()
+        harmless(&Value::Object(object).to_string())
     }
 }
 
@@ -54,10 +54,22 @@ impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.class, self.name)?;
         for (name, value) in self.members.iter().filter(|(_, value)| !value.is_null()) {
-            write!(f, " {name}={value}")?;
+            write!(f, " {name}={}", harmless(&value.to_string()))?;
         }
         Ok(())
     }
+}
+
+/// JSON without the control characters that JSON lets stand as they are and a terminal may obey: DEL and those of
+/// the C1 set.
+fn harmless(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, char| {
+        match char {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char => text.push(char),
+        }
+        text
+    })
 }
 
 /// What is said of an event.
@@ -175,6 +187,14 @@ mod tests {
         );
         let json: Value = serde_json::from_str(&said.to_json()).unwrap();
         assert_eq!((&json["event"], &json["number"]), (&json!("message"), &json!(7)));
+    }
+
+    #[test]
+    fn what_members_say_does_not_steer_a_terminal() {
+        let said = Said::result("say").with("text", "a\u{1b}[2J\u{9b}2J\u{7f}é");
+        assert_eq!(said.to_string(), r#"result say text="a\u001b[2J\u009b2J\u007fé""#);
+        let json: Value = serde_json::from_str(&said.to_json()).unwrap();
+        assert!(said.to_json().contains(r"\u009b") && json["text"] == "a\u{1b}[2J\u{9b}2J\u{7f}é");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::cli::signals::Signals;
 use crate::cli::trace::TraceFolder;
 use crate::cli::{key_file, runtime, units};
 use crate::secure::TokenKey;
-use crate::server::Server;
+use crate::server::{Limits, Server};
 
 /// Runs the server until SIGTERM or SIGINT, and then until everyone has been told.
 ///
@@ -50,8 +50,8 @@ pub struct ServeArgs {
     /// Tells games apart: clients with another one are not heard [default: 1382116460].
     #[arg(long, value_name = "N")]
     protocol_id: Option<u64>,
-    /// How long a connection may be silent before it is ended [default: 10s].
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    /// How long a connection may be silent before it is ended, 1s to 10min in whole ms [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = idle_timeout)]
     idle_timeout: Option<Duration>,
     /// How long to wait, once told to stop, until everyone knows [default: 5s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
@@ -63,6 +63,9 @@ pub struct ServeArgs {
     /// For trying things out: listens on loopback, makes a key file if there is none, logs more.
     #[arg(long)]
     pub dev: bool,
+    /// Log what the server has counted so often; 0s: at its end alone.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "0s")]
+    report: Duration,
     /// Print the whole configuration with comments, and end.
     #[arg(long)]
     print_config: bool,
@@ -88,7 +91,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         let signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
         let server = start(&config, keys, tracer)?;
         listening_on(server.local_addr(), false);
-        serve(server, config.drain_timeout, signals).await
+        serve(server, config.drain_timeout, args.report, signals).await
     })
 }
 
@@ -107,6 +110,19 @@ fn configure(args: &ServeArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// An idle timeout as its limit takes it: in whole ms.
+fn idle_timeout(text: &str) -> Result<Duration, String> {
+    let time = units::duration(text).map_err(|error| error.to_string())?;
+    let limit = Limits::ALL.iter().find(|limit| limit.name == "idle_timeout_ms");
+    let (least, most) = limit.map(|limit| (limit.min, limit.max)).expect("invariant: a limit of that name");
+    let is_allowed = (least..=most).contains(&millis(time)) && time == Duration::from_millis(millis(time));
+    is_allowed.then_some(time).ok_or_else(|| format!("allowed are whole ms, {least}ms to {most}ms"))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl ServeArgs {
     fn apply(&self, config: &mut Config) {
         fn take<T: Clone>(value: &Option<T>, into: &mut T) {
@@ -119,7 +135,6 @@ impl ServeArgs {
         take(&self.busy_poll, &mut config.busy_poll);
         take(&self.protocol_id, &mut config.protocol_id);
         take(&self.drain_timeout, &mut config.drain_timeout);
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         take(&self.idle_timeout.map(millis), &mut config.limits.idle_timeout_ms);
         if self.key_file.is_some() {
             config.key_file.clone_from(&self.key_file);
@@ -160,13 +175,19 @@ fn start(config: &Config, keys: Vec<TokenKey>, tracer: Option<Arc<TraceFolder>>)
 }
 
 /// Waits for a signal, drains, and waits for the end.
-async fn serve(server: Server, drain_timeout: Duration, mut signals: Signals) -> Result<(), Failure> {
+async fn serve(
+    server: Server,
+    drain_timeout: Duration,
+    every: Duration,
+    mut signals: Signals,
+) -> Result<(), Failure> {
     tokio::select! {
         () = signals.next() => {
             info!(?drain_timeout, "told to stop: telling everyone");
             server.drain(drain_timeout);
         }
         () = ended(&server) => {}
+        () = reports(&server, every) => {}
     }
     tokio::select! {
         () = signals.next() => return Err(Failure::Work("told to stop at once".to_owned())),
@@ -180,6 +201,17 @@ async fn serve(server: Server, drain_timeout: Duration, mut signals: Signals) ->
 async fn ended(server: &Server) {
     while !server.has_ended() {
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Logs what the server counts, again and again; waits for ever when `every` is 0.
+async fn reports(server: &Server, every: Duration) {
+    if every.is_zero() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(every).await;
+        report(server);
     }
 }
 
@@ -221,6 +253,7 @@ mod tests {
             drain_timeout: None,
             trace: None,
             dev: false,
+            report: Duration::ZERO,
             print_config: false,
         }
     }

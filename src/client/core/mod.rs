@@ -159,6 +159,14 @@ impl Core {
         matches!(&self.link, Link::Open(connection) if !connection.is_closed())
     }
 
+    /// True when nothing waits to be sent or acked.
+    pub fn is_flushed(&self) -> bool {
+        match &self.link {
+            Link::Open(connection) => connection.queued_bytes() == 0,
+            Link::Connecting(_) | Link::Dead => true,
+        }
+    }
+
     /// What is known of the session at `slot`: the newest, which events not yet polled led to.
     pub fn mirror(&self, slot: Slot) -> Option<&Mirror> {
         self.dialogue.mirror(slot)

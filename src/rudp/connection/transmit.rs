@@ -23,7 +23,7 @@ use crate::wire::frame::{Ack, Frame, MessageHead, Repair};
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
 struct Plan {
-    /// Frames without a payload: ACK, CE_COUNT, PING, PATH_CHALLENGE, PATH_RESPONSE, CLOSE, PADDING.
+    /// All frames but those of messages.
     small: SmallVec<[Frame; 3]>,
     parts: SmallVec<[(SendPart, Payload); 8]>,
     sent: SentFrames,

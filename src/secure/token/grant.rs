@@ -27,10 +27,10 @@ pub struct ConnectGrant {
     pub expires: UnixTime,
 }
 
-/// Most servers that a grant may name.
-const SERVERS_MAX: usize = 16;
-
 impl ConnectGrant {
+    /// Most addresses that a grant may name. Spec: TOK-8.
+    pub const MAX_SERVERS: usize = 16;
+
     /// Reads the JSON form. Members that it does not know are ignored.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ pub enum GrantError {
 
 fn servers(grant: &Value) -> Option<Vec<String>> {
     let servers = grant.get("servers")?.as_array()?;
-    if !(1..=SERVERS_MAX).contains(&servers.len()) {
+    if !(1..=ConnectGrant::MAX_SERVERS).contains(&servers.len()) {
         return None;
     }
     servers.iter().map(|server| server.as_str().map(str::to_owned)).collect()

@@ -55,7 +55,10 @@ impl Worker {
     /// A connection ended, by whatever cause.
     pub(super) fn closed(&mut self, now: Timestamp, connection: ConnectionId, why: &Closed) {
         let reason = match why {
-            Closed::ByPeer { .. } => LeaveReason::Left,
+            Closed::ByPeer { code, reason } => {
+                debug!(%connection, %code, reason, "closed by its client");
+                LeaveReason::Left
+            }
             Closed::TimedOut => LeaveReason::TimedOut,
             // This end has parted with the user before it closed; what is left is a violation that
             // the transport found.

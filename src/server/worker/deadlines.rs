@@ -3,16 +3,16 @@
 use super::Worker;
 use crate::base::Timestamp;
 
-/// Sessions and invites that are ended in one turn, and what one batch of a stripe has more.
-const ENDS_A_TURN: usize = 64;
+/// Sessions and invites that are ended in one round of a turn, and what one batch of a stripe has more.
+const ENDS_A_ROUND: usize = 64;
 
 impl Worker {
-    /// Ends what is due in this worker's stripes, some of it in each turn: clients do not wait for all of it.
+    /// Ends what is due in this worker's stripes, some of it in each round: clients do not wait for all of it.
     pub(super) fn expire(&mut self, now: Timestamp) {
         if self.next_expiry().is_none_or(|at| at > now) {
             return;
         }
-        let mut left = ENDS_A_TURN;
+        let mut left = ENDS_A_ROUND;
         for stripe in self.shared.sessions.begin_expiry(self.id) {
             while left > 0 && self.shared.sessions.next_deadline(stripe) <= now {
                 let expired = self.with_table(|table, outbox| table.expire(stripe, now, outbox));

@@ -58,9 +58,7 @@ impl Key {
             }
             Field::Time(range, place) => range.contains(place(config)),
             Field::Address(_) | Field::File(_) => true,
-            Field::Names(place) => {
-                place(config).iter().all(|name| (1..=NAME_MAX_BYTES).contains(&name.len()))
-            }
+            Field::Names(place) => place(config).iter().all(|name| NAME_BYTES.contains(&name.len())),
         }
     }
 
@@ -87,12 +85,16 @@ impl fmt::Display for Field {
             Self::Time(range, _) => write!(f, "{} to {}", Written(*range.start()), Written(*range.end())),
             Self::Address(_) => f.write_str("ADDRESS:PORT in quotes, as in \"0.0.0.0:7777\""),
             Self::File(_) => f.write_str("the path of a file in quotes"),
-            Self::Names(_) => write!(f, "a list of names in quotes, of 1 to {NAME_MAX_BYTES} bytes each"),
+            Self::Names(_) => {
+                let (least, most) = NAME_BYTES.into_inner();
+                write!(f, "a list of names in quotes, of {least} to {most} bytes each")
+            }
         }
     }
 }
 
-const NAME_MAX_BYTES: usize = 128;
+/// Bytes of a name that tokens may call a server.
+pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 const fn top(name: &'static str, doc: &'static str, field: Field) -> Key {
     Key { section: "", name, doc, field }

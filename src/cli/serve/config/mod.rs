@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use keys::NAME_BYTES;
 pub use read::ConfigError;
 
 use crate::cli::PROTOCOL_ID;
@@ -116,6 +117,7 @@ mod tests {
         assert!(text.starts_with("line 1: `drain_timeout` is 10; allowed is "), "{text}");
         let text = refusal("drain_timeout = \"10\"");
         assert!(text.starts_with("line 1: `drain_timeout`: `10` has no unit"), "{text}");
+        assert_eq!(refusal("workers = \"1\""), "line 1: `workers` is \"1\"; allowed is 0 to 255");
         assert!(refusal("listen = \"here\"").starts_with("line 1: `listen` is here; allowed is "));
         assert!(refusal("names = [1]").starts_with("line 1: `names` is [1]; allowed is "));
         assert!(refusal("limits = 3").starts_with("line 1: `limits` is 3; allowed is "));
@@ -133,5 +135,11 @@ mod tests {
         let limits = Limits { idle_timeout_ms: 1, ..Limits::default() };
         let text = Config { limits, ..Config::default() }.check().unwrap_err().to_string();
         assert_eq!(text, "`limits.idle_timeout_ms` is 1; allowed is 1000 to 600000 ms");
+        let limits = Limits { lagging_bytes: 4 << 20, ..Limits::default() };
+        let text = Config { limits, ..Config::default() }.check().unwrap_err().to_string();
+        assert!(
+            text.starts_with("lagging_bytes is 4194304, allowed is less than max_queued_bytes"),
+            "{text}"
+        );
     }
 }

@@ -50,7 +50,7 @@ impl Config {
             self.apply_value(&key, value.get_ref()).map_err(|problem| {
                 at(match problem {
                     Problem::Unit(error) => format!("`{}`: {error}", key.path()),
-                    Problem::NotAllowed => not_allowed(&key, source(text, value)),
+                    Problem::NotAllowed => not_allowed(&key, shown(&key, text, value)),
                 })
             })?;
         }
@@ -89,7 +89,8 @@ impl Config {
                 return Err(ConfigError { line: None, problem: not_allowed(&key, value.trim_matches('"')) });
             }
         }
-        Ok(())
+        // How limits depend on each other.
+        self.limits.check().map_err(|error| ConfigError { line: None, problem: error.to_string() })
     }
 }
 
@@ -120,6 +121,14 @@ fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, Problem> {
 fn whole_number(value: &DeValue<'_>) -> Result<u64, Problem> {
     let number = value.as_integer().ok_or(Problem::NotAllowed)?;
     u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| Problem::NotAllowed)
+}
+
+/// A value that is not allowed, as it stands in the file. For a number the quotes may be what is wrong.
+fn shown<'a>(key: &Key, text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str {
+    match key.field {
+        Field::Count(..) | Field::Limit(_) => text.get(value.span()).unwrap_or_default(),
+        _ => source(text, value),
+    }
 }
 
 /// The value as it stands in the file, without quotes.

@@ -207,15 +207,15 @@ impl Outbox {
             return Ok(Sent::Queued);
         };
         let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
-        let ended = open.ok_or(SendError::UnknownStream(stream))?;
+        let open = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
         let is_full = self.reliable_bytes + cost > self.max_reliable_bytes
             || !self.share.may_hold(self.reliable_bytes + self.unreliable_bytes + cost);
-        if (is_full && delivery.is_reliable()) || ended.is_full(space) {
+        if (is_full && delivery.is_reliable()) || open.is_full(space) {
             return Err(SendError::WouldBlock);
         }
         let in_fragments = bytes > MAX_WHOLE_BYTES;
-        if ended.is_crowded(delivery, in_fragments) {
+        if open.is_crowded(delivery, in_fragments) {
             // Those before it take their numbers up until they are settled: none of them can give way.
             if delivery.is_reliable() {
                 return Err(SendError::WouldBlock);
@@ -225,12 +225,12 @@ impl Outbox {
         }
         let mut freed = Superseded::default();
         if space == Space::Keyed {
-            freed = ended.supersede(delivery, in_fragments);
+            freed = open.supersede(delivery, in_fragments);
         }
         let fragment_bytes = in_fragments.then_some(self.fragment_bytes);
-        let number = ended.push(space, delivery, payload, fragment_bytes, freed.place);
+        let number = open.push(space, delivery, payload, fragment_bytes, freed.place);
         if space == Space::Keyed {
-            freed.window += ended.settle_keyed();
+            freed.window += open.settle_keyed();
             self.unreliable_bytes -= freed.sequenced;
             self.reliable_bytes -= freed.buffered - freed.sequenced;
             self.window_used -= freed.window;

@@ -213,7 +213,7 @@ impl SendStream {
         std::iter::once(&mut self.ordered).chain(rare).for_each(|space| space.entries.shrink_to_fit());
     }
 
-    /// No more messages come; true once all are settled.
+    /// No more messages come.
     pub fn finish(&mut self) {
         self.finishing = true;
     }
