@@ -311,6 +311,14 @@ fn a_server_for_development_makes_its_key() {
 }
 
 #[test]
+fn a_server_of_another_game_is_reached_by_its_id() {
+    let service = Service::start(&["--protocol-id", "7"]);
+    let args = ["client", "--user", "ann", "--key-file", &service.key, "--server", &service.addr, "--json"];
+    let mut client = Running::start(&[&args[..], &["--protocol-id", "7"]].concat());
+    client.wait_for_json("connected", |said| said["result"] == "connected");
+}
+
+#[test]
 fn a_client_with_another_key_is_not_answered() {
     let service = Service::start(&[]);
     let folder = Folder::new();

@@ -29,6 +29,7 @@ use rand::{SeedableRng, TryRngCore};
 use self::load::Load;
 use self::report::{Report, Workload};
 use self::stage::Stage;
+use crate::cli::PROTOCOL_ID;
 use crate::cli::delivery;
 use crate::cli::netsim::{HEADING, ImpairmentArgs};
 use crate::cli::output::{Failure, note, product};
@@ -64,6 +65,9 @@ pub struct BenchArgs {
     /// Use the server that runs there instead.
     #[arg(long, value_name = "ADDR", requires = "key_file", conflicts_with = "workers")]
     server: Option<String>,
+    /// The protocol id of the server that runs there.
+    #[arg(long, value_name = "N", requires = "server", default_value_t = PROTOCOL_ID)]
+    protocol_id: u64,
     /// File with that server's token key.
     #[arg(long, value_name = "FILE", requires = "server")]
     key_file: Option<PathBuf>,

@@ -12,7 +12,6 @@ use super::BenchArgs;
 use super::child::Child;
 use super::usage::Usage;
 use crate::base::UserId;
-use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::key_file;
 use crate::cli::output::Failure;
@@ -38,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const UNLIMITED: &str = "[limits]
 commands_per_second = 1_000_000
 command_bytes_per_second = 1_073_741_824
+session_commands_per_second = 10_000_000
 session_bytes_per_second = 1_073_741_824
 ";
 
@@ -67,8 +67,8 @@ impl Stage {
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
         Ok(Self {
-            backend: Arc::new(Backend::new(key.clone(), reached, PROTOCOL_ID).traced(tracer.clone())),
-            direct: Backend::new(key, &addr, PROTOCOL_ID).traced(tracer),
+            backend: Arc::new(Backend::new(key.clone(), reached, args.protocol_id).traced(tracer.clone())),
+            direct: Backend::new(key, &addr, args.protocol_id).traced(tracer),
             server_pid: args.server_pid.or_else(|| server.as_ref().and_then(Child::pid)),
             server,
             relay,

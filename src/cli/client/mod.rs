@@ -44,6 +44,9 @@ pub struct ClientArgs {
     /// The server.
     #[arg(long, value_name = "ADDR", requires = "user")]
     server: Option<String>,
+    /// The server's protocol id, which tells games apart.
+    #[arg(long, value_name = "N", default_value_t = PROTOCOL_ID)]
+    protocol_id: u64,
     /// Events and results as JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -70,7 +73,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
 
 async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     if let (Some(user), Some(key_file), Some(server)) = (&args.user, &args.key_file, &args.server) {
-        return Backend::new(key_file::read(key_file)?, server, PROTOCOL_ID).connect(user).await;
+        return Backend::new(key_file::read(key_file)?, server, args.protocol_id).connect(user).await;
     }
     let path = args.grant.as_deref().ok_or_else(|| Failure::Usage("--grant is missing".to_owned()))?;
     let failed = |error: &dyn std::fmt::Display| {
@@ -78,7 +81,7 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     let grant = ConnectGrant::from_json(&text).map_err(|error| failed(&error))?;
-    let config = ClientConfig::new(PROTOCOL_ID);
+    let config = ClientConfig::new(args.protocol_id);
     Client::connect(&grant, config).await.map_err(|error| Failure::while_doing("connecting", error))
 }
 

@@ -59,11 +59,8 @@ const SIZE: usize = 64;
 const RATE_HZ: f64 = 30.0;
 /// Bytes of a bulk message.
 pub const BULK_SIZE: usize = 1_000;
-/// Clients of bulk. Rallypoint takes 20,000 commands a second of a session: one would be below what a core
-/// can do.
-const BULK_CLIENTS: usize = 16;
-/// Bulk messages that a client has under way: all together are below what sockets' buffers hold.
-const BULK_WINDOW: u64 = 32;
+/// Bulk messages that are under way: below what sockets' buffers hold, and what Rallypoint calls lagging.
+const BULK_WINDOW: u64 = 400;
 /// Sessions with which the search for a worker's limit begins.
 const FIRST_SESSIONS: usize = 32;
 /// Workers at most, and processes of their load.
@@ -93,8 +90,7 @@ impl Workload {
             Self::Broadcast { sessions, members, .. } => (sessions, members),
             Self::Saturation => (FIRST_SESSIONS, 8),
             Self::Workers { workers } => (FIRST_SESSIONS * workers, 8),
-            Self::Echo => (1, 1),
-            Self::Bulk => (BULK_CLIENTS, 1),
+            Self::Echo | Self::Bulk => (1, 1),
             Self::Loss { .. } => (1, 8),
             Self::Idle { clients } => (clients.div_ceil(8), 8),
         }

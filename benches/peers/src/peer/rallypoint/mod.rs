@@ -35,6 +35,7 @@ pub fn serve(announce: Announce, workers: u8) -> Result<()> {
     let limits = Limits {
         commands_per_second: 1_000_000,
         command_bytes_per_second: 1_073_741_824,
+        session_commands_per_second: 10_000_000,
         session_bytes_per_second: 1_073_741_824,
         max_connections: 100_000,
         ..Limits::default()
