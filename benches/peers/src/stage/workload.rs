@@ -60,7 +60,7 @@ const RATE_HZ: f64 = 30.0;
 /// Bytes of a bulk message.
 pub const BULK_SIZE: usize = 1_000;
 /// Bulk messages that are under way: below what sockets' buffers hold, and what Rallypoint calls lagging.
-const BULK_WINDOW: u64 = 400;
+const BULK_WINDOW: u64 = 256;
 /// Sessions with which the search for a worker's limit begins.
 const FIRST_SESSIONS: usize = 32;
 /// Workers at most, and processes of their load.
