@@ -328,6 +328,24 @@ async fn what_is_flushed_before_a_client_closes_arrives() {
     assert!(to_bob.is_closed() && to_bob.try_recv().is_none());
 }
 
+/// The acks come behind events that the app does not take meanwhile.
+#[tokio::test]
+async fn a_flush_does_not_wait_for_the_app_to_read() {
+    let world = World::new();
+    let narrow = ClientConfig { events_buffer: 1, ..config() };
+    let (ann, _unread) = Client::connect(&world.grant("ann"), narrow).await.unwrap();
+    let (bob_client, _) = world.connect("bob").await;
+    let room = ann.create(CreateSession::new(2).open()).await.unwrap();
+    let of_bob = bob_client.join_open(room.session).await.unwrap();
+    for n in 0..100 {
+        bob_client.broadcast(of_bob.slot, To::Others, Delivery::ReliableOrdered, format!("{n}")).unwrap();
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ann.broadcast(room.slot, To::Others, Delivery::ReliableOrdered, "mine").unwrap();
+    assert_eq!(ann.flush().await, Ok(()));
+}
+
 #[tokio::test]
 async fn who_flushes_a_connection_that_ends_is_told() {
     let world = World::new();

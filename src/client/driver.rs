@@ -95,6 +95,11 @@ impl State {
         self.tell_flushers();
     }
 
+    /// True when the app awaits what the server has to say first.
+    fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty() || self.flushers.iter().any(|flusher| !flusher.is_closed())
+    }
+
     /// Tells who waits that all has arrived, or lets go of them when that will never be known.
     fn tell_flushers(&mut self) {
         if !self.core.is_connected() {
@@ -172,7 +177,7 @@ impl Driven for Driver {
     }
 
     fn wants_datagrams(&self) -> bool {
-        let awaits = !self.shared.lock().waiters.is_empty();
+        let awaits = self.shared.lock().is_awaited();
         self.sink.has_room(awaits)
     }
 

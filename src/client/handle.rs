@@ -286,9 +286,9 @@ impl Client {
         self.shared().lock().core.rtt()
     }
 
-    /// Waits until the server has all reliable messages that were sent until now, and those sent meanwhile: the
-    /// way to leave nothing behind before [`Client::close`]. They have arrived; whether the server passes them on,
-    /// an [`Event::Refused`] says if not. Cancel safe.
+    /// Waits until nothing that was sent is under way any more: the way to leave nothing behind before
+    /// [`Client::close`]. What is sent meanwhile is waited for, too: who goes on sending may wait for ever. The
+    /// server has the messages then; if it does not pass one on, an [`Event::Refused`] says so. Cancel safe.
     ///
     /// # Errors
     /// [`SendError::NotConnected`] when the connection has ended first.
@@ -302,8 +302,12 @@ impl Client {
             if state.core.is_flushed() {
                 return Ok(());
             }
+            // Those of whom nobody waits any more make room.
+            state.flushers.retain(|flusher| !flusher.is_closed());
             state.flushers.push(tell);
         }
+        // It may have stopped to read, for the app to take its events first.
+        self.shared().wake.notify_one();
         flushed.await.map_err(|_| SendError::NotConnected)
     }
 

@@ -43,7 +43,10 @@ impl Budget {
             commands: at_once(commands_per_second, commands_per_second),
             bytes: TokenBucket::of_bytes(Timestamp::ZERO, bytes_per_second, MAX_COMMAND_BYTES as u64),
             refusals: at_once(refusals, refusals),
-            entries: at_once(entries_per_second, ENTRIES_AT_ONCE.max(entries_per_second)),
+            entries: at_once(
+                entries_per_second,
+                ENTRIES_AT_ONCE.max(entries_per_second).max(limits.sessions_per_user),
+            ),
             invites: at_once(invites_per_second, INVITES_AT_ONCE.max(invites_per_second)),
             keys_per_second: limits.new_keys_per_second,
             keys: None,

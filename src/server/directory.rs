@@ -174,31 +174,32 @@ impl Directory {
     /// [`LimitReached`].
     // spec: INV-7
     pub fn reserve_invite(&self, user: &UserId, by: &UserId, session: SessionId) -> Result<(), LimitReached> {
-        let limit = self.limits.invites_by_user;
-        self.change(by, |entry| {
-            if entry.invited >= limit {
-                return Err(LimitReached { limit });
-            }
-            entry.invited += 1;
-            Ok(())
-        })?;
         let limit = self.limits.invites_per_user;
         // Nobody shuts out all others.
         let share = limit.div_ceil(4);
-        let reserved = self.change(user, |entry| {
+        let replaces_own = self.change(user, |entry| {
             let Invites { open, promised, .. } = &mut *entry.invites;
-            let replaces = usize::from(open.iter().any(|invite| invite.id.session == session));
+            let replaced = open.iter().find(|invite| invite.id.session == session);
+            let replaces = usize::from(replaced.is_some());
             let of_one = open.iter().filter(|invite| invite.owner == *by).count();
             if open.len() + *promised >= limit + replaces || of_one >= share + replaces {
                 return Err(LimitReached { limit });
             }
             *promised += 1;
+            Ok(usize::from(replaced.is_some_and(|replaced| replaced.owner == *by)))
+        })?;
+        let limit = self.limits.invites_by_user;
+        let counted = self.change(by, |entry| {
+            if entry.invited >= limit + replaces_own {
+                return Err(LimitReached { limit });
+            }
+            entry.invited += 1;
             Ok(())
         });
-        if reserved.is_err() {
-            self.uninvite(by);
+        if counted.is_err() {
+            self.change(user, |entry| entry.invites.settle_promise());
         }
-        reserved
+        counted
     }
 
     /// One invite by this user is no longer open.
@@ -261,7 +262,7 @@ impl Directory {
         self.lock(user).get(user).map(|entry| entry.invites.open.clone()).unwrap_or_default()
     }
 
-    /// Users of which anything is known: connected, in a session, or invited.
+    /// Users of which anything is known: connected, in a session, invited, or one who has invited.
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
     }
@@ -446,11 +447,12 @@ mod tests {
         for (user, number) in [(0, 1), (0, 1), (1, 2)] {
             directory.end_invite(&users[user], invite(number).id, |_| ());
         }
-        // Replaced, which takes a place more until it is settled.
+        // Replaced, at the limit, too.
         fill();
-        directory.end_invite(&users[0], invite(1).id, |_| ());
         reserve(&users[1]).unwrap();
         directory.commit_invite(&users[1], invite(3), Some(invite(2).id), |_, _| ());
+        assert_eq!(reserve(&users[2]), full);
+        directory.end_invite(&users[0], invite(1).id, |_| ());
         directory.end_invite(&users[1], invite(3).id, |_| ());
         // Cancelled, and ended before it was committed.
         reserve(&users[0]).unwrap();

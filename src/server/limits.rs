@@ -86,8 +86,8 @@ limits! {
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
     sessions_per_user: 16 in 1..=1_000, "sessions";
-    /// Sessions that one connection creates or joins in a second; 64 of them at once. Above it `create` and
-    /// `join` are refused with `rate_limited`.
+    /// Sessions that one connection creates or joins in a second; 64 of them at once, or `sessions_per_user` if
+    /// that is more. Above it `create` and `join` are refused with `rate_limited`.
     entries_per_second: 8 in 1..=65_536, "sessions/s";
     /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other user.
     /// Above it an invite is refused with `too_many_invites`.

@@ -126,7 +126,7 @@ impl Server {
     }
 
     /// Ends the user's connection: their client is told `kicked_by_operator`, the members of their sessions that they
-    /// are `dropped`. Returns at once; false when they are not connected.
+    /// are `dropped`. Returns at once; false when they are not connected. A connection that they make just then stays.
     ///
     /// Who has a grant that is not used yet can connect again: stop minting for them first, and kick once more
     /// when the last grant's lifetime is over.

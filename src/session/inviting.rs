@@ -90,7 +90,7 @@ impl Session {
         Ok(())
     }
 
-    /// An open invite as its user sees it.
+    /// An open invite as its user would see it if it were made now.
     ///
     /// # Errors
     /// The invite's, as for `join`.

@@ -388,7 +388,7 @@ impl SessionTable {
             .flatten()
     }
 
-    /// An open invite of `user`'s, as it is told and listed.
+    /// An open invite of `user`'s, as it would be told if it were made now.
     ///
     /// # Errors
     /// `no_such_session`, the invite's as in [`SessionTable::join`].

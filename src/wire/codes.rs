@@ -85,11 +85,11 @@ codes! {
         UnknownCommand = 2, "unknown_command", "no such command on this stream";
         Unsupported = 3, "unsupported", "the server does not support this yet";
         Busy = 4, "busy", "the server has no room for this right now, try again";
-        RateLimited = 5, "rate_limited", "too many commands, bytes or new keys in a short time";
+        RateLimited = 5, "rate_limited", "too many commands, bytes, new keys, invites or entries in a short time";
         ShuttingDown = 6, "shutting_down", "the server is shutting down";
         ServerFull = 7, "server_full", "the server holds as many sessions as it may";
         TooManySessions = 8, "too_many_sessions", "the user is in as many sessions as allowed";
-        TooManyInvites = 9, "too_many_invites", "the user or the session has as many open invites as allowed";
+        TooManyInvites = 9, "too_many_invites", "the user, the inviter or the session has as many open invites as allowed";
         NoSuchSession = 16, "no_such_session", "there is no such session";
         SessionNotOpen = 17, "session_not_open", "the session admits invited users only";
         SessionFull = 18, "session_full", "every seat of the session is taken";

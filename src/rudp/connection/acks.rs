@@ -138,7 +138,8 @@ impl AckTracker {
         self.told_below = self.told_below.max(told_below);
     }
 
-    /// The ack for what arrived, less what the peer is known to know (ACK-10), or `None` when nothing did; it then counts as sent.
+    /// The ack for what arrived, less what the peer is known to know (ACK-10), or `None` when nothing did; it then
+    /// counts as sent.
     pub fn take(&mut self, now: Timestamp) -> Option<Ack> {
         let ack = self.peek(now)?;
         self.acked_at = now;

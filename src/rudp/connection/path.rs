@@ -50,6 +50,8 @@ struct Pending {
     received_bytes: usize,
     sent_bytes: usize,
     tries_left: u32,
+    /// A challenge is due to it, and waits for credit.
+    is_due: bool,
     /// From this try to the next.
     interval: Duration,
     due: Timestamp,
@@ -69,7 +71,7 @@ pub enum Change {
 /// Attempts begin so far apart. Spec: PTH-5.
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// Challenges of one attempt to each address. Spec: PTH-6.
-const TRIES: u32 = 5;
+const TRIES: u32 = 7;
 /// From the first challenge to the second, at most.
 const MAX_FIRST_INTERVAL: Duration = Duration::from_millis(300);
 /// An attempt lasts so long at least: three probe timeouts of a path that nothing is known of.
@@ -147,6 +149,7 @@ impl Paths {
                     received_bytes: bytes,
                     sent_bytes: 0,
                     tries_left: TRIES,
+                    is_due: false,
                     interval: probe_timeout.min(MAX_FIRST_INTERVAL),
                     due: now,
                     ends: now + (probe_timeout * 3).max(MIN_ATTEMPT),
@@ -220,15 +223,19 @@ impl Paths {
         if has_credit && let Some(data) = self.responses.take(address) {
             return Some((address, Probe::Response(data)));
         }
-        if pending.tries_left == 0 || now < pending.due {
+        if pending.tries_left > 0 && now >= pending.due {
+            pending.tries_left -= 1;
+            pending.due = now + pending.interval;
+            pending.interval *= 2;
+            pending.is_due = true;
+            // That one has proved itself, and needs no credit.
+            self.challenge_active = true;
+        }
+        if !pending.is_due || !has_credit {
             return None;
         }
-        pending.tries_left -= 1;
-        pending.due = now + pending.interval;
-        pending.interval *= 2;
-        // That one has proved itself, and needs no credit.
-        self.challenge_active = true;
-        has_credit.then_some((address, Probe::Challenge(pending.challenge)))
+        pending.is_due = false;
+        Some((address, Probe::Challenge(pending.challenge)))
     }
 
     /// `bytes` left for the pending address.

@@ -178,7 +178,7 @@ impl Connection {
                 return Err(PacketDropped::TooLate);
             }
             // Pieces of one message lie next to each other, and are kept together.
-            if before.replace((place, space)) != Some((place, space)) {
+            if before.replace((place, delivery)) != Some((place, delivery)) {
                 hold = hold.and(stream.would_hold(place.number, delivery, bytes, whole));
             }
         }

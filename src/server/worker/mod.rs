@@ -77,7 +77,7 @@ pub struct Worker {
 /// left waits for the next turn, so that sending is never put off for long.
 const ROUNDS: usize = 8;
 
-/// Messages to clients in one turn, and what one mail more leads to: however much mail there is, datagrams are
+/// Messages to clients that the mail of one turn leads to, and what one mail more does: however much mail there is, datagrams are
 /// received and sent in between.
 const SENDS_A_TURN: u64 = 4_096;
 

@@ -3,7 +3,8 @@
 use super::attacks::{Forger, message};
 use super::floods::{give, piece};
 use super::*;
-use crate::wire::frame::Frame;
+use crate::base::Truncated;
+use crate::wire::frame::{Frame, Message, MessageHead, Place};
 
 /// Budgets of a process with so many bytes.
 pub(super) fn budgets(receive: usize, send: usize) -> MemoryBudgets {
@@ -160,6 +161,29 @@ fn without_memory_a_message_in_pieces_of_one_packet_is_taken_and_old_ones_are_ac
         give(&mut pair, forger.packet(&[piece(1, 7, Delivery::ReliableUnordered, 0)]));
         give(&mut pair, forger.packet(&both));
         assert_eq!(pair.payloads(SERVER).len(), 1, "{delivery:?}");
+    }
+}
+
+/// One number of two keys is two messages.
+// spec-test: REL-14
+#[test]
+fn without_memory_a_whole_message_lets_no_piece_of_another_key_in() {
+    let budgets = budgets(0, 0);
+    let mut pair = pairs(1, &budgets).remove(0);
+    let mut forger = Forger::new();
+    give(&mut pair, forger.packet(&[piece(1, 7, Delivery::ReliableUnordered, 0)]));
+    let held = budgets.receive.held();
+    for number in 0..10 {
+        let head = MessageHead::Numbered {
+            place: Place { stream: StreamId(1), number: Truncated::bits32(number) },
+            delivery: Delivery::ReliableLatest { key: 1 },
+        };
+        let whole = Frame::Message(Message { head, payload: Bytes::from_static(b"x") });
+        let other = piece(1, number, Delivery::ReliableLatest { key: 2 }, 0);
+        let packet = forger.packet(&[whole, other]);
+        let taken = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+        assert_eq!((taken, budgets.receive.held()), (Err(PacketDropped::OverBudget), held));
+        pair.flush();
     }
 }
 

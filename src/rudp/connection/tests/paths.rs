@@ -195,15 +195,15 @@ fn an_address_without_proof_gets_three_times_its_bytes_at_most() {
 
 // spec-test: PTH-6
 #[test]
-fn an_attempt_has_five_tries_and_its_time() {
+fn an_attempt_has_seven_tries_and_its_time() {
     let mut bed = Bed::new();
     bed.say(away(), &[large()]);
-    assert_eq!(bed.wait(SECOND * 5, away()), 4, "in the time that it has");
+    assert_eq!(bed.wait(SECOND * 5, away()), 4, "in the time that it has, at 300 ms and more");
     assert!(!bed.server().is_closed());
     let mut paths = Paths::new(Timestamp::ZERO, home().into());
     paths.on_packet(Timestamp::ZERO, away().into(), (600, true), Duration::from_millis(10), &mut || [3; 8]);
     let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
-    assert_eq!(tries.count(), 5);
+    assert_eq!(tries.count(), 7);
     paths.handle_timeout(Timestamp::from_millis(3_000));
     assert_eq!(paths.deadline(), None);
     assert_eq!(paths.on_response(Timestamp::from_millis(3_000), away().into(), [3; 8]), None, "too late");
@@ -218,7 +218,23 @@ fn the_active_address_is_asked_again_though_the_other_has_used_up_its_bytes() {
     assert_eq!(bed.wait(SECOND * 5, home()), 4);
     let mut bed = Bed::new();
     bed.say(away(), &[Frame::Ping]);
-    assert!(bed.wait(SECOND * 5, away()) < 4, "three times its bytes");
+    assert!(bed.wait(SECOND, away()) < 3, "three times its bytes");
+    bed.say(away(), &[large()]);
+    assert_eq!(bed.challenges().len(), 1, "with more of them at once");
+}
+
+/// A handover during which nothing arrives at the new address.
+// spec-test: PTH-6
+#[test]
+fn a_short_silence_delays_a_move_by_as_much_again_at_most() {
+    let probe_timeout = Duration::from_millis(45);
+    let mut paths = Paths::new(Timestamp::ZERO, home().into());
+    paths.on_packet(Timestamp::ZERO, away().into(), (600, true), probe_timeout, &mut || [3; 8]);
+    let arrives = (0..3_000)
+        .map(Timestamp::from_millis)
+        .filter(|now| paths.take_for_pending(*now).is_some())
+        .find(|now| *now >= Timestamp::from_millis(800));
+    assert!(arrives.is_some_and(|at| at < Timestamp::from_millis(1_600)), "{arrives:?}");
 }
 
 // spec-test: PTH-6

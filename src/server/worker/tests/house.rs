@@ -164,11 +164,19 @@ impl House {
 
     /// Gives a client's datagrams to its worker, and lets nothing else happen.
     pub(super) fn run_socket(&mut self, who: Who) {
-        let client = &mut self.clients[who.0];
-        let from = client.address.into();
-        let datagrams = client.take_datagrams(self.now.mono).into_iter().map(|datagram| (from, datagram));
-        self.workers[client.worker]
-            .handle_datagrams(self.now, &mut datagrams.collect::<Vec<_>>().into_iter());
+        self.run_sockets(&[who]);
+    }
+
+    /// Gives the datagrams of clients of one worker to it, in one batch, and lets nothing else happen.
+    pub(super) fn run_sockets(&mut self, all: &[Who]) {
+        let mut batch = Vec::new();
+        for who in all {
+            let client = &mut self.clients[who.0];
+            let from = client.address.into();
+            batch.extend(client.take_datagrams(self.now.mono).into_iter().map(|datagram| (from, datagram)));
+        }
+        let worker = self.clients[all[0].0].worker;
+        self.workers[worker].handle_datagrams(self.now, &mut batch.into_iter());
     }
 
     /// A client's packets carry another id from now on.
