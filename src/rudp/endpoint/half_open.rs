@@ -1,6 +1,7 @@
 //! [`HalfOpens`]: connections that were answered with a HELLO_ACK and have not confirmed it.
 //!
-//! Few, bounded and short-lived; found by connection id, by who has said HELLO and by token, and counted by user and by address prefix.
+//! Few, bounded and short-lived; found by connection id, by who has said HELLO and by token, and counted by user and
+//! by address prefix.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;

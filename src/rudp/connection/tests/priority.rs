@@ -54,11 +54,17 @@ fn small_messages_leave_a_fifth_of_the_line_to_a_large_one() {
     assert!(small > 200, "and the small ones are not kept waiting for it: {small}");
 }
 
-#[test]
-fn empty_messages_give_a_large_one_its_turn_too() {
+/// An outbox with one stream.
+fn outbox() -> Outbox {
     let config = ConnectionConfig::default();
     let mut outbox = Outbox::new(&config, &config.parameters());
     outbox.open(STREAM);
+    outbox
+}
+
+#[test]
+fn empty_messages_give_a_large_one_its_turn_too() {
+    let mut outbox = outbox();
     let mut push = |delivery, bytes: usize| {
         outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
     };
@@ -76,9 +82,7 @@ fn empty_messages_give_a_large_one_its_turn_too() {
 /// Pieces are cut for datagrams that may be larger than a probe.
 #[test]
 fn a_probe_carries_what_fits_though_a_large_message_has_its_turn() {
-    let config = ConnectionConfig::default();
-    let mut outbox = Outbox::new(&config, &config.parameters());
-    outbox.open(STREAM);
+    let mut outbox = outbox();
     let mut push = |delivery, bytes: usize| {
         outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
     };
