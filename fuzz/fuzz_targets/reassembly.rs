@@ -199,7 +199,7 @@ fn check(connection: &mut Connection, model: &mut Model, parts: &[Part], limit: 
     }
     let events = std::iter::from_fn(|| connection.poll_event());
     let told: Vec<_> = events.filter(|event| *event != Event::Established).collect();
-    assert!(told == expected, "something else is told");
+    assert!(told == expected, "told {told:?}, where the model has {expected:?}");
 }
 
 /// The open streams.
@@ -252,7 +252,7 @@ impl Model {
         let Some(stream) = self.streams.get(&part.stream) else { return true };
         let (id, is_early) = stream.place_of(part);
         let needs_none =
-            (part.is_whole() && !is_early) || stream.kept.get(&id).is_some_and(|kept| !kept.is_complete());
+            (part.is_whole() && !is_early) || stream.kept.contains_key(&id) || stream.has_come(part, id);
         let mut kept = self.streams.values().flat_map(|stream| stream.kept.values());
         needs_none
             || self.held() + part.total() + OVERHEAD_BYTES <= limit
@@ -294,6 +294,21 @@ impl Stream {
         ((space, part.number), is_early)
     }
 
+    /// True for a message that was handed up, or is older than one that was.
+    fn has_come(&self, part: &Part, id: (Space, u64)) -> bool {
+        match part.delivery.key() {
+            Some(key) => self.is_old(part.number, key),
+            None => self.done.contains(&id),
+        }
+    }
+
+    fn is_old(&self, number: u64, key: u16) -> bool {
+        match self.newest.get(&key) {
+            Some(newest) => number <= *newest,
+            None => number < self.floor,
+        }
+    }
+
     fn receive_unkeyed(&mut self, part: &Part, room: usize) -> Result<Vec<Bytes>, ProtocolViolation> {
         let is_ordered = part.delivery == Delivery::ReliableOrdered;
         let space = if is_ordered { Space::Ordered } else { Space::Unordered };
@@ -322,11 +337,7 @@ impl Stream {
 
     fn receive_keyed(&mut self, part: &Part, key: u16, room: usize) -> Result<Vec<Bytes>, ProtocolViolation> {
         let id = (Space::Keyed, part.number);
-        let is_new = match self.newest.get(&key) {
-            Some(newest) => part.number > *newest,
-            None => part.number >= self.floor,
-        };
-        if !is_new {
+        if self.is_old(part.number, key) {
             // When it was overtaken, the room of its parts is wanted no more.
             if self.kept.contains_key(&id) {
                 self.keep(id, part, 0)?;
