@@ -31,6 +31,8 @@ pub struct Outbox {
     lanes: Lanes,
     /// Bytes of small messages, heads included, that left since a fragment did or none waits.
     overtaken: usize,
+    /// Pieces of large messages that left again since one left for the first time or none waits to.
+    resent: u8,
     /// Bytes of reliable messages that are not acked.
     reliable_bytes: usize,
     max_reliable_bytes: usize,
@@ -81,6 +83,8 @@ const SEARCH: usize = 32;
 /// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
 /// line at least.
 const MAX_OVERTAKING: usize = 4_800;
+/// Pieces of large messages that leave again before one that never left has its turn.
+const MAX_RESENT: u8 = 4;
 
 /// Bytes of a connection's queue that the process does not count: a peer that takes what it is sent gets
 /// any message of a session, however much waits for others.
@@ -102,6 +106,7 @@ impl Outbox {
             streams: StreamMap::default(),
             lanes: Lanes::default(),
             overtaken: 0,
+            resent: 0,
             reliable_bytes: 0,
             max_reliable_bytes: config.send_buffer_bytes,
             unreliable_bytes: 0,
@@ -327,7 +332,14 @@ impl Outbox {
         self.next_fresh(first, passed, room).or_else(|_| self.next_fresh(second, passed, room))
     }
 
+    /// A peer without memory may drop what is lost again and again until it has the rest of another message.
+    // spec: REL-15
     fn next_large(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+        if self.resent >= MAX_RESENT
+            && let Ok(next) = self.next_fresh(LaneName::Large, passed, room)
+        {
+            return Ok(next);
+        }
         match self.next_resend(LaneName::Large) {
             Some(next) => Ok(next),
             None => self.next_fresh(LaneName::Large, passed, room),
@@ -420,7 +432,10 @@ impl Outbox {
         let (charged, more_waits) = stream.map_or((0, false), |stream| stream.on_part_sent(space, number));
         self.window_used += charged;
         match next.source {
-            Source::Resend(LaneName::Large) | Source::Fresh(LaneName::Large, _) => self.overtaken = 0,
+            Source::Resend(LaneName::Large) => {
+                (self.overtaken, self.resent) = (0, self.resent.saturating_add(1))
+            }
+            Source::Fresh(LaneName::Large, _) => (self.overtaken, self.resent) = (0, 0),
             Source::Resend(_) | Source::Fresh(..) => self.overtake(next.payload.len()),
         }
         // Others go between. But it stays within the search: it occupies the peer's buffer, and those

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rudp::connection::outbox::Passed;
+use crate::rudp::connection::sent::SentFrame;
 
 const OTHER: StreamId = StreamId(2);
 const LARGE: usize = 300_000;
@@ -77,6 +78,46 @@ fn empty_messages_give_a_large_one_its_turn_too() {
         before += 1;
     }
     assert!((1..500).contains(&before), "{before} empty ones before the first fragment");
+}
+
+/// A peer without memory drops the first message until it has the rest of the second, of which it has a piece.
+// spec-test: REL-15
+#[test]
+fn what_is_lost_again_and_again_gives_the_rest_of_another_message_its_turn() {
+    const PIECES: usize = 9;
+    let mut outbox = outbox();
+    let mut lost = Vec::new();
+    let mut arrived = 0;
+    for message in 0..2 {
+        let payload = Bytes::from(vec![0; PIECES * 1_000]).into();
+        outbox.push(STREAM, Delivery::ReliableUnordered, payload).unwrap();
+        for _ in 0..if message == 0 { PIECES } else { 1 } {
+            let next = outbox.next(&mut Passed::default()).unwrap();
+            lost.push(outbox.on_sent(&next).unwrap());
+        }
+    }
+    for round in 0.. {
+        for frame in lost.drain(..) {
+            match frame {
+                SentFrame::Fragment(message, piece) if message.number == 0 => {
+                    outbox.on_lost(message, Some(piece));
+                }
+                SentFrame::Fragment(message, piece) => {
+                    outbox.on_acked(message, Some(piece));
+                    arrived += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        if arrived == PIECES {
+            break;
+        }
+        assert!(round < 20, "{arrived} pieces of the second message have left");
+        for _ in 0..5 {
+            let next = outbox.next(&mut Passed::default()).unwrap();
+            lost.push(outbox.on_sent(&next).unwrap());
+        }
+    }
 }
 
 /// Pieces are cut for datagrams that may be larger than a probe.
