@@ -181,12 +181,13 @@ impl Directory {
             let Invites { open, promised, .. } = &mut *entry.invites;
             let replaced = open.iter().find(|invite| invite.id.session == session);
             let replaces = usize::from(replaced.is_some());
+            let replaces_own = usize::from(replaced.is_some_and(|replaced| replaced.owner == *by));
             let of_one = open.iter().filter(|invite| invite.owner == *by).count();
-            if open.len() + *promised >= limit + replaces || of_one >= share + replaces {
+            if open.len() + *promised >= limit + replaces || of_one >= share + replaces_own {
                 return Err(LimitReached { limit });
             }
             *promised += 1;
-            Ok(usize::from(replaced.is_some_and(|replaced| replaced.owner == *by)))
+            Ok(replaces_own)
         })?;
         let limit = self.limits.invites_by_user;
         let counted = self.change(by, |entry| {
@@ -487,6 +488,10 @@ mod tests {
         assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
         assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(2)), Ok(()), "in place of an open one");
         assert_eq!(directory.reserve_invite(&ann, &other(), SessionId(3)), Ok(()));
+        // The invite of a session whose owner has changed is not the new owner's own.
+        let id = InviteId { session: SessionId(3), number: 1 };
+        directory.commit_invite(&ann, OpenInvite { id, owner: other(), ..invite(1) }, None, |_, _| {});
+        assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
     }
 
     // spec-test: LIM-1

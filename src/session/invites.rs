@@ -1,6 +1,6 @@
 //! The invites of one session: open ones, and ended ones for as long as they are remembered.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::SessionLimits;
@@ -15,6 +15,8 @@ pub(super) struct Invite {
     /// The first instant at which it does not admit.
     pub(super) expires: Timestamp,
     state: InviteState,
+    /// Ends in the session before its own.
+    end: u64,
 }
 
 /// Where an invite is in its life; all but the first are its end.
@@ -36,8 +38,10 @@ pub(super) struct Invites {
     open_by_user: BTreeMap<UserId, u32>,
     /// Open ones that expire, ended ones that are to be forgotten.
     deadlines: BTreeSet<(Timestamp, u32)>,
-    /// Ended ones, the first that ended first.
-    ended: VecDeque<u32>,
+    /// Ended ones that are remembered, the first that ended first.
+    ended: BTreeMap<u64, u32>,
+    /// Ends so far.
+    ends: u64,
     /// The number of the next invite; `None` when there is none left.
     next: Option<u32>,
 }
@@ -49,7 +53,8 @@ impl Invites {
             by_number: BTreeMap::new(),
             open_by_user: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            ended: VecDeque::new(),
+            ended: BTreeMap::new(),
+            ends: 0,
             next: Some(1),
         }
     }
@@ -117,10 +122,11 @@ impl Invites {
             self.end(replaced, InviteState::Revoked, limits);
         }
         let expires = now + Duration::from_secs(u64::from(ttl.get()));
-        let invite = Invite { user: user.clone(), note: note.clone(), expires, state: InviteState::Open };
+        let (user, note) = (user.clone(), note.clone());
+        let invite = Invite { user: user.clone(), note, expires, state: InviteState::Open, end: 0 };
         self.next = number.checked_add(1);
         self.by_number.insert(number, invite);
-        self.open_by_user.insert(user.clone(), number);
+        self.open_by_user.insert(user, number);
         self.deadlines.insert((expires, number));
         Ok(number)
     }
@@ -129,16 +135,17 @@ impl Invites {
     /// `None` when it is not open.
     pub(super) fn end(&mut self, number: u32, state: InviteState, limits: &SessionLimits) -> Option<UserId> {
         let invite = self.by_number.get_mut(&number).filter(|invite| invite.state == InviteState::Open)?;
-        invite.state = state;
+        (invite.state, invite.end) = (state, self.ends);
         let user = invite.user.clone();
         self.deadlines.remove(&(invite.expires, number));
         self.deadlines.insert((invite.expires + limits.ended_invite_memory, number));
         if self.open_by_user.get(&user) == Some(&number) {
             self.open_by_user.remove(&user);
         }
-        self.ended.push_back(number);
+        self.ended.insert(self.ends, number);
+        self.ends += 1;
         if self.ended.len() > limits.max_ended_invites
-            && let Some(first) = self.ended.pop_front()
+            && let Some((_, first)) = self.ended.pop_first()
         {
             self.forget(first, limits);
         }
@@ -156,19 +163,23 @@ impl Invites {
         self.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at)
     }
 
-    /// Expires open invites and forgets ended ones whose time has come. Yields what expired.
-    pub(super) fn expire(&mut self, now: Timestamp, limits: &SessionLimits) -> Vec<(u32, UserId)> {
+    /// Expires open invites and forgets ended ones whose time has come, of all together as many as are
+    /// `left`, which tells how many more it may be afterwards. Yields what expired.
+    pub(super) fn expire(
+        &mut self,
+        now: Timestamp,
+        limits: &SessionLimits,
+        left: &mut usize,
+    ) -> Vec<(u32, UserId)> {
         let mut expired = Vec::new();
-        while let Some(&(at, number)) = self.deadlines.first()
+        while *left > 0
+            && let Some(&(at, number)) = self.deadlines.first()
             && at <= now
         {
-            self.deadlines.pop_first();
+            *left -= 1;
             match self.end(number, InviteState::Expired, limits) {
                 Some(user) => expired.push((number, user)),
-                None => {
-                    self.ended.retain(|ended| *ended != number);
-                    self.forget(number, limits);
-                }
+                None => self.forget(number, limits),
             }
         }
         expired
@@ -177,6 +188,7 @@ impl Invites {
     fn forget(&mut self, number: u32, limits: &SessionLimits) {
         if let Some(invite) = self.by_number.remove(&number) {
             self.deadlines.remove(&(invite.expires + limits.ended_invite_memory, number));
+            self.ended.remove(&invite.end);
         }
     }
 }
@@ -184,6 +196,49 @@ impl Invites {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn add(invites: &mut Invites, user: &str, limits: &SessionLimits) -> u32 {
+        let terms = (InviteTtl::new(60).unwrap(), &Note::none());
+        invites.add(&UserId::new(user).unwrap(), None, terms, Timestamp::ZERO, limits).unwrap()
+    }
+
+    /// Each step is as short whatever there is to do: a stripe is locked meanwhile.
+    // spec-test: INV-2
+    #[test]
+    fn invites_expire_and_are_forgotten_some_at_a_time() {
+        let limits = SessionLimits::default();
+        let mut invites = Invites::new();
+        let numbers: Vec<u32> = (0..100).map(|n| add(&mut invites, &format!("user-{n}"), &limits)).collect();
+        let mut expired = Vec::new();
+        for (now, rounds) in [(60, 4), (60 + 60, 4)] {
+            let now = Timestamp::from_millis(now * 1_000);
+            for round in 0..rounds {
+                assert!(invites.next_deadline() <= now, "round {round}");
+                let mut left = 25;
+                expired.extend(invites.expire(now, &limits, &mut left).into_iter().map(|(number, _)| number));
+                assert_eq!(left, 0);
+            }
+            assert!(invites.next_deadline() > now);
+        }
+        assert_eq!(expired, numbers);
+        assert!(invites.by_number.is_empty() && invites.ended.is_empty() && invites.deadlines.is_empty());
+    }
+
+    // spec-test: INV-2
+    #[test]
+    fn of_too_many_the_one_that_ended_first_is_forgotten() {
+        let limits = SessionLimits { max_ended_invites: 2, ..SessionLimits::default() };
+        let mut invites = Invites::new();
+        let [a, b, c] = ["a", "b", "c"].map(|user| add(&mut invites, user, &limits));
+        for number in [b, c, a] {
+            invites.end(number, InviteState::Declined, &limits);
+        }
+        let code = |number| invites.open_at(number, Timestamp::ZERO).map(|_| ()).unwrap_err();
+        assert_eq!(
+            [a, b, c].map(code),
+            [ErrorCode::InviteDeclined, ErrorCode::NoSuchInvite, ErrorCode::InviteDeclined]
+        );
+    }
 
     // spec-test: INV-1
     #[test]

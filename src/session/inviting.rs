@@ -112,9 +112,9 @@ impl Session {
     }
 
     /// Does what is due at `turn.now`.
-    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Vec<Expired> {
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>, left: &mut usize) -> Vec<Expired> {
         let mut expired = Vec::new();
-        for (number, user) in self.invites.expire(turn.now, turn.limits) {
+        for (number, user) in self.invites.expire(turn.now, turn.limits, left) {
             let invite = self.invite_id(number);
             let event = UserEvent::InviteExpired { invite, user: Some(user.clone()) };
             self.tell_owner(event, Room::Headroom, turn);

@@ -51,8 +51,9 @@ struct StripeState {
     empty: usize,
 }
 
-/// Most sessions that one call of [`SessionTable::expire`] looks at.
-const EXPIRE_BATCH: usize = 16;
+/// Sessions and invites at most that one call of [`SessionTable::expire`] ends or forgets, but for the invites
+/// that end with their session.
+const EXPIRE_BATCH: usize = 64;
 
 impl SessionTable {
     /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
@@ -447,11 +448,14 @@ impl SessionTable {
         let due: Vec<_> =
             state.deadlines.iter().take_while(|(at, _)| *at <= now).take(EXPIRE_BATCH).copied().collect();
         let mut expired = Vec::new();
+        let mut left = EXPIRE_BATCH;
         for (_, id) in due {
             let mut turn = Turn { now, limits: &self.limits, outbox };
-            expired.extend(
-                self.update(&mut state, id, |session| session.expire(&mut turn)).into_iter().flatten(),
-            );
+            let ended = self.update(&mut state, id, |session| session.expire(&mut turn, &mut left));
+            expired.extend(ended.into_iter().flatten());
+            if left == 0 {
+                break;
+            }
         }
         stripe.publish(&state);
         expired

@@ -27,6 +27,8 @@ pub struct TraceFile {
     connection: ConnectionId,
     vantage: Vantage,
     max_bytes: u64,
+    /// The time of day, in milliseconds since 1970, when the connection began.
+    began_at: f64,
     state: State,
 }
 
@@ -47,8 +49,10 @@ struct Open {
 }
 
 impl TraceFile {
+    /// The trace of a connection that begins now.
     pub(super) fn new(folder: Arc<Folder>, connection: ConnectionId, vantage: Vantage) -> Self {
-        Self { folder, connection, vantage, max_bytes: MAX_FILE_BYTES, state: State::Waiting }
+        let (max_bytes, began_at) = (MAX_FILE_BYTES, wall_millis());
+        Self { folder, connection, vantage, max_bytes, began_at, state: State::Waiting }
     }
 
     #[cfg(test)]
@@ -61,7 +65,7 @@ impl TraceFile {
         let Some(number) = self.folder.next_file() else { return State::Ended };
         let side = qlog::side(self.vantage);
         let path = self.folder.path.join(format!("{side}-{:08x}-{number:04}.qlog", self.connection.0));
-        let header = qlog::header(self.vantage, self.connection, wall_millis());
+        let header = qlog::header(self.vantage, self.connection, self.began_at);
         // An older trace of the same name is not overwritten.
         let opened = File::create_new(&path).and_then(|file| {
             let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
@@ -138,6 +142,6 @@ pub(super) fn millis(time: Duration) -> f64 {
 }
 
 /// The time of day, in ms since 1970: how the traces of two ends are laid beside each other.
-fn wall_millis() -> f64 {
+pub(super) fn wall_millis() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, millis)
 }

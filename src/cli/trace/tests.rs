@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::file::wall_millis;
 use super::*;
 use crate::base::{PacketNumber, StreamId, Timestamp};
 use crate::rudp::{TraceEvent, TracedFrame, TracedPlace};
@@ -80,6 +81,24 @@ fn a_file_has_a_header_and_one_event_a_line() {
     assert_eq!(data["frames"][1]["packets"], serde_json::json!([38, 40]));
     assert_eq!((&data["frames"][2]["stream_id"], &data["frames"][2]["number"]), (&3.into(), &700.into()));
     assert_eq!(lines[3]["name"], "recovery:packet_lost");
+}
+
+/// Two traces lie side by side by it.
+#[test]
+fn times_count_from_the_time_of_day_at_which_the_connection_began() {
+    let temporary = Temporary::new("reference");
+    let folder = TraceFolder::new(&temporary.0, 10);
+    let before = wall_millis();
+    let mut trace = folder.trace(ID, Vantage::Client).unwrap();
+    let after = wall_millis();
+    while wall_millis() < after + 2.0 {
+        std::thread::yield_now();
+    }
+    trace.event(at(0), &TraceEvent::Started);
+    drop(trace);
+    let header = &temporary.lines("client-0100a3f2-0001.qlog")[0];
+    let reference = header["trace"]["common_fields"]["reference_time"].as_f64().unwrap();
+    assert!((before..=after).contains(&reference), "{reference}, but {before} to {after}");
 }
 
 #[test]

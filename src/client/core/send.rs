@@ -17,7 +17,7 @@ pub struct Sent {
     /// Its number among those of its session, from 0: what [`Event::Refused`](super::Event::Refused)
     /// names.
     pub counter: u64,
-    /// It took the place of an older one of its key that had not left yet.
+    /// It took the place of an older one of its key that was not acked yet: that one may have arrived or not.
     pub superseded: bool,
 }
 

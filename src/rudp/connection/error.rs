@@ -8,7 +8,7 @@ use crate::wire::CloseCode;
 pub enum Sent {
     /// It waits to be sent.
     Queued,
-    /// It waits, in place of an older one of its key that had not left yet.
+    /// It waits, in place of an older one of its key that was not acked yet: it may have arrived or not.
     Superseded,
     /// It is dropped, as its mode allows: too much waits before it.
     Shed,
@@ -18,7 +18,7 @@ pub enum Sent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message is larger than its delivery mode or the peer allows.
+    /// The message is larger than its delivery mode, the peer or the send buffer allows.
     #[error("message of {bytes} bytes is too large, at most {max} fit")]
     TooLarge {
         /// Its bytes.

@@ -3,7 +3,8 @@
 use super::Worker;
 use crate::base::Timestamp;
 
-/// Sessions and invites that are ended in one round of a turn, and what one batch of a stripe has more.
+/// Sessions and invites that are ended in one round of a turn, and what one batch of a stripe has more. A batch
+/// in which invites are forgotten alone counts as one.
 const ENDS_A_ROUND: usize = 64;
 
 impl Worker {
@@ -16,7 +17,7 @@ impl Worker {
         for stripe in self.shared.sessions.begin_expiry(self.id) {
             while left > 0 && self.shared.sessions.next_deadline(stripe) <= now {
                 let expired = self.with_table(|table, outbox| table.expire(stripe, now, outbox));
-                left = left.saturating_sub(expired.len());
+                left = left.saturating_sub(expired.len().max(1));
                 self.expired(expired);
             }
         }

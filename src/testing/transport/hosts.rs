@@ -91,16 +91,10 @@ impl Hosts {
     }
 
     /// Lets those talk whose time has come.
-    pub(super) fn act(
-        &mut self,
-        now: Timestamp,
-        server: &mut Server,
-        config: &ConnectionConfig,
-        checker: &mut Checker,
-    ) {
+    pub(super) fn act(&mut self, now: Timestamp, server: &mut Server, checker: &mut Checker) {
         for host in self.hosts.values_mut().filter(|host| host.talker.acts_at <= now) {
             match server.connection(now, host.connection) {
-                Some(connection) => host.talker.act(now, connection, config, checker),
+                Some(connection) => host.talker.act(now, connection, checker),
                 // Its worker sleeps.
                 None => host.talker.acts_at = now + Duration::from_millis(20),
             }
@@ -148,16 +142,10 @@ impl Hosts {
     }
 
     /// One last message of each mode on each connection.
-    pub(super) fn say_farewell(
-        &mut self,
-        now: Timestamp,
-        server: &mut Server,
-        config: &ConnectionConfig,
-        checker: &mut Checker,
-    ) {
+    pub(super) fn say_farewell(&mut self, now: Timestamp, server: &mut Server, checker: &mut Checker) {
         for host in self.hosts.values_mut() {
             if let Some(connection) = server.connection(now, host.connection) {
-                host.talker.say_farewell(now, connection, config, checker);
+                host.talker.say_farewell(now, connection, checker);
             }
         }
     }

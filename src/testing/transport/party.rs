@@ -125,12 +125,12 @@ impl Party {
     }
 
     /// One last message of each mode.
-    pub(super) fn say_farewell(&mut self, now: Timestamp, door: &Door, checker: &mut Checker) {
+    pub(super) fn say_farewell(&mut self, now: Timestamp, checker: &mut Checker) {
         if let Some(end) = &mut self.end
             && let Some(talker) = &mut self.talker
             && let Some(connection) = end.connection()
         {
-            talker.say_farewell(now, connection, &door.connection, checker);
+            talker.say_farewell(now, connection, checker);
         }
     }
 
@@ -170,7 +170,7 @@ impl Party {
             end.handle_timeout(now);
         }
         self.hear(now, checker);
-        self.act(now, door, checker);
+        self.act(now, checker);
         self.hear(now, checker);
         let Some(end) = &mut self.end else { return };
         let datagrams = std::iter::from_fn(|| end.poll_transmit(now)).take(MAX_BURST);
@@ -186,13 +186,13 @@ impl Party {
         }
     }
 
-    fn act(&mut self, now: Timestamp, door: &Door, checker: &mut Checker) {
+    fn act(&mut self, now: Timestamp, checker: &mut Checker) {
         if let Some(end) = &mut self.end
             && let Some(connection) = end.connection()
             && let Some(talker) = &mut self.talker
             && talker.acts_at <= now
         {
-            talker.act(now, connection, &door.connection, checker);
+            talker.act(now, connection, checker);
         }
     }
 

@@ -205,7 +205,7 @@ impl Simulation {
         }
         let Self { server, hosts, checker, scenario, network, attacker, door, .. } = self;
         hosts.hear(now.mono, events, &scenario.paths, checker);
-        hosts.act(now.mono, server, &scenario.server, checker);
+        hosts.act(now.mono, server, checker);
         // Once more after the last look at them, which may make them say something.
         for is_last in [false, true] {
             hosts.hear(now.mono, server.poll_events(), &scenario.paths, checker);
@@ -265,9 +265,9 @@ impl Simulation {
         let now = self.now;
         self.checker.expect_all();
         for party in &mut self.parties {
-            party.say_farewell(now, &self.door, &mut self.checker);
+            party.say_farewell(now, &mut self.checker);
         }
-        self.hosts.say_farewell(now, &mut self.server, &self.scenario.server, &mut self.checker);
+        self.hosts.say_farewell(now, &mut self.server, &mut self.checker);
         // Their words leave with the next turn.
         self.step();
         self.run_for(Duration::from_secs(2));

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use super::checker::{Attempt, Checker};
 use super::message::{End, Name};
 use crate::base::{ShortBytes, StreamId, Timestamp};
-use crate::rudp::{Connection, ConnectionConfig, Payload};
+use crate::rudp::{Connection, Payload};
 use crate::testing::checker::Life;
 use crate::wire::{CloseCode, Delivery};
 
@@ -55,37 +55,25 @@ impl Talker {
     }
 
     /// Does what it likes at the moment.
-    pub(super) fn act(
-        &mut self,
-        now: Timestamp,
-        connection: &mut Connection,
-        config: &ConnectionConfig,
-        checker: &mut Checker,
-    ) {
+    pub(super) fn act(&mut self, now: Timestamp, connection: &mut Connection, checker: &mut Checker) {
         self.acts_at = now + self.rng.random_range(self.pace / 10..self.pace * 2);
         if self.end == End::Server && self.rng.random_bool(0.1) {
-            self.tend_streams(now, connection, config, checker);
+            self.tend_streams(now, connection, checker);
         }
         if self.rng.random_bool(0.015) {
-            return self.flood(now, connection, config, checker);
+            return self.flood(now, connection, checker);
         }
         for _ in 0..self.rng.random_range(1..4) {
             let stream = self.choose_stream();
             let delivery = self.choose_delivery();
             let bytes = self.choose_bytes(delivery);
-            self.send(now, connection, config, checker, (stream, delivery, bytes, false));
+            self.send(now, connection, checker, (stream, delivery, bytes, false));
         }
     }
 
     /// Hundreds of tiny messages in one mode on one stream: its numbers run ahead of those under way.
     /// Some floods have a key for each message, more than a receiver remembers.
-    fn flood(
-        &mut self,
-        now: Timestamp,
-        connection: &mut Connection,
-        config: &ConnectionConfig,
-        checker: &mut Checker,
-    ) {
+    fn flood(&mut self, now: Timestamp, connection: &mut Connection, checker: &mut Checker) {
         let (stream, delivery) = (self.choose_stream(), self.choose_delivery());
         let has_keys = self.rng.random_bool(0.3);
         // Rarely more than the window of numbers that may be under way.
@@ -97,7 +85,7 @@ impl Talker {
                 _ => delivery,
             };
             let bytes = self.rng.random_range(8..16);
-            self.send(now, connection, config, checker, (stream, delivery, bytes, false));
+            self.send(now, connection, checker, (stream, delivery, bytes, false));
         }
     }
 
@@ -106,7 +94,6 @@ impl Talker {
         &mut self,
         now: Timestamp,
         connection: &mut Connection,
-        config: &ConnectionConfig,
         checker: &mut Checker,
     ) {
         for delivery in [
@@ -116,7 +103,7 @@ impl Talker {
             Delivery::ReliableOrdered,
             Delivery::ReliableLatest { key: 2 },
         ] {
-            self.send(now, connection, config, checker, (StreamId::CONTROL, delivery, 20, false));
+            self.send(now, connection, checker, (StreamId::CONTROL, delivery, 20, false));
         }
     }
 
@@ -150,13 +137,7 @@ impl Talker {
         }
     }
 
-    fn tend_streams(
-        &mut self,
-        now: Timestamp,
-        connection: &mut Connection,
-        config: &ConnectionConfig,
-        checker: &mut Checker,
-    ) {
+    fn tend_streams(&mut self, now: Timestamp, connection: &mut Connection, checker: &mut Checker) {
         if self.open.len() < MAX_STREAMS && self.rng.random_bool(0.6) {
             for _ in 0..self.rng.random_range(1..4) {
                 connection.open_stream(self.next_stream);
@@ -169,7 +150,7 @@ impl Talker {
             return;
         }
         if self.rng.random_bool(0.8) {
-            self.send(now, connection, config, checker, (ends, Delivery::ReliableOrdered, 12, true));
+            self.send(now, connection, checker, (ends, Delivery::ReliableOrdered, 12, true));
         }
         self.finish(ends, connection, checker);
     }
@@ -185,7 +166,6 @@ impl Talker {
         &mut self,
         now: Timestamp,
         connection: &mut Connection,
-        config: &ConnectionConfig,
         checker: &mut Checker,
         (stream, delivery, bytes, is_last): (StreamId, Delivery, usize, bool),
     ) {
@@ -201,7 +181,6 @@ impl Talker {
             is_open: is_known.then(|| self.open.contains(&stream)),
             max_bytes: connection.max_payload_bytes(delivery),
             queued_bytes: connection.queued_bytes(),
-            send_buffer_bytes: config.send_buffer_bytes,
         };
         let split = self.rng.random_range(0..=bytes.min(ShortBytes::MAX));
         let head = payload.get(..split).and_then(ShortBytes::new).unwrap_or_default();

@@ -164,7 +164,7 @@ impl Outbox {
 
     pub fn max_payload_bytes(&self, delivery: Delivery) -> usize {
         if delivery.is_reliable() {
-            self.max_message_bytes
+            self.max_message_bytes.min(self.max_reliable_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES))
         } else {
             MAX_WHOLE_BYTES.min(self.max_message_bytes)
         }
@@ -214,8 +214,9 @@ impl Outbox {
         let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
         let open = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
-        let is_full = self.reliable_bytes + cost > self.max_reliable_bytes
-            || !self.share.may_hold(self.reliable_bytes + self.unreliable_bytes + cost);
+        let kept = self.reliable_bytes - open.superseded_bytes(delivery);
+        let is_full = kept + cost > self.max_reliable_bytes
+            || !self.share.may_hold(kept + self.unreliable_bytes + cost);
         if (is_full && delivery.is_reliable()) || open.is_full(space) {
             return Err(SendError::WouldBlock);
         }

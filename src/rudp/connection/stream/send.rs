@@ -155,11 +155,9 @@ impl SendStream {
         for number in self.by_key.numbers(key) {
             let sent_end = self.keyed.sent_end;
             let Some(entry) = self.keyed.entry_mut(number) else { continue };
-            let replaced = entry.message.take_if(|message| {
-                (by.is_reliable() || !message.delivery.is_reliable())
-                    && (message.fragments.is_none() || entry.charged == 0)
-            });
-            if let Some(message) = replaced {
+            if entry.gives_way_to(by)
+                && let Some(message) = entry.message.take()
+            {
                 freed.any = true;
                 freed.buffered += message.cost();
                 freed.sequenced += if message.delivery.is_reliable() { 0 } else { message.cost() };
@@ -171,6 +169,14 @@ impl SendStream {
             }
         }
         freed
+    }
+
+    /// Bytes of the reliable messages that [`Self::supersede`] would drop.
+    pub fn superseded_bytes(&self, by: Delivery) -> usize {
+        let numbers = by.key().map(|key| self.by_key.numbers(key)).unwrap_or_default();
+        let entries = numbers.into_iter().filter_map(|number| self.keyed.entry(number));
+        let replaced = entries.filter(|entry| entry.gives_way_to(by)).filter_map(|it| it.message.as_ref());
+        replaced.filter(|message| message.delivery.is_reliable()).map(Outgoing::cost).sum()
     }
 
     /// Drops the places of keyed messages from the old end that hold none; returns the bytes that the peer's
@@ -527,6 +533,16 @@ impl Piece {
     /// The one that `head` belongs to.
     pub fn of(head: &FragmentHead) -> Self {
         Self { index: head.index, count: head.count }
+    }
+}
+
+impl Entry {
+    /// True when its message, of the same key, need not arrive once there is a newer one.
+    fn gives_way_to(&self, newer: Delivery) -> bool {
+        self.message.as_ref().is_some_and(|message| {
+            (newer.is_reliable() || !message.delivery.is_reliable())
+                && (message.fragments.is_none() || self.charged == 0)
+        })
     }
 }
 

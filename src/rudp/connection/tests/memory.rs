@@ -59,6 +59,37 @@ fn what_waits_for_many_slow_readers_has_a_ceiling() {
     assert_eq!(budgets.send.held(), 0);
 }
 
+/// Whoever waits for room gets it some time.
+// spec-test: REL-13
+#[test]
+fn what_no_empty_buffer_takes_is_too_large() {
+    let config = ConnectionConfig { send_buffer_bytes: 30_000, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(8, config);
+    let max = 30_000 - 64;
+    let delivery = Delivery::ReliableOrdered;
+    assert_eq!(pair.ends[SERVER].max_payload_bytes(delivery), max);
+    assert_eq!(send(&mut pair, delivery, max + 1), Err(SendError::TooLarge { bytes: max + 1, max }));
+    assert_eq!(send(&mut pair, delivery, max), Ok(Sent::Queued));
+    assert_eq!(send(&mut pair, delivery, 0), Err(SendError::WouldBlock));
+}
+
+// spec-test: REL-13
+#[test]
+fn a_value_has_the_room_of_the_one_that_it_replaces() {
+    let config = ConnectionConfig { send_buffer_bytes: 30_000, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(8, config);
+    let value = Delivery::ReliableLatest { key: 1 };
+    assert_eq!(send(&mut pair, value, 20_000), Ok(Sent::Queued));
+    assert_eq!(send(&mut pair, value, 20_000), Ok(Sent::Superseded));
+    assert_eq!(send(&mut pair, Delivery::ReliableLatest { key: 2 }, 20_000), Err(SendError::WouldBlock));
+    pair.run(SECOND * 5);
+    assert_eq!(pair.received[CLIENT].len(), 1);
+    // One that has begun to leave in pieces is carried to its end.
+    assert_eq!(send(&mut pair, value, 20_000), Ok(Sent::Queued));
+    pair.flush();
+    assert_eq!(send(&mut pair, value, 20_000), Err(SendError::WouldBlock));
+}
+
 // spec-test: REL-11
 #[test]
 fn without_memory_for_more_old_unreliable_messages_give_way() {
@@ -185,6 +216,21 @@ fn without_memory_a_whole_message_lets_no_piece_of_another_key_in() {
         assert_eq!((taken, budgets.receive.held()), (Err(PacketDropped::OverBudget), held));
         pair.flush();
     }
+}
+
+/// Of the pieces of many messages there is room for those of one: nearly all that leaves is dropped.
+// spec-test: REL-14
+#[test]
+fn without_memory_many_large_messages_arrive_one_after_the_other() {
+    const MESSAGES: usize = 9;
+    let mut pair = pairs(1, &budgets(0, 0)).remove(0);
+    pair.send(CLIENT, Delivery::ReliableOrdered, b"hello");
+    pair.run(SECOND);
+    for n in 1..=MESSAGES {
+        pair.send(CLIENT, Delivery::ReliableUnordered, &[n as u8; 17_920]);
+    }
+    pair.run(SECOND * 60);
+    assert_eq!(pair.received[SERVER].len(), 1 + MESSAGES, "some still wait");
 }
 
 /// Until it has taken a whole packet of the peer a connection is not established, and hands nothing up.

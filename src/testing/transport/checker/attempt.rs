@@ -18,14 +18,12 @@ pub(in crate::testing::transport) struct Attempt<'a> {
     /// Largest payload that fitted, and what was queued, before.
     pub(in crate::testing::transport) max_bytes: usize,
     pub(in crate::testing::transport) queued_bytes: usize,
-    pub(in crate::testing::transport) send_buffer_bytes: usize,
 }
 
 impl Attempt<'_> {
     /// What is wrong with the answer of an end in `state`.
     pub(super) fn objection(&self, state: State, answer: Result<Sent, SendError>) -> Option<String> {
         let (bytes, max) = (self.payload.len(), self.max_bytes);
-        let had_room = self.queued_bytes == 0 && bytes + OVERHEAD_BYTES <= self.send_buffer_bytes;
         let is_legal = match answer {
             _ if state != State::Open => answer == Err(SendError::Closed),
             Ok(_) => bytes <= max && (self.is_open != Some(false) || self.delivery == Delivery::Unreliable),
@@ -34,7 +32,7 @@ impl Attempt<'_> {
             Err(SendError::UnknownStream(_)) => self.is_open != Some(true),
             Err(SendError::Closed) => false,
         };
-        let blocks_idle = answer == Err(SendError::WouldBlock) && had_room;
+        let blocks_idle = answer == Err(SendError::WouldBlock) && self.queued_bytes == 0;
         (!is_legal || blocks_idle).then(|| {
             let Self { stream, delivery, queued_bytes, .. } = self;
             format!(
@@ -43,6 +41,3 @@ impl Attempt<'_> {
         })
     }
 }
-
-/// What a message costs in a send buffer beyond its bytes. Spec: REL-12.
-const OVERHEAD_BYTES: usize = 64;

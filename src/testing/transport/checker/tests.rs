@@ -38,7 +38,6 @@ impl Checker {
             is_open: Some(true),
             max_bytes: 1_000,
             queued_bytes: 500,
-            send_buffer_bytes: 1_000,
         };
         self.sent(LIFE, End::Client, &attempt, answer);
     }
@@ -188,7 +187,6 @@ fn answers_of_send_that_are_not_due_are_noticed() {
             is_open: Some(true),
             max_bytes: 1_000,
             queued_bytes: 500,
-            send_buffer_bytes: 1_000,
         };
         change(&mut attempt);
         let mut checker = checker();

@@ -139,8 +139,8 @@ impl ShortQueue {
 
     /// Bytes that arrived and whose ack the peer still holds back.
     fn held(&self) -> usize {
-        let round = self.latest.map_or(1, |rtt| rtt.as_micros().max(1) as usize);
-        (self.window * HELD.as_micros() as usize / round).min(HELD_DATAGRAMS * self.datagram)
+        let round = self.latest.unwrap_or_default();
+        scaled(self.window, HELD, round).min(HELD_DATAGRAMS * self.datagram)
     }
 
     fn set_window(&mut self, bytes: usize) {
@@ -227,8 +227,7 @@ impl ShortQueue {
             self.mode = Mode::Competing { reno, until: now + COMPETE };
             return;
         }
-        let (excess, rtt) = ((queueing - target).as_micros() as usize, rtt.as_micros().max(1) as usize);
-        let less = (self.window * excess / rtt * 4 / 5).min(self.window / 2);
+        let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
         self.set_window(self.window - less);
     }
 
@@ -244,6 +243,12 @@ impl ShortQueue {
         let part = if at_once { MOST_FOR_LOSS } else { (4.0 * excess).min(MOST_FOR_LOSS) };
         self.leave_slow_start(self.window - part_of(self.window, part));
     }
+}
+
+/// `bytes` times `part` of `whole`, wherever a `usize` has 32 bits, too.
+fn scaled(bytes: usize, part: Duration, whole: Duration) -> usize {
+    let scaled = bytes as u128 * part.as_micros() / whole.as_micros().max(1);
+    usize::try_from(scaled).unwrap_or(usize::MAX)
 }
 
 #[allow(

@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// Also where a `usize` has 32 bits, of which the product of the largest window has more.
+#[test]
+fn a_part_of_the_largest_window_is_no_overflow() {
+    let times = [Duration::from_secs(3_600), Duration::from_micros(1)];
+    assert_eq!(scaled(MAX_WINDOW_BYTES, times[1], times[0]), 0);
+    assert_eq!(scaled(MAX_WINDOW_BYTES, times[0], times[0]), MAX_WINDOW_BYTES);
+    assert_eq!(scaled(1_000, Duration::from_millis(40), Duration::from_millis(10)), 4_000);
+    assert_eq!(scaled(1, times[1], Duration::ZERO), 1);
+}
+
 struct Path {
     now: Timestamp,
     controller: ShortQueue,
