@@ -26,7 +26,7 @@
 //! | [`net`] | the only sockets and the only clock |
 //! | [`server`] | workers, rosters and mail: joins connections and sessions |
 //! | [`client`] | the client's core, and an async API over it |
-//! | [`link`] | a seeded model of a bad link |
+//! | `link` | a seeded model of a bad link, for the command line and for tests |
 //!
 //! # What holds everywhere
 //!
@@ -34,14 +34,16 @@
 //!   are passed in, so a whole server runs under a virtual clock, the same for the same seed.
 //! - **Network input never panics, and never allocates by a number that it names.** Every queue,
 //!   window, table and buffer has a limit with an overflow rule; `protocol-spec/limits.md` lists them.
-//! - **Errors are of four families**: [`base::DecodeError`] (the bytes), [`rudp::ProtocolViolation`]
-//!   (the peer), the API's own (the caller), [`std::io::Error`] (the host).
+//! - **Errors say whose they are**: [`base::DecodeError`] (the bytes), [`rudp::ProtocolViolation`] (the
+//!   peer), those of tokens and of the handshake in [`secure`], the API's own (the caller),
+//!   [`std::io::Error`] (the host).
 //!
 //! # Features
 //!
 //! `cli` (the default: the binary, with `server` and `client`), `server` and `client` (each with `net`), `testing` (beside
 //! `cli`). Without
-//! default features the crate is base, wire, secure, rudp and session: no tokio, no sockets, no clock.
+//! default features the crate is base, wire, secure, rudp, session and the client's core: no tokio, no
+//! sockets, no clock. `examples/engine.rs` is a client in a game's own loop.
 
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -58,7 +60,6 @@ pub mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-#[cfg(feature = "client")]
 pub mod client;
 #[cfg(any(feature = "cli", feature = "testing", test))]
 pub mod link;

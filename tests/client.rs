@@ -25,6 +25,9 @@ use rand::rngs::StdRng;
 #[allow(dead_code, reason = "its `main` is for people")]
 #[path = "../examples/chat.rs"]
 mod chat;
+#[allow(dead_code, reason = "its `main` is for people")]
+#[path = "../examples/engine.rs"]
+mod engine;
 
 const PROTOCOL: u64 = 7;
 
@@ -469,6 +472,40 @@ async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
         Server::builder().key(key.clone()).protocol_id(rallypoint::cli::PROTOCOL_ID).start().unwrap();
     let world = World { server, key };
     chat::chat(&world.grant("ann"), &world.grant("bob")).await.unwrap();
+}
+
+/// The server did not fall silent: the client had stopped to read.
+#[tokio::test]
+async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
+    let world = World::new();
+    let mut config = ClientConfig { events_buffer: 1, ..ClientConfig::new(PROTOCOL) };
+    config.connection.idle_timeout = Duration::from_secs(1);
+    let (ann, mut to_ann) = Client::connect(&world.grant("ann"), config).await.unwrap();
+    let (bob, _) = Client::connect(&world.grant("bob"), ClientConfig::new(PROTOCOL)).await.unwrap();
+    let room = ann.create(CreateSession::new(1).open()).await.unwrap();
+    let seat = bob.join_open(room.session).await.unwrap();
+    while world.server.is_connected(&"ann".parse().unwrap()) {
+        let _ = bob.broadcast(seat.slot, To::Others, Delivery::ReliableOrdered, "are you there?");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // She has not read a byte since, so by her own clock it is over, too, or soon.
+    ann.closed().await;
+    let why = until(&mut to_ann, |event| match event {
+        Event::Disconnected(why) => Some(why),
+        _ => None,
+    });
+    assert_eq!(why.await, Disconnected::EventsUnread);
+}
+
+#[test]
+fn the_example_of_an_engine_hears_what_it_sends() {
+    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let server =
+        Server::builder().key(key.clone()).protocol_id(rallypoint::cli::PROTOCOL_ID).start().unwrap();
+    let world = World { server, key };
+    // What it says in its last frames may still be on its way back.
+    let heard = engine::play(&world.grant("ann")).unwrap();
+    assert!((1..=60).contains(&heard), "{heard}");
 }
 
 #[test]

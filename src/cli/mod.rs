@@ -86,7 +86,12 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 
 /// Sends logs to standard error; `level` holds where the environment says nothing.
 fn log_to_stderr(level: &str) {
-    let filter = EnvFilter::try_from_env("RALLYPOINT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let chosen = std::env::var("RALLYPOINT_LOG").ok().filter(|chosen| !chosen.is_empty());
+    let filter = chosen.and_then(|chosen| {
+        let wrong = |error| note(format_args!("RALLYPOINT_LOG is ignored, {chosen:?}: {error}"));
+        EnvFilter::try_new(&chosen).map_err(wrong).ok()
+    });
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let ansi = io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi);
     // What cannot be logged, as on a full disk, is lost: to say so on standard error would fail, too, and panic.

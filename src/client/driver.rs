@@ -70,8 +70,9 @@ impl Shared {
 }
 
 impl State {
-    /// Hands results to who waits for them, and keeps the events in `events`.
-    fn take_outputs(&mut self, events: &mut Vec<Event>) {
+    /// Hands results to who waits for them, and keeps the events in `events`. `reads`: whether the socket is
+    /// read.
+    fn take_outputs(&mut self, events: &mut Vec<Event>, reads: bool) {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Connected => {
@@ -85,6 +86,8 @@ impl State {
                 }
                 // The end of what has never begun is told to who tries to connect, and to nobody else.
                 Output::Event(Event::Disconnected(why)) => {
+                    let unread = why == Disconnected::TimedOut && !reads;
+                    let why = if unread { Disconnected::EventsUnread } else { why };
                     if !self.tell_connected(Err(why.clone())) {
                         events.push(Event::Disconnected(why));
                     }
@@ -148,8 +151,9 @@ impl Driver {
     /// Does `input` under the lock, then hands out what came of it.
     fn turn(&mut self, input: impl FnOnce(&mut Core)) {
         let mut state = self.shared.lock();
+        let reads = self.sink.has_room(state.is_awaited());
         input(&mut state.core);
-        state.take_outputs(&mut self.events);
+        state.take_outputs(&mut self.events, reads);
         drop(state);
         self.sink.put(self.events.drain(..));
     }
@@ -191,7 +195,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.core.abandon(Disconnected::Socket("the runtime has ended".into()));
-        state.take_outputs(&mut self.events);
+        state.take_outputs(&mut self.events, true);
         drop(state);
         self.shared.has_ended.send_replace(true);
         // A handler that has just panicked is not called again.

@@ -1,6 +1,7 @@
 //! The client of a game: connect with the backend's grant, enter sessions, send and hear.
 //!
-//! ```no_run
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
 //! use rallypoint::client::{Client, ClientConfig, CreateSession, Delivery, Event, InviteUsers, To};
 //! # async fn example(grant: rallypoint::secure::ConnectGrant) -> Result<(), Box<dyn std::error::Error>> {
 //! // The grant comes from the game's backend; the number names the game.
@@ -24,27 +25,37 @@
 //! # }
 //! ```
 //!
-//! [`Client`] has a method for each command: those that have a result are async, `broadcast` and
-//! `message`, the hot path, return at once. [`Events`] is everything else, in order; or a closure
-//! takes it, see [`Client::connect_with_handler`]. What is known of a session, its members and
-//! properties, is in its [`Mirror`]: [`Client::session`].
+//! `Client` has a method for each command: those that have a result are async, `broadcast` and
+//! `message`, the hot path, return at once. `Events` is everything else, in order; or a closure
+//! takes it, see `Client::connect_with_handler`. What is known of a session, its members and
+//! properties, is in its [`Mirror`]: `Client::session`.
 //!
 //! What stands in commands and events is named here, too, whichever module it is of.
 //!
-//! [`core`] is all of this without socket, clock and task. Knows nothing of the server's code.
+//! [`core`] is all of this without socket, clock and task, and all that there is without the feature
+//! `client`. Knows nothing of the server's code.
 
+#[cfg(feature = "client")]
 mod config;
+#[cfg(feature = "client")]
 mod connect;
 pub mod core;
+#[cfg(feature = "client")]
 mod driver;
+#[cfg(feature = "client")]
 mod events;
+#[cfg(feature = "client")]
 mod handle;
 mod params;
 
+#[cfg(feature = "client")]
 pub use self::config::ClientConfig;
+#[cfg(feature = "client")]
 pub use self::connect::ConnectError;
 pub use self::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent, ServerViolation};
+#[cfg(feature = "client")]
 pub use self::events::Events;
+#[cfg(feature = "client")]
 pub use self::handle::Client;
 pub use self::params::{CreateSession, InviteUsers};
 pub use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId};

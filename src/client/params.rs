@@ -15,7 +15,7 @@ use crate::wire::{
 /// A session to create: by default 8 seats, invited users only, kept for a minute when empty, handed
 /// on to the longest-standing member when its owner leaves, without properties.
 ///
-/// Values out of range are told by [`Client::create`](super::Client::create).
+/// Values out of range are told when it is asked for: by `Client::create`, or [`CreateSession::build`].
 #[derive(Debug, Clone)]
 pub struct CreateSession {
     kind: SessionKind,
@@ -79,8 +79,11 @@ impl CreateSession {
         self.property(key, PropertyValue::Integer(value), rule)
     }
 
-    /// The command.
-    pub(super) fn build(self) -> Result<Create, RequestError> {
+    /// The command, for [`Core::request`](super::core::Core::request).
+    ///
+    /// # Errors
+    /// [`RequestError::Illegal`] names what is out of range.
+    pub fn build(self) -> Result<Create, RequestError> {
         let property = |(key, value, rule): (String, PropertyValue, WriteRule)| {
             let value = match value {
                 PropertyValue::Bytes(bytes) => PropertyValue::bytes(bytes)?,
@@ -104,7 +107,7 @@ impl CreateSession {
 
 /// Users to invite: by default for 60 s, without a note, without holding seats.
 ///
-/// Values out of range are told by [`Client::invite`](super::Client::invite).
+/// Values out of range are told when they are invited: by `Client::invite`, or [`InviteUsers::build`].
 #[derive(Debug, Clone)]
 pub struct InviteUsers {
     users: Vec<UserId>,
@@ -139,12 +142,16 @@ impl InviteUsers {
     }
 
     /// The users, in order.
+    #[cfg(feature = "client")]
     pub(super) fn users(&self) -> &[UserId] {
         &self.users
     }
 
-    /// The command.
-    pub(super) fn build(&self) -> Result<Invite, RequestError> {
+    /// The command, for [`Core::request_in`](super::core::Core::request_in).
+    ///
+    /// # Errors
+    /// [`RequestError::Illegal`] names what is out of range.
+    pub fn build(&self) -> Result<Invite, RequestError> {
         Ok(Invite {
             users: InvitedUsers::new(self.users.clone())?,
             ttl: InviteTtl::new(seconds(self.ttl))?,

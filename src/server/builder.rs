@@ -67,14 +67,15 @@ impl Builder {
         self
     }
 
-    /// Adds a name that tokens may know this server by (their `aud`). Without any the server takes
+    /// Adds a name that tokens may know this server by (their `aud`), not empty. Without any the server takes
     /// tokens for every server: right only while no other server has its keys.
     pub fn name(mut self, name: &str) -> Self {
         self.identity.names.push(name.to_owned());
         self
     }
 
-    /// Names the game; clients of others are not answered. Default 0.
+    /// Names the game; clients of others are not answered. Default 0, which is no id that the command line has
+    /// when it is told none (1,382,116,460).
     pub fn protocol_id(mut self, id: u64) -> Self {
         self.identity.protocol_id = id;
         self
@@ -134,6 +135,9 @@ impl Builder {
         if self.identity.keys.is_empty() || self.identity.keys.len() > MAX_KEYS {
             return Err(BuildError::Keys { keys: self.identity.keys.len() });
         }
+        if self.identity.names.iter().any(String::is_empty) {
+            return Err(BuildError::Name);
+        }
         let workers = self.workers.unwrap_or_else(default_workers);
         let Group { sockets, is_steered } =
             self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
@@ -174,6 +178,9 @@ pub enum BuildError {
         /// How many were given.
         keys: usize,
     },
+    /// A name is empty.
+    #[error("a server's name is empty")]
+    Name,
     /// A limit is out of its range.
     #[error(transparent)]
     Limit(#[from] LimitError),

@@ -16,8 +16,9 @@ use super::worker::Worker;
 use crate::base::{UserId, WorkerId};
 use crate::net::{self, Clock, Socket, drive};
 
-/// A running server. Dropping it stops it at once, without a word to its clients;
-/// [`Server::shutdown`] tells them first.
+/// A running server. Dropping it tells each client once that it shuts down and does not wait: neither until
+/// they have heard it, nor for its threads, which give its address free a moment later. [`Server::shutdown`]
+/// waits for both.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,

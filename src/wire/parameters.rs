@@ -15,7 +15,7 @@ pub struct TransportParameters {
     /// Silence after which the sender gives the connection up, 1,000 to 600,000 ms. The smaller
     /// of both ends' counts.
     pub idle_timeout_ms: u32,
-    /// Longest that the sender holds back an ack, 0 to 100 ms.
+    /// Longest that the sender holds back an ack, 0 to 65 ms.
     pub max_ack_delay_ms: u32,
     /// Largest datagram that the sender takes, 1,200 to 65,507 B.
     pub max_datagram_bytes: u32,

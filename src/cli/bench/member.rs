@@ -41,7 +41,7 @@ impl Figures {
                 count(&self.errors);
             }
             Event::Disconnected(_) if self.is_over.load(Ordering::Relaxed) => {}
-            Event::Disconnected(Disconnected::TimedOut) => count(&self.timeouts),
+            Event::Disconnected(Disconnected::TimedOut | Disconnected::EventsUnread) => count(&self.timeouts),
             Event::Disconnected(why) => {
                 tracing::warn!(%who, %why, "a connection has ended");
                 count(&self.errors);

@@ -45,7 +45,7 @@ pub enum SendError {
     /// There is no connection.
     #[error("not connected")]
     NotConnected,
-    /// The payload is larger than its delivery allows.
+    /// The payload is larger than its delivery, or the client's own send buffer, allows.
     #[error("payload of {bytes} bytes is too large, at most {max} fit")]
     TooLarge {
         /// Its bytes.
@@ -53,7 +53,9 @@ pub enum SendError {
         /// Most that fit.
         max: usize,
     },
-    /// The server does not take messages as fast as they are sent. Drop it, or try again later.
+    /// The client's send buffer is full: messages are sent faster than the way to the server takes them. Drop it,
+    /// or try again later. This says nothing of the server's budgets, which refuse by
+    /// [`Event::Refused`](super::Event::Refused).
     #[error("too much waits for the server")]
     WouldBlock,
     /// No recipient, more than 1,024, or one of them twice.
@@ -79,6 +81,10 @@ pub enum Disconnected {
     /// Nothing was heard for the idle timeout, by this client or, as it says, by the server.
     #[error("the server fell silent")]
     TimedOut,
+    /// The same, but while the app did not read its events, so that the client did not read its socket
+    /// (`ClientConfig::events_buffer`).
+    #[error("the app did not read its events")]
+    EventsUnread,
     /// The server broke the protocol of commands and events.
     #[error("the server broke the protocol: {0}")]
     ServerViolation(#[from] ServerViolation),

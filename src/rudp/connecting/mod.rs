@@ -79,7 +79,7 @@ pub enum ConnectError {
     #[error("refused: {0}")]
     Refused(RejectCode),
     /// Nobody answered until the deadline.
-    #[error("no answer")]
+    #[error("no answer: is a server there, with this protocol id and token key?")]
     NoAnswer,
     /// The server proved that it is the server, but said what it may not.
     #[error("server breaks the protocol: {0}")]

@@ -11,18 +11,19 @@ pub struct ConnectionConfig {
     pub idle_timeout: Duration,
     /// Silence after which this end asks for a sign of life; 100 ms to a third of the idle timeout.
     pub keepalive: Duration,
-    /// Longest that an ack waits for something to ride on, 0 to 100 ms.
+    /// Longest that an ack waits for something to ride on, 0 to 65 ms.
     pub max_ack_delay: Duration,
     /// Largest datagram that this end sends once a probe of the path has shown that it takes so much:
     /// 1,200 to 9,216 bytes, UDP payload; 1,200 = no probes. Spec: MTU-1.
     pub max_datagram_bytes: usize,
     /// Largest message that this end takes, 1,200 to 1,048,576 bytes.
     pub max_message_bytes: usize,
-    /// Bytes that this end keeps of messages that are incomplete or out of order. A peer that sends
-    /// more is closed. Spec: REL-12.
+    /// Bytes that this end keeps of messages that are incomplete or out of order, 65,536 to 2^30; a value
+    /// beyond is taken for the nearest. A peer that sends more is closed. Spec: REL-12.
     pub receive_buffer_bytes: usize,
-    /// Bytes of reliable messages that wait to be sent or acked. When full, `send` answers
-    /// [`SendError::WouldBlock`](super::SendError::WouldBlock).
+    /// Bytes of reliable messages that wait to be sent or acked, each 64 more than its payload has. When
+    /// full, `send` answers [`SendError::WouldBlock`](super::SendError::WouldBlock); a message that it would
+    /// not take when empty is [`SendError::TooLarge`](super::SendError::TooLarge).
     pub send_buffer_bytes: usize,
     /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest go.
     pub unreliable_buffer_bytes: usize,

@@ -36,6 +36,8 @@ const PROBE_MESSAGE_BYTES: usize = 512;
 /// What the first probe carries of them in all, if it is not the oldest alone; each that follows carries
 /// twice as many bytes.
 const FIRST_PROBE_BYTES: usize = 128;
+/// Of a series of probes the sixth, the twelfth and so on carry no messages.
+const BARE_PROBE: u32 = 6;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
 /// A connection that neither heard of its peer nor asked for it for so long is at rest.
@@ -96,6 +98,13 @@ impl Timers {
     /// True when one must leave.
     pub fn is_ping_due(&self) -> bool {
         self.ping_due
+    }
+
+    /// True when it must leave without messages: a peer that has no memory for what a probe carries drops it,
+    /// and with it the ack that the packet holds.
+    // spec: REL-7
+    pub fn is_bare_probe_due(&self) -> bool {
+        self.ping_due && self.probes > 0 && self.probes.is_multiple_of(BARE_PROBE)
     }
 
     fn idle_deadline(&self) -> Timestamp {

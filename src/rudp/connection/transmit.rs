@@ -113,7 +113,8 @@ impl Connection {
     /// Gathers what is due; false when nothing is.
     fn plan(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
-        let has_data = self.may_send_now(now) && self.outbox.is_waiting();
+        let may_send = self.may_send_now(now) && !self.timers.is_bare_probe_due();
+        let has_data = may_send && self.outbox.is_waiting();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();
         let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
         if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {

@@ -27,8 +27,8 @@ pub struct EndpointConfig {
     pub max_half_open_per_user: u32,
     /// Half-open connections of one address prefix (IPv4 /24, IPv6 /56) at most.
     pub max_half_open_per_prefix: u32,
-    /// How long a half-open connection waits for the client's first sealed packet: longer than clients
-    /// wait for an answer, or the last one could not be confirmed.
+    /// How long a half-open connection waits for the client's first sealed packet, 30 s at most: longer
+    /// than clients wait for an answer, or the last one could not be confirmed.
     pub half_open_timeout: Duration,
     /// HELLOs in a second from which on clients must prove their address with a cookie; 0 for
     /// always.

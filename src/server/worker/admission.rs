@@ -39,7 +39,8 @@ impl Worker {
             self.counters().handshakes_refused.add(1);
             return self.clients.close(now, connection, CloseCode::Full);
         }
-        debug!(%connection, %user, "connected");
+        // Ids and reasons are others' text: as values they are quoted and escaped, so that none forges a line.
+        debug!(%connection, user = user.as_str(), "connected");
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         let invites = self.shared.directory.connect(&user, connection, |old| {
             post.to_user(old, Word::Replaced);
@@ -113,7 +114,7 @@ impl Worker {
     // spec: SES-15
     fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
         let Some(client) = self.take_out(connection) else { return false };
-        debug!(%connection, user = %client.user, %why, "disconnected");
+        debug!(%connection, user = client.user.as_str(), %why, "disconnected");
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
             let at = (seat.session, seat.member);

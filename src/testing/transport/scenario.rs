@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::base::Timestamp;
 use crate::link::{Blackhole, Impairments, Marks};
-use crate::rudp::ConnectionConfig;
+use crate::rudp::{CongestionControl, ConnectionConfig};
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -203,12 +203,13 @@ fn draw_config(rng: &mut StdRng, idle: Duration) -> ConnectionConfig {
     ConnectionConfig {
         idle_timeout: idle + pick(rng, &[Duration::ZERO, Duration::from_millis(700)]),
         keepalive: millis(rng, 100..2_000),
-        max_ack_delay: Duration::from_millis(pick(rng, &[0, 5, 10, 25])),
+        max_ack_delay: Duration::from_millis(pick(rng, &[0, 5, 10, 25, 40, 65])),
         max_datagram_bytes,
         max_message_bytes: pick(rng, &[4_000, 50_000, 400_000]),
         receive_buffer_bytes: pick(rng, &[1 << 16, 1 << 20]),
         send_buffer_bytes: pick(rng, &[20_000, 400_000, 1 << 20]),
         unreliable_buffer_bytes: pick(rng, &[2_000, 64 << 10]),
+        congestion_control: pick(rng, &[CongestionControl::Delay, CongestionControl::NewReno]),
         ..ConnectionConfig::default()
     }
 }

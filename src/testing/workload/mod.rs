@@ -40,7 +40,7 @@ pub struct Workload {
     pub members: u16,
     /// Time between two messages of a member; members begin at random phases.
     pub period: Duration,
-    /// Bytes of a message, 12 at least.
+    /// Bytes of a message, 9 at least.
     pub size_bytes: usize,
     /// How messages are delivered.
     pub delivery: Delivery,

@@ -140,7 +140,7 @@ pub struct Invitation {
     pub invite: InviteId,
     /// The app's class of the session.
     pub kind: SessionKind,
-    /// The session's owner.
+    /// Who has invited; another may own the session by now. Spec: INV-5.
     pub owner: UserId,
     /// How long it still admits, in ms, when this was written.
     pub ttl_left_ms: u32,

@@ -104,6 +104,7 @@ mod tests {
         }
     }
 
+    // spec-test: PKT-5
     #[test]
     fn a_reserved_bit_is_refused() {
         assert!(SealedHeader::read(&[0x81, 0, 0], false).is_err());

@@ -76,3 +76,20 @@ fn behind_too_many_keyed_messages_a_sequenced_one_gives_way() {
     assert_eq!(pair.received[CLIENT].len(), 8_192);
     assert_eq!(send(&mut pair, Delivery::Sequenced { key: 9_999 }, 1), Ok(Sent::Queued));
 }
+
+/// Its receiver keeps room for it until it is whole.
+// spec-test: STR-7
+#[test]
+fn a_value_of_which_a_piece_has_left_follows_to_its_end() {
+    let mut pair = Pair::new(12);
+    let budgets = super::memory::budgets(1 << 20, 0);
+    pair.ends[SERVER].share_budgets(&budgets);
+    let value = Delivery::ReliableLatest { key: 1 };
+    pair.send(CLIENT, value, &[1; 60_000]);
+    pair.run(Duration::from_millis(21));
+    assert_eq!(budgets.receive.held(), 60_064, "pieces have come, and not all");
+    pair.send(CLIENT, value, &[2; 10]);
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(SERVER), [[2; 10]]);
+    assert_eq!(budgets.receive.held(), 0);
+}

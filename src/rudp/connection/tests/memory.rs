@@ -233,6 +233,33 @@ fn without_memory_many_large_messages_arrive_one_after_the_other() {
     assert_eq!(pair.received[SERVER].len(), 1 + MESSAGES, "some still wait");
 }
 
+/// Small messages wait for a large one that finds no room beside another, of which a piece is lost: all that a
+/// probe carries is dropped.
+// spec-test: REL-7, REL-14
+#[test]
+fn without_memory_a_probe_without_messages_tells_what_was_lost() {
+    // Without size probes and REPAIRs, whose acks would tell as well.
+    let config = ConnectionConfig {
+        max_datagram_bytes: 1_200,
+        repair_bytes_per_second: 0,
+        ..ConnectionConfig::default()
+    };
+    for seed in 0..100 {
+        let mut pair = Pair::with_config(seed, config);
+        pair.ends[SERVER].share_budgets(&budgets(0, 0));
+        pair.send(CLIENT, Delivery::ReliableOrdered, b"hello");
+        pair.run(SECOND);
+        pair.loss = 0.5;
+        pair.send(CLIENT, Delivery::ReliableUnordered, &[1; 2_000]);
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[2; 2_000]);
+        pair.flush();
+        pair.loss = 0.0;
+        (3..6).for_each(|n| pair.send(CLIENT, Delivery::ReliableOrdered, &[n; 20]));
+        pair.run(SECOND * 30);
+        assert_eq!(pair.received[SERVER].len(), 6, "seed {seed}");
+    }
+}
+
 /// Until it has taken a whole packet of the peer a connection is not established, and hands nothing up.
 // spec-test: REL-14
 #[test]
