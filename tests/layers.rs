@@ -114,6 +114,9 @@ fn an_import_upward_is_caught_in_every_form() {
     assert!(!planted("#[cfg(test)]\nmod tests { use crate::testing::Pair; }"), "tests may use `testing`");
     assert!(planted("#[cfg(test)]\nmod tests { use crate::server::Worker; }"), "but not what stands above");
     assert!(planted("use crate::testing::Pair;"), "`testing` is for tests alone");
+    assert!(planted("#[cfg(test)]\nmod tests;\nuse crate::testing::Pair;"), "also behind a file of tests");
+    assert!(planted("use super::super::server::Worker;"), "by way of the root");
+    assert!(!planted("use super::server::Worker;"), "which is `rudp::server`");
     assert_eq!(imports_upward("planted/mod.rs", "").len(), 1, "a folder without a row fails");
     assert_eq!(imports_upward("base/planted.rs", "use crate::wire;"), ["base imports wire"]);
 }
@@ -153,11 +156,11 @@ fn imports_upward(path: &str, text: &str) -> Vec<String> {
         return vec![format!("`{folder}` is no layer: enter it in tests/layers.rs")];
     };
     let code = code_of(text);
-    let tests = if is_test_file(path) { 0 } else { code.find("#[cfg(test)]").unwrap_or(code.len()) };
+    let tests = if is_test_file(path) { 0 } else { inline_tests(&code).unwrap_or(code.len()) };
     let (shipped, tests) = code.split_at(tests);
     let mut found = Vec::new();
     for (part, testing) in [(shipped, false), (tests, true)] {
-        for import in crate_imports(part) {
+        for import in crate_imports(part).into_iter().chain(root_imports(path, part)) {
             let known = LAYERS.iter().any(|layer| layer.name == import);
             let allowed = import == layer.name
                 || layer.imports.contains(&import.as_str())
@@ -187,6 +190,28 @@ fn strays(path: &str, text: &str) -> Vec<String> {
 
 fn is_test_file(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("/tests/")
+}
+
+/// Where the tests at the end of a file begin: those of a file of their own, or what else is for tests alone, do not
+/// make tests of all that follows.
+fn inline_tests(code: &str) -> Option<usize> {
+    const MARK: &str = "#[cfg(test)]";
+    let is_module = |at: &usize| {
+        let item = &code[at + MARK.len()..];
+        let head = item.find([';', '{']).map_or(item, |end| &item[..=end]);
+        head.split_whitespace().any(|word| word == "mod") && head.ends_with('{')
+    };
+    code.match_indices(MARK).map(|(at, _)| at).find(is_module)
+}
+
+/// What `code` takes from the root by a path of `super`, as long as the file at `path` lies deep.
+fn root_imports(path: &str, code: &str) -> Vec<String> {
+    let depth = path.trim_end_matches("/mod.rs").split('/').count();
+    let root = "super::".repeat(depth);
+    code.match_indices(&root)
+        .map(|(at, root)| identifier(code[at + root.len()..].trim_start()))
+        .filter(|import| import != "super")
+        .collect()
 }
 
 /// The first path segment of everything that `code` takes from `crate`, grouped imports included.

@@ -1,6 +1,6 @@
 //! Counters that tests, operators and the command line read while the server runs.
 //!
-//! Each worker counts for itself, without locks; [`Snapshot`] adds them up.
+//! Each worker counts for itself, without locks; [`Totals`] adds them up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ macro_rules! counters {
 
         /// The counters of all workers, added up at about one moment.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub struct Snapshot {
+        pub struct Totals {
             /// Sessions now.
             pub sessions: u64,
             $($(#[doc = $doc])+ pub $name: u64,)+
@@ -28,7 +28,7 @@ macro_rules! counters {
             pub dropped: [u64; DropReason::ALL.len()],
         }
 
-        impl Snapshot {
+        impl Totals {
             /// Adds up the counters of `workers`.
             pub fn of<'a>(sessions: u64, workers: impl IntoIterator<Item = &'a WorkerCounters>) -> Self {
                 let mut sum = Self { sessions, ..Self::default() };
@@ -100,11 +100,6 @@ impl Counter {
         self.set(self.value().wrapping_add(amount));
     }
 
-    /// Takes `amount` off, for what is counted now and not ever.
-    pub fn subtract(&self, amount: u64) {
-        self.set(self.value().saturating_sub(amount));
-    }
-
     /// Sets the value, for what is counted elsewhere.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -121,14 +116,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_adds_up_the_workers() {
+    fn totals_add_up_the_workers() {
         let workers = [WorkerCounters::default(), WorkerCounters::default()];
         workers[0].commands.add(3);
         workers[1].commands.add(4);
-        workers[1].connections.add(2);
-        workers[1].connections.subtract(1);
-        let snapshot = Snapshot::of(5, &workers);
-        assert_eq!((snapshot.sessions, snapshot.commands, snapshot.connections), (5, 7, 1));
-        assert!(snapshot.rows().contains(&("commands", 7)));
+        workers[1].connections.set(1);
+        let totals = Totals::of(5, &workers);
+        assert_eq!((totals.sessions, totals.commands, totals.connections), (5, 7, 1));
+        assert!(totals.rows().contains(&("commands", 7)));
     }
 }

@@ -44,6 +44,6 @@ pub mod shared;
 pub mod worker;
 
 pub use builder::{BuildError, Builder};
-pub use counters::Snapshot;
+pub use counters::Totals;
 pub use limits::Limits;
 pub use running::{Server, Traffic};

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::Builder;
-use super::counters::Snapshot;
+use super::counters::Totals;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::base::{UserId, WorkerId};
@@ -106,8 +106,8 @@ impl Server {
     }
 
     /// What it counts, at this moment.
-    pub fn counters(&self) -> Snapshot {
-        self.shared.snapshot()
+    pub fn counters(&self) -> Totals {
+        self.shared.totals()
     }
 
     /// What its sockets have carried until now.

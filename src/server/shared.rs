@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::config;
-use super::counters::{Snapshot, WorkerCounters};
+use super::counters::{Totals, WorkerCounters};
 use super::directory::{Directory, DirectoryLimits};
 use super::limits::{Limits, size};
 use super::mail::{Mail, Word};
@@ -72,8 +72,8 @@ impl Shared {
     }
 
     /// The counters of all workers.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(self.sessions.len() as u64, self.counters.iter())
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.sessions.len() as u64, self.counters.iter())
     }
 
     /// The counters of one worker.

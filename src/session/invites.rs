@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use super::SessionLimits;
 use crate::base::{Timestamp, UserId};
-use crate::wire::{ErrorCode, InviteTtl, Note};
+use crate::wire::{ErrorCode, InviteTtl};
 
 /// One invite.
 #[derive(Debug)]
 pub(super) struct Invite {
     pub(super) user: UserId,
-    pub(super) note: Note,
     /// The first instant at which it does not admit.
     pub(super) expires: Timestamp,
     state: InviteState,
@@ -110,7 +109,7 @@ impl Invites {
         &mut self,
         user: &UserId,
         replaced: Option<u32>,
-        (ttl, note): (InviteTtl, &Note),
+        ttl: InviteTtl,
         now: Timestamp,
         limits: &SessionLimits,
     ) -> Result<u32, ErrorCode> {
@@ -122,11 +121,10 @@ impl Invites {
             self.end(replaced, InviteState::Revoked, limits);
         }
         let expires = now + Duration::from_secs(u64::from(ttl.get()));
-        let (user, note) = (user.clone(), note.clone());
-        let invite = Invite { user: user.clone(), note, expires, state: InviteState::Open, end: 0 };
+        let invite = Invite { user: user.clone(), expires, state: InviteState::Open, end: 0 };
         self.next = number.checked_add(1);
         self.by_number.insert(number, invite);
-        self.open_by_user.insert(user, number);
+        self.open_by_user.insert(user.clone(), number);
         self.deadlines.insert((expires, number));
         Ok(number)
     }
@@ -198,8 +196,8 @@ mod tests {
     use super::*;
 
     fn add(invites: &mut Invites, user: &str, limits: &SessionLimits) -> u32 {
-        let terms = (InviteTtl::new(60).unwrap(), &Note::none());
-        invites.add(&UserId::new(user).unwrap(), None, terms, Timestamp::ZERO, limits).unwrap()
+        let ttl = InviteTtl::new(60).unwrap();
+        invites.add(&UserId::new(user).unwrap(), None, ttl, Timestamp::ZERO, limits).unwrap()
     }
 
     /// Each step is as short whatever there is to do: a stripe is locked meanwhile.
@@ -245,9 +243,8 @@ mod tests {
     fn the_last_number_is_given_once_and_none_after_it() {
         let mut invites = Invites { next: Some(u32::MAX), ..Invites::new() };
         let mut add = |user| {
-            let terms = (InviteTtl::new(60).unwrap(), &Note::none());
-            let user = UserId::new(user).unwrap();
-            invites.add(&user, None, terms, Timestamp::ZERO, &SessionLimits::default())
+            let (user, ttl) = (UserId::new(user).unwrap(), InviteTtl::new(60).unwrap());
+            invites.add(&user, None, ttl, Timestamp::ZERO, &SessionLimits::default())
         };
         assert_eq!(add("ann"), Ok(u32::MAX));
         assert_eq!(add("bob"), Err(ErrorCode::TooManyInvites));

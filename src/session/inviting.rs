@@ -3,9 +3,10 @@
 use super::invites::InviteState;
 use super::state::{Session, Turn, reserve};
 use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
-use crate::base::{MemberId, Timestamp, UserId};
+#[cfg(test)]
+use crate::base::Timestamp;
+use crate::base::{MemberId, UserId};
 use crate::wire::command::Invite;
-use crate::wire::event::Invitation;
 use crate::wire::{ErrorCode, Reason, UserEvent};
 
 impl Session {
@@ -45,8 +46,7 @@ impl Session {
             return Err(ErrorCode::AlreadyMember);
         }
         let replaced = self.invites.open_of(user, turn.now);
-        let terms = (invite.ttl, &invite.note);
-        let number = self.invites.add(user, replaced, terms, turn.now, turn.limits)?;
+        let number = self.invites.add(user, replaced, invite.ttl, turn.now, turn.limits)?;
         Ok(NewInvite {
             invite: self.invite_id(number),
             replaced: replaced.map(|replaced| self.invite_id(replaced)),
@@ -90,25 +90,15 @@ impl Session {
         Ok(())
     }
 
-    /// An open invite as its user would see it if it were made now.
-    ///
-    /// # Errors
-    /// The invite's, as for `join`.
-    pub(super) fn invitation(
+    /// When an open invite of `user`'s ends.
+    #[cfg(test)]
+    pub(super) fn admits_until(
         &self,
         user: &UserId,
         number: u32,
         now: Timestamp,
-    ) -> Result<Invitation, ErrorCode> {
-        let invite = self.invites.admitting(number, user, now)?;
-        let left = invite.expires.since(now).as_millis();
-        Ok(Invitation {
-            invite: self.invite_id(number),
-            kind: self.settings.kind,
-            owner: self.owner_user.clone(),
-            ttl_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
-            note: invite.note.clone(),
-        })
+    ) -> Result<Timestamp, ErrorCode> {
+        Ok(self.invites.admitting(number, user, now)?.expires)
     }
 
     /// Does what is due at `turn.now`.

@@ -10,11 +10,8 @@ use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
 use crate::base::sync::{CachePadded, Mutex};
-use crate::base::{
-    ConnectionId, IdMap, InviteId, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId,
-};
+use crate::base::{ConnectionId, IdMap, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
 use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Message};
-use crate::wire::event::Invitation;
 use crate::wire::result::Info;
 use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
 
@@ -389,20 +386,16 @@ impl SessionTable {
             .flatten()
     }
 
-    /// An open invite of `user`'s, as it would be told if it were made now.
-    ///
-    /// # Errors
-    /// `no_such_session`, the invite's as in [`SessionTable::join`].
-    pub fn invitation(
+    /// When an open invite of `user`'s ends, or why it admits nobody.
+    #[cfg(test)]
+    pub(super) fn admits_until(
         &self,
-        now: Timestamp,
         user: &UserId,
-        invite: InviteId,
-    ) -> Result<Invitation, ErrorCode> {
-        let mut state = self.stripe_of(invite.session).1.state.lock();
-        state.now = state.now.max(now);
+        invite: crate::base::InviteId,
+    ) -> Result<Timestamp, ErrorCode> {
+        let state = self.stripe_of(invite.session).1.state.lock();
         let session = state.sessions.get(&invite.session).ok_or(ErrorCode::NoSuchSession)?;
-        session.invitation(user, invite.number, state.now)
+        session.admits_until(user, invite.number, state.now)
     }
 
     /// When a stripe has something to do by itself; [`Timestamp::MAX`] when never.

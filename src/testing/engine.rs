@@ -19,7 +19,7 @@ use crate::client::core::{Core, Event, Output};
 use crate::net::Driven;
 use crate::rudp::MemoryBudget;
 use crate::server::config;
-use crate::server::counters::Snapshot;
+use crate::server::counters::Totals;
 use crate::server::limits::Limits;
 use crate::server::shared::Shared;
 use crate::server::worker::Worker;
@@ -242,8 +242,8 @@ impl Engine {
     }
 
     /// The worker's counters.
-    pub fn counters(&self) -> Snapshot {
-        self.shared.snapshot()
+    pub fn counters(&self) -> Totals {
+        self.shared.totals()
     }
 
     /// Datagrams that the worker has sent.

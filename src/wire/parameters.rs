@@ -41,6 +41,7 @@ impl TransportParameters {
 }
 
 impl Default for TransportParameters {
+    /// Those of an end that grants much, for tests and tools; a connection's follow from its configuration.
     fn default() -> Self {
         Self {
             idle_timeout_ms: 10_000,

@@ -224,7 +224,7 @@ fn report(server: &Server) {
         info!(count, "{what}");
     }
     for (reason, count) in counters.dropped_by_reason().filter(|(_, count)| *count > 0) {
-        info!(count, "dropped: {reason:?}");
+        info!(count, "dropped: {}", reason.name());
     }
 }
 

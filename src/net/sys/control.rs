@@ -120,13 +120,14 @@ impl Controls {
 pub(super) fn told(header: &libc::msghdr) -> Told {
     let mut told = Told::default();
     // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
-    while let Some(control) = next {
-        // SAFETY: each of these kinds holds a value of the type that is read here, which the kernel wrote
-        // whole (of IPv4's mark it writes one byte).
+    let mut next: *const libc::cmsghdr = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // A pointer, not a reference: what is read lies behind the head.
+    while !next.is_null() {
+        // SAFETY: it is the head of a message in the buffer. Each of these kinds holds a value of the type that is
+        // read here, which the kernel wrote whole (of IPv4's mark it writes one byte).
         unsafe {
-            let value = libc::CMSG_DATA(control);
-            match (control.cmsg_level, control.cmsg_type) {
+            let value = libc::CMSG_DATA(next);
+            match ((*next).cmsg_level, (*next).cmsg_type) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     told.datagram_bytes = usize::try_from(value.cast::<libc::c_int>().read_unaligned()).ok();
                 }
@@ -148,7 +149,7 @@ pub(super) fn told(header: &libc::msghdr) -> Told {
             }
         }
         // SAFETY: as for the first one, which this one follows.
-        next = unsafe { libc::CMSG_NXTHDR(header, control).as_ref() };
+        next = unsafe { libc::CMSG_NXTHDR(header, next) };
     }
     told
 }

@@ -479,7 +479,6 @@ impl Connection {
                 return;
             }
             // Either the answer to this end's CLOSE or a crossing one: both sides know now.
-            closing.attempts_left = 0;
             self.state = State::Closed;
             return;
         }

@@ -100,20 +100,6 @@ fn held_seats_are_not_supported() {
     assert_eq!(refused, Err(ErrorCode::Unsupported));
 }
 
-#[test]
-fn an_invitation_shows_what_its_user_may_know() {
-    let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
-    world.pass(Duration::from_secs(10));
-    let invitation = world.table.invitation(world.now, &user("bob"), invite).unwrap();
-    assert_eq!((invitation.owner, invitation.ttl_left_ms), (user("ann"), 20_000));
-    let eve = world.table.invitation(world.now, &user("eve"), invite);
-    assert_eq!(eve, Err(ErrorCode::NotYourInvite));
-    let late = world.table.invitation(world.now + Duration::from_secs(20), &user("bob"), invite);
-    assert_eq!(late, Err(ErrorCode::InviteExpired));
-}
-
 // spec-test: SES-6
 #[test]
 fn who_enters_an_empty_session_by_an_invite_owns_it() {

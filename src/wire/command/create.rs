@@ -64,7 +64,8 @@ impl Wire for InitialProperty {
 pub struct InitialProperties(Vec<InitialProperty>);
 
 impl InitialProperties {
-    const WHAT: &'static str = "initial properties";
+    /// Their name in errors.
+    pub(super) const WHAT: &'static str = "initial properties";
 
     /// Sorts, checks and keeps properties.
     ///

@@ -21,7 +21,7 @@ pub use request::Request;
 
 use bytes::Bytes;
 
-use super::{Body, ErrorCode};
+use super::{Body, ErrorCode, PropertyValue};
 use crate::base::{DecodeError, Reader, RequestId, Wire, Writer};
 
 /// One command.
@@ -49,7 +49,7 @@ impl Command {
     // spec: CMD-3
     pub fn decode(slot_stream: bool, bytes: Bytes) -> Result<Self, CommandError> {
         let mut reader = Reader::new(bytes);
-        let kind = reader.u8("command kind").map_err(|cause| CommandError::of(Reply::Nobody, cause))?;
+        let kind = reader.u8(COMMAND_KIND).map_err(|cause| CommandError::of(Reply::Nobody, cause))?;
         match kind {
             Broadcast::KIND | Message::KIND if slot_stream => Self::decode_hot(kind, reader),
             _ => Self::decode_request(kind, slot_stream, reader),
@@ -136,8 +136,8 @@ fn code_of(cause: &DecodeError) -> ErrorCode {
     match cause {
         DecodeError::Unknown { what: COMMAND_KIND, .. } => ErrorCode::UnknownCommand,
         DecodeError::OutOfRange { what: Body::WHAT, .. } => ErrorCode::PayloadTooLarge,
-        DecodeError::OutOfRange { what: "property value", .. } => ErrorCode::PropertiesTooLarge,
-        DecodeError::OutOfRange { what: "initial properties", .. } => ErrorCode::TooManyProperties,
+        DecodeError::OutOfRange { what: PropertyValue::WHAT, .. } => ErrorCode::PropertiesTooLarge,
+        DecodeError::OutOfRange { what: InitialProperties::WHAT, .. } => ErrorCode::TooManyProperties,
         _ => ErrorCode::Malformed,
     }
 }

@@ -54,7 +54,7 @@ impl PropertyValue {
             return Ok(Self::Bytes(bytes));
         }
         Err(DecodeError::OutOfRange {
-            what: "property value",
+            what: Self::WHAT,
             value: bytes.len() as u64,
             min: 0,
             max: MAX_PROPERTY_BYTES as u64,
@@ -69,6 +69,9 @@ impl PropertyValue {
         }
     }
 
+    /// Its name in errors.
+    pub(super) const WHAT: &'static str = "property value";
+
     const BYTES: u8 = 0;
     const INTEGER: u8 = 1;
     const ABSENT: u8 = 2;
@@ -77,11 +80,11 @@ impl PropertyValue {
     fn read_optional(reader: &mut Reader) -> Result<Option<Self>, DecodeError> {
         match reader.u8("property value kind")? {
             Self::BYTES => {
-                let slice = reader.prefixed("property value", 0, MAX_PROPERTY_BYTES)?;
+                let slice = reader.prefixed(Self::WHAT, 0, MAX_PROPERTY_BYTES)?;
                 // A copy, so that a small value does not keep a large datagram alive.
                 Ok(Some(Self::Bytes(Bytes::copy_from_slice(&slice))))
             }
-            Self::INTEGER => Ok(Some(Self::Integer(reader.i64("property value")?))),
+            Self::INTEGER => Ok(Some(Self::Integer(reader.i64(Self::WHAT)?))),
             Self::ABSENT => Ok(None),
             kind => Err(DecodeError::Unknown { what: "property value kind", value: u64::from(kind) }),
         }

@@ -94,6 +94,8 @@ struct Fragments {
     acked: Vec<bool>,
     missing: u32,
     resend: VecDeque<u32>,
+    /// The last that left did so again.
+    new_is_due: bool,
 }
 
 impl Blank for SendSpace {
@@ -562,17 +564,27 @@ impl Fragments {
     fn new(payload: &Payload, fragment_bytes: usize) -> Self {
         let count = payload.len().div_ceil(fragment_bytes).max(2);
         let count = u32::try_from(count).expect("invariant: `send` has checked the message's size");
-        Self { count, next: 0, acked: vec![false; count as usize], missing: count, resend: VecDeque::new() }
+        let acked = vec![false; count as usize];
+        Self { count, next: 0, acked, missing: count, resend: VecDeque::new(), new_is_due: false }
     }
 
     fn peek(&self) -> Option<u32> {
-        self.resend.front().copied().or((self.next < self.count).then_some(self.next))
+        if self.is_new_next() { Some(self.next) } else { self.resend.front().copied() }
     }
 
     fn pop(&mut self) {
-        if self.resend.pop_front().is_none() {
+        self.new_is_due = !self.is_new_next();
+        if self.new_is_due {
+            self.resend.pop_front();
+        } else {
             self.next += 1;
         }
+    }
+
+    /// What was lost and what never left take turns.
+    // spec: REL-15
+    fn is_new_next(&self) -> bool {
+        self.next < self.count && (self.new_is_due || self.resend.is_empty())
     }
 
     fn is_acked(&self, index: u32) -> bool {

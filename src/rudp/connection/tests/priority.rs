@@ -120,6 +120,30 @@ fn what_is_lost_again_and_again_gives_the_rest_of_another_message_its_turn() {
     }
 }
 
+/// A peer without memory for what they lie beside keeps the pieces and does not ack them.
+// spec-test: REL-15
+#[test]
+fn what_is_lost_again_and_again_lets_the_rest_of_its_own_message_leave() {
+    let mut outbox = outbox();
+    let payload = Bytes::from(vec![0; 9_000]).into();
+    outbox.push(STREAM, Delivery::ReliableOrdered, payload).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        let lost: Vec<_> = (0..3)
+            .map(|_| {
+                let next = outbox.next(&mut Passed::default()).unwrap();
+                outbox.on_sent(&next).unwrap()
+            })
+            .collect();
+        for frame in lost {
+            let SentFrame::Fragment(message, piece) = frame else { panic!("{frame:?}") };
+            outbox.on_lost(message, Some(piece));
+            seen.insert(format!("{piece:?}"));
+        }
+    }
+    assert_eq!(seen.len(), 9, "{seen:?}");
+}
+
 /// Pieces are cut for datagrams that may be larger than a probe.
 #[test]
 fn a_probe_carries_what_fits_though_a_large_message_has_its_turn() {

@@ -34,7 +34,7 @@ fn a_second_connection_replaces_the_first_and_inherits_nothing() {
         let told = house.events(ann, at.slot);
         assert_eq!(left(&told), Some(LeaveReason::Replaced), "{told:?}");
         assert!(house.join_open(again, at.session).is_ok(), "the new one may join anew");
-        let counters = house.shared.snapshot();
+        let counters = house.shared.totals();
         assert_eq!((counters.connections, counters.connections_replaced), (2, 1));
     });
 }
@@ -54,7 +54,7 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
         assert_eq!(house.closed_with(ben), Some(CloseCode::KickedByOperator));
         assert_eq!(left(&house.events(ann, at.slot)), Some(LeaveReason::Dropped));
         assert!(!house.shared.kick(&name), "no connection is left");
-        let counters = house.shared.snapshot();
+        let counters = house.shared.totals();
         assert_eq!((counters.connections, counters.connections_kicked), (1, 1));
     });
 }
@@ -80,7 +80,7 @@ fn a_user_that_connects_again_and_joins_at_once_is_let_in() {
         assert_eq!(house.closed_with(ben), Some(CloseCode::Replaced));
         house.pass(Duration::from_secs(1));
         assert_eq!(house.events(ann, at.slot), [], "it stays");
-        assert_eq!(house.shared.snapshot().connections_replaced, 1);
+        assert_eq!(house.shared.totals().connections_replaced, 1);
     });
 }
 
@@ -120,7 +120,7 @@ fn a_closed_connection_leaves_and_a_silent_one_times_out() {
         house.pass(Duration::from_secs(15));
         let told = house.events(ann, at.slot);
         assert_eq!(left(&told), Some(LeaveReason::TimedOut), "{told:?}");
-        assert_eq!(house.shared.snapshot().connections, 1);
+        assert_eq!(house.shared.totals().connections, 1);
     });
 }
 
@@ -131,7 +131,7 @@ fn a_datagram_at_another_workers_socket_is_passed_on() {
     house.reroute(ann, 2);
     let at = house.create(ann, 2, Admission::Open);
     assert_eq!(house.events(ann, at.slot).len(), 1);
-    assert!(house.shared.snapshot().datagrams_forwarded > 0);
+    assert!(house.shared.totals().datagrams_forwarded > 0);
 }
 
 // spec-test: CON-8
@@ -205,7 +205,7 @@ fn of_handshakes_that_were_answered_before_the_server_was_full_the_last_are_clos
     house.pass(Duration::from_secs(1));
     let closed = [ann, ben, cat, dan].map(|who| house.closed_with(who));
     assert_eq!(closed, [None, None, Some(CloseCode::Full), Some(CloseCode::Full)]);
-    assert_eq!(house.shared.snapshot().connections, 2);
+    assert_eq!(house.shared.totals().connections, 2);
     house.hang_up(ann);
     house.connect("dan", 1);
 }

@@ -48,7 +48,7 @@ fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
         assert_eq!((messages, told.iter().filter(lagging).count()), (20, 1));
         let numbers: Vec<_> = told.iter().map(|event| event.number().unwrap().0).collect();
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
-        let counters = house.shared.snapshot();
+        let counters = house.shared.totals();
         assert_eq!((counters.connections, counters.connections_lagging), (2, 1));
     }
 }
@@ -97,7 +97,7 @@ fn many_members_that_take_nothing_do_not_fill_the_memory() {
     }
     let told = house.events(ben, with_ben.slot);
     let messages = told.iter().filter(|event| matches!(event, SessionEvent::Message { .. })).count();
-    let counters = house.shared.snapshot();
+    let counters = house.shared.totals();
     assert_eq!((messages, counters.connections, counters.connections_lagging), (30, 2, 4));
 }
 
@@ -275,7 +275,7 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
                 matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Dropped, .. }]),
                 "{told:?}"
             );
-            assert_eq!(house.shared.snapshot().protocol_violations, 1);
+            assert_eq!(house.shared.totals().protocol_violations, 1);
         });
     }
 }

@@ -48,10 +48,10 @@ fn members_of_a_small_session_gather_and_a_broadcast_is_one_mail() {
     assert_eq!(invitation.invite.number, number);
     house.ask(cat, None, Request::Join(Join::Invite(invitation.invite))).unwrap();
     assert_eq!(served(&house), [3, 0, 0]);
-    assert_eq!(house.shared.snapshot().connections_moved, 2);
+    assert_eq!(house.shared.totals().connections_moved, 2);
 
     let mails = |house: &House| {
-        let counters = house.shared.snapshot();
+        let counters = house.shared.totals();
         counters.mails - counters.datagrams_forwarded
     };
     let before = mails(&house);
@@ -78,7 +78,7 @@ fn who_is_in_a_session_stays_and_so_do_members_of_large_sessions() {
     let cat = house.connect("cat", 1);
     let large = house.create(ann, 65, Admission::Open);
     house.join_open(cat, large.session).unwrap();
-    assert_eq!((served(&house), house.shared.snapshot().connections_moved), (vec![1, 2], 0));
+    assert_eq!((served(&house), house.shared.totals().connections_moved), (vec![1, 2], 0));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn the_end_of_a_connection_that_has_moved_frees_its_home() {
     assert_eq!((moved(&house), served(&house)), (0, vec![1, 1]));
     house.hang_up(again);
     house.hang_up(ann);
-    assert_eq!(house.shared.snapshot().connections, 0);
+    assert_eq!(house.shared.totals().connections, 0);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn each_id_of_a_connection_that_has_moved_leads_to_it() {
     assert_eq!(connection.worker(), WorkerId(0));
     say(&mut house, ben, slot, 1);
     house.run();
-    let forwarded = |house: &House| house.shared.snapshot().datagrams_forwarded;
+    let forwarded = |house: &House| house.shared.totals().datagrams_forwarded;
     let by_home = forwarded(&house);
     assert!(by_home > 0);
     house.rename(ben, connection);
@@ -272,7 +272,7 @@ fn who_would_not_be_admitted_stays() {
     let closed = house.create(ann, 2, Admission::Invited);
     let ben = house.connect("ben", 1);
     assert!(house.join_open(ben, open.session).is_err() && house.join_open(ben, closed.session).is_err());
-    assert_eq!(house.shared.snapshot().connections_moved, 0);
+    assert_eq!(house.shared.totals().connections_moved, 0);
 }
 
 #[test]
