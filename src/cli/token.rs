@@ -12,7 +12,7 @@ use crate::cli::output::{Failure, product};
 use crate::cli::serve::config::NAME_BYTES;
 use crate::cli::{key_file, units};
 use crate::secure::ConnectGrant;
-use crate::secure::token::MintRequest;
+use crate::secure::token::{LIFETIME_MAX, MintRequest};
 
 /// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.
 ///
@@ -52,7 +52,8 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let addresses =
         if args.address.is_empty() { std::slice::from_ref(&args.server) } else { &args.address[..] };
     if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
-        return Err(Failure::Usage(format!("`{bad}` is no address: HOST:PORT, as in 127.0.0.1:7777")));
+        let hint = if args.address.is_empty() { "; with --address, --server is the server's name" } else { "" };
+        return Err(Failure::Usage(format!("`{bad}` is no address: HOST:PORT, as in 127.0.0.1:7777{hint}")));
     }
     if addresses.len() > ConnectGrant::MAX_SERVERS {
         let (count, max) = (addresses.len(), ConnectGrant::MAX_SERVERS);
@@ -60,6 +61,9 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     }
     if !NAME_BYTES.contains(&args.server.len()) {
         return Err(Failure::Usage("--server is the server's name, 1 to 128 bytes".to_owned()));
+    }
+    if args.ttl.is_zero() || args.ttl > LIFETIME_MAX {
+        return Err(Failure::Usage("--ttl is how long the token can be used, up to 10min".to_owned()));
     }
     let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
     let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -74,6 +78,6 @@ fn is_address(text: &str) -> bool {
 }
 
 /// Left to itself, any text would be taken as a JSON string.
-fn json(text: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(text)
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))
 }

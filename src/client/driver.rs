@@ -6,13 +6,14 @@
 //! has let go of the lock, so that a handler may call the client.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::core::{Core, Disconnected, Event, Output, RequestError};
 use super::events::Sink;
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::base::{Envelope, Now, RequestId, Timestamp};
 use crate::net::{Clock, Driven, Socket, drive};
 use crate::wire::Value;
@@ -32,7 +33,7 @@ pub(super) struct Shared {
 /// What the lock guards.
 pub(super) struct State {
     pub(super) core: Core,
-    /// Looked up by id alone, never walked.
+    /// Its order never matters.
     pub(super) waiters: HashMap<RequestId, Waiter>,
     /// Who waits until all that was sent has arrived.
     pub(super) flushers: Vec<oneshot::Sender<()>>,
@@ -53,7 +54,7 @@ impl Shared {
 
     /// The core and who waits for it. A panic elsewhere leaves nothing half done that matters here.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Waits until nothing more is sent or taken.
@@ -100,7 +101,8 @@ impl State {
 
     /// True when the app awaits what the server has to say first.
     fn is_awaited(&self) -> bool {
-        !self.waiters.is_empty() || self.flushers.iter().any(|flusher| !flusher.is_closed())
+        self.waiters.values().any(|waiter| !waiter.is_closed())
+            || self.flushers.iter().any(|flusher| !flusher.is_closed())
     }
 
     /// Tells who waits that all has arrived, or lets go of them when that will never be known.

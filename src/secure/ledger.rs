@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::TokenId;
 use crate::base::UnixTime;
+use crate::base::sync::{Mutex, MutexGuard};
 
 /// Half-open connections that one token may have at a time. Spec: TOK-6.
 pub const HALF_OPEN_PER_TOKEN: u8 = 2;
@@ -96,7 +96,7 @@ impl TokenLedger {
 
     /// Tokens that it remembers now.
     pub fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| lock(stripe).tokens.len()).sum()
+        self.stripes.iter().map(|stripe| stripe.lock().tokens.len()).sum()
     }
 
     /// True when it remembers none.
@@ -108,7 +108,7 @@ impl TokenLedger {
         let hash = crc32fast::hash(id.as_str().as_bytes());
         let at = usize::try_from(hash).unwrap_or(0) % STRIPES;
         let stripe = self.stripes.get(at).expect("invariant: taken modulo their number");
-        lock(stripe)
+        stripe.lock()
     }
 }
 
@@ -163,11 +163,6 @@ impl Stripe {
             }
         }
     }
-}
-
-/// A panic elsewhere leaves no stripe half changed: each change is one assignment or insertion.
-fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
-    stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

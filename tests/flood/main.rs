@@ -27,16 +27,16 @@ const VOLLEY: u32 = 100;
 
 /// Each kind of shot must have been counted as what it is.
 const REASONS: [&str; 10] = [
-    "BadLength",
-    "BadChecksum",
-    "BadVersion",
-    "TokenExpired",
-    "TokenForged",
-    "TokenUsed",
-    "HandshakeForged",
-    "UnknownConnection",
-    "DoesNotOpen",
-    "Replayed",
+    "bad_length",
+    "bad_checksum",
+    "bad_version",
+    "token_expired",
+    "token_forged",
+    "token_used",
+    "handshake_forged",
+    "unknown_connection",
+    "does_not_open",
+    "replayed",
 ];
 
 /// What the flood did.

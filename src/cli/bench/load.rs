@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +19,7 @@ use super::recovery::Gaps;
 use super::report::{BulkOutcome, Cost, Outcome, Traffic, Workload};
 use super::stage::{Stage, user_named};
 use super::usage::Usage;
+use crate::base::sync::Mutex;
 use crate::base::{Timestamp, UserId};
 use crate::cli::gather::{Guest, Seat, gather};
 use crate::cli::output::{Failure, note};
@@ -278,9 +279,7 @@ impl Load {
 
     fn outcome(&self, connect_failures: u64, latest_missing: u64, bulk: Option<BulkOutcome>) -> Outcome {
         let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-        let times = |times: &Mutex<Latency>| {
-            std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner))
-        };
+        let times = |times: &Mutex<Latency>| std::mem::take(&mut *times.lock());
         Outcome {
             connect_failures,
             timeouts: figure(&self.figures.timeouts),

@@ -1,11 +1,12 @@
 //! One client of the load: what it sends, and how it judges what it receives.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bulk::BulkReceiver;
 use super::recovery::Gaps;
+use crate::base::sync::Mutex;
 use crate::base::{EventNumber, Slot, Timestamp};
 use crate::cli::verify::{Arrival, EventLog, Latency, Seen, Stamp, Tally};
 use crate::client::{Client, Delivery, Disconnected, Event, Events, SendError, To};
@@ -68,7 +69,7 @@ fn count(figure: &AtomicU64) {
 
 /// Adds a sample.
 fn record(latency: &Mutex<Latency>, micros: u64) {
-    latency.lock().unwrap_or_else(PoisonError::into_inner).record(micros);
+    latency.lock().record(micros);
 }
 
 /// A member that sends.
@@ -197,7 +198,7 @@ impl Receiver {
     }
 
     fn agree(&self, number: EventNumber, seen: Seen) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.lock();
         if !log.note(number, seen) {
             count(&self.figures.order_violations);
         }

@@ -1,11 +1,11 @@
 //! [`Figures`]: what all players of a demo count together, and its report.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::cli::output::{Table, note};
 use crate::cli::verify::Latency;
 use crate::net::Clock;
@@ -51,7 +51,7 @@ impl Figures {
 
     /// The counts, to be read or added to.
     pub fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 
     /// Microseconds since the demo began.

@@ -1,6 +1,6 @@
 //! [`Play`]: what happens in one session of the demo, from its making to its end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::figures::Figures;
 use super::player::{Game, Player};
+use crate::base::sync::Mutex;
 use crate::base::{EventNumber, InviteId, MemberId, UserId};
 use crate::cli::backend::Backend;
 use crate::cli::output::Failure;
@@ -289,7 +290,7 @@ impl Stage {
         }
         let sent: u64 = self.players.iter().map(Player::sent).sum();
         let lost = sent.saturating_sub(self.broadcasts());
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.lock();
         let expected: u64 = self.players.iter().map(|player| player.expected(&log)).sum();
         drop(log);
         // A broadcast that became no event is missing with every member.
@@ -313,7 +314,7 @@ impl Stage {
 
     /// How many broadcasts became events.
     fn broadcasts(&self) -> u64 {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.lock();
         log.messages(EventNumber(0), EventNumber(u64::MAX))
     }
 

@@ -1,7 +1,7 @@
 //! [`Player`]: one user of the demo: its client, what it sends, and the judge of all that it hears.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::figures::Figures;
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::base::{EventNumber, InviteId, MemberId, Slot, UserId};
 use crate::cli::backend::Backend;
 use crate::cli::gather::in_time;
@@ -161,7 +162,7 @@ impl Player {
     }
 
     fn stays(&self) -> MutexGuard<'_, Stays> {
-        self.stays.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stays.lock()
     }
 }
 
@@ -209,7 +210,7 @@ impl Judge {
             }
             _ => Seen::Other,
         };
-        let agreed = self.game.log.lock().unwrap_or_else(PoisonError::into_inner).note(number, seen);
+        let agreed = self.game.log.lock().note(number, seen);
         let expected = self.stays().present.map(|(_, next)| next);
         let mut counts = self.game.figures.lock();
         // Messages that come twice are found by what they say.
@@ -243,6 +244,6 @@ impl Judge {
     }
 
     fn stays(&self) -> MutexGuard<'_, Stays> {
-        self.stays.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stays.lock()
     }
 }

@@ -82,7 +82,8 @@ pub enum Event {
         slot: Slot,
         /// Number of the event, which ordered broadcasts have.
         number: Option<EventNumber>,
-        /// Who sent it.
+        /// Who sent it. Their user is known from [`Event::MemberJoined`] or [`Event::Entered`]; the mirror may be
+        /// ahead of the events that still wait, and know them no more.
         sender: MemberId,
         /// How it was delivered.
         delivery: Delivery,
