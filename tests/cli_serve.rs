@@ -254,6 +254,24 @@ fn what_cannot_be_logged_ends_nothing() {
     assert_eq!(server.wait_exit().code(), Some(0), "{}", server.transcript());
 }
 
+/// A user's id is any text.
+#[test]
+fn no_users_id_forges_a_line_of_the_log() {
+    let folder = Folder::new();
+    let key = folder.file("dev.key");
+    let args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--key-file", &key];
+    let mut server = Running::start(&args);
+    let addr = server.addr();
+    let user = "eve\n2026-01-01T00:00:00Z  INFO all is well \u{1b}[31m";
+    let mut client = Running::start(&["client", "--user", user, "--key-file", &key, "--server", &addr]);
+    client.wait_for("result connected");
+    client.end_input();
+    for what in [" connected", "disconnected"] {
+        let line = server.wait_for_stderr(what);
+        assert!(line.contains("user=\"eve\\n2026") && !line.contains('\u{1b}'), "{line}");
+    }
+}
+
 /// Its input may be anything, and its terminal may go away.
 #[cfg(unix)]
 #[test]

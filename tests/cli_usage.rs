@@ -4,7 +4,7 @@
 
 mod cli_support;
 
-use cli_support::{Folder, run, texts};
+use cli_support::{Folder, run, run_with, texts};
 use serde_json::Value;
 
 const SUBCOMMANDS: [&str; 7] = ["demo", "keygen", "serve", "token", "client", "bench", "netsim"];
@@ -66,6 +66,17 @@ fn a_key_file_is_for_its_owner_only_and_is_not_overwritten() {
     assert_eq!((status, out.as_str()), (Some(1), ""));
     assert!(err.contains("exists already"), "{err}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+/// Logs are not silently other than asked for.
+#[test]
+fn a_filter_of_the_log_that_is_none_is_told() {
+    let folder = Folder::new();
+    let out =
+        run_with(&[("RALLYPOINT_LOG", "rallypoint=nonsense")], &["keygen", "--out", &folder.file("a.key")]);
+    let (status, _, err) = texts(&out);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(err.contains("RALLYPOINT_LOG is ignored, \"rallypoint=nonsense\": "), "{err}");
 }
 
 #[test]

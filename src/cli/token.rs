@@ -52,7 +52,8 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let addresses =
         if args.address.is_empty() { std::slice::from_ref(&args.server) } else { &args.address[..] };
     if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
-        let hint = if args.address.is_empty() { "; with --address, --server is the server's name" } else { "" };
+        let hint =
+            if args.address.is_empty() { "; with --address, --server is the server's name" } else { "" };
         return Err(Failure::Usage(format!("`{bad}` is no address: HOST:PORT, as in 127.0.0.1:7777{hint}")));
     }
     if addresses.len() > ConnectGrant::MAX_SERVERS {

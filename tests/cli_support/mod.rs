@@ -25,7 +25,12 @@ fn binary() -> Command {
 
 /// Runs the binary to its end.
 pub fn run(args: &[&str]) -> Output {
-    binary().args(args).stdin(Stdio::null()).output().unwrap()
+    run_with(&[], args)
+}
+
+/// Runs the binary to its end, with these variables of the environment.
+pub fn run_with(variables: &[(&str, &str)], args: &[&str]) -> Output {
+    binary().envs(variables.iter().copied()).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Text of a finished process: exit status, standard output, standard error.
