@@ -43,6 +43,9 @@ pub fn play(grant: &ConnectGrant) -> Result<u32, Box<dyn Error>> {
     let (mut asked, mut frame) = (false, 0);
     while frame < FRAMES {
         game.exchange()?;
+        if game.core.is_finished() {
+            return Err("there is no connection".into());
+        }
         if game.core.is_connected() && !asked {
             game.core.request(game.now(), &session)?;
             asked = true;

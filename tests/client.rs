@@ -479,7 +479,7 @@ async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
 async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
     let world = World::new();
     let mut config = ClientConfig { events_buffer: 1, ..ClientConfig::new(PROTOCOL) };
-    config.connection.idle_timeout = Duration::from_secs(1);
+    config.connection.idle_timeout = Duration::from_secs(2);
     let (ann, mut to_ann) = Client::connect(&world.grant("ann"), config).await.unwrap();
     let (bob, _) = Client::connect(&world.grant("bob"), ClientConfig::new(PROTOCOL)).await.unwrap();
     let room = ann.create(CreateSession::new(1).open()).await.unwrap();

@@ -116,6 +116,8 @@ fn an_import_upward_is_caught_in_every_form() {
     assert!(planted("use crate::testing::Pair;"), "`testing` is for tests alone");
     assert!(planted("#[cfg(test)]\nmod tests;\nuse crate::testing::Pair;"), "also behind a file of tests");
     assert!(planted("use super::super::server::Worker;"), "by way of the root");
+    assert!(planted("use super::super::{base::Timestamp, server::Worker};"));
+    assert!(planted("mod inner { use super::super::super::server::Worker; }"));
     assert!(!planted("use super::server::Worker;"), "which is `rudp::server`");
     assert_eq!(imports_upward("planted/mod.rs", "").len(), 1, "a folder without a row fails");
     assert_eq!(imports_upward("base/planted.rs", "use crate::wire;"), ["base imports wire"]);
@@ -208,10 +210,16 @@ fn inline_tests(code: &str) -> Option<usize> {
 fn root_imports(path: &str, code: &str) -> Vec<String> {
     let depth = path.trim_end_matches("/mod.rs").split('/').count();
     let root = "super::".repeat(depth);
-    code.match_indices(&root)
-        .map(|(at, root)| identifier(code[at + root.len()..].trim_start()))
-        .filter(|import| import != "super")
-        .collect()
+    let mut found = Vec::new();
+    for (at, root) in code.match_indices(&root) {
+        // An inline module lies deeper by one.
+        let rest = code[at + root.len()..].trim_start_matches("super::");
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(group_heads(group)),
+            None => found.push(identifier(rest)),
+        }
+    }
+    found
 }
 
 /// The first path segment of everything that `code` takes from `crate`, grouped imports included.

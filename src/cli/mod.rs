@@ -86,8 +86,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 
 /// Sends logs to standard error; `level` holds where the environment says nothing.
 fn log_to_stderr(level: &str) {
-    let chosen = std::env::var("RALLYPOINT_LOG").ok().filter(|chosen| !chosen.is_empty());
+    let chosen = std::env::var_os("RALLYPOINT_LOG").filter(|chosen| !chosen.is_empty());
     let filter = chosen.and_then(|chosen| {
+        let chosen = chosen.to_string_lossy();
         let wrong = |error| note(format_args!("RALLYPOINT_LOG is ignored, {chosen:?}: {error}"));
         EnvFilter::try_new(&chosen).map_err(wrong).ok()
     });

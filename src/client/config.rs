@@ -20,7 +20,8 @@ pub struct ClientConfig {
     /// When so many wait, the client stops reading its socket until the app has read some; while a command waits
     /// for its result, when as many more wait, or 1,024 if that is more: whoever awaits a command may not read. The
     /// server notices missing acks, warns ([`Event::Lagging`](super::Event::Lagging)), and ends the
-    /// connection of a client that goes on; so does the client itself after the idle timeout.
+    /// connection of a client that goes on; so does the client itself after the idle timeout, with
+    /// [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread).
     pub events_buffer: usize,
     /// Buffers of the socket, in bytes. Default 1 MiB each.
     pub socket_buffers: BufferSizes,

@@ -112,8 +112,8 @@ limits! {
     /// last 1024 that it has used are not new. For all members of a session together it is four times as many,
     /// with the same 1024. Above it a broadcast or message with a new key is refused with `rate_limited`.
     new_keys_per_second: 64 in 1..=65_536, "keys/s";
-    /// Broadcasts, messages and changes of properties of all members of one session in a second, and as many at
-    /// once. Above it they are refused with `rate_limited`.
+    /// Broadcasts, messages, changes of properties and transfers of all members of one session in a second, and as
+    /// many at once. Above it they are refused with `rate_limited`.
     session_commands_per_second: 20_000 in 1..=10_000_000, "commands/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
     /// them at once, or 131072. Each message and each change of properties counts 64 bytes more. Above

@@ -111,7 +111,9 @@ impl Session {
             expired.push(Expired::Invite(EndedInvite { invite, user }));
         }
         if let Some(revoked) = self.end_if_idle(turn) {
-            expired.push(Expired::Session { session: self.id, revoked });
+            let ended = Expired::Session { session: self.id, revoked };
+            *left = left.saturating_sub(ended.ends());
+            expired.push(ended);
         }
         expired
     }

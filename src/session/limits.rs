@@ -22,7 +22,7 @@ pub struct SessionLimits {
     /// Bytes of a session's property keys and values; `properties_too_large`. Default and most:
     /// 64 KiB.
     pub max_property_bytes: usize,
-    /// Broadcasts, messages and property changes that a session takes in a second, and as many at
+    /// Broadcasts, messages, property changes and transfers that a session takes in a second, and as many at
     /// once; `rate_limited`. Default 20,000.
     pub commands_per_second: u64,
     /// Bytes of these that a session takes in a second, and a quarter of them at once;

@@ -76,3 +76,13 @@ pub enum Expired {
         revoked: Vec<EndedInvite>,
     },
 }
+
+impl Expired {
+    /// Sessions and invites that ended.
+    pub fn ends(&self) -> usize {
+        match self {
+            Self::Invite(_) => 1,
+            Self::Session { revoked, .. } => 1 + revoked.len(),
+        }
+    }
+}

@@ -48,8 +48,8 @@ struct StripeState {
     empty: usize,
 }
 
-/// Sessions and invites at most that one call of [`SessionTable::expire`] ends or forgets, but for the invites
-/// that end with their session.
+/// Sessions and invites that one call of [`SessionTable::expire`] ends or forgets; the last session brings all of
+/// its invites.
 const EXPIRE_BATCH: usize = 64;
 
 impl SessionTable {

@@ -4,9 +4,9 @@ use crate::base::{DecodeError, Reader, Writer};
 
 /// How a message is delivered; chosen for each message. Spec: STR-2.
 ///
-/// A key is one for both modes that have one, whoever the recipients are: a newer message of a key, in either
-/// mode and to anybody, makes the older ones of its sender old, and those that still wait are dropped. What must
-/// not replace each other needs keys of its own.
+/// A key is one for both modes that have one, whoever the recipients are: once a newer message of a key has arrived,
+/// in either mode and to anybody, the older ones of its sender are old, and what still waits may be dropped for a
+/// newer one before. What must not replace each other needs keys of its own. Spec: STR-7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Delivery {
     /// May be lost, may overtake others; never twice. Fits one datagram.

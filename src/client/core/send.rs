@@ -65,8 +65,9 @@ impl Core {
         delivery: Delivery,
         payload: Bytes,
     ) -> Result<Sent, SendError> {
+        let bytes = payload.len();
         let body = body(delivery, payload)?;
-        self.send_hot(now, slot, delivery, |counter| {
+        self.send_hot(now, slot, (delivery, bytes), |counter| {
             Command::Broadcast(Broadcast { delivery, to, counter, body })
         })
     }
@@ -83,9 +84,10 @@ impl Core {
         delivery: Delivery,
         payload: Bytes,
     ) -> Result<Sent, SendError> {
+        let bytes = payload.len();
         let body = body(delivery, payload)?;
         let to = Recipients::new(members.to_vec()).map_err(SendError::Recipients)?;
-        self.send_hot(now, slot, delivery, |counter| {
+        self.send_hot(now, slot, (delivery, bytes), |counter| {
             Command::Message(Message { delivery, counter, to, body })
         })
     }
@@ -110,7 +112,7 @@ impl Core {
         &mut self,
         now: Timestamp,
         slot: Slot,
-        delivery: Delivery,
+        (delivery, payload_bytes): (Delivery, usize),
         command: impl FnOnce(u16) -> Command,
     ) -> Result<Sent, SendError> {
         let Link::Open(connection) = &mut self.link else { return Err(SendError::NotConnected) };
@@ -123,7 +125,7 @@ impl Core {
         let head = if delivery == Delivery::Unreliable { slot_head(slot) } else { ShortBytes::default() };
         let sent = connection
             .send(now, slot.into(), delivery, Payload { head, body })
-            .map_err(|error| hot_error(slot, error))?;
+            .map_err(|error| hot_error(slot, payload_bytes, error))?;
         membership.sent += 1;
         Ok(Sent { counter, superseded: sent == rudp::Sent::Superseded })
     }
@@ -141,9 +143,13 @@ fn body(delivery: Delivery, payload: Bytes) -> Result<Body, SendError> {
         .map_err(|_: DecodeError| SendError::TooLarge { bytes, max: Body::max_bytes(delivery) })
 }
 
-fn hot_error(slot: Slot, error: rudp::SendError) -> SendError {
+/// Why a command with a payload of so many bytes was not sent.
+fn hot_error(slot: Slot, payload_bytes: usize, error: rudp::SendError) -> SendError {
     match error {
-        rudp::SendError::TooLarge { bytes, max } => SendError::TooLarge { bytes, max },
+        rudp::SendError::TooLarge { bytes, max } => {
+            let max = max.saturating_sub(bytes - payload_bytes);
+            SendError::TooLarge { bytes: payload_bytes, max }
+        }
         rudp::SendError::WouldBlock => SendError::WouldBlock,
         rudp::SendError::UnknownStream(_) => SendError::NotAMember(slot),
         rudp::SendError::Closed => SendError::NotConnected,

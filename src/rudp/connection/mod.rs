@@ -229,6 +229,8 @@ impl Connection {
         let config = config.in_range();
         let max_datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
         let rtt = RttEstimator::new();
+        let ack_delay = peer.max_ack_delay();
+        let controller = controller::new(config.congestion_control, now, BASE_DATAGRAM_BYTES, ack_delay);
         let mut connection = Self {
             role,
             congestion_control: config.congestion_control,
@@ -255,7 +257,7 @@ impl Connection {
             rtt,
             repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
             repair_decoder: RepairDecoder::default(),
-            congestion: Congestion::new(config.congestion_control, now, BASE_DATAGRAM_BYTES, rtt.smoothed()),
+            congestion: Congestion::new(controller, now, BASE_DATAGRAM_BYTES, rtt.smoothed()),
             held_back_at: None,
             paced_until: None,
             timers: Timers::new(now, &config, &peer),

@@ -120,7 +120,8 @@ impl Connection {
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();
-            let controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES);
+            let ack_delay = self.peer.max_ack_delay();
+            let controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES, ack_delay);
             self.congestion.replace(controller, self.rtt.smoothed());
             self.datagram_size.on_new_path();
             self.marks.on_new_path(self.sent.next_number());
@@ -385,20 +386,12 @@ impl Connection {
         self.newest_ack_in = Some(number.0);
         let mut outcome = AckOutcome::default();
         self.sent.on_ack(ack, &mut outcome)?;
-        let mut rtt = None;
-        if let Some(sent_at) = outcome.largest_sent_at.filter(|sent_at| *sent_at >= self.paths.since()) {
-            // spec: REL-3
-            let held = ack.held().min(self.peer.max_ack_delay());
-            self.rtt.update(now.since(sent_at), held);
-            rtt = Some(self.rtt.latest());
-        }
         // What arrived on a former path tells nothing of this one.
         // spec: PTH-8
         let path_since = self.paths.since();
         outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
-        if let Some(oldest) = outcome.packets.iter().map(|(_, sent_at)| *sent_at).min() {
-            self.rtt.on_answer(now.since(oldest), self.peer.max_ack_delay());
-        }
+        outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
+        self.measure(now, ack, &outcome);
         if let Some(largest) = outcome.largest {
             self.timers.on_acked();
             self.keys.on_acked(PacketNumber(largest));
@@ -410,7 +403,29 @@ impl Connection {
             self.repair_encoder.loss_mut().on_spurious();
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
+        self.tell_acked(now, &outcome);
+        outcome.frames.drain(..).for_each(|frame| self.settle_frame(now, frame));
+        outcome.repaired.drain(..).for_each(|message| self.outbox.on_repaired(message));
+        self.resend_lost(now);
+        Ok(())
+    }
+
+    /// Takes the samples that an ack gives: how long the way is, and how long the peer takes to answer.
+    fn measure(&mut self, now: Timestamp, ack: &Ack, outcome: &AckOutcome) {
+        let max_ack_delay = self.peer.max_ack_delay();
+        if let Some(sent_at) = outcome.largest_sent_at {
+            // spec: REL-3
+            self.rtt.update(now.since(sent_at), ack.held().min(max_ack_delay));
+        }
+        if let Some(oldest) = outcome.packets.iter().map(|(_, sent_at)| *sent_at).min() {
+            self.rtt.on_answer(now.since(oldest), max_ack_delay);
+        }
+    }
+
+    /// Tells who sends by it what has arrived on this path.
+    fn tell_acked(&mut self, now: Timestamp, outcome: &AckOutcome) {
         let held_back_at = self.held_back_at;
+        let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
             outcome.spurious.iter().for_each(|_| controller.on_spurious());
             for &(bytes, sent_at) in &outcome.packets {
@@ -422,26 +437,23 @@ impl Connection {
                 controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
             }
         });
-        for frame in outcome.frames.drain(..) {
-            match frame {
-                SentFrame::Messages(first, count) => {
-                    first.row(count).for_each(|message| self.outbox.on_acked(message, None));
-                }
-                SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
-                SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
-                SentFrame::CeCount(told) => self.marks.on_confirmed(told),
-                SentFrame::SizeProbe(probe) => {
-                    if self.datagram_size.on_probe_acked(now, probe) {
-                        self.cut_for_datagrams(now);
-                    }
+    }
+
+    /// What a packet carried has arrived.
+    fn settle_frame(&mut self, now: Timestamp, frame: SentFrame) {
+        match frame {
+            SentFrame::Messages(first, count) => {
+                first.row(count).for_each(|message| self.outbox.on_acked(message, None));
+            }
+            SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
+            SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
+            SentFrame::CeCount(told) => self.marks.on_confirmed(told),
+            SentFrame::SizeProbe(probe) => {
+                if self.datagram_size.on_probe_acked(now, probe) {
+                    self.cut_for_datagrams(now);
                 }
             }
         }
-        for message in outcome.repaired {
-            self.outbox.on_repaired(message);
-        }
-        self.resend_lost(now);
-        Ok(())
     }
 
     /// The peer tells how many packets of this end met congestion. It may be so that they did on the former

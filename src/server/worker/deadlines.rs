@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::base::Timestamp;
+use crate::session::Expired;
 
 /// Sessions and invites that are ended in one round of a turn, and what one batch of a stripe has more. A batch
 /// in which invites are forgotten alone counts as one.
@@ -17,7 +18,7 @@ impl Worker {
         for stripe in self.shared.sessions.begin_expiry(self.id) {
             while left > 0 && self.shared.sessions.next_deadline(stripe) <= now {
                 let expired = self.with_table(|table, outbox| table.expire(stripe, now, outbox));
-                left = left.saturating_sub(expired.len().max(1));
+                left = left.saturating_sub(expired.iter().map(Expired::ends).sum::<usize>().max(1));
                 self.expired(expired);
             }
         }

@@ -64,7 +64,7 @@ impl Wire for InitialProperty {
 pub struct InitialProperties(Vec<InitialProperty>);
 
 impl InitialProperties {
-    /// Their name in errors.
+    /// Their name in errors, by which [`CommandError`](super::CommandError) chooses their code.
     pub(super) const WHAT: &'static str = "initial properties";
 
     /// Sorts, checks and keeps properties.

@@ -69,7 +69,7 @@ impl PropertyValue {
         }
     }
 
-    /// Its name in errors.
+    /// Its name in errors, by which [`CommandError`](crate::wire::command::CommandError) chooses their code.
     pub(super) const WHAT: &'static str = "property value";
 
     const BYTES: u8 = 0;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Controller, Pacer, initial_window};
 use crate::base::Timestamp;
-use crate::rudp::connection::config::CongestionControl;
 
 /// What may leave. It is asked before each packet, and changes only with what is told of packets that left
 /// before: so the answers are kept at hand, and the controller is not.
@@ -16,14 +15,11 @@ pub struct Congestion {
 }
 
 impl Congestion {
-    /// Nothing has left; round trips are supposed to take `smoothed`.
-    pub fn new(control: CongestionControl, now: Timestamp, datagram: usize, smoothed: Duration) -> Self {
-        let mut congestion = Self {
-            window_bytes: 0,
-            bytes_per_second: 0,
-            pacer: Pacer::new(now, initial_window(datagram)),
-            controller: super::new(control, now, datagram),
-        };
+    /// Nothing has left, of a window of datagrams of up to `datagram` bytes; round trips are supposed to take
+    /// `smoothed`.
+    pub fn new(controller: Box<dyn Controller>, now: Timestamp, datagram: usize, smoothed: Duration) -> Self {
+        let pacer = Pacer::new(now, initial_window(datagram));
+        let mut congestion = Self { window_bytes: 0, bytes_per_second: 0, pacer, controller };
         congestion.renew(smoothed);
         congestion
     }

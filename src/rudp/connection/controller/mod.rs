@@ -105,10 +105,16 @@ pub fn after_mark(window: usize, in_slow_start: bool) -> usize {
     if in_slow_start { window / 2 } else { window / 5 * 4 }
 }
 
-/// The controller that `control` names, for datagrams of up to `datagram` bytes.
-pub fn new(control: CongestionControl, now: Timestamp, datagram: usize) -> Box<dyn Controller> {
+/// The controller that `control` names, for datagrams of up to `datagram` bytes and a peer that holds acks back for
+/// up to `ack_delay`.
+pub fn new(
+    control: CongestionControl,
+    now: Timestamp,
+    datagram: usize,
+    ack_delay: Duration,
+) -> Box<dyn Controller> {
     match control {
-        CongestionControl::Delay => Box::new(ShortQueue::new(now, datagram)),
+        CongestionControl::Delay => Box::new(ShortQueue::new(now, datagram, ack_delay)),
         CongestionControl::NewReno => Box::new(NewReno::new(datagram)),
     }
 }

@@ -44,6 +44,8 @@ pub struct Passed {
     large: usize,
     /// Large pieces have no turn: they do not fit.
     small_first: bool,
+    /// A large message that would have its turn was passed: the peer has no room for it.
+    large_wants_room: bool,
 }
 
 impl LaneName {
@@ -66,6 +68,16 @@ impl Passed {
     /// True when large pieces have no turn.
     pub fn is_small_first(&self) -> bool {
         self.small_first
+    }
+
+    /// A large message would have its turn, but the peer has no room for it.
+    pub fn want_room(&mut self) {
+        self.large_wants_room = true;
+    }
+
+    /// True when one was passed for that.
+    pub fn wants_room(&self) -> bool {
+        self.large_wants_room
     }
 
     /// The places of one lane.

@@ -31,7 +31,7 @@ pub struct Outbox {
     lanes: Lanes,
     /// Bytes of small messages, heads included, that left since a fragment did or none waits.
     overtaken: usize,
-    /// Pieces of large messages that left again since one left for the first time or none waits to.
+    /// Pieces of large messages that left again since one left for the first time, or none waited to.
     resent: u8,
     /// Bytes of reliable messages that are not acked.
     reliable_bytes: usize,
@@ -319,10 +319,12 @@ impl Outbox {
             return Some(next);
         }
         match self.next_large(passed, room) {
-            Ok(next) => Some(next),
-            Err(Blocked::ForWantOfRoom) if self.overtaken >= self.window => self.next_small(passed, 0).ok(),
-            Err(_) => self.next_small(passed, room).ok(),
+            Ok(next) => return Some(next),
+            Err(Blocked::ForWantOfRoom) => passed.want_room(),
+            Err(Blocked::Otherwise) => {}
         }
+        let is_starved = passed.wants_room() && self.overtaken >= self.window;
+        self.next_small(passed, if is_starved { 0 } else { room }).ok()
     }
 
     fn next_small(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
@@ -336,10 +338,9 @@ impl Outbox {
     /// A peer without memory may drop what is lost again and again until it has the rest of another message.
     // spec: REL-15
     fn next_large(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
-        if self.resent >= MAX_RESENT
-            && let Ok(next) = self.next_fresh(LaneName::Large, passed, room)
-        {
-            return Ok(next);
+        if self.resent >= MAX_RESENT {
+            let fresh = self.next_fresh(LaneName::Large, passed, room);
+            return fresh.or_else(|blocked| self.next_resend(LaneName::Large).ok_or(blocked));
         }
         match self.next_resend(LaneName::Large) {
             Some(next) => Ok(next),
@@ -434,7 +435,9 @@ impl Outbox {
         self.window_used += charged;
         match next.source {
             Source::Resend(LaneName::Large) => {
-                (self.overtaken, self.resent) = (0, self.resent.saturating_add(1))
+                let others_wait = self.lanes.of(LaneName::Large).len() > 0;
+                self.overtaken = 0;
+                self.resent = if others_wait { self.resent.saturating_add(1) } else { 0 };
             }
             Source::Fresh(LaneName::Large, _) => (self.overtaken, self.resent) = (0, 0),
             Source::Resend(_) | Source::Fresh(..) => self.overtake(next.payload.len()),

@@ -164,10 +164,19 @@ fn a_probe_carries_what_fits_though_a_large_message_has_its_turn() {
     assert!((400..420).contains(&small.frame_bytes()));
 }
 
-/// The peer keeps 64 KiB; small messages could keep them full for ever.
+/// The peer keeps 64 KiB; small messages could keep them full for ever, also after pieces of others were lost.
 #[test]
 fn a_large_message_finds_room_at_the_peer_beside_small_ones() {
     let mut pair = pair(1 << 16);
+    pair.loss = 0.9;
+    for _ in 0..3 {
+        pair.send(SERVER, Delivery::ReliableUnordered, &[0; 10_000]);
+        pair.run(SECOND);
+    }
+    pair.loss = 0.0;
+    pair.run(SECOND * 2);
+    assert!(pair.received[CLIENT].len() == 3 && pair.ends[SERVER].stats().packets_lost > 4);
+    pair.received[CLIENT].clear();
     for round in 0..3_000 {
         let full = send_other(&mut pair, &[1; 1_000]).is_err();
         if round == 100 {

@@ -42,6 +42,8 @@ use crate::rudp::connection::loss::LossShare;
 #[derive(Debug)]
 pub struct ShortQueue {
     datagram: usize,
+    /// The peer holds acks back for so long at most.
+    ack_delay: Duration,
     window: usize,
     slow_start_threshold: usize,
     minimum: MinRtt,
@@ -103,15 +105,15 @@ const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
-/// A peer holds an ack back so long, and for so many packets. Spec: ACK-4.
-const HELD: Duration = Duration::from_millis(40);
+/// A peer holds an ack back for so many packets at most. Spec: ACK-4.
 const HELD_DATAGRAMS: usize = 16;
 
 impl ShortQueue {
-    /// Begins with the initial window in slow start.
-    pub fn new(now: Timestamp, datagram: usize) -> Self {
+    /// Begins with the initial window in slow start. The peer holds acks back for up to `ack_delay`.
+    pub fn new(now: Timestamp, datagram: usize, ack_delay: Duration) -> Self {
         Self {
             datagram,
+            ack_delay,
             window: initial_window(datagram),
             slow_start_threshold: usize::MAX,
             minimum: MinRtt::new(now),
@@ -140,7 +142,7 @@ impl ShortQueue {
     /// Bytes that arrived and whose ack the peer still holds back.
     fn held(&self) -> usize {
         let round = self.latest.unwrap_or_default();
-        scaled(self.window, HELD, round).min(HELD_DATAGRAMS * self.datagram)
+        scaled(self.window, self.ack_delay, round).min(HELD_DATAGRAMS * self.datagram)
     }
 
     fn set_window(&mut self, bytes: usize) {

@@ -19,7 +19,10 @@ struct Path {
 
 impl Path {
     fn new() -> Self {
-        Self { now: Timestamp::ZERO, controller: ShortQueue::new(Timestamp::ZERO, 1_200) }
+        Self {
+            now: Timestamp::ZERO,
+            controller: ShortQueue::new(Timestamp::ZERO, 1_200, Duration::from_millis(40)),
+        }
     }
 
     /// One round of `packets`, of which each takes `rtt`.
