@@ -320,7 +320,10 @@ async fn what_is_flushed_before_a_client_closes_arrives() {
         let text = format!("{n}{large}");
         ann.broadcast(of_ann.slot, To::Others, Delivery::ReliableOrdered, text).unwrap();
     }
+    // The client's task has not run since: all of it waits.
+    assert!(ann.queued_bytes() > 10 * 20_064, "{}", ann.queued_bytes());
     ann.flush().await.unwrap();
+    assert_eq!(ann.queued_bytes(), 0);
     ann.close("");
     assert_eq!(ann.flush().await, Err(SendError::NotConnected));
     assert_eq!(texts(&mut to_bob, 10).await.len(), 10);

@@ -286,6 +286,12 @@ impl Client {
         self.shared().lock().core.stats()
     }
 
+    /// Bytes that wait to be sent or acked, with 64 more for each message: how far the server is behind. Who sends
+    /// much sends on while this is small, rather than until [`SendError::WouldBlock`].
+    pub fn queued_bytes(&self) -> usize {
+        self.shared().lock().core.queued_bytes()
+    }
+
     /// The smoothed round-trip time; `None` when the connection is gone.
     pub fn rtt(&self) -> Option<Duration> {
         self.shared().lock().core.rtt()

@@ -15,6 +15,7 @@ macro_rules! codes {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum $family {
             $(
                 #[doc = concat!("`", $name, "`: ", $text, ".")]

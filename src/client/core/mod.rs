@@ -159,12 +159,17 @@ impl Core {
         matches!(&self.link, Link::Open(connection) if !connection.is_closed())
     }
 
+    /// Bytes that wait to be sent or acked, with 64 more for each message: how far the server is behind.
+    pub fn queued_bytes(&self) -> usize {
+        match &self.link {
+            Link::Open(connection) => connection.queued_bytes(),
+            Link::Connecting(_) | Link::Dead => 0,
+        }
+    }
+
     /// True when nothing waits to be sent or acked.
     pub fn is_flushed(&self) -> bool {
-        match &self.link {
-            Link::Open(connection) => connection.queued_bytes() == 0,
-            Link::Connecting(_) | Link::Dead => true,
-        }
+        self.queued_bytes() == 0
     }
 
     /// What is known of the session at `slot`: the newest, which events not yet polled led to.

@@ -435,9 +435,9 @@ impl Outbox {
         self.window_used += charged;
         match next.source {
             Source::Resend(LaneName::Large) => {
-                let others_wait = self.lanes.of(LaneName::Large).len() > 0;
+                let new_ones_wait = self.lanes.of(LaneName::Large).get(0).is_some();
                 self.overtaken = 0;
-                self.resent = if others_wait { self.resent.saturating_add(1) } else { 0 };
+                self.resent = if new_ones_wait { self.resent.saturating_add(1) } else { 0 };
             }
             Source::Fresh(LaneName::Large, _) => (self.overtaken, self.resent) = (0, 0),
             Source::Resend(_) | Source::Fresh(..) => self.overtake(next.payload.len()),
