@@ -43,6 +43,12 @@ fn the_port_of_another_server_is_not_shared_by_mistake() {
 }
 
 #[test]
+fn a_server_without_a_key_or_with_an_empty_name_does_not_start() {
+    assert!(matches!(Server::builder().start(), Err(BuildError::Keys { keys: 0 })));
+    assert!(matches!(builder(1).name("eu-1").name("").start(), Err(BuildError::Name)));
+}
+
+#[test]
 fn datagrams_that_are_noise_are_counted_by_reason() {
     let server = builder(1).start().unwrap();
     let noise = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();

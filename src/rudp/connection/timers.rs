@@ -254,8 +254,8 @@ impl Connection {
         Some(since + interval.min(cap))
     }
 
-    /// Makes a packet leave that asks for an ack, and carries the oldest small messages under way again: the
-    /// more of them, the more probes went unanswered.
+    /// Makes a packet leave that asks for an ack, and mostly carries the oldest small messages under way again:
+    /// the more of them, the more probes went unanswered.
     // spec: REL-7
     pub(super) fn probe(&mut self, now: Timestamp) {
         let room = FIRST_PROBE_BYTES << self.timers.probes.min(8);
@@ -263,6 +263,9 @@ impl Connection {
         self.timers.probes = self.timers.probes.saturating_add(1);
         self.timers.probed_at = now;
         self.timers.ask_for_ack();
+        if self.timers.is_bare_probe_due() {
+            return;
+        }
         let messages = self.sent.frames_in_flight().flat_map(SentFrame::messages);
         let mut queued = 0;
         for message in messages.take(PROBE_MESSAGES) {

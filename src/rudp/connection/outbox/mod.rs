@@ -4,6 +4,7 @@
 //! ones waiting. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and when a window
 //! of them has overtaken a large message that finds no room at the peer, they wait until it does. Small ones
 //! with a key that must wait keep those without one waiting as little.
+//! What was lost leaves before what never left, but of fragments [`MAX_RESENT`] at most.
 
 mod lane;
 mod lanes;
