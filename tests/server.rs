@@ -43,9 +43,11 @@ fn the_port_of_another_server_is_not_shared_by_mistake() {
 }
 
 #[test]
-fn a_server_without_a_key_or_with_an_empty_name_does_not_start() {
+fn a_server_without_a_key_or_with_a_bad_name_does_not_start() {
     assert!(matches!(Server::builder().start(), Err(BuildError::Keys { keys: 0 })));
-    assert!(matches!(builder(1).name("eu-1").name("").start(), Err(BuildError::Name)));
+    for name in ["", &"n".repeat(129)] {
+        assert!(matches!(builder(1).name("eu-1").name(name).start(), Err(BuildError::Name)), "{name:?}");
+    }
 }
 
 #[test]

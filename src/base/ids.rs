@@ -6,6 +6,8 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use super::codec::VARINT_MAX;
+
 /// A map whose keys the server draws at random. Its hash is fast and no secret: nobody else chooses keys,
 /// and so nobody can choose those that collide.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
@@ -111,7 +113,7 @@ id! {
 
 impl EventNumber {
     /// The largest that travels. Spec: EVT-1.
-    pub const MAX: Self = Self((1 << 62) - 1);
+    pub const MAX: Self = Self(VARINT_MAX);
 }
 
 impl ConnectionId {

@@ -12,7 +12,7 @@ pub mod sync;
 pub mod time;
 
 pub use bucket::TokenBucket;
-pub use codec::{DecodeError, Reader, Wire, Writer};
+pub use codec::{DecodeError, Reader, VARINT_MAX, Wire, Writer};
 pub use ecn::Ecn;
 pub use ids::{
     ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,

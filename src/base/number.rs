@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::codec::{DecodeError, Reader, Writer};
+use super::codec::{DecodeError, Reader, VARINT_MAX, Writer};
 
 /// Number of a sealed packet in one direction: from 0, each used once, below 2^62.
 /// Spec: PKT-7.
@@ -11,7 +11,7 @@ pub struct PacketNumber(pub u64);
 
 impl PacketNumber {
     /// The largest that may be used. Spec: PKT-7.
-    pub const MAX: Self = Self((1 << 62) - 1);
+    pub const MAX: Self = Self(VARINT_MAX);
 
     /// The number after this one.
     pub const fn next(self) -> Self {

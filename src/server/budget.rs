@@ -4,11 +4,8 @@
 use super::limits::Limits;
 use crate::base::{Slot, Timestamp, TokenBucket};
 use crate::session::KeyBudget;
+use crate::wire::command::MAX_COMMAND_BYTES;
 use crate::wire::{Command, Request};
-
-/// Bytes of the largest command: a full payload and what stands before it, or a session's full
-/// properties. What a server takes as a message, and what always fits a full budget.
-pub const MAX_COMMAND_BYTES: usize = 128 << 10;
 
 /// Users that may be invited at once: a full session.
 const INVITES_AT_ONCE: u64 = 1_024;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::config::{self, Identity};
+use super::config::{self, Identity, NAME_BYTES};
 use super::limits::{LimitError, Limits};
 use super::running::{Part, Server};
 use super::shared::Shared;
@@ -67,7 +67,7 @@ impl Builder {
         self
     }
 
-    /// Adds a name that tokens may know this server by (their `aud`), not empty. Without any the server takes
+    /// Adds a name that tokens may know this server by (their `aud`), 1 to 128 bytes. Without any the server takes
     /// tokens for every server: right only while no other server has its keys.
     pub fn name(mut self, name: &str) -> Self {
         self.identity.names.push(name.to_owned());
@@ -135,7 +135,7 @@ impl Builder {
         if self.identity.keys.is_empty() || self.identity.keys.len() > MAX_KEYS {
             return Err(BuildError::Keys { keys: self.identity.keys.len() });
         }
-        if self.identity.names.iter().any(String::is_empty) {
+        if self.identity.names.iter().any(|name| !NAME_BYTES.contains(&name.len())) {
             return Err(BuildError::Name);
         }
         let workers = self.workers.unwrap_or_else(default_workers);
@@ -178,8 +178,8 @@ pub enum BuildError {
         /// How many were given.
         keys: usize,
     },
-    /// A name is empty.
-    #[error("a server's name is empty")]
+    /// A name is empty or too long.
+    #[error("a server's name has {} to {} bytes", NAME_BYTES.start(), NAME_BYTES.end())]
     Name,
     /// A limit is out of its range.
     #[error(transparent)]

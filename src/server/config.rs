@@ -1,12 +1,16 @@
 //! From a server's limits to the configurations of the layers below it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::budget::MAX_COMMAND_BYTES;
 use super::limits::{Limits, size};
 use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudget, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::session::SessionLimits;
+use crate::wire::command::MAX_COMMAND_BYTES;
+
+/// Bytes of a name that tokens may call a server.
+pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 /// Who may connect to a server. Goes with [`Limits`], which say how many.
 pub struct Identity {

@@ -5,14 +5,12 @@ use super::properties::Writer;
 use super::state::{Session, Turn, reserve};
 use super::{Audience, Change, KeyBudget, Room};
 use crate::base::{MemberId, Revision};
-use crate::wire::command::{Broadcast, Message, Recipients};
+use crate::wire::command::{Broadcast, MAX_COMMAND_BYTES, Message, Recipients};
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::{Delivery, ErrorCode, PropertyOps};
 
-/// What a message takes of a member's queue beyond its bytes: many small ones fill it, too.
-const OVERHEAD_BYTES: usize = 64;
-
-/// What the largest command counts: a payload, or all properties.
-pub(super) const LARGEST_BYTES: u64 = (128 << 10) + OVERHEAD_BYTES as u64;
+/// What the largest command counts.
+pub(super) const LARGEST_BYTES: u64 = (MAX_COMMAND_BYTES + MESSAGE_OVERHEAD_BYTES) as u64;
 
 impl Session {
     /// Sends a payload to the members: as a numbered event when it is ordered.
@@ -118,7 +116,7 @@ impl Session {
     /// Charges the session's budgets for one command.
     // spec: LIM-3
     pub(super) fn take_budget(&mut self, bytes: usize, turn: &Turn<'_>) -> Result<(), ErrorCode> {
-        let bytes = (bytes + OVERHEAD_BYTES) as u64;
+        let bytes = (bytes + MESSAGE_OVERHEAD_BYTES) as u64;
         if self.commands.take(turn.now, 1) && self.bytes.take(turn.now, bytes) {
             Ok(())
         } else {

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::mirror::Mirror;
 use super::violation::ServerViolation;
 use crate::base::{MemberId, RequestId, SessionId, Slot};
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::result::Entered;
 use crate::wire::{SessionEvent, Snapshot};
 
 /// Most bytes kept of one session's messages that overtake its snapshot, counted with
-/// [`HELD_OVERHEAD_BYTES`] for each. A server that sends more breaks the protocol.
+/// [`MESSAGE_OVERHEAD_BYTES`] for each. A server that sends more breaks the protocol.
 const MAX_HELD_BYTES: usize = 4 << 20;
-const HELD_OVERHEAD_BYTES: usize = 64;
 
 /// The sessions of a connection.
 #[derive(Debug, Default)]
@@ -134,7 +134,7 @@ impl Slots {
     ) -> Result<(), ServerViolation> {
         let entry = self.open(slot, opening)?;
         let State::Opening(before) = &mut entry.state else { return Ok(()) };
-        before.held_bytes += bytes + HELD_OVERHEAD_BYTES;
+        before.held_bytes += bytes + MESSAGE_OVERHEAD_BYTES;
         if before.held_bytes > MAX_HELD_BYTES {
             return Err(ServerViolation::TooMuchBeforeSnapshot { slot, limit_bytes: MAX_HELD_BYTES });
         }

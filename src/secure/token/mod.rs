@@ -15,5 +15,4 @@ pub use key::{KeyError, TokenKey};
 pub use mint::{MintError, MintRequest, mint};
 pub use open::{TokenError, open};
 
-/// Longest token, in bytes of text. Spec: TOK-1.
-pub const TOKEN_MAX_BYTES: usize = 900;
+pub use crate::wire::packet::TOKEN_MAX_BYTES;

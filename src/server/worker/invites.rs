@@ -12,6 +12,7 @@ use crate::server::directory::OpenInvite;
 use crate::server::mail::{Post, Word};
 use crate::session::{EndedInvite, Expired, Inviting, NewInvite};
 use crate::wire::command::{Decline, Invite};
+use crate::wire::result::MAX_LISTED;
 use crate::wire::{ErrorCode, UserEvent, Value};
 
 impl Worker {
@@ -121,7 +122,8 @@ impl Worker {
     /// The caller's open invites.
     pub(super) fn list_invites(&self, now: Timestamp, caller: &Caller) -> Value {
         let open = self.shared.directory.invites(&caller.user);
-        Value::Invites(open.iter().map(|invite| invite.invitation(now)).collect())
+        // One that has just been replaced may still be here.
+        Value::Invites(open.iter().take(MAX_LISTED).map(|invite| invite.invitation(now)).collect())
     }
 
     /// What a stripe's deadlines have ended.

@@ -24,6 +24,9 @@ use bytes::Bytes;
 use super::{Body, ErrorCode, PropertyValue};
 use crate::base::{DecodeError, Reader, RequestId, Wire, Writer};
 
+/// Bytes of the largest command: a full payload and what stands before it, or a session's full properties.
+pub const MAX_COMMAND_BYTES: usize = 128 << 10;
+
 /// One command.
 ///
 /// ```text

@@ -15,6 +15,9 @@ use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, StreamId, Truncated, Writer};
 use crate::wire::Delivery;
 
+/// What a message counts beyond its bytes wherever messages wait. Spec: REL-12, LIM-3.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
 /// A whole message. Spec: FRM-4.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {

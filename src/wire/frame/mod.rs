@@ -14,7 +14,7 @@ pub use ack::{Ack, AckRun, CLEAN_ACK_NUMBERS, MAX_ACK_RUNS, MAX_REPAIRED};
 pub use close::{Close, MAX_CLOSE_REASON_BYTES};
 pub use fragment::{Fragment, FragmentHead, MAX_FRAGMENTS};
 pub use lags::Lags;
-pub use message::{Message, MessageHead, Place};
+pub use message::{MESSAGE_OVERHEAD_BYTES, Message, MessageHead, Place};
 pub use repair::{MAX_REPAIR_PACKETS, Repair, SYMBOL_BYTES};
 
 use bytes::Bytes;

@@ -17,7 +17,9 @@ pub const HELLO_BYTES: usize = 1_200;
 /// Bytes of a client's ephemeral key, with which Noise message 1 begins.
 pub const EPHEMERAL_BYTES: usize = 32;
 
-const TOKEN_MAX_BYTES: usize = 900;
+/// Longest token, in bytes of text. Spec: TOK-1.
+pub const TOKEN_MAX_BYTES: usize = 900;
+
 const NOISE_MIN_BYTES: usize = 48;
 const NOISE_MAX_BYTES: usize = 160;
 

@@ -13,7 +13,7 @@ mod sealed;
 #[cfg(test)]
 pub(crate) use clear::forge;
 pub use clear::{ClearHeader, ClearKind, ClearPacket, Echo, PROTOCOL_VERSION, is_clear};
-pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello};
+pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello, TOKEN_MAX_BYTES};
 pub use hello_ack::HelloAck;
 pub use reject::Reject;
 pub use retry::{COOKIE_BYTES, Cookie, Retry};

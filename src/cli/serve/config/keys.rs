@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::cli::units::Written;
+use crate::server::config::NAME_BYTES;
 use crate::server::limits::{Limit, Limits};
 
 /// One key of the file.
@@ -92,9 +93,6 @@ impl fmt::Display for Field {
         }
     }
 }
-
-/// Bytes of a name that tokens may call a server.
-pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 const fn top(name: &'static str, doc: &'static str, field: Field) -> Key {
     Key { section: "", name, doc, field }

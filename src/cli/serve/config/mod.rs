@@ -11,7 +11,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use keys::NAME_BYTES;
 pub use read::ConfigError;
 
 use crate::cli::PROTOCOL_ID;

@@ -15,14 +15,12 @@ use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
-use super::stream::{
-    MESSAGE_OVERHEAD_BYTES, MessageRef, Piece, SendPart, SendStream, Space, StreamMap, Superseded, Waiting,
-};
+use super::stream::{MessageRef, Piece, SendPart, SendStream, Space, StreamMap, Superseded, Waiting};
 use crate::base::StreamId;
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
-use crate::wire::frame::{MAX_FRAGMENTS, MessageHead};
+use crate::wire::frame::{MAX_FRAGMENTS, MESSAGE_OVERHEAD_BYTES, MessageHead};
 use crate::wire::{Delivery, TransportParameters};
 
 /// All of a connection's messages that have not been settled.

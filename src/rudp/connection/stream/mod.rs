@@ -15,7 +15,7 @@ pub use reassembly::ReceiveBuffer;
 pub use receive::{Hold, Part, ReceiveStream, Received};
 pub use send::{Part as SendPart, Piece, SendStream, Superseded, Waiting};
 
-use crate::base::StreamId;
+use crate::base::{StreamId, VARINT_MAX};
 use crate::wire::Delivery;
 
 /// A number space of a stream.
@@ -64,10 +64,7 @@ impl MessageRef {
 pub const WINDOW_MESSAGES: u64 = 4_096;
 
 /// Message numbers end here: none is larger. Spec: STR-3.
-pub const MAX_MESSAGE_NUMBER: u64 = (1 << 62) - 1;
-
-/// What a message costs in send and receive buffers beyond its bytes. Spec: REL-12.
-pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
+pub const MAX_MESSAGE_NUMBER: u64 = VARINT_MAX;
 
 /// A number travels in one byte while fewer than this many are unsettled in its space. Spec: STR-5.
 pub const NARROW_SPAN: u64 = 64;

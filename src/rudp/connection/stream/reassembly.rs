@@ -4,13 +4,12 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
-use super::MESSAGE_OVERHEAD_BYTES;
 use super::bits::BitSet;
 use crate::rudp::MemoryBudget;
 use crate::rudp::budget::Share;
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
-use crate::wire::frame::Fragment;
+use crate::wire::frame::{Fragment, MESSAGE_OVERHEAD_BYTES};
 
 /// Bytes of incomplete and out-of-order messages, and how many there may be: a connection's own
 /// limit, which its peer was told, and the process's, which it was not. Spec: REL-12, REL-14.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::anchor::Anchor;
 use super::bits::BitSet;
 use super::reassembly::{Reassembly, ReceiveBuffer};
-use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, Space, WINDOW_MESSAGES};
+use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, Space, WINDOW_MESSAGES};
 use crate::base::{Blank, PacketNumber, Rare, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
-use crate::wire::frame::Fragment;
+use crate::wire::frame::{Fragment, MESSAGE_OVERHEAD_BYTES};
 
 /// What arrived of a message.
 #[derive(Debug)]

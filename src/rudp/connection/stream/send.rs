@@ -6,13 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use super::{
-    MAX_KEYS, MAX_MESSAGE_NUMBER, MESSAGE_OVERHEAD_BYTES, MessageRef, NARROW_SPAN, Space, WINDOW_MESSAGES,
-};
+use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, NARROW_SPAN, Space, WINDOW_MESSAGES};
 use crate::base::{Blank, Rare, StreamId, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
-use crate::wire::frame::{FragmentHead, MessageHead, Place};
+use crate::wire::frame::{FragmentHead, MESSAGE_OVERHEAD_BYTES, MessageHead, Place};
 
 /// One stream's unsettled messages.
 #[derive(Debug)]
