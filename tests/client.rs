@@ -259,6 +259,27 @@ async fn an_invite_ends_when_it_is_declined_or_revoked() {
     }
 }
 
+// spec-test: INV-9
+#[tokio::test]
+async fn an_invite_may_hold_the_last_seat() {
+    let world = World::new();
+    let (ann, _to_ann) = world.connect("ann").await;
+    let (bob_client, mut to_bob) = world.connect("bob").await;
+    let (cat, _to_cat) = world.connect("cat").await;
+    let room = ann.create(CreateSession::new(7).max_members(2).open()).await.unwrap();
+    let invites = ann.invite(room.slot, InviteUsers::new([bob()]).hold_seat()).await.unwrap();
+    let full = Err(RequestError::Refused(ErrorCode::SessionFull));
+    assert_eq!(cat.join_open(room.session).await.map(|_| ()), full);
+    let invited = until(&mut to_bob, |event| match event {
+        Event::Invited(invitation) => Some(invitation.invite),
+        _ => None,
+    });
+    let invite = invited.await;
+    assert_eq!(invites[0].1, Ok(invite));
+    bob_client.join(invite).await.unwrap();
+    assert_eq!(cat.join_open(room.session).await.map(|_| ()), full);
+}
+
 #[tokio::test]
 async fn a_session_ends_with_its_owner_if_it_was_created_so() {
     let world = World::new();
@@ -266,8 +287,6 @@ async fn a_session_ends_with_its_owner_if_it_was_created_so() {
     let (bob_client, mut to_bob) = world.connect("bob").await;
     let room = ann.create(CreateSession::new(3).open().delete_when_owner_leaves()).await.unwrap();
     bob_client.join_open(room.session).await.unwrap();
-    let held = ann.invite(room.slot, InviteUsers::new([bob()]).hold_seat()).await;
-    assert_eq!(held, Err(RequestError::Refused(ErrorCode::Unsupported)), "no seat is held yet");
     ann.leave(room.slot).await.unwrap();
     let deleted = until(&mut to_bob, |event| match event {
         Event::SessionDeleted { why, .. } => Some(Some(why)),

@@ -135,7 +135,8 @@ impl InviteUsers {
         self
     }
 
-    /// Keeps a seat for each, as long as the invite admits. Servers refuse it with `unsupported` so far.
+    /// Holds a seat for each, as long as the invite admits: nobody else gets it. Whom no seat is left for is answered
+    /// `session_full`. Spec: INV-9.
     pub fn hold_seat(mut self) -> Self {
         self.hold_seat = true;
         self

@@ -14,8 +14,17 @@ pub(super) struct Invite {
     /// The first instant at which it does not admit.
     pub(super) expires: Timestamp,
     state: InviteState,
+    /// Nobody else gets a seat for it while it admits.
+    holds_seat: bool,
     /// Ends in the session before its own.
     end: u64,
+}
+
+/// What a new invite promises.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) ttl: InviteTtl,
+    pub(super) hold_seat: bool,
 }
 
 /// Where an invite is in its life; all but the first are its end.
@@ -37,6 +46,8 @@ pub(super) struct Invites {
     open_by_user: BTreeMap<UserId, u32>,
     /// Open ones that expire, ended ones that are to be forgotten.
     deadlines: BTreeSet<(Timestamp, u32)>,
+    /// Open ones that hold a seat, be their time over.
+    held: usize,
     /// Ended ones that are remembered, the first that ended first.
     ended: BTreeMap<u64, u32>,
     /// Ends so far.
@@ -52,6 +63,7 @@ impl Invites {
             by_number: BTreeMap::new(),
             open_by_user: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            held: 0,
             ended: BTreeMap::new(),
             ends: 0,
             next: Some(1),
@@ -95,6 +107,19 @@ impl Invites {
         }
     }
 
+    /// Seats that are held.
+    // spec: INV-9
+    pub(super) fn held(&self, now: Timestamp) -> usize {
+        // Mostly none: their stripe's owner expires them at once.
+        let due = self.deadlines.range(..=(now, u32::MAX));
+        self.held - due.filter(|(_, number)| self.by_number.get(number).is_some_and(Invite::is_held)).count()
+    }
+
+    /// True when this invite, which is open, holds a seat.
+    pub(super) fn holds_seat(&self, number: u32) -> bool {
+        self.by_number.get(&number).is_some_and(Invite::is_held)
+    }
+
     /// The open invite of a user.
     pub(super) fn open_of(&self, user: &UserId, now: Timestamp) -> Option<u32> {
         let number = *self.open_by_user.get(user)?;
@@ -109,7 +134,7 @@ impl Invites {
         &mut self,
         user: &UserId,
         replaced: Option<u32>,
-        ttl: InviteTtl,
+        Terms { ttl, hold_seat }: Terms,
         now: Timestamp,
         limits: &SessionLimits,
     ) -> Result<u32, ErrorCode> {
@@ -121,7 +146,9 @@ impl Invites {
             self.end(replaced, InviteState::Revoked, limits);
         }
         let expires = now + Duration::from_secs(u64::from(ttl.get()));
-        let invite = Invite { user: user.clone(), expires, state: InviteState::Open, end: 0 };
+        let invite =
+            Invite { user: user.clone(), expires, state: InviteState::Open, holds_seat: hold_seat, end: 0 };
+        self.held += usize::from(hold_seat);
         self.next = number.checked_add(1);
         self.by_number.insert(number, invite);
         self.open_by_user.insert(user.clone(), number);
@@ -133,6 +160,7 @@ impl Invites {
     /// `None` when it is not open.
     pub(super) fn end(&mut self, number: u32, state: InviteState, limits: &SessionLimits) -> Option<UserId> {
         let invite = self.by_number.get_mut(&number).filter(|invite| invite.state == InviteState::Open)?;
+        self.held -= usize::from(invite.holds_seat);
         (invite.state, invite.end) = (state, self.ends);
         let user = invite.user.clone();
         self.deadlines.remove(&(invite.expires, number));
@@ -191,13 +219,22 @@ impl Invites {
     }
 }
 
+impl Invite {
+    fn is_held(&self) -> bool {
+        self.holds_seat && self.state == InviteState::Open
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn terms() -> Terms {
+        Terms { ttl: InviteTtl::new(60).unwrap(), hold_seat: false }
+    }
+
     fn add(invites: &mut Invites, user: &str, limits: &SessionLimits) -> u32 {
-        let ttl = InviteTtl::new(60).unwrap();
-        invites.add(&UserId::new(user).unwrap(), None, ttl, Timestamp::ZERO, limits).unwrap()
+        invites.add(&UserId::new(user).unwrap(), None, terms(), Timestamp::ZERO, limits).unwrap()
     }
 
     /// Each step is as short whatever there is to do: a stripe is locked meanwhile.
@@ -243,8 +280,8 @@ mod tests {
     fn the_last_number_is_given_once_and_none_after_it() {
         let mut invites = Invites { next: Some(u32::MAX), ..Invites::new() };
         let mut add = |user| {
-            let (user, ttl) = (UserId::new(user).unwrap(), InviteTtl::new(60).unwrap());
-            invites.add(&user, None, ttl, Timestamp::ZERO, &SessionLimits::default())
+            let user = UserId::new(user).unwrap();
+            invites.add(&user, None, terms(), Timestamp::ZERO, &SessionLimits::default())
         };
         assert_eq!(add("ann"), Ok(u32::MAX));
         assert_eq!(add("bob"), Err(ErrorCode::TooManyInvites));

@@ -1,6 +1,6 @@
 //! What a session does with invites: issue, revoke, decline, expire.
 
-use super::invites::InviteState;
+use super::invites::{InviteState, Terms};
 use super::state::{Session, Turn, reserve};
 use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
 #[cfg(test)]
@@ -11,10 +11,10 @@ use crate::wire::{ErrorCode, Reason, UserEvent};
 
 impl Session {
     /// The owner invites `users`, those of the command that may be. Each has an answer of its own:
-    /// `already_member`, `too_many_invites`.
+    /// `already_member`, `session_full` when there is no seat to hold, `too_many_invites`.
     ///
     /// # Errors
-    /// `not_a_member`, `not_owner`, `unsupported` for held seats.
+    /// `not_a_member`, `not_owner`.
     pub(super) fn invite(
         &mut self,
         by: MemberId,
@@ -23,9 +23,6 @@ impl Session {
         turn: &Turn<'_>,
     ) -> Result<Inviting, ErrorCode> {
         self.check_owner(by)?;
-        if invite.hold_seat {
-            return Err(ErrorCode::Unsupported);
-        }
         Ok(Inviting {
             session: self.id,
             kind: self.settings.kind,
@@ -46,11 +43,14 @@ impl Session {
             return Err(ErrorCode::AlreadyMember);
         }
         let replaced = self.invites.open_of(user, turn.now);
-        let number = self.invites.add(user, replaced, invite.ttl, turn.now, turn.limits)?;
-        Ok(NewInvite {
-            invite: self.invite_id(number),
-            replaced: replaced.map(|replaced| self.invite_id(replaced)),
-        })
+        let replaced_id = replaced.map(|replaced| self.invite_id(replaced));
+        // spec: INV-9
+        if invite.hold_seat && !self.has_seat(replaced_id, turn.now) {
+            return Err(ErrorCode::SessionFull);
+        }
+        let terms = Terms { ttl: invite.ttl, hold_seat: invite.hold_seat };
+        let number = self.invites.add(user, replaced, terms, turn.now, turn.limits)?;
+        Ok(NewInvite { invite: self.invite_id(number), replaced: replaced_id })
     }
 
     /// The owner ends an open invite.

@@ -145,13 +145,25 @@ impl Session {
                 self.invites.admitting(invite.number, user, now)?;
                 Some(invite)
             }
-            Join::Session(_) if self.settings.admission == Admission::Open => None,
+            // spec: INV-9
+            Join::Session(_) if self.settings.admission == Admission::Open => {
+                let open = self.invites.open_of(user, now);
+                open.filter(|number| self.invites.holds_seat(*number)).map(|number| self.invite_id(number))
+            }
             Join::Session(_) => return Err(ErrorCode::SessionNotOpen),
         };
         match self.members.id_of(user) {
             Some(_) => Err(ErrorCode::AlreadyMember),
             None => Ok(invite),
         }
+    }
+
+    /// True when a seat is neither taken nor held, or is held by `invite`, which is open.
+    // spec: SES-10
+    pub(super) fn has_seat(&self, invite: Option<InviteId>, now: Timestamp) -> bool {
+        let own = invite.is_some_and(|invite| self.invites.holds_seat(invite.number));
+        let gone = self.members.len() + self.invites.held(now) - usize::from(own);
+        gone < usize::from(self.settings.max_members.get())
     }
 
     /// Gives `user` a seat, if there is one.
@@ -162,7 +174,7 @@ impl Session {
         invite: Option<InviteId>,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
-        if self.members.len() >= usize::from(self.settings.max_members.get()) {
+        if !self.has_seat(invite, turn.now) {
             return Err(ErrorCode::SessionFull);
         }
         let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;

@@ -199,10 +199,10 @@ impl SessionTable {
     }
 
     /// Invites `users`, those of `invite` that the caller lets through; the outcome has an answer
-    /// for each: `already_member`, `too_many_invites`.
+    /// for each: `already_member`, `session_full` when there is no seat to hold, `too_many_invites`.
     ///
     /// # Errors
-    /// `not_a_member`, `not_owner`, `unsupported` for held seats.
+    /// `not_a_member`, `not_owner`.
     pub fn invite(
         &self,
         now: Timestamp,
@@ -379,9 +379,10 @@ impl SessionTable {
         let id = join.session();
         let state = self.stripe_of(id).1.state.lock();
         let session = state.sessions.get(&id)?;
-        let seats = usize::from(session.settings.max_members.get());
-        let is_small = seats <= max_seats && session.members.len() < seats;
-        (is_small && session.check_join(user, join, state.now.max(now)).is_ok())
+        let now = state.now.max(now);
+        let is_small = usize::from(session.settings.max_members.get()) <= max_seats;
+        let admits = |invite| session.has_seat(invite, now);
+        (is_small && session.check_join(user, join, now).is_ok_and(admits))
             .then(|| session.members.busiest())
             .flatten()
     }

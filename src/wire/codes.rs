@@ -93,7 +93,7 @@ codes! {
         TooManyInvites = 9, "too_many_invites", "the user, the inviter or the session has as many open invites as allowed";
         NoSuchSession = 16, "no_such_session", "there is no such session";
         SessionNotOpen = 17, "session_not_open", "the session admits invited users only";
-        SessionFull = 18, "session_full", "every seat of the session is taken";
+        SessionFull = 18, "session_full", "every seat of the session is taken or held";
         AlreadyMember = 19, "already_member", "the user is a member of the session already";
         NotAMember = 20, "not_a_member", "the sender is not a member of the session";
         NotOwner = 21, "not_owner", "only the session's owner may do this";

@@ -47,9 +47,10 @@ impl<'a> Commands<'a> {
                     .with("slot", entered.slot.0)
                     .with("member", entered.member.0)
             }
-            Line::Invite { session, user, ttl } => {
+            Line::Invite { session, user, ttl, hold_seat } => {
                 let ttl = std::time::Duration::from_secs(ttl.get().into());
                 let invite = InviteUsers::new([user]).ttl(ttl);
+                let invite = if hold_seat { invite.hold_seat() } else { invite };
                 return self.invite(self.slot(session)?, invite).await;
             }
             Line::Invites => {

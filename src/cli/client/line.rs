@@ -12,7 +12,7 @@ use crate::wire::{InviteTtl, MaxMembers, PropertyKey};
 #[allow(missing_docs, reason = "each is described in `HELP`, which users read")]
 pub enum Line {
     Create { kind: SessionKind, max: MaxMembers },
-    Invite { session: SessionId, user: UserId, ttl: InviteTtl },
+    Invite { session: SessionId, user: UserId, ttl: InviteTtl, hold_seat: bool },
     Invites,
     Accept(InviteId),
     Decline(InviteId),
@@ -34,7 +34,7 @@ pub enum Line {
 /// What may be typed.
 pub const HELP: &str = "\
 create KIND MAX             a new session of at most MAX members
-invite SESSION USER TTL     invite a user, as in: invite 81985529216486895 bob 60s
+invite SESSION USER TTL     invite a user, as in: invite 81985529216486895 bob 60s; with `hold` behind it a seat is held
 invites                     your open invites
 accept INVITE               join with an invite, as in: accept 81985529216486895-1
 decline INVITE              tell the owner that you will not join
@@ -75,6 +75,7 @@ impl FromStr for Line {
                 session: words.id("SESSION", SessionId)?,
                 user: words.parsed("USER")?,
                 ttl: words.ttl()?,
+                hold_seat: words.option("hold"),
             },
             "invites" => Self::Invites,
             "accept" => Self::Accept(words.parsed("INVITE")?),
@@ -192,6 +193,13 @@ impl<'a> Words<'a> {
         if ttl.subsec_nanos() != 0 { Err(refused()) } else { InviteTtl::new(secs).map_err(|_| refused()) }
     }
 
+    /// Takes the next word if it is this one.
+    fn option(&mut self, name: &str) -> bool {
+        let rest = self.0.trim_start().strip_prefix(name);
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        rest.map(|rest| self.0 = rest).is_some()
+    }
+
     fn end(mut self) -> Result<(), LineError> {
         match self.word("") {
             Ok(word) => Err(LineError::Words(format!("`{word}` is one word too many"))),
@@ -243,6 +251,19 @@ mod tests {
         let say = Line::Say { slot: Slot(1), text: " two  spaces ".to_owned() };
         assert_eq!(line("say 1  two  spaces "), Ok(say));
         assert_eq!(line("say 1"), Ok(Line::Say { slot: Slot(1), text: String::new() }));
+    }
+
+    #[test]
+    fn an_invite_holds_a_seat_when_told_so() {
+        let holds = |text: &str| match line(text) {
+            Ok(Line::Invite { hold_seat, .. }) => Ok(hold_seat),
+            Ok(_) => panic!("no invite: {text}"),
+            Err(error) => Err(error),
+        };
+        assert_eq!(holds("invite 9 bob 60s"), Ok(false));
+        assert_eq!(holds("invite 9 bob 60s  hold "), Ok(true));
+        assert!(holds("invite 9 bob 60s holds").unwrap_err().starts_with("`holds` is one word too many"));
+        assert!(holds("invite 9 bob 60s hold hold").unwrap_err().starts_with("`hold` is one word too many"));
     }
 
     #[test]

@@ -90,14 +90,78 @@ fn each_user_of_an_invite_has_its_own_answer() {
     assert_eq!(again.invite.number, 3, "replacing takes no room");
 }
 
-// spec-test: CMD-14
+/// A session of ann's with so many seats that anyone may enter.
+fn open_of(world: &mut World, seats: u16) -> (SessionId, MemberId) {
+    world.create("ann", Settings { max_members: MaxMembers::new(seats).unwrap(), ..open() })
+}
+
+// spec-test: INV-9, SES-10, CMD-14
 #[test]
-fn held_seats_are_not_supported() {
+fn a_held_seat_is_for_its_user_alone() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = Invite { hold_seat: true, ..invite_of("bob") };
-    let refused = world.table.invite(world.now, (session, ann), &invite, &[user("bob")], &mut world.mail);
-    assert_eq!(refused, Err(ErrorCode::Unsupported));
+    let at = open_of(&mut world, 2);
+    let invite = world.hold(at, "bob").unwrap();
+    assert_eq!(world.hold(at, "cat"), Err(ErrorCode::SessionFull), "there is no seat to hold");
+    let loose = world.invite(at, "cat");
+    assert_eq!(world.join_by("cat", loose), Err(ErrorCode::SessionFull));
+    assert_eq!(world.join("dan", Join::Session(at.0)), Err(ErrorCode::SessionFull));
+    world.join_by("bob", invite).unwrap();
+    assert_eq!(world.hold(at, "cat"), Err(ErrorCode::SessionFull), "it is taken now");
+    assert_eq!(world.table.info(&user("ann"), at.0).unwrap().members, 2);
+}
+
+// spec-test: INV-9
+#[test]
+fn a_seat_is_held_until_its_invite_is_over_in_whatever_way() {
+    let ends: [fn(&mut World, (SessionId, MemberId), InviteId); 4] = [
+        |world, _, invite| world.decline("bob", invite).unwrap(),
+        |world, at, invite| _ = world.revoke(at, invite.number).unwrap(),
+        |world, at, _| _ = world.invite(at, "bob"),
+        |world, _, _| world.now += Duration::from_millis(1),
+    ];
+    for (way, end) in ends.into_iter().enumerate() {
+        let mut world = World::new();
+        let at = open_of(&mut world, 2);
+        let invite = world.hold(at, "bob").unwrap();
+        world.now += Duration::from_millis(29_999);
+        assert_eq!(world.join("cat", Join::Session(at.0)), Err(ErrorCode::SessionFull), "{way}");
+        end(&mut world, at, invite);
+        assert!(world.join("cat", Join::Session(at.0)).is_ok(), "{way}");
+        assert!(world.join_by("bob", invite).is_err(), "{way}");
+    }
+}
+
+// spec-test: INV-9
+#[test]
+fn another_invite_takes_over_the_seat_that_the_first_held() {
+    let mut world = World::new();
+    let at = open_of(&mut world, 2);
+    world.hold(at, "bob").unwrap();
+    let second = world.hold(at, "bob").unwrap();
+    assert_eq!(world.join("cat", Join::Session(at.0)), Err(ErrorCode::SessionFull));
+    world.join_by("bob", second).unwrap();
+    // One that held none cannot.
+    let at = open_of(&mut world, 1);
+    world.invite(at, "bob");
+    assert_eq!(world.hold(at, "bob"), Err(ErrorCode::SessionFull));
+}
+
+// spec-test: INV-9
+#[test]
+fn who_enters_an_open_session_uses_the_invite_that_holds_their_seat() {
+    let mut world = World::new();
+    let at = open_of(&mut world, 3);
+    let held = world.hold(at, "bob").unwrap();
+    let admitted =
+        world.table.join(world.now, &user("bob"), self::at("bob"), Join::Session(at.0), &mut world.mail);
+    assert_eq!(admitted.unwrap().used, Some(held));
+    assert!(world.join("cat", Join::Session(at.0)).is_ok(), "nothing is held any more");
+    // Only one that holds a seat.
+    let at = open_of(&mut world, 3);
+    let loose = world.invite(at, "bob");
+    let bob = world.join("bob", Join::Session(at.0)).unwrap();
+    world.leave((at.0, bob)).unwrap();
+    assert!(world.join_by("bob", loose).is_ok());
 }
 
 // spec-test: SES-6

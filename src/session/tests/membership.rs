@@ -231,9 +231,7 @@ fn what_only_the_owner_may_do_is_refused_to_others() {
     assert_eq!(world.kick(by, bob), Err(ErrorCode::NotOwner));
     assert_eq!(world.kick(by, MemberId(9)), Err(ErrorCode::NotOwner));
     assert_eq!(world.revoke(by, 99), Err(ErrorCode::NotOwner));
-    let held = Invite { hold_seat: true, ..invite_of("dan") };
-    let refused = world.table.invite(world.now, by, &held, &[user("dan")], &mut world.mail);
-    assert_eq!(refused, Err(ErrorCode::NotOwner));
+    assert_eq!(world.hold(by, "dan"), Err(ErrorCode::NotOwner));
     let outsider = (session, MemberId(9));
     assert_eq!(world.kick(outsider, ann), Err(ErrorCode::NotAMember));
     assert_eq!(world.delete((SessionId(1), ann)), Err(ErrorCode::NotAMember));

@@ -104,6 +104,13 @@ impl World {
         inviting.users[0]
     }
 
+    /// Invites, with a seat that is held.
+    fn hold(&mut self, by: (SessionId, MemberId), name: &str) -> Result<InviteId, ErrorCode> {
+        let invite = Invite { hold_seat: true, ..invite_of(name) };
+        let inviting = self.table.invite(self.now, by, &invite, &[user(name)], &mut self.mail)?;
+        inviting.users[0].map(|new| new.invite)
+    }
+
     fn join(&mut self, name: &str, join: Join) -> Result<MemberId, ErrorCode> {
         let admitted = self.table.join(self.now, &user(name), at(name), join, &mut self.mail)?;
         Ok(admitted.member)

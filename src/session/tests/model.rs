@@ -93,7 +93,10 @@ impl Run {
             Command::Pass(time) => self.now += time,
             Command::Expire => return self.expire(now),
             Command::Create { user, settings, seeded } => self.create(now, user, settings, seeded),
-            Command::Invite { session, by, users, ttl } => self.invite(now, (session, by), &users, ttl),
+            Command::Invite { session, by, users, ttl, hold_seat } => {
+                let terms = (InviteTtl::new(ttl).unwrap(), hold_seat);
+                self.invite(now, (session, by), &users, terms);
+            }
             Command::Revoke { session, by, invite } => {
                 let (id, by) = self.member(session, by);
                 let number = self.pick(id, invite);
@@ -189,17 +192,23 @@ impl Run {
         self.sessions.extend(expected.ok().map(|session| (id, session)));
     }
 
-    fn invite(&mut self, now: Timestamp, (session, by): (Where, Who), users: &[Who], ttl: u32) {
+    fn invite(
+        &mut self,
+        now: Timestamp,
+        (session, by): (Where, Who),
+        users: &[Who],
+        (ttl, hold_seat): (InviteTtl, bool),
+    ) {
         let (id, by) = self.member(session, by);
         let users: Vec<_> = users.iter().map(|who| user(USERS[*who])).collect();
-        let expected = self.model(now, id, |model, at| model.invite(by, &users, ttl, at));
-        let invite = Invite { ttl: InviteTtl::new(ttl).unwrap(), ..invite_of("a") };
+        let expected = self.model(now, id, |model, at| model.invite(by, &users, (ttl, hold_seat), at));
+        let invite = Invite { ttl, hold_seat, ..invite_of("a") };
         let inviting = self.table.invite(now, (id, by), &invite, &users, &mut self.mail);
         let answers = inviting.map(|inviting| inviting.users);
         assert_eq!(answers, expected);
         for (answer, user) in answers.into_iter().flatten().zip(&users) {
             if let Ok(new) = answer {
-                self.rosters.issued(new, user, self.seen + Duration::from_secs(ttl.into()));
+                self.rosters.issued(new, user, self.seen + Duration::from_secs(ttl.get().into()));
             }
         }
     }
@@ -307,6 +316,8 @@ impl Run {
         assert!(self.table.earliest_deadline(WorkerId(0)) <= next, "the owner sleeps past a deadline");
         assert_eq!(self.table.len(), self.sessions.values().filter(|session| !session.over).count());
         for session in self.sessions.values() {
+            let seats = usize::from(session.settings.max_members.get());
+            assert!(session.members.len() + session.held(self.seen) <= seats, "promise 1: more than seats");
             self.rosters.check_against(session);
             for name in USERS {
                 assert_eq!(self.table.info(&user(name), session.id), info(session, &user(name)));

@@ -117,6 +117,29 @@ fn of_two_joins_for_the_last_seat_one_is_admitted() {
     });
 }
 
+// spec-test: SES-10
+#[test]
+fn of_a_join_and_an_invite_that_holds_the_last_seat_one_gets_it() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let max_members = MaxMembers::new(2).unwrap();
+        let (session, ann) = world.create("a", Settings { max_members, ..open() });
+        let racers = Racers::of(world);
+        let join = racers.start(move |table, now, mail| {
+            table.join(now, &user("c"), at("c"), Join::Session(session), mail).map(|_| ())
+        });
+        let hold = racers.start(move |table, now, mail| {
+            let invite = Invite { hold_seat: true, ..invite_of("b") };
+            let inviting = table.invite(now, (session, ann), &invite, &[user("b")], mail).unwrap();
+            inviting.users[0].map(|_| ())
+        });
+        let (joined, held) = (join.join().unwrap(), hold.join().unwrap());
+        assert_ne!(joined, held, "promise 1");
+        assert_eq!(joined.and(held), Err(ErrorCode::SessionFull));
+        format!("c was admitted: {}", joined.is_ok())
+    });
+}
+
 #[test]
 fn an_invite_admits_once_though_its_user_uses_it_twice_at_a_time() {
     check_outcomes(2, || {

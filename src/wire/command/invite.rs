@@ -16,7 +16,7 @@ pub struct Invite {
     pub users: InvitedUsers,
     /// How long.
     pub ttl: InviteTtl,
-    /// Whether each gets a seat that is kept for it. Servers may refuse this as `unsupported`.
+    /// Whether each holds a seat for its user. Spec: INV-9.
     pub hold_seat: bool,
     /// A word to the invited.
     pub note: Note,

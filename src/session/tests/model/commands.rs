@@ -16,7 +16,7 @@ pub(super) const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 #[derive(Debug, Clone)]
 pub(super) enum Command {
     Create { user: Who, settings: Settings, seeded: bool },
-    Invite { session: Where, by: Who, users: Vec<Who>, ttl: u32 },
+    Invite { session: Where, by: Who, users: Vec<Who>, ttl: u32, hold_seat: bool },
     Revoke { session: Where, by: Who, invite: Pick },
     Join { session: Where, user: Who, invite: Option<Pick> },
     Decline { session: Where, user: Who, invite: Pick },
@@ -84,8 +84,9 @@ fn any_command() -> impl Strategy<Value = Command> {
     let users = || prop::sample::subsequence((0..USERS.len()).collect::<Vec<_>>(), 1..=3);
     prop_oneof![
         1 => any_create(),
-        4 => (caller(), users(), 1..3_u32)
-            .prop_map(|((session, by), users, ttl)| Command::Invite { session, by, users, ttl }),
+        4 => (caller(), users(), 1..3_u32, any::<bool>()).prop_map(
+            |((session, by), users, ttl, hold_seat)| Command::Invite { session, by, users, ttl, hold_seat }
+        ),
         1 => (caller(), any_pick())
             .prop_map(|((session, by), invite)| Command::Revoke { session, by, invite }),
         8 => (pair(), prop::option::weighted(0.3, any_pick()), any::<bool>()).prop_map(

@@ -22,6 +22,7 @@ pub(super) enum Event {
 pub(super) struct Ticket {
     pub(super) user: UserId,
     pub(super) expires: Timestamp,
+    pub(super) holds_seat: bool,
     pub(super) ended: Option<ErrorCode>,
 }
 
@@ -122,6 +123,22 @@ impl Reference {
         self.tickets.iter().filter(|(_, ticket)| admits(ticket)).map(|(number, _)| *number).max()
     }
 
+    /// Seats that invites hold which admit now.
+    pub(super) fn held(&self, now: Timestamp) -> usize {
+        let held = |ticket: &&Ticket| ticket.holds_seat && ticket.ended.is_none() && now < ticket.expires;
+        self.tickets.values().filter(held).count()
+    }
+
+    /// Whether there is a seat for who has this ticket, or for anybody.
+    fn check_seat(&self, ticket: Option<u32>, now: Timestamp) -> Result<(), ErrorCode> {
+        let others = match ticket {
+            Some(number) if self.tickets[&number].holds_seat => self.held(now) - 1,
+            _ => self.held(now),
+        };
+        let is_full = self.members.len() + others >= usize::from(self.settings.max_members.get());
+        if is_full { Err(ErrorCode::SessionFull) } else { Ok(()) }
+    }
+
     pub(super) fn check_ticket(
         &self,
         number: u32,
@@ -165,25 +182,33 @@ impl Reference {
         &mut self,
         by: MemberId,
         users: &[UserId],
-        ttl: u32,
+        terms: (InviteTtl, bool),
         at: &At<'_>,
     ) -> Result<Vec<Result<NewInvite, ErrorCode>>, ErrorCode> {
         self.check_owner(by)?;
-        Ok(users.iter().map(|user| self.invite_one(user, ttl, at.now)).collect())
+        Ok(users.iter().map(|user| self.invite_one(user, terms, at.now)).collect())
     }
 
-    fn invite_one(&mut self, user: &UserId, ttl: u32, now: Timestamp) -> Result<NewInvite, ErrorCode> {
+    fn invite_one(
+        &mut self,
+        user: &UserId,
+        (ttl, holds_seat): (InviteTtl, bool),
+        now: Timestamp,
+    ) -> Result<NewInvite, ErrorCode> {
         if self.member_of(user).is_some() {
             return Err(ErrorCode::AlreadyMember);
         }
         let replaced = self.admitting(user, now);
+        if holds_seat {
+            self.check_seat(replaced, now)?;
+        }
         if replaced.is_none() && self.open_tickets().len() >= limits().max_open_invites {
             return Err(ErrorCode::TooManyInvites);
         }
         let replaced = replaced.map(|number| self.end_ticket(number, ErrorCode::InviteRevoked).invite);
         self.invited += 1;
-        let expires = now + Duration::from_secs(ttl.into());
-        self.tickets.insert(self.invited, Ticket { user: user.clone(), expires, ended: None });
+        let expires = now + Duration::from_secs(ttl.get().into());
+        self.tickets.insert(self.invited, Ticket { user: user.clone(), expires, holds_seat, ended: None });
         Ok(NewInvite { invite: InviteId { session: self.id, number: self.invited }, replaced })
     }
 
@@ -218,17 +243,20 @@ impl Reference {
         if self.idle_ends.is_some_and(|ends| ends <= at.now) {
             return Err(ErrorCode::NoSuchSession);
         }
-        match ticket {
-            Some(number) => self.check_ticket(number, Some(user), at.now)?,
-            None if self.settings.admission == Admission::Open => {}
+        let ticket = match ticket {
+            Some(number) => {
+                self.check_ticket(number, Some(user), at.now)?;
+                Some(number)
+            }
+            None if self.settings.admission == Admission::Open => {
+                self.admitting(user, at.now).filter(|number| self.tickets[number].holds_seat)
+            }
             None => return Err(ErrorCode::SessionNotOpen),
-        }
+        };
         if self.member_of(user).is_some() {
             return Err(ErrorCode::AlreadyMember);
         }
-        if self.members.len() >= usize::from(self.settings.max_members.get()) {
-            return Err(ErrorCode::SessionFull);
-        }
+        self.check_seat(ticket, at.now)?;
         at.room(self.users().chain([user]))?;
         let used = ticket.map(|number| self.end_ticket(number, ErrorCode::InviteUsed).invite);
         let member = self.admit(user);
