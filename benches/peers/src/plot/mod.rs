@@ -104,7 +104,7 @@ const SATURATION: &[Bars] = &[
 const BULK: &[Bars] = &[
     Bars {
         workload: "bulk",
-        heading: "16 clients, each with 32 messages of 1,000 bytes under way, there and back",
+        heading: "One client with 256 messages of 1,000 bytes under way, there and back",
         figure: "mb_per_s",
         unit: "MB/s",
     },

@@ -29,7 +29,7 @@ pub enum Workload {
     },
     /// One client alone sends 2,000 messages a second, which come back to it.
     Echo,
-    /// 16 clients, each alone in its session, keep 32 messages of 1,000 bytes each under way.
+    /// One client alone keeps 256 messages of 1,000 bytes under way.
     Bulk,
     /// One session of 8 at 30 Hz with a round trip of 40 ms and so many percent of datagrams lost, each
     /// way.

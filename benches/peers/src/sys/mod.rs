@@ -22,7 +22,7 @@ pub use process::{allow_many_files, cores, cpu_nanos, die_with_parent, pin_to_co
 pub use receive::ReceiveBatch;
 pub use send::SendBatch;
 #[cfg(feature = "enet")]
-pub use socket::enlarge_buffers;
+pub use socket::{enlarge_client_buffers, enlarge_server_buffers};
 pub use socket::{udp_client, udp_server, udp_unconnected, wait_readable};
 
 use std::io;

@@ -47,8 +47,17 @@ pub fn udp_unconnected() -> io::Result<UdpSocket> {
 /// # Errors
 /// The system's.
 #[cfg(feature = "enet")]
-pub fn enlarge_buffers(socket: &impl AsRawFd) -> io::Result<()> {
+pub fn enlarge_server_buffers(socket: &impl AsRawFd) -> io::Result<()> {
     enlarge(socket.as_raw_fd(), SERVER_BUFFER)
+}
+
+/// The same for a client's.
+///
+/// # Errors
+/// The system's.
+#[cfg(feature = "enet")]
+pub fn enlarge_client_buffers(socket: &impl AsRawFd) -> io::Result<()> {
+    enlarge(socket.as_raw_fd(), CLIENT_BUFFER)
 }
 
 /// What the system grants is at most its own limit, for every peer the same.

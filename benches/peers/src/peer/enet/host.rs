@@ -27,6 +27,7 @@ unsafe extern "C" {
     fn peers_enet_listen(peers: usize) -> *mut RawHost;
     fn peers_enet_connect(port: c_int) -> *mut RawHost;
     fn peers_enet_keep_open(host: *mut RawHost, peer: usize);
+    fn peers_enet_set_timeout(host: *mut RawHost, peer: usize, least_ms: u32);
     fn peers_enet_port(host: *mut RawHost) -> c_int;
     fn peers_enet_socket(host: *mut RawHost) -> c_int;
     fn peers_enet_take_traffic(host: *mut RawHost, datagrams: *mut u64, bytes: *mut u64);
@@ -173,6 +174,14 @@ impl Host {
         if peer < self.peers {
             // SAFETY: the host lives and has such a peer.
             unsafe { peers_enet_keep_open(self.raw.as_ptr(), peer) };
+        }
+    }
+
+    /// Gives a peer up no sooner than after so long without an ack.
+    pub fn set_timeout(&mut self, peer: usize, least_ms: u32) {
+        if peer < self.peers {
+            // SAFETY: the host lives and has such a peer.
+            unsafe { peers_enet_set_timeout(self.raw.as_ptr(), peer, least_ms) };
         }
     }
 

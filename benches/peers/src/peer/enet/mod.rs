@@ -4,7 +4,7 @@
 //! that has been received, and `enet_host_flush` sends at the end of the turn what the turn has queued,
 //! rather than at the next service. All recipients share one packet. Bandwidth is without limits (0), and
 //! the throttle, which makes the window of reliable packets smaller when round trips vary, is off. No
-//! encryption, no checksum. Timeouts and pings are ENet's own.
+//! encryption, no checksum. Pings are ENet's own; a peer is given up after 10 s at the earliest, as the others are.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use self::host::{Happening, Host, Wait};
 
 /// How long a service waits: ENet looks for resends and pings at each.
 const TICK_MS: u32 = 10;
+/// A peer is given up after so long without an ack, at the earliest.
+const TIMEOUT_MS: u32 = 10_000;
 const TICK_NANOS: u64 = 10_000_000;
 /// Clients that connect at the same time.
 const AT_ONCE: usize = 32;
@@ -31,7 +33,7 @@ const AT_ONCE: usize = 32;
 pub fn serve(announce: Announce, clients: usize) -> Result<()> {
     host::start()?;
     let mut host = Host::listen(clients)?;
-    sys::enlarge_buffers(&host).map_err(Error::io("enlarging buffers"))?;
+    sys::enlarge_server_buffers(&host).map_err(Error::io("enlarging buffers"))?;
     let traffic = Traffic::shared();
     let read = Arc::clone(&traffic);
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, host.port()?));
@@ -41,7 +43,10 @@ pub fn serve(announce: Announce, clients: usize) -> Result<()> {
         let mut happening = host.next(Wait::Serve(TICK_MS))?;
         while let Some(happened) = happening {
             match happened {
-                Happening::Connected(peer) => host.keep_open(peer),
+                Happening::Connected(peer) => {
+                    host.keep_open(peer);
+                    host.set_timeout(peer, TIMEOUT_MS);
+                }
                 Happening::Gone => {}
                 Happening::Message(from, message) => {
                     let recipients = rooms.recipients(from, message.bytes())?;
@@ -83,7 +88,9 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     while clients.connected < spec.clients() {
         let begun = clients.clients.len();
         if begun < spec.clients() && begun < clients.connected + AT_ONCE {
-            let host = Host::connect(spec.server.port())?;
+            let mut host = Host::connect(spec.server.port())?;
+            sys::enlarge_client_buffers(&host).map_err(Error::io("enlarging buffers"))?;
+            host.set_timeout(0, TIMEOUT_MS);
             clients.epoll.add(&host, begun, READABLE).map_err(Error::io("waiting for a socket"))?;
             clients.clients.push(host);
             clients.dirty.push(begun);

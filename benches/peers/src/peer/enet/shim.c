@@ -41,6 +41,12 @@ void peers_enet_keep_open(ENetHost *host, size_t peer)
     enet_peer_throttle_configure(&host->peers[peer], ENET_PEER_PACKET_THROTTLE_INTERVAL, ENET_PEER_PACKET_THROTTLE_SCALE, 0);
 }
 
+/* A peer is given up no sooner than after so long without an ack. */
+void peers_enet_set_timeout(ENetHost *host, size_t peer, uint32_t least_ms)
+{
+    enet_peer_timeout(&host->peers[peer], 0, least_ms, 0);
+}
+
 int peers_enet_socket(ENetHost *host)
 {
     return host->socket;

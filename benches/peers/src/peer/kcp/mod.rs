@@ -3,8 +3,9 @@
 //! KCP is a library without sockets; no encryption. Settings, from its README: `nodelay(1, 10, 2, 1)`: no
 //! doubling of the time until a resend, the clock every 10 ms, a resend after two later acks, no
 //! congestion window. Windows of 1,024, as its README asks for fast links. A connection is flushed at once
-//! after a send, at the end of the turn; acks alone wait for the next flush, 10 ms at most. No stream
-//! mode: a message is a segment, so that none waits for others to fill one.
+//! after a send, at the end of the turn. Acks alone wait for the next flush, 10 ms at most, but for those of
+//! clients in `loss`, which leave at once (`flush_ack`). No stream mode: a message is a segment, so that none
+//! waits for others to fill one.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

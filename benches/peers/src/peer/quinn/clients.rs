@@ -1,11 +1,10 @@
 //! The clients of `quinn`: a socket, an endpoint and a connection each.
 
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
@@ -15,6 +14,7 @@ use super::frames::{Frames, Outgoing};
 use super::{NAME, transport};
 use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec, TokioLoop, join_all};
+use crate::sys;
 
 /// Handshakes that are under way at the same time.
 const AT_ONCE: usize = 16;
@@ -43,7 +43,8 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
             let (arrived, server) = (Arc::clone(&arrived), spec.server);
             tasks.spawn_local(async move {
                 let _turn = turns.acquire().await;
-                let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into());
+                let socket = sys::udp_unconnected().map_err(Error::io("binding"))?;
+                let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime));
                 let endpoint = endpoint.map_err(Error::io("starting a client"))?;
                 let connecting = endpoint.connect_with(config, server, NAME);
                 let connecting = connecting.map_err(Error::while_doing("connecting"))?;
