@@ -332,7 +332,7 @@ impl Client {
     }
 
     /// Waits until the connection has ended and its last datagram has left; after [`Client::close`] for as long as
-    /// the server takes to answer, two seconds at most. Cancel safe.
+    /// the server takes to answer, three seconds at most. Cancel safe.
     pub async fn closed(&self) {
         self.shared().ended().await;
     }

@@ -47,6 +47,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -195,7 +196,7 @@ pub struct Connection {
 #[derive(Debug)]
 enum State {
     Open,
-    /// This end says CLOSE until the peer confirms it or the attempts are used up.
+    /// This end says CLOSE until the peer confirms it or the time for that is over.
     Closing(Box<Closing>),
     /// Nothing leaves any more.
     Closed,
@@ -206,13 +207,16 @@ struct Closing {
     frame: Close,
     /// Said once, and this end is done.
     once: bool,
-    attempts_left: u32,
+    /// Times that it was said.
+    said: u32,
     /// When CLOSE leaves next.
     due: Timestamp,
+    /// When it is said no more.
+    until: Timestamp,
 }
 
-/// Times that CLOSE is said without an answer. Spec: CON-6.
-const CLOSE_ATTEMPTS: u32 = 6;
+/// CLOSE is said for so long without an answer: outages of a line are mostly shorter. Spec: CON-6.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 impl Connection {
     /// A connection whose handshake has just ended with `keys`; `peer` is what the other end told of
@@ -371,7 +375,7 @@ impl Connection {
     }
 
     /// The smoothed round-trip time; 100 ms before the first sample.
-    pub fn rtt(&self) -> std::time::Duration {
+    pub fn rtt(&self) -> Duration {
         self.rtt.smoothed()
     }
 
@@ -394,8 +398,7 @@ impl Connection {
         let frame = Close { code: u16::from(code.number()), reason };
         // An answer, or a last word to a peer that is perhaps not there.
         let once = matches!(closed, Closed::ByPeer { .. } | Closed::TimedOut);
-        let attempts_left = if once { 1 } else { CLOSE_ATTEMPTS };
-        let closing = Closing { frame, once, attempts_left, due: now };
+        let closing = Closing { frame, once, said: 0, due: now, until: now + CLOSE_TIME };
         self.state = State::Closing(Box::new(closing));
         self.trace_event(now, TraceEvent::Closed(&closed));
         self.end(closed);

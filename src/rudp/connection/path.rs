@@ -245,12 +245,12 @@ impl Paths {
         }
     }
 
-    /// Where a CLOSE of `bytes` goes. While the peer seems to have moved, to both addresses by turns: a
+    /// Where a CLOSE of `bytes` goes, the how manieth it is. While the peer seems to have moved, to both addresses by turns: a
     /// connection that ends has no time for a proof.
     // spec: CON-6, PTH-4
-    pub fn for_close(&mut self, bytes: usize, attempts_left: u32) -> Route {
+    pub fn for_close(&mut self, bytes: usize, said: u32) -> Route {
         match &mut self.pending {
-            Some(pending) if attempts_left.is_multiple_of(2) && pending.has_credit(bytes) => {
+            Some(pending) if said.is_multiple_of(2) && pending.has_credit(bytes) => {
                 pending.sent_bytes += bytes;
                 pending.address
             }

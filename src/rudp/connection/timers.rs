@@ -44,7 +44,7 @@ const PROBE_MESSAGES: usize = 32;
 const SILENCE: Duration = Duration::from_secs(1);
 /// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
 const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
-/// CLOSE is said again after a probe timeout within these bounds.
+/// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
 
 impl Timers {
@@ -149,7 +149,7 @@ impl Connection {
         match &mut self.state {
             State::Closed => {}
             State::Closing(closing) => {
-                if now >= closing.due && closing.attempts_left == 0 {
+                if now >= closing.until {
                     self.state = State::Closed;
                 }
             }
@@ -274,7 +274,7 @@ impl Connection {
         }
     }
 
-    /// How long after one CLOSE the next follows.
+    /// How long after the first CLOSE the second follows.
     pub(super) fn close_interval(&self) -> Duration {
         let (min, max) = CLOSE_INTERVAL;
         self.rtt.probe_timeout(Duration::ZERO).clamp(min, max)

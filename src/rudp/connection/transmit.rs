@@ -42,6 +42,9 @@ const MAX_QUIET_PACKETS: u32 = 256;
 /// A size probe without an ack is lost after so many probe timeouts.
 const SIZE_PROBE_TIMEOUTS: u32 = 2;
 
+/// CLOSE is said again at least so often.
+const MAX_CLOSE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Flags, connection id, a number of 4 bytes.
 const MAX_HEADER_BYTES: usize = 9;
 
@@ -79,8 +82,8 @@ impl Connection {
             return Some(Envelope { route: self.paths.active(), ecn });
         }
         self.write_packet(now, &mut plan, out);
-        let attempts_left = self.closing().map_or(0, |closing| closing.attempts_left);
-        Some(self.paths.for_close(out.len(), attempts_left).into())
+        let said = self.closing().map_or(0, |closing| closing.said);
+        Some(self.paths.for_close(out.len(), said).into())
     }
 
     /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:
@@ -96,13 +99,13 @@ impl Connection {
     }
 
     fn plan_close(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
-        let interval = self.close_interval();
-        let Some(closing) = self.closing().filter(|closing| now >= closing.due && closing.attempts_left > 0)
-        else {
+        let first_interval = self.close_interval();
+        let Some(closing) = self.closing().filter(|closing| now >= closing.due && now < closing.until) else {
             return false;
         };
-        closing.attempts_left -= 1;
-        closing.due = now + interval;
+        let interval = (first_interval * (1 << closing.said.min(8))).min(MAX_CLOSE_INTERVAL);
+        closing.said += 1;
+        closing.due = closing.until.min(now + interval);
         plan.small.push(Frame::Close(closing.frame.clone()));
         if closing.once {
             self.state = State::Closed;

@@ -457,7 +457,7 @@ fn a_close_goes_to_both_addresses_of_a_peer_that_may_have_moved() {
             let now = bed.pair.now;
             bed.server().handle_timeout(now);
         }
-        assert!(to.len() == 6 && to.contains(&home()) && sent <= may_send, "{to:?} {sent} of {may_send}");
+        assert!(to.len() == 5 && to.contains(&home()) && sent <= may_send, "{to:?} {sent} of {may_send}");
         assert_eq!(to.contains(&away()), fits);
     }
 }

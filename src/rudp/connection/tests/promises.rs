@@ -319,6 +319,27 @@ fn a_close_arrives_with_its_reason_although_packets_are_lost() {
     }
 }
 
+// spec-test: CON-6
+#[test]
+fn a_close_outlives_an_outage_and_ends_without_an_answer() {
+    for (outage, is_told) in [(Duration::from_millis(2_500), true), (SECOND * 4, false)] {
+        let mut pair = Pair::new(1);
+        pair.run(SECOND);
+        pair.loss = 1.0;
+        let now = pair.now;
+        pair.ends[SERVER].close(now, CloseCode::ShuttingDown, "");
+        let sent = pair.ends[SERVER].stats().packets_sent;
+        pair.run(outage);
+        assert_eq!(pair.ends[SERVER].is_drained(), !is_told);
+        let said = pair.ends[SERVER].stats().packets_sent - sent;
+        assert!((4..=8).contains(&said), "{said}");
+        pair.loss = 0.0;
+        pair.run(SECOND);
+        assert_eq!(pair.closed[CLIENT].is_some(), is_told);
+        assert!(pair.ends[SERVER].is_drained());
+    }
+}
+
 #[test]
 fn a_closed_connection_takes_no_messages() {
     let mut pair = Pair::new(12);
