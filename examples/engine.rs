@@ -86,7 +86,9 @@ impl Game {
         let socket = UdpSocket::bind(local)?;
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
-        let config = ConnectingConfig::new(PROTOCOL_ID);
+        let mut config = ConnectingConfig::new(PROTOCOL_ID);
+        // A socket of the standard library does not keep IP from cutting datagrams.
+        config.connection = config.connection.on_socket(false);
         let (audience, rng) = (grant.audience_at(name), StdRng::from_os_rng());
         let connecting = Connecting::new(Timestamp::ZERO, audience, server, grant, config, rng);
         let core = Core::new(server, connecting);

@@ -21,6 +21,7 @@ use rallypoint::wire::{
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::net::UdpSocket;
 
 #[allow(dead_code, reason = "its `main` is for people")]
 #[path = "../examples/chat.rs"]
@@ -402,6 +403,33 @@ async fn a_handler_hears_events_and_may_call_the_client() {
     client_out.send(bob.clone()).unwrap();
     bob.join_open(room.session).await.unwrap();
     assert_eq!(heard.recv().await.unwrap(), "here");
+}
+
+#[tokio::test]
+async fn an_address_that_was_silent_at_first_is_tried_again() {
+    let world = World::new();
+    // Until the other address was tried nothing of the first arrives.
+    let relay = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [&relay, &other].map(|socket| socket.local_addr().unwrap().to_string());
+    let grant = world.grant("ann").at(addresses.iter().map(String::as_str));
+    let server = world.server.local_addr();
+    let relays = tokio::spawn(async move {
+        let (mut buffer, mut client) = ([0; 2_048], None);
+        other.recv_from(&mut buffer).await.unwrap();
+        while relay.try_recv_from(&mut buffer).is_ok() {}
+        loop {
+            let (length, from) = relay.recv_from(&mut buffer).await.unwrap();
+            let to = if from == server { client } else { Some(server) };
+            if from != server {
+                client = Some(from);
+            }
+            relay.send_to(&buffer[..length], to.unwrap()).await.unwrap();
+        }
+    });
+    let (ann, _events) = Client::connect(&grant, config()).await.unwrap();
+    assert!(ann.create(CreateSession::new(1)).await.is_ok());
+    relays.abort();
 }
 
 #[tokio::test]

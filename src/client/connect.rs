@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,6 +41,10 @@ pub enum ConnectError {
     Ended(Disconnected),
 }
 
+/// An address that does not answer is left for another one after so long, and tried again when none does: a name
+/// may have addresses at which nobody listens, or to which no way leads.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+
 /// Tries the grant's addresses in turn; the first that answers is it. `sink` makes the place for
 /// events of an attempt.
 ///
@@ -54,34 +59,50 @@ pub(super) async fn connect<T>(
     let clock = Clock::new();
     let mut rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
     let mut failed = None;
-    for server in &grant.servers {
-        let addresses = match lookup_host(server).await {
-            Ok(addresses) => addresses,
+    let mut try_at = async |server: &str, address: SocketAddr, deadline: Duration| {
+        let wake = Arc::new(Notify::new());
+        let (sink, rest) = sink(Arc::clone(&wake));
+        let connecting = Connecting::new(
+            clock.now().mono,
+            grant.audience_at(server),
+            address,
+            grant,
+            ConnectingConfig {
+                protocol_id: config.protocol_id,
+                connection: config.connection.on_socket(net::FORBIDS_FRAGMENTS),
+                deadline,
+            },
+            StdRng::from_rng(&mut rng),
+        );
+        let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
+        attempt(address, core, clock.clone(), wake, sink, config).await.map(|shared| (shared, rest))
+    };
+    let mut silent = Vec::new();
+    for (number, server) in grant.servers.iter().enumerate() {
+        let addresses: Vec<_> = match lookup_host(server).await {
+            Ok(addresses) => addresses.collect(),
             Err(error) => {
                 failed = Some(ConnectError::Resolve { server: server.clone(), error });
                 continue;
             }
         };
-        for address in addresses {
-            let wake = Arc::new(Notify::new());
-            let (sink, rest) = sink(Arc::clone(&wake));
-            let connecting = Connecting::new(
-                clock.now().mono,
-                grant.audience_at(server),
-                address,
-                grant,
-                ConnectingConfig {
-                    protocol_id: config.protocol_id,
-                    connection: config.connection,
-                    deadline: config.connect_timeout,
-                },
-                StdRng::from_rng(&mut rng),
-            );
-            let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
-            match attempt(address, core, clock.clone(), wake, sink, config).await {
-                Ok(shared) => return Ok((shared, rest)),
+        for (index, &address) in addresses.iter().enumerate() {
+            let is_last = number + 1 == grant.servers.len() && index + 1 == addresses.len();
+            let deadline =
+                if is_last { config.connect_timeout } else { config.connect_timeout.min(FIRST_TRY) };
+            match try_at(server, address, deadline).await {
+                Ok(connected) => return Ok(connected),
+                Err(ConnectError::Handshake(rudp::ConnectError::NoAnswer)) if !is_last => {
+                    silent.push((server, address));
+                }
                 Err(error) => failed = Some(error),
             }
+        }
+    }
+    for (server, address) in silent {
+        match try_at(server, address, config.connect_timeout).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => failed = Some(error),
         }
     }
     Err(failed.unwrap_or(ConnectError::Handshake(rudp::ConnectError::NoAnswer)))

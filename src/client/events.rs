@@ -51,6 +51,14 @@ impl Events {
     }
 }
 
+impl Drop for Events {
+    /// A driver that waits for the app to read waits no longer.
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.pause.end();
+    }
+}
+
 /// Whether the driver waits for the app to read.
 #[derive(Debug)]
 struct Pause {
@@ -199,6 +207,18 @@ mod tests {
         assert!(!sink.has_room(false) && sink.has_room(true));
         sink.put(std::iter::once(event(most + 1)));
         assert!(!sink.has_room(true));
+    }
+
+    #[tokio::test]
+    async fn a_driver_waits_for_nobody_who_has_stopped_to_read() {
+        let wake = Arc::new(Notify::new());
+        let (mut sink, events) = queue(1, Arc::clone(&wake));
+        sink.put((1..=3).map(event));
+        assert!(!sink.has_room(false));
+        drop(events);
+        wake.notified().await;
+        sink.put(std::iter::empty());
+        assert!(sink.has_room(false));
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ pub(super) const BATCH: usize = 64;
 const SLOT_BYTES: usize = 65_536 + 64;
 
 /// Slots to ask for at least: asking for many costs more than the few that mostly come.
-const MIN_ASKED: usize = 8;
+pub(super) const MIN_ASKED: usize = 8;
 
 /// What came into one slot.
 pub(super) struct Arrival {
@@ -45,7 +45,12 @@ pub(super) struct Inbox {
     asked: usize,
     /// The last call filled all that it was given.
     was_full: bool,
+    /// Errors in a row.
+    failures: u32,
 }
+
+/// So many errors in a row are taken for moments, of which the next call shows nothing any more.
+const MOMENTS: u32 = 16;
 
 impl Inbox {
     /// For a port whose datagrams the kernel may join, and tell how they are marked, if `path` is
@@ -59,14 +64,14 @@ impl Inbox {
         let _ = port;
         Self {
             path,
-            // Zeroed memory is there only once it is touched: few slots ever hold more than a page.
-            slots: vec![0; BATCH * SLOT_BYTES].into_boxed_slice(),
+            slots: slots(MIN_ASKED),
             arrivals: Vec::with_capacity(BATCH),
             datagrams: Vec::with_capacity(BATCH),
             taken: 0,
             block: BytesMut::new(),
-            asked: BATCH,
+            asked: MIN_ASKED,
             was_full: false,
+            failures: 0,
         }
     }
 
@@ -76,24 +81,34 @@ impl Inbox {
     /// Those that say that the socket is of no more use.
     pub(super) fn receive(&mut self, port: &Port, counters: &Counters) -> io::Result<bool> {
         if self.is_empty() {
+            if self.slots.len() < self.asked * SLOT_BYTES {
+                self.slots = slots(BATCH);
+            }
             match self.receive_by_path(port) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // What has been received is handed up first; a real error will show again.
                 Err(_) if !self.arrivals.is_empty() => {}
                 Err(error) if is_transient(&error) => {
+                    self.failures += 1;
                     counters.receive_errors.add(1);
                     tracing::debug!(%error, "a receive failed");
                     return Ok(true);
                 }
                 Err(error) => return Err(error),
             }
+            self.failures = 0;
             self.was_full = self.arrivals.len() == self.asked;
             let more = (self.arrivals.len() * 2).clamp(MIN_ASKED, BATCH);
             self.asked = if self.was_full { BATCH } else { more };
             self.find_datagrams(counters);
         }
         Ok(self.was_full || self.waiting() > BATCH)
+    }
+
+    /// True when receiving goes on failing: to try again at once would only keep a core busy.
+    pub(super) fn keeps_failing(&self) -> bool {
+        self.failures > MOMENTS
     }
 
     /// The next received datagrams in the order of their arrival, a batch at most.
@@ -170,6 +185,12 @@ impl Inbox {
     }
 }
 
+/// So many slots. Few ever hold more than a page, and zeroed memory is there only once it is touched; but what was
+/// in use before is cleared whole, so that nobody has more slots than it needs.
+fn slots(count: usize) -> Box<[u8]> {
+    vec![0; count * SLOT_BYTES].into_boxed_slice()
+}
+
 /// How far an [`Outbox`] got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flushed {
@@ -195,6 +216,8 @@ pub(super) struct Outbox {
 
 /// More datagrams than any process sends.
 const ALL: usize = usize::MAX;
+/// Where a row was not taken for what the interface is, one is tried again after so many datagrams.
+const ROWS_AFTER: usize = 4_096;
 
 impl Outbox {
     /// For a port that marks what it sends, if `path` is [`IoPath::Batched`] and the kernel can.
@@ -245,9 +268,9 @@ impl Outbox {
                 Err(error) if is_transient(&error) => {
                     let row = row_length(unsent, self.single);
                     if row > 1 {
-                        // An interface without checksums of its own takes none; of another row that is
-                        // refused each datagram is judged by itself.
-                        self.single = if is_io_error(&error) { ALL } else { row };
+                        // An interface without checksums of its own takes none, and may be on the way to some alone;
+                        // of another row that is refused each datagram is judged by itself.
+                        self.single = if is_io_error(&error) { ROWS_AFTER } else { row };
                         continue;
                     }
                     counters.send_errors.add(1);

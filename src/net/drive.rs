@@ -23,8 +23,11 @@ const SEND_BATCHES_A_TURN: usize = 8;
 /// Turns in a row that leave due timers for later while more datagrams wait.
 const MAX_DEFERRED_TURNS: u32 = 4;
 
-/// A loop whose socket has no room looks at its deadlines so far apart.
+/// A loop whose socket has no room looks at its deadlines so far apart; one that cannot receive, at its socket.
 const BLOCKED_WAIT: Duration = Duration::from_millis(1);
+
+/// A machine that is finished waits so long for room for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent.
 ///
@@ -55,6 +58,7 @@ pub async fn drive<D: Driven + ?Sized>(
     let mut load = Load::new(clock.now().mono);
     let mut ready = Ready::default();
     let mut deferred = 0;
+    let mut finished_at = None;
     loop {
         load.begin_turn(clock.now().mono);
         let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
@@ -80,12 +84,17 @@ pub async fn drive<D: Driven + ?Sized>(
             continue;
         }
         let flushed = io.flush(now, driven, &mut outbox)?;
-        if flushed == Turn::Done && driven.is_finished() {
-            return Ok(());
+        if driven.is_finished() {
+            let since = *finished_at.get_or_insert(now.mono);
+            let gives_up = flushed == Turn::Blocked && now.mono >= since + LAST_WORDS;
+            if flushed == Turn::Done || gives_up {
+                return Ok(());
+            }
         }
         load.end_turn(clock.now().mono);
         let goes_on = more || flushed == Turn::Unfinished;
-        let rest = load.rest().filter(|_| !goes_on);
+        let fails = inbox.keeps_failing().then(|| now.mono + BLOCKED_WAIT);
+        let rest = fails.or_else(|| load.rest().filter(|_| !goes_on));
         if let Some(until) = rest {
             sources.sleep(&clock, until).await;
         }
@@ -97,6 +106,7 @@ pub async fn drive<D: Driven + ?Sized>(
             if flushed == Turn::Blocked {
                 // What is due may be due until it has left, for which there is no room.
                 wake_at = wake_at.map(|at| at.max(now.mono + BLOCKED_WAIT));
+                wake_at = wake_at.into_iter().chain(finished_at.map(|since| since + LAST_WORDS)).min();
             }
             sources.timer.put_off(now.mono, wake_at, slack.next_turn());
             sources.ready(wake_at, flushed, driven.wants_datagrams()).await

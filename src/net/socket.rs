@@ -114,6 +114,11 @@ fn steer(_: &UdpSocket, _: Steering) -> bool {
     false
 }
 
+/// True where sockets keep IP from cutting datagrams. Elsewhere one that arrives tells nothing of the path, since it may have
+/// come in pieces: nothing larger than any path takes should be sent there.
+// spec: MTU-1
+pub const FORBIDS_FRAGMENTS: bool = cfg!(target_os = "linux");
+
 fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;

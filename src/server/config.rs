@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::{Limits, size};
+use crate::net::FORBIDS_FRAGMENTS;
 use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudget, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::session::SessionLimits;
@@ -48,6 +49,7 @@ pub fn connection(limits: &Limits) -> ConnectionConfig {
         receive_buffer_bytes: size(limits.receive_buffer_bytes),
         ..ConnectionConfig::default()
     }
+    .on_socket(FORBIDS_FRAGMENTS)
 }
 
 /// What the session table is given.

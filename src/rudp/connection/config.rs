@@ -14,7 +14,8 @@ pub struct ConnectionConfig {
     /// Longest that an ack waits for something to ride on, 0 to 65 ms.
     pub max_ack_delay: Duration,
     /// Largest datagram that this end sends once a probe of the path has shown that it takes so much:
-    /// 1,200 to 9,216 bytes, UDP payload; 1,200 = no probes. Spec: MTU-1.
+    /// 1,200 to 9,216 bytes, UDP payload; 1,200 = no probes. On a socket that lets IP cut datagrams it must be
+    /// 1,200, since probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`]. Spec: MTU-1.
     pub max_datagram_bytes: usize,
     /// Largest message that this end takes, 1,200 to 1,048,576 bytes.
     pub max_message_bytes: usize,
@@ -72,6 +73,12 @@ impl Default for ConnectionConfig {
 }
 
 impl ConnectionConfig {
+    /// For a socket that forbids IP to cut datagrams, or does not: then none is larger than any path takes.
+    pub fn on_socket(self, forbids_fragments: bool) -> Self {
+        let max = if forbids_fragments { self.max_datagram_bytes } else { BASE_DATAGRAM_BYTES };
+        Self { max_datagram_bytes: max, ..self }
+    }
+
     /// With values out of range replaced by those that the peer is told: it relies on them.
     pub(super) fn in_range(self) -> Self {
         let told = self.parameters();
