@@ -55,7 +55,7 @@ pub fn user(number: usize) -> UserId {
 /// Where the user of this number is reached.
 pub fn at(number: usize) -> MemberAt {
     let worker = WorkerId(u8::try_from(number % usize::from(WORKERS)).expect("below the workers"));
-    MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1) }
+    MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1), login: 1 }
 }
 
 /// An open session with a number that every member may change.

@@ -272,5 +272,5 @@ fn name(user: u8) -> UserId {
 
 fn at(user: u8) -> MemberAt {
     let worker = WorkerId(user % 2);
-    MemberAt { worker, connection: ConnectionId(u32::from(user)), slot: Slot(1) }
+    MemberAt { worker, connection: ConnectionId(u32::from(user)), slot: Slot(1), login: 1 }
 }

@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limits::{Limits, size};
 use crate::base::sync::{CachePadded, Mutex, MutexGuard};
@@ -24,6 +25,17 @@ pub struct Directory {
     stripes: Box<[Stripe]>,
     hasher: RandomState,
     limits: DirectoryLimits,
+    /// Connections so far.
+    logins: AtomicU64,
+}
+
+/// A connection that is its user's live one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Larger than that of every older connection of the user.
+    pub number: u64,
+    /// The invites that are open for the user.
+    pub invites: Vec<OpenInvite>,
 }
 
 /// How much one user may hold.
@@ -110,10 +122,10 @@ impl Directory {
     /// An empty directory of so many stripes, at least one.
     pub fn new(stripes: usize, limits: DirectoryLimits) -> Self {
         let stripes = (0..stripes.max(1)).map(|_| Stripe::default()).collect();
-        Self { stripes, hasher: RandomState::new(), limits }
+        Self { stripes, hasher: RandomState::new(), limits, logins: AtomicU64::new(0) }
     }
 
-    /// Makes `connection` the user's live one and returns the invites that are open for them.
+    /// Makes `connection` the user's live one.
     ///
     /// `replace` is handed the connection that was live until now, to close it.
     pub fn connect(
@@ -121,13 +133,15 @@ impl Directory {
         user: &UserId,
         connection: ConnectionId,
         replace: impl FnOnce(ConnectionId),
-    ) -> Vec<OpenInvite> {
+    ) -> Login {
         let mut users = self.lock(user);
         let entry = users.entry(user.clone()).or_default();
         if let Some(old) = entry.live.replace(connection) {
             replace(old);
         }
-        entry.invites.open.clone()
+        // Under the user's lock, so that numbers grow as connections replace each other.
+        let number = self.logins.fetch_add(1, Ordering::Relaxed) + 1;
+        Login { number, invites: entry.invites.open.clone() }
     }
 
     /// Forgets the user's live connection, unless another has replaced `connection`.
@@ -376,10 +390,11 @@ mod tests {
     #[test]
     fn a_second_connection_replaces_the_first() {
         let (directory, ann) = (directory(), user("ann"));
-        directory.connect(&ann, ConnectionId(1), |_| panic!("none was live"));
+        let first = directory.connect(&ann, ConnectionId(1), |_| panic!("none was live"));
         let mut replaced = None;
-        directory.connect(&ann, ConnectionId(2), |old| replaced = Some(old));
+        let second = directory.connect(&ann, ConnectionId(2), |old| replaced = Some(old));
         assert_eq!(replaced, Some(ConnectionId(1)));
+        assert!(first.number < second.number);
 
         directory.disconnect(&ann, ConnectionId(1));
         assert_eq!(
@@ -395,7 +410,7 @@ mod tests {
         let (directory, ann) = (directory(), user("ann"));
         assert_eq!(open(&directory, &ann, 1), None, "nobody is there to be told");
         let pending = directory.connect(&ann, ConnectionId(1), |_| ());
-        assert_eq!(pending, [invite(1)]);
+        assert_eq!(pending.invites, [invite(1)]);
         assert_eq!(open(&directory, &ann, 2), Some(ConnectionId(1)));
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -91,13 +91,24 @@ impl Server {
     ) -> io::Result<JoinHandle<io::Result<()>>> {
         let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock.clone() };
         let clock = self.clock.clone();
+        let (tell, begun) = mpsc::sync_channel(1);
         let run = move || {
             let _all = all;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    // Who starts the server waits for this.
+                    let _ = tell.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let _ = tell.send(Ok(()));
             let driven = runtime.block_on(drive(socket, clock, &mut worker, wake));
             driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"))
         };
-        thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)
+        let thread = thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)?;
+        begun.recv().map_err(io::Error::other)??;
+        Ok(thread)
     }
 
     /// The address that it listens on, with its port.
@@ -136,7 +147,7 @@ impl Server {
     }
 
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again
-    /// until each has confirmed, for at most `timeout`. A later call can shorten the time.
+    /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.now().mono + timeout);
     }

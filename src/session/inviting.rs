@@ -1,7 +1,7 @@
 //! What a session does with invites: issue, revoke, decline, expire.
 
 use super::invites::{InviteState, Terms};
-use super::state::{Session, Turn, reserve};
+use super::state::{Entry, Session, Turn, reserve};
 use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
 #[cfg(test)]
 use crate::base::Timestamp;
@@ -45,7 +45,7 @@ impl Session {
         let replaced = self.invites.open_of(user, turn.now);
         let replaced_id = replaced.map(|replaced| self.invite_id(replaced));
         // spec: INV-9
-        if invite.hold_seat && !self.has_seat(replaced_id, turn.now) {
+        if invite.hold_seat && !self.has_seat(Entry { invite: replaced_id, older: None }, turn.now) {
             return Err(ErrorCode::SessionFull);
         }
         let terms = Terms { ttl: invite.ttl, hold_seat: invite.hold_seat };

@@ -129,7 +129,7 @@ mod tests {
     use crate::base::{ConnectionId, Slot};
 
     fn at(worker: u8) -> MemberAt {
-        MemberAt { worker: WorkerId(worker), connection: ConnectionId(1), slot: Slot(1) }
+        MemberAt { worker: WorkerId(worker), connection: ConnectionId(1), slot: Slot(1), login: 1 }
     }
 
     fn user(name: &str) -> UserId {

@@ -12,6 +12,8 @@ pub struct MemberAt {
     pub connection: ConnectionId,
     /// The connection's handle for the session.
     pub slot: Slot,
+    /// Of two connections of a user the newer has the larger one.
+    pub login: u64,
 }
 
 /// A worker's mailbox has no room; nothing was reserved anywhere.

@@ -11,9 +11,7 @@ use super::{
     Admitted, Change, Departed, EndedInvite, Fanout, KeyBudget, MemberAt, Outbox, Room, SessionLimits,
     SessionSnapshot,
 };
-use crate::base::{
-    ConnectionId, EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId,
-};
+use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
 use crate::wire::command::{Create, Join};
 use crate::wire::result::Info;
 use crate::wire::{Admission, DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason, Settings};
@@ -24,6 +22,14 @@ pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
     pub(super) limits: &'a SessionLimits,
     pub(super) outbox: &'a mut dyn Outbox,
+}
+
+/// What a user enters by, and what it gives up for that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Entry {
+    pub(super) invite: Option<InviteId>,
+    /// Its membership by an older connection.
+    pub(super) older: Option<MemberId>,
 }
 
 /// Members that a session admits in a second; at once as many as it has seats. Spec: LIM-7.
@@ -100,7 +106,7 @@ impl Session {
     ) -> Result<Admitted, ErrorCode> {
         self.id = id;
         let creator = self.owner_user.clone();
-        self.admit(&creator, at, None, turn)
+        self.admit(&creator, at, Entry::default(), turn)
     }
 
     /// True when the session is over and is to be removed.
@@ -108,7 +114,7 @@ impl Session {
         self.ended
     }
 
-    /// Makes `user` a member.
+    /// Makes `user` a member, in the place of an older connection of theirs.
     ///
     /// # Errors
     /// Checked in this order: the invite (see [`Invites::admitting`]) or `session_not_open`,
@@ -121,20 +127,21 @@ impl Session {
         join: Join,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
-        let invite = self.check_join(user, join, turn.now)?;
-        self.admit(user, at, invite, turn)
+        let entry = self.check_join(user, at.login, join, turn.now)?;
+        self.admit(user, at, entry, turn)
     }
 
-    /// Whether `user` may have a seat, if there is one, and by which invite.
+    /// Whether `user` may have a seat, if there is one, and how.
     ///
     /// # Errors
     /// Those of [`Session::join`] that say that they may not.
     pub(super) fn check_join(
         &self,
         user: &UserId,
+        login: u64,
         join: Join,
         now: Timestamp,
-    ) -> Result<Option<InviteId>, ErrorCode> {
+    ) -> Result<Entry, ErrorCode> {
         // Its time is over, though nobody has ended it yet.
         // spec: SES-5
         if self.is_claimed || self.idle_ends.is_some_and(|ends| ends <= now) {
@@ -152,18 +159,32 @@ impl Session {
             }
             Join::Session(_) => return Err(ErrorCode::SessionNotOpen),
         };
-        match self.members.id_of(user) {
+        let older = self.members.id_of(user).and_then(|id| self.members.of(id));
+        match older {
+            None => Ok(Entry { invite, older: None }),
+            // spec: HSK-15
+            Some(older) if older.at.login < login => {
+                // It ends with that connection, which its worker will hear of.
+                let ends = if self.ends_without(older.id) { Err(ErrorCode::NoSuchSession) } else { Ok(()) };
+                ends.map(|()| Entry { invite, older: Some(older.id) })
+            }
             Some(_) => Err(ErrorCode::AlreadyMember),
-            None => Ok(invite),
         }
     }
 
-    /// True when a seat is neither taken nor held, or is held by `invite`, which is open.
+    /// True when the session is over once this member has left.
+    fn ends_without(&self, member: MemberId) -> bool {
+        let ends_with_owner = self.settings.on_owner_leave == OnOwnerLeave::Delete;
+        let ends_empty = self.settings.idle_ttl.get() == 0;
+        (member == self.owner && ends_with_owner) || (self.members.len() == 1 && ends_empty)
+    }
+
+    /// True when a seat is neither taken nor held, or is given up for this entry.
     // spec: SES-10
-    pub(super) fn has_seat(&self, invite: Option<InviteId>, now: Timestamp) -> bool {
-        let own = invite.is_some_and(|invite| self.invites.holds_seat(invite.number));
-        let gone = self.members.len() + self.invites.held(now) - usize::from(own);
-        gone < usize::from(self.settings.max_members.get())
+    pub(super) fn has_seat(&self, Entry { invite, older }: Entry, now: Timestamp) -> bool {
+        let held = invite.is_some_and(|invite| self.invites.holds_seat(invite.number));
+        let own = usize::from(held) + usize::from(older.is_some());
+        self.members.len() + self.invites.held(now) - own < usize::from(self.settings.max_members.get())
     }
 
     /// Gives `user` a seat, if there is one.
@@ -171,10 +192,11 @@ impl Session {
         &mut self,
         user: &UserId,
         at: MemberAt,
-        invite: Option<InviteId>,
+        entry: Entry,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
-        if !self.has_seat(invite, turn.now) {
+        let Entry { invite, older } = entry;
+        if !self.has_seat(entry, turn.now) {
             return Err(ErrorCode::SessionFull);
         }
         let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
@@ -186,6 +208,9 @@ impl Session {
         }
         let workers = self.members.workers_and(at.worker);
         reserve(&workers, turn)?;
+        if let Some(older) = older {
+            self.remove(older, LeaveReason::Replaced, Reason::none(), turn);
+        }
         if let Some(invite) = invite {
             self.invites.end(invite.number, InviteState::Used, turn.limits);
         }
@@ -230,23 +255,6 @@ impl Session {
     ) -> Result<Departed, ErrorCode> {
         self.check_member(member)?;
         Ok(self.remove(member, why, Reason::none(), turn))
-    }
-
-    /// A user has connected again: the membership of an older connection ends, whoever notices first.
-    ///
-    /// # Errors
-    /// `not_a_member`; `already_member` when it is of this connection.
-    pub(super) fn part_older(
-        &mut self,
-        user: &UserId,
-        connection: ConnectionId,
-        turn: &mut Turn<'_>,
-    ) -> Result<Departed, ErrorCode> {
-        let member = self.members.id_of(user).and_then(|id| self.members.of(id));
-        match member.ok_or(ErrorCode::NotAMember)? {
-            member if member.at.connection == connection => Err(ErrorCode::AlreadyMember),
-            member => Ok(self.remove(member.id, LeaveReason::Replaced, Reason::none(), turn)),
-        }
     }
 
     /// The owner removes a member; that one's open invites are void.

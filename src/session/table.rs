@@ -10,7 +10,7 @@ use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
 use crate::base::sync::{CachePadded, Mutex};
-use crate::base::{ConnectionId, IdMap, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
+use crate::base::{IdMap, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
 use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Message};
 use crate::wire::result::Info;
 use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
@@ -162,7 +162,7 @@ impl SessionTable {
         }
     }
 
-    /// Makes `user` a member.
+    /// Makes `user` a member, in the place of an older connection of theirs.
     ///
     /// # Errors
     /// In this order: `no_such_session`; by invite `no_such_invite`, `not_your_invite`,
@@ -245,24 +245,6 @@ impl SessionTable {
     ) -> Result<Departed, ErrorCode> {
         self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
             session.leave(member, why, turn)
-        })
-    }
-
-    /// Takes `user` out if its membership is of another connection than its live one, `connection`. Never
-    /// `busy`.
-    ///
-    /// # Errors
-    /// `no_such_session`, `not_a_member`; `already_member` when it is of this connection.
-    pub fn part_older(
-        &self,
-        now: Timestamp,
-        session: SessionId,
-        user: &UserId,
-        connection: ConnectionId,
-        outbox: &mut dyn Outbox,
-    ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NoSuchSession, outbox, |session, turn| {
-            session.part_older(user, connection, turn)
         })
     }
 
@@ -375,14 +357,20 @@ impl SessionTable {
 
     /// The worker that serves most members of a session that would admit `user` now. `None` if it would not,
     /// if nobody is in it, or if it has more than `max_seats`.
-    pub fn place_for(&self, now: Timestamp, user: &UserId, join: Join, max_seats: usize) -> Option<WorkerId> {
+    pub fn place_for(
+        &self,
+        now: Timestamp,
+        (user, login): (&UserId, u64),
+        join: Join,
+        max_seats: usize,
+    ) -> Option<WorkerId> {
         let id = join.session();
         let state = self.stripe_of(id).1.state.lock();
         let session = state.sessions.get(&id)?;
         let now = state.now.max(now);
         let is_small = usize::from(session.settings.max_members.get()) <= max_seats;
-        let admits = |invite| session.has_seat(invite, now);
-        (is_small && session.check_join(user, join, now).is_ok_and(admits))
+        let admits = |entry| session.has_seat(entry, now);
+        (is_small && session.check_join(user, login, join, now).is_ok_and(admits))
             .then(|| session.members.busiest())
             .flatten()
     }

@@ -42,12 +42,12 @@ impl Worker {
         // Ids and reasons are others' text: as values they are quoted and escaped, so that none forges a line.
         debug!(%connection, user = user.as_str(), "connected");
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
-        let invites = self.shared.directory.connect(&user, connection, |old| {
+        let login = self.shared.directory.connect(&user, connection, |old| {
             post.to_user(old, Word::Replaced);
         });
-        self.clients.add(connection, user);
+        self.clients.add(connection, user, login.number);
         self.counters().connections_opened.add(1);
-        for invite in invites {
+        for invite in login.invites {
             let event = UserEvent::Invited(invite.invitation(now));
             self.clients.tell(now, connection, &event);
         }

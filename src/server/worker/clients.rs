@@ -34,6 +34,8 @@ pub(super) struct Clients {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) user: UserId,
+    /// Of two connections of the user the newer has the larger one.
+    pub(super) login: u64,
     pub(super) budget: Budget,
     seats: BTreeMap<Slot, Seat>,
     /// Slots from here on were never given.
@@ -82,8 +84,9 @@ impl Clients {
         self.by_connection.len()
     }
 
-    pub(super) fn add(&mut self, connection: ConnectionId, user: UserId) {
-        let client = Client { user, budget: self.budget.clone(), seats: BTreeMap::new(), next_slot: Slot(1) };
+    pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
+        let (budget, seats) = (self.budget.clone(), BTreeMap::new());
+        let client = Client { user, login, budget, seats, next_slot: Slot(1) };
         self.by_connection.insert(connection, client);
     }
 
@@ -261,6 +264,7 @@ mod tests {
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),
+            login: 1,
             budget: Budget::new(&Limits::default()),
             seats: BTreeMap::new(),
             next_slot: last,

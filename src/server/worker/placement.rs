@@ -56,7 +56,10 @@ impl Worker {
             return None;
         }
         let place = match request {
-            Request::Join(join) => self.shared.sessions.place_for(now, &caller.user, *join, max_seats)?,
+            Request::Join(join) => {
+                let login = self.clients.of(caller.connection)?.login;
+                self.shared.sessions.place_for(now, (&caller.user, login), *join, max_seats)?
+            }
             Request::Create(create) if usize::from(create.settings.max_members.get()) <= max_seats => {
                 self.least_busy()
             }

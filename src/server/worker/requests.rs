@@ -6,7 +6,6 @@ use super::clients::Seat;
 use super::dispatch::Caller;
 use crate::base::{SessionId, Timestamp, UserId};
 use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
-use crate::wire::command::Join;
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -22,12 +21,9 @@ impl Worker {
             Request::Create(create) => {
                 self.enter(caller, |table, at, outbox| table.create(now, &caller.user, at, create, outbox))
             }
-            Request::Join(join) => match self.join(now, caller, join) {
-                Err(ErrorCode::AlreadyMember) if self.part_older(now, caller, join.session()) => {
-                    self.join(now, caller, join)
-                }
-                outcome => outcome,
-            },
+            Request::Join(join) => {
+                self.enter(caller, |table, at, outbox| table.join(now, &caller.user, at, join, outbox))
+            }
             Request::Decline(decline) => self.decline(now, caller, decline),
             Request::Info(session) => self.info(caller, session),
             Request::ListMine => Ok(self.list_mine(caller)),
@@ -67,23 +63,6 @@ impl Worker {
         }
     }
 
-    fn join(&mut self, now: Timestamp, caller: &Caller, join: Join) -> Result<Value, ErrorCode> {
-        self.enter(caller, |table, at, outbox| table.join(now, &caller.user, at, join, outbox))
-    }
-
-    /// Takes the caller out of a session that it is in by a connection which this one has replaced: the worker of
-    /// that one may not know yet. False when there is none.
-    // spec: HSK-15
-    fn part_older(&mut self, now: Timestamp, caller: &Caller, session: SessionId) -> bool {
-        let Caller { connection, user } = caller;
-        if self.shared.directory.live(user) != Some(*connection) {
-            return false;
-        }
-        let parted =
-            self.with_table(|table, outbox| table.part_older(now, session, user, *connection, outbox));
-        parted.map(|departed| self.departed(&departed)).is_ok()
-    }
-
     /// Makes the caller a member by `admit`, in a new slot of its connection. The session counts
     /// for the user from before it is entered until its end is told, see `fanout`.
     fn enter(
@@ -94,7 +73,7 @@ impl Worker {
         let Caller { connection, user } = caller;
         let client = self.clients.of(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
-        let at = MemberAt { worker: self.id, connection: *connection, slot };
+        let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
         let admitted = self.with_table(|table, outbox| admit(table, at, outbox));
         let Ok(Admitted { session, kind, member, used }) = admitted else {

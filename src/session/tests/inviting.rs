@@ -113,7 +113,8 @@ fn a_held_seat_is_for_its_user_alone() {
 // spec-test: INV-9
 #[test]
 fn a_seat_is_held_until_its_invite_is_over_in_whatever_way() {
-    let ends: [fn(&mut World, (SessionId, MemberId), InviteId); 4] = [
+    type End = fn(&mut World, (SessionId, MemberId), InviteId);
+    let ends: [End; 4] = [
         |world, _, invite| world.decline("bob", invite).unwrap(),
         |world, at, invite| _ = world.revoke(at, invite.number).unwrap(),
         |world, at, _| _ = world.invite(at, "bob"),

@@ -312,3 +312,77 @@ fn who_joins_and_leaves_without_end_is_refused() {
     world.now += Duration::from_secs(1);
     assert_eq!(churn(&mut world), 64);
 }
+
+/// Where a user is reached by a connection of this number.
+fn at_login(name: &str, login: u64) -> MemberAt {
+    MemberAt { login, connection: ConnectionId(u32::try_from(login).unwrap()), ..at(name) }
+}
+
+// spec-test: HSK-15, SES-10
+#[test]
+fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
+    let mut world = World::new();
+    let max_members = MaxMembers::new(2).unwrap();
+    let (session, _) = world.create("ann", Settings { max_members, ..open() });
+    let mut join = |login| {
+        let by_id = Join::Session(session);
+        let joined =
+            world.table.join(world.now, &user("bob"), at_login("bob", login), by_id, &mut world.mail);
+        joined.map(|admitted| admitted.member)
+    };
+    let second = join(2).unwrap();
+    assert_eq!(join(2), Err(ErrorCode::AlreadyMember), "by the same");
+    assert_eq!(join(1), Err(ErrorCode::AlreadyMember), "by an older one");
+    let third = join(3).unwrap();
+    let changes = world.take_changes();
+    let [.., Change::Left { member, why, .. }, Change::Joined { member: joined, .. }] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((*member, *why, *joined), (second, LeaveReason::Replaced, third));
+    assert_eq!(world.table.info(&user("ann"), session).unwrap().members, 2);
+    assert_eq!(world.leave((session, second)), Err(ErrorCode::NotAMember), "its worker is late");
+}
+
+/// Its worker ends the session, or has ended it.
+// spec-test: HSK-15, SES-16
+#[test]
+fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
+    let settings = [
+        Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() },
+        Settings { idle_ttl: IdleTtl::new(0).unwrap(), ..open() },
+    ];
+    for settings in settings {
+        let mut world = World::new();
+        let (session, ann) = world.create("ann", settings);
+        world.take_changes();
+        let newer = at_login("ann", 2);
+        let joined =
+            world.table.join(world.now, &user("ann"), newer, Join::Session(session), &mut world.mail);
+        assert_eq!(joined, Err(ErrorCode::NoSuchSession));
+        assert!(world.take_changes().is_empty());
+        assert!(world.leave((session, ann)).unwrap().session_ended);
+    }
+}
+
+// spec-test: HSK-15, SES-6
+#[test]
+fn an_owner_that_connects_again_gives_the_session_to_who_is_there() {
+    let mut world = World::new();
+    let (session, _) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    world
+        .table
+        .join(world.now, &user("ann"), at_login("ann", 2), Join::Session(session), &mut world.mail)
+        .unwrap();
+    assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
+    // Alone in it, it keeps it.
+    let (session, _) = world.create("ann", open());
+    let again = world.table.join(
+        world.now,
+        &user("ann"),
+        at_login("ann", 2),
+        Join::Session(session),
+        &mut world.mail,
+    );
+    assert_eq!(world.table.info(&user("ann"), session).unwrap().owner, again.unwrap().member);
+}

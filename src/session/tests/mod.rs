@@ -216,7 +216,7 @@ fn user(name: &str) -> UserId {
 fn at(name: &str) -> MemberAt {
     let first = name.as_bytes()[0];
     let worker = WorkerId(first % WORKERS);
-    MemberAt { worker, connection: ConnectionId::new(worker, u32::from(first)), slot: Slot(1) }
+    MemberAt { worker, connection: ConnectionId::new(worker, u32::from(first)), slot: Slot(1), login: 1 }
 }
 
 fn settings() -> Settings {

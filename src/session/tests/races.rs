@@ -117,6 +117,31 @@ fn of_two_joins_for_the_last_seat_one_is_admitted() {
     });
 }
 
+// spec-test: HSK-15
+#[test]
+fn of_two_connections_that_replace_an_older_one_the_newest_stays() {
+    check_outcomes(2, || {
+        let mut world = World::new();
+        let (session, _) = world.create("a", open());
+        world.join("b", Join::Session(session)).unwrap();
+        let racers = Racers::of(world);
+        let [second, third] = [2, 3].map(|login| {
+            racers.start(move |table, now, mail| {
+                let at = MemberAt { login, ..at("b") };
+                table.join(now, &user("b"), at, Join::Session(session), mail).map(|admitted| admitted.member)
+            })
+        });
+        let (second, third) = (second.join().unwrap(), third.join().unwrap());
+        assert!(third.is_ok(), "{third:?}");
+        assert!(matches!(second, Ok(_) | Err(ErrorCode::AlreadyMember)), "{second:?}");
+        let left = racers.start(move |table, now, mail| {
+            table.leave(now, (session, third.unwrap()), LeaveReason::Left, mail)
+        });
+        assert!(left.join().unwrap().is_ok(), "it is the member");
+        format!("the second was in: {}", second.is_ok())
+    });
+}
+
 // spec-test: SES-10
 #[test]
 fn of_a_join_and_an_invite_that_holds_the_last_seat_one_gets_it() {
