@@ -254,6 +254,22 @@ fn what_cannot_be_logged_ends_nothing() {
     assert_eq!(server.wait_exit().code(), Some(0), "{}", server.transcript());
 }
 
+/// A worker that does not start is told before the server says that it is ready.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_whose_workers_do_not_start_is_not_ready() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let limited = format!(
+        "ulimit -n 16; exec {} serve --listen 127.0.0.1:0 --workers 8 --key-file {key}",
+        env!("CARGO_BIN_EXE_rallypoint")
+    );
+    let output = std::process::Command::new("sh").arg("-c").arg(limited).output().unwrap();
+    let (status, said, told) = texts(&output);
+    assert_eq!((status, said.as_str()), (Some(1), ""), "{told}");
+    assert!(told.contains("error: starting the server"), "{told}");
+}
+
 /// A user's id is any text.
 #[test]
 fn no_users_id_forges_a_line_of_the_log() {

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
-use crate::cli::output::Failure;
+use crate::cli::output::{Failure, note};
 use crate::secure::TokenKey;
 
 /// Where the key is looked for and written when nothing else is said.
@@ -40,6 +40,7 @@ pub fn read(path: &Path) -> Result<TokenKey, Failure> {
         Failure::while_doing(format_args!("reading the key file {}", path.display()), error)
     };
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| failed(&error))?;
+    warn_of_readers(path);
     TokenKey::from_paserk(&text).map_err(|error| failed(&error))
 }
 
@@ -50,8 +51,26 @@ fn write_new(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
+    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A part of a key would only be in the way.
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// Says so when others than the owner may read a key.
+fn warn_of_readers(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = std::fs::metadata(path) {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+        if mode & 0o077 != 0 {
+            let path = path.display();
+            note(format_args!("warning: the key file {path} is open to others (mode {mode:o}, not 600)"));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 #[cfg(test)]

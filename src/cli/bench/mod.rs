@@ -168,7 +168,8 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
         blackhole: args.impairments.blackhole(),
         seed,
     };
-    let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
+    let mut signals =
+        Signals::of_a_terminal().map_err(|error| Failure::while_doing("listening to signals", error))?;
     let stage = Stage::set(args, seed).await?;
     let load = Load::new(workload.clone(), args.to, args.warmup, StdRng::seed_from_u64(seed));
     let (outcome, cost) = load.run(&stage, &mut signals).await?;

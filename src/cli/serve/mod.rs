@@ -24,6 +24,8 @@ use crate::server::{Limits, Server};
 
 /// Runs the server until SIGTERM or SIGINT, and then until everyone has been told.
 ///
+/// SIGHUP ends it at once, and nobody is told, unless it is ignored, as under `nohup`.
+///
 /// Settings come from the defaults, then the configuration file, then the command line. Prints
 /// `listening on ADDR` when it is ready.
 #[derive(Args, Debug)]
@@ -53,7 +55,7 @@ pub struct ServeArgs {
     /// How long a connection may be silent before it is ended, 1s to 10min in whole ms [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = idle_timeout)]
     idle_timeout: Option<Duration>,
-    /// How long to wait, once told to stop, until everyone knows [default: 5s].
+    /// How long to wait at most, once told to stop, until everyone knows; each is told for 3 s [default: 5s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     drain_timeout: Option<Duration>,
     /// Write what happens on each connection to a file of its own in DIR, qlog as lines of JSON: at most

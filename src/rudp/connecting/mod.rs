@@ -79,7 +79,7 @@ pub enum ConnectError {
     #[error("refused: {0}")]
     Refused(RejectCode),
     /// Nobody answered until the deadline.
-    #[error("no answer: is a server there, with this protocol id and token key?")]
+    #[error("no answer: is a server there, with this protocol id, this token key and the right time?")]
     NoAnswer,
     /// The server proved that it is the server, but said what it may not.
     #[error("server breaks the protocol: {0}")]

@@ -148,7 +148,7 @@ fn top_keys() -> [Key; 8] {
         ),
         top(
             "drain_timeout",
-            "How long the server waits, once it is told to stop, until everyone knows.",
+            "How long the server waits at most, once it is told to stop, until everyone knows; it tells each for 3 s.",
             Field::Time(Duration::ZERO..=Duration::from_secs(60), |config| &mut config.drain_timeout),
         ),
     ]
