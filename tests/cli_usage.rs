@@ -77,6 +77,11 @@ fn a_filter_of_the_log_that_is_none_is_told() {
     let (status, _, err) = texts(&out);
     assert_eq!(status, Some(0), "{err}");
     assert!(err.contains("RALLYPOINT_LOG is ignored, \"rallypoint=nonsense\": "), "{err}");
+    for (filter, is_told) in [("wran", true), ("rallypoint=debug,info", false)] {
+        let out = run_with(&[("RALLYPOINT_LOG", filter)], &["keygen", "--out", &folder.file(filter)]);
+        let (status, _, err) = texts(&out);
+        assert_eq!((status, err.contains("RALLYPOINT_LOG names no level")), (Some(0), is_told), "{err}");
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub async fn drive<D: Driven + ?Sized>(
         }
         load.end_turn(clock.now().mono);
         let goes_on = more || flushed == Turn::Unfinished;
-        let fails = inbox.keeps_failing().then(|| now.mono + BLOCKED_WAIT);
+        let fails = (reads && inbox.keeps_failing()).then(|| now.mono + BLOCKED_WAIT);
         let rest = fails.or_else(|| load.rest().filter(|_| !goes_on));
         if let Some(until) = rest {
             sources.sleep(&clock, until).await;

@@ -159,7 +159,11 @@ impl Report {
         let delivery = self.workload.delivery;
         let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
         let reliable = delivery.is_reliable();
+        let (counted, asked) = (Duration::from_micros(self.cost.counted_us), self.workload.seconds);
+        // It is counted from the first moment at work on.
+        let is_short = counted + Duration::from_millis(500) < Duration::from_secs(asked.into());
         [
+            (is_short, format!("it was ended after {:.1} of {asked} s", counted.as_secs_f64())),
             (connect_failures > 0, format!("{connect_failures} clients did not get into their session")),
             (timeouts > 0, format!("{timeouts} connections timed out")),
             (ended > 0, format!("{ended} connections ended before their time")),
@@ -434,9 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_ended_early_is_none() {
+        let mut report = report(Delivery::ReliableOrdered);
+        report.workload.seconds = 20;
+        report.cost.counted_us = 2_900_000;
+        assert_eq!(report.failures(), ["it was ended after 2.9 of 20 s"]);
+        report.cost.counted_us = 19_999_000;
+        assert_eq!(report.failures(), [] as [String; 0]);
+    }
+
+    #[test]
     fn what_a_reliable_delivery_promises_is_held_against_it() {
         let failures = |delivery, break_it: fn(&mut Outcome)| {
             let mut report = report(delivery);
+            report.cost.counted_us = u64::from(report.workload.seconds) * 1_000_000;
             break_it(&mut report.outcome);
             report.failures().len()
         };
