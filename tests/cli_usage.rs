@@ -68,6 +68,27 @@ fn a_key_file_is_for_its_owner_only_and_is_not_overwritten() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_may_read_is_told_and_a_part_of_one_is_not_left() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let key = folder.key();
+    let token =
+        |key: &str| texts(&run(&["token", "--user", "bob", "--key-file", key, "--server", "127.0.0.1:7777"]));
+    assert_eq!(token(&key).2, "");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (status, _, err) = token(&key);
+    assert!(status == Some(0) && err.contains("is open to others (mode 644, not 600)"), "{err}");
+
+    let path = folder.file("part.key");
+    let limited =
+        format!("trap '' XFSZ; ulimit -f 0; exec {} keygen --out {path}", env!("CARGO_BIN_EXE_rallypoint"));
+    let output = std::process::Command::new("sh").arg("-c").arg(limited).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!std::path::Path::new(&path).exists());
+}
+
 /// Logs are not silently other than asked for.
 #[test]
 fn a_filter_of_the_log_that_is_none_is_told() {
@@ -77,6 +98,7 @@ fn a_filter_of_the_log_that_is_none_is_told() {
     let (status, _, err) = texts(&out);
     assert_eq!(status, Some(0), "{err}");
     assert!(err.contains("RALLYPOINT_LOG is ignored, \"rallypoint=nonsense\": "), "{err}");
+    assert!(!err.contains("names no level"), "told once: {err}");
     for (filter, is_told) in [("wran", true), ("rallypoint=debug,info", false)] {
         let out = run_with(&[("RALLYPOINT_LOG", filter)], &["keygen", "--out", &folder.file(filter)]);
         let (status, _, err) = texts(&out);

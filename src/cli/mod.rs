@@ -91,13 +91,14 @@ fn log_to_stderr(level: &str) {
     let filter = chosen.and_then(|chosen| {
         let chosen = chosen.to_string_lossy();
         let wrong = |error| note(format_args!("RALLYPOINT_LOG is ignored, {chosen:?}: {error}"));
+        let filter = EnvFilter::try_new(&chosen).map_err(wrong).ok()?;
         // A word that is no level is taken for the name of a module, of which all is logged.
         if !chosen.split([',', '=']).any(|word| word.trim().parse::<LevelFilter>().is_ok()) {
             note(format_args!(
                 "RALLYPOINT_LOG names no level, {chosen:?}: nothing but these modules is logged"
             ));
         }
-        EnvFilter::try_new(&chosen).map_err(wrong).ok()
+        Some(filter)
     });
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let ansi = io::stderr().is_terminal();

@@ -29,7 +29,7 @@ const BLOCKED_WAIT: Duration = Duration::from_millis(1);
 /// A machine that is finished waits so long for room for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent.
+/// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent, or had no room for a second.
 ///
 /// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
 /// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Only a loop that

@@ -245,8 +245,8 @@ impl Paths {
         }
     }
 
-    /// Where a CLOSE of `bytes` goes, the how manieth it is. While the peer seems to have moved, to both addresses by turns: a
-    /// connection that ends has no time for a proof.
+    /// Where a CLOSE of `bytes` goes, with which it was `said` so many times. While the peer seems to have moved, to
+    /// both addresses by turns: a connection that ends has no time for a proof.
     // spec: CON-6, PTH-4
     pub fn for_close(&mut self, bytes: usize, said: u32) -> Route {
         match &mut self.pending {

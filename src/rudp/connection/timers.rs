@@ -46,6 +46,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
 /// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
+/// CLOSE is said again at least so often.
+const MAX_CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Timers {
     /// Starts the clocks at `now`.
@@ -274,10 +276,12 @@ impl Connection {
         }
     }
 
-    /// How long after the first CLOSE the second follows.
-    pub(super) fn close_interval(&self) -> Duration {
+    /// From a CLOSE to the next, when it was said so many times before.
+    // spec: CON-6
+    pub(super) fn close_interval(&self, said: u32) -> Duration {
         let (min, max) = CLOSE_INTERVAL;
-        self.rtt.probe_timeout(Duration::ZERO).clamp(min, max)
+        let first = self.rtt.probe_timeout(Duration::ZERO).clamp(min, max);
+        (first * (1 << said.min(8))).min(MAX_CLOSE_INTERVAL)
     }
 
     pub(super) fn closing(&mut self) -> Option<&mut Closing> {

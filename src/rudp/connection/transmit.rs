@@ -42,9 +42,6 @@ const MAX_QUIET_PACKETS: u32 = 256;
 /// A size probe without an ack is lost after so many probe timeouts.
 const SIZE_PROBE_TIMEOUTS: u32 = 2;
 
-/// CLOSE is said again at least so often.
-const MAX_CLOSE_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Flags, connection id, a number of 4 bytes.
 const MAX_HEADER_BYTES: usize = 9;
 
@@ -99,11 +96,11 @@ impl Connection {
     }
 
     fn plan_close(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
-        let first_interval = self.close_interval();
+        let said = self.closing().map_or(0, |closing| closing.said);
+        let interval = self.close_interval(said);
         let Some(closing) = self.closing().filter(|closing| now >= closing.due && now < closing.until) else {
             return false;
         };
-        let interval = (first_interval * (1 << closing.said.min(8))).min(MAX_CLOSE_INTERVAL);
         closing.said += 1;
         closing.due = closing.until.min(now + interval);
         plan.small.push(Frame::Close(closing.frame.clone()));

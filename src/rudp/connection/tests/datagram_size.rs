@@ -264,3 +264,17 @@ fn neither_ends_limit_is_exceeded() {
         expect_large(&pair, SERVER, 0..2);
     }
 }
+
+/// A probe could arrive in pieces: nothing is tried.
+// spec-test: MTU-1
+#[test]
+fn where_ip_may_cut_datagrams_none_is_larger_than_any_path_takes() {
+    for (forbids_fragments, expected) in [(false, 1_200), (true, ETHERNET)] {
+        let mut pair = Pair::with_config(5, ConnectionConfig::default().on_socket(forbids_fragments));
+        send_large(&mut pair, CLIENT, 0..2);
+        pair.run(SECOND * 5);
+        assert_eq!(size(&pair, CLIENT), expected);
+        assert!(pair.large[CLIENT].iter().all(|bytes| *bytes <= expected));
+        expect_large(&pair, SERVER, 0..2);
+    }
+}
