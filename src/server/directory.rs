@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::limits::{Limits, size};
 use crate::base::sync::{CachePadded, Mutex, MutexGuard};
@@ -114,9 +115,21 @@ struct Invites {
     /// Promised to commands that are between their reservation and their commit.
     promised: usize,
     open: Vec<OpenInvite>,
+    /// Those of which the connected user was told and that others than the user have ended lately, the first
+    /// that ended first.
+    withdrawn: Vec<Withdrawn>,
     /// Those that ended before they were committed. Kept only while some are promised.
     ended_early: Vec<InviteId>,
 }
+
+/// An invite by `owner` that counts as one until then, although it is over.
+struct Withdrawn {
+    owner: UserId,
+    until: Timestamp,
+}
+
+/// How long an invite counts that its user did not end: who invites and revokes, over and over, stops somewhere.
+const WITHDRAWN_COUNTS: Duration = Duration::from_secs(10);
 
 impl Directory {
     /// An empty directory of so many stripes, at least one.
@@ -149,6 +162,7 @@ impl Directory {
         self.change(user, |entry| {
             if entry.live == Some(connection) {
                 entry.live = None;
+                entry.invites.withdrawn.clear();
             }
         });
     }
@@ -186,13 +200,24 @@ impl Directory {
     ///
     /// # Errors
     /// [`LimitReached`].
-    // spec: INV-7
-    pub fn reserve_invite(&self, user: &UserId, by: &UserId, session: SessionId) -> Result<(), LimitReached> {
+    // spec: INV-7, LIM-9
+    pub fn reserve_invite(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        by: &UserId,
+        session: SessionId,
+    ) -> Result<(), LimitReached> {
         let limit = self.limits.invites_per_user;
         // Nobody shuts out all others.
         let share = limit.div_ceil(4);
         let replaces_own = self.change(user, |entry| {
-            let Invites { open, promised, .. } = &mut *entry.invites;
+            let Invites { open, promised, withdrawn, .. } = &mut *entry.invites;
+            withdrawn.retain(|withdrawn| withdrawn.until > now);
+            let withdrawn_by_one = withdrawn.iter().filter(|withdrawn| withdrawn.owner == *by).count();
+            if withdrawn.len() >= limit || withdrawn_by_one >= share {
+                return Err(LimitReached { limit });
+            }
             let replaced = open.iter().find(|invite| invite.id.session == session);
             let replaces = usize::from(replaced.is_some());
             let replaces_own = usize::from(replaced.is_some_and(|replaced| replaced.owner == *by));
@@ -231,13 +256,14 @@ impl Directory {
     /// An invite that ended in the meantime is neither kept nor told.
     pub fn commit_invite(
         &self,
+        now: Timestamp,
         user: &UserId,
         invite: OpenInvite,
         replaced: Option<InviteId>,
         tell: impl FnOnce(ConnectionId, &OpenInvite),
     ) {
         let over = self.change(user, |entry| {
-            let replaced = replaced.and_then(|replaced| entry.invites.end(replaced));
+            let replaced = replaced.and_then(|replaced| entry.withdraw(now, replaced));
             let ended = entry.invites.ended_early.contains(&invite.id);
             entry.invites.settle_promise();
             if ended {
@@ -258,12 +284,35 @@ impl Directory {
         self.uninvite(by);
     }
 
-    /// Removes an invite that was used, declined, revoked or has expired, or whose session ended.
+    /// Removes an invite that others than its user have ended, or time.
     ///
     /// `tell` runs if the invite was open here and the user is connected.
-    pub fn end_invite(&self, user: &UserId, invite: InviteId, tell: impl FnOnce(ConnectionId)) {
+    // spec: LIM-9
+    pub fn withdraw_invite(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        invite: InviteId,
+        tell: impl FnOnce(ConnectionId),
+    ) {
+        self.end_invite(user, |entry| entry.withdraw(now, invite), tell);
+    }
+
+    /// Removes an invite that its user has used or declined.
+    ///
+    /// `tell` runs if the invite was open here and the user is connected.
+    pub fn settle_invite(&self, user: &UserId, invite: InviteId, tell: impl FnOnce(ConnectionId)) {
+        self.end_invite(user, |entry| entry.invites.end(invite), tell);
+    }
+
+    fn end_invite(
+        &self,
+        user: &UserId,
+        end: impl FnOnce(&mut Entry) -> Option<OpenInvite>,
+        tell: impl FnOnce(ConnectionId),
+    ) {
         let ended = self.change(user, |entry| {
-            let ended = entry.invites.end(invite)?;
+            let ended = end(entry)?;
             entry.live.map(tell);
             Some(ended)
         });
@@ -312,10 +361,21 @@ impl Entry {
     fn is_vacant(&self) -> bool {
         self.live.is_none() && self.sessions == 0 && self.invited == 0 && self.invites.is_vacant()
     }
+
+    /// Removes an invite that is open here, and counts it for a while if the user was told of it.
+    fn withdraw(&mut self, now: Timestamp, invite: InviteId) -> Option<OpenInvite> {
+        let ended = self.invites.end(invite)?;
+        if self.live.is_some() {
+            let (owner, until) = (ended.owner.clone(), now + WITHDRAWN_COUNTS);
+            self.invites.withdrawn.push(Withdrawn { owner, until });
+        }
+        Some(ended)
+    }
 }
 
 impl Blank for Invites {
-    const BLANK: &'static Self = &Self { promised: 0, open: Vec::new(), ended_early: Vec::new() };
+    const BLANK: &'static Self =
+        &Self { promised: 0, open: Vec::new(), withdrawn: Vec::new(), ended_early: Vec::new() };
 }
 
 impl Invites {
@@ -339,7 +399,7 @@ impl Invites {
     }
 
     fn is_vacant(&self) -> bool {
-        self.promised == 0 && self.open.is_empty()
+        self.promised == 0 && self.open.is_empty() && self.withdrawn.is_empty()
     }
 }
 
@@ -350,6 +410,7 @@ mod tests {
 
     use crate::base::sync::model;
 
+    const NOW: Timestamp = Timestamp::ZERO;
     const LIMITS: DirectoryLimits =
         DirectoryLimits { sessions_per_user: 2, invites_per_user: 2, invites_by_user: 100 };
 
@@ -380,9 +441,9 @@ mod tests {
     }
 
     fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionId> {
-        directory.reserve_invite(user, &owner(), SessionId(7)).unwrap();
+        directory.reserve_invite(NOW, user, &owner(), SessionId(7)).unwrap();
         let mut told = None;
-        directory.commit_invite(user, invite(number), None, |live, _| told = Some(live));
+        directory.commit_invite(NOW, user, invite(number), None, |live, _| told = Some(live));
         told
     }
 
@@ -420,8 +481,8 @@ mod tests {
         directory.connect(&ann, ConnectionId(1), |_| ());
         open(&directory, &ann, 1);
         let mut told = 0;
-        directory.end_invite(&ann, invite(1).id, |_| told += 1);
-        directory.end_invite(&ann, invite(1).id, |_| told += 1);
+        directory.withdraw_invite(NOW, &ann, invite(1).id, |_| told += 1);
+        directory.withdraw_invite(NOW, &ann, invite(1).id, |_| told += 1);
         assert_eq!((told, directory.invites(&ann)), (1, vec![]));
     }
 
@@ -429,8 +490,8 @@ mod tests {
     fn an_invite_takes_the_place_of_the_one_it_replaces() {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
-        directory.reserve_invite(&ann, &owner(), SessionId(7)).unwrap();
-        directory.commit_invite(&ann, invite(2), Some(invite(1).id), |_, _| ());
+        directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
+        directory.commit_invite(NOW, &ann, invite(2), Some(invite(1).id), |_, _| ());
         assert_eq!(directory.invites(&ann), [invite(2)]);
     }
 
@@ -438,9 +499,9 @@ mod tests {
     fn an_invite_that_ends_before_its_commit_is_never_told() {
         let (directory, ann) = (directory(), user("ann"));
         directory.connect(&ann, ConnectionId(1), |_| ());
-        directory.reserve_invite(&ann, &owner(), SessionId(7)).unwrap();
-        directory.end_invite(&ann, invite(1).id, |_| panic!("it was not told of"));
-        directory.commit_invite(&ann, invite(1), None, |_, _| panic!("it has ended"));
+        directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
+        directory.withdraw_invite(NOW, &ann, invite(1).id, |_| panic!("it was not told of"));
+        directory.commit_invite(NOW, &ann, invite(1), None, |_, _| panic!("it has ended"));
         assert_eq!(directory.invites(&ann), []);
         assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)), "the mark went with the promise");
     }
@@ -451,7 +512,7 @@ mod tests {
         let directory = Directory::new(4, DirectoryLimits { invites_by_user: 2, ..LIMITS });
         let users = ["ann", "ben", "cid"].map(user);
         let full = Err(LimitReached { limit: 2 });
-        let reserve = |user: &UserId| directory.reserve_invite(user, &owner(), SessionId(7));
+        let reserve = |user: &UserId| directory.reserve_invite(NOW, user, &owner(), SessionId(7));
         let fill = || {
             for (user, number) in users.iter().zip([1, 2]) {
                 open(&directory, user, number);
@@ -461,29 +522,29 @@ mod tests {
         // Ended while open, one of them twice.
         fill();
         for (user, number) in [(0, 1), (0, 1), (1, 2)] {
-            directory.end_invite(&users[user], invite(number).id, |_| ());
+            directory.withdraw_invite(NOW, &users[user], invite(number).id, |_| ());
         }
         // Replaced, at the limit, too.
         fill();
         reserve(&users[1]).unwrap();
-        directory.commit_invite(&users[1], invite(3), Some(invite(2).id), |_, _| ());
+        directory.commit_invite(NOW, &users[1], invite(3), Some(invite(2).id), |_, _| ());
         assert_eq!(reserve(&users[2]), full);
-        directory.end_invite(&users[0], invite(1).id, |_| ());
-        directory.end_invite(&users[1], invite(3).id, |_| ());
+        directory.withdraw_invite(NOW, &users[0], invite(1).id, |_| ());
+        directory.withdraw_invite(NOW, &users[1], invite(3).id, |_| ());
         // Cancelled, and ended before it was committed.
         reserve(&users[0]).unwrap();
         reserve(&users[1]).unwrap();
         assert_eq!(reserve(&users[2]), full);
         directory.cancel_invite(&users[0], &owner());
-        directory.end_invite(&users[1], invite(4).id, |_| ());
-        directory.commit_invite(&users[1], invite(4), None, |_, _| panic!("it has ended"));
+        directory.withdraw_invite(NOW, &users[1], invite(4).id, |_| ());
+        directory.commit_invite(NOW, &users[1], invite(4), None, |_, _| panic!("it has ended"));
         // Refused for another reason.
         let narrow = Directory::new(4, DirectoryLimits { invites_per_user: 1, invites_by_user: 2, ..LIMITS });
-        narrow.reserve_invite(&users[0], &owner(), SessionId(7)).unwrap();
+        narrow.reserve_invite(NOW, &users[0], &owner(), SessionId(7)).unwrap();
         for _ in 0..3 {
-            narrow.reserve_invite(&users[0], &owner(), SessionId(8)).unwrap_err();
+            narrow.reserve_invite(NOW, &users[0], &owner(), SessionId(8)).unwrap_err();
         }
-        narrow.reserve_invite(&users[1], &owner(), SessionId(7)).unwrap();
+        narrow.reserve_invite(NOW, &users[1], &owner(), SessionId(7)).unwrap();
         narrow.cancel_invite(&users[0], &owner());
         narrow.cancel_invite(&users[1], &owner());
         assert!(narrow.is_empty() && directory.is_empty(), "nothing is counted any more");
@@ -496,17 +557,64 @@ mod tests {
         let (ann, owner) = (user("ann"), user("owner"));
         for number in 1..=2 {
             let id = InviteId { session: SessionId(number), number: 1 };
-            directory.reserve_invite(&ann, &owner, id.session).unwrap();
+            directory.reserve_invite(NOW, &ann, &owner, id.session).unwrap();
             let open = OpenInvite { id, owner: owner.clone(), ..invite(1) };
-            directory.commit_invite(&ann, open, None, |_, _| {});
+            directory.commit_invite(NOW, &ann, open, None, |_, _| {});
         }
-        assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
-        assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(2)), Ok(()), "in place of an open one");
-        assert_eq!(directory.reserve_invite(&ann, &other(), SessionId(3)), Ok(()));
+        assert_eq!(directory.reserve_invite(NOW, &ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
+        assert_eq!(
+            directory.reserve_invite(NOW, &ann, &owner, SessionId(2)),
+            Ok(()),
+            "in place of an open one"
+        );
+        assert_eq!(directory.reserve_invite(NOW, &ann, &other(), SessionId(3)), Ok(()));
         // The invite of a session whose owner has changed is not the new owner's own.
         let id = InviteId { session: SessionId(3), number: 1 };
-        directory.commit_invite(&ann, OpenInvite { id, owner: other(), ..invite(1) }, None, |_, _| {});
-        assert_eq!(directory.reserve_invite(&ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
+        directory.commit_invite(NOW, &ann, OpenInvite { id, owner: other(), ..invite(1) }, None, |_, _| {});
+        assert_eq!(directory.reserve_invite(NOW, &ann, &owner, SessionId(3)), Err(LimitReached { limit: 8 }));
+    }
+
+    // spec-test: LIM-9
+    #[test]
+    fn invites_that_come_and_go_count_for_a_while_toward_their_inviter_and_all() {
+        let directory = Directory::new(4, DirectoryLimits { invites_per_user: 8, ..LIMITS });
+        let (ann, full) = (user("ann"), Err(LimitReached { limit: 8 }));
+        let reserve =
+            |now, by: &str, session| directory.reserve_invite(now, &ann, &user(by), SessionId(session));
+        let come_and_go = |now, by: &str, session| {
+            reserve(now, by, session)?;
+            let id = InviteId { session: SessionId(session), number: 1 };
+            let open = OpenInvite { id, owner: user(by), ..invite(1) };
+            directory.commit_invite(now, &ann, open, None, |_, _| ());
+            directory.withdraw_invite(now, &ann, id, |_| ());
+            Ok(())
+        };
+        for _ in 0..20 {
+            assert_eq!(come_and_go(NOW, "owner", 1), Ok(()), "who is not there is told of none");
+        }
+        directory.connect(&ann, ConnectionId(1), |_| ());
+        // One by revoking, one by replacing.
+        come_and_go(NOW, "owner", 1).unwrap();
+        assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)));
+        reserve(NOW, "owner", 7).unwrap();
+        directory.commit_invite(NOW, &ann, invite(2), Some(invite(1).id), |_, _| ());
+        for session in [1, 7] {
+            assert_eq!(reserve(NOW, "owner", session), full);
+        }
+        // What the user ends counts no more.
+        directory.settle_invite(&ann, invite(2).id, |_| ());
+        for inviter in ["ben", "cid", "dan"] {
+            for _ in 0..2 {
+                come_and_go(NOW, inviter, 2).unwrap();
+            }
+        }
+        assert_eq!(reserve(NOW, "eve", 3), full, "eight of four inviters");
+        let later = NOW + WITHDRAWN_COUNTS;
+        assert_eq!(come_and_go(later, "owner", 1), Ok(()));
+        assert_eq!(come_and_go(later, "owner", 1), Ok(()));
+        assert_eq!(come_and_go(later, "owner", 1), full);
+        directory.disconnect(&ann, ConnectionId(1));
+        assert!(directory.is_empty(), "nor does it outlive the connection");
     }
 
     // spec-test: LIM-1
@@ -515,17 +623,20 @@ mod tests {
         let (directory, ann) = (directory(), user("ann"));
         open(&directory, &ann, 1);
         let of_another = SessionId(8);
-        directory.reserve_invite(&ann, &other(), of_another).unwrap();
-        assert_eq!(directory.reserve_invite(&ann, &other(), of_another), Err(LimitReached { limit: 2 }));
+        directory.reserve_invite(NOW, &ann, &other(), of_another).unwrap();
+        assert_eq!(directory.reserve_invite(NOW, &ann, &other(), of_another), Err(LimitReached { limit: 2 }));
         assert_eq!(
-            directory.reserve_invite(&ann, &other(), SessionId(7)),
+            directory.reserve_invite(NOW, &ann, &other(), SessionId(7)),
             Ok(()),
             "in place of the open one"
         );
-        assert_eq!(directory.reserve_invite(&ann, &other(), SessionId(7)), Err(LimitReached { limit: 2 }));
+        assert_eq!(
+            directory.reserve_invite(NOW, &ann, &other(), SessionId(7)),
+            Err(LimitReached { limit: 2 })
+        );
         directory.cancel_invite(&ann, &other());
         directory.cancel_invite(&ann, &other());
-        assert_eq!(directory.reserve_invite(&ann, &other(), of_another), Ok(()));
+        assert_eq!(directory.reserve_invite(NOW, &ann, &other(), of_another), Ok(()));
 
         directory.reserve_session(&ann).unwrap();
         directory.reserve_session(&ann).unwrap();
@@ -541,7 +652,7 @@ mod tests {
         directory.reserve_session(&ann).unwrap();
         open(&directory, &ann, 1);
         assert_eq!(directory.len(), 2, "the one who invites is known as well");
-        directory.end_invite(&ann, invite(1).id, |_| ());
+        directory.withdraw_invite(NOW, &ann, invite(1).id, |_| ());
         directory.release_session(&ann);
         directory.disconnect(&ann, ConnectionId(1));
         assert!(directory.is_empty());
@@ -575,15 +686,15 @@ mod tests {
         model::check(200, || {
             let (directory, ann) = (Arc::new(directory()), user("ann"));
             directory.connect(&ann, ConnectionId(1), |_| ());
-            directory.reserve_invite(&ann, &owner(), SessionId(7)).unwrap();
+            directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
             let told = Arc::new(Mutex::new(vec![]));
             let ends = {
                 let (directory, ann, told) = (Arc::clone(&directory), ann.clone(), Arc::clone(&told));
                 shuttle::thread::spawn(move || {
-                    directory.end_invite(&ann, invite(1).id, |_| told.lock().push("end"));
+                    directory.withdraw_invite(NOW, &ann, invite(1).id, |_| told.lock().push("end"));
                 })
             };
-            directory.commit_invite(&ann, invite(1), None, |_, _| told.lock().push("invite"));
+            directory.commit_invite(NOW, &ann, invite(1), None, |_, _| told.lock().push("invite"));
             ends.join().unwrap();
             let told = told.lock();
             assert!(told.is_empty() || *told == ["invite", "end"], "{told:?}");

@@ -120,7 +120,7 @@ impl Worker {
             let at = (seat.session, seat.member);
             // A refusal means that the session or the membership has ended; its mail is under way.
             if let Ok(departed) = self.with_table(|table, outbox| table.leave(now, at, why, outbox)) {
-                self.invites_revoked(&departed.revoked);
+                self.invites_revoked(now, &departed.revoked);
             }
         }
         true

@@ -11,6 +11,7 @@ use crate::base::{
 use crate::rudp::{Endpoint, Moving, Payload, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
+use crate::wire::result::Entered;
 use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
 
 /// The users that are connected to a worker, by connection.
@@ -48,6 +49,9 @@ pub(super) struct Seat {
     pub(super) session: SessionId,
     pub(super) member: MemberId,
     pub(super) kind: SessionKind,
+    /// The request that entered it, until it is answered: behind the snapshot, which a client that knows of its
+    /// seat thus gets before all else.
+    pub(super) entered_by: Option<RequestId>,
 }
 
 /// What a slot is to its connection.
@@ -57,7 +61,7 @@ pub(super) enum SlotState {
     Seated(Seat),
     /// The user was in its session.
     Ended,
-    /// It was never given.
+    /// It was never given, or the client cannot know of it yet.
     Unknown,
 }
 
@@ -150,13 +154,32 @@ impl Clients {
         }
     }
 
-    /// Seats a user in the session of a slot that was given to it, and opens the slot's stream.
+    /// Seats a user in the session of a slot that was given to it.
     pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
             client.take(slot, seat);
         }
+    }
+
+    /// Begins the stream of a slot with its session's snapshot, and answers the request that entered it.
+    // spec: EVT-4
+    pub(super) fn open_seat(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        slot: Slot,
+        snapshot: Bytes,
+    ) {
         if let Some(connection) = self.endpoint.connection(connection) {
             connection.open_stream(slot.into());
+        }
+        self.send_event(now, connection, slot, snapshot);
+        let seat = self.of(connection).and_then(|client| client.seats.get_mut(&slot));
+        if let Some(Seat { session, member, entered_by, .. }) = seat
+            && let Some(request) = entered_by.take()
+        {
+            let entered = Value::Entered(Entered { session: *session, slot, member: *member });
+            self.answer(now, connection, StreamId::CONTROL, request, Ok(entered));
         }
     }
 
@@ -241,13 +264,13 @@ impl Client {
 
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
         match self.seats.get(&slot) {
-            Some(seat) => SlotState::Seated(*seat),
+            Some(seat) if seat.entered_by.is_none() => SlotState::Seated(*seat),
             None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
-            None => SlotState::Unknown,
+            Some(_) | None => SlotState::Unknown,
         }
     }
 
-    /// The sessions that the user is in, by slot.
+    /// The sessions that the user is in, by slot, those included of which the client does not know yet.
     pub(super) fn seats(&self) -> impl Iterator<Item = (Slot, Seat)> + '_ {
         self.seats.iter().map(|(slot, seat)| (*slot, *seat))
     }
@@ -260,7 +283,8 @@ mod tests {
     // spec-test: SES-3
     #[test]
     fn when_all_slots_were_given_none_is_free() {
-        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
+        let seat =
+            Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0), entered_by: None };
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),

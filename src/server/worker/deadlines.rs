@@ -19,7 +19,7 @@ impl Worker {
             while left > 0 && self.shared.sessions.next_deadline(stripe) <= now {
                 let expired = self.with_table(|table, outbox| table.expire(stripe, now, outbox));
                 left = left.saturating_sub(expired.iter().map(Expired::ends).sum::<usize>().max(1));
-                self.expired(expired);
+                self.expired(now, expired);
             }
         }
         self.shared.sessions.end_expiry(self.id);

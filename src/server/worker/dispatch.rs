@@ -6,7 +6,7 @@ use super::Worker;
 use super::clients::{Seat, SlotState};
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
 use crate::wire::command::{Broadcast, Message};
-use crate::wire::{Command, CommandError, ErrorCode, Reply, Request, SessionEvent, Value};
+use crate::wire::{Command, CommandError, ErrorCode, Reply, SessionEvent, Value};
 
 /// Whose command it is and where it came from.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl Worker {
             }
             (Command::Request(id, request), Scope::Seat(_, seat)) => {
                 let outcome = self.seat_request(now, &caller.user, seat, request);
-                return self.answer(now, connection, scope, id, outcome);
+                return self.answer(now, connection, scope.stream(), id, outcome);
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
@@ -113,24 +113,19 @@ impl Worker {
         }
     }
 
-    /// Carries out a request of the control stream and answers it.
-    pub(super) fn user_command(&mut self, now: Timestamp, caller: &Caller, id: RequestId, request: Request) {
-        let outcome = self.user_request(now, caller, request);
-        self.answer(now, caller.connection, Scope::User, id, outcome);
-    }
-
-    fn answer(
+    /// Answers a request on the stream that it came on.
+    pub(super) fn answer(
         &mut self,
         now: Timestamp,
         connection: ConnectionId,
-        scope: Scope,
+        stream: StreamId,
         request: RequestId,
         outcome: Result<Value, ErrorCode>,
     ) {
         if outcome.is_err() {
             self.counters().commands_refused.add(1);
         }
-        self.clients.answer(now, connection, scope.stream(), request, outcome);
+        self.clients.answer(now, connection, stream, request, outcome);
     }
 
     /// Answers a command that is not carried out.
@@ -144,7 +139,7 @@ impl Worker {
         code: ErrorCode,
     ) {
         match (reply, scope) {
-            (Reply::Request(id), scope) => self.answer(now, connection, scope, id, Err(code)),
+            (Reply::Request(id), scope) => self.answer(now, connection, scope.stream(), id, Err(code)),
             (Reply::Counter(counter), Scope::Seat(slot, _)) => {
                 self.counters().commands_refused.add(1);
                 let event = SessionEvent::Refused { counter, code }.encode();

@@ -57,11 +57,10 @@ impl Worker {
         }
     }
 
-    /// Adds a new member of this worker's; its stream begins with the snapshot.
-    // spec: EVT-4
+    /// Adds a new member of this worker's.
     fn seat(&mut self, now: Timestamp, session: SessionId, local: LocalMember, snapshot: &SessionSnapshot) {
-        let event = SessionEvent::Snapshot(snapshot.to_wire()).encode();
-        self.clients.send_event(now, local.connection, local.slot, event);
+        let snapshot = SessionEvent::Snapshot(snapshot.to_wire()).encode();
+        self.clients.open_seat(now, local.connection, local.slot, snapshot);
         self.rosters.join(session, local);
     }
 

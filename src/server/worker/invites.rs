@@ -31,7 +31,7 @@ impl Worker {
         }
         let directory = &self.shared.directory;
         let users = invite.users.as_slice();
-        let reserve = |user: &UserId| directory.reserve_invite(user, by, seat.session).is_ok();
+        let reserve = |user: &UserId| directory.reserve_invite(now, user, by, seat.session).is_ok();
         let reserved: Vec<bool> = users.iter().map(reserve).collect();
         let let_through = users.iter().zip(&reserved).filter(|(_, reserved)| **reserved);
         let let_through: Vec<UserId> = let_through.map(|(user, _)| user.clone()).collect();
@@ -72,7 +72,7 @@ impl Worker {
                         note: inviting.note.clone(),
                     };
                     let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
-                    self.shared.directory.commit_invite(user, open, *replaced, |connection, open| {
+                    self.shared.directory.commit_invite(now, user, open, *replaced, |connection, open| {
                         let event = UserEvent::Invited(open.invitation(now));
                         post.to_user(connection, Word::Event(event));
                     });
@@ -91,7 +91,7 @@ impl Worker {
     pub(super) fn revoke(&mut self, now: Timestamp, seat: Seat, number: u32) -> Result<Value, ErrorCode> {
         let at = (seat.session, seat.member);
         let ended = self.with_table(|table, outbox| table.revoke(now, at, number, outbox))?;
-        self.invites_revoked(&[ended]);
+        self.invites_revoked(now, &[ended]);
         Ok(Value::Empty)
     }
 
@@ -112,7 +112,7 @@ impl Worker {
     /// it since, and hears that it is over.
     pub(super) fn settle_invite(&mut self, caller: &Caller, invite: InviteId) {
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
-        self.shared.directory.end_invite(&caller.user, invite, |live| {
+        self.shared.directory.settle_invite(&caller.user, invite, |live| {
             if live != caller.connection {
                 post.to_user(live, Word::Event(UserEvent::InviteRevoked { invite }));
             }
@@ -127,27 +127,27 @@ impl Worker {
     }
 
     /// What a stripe's deadlines have ended.
-    pub(super) fn expired(&mut self, expired: Vec<Expired>) {
+    pub(super) fn expired(&mut self, now: Timestamp, expired: Vec<Expired>) {
         for expired in expired {
             match expired {
                 Expired::Invite(EndedInvite { invite, user }) => {
-                    self.end_invite(&user, invite, UserEvent::InviteExpired { invite, user: None });
+                    self.withdraw_invite(now, &user, invite, UserEvent::InviteExpired { invite, user: None });
                 }
-                Expired::Session { revoked, .. } => self.invites_revoked(&revoked),
+                Expired::Session { revoked, .. } => self.invites_revoked(now, &revoked),
             }
         }
     }
 
     /// Tells users that their invites admit no longer.
-    pub(super) fn invites_revoked(&mut self, revoked: &[EndedInvite]) {
+    pub(super) fn invites_revoked(&mut self, now: Timestamp, revoked: &[EndedInvite]) {
         for EndedInvite { invite, user } in revoked {
-            self.end_invite(user, *invite, UserEvent::InviteRevoked { invite: *invite });
+            self.withdraw_invite(now, user, *invite, UserEvent::InviteRevoked { invite: *invite });
         }
     }
 
-    fn end_invite(&mut self, user: &UserId, invite: InviteId, event: UserEvent) {
+    fn withdraw_invite(&mut self, now: Timestamp, user: &UserId, invite: InviteId, event: UserEvent) {
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
-        self.shared.directory.end_invite(user, invite, |connection| {
+        self.shared.directory.withdraw_invite(now, user, invite, |connection| {
             post.to_user(connection, Word::Event(event));
         });
     }

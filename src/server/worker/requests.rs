@@ -4,31 +4,35 @@
 use super::Worker;
 use super::clients::Seat;
 use super::dispatch::Caller;
-use crate::base::{SessionId, Timestamp, UserId};
+use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId};
 use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
 impl Worker {
-    /// Carries out a request of the control stream.
-    pub(super) fn user_request(
-        &mut self,
-        now: Timestamp,
-        caller: &Caller,
-        request: Request,
-    ) -> Result<Value, ErrorCode> {
-        match request {
+    /// Carries out a request of the control stream and answers it.
+    pub(super) fn user_command(&mut self, now: Timestamp, caller: &Caller, id: RequestId, request: Request) {
+        let outcome = match request {
             Request::Create(create) => {
-                self.enter(caller, |table, at, outbox| table.create(now, &caller.user, at, create, outbox))
+                let create = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
+                    table.create(now, &caller.user, at, create, outbox)
+                };
+                self.enter(caller, id, create).map(|()| None)
             }
             Request::Join(join) => {
-                self.enter(caller, |table, at, outbox| table.join(now, &caller.user, at, join, outbox))
+                let join = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
+                    table.join(now, &caller.user, at, join, outbox)
+                };
+                self.enter(caller, id, join).map(|()| None)
             }
-            Request::Decline(decline) => self.decline(now, caller, decline),
-            Request::Info(session) => self.info(caller, session),
-            Request::ListMine => Ok(self.list_mine(caller)),
-            Request::ListInvites => Ok(self.list_invites(now, caller)),
+            Request::Decline(decline) => self.decline(now, caller, decline).map(Some),
+            Request::Info(session) => self.info(caller, session).map(Some),
+            Request::ListMine => Ok(Some(self.list_mine(caller))),
+            Request::ListInvites => Ok(Some(self.list_invites(now, caller))),
             _ => Err(ErrorCode::UnknownCommand),
+        };
+        if let Some(outcome) = outcome.transpose() {
+            self.answer(now, caller.connection, StreamId::CONTROL, id, outcome);
         }
     }
 
@@ -46,13 +50,13 @@ impl Worker {
             Request::Revoke(revoke) => self.revoke(now, seat, revoke.number),
             Request::Leave => self
                 .with_table(|table, outbox| table.leave(now, at, LeaveReason::Left, outbox))
-                .map(|departed| self.departed(&departed)),
+                .map(|departed| self.departed(now, &departed)),
             Request::Kick(kick) => self
                 .with_table(|table, outbox| table.kick(now, at, kick, outbox))
-                .map(|departed| self.departed(&departed)),
+                .map(|departed| self.departed(now, &departed)),
             Request::Delete(delete) => self
                 .with_table(|table, outbox| table.delete(now, at, delete.reason, outbox))
-                .map(|departed| self.departed(&departed)),
+                .map(|departed| self.departed(now, &departed)),
             Request::Transfer(transfer) => self
                 .with_table(|table, outbox| table.transfer(now, at, transfer.member, outbox))
                 .map(|()| Value::Empty),
@@ -63,13 +67,14 @@ impl Worker {
         }
     }
 
-    /// Makes the caller a member by `admit`, in a new slot of its connection. The session counts
-    /// for the user from before it is entered until its end is told, see `fanout`.
+    /// Makes the caller a member by `admit`, in a new slot of its connection, which is answered with the snapshot.
+    /// The session counts for the user from before it is entered until its end is told. See `fanout` for both.
     fn enter(
         &mut self,
         caller: &Caller,
+        id: RequestId,
         admit: impl FnOnce(&SessionTable, MemberAt, &mut dyn Outbox) -> Result<Admitted, ErrorCode>,
-    ) -> Result<Value, ErrorCode> {
+    ) -> Result<(), ErrorCode> {
         let Caller { connection, user } = caller;
         let client = self.clients.of(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
@@ -78,18 +83,18 @@ impl Worker {
         let admitted = self.with_table(|table, outbox| admit(table, at, outbox));
         let Ok(Admitted { session, kind, member, used }) = admitted else {
             self.shared.directory.release_session(user);
-            return admitted.map(|_| Value::Empty);
+            return admitted.map(|_| ());
         };
         if let Some(invite) = used {
             self.settle_invite(caller, invite);
         }
-        self.clients.take_seat(*connection, slot, Seat { session, member, kind });
-        Ok(Value::Entered(Entered { session, slot, member }))
+        self.clients.take_seat(*connection, slot, Seat { session, member, kind, entered_by: Some(id) });
+        Ok(())
     }
 
     /// A member has left, or all have: the users whose invites ended with that are told.
-    fn departed(&mut self, departed: &Departed) -> Value {
-        self.invites_revoked(&departed.revoked);
+    fn departed(&mut self, now: Timestamp, departed: &Departed) -> Value {
+        self.invites_revoked(now, &departed.revoked);
         Value::Empty
     }
 
@@ -99,10 +104,11 @@ impl Worker {
 
     fn list_mine(&mut self, caller: &Caller) -> Value {
         let Some(client) = self.clients.of(caller.connection) else { return Value::Sessions(Vec::new()) };
-        let membership = |(slot, Seat { session, member, kind })| Membership {
+        let known = client.seats().filter(|(_, seat)| seat.entered_by.is_none());
+        let membership = |(slot, Seat { session, member, kind, .. })| Membership {
             entered: Entered { session, slot, member },
             kind,
         };
-        Value::Sessions(client.seats().map(membership).collect())
+        Value::Sessions(known.map(membership).collect())
     }
 }

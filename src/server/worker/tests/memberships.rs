@@ -28,10 +28,20 @@ fn gathered(house: &mut House) -> [(Who, Entered); 3] {
     all
 }
 
-fn broadcast(house: &mut House, (who, at): (Who, Entered), delivery: Delivery, to: To, text: &'static str) {
+fn send_broadcast(
+    house: &mut House,
+    (who, at): (Who, Entered),
+    delivery: Delivery,
+    to: To,
+    text: &'static str,
+) {
     let body = Body::new(delivery, Bytes::from_static(text.as_bytes())).unwrap();
     let command = Command::Broadcast(Broadcast { delivery, to, counter: 9, body }).encode();
     house.send_raw(who, at.slot.into(), Delivery::ReliableOrdered, command);
+}
+
+fn broadcast(house: &mut House, by: (Who, Entered), delivery: Delivery, to: To, text: &'static str) {
+    send_broadcast(house, by, delivery, to, text);
     house.run();
 }
 
@@ -209,6 +219,35 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
         let again = house.join_open(ben, at.session).unwrap();
         assert_ne!(again.slot, at.slot, "a slot is never given again");
     });
+}
+
+/// A worker that is behind with its mail keeps both back: what a client that knows of its seat sends there is
+/// answered on the slot's stream.
+// spec-test: EVT-4
+#[test]
+fn nobody_hears_of_a_seat_before_its_snapshot() {
+    let mut house = House::new(1, Limits::default());
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 65, Admission::Open);
+    let mut all = vec![(ann, at)];
+    for number in 1..64 {
+        let who = house.connect(&format!("user {number}"), 0);
+        all.push((who, house.join_open(who, at.session).unwrap()));
+    }
+    let ben = house.connect("ben", 0);
+    for member in &all {
+        (0..2).for_each(|_| send_broadcast(&mut house, *member, Delivery::ReliableOrdered, To::All, "x"));
+    }
+    let join = house.send(ben, None, Request::Join(Join::Session(at.session)));
+    let senders: Vec<_> = all.iter().map(|(who, _)| *who).chain([ben]).collect();
+    house.run_sockets(&senders);
+    assert!(house.workers[0].behind, "the mail of the join is not the first");
+    while house.answered_on(ben, join).is_none() {
+        assert!(house.round());
+    }
+    let Ok(Value::Entered(entered)) = house.answer(ben, join) else { panic!("refused") };
+    let events = house.events(ben, entered.slot);
+    assert!(matches!(events.first(), Some(SessionEvent::Snapshot(_))), "{events:?}");
 }
 
 /// Else each time that a user enters would leave memory behind for as long as it stays connected.
