@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn config(input: &mut Input) -> ConnectionConfig {
     let mut size = || usize::try_from(input.number()).unwrap_or(usize::MAX);
-    let (max_datagram_bytes, max_message_bytes, max_streams) = (size(), size(), size());
+    let (max_datagram_bytes, max_message_bytes) = (size(), size());
     let (receive_buffer_bytes, send_buffer_bytes, unreliable_buffer_bytes) = (size(), size(), size());
     let mut time = || match input.number() {
         u64::MAX => Duration::MAX,
@@ -64,7 +64,6 @@ fn config(input: &mut Input) -> ConnectionConfig {
         send_buffer_bytes,
         unreliable_buffer_bytes,
         repair_bytes_per_second: input.number(),
-        max_streams,
         congestion_control: input.pick(&[CongestionControl::Delay, CongestionControl::NewReno]),
     }
 }

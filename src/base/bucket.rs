@@ -38,6 +38,11 @@ impl TokenBucket {
         true
     }
 
+    /// Takes `amount`, or all of a full bucket if that is less.
+    pub fn take_or_all(&mut self, now: Timestamp, amount: u64) -> bool {
+        self.take(now, amount.min(self.burst))
+    }
+
     fn refill(&mut self, now: Timestamp) {
         let micros = now.as_micros().saturating_sub(self.refilled.as_micros());
         self.refilled = self.refilled.max(now);
@@ -70,6 +75,15 @@ mod tests {
         let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
         assert!(!bucket.take(Timestamp::ZERO, 11));
         assert!(bucket.take(Timestamp::ZERO, 10));
+    }
+
+    #[test]
+    fn what_is_more_than_a_full_bucket_takes_a_full_one() {
+        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
+        assert!(bucket.take_or_all(Timestamp::ZERO, u64::MAX));
+        assert!(!bucket.take_or_all(Timestamp::from_millis(999), 11));
+        assert!(bucket.take_or_all(Timestamp::from_millis(999), 9));
+        assert!(!bucket.take_or_all(Timestamp::from_millis(1_000), 2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::config::ClientConfig;
 use super::core::{Core, Disconnected};
 use super::driver::{Driver, Shared};
 use super::events::Sink;
-use crate::net::{self, Clock};
+use crate::net::{self, Clock, Socket};
 use crate::rudp::{self, Connecting, ConnectingConfig};
 use crate::secure::ConnectGrant;
 
@@ -60,6 +60,10 @@ pub(super) async fn connect<T>(
     let mut rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
     let mut failed = None;
     let mut try_at = async |server: &str, address: SocketAddr, deadline: Duration| {
+        let socket = net::bind(any_address(address), config.socket_buffers)
+            .map_err(ConnectError::Socket)?
+            .with_path(config.io_path)
+            .with_shared_timer();
         let wake = Arc::new(Notify::new());
         let (sink, rest) = sink(Arc::clone(&wake));
         let connecting = Connecting::new(
@@ -69,13 +73,13 @@ pub(super) async fn connect<T>(
             grant,
             ConnectingConfig {
                 protocol_id: config.protocol_id,
-                connection: config.connection.on_socket(net::FORBIDS_FRAGMENTS),
+                connection: config.connection.on_socket(socket.forbids_fragments()),
                 deadline,
             },
             StdRng::from_rng(&mut rng),
         );
         let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
-        attempt(address, core, clock.clone(), wake, sink, config).await.map(|shared| (shared, rest))
+        attempt(socket, core, clock.clone(), wake, sink).await.map(|shared| (shared, rest))
     };
     let mut silent = Vec::new();
     for (number, server) in grant.servers.iter().enumerate() {
@@ -110,17 +114,12 @@ pub(super) async fn connect<T>(
 
 /// Runs `core` until it is connected, and on.
 async fn attempt(
-    server: SocketAddr,
+    socket: Socket,
     core: Core,
     clock: Clock,
     wake: Arc<Notify>,
     sink: Sink,
-    config: &ClientConfig,
 ) -> Result<Arc<Shared>, ConnectError> {
-    let socket = net::bind(any_address(server), config.socket_buffers)
-        .map_err(ConnectError::Socket)?
-        .with_path(config.io_path)
-        .with_shared_timer();
     let (tell, connected) = oneshot::channel();
     let shared = Arc::new(Shared::new(core, clock, wake, tell));
     let attempt = Attempt(&shared);

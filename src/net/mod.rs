@@ -27,8 +27,6 @@ pub use clock::Clock;
 pub use counters::{Counter, Counters};
 pub use drive::drive;
 pub use driven::Driven;
-pub use socket::{
-    BufferSizes, FORBIDS_FRAGMENTS, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group,
-};
+pub use socket::{BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group};
 #[cfg(feature = "cli")]
 pub(crate) use timer::Timer;

@@ -19,6 +19,7 @@ pub struct Socket {
     pub(super) path: IoPath,
     pub(super) busy_poll: Duration,
     pub(super) shares_timer: bool,
+    forbids_fragments: bool,
     counters: Arc<Counters>,
 }
 
@@ -66,9 +67,9 @@ pub struct Steering {
 /// # Errors
 /// Those of the system: the address is taken, not of this machine, or not allowed.
 pub fn bind(addr: SocketAddr, buffers: BufferSizes) -> io::Result<Socket> {
-    let socket = unbound(addr, buffers)?;
+    let (socket, forbids_fragments) = unbound(addr, buffers)?;
     socket.bind(&addr.into())?;
-    Ok(Socket::from_bound(socket))
+    Ok(Socket::from_bound(socket, forbids_fragments))
 }
 
 /// Binds so many sockets to `addr`, over which the kernel spreads the senders; port 0 asks the system for
@@ -91,10 +92,10 @@ pub fn bind_group(
         group.iter().try_for_each(|first| share_port(&SockRef::from(&first.udp)))?;
     }
     for _ in 1..count.get() {
-        let socket = unbound(addr, buffers)?;
+        let (socket, forbids_fragments) = unbound(addr, buffers)?;
         share_port(&SockRef::from(&socket))?;
         socket.bind(&addr.into())?;
-        group.push(Socket::from_bound(socket));
+        group.push(Socket::from_bound(socket, forbids_fragments));
     }
     let is_steered = match &group[..] {
         [first, _, ..] => steer(&first.udp, steering),
@@ -114,22 +115,27 @@ fn steer(_: &UdpSocket, _: Steering) -> bool {
     false
 }
 
-/// True where sockets keep IP from cutting datagrams. Elsewhere one that arrives tells nothing of the path, since it may have
-/// come in pieces: nothing larger than any path takes should be sent there.
-// spec: MTU-1
-pub const FORBIDS_FRAGMENTS: bool = cfg!(target_os = "linux");
-
-fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<socket2::Socket> {
+/// A socket, and whether it keeps IP from cutting datagrams.
+fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<(socket2::Socket, bool)> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if addr.is_ipv6() {
         // `[::]` serves IPv4 too; a system that cannot do that still serves IPv6.
         let _ = socket.set_only_v6(false);
     }
-    #[cfg(target_os = "linux")]
-    super::sys::never_fragment(&socket, addr);
     size_buffers(&socket, buffers);
-    Ok(socket)
+    let forbids_fragments = never_fragment(&socket, addr);
+    Ok((socket, forbids_fragments))
+}
+
+#[cfg(target_os = "linux")]
+fn never_fragment(socket: &socket2::Socket, addr: SocketAddr) -> bool {
+    super::sys::never_fragment(socket, addr)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn never_fragment(_: &socket2::Socket, _: SocketAddr) -> bool {
+    false
 }
 
 /// Raises this process's limit of open sockets as far as the system allows, for whoever wants thousands;
@@ -147,9 +153,10 @@ impl Socket {
     /// Longest datagram that is received, in bytes; longer ones are dropped and counted.
     pub const MAX_DATAGRAM_BYTES: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
 
-    fn from_bound(socket: socket2::Socket) -> Self {
+    fn from_bound(socket: socket2::Socket, forbids_fragments: bool) -> Self {
         Self {
             udp: socket.into(),
+            forbids_fragments,
             path: IoPath::default(),
             busy_poll: Duration::ZERO,
             shares_timer: false,
@@ -163,6 +170,13 @@ impl Socket {
     /// Those of the system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.udp.local_addr()
+    }
+
+    /// True when it keeps IP from cutting datagrams, as on Linux. Else one that arrives tells nothing of the path, since it
+    /// may have come in pieces: nothing larger than any path takes should be sent.
+    // spec: MTU-1
+    pub fn forbids_fragments(&self) -> bool {
+        self.forbids_fragments
     }
 
     /// Chooses how datagrams cross into the kernel.
@@ -264,6 +278,15 @@ mod tests {
     fn port_0_asks_the_system_for_one() {
         let socket = bind(loopback(), BufferSizes::default()).unwrap();
         assert_ne!(socket.local_addr().unwrap().port(), 0);
+    }
+
+    // spec-test: MTU-1
+    #[test]
+    fn sockets_know_whether_they_keep_ip_from_cutting_datagrams() {
+        for address in ["127.0.0.1:0", "[::]:0", "[::1]:0"] {
+            let Ok(socket) = bind(address.parse().unwrap(), BufferSizes::default()) else { continue };
+            assert_eq!(socket.forbids_fragments(), cfg!(target_os = "linux"), "{address}");
+        }
     }
 
     #[cfg(unix)]

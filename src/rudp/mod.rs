@@ -13,9 +13,9 @@ mod payload;
 pub use budget::{MemoryBudget, MemoryBudgets};
 pub use connecting::{ConnectError, Connecting, ConnectingConfig};
 pub use connection::{
-    BASE_DATAGRAM_BYTES, Closed, CongestionControl, Connection, ConnectionConfig, EcnState, Event, Metrics,
-    PacketDropped, ProtocolViolation, Role, SendError, Sent, Stats, Trace, TraceEvent, TracedFrame,
-    TracedPlace, Tracer, Vantage,
+    BASE_DATAGRAM_BYTES, Closed, CongestionControl, Connection, ConnectionConfig, EcnState, Event,
+    MAX_STREAMS, Metrics, PacketDropped, ProtocolViolation, Role, SendError, Sent, Stats, Trace, TraceEvent,
+    TracedFrame, TracedPlace, Tracer, Vantage,
 };
 pub use endpoint::{Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, Incoming, Input, Moving};
 pub use payload::Payload;

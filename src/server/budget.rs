@@ -56,6 +56,11 @@ impl Budget {
         self.commands.take(now, 1) && self.bytes.take(now, bytes as u64)
     }
 
+    /// Takes the bytes of an answer that may be much longer than its command; false when it comes too soon.
+    pub fn take_answer(&mut self, now: Timestamp, bytes: usize) -> bool {
+        self.bytes.take_or_all(now, bytes as u64)
+    }
+
     /// Takes a command that [`Self::take`] has refused; false when even those are too many.
     pub fn take_refusal(&mut self, now: Timestamp) -> bool {
         self.refusals.take(now, 1)

@@ -142,8 +142,9 @@ impl Builder {
         let Group { sockets, is_steered } =
             self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        let config = EndpointConfig { tracer: self.tracer, ..config::endpoint(self.identity, &self.limits) };
-        let config = Arc::new(config);
+        let config = config::endpoint(self.identity, &self.limits);
+        let connection = config.connection.on_socket(sockets.iter().all(Socket::forbids_fragments));
+        let config = Arc::new(EndpointConfig { tracer: self.tracer, connection, ..config });
         // Elsewhere each datagram of a user that has moved would be passed on.
         let gathered_seats = if is_steered { self.limits.gathered_seats } else { 0 };
         let limits = Limits { gathered_seats, ..self.limits };

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::{Limits, size};
-use crate::net::FORBIDS_FRAGMENTS;
 use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudget, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::session::SessionLimits;
@@ -49,7 +48,6 @@ pub fn connection(limits: &Limits) -> ConnectionConfig {
         receive_buffer_bytes: size(limits.receive_buffer_bytes),
         ..ConnectionConfig::default()
     }
-    .on_socket(FORBIDS_FRAGMENTS)
 }
 
 /// What the session table is given.
@@ -67,6 +65,7 @@ pub fn sessions(limits: &Limits) -> SessionLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rudp::MAX_STREAMS;
 
     #[test]
     fn a_client_is_asked_for_a_sign_of_life_well_before_it_is_given_up() {
@@ -77,6 +76,6 @@ mod tests {
     #[test]
     fn every_stream_that_a_user_may_have_fits_its_connection() {
         let most = Limits::ALL.iter().find(|limit| limit.name == "sessions_per_user").unwrap().max;
-        assert!(size(most) < connection(&Limits::default()).max_streams);
+        assert!(size(most) < MAX_STREAMS);
     }
 }

@@ -126,7 +126,7 @@ limits! {
     /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
-    /// Bytes that wait for all connections together, beyond the first 131072 of each; a payload
+    /// Bytes that wait for all connections together, beyond the first 163840 of each; a payload
     /// counts once for each receiver. Above it a connection that needs more is closed with
     /// `lagging`, and unreliable messages are dropped, the oldest first.
     send_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";

@@ -11,7 +11,7 @@ use crate::rudp::{self, Payload};
 use crate::wire::command::{Broadcast, Message, Recipients, To};
 use crate::wire::{Body, Command, Delivery, ErrorCode, Request};
 
-/// What became of a `broadcast` or `message`: it is on its way.
+/// What became of a `broadcast` or `message` that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Its number among those of its session, from 0: what [`Event::Refused`](super::Event::Refused)
@@ -19,6 +19,8 @@ pub struct Sent {
     pub counter: u64,
     /// It took the place of an older one of its key that was not acked yet: that one may have arrived or not.
     pub superseded: bool,
+    /// It is dropped, as an unreliable or sequenced one may be: too much waits before it. Else it is on its way.
+    pub shed: bool,
 }
 
 impl Core {
@@ -127,7 +129,8 @@ impl Core {
             .send(now, slot.into(), delivery, Payload { head, body })
             .map_err(|error| hot_error(slot, payload_bytes, error))?;
         membership.sent += 1;
-        Ok(Sent { counter, superseded: sent == rudp::Sent::Superseded })
+        let (superseded, shed) = (sent == rudp::Sent::Superseded, sent == rudp::Sent::Shed);
+        Ok(Sent { counter, superseded, shed })
     }
 }
 

@@ -176,17 +176,15 @@ fn blank() -> libc::mmsghdr {
 }
 
 /// Forbids fragments on the way, without believing the kernel's own idea of the path's MTU: the
-/// protocol finds out how long a datagram may be by probing (RFC 8899). What cannot be set is left.
-pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) {
+/// protocol finds out how long a datagram may be by probing (RFC 8899). False where the kernel does not.
+pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) -> bool {
     let (level, option, value) = match addr {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
     };
-    set_option(socket, level, option, value);
-    if addr.is_ipv6() {
-        // For IPv4 senders on a socket of both families.
-        set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
-    }
+    // Of a socket of both families also for what goes by IPv4.
+    let by_ipv4 = || set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
+    set_option(socket, level, option, value) && (addr.is_ipv4() || by_ipv4())
 }
 
 /// Sets an option; false when the kernel does not.

@@ -163,7 +163,7 @@ impl AckTracker {
         let mut floor = first;
         let untold = self.runs.iter().skip(1).take_while(|(_, last)| *last >= self.told_below);
         for &(first, last) in untold.take(MAX_ACK_RUNS) {
-            runs.push(AckRun { gap: (floor - last - 1).min(1 << 16), run: last - first + 1 });
+            runs.push(AckRun { gap: floor - last - 1, run: last - first + 1 });
             floor = first;
         }
         Some(Ack { largest, delay, runs: Some((last - first + 1, runs)), repaired })

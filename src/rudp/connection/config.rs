@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::wire::{MAX_RECEIVED_DATAGRAM_BYTES, TransportParameters};
 
+/// Streams that are open at a client at most; of a server that opens more it takes leave.
+// spec: LIM-1
+pub const MAX_STREAMS: usize = 1_024;
+
 /// Limits and times of a connection. Spec: limits.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionConfig {
@@ -31,8 +35,6 @@ pub struct ConnectionConfig {
     /// Bytes a second that REPAIR frames may take while packets are being lost; 0 = none leave.
     /// Spec: REP-4.
     pub repair_bytes_per_second: u64,
-    /// Streams at most at a time. A peer that uses more is closed.
-    pub max_streams: usize,
     /// What bounds the bytes under way. Spec: REL-8.
     pub congestion_control: CongestionControl,
 }
@@ -66,7 +68,6 @@ impl Default for ConnectionConfig {
             send_buffer_bytes: 4 << 20,
             unreliable_buffer_bytes: 256 << 10,
             repair_bytes_per_second: 64 << 10,
-            max_streams: 1_024,
             congestion_control: CongestionControl::default(),
         }
     }

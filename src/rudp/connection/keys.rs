@@ -80,12 +80,21 @@ impl KeyPhases {
     }
 
     /// Gives back the memory that their use takes, until they are used again.
-    pub fn rest(&mut self) {
+    pub fn rest(&mut self, now: Timestamp) {
+        self.forget_previous(now);
         self.seal.rest();
         self.open.rest();
         self.next_open = None;
         if let Some((previous, _)) = &mut self.previous_open {
             previous.rest();
+        }
+    }
+
+    /// Wipes the peer's old key when its time is over.
+    fn forget_previous(&mut self, now: Timestamp) {
+        let is_over = self.previous_open.as_ref().is_some_and(|(_, until)| *until <= now);
+        if is_over && self.first_opened.is_some() {
+            self.previous_open = None;
         }
     }
 
@@ -128,6 +137,7 @@ impl KeyPhases {
         header: &[u8],
         sealed: &mut [u8],
     ) -> Option<(usize, Opened)> {
+        self.forget_previous(now);
         if phase == self.phase {
             let length = open_with(&self.open, number, header, sealed);
             if length.is_some() {
@@ -141,11 +151,10 @@ impl KeyPhases {
             }
             return self.counted(length.map(|length| (length, Opened::Known)));
         }
-        if let Some((previous, until)) = &self.previous_open
+        if let Some((previous, _)) = &self.previous_open
             && self.first_opened.is_none_or(|first| number.0 < first)
         {
-            let live = self.first_opened.is_none() || now < *until;
-            let length = if live { open_with(previous, number, header, sealed) } else { None };
+            let length = open_with(previous, number, header, sealed);
             return self.counted(length.map(|length| (length, Opened::Known)));
         }
         let next = self.next_open.get_or_insert_with(|| Box::new(self.open.next()));
@@ -214,6 +223,31 @@ mod tests {
     use super::*;
     use crate::secure::HandshakeSecrets;
     use zeroize::Zeroizing;
+
+    // spec-test: KEY-5
+    #[test]
+    fn the_key_before_is_wiped_when_its_time_is_over() {
+        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let (mut client, mut server) =
+            (KeyPhases::new(secrets.client_keys()), KeyPhases::new(secrets.server_keys()));
+        let keep = Duration::from_secs(1);
+        let carry = |client: &mut KeyPhases, server: &mut KeyPhases, now, number| {
+            let mut packet = b"payload".to_vec();
+            let tag = client.seal(PacketNumber(number), b"head", &mut packet);
+            packet.extend(tag);
+            server.open(now, keep, client.phase(), PacketNumber(number), b"head", &mut packet).unwrap()
+        };
+        assert_eq!(carry(&mut client, &mut server, Timestamp::ZERO, 1), (7, Opened::Known));
+        client.renew(Timestamp::ZERO, keep);
+        assert_eq!(carry(&mut client, &mut server, Timestamp::ZERO, 2), (7, Opened::Renewed));
+        server.rest(Timestamp::from_millis(999));
+        assert!(server.previous_open.is_some());
+        // Its own change has no answer yet: it knows of no end.
+        client.rest(Timestamp::from_millis(5_000));
+        assert!(client.previous_open.is_some());
+        assert_eq!(carry(&mut client, &mut server, Timestamp::from_millis(1_000), 3), (7, Opened::Known));
+        assert!(server.previous_open.is_none());
+    }
 
     // spec-test: KEY-6
     #[test]

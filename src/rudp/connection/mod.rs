@@ -52,7 +52,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-pub use config::{BASE_DATAGRAM_BYTES, CongestionControl, ConnectionConfig};
+pub use config::{BASE_DATAGRAM_BYTES, CongestionControl, ConnectionConfig, MAX_STREAMS};
 pub use error::{Closed, PacketDropped, ProtocolViolation, SendError, Sent};
 pub use marks::EcnState;
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
@@ -187,7 +187,6 @@ pub struct Connection {
     // What changes hardly ever.
     congestion_control: CongestionControl,
     max_message_bytes: usize,
-    max_streams: usize,
     peer: TransportParameters,
     random: Randomness,
 }
@@ -239,7 +238,6 @@ impl Connection {
             role,
             congestion_control: config.congestion_control,
             max_message_bytes: config.max_message_bytes,
-            max_streams: config.max_streams,
             peer,
             random: Randomness::new(rng),
             state: State::Open,

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
 
-use super::config::BASE_DATAGRAM_BYTES;
+use super::config::{BASE_DATAGRAM_BYTES, MAX_STREAMS};
 use super::controller::{self, Acked, Marked};
 use super::keys::Opened;
 use super::path::Change;
@@ -367,10 +367,9 @@ impl Connection {
             return Err(ProtocolViolation::UnknownStream(stream));
         }
         // The server opens streams by ascending id: those in between are open, too.
-        let max = self.max_streams;
         let opened = (stream.0 - self.opened_below) as usize;
-        if self.receive_streams.len() + opened >= max {
-            return Err(ProtocolViolation::TooManyStreams { max });
+        if self.receive_streams.len() + opened >= MAX_STREAMS {
+            return Err(ProtocolViolation::TooManyStreams { max: MAX_STREAMS });
         }
         for id in self.opened_below..=stream.0 {
             self.open_stream(StreamId(id));

@@ -177,19 +177,19 @@ impl Connection {
             self.timers.ask_for_ack();
         }
         if self.timers.rest_deadline().is_some_and(|deadline| now >= deadline) {
-            self.rest();
+            self.rest(now);
         }
     }
 
     /// Nothing was said for a while: gives back the memory that traffic took.
-    fn rest(&mut self) {
+    fn rest(&mut self, now: Timestamp) {
         self.timers.rest_due = false;
         if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
             self.repair_encoder.clear();
             self.sent.shrink();
             self.outbox.shrink();
             self.acks.shrink();
-            self.keys.rest();
+            self.keys.rest(now);
             self.events.shrink_to_fit();
         }
     }
@@ -268,11 +268,14 @@ impl Connection {
         if self.timers.is_bare_probe_due() {
             return;
         }
-        let messages = self.sent.frames_in_flight().flat_map(SentFrame::messages);
-        let mut queued = 0;
-        for message in messages.take(PROBE_MESSAGES) {
+        let (mut queued, mut count) = (0, 0);
+        for message in self.sent.frames_in_flight().flat_map(SentFrame::messages) {
             let most = if queued == 0 { PROBE_MESSAGE_BYTES } else { room.saturating_sub(queued) };
-            queued += self.outbox.probe(message, most.min(PROBE_MESSAGE_BYTES));
+            if most == 0 || count == PROBE_MESSAGES {
+                break;
+            }
+            let bytes = self.outbox.probe(message, most.min(PROBE_MESSAGE_BYTES));
+            (queued, count) = (queued + bytes, count + usize::from(bytes > 0));
         }
     }
 

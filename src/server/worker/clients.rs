@@ -194,6 +194,7 @@ impl Clients {
     }
 
     /// Sends a command's result on the stream that the command came on.
+    // spec: LIM-2
     pub(super) fn answer(
         &mut self,
         now: Timestamp,
@@ -202,7 +203,12 @@ impl Clients {
         request: RequestId,
         outcome: Result<Value, ErrorCode>,
     ) {
-        let result = CommandResult { request, outcome }.to_bytes();
+        let is_list = matches!(outcome, Ok(Value::Sessions(_) | Value::Invites(_)));
+        let mut result = CommandResult { request, outcome }.to_bytes();
+        if is_list && self.of(connection).is_some_and(|client| !client.budget.take_answer(now, result.len()))
+        {
+            result = CommandResult { request, outcome: Err(ErrorCode::RateLimited) }.to_bytes();
+        }
         self.send(now, connection, stream, Delivery::ReliableOrdered, result.into());
     }
 

@@ -115,8 +115,11 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     let broadcast = |served: &mut Served, delivery| {
         served.core.broadcast(served.now, SLOT, To::Others, delivery, Bytes::from_static(b"hi")).unwrap()
     };
-    assert_eq!(broadcast(&mut served, ordered), Sent { counter: 0, superseded: false });
-    assert_eq!(broadcast(&mut served, Delivery::Unreliable), Sent { counter: 1, superseded: false });
+    assert_eq!(broadcast(&mut served, ordered), Sent { counter: 0, superseded: false, shed: false });
+    assert_eq!(
+        broadcast(&mut served, Delivery::Unreliable),
+        Sent { counter: 1, superseded: false, shed: false }
+    );
     let recipients = [MemberId(2), MemberId(1)];
     served.core.message(served.now, SLOT, &recipients, ordered, Bytes::from_static(b"psst")).unwrap();
     served.carry();
@@ -265,7 +268,7 @@ fn a_server_that_falls_silent_is_given_up() {
 #[test]
 fn a_server_that_breaks_the_transports_protocol_is_left() {
     let mut served = Served::member();
-    let max = ConnectionConfig::default().max_streams;
+    let max = rudp::MAX_STREAMS;
     let beyond = StreamId(u32::try_from(max).unwrap());
     served.server.open_stream(beyond);
     served.say(beyond, message(0, "x").encode());

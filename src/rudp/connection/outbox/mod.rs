@@ -87,7 +87,7 @@ const MAX_RESENT: u8 = 4;
 
 /// Bytes of a connection's queue that the process does not count: a peer that takes what it is sent gets
 /// any message of a session, however much waits for others.
-const OWN_BYTES: usize = 128 << 10;
+const OWN_BYTES: usize = 160 << 10;
 
 /// Why nothing may leave.
 enum Blocked {
@@ -208,7 +208,8 @@ impl Outbox {
             self.unreliable_bytes += cost;
             self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
             self.shed_oldest();
-            return Ok(Sent::Queued);
+            // It is the last that goes.
+            return Ok(if self.unreliable_bytes == 0 { Sent::Shed } else { Sent::Queued });
         };
         let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
         let open = open.ok_or(SendError::UnknownStream(stream))?;
@@ -252,6 +253,9 @@ impl Outbox {
         } else {
             self.unreliable_bytes += cost;
             self.shed_oldest();
+            if self.unreliable_bytes == 0 {
+                return Ok(Sent::Shed);
+            }
         }
         self.sweep();
         Ok(if freed.any { Sent::Superseded } else { Sent::Queued })

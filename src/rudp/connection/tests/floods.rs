@@ -169,7 +169,7 @@ fn a_flood_of_streams_ends_at_their_number() {
         let head = MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered };
         Frame::Message(Message { head, payload: Bytes::new() })
     };
-    let max = ConnectionConfig::default().max_streams;
+    let max = MAX_STREAMS;
     let too_many = Some(Closed::Violation(ProtocolViolation::TooManyStreams { max }));
     for jump in [1_024, 5_000, u32::MAX] {
         let mut pair = Pair::new(45);

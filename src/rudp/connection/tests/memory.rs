@@ -27,7 +27,7 @@ fn pairs(count: u64, budgets: &MemoryBudgets) -> Vec<Pair> {
 // spec-test: REL-13
 #[test]
 fn what_waits_for_many_slow_readers_has_a_ceiling() {
-    const OWN: usize = 128 << 10;
+    const OWN: usize = 160 << 10;
     let budgets = budgets(0, 1 << 20);
     let mut slow = pairs(8, &budgets);
     let mut refused = 0;
@@ -100,7 +100,7 @@ fn without_memory_for_more_old_unreliable_messages_give_way() {
         let delivery = if n % 2 == 0 { Delivery::Unreliable } else { Delivery::Sequenced { key: n } };
         assert_eq!(send(&mut pair, delivery, 1_000), Ok(Sent::Queued));
     }
-    let kept = (128 << 10) / 1_064;
+    let kept = (160 << 10) / 1_064;
     assert_eq!(pair.ends[SERVER].stats().messages_shed, 200 - kept);
     assert_eq!(send(&mut pair, Delivery::ReliableOrdered, 1_000), Err(SendError::WouldBlock));
     pair.run(5 * SECOND);

@@ -79,6 +79,33 @@ fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
     }
 }
 
+/// However many large ones were sent before it.
+// spec-test: REL-7
+#[test]
+fn a_probe_carries_a_small_message_behind_large_ones() {
+    let mut pair = Pair::new(2);
+    // The window grows.
+    (0..200).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 1_000]));
+    pair.run(SECOND * 2);
+    let arrived = pair.payloads(SERVER).len();
+    pair.dark_until = pair.now + Duration::from_millis(1);
+    for _ in 0..40 {
+        pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 513]);
+    }
+    pair.send(CLIENT, Delivery::ReliableUnordered, b"small");
+    pair.flush();
+    let before = pair.ends[CLIENT].stats();
+    while pair.ends[CLIENT].stats().probes == before.probes {
+        pair.run(Duration::from_millis(1));
+    }
+    let sent = pair.ends[CLIENT].stats().packets_sent;
+    while pair.payloads(SERVER).len() == arrived {
+        pair.run(Duration::from_millis(1));
+    }
+    assert_eq!(pair.payloads(SERVER)[arrived..], [b"small"]);
+    assert_eq!(pair.ends[CLIENT].stats().packets_sent, sent, "the probe alone");
+}
+
 // spec-test: REL-7
 #[test]
 fn probes_carry_more_and_more_of_what_is_unacked_and_the_sixth_nothing() {
@@ -238,6 +265,16 @@ fn old_unreliable_messages_give_way_to_new_ones() {
     assert_eq!(pair.ends[CLIENT].stats().messages_shed, 90);
     pair.run(SECOND);
     assert_eq!(pair.payloads(SERVER).first(), Some(&&[90u8; 36][..]));
+    // One for which there is no room at all goes at once, and says so.
+    for delivery in [Delivery::Unreliable, Delivery::Sequenced { key: 1 }] {
+        let payload = Bytes::from(vec![0; 937]);
+        let sent = pair.ends[CLIENT].send(pair.now, STREAM, delivery, payload.into());
+        assert_eq!(sent, Ok(Sent::Shed));
+        let payload = Bytes::from(vec![0; 936]);
+        let sent = pair.ends[CLIENT].send(pair.now, STREAM, delivery, payload.into());
+        assert_eq!(sent, Ok(Sent::Queued));
+        pair.run(SECOND);
+    }
 }
 
 // spec-test: STR-7

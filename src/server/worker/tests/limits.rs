@@ -10,10 +10,10 @@ use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
-use crate::wire::command::{Broadcast, Message, Recipients, To};
+use crate::wire::command::{Broadcast, Invite, Message, Recipients, To};
 use crate::wire::{
-    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Request, SessionEvent,
-    UserEvent, Value,
+    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, Request,
+    SessionEvent, UserEvent, Value,
 };
 
 fn shout(house: &mut House, who: Who, slot: Slot, counter: u16, bytes: usize) {
@@ -171,6 +171,34 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     assert_eq!(house.ask(ann, Some(at.slot), invite(&["ben"], 60)), Err(ErrorCode::Busy));
     (0..64).for_each(|_| mailbox.release());
     assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
+}
+
+/// Three bytes ask for thousands.
+// spec-test: LIM-2
+#[test]
+fn lists_count_in_the_budget_of_bytes() {
+    let limits = Limits { command_bytes_per_second: 4_096, invites_per_user: 1_024, ..Limits::default() };
+    let mut house = House::new(1, limits);
+    let ben = house.connect("ben", 0);
+    for owner in 0..4 {
+        let owner = house.connect(&format!("owner {owner}"), 0);
+        for _ in 0..16 {
+            let at = house.create(owner, 2, Admission::Open);
+            let Request::Invite(plain) = invite(&["ben"], 60) else { unreachable!() };
+            let note = Note::new(&"n".repeat(256)).unwrap();
+            house.ask(owner, Some(at.slot), Request::Invite(Invite { note, ..plain })).unwrap();
+        }
+    }
+    let list = |house: &mut House| {
+        let list = house.send(ben, None, Request::ListInvites);
+        house.pass(Duration::from_millis(500));
+        house.answer(ben, list).map(|_| ())
+    };
+    // 131,072 bytes at once and 4,096 a second: some six answers.
+    let answers: Vec<_> = (0..20).map(|_| list(&mut house)).collect();
+    let answered = answers.iter().take_while(|answer| answer.is_ok()).count();
+    assert!((5..10).contains(&answered), "{answers:?}");
+    assert!(answers.contains(&Err(ErrorCode::RateLimited)));
 }
 
 // spec-test: LIM-2, CMD-25, CMD-6, EVT-12
