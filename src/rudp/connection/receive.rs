@@ -385,6 +385,7 @@ impl Connection {
         self.newest_ack_in = Some(number.0);
         let mut outcome = AckOutcome::default();
         self.sent.on_ack(ack, &mut outcome)?;
+        self.repair_encoder.on_ack(|number| self.sent.has_arrived(number));
         // What arrived on a former path tells nothing of this one.
         // spec: PTH-8
         let path_since = self.paths.since();

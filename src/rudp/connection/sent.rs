@@ -208,6 +208,12 @@ impl SentPackets {
         newer.find(|packet| packet.state == State::InFlight).map(|packet| packet.at)
     }
 
+    /// True for a packet that was acked, and for one that is settled and forgotten.
+    pub fn has_arrived(&self, number: PacketNumber) -> bool {
+        let at = number.0.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        at.is_none_or(|at| self.packets.get(at).is_some_and(|packet| packet.state == State::Acked))
+    }
+
     /// Leaves the next number out. Spec: ACK-7.
     pub fn skip(&mut self, now: Timestamp) {
         let (state, frames) = (State::Skipped, SentFrames::new());

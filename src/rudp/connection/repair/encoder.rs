@@ -43,6 +43,8 @@ struct Source {
     left_at: Timestamp,
     /// REPAIRs that left for it in packets of their own.
     alone: u8,
+    /// It needs none.
+    arrived: bool,
 }
 
 /// The farthest that a REPAIR reaches back, in packets with symbols.
@@ -126,7 +128,7 @@ impl RepairEncoder {
         if let Some(last) = sources.back() {
             self.pace = (self.pace * 7 + now.since(last.left_at).min(MAX_GAP)) / 8;
         }
-        sources.push_back(Source { number, symbol, left_at: now, alone: 0 });
+        sources.push_back(Source { number, symbol, left_at: now, alone: 0, arrived: false });
         if sources.len() > MAX_SOURCES
             && let Some(oldest) = sources.pop_front()
         {
@@ -134,15 +136,21 @@ impl RepairEncoder {
         }
     }
 
+    /// An ack came; `has_arrived` tells of packets that left.
+    pub fn on_ack(&mut self, has_arrived: impl Fn(PacketNumber) -> bool) {
+        let sources = self.memory.iter_mut().flat_map(|memory| &mut memory.sources);
+        sources.for_each(|source| source.arrived = source.arrived || has_arrived(source.number));
+    }
+
     /// True while packets are remembered that a REPAIR could be made of.
     pub fn may_repair(&self) -> bool {
-        self.newest().is_some()
+        self.memory.as_ref().is_some_and(|memory| memory.sources.iter().any(|source| !source.arrived))
     }
 
     /// When a REPAIR must leave although nothing else does.
     // spec: REP-3
     pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {
-        let newest = self.newest()?;
+        let newest = self.newest().filter(|newest| !newest.arrived)?;
         let most = match self.loss.share() {
             // What leaves at a good pace is repaired by what follows, soon enough for so few losses.
             share if share < LOW => u8::from(self.is_on() && self.is_thin()),
@@ -214,8 +222,8 @@ impl RepairEncoder {
         self.pace > THIN
     }
 
-    /// A REPAIR of the packets that are so many places `back`, as far as they are remembered, if there are
-    /// room and budget for it. What has left at this very moment would be lost with this packet.
+    /// A REPAIR of the packets that are so many places `back`, as far as they are remembered and not acked, if there
+    /// are room and budget for it. What has left at this very moment would be lost with this packet.
     // spec: REP-4
     fn repair(
         &mut self,
@@ -228,7 +236,7 @@ impl RepairEncoder {
         let covered = back.iter().filter_map(|back| {
             let source = sources.get(sources.len().checked_sub(*back)?)?;
             let lag = u8::try_from(number.0.saturating_sub(source.number.0)).ok()?;
-            (source.left_at < now && lag > 0).then_some((lag, &source.symbol))
+            (source.left_at < now && lag > 0 && !source.arrived).then_some((lag, &source.symbol))
         });
         let lags: SmallVec<_> = covered.clone().map(|(lag, _)| lag).collect();
         let longest = covered.clone().map(|(_, symbol)| symbol.len()).max()?;

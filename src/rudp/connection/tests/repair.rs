@@ -125,6 +125,21 @@ fn a_loss_that_was_none_ends_repairs_again() {
     assert!(!pair.ends[SERVER].repair_encoder.is_on());
 }
 
+/// Unreliable messages, which nothing repairs, take no packet's place.
+// spec-test: REP-2
+#[test]
+fn nothing_is_repaired_that_was_acked() {
+    let mut pair = lossy(1);
+    stream(&mut pair, 40, &[]);
+    pair.run(SECOND / 2);
+    let before = pair.ends[SERVER].stats().repairs_sent;
+    for _ in 0..40 {
+        pair.send(SERVER, Delivery::Unreliable, b"none");
+        pair.run(Duration::from_millis(20));
+    }
+    assert_eq!(pair.ends[SERVER].stats().repairs_sent, before);
+}
+
 // spec-test: REP-4
 #[test]
 fn repairs_stay_within_their_budget() {
