@@ -44,6 +44,8 @@ pub struct Counters {
     /// Datagrams dropped because the system refused to send them: no route, no buffers, a firewall,
     /// longer than the interface's MTU. To the protocol each is a loss.
     pub send_errors: Counter,
+    /// Datagrams to senders that had proved nothing, dropped because too much waited in the socket's buffer.
+    pub answers_dropped: Counter,
     /// Times that sending had to wait for room in the socket's buffer.
     pub send_blocked: Counter,
 }

@@ -136,9 +136,13 @@ impl Io<'_> {
     /// Sends what is kept from earlier turns, then what `driven` has now.
     fn flush<D: Driven + ?Sized>(&self, now: Now, driven: &mut D, outbox: &mut Outbox) -> io::Result<Turn> {
         if outbox.send(self.port, self.counters)? == Flushed::Blocked {
+            self.counters.answers_dropped.add_len(driven.drop_answers());
             return Ok(Turn::Blocked);
         }
         for _ in 0..SEND_BATCHES_A_TURN {
+            if driven.has_answers() && self.port.is_crowded() {
+                self.counters.answers_dropped.add_len(driven.drop_answers());
+            }
             let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
             if outbox.send(self.port, self.counters)? == Flushed::Blocked {
                 return Ok(Turn::Blocked);

@@ -25,6 +25,17 @@ pub trait Driven {
     /// nothing to send now.
     fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope>;
 
+    /// True while datagrams wait for senders that have proved nothing. They leave before all others, but none of them
+    /// may cost others their room: with little of it left [`Driven::drop_answers`] is called.
+    fn has_answers(&self) -> bool {
+        false
+    }
+
+    /// Drops the datagrams that wait for senders that have proved nothing; how many.
+    fn drop_answers(&mut self) -> usize {
+        0
+    }
+
     /// When [`Driven::handle_timeout`] is wanted next; `None` for not at all.
     fn poll_timeout(&self) -> Option<Timestamp>;
 

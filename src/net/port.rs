@@ -144,6 +144,15 @@ impl Port {
         None
     }
 
+    /// True when a quarter of the send buffer or more is taken by what has not left the machine, as far as the system
+    /// tells. What is sent to neighbours that do not answer stays there for seconds (`unres_qlen_bytes` of Linux's arp(7)).
+    pub(super) fn is_crowded(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return sys::unsent_share(self.socket()).is_some_and(|share| share >= 0.25);
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
     /// The socket itself.
     #[cfg(target_os = "linux")]
     pub(super) fn socket(&self) -> &UdpSocket {

@@ -47,6 +47,8 @@ pub struct Traffic {
     pub bytes_out: u64,
     /// Datagrams that the system refused to send.
     pub send_errors: u64,
+    /// Answers to clients that had proved nothing, dropped because too much waited in a socket's send buffer.
+    pub answers_dropped: u64,
 }
 
 /// Time that the other workers get to tell their clients when one of them has failed.
@@ -129,6 +131,7 @@ impl Server {
             datagrams_out: sum.datagrams_out + socket.datagrams_out.get(),
             bytes_out: sum.bytes_out + socket.bytes_out.get(),
             send_errors: sum.send_errors + socket.send_errors.get(),
+            answers_dropped: sum.answers_dropped + socket.answers_dropped.get(),
         })
     }
 

@@ -174,7 +174,7 @@ fn trigger(why: PacketDropped) -> &'static str {
         PacketDropped::Malformed => "invalid",
         PacketDropped::Replayed => "duplicate",
         PacketDropped::DoesNotOpen => "decryption_failure",
-        PacketDropped::TooLate | PacketDropped::OverBudget => "rejected",
+        PacketDropped::TooLate | PacketDropped::OffPath | PacketDropped::OverBudget => "rejected",
         PacketDropped::Closed => "unexpected_packet",
     }
 }

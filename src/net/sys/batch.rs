@@ -187,6 +187,17 @@ pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) -> bo
     set_option(socket, level, option, value) && (addr.is_ipv4() || by_ipv4())
 }
 
+/// The share of the send buffer that is taken by what has not left the machine, as the kernel counts it: with what it
+/// needs beside each datagram.
+pub(in crate::net) fn unsent_share(socket: &impl AsFd) -> Option<f32> {
+    let mut unsent: libc::c_int = 0;
+    // SAFETY: the kernel writes one `c_int`, which lives until after the call. For UDP this request, SIOCOUTQ of udp(7), is that.
+    let told = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ as _, &raw mut unsent) };
+    let room = socket2::SockRef::from(socket).send_buffer_size().ok()?;
+    #[allow(clippy::cast_precision_loss, reason = "a share need not be exact")]
+    (told == 0).then(|| unsent as f32 / room.max(1) as f32)
+}
+
 /// Sets an option; false when the kernel does not.
 pub(super) fn set_option(
     socket: &impl AsFd,

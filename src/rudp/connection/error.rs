@@ -146,6 +146,10 @@ pub enum PacketDropped {
     /// It came so late that its message numbers are ambiguous; its sender resends.
     #[error("message numbers are ambiguous")]
     TooLate,
+    /// It is larger than every path takes, and came from another host than the peer's: what it says of a path is said
+    /// of another one.
+    #[error("too large for a path that is not proved")]
+    OffPath,
     /// The process keeps as many unfinished messages as it may; its sender resends.
     #[error("no budget for unfinished messages")]
     OverBudget,

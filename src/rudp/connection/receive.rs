@@ -49,6 +49,10 @@ impl Connection {
         }
         let length = packet.len();
         let (number, payload) = self.open(now, packet)?;
+        // spec: MTU-7
+        if length > BASE_DATAGRAM_BYTES && !self.is_on_path(&from) {
+            return Err(PacketDropped::OffPath);
+        }
         let frames = match read_frames(payload) {
             Ok(frames) => frames,
             Err(error) => {
@@ -76,6 +80,12 @@ impl Connection {
         self.take_source(now, from, (number, length), first);
         self.take_frames(now, from, (number, ecn), frames);
         Ok(())
+    }
+
+    /// True for what comes by the path that this end sends by, or from another port of the same host. Anybody may
+    /// send on a copy of a packet from elsewhere: it tells nothing of the path.
+    fn is_on_path(&self, from: &Route) -> bool {
+        self.role != Role::Server || self.paths.active().has_ips_of(from)
     }
 
     /// A packet that is dropped is a sign of life all the same. A copy of it is none, nor what is older.
@@ -228,6 +238,8 @@ impl Connection {
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         let repairable: Vec<_> = repaired.iter().map(|(number, _)| *number).collect();
         self.acks.on_packet(now, number, eliciting, prompt, &repairable);
+        // spec: ECN-3
+        let ecn = if self.is_on_path(&from) { ecn } else { Ecn::NotEct };
         self.marks.on_received(ecn);
         if ecn == Ecn::Ce {
             self.acks.on_marked(now);

@@ -277,6 +277,19 @@ impl Endpoint {
         None
     }
 
+    /// True while answers to clients wait that have proved nothing.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// Drops them; how many. A client that gets no answer asks again.
+    // spec: HSK-14
+    pub fn drop_answers(&mut self) -> usize {
+        let dropped = self.answers.len();
+        self.answers.clear();
+        dropped
+    }
+
     /// Refuses all further connections with `draining`, or no longer.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
@@ -423,7 +436,10 @@ impl From<PacketDropped> for DropReason {
             PacketDropped::Malformed => Self::SealedMalformed,
             PacketDropped::Replayed => Self::Replayed,
             PacketDropped::DoesNotOpen => Self::DoesNotOpen,
-            PacketDropped::TooLate | PacketDropped::OverBudget | PacketDropped::Closed => Self::Late,
+            PacketDropped::TooLate
+            | PacketDropped::OffPath
+            | PacketDropped::OverBudget
+            | PacketDropped::Closed => Self::Late,
         }
     }
 }

@@ -230,6 +230,14 @@ impl Driven for Worker {
         self.clients.endpoint.poll_transmit(now.mono, out)
     }
 
+    fn has_answers(&self) -> bool {
+        self.clients.endpoint.has_answers()
+    }
+
+    fn drop_answers(&mut self) -> usize {
+        self.clients.endpoint.drop_answers()
+    }
+
     fn poll_timeout(&self) -> Option<Timestamp> {
         let due = [
             self.clients.endpoint.poll_timeout(),

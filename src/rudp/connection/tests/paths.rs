@@ -408,6 +408,24 @@ fn a_packet_that_left_before_a_change_gives_no_sample() {
     assert_eq!(bed.server().rtt(), Duration::from_millis(100), "that of a path of which nothing is known");
 }
 
+/// Whoever sends a client's packets on from elsewhere says nothing of the client's own path.
+// spec-test: MTU-7, ECN-3
+#[test]
+fn a_copy_from_another_ip_tells_nothing_of_sizes_and_marks() {
+    let mut bed = Bed::new();
+    let large = bed.forger.packet(&[Frame::Ping, Frame::Padding(1_200)]);
+    assert_eq!(bed.take(away(), large.clone()), Err(PacketDropped::OffPath));
+    let moved = SocketAddr::from((home().ip(), 4_444));
+    assert_eq!(bed.take(moved, large), Ok(()), "the real one is no replay");
+
+    for (from, count) in [(away(), 0), (moved, 1)] {
+        let packet = bed.forger.packet(&[Frame::Ping]);
+        let (now, from) = (bed.pair.now, Route::from(from).marked(Ecn::Ce));
+        assert_eq!(bed.server().handle_packet(now, from, packet), Ok(()));
+        assert_eq!(bed.server().stats().ce_received, count);
+    }
+}
+
 // spec-test: PTH-9
 #[test]
 fn a_clients_server_stays_where_it_is() {
