@@ -59,13 +59,15 @@ pub use self::events::Events;
 pub use self::handle::Client;
 pub use self::params::{CreateSession, InviteUsers};
 pub use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId};
-pub use crate::rudp::Stats;
+#[cfg(feature = "client")]
+pub use crate::net::{BufferSizes, IoPath};
+pub use crate::rudp::{ConnectionConfig, Stats, Tracer};
 pub use crate::secure::ConnectGrant;
 pub use crate::wire::command::To;
 pub use crate::wire::event::Invitation;
-pub use crate::wire::property::Property;
+pub use crate::wire::property::{Property, PropertyChanges};
 pub use crate::wire::result::{Entered, Info, Membership};
 pub use crate::wire::{
-    CloseCode, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyChange, PropertyKey, PropertyOp,
-    PropertyValue, Settings, WriteRule,
+    Admission, CloseCode, DeleteReason, Delivery, ErrorCode, LeaveReason, Note, OnOwnerLeave, PropertyChange,
+    PropertyKey, PropertyOp, PropertyValue, Reason, Settings, WriteRule,
 };

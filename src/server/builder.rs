@@ -61,7 +61,7 @@ impl Builder {
         self
     }
 
-    /// Adds a token key, the first of at most two. Without one nobody could connect.
+    /// Adds a token key, the first of at most two. Without one `start` fails.
     pub fn key(mut self, key: TokenKey) -> Self {
         self.identity.keys.push(key);
         self

@@ -21,7 +21,7 @@ use crate::base::{Blank, ConnectionId, InviteId, Rare, SessionId, SessionKind, T
 use crate::wire::Note;
 use crate::wire::event::Invitation;
 
-/// The users of a server. All methods take the lock of one user's stripe.
+/// The users of a server. All methods hold one stripe's lock at a time.
 pub struct Directory {
     stripes: Box<[Stripe]>,
     hasher: RandomState,

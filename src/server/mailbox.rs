@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn many_threads_never_take_more_than_there_is_and_keep_their_order() {
         let mailbox = mailbox(8);
-        let posted = AtomicUsize::new(0);
+        let (posted, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let mut mail = VecDeque::new();
         std::thread::scope(|scope| {
             for thread in 0..3_u32 {
-                let (mailbox, posted) = (&mailbox, &posted);
+                let (mailbox, posted, ended) = (&mailbox, &posted, &ended);
                 scope.spawn(move || {
                     for number in 0..1_000 {
                         if mailbox.reserve().is_ok() {
@@ -230,9 +230,10 @@ mod tests {
                             posted.fetch_add(1, Ordering::Relaxed);
                         }
                     }
+                    ended.fetch_add(1, Ordering::Relaxed);
                 });
             }
-            for _ in 0..100 {
+            while ended.load(Ordering::Relaxed) < 3 {
                 let before = mail.len();
                 mailbox.take_all(&mut mail);
                 assert!(mail.len() - before <= 8, "more than the capacity");

@@ -178,10 +178,10 @@ impl Invites {
         Some(user)
     }
 
-    /// The numbers of all open invites.
-    pub(super) fn open_numbers(&self) -> Vec<u32> {
-        let open = self.by_number.iter().filter(|(_, invite)| invite.state == InviteState::Open);
-        open.map(|(number, _)| *number).collect()
+    /// All open invites, by number, and their users.
+    pub(super) fn into_open(self) -> impl Iterator<Item = (u32, UserId)> {
+        let open = self.by_number.into_iter().filter(|(_, invite)| invite.state == InviteState::Open);
+        open.map(|(number, invite)| (number, invite.user))
     }
 
     /// When [`Invites::expire`] has something to do next.

@@ -399,8 +399,8 @@ impl Session {
         self.post(&self.members.workers(), Change::Deleted { number, why, reason }, Room::Headroom, turn);
         self.ended = true;
         self.idle_ends = None;
-        let open = self.invites.open_numbers();
-        open.into_iter().filter_map(|number| self.revoke(number, turn)).collect()
+        let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
+        open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect()
     }
 
     /// Revokes an open invite.

@@ -15,7 +15,8 @@ use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Messa
 use crate::wire::result::Info;
 use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
 
-/// The sessions of a server. Shared by its workers; every method takes one stripe's lock, once.
+/// The sessions of a server. Shared by its workers; every method holds one stripe's lock at a time, and all but
+/// [`SessionTable::create`] take one once.
 ///
 /// `now` may differ a little between workers: a stripe's time is the latest that it has seen.
 /// A command that is refused has changed nothing. Commands about a session that the caller is in
@@ -51,6 +52,9 @@ struct StripeState {
 /// Sessions and invites that one call of [`SessionTable::expire`] ends or forgets; the last session brings all of
 /// its invites.
 const EXPIRE_BATCH: usize = 64;
+
+/// Stripes with empty sessions of which the one that would stay longest gives way.
+const STRIPES_COMPARED: usize = 8;
 
 impl SessionTable {
     /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
@@ -122,20 +126,23 @@ impl SessionTable {
         created
     }
 
-    /// Claims an empty session for one that is created, which nobody else may do then: of those of a stripe the
-    /// one that would stay longest, for who leaves sessions behind on purpose lets them stay as long as can be.
+    /// Claims an empty session for one that is created, which nobody else may do then: of those of some stripes, from
+    /// a random one on, the one that would stay longest, for who leaves sessions behind on purpose lets them stay as
+    /// long as can be.
     fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
-        self.stripes.iter().find_map(|stripe| {
-            let mut state = stripe.state.lock();
-            if state.empty == 0 {
-                return None;
-            }
+        loop {
+            let first = self.rng.lock().random_range(0..self.stripes.len());
+            let stripes = self.stripes.iter().skip(first).chain(self.stripes.iter().take(first));
+            let longest = stripes.filter_map(|stripe| stripe.state.lock().longest_empty(now));
+            let (_, id) = longest.take(STRIPES_COMPARED).max()?;
+            let mut state = self.stripe_of(id).1.state.lock();
             let now = state.now.max(now);
-            let empty = state.sessions.iter().filter_map(|(id, it)| Some((it.empty_until(now)?, *id)));
-            let (_, id) = empty.max()?;
-            state.sessions.get_mut(&id)?.claim();
-            Some(id)
-        })
+            // Meanwhile it may have ended, been entered or been claimed; then another may do.
+            if let Some(session) = state.sessions.get_mut(&id).filter(|it| it.empty_until(now).is_some()) {
+                session.claim();
+                return Some(id);
+            }
+        }
     }
 
     /// Gives a session a random id that is free and lets its creator in.
@@ -511,6 +518,17 @@ impl SessionTable {
         let mask = self.stripes.len() as u64 - 1;
         let index = usize::try_from(id.0 & mask).expect("invariant: below the number of stripes");
         (index, &self.stripes[index])
+    }
+}
+
+impl StripeState {
+    /// Of the sessions that nobody is in, and that are not claimed, the one that would stay longest.
+    fn longest_empty(&self, now: Timestamp) -> Option<(Timestamp, SessionId)> {
+        if self.empty == 0 {
+            return None;
+        }
+        let now = self.now.max(now);
+        self.sessions.iter().filter_map(|(id, it)| Some((it.empty_until(now)?, *id))).max()
     }
 }
 

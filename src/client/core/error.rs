@@ -50,7 +50,7 @@ pub enum SendError {
     TooLarge {
         /// Its bytes.
         bytes: usize,
-        /// Most that fit.
+        /// Most that fit; 0 where the recipients of a `message` leave none.
         max: usize,
     },
     /// The client's send buffer is full: messages are sent faster than the way to the server takes them. Drop it,

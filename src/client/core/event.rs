@@ -87,7 +87,8 @@ pub enum Event {
         sender: MemberId,
         /// How it was delivered.
         delivery: Delivery,
-        /// What was sent.
+        /// What was sent. It is part of a block with all that was received at that time, some 90 KB at most with
+        /// datagrams of 1,452 bytes: copy what you keep for long.
         payload: Bytes,
     },
     /// The client's own ordered broadcast to others stands here in the session's order.

@@ -74,7 +74,8 @@ impl Core {
         })
     }
 
-    /// Sends `payload` to some members of the session at `slot`, 1 to 1,024.
+    /// Sends `payload` to some members of the session at `slot`, 1 to 1,024. Unreliable and sequenced ones must fit one
+    /// packet together with their recipients, of 1 to 4 bytes each ([`SendError::TooLarge`]).
     ///
     /// # Errors
     /// [`SendError`]; nothing was sent then.

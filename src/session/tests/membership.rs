@@ -100,8 +100,8 @@ fn a_session_for_which_there_is_no_room_is_not_created() {
 #[test]
 fn an_empty_session_gives_way_to_one_that_is_created() {
     let limits = SessionLimits { max_sessions: 3, ..SessionLimits::default() };
-    // One stripe: of several, the first with an empty session loses one.
-    let table = SessionTable::new(1, WORKERS, limits.clone(), StdRng::seed_from_u64(7));
+    // As many stripes as are compared, wherever the ids fall.
+    let table = SessionTable::new(8, WORKERS, limits.clone(), StdRng::seed_from_u64(7));
     let mut world = World { table, ..World::with(limits) };
     let create = |world: &mut World, idle| {
         let idle_ttl = IdleTtl::new(idle).unwrap();
