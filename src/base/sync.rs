@@ -1,10 +1,15 @@
-//! The lock that shared state is behind, and padding between locks.
+//! The lock that shared state is behind, atomics beside it, and padding between them.
 //!
 //! [`Mutex`] is `std::sync::Mutex` without poisoning: what it guards is changed only after every
-//! check, so that a panic leaves it whole. In this crate's unit tests a `Mutex` made inside of
+//! check, so that a panic leaves it whole. In this crate's unit tests a `Mutex` or atomic made inside of
 //! `model::check` is shuttle's instead, which tries out the orders in which tasks can take it.
 
 use std::ops::{Deref, DerefMut};
+
+#[cfg(test)]
+pub(crate) use self::model::{AtomicBool, AtomicU64, AtomicUsize};
+#[cfg(not(test))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// Keeps what it holds away from its neighbours' cache lines.
 #[derive(Debug, Default)]
@@ -96,9 +101,11 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 
 #[cfg(test)]
 pub(crate) mod model {
-    //! Runs a test body under many interleavings of its tasks (`shuttle::thread`).
+    //! Runs a test body under many interleavings of its tasks (`shuttle::thread`). Atomics are sequentially
+    //! consistent there, whatever they are asked for.
 
     use std::cell::Cell;
+    use std::sync::atomic::Ordering;
 
     thread_local! {
         static RUNNING: Cell<bool> = const { Cell::new(false) };
@@ -106,6 +113,68 @@ pub(crate) mod model {
 
     pub(super) fn is_running() -> bool {
         RUNNING.get()
+    }
+
+    /// Declares an atomic that is shuttle's while a model runs, with what this crate does with it.
+    macro_rules! atomic {
+        ($name:ident, $value:ty { $($method:ident($($argument:ident: $type:ty),*) -> $result:ty;)+ }) => {
+            #[derive(Debug)]
+            pub(crate) enum $name {
+                Std(std::sync::atomic::$name),
+                Model(shuttle::sync::atomic::$name),
+            }
+
+            impl $name {
+                pub(crate) fn new(value: $value) -> Self {
+                    if is_running() {
+                        return Self::Model(shuttle::sync::atomic::$name::new(value));
+                    }
+                    Self::Std(std::sync::atomic::$name::new(value))
+                }
+
+                $(pub(crate) fn $method(&self, $($argument: $type),*) -> $result {
+                    match self {
+                        Self::Std(atomic) => atomic.$method($($argument),*),
+                        Self::Model(atomic) => atomic.$method($($argument),*),
+                    }
+                })+
+            }
+
+            impl Default for $name {
+                fn default() -> Self {
+                    Self::new(<$value>::default())
+                }
+            }
+        };
+    }
+
+    atomic!(AtomicBool, bool {
+        swap(value: bool, order: Ordering) -> bool;
+    });
+    atomic!(AtomicU64, u64 {
+        load(order: Ordering) -> u64;
+        store(value: u64, order: Ordering) -> ();
+        swap(value: u64, order: Ordering) -> u64;
+        fetch_min(value: u64, order: Ordering) -> u64;
+    });
+    atomic!(AtomicUsize, usize {
+        load(order: Ordering) -> usize;
+        fetch_add(value: usize, order: Ordering) -> usize;
+        fetch_sub(value: usize, order: Ordering) -> usize;
+    });
+
+    impl AtomicUsize {
+        pub(crate) fn fetch_update(
+            &self,
+            set: Ordering,
+            fetch: Ordering,
+            update: impl FnMut(usize) -> Option<usize>,
+        ) -> Result<usize, usize> {
+            match self {
+                Self::Std(atomic) => atomic.fetch_update(set, fetch, update),
+                Self::Model(atomic) => atomic.fetch_update(set, fetch, update),
+            }
+        }
     }
 
     /// Runs `body` `iterations` times, each under another random schedule.

@@ -8,10 +8,10 @@
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::base::WorkerId;
-use crate::base::sync::{CachePadded, Mutex};
+use crate::base::sync::{AtomicBool, AtomicUsize, CachePadded, Mutex};
 
 /// The mailboxes of all workers, by worker.
 pub struct Mailboxes<M> {
@@ -156,7 +156,9 @@ impl<M> Mailbox<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sync::model;
     use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
 
     fn mailbox(capacity: usize) -> Mailbox<u32> {
         Mailbox::new(capacity)
@@ -215,6 +217,33 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
+    /// The owner sleeps only when it has not been woken since it last took its mail.
+    #[test]
+    fn no_mail_waits_for_an_owner_that_sleeps() {
+        model::check(2_000, || {
+            let mailbox = Arc::new(mailbox(8));
+            let owner_is_awake = Arc::new(Mutex::new(false));
+            let awake = Arc::clone(&owner_is_awake);
+            mailbox.set_wake(Box::new(move || *awake.lock() = true));
+            let posters = [1, 2].map(|mail| {
+                let mailbox = Arc::clone(&mailbox);
+                shuttle::thread::spawn(move || {
+                    mailbox.post(mail);
+                    mailbox.wake();
+                })
+            });
+            let mut mail = VecDeque::new();
+            for _ in 0..2 {
+                if std::mem::take(&mut *owner_is_awake.lock()) {
+                    mailbox.take_all(&mut mail);
+                }
+                shuttle::thread::yield_now();
+            }
+            posters.into_iter().for_each(|poster| poster.join().unwrap());
+            assert!(mailbox.is_empty() || *owner_is_awake.lock(), "nobody would take it");
+        });
+    }
+
     #[test]
     fn many_threads_never_take_more_than_there_is_and_keep_their_order() {
         let mailbox = mailbox(8);
@@ -245,6 +274,6 @@ mod tests {
             let of_one = mail.iter().filter(|mail| *mail / 1_000 == thread);
             assert!(of_one.is_sorted(), "of one poster the order is kept");
         }
-        assert_eq!(mailbox.taken.into_inner(), 0);
+        assert_eq!(mailbox.taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,7 +2,7 @@
 //! another is taken but a mailbox's, which is always the last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -14,6 +14,7 @@ use super::limits::{Limits, size};
 use super::mail::{Mail, Word};
 use super::mailbox::Mailboxes;
 use super::population::Population;
+use crate::base::sync::{AtomicU64, AtomicUsize};
 use crate::base::{Timestamp, UserId, WorkerId};
 use crate::secure::TokenLedger;
 use crate::session::SessionTable;

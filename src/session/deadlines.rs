@@ -1,8 +1,8 @@
 //! [`EarliestDeadlines`]: what a worker must know to sleep.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use crate::base::sync::CachePadded;
+use crate::base::sync::{AtomicU64, CachePadded};
 use crate::base::{Timestamp, WorkerId};
 
 /// For each worker a time before which none of its stripes has a deadline, to be read without a lock. It

@@ -1,7 +1,7 @@
 //! [`SessionTable`]: all sessions of a server, in stripes, each behind a lock of its own.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
-use crate::base::sync::{CachePadded, Mutex};
+use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
 use crate::base::{IdMap, MemberId, Revision, SessionId, Timestamp, UserId, WorkerId};
 use crate::wire::command::{Broadcast, Create, Decline, Invite, Join, Kick, Message};
 use crate::wire::result::Info;

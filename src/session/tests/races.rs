@@ -238,6 +238,30 @@ fn a_leaver_is_told_every_message_before_its_leave_and_none_after_it() {
     });
 }
 
+/// Its owner looks at the stripes while a deadline is armed, and sleeps until the earliest that it was told.
+#[test]
+fn no_deadline_that_is_armed_meanwhile_is_slept_through() {
+    check_outcomes(2, || {
+        let table = SessionTable::new(1, 1, SessionLimits::default(), StdRng::seed_from_u64(7));
+        let (mut world, owner) = (World { table, ..World::new() }, WorkerId(0));
+        let (session, ann) = world.create("a", open());
+        let racers = Racers::of(world);
+        let invite = racers.start(move |table, now, mail| {
+            table.invite(now, (session, ann), &invite_of("b"), &[user("b")], mail).unwrap();
+        });
+        let look = racers.start(move |table, _, _| {
+            let seen = table.begin_expiry(owner).map(|stripe| table.next_deadline(stripe)).min();
+            table.end_expiry(owner);
+            seen
+        });
+        invite.join().unwrap();
+        let seen = look.join().unwrap();
+        let armed = racers.table.next_deadline(0);
+        assert!(armed != Timestamp::MAX && racers.table.earliest_deadline(owner) <= armed);
+        format!("{seen:?}")
+    });
+}
+
 /// Who sent each message; `None` for other changes.
 fn senders(changes: &[Change]) -> Vec<Option<MemberId>> {
     let sender = |change: &Change| match change {
