@@ -75,6 +75,27 @@ fn refusal(client: &mut Running, line: &str) -> Value {
     client.wait_for_json(line, |said| said["error"] == command)["code"].clone()
 }
 
+/// Its tokens must name it, whatever its address is.
+#[test]
+fn a_server_with_a_name_is_reached_by_it() {
+    let folder = Folder::new();
+    let config = folder.file("named.toml");
+    std::fs::write(&config, "names = [\"eu-1.example\"]\n").unwrap();
+    let service = Service::start(&["--config", &config]);
+    let reach = |command: &[&'static str], name: &[&'static str]| {
+        let place = ["--key-file", service.key.as_str(), "--server", service.addr.as_str()];
+        run(&[command, name, &place].concat())
+    };
+    let bench = ["bench", "--sessions", "1", "--members", "2", "--seconds", "1", "--warmup", "100ms"];
+    let name = ["--name", "eu-1.example"];
+    for command in [&bench[..], &["client", "--user", "ann"]] {
+        let (status, _, err) = texts(&reach(command, &name));
+        assert_eq!(status, Some(0), "{err}");
+    }
+    let (status, _, err) = texts(&reach(&["client", "--user", "ann"], &[]));
+    assert!(status == Some(1) && err.contains("another server"), "{err}");
+}
+
 #[test]
 fn two_clients_meet_and_talk() {
     let service = Service::start(&[]);

@@ -432,6 +432,15 @@ async fn an_address_that_was_silent_at_first_is_tried_again() {
     relays.abort();
 }
 
+/// The line that `serve` prints names it, so somebody will use it.
+#[tokio::test]
+async fn the_address_that_stands_for_all_is_this_machine() {
+    let world = World::new();
+    let all = format!("0.0.0.0:{}", world.server.local_addr().port());
+    let (ann, _events) = Client::connect(&world.grant("ann").at([all]), config()).await.unwrap();
+    assert!(ann.is_connected());
+}
+
 #[tokio::test]
 async fn a_grant_that_has_expired_is_the_servers_to_refuse() {
     let world = World::new();

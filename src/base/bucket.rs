@@ -29,13 +29,23 @@ impl TokenBucket {
 
     /// Takes `amount` if that much is there, all or nothing.
     pub fn take(&mut self, now: Timestamp, amount: u64) -> bool {
-        self.refill(now);
-        let wanted = amount.saturating_mul(MICRO);
-        if wanted > self.micro_tokens {
-            return false;
+        let is_there = self.has(now, amount);
+        if is_there {
+            self.micro_tokens -= amount * MICRO;
         }
-        self.micro_tokens -= wanted;
-        true
+        is_there
+    }
+
+    fn has(&mut self, now: Timestamp, amount: u64) -> bool {
+        self.refill(now);
+        amount.saturating_mul(MICRO) <= self.micro_tokens
+    }
+
+    /// Takes `amount` if a quarter of a full bucket is left then.
+    pub fn take_above_quarter(&mut self, now: Timestamp, amount: u64) -> bool {
+        let kept = self.burst / 4;
+        // The second is there when both are.
+        self.has(now, amount.saturating_add(kept)) && self.take(now, amount)
     }
 
     /// Takes `amount`, or all of a full bucket if that is less.
@@ -75,6 +85,14 @@ mod tests {
         let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
         assert!(!bucket.take(Timestamp::ZERO, 11));
         assert!(bucket.take(Timestamp::ZERO, 10));
+    }
+
+    #[test]
+    fn a_quarter_is_kept_of_what_is_taken_above_it() {
+        let mut bucket = TokenBucket::new(Timestamp::ZERO, 8, 8);
+        assert_eq!((0..20).filter(|_| bucket.take_above_quarter(Timestamp::ZERO, 1)).count(), 6);
+        assert!(!bucket.take_above_quarter(Timestamp::ZERO, u64::MAX));
+        assert_eq!((0..20).filter(|_| bucket.take(Timestamp::ZERO, 1)).count(), 2);
     }
 
     #[test]

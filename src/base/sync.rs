@@ -7,9 +7,14 @@
 use std::ops::{Deref, DerefMut};
 
 #[cfg(test)]
-pub(crate) use self::model::{AtomicBool, AtomicU64, AtomicUsize};
+pub(crate) use self::model::{AtomicU64, AtomicUsize};
 #[cfg(not(test))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+#[cfg(all(test, feature = "server"))]
+pub(crate) use self::model::AtomicBool;
+#[cfg(all(not(test), feature = "server"))]
+pub(crate) use std::sync::atomic::AtomicBool;
 
 /// Keeps what it holds away from its neighbours' cache lines.
 #[derive(Debug, Default)]
@@ -148,6 +153,7 @@ pub(crate) mod model {
         };
     }
 
+    #[cfg(feature = "server")]
     atomic!(AtomicBool, bool {
         swap(value: bool, order: Ordering) -> bool;
     });

@@ -19,13 +19,20 @@ use crate::secure::{ConnectGrant, TokenKey};
 pub struct Backend {
     key: TokenKey,
     server: String,
+    /// What tokens call the server, if not that.
+    name: Option<String>,
     config: ClientConfig,
 }
 
 impl Backend {
     /// For the server that clients reach at `server`, `HOST:PORT`.
     pub fn new(key: TokenKey, server: &str, protocol_id: u64) -> Self {
-        Self { key, server: server.to_owned(), config: ClientConfig::new(protocol_id) }
+        Self { key, server: server.to_owned(), name: None, config: ClientConfig::new(protocol_id) }
+    }
+
+    /// Calls the server so in its tokens, if it has a name.
+    pub fn named(self, name: Option<String>) -> Self {
+        Self { name, ..self }
     }
 
     /// Traces the connections of its clients.
@@ -41,13 +48,13 @@ impl Backend {
     pub async fn connect(&self, user: &UserId) -> Result<(Client, Events), Failure> {
         let request = MintRequest {
             user: user.clone(),
-            server: self.server.clone(),
+            server: self.name.as_ref().unwrap_or(&self.server).clone(),
             lifetime: std::time::Duration::from_secs(60),
             data: None,
         };
         let grant = mint_now(&self.key, request)
             .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?;
-        Client::connect(&grant, self.config.clone()).await.map_err(|error| {
+        Client::connect(&grant.at([self.server.as_str()]), self.config.clone()).await.map_err(|error| {
             Failure::while_doing(format_args!("connecting {user} to {}", self.server), error)
         })
     }

@@ -1,7 +1,7 @@
 //! Connecting: from a grant to a running client.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ pub(super) async fn connect<T>(
                 continue;
             }
         };
-        for (index, &address) in addresses.iter().enumerate() {
+        for (index, address) in addresses.iter().copied().map(reachable).enumerate() {
             let is_last = number + 1 == grant.servers.len() && index + 1 == addresses.len();
             let deadline =
                 if is_last { config.connect_timeout } else { config.connect_timeout.min(FIRST_TRY) };
@@ -144,6 +144,17 @@ impl Drop for Attempt<'_> {
         self.0.lock().core.close(now, "");
         self.0.wake.notify_one();
     }
+}
+
+/// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine
+/// to the kernel, but the answer comes from its loopback address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// Any port on any interface, of the same kind as `server`.

@@ -32,7 +32,7 @@ pub(super) struct Entry {
     pub(super) older: Option<MemberId>,
 }
 
-/// Members that a session admits in a second; at once as many as it has seats. Spec: LIM-7.
+/// Members that a session admits in a second; at once as many as it has seats, and a third more by invite.
 const ADMISSIONS_PER_SECOND: u64 = 64;
 
 /// Event numbers kept for leaves and ends, which are never refused: two for each member and some.
@@ -74,7 +74,8 @@ impl Session {
         now: Timestamp,
         limits: &SessionLimits,
     ) -> Result<Self, ErrorCode> {
-        let (owner, seats) = (MemberId(1), u64::from(create.settings.max_members.get()));
+        let owner = MemberId(1);
+        let at_once = u64::from(create.settings.max_members.get()).max(ADMISSIONS_PER_SECOND);
         Ok(Self {
             id: SessionId(0),
             settings: create.settings,
@@ -86,7 +87,7 @@ impl Session {
             commands: TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
             bytes: TokenBucket::of_bytes(now, limits.bytes_per_second, LARGEST_BYTES),
             keys: None,
-            admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, ADMISSIONS_PER_SECOND.max(seats)),
+            admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, at_once + at_once / 3),
             next: EventNumber(1),
             idle_ends: None,
             is_claimed: false,
@@ -203,7 +204,11 @@ impl Session {
         self.check_number()?;
         // Each is followed by a leaving, which nobody can refuse.
         // spec: LIM-7
-        if !self.admissions.take(turn.now, 1) {
+        let is_in_budget = match invite {
+            Some(_) => self.admissions.take(turn.now, 1),
+            None => self.admissions.take_above_quarter(turn.now, 1),
+        };
+        if !is_in_budget {
             return Err(ErrorCode::RateLimited);
         }
         let workers = self.members.workers_and(at.worker);

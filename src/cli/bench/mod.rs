@@ -65,6 +65,9 @@ pub struct BenchArgs {
     /// Use the server that runs there instead.
     #[arg(long, value_name = "ADDR", requires = "key_file", conflicts_with = "workers")]
     server: Option<String>,
+    /// What tokens call the server that runs there, if that is not its address: one of the `names` of its configuration.
+    #[arg(long, value_name = "NAME", requires = "server")]
+    name: Option<String>,
     /// The protocol id of the server that runs there.
     #[arg(long, value_name = "N", requires = "server", default_value_t = PROTOCOL_ID)]
     protocol_id: u64,

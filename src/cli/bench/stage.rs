@@ -67,8 +67,12 @@ impl Stage {
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
         Ok(Self {
-            backend: Arc::new(Backend::new(key.clone(), reached, args.protocol_id).traced(tracer.clone())),
-            direct: Backend::new(key, &addr, args.protocol_id).traced(tracer),
+            backend: Arc::new(
+                Backend::new(key.clone(), reached, args.protocol_id)
+                    .named(args.name.clone())
+                    .traced(tracer.clone()),
+            ),
+            direct: Backend::new(key, &addr, args.protocol_id).named(args.name.clone()).traced(tracer),
             server_pid: args.server_pid.or_else(|| server.as_ref().and_then(Child::pid)),
             server,
             relay,

@@ -44,6 +44,9 @@ pub struct ClientArgs {
     /// The server.
     #[arg(long, value_name = "ADDR", requires = "user")]
     server: Option<String>,
+    /// What tokens call the server, if that is not its address: one of the `names` of its configuration.
+    #[arg(long, value_name = "NAME", requires = "user")]
+    name: Option<String>,
     /// The server's protocol id, which tells games apart.
     #[arg(long, value_name = "N", default_value_t = PROTOCOL_ID)]
     protocol_id: u64,
@@ -73,7 +76,8 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
 
 async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     if let (Some(user), Some(key_file), Some(server)) = (&args.user, &args.key_file, &args.server) {
-        return Backend::new(key_file::read(key_file)?, server, args.protocol_id).connect(user).await;
+        let backend = Backend::new(key_file::read(key_file)?, server, args.protocol_id);
+        return backend.named(args.name.clone()).connect(user).await;
     }
     let path = args.grant.as_deref().ok_or_else(|| Failure::Usage("--grant is missing".to_owned()))?;
     let failed = |error: &dyn std::fmt::Display| {

@@ -313,6 +313,30 @@ fn who_joins_and_leaves_without_end_is_refused() {
     assert_eq!(churn(&mut world), 64);
 }
 
+/// A user with many tokens is as many flooders.
+// spec-test: LIM-7
+#[test]
+fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
+    let mut world = World::new();
+    let (session, ann) = world.create("a", open());
+    let flood = |world: &mut World| {
+        while let Ok(member) = world.join("b", Join::Session(session)) {
+            world.leave((session, member)).unwrap();
+        }
+    };
+    for second in 0..10 {
+        flood(&mut world);
+        for user in 0..21 {
+            let name = format!("c{second}-{user}");
+            let invite = world.invite((session, ann), &name);
+            let member = world.join(&name, Join::Invite(invite)).unwrap();
+            world.leave((session, member)).unwrap();
+            flood(&mut world);
+        }
+        world.now += Duration::from_secs(1);
+    }
+}
+
 /// Where a user is reached by a connection of this number.
 fn at_login(name: &str, login: u64) -> MemberAt {
     MemberAt { login, connection: ConnectionId(u32::try_from(login).unwrap()), ..at(name) }
