@@ -41,11 +41,21 @@ impl TokenBucket {
         amount.saturating_mul(MICRO) <= self.micro_tokens
     }
 
-    /// Takes `amount` if a quarter of a full bucket is left then.
-    pub fn take_above_quarter(&mut self, now: Timestamp, amount: u64) -> bool {
-        let kept = self.burst / 4;
-        // The second is there when both are.
+    /// Takes `amount` if the `part`th part of a full bucket (at least 1) is left then.
+    pub fn take_above(&mut self, now: Timestamp, amount: u64, part: u64) -> bool {
+        let kept = self.burst / part.max(1);
         self.has(now, amount.saturating_add(kept)) && self.take(now, amount)
+    }
+
+    /// True when no more fits.
+    pub fn is_full(&mut self, now: Timestamp) -> bool {
+        self.has(now, self.burst)
+    }
+
+    /// A full bucket for one of so many that share this one's rate, who take `largest` at once at most: a sixth of
+    /// what this one holds, or that.
+    pub fn share(&self, now: Timestamp, sharers: u64, largest: u64) -> Self {
+        Self::new(now, (self.per_second / sharers.max(1)).max(1), (self.burst / 6).max(largest))
     }
 
     /// Takes `amount`, or all of a full bucket if that is less.
@@ -88,10 +98,10 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_is_kept_of_what_is_taken_above_it() {
+    fn a_part_is_kept_of_what_is_taken_above_it() {
         let mut bucket = TokenBucket::new(Timestamp::ZERO, 8, 8);
-        assert_eq!((0..20).filter(|_| bucket.take_above_quarter(Timestamp::ZERO, 1)).count(), 6);
-        assert!(!bucket.take_above_quarter(Timestamp::ZERO, u64::MAX));
+        assert_eq!((0..20).filter(|_| bucket.take_above(Timestamp::ZERO, 1, 4)).count(), 6);
+        assert!(!bucket.take_above(Timestamp::ZERO, u64::MAX, 4));
         assert_eq!((0..20).filter(|_| bucket.take(Timestamp::ZERO, 1)).count(), 2);
     }
 

@@ -20,6 +20,7 @@
 //! 7. The revision of properties grows by one a change; of two compare-and-sets on one value one
 //!    wins; no increment is lost.
 
+mod budget;
 mod deadlines;
 mod fanout;
 mod invites;

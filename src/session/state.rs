@@ -3,6 +3,7 @@
 //! Every method checks first, then reserves room in the mailboxes, then changes state, numbers
 //! the event and posts it: what is refused changes nothing, and what has a number is told.
 
+use super::budget::SharedBudget;
 use super::invites::{InviteState, Invites};
 use super::members::{Members, Workers};
 use super::properties::Properties;
@@ -49,8 +50,8 @@ pub(super) struct Session {
     pub(super) owner_user: UserId,
     pub(super) invites: Invites,
     pub(super) properties: Properties,
-    pub(super) commands: TokenBucket,
-    pub(super) bytes: TokenBucket,
+    pub(super) commands: SharedBudget,
+    pub(super) bytes: SharedBudget,
     /// Nothing until a message has a key.
     pub(super) keys: Option<Box<KeyBudget<(MemberId, u16)>>>,
     admissions: TokenBucket,
@@ -84,8 +85,14 @@ impl Session {
             owner_user: creator.clone(),
             invites: Invites::new(),
             properties: Properties::new(create.properties, owner, limits)?,
-            commands: TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
-            bytes: TokenBucket::of_bytes(now, limits.bytes_per_second, LARGEST_BYTES),
+            commands: SharedBudget::new(
+                TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
+                1,
+            ),
+            bytes: SharedBudget::new(
+                TokenBucket::of_bytes(now, limits.bytes_per_second, LARGEST_BYTES),
+                LARGEST_BYTES,
+            ),
             keys: None,
             admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, at_once + at_once / 3),
             next: EventNumber(1),
@@ -206,7 +213,7 @@ impl Session {
         // spec: LIM-7
         let is_in_budget = match invite {
             Some(_) => self.admissions.take(turn.now, 1),
-            None => self.admissions.take_above_quarter(turn.now, 1),
+            None => self.admissions.take_above(turn.now, 1, 4),
         };
         if !is_in_budget {
             return Err(ErrorCode::RateLimited);
@@ -293,7 +300,7 @@ impl Session {
     ) -> Result<(), ErrorCode> {
         self.check_target(by, target)?;
         self.check_number()?;
-        self.take_budget(0, turn)?;
+        self.take_budget(by, 0, turn)?;
         reserve(&self.members.workers(), turn)?;
         self.set_owner(target, Room::Reserved, turn);
         Ok(())
@@ -345,6 +352,8 @@ impl Session {
         let number = self.take_number();
         self.post(&workers, Change::Left { number, member, why, reason }, Room::Headroom, turn);
         self.members.remove(member);
+        self.commands.forget(member);
+        self.bytes.forget(member);
         let owner_left = member == self.owner;
         if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
             let revoked = self.end(DeleteReason::OwnerLeft, Reason::none(), turn);

@@ -28,7 +28,7 @@ impl Session {
             self.check_number()?;
         }
         let workers = self.members.workers();
-        self.take_budget(broadcast.body.len(), turn)?;
+        self.take_budget(sender, broadcast.body.len(), turn)?;
         self.take_key(sender, broadcast.delivery, turn)?;
         reserve(&workers, turn)?;
         let Broadcast { delivery, to, body, .. } = broadcast;
@@ -54,7 +54,7 @@ impl Session {
     ) -> Result<(), ErrorCode> {
         self.check_member(sender)?;
         let workers = self.workers_of(&message.to)?;
-        self.take_budget(message.body.len(), turn)?;
+        self.take_budget(sender, message.body.len(), turn)?;
         self.take_key(sender, message.delivery, turn)?;
         reserve(&workers, turn)?;
         let Message { delivery, to, body, .. } = message;
@@ -92,7 +92,7 @@ impl Session {
         let writer = Writer { member, is_owner: member == self.owner, is_member: &is_member };
         let staged = self.properties.stage(ops, &writer, turn.limits)?;
         self.check_number()?;
-        self.take_budget(ops.counted_bytes(), turn)?;
+        self.take_budget(member, ops.counted_bytes(), turn)?;
         let workers = self.members.workers();
         reserve(&workers, turn)?;
         let (revision, changes) = self.properties.commit(staged);
@@ -113,11 +113,16 @@ impl Session {
         }
     }
 
-    /// Charges the session's budgets for one command.
+    /// Charges the session's budgets for one command of a member.
     // spec: LIM-3
-    pub(super) fn take_budget(&mut self, bytes: usize, turn: &Turn<'_>) -> Result<(), ErrorCode> {
-        let bytes = (bytes + MESSAGE_OVERHEAD_BYTES) as u64;
-        if self.commands.take(turn.now, 1) && self.bytes.take(turn.now, bytes) {
+    pub(super) fn take_budget(
+        &mut self,
+        member: MemberId,
+        bytes: usize,
+        turn: &Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        let (bytes, by) = ((bytes + MESSAGE_OVERHEAD_BYTES) as u64, (member, self.members.len()));
+        if self.commands.take(turn.now, by, 1) && self.bytes.take(turn.now, by, bytes) {
             Ok(())
         } else {
             Err(ErrorCode::RateLimited)
