@@ -41,6 +41,8 @@ pub(super) struct Client {
     seats: BTreeMap<Slot, Seat>,
     /// Slots from here on were never given.
     next_slot: Slot,
+    /// Results that wait, in the order of their requests. The first is that of an entry.
+    held: Vec<Held>,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -49,9 +51,15 @@ pub(super) struct Seat {
     pub(super) session: SessionId,
     pub(super) member: MemberId,
     pub(super) kind: SessionKind,
-    /// The request that entered it, until it is answered: behind the snapshot, which a client that knows of its
-    /// seat thus gets before all else.
-    pub(super) entered_by: Option<RequestId>,
+}
+
+/// A result of the control stream that waits for its turn.
+#[derive(Debug)]
+enum Held {
+    /// That of the request by which a session was entered: it leaves behind the snapshot.
+    Entry { slot: Slot, request: RequestId },
+    /// A result behind one that waits.
+    Result(Bytes),
 }
 
 /// What a slot is to its connection.
@@ -90,7 +98,7 @@ impl Clients {
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
         let (budget, seats) = (self.budget.clone(), BTreeMap::new());
-        let client = Client { user, login, budget, seats, next_slot: Slot(1) };
+        let client = Client { user, login, budget, seats, next_slot: Slot(1), held: Vec::new() };
         self.by_connection.insert(connection, client);
     }
 
@@ -154,15 +162,17 @@ impl Clients {
         }
     }
 
-    /// Seats a user in the session of a slot that was given to it.
-    pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat) {
+    /// Seats a user in the session of a slot that was given to it, by a request that is answered behind the snapshot.
+    pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat, request: RequestId) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
             client.take(slot, seat);
+            client.held.push(Held::Entry { slot, request });
         }
     }
 
-    /// Begins the stream of a slot with its session's snapshot, and answers the request that entered it.
-    // spec: EVT-4
+    /// Begins the stream of a slot with its session's snapshot, and answers the request that entered it, and those that
+    /// came behind that.
+    // spec: EVT-4, SES-14
     pub(super) fn open_seat(
         &mut self,
         now: Timestamp,
@@ -174,12 +184,15 @@ impl Clients {
             connection.open_stream(slot.into());
         }
         self.send_event(now, connection, slot, snapshot);
-        let seat = self.of(connection).and_then(|client| client.seats.get_mut(&slot));
-        if let Some(Seat { session, member, entered_by, .. }) = seat
-            && let Some(request) = entered_by.take()
-        {
-            let entered = Value::Entered(Entered { session: *session, slot, member: *member });
-            self.answer(now, connection, StreamId::CONTROL, request, Ok(entered));
+        let Some(client) = self.of(connection) else { return };
+        client.settle_entry(slot);
+        let due = client.held.iter().take_while(|held| matches!(held, Held::Result(_))).count();
+        let due: Vec<Held> = client.held.drain(..due).collect();
+        for held in due {
+            if let Held::Result(result) = held {
+                let (stream, delivery) = (StreamId::CONTROL, Delivery::ReliableOrdered);
+                self.send(now, connection, stream, delivery, result.into());
+            }
         }
     }
 
@@ -193,8 +206,8 @@ impl Clients {
         }
     }
 
-    /// Sends a command's result on the stream that the command came on.
-    // spec: LIM-2
+    /// Sends a command's result on the stream that the command came on, behind those of the commands before it.
+    // spec: LIM-2, SES-14
     pub(super) fn answer(
         &mut self,
         now: Timestamp,
@@ -208,6 +221,12 @@ impl Clients {
         if is_list && self.of(connection).is_some_and(|client| !client.budget.take_answer(now, result.len()))
         {
             result = CommandResult { request, outcome: Err(ErrorCode::RateLimited) }.to_bytes();
+        }
+        if stream == StreamId::CONTROL
+            && let Some(client) = self.of(connection)
+            && !client.held.is_empty()
+        {
+            return client.held.push(Held::Result(result));
         }
         self.send(now, connection, stream, Delivery::ReliableOrdered, result.into());
     }
@@ -268,9 +287,27 @@ impl Client {
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
     }
 
+    /// True while the client cannot know that it has the slot.
+    fn is_entering(&self, slot: Slot) -> bool {
+        self.held.iter().any(|held| matches!(held, Held::Entry { slot: entering, .. } if *entering == slot))
+    }
+
+    /// The entry of a slot is answered when those before it are.
+    fn settle_entry(&mut self, slot: Slot) {
+        let Some(Seat { session, member, .. }) = self.seats.get(&slot).copied() else { return };
+        for held in &mut self.held {
+            if let Held::Entry { slot: entered, request } = *held
+                && entered == slot
+            {
+                let outcome = Ok(Value::Entered(Entered { session, slot, member }));
+                *held = Held::Result(CommandResult { request, outcome }.to_bytes());
+            }
+        }
+    }
+
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
         match self.seats.get(&slot) {
-            Some(seat) if seat.entered_by.is_none() => SlotState::Seated(*seat),
+            Some(seat) if !self.is_entering(slot) => SlotState::Seated(*seat),
             None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
             Some(_) | None => SlotState::Unknown,
         }
@@ -289,8 +326,7 @@ mod tests {
     // spec-test: SES-3
     #[test]
     fn when_all_slots_were_given_none_is_free() {
-        let seat =
-            Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0), entered_by: None };
+        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),
@@ -298,6 +334,7 @@ mod tests {
             budget: Budget::new(&Limits::default()),
             seats: BTreeMap::new(),
             next_slot: last,
+            held: Vec::new(),
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);

@@ -88,7 +88,7 @@ impl Worker {
         if let Some(invite) = used {
             self.settle_invite(caller, invite);
         }
-        self.clients.take_seat(*connection, slot, Seat { session, member, kind, entered_by: Some(id) });
+        self.clients.take_seat(*connection, slot, Seat { session, member, kind }, id);
         Ok(())
     }
 
@@ -104,11 +104,10 @@ impl Worker {
 
     fn list_mine(&mut self, caller: &Caller) -> Value {
         let Some(client) = self.clients.of(caller.connection) else { return Value::Sessions(Vec::new()) };
-        let known = client.seats().filter(|(_, seat)| seat.entered_by.is_none());
-        let membership = |(slot, Seat { session, member, kind, .. })| Membership {
+        let membership = |(slot, Seat { session, member, kind })| Membership {
             entered: Entered { session, slot, member },
             kind,
         };
-        Value::Sessions(known.map(membership).collect())
+        Value::Sessions(client.seats().map(membership).collect())
     }
 }

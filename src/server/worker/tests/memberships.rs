@@ -223,7 +223,7 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
 
 /// A worker that is behind with its mail keeps both back: what a client that knows of its seat sends there is
 /// answered on the slot's stream.
-// spec-test: EVT-4
+// spec-test: EVT-4, SES-14
 #[test]
 fn nobody_hears_of_a_seat_before_its_snapshot() {
     let mut house = House::new(1, Limits::default());
@@ -239,12 +239,15 @@ fn nobody_hears_of_a_seat_before_its_snapshot() {
         (0..2).for_each(|_| send_broadcast(&mut house, *member, Delivery::ReliableOrdered, To::All, "x"));
     }
     let join = house.send(ben, None, Request::Join(Join::Session(at.session)));
+    let list = house.send(ben, None, Request::ListMine);
     let senders: Vec<_> = all.iter().map(|(who, _)| *who).chain([ben]).collect();
     house.run_sockets(&senders);
     assert!(house.workers[0].behind, "the mail of the join is not the first");
     while house.answered_on(ben, join).is_none() {
+        assert_eq!(house.answered_on(ben, list), None, "results come in the order of their commands");
         assert!(house.round());
     }
+    assert!(matches!(house.answer(ben, list), Ok(Value::Sessions(mine)) if mine.len() == 1));
     let Ok(Value::Entered(entered)) = house.answer(ben, join) else { panic!("refused") };
     let events = house.events(ben, entered.slot);
     assert!(matches!(events.first(), Some(SessionEvent::Snapshot(_))), "{events:?}");
