@@ -186,13 +186,8 @@ impl Clients {
         self.send_event(now, connection, slot, snapshot);
         let Some(client) = self.of(connection) else { return };
         client.settle_entry(slot);
-        let due = client.held.iter().take_while(|held| matches!(held, Held::Result(_))).count();
-        let due: Vec<Held> = client.held.drain(..due).collect();
-        for held in due {
-            if let Held::Result(result) = held {
-                let (stream, delivery) = (StreamId::CONTROL, Delivery::ReliableOrdered);
-                self.send(now, connection, stream, delivery, result.into());
-            }
+        for result in client.take_due_results() {
+            self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
         }
     }
 
@@ -303,6 +298,17 @@ impl Client {
                 *held = Held::Result(CommandResult { request, outcome }.to_bytes());
             }
         }
+    }
+
+    /// Takes the results for which nothing waits, and keeps no memory for the next.
+    fn take_due_results(&mut self) -> impl Iterator<Item = Bytes> + use<> {
+        let due = self.held.iter().take_while(|held| matches!(held, Held::Result(_))).count();
+        let rest = self.held.split_off(due);
+        let due = std::mem::replace(&mut self.held, rest).into_iter();
+        due.filter_map(|held| match held {
+            Held::Result(result) => Some(result),
+            Held::Entry { .. } => None,
+        })
     }
 
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
