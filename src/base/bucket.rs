@@ -52,10 +52,14 @@ impl TokenBucket {
         self.has(now, self.burst)
     }
 
-    /// A full bucket for one of so many that share this one's rate, who take `largest` at once at most: a sixth of
-    /// what this one holds, or that.
-    pub fn share(&self, now: Timestamp, sharers: u64, largest: u64) -> Self {
-        Self::new(now, (self.per_second / sharers.max(1)).max(1), (self.burst / 6).max(largest))
+    /// A full bucket with a part of this one's rate, at least 1 a second: for one of so many that share it.
+    pub fn share(&self, now: Timestamp, sharers: u64, at_once: u64) -> Self {
+        Self::new(now, (self.per_second / sharers.max(1)).max(1), at_once)
+    }
+
+    /// How much it holds when it is full.
+    pub fn holds(&self) -> u64 {
+        self.burst
     }
 
     /// Takes `amount`, or all of a full bucket if that is less.

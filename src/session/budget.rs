@@ -8,8 +8,8 @@ use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 #[derive(Debug)]
 pub(super) struct SharedBudget {
     all: TokenBucket,
-    /// What one call takes at most.
-    largest: u64,
+    /// What a member's share holds.
+    at_once: u64,
     /// Nothing until so little is left.
     shares: Option<Box<IdMap<MemberId, TokenBucket>>>,
 }
@@ -17,7 +17,8 @@ pub(super) struct SharedBudget {
 impl SharedBudget {
     /// A full budget of `all`, of which one call takes `largest` at most.
     pub(super) fn new(all: TokenBucket, largest: u64) -> Self {
-        Self { all, largest, shares: None }
+        // Of the half that is left a third, or few could take it all; but never too little for one call.
+        Self { at_once: (all.holds() / 6).max(largest), all, shares: None }
     }
 
     /// Takes `amount` for one of so many members; false when it comes too soon.
@@ -28,7 +29,7 @@ impl SharedBudget {
         if self.all.take_above(now, amount, 2) {
             return true;
         }
-        let new_share = || self.all.share(now, u64::try_from(members).unwrap_or(u64::MAX), self.largest);
+        let new_share = || self.all.share(now, u64::try_from(members).unwrap_or(u64::MAX), self.at_once);
         let shares = self.shares.get_or_insert_default();
         shares.entry(member).or_insert_with(new_share).take(now, amount) && self.all.take(now, amount)
     }

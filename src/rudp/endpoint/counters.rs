@@ -66,7 +66,8 @@ reasons! {
     Replayed = "replayed",
     /// A sealed packet that does not open.
     DoesNotOpen = "does_not_open",
-    /// A sealed packet that came too late, or to a closed connection, or found no room.
+    /// A sealed packet that came too late, or to a closed connection, or found no room, or was larger than every path
+    /// takes and came from another host than the client's.
     Late = "late",
 }
 

@@ -202,7 +202,7 @@ impl Clients {
     }
 
     /// Sends a command's result on the stream that the command came on, behind those of the commands before it.
-    // spec: LIM-2, SES-14
+    // spec: SES-14
     pub(super) fn answer(
         &mut self,
         now: Timestamp,
@@ -211,12 +211,7 @@ impl Clients {
         request: RequestId,
         outcome: Result<Value, ErrorCode>,
     ) {
-        let is_list = matches!(outcome, Ok(Value::Sessions(_) | Value::Invites(_)));
-        let mut result = CommandResult { request, outcome }.to_bytes();
-        if is_list && self.of(connection).is_some_and(|client| !client.budget.take_answer(now, result.len()))
-        {
-            result = CommandResult { request, outcome: Err(ErrorCode::RateLimited) }.to_bytes();
-        }
+        let result = CommandResult { request, outcome }.to_bytes();
         if stream == StreamId::CONTROL
             && let Some(client) = self.of(connection)
             && !client.held.is_empty()

@@ -4,7 +4,7 @@
 use super::Worker;
 use super::clients::Seat;
 use super::dispatch::Caller;
-use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId};
+use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId, Wire};
 use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
@@ -27,8 +27,14 @@ impl Worker {
             }
             Request::Decline(decline) => self.decline(now, caller, decline).map(Some),
             Request::Info(session) => self.info(caller, session).map(Some),
-            Request::ListMine => Ok(Some(self.list_mine(caller))),
-            Request::ListInvites => Ok(Some(self.list_invites(now, caller))),
+            Request::ListMine => {
+                let mine = self.list_mine(caller);
+                self.afford(now, caller, mine).map(Some)
+            }
+            Request::ListInvites => {
+                let invites = self.list_invites(now, caller);
+                self.afford(now, caller, invites).map(Some)
+            }
             _ => Err(ErrorCode::UnknownCommand),
         };
         if let Some(outcome) = outcome.transpose() {
@@ -96,6 +102,16 @@ impl Worker {
     fn departed(&mut self, now: Timestamp, departed: &Departed) -> Value {
         self.invites_revoked(now, &departed.revoked);
         Value::Empty
+    }
+
+    /// A list, if the caller's budget has as many bytes: three bytes ask for thousands.
+    // spec: LIM-2
+    fn afford(&mut self, now: Timestamp, caller: &Caller, list: Value) -> Result<Value, ErrorCode> {
+        let client = self.clients.of(caller.connection).ok_or(ErrorCode::Busy)?;
+        match client.budget.take_answer(now, list.to_bytes().len()) {
+            true => Ok(list),
+            false => Err(ErrorCode::RateLimited),
+        }
     }
 
     fn info(&mut self, caller: &Caller, session: SessionId) -> Result<Value, ErrorCode> {
