@@ -13,8 +13,8 @@ pub struct ClientConfig {
     pub protocol_id: u64,
     /// Limits and times of the connection.
     pub connection: ConnectionConfig,
-    /// How long one address of a server is tried; a second from when it refuses. Default 5 s. Where there are several
-    /// each is tried for a second first.
+    /// How long each address of a server is tried; a second from when it refuses. Default 5 s. Of several the next one
+    /// is tried, too, when those before have been silent for a second.
     pub connect_timeout: Duration,
     /// Events that wait for the app. Default 4,096, at least 1.
     ///

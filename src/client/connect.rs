@@ -1,5 +1,6 @@
 //! Connecting: from a grant to a running client.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,13 +9,16 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::net::lookup_host;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::config::ClientConfig;
 use super::core::{Core, Disconnected};
 use super::driver::{Driver, Shared};
 use super::events::Sink;
-use crate::net::{self, Clock, Socket};
+use super::handle::Client;
+use crate::net::{self, Clock};
 use crate::rudp::{self, Connecting, ConnectingConfig};
 use crate::secure::ConnectGrant;
 
@@ -41,109 +45,140 @@ pub enum ConnectError {
     Ended(Disconnected),
 }
 
-/// An address that does not answer is left for another one after so long, and tried again when none does: a name
-/// may have addresses at which nobody listens, or to which no way leads.
-const FIRST_TRY: Duration = Duration::from_secs(1);
+/// The next address is tried when those before have not answered for so long. Each attempt that reaches the server
+/// begins a handshake there, so this is longer than the delay that RFC 8305 has between two.
+const NEXT_TRY: Duration = Duration::from_secs(1);
 
-/// Tries the grant's addresses in turn; the first that answers is it. `sink` makes the place for
-/// events of an attempt.
+/// What is to be tried.
+enum Candidate {
+    /// A server, whose addresses are to be found.
+    Server(String),
+    /// One of its addresses.
+    Address(String, SocketAddr),
+}
+
+/// What came of trying.
+enum Tried<T> {
+    Server(String, io::Result<Vec<SocketAddr>>),
+    Address(Result<(Client, T), ConnectError>),
+}
+
+/// Tries the grant's addresses, another one whenever those before stay silent, and takes the first that answers: a
+/// name may have addresses at which nobody listens, or to which no way leads. `sink` makes the place for events of
+/// an attempt.
 ///
 /// # Errors
-/// That of the last server.
-pub(super) async fn connect<T>(
+/// The last failure that was not silence; if there is none, that.
+pub(super) async fn connect<T: Send + 'static>(
     grant: &ConnectGrant,
     config: &ClientConfig,
-    mut sink: impl FnMut(Arc<Notify>) -> (Sink, T),
-) -> Result<(Arc<Shared>, T), ConnectError> {
-    // Whether the grant is still good is the server's to say: a player's clock may show any time.
-    let clock = Clock::new();
-    let mut rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-    let mut failed = None;
-    let mut try_at = async |server: &str, address: SocketAddr, deadline: Duration| {
+    mut sink: impl FnMut(&Client) -> (Sink, T),
+) -> Result<(Client, T), ConnectError> {
+    let mut attempts = Attempts::new(grant, config);
+    // Dropped with the others in it when one has answered, or when nobody waits any more.
+    let mut tries = JoinSet::new();
+    let mut waiting: VecDeque<_> = grant.servers.iter().cloned().map(Candidate::Server).collect();
+    let mut failed = ConnectError::Handshake(rudp::ConnectError::NoAnswer);
+    loop {
+        match waiting.pop_front() {
+            Some(Candidate::Server(server)) => {
+                tries.spawn(async {
+                    let addresses = lookup_host(&server).await.map(Iterator::collect);
+                    Tried::Server(server, addresses)
+                });
+            }
+            Some(Candidate::Address(server, address)) => match attempts.begin(&server, address, &mut sink) {
+                Ok((client, connected, rest)) => {
+                    tries.spawn(async { Tried::Address(answered(connected).await.map(|()| (client, rest))) });
+                }
+                Err(error) => failed = error,
+            },
+            None => {}
+        }
+        let patience = if waiting.is_empty() { Duration::MAX } else { NEXT_TRY };
+        let Ok(tried) = timeout(patience, tries.join_next()).await else { continue };
+        match tried {
+            None if waiting.is_empty() => return Err(failed),
+            None => {}
+            Some(Ok(Tried::Address(Ok(connected)))) => return Ok(connected),
+            Some(Ok(Tried::Address(Err(ConnectError::Handshake(rudp::ConnectError::NoAnswer))))) => {}
+            Some(Ok(Tried::Address(Err(error)))) => failed = error,
+            Some(Ok(Tried::Server(server, Ok(addresses)))) => {
+                for address in addresses.into_iter().rev() {
+                    waiting.push_front(Candidate::Address(server.clone(), address));
+                }
+            }
+            Some(Ok(Tried::Server(server, Err(error)))) => failed = ConnectError::Resolve { server, error },
+            Some(Err(_)) => return Err(runtime_ended()),
+        }
+    }
+}
+
+/// What the attempts have in common.
+struct Attempts<'a> {
+    grant: &'a ConnectGrant,
+    config: &'a ClientConfig,
+    clock: Clock,
+    rng: StdRng,
+}
+
+/// Is told how a handshake ends.
+type Connected = oneshot::Receiver<Result<(), Disconnected>>;
+
+impl<'a> Attempts<'a> {
+    fn new(grant: &'a ConnectGrant, config: &'a ClientConfig) -> Self {
+        let rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        // Whether the grant is still good is the server's to say: a player's clock may show any time.
+        Self { grant, config, clock: Clock::new(), rng }
+    }
+
+    /// Begins to connect to one address; dropping the client ends the attempt.
+    fn begin<T>(
+        &mut self,
+        server: &str,
+        address: SocketAddr,
+        sink: impl FnOnce(&Client) -> (Sink, T),
+    ) -> Result<(Client, Connected, T), ConnectError> {
+        let address = reachable(address);
+        let Self { grant, config, .. } = *self;
         let socket = net::bind(any_address(address), config.socket_buffers)
             .map_err(ConnectError::Socket)?
             .with_path(config.io_path)
             .with_shared_timer();
-        let wake = Arc::new(Notify::new());
-        let (sink, rest) = sink(Arc::clone(&wake));
         let connecting = Connecting::new(
-            clock.now().mono,
+            self.clock.now().mono,
             grant.audience_at(server),
             address,
             grant,
             ConnectingConfig {
                 protocol_id: config.protocol_id,
                 connection: config.connection.on_socket(socket.forbids_fragments()),
-                deadline,
+                deadline: config.connect_timeout,
             },
-            StdRng::from_rng(&mut rng),
+            StdRng::from_rng(&mut self.rng),
         );
         let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
-        attempt(socket, core, clock.clone(), wake, sink).await.map(|shared| (shared, rest))
-    };
-    let mut silent = Vec::new();
-    for (number, server) in grant.servers.iter().enumerate() {
-        let addresses: Vec<_> = match lookup_host(server).await {
-            Ok(addresses) => addresses.collect(),
-            Err(error) => {
-                failed = Some(ConnectError::Resolve { server: server.clone(), error });
-                continue;
-            }
-        };
-        for (index, address) in addresses.iter().copied().map(reachable).enumerate() {
-            let is_last = number + 1 == grant.servers.len() && index + 1 == addresses.len();
-            let deadline =
-                if is_last { config.connect_timeout } else { config.connect_timeout.min(FIRST_TRY) };
-            match try_at(server, address, deadline).await {
-                Ok(connected) => return Ok(connected),
-                Err(ConnectError::Handshake(rudp::ConnectError::NoAnswer)) if !is_last => {
-                    silent.push((server, address));
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
+        let (tell, connected) = oneshot::channel();
+        let shared = Arc::new(Shared::new(core, self.clock.clone(), tell));
+        let client = Client::of(Arc::clone(&shared));
+        let (sink, rest) = sink(&client);
+        tokio::spawn(Driver::new(shared, sink).run(socket));
+        Ok((client, connected, rest))
     }
-    for (server, address) in silent {
-        match try_at(server, address, config.connect_timeout).await {
-            Ok(connected) => return Ok(connected),
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(failed.unwrap_or(ConnectError::Handshake(rudp::ConnectError::NoAnswer)))
 }
 
-/// Runs `core` until it is connected, and on.
-async fn attempt(
-    socket: Socket,
-    core: Core,
-    clock: Clock,
-    wake: Arc<Notify>,
-    sink: Sink,
-) -> Result<Arc<Shared>, ConnectError> {
-    let (tell, connected) = oneshot::channel();
-    let shared = Arc::new(Shared::new(core, clock, wake, tell));
-    let attempt = Attempt(&shared);
-    tokio::spawn(Driver::new(Arc::clone(&shared), sink).run(socket));
+/// Waits until a handshake ends.
+async fn answered(connected: Connected) -> Result<(), ConnectError> {
     match connected.await {
-        Ok(Ok(())) => {
-            std::mem::forget(attempt);
-            Ok(shared)
-        }
+        Ok(Ok(())) => Ok(()),
         Ok(Err(Disconnected::ConnectFailed(error))) => Err(error.into()),
         Ok(Err(why)) => Err(ConnectError::Ended(why)),
-        Err(_) => Err(ConnectError::Ended(Disconnected::Socket("the runtime has ended".into()))),
+        Err(_) => Err(runtime_ended()),
     }
 }
 
-/// Ends an attempt that its caller no longer waits for.
-struct Attempt<'a>(&'a Shared);
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let now = self.0.now();
-        self.0.lock().core.close(now, "");
-        self.0.wake.notify_one();
-    }
+fn runtime_ended() -> ConnectError {
+    ConnectError::Ended(Disconnected::Socket("the runtime has ended".into()))
 }
 
 /// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine

@@ -45,11 +45,10 @@ impl Shared {
     pub(super) fn new(
         core: Core,
         clock: Clock,
-        wake: Arc<Notify>,
         connected: oneshot::Sender<Result<(), Disconnected>>,
     ) -> Self {
         let state = State { core, waiters: HashMap::new(), flushers: Vec::new(), connected: Some(connected) };
-        Self { state: Mutex::new(state), clock, wake, has_ended: watch::Sender::new(false) }
+        Self { state: Mutex::new(state), clock, wake: Arc::default(), has_ended: watch::Sender::new(false) }
     }
 
     /// The core and who waits for it. A panic elsewhere leaves nothing half done that matters here.

@@ -1,10 +1,10 @@
 //! [`Client`]: what an app calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::config::ClientConfig;
 use super::connect::{ConnectError, connect};
@@ -41,43 +41,47 @@ impl Drop for Handle {
 }
 
 impl Client {
-    /// Connects to the server at one of the grant's addresses; they are tried in turn. Needs a tokio runtime with
-    /// I/O and time, on which the connection then lives.
+    /// Connects to the server at the first of the grant's addresses that answers: each is tried for
+    /// [`ClientConfig::connect_timeout`], beginning a second after the one before, or when that has failed. Needs a tokio
+    /// runtime with I/O and time, on which the connection then lives.
     ///
     /// # Errors
-    /// [`ConnectError`] of the address that was tried last.
+    /// [`ConnectError`]: of several addresses that of the last one that failed otherwise than by silence.
     pub async fn connect(grant: &ConnectGrant, config: ClientConfig) -> Result<(Self, Events), ConnectError> {
-        let (shared, events) = connect(grant, &config, |wake| queue(config.events_buffer, wake)).await?;
-        Ok((Self::of(shared), events))
+        let sink = |client: &Self| queue(config.events_buffer, Arc::clone(&client.shared().wake));
+        connect(grant, &config, sink).await
     }
 
-    /// As [`Client::connect`], but `handler` is called for each event, by the task that reads the
-    /// socket: the shortest way, for handlers that never block. It may call the client, once it has been given a
-    /// clone of it; one that it keeps must be given up before the connection closes by itself. A handler that panics
-    /// ends the connection.
+    /// As [`Client::connect`], but `handler` is called with each event, by the task that reads the
+    /// socket: the shortest way, for handlers that never block. It may call the client that it is given, clone it, and
+    /// spawn what awaits a command. It is not called any more when the last client has been dropped. A handler that
+    /// panics ends the connection.
     ///
     /// # Errors
     /// As [`Client::connect`].
     pub async fn connect_with_handler(
         grant: &ConnectGrant,
         config: ClientConfig,
-        handler: impl FnMut(Event) + Send + 'static,
+        handler: impl FnMut(&Self, Event) + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        // Each server that is tried gets its own way to the one handler; only one is ever used.
-        let handler = Arc::new(std::sync::Mutex::new(handler));
-        let sink = |_: Arc<Notify>| {
-            let handler = Arc::clone(&handler);
+        // Each address that is tried gets its own way to the one handler; only one is ever used.
+        let handler = Arc::new(Mutex::new(handler));
+        let sink = |client: &Self| {
+            // One that counted would keep the connection open.
+            let (handler, handle) = (Arc::clone(&handler), Arc::downgrade(&client.handle));
             let call = move |event| {
-                let mut handler = handler.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                handler(event);
+                let Some(handle) = handle.upgrade() else { return };
+                let mut handler = handler.lock().unwrap_or_else(PoisonError::into_inner);
+                handler(&Self { handle }, event);
             };
             (Sink::Handler(Box::new(call)), ())
         };
-        let (shared, ()) = connect(grant, &config, sink).await?;
-        Ok(Self::of(shared))
+        let (client, ()) = connect(grant, &config, sink).await?;
+        Ok(client)
     }
 
-    fn of(shared: Arc<Shared>) -> Self {
+    /// The first client of a connection.
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
         Self { handle: Arc::new(Handle(shared)) }
     }
 

@@ -58,7 +58,7 @@ async fn connect_one(spec: &Spec, number: usize, inbox: &Inbox, arrived: &Arc<No
     let (user, grant) = grant(spec, number)?;
     let (invited, invites) = mpsc::channel(1);
     let (inbox, arrived) = (inbox.clone(), Arc::clone(arrived));
-    let handler = move |event| match event {
+    let handler = move |_: &Client, event| match event {
         Event::Message { payload, .. } => {
             inbox.take(number, &payload);
             arrived.notify_one();
