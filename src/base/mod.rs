@@ -10,6 +10,7 @@ pub mod route;
 pub mod short;
 pub mod sync;
 pub mod time;
+pub mod vec_map;
 
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, VARINT_MAX, Wire, Writer};
@@ -23,3 +24,4 @@ pub use rare::{Blank, Rare};
 pub use route::{Envelope, Route};
 pub use short::ShortBytes;
 pub use time::{Now, Timestamp, UnixTime};
+pub use vec_map::VecMap;

@@ -4,7 +4,7 @@
 //! handshake hash as salt. A direction's next generation comes from the update secret of the one
 //! before, so that an old key tells nothing about a newer one.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use ring::{aead, hkdf};
 use zeroize::Zeroizing;
@@ -13,6 +13,9 @@ use crate::base::PacketNumber;
 
 /// Bytes that a seal adds to a packet.
 pub const TAG_BYTES: usize = 16;
+
+/// Uses of a key that has rested for each of which it is expanded anew.
+const PASSING_USES: u8 = 16;
 
 const LABEL_KEY: &[u8] = b"rallypoint key";
 const LABEL_IV: &[u8] = b"rallypoint iv";
@@ -69,10 +72,10 @@ impl SealKey {
     /// Each `number` may be used once with a key: the nonce is made of it. Spec: KEY-3.
     // spec: KEY-3
     pub fn seal(&self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; TAG_BYTES] {
+        let (nonce, header) = (self.0.nonce(number), aead::Aad::from(header));
         let tag = self
             .0
-            .aead()
-            .seal_in_place_separate_tag(self.0.nonce(number), aead::Aad::from(header), payload)
+            .with_aead(|key| key.seal_in_place_separate_tag(nonce, header, payload))
             .expect("invariant: a packet is far below the 64 GiB that AES-GCM may seal at once");
         let mut bytes = [0; TAG_BYTES];
         bytes.copy_from_slice(tag.as_ref());
@@ -86,7 +89,7 @@ impl SealKey {
 
     /// Gives back the memory that its use takes, until it is used again.
     pub fn rest(&mut self) {
-        self.0.expanded.take();
+        self.0.rest();
     }
 }
 
@@ -107,10 +110,8 @@ impl OpenKey {
         header: &[u8],
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], OpenError> {
-        self.0
-            .aead()
-            .open_in_place(self.0.nonce(number), aead::Aad::from(header), sealed)
-            .map_err(|_| OpenError)
+        let (nonce, header) = (self.0.nonce(number), aead::Aad::from(header));
+        self.0.with_aead(|key| key.open_in_place(nonce, header, sealed)).map_err(|_| OpenError)
     }
 
     /// The direction's next generation. Spec: KEY-4.
@@ -120,7 +121,7 @@ impl OpenKey {
 
     /// Gives back the memory that its use takes, until it is used again.
     pub fn rest(&mut self) {
-        self.0.expanded.take();
+        self.0.rest();
     }
 }
 
@@ -131,12 +132,15 @@ pub struct OpenError;
 
 /// Key, IV and update secret of one direction and generation.
 ///
-/// The expanded key is five times as large as all else, and made in a fraction of a microsecond: it is there
-/// while the key is in use. `ring` keeps it in memory that it does not wipe; what it was made from is wiped.
+/// The expanded key is five times as large as all else, and made in a fraction of a microsecond: it is kept
+/// while the key is in use, and not for the few packets of a handshake or a keepalive. `ring` keeps it in memory
+/// that it does not wipe; what it was made from is wiped.
 #[repr(C)] // What each packet needs lies together; the rest is for the next generation.
 struct Generation {
     expanded: OnceCell<Box<aead::LessSafeKey>>,
     iv: [u8; 12],
+    /// Times that it was expanded since it rested.
+    expansions: Cell<u8>,
     salt: [u8; 32],
     key: Zeroizing<[u8; 32]>,
     update: Zeroizing<[u8; 32]>,
@@ -152,14 +156,26 @@ impl Generation {
             iv: expand(&secret, LABEL_IV),
             update: Zeroizing::new(expand(&secret, LABEL_UPDATE)),
             expanded: OnceCell::new(),
+            expansions: Cell::new(0),
         }
     }
 
-    fn aead(&self) -> &aead::LessSafeKey {
-        self.expanded.get_or_init(|| {
-            let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*self.key);
-            Box::new(aead::LessSafeKey::new(key.expect("invariant: an AES-256 key has 32 bytes")))
-        })
+    fn with_aead<T>(&self, call: impl FnOnce(&aead::LessSafeKey) -> T) -> T {
+        if let Some(key) = self.expanded.get() {
+            return call(key);
+        }
+        let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*self.key);
+        let key = aead::LessSafeKey::new(key.expect("invariant: an AES-256 key has 32 bytes"));
+        if self.expansions.get() >= PASSING_USES {
+            return call(self.expanded.get_or_init(|| Box::new(key)));
+        }
+        self.expansions.set(self.expansions.get() + 1);
+        call(&key)
+    }
+
+    fn rest(&mut self) {
+        self.expanded.take();
+        self.expansions.set(0);
     }
 
     // spec: KEY-4
@@ -226,6 +242,7 @@ mod tests {
             iv: unhex("cafebabefacedbaddecaf888").try_into().unwrap(),
             update: Zeroizing::new([0; 32]),
             expanded: OnceCell::new(),
+            expansions: Cell::new(0),
         };
         let mut text = unhex(
             "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
@@ -262,16 +279,25 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_rested_is_the_same() {
+    fn a_key_is_the_same_before_its_expansion_is_kept_while_it_is_and_after_a_rest() {
         let (mut client, mut server) = (secrets().client_keys(), secrets().server_keys());
-        for number in [7, 8] {
-            let mut packet = b"frames".to_vec();
-            let tag = client.seal.seal(PacketNumber(number), b"head", &mut packet);
-            packet.extend(tag);
-            assert_eq!(server.open.open(PacketNumber(number), b"head", &mut packet).unwrap(), b"frames");
+        let mut number = 0;
+        for _ in 0..2 {
+            for uses in 1..=PASSING_USES + 2 {
+                let mut packet = b"frames".to_vec();
+                let tag = client.seal.seal(PacketNumber(number), b"head", &mut packet);
+                packet.extend(tag);
+                assert_eq!(server.open.open(PacketNumber(number), b"head", &mut packet).unwrap(), b"frames");
+                let is_kept = |key: &Generation| key.expanded.get().is_some();
+                assert_eq!(
+                    [&client.seal.0, &server.open.0].map(is_kept),
+                    [uses > PASSING_USES; 2],
+                    "{uses} uses"
+                );
+                number += 1;
+            }
             client.seal.rest();
             server.open.rest();
-            assert!([&client.seal.0, &server.open.0].iter().all(|key| key.expanded.get().is_none()));
         }
     }
 

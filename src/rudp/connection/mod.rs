@@ -68,11 +68,11 @@ use self::random::Randomness;
 use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
 use self::sent::SentPackets;
-use self::stream::{ReceiveBuffer, ReceiveStream, StreamMap};
+use self::stream::{ReceiveBuffer, ReceiveStream};
 use self::timers::Timers;
 use self::trace::Tracing;
 use super::{MemoryBudget, MemoryBudgets, Payload};
-use crate::base::{ConnectionId, PacketNumber, Route, StreamId, Timestamp};
+use crate::base::{ConnectionId, PacketNumber, Route, StreamId, Timestamp, VecMap};
 use crate::secure::{PacketKeys, ReplayWindow};
 use crate::wire::frame::{Close, MAX_CLOSE_REASON_BYTES};
 use crate::wire::{CloseCode, Delivery, TransportParameters};
@@ -179,7 +179,7 @@ pub struct Connection {
     /// Largest number of a packet that opened and was dropped for want of room.
     newest_dropped: Option<PacketNumber>,
     repair_decoder: RepairDecoder,
-    receive_streams: StreamMap<ReceiveStream>,
+    receive_streams: VecMap<StreamId, ReceiveStream>,
     /// Streams above were never opened; those below and not open are finished.
     opened_below: u32,
     receive_buffer: ReceiveBuffer,
@@ -250,7 +250,7 @@ impl Connection {
             newest_ack_in: None,
             newest_dropped: None,
             paths: Paths::new(now, route),
-            receive_streams: StreamMap::default(),
+            receive_streams: VecMap::default(),
             opened_below: 0,
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, MemoryBudget::default()),
             outbox: Outbox::new(&config, &peer),
@@ -286,7 +286,7 @@ impl Connection {
     /// A client need not open what the server opens.
     pub fn open_stream(&mut self, stream: StreamId) {
         self.opened_below = self.opened_below.max(stream.0.saturating_add(1));
-        self.receive_streams.open(stream, ReceiveStream::default);
+        self.receive_streams.add(stream, ReceiveStream::default);
         self.outbox.open(stream);
     }
 

@@ -127,7 +127,7 @@ impl Worker {
     }
 
     /// Forgets the user of a connection, which may live on to say why.
-    pub(super) fn take_out(&mut self, connection: ConnectionId) -> Option<Client> {
+    pub(super) fn take_out(&mut self, connection: ConnectionId) -> Option<Box<Client>> {
         let client = self.clients.remove(connection)?;
         self.shared.population.leave(self.id);
         Some(client)

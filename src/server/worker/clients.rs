@@ -1,12 +1,10 @@
 //! [`Clients`]: the connected users of a worker, their slots, budgets and queues.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use crate::base::{
     ConnectionId, IdMap, IdSet, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
-    UserId, Wire, WorkerId,
+    UserId, VecMap, Wire, WorkerId,
 };
 use crate::rudp::{Endpoint, Moving, Payload, SendError};
 use crate::server::budget::Budget;
@@ -18,7 +16,8 @@ use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Valu
 pub(super) struct Clients {
     /// The transport below them.
     pub(super) endpoint: Endpoint,
-    by_connection: IdMap<ConnectionId, Client>,
+    /// Boxed: half of the table is empty where it has just grown.
+    by_connection: IdMap<ConnectionId, Box<Client>>,
     /// Those of them that were told that they lag. Apart: a message to one that does not lag needs to know
     /// nothing of its user.
     lagging: IdSet<ConnectionId>,
@@ -38,7 +37,7 @@ pub(super) struct Client {
     /// Of two connections of the user the newer has the larger one.
     pub(super) login: u64,
     pub(super) budget: Budget,
-    seats: BTreeMap<Slot, Seat>,
+    seats: VecMap<Slot, Seat>,
     /// Slots from here on were never given.
     next_slot: Slot,
     /// Results that wait, in the order of their requests. The first is that of an entry.
@@ -97,13 +96,13 @@ impl Clients {
     }
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
-        let (budget, seats) = (self.budget.clone(), BTreeMap::new());
+        let (budget, seats) = (self.budget.clone(), VecMap::default());
         let client = Client { user, login, budget, seats, next_slot: Slot(1), held: Vec::new() };
-        self.by_connection.insert(connection, client);
+        self.by_connection.insert(connection, Box::new(client));
     }
 
     /// Forgets a user; its connection may live on to say why.
-    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Client> {
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Box<Client>> {
         self.lagging.remove(&connection);
         self.by_connection.remove(&connection)
     }
@@ -118,14 +117,18 @@ impl Clients {
     }
 
     /// Takes a user and its connection out; they go on at the worker `to`.
-    pub(super) fn release(&mut self, connection: ConnectionId, to: WorkerId) -> Option<(Moving, Client)> {
+    pub(super) fn release(
+        &mut self,
+        connection: ConnectionId,
+        to: WorkerId,
+    ) -> Option<(Moving, Box<Client>)> {
         let moving = self.endpoint.release(connection, to)?;
         self.remove(connection).map(|client| (moving, client))
     }
 
     /// Takes in a user that another worker has released, and tells its client how its packets get here.
     // spec: EVT-14
-    pub(super) fn adopt(&mut self, now: Timestamp, moving: Moving, client: Client) {
+    pub(super) fn adopt(&mut self, now: Timestamp, moving: Moving, client: Box<Client>) {
         let connection = moving.id();
         self.by_connection.insert(connection, client);
         if let Some(alias) = self.endpoint.adopt(now, moving) {
@@ -134,7 +137,7 @@ impl Clients {
     }
 
     pub(super) fn of(&mut self, connection: ConnectionId) -> Option<&mut Client> {
-        self.by_connection.get_mut(&connection)
+        self.by_connection.get_mut(&connection).map(Box::as_mut)
     }
 
     /// All connections with a user, in order.
@@ -194,7 +197,7 @@ impl Clients {
     /// Ends a slot: what was sent on its stream still arrives, nothing follows.
     pub(super) fn leave_seat(&mut self, connection: ConnectionId, slot: Slot) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
-            client.seats.remove(&slot);
+            client.seats.remove(slot);
         }
         if let Some(connection) = self.endpoint.connection(connection) {
             connection.finish_stream(slot.into());
@@ -273,7 +276,7 @@ impl Client {
     }
 
     fn take(&mut self, slot: Slot, seat: Seat) {
-        self.seats.insert(slot, seat);
+        self.seats.add(slot, || seat);
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
     }
 
@@ -284,7 +287,7 @@ impl Client {
 
     /// The entry of a slot is answered when those before it are.
     fn settle_entry(&mut self, slot: Slot) {
-        let Some(Seat { session, member, .. }) = self.seats.get(&slot).copied() else { return };
+        let Some(Seat { session, member, .. }) = self.seats.get(slot).copied() else { return };
         for held in &mut self.held {
             if let Held::Entry { slot: entered, request } = *held
                 && entered == slot
@@ -307,7 +310,7 @@ impl Client {
     }
 
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
-        match self.seats.get(&slot) {
+        match self.seats.get(slot) {
             Some(seat) if !self.is_entering(slot) => SlotState::Seated(*seat),
             None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
             Some(_) | None => SlotState::Unknown,
@@ -316,7 +319,7 @@ impl Client {
 
     /// The sessions that the user is in, by slot, those included of which the client does not know yet.
     pub(super) fn seats(&self) -> impl Iterator<Item = (Slot, Seat)> + '_ {
-        self.seats.iter().map(|(slot, seat)| (*slot, *seat))
+        self.seats.iter().map(|(slot, seat)| (slot, *seat))
     }
 }
 
@@ -333,7 +336,7 @@ mod tests {
             user: UserId::new("ann").unwrap(),
             login: 1,
             budget: Budget::new(&Limits::default()),
-            seats: BTreeMap::new(),
+            seats: VecMap::default(),
             next_slot: last,
             held: Vec::new(),
         };

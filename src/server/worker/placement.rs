@@ -23,7 +23,7 @@ use crate::wire::{CloseCode, Request};
 #[derive(Debug)]
 pub struct Mover {
     connection: Moving,
-    client: Client,
+    client: Box<Client>,
     command: (RequestId, Request),
     /// When it left.
     at: Timestamp,

@@ -15,8 +15,8 @@ use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::sent::SentFrame;
-use super::stream::{MessageRef, Piece, SendPart, SendStream, Space, StreamMap, Superseded, Waiting};
-use crate::base::StreamId;
+use super::stream::{MessageRef, Piece, SendPart, SendStream, Space, Superseded, Waiting};
+use crate::base::{StreamId, VecMap};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
@@ -26,7 +26,7 @@ use crate::wire::{Delivery, TransportParameters};
 /// All of a connection's messages that have not been settled.
 #[derive(Debug)]
 pub struct Outbox {
-    streams: StreamMap<SendStream>,
+    streams: VecMap<StreamId, SendStream>,
     lanes: Lanes,
     /// Bytes of small messages, heads included, that left since a fragment did or none waits.
     overtaken: usize,
@@ -102,7 +102,7 @@ impl Outbox {
         let fragment_bytes = fragment_bytes(BASE_DATAGRAM_BYTES);
         let in_fragments = fragment_bytes * MAX_FRAGMENTS as usize;
         Self {
-            streams: StreamMap::default(),
+            streams: VecMap::default(),
             lanes: Lanes::default(),
             overtaken: 0,
             resent: 0,
@@ -127,7 +127,7 @@ impl Outbox {
     }
 
     pub fn open(&mut self, stream: StreamId) {
-        self.streams.open(stream, || SendStream::new(stream));
+        self.streams.add(stream, || SendStream::new(stream));
     }
 
     /// What waits on the stream is still sent; then it is forgotten.
@@ -139,7 +139,7 @@ impl Outbox {
     }
 
     pub fn clear(&mut self) {
-        self.streams = StreamMap::default();
+        self.streams = VecMap::default();
         self.lanes = Lanes::default();
         self.reliable_bytes = 0;
         self.unreliable_bytes = 0;

@@ -5,12 +5,10 @@
 
 mod anchor;
 mod bits;
-mod map;
 mod reassembly;
 mod receive;
 mod send;
 
-pub use map::StreamMap;
 pub use reassembly::ReceiveBuffer;
 pub use receive::{Hold, Part, ReceiveStream, Received};
 pub use send::{Part as SendPart, Piece, SendStream, Superseded, Waiting};
