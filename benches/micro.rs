@@ -134,7 +134,7 @@ fn both_ways<T>(
 /// Encryption of packets, in place.
 fn seal(criterion: &mut Criterion<OnCore>) {
     let mut group = criterion.benchmark_group("seal");
-    let (client, server) = (secrets().client_keys(), secrets().server_keys());
+    let (mut client, mut server) = (secrets().client_keys(), secrets().server_keys());
     let (number, header) = (PacketNumber(7), [0x80, 0, 7]);
     for size in [64, 256, 1_200] {
         let mut plain = vec![7; size];

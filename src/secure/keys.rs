@@ -4,8 +4,6 @@
 //! handshake hash as salt. A direction's next generation comes from the update secret of the one
 //! before, so that an old key tells nothing about a newer one.
 
-use std::cell::{Cell, OnceCell};
-
 use ring::{aead, hkdf};
 use zeroize::Zeroizing;
 
@@ -71,7 +69,7 @@ impl SealKey {
     ///
     /// Each `number` may be used once with a key: the nonce is made of it. Spec: KEY-3.
     // spec: KEY-3
-    pub fn seal(&self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; TAG_BYTES] {
+    pub fn seal(&mut self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; TAG_BYTES] {
         let (nonce, header) = (self.0.nonce(number), aead::Aad::from(header));
         let tag = self
             .0
@@ -105,7 +103,7 @@ impl OpenKey {
     /// [`OpenError`] when the packet was not sealed so by the peer; `sealed` is garbage then.
     // spec: KEY-3
     pub fn open<'a>(
-        &self,
+        &mut self,
         number: PacketNumber,
         header: &[u8],
         sealed: &'a mut [u8],
@@ -137,10 +135,10 @@ pub struct OpenError;
 /// that it does not wipe; what it was made from is wiped.
 #[repr(C)] // What each packet needs lies together; the rest is for the next generation.
 struct Generation {
-    expanded: OnceCell<Box<aead::LessSafeKey>>,
+    expanded: Option<Box<aead::LessSafeKey>>,
     iv: [u8; 12],
     /// Times that it was expanded since it rested.
-    expansions: Cell<u8>,
+    expansions: u8,
     salt: [u8; 32],
     key: Zeroizing<[u8; 32]>,
     update: Zeroizing<[u8; 32]>,
@@ -155,27 +153,27 @@ impl Generation {
             key: Zeroizing::new(expand(&secret, LABEL_KEY)),
             iv: expand(&secret, LABEL_IV),
             update: Zeroizing::new(expand(&secret, LABEL_UPDATE)),
-            expanded: OnceCell::new(),
-            expansions: Cell::new(0),
+            expanded: None,
+            expansions: 0,
         }
     }
 
-    fn with_aead<T>(&self, call: impl FnOnce(&aead::LessSafeKey) -> T) -> T {
-        if let Some(key) = self.expanded.get() {
+    fn with_aead<T>(&mut self, call: impl FnOnce(&aead::LessSafeKey) -> T) -> T {
+        if let Some(key) = &self.expanded {
             return call(key);
         }
         let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*self.key);
         let key = aead::LessSafeKey::new(key.expect("invariant: an AES-256 key has 32 bytes"));
-        if self.expansions.get() >= PASSING_USES {
-            return call(self.expanded.get_or_init(|| Box::new(key)));
+        if self.expansions >= PASSING_USES {
+            return call(self.expanded.insert(Box::new(key)));
         }
-        self.expansions.set(self.expansions.get() + 1);
+        self.expansions += 1;
         call(&key)
     }
 
     fn rest(&mut self) {
-        self.expanded.take();
-        self.expansions.set(0);
+        self.expanded = None;
+        self.expansions = 0;
     }
 
     // spec: KEY-4
@@ -241,8 +239,8 @@ mod tests {
             key: Zeroizing::new(key.try_into().unwrap()),
             iv: unhex("cafebabefacedbaddecaf888").try_into().unwrap(),
             update: Zeroizing::new([0; 32]),
-            expanded: OnceCell::new(),
-            expansions: Cell::new(0),
+            expanded: None,
+            expansions: 0,
         };
         let mut text = unhex(
             "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
@@ -270,7 +268,7 @@ mod tests {
     #[test]
     fn what_one_end_seals_the_other_opens() {
         let (client, server) = (secrets().client_keys(), secrets().server_keys());
-        for (seal, open) in [(&client.seal, &server.open), (&server.seal, &client.open)] {
+        for (mut seal, mut open) in [(client.seal, server.open), (server.seal, client.open)] {
             let mut packet = b"frames".to_vec();
             let tag = seal.seal(PacketNumber(7), b"head", &mut packet);
             packet.extend(tag);
@@ -288,7 +286,7 @@ mod tests {
                 let tag = client.seal.seal(PacketNumber(number), b"head", &mut packet);
                 packet.extend(tag);
                 assert_eq!(server.open.open(PacketNumber(number), b"head", &mut packet).unwrap(), b"frames");
-                let is_kept = |key: &Generation| key.expanded.get().is_some();
+                let is_kept = |key: &Generation| key.expanded.is_some();
                 assert_eq!(
                     [&client.seal.0, &server.open.0].map(is_kept),
                     [uses > PASSING_USES; 2],
@@ -303,29 +301,29 @@ mod tests {
 
     #[test]
     fn another_number_header_direction_or_byte_does_not_open() {
-        let (client, server) = (secrets().client_keys(), secrets().server_keys());
+        let (mut client, mut server) = (secrets().client_keys(), secrets().server_keys());
         let mut packet = b"frames".to_vec();
         let tag = client.seal.seal(PacketNumber(7), b"head", &mut packet);
         packet.extend(tag);
-        let opens = |key: &OpenKey, number, header: &[u8], mut packet: Vec<u8>| {
+        let opens = |key: &mut OpenKey, number, header: &[u8], mut packet: Vec<u8>| {
             key.open(PacketNumber(number), header, &mut packet).is_ok()
         };
-        assert!(opens(&server.open, 7, b"head", packet.clone()));
-        assert!(!opens(&server.open, 8, b"head", packet.clone()));
-        assert!(!opens(&server.open, 7, b"haed", packet.clone()));
-        assert!(!opens(&client.open, 7, b"head", packet.clone()));
+        assert!(opens(&mut server.open, 7, b"head", packet.clone()));
+        assert!(!opens(&mut server.open, 8, b"head", packet.clone()));
+        assert!(!opens(&mut server.open, 7, b"haed", packet.clone()));
+        assert!(!opens(&mut client.open, 7, b"head", packet.clone()));
         for at in 0..packet.len() {
             let mut changed = packet.clone();
             changed[at] ^= 1;
-            assert!(!opens(&server.open, 7, b"head", changed));
+            assert!(!opens(&mut server.open, 7, b"head", changed));
         }
-        assert!(!opens(&server.open, 7, b"head", packet[..TAG_BYTES - 1].to_vec()));
+        assert!(!opens(&mut server.open, 7, b"head", packet[..TAG_BYTES - 1].to_vec()));
     }
 
     // spec-test: KEY-4
     #[test]
     fn the_next_generation_opens_only_its_own() {
-        let (client, server) = (secrets().client_keys(), secrets().server_keys());
+        let (client, mut server) = (secrets().client_keys(), secrets().server_keys());
         let mut packet = b"frames".to_vec();
         let tag = client.seal.next().seal(PacketNumber(7), b"head", &mut packet);
         packet.extend(tag);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rallypoint::base::{ConnectionId, PacketNumber, Truncated, Wire, Writer};
 use rallypoint::secure::token::open;
-use rallypoint::secure::{Binding, HandshakeSecrets, Initiator, PacketKeys, Psk, Responder, TokenKey};
+use rallypoint::secure::{Binding, HandshakeSecrets, Initiator, OpenKey, Psk, Responder, SealKey, TokenKey};
 use rallypoint::wire::TransportParameters;
 use rallypoint::wire::frame::{Frame, write_frames};
 use rallypoint::wire::packet::{ClearPacket, Cookie, Hello, HelloAck, SealedHeader};
@@ -124,19 +124,19 @@ fn ephemeral_of(rng: &StdRng) -> [u8; 32] {
 /// A PING with number 0 from each end, opened by the other.
 fn first_packets(client: &HandshakeSecrets, server: &HandshakeSecrets) -> (Vec<u8>, Vec<u8>) {
     let (client, server) = (client.client_keys(), server.server_keys());
-    let from_client = ping(&client, &server, Some(CONNECTION));
-    let from_server = ping(&server, &client, None);
+    let from_client = ping(client.seal, server.open, Some(CONNECTION));
+    let from_server = ping(server.seal, client.open, None);
     (from_client, from_server)
 }
 
-fn ping(from: &PacketKeys, to: &PacketKeys, connection: Option<ConnectionId>) -> Vec<u8> {
+fn ping(mut from: SealKey, mut to: OpenKey, connection: Option<ConnectionId>) -> Vec<u8> {
     let header = SealedHeader { key_phase: false, connection, number: Truncated::bits16(0) };
     let header = written(|writer: &mut Writer| header.write(writer));
     let mut frames = written(|writer| write_frames(&[Frame::Ping], writer)).to_vec();
-    let tag = from.seal.seal(PacketNumber(0), &header, &mut frames);
+    let tag = from.seal(PacketNumber(0), &header, &mut frames);
     let mut sealed = [&frames[..], &tag].concat();
     let packet = [&header[..], &sealed].concat();
-    assert_eq!(to.open.open(PacketNumber(0), &header, &mut sealed).unwrap(), [0x01]);
+    assert_eq!(to.open(PacketNumber(0), &header, &mut sealed).unwrap(), [0x01]);
     packet
 }
 

@@ -265,7 +265,7 @@ fn secrets() -> HandshakeSecrets {
 
 fn seal(sealed: &Sealed) -> Vec<u8> {
     let keys = if sealed.from_client { secrets().client_keys() } else { secrets().server_keys() };
-    let key: SealKey = (0..sealed.generation).fold(keys.seal, |key, _| key.next());
+    let mut key: SealKey = (0..sealed.generation).fold(keys.seal, |key, _| key.next());
     let number =
         if sealed.wide { Truncated::bits32(sealed.number) } else { Truncated::bits16(sealed.number) };
     let connection = sealed.from_client.then_some(ConnectionId(0x0301_0203));
@@ -278,7 +278,7 @@ fn seal(sealed: &Sealed) -> Vec<u8> {
 
 fn open(sealed: &Sealed, packet: &[u8]) -> Option<(SealedHeader, u64, Vec<Frame>)> {
     let keys = if sealed.from_client { secrets().server_keys() } else { secrets().client_keys() };
-    let key: OpenKey = (0..sealed.generation).fold(keys.open, |key, _| key.next());
+    let mut key: OpenKey = (0..sealed.generation).fold(keys.open, |key, _| key.next());
     let (header, length) = SealedHeader::read(packet, sealed.from_client).ok()?;
     let number = header.number.expand(sealed.expected);
     let mut body = packet[length..].to_vec();

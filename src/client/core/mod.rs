@@ -44,7 +44,7 @@ use crate::base::{Envelope, Slot, Timestamp};
 use crate::rudp::{self, Closed, Connecting, Connection, Stats};
 use crate::wire::CloseCode;
 
-/// A client of one server, sans-IO.
+/// A client of one server, sans-IO. An engine may share it between threads, as a resource of its world.
 pub struct Core {
     server: SocketAddr,
     link: Link,

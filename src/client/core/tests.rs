@@ -23,6 +23,9 @@ const OWNER: MemberId = MemberId(1);
 /// Number of the first event after the snapshot.
 const NEXT: u64 = 5;
 
+const fn is_shared_between_threads<T: Send + Sync>() {}
+const _: () = is_shared_between_threads::<Core>();
+
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }

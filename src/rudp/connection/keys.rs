@@ -139,7 +139,7 @@ impl KeyPhases {
     ) -> Option<(usize, Opened)> {
         self.forget_previous(now);
         if phase == self.phase {
-            let length = open_with(&self.open, number, header, sealed);
+            let length = open_with(&mut self.open, number, header, sealed);
             if length.is_some() {
                 // Only now is it certain that the peer has left the phase before.
                 if self.first_opened.is_none()
@@ -151,7 +151,7 @@ impl KeyPhases {
             }
             return self.counted(length.map(|length| (length, Opened::Known)));
         }
-        if let Some((previous, _)) = &self.previous_open
+        if let Some((previous, _)) = &mut self.previous_open
             && self.first_opened.is_none_or(|first| number.0 < first)
         {
             let length = open_with(previous, number, header, sealed);
@@ -214,7 +214,7 @@ impl KeyPhases {
     }
 }
 
-fn open_with(key: &OpenKey, number: PacketNumber, header: &[u8], sealed: &mut [u8]) -> Option<usize> {
+fn open_with(key: &mut OpenKey, number: PacketNumber, header: &[u8], sealed: &mut [u8]) -> Option<usize> {
     key.open(number, header, sealed).ok().map(|payload| payload.len())
 }
 

@@ -38,7 +38,7 @@ impl Forger {
         self.next += 1;
         let number = Truncated::bits32(self.next - 1);
         let header = SealedHeader { key_phase: self.key_phase, connection: Some(ConnectionId(7)), number };
-        seal_as(&self.seal, header, self.next - 1, payload)
+        seal_as(&mut self.seal, header, self.next - 1, payload)
     }
 
     pub(super) fn packet(&mut self, frames: &[Frame]) -> BytesMut {
@@ -48,7 +48,7 @@ impl Forger {
     }
 }
 
-fn seal_as(seal: &SealKey, header: SealedHeader, number: u64, payload: &[u8]) -> BytesMut {
+fn seal_as(seal: &mut SealKey, header: SealedHeader, number: u64, payload: &[u8]) -> BytesMut {
     let mut writer = Writer::new();
     header.write(&mut writer);
     let mut payload = payload.to_vec();
@@ -59,7 +59,7 @@ fn seal_as(seal: &SealKey, header: SealedHeader, number: u64, payload: &[u8]) ->
 }
 
 /// A packet as only the server can seal it.
-pub(super) fn seal_as_server(seal: &SealKey, number: u64, frames: &[Frame]) -> BytesMut {
+pub(super) fn seal_as_server(seal: &mut SealKey, number: u64, frames: &[Frame]) -> BytesMut {
     let mut writer = Writer::new();
     write_frames(frames, &mut writer);
     let header = SealedHeader { key_phase: false, connection: None, number: Truncated::bits32(number) };

@@ -163,7 +163,7 @@ fn a_message_that_waits_does_not_keep_its_datagram() {
 /// A server names a stream, and with it opens all below.
 #[test]
 fn a_flood_of_streams_ends_at_their_number() {
-    let seal = keys().server_keys().seal;
+    let mut seal = keys().server_keys().seal;
     let first_of = |stream| {
         let place = Place { stream: StreamId(stream), number: Truncated::bits8(0) };
         let head = MessageHead::Numbered { place, delivery: Delivery::ReliableOrdered };
@@ -173,8 +173,8 @@ fn a_flood_of_streams_ends_at_their_number() {
     let too_many = Some(Closed::Violation(ProtocolViolation::TooManyStreams { max }));
     for jump in [1_024, 5_000, u32::MAX] {
         let mut pair = Pair::new(45);
-        let give = |pair: &mut Pair, number: u64, stream| {
-            let packet = seal_as_server(&seal, number, &[first_of(stream)]);
+        let mut give = |pair: &mut Pair, number: u64, stream| {
+            let packet = seal_as_server(&mut seal, number, &[first_of(stream)]);
             assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
             assert!(pair.ends[CLIENT].receive_streams.len() <= max);
             pair.flush();

@@ -279,10 +279,10 @@ fn a_packet_with_too_much_or_nothing_to_repair_has_no_symbol() {
 /// What a client says to a server that sends one REPAIR of packet 0, which never came.
 fn answer(symbol: &'static [u8]) -> Option<Closed> {
     let mut pair = Pair::new(1);
-    let seal = keys().server_keys().seal;
+    let mut seal = keys().server_keys().seal;
     let repair =
         Frame::Repair(Repair { lags: [1].into_iter().collect(), symbol: Bytes::from_static(symbol) });
-    let packet = attacks::seal_as_server(&seal, 1, &[repair]);
+    let packet = attacks::seal_as_server(&mut seal, 1, &[repair]);
     assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
     pair.flush();
     assert!(
@@ -296,7 +296,7 @@ fn answer(symbol: &'static [u8]) -> Option<Closed> {
 #[test]
 fn a_late_packet_is_not_read_against_what_it_repairs() {
     let mut pair = Pair::new(1);
-    let seal = keys().server_keys().seal;
+    let mut seal = keys().server_keys().seal;
     let value = |number, key, payload: &'static [u8]| {
         let place = Place { stream: STREAM, number };
         let head = MessageHead::Numbered { place, delivery: Delivery::ReliableLatest { key } };
@@ -311,7 +311,7 @@ fn a_late_packet_is_not_read_against_what_it_repairs() {
     let repair = Frame::Repair(Repair { lags: [1, 2].into_iter().collect(), symbol: symbol.into() });
     let (head, payload) = late;
     for (number, frame) in [(2, repair), (0, Frame::Message(Message { head, payload }))] {
-        let packet = attacks::seal_as_server(&seal, number, &[frame]);
+        let packet = attacks::seal_as_server(&mut seal, number, &[frame]);
         assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
     }
     pair.flush();
@@ -340,9 +340,9 @@ fn what_is_repaired_but_not_taken_is_not_named() {
         let repair = Frame::Repair(Repair { lags: [2].into_iter().collect(), symbol });
         let (head, payload) = value(Truncated::bits32(300), 2, b"far");
         let far = Frame::Message(Message { head, payload: payload.body });
-        let seal = keys().server_keys().seal;
+        let mut seal = keys().server_keys().seal;
         for (number, frame) in [(1, far), (2, repair)] {
-            let packet = attacks::seal_as_server(&seal, number, &[frame]);
+            let packet = attacks::seal_as_server(&mut seal, number, &[frame]);
             assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
         }
         let ack = pair.ends[CLIENT].acks.take(pair.now).unwrap();

@@ -22,7 +22,7 @@ use crate::wire::Delivery;
 /// Takes the events of one connection, in the order of their times. Dropped with the connection.
 ///
 /// It is called while packets are handled: what it does not do at once is not done.
-pub trait Trace: Send {
+pub trait Trace: Send + Sync {
     /// Something happened at `now`.
     fn event(&mut self, now: Timestamp, event: &TraceEvent<'_>);
 }
