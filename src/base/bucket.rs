@@ -52,19 +52,25 @@ impl TokenBucket {
         self.has(now, self.burst)
     }
 
-    /// A full bucket with a part of this one's rate, at least 1 a second: for one of so many that share it.
-    pub fn share(&self, now: Timestamp, sharers: u64, at_once: u64) -> Self {
-        Self::new(now, (self.per_second / sharers.max(1)).max(1), at_once)
+    /// Nothing is left in it.
+    pub fn empty(&mut self) {
+        self.micro_tokens = 0;
+    }
+
+    /// How much comes in a second.
+    pub fn per_second(&self) -> u64 {
+        self.per_second
+    }
+
+    /// So much comes in a second from now on.
+    pub fn set_per_second(&mut self, now: Timestamp, per_second: u64) {
+        self.refill(now);
+        self.per_second = per_second;
     }
 
     /// How much it holds when it is full.
     pub fn holds(&self) -> u64 {
         self.burst
-    }
-
-    /// Takes `amount`, or all of a full bucket if that is less.
-    pub fn take_or_all(&mut self, now: Timestamp, amount: u64) -> bool {
-        self.take(now, amount.min(self.burst))
     }
 
     fn refill(&mut self, now: Timestamp) {
@@ -110,12 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_a_full_bucket_takes_a_full_one() {
-        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
-        assert!(bucket.take_or_all(Timestamp::ZERO, u64::MAX));
-        assert!(!bucket.take_or_all(Timestamp::from_millis(999), 11));
-        assert!(bucket.take_or_all(Timestamp::from_millis(999), 9));
-        assert!(!bucket.take_or_all(Timestamp::from_millis(1_000), 2));
+    fn a_new_rate_holds_from_then_on() {
+        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 100);
+        bucket.empty();
+        assert!(!bucket.take(Timestamp::ZERO, 1));
+        bucket.set_per_second(Timestamp::from_millis(1_000), 20);
+        assert!(bucket.take(Timestamp::from_millis(1_000), 10), "it came at the rate before");
+        assert!(!bucket.take(Timestamp::from_millis(2_000), 21));
+        assert!(bucket.take(Timestamp::from_millis(2_000), 20));
     }
 
     #[test]

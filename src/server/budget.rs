@@ -56,9 +56,10 @@ impl Budget {
         self.commands.take(now, 1) && self.bytes.take(now, bytes as u64)
     }
 
-    /// Takes the bytes of an answer that may be much longer than its command; false when it comes too soon.
+    /// Takes the bytes of an answer that may be much longer than its command, half of a full budget at most: a full one is what its own
+    /// command has just taken from. False when it comes too soon.
     pub fn take_answer(&mut self, now: Timestamp, bytes: usize) -> bool {
-        self.bytes.take_or_all(now, bytes as u64)
+        self.bytes.take(now, (bytes as u64).min(self.bytes.holds() / 2))
     }
 
     /// Takes a command that [`Self::take`] has refused; false when even those are too many.
@@ -86,6 +87,16 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // spec-test: LIM-2
+    #[test]
+    fn the_longest_answer_passes_behind_its_command() {
+        let mut budget = Budget::new(&Limits::default());
+        assert!(budget.take(Timestamp::ZERO, 3) && budget.take_answer(Timestamp::ZERO, usize::MAX));
+        assert!(!budget.take_answer(Timestamp::ZERO, usize::MAX), "too soon");
+        let later = Timestamp::from_millis(1_000);
+        assert!(budget.take(later, 3) && budget.take_answer(later, usize::MAX));
+    }
 
     #[test]
     fn a_command_of_the_largest_size_passes_a_full_budget() {

@@ -115,8 +115,8 @@ struct Invites {
     /// Promised to commands that are between their reservation and their commit.
     promised: usize,
     open: Vec<OpenInvite>,
-    /// Those of which the connected user was told and that others than the user have ended lately, the first
-    /// that ended first.
+    /// Those of which the connected user was told and that others than the user have ended lately: as many as may
+    /// be open, and a few of each further inviter.
     withdrawn: Vec<Withdrawn>,
     /// Those that ended before they were committed. Kept only while some are promised.
     ended_early: Vec<InviteId>,
@@ -130,6 +130,8 @@ struct Withdrawn {
 
 /// How long an invite counts that its user did not end: who invites and revokes, over and over, stops somewhere.
 const WITHDRAWN_COUNTS: Duration = Duration::from_secs(10);
+/// So many of them one inviter may have at least, however few may be open.
+const WITHDRAWN_BY_ONE: usize = 4;
 
 impl Directory {
     /// An empty directory of so many stripes, at least one.
@@ -214,14 +216,16 @@ impl Directory {
         let replaces_own = self.change(user, |entry| {
             let Invites { open, promised, withdrawn, .. } = &mut *entry.invites;
             withdrawn.retain(|withdrawn| withdrawn.until > now);
+            let of_one = open.iter().filter(|invite| invite.owner == *by).count();
             let withdrawn_by_one = withdrawn.iter().filter(|withdrawn| withdrawn.owner == *by).count();
-            if withdrawn.len() >= limit || withdrawn_by_one >= share {
+            // However many the others have withdrawn, everybody may have one.
+            let is_one_more = withdrawn.len() >= limit && of_one + withdrawn_by_one > 0;
+            if is_one_more || withdrawn_by_one >= share.max(WITHDRAWN_BY_ONE) {
                 return Err(LimitReached { limit });
             }
             let replaced = open.iter().find(|invite| invite.id.session == session);
             let replaces = usize::from(replaced.is_some());
             let replaces_own = usize::from(replaced.is_some_and(|replaced| replaced.owner == *by));
-            let of_one = open.iter().filter(|invite| invite.owner == *by).count();
             if open.len() + *promised >= limit + replaces || of_one >= share + replaces_own {
                 return Err(LimitReached { limit });
             }
@@ -577,8 +581,8 @@ mod tests {
     // spec-test: LIM-9
     #[test]
     fn invites_that_come_and_go_count_for_a_while_toward_their_inviter_and_all() {
-        let directory = Directory::new(4, DirectoryLimits { invites_per_user: 8, ..LIMITS });
-        let (ann, full) = (user("ann"), Err(LimitReached { limit: 8 }));
+        let directory = Directory::new(4, DirectoryLimits { invites_per_user: 16, ..LIMITS });
+        let (ann, full) = (user("ann"), Err(LimitReached { limit: 16 }));
         let reserve =
             |now, by: &str, session| directory.reserve_invite(now, &ann, &user(by), SessionId(session));
         let come_and_go = |now, by: &str, session| {
@@ -593,8 +597,10 @@ mod tests {
             assert_eq!(come_and_go(NOW, "owner", 1), Ok(()), "who is not there is told of none");
         }
         directory.connect(&ann, ConnectionId(1), |_| ());
-        // One by revoking, one by replacing.
-        come_and_go(NOW, "owner", 1).unwrap();
+        // Three by revoking, one by replacing.
+        for _ in 0..3 {
+            come_and_go(NOW, "owner", 1).unwrap();
+        }
         assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)));
         reserve(NOW, "owner", 7).unwrap();
         directory.commit_invite(NOW, &ann, invite(2), Some(invite(1).id), |_, _| ());
@@ -603,15 +609,19 @@ mod tests {
         }
         // What the user ends counts no more.
         directory.settle_invite(&ann, invite(2).id, |_| ());
-        for inviter in ["ben", "cid", "dan"] {
-            for _ in 0..2 {
+        for _ in 0..4 {
+            for inviter in ["ben", "cid", "dan"] {
                 come_and_go(NOW, inviter, 2).unwrap();
             }
         }
-        assert_eq!(reserve(NOW, "eve", 3), full, "eight of four inviters");
+        for inviter in ["eve", "fay"] {
+            assert_eq!(come_and_go(NOW, inviter, 3), Ok(()), "four do not keep a fifth from inviting");
+            assert_eq!(reserve(NOW, inviter, 3), full, "but there are as many as may be open");
+        }
         let later = NOW + WITHDRAWN_COUNTS;
-        assert_eq!(come_and_go(later, "owner", 1), Ok(()));
-        assert_eq!(come_and_go(later, "owner", 1), Ok(()));
+        for _ in 0..4 {
+            assert_eq!(come_and_go(later, "owner", 1), Ok(()));
+        }
         assert_eq!(come_and_go(later, "owner", 1), full);
         directory.disconnect(&ann, ConnectionId(1));
         assert!(directory.is_empty(), "nor does it outlive the connection");

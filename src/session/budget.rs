@@ -29,9 +29,28 @@ impl SharedBudget {
         if self.all.take_above(now, amount, 2) {
             return true;
         }
-        let new_share = || self.all.share(now, u64::try_from(members).unwrap_or(u64::MAX), self.at_once);
+        let new_share = self.share(now, members);
         let shares = self.shares.get_or_insert_default();
-        shares.entry(member).or_insert_with(new_share).take(now, amount) && self.all.take(now, amount)
+        let share = shares.entry(member).or_insert(new_share);
+        // There may be more members now than when the share began.
+        share.set_per_second(now, new_share.per_second());
+        share.take(now, amount) && self.all.take(now, amount)
+    }
+
+    /// A member is new, one of so many. Where little is left its share begins empty: to leave and enter again gains
+    /// nothing.
+    pub(super) fn enter(&mut self, now: Timestamp, (member, members): (MemberId, usize)) {
+        let mut share = self.share(now, members);
+        if let Some(shares) = &mut self.shares {
+            share.empty();
+            shares.insert(member, share);
+        }
+    }
+
+    /// A full share of one of so many.
+    fn share(&self, now: Timestamp, members: usize) -> TokenBucket {
+        let members = u64::try_from(members).unwrap_or(u64::MAX).max(1);
+        TokenBucket::new(now, (self.all.per_second() / members).max(1), self.at_once)
     }
 
     /// A member is none any more.
@@ -45,39 +64,102 @@ impl SharedBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
-    /// Takes for the members at their rates a second, for a while; how many of each one's were taken and refused.
-    fn run(rates: [u64; 3], amount: u64) -> [(u64, u64); 3] {
-        let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 1_000, 600), amount);
-        let mut outcome = [(0, 0); 3];
-        for millis in 0..20_000u64 {
-            let now = Timestamp::ZERO + Duration::from_millis(millis);
-            for (member, (rate, (taken, refused))) in (1..).zip(rates.iter().zip(&mut outcome)) {
-                if (millis + 1) * rate / 1_000 == millis * rate / 1_000 {
-                    continue;
+    /// A session of so many a second and 600 at once, and what became of what its members wanted.
+    struct Session {
+        budget: SharedBudget,
+        now: Timestamp,
+        /// How many of each one's were taken and refused.
+        outcome: BTreeMap<u32, (u64, u64)>,
+    }
+
+    impl Session {
+        fn new(amount: u64) -> Self {
+            let budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 1_000, 600), amount);
+            Self { budget, now: Timestamp::ZERO, outcome: BTreeMap::new() }
+        }
+
+        /// Takes `amount` for members at their rates a second, for so many seconds, and does `also` each millisecond.
+        fn run(
+            &mut self,
+            seconds: u64,
+            rates: &[(u32, u64)],
+            amount: u64,
+            mut also: impl FnMut(&mut Self, u64),
+        ) {
+            for millis in 0..seconds * 1_000 {
+                for &(member, rate) in rates {
+                    if (millis + 1) * rate / 1_000 > millis * rate / 1_000 {
+                        let taken = self.budget.take(self.now, (MemberId(member), rates.len()), amount);
+                        let (all_taken, refused) = self.outcome.entry(member).or_default();
+                        *if taken { all_taken } else { refused } += 1;
+                    }
                 }
-                let counted = if budget.take(now, (MemberId(member), 3), amount) { taken } else { refused };
-                *counted += 1;
+                also(self, millis);
+                self.now += Duration::from_millis(1);
             }
         }
-        outcome
+
+        fn of(&self, member: u32) -> (u64, u64) {
+            self.outcome.get(&member).copied().unwrap_or_default()
+        }
     }
 
     // spec-test: LIM-3
     #[test]
     fn two_members_that_flood_leave_a_third_its_share() {
+        let mut session = Session::new(10);
+        session.run(20, &[(1, 500), (2, 500), (3, 30)], 10, |_, _| {});
+        let [(first, _), (second, _), (third, refused)] = [1, 2, 3].map(|member| session.of(member));
         // In the beginning the two may take what all have at once.
-        let [(first, _), (second, _), (third, refused)] = run([500, 500, 30], 10);
         assert!(refused <= 10 && third >= 590, "{third} taken, {refused} refused");
         let all = (first + second + third) * 10;
         assert!((19_900..=20_600).contains(&all), "{all} of 20,000 and 600 at once");
         assert!(first.abs_diff(second) <= (first + second) / 10, "{first} and {second}");
     }
 
+    // spec-test: LIM-3
+    #[test]
+    fn who_enters_during_a_flood_has_a_share_as_all_have() {
+        let mut session = Session::new(10);
+        let flood = [(1, 500), (2, 500), (3, 500)];
+        session.run(5, &flood, 10, |_, _| {});
+        let newcomers = [4, 5, 6, 7, 8];
+        let all: Vec<_> = flood.into_iter().chain(newcomers.map(|member| (member, 10))).collect();
+        for member in newcomers {
+            session.budget.enter(session.now, (MemberId(member), all.len()));
+        }
+        session.run(20, &all, 10, |_, _| {});
+        for (taken, refused) in newcomers.map(|member| session.of(member)) {
+            assert!(refused <= 10, "{taken} taken, {refused} refused");
+        }
+    }
+
+    // spec-test: LIM-3
+    #[test]
+    fn to_leave_and_enter_again_gains_nothing() {
+        let mut session = Session::new(10);
+        let members = [(1, 500), (2, 500), (3, 500), (4, 20), (5, 20)];
+        session.run(20, &members, 10, |session, millis| {
+            if millis % 100 == 0 {
+                for member in [1, 2, 3].map(MemberId) {
+                    session.budget.forget(member);
+                    session.budget.enter(session.now, (member, members.len()));
+                }
+            }
+        });
+        for (taken, refused) in [4, 5].map(|member| session.of(member)) {
+            assert!(refused <= 10, "{taken} taken, {refused} refused");
+        }
+    }
+
     #[test]
     fn who_floods_alone_gets_it_all() {
-        let [(flood, _), (none, _), (a_little, refused)] = run([1_000, 0, 5], 10);
+        let mut session = Session::new(10);
+        session.run(20, &[(1, 1_000), (2, 0), (3, 5)], 10, |_, _| {});
+        let [(flood, _), (none, _), (a_little, refused)] = [1, 2, 3].map(|member| session.of(member));
         assert!((flood + a_little) * 10 >= 19_900 && none == 0, "{flood}");
         assert_eq!(refused, 0);
     }

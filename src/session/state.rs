@@ -232,6 +232,9 @@ impl Session {
             self.owner_user = user.clone();
         }
         self.members.add(member, user.clone(), at);
+        let newcomer = (member, self.members.len());
+        self.commands.enter(turn.now, newcomer);
+        self.bytes.enter(turn.now, newcomer);
         self.idle_ends = None;
         let number = self.take_number();
         for worker in workers {

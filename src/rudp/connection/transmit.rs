@@ -148,10 +148,12 @@ impl Connection {
         plan.bytes > 0
     }
 
-    /// Largest datagram now. A probe for what is under way arrives even where large ones have ceased to.
-    // spec: MTU-5
+    /// Largest datagram now. A probe for what is under way arrives even where large ones have ceased to, and so does what
+    /// shows the way to a new address, where the peer takes no larger ones.
+    // spec: MTU-5, PTH-7
     fn datagram_limit(&self) -> usize {
-        if self.timers.is_ping_due() { BASE_DATAGRAM_BYTES } else { self.datagram_size.bytes() }
+        let must_arrive = self.timers.is_ping_due() || self.paths.has_for_active();
+        if must_arrive { BASE_DATAGRAM_BYTES } else { self.datagram_size.bytes() }
     }
 
     /// A packet that does nothing but be large. It counts as one that asks for no ack: that it is lost

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::held::HeldResults;
 use crate::base::{
     ConnectionId, IdMap, IdSet, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
     UserId, VecMap, Wire, WorkerId,
@@ -40,8 +41,7 @@ pub(super) struct Client {
     seats: VecMap<Slot, Seat>,
     /// Slots from here on were never given.
     next_slot: Slot,
-    /// Results that wait, in the order of their requests. The first is that of an entry.
-    held: Vec<Held>,
+    held: HeldResults,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -50,15 +50,6 @@ pub(super) struct Seat {
     pub(super) session: SessionId,
     pub(super) member: MemberId,
     pub(super) kind: SessionKind,
-}
-
-/// A result of the control stream that waits for its turn.
-#[derive(Debug)]
-enum Held {
-    /// That of the request by which a session was entered: it leaves behind the snapshot.
-    Entry { slot: Slot, request: RequestId },
-    /// A result behind one that waits.
-    Result(Bytes),
 }
 
 /// What a slot is to its connection.
@@ -97,7 +88,7 @@ impl Clients {
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
         let (budget, seats) = (self.budget.clone(), VecMap::default());
-        let client = Client { user, login, budget, seats, next_slot: Slot(1), held: Vec::new() };
+        let client = Client { user, login, budget, seats, next_slot: Slot(1), held: HeldResults::default() };
         self.by_connection.insert(connection, Box::new(client));
     }
 
@@ -169,7 +160,7 @@ impl Clients {
     pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat, request: RequestId) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
             client.take(slot, seat);
-            client.held.push(Held::Entry { slot, request });
+            client.held.hold_entry(slot, request);
         }
     }
 
@@ -188,8 +179,7 @@ impl Clients {
         }
         self.send_event(now, connection, slot, snapshot);
         let Some(client) = self.of(connection) else { return };
-        client.settle_entry(slot);
-        for result in client.take_due_results() {
+        for result in client.settle_entry(slot) {
             self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
         }
     }
@@ -219,7 +209,12 @@ impl Clients {
             && let Some(client) = self.of(connection)
             && !client.held.is_empty()
         {
-            return client.held.push(Held::Result(result));
+            client.held.hold(result);
+            // As if they had been queued.
+            if client.held.bytes() > self.max_queued_bytes {
+                self.overdue.push(connection);
+            }
+            return;
         }
         self.send(now, connection, stream, Delivery::ReliableOrdered, result.into());
     }
@@ -280,38 +275,16 @@ impl Client {
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
     }
 
-    /// True while the client cannot know that it has the slot.
-    fn is_entering(&self, slot: Slot) -> bool {
-        self.held.iter().any(|held| matches!(held, Held::Entry { slot: entering, .. } if *entering == slot))
-    }
-
-    /// The entry of a slot is answered when those before it are.
-    fn settle_entry(&mut self, slot: Slot) {
-        let Some(Seat { session, member, .. }) = self.seats.get(slot).copied() else { return };
-        for held in &mut self.held {
-            if let Held::Entry { slot: entered, request } = *held
-                && entered == slot
-            {
-                let outcome = Ok(Value::Entered(Entered { session, slot, member }));
-                *held = Held::Result(CommandResult { request, outcome }.to_bytes());
-            }
-        }
-    }
-
-    /// Takes the results for which nothing waits, and keeps no memory for the next.
-    fn take_due_results(&mut self) -> impl Iterator<Item = Bytes> + use<> {
-        let due = self.held.iter().take_while(|held| matches!(held, Held::Result(_))).count();
-        let rest = self.held.split_off(due);
-        let due = std::mem::replace(&mut self.held, rest).into_iter();
-        due.filter_map(|held| match held {
-            Held::Result(result) => Some(result),
-            Held::Entry { .. } => None,
-        })
+    /// The snapshot of a slot was sent: yields the result of its entry and those behind it.
+    fn settle_entry(&mut self, slot: Slot) -> Vec<Bytes> {
+        let Some(Seat { session, member, .. }) = self.seats.get(slot).copied() else { return Vec::new() };
+        let outcome = Ok(Value::Entered(Entered { session, slot, member }));
+        self.held.settle(slot, |request| CommandResult { request, outcome }.to_bytes())
     }
 
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
         match self.seats.get(slot) {
-            Some(seat) if !self.is_entering(slot) => SlotState::Seated(*seat),
+            Some(seat) if !self.held.is_entering(slot) => SlotState::Seated(*seat),
             None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
             Some(_) | None => SlotState::Unknown,
         }
@@ -338,7 +311,7 @@ mod tests {
             budget: Budget::new(&Limits::default()),
             seats: VecMap::default(),
             next_slot: last,
-            held: Vec::new(),
+            held: HeldResults::default(),
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);

@@ -14,6 +14,7 @@
 //! | `requests` | the commands that are answered |
 //! | `invites` | what touches invites and so the user directory |
 //! | `placement` | which worker serves a user: the members of a session gather |
+//! | `held` | results that wait for the snapshot before them |
 //! | `fanout` | mail to members: events, snapshots |
 //! | `deadlines` | what is due without a datagram |
 //! | `drain` | the end of the server |
@@ -28,6 +29,7 @@ mod deadlines;
 mod dispatch;
 mod drain;
 mod fanout;
+mod held;
 mod invites;
 mod placement;
 mod requests;

@@ -54,6 +54,27 @@ fn a_size_is_used_once_a_probe_of_it_has_arrived() {
     expect_large(&pair, SERVER, 0..2);
 }
 
+/// From another IP a server takes no larger one.
+// spec-test: PTH-7
+#[test]
+fn the_answer_to_a_challenge_leaves_in_a_datagram_that_every_path_takes() {
+    let mut pair = pair();
+    grow(&mut pair, CLIENT);
+    // Two pieces each, which only large datagrams hold.
+    (0..3).for_each(|_| pair.send(CLIENT, Delivery::ReliableOrdered, &[7; 2_600]));
+    let client = &mut pair.ends[CLIENT];
+    client.paths.on_challenge(pair.now, SERVER_ADDRESS.into(), [1; 8]);
+    let mut sizes = Vec::new();
+    let mut packet = BytesMut::new();
+    while client.poll_transmit(pair.now, &mut packet).is_some() {
+        sizes.push(packet.len());
+        packet.clear();
+    }
+    let (first, rest) = sizes.split_first().unwrap();
+    assert!(*first <= BASE_DATAGRAM_BYTES && rest.iter().any(|size| *size > BASE_DATAGRAM_BYTES), "{sizes:?}");
+    assert!(!client.paths.has_for_active(), "the first holds the answer");
+}
+
 // spec-test: MTU-1
 #[test]
 fn the_largest_size_that_the_link_takes_is_found() {

@@ -11,8 +11,8 @@ use crate::rudp::SendError;
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
 use crate::wire::{
-    Admission, Body, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyKey, PropertyOp,
-    PropertyOps, PropertyValue, Reason, Request, SessionEvent, UserEvent, Value,
+    Admission, Body, CloseCode, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyKey,
+    PropertyOp, PropertyOps, PropertyValue, Reason, Request, SessionEvent, UserEvent, Value,
 };
 
 /// An open session of ann, ben and cat; what they were told while they gathered is taken.
@@ -221,12 +221,8 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
     });
 }
 
-/// A worker that is behind with its mail keeps both back: what a client that knows of its seat sends there is
-/// answered on the slot's stream.
-// spec-test: EVT-4, SES-14
-#[test]
-fn nobody_hears_of_a_seat_before_its_snapshot() {
-    let mut house = House::new(1, Limits::default());
+/// An open session of 64 members with one more seat, whose first member owns it, by its own entry.
+fn full_house(house: &mut House) -> (Vec<(Who, Entered)>, Entered) {
     let ann = house.connect("ann", 0);
     let at = house.create(ann, 65, Admission::Open);
     let mut all = vec![(ann, at)];
@@ -234,6 +230,16 @@ fn nobody_hears_of_a_seat_before_its_snapshot() {
         let who = house.connect(&format!("user {number}"), 0);
         all.push((who, house.join_open(who, at.session).unwrap()));
     }
+    (all, at)
+}
+
+/// A worker that is behind with its mail keeps both back: what a client that knows of its seat sends there is
+/// answered on the slot's stream.
+// spec-test: EVT-4, SES-14
+#[test]
+fn nobody_hears_of_a_seat_before_its_snapshot() {
+    let mut house = House::new(1, Limits::default());
+    let (all, at) = full_house(&mut house);
     let ben = house.connect("ben", 0);
     for member in &all {
         (0..2).for_each(|_| send_broadcast(&mut house, *member, Delivery::ReliableOrdered, To::All, "x"));
@@ -251,6 +257,36 @@ fn nobody_hears_of_a_seat_before_its_snapshot() {
     let Ok(Value::Entered(entered)) = house.answer(ben, join) else { panic!("refused") };
     let events = house.events(ben, entered.slot);
     assert!(matches!(events.first(), Some(SessionEvent::Snapshot(_))), "{events:?}");
+}
+
+/// What waits is as bounded as what is queued.
+// spec-test: SES-14, SES-17
+#[test]
+fn results_that_wait_count_as_queued() {
+    let limits = Limits {
+        max_queued_bytes: 262_144,
+        lagging_bytes: 100_000,
+        command_bytes_per_second: 1 << 26,
+        ..Limits::default()
+    };
+    let mut house = House::new(1, limits);
+    let (mut all, at) = full_house(&mut house);
+    let (ann, ben) = (all[0].0, house.connect("ben", 0));
+    // For lists of some length.
+    for _ in 0..12 {
+        let slot = house.create(ann, 2, Admission::Invited).slot;
+        assert!(house.invite(ann, slot, &["ben"], 60)[0].is_ok());
+    }
+    for member in &all {
+        (0..2).for_each(|_| send_broadcast(&mut house, *member, Delivery::ReliableOrdered, To::All, "x"));
+    }
+    house.send(ben, None, Request::Join(Join::Session(at.session)));
+    (0..1_200).for_each(|_| _ = house.send(ben, None, Request::ListInvites));
+    all.push((ben, at));
+    house.run_sockets(&all.iter().map(|(who, _)| *who).collect::<Vec<_>>());
+    house.run();
+    assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging));
+    assert!(all[..64].iter().all(|(who, _)| house.closed_with(*who).is_none()));
 }
 
 /// Else each time that a user enters would leave memory behind for as long as it stays connected.
