@@ -81,18 +81,12 @@ mod tests {
             Self { budget, now: Timestamp::ZERO, outcome: BTreeMap::new() }
         }
 
-        /// Takes `amount` for members at their rates a second, for so many seconds, and does `also` each millisecond.
-        fn run(
-            &mut self,
-            seconds: u64,
-            rates: &[(u32, u64)],
-            amount: u64,
-            mut also: impl FnMut(&mut Self, u64),
-        ) {
+        /// Lets each member take its amount at its rate a second, for so many seconds, and does `also` each millisecond.
+        fn run(&mut self, seconds: u64, members: &[(u32, u64, u64)], mut also: impl FnMut(&mut Self, u64)) {
             for millis in 0..seconds * 1_000 {
-                for &(member, rate) in rates {
+                for &(member, rate, amount) in members {
                     if (millis + 1) * rate / 1_000 > millis * rate / 1_000 {
-                        let taken = self.budget.take(self.now, (MemberId(member), rates.len()), amount);
+                        let taken = self.budget.take(self.now, (MemberId(member), members.len()), amount);
                         let (all_taken, refused) = self.outcome.entry(member).or_default();
                         *if taken { all_taken } else { refused } += 1;
                     }
@@ -111,7 +105,7 @@ mod tests {
     #[test]
     fn two_members_that_flood_leave_a_third_its_share() {
         let mut session = Session::new(10);
-        session.run(20, &[(1, 500), (2, 500), (3, 30)], 10, |_, _| {});
+        session.run(20, &[(1, 500, 10), (2, 500, 10), (3, 30, 10)], |_, _| {});
         let [(first, _), (second, _), (third, refused)] = [1, 2, 3].map(|member| session.of(member));
         // In the beginning the two may take what all have at once.
         assert!(refused <= 10 && third >= 590, "{third} taken, {refused} refused");
@@ -124,14 +118,14 @@ mod tests {
     #[test]
     fn who_enters_during_a_flood_has_a_share_as_all_have() {
         let mut session = Session::new(10);
-        let flood = [(1, 500), (2, 500), (3, 500)];
-        session.run(5, &flood, 10, |_, _| {});
+        let flood = [1, 2, 3].map(|member| (member, 500, 10));
+        session.run(5, &flood, |_, _| {});
         let newcomers = [4, 5, 6, 7, 8];
-        let all: Vec<_> = flood.into_iter().chain(newcomers.map(|member| (member, 10))).collect();
+        let all: Vec<_> = flood.into_iter().chain(newcomers.map(|member| (member, 10, 10))).collect();
         for member in newcomers {
             session.budget.enter(session.now, (MemberId(member), all.len()));
         }
-        session.run(20, &all, 10, |_, _| {});
+        session.run(20, &all, |_, _| {});
         for (taken, refused) in newcomers.map(|member| session.of(member)) {
             assert!(refused <= 10, "{taken} taken, {refused} refused");
         }
@@ -141,8 +135,8 @@ mod tests {
     #[test]
     fn to_leave_and_enter_again_gains_nothing() {
         let mut session = Session::new(10);
-        let members = [(1, 500), (2, 500), (3, 500), (4, 20), (5, 20)];
-        session.run(20, &members, 10, |session, millis| {
+        let members = [(1, 1_000, 1), (2, 1_000, 1), (3, 1_000, 1), (4, 10, 10), (5, 10, 10)];
+        session.run(20, &members, |session, millis| {
             if millis % 100 == 0 {
                 for member in [1, 2, 3].map(MemberId) {
                     session.budget.forget(member);
@@ -158,7 +152,7 @@ mod tests {
     #[test]
     fn who_floods_alone_gets_it_all() {
         let mut session = Session::new(10);
-        session.run(20, &[(1, 1_000), (2, 0), (3, 5)], 10, |_, _| {});
+        session.run(20, &[(1, 1_000, 10), (2, 0, 10), (3, 5, 10)], |_, _| {});
         let [(flood, _), (none, _), (a_little, refused)] = [1, 2, 3].map(|member| session.of(member));
         assert!((flood + a_little) * 10 >= 19_900 && none == 0, "{flood}");
         assert_eq!(refused, 0);

@@ -71,7 +71,10 @@ fn the_answer_to_a_challenge_leaves_in_a_datagram_that_every_path_takes() {
         packet.clear();
     }
     let (first, rest) = sizes.split_first().unwrap();
-    assert!(*first <= BASE_DATAGRAM_BYTES && rest.iter().any(|size| *size > BASE_DATAGRAM_BYTES), "{sizes:?}");
+    assert!(
+        *first <= BASE_DATAGRAM_BYTES && rest.iter().any(|size| *size > BASE_DATAGRAM_BYTES),
+        "{sizes:?}"
+    );
     assert!(!client.paths.has_for_active(), "the first holds the answer");
 }
 

@@ -284,6 +284,8 @@ fn results_that_wait_count_as_queued() {
     (0..1_200).for_each(|_| _ = house.send(ben, None, Request::ListInvites));
     all.push((ben, at));
     house.run_sockets(&all.iter().map(|(who, _)| *who).collect::<Vec<_>>());
+    assert!(house.workers[0].behind, "the snapshot has not left");
+    assert_eq!(house.workers[0].clients.len(), 64);
     house.run();
     assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging));
     assert!(all[..64].iter().all(|(who, _)| house.closed_with(*who).is_none()));
