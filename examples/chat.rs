@@ -11,9 +11,12 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
-use rallypoint::client::{Client, ClientConfig, CreateSession, Delivery, Event, Events, InviteUsers, To};
+use rallypoint::client::{
+    Client, ClientConfig, CreateSession, Delivery, Event, Events, InviteUsers, To, UserId,
+};
 use rallypoint::secure::ConnectGrant;
 
 /// Names the game; the server must be configured with the same. This is what `serve` has if it is told no other.
@@ -50,13 +53,22 @@ pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn 
     // Both hear both lines, in the same order: ordered broadcasts are numbered by the session.
     ann.broadcast(room.slot, To::All, Delivery::ReliableOrdered, "hello, bob")?;
     bob.broadcast(seat.slot, To::All, Delivery::ReliableOrdered, "hello, ann")?;
-    for (name, client, events) in [("ann", &ann, &mut to_ann), ("bob", &bob, &mut to_bob)] {
+    for (name, events) in [("ann", &mut to_ann), ("bob", &mut to_bob)] {
+        // Who is who follows from the events alone, however late they are read.
+        let mut users = BTreeMap::new();
         let mut lines = 0;
         while lines < 2 {
-            if let Event::Message { slot, sender, payload, .. } = next(events).await? {
-                let user = client.session(slot, |session| session.user(sender).cloned()).flatten();
-                println!("{name} hears {user:?}: {}", String::from_utf8_lossy(&payload));
-                lines += 1;
+            match next(events).await? {
+                Event::Entered { mirror, .. } => {
+                    users = mirror.members().map(|(member, user)| (member, user.clone())).collect();
+                }
+                Event::MemberJoined { member, user, .. } => _ = users.insert(member, user),
+                Event::Message { sender, payload, .. } => {
+                    let user = users.get(&sender).map_or("somebody", UserId::as_str);
+                    println!("{name} hears {user}: {}", String::from_utf8_lossy(&payload));
+                    lines += 1;
+                }
+                _ => {}
             }
         }
     }

@@ -6,14 +6,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rallypoint::base::{EventNumber, Slot, UnixTime, UserId};
 use rallypoint::client::{
-    Client, ClientConfig, ConnectError, CreateSession, Delivery, Disconnected, Entered, Event, Events,
-    InviteUsers, RequestError, SendError, To,
+    Client, ClientConfig, CloseCode, ConnectError, CreateSession, Delivery, Disconnected, Entered, Event,
+    Events, InviteUsers, RequestError, SendError, To,
 };
-use rallypoint::rudp;
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
 use rallypoint::server::Server;
@@ -48,8 +47,7 @@ impl World {
     fn at(address: &str) -> Self {
         let key = TokenKey::generate(&mut StdRng::from_os_rng());
         let workers = NonZeroU8::new(2).unwrap();
-        let builder =
-            Server::builder().listen(address.parse().unwrap()).key(key.clone()).protocol_id(PROTOCOL);
+        let builder = Server::builder(PROTOCOL).listen(address.parse().unwrap()).key(key.clone());
         Self { server: builder.workers(workers).start().unwrap(), key }
     }
 
@@ -58,8 +56,7 @@ impl World {
     }
 
     fn grant_at(&self, user: &str, server: String) -> ConnectGrant {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        self.mint(UnixTime::from_secs(since.as_secs()), user, server)
+        self.mint(SystemTime::now().into(), user, server)
     }
 
     fn grant_of(&self, issued: UnixTime, user: &str) -> ConnectGrant {
@@ -200,16 +197,33 @@ async fn commands_change_what_all_see() {
     let world = World::new();
     let mut met = Met::in_(&world).await;
     let round = || PropertyKey::new("round").unwrap();
-    let raise = vec![PropertyOp::Increment { key: round(), delta: 4 }];
-    let revision = met.bob.set_properties(met.of_bob.slot, raise).await.unwrap();
+    let map = || "map".parse::<PropertyKey>().unwrap();
+    let wrong = PropertyOp::compare_and_set(round(), Some(9.into()), Some(10.into()));
+    let refused =
+        met.bob.set_properties(met.of_bob.slot, vec![PropertyOp::increment(round(), 1), wrong]).await;
+    assert_eq!(refused, Err(RequestError::Refused(ErrorCode::PropertyMismatch)), "both or none");
+    let set = PropertyOp::set(map(), PropertyValue::bytes("ice".into()).unwrap());
+    met.bob.set_properties(met.of_bob.slot, vec![set]).await.unwrap();
+    let by_another = met.ann.set_properties(met.of_ann.slot, vec![PropertyOp::delete(map())]).await;
+    assert_eq!(by_another, Err(RequestError::Refused(ErrorCode::PropertyDenied)), "the creator's alone");
+    let for_all =
+        PropertyOp::compare_and_set("turn".parse().unwrap(), None, Some(1.into())).with_rule(WriteRule::Any);
+    let ops = vec![PropertyOp::delete(map()), for_all, PropertyOp::increment(round(), 4)];
+    let revision = met.bob.set_properties(met.of_bob.slot, ops).await.unwrap();
     until(&mut met.to_ann, |event| match event {
-        Event::PropertiesChanged { revision, .. } => Some(revision),
+        Event::PropertiesChanged { revision: heard, .. } => (heard == revision).then_some(()),
         _ => None,
     })
     .await;
-    let seen =
-        met.ann.session(met.of_ann.slot, |session| (session.revision(), session.property("round").cloned()));
-    assert_eq!(seen, Some((revision, Some(PropertyValue::Integer(5)))));
+    met.ann.session(met.of_ann.slot, |session| {
+        let integer = |key| session.property(key).and_then(PropertyValue::as_integer);
+        assert_eq!((session.revision(), integer("round"), integer("turn")), (revision, Some(5), Some(1)));
+        assert!(session.property("map").is_none());
+    });
+    let turn = PropertyOp::set("turn".parse().unwrap(), PropertyValue::bytes("over".into()).unwrap());
+    met.ann.set_properties(met.of_ann.slot, vec![turn]).await.unwrap();
+    let over = met.ann.session(met.of_ann.slot, |session| session.property("turn")?.as_bytes().cloned());
+    assert_eq!(over.flatten().unwrap(), "over", "its rule lets anyone");
 
     met.ann.transfer(met.of_ann.slot, met.of_bob.member).await.unwrap();
     let info = met.ann.info(met.of_ann.session).await.unwrap();
@@ -221,7 +235,7 @@ async fn commands_change_what_all_see() {
 
     met.ann.leave(met.of_ann.slot).await.unwrap();
     let last = until(&mut met.to_ann, |event| match event {
-        Event::MemberLeft { member, why, .. } if member == met.of_ann.member => Some(why),
+        Event::MemberLeft { is_own: true, why, .. } => Some(why),
         _ => None,
     });
     assert_eq!(last.await, LeaveReason::Left);
@@ -319,6 +333,48 @@ async fn dropping_a_client_takes_it_out_of_its_sessions() {
     });
     assert_eq!(closed.await, Disconnected::ByClient);
     assert_eq!(met.to_bob.recv().await, None);
+}
+
+#[tokio::test]
+async fn who_does_not_read_events_learns_why_the_connection_has_ended() {
+    let world = World::new();
+    let (first, _) = world.connect("ann").await;
+    assert_eq!(first.disconnected(), None);
+    let (second, _) = world.connect("ann").await;
+    let why = first.closed().await;
+    assert!(matches!(why, Disconnected::ByServer { code: CloseCode::Replaced, .. }), "{why:?}");
+    assert!(!why.may_reconnect(), "two that both came back would take turns for ever");
+    assert_eq!(first.disconnected(), Some(why));
+    second.close("");
+    assert_eq!(second.closed().await, Disconnected::ByClient);
+}
+
+/// The client's own mirror knows what has come since.
+#[tokio::test]
+async fn who_is_who_follows_from_events_however_late_they_are_read() {
+    let world = World::new();
+    let (ann, _) = world.connect("ann").await;
+    let (bob, mut to_bob) = world.connect("bob").await;
+    let room = ann.create(CreateSession::new(1).open()).await.unwrap();
+    let seat = bob.join_open(room.session).await.unwrap();
+    ann.broadcast(room.slot, To::Others, Delivery::ReliableOrdered, "hello").unwrap();
+    ann.leave(room.slot).await.unwrap();
+    while bob.session(seat.slot, |mirror| mirror.user(room.member).is_some()).unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let members = until(&mut to_bob, |event| match event {
+        Event::Entered { mirror, .. } => {
+            Some(mirror.members().map(|(_, user)| user.to_string()).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(members.await, ["ann", "bob"]);
+    assert_eq!(texts(&mut to_bob, 1).await[0].1, "hello");
+    let left = until(&mut to_bob, |event| match event {
+        Event::MemberLeft { member, is_own, .. } => Some((member, is_own)),
+        _ => None,
+    });
+    assert_eq!(left.await, (room.member, false));
 }
 
 #[tokio::test]
@@ -466,13 +522,7 @@ async fn a_grant_that_has_expired_is_the_servers_to_refuse() {
     let expired = ConnectGrant { expires: UnixTime::from_secs(1), ..world.grant("ann") };
     Client::connect(&expired, config()).await.unwrap();
     let refused = Client::connect(&world.grant_of(UnixTime::from_secs(1), "bob"), config()).await;
-    assert!(
-        matches!(
-            refused,
-            Err(ConnectError::Handshake(rudp::ConnectError::Refused(RejectCode::TokenExpired)))
-        ),
-        "{refused:?}"
-    );
+    assert_eq!(refused.unwrap_err().reject_code(), Some(RejectCode::TokenExpired));
 }
 
 #[tokio::test]
@@ -488,6 +538,9 @@ async fn a_server_whose_name_leads_nowhere_is_passed_over() {
         matches!(refused, Err(ConnectError::Resolve { ref server, .. }) if server == "no port"),
         "{refused:?}"
     );
+    grant.servers.clear();
+    let refused = Client::connect(&grant, config()).await;
+    assert!(matches!(refused, Err(ConnectError::NoServer)), "{refused:?}");
 }
 
 /// Loopback has as many addresses as there are, and answers would leave from the first.
@@ -546,8 +599,7 @@ fn who_waits_for_its_end_is_known_to_have_left() {
 #[tokio::test]
 async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
     let key = TokenKey::generate(&mut StdRng::from_os_rng());
-    let server =
-        Server::builder().key(key.clone()).protocol_id(rallypoint::cli::PROTOCOL_ID).start().unwrap();
+    let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
     chat::chat(&world.grant("ann"), &world.grant("bob")).await.unwrap();
 }
@@ -567,7 +619,7 @@ async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // She has not read a byte since, so by her own clock it is over, too, or soon.
-    ann.closed().await;
+    assert_eq!(ann.closed().await, Disconnected::EventsUnread);
     let why = until(&mut to_ann, |event| match event {
         Event::Disconnected(why) => Some(why),
         _ => None,
@@ -578,8 +630,7 @@ async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
 #[test]
 fn the_example_of_an_engine_hears_what_it_sends() {
     let key = TokenKey::generate(&mut StdRng::from_os_rng());
-    let server =
-        Server::builder().key(key.clone()).protocol_id(rallypoint::cli::PROTOCOL_ID).start().unwrap();
+    let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
     // What it says in its last frames may still be on its way back.
     let heard = engine::play(&world.grant("ann")).unwrap();

@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::num::NonZeroU8;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use rallypoint::base::{UnixTime, UserId};
+use rallypoint::base::UserId;
 use rallypoint::client::{Client, ClientConfig, Events};
 use rallypoint::secure::TokenKey;
 use rallypoint::secure::token::{MintRequest, mint};
@@ -23,7 +23,7 @@ fn open_descriptors() -> usize {
 #[tokio::test]
 async fn a_client_has_one_descriptor() {
     let key = TokenKey::from_bytes(&[1; 32]);
-    let server = Server::builder().listen(([127, 0, 0, 1], 0).into()).key(key.clone()).protocol_id(GAME);
+    let server = Server::builder(GAME).listen(([127, 0, 0, 1], 0).into()).key(key.clone());
     // One that has answered has all of its descriptors; a second might still be opening some.
     let server = server.workers(NonZeroU8::MIN).start().unwrap();
     let connect = async |name: String| -> (Client, Events) {
@@ -33,9 +33,7 @@ async fn a_client_has_one_descriptor() {
             lifetime: Duration::from_secs(60),
             data: None,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now = UnixTime::from_secs(now.as_secs());
-        let grant = mint(&key, request, now, &mut StdRng::from_os_rng()).unwrap();
+        let grant = mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng()).unwrap();
         Client::connect(&grant, ClientConfig::new(GAME)).await.unwrap()
     };
     // The first brings what all clients of a runtime share.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Monotonic time in microseconds since an origin that only its owner knows.
 ///
@@ -88,6 +88,13 @@ impl UnixTime {
     /// Whole seconds since the epoch.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000
+    }
+}
+
+impl From<SystemTime> for UnixTime {
+    /// What the system says; 1970 for what is before.
+    fn from(time: SystemTime) -> Self {
+        Self(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 }
 

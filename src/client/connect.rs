@@ -15,17 +15,21 @@ use tokio::time::timeout;
 
 use super::config::ClientConfig;
 use super::core::{Core, Disconnected};
-use super::driver::{Driver, Shared};
+use super::driver::{Driver, Shared, runtime_ended};
 use super::events::Sink;
 use super::handle::Client;
 use crate::net::{self, Clock};
 use crate::rudp::{self, Connecting, ConnectingConfig};
 use crate::secure::ConnectGrant;
+use crate::wire::RejectCode;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The grant names no server.
+    #[error("the grant names no server")]
+    NoServer,
     /// The name of a server was not resolved.
     #[error("cannot resolve {server}: {error}")]
     Resolve {
@@ -43,6 +47,17 @@ pub enum ConnectError {
     /// The connection ended before it was of use.
     #[error("connection ended: {0}")]
     Ended(Disconnected),
+}
+
+impl ConnectError {
+    /// The server's answer, if it has refused: after `token_expired` and `token_used` a new grant helps, after
+    /// `full` and the limits time.
+    pub fn reject_code(&self) -> Option<RejectCode> {
+        match self {
+            Self::Handshake(rudp::ConnectError::Refused(code)) => Some(*code),
+            _ => None,
+        }
+    }
 }
 
 /// The next address is tried when those before have not answered for so long. Each attempt that reaches the server
@@ -78,7 +93,10 @@ pub(super) async fn connect<T: Send + 'static>(
     // Dropped with the others in it when one has answered, or when nobody waits any more.
     let mut tries = JoinSet::new();
     let mut waiting: VecDeque<_> = grant.servers.iter().cloned().map(Candidate::Server).collect();
-    let mut failed = ConnectError::Handshake(rudp::ConnectError::NoAnswer);
+    let mut failed = match waiting.is_empty() {
+        true => ConnectError::NoServer,
+        false => ConnectError::Handshake(rudp::ConnectError::NoAnswer),
+    };
     loop {
         match waiting.pop_front() {
             Some(Candidate::Server(server)) => {
@@ -109,7 +127,7 @@ pub(super) async fn connect<T: Send + 'static>(
                 }
             }
             Some(Ok(Tried::Server(server, Err(error)))) => failed = ConnectError::Resolve { server, error },
-            Some(Err(_)) => return Err(runtime_ended()),
+            Some(Err(_)) => return Err(ConnectError::Ended(runtime_ended())),
         }
     }
 }
@@ -173,12 +191,8 @@ async fn answered(connected: Connected) -> Result<(), ConnectError> {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Disconnected::ConnectFailed(error))) => Err(error.into()),
         Ok(Err(why)) => Err(ConnectError::Ended(why)),
-        Err(_) => Err(runtime_ended()),
+        Err(_) => Err(ConnectError::Ended(runtime_ended())),
     }
-}
-
-fn runtime_ended() -> ConnectError {
-    ConnectError::Ended(Disconnected::Socket("the runtime has ended".into()))
 }
 
 /// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine

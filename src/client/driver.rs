@@ -38,6 +38,8 @@ pub(super) struct State {
     /// Who waits until all that was sent has arrived.
     pub(super) flushers: Vec<oneshot::Sender<()>>,
     connected: Option<oneshot::Sender<Result<(), Disconnected>>>,
+    /// How the connection has ended.
+    pub(super) end: Option<Disconnected>,
 }
 
 impl Shared {
@@ -47,7 +49,13 @@ impl Shared {
         clock: Clock,
         connected: oneshot::Sender<Result<(), Disconnected>>,
     ) -> Self {
-        let state = State { core, waiters: HashMap::new(), flushers: Vec::new(), connected: Some(connected) };
+        let state = State {
+            core,
+            waiters: HashMap::new(),
+            flushers: Vec::new(),
+            connected: Some(connected),
+            end: None,
+        };
         Self { state: Mutex::new(state), clock, wake: Arc::default(), has_ended: watch::Sender::new(false) }
     }
 
@@ -56,11 +64,12 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Waits until nothing more is sent or taken.
-    pub(super) async fn ended(&self) {
+    /// Waits until nothing more is sent or taken; how it has ended.
+    pub(super) async fn ended(&self) -> Disconnected {
         let mut has_ended = self.has_ended.subscribe();
         // The sender is this value's own.
         let _ = has_ended.wait_for(|ended| *ended).await;
+        self.lock().end.clone().unwrap_or_else(runtime_ended)
     }
 
     /// Monotonic time.
@@ -88,6 +97,7 @@ impl State {
                 Output::Event(Event::Disconnected(why)) => {
                     let unread = why == Disconnected::TimedOut && !reads;
                     let why = if unread { Disconnected::EventsUnread } else { why };
+                    self.end = Some(why.clone());
                     if !self.tell_connected(Err(why.clone())) {
                         events.push(Event::Disconnected(why));
                     }
@@ -123,6 +133,11 @@ impl State {
         let _ = connected.send(outcome);
         true
     }
+}
+
+/// The task that runs a connection is gone, and nobody has closed it.
+pub(super) fn runtime_ended() -> Disconnected {
+    Disconnected::Socket("the runtime has ended".into())
 }
 
 /// The machine that `net` drives.
@@ -195,7 +210,7 @@ impl Drop for Driver {
     /// When the runtime ends before the connection: nobody waits for ever.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.core.abandon(Disconnected::Socket("the runtime has ended".into()));
+        state.core.abandon(runtime_ended());
         state.take_outputs(&mut self.events, true);
         drop(state);
         self.shared.has_ended.send_replace(true);

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::config::ClientConfig;
 use super::connect::{ConnectError, connect};
-use super::core::{Event, Mirror, RequestError, SendError, Sent};
+use super::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent};
 use super::driver::Shared;
 use super::events::{Events, Sink, queue};
 use super::params::{CreateSession, InviteUsers};
@@ -214,7 +214,8 @@ impl Client {
         self.ask(Some(slot), &Request::Delete(Delete { reason }), as_empty).await
     }
 
-    /// Changes properties, 1 to 256, all or none; the properties' revision with the changes.
+    /// Changes properties, 1 to 256, all or none; the properties' revision with the changes. What an increment has led
+    /// to is in the [`Event::PropertiesChanged`] of that revision; the mirror may know later changes, too.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -280,6 +281,11 @@ impl Client {
         self.shared().lock().core.mirrors().cloned().collect()
     }
 
+    /// How the connection has ended; `None` while it has not.
+    pub fn disconnected(&self) -> Option<Disconnected> {
+        self.shared().lock().end.clone()
+    }
+
     /// True until the connection has ended.
     pub fn is_connected(&self) -> bool {
         self.shared().lock().core.is_connected()
@@ -336,9 +342,9 @@ impl Client {
     }
 
     /// Waits until the connection has ended and its last datagram has left; after [`Client::close`] for as long as
-    /// the server takes to answer, three seconds at most. Cancel safe.
-    pub async fn closed(&self) {
-        self.shared().ended().await;
+    /// the server takes to answer, three seconds at most. Tells why it has ended. Cancel safe.
+    pub async fn closed(&self) -> Disconnected {
+        self.shared().ended().await
     }
 
     fn shared(&self) -> &Shared {

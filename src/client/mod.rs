@@ -30,6 +30,16 @@
 //! takes it, see `Client::connect_with_handler`. What is known of a session, its members and
 //! properties, is in its [`Mirror`]: `Client::session`.
 //!
+//! # When the connection ends
+//!
+//! Commands that wait are answered by [`RequestError::OutcomeUnknown`], `Event::Disconnected` and `Client::closed` say
+//! why, and every membership is over: its seat is free at once, and there is no resuming. Who
+//! [may reconnect](Disconnected::may_reconnect) asks the backend for a new grant (a token connects once), waits a
+//! little longer after each failure, and enters the session again: by `join_open` if it is open to all, else by a new
+//! invite, for the old one is used up. So a session of invited users that must outlive the loss of its owner's
+//! connection needs another member who invites it back: ownership passes to the one who has been there longest.
+//! Nobody can enter a session whose last member is gone unless it is open or an invite is there.
+//!
 //! What stands in commands and events is named here, too, whichever module it is of.
 //!
 //! [`core`] is all of this without socket, clock and task, and all that there is without the feature
@@ -58,16 +68,19 @@ pub use self::events::Events;
 #[cfg(feature = "client")]
 pub use self::handle::Client;
 pub use self::params::{CreateSession, InviteUsers};
-pub use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId};
+pub use crate::base::{
+    DecodeError, EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId,
+};
 #[cfg(feature = "client")]
 pub use crate::net::{BufferSizes, IoPath};
-pub use crate::rudp::{ConnectionConfig, Stats, Tracer};
+pub use crate::rudp::{ConnectError as HandshakeError, ConnectionConfig, ProtocolViolation, Stats, Tracer};
 pub use crate::secure::ConnectGrant;
 pub use crate::wire::command::To;
 pub use crate::wire::event::Invitation;
 pub use crate::wire::property::{Property, PropertyChanges};
 pub use crate::wire::result::{Entered, Info, Membership};
 pub use crate::wire::{
-    Admission, CloseCode, DeleteReason, Delivery, ErrorCode, LeaveReason, Note, OnOwnerLeave, PropertyChange,
-    PropertyKey, PropertyOp, PropertyValue, Reason, Settings, WriteRule,
+    Admission, CloseCode, DeleteReason, Delivery, ErrorCode, IdleTtl, LeaveReason, MaxMembers, Note,
+    OnOwnerLeave, PropertyChange, PropertyKey, PropertyOp, PropertyValue, Reason, RejectCode, Settings,
+    WriteRule,
 };

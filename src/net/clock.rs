@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::{Now, Timestamp, UnixTime};
 
@@ -23,7 +23,7 @@ impl Clock {
     /// Both times. Wall time never runs backwards, so that a token that has expired stays expired
     /// when an operator sets the clock.
     pub fn now(&self) -> Now {
-        Now { mono: self.monotonic(), wall: self.latest(system_millis()) }
+        Now { mono: self.monotonic(), wall: self.latest(SystemTime::now().into()) }
     }
 
     /// The instant of `at`, for a timer.
@@ -36,9 +36,9 @@ impl Clock {
         Timestamp::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    fn latest(&self, millis: u64) -> UnixTime {
-        let before = self.wall.fetch_max(millis, Ordering::Relaxed);
-        UnixTime::from_millis(before.max(millis))
+    fn latest(&self, now: UnixTime) -> UnixTime {
+        let before = self.wall.fetch_max(now.as_millis(), Ordering::Relaxed);
+        UnixTime::from_millis(before.max(now.as_millis()))
     }
 }
 
@@ -46,12 +46,6 @@ impl Default for Clock {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The system's wall time; 0 when it says that it is before 1970.
-fn system_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -62,9 +56,10 @@ mod tests {
     fn wall_time_never_runs_backwards_for_any_clone() {
         let clock = Clock::new();
         let other = clock.clone();
-        assert_eq!(clock.latest(5_000), UnixTime::from_millis(5_000));
-        assert_eq!(other.latest(4_000), UnixTime::from_millis(5_000));
-        assert_eq!(clock.latest(5_001), UnixTime::from_millis(5_001));
+        let at = UnixTime::from_millis;
+        assert_eq!(clock.latest(at(5_000)), at(5_000));
+        assert_eq!(other.latest(at(4_000)), at(5_000));
+        assert_eq!(clock.latest(at(5_001)), at(5_001));
     }
 
     #[test]

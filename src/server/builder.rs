@@ -37,10 +37,10 @@ pub struct Builder {
 const MAX_KEYS: usize = 2;
 
 impl Builder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(protocol_id: u64) -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            identity: Identity { protocol_id: 0, names: Vec::new(), keys: Vec::new() },
+            identity: Identity { protocol_id, names: Vec::new(), keys: Vec::new() },
             limits: Limits::default(),
             workers: None,
             buffers: BufferSizes::default(),
@@ -71,13 +71,6 @@ impl Builder {
     /// tokens for every server: right only while no other server has its keys.
     pub fn name(mut self, name: &str) -> Self {
         self.identity.names.push(name.to_owned());
-        self
-    }
-
-    /// Names the game; clients of others are not answered. Default 0, which is no id that the command line has
-    /// when it is told none (1,382,116,460).
-    pub fn protocol_id(mut self, id: u64) -> Self {
-        self.identity.protocol_id = id;
         self
     }
 
@@ -140,7 +133,7 @@ impl Builder {
         }
         let workers = self.workers.unwrap_or_else(default_workers);
         let Group { sockets, is_steered } =
-            self.bind(workers).map_err(|source| BuildError::Bind { address: self.listen, source })?;
+            self.bind(workers).map_err(|error| BuildError::Bind { address: self.listen, error })?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         let config = config::endpoint(self.identity, &self.limits);
         let connection = config.connection.on_socket(sockets.iter().all(Socket::forbids_fragments));
@@ -186,12 +179,12 @@ pub enum BuildError {
     #[error(transparent)]
     Limit(#[from] LimitError),
     /// The address cannot be used.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {error}")]
     Bind {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// A worker's thread did not start.
     #[error("cannot start a worker: {0}")]

@@ -55,9 +55,9 @@ pub struct Traffic {
 const DRAIN_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// A server to be set up.
-    pub fn builder() -> Builder {
-        Builder::new()
+    /// A server to be set up for the game that `protocol_id` names; clients of others are not answered.
+    pub fn builder(protocol_id: u64) -> Builder {
+        Builder::new(protocol_id)
     }
 
     pub(super) fn start(shared: Arc<Shared>, clock: Clock, parts: Vec<Part>) -> io::Result<Self> {
@@ -182,6 +182,12 @@ impl Server {
     pub fn shutdown(self, timeout: Duration) -> io::Result<()> {
         self.drain(timeout);
         self.join()
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

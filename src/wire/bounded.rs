@@ -96,6 +96,14 @@ macro_rules! bounded_text {
             }
         }
 
+        impl std::str::FromStr for $name {
+            type Err = $crate::base::DecodeError;
+
+            fn from_str(text: &str) -> Result<Self, $crate::base::DecodeError> {
+                Self::new(text)
+            }
+        }
+
         impl $crate::base::Wire for $name {
             fn read(reader: &mut $crate::base::Reader) -> Result<Self, $crate::base::DecodeError> {
                 Ok(Self(reader.text($what, $min, $max)?.into()))

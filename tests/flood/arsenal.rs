@@ -1,7 +1,7 @@
 //! Datagrams that no honest client sends.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use rallypoint::base::{UnixTime, UserId};
@@ -30,8 +30,7 @@ impl Arsenal {
         let mut rng = StdRng::seed_from_u64(1);
         let key = TokenKey::from_paserk(key.trim()).unwrap();
         let foreign = TokenKey::generate(&mut rng);
-        let now =
-            UnixTime::from_millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+        let now = UnixTime::from(SystemTime::now());
         let long_ago = UnixTime::from_millis(now.as_millis() - 600_000);
         let mut hellos = Vec::new();
         for _ in 0..HELLOS_A_KIND {

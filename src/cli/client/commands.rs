@@ -75,11 +75,11 @@ impl<'a> Commands<'a> {
                 done.with("slot", slot.0).with("member", member.0).with("counter", sent.counter)
             }
             Line::Set { slot, key, value } => {
-                let op = PropertyOp::Set { key, value: property(value), rule: Some(WriteRule::Any) };
+                let op = PropertyOp::set(key, property(value)).with_rule(WriteRule::Any);
                 self.change(done, slot, op).await?
             }
             Line::Increment { slot, key, by } => {
-                self.change(done, slot, PropertyOp::Increment { key, delta: by }).await?
+                self.change(done, slot, PropertyOp::increment(key, by)).await?
             }
             Line::Members(slot) => client
                 .session(slot, |session| said::members(done, session))

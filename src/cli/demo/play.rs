@@ -182,9 +182,8 @@ impl Stage {
         let mut adding = JoinSet::new();
         for (player, seat) in self.players.iter().zip(&self.seats) {
             let (client, slot, key) = (player.client.clone(), seat.slot, key.clone());
-            adding.spawn(async move {
-                client.set_properties(slot, vec![PropertyOp::Increment { key, delta: 1 }]).await
-            });
+            adding
+                .spawn(async move { client.set_properties(slot, vec![PropertyOp::increment(key, 1)]).await });
         }
         for added in adding.join_all().await {
             done("incrementing a property", added)?;

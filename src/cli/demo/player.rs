@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::figures::Figures;
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::base::{EventNumber, InviteId, MemberId, Slot, UserId};
+use crate::base::{EventNumber, InviteId, Slot, UserId};
 use crate::cli::backend::Backend;
 use crate::cli::gather::in_time;
 use crate::cli::output::Failure;
@@ -60,7 +60,6 @@ impl Player {
         let stays = Arc::new(Mutex::new(Stays::default()));
         let judge = Judge {
             tally: Tally::new(Delivery::ReliableOrdered, 0, game.seats),
-            own: None,
             stays: Arc::clone(&stays),
             game,
         };
@@ -169,7 +168,6 @@ impl Player {
 /// Judges everything that one player hears.
 struct Judge {
     tally: Tally,
-    own: Option<MemberId>,
     stays: Arc<Mutex<Stays>>,
     game: Game,
 }
@@ -181,12 +179,9 @@ impl Judge {
                 self.number(number, &event);
             }
             match event {
-                Event::Entered { member, next, .. } => {
-                    self.own = Some(member);
-                    self.stays().present = Some((next, next));
-                }
+                Event::Entered { next, .. } => self.stays().present = Some((next, next)),
                 Event::Message { payload, .. } => self.message(&payload),
-                Event::MemberLeft { member, .. } if Some(member) == self.own => self.end(),
+                Event::MemberLeft { is_own: true, .. } => self.end(),
                 Event::SessionDeleted { .. } => self.end(),
                 Event::Invited(_) | Event::InviteExpired { .. } => tell(event),
                 Event::Refused { code, .. } => {
@@ -236,7 +231,6 @@ impl Judge {
     }
 
     fn end(&mut self) {
-        self.own = None;
         let mut stays = self.stays();
         if let Some(stay) = stays.present.take() {
             stays.ended.push(stay);

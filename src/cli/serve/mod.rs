@@ -160,9 +160,8 @@ fn keys(config: &Config, dev: bool) -> Result<Vec<TokenKey>, Failure> {
 }
 
 fn start(config: &Config, keys: Vec<TokenKey>, tracer: Option<Arc<TraceFolder>>) -> Result<Server, Failure> {
-    let mut builder = Server::builder()
+    let mut builder = Server::builder(config.protocol_id)
         .listen(config.listen)
-        .protocol_id(config.protocol_id)
         .limits(config.limits.clone())
         .busy_poll(config.busy_poll);
     if let Some(workers) = u8::try_from(config.workers).ok().and_then(NonZeroU8::new) {

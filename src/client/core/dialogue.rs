@@ -5,6 +5,7 @@
 //! time or sockets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -188,8 +189,10 @@ impl Dialogue {
 
     fn on_snapshot(&mut self, slot: Slot, snapshot: &Snapshot) -> Result<(), ServerViolation> {
         let Begun { result, held } = self.slots.begin(slot, snapshot, self.pending.opening())?;
-        let &Snapshot { session, you, next, .. } = snapshot;
-        self.event(Event::Entered { slot, session, member: you, next });
+        if let Some(mirror) = self.mirror(slot).cloned().map(Arc::new) {
+            let &Snapshot { session, you, next, .. } = snapshot;
+            self.event(Event::Entered { slot, session, member: you, next, mirror });
+        }
         if let Some((request, entered)) = result {
             self.tell(request, Ok(Value::Entered(entered)));
         }
@@ -201,7 +204,10 @@ impl Dialogue {
         let misplaced = ServerViolation::Misplaced { stream: slot.into(), event: event.name() };
         let Some(membership) = self.slots.get_mut(slot) else { return Err(misplaced) };
         let left = match &event {
-            SessionEvent::MemberLeft { member, .. } => membership.mirror.user(*member).cloned(),
+            SessionEvent::MemberLeft { member, .. } => {
+                let user = membership.mirror.user(*member).cloned();
+                user.map(|user| (user, *member == membership.mirror.own()))
+            }
             _ => None,
         };
         let stays = membership.mirror.apply(&event)?;

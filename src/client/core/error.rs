@@ -63,7 +63,7 @@ pub enum SendError {
     Recipients(DecodeError),
 }
 
-/// Why a connection ended.
+/// Why a connection ended. Whether to connect again: [`Disconnected::may_reconnect`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Disconnected {
@@ -97,4 +97,26 @@ pub enum Disconnected {
     /// The socket failed, or the runtime ended.
     #[error("the socket failed: {0}")]
     Socket(String),
+}
+
+impl Disconnected {
+    /// True when a new connection, with a new grant, may go better. Not so where the app has closed the connection or an
+    /// end broke the protocol, where an operator has ended it, nor where the user has connected again: two clients of
+    /// one user that both come back would take turns for ever.
+    pub fn may_reconnect(&self) -> bool {
+        match self {
+            Self::ByServer { code, .. } => match code {
+                CloseCode::Replaced | CloseCode::KickedByOperator | CloseCode::ProtocolViolation => false,
+                CloseCode::None
+                | CloseCode::IdleTimeout
+                | CloseCode::Lagging
+                | CloseCode::ShuttingDown
+                | CloseCode::Internal
+                | CloseCode::TooManyFailedOpens
+                | CloseCode::Full => true,
+            },
+            Self::TimedOut | Self::EventsUnread | Self::ConnectFailed(_) | Self::Socket(_) => true,
+            Self::ByClient | Self::ServerViolation(_) | Self::TransportViolation(_) => false,
+        }
+    }
 }

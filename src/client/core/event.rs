@@ -1,8 +1,11 @@
 //! [`Event`]: what a client hears without having asked.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::error::Disconnected;
+use super::mirror::Mirror;
 use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, Slot, UserId};
 use crate::wire::event::Invitation;
 use crate::wire::{
@@ -17,7 +20,7 @@ use crate::wire::{
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The client is a member of a session; what it knows of it is in its mirror.
+    /// The client is a member of a session.
     Entered {
         /// Its handle for the session.
         slot: Slot,
@@ -27,6 +30,9 @@ pub enum Event {
         member: MemberId,
         /// Number of the first numbered event that follows.
         next: EventNumber,
+        /// The session as it was then, its members and properties: what the events that follow change. The client's
+        /// own mirror may be ahead of those that still wait.
+        mirror: Arc<Mirror>,
     },
     /// There is a new member.
     MemberJoined {
@@ -39,7 +45,7 @@ pub enum Event {
         /// Its user.
         user: UserId,
     },
-    /// A member is gone. The client's own leaving is the last event of its slot.
+    /// A member is gone.
     MemberLeft {
         /// The session.
         slot: Slot,
@@ -49,6 +55,8 @@ pub enum Event {
         member: MemberId,
         /// Its user.
         user: UserId,
+        /// True when it was the client itself: the last event of its slot.
+        is_own: bool,
         /// Why.
         why: LeaveReason,
         /// What a kicking owner said.
@@ -82,8 +90,8 @@ pub enum Event {
         slot: Slot,
         /// Number of the event, which ordered broadcasts have.
         number: Option<EventNumber>,
-        /// Who sent it. Their user is known from [`Event::MemberJoined`] or [`Event::Entered`]; the mirror may be
-        /// ahead of the events that still wait, and know them no more.
+        /// Who sent it. Their user is known from [`Event::MemberJoined`] or the mirror of [`Event::Entered`]; the
+        /// client's own mirror may be ahead of the events that still wait, and know them no more.
         sender: MemberId,
         /// How it was delivered.
         delivery: Delivery,
@@ -187,13 +195,13 @@ impl Event {
     }
 
     /// The event as the app sees it, of the session at `slot` in which the client has sent `sent`
-    /// hot-path commands; `left` is the user of a member that left. `None` for a snapshot, and for the refusal of a
-    /// command never sent.
+    /// hot-path commands; of a member that left `left` is its user and whether it is the client itself. `None` for a
+    /// snapshot, and for the refusal of a command never sent.
     pub(super) fn from_session(
         slot: Slot,
         event: SessionEvent,
         sent: u64,
-        left: Option<UserId>,
+        left: Option<(UserId, bool)>,
     ) -> Option<Self> {
         Some(match event {
             SessionEvent::Snapshot(_) => return None,
@@ -201,7 +209,8 @@ impl Event {
                 Self::MemberJoined { slot, number, member, user }
             }
             SessionEvent::MemberLeft { number, member, why, reason } => {
-                Self::MemberLeft { slot, number, member, user: left?, why, reason }
+                let (user, is_own) = left?;
+                Self::MemberLeft { slot, number, member, user, is_own, why, reason }
             }
             SessionEvent::OwnerChanged { number, owner } => Self::OwnerChanged { slot, number, owner },
             SessionEvent::PropertiesChanged { number, revision, member, changes } => {

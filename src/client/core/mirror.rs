@@ -37,7 +37,7 @@ impl Mirror {
     ///
     /// # Errors
     /// [`ServerViolation::WrongMember`] when it lacks the client itself or the owner.
-    pub(super) fn new(slot: Slot, snapshot: &Snapshot) -> Result<Self, ServerViolation> {
+    pub fn new(slot: Slot, snapshot: &Snapshot) -> Result<Self, ServerViolation> {
         let member = |member: &SnapshotMember| (member.member, member.user.clone());
         let property = |property: &Property| (property.key.clone(), property.clone());
         let mirror = Self {

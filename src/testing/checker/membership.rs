@@ -35,8 +35,12 @@ impl Memberships {
     }
 
     pub(super) fn event(&mut self, life: Life, event: &Event, issues: &mut Issues) {
-        if let Event::Entered { slot, session, member, next } = event {
+        if let Event::Entered { slot, session, member, next, mirror } = event {
             let seat = Seat { session: *session, member: *member };
+            let mirrored = Seat { session: mirror.session(), member: mirror.own() };
+            if (mirrored, mirror.slot(), mirror.next()) != (seat, *slot, *next) {
+                issues.add(format_args!("{life:?} was shown {mirrored:?} as what it entered, {seat:?}"));
+            }
             if !self.slots.insert((life, *slot)) {
                 issues.add(format_args!("{life:?} was given slot {slot} twice"));
             }
@@ -65,9 +69,7 @@ impl Memberships {
         let Some(slot) = event.slot() else { return };
         let ends = match event {
             Event::SessionDeleted { .. } => true,
-            Event::MemberLeft { member, .. } => {
-                self.seat(life, slot).is_some_and(|seat| seat.member == *member)
-            }
+            Event::MemberLeft { is_own, .. } => *is_own,
             _ => false,
         };
         if ends {

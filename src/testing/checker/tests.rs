@@ -1,12 +1,15 @@
 //! That each promise, when broken, is noticed.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::base::{EventNumber, InviteId, SessionId};
-use crate::client::core::Event;
+use crate::base::{EventNumber, InviteId, Revision, SessionId, SessionKind};
+use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
-use crate::wire::Delivery;
 use crate::wire::command::Join;
+use crate::wire::event::SnapshotMember;
 use crate::wire::result::Entered;
+use crate::wire::{Admission, Delivery, IdleTtl, MaxMembers, OnOwnerLeave, Settings, Snapshot};
 
 const SESSION: SessionId = SessionId(5);
 const SEAT: Seat = Seat { session: SESSION, member: MemberId(2) };
@@ -82,8 +85,25 @@ fn a_message_twice_in_the_order_is_noticed() {
 
 #[test]
 fn a_gap_and_news_after_the_end_are_noticed() {
-    let entered =
-        Event::Entered { slot: Slot(1), session: SESSION, member: SEAT.member, next: EventNumber(2) };
+    let next = EventNumber(2);
+    let snapshot = Snapshot {
+        session: SESSION,
+        settings: Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::new(8).unwrap(),
+            idle_ttl: IdleTtl::new(60).unwrap(),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Invited,
+        },
+        you: SEAT.member,
+        owner: SEAT.member,
+        next,
+        members: vec![SnapshotMember { member: SEAT.member, user: UserId::new("ann").unwrap() }],
+        revision: Revision(0),
+        properties: Vec::new(),
+    };
+    let mirror = Arc::new(Mirror::new(Slot(1), &snapshot).unwrap());
+    let entered = Event::Entered { slot: Slot(1), session: SESSION, member: SEAT.member, next, mirror };
     let receipt = |number| Event::Receipt { slot: Slot(1), number: EventNumber(number) };
     let (mut memberships, mut issues) = (Memberships::default(), Issues::default());
     for event in [&entered, &receipt(2), &receipt(3)] {

@@ -44,6 +44,12 @@ pub enum PropertyValue {
     Integer(i64),
 }
 
+impl From<i64> for PropertyValue {
+    fn from(integer: i64) -> Self {
+        Self::Integer(integer)
+    }
+}
+
 impl PropertyValue {
     /// Checks and keeps bytes.
     ///
@@ -59,6 +65,16 @@ impl PropertyValue {
             min: 0,
             max: MAX_PROPERTY_BYTES as u64,
         })
+    }
+
+    /// The integer, if it is one.
+    pub fn as_integer(&self) -> Option<i64> {
+        if let Self::Integer(integer) = self { Some(*integer) } else { None }
+    }
+
+    /// The bytes, if it is not an integer.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
     /// What the value counts toward [`MAX_PROPERTY_BYTES`].

@@ -51,6 +51,38 @@ pub enum PropertyOp {
 }
 
 impl PropertyOp {
+    /// Sets a value, whatever it was.
+    pub fn set(key: PropertyKey, value: PropertyValue) -> Self {
+        Self::Set { key, value, rule: None }
+    }
+
+    /// Deletes a property, which must exist.
+    pub fn delete(key: PropertyKey) -> Self {
+        Self::Delete { key }
+    }
+
+    /// Adds to an integer, which must exist.
+    pub fn increment(key: PropertyKey, delta: i64) -> Self {
+        Self::Increment { key, delta }
+    }
+
+    /// Sets a property to `value`, or deletes it, if it is `expected`; `None`: if it does not exist.
+    pub fn compare_and_set(
+        key: PropertyKey,
+        expected: Option<PropertyValue>,
+        value: Option<PropertyValue>,
+    ) -> Self {
+        Self::CompareAndSet { key, expected, value, rule: None }
+    }
+
+    /// With this rule for a property that it creates, if it creates one.
+    pub fn with_rule(mut self, new: WriteRule) -> Self {
+        if let Self::Set { rule, .. } | Self::CompareAndSet { rule, .. } = &mut self {
+            *rule = Some(new);
+        }
+        self
+    }
+
     /// What the operation counts toward the rates of a session: bytes of its key and values.
     pub fn counted_bytes(&self) -> usize {
         let values = match self {

@@ -1,5 +1,7 @@
 //! The dialogue alone: the server's messages are put in by hand.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::client::core::dialogue::Dialogue;
 use crate::client::core::pending::Asked;
@@ -55,7 +57,14 @@ fn snapshot_event() -> SessionEvent {
 }
 
 fn entered_event() -> Output {
-    Output::Event(Event::Entered { slot: SLOT, session: SESSION, member: OWN, next: EventNumber(NEXT) })
+    let mirror = Arc::new(Mirror::new(SLOT, &snapshot()).unwrap());
+    Output::Event(Event::Entered {
+        slot: SLOT,
+        session: SESSION,
+        member: OWN,
+        next: EventNumber(NEXT),
+        mirror,
+    })
 }
 
 fn entered_result(request: RequestId) -> Output {
@@ -174,7 +183,7 @@ fn what_is_open_when_the_own_membership_ends_is_answered_here() {
     let refused =
         |request| Output::Result { request, outcome: Err(RequestError::Refused(ErrorCode::NotAMember)) };
     assert_eq!(outputs[0], Output::Result { request: leave, outcome: Ok(Value::Empty) });
-    assert!(matches!(&outputs[1], Output::Event(Event::MemberLeft { member: OWN, .. })));
+    assert!(matches!(&outputs[1], Output::Event(Event::MemberLeft { member: OWN, is_own: true, .. })));
     assert_eq!(outputs[2..], [refused(kick), refused(set)]);
     assert_eq!(told.0.poll_finished(), Some(SLOT.into()));
     assert!(told.0.mirror(SLOT).is_none());

@@ -40,7 +40,7 @@ pub fn serve(announce: Announce, workers: u8) -> Result<()> {
         max_connections: 100_000,
         ..Limits::default()
     };
-    let builder = Server::builder().key(TokenKey::from_bytes(&KEY)).protocol_id(GAME).limits(limits);
+    let builder = Server::builder(GAME).key(TokenKey::from_bytes(&KEY)).limits(limits);
     let server = builder.workers(workers).start().map_err(Error::while_doing("starting the server"))?;
     let server = Arc::new(server);
     let read = Arc::clone(&server);
@@ -66,9 +66,7 @@ fn grant(spec: &Spec, number: usize) -> Result<(UserId, ConnectGrant)> {
         .map_err(Error::while_doing("naming a user"))?;
     let lifetime = Duration::from_secs(60);
     let request = MintRequest { user: user.clone(), server: spec.server.to_string(), lifetime, data: None };
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since_1970.map_err(Error::while_doing("reading the clock"))?;
     let key = TokenKey::from_bytes(&KEY);
-    let grant = mint(&key, request, UnixTime::from_secs(now.as_secs()), &mut StdRng::from_os_rng());
+    let grant = mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng());
     Ok((user, grant.map_err(Error::while_doing("minting a token"))?))
 }
