@@ -7,13 +7,15 @@ use std::num::NonZeroU8;
 use std::time::{Duration, SystemTime};
 
 use rallypoint::base::UserId;
-use rallypoint::client::{Client, ClientConfig, Disconnected, Event};
+use rallypoint::client::{
+    Client, ClientConfig, CloseCode, ConnectError, CreateSession, Disconnected, Event, Events, RejectCode,
+};
 use rallypoint::secure::TokenKey;
 use rallypoint::secure::token::{MintRequest, mint};
-use rallypoint::server::{BuildError, Builder, Limits, Server};
-use rallypoint::wire::CloseCode;
+use rallypoint::server::{BuildError, Builder, Limits, Newcomer, Reason, Server};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use serde_json::{Value, json};
 
 fn builder(workers: u8) -> Builder {
     Server::builder(1).key(TokenKey::from_bytes(&[1; 32])).workers(NonZeroU8::new(workers).unwrap())
@@ -63,32 +65,59 @@ fn datagrams_that_are_noise_are_counted_by_reason() {
     server.shutdown(Duration::ZERO).unwrap();
 }
 
-#[tokio::test]
-async fn a_user_that_is_kicked_is_disconnected_at_once() {
-    let key = TokenKey::from_bytes(&[1; 32]);
-    let server = builder(2).start().unwrap();
-    let ann = UserId::new("ann").unwrap();
-    assert!(!server.kick(&ann) && !server.is_connected(&ann));
+/// Connects a user whose backend has put `data` into the token.
+async fn connect(server: &Server, user: &str, data: Option<Value>) -> Result<(Client, Events), ConnectError> {
     let request = MintRequest {
-        user: ann.clone(),
+        user: user.parse().unwrap(),
         server: server.local_addr().to_string(),
         lifetime: Duration::from_secs(60),
-        data: None,
+        data,
     };
+    let key = TokenKey::from_bytes(&[1; 32]);
     let grant = mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng()).unwrap();
-    let (_client, mut events) = Client::connect(&grant, ClientConfig::new(1)).await.unwrap();
+    Client::connect(&grant, ClientConfig::new(1)).await
+}
+
+// spec-test: HSK-10
+#[tokio::test]
+async fn the_program_around_the_server_says_who_may_connect() {
+    let admit = |newcomer: &Newcomer<'_>| {
+        assert!(newcomer.address.ip().is_loopback());
+        newcomer.user.as_str() != "ann" && newcomer.data != Some(&json!({"banned": true}))
+    };
+    let server = builder(2).admit(admit).start().unwrap();
+    for (user, data) in [("ann", None), ("ben", Some(json!({"banned": true})))] {
+        let refused = connect(&server, user, data).await.unwrap_err();
+        assert_eq!(refused.reject_code(), Some(RejectCode::Denied), "{user}");
+    }
+    assert!(server.counters().handshakes_refused >= 2);
+    let (ben, _) = connect(&server, "ben", Some(json!({"banned": false}))).await.unwrap();
+    let room = ben.create(CreateSession::new(1)).await.unwrap();
+    assert_eq!(server.members(room.session), Some(vec![(room.member, "ben".parse().unwrap())]));
+    assert_eq!(server.sessions(), [server.session(room.session).unwrap()]);
+    assert!(server.close_session(room.session, Reason::none()));
+    while server.session(room.session).is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!server.close_session(room.session, Reason::none()));
+    tokio::task::spawn_blocking(|| server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_user_that_is_kicked_is_disconnected_at_once() {
+    let server = builder(2).start().unwrap();
+    let ann = UserId::new("ann").unwrap();
+    assert!(!server.kick(&ann, Reason::none()) && !server.is_connected(&ann));
+    let (_client, mut events) = connect(&server, "ann", None).await.unwrap();
 
     // The client is sure of its connection before the server has heard from it again.
     while !server.is_connected(&ann) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(server.kick(&ann));
-    match events.recv().await {
-        Some(Event::Disconnected(Disconnected::ByServer { code, .. })) => {
-            assert_eq!(code, CloseCode::KickedByOperator);
-        }
-        other => panic!("{other:?}"),
-    }
+    assert!(server.kick(&ann, "spam".parse().unwrap()));
+    let reason = "spam".to_owned();
+    let kicked = Disconnected::ByServer { code: CloseCode::KickedByOperator, reason };
+    assert_eq!(events.recv().await, Some(Event::Disconnected(kicked)));
     assert!(!server.is_connected(&ann));
     tokio::task::spawn_blocking(|| server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
 }

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 
 use super::config::{self, Identity, NAME_BYTES};
 use super::limits::{LimitError, Limits};
+use super::newcomer::{Admit, Newcomer};
 use super::running::{Part, Server};
 use super::shared::Shared;
 use super::worker::Worker;
@@ -31,6 +32,7 @@ pub struct Builder {
     busy_poll: Duration,
     seed: Option<u64>,
     tracer: Option<Arc<dyn Tracer>>,
+    admit: Option<Box<Admit>>,
 }
 
 /// Token keys at most: one, or two while a backend changes from one to the other.
@@ -48,6 +50,7 @@ impl Builder {
             busy_poll: Duration::ZERO,
             seed: None,
             tracer: None,
+            admit: None,
         }
     }
 
@@ -113,6 +116,14 @@ impl Builder {
         self
     }
 
+    /// Who may connect: called with each newcomer whose token is good, and again when they ask again, by the worker that
+    /// hears of them. It must not block, for all of the worker's clients wait, nor panic, which ends the server. Who is
+    /// not let in is told `denied`. For bans, maintenance, and what a token's `data` says. Default: all may.
+    pub fn admit(mut self, admit: impl Fn(&Newcomer<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Some(Box::new(admit));
+        self
+    }
+
     /// Makes all randomness follow from `seed`. For tests alone: keys and ids can be guessed then.
     pub fn seed_for_tests(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -141,7 +152,7 @@ impl Builder {
         // Elsewhere each datagram of a user that has moved would be passed on.
         let gathered_seats = if is_steered { self.limits.gathered_seats } else { 0 };
         let limits = Limits { gathered_seats, ..self.limits };
-        let shared = Arc::new(Shared::new(limits, workers.get(), &mut rng));
+        let shared = Arc::new(Shared::new(limits, workers.get(), &mut rng).admitting_by(self.admit));
         let parts = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
             let rng = StdRng::from_rng(&mut rng);
             Part { socket, worker: Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng), id }

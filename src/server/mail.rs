@@ -5,9 +5,9 @@ use smallvec::SmallVec;
 
 use super::mailbox::Mailboxes;
 use super::worker::Mover;
-use crate::base::{ConnectionId, Envelope, WorkerId};
+use crate::base::{ConnectionId, Envelope, SessionId, WorkerId};
 use crate::session::{Busy, Fanout, Outbox, Room};
-use crate::wire::UserEvent;
+use crate::wire::{Reason, UserEvent};
 
 /// One mail to a worker.
 #[derive(Debug)]
@@ -25,6 +25,13 @@ pub enum Mail {
     Moved(Box<Mover>),
     /// A connection whose home this is has ended where it had moved to.
     Ended(ConnectionId),
+    /// The operator ends a session.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+        /// What its members are told.
+        reason: Reason,
+    },
     /// A datagram for one of the worker's connections that came to another worker's socket.
     Forwarded {
         /// Its sender and its mark.
@@ -41,8 +48,8 @@ pub enum Word {
     Event(UserEvent),
     /// They have connected again.
     Replaced,
-    /// The operator ends their connection.
-    Kicked,
+    /// The operator ends their connection; they are told this.
+    Kicked(Reason),
 }
 
 /// Workers that are to be woken when the locks are free.

@@ -6,6 +6,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `builder`, `running` | how a server starts, runs on threads and ends |
+//! | `newcomer` | of whom the program around it is asked whether they may connect |
 //! | `limits`, `config` | every limit, and what it means for the layers below |
 //! | `worker/` | one thread's share: from datagrams to commands, from events to datagrams |
 //! | `shared` | what the workers share: sessions, and the next three |
@@ -33,6 +34,7 @@ pub mod limits;
 pub mod mail;
 #[doc(hidden)]
 pub mod mailbox;
+mod newcomer;
 #[doc(hidden)]
 pub mod population;
 #[doc(hidden)]
@@ -46,4 +48,9 @@ pub mod worker;
 pub use builder::{BuildError, Builder};
 pub use counters::Totals;
 pub use limits::Limits;
+pub use newcomer::Newcomer;
 pub use running::{Server, Traffic};
+
+pub use crate::base::{MemberId, SessionId, UserId};
+pub use crate::wire::Reason;
+pub use crate::wire::result::Info;

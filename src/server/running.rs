@@ -13,8 +13,10 @@ use super::Builder;
 use super::counters::Totals;
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::base::{UserId, WorkerId};
+use crate::base::{MemberId, SessionId, UserId, WorkerId};
 use crate::net::{self, Clock, Socket, drive};
+use crate::wire::Reason;
+use crate::wire::result::Info;
 
 /// A running server. Dropping it tells each client once that it shuts down and does not wait: neither until
 /// they have heard it, nor for its threads, which give its address free a moment later. [`Server::shutdown`]
@@ -140,13 +142,35 @@ impl Server {
         self.shared.directory.live(user).is_some()
     }
 
-    /// Ends the user's connection: their client is told `kicked_by_operator`, the members of their sessions that they
-    /// are `dropped`. Returns at once; false when they are not connected. A connection that they make just then stays.
+    /// What all sessions are, in no order. Each is as it was at some moment of this call.
+    pub fn sessions(&self) -> Vec<Info> {
+        self.shared.sessions.infos()
+    }
+
+    /// What a session is; `None` when there is none of this id.
+    pub fn session(&self, session: SessionId) -> Option<Info> {
+        self.shared.sessions.look_at(session).map(|(info, _)| info)
+    }
+
+    /// Who is in a session, by ascending member id; `None` when there is none of this id.
+    pub fn members(&self, session: SessionId) -> Option<Vec<(MemberId, UserId)>> {
+        let (_, members) = self.shared.sessions.look_at(session)?;
+        Some(members.iter().map(|member| (member.id, member.user.clone())).collect())
+    }
+
+    /// Ends a session: its members are told `closed_by_operator` and `reason`, who was invited that the invite is
+    /// revoked. Returns at once; false when there is no such session.
+    pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
+        self.shared.close_session(session, reason)
+    }
+
+    /// Ends the user's connection: their client is told `kicked_by_operator` and `reason`, the members of their sessions
+    /// that they are `dropped`. Returns at once; false when they are not connected. A connection that they make just
+    /// then stays.
     ///
-    /// Who has a grant that is not used yet can connect again: stop minting for them first, and kick once more
-    /// when the last grant's lifetime is over.
-    pub fn kick(&self, user: &UserId) -> bool {
-        self.shared.kick(user)
+    /// Who has a grant that is not used yet can connect again, unless [`Builder::admit`] says no: let it do so first.
+    pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
+        self.shared.kick(user, reason)
     }
 
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again

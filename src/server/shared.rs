@@ -13,11 +13,13 @@ use super::directory::{Directory, DirectoryLimits};
 use super::limits::{Limits, size};
 use super::mail::{Mail, Word};
 use super::mailbox::Mailboxes;
+use super::newcomer::{Admit, Newcomer};
 use super::population::Population;
 use crate::base::sync::{AtomicU64, AtomicUsize};
-use crate::base::{Timestamp, UserId, WorkerId};
+use crate::base::{SessionId, Timestamp, UserId, WorkerId};
 use crate::secure::TokenLedger;
 use crate::session::SessionTable;
+use crate::wire::Reason;
 
 /// The state that all workers work on.
 pub struct Shared {
@@ -33,6 +35,8 @@ pub struct Shared {
     pub ledger: Arc<TokenLedger>,
     /// The server's limits.
     pub limits: Limits,
+    /// Who may connect; all when there is nobody to say.
+    admit: Option<Box<Admit>>,
     counters: Box<[WorkerCounters]>,
     /// Until when a drain may take, in µs; [`u64::MAX`] while the server serves.
     drain_until: AtomicU64,
@@ -68,6 +72,7 @@ impl Shared {
             drain_until: AtomicU64::new(u64::MAX),
             draining: AtomicUsize::new(0),
             population: Population::new(workers),
+            admit: None,
             limits,
         }
     }
@@ -82,11 +87,34 @@ impl Shared {
         self.counters.get(usize::from(worker.0)).expect("invariant: made for every worker")
     }
 
+    /// Who may connect is for `admit` to say.
+    pub(super) fn admitting_by(self, admit: Option<Box<Admit>>) -> Self {
+        Self { admit, ..self }
+    }
+
+    /// True when somebody whose token is good may connect.
+    pub fn admits(&self, newcomer: &Newcomer<'_>) -> bool {
+        self.admit.as_ref().is_none_or(|admit| admit(newcomer))
+    }
+
+    /// Has a worker end the session; false when there is none.
+    pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
+        let is_there = self.sessions.look_at(session).is_some();
+        // Any worker can; this one is where the id says, so that many ends are spread.
+        let workers = self.mailboxes.workers().len() as u64;
+        let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
+        if let Some(mailbox) = self.mailboxes.of(worker).filter(|_| is_there) {
+            mailbox.post(Mail::CloseSession { session, reason });
+            mailbox.wake();
+        }
+        is_there
+    }
+
     /// Has the user's worker end their connection; false when they have none.
-    pub fn kick(&self, user: &UserId) -> bool {
+    pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         let Some(connection) = self.directory.live(user) else { return false };
         if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
-            mailbox.post(Mail::ToUser { connection, word: Word::Kicked });
+            mailbox.post(Mail::ToUser { connection, word: Word::Kicked(reason) });
             mailbox.wake();
         }
         true

@@ -323,14 +323,16 @@ impl Session {
         Ok(Departed { revoked: self.end(DeleteReason::Deleted, reason, turn), session_ended: true })
     }
 
-    /// What the session is, to one of its members.
-    ///
-    /// # Errors
-    /// `not_a_member`.
-    pub(super) fn info(&self, user: &UserId) -> Result<Info, ErrorCode> {
-        self.members.id_of(user).ok_or(ErrorCode::NotAMember)?;
+    /// The operator ends the session.
+    pub(super) fn close(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Departed {
+        let revoked = self.end(DeleteReason::ClosedByOperator, reason, turn);
+        Departed { revoked, session_ended: true }
+    }
+
+    /// What the session is.
+    pub(super) fn info(&self) -> Info {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Ok(Info {
+        Info {
             session: self.id,
             settings: self.settings,
             owner: self.owner,
@@ -338,7 +340,7 @@ impl Session {
             open_invites: count(self.invites.open()),
             revision: self.properties.revision(),
             next: self.next,
-        })
+        }
     }
 
     /// Takes a member out and does what its leaving entails.

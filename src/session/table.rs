@@ -1,12 +1,14 @@
 //! [`SessionTable`]: all sessions of a server, in stripes, each behind a lock of its own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::deadlines::EarliestDeadlines;
+use super::members::Member;
 use super::state::{Session, Turn};
 use super::{Admitted, Departed, EndedInvite, Expired, Inviting, MemberAt, Outbox, SessionLimits};
 use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
@@ -302,6 +304,22 @@ impl SessionTable {
         })
     }
 
+    /// The operator ends the session. Never `busy`.
+    ///
+    /// # Errors
+    /// `no_such_session`.
+    pub fn close(
+        &self,
+        now: Timestamp,
+        session: SessionId,
+        reason: Reason,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Departed, ErrorCode> {
+        self.with(now, session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+            Ok(session.close(reason, turn))
+        })
+    }
+
     /// Sends a payload to the members: as a numbered event when it is ordered.
     ///
     /// # Errors
@@ -359,7 +377,22 @@ impl SessionTable {
     /// `no_such_session`, `not_a_member`.
     pub fn info(&self, user: &UserId, session: SessionId) -> Result<Info, ErrorCode> {
         let state = self.stripe_of(session).1.state.lock();
-        state.sessions.get(&session).ok_or(ErrorCode::NoSuchSession)?.info(user)
+        let session = state.sessions.get(&session).ok_or(ErrorCode::NoSuchSession)?;
+        session.members.id_of(user).ok_or(ErrorCode::NotAMember).map(|_| session.info())
+    }
+
+    /// What a session is, and who is in it; `None` when there is no such session.
+    pub fn look_at(&self, session: SessionId) -> Option<(Info, Arc<Vec<Member>>)> {
+        let state = self.stripe_of(session).1.state.lock();
+        state.sessions.get(&session).map(|session| (session.info(), session.members.list().clone()))
+    }
+
+    /// What all sessions are, one stripe after the other: not what they are at one moment.
+    pub fn infos(&self) -> Vec<Info> {
+        let of_stripe = |stripe: &CachePadded<Stripe>| -> Vec<_> {
+            stripe.state.lock().sessions.values().map(Session::info).collect()
+        };
+        self.stripes.iter().flat_map(of_stripe).collect()
     }
 
     /// The worker that serves most members of a session that would admit `user` now. `None` if it would not,

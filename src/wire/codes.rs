@@ -146,6 +146,7 @@ codes! {
         TokenInvalid = 7, "token_invalid", "reserved, never sent: the connect token is not authentic";
         UserLimit = 8, "user_limit", "too many handshakes of this user";
         AddressLimit = 9, "address_limit", "too many handshakes from this address";
+        Denied = 10, "denied", "the server's operator does not let the user connect";
     }
 }
 
@@ -168,6 +169,7 @@ codes! {
         OwnerLeft = 2, "owner_left", "the owner left, and the session ends with it";
         Idle = 3, "idle", "the session was empty for too long";
         ShuttingDown = 4, "shutting_down", "the server is shutting down";
+        ClosedByOperator = 5, "closed_by_operator", "an operator ended the session";
     }
 }
 

@@ -100,7 +100,7 @@ fn bad() -> Vec<(&'static str, u64, Bytes)> {
         ("retry cut", GAME, forged(1, 3, &body(31))),
         ("retry with a byte too many", GAME, forged(1, 3, &body(33))),
         ("reject with code 0", GAME, forged(1, 4, b"echoecho\x00\x01")),
-        ("reject with code 10", GAME, forged(1, 4, b"echoecho\x0a\x01")),
+        ("reject with code 200", GAME, forged(1, 4, b"echoecho\xc8\x01")),
         ("reject with a byte too many", GAME, forged(1, 4, b"echoecho\x05\x01\x00")),
     ]
 }

@@ -19,6 +19,9 @@ impl Worker {
         if is_full && self.shared.directory.live(&incoming.claims().user).is_none() {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
+        } else if !self.is_let_in(&incoming) {
+            self.counters().handshakes_refused.add(1);
+            self.clients.endpoint.refuse(now, &incoming, RejectCode::Denied);
         } else {
             self.clients.endpoint.accept(now, incoming);
         }
@@ -81,14 +84,6 @@ impl Worker {
         }
     }
 
-    /// The operator will not have the user of `connection` here.
-    pub(super) fn kicked(&mut self, now: Timestamp, connection: ConnectionId) {
-        if self.part(now, connection, LeaveReason::Dropped) {
-            self.counters().connections_kicked.add(1);
-            self.clients.close(now, connection, CloseCode::KickedByOperator);
-        }
-    }
-
     /// Closes the connections that do not take their messages.
     // spec: SES-17
     pub(super) fn close_lagging(&mut self, now: Timestamp) {
@@ -112,7 +107,7 @@ impl Worker {
     /// Takes the user of a connection out of its sessions and out of the directory; false when that
     /// was done before.
     // spec: SES-15
-    fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
+    pub(super) fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
         let Some(client) = self.take_out(connection) else { return false };
         debug!(%connection, user = client.user.as_str(), %why, "disconnected");
         self.shared.directory.disconnect(&client.user, connection);

@@ -13,6 +13,7 @@
 //! | `dispatch` | from a message to the command in it, and to its answer |
 //! | `requests` | the commands that are answered |
 //! | `invites` | what touches invites and so the user directory |
+//! | `operator` | what the program around the server decides |
 //! | `placement` | which worker serves a user: the members of a session gather |
 //! | `held` | results that wait for the snapshot before them |
 //! | `fanout` | mail to members: events, snapshots |
@@ -31,6 +32,7 @@ mod drain;
 mod fanout;
 mod held;
 mod invites;
+mod operator;
 mod placement;
 mod requests;
 #[cfg(test)]
@@ -165,6 +167,7 @@ impl Worker {
                 _ if self.draining => {}
                 Mail::Fanout(fanout) => self.fan_out(now, fanout),
                 Mail::ToUser { connection, word } => self.pass_word(now, connection, word),
+                Mail::CloseSession { session, reason } => self.close_session(now, session, reason),
             }
         }
         self.counters().mails.add((count - waiting.len()) as u64);

@@ -110,7 +110,7 @@ impl Worker {
             }
             (None, Word::Event(event)) => self.clients.tell(now, connection, &event),
             (None, Word::Replaced) => self.replaced(now, connection),
-            (None, Word::Kicked) => self.kicked(now, connection),
+            (None, Word::Kicked(reason)) => self.kicked(now, connection, &reason),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::net::Driven;
 use crate::rudp::ConnectError;
 use crate::wire::command::Join;
 use crate::wire::{
-    Admission, CloseCode, ErrorCode, LeaveReason, RejectCode, Request, SessionEvent, UserEvent,
+    Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SessionEvent, UserEvent,
 };
 
 /// The reason of the one leave among events.
@@ -48,12 +48,12 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
         house.events(ann, at.slot);
 
         let [name, stranger] = ["ben", "cid"].map(|name| UserId::new(name).unwrap());
-        assert!(!house.shared.kick(&stranger), "nobody of that name is here");
-        assert!(house.shared.kick(&name));
+        assert!(!house.shared.kick(&stranger, Reason::none()), "nobody of that name is here");
+        assert!(house.shared.kick(&name, Reason::none()));
         house.run();
         assert_eq!(house.closed_with(ben), Some(CloseCode::KickedByOperator));
         assert_eq!(left(&house.events(ann, at.slot)), Some(LeaveReason::Dropped));
-        assert!(!house.shared.kick(&name), "no connection is left");
+        assert!(!house.shared.kick(&name, Reason::none()), "no connection is left");
         let counters = house.shared.totals();
         assert_eq!((counters.connections, counters.connections_kicked), (1, 1));
     });

@@ -221,6 +221,47 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
     });
 }
 
+// spec-test: SES-18
+#[test]
+fn a_session_that_the_operator_ends_is_over_for_all() {
+    with_any_workers(|house| {
+        let [(ann, at), (ben, with_ben), _] = gathered(house);
+        let other = house.create(ann, 2, Admission::Open);
+        let dan = house.connect("dan", 0);
+        let number = house.invite(ann, at.slot, &["dan"], 60)[0].unwrap();
+        house.user_events(dan);
+        let (info, members) = house.shared.sessions.look_at(at.session).unwrap();
+        assert_eq!((info.members, info.open_invites, info.owner), (3, 1, at.member));
+        assert_eq!(
+            members.iter().map(|member| member.user.as_str()).collect::<Vec<_>>(),
+            ["ann", "ben", "cat"]
+        );
+        let mut all: Vec<_> = house.shared.sessions.infos().iter().map(|info| info.session).collect();
+        all.sort_unstable();
+        let mut both = [at.session, other.session];
+        both.sort_unstable();
+        assert_eq!(all, both);
+
+        let reason = Reason::new("a test").unwrap();
+        assert!(!house.shared.close_session(SessionId(0), reason.clone()), "there is none of this id");
+        assert!(house.shared.close_session(at.session, reason.clone()));
+        // A second mail finds nothing.
+        house.shared.close_session(at.session, reason.clone());
+        house.run();
+        for (who, slot) in [(ann, at.slot), (ben, with_ben.slot)] {
+            let told = house.events(who, slot);
+            let Some(SessionEvent::SessionDeleted { why, reason: heard, .. }) = told.last() else {
+                panic!("{told:?}")
+            };
+            assert_eq!((why, heard), (&DeleteReason::ClosedByOperator, &reason));
+        }
+        let invite = InviteId { session: at.session, number };
+        assert_eq!(house.user_events(dan), [UserEvent::InviteRevoked { invite }]);
+        assert!(house.shared.sessions.look_at(at.session).is_none());
+        assert!(house.join_open(dan, other.session).is_ok(), "others go on");
+    });
+}
+
 /// An open session of 64 members with one more seat, whose first member owns it, by its own entry.
 fn full_house(house: &mut House) -> (Vec<(Who, Entered)>, Entered) {
     let ann = house.connect("ann", 0);

@@ -1,0 +1,34 @@
+//! What the program around the server decides: who connects, who goes, which session ends.
+
+use super::Worker;
+use crate::base::{ConnectionId, SessionId, Timestamp};
+use crate::rudp::Incoming;
+use crate::server::newcomer::Newcomer;
+use crate::wire::{CloseCode, LeaveReason, Reason};
+
+impl Worker {
+    /// True when the operator lets somebody connect whose token is good.
+    // spec: HSK-10
+    pub(super) fn is_let_in(&self, incoming: &Incoming) -> bool {
+        let claims = incoming.claims();
+        let newcomer = Newcomer { user: &claims.user, data: claims.data.as_ref(), address: incoming.from() };
+        self.shared.admits(&newcomer)
+    }
+
+    /// The operator will not have the user of `connection` here.
+    pub(super) fn kicked(&mut self, now: Timestamp, connection: ConnectionId, reason: &Reason) {
+        if self.part(now, connection, LeaveReason::Dropped) {
+            self.counters().connections_kicked.add(1);
+            self.clients.close_because(now, connection, CloseCode::KickedByOperator, reason.as_str());
+        }
+    }
+
+    /// The operator ends a session; its members and who was invited are told.
+    // spec: SES-18
+    pub(super) fn close_session(&mut self, now: Timestamp, session: SessionId, reason: Reason) {
+        // It may have ended since.
+        if let Ok(departed) = self.with_table(|table, outbox| table.close(now, session, reason, outbox)) {
+            self.invites_revoked(now, &departed.revoked);
+        }
+    }
+}
