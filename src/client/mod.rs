@@ -30,6 +30,11 @@
 //! takes it, see `Client::connect_with_handler`. What is known of a session, its members and
 //! properties, is in its [`Mirror`]: `Client::session`.
 //!
+//! What stands in commands and events is named here, too, whichever module it is of.
+//!
+//! [`core`] is all of this without socket, clock and task, and all that there is without the feature
+//! `client`. Knows nothing of the server's code.
+//!
 //! # When the connection ends
 //!
 //! Commands that wait are answered by [`RequestError::OutcomeUnknown`], `Event::Disconnected` and `Client::closed` say
@@ -39,11 +44,6 @@
 //! invite, for the old one is used up. So a session of invited users that must outlive the loss of its owner's
 //! connection needs another member who invites it back: ownership passes to the one who has been there longest.
 //! Nobody can enter a session whose last member is gone unless it is open or an invite is there.
-//!
-//! What stands in commands and events is named here, too, whichever module it is of.
-//!
-//! [`core`] is all of this without socket, clock and task, and all that there is without the feature
-//! `client`. Knows nothing of the server's code.
 
 #[cfg(feature = "client")]
 mod config;
