@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `receive` | opens packets, takes frames, hands messages up |
+//! | `feedback` | what the peer tells of this end's packets |
 //! | `transmit` | packs frames into packets and seals them |
 //! | `outbox` | messages that wait to be sent, and their budgets |
 //! | `stream/` | numbering, order, fragments: a stream's two sides |
@@ -27,6 +28,7 @@ mod config;
 mod controller;
 mod datagram_size;
 mod error;
+mod feedback;
 mod keys;
 mod loss;
 mod marks;

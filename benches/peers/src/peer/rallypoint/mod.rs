@@ -8,9 +8,9 @@
 
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use rallypoint::base::{UnixTime, UserId};
+use rallypoint::base::UserId;
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
 use rallypoint::server::{Limits, Server};

@@ -1,0 +1,120 @@
+//! What the peer tells of this end's packets: which have arrived, and which met congestion.
+
+use super::controller::{Acked, Marked};
+use super::sent::{AckOutcome, SentFrame};
+use super::timers::is_app_limited;
+use super::{Connection, ProtocolViolation, TraceEvent};
+use crate::base::{PacketNumber, Timestamp};
+use crate::wire::frame::Ack;
+
+impl Connection {
+    pub(super) fn take_ack(
+        &mut self,
+        now: Timestamp,
+        number: PacketNumber,
+        ack: &Ack,
+    ) -> Result<(), ProtocolViolation> {
+        // spec: ACK-8
+        if self.newest_ack_in.is_some_and(|newest| number.0 <= newest) {
+            return Ok(());
+        }
+        self.newest_ack_in = Some(number.0);
+        let mut outcome = AckOutcome::default();
+        self.sent.on_ack(ack, &mut outcome)?;
+        self.repair_encoder.on_ack(|number| self.sent.has_arrived(number));
+        // What arrived on a former path tells nothing of this one.
+        // spec: PTH-8
+        let path_since = self.paths.since();
+        outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
+        outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
+        self.measure(now, ack, &outcome);
+        if let Some(largest) = outcome.largest {
+            self.timers.on_acked();
+            self.keys.on_acked(PacketNumber(largest));
+        }
+        if let Some(number) = outcome.marked {
+            self.marks.on_acked(number);
+        }
+        for &number in &outcome.spurious {
+            self.repair_encoder.loss_mut().on_spurious();
+            self.trace_event(now, TraceEvent::LossWasSpurious { number });
+        }
+        self.tell_acked(now, &outcome);
+        outcome.frames.drain(..).for_each(|frame| self.settle_frame(now, frame));
+        outcome.repaired.drain(..).for_each(|message| self.outbox.on_repaired(message));
+        self.resend_lost(now);
+        Ok(())
+    }
+
+    /// Takes the samples that an ack gives: how long the way is, and how long the peer takes to answer.
+    fn measure(&mut self, now: Timestamp, ack: &Ack, outcome: &AckOutcome) {
+        let max_ack_delay = self.peer.max_ack_delay();
+        if let Some(sent_at) = outcome.largest_sent_at {
+            // spec: REL-3
+            self.rtt.update(now.since(sent_at), ack.held().min(max_ack_delay));
+        }
+        if let Some(oldest) = outcome.packets.iter().map(|(_, sent_at)| *sent_at).min() {
+            self.rtt.on_answer(now.since(oldest), max_ack_delay);
+        }
+    }
+
+    /// Tells who sends by it what has arrived on this path.
+    fn tell_acked(&mut self, now: Timestamp, outcome: &AckOutcome) {
+        let held_back_at = self.held_back_at;
+        let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
+        self.congestion.tell(self.rtt.smoothed(), |controller| {
+            outcome.spurious.iter().for_each(|_| controller.on_spurious());
+            for &(bytes, sent_at) in &outcome.packets {
+                self.repair_encoder.loss_mut().on_acked();
+                self.datagram_size.on_acked(bytes);
+                let app_limited = is_app_limited(held_back_at, sent_at);
+                // One ack gives one sample: that of its largest.
+                let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
+                controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
+            }
+        });
+    }
+
+    /// What a packet carried has arrived.
+    fn settle_frame(&mut self, now: Timestamp, frame: SentFrame) {
+        match frame {
+            SentFrame::Messages(first, count) => {
+                first.row(count).for_each(|message| self.outbox.on_acked(message, None));
+            }
+            SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
+            SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
+            SentFrame::CeCount(told) => self.marks.on_confirmed(told),
+            SentFrame::SizeProbe(probe) => {
+                if self.datagram_size.on_probe_acked(now, probe) {
+                    self.cut_for_datagrams(now);
+                }
+            }
+        }
+    }
+
+    /// The peer tells how many packets of this end met congestion. It may be so that they did on the former
+    /// path, but none is held against this one before a packet on it was acked.
+    // spec: ECN-5, ECN-6
+    pub(super) fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
+        let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
+        self.note_marks();
+        let newest_sent_at = self.sent.largest_acked_at();
+        if is_news && newest_sent_at >= self.paths.since() {
+            let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
+            let marked = Marked { newest_sent_at, app_limited };
+            self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_marks(&mut self) {
+        (self.stats.ce_received, self.stats.ce_told) = self.marks.counts();
+    }
+
+    /// The path takes other datagrams than before: messages are cut for them.
+    pub(super) fn cut_for_datagrams(&mut self, now: Timestamp) {
+        let bytes = self.datagram_size.bytes();
+        self.outbox.cut_for(bytes);
+        self.trace_event(now, TraceEvent::DatagramSizeUpdated { bytes });
+    }
+}
