@@ -63,6 +63,9 @@ def run(vector):
         "cookie": hello["cookie"],
         "client_parameters": client_parameters.hex(),
         "server_parameters": server_parameters.hex(),
+        "handshake_hash": noise.h.hex(),
+        "k1": k1.hex(),
+        "k2": k2.hex(),
     }
 
 

@@ -36,6 +36,12 @@ impl HandshakeSecrets {
         Self { hash, client_to_server, server_to_client }
     }
 
+    /// What it was made of: the hash, then the secrets of the client's and of the server's direction (`h`, `k1`, `k2` of
+    /// KEY-1). For test vectors.
+    pub fn parts(&self) -> [&[u8; 32]; 3] {
+        [&self.hash, &self.client_to_server, &self.server_to_client]
+    }
+
     /// The keys with which the client seals and opens.
     pub fn client_keys(&self) -> PacketKeys {
         PacketKeys {

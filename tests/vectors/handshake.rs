@@ -95,6 +95,8 @@ fn run(case: &Case) -> Value {
     let hello = Hello { token: token.clone().into(), cookie: case.cookie, noise: message };
     let ack = HelloAck { echo: hello.echo(), noise: answer };
     let (from_client, from_server) = first_packets(&agreed.secrets, &server_secrets);
+    assert_eq!(agreed.secrets.parts(), server_secrets.parts());
+    let [hash, k1, k2] = agreed.secrets.parts().map(|part| hex(part));
     json!({
         "name": case.name, "protocol_id": GAME.to_string(), "server": SERVER,
         "token_key": tokens_json().swap_remove(0)["key"],
@@ -107,6 +109,7 @@ fn run(case: &Case) -> Value {
             "cookie": case.cookie.map(|cookie| hex(&cookie.0)),
             "client_parameters": hex(&case.client.to_bytes()),
             "server_parameters": hex(&case.server.to_bytes()),
+            "handshake_hash": hash, "k1": k1, "k2": k2,
         },
     })
 }

@@ -4,6 +4,7 @@
 //! the drain timeout is over. The second ends it at once.
 
 pub mod config;
+mod report;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
@@ -188,13 +189,14 @@ async fn serve(
             server.drain(drain_timeout);
         }
         () = ended(&server) => {}
-        () = reports(&server, every) => {}
+        () = report::reports(&server, every) => {}
+        () = report::refusals(&server) => {}
     }
     tokio::select! {
         () = signals.next() => return Err(Failure::Work("told to stop at once".to_owned())),
         () = ended(&server) => {}
     }
-    report(&server);
+    report::report(&server);
     server.join().map_err(|error| Failure::while_doing("serving", error))
 }
 
@@ -202,30 +204,6 @@ async fn serve(
 async fn ended(server: &Server) {
     while !server.has_ended() {
         tokio::time::sleep(POLL).await;
-    }
-}
-
-/// Logs what the server counts, again and again; waits for ever when `every` is 0.
-async fn reports(server: &Server, every: Duration) {
-    if every.is_zero() {
-        return std::future::pending().await;
-    }
-    loop {
-        tokio::time::sleep(every).await;
-        report(server);
-    }
-}
-
-/// Logs what the server has counted, zeros left out.
-fn report(server: &Server) {
-    let traffic = server.traffic();
-    info!(?traffic, "carried");
-    let counters = server.counters();
-    for (what, count) in counters.rows().into_iter().filter(|(_, count)| *count > 0) {
-        info!(count, "{what}");
-    }
-    for (reason, count) in counters.dropped_by_reason().filter(|(_, count)| *count > 0) {
-        info!(count, "dropped: {}", reason.name());
     }
 }
 

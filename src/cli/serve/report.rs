@@ -1,0 +1,92 @@
+//! What a running server logs of itself.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::rudp::DropReason;
+use crate::server::{Server, Totals};
+
+/// Logs what the server counts, again and again; waits for ever when `every` is 0.
+pub async fn reports(server: &Server, every: Duration) {
+    if every.is_zero() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(every).await;
+        report(server);
+    }
+}
+
+/// Why clients that mean this server come to nothing before they are connected: a wrong key, protocol id, name or
+/// clock at one of its ends, or more of them than it takes.
+const REFUSALS: &[DropReason] = &[
+    DropReason::BadChecksum,
+    DropReason::BadVersion,
+    DropReason::TokenForged,
+    DropReason::TokenMalformed,
+    DropReason::TokenExpired,
+    DropReason::TokenEarly,
+    DropReason::WrongServer,
+    DropReason::HandshakeForged,
+    DropReason::Full,
+    DropReason::UserLimit,
+    DropReason::AddressLimit,
+];
+
+/// How often the log may say that handshakes came to nothing.
+const REFUSALS_EVERY: Duration = Duration::from_secs(10);
+
+/// Warns of handshakes that come to nothing: their clients learn little, and nothing where they prove nothing.
+pub async fn refusals(server: &Server) {
+    let mut before = [0; REFUSALS.len()];
+    loop {
+        tokio::time::sleep(REFUSALS_EVERY).await;
+        for (reason, count) in since(&mut before, &server.counters()) {
+            warn!(count, reason = reason.name(), "handshakes came to nothing in the last 10 s");
+        }
+    }
+}
+
+/// What handshakes came to nothing of since `before`, which is brought up to date.
+fn since(before: &mut [u64; REFUSALS.len()], counters: &Totals) -> Vec<(DropReason, u64)> {
+    let counts = counters.dropped_by_reason().filter(|(reason, _)| REFUSALS.contains(reason));
+    let news = before.iter_mut().zip(counts).map(|(before, (reason, count))| {
+        let news = count.saturating_sub(std::mem::replace(before, count));
+        (reason, news)
+    });
+    news.filter(|(_, count)| *count > 0).collect()
+}
+
+/// Logs what the server has counted, zeros left out.
+pub fn report(server: &Server) {
+    let traffic = server.traffic();
+    info!(?traffic, "carried");
+    let counters = server.counters();
+    for (what, count) in counters.rows().into_iter().filter(|(_, count)| *count > 0) {
+        info!(count, "{what}");
+    }
+    for (reason, count) in counters.dropped_by_reason().filter(|(_, count)| *count > 0) {
+        info!(count, "dropped: {}", reason.name());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_news_once() {
+        let mut before = [0; REFUSALS.len()];
+        let mut counters = Totals::default();
+        let index = |reason| DropReason::ALL.iter().position(|other| *other == reason).unwrap();
+        counters.dropped[index(DropReason::TokenForged)] = 3;
+        counters.dropped[index(DropReason::AddressLimit)] = 1;
+        counters.dropped[index(DropReason::Replayed)] = 9;
+        let all = [(DropReason::TokenForged, 3), (DropReason::AddressLimit, 1)];
+        assert_eq!(since(&mut before, &counters), all);
+        assert_eq!(since(&mut before, &counters), []);
+        counters.dropped[index(DropReason::TokenForged)] = 5;
+        assert_eq!(since(&mut before, &counters), [(DropReason::TokenForged, 2)]);
+    }
+}
