@@ -1,0 +1,187 @@
+//! The user directory: who is connected where, and what a user holds across sessions.
+//!
+//! Shared by all workers and striped by user. For each user it knows the live connection, how many
+//! sessions are taken or promised, and which invites are open. It is never locked together with a
+//! stripe of the session table: what touches both *reserves* here, changes the table, then
+//! *commits* or *cancels* here.
+//!
+//! What a user is told about invites is decided under the user's stripe: the `tell` closures run
+//! there and must only post mail. So an invite reaches a connection exactly once (by mail when it
+//! was open before, with the answer of [`Directory::connect`] when not), and its end never
+//! overtakes it.
+
+mod invites;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::invites::OpenInvite;
+
+use self::invites::Invites;
+use super::limits::{Limits, size};
+use crate::base::sync::{CachePadded, Mutex, MutexGuard};
+use crate::base::{ConnectionId, Rare, UserId};
+
+/// The users of a server. All methods hold one stripe's lock at a time.
+pub struct Directory {
+    stripes: Box<[Stripe]>,
+    hasher: RandomState,
+    limits: DirectoryLimits,
+    /// Connections so far.
+    logins: AtomicU64,
+}
+
+/// A connection that is its user's live one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Larger than that of every older connection of the user.
+    pub number: u64,
+    /// The invites that are open for the user.
+    pub invites: Vec<OpenInvite>,
+}
+
+/// How much one user may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryLimits {
+    /// Sessions that a user may be in at the same time.
+    pub sessions_per_user: usize,
+    /// Invites that may be open for a user at the same time.
+    pub invites_per_user: usize,
+    /// Invites by a user that may be open at the same time.
+    pub invites_by_user: usize,
+}
+
+impl From<&Limits> for DirectoryLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            sessions_per_user: size(limits.sessions_per_user),
+            invites_per_user: size(limits.invites_per_user),
+            invites_by_user: size(limits.invites_by_user),
+        }
+    }
+}
+
+/// A user already holds as much as is allowed; nothing was reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the user holds the {limit} that are allowed")]
+pub struct LimitReached {
+    /// How many are allowed.
+    pub limit: usize,
+}
+
+/// One lock and its users.
+type Stripe = CachePadded<Mutex<HashMap<UserId, Entry>>>;
+
+#[derive(Default)]
+struct Entry {
+    live: Option<ConnectionId>,
+    /// Sessions taken or promised.
+    sessions: usize,
+    invites: Rare<Invites>,
+    /// Invites by the user that are open or promised, for whomever.
+    invited: usize,
+}
+
+impl Directory {
+    /// An empty directory of so many stripes, at least one.
+    pub fn new(stripes: usize, limits: DirectoryLimits) -> Self {
+        let stripes = (0..stripes.max(1)).map(|_| Stripe::default()).collect();
+        Self { stripes, hasher: RandomState::new(), limits, logins: AtomicU64::new(0) }
+    }
+
+    /// Makes `connection` the user's live one.
+    ///
+    /// `replace` is handed the connection that was live until now, to close it.
+    pub fn connect(
+        &self,
+        user: &UserId,
+        connection: ConnectionId,
+        replace: impl FnOnce(ConnectionId),
+    ) -> Login {
+        let mut users = self.lock(user);
+        let entry = users.entry(user.clone()).or_default();
+        if let Some(old) = entry.live.replace(connection) {
+            replace(old);
+        }
+        // Under the user's lock, so that numbers grow as connections replace each other.
+        let number = self.logins.fetch_add(1, Ordering::Relaxed) + 1;
+        Login { number, invites: entry.invites.open().to_vec() }
+    }
+
+    /// Forgets the user's live connection, unless another has replaced `connection`.
+    pub fn disconnect(&self, user: &UserId, connection: ConnectionId) {
+        self.change(user, |entry| {
+            if entry.live == Some(connection) {
+                entry.live = None;
+                entry.invites.forget_withdrawn();
+            }
+        });
+    }
+
+    /// The user's live connection, at this moment.
+    pub fn live(&self, user: &UserId) -> Option<ConnectionId> {
+        self.lock(user).get(user).and_then(|entry| entry.live)
+    }
+
+    /// Takes one of the sessions that the user may be in.
+    ///
+    /// # Errors
+    /// [`LimitReached`].
+    pub fn reserve_session(&self, user: &UserId) -> Result<(), LimitReached> {
+        let limit = self.limits.sessions_per_user;
+        self.change(user, |entry| {
+            if entry.sessions >= limit {
+                return Err(LimitReached { limit });
+            }
+            entry.sessions += 1;
+            Ok(())
+        })
+    }
+
+    /// Gives back what [`Directory::reserve_session`] took.
+    pub fn release_session(&self, user: &UserId) {
+        self.change(user, |entry| {
+            debug_assert!(entry.sessions > 0, "more sessions released than reserved");
+            entry.sessions = entry.sessions.saturating_sub(1);
+        });
+    }
+
+    /// Users of which anything is known: connected, in a session, invited, or one who has invited.
+    pub fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+    }
+
+    /// True when nothing is known of anyone.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes a user's entry; one that says nothing any more is dropped.
+    fn change<T>(&self, user: &UserId, change: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut users = self.lock(user);
+        let entry = users.entry(user.clone()).or_default();
+        let result = change(entry);
+        if entry.invites.is_vacant() {
+            entry.invites.clear();
+        }
+        if entry.is_vacant() {
+            users.remove(user);
+        }
+        result
+    }
+
+    fn lock(&self, user: &UserId) -> MutexGuard<'_, HashMap<UserId, Entry>> {
+        let hash = self.hasher.hash_one(user);
+        let at = usize::try_from(hash % self.stripes.len() as u64).unwrap_or(0);
+        self.stripes.get(at).expect("invariant: the index is below the number of stripes").lock()
+    }
+}
+
+impl Entry {
+    fn is_vacant(&self) -> bool {
+        self.live.is_none() && self.sessions == 0 && self.invited == 0 && self.invites.is_vacant()
+    }
+}
