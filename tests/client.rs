@@ -386,6 +386,7 @@ async fn a_closed_client_says_so() {
     let sent = ann.broadcast(Slot(1), To::All, Delivery::Unreliable, "x");
     assert_eq!(sent, Err(SendError::NotConnected));
     assert!(!ann.is_connected());
+    assert_eq!(ann.disconnected(), Some(Disconnected::ByClient));
 }
 
 #[tokio::test]
@@ -496,6 +497,50 @@ async fn a_server_that_answers_late_at_all_of_its_addresses_is_reached_by_the_fi
     assert!(ann.create(CreateSession::new(1)).await.is_ok());
 }
 
+/// Both answers wait while the app keeps its runtime busy. A word of the second attempt would spend the token for it.
+// spec: HSK-13
+#[test]
+fn of_attempts_that_are_answered_at_once_one_connects() {
+    let world = World::new();
+    let server = world.server.local_addr();
+    let elsewhere =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for _ in 0..3 {
+        let relays = elsewhere.block_on(async {
+            let slow = behind_slow_relays(server, Duration::from_millis(600), 1).await;
+            (slow, behind_slow_relays(server, Duration::from_millis(50), 1).await)
+        });
+        let addresses = [&relays.0.0, &relays.1.0].into_iter().flatten();
+        let grant = world.grant("ann").at(addresses.map(String::as_str));
+        let (ann, _events) = runtime().block_on(async {
+            tokio::spawn(async {
+                tokio::time::sleep(Duration::from_millis(1_040)).await;
+                std::thread::sleep(Duration::from_millis(500));
+            });
+            let (ann, events) = Client::connect(&grant, config()).await.unwrap();
+            ann.create(CreateSession::new(1)).await.unwrap();
+            // What the other attempt may have said has come.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(ann.list_mine().await.unwrap().len(), 1);
+            (ann, events)
+        });
+        drop(ann);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_ends_its_connection_and_says_so() {
+    let world = World::new();
+    let handler = |_: &Client, event| {
+        if let Event::Entered { .. } = event {
+            panic!("as planned");
+        }
+    };
+    let ann = Client::connect_with_handler(&world.grant("ann"), config(), handler).await.unwrap();
+    ann.create(CreateSession::new(1)).await.unwrap();
+    assert_eq!(ann.closed().await, Disconnected::Panicked);
+}
+
 #[tokio::test]
 async fn an_address_at_which_nobody_answers_holds_up_the_next_for_a_while_only() {
     let world = World::new();
@@ -522,7 +567,9 @@ async fn a_grant_that_has_expired_is_the_servers_to_refuse() {
     let expired = ConnectGrant { expires: UnixTime::from_secs(1), ..world.grant("ann") };
     Client::connect(&expired, config()).await.unwrap();
     let refused = Client::connect(&world.grant_of(UnixTime::from_secs(1), "bob"), config()).await;
-    assert_eq!(refused.unwrap_err().reject_code(), Some(RejectCode::TokenExpired));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.reject_code(), Some(RejectCode::TokenExpired));
+    assert!(refused.may_reconnect());
 }
 
 #[tokio::test]

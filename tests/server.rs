@@ -89,6 +89,7 @@ async fn the_program_around_the_server_says_who_may_connect() {
     for (user, data) in [("ann", None), ("ben", Some(json!({"banned": true})))] {
         let refused = connect(&server, user, data).await.unwrap_err();
         assert_eq!(refused.reject_code(), Some(RejectCode::Denied), "{user}");
+        assert!(!refused.may_reconnect());
     }
     assert!(server.counters().handshakes_refused >= 2);
     let (ben, _) = connect(&server, "ben", Some(json!({"banned": false}))).await.unwrap();

@@ -11,11 +11,11 @@ use rand::rngs::StdRng;
 use tokio::net::lookup_host;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::config::ClientConfig;
 use super::core::{Core, Disconnected};
-use super::driver::{Driver, Shared, runtime_ended};
+use super::driver::{Driver, Race, Shared, runtime_ended};
 use super::events::Sink;
 use super::handle::Client;
 use crate::net::{self, Clock};
@@ -50,8 +50,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// The server's answer, if it has refused: after `token_expired` and `token_used` a new grant helps, after
-    /// `full` and the limits time.
+    /// True when another try, with a new grant, may go better: see [`Disconnected::may_reconnect`].
+    pub fn may_reconnect(&self) -> bool {
+        match self {
+            Self::NoServer => false,
+            Self::Resolve { .. } | Self::Socket(_) => true,
+            Self::Handshake(error) => error.may_reconnect(),
+            Self::Ended(why) => why.may_reconnect(),
+        }
+    }
+
+    /// The server's answer, if it has refused.
     pub fn reject_code(&self) -> Option<RejectCode> {
         match self {
             Self::Handshake(rudp::ConnectError::Refused(code)) => Some(*code),
@@ -60,17 +69,9 @@ impl ConnectError {
     }
 }
 
-/// The next address is tried when those before have not answered for so long. Each attempt that reaches the server
-/// begins a handshake there, so this is longer than the delay that RFC 8305 has between two.
+/// From the begin of one attempt to that of the next, unless the one has failed. Each that reaches the server begins a
+/// handshake there, of which a token may have two, so this is longer than the delay that RFC 8305 has.
 const NEXT_TRY: Duration = Duration::from_secs(1);
-
-/// What is to be tried.
-enum Candidate {
-    /// A server, whose addresses are to be found.
-    Server(String),
-    /// One of its addresses.
-    Address(String, SocketAddr),
-}
 
 /// What came of trying.
 enum Tried<T> {
@@ -90,45 +91,120 @@ pub(super) async fn connect<T: Send + 'static>(
     mut sink: impl FnMut(&Client) -> (Sink, T),
 ) -> Result<(Client, T), ConnectError> {
     let mut attempts = Attempts::new(grant, config);
+    let mut candidates = Candidates::new(Instant::now(), &grant.servers);
     // Dropped with the others in it when one has answered, or when nobody waits any more.
     let mut tries = JoinSet::new();
-    let mut waiting: VecDeque<_> = grant.servers.iter().cloned().map(Candidate::Server).collect();
-    let mut failed = match waiting.is_empty() {
+    let mut failed = match grant.servers.is_empty() {
         true => ConnectError::NoServer,
         false => ConnectError::Handshake(rudp::ConnectError::NoAnswer),
     };
     loop {
-        match waiting.pop_front() {
-            Some(Candidate::Server(server)) => {
-                tries.spawn(async {
-                    let addresses = lookup_host(&server).await.map(Iterator::collect);
-                    Tried::Server(server, addresses)
-                });
-            }
-            Some(Candidate::Address(server, address)) => match attempts.begin(&server, address, &mut sink) {
-                Ok((client, connected, rest)) => {
-                    tries.spawn(async { Tried::Address(answered(connected).await.map(|()| (client, rest))) });
+        let now = Instant::now();
+        while let Some(candidate) = candidates.next(now) {
+            match candidate {
+                Candidate::Server(server) => {
+                    tries.spawn(async {
+                        let addresses = lookup_host(&server).await.map(Iterator::collect);
+                        Tried::Server(server, addresses)
+                    });
                 }
-                Err(error) => failed = error,
+                Candidate::Address(server, address) => match attempts.begin(&server, address, &mut sink) {
+                    Ok((client, connected, rest)) => {
+                        let connected = async { answered(connected).await.map(|()| (client, rest)) };
+                        tries.spawn(async { Tried::Address(connected.await) });
+                    }
+                    Err(error) => {
+                        failed = error;
+                        candidates.go_on(now);
+                    }
+                },
+            }
+        }
+        let tried = match candidates.due() {
+            None => tries.join_next().await,
+            Some(at) => match timeout_at(at, tries.join_next()).await {
+                Ok(tried) => tried,
+                Err(_) => continue,
             },
-            None => {}
-        }
-        let patience = if waiting.is_empty() { Duration::MAX } else { NEXT_TRY };
-        let Ok(tried) = timeout(patience, tries.join_next()).await else { continue };
+        };
         match tried {
-            None if waiting.is_empty() => return Err(failed),
-            None => {}
             Some(Ok(Tried::Address(Ok(connected)))) => return Ok(connected),
-            Some(Ok(Tried::Address(Err(ConnectError::Handshake(rudp::ConnectError::NoAnswer))))) => {}
-            Some(Ok(Tried::Address(Err(error)))) => failed = error,
-            Some(Ok(Tried::Server(server, Ok(addresses)))) => {
-                for address in addresses.into_iter().rev() {
-                    waiting.push_front(Candidate::Address(server.clone(), address));
+            Some(Ok(Tried::Address(Err(error)))) => {
+                candidates.go_on(Instant::now());
+                if !matches!(error, ConnectError::Handshake(rudp::ConnectError::NoAnswer)) {
+                    failed = error;
                 }
             }
-            Some(Ok(Tried::Server(server, Err(error)))) => failed = ConnectError::Resolve { server, error },
+            Some(Ok(Tried::Server(server, Ok(found)))) => candidates.found(Instant::now(), &server, found),
+            Some(Ok(Tried::Server(server, Err(error)))) => {
+                candidates.found(Instant::now(), &server, Vec::new());
+                failed = ConnectError::Resolve { server, error };
+            }
             Some(Err(_)) => return Err(ConnectError::Ended(runtime_ended())),
+            None if candidates.due().is_none() => return Err(failed),
+            None => candidates.go_on(Instant::now()),
         }
+    }
+}
+
+/// What is still to be tried, and when.
+struct Candidates {
+    /// Servers whose addresses are not known.
+    servers: VecDeque<String>,
+    /// Addresses, with the servers that they are of.
+    addresses: VecDeque<(String, SocketAddr)>,
+    /// When the last attempt began.
+    begun: Option<Instant>,
+    next_at: Instant,
+}
+
+/// What is to be tried.
+#[derive(Debug, PartialEq, Eq)]
+enum Candidate {
+    /// A server, whose addresses are to be found.
+    Server(String),
+    /// One of its addresses.
+    Address(String, SocketAddr),
+}
+
+impl Candidates {
+    fn new(now: Instant, servers: &[String]) -> Self {
+        let servers = servers.iter().cloned().collect();
+        Self { servers, addresses: VecDeque::new(), begun: None, next_at: now }
+    }
+
+    /// The next one, if its time has come.
+    fn next(&mut self, now: Instant) -> Option<Candidate> {
+        if now < self.next_at {
+            return None;
+        }
+        let next = match self.addresses.pop_front() {
+            Some((server, address)) => {
+                self.begun = Some(now);
+                Candidate::Address(server, address)
+            }
+            None => Candidate::Server(self.servers.pop_front()?),
+        };
+        self.next_at = now + NEXT_TRY;
+        Some(next)
+    }
+
+    /// The addresses of a server, or none. They are tried before what else is left.
+    fn found(&mut self, now: Instant, server: &str, addresses: Vec<SocketAddr>) {
+        for address in addresses.into_iter().rev() {
+            self.addresses.push_front((server.to_owned(), address));
+        }
+        self.next_at = self.begun.map_or(now, |begun| begun + NEXT_TRY);
+    }
+
+    /// An attempt has failed: nobody waits for it.
+    fn go_on(&mut self, now: Instant) {
+        self.next_at = now;
+    }
+
+    /// When the next one is tried; `None` when there is none.
+    fn due(&self) -> Option<Instant> {
+        (!self.servers.is_empty() || !self.addresses.is_empty()).then_some(self.next_at)
     }
 }
 
@@ -138,6 +214,7 @@ struct Attempts<'a> {
     config: &'a ClientConfig,
     clock: Clock,
     rng: StdRng,
+    race: Race,
 }
 
 /// Is told how a handshake ends.
@@ -147,7 +224,7 @@ impl<'a> Attempts<'a> {
     fn new(grant: &'a ConnectGrant, config: &'a ClientConfig) -> Self {
         let rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         // Whether the grant is still good is the server's to say: a player's clock may show any time.
-        Self { grant, config, clock: Clock::new(), rng }
+        Self { grant, config, clock: Clock::new(), rng, race: Race::default() }
     }
 
     /// Begins to connect to one address; dropping the client ends the attempt.
@@ -177,7 +254,7 @@ impl<'a> Attempts<'a> {
         );
         let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
         let (tell, connected) = oneshot::channel();
-        let shared = Arc::new(Shared::new(core, self.clock.clone(), tell));
+        let shared = Arc::new(Shared::new(core, self.clock.clone(), tell, self.race.clone()));
         let client = Client::of(Arc::clone(&shared));
         let (sink, rest) = sink(&client);
         tokio::spawn(Driver::new(shared, sink).run(socket));
@@ -211,5 +288,47 @@ fn any_address(server: SocketAddr) -> SocketAddr {
     match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 2] = ["first", "second"];
+
+    fn address(number: u8) -> SocketAddr {
+        ([192, 0, 2, number], 7_777).into()
+    }
+
+    fn server(number: usize) -> Option<Candidate> {
+        Some(Candidate::Server(NAMES[number].into()))
+    }
+
+    fn one(number: u8) -> Option<Candidate> {
+        Some(Candidate::Address(NAMES[0].into(), address(number)))
+    }
+
+    #[test]
+    fn attempts_begin_a_second_apart_whenever_names_are_found() {
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let mut candidates = Candidates::new(begin, &NAMES.map(String::from));
+        assert_eq!(candidates.next(begin), server(0));
+        assert_eq!((candidates.next(at(999)), candidates.due()), (None, Some(at(1_000))));
+        assert_eq!(
+            candidates.next(at(1_000)),
+            server(1),
+            "a name that is not found in time holds up no other"
+        );
+        assert_eq!(candidates.due(), None);
+        candidates.found(at(1_500), NAMES[0], vec![address(1), address(2), address(3)]);
+        assert_eq!(candidates.next(at(1_500)), one(1));
+        candidates.found(at(1_600), NAMES[1], Vec::new());
+        assert_eq!((candidates.next(at(2_499)), candidates.due()), (None, Some(at(2_500))));
+        assert_eq!(candidates.next(at(2_500)), one(2));
+        candidates.go_on(at(2_600));
+        assert_eq!(candidates.next(at(2_600)), one(3), "the one before has failed");
+        assert_eq!((candidates.next(at(9_000)), candidates.due()), (None, None));
     }
 }

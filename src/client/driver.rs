@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot, watch};
@@ -40,6 +41,19 @@ pub(super) struct State {
     connected: Option<oneshot::Sender<Result<(), Disconnected>>>,
     /// How the connection has ended.
     pub(super) end: Option<Disconnected>,
+    race: Race,
+}
+
+/// Which of several attempts to connect goes on: the first that is answered. Of the others the server hears no more, for
+/// a word from them would spend the token.
+#[derive(Clone, Default)]
+pub(super) struct Race(Arc<AtomicBool>);
+
+impl Race {
+    /// True for the first that asks.
+    fn is_won(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
 }
 
 impl Shared {
@@ -48,6 +62,7 @@ impl Shared {
         core: Core,
         clock: Clock,
         connected: oneshot::Sender<Result<(), Disconnected>>,
+        race: Race,
     ) -> Self {
         let state = State {
             core,
@@ -55,6 +70,7 @@ impl Shared {
             flushers: Vec::new(),
             connected: Some(connected),
             end: None,
+            race,
         };
         Self { state: Mutex::new(state), clock, wake: Arc::default(), has_ended: watch::Sender::new(false) }
     }
@@ -84,9 +100,9 @@ impl State {
     fn take_outputs(&mut self, events: &mut Vec<Event>, reads: bool) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Connected => {
-                    self.tell_connected(Ok(()));
-                }
+                // Before its confirmation leaves.
+                Output::Connected if !self.race.is_won() => self.core.abandon(Disconnected::ByClient),
+                Output::Connected => _ = self.tell_connected(Ok(())),
                 Output::Result { request, outcome } => {
                     if let Some(waiter) = self.waiters.remove(&request) {
                         // Who no longer waits does not want to know.
@@ -210,7 +226,7 @@ impl Drop for Driver {
     /// When the runtime ends before the connection: nobody waits for ever.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.core.abandon(runtime_ended());
+        state.core.abandon(if std::thread::panicking() { Disconnected::Panicked } else { runtime_ended() });
         state.take_outputs(&mut self.events, true);
         drop(state);
         self.shared.has_ended.send_replace(true);

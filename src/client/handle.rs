@@ -53,9 +53,9 @@ impl Client {
     }
 
     /// As [`Client::connect`], but `handler` is called with each event, by the task that reads the
-    /// socket: the shortest way, for handlers that never block. It may call the client that it is given, clone it, and
-    /// spawn what awaits a command. It is not called any more when the last client has been dropped. A handler that
-    /// panics ends the connection.
+    /// socket: the shortest way, for handlers that never block. It may call the client that it is given, and spawn what
+    /// awaits a command with a clone of it. A clone that it keeps holds the connection open, as every client does; it
+    /// is not called any more when the last one has been dropped. A handler that panics ends the connection.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -64,7 +64,7 @@ impl Client {
         config: ClientConfig,
         handler: impl FnMut(&Self, Event) + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        // Each address that is tried gets its own way to the one handler; only one is ever used.
+        // Each address that is tried gets its own way to the one handler; only the first that answers uses it.
         let handler = Arc::new(Mutex::new(handler));
         let sink = |client: &Self| {
             // One that counted would keep the connection open.
@@ -384,7 +384,12 @@ impl std::fmt::Debug for Client {
 impl Shared {
     fn close(&self, reason: &str) {
         let now = self.now();
-        self.lock().core.close(now, reason);
+        let mut state = self.lock();
+        if state.core.is_connected() {
+            state.end = Some(Disconnected::ByClient);
+        }
+        state.core.close(now, reason);
+        drop(state);
         self.wake.notify_one();
     }
 }

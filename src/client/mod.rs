@@ -38,7 +38,8 @@
 //! # When the connection ends
 //!
 //! Commands that wait are answered by [`RequestError::OutcomeUnknown`], `Event::Disconnected` and `Client::closed` say
-//! why, and every membership is over: its seat is free at once, and there is no resuming. Who
+//! why, and every membership is over: its seat is free once the server knows, which is at its own idle timeout where
+//! nobody says goodbye, or when the user connects again. There is no resuming. Who
 //! [may reconnect](Disconnected::may_reconnect) asks the backend for a new grant (a token connects once), waits a
 //! little longer after each failure, and enters the session again: by `join_open` if it is open to all, else by a new
 //! invite, for the old one is used up. So a session of invited users that must outlive the loss of its owner's

@@ -56,8 +56,8 @@ impl Budget {
         self.commands.take(now, 1) && self.bytes.take(now, bytes as u64)
     }
 
-    /// Takes the bytes of an answer that may be much longer than its command, half of a full budget at most: a full one is what its own
-    /// command has just taken from. False when it comes too soon.
+    /// Takes the bytes of an answer that may be much longer than its command; false when it comes too soon. The longest
+    /// counts as half of a full budget, for a full one there never is: the command itself has just taken from it.
     pub fn take_answer(&mut self, now: Timestamp, bytes: usize) -> bool {
         self.bytes.take(now, (bytes as u64).min(self.bytes.holds() / 2))
     }

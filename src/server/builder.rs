@@ -116,9 +116,10 @@ impl Builder {
         self
     }
 
-    /// Who may connect: called with each newcomer whose token is good, and again when they ask again, by the worker that
-    /// hears of them. It must not block, for all of the worker's clients wait, nor panic, which ends the server. Who is
-    /// not let in is told `denied`. For bans, maintenance, and what a token's `data` says. Default: all may.
+    /// Who may connect: called with each newcomer whose token is good, again when they ask again, and once more when they
+    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait, nor
+    /// panic, which ends the server. Who is not let in is told `denied`, or `kicked_by_operator` at last. For bans,
+    /// maintenance, and what a token's `data` says. Default: all may.
     pub fn admit(mut self, admit: impl Fn(&Newcomer<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.admit = Some(Box::new(admit));
         self

@@ -149,12 +149,12 @@ impl Server {
 
     /// What a session is; `None` when there is none of this id.
     pub fn session(&self, session: SessionId) -> Option<Info> {
-        self.shared.sessions.look_at(session).map(|(info, _)| info)
+        self.shared.sessions.look_at(session)
     }
 
     /// Who is in a session, by ascending member id; `None` when there is none of this id.
     pub fn members(&self, session: SessionId) -> Option<Vec<(MemberId, UserId)>> {
-        let (_, members) = self.shared.sessions.look_at(session)?;
+        let members = self.shared.sessions.members(session)?;
         Some(members.iter().map(|member| (member.id, member.user.clone())).collect())
     }
 
@@ -165,10 +165,10 @@ impl Server {
     }
 
     /// Ends the user's connection: their client is told `kicked_by_operator` and `reason`, the members of their sessions
-    /// that they are `dropped`. Returns at once; false when they are not connected. A connection that they make just
-    /// then stays.
+    /// that they are `dropped`. Returns at once; false when they are not connected.
     ///
-    /// Who has a grant that is not used yet can connect again, unless [`Builder::admit`] says no: let it do so first.
+    /// Who has a grant that is not used yet can connect again, unless [`Builder::admit`] says no. Let it do so before
+    /// this, and nothing that the user does meanwhile lets them stay.
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         self.shared.kick(user, reason)
     }

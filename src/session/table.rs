@@ -122,7 +122,7 @@ impl SessionTable {
                 session.settle_claim(turn.now, created.is_ok());
                 Ok(())
             };
-            // It is there: one that is claimed ends here alone, or when its own time is over, which is as well.
+            // It is there: one that is claimed ends here alone, or by the operator or when its own time is over, which is as well.
             let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, settle);
         }
         created
@@ -381,10 +381,15 @@ impl SessionTable {
         session.members.id_of(user).ok_or(ErrorCode::NotAMember).map(|_| session.info())
     }
 
-    /// What a session is, and who is in it; `None` when there is no such session.
-    pub fn look_at(&self, session: SessionId) -> Option<(Info, Arc<Vec<Member>>)> {
+    /// What a session is, to the operator; `None` when there is no such session.
+    pub fn look_at(&self, session: SessionId) -> Option<Info> {
+        self.stripe_of(session).1.state.lock().sessions.get(&session).map(Session::info)
+    }
+
+    /// The members of a session, by ascending id; `None` when there is no such session.
+    pub fn members(&self, session: SessionId) -> Option<Arc<Vec<Member>>> {
         let state = self.stripe_of(session).1.state.lock();
-        state.sessions.get(&session).map(|session| (session.info(), session.members.list().clone()))
+        state.sessions.get(&session).map(|session| session.members.list().clone())
     }
 
     /// What all sessions are, one stripe after the other: not what they are at one moment.

@@ -19,7 +19,7 @@ pub async fn reports(server: &Server, every: Duration) {
 }
 
 /// Why clients that mean this server come to nothing before they are connected: a wrong key, protocol id, name or
-/// clock at one of its ends, or more of them than it takes.
+/// clock at one of its ends, an operator who says no, or more of them than it takes.
 const REFUSALS: &[DropReason] = &[
     DropReason::BadChecksum,
     DropReason::BadVersion,
@@ -29,21 +29,23 @@ const REFUSALS: &[DropReason] = &[
     DropReason::TokenEarly,
     DropReason::WrongServer,
     DropReason::HandshakeForged,
+    DropReason::Refused,
     DropReason::Full,
     DropReason::UserLimit,
     DropReason::AddressLimit,
 ];
 
-/// How often the log may say that handshakes came to nothing.
+/// How often the log may say so.
 const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
-/// Warns of handshakes that come to nothing: their clients learn little, and nothing where they prove nothing.
+/// Warns of HELLOs that come to nothing, some of each handshake: their clients learn little, and nothing where they
+/// prove nothing.
 pub async fn refusals(server: &Server) {
     let mut before = [0; REFUSALS.len()];
     loop {
         tokio::time::sleep(REFUSALS_EVERY).await;
         for (reason, count) in since(&mut before, &server.counters()) {
-            warn!(count, reason = reason.name(), "handshakes came to nothing in the last 10 s");
+            warn!(count, reason = reason.name(), "HELLOs came to nothing in the last 10 s");
         }
     }
 }

@@ -5,7 +5,6 @@
 //! time or sockets.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -188,11 +187,9 @@ impl Dialogue {
     }
 
     fn on_snapshot(&mut self, slot: Slot, snapshot: &Snapshot) -> Result<(), ServerViolation> {
-        let Begun { result, held } = self.slots.begin(slot, snapshot, self.pending.opening())?;
-        if let Some(mirror) = self.mirror(slot).cloned().map(Arc::new) {
-            let &Snapshot { session, you, next, .. } = snapshot;
-            self.event(Event::Entered { slot, session, member: you, next, mirror });
-        }
+        let Begun { result, held, mirror } = self.slots.begin(slot, snapshot, self.pending.opening())?;
+        let &Snapshot { session, you, next, .. } = snapshot;
+        self.event(Event::Entered { slot, session, member: you, next, mirror });
         if let Some((request, entered)) = result {
             self.tell(request, Ok(Value::Entered(entered)));
         }

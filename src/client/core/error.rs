@@ -97,12 +97,16 @@ pub enum Disconnected {
     /// The socket failed, or the runtime ended.
     #[error("the socket failed: {0}")]
     Socket(String),
+    /// The app's handler of events panicked.
+    #[error("the handler of events panicked")]
+    Panicked,
 }
 
 impl Disconnected {
     /// True when a new connection, with a new grant, may go better. Not so where the app has closed the connection or an
-    /// end broke the protocol, where an operator has ended it, nor where the user has connected again: two clients of
-    /// one user that both come back would take turns for ever.
+    /// end broke the protocol, where an operator has ended it or lets the user not in, where client and server do not
+    /// belong together, nor where the user has connected again: two clients of one user that both come back would take
+    /// turns for ever.
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::ByServer { code, .. } => match code {
@@ -115,8 +119,9 @@ impl Disconnected {
                 | CloseCode::TooManyFailedOpens
                 | CloseCode::Full => true,
             },
-            Self::TimedOut | Self::EventsUnread | Self::ConnectFailed(_) | Self::Socket(_) => true,
-            Self::ByClient | Self::ServerViolation(_) | Self::TransportViolation(_) => false,
+            Self::TimedOut | Self::EventsUnread | Self::Socket(_) => true,
+            Self::ConnectFailed(error) => error.may_reconnect(),
+            Self::ByClient | Self::ServerViolation(_) | Self::TransportViolation(_) | Self::Panicked => false,
         }
     }
 }

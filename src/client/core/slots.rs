@@ -5,6 +5,7 @@
 //! messages that overtake the snapshot are kept until it is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::mirror::Mirror;
 use super::violation::ServerViolation;
@@ -71,6 +72,8 @@ pub(super) struct Begun {
     pub(super) result: Option<(RequestId, Entered)>,
     /// Messages that overtook the snapshot, in the order in which they came.
     pub(super) held: Vec<SessionEvent>,
+    /// The session as the snapshot shows it.
+    pub(super) mirror: Arc<Mirror>,
 }
 
 impl Slots {
@@ -120,8 +123,9 @@ impl Slots {
         if let Some((_, entered)) = result {
             check_entered(entered, mirror.session(), mirror.own())?;
         }
+        let shown = Arc::new(mirror.clone());
         entry.state = State::Member(Box::new(Membership { mirror, sent: 0 }));
-        Ok(Begun { result, held })
+        Ok(Begun { result, held, mirror: shown })
     }
 
     /// Keeps a message that overtook the snapshot. `opening` as in [`Slots::begin`].

@@ -86,6 +86,28 @@ pub enum ConnectError {
     Handshake(HandshakeError),
 }
 
+impl ConnectError {
+    /// True when another attempt, with a new grant, may go better.
+    pub fn may_reconnect(&self) -> bool {
+        match self {
+            Self::NoAnswer => true,
+            Self::Handshake(_) => false,
+            Self::Refused(code) => match code {
+                RejectCode::Version
+                | RejectCode::WrongServer
+                | RejectCode::TokenInvalid
+                | RejectCode::Denied => false,
+                RejectCode::TokenExpired
+                | RejectCode::TokenUsed
+                | RejectCode::Full
+                | RejectCode::Draining
+                | RejectCode::UserLimit
+                | RejectCode::AddressLimit => true,
+            },
+        }
+    }
+}
+
 impl Connecting {
     /// Begins an attempt to connect to `server`, by the name that the token has for it, at its address `remote`.
     pub fn new(

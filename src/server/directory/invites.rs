@@ -83,7 +83,7 @@ impl Directory {
             let by_one = invites.open.iter().filter(|invite| invite.owner == *by).count();
             let withdrawn = invites.withdrawn.iter().filter(|withdrawn| withdrawn.owner == *by).count();
             // However many others have withdrawn, everybody may have one.
-            let is_one_more = invites.withdrawn.len() >= limit && by_one + withdrawn > 0;
+            let is_one_more = invites.withdrawn.len() >= limit && withdrawn > 0;
             if is_one_more || withdrawn >= share.max(WITHDRAWN_BY_ONE) {
                 return Err(LimitReached { limit });
             }

@@ -1,14 +1,17 @@
 //! Who connects, who is replaced, and what the end of a connection means for sessions.
 
+use std::net::SocketAddr;
+
 use bytes::BytesMut;
 use tracing::debug;
 
 use super::Worker;
 use super::clients::Client;
-use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, UserId, WorkerId};
+use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, WorkerId};
 use crate::rudp::{Closed, Incoming, Input};
+use crate::secure::Claims;
 use crate::server::mail::{Mail, Post, Word};
-use crate::wire::{CloseCode, LeaveReason, RejectCode, UserEvent};
+use crate::wire::{CloseCode, LeaveReason, Reason, RejectCode, UserEvent};
 
 impl Worker {
     /// Somebody with a good token wants to connect.
@@ -19,7 +22,7 @@ impl Worker {
         if is_full && self.shared.directory.live(&incoming.claims().user).is_none() {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
-        } else if !self.is_let_in(&incoming) {
+        } else if !self.is_let_in(incoming.claims(), incoming.from()) {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Denied);
         } else {
@@ -29,7 +32,14 @@ impl Worker {
 
     /// A user is connected: it replaces its older connection and hears of its open invites.
     // spec: HSK-15, INV-6
-    pub(super) fn connected(&mut self, now: Timestamp, connection: ConnectionId, user: UserId) {
+    pub(super) fn connected(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        claims: &Claims,
+        from: SocketAddr,
+    ) {
+        let user = claims.user.clone();
         if self.draining {
             return self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
@@ -53,6 +63,10 @@ impl Worker {
         for invite in login.invites {
             let event = UserEvent::Invited(invite.invitation(now));
             self.clients.tell(now, connection, &event);
+        }
+        // A kick before this found no connection to end; the operator says no since before that.
+        if !self.is_let_in(claims, from) {
+            self.kicked(now, connection, &Reason::none());
         }
     }
 

@@ -133,8 +133,8 @@ impl Worker {
     fn handle_events(&mut self, now: Timestamp) {
         while let Some(event) = self.clients.endpoint.poll_event() {
             match event {
-                EndpointEvent::Connected { connection, claims, .. } => {
-                    self.connected(now, connection, claims.user)
+                EndpointEvent::Connected { connection, claims, from } => {
+                    self.connected(now, connection, &claims, from);
                 }
                 EndpointEvent::Message { connection, stream, payload, .. } => {
                     self.dispatch(now, connection, stream, payload);

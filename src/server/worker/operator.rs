@@ -1,18 +1,18 @@
 //! What the program around the server decides: who connects, who goes, which session ends.
 
+use std::net::SocketAddr;
+
 use super::Worker;
 use crate::base::{ConnectionId, SessionId, Timestamp};
-use crate::rudp::Incoming;
+use crate::secure::Claims;
 use crate::server::newcomer::Newcomer;
 use crate::wire::{CloseCode, LeaveReason, Reason};
 
 impl Worker {
-    /// True when the operator lets somebody connect whose token is good.
+    /// True when the operator lets somebody connect whose token says this.
     // spec: HSK-10
-    pub(super) fn is_let_in(&self, incoming: &Incoming) -> bool {
-        let claims = incoming.claims();
-        let newcomer = Newcomer { user: &claims.user, data: claims.data.as_ref(), address: incoming.from() };
-        self.shared.admits(&newcomer)
+    pub(super) fn is_let_in(&self, claims: &Claims, address: SocketAddr) -> bool {
+        self.shared.admits(&Newcomer { user: &claims.user, data: claims.data.as_ref(), address })
     }
 
     /// The operator will not have the user of `connection` here.

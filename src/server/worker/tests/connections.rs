@@ -1,5 +1,7 @@
 //! Connections through the whole server: replaced, lost, moved, drained.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::house::House;
@@ -7,6 +9,7 @@ use super::{Limits, with_any_workers};
 use crate::base::{InviteId, UserId};
 use crate::net::Driven;
 use crate::rudp::ConnectError;
+use crate::server::newcomer::Newcomer;
 use crate::wire::command::Join;
 use crate::wire::{
     Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SessionEvent, UserEvent,
@@ -57,6 +60,31 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
         let counters = house.shared.totals();
         assert_eq!((counters.connections, counters.connections_kicked), (1, 1));
     });
+}
+
+/// A kick finds no connection of who has only been answered.
+#[test]
+fn who_was_answered_before_the_operator_said_no_does_not_stay() {
+    let banned = Arc::new(AtomicBool::new(false));
+    let says = Arc::clone(&banned);
+    let admit =
+        move |newcomer: &Newcomer<'_>| !(says.load(Ordering::Relaxed) && newcomer.user.as_str() == "ben");
+    let mut house = House::admitting(2, Limits::default(), Some(Box::new(admit)));
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+    let at = house.create(ann, 3, Admission::Open);
+    house.join_open(ben, at.session).unwrap();
+    house.events(ann, at.slot);
+    let [again] = house.dial_up([("ben", 0)]);
+    let name = UserId::new("ben").unwrap();
+    banned.store(true, Ordering::Relaxed);
+    assert!(house.shared.kick(&name, Reason::none()));
+    house.run();
+    assert_eq!([ben, again].map(|who| house.closed_with(who)), [Some(CloseCode::KickedByOperator); 2]);
+    assert!(house.shared.directory.live(&name).is_none());
+    assert_eq!(left(&house.events(ann, at.slot)), Some(LeaveReason::Dropped));
+    let refused = house.dial("ben", 0);
+    house.pass(Duration::from_secs(6));
+    assert_eq!(house.failed_with(refused), Some(ConnectError::Refused(RejectCode::Denied)));
 }
 
 /// Its first packet asks to join: the worker of the older connection has not heard of it then.

@@ -22,6 +22,7 @@ use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 use crate::server::config::{self, Identity};
 use crate::server::limits::Limits;
+use crate::server::newcomer::Admit;
 use crate::server::shared::Shared;
 use crate::server::worker::Worker;
 use crate::wire::command::{Create, InitialProperties, Invite, InvitedUsers, Join};
@@ -68,8 +69,13 @@ struct Client {
 
 impl House {
     pub(super) fn new(workers: u8, limits: Limits) -> Self {
+        Self::admitting(workers, limits, None)
+    }
+
+    /// One whose operator says who may connect.
+    pub(super) fn admitting(workers: u8, limits: Limits, admit: Option<Box<Admit>>) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
-        let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng));
+        let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng).admitting_by(admit));
         let key = TokenKey::from_bytes(&[7; 32]);
         let identity = Identity { protocol_id: 1, names: vec![SERVER.to_owned()], keys: vec![key] };
         let config = Arc::new(config::endpoint(identity, &limits));

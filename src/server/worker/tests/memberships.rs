@@ -230,7 +230,8 @@ fn a_session_that_the_operator_ends_is_over_for_all() {
         let dan = house.connect("dan", 0);
         let number = house.invite(ann, at.slot, &["dan"], 60)[0].unwrap();
         house.user_events(dan);
-        let (info, members) = house.shared.sessions.look_at(at.session).unwrap();
+        let info = house.shared.sessions.look_at(at.session).unwrap();
+        let members = house.shared.sessions.members(at.session).unwrap();
         assert_eq!((info.members, info.open_invites, info.owner), (3, 1, at.member));
         assert_eq!(
             members.iter().map(|member| member.user.as_str()).collect::<Vec<_>>(),
