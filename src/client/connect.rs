@@ -11,13 +11,14 @@ use rand::rngs::StdRng;
 use tokio::net::lookup_host;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::config::ClientConfig;
 use super::core::{Core, Disconnected};
 use super::driver::{Driver, Race, Shared, runtime_ended};
 use super::events::Sink;
 use super::handle::Client;
+use crate::base::Timestamp;
 use crate::net::{self, Clock};
 use crate::rudp::{self, Connecting, ConnectingConfig};
 use crate::secure::ConnectGrant;
@@ -91,7 +92,7 @@ pub(super) async fn connect<T: Send + 'static>(
     mut sink: impl FnMut(&Client) -> (Sink, T),
 ) -> Result<(Client, T), ConnectError> {
     let mut attempts = Attempts::new(grant, config);
-    let mut candidates = Candidates::new(Instant::now(), &grant.servers);
+    let mut candidates = Candidates::new(attempts.now(), &grant.servers);
     // Dropped with the others in it when one has answered, or when nobody waits any more.
     let mut tries = JoinSet::new();
     let mut failed = match grant.servers.is_empty() {
@@ -99,7 +100,7 @@ pub(super) async fn connect<T: Send + 'static>(
         false => ConnectError::Handshake(rudp::ConnectError::NoAnswer),
     };
     loop {
-        let now = Instant::now();
+        let now = attempts.now();
         while let Some(candidate) = candidates.next(now) {
             match candidate {
                 Candidate::Server(server) => {
@@ -122,7 +123,7 @@ pub(super) async fn connect<T: Send + 'static>(
         }
         let tried = match candidates.due() {
             None => tries.join_next().await,
-            Some(at) => match timeout_at(at, tries.join_next()).await {
+            Some(at) => match timeout(at.since(attempts.now()), tries.join_next()).await {
                 Ok(tried) => tried,
                 Err(_) => continue,
             },
@@ -130,19 +131,19 @@ pub(super) async fn connect<T: Send + 'static>(
         match tried {
             Some(Ok(Tried::Address(Ok(connected)))) => return Ok(connected),
             Some(Ok(Tried::Address(Err(error)))) => {
-                candidates.go_on(Instant::now());
+                candidates.go_on(attempts.now());
                 if !matches!(error, ConnectError::Handshake(rudp::ConnectError::NoAnswer)) {
                     failed = error;
                 }
             }
-            Some(Ok(Tried::Server(server, Ok(found)))) => candidates.found(Instant::now(), &server, found),
+            Some(Ok(Tried::Server(server, Ok(found)))) => candidates.found(attempts.now(), &server, found),
             Some(Ok(Tried::Server(server, Err(error)))) => {
-                candidates.found(Instant::now(), &server, Vec::new());
+                candidates.found(attempts.now(), &server, Vec::new());
                 failed = ConnectError::Resolve { server, error };
             }
             Some(Err(_)) => return Err(ConnectError::Ended(runtime_ended())),
             None if candidates.due().is_none() => return Err(failed),
-            None => candidates.go_on(Instant::now()),
+            None => candidates.go_on(attempts.now()),
         }
     }
 }
@@ -154,8 +155,8 @@ struct Candidates {
     /// Addresses, with the servers that they are of.
     addresses: VecDeque<(String, SocketAddr)>,
     /// When the last attempt began.
-    begun: Option<Instant>,
-    next_at: Instant,
+    begun: Option<Timestamp>,
+    next_at: Timestamp,
 }
 
 /// What is to be tried.
@@ -168,13 +169,13 @@ enum Candidate {
 }
 
 impl Candidates {
-    fn new(now: Instant, servers: &[String]) -> Self {
+    fn new(now: Timestamp, servers: &[String]) -> Self {
         let servers = servers.iter().cloned().collect();
         Self { servers, addresses: VecDeque::new(), begun: None, next_at: now }
     }
 
     /// The next one, if its time has come.
-    fn next(&mut self, now: Instant) -> Option<Candidate> {
+    fn next(&mut self, now: Timestamp) -> Option<Candidate> {
         if now < self.next_at {
             return None;
         }
@@ -190,7 +191,7 @@ impl Candidates {
     }
 
     /// The addresses of a server, or none. They are tried before what else is left.
-    fn found(&mut self, now: Instant, server: &str, addresses: Vec<SocketAddr>) {
+    fn found(&mut self, now: Timestamp, server: &str, addresses: Vec<SocketAddr>) {
         for address in addresses.into_iter().rev() {
             self.addresses.push_front((server.to_owned(), address));
         }
@@ -198,12 +199,12 @@ impl Candidates {
     }
 
     /// An attempt has failed: nobody waits for it.
-    fn go_on(&mut self, now: Instant) {
+    fn go_on(&mut self, now: Timestamp) {
         self.next_at = now;
     }
 
     /// When the next one is tried; `None` when there is none.
-    fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Timestamp> {
         (!self.servers.is_empty() || !self.addresses.is_empty()).then_some(self.next_at)
     }
 }
@@ -227,6 +228,10 @@ impl<'a> Attempts<'a> {
         Self { grant, config, clock: Clock::new(), rng, race: Race::default() }
     }
 
+    fn now(&self) -> Timestamp {
+        self.clock.now().mono
+    }
+
     /// Begins to connect to one address; dropping the client ends the attempt.
     fn begin<T>(
         &mut self,
@@ -241,7 +246,7 @@ impl<'a> Attempts<'a> {
             .with_path(config.io_path)
             .with_shared_timer();
         let connecting = Connecting::new(
-            self.clock.now().mono,
+            self.now(),
             grant.audience_at(server),
             address,
             grant,
@@ -311,10 +316,9 @@ mod tests {
 
     #[test]
     fn attempts_begin_a_second_apart_whenever_names_are_found() {
-        let begin = Instant::now();
-        let at = |millis| begin + Duration::from_millis(millis);
-        let mut candidates = Candidates::new(begin, &NAMES.map(String::from));
-        assert_eq!(candidates.next(begin), server(0));
+        let at = Timestamp::from_millis;
+        let mut candidates = Candidates::new(at(0), &NAMES.map(String::from));
+        assert_eq!(candidates.next(at(0)), server(0));
         assert_eq!((candidates.next(at(999)), candidates.due()), (None, Some(at(1_000))));
         assert_eq!(
             candidates.next(at(1_000)),

@@ -45,7 +45,7 @@ pub async fn refusals(server: &Server) {
     loop {
         tokio::time::sleep(REFUSALS_EVERY).await;
         for (reason, count) in since(&mut before, &server.counters()) {
-            warn!(count, reason = reason.name(), "HELLOs came to nothing in the last 10 s");
+            warn!(hellos = count, reason = reason.name(), "came to nothing in the last 10 s");
         }
     }
 }
