@@ -40,6 +40,24 @@ pub enum DecodeError {
         /// Largest allowed.
         max: u64,
     },
+    /// A text or a block of bytes is shorter or longer than its field allows.
+    #[error("{what} of {bytes} bytes, allowed are {min} to {max}")]
+    Length {
+        /// The field.
+        what: &'static str,
+        /// Its length.
+        bytes: u64,
+        /// Smallest length allowed.
+        min: u64,
+        /// Largest length allowed.
+        max: u64,
+    },
+    /// Something stands twice where it may stand once.
+    #[error("one of the {what} is there twice")]
+    Repeated {
+        /// The list.
+        what: &'static str,
+    },
     /// A type, kind or code that the protocol does not have.
     #[error("unknown {what} {value}")]
     Unknown {
@@ -270,10 +288,12 @@ impl Reader {
     /// Takes a length as a variable-length integer of `min..=max`, then so many bytes.
     ///
     /// # Errors
-    /// Those of [`Reader::count`] and [`Reader::bytes`].
+    /// Those of [`Reader::varint`] and [`Reader::bytes`], and [`DecodeError::Length`].
     pub fn prefixed(&mut self, what: &'static str, min: usize, max: usize) -> Result<Bytes, DecodeError> {
-        let length = self.count(what, min, max)?;
-        self.bytes(what, length)
+        let bytes = self.varint(what)?;
+        let length = usize::try_from(bytes).ok().filter(|length| (min..=max).contains(length));
+        let (min, max) = (min as u64, max as u64);
+        self.bytes(what, length.ok_or(DecodeError::Length { what, bytes, min, max })?)
     }
 
     /// Takes text of `min..=max` bytes behind its length.

@@ -176,7 +176,11 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named_before_anything_is_sent() {
         let refused = |create: CreateSession| match create.build() {
-            Err(RequestError::Illegal(DecodeError::OutOfRange { what, .. })) => what,
+            Err(RequestError::Illegal(
+                DecodeError::OutOfRange { what, .. }
+                | DecodeError::Length { what, .. }
+                | DecodeError::Repeated { what },
+            )) => what,
             other => panic!("{other:?}"),
         };
         assert_eq!(refused(CreateSession::new(1).max_members(0)), "max members");
@@ -184,6 +188,8 @@ mod tests {
         assert_eq!(refused(CreateSession::new(1).integer("", 1, WriteRule::Any)), "property key");
         let long = vec![0; (64 << 10) + 1];
         assert_eq!(refused(CreateSession::new(1).bytes("k", long, WriteRule::Any)), "property value");
+        let twice = CreateSession::new(1).integer("k", 1, WriteRule::Any).integer("k", 2, WriteRule::Any);
+        assert_eq!(refused(twice), "initial properties");
         assert!(InviteUsers::new([]).build().is_err());
     }
 

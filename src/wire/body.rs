@@ -30,13 +30,13 @@ impl Body {
     /// Checks and keeps a payload that is to be delivered so.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] above [`Body::max_bytes`].
+    /// [`DecodeError::Length`] above [`Body::max_bytes`].
     pub fn new(delivery: Delivery, bytes: Bytes) -> Result<Self, DecodeError> {
         let max = Self::max_bytes(delivery);
         if bytes.len() <= max {
             return Ok(Self(bytes));
         }
-        Err(DecodeError::OutOfRange { what: Self::WHAT, value: bytes.len() as u64, min: 0, max: max as u64 })
+        Err(DecodeError::Length { what: Self::WHAT, bytes: bytes.len() as u64, min: 0, max: max as u64 })
     }
 
     /// The field's name in errors.

@@ -70,14 +70,14 @@ macro_rules! bounded_text {
             /// Checks and keeps a text.
             ///
             /// # Errors
-            /// [`DecodeError::OutOfRange`](crate::base::DecodeError::OutOfRange) on its length in bytes.
+            /// [`DecodeError::Length`](crate::base::DecodeError::Length).
             pub fn new(text: &str) -> Result<Self, $crate::base::DecodeError> {
                 if ($min..=$max).contains(&text.len()) {
                     Ok(Self(text.into()))
                 } else {
-                    Err($crate::base::DecodeError::OutOfRange {
+                    Err($crate::base::DecodeError::Length {
                         what: $what,
-                        value: text.len() as u64,
+                        bytes: text.len() as u64,
                         min: $min,
                         max: $max,
                     })

@@ -74,9 +74,9 @@ impl Wire for UserId {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let text = reader.text("user id", 1, Self::MAX_BYTES)?;
         // `text` has checked the length; this only turns the type.
-        Self::new(&text).map_err(|error| DecodeError::OutOfRange {
+        Self::new(&text).map_err(|error| DecodeError::Length {
             what: "user id",
-            value: error.bytes as u64,
+            bytes: error.bytes as u64,
             min: 1,
             max: Self::MAX_BYTES as u64,
         })
@@ -124,7 +124,7 @@ mod tests {
     fn an_empty_user_id_is_refused() {
         assert!(matches!(
             UserId::from_bytes(Bytes::from_static(&[0])),
-            Err(DecodeError::OutOfRange { what: "user id", .. })
+            Err(DecodeError::Length { what: "user id", .. })
         ));
     }
 }

@@ -65,16 +65,19 @@ pub struct InitialProperties(Vec<InitialProperty>);
 
 impl InitialProperties {
     /// Their name in errors, by which [`CommandError`](super::CommandError) chooses their code.
-    pub(super) const WHAT: &'static str = "initial properties";
+    pub(super) const WHAT: &'static str = "number of initial properties";
 
     /// Sorts, checks and keeps properties.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are more than [`MAX_PROPERTIES`],
-    /// [`DecodeError::NotCanonical`] when two have one key.
+    /// [`DecodeError::Repeated`] when two have one key.
     pub fn new(mut properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
         properties.sort_by(|a, b| a.key.cmp(&b.key));
-        Self::sorted(properties)
+        match properties.is_sorted_by(|a, b| a.key < b.key) {
+            true => Self::sorted(properties),
+            false => Err(DecodeError::Repeated { what: "initial properties" }),
+        }
     }
 
     fn sorted(properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
@@ -90,7 +93,7 @@ impl InitialProperties {
         if properties.is_sorted_by(|a, b| a.key < b.key) {
             Ok(Self(properties))
         } else {
-            Err(DecodeError::NotCanonical { what: Self::WHAT })
+            Err(DecodeError::NotCanonical { what: "order of the initial properties" })
         }
     }
 

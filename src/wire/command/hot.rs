@@ -116,16 +116,19 @@ impl Recipients {
     /// Most recipients of one message.
     pub const MAX: usize = 1_024;
 
-    const WHAT: &'static str = "recipients";
+    const WHAT: &'static str = "number of recipients";
 
     /// Sorts, checks and keeps members.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`Recipients::MAX`],
-    /// [`DecodeError::NotCanonical`] when one is named twice.
+    /// [`DecodeError::Repeated`] when one is named twice.
     pub fn new(mut members: Vec<MemberId>) -> Result<Self, DecodeError> {
         members.sort_unstable();
-        Self::sorted(members)
+        match members.is_sorted_by(|a, b| a < b) {
+            true => Self::sorted(members),
+            false => Err(DecodeError::Repeated { what: "recipients" }),
+        }
     }
 
     fn sorted(members: Vec<MemberId>) -> Result<Self, DecodeError> {
@@ -137,7 +140,7 @@ impl Recipients {
         if members.is_sorted_by(|a, b| a < b) {
             Ok(Self(members.into()))
         } else {
-            Err(DecodeError::NotCanonical { what: Self::WHAT })
+            Err(DecodeError::NotCanonical { what: "order of the recipients" })
         }
     }
 

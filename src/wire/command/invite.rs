@@ -52,13 +52,13 @@ impl InvitedUsers {
     /// Most users of one command.
     pub const MAX: usize = 64;
 
-    const WHAT: &'static str = "invited users";
+    const WHAT: &'static str = "number of invited users";
 
     /// Checks and keeps users.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`InvitedUsers::MAX`],
-    /// [`DecodeError::NotCanonical`] when one is named twice.
+    /// [`DecodeError::Repeated`] when one is named twice.
     pub fn new(users: Vec<UserId>) -> Result<Self, DecodeError> {
         let count = users.len();
         if !(1..=Self::MAX).contains(&count) {
@@ -66,7 +66,7 @@ impl InvitedUsers {
             return Err(DecodeError::OutOfRange { what: Self::WHAT, value: count as u64, min: 1, max });
         }
         if users.iter().collect::<BTreeSet<_>>().len() != count {
-            return Err(DecodeError::NotCanonical { what: Self::WHAT });
+            return Err(DecodeError::Repeated { what: "invited users" });
         }
         Ok(Self(users))
     }

@@ -138,8 +138,8 @@ const COMMAND_KIND: &str = "command kind";
 fn code_of(cause: &DecodeError) -> ErrorCode {
     match cause {
         DecodeError::Unknown { what: COMMAND_KIND, .. } => ErrorCode::UnknownCommand,
-        DecodeError::OutOfRange { what: Body::WHAT, .. } => ErrorCode::PayloadTooLarge,
-        DecodeError::OutOfRange { what: PropertyValue::WHAT, .. } => ErrorCode::PropertiesTooLarge,
+        DecodeError::Length { what: Body::WHAT, .. } => ErrorCode::PayloadTooLarge,
+        DecodeError::Length { what: PropertyValue::WHAT, .. } => ErrorCode::PropertiesTooLarge,
         DecodeError::OutOfRange { what: InitialProperties::WHAT, .. } => ErrorCode::TooManyProperties,
         _ => ErrorCode::Malformed,
     }

@@ -90,7 +90,7 @@ impl PropertyChanges {
         match changes.len() {
             1..=MAX_PROPERTIES => Ok(Self(changes.into())),
             count => Err(DecodeError::OutOfRange {
-                what: "property changes",
+                what: "number of property changes",
                 value: count as u64,
                 min: 1,
                 max: MAX_PROPERTIES as u64,
@@ -106,7 +106,7 @@ impl PropertyChanges {
 
 impl Wire for PropertyChanges {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count("property changes", 1, MAX_PROPERTIES)?;
+        let count = reader.count("number of property changes", 1, MAX_PROPERTIES)?;
         let changes: Result<Vec<_>, _> = (0..count).map(|_| PropertyChange::read(reader)).collect();
         Self::new(changes?)
     }

@@ -54,14 +54,14 @@ impl PropertyValue {
     /// Checks and keeps bytes.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] above [`MAX_PROPERTY_BYTES`].
+    /// [`DecodeError::Length`] above [`MAX_PROPERTY_BYTES`].
     pub fn bytes(bytes: Bytes) -> Result<Self, DecodeError> {
         if bytes.len() <= MAX_PROPERTY_BYTES {
             return Ok(Self::Bytes(bytes));
         }
-        Err(DecodeError::OutOfRange {
+        Err(DecodeError::Length {
             what: Self::WHAT,
-            value: bytes.len() as u64,
+            bytes: bytes.len() as u64,
             min: 0,
             max: MAX_PROPERTY_BYTES as u64,
         })
@@ -291,7 +291,7 @@ pub(crate) mod tests {
         writer.prefixed(&vec![0; MAX_PROPERTY_BYTES + 1]);
         assert!(matches!(
             PropertyValue::from_bytes(writer.finish()),
-            Err(DecodeError::OutOfRange { what: "property value", .. })
+            Err(DecodeError::Length { what: "property value", .. })
         ));
     }
 

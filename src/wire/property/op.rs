@@ -183,7 +183,7 @@ impl PropertyOps {
         match ops.len() {
             1..=MAX_PROPERTIES => Ok(Self(ops.into())),
             count => Err(DecodeError::OutOfRange {
-                what: "property operations",
+                what: "number of property operations",
                 value: count as u64,
                 min: 1,
                 max: MAX_PROPERTIES as u64,
@@ -204,7 +204,7 @@ impl PropertyOps {
 
 impl Wire for PropertyOps {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count("property operations", 1, MAX_PROPERTIES)?;
+        let count = reader.count("number of property operations", 1, MAX_PROPERTIES)?;
         let ops: Result<Vec<_>, _> = (0..count).map(|_| PropertyOp::read(reader)).collect();
         Self::new(ops?)
     }
