@@ -487,7 +487,7 @@ async fn behind_slow_relays(server: SocketAddr, delay: Duration, count: usize) -
 }
 
 /// A token is good for two handshakes at a time, so attempts that were given up after a while would use it up.
-// spec: HSK-11
+// spec-test: HSK-11
 #[tokio::test]
 async fn a_server_that_answers_late_at_all_of_its_addresses_is_reached_by_the_first() {
     let world = World::new();
@@ -499,7 +499,7 @@ async fn a_server_that_answers_late_at_all_of_its_addresses_is_reached_by_the_fi
 
 /// Both answers wait while the app keeps its runtime busy. The second attempt has the faster way to the server, and a word of
 /// it would spend the token.
-// spec: HSK-13
+// spec-test: HSK-13
 #[test]
 fn of_attempts_that_are_answered_at_once_one_connects() {
     let world = World::new();

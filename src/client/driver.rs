@@ -44,8 +44,8 @@ pub(super) struct State {
     race: Race,
 }
 
-/// Which of several attempts to connect goes on: the first that is answered. Of the others the server hears no more, for
-/// a word from them would spend the token.
+/// Which of several attempts to connect goes on: the first that is answered. Of the others the server hears no more,
+/// for a word from them would spend the token.
 #[derive(Clone, Default)]
 pub(super) struct Race(Arc<AtomicBool>);
 

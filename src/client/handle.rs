@@ -42,8 +42,8 @@ impl Drop for Handle {
 
 impl Client {
     /// Connects to the server at the first of the grant's addresses that answers: each is tried for
-    /// [`ClientConfig::connect_timeout`], beginning a second after the one before, or when that has failed. Needs a tokio
-    /// runtime with I/O and time, on which the connection then lives.
+    /// [`ClientConfig::connect_timeout`], beginning a second after the one before, or when that has failed. Needs a
+    /// tokio runtime with I/O and time, on which the connection then lives.
     ///
     /// # Errors
     /// [`ConnectError`]: of several addresses that of the last one that failed otherwise than by silence.

@@ -63,13 +63,13 @@ counters! {
     connections_moved;
     /// Connections closed because their user connected again.
     connections_replaced;
-    /// Connections closed by the operator: [`Server::kick`](super::Server::kick).
+    /// Connections closed by the operator: [`Server::kick`](super::Server::kick), or `admit` once they had opened.
     connections_kicked;
     /// Connections closed because they did not take their messages fast enough.
     connections_lagging;
     /// Connections closed because their client broke the protocol.
     protocol_violations;
-    /// Handshakes rejected: full or draining.
+    /// Handshakes rejected: full, draining, or by [`Builder::admit`](super::Builder::admit).
     handshakes_refused;
     /// Commands taken.
     commands;

@@ -50,7 +50,7 @@ pub async fn refusals(server: &Server) {
     }
 }
 
-/// What handshakes came to nothing of since `before`, which is brought up to date.
+/// The HELLOs that came to nothing since `before`, which is brought up to date.
 fn since(before: &mut [u64; REFUSALS.len()], counters: &Totals) -> Vec<(DropReason, u64)> {
     let counts = counters.dropped_by_reason().filter(|(reason, _)| REFUSALS.contains(reason));
     let news = before.iter_mut().zip(counts).map(|(before, (reason, count))| {

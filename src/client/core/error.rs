@@ -103,10 +103,10 @@ pub enum Disconnected {
 }
 
 impl Disconnected {
-    /// True when a new connection, with a new grant, may go better. Not so where the app has closed the connection or an
-    /// end broke the protocol, where an operator has ended it or lets the user not in, where client and server do not
-    /// belong together, nor where the user has connected again: two clients of one user that both come back would take
-    /// turns for ever.
+    /// True when a new connection, with a new grant, may go better. Not so where the app has closed the connection or
+    /// an end broke the protocol, where an operator has ended it or does not let the user in, where client and server
+    /// do not belong together, nor where the user has connected again: two clients of one user that both come back
+    /// would take turns for ever.
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::ByServer { code, .. } => match code {
