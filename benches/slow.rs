@@ -32,7 +32,7 @@ const CALM_S: u32 = 10;
 const MOST_S: u32 = 180;
 
 /// What a connection may keep before the engine counts it.
-const OWN_BYTES: usize = 128 << 10;
+const OWN_BYTES: usize = 160 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Eighth {

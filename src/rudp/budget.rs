@@ -20,7 +20,7 @@ pub struct MemoryBudgets {
     /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later; of
     /// each connection one message that waits for no other is taken all the same. Spec: REL-14.
     pub receive: MemoryBudget,
-    /// Messages that wait to be sent or acked, beyond the first 128 KiB of each connection. A body that
+    /// Messages that wait to be sent or acked, beyond the first 160 KiB of each connection. A body that
     /// several receivers share counts for each of them.
     ///
     /// Overflow rule: `send` refuses reliable messages, and the oldest others go. Spec: REL-11, REL-13.

@@ -235,7 +235,7 @@ impl Engine {
         self.told_of_lagging
     }
 
-    /// Bytes of messages that the worker keeps until they are acked, beyond the first 128 KiB of each
+    /// Bytes of messages that the worker keeps until they are acked, beyond the first 160 KiB of each
     /// connection.
     pub fn queued_bytes(&self) -> usize {
         self.queued.held()

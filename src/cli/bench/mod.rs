@@ -31,7 +31,7 @@ use self::report::{Report, Workload};
 use self::stage::Stage;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::delivery;
-use crate::cli::netsim::{HEADING, ImpairmentArgs};
+use crate::cli::netsim::{HEADING, ImpairmentArgs, MAX_CLIENTS};
 use crate::cli::output::{Failure, note, product};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
@@ -146,6 +146,11 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     {
         return Err(Failure::Usage(format!(
             "{clients} clients need a socket each; this process may have {limit} files open (ulimit -n)"
+        )));
+    }
+    if !args.impairments.do_nothing(args.rate_limit) && clients > MAX_CLIENTS as u64 {
+        return Err(Failure::Usage(format!(
+            "{clients} clients; impairments need a relay, and one carries {MAX_CLIENTS} at most"
         )));
     }
     runtime::block_on(bench(args))

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 pub use self::arguments::NetsimArgs;
 pub use self::background::BackgroundRelay;
 pub use self::impairments::{HEADING, ImpairmentArgs};
+pub use self::relay::MAX_CLIENTS;
 use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, product};
 use crate::cli::signals::Signals;

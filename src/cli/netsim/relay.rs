@@ -24,7 +24,7 @@ use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
 /// A client that is silent for this long, both ways, loses its path.
 const IDLE: Duration = Duration::from_secs(60);
 /// Most clients at once; datagrams of further ones are dropped and the clients counted as refused.
-const MAX_CLIENTS: usize = 1_024;
+pub const MAX_CLIENTS: usize = 1_024;
 
 /// Relays between any number of clients and one upstream.
 pub(super) struct Relay {

@@ -37,6 +37,16 @@ pub enum SendError {
     Closed,
 }
 
+impl PacketDropped {
+    /// True when the peer has sealed the packet, so that its sender is known.
+    pub fn is_proven(self) -> bool {
+        match self {
+            Self::TooLate | Self::OffPath | Self::OverBudget => true,
+            Self::Malformed | Self::Replayed | Self::DoesNotOpen | Self::Closed => false,
+        }
+    }
+}
+
 /// What a peer did that no correct peer does. Ends the connection with `protocol_violation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

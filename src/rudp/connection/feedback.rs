@@ -35,7 +35,7 @@ impl Connection {
         if let Some(number) = outcome.marked {
             self.marks.on_acked(number);
         }
-        for &number in &outcome.spurious {
+        for &(number, _) in &outcome.spurious {
             self.repair_encoder.loss_mut().on_spurious();
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
@@ -60,10 +60,11 @@ impl Connection {
 
     /// Tells who sends by it what has arrived on this path.
     fn tell_acked(&mut self, now: Timestamp, outcome: &AckOutcome) {
-        let held_back_at = self.held_back_at;
+        let (held_back_at, path_since) = (self.held_back_at, self.paths.since());
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
-            outcome.spurious.iter().for_each(|_| controller.on_spurious());
+            let spurious = outcome.spurious.iter().filter(|(_, sent_at)| *sent_at >= path_since);
+            spurious.for_each(|_| controller.on_spurious());
             for &(bytes, sent_at) in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);

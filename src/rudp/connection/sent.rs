@@ -108,8 +108,8 @@ pub struct AckOutcome {
     pub marked: Option<PacketNumber>,
     /// Messages of packets that did not arrive, but were repaired.
     pub repaired: Vec<MessageRef>,
-    /// Packets that had been taken for lost.
-    pub spurious: SmallVec<[PacketNumber; 4]>,
+    /// Packets that had been taken for lost, and when they were sent.
+    pub spurious: SmallVec<[(PacketNumber, Timestamp); 4]>,
 }
 
 /// What loss detection found.
@@ -310,7 +310,7 @@ impl SentPackets {
                 State::Lost => {
                     self.patience = (self.patience * 2).min(MAX_PATIENCE);
                     self.losses = 0;
-                    outcome.spurious.push(PacketNumber(number));
+                    outcome.spurious.push((PacketNumber(number), packet.at));
                 }
                 State::Quiet => {}
             }

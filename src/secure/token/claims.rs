@@ -197,7 +197,7 @@ fn check_data(data: &Value) -> Result<(), ClaimsError> {
 }
 
 /// Wipes the text of a JSON value that held a secret.
-fn wipe(value: Option<Value>) {
+pub(super) fn wipe(value: Option<Value>) {
     if let Some(Value::String(text)) = value {
         drop(Zeroizing::new(text));
     }

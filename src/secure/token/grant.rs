@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::claims::wipe;
 use super::{Psk, TOKEN_MAX_BYTES};
 use crate::base::UnixTime;
 use crate::secure::rfc3339;
@@ -36,7 +37,13 @@ impl ConnectGrant {
     /// # Errors
     /// [`GrantError`] when a member is missing or is not what it should be.
     pub fn from_json(json: &str) -> Result<Self, GrantError> {
-        let value: Value = serde_json::from_str(json).map_err(|_| GrantError::NotJson)?;
+        let mut value: Value = serde_json::from_str(json).map_err(|_| GrantError::NotJson)?;
+        let read = Self::read(&value);
+        wipe(value.get_mut("psk").map(Value::take));
+        read
+    }
+
+    fn read(value: &Value) -> Result<Self, GrantError> {
         let text = |member| value.get(member).and_then(Value::as_str).ok_or(GrantError::Member(member));
         let token = text("token")?;
         if !(1..=TOKEN_MAX_BYTES).contains(&token.len()) {
@@ -45,7 +52,7 @@ impl ConnectGrant {
         Ok(Self {
             token: token.to_owned(),
             psk: Psk::from_base64(text("psk")?).ok_or(GrantError::Member("psk"))?,
-            servers: servers(&value).ok_or(GrantError::Member("servers"))?,
+            servers: servers(value).ok_or(GrantError::Member("servers"))?,
             audience: match value.get("audience") {
                 None => None,
                 Some(name) => Some(name.as_str().ok_or(GrantError::Member("audience"))?.to_owned()),
@@ -80,7 +87,9 @@ impl ConnectGrant {
         if let (Some(audience), Some(members)) = (&self.audience, members.as_object_mut()) {
             members.insert("audience".to_owned(), audience.as_str().into());
         }
-        Zeroizing::new(members.to_string())
+        let json = Zeroizing::new(members.to_string());
+        wipe(members.get_mut("psk").map(Value::take));
+        json
     }
 }
 

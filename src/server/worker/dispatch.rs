@@ -51,6 +51,10 @@ impl Worker {
                 None => return self.violated(now, connection, "an unreliable message without a slot"),
             },
         };
+        let mut in_budget = client.budget.take(now, payload.len());
+        if !in_budget && !client.budget.take_refusal(now) {
+            return self.violated(now, connection, "far more commands than its budget");
+        }
         let scope = match client.slot(slot) {
             SlotState::Seated(seat) => Scope::Seat(slot, seat),
             // It was under way when the session ended; the client answers it to itself.
@@ -58,10 +62,6 @@ impl Worker {
             SlotState::Unknown if stream == Some(StreamId::CONTROL) => Scope::User,
             SlotState::Unknown => return self.violated(now, connection, "a slot that was never given"),
         };
-        let mut in_budget = client.budget.take(now, payload.len());
-        if !in_budget && !client.budget.take_refusal(now) {
-            return self.violated(now, connection, "far more commands than its budget");
-        }
         let command = Command::decode(matches!(scope, Scope::Seat(..)), payload);
         if let Ok(command) = &command {
             in_budget = in_budget && client.budget.take_costs(now, slot, command);

@@ -1,11 +1,14 @@
 //! Clients that move, and attackers who would have a server think so.
 
+use super::super::controller::{Acked, Controller, Lost, Marked};
 use super::attacks::Forger;
 use super::*;
 use crate::base::{PacketNumber, Truncated};
 use crate::wire::SealedHeader;
 use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead, read_frames};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The server's end; the test is its client, wherever it likes.
 struct Bed {
@@ -406,6 +409,61 @@ fn a_packet_that_left_before_a_change_gives_no_sample() {
     let ack = Ack { largest: Truncated::bits32(before), delay: 0, runs, repaired: Lags::new() };
     bed.say(away(), &[Frame::Ack(ack)]);
     assert_eq!(bed.server().rtt(), Duration::from_millis(100), "that of a path of which nothing is known");
+}
+
+/// A packet lost on the way to the old address was none of the new window's losses.
+// spec-test: PTH-8
+#[test]
+fn a_loss_before_a_change_of_ip_that_was_none_is_no_news_of_the_new_path() {
+    let mut port = home();
+    port.set_port(4_001);
+    for (to, told) in [(port, 1), (away(), 0)] {
+        let mut bed = Bed::new();
+        let send = |bed: &mut Bed| {
+            let (now, number) = (bed.pair.now, bed.server().sent.next_number().0);
+            let payload = Bytes::from_static(b"x").into();
+            bed.server().send(now, StreamId(0), Delivery::ReliableOrdered, payload).unwrap();
+            bed.hear();
+            number
+        };
+        let (lost, acked) = (send(&mut bed), send(&mut bed));
+        let ack = |number| {
+            let runs = Some((1, Default::default()));
+            Frame::Ack(Ack { largest: Truncated::bits32(number), delay: 0, runs, repaired: Lags::new() })
+        };
+        bed.pair.now += Duration::from_millis(50);
+        bed.say(home(), &[ack(acked)]);
+        while bed.server().stats().packets_lost == 0 {
+            bed.wait(Duration::from_millis(5), home());
+        }
+        bed.say(to, &[large()]);
+        let challenges = bed.challenges();
+        bed.say(to, &[Frame::PathResponse(challenges[&to])]);
+        bed.expect(to, 1);
+        let (spurious, rtt) = (Arc::default(), bed.server().rtt());
+        bed.server().congestion.replace(Box::new(CountsSpurious(Arc::clone(&spurious))), rtt);
+        bed.say(to, &[ack(lost)]);
+        assert_eq!(spurious.load(Ordering::Relaxed), told, "to {to}");
+    }
+}
+
+/// A controller that counts the losses that were none.
+struct CountsSpurious(Arc<AtomicU32>);
+
+impl Controller for CountsSpurious {
+    fn on_acked(&mut self, _: Timestamp, _: &Acked) {}
+    fn on_lost(&mut self, _: Timestamp, _: &Lost) {}
+    fn on_marked(&mut self, _: Timestamp, _: &Marked) {}
+    fn on_spurious(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn on_persistent_congestion(&mut self) {}
+    fn window_bytes(&self) -> usize {
+        usize::MAX
+    }
+    fn is_in_slow_start(&self) -> bool {
+        false
+    }
 }
 
 /// Whoever sends a client's packets on from elsewhere says nothing of the client's own path.

@@ -227,6 +227,26 @@ fn commands_above_the_budget_are_refused_by_name() {
     assert!(house.ask(ann, None, Request::ListMine).is_ok(), "a second later there is room again");
 }
 
+/// They are ignored, but not for nothing: 3,000 fit into a datagram.
+// spec-test: LIM-2
+#[test]
+fn messages_for_a_slot_that_has_ended_count_as_well() {
+    let mut house = House::new(1, Limits { commands_per_second: 30, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    let at = house.create(ann, 1, Admission::Open);
+    house.ask(ann, Some(at.slot), Request::Leave).unwrap();
+    let say = |house: &mut House, times: usize| {
+        let late = Bytes::from_static(&[1, 0x20]);
+        (0..times).for_each(|_| house.send_raw(ann, StreamId::CONTROL, Delivery::Unreliable, late.clone()));
+        house.run();
+        house.pass(Duration::from_secs(2));
+        house.closed_with(ann)
+    };
+    // Budget and refusals: 30 and 300.
+    assert_eq!(say(&mut house, 320), None);
+    assert_eq!(say(&mut house, 1_000), Some(CloseCode::ProtocolViolation));
+}
+
 // spec-test: LIM-4, CMD-25
 #[test]
 fn ever_new_keys_are_refused_by_name_and_those_in_use_are_not() {
