@@ -5,8 +5,8 @@ use super::Timestamp;
 /// Refills at a steady rate up to a burst; what it does not hold is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenBucket {
-    per_second: u64,
-    burst: u64,
+    per_second: u32,
+    burst: u32,
     /// Millionths of a token, so that a microsecond's refill is a whole number.
     micro_tokens: u64,
     refilled: Timestamp,
@@ -15,10 +15,10 @@ pub struct TokenBucket {
 const MICRO: u64 = 1_000_000;
 
 impl TokenBucket {
-    /// A full bucket: `burst` at once after silence, `per_second` for good.
+    /// A full bucket: `burst` at once after silence, `per_second` for good, each at most 2^32 − 1.
     pub fn new(now: Timestamp, per_second: u64, burst: u64) -> Self {
-        let burst = burst.min(u64::MAX / MICRO);
-        Self { per_second, burst, micro_tokens: burst * MICRO, refilled: now }
+        let (per_second, burst) = (narrow(per_second), narrow(burst));
+        Self { per_second, burst, micro_tokens: u64::from(burst) * MICRO, refilled: now }
     }
 
     /// A full bucket of bytes: a quarter of a second's worth at once, so that a burst does not fill what takes a
@@ -43,13 +43,13 @@ impl TokenBucket {
 
     /// Takes `amount` if the `part`th part of a full bucket (at least 1) is left then.
     pub fn take_above(&mut self, now: Timestamp, amount: u64, part: u64) -> bool {
-        let kept = self.burst / part.max(1);
+        let kept = self.holds() / part.max(1);
         self.has(now, amount.saturating_add(kept)) && self.take(now, amount)
     }
 
     /// True when no more fits.
     pub fn is_full(&mut self, now: Timestamp) -> bool {
-        self.has(now, self.burst)
+        self.has(now, self.holds())
     }
 
     /// Nothing is left in it.
@@ -59,27 +59,31 @@ impl TokenBucket {
 
     /// How much comes in a second.
     pub fn per_second(&self) -> u64 {
-        self.per_second
+        self.per_second.into()
     }
 
     /// So much comes in a second from now on.
     pub fn set_per_second(&mut self, now: Timestamp, per_second: u64) {
         self.refill(now);
-        self.per_second = per_second;
+        self.per_second = narrow(per_second);
     }
 
     /// How much it holds when it is full.
     pub fn holds(&self) -> u64 {
-        self.burst
+        self.burst.into()
     }
 
     fn refill(&mut self, now: Timestamp) {
         let micros = now.as_micros().saturating_sub(self.refilled.as_micros());
         self.refilled = self.refilled.max(now);
-        let full = self.burst * MICRO;
+        let full = self.holds() * MICRO;
         self.micro_tokens =
-            micros.saturating_mul(self.per_second).saturating_add(self.micro_tokens).min(full);
+            micros.saturating_mul(self.per_second()).saturating_add(self.micro_tokens).min(full);
     }
+}
+
+fn narrow(amount: u64) -> u32 {
+    u32::try_from(amount).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

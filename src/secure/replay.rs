@@ -11,8 +11,8 @@ use crate::base::PacketNumber;
 pub struct ReplayWindow {
     /// One above the newest number taken; 0 when there is none.
     end: u64,
-    /// Bit `number % WIDTH`: taken. Meaningful for numbers of `end - WIDTH..end`.
-    taken: [u64; Self::WORDS],
+    /// Bit `number % WIDTH`: taken. Meaningful for numbers of `end - WIDTH..end`. Without it all below `end` are.
+    taken: Option<Box<[u64; Self::WORDS]>>,
 }
 
 impl ReplayWindow {
@@ -22,7 +22,7 @@ impl ReplayWindow {
 
     /// A window that has taken nothing.
     pub const fn new() -> Self {
-        Self { end: 0, taken: [0; Self::WORDS] }
+        Self { end: 0, taken: None }
     }
 
     /// True when `number` was not taken yet and is not too old to tell.
@@ -44,26 +44,37 @@ impl ReplayWindow {
         } else if self.end - number > Self::WIDTH {
             return;
         }
-        if let Some(word) = self.taken.get_mut(index(number)) {
+        if let Some(word) = self.words().get_mut(index(number)) {
             *word |= bit(number);
         }
     }
 
+    /// Counts all as taken that is older than the newest, and gives back the memory that telling them apart takes.
+    // spec: PKT-9
+    pub fn rest(&mut self) {
+        self.taken = None;
+    }
+
+    fn words(&mut self) -> &mut [u64; Self::WORDS] {
+        self.taken.get_or_insert_with(|| Box::new([u64::MAX; Self::WORDS]))
+    }
+
     /// Clears what stood for the numbers that `from..=to` push out.
     fn forget(&mut self, from: u64, to: u64) {
+        let words = self.words();
         if to - from >= Self::WIDTH {
-            self.taken = [0; Self::WORDS];
+            *words = [0; Self::WORDS];
             return;
         }
         for number in from..=to {
-            if let Some(word) = self.taken.get_mut(index(number)) {
+            if let Some(word) = words.get_mut(index(number)) {
                 *word &= !bit(number);
             }
         }
     }
 
     fn word(&self, number: u64) -> u64 {
-        self.taken.get(index(number)).copied().unwrap_or(0)
+        self.taken.as_ref().and_then(|words| words.get(index(number))).copied().unwrap_or(u64::MAX)
     }
 }
 
@@ -104,6 +115,23 @@ mod tests {
         assert!(window.check(PacketNumber(2_050)));
         assert!(!window.check(PacketNumber(1)));
         assert!(window.check(PacketNumber(2)));
+    }
+
+    // spec-test: PKT-9
+    #[test]
+    fn after_a_rest_all_that_is_older_counts_as_taken() {
+        let mut window = ReplayWindow::new();
+        [0, 2].map(PacketNumber).iter().for_each(|number| window.accept(*number));
+        window.rest();
+        let taken = |window: &ReplayWindow, numbers: std::ops::Range<u64>| {
+            numbers.filter(|number| !window.check(PacketNumber(*number))).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&window, 0..9), [0, 1, 2]);
+        window.accept(PacketNumber(6));
+        assert_eq!(taken(&window, 0..9), [0, 1, 2, 6]);
+        window.rest();
+        window.accept(PacketNumber(9_000));
+        assert_eq!(taken(&window, 9_000 - ReplayWindow::WIDTH..9_002), [9_000 - ReplayWindow::WIDTH, 9_000]);
     }
 
     #[test]

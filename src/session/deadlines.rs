@@ -12,7 +12,7 @@ pub(super) struct EarliestDeadlines(Box<[CachePadded<AtomicU64>]>);
 impl EarliestDeadlines {
     /// No deadlines, for so many workers; at least one.
     pub(super) fn new(workers: u8) -> Self {
-        Self((0..workers.max(1)).map(|_| CachePadded(AtomicU64::new(u64::MAX))).collect())
+        Self((0..workers.max(1)).map(|_| CachePadded(AtomicU64::new(Timestamp::MAX.as_micros()))).collect())
     }
 
     pub(super) fn workers(&self) -> usize {
@@ -35,7 +35,7 @@ impl EarliestDeadlines {
     /// behind that enters itself anew.
     pub(super) fn clear(&self, worker: WorkerId) {
         if let Some(at) = self.place(worker) {
-            at.swap(u64::MAX, Ordering::AcqRel);
+            at.swap(Timestamp::MAX.as_micros(), Ordering::AcqRel);
         }
     }
 

@@ -44,7 +44,8 @@ struct Stripe {
 struct StripeState {
     /// The latest time that any caller came with.
     now: Timestamp,
-    sessions: IdMap<SessionId, Session>,
+    /// Boxed: half of the table is empty where it has just grown, and it grows under the lock.
+    sessions: IdMap<SessionId, Box<Session>>,
     /// Each session's next deadline, unless it has none.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// Sessions that nobody is in.
@@ -61,7 +62,8 @@ const STRIPES_COMPARED: usize = 8;
 impl SessionTable {
     /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
-        let stripe = || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(u64::MAX) };
+        let stripe =
+            || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()) };
         let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
         Self {
             stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
@@ -166,7 +168,7 @@ impl SessionTable {
             let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
             let admitted = session.open(id, at, &mut turn)?;
             // A session with a member in it and no invites has no deadline.
-            state.sessions.insert(id, session);
+            state.sessions.insert(id, Box::new(session));
             return Ok(admitted);
         }
     }
@@ -383,7 +385,7 @@ impl SessionTable {
 
     /// What a session is, to the operator; `None` when there is no such session.
     pub fn look_at(&self, session: SessionId) -> Option<Info> {
-        self.stripe_of(session).1.state.lock().sessions.get(&session).map(Session::info)
+        self.stripe_of(session).1.state.lock().sessions.get(&session).map(|session| session.info())
     }
 
     /// The members of a session, by ascending id; `None` when there is no such session.
@@ -395,7 +397,7 @@ impl SessionTable {
     /// What all sessions are, one stripe after the other: not what they are at one moment.
     pub fn infos(&self) -> Vec<Info> {
         let of_stripe = |stripe: &CachePadded<Stripe>| -> Vec<_> {
-            stripe.state.lock().sessions.values().map(Session::info).collect()
+            stripe.state.lock().sessions.values().map(|session| session.info()).collect()
         };
         self.stripes.iter().flat_map(of_stripe).collect()
     }

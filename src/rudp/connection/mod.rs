@@ -407,7 +407,7 @@ impl Connection {
     fn end(&mut self, closed: Closed) {
         self.events.push_back(Event::Closed(closed));
         self.outbox.clear();
-        self.repair_encoder.clear();
+        self.repair_encoder.rest();
         self.repair_decoder = RepairDecoder::default();
         for stream in self.receive_streams.drain() {
             stream.release(&mut self.receive_buffer);

@@ -41,7 +41,7 @@ const BARE_PROBE: u32 = 6;
 /// Messages that a probe queues at most; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
 /// A connection that neither heard of its peer nor asked for it for so long is at rest.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_millis(250);
 /// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
 const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
 /// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
@@ -185,11 +185,12 @@ impl Connection {
     fn rest(&mut self, now: Timestamp) {
         self.timers.rest_due = false;
         if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
-            self.repair_encoder.clear();
+            self.repair_encoder.rest();
             self.sent.shrink();
             self.outbox.shrink();
             self.acks.shrink();
             self.keys.rest(now);
+            self.replay.rest();
             self.events.shrink_to_fit();
         }
     }

@@ -125,15 +125,21 @@ impl RepairEncoder {
             return;
         }
         let symbol = std::mem::take(spare);
-        if let Some(last) = sources.back() {
-            self.pace = (self.pace * 7 + now.since(last.left_at).min(MAX_GAP)) / 8;
-        }
+        let gap = sources.back().map(|last| now.since(last.left_at).min(MAX_GAP));
         sources.push_back(Source { number, symbol, left_at: now, alone: 0, arrived: false });
         if sources.len() > MAX_SOURCES
             && let Some(oldest) = sources.pop_front()
         {
             *spare = oldest.symbol;
         }
+        if let Some(gap) = gap {
+            self.on_gap(gap);
+        }
+    }
+
+    /// Two packets with symbols were so far apart.
+    fn on_gap(&mut self, gap: Duration) {
+        self.pace = (self.pace * 7 + gap) / 8;
     }
 
     /// An ack came; `has_arrived` tells of packets that left.
@@ -175,7 +181,7 @@ impl RepairEncoder {
     // spec: REP-2
     pub fn for_packet(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> SmallVec<[Repair; 2]> {
         if !self.is_on() {
-            self.clear();
+            self.memory = None;
             return SmallVec::new();
         }
         self.passed_over = !self.passed_over;
@@ -209,9 +215,11 @@ impl RepairEncoder {
         repair
     }
 
-    /// Nothing is repaired any more.
-    pub fn clear(&mut self) {
-        self.memory = None;
+    /// Nothing that left is repaired any more, and what follows comes late.
+    pub fn rest(&mut self) {
+        if self.memory.take().is_some() {
+            self.on_gap(MAX_GAP);
+        }
     }
 
     fn newest(&self) -> Option<&Source> {

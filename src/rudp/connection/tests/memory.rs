@@ -290,7 +290,7 @@ fn without_memory_what_breaks_the_protocol_closes_all_the_same() {
 /// There are many that do nothing: what few of them have lies apart.
 #[test]
 fn a_connection_is_small() {
-    assert!(size_of::<Connection>() <= 2 << 10, "{} bytes", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 1_736, "{} bytes", size_of::<Connection>());
 }
 
 #[test]
@@ -302,9 +302,9 @@ fn a_connection_at_rest_gives_back_what_its_traffic_took() {
     }
     let places =
         |pair: &Pair| [0, 1].map(|end| pair.ends[end].sent.capacity() + pair.ends[end].outbox.capacity());
-    pair.run(SECOND);
+    pair.run(Duration::from_millis(200));
     assert!(places(&pair).iter().all(|places| *places > 100), "{:?}", places(&pair));
-    pair.run(SECOND * 10);
+    pair.run(SECOND);
     assert_eq!(places(&pair), [0, 0]);
     pair.send(CLIENT, Delivery::ReliableOrdered, b"once more");
     pair.run(SECOND);

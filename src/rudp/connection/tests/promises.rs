@@ -83,7 +83,8 @@ fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
 // spec-test: REL-7
 #[test]
 fn a_probe_carries_a_small_message_behind_large_ones() {
-    let mut pair = Pair::new(2);
+    let config = ConnectionConfig { repair_bytes_per_second: 0, ..ConnectionConfig::default() };
+    let mut pair = Pair::with_config(2, config);
     // The window grows.
     (0..200).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 1_000]));
     pair.run(SECOND * 2);
