@@ -301,9 +301,10 @@ impl Session {
         target: MemberId,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
+        self.check_owner(by)?;
+        self.take_budget(by, 0, turn)?;
         self.check_target(by, target)?;
         self.check_number()?;
-        self.take_budget(by, 0, turn)?;
         reserve(&self.members.workers(), turn)?;
         self.set_owner(target, Room::Reserved, turn);
         Ok(())

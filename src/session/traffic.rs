@@ -24,11 +24,11 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         self.check_member(sender)?;
+        self.take_budget(sender, broadcast.body.len(), turn)?;
         if broadcast.delivery == Delivery::ReliableOrdered {
             self.check_number()?;
         }
         let workers = self.members.workers();
-        self.take_budget(sender, broadcast.body.len(), turn)?;
         self.take_key(sender, broadcast.delivery, turn)?;
         reserve(&workers, turn)?;
         let Broadcast { delivery, to, body, .. } = broadcast;
@@ -53,8 +53,8 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         self.check_member(sender)?;
-        let workers = self.workers_of(&message.to)?;
         self.take_budget(sender, message.body.len(), turn)?;
+        let workers = self.workers_of(&message.to)?;
         self.take_key(sender, message.delivery, turn)?;
         reserve(&workers, turn)?;
         let Message { delivery, to, body, .. } = message;
@@ -88,11 +88,11 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<Revision, ErrorCode> {
         self.check_member(member)?;
+        self.take_budget(member, ops.counted_bytes(), turn)?;
         let is_member = |id| self.members.of(id).is_some();
         let writer = Writer { member, is_owner: member == self.owner, is_member: &is_member };
         let staged = self.properties.stage(ops, &writer, turn.limits)?;
         self.check_number()?;
-        self.take_budget(member, ops.counted_bytes(), turn)?;
         let workers = self.members.workers();
         reserve(&workers, turn)?;
         let (revision, changes) = self.properties.commit(staged);
@@ -113,8 +113,8 @@ impl Session {
         }
     }
 
-    /// Charges the session's budgets for one command of a member.
-    // spec: LIM-3
+    /// Charges the session's budgets for one command of a member, before anything is looked at that it asks for.
+    // spec: LIM-3, CMD-6
     pub(super) fn take_budget(
         &mut self,
         member: MemberId,

@@ -41,8 +41,8 @@ impl PacketDropped {
     /// True when the peer has sealed the packet, so that its sender is known.
     pub fn is_proven(self) -> bool {
         match self {
-            Self::TooLate | Self::OffPath | Self::OverBudget => true,
-            Self::Malformed | Self::Replayed | Self::DoesNotOpen | Self::Closed => false,
+            Self::TooLate | Self::OverBudget => true,
+            Self::Malformed | Self::Replayed | Self::DoesNotOpen | Self::OffPath | Self::Closed => false,
         }
     }
 }

@@ -46,11 +46,12 @@ impl Connection {
             return Err(PacketDropped::Closed);
         }
         let length = packet.len();
-        let (number, payload) = self.open(now, packet)?;
+        // Before it is opened: what opens may renew the keys.
         // spec: MTU-7
         if length > BASE_DATAGRAM_BYTES && !self.is_on_path(&from) {
             return Err(PacketDropped::OffPath);
         }
+        let (number, payload) = self.open(now, packet)?;
         let frames = match read_frames(payload) {
             Ok(frames) => frames,
             Err(error) => {
@@ -266,11 +267,16 @@ impl Connection {
         repaired: Vec<(PacketNumber, Bytes)>,
     ) {
         for (repaired, symbol) in repaired {
+            // It has come, with nothing that can be repaired.
+            // spec: FRM-8
+            if !self.replay.check(repaired) {
+                continue;
+            }
             let frames = match symbol::messages(symbol) {
                 Ok(frames) => frames,
                 Err(violation) => return self.violate(now, violation),
             };
-            if self.replay.check(repaired) && self.check_room(repaired, &frames).is_ok() {
+            if self.check_room(repaired, &frames).is_ok() {
                 self.stats.packets_repaired += 1;
                 self.acks.on_repaired(repaired);
                 self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by });

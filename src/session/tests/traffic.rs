@@ -159,6 +159,27 @@ fn a_session_takes_so_many_commands_a_second_and_no_more() {
     assert_eq!(world.set(by, &set_hp(1)), Ok(Revision(1)));
 }
 
+/// To find out that it is refused costs as much.
+// spec-test: CMD-6, LIM-3
+#[test]
+fn what_is_refused_for_another_reason_counts_and_is_rate_limited_when_it_is_too_much() {
+    let limits = SessionLimits { commands_per_second: 3, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let delete =
+        PropertyOps::new(vec![PropertyOp::Delete { key: PropertyKey::new("none").unwrap() }]).unwrap();
+    for is_over in [false, true] {
+        let refused = |why| Err(if is_over { ErrorCode::RateLimited } else { why });
+        let sent = world.table.message(world.now, (session, ann), message(&[MemberId(9)]), &mut world.mail);
+        assert_eq!(sent, refused(ErrorCode::NoSuchMember));
+        assert_eq!(world.set((session, ann), &delete).map(|_| ()), refused(ErrorCode::NoSuchProperty));
+        assert_eq!(world.transfer((session, ann), ann), refused(ErrorCode::InvalidTarget));
+        assert_eq!(world.transfer((session, bob), bob), Err(ErrorCode::NotOwner));
+        assert_eq!(world.set((session, MemberId(9)), &delete).map(|_| ()), Err(ErrorCode::NotAMember));
+    }
+}
+
 // spec-test: LIM-1, LIM-3
 #[test]
 fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {

@@ -475,6 +475,12 @@ fn a_copy_from_another_ip_tells_nothing_of_sizes_and_marks() {
     assert_eq!(bed.take(away(), large.clone()), Err(PacketDropped::OffPath));
     let moved = SocketAddr::from((home().ip(), 4_444));
     assert_eq!(bed.take(moved, large), Ok(()), "the real one is no replay");
+    bed.forger.renew();
+    let renewing = bed.forger.packet(&[Frame::Ping, Frame::Padding(1_200)]);
+    assert_eq!(bed.take(away(), renewing.clone()), Err(PacketDropped::OffPath));
+    assert_eq!(bed.server().keys.phases(), 0, "nor of the keys");
+    assert_eq!(bed.take(moved, renewing), Ok(()));
+    assert_eq!(bed.server().keys.phases(), 1);
 
     for (from, count) in [(away(), 0), (moved, 1)] {
         let packet = bed.forger.packet(&[Frame::Ping]);

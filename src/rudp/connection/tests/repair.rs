@@ -1,10 +1,11 @@
 //! REPAIR: what is lost comes without a round trip, and costs nothing when nothing is.
 
+use super::attacks::Forger;
 use super::*;
 use crate::base::Truncated;
 use crate::rudp::connection::controller::{Acked, Controller, Lost, Marked};
 use crate::rudp::connection::repair::symbol;
-use crate::wire::frame::{Ack, Frame, Message, MessageHead, Place, Repair};
+use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead, Place, Repair};
 
 const TICK: Duration = Duration::from_millis(8);
 const DELIVERY: Delivery = Delivery::ReliableOrdered;
@@ -222,6 +223,24 @@ fn what_could_be_repaired_but_not_kept_is_sent_again() {
     assert!(arrived.iter().position(|n| *n == 3) < arrived.iter().position(|n| *n == 4));
     arrived.sort_unstable();
     assert_eq!(arrived, Vec::from_iter(0..8));
+}
+
+/// What would be put together is neither a message nor an error.
+// spec-test: FRM-8
+#[test]
+fn a_repair_of_a_packet_that_has_come_without_messages_repairs_nothing() {
+    for symbol in [&[0, 0, 0][..], &[0, 1, 0xff], &[9; 20]] {
+        let mut pair = Pair::new(1);
+        let mut forger = Forger::new();
+        let repair = Repair { lags: Lags::from_slice(&[1]), symbol: Bytes::from_static(symbol) };
+        for frames in [vec![Frame::Ping], vec![Frame::Repair(repair)]] {
+            let packet = forger.packet(&frames);
+            assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
+        }
+        pair.flush();
+        let stats = pair.ends[SERVER].stats();
+        assert_eq!((stats.packets_repaired, &pair.closed[SERVER]), (0, &None), "{symbol:?}");
+    }
 }
 
 /// A gap that the packet itself fills costs no ack of its own.
