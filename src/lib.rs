@@ -41,8 +41,7 @@
 //! # Features
 //!
 //! `cli` (the default: the binary, with `server` and `client`), `server` and `client` (each with `net`), `testing` (beside
-//! `cli`). Without
-//! default features the crate is base, wire, secure, rudp, session and the client's core: no tokio, no
+//! `cli`). Without default features the crate is base, wire, secure, rudp, session and the client's core: no tokio, no
 //! sockets, no clock. `examples/engine.rs` is a client in a game's own loop.
 
 #![deny(unsafe_code)]

@@ -12,7 +12,7 @@ use rallypoint::base::{
     ConnectionId, EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Busy, Change, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionTable,
+    Admitted, Change, Fanout, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable,
 };
 use rallypoint::wire::command::{Broadcast, Create, InitialProperties, Invite, InvitedUsers, Join, Kick, To};
 use rallypoint::wire::{
@@ -44,8 +44,8 @@ struct Mail {
 }
 
 impl Outbox for Mail {
-    fn reserve(&mut self, _workers: &[WorkerId]) -> Result<(), Busy> {
-        if self.full { Err(Busy) } else { Ok(()) }
+    fn reserve(&mut self, _workers: &[WorkerId]) -> Result<(), MailboxFull> {
+        if self.full { Err(MailboxFull) } else { Ok(()) }
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, _room: Room) {

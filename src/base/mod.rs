@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod codec;
+pub mod counter;
 pub mod ecn;
 pub mod ids;
 pub mod number;
@@ -14,6 +15,7 @@ pub mod vec_map;
 
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, VARINT_MAX, Wire, Writer};
+pub use counter::Counter;
 pub use ecn::Ecn;
 pub use ids::{
     ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,

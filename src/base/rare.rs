@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 #[derive(Debug)]
 pub struct Rare<T>(Option<Box<T>>);
 
-/// What can be told of a value that was never changed.
+/// A type with a constant that stands for a value that was never changed.
 pub trait Blank: Default + 'static {
     /// Such a value.
     const BLANK: &'static Self;

@@ -1,6 +1,20 @@
 //! The runtime of the subcommands.
 
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+
 use crate::cli::output::Failure;
+
+/// Where a run's chance comes from: as told, or drawn.
+///
+/// # Errors
+/// [`Failure::Work`] when the system gives no randomness.
+pub fn seed(told: Option<u64>) -> Result<u64, Failure> {
+    match told {
+        Some(seed) => Ok(seed),
+        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error)),
+    }
+}
 
 /// Runs `work` to its end on a runtime of this thread.
 ///

@@ -43,9 +43,6 @@ pub enum UnitError {
 pub struct Share(f64);
 
 impl Share {
-    /// Nothing.
-    pub const NONE: Self = Self(0.0);
-
     /// The part as a number from 0 to 1.
     pub const fn as_fraction(self) -> f64 {
         self.0
@@ -186,21 +183,13 @@ fn unit_found(unit: &str) -> String {
     if unit.is_empty() { "no unit".to_owned() } else { format!("the unknown unit `{unit}`") }
 }
 
-/// Writes a quantity in the largest unit that keeps it whole.
-pub struct Written<T>(pub T);
+/// Writes a duration in the largest unit that keeps it whole.
+pub struct Written(pub Duration);
 
-impl fmt::Display for Written<Duration> {
+impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
         let (count, unit) = largest_whole(self.0.as_micros(), &units, "s");
-        write!(f, "{count}{unit}")
-    }
-}
-
-impl fmt::Display for Written<usize> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-        let (count, unit) = largest_whole(self.0 as u128, &units, "B");
         write!(f, "{count}{unit}")
     }
 }
@@ -295,11 +284,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(micros in 0_u64..=u64::MAX / 2, bytes: u32) {
+        fn what_is_written_is_read_back(micros in 0_u64..=u64::MAX / 2) {
             let time = Duration::from_micros(micros);
             prop_assert_eq!(duration(&Written(time).to_string()), Ok(time));
-            let bytes = bytes as usize;
-            prop_assert_eq!(size(&Written(bytes).to_string()), Ok(bytes));
             let rate = BitRate(micros.max(1));
             prop_assert_eq!(bit_rate(&rate.to_string()), Ok(rate));
         }

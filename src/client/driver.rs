@@ -105,7 +105,7 @@ impl State {
                 Output::Connected => _ = self.tell_connected(Ok(())),
                 Output::Result { request, outcome } => {
                     if let Some(waiter) = self.waiters.remove(&request) {
-                        // Who no longer waits does not want to know.
+                        // The caller may have stopped waiting.
                         let _ = waiter.send(outcome);
                     }
                 }
@@ -136,7 +136,7 @@ impl State {
             self.flushers.clear();
         } else if self.core.is_flushed() {
             for flusher in self.flushers.drain(..) {
-                // Who no longer waits does not want to know.
+                // The caller may have stopped waiting.
                 let _ = flusher.send(());
             }
         }

@@ -30,7 +30,7 @@
 //! takes it, see `Client::connect_with_handler`. What is known of a session, its members and
 //! properties, is in its [`Mirror`]: `Client::session`.
 //!
-//! What stands in commands and events is named here, too, whichever module it is of.
+//! The types used in commands and events are re-exported here.
 //!
 //! [`core`] is all of this without socket, clock and task, and all that there is without the feature
 //! `client`. Knows nothing of the server's code.

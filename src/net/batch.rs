@@ -1,4 +1,4 @@
-//! Datagrams on their way through the kernel: an [`Inbox`] and an [`Outbox`] of one batch each.
+//! Datagrams on their way through the kernel: an [`ReceiveBatch`] and an [`SendBatch`] of one batch each.
 //!
 //! Their slots are made once. A received datagram is copied out of its slot into a block that all of its
 //! batch share and that is used again once nobody holds a part of it; at a game's datagram sizes that
@@ -33,7 +33,7 @@ pub(super) struct Arrival {
 }
 
 /// Receives, and hands up one batch at a time.
-pub(super) struct Inbox {
+pub(super) struct ReceiveBatch {
     path: IoPath,
     slots: Box<[u8]>,
     arrivals: Vec<Arrival>,
@@ -52,7 +52,7 @@ pub(super) struct Inbox {
 /// So many errors in a row are taken for moments, of which the next call shows nothing any more.
 const MOMENTS: u32 = 16;
 
-impl Inbox {
+impl ReceiveBatch {
     /// For a port whose datagrams the kernel may join, and tell how they are marked, if `path` is
     /// [`IoPath::Batched`].
     pub(super) fn new(port: &Port, path: IoPath) -> Self {
@@ -191,7 +191,7 @@ fn slots(count: usize) -> Box<[u8]> {
     vec![0; count * SLOT_BYTES].into_boxed_slice()
 }
 
-/// How far an [`Outbox`] got.
+/// How far an [`SendBatch`] got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flushed {
     /// Everything is sent.
@@ -201,7 +201,7 @@ pub(super) enum Flushed {
 }
 
 /// Sends one batch at a time, and keeps what the socket has no room for.
-pub(super) struct Outbox {
+pub(super) struct SendBatch {
     path: IoPath,
     /// The mark that the kernel writes when it is not told another; `None` when it writes none at all.
     unsaid: Option<Ecn>,
@@ -219,7 +219,7 @@ const ALL: usize = usize::MAX;
 /// Where a row was not taken for what the interface is, one is tried again after so many datagrams.
 const ROWS_AFTER: usize = 4_096;
 
-impl Outbox {
+impl SendBatch {
     /// For a port that marks what it sends, if `path` is [`IoPath::Batched`] and the kernel can.
     pub(super) fn new(port: &Port, path: IoPath) -> Self {
         let nowhere = Envelope::from(([0, 0, 0, 0], 0));

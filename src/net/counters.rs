@@ -1,25 +1,6 @@
 //! What a socket has done, for the operator: relaxed counters, read while the loop runs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A number that only grows, written by one task and read by any.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// The count so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    pub(super) fn add_len(&self, more: usize) {
-        self.add(u64::try_from(more).unwrap_or(u64::MAX));
-    }
-}
+use crate::base::Counter;
 
 /// Totals of one [`Socket`](super::Socket) since it was bound.
 #[derive(Debug, Default)]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::batch::{Flushed, Inbox, Outbox};
-use super::pace::{Busy, Load, Slack};
+use super::batch::{Flushed, ReceiveBatch, SendBatch};
+use super::pace::{BusyPoll, Load, Slack};
 use super::port::{Port, Room};
 use super::timer::Timer;
 use super::{Clock, Counters, Driven, Socket};
@@ -46,13 +46,13 @@ pub async fn drive<D: Driven + ?Sized>(
     wake: Arc<Notify>,
 ) -> io::Result<()> {
     let counters = socket.counters();
-    let mut busy = Busy::new(socket.busy_poll);
+    let mut busy = BusyPoll::new(socket.busy_poll);
     let timer = if socket.shares_timer { Timer::shared(clock.clone()) } else { Timer::new(clock.clone()) };
     let port = Port::new(socket.udp)?;
     let path = port.path(socket.path);
     let io = Io { port: &port, counters: &counters };
-    let mut inbox = Inbox::new(&port, path);
-    let mut outbox = Outbox::new(&port, path);
+    let mut inbox = ReceiveBatch::new(&port, path);
+    let mut outbox = SendBatch::new(&port, path);
     let mut sources = Sources::new(&port, timer, &wake);
     let mut slack = Slack::new(clock.now().mono);
     let mut load = Load::new(clock.now().mono);
@@ -134,7 +134,12 @@ enum Turn {
 
 impl Io<'_> {
     /// Sends what is kept from earlier turns, then what `driven` has now.
-    fn flush<D: Driven + ?Sized>(&self, now: Now, driven: &mut D, outbox: &mut Outbox) -> io::Result<Turn> {
+    fn flush<D: Driven + ?Sized>(
+        &self,
+        now: Now,
+        driven: &mut D,
+        outbox: &mut SendBatch,
+    ) -> io::Result<Turn> {
         if outbox.send(self.port, self.counters)? == Flushed::Blocked {
             self.counters.answers_dropped.add_len(driven.drop_answers());
             return Ok(Turn::Blocked);

@@ -3,7 +3,7 @@
 //! | turns come | what it does |
 //! |---|---|
 //! | many times a millisecond | [`Slack`]: does not have its timer wake it between them |
-//! | after datagrams, if so configured | [`Busy`]: looks for more without sleeping |
+//! | after datagrams, if so configured | [`BusyPoll`]: looks for more without sleeping |
 //! | one after the other, most of the time | [`Load`]: takes them at intervals |
 
 use std::time::Duration;
@@ -48,12 +48,12 @@ impl Slack {
 
 /// Whether to look for datagrams without sleeping.
 #[derive(Debug)]
-pub(super) struct Busy {
+pub(super) struct BusyPoll {
     time: Duration,
     until: Timestamp,
 }
 
-impl Busy {
+impl BusyPoll {
     /// For so long after each batch.
     pub(super) fn new(time: Duration) -> Self {
         Self { time, until: Timestamp::ZERO }
@@ -155,11 +155,11 @@ mod tests {
     #[test]
     fn a_loop_is_busy_for_a_while_after_each_batch() {
         let at = Timestamp::from_millis;
-        let mut busy = Busy::new(Duration::from_millis(2));
+        let mut busy = BusyPoll::new(Duration::from_millis(2));
         assert!(!busy.is_busy(at(1)), "nothing came yet");
         busy.on_datagrams(at(10));
         assert_eq!([10, 11, 12].map(|millis| busy.is_busy(at(millis))), [true, true, false]);
-        let mut never = Busy::new(Duration::ZERO);
+        let mut never = BusyPoll::new(Duration::ZERO);
         never.on_datagrams(at(10));
         assert!(!never.is_busy(at(10)));
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that the connections of one process may keep together for one purpose; cheap to clone and share.
 ///
-/// Connections on other threads may pass it by a message each.
+/// Connections on other threads may each exceed it by one message.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     held: Arc<AtomicUsize>,
@@ -27,8 +27,7 @@ pub struct MemoryBudgets {
     pub send: MemoryBudget,
 }
 
-/// What one connection holds, and counts against a budget as far as it is more than its `own` bytes.
-/// Given back when dropped.
+/// What one connection holds; only what exceeds its `own` bytes counts against the budget. Given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     held: usize,

@@ -12,7 +12,7 @@ use crate::base::PacketNumber;
 /// Bytes that a seal adds to a packet.
 pub const TAG_BYTES: usize = 16;
 
-/// Uses of a key that has rested for each of which it is expanded anew.
+/// A rested key is expanded anew for each of this many uses; after them the expansion is kept.
 const PASSING_USES: u8 = 16;
 
 const LABEL_KEY: &[u8] = b"rallypoint key";
@@ -143,7 +143,7 @@ pub struct OpenError;
 struct Generation {
     expanded: Option<Box<aead::LessSafeKey>>,
     iv: [u8; 12],
-    /// Times that it was expanded since it rested.
+    /// How often it was expanded since it last rested.
     expansions: u8,
     salt: [u8; 32],
     key: Zeroizing<[u8; 32]>,

@@ -2,8 +2,7 @@
 //!
 //! Each worker counts for itself, without locks; [`Totals`] adds them up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::base::Counter;
 use crate::rudp::DropReason;
 
 /// Declares the counters of a worker and their sum.
@@ -33,9 +32,9 @@ macro_rules! counters {
             pub fn of<'a>(sessions: u64, workers: impl IntoIterator<Item = &'a WorkerCounters>) -> Self {
                 let mut sum = Self { sessions, ..Self::default() };
                 for worker in workers {
-                    $(sum.$name += worker.$name.value();)+
+                    $(sum.$name += worker.$name.get();)+
                     for (sum, count) in sum.dropped.iter_mut().zip(&worker.dropped) {
-                        *sum += count.value();
+                        *sum += count.get();
                     }
                 }
                 sum
@@ -87,28 +86,6 @@ counters! {
     unproven_bytes_in;
     /// Bytes sent to addresses before they were proven.
     unproven_bytes_out;
-}
-
-/// A number that one thread writes and any thread reads.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `amount`.
-    pub fn add(&self, amount: u64) {
-        // One writer, so no read-modify-write is needed.
-        self.set(self.value().wrapping_add(amount));
-    }
-
-    /// Sets the value, for what is counted elsewhere.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    /// The value now.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::mailbox::Mailboxes;
 use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, SessionId, WorkerId};
-use crate::session::{Busy, Fanout, Outbox, Room};
+use crate::session::{Fanout, MailboxFull, Outbox, Room};
 use crate::wire::{Reason, UserEvent};
 
 /// One mail to a worker.
@@ -92,12 +92,12 @@ impl<'a> Post<'a> {
 }
 
 impl Outbox for Post<'_> {
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy> {
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull> {
         let mut reserved: SmallVec<[_; 8]> = SmallVec::new();
         for mailbox in workers.iter().filter_map(|worker| self.mailboxes.of(*worker)) {
             if mailbox.reserve().is_err() {
                 reserved.into_iter().for_each(super::mailbox::Mailbox::release);
-                return Err(Busy);
+                return Err(MailboxFull);
             }
             reserved.push(mailbox);
         }
@@ -139,7 +139,7 @@ mod tests {
         let mut wake = WorkerSet::default();
         let mut post = Post::new(&mailboxes, &mut wake);
         post.reserve(&[WorkerId(1)]).unwrap();
-        assert_eq!(post.reserve(&[WorkerId(0), WorkerId(1)]), Err(Busy));
+        assert_eq!(post.reserve(&[WorkerId(0), WorkerId(1)]), Err(MailboxFull));
         assert_eq!(post.reserve(&[WorkerId(0)]), Ok(()), "worker 0 still has its room");
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::WorkerId;
 use crate::base::sync::{AtomicBool, AtomicUsize, CachePadded, Mutex};
+use crate::session::MailboxFull;
 
 /// The mailboxes of all workers, by worker.
 pub struct Mailboxes<M> {
@@ -31,11 +32,6 @@ pub struct Mailbox<M> {
 
 /// Wakes a worker that waits for its socket; called outside of all locks.
 pub type WakeHandle = Box<dyn Fn() + Send + Sync>;
-
-/// No mail fits; nothing was posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the mailbox of a worker is full")]
-pub struct MailboxFull;
 
 impl<M> Mailboxes<M> {
     /// Empty mailboxes for workers `0..workers` with room for `capacity` each.

@@ -46,7 +46,7 @@ pub(super) struct Invites {
     open_by_user: BTreeMap<UserId, u32>,
     /// Open ones that expire, ended ones that are to be forgotten.
     deadlines: BTreeSet<(Timestamp, u32)>,
-    /// Open ones that hold a seat, be their time over.
+    /// Open ones that hold a seat, including those whose time is over and that have not been expired yet.
     held: usize,
     /// Ended ones that are remembered, the first that ended first.
     ended: BTreeMap<u64, u32>,
@@ -110,7 +110,7 @@ impl Invites {
     /// Seats that are held.
     // spec: INV-9
     pub(super) fn held(&self, now: Timestamp) -> usize {
-        // Mostly none: their stripe's owner expires them at once.
+        // Usually none are due: the stripe's owner expires them at once.
         let due = self.deadlines.range(..=(now, u32::MAX));
         self.held - due.filter(|(_, number)| self.by_number.get(number).is_some_and(Invite::is_held)).count()
     }

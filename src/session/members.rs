@@ -66,7 +66,7 @@ impl Members {
         self.list.first()
     }
 
-    /// True when a member was given this id, be it gone since.
+    /// True when a member was given this id, even if that member has left.
     pub(super) fn was_given(&self, id: MemberId) -> bool {
         id.0 >= 1 && self.next.is_none_or(|next| id.0 < next)
     }

@@ -39,7 +39,7 @@ pub use fanout::{Audience, Change, Fanout, SessionSnapshot};
 pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
 pub use members::Member;
-pub use outbox::{Busy, MemberAt, Outbox, Room};
+pub use outbox::{MailboxFull, MemberAt, Outbox, Room};
 pub use outcome::{Admitted, Departed, EndedInvite, Expired, Inviting, NewInvite};
 pub use properties::{PropertyEntry, PropertyMap};
 pub use table::SessionTable;

@@ -16,10 +16,10 @@ pub struct MemberAt {
     pub login: u64,
 }
 
-/// A worker's mailbox has no room; nothing was reserved anywhere.
+/// A worker's mailbox has no room; nothing was posted or reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the mailbox of a worker is full")]
-pub struct Busy;
+pub struct MailboxFull;
 
 /// Which room of a mailbox a post takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub trait Outbox {
     /// Each place is filled by one [`Outbox::post`] before the call into the table returns.
     ///
     /// # Errors
-    /// [`Busy`] when one of them is full. The command is refused as `busy`, and nothing changes.
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy>;
+    /// [`MailboxFull`] when one of them is full. The command is refused as `busy`, and nothing changes.
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull>;
 
     /// Appends to the mailbox of `to`.
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);

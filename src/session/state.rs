@@ -489,5 +489,5 @@ impl Session {
 
 /// Reserves room for one mail to each worker.
 pub(super) fn reserve(workers: &Workers, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
-    turn.outbox.reserve(workers).map_err(|super::Busy| ErrorCode::Busy)
+    turn.outbox.reserve(workers).map_err(|super::MailboxFull| ErrorCode::Busy)
 }

@@ -16,7 +16,7 @@ pub enum Delivery {
         /// Scope of "newer", within stream and sender.
         key: u16,
     },
-    /// Arrives exactly once, in any order; perhaps not at who leaves the session before, or when that ends.
+    /// Arrives exactly once, in any order, unless the receiver leaves or the session ends first.
     ReliableUnordered,
     /// Arrives exactly once, in the order of sending on its stream.
     ReliableOrdered,

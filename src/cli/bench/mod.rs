@@ -23,8 +23,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use rand::rngs::{OsRng, StdRng};
-use rand::{SeedableRng, TryRngCore};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use self::load::Load;
 use self::report::{Report, Workload};
@@ -160,10 +160,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
 const SPARE_DESCRIPTORS: u64 = 32;
 
 async fn bench(args: &BenchArgs) -> Result<(), Failure> {
-    let seed = match args.seed {
-        Some(seed) => seed,
-        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
-    };
+    let seed = runtime::seed(args.seed)?;
     let workload = Workload {
         sessions: args.sessions,
         members: args.members,

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rand::Rng;
 use rand::SeedableRng;
-use rand::rngs::{OsRng, StdRng};
-use rand::{Rng, TryRngCore};
+use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -95,10 +95,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 }
 
 async fn demo(args: &DemoArgs) -> Result<(), Failure> {
-    let seed = match args.seed {
-        Some(seed) => seed,
-        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
-    };
+    let seed = runtime::seed(args.seed)?;
     let mut rng = StdRng::seed_from_u64(seed);
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
     // The key is for this process alone: it follows from the system's randomness, not from the seed.

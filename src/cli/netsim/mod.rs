@@ -11,8 +11,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rand::rngs::{OsRng, StdRng};
-use rand::{SeedableRng, TryRngCore};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 pub use self::arguments::NetsimArgs;
@@ -21,6 +21,7 @@ pub use self::impairments::{HEADING, ImpairmentArgs};
 pub use self::relay::MAX_CLIENTS;
 use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, product};
+use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::link::Counts;
 use crate::net::{BufferSizes, Socket, allow_many_sockets, bind};
@@ -40,10 +41,7 @@ pub fn run(args: &NetsimArgs) -> Result<(), Failure> {
 }
 
 async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
-    let seed = match args.seed {
-        Some(seed) => seed,
-        None => OsRng.try_next_u64().map_err(|error| Failure::while_doing("choosing a seed", error))?,
-    };
+    let seed = runtime::seed(args.seed)?;
     let socket = bind(args.listen, BufferSizes::default())
         .map(Socket::with_local_addresses)
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;

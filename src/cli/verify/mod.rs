@@ -1,6 +1,6 @@
 //! How `demo` and `bench` know that every delivery is right.
 //!
-//! Each broadcast carries a [`Stamp`]: who sent it, the how-manieth it is, and when. A receiver's
+//! Each broadcast carries a [`Stamp`]: who sent it, its sequence number, and when. A receiver's
 //! [`Tally`] finds what comes twice, out of its sender's order, or altered; an [`EventLog`], shared by
 //! the members of a session, finds two members that saw its events in different orders.
 

@@ -10,7 +10,7 @@ use std::ptr;
 use bytes::BytesMut;
 use socket2::SockAddr;
 
-use super::control::{Controls, Told, told};
+use super::control::{Ancillary, Controls, told};
 use crate::base::{Ecn, Envelope, Route};
 use crate::net::batch::{Arrival, BATCH};
 
@@ -91,7 +91,7 @@ pub(in crate::net) fn receive_batch<'a>(
         // A length in `u32` always fits Linux' `usize`; a sender of another family cannot be.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
         let remote = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Told { datagram_bytes, ecn, local } = told(&header.msg_hdr);
+        let Ancillary { datagram_bytes, ecn, local } = told(&header.msg_hdr);
         let from = Envelope { route: Route { remote, local }, ecn };
         arrivals.push(Arrival { bytes, datagram_bytes: datagram_bytes.unwrap_or(bytes), from });
     }

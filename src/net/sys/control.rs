@@ -16,7 +16,7 @@ pub(super) struct Controls {
 
 /// What the kernel says of a received slot.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Ancillary {
     /// How long each datagram of a row is but the last; `None` for a datagram alone.
     pub(super) datagram_bytes: Option<usize>,
     pub(super) ecn: Ecn,
@@ -117,8 +117,8 @@ impl Controls {
 }
 
 /// What the kernel has said of a received message.
-pub(super) fn told(header: &libc::msghdr) -> Told {
-    let mut told = Told::default();
+pub(super) fn told(header: &libc::msghdr) -> Ancillary {
+    let mut told = Ancillary::default();
     // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
     let mut next: *const libc::cmsghdr = unsafe { libc::CMSG_FIRSTHDR(header) };
     // A pointer, not a reference: what is read lies behind the head.

@@ -8,7 +8,7 @@ use bytes::BufMut;
 use tokio::sync::Notify;
 
 use super::{PATHS, Script, carry, run, socket};
-use crate::net::batch::{BATCH, Flushed, Inbox, Outbox};
+use crate::net::batch::{BATCH, Flushed, ReceiveBatch, SendBatch};
 use crate::net::port::{Port, Room};
 use crate::net::{BufferSizes, Clock, Socket, bind, drive};
 
@@ -120,7 +120,7 @@ fn what_the_socket_has_no_room_for_is_kept() {
             let counters = sender.counters();
             let (port, mut room) = (Port::new(sender.udp).unwrap(), Room::default());
             poll_fn(|cx| room.poll(&port, cx)).await;
-            let (mut outbox, mut blocked) = (Outbox::new(&port, path), false);
+            let (mut outbox, mut blocked) = (SendBatch::new(&port, path), false);
             // A port where nobody reads and nobody is bound would answer with errors.
             let receiver = socket(path);
             let to = receiver.local_addr().unwrap();
@@ -155,7 +155,7 @@ fn what_is_left_in_the_socket_is_told_on_both_paths() {
             let (to, counters) = (receiver.local_addr().unwrap(), receiver.counters());
             let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
             let port = Port::new(receiver.udp).unwrap();
-            let mut inbox = Inbox::new(&port, path);
+            let mut inbox = ReceiveBatch::new(&port, path);
             for first in [1, 20, BATCH - 20, BATCH - 1, BATCH] {
                 for waiting in [first, 2 * BATCH + 3] {
                     (0..waiting).for_each(|_| assert_eq!(plain.send_to(&[7], to).unwrap(), 1));
@@ -182,7 +182,7 @@ fn an_empty_socket_is_no_error_on_both_paths() {
             let empty = socket(path);
             let counters = empty.counters();
             let port = Port::new(empty.udp).unwrap();
-            let mut inbox = Inbox::new(&port, path);
+            let mut inbox = ReceiveBatch::new(&port, path);
             assert!(!inbox.receive(&port, &counters).unwrap());
             assert!(inbox.is_empty());
             assert_eq!(counters.batches_in.get(), 0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::wire::{MAX_RECEIVED_DATAGRAM_BYTES, TransportParameters};
 
-/// Streams that are open at a client at most; a server that opens more is left.
+/// Most streams that may be open at a client; it closes the connection of a server that opens more.
 // spec: LIM-1
 pub const MAX_STREAMS: usize = 1_024;
 

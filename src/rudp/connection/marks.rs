@@ -48,7 +48,7 @@ pub struct Marks {
 
 /// What the peer was told: how many packets came marked CE. It counts for the path of that time alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct CeReport {
     /// The count.
     pub count: u64,
     asked: u32,
@@ -164,13 +164,13 @@ impl Marks {
 
     /// The count that the peer is not known to have, for a packet with an ack.
     // spec: ECN-3
-    pub fn news(&self) -> Option<Told> {
+    pub fn news(&self) -> Option<CeReport> {
         let is_news = self.are_coming && self.confirmed < Some(self.received);
-        is_news.then_some(Told { count: self.received, asked: self.asked })
+        is_news.then_some(CeReport { count: self.received, asked: self.asked })
     }
 
     /// A packet that told this was acked.
-    pub fn on_confirmed(&mut self, told: Told) {
+    pub fn on_confirmed(&mut self, told: CeReport) {
         if told.asked == self.asked {
             self.confirmed = self.confirmed.max(Some(told.count));
         }

@@ -138,7 +138,7 @@ impl Paths {
             Some(pending) if pending.address == from => {
                 pending.received_bytes = pending.received_bytes.saturating_add(bytes);
             }
-            // Another's attempt has had its second.
+            // The attempt of another address has had its second.
             _ if is_newest && now >= self.next_attempt_at => {
                 self.give_up();
                 self.next_attempt_at = now + ATTEMPT_INTERVAL;

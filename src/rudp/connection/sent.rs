@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::datagram_size::SizeProbe;
 use super::error::ProtocolViolation;
-use super::marks::Told;
+use super::marks::CeReport;
 use super::rtt::RttEstimator;
 use super::stream::{MessageRef, Piece};
 use crate::base::{Ecn, PacketNumber, Timestamp};
@@ -23,7 +23,7 @@ pub enum SentFrame {
     /// An ack up to this number.
     Ack(u64),
     /// A count of packets that came marked CE.
-    CeCount(Told),
+    CeCount(CeReport),
     /// Nothing, in so many bytes.
     SizeProbe(SizeProbe),
 }

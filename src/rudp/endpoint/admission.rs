@@ -74,7 +74,7 @@ impl Endpoint {
     pub(super) fn handle_clear(&mut self, now: Now, from: Route, packet: &Bytes) -> Option<Incoming> {
         match self.admit(now, from, packet) {
             Ok(incoming) => return Some(incoming),
-            Err(Stop::Repeat(answer)) => self.answer_hello(from, answer),
+            Err(Stop::Repeat(answer)) => self.answer(from, answer),
             Err(Stop::Retry(echo)) => self.retry(now.mono, from, echo),
             Err(Stop::Drop(reason)) => self.counters.drop(reason),
             Err(Stop::Reject(reason, code, echo)) => self.reject(now.mono, from, reason, code, echo),
@@ -245,7 +245,7 @@ impl Endpoint {
         let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
         let half_open = HalfOpen { connection, claims, ephemeral, from: from.remote, answer: answer.clone() };
         self.half_opens.insert(end, id, half_open);
-        self.answer_hello(from, answer);
+        self.answer(from, answer);
     }
 
     /// Refuses what [`Input::Incoming`](super::Input::Incoming) asks for, with a REJECT if not too
@@ -259,11 +259,6 @@ impl Endpoint {
         self.reject(now.mono, incoming.from, reason, code, incoming.echo);
     }
 
-    fn answer_hello(&mut self, to: Route, answer: Bytes) {
-        self.counters.hello_acks_sent += 1;
-        self.answer(to, answer);
-    }
-
     fn retry(&mut self, now: Timestamp, to: Route, echo: Echo) {
         self.counters.drop(DropReason::NoCookie);
         self.counters.retries_sent += 1;
@@ -275,7 +270,6 @@ impl Endpoint {
     fn reject(&mut self, now: Timestamp, to: Route, reason: DropReason, code: RejectCode, echo: Echo) {
         self.counters.drop(reason);
         if self.rejects.take(now, self.config.max_rejects_per_second) {
-            self.counters.rejects_sent += 1;
             let reject = Reject { echo, code, version: PROTOCOL_VERSION };
             self.answer(to, ClearPacket::Reject(reject).to_bytes(self.config.protocol_id));
         }

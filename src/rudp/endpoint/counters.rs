@@ -74,22 +74,12 @@ reasons! {
 /// What an endpoint has done. All counts begin with the endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// Datagrams received, whatever they were.
-    pub datagrams_received: u64,
     /// Bytes of datagrams that proved nothing: all but sealed packets that opened.
     pub unproven_bytes_received: u64,
     /// Bytes of all clear packets sent: none is sent to an address that has proved itself.
     pub unproven_bytes_sent: u64,
-    /// HELLO_ACKs sent, repeated ones included.
-    pub hello_acks_sent: u64,
     /// RETRYs sent.
     pub retries_sent: u64,
-    /// REJECTs sent.
-    pub rejects_sent: u64,
-    /// Connections that were confirmed.
-    pub connections_confirmed: u64,
-    /// Half-open connections that ended unconfirmed.
-    pub half_opens_ended: u64,
     dropped: [u64; DropReason::ALL.len()],
 }
 

@@ -46,7 +46,7 @@ pub(super) struct HalfOpens {
     by_token: HashMap<TokenId, SmallVec<[ConnectionId; 2]>>,
     users: HashMap<UserId, u32>,
     prefixes: HashMap<Prefix, u32>,
-    /// In the order of their ends, since all live equally long. Names some that have ended.
+    /// By end time: all live equally long. May name some that have already ended.
     ends: VecDeque<(Timestamp, ConnectionId)>,
 }
 

@@ -1,11 +1,11 @@
 //! [`IdPool`]: connection ids that nobody can guess and that rest before they return.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand::RngCore;
 
-use crate::base::{ConnectionId, Timestamp, WorkerId};
+use crate::base::{ConnectionId, IdSet, Timestamp, WorkerId};
 
 /// How long an id rests after its connection ended, so that late packets find nobody. Spec: PKT-6.
 pub(super) const REST: Duration = Duration::from_secs(60);
@@ -17,13 +17,13 @@ const DRAWS: u32 = 32;
 pub(super) struct IdPool {
     worker: WorkerId,
     /// In use or resting: at most 2^24, all ids that a worker has.
-    taken: HashSet<ConnectionId>,
+    taken: IdSet<ConnectionId>,
     resting: VecDeque<(Timestamp, ConnectionId)>,
 }
 
 impl IdPool {
     pub(super) fn new(worker: WorkerId) -> Self {
-        Self { worker, taken: HashSet::new(), resting: VecDeque::new() }
+        Self { worker, taken: IdSet::default(), resting: VecDeque::new() }
     }
 
     /// An id that is neither in use nor resting; `None` when hardly any is left.

@@ -44,7 +44,7 @@ use self::ids::IdPool;
 use self::load::PerSecond;
 use self::timers::TimerSet;
 use super::{Closed, Connection, Event, PacketDropped, Payload, SendError};
-use crate::base::{ConnectionId, Envelope, IdMap, Now, Route, StreamId, Timestamp, UserId, WorkerId};
+use crate::base::{ConnectionId, Envelope, IdMap, Now, Route, StreamId, Timestamp, WorkerId};
 use crate::secure::{Claims, CookieKey, TokenLedger};
 use crate::wire::Delivery;
 use crate::wire::packet::{SealedHeader, is_clear};
@@ -87,8 +87,6 @@ pub enum EndpointEvent {
     Closed {
         /// The connection.
         connection: ConnectionId,
-        /// Its user.
-        user: UserId,
         /// Why.
         why: Closed,
     },
@@ -137,7 +135,6 @@ pub struct Endpoint {
 /// A confirmed connection.
 struct Live {
     connection: Box<Connection>,
-    user: UserId,
     /// Its id at this worker, where it has moved here.
     alias: Option<ConnectionId>,
     is_dirty: bool,
@@ -181,7 +178,6 @@ impl Endpoint {
 
     /// Takes a datagram, whatever it is.
     pub fn handle_datagram(&mut self, now: Now, from: Envelope, datagram: BytesMut) -> Option<Input> {
-        self.counters.datagrams_received += 1;
         if datagram.is_empty() || is_clear(&datagram) {
             self.counters.unproven_bytes_received += datagram.len() as u64;
             return self
@@ -364,19 +360,12 @@ impl Endpoint {
         }
         if !self.ledger.spend(&half_open.claims.id) {
             self.counters.drop(DropReason::TokenUsed);
-            self.counters.half_opens_ended += 1;
             self.ids.give_back(now, id);
             return;
         }
-        self.counters.connections_confirmed += 1;
         let (claims, from) = (half_open.claims, half_open.connection.remote());
-        let mut live = Live {
-            connection: half_open.connection,
-            user: claims.user.clone(),
-            alias: None,
-            is_dirty: false,
-            is_lent: false,
-        };
+        let mut live =
+            Live { connection: half_open.connection, alias: None, is_dirty: false, is_lent: false };
         self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
         live.take_events(id, &mut self.events);
         live.mark_dirty(id, &mut self.dirty);
@@ -387,7 +376,6 @@ impl Endpoint {
         if let Some(half_open) = self.half_opens.remove(id) {
             self.ledger.release(&half_open.claims.id);
             self.ids.give_back(now, id);
-            self.counters.half_opens_ended += 1;
         }
     }
 
@@ -426,7 +414,7 @@ impl Live {
                 Event::Message { stream, delivery, payload } => {
                     EndpointEvent::Message { connection: id, stream, delivery, payload }
                 }
-                Event::Closed(why) => EndpointEvent::Closed { connection: id, user: self.user.clone(), why },
+                Event::Closed(why) => EndpointEvent::Closed { connection: id, why },
             });
         }
     }

@@ -4,8 +4,8 @@ use super::Worker;
 use crate::base::Timestamp;
 use crate::session::Expired;
 
-/// Sessions and invites that are ended in one round of a turn, and what one batch of a stripe has more. A batch
-/// in which invites are forgotten alone counts as one.
+/// Sessions and invites that are ended in one round of a turn; one batch of a stripe may exceed it. A batch in which
+/// invites are only forgotten counts as one.
 const ENDS_A_ROUND: usize = 64;
 
 impl Worker {

@@ -81,8 +81,8 @@ pub struct Worker {
 /// left waits for the next turn, so that sending is never put off for long.
 const ROUNDS: usize = 8;
 
-/// Messages to clients that the mail of one turn leads to, and what one mail more does: however much mail there is, datagrams are
-/// received and sent in between.
+/// Messages to clients that the mail of one turn leads to; the last mail may exceed it. However much mail there is,
+/// datagrams are received and sent in between.
 const SENDS_A_TURN: u64 = 4_096;
 
 impl Worker {
@@ -139,7 +139,7 @@ impl Worker {
                 EndpointEvent::Message { connection, stream, payload, .. } => {
                     self.dispatch(now, connection, stream, payload);
                 }
-                EndpointEvent::Closed { connection, why, .. } => self.closed(now, connection, &why),
+                EndpointEvent::Closed { connection, why } => self.closed(now, connection, &why),
             }
         }
     }

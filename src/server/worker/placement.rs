@@ -1,4 +1,4 @@
-//! Where a user is served: the members of a small session had better be on one worker.
+//! Where a user is served: the members of a small session are best kept on one worker.
 //!
 //! A broadcast costs a mail and perhaps a wake-up for each worker that has members, and leaves in as many
 //! system calls. The kernel, which knows nothing of sessions, divides clients among workers by their addresses.

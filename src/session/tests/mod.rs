@@ -38,14 +38,14 @@ struct Mail {
 }
 
 impl Outbox for Mail {
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy> {
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull> {
         assert!(self.reserved.is_empty(), "a reservation was not used");
         let mut distinct = workers.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
         assert_eq!(distinct.len(), workers.len(), "workers are distinct");
         if workers.iter().any(|worker| self.full.contains(worker)) {
-            return Err(Busy);
+            return Err(MailboxFull);
         }
         self.reserved = workers.to_vec();
         Ok(())

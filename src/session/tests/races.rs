@@ -20,7 +20,7 @@ const SCHEDULES: usize = 200;
 struct Shared(Arc<Mutex<Mail>>);
 
 impl Outbox for Shared {
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), Busy> {
+    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull> {
         self.0.lock().reserve(workers)
     }
 

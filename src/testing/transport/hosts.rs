@@ -78,9 +78,9 @@ impl Hosts {
                         }
                     }
                 }
-                EndpointEvent::Closed { connection, user, why } => {
+                EndpointEvent::Closed { connection, why } => {
                     let Some(life) = self.lives.remove(&connection) else {
-                        checker.expect(false, || format!("{connection} of {user} closed again: {why}"));
+                        checker.expect(false, || format!("{connection} closed again: {why}"));
                         continue;
                     };
                     self.hosts.remove(&life);

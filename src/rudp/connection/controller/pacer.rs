@@ -17,10 +17,10 @@ pub struct Pacer {
 const MICRO: i64 = 1_000_000;
 /// Packets wait for a millisecond's worth at least: an owner's timer is hardly finer.
 const QUANTUM: Duration = Duration::from_millis(1);
-/// A fast path is given so many microseconds' worth at once, or its sender would wait for a timer most of
-/// the time: a timer that is hardly finer than this is late by as much.
+/// What a fast path may have at once, in microseconds of its rate. With less its sender would wait for a timer most of
+/// the time: one that is hardly finer than this is late by as much.
 const BURST_MICROS: i64 = 2_000;
-/// But no more than so many bursts.
+/// Upper bound of it, in bursts.
 const MAX_BURSTS: i64 = 16;
 
 impl Pacer {

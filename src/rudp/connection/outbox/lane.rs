@@ -10,7 +10,7 @@ use crate::rudp::connection::stream::MessageRef;
 pub struct Lane {
     /// Leaves before `fresh`: lost messages and probes.
     pub resend: VecDeque<MessageRef>,
-    /// Each with how many came before it, to all lanes together.
+    /// Each with its arrival number over all lanes.
     fresh: VecDeque<(u64, Queued)>,
     /// Length of `fresh` at which it is swept.
     sweep_at: u32,
@@ -21,7 +21,7 @@ pub struct Lane {
 /// A message that never left, or not all of it.
 #[derive(Debug)]
 pub enum Queued {
-    /// Nobody keeps anything else of it.
+    /// Kept here alone.
     Unreliable(Payload),
     /// A message of a stream that may be shed.
     Sequenced(MessageRef),

@@ -15,7 +15,7 @@ use crate::wire::frame::{MessageHead, Repair};
 #[derive(Debug)]
 pub struct RepairEncoder {
     loss: LossShare,
-    /// Nothing was lost either way: the share is what was supposed at first, or what is left of it.
+    /// No loss was seen in either direction yet: the share still decays from what was supposed at first.
     supposes: bool,
     /// `None` while there are no REPAIRs.
     memory: Option<Box<Memory>>,
@@ -30,9 +30,9 @@ pub struct RepairEncoder {
 struct Memory {
     /// Symbols of packets that left, oldest first.
     sources: VecDeque<Source>,
-    /// Where the next symbol is written: the place of one that is none any more.
+    /// Memory for the next symbol, of one that was dropped.
     spare: BytesMut,
-    /// Where the next REPAIR is written: the place of the one that left last.
+    /// Memory for the next REPAIR, of the one that left last.
     sum: BytesMut,
 }
 

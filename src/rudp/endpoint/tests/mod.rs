@@ -15,8 +15,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::base::Ecn;
 use crate::base::UnixTime;
+use crate::base::{Ecn, UserId};
 use crate::rudp::{Connecting, ConnectingConfig};
 use crate::secure::token::{MintRequest, mint};
 use crate::secure::{ConnectGrant, TokenKey};

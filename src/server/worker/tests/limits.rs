@@ -449,7 +449,7 @@ fn a_flood_of_refusals_does_not_keep_a_worker_from_its_mail() {
     house.run_socket(ann);
     let count = |house: &House| {
         let counters = house.shared.counters(WorkerId(1));
-        (counters.commands_refused.value(), counters.mails.value())
+        (counters.commands_refused.get(), counters.mails.get())
     };
     let before = count(&house);
     house.run_sockets(&flooders);

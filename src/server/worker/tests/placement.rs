@@ -14,7 +14,7 @@ use crate::wire::{
 
 /// Users that each worker serves.
 fn served(house: &House) -> Vec<u64> {
-    house.shared.mailboxes.workers().map(|worker| house.shared.counters(worker).connections.value()).collect()
+    house.shared.mailboxes.workers().map(|worker| house.shared.counters(worker).connections.get()).collect()
 }
 
 /// A session of `seats` whose owner is at worker 0, and one that has joined it from worker 1.

@@ -1,0 +1,30 @@
+//! [`Counter`]: what is counted while others look.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread writes and any thread reads. Relaxed: it says nothing of other memory.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The count now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it, for what is counted elsewhere.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        // One writer, so no read-modify-write is needed.
+        self.set(self.get().wrapping_add(more));
+    }
+
+    /// Adds a length.
+    pub fn add_len(&self, more: usize) {
+        self.add(u64::try_from(more).unwrap_or(u64::MAX));
+    }
+}
