@@ -1,4 +1,4 @@
-//! Datagrams on their way through the kernel: an [`ReceiveBatch`] and an [`SendBatch`] of one batch each.
+//! Datagrams on their way through the kernel: a [`ReceiveBatch`] and a [`SendBatch`] of one batch each.
 //!
 //! Their slots are made once. A received datagram is copied out of its slot into a block that all of its
 //! batch share and that is used again once nobody holds a part of it; at a game's datagram sizes that
@@ -191,7 +191,7 @@ fn slots(count: usize) -> Box<[u8]> {
     vec![0; count * SLOT_BYTES].into_boxed_slice()
 }
 
-/// How far an [`SendBatch`] got.
+/// How far a [`SendBatch`] got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flushed {
     /// Everything is sent.

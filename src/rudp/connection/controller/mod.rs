@@ -23,7 +23,7 @@ use self::short_queue::ShortQueue;
 use super::config::CongestionControl;
 use crate::base::Timestamp;
 
-/// Decides how many bytes may be under way. CeReport of every packet's fate.
+/// Decides how many bytes may be under way. Told of every packet's fate.
 pub trait Controller: Send + Sync {
     /// A packet was acked.
     fn on_acked(&mut self, now: Timestamp, acked: &Acked);

@@ -133,7 +133,7 @@ fn a_trace_names_the_loss_and_the_packet_that_made_it_good() {
     let losses = events.iter().filter(|(_, seen)| matches!(seen, Seen::Lost(_)));
     let [(at, named)] = losses.collect::<Vec<_>>()[..] else { panic!("not one loss: {events:?}") };
     assert_eq!(*named, Seen::Lost(lost));
-    // CeReport in advance, by the timer for losses.
+    // Told in advance, by the timer for losses.
     assert!(events.contains(&(dark + Duration::from_millis(44), Seen::LossTimer(Some(*at)))), "{events:?}");
     let resent = events.iter().find(|(_, seen)| matches!(seen, Seen::Sent(packet, _) if *packet == again));
     assert_eq!(resent.unwrap().0, *at, "it leaves as soon as it is known to be lost");

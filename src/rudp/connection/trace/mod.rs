@@ -45,7 +45,7 @@ pub enum Vantage {
 /// What happened. Numbers of packets sent and received are apart: each direction has its own.
 #[derive(Clone, Copy, Debug)]
 pub enum TraceEvent<'a> {
-    /// The handshake is over at this end. CeReport, with its own earlier time, before the first of the
+    /// The handshake is over at this end. Told, with its own earlier time, before the first of the
     /// others: a connection that nothing happens to tells nothing.
     Started,
     /// A packet left.
