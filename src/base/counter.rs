@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that one thread writes and any thread reads. Relaxed: it says nothing of other memory.
+/// A number that one thread at a time writes and any thread reads. Relaxed: it says nothing of other memory.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

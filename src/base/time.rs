@@ -20,7 +20,7 @@ impl Timestamp {
     /// The end of time: a deadline that never comes.
     pub const MAX: Self = Self(NonZeroU64::MAX);
 
-    /// The instant `micros` microseconds after the origin.
+    /// The instant `micros` microseconds after the origin; [`Self::MAX`] is that of `u64::MAX - 1`.
     pub const fn from_micros(micros: u64) -> Self {
         Self(NonZeroU64::MIN.saturating_add(micros))
     }

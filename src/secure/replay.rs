@@ -3,7 +3,7 @@
 use crate::base::PacketNumber;
 
 /// Remembers which of the newest [`ReplayWindow::WIDTH`] packet numbers were taken; all that is
-/// older counts as taken. Spec: PKT-9.
+/// older counts as taken, and after [`ReplayWindow::rest`] all but what is newer than the newest. Spec: PKT-9.
 ///
 /// Contract: [`ReplayWindow::check`] before a packet is opened, [`ReplayWindow::accept`] only after
 /// its seal was verified, so that nobody else can move the window.

@@ -123,7 +123,8 @@ impl Shared {
     /// Has every worker tell its clients that the server shuts down, and stop when they know or at
     /// `until`. A later call can only shorten the time.
     pub fn drain(&self, until: Timestamp) {
-        self.drain_until.fetch_min(until.as_micros().min(u64::MAX - 1), Ordering::Relaxed);
+        // Never `u64::MAX`: that of `Timestamp::MAX` is one less.
+        self.drain_until.fetch_min(until.as_micros(), Ordering::Relaxed);
         self.wake_all();
     }
 

@@ -48,6 +48,8 @@ use crate::wire::Body;
 /// not meet. Latency is the time from the call of `send` to the hand-over to a receiver;
 /// the clients share one thread, so it is that of a server only while their core has time left.
 ///
+/// With impairments it takes 1,024 clients at most, sessions times members: a relay carries no more.
+///
 /// With --bulk a further user, which reaches the server past the relay, sends one member of the first
 /// session as much as its line takes, in reliable messages of 64 KiB, on the connection of its session;
 /// counted is the payload that arrives in the counted time. That member's latency is told apart, too.

@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use rand::Rng;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

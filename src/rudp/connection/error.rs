@@ -37,16 +37,6 @@ pub enum SendError {
     Closed,
 }
 
-impl PacketDropped {
-    /// True when the peer has sealed the packet, so that its sender is known.
-    pub fn is_proven(self) -> bool {
-        match self {
-            Self::TooLate | Self::OverBudget => true,
-            Self::Malformed | Self::Replayed | Self::DoesNotOpen | Self::OffPath | Self::Closed => false,
-        }
-    }
-}
-
 /// What a peer did that no correct peer does. Ends the connection with `protocol_violation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -147,7 +137,7 @@ pub enum PacketDropped {
     /// Too short, or a reserved bit is set.
     #[error("header is malformed")]
     Malformed,
-    /// Its number was received before, or is older than the replay window.
+    /// Its number was received before, or is older than the replay window, which ends at the newest after a rest.
     #[error("replayed or too old")]
     Replayed,
     /// It was not sealed by the peer.

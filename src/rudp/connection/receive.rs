@@ -267,8 +267,8 @@ impl Connection {
         repaired: Vec<(PacketNumber, Bytes)>,
     ) {
         for (repaired, symbol) in repaired {
-            // It has come, with nothing that can be repaired.
-            // spec: FRM-8
+            // It has come, or counts as come.
+            // spec: FRM-8, PKT-9
             if !self.replay.check(repaired) {
                 continue;
             }

@@ -62,7 +62,7 @@ reasons! {
     UnknownConnection = "unknown_connection",
     /// A sealed packet that is malformed.
     SealedMalformed = "sealed_malformed",
-    /// A sealed packet that was received before.
+    /// A sealed packet that was received before, or is too old to tell.
     Replayed = "replayed",
     /// A sealed packet that does not open.
     DoesNotOpen = "does_not_open",
@@ -74,7 +74,7 @@ reasons! {
 /// What an endpoint has done. All counts begin with the endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// Bytes of datagrams that proved nothing: all but sealed packets that opened.
+    /// Bytes of datagrams that are taken to prove nothing: all but sealed packets that were not dropped.
     pub unproven_bytes_received: u64,
     /// Bytes of all clear packets sent: none is sent to an address that has proved itself.
     pub unproven_bytes_sent: u64,

@@ -323,10 +323,8 @@ impl Endpoint {
             let taken = live.connection.handle_packet(now, from, packet);
             live.take_events(id, &mut self.events);
             live.mark_dirty(id, &mut self.dirty);
-            match taken {
-                Ok(()) => {}
-                Err(why) if why.is_proven() => self.counters.drop(why.into()),
-                Err(why) => self.count_unproven(bytes, why.into()),
+            if let Err(why) = taken {
+                self.count_unproven(bytes, why.into());
             }
         } else if id.worker() != self.worker {
             return Some(Input::Foreign(id.worker(), packet));

@@ -290,7 +290,25 @@ fn without_memory_what_breaks_the_protocol_closes_all_the_same() {
 /// There are many that do nothing: what few of them have lies apart.
 #[test]
 fn a_connection_is_small() {
-    assert!(size_of::<Connection>() <= 1_736, "{} bytes", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 1_792, "{} bytes", size_of::<Connection>());
+}
+
+/// What comes late then is a replay; its sender sends the message again.
+// spec-test: PKT-9
+#[test]
+fn a_connection_at_rest_takes_nothing_older_than_the_newest() {
+    for (rest, late) in [(Duration::from_millis(100), Ok(())), (SECOND, Err(PacketDropped::Replayed))] {
+        let mut pair = Pair::new(62);
+        pair.dark_until = Timestamp::MAX;
+        let mut forger = Forger::new();
+        let missing = forger.packet(&[message(0, 10)]);
+        give(&mut pair, forger.packet(&[Frame::Ping]));
+        pair.run(rest);
+        let taken = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), missing);
+        assert_eq!(taken, late, "after {rest:?}");
+        give(&mut pair, forger.packet(&[message(0, 10)]));
+        assert_eq!(pair.payloads(SERVER), [[0; 10]], "once, after {rest:?}");
+    }
 }
 
 #[test]
