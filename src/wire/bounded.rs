@@ -39,14 +39,7 @@ macro_rules! bounded_number {
 
         impl $crate::base::Wire for $name {
             fn read(reader: &mut $crate::base::Reader) -> Result<Self, $crate::base::DecodeError> {
-                let value = reader.varint_in($what, $min, $max)?;
-                let narrow = <$int>::try_from(value).map_err(|_| $crate::base::DecodeError::OutOfRange {
-                    what: $what,
-                    value,
-                    min: $min,
-                    max: $max,
-                })?;
-                Self::new(narrow)
+                Ok(Self(reader.varint_in($what, $min, $max)?))
             }
 
             fn write(&self, writer: &mut $crate::base::Writer) {

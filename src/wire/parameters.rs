@@ -64,9 +64,7 @@ const RECEIVE_BUFFER: Field = Field("receive buffer", 1 << 16, 1 << 30);
 
 impl Field {
     fn read(&self, reader: &mut Reader) -> Result<u32, DecodeError> {
-        let (min, max) = (u64::from(self.1), u64::from(self.2));
-        let value = reader.varint_in(self.0, min, max)?;
-        u32::try_from(value).map_err(|_| DecodeError::OutOfRange { what: self.0, value, min, max })
+        reader.varint_in(self.0, self.1.into(), self.2.into())
     }
 
     fn write(&self, value: u32, writer: &mut Writer) {

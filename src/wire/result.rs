@@ -99,8 +99,8 @@ impl Wire for Value {
             2 => Self::Invited(read_invited(reader)?),
             3 => Self::Revision(Revision::read(reader)?),
             4 => Self::Info(Info::read(reader)?),
-            5 => Self::Sessions(read_list("sessions", reader)?),
-            6 => Self::Invites(read_list("invites", reader)?),
+            5 => Self::Sessions(reader.list("sessions", 0, MAX_LISTED)?),
+            6 => Self::Invites(reader.list("invites", 0, MAX_LISTED)?),
             kind => return Err(DecodeError::Unknown { what: "value kind", value: u64::from(kind) }),
         })
     }
@@ -126,25 +126,13 @@ impl Wire for Value {
             }
             Self::Sessions(sessions) => {
                 writer.u8(5);
-                write_list(sessions, writer);
+                writer.list(sessions);
             }
             Self::Invites(invites) => {
                 writer.u8(6);
-                write_list(invites, writer);
+                writer.list(invites);
             }
         }
-    }
-}
-
-fn read_list<T: Wire>(what: &'static str, reader: &mut Reader) -> Result<Vec<T>, DecodeError> {
-    let count = reader.count(what, 0, MAX_LISTED)?;
-    (0..count).map(|_| T::read(reader)).collect()
-}
-
-fn write_list<T: Wire>(list: &[T], writer: &mut Writer) {
-    writer.varint(list.len() as u64);
-    for entry in list {
-        entry.write(writer);
     }
 }
 

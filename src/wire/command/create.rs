@@ -81,15 +81,7 @@ impl InitialProperties {
     }
 
     fn sorted(properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
-        if properties.len() > MAX_PROPERTIES {
-            let value = properties.len() as u64;
-            return Err(DecodeError::OutOfRange {
-                what: Self::WHAT,
-                value,
-                min: 0,
-                max: MAX_PROPERTIES as u64,
-            });
-        }
+        DecodeError::check_count(Self::WHAT, properties.len(), 0, MAX_PROPERTIES)?;
         if properties.is_sorted_by(|a, b| a.key < b.key) {
             Ok(Self(properties))
         } else {
@@ -110,15 +102,10 @@ impl InitialProperties {
 
 impl Wire for InitialProperties {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count(Self::WHAT, 0, MAX_PROPERTIES)?;
-        let properties: Result<Vec<_>, _> = (0..count).map(|_| InitialProperty::read(reader)).collect();
-        Self::sorted(properties?)
+        Self::sorted(reader.list(Self::WHAT, 0, MAX_PROPERTIES)?)
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.varint(self.0.len() as u64);
-        for property in &self.0 {
-            property.write(writer);
-        }
+        writer.list(&self.0);
     }
 }

@@ -132,11 +132,7 @@ impl Recipients {
     }
 
     fn sorted(members: Vec<MemberId>) -> Result<Self, DecodeError> {
-        let count = members.len();
-        if !(1..=Self::MAX).contains(&count) {
-            let max = Self::MAX as u64;
-            return Err(DecodeError::OutOfRange { what: Self::WHAT, value: count as u64, min: 1, max });
-        }
+        DecodeError::check_count(Self::WHAT, members.len(), 1, Self::MAX)?;
         if members.is_sorted_by(|a, b| a < b) {
             Ok(Self(members.into()))
         } else {
@@ -157,15 +153,10 @@ impl Recipients {
 
 impl Wire for Recipients {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count(Self::WHAT, 1, Self::MAX)?;
-        let members: Result<Vec<_>, _> = (0..count).map(|_| MemberId::read(reader)).collect();
-        Self::sorted(members?)
+        Self::sorted(reader.list(Self::WHAT, 1, Self::MAX)?)
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.varint(self.0.len() as u64);
-        for member in self.0.iter() {
-            member.write(writer);
-        }
+        writer.list(&self.0);
     }
 }

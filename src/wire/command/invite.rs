@@ -60,12 +60,8 @@ impl InvitedUsers {
     /// [`DecodeError::OutOfRange`] when there are none or more than [`InvitedUsers::MAX`],
     /// [`DecodeError::Repeated`] when one is named twice.
     pub fn new(users: Vec<UserId>) -> Result<Self, DecodeError> {
-        let count = users.len();
-        if !(1..=Self::MAX).contains(&count) {
-            let max = Self::MAX as u64;
-            return Err(DecodeError::OutOfRange { what: Self::WHAT, value: count as u64, min: 1, max });
-        }
-        if users.iter().collect::<BTreeSet<_>>().len() != count {
+        DecodeError::check_count(Self::WHAT, users.len(), 1, Self::MAX)?;
+        if users.iter().collect::<BTreeSet<_>>().len() != users.len() {
             return Err(DecodeError::Repeated { what: "invited users" });
         }
         Ok(Self(users))
@@ -79,16 +75,11 @@ impl InvitedUsers {
 
 impl Wire for InvitedUsers {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count(Self::WHAT, 1, Self::MAX)?;
-        let users: Result<Vec<_>, _> = (0..count).map(|_| UserId::read(reader)).collect();
-        Self::new(users?)
+        Self::new(reader.list(Self::WHAT, 1, Self::MAX)?)
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.varint(self.0.len() as u64);
-        for user in &self.0 {
-            user.write(writer);
-        }
+        writer.list(&self.0);
     }
 }
 

@@ -72,22 +72,14 @@ impl Wire for Snapshot {
         self.you.write(writer);
         self.owner.write(writer);
         self.next.write(writer);
-        writer.varint(self.members.len() as u64);
-        for member in &self.members {
-            member.write(writer);
-        }
+        writer.list(&self.members);
         self.revision.write(writer);
-        writer.varint(self.properties.len() as u64);
-        for property in &self.properties {
-            property.write(writer);
-        }
+        writer.list(&self.properties);
     }
 }
 
 fn read_members(reader: &mut Reader) -> Result<Vec<SnapshotMember>, DecodeError> {
-    let count = reader.count("members", 1, usize::from(MaxMembers::MAX.get()))?;
-    let members: Result<Vec<_>, _> = (0..count).map(|_| SnapshotMember::read(reader)).collect();
-    let members = members?;
+    let members: Vec<SnapshotMember> = reader.list("members", 1, usize::from(MaxMembers::MAX.get()))?;
     if members.is_sorted_by(|a, b| a.member < b.member) {
         Ok(members)
     } else {
@@ -96,9 +88,7 @@ fn read_members(reader: &mut Reader) -> Result<Vec<SnapshotMember>, DecodeError>
 }
 
 fn read_properties(reader: &mut Reader) -> Result<Vec<Property>, DecodeError> {
-    let count = reader.count("properties", 0, MAX_PROPERTIES)?;
-    let properties: Result<Vec<_>, _> = (0..count).map(|_| Property::read(reader)).collect();
-    let properties = properties?;
+    let properties: Vec<Property> = reader.list("properties", 0, MAX_PROPERTIES)?;
     if properties.is_sorted_by(|a, b| a.key < b.key) {
         Ok(properties)
     } else {

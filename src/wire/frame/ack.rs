@@ -117,5 +117,5 @@ fn read_runs(reader: &mut Reader) -> Result<(u64, SmallVec<[AckRun; 4]>), Decode
 }
 
 fn read_run(reader: &mut Reader) -> Result<u64, DecodeError> {
-    Ok(reader.varint_in("ack run", 0, MAX_RUN - 1)? + 1)
+    Ok(reader.varint_in::<u64>("ack run", 0, MAX_RUN - 1)? + 1)
 }

@@ -99,18 +99,13 @@ impl Fragment {
     pub(super) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
         let mode = kind & MODE_BITS;
         if !(2..=4).contains(&mode) {
-            return Err(DecodeError::OutOfRange {
-                what: "fragment mode",
-                value: mode.into(),
-                min: 2,
-                max: 4,
-            });
+            return Err(DecodeError::Unknown { what: "fragment mode", value: mode.into() });
         }
         let place = Place::read(kind & super::WIDE_NUMBER != 0, reader)?;
         let delivery = Delivery::read_key(mode, reader)?;
-        let count = bounded(reader, "fragment count", 2, u64::from(MAX_FRAGMENTS))?;
-        let total = bounded(reader, "message bytes", u64::from(count), MAX_TOTAL)?;
-        let index = bounded(reader, "fragment index", 0, u64::from(count) - 1)?;
+        let count = reader.varint_in("fragment count", 2, u64::from(MAX_FRAGMENTS))?;
+        let total = reader.varint_in("message bytes", u64::from(count), MAX_TOTAL)?;
+        let index = reader.varint_in("fragment index", 0, u64::from(count) - 1)?;
         let head = FragmentHead { place, delivery, count, total, index };
         head.check()?;
         let payload = read_payload(kind, reader)?;
@@ -125,9 +120,4 @@ impl Fragment {
         self.head.write(writer, last);
         writer.slice(&self.payload);
     }
-}
-
-fn bounded(reader: &mut Reader, what: &'static str, min: u64, max: u64) -> Result<u32, DecodeError> {
-    let value = reader.varint_in(what, min, max)?;
-    u32::try_from(value).map_err(|_| DecodeError::OutOfRange { what, value, min, max })
 }

@@ -61,14 +61,14 @@ impl Wire for Hello {
         if reader.remaining() != whole {
             return Err(DecodeError::NotCanonical { what: "hello length" });
         }
-        let length = in_range("token length", reader.u16("token length")?, 1, TOKEN_MAX_BYTES)?;
+        let length = read_length("token length", 1, TOKEN_MAX_BYTES, reader)?;
         let token = reader.bytes("token", length)?;
         let cookie = match reader.u8("cookie length")? {
             0 => None,
             length if usize::from(length) == COOKIE_BYTES => Some(Cookie(reader.array("cookie")?)),
             length => return Err(DecodeError::Unknown { what: "cookie length", value: u64::from(length) }),
         };
-        let length = in_range("noise length", reader.u16("noise length")?, NOISE_MIN_BYTES, NOISE_MAX_BYTES)?;
+        let length = read_length("noise length", NOISE_MIN_BYTES, NOISE_MAX_BYTES, reader)?;
         let noise = reader.bytes("noise message", length)?;
         if reader.rest().iter().any(|byte| *byte != 0) {
             return Err(DecodeError::NotCanonical { what: "hello padding" });
@@ -97,13 +97,15 @@ impl Wire for Hello {
     }
 }
 
-fn in_range(what: &'static str, value: u16, min: usize, max: usize) -> Result<usize, DecodeError> {
-    let length = usize::from(value);
-    if (min..=max).contains(&length) {
-        Ok(length)
-    } else {
-        Err(DecodeError::OutOfRange { what, value: u64::from(value), min: min as u64, max: max as u64 })
-    }
+fn read_length(
+    what: &'static str,
+    min: usize,
+    max: usize,
+    reader: &mut Reader,
+) -> Result<usize, DecodeError> {
+    let length = usize::from(reader.u16(what)?);
+    DecodeError::check_count(what, length, min, max)?;
+    Ok(length)
 }
 
 fn short(length: usize) -> u16 {

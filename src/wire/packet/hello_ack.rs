@@ -26,14 +26,7 @@ impl Wire for HelloAck {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let echo = Echo(reader.array("echo")?);
         let noise = reader.rest();
-        if !(NOISE_MIN_BYTES..=NOISE_MAX_BYTES).contains(&noise.len()) {
-            return Err(DecodeError::OutOfRange {
-                what: "noise length",
-                value: noise.len() as u64,
-                min: NOISE_MIN_BYTES as u64,
-                max: NOISE_MAX_BYTES as u64,
-            });
-        }
+        DecodeError::check_count("noise length", noise.len(), NOISE_MIN_BYTES, NOISE_MAX_BYTES)?;
         Ok(Self { echo, noise })
     }
 

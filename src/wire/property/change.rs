@@ -87,15 +87,8 @@ impl PropertyChanges {
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`].
     pub fn new(changes: Vec<PropertyChange>) -> Result<Self, DecodeError> {
-        match changes.len() {
-            1..=MAX_PROPERTIES => Ok(Self(changes.into())),
-            count => Err(DecodeError::OutOfRange {
-                what: "number of property changes",
-                value: count as u64,
-                min: 1,
-                max: MAX_PROPERTIES as u64,
-            }),
-        }
+        DecodeError::check_count("number of property changes", changes.len(), 1, MAX_PROPERTIES)?;
+        Ok(Self(changes.into()))
     }
 
     /// The changes, in order.
@@ -106,16 +99,11 @@ impl PropertyChanges {
 
 impl Wire for PropertyChanges {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count("number of property changes", 1, MAX_PROPERTIES)?;
-        let changes: Result<Vec<_>, _> = (0..count).map(|_| PropertyChange::read(reader)).collect();
-        Self::new(changes?)
+        Ok(Self(reader.list("number of property changes", 1, MAX_PROPERTIES)?.into()))
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.varint(self.0.len() as u64);
-        for change in self.0.iter() {
-            change.write(writer);
-        }
+        writer.list(&self.0);
     }
 }
 

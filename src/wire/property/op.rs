@@ -180,15 +180,8 @@ impl PropertyOps {
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`].
     pub fn new(ops: Vec<PropertyOp>) -> Result<Self, DecodeError> {
-        match ops.len() {
-            1..=MAX_PROPERTIES => Ok(Self(ops.into())),
-            count => Err(DecodeError::OutOfRange {
-                what: "number of property operations",
-                value: count as u64,
-                min: 1,
-                max: MAX_PROPERTIES as u64,
-            }),
-        }
+        DecodeError::check_count("number of property operations", ops.len(), 1, MAX_PROPERTIES)?;
+        Ok(Self(ops.into()))
     }
 
     /// What all of them count toward the rates of a session.
@@ -204,16 +197,11 @@ impl PropertyOps {
 
 impl Wire for PropertyOps {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count("number of property operations", 1, MAX_PROPERTIES)?;
-        let ops: Result<Vec<_>, _> = (0..count).map(|_| PropertyOp::read(reader)).collect();
-        Self::new(ops?)
+        Ok(Self(reader.list("number of property operations", 1, MAX_PROPERTIES)?.into()))
     }
 
     fn write(&self, writer: &mut Writer) {
-        writer.varint(self.0.len() as u64);
-        for op in self.0.iter() {
-            op.write(writer);
-        }
+        writer.list(&self.0);
     }
 }
 

@@ -1,0 +1,117 @@
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{VARINT_MAX, Wire, varint_len};
+
+/// Appends values to a growing buffer.
+#[derive(Debug, Default)]
+pub struct Writer {
+    bytes: BytesMut,
+}
+
+impl From<BytesMut> for Writer {
+    /// Appends behind what `bytes` holds.
+    fn from(bytes: BytesMut) -> Self {
+        Self { bytes }
+    }
+}
+
+impl Writer {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty buffer with room for `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: BytesMut::with_capacity(capacity) }
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True when nothing is written.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Forgets what was written; its memory stays.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// What was written so far.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Bytes {
+        self.bytes.freeze()
+    }
+
+    /// What was written, still mutable.
+    pub fn into_inner(self) -> BytesMut {
+        self.bytes
+    }
+
+    /// Appends one byte.
+    pub fn u8(&mut self, value: u8) {
+        self.bytes.put_u8(value);
+    }
+
+    /// Appends a big-endian `u16`.
+    pub fn u16(&mut self, value: u16) {
+        self.bytes.put_u16(value);
+    }
+
+    /// Appends a big-endian `u32`.
+    pub fn u32(&mut self, value: u32) {
+        self.bytes.put_u32(value);
+    }
+
+    /// Appends a big-endian `u64`.
+    pub fn u64(&mut self, value: u64) {
+        self.bytes.put_u64(value);
+    }
+
+    /// Appends a big-endian `i64` in two's complement.
+    pub fn i64(&mut self, value: i64) {
+        self.bytes.put_i64(value);
+    }
+
+    /// Appends a variable-length integer in its shortest form, RFC 9000 §16.
+    ///
+    /// # Panics
+    /// When `value` is above [`VARINT_MAX`]: every field of the protocol is bounded below it.
+    #[allow(clippy::cast_possible_truncation, reason = "each arm holds what fits it")]
+    pub fn varint(&mut self, value: u64) {
+        match varint_len(value) {
+            1 => self.bytes.put_u8(value as u8),
+            2 => self.bytes.put_u16(value as u16 | 0x4000),
+            4 => self.bytes.put_u32(value as u32 | 0x8000_0000),
+            _ => {
+                assert!(value <= VARINT_MAX, "{value} is no variable-length integer");
+                self.bytes.put_u64(value | 0xc000_0000_0000_0000);
+            }
+        }
+    }
+
+    /// Appends bytes as they are.
+    pub fn slice(&mut self, bytes: &[u8]) {
+        self.bytes.put_slice(bytes);
+    }
+
+    /// Appends a length, then the bytes.
+    pub fn prefixed(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() as u64);
+        self.slice(bytes);
+    }
+
+    /// Appends how many values there are, then the values.
+    pub fn list<T: Wire>(&mut self, values: &[T]) {
+        self.varint(values.len() as u64);
+        values.iter().for_each(|value| value.write(self));
+    }
+}
