@@ -229,7 +229,7 @@ impl<'a> Attempts<'a> {
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now().mono
+        self.clock.mono()
     }
 
     /// Begins to connect to one address; dropping the client ends the attempt.
@@ -259,7 +259,7 @@ impl<'a> Attempts<'a> {
         );
         let core = Core::new(address, connecting.with_tracer(config.tracer.clone()));
         let (tell, connected) = oneshot::channel();
-        let shared = Arc::new(Shared::new(core, self.clock.clone(), tell, self.race.clone()));
+        let shared = Arc::new(Shared::new(core, self.clock, tell, self.race.clone()));
         let client = Client::of(Arc::clone(&shared));
         let (sink, rest) = sink(&client);
         tokio::spawn(Driver::new(shared, sink).run(socket));

@@ -90,7 +90,7 @@ impl Shared {
 
     /// Monotonic time.
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now().mono
+        self.clock.mono()
     }
 }
 
@@ -171,7 +171,7 @@ impl Driver {
 
     /// Runs until the connection has ended and all is told.
     pub(super) async fn run(mut self, socket: Socket) {
-        let (clock, wake) = (self.shared.clock.clone(), Arc::clone(&self.shared.wake));
+        let (clock, wake) = (self.shared.clock, Arc::clone(&self.shared.wake));
         if let Err(error) = drive(socket, clock, &mut self, wake).await {
             tracing::warn!(%error, "the client's socket failed");
             self.turn(|core| core.abandon(Disconnected::Socket(error.to_string())));

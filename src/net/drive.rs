@@ -47,20 +47,20 @@ pub async fn drive<D: Driven + ?Sized>(
 ) -> io::Result<()> {
     let counters = socket.counters();
     let mut busy = BusyPoll::new(socket.busy_poll);
-    let timer = if socket.shares_timer { Timer::shared(clock.clone()) } else { Timer::new(clock.clone()) };
+    let timer = if socket.shares_timer { Timer::shared(clock) } else { Timer::new(clock) };
     let port = Port::new(socket.udp)?;
     let path = port.path(socket.path);
     let io = Io { port: &port, counters: &counters };
     let mut inbox = ReceiveBatch::new(&port, path);
     let mut outbox = SendBatch::new(&port, path);
     let mut sources = Sources::new(&port, timer, &wake);
-    let mut slack = Slack::new(clock.now().mono);
-    let mut load = Load::new(clock.now().mono);
+    let mut slack = Slack::new(clock.mono());
+    let mut load = Load::new(clock.mono());
     let mut ready = Ready::default();
     let mut deferred = 0;
     let mut finished_at = None;
     loop {
-        load.begin_turn(clock.now().mono);
+        load.begin_turn(clock.mono());
         let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
         let mut more = reads && inbox.receive(io.port, io.counters)?;
         let now = clock.now();
@@ -79,7 +79,7 @@ pub async fn drive<D: Driven + ?Sized>(
         }
         more |= !inbox.is_empty() && driven.wants_datagrams();
         if more && load.may_gather(now.mono) {
-            load.end_turn(clock.now().mono);
+            load.end_turn(clock.mono());
             ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await;
             continue;
         }
@@ -91,7 +91,7 @@ pub async fn drive<D: Driven + ?Sized>(
                 return Ok(());
             }
         }
-        load.end_turn(clock.now().mono);
+        load.end_turn(clock.mono());
         let goes_on = more || flushed == Turn::Unfinished;
         let fails = (reads && inbox.keeps_failing()).then(|| now.mono + BLOCKED_WAIT);
         let rest = fails.or_else(|| load.rest().filter(|_| !goes_on));
@@ -199,7 +199,7 @@ impl<'a> Sources<'a> {
 
     /// Waits for the time alone.
     async fn sleep(&mut self, clock: &Clock, until: Timestamp) {
-        while clock.now().mono < until {
+        while clock.mono() < until {
             poll_fn(|cx| self.timer.poll(Some(until), cx)).await;
         }
     }

@@ -66,7 +66,7 @@ impl Timer {
 
     /// False when `deadline` is beyond what the system can express.
     fn arm(&mut self, deadline: Timestamp) -> bool {
-        let delay = deadline.since(self.clock.now().mono);
+        let delay = deadline.since(self.clock.mono());
         let Some(instant) = self.clock.instant(deadline) else { return false };
         self.armed = Some(deadline);
         self.source.arm(delay, instant.into());
@@ -141,9 +141,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let clock = Clock::new();
-            let now = clock.now().mono;
+            let now = clock.mono();
             let in_seconds = |seconds| now + Duration::from_secs(seconds);
-            for mut timer in [Timer::new(clock.clone()), Timer::shared(clock.clone())] {
+            for mut timer in [Timer::new(clock), Timer::shared(clock)] {
                 timer.put_off(now, Some(in_seconds(90)), Duration::from_secs(60));
                 assert_eq!(timer.armed, None, "nothing to put off");
                 std::future::poll_fn(|cx| {

@@ -93,8 +93,8 @@ impl Server {
         Part { id, socket, mut worker }: Part,
         wake: Arc<Notify>,
     ) -> io::Result<JoinHandle<io::Result<()>>> {
-        let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock.clone() };
-        let clock = self.clock.clone();
+        let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock };
+        let clock = self.clock;
         let (tell, begun) = mpsc::sync_channel(1);
         let run = move || {
             let _all = all;
@@ -176,7 +176,7 @@ impl Server {
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again
     /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time.
     pub fn drain(&self, timeout: Duration) {
-        self.shared.drain(self.clock.now().mono + timeout);
+        self.shared.drain(self.clock.mono() + timeout);
     }
 
     /// True when every worker has ended, so that [`Server::join`] does not wait.
@@ -231,7 +231,7 @@ struct StopAll {
 impl Drop for StopAll {
     fn drop(&mut self) {
         if self.shared.drain_until().is_none() {
-            self.shared.drain(self.clock.now().mono + DRAIN_AFTER_FAILURE);
+            self.shared.drain(self.clock.mono() + DRAIN_AFTER_FAILURE);
         }
     }
 }

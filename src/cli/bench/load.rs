@@ -150,7 +150,7 @@ impl Load {
     /// gets `bulk`.
     fn crew(&mut self, sessions: Vec<Vec<Seat>>, mut bulk: Option<BulkReceiver>) -> Crew {
         let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
-        let start = self.clock.now().mono + Duration::from_millis(100);
+        let start = self.clock.mono() + Duration::from_millis(100);
         let per_session = usize::from(self.workload.members);
         let mut crew = Crew { senders: Vec::new(), receivers: JoinSet::new(), clients: Vec::new() };
         for (session, seats) in (0_u32..).zip(sessions) {
@@ -162,7 +162,7 @@ impl Load {
                 let receiver = Receiver {
                     events: seat.guest.events,
                     number,
-                    clock: self.clock.clone(),
+                    clock: self.clock,
                     log: Arc::clone(&log),
                     tally: Tally::new(self.message.delivery, first, per_session),
                     gaps: self.workload.blackhole.map(Gaps::new),
@@ -188,12 +188,12 @@ impl Load {
     /// Has everyone send until the time is over; the counted time, if it has begun.
     async fn send(&self, crew: &mut Crew, used: impl Fn() -> Used, signals: &mut Signals) -> Option<Counted> {
         let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
-        let counted_from = self.clock.now().mono + Duration::from_millis(100) + self.warmup;
+        let counted_from = self.clock.mono() + Duration::from_millis(100) + self.warmup;
         let end = counted_from + Duration::from_secs(self.workload.seconds.into());
         let mut queue: BinaryHeap<Reverse<(Timestamp, usize)>> =
             crew.senders.iter().enumerate().map(|(index, sender)| Reverse((sender.due, index))).collect();
-        let progress = progress(end.since(self.clock.now().mono).as_secs(), "seconds of load");
-        let mut timer = Timer::new(self.clock.clone());
+        let progress = progress(end.since(self.clock.mono()).as_secs(), "seconds of load");
+        let mut timer = Timer::new(self.clock);
         let mut before = None;
         while let Some(&Reverse((due, _))) = queue.peek() {
             let due = if before.is_none() { due.min(counted_from) } else { due };
@@ -201,7 +201,7 @@ impl Load {
                 () = std::future::poll_fn(|cx| timer.poll(Some(due), cx)) => {}
                 () = signals.next() => break,
             }
-            let now = self.clock.now().mono;
+            let now = self.clock.mono();
             if before.is_none() && now >= counted_from {
                 self.bulk.iter().for_each(Bulk::count);
                 before = Some((now, used()));
@@ -224,7 +224,7 @@ impl Load {
         }
         progress.finish_and_clear();
         self.bulk.iter().for_each(Bulk::finish);
-        before.map(|(since, before)| Counted { before, length: self.clock.now().mono.since(since) })
+        before.map(|(since, before)| Counted { before, length: self.clock.mono().since(since) })
     }
 
     /// Waits until all that was sent has arrived, or nothing comes any more.
@@ -233,11 +233,11 @@ impl Load {
             && !matches!(self.message.delivery, Delivery::ReliableLatest { .. });
         let patience = if must_arrive { PATIENCE } else { SHORT_PATIENCE };
         let bulk = |figure: fn(&Bulk) -> u64| self.bulk.as_ref().map_or(0, figure);
-        let (mut seen, mut since) = ((0, 0), self.clock.now().mono);
+        let (mut seen, mut since) = ((0, 0), self.clock.mono());
         loop {
             let delivered = self.figures.delivered.load(Ordering::Relaxed);
             let arrived = (delivered, bulk(Bulk::received));
-            let now = self.clock.now().mono;
+            let now = self.clock.mono();
             if arrived != seen {
                 (seen, since) = (arrived, now);
             }

@@ -100,7 +100,7 @@ impl Sender {
         let stamp = Stamp {
             sender: self.number,
             sequence: self.sequence,
-            sent_micros: clock.now().mono.as_micros(),
+            sent_micros: clock.mono().as_micros(),
             counted: is_counted,
         };
         let payload = stamp.payload(message.size);
@@ -168,7 +168,7 @@ impl Receiver {
     }
 
     fn judge(&mut self, number: Option<EventNumber>, payload: &[u8]) {
-        let now = self.clock.now().mono.as_micros();
+        let now = self.clock.mono().as_micros();
         let Ok(stamp) = Stamp::read(payload) else { return count(&self.figures.errors) };
         match self.tally.arrive(stamp.sender, stamp.sequence) {
             Arrival::Fresh => {}

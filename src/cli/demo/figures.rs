@@ -56,7 +56,7 @@ impl Figures {
 
     /// Microseconds since the demo began.
     pub fn now_micros(&self) -> u64 {
-        self.clock.now().mono.as_micros()
+        self.clock.mono().as_micros()
     }
 
     /// Counts a delivery that was right.

@@ -99,7 +99,7 @@ impl Relay {
     pub(super) async fn serve(&self, socket: Socket) -> io::Result<()> {
         self.shared.sockets.borrow_mut().push(socket.counters());
         let mut side = ClientSide { shared: Rc::clone(&self.shared) };
-        drive(socket, self.shared.clock.clone(), &mut side, Arc::clone(&self.shared.wake)).await
+        drive(socket, self.shared.clock, &mut side, Arc::clone(&self.shared.wake)).await
     }
 
     /// What it has done so far.
@@ -258,7 +258,7 @@ impl Shared {
         let socket = bind(any, BUFFERS)?;
         let counters = socket.counters();
         let wake = Arc::clone(&side.path.wake);
-        let driven = drive(socket, self.clock.clone(), side, wake);
+        let driven = drive(socket, self.clock, side, wake);
         let ended = match self.rebind {
             Some(every) => tokio::time::timeout(every, driven).await.unwrap_or(Ok(())),
             None => driven.await,
