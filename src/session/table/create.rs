@@ -1,0 +1,106 @@
+//! How a session comes to be, and which empty one gives way to it when there is no more room.
+
+use std::sync::atomic::Ordering;
+
+use rand::Rng;
+
+use super::super::state::{Session, Turn};
+use super::super::{Admitted, MemberAt, Outbox};
+use super::{SessionTable, StripeState};
+use crate::base::{SessionId, Timestamp, UserId};
+use crate::wire::ErrorCode;
+use crate::wire::command::Create;
+
+/// Stripes with empty sessions of which the one that would stay longest gives way.
+const STRIPES_COMPARED: usize = 8;
+
+impl SessionTable {
+    /// Creates a session, whose owner and first member `user` is. Above the number of sessions that there may
+    /// be an empty one gives way: its idle TTL is over at once.
+    ///
+    /// # Errors
+    /// `too_many_properties`, `properties_too_large`, `server_full`, `busy`.
+    pub fn create(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        at: MemberAt,
+        create: Create,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Admitted, ErrorCode> {
+        let session = Session::new(create, user, now, &self.limits)?;
+        let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
+        let mut gives_way = None;
+        if self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+            gives_way = Some(self.claim_empty(now).ok_or(ErrorCode::ServerFull)?);
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        let created = self.insert(now, session, at, outbox);
+        if created.is_err() {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(id) = gives_way {
+            let settle = |session: &mut Session, turn: &mut Turn<'_>| {
+                session.settle_claim(turn.now, created.is_ok());
+                Ok(())
+            };
+            // It is there: one that is claimed ends here alone, or by the operator or when its own time is over, which is as well.
+            let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, settle);
+        }
+        created
+    }
+
+    /// Claims an empty session for one that is created, which nobody else may do then: of those of some stripes, from
+    /// a random one on, the one that would stay longest, for who leaves sessions behind on purpose lets them stay as
+    /// long as can be.
+    fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
+        loop {
+            let first = self.rng.lock().random_range(0..self.stripes.len());
+            let stripes = self.stripes.iter().skip(first).chain(self.stripes.iter().take(first));
+            let longest = stripes.filter_map(|stripe| stripe.state.lock().longest_empty(now));
+            let (_, id) = longest.take(STRIPES_COMPARED).max()?;
+            let mut state = self.stripe_of(id).1.state.lock();
+            let now = state.now.max(now);
+            // Meanwhile it may have ended, been entered or been claimed; then another may do.
+            if let Some(session) = state.sessions.get_mut(&id).filter(|it| it.empty_until(now).is_some()) {
+                session.claim();
+                return Some(id);
+            }
+        }
+    }
+
+    /// Gives a session a random id that is free and lets its creator in.
+    fn insert(
+        &self,
+        now: Timestamp,
+        mut session: Session,
+        at: MemberAt,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Admitted, ErrorCode> {
+        loop {
+            let id = SessionId(self.rng.lock().random());
+            let (_, stripe) = self.stripe_of(id);
+            let mut state = stripe.state.lock();
+            if id == SessionId(0) || state.sessions.contains_key(&id) {
+                continue;
+            }
+            state.now = state.now.max(now);
+            let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
+            let admitted = session.open(id, at, &mut turn)?;
+            // A session with a member in it and no invites has no deadline.
+            state.sessions.insert(id, Box::new(session));
+            return Ok(admitted);
+        }
+    }
+}
+
+impl StripeState {
+    /// Of the sessions that nobody is in, and that are not claimed, the one that would stay longest.
+    fn longest_empty(&self, now: Timestamp) -> Option<(Timestamp, SessionId)> {
+        if self.empty == 0 {
+            return None;
+        }
+        let now = self.now.max(now);
+        self.sessions.iter().filter_map(|(id, it)| Some((it.empty_until(now)?, *id))).max()
+    }
+}
