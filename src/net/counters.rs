@@ -2,31 +2,55 @@
 
 use crate::base::Counter;
 
-/// Totals of one [`Socket`](super::Socket) since it was bound.
-#[derive(Debug, Default)]
-pub struct Counters {
+/// Declares the counters of a socket and their sum.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+        /// Totals of one [`Socket`](super::Socket) since it was bound.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+        }
+
+        /// What some sockets have carried, added up at about one moment.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Traffic {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Traffic {
+            /// Adds up what `sockets` count.
+            pub fn of<'a>(sockets: impl IntoIterator<Item = &'a Counters>) -> Self {
+                sockets.into_iter().fold(Self::default(), |sum, socket| Self {
+                    $($name: sum.$name + socket.$name.get(),)+
+                })
+            }
+        }
+    };
+}
+
+counters! {
     /// Datagrams received and handed up.
-    pub datagrams_in: Counter,
+    datagrams_in;
     /// Their bytes, without UDP and IP headers.
-    pub bytes_in: Counter,
+    bytes_in;
     /// Batches that they came in.
-    pub batches_in: Counter,
+    batches_in;
     /// Datagrams that the kernel took.
-    pub datagrams_out: Counter,
+    datagrams_out;
     /// Their bytes, without UDP and IP headers.
-    pub bytes_out: Counter,
+    bytes_out;
     /// Batches that they left in.
-    pub batches_out: Counter,
+    batches_out;
     /// Received datagrams dropped for being longer than
-    /// [`MAX_DATAGRAM_BYTES`](super::Socket::MAX_DATAGRAM_BYTES).
-    pub oversized: Counter,
+    /// [`MAX_DATAGRAM_BYTES`](crate::net::Socket::MAX_DATAGRAM_BYTES).
+    oversized;
     /// Errors on receiving that say nothing about the socket, such as a port unreachable.
-    pub receive_errors: Counter,
+    receive_errors;
     /// Datagrams dropped because the system refused to send them: no route, no buffers, a firewall,
     /// longer than the interface's MTU. To the protocol each is a loss.
-    pub send_errors: Counter,
+    send_errors;
     /// Datagrams to senders that had proved nothing, dropped because too much waited in the socket's buffer.
-    pub answers_dropped: Counter,
+    answers_dropped;
     /// Times that sending had to wait for room in the socket's buffer.
-    pub send_blocked: Counter,
+    send_blocked;
 }

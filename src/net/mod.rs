@@ -24,7 +24,7 @@ mod tests;
 mod timer;
 
 pub use clock::Clock;
-pub use counters::Counters;
+pub use counters::{Counters, Traffic};
 pub use drive::drive;
 pub use driven::Driven;
 pub use socket::{BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group};

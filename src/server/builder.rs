@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use super::config::{self, Identity, NAME_BYTES};
 use super::limits::{LimitError, Limits};
 use super::newcomer::{Admit, Newcomer};
-use super::running::{Part, Server};
+use super::running::{Server, UnstartedWorker};
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::net::{self, BufferSizes, Clock, Group, IoPath, Socket};
@@ -154,12 +154,16 @@ impl Builder {
         let gathered_seats = if is_steered { self.limits.gathered_seats } else { 0 };
         let limits = Limits { gathered_seats, ..self.limits };
         let shared = Arc::new(Shared::new(limits, workers.get(), &mut rng).admitting_by(self.admit));
-        let parts = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
+        let unstarted = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
             let rng = StdRng::from_rng(&mut rng);
-            Part { socket, worker: Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng), id }
+            UnstartedWorker {
+                socket,
+                worker: Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng),
+                id,
+            }
         });
-        let parts: Vec<_> = parts.collect();
-        Server::start(Arc::clone(&shared), Clock::new(), parts).map_err(BuildError::Start)
+        let unstarted = unstarted.collect();
+        Server::start(Arc::clone(&shared), Clock::new(), unstarted).map_err(BuildError::Start)
     }
 
     /// One socket a worker, all at one address.

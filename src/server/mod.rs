@@ -49,8 +49,9 @@ pub use builder::{BuildError, Builder};
 pub use counters::Totals;
 pub use limits::Limits;
 pub use newcomer::Newcomer;
-pub use running::{Server, Traffic};
+pub use running::Server;
 
 pub use crate::base::{MemberId, SessionId, UserId};
+pub use crate::net::Traffic;
 pub use crate::wire::Reason;
 pub use crate::wire::result::Info;

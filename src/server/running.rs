@@ -14,7 +14,7 @@ use super::counters::Totals;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::base::{MemberId, SessionId, UserId, WorkerId};
-use crate::net::{self, Clock, Socket, drive};
+use crate::net::{self, Clock, Socket, Traffic, drive};
 use crate::wire::Reason;
 use crate::wire::result::Info;
 
@@ -30,27 +30,10 @@ pub struct Server {
 }
 
 /// A worker that has not started.
-pub(super) struct Part {
+pub(super) struct UnstartedWorker {
     pub(super) id: WorkerId,
     pub(super) socket: Socket,
     pub(super) worker: Worker,
-}
-
-/// What a server's sockets have carried, UDP payload.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Datagrams received.
-    pub datagrams_in: u64,
-    /// Their bytes.
-    pub bytes_in: u64,
-    /// Datagrams sent.
-    pub datagrams_out: u64,
-    /// Their bytes.
-    pub bytes_out: u64,
-    /// Datagrams that the system refused to send.
-    pub send_errors: u64,
-    /// Answers to clients that had proved nothing, dropped because too much waited in a socket's send buffer.
-    pub answers_dropped: u64,
 }
 
 /// Time that the other workers get to tell their clients when one of them has failed.
@@ -62,16 +45,20 @@ impl Server {
         Builder::new(protocol_id)
     }
 
-    pub(super) fn start(shared: Arc<Shared>, clock: Clock, parts: Vec<Part>) -> io::Result<Self> {
-        let first = parts.first().ok_or(io::ErrorKind::InvalidInput)?;
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        clock: Clock,
+        workers: Vec<UnstartedWorker>,
+    ) -> io::Result<Self> {
+        let first = workers.first().ok_or(io::ErrorKind::InvalidInput)?;
         let address = first.socket.local_addr()?;
-        let sockets = parts.iter().map(|part| part.socket.counters()).collect();
-        let mut server = Self { address, shared, clock, threads: Vec::with_capacity(parts.len()), sockets };
+        let sockets = workers.iter().map(|worker| worker.socket.counters()).collect();
+        let mut server = Self { address, shared, clock, threads: Vec::with_capacity(workers.len()), sockets };
         // Before the first of them runs, which may have mail for any other.
-        let wakes: Vec<_> = parts.iter().map(|part| server.wake_of(part.id)).collect();
-        for (part, wake) in parts.into_iter().zip(wakes) {
+        let wakes: Vec<_> = workers.iter().map(|worker| server.wake_of(worker.id)).collect();
+        for (worker, wake) in workers.into_iter().zip(wakes) {
             // When one does not start, dropping `server` stops those that did.
-            let thread = server.start_part(part, wake)?;
+            let thread = server.start_worker(worker, wake)?;
             server.threads.push(thread);
         }
         info!(%address, workers = server.threads.len(), "listening");
@@ -88,9 +75,9 @@ impl Server {
         wake
     }
 
-    fn start_part(
+    fn start_worker(
         &self,
-        Part { id, socket, mut worker }: Part,
+        UnstartedWorker { id, socket, mut worker }: UnstartedWorker,
         wake: Arc<Notify>,
     ) -> io::Result<JoinHandle<io::Result<()>>> {
         let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock };
@@ -127,14 +114,7 @@ impl Server {
 
     /// What its sockets have carried until now.
     pub fn traffic(&self) -> Traffic {
-        self.sockets.iter().fold(Traffic::default(), |sum, socket| Traffic {
-            datagrams_in: sum.datagrams_in + socket.datagrams_in.get(),
-            bytes_in: sum.bytes_in + socket.bytes_in.get(),
-            datagrams_out: sum.datagrams_out + socket.datagrams_out.get(),
-            bytes_out: sum.bytes_out + socket.bytes_out.get(),
-            send_errors: sum.send_errors + socket.send_errors.get(),
-            answers_dropped: sum.answers_dropped + socket.answers_dropped.get(),
-        })
+        Traffic::of(self.sockets.iter().map(Arc::as_ref))
     }
 
     /// True while the user has a connection.

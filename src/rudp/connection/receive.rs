@@ -9,7 +9,7 @@ use super::keys::Opened;
 use super::path::Change;
 use super::repair::symbol;
 use super::rtt::RttEstimator;
-use super::stream::{Hold, Part, ReceiveStream, Received, Space};
+use super::stream::{Hold, ReceiveStream, Received, ReceivedPart, Space};
 use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
 use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
@@ -325,12 +325,12 @@ impl Connection {
                 Ok(())
             }
             Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
-                self.take_part(number, place, delivery, payload.len(), Part::Whole(payload))
+                self.take_part(number, place, delivery, payload.len(), ReceivedPart::Whole(payload))
             }
             Frame::Fragment(fragment) => {
                 let Fragment { head, .. } = &fragment;
                 let (place, delivery, total) = (head.place, head.delivery, head.total as usize);
-                self.take_part(number, place, delivery, total, Part::Fragment(fragment))
+                self.take_part(number, place, delivery, total, ReceivedPart::Fragment(fragment))
             }
         }
     }
@@ -341,7 +341,7 @@ impl Connection {
         place: Place,
         delivery: Delivery,
         message_bytes: usize,
-        part: Part,
+        part: ReceivedPart,
     ) -> Result<(), ProtocolViolation> {
         let max = self.max_message_bytes;
         if message_bytes > max {

@@ -10,8 +10,8 @@ mod receive;
 mod send;
 
 pub use reassembly::ReceiveBuffer;
-pub use receive::{Hold, Part, ReceiveStream, Received};
-pub use send::{Part as SendPart, Piece, SendStream, Superseded, Waiting};
+pub use receive::{Hold, ReceiveStream, Received, ReceivedPart};
+pub use send::{Piece, SendPart, SendStream, Superseded, Waiting};
 
 use crate::base::{StreamId, VARINT_MAX};
 use crate::wire::Delivery;

@@ -15,7 +15,7 @@ use crate::wire::frame::{Fragment, MESSAGE_OVERHEAD_BYTES};
 
 /// What arrived of a message.
 #[derive(Debug)]
-pub enum Part {
+pub enum ReceivedPart {
     /// All of it.
     Whole(Bytes),
     /// One fragment.
@@ -153,7 +153,7 @@ impl ReceiveStream {
         &mut self,
         number: Truncated,
         delivery: Delivery,
-        part: Part,
+        part: ReceivedPart,
         largest: PacketNumber,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
@@ -214,7 +214,7 @@ impl Ordered {
     fn receive(
         &mut self,
         number: Truncated,
-        part: Part,
+        part: ReceivedPart,
         largest: PacketNumber,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
@@ -256,7 +256,7 @@ impl Unordered {
     fn receive(
         &mut self,
         number: Truncated,
-        part: Part,
+        part: ReceivedPart,
         largest: PacketNumber,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
@@ -290,7 +290,7 @@ impl Keyed {
         number: Truncated,
         key: u16,
         delivery: Delivery,
-        part: Part,
+        part: ReceivedPart,
         largest: PacketNumber,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
@@ -364,13 +364,13 @@ fn check_end(number: u64) -> Result<(), ProtocolViolation> {
 fn complete(
     partials: &mut Partials,
     number: u64,
-    part: Part,
+    part: ReceivedPart,
     buffer: &mut ReceiveBuffer,
 ) -> Result<Option<Bytes>, ProtocolViolation> {
     let fragment = match part {
-        Part::Whole(payload) if !partials.contains_key(&number) => return Ok(Some(payload)),
-        Part::Whole(_) => return Err(ProtocolViolation::FragmentMismatch { number }),
-        Part::Fragment(fragment) => fragment,
+        ReceivedPart::Whole(payload) if !partials.contains_key(&number) => return Ok(Some(payload)),
+        ReceivedPart::Whole(_) => return Err(ProtocolViolation::FragmentMismatch { number }),
+        ReceivedPart::Fragment(fragment) => fragment,
     };
     let partial = match partials.entry(number) {
         std::collections::btree_map::Entry::Occupied(partial) => partial.into_mut(),

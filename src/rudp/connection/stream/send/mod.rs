@@ -1,16 +1,20 @@
 //! The sending side of a stream: messages until they are settled.
 
 #[cfg(any(test, fuzzing))]
-use std::collections::BTreeSet;
-use std::collections::{BTreeMap, VecDeque};
+mod audit;
+mod fragments;
+mod keys;
+mod space;
 
-use smallvec::SmallVec;
-
-use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, NARROW_SPAN, Space, WINDOW_MESSAGES};
-use crate::base::{Blank, Rare, StreamId, Truncated};
+use self::fragments::Fragments;
+pub use self::fragments::Piece;
+use self::keys::KeyIndex;
+use self::space::{Entry, Outgoing, SendSpace};
+use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, Space, WINDOW_MESSAGES};
+use crate::base::{Rare, StreamId};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
-use crate::wire::frame::{FragmentHead, MESSAGE_OVERHEAD_BYTES, MessageHead, Place};
+use crate::wire::frame::{FragmentHead, MessageHead, Place};
 
 /// One stream's unsettled messages.
 #[derive(Debug)]
@@ -24,18 +28,11 @@ pub struct SendStream {
     finishing: bool,
 }
 
-/// A fragment of a message that was cut into so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    index: u32,
-    count: u32,
-}
-
 /// A queued message of which something should leave.
 #[derive(Debug)]
 pub struct Waiting<'a> {
     /// What leaves next of it.
-    pub part: Part,
+    pub part: SendPart,
     /// All of the message.
     pub payload: &'a Payload,
     /// Bytes that the message will take of the peer's receive buffer when it leaves; 0 when it has left
@@ -49,55 +46,11 @@ pub struct Waiting<'a> {
 
 /// What is to be put into a packet for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum SendPart {
     /// All of it.
     Whole(MessageHead),
     /// One fragment.
     Fragment(FragmentHead),
-}
-
-#[derive(Debug, Default)]
-struct SendSpace {
-    /// Number of the first entry: the oldest that is not settled.
-    base: u64,
-    entries: VecDeque<Entry>,
-    /// Number after the largest that ever left.
-    sent_end: u64,
-    /// Number after the largest acked one.
-    acked_end: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// What it takes of the peer's receive buffer since it first left.
-    charged: usize,
-    message: Option<Outgoing>,
-}
-
-#[derive(Debug)]
-struct Outgoing {
-    delivery: Delivery,
-    payload: Payload,
-    /// Packets under way that carry it whole.
-    copies: u32,
-    queued: bool,
-    fragments: Option<Box<Fragments>>,
-}
-
-#[derive(Debug)]
-struct Fragments {
-    count: u32,
-    /// First that never left.
-    next: u32,
-    acked: Vec<bool>,
-    missing: u32,
-    resend: VecDeque<u32>,
-    /// The last that left did so again.
-    new_is_due: bool,
-}
-
-impl Blank for SendSpace {
-    const BLANK: &'static Self = &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0 };
 }
 
 impl SendStream {
@@ -273,8 +226,8 @@ impl SendStream {
         let message = message.as_ref()?;
         let place = Place { stream: self.id, number: space.truncate(number) };
         let part = match &message.fragments {
-            None => Part::Whole(MessageHead::Numbered { place, delivery: message.delivery }),
-            Some(fragments) => Part::Fragment(FragmentHead {
+            None => SendPart::Whole(MessageHead::Numbered { place, delivery: message.delivery }),
+            Some(fragments) => SendPart::Fragment(FragmentHead {
                 place,
                 delivery: message.delivery,
                 count: fragments.count,
@@ -398,84 +351,6 @@ impl SendStream {
     }
 }
 
-#[cfg(any(test, fuzzing))]
-impl SendStream {
-    /// As if all numbers below `number` were settled, in each space.
-    #[cfg(test)]
-    pub fn start_at(&mut self, number: u64) {
-        for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
-            (space.base, space.sent_end, space.acked_end) = (number, number, number);
-        }
-    }
-
-    /// Counts again, entry by entry: bytes of reliable messages, of sequenced ones, and charged to
-    /// the peer. Panics when a message is neither under way nor waiting: it would never arrive.
-    ///
-    /// `queued` tells how often a message stands in the queues, `flying` how often a frame is under way.
-    pub fn audit(
-        &self,
-        queued: &dyn Fn(MessageRef) -> usize,
-        flying: &dyn Fn(MessageRef, Option<Piece>) -> usize,
-    ) -> [usize; 3] {
-        let mut sums = [0; 3];
-        let keyed = (self.keyed.base..).zip(&self.keyed.entries);
-        let kept =
-            keyed.filter_map(|(number, entry)| Some((entry.message.as_ref()?.delivery.key()?, number)));
-        let indexed =
-            self.by_key.0.iter().flat_map(|(key, numbers)| numbers.iter().map(|number| (*key, *number)));
-        assert_eq!(kept.collect::<BTreeSet<_>>(), indexed.collect(), "what is kept is found by its key");
-        for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
-            for (number, entry) in (self.space(space).base..).zip(&self.space(space).entries) {
-                sums[2] += entry.charged;
-                let Some(message) = &entry.message else { continue };
-                sums[usize::from(!message.delivery.is_reliable())] += message.cost();
-                let name = MessageRef { stream: self.id, space, number };
-                assert_eq!(queued(name), usize::from(message.queued), "{name:?} waits once, or does not");
-                let Some(fragments) = &message.fragments else {
-                    let copies = message.copies as usize;
-                    assert_eq!(flying(name, None), copies, "copies of {name:?}");
-                    assert!(message.queued || copies > 0, "{name:?} is stuck");
-                    continue;
-                };
-                let waits = |index| index >= fragments.next || fragments.resend.contains(&index);
-                for index in (0..fragments.count).filter(|&index| !fragments.is_acked(index)) {
-                    let piece = Piece { index, count: fragments.count };
-                    let comes = flying(name, Some(piece)) > 0 || (message.queued && waits(index));
-                    assert!(comes, "fragment {index} of {name:?} is stuck");
-                }
-            }
-        }
-        sums
-    }
-}
-
-/// Numbers of messages that are kept, by key: of each key few, since newer ones replace older ones.
-#[derive(Debug, Default)]
-struct KeyIndex(BTreeMap<u16, SmallVec<[u64; 2]>>);
-
-impl Blank for KeyIndex {
-    const BLANK: &'static Self = &Self(BTreeMap::new());
-}
-
-impl KeyIndex {
-    fn numbers(&self, key: u16) -> SmallVec<[u64; 2]> {
-        self.0.get(&key).cloned().unwrap_or_default()
-    }
-
-    fn add(&mut self, key: u16, number: u64) {
-        self.0.entry(key).or_default().push(number);
-    }
-
-    fn remove(&mut self, key: u16, number: u64) {
-        if let Some(numbers) = self.0.get_mut(&key) {
-            numbers.retain(|other| *other != number);
-            if numbers.is_empty() {
-                self.0.remove(&key);
-            }
-        }
-    }
-}
-
 /// What superseding freed, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Superseded {
@@ -489,123 +364,4 @@ pub struct Superseded {
     pub window: usize,
     /// Number of a message that never left, in whose place in the queue the newer one may wait.
     pub place: Option<u64>,
-}
-
-impl SendSpace {
-    fn end(&self) -> u64 {
-        self.base + self.entries.len() as u64
-    }
-
-    fn entry(&self, number: u64) -> Option<&Entry> {
-        self.entries.get(usize::try_from(number.checked_sub(self.base)?).ok()?)
-    }
-
-    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
-    }
-
-    /// True when no message before `number` waits to leave for the first time.
-    fn is_first_to_leave(&self, number: u64) -> bool {
-        let mut earlier = self.sent_end.max(self.base)..number;
-        earlier.all(|number| self.entry(number).is_none_or(|entry| entry.message.is_none()))
-    }
-
-    /// Drops settled entries from the old end; returns the bytes that the peer's buffer has back.
-    fn settle(&mut self) -> usize {
-        let mut freed = 0;
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.message.is_none()) {
-            freed += entry.charged;
-            self.base += 1;
-        }
-        freed
-    }
-
-    /// One byte while few numbers are unsettled, else four.
-    // spec: STR-5
-    fn truncate(&self, number: u64) -> Truncated {
-        let oldest = self.base.min(self.acked_end);
-        let newest = self.sent_end.max(number + 1);
-        if newest - oldest < NARROW_SPAN { Truncated::bits8(number) } else { Truncated::bits32(number) }
-    }
-}
-
-impl Piece {
-    /// The one that `head` belongs to.
-    pub fn of(head: &FragmentHead) -> Self {
-        Self { index: head.index, count: head.count }
-    }
-}
-
-impl Entry {
-    /// True when its message, of the same key, need not arrive once there is a newer one.
-    fn gives_way_to(&self, newer: Delivery) -> bool {
-        self.message.as_ref().is_some_and(|message| {
-            (newer.is_reliable() || !message.delivery.is_reliable())
-                && (message.fragments.is_none() || self.charged == 0)
-        })
-    }
-}
-
-impl Outgoing {
-    /// True when a message of `delivery` would wait in the same place of the same queue.
-    fn is_queued_like(&self, delivery: Delivery, in_fragments: bool) -> bool {
-        self.delivery == delivery && self.fragments.is_some() == in_fragments
-    }
-
-    /// What it takes of a buffer.
-    fn cost(&self) -> usize {
-        self.payload.len() + MESSAGE_OVERHEAD_BYTES
-    }
-}
-
-impl Fragments {
-    fn new(payload: &Payload, fragment_bytes: usize) -> Self {
-        let count = payload.len().div_ceil(fragment_bytes).max(2);
-        let count = u32::try_from(count).expect("invariant: `send` has checked the message's size");
-        let acked = vec![false; count as usize];
-        Self { count, next: 0, acked, missing: count, resend: VecDeque::new(), new_is_due: false }
-    }
-
-    fn peek(&self) -> Option<u32> {
-        if self.is_new_next() { Some(self.next) } else { self.resend.front().copied() }
-    }
-
-    fn pop(&mut self) {
-        self.new_is_due = !self.is_new_next();
-        if self.new_is_due {
-            self.resend.pop_front();
-        } else {
-            self.next += 1;
-        }
-    }
-
-    /// What was lost and what never left take turns.
-    // spec: REL-15
-    fn is_new_next(&self) -> bool {
-        self.next < self.count && (self.new_is_due || self.resend.is_empty())
-    }
-
-    fn is_acked(&self, index: u32) -> bool {
-        self.acked.get(index as usize).copied().unwrap_or(true)
-    }
-
-    /// Returns true when all have arrived.
-    fn on_acked(&mut self, Piece { index, count }: Piece) -> bool {
-        if count == self.count
-            && let Some(acked) = self.acked.get_mut(index as usize)
-            && !std::mem::replace(acked, true)
-        {
-            self.missing -= 1;
-            self.resend.retain(|&waiting| waiting != index);
-        }
-        self.missing == 0
-    }
-
-    fn on_lost(&mut self, Piece { index, count }: Piece) -> bool {
-        let needed = count == self.count && !self.is_acked(index) && !self.resend.contains(&index);
-        if needed {
-            self.resend.push_back(index);
-        }
-        needed
-    }
 }

@@ -1,0 +1,56 @@
+//! What tests and fuzzing count again.
+
+use std::collections::BTreeSet;
+
+use super::{Piece, SendStream};
+use crate::rudp::connection::stream::{MessageRef, Space};
+
+impl SendStream {
+    /// As if all numbers below `number` were settled, in each space.
+    #[cfg(test)]
+    pub fn start_at(&mut self, number: u64) {
+        for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
+            (space.base, space.sent_end, space.acked_end) = (number, number, number);
+        }
+    }
+
+    /// Counts again, entry by entry: bytes of reliable messages, of sequenced ones, and charged to
+    /// the peer. Panics when a message is neither under way nor waiting: it would never arrive.
+    ///
+    /// `queued` tells how often a message stands in the queues, `flying` how often a frame is under way.
+    pub fn audit(
+        &self,
+        queued: &dyn Fn(MessageRef) -> usize,
+        flying: &dyn Fn(MessageRef, Option<Piece>) -> usize,
+    ) -> [usize; 3] {
+        let mut sums = [0; 3];
+        let keyed = (self.keyed.base..).zip(&self.keyed.entries);
+        let kept =
+            keyed.filter_map(|(number, entry)| Some((entry.message.as_ref()?.delivery.key()?, number)));
+        let indexed =
+            self.by_key.0.iter().flat_map(|(key, numbers)| numbers.iter().map(|number| (*key, *number)));
+        assert_eq!(kept.collect::<BTreeSet<_>>(), indexed.collect(), "what is kept is found by its key");
+        for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
+            for (number, entry) in (self.space(space).base..).zip(&self.space(space).entries) {
+                sums[2] += entry.charged;
+                let Some(message) = &entry.message else { continue };
+                sums[usize::from(!message.delivery.is_reliable())] += message.cost();
+                let name = MessageRef { stream: self.id, space, number };
+                assert_eq!(queued(name), usize::from(message.queued), "{name:?} waits once, or does not");
+                let Some(fragments) = &message.fragments else {
+                    let copies = message.copies as usize;
+                    assert_eq!(flying(name, None), copies, "copies of {name:?}");
+                    assert!(message.queued || copies > 0, "{name:?} is stuck");
+                    continue;
+                };
+                let waits = |index| index >= fragments.next || fragments.resend.contains(&index);
+                for index in (0..fragments.count).filter(|&index| !fragments.is_acked(index)) {
+                    let piece = Piece { index, count: fragments.count };
+                    let comes = flying(name, Some(piece)) > 0 || (message.queued && waits(index));
+                    assert!(comes, "fragment {index} of {name:?} is stuck");
+                }
+            }
+        }
+        sums
+    }
+}

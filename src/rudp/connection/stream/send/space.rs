@@ -1,0 +1,102 @@
+//! The numbers of one kind of message on a stream, and the messages that are kept under them.
+
+use std::collections::VecDeque;
+
+use super::super::NARROW_SPAN;
+use super::Fragments;
+use crate::base::{Blank, Truncated};
+use crate::rudp::Payload;
+use crate::wire::Delivery;
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
+
+#[derive(Debug, Default)]
+pub(super) struct SendSpace {
+    /// Number of the first entry: the oldest that is not settled.
+    pub(super) base: u64,
+    pub(super) entries: VecDeque<Entry>,
+    /// Number after the largest that ever left.
+    pub(super) sent_end: u64,
+    /// Number after the largest acked one.
+    pub(super) acked_end: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What it takes of the peer's receive buffer since it first left.
+    pub(super) charged: usize,
+    pub(super) message: Option<Outgoing>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) delivery: Delivery,
+    pub(super) payload: Payload,
+    /// Packets under way that carry it whole.
+    pub(super) copies: u32,
+    pub(super) queued: bool,
+    pub(super) fragments: Option<Box<Fragments>>,
+}
+
+impl Blank for SendSpace {
+    const BLANK: &'static Self = &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0 };
+}
+
+impl SendSpace {
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    pub(super) fn entry(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    pub(super) fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    /// True when no message before `number` waits to leave for the first time.
+    pub(super) fn is_first_to_leave(&self, number: u64) -> bool {
+        let mut earlier = self.sent_end.max(self.base)..number;
+        earlier.all(|number| self.entry(number).is_none_or(|entry| entry.message.is_none()))
+    }
+
+    /// Drops settled entries from the old end; returns the bytes that the peer's buffer has back.
+    pub(super) fn settle(&mut self) -> usize {
+        let mut freed = 0;
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.message.is_none()) {
+            freed += entry.charged;
+            self.base += 1;
+        }
+        freed
+    }
+
+    /// One byte while few numbers are unsettled, else four.
+    // spec: STR-5
+    pub(super) fn truncate(&self, number: u64) -> Truncated {
+        let oldest = self.base.min(self.acked_end);
+        let newest = self.sent_end.max(number + 1);
+        if newest - oldest < NARROW_SPAN { Truncated::bits8(number) } else { Truncated::bits32(number) }
+    }
+}
+
+impl Entry {
+    /// True when its message, of the same key, need not arrive once there is a newer one.
+    pub(super) fn gives_way_to(&self, newer: Delivery) -> bool {
+        self.message.as_ref().is_some_and(|message| {
+            (newer.is_reliable() || !message.delivery.is_reliable())
+                && (message.fragments.is_none() || self.charged == 0)
+        })
+    }
+}
+
+impl Outgoing {
+    /// True when a message of `delivery` would wait in the same place of the same queue.
+    pub(super) fn is_queued_like(&self, delivery: Delivery, in_fragments: bool) -> bool {
+        self.delivery == delivery && self.fragments.is_some() == in_fragments
+    }
+
+    /// What it takes of a buffer.
+    pub(super) fn cost(&self) -> usize {
+        self.payload.len() + MESSAGE_OVERHEAD_BYTES
+    }
+}
