@@ -1,26 +1,22 @@
 //! Messages that wait to be sent, and the budgets they count against.
-//!
-//! What fits into a packet leaves before what needs several, so that a large message does not keep small
-//! ones waiting. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and when a window
-//! of them has overtaken a large message that finds no room at the peer, they wait until it does. Small ones
-//! with a key that must wait keep those without one waiting as little.
-//! What was lost leaves before what never left, but of fragments [`MAX_RESENT`] at most.
 
+#[cfg(any(test, fuzzing))]
+mod audit;
 mod lane;
 mod lanes;
+mod next;
 
 use self::lane::Queued;
 pub use self::lanes::Passed;
 use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
-use super::sent::SentFrame;
-use super::stream::{MessageRef, Piece, SendPart, SendStream, Space, Superseded, Waiting};
+use super::stream::{MessageRef, Piece, SendStream, Space, Superseded};
 use crate::base::{StreamId, VecMap};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
-use crate::wire::frame::{MAX_FRAGMENTS, MESSAGE_OVERHEAD_BYTES, MessageHead};
+use crate::wire::frame::{MAX_FRAGMENTS, MESSAGE_OVERHEAD_BYTES};
 use crate::wire::{Delivery, TransportParameters};
 
 /// All of a connection's messages that have not been settled.
@@ -49,27 +45,6 @@ pub struct Outbox {
     fragment_bytes: usize,
 }
 
-/// A frame that is to be written.
-#[derive(Debug)]
-pub struct Next {
-    /// Head of the message or fragment.
-    pub part: SendPart,
-    /// What follows it in the packet.
-    pub payload: Payload,
-    /// `None` for unreliable ones.
-    message: Option<MessageRef>,
-    source: Source,
-}
-
-/// Where a frame came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Source {
-    /// What is sent again.
-    Resend(LaneName),
-    /// What never left, at this place of its lane.
-    Fresh(LaneName, usize),
-}
-
 /// Header (9) and the longest head of a message: type, stream, number, key, length.
 const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
 /// Largest payload of a message that leaves whole, beside the longest header and head. Every path takes
@@ -77,24 +52,9 @@ const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
 pub const MAX_WHOLE_BYTES: usize = BASE_DATAGRAM_BYTES - TAG_BYTES - HEAD_ROOM_BYTES;
 /// Head of a fragment beyond that of a message, and room for an ack beside it.
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
-/// How far a lane is searched for something that may leave when its front may not.
-const SEARCH: usize = 32;
-/// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
-/// line at least.
-const MAX_OVERTAKING: usize = 4_800;
-/// Pieces of large messages that leave again before one that never left has its turn.
-const MAX_RESENT: u8 = 4;
-
 /// Bytes of a connection's queue that the process does not count: a peer that takes what it is sent gets
 /// any message of a session, however much waits for others.
 const OWN_BYTES: usize = 160 << 10;
-
-/// Why nothing may leave.
-enum Blocked {
-    /// A message would have its turn, but the peer has no room for it.
-    ForWantOfRoom,
-    Otherwise,
-}
 
 impl Outbox {
     pub fn new(config: &ConnectionConfig, peer: &TransportParameters) -> Self {
@@ -309,159 +269,6 @@ impl Outbox {
         freed
     }
 
-    /// The frame that should leave next; drops what need not leave any more. `passed` is a new one for
-    /// each packet.
-    pub fn next(&mut self, passed: &mut Passed) -> Option<Next> {
-        if !self.is_waiting() {
-            return None;
-        }
-        let room = self.window - self.window_used;
-        if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
-            && let Ok(next) = self.next_small(passed, room)
-        {
-            return Some(next);
-        }
-        match self.next_large(passed, room) {
-            Ok(next) => return Some(next),
-            Err(Blocked::ForWantOfRoom) => passed.want_room(),
-            Err(Blocked::Otherwise) => {}
-        }
-        let is_starved = passed.wants_room() && self.overtaken >= self.window;
-        self.next_small(passed, if is_starved { 0 } else { room }).ok()
-    }
-
-    fn next_small(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
-        if let Some(next) = self.next_resend(LaneName::Small) {
-            return Ok(next);
-        }
-        let [first, second] = self.lanes.small_by_age(passed);
-        self.next_fresh(first, passed, room).or_else(|_| self.next_fresh(second, passed, room))
-    }
-
-    /// A peer without memory may drop what is lost again and again until it has the rest of another message.
-    // spec: REL-15
-    fn next_large(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
-        if self.resent >= MAX_RESENT {
-            let fresh = self.next_fresh(LaneName::Large, passed, room);
-            return fresh.or_else(|blocked| self.next_resend(LaneName::Large).ok_or(blocked));
-        }
-        match self.next_resend(LaneName::Large) {
-            Some(next) => Ok(next),
-            None => self.next_fresh(LaneName::Large, passed, room),
-        }
-    }
-
-    fn next_resend(&mut self, lane: LaneName) -> Option<Next> {
-        while let Some(&message) = self.lanes.of(lane).resend.front() {
-            if let Some(waiting) = self.waiting(message) {
-                return Some(Next::of(message, &waiting, Source::Resend(lane)));
-            }
-            self.lanes.of_mut(lane).resend.pop_front();
-            self.unqueue(message);
-        }
-        None
-    }
-
-    /// The first message behind those passed that may leave now, when the peer has `room` bytes left.
-    fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
-        let passed = passed.of(lane);
-        let end = self.lanes.of(lane).len().min(*passed + SEARCH);
-        let mut blocked = Blocked::Otherwise;
-        while *passed < end
-            && let Some(queued) = self.lanes.of(lane).get(*passed)
-        {
-            let source = Source::Fresh(lane, *passed);
-            let message = match queued {
-                Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
-                Queued::Sequenced(message) | Queued::Reliable(message) => *message,
-            };
-            let Some(waiting) = self.waiting(message) else {
-                self.lanes.of_mut(lane).remove(*passed);
-                self.unqueue(message);
-                continue;
-            };
-            // spec: REL-10
-            if waiting.is_in_turn {
-                // spec: REL-12
-                if waiting.charge <= room {
-                    return Ok(Next::of(message, &waiting, source));
-                }
-                blocked = Blocked::ForWantOfRoom;
-            }
-            *passed += 1;
-        }
-        Err(blocked)
-    }
-
-    /// The message left the queue although nothing of it had to leave: a later loss queues it again.
-    fn unqueue(&mut self, message: MessageRef) {
-        if let Some(stream) = self.streams.get_mut(message.stream) {
-            stream.unqueue(message.space, message.number);
-        }
-    }
-
-    fn waiting(&self, message: MessageRef) -> Option<Waiting<'_>> {
-        self.streams.get(message.stream)?.waiting(message.space, message.number)
-    }
-
-    /// A frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
-    pub fn on_sent(&mut self, next: &Next) -> Option<SentFrame> {
-        let lane = match next.source {
-            Source::Resend(lane) | Source::Fresh(lane, _) => self.lanes.of_mut(lane),
-        };
-        match next.source {
-            Source::Resend(_) => drop(lane.resend.pop_front()),
-            Source::Fresh(_, at) => drop(lane.remove(at)),
-        }
-        if let Some(message) = next.message {
-            return Some(self.on_numbered_sent(message, next));
-        }
-        self.unreliable_bytes -= next.payload.len() + MESSAGE_OVERHEAD_BYTES;
-        self.count();
-        self.overtake(next.payload.len());
-        None
-    }
-
-    /// So many bytes of a small message left while large ones may wait.
-    fn overtake(&mut self, bytes: usize) {
-        self.overtaken = if self.lanes.of(LaneName::Large).is_empty() {
-            0
-        } else {
-            self.overtaken + HEAD_ROOM_BYTES + bytes
-        };
-    }
-
-    fn on_numbered_sent(&mut self, message: MessageRef, next: &Next) -> SentFrame {
-        let MessageRef { stream, space, number } = message;
-        let stream = self.streams.get_mut(stream);
-        let (charged, more_waits) = stream.map_or((0, false), |stream| stream.on_part_sent(space, number));
-        self.window_used += charged;
-        match next.source {
-            Source::Resend(LaneName::Large) => {
-                let new_ones_wait = self.lanes.of(LaneName::Large).get(0).is_some();
-                self.overtaken = 0;
-                self.resent = if new_ones_wait { self.resent.saturating_add(1) } else { 0 };
-            }
-            Source::Fresh(LaneName::Large, _) => (self.overtaken, self.resent) = (0, 0),
-            Source::Resend(_) | Source::Fresh(..) => self.overtake(next.payload.len()),
-        }
-        // Others go between. But it stays within the search: it occupies the peer's buffer, and those
-        // before it may have to wait for just that.
-        match next.source {
-            _ if !more_waits => {}
-            Source::Resend(lane) => self.lanes.of_mut(lane).resend.push_back(message),
-            Source::Fresh(lane, _) => self.lanes.of_mut(lane).put_back(message, SEARCH / 2),
-        }
-        if space == Space::Keyed {
-            self.unreliable_bytes -= self.forget_sequenced(message);
-            self.count();
-        }
-        match next.part {
-            SendPart::Whole(_) => SentFrame::Messages(message, 1),
-            SendPart::Fragment(head) => SentFrame::Fragment(message, Piece::of(&head)),
-        }
-    }
-
     /// A frame has arrived.
     pub fn on_acked(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream: id, space, number } = message;
@@ -510,58 +317,10 @@ impl Outbox {
         self.streams.values_mut().for_each(|stream| stream.start_at(number));
     }
 
-    /// Counts all again and compares; `under_way` are the frames in flight.
-    #[cfg(any(test, fuzzing))]
-    pub fn audit(&self, under_way: &[SentFrame]) {
-        let queued = |name| self.lanes.count(name);
-        let flying = |name, piece: Option<Piece>| match piece {
-            Some(piece) => {
-                under_way.iter().filter(|frame| **frame == SentFrame::Fragment(name, piece)).count()
-            }
-            None => under_way.iter().flat_map(SentFrame::messages).filter(|message| *message == name).count(),
-        };
-        let mut sums = [0; 3];
-        for stream in self.streams.values() {
-            let of = stream.audit(&queued, &flying);
-            sums = std::array::from_fn(|at| sums[at] + of[at]);
-            assert!(!stream.is_done(), "a stream that is done is kept");
-        }
-        let (bytes, messages) = self.lanes.unreliable();
-        sums[1] += bytes + messages * MESSAGE_OVERHEAD_BYTES;
-        assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
-        assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
-        assert_eq!(self.share.held(), self.queued_bytes());
-    }
-
     fn forget_if_done(&mut self, stream: StreamId) {
         if self.streams.get(stream).is_some_and(SendStream::is_done) {
             self.streams.remove(stream);
         }
-    }
-}
-
-impl Next {
-    fn of(message: MessageRef, waiting: &Waiting<'_>, source: Source) -> Self {
-        let payload = match waiting.part {
-            SendPart::Whole(_) => waiting.payload.clone(),
-            SendPart::Fragment(head) => {
-                waiting.payload.slice(head.offset()..head.offset() + head.payload_bytes())
-            }
-        };
-        Self { part: waiting.part, payload, message: Some(message), source }
-    }
-
-    fn unreliable(payload: Payload, source: Source) -> Self {
-        Self { part: SendPart::Whole(MessageHead::Unreliable), payload, message: None, source }
-    }
-
-    /// Bytes of the frame where it is not the last of its packet.
-    pub fn frame_bytes(&self) -> usize {
-        let head = match self.part {
-            SendPart::Whole(head) => head.encoded_len(self.payload.len(), false),
-            SendPart::Fragment(head) => head.encoded_len(false),
-        };
-        head + self.payload.len()
     }
 }
 

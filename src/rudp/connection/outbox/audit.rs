@@ -1,0 +1,30 @@
+//! What tests and fuzzing count again.
+
+use super::Outbox;
+use crate::rudp::connection::sent::SentFrame;
+use crate::rudp::connection::stream::Piece;
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
+
+impl Outbox {
+    /// Counts all again and compares; `under_way` are the frames in flight.
+    pub fn audit(&self, under_way: &[SentFrame]) {
+        let queued = |name| self.lanes.count(name);
+        let flying = |name, piece: Option<Piece>| match piece {
+            Some(piece) => {
+                under_way.iter().filter(|frame| **frame == SentFrame::Fragment(name, piece)).count()
+            }
+            None => under_way.iter().flat_map(SentFrame::messages).filter(|message| *message == name).count(),
+        };
+        let mut sums = [0; 3];
+        for stream in self.streams.values() {
+            let of = stream.audit(&queued, &flying);
+            sums = std::array::from_fn(|at| sums[at] + of[at]);
+            assert!(!stream.is_done(), "a stream that is done is kept");
+        }
+        let (bytes, messages) = self.lanes.unreliable();
+        sums[1] += bytes + messages * MESSAGE_OVERHEAD_BYTES;
+        assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
+        assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
+        assert_eq!(self.share.held(), self.queued_bytes());
+    }
+}
