@@ -1,8 +1,8 @@
 //! What the peer tells of this end's packets: which have arrived, and which met congestion.
 
 use super::controller::{Acked, Marked};
+use super::recovery::is_app_limited;
 use super::sent::{AckOutcome, SentFrame};
-use super::timers::is_app_limited;
 use super::{Connection, ProtocolViolation, TraceEvent};
 use crate::base::{PacketNumber, Timestamp};
 use crate::wire::frame::Ack;

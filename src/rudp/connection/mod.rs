@@ -18,7 +18,8 @@
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `random` | what is drawn by chance |
-//! | `timers` | idle, keepalive, probe, close |
+//! | `recovery` | losses that no ack tells of, and probes |
+//! | `timers` | idle, keepalive, rest, close |
 //! | `trace/` | what a trace is told |
 
 mod acks;
@@ -36,6 +37,7 @@ mod outbox;
 mod path;
 mod random;
 mod receive;
+mod recovery;
 mod repair;
 mod rtt;
 mod sent;

@@ -1,9 +1,7 @@
-//! A connection's clocks: idle, keepalive, probe, close.
+//! A connection's clocks: idle, keepalive, rest, close.
 
 use std::time::Duration;
 
-use super::controller::Lost;
-use super::sent::{LossOutcome, SentFrame};
 use super::{Closed, Closing, Connection, State, TraceEvent};
 use crate::base::Timestamp;
 use crate::wire::{CloseCode, TransportParameters};
@@ -27,23 +25,12 @@ pub struct Timers {
     rest_due: bool,
 }
 
-/// Probes come at least so often while something is under way. Spec: REL-6.
-const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
 /// A shorter keepalive would be a flood.
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
-/// A probe carries unacked messages of up to so many bytes each.
-const PROBE_MESSAGE_BYTES: usize = 512;
-/// What the first probe carries of them in all, if it is not the oldest alone; each that follows carries
-/// twice as many bytes.
-const FIRST_PROBE_BYTES: usize = 128;
 /// Of a series of probes the sixth, the twelfth and so on carry no messages.
 const BARE_PROBE: u32 = 6;
-/// Messages that a probe queues at most; more than a packet holds.
-const PROBE_MESSAGES: usize = 32;
 /// A connection that neither heard of its peer nor asked for it for so long is at rest.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
-const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
 /// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
 /// CLOSE is said again at least so often.
@@ -81,6 +68,18 @@ impl Timers {
     /// Probes since the last ack.
     pub fn probes(&self) -> u32 {
         self.probes
+    }
+
+    /// When the last of them was due.
+    pub fn probed_at(&self) -> Timestamp {
+        self.probed_at
+    }
+
+    /// A probe is due: a packet must leave that asks for an ack.
+    pub fn on_probe(&mut self, now: Timestamp) {
+        self.probes = self.probes.saturating_add(1);
+        self.probed_at = now;
+        self.ping_due = true;
     }
 
     /// A packet left; `eliciting` when it asks for an ack.
@@ -195,91 +194,6 @@ impl Connection {
         }
     }
 
-    /// Detects losses and queues what they carried.
-    pub(super) fn resend_lost(&mut self, now: Timestamp) {
-        let mut lost = LossOutcome::default();
-        let again = self.sent.detect_lost(now, self.paths.since(), &self.rtt, &mut lost);
-        if !lost.packets.is_empty() {
-            self.repair_encoder.on_lost(lost.packets.len());
-            self.stats.packets_lost += lost.packets.len() as u64;
-            self.tell_lost(now, &lost);
-        }
-        lost.marked.iter().for_each(|number| self.marks.on_lost(*number));
-        for frame in lost.frames {
-            match frame {
-                SentFrame::Messages(first, count) => {
-                    first.row(count).for_each(|message| self.outbox.on_lost(message, None));
-                }
-                SentFrame::Fragment(message, piece) => self.outbox.on_lost(message, Some(piece)),
-                SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => {}
-            }
-        }
-        if self.datagram_size.on_lost(now, &lost.packets) {
-            self.cut_for_datagrams(now);
-        }
-        self.trace_recovery(now, &lost.numbers, again);
-    }
-
-    /// Tells the controller of losses, but for those on a former path.
-    // spec: PTH-8
-    fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
-        let sent_at = lost.packets.iter().map(|(_, sent_at)| *sent_at);
-        let on_this_path = sent_at.filter(|sent_at| *sent_at >= self.paths.since());
-        let Some(newest_sent_at) = on_this_path.clone().max() else { return };
-        let packets = u32::try_from(on_this_path.count()).unwrap_or(u32::MAX);
-        let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
-        // RFC 9002 §7.6.1
-        let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;
-        self.congestion.tell(self.rtt.smoothed(), |controller| {
-            controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited });
-            if lost.longest_run > persistent {
-                controller.on_persistent_congestion();
-            }
-        });
-    }
-
-    /// When what left after the newest acked packet has waited too long for an ack. Spec: REL-6.
-    // spec: REL-6
-    fn probe_deadline(&self) -> Option<Timestamp> {
-        let since = self.sent.unanswered_since()?;
-        let first = self.rtt.answer_timeout();
-        if self.timers.probes == 0 && first <= MAX_PROBE_INTERVAL {
-            return Some(since + first);
-        }
-        let base = self.rtt.probe_timeout(self.peer.max_ack_delay());
-        let cap = MAX_PROBE_INTERVAL.max(base);
-        let (since, interval) = match self.timers.probes {
-            0 => (since, first),
-            1 => (self.timers.probed_at, base / 4),
-            2 => (self.timers.probed_at, base / 2),
-            probes => (self.timers.probed_at, base * (1 << (probes - 3).min(16))),
-        };
-        Some(since + interval.min(cap))
-    }
-
-    /// Makes a packet leave that asks for an ack, and mostly carries the oldest small messages under way again:
-    /// the more of them, the more probes went unanswered.
-    // spec: REL-7
-    pub(super) fn probe(&mut self, now: Timestamp) {
-        let room = FIRST_PROBE_BYTES << self.timers.probes.min(8);
-        self.stats.probes += 1;
-        self.timers.probes = self.timers.probes.saturating_add(1);
-        self.timers.probed_at = now;
-        self.timers.ask_for_ack();
-        if self.timers.is_bare_probe_due() {
-            return;
-        }
-        let (mut queued, mut count) = (0, 0);
-        for message in self.sent.frames_in_flight().flat_map(SentFrame::messages) {
-            let most = if queued == 0 { PROBE_MESSAGE_BYTES } else { room.saturating_sub(queued) };
-            if most == 0 || count == PROBE_MESSAGES {
-                break;
-            }
-            let bytes = self.outbox.probe(message, most.min(PROBE_MESSAGE_BYTES));
-            (queued, count) = (queued + bytes, count + usize::from(bytes > 0));
-        }
-    }
-
     /// From a CLOSE to the next, when it was said so many times before.
     // spec: CON-6
     pub(super) fn close_interval(&self, said: u32) -> Duration {
@@ -294,10 +208,4 @@ impl Connection {
             _ => None,
         }
     }
-}
-
-/// True when neither window nor pacer held anything back since `sent_at`, but did so at `held_back_at` last.
-/// RFC 9002 §7.8.
-pub(super) fn is_app_limited(held_back_at: Option<Timestamp>, sent_at: Timestamp) -> bool {
-    held_back_at.is_none_or(|at| at < sent_at)
 }
