@@ -15,12 +15,17 @@ pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 /// A set of such keys.
 pub type IdSet<K> = HashSet<K, BuildHasherDefault<IdHasher>>;
 
-/// Hashes an integer that is random already: one multiplication, so that its high bits depend on all.
+/// Hashes an integer that is random already, by one multiplication. The low bits of a product depend on the low bits
+/// of its factor alone, and these are the same in all keys of a stripe; a table picks its buckets by the low bits
+/// of the hash, which are therefore the product's high ones.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct IdHasher(u64);
 
 /// 2^64 divided by the golden ratio, to the next odd number: Knuth's multiplicative hashing.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// More than a table has bits in the number of its buckets.
+const HIGH_BITS: u32 = 26;
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -36,7 +41,7 @@ impl Hasher for IdHasher {
     }
 
     fn finish(&self) -> u64 {
-        self.0
+        self.0.rotate_left(HIGH_BITS)
     }
 }
 
@@ -247,19 +252,30 @@ mod tests {
         assert_eq!(UserId::new(&"x".repeat(65)), Err(InvalidUserId { bytes: 65 }));
     }
 
-    /// What a table picks its buckets by, and what it tells the entries of a bucket apart by.
-    #[test]
-    fn ids_that_are_random_in_their_low_bits_spread_over_both_ends_of_a_hash() {
+    /// Asserts that the hashes spread over what a table picks its buckets by, their low bits, and over what it tells
+    /// the entries of a bucket apart by, their high ones.
+    fn check_spread<T: std::hash::Hash>(ids: impl Iterator<Item = T>) {
         use std::hash::{BuildHasher, BuildHasherDefault};
         let hash = BuildHasherDefault::<IdHasher>::default();
         let mut counts = [[0_u32; 128]; 2];
-        for number in 0..12_800_u32 {
-            let id = ConnectionId::new(WorkerId(7), number.wrapping_mul(0x0103_0507));
+        for id in ids.take(12_800) {
             let hashed = hash.hash_one(id);
             counts[0][usize::try_from(hashed % 128).unwrap()] += 1;
             counts[1][usize::try_from(hashed >> 57).unwrap()] += 1;
         }
         assert!(counts.iter().flatten().all(|count| (40..=200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn hashes_of_ids_spread_over_a_table() {
+        use rand::{Rng, SeedableRng, rngs::StdRng};
+        let mut rng = StdRng::seed_from_u64(1);
+        let random: Vec<u64> = (0..12_800).map(|_| rng.random()).collect();
+        let numbers = random.iter().map(|random| u32::try_from(random & 0xff_ffff).unwrap());
+        check_spread(numbers.map(|number| ConnectionId::new(WorkerId(7), number)));
+        for stripe_bits in [0, 7, 16] {
+            check_spread(random.iter().map(|random| SessionId(random << stripe_bits | 5)));
+        }
     }
 
     #[test]
