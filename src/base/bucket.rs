@@ -1,5 +1,7 @@
 //! [`TokenBucket`]: how fast something may happen, and how much of it at once.
 
+use std::time::Duration;
+
 use super::Timestamp;
 
 /// Refills at a steady rate up to a burst; what it does not hold is refused.
@@ -31,14 +33,23 @@ impl TokenBucket {
     pub fn take(&mut self, now: Timestamp, amount: u64) -> bool {
         let is_there = self.has(now, amount);
         if is_there {
-            self.micro_tokens -= amount * MICRO;
+            self.charge(amount);
         }
         is_there
     }
 
-    fn has(&mut self, now: Timestamp, amount: u64) -> bool {
+    /// True when `amount` is there.
+    pub fn has(&mut self, now: Timestamp, amount: u64) -> bool {
         self.refill(now);
         amount.saturating_mul(MICRO) <= self.micro_tokens
+    }
+
+    /// Takes `amount`, whether it is there or not: what is missing comes off the refills to come.
+    pub fn charge(&mut self, amount: u64) {
+        let amount = amount.saturating_mul(MICRO);
+        let missing = amount.saturating_sub(self.micro_tokens);
+        self.micro_tokens = self.micro_tokens.saturating_sub(amount);
+        self.refilled = self.refilled + Duration::from_micros(missing.div_ceil(self.per_second().max(1)));
     }
 
     /// Takes `amount` if the `part`th part of a full bucket (at least 1) is left then.
@@ -62,10 +73,17 @@ impl TokenBucket {
         self.per_second.into()
     }
 
-    /// So much comes in a second from now on.
-    pub fn set_per_second(&mut self, now: Timestamp, per_second: u64) {
+    /// From now on so much comes in a second, and it holds so much.
+    pub fn resize(&mut self, now: Timestamp, per_second: u64, burst: u64) {
         self.refill(now);
-        self.per_second = narrow(per_second);
+        (self.per_second, self.burst) = (narrow(per_second), narrow(burst));
+        self.micro_tokens = self.micro_tokens.min(self.holds() * MICRO);
+    }
+
+    /// What is there, in millionths.
+    #[cfg(test)]
+    pub fn micro_tokens(&self) -> u64 {
+        self.micro_tokens
     }
 
     /// How much it holds when it is full.
@@ -89,7 +107,6 @@ fn narrow(amount: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_burst_passes_and_a_steady_excess_does_not() {
@@ -120,14 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rate_holds_from_then_on() {
+    fn what_is_charged_beyond_what_is_there_comes_off_the_refills() {
+        let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 10);
+        bucket.charge(15);
+        assert!(!bucket.has(Timestamp::from_millis(500), 1));
+        assert!(!bucket.has(Timestamp::from_millis(599), 1));
+        assert!(bucket.has(Timestamp::from_millis(600), 1));
+        assert!(!bucket.has(Timestamp::from_millis(600), 2));
+    }
+
+    #[test]
+    fn a_new_size_holds_from_then_on() {
+        let at = Timestamp::from_millis;
         let mut bucket = TokenBucket::new(Timestamp::ZERO, 10, 100);
         bucket.empty();
-        assert!(!bucket.take(Timestamp::ZERO, 1));
-        bucket.set_per_second(Timestamp::from_millis(1_000), 20);
-        assert!(bucket.take(Timestamp::from_millis(1_000), 10), "it came at the rate before");
-        assert!(!bucket.take(Timestamp::from_millis(2_000), 21));
-        assert!(bucket.take(Timestamp::from_millis(2_000), 20));
+        bucket.resize(at(1_000), 20, 100);
+        assert!(bucket.has(at(1_000), 10), "it came at the rate before");
+        assert!(bucket.has(at(2_000), 30) && !bucket.has(at(2_000), 31));
+        bucket.resize(at(2_000), 20, 15);
+        assert!(bucket.has(at(2_000), 15) && !bucket.has(at(9_000), 16));
     }
 
     #[test]
@@ -145,5 +173,7 @@ mod tests {
         let mut bucket = TokenBucket::new(Timestamp::ZERO, u64::MAX, u64::MAX);
         assert!(bucket.take(Timestamp::MAX, 1_000_000));
         assert!(!bucket.take(Timestamp::ZERO, u64::MAX));
+        bucket.charge(u64::MAX);
+        assert!(!bucket.has(Timestamp::ZERO, 1));
     }
 }

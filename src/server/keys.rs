@@ -14,16 +14,18 @@ pub struct KeyTable {
     /// At least the last [`IN_USE`] that were used, or all: the latest of them, and those before.
     latest: HashMap<(MemberId, u16), u16>,
     earlier: HashMap<(MemberId, u16), u16>,
-    /// What these were given.
+    /// What these were given; empty until all have been given once.
     in_use: HashSet<u16>,
     /// Keys that were given.
     given: u64,
 }
 
-/// Keys that keep theirs as long as each is used again before as many others are. Far fewer than there are, so
-/// that a key is given again only long after it was forgotten, when nothing that carries it can still be under
-/// way.
-const IN_USE: usize = 8_192;
+/// Keys that keep theirs as long as each is used again before as many others are. More than can be under way, three
+/// times 1,024 (LIM-4). Far fewer than there are, so that a key is given again only long after it was forgotten.
+const IN_USE: usize = 4_096;
+
+/// Keys that there are.
+const KEYS: u64 = 1 << 16;
 
 impl KeyTable {
     /// The key on the stream for `key` of `sender`.
@@ -34,7 +36,9 @@ impl KeyTable {
         let given = self.earlier.get(&(sender, key)).copied().unwrap_or_else(|| self.take_next());
         if self.latest.len() >= IN_USE {
             self.earlier = std::mem::take(&mut self.latest);
-            self.in_use = self.earlier.values().copied().chain([given]).collect();
+            if !self.in_use.is_empty() {
+                self.in_use = self.earlier.values().copied().chain([given]).collect();
+            }
         }
         self.latest.insert((sender, key), given);
         given
@@ -46,6 +50,12 @@ impl KeyTable {
             #[allow(clippy::cast_possible_truncation, reason = "all in turn, again and again")]
             let next = self.given as u16;
             self.given += 1;
+            if self.given <= KEYS {
+                return next;
+            }
+            if self.in_use.is_empty() {
+                self.in_use = self.latest.values().chain(self.earlier.values()).copied().collect();
+            }
             if self.in_use.insert(next) {
                 return next;
             }
@@ -84,5 +94,6 @@ mod tests {
             assert_ne!(given, steady);
         }
         assert!(table.latest.len() <= IN_USE && table.earlier.len() <= IN_USE);
+        assert!(table.in_use.len() <= 2 * IN_USE + 1, "{}", table.in_use.len());
     }
 }

@@ -116,7 +116,7 @@ limits! {
     /// many at once. Above it they are refused with `rate_limited`.
     session_commands_per_second: 20_000 in 1..=10_000_000, "commands/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
-    /// them at once, or 131072. Each message and each change of properties counts 64 bytes more. Above
+    /// them at once, or 262144. Each message and each change of properties counts 64 bytes more. Above
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should
     /// take as much, and its queue, `max_queued_bytes`, a second's worth.
     session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";

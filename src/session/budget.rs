@@ -3,22 +3,23 @@
 use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 
 /// A bucket for all members. Anybody takes from it freely while half of it is there. Below, each member has a
-/// share of its own: as many a second as are left to each when all take as much.
+/// share of its own: as many a second as are left to each when all take as much, and at once its part of a quarter of
+/// the bucket. All shares together never hold more than the bucket does, so that what is in a share is there.
 // spec: LIM-3
 #[derive(Debug)]
 pub(super) struct SharedBudget {
     all: TokenBucket,
-    /// What a member's share holds.
-    at_once: u64,
     /// Nothing until so little is left.
     shares: Option<Box<IdMap<MemberId, TokenBucket>>>,
 }
 
+/// Part of the bucket that is kept for what the shares hold.
+const KEPT: u64 = 4;
+
 impl SharedBudget {
-    /// A full budget of `all`, of which one call takes `largest` at most.
-    pub(super) fn new(all: TokenBucket, largest: u64) -> Self {
-        // Of the half that is left a third, or few could take it all; but never too little for one call.
-        Self { at_once: (all.holds() / 6).max(largest), all, shares: None }
+    /// A full budget of `all`, which holds twice as much as one call takes at least.
+    pub(super) fn new(all: TokenBucket) -> Self {
+        Self { all, shares: None }
     }
 
     /// Takes `amount` for one of so many members; false when it comes too soon.
@@ -33,8 +34,16 @@ impl SharedBudget {
         let shares = self.shares.get_or_insert_default();
         let share = shares.entry(member).or_insert(new_share);
         // There may be more members now than when the share began.
-        share.set_per_second(now, new_share.per_second());
-        share.take(now, amount) && self.all.take(now, amount)
+        share.resize(now, new_share.per_second(), new_share.holds());
+        let is_taken = if amount <= share.holds() {
+            share.has(now, amount) && self.all.take(now, amount)
+        } else {
+            share.is_full(now) && self.all.take_above(now, amount, KEPT)
+        };
+        if is_taken {
+            share.charge(amount);
+        }
+        is_taken
     }
 
     /// A member is new, one of so many. Where little is left its share begins empty: to leave and enter again gains
@@ -49,8 +58,8 @@ impl SharedBudget {
 
     /// A full share of one of so many.
     fn share(&self, now: Timestamp, members: usize) -> TokenBucket {
-        let members = u64::try_from(members).unwrap_or(u64::MAX).max(1);
-        TokenBucket::new(now, (self.all.per_second() / members).max(1), self.at_once)
+        let part_of = |amount: u64| (amount / u64::try_from(members).unwrap_or(u64::MAX).max(1)).max(1);
+        TokenBucket::new(now, part_of(self.all.per_second()), part_of(self.all.holds() / KEPT))
     }
 
     /// A member is none any more.
@@ -64,6 +73,7 @@ impl SharedBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -76,8 +86,8 @@ mod tests {
     }
 
     impl Session {
-        fn new(amount: u64) -> Self {
-            let budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 1_000, 600), amount);
+        fn new() -> Self {
+            let budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 1_000, 600));
             Self { budget, now: Timestamp::ZERO, outcome: BTreeMap::new() }
         }
 
@@ -96,6 +106,11 @@ mod tests {
             }
         }
 
+        /// Of so many members all but the last are to flood, the last to say a little.
+        fn flooders(members: u32, rate: u64) -> Vec<(u32, u64, u64)> {
+            (1..members).map(|member| (member, rate, 10)).chain([(members, 4, 1)]).collect()
+        }
+
         fn of(&self, member: u32) -> (u64, u64) {
             self.outcome.get(&member).copied().unwrap_or_default()
         }
@@ -104,7 +119,7 @@ mod tests {
     // spec-test: LIM-3
     #[test]
     fn two_members_that_flood_leave_a_third_its_share() {
-        let mut session = Session::new(10);
+        let mut session = Session::new();
         session.run(20, &[(1, 500, 10), (2, 500, 10), (3, 30, 10)], |_, _| {});
         let [(first, _), (second, _), (third, refused)] = [1, 2, 3].map(|member| session.of(member));
         // In the beginning the two may take what all have at once.
@@ -116,8 +131,86 @@ mod tests {
 
     // spec-test: LIM-3
     #[test]
+    fn however_many_flood_and_rest_the_others_are_not_refused() {
+        for members in [3, 10, 50, 100] {
+            let (flood, rest) = (Session::flooders(members, 100), Session::flooders(members, 0));
+            let mut session = Session::new();
+            for seconds in [2, 1, 3, 2, 1] {
+                session.run(seconds, &flood, |_, _| {});
+                session.run(seconds / 2, &rest, |_, _| {});
+            }
+            let (taken, refused) = session.of(members);
+            assert!(refused == 0 && taken > 40, "of {members}: {taken} taken, {refused} refused");
+        }
+    }
+
+    /// Some keep the budget at half, while others let their shares fill up for one great burst.
+    // spec-test: LIM-3
+    #[test]
+    fn shares_that_fill_up_during_a_flood_take_nothing_from_others() {
+        let mut session = Session::new();
+        let members: Vec<_> =
+            (1..=50).map(|member| (member, if member <= 10 { 500 } else { 0 }, 10)).collect();
+        session.run(10, &members, |_, _| {});
+        for round in 0..1_000 {
+            for member in 11..50 {
+                session.budget.take(session.now, (MemberId(member), 50), 2);
+            }
+            assert!(round % 500 > 0 || session.budget.take(session.now, (MemberId(50), 50), 1), "{round}");
+            session.now += Duration::from_millis(1);
+        }
+    }
+
+    // spec-test: LIM-3
+    #[test]
+    fn a_large_amount_is_taken_during_a_flood_and_comes_off_what_follows() {
+        let mut session = Session::new();
+        let members: Vec<_> =
+            (1..=20).map(|member| (member, if member == 20 { 0 } else { 500 }, 10)).collect();
+        session.run(3, &members, |_, _| {});
+        let large = |session: &mut Session| session.budget.take(session.now, (MemberId(20), 20), 100);
+        assert!(large(&mut session));
+        session.run(1, &members, |_, _| {});
+        assert!(!large(&mut session), "it owes two seconds' worth of its share");
+        session.run(2, &members, |_, _| {});
+        assert!(large(&mut session));
+    }
+
+    proptest! {
+        /// What is in a share is there to be taken.
+        // spec-test: LIM-3
+        #[test]
+        fn all_shares_together_hold_no_more_than_the_budget(
+            calls in prop::collection::vec((0..200_u64, 0..30_u32, 1..300_u64, 0..10_u8), 1..300)
+        ) {
+            let mut session = Session::new();
+            let mut members = 30;
+            for (millis, member, amount, also) in calls {
+                session.now += Duration::from_millis(millis / 50);
+                let (now, id) = (session.now, MemberId(member));
+                match also {
+                    0 => {
+                        session.budget.forget(id);
+                        session.budget.enter(now, (id, members));
+                    }
+                    1 => members = 30 + usize::try_from(amount % 30).unwrap(),
+                    _ => _ = session.budget.take(now, (id, members), amount / 10 + amount % 3),
+                }
+                let SharedBudget { all, shares } = &mut session.budget;
+                all.has(now, 0);
+                let in_shares = shares.iter_mut().flat_map(|shares| shares.values_mut()).map(|share| {
+                    share.has(now, 0);
+                    share.micro_tokens()
+                });
+                prop_assert!(in_shares.sum::<u64>() <= all.micro_tokens());
+            }
+        }
+    }
+
+    // spec-test: LIM-3
+    #[test]
     fn who_enters_during_a_flood_has_a_share_as_all_have() {
-        let mut session = Session::new(10);
+        let mut session = Session::new();
         let flood = [1, 2, 3].map(|member| (member, 500, 10));
         session.run(5, &flood, |_, _| {});
         let newcomers = [4, 5, 6, 7, 8];
@@ -134,7 +227,7 @@ mod tests {
     // spec-test: LIM-3
     #[test]
     fn to_leave_and_enter_again_gains_nothing() {
-        let mut session = Session::new(10);
+        let mut session = Session::new();
         let members = [(1, 1_000, 1), (2, 1_000, 1), (3, 1_000, 1), (4, 10, 10), (5, 10, 10)];
         session.run(20, &members, |session, millis| {
             if millis % 100 == 0 {
@@ -151,7 +244,7 @@ mod tests {
 
     #[test]
     fn who_floods_alone_gets_it_all() {
-        let mut session = Session::new(10);
+        let mut session = Session::new();
         session.run(20, &[(1, 1_000, 10), (2, 0, 10), (3, 5, 10)], |_, _| {});
         let [(flood, _), (none, _), (a_little, refused)] = [1, 2, 3].map(|member| session.of(member));
         assert!((flood + a_little) * 10 >= 19_900 && none == 0, "{flood}");
@@ -160,7 +253,7 @@ mod tests {
 
     #[test]
     fn shares_are_forgotten_with_their_member_and_when_enough_is_there() {
-        let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 10, 10), 10);
+        let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 10, 10));
         let members = |budget: &SharedBudget| budget.shares.as_ref().map(|shares| shares.len());
         for member in [1, 2] {
             assert!(budget.take(Timestamp::ZERO, (MemberId(member), 2), 4));

@@ -85,14 +85,12 @@ impl Session {
             owner_user: creator.clone(),
             invites: Invites::new(),
             properties: Properties::new(create.properties, owner, limits)?,
-            commands: SharedBudget::new(
-                TokenBucket::new(now, limits.commands_per_second, limits.commands_per_second),
-                1,
-            ),
-            bytes: SharedBudget::new(
-                TokenBucket::of_bytes(now, limits.bytes_per_second, LARGEST_BYTES),
-                LARGEST_BYTES,
-            ),
+            commands: SharedBudget::new(TokenBucket::new(
+                now,
+                limits.commands_per_second,
+                limits.commands_per_second,
+            )),
+            bytes: SharedBudget::new(TokenBucket::of_bytes(now, limits.bytes_per_second, 2 * LARGEST_BYTES)),
             keys: None,
             admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, at_once + at_once / 3),
             next: EventNumber(1),
