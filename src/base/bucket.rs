@@ -49,7 +49,7 @@ impl TokenBucket {
         let amount = amount.saturating_mul(MICRO);
         let missing = amount.saturating_sub(self.micro_tokens);
         self.micro_tokens = self.micro_tokens.saturating_sub(amount);
-        self.refilled = self.refilled + Duration::from_micros(missing.div_ceil(self.per_second().max(1)));
+        self.refilled += Duration::from_micros(missing.div_ceil(self.per_second().max(1)));
     }
 
     /// Takes `amount` if the `part`th part of a full bucket (at least 1) is left then.

@@ -16,9 +16,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{Connection, ConnectionConfig, Role, Tracer, Vantage};
 use crate::base::Timestamp;
+use crate::secure::token::TOKEN_MAX_BYTES;
 use crate::secure::{Agreed, Binding, ConnectGrant, HandshakeError, Initiator};
 use crate::wire::RejectCode;
-use crate::wire::packet::{ClearHeader, ClearPacket, Echo, Hello, HelloAck, Reject, Retry, is_clear};
+use crate::wire::packet::{ClearPacket, Echo, Hello, HelloAck, Reject, Retry, is_clear};
 
 /// What an attempt to connect needs to know besides its grant.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +50,8 @@ pub struct Connecting {
     /// Headers of the HELLOs sent, by which a REJECT for another version names them.
     sent: [Option<Echo>; HELLO_FORMS],
     retries: usize,
-    last_reject: Option<RejectCode>,
+    /// What has become of the attempt if it comes to nothing.
+    failure: ConnectError,
     /// When HELLO leaves next.
     due: Timestamp,
     interval: Duration,
@@ -81,6 +83,12 @@ pub enum ConnectError {
     /// Nobody answered until the deadline.
     #[error("no answer: is a server there, with this protocol id, this token key and the right time?")]
     NoAnswer,
+    /// The grant's token is not 1 to 900 bytes long, so that it is nobody's. Spec: TOK-1.
+    #[error("the grant's token has {bytes} bytes, allowed are 1 to {TOKEN_MAX_BYTES}")]
+    Token {
+        /// Its length.
+        bytes: usize,
+    },
     /// The server proved that it is the server, but said what it may not.
     #[error("server breaks the protocol: {0}")]
     Handshake(HandshakeError),
@@ -91,7 +99,7 @@ impl ConnectError {
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::NoAnswer => true,
-            Self::Handshake(_) => false,
+            Self::Token { .. } | Self::Handshake(_) => false,
             Self::Refused(code) => match code {
                 RejectCode::Version
                 | RejectCode::WrongServer
@@ -118,6 +126,8 @@ impl Connecting {
         config: ConnectingConfig,
         mut rng: StdRng,
     ) -> Self {
+        let bytes = grant.token.len();
+        let is_sound = (1..=TOKEN_MAX_BYTES).contains(&bytes);
         let token = Bytes::copy_from_slice(grant.token.as_bytes());
         let binding = Binding { protocol_id: config.protocol_id, server, token: &token };
         let (initiator, noise) =
@@ -131,10 +141,10 @@ impl Connecting {
             hello: Hello { token, cookie: None, noise },
             sent: [None; HELLO_FORMS],
             retries: 0,
-            last_reject: None,
+            failure: if is_sound { ConnectError::NoAnswer } else { ConnectError::Token { bytes } },
             due: now,
             interval: FIRST_INTERVAL,
-            deadline: now + config.deadline,
+            deadline: if is_sound { now + config.deadline } else { now },
             outcome: None,
             is_done: false,
         }
@@ -163,7 +173,7 @@ impl Connecting {
     /// Ends the attempt at its deadline.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if !self.is_done && now >= self.deadline {
-            self.end(Err(self.last_reject.map_or(ConnectError::NoAnswer, ConnectError::Refused)));
+            self.end(Err(self.failure));
         }
     }
 
@@ -179,9 +189,8 @@ impl Connecting {
             return false;
         }
         ClearPacket::Hello(self.hello.clone()).write(self.config.protocol_id, out);
-        let header = ClearHeader::read(self.config.protocol_id, &Bytes::copy_from_slice(out));
-        if let (Some(sent), Ok((header, _))) = (self.sent.get_mut(self.retries), header) {
-            *sent = Some(header.echo());
+        if let Some(sent) = self.sent.get_mut(self.retries) {
+            *sent = out.first_chunk().copied().map(Echo);
         }
         self.due = now + self.interval.mul_f64(self.rng.random_range(0.8..1.2));
         self.interval = (self.interval * 2).min(MAX_INTERVAL);
@@ -233,10 +242,10 @@ impl Connecting {
             _ => reject.echo == own,
         };
         if is_for_this {
-            if self.last_reject.is_none() {
+            if self.failure == ConnectError::NoAnswer {
                 self.deadline = self.deadline.min(now + AFTER_REJECT);
             }
-            self.last_reject = Some(reject.code);
+            self.failure = ConnectError::Refused(reject.code);
         }
     }
 

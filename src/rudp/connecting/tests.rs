@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::{ConnectionId, UnixTime};
 use crate::secure::{Psk, Responder};
-use crate::wire::packet::{COOKIE_BYTES, Cookie};
+use crate::wire::packet::{COOKIE_BYTES, ClearHeader, Cookie};
 
 const GAME: u64 = 7;
 const SERVER: &str = "server";
@@ -23,8 +23,12 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn connecting() -> Connecting {
+    connecting_by(&grant())
+}
+
+fn connecting_by(grant: &ConnectGrant) -> Connecting {
     let (remote, rng) = (([127, 0, 0, 1], 7_777).into(), StdRng::seed_from_u64(1));
-    Connecting::new(at(0), SERVER, remote, &grant(), ConnectingConfig::new(GAME), rng)
+    Connecting::new(at(0), SERVER, remote, grant, ConnectingConfig::new(GAME), rng)
 }
 
 fn hello(connecting: &mut Connecting, now: Timestamp) -> Option<Hello> {
@@ -80,7 +84,7 @@ fn a_hello_is_nothing_to_a_client() {
     give(&mut connecting, at(10), &ClearPacket::Hello(own.clone()));
     assert_eq!(hello(&mut connecting, at(10)), None);
     assert!(connecting.poll_outcome().is_none());
-    assert_eq!(connecting.last_reject, None);
+    assert_eq!(connecting.failure, ConnectError::NoAnswer);
     let due = connecting.poll_timeout().unwrap();
     assert_eq!(hello(&mut connecting, due), Some(own), "it goes on");
 }
@@ -127,11 +131,15 @@ fn the_last_reject_is_reported_a_second_after_the_first_one() {
         ClearHeader::read(GAME, &bytes).unwrap().0.echo()
     };
     give(&mut connecting, at(10), &reject(first.echo(), RejectCode::Version));
-    assert_eq!(connecting.last_reject, None, "a version REJECT names the header");
+    assert_eq!(connecting.failure, ConnectError::NoAnswer, "a version REJECT names the header");
     give(&mut connecting, at(1_010), &reject(header, RejectCode::Version));
-    assert_eq!(connecting.last_reject, Some(RejectCode::Version));
+    assert_eq!(connecting.failure, ConnectError::Refused(RejectCode::Version));
     give(&mut connecting, at(10), &reject(header, RejectCode::Full));
-    assert_eq!(connecting.last_reject, Some(RejectCode::Version), "another REJECT names the ephemeral");
+    assert_eq!(
+        connecting.failure,
+        ConnectError::Refused(RejectCode::Version),
+        "another REJECT names the ephemeral"
+    );
     give(&mut connecting, at(10), &reject(first.echo(), RejectCode::Full));
     connecting.handle_timeout(at(2_009));
     assert!(connecting.poll_outcome().is_none(), "the server itself may still be heard");
@@ -152,4 +160,15 @@ fn an_authentic_answer_that_breaks_the_protocol_ends_the_attempt() {
     give(&mut connecting, at(10), &ClearPacket::HelloAck(HelloAck { echo: hello.echo(), noise }));
     let error = connecting.poll_outcome().and_then(Result::err);
     assert!(matches!(error, Some(ConnectError::Handshake(HandshakeError::Payload(_)))));
+}
+
+#[test]
+fn a_token_that_no_hello_holds_ends_the_attempt() {
+    for (bytes, is_sound) in [(0, false), (1, true), (900, true), (901, false)] {
+        let mut connecting = connecting_by(&ConnectGrant { token: "x".repeat(bytes), ..grant() });
+        assert_eq!(hello(&mut connecting, at(0)).is_some(), is_sound);
+        connecting.handle_timeout(connecting.poll_timeout().unwrap());
+        let failed = connecting.poll_outcome().map(|outcome| outcome.map(|_| ()));
+        assert_eq!(failed, (!is_sound).then_some(Err(ConnectError::Token { bytes })));
+    }
 }
