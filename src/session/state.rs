@@ -381,14 +381,9 @@ impl Session {
         self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
     }
 
-    /// True while nobody is in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.idle_ends.is_some()
-    }
-
     /// Until when it stays although nobody is in it, if it is not claimed.
-    pub(super) fn empty_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.idle_ends.filter(|ends| *ends > now && !self.is_claimed)
+    pub(super) fn empty_until(&self) -> Option<Timestamp> {
+        self.idle_ends.filter(|_| !self.is_claimed)
     }
 
     /// It is to give way to another session, if that is created; meanwhile nobody enters it.

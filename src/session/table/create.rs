@@ -44,26 +44,35 @@ impl SessionTable {
                 session.settle_claim(turn.now, created.is_ok());
                 Ok(())
             };
-            // It is there: one that is claimed ends here alone, or by the operator or when its own time is over, which is as well.
+            // Else it has ended: only the operator or its own deadline ends a session that is claimed.
             let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, settle);
         }
         created
     }
 
-    /// Claims an empty session for one that is created, which nobody else may do then: of those of some stripes, from
-    /// a random one on, the one that would stay longest, for who leaves sessions behind on purpose lets them stay as
-    /// long as can be.
+    /// Claims an empty session so that a new one can take its place; nobody else may do so then. Of a few stripes, from
+    /// a random one on, takes the one with the longest time left: whoever parks sessions on purpose gives them long
+    /// TTLs.
     fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
         loop {
             let first = self.rng.lock().random_range(0..self.stripes.len());
             let stripes = self.stripes.iter().skip(first).chain(self.stripes.iter().take(first));
-            let longest = stripes.filter_map(|stripe| stripe.state.lock().longest_empty(now));
+            let with_empty = stripes.filter(|stripe| stripe.empty.load(Ordering::Relaxed) > 0);
+            let longest = with_empty.filter_map(|stripe| stripe.state.lock().longest_empty(now));
             let (_, id) = longest.take(STRIPES_COMPARED).max()?;
-            let mut state = self.stripe_of(id).1.state.lock();
-            let now = state.now.max(now);
+            let (_, stripe) = self.stripe_of(id);
+            let mut state = stripe.state.lock();
             // Meanwhile it may have ended, been entered or been claimed; then another may do.
-            if let Some(session) = state.sessions.get_mut(&id).filter(|it| it.empty_until(now).is_some()) {
-                session.claim();
+            let now = state.now.max(now);
+            let claim = |session: &mut Session| {
+                let is_free = session.empty_until().is_some_and(|until| until > now);
+                if is_free {
+                    session.claim();
+                }
+                is_free
+            };
+            if self.update(&mut state, id, claim) == Some(true) {
+                stripe.publish(&state);
                 return Some(id);
             }
         }
@@ -97,10 +106,7 @@ impl SessionTable {
 impl StripeState {
     /// Of the sessions that nobody is in, and that are not claimed, the one that would stay longest.
     fn longest_empty(&self, now: Timestamp) -> Option<(Timestamp, SessionId)> {
-        if self.empty == 0 {
-            return None;
-        }
         let now = self.now.max(now);
-        self.sessions.iter().filter_map(|(id, it)| Some((it.empty_until(now)?, *id))).max()
+        self.empty.last().filter(|(until, _)| *until > now).copied()
     }
 }

@@ -38,6 +38,8 @@ struct Stripe {
     state: Mutex<StripeState>,
     /// First of the deadlines, in µs, to be read without the lock.
     next_deadline: AtomicU64,
+    /// How many sessions may give way to new ones, to be read without the lock.
+    empty: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -48,15 +50,18 @@ struct StripeState {
     sessions: IdMap<SessionId, Box<Session>>,
     /// Each session's next deadline, unless it has none.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
-    /// Sessions that nobody is in.
-    empty: usize,
+    /// Sessions that nobody is in and that are not claimed, by the end of their time.
+    empty: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl SessionTable {
     /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
-        let stripe =
-            || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()) };
+        let stripe = || Stripe {
+            state: Mutex::default(),
+            next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()),
+            empty: AtomicUsize::new(0),
+        };
         let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
         Self {
             stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
@@ -113,11 +118,13 @@ impl SessionTable {
         change: impl FnOnce(&mut Session) -> T,
     ) -> Option<T> {
         let session = state.sessions.get_mut(&id)?;
-        let (before, was_empty) = (session.next_deadline(), session.is_empty());
+        let (before, was_empty) = (session.next_deadline(), session.empty_until());
         let done = change(session);
-        let (after, ended) = (session.next_deadline(), session.has_ended());
-        state.empty -= usize::from(was_empty);
-        state.empty += usize::from(session.is_empty() && !ended);
+        let (after, is_empty, ended) = (session.next_deadline(), session.empty_until(), session.has_ended());
+        if is_empty != was_empty {
+            was_empty.map(|until| state.empty.remove(&(until, id)));
+            is_empty.map(|until| state.empty.insert((until, id)));
+        }
         if ended {
             state.sessions.remove(&id);
             self.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -150,8 +157,12 @@ impl SessionTable {
 }
 
 impl Stripe {
-    /// Shows the first deadline to those without the lock, and tells it if it is earlier than before.
+    /// Shows the first deadline and how many sessions are empty to those without the lock; tells the deadline if it
+    /// is earlier than before.
     fn publish(&self, state: &StripeState) -> Option<Timestamp> {
+        if self.empty.load(Ordering::Relaxed) != state.empty.len() {
+            self.empty.store(state.empty.len(), Ordering::Relaxed);
+        }
         let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at);
         let before = self.next_deadline.load(Ordering::Relaxed);
         if next.as_micros() != before {

@@ -124,6 +124,9 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     create(&mut world, 60).unwrap();
     assert_eq!(world.pass(Duration::ZERO), ended(short.session));
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
+    world.leave((new.session, new.member)).unwrap();
+    let new = world.join("a", Join::Session(new.session)).map(|member| Admitted { member, ..new }).unwrap();
+    assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull), "it is not empty any more");
     for there in [kept, new] {
         assert_eq!(world.broadcast((there.session, there.member), Delivery::Unreliable), Ok(()));
     }
