@@ -118,12 +118,12 @@ impl SessionTable {
         change: impl FnOnce(&mut Session) -> T,
     ) -> Option<T> {
         let session = state.sessions.get_mut(&id)?;
-        let (before, was_empty) = (session.next_deadline(), session.empty_until());
+        let (before, empty_before) = (session.next_deadline(), session.empty_until());
         let done = change(session);
-        let (after, is_empty, ended) = (session.next_deadline(), session.empty_until(), session.has_ended());
-        if is_empty != was_empty {
-            was_empty.map(|until| state.empty.remove(&(until, id)));
-            is_empty.map(|until| state.empty.insert((until, id)));
+        let (after, empty_after, ended) = (session.next_deadline(), session.empty_until(), session.has_ended());
+        if empty_before != empty_after {
+            empty_before.map(|until| state.empty.remove(&(until, id)));
+            empty_after.map(|until| state.empty.insert((until, id)));
         }
         if ended {
             state.sessions.remove(&id);
