@@ -194,14 +194,14 @@ impl Outbox {
             freed = open.supersede(delivery, in_fragments);
         }
         let fragment_bytes = in_fragments.then_some(self.fragment_bytes);
-        let number = open.push(space, delivery, payload, fragment_bytes, freed.place);
+        let (number, is_queued) = open.push(space, delivery, payload, fragment_bytes, freed.place);
         if space == Space::Keyed {
             freed.window += open.settle_keyed();
             self.unreliable_bytes -= freed.sequenced;
             self.reliable_bytes -= freed.buffered - freed.sequenced;
             self.window_used -= freed.window;
         }
-        if freed.place.is_none() {
+        if is_queued {
             let message = MessageRef { stream, space, number };
             let sheds = !delivery.is_reliable();
             let queued = if sheds { Queued::Sequenced(message) } else { Queued::Reliable(message) };

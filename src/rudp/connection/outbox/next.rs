@@ -202,6 +202,12 @@ impl Outbox {
         let MessageRef { stream, space, number } = message;
         let stream = self.streams.get_mut(stream);
         let (charged, more_waits) = stream.map_or((0, false), |stream| stream.on_part_sent(space, number));
+        if matches!(next.source, Source::Fresh(LaneName::Large, _)) {
+            let released = self.streams.get_mut(message.stream).map(|stream| stream.release(space));
+            for message in released.into_iter().flatten() {
+                self.lanes.push(LaneName::Small, Queued::Reliable(message));
+            }
+        }
         self.window_used += charged;
         match next.source {
             Source::Resend(LaneName::Large) => {

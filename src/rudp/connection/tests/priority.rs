@@ -3,6 +3,7 @@
 use super::*;
 use crate::rudp::connection::outbox::Passed;
 use crate::rudp::connection::sent::SentFrame;
+use crate::rudp::connection::stream::SendPart;
 
 const OTHER: StreamId = StreamId(2);
 const LARGE: usize = 300_000;
@@ -61,6 +62,40 @@ fn outbox() -> Outbox {
     let mut outbox = Outbox::new(&config, &config.parameters());
     outbox.open(STREAM);
     outbox
+}
+
+/// They wait for a large one before them, which has many others before it.
+#[test]
+fn small_messages_that_must_wait_keep_no_other_stream_waiting() {
+    let mut outbox = outbox();
+    outbox.open(OTHER);
+    let mut push = |stream, delivery, bytes: usize| {
+        outbox.push(stream, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
+    };
+    (0..20).for_each(|_| push(STREAM, Delivery::ReliableOrdered, 10_000));
+    (0..100).for_each(|_| push(STREAM, Delivery::ReliableOrdered, 10));
+    push(OTHER, Delivery::ReliableOrdered, 20);
+    push(OTHER, Delivery::Unreliable, 30);
+    let mut passed = Passed::default();
+    let first = [(); 2].map(|()| {
+        let next = outbox.next(&mut passed).unwrap();
+        outbox.on_sent(&next);
+        next.payload.len()
+    });
+    assert_eq!(first, [20, 30]);
+    let (mut begun, mut large, mut small) = (0, 0, 0);
+    while let Some(next) = outbox.next(&mut Passed::default()) {
+        outbox.on_sent(&next);
+        match next.part {
+            SendPart::Fragment(head) => {
+                begun += u32::from(head.index == 0);
+                large += next.payload.len();
+            }
+            SendPart::Whole(_) => small += 1,
+        }
+        assert!(small == 0 || begun == 20, "a small one leaves before the last large one has begun");
+    }
+    assert_eq!((large, small), (200_000, 100), "and all leave");
 }
 
 #[test]

@@ -31,6 +31,10 @@ impl SendStream {
             self.by_key.0.iter().flat_map(|(key, numbers)| numbers.iter().map(|number| (*key, *number)));
         assert_eq!(kept.collect::<BTreeSet<_>>(), indexed.collect(), "what is kept is found by its key");
         for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
+            if let Some(large) = self.space(space).holds_from {
+                assert!(large >= self.space(space).sent_end, "nothing is held by what has begun to leave");
+                assert!(self.is_unsettled(space, large), "nor by what is settled");
+            }
             for (number, entry) in (self.space(space).base..).zip(&self.space(space).entries) {
                 sums[2] += entry.charged;
                 let Some(message) = &entry.message else { continue };
@@ -40,7 +44,8 @@ impl SendStream {
                 let Some(fragments) = &message.fragments else {
                     let copies = message.copies as usize;
                     assert_eq!(flying(name, None), copies, "copies of {name:?}");
-                    assert!(message.queued || copies > 0, "{name:?} is stuck");
+                    let is_held = self.space(space).holds_from.is_some_and(|large| number > large);
+                    assert!(message.queued || copies > 0 || is_held, "{name:?} is stuck");
                     continue;
                 };
                 let waits = |index| index >= fragments.next || fragments.resend.contains(&index);

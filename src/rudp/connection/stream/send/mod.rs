@@ -66,8 +66,8 @@ impl SendStream {
         }
     }
 
-    /// Takes a message and tells its number: the next one, or that of the `place` that it is for. It waits
-    /// in fragments of `fragment_bytes` at most when there are some.
+    /// Takes a message and tells its number: the next one, or that of the `place` that it is for; and whether it is to
+    /// be queued. It waits in fragments of `fragment_bytes` at most when there are some.
     pub fn push(
         &mut self,
         space: Space,
@@ -75,11 +75,13 @@ impl SendStream {
         payload: Payload,
         fragment_bytes: Option<usize>,
         place: Option<u64>,
-    ) -> u64 {
+    ) -> (u64, bool) {
         let fragments = fragment_bytes.map(|bytes| Box::new(Fragments::new(&payload, bytes)));
-        let key = delivery.key();
-        let message = Some(Outgoing { delivery, payload, copies: 0, queued: true, fragments });
+        let (key, is_large) = (delivery.key(), fragments.is_some());
         let space = self.space_mut(space);
+        // What has a key waits in a lane of its own, where it may be shed.
+        let queued = is_large || key.is_some() || space.holds_from.is_none();
+        let message = Some(Outgoing { delivery, payload, copies: 0, queued, fragments });
         let number = match place.and_then(|number| Some((number, space.entry_mut(number)?))) {
             Some((number, entry)) => {
                 entry.message = message;
@@ -90,10 +92,26 @@ impl SendStream {
                 space.end() - 1
             }
         };
+        if is_large && key.is_none() {
+            space.holds_from.get_or_insert(number);
+        }
         if let Some(key) = key {
             self.by_key.add(key, number);
         }
-        number
+        (number, queued && place.is_none())
+    }
+
+    /// Small messages that are to be queued now that a large one before them has begun to leave.
+    pub fn release(&mut self, space: Space) -> impl Iterator<Item = MessageRef> + use<> {
+        let stream = self.id;
+        let spaces = self.space_mut(space);
+        let released = spaces.release();
+        for number in released.clone() {
+            if let Some(message) = spaces.entry_mut(number).and_then(|entry| entry.message.as_mut()) {
+                message.queued = true;
+            }
+        }
+        released.map(move |number| MessageRef { stream, space, number })
     }
 
     /// Drops the older messages that a newer one `by` replaces, and tells the bytes that this frees in

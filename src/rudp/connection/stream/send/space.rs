@@ -1,6 +1,7 @@
 //! The numbers of one kind of message on a stream, and the messages that are kept under them.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::super::NARROW_SPAN;
 use super::Fragments;
@@ -18,6 +19,8 @@ pub(super) struct SendSpace {
     pub(super) sent_end: u64,
     /// Number after the largest acked one.
     pub(super) acked_end: u64,
+    /// First message in fragments that has not begun to leave: small ones after it are held, not queued.
+    pub(super) holds_from: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(super) struct Outgoing {
 }
 
 impl Blank for SendSpace {
-    const BLANK: &'static Self = &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0 };
+    const BLANK: &'static Self = &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0, holds_from: None };
 }
 
 impl SendSpace {
@@ -52,6 +55,18 @@ impl SendSpace {
 
     pub(super) fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
         self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
+    }
+
+    /// Numbers of the messages that are held no more if a large one has begun to leave: up to the next large one.
+    pub(super) fn release(&mut self) -> Range<u64> {
+        let Some(begun) = self.holds_from.filter(|large| *large < self.sent_end) else { return 0..0 };
+        let is_large = |number: &u64| {
+            let message = self.entry(*number).and_then(|entry| entry.message.as_ref());
+            message.is_some_and(|message| message.fragments.is_some())
+        };
+        let held = begun + 1;
+        self.holds_from = (held..self.end()).find(is_large);
+        held..self.holds_from.unwrap_or(self.end())
     }
 
     /// True when no message before `number` waits to leave for the first time.
