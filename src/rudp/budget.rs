@@ -9,13 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     held: Arc<AtomicUsize>,
+    /// What of each connection does not count.
+    own: usize,
     max: usize,
 }
 
 /// The budgets of a process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryBudgets {
-    /// Incomplete and out-of-order messages.
+    /// Incomplete and out-of-order messages, beyond the first 64 KiB of each connection: who has no large messages
+    /// never notices that others fill what all have together, which they can do with messages that they only begin.
     ///
     /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later; of
     /// each connection one message that waits for no other is taken all the same. Spec: REL-14.
@@ -27,18 +30,42 @@ pub struct MemoryBudgets {
     pub send: MemoryBudget,
 }
 
-/// What one connection holds; only what exceeds its `own` bytes counts against the budget. Given back when dropped.
+/// Bytes of a connection that do not count in [`MemoryBudgets::receive`].
+const OWN_RECEIVE_BYTES: usize = 64 << 10;
+/// Those in [`MemoryBudgets::send`]: a peer that takes what it is sent gets any message of a session, however much
+/// waits for others.
+const OWN_SEND_BYTES: usize = 160 << 10;
+/// What all connections may keep beyond these if nothing else is said.
+const DEFAULT_BYTES: usize = 1 << 30;
+
+impl MemoryBudgets {
+    /// Budgets of so many bytes.
+    pub fn new(receive: usize, send: usize) -> Self {
+        Self {
+            receive: MemoryBudget { own: OWN_RECEIVE_BYTES, ..MemoryBudget::new(receive) },
+            send: MemoryBudget { own: OWN_SEND_BYTES, ..MemoryBudget::new(send) },
+        }
+    }
+}
+
+impl Default for MemoryBudgets {
+    /// 1 GiB each.
+    fn default() -> Self {
+        Self::new(DEFAULT_BYTES, DEFAULT_BYTES)
+    }
+}
+
+/// What one connection holds; only what exceeds its own bytes counts against the budget. Given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     held: usize,
-    own: usize,
     budget: MemoryBudget,
 }
 
 impl MemoryBudget {
-    /// A budget of `max` bytes.
+    /// A budget of `max` bytes, in which all that a connection keeps counts.
     pub fn new(max: usize) -> Self {
-        Self { held: Arc::default(), max }
+        Self { held: Arc::default(), own: 0, max }
     }
 
     /// Bytes held by all connections.
@@ -54,13 +81,13 @@ impl MemoryBudget {
 impl Default for MemoryBudget {
     /// 1 GiB.
     fn default() -> Self {
-        Self::new(1 << 30)
+        Self::new(DEFAULT_BYTES)
     }
 }
 
 impl Share {
-    pub(super) fn new(own: usize, budget: MemoryBudget) -> Self {
-        Self { held: 0, own, budget }
+    pub(super) fn new(budget: MemoryBudget) -> Self {
+        Self { held: 0, budget }
     }
 
     /// Bytes held.
@@ -95,7 +122,7 @@ impl Share {
     }
 
     fn counted(&self, bytes: usize) -> usize {
-        bytes.saturating_sub(self.own)
+        bytes.saturating_sub(self.budget.own)
     }
 }
 
@@ -112,7 +139,7 @@ mod tests {
     #[test]
     fn a_share_counts_what_is_beyond_its_own_and_gives_it_back() {
         let (budget, other) = (MemoryBudget::new(100), MemoryBudget::new(5));
-        let mut shares = [10, 0].map(|own| Share::new(own, budget.clone()));
+        let mut shares = [10, 0].map(|own| Share::new(MemoryBudget { own, ..budget.clone() }));
         for (held, counted) in [(5, 0), (10, 0), (60, 50), (20, 10), (9, 0), (90, 80)] {
             shares[0].hold(held);
             assert_eq!(budget.held(), counted);
@@ -121,7 +148,7 @@ mod tests {
         shares[1].hold(30);
         assert!(shares[1].may_hold(30) && !shares[1].may_hold(31) && shares[0].may_hold(80));
         shares[0].move_to(other.clone());
-        assert_eq!((budget.held(), other.held()), (30, 80));
+        assert_eq!((budget.held(), other.held()), (30, 90));
         drop(shares);
         assert_eq!((budget.held(), other.held()), (0, 0));
     }

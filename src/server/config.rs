@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::{Limits, size};
-use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudget, MemoryBudgets};
+use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudgets};
 use crate::secure::TokenKey;
 use crate::session::SessionLimits;
 use crate::wire::command::MAX_COMMAND_BYTES;
@@ -26,10 +26,7 @@ pub struct Identity {
 pub fn endpoint(identity: Identity, limits: &Limits) -> EndpointConfig {
     EndpointConfig {
         connection: connection(limits),
-        budgets: MemoryBudgets {
-            receive: MemoryBudget::new(size(limits.receive_memory_bytes)),
-            send: MemoryBudget::new(size(limits.send_memory_bytes)),
-        },
+        budgets: MemoryBudgets::new(size(limits.receive_memory_bytes), size(limits.send_memory_bytes)),
         // Who connects again is let in although all places are taken: the worker counts users.
         max_connections: size(limits.max_connections.saturating_mul(2)),
         max_half_open: size(limits.max_half_open),

@@ -134,7 +134,7 @@ limits! {
     /// order. A client that sends more is closed with `protocol_violation`.
     receive_buffer_bytes: 1_048_576 in 262_144..=134_217_728, "B";
     /// Bytes that the server keeps of all connections' messages that are incomplete or out of
-    /// order. Above it a packet that needs more is dropped and comes again; each connection may
+    /// order, beyond the first 65536 of each. Above it a packet that needs more is dropped and comes again; each connection may
     /// still have one incomplete message that waits for no other.
     receive_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";
     /// Mail that waits for one worker. Above it what would add more is refused with `busy`;

@@ -317,6 +317,7 @@ impl Connection {
             Frame::Ack(ack) => self.take_ack(now, number, &ack),
             Frame::CeCount(count) => self.take_ce_count(now, count),
             Frame::Message(Message { head: MessageHead::Unreliable, payload }) => {
+                self.check_message_bytes(payload.len())?;
                 self.events.push_back(Event::Message {
                     stream: None,
                     delivery: Delivery::Unreliable,
@@ -343,10 +344,7 @@ impl Connection {
         message_bytes: usize,
         part: ReceivedPart,
     ) -> Result<(), ProtocolViolation> {
-        let max = self.max_message_bytes;
-        if message_bytes > max {
-            return Err(ProtocolViolation::MessageTooLarge { bytes: message_bytes, max });
-        }
+        self.check_message_bytes(message_bytes)?;
         if !self.is_receiving(place.stream)? {
             return Ok(());
         }
@@ -368,6 +366,12 @@ impl Connection {
             events.push_back(Event::Message { stream: Some(place.stream), delivery, payload });
         };
         stream.receive(place.number, delivery, part, largest, &mut self.receive_buffer, &mut up)
+    }
+
+    // spec: FRM-6
+    fn check_message_bytes(&self, bytes: usize) -> Result<(), ProtocolViolation> {
+        let max = self.max_message_bytes;
+        if bytes > max { Err(ProtocolViolation::MessageTooLarge { bytes, max }) } else { Ok(()) }
     }
 
     /// True for an open stream, false for a finished one, whose messages are ignored.

@@ -98,8 +98,9 @@ impl Connection {
             if most == 0 || count == PROBE_MESSAGES {
                 break;
             }
-            let bytes = self.outbox.probe(message, most.min(PROBE_MESSAGE_BYTES));
-            (queued, count) = (queued + bytes, count + usize::from(bytes > 0));
+            if let Some(bytes) = self.outbox.probe(message, most.min(PROBE_MESSAGE_BYTES)) {
+                (queued, count) = (queued + bytes, count + 1);
+            }
         }
     }
 }

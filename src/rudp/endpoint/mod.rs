@@ -334,8 +334,10 @@ impl Endpoint {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
                 Some(Event::Established) => self.confirm(now, id),
-                Some(_) => self.end_half_open(now, id),
-                None => {
+                // One whose client has broken the protocol stays until its time is over, or a token would be good for
+                // handshakes without end.
+                // spec: HSK-11
+                _ => {
                     let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);
                     self.count_unproven(bytes, why);
                 }

@@ -120,7 +120,8 @@ impl SessionTable {
         let session = state.sessions.get_mut(&id)?;
         let (before, empty_before) = (session.next_deadline(), session.empty_until());
         let done = change(session);
-        let (after, empty_after, ended) = (session.next_deadline(), session.empty_until(), session.has_ended());
+        let (after, empty_after, ended) =
+            (session.next_deadline(), session.empty_until(), session.has_ended());
         if empty_before != empty_after {
             empty_before.map(|until| state.empty.remove(&(until, id)));
             empty_after.map(|until| state.empty.insert((until, id)));

@@ -52,10 +52,6 @@ const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
 pub const MAX_WHOLE_BYTES: usize = BASE_DATAGRAM_BYTES - TAG_BYTES - HEAD_ROOM_BYTES;
 /// Head of a fragment beyond that of a message, and room for an ack beside it.
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
-/// Bytes of a connection's queue that the process does not count: a peer that takes what it is sent gets
-/// any message of a session, however much waits for others.
-const OWN_BYTES: usize = 160 << 10;
-
 impl Outbox {
     pub fn new(config: &ConnectionConfig, peer: &TransportParameters) -> Self {
         let window = peer.receive_buffer_bytes as usize;
@@ -70,7 +66,7 @@ impl Outbox {
             max_reliable_bytes: config.send_buffer_bytes,
             unreliable_bytes: 0,
             max_unreliable_bytes: config.unreliable_buffer_bytes,
-            share: Share::new(OWN_BYTES, MemoryBudget::default()),
+            share: Share::new(MemoryBudget::default()),
             shed: 0,
             window_used: 0,
             window,
@@ -300,15 +296,14 @@ impl Outbox {
         }
     }
 
-    /// Queues one more copy of an unacked message of at most `max_bytes`. Returns its bytes, 0 when it did
-    /// not.
-    pub fn probe(&mut self, message: MessageRef, max_bytes: usize) -> usize {
+    /// Queues one more copy of an unacked message of at most `max_bytes`. Returns its bytes if it did.
+    pub fn probe(&mut self, message: MessageRef, max_bytes: usize) -> Option<usize> {
         let MessageRef { stream, space, number } = message;
         let queued = self.streams.get_mut(stream).and_then(|stream| stream.probe(space, number, max_bytes));
         if queued.is_some() {
             self.lanes.of_mut(LaneName::Small).resend.push_back(message);
         }
-        queued.unwrap_or(0)
+        queued
     }
 
     /// As if all message numbers below `number` were settled, on every stream.

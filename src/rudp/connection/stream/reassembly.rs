@@ -22,7 +22,7 @@ pub struct ReceiveBuffer {
 impl ReceiveBuffer {
     /// An empty buffer of `max` bytes, which counts against `process` too.
     pub fn new(max: usize, process: MemoryBudget) -> Self {
-        Self { share: Share::new(0, process), max }
+        Self { share: Share::new(process), max }
     }
 
     /// Counts against `process` from now on.

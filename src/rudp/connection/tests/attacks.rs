@@ -207,7 +207,9 @@ fn fragments_that_contradict_each_other_close() {
 #[test]
 fn a_message_larger_than_the_victim_takes_closes() {
     let config = ConnectionConfig { max_message_bytes: 2_000, ..ConnectionConfig::default() };
-    for (bytes, frame) in [(2_001, message(0, 2_001)), (4_000, fragment(0, 2, 4_000, 0))] {
+    let unreliable = Message { head: MessageHead::Unreliable, payload: vec![0; 2_001].into() };
+    let frames = [message(0, 2_001), fragment(0, 2, 4_000, 0), Frame::Message(unreliable)];
+    for (bytes, frame) in [2_001, 4_000, 2_001].into_iter().zip(frames) {
         let mut pair = Pair::with_config(3, config);
         let packet = Forger::new().packet(&[frame]);
         assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));

@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 
 use super::attacks::{Forger, message, place, seal_as_server};
+use super::memory::budgets;
 use super::wraps::start_at;
 use super::*;
 use crate::base::Truncated;
@@ -95,7 +96,7 @@ fn a_gap_that_closes_leaves_nothing_behind_wherever_the_window_wraps() {
 fn thousands_of_unfinished_messages_on_many_streams_end_at_the_receive_buffer() {
     let config = ConnectionConfig { receive_buffer_bytes: 1 << 17, ..ConnectionConfig::default() };
     let mut pair = Pair::with_config(42, config);
-    let budgets = MemoryBudgets::default();
+    let budgets = budgets(1 << 30, 1 << 30);
     pair.ends[SERVER].share_budgets(&budgets);
     (1..=200).for_each(|stream| pair.ends[SERVER].open_stream(StreamId(stream)));
     let mut forger = Forger::new();

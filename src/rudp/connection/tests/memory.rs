@@ -8,7 +8,7 @@ use crate::wire::frame::{Frame, Message, MessageHead, Place};
 
 /// Budgets of a process with so many bytes.
 pub(super) fn budgets(receive: usize, send: usize) -> MemoryBudgets {
-    MemoryBudgets { receive: MemoryBudget::new(receive), send: MemoryBudget::new(send) }
+    MemoryBudgets { receive: MemoryBudget::new(receive), ..MemoryBudgets::new(0, send) }
 }
 
 pub(super) fn send(pair: &mut Pair, delivery: Delivery, bytes: usize) -> Result<Sent, SendError> {
@@ -137,6 +137,29 @@ fn connections_do_not_wait_for_each_others_memory_for_ever() {
         assert_eq!(firsts, Vec::from_iter(0..=20));
     }
     assert_eq!(budgets.receive.held(), 0);
+}
+
+/// Others that begin messages of a gigabyte keep nobody with small ones waiting.
+// spec-test: REL-14
+#[test]
+fn the_first_bytes_of_each_connection_are_its_own() {
+    let budgets = MemoryBudgets::new(0, 1 << 30);
+    let mut pair = pairs(1, &budgets).remove(0);
+    let mut forger = Forger::new();
+    let number = |number| message(number, 1_000);
+    give(&mut pair, forger.packet(&[Frame::Ping]));
+    let mut kept = 0;
+    while pair.ends[SERVER]
+        .handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&[number(kept + 1)]))
+        .is_ok()
+    {
+        kept += 1;
+        assert!(kept < 1_000);
+    }
+    assert_eq!(kept, (64 << 10) / 1_064);
+    assert_eq!(budgets.receive.held(), 0);
+    give(&mut pair, forger.packet(&[number(0)]));
+    assert_eq!(pair.payloads(SERVER).len() as u64, kept + 1);
 }
 
 /// A peer that completes nothing has one message more than there is memory for, however many it begins.

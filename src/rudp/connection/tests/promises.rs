@@ -130,6 +130,24 @@ fn probes_carry_more_and_more_of_what_is_unacked_and_the_sixth_nothing() {
     assert!(sizes[5] < 60 && sizes[6] > 1_000, "{sizes:?}");
 }
 
+// spec-test: REL-7
+#[test]
+fn a_probe_carries_no_more_empty_messages_than_others() {
+    let mut pair = Pair::new(2);
+    pair.run(SECOND);
+    pair.dark_until = pair.now + SECOND * 9;
+    for _ in 0..400 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[]);
+    }
+    pair.flush();
+    let before = pair.ends[CLIENT].stats();
+    while pair.ends[CLIENT].stats().probes == before.probes {
+        pair.run(Duration::from_millis(1));
+    }
+    let bytes = pair.ends[CLIENT].stats().bytes_sent - before.bytes_sent;
+    assert!((20..700).contains(&bytes), "{bytes} bytes for 32 messages and what protects them");
+}
+
 // spec-test: REL-4
 #[test]
 fn a_lost_packet_is_resent_after_a_later_one_is_acked() {

@@ -99,7 +99,7 @@ fn a_packet_that_does_not_open_confirms_nothing() {
 }
 
 /// Whoever has the token's secret can seal what are no frames: nobody is connected, and the token stays.
-// spec-test: HSK-13
+// spec-test: HSK-11, HSK-13
 #[test]
 fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
     let mut bed = Bed::new();
@@ -118,12 +118,16 @@ fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
     let packet = [writer.as_slice(), &payload, &tag].concat();
 
     assert!(bed.input(address(1), &packet).is_none());
-    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 0));
+    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (1, 0));
     assert!(bed.drain_events().is_empty());
-    let mut clients = [1, 2].map(|last| bed.half_open(address(last), &grant));
-    let packet = packet_of(&mut clients[0], bed.now);
+    // Nor does it give the token a handshake more.
+    let mut client = bed.half_open(address(1), &grant);
+    let third = bed.hello(&grant);
+    assert_eq!(bed.fate(address(2), &third).1, Some(RejectCode::TokenUsed));
+    let packet = packet_of(&mut client, bed.now);
     bed.input(address(1), &packet);
     assert_eq!(bed.drain_events().len(), 1);
+    assert_eq!(bed.endpoint.half_open_count(), 0);
 }
 
 // spec-test: HSK-11

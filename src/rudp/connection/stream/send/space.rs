@@ -41,7 +41,8 @@ pub(super) struct Outgoing {
 }
 
 impl Blank for SendSpace {
-    const BLANK: &'static Self = &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0, holds_from: None };
+    const BLANK: &'static Self =
+        &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0, holds_from: None };
 }
 
 impl SendSpace {
