@@ -328,6 +328,9 @@ impl Connection {
         }
         let is_large = payload.len() > MAX_WHOLE_BYTES;
         let sent = self.outbox.push(stream, delivery, payload)?;
+        if delivery.is_reliable() {
+            self.timers.on_reliable(now);
+        }
         if is_large {
             self.datagram_size.on_large_message(now);
         }

@@ -21,6 +21,8 @@ pub struct Timers {
     probed_at: Timestamp,
     /// A packet that asks for an ack must leave, whatever it carries.
     ping_due: bool,
+    /// When to look whether the peer takes the reliable messages that it is sent; `None` while there are none.
+    progress_due: Option<Timestamp>,
     /// Packets came or left since the connection last rested.
     rest_due: bool,
 }
@@ -49,6 +51,7 @@ impl Timers {
             probes: 0,
             probed_at: now,
             ping_due: false,
+            progress_due: None,
             rest_due: true,
         }
     }
@@ -58,6 +61,11 @@ impl Timers {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
         self.rest_due = true;
+    }
+
+    /// A reliable message was sent.
+    pub fn on_reliable(&mut self, now: Timestamp) {
+        self.progress_due.get_or_insert(now + self.idle_timeout);
     }
 
     /// The peer acked something new.
@@ -132,6 +140,7 @@ impl Connection {
                     Some(self.timers.idle_deadline()),
                     Some(self.timers.keepalive_deadline()),
                     self.timers.rest_deadline(),
+                    self.timers.progress_due,
                     self.acks.deadline(),
                     self.sent.loss_deadline(&self.rtt),
                     self.probe_deadline(),
@@ -163,6 +172,17 @@ impl Connection {
             // spec: CON-3
             self.begin_close(now, CloseCode::IdleTimeout, "", Closed::TimedOut);
             return;
+        }
+        if self.timers.progress_due.is_some_and(|due| now >= due) {
+            self.timers.progress_due = None;
+            if self.outbox.is_stuck() {
+                // spec: CON-9
+                self.begin_close(now, CloseCode::IdleTimeout, "", Closed::TimedOut);
+                return;
+            }
+            if self.outbox.has_reliable() {
+                self.timers.on_reliable(now);
+            }
         }
         self.paths.handle_timeout(now);
         self.datagram_size.handle_timeout(now);

@@ -112,6 +112,17 @@ impl Outbox {
         self.reliable_bytes + self.unreliable_bytes
     }
 
+    /// True while a reliable message is not acked.
+    pub fn has_reliable(&self) -> bool {
+        self.reliable_bytes > 0
+    }
+
+    /// True when nothing more arrived of a message for the last [`SendStream::STUCK`] times that this was asked.
+    pub fn is_stuck(&mut self) -> bool {
+        // All are asked, for each counts how often.
+        self.streams.values_mut().filter_map(|stream| stream.is_stuck().then_some(())).count() > 0
+    }
+
     /// Messages dropped because they waited too long.
     pub fn shed(&self) -> u64 {
         self.shed

@@ -348,6 +348,45 @@ fn silence_ends_the_connection_after_the_idle_timeout() {
     assert!(pair.ends.iter().all(Connection::is_drained));
 }
 
+/// Small packets pass, so that it is not silent.
+// spec-test: CON-9
+#[test]
+fn a_peer_that_does_not_take_a_reliable_message_is_given_up() {
+    let mut pair = Pair::new(10);
+    pair.run(SECOND);
+    pair.mtu = 600;
+    pair.send(CLIENT, Delivery::Unreliable, &[0; 100]);
+    pair.run(SECOND * 30);
+    assert_eq!(pair.closed, [None, None], "nothing waits to be acked");
+    pair.send(CLIENT, Delivery::ReliableOrdered, &[0; 5_000]);
+    for _ in 0..19 {
+        pair.run(SECOND);
+        pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 100]);
+    }
+    assert_eq!(pair.closed, [None, None]);
+    pair.run(SECOND * 12);
+    assert_eq!(pair.closed, [Some(Closed::TimedOut), Some(Closed::TimedOut)]);
+    assert_eq!(pair.payloads(SERVER).len(), 20);
+}
+
+// spec-test: CON-9
+#[test]
+fn a_peer_that_takes_a_little_now_and_then_is_not_given_up() {
+    let mut pair = Pair::new(10);
+    pair.run(SECOND);
+    pair.send(CLIENT, Delivery::ReliableOrdered, &vec![0; 1_000_000]);
+    for _ in 0..10 {
+        pair.mtu = 600;
+        pair.run(SECOND * 9);
+        pair.mtu = 2_000;
+        pair.run(Duration::from_millis(310));
+    }
+    assert_eq!((pair.payloads(SERVER).len(), &pair.closed), (0, &[None, None]));
+    pair.mtu = 2_000;
+    pair.run(SECOND * 3);
+    assert_eq!(pair.payloads(SERVER).len(), 1);
+}
+
 // spec-test: CON-4
 #[test]
 fn keepalive_holds_an_idle_connection_open() {

@@ -62,6 +62,11 @@ impl Fragments {
         self.acked.get(index as usize).copied().unwrap_or(true)
     }
 
+    /// Those that have not arrived.
+    pub(super) fn missing(&self) -> u32 {
+        self.missing
+    }
+
     /// Returns true when all have arrived.
     pub(super) fn on_acked(&mut self, Piece { index, count }: Piece) -> bool {
         if count == self.count

@@ -54,6 +54,9 @@ pub enum SendPart {
 }
 
 impl SendStream {
+    /// So often its oldest message is seen without progress before it is stuck.
+    pub const STUCK: u16 = 3;
+
     /// An open stream without messages.
     pub fn new(id: StreamId) -> Self {
         Self {
@@ -182,6 +185,13 @@ impl SendStream {
         }
         let stream = self.id;
         waiting.into_iter().map(|(space, number)| MessageRef { stream, space, number }).collect()
+    }
+
+    /// True when nothing of one of its oldest messages has arrived since this was asked [`Self::STUCK`] times ago.
+    pub fn is_stuck(&mut self) -> bool {
+        let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::changed);
+        let spaces = std::iter::once(&mut self.ordered).chain(rare);
+        spaces.map(SendSpace::look_at_oldest).max().is_some_and(|seen| seen >= Self::STUCK)
     }
 
     /// Gives back memory beyond what is in use.

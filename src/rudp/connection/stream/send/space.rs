@@ -21,6 +21,7 @@ pub(super) struct SendSpace {
     pub(super) acked_end: u64,
     /// First message in fragments that has not begun to leave: small ones after it are held, not queued.
     pub(super) holds_from: Option<u64>,
+    pub(super) oldest: Oldest,
 }
 
 #[derive(Debug)]
@@ -41,8 +42,28 @@ pub(super) struct Outgoing {
 }
 
 impl Blank for SendSpace {
-    const BLANK: &'static Self =
-        &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0, holds_from: None };
+    const BLANK: &'static Self = &Self {
+        base: 0,
+        entries: VecDeque::new(),
+        sent_end: 0,
+        acked_end: 0,
+        holds_from: None,
+        oldest: Oldest::NONE,
+    };
+}
+
+/// The oldest message that is not settled, as it was when somebody looked: the low bits of its number, and how many
+/// of its fragments were missing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Oldest {
+    number: u32,
+    missing: u16,
+    /// How often it was seen so.
+    seen: u16,
+}
+
+impl Oldest {
+    const NONE: Self = Self { number: 0, missing: 0, seen: 0 };
 }
 
 impl SendSpace {
@@ -68,6 +89,26 @@ impl SendSpace {
         let held = begun + 1;
         self.holds_from = (held..self.end()).find(is_large);
         held..self.holds_from.unwrap_or(self.end())
+    }
+
+    /// How often in a row the oldest message, of which something has left, was as it is now; with this time.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the low bits tell messages apart that were seen in turn"
+    )]
+    pub(super) fn look_at_oldest(&mut self) -> u16 {
+        let oldest = self.entries.front().and_then(|entry| entry.message.as_ref());
+        let Some(oldest) = oldest.filter(|it| it.delivery.is_reliable() && self.base < self.sent_end) else {
+            self.oldest = Oldest::NONE;
+            return 0;
+        };
+        let missing = oldest.fragments.as_ref().map_or(0, |fragments| fragments.missing()) as u16;
+        let before =
+            std::mem::replace(&mut self.oldest, Oldest { number: self.base as u32, missing, seen: 1 });
+        if (before.number, before.missing) == (self.oldest.number, missing) {
+            self.oldest.seen = before.seen.saturating_add(1);
+        }
+        self.oldest.seen
     }
 
     /// True when no message before `number` waits to leave for the first time.
