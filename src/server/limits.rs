@@ -110,7 +110,7 @@ limits! {
     command_bytes_per_second: 1_048_576 in 4_096..=1_073_741_824, "B/s";
     /// Keys that one connection begins to use in a second, in all its sessions; 1024 of them at once. The
     /// last 1024 that it has used are not new. For all members of a session together it is four times as many,
-    /// with the same 1024. Above it a broadcast or message with a new key is refused with `rate_limited`.
+    /// and 2048 at once. Above it a broadcast or message with a new key is refused with `rate_limited`.
     new_keys_per_second: 64 in 1..=65_536, "keys/s";
     /// Broadcasts, messages, changes of properties and transfers of all members of one session in a second, and as
     /// many at once. Above it they are refused with `rate_limited`.

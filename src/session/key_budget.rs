@@ -1,37 +1,78 @@
-//! [`KeyBudget`]: how fast new keys may come.
+//! [`KeyBudget`] and [`SharedKeyBudget`]: how fast new keys may come.
+//!
+//! Values of one key replace each other while they wait for a member; those of ever new keys would all wait.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use crate::base::{Timestamp, TokenBucket};
+use super::budget::SharedBudget;
+use crate::base::{MemberId, Timestamp, TokenBucket};
 
-/// How fast new keys may come, and which are new. Values of one key replace each other while they wait for a
-/// member; those of ever new keys would all wait. Spec: LIM-4.
+/// Keys that may be used without any of them being a new one.
+const KEYS_AT_ONCE: usize = 1_024;
+
+/// New keys that a session takes at once: the half that any member may take is as much as its connection takes. With
+/// twice those that are not new they are as many as a member has numbers for, should all be under way to it.
+const SHARED_KEYS_AT_ONCE: usize = 2 * KEYS_AT_ONCE;
+
+/// How fast a connection may use new keys. Spec: LIM-4.
 #[derive(Debug, Clone)]
 pub struct KeyBudget<K> {
     new: TokenBucket,
-    /// At least the last [`KEYS_AT_ONCE`] that were used, or all: the latest of them, and those before.
-    latest: HashSet<K>,
-    earlier: HashSet<K>,
+    used: UsedKeys<K>,
 }
 
-/// Keys that may be used without any of them being a new one. Three times as many, those that were used last
-/// and as many new ones, may come at once and be under way to a member: fewer than it has numbers for.
-const KEYS_AT_ONCE: usize = 1_024;
-
 impl<K: Hash + Eq> KeyBudget<K> {
-    /// A full budget: as many at once as are in use without being new, then so many a second.
+    /// A full budget of so many a second.
     pub fn new(now: Timestamp, per_second: u64) -> Self {
         let new = TokenBucket::new(now, per_second, per_second.max(KEYS_AT_ONCE as u64));
-        Self { new, latest: HashSet::new(), earlier: HashSet::new() }
+        Self { new, used: UsedKeys::new() }
     }
 
     /// Uses a key; false when too many new ones come too soon.
     pub fn take(&mut self, now: Timestamp, key: K) -> bool {
+        self.used.take(key, || self.new.take(now, 1))
+    }
+}
+
+/// How fast the members of a session may use new keys, of which none takes the others' part. Spec: LIM-4.
+#[derive(Debug)]
+pub(super) struct SharedKeyBudget {
+    pub(super) new: SharedBudget,
+    used: UsedKeys<(MemberId, u16)>,
+}
+
+impl SharedKeyBudget {
+    /// A full budget of so many a second.
+    pub(super) fn new(now: Timestamp, per_second: u64) -> Self {
+        let new = TokenBucket::new(now, per_second, per_second.max(SHARED_KEYS_AT_ONCE as u64));
+        Self { new: SharedBudget::new(new), used: UsedKeys::new() }
+    }
+
+    /// Uses a key of one of so many members; false when too many new ones come too soon.
+    pub(super) fn take(&mut self, now: Timestamp, by: (MemberId, usize), key: u16) -> bool {
+        self.used.take((by.0, key), || self.new.take(now, by, 1))
+    }
+}
+
+/// Keys that are not new: at least the last [`KEYS_AT_ONCE`] that were used, or all.
+#[derive(Debug, Clone)]
+struct UsedKeys<K> {
+    latest: HashSet<K>,
+    earlier: HashSet<K>,
+}
+
+impl<K: Hash + Eq> UsedKeys<K> {
+    fn new() -> Self {
+        Self { latest: HashSet::new(), earlier: HashSet::new() }
+    }
+
+    /// Uses a key; false when it is new and none `may_be_new`.
+    fn take(&mut self, key: K, may_be_new: impl FnOnce() -> bool) -> bool {
         if self.latest.contains(&key) {
             return true;
         }
-        if !self.earlier.contains(&key) && !self.new.take(now, 1) {
+        if !self.earlier.contains(&key) && !may_be_new() {
             return false;
         }
         if self.latest.len() >= KEYS_AT_ONCE {
@@ -61,6 +102,26 @@ mod tests {
         assert_eq!(more(&mut budget, Timestamp::from_millis(1_000)), 64);
         assert!(in_use(&mut budget, Timestamp::from_millis(1_000)));
         assert_eq!(more(&mut budget, Timestamp::from_millis(1_500)), 32);
-        assert!(budget.latest.len() + budget.earlier.len() <= 2 * KEYS_AT_ONCE);
+        assert!(budget.used.latest.len() + budget.used.earlier.len() <= 2 * KEYS_AT_ONCE);
+    }
+    // spec-test: LIM-4
+    #[test]
+    fn members_that_begin_ever_new_keys_leave_another_its_own() {
+        let mut budget = SharedKeyBudget::new(Timestamp::ZERO, 256);
+        let mut refused = [0; 9];
+        for millis in 0..20_000_u32 {
+            let now = Timestamp::from_millis(millis.into());
+            for member in 1..=8 {
+                // Each as many as its own connection lets it, all at once in the beginning.
+                for new in 0..if millis == 0 { 1_024 } else { u32::from(millis % 16 == 0) } {
+                    let key = (millis + new) as u16;
+                    refused[member as usize - 1] += u32::from(!budget.take(now, (MemberId(member), 9), key));
+                }
+            }
+            if millis % 200 == 0 {
+                refused[8] += u32::from(!budget.take(now, (MemberId(9), 9), (millis / 200) as u16));
+            }
+        }
+        assert!(refused[8] == 0 && refused[..8].iter().all(|refused| *refused > 500), "{refused:?}");
     }
 }

@@ -5,12 +5,12 @@
 
 use super::budget::SharedBudget;
 use super::invites::{InviteState, Invites};
+use super::key_budget::SharedKeyBudget;
 use super::members::{Members, Workers};
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::{
-    Admitted, Change, Departed, EndedInvite, Fanout, KeyBudget, MemberAt, Outbox, Room, SessionLimits,
-    SessionSnapshot,
+    Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
 };
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
 use crate::wire::command::{Create, Join};
@@ -53,7 +53,7 @@ pub(super) struct Session {
     pub(super) commands: SharedBudget,
     pub(super) bytes: SharedBudget,
     /// Nothing until a message has a key.
-    pub(super) keys: Option<Box<KeyBudget<(MemberId, u16)>>>,
+    pub(super) keys: Option<Box<SharedKeyBudget>>,
     admissions: TokenBucket,
     /// Number of the next event.
     next: EventNumber,
@@ -231,8 +231,7 @@ impl Session {
         }
         self.members.add(member, user.clone(), at);
         let newcomer = (member, self.members.len());
-        self.commands.enter(turn.now, newcomer);
-        self.bytes.enter(turn.now, newcomer);
+        self.budgets().for_each(|budget| budget.enter(turn.now, newcomer));
         self.idle_ends = None;
         let number = self.take_number();
         for worker in workers {
@@ -241,6 +240,11 @@ impl Session {
             turn.outbox.post(worker, Fanout { session: self.id, change }, Room::Reserved);
         }
         Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite })
+    }
+
+    /// Those that the members share.
+    fn budgets(&mut self) -> impl Iterator<Item = &mut SharedBudget> {
+        [&mut self.commands, &mut self.bytes].into_iter().chain(self.keys.as_mut().map(|keys| &mut keys.new))
     }
 
     fn snapshot(&self, you: MemberId) -> SessionSnapshot {
@@ -356,8 +360,7 @@ impl Session {
         let number = self.take_number();
         self.post(&workers, Change::Left { number, member, why, reason }, Room::Headroom, turn);
         self.members.remove(member);
-        self.commands.forget(member);
-        self.bytes.forget(member);
+        self.budgets().for_each(|budget| budget.forget(member));
         let owner_left = member == self.owner;
         if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
             let revoked = self.end(DeleteReason::OwnerLeft, Reason::none(), turn);

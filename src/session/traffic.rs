@@ -1,9 +1,10 @@
 //! What members send each other through a session: broadcasts, messages, property changes.
 
+use super::key_budget::SharedKeyBudget;
 use super::members::Workers;
 use super::properties::Writer;
 use super::state::{Session, Turn, reserve};
-use super::{Audience, Change, KeyBudget, Room};
+use super::{Audience, Change, Room};
 use crate::base::{MemberId, Revision};
 use crate::wire::command::{Broadcast, MAX_COMMAND_BYTES, Message, Recipients};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
@@ -106,8 +107,9 @@ impl Session {
     // spec: LIM-4
     fn take_key(&mut self, sender: MemberId, delivery: Delivery, turn: &Turn<'_>) -> Result<(), ErrorCode> {
         let Some(key) = delivery.key() else { return Ok(()) };
-        let new = || Box::new(KeyBudget::new(turn.now, turn.limits.new_keys_per_second));
-        match self.keys.get_or_insert_with(new).take(turn.now, (sender, key)) {
+        let by = (sender, self.members.len());
+        let new = || Box::new(SharedKeyBudget::new(turn.now, turn.limits.new_keys_per_second));
+        match self.keys.get_or_insert_with(new).take(turn.now, by, key) {
             true => Ok(()),
             false => Err(ErrorCode::RateLimited),
         }

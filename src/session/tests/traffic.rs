@@ -222,13 +222,14 @@ fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
         keys.filter(|key| world.broadcast((session, by), Delivery::ReliableLatest { key: *key }).is_ok())
             .count()
     };
-    assert_eq!(taken(&mut world, ann, 0..700), 700);
-    assert_eq!(taken(&mut world, bob, 0..700), 324);
-    assert_eq!(taken(&mut world, ann, 0..700), 700, "in use");
+    // Half of 2,048, and of a quarter that is shared her half.
+    assert_eq!(taken(&mut world, ann, 0..1_000), 1_000);
+    assert_eq!(taken(&mut world, bob, 0..900), 24 + 256);
+    assert_eq!(taken(&mut world, ann, 0..1_000), 1_000, "in use");
     assert_eq!(
         world.broadcast((session, bob), Delivery::ReliableLatest { key: 999 }),
         Err(ErrorCode::RateLimited)
     );
     world.now += Duration::from_secs(1);
-    assert_eq!(taken(&mut world, bob, 1_000..2_000), 256);
+    assert_eq!(taken(&mut world, bob, 1_000..2_000), 128);
 }
