@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
+use crate::cli::files;
 use crate::cli::output::{Failure, note};
 use crate::secure::TokenKey;
 
@@ -39,7 +40,7 @@ pub fn read(path: &Path) -> Result<TokenKey, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the key file {}", path.display()), error)
     };
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| failed(&error))?;
+    let text = files::read(path).map(Zeroizing::new).map_err(|error| failed(&error))?;
     warn_of_readers(path);
     TokenKey::from_paserk(&text).map_err(|error| failed(&error))
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod client;
 pub mod delivery;
 pub mod demo;
+pub mod files;
 pub mod gather;
 pub mod key_file;
 pub mod keygen;
@@ -23,8 +24,10 @@ pub mod verify;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -59,7 +62,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // Wrong usage ends here, with status 2 and the usage on standard error.
     let cli = Cli::parse();
-    log_to_stderr(match &cli.command {
+    let _writes_the_last = log_to_stderr(match &cli.command {
         Command::Serve(args) if args.dev => "rallypoint=debug,info",
         Command::Serve(_) => "info",
         _ => "warn",
@@ -67,7 +70,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            note(format_args!("error: {failure}"));
+            say_why(&failure);
             failure.exit_code()
         }
     }
@@ -85,8 +88,24 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Sends logs to standard error; `level` holds where the environment says nothing.
-fn log_to_stderr(level: &str) {
+/// How long the process waits for whoever reads its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+fn say_why(failure: &Failure) {
+    let error = format!("error: {failure}");
+    let (said, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        note(error);
+        // Nobody may be waiting any more.
+        let _ = said.send(());
+    });
+    // A pipe that nobody reads must not keep the process.
+    let _ = wait.recv_timeout(LAST_WORDS);
+}
+
+/// Sends logs to standard error, until what it returns is dropped; `level` holds where the environment says nothing.
+/// Lines that nobody reads are dropped: a server waits for no collector of logs.
+fn log_to_stderr(level: &str) -> WorkerGuard {
     let chosen = std::env::var_os("RALLYPOINT_LOG").filter(|chosen| !chosen.is_empty());
     let filter = chosen.and_then(|chosen| {
         let chosen = chosen.to_string_lossy();
@@ -102,9 +121,11 @@ fn log_to_stderr(level: &str) {
     });
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let ansi = io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi);
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi);
     // What cannot be logged, as on a full disk, is lost: to say so on standard error would fail, too, and panic.
     let _ = logs.log_internal_errors(false).try_init();
+    guard
 }
 
 #[cfg(test)]

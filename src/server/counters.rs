@@ -64,6 +64,10 @@ counters! {
     connections_replaced;
     /// Connections closed by the operator: [`Server::kick`](super::Server::kick), or `admit` once they had opened.
     connections_kicked;
+    /// Connections that their client has closed.
+    connections_left;
+    /// Connections whose client fell silent, or took nothing of what it was sent.
+    connections_timed_out;
     /// Connections closed because they did not take their messages fast enough.
     connections_lagging;
     /// Connections closed because their client broke the protocol.

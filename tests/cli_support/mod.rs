@@ -6,7 +6,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -45,6 +45,8 @@ pub struct Running {
     stdin: Option<ChildStdin>,
     out: Receiver<String>,
     err: Receiver<String>,
+    /// What nobody reads, though somebody could.
+    unread: Option<ChildStdout>,
     /// Every line that was read, for the message of a failing test.
     seen: Vec<String>,
 }
@@ -63,7 +65,17 @@ impl Running {
         let out = lines(child.stdout.take().unwrap());
         let err = child.stderr.take().map_or_else(|| channel().1, lines);
         let stdin = child.stdin.take();
-        Self { child, stdin, out, err, seen: Vec::new() }
+        Self { child, stdin, out, err, unread: None, seen: Vec::new() }
+    }
+
+    /// Starts the binary, whose standard output and error go into one pipe that is not read and holds some 64 KiB.
+    #[cfg(unix)]
+    pub fn start_unread(args: &[&str]) -> Self {
+        let command = &mut Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" 2>&1", env!("CARGO_BIN_EXE_rallypoint")]).args(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, unread) = (child.stdin.take(), child.stdout.take());
+        Self { child, stdin, out: channel().1, err: channel().1, unread, seen: Vec::new() }
     }
 
     /// The process id.
@@ -141,6 +153,11 @@ impl Running {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// True while it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits until it has ended.

@@ -53,7 +53,8 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 struct Used {
     server: Usage,
     client: Usage,
-    traffic: Traffic,
+    /// `None` when it is not known of all clients.
+    traffic: Option<Traffic>,
 }
 
 /// The counted time.
@@ -77,13 +78,18 @@ impl Load {
         Self { workload, message, warmup, rng, clock: Clock::new(), figures: Arc::default(), bulk: None }
     }
 
-    /// Runs it. A signal ends the sending early.
+    /// Runs it. A signal ends what it is at: connecting, sending, or waiting for what is on its way.
     ///
     /// # Errors
-    /// [`Failure::Work`] when there is not one session.
+    /// [`Failure::Work`] when a bulk transfer does not begin.
     pub async fn run(mut self, stage: &Stage, signals: &mut Signals) -> Result<(Outcome, Cost), Failure> {
-        let (mut sessions, connect_failures) = self.connect(stage).await?;
-        let bulk_receiver = if self.workload.bulk {
+        let wanted = u64::from(self.workload.sessions) * u64::from(self.workload.members);
+        let mut sessions = tokio::select! {
+            sessions = self.connect(stage, wanted) => sessions,
+            () = signals.next() => Vec::new(),
+        };
+        let seats: u64 = sessions.iter().map(|seats| seats.len() as u64).sum();
+        let bulk_receiver = if self.workload.bulk && seats > 0 {
             let (bulk, receiver) = Bulk::start(stage, &mut sessions, &self.figures).await?;
             self.bulk = Some(bulk);
             Some(receiver)
@@ -93,20 +99,22 @@ impl Load {
         let mut crew = self.crew(sessions, bulk_receiver);
         let clients = std::mem::take(&mut crew.clients);
         let counted = self.send(&mut crew, || used(stage, &clients), signals).await;
-        self.settle().await;
+        tokio::select! {
+            () = self.settle(clients.len()) => {}
+            () = signals.next() => {}
+        }
         let after = used(stage, &clients);
         self.figures.is_over.store(true, Ordering::Relaxed);
         clients.iter().for_each(|client| client.close("the bench is over"));
         let bulk = self.close_bulk(counted.as_ref()).await;
         let latest_missing = self.close(crew).await;
         let cost = counted.map_or_else(Cost::default, |counted| counted.before.until(&after, counted.length));
-        Ok((self.outcome(connect_failures, latest_missing, bulk), cost))
+        Ok((self.outcome(wanted - seats, latest_missing, bulk), cost))
     }
 
-    /// Connects everyone and has them meet; the sessions, and how many clients are in none.
-    async fn connect(&self, stage: &Stage) -> Result<(Vec<Vec<Seat>>, u64), Failure> {
+    /// Connects everyone, so many, and has them meet; the sessions, with those who got in.
+    async fn connect(&self, stage: &Stage, wanted: u64) -> Vec<Vec<Seat>> {
         let Workload { sessions, members, .. } = self.workload;
-        let wanted = u64::from(sessions) * u64::from(members);
         let progress = progress(wanted, "connected");
         let connects = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
         let gatherings = Arc::new(Semaphore::new(GATHERINGS_AT_ONCE));
@@ -138,12 +146,7 @@ impl Load {
         let mut sessions = tasks.join_all().await;
         progress.finish_and_clear();
         sessions.sort_by_key(|(session, _)| *session);
-        let sessions: Vec<Vec<Seat>> = sessions.into_iter().map(|(_, seats)| seats).collect();
-        let seats: u64 = sessions.iter().map(|seats| seats.len() as u64).sum();
-        if seats == 0 {
-            return Err(Failure::Work("no client got into a session".to_owned()));
-        }
-        Ok((sessions, wanted - seats))
+        sessions.into_iter().map(|(_, seats)| seats).collect()
     }
 
     /// Puts everyone to work: receivers at once, senders at a random phase. The first member of all
@@ -206,7 +209,7 @@ impl Load {
                 self.bulk.iter().for_each(Bulk::count);
                 before = Some((now, used()));
             }
-            if now >= end {
+            if now >= end || self.have_all_ended(crew.senders.len()) {
                 break;
             }
             while let Some(&Reverse((due, index))) = queue.peek()
@@ -227,8 +230,14 @@ impl Load {
         before.map(|(since, before)| Counted { before, length: self.clock.mono().since(since) })
     }
 
-    /// Waits until all that was sent has arrived, or nothing comes any more.
-    async fn settle(&self) {
+    /// True when none of so many clients is connected any more.
+    fn have_all_ended(&self, clients: usize) -> bool {
+        let Figures { timeouts, ended, .. } = &*self.figures;
+        timeouts.load(Ordering::Relaxed) + ended.load(Ordering::Relaxed) >= clients as u64
+    }
+
+    /// Waits until all that was sent to so many clients has arrived, or nothing comes any more.
+    async fn settle(&self, clients: usize) {
         let must_arrive = self.message.delivery.is_reliable()
             && !matches!(self.message.delivery, Delivery::ReliableLatest { .. });
         let patience = if must_arrive { PATIENCE } else { SHORT_PATIENCE };
@@ -243,7 +252,7 @@ impl Load {
             }
             let expected = self.figures.expected.load(Ordering::Relaxed);
             let is_complete = delivered >= expected && bulk(Bulk::missing) == 0;
-            if is_complete || now.since(since) >= patience {
+            if is_complete || now.since(since) >= patience || self.have_all_ended(clients) {
                 return;
             }
             sleep(Duration::from_millis(10)).await;
@@ -308,18 +317,21 @@ impl Used {
             server_cpu_us: micros(after.server.cpu_since(self.server)),
             client_cpu_us: micros(after.client.cpu_since(self.client)),
             client_waited_us: micros(after.client.waited_since(self.client)),
-            traffic: Some(after.traffic.since(self.traffic)),
+            traffic: after.traffic.zip(self.traffic).map(|(after, before)| after.since(before)),
             server_rss_bytes: after.server.rss_bytes,
         }
     }
 }
 
 fn used(stage: &Stage, clients: &[Client]) -> Used {
-    let traffic = clients.iter().filter_map(Client::stats).fold(Traffic::default(), |sum, stats| Traffic {
-        datagrams_down: sum.datagrams_down + stats.packets_received + stats.packets_dropped,
-        bytes_down: sum.bytes_down + stats.bytes_received,
-        datagrams_up: sum.datagrams_up + stats.packets_sent,
-        bytes_up: sum.bytes_up + stats.bytes_sent,
+    let traffic = clients.iter().try_fold(Traffic::default(), |sum, client| {
+        let stats = client.stats()?;
+        Some(Traffic {
+            datagrams_down: sum.datagrams_down + stats.packets_received + stats.packets_dropped,
+            bytes_down: sum.bytes_down + stats.bytes_received,
+            datagrams_up: sum.datagrams_up + stats.packets_sent,
+            bytes_up: sum.bytes_up + stats.bytes_sent,
+        })
     });
     Used { server: stage.server_usage(), client: Usage::of(std::process::id()), traffic }
 }

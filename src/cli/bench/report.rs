@@ -160,6 +160,10 @@ impl Report {
         let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
         let reliable = delivery.is_reliable();
         let (counted, asked) = (Duration::from_micros(self.cost.counted_us), self.workload.seconds);
+        let Workload { sessions, members, .. } = self.workload;
+        if connect_failures == u64::from(sessions) * u64::from(members) {
+            return vec!["no client got into a session".to_owned()];
+        }
         // It is counted from the first moment at work on.
         let is_short = counted + Duration::from_millis(500) < Duration::from_secs(asked.into());
         [

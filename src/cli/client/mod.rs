@@ -1,22 +1,27 @@
 //! `client`: a client for a terminal or a pipe, one command a line.
 
 mod commands;
+mod input;
 mod line;
+mod printer;
 mod said;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use self::commands::Commands;
+use self::input::Lines;
 use self::line::{HELP, Line};
+use self::printer::Printer;
 use self::said::Said;
 use crate::base::UserId;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
+use crate::cli::files;
 use crate::cli::key_file;
-use crate::cli::output::{Failure, note, result_line};
+use crate::cli::output::{Failure, note};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::client::{Client, ClientConfig, Disconnected, Event, Events};
@@ -25,7 +30,8 @@ use crate::secure::ConnectGrant;
 /// A client for a terminal or a pipe: commands as lines in, events and results as lines out.
 ///
 /// Each command is answered before the next line is read; `help` lists them. Ends with `quit`, at the
-/// end of the input, or with the connection.
+/// end of the input, or with the connection. A signal ends it as well, and a second one at once. A command that
+/// is refused is told and changes nothing about the exit status.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint client --grant alice.grant\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
@@ -67,10 +73,17 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
             connected = connect(args) => connected?,
             () = signals.next() => return Ok(()),
         };
-        let input = BufReader::new(tokio::io::stdin()).split(b'\n');
-        let mut terminal = Terminal { json: args.json, events, input, signals };
+        let (input, printer) = (Lines::new(), Printer::new());
+        let mut terminal =
+            Terminal { json: args.json, events, input, printer, signals, is_told_to_end: false };
         terminal.print(&Said::result("connected"));
-        terminal.converse(&client).await
+        let ended = terminal.converse(&client).await;
+        let Terminal { printer, is_told_to_end, .. } = terminal;
+        tokio::select! {
+            biased;
+            written = printer.finish() => ended.and(written),
+            () = tokio::time::sleep(LAST_WORDS), if is_told_to_end => ended,
+        }
     })
 }
 
@@ -83,7 +96,7 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the grant {}", path.display()), error)
     };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = files::read_aside(path).await.map_err(|error| failed(&error))?;
     let grant = ConnectGrant::from_json(&text).map_err(|error| failed(&error))?;
     let config = ClientConfig::new(args.protocol_id);
     Client::connect(&grant, config).await.map_err(|error| Failure::while_doing("connecting", error))
@@ -93,9 +106,15 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
 struct Terminal {
     json: bool,
     events: Events,
-    input: Split<BufReader<Stdin>>,
+    input: Lines,
+    printer: Printer,
     signals: Signals,
+    /// There was a signal.
+    is_told_to_end: bool,
 }
+
+/// Whoever wants an end waits so long for lines that nobody reads.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Terminal {
     /// Carries out line after line until one of the sides ends it.
@@ -103,14 +122,14 @@ impl Terminal {
         loop {
             let line = tokio::select! {
                 biased;
-                event = self.events.recv() => {
+                event = next_event(&mut self.events, &mut self.printer) => {
                     if let Some(end) = self.show(event) {
                         return end;
                     }
                     continue;
                 }
-                () = self.signals.next() => return self.close(client).await,
-                line = self.input.next_segment() => line,
+                () = self.signals.next() => return self.end(client).await,
+                line = self.input.next() => line,
             };
             let line = match line {
                 Ok(Some(line)) => line,
@@ -151,7 +170,7 @@ impl Terminal {
         loop {
             tokio::select! {
                 biased;
-                event = self.events.recv() => {
+                event = next_event(&mut self.events, &mut self.printer) => {
                     if let Some(end) = self.show(event) {
                         return Some(end);
                     }
@@ -162,13 +181,13 @@ impl Terminal {
                     }
                     return None;
                 }
-                () = self.signals.next() => return Some(self.close(client).await),
+                () = self.signals.next() => return Some(self.end(client).await),
             }
         }
     }
 
     /// Shows an event; how all ends when it is the last one.
-    fn show(&self, event: Option<Event>) -> Option<Result<(), Failure>> {
+    fn show(&mut self, event: Option<Event>) -> Option<Result<(), Failure>> {
         let Some(event) = event else {
             return Some(Err(Failure::Work("the connection has ended".to_owned())));
         };
@@ -186,34 +205,58 @@ impl Terminal {
         loop {
             tokio::select! {
                 biased;
-                event = self.events.recv() => {
+                event = next_event(&mut self.events, &mut self.printer) => {
                     if let Some(end) = self.show(event) {
                         return end;
                     }
                 }
                 // That the connection has ended first is told as an event.
                 _ = &mut flushed => return self.close(client).await,
-                () = self.signals.next() => return self.close(client).await,
+                () = self.signals.next() => return self.end(client).await,
             }
         }
     }
 
-    /// Tells the server and waits until the connection has ended.
+    /// Closes because of a signal.
+    async fn end(&mut self, client: &Client) -> Result<(), Failure> {
+        self.is_told_to_end = true;
+        self.close(client).await
+    }
+
+    /// Tells the server, and waits until it has answered or was told often enough, unless there is another signal.
     async fn close(&mut self, client: &Client) -> Result<(), Failure> {
         client.close("");
-        while let Some(event) = self.events.recv().await {
-            if let Some(end) = self.show(Some(event)) {
+        tokio::select! {
+            biased;
+            _ = client.closed() => {}
+            () = self.signals.next() => return Ok(()),
+        }
+        loop {
+            let event = self.events.recv().await;
+            if let Some(end) = self.show(event) {
                 return end;
             }
         }
-        Ok(())
     }
 
-    fn help(&self) {
-        if self.json { note(HELP) } else { result_line(HELP) }
+    fn help(&mut self) {
+        if self.json { note(HELP) } else { self.printer.push(HELP.to_owned()) }
     }
 
-    fn print(&self, said: &Said) {
-        if self.json { result_line(said.to_json()) } else { result_line(said) }
+    fn print(&mut self, said: &Said) {
+        self.printer.push(if self.json { said.to_json().to_string() } else { said.to_string() });
+    }
+}
+
+/// The next event, while what was printed is read.
+async fn next_event(events: &mut Events, printer: &mut Printer) -> Option<Event> {
+    if printer.is_behind() {
+        printer.hand_on().await;
+    }
+    let mut next = std::pin::pin!(events.recv());
+    tokio::select! {
+        biased;
+        event = &mut next => event,
+        () = printer.hand_on() => next.await,
     }
 }

@@ -19,7 +19,7 @@ use self::config::{Config, ConfigError};
 use crate::cli::output::{Failure, listening_on, note, product};
 use crate::cli::signals::Signals;
 use crate::cli::trace::TraceFolder;
-use crate::cli::{key_file, runtime, units};
+use crate::cli::{files, key_file, runtime, units};
 use crate::secure::TokenKey;
 use crate::server::{Limits, Server};
 
@@ -105,11 +105,14 @@ fn configure(args: &ServeArgs) -> Result<Config, Failure> {
         config.key_file = Some(key_file::DEFAULT.into());
     }
     if let Some(path) = &args.config {
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let text = files::read(path).map_err(|error| unreadable(path, &error))?;
         config.apply_toml(&text).map_err(|error| refused(path, &error))?;
     }
     args.apply(&mut config);
-    config.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    config.check().map_err(|error| match &args.config {
+        Some(path) => refused(path, &error),
+        None => Failure::Usage(error.to_string()),
+    })?;
     Ok(config)
 }
 
@@ -185,8 +188,8 @@ async fn serve(
 ) -> Result<(), Failure> {
     tokio::select! {
         () = signals.next() => {
-            info!(?drain_timeout, "told to stop: telling everyone");
             server.drain(drain_timeout);
+            info!(?drain_timeout, "told to stop: telling everyone");
         }
         () = ended(&server) => {}
         () = report::reports(&server, every) => {}

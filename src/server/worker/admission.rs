@@ -75,9 +75,13 @@ impl Worker {
         let reason = match why {
             Closed::ByPeer { code, reason } => {
                 debug!(%connection, %code, reason, "closed by its client");
+                self.counters().connections_left.add(1);
                 LeaveReason::Left
             }
-            Closed::TimedOut => LeaveReason::TimedOut,
+            Closed::TimedOut => {
+                self.counters().connections_timed_out.add(1);
+                LeaveReason::TimedOut
+            }
             // This end has parted with the user before it closed; what is left is a violation that
             // the transport found.
             Closed::Local { .. } => LeaveReason::Dropped,

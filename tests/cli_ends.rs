@@ -1,0 +1,139 @@
+//! How the subcommands end: by signals, whoever reads them or answers them.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod cli_support;
+
+use std::net::UdpSocket;
+use std::thread::sleep;
+use std::time::Duration;
+
+use cli_support::{Folder, Running, texts};
+use serde_json::Value;
+
+/// A server and its address.
+fn serve(key: &str) -> (Running, String) {
+    let mut server =
+        Running::start(&["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--key-file", key]);
+    let addr = server.addr();
+    (server, addr)
+}
+
+fn client(user: &str, key: &str, addr: &str) -> Running {
+    let mut client =
+        Running::start(&["client", "--user", user, "--key-file", key, "--server", addr, "--json"]);
+    client.wait_for_json("connected", |said| said["result"] == "connected");
+    client
+}
+
+/// Else a goodbye that is lost leaves a ghost until the idle timeout.
+#[test]
+fn a_client_waits_until_its_goodbye_is_answered() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let (server, addr) = serve(&key);
+    let mut waiting = client("ann", &key, &addr);
+    let mut hasty = client("ben", &key, &addr);
+    server.signal("STOP");
+    [&waiting, &hasty].iter().for_each(|client| client.signal("INT"));
+    sleep(Duration::from_millis(500));
+    assert!([&mut waiting, &mut hasty].iter_mut().all(|client| client.is_running()), "nobody has answered");
+    hasty.signal("INT");
+    assert!(hasty.wait_exit().success(), "a second signal ends it at once");
+    assert!(waiting.is_running());
+    server.signal("CONT");
+    assert!(waiting.wait_exit().success());
+}
+
+#[test]
+fn a_client_whose_output_nobody_reads_ends_when_it_is_told_to() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let (_server, addr) = serve(&key);
+    let mut deaf = Running::start_unread(&["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
+    deaf.say("create 1 8 open");
+    (0..200).for_each(|_| deaf.say(&format!("say 1 {}", "x".repeat(4_000))));
+    sleep(Duration::from_millis(500));
+    deaf.signal("TERM");
+    assert!(deaf.wait_exit().success());
+}
+
+/// As a collector of logs that hangs.
+#[test]
+fn a_server_whose_log_nobody_reads_serves_and_ends_when_it_is_told_to() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap().to_string();
+    drop(socket);
+    let args = ["serve", "--dev", "--listen", &addr, "--key-file", &key, "--report", "1ms"];
+    let mut server = Running::start_unread(&args);
+    sleep(Duration::from_millis(1_500));
+    let mut ann = client("ann", &key, &addr);
+    ann.say("create 1 8");
+    ann.wait_for_json("a session", |said| said["result"] == "create");
+    server.signal("TERM");
+    ann.wait_for_json("the end", |said| said["event"] == "disconnected");
+    assert!(server.wait_exit().success());
+}
+
+#[test]
+fn a_bench_that_is_told_to_end_while_it_connects_reports() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let args = ["bench", "--server", &addr, "--key-file", &key, "--sessions", "60", "--json"];
+    let mut bench = Running::start(&args);
+    sleep(Duration::from_millis(500));
+    bench.signal("INT");
+    let report = bench.wait_for_json("a report", |said| said["connect_failures"] == 480);
+    assert_eq!((&report["delivered"], &report["latency_us"]["p50"]), (&0.into(), &Value::Null));
+    assert_eq!(bench.wait_exit().code(), Some(1));
+}
+
+/// What cannot be known is null.
+#[test]
+fn a_bench_whose_server_ends_goes_on_for_nobody() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let (server, addr) = serve(&key);
+    let args = ["bench", "--server", &addr, "--key-file", &key, "--sessions", "1", "--members", "2"];
+    let mut bench = Running::start(&[&args[..], &["--warmup", "0s", "--seconds", "3600", "--json"]].concat());
+    sleep(Duration::from_millis(1_500));
+    server.signal("TERM");
+    let report = bench.wait_for_json("a report", |said| said["timeouts"].is_u64());
+    assert!(report["delivered"].as_u64() > Some(0), "{report}");
+    assert!(report["udp_bytes_both_ways_per_delivery"].is_null(), "{report}");
+    assert_eq!(bench.wait_exit().code(), Some(1));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_whose_output_is_lost_fails() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let (_server, addr) = serve(&key);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let command = &mut std::process::Command::new(env!("CARGO_BIN_EXE_rallypoint"));
+    command.args(["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
+    let output = command.stdin(std::process::Stdio::null()).stdout(full).output().unwrap();
+    let (status, _, err) = texts(&output);
+    assert!(status == Some(1) && err.contains("writing to standard output"), "{err}");
+}
+
+#[test]
+fn a_line_without_end_and_a_file_without_end_are_refused() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let (_server, addr) = serve(&key);
+    let mut ann = client("ann", &key, &addr);
+    ann.say(&"x".repeat(1 << 20));
+    assert_eq!(ann.wait_exit().code(), Some(1));
+    assert!(ann.transcript().contains("longer than 1 MiB"), "{}", ann.transcript());
+    for flag in ["--key-file", "--config"] {
+        let (status, _, err) = texts(&cli_support::run(&["serve", "--dev", flag, "/dev/zero"]));
+        assert!(matches!(status, Some(1 | 2)) && err.contains("longer than 1 MiB"), "{err}");
+    }
+}
