@@ -51,15 +51,19 @@ impl SessionTable {
     }
 
     /// Claims an empty session so that a new one can take its place; nobody else may do so then. Of a few stripes, from
-    /// a random one on, takes the one with the longest time left: whoever parks sessions on purpose gives them long
-    /// TTLs.
+    /// a random one on, takes one of the user who has left most sessions behind, and of these the one with the longest
+    /// time left.
     fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
         loop {
             let first = self.rng.lock().random_range(0..self.stripes.len());
             let stripes = self.stripes.iter().skip(first).chain(self.stripes.iter().take(first));
             let with_empty = stripes.filter(|stripe| stripe.empty.load(Ordering::Relaxed) > 0);
             let longest = with_empty.filter_map(|stripe| stripe.state.lock().longest_empty(now));
-            let (_, id) = longest.take(STRIPES_COMPARED).max()?;
+            let longest: Vec<_> = longest.take(STRIPES_COMPARED).collect();
+            let parked = self.parked.lock();
+            let by = |owner| parked.get(owner).copied().unwrap_or_default();
+            let (.., id) = longest.iter().map(|(until, id, owner)| (by(owner), *until, *id)).max()?;
+            drop(parked);
             let (_, stripe) = self.stripe_of(id);
             let mut state = stripe.state.lock();
             // Meanwhile it may have ended, been entered or been claimed; then another may do.
@@ -105,8 +109,9 @@ impl SessionTable {
 
 impl StripeState {
     /// Of the sessions that nobody is in, and that are not claimed, the one that would stay longest.
-    fn longest_empty(&self, now: Timestamp) -> Option<(Timestamp, SessionId)> {
+    fn longest_empty(&self, now: Timestamp) -> Option<(Timestamp, SessionId, UserId)> {
         let now = self.now.max(now);
-        self.empty.last().filter(|(until, _)| *until > now).copied()
+        let (until, id) = *self.empty.last().filter(|(until, _)| *until > now)?;
+        Some((until, id, self.sessions.get(&id)?.owner_user.clone()))
     }
 }

@@ -5,7 +5,8 @@ mod create;
 mod expiry;
 mod views;
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
 use rand::rngs::StdRng;
@@ -14,7 +15,7 @@ use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Outbox, SessionLimits};
 use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
-use crate::base::{IdMap, SessionId, Timestamp};
+use crate::base::{IdMap, SessionId, Timestamp, UserId};
 use crate::wire::ErrorCode;
 
 /// The sessions of a server. Shared by its workers; every method holds one stripe's lock at a time, and all but
@@ -30,6 +31,8 @@ pub struct SessionTable {
     limits: SessionLimits,
     /// Sessions that are there or about to be.
     sessions: AtomicUsize,
+    /// How many empty sessions each user was the last owner of. Held within a stripe's lock or alone.
+    parked: Mutex<HashMap<UserId, usize>>,
     /// Yields session ids; never held together with a stripe.
     rng: Mutex<StdRng>,
 }
@@ -68,6 +71,7 @@ impl SessionTable {
             earliest: EarliestDeadlines::new(workers),
             limits,
             sessions: AtomicUsize::new(0),
+            parked: Mutex::default(),
             rng: Mutex::new(rng),
         }
     }
@@ -119,10 +123,13 @@ impl SessionTable {
     ) -> Option<T> {
         let session = state.sessions.get_mut(&id)?;
         let (before, empty_before) = (session.next_deadline(), session.empty_until());
+        let owner_before = empty_before.map(|_| session.owner_user.clone());
         let done = change(session);
         let (after, empty_after, ended) =
             (session.next_deadline(), session.empty_until(), session.has_ended());
         if empty_before != empty_after {
+            let owner = (empty_after.is_some() && !ended).then(|| session.owner_user.clone());
+            self.count_parked(owner_before, owner);
             empty_before.map(|until| state.empty.remove(&(until, id)));
             empty_after.map(|until| state.empty.insert((until, id)));
         }
@@ -137,6 +144,28 @@ impl SessionTable {
             }
         }
         Some(done)
+    }
+
+    /// An empty session of `before` is none any more, one of `after` is new.
+    fn count_parked(&self, before: Option<UserId>, after: Option<UserId>) {
+        let mut parked = self.parked.lock();
+        if let Some(owner) = after {
+            *parked.entry(owner).or_default() += 1;
+        }
+        if let Some(owner) = before
+            && let Entry::Occupied(mut count) = parked.entry(owner)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// True when no empty session is counted.
+    #[cfg(test)]
+    pub(super) fn counts_none_parked(&self) -> bool {
+        self.parked.lock().is_empty()
     }
 
     /// As if all numbers of a session's events below `next` were taken.

@@ -132,6 +132,34 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     }
 }
 
+// spec-test: SES-5
+#[test]
+fn who_leaves_most_sessions_behind_loses_them_first() {
+    let limits = SessionLimits { max_sessions: 8, ..SessionLimits::default() };
+    let table = SessionTable::new(8, WORKERS, limits.clone(), StdRng::seed_from_u64(7));
+    let mut world = World { table, ..World::with(limits) };
+    let park = |world: &mut World, name: &str, idle| {
+        let settings = Settings { idle_ttl: IdleTtl::new(idle).unwrap(), ..open() };
+        let create = Create { settings, properties: InitialProperties::default() };
+        let Admitted { session, member, .. } =
+            world.table.create(world.now, &user(name), at(name), create, &mut world.mail).unwrap();
+        world.leave((session, member)).unwrap();
+        session
+    };
+    // She wants hers the longest.
+    let ann = park(&mut world, "ann", 3_600);
+    let ended: Vec<_> = (0..50)
+        .flat_map(|_| {
+            park(&mut world, "eve", 60);
+            world.pass(Duration::ZERO)
+        })
+        .collect();
+    assert_eq!(ended.len(), 43);
+    assert!(world.table.look_at(ann).is_some());
+    world.pass(Duration::from_secs(4_000));
+    assert!(world.table.is_empty() && world.table.counts_none_parked());
+}
+
 #[test]
 fn a_leaver_is_told_like_everybody_else_and_is_gone() {
     let mut world = World::new();
