@@ -165,7 +165,6 @@ pub(crate) mod model {
     });
     atomic!(AtomicUsize, usize {
         load(order: Ordering) -> usize;
-        store(value: usize, order: Ordering) -> ();
         fetch_add(value: usize, order: Ordering) -> usize;
         fetch_sub(value: usize, order: Ordering) -> usize;
     });

@@ -113,8 +113,9 @@ limits! {
     /// and 2048 at once. Above it a broadcast or message with a new key is refused with `rate_limited`.
     new_keys_per_second: 64 in 1..=65_536, "keys/s";
     /// Broadcasts, messages, changes of properties and transfers of all members of one session in a second, and as
-    /// many at once. Above it they are refused with `rate_limited`.
-    session_commands_per_second: 20_000 in 1..=10_000_000, "commands/s";
+    /// many at once. Above it they are refused with `rate_limited`. More than 4096 in the round trip of a member
+    /// do not reach it.
+    session_commands_per_second: 8_000 in 1..=10_000_000, "commands/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
     /// them at once, or 262144. Each message and each change of properties counts 64 bytes more. Above
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should

@@ -23,7 +23,7 @@ pub struct SessionLimits {
     /// 64 KiB.
     pub max_property_bytes: usize,
     /// Broadcasts, messages, property changes and transfers that a session takes in a second, and as many at
-    /// once; `rate_limited`. Default 20,000.
+    /// once; `rate_limited`. Default 8,000.
     pub commands_per_second: u64,
     /// Bytes of these that a session takes in a second, and a quarter of them at once;
     /// `rate_limited`. Each counts 64 bytes more, as it does in the queue of each member: what a session
@@ -42,7 +42,7 @@ impl Default for SessionLimits {
             ended_invite_memory: Duration::from_secs(60),
             max_properties: MAX_PROPERTIES,
             max_property_bytes: MAX_PROPERTY_BYTES,
-            commands_per_second: 20_000,
+            commands_per_second: 8_000,
             bytes_per_second: 2 << 20,
             new_keys_per_second: 256,
         }

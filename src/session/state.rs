@@ -384,9 +384,9 @@ impl Session {
         self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
     }
 
-    /// Until when it stays although nobody is in it, if it is not claimed.
-    pub(super) fn empty_until(&self) -> Option<Timestamp> {
-        self.idle_ends.filter(|_| !self.is_claimed)
+    /// Until when it stays although nobody is in it, and who has left it behind, if it is not claimed.
+    pub(super) fn parked(&self) -> Option<(Timestamp, UserId)> {
+        self.idle_ends.filter(|_| !self.is_claimed).map(|until| (until, self.owner_user.clone()))
     }
 
     /// It is to give way to another session, if that is created; meanwhile nobody enters it.

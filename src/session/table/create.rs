@@ -6,13 +6,10 @@ use rand::Rng;
 
 use super::super::state::{Session, Turn};
 use super::super::{Admitted, MemberAt, Outbox};
-use super::{SessionTable, StripeState};
+use super::SessionTable;
 use crate::base::{SessionId, Timestamp, UserId};
 use crate::wire::ErrorCode;
 use crate::wire::command::Create;
-
-/// Stripes with empty sessions of which the one that would stay longest gives way.
-const STRIPES_COMPARED: usize = 8;
 
 impl SessionTable {
     /// Creates a session, whose owner and first member `user` is. Above the number of sessions that there may
@@ -50,33 +47,20 @@ impl SessionTable {
         created
     }
 
-    /// Claims an empty session so that a new one can take its place; nobody else may do so then. Of a few stripes, from
-    /// a random one on, takes one of the user who has left most sessions behind, and of these the one with the longest
-    /// time left.
+    /// Claims an empty session so that a new one can take its place; nobody else may do so then.
     fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
         loop {
-            let first = self.rng.lock().random_range(0..self.stripes.len());
-            let stripes = self.stripes.iter().skip(first).chain(self.stripes.iter().take(first));
-            let with_empty = stripes.filter(|stripe| stripe.empty.load(Ordering::Relaxed) > 0);
-            let longest = with_empty.filter_map(|stripe| stripe.state.lock().longest_empty(now));
-            let longest: Vec<_> = longest.take(STRIPES_COMPARED).collect();
-            let parked = self.parked.lock();
-            let by = |owner| parked.get(owner).copied().unwrap_or_default();
-            let (.., id) = longest.iter().map(|(until, id, owner)| (by(owner), *until, *id)).max()?;
-            drop(parked);
-            let (_, stripe) = self.stripe_of(id);
-            let mut state = stripe.state.lock();
+            let id = self.parked.lock().first_to_go(now)?;
+            let mut state = self.stripe_of(id).1.state.lock();
             // Meanwhile it may have ended, been entered or been claimed; then another may do.
-            let now = state.now.max(now);
             let claim = |session: &mut Session| {
-                let is_free = session.empty_until().is_some_and(|until| until > now);
+                let is_free = session.parked().is_some();
                 if is_free {
                     session.claim();
                 }
                 is_free
             };
             if self.update(&mut state, id, claim) == Some(true) {
-                stripe.publish(&state);
                 return Some(id);
             }
         }
@@ -104,14 +88,5 @@ impl SessionTable {
             state.sessions.insert(id, Box::new(session));
             return Ok(admitted);
         }
-    }
-}
-
-impl StripeState {
-    /// Of the sessions that nobody is in, and that are not claimed, the one that would stay longest.
-    fn longest_empty(&self, now: Timestamp) -> Option<(Timestamp, SessionId, UserId)> {
-        let now = self.now.max(now);
-        let (until, id) = *self.empty.last().filter(|(until, _)| *until > now)?;
-        Some((until, id, self.sessions.get(&id)?.owner_user.clone()))
     }
 }

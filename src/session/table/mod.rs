@@ -3,19 +3,20 @@
 mod commands;
 mod create;
 mod expiry;
+mod parked;
 mod views;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use rand::rngs::StdRng;
 
+use self::parked::Parked;
 use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
 use super::{Outbox, SessionLimits};
 use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
-use crate::base::{IdMap, SessionId, Timestamp, UserId};
+use crate::base::{IdMap, SessionId, Timestamp};
 use crate::wire::ErrorCode;
 
 /// The sessions of a server. Shared by its workers; every method holds one stripe's lock at a time, and all but
@@ -31,8 +32,8 @@ pub struct SessionTable {
     limits: SessionLimits,
     /// Sessions that are there or about to be.
     sessions: AtomicUsize,
-    /// How many empty sessions each user was the last owner of. Held within a stripe's lock or alone.
-    parked: Mutex<HashMap<UserId, usize>>,
+    /// Held within a stripe's lock or alone.
+    parked: Mutex<Parked>,
     /// Yields session ids; never held together with a stripe.
     rng: Mutex<StdRng>,
 }
@@ -41,8 +42,6 @@ struct Stripe {
     state: Mutex<StripeState>,
     /// First of the deadlines, in µs, to be read without the lock.
     next_deadline: AtomicU64,
-    /// How many sessions may give way to new ones, to be read without the lock.
-    empty: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -53,18 +52,13 @@ struct StripeState {
     sessions: IdMap<SessionId, Box<Session>>,
     /// Each session's next deadline, unless it has none.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
-    /// Sessions that nobody is in and that are not claimed, by the end of their time.
-    empty: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl SessionTable {
     /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
-        let stripe = || Stripe {
-            state: Mutex::default(),
-            next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()),
-            empty: AtomicUsize::new(0),
-        };
+        let stripe =
+            || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()) };
         let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
         Self {
             stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
@@ -122,16 +116,17 @@ impl SessionTable {
         change: impl FnOnce(&mut Session) -> T,
     ) -> Option<T> {
         let session = state.sessions.get_mut(&id)?;
-        let (before, empty_before) = (session.next_deadline(), session.empty_until());
-        let owner_before = empty_before.map(|_| session.owner_user.clone());
+        let (before, parked_before) = (session.next_deadline(), session.parked());
         let done = change(session);
-        let (after, empty_after, ended) =
-            (session.next_deadline(), session.empty_until(), session.has_ended());
-        if empty_before != empty_after {
-            let owner = (empty_after.is_some() && !ended).then(|| session.owner_user.clone());
-            self.count_parked(owner_before, owner);
-            empty_before.map(|until| state.empty.remove(&(until, id)));
-            empty_after.map(|until| state.empty.insert((until, id)));
+        let (after, parked, ended) = (session.next_deadline(), session.parked(), session.has_ended());
+        if parked_before != parked {
+            let mut all = self.parked.lock();
+            if let Some((until, owner)) = parked_before {
+                all.remove(&owner, until, id);
+            }
+            if let Some((until, owner)) = parked {
+                all.add(&owner, until, id);
+            }
         }
         if ended {
             state.sessions.remove(&id);
@@ -144,22 +139,6 @@ impl SessionTable {
             }
         }
         Some(done)
-    }
-
-    /// An empty session of `before` is none any more, one of `after` is new.
-    fn count_parked(&self, before: Option<UserId>, after: Option<UserId>) {
-        let mut parked = self.parked.lock();
-        if let Some(owner) = after {
-            *parked.entry(owner).or_default() += 1;
-        }
-        if let Some(owner) = before
-            && let Entry::Occupied(mut count) = parked.entry(owner)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
     }
 
     /// True when no empty session is counted.
@@ -187,12 +166,8 @@ impl SessionTable {
 }
 
 impl Stripe {
-    /// Shows the first deadline and how many sessions are empty to those without the lock; tells the deadline if it
-    /// is earlier than before.
+    /// Shows the first deadline to those without the lock, and tells it if it is earlier than before.
     fn publish(&self, state: &StripeState) -> Option<Timestamp> {
-        if self.empty.load(Ordering::Relaxed) != state.empty.len() {
-            self.empty.store(state.empty.len(), Ordering::Relaxed);
-        }
         let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at);
         let before = self.next_deadline.load(Ordering::Relaxed);
         if next.as_micros() != before {
