@@ -27,6 +27,9 @@ pub struct Timers {
     rest_due: bool,
 }
 
+/// From one look at the peer's progress to the next at least. The oldest of many large messages beside a flood of
+/// small ones makes little on a slow line.
+const MIN_PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
 /// A shorter keepalive would be a flood.
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 /// Of a series of probes the sixth, the twelfth and so on carry no messages.
@@ -65,7 +68,7 @@ impl Timers {
 
     /// A reliable message was sent.
     pub fn on_reliable(&mut self, now: Timestamp) {
-        self.progress_due.get_or_insert(now + self.idle_timeout);
+        self.progress_due.get_or_insert(now + self.idle_timeout.max(MIN_PROGRESS_INTERVAL));
     }
 
     /// The peer acked something new.
