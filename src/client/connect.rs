@@ -70,7 +70,7 @@ impl ConnectError {
     }
 }
 
-/// From the begin of one attempt to that of the next, unless the one has failed. Each that reaches the server begins a
+/// From the start of one attempt to that of the next, unless the one has failed. Each that reaches the server begins a
 /// handshake there, of which a token may have two, so this is longer than the delay that RFC 8305 has.
 const NEXT_TRY: Duration = Duration::from_secs(1);
 

@@ -67,10 +67,10 @@ pub enum Marks {
 }
 
 /// Nothing passes for `lasting`, again and again, `every` after the link's first datagram and after
-/// each begin.
+/// each of its starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blackhole {
-    /// From one begin to the next, and until the first.
+    /// From one start to the next, and until the first.
     pub every: Duration,
     /// How long it lasts.
     pub lasting: Duration,

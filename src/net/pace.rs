@@ -72,18 +72,18 @@ impl BusyPoll {
 ///
 /// A turn costs much the same whether it finds one datagram or many, and what has come for one receiver by
 /// its end leaves in one datagram. So a loop that would soon have no time left takes fewer turns: the next
-/// round of them begins an interval after the last, reads all that has come, and sends once. That adds an
+/// round of them starts an interval after the last, reads all that has come, and sends once. That adds an
 /// interval to what is on its way, and less than the queue before a loop without time left would.
 #[derive(Debug)]
 pub(super) struct Load {
-    /// Begin of the time that is being measured, and the work in it.
+    /// When the time that is being measured started, and the work in it.
     since: Timestamp,
     work: Duration,
-    /// Begin of the round, and of the turn in it.
+    /// When the round started, and the turn in it.
     round: Timestamp,
     turn: Timestamp,
     is_gathering: bool,
-    /// From the begin of one round to that of the next, at least.
+    /// From the start of one round to that of the next, at least.
     interval: Duration,
 }
 

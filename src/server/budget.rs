@@ -57,7 +57,7 @@ impl Budget {
     }
 
     /// Takes the bytes of an answer that may be much longer than its command; false when it comes too soon. The longest
-    /// counts as half of a full budget, for a full one there never is: the command itself has just taken from it.
+    /// costs half of a full budget, which is never full: its command has just been taken from the same one.
     pub fn take_answer(&mut self, now: Timestamp, bytes: usize) -> bool {
         self.bytes.take(now, (bytes as u64).min(self.bytes.holds() / 2))
     }

@@ -108,8 +108,8 @@ impl<M> Mailbox<M> {
 
     /// Moves all mail, oldest first, to the end of `into`. For the owner only.
     pub fn take_all(&self, into: &mut VecDeque<M>) {
-        // Before the queue is looked at: a post from here on wakes again.
-        // What was written before that wake, the mail or anything else, is seen from here on.
+        // Before the queue is looked at, so that a later post wakes again, and with acquire, so that what was written
+        // before an earlier wake is seen.
         self.woken.swap(false, Ordering::AcqRel);
         let mut queue = self.queue.lock();
         let taken = queue.len();

@@ -18,9 +18,8 @@ use crate::net::{self, Clock, Socket, Traffic, drive};
 use crate::wire::Reason;
 use crate::wire::result::Info;
 
-/// A running server. Dropping it tells each client once that it shuts down and does not wait: neither until
-/// they have heard it, nor for its threads, which give its address free a moment later. [`Server::shutdown`]
-/// waits for both.
+/// A running server. Dropping it tells each client once that it shuts down, and returns at once: its threads end, and
+/// free its address, a moment later. [`Server::shutdown`] waits for the clients and for the threads.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -147,8 +146,7 @@ impl Server {
     /// Ends the user's connection: their client is told `kicked_by_operator` and `reason`, the members of their sessions
     /// that they are `dropped`. Returns at once; false when they are not connected.
     ///
-    /// Who has a grant that is not used yet can connect again, unless [`Builder::admit`] says no. Let it do so before
-    /// this, and nothing that the user does meanwhile lets them stay.
+    /// A user with an unused grant can connect again unless [`Builder::admit`] refuses. Make it refuse first, then kick.
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         self.shared.kick(user, reason)
     }

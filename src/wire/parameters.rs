@@ -96,6 +96,7 @@ impl Wire for TransportParameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::tests::check_canonical;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -139,10 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_accepted_is_canonical(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
-            let bytes = Bytes::from(bytes);
-            if let Ok(parameters) = TransportParameters::from_bytes(bytes.clone()) {
-                prop_assert_eq!(parameters.to_bytes(), bytes);
-            }
+            check_canonical::<TransportParameters>(bytes)?;
         }
     }
 }

@@ -244,7 +244,7 @@ impl Clients {
         let queued_bytes = match self.endpoint.send(now, to, stream, delivery, payload) {
             Ok(queued_bytes) if queued_bytes <= self.max_queued_bytes => queued_bytes,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
-            // A client that does not take what it is owed cannot follow its sessions.
+            // A client that takes no message so large misses events.
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };

@@ -7,9 +7,9 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `admission` | who connects, second connections of a user, the end of a connection |
 //! | `bodies` | memory for what members send |
 //! | `clients` | the connected users: their slots, budgets and queues |
+//! | `connections` | who connects, second connections of a user, the end of a connection |
 //! | `dispatch` | from a message to the command in it, and to its answer |
 //! | `requests` | the commands that are answered |
 //! | `invites` | what touches invites and so the user directory |
@@ -23,9 +23,9 @@
 //! The calling contract is that of [`Driven`]. Time comes in as [`Now`], randomness as a seeded
 //! generator; nothing here depends on the order of a hash map.
 
-mod admission;
 mod bodies;
 mod clients;
+mod connections;
 mod deadlines;
 mod dispatch;
 mod drain;

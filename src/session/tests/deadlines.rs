@@ -77,17 +77,6 @@ fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
     assert!((0..world.table.stripes()).all(|stripe| world.table.next_deadline(stripe) == Timestamp::MAX));
 }
 
-// spec-test: INV-2
-#[test]
-fn of_too_many_ended_invites_the_oldest_is_forgotten_first() {
-    let mut world = World::with(SessionLimits { max_ended_invites: 2, ..SessionLimits::default() });
-    let (session, ann) = world.create("ann", settings());
-    let invites = [(); 4].map(|()| world.invite((session, ann), "bob"));
-    let codes = invites.map(|invite| world.join_by("bob", invite).map_err(ErrorCode::name));
-    let revoked = Err("invite_revoked");
-    assert_eq!(codes, [Err("no_such_invite"), revoked, revoked, Ok(MemberId(2))]);
-}
-
 // spec-test: SES-5
 #[test]
 fn an_empty_session_ends_after_its_idle_ttl() {
