@@ -1,7 +1,7 @@
 //! The server: joins transport, sessions and users, and runs them on workers.
 //!
-//! [`Server::builder`] sets one up and starts it. Inside, each [`worker::Worker`] is a sans-IO
-//! machine that owns its connections and shares the rest ([`shared::Shared`]) with the others:
+//! [`Server::builder`] sets one up and starts it. Inside, each `worker::Worker` is a sans-IO
+//! machine that owns its connections and shares the rest (`shared::Shared`) with the others:
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -17,33 +17,25 @@
 //! | `budget` | how fast a connection may act |
 //! | `counters` | what tests and operators can see |
 //!
-//! The API is what the items below name. The other modules are public for benches and the simulation, and change freely.
+//! The API is what the items below name. `mail` and `mailbox` are public for a bench, and change freely.
 
-#[doc(hidden)]
-pub mod budget;
+pub(crate) mod budget;
 mod builder;
-#[doc(hidden)]
-pub mod config;
+pub(crate) mod config;
 pub mod counters;
-#[doc(hidden)]
-pub mod directory;
-#[doc(hidden)]
-pub mod keys;
+pub(crate) mod directory;
+pub(crate) mod keys;
 pub mod limits;
 #[doc(hidden)]
 pub mod mail;
 #[doc(hidden)]
 pub mod mailbox;
 mod newcomer;
-#[doc(hidden)]
-pub mod population;
-#[doc(hidden)]
-pub mod roster;
+pub(crate) mod population;
+pub(crate) mod roster;
 mod running;
-#[doc(hidden)]
-pub mod shared;
-#[doc(hidden)]
-pub mod worker;
+pub(crate) mod shared;
+pub(crate) mod worker;
 
 pub use builder::{BuildError, Builder};
 pub use counters::Totals;

@@ -68,6 +68,7 @@ impl Rosters {
     }
 
     /// True when no member of any session is here.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }

@@ -155,6 +155,7 @@ impl Directory {
     }
 
     /// True when nothing is known of anyone.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
