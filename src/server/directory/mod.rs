@@ -150,6 +150,7 @@ impl Directory {
     }
 
     /// Users of which anything is known: connected, in a session, invited, or one who has invited.
+    #[cfg(any(test, feature = "testing"))]
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
     }
