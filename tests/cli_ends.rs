@@ -53,7 +53,10 @@ fn a_client_whose_output_nobody_reads_ends_when_it_is_told_to() {
     let (_server, addr) = serve(&key);
     let mut deaf = Running::start_unread(&["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
     deaf.say("create 1 8 open");
-    (0..200).for_each(|_| deaf.say(&format!("say 1 {}", "x".repeat(4_000))));
+    // Far more lines than wait.
+    (0..20).for_each(|_| deaf.say(&format!("say 1 {}", "x".repeat(4_000))));
+    (0..3_000).for_each(|_| deaf.say("help"));
+    deaf.end_input();
     sleep(Duration::from_millis(500));
     deaf.signal("TERM");
     assert!(deaf.wait_exit().success());
@@ -86,7 +89,7 @@ fn a_bench_that_is_told_to_end_while_it_connects_reports() {
     let addr = silent.local_addr().unwrap().to_string();
     let args = ["bench", "--server", &addr, "--key-file", &key, "--sessions", "60", "--json"];
     let mut bench = Running::start(&args);
-    sleep(Duration::from_millis(500));
+    silent.recv(&mut [0; 1_500]).unwrap();
     bench.signal("INT");
     let report = bench.wait_for_json("a report", |said| said["connect_failures"] == 480);
     assert_eq!((&report["delivered"], &report["latency_us"]["p50"]), (&0.into(), &Value::Null));
@@ -101,10 +104,9 @@ fn a_bench_whose_server_ends_goes_on_for_nobody() {
     let (server, addr) = serve(&key);
     let args = ["bench", "--server", &addr, "--key-file", &key, "--sessions", "1", "--members", "2"];
     let mut bench = Running::start(&[&args[..], &["--warmup", "0s", "--seconds", "3600", "--json"]].concat());
-    sleep(Duration::from_millis(1_500));
+    sleep(Duration::from_secs(3));
     server.signal("TERM");
     let report = bench.wait_for_json("a report", |said| said["timeouts"].is_u64());
-    assert!(report["delivered"].as_u64() > Some(0), "{report}");
     assert!(report["udp_bytes_both_ways_per_delivery"].is_null(), "{report}");
     assert_eq!(bench.wait_exit().code(), Some(1));
 }
@@ -129,7 +131,7 @@ fn a_line_without_end_and_a_file_without_end_are_refused() {
     let key = folder.key();
     let (_server, addr) = serve(&key);
     let mut ann = client("ann", &key, &addr);
-    ann.say(&"x".repeat(1 << 20));
+    ann.say_bytes(&[b'x'; (1 << 20) + 1]);
     assert_eq!(ann.wait_exit().code(), Some(1));
     assert!(ann.transcript().contains("longer than 1 MiB"), "{}", ann.transcript());
     for flag in ["--key-file", "--config"] {

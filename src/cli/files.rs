@@ -12,7 +12,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 /// Those of the system, and [`io::ErrorKind::InvalidData`] when it is no UTF-8 or longer than 1 MiB.
 pub fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
+    // Of one piece, so that a key leaves no copy behind where it grew.
+    let mut text = String::with_capacity(4_096);
     let bytes = File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if bytes as u64 > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than 1 MiB"));

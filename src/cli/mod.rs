@@ -62,18 +62,17 @@ enum Command {
 pub fn main() -> ExitCode {
     // Wrong usage ends here, with status 2 and the usage on standard error.
     let cli = Cli::parse();
-    let _writes_the_last = log_to_stderr(match &cli.command {
+    let logs = log_to_stderr(match &cli.command {
         Command::Serve(args) if args.dev => "rallypoint=debug,info",
         Command::Serve(_) => "info",
         _ => "warn",
     });
-    match dispatch(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            say_why(&failure);
-            failure.exit_code()
-        }
-    }
+    let (status, why) = match dispatch(cli.command) {
+        Ok(()) => (ExitCode::SUCCESS, None),
+        Err(failure) => (failure.exit_code(), Some(format!("error: {failure}"))),
+    };
+    say_last(logs, why);
+    status
 }
 
 fn dispatch(command: Command) -> Result<(), Failure> {
@@ -91,15 +90,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 /// How long the process waits for whoever reads its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-fn say_why(failure: &Failure) {
-    let error = format!("error: {failure}");
+/// Writes what is left of the logs, and then why it failed. A pipe that nobody reads must not keep the process.
+fn say_last(logs: WorkerGuard, why: Option<String>) {
     let (said, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        note(error);
+        drop(logs);
+        why.into_iter().for_each(note);
         // Nobody may be waiting any more.
         let _ = said.send(());
     });
-    // A pipe that nobody reads must not keep the process.
     let _ = wait.recv_timeout(LAST_WORDS);
 }
 

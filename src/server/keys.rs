@@ -20,7 +20,9 @@ pub struct KeyTable {
     given: u64,
 }
 
-/// Keys that keep theirs as long as each is used again before as many others are. More than can be under way (LIM-4). Far fewer than there are, so that a key is given again only long after it was forgotten.
+/// Keys that keep theirs as long as each is used again before as many others are: as many as a session takes at once,
+/// new ones and used ones (LIM-4). Far fewer than there are, so that a key is given again only long after it was
+/// forgotten.
 const IN_USE: usize = 4_096;
 
 /// Keys that there are.

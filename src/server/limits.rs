@@ -68,8 +68,8 @@ limits! {
     /// Handshakes of one worker that have been answered and wait for the client's first sealed
     /// packet. Above it new ones are rejected with `full` until an old one has ended.
     max_half_open: 1_024 in 16..=65_536, "handshakes";
-    /// Silence after which a connection ends and its user is removed from its sessions. The
-    /// smaller of both ends' counts.
+    /// Silence after which a connection ends and its user is removed from its sessions. The smaller of both ends'
+    /// counts. Who takes no reliable message is removed as well, after three looks so far apart, or 20 s.
     idle_timeout_ms: 10_000 in 1_000..=600_000, "ms";
     /// Silence after which the server asks a client for a sign of life. At most a third of the
     /// idle timeout takes effect.
@@ -117,7 +117,7 @@ limits! {
     /// do not reach it.
     session_commands_per_second: 8_000 in 1..=10_000_000, "commands/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
-    /// them at once, or 262144. Each message and each change of properties counts 64 bytes more. Above
+    /// them at once, or 524288. Each message and each change of properties counts 64 bytes more. Above
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should
     /// take as much, and its queue, `max_queued_bytes`, a second's worth.
     session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";

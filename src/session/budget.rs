@@ -17,7 +17,7 @@ pub(super) struct SharedBudget {
 const KEPT: u64 = 4;
 
 impl SharedBudget {
-    /// A full budget of `all`, which holds twice as much as one call takes at least.
+    /// A full budget of `all`, which holds four times as much as one call takes, or that call could wait for ever.
     pub(super) fn new(all: TokenBucket) -> Self {
         Self { all, shares: None }
     }

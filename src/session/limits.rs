@@ -29,7 +29,7 @@ pub struct SessionLimits {
     /// `rate_limited`. Each counts 64 bytes more, as it does in the queue of each member: what a session
     /// takes is below what a healthy member drains. Default 2 MiB.
     pub bytes_per_second: u64,
-    /// Keys a second that were not used in the session lately, 1,024 at once; `rate_limited`. Default 256.
+    /// Keys a second that were not used in the session lately, 2,048 at once; `rate_limited`. Default 256.
     pub new_keys_per_second: u64,
 }
 

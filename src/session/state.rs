@@ -90,7 +90,7 @@ impl Session {
                 limits.commands_per_second,
                 limits.commands_per_second,
             )),
-            bytes: SharedBudget::new(TokenBucket::of_bytes(now, limits.bytes_per_second, 2 * LARGEST_BYTES)),
+            bytes: SharedBudget::new(TokenBucket::of_bytes(now, limits.bytes_per_second, 4 * LARGEST_BYTES)),
             keys: None,
             admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, at_once + at_once / 3),
             next: EventNumber(1),

@@ -123,7 +123,7 @@ codes! {
     CloseCode, "close code" {
         None = 0, "none", "the application closed the connection";
         ProtocolViolation = 1, "protocol_violation", "the peer broke the protocol";
-        IdleTimeout = 2, "idle_timeout", "nothing was heard for too long";
+        IdleTimeout = 2, "idle_timeout", "nothing was heard for too long, or no reliable message taken";
         Replaced = 3, "replaced", "a newer connection of the same user took over";
         Lagging = 4, "lagging", "the peer did not take its messages fast enough, or takes none so large";
         ShuttingDown = 5, "shutting_down", "the server is shutting down";
@@ -155,7 +155,7 @@ codes! {
     LeaveReason, "leave reason" {
         Left = 1, "left", "the member left or closed its connection";
         Kicked = 2, "kicked", "the owner removed the member";
-        TimedOut = 3, "timed_out", "nothing was heard of the member for too long";
+        TimedOut = 3, "timed_out", "nothing was heard of the member for too long, or it took no reliable message";
         Lagging = 4, "lagging", "the member did not take its messages fast enough";
         Replaced = 5, "replaced", "a newer connection of the same user took over";
         Dropped = 6, "dropped", "the server closed the member's connection";

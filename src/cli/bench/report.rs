@@ -52,7 +52,7 @@ pub struct Workload {
 pub struct Outcome {
     /// Clients that did not get into their session.
     pub connect_failures: u64,
-    /// Connections that ended in silence.
+    /// Connections whose other end fell silent, or took nothing of what it was sent.
     pub timeouts: u64,
     /// Everything else that went wrong: refusals, closes, altered payloads.
     pub errors: u64,

@@ -27,13 +27,11 @@ impl Lines {
     pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let room = MAX_LINE_BYTES + 1 - self.line.len();
         (&mut self.input).take(room as u64).read_until(b'\n', &mut self.line).await?;
-        if self.line.len() > MAX_LINE_BYTES {
+        let mut line = std::mem::take(&mut self.line);
+        let is_ended = line.pop_if(|last| *last == b'\n').is_some();
+        if line.len() > MAX_LINE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than 1 MiB"));
         }
-        let mut line = std::mem::take(&mut self.line);
-        if line.pop_if(|last| *last == b'\n').is_none() && line.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(line))
+        Ok((is_ended || !line.is_empty()).then_some(line))
     }
 }

@@ -78,10 +78,11 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
             Terminal { json: args.json, events, input, printer, signals, is_told_to_end: false };
         terminal.print(&Said::result("connected"));
         let ended = terminal.converse(&client).await;
-        let Terminal { printer, is_told_to_end, .. } = terminal;
+        let Terminal { printer, mut signals, is_told_to_end, .. } = terminal;
         tokio::select! {
             biased;
             written = printer.finish() => ended.and(written),
+            () = signals.next() => ended,
             () = tokio::time::sleep(LAST_WORDS), if is_told_to_end => ended,
         }
     })
@@ -129,7 +130,7 @@ impl Terminal {
                     continue;
                 }
                 () = self.signals.next() => return self.end(client).await,
-                line = self.input.next() => line,
+                line = self.input.next(), if !self.printer.is_behind() => line,
             };
             let line = match line {
                 Ok(Some(line)) => line,
@@ -229,7 +230,10 @@ impl Terminal {
         tokio::select! {
             biased;
             _ = client.closed() => {}
-            () = self.signals.next() => return Ok(()),
+            () = self.signals.next() => {
+                self.is_told_to_end = true;
+                return Ok(());
+            }
         }
         loop {
             let event = self.events.recv().await;

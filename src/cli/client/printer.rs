@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::output::Failure;
 
-/// Writes lines on a thread of its own, since one that nobody reads blocks it: the client still answers its server
-/// and whoever wants it to end.
+/// Writes lines on a thread of its own, since one that nobody reads blocks it: for some thousand lines the client still
+/// answers its server, and always whoever wants it to end.
 pub struct Printer {
     /// Lines that the thread has not taken.
     waiting: VecDeque<String>,

@@ -106,13 +106,10 @@ fn configure(args: &ServeArgs) -> Result<Config, Failure> {
     }
     if let Some(path) = &args.config {
         let text = files::read(path).map_err(|error| unreadable(path, &error))?;
-        config.apply_toml(&text).map_err(|error| refused(path, &error))?;
+        config.apply_toml(&text).and_then(|()| config.check()).map_err(|error| refused(path, &error))?;
     }
     args.apply(&mut config);
-    config.check().map_err(|error| match &args.config {
-        Some(path) => refused(path, &error),
-        None => Failure::Usage(error.to_string()),
-    })?;
+    config.check().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(config)
 }
 

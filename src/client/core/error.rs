@@ -79,7 +79,7 @@ pub enum Disconnected {
         reason: String,
     },
     /// Nothing was heard for the idle timeout, by this client or, as it says, by the server.
-    #[error("the server fell silent")]
+    #[error("the server fell silent, or took nothing of what it was sent")]
     TimedOut,
     /// The same, but while the app did not read its events, so that the client did not read its socket
     /// (`ClientConfig::events_buffer`).

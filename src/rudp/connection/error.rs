@@ -116,7 +116,7 @@ pub enum Closed {
         reason: String,
     },
     /// Nothing arrived for the idle timeout, at this end or, as it says, at the peer's.
-    #[error("the peer fell silent")]
+    #[error("the peer fell silent, or took nothing of what it was sent")]
     TimedOut,
     /// This end closed it.
     #[error("closed: {code}{}{reason}", if reason.is_empty() { "" } else { ": " })]

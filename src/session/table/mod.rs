@@ -32,7 +32,7 @@ pub struct SessionTable {
     limits: SessionLimits,
     /// Sessions that are there or about to be.
     sessions: AtomicUsize,
-    /// Held within a stripe's lock or alone.
+    /// The sessions that may give way to new ones; locked within a stripe's lock or alone.
     parked: Mutex<Parked>,
     /// Yields session ids; never held together with a stripe.
     rng: Mutex<StdRng>,

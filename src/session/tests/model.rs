@@ -9,6 +9,8 @@ mod reference;
 mod rosters;
 mod traffic;
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use self::commands::{Command, Pick, Step, USERS, Where, Who, any_steps};
@@ -171,15 +173,13 @@ impl Run {
         let created = self.table.create(now, &who, at(who.as_str()), create.clone(), &mut self.mail);
         let is_full = self.sessions.values().filter(|session| !session.over).count() >= limits().max_sessions;
         let latest = self.seen.max(now);
-        let empty =
-            self.sessions.values_mut().filter(|session| !session.over && session.idle_ends > Some(latest));
-        let longest = empty.max_by_key(|session| (session.idle_ends, session.id)).filter(|_| is_full);
-        if is_full && longest.is_none() {
+        let gives_way = self.gives_way(now).filter(|_| is_full);
+        if is_full && gives_way.is_none() {
             assert_eq!(created, Err(ErrorCode::ServerFull));
             return;
         }
-        if let Some(longest) = longest.filter(|_| created.is_ok()) {
-            longest.idle_ends = Some(latest);
+        if let Some(session) = gives_way.filter(|_| created.is_ok()) {
+            session.idle_ends = session.idle_ends.map(|ends| ends.min(latest));
         }
         self.seen = latest;
         let id = created.map_or(SessionId(0), |created| created.session);
@@ -190,6 +190,21 @@ impl Run {
             expected.as_ref().map(|_| MemberId(1)).map_err(|e| *e)
         );
         self.sessions.extend(expected.ok().map(|session| (id, session)));
+    }
+
+    /// One of the user who has left most sessions behind, and of theirs the one that would stay longest.
+    fn gives_way(&mut self, now: Timestamp) -> Option<&mut Reference> {
+        let mut of_users: BTreeMap<UserId, BTreeSet<(Timestamp, SessionId)>> = BTreeMap::new();
+        for session in self.sessions.values().filter(|session| !session.over) {
+            if let Some((user, ends)) = session.left_by.clone().zip(session.idle_ends) {
+                of_users.entry(user).or_default().insert((ends, session.id));
+            }
+        }
+        let mut users: Vec<_> = of_users.into_iter().map(|(user, left)| (left.len(), user, left)).collect();
+        users.sort_unstable();
+        let mut longest = users.iter().rev().filter_map(|(.., left)| left.last());
+        let (_, id) = *longest.find(|(ends, _)| *ends > now)?;
+        self.sessions.get_mut(&id)
     }
 
     fn invite(

@@ -120,7 +120,7 @@ impl Outbox {
     /// True when nothing more arrived of a message for the last [`SendStream::STUCK`] times that this was asked.
     pub fn is_stuck(&mut self) -> bool {
         // All are asked, for each counts how often.
-        self.streams.values_mut().filter_map(|stream| stream.is_stuck().then_some(())).count() > 0
+        self.streams.values_mut().fold(false, |stuck, stream| stream.is_stuck() | stuck)
     }
 
     /// Messages dropped because they waited too long.

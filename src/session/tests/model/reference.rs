@@ -43,6 +43,8 @@ pub(super) struct Reference {
     /// Event number n is at n − 1.
     pub(super) log: Vec<Event>,
     pub(super) idle_ends: Option<Timestamp>,
+    /// Who was in it last.
+    pub(super) left_by: Option<UserId>,
     pub(super) over: bool,
     /// Who received something unnumbered in this step, each as often as it did.
     pub(super) received: Vec<MemberId>,
@@ -87,6 +89,7 @@ impl Reference {
             revision: 0,
             log: Vec::new(),
             idle_ends: None,
+            left_by: None,
             over: false,
             received: Vec::new(),
             told: Vec::new(),
@@ -281,7 +284,7 @@ impl Reference {
         why: LeaveReason,
         at: &At<'_>,
     ) -> Result<Departed, ErrorCode> {
-        self.user_of(member).ok_or(ErrorCode::NotAMember)?;
+        self.left_by = Some(self.user_of(member).ok_or(ErrorCode::NotAMember)?.clone());
         self.members.retain(|(id, _)| *id != member);
         self.log.push(Event::Left(member, why));
         let ttl = u64::from(self.settings.idle_ttl.get());

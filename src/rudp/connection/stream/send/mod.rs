@@ -107,10 +107,10 @@ impl SendStream {
     /// Small messages that are to be queued now that a large one before them has begun to leave.
     pub fn release(&mut self, space: Space) -> impl Iterator<Item = MessageRef> + use<> {
         let stream = self.id;
-        let spaces = self.space_mut(space);
-        let released = spaces.release();
+        let space_mut = self.space_mut(space);
+        let released = space_mut.release();
         for number in released.clone() {
-            if let Some(message) = spaces.entry_mut(number).and_then(|entry| entry.message.as_mut()) {
+            if let Some(message) = space_mut.entry_mut(number).and_then(|entry| entry.message.as_mut()) {
                 message.queued = true;
             }
         }
@@ -187,7 +187,8 @@ impl SendStream {
         waiting.into_iter().map(|(space, number)| MessageRef { stream, space, number }).collect()
     }
 
-    /// True when nothing of one of its oldest messages has arrived since this was asked [`Self::STUCK`] times ago.
+    /// True when one of its oldest messages is as it was the last [`Self::STUCK`] times that this was asked, with this
+    /// time.
     pub fn is_stuck(&mut self) -> bool {
         let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::changed);
         let spaces = std::iter::once(&mut self.ordered).chain(rare);
