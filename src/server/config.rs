@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn every_stream_that_a_user_may_have_fits_its_connection() {
         let most = Limits::ALL.iter().find(|limit| limit.name == "sessions_per_user").unwrap().max;
-        assert!(size(most) < MAX_STREAMS);
+        // Those that end are open at the client until their last events have come, while as many begin.
+        assert!(2 * size(most) < MAX_STREAMS);
     }
 }

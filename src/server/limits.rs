@@ -85,7 +85,7 @@ limits! {
     gathered_seats: 64 in 0..=65_535, "seats";
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
-    sessions_per_user: 16 in 1..=1_000, "sessions";
+    sessions_per_user: 16 in 1..=500, "sessions";
     /// Sessions that one connection creates or joins in a second; 64 of them at once, or `sessions_per_user` if
     /// that is more. Above it `create` and `join` are refused with `rate_limited`.
     entries_per_second: 8 in 1..=65_536, "sessions/s";
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(limits.sessions_per_user, 3);
         assert_eq!(
             limits.set("sessions_per_user", 0),
-            Err(LimitError::OutOfRange { name: "sessions_per_user", value: 0, min: 1, max: 1_000 })
+            Err(LimitError::OutOfRange { name: "sessions_per_user", value: 0, min: 1, max: 500 })
         );
         assert_eq!(limits.sessions_per_user, 3);
         assert_eq!(limits.set("seats", 1), Err(LimitError::Unknown { name: "seats".to_owned() }));

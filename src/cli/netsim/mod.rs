@@ -76,6 +76,7 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Re
             "clients": report.clients,
             "clients_refused": report.clients_refused,
             "send_errors": report.send_errors,
+            "oversized": report.oversized,
             "overflows": report.overflows,
             "to_upstream": counts_json(&report.to_upstream),
             "to_clients": counts_json(&report.to_clients),
@@ -86,8 +87,8 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Re
     table.row("seed", seed).row("clients", report.clients).row(
         "dropped by the relay itself",
         format_args!(
-            "{} too many under way, {} of too many clients, {} not sent",
-            report.overflows, report.clients_refused, report.send_errors
+            "{} too many under way, {} of too many clients, {} not sent, {} longer than 9,216 bytes",
+            report.overflows, report.clients_refused, report.send_errors, report.oversized
         ),
     );
     for (direction, counts) in [("to upstream", &report.to_upstream), ("to clients", &report.to_clients)] {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::departures::Departures;
 use crate::base::{Envelope, Now, Route, Timestamp};
 use crate::link::{Arrival, Counts, Impairments, Link};
-use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
+use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, Traffic, bind, drive};
 
 /// A client that is silent for this long, both ways, loses its path.
 const IDLE: Duration = Duration::from_secs(60);
@@ -40,6 +40,8 @@ pub(super) struct Report {
     pub(super) clients_refused: u64,
     /// Datagrams that the system refused to send.
     pub(super) send_errors: u64,
+    /// Datagrams longer than a socket takes.
+    pub(super) oversized: u64,
     /// Datagrams dropped because too many waited for their time.
     pub(super) overflows: u64,
     pub(super) to_upstream: Counts,
@@ -105,10 +107,13 @@ impl Relay {
     /// What it has done so far.
     pub(super) fn report(&self) -> Report {
         let ended = self.shared.ended.borrow();
+        let sockets = self.shared.sockets.borrow();
+        let now = Traffic::of(sockets.iter().map(Arc::as_ref));
         let mut report = Report {
             clients: ended.clients,
             clients_refused: ended.clients_refused,
-            send_errors: self.shared.sockets.borrow().iter().map(|socket| socket.send_errors.get()).sum(),
+            send_errors: ended.send_errors + now.send_errors,
+            oversized: ended.oversized + now.oversized,
             overflows: ended.overflows + self.shared.to_clients.borrow().dropped(),
             to_upstream: ended.to_upstream,
             to_clients: ended.to_clients,
@@ -263,7 +268,9 @@ impl Shared {
             Some(every) => tokio::time::timeout(every, driven).await.unwrap_or(Ok(())),
             None => driven.await,
         };
-        self.ended.borrow_mut().send_errors += counters.send_errors.get();
+        let mut report = self.ended.borrow_mut();
+        report.send_errors += counters.send_errors.get();
+        report.oversized += counters.oversized.get();
         ended
     }
 }

@@ -30,7 +30,7 @@ fn with_relay<F: Future<Output = ()>>(
 }
 
 async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = [0; 2_048];
+    let mut buffer = [0; 10_000];
     let (bytes, from) = socket.recv_from(&mut buffer).await.unwrap();
     (buffer[..bytes].to_vec(), from)
 }
@@ -58,6 +58,18 @@ fn each_client_has_its_own_way_there_and_back() {
     });
     assert_eq!((report.clients, report.to_upstream.delivered, report.to_clients.delivered), (2, 2, 2));
     assert_eq!((report.to_upstream.offered_bytes, report.send_errors), (2, 0));
+}
+
+#[test]
+fn what_is_too_long_for_a_socket_is_told() {
+    let report = with_relay(Impairments::default(), None, |relay, upstream| async move {
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for bytes in [9_217, 9_216] {
+            client.send_to(&vec![7; bytes], relay).await.unwrap();
+        }
+        assert_eq!(receive(&upstream).await.0.len(), 9_216);
+    });
+    assert_eq!((report.oversized, report.to_upstream.offered), (1, 1));
 }
 
 /// Where the kernel does not tell of marks there is nothing to pass on.

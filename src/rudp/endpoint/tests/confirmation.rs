@@ -127,7 +127,7 @@ fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
     let packet = packet_of(&mut client, bed.now);
     bed.input(address(1), &packet);
     assert_eq!(bed.drain_events().len(), 1);
-    assert_eq!(bed.endpoint.half_open_count(), 0);
+    assert_eq!(bed.endpoint.half_open_count(), 0, "the token is spent, which ends its other handshakes");
 }
 
 // spec-test: HSK-11
