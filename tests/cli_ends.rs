@@ -41,7 +41,6 @@ fn a_client_waits_until_its_goodbye_is_answered() {
     assert!([&mut waiting, &mut hasty].iter_mut().all(|client| client.is_running()), "nobody has answered");
     hasty.signal("INT");
     assert!(hasty.wait_exit().success(), "a second signal ends it at once");
-    assert!(waiting.is_running());
     server.signal("CONT");
     assert!(waiting.wait_exit().success());
 }

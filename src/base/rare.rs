@@ -12,6 +12,13 @@ pub trait Blank: Default + 'static {
     const BLANK: &'static Self;
 }
 
+impl<T> Rare<T> {
+    /// One that was never changed.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+}
+
 impl<T: Blank> Rare<T> {
     /// The value, if it was ever changed.
     pub fn changed(&mut self) -> Option<&mut T> {
@@ -26,7 +33,7 @@ impl<T: Blank> Rare<T> {
 
 impl<T> Default for Rare<T> {
     fn default() -> Self {
-        Self(None)
+        Self::new()
     }
 }
 

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -102,6 +102,9 @@ fn say_last(logs: WorkerGuard, why: Option<String>) {
     let _ = wait.recv_timeout(LAST_WORDS);
 }
 
+/// Lines of the log that may wait; each has a place in memory from the start.
+const BUFFERED_LINES: usize = 8_192;
+
 /// Sends logs to standard error, until what it returns is dropped; `level` holds where the environment says nothing.
 /// Lines that nobody reads are dropped: a server waits for no collector of logs.
 fn log_to_stderr(level: &str) -> WorkerGuard {
@@ -120,7 +123,8 @@ fn log_to_stderr(level: &str) -> WorkerGuard {
     });
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let ansi = io::stderr().is_terminal();
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES);
+    let (writer, guard) = writer.finish(io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi);
     // What cannot be logged, as on a full disk, is lost: to say so on standard error would fail, too, and panic.
     let _ = logs.log_internal_errors(false).try_init();

@@ -31,7 +31,7 @@ impl SendStream {
             self.by_key.0.iter().flat_map(|(key, numbers)| numbers.iter().map(|number| (*key, *number)));
         assert_eq!(kept.collect::<BTreeSet<_>>(), indexed.collect(), "what is kept is found by its key");
         for space in [Space::Ordered, Space::Unordered, Space::Keyed] {
-            if let Some(large) = self.space(space).holds_from {
+            if let Some(large) = self.space(space).slow.holds_from {
                 assert!(large >= self.space(space).sent_end, "nothing is held by what has begun to leave");
                 assert!(self.is_unsettled(space, large), "nor by what is settled");
             }
@@ -44,7 +44,7 @@ impl SendStream {
                 let Some(fragments) = &message.fragments else {
                     let copies = message.copies as usize;
                     assert_eq!(flying(name, None), copies, "copies of {name:?}");
-                    let is_held = self.space(space).holds_from.is_some_and(|large| number > large);
+                    let is_held = self.space(space).slow.holds_from.is_some_and(|large| number > large);
                     assert!(message.queued || copies > 0 || is_held, "{name:?} is stuck");
                     continue;
                 };

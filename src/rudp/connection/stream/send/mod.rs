@@ -83,7 +83,7 @@ impl SendStream {
         let (key, is_large) = (delivery.key(), fragments.is_some());
         let space = self.space_mut(space);
         // What has a key waits in a lane of its own, where it may be shed.
-        let queued = is_large || key.is_some() || space.holds_from.is_none();
+        let queued = is_large || key.is_some() || space.slow.holds_from.is_none();
         let message = Some(Outgoing { delivery, payload, copies: 0, queued, fragments });
         let number = match place.and_then(|number| Some((number, space.entry_mut(number)?))) {
             Some((number, entry)) => {
@@ -96,7 +96,7 @@ impl SendStream {
             }
         };
         if is_large && key.is_none() {
-            space.holds_from.get_or_insert(number);
+            space.slow.holds_from.get_or_insert(number);
         }
         if let Some(key) = key {
             self.by_key.add(key, number);
@@ -198,7 +198,7 @@ impl SendStream {
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
         let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::changed);
-        std::iter::once(&mut self.ordered).chain(rare).for_each(|space| space.entries.shrink_to_fit());
+        std::iter::once(&mut self.ordered).chain(rare).for_each(SendSpace::shrink);
     }
 
     /// No more messages come.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::NARROW_SPAN;
 use super::Fragments;
-use crate::base::{Blank, Truncated};
+use crate::base::{Blank, Rare, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
@@ -19,9 +19,7 @@ pub(super) struct SendSpace {
     pub(super) sent_end: u64,
     /// Number after the largest acked one.
     pub(super) acked_end: u64,
-    /// First message in fragments that has not begun to leave: small ones after it are held, not queued.
-    pub(super) holds_from: Option<u64>,
-    pub(super) oldest: Oldest,
+    pub(super) slow: Rare<Slow>,
 }
 
 #[derive(Debug)]
@@ -42,28 +40,31 @@ pub(super) struct Outgoing {
 }
 
 impl Blank for SendSpace {
-    const BLANK: &'static Self = &Self {
-        base: 0,
-        entries: VecDeque::new(),
-        sent_end: 0,
-        acked_end: 0,
-        holds_from: None,
-        oldest: Oldest::NONE,
-    };
+    const BLANK: &'static Self =
+        &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0, slow: Rare::new() };
+}
+
+/// What messages need alone that are not settled soon.
+#[derive(Debug, Default)]
+pub(super) struct Slow {
+    /// First message in fragments that has not begun to leave: small ones after it are held, not queued.
+    pub(super) holds_from: Option<u64>,
+    oldest: Oldest,
+}
+
+impl Blank for Slow {
+    const BLANK: &'static Self =
+        &Self { holds_from: None, oldest: Oldest { number: 0, missing: 0, seen: 0 } };
 }
 
 /// The oldest message that is not settled, as it was when somebody looked: the low bits of its number, and how many
 /// of its fragments were missing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Oldest {
+struct Oldest {
     number: u32,
     missing: u16,
     /// How often it was seen so.
     seen: u16,
-}
-
-impl Oldest {
-    const NONE: Self = Self { number: 0, missing: 0, seen: 0 };
 }
 
 impl SendSpace {
@@ -81,14 +82,15 @@ impl SendSpace {
 
     /// Numbers of the messages that are held no more if a large one has begun to leave: up to the next large one.
     pub(super) fn release(&mut self) -> Range<u64> {
-        let Some(begun) = self.holds_from.filter(|large| *large < self.sent_end) else { return 0..0 };
+        let Some(begun) = self.slow.holds_from.filter(|large| *large < self.sent_end) else { return 0..0 };
         let is_large = |number: &u64| {
             let message = self.entry(*number).and_then(|entry| entry.message.as_ref());
             message.is_some_and(|message| message.fragments.is_some())
         };
         let held = begun + 1;
-        self.holds_from = (held..self.end()).find(is_large);
-        held..self.holds_from.unwrap_or(self.end())
+        let next_large = (held..self.end()).find(is_large);
+        self.slow.holds_from = next_large;
+        held..next_large.unwrap_or(self.end())
     }
 
     /// How often in a row the oldest message, of which something has left, was as it is now; with this time.
@@ -99,16 +101,17 @@ impl SendSpace {
     pub(super) fn look_at_oldest(&mut self) -> u16 {
         let oldest = self.entries.front().and_then(|entry| entry.message.as_ref());
         let Some(oldest) = oldest.filter(|it| it.delivery.is_reliable() && self.base < self.sent_end) else {
-            self.oldest = Oldest::NONE;
+            if let Some(slow) = self.slow.changed() {
+                slow.oldest = Oldest::default();
+            }
             return 0;
         };
         let missing = oldest.fragments.as_ref().map_or(0, |fragments| fragments.missing()) as u16;
-        let before =
-            std::mem::replace(&mut self.oldest, Oldest { number: self.base as u32, missing, seen: 1 });
-        if (before.number, before.missing) == (self.oldest.number, missing) {
-            self.oldest.seen = before.seen.saturating_add(1);
-        }
-        self.oldest.seen
+        let before = self.slow.oldest;
+        let is_as_before = (before.number, before.missing) == (self.base as u32, missing);
+        let seen = if is_as_before { before.seen.saturating_add(1) } else { 1 };
+        self.slow.oldest = Oldest { number: self.base as u32, missing, seen };
+        seen
     }
 
     /// True when no message before `number` waits to leave for the first time.
@@ -125,6 +128,14 @@ impl SendSpace {
             self.base += 1;
         }
         freed
+    }
+
+    /// Gives back memory beyond what is in use.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+        if self.entries.is_empty() {
+            self.slow.clear();
+        }
     }
 
     /// One byte while few numbers are unsettled, else four.
