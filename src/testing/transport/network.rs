@@ -48,6 +48,7 @@ pub(super) struct Stamp {
     /// Grows with each datagram sent.
     pub(super) number: u64,
     pub(super) sent_at: Timestamp,
+    pub(super) bytes: usize,
 }
 
 /// A datagram that has not arrived; the first fields' order is the order of arrival.
@@ -92,7 +93,7 @@ impl Network {
             End::Server => (&mut line.down, server, client),
         };
         self.order += 1;
-        let stamp = Stamp { life: line.life, from, number: self.order, sent_at: now };
+        let stamp = Stamp { life: line.life, from, number: self.order, sent_at: now, bytes: datagram.len() };
         for arrival in link.carry(now, ecn, datagram.clone()) {
             let is_intact = !is_clear(datagram) && arrival.datagram == *datagram;
             let under_way = UnderWay {
