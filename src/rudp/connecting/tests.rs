@@ -100,6 +100,9 @@ fn hello_is_repeated_unchanged() {
     assert_eq!(hello(&mut connecting, due), Some(first));
     let next = connecting.poll_timeout().unwrap().since(due);
     assert!((400..600).contains(&next.as_millis()), "{next:?}");
+    assert!(hello(&mut connecting, due + next).is_some());
+    let after = connecting.poll_timeout().unwrap().since(due + next);
+    assert!((400..600).contains(&after.as_millis()), "{after:?}");
 }
 
 // spec-test: HSK-3, HSK-5
