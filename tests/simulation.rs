@@ -10,6 +10,7 @@ mod seeds;
 use std::time::Duration;
 
 use rallypoint::link::{Blackhole, Impairments};
+use rallypoint::server::Totals;
 use rallypoint::testing::{Outcome, Scenario, Simulation};
 
 /// Seeds that run every time.
@@ -87,4 +88,25 @@ fn promises_hold_when_every_client_stays_and_nothing_is_lost() {
         ..Scenario::harsh()
     };
     run_all(&seeds::chosen_or(2_000..2_004), &scenario);
+}
+
+/// The operator sends users away and ends sessions, and in the end the server shuts down.
+// spec-test: SES-18, CON-8
+#[test]
+fn promises_hold_whatever_the_operator_does() {
+    let operated = Scenario { operator: Some(Duration::from_millis(400)), ..Scenario::harsh() };
+    let scenarios = [operated.clone(), Scenario { drains: true, ..operated }];
+    for (first, scenario) in [3_000, 4_000].into_iter().zip(scenarios) {
+        let outcomes = run_all(&seeds::chosen_or(first..first + 12), &scenario);
+        assert!(outcomes.iter().map(|outcome| outcome.counters.connections_kicked).sum::<u64>() > 100);
+    }
+}
+
+// spec-test: SES-17
+#[test]
+fn promises_hold_on_a_full_server_with_members_that_do_not_read() {
+    let outcomes = run_all(&seeds::chosen_or(5_000..5_024), &Scenario::tight());
+    let sum = |of: fn(&Totals) -> u64| outcomes.iter().map(|outcome| of(&outcome.counters)).sum::<u64>();
+    assert!(sum(|it| it.connections_lagging) > 10);
+    assert!(sum(|it| it.connections_timed_out) > 10);
 }

@@ -59,7 +59,7 @@ pub(super) struct Session {
     next: EventNumber,
     /// When it ends because nobody is in it.
     idle_ends: Option<Timestamp>,
-    /// Another session that is being created takes its place.
+    /// Another session takes its place, or may.
     is_claimed: bool,
     ended: bool,
 }
@@ -396,10 +396,14 @@ impl Session {
 
     /// The session for which it was claimed was created, so that its time is over, or it was not.
     pub(super) fn settle_claim(&mut self, now: Timestamp, created: bool) {
-        self.is_claimed = false;
+        self.is_claimed = created;
         if created {
             self.idle_ends = self.idle_ends.map(|ends| ends.min(now));
         }
+    }
+
+    pub(super) fn is_claimed(&self) -> bool {
+        self.is_claimed
     }
 
     /// Ends the session if it is empty and its time is over. Yields the invites that this ends.

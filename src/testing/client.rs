@@ -1,5 +1,6 @@
 //! A user's client: connects, does what its user likes, crashes or leaves, and comes back.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub(super) struct Way {
     pub(super) connection: ConnectionConfig,
 }
 
+/// Datagrams that a socket holds for a process that sleeps.
+const SOCKET_DATAGRAMS: usize = 200;
+
 /// One user and what it has under its hands at the moment.
 pub(super) struct SimClient {
     pub(super) user: UserId,
@@ -40,6 +44,9 @@ pub(super) struct SimClient {
     pub(super) acts_at: Timestamp,
     /// When it moves to another address.
     pub(super) moves_at: Timestamp,
+    /// Until then the process does nothing; datagrams wait in its socket.
+    pub(super) asleep_until: Timestamp,
+    socket: VecDeque<(Envelope, BytesMut)>,
     pub(super) rng: StdRng,
     /// Closing on its own; does nothing more in this life.
     pub(super) leaving: bool,
@@ -59,6 +66,8 @@ impl SimClient {
             serial: 0,
             acts_at: arrives,
             moves_at: Timestamp::MAX,
+            asleep_until: Timestamp::ZERO,
+            socket: VecDeque::new(),
             rng,
             leaving: false,
         }
@@ -113,21 +122,25 @@ impl SimClient {
 
     /// The process is gone, without a word.
     pub(super) fn crash(&mut self, checker: &mut Checker) {
+        self.socket.clear();
         if self.core.take().is_some() {
             checker.crashed(self.life);
         }
     }
 
-    pub(super) fn deliver(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
-        if let Some(core) = &mut self.core {
-            core.handle_datagram(now, from, datagram);
+    pub(super) fn deliver(&mut self, from: Envelope, datagram: BytesMut) {
+        if self.core.is_some() && self.socket.len() < SOCKET_DATAGRAMS {
+            self.socket.push_back((from, datagram));
         }
     }
 
     /// When something is due, besides datagrams.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         let due = self.core.as_ref().and_then(Core::poll_timeout);
-        [due, Some(self.acts_at), Some(self.moves_at)].into_iter().flatten().min()
+        let next = [due, Some(self.acts_at), Some(self.moves_at)].into_iter().flatten().min();
+        // What has come waits for the end of a nap alone.
+        let woken = (!self.socket.is_empty()).then_some(self.asleep_until);
+        next.into_iter().chain(woken).min().map(|at| at.max(self.asleep_until))
     }
 
     /// Does what is due, tells the checker everything, and sends.
@@ -138,7 +151,13 @@ impl SimClient {
         checker: &mut Checker,
         send: &mut dyn FnMut(Envelope, Bytes),
     ) {
+        if self.asleep_until > now {
+            return;
+        }
         let Some(core) = &mut self.core else { return };
+        for (from, datagram) in self.socket.drain(..) {
+            core.handle_datagram(now, from, datagram);
+        }
         if core.poll_timeout().is_some_and(|at| at <= now) {
             core.handle_timeout(now);
         }

@@ -11,6 +11,7 @@
 //! | `server` | the workers of a server, each with its own pace |
 //! | `client` | one user's client, which crashes, leaves and comes back |
 //! | `actor` | what a user does next |
+//! | `operator` | what the program around the server does |
 //! | `payload` | messages that tell what they are |
 //! | `checker` | the promises |
 //! | `issues` | what a checker has found broken |
@@ -30,6 +31,7 @@ mod engine;
 mod entrance;
 mod issues;
 mod network;
+mod operator;
 mod payload;
 mod server;
 mod simulation;

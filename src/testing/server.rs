@@ -37,10 +37,16 @@ struct Thread {
     runs_at: Option<Timestamp>,
     /// When its last turn is over.
     idle_from: Timestamp,
+    /// How far it is behind: it looked at the clock before what has come since.
+    lag: Duration,
+    /// The worker has done all that it had to do.
+    has_ended: bool,
 }
 
 /// Most datagrams that one turn takes from a socket.
 const BATCH: usize = 64;
+/// Workers' clocks differ by so much at most.
+const LONGEST_LAG: Duration = Duration::from_millis(3);
 /// Longest time that a thread takes to notice a datagram or a wake.
 const SLOWEST_START: Duration = Duration::from_micros(400);
 
@@ -54,9 +60,18 @@ impl SimServer {
             if let Some(mailbox) = shared.mailboxes.of(id) {
                 mailbox.set_wake(Box::new(move || flag.store(true, Ordering::Relaxed)));
             }
+            let lag = rng.random_range(Duration::ZERO..=LONGEST_LAG);
             let rng = StdRng::from_rng(&mut rng);
             let worker = Worker::new(Arc::clone(&shared), Arc::clone(&config), id, rng);
-            Thread { worker, socket: VecDeque::new(), woken, runs_at: None, idle_from: Timestamp::ZERO }
+            Thread {
+                worker,
+                socket: VecDeque::new(),
+                woken,
+                runs_at: None,
+                idle_from: Timestamp::ZERO,
+                lag,
+                has_ended: false,
+            }
         });
         let workers = workers.collect();
         Self { shared, workers, steers: rng.random(), rng }
@@ -100,6 +115,11 @@ impl SimServer {
         self.workers.iter().filter_map(Thread::next_at).min()
     }
 
+    /// True when each worker has done all that it had to do.
+    pub(super) fn has_ended(&self) -> bool {
+        self.workers.iter().all(|thread| thread.has_ended)
+    }
+
     /// Gives each worker that was woken a moment at which it notices.
     fn note_wakes(&mut self, now: Timestamp) {
         for index in 0..self.workers.len() {
@@ -123,13 +143,18 @@ const MOMENT: Duration = Duration::from_micros(1);
 impl Thread {
     /// A thread is busy for a moment: a machine that is always due must not stop time.
     fn next_at(&self) -> Option<Timestamp> {
-        let due = [self.worker.poll_timeout(), self.runs_at].into_iter().flatten().min()?;
+        if self.has_ended {
+            return None;
+        }
+        let timeout = self.worker.poll_timeout().map(|at| at + self.lag);
+        let due = [timeout, self.runs_at].into_iter().flatten().min()?;
         Some(due.max(self.idle_from))
     }
 
     fn turn(&mut self, now: Now, send: &mut dyn FnMut(Envelope, Bytes)) {
         self.runs_at = None;
         self.idle_from = now.mono + MOMENT;
+        let now = Now { mono: now.mono - self.lag, ..now };
         if !self.socket.is_empty() {
             let batch = self.socket.len().min(BATCH);
             self.worker.handle_datagrams(now, &mut self.socket.drain(..batch));
@@ -147,5 +172,6 @@ impl Thread {
         if !self.socket.is_empty() {
             self.runs_at = Some(self.idle_from);
         }
+        self.has_ended = self.worker.is_finished();
     }
 }

@@ -6,19 +6,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedMutRandom;
 use rand::{Rng, SeedableRng};
 
 use super::actor::Board;
-use super::checker::{Checker, Life};
+use super::checker::{Causes, Checker, Life};
 use super::client::{SimClient, Way};
 use super::entrance::WALL;
 use super::network::Network;
+use super::operator::Operator;
 use super::server::SimServer;
 use crate::base::{Now, Timestamp, UserId};
 use crate::client::core::Core;
 use crate::link::Impairments;
 use crate::secure::TokenKey;
 use crate::server::config::{Identity, connection};
+use crate::server::counters::Totals;
 use crate::server::limits::Limits;
 
 /// What a simulation is made of.
@@ -36,6 +39,12 @@ pub struct Scenario {
     pub life: Option<Duration>,
     /// Mean time between a client's changes of address; `None` = it keeps the one that it came with.
     pub address_changes: Option<Duration>,
+    /// Mean time between two naps of anybody's: a client that does nothing for a while.
+    pub naps: Option<Duration>,
+    /// Mean time between two deeds of the operator's, who sends users away and ends sessions.
+    pub operator: Option<Duration>,
+    /// The server shuts down in the end, while clients are busy on their bad paths.
+    pub drains: bool,
     /// The server's limits.
     pub limits: Limits,
 }
@@ -60,7 +69,12 @@ pub struct Outcome {
     pub lives: u32,
     /// Changes of a client's address while it had a connection, or tried to get one.
     pub moves: u32,
+    /// What the server counted.
+    pub counters: Totals,
 }
+
+/// What a drain may take.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// A server, its clients, the network between them and the clock.
 pub struct Simulation {
@@ -75,6 +89,8 @@ pub struct Simulation {
     network: Network,
     way: Way,
     board: Board,
+    operator: Operator,
+    naps_at: Timestamp,
     checker: Checker,
     lives: u32,
     moves: u32,
@@ -103,8 +119,34 @@ impl Scenario {
             busy: Duration::from_secs(12),
             life: Some(Duration::from_secs(8)),
             address_changes: Some(Duration::from_secs(6)),
+            naps: None,
+            operator: None,
+            drains: false,
             limits: Limits { idle_timeout_ms: 4_000, keepalive_ms: 1_000, ..Limits::default() },
         }
+    }
+
+    /// The same on a server that is full all the time, of connections, sessions, invites and mail, and of bytes
+    /// for clients that do not read for a while.
+    pub fn tight() -> Self {
+        let harsh = Self::harsh();
+        let limits = Limits {
+            max_connections: 12,
+            max_sessions: 4,
+            sessions_per_user: 2,
+            entries_per_second: 1,
+            invites_per_user: 4,
+            invites_by_user: 6,
+            invites_per_session: 3,
+            session_commands_per_second: 20,
+            session_bytes_per_second: 65_536,
+            lagging_bytes: 4_096,
+            max_queued_bytes: 24_000,
+            idle_timeout_ms: 8_000,
+            mailbox_capacity: 64,
+            ..harsh.limits
+        };
+        Self { naps: Some(Duration::from_millis(400)), limits, ..harsh }
     }
 }
 
@@ -135,13 +177,20 @@ impl Simulation {
             })
             .collect();
         let connection = connection(&scenario.limits);
+        let causes = Causes {
+            naps: scenario.naps.is_some(),
+            crowd: scenario.limits.max_connections < u64::from(scenario.clients),
+            drain: false,
+        };
         Self {
+            operator: Operator::new(scenario.operator, StdRng::from_rng(&mut rng)),
+            naps_at: later(scenario.naps, Timestamp::ZERO, &mut rng),
             ends: vec![Timestamp::MAX; clients.len()],
             way: Way { server: addr, name, key, protocol_id, connection },
             board: Board::new(users),
             now: Timestamp::ZERO,
             addresses: BTreeMap::new(),
-            checker: Checker::default(),
+            checker: Checker::new(causes),
             lives: 0,
             moves: 0,
             datagrams: 0,
@@ -157,9 +206,13 @@ impl Simulation {
     /// Runs to the end and judges.
     pub fn run(mut self) -> Outcome {
         self.run_until(Timestamp::ZERO + self.scenario.busy);
-        self.calm_down();
-        self.judge_the_living();
-        self.all_leave();
+        if self.scenario.drains {
+            self.drain();
+        } else {
+            self.calm_down();
+            self.judge_the_living();
+            self.all_leave();
+        }
         self.judge_the_empty_server()
     }
 
@@ -181,11 +234,15 @@ impl Simulation {
     fn next_at(&self) -> Option<Timestamp> {
         let clients = self.clients.iter().zip(&self.ends);
         let clients = clients.filter_map(|(client, end)| client.next_at().map(|at| at.min(*end))).min();
-        [self.network.next_at(), self.server.next_at(), clients].into_iter().flatten().min()
+        let own = [Some(self.operator.acts_at), Some(self.naps_at)];
+        let others = [self.network.next_at(), self.server.next_at(), clients];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// Lets happen what is due now.
     fn step(&mut self) {
+        self.operator.act(self.now, self.server.shared(), &self.clients, &mut self.checker);
+        self.nap();
         while let Some(arrived) = self.network.receive(self.now) {
             self.datagrams += 1;
             (self.now, arrived.from.route.remote, arrived.to, arrived.datagram.len()).hash(&mut self.trace);
@@ -194,12 +251,13 @@ impl Simulation {
             } else if let Some(index) = self.addresses.get(&arrived.to)
                 && let Some(client) = self.clients.get_mut(*index)
             {
-                client.deliver(self.now, arrived.from, arrived.datagram);
+                client.deliver(arrived.from, arrived.datagram);
             }
         }
         let (now, from) = (self.now(), self.way.server);
         let network = &mut self.network;
         self.server.run(now, &mut |to, datagram| network.send(now.mono, from, to, datagram));
+        self.check_bounds();
         for index in 0..self.clients.len() {
             self.live(index);
             self.change_address(index);
@@ -248,6 +306,33 @@ impl Simulation {
         }
     }
 
+    /// Sends a client to sleep, when it is time.
+    fn nap(&mut self) {
+        if self.naps_at > self.now {
+            return;
+        }
+        self.naps_at = later(self.scenario.naps, self.now, &mut self.rng);
+        let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
+        // Mostly shorter than a connection survives.
+        let longest = if self.rng.random_bool(0.15) { idle * 2 } else { idle * 3 / 4 };
+        let lasts = longest.mul_f64(self.rng.random());
+        if let Some(client) = self.clients.choose_mut(&mut self.rng) {
+            client.asleep_until = self.now + lasts;
+        }
+    }
+
+    /// There are never more users and sessions than the server may hold.
+    fn check_bounds(&mut self) {
+        let Limits { max_connections, max_sessions, .. } = self.scenario.limits;
+        let shared = self.server.shared();
+        let is_connected = |client: &&SimClient| shared.directory.live(&client.user).is_some();
+        let users = self.clients.iter().filter(is_connected).count() as u64;
+        let sessions = shared.sessions.len() as u64;
+        self.checker.expect(users <= max_connections && sessions <= max_sessions, || {
+            format!("{users} users of {max_connections}, {sessions} sessions of {max_sessions}")
+        });
+    }
+
     /// Moves a client whose time has come. Nobody is at its old address any more.
     fn change_address(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index).filter(|client| client.moves_at <= self.now) else {
@@ -267,6 +352,7 @@ impl Simulation {
         for (client, end) in self.clients.iter_mut().zip(&mut self.ends) {
             [client.acts_at, client.moves_at, *end] = [Timestamp::MAX; 3];
         }
+        [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
         self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
         self.run_until(self.now + idle + Duration::from_secs(10));
@@ -287,6 +373,19 @@ impl Simulation {
             .expect(connections == living, || format!("{connections} connections of {living} clients"));
     }
 
+    /// The server shuts down while all are busy. Who comes meanwhile is refused.
+    fn drain(&mut self) {
+        self.checker.drains();
+        [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
+        self.server.shared().drain(self.now + DRAIN);
+        // And what the slowest clock is behind.
+        self.run_until(self.now + DRAIN + Duration::from_millis(10));
+        let has_ended = self.server.has_ended();
+        self.checker.expect(has_ended, || "a worker goes on after the end of the drain".to_owned());
+        let deaf = self.clients.iter().filter(|client| client.is_up()).count();
+        self.checker.expect(deaf == 0, || format!("{deaf} clients were not told that the server shuts down"));
+    }
+
     fn all_leave(&mut self) {
         for client in &mut self.clients {
             client.leave(self.now);
@@ -300,8 +399,11 @@ impl Simulation {
         let (connections, sessions) = (shared.population.all(), shared.sessions.len());
         let users = shared.directory.len();
         self.checker.expect(connections == 0, || format!("{connections} connections stay"));
-        self.checker.expect(sessions == 0, || format!("{sessions} sessions stay"));
-        self.checker.expect(users == 0, || format!("{users} users stay in the directory"));
+        // A process that ends leaves its sessions as they are.
+        if !self.scenario.drains {
+            self.checker.expect(sessions == 0, || format!("{sessions} sessions stay"));
+            self.checker.expect(users == 0, || format!("{users} users stay in the directory"));
+        }
         Outcome {
             issues: self.checker.issues().to_vec(),
             trace: self.trace.finish(),
@@ -311,11 +413,12 @@ impl Simulation {
             sessions: self.checker.sessions(),
             lives: self.lives,
             moves: self.moves,
+            counters: self.server.shared().totals(),
         }
     }
 }
 
 /// Some time after `now`, on average `mean`; never without one.
-fn later(mean: Option<Duration>, now: Timestamp, rng: &mut StdRng) -> Timestamp {
+pub(super) fn later(mean: Option<Duration>, now: Timestamp, rng: &mut StdRng) -> Timestamp {
     mean.map_or(Timestamp::MAX, |mean| now + rng.random_range(Duration::ZERO..mean * 2))
 }

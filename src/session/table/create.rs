@@ -30,24 +30,23 @@ impl SessionTable {
         let mut gives_way = None;
         if self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
             gives_way = Some(self.claim_empty(now).ok_or(ErrorCode::ServerFull)?);
-            self.sessions.fetch_add(1, Ordering::Relaxed);
         }
         let created = self.insert(now, session, at, outbox);
-        if created.is_err() {
+        let settle = |session: &mut Session, turn: &mut Turn<'_>| {
+            session.settle_claim(turn.now, created.is_ok());
+            Ok(())
+        };
+        // What was claimed may have ended meanwhile: only the operator or its own deadline does that.
+        let stays =
+            gives_way.is_some_and(|id| self.with(now, id, ErrorCode::NoSuchSession, outbox, settle).is_ok());
+        if created.is_err() && !stays {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
-        }
-        if let Some(id) = gives_way {
-            let settle = |session: &mut Session, turn: &mut Turn<'_>| {
-                session.settle_claim(turn.now, created.is_ok());
-                Ok(())
-            };
-            // Else it has ended: only the operator or its own deadline ends a session that is claimed.
-            let _ = self.with(now, id, ErrorCode::NoSuchSession, outbox, settle);
         }
         created
     }
 
-    /// Claims an empty session so that a new one can take its place; nobody else may do so then.
+    /// Claims an empty session so that a new one can take its place, by which it is counted from now on; nobody else
+    /// may do so then.
     fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
         loop {
             let id = self.parked.lock().first_to_go(now)?;

@@ -30,7 +30,7 @@ pub struct SessionTable {
     stripes: Box<[CachePadded<Stripe>]>,
     earliest: EarliestDeadlines,
     limits: SessionLimits,
-    /// Sessions that are there or about to be.
+    /// Sessions that are there or about to be. One that is claimed is not: its place is that of the new one.
     sessions: AtomicUsize,
     /// The sessions that may give way to new ones; locked within a stripe's lock or alone.
     parked: Mutex<Parked>,
@@ -119,6 +119,7 @@ impl SessionTable {
         let (before, parked_before) = (session.next_deadline(), session.parked());
         let done = change(session);
         let (after, parked, ended) = (session.next_deadline(), session.parked(), session.has_ended());
+        let is_counted = !session.is_claimed();
         if parked_before != parked {
             let mut all = self.parked.lock();
             if let Some((until, owner)) = parked_before {
@@ -130,7 +131,7 @@ impl SessionTable {
         }
         if ended {
             state.sessions.remove(&id);
-            self.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.sessions.fetch_sub(usize::from(is_counted), Ordering::Relaxed);
         }
         if ended || after != before {
             state.deadlines.remove(&(before, id));

@@ -121,7 +121,13 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     let new = create(&mut world, 60).unwrap();
     let ended = |session| vec![Expired::Session { session, revoked: vec![] }];
     assert_eq!(world.pass(Duration::ZERO), ended(long.session));
+    assert_eq!(world.table.len(), 3);
     create(&mut world, 60).unwrap();
+    assert_eq!(world.table.len(), 3, "at no time more");
+    let late = Create { settings: open(), properties: InitialProperties::default() };
+    let before = world.now - Duration::from_micros(1);
+    let again = world.table.create(before, &user("a"), at("a"), late, &mut world.mail);
+    assert_eq!(again, Err(ErrorCode::ServerFull), "it gives way once, whatever another worker's clock says");
     assert_eq!(world.pass(Duration::ZERO), ended(short.session));
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
     world.leave((new.session, new.member)).unwrap();

@@ -171,7 +171,7 @@ impl Run {
         let create = Create { settings, properties: InitialProperties::new(properties).unwrap() };
         let who = user(USERS[who]);
         let created = self.table.create(now, &who, at(who.as_str()), create.clone(), &mut self.mail);
-        let is_full = self.sessions.values().filter(|session| !session.over).count() >= limits().max_sessions;
+        let is_full = self.counted().count() >= limits().max_sessions;
         let latest = self.seen.max(now);
         let gives_way = self.gives_way(now).filter(|_| is_full);
         if is_full && gives_way.is_none() {
@@ -180,6 +180,7 @@ impl Run {
         }
         if let Some(session) = gives_way.filter(|_| created.is_ok()) {
             session.idle_ends = session.idle_ends.map(|ends| ends.min(latest));
+            session.gave_way = true;
         }
         self.seen = latest;
         let id = created.map_or(SessionId(0), |created| created.session);
@@ -192,10 +193,15 @@ impl Run {
         self.sessions.extend(expected.ok().map(|session| (id, session)));
     }
 
+    /// Sessions of which there may be so many.
+    fn counted(&self) -> impl Iterator<Item = &Reference> {
+        self.sessions.values().filter(|session| !session.over && !session.gave_way)
+    }
+
     /// One of the user who has left most sessions behind, and of theirs the one that would stay longest.
     fn gives_way(&mut self, now: Timestamp) -> Option<&mut Reference> {
         let mut of_users: BTreeMap<UserId, BTreeSet<(Timestamp, SessionId)>> = BTreeMap::new();
-        for session in self.sessions.values().filter(|session| !session.over) {
+        for session in self.counted() {
             if let Some((user, ends)) = session.left_by.clone().zip(session.idle_ends) {
                 of_users.entry(user).or_default().insert((ends, session.id));
             }
@@ -329,7 +335,8 @@ impl Run {
         let next = self.table.next_deadline(0);
         assert_eq!(next, deadline.unwrap_or(Timestamp::MAX));
         assert!(self.table.earliest_deadline(WorkerId(0)) <= next, "the owner sleeps past a deadline");
-        assert_eq!(self.table.len(), self.sessions.values().filter(|session| !session.over).count());
+        assert_eq!(self.table.len(), self.counted().count());
+        assert!(self.table.len() <= limits().max_sessions);
         for session in self.sessions.values() {
             let seats = usize::from(session.settings.max_members.get());
             assert!(session.members.len() + session.held(self.seen) <= seats, "promise 1: more than seats");

@@ -389,3 +389,68 @@ fn of_two_creations_in_the_place_of_one_empty_session_one_is_refused() {
         format!("c was created: {}", c.is_ok())
     });
 }
+
+fn full_with_an_empty_one() -> (Racers, SessionId) {
+    let limits = SessionLimits { max_sessions: 2, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    world.create("a", open());
+    let left = world.create("b", Settings { idle_ttl: IdleTtl::new(60).unwrap(), ..open() });
+    world.leave(left).unwrap();
+    (Racers::of(world), left.0)
+}
+
+fn expire_all(racers: &mut Racers) {
+    for stripe in 0..racers.table.stripes() {
+        racers.table.expire(stripe, racers.now, &mut racers.mail);
+    }
+}
+
+// spec-test: SES-5
+#[test]
+fn an_empty_session_is_entered_or_gives_way_and_never_both() {
+    check_outcomes(2, || {
+        let (mut racers, empty) = full_with_an_empty_one();
+        let create = Create { settings: open(), properties: InitialProperties::default() };
+        let created =
+            racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
+        let joined = racers
+            .start(move |table, now, mail| table.join(now, &user("d"), at("d"), Join::Session(empty), mail));
+        let (created, joined) = (created.join().unwrap(), joined.join().unwrap());
+        expire_all(&mut racers);
+        assert_eq!(racers.table.len(), 2);
+        match (created, joined) {
+            (Ok(_), Err(ErrorCode::NoSuchSession)) => "gave way".to_owned(),
+            (Err(ErrorCode::ServerFull), Ok(_)) => "entered".to_owned(),
+            both => panic!("{both:?}"),
+        }
+    });
+}
+
+/// Its place is free once, whoever ends it and whether the other is created.
+// spec-test: SES-5
+#[test]
+fn an_empty_session_that_the_operator_closes_leaves_one_place() {
+    for refused in [false, true] {
+        check_outcomes(if refused { 1 } else { 2 }, move || {
+            let (mut racers, empty) = full_with_an_empty_one();
+            racers.mail.0.lock().full = if refused { vec![at("c").worker] } else { vec![] };
+            let create = Create { settings: open(), properties: InitialProperties::default() };
+            let created =
+                racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
+            let closed =
+                racers.start(move |table, now, mail| table.close(now, empty, Reason::none(), mail).is_ok());
+            let (created, closed) = (created.join().unwrap(), closed.join().unwrap());
+            assert!(closed, "it is there until its worker ends it");
+            expire_all(&mut racers);
+            assert_eq!(racers.table.len(), if created.is_ok() { 2 } else { 1 });
+            assert_eq!(racers.table.infos().len(), racers.table.len());
+            match created {
+                Ok(_) => assert!(!refused),
+                // The one that had to go went of itself, after the new one had found no place.
+                Err(ErrorCode::ServerFull) => {}
+                Err(why) => assert_eq!((refused, why), (true, ErrorCode::Busy)),
+            }
+            format!("{created:?}").chars().take(2).collect()
+        });
+    }
+}

@@ -22,6 +22,11 @@ struct Current {
 }
 
 impl Memberships {
+    /// Every seat that was ever entered, by whom.
+    pub(super) fn seats(&self) -> &BTreeMap<Seat, Life> {
+        &self.seats
+    }
+
     /// The seat at a slot.
     pub(super) fn seat(&self, life: Life, slot: Slot) -> Option<Seat> {
         self.current.get(&(life, slot)).map(|current| current.seat)

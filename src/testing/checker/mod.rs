@@ -5,6 +5,7 @@
 
 mod answers;
 mod deliveries;
+mod ends;
 mod invites;
 mod log;
 mod membership;
@@ -16,13 +17,15 @@ use std::collections::BTreeMap;
 use self::answers::Answers;
 use self::deliveries::Deliveries;
 pub(super) use self::deliveries::Sending;
+pub(super) use self::ends::Causes;
+use self::ends::Ends;
 use self::invites::Invites;
 use self::log::Logs;
 use self::membership::Memberships;
 use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
-use crate::client::core::{Core, Disconnected, Event, RequestError};
-use crate::wire::{CloseCode, Request, Value};
+use crate::client::core::{Core, Event, RequestError};
+use crate::wire::{Reason, Request, Value};
 
 /// One connection of one client, from its attempt to connect on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,11 +54,17 @@ pub struct Checker {
     deliveries: Deliveries,
     answers: Answers,
     invites: Invites,
+    ends: Ends,
     users: BTreeMap<Life, UserId>,
     told: u64,
 }
 
 impl Checker {
+    /// A checker of a run in which connections may end for these causes.
+    pub(super) fn new(causes: Causes) -> Self {
+        Self { ends: Ends::new(causes), ..Self::default() }
+    }
+
     /// What is broken, in the order in which it showed.
     pub fn issues(&self) -> &[String] {
         &self.issues.lines
@@ -85,6 +94,22 @@ impl Checker {
     pub(super) fn crashed(&mut self, life: Life) {
         self.answers.forget(life);
         self.memberships.end_life(life);
+        self.ends.crashed(life);
+    }
+
+    /// The operator sends a user away, who is connected as `life` if that is known.
+    pub(super) fn kicked(&mut self, user: &UserId, life: Option<Life>, reason: &Reason) {
+        self.ends.kicked(user, life, reason);
+    }
+
+    /// The operator ends a session.
+    pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
+        self.ends.closed(session, reason);
+    }
+
+    /// The server begins to shut down.
+    pub(super) fn drains(&mut self) {
+        self.ends.causes.drain = true;
     }
 
     /// A client asks.
@@ -98,6 +123,7 @@ impl Checker {
     ) {
         self.issues.now = now;
         self.answers.asked(life, id, now, seat, request, &mut self.issues);
+        self.ends.asked(seat, request);
     }
 
     /// A client sends a message.
@@ -131,13 +157,16 @@ impl Checker {
         let Some(user) = self.users.get(&life) else { return };
         self.invites.event(now, life, user, event, &mut self.issues);
         if let Event::Disconnected(why) = event {
-            self.disconnected(life, why);
+            self.ends.disconnected(life, user, why, &mut self.issues);
+            self.answers.ended(life, &mut self.issues);
+            self.memberships.end_life(life);
             return;
         }
         self.memberships.event(life, event, &mut self.issues);
         if let Some(slot) = event.slot()
             && let Some(seat) = self.memberships.seat(life, slot)
         {
+            self.ends.event(seat.session, event, &mut self.issues);
             self.logs.event(seat.session, seat.member, event, &mut self.issues);
             self.deliveries.event(life, seat, event, &mut self.issues);
         }
@@ -153,6 +182,7 @@ impl Checker {
         self.issues.now = now;
         self.logs.finish(&mut self.issues);
         self.memberships.finish(living, &mut self.issues);
+        self.ends.finish(living, &self.users, self.memberships.seats(), &mut self.issues);
         let seats = Mine::of_all(living);
         self.deliveries.finish(&seats, &mut self.issues);
         self.answers.finish(&seats, self.logs.revisions(), &mut self.issues);
@@ -163,19 +193,6 @@ impl Checker {
         if !holds {
             self.issues.add(issue());
         }
-    }
-
-    fn disconnected(&mut self, life: Life, why: &Disconnected) {
-        let expected = match why {
-            Disconnected::ByClient | Disconnected::ConnectFailed(_) => true,
-            Disconnected::ByServer { code, .. } => *code == CloseCode::Replaced,
-            _ => false,
-        };
-        if !expected {
-            self.issues.add(format_args!("{life:?} was disconnected: {why}"));
-        }
-        self.answers.ended(life, &mut self.issues);
-        self.memberships.end_life(life);
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Reference {
     /// Event number n is at n − 1.
     pub(super) log: Vec<Event>,
     pub(super) idle_ends: Option<Timestamp>,
+    /// Another session has its place.
+    pub(super) gave_way: bool,
     /// Who was in it last.
     pub(super) left_by: Option<UserId>,
     pub(super) over: bool,
@@ -89,6 +91,7 @@ impl Reference {
             revision: 0,
             log: Vec::new(),
             idle_ends: None,
+            gave_way: false,
             left_by: None,
             over: false,
             received: Vec::new(),

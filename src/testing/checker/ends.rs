@@ -1,0 +1,152 @@
+//! Ends of connections, memberships and sessions: each for a reason that the run has given, and none is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Issues, Life, Mine, Seat};
+use crate::base::{SessionId, UserId};
+use crate::client::core::{Core, Disconnected, Event};
+use crate::wire::{CloseCode, DeleteReason, LeaveReason, Reason, Request};
+
+/// What may end a connection, besides its client and a newer one of its user.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::testing) struct Causes {
+    /// Clients sleep at times: they lag, and are not heard.
+    pub(in crate::testing) naps: bool,
+    /// There are more clients than may be connected.
+    pub(in crate::testing) crowd: bool,
+    /// The server shuts down.
+    pub(in crate::testing) drain: bool,
+}
+
+/// What may end something, and the ends that members were told of.
+#[derive(Default)]
+pub(super) struct Ends {
+    pub(super) causes: Causes,
+    kicks: BTreeSet<(UserId, Reason)>,
+    /// Who was connected when they were kicked.
+    kicked: BTreeSet<Life>,
+    closed: BTreeMap<SessionId, Reason>,
+    /// Lives that ended without a word, or that their clients ended.
+    crashed: BTreeSet<Life>,
+    left: BTreeSet<Life>,
+    /// Seats that their members asked to leave, and of which owners asked to be rid.
+    asked_to_leave: BTreeSet<Seat>,
+    asked_to_kick: BTreeSet<Seat>,
+    leaves: BTreeSet<(Seat, UserId, LeaveReason)>,
+}
+
+impl Ends {
+    pub(super) fn new(causes: Causes) -> Self {
+        Self { causes, ..Self::default() }
+    }
+
+    pub(super) fn kicked(&mut self, user: &UserId, life: Option<Life>, reason: &Reason) {
+        self.kicks.insert((user.clone(), reason.clone()));
+        self.kicked.extend(life);
+    }
+
+    pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
+        // Of two that close one session the first does it.
+        self.closed.entry(session).or_insert_with(|| reason.clone());
+    }
+
+    pub(super) fn crashed(&mut self, life: Life) {
+        self.crashed.insert(life);
+    }
+
+    pub(super) fn asked(&mut self, seat: Option<Mine>, request: &Request) {
+        let Some(Mine { session, member, .. }) = seat else { return };
+        match request {
+            Request::Leave => _ = self.asked_to_leave.insert(Seat { session, member }),
+            Request::Kick(kick) => _ = self.asked_to_kick.insert(Seat { session, member: kick.member }),
+            _ => {}
+        }
+    }
+
+    pub(super) fn disconnected(
+        &mut self,
+        life: Life,
+        user: &UserId,
+        why: &Disconnected,
+        issues: &mut Issues,
+    ) {
+        let expected = match why {
+            Disconnected::ByClient | Disconnected::ConnectFailed(_) => true,
+            Disconnected::TimedOut => self.causes.naps,
+            Disconnected::ByServer { code, reason } => match code {
+                CloseCode::Replaced => true,
+                CloseCode::Lagging => self.causes.naps,
+                CloseCode::Full => self.causes.crowd,
+                CloseCode::ShuttingDown => self.causes.drain,
+                CloseCode::KickedByOperator => {
+                    Reason::new(reason).is_ok_and(|reason| self.kicks.contains(&(user.clone(), reason)))
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        if *why == Disconnected::ByClient {
+            self.left.insert(life);
+        }
+        if !expected {
+            issues.add(format_args!("{life:?} was disconnected: {why}"));
+        }
+    }
+
+    /// A member of `session` was told `event`.
+    pub(super) fn event(&mut self, session: SessionId, event: &Event, issues: &mut Issues) {
+        let expected = match event {
+            Event::SessionDeleted { why: DeleteReason::ClosedByOperator, reason, .. } => {
+                self.closed.get(&session) == Some(reason)
+            }
+            Event::SessionDeleted { why: DeleteReason::ShuttingDown, .. } => false,
+            Event::MemberLeft { member, user, why, .. } => {
+                self.leaves.insert((Seat { session, member: *member }, user.clone(), *why));
+                true
+            }
+            _ => true,
+        };
+        if !expected {
+            issues.add(format_args!("{session} was told of an end that nobody asked for: {event:?}"));
+        }
+    }
+
+    /// What the operator ended has ended, and who left did so for the reason that was told. `users` has all lives,
+    /// `seats` whose each seat was.
+    pub(super) fn finish(
+        &self,
+        living: &[(Life, UserId, &Core)],
+        users: &BTreeMap<Life, UserId>,
+        seats: &BTreeMap<Seat, Life>,
+        issues: &mut Issues,
+    ) {
+        for (seat, user, why) in &self.leaves {
+            // Whoever crashed before they were told that they had entered is not known.
+            let Some(life) = seats.get(seat) else { continue };
+            let expected = match why {
+                LeaveReason::Left => self.asked_to_leave.contains(seat) || self.left.contains(life),
+                LeaveReason::Kicked => self.asked_to_kick.contains(seat),
+                // A goodbye may be lost.
+                LeaveReason::TimedOut => {
+                    self.crashed.contains(life) || self.left.contains(life) || self.causes.naps
+                }
+                LeaveReason::Replaced => users.iter().any(|(other, of)| other > life && of == user),
+                LeaveReason::Dropped => self.kicks.iter().any(|(kicked, _)| kicked == user),
+                LeaveReason::Lagging => self.causes.naps,
+            };
+            if !expected || users.get(life) != Some(user) {
+                issues.add(format_args!("{seat:?} of {life:?}, {user}, is told to have left: {why}"));
+            }
+        }
+        for (life, _, core) in living {
+            if self.kicked.contains(life) {
+                issues.add(format_args!("{life:?} was kicked and is still there"));
+            }
+            for mirror in core.mirrors() {
+                if self.closed.contains_key(&mirror.session()) {
+                    issues.add(format_args!("{life:?} is in {}, which was closed", mirror.session()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What the program around the server does: sends users away and ends sessions.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::checker::Checker;
+use super::client::SimClient;
+use super::simulation::later;
+use crate::base::{SessionId, Timestamp};
+use crate::server::shared::Shared;
+use crate::wire::Reason;
+
+pub(super) struct Operator {
+    /// Mean time between two deeds.
+    pace: Option<Duration>,
+    pub(super) acts_at: Timestamp,
+    /// Deeds done: each has a reason of its own.
+    deeds: u32,
+    rng: StdRng,
+}
+
+impl Operator {
+    pub(super) fn new(pace: Option<Duration>, mut rng: StdRng) -> Self {
+        Self { pace, acts_at: later(pace, Timestamp::ZERO, &mut rng), deeds: 0, rng }
+    }
+
+    /// Does something, when it is time.
+    pub(super) fn act(
+        &mut self,
+        now: Timestamp,
+        shared: &Shared,
+        clients: &[SimClient],
+        checker: &mut Checker,
+    ) {
+        if self.acts_at > now {
+            return;
+        }
+        self.acts_at = later(self.pace, now, &mut self.rng);
+        self.deeds += 1;
+        let reason = Reason::new(&format!("deed {}", self.deeds)).expect("invariant: a short reason");
+        if self.rng.random() {
+            let Some(client) = clients.choose(&mut self.rng) else { return };
+            if shared.kick(&client.user, reason.clone()) {
+                let life = client.is_up().then_some(client.life);
+                checker.kicked(&client.user, life, &reason);
+            }
+        } else {
+            let mut sessions: Vec<SessionId> =
+                shared.sessions.infos().iter().map(|info| info.session).collect();
+            sessions.sort_unstable();
+            let Some(session) = sessions.choose(&mut self.rng) else { return };
+            if shared.close_session(*session, reason.clone()) {
+                checker.closed(*session, &reason);
+            }
+        }
+    }
+}
