@@ -24,7 +24,7 @@ pub struct EndpointConfig {
     /// Half-open connections at most, of this endpoint. When reached, new ones are refused.
     pub max_half_open: usize,
     /// Half-open connections of one user at most.
-    pub max_half_open_per_user: u32,
+    pub max_half_open_per_user: usize,
     /// Half-open connections of one address prefix (IPv4 /24, IPv6 /56) at most.
     pub max_half_open_per_prefix: u32,
     /// How long a half-open connection waits for the client's first sealed packet, 30 s at most: longer

@@ -39,15 +39,15 @@ pub use config::EndpointConfig;
 pub use counters::{Counters, DropReason};
 pub use moves::Moving;
 
-use self::half_open::HalfOpens;
+use self::half_open::{HalfOpen, HalfOpens};
 use self::ids::IdPool;
 use self::load::PerSecond;
 use self::timers::TimerSet;
 use super::{Closed, Connection, Event, PacketDropped, Payload, SendError};
 use crate::base::{ConnectionId, Envelope, IdMap, Now, Route, StreamId, Timestamp, WorkerId};
 use crate::secure::{Claims, CookieKey, TokenLedger};
-use crate::wire::Delivery;
 use crate::wire::packet::{SealedHeader, is_clear};
+use crate::wire::{CloseCode, Delivery};
 
 /// What a datagram asks of the endpoint's owner.
 #[derive(Debug)]
@@ -139,6 +139,8 @@ struct Live {
     alias: Option<ConnectionId>,
     is_dirty: bool,
     is_lent: bool,
+    /// The owner has been told of it.
+    is_known: bool,
 }
 
 /// Clear packets that wait to be sent at most; further ones are not sent at all.
@@ -350,23 +352,25 @@ impl Endpoint {
         None
     }
 
-    /// The client's first sealed packet: spends the token, fixes the port, ends the token's other
-    /// half-open connections.
+    /// The client's first sealed packet: spends the token, fixes the port, beats the token's other
+    /// half-open connections. One that is beaten, or whose token another worker has spent, is closed instead.
     // spec: HSK-13
     fn confirm(&mut self, now: Timestamp, id: ConnectionId) {
-        let Some(half_open) = self.half_opens.remove(id) else { return };
-        for other in self.half_opens.of_token(&half_open.claims.id) {
-            self.end_half_open(now, other);
-        }
-        if !self.ledger.spend(&half_open.claims.id) {
-            self.counters.drop(DropReason::TokenUsed);
-            self.ids.give_back(now, id);
+        let Some(HalfOpen { mut connection, claims, is_beaten, .. }) = self.half_opens.remove(id) else {
             return;
+        };
+        let is_known = !is_beaten && self.ledger.spend(&claims.id);
+        if is_known {
+            while let Some(&other) = self.half_opens.of_token(&claims.id).first() {
+                self.half_opens.beat(other);
+            }
+            let from = connection.remote();
+            self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
+        } else {
+            self.counters.drop(DropReason::TokenUsed);
+            connection.close(now, CloseCode::Replaced, "");
         }
-        let (claims, from) = (half_open.claims, half_open.connection.remote());
-        let mut live =
-            Live { connection: half_open.connection, alias: None, is_dirty: false, is_lent: false };
-        self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
+        let mut live = Live { connection, alias: None, is_dirty: false, is_lent: false, is_known };
         live.take_events(id, &mut self.events);
         live.mark_dirty(id, &mut self.dirty);
         self.connections.insert(id, live);
@@ -374,7 +378,9 @@ impl Endpoint {
 
     fn end_half_open(&mut self, now: Timestamp, id: ConnectionId) {
         if let Some(half_open) = self.half_opens.remove(id) {
-            self.ledger.release(&half_open.claims.id);
+            if !half_open.is_beaten {
+                self.ledger.release(&half_open.claims.id);
+            }
             self.ids.give_back(now, id);
         }
     }
@@ -409,6 +415,9 @@ impl Live {
 
     fn take_events(&mut self, id: ConnectionId, events: &mut VecDeque<EndpointEvent>) {
         while let Some(event) = self.connection.poll_event() {
+            if !self.is_known {
+                continue;
+            }
             events.push_back(match event {
                 Event::Established => continue,
                 Event::Message { stream, delivery, payload } => {

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::{PacketNumber, Truncated, Writer};
 use crate::rudp::ConnectionConfig;
 use crate::secure::{Binding, Initiator};
-use crate::wire::SealedHeader;
+use crate::wire::{CloseCode, SealedHeader};
 
 pub(super) fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (ConnectionId, Connection) {
     let grant = bed.grant(user);
@@ -46,7 +46,7 @@ fn confirms(first_from: SocketAddr, active: SocketAddr) {
 
 // spec-test: TOK-6, HSK-13
 #[test]
-fn a_confirmed_token_is_spent_and_its_other_half_open_ends() {
+fn a_confirmed_token_is_spent_and_its_other_half_open_is_told_so() {
     let mut bed = Bed::new();
     let grant = bed.grant("anna");
     let mut first = bed.half_open(address(1), &grant);
@@ -54,12 +54,28 @@ fn a_confirmed_token_is_spent_and_its_other_half_open_ends() {
     let packet = packet_of(&mut second, bed.now);
     bed.input(address(2), &packet);
     assert_eq!(bed.drain_events().len(), 1);
-    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 1));
     let late = packet_of(&mut first, bed.now);
-    assert_eq!(bed.input(address(1), &late).map(|_| ()), None);
-    assert_eq!(bed.endpoint.counters().dropped(DropReason::UnknownConnection), 1);
+    bed.input(address(1), &late);
+    assert!(bed.drain_events().is_empty(), "nobody is told of it");
+    assert_eq!(closed_by(&mut bed.endpoint, bed.now, &mut first), Some(CloseCode::Replaced));
+    bed.advance(Duration::from_secs(3));
+    assert_eq!(bed.answer(address(1)), None);
+    assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (0, 1));
     let again = bed.hello(&grant);
     assert_eq!(bed.fate(address(1), &again), (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed)));
+}
+
+/// What a server's end says to `client`, if it closes it.
+fn closed_by(endpoint: &mut Endpoint, now: Now, client: &mut Connection) -> Option<CloseCode> {
+    let mut packet = BytesMut::new();
+    while endpoint.poll_transmit(now.mono, &mut packet).is_some() {
+        // Some are for others.
+        let _ = client.handle_packet(now.mono, address(0).into(), packet.split());
+    }
+    std::iter::from_fn(|| client.poll_event()).find_map(|event| match event {
+        Event::Closed(Closed::ByPeer { code, .. }) => Some(code),
+        _ => None,
+    })
 }
 
 /// Two workers each hold a half-open of one token; the ledger lets one win.
@@ -77,6 +93,10 @@ fn of_two_workers_one_confirms_a_token() {
     assert_eq!(bed.drain_events().len(), 1);
     one.handle_datagram(bed.now, address(1).into(), packet_of(&mut first, bed.now));
     assert!(one.poll_event().is_none());
+    assert_eq!(closed_by(&mut one, bed.now, &mut first), Some(CloseCode::Replaced));
+    assert!(one.poll_event().is_none());
+    one.handle_timeout(bed.now.mono + Duration::from_secs(3));
+    assert_eq!(closed_by(&mut one, bed.now, &mut first), None);
     assert_eq!((one.connection_count(), one.half_open_count()), (0, 0));
     assert_eq!(one.counters().dropped(DropReason::TokenUsed), 1);
 }
@@ -127,7 +147,10 @@ fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
     let packet = packet_of(&mut client, bed.now);
     bed.input(address(1), &packet);
     assert_eq!(bed.drain_events().len(), 1);
-    assert_eq!(bed.endpoint.half_open_count(), 0, "the token is spent, which ends its other handshakes");
+    let again = bed.hello(&grant);
+    assert_eq!(bed.fate(address(3), &again).1, Some(RejectCode::TokenUsed), "the token is spent");
+    bed.advance(Duration::from_secs(8));
+    assert_eq!(bed.endpoint.half_open_count(), 0);
 }
 
 // spec-test: HSK-11
