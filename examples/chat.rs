@@ -11,8 +11,8 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 
 use rallypoint::client::{
     Client, ClientConfig, CreateSession, Delivery, Event, Events, InviteUsers, To, UserId,
@@ -54,21 +54,20 @@ pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn 
     ann.broadcast(room.slot, To::All, Delivery::ReliableOrdered, "hello, bob")?;
     bob.broadcast(seat.slot, To::All, Delivery::ReliableOrdered, "hello, ann")?;
     for (name, events) in [("ann", &mut to_ann), ("bob", &mut to_bob)] {
-        // Who is who follows from the events alone, however late they are read.
-        let mut users = BTreeMap::new();
+        // The session as the events show it, however late they are read: who is who, and what the properties are.
+        let mut session = None;
         let mut lines = 0;
         while lines < 2 {
-            match next(events).await? {
-                Event::Entered { mirror, .. } => {
-                    users = mirror.members().map(|(member, user)| (member, user.clone())).collect();
-                }
-                Event::MemberJoined { member, user, .. } => _ = users.insert(member, user),
-                Event::Message { sender, payload, .. } => {
-                    let user = users.get(&sender).map_or("somebody", UserId::as_str);
-                    println!("{name} hears {user}: {}", String::from_utf8_lossy(&payload));
-                    lines += 1;
-                }
-                _ => {}
+            let event = next(events).await?;
+            if let Event::Entered { mirror, .. } = &event {
+                session = Some(Arc::clone(mirror));
+            }
+            let Some(session) = &mut session else { continue };
+            Arc::make_mut(session).apply(&event)?;
+            if let Event::Message { sender, payload, .. } = event {
+                let user = session.user(sender).map_or("somebody", UserId::as_str);
+                println!("{name} hears {user}: {}", String::from_utf8_lossy(&payload));
+                lines += 1;
             }
         }
     }

@@ -4,14 +4,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rallypoint::base::UserId;
 use rallypoint::client::{
     Client, ClientConfig, CloseCode, ConnectError, CreateSession, Disconnected, Event, Events, RejectCode,
 };
-use rallypoint::secure::TokenKey;
 use rallypoint::secure::token::{MintRequest, mint};
+use rallypoint::secure::{ConnectGrant, TokenKey};
 use rallypoint::server::{BuildError, Builder, Limits, Newcomer, Reason, Server};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -67,6 +68,10 @@ fn datagrams_that_are_noise_are_counted_by_reason() {
 
 /// Connects a user whose backend has put `data` into the token.
 async fn connect(server: &Server, user: &str, data: Option<Value>) -> Result<(Client, Events), ConnectError> {
+    Client::connect(&grant(server, user, data), ClientConfig::new(1)).await
+}
+
+fn grant(server: &Server, user: &str, data: Option<Value>) -> ConnectGrant {
     let request = MintRequest {
         user: user.parse().unwrap(),
         server: server.local_addr().to_string(),
@@ -74,8 +79,7 @@ async fn connect(server: &Server, user: &str, data: Option<Value>) -> Result<(Cl
         data,
     };
     let key = TokenKey::from_bytes(&[1; 32]);
-    let grant = mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng()).unwrap();
-    Client::connect(&grant, ClientConfig::new(1)).await
+    mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng()).unwrap()
 }
 
 // spec-test: HSK-10
@@ -101,7 +105,49 @@ async fn the_program_around_the_server_says_who_may_connect() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(!server.close_session(room.session, Reason::none()));
-    tokio::task::spawn_blocking(|| server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn for_whom_admit_panics_is_not_let_in_and_nobody_else_notices() {
+    let admit = |newcomer: &Newcomer<'_>| {
+        assert_ne!(newcomer.user.as_str(), "eve", "as planned");
+        true
+    };
+    let server = Arc::new(builder(2).admit(admit).start().unwrap());
+    let (ann, _events) = connect(&server, "ann", None).await.unwrap();
+    let refused = connect(&server, "eve", None).await.unwrap_err();
+    assert_eq!(refused.reject_code(), Some(RejectCode::Denied));
+    ann.create(CreateSession::new(1)).await.unwrap();
+    // Whoever shares the server can wait for its end.
+    let waits = Arc::clone(&server);
+    let waits = tokio::task::spawn_blocking(move || waits.join());
+    assert!(!server.has_ended());
+    server.drain(Duration::from_secs(3));
+    waits.await.unwrap().unwrap();
+    assert!(server.has_ended() && server.join().is_ok());
+}
+
+/// Of two connections by one grant the server wants one; who has lost hears it, and need not wait for the idle timeout.
+// spec-test: HSK-13
+#[tokio::test]
+async fn of_two_attempts_with_one_grant_one_is_told_that_the_other_has_won() {
+    let server = builder(1).start().unwrap();
+    let grant = grant(&server, "ann", None);
+    let connect = || Client::connect(&grant, ClientConfig::new(1));
+    let (first, second) = tokio::join!(connect(), connect());
+    let ended = [first, second].map(|attempt| async {
+        let Ok((client, mut events)) = attempt else { return true };
+        if client.create(CreateSession::new(1)).await.is_ok() {
+            return false;
+        }
+        let lost = Disconnected::ByServer { code: CloseCode::Replaced, reason: String::new() };
+        assert_eq!(events.recv().await, Some(Event::Disconnected(lost)));
+        true
+    });
+    let [first, second] = ended;
+    let lost = <[bool; 2]>::from(tokio::join!(first, second));
+    assert_eq!(lost.iter().filter(|lost| **lost).count(), 1, "{lost:?}");
 }
 
 #[tokio::test]
@@ -120,7 +166,7 @@ async fn a_user_that_is_kicked_is_disconnected_at_once() {
     let kicked = Disconnected::ByServer { code: CloseCode::KickedByOperator, reason };
     assert_eq!(events.recv().await, Some(Event::Disconnected(kicked)));
     assert!(!server.is_connected(&ann));
-    tokio::task::spawn_blocking(|| server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
 }
 
 #[test]

@@ -13,16 +13,17 @@ pub struct ClientConfig {
     pub protocol_id: u64,
     /// Limits and times of the connection.
     pub connection: ConnectionConfig,
-    /// How long each address of a server is tried; a second from when it refuses. Default 5 s. Of several the next one
+    /// How long each address of a server is tried; a second from when the server rejects. Default 5 s. Of several the next one
     /// is tried, too, when those before have been silent for a second.
     pub connect_timeout: Duration,
     /// Events that wait for the app. Default 4,096, at least 1.
     ///
     /// When so many wait, the client stops reading its socket until the app has read some; while a command waits
     /// for its result, when as many more wait, or 1,024 if that is more: whoever awaits a command may not read. The
-    /// server notices missing acks, warns ([`Event::Lagging`](super::Event::Lagging)), and ends the
-    /// connection of a client that goes on; so does the client itself after the idle timeout, with
-    /// [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread).
+    /// server notices missing acks and ends the connection of a client that goes on; so does the client itself after
+    /// the idle timeout, with [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread). An app that reads again
+    /// before that misses nothing, and finds a warning among what has waited
+    /// ([`Event::Lagging`](super::Event::Lagging)).
     pub events_buffer: usize,
     /// Buffers of the socket, in bytes. Default 1 MiB each.
     pub socket_buffers: BufferSizes,

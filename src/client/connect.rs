@@ -31,6 +31,12 @@ pub enum ConnectError {
     /// The grant names no server.
     #[error("the grant names no server")]
     NoServer,
+    /// A server of the grant is not `HOST:PORT`.
+    #[error("the grant names {server:?} as a server, which is not HOST:PORT")]
+    Address {
+        /// As the grant has it.
+        server: String,
+    },
     /// The name of a server was not resolved.
     #[error("cannot resolve {server}: {error}")]
     Resolve {
@@ -54,7 +60,7 @@ impl ConnectError {
     /// True when another try, with a new grant, may go better: see [`Disconnected::may_reconnect`].
     pub fn may_reconnect(&self) -> bool {
         match self {
-            Self::NoServer => false,
+            Self::NoServer | Self::Address { .. } => false,
             Self::Resolve { .. } | Self::Socket(_) => true,
             Self::Handshake(error) => error.may_reconnect(),
             Self::Ended(why) => why.may_reconnect(),
@@ -103,6 +109,10 @@ pub(super) async fn connect<T: Send + 'static>(
         let now = attempts.now();
         while let Some(candidate) = candidates.next(now) {
             match candidate {
+                Candidate::Server(server) if !is_address(&server) => {
+                    candidates.found(now, &server, Vec::new());
+                    failed = ConnectError::Address { server };
+                }
                 Candidate::Server(server) => {
                     tries.spawn(async {
                         let addresses = lookup_host(&server).await.map(Iterator::collect);
@@ -277,6 +287,12 @@ async fn answered(connected: Connected) -> Result<(), ConnectError> {
     }
 }
 
+/// True for `HOST:PORT`.
+fn is_address(server: &str) -> bool {
+    let parts = server.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
 /// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine
 /// to the kernel, but the answer comes from its loopback address.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
@@ -312,6 +328,16 @@ mod tests {
 
     fn one(number: u8) -> Option<Candidate> {
         Some(Candidate::Address(NAMES[0].into(), address(number)))
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in ["127.0.0.1:7777", "[::1]:1", "game.example:65535"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "eu-1", ":7777", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1]", "a b"] {
+            assert!(!is_address(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -161,12 +161,14 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     sink: Sink,
     events: Vec<Event>,
+    /// The app's handler is running.
+    is_telling: bool,
 }
 
 impl Driver {
     /// A driver of `shared` that puts events into `sink`.
     pub(super) fn new(shared: Arc<Shared>, sink: Sink) -> Self {
-        Self { shared, sink, events: Vec::new() }
+        Self { shared, sink, events: Vec::new(), is_telling: false }
     }
 
     /// Runs until the connection has ended and all is told.
@@ -187,7 +189,9 @@ impl Driver {
         input(&mut state.core);
         state.take_outputs(&mut self.events, reads);
         drop(state);
+        self.is_telling = true;
         self.sink.put(self.events.drain(..));
+        self.is_telling = false;
     }
 }
 
@@ -226,7 +230,12 @@ impl Drop for Driver {
     /// When the runtime ends before the connection: nobody waits for ever.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.core.abandon(if std::thread::panicking() { Disconnected::Panicked } else { runtime_ended() });
+        state.core.abandon(match std::thread::panicking() {
+            true if self.is_telling => Disconnected::Panicked,
+            // As tokio does where it lacks what a socket needs.
+            true => Disconnected::Socket("its task has panicked; has the runtime I/O and time?".into()),
+            false => runtime_ended(),
+        });
         state.take_outputs(&mut self.events, true);
         drop(state);
         self.shared.has_ended.send_replace(true);

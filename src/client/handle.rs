@@ -43,10 +43,19 @@ impl Drop for Handle {
 impl Client {
     /// Connects to the server at the first of the grant's addresses that answers: each is tried for
     /// [`ClientConfig::connect_timeout`], beginning a second after the one before, or when that has failed. Needs a
-    /// tokio runtime with I/O and time, on which the connection then lives.
+    /// tokio runtime with I/O and time, on which the connection then [lives](super#the-runtime).
+    ///
+    /// To drop the future is to give the attempt up. The server may have answered it, and keeps a place for it for
+    /// eight seconds, of which a token has two and a user four: who then tries again at once may be told `token_used`
+    /// or `user_limit`, and a second later finds a place.
     ///
     /// # Errors
-    /// [`ConnectError`]: of several addresses that of the last one that failed otherwise than by silence.
+    /// [`ConnectError`]: of several addresses that of the last one that failed otherwise than by silence. The server has
+    /// answered when this returns a client, and has not heard that it was heard: it may still close the connection as
+    /// its first act, as `full` or because another attempt with the same grant has won (`replaced`).
+    ///
+    /// # Panics
+    /// Where there is no tokio runtime.
     pub async fn connect(grant: &ConnectGrant, config: ClientConfig) -> Result<(Self, Events), ConnectError> {
         let sink = |client: &Self| queue(config.events_buffer, Arc::clone(&client.shared().wake));
         connect(grant, &config, sink).await
@@ -159,7 +168,7 @@ impl Client {
         invite: InviteUsers,
     ) -> Result<Vec<(UserId, Result<InviteId, ErrorCode>)>, RequestError> {
         let request = Request::Invite(invite.build()?);
-        let session = self.session(slot, Mirror::session);
+        let session = self.session(slot).map(|mirror| mirror.session());
         let answers = |value| if let Value::Invited(answers) = value { Some(answers) } else { None };
         let answers = self.ask(Some(slot), &request, answers).await?;
         let session = session.ok_or(ErrorCode::NotAMember)?;
@@ -173,7 +182,7 @@ impl Client {
     /// [`RequestError`].
     pub async fn revoke(&self, slot: Slot, invite: InviteId) -> Result<(), RequestError> {
         // On the wire it is a number of the slot's session.
-        if self.session(slot, Mirror::session).is_some_and(|session| session != invite.session) {
+        if self.session(slot).is_some_and(|mirror| mirror.session() != invite.session) {
             return Err(ErrorCode::NoSuchInvite.into());
         }
         self.ask(Some(slot), &Request::Revoke(Revoke { number: invite.number }), as_empty).await
@@ -243,9 +252,11 @@ impl Client {
         delivery: Delivery,
         payload: impl Into<Bytes>,
     ) -> Result<Sent, SendError> {
+        // Before the lock: it is the app's code.
+        let payload = payload.into();
         let shared = self.shared();
         let now = shared.now();
-        let sent = shared.lock().core.broadcast(now, slot, to, delivery, payload.into())?;
+        let sent = shared.lock().core.broadcast(now, slot, to, delivery, payload)?;
         shared.wake.notify_one();
         Ok(sent)
     }
@@ -261,23 +272,23 @@ impl Client {
         delivery: Delivery,
         payload: impl Into<Bytes>,
     ) -> Result<Sent, SendError> {
+        let payload = payload.into();
         let shared = self.shared();
         let now = shared.now();
-        let sent = shared.lock().core.message(now, slot, members, delivery, payload.into())?;
+        let sent = shared.lock().core.message(now, slot, members, delivery, payload)?;
         shared.wake.notify_one();
         Ok(sent)
     }
 
-    /// Reads what is known of a session; `None` when the client is not in it.
-    ///
-    /// This is the newest, which may be ahead of the events that the app has read. `read` runs under
-    /// the client's lock: it must not call the client, and take what it needs and be gone.
-    pub fn session<T>(&self, slot: Slot, read: impl FnOnce(&Mirror) -> T) -> Option<T> {
-        self.shared().lock().core.mirror(slot).map(read)
+    /// What is known of a session, as of now; `None` when the client is not in it. It may be ahead of the events that
+    /// the app has read: an app that goes by these keeps the mirror of [`Event::Entered`] and [applies](Mirror::apply)
+    /// them to it.
+    pub fn session(&self, slot: Slot) -> Option<Arc<Mirror>> {
+        self.shared().lock().core.mirror(slot).cloned()
     }
 
-    /// A copy of what is known of every session that the client is in, by slot.
-    pub fn sessions(&self) -> Vec<Mirror> {
+    /// What is known of every session that the client is in, by slot.
+    pub fn sessions(&self) -> Vec<Arc<Mirror>> {
         self.shared().lock().core.mirrors().cloned().collect()
     }
 
@@ -291,7 +302,7 @@ impl Client {
         self.shared().lock().core.is_connected()
     }
 
-    /// What the connection has done so far; `None` when it is gone.
+    /// What the connection has done so far, or until it ended; `None` when its socket, or the runtime, is gone.
     pub fn stats(&self) -> Option<Stats> {
         self.shared().lock().core.stats()
     }
@@ -302,7 +313,7 @@ impl Client {
         self.shared().lock().core.queued_bytes()
     }
 
-    /// The smoothed round-trip time; `None` when the connection is gone.
+    /// The smoothed round-trip time; `None` before the server has acked anything, and when the connection has ended.
     pub fn rtt(&self) -> Option<Duration> {
         self.shared().lock().core.rtt()
     }

@@ -35,6 +35,15 @@
 //! [`core`] is all of this without socket, clock and task, and all that there is without the feature
 //! `client`. Knows nothing of the server's code.
 //!
+//! # The runtime
+//!
+//! A connection lives on the tokio runtime on which `Client::connect` is awaited, and only while that runs: on a
+//! `current_thread` runtime whose thread does something else (a frame, the loading of a level) nothing is sent,
+//! acked or heard meanwhile, and after the idle timeout the connection is gone. A game whose main thread has a loop of
+//! its own gives the client a `multi_thread` runtime with one worker, whose thread does nothing else; calls that return
+//! at once (`broadcast`, `message`, `Events::try_recv`, `Client::session`) may come from any thread. Or it drives
+//! [`core`] itself, once a frame: the repository's `examples/engine.rs` shows how.
+//!
 //! # When the connection ends
 //!
 //! Commands that wait are answered by [`RequestError::OutcomeUnknown`], `Event::Disconnected` and `Client::closed` say

@@ -117,9 +117,10 @@ impl Builder {
     }
 
     /// Who may connect: called with each newcomer whose token is good, again when they ask again, and once more when they
-    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait, nor
-    /// panic, which ends the server. Who is not let in is told `denied`, or `kicked_by_operator` at last. For bans,
-    /// maintenance, and what a token's `data` says. Default: all may.
+    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait. Who is
+    /// not let in, or for whom it panics, is told `denied`, or `kicked_by_operator` at last. For bans, maintenance, and
+    /// what a token's `data` says: what is true of a user however often it is asked. It does not count connections, and
+    /// [`Server::is_connected`] may already be true for the newcomer. Default: all may.
     pub fn admit(mut self, admit: impl Fn(&Newcomer<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.admit = Some(Box::new(admit));
         self

@@ -1,7 +1,37 @@
 //! The server: joins transport, sessions and users, and runs them on workers.
 //!
-//! [`Server::builder`] sets one up and starts it. Inside, each `worker::Worker` is a sans-IO
-//! machine that owns its connections and shares the rest (`shared::Shared`) with the others:
+#![cfg_attr(feature = "server", doc = "```no_run")]
+#![cfg_attr(not(feature = "server"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use rallypoint::secure::TokenKey;
+//! use rallypoint::server::{Limits, Server};
+//!
+//! # fn example(text: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! // The key is the one with which the game's backend mints tokens; the number names the game.
+//! let server = Server::builder(0x5261_6c6c)
+//!     .key(TokenKey::from_paserk(text)?)
+//!     .listen("0.0.0.0:7777".parse()?)
+//!     .limits(Limits { max_connections: 2_000, ..Limits::default() })
+//!     .admit(|newcomer| newcomer.user.as_str() != "mallory")
+//!     .start()?;
+//!
+//! // It runs on threads of its own. The program around it looks at it, and decides.
+//! println!("{} connected", server.counters().connections);
+//! for session in server.sessions().iter().filter(|session| session.members == 0) {
+//!     server.close_session(session.session, "nobody came".parse()?);
+//! }
+//! server.kick(&"bob".parse()?, "spam".parse()?);
+//!
+//! // Clients are told, for ten seconds at most. A server that is to wait for the end of its matches instead makes
+//! // `admit` refuse, and asks `sessions` until there are none.
+//! server.shutdown(Duration::from_secs(10))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside, each `worker::Worker` is a sans-IO machine that owns its connections and shares the rest
+//! (`shared::Shared`) with the others:
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,8 +24,23 @@ pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
     clock: Clock,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    running: Arc<Running>,
+    workers: usize,
     sockets: Vec<Arc<net::Counters>>,
+}
+
+/// The workers that have not ended yet.
+#[derive(Default)]
+struct Running {
+    state: Mutex<RunningState>,
+    has_changed: Condvar,
+}
+
+#[derive(Default)]
+struct RunningState {
+    threads: usize,
+    /// The first failure of one, until somebody hears of it.
+    failure: Option<io::Error>,
 }
 
 /// A worker that has not started.
@@ -52,15 +67,15 @@ impl Server {
         let first = workers.first().ok_or(io::ErrorKind::InvalidInput)?;
         let address = first.socket.local_addr()?;
         let sockets = workers.iter().map(|worker| worker.socket.counters()).collect();
-        let mut server = Self { address, shared, clock, threads: Vec::with_capacity(workers.len()), sockets };
+        let running = Arc::default();
+        let server = Self { address, shared, clock, running, workers: workers.len(), sockets };
         // Before the first of them runs, which may have mail for any other.
         let wakes: Vec<_> = workers.iter().map(|worker| server.wake_of(worker.id)).collect();
         for (worker, wake) in workers.into_iter().zip(wakes) {
             // When one does not start, dropping `server` stops those that did.
-            let thread = server.start_worker(worker, wake)?;
-            server.threads.push(thread);
+            server.start_worker(worker, wake)?;
         }
-        info!(%address, workers = server.threads.len(), "listening");
+        info!(%address, workers = server.workers, "listening");
         Ok(server)
     }
 
@@ -78,27 +93,28 @@ impl Server {
         &self,
         UnstartedWorker { id, socket, mut worker }: UnstartedWorker,
         wake: Arc<Notify>,
-    ) -> io::Result<JoinHandle<io::Result<()>>> {
-        let all = StopAll { shared: Arc::clone(&self.shared), clock: self.clock };
+    ) -> io::Result<()> {
         let clock = self.clock;
         let (tell, begun) = mpsc::sync_channel(1);
+        let end = WorkerEnd::new(self);
         let run = move || {
-            let _all = all;
+            // All of it, so that it is dropped here.
+            let mut end = end;
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
                     // Who starts the server waits for this.
                     let _ = tell.send(Err(error));
-                    return Ok(());
+                    end.outcome = Ok(());
+                    return;
                 }
             };
             let _ = tell.send(Ok(()));
             let driven = runtime.block_on(drive(socket, clock, &mut worker, wake));
-            driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"))
+            end.outcome = driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"));
         };
-        let thread = thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)?;
-        begun.recv().map_err(io::Error::other)??;
-        Ok(thread)
+        thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)?;
+        begun.recv().map_err(io::Error::other)?
     }
 
     /// The address that it listens on, with its port.
@@ -159,31 +175,34 @@ impl Server {
 
     /// True when every worker has ended, so that [`Server::join`] does not wait.
     pub fn has_ended(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+        self.running.lock().threads == 0
     }
 
     /// Waits until every worker has ended: by [`Server::drain`], or because one has failed. Blocks;
     /// not for async code.
     ///
     /// # Errors
-    /// The first failure of a worker.
-    pub fn join(mut self) -> io::Result<()> {
-        let joined = std::mem::take(&mut self.threads)
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker has panicked"))));
-        // Collected first: every one is waited for, whichever has failed.
-        let ended: Vec<io::Result<()>> = joined.collect();
-        ended.into_iter().collect()
+    /// The first failure of a worker; whoever asks first is told.
+    pub fn join(&self) -> io::Result<()> {
+        let running = self.running.lock();
+        let ended = self.running.has_changed.wait_while(running, |running| running.threads > 0);
+        ended.unwrap_or_else(PoisonError::into_inner).failure.take().map_or(Ok(()), Err)
     }
 
     /// Drains and waits for the end; blocks for at most about `timeout`. In async code, by `spawn_blocking`: clients
     /// that live on the same thread could not confirm meanwhile.
     ///
     /// # Errors
-    /// The first failure of a worker.
-    pub fn shutdown(self, timeout: Duration) -> io::Result<()> {
+    /// As [`Server::join`].
+    pub fn shutdown(&self, timeout: Duration) -> io::Result<()> {
         self.drain(timeout);
         self.join()
+    }
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, RunningState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,17 +218,36 @@ impl Drop for Server {
     }
 }
 
-/// Stops all workers when one ends other than by a drain: a server without one of its workers would
-/// fail its users one by one.
-struct StopAll {
+/// The end of a worker's thread, however it comes. When it is not by a drain it is the end of all workers: a server
+/// without one of them would fail its users one by one.
+struct WorkerEnd {
     shared: Arc<Shared>,
     clock: Clock,
+    running: Arc<Running>,
+    /// A panic, unless the thread says otherwise.
+    outcome: io::Result<()>,
 }
 
-impl Drop for StopAll {
+impl WorkerEnd {
+    /// Counts a thread of `server`'s that is about to start.
+    fn new(server: &Server) -> Self {
+        let Server { shared, clock, running, .. } = server;
+        running.lock().threads += 1;
+        let outcome = Err(io::Error::other("a worker has panicked"));
+        Self { shared: Arc::clone(shared), clock: *clock, running: Arc::clone(running), outcome }
+    }
+}
+
+impl Drop for WorkerEnd {
     fn drop(&mut self) {
         if self.shared.drain_until().is_none() {
             self.shared.drain(self.clock.mono() + DRAIN_AFTER_FAILURE);
         }
+        let mut running = self.running.lock();
+        running.threads -= 1;
+        if let Err(error) = std::mem::replace(&mut self.outcome, Ok(())) {
+            running.failure.get_or_insert(error);
+        }
+        self.running.has_changed.notify_all();
     }
 }

@@ -1,11 +1,13 @@
 //! What the workers of one server share. Everything in it has its own locks, none is held while
 //! another is taken but a mailbox's, which is always the last.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tracing::error;
 
 use super::config;
 use super::counters::{Totals, WorkerCounters};
@@ -92,9 +94,14 @@ impl Shared {
         Self { admit, ..self }
     }
 
-    /// True when somebody whose token is good may connect.
+    /// True when somebody whose token is good may connect. Not if the app's code panics: that is no reason to end all
+    /// others' connections.
     pub fn admits(&self, newcomer: &Newcomer<'_>) -> bool {
-        self.admit.as_ref().is_none_or(|admit| admit(newcomer))
+        let Some(admit) = &self.admit else { return true };
+        panic::catch_unwind(AssertUnwindSafe(|| admit(newcomer))).unwrap_or_else(|_| {
+            error!(user = newcomer.user.as_str(), "`admit` has panicked: the user is not let in");
+            false
+        })
     }
 
     /// Has a worker end the session; false when there is none.

@@ -59,7 +59,7 @@ pub(super) fn act(client: &mut SimClient, now: Timestamp, board: &Board, checker
 }
 
 fn one_of_mine(client: &mut SimClient) -> Option<Mine> {
-    let mine: Vec<Mine> = client.core.as_ref()?.mirrors().map(mine).collect();
+    let mine: Vec<Mine> = client.core.as_ref()?.mirrors().map(|mirror| mine(mirror)).collect();
     mine.choose(&mut client.rng).copied()
 }
 

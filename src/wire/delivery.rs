@@ -16,9 +16,9 @@ pub enum Delivery {
         /// Scope of "newer", within stream and sender.
         key: u16,
     },
-    /// Arrives exactly once, in any order, unless the receiver leaves or the session ends first.
+    /// Arrives exactly once, in any order, unless the server refuses it, the receiver leaves or the session ends first.
     ReliableUnordered,
-    /// Arrives exactly once, in the order of sending on its stream.
+    /// The same, in the order of sending on its stream.
     ReliableOrdered,
     /// The newest of a key arrives; an older one may be dropped for it.
     ReliableLatest {

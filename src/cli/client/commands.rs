@@ -81,9 +81,10 @@ impl<'a> Commands<'a> {
             Line::Increment { slot, key, by } => {
                 self.change(done, slot, PropertyOp::increment(key, by)).await?
             }
-            Line::Members(slot) => client
-                .session(slot, |session| said::members(done, session))
-                .ok_or(RequestError::Refused(ErrorCode::NotAMember))?,
+            Line::Members(slot) => {
+                let session = client.session(slot).ok_or(RequestError::Refused(ErrorCode::NotAMember))?;
+                said::members(done, &session)
+            }
             Line::Kick { slot, member } => {
                 client.kick(slot, member, "").await?;
                 done.with("slot", slot.0).with("member", member.0)

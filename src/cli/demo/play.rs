@@ -280,9 +280,9 @@ impl Stage {
     /// Checks the properties and counts what was to be delivered.
     fn account(&self) {
         for (player, seat) in self.players.iter().zip(&self.seats) {
-            let score =
-                player.client.session(seat.slot, |session| session.property(SCORE).cloned()).flatten();
-            if score != Some(PropertyValue::Integer(self.score)) {
+            let session = player.client.session(seat.slot);
+            let score = session.as_ref().and_then(|session| session.property(SCORE));
+            if score != Some(&PropertyValue::Integer(self.score)) {
                 let problem = format!("{} has the score {score:?} in place of {}", player.user, self.score);
                 self.play.figures.problem(problem);
             }

@@ -5,12 +5,13 @@
 //! time or sockets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::error::{Disconnected, RequestError};
 use super::event::Event;
-use super::mirror::{Mirror, Stays};
+use super::mirror::Mirror;
 use super::pending::{Asked, Pending};
 use super::slots::{Begun, Slots};
 use super::violation::ServerViolation;
@@ -201,17 +202,14 @@ impl Dialogue {
         let misplaced = ServerViolation::Misplaced { stream: slot.into(), event: event.name() };
         let Some(membership) = self.slots.get_mut(slot) else { return Err(misplaced) };
         let left = match &event {
-            SessionEvent::MemberLeft { member, .. } => {
-                let user = membership.mirror.user(*member).cloned();
-                user.map(|user| (user, *member == membership.mirror.own()))
-            }
+            SessionEvent::MemberLeft { member, .. } => Some(membership.mirror.leaver(*member)?),
             _ => None,
         };
-        let stays = membership.mirror.apply(&event)?;
-        let sent = membership.sent;
-        let event = Event::from_session(slot, event, sent, left).ok_or(misplaced)?;
+        let event = Event::from_session(slot, event, membership.sent, left).ok_or(misplaced)?;
+        Arc::make_mut(&mut membership.mirror).apply(&event)?;
+        let ends = event.ends_membership();
         self.event(event);
-        if stays == Stays::No {
+        if ends {
             self.end(slot);
         }
         Ok(())
@@ -228,7 +226,7 @@ impl Dialogue {
     }
 
     /// What is known of the session at `slot`.
-    pub(super) fn mirror(&self, slot: Slot) -> Option<&Mirror> {
+    pub(super) fn mirror(&self, slot: Slot) -> Option<&Arc<Mirror>> {
         self.slots.get(slot).map(|membership| &membership.mirror)
     }
 

@@ -194,6 +194,11 @@ impl Event {
         }
     }
 
+    /// True for the last event of its slot.
+    pub fn ends_membership(&self) -> bool {
+        matches!(self, Self::SessionDeleted { .. } | Self::MemberLeft { is_own: true, .. })
+    }
+
     /// The event as the app sees it, of the session at `slot` in which the client has sent `sent`
     /// hot-path commands; of a member that left `left` is its user and whether it is the client itself. `None` for a
     /// snapshot, and for the refusal of a command never sent.

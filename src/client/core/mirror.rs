@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use super::event::Event;
 use super::violation::ServerViolation;
 use crate::base::{EventNumber, MemberId, Revision, SessionId, Slot, UserId};
 use crate::wire::event::SnapshotMember;
-use crate::wire::{Property, PropertyChange, PropertyKey, PropertyValue, SessionEvent, Settings, Snapshot};
+use crate::wire::{Property, PropertyChange, PropertyKey, PropertyValue, Settings, Snapshot};
 
 /// A session as its events have made it. Spec: EVT-2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +26,7 @@ pub struct Mirror {
     next: EventNumber,
 }
 
-/// Whether the client is still a member after an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stays {
-    Yes,
-    No,
-}
+const MEMBER_LEFT: &str = "member_left";
 
 impl Mirror {
     /// A session as its snapshot shows it.
@@ -118,46 +114,46 @@ impl Mirror {
         self.next
     }
 
-    /// Takes an event of the session.
+    /// Follows an event: for an app that keeps the session as its events, taken one by one, have made it, from
+    /// [`Event::Entered`] on. The client's own, [`Client::session`](crate::client::Client::session), may be ahead of
+    /// those that still wait. What is another session's, and what changes none, is passed over.
     ///
     /// # Errors
-    /// [`ServerViolation`] when it contradicts what is known.
+    /// [`ServerViolation`] when it contradicts what is known: of events that a client was told, where one was left out.
     // spec: EVT-1
-    pub(super) fn apply(&mut self, event: &SessionEvent) -> Result<Stays, ServerViolation> {
+    pub fn apply(&mut self, event: &Event) -> Result<(), ServerViolation> {
+        if event.slot() != Some(self.slot) {
+            return Ok(());
+        }
         if let Some(number) = event.number() {
             self.advance(number)?;
         }
         match event {
-            SessionEvent::MemberJoined { member, user, .. } => {
-                if self.members.insert(*member, user.clone()).is_some() {
-                    return Err(self.wrong(*member, event.name()));
-                }
+            Event::MemberJoined { member, user, .. } => {
+                let was_there = self.members.insert(*member, user.clone()).is_some();
+                return if was_there { Err(self.wrong(*member, "member_joined")) } else { Ok(()) };
             }
-            SessionEvent::MemberLeft { member, .. } => {
-                if self.members.remove(member).is_none() {
-                    return Err(self.wrong(*member, event.name()));
-                }
-                if *member == self.own {
-                    return Ok(Stays::No);
-                }
+            Event::MemberLeft { member, .. } => {
+                let was_there = self.members.remove(member).is_some();
+                return if was_there { Ok(()) } else { Err(self.wrong(*member, MEMBER_LEFT)) };
             }
-            SessionEvent::OwnerChanged { owner, .. } => {
-                self.require(*owner, event.name())?;
+            Event::OwnerChanged { owner, .. } => {
+                self.require(*owner, "owner_changed")?;
                 self.owner = *owner;
             }
-            SessionEvent::PropertiesChanged { revision, member, changes, .. } => {
+            Event::PropertiesChanged { revision, member, changes, .. } => {
                 self.revise(*revision)?;
                 changes.as_slice().iter().try_for_each(|change| self.change(*member, change))?;
             }
-            SessionEvent::SessionDeleted { .. } => return Ok(Stays::No),
-            SessionEvent::Snapshot(_)
-            | SessionEvent::Message { .. }
-            | SessionEvent::Receipt { .. }
-            | SessionEvent::Sent { .. }
-            | SessionEvent::Refused { .. }
-            | SessionEvent::Lagging => {}
+            _ => {}
         }
-        Ok(Stays::Yes)
+        Ok(())
+    }
+
+    /// The user of a member that has left, and whether it is the client itself.
+    pub(super) fn leaver(&self, member: MemberId) -> Result<(UserId, bool), ServerViolation> {
+        let user = self.user(member).cloned().ok_or_else(|| self.wrong(member, MEMBER_LEFT))?;
+        Ok((user, member == self.own))
     }
 
     fn advance(&mut self, number: EventNumber) -> Result<(), ServerViolation> {

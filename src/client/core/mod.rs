@@ -35,6 +35,7 @@ pub use send::Sent;
 pub use violation::ServerViolation;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -174,12 +175,12 @@ impl Core {
     }
 
     /// What is known of the session at `slot`: the newest, which events not yet polled led to.
-    pub fn mirror(&self, slot: Slot) -> Option<&Mirror> {
+    pub fn mirror(&self, slot: Slot) -> Option<&Arc<Mirror>> {
         self.dialogue.mirror(slot)
     }
 
     /// What is known of every session, by slot.
-    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+    pub fn mirrors(&self) -> impl Iterator<Item = &Arc<Mirror>> {
         self.dialogue.slots.mirrors()
     }
 
@@ -191,11 +192,11 @@ impl Core {
         }
     }
 
-    /// The smoothed round-trip time, once there is a connection.
+    /// The smoothed round-trip time, once it was measured; `None` before that, and when the connection has ended.
     pub fn rtt(&self) -> Option<Duration> {
         match &self.link {
-            Link::Open(connection) => Some(connection.rtt()),
-            Link::Connecting(_) | Link::Dead => None,
+            Link::Open(connection) if !connection.is_closed() => connection.measured_rtt(),
+            Link::Open(_) | Link::Connecting(_) | Link::Dead => None,
         }
     }
 

@@ -60,7 +60,8 @@ struct Opening {
 /// A session that the client is in.
 #[derive(Debug)]
 pub(super) struct Membership {
-    pub(super) mirror: Mirror,
+    /// Copied when it changes while somebody else holds it.
+    pub(super) mirror: Arc<Mirror>,
     /// How many `broadcast` and `message` were sent.
     pub(super) sent: u64,
 }
@@ -100,7 +101,7 @@ impl Slots {
     }
 
     /// All sessions that the client is a member of, by slot.
-    pub(super) fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+    pub(super) fn mirrors(&self) -> impl Iterator<Item = &Arc<Mirror>> {
         self.entries.values().filter_map(|entry| match &entry.state {
             State::Member(membership) => Some(&membership.mirror),
             _ => None,
@@ -119,13 +120,12 @@ impl Slots {
             return Err(ServerViolation::Misplaced { stream: slot.into(), event: "snapshot" });
         };
         let Opening { result, held, .. } = std::mem::take(before);
-        let mirror = Mirror::new(slot, snapshot)?;
+        let mirror = Arc::new(Mirror::new(slot, snapshot)?);
         if let Some((_, entered)) = result {
             check_entered(entered, mirror.session(), mirror.own())?;
         }
-        let shown = Arc::new(mirror.clone());
-        entry.state = State::Member(Box::new(Membership { mirror, sent: 0 }));
-        Ok(Begun { result, held, mirror: shown })
+        entry.state = State::Member(Box::new(Membership { mirror: Arc::clone(&mirror), sent: 0 }));
+        Ok(Begun { result, held, mirror })
     }
 
     /// Keeps a message that overtook the snapshot. `opening` as in [`Slots::begin`].

@@ -384,6 +384,11 @@ impl Connection {
         self.rtt.smoothed()
     }
 
+    /// The same; `None` before the first sample.
+    pub fn measured_rtt(&self) -> Option<Duration> {
+        self.rtt.has_sample().then(|| self.rtt())
+    }
+
     fn violate(&mut self, now: Timestamp, violation: ProtocolViolation) {
         let code = match violation {
             ProtocolViolation::TooManyFailedOpens => CloseCode::TooManyFailedOpens,

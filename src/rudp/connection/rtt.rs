@@ -37,6 +37,11 @@ impl RttEstimator {
         rtt
     }
 
+    /// True once there was a sample.
+    pub fn has_sample(&self) -> bool {
+        self.minimum.is_some()
+    }
+
     /// Takes a sample: `sample` from sending to the ack, of which the peer held the packet for
     /// `ack_delay`, already clamped to what was agreed. RFC 9002 §5.3.
     // spec: REL-2
