@@ -51,7 +51,7 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let key = key_file::read(&args.key_file)?;
     let addresses =
         if args.address.is_empty() { std::slice::from_ref(&args.server) } else { &args.address[..] };
-    if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
+    if let Some(bad) = addresses.iter().find(|address| !ConnectGrant::is_address(address)) {
         let hint =
             if args.address.is_empty() { "; with --address, --server is the server's name" } else { "" };
         return Err(Failure::Usage(format!("`{bad}` is no address: HOST:PORT, as in 127.0.0.1:7777{hint}")));
@@ -70,12 +70,6 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
     let grant = if args.address.is_empty() { grant } else { grant.at(args.address) };
     product(&*grant.to_json())
-}
-
-/// Whether a client could look it up; whether it then leads anywhere only the client's network knows.
-fn is_address(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
 }
 
 /// Left to itself, any text would be taken as a JSON string.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::secure::ConnectGrant;
+
 /// Why a text is no quantity; names the text and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -36,6 +38,15 @@ pub enum UnitError {
         /// What may be written instead.
         allowed: &'static str,
     },
+}
+
+/// Where a server is, as clients reach it.
+///
+/// # Errors
+/// What is allowed.
+pub fn address(text: &str) -> Result<String, String> {
+    let is_address = ConnectGrant::is_address(text);
+    is_address.then(|| text.to_owned()).ok_or_else(|| "allowed is HOST:PORT, as in 127.0.0.1:7777".to_owned())
 }
 
 /// A part of a whole, 0 to 1; written as a percentage.

@@ -109,7 +109,7 @@ pub(super) async fn connect<T: Send + 'static>(
         let now = attempts.now();
         while let Some(candidate) = candidates.next(now) {
             match candidate {
-                Candidate::Server(server) if !is_address(&server) => {
+                Candidate::Server(server) if !ConnectGrant::is_address(&server) => {
                     candidates.found(now, &server, Vec::new());
                     failed = ConnectError::Address { server };
                 }
@@ -287,12 +287,6 @@ async fn answered(connected: Connected) -> Result<(), ConnectError> {
     }
 }
 
-/// True for `HOST:PORT`.
-fn is_address(server: &str) -> bool {
-    let parts = server.rsplit_once(':');
-    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
-}
-
 /// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine
 /// to the kernel, but the answer comes from its loopback address.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
@@ -328,16 +322,6 @@ mod tests {
 
     fn one(number: u8) -> Option<Candidate> {
         Some(Candidate::Address(NAMES[0].into(), address(number)))
-    }
-
-    #[test]
-    fn an_address_has_a_host_and_a_port() {
-        for good in ["127.0.0.1:7777", "[::1]:1", "game.example:65535"] {
-            assert!(is_address(good), "{good}");
-        }
-        for bad in ["", "eu-1", ":7777", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1]", "a b"] {
-            assert!(!is_address(bad), "{bad}");
-        }
     }
 
     #[test]

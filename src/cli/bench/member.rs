@@ -16,9 +16,12 @@ use crate::net::Clock;
 #[derive(Default)]
 pub struct Figures {
     pub timeouts: AtomicU64,
+    /// What went wrong besides, but for what is `altered`.
     pub errors: AtomicU64,
     /// Of these the connections that ended before the run did.
     pub ended: AtomicU64,
+    /// Messages that nobody has sent so.
+    pub altered: AtomicU64,
     pub sent: AtomicU64,
     pub expected: AtomicU64,
     pub delivered: AtomicU64,
@@ -160,7 +163,7 @@ impl Receiver {
         match &mut self.bulk {
             Some(bulk) if bulk.slot() == slot => {
                 if !bulk.take(payload) {
-                    count(&self.figures.errors);
+                    count(&self.figures.altered);
                 }
             }
             _ => self.judge(number, payload),
@@ -169,12 +172,12 @@ impl Receiver {
 
     fn judge(&mut self, number: Option<EventNumber>, payload: &[u8]) {
         let now = self.clock.mono().as_micros();
-        let Ok(stamp) = Stamp::read(payload) else { return count(&self.figures.errors) };
+        let Ok(stamp) = Stamp::read(payload) else { return count(&self.figures.altered) };
         match self.tally.arrive(stamp.sender, stamp.sequence) {
             Arrival::Fresh => {}
             Arrival::OutOfOrder => count(&self.figures.order_violations),
             Arrival::Duplicate => return count(&self.figures.duplicates),
-            Arrival::Stranger => return count(&self.figures.errors),
+            Arrival::Stranger => return count(&self.figures.altered),
         }
         if let Some(number) = number {
             self.agree(number, Seen::Message(stamp.sender, stamp.sequence));

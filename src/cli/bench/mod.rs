@@ -66,6 +66,7 @@ use crate::wire::Body;
 pub struct BenchArgs {
     /// Use the server that runs there instead.
     #[arg(long, value_name = "ADDR", requires = "key_file", conflicts_with = "workers")]
+    #[arg(value_parser = units::address)]
     server: Option<String>,
     /// What tokens call the server that runs there, if that is not its address: one of the `names` of its configuration.
     #[arg(long, value_name = "NAME", requires = "server")]
@@ -180,7 +181,7 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let stage = Stage::set(args, seed).await?;
     let load = Load::new(workload.clone(), args.to, args.warmup, StdRng::seed_from_u64(seed));
     let (outcome, cost) = load.run(&stage, &mut signals).await?;
-    stage.clear().await?;
+    let cleared = stage.clear().await;
     let report = Report { workload, outcome, cost };
     if args.json {
         product(report.to_json())?;
@@ -192,6 +193,8 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
             "the clients' thread was at work, or waited for a core, all the time: latencies are those of its queue",
         );
     }
+    // What has become of the server stands behind what became of its clients.
+    cleared?;
     match report.failures() {
         failures if failures.is_empty() => Ok(()),
         failures => Err(Failure::Work(failures.join(", "))),

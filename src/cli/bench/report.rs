@@ -56,6 +56,8 @@ pub struct Outcome {
     pub timeouts: u64,
     /// Everything else that went wrong: refusals, closes, altered payloads.
     pub errors: u64,
+    /// Of them, messages that nobody has sent so.
+    pub altered: u64,
     /// Of these the connections that ended before the run did.
     pub ended: u64,
     /// Counted messages that members sent.
@@ -101,7 +103,8 @@ pub struct Cost {
     pub client_waited_us: Option<u64>,
     /// Microseconds of the counted time.
     pub counted_us: u64,
-    /// Datagrams and bytes of UDP payload in the counted time, as counted at the clients' sockets.
+    /// Datagrams and bytes of UDP payload that both ends sent in the counted time, those included that were lost: the
+    /// server's as their numbers tell its clients.
     pub traffic: Option<Traffic>,
     /// Resident memory of the server at the end.
     pub server_rss_bytes: Option<u64>,
@@ -155,7 +158,7 @@ impl Report {
     /// What does not hold; nothing when every check does.
     pub fn failures(&self) -> Vec<String> {
         let Outcome { connect_failures, timeouts, ended, expected, delivered, .. } = self.outcome;
-        let Outcome { order_violations, duplicates, latest_missing, .. } = self.outcome;
+        let Outcome { order_violations, duplicates, latest_missing, altered, .. } = self.outcome;
         let delivery = self.workload.delivery;
         let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
         let reliable = delivery.is_reliable();
@@ -178,6 +181,7 @@ impl Report {
             ),
             (reliable && order_violations > 0, format!("{order_violations} order violations")),
             (reliable && duplicates > 0, format!("{duplicates} duplicates")),
+            (altered > 0, format!("{altered} messages arrived other than they were sent")),
             (latest_missing > 0, format!("{latest_missing} times the latest message is missing")),
         ]
         .into_iter()
@@ -364,6 +368,7 @@ mod tests {
             connect_failures: 0,
             timeouts: 0,
             errors: 0,
+            altered: 0,
             ended: 0,
             sent: 10,
             expected: 40,

@@ -21,9 +21,10 @@ use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::files;
 use crate::cli::key_file;
-use crate::cli::output::{Failure, note};
+use crate::cli::output::Failure;
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
+use crate::cli::units;
 use crate::client::{Client, ClientConfig, Disconnected, Event, Events};
 use crate::secure::ConnectGrant;
 
@@ -48,7 +49,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "FILE", requires = "user")]
     key_file: Option<PathBuf>,
     /// The server.
-    #[arg(long, value_name = "ADDR", requires = "user")]
+    #[arg(long, value_name = "ADDR", requires = "user", value_parser = units::address)]
     server: Option<String>,
     /// What tokens call the server, if that is not its address: one of the `names` of its configuration.
     #[arg(long, value_name = "NAME", requires = "user")]
@@ -244,7 +245,11 @@ impl Terminal {
     }
 
     fn help(&mut self) {
-        if self.json { note(HELP) } else { self.printer.push(HELP.to_owned()) }
+        if self.json {
+            self.print(&Said::result("help").with("commands", HELP));
+        } else {
+            self.printer.push(HELP.to_owned());
+        }
     }
 
     fn print(&mut self, said: &Said) {

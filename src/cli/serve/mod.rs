@@ -6,7 +6,7 @@
 pub mod config;
 mod report;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub struct ServeArgs {
     /// 1,000 files of 64 MiB. Costs time and space; not for a server under load.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
-    /// For trying things out: listens on loopback, makes a key file if there is none, logs more.
+    /// For trying things out: listens on loopback, whatever the file says, makes a key file if there is none, logs more.
     #[arg(long)]
     pub dev: bool,
     /// Log what the server has counted so often; 0s: at its end alone.
@@ -101,12 +101,18 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 fn configure(args: &ServeArgs) -> Result<Config, Failure> {
     let mut config = Config::default();
     if args.dev {
-        config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, config.listen.port()));
         config.key_file = Some(key_file::DEFAULT.into());
     }
     if let Some(path) = &args.config {
         let text = files::read(path).map_err(|error| unreadable(path, &error))?;
         config.apply_toml(&text).and_then(|()| config.check()).map_err(|error| refused(path, &error))?;
+    }
+    if args.dev {
+        let loopback = match config.listen {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        config.listen.set_ip(loopback);
     }
     args.apply(&mut config);
     config.check().map_err(|error| Failure::Usage(error.to_string()))?;
@@ -252,6 +258,11 @@ mod tests {
         let dev = ServeArgs { dev: true, ..args() };
         let config = configure(&dev).unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:7777");
+        let file = std::env::temp_dir().join(format!("rallypoint-dev-{}.toml", std::process::id()));
+        std::fs::write(&file, "listen = \"[::]:9\"").unwrap();
+        let config = configure(&ServeArgs { config: Some(file.clone()), dev: true, ..args() });
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(config.unwrap_or_else(|failure| panic!("{failure}")).listen.to_string(), "[::1]:9");
         let told = ServeArgs { listen: "0.0.0.0:1".parse().ok(), ..dev };
         let config = configure(&told).unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(config.listen.to_string(), "0.0.0.0:1");

@@ -122,6 +122,9 @@ pub struct Stats {
     pub packets_received: u64,
     /// Their bytes.
     pub bytes_received: u64,
+    /// Packets that the peer has sent, to the newest that came: as their numbers tell, of which one in some thousand is
+    /// left out.
+    pub packets_sent_by_peer: u64,
     /// Packets that had no effect: replayed, late, not opening.
     pub packets_dropped: u64,
     /// Packets taken for lost.
@@ -376,7 +379,8 @@ impl Connection {
 
     /// What the connection has done.
     pub fn stats(&self) -> Stats {
-        Stats { messages_shed: self.outbox.shed(), ..self.stats }
+        let packets_sent_by_peer = self.acks.largest().map_or(0, |largest| largest + 1);
+        Stats { messages_shed: self.outbox.shed(), packets_sent_by_peer, ..self.stats }
     }
 
     /// The smoothed round-trip time; 100 ms before the first sample.

@@ -70,6 +70,12 @@ impl ConnectGrant {
         self
     }
 
+    /// True for `HOST:PORT`, what [`Self::servers`] has. Whether it leads anywhere only the client's network knows.
+    pub fn is_address(text: &str) -> bool {
+        let parts = text.rsplit_once(':');
+        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
+    }
+
     /// The server's name for a client that goes to `address`, one of [`Self::servers`].
     // spec: TOK-8
     pub fn audience_at<'a>(&'a self, address: &'a str) -> &'a str {
@@ -149,6 +155,16 @@ mod tests {
         );
         assert_eq!(read.psk.bytes(), &[7; 32]);
         assert_eq!((read.audience, value.get("audience")), (None, None));
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in ["127.0.0.1:7777", "[::1]:1", "game.example:65535"] {
+            assert!(ConnectGrant::is_address(good), "{good}");
+        }
+        for bad in ["", "eu-1", ":7777", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "[::1]", "a b"] {
+            assert!(!ConnectGrant::is_address(bad), "{bad}");
+        }
     }
 
     // spec-test: TOK-8

@@ -96,6 +96,23 @@ mod tests {
         assert!(text.starts_with("line 3: unknown key `limits.max_sesions`"), "{text}");
         assert!(text.contains("limits.max_sessions"), "{text}");
         assert!(refusal("[limit]\nmax_sessions = 3").starts_with("line 1: unknown key `limit`"));
+        assert!(refusal("[\"\"]\nworkers = 3").starts_with("line 1: unknown key ``"));
+    }
+
+    #[test]
+    fn of_two_values_that_do_not_fit_the_one_in_the_file_is_named() {
+        let text = refusal("[limits]\n\nmax_queued_bytes = 262144");
+        assert_eq!(
+            text,
+            "line 3: `limits.max_queued_bytes` is 262144; allowed is more than `limits.lagging_bytes`, which is 524288"
+        );
+        let text = refusal("[limits]\nlagging_bytes = 4194304");
+        assert_eq!(
+            text,
+            "line 2: `limits.lagging_bytes` is 4194304; allowed is less than `limits.max_queued_bytes`, which is 2097152"
+        );
+        let both = "[limits]\nlagging_bytes = 200000\nmax_queued_bytes = 262144";
+        assert_eq!(Config::default().apply_toml(both), Ok(()));
     }
 
     #[test]

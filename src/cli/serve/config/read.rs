@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 use super::keys::{self, Field, Key};
 use crate::cli::units::{self, UnitError};
+use crate::server::limits::LimitError;
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +30,21 @@ impl Config {
             line: error.span().map(|span| line_at(text, span.start)),
             problem: error.message().to_owned(),
         })?;
-        self.apply_table(text, "", table.get_ref())
+        self.apply_table(text, "", table.get_ref())?;
+        self.limits.check().map_err(|error| match error {
+            LimitError::NotBelow { name, value, other, other_value } => {
+                let line = |key| line_of(text, table.get_ref(), "limits", key);
+                let (key, of_key, allowed) = match line(name) {
+                    Some(_) => (name, value, format!("less than `limits.{other}`, which is {other_value}")),
+                    None => (other, other_value, format!("more than `limits.{name}`, which is {value}")),
+                };
+                ConfigError {
+                    line: line(key),
+                    problem: format!("`limits.{key}` is {of_key}; allowed is {allowed}"),
+                }
+            }
+            error => ConfigError { line: None, problem: error.to_string() },
+        })
     }
 
     fn apply_table(&mut self, text: &str, section: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
@@ -89,7 +104,6 @@ impl Config {
                 return Err(ConfigError { line: None, problem: not_allowed(&key, value.trim_matches('"')) });
             }
         }
-        // How limits depend on each other.
         self.limits.check().map_err(|error| ConfigError { line: None, problem: error.to_string() })
     }
 }
@@ -111,7 +125,7 @@ fn unknown(section: &str, name: &str) -> String {
 }
 
 fn is_section(name: &str) -> bool {
-    keys::all().any(|key| key.section == name)
+    !name.is_empty() && keys::all().any(|key| key.section == name)
 }
 
 fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, Problem> {
@@ -134,6 +148,13 @@ fn shown<'a>(key: &Key, text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str 
 /// The value as it stands in the file, without quotes.
 fn source<'a>(text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str {
     text.get(value.span()).unwrap_or_default().trim_matches('"')
+}
+
+/// The line of a key, if it stands there.
+fn line_of(text: &str, table: &DeTable<'_>, section: &str, name: &str) -> Option<usize> {
+    let (_, section) = table.iter().find(|(key, _)| key.get_ref() == section)?;
+    let (key, _) = section.get_ref().as_table()?.iter().find(|(key, _)| key.get_ref() == name)?;
+    Some(line_at(text, key.span().start))
 }
 
 /// The line, from 1, of the byte at `offset`.
