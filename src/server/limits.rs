@@ -272,7 +272,7 @@ mod tests {
 
     // spec-test: SES-17
     #[test]
-    fn nobody_is_removed_before_they_are_told() {
+    fn the_bound_at_which_a_member_is_told_lies_below_that_at_which_it_is_removed() {
         let of = |lagging_bytes| Limits { lagging_bytes, max_queued_bytes: 262_144, ..Limits::default() };
         assert!(matches!(of(262_144).check(), Err(LimitError::NotBelow { name: "lagging_bytes", .. })));
         assert_eq!(of(262_143).check(), Ok(()));

@@ -71,7 +71,7 @@ impl Session {
     /// The invited user ends its invite; the owner is told.
     ///
     /// # Errors
-    /// The invite's, as for `join`; `busy`.
+    /// `no_such_session`, the invite's, as for `join`; `busy`.
     pub(super) fn decline(
         &mut self,
         user: &UserId,
@@ -79,6 +79,7 @@ impl Session {
         reason: Reason,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
+        self.check_time(turn.now)?;
         self.invites.admitting(number, user, turn.now)?;
         let invite = self.invite_id(number);
         if let Some(owner) = self.members.of(self.owner) {

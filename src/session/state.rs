@@ -148,11 +148,7 @@ impl Session {
         join: Join,
         now: Timestamp,
     ) -> Result<Entry, ErrorCode> {
-        // Its time is over, though nobody has ended it yet.
-        // spec: SES-5
-        if self.is_claimed || self.idle_ends.is_some_and(|ends| ends <= now) {
-            return Err(ErrorCode::NoSuchSession);
-        }
+        self.check_time(now)?;
         let invite = match join {
             Join::Invite(invite) => {
                 self.invites.admitting(invite.number, user, now)?;
@@ -176,6 +172,13 @@ impl Session {
             }
             Some(_) => Err(ErrorCode::AlreadyMember),
         }
+    }
+
+    /// Checks that its time is not over, though nobody may have ended it yet.
+    // spec: SES-5
+    pub(super) fn check_time(&self, now: Timestamp) -> Result<(), ErrorCode> {
+        let is_over = self.is_claimed || self.idle_ends.is_some_and(|ends| ends <= now);
+        if is_over { Err(ErrorCode::NoSuchSession) } else { Ok(()) }
     }
 
     /// True when the session is over once this member has left.

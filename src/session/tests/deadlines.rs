@@ -114,6 +114,7 @@ fn an_empty_session_whose_time_is_over_admits_nobody() {
     for join in [Join::Session(session), Join::Invite(invite)] {
         assert_eq!(world.join("bob", join), Err(ErrorCode::NoSuchSession));
     }
+    assert_eq!(world.decline("bob", invite), Err(ErrorCode::NoSuchSession));
 }
 
 // spec-test: SES-5

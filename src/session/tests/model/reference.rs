@@ -230,6 +230,9 @@ impl Reference {
     }
 
     pub(super) fn decline(&mut self, user: &UserId, number: u32, at: &At<'_>) -> Result<(), ErrorCode> {
+        if self.idle_ends.is_some_and(|ends| ends <= at.now) {
+            return Err(ErrorCode::NoSuchSession);
+        }
         self.check_ticket(number, Some(user), at.now)?;
         at.room(self.user_of(self.owner))?;
         let invite = self.end_ticket(number, ErrorCode::InviteDeclined).invite;
