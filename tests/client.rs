@@ -45,7 +45,7 @@ impl World {
     }
 
     fn at(address: &str) -> Self {
-        let key = TokenKey::generate(&mut StdRng::from_os_rng());
+        let key = TokenKey::random();
         let workers = NonZeroU8::new(2).unwrap();
         let builder = Server::builder(PROTOCOL).listen(address.parse().unwrap()).key(key.clone());
         Self { server: builder.workers(workers).start().unwrap(), key }
@@ -201,7 +201,7 @@ async fn commands_change_what_all_see() {
     let refused =
         met.bob.set_properties(met.of_bob.slot, vec![PropertyOp::increment(round(), 1), wrong]).await;
     assert_eq!(refused, Err(RequestError::Refused(ErrorCode::PropertyMismatch)), "both or none");
-    let set = PropertyOp::set(map(), PropertyValue::bytes("ice".into()).unwrap());
+    let set = PropertyOp::set(map(), "ice");
     met.bob.set_properties(met.of_bob.slot, vec![set]).await.unwrap();
     let by_another = met.ann.set_properties(met.of_ann.slot, vec![PropertyOp::delete(map())]).await;
     assert_eq!(by_another, Err(RequestError::Refused(ErrorCode::PropertyDenied)), "the creator's alone");
@@ -218,7 +218,7 @@ async fn commands_change_what_all_see() {
     let integer = |key| session.property(key).and_then(PropertyValue::as_integer);
     assert_eq!((session.revision(), integer("round"), integer("turn")), (revision, Some(5), Some(1)));
     assert!(session.property("map").is_none());
-    let turn = PropertyOp::set("turn".parse().unwrap(), PropertyValue::bytes("over".into()).unwrap());
+    let turn = PropertyOp::set("turn".parse().unwrap(), "over");
     met.ann.set_properties(met.of_ann.slot, vec![turn]).await.unwrap();
     let session = met.ann.session(met.of_ann.slot).unwrap();
     let over = session.property("turn").and_then(PropertyValue::as_bytes);
@@ -638,7 +638,7 @@ fn who_waits_for_its_end_is_known_to_have_left() {
 
 #[tokio::test]
 async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
-    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let key = TokenKey::random();
     let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
     chat::chat(&world.grant("ann"), &world.grant("bob")).await.unwrap();
@@ -669,7 +669,7 @@ async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
 
 #[test]
 fn the_example_of_an_engine_hears_what_it_sends() {
-    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let key = TokenKey::random();
     let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
     // What it says in its last frames may still be on its way back.

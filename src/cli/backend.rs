@@ -3,17 +3,13 @@
 
 use std::sync::Arc;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
 use crate::base::UserId;
 use crate::cli::output::Failure;
 use crate::cli::trace::TraceFolder;
 use crate::client::{Client, ClientConfig, Events};
-use crate::net::Clock;
 use crate::rudp::Tracer;
-use crate::secure::token::{MintError, MintRequest, mint};
-use crate::secure::{ConnectGrant, TokenKey};
+use crate::secure::TokenKey;
+use crate::secure::token::{MintRequest, mint_now};
 
 /// The holder of a server's token key.
 pub struct Backend {
@@ -58,12 +54,4 @@ impl Backend {
             Failure::while_doing(format_args!("connecting {user} to {}", self.server), error)
         })
     }
-}
-
-/// Mints a token that is valid from now on.
-///
-/// # Errors
-/// [`MintError`] when the request breaks a limit.
-pub fn mint_now(key: &TokenKey, request: MintRequest) -> Result<ConnectGrant, MintError> {
-    mint(key, request, Clock::new().now().wall, &mut StdRng::from_os_rng())
 }

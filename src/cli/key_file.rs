@@ -4,8 +4,6 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 use crate::cli::files;
@@ -20,7 +18,7 @@ pub const DEFAULT: &str = "rallypoint.key";
 /// # Errors
 /// [`Failure::Work`] when the file exists already or cannot be written.
 pub fn create(path: &Path) -> Result<TokenKey, Failure> {
-    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let key = TokenKey::random();
     let mut text = key.to_paserk();
     text.push('\n');
     write_new(path, text.as_bytes()).map_err(|error| match error.kind() {

@@ -7,11 +7,10 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::base::UserId;
-use crate::cli::backend::mint_now;
 use crate::cli::output::{Failure, product};
 use crate::cli::{key_file, units};
 use crate::secure::ConnectGrant;
-use crate::secure::token::{LIFETIME_MAX, MintRequest};
+use crate::secure::token::{LIFETIME_MAX, MintRequest, mint_now};
 use crate::server::config::NAME_BYTES;
 
 /// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.

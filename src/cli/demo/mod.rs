@@ -98,7 +98,7 @@ async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
     // The key is for this process alone: it follows from the system's randomness, not from the seed.
-    let key = TokenKey::generate(&mut StdRng::from_os_rng());
+    let key = TokenKey::random();
     let server = Server::builder(PROTOCOL_ID)
         .key(key.clone())
         .start()

@@ -1,24 +1,38 @@
 //! [`TokenKey`]: the symmetric key of connect tokens, and its text form in key files.
 
+use std::fmt;
+
 use pasetors::keys::SymmetricKey;
 use pasetors::paserk::{FormatAsPaserk, Id};
 use pasetors::version4::V4;
-use rand::CryptoRng;
+use rand::rngs::StdRng;
+use rand::{CryptoRng, SeedableRng};
 use zeroize::Zeroizing;
 
 use crate::secure::base64;
 
 /// The key that a backend and its servers share. Whoever holds it is every user and every server.
 ///
-/// Wiped when dropped; without `Debug`, so that no log can hold it.
+/// Wiped when dropped; `Debug` shows nothing of it.
 pub struct TokenKey {
     pub(super) key: SymmetricKey<V4>,
     id: String,
 }
 
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenKey").finish_non_exhaustive()
+    }
+}
+
 const PREFIX: &str = "k4.local.";
 
 impl TokenKey {
+    /// A key from 32 random bytes of the system.
+    pub fn random() -> Self {
+        Self::generate(&mut StdRng::from_os_rng())
+    }
+
     /// A key from 32 random bytes of `rng`, which its owner has seeded from the system.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);

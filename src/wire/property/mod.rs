@@ -50,21 +50,38 @@ impl From<i64> for PropertyValue {
     }
 }
 
+impl From<&'static str> for PropertyValue {
+    fn from(text: &'static str) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<String> for PropertyValue {
+    fn from(text: String) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<Bytes> for PropertyValue {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 impl PropertyValue {
     /// Checks and keeps bytes.
     ///
     /// # Errors
     /// [`DecodeError::Length`] above [`MAX_PROPERTY_BYTES`].
     pub fn bytes(bytes: Bytes) -> Result<Self, DecodeError> {
-        if bytes.len() <= MAX_PROPERTY_BYTES {
-            return Ok(Self::Bytes(bytes));
-        }
-        Err(DecodeError::Length {
-            what: Self::WHAT,
-            bytes: bytes.len() as u64,
-            min: 0,
-            max: MAX_PROPERTY_BYTES as u64,
-        })
+        let value = Self::Bytes(bytes);
+        value.check().map(|()| value)
+    }
+
+    /// Checks that it is not too long.
+    pub(super) fn check(&self) -> Result<(), DecodeError> {
+        let (bytes, max) = (self.counted_bytes() as u64, MAX_PROPERTY_BYTES as u64);
+        if bytes <= max { Ok(()) } else { Err(DecodeError::Length { what: Self::WHAT, bytes, min: 0, max }) }
     }
 
     /// The integer, if it is one.

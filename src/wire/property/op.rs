@@ -51,9 +51,9 @@ pub enum PropertyOp {
 }
 
 impl PropertyOp {
-    /// Sets a value, whatever it was.
-    pub fn set(key: PropertyKey, value: PropertyValue) -> Self {
-        Self::Set { key, value, rule: None }
+    /// Sets a value, whatever it was: an integer, or text or bytes, [`MAX_PROPERTY_BYTES`] at most.
+    pub fn set(key: PropertyKey, value: impl Into<PropertyValue>) -> Self {
+        Self::Set { key, value: value.into(), rule: None }
     }
 
     /// Deletes a property, which must exist.
@@ -85,15 +85,18 @@ impl PropertyOp {
 
     /// What the operation counts toward the rates of a session: bytes of its key and values.
     pub fn counted_bytes(&self) -> usize {
+        let values: usize = self.values().map(PropertyValue::counted_bytes).sum();
+        let delta = if matches!(self, Self::Increment { .. }) { 8 } else { 0 };
+        self.key().as_str().len() + values + delta
+    }
+
+    fn values(&self) -> impl Iterator<Item = &PropertyValue> {
         let values = match self {
-            Self::Set { value, .. } => value.counted_bytes(),
-            Self::Delete { .. } => 0,
-            Self::Increment { .. } => 8,
-            Self::CompareAndSet { expected, value, .. } => {
-                [expected, value].into_iter().flatten().map(PropertyValue::counted_bytes).sum()
-            }
+            Self::Set { value, .. } => [Some(value), None],
+            Self::Delete { .. } | Self::Increment { .. } => [None, None],
+            Self::CompareAndSet { expected, value, .. } => [expected.as_ref(), value.as_ref()],
         };
-        self.key().as_str().len() + values
+        values.into_iter().flatten()
     }
 
     /// The property that is meant.
@@ -178,9 +181,11 @@ impl PropertyOps {
     /// Checks and keeps operations.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`].
+    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`], [`DecodeError::Length`] when a
+    /// value has more than [`MAX_PROPERTY_BYTES`].
     pub fn new(ops: Vec<PropertyOp>) -> Result<Self, DecodeError> {
         DecodeError::check_count("number of property operations", ops.len(), 1, MAX_PROPERTIES)?;
+        ops.iter().flat_map(PropertyOp::values).try_for_each(PropertyValue::check)?;
         Ok(Self(ops.into()))
     }
 
