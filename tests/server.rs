@@ -13,7 +13,7 @@ use rallypoint::client::{
 };
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
-use rallypoint::server::{BuildError, Builder, Limits, Newcomer, Reason, Server};
+use rallypoint::server::{BuildError, Builder, Limits, Newcomer, Reason, Server, ServerEvent};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -148,6 +148,58 @@ async fn of_two_attempts_with_one_grant_one_is_told_that_the_other_has_won() {
     let [first, second] = ended;
     let lost = <[bool; 2]>::from(tokio::join!(first, second));
     assert_eq!(lost.iter().filter(|lost| **lost).count(), 1, "{lost:?}");
+}
+
+#[tokio::test]
+async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessions_there_are() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let observe = move |event: &ServerEvent<'_>| {
+        let line = match event {
+            ServerEvent::Connected { user, data, address } => {
+                assert!(address.ip().is_loopback());
+                format!("{user} came with {}", data.map_or("nothing".to_owned(), Value::to_string))
+            }
+            ServerEvent::Disconnected { user, why } => format!("{user} went: {}", why.name()),
+            ServerEvent::SessionBegan { session, kind, owner } => {
+                format!("{owner} began {session} of kind {}", kind.0)
+            }
+            ServerEvent::SessionEnded { session, why } => format!("{session} ended: {}", why.name()),
+            other => format!("{other:?}"),
+        };
+        tell.send(line).unwrap();
+        assert_ne!(event_user(event), Some("eve"), "as planned");
+    };
+    let server = builder(2).observe(observe).start().unwrap();
+    let (ann, _) = connect(&server, "ann", Some(json!({"rank": 3}))).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), r#"ann came with {"rank":3}"#);
+    let room = ann.create(CreateSession::new(7)).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 7", room.session));
+    ann.delete(room.slot, "").await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("{} ended: deleted", room.session));
+    let room = ann.create(CreateSession::new(8)).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 8", room.session));
+    server.close_session(room.session, Reason::none());
+    assert_eq!(told.recv().await.unwrap(), format!("{} ended: closed_by_operator", room.session));
+    ann.close("");
+    assert_eq!(told.recv().await.unwrap(), "ann went: left");
+    // One whose coming makes the program panic is served like any other.
+    let (eve, _) = connect(&server, "eve", None).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), "eve came with nothing");
+    let room = eve.create(CreateSession::new(9).idle_ttl(Duration::ZERO)).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("eve began {} of kind 9", room.session));
+    eve.leave(room.slot).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("{} ended: idle", room.session));
+    server.drain(Duration::from_secs(1));
+    assert_eq!(told.recv().await.unwrap(), "eve went: dropped");
+    tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
+    assert_eq!(told.recv().await, None, "nothing else has happened");
+}
+
+fn event_user<'a>(event: &ServerEvent<'a>) -> Option<&'a str> {
+    match event {
+        ServerEvent::Connected { user, .. } => Some(user.as_str()),
+        _ => None,
+    }
 }
 
 #[tokio::test]

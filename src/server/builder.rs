@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use super::config::{self, Identity, NAME_BYTES};
 use super::limits::{LimitError, Limits};
 use super::newcomer::{Admit, Newcomer};
+use super::observer::{Observe, ServerEvent};
 use super::running::{Server, UnstartedWorker};
 use super::shared::Shared;
 use super::worker::Worker;
@@ -33,6 +34,7 @@ pub struct Builder {
     seed: Option<u64>,
     tracer: Option<Arc<dyn Tracer>>,
     admit: Option<Box<Admit>>,
+    observe: Option<Box<Observe>>,
 }
 
 /// Token keys at most: one, or two while a backend changes from one to the other.
@@ -51,6 +53,7 @@ impl Builder {
             seed: None,
             tracer: None,
             admit: None,
+            observe: None,
         }
     }
 
@@ -126,6 +129,15 @@ impl Builder {
         self
     }
 
+    /// Is told what happens on the server: who connects and goes, which sessions begin and end. Called by the worker that
+    /// does it, in the order in which that does it: it must not block, for all of the worker's clients wait; a program
+    /// that has much to do with it puts it into a channel. A panic is logged. When the server shuts down everybody's end
+    /// is told, and no session's. Default: nobody.
+    pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.observe = Some(Box::new(observe));
+        self
+    }
+
     /// Makes all randomness follow from `seed`. For tests alone: keys and ids can be guessed then.
     pub fn seed_for_tests(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -154,7 +166,8 @@ impl Builder {
         // Elsewhere each datagram of a user that has moved would be passed on.
         let gathered_seats = if is_steered { self.limits.gathered_seats } else { 0 };
         let limits = Limits { gathered_seats, ..self.limits };
-        let shared = Arc::new(Shared::new(limits, workers.get(), &mut rng).admitting_by(self.admit));
+        let shared = Shared::new(limits, workers.get(), &mut rng).admitting_by(self.admit);
+        let shared = Arc::new(shared.observed_by(self.observe));
         let unstarted = sockets.into_iter().zip(shared.mailboxes.workers()).map(|(socket, id)| {
             let rng = StdRng::from_rng(&mut rng);
             UnstartedWorker {

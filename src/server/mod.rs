@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `builder`, `running` | how a server starts, runs on threads and ends |
 //! | `newcomer` | of whom the program around it is asked whether they may connect |
+//! | `observer` | what that program is told |
 //! | `limits`, `config` | every limit, and what it means for the layers below |
 //! | `worker/` | one thread's share: from datagrams to commands, from events to datagrams |
 //! | `shared` | what the workers share: sessions, and the next three |
@@ -61,6 +62,7 @@ pub mod mail;
 #[doc(hidden)]
 pub mod mailbox;
 mod newcomer;
+mod observer;
 pub(crate) mod population;
 pub(crate) mod roster;
 mod running;
@@ -71,9 +73,10 @@ pub use builder::{BuildError, Builder};
 pub use counters::Totals;
 pub use limits::Limits;
 pub use newcomer::Newcomer;
+pub use observer::ServerEvent;
 pub use running::Server;
 
-pub use crate::base::{MemberId, SessionId, UserId};
+pub use crate::base::{MemberId, SessionId, SessionKind, UserId};
 pub use crate::net::Traffic;
-pub use crate::wire::Reason;
 pub use crate::wire::result::Info;
+pub use crate::wire::{DeleteReason, LeaveReason, Reason};

@@ -16,6 +16,7 @@ use super::limits::{Limits, size};
 use super::mail::{Mail, Word};
 use super::mailbox::Mailboxes;
 use super::newcomer::{Admit, Newcomer};
+use super::observer::{Observe, ServerEvent};
 use super::population::Population;
 use crate::base::sync::{AtomicU64, AtomicUsize};
 use crate::base::{SessionId, Timestamp, UserId, WorkerId};
@@ -39,6 +40,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Who may connect; all when there is nobody to say.
     admit: Option<Box<Admit>>,
+    /// Who is told what happens, if there is somebody.
+    observe: Option<Box<Observe>>,
     counters: Box<[WorkerCounters]>,
     /// Until when a drain may take, in µs; [`u64::MAX`] while the server serves.
     drain_until: AtomicU64,
@@ -75,6 +78,7 @@ impl Shared {
             draining: AtomicUsize::new(0),
             population: Population::new(workers),
             admit: None,
+            observe: None,
             limits,
         }
     }
@@ -92,6 +96,20 @@ impl Shared {
     /// Who may connect is for `admit` to say.
     pub(super) fn admitting_by(self, admit: Option<Box<Admit>>) -> Self {
         Self { admit, ..self }
+    }
+
+    /// What happens is for `observe` to hear.
+    pub(super) fn observed_by(self, observe: Option<Box<Observe>>) -> Self {
+        Self { observe, ..self }
+    }
+
+    /// Tells the program around the server what has happened. It is no reason to end anything if that panics.
+    pub fn tell(&self, event: &ServerEvent<'_>) {
+        if let Some(observe) = &self.observe
+            && panic::catch_unwind(AssertUnwindSafe(|| observe(event))).is_err()
+        {
+            error!(?event, "`observe` has panicked");
+        }
     }
 
     /// True when somebody whose token is good may connect. Not if the app's code panics: that is no reason to end all

@@ -1,7 +1,7 @@
 //! Outcomes: what a command that was carried out means for those outside of its session.
 
 use crate::base::{InviteId, MemberId, SessionId, SessionKind, UserId};
-use crate::wire::{ErrorCode, InviteTtl, Note};
+use crate::wire::{DeleteReason, ErrorCode, InviteTtl, Note};
 
 /// A user became a member, by `create` or `join`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub struct EndedInvite {
 pub struct Departed {
     /// Open invites that this revoked: a kicked user's, or all of a session that ended.
     pub revoked: Vec<EndedInvite>,
-    /// The session ended with this.
-    pub session_ended: bool,
+    /// Why the session ended with this, if it did.
+    pub ended: Option<DeleteReason>,
 }
 
 /// A deadline passed.

@@ -326,13 +326,12 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<Departed, ErrorCode> {
         self.check_owner(by)?;
-        Ok(Departed { revoked: self.end(DeleteReason::Deleted, reason, turn), session_ended: true })
+        Ok(self.end(DeleteReason::Deleted, reason, turn))
     }
 
     /// The operator ends the session.
     pub(super) fn close(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Departed {
-        let revoked = self.end(DeleteReason::ClosedByOperator, reason, turn);
-        Departed { revoked, session_ended: true }
+        self.end(DeleteReason::ClosedByOperator, reason, turn)
     }
 
     /// What the session is.
@@ -366,16 +365,14 @@ impl Session {
         self.budgets().for_each(|budget| budget.forget(member));
         let owner_left = member == self.owner;
         if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
-            let revoked = self.end(DeleteReason::OwnerLeft, Reason::none(), turn);
-            return Departed { revoked, session_ended: true };
+            return self.end(DeleteReason::OwnerLeft, Reason::none(), turn);
         }
         match self.members.oldest().map(|member| member.id) {
             Some(heir) if owner_left => self.set_owner(heir, Room::Headroom, turn),
             Some(_) => {}
             None => self.idle_ends = Some(turn.now + self.idle_ttl()),
         }
-        let revoked = self.end_if_idle(turn).unwrap_or_default();
-        Departed { revoked, session_ended: self.ended }
+        self.end_if_idle(turn).unwrap_or_default()
     }
 
     fn set_owner(&mut self, owner: MemberId, room: Room, turn: &mut Turn<'_>) {
@@ -409,21 +406,23 @@ impl Session {
         self.is_claimed
     }
 
-    /// Ends the session if it is empty and its time is over. Yields the invites that this ends.
+    /// Ends the session if it is empty and its time is over.
     // spec: SES-5
-    pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Vec<EndedInvite>> {
+    pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Departed> {
         self.idle_ends.filter(|ends| *ends <= turn.now)?;
         Some(self.end(DeleteReason::Idle, Reason::none(), turn))
     }
 
-    /// Ends the session for all. Yields the open invites, which end with it.
-    fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Vec<EndedInvite> {
+    /// Ends the session for all, and with it the open invites.
+    fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Departed {
         let number = self.take_number();
         self.post(&self.members.workers(), Change::Deleted { number, why, reason }, Room::Headroom, turn);
         self.ended = true;
         self.idle_ends = None;
         let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
-        open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect()
+        let revoked =
+            open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect();
+        Departed { revoked, ended: Some(why) }
     }
 
     /// Revokes an open invite.

@@ -11,6 +11,7 @@ use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, WorkerId};
 use crate::rudp::{Closed, Incoming, Input};
 use crate::secure::Claims;
 use crate::server::mail::{Mail, Post, Word};
+use crate::server::observer::ServerEvent;
 use crate::wire::{CloseCode, LeaveReason, Reason, RejectCode, UserEvent};
 
 impl Worker {
@@ -60,6 +61,8 @@ impl Worker {
         });
         self.clients.add(connection, user, login.number);
         self.counters().connections_opened.add(1);
+        let data = claims.data.as_ref();
+        self.shared.tell(&ServerEvent::Connected { user: &claims.user, data, address: from });
         for invite in login.invites {
             let event = UserEvent::Invited(invite.invitation(now));
             self.clients.tell(now, connection, &event);
@@ -127,13 +130,14 @@ impl Worker {
     // spec: SES-15
     pub(super) fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
         let Some(client) = self.take_out(connection) else { return false };
+        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why });
         debug!(%connection, user = client.user.as_str(), %why, "disconnected");
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
             let at = (seat.session, seat.member);
             // A refusal means that the session or the membership has ended; its mail is under way.
             if let Ok(departed) = self.with_table(|table, outbox| table.leave(now, at, why, outbox)) {
-                self.invites_revoked(now, &departed.revoked);
+                self.departed(now, seat.session, &departed);
             }
         }
         true

@@ -2,7 +2,8 @@
 
 use super::Worker;
 use crate::base::Timestamp;
-use crate::wire::CloseCode;
+use crate::server::observer::ServerEvent;
+use crate::wire::{CloseCode, LeaveReason};
 
 impl Worker {
     /// Begins to drain when the server does. Sessions end with the process, so nobody is told of
@@ -16,7 +17,10 @@ impl Worker {
         self.shared.begin_drain();
         self.clients.endpoint.set_draining(true);
         for connection in self.clients.connections() {
-            self.take_out(connection);
+            if let Some(client) = self.take_out(connection) {
+                let why = LeaveReason::Dropped;
+                self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why });
+            }
             self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
     }

@@ -28,7 +28,7 @@ impl Worker {
     pub(super) fn close_session(&mut self, now: Timestamp, session: SessionId, reason: Reason) {
         // It may have ended since.
         if let Ok(departed) = self.with_table(|table, outbox| table.close(now, session, reason, outbox)) {
-            self.invites_revoked(now, &departed.revoked);
+            self.departed(now, session, &departed);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::Worker;
 use super::clients::Seat;
 use super::dispatch::Caller;
 use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId, Wire};
+use crate::server::observer::ServerEvent;
 use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
@@ -17,13 +18,16 @@ impl Worker {
                 let create = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
                     table.create(now, &caller.user, at, create, outbox)
                 };
-                self.enter(caller, id, create).map(|()| None)
+                self.enter(caller, id, create).map(|Admitted { session, kind, .. }| {
+                    self.shared.tell(&ServerEvent::SessionBegan { session, kind, owner: &caller.user });
+                    None
+                })
             }
             Request::Join(join) => {
                 let join = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
                     table.join(now, &caller.user, at, join, outbox)
                 };
-                self.enter(caller, id, join).map(|()| None)
+                self.enter(caller, id, join).map(|_| None)
             }
             Request::Decline(decline) => self.decline(now, caller, decline).map(Some),
             Request::Info(session) => self.info(caller, session).map(Some),
@@ -56,13 +60,13 @@ impl Worker {
             Request::Revoke(revoke) => self.revoke(now, seat, revoke.number),
             Request::Leave => self
                 .with_table(|table, outbox| table.leave(now, at, LeaveReason::Left, outbox))
-                .map(|departed| self.departed(now, &departed)),
+                .map(|departed| self.departed(now, seat.session, &departed)),
             Request::Kick(kick) => self
                 .with_table(|table, outbox| table.kick(now, at, kick, outbox))
-                .map(|departed| self.departed(now, &departed)),
+                .map(|departed| self.departed(now, seat.session, &departed)),
             Request::Delete(delete) => self
                 .with_table(|table, outbox| table.delete(now, at, delete.reason, outbox))
-                .map(|departed| self.departed(now, &departed)),
+                .map(|departed| self.departed(now, seat.session, &departed)),
             Request::Transfer(transfer) => self
                 .with_table(|table, outbox| table.transfer(now, at, transfer.member, outbox))
                 .map(|()| Value::Empty),
@@ -80,7 +84,7 @@ impl Worker {
         caller: &Caller,
         id: RequestId,
         admit: impl FnOnce(&SessionTable, MemberAt, &mut dyn Outbox) -> Result<Admitted, ErrorCode>,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<Admitted, ErrorCode> {
         let Caller { connection, user } = caller;
         let client = self.clients.of(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
@@ -89,18 +93,22 @@ impl Worker {
         let admitted = self.with_table(|table, outbox| admit(table, at, outbox));
         let Ok(Admitted { session, kind, member, used }) = admitted else {
             self.shared.directory.release_session(user);
-            return admitted.map(|_| ());
+            return admitted;
         };
         if let Some(invite) = used {
             self.settle_invite(caller, invite);
         }
         self.clients.take_seat(*connection, slot, Seat { session, member, kind }, id);
-        Ok(())
+        admitted
     }
 
-    /// A member has left, or all have: the users whose invites ended with that are told.
-    fn departed(&mut self, now: Timestamp, departed: &Departed) -> Value {
+    /// A member has left, or all have: the users whose invites ended with that are told, and who observes the end of the
+    /// session.
+    pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) -> Value {
         self.invites_revoked(now, &departed.revoked);
+        if let Some(why) = departed.ended {
+            self.shared.tell(&ServerEvent::SessionEnded { session, why });
+        }
         Value::Empty
     }
 

@@ -344,7 +344,7 @@ impl Reference {
         self.over = true;
         let open = self.open_tickets().into_iter();
         let revoked = open.map(|number| self.end_ticket(number, ErrorCode::InviteRevoked)).collect();
-        Departed { revoked, session_ended: true }
+        Departed { revoked, ended: Some(why) }
     }
 
     /// When the invite of this number ends or, ended, is forgotten.

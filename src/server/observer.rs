@@ -1,0 +1,49 @@
+//! [`ServerEvent`]: what the program around the server is told of its users and sessions.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::base::{SessionId, SessionKind, UserId};
+use crate::wire::{DeleteReason, LeaveReason};
+
+/// What has happened on a server, told to [`Builder::observe`](super::Builder::observe).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum ServerEvent<'a> {
+    /// A user has connected. One who was connected before is told as disconnected afterwards (`replaced`).
+    Connected {
+        /// The user.
+        user: &'a UserId,
+        /// What the backend has put into the token for the server to know.
+        data: Option<&'a Value>,
+        /// Where the user is.
+        address: SocketAddr,
+    },
+    /// A connection of a user has ended.
+    Disconnected {
+        /// The user.
+        user: &'a UserId,
+        /// Why, as the members of the user's sessions are told.
+        why: LeaveReason,
+    },
+    /// There is a new session.
+    SessionBegan {
+        /// The session.
+        session: SessionId,
+        /// The app's class of it.
+        kind: SessionKind,
+        /// Who has created it.
+        owner: &'a UserId,
+    },
+    /// A session has ended.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        why: DeleteReason,
+    },
+}
+
+/// Who is told.
+pub(super) type Observe = dyn Fn(&ServerEvent<'_>) + Send + Sync;
