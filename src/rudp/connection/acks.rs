@@ -299,6 +299,17 @@ mod tests {
         assert!(!tracker.take(Timestamp::ZERO).unwrap().largest.is_wide());
     }
 
+    // spec-test: ACK-2
+    #[test]
+    fn an_ack_tells_how_long_it_was_held_in_steps_of_256_microseconds() {
+        let held = [(255, 0), (256, 1), (2_000, 7), (65_279, 254), (65_280, 255), (1_000_000, 255)];
+        for (micros, steps) in held {
+            let ack = tracker(&[3]).take(Timestamp::ZERO + Duration::from_micros(micros)).unwrap();
+            assert_eq!(ack.delay, steps, "{micros} µs");
+            assert_eq!(ack.held(), Duration::from_micros(256) * u32::from(steps));
+        }
+    }
+
     // spec-test: ACK-3
     #[test]
     fn an_ack_is_clean_only_when_all_that_it_then_names_arrived() {

@@ -128,3 +128,19 @@ fn initial_window(datagram: usize) -> usize {
 /// No window is larger: beyond it nothing is gained, and a peer that acks anything cannot make this
 /// end send without bound.
 pub const MAX_WINDOW_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // spec-test: REL-8
+    #[test]
+    fn no_window_is_larger_than_16_mebibytes_whatever_is_acked() {
+        for control in [CongestionControl::Delay, CongestionControl::NewReno] {
+            let mut controller = new(control, Timestamp::ZERO, 1_200, Duration::from_millis(40));
+            let acked = Acked { bytes: 9_000, sent_at: Timestamp::ZERO, rtt: None, app_limited: false };
+            (0..4_000).for_each(|_| controller.on_acked(Timestamp::from_millis(40), &acked));
+            assert_eq!(controller.window_bytes(), 16_777_216, "{control:?}");
+        }
+    }
+}

@@ -98,7 +98,7 @@ pub(super) fn message(number: u64, bytes: usize) -> Frame {
     Frame::Message(Message { head, payload: vec![0; bytes].into() })
 }
 
-fn fragment(number: u64, count: u32, total: u32, index: u32) -> Frame {
+pub(super) fn fragment(number: u64, count: u32, total: u32, index: u32) -> Frame {
     let delivery = Delivery::ReliableOrdered;
     let head = FragmentHead { place: place(number), delivery, count, total, index };
     let payload = vec![0; head.payload_bytes()].into();
@@ -112,9 +112,13 @@ fn an_ack_of_a_packet_never_sent_closes() {
         Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs, repaired: Lags::new() })
     };
     assert_eq!(violation(&[ack(9_999, None)]), ProtocolViolation::AckOfUnsent { number: 9_999 });
-    let below_zero = Some((3, smallvec![AckRun { gap: 1, run: 9 }]));
-    assert_eq!(violation(&[ack(4, below_zero)]), ProtocolViolation::AckOfUnsent { number: 0 });
+    // The first run, a gap and a run that go below 0.
+    let one_run = |gap, run| smallvec![AckRun { gap, run }];
+    for (number, runs) in [(4, (6, smallvec![])), (0, (5, one_run(1, 1))), (0, (3, one_run(1, 9)))] {
+        assert_eq!(violation(&[ack(4, Some(runs))]), ProtocolViolation::AckOfUnsent { number });
+    }
     assert_eq!(answer(&[ack(4, None)]), None);
+    assert_eq!(violation(&[ack(5, None)]), ProtocolViolation::AckOfUnsent { number: 5 });
     let repaired = |largest, lag| {
         let repaired = smallvec![lag];
         Frame::Ack(Ack { largest: Truncated::bits32(largest), delay: 0, runs: None, repaired })

@@ -65,6 +65,21 @@ fn a_renewal_is_answered_with_a_packet_that_asks_for_an_ack() {
     }
 }
 
+/// 100 + 4 × 50 ms before any sample, and the peer's ack delay of 40 ms.
+// spec-test: KEY-7
+#[test]
+fn the_key_before_is_kept_for_three_probe_timeouts() {
+    for (after, fate) in [(3 * 340 - 1, Ok(())), (3 * 340, Err(PacketDropped::DoesNotOpen))] {
+        let (mut pair, mut forger) = (Pair::new(55), Forger::new());
+        assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+        let late = forger.packet(&[Frame::Ping]);
+        forger.renew();
+        assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+        pair.now += Duration::from_millis(after);
+        assert_eq!(give(&mut pair, late), fate, "after {after} ms");
+    }
+}
+
 /// One derivation a packet is all that it costs, and whoever pays for it seals a packet first.
 // spec-test: KEY-7
 #[test]

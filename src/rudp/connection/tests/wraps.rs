@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::attacks::Forger;
-use super::keys::{MAX_FAILED_OPENS, MAX_SEALED_PACKETS, RENEW_AFTER_PACKETS};
 use super::stream::MAX_MESSAGE_NUMBER;
 use super::*;
 use crate::base::{PacketNumber, Truncated};
@@ -130,6 +129,24 @@ fn the_connection_ends_before_its_packet_numbers_do() {
     assert!(pair.ends[SERVER].sent.next_number() <= PacketNumber::MAX);
 }
 
+// spec-test: KEY-8
+#[test]
+fn the_last_64_packet_numbers_are_for_closes_alone() {
+    let mut pair = Pair::new(30);
+    start_at(&mut pair, (1 << 62) - 70, 0);
+    let server = &mut pair.ends[SERVER];
+    server.next_skip = PacketNumber::MAX;
+    let (mut number, mut packet) = (0, BytesMut::new());
+    while !server.is_closed() {
+        let message = Bytes::from_static(b"a packet").into();
+        server.send(pair.now, STREAM, Delivery::Unreliable, message).unwrap();
+        number = server.sent.next_number().0;
+        packet.clear();
+        assert!(server.poll_transmit(pair.now, &mut packet).is_some());
+    }
+    assert_eq!(number, (1 << 62) - 64, "of the first CLOSE");
+}
+
 // spec-test: PKT-7
 #[test]
 fn a_number_beyond_the_largest_is_dropped() {
@@ -142,6 +159,20 @@ fn a_number_beyond_the_largest_is_dropped() {
     assert_eq!(fates, [Ok(()), Err(PacketDropped::Malformed)]);
 }
 
+// spec-test: KEY-5
+#[test]
+fn keys_are_renewed_after_2_to_the_22_packets() {
+    let mut pair = Pair::new(32);
+    pair.send(SERVER, Delivery::Unreliable, b"acked");
+    pair.run(SECOND);
+    pair.ends[SERVER].keys.wear((1 << 22) - 1);
+    for phases in [0, 1] {
+        pair.send(SERVER, Delivery::Unreliable, b"a packet");
+        pair.flush();
+        assert_eq!(pair.ends[SERVER].keys.phases(), phases);
+    }
+}
+
 /// The peer may not want its keys renewed, and ack nothing.
 // spec-test: KEY-8
 #[test]
@@ -150,11 +181,11 @@ fn a_key_that_cannot_be_renewed_ends_the_connection() {
     pair.send(SERVER, Delivery::Unreliable, b"acked");
     pair.run(SECOND);
     pair.dark_until = Timestamp::MAX;
-    pair.ends[SERVER].keys.wear(RENEW_AFTER_PACKETS);
+    pair.ends[SERVER].keys.wear(1 << 22);
     pair.send(SERVER, Delivery::Unreliable, b"first of its phase");
     pair.flush();
     assert_eq!(pair.ends[SERVER].keys.phases(), 1, "a packet of the phase before was acked");
-    pair.ends[SERVER].keys.wear(MAX_SEALED_PACKETS - 3);
+    pair.ends[SERVER].keys.wear((1 << 23) - 3);
     for n in 0..3u8 {
         assert_eq!(pair.closed[SERVER], None);
         pair.send(SERVER, Delivery::Unreliable, &[n]);
@@ -185,7 +216,7 @@ fn too_many_packets_that_do_not_open_end_the_connection() {
         pair.flush();
         fate
     };
-    pair.ends[SERVER].keys.fail(MAX_FAILED_OPENS - 2);
+    pair.ends[SERVER].keys.fail((1 << 36) - 2);
     assert_eq!(take(&mut pair, changed(&first)), Err(PacketDropped::DoesNotOpen));
     assert_eq!(take(&mut pair, first.clone()), Ok(()));
     assert_eq!(take(&mut pair, first), Err(PacketDropped::Replayed));

@@ -1,0 +1,99 @@
+//! What an ack tells of packets that left: round trips, and which of them are lost when.
+
+use smallvec::smallvec;
+
+use super::sent::{AckOutcome, LossOutcome};
+use super::*;
+use crate::base::Truncated;
+use crate::wire::frame::{Ack, Lags};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn send(sent: &mut SentPackets, now: Timestamp, eliciting: bool) -> u64 {
+    let number = sent.next_number().0;
+    sent.on_sent(now, 100, eliciting, Ecn::NotEct, Default::default());
+    number
+}
+
+/// An ack of `largest` and the numbers below it, `run` in all.
+fn ack(sent: &mut SentPackets, largest: u64, run: u64) -> AckOutcome {
+    let largest = Truncated::bits32(largest);
+    let ack = Ack { largest, delay: 0, runs: Some((run, smallvec![])), repaired: Lags::new() };
+    let mut outcome = AckOutcome::default();
+    assert_eq!(sent.on_ack(&ack, &mut outcome), Ok(()));
+    outcome
+}
+
+// spec-test: REL-2
+#[test]
+fn an_ack_gives_a_sample_of_its_own_largest_alone() {
+    let at = Timestamp::from_millis;
+    let mut sent = SentPackets::new();
+    for (millis, eliciting) in [(0, true), (1, true), (2, true), (3, false)] {
+        send(&mut sent, at(millis), eliciting);
+    }
+    assert_eq!(ack(&mut sent, 1, 1).largest_sent_at, Some(at(1)));
+    assert_eq!(ack(&mut sent, 1, 2).largest_sent_at, None, "0 is new, but not the largest");
+    assert_eq!(ack(&mut sent, 3, 2).largest_sent_at, None, "2 is not the largest, and 3 asked for no ack");
+}
+
+fn rtt_of(samples: &[u64]) -> RttEstimator {
+    let mut rtt = RttEstimator::new();
+    samples.iter().for_each(|sample| rtt.update(ms(*sample), Duration::ZERO));
+    rtt
+}
+
+/// Of two packets that leave at `now` the second is acked: how long after it left the first is lost. It arrives
+/// after all if `spurious`.
+fn wait_for_loss(
+    sent: &mut SentPackets,
+    now: &mut Timestamp,
+    rtt: &RttEstimator,
+    spurious: bool,
+) -> Duration {
+    let left = *now;
+    let lost = send(sent, left, true);
+    assert_eq!(sent.loss_deadline(rtt), None, "none was acked that left later");
+    let acked = send(sent, left, true);
+    ack(sent, acked, 1);
+    let due = sent.loss_deadline(rtt).unwrap();
+    for (at, numbers) in [(due - Duration::from_micros(1), &[][..]), (due, &[PacketNumber(lost)])] {
+        let mut outcome = LossOutcome::default();
+        sent.detect_lost(at, Timestamp::ZERO, rtt, &mut outcome);
+        assert_eq!(outcome.numbers[..], *numbers);
+    }
+    if spurious {
+        assert_eq!(ack(sent, lost, 1).spurious.len(), 1);
+    }
+    *now = due;
+    due.since(left)
+}
+
+/// An eighth of 80 ms; of 4 ms it would be half a millisecond. After 80 and 120 ms `smoothed` is 85 ms.
+// spec-test: REL-4
+#[test]
+fn a_packet_is_lost_a_round_trip_and_an_eighth_or_a_millisecond_after_it_left() {
+    let rows: [(&[u64], u64); 3] = [(&[80], 90_000), (&[4], 5_000), (&[80, 120], 120_000 + 10_625)];
+    for (samples, micros) in rows {
+        let (mut sent, mut now) = (SentPackets::new(), Timestamp::from_millis(1));
+        let wait = wait_for_loss(&mut sent, &mut now, &rtt_of(samples), false);
+        assert_eq!(wait, Duration::from_micros(micros), "{samples:?}");
+    }
+}
+
+/// 80 ms, and ten to begin with.
+// spec-test: REL-4
+#[test]
+fn losses_that_were_none_double_the_wait_up_to_8_fold_and_16_others_halve_it() {
+    let (mut sent, mut now, rtt) = (SentPackets::new(), Timestamp::from_millis(1), rtt_of(&[80]));
+    for window in [10, 20, 40, 80, 80] {
+        assert_eq!(wait_for_loss(&mut sent, &mut now, &rtt, true), ms(80 + window));
+    }
+    for window in [80, 40, 20, 10, 10] {
+        for nth in 1..=16 {
+            assert_eq!(wait_for_loss(&mut sent, &mut now, &rtt, false), ms(80 + window), "{nth} at {window}");
+        }
+    }
+}
