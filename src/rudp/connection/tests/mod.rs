@@ -10,6 +10,7 @@ mod key_abuse;
 mod keyed;
 mod marks;
 mod memory;
+mod moved;
 mod numbers;
 mod paths;
 mod priority;

@@ -11,19 +11,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The server's end; the test is its client, wherever it likes.
-struct Bed {
-    pair: Pair,
-    forger: Forger,
+pub(super) struct Bed {
+    pub(super) pair: Pair,
+    pub(super) forger: Forger,
     keys: PacketKeys,
     /// Bytes that went to each address.
     sent: BTreeMap<SocketAddr, usize>,
 }
 
-fn home() -> SocketAddr {
+pub(super) fn home() -> SocketAddr {
     CLIENT_ADDRESS.into()
 }
 
-fn away() -> SocketAddr {
+pub(super) fn away() -> SocketAddr {
     ([203, 0, 113, 9], 5_000).into()
 }
 
@@ -32,31 +32,35 @@ fn elsewhere(port: u16) -> SocketAddr {
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    pub(super) fn seeded(seed: u64) -> Self {
         let keys = keys().client_keys();
-        let mut bed = Self { pair: Pair::new(1), forger: Forger::new(), keys, sent: BTreeMap::new() };
+        let mut bed = Self { pair: Pair::new(seed), forger: Forger::new(), keys, sent: BTreeMap::new() };
         bed.say(home(), &[Frame::Ping]);
         bed.hear();
         bed
     }
 
-    fn server(&mut self) -> &mut Connection {
+    pub(super) fn server(&mut self) -> &mut Connection {
         &mut self.pair.ends[SERVER]
     }
 
-    fn say(&mut self, from: SocketAddr, frames: &[Frame]) -> BytesMut {
+    pub(super) fn say(&mut self, from: SocketAddr, frames: &[Frame]) -> BytesMut {
         let packet = self.forger.packet(frames);
         assert_eq!(self.take(from, packet.clone()), Ok(()));
         packet
     }
 
-    fn take(&mut self, from: SocketAddr, packet: BytesMut) -> Result<(), PacketDropped> {
+    pub(super) fn take(&mut self, from: SocketAddr, packet: BytesMut) -> Result<(), PacketDropped> {
         let now = self.pair.now;
         self.server().handle_packet(now, from.into(), packet)
     }
 
     /// What the server sends now.
-    fn hear(&mut self) -> Vec<(SocketAddr, Frame)> {
+    pub(super) fn hear(&mut self) -> Vec<(SocketAddr, Frame)> {
         let (now, mut frames, mut packet) = (self.pair.now, Vec::new(), BytesMut::new());
         while let Some(Envelope { route: Route { remote: to, .. }, .. }) =
             self.server().poll_transmit(now, &mut packet)
@@ -74,7 +78,7 @@ impl Bed {
     }
 
     /// The data with which the server challenges `address` now.
-    fn challenges(&mut self) -> BTreeMap<SocketAddr, [u8; 8]> {
+    pub(super) fn challenges(&mut self) -> BTreeMap<SocketAddr, [u8; 8]> {
         let challenges = self.hear().into_iter().filter_map(|(to, frame)| match frame {
             Frame::PathChallenge(data) => Some((to, data)),
             _ => None,
@@ -99,12 +103,12 @@ impl Bed {
         count
     }
 
-    fn expect(&mut self, remote: SocketAddr, changes: u64) {
+    pub(super) fn expect(&mut self, remote: SocketAddr, changes: u64) {
         assert_eq!((self.server().remote(), self.server().stats().address_changes), (remote, changes));
     }
 }
 
-fn large() -> Frame {
+pub(super) fn large() -> Frame {
     Frame::Message(Message { head: MessageHead::Unreliable, payload: Bytes::from(vec![1; 600]) })
 }
 

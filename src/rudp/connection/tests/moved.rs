@@ -1,0 +1,117 @@
+//! What a server asks of a client that seems to have moved, and what its former path still counts for.
+
+use super::super::controller::{Acked, Controller, Lost, Marked};
+use super::paths::{Bed, away, home, large};
+use super::*;
+use crate::base::Truncated;
+use crate::wire::frame::{Ack, Frame, Lags};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Who could guess it would need no answer of the client's.
+// spec-test: PTH-2
+#[test]
+fn each_challenge_has_data_that_nobody_can_guess() {
+    let mut drawn = vec![];
+    for seed in 0..8 {
+        let mut bed = Bed::seeded(seed);
+        for _ in 0..4 {
+            bed.say(away(), &[large()]);
+            drawn.extend(bed.challenges().into_values());
+            bed.say(home(), &[Frame::Ping]);
+            bed.pair.now += SECOND;
+        }
+    }
+    assert_eq!((drawn.len(), drawn.iter().collect::<BTreeSet<_>>().len()), (64, 64));
+    for at in 0..8 {
+        let values: BTreeSet<u8> = drawn.iter().map(|data| data[at]).collect();
+        assert!(values.len() > 40, "byte {at} is one of {values:?}");
+    }
+}
+
+/// A packet from another IP may be as large as every path takes.
+// spec-test: MTU-7
+#[test]
+fn from_another_ip_a_server_takes_1200_bytes_and_no_more() {
+    for (bytes, fate) in [(1_200, Ok(())), (1_201, Err(PacketDropped::OffPath))] {
+        let mut bed = Bed::new();
+        // Header, PING, PADDING's type and tag have 27.
+        let packet = bed.forger.packet(&[Frame::Ping, Frame::Padding(bytes - 27)]);
+        assert_eq!(packet.len(), bytes);
+        assert_eq!(bed.take(away(), packet), fate, "{bytes}");
+    }
+}
+
+/// What a controller was told.
+#[derive(Default)]
+struct Told {
+    acked: AtomicU32,
+    marked: AtomicU32,
+}
+
+/// A controller that counts what it is told.
+struct Counts(Arc<Told>);
+
+impl Controller for Counts {
+    fn on_acked(&mut self, _: Timestamp, _: &Acked) {
+        self.0.acked.fetch_add(1, Ordering::Relaxed);
+    }
+    fn on_lost(&mut self, _: Timestamp, _: &Lost) {}
+    fn on_marked(&mut self, _: Timestamp, _: &Marked) {
+        self.0.marked.fetch_add(1, Ordering::Relaxed);
+    }
+    fn on_spurious(&mut self) {}
+    fn on_persistent_congestion(&mut self) {}
+    fn window_bytes(&self) -> usize {
+        usize::MAX
+    }
+    fn is_in_slow_start(&self) -> bool {
+        false
+    }
+}
+
+/// The client moves `to` there while a packet is under way to it; then it acks that packet, and says `more`.
+/// What the controller is told of this.
+fn told_after_a_move(to: SocketAddr, more: &[Frame]) -> Arc<Told> {
+    let mut bed = Bed::new();
+    bed.pair.send(SERVER, Delivery::ReliableOrdered, b"x");
+    bed.hear();
+    let before = bed.server().sent.next_number().0 - 1;
+    bed.say(to, &[large()]);
+    let challenges = bed.challenges();
+    bed.pair.now += Duration::from_millis(50);
+    bed.say(to, &[Frame::PathResponse(challenges[&to])]);
+    bed.expect(to, 1);
+    let (told, rtt) = (Arc::<Told>::default(), bed.server().rtt());
+    bed.server().congestion.replace(Box::new(Counts(Arc::clone(&told))), rtt);
+    let runs = Some((1, Default::default()));
+    let ack = Ack { largest: Truncated::bits32(before), delay: 0, runs, repaired: Lags::new() };
+    bed.say(to, &[&[Frame::Ack(ack)], more].concat());
+    told
+}
+
+/// Another port of the same host, which changes nothing, and another IP, after which all begins anew.
+fn port_and_ip() -> [(SocketAddr, u32); 2] {
+    let mut port = home();
+    port.set_port(4_001);
+    [(port, 1), (away(), 0)]
+}
+
+// spec-test: PTH-8
+#[test]
+fn an_ack_of_what_left_before_a_change_of_ip_does_not_change_the_new_window() {
+    for (to, acked) in port_and_ip() {
+        let told = told_after_a_move(to, &[]);
+        assert_eq!(told.acked.load(Ordering::Relaxed), acked, "to {to}");
+    }
+}
+
+// spec-test: ECN-6, PTH-8
+#[test]
+fn congestion_before_a_change_of_ip_is_none_of_the_new_path() {
+    for (to, marked) in port_and_ip() {
+        let told = told_after_a_move(to, &[Frame::CeCount(1)]);
+        assert_eq!(told.marked.load(Ordering::Relaxed), marked, "to {to}");
+    }
+}
