@@ -302,3 +302,45 @@ fn where_ip_may_cut_datagrams_none_is_larger_than_any_path_takes() {
         expect_large(&pair, SERVER, 0..2);
     }
 }
+
+/// A path may have ceased to take large ones, and a probe is to find out what was lost on it.
+// spec-test: MTU-5
+#[test]
+fn a_probe_fits_the_base_though_larger_pieces_wait() {
+    let mut pair = pair();
+    grow(&mut pair, CLIENT);
+    pair.large[CLIENT].clear();
+    pair.dark_until = Timestamp::MAX;
+    // Two pieces each, which only large datagrams hold; more of them than may leave.
+    (0..100).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[7; 2_600]));
+    pair.flush();
+    let mut sizes = vec![];
+    while sizes.len() < 8 {
+        let before = pair.ends[CLIENT].stats();
+        pair.run(Duration::from_millis(1));
+        let stats = pair.ends[CLIENT].stats();
+        if stats.probes > before.probes {
+            assert_eq!(stats.packets_sent, before.packets_sent + 1, "the probe alone");
+            sizes.push(stats.bytes_sent - before.bytes_sent);
+        }
+    }
+    assert!(!pair.large[CLIENT].is_empty());
+    assert!(sizes.iter().all(|bytes| *bytes <= 1_200), "{sizes:?}");
+}
+
+/// It holds a PING, so that its ack is not held back.
+// spec-test: MTU-3
+#[test]
+fn a_size_probe_is_lost_after_two_probe_timeouts_without_the_ack_delay() {
+    let mut pair = pair();
+    pair.mtu = 1_200;
+    send_large(&mut pair, CLIENT, 0..1);
+    pair.flush();
+    assert_eq!(pair.large[CLIENT], [ETHERNET]);
+    let rtt = pair.ends[CLIENT].rtt;
+    let timeout = rtt.smoothed() + (rtt.variation() * 4).max(Duration::from_millis(1));
+    pair.run(timeout * 2 - Duration::from_micros(1));
+    assert_eq!(pair.large[CLIENT], [ETHERNET]);
+    pair.run(Duration::from_micros(1));
+    assert_eq!(pair.large[CLIENT], [ETHERNET; 2]);
+}

@@ -320,15 +320,21 @@ fn a_connection_is_small() {
 // spec-test: PKT-9
 #[test]
 fn a_connection_at_rest_takes_nothing_older_than_the_newest() {
-    for (rest, late) in [(Duration::from_millis(100), Ok(())), (SECOND, Err(PacketDropped::Replayed))] {
+    let replayed = Err(PacketDropped::Replayed);
+    for (rest, unacked, late) in
+        [(Duration::from_millis(100), false, Ok(())), (SECOND, false, replayed), (SECOND, true, Ok(()))]
+    {
         let mut pair = Pair::new(62);
         pair.dark_until = Timestamp::MAX;
         let mut forger = Forger::new();
         let missing = forger.packet(&[message(0, 10)]);
         give(&mut pair, forger.packet(&[Frame::Ping]));
+        if unacked {
+            pair.send(SERVER, Delivery::ReliableOrdered, b"waits for an ack");
+        }
         pair.run(rest);
         let taken = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), missing);
-        assert_eq!(taken, late, "after {rest:?}");
+        assert_eq!(taken, late, "after {rest:?}, unacked: {unacked}");
         give(&mut pair, forger.packet(&[message(0, 10)]));
         assert_eq!(pair.payloads(SERVER), [[0; 10]], "once, after {rest:?}");
     }

@@ -51,31 +51,40 @@ fn a_silence_longer_than_acks_took_so_far_is_probed_though_packets_leave() {
     assert!((5..=9).contains(&probes), "{probes} in a second: ever farther apart");
 }
 
-/// Twice: what arrives after the first silence starts the series again.
+/// Twice on each path: what arrives after the first silence starts the series again. A probe timeout of the second
+/// path is longer than 300 ms.
 // spec-test: REL-6
 #[test]
 fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
-    let mut pair = Pair::new(2);
-    for _ in 0..2 {
-        for n in 0..30u8 {
-            pair.send(CLIENT, Delivery::ReliableOrdered, &[n]);
-            pair.run(Duration::from_millis(30));
+    for delay in [20, 200] {
+        let mut pair = Pair::new(2);
+        pair.delay = Duration::from_millis(delay);
+        for _ in 0..2 {
+            for n in 0..30u8 {
+                pair.send(CLIENT, Delivery::ReliableOrdered, &[n]);
+                pair.run(Duration::from_millis(30));
+            }
+            pair.run(SECOND);
+            let rtt = pair.ends[CLIENT].rtt;
+            let timeout = rtt.probe_timeout(Duration::from_millis(40));
+            let longest = timeout.max(Duration::from_millis(300));
+            pair.dark_until = Timestamp::MAX;
+            pair.send(CLIENT, Delivery::ReliableOrdered, b"in the dark");
+            let mut at = vec![pair.now];
+            while at.len() < 8 {
+                let before = pair.ends[CLIENT].stats().probes;
+                pair.run(Duration::from_millis(1));
+                at.extend((pair.ends[CLIENT].stats().probes > before).then_some(pair.now));
+            }
+            let further = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0].map(|factor| timeout.mul_f64(factor));
+            let wanted =
+                std::iter::once(rtt.answer_timeout()).chain(further).map(|wanted| wanted.min(longest));
+            for (pair, wanted) in at.windows(2).zip(wanted) {
+                let apart = pair[1].since(pair[0]);
+                assert!(apart.abs_diff(wanted) <= Duration::from_millis(1), "{apart:?} and not {wanted:?}");
+            }
+            pair.dark_until = pair.now;
         }
-        let timeout = pair.ends[CLIENT].rtt.probe_timeout(ConnectionConfig::default().max_ack_delay);
-        pair.dark_until = Timestamp::MAX;
-        pair.send(CLIENT, Delivery::ReliableOrdered, b"in the dark");
-        let mut at = vec![];
-        while at.len() < 7 {
-            let before = pair.ends[CLIENT].stats().probes;
-            pair.run(Duration::from_millis(1));
-            at.extend((pair.ends[CLIENT].stats().probes > before).then_some(pair.now));
-        }
-        for (pair, factor) in at.windows(2).zip([0.25, 0.5, 1.0, 2.0, 4.0, 8.0]) {
-            let wanted = timeout.mul_f64(factor).min(timeout.max(Duration::from_millis(300)));
-            let apart = pair[1].since(pair[0]);
-            assert!(apart.abs_diff(wanted) <= Duration::from_millis(1), "{apart:?} and not {wanted:?}");
-        }
-        pair.dark_until = pair.now;
     }
 }
 
@@ -109,7 +118,7 @@ fn a_probe_carries_a_small_message_behind_large_ones() {
 
 // spec-test: REL-7
 #[test]
-fn probes_carry_more_and_more_of_what_is_unacked_and_the_sixth_nothing() {
+fn probes_carry_more_and_more_of_what_is_unacked_and_each_sixth_nothing() {
     let mut pair = Pair::new(2);
     pair.run(SECOND);
     pair.dark_until = pair.now + SECOND * 9;
@@ -118,7 +127,7 @@ fn probes_carry_more_and_more_of_what_is_unacked_and_the_sixth_nothing() {
         pair.flush();
     }
     let mut sizes = vec![];
-    while sizes.len() < 7 {
+    while sizes.len() < 13 {
         let before = pair.ends[CLIENT].stats();
         pair.run(Duration::from_millis(1));
         let stats = pair.ends[CLIENT].stats();
@@ -127,7 +136,9 @@ fn probes_carry_more_and_more_of_what_is_unacked_and_the_sixth_nothing() {
         }
     }
     assert!(sizes[..5].is_sorted() && sizes[0] < 250 && sizes[3] > 1_000, "{sizes:?}");
-    assert!(sizes[5] < 60 && sizes[6] > 1_000, "{sizes:?}");
+    for sixth in [5, 11] {
+        assert!(sizes[sixth] < 60 && sizes[sixth + 1] > 1_000, "{sizes:?}");
+    }
 }
 
 // spec-test: REL-7
@@ -348,25 +359,29 @@ fn silence_ends_the_connection_after_the_idle_timeout() {
     assert!(pair.ends.iter().all(Connection::is_drained));
 }
 
-/// Small packets pass, so that it is not silent.
+/// Small packets pass, so that it is not silent. It is looked at each 20 s, or once in the idle timeout.
 // spec-test: CON-9
 #[test]
-fn a_peer_that_does_not_take_a_reliable_message_is_given_up() {
-    let mut pair = Pair::new(10);
-    pair.run(SECOND);
-    pair.mtu = 600;
-    pair.send(CLIENT, Delivery::Unreliable, &[0; 100]);
-    pair.run(SECOND * 30);
-    assert_eq!(pair.closed, [None, None], "nothing waits to be acked");
-    pair.send(CLIENT, Delivery::ReliableOrdered, &[0; 5_000]);
-    for _ in 0..39 {
+fn a_peer_that_does_not_take_a_reliable_message_is_given_up_at_the_third_look() {
+    let large = [Delivery::ReliableOrdered, Delivery::ReliableUnordered, Delivery::ReliableLatest { key: 1 }];
+    for (large, (idle, third_look)) in large.into_iter().flat_map(|it| [(it, (10, 60)), (it, (30, 90))]) {
+        let config = ConnectionConfig { idle_timeout: SECOND * idle, ..ConnectionConfig::default() };
+        let mut pair = Pair::with_config(10, config);
         pair.run(SECOND);
-        pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 100]);
+        pair.mtu = 600;
+        pair.send(CLIENT, Delivery::Unreliable, &[0; 100]);
+        pair.run(SECOND * 40);
+        assert_eq!(pair.closed, [None, None], "nothing waits to be acked");
+        pair.send(CLIENT, large, &[0; 5_000]);
+        for _ in 1..third_look {
+            pair.run(SECOND);
+            pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 100]);
+        }
+        assert_eq!(pair.closed, [None, None], "{large:?}");
+        pair.run(SECOND * 2);
+        assert_eq!(pair.closed, [Some(Closed::TimedOut), Some(Closed::TimedOut)], "{large:?}");
+        assert_eq!(pair.payloads(SERVER).len(), third_look);
     }
-    assert_eq!(pair.closed, [None, None]);
-    pair.run(SECOND * 22);
-    assert_eq!(pair.closed, [Some(Closed::TimedOut), Some(Closed::TimedOut)]);
-    assert_eq!(pair.payloads(SERVER).len(), 40);
 }
 
 // spec-test: CON-9

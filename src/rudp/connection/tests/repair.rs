@@ -152,6 +152,7 @@ fn repairs_stay_within_their_budget() {
     let repairs = pair.ends[SERVER].stats().repairs_sent;
     // Each has 52 bytes; a second's worth is saved up at first.
     assert!((30..=40).contains(&repairs), "{repairs}");
+    assert_eq!(ConnectionConfig::default().repair_bytes_per_second, 65_536);
 }
 
 /// A controller that lets nothing more leave.
@@ -308,6 +309,21 @@ fn answer(symbol: &'static [u8]) -> Option<Closed> {
         pair.ends[CLIENT].acks.take(pair.now).is_none_or(|ack: Ack| ack.runs.is_some_and(|it| it.0 == 1))
     );
     pair.closed[CLIENT].clone()
+}
+
+/// In packet 1, where one of packet 0 alone would repair that.
+// spec-test: FRM-8
+#[test]
+fn a_repair_that_reaches_below_packet_0_repairs_nothing() {
+    for (lags, repaired) in [(&[1][..], 1), (&[1, 2], 0)] {
+        let mut pair = Pair::new(1);
+        let symbol = Bytes::from_static(b"\x00\x05\x33\x01\x00hi");
+        let repair = Frame::Repair(Repair { lags: Lags::from_slice(lags), symbol });
+        let packet = attacks::seal_as_server(&mut keys().server_keys().seal, 1, &[repair]);
+        assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
+        pair.flush();
+        assert_eq!((pair.payloads(CLIENT).len(), &pair.closed[CLIENT]), (repaired, &None), "{lags:?}");
+    }
 }
 
 /// The REPAIR came first. The late packet completes a newer one, whose messages move the position far on.
