@@ -245,11 +245,22 @@ pub struct InvalidUserId {
 mod tests {
     use super::*;
 
+    // spec-test: TOK-3
     #[test]
     fn a_user_id_has_1_to_64_bytes() {
         assert_eq!(UserId::new(""), Err(InvalidUserId { bytes: 0 }));
         assert!(UserId::new(&"é".repeat(32)).is_ok());
         assert_eq!(UserId::new(&"x".repeat(65)), Err(InvalidUserId { bytes: 65 }));
+    }
+
+    /// In case, in space, and in how one letter is composed.
+    // spec-test: TOK-3
+    #[test]
+    fn users_whose_ids_differ_in_a_byte_are_two() {
+        let ids = ["zoé", "Zoé", " zoé", "zoé ", "zoe\u{301}"].map(|id| UserId::new(id).unwrap());
+        let all: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(all.len(), 5, "{all:?}");
+        assert_eq!(UserId::new("zo\u{e9}"), Ok(ids[0].clone()));
     }
 
     /// Asserts that the hashes spread over what a table picks its buckets by, their low bits, and over what it tells

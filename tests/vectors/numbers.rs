@@ -121,6 +121,7 @@ fn transport_parameters() {
         ("ack delay above its range", fields([1_000, 66, 1_472, 1_200, 65_536])),
         ("datagram below its range", fields([1_000, 10, 1_199, 1_200, 65_536])),
         ("datagram above its range", fields([1_000, 10, 65_508, 1_200, 65_536])),
+        ("message below its range", fields([1_000, 10, 1_472, 1_199, 65_536])),
         ("message above its range", fields([1_000, 10, 1_472, 1_048_577, 65_536])),
         ("receive buffer below its range", fields([1_000, 10, 1_472, 1_200, 65_535])),
         ("receive buffer above its range", fields([1_000, 10, 1_472, 1_200, (1 << 30) + 1])),

@@ -152,6 +152,20 @@ fn the_last_reject_is_reported_a_second_after_the_first_one() {
     assert_eq!(hello(&mut connecting, at(6_000)), None);
 }
 
+/// Anybody may have said it.
+// spec-test: HSK-7
+#[test]
+fn after_a_reject_hello_goes_on_and_an_answer_counts() {
+    let mut connecting = connecting();
+    let first = hello(&mut connecting, at(0)).unwrap();
+    let reject = Reject { echo: first.echo(), code: RejectCode::Full, version: 1 };
+    give(&mut connecting, at(10), &ClearPacket::Reject(reject));
+    let due = connecting.poll_timeout().unwrap();
+    assert_eq!(hello(&mut connecting, due).as_ref(), Some(&first));
+    give(&mut connecting, due, &ack_of(&first, first.echo()));
+    assert!(connecting.poll_outcome().is_some_and(|outcome| outcome.is_ok()));
+}
+
 #[test]
 fn an_authentic_answer_that_breaks_the_protocol_ends_the_attempt() {
     let mut connecting = connecting();

@@ -260,6 +260,13 @@ mod tests {
         assert_eq!(Claims::from_json("{").err(), Some(ClaimsError::NotAnObject));
     }
 
+    // spec-test: TOK-2
+    #[test]
+    fn of_a_claim_that_stands_there_twice_the_last_one_counts() {
+        let twice = members().to_string().replace(r#""sub":"anna""#, r#""sub":"anna","sub":"bob""#);
+        assert_eq!(Claims::from_json(&twice).unwrap().user.as_str(), "bob");
+    }
+
     // spec-test: TOK-4
     #[test]
     fn a_lifetime_is_positive_and_at_most_ten_minutes() {

@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::base::{ConnectionId, Wire};
-use crate::rudp::{ConnectionConfig, Payload, Role};
-use crate::secure::HandshakeSecrets;
+use crate::base::{ConnectionId, Ecn, UnixTime, Wire};
+use crate::rudp::{ConnectingConfig, ConnectionConfig, Payload, Role};
+use crate::secure::{ConnectGrant, HandshakeSecrets, Psk};
 use crate::wire::command::{Join, To};
 use crate::wire::packet::SealedHeader;
 use crate::wire::{Command, Request, UserEvent};
@@ -339,4 +339,20 @@ fn datagrams_of_strangers_are_nothing() {
     assert_eq!(served.outputs(), []);
     served.core.handle_datagram(served.now, address().into(), datagram);
     assert_eq!(served.outputs().len(), 1);
+}
+
+// spec-test: ECN-1
+#[test]
+fn a_hello_is_not_marked() {
+    let grant = ConnectGrant {
+        token: "v4.local.token".into(),
+        psk: Psk::new([5; 32]),
+        servers: vec!["server".into()],
+        audience: None,
+        expires: UnixTime::from_secs(1),
+    };
+    let (now, config, rng) = (Timestamp::ZERO, ConnectingConfig::new(7), StdRng::seed_from_u64(1));
+    let connecting = Connecting::new(now, "server", address(), &grant, config, rng);
+    let hello = Core::new(address(), connecting).poll_transmit(now, &mut BytesMut::new());
+    assert_eq!(hello.map(|to| to.ecn), Some(Ecn::NotEct));
 }
