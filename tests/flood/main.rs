@@ -47,7 +47,6 @@ struct Fired {
     answered_bytes: u64,
 }
 
-// spec-test: HSK-12
 #[test]
 fn sessions_run_undisturbed_while_hostile_datagrams_arrive() {
     let seconds = std::env::var("RALLYPOINT_FLOOD_SECONDS").map_or(4, |text| text.parse().unwrap());

@@ -112,7 +112,7 @@ fn the_delay_that_an_ack_names_counts_up_to_what_was_agreed() {
         peer.connection.rtt()
     };
     assert_eq!(sample(100, 0), Duration::from_millis(100));
-    // 32 ms are claimed and 10 ms agreed: (7 × 100 + 140) / 8.
+    // 64 ms are claimed and 10 ms agreed: (7 × 100 + 140) / 8.
     assert_eq!(sample(150, 250), Duration::from_millis(105));
     // 105 - 10 is below the smallest sample: (7 × 105 + 105) / 8.
     assert_eq!(sample(105, 250), Duration::from_millis(105));

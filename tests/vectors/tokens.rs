@@ -11,7 +11,7 @@ pub(crate) fn tokens_json() -> Vec<Value> {
     serde_json::from_str(include_str!("../../protocol-spec/vectors/tokens.json")).unwrap()
 }
 
-// spec-test: TOK-1, TOK-2, TOK-3, TOK-4, TOK-7
+// spec-test: TOK-1, TOK-2, TOK-4, TOK-7
 #[test]
 fn tokens() {
     for vector in tokens_json() {
