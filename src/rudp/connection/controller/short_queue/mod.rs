@@ -318,7 +318,7 @@ impl Controller for ShortQueue {
     fn window_bytes(&self) -> usize {
         match &self.mode {
             Mode::Delay if self.is_in_slow_start() => self.window,
-            Mode::Delay => self.window + self.held(),
+            Mode::Delay => (self.window + self.held()).min(MAX_WINDOW_BYTES),
             Mode::Competing { reno, .. } => reno.window_bytes(),
             Mode::Draining { .. } => (self.window / 2).max(MIN_DATAGRAMS * self.datagram),
         }

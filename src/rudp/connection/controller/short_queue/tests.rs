@@ -12,6 +12,16 @@ fn a_part_of_the_largest_window_is_no_overflow() {
     assert_eq!(scaled(1, times[1], Duration::ZERO), 1);
 }
 
+/// What the peer holds back makes the window no larger than any may be.
+// spec-test: REL-8
+#[test]
+fn the_largest_window_has_16_mebibytes_beyond_slow_start_too() {
+    let mut path = Path::past_slow_start();
+    assert!(path.controller.window_bytes() > path.controller.window);
+    path.controller.set_window(usize::MAX);
+    assert_eq!(path.controller.window_bytes(), 16_777_216);
+}
+
 struct Path {
     now: Timestamp,
     controller: ShortQueue,
