@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tracing::error;
+use tracing::{error, info};
 
 use super::config;
 use super::counters::{Totals, WorkerCounters};
@@ -103,8 +103,15 @@ impl Shared {
         Self { observe, ..self }
     }
 
-    /// Tells the program around the server what has happened. It is no reason to end anything if that panics.
+    /// Tells the log and the program around the server what has happened. It is no reason to end anything if that panics.
     pub fn tell(&self, event: &ServerEvent<'_>) {
+        match event {
+            ServerEvent::SessionBegan { session, kind, owner } => {
+                info!(%session, kind = kind.0, owner = owner.as_str(), "session began");
+            }
+            ServerEvent::SessionEnded { session, why } => info!(%session, %why, "session ended"),
+            ServerEvent::Connected { .. } | ServerEvent::Disconnected { .. } => {}
+        }
         if let Some(observe) = &self.observe
             && panic::catch_unwind(AssertUnwindSafe(|| observe(event))).is_err()
         {

@@ -222,6 +222,7 @@ impl Report {
             "expected": outcome.expected,
             "delivered": outcome.delivered,
             "delivery_ratio": outcome.delivery_ratio(),
+            "deliveries_per_second": share(outcome.delivered * 1_000_000, cost.counted_us),
             "bulk_bytes": outcome.bulk.map(|bulk| bulk.bytes),
             "bulk_bytes_per_second": outcome.bulk.and_then(|bulk| bulk.bytes_per_second()),
             "bulk_link_share": outcome.bulk.and_then(|bulk| bulk.share_of(workload.rate_limit?)),
@@ -267,10 +268,11 @@ impl Report {
             .row(
                 "delivered",
                 format_args!(
-                    "{} of {} expected, ratio {}",
+                    "{} of {} expected, ratio {}, {} a second",
                     figure("delivered"),
                     figure("expected"),
-                    figure("delivery_ratio")
+                    figure("delivery_ratio"),
+                    figure("deliveries_per_second")
                 ),
             )
             .row("latency", &self.outcome.latency)
@@ -391,7 +393,7 @@ mod tests {
         let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut documented =
             "sessions members rate_hz size_bytes delivery seconds seed connect_failures timeouts \
-            errors sent expected delivered delivery_ratio latency_us server_cpu_us_per_delivery \
+            errors sent expected delivered delivery_ratio deliveries_per_second latency_us server_cpu_us_per_delivery \
             client_cpu_us_per_delivery server_core_share client_core_share server_datagrams_out_per_delivery server_bytes_out_per_delivery \
             datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
             order_violations duplicates recovery_us bulk_bytes bulk_bytes_per_second bulk_link_share latency_beside_bulk_us"

@@ -1,7 +1,5 @@
 //! [`TokenKey`]: the symmetric key of connect tokens, and its text form in key files.
 
-use std::fmt;
-
 use pasetors::keys::SymmetricKey;
 use pasetors::paserk::{FormatAsPaserk, Id};
 use pasetors::version4::V4;
@@ -13,16 +11,10 @@ use crate::secure::base64;
 
 /// The key that a backend and its servers share. Whoever holds it is every user and every server.
 ///
-/// Wiped when dropped; `Debug` shows nothing of it.
+/// Wiped when dropped; without `Debug`, so that no log can hold it.
 pub struct TokenKey {
     pub(super) key: SymmetricKey<V4>,
     id: String,
-}
-
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenKey").finish_non_exhaustive()
-    }
 }
 
 const PREFIX: &str = "k4.local.";
