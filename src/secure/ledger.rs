@@ -167,7 +167,10 @@ impl Stripe {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::base::sync::model;
 
     fn id(text: &str) -> TokenId {
         TokenId::new(text).unwrap()
@@ -229,14 +232,29 @@ mod tests {
         assert_eq!(ledger.advance(at(11)), at(11));
     }
 
+    /// Workers with a half-open each confirm it, end it, and begin another one, in any order.
+    // spec-test: TOK-6
     #[test]
-    fn of_many_threads_one_spends() {
-        let ledger = TokenLedger::new(100);
-        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
-        let spent = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| ledger.spend(&id("a")))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).filter(|won| *won).count()
+    fn of_many_workers_one_spends_and_no_half_open_is_lost_or_counted_twice() {
+        model::check(200, || {
+            let ledger = Arc::new(TokenLedger::new(100));
+            let spends = [true, true, false].map(|confirms| {
+                let ledger = Arc::clone(&ledger);
+                shuttle::thread::spawn(move || {
+                    if ledger.reserve(&id("a"), at(60), at(0)).is_err() {
+                        return None;
+                    }
+                    let won = confirms && ledger.spend(&id("a"));
+                    ledger.release(&id("a"));
+                    Some(won)
+                })
+            });
+            let done = spends.map(|worker| worker.join().unwrap());
+            let won = done.iter().filter(|won| **won == Some(true)).count();
+            let confirmed = done.iter().take(2).any(Option::is_some);
+            assert_eq!(won, usize::from(confirmed), "{done:?}");
+            let again = ledger.reserve(&id("a"), at(60), at(1));
+            assert_eq!(again, if confirmed { Err(LedgerError::Spent) } else { Ok(()) }, "{done:?}");
         });
-        assert_eq!(spent, 1);
     }
 }
