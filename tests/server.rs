@@ -180,6 +180,10 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 8", room.session));
     server.close_session(room.session, Reason::none());
     assert_eq!(told.recv().await.unwrap(), format!("{} ended: closed_by_operator", room.session));
+    // However the workers of the two are placed.
+    let (ann, _) = connect(&server, "ann", None).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), "ann came with nothing");
+    assert_eq!(told.recv().await.unwrap(), "ann went: replaced");
     ann.close("");
     assert_eq!(told.recv().await.unwrap(), "ann went: left");
     // One whose coming makes the program panic is served like any other.

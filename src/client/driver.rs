@@ -232,8 +232,8 @@ impl Drop for Driver {
         let mut state = self.shared.lock();
         state.core.abandon(match std::thread::panicking() {
             true if self.is_telling => Disconnected::Panicked,
-            // As tokio does where it lacks what a socket needs.
-            true => Disconnected::Socket("its task has panicked; has the runtime I/O and time?".into()),
+            // The app's own, where that ends the runtime, or tokio's, which lacks what a socket needs.
+            true => Disconnected::Socket("a panic on its thread; has the runtime I/O and time?".into()),
             false => runtime_ended(),
         });
         state.take_outputs(&mut self.events, true);

@@ -46,8 +46,8 @@ impl Client {
     /// tokio runtime with I/O and time, on which the connection then [lives](super#the-runtime).
     ///
     /// To drop the future is to give the attempt up. The server may have answered it, and keeps a place for it for
-    /// eight seconds, of which a token has two and a user four: who then tries again at once may be told `token_used`
-    /// or `user_limit`, and a second later finds a place.
+    /// eight seconds. A token has two, a user eight: who has given up more is told `token_used` or `user_limit` until
+    /// then. So another attempt asks the backend for another grant.
     ///
     /// # Errors
     /// [`ConnectError`]: of several addresses that of the last one that failed otherwise than by silence. The server has

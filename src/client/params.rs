@@ -64,8 +64,8 @@ impl CreateSession {
     }
 
     /// Gives it a property.
-    pub fn property(mut self, key: &str, value: PropertyValue, rule: WriteRule) -> Self {
-        self.properties.push((key.to_owned(), value, rule));
+    pub fn property(mut self, key: &str, value: impl Into<PropertyValue>, rule: WriteRule) -> Self {
+        self.properties.push((key.to_owned(), value.into(), rule));
         self
     }
 
@@ -85,10 +85,6 @@ impl CreateSession {
     /// [`RequestError::Illegal`] names what is out of range.
     pub fn build(self) -> Result<Create, RequestError> {
         let property = |(key, value, rule): (String, PropertyValue, WriteRule)| {
-            let value = match value {
-                PropertyValue::Bytes(bytes) => PropertyValue::bytes(bytes)?,
-                integer @ PropertyValue::Integer(_) => integer,
-            };
             Ok(InitialProperty { key: PropertyKey::new(&key)?, value, rule })
         };
         let properties: Result<Vec<_>, RequestError> = self.properties.into_iter().map(property).collect();

@@ -130,9 +130,10 @@ impl Builder {
     }
 
     /// Is told what happens on the server: who connects and goes, which sessions begin and end. Called by the worker that
-    /// does it, in the order in which that does it: it must not block, for all of the worker's clients wait; a program
-    /// that has much to do with it puts it into a channel. A panic is logged. When the server shuts down everybody's end
-    /// is told, and no session's. Default: nobody.
+    /// does it, in the order in which that one does it; of what two workers do at one time either may be told first. It
+    /// must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has much to do
+    /// with it puts it into a channel. A panic is logged. When the server shuts down everybody's end is told, and no
+    /// session's. Default: nobody.
     pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Box::new(observe));
         self

@@ -86,8 +86,8 @@ limits! {
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
     sessions_per_user: 16 in 1..=500, "sessions";
-    /// Sessions that one connection creates or joins in a second; 64 of them at once, or `sessions_per_user` if
-    /// that is more. Above it `create` and `join` are refused with `rate_limited`.
+    /// Sessions that one connection creates or joins in a second; as many at once, or 64, or `sessions_per_user`, what
+    /// is most. Above it `create` and `join` are refused with `rate_limited`.
     entries_per_second: 8 in 1..=65_536, "sessions/s";
     /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other user.
     /// Above it an invite is refused with `too_many_invites`.
@@ -98,7 +98,7 @@ limits! {
     /// Invites of one session that are open at the same time. Above it an invite is refused with
     /// `too_many_invites`.
     invites_per_session: 1_024 in 1..=65_536, "invites";
-    /// Users that one connection invites in a second; 1024 of them at once. Above it `invite` is refused with
+    /// Users that one connection invites in a second; as many at once, or 1024. Above it `invite` is refused with
     /// `rate_limited`.
     invites_per_second: 64 in 1..=65_536, "invites/s";
     /// Commands of one connection in a second, and in a burst. Above it a command is refused with
@@ -108,9 +108,9 @@ limits! {
     /// Bytes of the commands of one connection in a second; a quarter of them at once, or 131072. Above
     /// it a command is refused with `rate_limited`.
     command_bytes_per_second: 1_048_576 in 4_096..=1_073_741_824, "B/s";
-    /// Keys that one connection begins to use in a second, in all its sessions; 1024 of them at once. The
+    /// Keys that one connection begins to use in a second, in all its sessions; as many at once, or 1024. The
     /// last 1024 that it has used are not new. For all members of a session together it is four times as many,
-    /// and 2048 at once. Above it a broadcast or message with a new key is refused with `rate_limited`.
+    /// and as many at once, or 2048. Above it a broadcast or message with a new key is refused with `rate_limited`.
     new_keys_per_second: 64 in 1..=65_536, "keys/s";
     /// Broadcasts, messages, changes of properties and transfers of all members of one session in a second, and as
     /// many at once. Above it they are refused with `rate_limited`. More than 4096 in the round trip of a member

@@ -20,11 +20,12 @@ pub enum ServerEvent<'a> {
         /// Where the user is.
         address: SocketAddr,
     },
-    /// A connection of a user has ended.
+    /// A connection of a user has ended, or is about to:
+    /// [`Server::is_connected`](super::Server::is_connected) may still be true.
     Disconnected {
         /// The user.
         user: &'a UserId,
-        /// Why, as the members of the user's sessions are told.
+        /// Why, as the members of the user's sessions are told; `dropped` where the server shuts down.
         why: LeaveReason,
     },
     /// There is a new session.

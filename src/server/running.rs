@@ -91,15 +91,15 @@ impl Server {
 
     fn start_worker(
         &self,
-        UnstartedWorker { id, socket, mut worker }: UnstartedWorker,
+        UnstartedWorker { id, socket, worker }: UnstartedWorker,
         wake: Arc<Notify>,
     ) -> io::Result<()> {
         let clock = self.clock;
         let (tell, begun) = mpsc::sync_channel(1);
         let end = WorkerEnd::new(self);
         let run = move || {
-            // All of it, so that it is dropped here.
-            let mut end = end;
+            // The worker is dropped first, and then its end is told.
+            let (mut end, mut worker) = (end, worker);
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {

@@ -115,7 +115,7 @@ impl Shared {
         if let Some(observe) = &self.observe
             && panic::catch_unwind(AssertUnwindSafe(|| observe(event))).is_err()
         {
-            error!(?event, "`observe` has panicked");
+            error!("`observe` has panicked");
         }
     }
 

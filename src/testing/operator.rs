@@ -44,7 +44,9 @@ impl Operator {
         if self.rng.random() {
             let Some(client) = clients.choose(&mut self.rng) else { return };
             if shared.kick(&client.user, reason.clone()) {
-                let life = client.is_up().then_some(client.life);
+                // The server knows a client that has heard an ack of its own packets; else an older life's end is meant.
+                let is_known = client.core.as_ref().is_some_and(|core| core.rtt().is_some());
+                let life = (client.is_up() && is_known).then_some(client.life);
                 checker.kicked(&client.user, life, &reason);
             }
         } else {

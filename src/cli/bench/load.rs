@@ -25,7 +25,7 @@ use crate::cli::gather::{Guest, Seat, gather};
 use crate::cli::output::{Failure, note};
 use crate::cli::signals::Signals;
 use crate::cli::verify::{EventLog, Latency, Tally};
-use crate::client::{Client, CreateSession, Delivery, Stats, To};
+use crate::client::{Client, CreateSession, Delivery, To};
 use crate::net::{Clock, Timer};
 
 /// A workload, to be run once.
@@ -329,18 +329,13 @@ fn used(stage: &Stage, clients: &[Client]) -> Used {
         let stats = client.stats()?;
         Some(Traffic {
             datagrams_down: sum.datagrams_down + stats.packets_sent_by_peer,
-            bytes_down: sum.bytes_down + bytes_sent_by_peer(&stats),
+            datagrams_arrived: sum.datagrams_arrived + stats.packets_received,
+            bytes_arrived: sum.bytes_arrived + stats.bytes_received,
             datagrams_up: sum.datagrams_up + stats.packets_sent,
             bytes_up: sum.bytes_up + stats.bytes_sent,
         })
     });
     Used { server: stage.server_usage(), client: Usage::of(std::process::id()), traffic }
-}
-
-/// Bytes of the packets that the server has sent to a client: those that were lost had as many on average as the others.
-fn bytes_sent_by_peer(stats: &Stats) -> u64 {
-    let all = u128::from(stats.bytes_received) * u128::from(stats.packets_sent_by_peer);
-    u64::try_from(all / u128::from(stats.packets_received.max(1))).unwrap_or(u64::MAX)
 }
 
 /// The value, or a note of what went wrong.

@@ -115,8 +115,9 @@ pub struct Cost {
 pub struct Traffic {
     /// Datagrams to the clients.
     pub datagrams_down: u64,
-    /// Their bytes.
-    pub bytes_down: u64,
+    /// Those of them that arrived, and their bytes.
+    pub datagrams_arrived: u64,
+    pub bytes_arrived: u64,
     /// Datagrams to the server.
     pub datagrams_up: u64,
     /// Their bytes.
@@ -128,10 +129,17 @@ impl Traffic {
     pub fn since(self, earlier: Self) -> Self {
         Self {
             datagrams_down: self.datagrams_down.saturating_sub(earlier.datagrams_down),
-            bytes_down: self.bytes_down.saturating_sub(earlier.bytes_down),
+            datagrams_arrived: self.datagrams_arrived.saturating_sub(earlier.datagrams_arrived),
+            bytes_arrived: self.bytes_arrived.saturating_sub(earlier.bytes_arrived),
             datagrams_up: self.datagrams_up.saturating_sub(earlier.datagrams_up),
             bytes_up: self.bytes_up.saturating_sub(earlier.bytes_up),
         }
+    }
+
+    /// Bytes of the datagrams to the clients: those that were lost had as many on average as the others.
+    fn bytes_down(self) -> u64 {
+        let all = u128::from(self.bytes_arrived) * u128::from(self.datagrams_down);
+        u64::try_from(all / u128::from(self.datagrams_arrived.max(1))).unwrap_or(u64::MAX)
     }
 }
 
@@ -234,9 +242,9 @@ impl Report {
             "server_core_share": self.core_share(cost.server_cpu_us),
             "client_core_share": self.core_share(cost.client_cpu_us),
             "server_datagrams_out_per_delivery": traffic(|t| t.datagrams_down),
-            "server_bytes_out_per_delivery": traffic(|t| t.bytes_down),
+            "server_bytes_out_per_delivery": traffic(Traffic::bytes_down),
             "datagrams_both_ways_per_delivery": traffic(|t| t.datagrams_down + t.datagrams_up),
-            "udp_bytes_both_ways_per_delivery": traffic(|t| t.bytes_down + t.bytes_up),
+            "udp_bytes_both_ways_per_delivery": traffic(|t| t.bytes_down() + t.bytes_up),
             "server_rss_bytes": cost.server_rss_bytes,
             "order_violations": outcome.order_violations,
             "duplicates": outcome.duplicates,

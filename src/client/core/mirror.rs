@@ -119,7 +119,8 @@ impl Mirror {
     /// those that still wait. What is another session's, and what changes none, is passed over.
     ///
     /// # Errors
-    /// [`ServerViolation`] when it contradicts what is known: of events that a client was told, where one was left out.
+    /// [`ServerViolation`] when it contradicts what is known: of events that a client was told, where one was left out. The
+    /// mirror is worth nothing then.
     // spec: EVT-1
     pub fn apply(&mut self, event: &Event) -> Result<(), ServerViolation> {
         if event.slot() != Some(self.slot) {

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 
 use super::half_open::{HalfOpen, TIMEOUT_MAX};
 use super::{ANSWERS_MAX, DropReason, Endpoint};
-use crate::base::{ConnectionId, DecodeError, Now, Route, Timestamp, UnixTime};
+use crate::base::{DecodeError, Now, Route, Timestamp, UnixTime};
 use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
 use crate::secure::{Binding, Claims, LedgerError, Responder};
@@ -90,7 +90,7 @@ impl Endpoint {
         let claims = self.open_token(self.ledger.advance(now.wall), &hello)?;
         self.check_unspent(&claims, &hello)?;
         let (responder, parameters) = self.verify_secret(&claims, &hello)?;
-        self.check_limits(now.mono, from, &claims, &hello)?;
+        self.check_limits(from, &claims, &hello)?;
         let (echo, ephemeral) = (hello.echo(), hello.ephemeral());
         Ok(Incoming { claims, from, echo, ephemeral, parameters, responder })
     }
@@ -186,7 +186,7 @@ impl Endpoint {
     }
 
     /// Step 7: limits of the server, of the user, of the address's prefix.
-    fn check_limits(&self, now: Timestamp, from: Route, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
+    fn check_limits(&self, from: Route, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
         let (half_opens, config) = (&self.half_opens, &self.config);
         let refuse = |reason, code| Err(Stop::Reject(reason, code, hello.echo()));
         if self.draining {
@@ -196,9 +196,7 @@ impl Endpoint {
         if connections >= config.max_connections || half_opens.len() >= config.max_half_open {
             return refuse(DropReason::Full, RejectCode::Full);
         }
-        let of_user = half_opens.of_user(&claims.user);
-        let has_room = of_user.len() < config.max_half_open_per_user;
-        if !has_room && !of_user.first().is_some_and(|oldest| half_opens.gives_way(*oldest, now)) {
+        if half_opens.of_user(&claims.user) >= config.max_half_open_per_user {
             return refuse(DropReason::UserLimit, RejectCode::UserLimit);
         }
         if half_opens.of_prefix(from.remote) >= config.max_half_open_per_prefix {
@@ -212,7 +210,7 @@ impl Endpoint {
     pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
         let wall = self.ledger.advance(now.wall);
         let Incoming { claims, from, echo, ephemeral, parameters, responder } = *incoming;
-        if let Err(error) = self.reserve(now.mono, &claims, wall) {
+        if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall) {
             let (reason, code) = match error {
                 LedgerError::Spent | LedgerError::HalfOpen => (DropReason::TokenUsed, RejectCode::TokenUsed),
                 LedgerError::Full => (DropReason::Full, RejectCode::Full),
@@ -248,7 +246,6 @@ impl Endpoint {
         let half_open = HalfOpen {
             connection,
             claims,
-            begun: now.mono,
             is_beaten: false,
             ephemeral,
             from: from.remote,
@@ -256,32 +253,6 @@ impl Endpoint {
         };
         self.half_opens.insert(end, id, half_open);
         self.answer(from, answer);
-    }
-
-    /// Takes one of the token's half-opens. Where the token or its user has as many as it may, the oldest here gives way
-    /// if it is old enough.
-    // spec: HSK-11
-    fn reserve(&mut self, now: Timestamp, claims: &Claims, wall: UnixTime) -> Result<(), LedgerError> {
-        let of_user = self.half_opens.of_user(&claims.user);
-        if of_user.len() >= self.config.max_half_open_per_user {
-            self.give_way(now, of_user.first().copied());
-        }
-        let reserved = self.ledger.reserve(&claims.id, claims.expires, wall);
-        let oldest = self.half_opens.of_token(&claims.id).first().copied();
-        if reserved == Err(LedgerError::HalfOpen) && self.give_way(now, oldest) {
-            return self.ledger.reserve(&claims.id, claims.expires, wall);
-        }
-        reserved
-    }
-
-    /// Beats a half-open connection; false when there is none, or it is too young for that.
-    fn give_way(&mut self, now: Timestamp, id: Option<ConnectionId>) -> bool {
-        let Some(id) = id.filter(|id| self.half_opens.gives_way(*id, now)) else { return false };
-        if let Some(half_open) = self.half_opens.get_mut(id) {
-            self.ledger.release(&half_open.claims.id);
-        }
-        self.half_opens.beat(id);
-        true
     }
 
     /// Refuses what [`Input::Incoming`](super::Input::Incoming) asks for, with a REJECT if not too

@@ -24,7 +24,7 @@ pub struct EndpointConfig {
     /// Half-open connections at most, of this endpoint. When reached, new ones are refused.
     pub max_half_open: usize,
     /// Half-open connections of one user at most.
-    pub max_half_open_per_user: usize,
+    pub max_half_open_per_user: u32,
     /// Half-open connections of one address prefix (IPv4 /24, IPv6 /56) at most.
     pub max_half_open_per_prefix: u32,
     /// How long a half-open connection waits for the client's first sealed packet, 30 s at most: longer
@@ -50,7 +50,7 @@ impl EndpointConfig {
             budgets: MemoryBudgets::default(),
             max_connections: 16_384,
             max_half_open: 1_024,
-            max_half_open_per_user: 4,
+            max_half_open_per_user: 8,
             max_half_open_per_prefix: 512,
             half_open_timeout: Duration::from_secs(8),
             cookie_from_hellos_per_second: 2_000,

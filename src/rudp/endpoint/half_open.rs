@@ -20,8 +20,7 @@ use crate::wire::packet::EPHEMERAL_BYTES;
 pub(super) struct HalfOpen {
     pub(super) connection: Box<Connection>,
     pub(super) claims: Claims,
-    pub(super) begun: Timestamp,
-    /// Another handshake of its token, or of its user, has taken its place: it is to be told so when it confirms.
+    /// Another half-open of its token was confirmed: this one is told so when it confirms.
     pub(super) is_beaten: bool,
     /// The client's ephemeral key.
     pub(super) ephemeral: [u8; EPHEMERAL_BYTES],
@@ -47,8 +46,7 @@ pub(super) struct HalfOpens {
     by_id: IdMap<ConnectionId, HalfOpen>,
     by_caller: HashMap<Caller, ConnectionId>,
     by_token: HashMap<TokenId, SmallVec<[ConnectionId; 2]>>,
-    /// Oldest first.
-    by_user: HashMap<UserId, SmallVec<[ConnectionId; 2]>>,
+    users: HashMap<UserId, u32>,
     prefixes: HashMap<Prefix, u32>,
     /// By end time: all live equally long. May name some that have already ended.
     ends: VecDeque<(Timestamp, ConnectionId)>,
@@ -63,13 +61,13 @@ impl HalfOpens {
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
         let tables = [self.by_id.len(), self.by_caller.len(), self.by_token.len()];
-        let counts = [self.by_user.len(), self.prefixes.len(), self.ends.len()];
+        let counts = [self.users.len(), self.prefixes.len(), self.ends.len()];
         tables.into_iter().chain(counts).sum()
     }
 
-    /// Those of one user, the oldest first.
-    pub(super) fn of_user(&self, user: &UserId) -> &[ConnectionId] {
-        self.by_user.get(user).map_or(&[], SmallVec::as_slice)
+    /// Those of one user.
+    pub(super) fn of_user(&self, user: &UserId) -> u32 {
+        self.users.get(user).copied().unwrap_or(0)
     }
 
     /// Those of one address's prefix.
@@ -84,12 +82,6 @@ impl HalfOpens {
         self.by_id.get(id)
     }
 
-    /// True for one that is so old that a newer one may have its place.
-    // spec: HSK-11
-    pub(super) fn gives_way(&self, id: ConnectionId, now: Timestamp) -> bool {
-        self.by_id.get(&id).is_some_and(|half_open| half_open.begun + GIVES_WAY_AFTER <= now)
-    }
-
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut HalfOpen> {
         self.by_id.get_mut(&id)
     }
@@ -97,7 +89,7 @@ impl HalfOpens {
     pub(super) fn insert(&mut self, end: Timestamp, id: ConnectionId, half_open: HalfOpen) {
         self.by_caller.insert(half_open.caller(), id);
         self.by_token.entry(half_open.claims.id.clone()).or_default().push(id);
-        self.by_user.entry(half_open.claims.user.clone()).or_default().push(id);
+        *self.users.entry(half_open.claims.user.clone()).or_default() += 1;
         *self.prefixes.entry(Prefix::of(half_open.from)).or_default() += 1;
         self.ends.push_back((end, id));
         self.by_id.insert(id, half_open);
@@ -108,6 +100,7 @@ impl HalfOpens {
         if !half_open.is_beaten {
             self.unlist(id, &half_open);
         }
+        count_down(&mut self.prefixes, &Prefix::of(half_open.from));
         if self.by_id.is_empty() {
             // What many at once took is not kept.
             *self = Self::default();
@@ -115,30 +108,26 @@ impl HalfOpens {
         Some(half_open)
     }
 
-    /// Another one takes the place of this one, which is found by its id alone from now on.
-    pub(super) fn beat(&mut self, id: ConnectionId) {
-        if let Some(half_open) = self.by_id.remove(&id) {
-            self.unlist(id, &half_open);
-            self.by_id.insert(id, HalfOpen { is_beaten: true, ..half_open });
+    /// The token is spent: those that it was making do not count for its user any more, and are found by their ids
+    /// alone.
+    pub(super) fn beat(&mut self, token: &TokenId) {
+        for id in self.by_token.get(token).cloned().unwrap_or_default() {
+            if let Some(half_open) = self.by_id.remove(&id) {
+                self.unlist(id, &half_open);
+                self.by_id.insert(id, HalfOpen { is_beaten: true, ..half_open });
+            }
         }
     }
 
     fn unlist(&mut self, id: ConnectionId, half_open: &HalfOpen) {
         self.by_caller.remove(&half_open.caller());
-        take_out(&mut self.by_token, &half_open.claims.id, id);
-        take_out(&mut self.by_user, &half_open.claims.user, id);
-        let prefix = Prefix::of(half_open.from);
-        if let Some(count) = self.prefixes.get_mut(&prefix) {
-            *count -= 1;
-            if *count == 0 {
-                self.prefixes.remove(&prefix);
+        if let Some(ids) = self.by_token.get_mut(&half_open.claims.id) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_token.remove(&half_open.claims.id);
             }
         }
-    }
-
-    /// Those that a token is making, the oldest first.
-    pub(super) fn of_token(&self, token: &TokenId) -> &[ConnectionId] {
-        self.by_token.get(token).map_or(&[], SmallVec::as_slice)
+        count_down(&mut self.users, &half_open.claims.user);
     }
 
     /// One whose time is over.
@@ -157,11 +146,11 @@ impl HalfOpens {
     }
 }
 
-fn take_out<K: Hash + Eq>(lists: &mut HashMap<K, SmallVec<[ConnectionId; 2]>>, key: &K, id: ConnectionId) {
-    if let Some(ids) = lists.get_mut(key) {
-        ids.retain(|other| *other != id);
-        if ids.is_empty() {
-            lists.remove(key);
+fn count_down<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -179,10 +168,6 @@ impl Prefix {
         }
     }
 }
-
-/// From this age on a half-open connection gives way to a newer one of its token or user: a client that is there has
-/// confirmed it long since, and whoever sends a client's HELLO on from elsewhere must not end it before that.
-const GIVES_WAY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a half-open connection may live at most, whatever the configuration says: its id must
 /// not be in use again while its end still waits in a queue.

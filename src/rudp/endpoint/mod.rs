@@ -353,17 +353,13 @@ impl Endpoint {
     }
 
     /// The client's first sealed packet: spends the token, fixes the port, beats the token's other
-    /// half-open connections. One that is beaten, or whose token another worker has spent, is closed instead.
+    /// half-open connections. One whose token another one has spent is closed instead.
     // spec: HSK-13
     fn confirm(&mut self, now: Timestamp, id: ConnectionId) {
-        let Some(HalfOpen { mut connection, claims, is_beaten, .. }) = self.half_opens.remove(id) else {
-            return;
-        };
-        let is_known = !is_beaten && self.ledger.spend(&claims.id);
+        let Some(HalfOpen { mut connection, claims, .. }) = self.half_opens.remove(id) else { return };
+        let is_known = self.ledger.spend(&claims.id);
         if is_known {
-            while let Some(&other) = self.half_opens.of_token(&claims.id).first() {
-                self.half_opens.beat(other);
-            }
+            self.half_opens.beat(&claims.id);
             let from = connection.remote();
             self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
         } else {
@@ -378,9 +374,7 @@ impl Endpoint {
 
     fn end_half_open(&mut self, now: Timestamp, id: ConnectionId) {
         if let Some(half_open) = self.half_opens.remove(id) {
-            if !half_open.is_beaten {
-                self.ledger.release(&half_open.claims.id);
-            }
+            self.ledger.release(&half_open.claims.id);
             self.ids.give_back(now, id);
         }
     }

@@ -55,14 +55,15 @@ impl Worker {
         }
         // Ids and reasons are others' text: as values they are quoted and escaped, so that none forges a line.
         debug!(%connection, user = user.as_str(), "connected");
+        let data = claims.data.as_ref();
+        // Before another worker hears that the user's older connection is over.
+        self.shared.tell(&ServerEvent::Connected { user: &user, data, address: from });
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         let login = self.shared.directory.connect(&user, connection, |old| {
             post.to_user(old, Word::Replaced);
         });
         self.clients.add(connection, user, login.number);
         self.counters().connections_opened.add(1);
-        let data = claims.data.as_ref();
-        self.shared.tell(&ServerEvent::Connected { user: &claims.user, data, address: from });
         for invite in login.invites {
             let event = UserEvent::Invited(invite.invitation(now));
             self.clients.tell(now, connection, &event);

@@ -1,7 +1,7 @@
 //! The end of the server: every client is told, then the worker is done.
 
 use super::Worker;
-use crate::base::Timestamp;
+use crate::base::{ConnectionId, Timestamp};
 use crate::server::observer::ServerEvent;
 use crate::wire::{CloseCode, LeaveReason};
 
@@ -17,12 +17,17 @@ impl Worker {
         self.shared.begin_drain();
         self.clients.endpoint.set_draining(true);
         for connection in self.clients.connections() {
-            if let Some(client) = self.take_out(connection) {
-                let why = LeaveReason::Dropped;
-                self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why });
-            }
-            self.clients.close(now, connection, CloseCode::ShuttingDown);
+            self.send_off(now, connection);
         }
+    }
+
+    /// Tells a client that the server shuts down.
+    pub(super) fn send_off(&mut self, now: Timestamp, connection: ConnectionId) {
+        if let Some(client) = self.take_out(connection) {
+            let why = LeaveReason::Dropped;
+            self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why });
+        }
+        self.clients.close(now, connection, CloseCode::ShuttingDown);
     }
 
     /// When the drain ends at the latest.

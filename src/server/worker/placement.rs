@@ -17,7 +17,7 @@ use crate::base::{ConnectionId, RequestId, Timestamp, WorkerId};
 use crate::rudp::Moving;
 use crate::server::limits::size;
 use crate::server::mail::{Mail, Word};
-use crate::wire::{CloseCode, Request};
+use crate::wire::Request;
 
 /// A user that moves to another worker, with the command that it moves for.
 #[derive(Debug)]
@@ -94,8 +94,7 @@ impl Worker {
         let caller = Caller { connection: moving.id(), user: client.user.clone() };
         self.clients.adopt(now, moving, client);
         if self.draining {
-            self.take_out(caller.connection);
-            return self.clients.close(now, caller.connection, CloseCode::ShuttingDown);
+            return self.send_off(now, caller.connection);
         }
         self.user_command(now, &caller, id, request);
     }

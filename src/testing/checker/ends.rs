@@ -66,15 +66,16 @@ impl Ends {
     pub(super) fn disconnected(
         &mut self,
         life: Life,
-        user: &UserId,
+        users: &BTreeMap<Life, UserId>,
         why: &Disconnected,
         issues: &mut Issues,
     ) {
+        let Some(user) = users.get(&life) else { return };
         let expected = match why {
             Disconnected::ByClient | Disconnected::ConnectFailed(_) => true,
             Disconnected::TimedOut => self.causes.naps,
             Disconnected::ByServer { code, reason } => match code {
-                CloseCode::Replaced => true,
+                CloseCode::Replaced => has_later(life, user, users),
                 CloseCode::Lagging => self.causes.naps,
                 CloseCode::Full => self.causes.crowd,
                 CloseCode::ShuttingDown => self.causes.drain,
@@ -130,7 +131,7 @@ impl Ends {
                 LeaveReason::TimedOut => {
                     self.crashed.contains(life) || self.left.contains(life) || self.causes.naps
                 }
-                LeaveReason::Replaced => users.iter().any(|(other, of)| other > life && of == user),
+                LeaveReason::Replaced => has_later(*life, user, users),
                 LeaveReason::Dropped => self.kicks.iter().any(|(kicked, _)| kicked == user),
                 LeaveReason::Lagging => self.causes.naps,
             };
@@ -149,4 +150,9 @@ impl Ends {
             }
         }
     }
+}
+
+/// True when the user has connected again.
+fn has_later(life: Life, user: &UserId, users: &BTreeMap<Life, UserId>) -> bool {
+    users.iter().any(|(other, of)| *other > life && of == user)
 }

@@ -72,12 +72,7 @@ impl Memberships {
     /// Forgets the membership that `event` ends: what is told of it later is an issue.
     pub(super) fn forget_ended(&mut self, life: Life, event: &Event) {
         let Some(slot) = event.slot() else { return };
-        let ends = match event {
-            Event::SessionDeleted { .. } => true,
-            Event::MemberLeft { is_own, .. } => *is_own,
-            _ => false,
-        };
-        if ends {
+        if event.ends_membership() {
             self.current.remove(&(life, slot));
         }
     }

@@ -157,7 +157,7 @@ impl Checker {
         let Some(user) = self.users.get(&life) else { return };
         self.invites.event(now, life, user, event, &mut self.issues);
         if let Event::Disconnected(why) = event {
-            self.ends.disconnected(life, user, why, &mut self.issues);
+            self.ends.disconnected(life, &self.users, why, &mut self.issues);
             self.answers.ended(life, &mut self.issues);
             self.memberships.end_life(life);
             return;

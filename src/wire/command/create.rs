@@ -71,8 +71,9 @@ impl InitialProperties {
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are more than [`MAX_PROPERTIES`],
-    /// [`DecodeError::Repeated`] when two have one key.
+    /// [`DecodeError::Repeated`] when two have one key, [`DecodeError::Length`] when a value has more than 65,536 bytes.
     pub fn new(mut properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
+        properties.iter().try_for_each(|property| property.value.check())?;
         properties.sort_by(|a, b| a.key.cmp(&b.key));
         match properties.is_sorted_by(|a, b| a.key < b.key) {
             true => Self::sorted(properties),

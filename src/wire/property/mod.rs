@@ -79,7 +79,7 @@ impl PropertyValue {
     }
 
     /// Checks that it is not too long.
-    pub(super) fn check(&self) -> Result<(), DecodeError> {
+    pub(in crate::wire) fn check(&self) -> Result<(), DecodeError> {
         let (bytes, max) = (self.counted_bytes() as u64, MAX_PROPERTY_BYTES as u64);
         if bytes <= max { Ok(()) } else { Err(DecodeError::Length { what: Self::WHAT, bytes, min: 0, max }) }
     }

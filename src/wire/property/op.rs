@@ -214,6 +214,7 @@ impl Wire for PropertyOps {
 pub(crate) mod tests {
     use super::super::tests::{any_key, any_rule, any_value};
     use super::*;
+    use crate::wire::command::{InitialProperties, InitialProperty};
     use crate::wire::tests::check_canonical;
     use bytes::Bytes;
     use proptest::option;
@@ -250,6 +251,24 @@ pub(crate) mod tests {
         let bytes = [3, 1, b'k', 2, 0, 1, b'v', 1];
         assert_eq!(op.to_bytes(), &bytes[..]);
         assert_eq!(PropertyOp::from_bytes(Bytes::copy_from_slice(&bytes)), Ok(op));
+    }
+
+    // spec-test: PRP-4
+    #[test]
+    fn a_value_that_is_too_long_is_refused_before_it_is_sent() {
+        let key = || PropertyKey::new("k").unwrap();
+        let text = |bytes: usize| "x".repeat(bytes);
+        let value = |bytes| Some(PropertyValue::from(text(bytes)));
+        let one = |op| PropertyOps::new(vec![op]).map(|_| ());
+        let initial = |bytes| {
+            let property = InitialProperty { key: key(), value: text(bytes).into(), rule: WriteRule::Any };
+            InitialProperties::new(vec![property]).map(|_| ())
+        };
+        let long = Err(DecodeError::Length { what: PropertyValue::WHAT, bytes: 65_537, min: 0, max: 65_536 });
+        assert_eq!([one(PropertyOp::set(key(), text(65_536))), initial(65_536)], [Ok(()), Ok(())]);
+        assert_eq!([one(PropertyOp::set(key(), text(65_537))), initial(65_537)], [long, long]);
+        assert_eq!(one(PropertyOp::compare_and_set(key(), value(65_537), value(1))), long);
+        assert_eq!(one(PropertyOp::compare_and_set(key(), value(1), value(65_537))), long);
     }
 
     // spec-test: PRP-8

@@ -65,6 +65,35 @@ fn a_confirmed_token_is_spent_and_its_other_half_open_is_told_so() {
     assert_eq!(bed.fate(address(1), &again), (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed)));
 }
 
+/// Else whoever has tokens could fill the table from one place.
+#[test]
+fn a_half_open_that_another_one_has_beaten_counts_for_its_prefix_and_not_for_its_user() {
+    let mut bed = Bed::with(|config| {
+        config.max_half_open_per_user = 2;
+        config.max_half_open_per_prefix = 2;
+    });
+    let grant = bed.grant("anna");
+    let _first = bed.half_open(address(1), &grant);
+    let mut second = bed.half_open(address(2), &grant);
+    let packet = packet_of(&mut second, bed.now);
+    bed.input(address(2), &packet);
+    assert_eq!(bed.drain_events().len(), 1);
+    assert_eq!(bed.answer(address(2)), None);
+    let far = |last| SocketAddr::from(([198, 51, 100, last], 1));
+    for last in [1, 2] {
+        let grant = bed.grant("anna");
+        bed.half_open(far(last), &grant);
+    }
+    let bob = bed.grant("bob");
+    bed.half_open(address(3), &bob);
+    let (cat, hello) = (address(4), bed.grant("cat"));
+    let hello = bed.hello(&hello);
+    assert_eq!(bed.fate(cat, &hello).1, Some(RejectCode::AddressLimit));
+    bed.advance(Duration::from_secs(8));
+    assert!(matches!(bed.send(cat, &hello), Some(ClearPacket::HelloAck(_))));
+    assert_eq!(bed.endpoint.half_open_count(), 1);
+}
+
 /// What a server's end says to `client`, if it closes it.
 fn closed_by(endpoint: &mut Endpoint, now: Now, client: &mut Connection) -> Option<CloseCode> {
     let mut packet = BytesMut::new();
