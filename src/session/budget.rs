@@ -73,6 +73,11 @@ impl SharedBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{ConnectionId, SessionId, SessionKind, Slot, UserId, WorkerId};
+    use crate::session::state::{self, Turn};
+    use crate::session::{Fanout, MailboxFull, MemberAt, Outbox, Room, SessionLimits};
+    use crate::wire::command::{Create, InitialProperties, Join};
+    use crate::wire::{Admission, IdleTtl, LeaveReason, MaxMembers, OnOwnerLeave, Settings};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -242,6 +247,23 @@ mod tests {
         }
     }
 
+    /// So few are left of 600 for a thousand members that a part of them would be none.
+    // spec-test: LIM-3
+    #[test]
+    fn however_many_members_there_are_each_has_one_at_once_and_one_a_second() {
+        let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 500, 600));
+        let mut taken = |now, by: std::ops::RangeInclusive<u32>, times| {
+            let all = by.flat_map(|member| std::iter::repeat_n(MemberId(member), times));
+            all.filter(|member| budget.take(now, (*member, 1_000), 1)).count()
+        };
+        // Half of them, and its own.
+        assert_eq!(taken(Timestamp::ZERO, 1..=1, 1_000), 301);
+        assert_eq!(taken(Timestamp::ZERO, 2..=1_000, 2), 299, "one each while there are any");
+        let later = Timestamp::from_millis(1_000);
+        assert_eq!(taken(later, 1..=1, 1_000), 201, "500 came, of which half of 600 is kept");
+        assert_eq!(taken(later, 2..=300, 2), 299);
+    }
+
     #[test]
     fn who_floods_alone_gets_it_all() {
         let mut session = Session::new();
@@ -249,6 +271,55 @@ mod tests {
         let [(flood, _), (none, _), (a_little, refused)] = [1, 2, 3].map(|member| session.of(member));
         assert!((flood + a_little) * 10 >= 19_900 && none == 0, "{flood}");
         assert_eq!(refused, 0);
+    }
+
+    /// Takes all mail and keeps none of it.
+    struct NoMail;
+
+    impl Outbox for NoMail {
+        fn reserve(&mut self, _: &[WorkerId]) -> Result<(), MailboxFull> {
+            Ok(())
+        }
+
+        fn post(&mut self, _: WorkerId, _: Fanout, _: Room) {}
+
+        fn wake(&mut self, _: WorkerId) {}
+    }
+
+    /// Else who comes and goes, over and over, leaves memory behind.
+    #[test]
+    fn a_session_keeps_no_share_of_who_has_left() {
+        let settings = Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::new(4).unwrap(),
+            idle_ttl: IdleTtl::new(60).unwrap(),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Open,
+        };
+        let create = Create { settings, properties: InitialProperties::default() };
+        let limits = SessionLimits { commands_per_second: 4, ..SessionLimits::default() };
+        let mut turn = Turn { now: Timestamp::ZERO, limits: &limits, outbox: &mut NoMail };
+        let at = |login| MemberAt {
+            worker: WorkerId(0),
+            connection: ConnectionId(login),
+            slot: Slot(1),
+            login: login.into(),
+        };
+        let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
+        let mut session = state::Session::new(create, &ann, turn.now, &limits).unwrap();
+        let ann = session.open(SessionId(1), at(1), &mut turn).unwrap().member;
+        for _ in 0..4 {
+            _ = session.take_budget(ann, 0, &turn);
+        }
+        let shares = |session: &state::Session| session.commands.shares.as_ref().map(|shares| shares.len());
+        assert_eq!(shares(&session), Some(1));
+        for login in 2..5 {
+            let join = Join::Session(session.id);
+            let bob = session.join(&bob, at(login), join, &mut turn).unwrap().member;
+            assert_eq!(shares(&session), Some(2));
+            session.leave(bob, LeaveReason::Left, &mut turn).unwrap();
+            assert_eq!(shares(&session), Some(1));
+        }
     }
 
     #[test]

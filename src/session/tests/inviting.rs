@@ -27,7 +27,7 @@ fn an_invite_that_never_was_is_named_so() {
     assert_eq!(world.join_by("bob", elsewhere), Err(ErrorCode::NoSuchSession));
 }
 
-// spec-test: SES-9
+// spec-test: SES-9, CMD-15
 #[test]
 fn a_revoked_invite_admits_nobody() {
     let mut world = World::new();
@@ -38,6 +38,22 @@ fn a_revoked_invite_admits_nobody() {
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
     assert_eq!(world.revoke((session, ann), invite.number), Err(ErrorCode::InviteRevoked));
     assert_eq!(world.revoke((session, ann), 99), Err(ErrorCode::NoSuchInvite));
+}
+
+// spec-test: INV-2
+#[test]
+fn a_session_remembers_the_last_1_024_invites_that_have_ended() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", settings());
+    let mut end_one = || {
+        let invite = world.invite((session, ann), "bob");
+        world.revoke((session, ann), invite.number).unwrap();
+        world.join_by("bob", InviteId { session, number: 1 })
+    };
+    for number in 1..=1_024 {
+        assert_eq!(end_one(), Err(ErrorCode::InviteRevoked), "after {number}");
+    }
+    assert_eq!(end_one(), Err(ErrorCode::NoSuchInvite), "the first that ended is forgotten first");
 }
 
 // spec-test: INV-7
@@ -52,6 +68,7 @@ fn a_second_invite_to_a_user_replaces_the_first() {
     assert!(world.join_by("bob", second.invite).is_ok());
 }
 
+// spec-test: CMD-13
 #[test]
 fn a_declined_invite_is_told_to_the_owner_and_admits_nobody() {
     let mut world = World::new();

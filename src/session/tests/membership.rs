@@ -62,6 +62,21 @@ fn a_full_session_admits_nobody_until_a_seat_is_free() {
     assert_eq!(world.join_by("cat", invite), Ok(MemberId(3)), "the refusal left the invite open");
 }
 
+/// Who may not enter takes nothing from those who may.
+// spec-test: SES-9, LIM-7
+#[test]
+fn joins_of_a_full_session_are_told_so_and_cost_none_of_its_admissions() {
+    let mut world = World::new();
+    let max_members = MaxMembers::new(2).unwrap();
+    let (session, _) = world.create("ann", Settings { max_members, ..open() });
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    for _ in 0..100 {
+        assert_eq!(world.join("cat", Join::Session(session)), Err(ErrorCode::SessionFull));
+    }
+    world.leave((session, bob)).unwrap();
+    assert_eq!(world.join("cat", Join::Session(session)), Ok(MemberId(3)));
+}
+
 // spec-test: SES-16, CMD-6
 #[test]
 fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
@@ -370,6 +385,9 @@ fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
             world.leave((session, member)).unwrap();
             flood(&mut world);
         }
+        // Of 85 at once there is a third of 64 for the invited, and no more.
+        let late = world.invite((session, ann), "late");
+        assert_eq!(world.join_by("late", late), Err(ErrorCode::RateLimited));
         world.now += Duration::from_secs(1);
     }
 }
@@ -423,6 +441,18 @@ fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
         assert!(world.take_changes().is_empty());
         assert!(world.leave((session, ann)).unwrap().ended.is_some());
     }
+}
+
+/// Only the owner's leaving ends it.
+// spec-test: HSK-15
+#[test]
+fn a_session_that_ends_with_its_owner_admits_the_newer_connection_of_another() {
+    let mut world = World::new();
+    let (session, _) = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() });
+    world.join("bob", Join::Session(session)).unwrap();
+    let newer = at_login("bob", 2);
+    let again = world.table.join(world.now, &user("bob"), newer, Join::Session(session), &mut world.mail);
+    assert_eq!(again.map(|admitted| admitted.member), Ok(MemberId(3)));
 }
 
 // spec-test: HSK-15, SES-6

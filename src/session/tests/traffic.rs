@@ -7,8 +7,17 @@ use crate::base::{EventNumber, Revision};
 use crate::wire::{PropertyKey, PropertyOp, PropertyValue};
 
 fn set_hp(hp: i64) -> PropertyOps {
-    let key = PropertyKey::new("hp").unwrap();
-    PropertyOps::new(vec![PropertyOp::Set { key, value: PropertyValue::Integer(hp), rule: None }]).unwrap()
+    PropertyOps::new(vec![set("hp", PropertyValue::Integer(hp))]).unwrap()
+}
+
+/// Sets a property to so many bytes.
+fn set_bytes(name: &str, bytes: usize) -> PropertyOps {
+    let value = PropertyValue::Bytes(Bytes::from(vec![0; bytes]));
+    PropertyOps::new(vec![set(name, value)]).unwrap()
+}
+
+fn set(name: &str, value: PropertyValue) -> PropertyOp {
+    PropertyOp::set(PropertyKey::new(name).unwrap(), value)
 }
 
 // spec-test: CMD-20, EVT-8
@@ -180,20 +189,33 @@ fn what_is_refused_for_another_reason_counts_and_is_rate_limited_when_it_is_too_
     }
 }
 
+/// Whatever carries them: a broadcast, a message, or a property, whose key counts, too.
 // spec-test: LIM-1, LIM-3
 #[test]
 fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
-    let limits = SessionLimits { bytes_per_second: 1, ..SessionLimits::default() };
-    let mut world = World::with(limits);
-    let (session, ann) = world.create("ann", open());
-    let large = || {
-        let delivery = Delivery::ReliableOrdered;
-        let body = Body::new(delivery, Bytes::from(vec![0; Body::MAX_BYTES])).unwrap();
-        Broadcast { delivery, to: To::All, counter: 0, body }
-    };
-    let mut send = || world.table.broadcast(world.now, (session, ann), large(), &mut world.mail);
-    let refused = Err(ErrorCode::RateLimited);
-    assert_eq!([(); 6].map(|()| send()), [Ok(()), Ok(()), Ok(()), Ok(()), refused, refused]);
+    type Send = fn(&mut World, (SessionId, MemberId)) -> Result<(), ErrorCode>;
+    const ORDERED: Delivery = Delivery::ReliableOrdered;
+    fn large() -> Body {
+        Body::new(ORDERED, Bytes::from(vec![0; 65_536])).unwrap()
+    }
+    let ways: [Send; 3] = [
+        |world, by| {
+            let broadcast = Broadcast { body: large(), ..broadcast(ORDERED, b"") };
+            world.table.broadcast(world.now, by, broadcast, &mut world.mail)
+        },
+        |world, by| {
+            let message = Message { body: large(), ..message(&[by.1]) };
+            world.table.message(world.now, by, message, &mut world.mail)
+        },
+        |world, by| world.set(by, &set_bytes("k", 65_535)).map(|_| ()),
+    ];
+    for (way, send) in ways.into_iter().enumerate() {
+        let mut world = World::with(SessionLimits { bytes_per_second: 1, ..SessionLimits::default() });
+        let by = world.create("ann", open());
+        let refused = Err(ErrorCode::RateLimited);
+        let sent = [(); 6].map(|()| send(&mut world, by));
+        assert_eq!(sent, [Ok(()), Ok(()), Ok(()), Ok(()), refused, refused], "{way}");
+    }
 }
 
 /// The queues of its members would fill up with what small messages take beside their bytes.
@@ -210,27 +232,99 @@ fn small_messages_count_what_they_cost_a_member() {
     assert_eq!(taken, (3 << 18) / ("hello".len() + 64));
 }
 
-/// However many members speak, each has numbers left for the values that wait for it.
-// spec-test: LIM-4
-#[test]
-fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
+/// A session in which keys are what runs out, with ann and bob in it.
+fn keyed() -> (World, SessionId, [MemberId; 2]) {
     let limits =
         SessionLimits { commands_per_second: 1 << 20, bytes_per_second: 1 << 30, ..SessionLimits::default() };
     let mut world = World::with(limits);
     let (session, ann) = world.create("ann", open());
     let bob = world.join("bob", Join::Session(session)).unwrap();
-    let taken = |world: &mut World, by, keys: std::ops::Range<u16>| {
-        keys.filter(|key| world.broadcast((session, by), Delivery::ReliableLatest { key: *key }).is_ok())
-            .count()
+    (world, session, [ann, bob])
+}
+
+fn send_message(
+    world: &mut World,
+    by: (SessionId, MemberId),
+    to: MemberId,
+    delivery: Delivery,
+) -> Result<(), ErrorCode> {
+    let message = Message { delivery, ..message(&[to]) };
+    world.table.message(world.now, by, message, &mut world.mail)
+}
+
+/// However many members speak, each has numbers left for the values that wait for it.
+// spec-test: LIM-4
+#[test]
+fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
+    type Send = fn(&mut World, (SessionId, MemberId), Delivery) -> Result<(), ErrorCode>;
+    let ways: [Send; 2] =
+        [World::broadcast, |world, by, delivery| send_message(world, by, MemberId(1), delivery)];
+    for send in ways {
+        let (mut world, session, [ann, bob]) = keyed();
+        let taken = |world: &mut World, by, keys: std::ops::Range<u16>| {
+            let latest = |key| Delivery::ReliableLatest { key };
+            keys.filter(|key| send(world, (session, by), latest(*key)).is_ok()).count()
+        };
+        // Half of 2,048, and of a quarter that is shared her half.
+        assert_eq!(taken(&mut world, ann, 0..1_000), 1_000);
+        assert_eq!(taken(&mut world, bob, 0..900), 24 + 256);
+        assert_eq!(taken(&mut world, ann, 0..1_000), 1_000, "in use");
+        let refused = send(&mut world, (session, bob), Delivery::ReliableLatest { key: 999 });
+        assert_eq!(refused, Err(ErrorCode::RateLimited));
+        world.now += Duration::from_secs(1);
+        assert_eq!(taken(&mut world, bob, 1_000..2_000), 128);
+    }
+}
+
+// spec-test: CMD-6, LIM-4
+#[test]
+fn a_message_to_a_stranger_is_named_so_though_no_new_key_is_left() {
+    let (mut world, session, [ann, bob]) = keyed();
+    let mut key = 0;
+    let mut send = |to| {
+        key += 1;
+        send_message(&mut world, (session, ann), to, Delivery::ReliableLatest { key })
     };
-    // Half of 2,048, and of a quarter that is shared her half.
-    assert_eq!(taken(&mut world, ann, 0..1_000), 1_000);
-    assert_eq!(taken(&mut world, bob, 0..900), 24 + 256);
-    assert_eq!(taken(&mut world, ann, 0..1_000), 1_000, "in use");
-    assert_eq!(
-        world.broadcast((session, bob), Delivery::ReliableLatest { key: 999 }),
-        Err(ErrorCode::RateLimited)
-    );
-    world.now += Duration::from_secs(1);
-    assert_eq!(taken(&mut world, bob, 1_000..2_000), 128);
+    while send(bob).is_ok() {}
+    assert_eq!(send(MemberId(9)), Err(ErrorCode::NoSuchMember));
+    assert_eq!(send(bob), Err(ErrorCode::RateLimited));
+}
+
+/// Else who is refused would come again for a full one.
+// spec-test: LIM-3
+#[test]
+fn who_leaves_and_joins_again_where_little_is_left_has_an_empty_share() {
+    let mut world = World::with(SessionLimits { commands_per_second: 64, ..SessionLimits::default() });
+    let (session, ann) = world.create("ann", open());
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let taken = |world: &mut World, by| {
+        (0..100).filter(|_| world.broadcast((session, by), Delivery::Unreliable).is_ok()).count()
+    };
+    // Half of them, and of a quarter that is shared her half.
+    assert_eq!(taken(&mut world, ann), 32 + 8);
+    assert_eq!(taken(&mut world, bob), 8);
+    world.leave((session, bob)).unwrap();
+    let again = world.join("bob", Join::Session(session)).unwrap();
+    assert_eq!(taken(&mut world, again), 0);
+    world.now += Duration::from_millis(250);
+    assert_eq!(taken(&mut world, again), 8, "of 64 a second half is his");
+}
+
+// spec-test: PRP-2
+#[test]
+fn a_session_has_256_properties_and_65_536_bytes_of_them() {
+    let mut world = World::new();
+    let by = world.create("ann", open());
+    let many = (0..256).map(|n| set(&format!("k{n}"), PropertyValue::Integer(0))).collect();
+    assert!(world.set(by, &PropertyOps::new(many).unwrap()).is_ok());
+    assert_eq!(world.set(by, &set_hp(1)), Err(ErrorCode::TooManyProperties));
+
+    let by = world.create("ann", open());
+    // The bytes of keys count, and an integer is eight.
+    assert_eq!(world.set(by, &set_bytes("k", 65_536)), Err(ErrorCode::PropertiesTooLarge));
+    assert!(world.set(by, &set_bytes("k", 65_525)).is_ok());
+    assert_eq!(world.set(by, &set_bytes("k", 65_526)).map(|_| ()), Ok(()));
+    assert_eq!(world.set(by, &set_hp(1)), Err(ErrorCode::PropertiesTooLarge));
+    assert!(world.set(by, &set_bytes("k", 65_525)).is_ok());
+    assert!(world.set(by, &set_hp(1)).is_ok());
 }
