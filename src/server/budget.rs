@@ -87,6 +87,10 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{RequestId, SessionId};
+    use crate::wire::command::{Broadcast, Join, To};
+    use crate::wire::{Body, Delivery};
+    use bytes::Bytes;
 
     // spec-test: LIM-2
     #[test]
@@ -96,6 +100,34 @@ mod tests {
         assert!(!budget.take_answer(Timestamp::ZERO, usize::MAX), "too soon");
         let later = Timestamp::from_millis(1_000);
         assert!(budget.take(later, 3) && budget.take_answer(later, usize::MAX));
+    }
+
+    // spec-test: LIM-8
+    #[test]
+    fn as_many_sessions_may_be_entered_at_once_as_a_user_may_be_in_and_64_at_least() {
+        for (sessions_per_user, at_once) in [(16, 64), (100, 100)] {
+            let mut budget = Budget::new(&Limits { sessions_per_user, ..Limits::default() });
+            let join = Command::Request(RequestId(1), Request::Join(Join::Session(SessionId(1))));
+            let mut enter = || budget.take_costs(Timestamp::ZERO, Slot(0), &join);
+            assert_eq!((0..200).filter(|_| enter()).count(), at_once);
+        }
+    }
+
+    // spec-test: LIM-4
+    #[test]
+    fn the_keys_of_all_sessions_of_a_connection_count_together_and_each_as_its_own() {
+        let mut budget = Budget::new(&Limits::default());
+        let mut take = |slot, key| {
+            let delivery = Delivery::ReliableLatest { key };
+            let body = Body::new(delivery, Bytes::new()).unwrap();
+            let command = Command::Broadcast(Broadcast { delivery, to: To::All, counter: 0, body });
+            budget.take_costs(Timestamp::ZERO, Slot(slot), &command)
+        };
+        for slot in [1, 2] {
+            assert!((0..512).all(|key| take(slot, key)), "of 1,024 at once");
+        }
+        assert!(!take(3, 0), "in another session it is another");
+        assert!(take(1, 0) && take(2, 511), "in use");
     }
 
     #[test]

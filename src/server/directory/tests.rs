@@ -216,6 +216,25 @@ fn invites_that_come_and_go_count_for_a_while_toward_their_inviter_and_all() {
     assert!(directory.is_empty(), "nor does it outlive the connection");
 }
 
+// spec-test: LIM-9
+#[test]
+fn a_quarter_of_the_places_may_come_and_go_by_one_inviter_and_four_at_least() {
+    for (invites_per_user, allowed) in [(8, 4), (64, 16)] {
+        let directory = Directory::new(4, DirectoryLimits { invites_per_user, ..LIMITS });
+        let ann = user("ann");
+        directory.connect(&ann, ConnectionId(1), |_| ());
+        let come_and_go = |_: &i32| {
+            let reserved = directory.reserve_invite(NOW, &ann, &owner(), SessionId(7));
+            reserved.map(|()| {
+                directory.commit_invite(NOW, &ann, invite(1), None, |_, _| ());
+                directory.withdraw_invite(NOW, &ann, invite(1).id, |_| ());
+            })
+        };
+        let came = (0..100).take_while(|number| come_and_go(number).is_ok()).count();
+        assert_eq!(came, allowed, "of {invites_per_user}");
+    }
+}
+
 // spec-test: LIM-1
 #[test]
 fn limits_count_what_is_promised() {

@@ -32,7 +32,7 @@ fn known_bytes() {
     check(Ok(Value::Revision(Revision(4))), &[&[0x40, 5, 3, 4]]);
 }
 
-// spec-test: RES-4 RES-5
+// spec-test: RES-5
 #[test]
 fn known_bytes_of_answers_to_questions() {
     let info = Info {

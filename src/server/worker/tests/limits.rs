@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::house::{House, create, invite};
 use super::{Limits, Who, with_any_workers};
-use crate::base::{RequestId, Slot, StreamId, Timestamp, Wire, WorkerId};
+use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
 use crate::wire::command::{Broadcast, Invite, Message, Recipients, To};
@@ -173,11 +173,32 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
 }
 
+/// How many of 100 of these requests are answered until one is refused for its rate.
+fn answered(house: &mut House, who: Who, request: &Request) -> usize {
+    for count in 0..100 {
+        let id = house.send(who, None, request.clone());
+        house.pass(Duration::from_millis(500));
+        match house.answer(who, id) {
+            Ok(_) => {}
+            Err(code) => {
+                assert_eq!(code, ErrorCode::RateLimited);
+                return count;
+            }
+        }
+    }
+    100
+}
+
 /// Three bytes ask for thousands.
 // spec-test: LIM-2
 #[test]
 fn lists_count_in_the_budget_of_bytes() {
-    let limits = Limits { command_bytes_per_second: 4_096, invites_per_user: 1_024, ..Limits::default() };
+    let limits = Limits {
+        command_bytes_per_second: 4_096,
+        invites_per_user: 1_024,
+        sessions_per_user: 500,
+        ..Limits::default()
+    };
     let mut house = House::new(1, limits);
     let ben = house.connect("ben", 0);
     for owner in 0..4 {
@@ -189,16 +210,18 @@ fn lists_count_in_the_budget_of_bytes() {
             house.ask(owner, Some(at.slot), Request::Invite(Invite { note, ..plain })).unwrap();
         }
     }
-    let list = |house: &mut House| {
-        let list = house.send(ben, None, Request::ListInvites);
-        house.pass(Duration::from_millis(500));
-        house.answer(ben, list).map(|_| ())
-    };
     // 131,072 bytes at once and 4,096 a second: some six answers.
-    let answers: Vec<_> = (0..20).map(|_| list(&mut house)).collect();
-    let answered = answers.iter().take_while(|answer| answer.is_ok()).count();
-    assert!((5..10).contains(&answered), "{answers:?}");
-    assert!(answers.contains(&Err(ErrorCode::RateLimited)));
+    let invites = answered(&mut house, ben, &Request::ListInvites);
+    assert!((5..10).contains(&invites), "{invites} lists of invites");
+
+    let ann = house.connect("ann", 0);
+    for _ in 0..500 {
+        house.create(ann, 2, Admission::Open);
+        house.pass(Duration::from_millis(10));
+    }
+    // Each is some 6,500 bytes: twenty at once and, as they come, ten more.
+    let mine = answered(&mut house, ann, &Request::ListMine);
+    assert!((20..40).contains(&mine), "{mine} lists of sessions");
 }
 
 // spec-test: LIM-2, CMD-25, CMD-6, EVT-12
@@ -250,30 +273,36 @@ fn messages_for_a_slot_that_has_ended_count_as_well() {
 // spec-test: LIM-4, CMD-25
 #[test]
 fn ever_new_keys_are_refused_by_name_and_those_in_use_are_not() {
-    let mut house = House::new(1, Limits { new_keys_per_second: 1, ..Limits::default() });
-    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
-    let at = house.create(ann, 2, Admission::Open);
-    let with_ben = house.join_open(ben, at.session).unwrap();
-    house.events(ann, at.slot);
-    let say = |house: &mut House, key: u16, counter: u16| {
-        let delivery = Delivery::ReliableLatest { key };
-        let body = Body::new(delivery, Bytes::from_static(b"value")).unwrap();
-        let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body });
-        house.send_raw(ann, at.slot.into(), delivery, command.encode());
-        house.run();
-    };
-    (0..1_024).for_each(|key| say(&mut house, key, 7));
-    house.pass(Duration::from_millis(500));
-    assert_eq!(house.events(ann, at.slot), []);
-    say(&mut house, 1_024, 42);
-    say(&mut house, 1_023, 7);
-    house.pass(Duration::from_millis(100));
-    let refused = SessionEvent::Refused { counter: 42, code: ErrorCode::RateLimited };
-    assert_eq!(house.events(ann, at.slot), [refused]);
-    house.pass(Duration::from_secs(2));
-    let values =
-        house.events(ben, with_ben.slot).iter().filter(|it| matches!(it, SessionEvent::Sent { .. })).count();
-    assert_eq!(values, 1_025);
+    for is_message in [false, true] {
+        let mut house = House::new(1, Limits { new_keys_per_second: 1, ..Limits::default() });
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+        let at = house.create(ann, 2, Admission::Open);
+        let with_ben = house.join_open(ben, at.session).unwrap();
+        house.events(ann, at.slot);
+        let to = Recipients::new(vec![with_ben.member]).unwrap();
+        let say = |house: &mut House, key: u16, counter: u16| {
+            let delivery = Delivery::ReliableLatest { key };
+            let body = Body::new(delivery, Bytes::from_static(b"value")).unwrap();
+            let command = match is_message {
+                true => Command::Message(Message { delivery, counter, to: to.clone(), body }),
+                false => Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body }),
+            };
+            house.send_raw(ann, at.slot.into(), delivery, command.encode());
+            house.run();
+        };
+        (0..1_024).for_each(|key| say(&mut house, key, 7));
+        house.pass(Duration::from_millis(500));
+        assert_eq!(house.events(ann, at.slot), []);
+        say(&mut house, 1_024, 42);
+        say(&mut house, 1_023, 7);
+        house.pass(Duration::from_millis(100));
+        let refused = SessionEvent::Refused { counter: 42, code: ErrorCode::RateLimited };
+        assert_eq!(house.events(ann, at.slot), [refused]);
+        house.pass(Duration::from_secs(2));
+        let told = house.events(ben, with_ben.slot);
+        let values = told.iter().filter(|it| matches!(it, SessionEvent::Sent { .. })).count();
+        assert_eq!(values, 1_025);
+    }
 }
 
 // spec-test: CMD-3
@@ -407,6 +436,18 @@ fn sessions_are_entered_within_a_budget_however_soon_they_are_left() {
     house.pass(Duration::from_secs(1));
     let entered = (0..20).filter(|_| enter_and_leave(&mut house).is_ok()).count();
     assert!((8..=9).contains(&entered), "{entered} a second later");
+}
+
+/// To ask for one that is not there costs as much.
+// spec-test: LIM-8
+#[test]
+fn joins_count_in_the_budget_before_their_session_is_looked_for() {
+    let mut house = House::new(1, Limits::default());
+    let ann = house.connect("ann", 0);
+    for _ in 0..64 {
+        assert_eq!(house.join_open(ann, SessionId(1)), Err(ErrorCode::NoSuchSession));
+    }
+    assert_eq!(house.join_open(ann, SessionId(1)), Err(ErrorCode::RateLimited));
 }
 
 // spec-test: LIM-2

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::house::{create, invite};
 use super::{House, Limits, Who, with_any_workers};
-use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, Slot, StreamId};
+use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, StreamId};
 use crate::rudp::SendError;
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
@@ -28,7 +28,7 @@ fn gathered(house: &mut House) -> [(Who, Entered); 3] {
     all
 }
 
-fn send_broadcast(
+pub(super) fn send_broadcast(
     house: &mut House,
     (who, at): (Who, Entered),
     delivery: Delivery,
@@ -264,7 +264,7 @@ fn a_session_that_the_operator_ends_is_over_for_all() {
 }
 
 /// An open session of 64 members with one more seat, whose first member owns it, by its own entry.
-fn full_house(house: &mut House) -> (Vec<(Who, Entered)>, Entered) {
+pub(super) fn full_house(house: &mut House) -> (Vec<(Who, Entered)>, Entered) {
     let ann = house.connect("ann", 0);
     let at = house.create(ann, 65, Admission::Open);
     let mut all = vec![(ann, at)];
@@ -299,6 +299,29 @@ fn nobody_hears_of_a_seat_before_its_snapshot() {
     let Ok(Value::Entered(entered)) = house.answer(ben, join) else { panic!("refused") };
     let events = house.events(ben, entered.slot);
     assert!(matches!(events.first(), Some(SessionEvent::Snapshot(_))), "{events:?}");
+}
+
+/// No correct client sends so: it does not know the slot yet.
+// spec-test: SES-3, MSG-1
+#[test]
+fn a_slot_that_is_used_before_it_was_told_ends_the_connection() {
+    let mut house = House::new(1, Limits::default());
+    let (all, at) = full_house(&mut house);
+    let ben = house.connect("ben", 0);
+    for member in &all {
+        (0..2).for_each(|_| send_broadcast(&mut house, *member, Delivery::ReliableOrdered, To::All, "x"));
+    }
+    house.send(ben, None, Request::Join(Join::Session(at.session)));
+    let senders: Vec<_> = all.iter().map(|(who, _)| *who).chain([ben]).collect();
+    house.run_sockets(&senders);
+    assert!(house.workers[0].behind, "the snapshot has not left");
+    let body = Body::new(Delivery::Unreliable, Bytes::from_static(b"early")).unwrap();
+    let early = Broadcast { delivery: Delivery::Unreliable, to: To::All, counter: 0, body };
+    let early = [&[1][..], &Command::Broadcast(early).encode()].concat();
+    house.send_raw(ben, StreamId::CONTROL, Delivery::Unreliable, early.into());
+    house.run_socket(ben);
+    house.run();
+    assert_eq!(house.closed_with(ben), Some(CloseCode::ProtocolViolation));
 }
 
 /// What waits is as bounded as what is queued.
@@ -391,25 +414,26 @@ fn what_only_the_owner_may_do_is_refused_to_others_and_changes_nothing() {
     });
 }
 
-// spec-test: EVT-6
+// spec-test: EVT-6, CMD-16
 #[test]
-fn a_kicked_member_is_told_and_gone() {
+fn a_kicked_member_is_told_why_and_gone() {
     with_any_workers(|house| {
         let all = gathered(house);
         let (ann, at) = all[0];
-        assert_eq!(house.ask(ann, Some(at.slot), kick(all[1].1.member)), Ok(Value::Empty));
+        let kick = Request::Kick(Kick { member: all[1].1.member, reason: Reason::new("spam").unwrap() });
+        assert_eq!(house.ask(ann, Some(at.slot), kick), Ok(Value::Empty));
         for (who, at) in all {
             let told = house.events(who, at.slot);
-            assert!(
-                matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Kicked, .. }]),
-                "{told:?}"
-            );
+            let [SessionEvent::MemberLeft { why: LeaveReason::Kicked, reason, .. }] = &told[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!(reason.as_str(), "spam");
         }
         assert_eq!(house.ask(all[1].0, None, Request::ListMine), Ok(Value::Sessions(vec![])));
     });
 }
 
-// spec-test: EVT-6
+// spec-test: EVT-6, CMD-18
 #[test]
 fn a_deleted_session_ends_for_all() {
     with_any_workers(|house| {
@@ -456,7 +480,7 @@ fn users_that_the_session_never_saw_are_answered_in_their_place() {
     assert_eq!(answers, wanted);
 }
 
-// spec-test: INV-6
+// spec-test: INV-5, INV-6
 #[test]
 fn an_invite_waits_for_a_user_that_is_offline() {
     with_any_workers(|house| {
@@ -470,6 +494,7 @@ fn an_invite_waits_for_a_user_that_is_offline() {
         let [UserEvent::Invited(invitation)] = &told[..] else { panic!("{told:?}") };
         let id = InviteId { session: at.session, number };
         assert_eq!((invitation.invite, invitation.owner.as_str()), (id, "ann"));
+        assert_eq!(invitation.kind, SessionKind(5), "that of the session");
         assert!((49_000..=50_000).contains(&invitation.ttl_left_ms), "{}", invitation.ttl_left_ms);
         assert!(house.ask(ben, None, Request::Join(Join::Invite(id))).is_ok());
         assert_eq!(house.ask(ben, None, Request::ListInvites), Ok(Value::Invites(vec![])));

@@ -4,8 +4,10 @@
 mod connections;
 mod house;
 mod limits;
+mod lists;
 mod memberships;
 mod placement;
+mod wiring;
 
 use self::house::{House, Who};
 use super::super::limits::Limits;
