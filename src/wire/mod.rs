@@ -28,6 +28,9 @@ pub use result::{CommandResult, Value};
 pub use settings::{Admission, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, Reason, Settings};
 
 #[cfg(test)]
+mod bounds;
+
+#[cfg(test)]
 pub(crate) mod tests {
     //! What the tests of every codec share.
 

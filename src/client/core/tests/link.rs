@@ -19,7 +19,7 @@ struct Served {
     now: Timestamp,
     core: Core,
     server: Connection,
-    heard: VecDeque<(Option<StreamId>, Bytes)>,
+    heard: VecDeque<(Option<StreamId>, Delivery, Bytes)>,
     server_closed: Option<Closed>,
 }
 
@@ -92,7 +92,7 @@ impl Served {
                         // spec: CMD-4
                         let is_request = stream.is_some() && payload.first().is_some_and(|kind| *kind < 0x20);
                         assert!(!is_request || delivery == Delivery::ReliableOrdered, "{delivery:?}");
-                        self.heard.push_back((stream, payload));
+                        self.heard.push_back((stream, delivery, payload));
                     }
                     rudp::Event::Closed(closed) => self.server_closed = Some(closed),
                 }
@@ -127,7 +127,7 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     let heard = std::mem::take(&mut served.heard);
     let command = |bytes: &Bytes| Command::decode(true, bytes.clone()).unwrap();
     let on = |wanted: Option<StreamId>| -> Vec<Bytes> {
-        heard.iter().filter(|(stream, _)| *stream == wanted).map(|(_, bytes)| bytes.clone()).collect()
+        heard.iter().filter(|(stream, ..)| *stream == wanted).map(|(.., bytes)| bytes.clone()).collect()
     };
     let control = on(Some(StreamId::CONTROL));
     assert_eq!(
@@ -144,6 +144,27 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     assert_eq!(Slot::read(&mut unreliable), Ok(SLOT));
     let Command::Broadcast(third) = command(&unreliable.rest()) else { panic!() };
     assert_eq!((third.counter, third.body.bytes().as_ref()), (1, &b"hi"[..]));
+}
+
+// spec-test: CMD-24
+#[test]
+fn what_members_send_travels_as_its_flags_say() {
+    let mut served = Served::member();
+    let all = [
+        Delivery::Unreliable,
+        Delivery::Sequenced { key: 300 },
+        Delivery::ReliableUnordered,
+        Delivery::ReliableOrdered,
+        Delivery::ReliableLatest { key: 300 },
+    ];
+    for delivery in all {
+        served.core.broadcast(served.now, SLOT, To::All, delivery, Bytes::new()).unwrap();
+        served.carry();
+        served.core.message(served.now, SLOT, &[OWNER], delivery, Bytes::new()).unwrap();
+        served.carry();
+        let heard: Vec<_> = served.heard.drain(..).map(|(_, delivery, _)| delivery).collect();
+        assert_eq!(heard, [delivery; 2], "with the key, too");
+    }
 }
 
 // spec-test: CMD-25
