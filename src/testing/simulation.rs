@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -10,14 +11,13 @@ use rand::seq::IndexedMutRandom;
 use rand::{Rng, SeedableRng};
 
 use super::actor::Board;
-use super::checker::{Causes, Checker, Life};
+use super::checker::{Causes, Checker, Life, Living};
 use super::client::{SimClient, Way};
 use super::entrance::WALL;
 use super::network::Network;
 use super::operator::Operator;
 use super::server::SimServer;
 use crate::base::{Now, Timestamp, UserId};
-use crate::client::core::Core;
 use crate::link::Impairments;
 use crate::secure::TokenKey;
 use crate::server::config::{Identity, connection};
@@ -343,6 +343,7 @@ impl Simulation {
             self.moves += 1;
             self.addresses.remove(&client.addr);
             client.change_address();
+            self.checker.moved(client.life);
             self.addresses.insert(client.addr, index);
         }
     }
@@ -355,16 +356,18 @@ impl Simulation {
         [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
         self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
-        self.run_until(self.now + idle + Duration::from_secs(10));
+        // Who sleeps wakes up in twice that time, and believes for as long that it is connected.
+        let longest = if self.scenario.naps.is_some() { idle * 3 } else { idle };
+        self.run_until(self.now + longest + Duration::from_secs(10));
     }
 
     fn judge_the_living(&mut self) {
-        let living: Vec<(Life, UserId, &Core)> = self
+        let living: Vec<Living<'_>> = self
             .clients
             .iter()
             .filter_map(|client| {
                 let core = client.core.as_ref().filter(|core| core.is_connected())?;
-                Some((client.life, client.user.clone(), core))
+                Some((client.life, client.user.clone(), core.mirrors().map(Arc::as_ref).collect()))
             })
             .collect();
         self.checker.finish(self.now, &living);

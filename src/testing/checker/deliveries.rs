@@ -15,8 +15,9 @@ pub(super) struct Deliveries {
     by_counter: BTreeMap<(Life, Slot, u64), Tag>,
     refused: BTreeSet<Tag>,
     arrived: BTreeSet<(Seat, Tag)>,
-    /// The newest that a member has of another life in a mode that never goes backwards.
-    newest: BTreeMap<(Seat, Life, Lane), u32>,
+    /// The newest that a member has of another in a mode that never goes backwards. Who comes again is another: what
+    /// they sent before may be late.
+    newest: BTreeMap<(Seat, MemberId, Lane), u32>,
 }
 
 /// A message on its way.
@@ -91,7 +92,7 @@ impl Deliveries {
             issues.add(format_args!("{seat:?} was told {tag:?} twice ({delivery:?})"));
         }
         if let Some(lane) = lane(sent.delivery)
-            && let Some(newest) = self.newest.insert((seat, tag.life, lane), tag.serial)
+            && let Some(newest) = self.newest.insert((seat, sender, lane), tag.serial)
             && newest > tag.serial
         {
             issues.add(format_args!("{seat:?} was told {tag:?} ({delivery:?}) after {newest}"));

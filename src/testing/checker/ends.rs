@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Issues, Life, Mine, Seat};
+use super::{Issues, Life, Living, Mine, Seat};
 use crate::base::{SessionId, UserId};
-use crate::client::core::{Core, Disconnected, Event};
-use crate::wire::{CloseCode, DeleteReason, LeaveReason, Reason, Request};
+use crate::client::core::{Disconnected, Event};
+use crate::rudp::ConnectError;
+use crate::wire::{CloseCode, DeleteReason, LeaveReason, Reason, RejectCode, Request};
 
 /// What may end a connection, besides its client and a newer one of its user.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +30,8 @@ pub(super) struct Ends {
     /// Lives that ended without a word, or that their clients ended.
     crashed: BTreeSet<Life>,
     left: BTreeSet<Life>,
+    /// Those whose clients have changed their address.
+    moved: BTreeSet<Life>,
     /// Seats that their members asked to leave, and of which owners asked to be rid.
     asked_to_leave: BTreeSet<Seat>,
     asked_to_kick: BTreeSet<Seat>,
@@ -45,6 +48,10 @@ impl Ends {
         self.kicked.extend(life);
     }
 
+    fn was_kicked(&self, user: &UserId) -> bool {
+        self.kicks.iter().any(|(kicked, _)| kicked == user)
+    }
+
     pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
         // Of two that close one session the first does it.
         self.closed.entry(session).or_insert_with(|| reason.clone());
@@ -52,6 +59,10 @@ impl Ends {
 
     pub(super) fn crashed(&mut self, life: Life) {
         self.crashed.insert(life);
+    }
+
+    pub(super) fn moved(&mut self, life: Life) {
+        self.moved.insert(life);
     }
 
     pub(super) fn asked(&mut self, seat: Option<Mine>, request: &Request) {
@@ -72,8 +83,17 @@ impl Ends {
     ) {
         let Some(user) = users.get(&life) else { return };
         let expected = match why {
-            Disconnected::ByClient | Disconnected::ConnectFailed(_) => true,
-            Disconnected::TimedOut => self.causes.naps,
+            // All that it sent may have been lost.
+            Disconnected::ByClient | Disconnected::ConnectFailed(ConnectError::NoAnswer) => true,
+            Disconnected::ConnectFailed(ConnectError::Refused(code)) => match code {
+                RejectCode::Full => self.causes.crowd,
+                RejectCode::Draining => self.causes.drain,
+                // From each of its addresses it began another handshake, of which a token has two.
+                RejectCode::TokenUsed => self.moved.contains(&life),
+                _ => false,
+            },
+            // The server's last word may be lost, or be on its way to an address that its client has left.
+            Disconnected::TimedOut => self.causes.naps || self.causes.drain || self.was_kicked(user),
             Disconnected::ByServer { code, reason } => match code {
                 CloseCode::Replaced => has_later(life, user, users),
                 CloseCode::Lagging => self.causes.naps,
@@ -116,7 +136,7 @@ impl Ends {
     /// `seats` whose each seat was.
     pub(super) fn finish(
         &self,
-        living: &[(Life, UserId, &Core)],
+        living: &[Living<'_>],
         users: &BTreeMap<Life, UserId>,
         seats: &BTreeMap<Seat, Life>,
         issues: &mut Issues,
@@ -132,18 +152,18 @@ impl Ends {
                     self.crashed.contains(life) || self.left.contains(life) || self.causes.naps
                 }
                 LeaveReason::Replaced => has_later(*life, user, users),
-                LeaveReason::Dropped => self.kicks.iter().any(|(kicked, _)| kicked == user),
+                LeaveReason::Dropped => self.was_kicked(user),
                 LeaveReason::Lagging => self.causes.naps,
             };
             if !expected || users.get(life) != Some(user) {
                 issues.add(format_args!("{seat:?} of {life:?}, {user}, is told to have left: {why}"));
             }
         }
-        for (life, _, core) in living {
+        for (life, _, mirrors) in living {
             if self.kicked.contains(life) {
                 issues.add(format_args!("{life:?} was kicked and is still there"));
             }
-            for mirror in core.mirrors() {
+            for mirror in mirrors {
                 if self.closed.contains_key(&mirror.session()) {
                     issues.add(format_args!("{life:?} is in {}, which was closed", mirror.session()));
                 }

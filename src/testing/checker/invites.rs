@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::answers::Asked;
-use super::{Issues, Life};
+use super::{Issues, Life, Mine};
 use crate::base::{InviteId, SessionId, Timestamp, UserId};
 use crate::client::core::{Event, RequestError};
-use crate::wire::command::Join;
+use crate::wire::command::{Decline, Join};
 use crate::wire::{Admission, ErrorCode, Request, Value};
 
 /// What is known of invites.
@@ -17,6 +17,8 @@ pub(super) struct Invites {
     /// Deliveries to a life: an invite is told once.
     told: BTreeSet<(Life, InviteId)>,
     used: BTreeSet<InviteId>,
+    /// Those that hold a seat, as their owners were told.
+    held: BTreeSet<InviteId>,
     admission: BTreeMap<SessionId, Admission>,
 }
 
@@ -52,11 +54,15 @@ impl Invites {
                 }
             }
             Event::InviteExpired { invite, user: None } | Event::InviteRevoked { invite } => {
-                if let Some(known) = self.known.get_mut(invite) {
-                    known.told_over.get_or_insert(now);
-                }
+                self.told_over(*invite, now);
             }
             _ => {}
+        }
+    }
+
+    fn told_over(&mut self, invite: InviteId, now: Timestamp) {
+        if let Some(known) = self.known.get_mut(&invite) {
+            known.told_over.get_or_insert(now);
         }
     }
 
@@ -76,6 +82,21 @@ impl Invites {
             {
                 issues.add(format_args!("{user} entered {session} without an invite"));
             }
+            (Request::Invite(invite), Ok(Value::Invited(answers))) if invite.hold_seat => {
+                let Some(Mine { session, .. }) = asked.seat else { return };
+                let numbers = answers.iter().flatten();
+                self.held.extend(numbers.map(|number| InviteId { session, number: *number }));
+            }
+            // One that has ended is refused for that.
+            (Request::Join(Join::Invite(invite)), Err(RequestError::Refused(ErrorCode::SessionFull)))
+                if self.held.contains(invite) =>
+            {
+                issues.add(format_args!("{user} found no seat by invite {invite}, which holds one"));
+            }
+            (
+                Request::Join(Join::Invite(invite)) | Request::Decline(Decline { invite, .. }),
+                Err(RequestError::Refused(ErrorCode::InviteExpired)),
+            ) => self.told_over(*invite, issues.now),
             (Request::Join(Join::Invite(invite)), Ok(_)) => self.used(user, *invite, asked.at, issues),
             (Request::Join(Join::Invite(invite)), Err(RequestError::Refused(ErrorCode::NotYourInvite)))
                 if self.known.get(invite).is_some_and(|known| known.user == *user) =>

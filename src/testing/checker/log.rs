@@ -1,14 +1,14 @@
 //! The numbered events of sessions: all members see the same, and a snapshot is what its events make.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Issues, Life, Tag};
 use crate::base::{EventNumber, MemberId, Revision, SessionId};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
-use crate::wire::{PropertyChange, PropertyValue};
+use crate::wire::{PropertyChange, PropertyValue, Request};
 
 /// What is known of every session's events.
 #[derive(Default)]
@@ -24,6 +24,25 @@ struct Log {
     states: BTreeMap<EventNumber, u64>,
     /// Who made each revision of the properties.
     revisions: BTreeMap<Revision, MemberId>,
+    /// Who was there before the event of this number, as those saw it who entered then.
+    starts: BTreeMap<EventNumber, There>,
+    /// To whom an owner asked to give the session.
+    asked_to_own: BTreeSet<MemberId>,
+}
+
+/// Who is in a session, and owns it.
+#[derive(Debug, Clone)]
+struct There {
+    members: BTreeSet<MemberId>,
+    owner: MemberId,
+}
+
+/// What an event changes of that.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Move {
+    Joins(MemberId),
+    Leaves(MemberId),
+    Owns(MemberId),
 }
 
 /// A numbered event as it is the same for everyone.
@@ -35,6 +54,8 @@ struct Seen {
     tag: Option<Tag>,
     /// Steps that it takes counters to.
     steps: Vec<(String, i64)>,
+    /// Who comes, goes or owns.
+    moves: Option<Move>,
 }
 
 impl Logs {
@@ -51,8 +72,12 @@ impl Logs {
 
     /// The member `own` saw an event of its session.
     pub(super) fn event(&mut self, session: SessionId, own: MemberId, event: &Event, issues: &mut Issues) {
-        let Some(number) = event.number() else { return };
         let log = self.sessions.entry(session).or_default();
+        if let Event::Entered { next, mirror, .. } = event {
+            let members = mirror.members().map(|(member, _)| member).collect();
+            log.starts.insert(*next, There { members, owner: mirror.owner() });
+        }
+        let Some(number) = event.number() else { return };
         if let Event::PropertiesChanged { revision, member, .. } = event {
             log.revisions.insert(*revision, *member);
         }
@@ -95,9 +120,18 @@ impl Logs {
         }
     }
 
-    /// Messages of one sender stand in its order and once; counters go up by one.
+    /// An owner asks to give the session to another member.
+    pub(super) fn asked(&mut self, session: SessionId, request: &Request) {
+        if let Request::Transfer(transfer) = request {
+            self.sessions.entry(session).or_default().asked_to_own.insert(transfer.member);
+        }
+    }
+
+    /// Messages of one sender stand in its order and once; counters go up by one; owners follow each other as they
+    /// should.
     pub(super) fn finish(&self, issues: &mut Issues) {
         for (session, log) in &self.sessions {
+            log.check_owners(*session, issues);
             let mut newest: BTreeMap<Life, u32> = BTreeMap::new();
             let mut counters: BTreeMap<&str, i64> = BTreeMap::new();
             let mut before = None;
@@ -124,6 +158,40 @@ impl Logs {
     }
 }
 
+impl Log {
+    /// Behind an owner that left the oldest member owns the session, any other time one to whom it was to be given.
+    fn check_owners(&self, session: SessionId, issues: &mut Issues) {
+        let mut there: Option<There> = None;
+        let mut next = None;
+        for (number, seen) in &self.events {
+            if next != Some(*number) {
+                // Nobody saw what was between.
+                there = None;
+            }
+            next = Some(EventNumber(number.0 + 1));
+            there = there.or_else(|| self.starts.get(number).cloned());
+            let Some(There { members, owner }) = &mut there else { continue };
+            match seen.moves {
+                Some(Move::Joins(member)) => _ = members.insert(member),
+                Some(Move::Leaves(member)) => _ = members.remove(&member),
+                Some(Move::Owns(member)) => {
+                    let expected = match members.contains(owner) {
+                        true => self.asked_to_own.contains(&member),
+                        false => members.first() == Some(&member),
+                    };
+                    if !expected {
+                        issues.add(format_args!(
+                            "session {session} event {number}: {member} owns after {owner}, of {members:?}"
+                        ));
+                    }
+                    *owner = member;
+                }
+                None => {}
+            }
+        }
+    }
+}
+
 impl Seen {
     fn new(event: &Event, own: MemberId) -> Self {
         let what = match event {
@@ -138,7 +206,7 @@ impl Seen {
             Event::SessionDeleted { why, reason, .. } => format!("deleted, {why:?} {reason:?}"),
             other => format!("{other:?}"),
         };
-        Self { what, tag: tag(event), steps: steps(event) }
+        Self { what, tag: tag(event), steps: steps(event), moves: moves(event) }
     }
 }
 
@@ -158,6 +226,15 @@ fn steps(event: &Event) -> Vec<(String, i64)> {
         _ => None,
     };
     changes.as_slice().iter().filter_map(step).collect()
+}
+
+fn moves(event: &Event) -> Option<Move> {
+    match event {
+        Event::MemberJoined { member, .. } => Some(Move::Joins(*member)),
+        Event::MemberLeft { member, .. } => Some(Move::Leaves(*member)),
+        Event::OwnerChanged { owner, .. } => Some(Move::Owns(*owner)),
+        _ => None,
+    }
 }
 
 fn hash(mirror: &Mirror) -> u64 {

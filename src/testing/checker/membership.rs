@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Issues, Life, Seat};
-use crate::base::{EventNumber, SessionId, Slot, UserId};
-use crate::client::core::{Core, Event};
+use super::{Issues, Life, Living, Seat};
+use crate::base::{EventNumber, SessionId, Slot};
+use crate::client::core::Event;
 
 /// Memberships as the clients were told of them.
 #[derive(Default)]
@@ -84,16 +84,16 @@ impl Memberships {
 
     /// Every member of every session is a client that is connected and knows it, and all of them are
     /// told of all others.
-    pub(super) fn finish(&self, living: &[(Life, UserId, &Core)], issues: &mut Issues) {
+    pub(super) fn finish(&self, living: &[Living<'_>], issues: &mut Issues) {
         let mut truth: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
-        for (_, user, core) in living {
-            for mirror in core.mirrors() {
+        for (_, user, mirrors) in living {
+            for mirror in mirrors {
                 let member = format!("{} {user}", mirror.own());
                 truth.entry(mirror.session()).or_default().insert(member);
             }
         }
-        for (life, _, core) in living {
-            for mirror in core.mirrors() {
+        for (life, _, mirrors) in living {
+            for mirror in mirrors {
                 let believed: BTreeSet<String> =
                     mirror.members().map(|(member, user)| format!("{member} {user}")).collect();
                 let there = truth.get(&mirror.session());

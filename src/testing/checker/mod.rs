@@ -12,7 +12,7 @@ mod membership;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::answers::Answers;
 use self::deliveries::Deliveries;
@@ -24,7 +24,7 @@ use self::log::Logs;
 use self::membership::Memberships;
 use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
-use crate::client::core::{Core, Event, RequestError};
+use crate::client::core::{Core, Event, Mirror, RequestError};
 use crate::wire::{Reason, Request, Value};
 
 /// One connection of one client, from its attempt to connect on.
@@ -37,6 +37,9 @@ pub(super) struct Tag {
     pub(super) life: Life,
     pub(super) serial: u32,
 }
+
+/// A client that is connected when a run is over, its user, and the sessions that it knows itself to be in.
+pub(super) type Living<'a> = (Life, UserId, Vec<&'a Mirror>);
 
 /// A membership of a session: member ids are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +59,8 @@ pub struct Checker {
     invites: Invites,
     ends: Ends,
     users: BTreeMap<Life, UserId>,
+    /// Those that were told something, by a server that knew them.
+    heard: BTreeSet<Life>,
     told: u64,
 }
 
@@ -97,8 +102,15 @@ impl Checker {
         self.ends.crashed(life);
     }
 
+    /// The client has another address from now on.
+    pub(super) fn moved(&mut self, life: Life) {
+        self.ends.moved(life);
+    }
+
     /// The operator sends a user away, who is connected as `life` if that is known.
     pub(super) fn kicked(&mut self, user: &UserId, life: Option<Life>, reason: &Reason) {
+        // To the server its client may not be there before it has told it something.
+        let life = life.filter(|life| self.heard.contains(life));
         self.ends.kicked(user, life, reason);
     }
 
@@ -124,6 +136,9 @@ impl Checker {
         self.issues.now = now;
         self.answers.asked(life, id, now, seat, request, &mut self.issues);
         self.ends.asked(seat, request);
+        if let Some(seat) = seat {
+            self.logs.asked(seat.session, request);
+        }
     }
 
     /// A client sends a message.
@@ -141,6 +156,7 @@ impl Checker {
     ) {
         self.issues.now = now;
         self.told += 1;
+        self.heard.insert(life);
         let Some(asked) = self.answers.answered(life, id, outcome, &mut self.issues) else { return };
         let Some(user) = self.users.get(&life) else { return };
         self.invites.answered(user, &asked, outcome, &mut self.issues);
@@ -154,6 +170,7 @@ impl Checker {
     pub(super) fn event(&mut self, now: Timestamp, life: Life, event: &Event, core: &Core) {
         self.issues.now = now;
         self.told += 1;
+        self.heard.insert(life);
         let Some(user) = self.users.get(&life) else { return };
         self.invites.event(now, life, user, event, &mut self.issues);
         if let Event::Disconnected(why) = event {
@@ -178,7 +195,7 @@ impl Checker {
 
     /// The run is over: every client that lives has heard all there is. `living` are those that are
     /// connected.
-    pub(super) fn finish(&mut self, now: Timestamp, living: &[(Life, UserId, &Core)]) {
+    pub(super) fn finish(&mut self, now: Timestamp, living: &[Living<'_>]) {
         self.issues.now = now;
         self.logs.finish(&mut self.issues);
         self.memberships.finish(living, &mut self.issues);
@@ -206,11 +223,11 @@ pub(super) struct Mine {
 
 impl Mine {
     /// The seats of those that are connected, and whose life each is.
-    fn of_all(living: &[(Life, UserId, &Core)]) -> BTreeMap<Seat, Life> {
-        let of_one = |(life, _, core): &(Life, UserId, &Core)| {
+    fn of_all(living: &[Living<'_>]) -> BTreeMap<Seat, Life> {
+        let seat = |mirror: &Mirror| Seat { session: mirror.session(), member: mirror.own() };
+        let of_one = |(life, _, mirrors): &Living<'_>| {
             let life = *life;
-            let seats = core.mirrors().map(|mirror| Seat { session: mirror.session(), member: mirror.own() });
-            seats.map(move |seat| (seat, life)).collect::<Vec<_>>()
+            mirrors.iter().map(move |mirror| (seat(mirror), life)).collect::<Vec<_>>()
         };
         living.iter().flat_map(of_one).collect()
     }

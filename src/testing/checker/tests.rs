@@ -1,15 +1,20 @@
 //! That each promise, when broken, is noticed.
 
+mod ends;
+
 use std::sync::Arc;
 
 use super::*;
 use crate::base::{EventNumber, InviteId, Revision, SessionId, SessionKind};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
-use crate::wire::command::Join;
-use crate::wire::event::SnapshotMember;
+use crate::wire::command::{Create, Decline, InitialProperties, Invite, InvitedUsers, Join, Transfer};
+use crate::wire::event::{Invitation, SnapshotMember};
 use crate::wire::result::Entered;
-use crate::wire::{Admission, Delivery, IdleTtl, MaxMembers, OnOwnerLeave, Settings, Snapshot};
+use crate::wire::{
+    Admission, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
+    PropertyChange, PropertyChanges, PropertyKey, PropertyValue, Settings, Snapshot,
+};
 
 const SESSION: SessionId = SessionId(5);
 const SEAT: Seat = Seat { session: SESSION, member: MemberId(2) };
@@ -57,6 +62,45 @@ fn messages_lost_doubled_or_overtaken_are_noticed() {
 }
 
 #[test]
+fn what_a_member_sent_may_be_late_when_they_have_come_again() {
+    let latest = Delivery::ReliableLatest { key: 1 };
+    let again = Mine { member: MemberId(5), slot: Slot(2), ..MINE };
+    let second = Sending { mine: again, ..sending(1, latest) };
+    let Event::Message { slot, number, delivery, payload, .. } = arrives(&second, None) else {
+        unreachable!()
+    };
+    let of_second = Event::Message { slot, number, sender: again.member, delivery, payload };
+    let (mut deliveries, mut issues) = (Deliveries::default(), Issues::default());
+    deliveries.sent(sending(0, latest));
+    deliveries.sent(second);
+    deliveries.event(Life(2), SEAT, &of_second, &mut issues);
+    deliveries.event(Life(2), SEAT, &arrives(&sending(0, latest), None), &mut issues);
+    assert_eq!(issues.lines, [""; 0]);
+}
+
+#[test]
+fn a_message_that_arrives_as_another_is_noticed() {
+    let issues_of = |told: &Event| {
+        let (mut deliveries, mut issues) = (Deliveries::default(), Issues::default());
+        deliveries.sent(sending(0, Delivery::ReliableUnordered));
+        deliveries.event(Life(2), SEAT, told, &mut issues);
+        issues.lines
+    };
+    let as_sent = sending(0, Delivery::ReliableUnordered);
+    assert_eq!(issues_of(&arrives(&as_sent, None)), [""; 0]);
+    assert_noticed(&issues_of(&arrives(&sending(0, Delivery::ReliableOrdered), None)), "sent as Reliable");
+    let longer = Sending { bytes: 9, ..as_sent.clone() };
+    assert_noticed(&issues_of(&arrives(&longer, None)), "as another message");
+    let Event::Message { slot, number, delivery, payload, .. } = arrives(&as_sent, None) else {
+        unreachable!()
+    };
+    let by_another = Event::Message { slot, number, sender: MemberId(9), delivery, payload };
+    assert_noticed(&issues_of(&by_another), "as another message");
+    let never_sent = Event::Refused { slot: Slot(1), counter: 7, code: ErrorCode::Busy };
+    assert_noticed(&issues_of(&never_sent), "which it never sent");
+}
+
+#[test]
 fn members_that_see_different_events_are_noticed() {
     let joined = |name: &str| Event::MemberJoined {
         slot: Slot(1),
@@ -83,27 +127,64 @@ fn a_message_twice_in_the_order_is_noticed() {
     assert_eq!(issues.lines.len(), 1);
 }
 
-#[test]
-fn a_gap_and_news_after_the_end_are_noticed() {
-    let next = EventNumber(2);
+/// A session of two seats as the member `you` knows it, with these members of whom the first owns it.
+fn mirror(you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
     let snapshot = Snapshot {
         session: SESSION,
         settings: Settings {
             kind: SessionKind(1),
-            max_members: MaxMembers::new(8).unwrap(),
+            max_members: MaxMembers::new(2).unwrap(),
             idle_ttl: IdleTtl::new(60).unwrap(),
             on_owner_leave: OnOwnerLeave::Transfer,
             admission: Admission::Invited,
         },
-        you: SEAT.member,
-        owner: SEAT.member,
-        next,
-        members: vec![SnapshotMember { member: SEAT.member, user: UserId::new("ann").unwrap() }],
+        you: MemberId(you),
+        owner: MemberId(members[0].0),
+        next: EventNumber(next),
+        members: members
+            .iter()
+            .map(|(member, name)| SnapshotMember { member: MemberId(*member), user: user(name) })
+            .collect(),
         revision: Revision(0),
         properties: Vec::new(),
     };
-    let mirror = Arc::new(Mirror::new(Slot(1), &snapshot).unwrap());
-    let entered = Event::Entered { slot: Slot(1), session: SESSION, member: SEAT.member, next, mirror };
+    Mirror::new(Slot(1), &snapshot).unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+/// That a member enters what it is shown.
+fn entered(mirror: Mirror) -> Event {
+    let (session, member, next) = (mirror.session(), mirror.own(), mirror.next());
+    Event::Entered { slot: Slot(1), session, member, next, mirror: Arc::new(mirror) }
+}
+
+fn left(number: u64, member: u32, name: &str, why: LeaveReason) -> Event {
+    Event::MemberLeft {
+        slot: Slot(1),
+        number: EventNumber(number),
+        member: MemberId(member),
+        user: user(name),
+        is_own: false,
+        why,
+        reason: Reason::none(),
+    }
+}
+
+fn owns(number: u64, owner: u32) -> Event {
+    Event::OwnerChanged { slot: Slot(1), number: EventNumber(number), owner: MemberId(owner) }
+}
+
+/// That there is one issue, of which `words` are a part.
+fn assert_noticed(lines: &[String], words: &str) {
+    assert!(matches!(lines, [line] if line.contains(words)), "{words}: {lines:?}");
+}
+
+#[test]
+fn a_gap_and_news_after_the_end_are_noticed() {
+    let entered = entered(mirror(2, 2, &[(2, "ann")]));
     let receipt = |number| Event::Receipt { slot: Slot(1), number: EventNumber(number) };
     let (mut memberships, mut issues) = (Memberships::default(), Issues::default());
     for event in [&entered, &receipt(2), &receipt(3)] {
@@ -118,27 +199,148 @@ fn a_gap_and_news_after_the_end_are_noticed() {
 }
 
 #[test]
-fn an_invite_that_admits_twice_or_the_wrong_user_is_noticed() {
-    let invite = InviteId { session: SESSION, number: 1 };
-    let invited = Event::Invited(crate::wire::event::Invitation {
-        invite,
-        kind: crate::base::SessionKind(1),
-        owner: UserId::new("ann").unwrap(),
-        ttl_left_ms: 1_000,
-        note: crate::wire::Note::none(),
-    });
-    let (ann, bob) = (UserId::new("ann").unwrap(), UserId::new("bob").unwrap());
-    let entered = Ok(Value::Entered(Entered { session: SESSION, slot: Slot(1), member: MemberId(3) }));
-    let asked = |ms| answers::Asked {
-        request: Request::Join(Join::Invite(invite)),
-        at: Timestamp::from_millis(ms),
-        seat: None,
+fn what_is_entered_must_be_what_is_shown_and_what_was_admitted() {
+    let (mut memberships, mut issues) = (Memberships::default(), Issues::default());
+    let Event::Entered { slot, session, next, mirror, .. } = entered(mirror(2, 2, &[(2, "ann")])) else {
+        unreachable!()
     };
+    let other = Event::Entered { slot, session, member: MemberId(3), next, mirror };
+    memberships.event(Life(1), &other, &mut issues);
+    assert_noticed(&issues.lines, "as what it entered");
+    memberships.admitted(Life(1), Seat { member: MemberId(3), ..SEAT }, &mut issues);
+    assert_eq!(issues.lines.len(), 1, "that is its seat");
+    memberships.admitted(Life(1), SEAT, &mut issues);
+    assert_noticed(&issues.lines[1..], "but has not entered it");
+}
+
+#[test]
+fn in_the_end_all_believe_in_the_members_that_there_are() {
+    let both = [(1, "ann"), (2, "bob")];
+    let mirrors = [mirror(1, 3, &both), mirror(2, 3, &both), mirror(1, 3, &both[..1])];
+    let of = |life, name, at: usize| (Life(life), user(name), vec![&mirrors[at]]);
+    let issues_of = |living: &[Living<'_>]| {
+        let mut issues = Issues::default();
+        Memberships::default().finish(living, &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(&[of(1, "ann", 0), of(2, "bob", 1)]), [""; 0]);
+    assert_noticed(&issues_of(&[of(1, "ann", 0)]), "Life(1) believes");
+    assert_noticed(&issues_of(&[of(1, "ann", 2), of(2, "bob", 1)]), "Life(1) believes");
+}
+
+#[test]
+fn a_state_that_differs_and_members_without_a_seat_are_noticed() {
+    let issues_of = |seen: &[Mirror]| {
+        let (mut logs, mut issues) = (Logs::default(), Issues::default());
+        seen.iter().for_each(|mirror| logs.state(mirror, &mut issues));
+        issues.lines
+    };
+    let both = [(1, "ann"), (2, "bob")];
+    assert_eq!(issues_of(&[mirror(1, 3, &both), mirror(2, 3, &both), mirror(1, 4, &both[..1])]), [""; 0]);
+    assert_noticed(&issues_of(&[mirror(1, 3, &both), mirror(1, 3, &both[..1])]), "another state than others");
+    let three = [(1, "ann"), (2, "bob"), (3, "cat")];
+    assert_noticed(&issues_of(&[mirror(1, 3, &three)]), "3 members in 2 seats");
+}
+
+#[test]
+fn a_counter_that_jumps_is_noticed() {
+    let issues_of = |values: &[(u64, i64)]| {
+        let (mut logs, mut issues) = (Logs::default(), Issues::default());
+        for (number, value) in values {
+            let key = PropertyKey::new("count").unwrap();
+            let set = PropertyChange::Set { key, value: PropertyValue::Integer(*value) };
+            let changed = Event::PropertiesChanged {
+                slot: Slot(1),
+                number: EventNumber(*number),
+                revision: Revision(*number),
+                member: SEAT.member,
+                changes: PropertyChanges::new(vec![set]).unwrap(),
+            };
+            logs.event(SESSION, SEAT.member, &changed, &mut issues);
+        }
+        logs.finish(&mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(&[(3, 1), (4, 2), (6, 9)]), [""; 0], "nobody saw the fifth");
+    assert_noticed(&issues_of(&[(3, 1), (4, 3)]), "count jumps to 3");
+    assert_noticed(&issues_of(&[(3, 1), (4, 1)]), "count jumps to 1");
+}
+
+#[test]
+fn an_owner_whose_turn_it_is_not_is_noticed() {
+    let three = [(1, "ann"), (2, "bob"), (3, "cat")];
+    let issues_of = |asked: &[u32], events: &[Event]| {
+        let (mut logs, mut issues) = (Logs::default(), Issues::default());
+        for member in asked {
+            logs.asked(SESSION, &Request::Transfer(Transfer { member: MemberId(*member) }));
+        }
+        logs.event(SESSION, MemberId(3), &entered(mirror(3, 4, &three)), &mut issues);
+        events.iter().for_each(|event| logs.event(SESSION, MemberId(3), event, &mut issues));
+        logs.finish(&mut issues);
+        issues.lines
+    };
+    let leaves = |number, member, name| left(number, member, name, LeaveReason::Left);
+    let ann_leaves = leaves(4, 1, "ann");
+    assert_eq!(issues_of(&[], &[ann_leaves.clone(), owns(5, 2), leaves(6, 2, "bob"), owns(7, 3)]), [""; 0]);
+    assert_noticed(&issues_of(&[3], &[ann_leaves.clone(), owns(5, 3)]), "3 owns after 1");
+    assert_eq!(issues_of(&[3], &[owns(4, 3)]), [""; 0]);
+    assert_noticed(&issues_of(&[], &[owns(4, 3)]), "3 owns after 1");
+    assert_eq!(issues_of(&[], &[ann_leaves, owns(7, 3)]), [""; 0], "nobody saw what was between");
+}
+
+#[test]
+fn a_slot_or_a_seat_that_is_given_twice_is_noticed() {
+    let issues_of = |second: (u32, u32)| {
+        let (mut memberships, mut issues) = (Memberships::default(), Issues::default());
+        for (life, member) in [(1, 2), second] {
+            memberships.event(Life(life), &entered(mirror(member, 2, &[(member, "ann")])), &mut issues);
+        }
+        issues.lines
+    };
+    assert_eq!(issues_of((2, 3)), [""; 0]);
+    assert_noticed(&issues_of((1, 3)), "slot 1 twice");
+    assert_noticed(&issues_of((2, 2)), "was Life(1)'s");
+}
+const INVITE: InviteId = InviteId { session: SESSION, number: 1 };
+
+/// An invite of bob's for a second.
+fn invited() -> Event {
+    Event::Invited(Invitation {
+        invite: INVITE,
+        kind: SessionKind(1),
+        owner: user("ann"),
+        ttl_left_ms: 1_000,
+        note: Note::none(),
+    })
+}
+
+fn asked(millis: u64, request: Request) -> answers::Asked {
+    answers::Asked { request, at: Timestamp::from_millis(millis), seat: None }
+}
+
+/// A join by the invite.
+fn join(millis: u64) -> answers::Asked {
+    asked(millis, Request::Join(Join::Invite(INVITE)))
+}
+
+fn is_in() -> Result<Value, RequestError> {
+    Ok(Value::Entered(Entered { session: SESSION, slot: Slot(1), member: MemberId(3) }))
+}
+
+/// Invites of which bob was told of one, and no issue.
+fn one_invite() -> (Invites, Issues) {
+    let (mut invites, mut issues) = (Invites::default(), Issues::default());
+    invites.event(Timestamp::ZERO, Life(1), &user("bob"), &invited(), &mut issues);
+    (invites, issues)
+}
+
+#[test]
+fn an_invite_that_admits_twice_or_the_wrong_user_is_noticed() {
+    let (ann, bob) = (user("ann"), user("bob"));
     let issues_of = |users: &[(&UserId, u64)]| {
-        let (mut invites, mut issues) = (Invites::default(), Issues::default());
-        invites.event(Timestamp::ZERO, Life(1), &bob, &invited, &mut issues);
+        let (mut invites, mut issues) = one_invite();
         for (user, at) in users {
-            invites.answered(user, &asked(*at), &entered, &mut issues);
+            invites.answered(user, &join(*at), &is_in(), &mut issues);
         }
         issues.lines
     };
@@ -146,6 +348,97 @@ fn an_invite_that_admits_twice_or_the_wrong_user_is_noticed() {
     assert!(issues_of(&[(&bob, 1_000)])[0].contains("after its time"));
     assert!(issues_of(&[(&ann, 0)])[0].contains("which is bob's"));
     assert!(issues_of(&[(&bob, 0), (&bob, 1)])[0].contains("twice"));
+}
+
+#[test]
+fn an_invite_told_twice_or_to_another_or_to_nobody_is_noticed() {
+    let issues_of = |life, name: &str| {
+        let (mut invites, mut issues) = one_invite();
+        invites.event(Timestamp::ZERO, Life(life), &user(name), &invited(), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(2, "bob"), [""; 0], "once a connection");
+    assert_noticed(&issues_of(1, "bob"), "twice");
+    assert_noticed(&issues_of(2, "cat"), "was told to cat");
+    let (mut invites, mut issues) = (Invites::default(), Issues::default());
+    invites.answered(&user("bob"), &join(0), &is_in(), &mut issues);
+    assert_noticed(&issues.lines, "which nobody was told of");
+}
+
+#[test]
+fn who_enters_by_an_invite_that_they_were_told_is_over_is_noticed() {
+    let bob = user("bob");
+    let ends: [fn(&mut Invites, &mut Issues); 4] = [
+        |invites, issues| {
+            let revoked = Event::InviteRevoked { invite: INVITE };
+            invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &revoked, issues);
+        },
+        |invites, issues| {
+            let expired = Event::InviteExpired { invite: INVITE, user: None };
+            invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &expired, issues);
+        },
+        |invites, issues| {
+            issues.now = Timestamp::from_millis(500);
+            invites.answered(&user("bob"), &join(400), &refused(ErrorCode::InviteExpired), issues);
+        },
+        |invites, issues| {
+            issues.now = Timestamp::from_millis(500);
+            let decline = Request::Decline(Decline { invite: INVITE, reason: Reason::none() });
+            let expired = refused(ErrorCode::InviteExpired);
+            invites.answered(&user("bob"), &asked(400, decline), &expired, issues);
+        },
+    ];
+    for end in ends {
+        for (at, is_noticed) in [(499, false), (500, true)] {
+            let (mut invites, mut issues) = one_invite();
+            end(&mut invites, &mut issues);
+            invites.answered(&bob, &join(at), &is_in(), &mut issues);
+            match is_noticed {
+                true => assert_noticed(&issues.lines, "after it was told that it is over"),
+                false => assert_eq!(issues.lines, [""; 0], "it was under way"),
+            }
+        }
+    }
+}
+
+fn refused(code: ErrorCode) -> Result<Value, RequestError> {
+    Err(RequestError::Refused(code))
+}
+
+#[test]
+fn a_user_that_is_denied_their_own_invite_or_the_seat_that_it_holds_is_noticed() {
+    let issues_of = |hold_seat: bool, code| {
+        let (mut invites, mut issues) = one_invite();
+        let invite = Invite {
+            users: InvitedUsers::new(vec![user("ann"), user("bob")]).unwrap(),
+            ttl: InviteTtl::new(1).unwrap(),
+            hold_seat,
+            note: Note::none(),
+        };
+        let by_ann = answers::Asked { seat: Some(MINE), ..asked(0, Request::Invite(invite)) };
+        let answers = Ok(Value::Invited(vec![Err(ErrorCode::AlreadyMember), Ok(INVITE.number)]));
+        invites.answered(&user("ann"), &by_ann, &answers, &mut issues);
+        invites.answered(&user("bob"), &join(1), &refused(code), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(false, ErrorCode::SessionFull), [""; 0]);
+    assert_noticed(&issues_of(true, ErrorCode::SessionFull), "which holds one");
+    assert_noticed(&issues_of(false, ErrorCode::NotYourInvite), "was denied its own");
+}
+
+#[test]
+fn who_enters_a_session_for_invited_users_without_an_invite_is_noticed() {
+    let issues_of = |admission| {
+        let (mut invites, mut issues) = (Invites::default(), Issues::default());
+        let settings = Settings { admission, ..*mirror(1, 2, &[(1, "ann")]).settings() };
+        let create = Request::Create(Create { settings, properties: InitialProperties::default() });
+        invites.answered(&user("ann"), &asked(0, create), &is_in(), &mut issues);
+        let by_id = asked(0, Request::Join(Join::Session(SESSION)));
+        invites.answered(&user("bob"), &by_id, &is_in(), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(Admission::Open), [""; 0]);
+    assert_noticed(&issues_of(Admission::Invited), "without an invite");
 }
 
 #[test]
@@ -158,4 +451,39 @@ fn a_command_answered_twice_or_never_is_noticed() {
     answers.answered(Life(1), RequestId(1), &Ok(Value::Empty), &mut issues);
     answers.finish(&BTreeMap::new(), std::iter::empty(), &mut issues);
     assert_eq!(issues.lines.len(), 2);
+}
+
+#[test]
+fn a_revision_that_two_are_told_is_theirs_is_noticed() {
+    let revision = Ok(Value::Revision(Revision(4)));
+    let mine = |member| Some(Mine { member: MemberId(member), ..MINE });
+    let issues_of = |members: &[u32], seen_of: u32| {
+        let (mut answers, mut issues) = (Answers::default(), Issues::default());
+        for (member, id) in members.iter().zip(1..) {
+            let (life, id) = (Life(*member), RequestId(id));
+            answers.asked(life, id, Timestamp::ZERO, mine(*member), &Request::ListMine, &mut issues);
+            answers.answered(life, id, &revision, &mut issues);
+        }
+        let seen = (SESSION, Revision(4), MemberId(seen_of));
+        let seats = [(Seat { session: SESSION, member: MemberId(1) }, Life(1))];
+        answers.finish(&seats.into(), std::iter::once(seen), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(&[1], 1), [""; 0]);
+    assert_noticed(&issues_of(&[2, 1], 1), "both made revision 4");
+    assert_noticed(&issues_of(&[1], 2), "1 was told, 2 seen");
+    assert_noticed(&issues_of(&[], 1), "was not told of its revision 4");
+}
+
+#[test]
+fn a_connection_that_ends_with_open_commands_is_noticed() {
+    let (mut answers, mut issues) = (Answers::default(), Issues::default());
+    for id in [1, 1] {
+        answers.asked(Life(1), RequestId(id), Timestamp::ZERO, None, &Request::ListMine, &mut issues);
+    }
+    assert_noticed(&issues.lines, "while it was open");
+    answers.ended(Life(1), &mut issues);
+    assert_noticed(&issues.lines[1..], "ended without an answer");
+    answers.ended(Life(1), &mut issues);
+    assert_eq!(issues.lines.len(), 2, "they are forgotten");
 }

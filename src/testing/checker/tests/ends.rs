@@ -1,0 +1,215 @@
+//! That an end without a cause is noticed, and a cause without an end.
+
+use super::*;
+use crate::client::core::Disconnected;
+use crate::rudp::ConnectError;
+use crate::wire::command::Kick;
+use crate::wire::{CloseCode, DeleteReason, RejectCode};
+
+const ALL: Causes = Causes { naps: true, crowd: true, drain: true };
+
+fn by_server(code: CloseCode, reason: &str) -> Disconnected {
+    Disconnected::ByServer { code, reason: reason.to_owned() }
+}
+
+fn rejected(code: RejectCode) -> Disconnected {
+    Disconnected::ConnectFailed(ConnectError::Refused(code))
+}
+
+fn users(life: u32, name: &str) -> BTreeMap<Life, UserId> {
+    [(Life(life), user(name))].into()
+}
+
+/// Issues when ann's connection ends so, in a run with these causes.
+fn issues_of_end(causes: Causes, why: &Disconnected) -> Vec<String> {
+    let mut issues = Issues::default();
+    Ends::new(causes).disconnected(Life(1), &users(1, "ann"), why, &mut issues);
+    issues.lines
+}
+
+#[test]
+fn a_connection_that_ends_without_a_cause_is_noticed() {
+    let ends = [
+        (Disconnected::TimedOut, Causes { naps: false, drain: false, ..ALL }),
+        (by_server(CloseCode::Lagging, ""), Causes { naps: false, ..ALL }),
+        (by_server(CloseCode::Full, ""), Causes { crowd: false, ..ALL }),
+        (rejected(RejectCode::Full), Causes { crowd: false, ..ALL }),
+        (by_server(CloseCode::ShuttingDown, ""), Causes { drain: false, ..ALL }),
+        (rejected(RejectCode::Draining), Causes { drain: false, ..ALL }),
+    ];
+    for (why, without) in ends {
+        assert_eq!(issues_of_end(ALL, &why), [""; 0]);
+        assert_noticed(&issues_of_end(without, &why), "was disconnected");
+    }
+}
+
+#[test]
+fn some_ends_need_no_cause_and_some_have_none() {
+    let no_answer = Disconnected::ConnectFailed(ConnectError::NoAnswer);
+    for why in [Disconnected::ByClient, no_answer] {
+        assert_eq!(issues_of_end(Causes::default(), &why), [""; 0]);
+    }
+    let never = [
+        by_server(CloseCode::ProtocolViolation, ""),
+        by_server(CloseCode::Internal, ""),
+        // Nobody has taken her place.
+        by_server(CloseCode::Replaced, ""),
+        rejected(RejectCode::Denied),
+        rejected(RejectCode::TokenUsed),
+        Disconnected::ConnectFailed(ConnectError::Token { bytes: 901 }),
+        Disconnected::EventsUnread,
+    ];
+    for why in never {
+        assert_noticed(&issues_of_end(ALL, &why), "was disconnected");
+    }
+}
+
+#[test]
+fn a_connection_is_replaced_by_a_later_one_of_its_user_alone() {
+    let issues_of = |life, name| {
+        let mut all = users(2, "ann");
+        all.append(&mut users(life, name));
+        let mut issues = Issues::default();
+        Ends::default().disconnected(Life(2), &all, &by_server(CloseCode::Replaced, ""), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(3, "ann"), [""; 0]);
+    assert_noticed(&issues_of(3, "bob"), "was disconnected");
+    assert_noticed(&issues_of(1, "ann"), "was disconnected");
+}
+
+#[test]
+fn a_token_that_is_used_is_noticed_but_of_a_client_that_has_moved() {
+    let issues_of = |moved| {
+        let (mut ends, mut issues) = (Ends::new(ALL), Issues::default());
+        ends.moved(Life(moved));
+        ends.disconnected(Life(1), &users(1, "ann"), &rejected(RejectCode::TokenUsed), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(1), [""; 0]);
+    assert_noticed(&issues_of(2), "was disconnected");
+}
+
+#[test]
+fn a_user_that_the_operator_has_not_kicked_so_is_noticed() {
+    let issues_of = |name: &str, reason: &str| {
+        let (mut ends, mut issues) = (Ends::default(), Issues::default());
+        ends.kicked(&user("ann"), Some(Life(1)), &Reason::new("deed 1").unwrap());
+        let why = by_server(CloseCode::KickedByOperator, reason);
+        ends.disconnected(Life(1), &users(1, name), &why, &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of("ann", "deed 1"), [""; 0]);
+    assert_noticed(&issues_of("ann", "deed 2"), "was disconnected");
+    assert_noticed(&issues_of("bob", "deed 1"), "was disconnected");
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_noticed_but_of_who_was_kicked() {
+    for (kicked, is_noticed) in [("ann", false), ("bob", true)] {
+        let (mut ends, mut issues) = (Ends::default(), Issues::default());
+        ends.kicked(&user(kicked), None, &Reason::none());
+        ends.disconnected(Life(1), &users(1, "ann"), &Disconnected::TimedOut, &mut issues);
+        assert_eq!(!issues.lines.is_empty(), is_noticed, "{:?}", issues.lines);
+    }
+}
+
+#[test]
+fn a_session_that_the_operator_has_not_closed_so_is_noticed() {
+    let issues_of = |closed: SessionId, why, reason: &str| {
+        let (mut ends, mut issues) = (Ends::default(), Issues::default());
+        ends.closed(closed, &Reason::new("deed 1").unwrap());
+        ends.closed(closed, &Reason::new("deed 2").unwrap());
+        let (number, reason) = (EventNumber(3), Reason::new(reason).unwrap());
+        let deleted = Event::SessionDeleted { slot: Slot(1), number, why, reason };
+        ends.event(SESSION, &deleted, &mut issues);
+        issues.lines
+    };
+    let by_operator = DeleteReason::ClosedByOperator;
+    assert_eq!(issues_of(SESSION, by_operator, "deed 1"), [""; 0]);
+    assert_eq!(issues_of(SessionId(1), DeleteReason::Idle, ""), [""; 0]);
+    assert_noticed(&issues_of(SESSION, by_operator, "deed 2"), "nobody asked for");
+    assert_noticed(&issues_of(SessionId(1), by_operator, "deed 1"), "nobody asked for");
+    assert_noticed(&issues_of(SESSION, DeleteReason::ShuttingDown, ""), "nobody asked for");
+}
+
+/// Issues when bob at [`SEAT`], in his second life, is told to have left so; `cause` is what was done before.
+fn issues_of_leave(why: LeaveReason, causes: Causes, cause: impl FnOnce(&mut Ends)) -> Vec<String> {
+    let (mut ends, mut issues) = (Ends::new(causes), Issues::default());
+    cause(&mut ends);
+    ends.event(SESSION, &left(3, 2, "bob", why), &mut issues);
+    let users = [(Life(1), user("ann")), (Life(2), user("bob"))];
+    ends.finish(&[], &users.into(), &[(SEAT, Life(2))].into(), &mut issues);
+    issues.lines
+}
+
+#[test]
+fn a_member_that_leaves_without_a_cause_is_noticed() {
+    type Cause = fn(&mut Ends);
+    let kick = |ends: &mut Ends| {
+        let kick = Kick { member: SEAT.member, reason: Reason::none() };
+        ends.asked(Some(MINE), &Request::Kick(kick));
+    };
+    let causes: [(LeaveReason, Cause); 6] = [
+        (LeaveReason::Left, |ends| {
+            ends.asked(Some(Mine { member: SEAT.member, ..MINE }), &Request::Leave);
+        }),
+        (LeaveReason::Left, |ends| {
+            ends.disconnected(Life(2), &users(2, "bob"), &Disconnected::ByClient, &mut Issues::default());
+        }),
+        (LeaveReason::Kicked, kick),
+        (LeaveReason::TimedOut, |ends| ends.crashed(Life(2))),
+        (LeaveReason::TimedOut, |ends| {
+            ends.disconnected(Life(2), &users(2, "bob"), &Disconnected::ByClient, &mut Issues::default());
+        }),
+        (LeaveReason::Dropped, |ends| ends.kicked(&user("bob"), None, &Reason::none())),
+    ];
+    let without_naps = Causes { naps: false, ..ALL };
+    for (why, cause) in causes {
+        assert_eq!(issues_of_leave(why, without_naps, cause), [""; 0], "{why}");
+    }
+    for why in [LeaveReason::TimedOut, LeaveReason::Lagging] {
+        assert_eq!(issues_of_leave(why, ALL, |_| ()), [""; 0], "{why}");
+    }
+    for why in LeaveReason::ALL {
+        assert_noticed(&issues_of_leave(*why, without_naps, |_| ()), "is told to have left");
+    }
+    // What others have done is no cause.
+    let of_ann = issues_of_leave(LeaveReason::Left, ALL, |ends| ends.asked(Some(MINE), &Request::Leave));
+    assert_noticed(&of_ann, "is told to have left");
+}
+
+#[test]
+fn who_is_replaced_must_have_come_again_and_be_who_they_were() {
+    let issues_of = |lives: &[(u32, &str)]| {
+        let (mut ends, mut issues) = (Ends::default(), Issues::default());
+        ends.event(SESSION, &left(3, 2, "bob", LeaveReason::Replaced), &mut issues);
+        let users = lives.iter().map(|(life, name)| (Life(*life), user(name))).collect();
+        ends.finish(&[], &users, &[(SEAT, Life(2))].into(), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(&[(2, "bob"), (3, "bob")]), [""; 0]);
+    assert_noticed(&issues_of(&[(1, "bob"), (2, "bob")]), "is told to have left");
+    assert_noticed(&issues_of(&[(2, "bob"), (3, "ann")]), "is told to have left");
+    assert_noticed(&issues_of(&[(2, "ann"), (3, "bob")]), "is told to have left");
+}
+
+#[test]
+fn who_stays_though_the_operator_ended_it_is_noticed() {
+    let mirror = mirror(2, 3, &[(2, "bob")]);
+    let living = [(Life(2), user("bob"), vec![&mirror])];
+    let issues_of = |ends: &Ends| {
+        let mut issues = Issues::default();
+        ends.finish(&living, &BTreeMap::new(), &BTreeMap::new(), &mut issues);
+        issues.lines
+    };
+    let mut ends = Ends::default();
+    ends.kicked(&user("bob"), None, &Reason::none());
+    ends.closed(SessionId(1), &Reason::none());
+    assert_eq!(issues_of(&ends), [""; 0], "by another connection, in another session");
+    ends.closed(SESSION, &Reason::none());
+    assert_noticed(&issues_of(&ends), "which was closed");
+    let mut ends = Ends::default();
+    ends.kicked(&user("bob"), Some(Life(2)), &Reason::none());
+    assert_noticed(&issues_of(&ends), "was kicked and is still there");
+}
