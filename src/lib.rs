@@ -3,7 +3,7 @@
 //! A session is a small group of invited users with a hard cap, one order of events and shared
 //! properties. Clients reach the server over a secure reliable protocol on UDP, which the folder
 //! `protocol-spec/` specifies. To run it, see the README; to write a game, [`client`]; to embed a
-//! server, [`server`]; to mint grants in a backend, [`secure::token`].
+//! server, `server`; to mint grants in a backend, [`secure::token`].
 //!
 //! # The house
 //!
@@ -23,8 +23,8 @@
 //! | [`secure`] | connect tokens, handshake, packet keys, replay window |
 //! | [`rudp`] | the reliable connection and the endpoint that admits clients |
 //! | [`session`] | sessions: pure logic on a table of striped locks |
-//! | [`net`] | the only sockets and the only clock |
-//! | [`server`] | workers, rosters and mail: joins connections and sessions |
+//! | `net` | the only sockets and the only clock |
+//! | `server` | workers, rosters and mail: joins connections and sessions |
 //! | [`client`] | the client's core, and an async API over it |
 //! | `link` | a seeded model of a bad link, for the command line and for tests |
 //!

@@ -115,7 +115,7 @@ impl Mirror {
     }
 
     /// Follows an event: for an app that keeps the session as its events, taken one by one, have made it, from
-    /// [`Event::Entered`] on. The client's own, [`Client::session`](crate::client::Client::session), may be ahead of
+    /// [`Event::Entered`] on. The client's own, `Client::session`, may be ahead of
     /// those that still wait. What is another session's, and what changes none, is passed over.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub enum PropertyOp {
 }
 
 impl PropertyOp {
-    /// Sets a value, whatever it was: an integer, or text or bytes, [`MAX_PROPERTY_BYTES`] at most.
+    /// Sets a value, whatever it was: an integer, or text or bytes, 65,536 of them at most.
     pub fn set(key: PropertyKey, value: impl Into<PropertyValue>) -> Self {
         Self::Set { key, value: value.into(), rule: None }
     }
@@ -182,7 +182,7 @@ impl PropertyOps {
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`], [`DecodeError::Length`] when a
-    /// value has more than [`MAX_PROPERTY_BYTES`].
+    /// value has more than 65,536 bytes.
     pub fn new(ops: Vec<PropertyOp>) -> Result<Self, DecodeError> {
         DecodeError::check_count("number of property operations", ops.len(), 1, MAX_PROPERTIES)?;
         ops.iter().flat_map(PropertyOp::values).try_for_each(PropertyValue::check)?;
