@@ -3,7 +3,7 @@
 //! A session is a small group of invited users with a hard cap, one order of events and shared
 //! properties. Clients reach the server over a secure reliable protocol on UDP, which the folder
 //! `protocol-spec/` specifies. To run it, see the README; to write a game, [`client`]; to embed a
-//! server, `server`; to mint grants in a backend, [`secure::token`].
+//! server, `server`; to mint grants in a backend, [`backend`].
 //!
 //! # The house
 //!
@@ -13,6 +13,7 @@
 //! base ◄─ wire ◄─┬─ secure ◄─ rudp ◄─┬─ client ◄─┐
 //!                ├─ net ◄────────────┤           ├─ cli ◄─ main
 //!                └─ session ◄────────┴─ server ◄─┘
+//! secure ◄─ backend ◄─ cli
 //! base ◄─ link ◄─ cli, testing             testing ─► all, never in a release build
 //! ```
 //!
@@ -21,9 +22,10 @@
 //! | [`base`] | identifiers, time as a value, bytes and numbers |
 //! | [`wire`] | packets, frames, commands and events as values, and their bytes |
 //! | [`secure`] | connect tokens, handshake, packet keys, replay window |
+//! | [`backend`] | what a game's backend does: token keys, grants |
 //! | [`rudp`] | the reliable connection and the endpoint that admits clients |
 //! | [`session`] | sessions: pure logic on a table of striped locks |
-//! | `net` | the only sockets and the only clock |
+//! | `net` | the only sockets, and the clock |
 //! | `server` | workers, rosters and mail: joins connections and sessions |
 //! | [`client`] | the client's core, and an async API over it |
 //! | `link` | a seeded model of a bad link, for the command line and for tests |
@@ -41,8 +43,8 @@
 //! # Features
 //!
 //! `cli` (the default: the binary, with `server` and `client`), `server` and `client` (each with `net`), `testing` (beside
-//! `cli`). Without default features the crate is base, wire, secure, rudp, session and the client's core: no tokio, no
-//! sockets, no clock. `examples/engine.rs` is a client in a game's own loop.
+//! `cli`). Without default features the crate is base, wire, secure, backend, rudp, session and the client's core: no
+//! tokio, no sockets, no clock but the backend's. `examples/engine.rs` is a client in a game's own loop.
 
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -55,6 +57,7 @@
     )
 )]
 
+pub mod backend;
 pub mod base;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

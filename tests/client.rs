@@ -8,6 +8,7 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rallypoint::backend;
 use rallypoint::base::{EventNumber, Slot, UnixTime, UserId};
 use rallypoint::client::{
     Client, ClientConfig, CloseCode, ConnectError, CreateSession, Delivery, Disconnected, Entered, Event,
@@ -45,7 +46,7 @@ impl World {
     }
 
     fn at(address: &str) -> Self {
-        let key = TokenKey::random();
+        let key = backend::new_key();
         let workers = NonZeroU8::new(2).unwrap();
         let builder = Server::builder(PROTOCOL).listen(address.parse().unwrap()).key(key.clone());
         Self { server: builder.workers(workers).start().unwrap(), key }
@@ -638,7 +639,7 @@ fn who_waits_for_its_end_is_known_to_have_left() {
 
 #[tokio::test]
 async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
-    let key = TokenKey::random();
+    let key = backend::new_key();
     let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
     chat::chat(&world.grant("ann"), &world.grant("bob")).await.unwrap();
@@ -669,7 +670,7 @@ async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
 
 #[test]
 fn the_example_of_an_engine_hears_what_it_sends() {
-    let key = TokenKey::random();
+    let key = backend::new_key();
     let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
     // What it says in its last frames may still be on its way back.

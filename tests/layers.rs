@@ -22,13 +22,14 @@ const LAYERS: &[Layer] = &[
     Layer { name: "secure", imports: &["base", "wire"] },
     Layer { name: "session", imports: &["base", "wire"] },
     Layer { name: "rudp", imports: &["base", "wire", "secure"] },
+    Layer { name: "backend", imports: &["base", "secure"] },
     Layer { name: "link", imports: &["base"] },
     Layer { name: "net", imports: &["base", "wire"] },
     Layer { name: "server", imports: &["base", "wire", "secure", "rudp", "net", "session"] },
     Layer { name: "client", imports: &["base", "wire", "secure", "rudp", "net"] },
     Layer {
         name: "cli",
-        imports: &["base", "wire", "secure", "rudp", "net", "session", "server", "client", "link"],
+        imports: &["base", "wire", "secure", "backend", "rudp", "net", "session", "server", "client", "link"],
     },
     Layer {
         name: "testing",
@@ -54,7 +55,7 @@ const HOMED: &[Homed] = &[
     Homed {
         what: "a clock",
         signs: &["Instant::now", "SystemTime::now", ".elapsed()"],
-        homes: &["net/", "cli/", "main.rs"],
+        homes: &["net/", "backend.rs", "cli/", "main.rs"],
         but_not: &[],
     },
     Homed {
@@ -93,7 +94,7 @@ const HOMED: &[Homed] = &[
             "SystemRandom",
             "getrandom",
         ],
-        homes: &["net/", "server/", "client/", "cli/", "main.rs"],
+        homes: &["net/", "backend.rs", "server/", "client/", "cli/", "main.rs"],
         but_not: SANS_IO,
     },
 ];

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::backend::{self, MintRequest};
 use crate::base::UserId;
 use crate::cli::output::Failure;
 use crate::cli::trace::TraceFolder;
 use crate::client::{Client, ClientConfig, Events};
 use crate::rudp::Tracer;
 use crate::secure::TokenKey;
-use crate::secure::token::{MintRequest, mint_now};
 
 /// The holder of a server's token key.
 pub struct Backend {
@@ -48,7 +48,7 @@ impl Backend {
             lifetime: std::time::Duration::from_secs(60),
             data: None,
         };
-        let grant = mint_now(&self.key, request)
+        let grant = backend::mint(&self.key, request)
             .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?;
         Client::connect(&grant.at([self.server.as_str()]), self.config.clone()).await.map_err(|error| {
             Failure::while_doing(format_args!("connecting {user} to {}", self.server), error)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::backend;
 use crate::cli::files;
 use crate::cli::output::{Failure, note};
 use crate::secure::TokenKey;
@@ -18,7 +19,7 @@ pub const DEFAULT: &str = "rallypoint.key";
 /// # Errors
 /// [`Failure::Work`] when the file exists already or cannot be written.
 pub fn create(path: &Path) -> Result<TokenKey, Failure> {
-    let key = TokenKey::random();
+    let key = backend::new_key();
     let mut text = key.to_paserk();
     text.push('\n');
     write_new(path, text.as_bytes()).map_err(|error| match error.kind() {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use crate::backend;
 use crate::base::UserId;
 use crate::cli::output::{Failure, product};
 use crate::cli::{key_file, units};
 use crate::secure::ConnectGrant;
-use crate::secure::token::{LIFETIME_MAX, MintRequest, mint_now};
+use crate::secure::token::{LIFETIME_MAX, MintRequest};
 use crate::server::config::NAME_BYTES;
 
 /// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.
@@ -66,7 +67,7 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("--ttl is how long the token can be used, up to 10min".to_owned()));
     }
     let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
-    let grant = mint_now(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
+    let grant = backend::mint(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
     let grant = if args.address.is_empty() { grant } else { grant.at(args.address) };
     product(&*grant.to_json())
 }

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use self::figures::Figures;
 use self::play::Play;
+use crate::backend;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
 use crate::cli::netsim::BackgroundRelay;
@@ -31,7 +32,6 @@ use crate::cli::units::{self, Share};
 use crate::cli::verify::Stamp;
 use crate::link::Impairments;
 use crate::net::allow_many_sockets;
-use crate::secure::TokenKey;
 use crate::server::Server;
 use crate::wire::Body;
 
@@ -98,7 +98,7 @@ async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
     // The key is for this process alone: it follows from the system's randomness, not from the seed.
-    let key = TokenKey::random();
+    let key = backend::new_key();
     let server = Server::builder(PROTOCOL_ID)
         .key(key.clone())
         .start()

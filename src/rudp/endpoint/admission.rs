@@ -243,14 +243,7 @@ impl Endpoint {
         }
         let answer = ClearPacket::HelloAck(HelloAck { echo, noise }).to_bytes(self.config.protocol_id);
         let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
-        let half_open = HalfOpen {
-            connection,
-            claims,
-            is_beaten: false,
-            ephemeral,
-            from: from.remote,
-            answer: answer.clone(),
-        };
+        let half_open = HalfOpen { connection, claims, ephemeral, from: from.remote, answer: answer.clone() };
         self.half_opens.insert(end, id, half_open);
         self.answer(from, answer);
     }

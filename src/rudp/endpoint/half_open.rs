@@ -1,7 +1,7 @@
 //! [`HalfOpens`]: connections that were answered with a HELLO_ACK and have not confirmed it.
 //!
-//! Few, bounded and short-lived; found by connection id, by who has said HELLO and by token, and counted by user and
-//! by address prefix.
+//! Few, bounded and short-lived; found by connection id, and by who has said HELLO, and counted by user and by address
+//! prefix.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -9,19 +9,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::base::{ConnectionId, IdMap, Timestamp, UserId};
 use crate::rudp::Connection;
-use crate::secure::{Claims, TokenId};
+use crate::secure::Claims;
 use crate::wire::packet::EPHEMERAL_BYTES;
 
 /// A connection that waits for the client's first sealed packet.
 pub(super) struct HalfOpen {
     pub(super) connection: Box<Connection>,
     pub(super) claims: Claims,
-    /// Another half-open of its token was confirmed: this one is told so when it confirms.
-    pub(super) is_beaten: bool,
     /// The client's ephemeral key.
     pub(super) ephemeral: [u8; EPHEMERAL_BYTES],
     /// Where its HELLO came from.
@@ -45,7 +42,6 @@ impl HalfOpen {
 pub(super) struct HalfOpens {
     by_id: IdMap<ConnectionId, HalfOpen>,
     by_caller: HashMap<Caller, ConnectionId>,
-    by_token: HashMap<TokenId, SmallVec<[ConnectionId; 2]>>,
     users: HashMap<UserId, u32>,
     prefixes: HashMap<Prefix, u32>,
     /// By end time: all live equally long. May name some that have already ended.
@@ -60,7 +56,7 @@ impl HalfOpens {
     /// Places taken in all tables.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
-        let tables = [self.by_id.len(), self.by_caller.len(), self.by_token.len()];
+        let tables = [self.by_id.len(), self.by_caller.len()];
         let counts = [self.users.len(), self.prefixes.len(), self.ends.len()];
         tables.into_iter().chain(counts).sum()
     }
@@ -82,13 +78,16 @@ impl HalfOpens {
         self.by_id.get(id)
     }
 
+    pub(super) fn claims(&self) -> impl Iterator<Item = &Claims> {
+        self.by_id.values().map(|half_open| &half_open.claims)
+    }
+
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut HalfOpen> {
         self.by_id.get_mut(&id)
     }
 
     pub(super) fn insert(&mut self, end: Timestamp, id: ConnectionId, half_open: HalfOpen) {
         self.by_caller.insert(half_open.caller(), id);
-        self.by_token.entry(half_open.claims.id.clone()).or_default().push(id);
         *self.users.entry(half_open.claims.user.clone()).or_default() += 1;
         *self.prefixes.entry(Prefix::of(half_open.from)).or_default() += 1;
         self.ends.push_back((end, id));
@@ -97,37 +96,14 @@ impl HalfOpens {
 
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<HalfOpen> {
         let half_open = self.by_id.remove(&id)?;
-        if !half_open.is_beaten {
-            self.unlist(id, &half_open);
-        }
+        self.by_caller.remove(&half_open.caller());
+        count_down(&mut self.users, &half_open.claims.user);
         count_down(&mut self.prefixes, &Prefix::of(half_open.from));
         if self.by_id.is_empty() {
             // What many at once took is not kept.
             *self = Self::default();
         }
         Some(half_open)
-    }
-
-    /// The token is spent: those that it was making do not count for its user any more, and are found by their ids
-    /// alone.
-    pub(super) fn beat(&mut self, token: &TokenId) {
-        for id in self.by_token.get(token).cloned().unwrap_or_default() {
-            if let Some(half_open) = self.by_id.remove(&id) {
-                self.unlist(id, &half_open);
-                self.by_id.insert(id, HalfOpen { is_beaten: true, ..half_open });
-            }
-        }
-    }
-
-    fn unlist(&mut self, id: ConnectionId, half_open: &HalfOpen) {
-        self.by_caller.remove(&half_open.caller());
-        if let Some(ids) = self.by_token.get_mut(&half_open.claims.id) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_token.remove(&half_open.claims.id);
-            }
-        }
-        count_down(&mut self.users, &half_open.claims.user);
     }
 
     /// One whose time is over.

@@ -303,6 +303,11 @@ impl Endpoint {
         self.half_opens.len()
     }
 
+    /// True while a client may take itself for connected that has not confirmed it.
+    pub fn awaits_clients(&self) -> bool {
+        self.half_opens.claims().any(|claims| !self.ledger.is_spent(&claims.id))
+    }
+
     /// The address of a connection's client: the one that it proved last.
     pub fn address(&self, id: ConnectionId) -> Option<SocketAddr> {
         self.connections.get(&id).map(|live| live.connection.remote())
@@ -352,14 +357,13 @@ impl Endpoint {
         None
     }
 
-    /// The client's first sealed packet: spends the token, fixes the port, beats the token's other
-    /// half-open connections. One whose token another one has spent is closed instead.
+    /// The client's first sealed packet: spends the token and fixes the port. The token's other half-open connections
+    /// stay until their time is over: one that is confirmed then is closed, for its client to know.
     // spec: HSK-13
     fn confirm(&mut self, now: Timestamp, id: ConnectionId) {
         let Some(HalfOpen { mut connection, claims, .. }) = self.half_opens.remove(id) else { return };
         let is_known = self.ledger.spend(&claims.id);
         if is_known {
-            self.half_opens.beat(&claims.id);
             let from = connection.remote();
             self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
         } else {

@@ -3,8 +3,7 @@
 use pasetors::keys::SymmetricKey;
 use pasetors::paserk::{FormatAsPaserk, Id};
 use pasetors::version4::V4;
-use rand::rngs::StdRng;
-use rand::{CryptoRng, SeedableRng};
+use rand::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::secure::base64;
@@ -20,11 +19,6 @@ pub struct TokenKey {
 const PREFIX: &str = "k4.local.";
 
 impl TokenKey {
-    /// A key from 32 random bytes of the system.
-    pub fn random() -> Self {
-        Self::generate(&mut StdRng::from_os_rng())
-    }
-
     /// A key from 32 random bytes of `rng`, which its owner has seeded from the system.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);

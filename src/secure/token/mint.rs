@@ -1,10 +1,9 @@
 //! [`mint`]: what a game backend does; here for tests, tools and backends written in Rust.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use pasetors::version4::LocalToken;
-use rand::rngs::StdRng;
-use rand::{CryptoRng, SeedableRng};
+use rand::CryptoRng;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -26,16 +25,7 @@ pub struct MintRequest {
     pub data: Option<Value>,
 }
 
-/// Mints a token that makes one connection from now on, and the grant that its user's client needs: by the system's
-/// clock and randomness.
-///
-/// # Errors
-/// [`MintError`] when the request breaks a limit.
-pub fn mint_now(key: &TokenKey, request: MintRequest) -> Result<ConnectGrant, MintError> {
-    mint(key, request, SystemTime::now().into(), &mut StdRng::from_os_rng())
-}
-
-/// As [`mint_now`], at a time and with randomness of the caller's.
+/// Mints a token that makes one connection, and the grant that its user's client needs.
 ///
 /// The token's name and secret come from `rng`; PASETO's own nonce comes from the system.
 ///

@@ -12,7 +12,7 @@ mod open;
 pub use claims::{Claims, ClaimsError, DATA_MAX_BYTES, LIFETIME_MAX, Psk, TokenId};
 pub use grant::{ConnectGrant, GrantError};
 pub use key::{KeyError, TokenKey};
-pub use mint::{MintError, MintRequest, mint, mint_now};
+pub use mint::{MintError, MintRequest, mint};
 pub use open::{TokenError, open};
 
 pub use crate::wire::packet::TOKEN_MAX_BYTES;

@@ -44,9 +44,8 @@ impl Worker {
     /// here, and none on its way here.
     fn all_told(&self) -> bool {
         let endpoint = &self.clients.endpoint;
-        // A client whose handshake was answered takes itself for connected.
-        let counts = [endpoint.connection_count(), endpoint.half_open_count(), endpoint.moved_count()];
-        let is_empty = counts == [0; 3] && !endpoint.has_ended();
+        let counts = [endpoint.connection_count(), endpoint.moved_count()];
+        let is_empty = counts == [0; 2] && !endpoint.awaits_clients() && !endpoint.has_ended();
         // In this order: once all drain, nobody is sent here any more.
         self.draining && is_empty && self.shared.all_drain() && self.mail.is_empty() && self.has_no_mail()
     }

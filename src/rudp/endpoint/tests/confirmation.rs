@@ -67,7 +67,7 @@ fn a_confirmed_token_is_spent_and_its_other_half_open_is_told_so() {
 
 /// Else whoever has tokens could fill the table from one place.
 #[test]
-fn a_half_open_that_another_one_has_beaten_counts_for_its_prefix_and_not_for_its_user() {
+fn a_half_open_whose_token_is_spent_counts_until_its_time_is_over() {
     let mut bed = Bed::with(|config| {
         config.max_half_open_per_user = 2;
         config.max_half_open_per_prefix = 2;
@@ -79,11 +79,14 @@ fn a_half_open_that_another_one_has_beaten_counts_for_its_prefix_and_not_for_its
     bed.input(address(2), &packet);
     assert_eq!(bed.drain_events().len(), 1);
     assert_eq!(bed.answer(address(2)), None);
+    assert!(!bed.endpoint.awaits_clients(), "whose it is has another one");
     let far = |last| SocketAddr::from(([198, 51, 100, last], 1));
-    for last in [1, 2] {
-        let grant = bed.grant("anna");
-        bed.half_open(far(last), &grant);
-    }
+    let grant = bed.grant("anna");
+    bed.half_open(far(1), &grant);
+    assert!(bed.endpoint.awaits_clients());
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    assert_eq!(bed.fate(far(2), &hello).1, Some(RejectCode::UserLimit));
     let bob = bed.grant("bob");
     bed.half_open(address(3), &bob);
     let (cat, hello) = (address(4), bed.grant("cat"));
