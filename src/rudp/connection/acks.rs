@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::base::{PacketNumber, Timestamp, Truncated};
+use crate::base::{Blank, PacketNumber, Rare, Span, Timestamp, Truncated};
 use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX_REPAIRED};
 
 /// Received packet numbers, and the ack that is owed for them. Spec: ACK-3.
@@ -21,17 +21,27 @@ pub struct AckTracker {
     largest_at: Timestamp,
     /// When an ack left last.
     acked_at: Timestamp,
-    max_delay: Duration,
+    max_delay: Span,
     received: u64,
     /// Largest number that the peer is known to have an ack of.
     confirmed: u64,
     /// The peer knows what arrived below this number; what arrived late is above it again.
     told_below: u64,
+    odd: Rare<Odd>,
+}
+
+/// What came otherwise than one after the other.
+#[derive(Debug, Default)]
+struct Odd {
     /// The smallest number that arrived late, and the largest one by then: until an ack beyond that
     /// one is confirmed, the peer may not know of it.
     late: Option<(u64, u64)>,
     /// Packets that REPAIR stood in for, of which no ack told yet; the newest.
     repaired: Vec<u64>,
+}
+
+impl Blank for Odd {
+    const BLANK: &'static Self = &Self { late: None, repaired: Vec::new() };
 }
 
 /// An ack leaves at once for a connection's first ack-eliciting packets: the peer has no RTT yet.
@@ -48,12 +58,11 @@ impl AckTracker {
             acked_at: Timestamp::ZERO,
             unacked: 0,
             deadline: None,
-            max_delay,
+            max_delay: max_delay.into(),
             received: 0,
             confirmed: 0,
             told_below: 0,
-            late: None,
-            repaired: Vec::new(),
+            odd: Rare::new(),
         }
     }
 
@@ -75,8 +84,8 @@ impl AckTracker {
             .is_none_or(|largest| number.0 > largest && !(largest + 1..number.0).any(|it| is_missing(&it)));
         match self.largest() {
             Some(largest) if number.0 < largest => {
-                let smallest = self.late.map_or(number.0, |(late, _)| late.min(number.0));
-                self.late = Some((smallest, largest));
+                let smallest = self.odd.late.map_or(number.0, |(late, _)| late.min(number.0));
+                self.odd.late = Some((smallest, largest));
                 self.told_below = self.told_below.min(smallest);
             }
             _ => self.largest_at = now,
@@ -88,7 +97,7 @@ impl AckTracker {
         self.received += 1;
         self.unacked += 1;
         let at_once = prompt || !in_order || self.received <= PROMPT_PACKETS || self.unacked >= MAX_UNACKED;
-        let due = if at_once { now } else { now + self.max_delay };
+        let due = if at_once { now } else { now + self.max_delay.get() };
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
     }
 
@@ -96,7 +105,7 @@ impl AckTracker {
     /// leaves at once only when the last is as long ago as an ack may wait.
     // spec: ECN-4
     pub fn on_marked(&mut self, now: Timestamp) {
-        if self.unacked > 0 && now >= self.acked_at + self.max_delay {
+        if self.unacked > 0 && now >= self.acked_at + self.max_delay.get() {
             self.deadline = Some(now);
         }
     }
@@ -104,14 +113,17 @@ impl AckTracker {
     /// A packet that did not arrive was repaired: its messages were taken.
     // spec: ACK-11
     pub fn on_repaired(&mut self, number: PacketNumber) {
-        self.repaired.push(number.0);
-        self.repaired.drain(..self.repaired.len().saturating_sub(MAX_REPAIRED));
+        let repaired = &mut self.odd.repaired;
+        repaired.push(number.0);
+        repaired.drain(..repaired.len().saturating_sub(MAX_REPAIRED));
     }
 
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.runs.shrink_to_fit();
-        self.repaired.shrink_to_fit();
+        if self.odd.late.is_none() && self.odd.repaired.is_empty() {
+            self.odd.clear();
+        }
     }
 
     /// When an ack must leave by itself.
@@ -133,8 +145,10 @@ impl AckTracker {
     /// and what that ack told need not be told again. RFC 9000 §13.2.4.
     pub fn on_confirmed(&mut self, largest: u64) {
         self.confirmed = self.confirmed.max(largest);
-        self.late = self.late.filter(|(_, by_then)| largest <= *by_then);
-        let told_below = self.late.map_or(self.confirmed + 1, |(late, _)| late.min(self.confirmed + 1));
+        if let Some(odd) = self.odd.changed() {
+            odd.late = odd.late.filter(|(_, by_then)| largest <= *by_then);
+        }
+        let told_below = self.odd.late.map_or(self.confirmed + 1, |(late, _)| late.min(self.confirmed + 1));
         self.told_below = self.told_below.max(told_below);
     }
 
@@ -145,7 +159,9 @@ impl AckTracker {
         self.acked_at = now;
         self.unacked = 0;
         self.deadline = None;
-        self.repaired.clear();
+        if let Some(odd) = self.odd.changed() {
+            odd.repaired.clear();
+        }
         Some(ack)
     }
 
@@ -172,6 +188,7 @@ impl AckTracker {
     /// The repaired packets that no ack told of, as far as one can.
     fn repaired_below(&self, largest: u64) -> Lags {
         let lags: BTreeSet<u8> = self
+            .odd
             .repaired
             .iter()
             .filter_map(|number| u8::try_from(largest.checked_sub(*number)?).ok().filter(|lag| *lag > 0))

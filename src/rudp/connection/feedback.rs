@@ -98,7 +98,6 @@ impl Connection {
     // spec: ECN-5, ECN-6
     pub(super) fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
         let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
-        self.note_marks();
         let newest_sent_at = self.sent.largest_acked_at();
         if is_news && newest_sent_at >= self.paths.since() {
             let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
@@ -106,10 +105,6 @@ impl Connection {
             self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));
         }
         Ok(())
-    }
-
-    pub(super) fn note_marks(&mut self) {
-        (self.stats.ce_received, self.stats.ce_told) = self.marks.counts();
     }
 
     /// The path takes other datagrams than before: messages are cut for them.

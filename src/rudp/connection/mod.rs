@@ -145,6 +145,21 @@ pub struct Stats {
     pub address_changes: u64,
 }
 
+/// What a connection counts of its [`Stats`]; the rest follows from what it knows besides.
+#[derive(Debug, Default)]
+struct Counted {
+    packets_sent: u64,
+    bytes_sent: u64,
+    packets_received: u64,
+    bytes_received: u64,
+    packets_dropped: u64,
+    packets_lost: u64,
+    repairs_sent: u64,
+    packets_repaired: u64,
+    probes: u64,
+    address_changes: u64,
+}
+
 /// A connection, sans-IO. See the [module](super) for the calling contract.
 ///
 /// Its fields lie in the order in which a delivery needs them: a server with thousands of connections finds
@@ -175,7 +190,7 @@ pub struct Connection {
     paths: Paths,
     marks: Marks,
     datagram_size: DatagramSize,
-    stats: Stats,
+    counted: Counted,
     keys: KeyPhases,
 
     // A packet that arrives.
@@ -249,7 +264,7 @@ impl Connection {
             random: Randomness::new(rng),
             state: State::Open,
             events: VecDeque::new(),
-            stats: Stats::default(),
+            counted: Counted::default(),
             keys: KeyPhases::new(keys),
             replay: ReplayWindow::new(),
             acks: AckTracker::new(config.max_ack_delay),
@@ -379,8 +394,24 @@ impl Connection {
 
     /// What the connection has done.
     pub fn stats(&self) -> Stats {
-        let packets_sent_by_peer = self.acks.largest().map_or(0, |largest| largest + 1);
-        Stats { messages_shed: self.outbox.shed(), packets_sent_by_peer, ..self.stats }
+        let (ce_received, ce_told) = self.marks.counts();
+        let counted = &self.counted;
+        Stats {
+            packets_sent: counted.packets_sent,
+            bytes_sent: counted.bytes_sent,
+            packets_received: counted.packets_received,
+            bytes_received: counted.bytes_received,
+            packets_sent_by_peer: self.acks.largest().map_or(0, |largest| largest + 1),
+            packets_dropped: counted.packets_dropped,
+            packets_lost: counted.packets_lost,
+            ce_received,
+            ce_told,
+            repairs_sent: counted.repairs_sent,
+            packets_repaired: counted.packets_repaired,
+            probes: counted.probes,
+            messages_shed: self.outbox.shed(),
+            address_changes: counted.address_changes,
+        }
     }
 
     /// The smoothed round-trip time; 100 ms before the first sample.

@@ -30,7 +30,7 @@ impl Connection {
         let bytes = packet.len();
         let result = self.take_packet(now, from, packet);
         if let Err(why) = result {
-            self.stats.packets_dropped += 1;
+            self.counted.packets_dropped += 1;
             self.trace_event(now, TraceEvent::PacketDropped { bytes, why });
         }
         result
@@ -67,10 +67,10 @@ impl Connection {
             }
             return Err(why);
         }
-        let first = self.stats.packets_received == 0;
+        let first = self.counted.packets_received == 0;
         self.replay.accept(number);
-        self.stats.packets_received += 1;
-        self.stats.bytes_received += length as u64;
+        self.counted.packets_received += 1;
+        self.counted.bytes_received += length as u64;
         self.timers.on_received(now);
         self.trace_received(now, number, (length, ecn), &frames);
         if first && !self.is_closed() {
@@ -125,7 +125,7 @@ impl Connection {
     /// The peer answers a challenge: when it has moved, what is under way to its old address is lost.
     fn take_path_response(&mut self, now: Timestamp, from: Route, data: [u8; 8]) {
         let Some(change) = self.paths.on_response(now, from, data) else { return };
-        self.stats.address_changes += 1;
+        self.counted.address_changes += 1;
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();
@@ -209,7 +209,7 @@ impl Connection {
     // spec: REL-14
     fn take_what_fits(&mut self, now: Timestamp, from: Route, number: PacketNumber, frames: Frames) {
         // Before it is established a connection hands nothing up.
-        if self.stats.packets_received == 0 {
+        if self.counted.packets_received == 0 {
             return;
         }
         for frame in frames {
@@ -242,7 +242,6 @@ impl Connection {
         self.marks.on_received(ecn);
         if ecn == Ecn::Ce {
             self.acks.on_marked(now);
-            self.note_marks();
         }
         if frames.iter().any(|frame| matches!(frame, Frame::CeCount(_))) {
             self.marks.on_read();
@@ -277,7 +276,7 @@ impl Connection {
                 Err(violation) => return self.violate(now, violation),
             };
             if self.check_room(repaired, &frames).is_ok() {
-                self.stats.packets_repaired += 1;
+                self.counted.packets_repaired += 1;
                 self.acks.on_repaired(repaired);
                 self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by });
                 for frame in frames {

@@ -26,7 +26,7 @@ impl Connection {
         let again = self.sent.detect_lost(now, self.paths.since(), &self.rtt, &mut lost);
         if !lost.packets.is_empty() {
             self.repair_encoder.on_lost(lost.packets.len());
-            self.stats.packets_lost += lost.packets.len() as u64;
+            self.counted.packets_lost += lost.packets.len() as u64;
             self.tell_lost(now, &lost);
         }
         lost.marked.iter().for_each(|number| self.marks.on_lost(*number));
@@ -87,7 +87,7 @@ impl Connection {
     // spec: REL-7
     pub(super) fn probe(&mut self, now: Timestamp) {
         let room = FIRST_PROBE_BYTES << self.timers.probes().min(8);
-        self.stats.probes += 1;
+        self.counted.probes += 1;
         self.timers.on_probe(now);
         if self.timers.is_bare_probe_due() {
             return;

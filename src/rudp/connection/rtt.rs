@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use crate::base::Span;
+
 /// Smoothed RTT and its variation. Spec: REL-2.
 #[derive(Clone, Copy, Debug)]
 pub struct RttEstimator {
-    latest: Duration,
-    smoothed: Duration,
-    variation: Duration,
-    minimum: Option<Duration>,
+    latest: Span,
+    smoothed: Span,
+    variation: Span,
+    minimum: Option<Span>,
     /// Smoothed time from the oldest packet that an ack settles to the ack, and its mean deviation.
-    answer: Option<Duration>,
-    answer_variation: Duration,
+    answer: Option<Span>,
+    answer_variation: Span,
     /// What follows from these; asked for with every packet.
-    answer_timeout: Duration,
+    answer_timeout: Span,
 }
 
 /// Assumed until the first sample.
@@ -25,13 +27,13 @@ impl RttEstimator {
     /// No sample yet; RTT is taken to be 100 ms.
     pub fn new() -> Self {
         let mut rtt = Self {
-            latest: INITIAL_RTT,
-            smoothed: INITIAL_RTT,
-            variation: INITIAL_RTT / 2,
+            latest: INITIAL_RTT.into(),
+            smoothed: INITIAL_RTT.into(),
+            variation: (INITIAL_RTT / 2).into(),
             minimum: None,
             answer: None,
-            answer_variation: INITIAL_RTT / 2,
-            answer_timeout: Duration::ZERO,
+            answer_variation: (INITIAL_RTT / 2).into(),
+            answer_timeout: Span::ZERO,
         };
         rtt.renew_answer_timeout();
         rtt
@@ -47,18 +49,18 @@ impl RttEstimator {
     // spec: REL-2
     pub fn update(&mut self, sample: Duration, ack_delay: Duration) {
         if let Some(minimum) = self.minimum {
-            let minimum = minimum.min(sample);
-            self.minimum = Some(minimum);
+            let minimum = minimum.get().min(sample);
+            self.minimum = Some(minimum.into());
             let adjusted = if sample >= minimum + ack_delay { sample - ack_delay } else { sample };
-            self.latest = adjusted;
-            let deviation = self.smoothed.abs_diff(adjusted);
-            self.variation = (self.variation * 3 + deviation) / 4;
-            self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+            self.latest = adjusted.into();
+            let deviation = self.smoothed().abs_diff(adjusted);
+            self.variation = ((self.variation() * 3 + deviation) / 4).into();
+            self.smoothed = ((self.smoothed() * 7 + adjusted) / 8).into();
         } else {
-            self.minimum = Some(sample);
-            self.latest = sample;
-            self.smoothed = sample;
-            self.variation = sample / 2;
+            self.minimum = Some(sample.into());
+            self.latest = sample.into();
+            self.smoothed = sample.into();
+            self.variation = (sample / 2).into();
         }
         self.renew_answer_timeout();
     }
@@ -67,56 +69,57 @@ impl RttEstimator {
     /// timeout was not held back: acks were lost.
     pub fn on_answer(&mut self, sample: Duration, peer_ack_delay: Duration) {
         let sample = sample.min(self.probe_timeout(peer_ack_delay));
-        if let Some(answer) = self.answer {
-            self.answer_variation = (self.answer_variation * 3 + answer.abs_diff(sample)) / 4;
-            self.answer = Some((answer * 7 + sample) / 8);
+        if let Some(answer) = self.answer.map(Span::get) {
+            let variation = (self.answer_variation.get() * 3 + answer.abs_diff(sample)) / 4;
+            self.answer_variation = variation.into();
+            self.answer = Some(((answer * 7 + sample) / 8).into());
         } else {
-            self.answer = Some(sample);
-            self.answer_variation = sample / 2;
+            self.answer = Some(sample.into());
+            self.answer_variation = (sample / 2).into();
         }
         self.renew_answer_timeout();
     }
 
     fn renew_answer_timeout(&mut self) {
-        let margin = (self.answer_variation * 4).max(self.smoothed * 3 / 4).max(GRANULARITY);
-        self.answer_timeout = self.answer.unwrap_or(INITIAL_RTT) + margin;
+        let margin = (self.answer_variation.get() * 4).max(self.smoothed() * 3 / 4).max(GRANULARITY);
+        self.answer_timeout = (self.answer.map_or(INITIAL_RTT, Span::get) + margin).into();
     }
 
     /// The smoothed RTT.
     pub fn smoothed(&self) -> Duration {
-        self.smoothed
+        self.smoothed.get()
     }
 
     /// The latest sample.
     pub fn latest(&self) -> Duration {
-        self.latest
+        self.latest.get()
     }
 
     /// The mean deviation of the samples.
     pub fn variation(&self) -> Duration {
-        self.variation
+        self.variation.get()
     }
 
     /// The smallest sample, once there is one.
     pub fn minimum(&self) -> Option<Duration> {
-        self.minimum
+        self.minimum.map(Span::get)
     }
 
     /// The larger of the latest and the smoothed RTT: what loss detection waits for.
     pub fn conservative(&self) -> Duration {
-        self.latest.max(self.smoothed)
+        self.latest.max(self.smoothed).get()
     }
 
     /// After so long without an ack, going by how long they took so far, something is probably lost.
     // spec: REL-5
     pub fn answer_timeout(&self) -> Duration {
-        self.answer_timeout
+        self.answer_timeout.get()
     }
 
     /// After so long without an ack something is lost, even if the peer holds acks back as long as it may.
     // spec: REL-5
     pub fn probe_timeout(&self, peer_ack_delay: Duration) -> Duration {
-        self.smoothed + (self.variation * 4).max(GRANULARITY) + peer_ack_delay
+        self.smoothed() + (self.variation() * 4).max(GRANULARITY) + peer_ack_delay
     }
 }
 
@@ -134,14 +137,14 @@ mod tests {
     fn samples_follow_rfc_9002() {
         let mut rtt = RttEstimator::new();
         rtt.update(ms(40), ms(25));
-        assert_eq!((rtt.smoothed(), rtt.variation), (ms(40), ms(20)), "the first sample is taken whole");
+        assert_eq!((rtt.smoothed(), rtt.variation()), (ms(40), ms(20)), "the first sample is taken whole");
         rtt.update(ms(66), ms(10));
         // adjusted 56: variation (3·20 + |40 − 56|) / 4 = 19, smoothed (7·40 + 56) / 8 = 42
-        assert_eq!((rtt.smoothed(), rtt.variation), (ms(42), ms(19)));
+        assert_eq!((rtt.smoothed(), rtt.variation()), (ms(42), ms(19)));
         rtt.update(ms(45), ms(10));
         // 45 − 10 is below the minimum of 40: the delay is not believed
-        assert_eq!(rtt.latest, ms(45));
-        assert_eq!(rtt.minimum, Some(ms(40)));
+        assert_eq!(rtt.latest(), ms(45));
+        assert_eq!(rtt.minimum(), Some(ms(40)));
     }
 
     // spec-test: REL-5

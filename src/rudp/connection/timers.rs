@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Closed, Closing, Connection, State, TraceEvent};
-use crate::base::Timestamp;
+use crate::base::{Span, Timestamp};
 use crate::wire::{CloseCode, TransportParameters};
 
 use super::config::ConnectionConfig;
@@ -11,8 +11,8 @@ use super::config::ConnectionConfig;
 /// Times that are not a part's own business.
 #[derive(Debug)]
 pub struct Timers {
-    idle_timeout: Duration,
-    keepalive: Duration,
+    idle_timeout: Span,
+    keepalive: Span,
     last_received: Timestamp,
     /// When this end last asked for a sign of life, or heard one.
     last_lively: Timestamp,
@@ -47,8 +47,8 @@ impl Timers {
         // spec: CON-3
         let idle_timeout = config.idle_timeout.min(peer.idle_timeout());
         Self {
-            idle_timeout,
-            keepalive: config.keepalive.max(MIN_KEEPALIVE).min(idle_timeout / 3),
+            idle_timeout: idle_timeout.into(),
+            keepalive: config.keepalive.max(MIN_KEEPALIVE).min(idle_timeout / 3).into(),
             last_received: now,
             last_lively: now,
             probes: 0,
@@ -68,7 +68,7 @@ impl Timers {
 
     /// A reliable message was sent.
     pub fn on_reliable(&mut self, now: Timestamp) {
-        self.progress_due.get_or_insert(now + self.idle_timeout.max(MIN_PROGRESS_INTERVAL));
+        self.progress_due.get_or_insert(now + self.idle_timeout.get().max(MIN_PROGRESS_INTERVAL));
     }
 
     /// The peer acked something new.
@@ -120,11 +120,11 @@ impl Timers {
     }
 
     fn idle_deadline(&self) -> Timestamp {
-        self.last_received + self.idle_timeout
+        self.last_received + self.idle_timeout.get()
     }
 
     fn keepalive_deadline(&self) -> Timestamp {
-        self.last_lively + self.keepalive
+        self.last_lively + self.keepalive.get()
     }
 
     fn rest_deadline(&self) -> Option<Timestamp> {

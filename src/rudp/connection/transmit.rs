@@ -248,7 +248,7 @@ impl Connection {
             self.repair_encoder.for_packet(now, number, room)
         };
         for repair in repairs {
-            self.stats.repairs_sent += 1;
+            self.counted.repairs_sent += 1;
             plan.push(Frame::Repair(repair));
         }
     }
@@ -307,8 +307,8 @@ impl Connection {
             self.congestion.on_sent(bytes);
         }
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };
-        self.stats.packets_sent += 1;
-        self.stats.bytes_sent += bytes as u64;
+        self.counted.packets_sent += 1;
+        self.counted.bytes_sent += bytes as u64;
         // spec: ACK-7
         if self.sent.next_number() >= self.next_skip {
             self.sent.skip(now);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::base::Timestamp;
+use crate::base::{Span, Timestamp};
 
 /// The minimum over two periods of 5 s: the one that runs, and the one before.
 #[derive(Debug)]
 pub struct MinRtt {
-    current: Option<Duration>,
-    previous: Option<Duration>,
+    current: Option<Span>,
+    previous: Option<Span>,
     since: Timestamp,
 }
 
@@ -22,12 +22,13 @@ impl MinRtt {
 
     /// Takes a sample.
     pub fn on_sample(&mut self, sample: Duration) {
+        let sample = Span::from(sample);
         self.current = Some(self.current.map_or(sample, |minimum| minimum.min(sample)));
     }
 
     /// The minimum; `None` before any sample.
     pub fn minimum(&self) -> Option<Duration> {
-        self.current.into_iter().chain(self.previous).min()
+        self.current.into_iter().chain(self.previous).min().map(Span::get)
     }
 
     /// True when the period is over.
@@ -39,7 +40,7 @@ impl MinRtt {
     /// may be this end's own queue.
     pub fn is_stale(&self, tolerance: Duration) -> bool {
         match (self.current, self.previous) {
-            (Some(current), Some(previous)) => current > previous + tolerance,
+            (Some(current), Some(previous)) => current.get() > previous.get() + tolerance,
             _ => false,
         }
     }

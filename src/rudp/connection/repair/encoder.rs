@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::symbol;
-use crate::base::{PacketNumber, Timestamp, TokenBucket};
+use crate::base::{PacketNumber, Span, Timestamp, TokenBucket};
 use crate::rudp::connection::loss::LossShare;
 use crate::wire::frame::{MessageHead, Repair};
 
@@ -20,7 +20,7 @@ pub struct RepairEncoder {
     /// `None` while there are no REPAIRs.
     memory: Option<Box<Memory>>,
     /// Smoothed time between two packets with symbols.
-    pace: Duration,
+    pace: Span,
     /// The last packet that could have carried a REPAIR was passed over.
     passed_over: bool,
     budget: TokenBucket,
@@ -78,7 +78,7 @@ impl RepairEncoder {
             loss: LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE),
             supposes: true,
             memory: None,
-            pace: Duration::ZERO,
+            pace: Span::ZERO,
             passed_over: false,
             budget: TokenBucket::new(now, bytes_per_second, bytes_per_second),
         }
@@ -139,7 +139,7 @@ impl RepairEncoder {
 
     /// Two packets with symbols were so far apart.
     fn on_gap(&mut self, gap: Duration) {
-        self.pace = (self.pace * 7 + gap) / 8;
+        self.pace = ((self.pace.get() * 7 + gap) / 8).into();
     }
 
     /// An ack came; `has_arrived` tells of packets that left.
@@ -227,7 +227,7 @@ impl RepairEncoder {
     }
 
     fn is_thin(&self) -> bool {
-        self.pace > THIN
+        self.pace.get() > THIN
     }
 
     /// A REPAIR of the packets that are so many places `back`, as far as they are remembered and not acked, if there

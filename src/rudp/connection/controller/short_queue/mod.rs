@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use super::min_rtt::MinRtt;
 use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, NewReno, after_mark, initial_window};
-use crate::base::Timestamp;
+use crate::base::{Span, Timestamp};
 use crate::rudp::connection::loss::LossShare;
 
 /// Delay-based congestion control.
@@ -43,13 +43,13 @@ use crate::rudp::connection::loss::LossShare;
 pub struct ShortQueue {
     datagram: usize,
     /// The peer holds acks back for so long at most.
-    ack_delay: Duration,
+    ack_delay: Span,
     window: usize,
     slow_start_threshold: usize,
     minimum: MinRtt,
     /// Mean difference of two RTT samples in a row.
-    noise: Duration,
-    latest: Option<Duration>,
+    noise: Span,
+    latest: Option<Span>,
     /// Samples in a row beyond the target.
     over_target: u32,
     loss: LossShare,
@@ -83,7 +83,7 @@ enum Mode {
 #[derive(Debug, Default)]
 struct Round {
     since: Timestamp,
-    shortest: Option<Duration>,
+    shortest: Option<Span>,
     bound: bool,
     acked: u32,
     lost: u32,
@@ -113,11 +113,11 @@ impl ShortQueue {
     pub fn new(now: Timestamp, datagram: usize, ack_delay: Duration) -> Self {
         Self {
             datagram,
-            ack_delay,
+            ack_delay: ack_delay.into(),
             window: initial_window(datagram),
             slow_start_threshold: usize::MAX,
             minimum: MinRtt::new(now),
-            noise: Duration::ZERO,
+            noise: Span::ZERO,
             latest: None,
             over_target: 0,
             loss: LossShare::over(LOSS_PACKETS),
@@ -131,7 +131,7 @@ impl ShortQueue {
     }
 
     fn target(&self) -> Duration {
-        (TARGET + self.noise / 2).min(MAX_TARGET)
+        (TARGET + self.noise.get() / 2).min(MAX_TARGET)
     }
 
     /// Time that `rtt` spent in queues.
@@ -141,8 +141,8 @@ impl ShortQueue {
 
     /// Bytes that arrived and whose ack the peer still holds back.
     fn held(&self) -> usize {
-        let round = self.latest.unwrap_or_default();
-        scaled(self.window, self.ack_delay, round).min(HELD_DATAGRAMS * self.datagram)
+        let round = self.latest.map_or(Duration::ZERO, Span::get);
+        scaled(self.window, self.ack_delay.get(), round).min(HELD_DATAGRAMS * self.datagram)
     }
 
     fn set_window(&mut self, bytes: usize) {
@@ -157,10 +157,11 @@ impl ShortQueue {
 
     fn on_sample(&mut self, rtt: Duration) {
         self.minimum.on_sample(rtt);
-        let difference = self.latest.map_or(Duration::ZERO, |latest| latest.abs_diff(rtt));
-        self.noise = (self.noise * 15 + difference) / 16;
-        self.latest = Some(rtt);
-        self.round.shortest = Some(self.round.shortest.map_or(rtt, |shortest| shortest.min(rtt)));
+        let difference = self.latest.map_or(Duration::ZERO, |latest| latest.get().abs_diff(rtt));
+        self.noise = ((self.noise.get() * 15 + difference) / 16).into();
+        let span = Span::from(rtt);
+        self.latest = Some(span);
+        self.round.shortest = Some(self.round.shortest.map_or(span, |shortest| shortest.min(span)));
         let over = self.queueing(rtt) > self.target();
         self.over_target = if over { self.over_target + 1 } else { 0 };
         if self.is_in_slow_start() && self.round.bound && self.over_target >= SAMPLES_OVER_TARGET {
@@ -170,7 +171,7 @@ impl ShortQueue {
 
     fn end_round(&mut self, now: Timestamp) {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
-        if let Some(shortest) = round.shortest {
+        if let Some(shortest) = round.shortest.map(Span::get) {
             let queueing = self.queueing(shortest);
             let drained = queueing <= self.target();
             let in_slow_start = self.is_in_slow_start();

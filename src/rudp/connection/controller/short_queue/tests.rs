@@ -52,7 +52,7 @@ impl Path {
         assert_eq!(path.round(10, 40, false), 24_000);
         assert_eq!(path.round(20, 40, false), 48_000);
         assert_eq!(path.round(3, 80, false), 24_000);
-        path.controller.noise = Duration::ZERO;
+        path.controller.noise = Span::ZERO;
         path
     }
 
@@ -86,7 +86,7 @@ fn what_waits_for_its_ack_to_leave_is_in_no_queue() {
     path.controller.window = 48_000;
     path.round(1, 40, false);
     assert_eq!(path.controller.window_bytes(), path.controller.window + 16 * 1_200);
-    path.controller.latest = Some(Duration::from_millis(400));
+    path.controller.latest = Some(Duration::from_millis(400).into());
     assert_eq!(path.controller.window_bytes(), path.controller.window * 44 / 40);
 }
 
@@ -160,7 +160,7 @@ fn a_mark_ends_slow_start_with_half_the_window() {
 fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() {
     let mut path = Path::past_slow_start();
     (0..30).for_each(|_| {
-        path.controller.noise = Duration::ZERO;
+        path.controller.noise = Span::ZERO;
         path.round(20, 120, false);
     });
     assert!(matches!(path.controller.mode, Mode::Competing { .. }));
