@@ -1,6 +1,7 @@
 //! What a server asks of a client that seems to have moved, and what its former path still counts for.
 
 use super::super::controller::{Acked, Controller, Lost, Marked};
+use super::attacks::message;
 use super::paths::{Bed, away, home, large};
 use super::*;
 use crate::base::Truncated;
@@ -114,4 +115,25 @@ fn congestion_before_a_change_of_ip_is_none_of_the_new_path() {
         let told = told_after_a_move(to, &[Frame::CeCount(1)]);
         assert_eq!(told.marked.load(Ordering::Relaxed), marked, "to {to}");
     }
+}
+
+/// For the clocks it has come, and for nothing else.
+// spec-test: REL-14, PTH-1, PTH-3, ECN-3
+#[test]
+fn what_is_dropped_for_want_of_room_moves_nobody_and_is_in_no_count() {
+    let mut bed = Bed::new();
+    bed.server().share_budgets(&memory::budgets(0, 0));
+    let drop = |bed: &mut Bed, from: SocketAddr| {
+        let (now, packet) = (bed.pair.now, bed.forger.packet(&[message(1, 100)]));
+        let dropped = bed.server().handle_packet(now, Route::from(from).marked(Ecn::Ce), packet);
+        assert_eq!(dropped, Err(PacketDropped::OverBudget));
+    };
+    drop(&mut bed, away());
+    assert!(bed.challenges().is_empty());
+    assert_eq!(bed.server().stats().ce_received, 0);
+    bed.say(away(), &[Frame::Ping]);
+    let data = bed.challenges()[&away()];
+    drop(&mut bed, home());
+    bed.say(away(), &[Frame::PathResponse(data)]);
+    bed.expect(away(), 1);
 }
