@@ -207,7 +207,7 @@ fn an_invite_waits_for_its_user_and_a_second_connection_replaces_the_first() {
     result(&mut bob, "accept");
 
     let _again = service.client("bob");
-    assert!(event(&mut bob, "disconnected")["why"].as_str().unwrap().contains("newer connection"));
+    assert!(event(&mut bob, "disconnected")["why"].as_str().unwrap().contains("another connection"));
     assert_eq!(bob.wait_exit().code(), Some(1), "{}", bob.transcript());
     assert_eq!(event(&mut alice, "member_left")["why"], "replaced");
 }
