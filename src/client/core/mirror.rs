@@ -115,8 +115,8 @@ impl Mirror {
     }
 
     /// Follows an event: for an app that keeps the session as its events, taken one by one, have made it, from
-    /// [`Event::Entered`] on. The client's own, `Client::session`, may be ahead of
-    /// those that still wait. What is another session's, and what changes none, is passed over.
+    /// [`Event::Entered`] on. The client's own, `Client::session`, may be ahead of those that still wait. What is
+    /// another session's, and what changes none, is passed over.
     ///
     /// # Errors
     /// [`ServerViolation`] when it contradicts what is known: of events that a client was told, where one was left out. The

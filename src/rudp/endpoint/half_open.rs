@@ -1,7 +1,6 @@
 //! [`HalfOpens`]: connections that were answered with a HELLO_ACK and have not confirmed it.
 //!
-//! Few, bounded and short-lived; found by connection id, and by who has said HELLO, and counted by user and by address
-//! prefix.
+//! Few, bounded and short-lived; found by connection id and by who has said HELLO, counted by user and by address prefix.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -78,6 +77,7 @@ impl HalfOpens {
         self.by_id.get(id)
     }
 
+    /// What the tokens of all of them say.
     pub(super) fn claims(&self) -> impl Iterator<Item = &Claims> {
         self.by_id.values().map(|half_open| &half_open.claims)
     }
