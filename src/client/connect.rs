@@ -20,7 +20,7 @@ use super::events::Sink;
 use super::handle::Client;
 use crate::base::Timestamp;
 use crate::net::{self, Clock};
-use crate::rudp::{self, Connecting, ConnectingConfig};
+use crate::rudp::{self, Connecting, ConnectingConfig, ConnectionConfig};
 use crate::secure::ConnectGrant;
 use crate::wire::RejectCode;
 
@@ -255,6 +255,8 @@ impl<'a> Attempts<'a> {
             .map_err(ConnectError::Socket)?
             .with_path(config.io_path)
             .with_shared_timer();
+        let connection = config.connection.on_socket(socket.forbids_fragments());
+        let link = net::link_datagram_bytes(address).unwrap_or(connection.link_datagram_bytes);
         let connecting = Connecting::new(
             self.now(),
             grant.audience_at(server),
@@ -262,7 +264,7 @@ impl<'a> Attempts<'a> {
             grant,
             ConnectingConfig {
                 protocol_id: config.protocol_id,
-                connection: config.connection.on_socket(socket.forbids_fragments()),
+                connection: ConnectionConfig { link_datagram_bytes: link, ..connection },
                 deadline: config.connect_timeout,
             },
             StdRng::from_rng(&mut self.rng),

@@ -27,6 +27,8 @@ pub use clock::Clock;
 pub use counters::{Counters, Traffic};
 pub use drive::drive;
 pub use driven::Driven;
-pub use socket::{BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group};
+pub use socket::{
+    BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group, link_datagram_bytes,
+};
 #[cfg(feature = "cli")]
 pub(crate) use timer::Timer;

@@ -138,6 +138,23 @@ fn never_fragment(_: &socket2::Socket, _: SocketAddr) -> bool {
     false
 }
 
+/// The largest datagram that the link towards `remote` takes, UDP payload in bytes, as the system's routes say; `None`
+/// where it does not tell. Nothing is sent for it. Of IPv4, too, it leaves room for the headers of IPv6, into which a
+/// gateway may translate.
+pub fn link_datagram_bytes(remote: SocketAddr) -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    return super::sys::link_mtu(remote).and_then(|mtu| mtu.checked_sub(IPV6_AND_UDP_BYTES));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = remote;
+        None
+    }
+}
+
+/// Headers of IPv6 (RFC 8200) and UDP.
+#[cfg(target_os = "linux")]
+const IPV6_AND_UDP_BYTES: usize = 40 + 8;
+
 /// Raises this process's limit of open sockets as far as the system allows, for whoever wants thousands;
 /// the limit then. `None` where it is not known: there nothing changes.
 pub fn allow_many_sockets() -> Option<u64> {
@@ -287,6 +304,16 @@ mod tests {
             let Ok(socket) = bind(address.parse().unwrap(), BufferSizes::default()) else { continue };
             assert_eq!(socket.forbids_fragments(), cfg!(target_os = "linux"), "{address}");
         }
+    }
+
+    /// Loopback's packets have up to 65,536 bytes.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_says_what_a_link_takes() {
+        let bytes = link_datagram_bytes(loopback()).unwrap();
+        assert!((1_232..=65_488).contains(&bytes), "{bytes}");
+        let is_reached = UdpSocket::bind("[::1]:0").is_ok();
+        assert_eq!(link_datagram_bytes("[::1]:9".parse().unwrap()).is_some(), is_reached);
     }
 
     #[cfg(unix)]

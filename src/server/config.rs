@@ -43,7 +43,7 @@ pub fn connection(limits: &Limits) -> ConnectionConfig {
         max_message_bytes: MAX_COMMAND_BYTES,
         send_buffer_bytes: size(limits.max_queued_bytes),
         receive_buffer_bytes: size(limits.receive_buffer_bytes),
-        ..ConnectionConfig::default()
+        ..ConnectionConfig::default().on_any_link()
     }
 }
 

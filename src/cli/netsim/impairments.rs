@@ -42,7 +42,7 @@ pub struct ImpairmentArgs {
     /// Marks what waits longer in that queue as congested (ECN), if its sender asks for it [default: never].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     mark_after: Option<Duration>,
-    /// Longest datagram that passes, in bytes of UDP payload [default: any].
+    /// Longest datagram that passes, in bytes of UDP payload; over Ethernet 1472 [default: any].
     #[arg(long, value_name = "BYTES")]
     mtu: Option<usize>,
     /// Nothing passes for FOR, every EVERY, as in 10s:500ms [default: never].

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
@@ -185,6 +185,23 @@ pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) -> bo
     // Of a socket of both families also for what goes by IPv4.
     let by_ipv4 = || set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
     set_option(socket, level, option, value) && (addr.is_ipv4() || by_ipv4())
+}
+
+/// The longest IP packet that the link towards `remote` takes, as the system's routes say, or a router on the way has
+/// said. Nothing is sent for it.
+pub(in crate::net) fn link_mtu(remote: SocketAddr) -> Option<usize> {
+    let (any, level, option) = match remote {
+        SocketAddr::V4(_) => ((Ipv4Addr::UNSPECIFIED, 0).into(), libc::IPPROTO_IP, libc::IP_MTU),
+        SocketAddr::V6(_) => ((Ipv6Addr::UNSPECIFIED, 0).into(), libc::IPPROTO_IPV6, libc::IPV6_MTU),
+    };
+    let socket = UdpSocket::bind::<SocketAddr>(any).ok()?;
+    socket.connect(remote).ok()?;
+    let mut mtu: libc::c_int = 0;
+    let mut bytes = length_of::<libc::c_int>();
+    // SAFETY: the option's value is one `c_int`, which lives until after the call, as its length does.
+    let told =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut mtu).cast(), &raw mut bytes) };
+    if told == 0 { usize::try_from(mtu).ok() } else { None }
 }
 
 /// The share of the send buffer that is taken by what has not left the machine, as the kernel counts it: with what it

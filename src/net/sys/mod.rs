@@ -9,7 +9,8 @@ mod timer;
 mod watch;
 
 pub(super) use batch::{
-    can_split, has_batches, join_received, mark_sent, never_fragment, receive_batch, send_batch, unsent_share,
+    can_split, has_batches, join_received, link_mtu, mark_sent, never_fragment, receive_batch, send_batch,
+    unsent_share,
 };
 pub(super) use control::{read_local_addresses, read_marks};
 pub(super) use files::raise_open_files;

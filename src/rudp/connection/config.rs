@@ -17,9 +17,12 @@ pub struct ConnectionConfig {
     pub keepalive: Duration,
     /// Longest that an ack waits for something to ride on, 0 to 65 ms.
     pub max_ack_delay: Duration,
-    /// Largest datagram that this end sends once a probe of the path has shown that it takes so much:
-    /// 1,200 to 9,216 bytes, UDP payload; 1,200 = no probes. On a socket that lets IP cut datagrams it must be
-    /// 1,200, since probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`]. Spec: MTU-1.
+    /// Largest datagram that the link of this end takes, 1,200 to 9,216 bytes, UDP payload: none larger leaves or,
+    /// as the peer is told, comes. Default 1,452, Ethernet's. Spec: HSK-9.
+    pub link_datagram_bytes: usize,
+    /// Largest datagram that this end sends once a probe of the path has shown that it takes so much, 1,200 to
+    /// 9,216 bytes, UDP payload; 1,200 = no probes. On a socket that lets IP cut datagrams it must be 1,200, since
+    /// probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`]. Spec: MTU-1.
     pub max_datagram_bytes: usize,
     /// Largest message that this end takes, 1,200 to 1,048,576 bytes.
     pub max_message_bytes: usize,
@@ -54,7 +57,10 @@ pub const BASE_DATAGRAM_BYTES: usize = 1_200;
 
 /// What an Ethernet frame of 1,500 bytes leaves after IPv6 and UDP headers. IPv4 leaves 20 more, which
 /// a single size for both forgoes: the first probe then fits either.
-const ETHERNET_DATAGRAM_BYTES: usize = 1_452;
+pub const ETHERNET_DATAGRAM_BYTES: usize = 1_452;
+
+/// The largest that ever leaves or comes.
+const LARGEST_DATAGRAM_BYTES: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
 
 impl Default for ConnectionConfig {
     fn default() -> Self {
@@ -62,7 +68,8 @@ impl Default for ConnectionConfig {
             idle_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(3),
             max_ack_delay: Duration::from_millis(40),
-            max_datagram_bytes: ETHERNET_DATAGRAM_BYTES,
+            link_datagram_bytes: ETHERNET_DATAGRAM_BYTES,
+            max_datagram_bytes: LARGEST_DATAGRAM_BYTES,
             max_message_bytes: 1 << 20,
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 4 << 20,
@@ -80,14 +87,21 @@ impl ConnectionConfig {
         Self { max_datagram_bytes: max, ..self }
     }
 
+    /// For any link: whatever the peer says that its own takes is tried.
+    #[must_use]
+    pub fn on_any_link(self) -> Self {
+        Self { link_datagram_bytes: LARGEST_DATAGRAM_BYTES, ..self }
+    }
+
     /// With values out of range replaced by those that the peer is told: it relies on them.
     pub(super) fn in_range(self) -> Self {
         let told = self.parameters();
-        let largest = told.max_datagram_bytes as usize;
+        let link = told.max_datagram_bytes as usize;
         Self {
             idle_timeout: told.idle_timeout(),
             max_ack_delay: told.max_ack_delay(),
-            max_datagram_bytes: self.max_datagram_bytes.clamp(BASE_DATAGRAM_BYTES, largest),
+            link_datagram_bytes: link,
+            max_datagram_bytes: self.max_datagram_bytes.clamp(BASE_DATAGRAM_BYTES, link),
             max_message_bytes: told.max_message_bytes as usize,
             receive_buffer_bytes: told.receive_buffer_bytes as usize,
             ..self
@@ -99,7 +113,7 @@ impl ConnectionConfig {
         TransportParameters {
             idle_timeout_ms: clamp(self.idle_timeout.as_millis(), 1_000, 600_000),
             max_ack_delay_ms: clamp(self.max_ack_delay.as_millis(), 0, 65),
-            max_datagram_bytes: MAX_RECEIVED_DATAGRAM_BYTES,
+            max_datagram_bytes: clamp(self.link_datagram_bytes as u128, 1_200, MAX_RECEIVED_DATAGRAM_BYTES),
             max_message_bytes: clamp(self.max_message_bytes as u128, 1_200, 1 << 20),
             receive_buffer_bytes: clamp(self.receive_buffer_bytes as u128, 1 << 16, 1 << 30),
         }

@@ -1,15 +1,16 @@
 //! [`DatagramSize`]: how large a datagram the path takes, found out by probes. RFC 8899. Spec: MTU-1.
 //!
-//! Every path takes 1,200 bytes. More is tried once there is use for it, a message in fragments. The
-//! first probe has the largest size that both ends allow, which most paths take; when it does not
-//! arrive, the gap is halved. When larger packets stop arriving, it is back to 1,200 and another search.
+//! Every path takes 1,200 bytes. More is tried once there is use for it: a message in fragments, or full
+//! datagrams in a row. The first probe has the largest size that both ends' links allow, which most paths
+//! take; when it does not arrive, the next has Ethernet's, and below that the gap is halved. When larger
+//! packets stop arriving, it is back to 1,200 and another search.
 
 mod doubt;
 
 use std::time::Duration;
 
 use self::doubt::Doubt;
-use super::config::BASE_DATAGRAM_BYTES;
+use super::config::{BASE_DATAGRAM_BYTES, ETHERNET_DATAGRAM_BYTES};
 use crate::base::Timestamp;
 
 /// What the path takes, and the search for more.
@@ -23,6 +24,8 @@ pub struct DatagramSize {
     /// The search that runs, or the last one: what earlier ones sent is no news.
     search: u32,
     doubt: Doubt,
+    /// Datagrams in a row that had no room for all that waited.
+    full: u8,
 }
 
 /// A packet that is as large as what is tried.
@@ -35,7 +38,7 @@ pub struct SizeProbe {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was larger than a datagram.
+    /// There was no use for a larger one.
     Unused,
     Searching(Search),
     Found {
@@ -53,6 +56,8 @@ struct Search {
     lost_at: Option<Timestamp>,
 }
 
+/// Full datagrams in a row that would do with fewer larger ones.
+const FULL_IN_A_ROW: u8 = 16;
 /// Probes of a size that are lost before it counts as too large. RFC 8899 §5.1.2.
 const MAX_PROBES: u32 = 3;
 /// A search ends when it knows the size to so many bytes.
@@ -69,6 +74,7 @@ impl DatagramSize {
             state: State::Unused,
             search: 0,
             doubt: Doubt::default(),
+            full: 0,
         }
     }
 
@@ -77,8 +83,17 @@ impl DatagramSize {
         self.confirmed
     }
 
-    /// There is use for large datagrams.
-    pub fn on_large_message(&mut self, now: Timestamp) {
+    /// A datagram holds messages; `is_full` when it had no room for all that waited.
+    pub fn on_filled(&mut self, now: Timestamp, is_full: bool) {
+        self.full = if is_full { self.full.saturating_add(1) } else { 0 };
+        if self.full >= FULL_IN_A_ROW {
+            self.on_use(now);
+        }
+    }
+
+    /// There is use for larger datagrams.
+    // spec: MTU-3
+    pub fn on_use(&mut self, now: Timestamp) {
         let is_due = match self.state {
             State::Unused => true,
             State::Searching(_) => false,
@@ -192,6 +207,8 @@ impl Search {
     fn sought(&self, search: u32, confirmed: usize, ceiling: usize) -> Option<SizeProbe> {
         let bytes = match self.refused {
             None => ceiling,
+            // What lies between the two is rare, and large probes are dear.
+            Some(refused) if refused > ETHERNET_DATAGRAM_BYTES => ETHERNET_DATAGRAM_BYTES,
             Some(refused) if refused - confirmed > STEP_BYTES => confirmed.midpoint(refused),
             Some(_) => return None,
         };
@@ -225,7 +242,7 @@ mod tests {
 
     fn found(ceiling: usize, mtu: usize) -> (DatagramSize, Timestamp) {
         let (mut size, mut now) = (DatagramSize::new(ceiling), Timestamp::ZERO);
-        size.on_large_message(now);
+        size.on_use(now);
         search(&mut size, &mut now, mtu);
         (size, now)
     }
@@ -234,7 +251,7 @@ mod tests {
     fn most_paths_cost_one_probe() {
         let (mut size, mut now) = (DatagramSize::new(1_452), Timestamp::ZERO);
         assert_eq!(size.next_probe(), None, "no use for one");
-        size.on_large_message(now);
+        size.on_use(now);
         assert_eq!(search(&mut size, &mut now, 1_472), [1_452]);
         assert_eq!(size.bytes(), 1_452);
     }
@@ -244,7 +261,7 @@ mod tests {
     #[test]
     fn a_size_is_tried_three_times_and_the_gap_halved() {
         let (mut size, mut now) = (DatagramSize::new(1_452), Timestamp::ZERO);
-        size.on_large_message(now);
+        size.on_use(now);
         let tried = search(&mut size, &mut now, 1_372);
         assert_eq!(tried, [1_452, 1_452, 1_452, 1_326, 1_389, 1_389, 1_389, 1_357, 1_373, 1_373, 1_373]);
         assert_eq!(size.bytes(), 1_357);
@@ -252,22 +269,53 @@ mod tests {
 
     #[test]
     fn every_size_is_found_to_a_step() {
-        for ceiling in [1_200, 1_201, 1_216, 1_452, 9_216] {
-            for mtu in 1_200..=ceiling {
+        for ceiling in [1_200, 1_201, 1_216, 1_452, 1_453, 9_216] {
+            for mtu in 1_200..=ceiling.min(1_452) {
                 let bytes = found(ceiling, mtu).0.bytes();
-                assert!(bytes <= mtu && (bytes == ceiling || mtu - bytes < STEP_BYTES), "{bytes} of {mtu}");
+                let is_exact = bytes == ceiling || bytes == 1_452;
+                assert!(bytes <= mtu && (is_exact || mtu - bytes < STEP_BYTES), "{bytes} of {mtu}");
             }
         }
+    }
+
+    /// 9,216 does not pass, and what lies between is not tried.
+    // spec-test: MTU-3
+    #[test]
+    fn after_a_larger_one_the_size_of_ethernet_is_tried() {
+        for (mtu, expected) in [
+            (9_216, &[9_216][..]),
+            (9_215, &[9_216, 9_216, 9_216, 1_452]),
+            (1_452, &[9_216, 9_216, 9_216, 1_452]),
+            (1_451, &[9_216, 9_216, 9_216, 1_452, 1_452, 1_452, 1_326, 1_389, 1_420, 1_436]),
+        ] {
+            let (mut size, mut now) = (DatagramSize::new(9_216), Timestamp::ZERO);
+            size.on_use(now);
+            assert_eq!(search(&mut size, &mut now, mtu), expected, "{mtu}");
+            assert_eq!(size.bytes(), *expected.last().unwrap());
+        }
+    }
+
+    /// As many as leave in a row while much waits.
+    // spec-test: MTU-3
+    #[test]
+    fn full_datagrams_in_a_row_are_a_use() {
+        let (mut size, now) = (DatagramSize::new(1_452), Timestamp::ZERO);
+        for is_full in [true; 15].into_iter().chain([false]).chain([true; 15]) {
+            size.on_filled(now, is_full);
+            assert_eq!(size.next_probe(), None);
+        }
+        size.on_filled(now, true);
+        assert!(size.next_probe().is_some());
     }
 
     #[test]
     fn the_next_search_is_ten_minutes_later_and_needs_a_use() {
         let (mut size, mut now) = found(1_452, 1_300);
         now = now + SEARCH_INTERVAL - Duration::from_secs(1);
-        size.on_large_message(now);
+        size.on_use(now);
         assert_eq!(size.next_probe(), None);
         now += Duration::from_secs(1);
-        size.on_large_message(now);
+        size.on_use(now);
         search(&mut size, &mut now, 1_452);
         assert_eq!(size.bytes(), 1_452);
     }
@@ -275,7 +323,7 @@ mod tests {
     #[test]
     fn what_was_probed_on_another_path_is_no_news() {
         let mut size = DatagramSize::new(1_452);
-        size.on_large_message(Timestamp::ZERO);
+        size.on_use(Timestamp::ZERO);
         let probe = size.next_probe().unwrap();
         size.on_probe_sent(Timestamp::ZERO + WAIT);
         size.on_new_path();

@@ -350,7 +350,7 @@ impl Connection {
             self.timers.on_reliable(now);
         }
         if is_large {
-            self.datagram_size.on_large_message(now);
+            self.datagram_size.on_use(now);
         }
         Ok(sent)
     }

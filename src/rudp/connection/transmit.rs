@@ -137,7 +137,8 @@ impl Connection {
             plan.push(Frame::PathChallenge(data));
         }
         if has_data {
-            self.plan_messages(plan, room);
+            let is_full = self.plan_messages(plan, room);
+            self.datagram_size.on_filled(now, is_full);
         }
         if repair_due || !plan.parts.is_empty() {
             self.plan_repairs(now, plan, room);
@@ -217,14 +218,14 @@ impl Connection {
         self.quiet_packets >= MAX_QUIET_PACKETS
     }
 
-    /// Moves what fits from the queues into the packet. The search ends at the first that does not.
-    fn plan_messages(&mut self, plan: &mut Plan, room: usize) {
+    /// Moves what fits from the queues into the packet; true when something does not. The search ends there.
+    fn plan_messages(&mut self, plan: &mut Plan, room: usize) -> bool {
         let is_probe = self.timers.is_ping_due();
         let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
         while let Some(next) = self.outbox.next(&mut passed) {
             let bytes = next.frame_bytes();
             if plan.bytes + bytes > room {
-                return;
+                return true;
             }
             plan.bytes += bytes;
             plan.eliciting = true;
@@ -235,6 +236,7 @@ impl Connection {
             }
             plan.parts.push((next.part, next.payload));
         }
+        false
     }
 
     /// Adds REPAIRs of the packets that left before, as far as they fit.

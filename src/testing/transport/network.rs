@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::message::End;
-use super::scenario::Path;
+use super::scenario::{Path, draw_mtu};
 use crate::base::{Ecn, Envelope, Route, Timestamp};
 use crate::link::{Counts, Impairments, Link};
 use crate::testing::checker::Life;
@@ -134,7 +134,7 @@ impl Network {
     /// All paths take other lengths than before, each direction its own, and 1,200 bytes at least.
     pub(super) fn change_mtus(&mut self) {
         for link in self.lines.values_mut().flat_map(|line| [&mut line.up, &mut line.down]) {
-            link.set_mtu(self.rng.random_range(1_200..1_500));
+            link.set_mtu(draw_mtu(&mut self.rng));
         }
     }
 

@@ -5,6 +5,7 @@ use super::sent::SentFrame;
 use super::*;
 
 const ETHERNET: usize = 1_452;
+const JUMBO: usize = 9_216;
 /// Some hundred fragments.
 const LARGE: usize = 200_000;
 
@@ -76,6 +77,75 @@ fn the_answer_to_a_challenge_leaves_in_a_datagram_that_every_path_takes() {
         "{sizes:?}"
     );
     assert!(!client.paths.has_for_active(), "the first holds the answer");
+}
+
+/// Both ends' links take packets of 9,000 bytes and more.
+fn jumbo_pair() -> Pair {
+    let mut pair = Pair::with_config(5, ConnectionConfig::default().on_any_link());
+    pair.run(SECOND);
+    pair
+}
+
+/// Messages of 1,000 bytes, as many as are a use for larger datagrams.
+fn send_many(pair: &mut Pair, numbers: std::ops::Range<u16>) {
+    for number in numbers {
+        let message: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(1_000).collect();
+        pair.send(CLIENT, Delivery::ReliableOrdered, &message);
+    }
+}
+
+fn expect_many(pair: &Pair, numbers: std::ops::Range<u16>) {
+    let received = pair.payloads(SERVER);
+    let received: Vec<_> = received.iter().map(|it| u16::from_be_bytes([it[0], it[1]])).collect();
+    assert!(received == Vec::from_iter(numbers), "{} of them", received.len());
+    pair.ends.iter().for_each(Connection::audit);
+}
+
+/// Eight and nine of 1,000 bytes share a datagram of 9,216.
+// spec-test: MTU-1, MTU-3
+#[test]
+fn many_messages_that_wait_share_the_largest_datagrams_that_both_links_take() {
+    let mut pair = jumbo_pair();
+    send_many(&mut pair, 0..400);
+    pair.run(SECOND * 5);
+    assert_eq!(size(&pair, CLIENT), JUMBO);
+    let before = pair.ends[CLIENT].stats().packets_sent;
+    send_many(&mut pair, 400..800);
+    pair.run(SECOND * 5);
+    let packets = pair.ends[CLIENT].stats().packets_sent - before;
+    assert!((45..60).contains(&packets), "{packets}");
+    expect_many(&pair, 0..800);
+}
+
+// spec-test: MTU-4, MTU-5
+#[test]
+fn when_the_path_shrinks_messages_that_shared_a_datagram_arrive_once_in_order() {
+    for (mtu, loss) in [(8_000, 0.0), (1_500, 0.05), (1_300, 0.0)] {
+        let mut pair = jumbo_pair();
+        send_many(&mut pair, 0..400);
+        pair.run(SECOND * 5);
+        assert_eq!(size(&pair, CLIENT), JUMBO);
+        send_many(&mut pair, 400..1_000);
+        pair.run(Duration::from_millis(10));
+        (pair.mtu, pair.loss) = (mtu, loss);
+        pair.run(SECOND * 25);
+        let found = if mtu == 1_300 { 1_285..=1_300 } else { ETHERNET..=ETHERNET };
+        assert!(found.contains(&size(&pair, CLIENT)), "{} of {mtu}", size(&pair, CLIENT));
+        expect_many(&pair, 0..1_000);
+    }
+}
+
+// spec-test: HSK-9
+#[test]
+fn each_end_says_what_its_link_takes() {
+    for (link, told) in [(1_200, 1_200), (800, 1_200), (1_452, 1_452), (9_216, 9_216), (65_488, 9_216)] {
+        let config = ConnectionConfig { link_datagram_bytes: link, ..ConnectionConfig::default() };
+        assert_eq!(config.parameters().max_datagram_bytes, told);
+        let mut pair = Pair::with_config(5, config);
+        send_large(&mut pair, CLIENT, 0..1);
+        pair.run(SECOND * 5);
+        assert_eq!(size(&pair, CLIENT), told as usize);
+    }
 }
 
 // spec-test: MTU-1
@@ -273,7 +343,8 @@ fn a_new_path_begins_at_the_base() {
 #[test]
 fn neither_ends_limit_is_exceeded() {
     for (own, peers) in [(1_452, 1_300), (1_300, 1_452), (9_000, 1_400), (1_200, 9_000)] {
-        let config = ConnectionConfig { max_datagram_bytes: own, ..ConnectionConfig::default() };
+        let config =
+            ConnectionConfig { max_datagram_bytes: own, ..ConnectionConfig::default().on_any_link() };
         let mut pair = Pair::with_config(5, config);
         let peer = TransportParameters { max_datagram_bytes: peers, ..config.parameters() };
         let rng = StdRng::seed_from_u64(1);
