@@ -24,6 +24,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 #[allow(dead_code, reason = "its `main` is for people")]
 #[path = "../examples/chat.rs"]
@@ -33,6 +34,8 @@ mod chat;
 mod engine;
 
 const PROTOCOL: u64 = 7;
+/// What has not come by then never comes.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A server, and the backend that hands out grants for it.
 struct World {
@@ -90,8 +93,8 @@ fn bob() -> UserId {
 /// The first event that `pick` takes; the others are dropped.
 async fn until<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
     loop {
-        let event = events.recv().await.expect("the connection lives");
-        if let Some(picked) = pick(event) {
+        let event = timeout(LONGEST, events.recv()).await.expect("an event comes");
+        if let Some(picked) = pick(event.expect("the connection lives")) {
             return picked;
         }
     }
@@ -190,6 +193,28 @@ async fn every_delivery_arrives_where_it_was_sent() {
     });
     let number = number.await;
     assert_eq!(texts(&mut met.to_bob, 1).await, [(Some(number), "others".to_owned())]);
+}
+
+/// Each way, as far as loopback's packets and the largest datagram of this implementation allow.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn datagrams_grow_to_what_the_link_takes_while_much_waits() {
+    let world = World::new();
+    let mut met = Met::in_(&world).await;
+    let link = rallypoint::net::link_datagram_bytes(world.server.local_addr()).unwrap().min(9_216);
+    let bytes = |client: &Client| client.stats().unwrap().datagram_bytes;
+    assert_eq!([bytes(&met.ann), bytes(&met.bob)], [1_200, 1_200]);
+    for round in 0..5 {
+        for number in 0..50 {
+            let text = format!("{round} {number} {}", "-".repeat(900));
+            met.ann.broadcast(met.of_ann.slot, To::Others, Delivery::ReliableOrdered, text).unwrap();
+        }
+        let texts = texts(&mut met.to_bob, 50).await;
+        assert!((0..50).zip(&texts).all(|(at, (_, text))| text.starts_with(&format!("{round} {at} -"))));
+    }
+    assert_eq!(bytes(&met.ann), link as u64);
+    let came = met.bob.stats().unwrap();
+    assert!(came.bytes_received / came.packets_received > 1_452, "from the server, too: {came:?}");
 }
 
 #[tokio::test]

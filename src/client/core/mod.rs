@@ -41,7 +41,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use self::dialogue::Dialogue;
-use crate::base::{Envelope, Slot, Timestamp};
+use crate::base::{Envelope, Slot, Timestamp, Writer};
 use crate::rudp::{self, Closed, Connecting, Connection, Stats};
 use crate::wire::CloseCode;
 
@@ -52,6 +52,8 @@ pub struct Core {
     dialogue: Dialogue,
     /// Why this end closes, when not because its owner wants it.
     violation: Option<ServerViolation>,
+    /// Memory for what stands before a payload.
+    scratch: Writer,
 }
 
 enum Link {
@@ -69,6 +71,7 @@ impl Core {
             link: Link::Connecting(Box::new(connecting)),
             dialogue: Dialogue::default(),
             violation: None,
+            scratch: Writer::new(),
         }
     }
 

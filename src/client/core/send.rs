@@ -6,9 +6,9 @@ use super::dialogue::asked;
 use super::error::{RequestError, SendError};
 use super::event::low_counter;
 use super::{Core, Link};
-use crate::base::{DecodeError, MemberId, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire};
+use crate::base::{DecodeError, MemberId, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire, Writer};
 use crate::rudp::{self, Payload};
-use crate::wire::command::{Broadcast, Message, Recipients, To};
+use crate::wire::command::{Recipients, To, write_broadcast_head, write_message_head};
 use crate::wire::{Body, Command, Delivery, ErrorCode, Request};
 
 /// What became of a `broadcast` or `message` that was taken.
@@ -67,10 +67,9 @@ impl Core {
         delivery: Delivery,
         payload: Bytes,
     ) -> Result<Sent, SendError> {
-        let bytes = payload.len();
         let body = body(delivery, payload)?;
-        self.send_hot(now, slot, (delivery, bytes), |counter| {
-            Command::Broadcast(Broadcast { delivery, to, counter, body })
+        self.send_hot(now, slot, delivery, body, |counter, head| {
+            write_broadcast_head(delivery, to, counter, head);
         })
     }
 
@@ -87,11 +86,10 @@ impl Core {
         delivery: Delivery,
         payload: Bytes,
     ) -> Result<Sent, SendError> {
-        let bytes = payload.len();
         let body = body(delivery, payload)?;
         let to = Recipients::new(members.to_vec()).map_err(SendError::Recipients)?;
-        self.send_hot(now, slot, (delivery, bytes), |counter| {
-            Command::Message(Message { delivery, counter, to, body })
+        self.send_hot(now, slot, delivery, body, |counter, head| {
+            write_message_head(delivery, counter, &to, head);
         })
     }
 
@@ -115,8 +113,9 @@ impl Core {
         &mut self,
         now: Timestamp,
         slot: Slot,
-        (delivery, payload_bytes): (Delivery, usize),
-        command: impl FnOnce(u16) -> Command,
+        delivery: Delivery,
+        body: Body,
+        write_head: impl FnOnce(u16, &mut Writer),
     ) -> Result<Sent, SendError> {
         let Link::Open(connection) = &mut self.link else { return Err(SendError::NotConnected) };
         if connection.is_closed() {
@@ -124,10 +123,17 @@ impl Core {
         }
         let membership = self.dialogue.slots.get_mut(slot).ok_or(SendError::NotAMember(slot))?;
         let counter = membership.sent;
-        let body = command(low_counter(counter)).encode();
-        let head = if delivery == Delivery::Unreliable { slot_head(slot) } else { ShortBytes::default() };
+        let head = &mut self.scratch;
+        head.clear();
+        // No stream names the session of an unreliable one: the slot stands before it.
+        // spec: MSG-1
+        if delivery == Delivery::Unreliable {
+            slot.write(head);
+        }
+        write_head(low_counter(counter), head);
+        let payload_bytes = body.len();
         let sent = connection
-            .send(now, slot.into(), delivery, Payload { head, body })
+            .send(now, slot.into(), delivery, in_pieces(head, body))
             .map_err(|error| hot_error(slot, payload_bytes, error))?;
         membership.sent += 1;
         let (superseded, shed) = (sent == rudp::Sent::Superseded, sent == rudp::Sent::Shed);
@@ -135,10 +141,12 @@ impl Core {
     }
 }
 
-/// What stands before a message that belongs to no stream.
-// spec: MSG-1
-fn slot_head(slot: Slot) -> ShortBytes {
-    ShortBytes::new(&slot.to_bytes()).expect("invariant: a number")
+/// A command that begins with `head`. The app's memory is shared, unless the head names many recipients.
+fn in_pieces(head: &Writer, body: Body) -> Payload {
+    match ShortBytes::new(head.as_slice()) {
+        Some(head) => Payload { head, body: body.into_bytes() },
+        None => Bytes::from([head.as_slice(), body.bytes()].concat()).into(),
+    }
 }
 
 fn body(delivery: Delivery, payload: Bytes) -> Result<Body, SendError> {

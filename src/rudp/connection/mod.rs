@@ -143,6 +143,9 @@ pub struct Stats {
     pub messages_shed: u64,
     /// Changes of the peer's address.
     pub address_changes: u64,
+    /// Largest datagram, UDP payload, that this end sends now: 1,200 until a probe has shown that the path takes more.
+    /// Spec: MTU-1.
+    pub datagram_bytes: u64,
 }
 
 /// What a connection counts of its [`Stats`]; the rest follows from what it knows besides.
@@ -411,6 +414,7 @@ impl Connection {
             probes: counted.probes,
             messages_shed: self.outbox.shed(),
             address_changes: counted.address_changes,
+            datagram_bytes: self.datagram_size.bytes() as u64,
         }
     }
 

@@ -51,14 +51,7 @@ impl Broadcast {
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
-        let to = match self.to {
-            To::All => 0,
-            To::Others => TO_OTHERS,
-        };
-        writer.u8(Self::KIND);
-        writer.u8(self.delivery.mode() | to);
-        writer.u16(self.counter);
-        self.delivery.write_key(writer);
+        write_broadcast_head(self.delivery, self.to, self.counter, writer);
         writer.slice(self.body.bytes());
     }
 }
@@ -95,13 +88,31 @@ impl Message {
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
-        writer.u8(Self::KIND);
-        writer.u8(self.delivery.mode());
-        writer.u16(self.counter);
-        self.delivery.write_key(writer);
-        self.to.write(writer);
+        write_message_head(self.delivery, self.counter, &self.to, writer);
         writer.slice(self.body.bytes());
     }
+}
+
+/// Writes what stands before the payload in a [`Broadcast`].
+pub fn write_broadcast_head(delivery: Delivery, to: To, counter: u16, writer: &mut Writer) {
+    let to = match to {
+        To::All => 0,
+        To::Others => TO_OTHERS,
+    };
+    write_common_head(Broadcast::KIND, delivery, to, counter, writer);
+}
+
+/// Writes what stands before the payload in a [`Message`].
+pub fn write_message_head(delivery: Delivery, counter: u16, to: &Recipients, writer: &mut Writer) {
+    write_common_head(Message::KIND, delivery, 0, counter, writer);
+    to.write(writer);
+}
+
+fn write_common_head(kind: u8, delivery: Delivery, flags: u8, counter: u16, writer: &mut Writer) {
+    writer.u8(kind);
+    writer.u8(delivery.mode() | flags);
+    writer.u16(counter);
+    delivery.write_key(writer);
 }
 
 /// 1 to 1,024 members, ids strictly increasing. Spec: CMD-21.

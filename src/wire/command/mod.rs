@@ -13,7 +13,7 @@ mod membership;
 mod request;
 
 pub use create::{Create, InitialProperties, InitialProperty};
-pub use hot::{Broadcast, Message, Recipients, To};
+pub use hot::{Broadcast, Message, Recipients, To, write_broadcast_head, write_message_head};
 pub use invite::{Invite, InvitedUsers, Revoke};
 pub use join::{Decline, Join};
 pub use membership::{Delete, Kick, Transfer};

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::base::{ConnectionId, Ecn, UnixTime, Wire};
+use crate::base::{ConnectionId, Ecn, UnixTime, Wire, Writer};
 use crate::rudp::{ConnectingConfig, ConnectionConfig, Payload, Role};
 use crate::secure::{ConnectGrant, HandshakeSecrets, Psk};
 use crate::wire::command::{Join, To};
@@ -49,6 +49,7 @@ impl Served {
             link: Link::Open(Box::new(client)),
             dialogue: Dialogue::default(),
             violation: None,
+            scratch: Writer::new(),
         };
         let server = end(Role::Server, secrets.server_keys());
         Self { now, core, server, heard: VecDeque::new(), server_closed: None }
@@ -144,6 +145,23 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     assert_eq!(Slot::read(&mut unreliable), Ok(SLOT));
     let Command::Broadcast(third) = command(&unreliable.rest()) else { panic!() };
     assert_eq!((third.counter, third.body.bytes().as_ref()), (1, &b"hi"[..]));
+}
+
+/// However long what stands before the payload.
+// spec-test: CMD-21
+#[test]
+fn a_message_names_as_many_recipients_as_there_are() {
+    for count in [1, 17, 18, 19, 40, 1_024] {
+        let mut served = Served::member();
+        let members: Vec<_> = (1..=count).map(MemberId).collect();
+        let delivery = Delivery::ReliableLatest { key: 3 };
+        served.core.message(served.now, SLOT, &members, delivery, Bytes::from_static(b"psst")).unwrap();
+        served.carry();
+        let (.., bytes) = served.heard.pop_front().unwrap();
+        let Command::Message(message) = Command::decode(true, bytes).unwrap() else { panic!("{count}") };
+        assert_eq!((message.delivery, message.to.as_slice()), (delivery, &members[..]));
+        assert_eq!(message.body.bytes().as_ref(), b"psst");
+    }
 }
 
 // spec-test: CMD-24
