@@ -56,6 +56,10 @@ macro_rules! counters {
 counters! {
     /// Connections now.
     connections;
+    /// Handshakes now that are answered, and that no client has confirmed yet.
+    connections_half_open;
+    /// Connections now that have ended, and tell their client so.
+    connections_closing;
     /// Connections that ever opened.
     connections_opened;
     /// Connections that went on at the worker of a session's other members.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Closed, Closing, Connection, State, TraceEvent};
+use super::{Closed, Closing, Connection, Role, State, TraceEvent};
 use crate::base::{Span, Timestamp};
 use crate::wire::{CloseCode, TransportParameters};
 
@@ -25,6 +25,8 @@ pub struct Timers {
     progress_due: Option<Timestamp>,
     /// Packets came or left since the connection last rested.
     rest_due: bool,
+    /// Packets that came since there was silence, up to [`STREAM`].
+    heard: u8,
 }
 
 /// From one look at the peer's progress to the next at least. The oldest of many large messages beside a flood of
@@ -36,6 +38,8 @@ const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 const BARE_PROBE: u32 = 6;
 /// A connection that neither heard of its peer nor asked for it for so long is at rest.
 const SILENCE: Duration = Duration::from_millis(250);
+/// So many packets without silence between them are a stream, the end of which may be that of the way it took.
+const STREAM: u8 = 8;
 /// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
 /// CLOSE is said again at least so often.
@@ -56,6 +60,7 @@ impl Timers {
             ping_due: false,
             progress_due: None,
             rest_due: true,
+            heard: 0,
         }
     }
 
@@ -64,6 +69,12 @@ impl Timers {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
         self.rest_due = true;
+        self.heard = self.heard.saturating_add(1).min(STREAM);
+    }
+
+    /// There is silence; true when a stream of packets has ended with it.
+    fn on_silence(&mut self) -> bool {
+        std::mem::take(&mut self.heard) == STREAM
     }
 
     /// A reliable message was sent.
@@ -199,7 +210,13 @@ impl Connection {
             self.timers.ask_for_ack();
         }
         if self.timers.rest_deadline().is_some_and(|deadline| now >= deadline) {
-            self.rest(now);
+            let has_stopped = self.timers.on_silence();
+            if has_stopped && self.role != Role::Server {
+                // spec: CON-10
+                self.timers.ask_for_ack();
+            } else {
+                self.rest(now);
+            }
         }
     }
 

@@ -206,6 +206,15 @@ impl Worker {
             counter.set(count);
         }
     }
+
+    /// What changes when the last word of a connection has left, too.
+    fn publish_gauges(&self) {
+        let (counters, endpoint) = (self.counters(), &self.clients.endpoint);
+        counters.connections_half_open.set(endpoint.half_open_count() as u64);
+        counters
+            .connections_closing
+            .set(endpoint.connection_count().saturating_sub(self.clients.len()) as u64);
+    }
 }
 
 impl Driven for Worker {
@@ -232,7 +241,11 @@ impl Driven for Worker {
     }
 
     fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope> {
-        self.clients.endpoint.poll_transmit(now.mono, out)
+        let next = self.clients.endpoint.poll_transmit(now.mono, out);
+        if next.is_none() {
+            self.publish_gauges();
+        }
+        next
     }
 
     fn has_answers(&self) -> bool {

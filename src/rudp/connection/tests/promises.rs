@@ -64,7 +64,8 @@ fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
                 pair.send(CLIENT, Delivery::ReliableOrdered, &[n]);
                 pair.run(Duration::from_millis(30));
             }
-            pair.run(SECOND);
+            // What the client asks at the end of the stream is answered.
+            pair.run(SECOND * 2);
             let rtt = pair.ends[CLIENT].rtt;
             let timeout = rtt.probe_timeout(Duration::from_millis(40));
             let longest = timeout.max(Duration::from_millis(300));
@@ -409,6 +410,63 @@ fn keepalive_holds_an_idle_connection_open() {
     pair.run(SECOND * 120);
     assert_eq!(pair.closed, [None, None]);
     assert!(pair.ends[CLIENT].stats().packets_sent < 200, "but says little");
+}
+
+/// So many messages of the server, so far apart.
+fn stream(pair: &mut Pair, messages: usize, apart: Duration) {
+    for _ in 0..messages {
+        pair.send(SERVER, Delivery::Sequenced { key: 1 }, b"here");
+        pair.run(apart);
+    }
+}
+
+// spec-test: CON-10
+#[test]
+fn a_client_that_only_listens_is_soon_heard_from_its_new_address() {
+    for loss in [0.0, 0.2] {
+        for seed in 0..40 {
+            let mut pair = Pair::new(seed);
+            stream(&mut pair, 100, Duration::from_millis(33));
+            pair.client_at = ([192, 0, 2, 1], 4_001).into();
+            pair.loss = loss;
+            pair.received[CLIENT].clear();
+            let (moved, mut longest) = (pair.now, SECOND * 3 / 4);
+            if loss > 0.0 {
+                longest *= 2;
+            }
+            while pair.received[CLIENT].is_empty() {
+                stream(&mut pair, 1, Duration::from_millis(33));
+                assert!(pair.now.since(moved) < longest, "{loss}, seed {seed}");
+            }
+        }
+    }
+}
+
+/// Nobody who is not sent a stream, and the server never.
+// spec-test: CON-10
+#[test]
+fn the_end_of_a_stream_costs_one_ping() {
+    for (apart, messages, pings) in [(33, 8, 1), (33, 6, 0), (249, 30, 1), (251, 30, 0)] {
+        let mut pair = Pair::new(3);
+        pair.run(SECOND);
+        stream(&mut pair, messages - 1, Duration::from_millis(apart));
+        stream(&mut pair, 1, Duration::from_millis(220));
+        let before = pair.ends.each_ref().map(|end| end.stats().packets_sent);
+        pair.run(SECOND * 2);
+        let after = pair.ends.each_ref().map(|end| end.stats().packets_sent);
+        assert_eq!([after[0] - before[0], after[1] - before[1]], [pings; 2], "{messages} times {apart} ms");
+    }
+    let mut pair = Pair::new(3);
+    pair.run(SECOND);
+    for _ in 0..30 {
+        pair.send(CLIENT, Delivery::Unreliable, b"here");
+        pair.run(Duration::from_millis(33));
+    }
+    pair.run(Duration::from_millis(200));
+    let before = pair.ends[SERVER].stats().packets_sent;
+    pair.run(SECOND * 2);
+    let answer = 1;
+    assert_eq!(pair.ends[SERVER].stats().packets_sent, before + answer, "the client heard a stream of acks");
 }
 
 // spec-test: CON-6

@@ -62,6 +62,31 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
     });
 }
 
+/// Handshakes that are answered, and connections that have ended: neither is a user.
+#[test]
+fn what_is_no_connection_yet_or_any_more_is_counted_apart() {
+    let mut house = House::new(1, Limits::default());
+    let counts = |house: &House| {
+        let totals = house.shared.totals();
+        (totals.connections_half_open, totals.connections, totals.connections_closing)
+    };
+    let ann = house.dial("ann", 0);
+    house.deafen(ann);
+    house.run();
+    assert_eq!(counts(&house), (1, 0, 0), "it was answered, and has not heard so");
+    house.pass(Duration::from_secs(9));
+    assert_eq!(counts(&house), (0, 0, 0));
+
+    let ben = house.connect("ben", 0);
+    assert_eq!(counts(&house), (0, 1, 0));
+    house.unplug(ben);
+    assert!(house.shared.kick(&UserId::new("ben").unwrap(), Reason::none()));
+    house.run();
+    assert_eq!(counts(&house), (0, 0, 1), "the kick is said again until it is heard");
+    house.pass(Duration::from_secs(4));
+    assert_eq!(counts(&house), (0, 0, 0));
+}
+
 /// A kick finds no connection of who has only been answered.
 #[test]
 fn who_was_answered_before_the_operator_said_no_does_not_stay() {
