@@ -40,6 +40,7 @@ fuzz_target!(|data: &[u8]| {
 fn begin(input: &mut Input) -> Pair {
     let mut config = || ConnectionConfig {
         max_ack_delay: Duration::from_millis(input.pick(&[0, 10, 100])),
+        link_datagram_bytes: input.pick(&[1_452, 9_216]),
         max_message_bytes: 30_000,
         receive_buffer_bytes: input.pick(&[1 << 16, 1 << 20]),
         send_buffer_bytes: input.pick(&[5_000, 200_000]),

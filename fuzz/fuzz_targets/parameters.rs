@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn config(input: &mut Input) -> ConnectionConfig {
     let mut size = || usize::try_from(input.number()).unwrap_or(usize::MAX);
-    let (max_datagram_bytes, max_message_bytes) = (size(), size());
+    let (link_datagram_bytes, max_datagram_bytes, max_message_bytes) = (size(), size(), size());
     let (receive_buffer_bytes, send_buffer_bytes, unreliable_buffer_bytes) = (size(), size(), size());
     let mut time = || match input.number() {
         u64::MAX => Duration::MAX,
@@ -58,6 +58,7 @@ fn config(input: &mut Input) -> ConnectionConfig {
         idle_timeout: time(),
         keepalive: time(),
         max_ack_delay: time(),
+        link_datagram_bytes,
         max_datagram_bytes,
         max_message_bytes,
         receive_buffer_bytes,

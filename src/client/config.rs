@@ -12,7 +12,8 @@ pub struct ClientConfig {
     /// Names the game; the server must be configured with the same.
     pub protocol_id: u64,
     /// Limits and times of the connection. What its link takes (`link_datagram_bytes`) is replaced by what the
-    /// system says of the route to the server, where it does (Linux).
+    /// system says of the route to the server, where it does (Linux). `max_datagram_bytes` is the most for either
+    /// direction.
     pub connection: ConnectionConfig,
     /// How long each address of a server is tried; a second from when the server rejects. Default 5 s. Of several the next one
     /// is tried, too, when those before have been silent for a second.

@@ -256,7 +256,9 @@ impl<'a> Attempts<'a> {
             .with_path(config.io_path)
             .with_shared_timer();
         let connection = config.connection.on_socket(socket.forbids_fragments());
+        // spec: HSK-16
         let link = net::link_datagram_bytes(address).unwrap_or(connection.link_datagram_bytes);
+        let link = link.min(config.connection.max_datagram_bytes);
         let connecting = Connecting::new(
             self.now(),
             grant.audience_at(server),

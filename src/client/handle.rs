@@ -238,6 +238,9 @@ impl Client {
     /// [`Delivery::Unreliable`] or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the
     /// server does not pass it on, an [`Event::Refused`] says so.
     ///
+    /// A reliable payload's memory is shared until the server has acked it. Copy a few bytes of a large block, such as a part of what
+    /// was received, before you send them: the whole block stays with them.
+    ///
     /// The server has budgets: by default 2,000 messages and 1 MiB a second of a connection, a quarter of the bytes at
     /// once, and twice the bytes of a session. What is over one is refused and leaves a gap, in ordered messages, too:
     /// who sends more, such as a file, spreads it and heeds `Refused`. A client that goes on far beyond is closed

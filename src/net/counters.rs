@@ -47,7 +47,8 @@ counters! {
     /// Errors on receiving that say nothing about the socket, such as a port unreachable.
     receive_errors;
     /// Datagrams dropped because the system refused to send them: no route, no buffers, a firewall,
-    /// longer than the interface's MTU. To the protocol each is a loss.
+    /// longer than the interface's MTU. To the protocol each is a loss, but for the last: only probes of the path's size
+    /// are that long (MTU-2).
     send_errors;
     /// Datagrams to senders that had proved nothing, dropped because too much waited in the socket's buffer.
     answers_dropped;

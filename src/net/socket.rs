@@ -307,6 +307,7 @@ mod tests {
     }
 
     /// Loopback's packets have up to 65,536 bytes.
+    // spec-test: HSK-16
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_says_what_a_link_takes() {

@@ -42,7 +42,7 @@ pub struct ImpairmentArgs {
     /// Marks what waits longer in that queue as congested (ECN), if its sender asks for it [default: never].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     mark_after: Option<Duration>,
-    /// Longest datagram that passes, in bytes of UDP payload; over Ethernet 1472 [default: any].
+    /// Longest datagram that passes, in bytes of UDP payload [default: 1472, Ethernet's, where the rate is limited, else any].
     #[arg(long, value_name = "BYTES")]
     mtu: Option<usize>,
     /// Nothing passes for FOR, every EVERY, as in 10s:500ms [default: never].
@@ -52,6 +52,10 @@ pub struct ImpairmentArgs {
     #[arg(long, value_name = "EVERY", value_parser = positive)]
     rebind: Option<Duration>,
 }
+
+/// What a packet of 1,500 bytes leaves after the headers of IPv4 and UDP. Lines of limited rate do not take the long packets
+/// of loopback, each of which would keep all others waiting.
+const ETHERNET_DATAGRAM_BYTES: usize = 1_472;
 
 impl ImpairmentArgs {
     /// What each direction of each client's path does, on a line of `rate`.
@@ -68,7 +72,7 @@ impl ImpairmentArgs {
             queue: self.queue,
             mark_after: self.mark_after,
             marks: Marks::Keep,
-            mtu: self.mtu,
+            mtu: self.mtu.or(rate.map(|_| ETHERNET_DATAGRAM_BYTES)),
             blackhole: self.blackhole,
         }
     }

@@ -96,7 +96,7 @@ pub enum Event {
         /// How it was delivered.
         delivery: Delivery,
         /// What was sent. It is part of a block with all that was received at that time, some 90 KB at most with
-        /// datagrams of 1,452 bytes: copy what you keep for long.
+        /// datagrams of 1,452 bytes, 590 KB with the largest: copy what you keep for long.
         payload: Bytes,
     },
     /// The client's own ordered broadcast to others stands here in the session's order.

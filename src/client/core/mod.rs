@@ -4,7 +4,8 @@
 //! commands, outputs are `poll_*`. After any input take [`Core::poll_output`] until it is empty, then
 //! [`Core::poll_transmit`] likewise, then wait no longer than [`Core::poll_timeout`] says. Given the
 //! same inputs at the same times, and connections with the same seed, two cores do the same. Its owner tells by
-//! [`ConnectionConfig::on_socket`](crate::rudp::ConnectionConfig::on_socket) whether the socket lets IP cut datagrams.
+//! [`ConnectionConfig::on_socket`](crate::rudp::ConnectionConfig::on_socket) whether the socket lets IP cut datagrams, and by
+//! `link_datagram_bytes` what the link takes, where it is more than an Ethernet's.
 //!
 //! | file | what it does |
 //! |---|---|

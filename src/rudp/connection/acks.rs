@@ -13,8 +13,9 @@ use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX
 #[repr(C)] // What each packet that leaves asks for stands first.
 pub struct AckTracker {
     deadline: Option<Timestamp>,
-    /// Ack-eliciting packets that no ack told of yet.
+    /// Ack-eliciting packets that no ack told of yet, and their bytes.
     unacked: u32,
+    unacked_bytes: u32,
     /// Runs of received numbers, `first..=last`, newest at the front; bounded. While nothing is missing there is
     /// one.
     runs: SmallVec<[(u64, u64); 1]>,
@@ -48,6 +49,8 @@ impl Blank for Odd {
 const PROMPT_PACKETS: u64 = 8;
 /// An ack leaves at once when so many ack-eliciting packets wait for one.
 const MAX_UNACKED: u32 = 16;
+/// Or so many bytes of them: as many as that of packets that fit every path. What a sender's window holds is bytes.
+pub const MAX_UNACKED_BYTES: u32 = MAX_UNACKED * 1_200;
 
 impl AckTracker {
     /// Nothing received yet; acks wait `max_delay` at most.
@@ -57,6 +60,7 @@ impl AckTracker {
             largest_at: Timestamp::ZERO,
             acked_at: Timestamp::ZERO,
             unacked: 0,
+            unacked_bytes: 0,
             deadline: None,
             max_delay: max_delay.into(),
             received: 0,
@@ -99,6 +103,15 @@ impl AckTracker {
         let at_once = prompt || !in_order || self.received <= PROMPT_PACKETS || self.unacked >= MAX_UNACKED;
         let due = if at_once { now } else { now + self.max_delay.get() };
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
+    }
+
+    /// A packet that was just noted, and asks for an ack, had so many bytes.
+    // spec: ACK-4
+    pub fn on_bytes(&mut self, now: Timestamp, bytes: usize) {
+        self.unacked_bytes = self.unacked_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if self.unacked_bytes >= MAX_UNACKED_BYTES {
+            self.deadline = Some(self.deadline.map_or(now, |deadline| deadline.min(now)));
+        }
     }
 
     /// A packet that was just noted came marked CE. The peer is to hear of it soon, but not by more acks: one
@@ -157,7 +170,7 @@ impl AckTracker {
     pub fn take(&mut self, now: Timestamp) -> Option<Ack> {
         let ack = self.peek(now)?;
         self.acked_at = now;
-        self.unacked = 0;
+        (self.unacked, self.unacked_bytes) = (0, 0);
         self.deadline = None;
         if let Some(odd) = self.odd.changed() {
             odd.repaired.clear();
@@ -281,6 +294,23 @@ mod tests {
         tracker.take(now);
         tracker.on_packet(now, PacketNumber(9), true, false, &[]);
         assert_eq!(tracker.deadline(), Some(now), "so is what fills it");
+    }
+
+    /// As many as 16 packets of the size that every path takes.
+    // spec-test: ACK-4
+    #[test]
+    fn an_ack_leaves_at_once_when_19_200_bytes_wait() {
+        let mut tracker = tracker(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        let now = Timestamp::from_millis(50);
+        for (first, bytes) in [(8, [9_600, 9_599]), (10, [9_600, 9_600]), (12, [19_199, 0])] {
+            tracker.take(now);
+            for (number, bytes) in (first..).zip(bytes) {
+                tracker.on_packet(now, PacketNumber(number), true, false, &[]);
+                tracker.on_bytes(now, bytes);
+            }
+            let is_full = bytes.iter().sum::<usize>() == 19_200;
+            assert_eq!(tracker.deadline(), Some(if is_full { now } else { now + DELAY }));
+        }
     }
 
     // spec-test: ECN-4

@@ -1,7 +1,7 @@
 //! [`DatagramSize`]: how large a datagram the path takes, found out by probes. RFC 8899. Spec: MTU-1.
 //!
-//! Every path takes 1,200 bytes. More is tried once there is use for it: a message in fragments, or full
-//! datagrams in a row. The first probe has the largest size that both ends' links allow, which most paths
+//! Every path takes 1,200 bytes. More is tried once there is use for it: a message in fragments, or many
+//! full datagrams. The first probe has the largest size that both ends' links allow, which most paths
 //! take; when it does not arrive, the next has Ethernet's, and below that the gap is halved. When larger
 //! packets stop arriving, it is back to 1,200 and another search.
 
@@ -24,7 +24,7 @@ pub struct DatagramSize {
     /// The search that runs, or the last one: what earlier ones sent is no news.
     search: u32,
     doubt: Doubt,
-    /// Datagrams in a row that had no room for all that waited.
+    /// Datagrams lately that had no room for all that waited.
     full: u8,
 }
 
@@ -56,8 +56,8 @@ struct Search {
     lost_at: Option<Timestamp>,
 }
 
-/// Full datagrams in a row that would do with fewer larger ones.
-const FULL_IN_A_ROW: u8 = 16;
+/// So many full datagrams lately would be fewer if they were larger; each that is not full makes up for two.
+const MANY_FULL: u8 = 16;
 /// Probes of a size that are lost before it counts as too large. RFC 8899 §5.1.2.
 const MAX_PROBES: u32 = 3;
 /// A search ends when it knows the size to so many bytes.
@@ -85,8 +85,8 @@ impl DatagramSize {
 
     /// A datagram holds messages; `is_full` when it had no room for all that waited.
     pub fn on_filled(&mut self, now: Timestamp, is_full: bool) {
-        self.full = if is_full { self.full.saturating_add(1) } else { 0 };
-        if self.full >= FULL_IN_A_ROW {
+        self.full = if is_full { (self.full + 1).min(MANY_FULL) } else { self.full.saturating_sub(2) };
+        if self.full == MANY_FULL {
             self.on_use(now);
         }
     }
@@ -125,15 +125,19 @@ impl DatagramSize {
         }
     }
 
-    /// A probe has arrived. True when larger datagrams may be sent than before.
+    /// A probe has arrived, be it after it was taken for lost: a peer may be slow to ack for longer than a short
+    /// path's probes have. True when larger datagrams may be sent than before.
+    // spec: MTU-3
     pub fn on_probe_acked(&mut self, now: Timestamp, probe: SizeProbe) -> bool {
-        let State::Searching(search) = &mut self.state else { return false };
-        if Some(probe) != search.sought(self.search, self.confirmed, self.ceiling) {
+        if probe.search != self.search || probe.bytes <= self.confirmed {
             return false;
         }
         self.confirmed = probe.bytes;
-        *search = Search { refused: search.refused, ..Search::default() };
-        self.end_search_if_over(now);
+        if let State::Searching(search) = &mut self.state {
+            let refused = search.refused.filter(|refused| *refused > probe.bytes);
+            *search = Search { refused, ..Search::default() };
+            self.end_search_if_over(now);
+        }
         true
     }
 
@@ -295,17 +299,58 @@ mod tests {
         }
     }
 
-    /// As many as leave in a row while much waits.
+    /// However many are needed for one turn's messages, the last of which is not full.
     // spec-test: MTU-3
     #[test]
-    fn full_datagrams_in_a_row_are_a_use() {
-        let (mut size, now) = (DatagramSize::new(1_452), Timestamp::ZERO);
-        for is_full in [true; 15].into_iter().chain([false]).chain([true; 15]) {
-            size.on_filled(now, is_full);
-            assert_eq!(size.next_probe(), None);
+    fn many_full_datagrams_are_a_use() {
+        for (full, turns) in [(16, Some(1)), (15, Some(2)), (8, Some(3)), (3, Some(14)), (2, None)] {
+            let (mut size, now) = (DatagramSize::new(1_452), Timestamp::ZERO);
+            let begins = (1..=100).find(|_| {
+                (0..full).for_each(|_| size.on_filled(now, true));
+                let begins = size.next_probe().is_some();
+                size.on_filled(now, false);
+                begins
+            });
+            assert_eq!(begins, turns, "{full} and one that is not");
         }
-        size.on_filled(now, true);
-        assert!(size.next_probe().is_some());
+    }
+
+    /// The peer, or this end, stood still for a moment: on a short path that is enough for all probes to count as lost.
+    // spec-test: MTU-3
+    #[test]
+    fn a_probe_that_arrives_late_is_no_less_an_answer() {
+        for lost in 1..=20 {
+            let (mut size, mut now) = (DatagramSize::new(9_216), Timestamp::ZERO);
+            size.on_use(now);
+            let first = size.next_probe().unwrap();
+            for _ in 0..lost {
+                let Some(_) = size.next_probe() else { break };
+                size.on_probe_sent(now + WAIT);
+                now = size.deadline().unwrap();
+                size.handle_timeout(now);
+            }
+            assert!(size.on_probe_acked(now, first));
+            assert_eq!((size.bytes(), size.next_probe()), (9_216, None), "after {lost}");
+            assert!(!size.on_probe_acked(now, first));
+        }
+    }
+
+    #[test]
+    fn a_smaller_probe_that_arrives_late_does_not_end_the_search() {
+        let (mut size, mut now) = (DatagramSize::new(1_452), Timestamp::ZERO);
+        size.on_use(now);
+        let mut late = None;
+        for _ in 0..7 {
+            late = size.next_probe();
+            size.on_probe_sent(now + WAIT);
+            now = size.deadline().unwrap();
+            size.handle_timeout(now);
+        }
+        let late = late.unwrap();
+        assert_eq!((late.bytes, size.next_probe().unwrap().bytes), (1_263, 1_263));
+        assert!(size.on_probe_acked(now, SizeProbe { bytes: 1_326, ..late }));
+        let tried = [1_452, 1_452, 1_452, 1_389, 1_420, 1_420, 1_420, 1_404, 1_404, 1_404];
+        assert_eq!(search(&mut size, &mut now, 1_400), tried);
     }
 
     #[test]

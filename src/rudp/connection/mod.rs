@@ -231,8 +231,9 @@ struct Closing {
     frame: Close,
     /// Said once, and this end is done.
     once: bool,
-    /// Times that it was said.
+    /// Times that it was said, and when last.
     said: u32,
+    said_at: Timestamp,
     /// When CLOSE leaves next.
     due: Timestamp,
     /// When it is said no more.
@@ -447,7 +448,8 @@ impl Connection {
         let frame = Close { code: u16::from(code.number()), reason };
         // An answer, or a last word to a peer that is perhaps not there.
         let once = matches!(closed, Closed::ByPeer { .. } | Closed::TimedOut);
-        let closing = Closing { frame, once, said: 0, due: now, until: now + CLOSE_TIME };
+        let until = now + CLOSE_TIME;
+        let closing = Closing { frame, once, said: 0, said_at: now, due: now, until };
         self.state = State::Closing(Box::new(closing));
         self.trace_event(now, TraceEvent::Closed(&closed));
         self.end(closed);

@@ -77,7 +77,8 @@ impl Connection {
             self.events.push_back(Event::Established);
         }
         self.take_source(now, from, (number, length), first);
-        self.take_frames(now, from, (number, ecn), frames);
+        self.take_frames(now, from, (number, length, ecn), frames);
+        self.close_again(now);
         Ok(())
     }
 
@@ -228,7 +229,7 @@ impl Connection {
         &mut self,
         now: Timestamp,
         from: Route,
-        (number, ecn): (PacketNumber, Ecn),
+        (number, bytes, ecn): (PacketNumber, usize, Ecn),
         frames: Frames,
     ) {
         self.repair_encoder.on_received(self.acks.largest().is_none_or(|largest| number.0 == largest + 1));
@@ -237,6 +238,9 @@ impl Connection {
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         let repairable: Vec<_> = repaired.iter().map(|(number, _)| *number).collect();
         self.acks.on_packet(now, number, eliciting, prompt, &repairable);
+        if eliciting {
+            self.acks.on_bytes(now, bytes);
+        }
         // spec: ECN-3
         let ecn = if self.is_on_path(&from) { ecn } else { Ecn::NotEct };
         self.marks.on_received(ecn);

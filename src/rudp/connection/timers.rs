@@ -42,6 +42,8 @@ const SILENCE: Duration = Duration::from_millis(250);
 const STREAM: u8 = 8;
 /// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
+/// Once it was said so many times no packet of the peer makes it come sooner.
+const MAX_CLOSES: u32 = 32;
 /// CLOSE is said again at least so often.
 const MAX_CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -240,6 +242,15 @@ impl Connection {
         let (min, max) = CLOSE_INTERVAL;
         let first = self.rtt.probe_timeout(Duration::ZERO).clamp(min, max);
         (first * (1 << said.min(8))).min(MAX_CLOSE_INTERVAL)
+    }
+
+    /// The peer says something, and so has not heard CLOSE: it is said again, but not more often than at first.
+    // spec: CON-6
+    pub(super) fn close_again(&mut self, now: Timestamp) {
+        let interval = self.close_interval(0);
+        if let Some(closing) = self.closing().filter(|closing| (1..MAX_CLOSES).contains(&closing.said)) {
+            closing.due = closing.due.min(now.max(closing.said_at + interval));
+        }
     }
 
     pub(super) fn closing(&mut self) -> Option<&mut Closing> {

@@ -102,6 +102,7 @@ impl Connection {
             return false;
         };
         closing.said += 1;
+        closing.said_at = now;
         closing.due = closing.until.min(now + interval);
         plan.small.push(Frame::Close(closing.frame.clone()));
         if closing.once {

@@ -487,6 +487,47 @@ fn a_close_arrives_with_its_reason_although_packets_are_lost() {
     }
 }
 
+/// Its timer would say it 700 ms after the outage.
+// spec-test: CON-6
+#[test]
+fn who_goes_on_talking_is_told_of_the_close_again() {
+    let mut pair = Pair::new(1);
+    stream(&mut pair, 30, Duration::from_millis(33));
+    let closes_at = pair.now;
+    pair.ends[SERVER].close(closes_at, CloseCode::ShuttingDown, "");
+    pair.dark_until = closes_at + Duration::from_millis(1_200);
+    while pair.closed[CLIENT].is_none() {
+        pair.send(CLIENT, Delivery::Unreliable, b"are you there?");
+        pair.run(Duration::from_millis(33));
+    }
+    let told = pair.now.since(closes_at);
+    assert!((1_200..1_400).contains(&told.as_millis()), "{told:?}");
+    pair.run(SECOND * 4);
+    assert!(pair.ends.iter().all(Connection::is_drained));
+}
+
+/// As often as at first, however much comes.
+// spec-test: CON-6
+#[test]
+fn a_close_is_no_answer_to_each_packet() {
+    let mut pair = Pair::new(1);
+    stream(&mut pair, 30, Duration::from_millis(33));
+    pair.ends[SERVER].close(pair.now, CloseCode::ShuttingDown, "");
+    let server = &mut pair.ends[SERVER];
+    let mut said = Vec::new();
+    for millis in 0..4_000 {
+        let now = pair.now + Duration::from_millis(millis);
+        server.close_again(now);
+        while server.poll_transmit(now, &mut BytesMut::new()).is_some() {
+            said.push(millis);
+        }
+        server.handle_timeout(now);
+    }
+    // A round trip takes 40 ms. After 32 times the timer alone counts.
+    assert!((32..=36).contains(&said.len()), "{said:?}");
+    assert!(said.windows(2).all(|pair| pair[1] - pair[0] >= 40), "{said:?}");
+}
+
 // spec-test: CON-6
 #[test]
 fn a_close_outlives_an_outage_and_ends_without_an_answer() {

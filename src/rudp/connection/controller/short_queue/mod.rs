@@ -25,7 +25,7 @@
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
 //!
-//! The window leaves at an even pace, one a round trip, and what leaves in 40 ms, 16 packets at most, may be
+//! The window leaves at an even pace, one a round trip, and what leaves in 40 ms, 19,200 bytes at most, may be
 //! under way besides: it has arrived, and its ack is held back. Otherwise a small message would wait for the next ack, not for its
 //! turn.
 //!
@@ -36,6 +36,7 @@ use std::time::Duration;
 use super::min_rtt::MinRtt;
 use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, NewReno, after_mark, initial_window};
 use crate::base::{Span, Timestamp};
+use crate::rudp::connection::acks::MAX_UNACKED_BYTES;
 use crate::rudp::connection::loss::LossShare;
 
 /// Delay-based congestion control.
@@ -105,8 +106,8 @@ const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
-/// A peer holds an ack back for so many packets at most. Spec: ACK-4.
-const HELD_DATAGRAMS: usize = 16;
+/// A peer holds an ack back for so many bytes at most, of however many packets. Spec: ACK-4.
+const HELD_BYTES: usize = MAX_UNACKED_BYTES as usize;
 
 impl ShortQueue {
     /// Begins with the initial window in slow start. The peer holds acks back for up to `ack_delay`.
@@ -142,7 +143,7 @@ impl ShortQueue {
     /// Bytes that arrived and whose ack the peer still holds back.
     fn held(&self) -> usize {
         let round = self.latest.map_or(Duration::ZERO, Span::get);
-        scaled(self.window, self.ack_delay.get(), round).min(HELD_DATAGRAMS * self.datagram)
+        scaled(self.window, self.ack_delay.get(), round).min(HELD_BYTES)
     }
 
     fn set_window(&mut self, bytes: usize) {
