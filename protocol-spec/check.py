@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Decodes every vector of `vectors/` with a decoder written from these pages alone, and compares each field.
+"""Decodes every vector of `vectors/` with a decoder written from these pages alone, and compares each field; those of `receiver`
+are played to a receiver written so.
 
     pip install -r requirements.txt
     python3 check.py
@@ -14,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from checker import commands, crypto, events, fields, frames, handshake, packets  # noqa: E402
+from checker import commands, crypto, events, fields, frames, handshake, packets, receiver  # noqa: E402
 from checker.reader import Reader, Refused  # noqa: E402
 
 
@@ -110,6 +111,17 @@ def check_number(vector):
     same(str(number), vector["number"])
 
 
+def check_receiver(vector):
+    """A script of packets: after each of them what follows is compared."""
+    end = receiver.Receiver({int(number) for number in vector.get("sent", [])}, CLOSES)
+    for step in vector["steps"]:
+        if "finish" in step:
+            end.finish(step["finish"])
+            continue
+        found = end.packet(int(step["number"]), bytes.fromhex(step["frames"]))
+        same({"number": step["number"], "frames": step["frames"], **found}, step)
+
+
 class Mismatch(Exception):
     """A vector says something else than the pages."""
 
@@ -121,6 +133,7 @@ def same(found, wanted):
 
 ERRORS_PAGE = (HERE / "errors.md").read_text(encoding="utf-8")
 ERRORS = fields.codes(ERRORS_PAGE, "Results")
+CLOSES = fields.codes(ERRORS_PAGE, "CLOSE")
 REJECTS = fields.codes(ERRORS_PAGE, "REJECT")
 EVENT = events.decoder(
     ERRORS,
@@ -140,6 +153,7 @@ FAMILIES = {
     "sealed": check_sealed,
     "tokens": check_token,
     "handshake": check_handshake,
+    "receiver": check_receiver,
 }
 
 

@@ -12,6 +12,7 @@ mod frames;
 mod handshake;
 mod numbers;
 mod packets;
+mod receiver;
 mod results;
 mod samples;
 mod tokens;
