@@ -108,7 +108,8 @@ fn promises_hold_whatever_the_operator_does() {
     let scenarios = [operated.clone(), Scenario { drains: true, ..operated }];
     for (first, scenario) in [3_000, 4_000].into_iter().zip(scenarios) {
         let outcomes = run_all(&seeds::chosen_or(first..first + 12), &scenario);
-        assert!(outcomes.iter().map(|outcome| outcome.counters.connections_kicked).sum::<u64>() > 100);
+        let kicked: u64 = outcomes.iter().map(|outcome| outcome.counters.connections_kicked).sum();
+        assert!(kicked > outcomes.len() as u64 * 2, "{kicked}");
     }
 }
 
