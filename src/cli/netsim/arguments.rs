@@ -73,6 +73,8 @@ mod tests {
     #[test]
     fn without_impairments_it_only_relays() {
         assert_eq!(parse(&[]).unwrap().impairments(), Impairments::default());
+        let line = parse(&["--rate", "10mbit"]).unwrap().impairments();
+        assert_eq!(line.mtu, Some(1_472), "what an Ethernet takes");
     }
 
     #[test]
