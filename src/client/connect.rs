@@ -255,10 +255,7 @@ impl<'a> Attempts<'a> {
             .map_err(ConnectError::Socket)?
             .with_path(config.io_path)
             .with_shared_timer();
-        let connection = config.connection.on_socket(socket.forbids_fragments());
-        // spec: HSK-16
-        let link = net::link_datagram_bytes(address).unwrap_or(connection.link_datagram_bytes);
-        let link = link.min(config.connection.max_datagram_bytes);
+        let connection = on_link(config.connection, net::link_datagram_bytes(address));
         let connecting = Connecting::new(
             self.now(),
             grant.audience_at(server),
@@ -266,7 +263,7 @@ impl<'a> Attempts<'a> {
             grant,
             ConnectingConfig {
                 protocol_id: config.protocol_id,
-                connection: ConnectionConfig { link_datagram_bytes: link, ..connection },
+                connection: connection.on_socket(socket.forbids_fragments()),
                 deadline: config.connect_timeout,
             },
             StdRng::from_rng(&mut self.rng),
@@ -279,6 +276,14 @@ impl<'a> Attempts<'a> {
         tokio::spawn(Driver::new(shared, sink).run(socket));
         Ok((client, connected, rest))
     }
+}
+
+/// For a link that takes datagrams of so many bytes, if the system says so. What the app does not want to be sent need not
+/// come either.
+// spec: HSK-16
+fn on_link(config: ConnectionConfig, bytes: Option<usize>) -> ConnectionConfig {
+    let link = bytes.unwrap_or(config.link_datagram_bytes);
+    ConnectionConfig { link_datagram_bytes: link.min(config.max_datagram_bytes), ..config }
 }
 
 /// Waits until a handshake ends.
@@ -326,6 +331,26 @@ mod tests {
 
     fn one(number: u8) -> Option<Candidate> {
         Some(Candidate::Address(NAMES[0].into(), address(number)))
+    }
+
+    // spec-test: HSK-16
+    #[test]
+    fn a_client_announces_what_its_link_takes_and_its_app_allows() {
+        let told = |max_datagram_bytes, link| {
+            let config = ConnectionConfig { max_datagram_bytes, ..ConnectionConfig::default() };
+            on_link(config, link).on_socket(false).parameters().max_datagram_bytes
+        };
+        for (max, link, expected) in [
+            (9_216, Some(65_488), 9_216),
+            (9_216, Some(8_952), 8_952),
+            (9_216, Some(1_232), 1_232),
+            (9_216, Some(900), 1_200),
+            (9_216, None, 1_452),
+            (1_280, Some(65_488), 1_280),
+            (1_280, None, 1_280),
+        ] {
+            assert_eq!(told(max, link), expected, "{max} {link:?}");
+        }
     }
 
     #[test]

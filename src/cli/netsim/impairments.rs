@@ -55,7 +55,7 @@ pub struct ImpairmentArgs {
 
 /// What a packet of 1,500 bytes leaves after the headers of IPv4 and UDP. Lines of limited rate do not take the long packets
 /// of loopback, each of which would keep all others waiting.
-const ETHERNET_DATAGRAM_BYTES: usize = 1_472;
+const LINE_DATAGRAM_BYTES: usize = 1_472;
 
 impl ImpairmentArgs {
     /// What each direction of each client's path does, on a line of `rate`.
@@ -72,7 +72,7 @@ impl ImpairmentArgs {
             queue: self.queue,
             mark_after: self.mark_after,
             marks: Marks::Keep,
-            mtu: self.mtu.or(rate.map(|_| ETHERNET_DATAGRAM_BYTES)),
+            mtu: self.mtu.or(rate.map(|_| LINE_DATAGRAM_BYTES)),
             blackhole: self.blackhole,
         }
     }

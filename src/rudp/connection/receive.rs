@@ -78,7 +78,9 @@ impl Connection {
         }
         self.take_source(now, from, (number, length), first);
         self.take_frames(now, from, (number, length, ecn), frames);
-        self.close_again(now);
+        if self.is_closed() {
+            self.close_again(now);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod fates;
 mod floods;
 mod key_abuse;
 mod keyed;
+mod life;
 mod marks;
 mod memory;
 mod moved;
