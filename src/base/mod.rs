@@ -6,6 +6,7 @@ pub mod counter;
 pub mod ecn;
 pub mod ids;
 pub mod number;
+pub mod prefetch;
 pub mod rare;
 pub mod route;
 pub mod short;
@@ -23,6 +24,7 @@ pub use ids::{
     SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
+pub use prefetch::{prefetch, prefetch_end};
 pub use rare::{Blank, Rare};
 pub use route::{Envelope, Route};
 pub use short::ShortBytes;

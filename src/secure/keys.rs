@@ -7,7 +7,7 @@
 use ring::{aead, hkdf};
 use zeroize::Zeroizing;
 
-use crate::base::PacketNumber;
+use crate::base::{PacketNumber, prefetch};
 
 /// Bytes that a seal adds to a packet.
 pub const TAG_BYTES: usize = 16;
@@ -91,6 +91,11 @@ impl SealKey {
         Self(self.0.next())
     }
 
+    /// Asks for the memory that its use takes: see [`prefetch()`].
+    pub fn prefetch(&self) {
+        self.0.prefetch();
+    }
+
     /// Gives back the memory that its use takes, until it is used again.
     pub fn rest(&mut self) {
         self.0.rest();
@@ -121,6 +126,11 @@ impl OpenKey {
     /// The direction's next generation. Spec: KEY-4.
     pub fn next(&self) -> Self {
         Self(self.0.next())
+    }
+
+    /// Asks for the memory that its use takes: see [`prefetch()`].
+    pub fn prefetch(&self) {
+        self.0.prefetch();
     }
 
     /// Gives back the memory that its use takes, until it is used again.
@@ -175,6 +185,12 @@ impl Generation {
         }
         self.expansions += 1;
         call(&key)
+    }
+
+    fn prefetch(&self) {
+        if let Some(expanded) = &self.expanded {
+            prefetch(&**expanded);
+        }
     }
 
     fn rest(&mut self) {

@@ -1,6 +1,6 @@
 //! [`ReplayWindow`]: which packet numbers of a direction were already taken.
 
-use crate::base::PacketNumber;
+use crate::base::{PacketNumber, prefetch};
 
 /// Remembers which of the newest [`ReplayWindow::WIDTH`] packet numbers were taken; all that is
 /// older counts as taken, and after [`ReplayWindow::rest`] all but what is newer than the newest. Spec: PKT-9.
@@ -53,6 +53,13 @@ impl ReplayWindow {
     // spec: PKT-9
     pub fn rest(&mut self) {
         self.taken = None;
+    }
+
+    /// Asks for the memory that a packet of the next number needs: see [`prefetch()`].
+    pub fn prefetch(&self) {
+        if let Some(word) = self.taken.as_ref().and_then(|words| words.get(index(self.end))) {
+            prefetch(word);
+        }
     }
 
     fn words(&mut self) -> &mut [u64; Self::WORDS] {

@@ -64,6 +64,16 @@ impl KeyPhases {
         }
     }
 
+    /// Asks for the memory that sealing a packet needs.
+    pub fn prefetch_to_seal(&self) {
+        self.seal.prefetch();
+    }
+
+    /// The same for opening one.
+    pub fn prefetch_to_open(&self) {
+        self.open.prefetch();
+    }
+
     /// The phase bit of what is sealed now.
     pub fn phase(&self) -> bool {
         self.phase

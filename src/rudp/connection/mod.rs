@@ -18,6 +18,7 @@
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `random` | what is drawn by chance |
+//! | `prefetch` | memory asked for before it is needed |
 //! | `recovery` | losses that no ack tells of, and probes |
 //! | `timers` | idle, keepalive, rest, close |
 //! | `trace/` | what a trace is told |
@@ -35,6 +36,7 @@ mod loss;
 mod marks;
 mod outbox;
 mod path;
+mod prefetch;
 mod random;
 mod receive;
 mod recovery;

@@ -1,6 +1,6 @@
 //! Packets in: open, check, take the frames, hand messages up.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rand::Rng;
 
 use super::config::{BASE_DATAGRAM_BYTES, MAX_STREAMS};
@@ -160,8 +160,8 @@ impl Connection {
             return Err(PacketDropped::Replayed);
         }
         let keep = self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3;
-        let mut sealed = packet.split_off(header_bytes);
-        let opened = self.keys.open(now, keep, header.key_phase, number, &packet, &mut sealed);
+        let (head, sealed) = packet.split_at_mut(header_bytes);
+        let opened = self.keys.open(now, keep, header.key_phase, number, head, sealed);
         let Some((length, opened)) = opened else {
             if self.keys.is_exhausted() {
                 self.violate(now, ProtocolViolation::TooManyFailedOpens);
@@ -171,8 +171,9 @@ impl Connection {
         if opened == Opened::Renewed {
             self.timers.ask_for_ack();
         }
-        sealed.truncate(length);
-        Ok((number, sealed.freeze()))
+        packet.advance(header_bytes);
+        packet.truncate(length);
+        Ok((number, packet.freeze()))
     }
 
     /// Checks what must hold before a packet counts as received: afterwards it is acked, and its

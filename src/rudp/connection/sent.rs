@@ -10,7 +10,7 @@ use super::error::ProtocolViolation;
 use super::marks::CeReport;
 use super::rtt::RttEstimator;
 use super::stream::{MessageRef, Piece};
-use crate::base::{Ecn, PacketNumber, Timestamp};
+use crate::base::{Ecn, PacketNumber, Timestamp, prefetch, prefetch_end};
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 
 /// What a packet carried that its fate matters to.
@@ -93,6 +93,9 @@ pub struct SentPackets {
 /// One ack mostly settles fewer packets: what a session of 64 says in 33 ms.
 const ACKED_AT_ONCE: usize = 64;
 
+/// One mostly settles about so many, where the peer's acks wait for its packets.
+const SETTLED_BY_AN_ACK: usize = 3;
+
 /// What an ack brought.
 #[derive(Debug, Default)]
 pub struct AckOutcome {
@@ -156,6 +159,16 @@ impl SentPackets {
             patience: 1,
             losses: 0,
         }
+    }
+
+    /// Asks for the memory that the next packet will be remembered in.
+    pub fn prefetch_to_send(&self) {
+        prefetch_end(&self.packets);
+    }
+
+    /// Asks for that of the packets that the next ack is likely to settle.
+    pub fn prefetch_to_ack(&self) {
+        self.packets.iter().take(SETTLED_BY_AN_ACK).for_each(prefetch);
     }
 
     /// The number that the next packet gets.

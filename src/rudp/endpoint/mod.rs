@@ -9,6 +9,7 @@
 //! | `load` | counts in a second: load, rate limits |
 //! | `moves` | connections that go on at another worker |
 //! | `timers` | one deadline a connection |
+//! | `prefetch` | memory asked for before it is needed |
 //! | `counters` | what was dropped and answered, by reason |
 //!
 //! The calling contract is that of [`crate::rudp`]. An address that has not proved itself with a sealed
@@ -22,6 +23,7 @@ mod half_open;
 mod ids;
 mod load;
 mod moves;
+mod prefetch;
 mod timers;
 
 #[cfg(test)]
@@ -271,6 +273,7 @@ impl Endpoint {
                 self.settle(now, id);
             }
             self.dirty.pop_front();
+            self.prefetch_to_transmit();
         }
         None
     }

@@ -10,6 +10,7 @@ use crate::base::{
 use crate::rudp::{Endpoint, Moving, Payload, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
+use crate::server::roster::LocalMember;
 use crate::wire::result::Entered;
 use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
 
@@ -255,6 +256,12 @@ impl Clients {
         } else if queued_bytes <= self.lagging_bytes / 2 && !self.lagging.is_empty() {
             self.lagging.remove(&to);
         }
+    }
+
+    /// Asks for the memory that [`Self::send`] to these members needs.
+    pub(super) fn prefetch_to_send(&self, members: &[LocalMember]) {
+        let streams = members.iter().map(|member| (member.connection, member.slot.into()));
+        self.endpoint.prefetch_to_send(streams);
     }
 
     /// Takes the connections that are to be closed for lagging.

@@ -95,6 +95,7 @@ impl Worker {
         let head = short(&mut self.scratch, |writer| write_message_head(number, sender, writer));
         let message = Payload { head, body: body.bytes().clone() };
         let mut deliveries = 0;
+        self.clients.prefetch_to_send(roster.members());
         for member in roster.members() {
             let payload = if to == To::Others && member.member == sender {
                 SessionEvent::Receipt { number }.encode().into()
@@ -126,6 +127,7 @@ impl Worker {
             other => other,
         };
         let Self { clients, scratch, .. } = self;
+        clients.prefetch_to_send(roster.members());
         let common = short(scratch, |writer| write_sent_head(delivery, sender, writer));
         let mut deliveries = 0;
         let mut send = |member: &LocalMember| {

@@ -63,6 +63,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     clients: Clients,
     rosters: Rosters,
+    /// Datagrams of a batch that are not handled yet; between turns only memory.
+    arrived: VecDeque<(Envelope, BytesMut)>,
     /// Mail taken from the mailbox and not yet handled; between turns only what the next one begins with.
     mail: VecDeque<Mail>,
     bodies: Bodies,
@@ -94,6 +96,7 @@ impl Worker {
             clients: Clients::new(endpoint, &shared.limits),
             shared,
             rosters: Rosters::default(),
+            arrived: VecDeque::new(),
             mail: VecDeque::new(),
             bodies: Bodies::default(),
             scratch: Writer::new(),
@@ -102,6 +105,18 @@ impl Worker {
             behind: false,
             draining: false,
         }
+    }
+
+    /// The next datagram of a batch; has the memory that those behind it need fetched meanwhile.
+    fn next_arrived(&self, arrived: &mut VecDeque<(Envelope, BytesMut)>) -> Option<(Envelope, BytesMut)> {
+        let (endpoint, [far, near]) = (&self.clients.endpoint, Endpoint::AHEAD);
+        if let Some((_, datagram)) = arrived.get(far) {
+            endpoint.prefetch_receiver(datagram);
+        }
+        if let Some((_, datagram)) = arrived.get(near) {
+            endpoint.prefetch_to_receive(datagram);
+        }
+        arrived.pop_front()
     }
 
     /// After any input: carries out what it has caused, here and by mail.
@@ -219,7 +234,9 @@ impl Worker {
 
 impl Driven for Worker {
     fn handle_datagrams(&mut self, now: Now, batch: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {
-        for (from, datagram) in batch {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.extend(batch);
+        while let Some((from, datagram)) = self.next_arrived(&mut arrived) {
             match self.clients.endpoint.handle_datagram(now, from, datagram) {
                 None => {}
                 Some(Input::Incoming(incoming)) => self.incoming(now, incoming),
@@ -228,6 +245,7 @@ impl Driven for Worker {
                 }
             }
         }
+        self.arrived = arrived;
         self.settle(now);
     }
 

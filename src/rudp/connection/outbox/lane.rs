@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::{prefetch, prefetch_end};
 use crate::rudp::Payload;
 use crate::rudp::connection::stream::MessageRef;
 
@@ -29,6 +30,8 @@ pub enum Queued {
     Reliable(MessageRef),
 }
 
+/// What a member of a session of 8 is sent in a frame of the game; few enough to be there in time.
+const PREFETCHED: usize = 8;
 /// A shorter lane is not swept.
 const MIN_SWEEP: u32 = 1_024;
 
@@ -51,6 +54,16 @@ impl Default for Lane {
 impl Lane {
     pub const fn new() -> Self {
         Self { resend: VecDeque::new(), fresh: VecDeque::new(), sweep_at: MIN_SWEEP, unsheddable: 0 }
+    }
+
+    /// Asks for the memory that the next message will wait in.
+    pub fn prefetch_to_push(&self) {
+        prefetch_end(&self.fresh);
+    }
+
+    /// Asks for that of the messages at the front.
+    pub fn prefetch_next(&self) {
+        self.fresh.iter().take(PREFETCHED).for_each(prefetch);
     }
 
     /// True when nothing waits.

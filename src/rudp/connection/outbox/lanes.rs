@@ -107,6 +107,16 @@ impl Lanes {
         }
     }
 
+    /// Asks for the memory that the next message will wait in, most likely.
+    pub fn prefetch_to_push(&self) {
+        self.small.prefetch_to_push();
+    }
+
+    /// Asks for that of the messages that leave next, most likely.
+    pub fn prefetch_next(&self) {
+        self.small.prefetch_next();
+    }
+
     /// Adds a message at the end of a lane.
     pub fn push(&mut self, name: LaneName, queued: Queued) {
         let came = self.came;

@@ -12,7 +12,7 @@ use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::stream::{MessageRef, Piece, SendStream, Space, Superseded};
-use crate::base::{StreamId, VecMap};
+use crate::base::{StreamId, VecMap, prefetch};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
 use crate::secure::TAG_BYTES;
@@ -75,6 +75,25 @@ impl Outbox {
                 .min(in_fragments),
             fragment_bytes,
         }
+    }
+
+    /// Asks for the memory that a message on `stream` will be kept in.
+    pub fn prefetch_to_push(&self, stream: StreamId) {
+        if let Some(stream) = self.streams.get(stream) {
+            stream.prefetch_to_push();
+        }
+        self.lanes.prefetch_to_push();
+    }
+
+    /// Asks for that of the messages that wait to leave.
+    pub fn prefetch_to_send(&self) {
+        self.lanes.prefetch_next();
+        self.prefetch_streams();
+    }
+
+    /// Asks for that of the streams themselves.
+    pub fn prefetch_streams(&self) {
+        self.streams.values().for_each(prefetch);
     }
 
     /// Counts against `process` from now on.

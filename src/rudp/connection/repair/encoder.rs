@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::symbol;
-use crate::base::{PacketNumber, Span, Timestamp, TokenBucket};
+use crate::base::{PacketNumber, Span, Timestamp, TokenBucket, prefetch};
 use crate::rudp::connection::loss::LossShare;
 use crate::wire::frame::{MessageHead, Repair};
 
@@ -81,6 +81,13 @@ impl RepairEncoder {
             pace: Span::ZERO,
             passed_over: false,
             budget: TokenBucket::new(now, bytes_per_second, bytes_per_second),
+        }
+    }
+
+    /// Asks for the memory that the next packet needs while REPAIRs leave.
+    pub fn prefetch(&self) {
+        if let Some(memory) = &self.memory {
+            prefetch(&**memory);
         }
     }
 

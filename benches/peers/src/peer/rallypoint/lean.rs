@@ -21,6 +21,8 @@ use crate::sys::{self, Epoll, READABLE, ReceiveBatch};
 
 /// Datagrams that are received with one call.
 const BATCH: usize = 16;
+/// Memory that is asked for at once.
+const BLOCK_BYTES: usize = 16 << 10;
 
 struct LeanClients {
     clients: Vec<One>,
@@ -32,6 +34,8 @@ struct LeanClients {
     /// When which client wants to be woken, in nanoseconds; those that changed their mind are in it twice.
     timers: BinaryHeap<Reverse<(u64, usize)>>,
     received: ReceiveBatch,
+    /// Memory for received datagrams, used again once nobody holds a part of it.
+    block: BytesMut,
     datagram: BytesMut,
     inbox: Inbox,
 }
@@ -55,6 +59,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
         dirty: Vec::new(),
         timers: BinaryHeap::new(),
         received: ReceiveBatch::new(BATCH),
+        block: BytesMut::new(),
         datagram: BytesMut::new(),
         inbox: inbox.clone(),
     };
@@ -203,8 +208,12 @@ impl Clients for LeanClients {
             let count = self.received.receive(&one.socket, false).map_err(Error::io("receiving"))?;
             let now = now();
             for index in 0..count {
-                let datagram = BytesMut::from(self.received.get(index).1);
-                one.core.handle_datagram(now, self.server.into(), datagram);
+                let (_, datagram) = self.received.get(index);
+                if !self.block.try_reclaim(datagram.len()) {
+                    self.block = BytesMut::with_capacity(BLOCK_BYTES);
+                }
+                self.block.extend_from_slice(datagram);
+                one.core.handle_datagram(now, self.server.into(), self.block.split());
             }
             self.serve(*number)?;
         }

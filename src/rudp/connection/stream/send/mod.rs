@@ -11,7 +11,7 @@ pub use self::fragments::Piece;
 use self::keys::KeyIndex;
 use self::space::{Entry, Outgoing, SendSpace};
 use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, Space, WINDOW_MESSAGES};
-use crate::base::{Rare, StreamId};
+use crate::base::{Rare, StreamId, prefetch_end};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
 use crate::wire::frame::{FragmentHead, MessageHead, Place};
@@ -67,6 +67,11 @@ impl SendStream {
             by_key: Rare::default(),
             finishing: false,
         }
+    }
+
+    /// Asks for the memory that the next message in order will be kept in.
+    pub fn prefetch_to_push(&self) {
+        prefetch_end(&self.ordered.entries);
     }
 
     /// Takes a message and tells its number: the next one, or that of the `place` that it is for; and whether it is to
