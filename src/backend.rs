@@ -1,8 +1,6 @@
 //! What a game's backend does for its users: it makes a token key once, and mints a grant for each connection.
 //!
 //! ```
-//! use std::time::Duration;
-//!
 //! use rallypoint::backend::{self, MintRequest};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,12 +9,7 @@
 //! let text = key.to_paserk();
 //!
 //! // When a user who has logged in wants to play: the client gets the JSON, and connects with it within a minute.
-//! let request = MintRequest {
-//!     user: "ann".parse()?,
-//!     server: "eu-1.game.example:7777".into(),
-//!     lifetime: Duration::from_secs(60),
-//!     data: Some(serde_json::json!({ "rank": 3 })),
-//! };
+//! let request = MintRequest::new("ann".parse()?, "eu-1.game.example:7777").data(serde_json::json!({ "rank": 3 }));
 //! let json = backend::mint(&key, request)?.to_json();
 //! # Ok(())
 //! # }

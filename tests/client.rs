@@ -68,12 +68,7 @@ impl World {
     }
 
     fn mint(&self, issued: UnixTime, user: &str, server: String) -> ConnectGrant {
-        let request = MintRequest {
-            user: user.parse().unwrap(),
-            server,
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(user.parse().unwrap(), server);
         mint(&self.key, request, issued, &mut StdRng::from_os_rng()).unwrap()
     }
 

@@ -27,12 +27,7 @@ async fn a_client_has_one_descriptor() {
     // One that has answered has all of its descriptors; a second might still be opening some.
     let server = server.workers(NonZeroU8::MIN).start().unwrap();
     let connect = async |name: String| -> (Client, Events) {
-        let request = MintRequest {
-            user: UserId::new(&name).unwrap(),
-            server: server.local_addr().to_string(),
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(UserId::new(&name).unwrap(), server.local_addr().to_string());
         let grant = mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng()).unwrap();
         Client::connect(&grant, ClientConfig::new(GAME)).await.unwrap()
     };

@@ -13,7 +13,7 @@ use rallypoint::client::{
 };
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
-use rallypoint::server::{BuildError, Builder, Limits, Newcomer, Reason, Server, ServerEvent};
+use rallypoint::server::{Admit, BuildError, Builder, Limits, Newcomer, Reason, Server, ServerEvent};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -72,12 +72,8 @@ async fn connect(server: &Server, user: &str, data: Option<Value>) -> Result<(Cl
 }
 
 fn grant(server: &Server, user: &str, data: Option<Value>) -> ConnectGrant {
-    let request = MintRequest {
-        user: user.parse().unwrap(),
-        server: server.local_addr().to_string(),
-        lifetime: Duration::from_secs(60),
-        data,
-    };
+    let mut request = MintRequest::new(user.parse().unwrap(), server.local_addr().to_string());
+    request.data = data;
     let key = TokenKey::from_bytes(&[1; 32]);
     mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng()).unwrap()
 }
@@ -105,6 +101,30 @@ async fn the_program_around_the_server_says_who_may_connect() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(!server.close_session(room.session, Reason::none()));
+    tokio::task::spawn_blocking(move || server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
+}
+
+/// A server that waits for the end of its matches is no ban.
+// spec-test: HSK-10
+#[tokio::test]
+async fn who_may_not_connect_is_told_whether_to_come_again() {
+    let admit = |newcomer: &Newcomer<'_>| match newcomer.user.as_str() {
+        "ann" => Admit::Denied,
+        "ben" => Admit::Draining,
+        "eve" => Admit::Full,
+        _ => Admit::Yes,
+    };
+    let server = builder(2).admit(admit).start().unwrap();
+    let told = [
+        ("ann", RejectCode::Denied, false),
+        ("ben", RejectCode::Draining, true),
+        ("eve", RejectCode::Full, true),
+    ];
+    for (user, code, comes_again) in told {
+        let refused = connect(&server, user, None).await.unwrap_err();
+        assert_eq!((refused.reject_code(), refused.may_reconnect()), (Some(code), comes_again), "{user}");
+    }
+    connect(&server, "tim", None).await.unwrap();
     tokio::task::spawn_blocking(move || server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
 }
 
@@ -155,15 +175,17 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let observe = move |event: &ServerEvent<'_>| {
         let line = match event {
-            ServerEvent::Connected { user, data, address } => {
+            ServerEvent::Connected { user, data, address, .. } => {
                 assert!(address.ip().is_loopback());
                 format!("{user} came with {}", data.map_or("nothing".to_owned(), Value::to_string))
             }
-            ServerEvent::Disconnected { user, why } => format!("{user} went: {}", why.name()),
-            ServerEvent::SessionBegan { session, kind, owner } => {
+            ServerEvent::Disconnected { user, why, code, .. } => {
+                format!("{user} went: {}, {}", why.name(), code.name())
+            }
+            ServerEvent::SessionBegan { session, kind, owner, .. } => {
                 format!("{owner} began {session} of kind {}", kind.0)
             }
-            ServerEvent::SessionEnded { session, why } => format!("{session} ended: {}", why.name()),
+            ServerEvent::SessionEnded { session, why, .. } => format!("{session} ended: {}", why.name()),
             other => format!("{other:?}"),
         };
         tell.send(line).unwrap();
@@ -183,9 +205,9 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     // However the workers of the two are placed.
     let (ann, _) = connect(&server, "ann", None).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), "ann came with nothing");
-    assert_eq!(told.recv().await.unwrap(), "ann went: replaced");
+    assert_eq!(told.recv().await.unwrap(), "ann went: replaced, replaced");
     ann.close("");
-    assert_eq!(told.recv().await.unwrap(), "ann went: left");
+    assert_eq!(told.recv().await.unwrap(), "ann went: left, none");
     // One whose coming makes the program panic is served like any other.
     let (eve, _) = connect(&server, "eve", None).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), "eve came with nothing");
@@ -194,7 +216,7 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     eve.leave(room.slot).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("{} ended: idle", room.session));
     server.drain(Duration::from_secs(1));
-    assert_eq!(told.recv().await.unwrap(), "eve went: dropped");
+    assert_eq!(told.recv().await.unwrap(), "eve went: dropped, shutting_down");
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
     assert_eq!(told.recv().await, None, "nothing else has happened");
 }

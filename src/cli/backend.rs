@@ -42,12 +42,7 @@ impl Backend {
     /// # Errors
     /// [`Failure::Work`] when the token breaks a limit or the client does not connect.
     pub async fn connect(&self, user: &UserId) -> Result<(Client, Events), Failure> {
-        let request = MintRequest {
-            user: user.clone(),
-            server: self.name.as_ref().unwrap_or(&self.server).clone(),
-            lifetime: std::time::Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(user.clone(), self.name.as_ref().unwrap_or(&self.server).clone());
         let grant = backend::mint(&self.key, request)
             .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?;
         Client::connect(&grant.at([self.server.as_str()]), self.config.clone()).await.map_err(|error| {

@@ -323,7 +323,7 @@ impl Client {
 
     /// Waits until nothing that was sent is under way any more: the way to leave nothing behind before
     /// [`Client::close`]. What is sent meanwhile is waited for, too: who goes on sending may wait for ever. The
-    /// server has the messages then; if it does not pass one on, an [`Event::Refused`] says so. Cancel safe.
+    /// server has the messages then. It has not passed them on yet: an [`Event::Refused`] may still follow. Cancel safe.
     ///
     /// # Errors
     /// [`SendError::NotConnected`] when the connection has ended first.

@@ -34,6 +34,7 @@ pub struct BufferSizes {
 
 /// How datagrams cross into the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum IoPath {
     /// Many datagrams a system call, and rows of equally long ones as one, where the system can (Linux:
     /// `recvmmsg`, `sendmmsg`, `UDP_SEGMENT`, `UDP_GRO`), with their marks (ECN); what it cannot is done as by

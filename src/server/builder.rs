@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 
 use super::config::{self, Identity, NAME_BYTES};
 use super::limits::{LimitError, Limits};
-use super::newcomer::{Admit, Newcomer};
+use super::newcomer::{Admit, Gatekeeper, Newcomer};
 use super::observer::{Observe, ServerEvent};
 use super::running::{Server, UnstartedWorker};
 use super::shared::Shared;
@@ -33,7 +33,7 @@ pub struct Builder {
     busy_poll: Duration,
     seed: Option<u64>,
     tracer: Option<Arc<dyn Tracer>>,
-    admit: Option<Box<Admit>>,
+    admit: Option<Box<Gatekeeper>>,
     observe: Option<Box<Observe>>,
 }
 
@@ -120,19 +120,23 @@ impl Builder {
     }
 
     /// Who may connect: called with each newcomer whose token is good, again when they ask again, and once more when they
-    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait. Who is
-    /// not let in, or for whom it panics, is told `denied`, or `kicked_by_operator` at last. For bans, maintenance, and
-    /// what a token's `data` says: what is true of a user however often it is asked. It does not count connections, and
+    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait. It answers
+    /// with an [`Admit`], or a `bool`; one for whom it panics is denied. For bans, maintenance, and what a token's `data`
+    /// says: what is true of a user however often it is asked. It does not count connections, and
     /// [`Server::is_connected`] may already be true for the newcomer. Default: all may.
-    pub fn admit(mut self, admit: impl Fn(&Newcomer<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.admit = Some(Box::new(admit));
+    pub fn admit<A: Into<Admit>>(
+        mut self,
+        admit: impl Fn(&Newcomer<'_>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.admit = Some(Box::new(move |newcomer| admit(newcomer).into()));
         self
     }
 
     /// Is told what happens on the server: who connects and goes, which sessions begin and end. Called by the worker that
     /// does it, in the order in which that one does it; of what two workers do at one time either may be told first. It
     /// must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has much to do
-    /// with it puts it into a channel. A panic is logged. When the server shuts down everybody's end is told, and no
+    /// with it puts it into a channel. One that asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which
+    /// holds this, would never be dropped else. A panic is logged. When the server shuts down everybody's end is told, and no
     /// session's. Default: nobody.
     pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Box::new(observe));

@@ -76,7 +76,8 @@ counters! {
     connections_lagging;
     /// Connections closed because their client broke the protocol.
     protocol_violations;
-    /// Handshakes rejected: full, draining, or by [`Builder::admit`](super::Builder::admit).
+    /// Handshakes rejected because as many users were connected as may be, or by [`Builder::admit`](super::Builder::admit).
+    /// What else was rejected is in [`Totals::dropped_by_reason`].
     handshakes_refused;
     /// Commands taken.
     commands;

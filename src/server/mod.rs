@@ -23,8 +23,8 @@
 //! }
 //! server.kick(&"bob".parse()?, "spam".parse()?);
 //!
-//! // Clients are told, for ten seconds at most. A server that is to wait for the end of its matches instead makes
-//! // `admit` refuse, and asks `sessions` until there are none.
+//! // Clients are told, for ten seconds at most. A server that is to wait for the end of its matches first has `admit`
+//! // say `Admit::Draining`, and asks `sessions` until there are none.
 //! server.shutdown(Duration::from_secs(10))?;
 //! # Ok(())
 //! # }
@@ -72,7 +72,7 @@ pub(crate) mod worker;
 pub use builder::{BuildError, Builder};
 pub use counters::Totals;
 pub use limits::Limits;
-pub use newcomer::Newcomer;
+pub use newcomer::{Admit, Newcomer};
 pub use observer::ServerEvent;
 pub use running::Server;
 

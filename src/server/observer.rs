@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::base::{SessionId, SessionKind, UserId};
-use crate::wire::{DeleteReason, LeaveReason};
+use crate::wire::{CloseCode, DeleteReason, LeaveReason};
 
 /// What has happened on a server, told to [`Builder::observe`](super::Builder::observe).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum ServerEvent<'a> {
     /// A user has connected. One who was connected before is told as disconnected afterwards (`replaced`).
+    #[non_exhaustive]
     Connected {
         /// The user.
         user: &'a UserId,
@@ -22,13 +23,19 @@ pub enum ServerEvent<'a> {
     },
     /// A connection of a user has ended, or is about to:
     /// [`Server::is_connected`](super::Server::is_connected) may still be true.
+    #[non_exhaustive]
     Disconnected {
         /// The user.
         user: &'a UserId,
         /// Why, as the members of the user's sessions are told; `dropped` where the server shuts down.
         why: LeaveReason,
+        /// What the connection ends with: the client's own code where `why` is `left`, else what the client is told, or
+        /// would be if it heard. It tells apart what members know as `dropped`: a kick, a client that broke the protocol,
+        /// a shutdown.
+        code: CloseCode,
     },
     /// There is a new session.
+    #[non_exhaustive]
     SessionBegan {
         /// The session.
         session: SessionId,
@@ -38,6 +45,7 @@ pub enum ServerEvent<'a> {
         owner: &'a UserId,
     },
     /// A session has ended.
+    #[non_exhaustive]
     SessionEnded {
         /// The session.
         session: SessionId,

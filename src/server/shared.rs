@@ -15,7 +15,7 @@ use super::directory::{Directory, DirectoryLimits};
 use super::limits::{Limits, size};
 use super::mail::{Mail, Word};
 use super::mailbox::Mailboxes;
-use super::newcomer::{Admit, Newcomer};
+use super::newcomer::{Admit, Gatekeeper, Newcomer};
 use super::observer::{Observe, ServerEvent};
 use super::population::Population;
 use crate::base::sync::{AtomicU64, AtomicUsize};
@@ -23,6 +23,9 @@ use crate::base::{SessionId, Timestamp, UserId, WorkerId};
 use crate::secure::TokenLedger;
 use crate::session::SessionTable;
 use crate::wire::Reason;
+
+/// Where the log says who comes and goes: a filter may leave it out by this name.
+const CONNECTIONS: &str = "rallypoint::connections";
 
 /// The state that all workers work on.
 pub struct Shared {
@@ -39,7 +42,7 @@ pub struct Shared {
     /// The server's limits.
     pub limits: Limits,
     /// Who may connect; all when there is nobody to say.
-    admit: Option<Box<Admit>>,
+    admit: Option<Box<Gatekeeper>>,
     /// Who is told what happens, if there is somebody.
     observe: Option<Box<Observe>>,
     counters: Box<[WorkerCounters]>,
@@ -94,7 +97,7 @@ impl Shared {
     }
 
     /// Who may connect is for `admit` to say.
-    pub(super) fn admitting_by(self, admit: Option<Box<Admit>>) -> Self {
+    pub(super) fn admitting_by(self, admit: Option<Box<Gatekeeper>>) -> Self {
         Self { admit, ..self }
     }
 
@@ -105,12 +108,18 @@ impl Shared {
 
     /// Tells the log and the program around the server what has happened. It is no reason to end anything if that panics.
     pub fn tell(&self, event: &ServerEvent<'_>) {
+        // Ids and reasons are others' text: as values they are quoted and escaped, so that none forges a line.
         match event {
             ServerEvent::SessionBegan { session, kind, owner } => {
                 info!(%session, kind = kind.0, owner = owner.as_str(), "session began");
             }
             ServerEvent::SessionEnded { session, why } => info!(%session, %why, "session ended"),
-            ServerEvent::Connected { .. } | ServerEvent::Disconnected { .. } => {}
+            ServerEvent::Connected { user, address, .. } => {
+                info!(target: CONNECTIONS, user = user.as_str(), %address, "connected");
+            }
+            ServerEvent::Disconnected { user, why, code } => {
+                info!(target: CONNECTIONS, user = user.as_str(), %why, %code, "disconnected");
+            }
         }
         if let Some(observe) = &self.observe
             && panic::catch_unwind(AssertUnwindSafe(|| observe(event))).is_err()
@@ -119,13 +128,13 @@ impl Shared {
         }
     }
 
-    /// True when somebody whose token is good may connect. Not if the app's code panics: that is no reason to end all
-    /// others' connections.
-    pub fn admits(&self, newcomer: &Newcomer<'_>) -> bool {
-        let Some(admit) = &self.admit else { return true };
+    /// Whether somebody may connect whose token is good. Not if the app's code panics: that is no reason to end all others'
+    /// connections.
+    pub fn admits(&self, newcomer: &Newcomer<'_>) -> Admit {
+        let Some(admit) = &self.admit else { return Admit::Yes };
         panic::catch_unwind(AssertUnwindSafe(|| admit(newcomer))).unwrap_or_else(|_| {
             error!(user = newcomer.user.as_str(), "`admit` has panicked: the user is not let in");
-            false
+            Admit::Denied
         })
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
@@ -80,12 +79,7 @@ impl SimClient {
 
     /// Begins a new life.
     pub(super) fn connect(&mut self, now: Now, life: Life, way: &Way, checker: &mut Checker) {
-        let request = MintRequest {
-            user: self.user.clone(),
-            server: way.name.clone(),
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(self.user.clone(), way.name.clone());
         let grant = mint(&way.key, request, now.wall, &mut self.rng).expect("invariant: a legal request");
         let config =
             ConnectingConfig { connection: way.connection, ..ConnectingConfig::new(way.protocol_id) };

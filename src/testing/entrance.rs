@@ -1,7 +1,6 @@
 //! [`Entrance`]: how simulated clients get into a server and its sessions.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -41,12 +40,10 @@ impl Entrance {
 
     /// A client of its own user that begins to connect.
     pub(super) fn connect(&self, now: Now, number: usize, rng: &mut StdRng) -> Core {
-        let request = MintRequest {
-            user: UserId::new(&format!("member-{number}")).expect("invariant: a short id is legal"),
-            server: self.server.to_string(),
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(
+            UserId::new(&format!("member-{number}")).expect("invariant: a short id is legal"),
+            self.server.to_string(),
+        );
         let grant = mint(&self.key, request, now.wall, rng).expect("invariant: a legal request");
         let config =
             ConnectingConfig { connection: connection(&self.limits), ..ConnectingConfig::new(PROTOCOL_ID) };

@@ -1,7 +1,7 @@
 //! Datagrams that no honest client sends.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use rallypoint::base::{UnixTime, UserId};
@@ -92,12 +92,7 @@ enum Tamper {
 }
 
 fn hello(key: &TokenKey, server: SocketAddr, issued: UnixTime, tamper: Tamper, rng: &mut StdRng) -> Bytes {
-    let request = MintRequest {
-        user: UserId::new("mallory").unwrap(),
-        server: server.to_string(),
-        lifetime: Duration::from_secs(60),
-        data: None,
-    };
+    let request = MintRequest::new(UserId::new("mallory").unwrap(), server.to_string());
     let mut grant = mint(key, request, issued, rng).unwrap();
     if tamper == Tamper::Token {
         let end = grant.token.rfind('.').unwrap() - 4;

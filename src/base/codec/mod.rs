@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 /// Why bytes are not what they should be. Spec: WIR-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// The input ends inside a value.
     #[error("input ends early: {missing} more bytes wanted for {what}")]

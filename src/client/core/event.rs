@@ -117,7 +117,8 @@ pub enum Event {
         /// What a deleting owner said.
         reason: Reason,
     },
-    /// A `broadcast` or `message` of the client's was not carried out.
+    /// A `broadcast` or `message` of the client's was not carried out. Told as soon as the server has decided, which may be
+    /// after [`Client::flush`](crate::client::Client::flush) has returned.
     Refused {
         /// The session.
         slot: Slot,
@@ -131,7 +132,7 @@ pub enum Event {
         /// The session; `None` when it is the connection as a whole.
         slot: Option<Slot>,
     },
-    /// The user is invited.
+    /// The user is invited. Told again of every invite that is open when the user connects anew: `invite` tells them apart.
     Invited(Invitation),
     /// An invite of the user's was revoked, or ended with its session.
     InviteRevoked {

@@ -44,6 +44,7 @@ pub struct ConnectionConfig {
 
 /// How a connection finds out what its path takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CongestionControl {
     /// Keeps the queue of the path short, and takes a loss now and then for chance.
     #[default]

@@ -5,7 +5,8 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident = $name:literal,)+) => {
         /// Why a datagram, or the HELLO in it, came to nothing.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum DropReason {
+        #[non_exhaustive]
+pub enum DropReason {
             $($(#[$doc])* $reason,)+
         }
 

@@ -261,6 +261,7 @@ impl Endpoint {
     /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if let Some((route, answer)) = self.answers.pop_front() {
+            self.counters.unproven_bytes_sent += answer.len() as u64;
             out.extend_from_slice(&answer);
             return Some(route.into());
         }

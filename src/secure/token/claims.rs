@@ -160,6 +160,7 @@ impl Claims {
 
 /// Why what an authentic token says is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClaimsError {
     /// The payload is not a JSON object.
     #[error("token payload is not a JSON object")]

@@ -13,6 +13,7 @@ use crate::secure::base64;
 
 /// Who is to connect, where and until when.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MintRequest {
     /// The user.
     pub user: UserId,
@@ -24,6 +25,26 @@ pub struct MintRequest {
     /// What the app wants its server to know of the user.
     pub data: Option<Value>,
 }
+
+impl MintRequest {
+    /// A token of `user` for the server of that name, good for a minute.
+    pub fn new(user: UserId, server: impl Into<String>) -> Self {
+        Self { user, server: server.into(), lifetime: DEFAULT_LIFETIME, data: None }
+    }
+
+    /// Another lifetime, up to [`super::LIFETIME_MAX`].
+    pub fn lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime, ..self }
+    }
+
+    /// With what the server is to know of the user: the `data` of its `Newcomer`.
+    pub fn data(self, data: Value) -> Self {
+        Self { data: Some(data), ..self }
+    }
+}
+
+/// A grant is for connecting at once.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Mints a token that makes one connection, and the grant that its user's client needs.
 ///

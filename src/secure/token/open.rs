@@ -74,7 +74,6 @@ mod tests {
     use pasetors::keys::SymmetricKey;
     use rand::SeedableRng;
     use serde_json::json;
-    use std::time::Duration;
 
     const CLAIMS: &str = r#"{"sub":"bob","jti":"1","iat":"2026-01-01T00:00:00Z","exp":"2026-01-01T00:01:00Z","aud":"s","psk":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA"}"#;
 
@@ -87,12 +86,7 @@ mod tests {
     }
 
     fn token_for(of: &TokenKey, server: &str) -> Result<String, MintError> {
-        let request = MintRequest {
-            user: UserId::new("anna").unwrap(),
-            server: server.into(),
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(UserId::new("anna").unwrap(), server);
         let mut rng = rand::rngs::StdRng::seed_from_u64(1);
         mint(of, request, UnixTime::from_secs(1_000), &mut rng).map(|grant| grant.token)
     }

@@ -22,7 +22,7 @@ pub use self::invites::OpenInvite;
 
 use self::invites::Invites;
 use super::limits::{Limits, size};
-use crate::base::sync::{CachePadded, Mutex, MutexGuard};
+use crate::base::sync::{AtomicUsize, CachePadded, Mutex, MutexGuard};
 use crate::base::{ConnectionId, Rare, UserId};
 
 /// The users of a server. All methods hold one stripe's lock at a time.
@@ -30,6 +30,8 @@ pub struct Directory {
     stripes: Box<[Stripe]>,
     hasher: RandomState,
     limits: DirectoryLimits,
+    /// Users that are connected. Changed under the lock of the user's stripe.
+    users: AtomicUsize,
     /// Connections so far.
     logins: AtomicU64,
 }
@@ -39,13 +41,17 @@ pub struct Directory {
 pub struct Login {
     /// Larger than that of every older connection of the user.
     pub number: u64,
+    /// The connection that was live until now, to be closed.
+    pub replaced: Option<ConnectionId>,
     /// The invites that are open for the user.
     pub invites: Vec<OpenInvite>,
 }
 
-/// How much one user may hold.
+/// How many users may be connected, and how much one of them may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirectoryLimits {
+    /// Users that may be connected at the same time.
+    pub users: usize,
     /// Sessions that a user may be in at the same time.
     pub sessions_per_user: usize,
     /// Invites that may be open for a user at the same time.
@@ -57,6 +63,7 @@ pub struct DirectoryLimits {
 impl From<&Limits> for DirectoryLimits {
     fn from(limits: &Limits) -> Self {
         Self {
+            users: size(limits.max_connections),
             sessions_per_user: size(limits.sessions_per_user),
             invites_per_user: size(limits.invites_per_user),
             invites_by_user: size(limits.invites_by_user),
@@ -89,26 +96,38 @@ impl Directory {
     /// An empty directory of so many stripes, at least one.
     pub fn new(stripes: usize, limits: DirectoryLimits) -> Self {
         let stripes = (0..stripes.max(1)).map(|_| Stripe::default()).collect();
-        Self { stripes, hasher: RandomState::new(), limits, logins: AtomicU64::new(0) }
+        let (users, logins) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { stripes, hasher: RandomState::new(), limits, users, logins }
     }
 
-    /// Makes `connection` the user's live one.
-    ///
-    /// `replace` is handed the connection that was live until now, to close it.
-    pub fn connect(
-        &self,
-        user: &UserId,
-        connection: ConnectionId,
-        replace: impl FnOnce(ConnectionId),
-    ) -> Login {
-        let mut users = self.lock(user);
-        let entry = users.entry(user.clone()).or_default();
-        if let Some(old) = entry.live.replace(connection) {
-            replace(old);
-        }
-        // Under the user's lock, so that numbers grow as connections replace each other.
-        let number = self.logins.fetch_add(1, Ordering::Relaxed) + 1;
-        Login { number, invites: entry.invites.open().to_vec() }
+    /// Makes `connection` the user's live one; `None` when as many others are connected as may be. A user that is connected
+    /// takes no further place.
+    // spec: LIM-5
+    pub fn connect(&self, user: &UserId, connection: ConnectionId) -> Option<Login> {
+        self.change(user, |entry| {
+            if entry.live.is_none() && !self.take_place() {
+                return None;
+            }
+            let replaced = entry.live.replace(connection);
+            // Under the user's lock, so that numbers grow as connections replace each other.
+            let number = self.logins.fetch_add(1, Ordering::Relaxed) + 1;
+            Some(Login { number, replaced, invites: entry.invites.open().to_vec() })
+        })
+    }
+
+    fn take_place(&self) -> bool {
+        let one_more = |users| (users < self.limits.users).then_some(users + 1);
+        self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// True when [`Self::connect`] would find a place for the user, at this moment.
+    pub fn has_place(&self, user: &UserId) -> bool {
+        self.users() < self.limits.users || self.live(user).is_some()
+    }
+
+    /// Users that are connected, at this moment.
+    pub fn users(&self) -> usize {
+        self.users.load(Ordering::Relaxed)
     }
 
     /// Forgets the user's live connection, unless another has replaced `connection`.
@@ -116,6 +135,7 @@ impl Directory {
         self.change(user, |entry| {
             if entry.live == Some(connection) {
                 entry.live = None;
+                self.users.fetch_sub(1, Ordering::Relaxed);
                 entry.invites.forget_withdrawn();
             }
         });

@@ -10,7 +10,7 @@ use crate::wire::Note;
 
 const NOW: Timestamp = Timestamp::ZERO;
 const LIMITS: DirectoryLimits =
-    DirectoryLimits { sessions_per_user: 2, invites_per_user: 2, invites_by_user: 100 };
+    DirectoryLimits { users: 100, sessions_per_user: 2, invites_per_user: 2, invites_by_user: 100 };
 
 fn directory() -> Directory {
     Directory::new(4, LIMITS)
@@ -49,10 +49,8 @@ fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionI
 #[test]
 fn a_second_connection_replaces_the_first() {
     let (directory, ann) = (directory(), user("ann"));
-    let first = directory.connect(&ann, ConnectionId(1), |_| panic!("none was live"));
-    let mut replaced = None;
-    let second = directory.connect(&ann, ConnectionId(2), |old| replaced = Some(old));
-    assert_eq!(replaced, Some(ConnectionId(1)));
+    let [first, second] = [1, 2].map(|id| directory.connect(&ann, ConnectionId(id)).unwrap());
+    assert_eq!([first.replaced, second.replaced], [None, Some(ConnectionId(1))]);
     assert!(first.number < second.number);
 
     directory.disconnect(&ann, ConnectionId(1));
@@ -68,7 +66,7 @@ fn a_second_connection_replaces_the_first() {
 fn an_invite_is_told_once_to_each_connection() {
     let (directory, ann) = (directory(), user("ann"));
     assert_eq!(open(&directory, &ann, 1), None, "nobody is there to be told");
-    let pending = directory.connect(&ann, ConnectionId(1), |_| ());
+    let pending = directory.connect(&ann, ConnectionId(1)).unwrap();
     assert_eq!(pending.invites, [invite(1)]);
     assert_eq!(open(&directory, &ann, 2), Some(ConnectionId(1)));
 }
@@ -76,7 +74,7 @@ fn an_invite_is_told_once_to_each_connection() {
 #[test]
 fn an_ended_invite_is_told_only_where_it_was_open() {
     let (directory, ann) = (directory(), user("ann"));
-    directory.connect(&ann, ConnectionId(1), |_| ());
+    directory.connect(&ann, ConnectionId(1)).unwrap();
     open(&directory, &ann, 1);
     let mut told = 0;
     directory.withdraw_invite(NOW, &ann, invite(1).id, |_| told += 1);
@@ -96,7 +94,7 @@ fn an_invite_takes_the_place_of_the_one_it_replaces() {
 #[test]
 fn an_invite_that_ends_before_its_commit_is_never_told() {
     let (directory, ann) = (directory(), user("ann"));
-    directory.connect(&ann, ConnectionId(1), |_| ());
+    directory.connect(&ann, ConnectionId(1)).unwrap();
     directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
     directory.withdraw_invite(NOW, &ann, invite(1).id, |_| panic!("it was not told of"));
     directory.commit_invite(NOW, &ann, invite(1), None, |_, _| panic!("it has ended"));
@@ -185,7 +183,7 @@ fn invites_that_come_and_go_count_for_a_while_toward_their_inviter_and_all() {
     for _ in 0..20 {
         assert_eq!(come_and_go(NOW, "owner", 1), Ok(()), "who is not there is told of none");
     }
-    directory.connect(&ann, ConnectionId(1), |_| ());
+    directory.connect(&ann, ConnectionId(1)).unwrap();
     // Three by revoking, one by replacing.
     for _ in 0..3 {
         come_and_go(NOW, "owner", 1).unwrap();
@@ -222,7 +220,7 @@ fn a_quarter_of_the_places_may_come_and_go_by_one_inviter_and_four_at_least() {
     for (invites_per_user, allowed) in [(8, 4), (64, 16)] {
         let directory = Directory::new(4, DirectoryLimits { invites_per_user, ..LIMITS });
         let ann = user("ann");
-        directory.connect(&ann, ConnectionId(1), |_| ());
+        directory.connect(&ann, ConnectionId(1)).unwrap();
         let come_and_go = |_: &i32| {
             let reserved = directory.reserve_invite(NOW, &ann, &owner(), SessionId(7));
             reserved.map(|()| {
@@ -263,7 +261,7 @@ fn limits_count_what_is_promised() {
 #[test]
 fn users_of_which_nothing_is_known_take_no_memory() {
     let (directory, ann) = (directory(), user("ann"));
-    directory.connect(&ann, ConnectionId(1), |_| ());
+    directory.connect(&ann, ConnectionId(1)).unwrap();
     directory.reserve_session(&ann).unwrap();
     open(&directory, &ann, 1);
     assert_eq!(directory.len(), 2, "the one who invites is known as well");
@@ -284,7 +282,7 @@ fn of_connections_at_the_same_time_exactly_one_stays() {
             scope.spawn(move || {
                 for number in 0..100 {
                     let id = ConnectionId(thread * 1_000 + number);
-                    directory.connect(ann, id, |old| replaced.lock().push(old));
+                    replaced.lock().extend(directory.connect(ann, id).unwrap().replaced);
                 }
             });
         }
@@ -296,11 +294,36 @@ fn of_connections_at_the_same_time_exactly_one_stays() {
     assert_eq!(all.len(), 400, "each was replaced once, but the last");
 }
 
+/// Who connects again takes their own place, and the end of their older connection gives none away.
+// spec-test: LIM-5
+#[test]
+fn of_users_at_the_same_time_no_more_are_connected_than_may_be() {
+    model::check(300, || {
+        let directory = Arc::new(Directory::new(4, DirectoryLimits { users: 2, ..LIMITS }));
+        directory.connect(&user("ann"), ConnectionId(1)).unwrap();
+        let others = [("ben", 3), ("eve", 4)].map(|(name, id)| {
+            let directory = Arc::clone(&directory);
+            shuttle::thread::spawn(move || directory.connect(&user(name), ConnectionId(id)).is_some())
+        });
+        assert!(directory.has_place(&user("ann")));
+        assert!(directory.connect(&user("ann"), ConnectionId(2)).is_some());
+        directory.disconnect(&user("ann"), ConnectionId(1));
+        let let_in = others.map(|other| other.join().unwrap());
+        assert!(let_in[0] != let_in[1], "one of the two has the last place");
+        assert_eq!((directory.users(), directory.len()), (2, 2), "nothing is kept of the other");
+        assert!(!directory.has_place(&user("tim")));
+        directory.disconnect(&user("ann"), ConnectionId(2));
+        assert!(
+            directory.has_place(&user("tim")) && directory.connect(&user("tim"), ConnectionId(5)).is_some()
+        );
+    });
+}
+
 #[test]
 fn an_invite_and_its_end_leave_nothing_behind_in_any_order() {
     model::check(200, || {
         let (directory, ann) = (Arc::new(directory()), user("ann"));
-        directory.connect(&ann, ConnectionId(1), |_| ());
+        directory.connect(&ann, ConnectionId(1)).unwrap();
         directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
         let told = Arc::new(Mutex::new(vec![]));
         let ends = {

@@ -17,15 +17,13 @@ use crate::wire::{CloseCode, LeaveReason, Reason, RejectCode, UserEvent};
 impl Worker {
     /// Somebody with a good token wants to connect.
     pub(super) fn incoming(&mut self, now: Now, incoming: Box<Incoming>) {
-        let is_full = self.shared.population.all() >= self.shared.limits.max_connections;
-        // Who connects again takes their own place.
         // spec: LIM-5
-        if is_full && self.shared.directory.live(&incoming.claims().user).is_none() {
+        if !self.shared.directory.has_place(&incoming.claims().user) {
             self.counters().handshakes_refused.add(1);
             self.clients.endpoint.refuse(now, &incoming, RejectCode::Full);
-        } else if !self.is_let_in(incoming.claims(), incoming.from()) {
+        } else if let Some((code, _)) = self.admits(incoming.claims(), incoming.from()).refusal() {
             self.counters().handshakes_refused.add(1);
-            self.clients.endpoint.refuse(now, &incoming, RejectCode::Denied);
+            self.clients.endpoint.refuse(now, &incoming, code);
         } else {
             self.clients.endpoint.accept(now, incoming);
         }
@@ -44,24 +42,20 @@ impl Worker {
         if self.draining {
             return self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
-        // Others may have got in since its handshake was answered.
-        // spec: LIM-5
-        self.shared.population.enter(self.id);
-        let is_over = self.shared.population.all() > self.shared.limits.max_connections;
-        if is_over && self.shared.directory.live(&user).is_none() {
-            self.shared.population.leave(self.id);
+        let Some(login) = self.shared.directory.connect(&user, connection) else {
+            // Others have got in since its handshake was answered.
+            // spec: LIM-5
             self.counters().handshakes_refused.add(1);
             return self.clients.close(now, connection, CloseCode::Full);
-        }
-        // Ids and reasons are others' text: as values they are quoted and escaped, so that none forges a line.
-        debug!(%connection, user = user.as_str(), "connected");
+        };
+        self.shared.population.enter(self.id);
+        debug!(%connection, user = user.as_str(), "has a connection");
         let data = claims.data.as_ref();
         // Before another worker hears that the user's older connection is over.
         self.shared.tell(&ServerEvent::Connected { user: &user, data, address: from });
-        let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
-        let login = self.shared.directory.connect(&user, connection, |old| {
-            post.to_user(old, Word::Replaced);
-        });
+        if let Some(old) = login.replaced {
+            Post::new(&self.shared.mailboxes, &mut self.to_wake).to_user(old, Word::Replaced);
+        }
         self.clients.add(connection, user, login.number);
         self.counters().connections_opened.add(1);
         for invite in login.invites {
@@ -69,38 +63,38 @@ impl Worker {
             self.clients.tell(now, connection, &event);
         }
         // A kick before this found no connection to end; the operator says no since before that.
-        if !self.is_let_in(claims, from) {
-            self.kicked(now, connection, &Reason::none());
+        if let Some((_, code)) = self.admits(claims, from).refusal() {
+            self.kicked(now, connection, code, &Reason::none());
         }
     }
 
     /// A connection ended, by whatever cause.
     pub(super) fn closed(&mut self, now: Timestamp, connection: ConnectionId, why: &Closed) {
-        let reason = match why {
+        let (why, code) = match why {
             Closed::ByPeer { code, reason } => {
                 debug!(%connection, %code, reason, "closed by its client");
                 self.counters().connections_left.add(1);
-                LeaveReason::Left
+                (LeaveReason::Left, *code)
             }
             Closed::TimedOut => {
                 self.counters().connections_timed_out.add(1);
-                LeaveReason::TimedOut
+                (LeaveReason::TimedOut, CloseCode::IdleTimeout)
             }
             // This end has parted with the user before it closed; what is left is a violation that
             // the transport found.
-            Closed::Local { .. } => LeaveReason::Dropped,
+            Closed::Local { code, .. } => (LeaveReason::Dropped, *code),
             Closed::Violation(violation) => {
                 debug!(%connection, %violation, "protocol violation");
                 self.counters().protocol_violations.add(1);
-                LeaveReason::Dropped
+                (LeaveReason::Dropped, CloseCode::ProtocolViolation)
             }
         };
-        self.part(now, connection, reason);
+        self.part(now, connection, why, code);
     }
 
     /// The user of `connection` has connected again.
     pub(super) fn replaced(&mut self, now: Timestamp, connection: ConnectionId) {
-        if self.part(now, connection, LeaveReason::Replaced) {
+        if self.part(now, connection, LeaveReason::Replaced, CloseCode::Replaced) {
             self.counters().connections_replaced.add(1);
             self.clients.close(now, connection, CloseCode::Replaced);
         }
@@ -110,7 +104,7 @@ impl Worker {
     // spec: SES-17
     pub(super) fn close_lagging(&mut self, now: Timestamp) {
         for connection in self.clients.take_overdue() {
-            if self.part(now, connection, LeaveReason::Lagging) {
+            if self.part(now, connection, LeaveReason::Lagging, CloseCode::Lagging) {
                 self.counters().connections_lagging.add(1);
                 self.clients.close(now, connection, CloseCode::Lagging);
             }
@@ -119,7 +113,7 @@ impl Worker {
 
     /// A client did what no correct client does.
     pub(super) fn violated(&mut self, now: Timestamp, connection: ConnectionId, what: &str) {
-        if self.part(now, connection, LeaveReason::Dropped) {
+        if self.part(now, connection, LeaveReason::Dropped, CloseCode::ProtocolViolation) {
             debug!(%connection, what, "protocol violation");
             self.counters().protocol_violations.add(1);
             self.clients.close_because(now, connection, CloseCode::ProtocolViolation, what);
@@ -129,10 +123,15 @@ impl Worker {
     /// Takes the user of a connection out of its sessions and out of the directory; false when that
     /// was done before.
     // spec: SES-15
-    pub(super) fn part(&mut self, now: Timestamp, connection: ConnectionId, why: LeaveReason) -> bool {
+    pub(super) fn part(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        why: LeaveReason,
+        code: CloseCode,
+    ) -> bool {
         let Some(client) = self.take_out(connection) else { return false };
-        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why });
-        debug!(%connection, user = client.user.as_str(), %why, "disconnected");
+        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code });
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
             let at = (seat.session, seat.member);

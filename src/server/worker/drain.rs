@@ -23,11 +23,12 @@ impl Worker {
 
     /// Tells a client that the server shuts down.
     pub(super) fn send_off(&mut self, now: Timestamp, connection: ConnectionId) {
+        let code = CloseCode::ShuttingDown;
         if let Some(client) = self.take_out(connection) {
             let why = LeaveReason::Dropped;
-            self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why });
+            self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code });
         }
-        self.clients.close(now, connection, CloseCode::ShuttingDown);
+        self.clients.close(now, connection, code);
     }
 
     /// When the drain ends at the latest.

@@ -139,6 +139,9 @@ impl Worker {
             }
             self.handle_events(now);
         }
+        // Whom the last round has refused a message is told no later one.
+        // spec: SES-12
+        self.close_lagging(now);
         self.wake_others();
         // Asked again behind the mail: from there on a drain wakes this worker anew.
         self.start_drain(now);

@@ -5,21 +5,27 @@ use std::net::SocketAddr;
 use super::Worker;
 use crate::base::{ConnectionId, SessionId, Timestamp};
 use crate::secure::Claims;
-use crate::server::newcomer::Newcomer;
+use crate::server::newcomer::{Admit, Newcomer};
 use crate::wire::{CloseCode, LeaveReason, Reason};
 
 impl Worker {
-    /// True when the operator lets somebody connect whose token says this.
+    /// Whether the operator lets somebody connect whose token says this.
     // spec: HSK-10
-    pub(super) fn is_let_in(&self, claims: &Claims, address: SocketAddr) -> bool {
+    pub(super) fn admits(&self, claims: &Claims, address: SocketAddr) -> Admit {
         self.shared.admits(&Newcomer { user: &claims.user, data: claims.data.as_ref(), address })
     }
 
     /// The operator will not have the user of `connection` here.
-    pub(super) fn kicked(&mut self, now: Timestamp, connection: ConnectionId, reason: &Reason) {
-        if self.part(now, connection, LeaveReason::Dropped) {
+    pub(super) fn kicked(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        code: CloseCode,
+        reason: &Reason,
+    ) {
+        if self.part(now, connection, LeaveReason::Dropped, code) {
             self.counters().connections_kicked.add(1);
-            self.clients.close_because(now, connection, CloseCode::KickedByOperator, reason.as_str());
+            self.clients.close_because(now, connection, code, reason.as_str());
         }
     }
 

@@ -17,7 +17,7 @@ use crate::base::{ConnectionId, RequestId, Timestamp, WorkerId};
 use crate::rudp::Moving;
 use crate::server::limits::size;
 use crate::server::mail::{Mail, Word};
-use crate::wire::Request;
+use crate::wire::{CloseCode, Request};
 
 /// A user that moves to another worker, with the command that it moves for.
 #[derive(Debug)]
@@ -52,7 +52,8 @@ impl Worker {
     ) -> Option<WorkerId> {
         let max_seats = size(self.shared.limits.gathered_seats);
         let is_home = caller.connection.worker() == self.id;
-        if !is_home || self.draining || self.shared.mailboxes.workers().len() < 2 {
+        let drains = self.shared.drain_until().is_some();
+        if !is_home || drains || self.shared.mailboxes.workers().len() < 2 {
             return None;
         }
         let place = match request {
@@ -109,7 +110,9 @@ impl Worker {
             }
             (None, Word::Event(event)) => self.clients.tell(now, connection, &event),
             (None, Word::Replaced) => self.replaced(now, connection),
-            (None, Word::Kicked(reason)) => self.kicked(now, connection, &reason),
+            (None, Word::Kicked(reason)) => {
+                self.kicked(now, connection, CloseCode::KickedByOperator, &reason);
+            }
         }
     }
 

@@ -57,8 +57,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 impl ClientEnd {
     /// Begins to connect with a new token.
     pub(super) fn connect(now: Now, user: UserId, door: &Door, rng: &mut StdRng) -> Self {
-        let request =
-            MintRequest { user, server: door.name.clone(), lifetime: Duration::from_secs(60), data: None };
+        let request = MintRequest::new(user, door.name.clone());
         let grant = mint(&door.key, request, now.wall, rng).expect("invariant: a legal request");
         let config = ConnectingConfig {
             connection: door.connection,

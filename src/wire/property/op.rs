@@ -51,7 +51,8 @@ pub enum PropertyOp {
 }
 
 impl PropertyOp {
-    /// Sets a value, whatever it was: an integer, or text or bytes, 65,536 of them at most.
+    /// Sets a value, whatever it was: an integer, or text or bytes, 65,536 of them at most. A property that this creates
+    /// has [`WriteRule::Creator`], unless [`Self::with_rule`] says otherwise: others can then not write it.
     pub fn set(key: PropertyKey, value: impl Into<PropertyValue>) -> Self {
         Self::Set { key, value: value.into(), rule: None }
     }
@@ -66,7 +67,8 @@ impl PropertyOp {
         Self::Increment { key, delta }
     }
 
-    /// Sets a property to `value`, or deletes it, if it is `expected`; `None`: if it does not exist.
+    /// Sets a property to `value`, or deletes it, if it is `expected`; `None`: if it does not exist. Who may write one that
+    /// this creates is as with [`Self::set`].
     pub fn compare_and_set(
         key: PropertyKey,
         expected: Option<PropertyValue>,

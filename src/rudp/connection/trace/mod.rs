@@ -44,6 +44,7 @@ pub enum Vantage {
 
 /// What happened. Numbers of packets sent and received are apart: each direction has its own.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum TraceEvent<'a> {
     /// The handshake is over at this end. Told, with its own earlier time, before the first of the
     /// others: a connection that nothing happens to tells nothing.
@@ -148,6 +149,7 @@ pub struct Metrics {
 
 /// A frame without what it carries.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum TracedFrame {
     /// PING.
     Ping,

@@ -61,12 +61,7 @@ impl Bed {
     }
 
     fn grant_of(&mut self, key: &TokenKey, user: &str, server: &str) -> ConnectGrant {
-        let request = MintRequest {
-            user: UserId::new(user).unwrap(),
-            server: server.into(),
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(UserId::new(user).unwrap(), server);
         mint(key, request, self.now.wall, &mut self.rng).unwrap()
     }
 

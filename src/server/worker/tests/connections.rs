@@ -9,7 +9,7 @@ use super::{Limits, with_any_workers};
 use crate::base::{InviteId, UserId};
 use crate::net::Driven;
 use crate::rudp::ConnectError;
-use crate::server::newcomer::Newcomer;
+use crate::server::newcomer::{Admit, Newcomer};
 use crate::wire::command::Join;
 use crate::wire::{
     Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SessionEvent, UserEvent,
@@ -92,8 +92,10 @@ fn what_is_no_connection_yet_or_any_more_is_counted_apart() {
 fn who_was_answered_before_the_operator_said_no_does_not_stay() {
     let banned = Arc::new(AtomicBool::new(false));
     let says = Arc::clone(&banned);
-    let admit =
-        move |newcomer: &Newcomer<'_>| !(says.load(Ordering::Relaxed) && newcomer.user.as_str() == "ben");
+    let admit = move |newcomer: &Newcomer<'_>| {
+        let is_banned = says.load(Ordering::Relaxed) && newcomer.user.as_str() == "ben";
+        Admit::from(!is_banned)
+    };
     let mut house = House::admitting(2, Limits::default(), Some(Box::new(admit)));
     let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
     let at = house.create(ann, 3, Admission::Open);
@@ -110,6 +112,27 @@ fn who_was_answered_before_the_operator_said_no_does_not_stay() {
     let refused = house.dial("ben", 0);
     house.pass(Duration::from_secs(6));
     assert_eq!(house.failed_with(refused), Some(ConnectError::Refused(RejectCode::Denied)));
+}
+
+/// As a client that may come again is told, where it may.
+#[test]
+fn who_was_answered_before_the_operator_had_no_place_is_told_why_it_goes() {
+    let told = [
+        (Admit::Denied, CloseCode::KickedByOperator),
+        (Admit::Draining, CloseCode::ShuttingDown),
+        (Admit::Full, CloseCode::Full),
+    ];
+    for (answer, code) in told {
+        let closes = Arc::new(AtomicBool::new(false));
+        let says = Arc::clone(&closes);
+        let admit = move |_: &Newcomer<'_>| if says.load(Ordering::Relaxed) { answer } else { Admit::Yes };
+        let mut house = House::admitting(1, Limits::default(), Some(Box::new(admit)));
+        let [ann] = house.dial_up([("ann", 0)]);
+        closes.store(true, Ordering::Relaxed);
+        house.run();
+        assert_eq!(house.closed_with(ann), Some(code), "{answer:?}");
+        assert!(house.shared.directory.live(&UserId::new("ann").unwrap()).is_none());
+    }
 }
 
 /// Its first packet asks to join: the worker of the older connection has not heard of it then.

@@ -22,7 +22,7 @@ use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 use crate::server::config::{self, Identity};
 use crate::server::limits::Limits;
-use crate::server::newcomer::Admit;
+use crate::server::newcomer::Gatekeeper;
 use crate::server::shared::Shared;
 use crate::server::worker::Worker;
 use crate::wire::command::{Create, InitialProperties, Invite, InvitedUsers, Join};
@@ -73,7 +73,7 @@ impl House {
     }
 
     /// One whose operator says who may connect.
-    pub(super) fn admitting(workers: u8, limits: Limits, admit: Option<Box<Admit>>) -> Self {
+    pub(super) fn admitting(workers: u8, limits: Limits, admit: Option<Box<Gatekeeper>>) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
         let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng).admitting_by(admit));
         let key = TokenKey::from_bytes(&[7; 32]);
@@ -100,12 +100,7 @@ impl House {
     }
 
     fn dial_with(&mut self, user: &str, worker: usize, connection: ConnectionConfig) -> Who {
-        let request = MintRequest {
-            user: UserId::new(user).unwrap(),
-            server: SERVER.to_owned(),
-            lifetime: Duration::from_secs(60),
-            data: None,
-        };
+        let request = MintRequest::new(UserId::new(user).unwrap(), SERVER.to_owned());
         let grant = mint(&self.key, request, self.now.wall, &mut self.rng).unwrap();
         let rng = StdRng::from_rng(&mut self.rng);
         let number = self.clients.len();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::house::{House, create, invite};
+use super::memberships::full_house;
 use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;
@@ -99,6 +100,27 @@ fn many_members_that_take_nothing_do_not_fill_the_memory() {
     let messages = told.iter().filter(|event| matches!(event, SessionEvent::Message { .. })).count();
     let counters = house.shared.totals();
     assert_eq!((messages, counters.connections, counters.connections_lagging), (30, 2, 4));
+}
+
+/// However little of the mail a turn comes to: a gap would look like a violation of the server's.
+// spec-test: SES-12, SES-17
+#[test]
+fn who_was_refused_an_event_is_sent_no_later_one() {
+    let mut house = House::new(1, Limits::default());
+    let (all, at) = full_house(&mut house);
+    let little = ConnectionConfig { max_message_bytes: 1_200, ..ConnectionConfig::default() };
+    let ben = house.connect_with("ben", 0, little);
+    let with_ben = house.join_open(ben, at.session).unwrap();
+    house.events(ben, with_ben.slot);
+    shout(&mut house, all[0].0, all[0].1.slot, 0, 1_300);
+    for (who, at) in &all {
+        (1..3).for_each(|counter| shout(&mut house, *who, at.slot, counter, 8));
+    }
+    house.run_sockets(&all.iter().map(|(who, _)| *who).collect::<Vec<_>>());
+    assert!(house.workers[0].behind, "the turn ends between two of its broadcasts");
+    house.run();
+    assert_eq!(house.events(ben, with_ben.slot), []);
+    assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging));
 }
 
 // spec-test: LIM-1, SES-15

@@ -64,8 +64,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
 fn grant(spec: &Spec, number: usize) -> Result<(UserId, ConnectGrant)> {
     let user = UserId::new(&format!("user-{}", spec.first_session * spec.members + number))
         .map_err(Error::while_doing("naming a user"))?;
-    let lifetime = Duration::from_secs(60);
-    let request = MintRequest { user: user.clone(), server: spec.server.to_string(), lifetime, data: None };
+    let request = MintRequest::new(user.clone(), spec.server.to_string());
     let key = TokenKey::from_bytes(&KEY);
     let grant = mint(&key, request, SystemTime::now().into(), &mut StdRng::from_os_rng());
     Ok((user, grant.map_err(Error::while_doing("minting a token"))?))
