@@ -83,8 +83,8 @@ impl Marks {
 
     /// The mark of packet `number`, which leaves now, after `probes` without an answer.
     ///
-    /// While nothing is known only packets that are acked are marked, and of those no probe: whatever the
-    /// path does to marks, acks and probes get through.
+    /// Only packets are marked that ask for an ack, and no probe while nothing is known: whatever the path does to marks,
+    /// acks and probes get through. An end that only acks would not notice that what it marks is dropped.
     // spec: ECN-1, ECN-2
     pub fn of_next(&mut self, number: PacketNumber, eliciting: bool, probes: u32) -> Ecn {
         if self.state == EcnState::Capable && probes >= PROBES_UNTIL_DOUBT {
@@ -92,7 +92,7 @@ impl Marks {
         }
         let is_marked = match self.state {
             EcnState::Testing => eliciting && probes == 0,
-            EcnState::Capable => true,
+            EcnState::Capable => eliciting,
             EcnState::Failed => false,
         };
         self.sent += u64::from(is_marked);
@@ -192,7 +192,7 @@ mod tests {
 
     // spec-test: ECN-1, ECN-2
     #[test]
-    fn on_a_path_not_known_acks_and_probes_are_not_marked() {
+    fn acks_are_not_marked_nor_probes_on_a_path_not_known() {
         let mut marks = Marks::new();
         assert_eq!(marks.of_next(number(0), true, 0), Ecn::Ect0);
         assert_eq!(marks.of_next(number(1), false, 0), Ecn::NotEct);
@@ -200,7 +200,8 @@ mod tests {
         marks.on_read();
         marks.on_acked(number(0));
         assert_eq!(marks.state(), EcnState::Capable);
-        assert_eq!(marks.of_next(number(3), false, 2), Ecn::Ect0);
+        assert_eq!(marks.of_next(number(3), true, 2), Ecn::Ect0);
+        assert_eq!(marks.of_next(number(4), false, 0), Ecn::NotEct, "nobody would notice that it is lost");
     }
 
     // spec-test: ECN-2

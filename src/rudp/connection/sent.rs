@@ -133,6 +133,8 @@ pub struct LossOutcome {
 
 /// A lost packet is remembered so long, in RTTs, to find out that it was not lost.
 const REMEMBER_RTTS: u32 = 4;
+/// A size probe is remembered so long at least: its ack counts although it comes late.
+const REMEMBER_SIZE_PROBE: Duration = Duration::from_secs(1);
 /// Kept for a CLOSE: more than it is said, left out numbers included.
 const CLOSE_NUMBERS: u64 = 64;
 const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
@@ -455,6 +457,9 @@ impl SentPackets {
     fn forget(&mut self, now: Timestamp, rtt: &RttEstimator) {
         let remember = rtt.conservative() * REMEMBER_RTTS;
         while let Some(packet) = self.packets.front() {
+            // spec: MTU-3
+            let probes_size = packet.frames.iter().any(|frame| matches!(frame, SentFrame::SizeProbe(_)));
+            let remember = if probes_size { remember.max(REMEMBER_SIZE_PROBE) } else { remember };
             let settled = match packet.state {
                 State::InFlight => false,
                 State::Acked => true,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::repair::RepairDecoder;
 use super::{Closed, Closing, Connection, Role, State, TraceEvent};
 use crate::base::{Span, Timestamp};
 use crate::wire::{CloseCode, TransportParameters};
@@ -232,6 +233,8 @@ impl Connection {
             self.acks.shrink();
             self.keys.rest(now);
             self.replay.rest();
+            // What is older than the newest counts as come: nothing is left to be repaired.
+            self.repair_decoder = RepairDecoder::default();
             self.events.shrink_to_fit();
         }
     }

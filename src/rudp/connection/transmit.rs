@@ -223,6 +223,10 @@ impl Connection {
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) -> bool {
         let is_probe = self.timers.is_ping_due();
         let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
+        // spec: REL-9
+        if self.sent.is_full() {
+            passed = passed.resends_only();
+        }
         while let Some(next) = self.outbox.next(&mut passed) {
             let bytes = next.frame_bytes();
             if plan.bytes + bytes > room {

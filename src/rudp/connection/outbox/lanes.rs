@@ -42,6 +42,8 @@ pub struct Passed {
     small: usize,
     keyed: usize,
     large: usize,
+    /// What never left has no turn.
+    resends_only: bool,
     /// Large pieces have no turn: they do not fit.
     small_first: bool,
     /// A large message that would have its turn was passed: the peer has no room for it.
@@ -63,6 +65,16 @@ impl Passed {
     /// None yet, for a packet that is smaller than what large pieces are cut for.
     pub fn small_first() -> Self {
         Self { small_first: true, ..Self::default() }
+    }
+
+    /// The same where nothing more may leave for the first time.
+    pub fn resends_only(self) -> Self {
+        Self { resends_only: true, ..self }
+    }
+
+    /// True when what never left has no turn.
+    pub fn is_resends_only(&self) -> bool {
+        self.resends_only
     }
 
     /// True when large pieces have no turn.

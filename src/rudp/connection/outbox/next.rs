@@ -82,6 +82,10 @@ impl Outbox {
         if !self.is_waiting() {
             return None;
         }
+        if passed.is_resends_only() {
+            let small = self.next_resend(LaneName::Small);
+            return small.or_else(|| self.next_resend(LaneName::Large));
+        }
         let room = self.window - self.window_used;
         if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
             && let Ok(next) = self.next_small(passed, room)

@@ -45,6 +45,12 @@ const MAX_IN_PACKET: usize = 4;
 const INTEREST_PACKETS: u32 = 512;
 
 impl RepairDecoder {
+    /// True when nothing is remembered.
+    #[cfg(test)]
+    pub fn is_blank(&self) -> bool {
+        self.memory.is_none()
+    }
+
     /// A packet came, with these frames. Returns what that repairs, the oldest first: as numbers of one
     /// byte are read (STR-6), a newer packet must not be handled before an older one.
     pub fn on_packet(&mut self, number: PacketNumber, frames: &[Frame]) -> Vec<(PacketNumber, Bytes)> {

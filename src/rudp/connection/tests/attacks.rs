@@ -149,6 +149,24 @@ fn so_many_packets_may_be_unsettled_and_no_more() {
     assert!(sent.is_full());
 }
 
+// spec-test: REL-9
+#[test]
+fn while_so_many_packets_are_unsettled_a_probe_carries_nothing_new() {
+    let mut pair = Pair::new(2);
+    pair.run(SECOND);
+    pair.dark_until = pair.now + SECOND;
+    pair.send(SERVER, Delivery::ReliableOrdered, b"old");
+    pair.flush();
+    let (now, server) = (pair.now, &mut pair.ends[SERVER]);
+    (0..2_000).for_each(|_| server.sent.on_sent(now, 10, true, Ecn::NotEct, Default::default()));
+    pair.send(SERVER, Delivery::ReliableOrdered, b"new");
+    let sent = pair.ends[SERVER].stats().packets_sent;
+    pair.run(Duration::from_millis(900));
+    let stats = pair.ends[SERVER].stats();
+    assert!(stats.probes > 1 && stats.packets_sent > sent, "{stats:?}");
+    assert_eq!(pair.ends[SERVER].outbox.places(), 1, "it waits");
+}
+
 // spec-test: ACK-6
 #[test]
 fn a_peer_that_names_a_number_left_out_as_repaired_is_caught() {

@@ -55,6 +55,23 @@ fn a_size_is_used_once_a_probe_of_it_has_arrived() {
     expect_large(&pair, SERVER, 0..2);
 }
 
+// spec-test: MTU-3
+#[test]
+fn a_probe_counts_whose_ack_comes_after_the_search_has_ended() {
+    let mut pair = pair();
+    send_large(&mut pair, CLIENT, 0..2);
+    pair.flush();
+    let late = pair.wires.iter().position(|wire| wire.packet.len() == ETHERNET).unwrap();
+    let late = pair.wires.remove(late).unwrap();
+    pair.mtu = BASE_DATAGRAM_BYTES;
+    pair.run(Duration::from_millis(300));
+    assert_eq!(size(&pair, CLIENT), BASE_DATAGRAM_BYTES);
+    let ends = &mut pair.ends;
+    assert_eq!(ends[SERVER].handle_packet(pair.now, late.from, late.packet), Ok(()));
+    pair.run(Duration::from_millis(100));
+    assert_eq!(size(&pair, CLIENT), ETHERNET);
+}
+
 /// From another IP a server takes no larger one.
 // spec-test: PTH-7
 #[test]

@@ -51,14 +51,41 @@ fn marks_of(pair: &mut Pair, end: usize) -> Vec<Ecn> {
     marks
 }
 
+/// What it acks with gets through, though it never learns that what it marks does not.
 // spec-test: ECN-1
 #[test]
-fn all_is_marked_but_a_close() {
+fn who_only_listens_is_heard_on_a_path_that_begins_to_drop_what_is_marked() {
+    for from in [CLIENT, SERVER] {
+        let mut pair = on(KEPT);
+        talk(&mut pair, 40);
+        pair.run(SECOND);
+        assert_eq!(states(&pair), [EcnState::Capable; 2]);
+        pair.mark = DROPPED;
+        let heard = pair.received[1 - from].len();
+        for _ in 0..600 {
+            pair.send(from, Delivery::Unreliable, b"state");
+            pair.run(Duration::from_millis(30));
+        }
+        assert_eq!(pair.closed, [None, None]);
+        let heard = pair.received[1 - from].len() - heard;
+        assert!(heard > 550, "{heard} of 600 arrived");
+    }
+}
+
+// spec-test: ECN-1
+#[test]
+fn all_that_asks_for_an_ack_is_marked_but_a_close() {
     let mut pair = on(KEPT);
     talk(&mut pair, 20);
     assert_eq!(states(&pair), [EcnState::Capable; 2]);
     pair.send(CLIENT, Delivery::Unreliable, b"marked");
     assert_eq!(marks_of(&mut pair, CLIENT), [Ecn::Ect0]);
+    pair.send(SERVER, Delivery::Unreliable, b"heard");
+    pair.flush();
+    let Wire { from, packet, .. } = pair.wires.pop_back().unwrap();
+    assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, from, packet), Ok(()));
+    pair.now += Duration::from_millis(100);
+    assert_eq!(marks_of(&mut pair, CLIENT), [Ecn::NotEct], "an ack alone");
     pair.ends[CLIENT].close(pair.now, CloseCode::None, "");
     assert_eq!(marks_of(&mut pair, CLIENT), [Ecn::NotEct]);
 }

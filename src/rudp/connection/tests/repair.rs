@@ -35,6 +35,19 @@ fn stream(pair: &mut Pair, count: u8, lost: &[u8]) {
     }
 }
 
+/// For ever, else: REPAIRs were at the beginning of every connection.
+#[test]
+fn an_end_at_rest_remembers_nothing_to_repair_with() {
+    let mut pair = Pair::new(9);
+    stream(&mut pair, 100, &[]);
+    assert!(!pair.ends[CLIENT].repair_decoder.is_blank());
+    pair.run(SECOND);
+    assert!(pair.ends[CLIENT].repair_decoder.is_blank());
+    stream(&mut pair, 3, &[1]);
+    pair.run(SECOND);
+    assert_eq!(pair.payloads(CLIENT).len(), 103);
+}
+
 fn firsts(pair: &Pair) -> Vec<u8> {
     pair.payloads(CLIENT).iter().map(|payload| payload[0]).collect()
 }
