@@ -118,7 +118,7 @@ pub enum Event {
         reason: Reason,
     },
     /// A `broadcast` or `message` of the client's was not carried out. Told as soon as the server has decided, which may be
-    /// after [`Client::flush`](crate::client::Client::flush) has returned.
+    /// after `Client::flush` has returned.
     Refused {
         /// The session.
         slot: Slot,

@@ -72,6 +72,7 @@ impl Lane {
     }
 
     /// Places of what never left.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.fresh.len()
     }

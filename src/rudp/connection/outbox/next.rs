@@ -6,6 +6,8 @@
 //! with a key that must wait keep those without one waiting as little.
 //! What was lost leaves before what never left, but of fragments [`MAX_RESENT`] at most.
 
+use smallvec::SmallVec;
+
 use super::lane::Queued;
 use super::lanes::LaneName;
 use super::{HEAD_ROOM_BYTES, Outbox, Passed};
@@ -62,6 +64,8 @@ impl Next {
 
 /// How far a lane is searched for something that may leave when its front may not.
 const SEARCH: usize = 32;
+/// Of so many streams it is remembered during a search that what follows is not in its turn, and costs the search nothing.
+const OUT_OF_TURN: usize = 4;
 /// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
 /// line at least.
 const MAX_OVERTAKING: usize = 4_800;
@@ -136,9 +140,9 @@ impl Outbox {
     /// The first message behind those passed that may leave now, when the peer has `room` bytes left.
     fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
         let passed = passed.of(lane);
-        let end = self.lanes.of(lane).len().min(*passed + SEARCH);
+        let (mut searched, mut out_of_turn) = (0, SmallVec::<[MessageRef; OUT_OF_TURN]>::new());
         let mut blocked = Blocked::Otherwise;
-        while *passed < end
+        while searched < SEARCH
             && let Some(queued) = self.lanes.of(lane).get(*passed)
         {
             let source = Source::Fresh(lane, *passed);
@@ -146,6 +150,11 @@ impl Outbox {
                 Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
                 Queued::Sequenced(message) | Queued::Reliable(message) => *message,
             };
+            // What waits for its turn behind those of its stream holds up no other's.
+            if out_of_turn.iter().any(|earlier| message.comes_after(earlier)) {
+                *passed += 1;
+                continue;
+            }
             let Some(waiting) = self.waiting(message) else {
                 self.lanes.of_mut(lane).remove(*passed);
                 self.unqueue(message);
@@ -158,8 +167,10 @@ impl Outbox {
                     return Ok(Next::of(message, &waiting, source));
                 }
                 blocked = Blocked::ForWantOfRoom;
+            } else if out_of_turn.len() < OUT_OF_TURN {
+                out_of_turn.push(message);
             }
-            *passed += 1;
+            (*passed, searched) = (*passed + 1, searched + 1);
         }
         Err(blocked)
     }

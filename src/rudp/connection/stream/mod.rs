@@ -51,6 +51,11 @@ pub struct MessageRef {
 }
 
 impl MessageRef {
+    /// True for a later message of the same space.
+    pub fn comes_after(&self, other: &Self) -> bool {
+        (self.stream, self.space) == (other.stream, other.space) && self.number > other.number
+    }
+
     /// So many messages of its space from this one on.
     pub fn row(self, count: u32) -> impl Iterator<Item = Self> {
         (self.number..self.number + u64::from(count)).map(move |number| Self { number, ..self })

@@ -61,6 +61,30 @@ fn keyed_messages_that_must_wait_keep_nothing_else_waiting() {
     assert_eq!(pair.payloads(CLIENT).len(), 2_001);
 }
 
+/// Neither on their stream nor on another: a session's values are none of another's business.
+#[test]
+fn keyed_messages_that_must_wait_keep_no_keyed_one_of_another_stream_waiting() {
+    const OTHER: StreamId = StreamId(STREAM.0 + 1);
+    let mut pair = Pair::new(10);
+    pair.delay = Duration::from_millis(50);
+    pair.ends.iter_mut().for_each(|end| end.open_stream(OTHER));
+    pair.run(SECOND);
+    for key in 0..2_000 {
+        pair.send(SERVER, Delivery::ReliableLatest { key }, b"value");
+    }
+    for (delivery, payload) in
+        [(Delivery::Sequenced { key: 1 }, "place"), (Delivery::ReliableLatest { key: 2 }, "state")]
+    {
+        pair.ends[SERVER].send(pair.now, OTHER, delivery, Bytes::from(payload).into()).unwrap();
+    }
+    pair.run(Duration::from_millis(180));
+    let arrived = |payload: &str| pair.payloads(CLIENT).iter().position(|it| *it == payload.as_bytes());
+    let places = ["place", "state"].map(arrived);
+    assert!(places.iter().all(|at| at.is_some_and(|at| at < 300)), "{places:?}");
+    pair.run(SECOND * 2);
+    assert_eq!(pair.payloads(CLIENT).len(), 2_002);
+}
+
 /// What may be lost is no reason to refuse anything, and nothing to wait for.
 // spec-test: REL-11
 #[test]
