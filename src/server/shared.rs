@@ -118,7 +118,8 @@ impl Shared {
                 info!(target: CONNECTIONS, user = user.as_str(), %address, "connected");
             }
             ServerEvent::Disconnected { user, why, code } => {
-                info!(target: CONNECTIONS, user = user.as_str(), %why, %code, "disconnected");
+                let (user, why, code) = (user.as_str(), why.name(), code.name());
+                info!(target: CONNECTIONS, user, why, code, "disconnected");
             }
         }
         if let Some(observe) = &self.observe

@@ -27,6 +27,9 @@ use crate::server::{Limits, Server};
 ///
 /// SIGHUP ends it at once, and nobody is told, unless it is ignored, as under `nohup`.
 ///
+/// Logs who comes and goes, and which sessions begin and end; RALLYPOINT_LOG=info,rallypoint::connections=off leaves the
+/// former out.
+///
 /// Settings come from the defaults, then the configuration file, then the command line. Prints
 /// `listening on ADDR` when it is ready.
 #[derive(Args, Debug)]

@@ -1,4 +1,5 @@
-//! Linux system calls that neither `std` nor `socket2` has. The only `unsafe` code of the crate.
+//! Linux system calls that neither `std` nor `socket2` has. All `unsafe` code of the crate, but for the hint of
+//! [`prefetch`](crate::base::prefetch()).
 #![allow(unsafe_code)]
 
 mod batch;

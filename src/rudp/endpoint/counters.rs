@@ -6,7 +6,7 @@ macro_rules! reasons {
         /// Why a datagram, or the HELLO in it, came to nothing.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[non_exhaustive]
-pub enum DropReason {
+        pub enum DropReason {
             $($(#[$doc])* $reason,)+
         }
 
