@@ -9,7 +9,7 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -81,7 +81,7 @@ struct Game {
 impl Game {
     fn connect(grant: &ConnectGrant) -> Result<Self, Box<dyn Error>> {
         let name = grant.servers.first().ok_or("the grant names no server")?;
-        let server: SocketAddr = name.parse()?;
+        let server = name.to_socket_addrs()?.next().ok_or("the server's name leads nowhere")?;
         let local: SocketAddr = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse()?;
         let socket = UdpSocket::bind(local)?;
         socket.connect(server)?;

@@ -522,7 +522,7 @@ async fn a_server_that_answers_late_at_all_of_its_addresses_is_reached_by_the_fi
     let world = World::new();
     let (addresses, _relays) =
         behind_slow_relays(world.server.local_addr(), Duration::from_millis(600), 4).await;
-    let (ann, _events) = Client::connect(&world.grant("ann").at(addresses), config()).await.unwrap();
+    let (ann, _events) = Client::connect(&world.grant("ann").at(addresses).unwrap(), config()).await.unwrap();
     assert!(ann.create(CreateSession::new(1)).await.is_ok());
 }
 
@@ -539,7 +539,7 @@ fn of_attempts_that_are_answered_at_once_one_connects() {
         let first = behind_slow_relays(server, Duration::from_millis(535), 1).await;
         (first, behind_slow_relays(server, Duration::from_millis(60), 1).await)
     });
-    let grant = world.grant("ann").at([first, second].iter().flatten().map(String::as_str));
+    let grant = world.grant("ann").at([first, second].iter().flatten().map(String::as_str)).unwrap();
     runtime().block_on(async {
         tokio::spawn(async {
             tokio::time::sleep(Duration::from_millis(1_030)).await;
@@ -571,7 +571,7 @@ async fn an_address_at_which_nobody_answers_holds_up_the_next_for_a_while_only()
     let addresses =
         [silent.local_addr().unwrap(), world.server.local_addr()].map(|address| address.to_string());
     let patient = ClientConfig { connect_timeout: Duration::from_secs(3_600), ..config() };
-    let (ann, _events) = Client::connect(&world.grant("ann").at(addresses), patient).await.unwrap();
+    let (ann, _events) = Client::connect(&world.grant("ann").at(addresses).unwrap(), patient).await.unwrap();
     assert!(ann.create(CreateSession::new(1)).await.is_ok());
 }
 
@@ -580,7 +580,7 @@ async fn an_address_at_which_nobody_answers_holds_up_the_next_for_a_while_only()
 async fn the_address_that_stands_for_all_is_this_machine() {
     let world = World::new();
     let all = format!("0.0.0.0:{}", world.server.local_addr().port());
-    let (ann, _events) = Client::connect(&world.grant("ann").at([all]), config()).await.unwrap();
+    let (ann, _events) = Client::connect(&world.grant("ann").at([all]).unwrap(), config()).await.unwrap();
     assert!(ann.is_connected());
 }
 

@@ -44,8 +44,10 @@ impl Backend {
     pub async fn connect(&self, user: &UserId) -> Result<(Client, Events), Failure> {
         let request = MintRequest::new(user.clone(), self.name.as_ref().unwrap_or(&self.server).clone());
         let grant = backend::mint(&self.key, request)
-            .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?;
-        Client::connect(&grant.at([self.server.as_str()]), self.config.clone()).await.map_err(|error| {
+            .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?
+            .at([self.server.as_str()])
+            .map_err(|error| Failure::while_doing(format_args!("naming {}", self.server), error))?;
+        Client::connect(&grant, self.config.clone()).await.map_err(|error| {
             Failure::while_doing(format_args!("connecting {user} to {}", self.server), error)
         })
     }

@@ -68,7 +68,8 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     }
     let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
     let grant = backend::mint(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;
-    let grant = if args.address.is_empty() { grant } else { grant.at(args.address) };
+    let grant = if args.address.is_empty() { Ok(grant) } else { grant.at(args.address) };
+    let grant = grant.map_err(|error| Failure::Usage(error.to_string()))?;
     product(&*grant.to_json())
 }
 

@@ -22,13 +22,17 @@ pub struct Identity {
     pub keys: Vec<TokenKey>,
 }
 
+/// Connections beyond two a user.
+const COME_BACK_TWICE: u64 = 64;
+
 /// What every worker's endpoint is given.
 pub fn endpoint(identity: Identity, limits: &Limits) -> EndpointConfig {
     EndpointConfig {
         connection: connection(limits),
         budgets: MemoryBudgets::new(size(limits.receive_memory_bytes), size(limits.send_memory_bytes)),
-        // Who connects again is let in although all places are taken: the worker counts users.
-        max_connections: size(limits.max_connections.saturating_mul(2)),
+        // Who connects again is let in although all places are taken: the directory counts users. What is left of their
+        // older connections says CLOSE for some seconds, in which few come back twice.
+        max_connections: size(limits.max_connections.saturating_mul(2).saturating_add(COME_BACK_TWICE)),
         max_half_open: size(limits.max_half_open),
         ..EndpointConfig::new(identity.protocol_id, identity.names, identity.keys)
     }

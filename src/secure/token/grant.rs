@@ -20,7 +20,8 @@ pub struct ConnectGrant {
     pub token: String,
     /// What the client proves to know; never sent.
     pub psk: Psk,
-    /// Where the server is, the preferred address first: 1 to 16, each `HOST:PORT`.
+    /// Where the server is, the preferred address first: 1 to 16, each `HOST:PORT`. [`Self::at`] names others; the only one
+    /// is the server's name, too, where there is no `audience`.
     pub servers: Vec<String>,
     /// The name of the server that the token is for; `None` when it is the address, as it is written in `servers`.
     pub audience: Option<String>,
@@ -63,11 +64,17 @@ impl ConnectGrant {
 
     /// The grant for a server that is reached at other addresses, `HOST:PORT` each, than its name; 1 to 16 of them,
     /// the preferred first.
-    pub fn at(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    ///
+    /// # Errors
+    /// [`GrantError::Member`] for `servers`: there are none or too many, or one is no address.
+    // spec: TOK-8
+    pub fn at(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, GrantError> {
         let name = self.servers.drain(..).next();
         self.audience = self.audience.or(name);
         self.servers = addresses.into_iter().map(Into::into).collect();
-        self
+        let are_good = (1..=Self::MAX_SERVERS).contains(&self.servers.len())
+            && self.servers.iter().all(|address| Self::is_address(address));
+        if are_good { Ok(self) } else { Err(GrantError::Member("servers")) }
     }
 
     /// True for `HOST:PORT`, what [`Self::servers`] has. Whether it leads anywhere only the client's network knows.
@@ -172,11 +179,16 @@ mod tests {
     fn a_server_that_has_a_name_may_be_reached_at_several_addresses() {
         assert_eq!(grant().audience_at("127.0.0.1:7777"), "127.0.0.1:7777");
         let named = ConnectGrant { servers: vec!["eu-1".into()], ..grant() };
-        let read = ConnectGrant::from_json(&named.at(["192.0.2.1:1", "[2001:db8::1]:1"]).to_json()).unwrap();
+        let named = named.at(["192.0.2.1:1", "[2001:db8::1]:1"]).unwrap();
+        let read = ConnectGrant::from_json(&named.to_json()).unwrap();
         assert_eq!(read.servers, ["192.0.2.1:1", "[2001:db8::1]:1"]);
         assert_eq!(read.audience_at(&read.servers[1]), "eu-1");
-        let again = read.at(["192.0.2.2:1"]);
+        let again = read.at(["192.0.2.2:1"]).unwrap();
         assert_eq!((again.audience_at("192.0.2.2:1"), again.servers.len()), ("eu-1", 1));
+        for bad in [&[][..], &["eu-1"], &["192.0.2.1:1", "192.0.2.1"], &["192.0.2.1:1"; 17]] {
+            let refused = grant().at(bad.iter().copied());
+            assert_eq!(refused.err(), Some(GrantError::Member("servers")), "{bad:?}");
+        }
         let mut value: Value = serde_json::from_str(&grant().to_json()).unwrap();
         value["audience"] = json!(7);
         assert_eq!(ConnectGrant::from_json(&value.to_string()).err(), Some(GrantError::Member("audience")));

@@ -135,6 +135,21 @@ fn who_was_answered_before_the_operator_had_no_place_is_told_why_it_goes() {
     }
 }
 
+/// Its older connections are not told of their end, and count as connections until they have said it for 3 s.
+// spec-test: LIM-5
+#[test]
+fn a_user_whose_line_fails_again_and_again_takes_one_place() {
+    let mut house = House::new(1, Limits { max_connections: 1, ..Limits::default() });
+    for _ in 0..10 {
+        let ann = house.connect("ann", 0);
+        assert_eq!(house.closed_with(ann), None);
+        house.unplug(ann);
+    }
+    let ben = house.dial("ben", 0);
+    house.pass(Duration::from_secs(6));
+    assert_eq!(house.failed_with(ben), Some(ConnectError::Refused(RejectCode::Full)));
+}
+
 /// Its first packet asks to join: the worker of the older connection has not heard of it then.
 // spec-test: HSK-15
 #[test]
