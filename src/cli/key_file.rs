@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::backend;
 use crate::cli::files;
-use crate::cli::output::{Failure, note};
+use crate::cli::output::Failure;
 use crate::secure::TokenKey;
 
 /// Where the key is looked for and written when nothing else is said.
@@ -66,7 +66,9 @@ fn warn_of_readers(path: &Path) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
         if mode & 0o077 != 0 {
             let path = path.display();
-            note(format_args!("warning: the key file {path} is open to others (mode {mode:o}, not 600)"));
+            crate::cli::output::note(format_args!(
+                "warning: the key file {path} is open to others (mode {mode:o}, not 600)"
+            ));
         }
     }
     #[cfg(not(unix))]

@@ -1,21 +1,18 @@
 //! The loop that runs a [`Driven`] machine on a socket.
 
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::batch::{Flushed, ReceiveBatch, SendBatch};
 use super::pace::{BusyPoll, Load, Slack};
-use super::port::{Port, Room};
+use super::port::Port;
+use super::sources::{Ready, Sources, TaskSources, Turn};
 use super::timer::Timer;
-use super::{Clock, Counters, Driven, Socket};
-use crate::base::{Now, Timestamp};
+use super::{Clock, Counters, Driven, IoPath, Socket};
+use crate::base::Now;
 
 /// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read.
 const SEND_BATCHES_A_TURN: usize = 8;
@@ -29,13 +26,10 @@ const BLOCKED_WAIT: Duration = Duration::from_millis(1);
 /// A machine that is finished waits so long for room for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs `driven` on `socket` until it is finished and all that it wanted to send is sent, or had no room for a second.
+/// Runs `driven` on `socket`, as a task, until it is finished and all that it wanted to send is sent, or had no room
+/// for a second.
 ///
-/// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
-/// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Only a loop that
-/// is at work for most of its time reads several batches before it sends, and rests between, so that more
-/// leaves at once: for 16 ms at most. Must run inside of a tokio runtime with I/O and time; dropping the
-/// future ends the loop at once.
+/// Must run inside of a tokio runtime with I/O and time; dropping the future ends the loop at once.
 ///
 /// # Errors
 /// When the socket is broken. What concerns single datagrams is counted in [`Counters`].
@@ -45,15 +39,47 @@ pub async fn drive<D: Driven + ?Sized>(
     driven: &mut D,
     wake: Arc<Notify>,
 ) -> io::Result<()> {
-    let counters = socket.counters();
-    let mut busy = BusyPoll::new(socket.busy_poll);
     let timer = if socket.shares_timer { Timer::shared(clock) } else { Timer::new(clock) };
+    let setup = Setup::of(&socket, clock);
     let port = Port::new(socket.udp)?;
-    let path = port.path(socket.path);
-    let io = Io { port: &port, counters: &counters };
-    let mut inbox = ReceiveBatch::new(&port, path);
-    let mut outbox = SendBatch::new(&port, path);
-    let mut sources = Sources::new(&port, timer, &wake);
+    let sources = TaskSources::new(&port, timer, &wake);
+    turns(setup, &port, sources, driven).await
+}
+
+/// What a loop starts with, beside its socket.
+pub(super) struct Setup {
+    clock: Clock,
+    path: IoPath,
+    busy_poll: Duration,
+    counters: Arc<Counters>,
+}
+
+impl Setup {
+    pub(super) fn of(socket: &Socket, clock: Clock) -> Self {
+        Self { clock, path: socket.path, busy_poll: socket.busy_poll, counters: socket.counters() }
+    }
+}
+
+/// The loop, which waits for its `sources` alone.
+///
+/// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
+/// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Only a loop that
+/// is at work for most of its time reads several batches before it sends, and rests between, so that more
+/// leaves at once: for 16 ms at most.
+///
+/// # Errors
+/// Those of [`drive`].
+pub(super) async fn turns<D: Driven + ?Sized>(
+    Setup { clock, path, busy_poll, counters }: Setup,
+    port: &Port,
+    mut sources: impl Sources,
+    driven: &mut D,
+) -> io::Result<()> {
+    let path = port.path(path);
+    let io = Io { port, counters: &counters };
+    let mut busy = BusyPoll::new(busy_poll);
+    let mut inbox = ReceiveBatch::new(port, path);
+    let mut outbox = SendBatch::new(port, path);
     let mut slack = Slack::new(clock.mono());
     let mut load = Load::new(clock.mono());
     let mut ready = Ready::default();
@@ -80,7 +106,7 @@ pub async fn drive<D: Driven + ?Sized>(
         more |= !inbox.is_empty() && driven.wants_datagrams();
         if more && load.may_gather(now.mono) {
             load.end_turn(clock.mono());
-            ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await;
+            ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await?;
             continue;
         }
         let flushed = io.flush(now, driven, &mut outbox)?;
@@ -96,11 +122,11 @@ pub async fn drive<D: Driven + ?Sized>(
         let fails = (reads && inbox.keeps_failing()).then(|| now.mono + BLOCKED_WAIT);
         let rest = fails.or_else(|| load.rest().filter(|_| !goes_on));
         if let Some(until) = rest {
-            sources.sleep(&clock, until).await;
+            sources.sleep(until).await;
         }
         let is_busy = flushed == Turn::Done && busy.is_busy(now.mono);
         ready = if goes_on || rest.is_some() || is_busy {
-            sources.ready_soon(flushed, driven.wants_datagrams()).await
+            sources.ready_soon(flushed, driven.wants_datagrams()).await?
         } else {
             let mut wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());
             if flushed == Turn::Blocked {
@@ -108,8 +134,8 @@ pub async fn drive<D: Driven + ?Sized>(
                 wake_at = wake_at.map(|at| at.max(now.mono + BLOCKED_WAIT));
                 wake_at = wake_at.into_iter().chain(finished_at.map(|since| since + LAST_WORDS)).min();
             }
-            sources.timer.put_off(now.mono, wake_at, slack.next_turn());
-            sources.ready(wake_at, flushed, driven.wants_datagrams()).await
+            sources.put_off(now.mono, wake_at, slack.next_turn());
+            sources.ready(wake_at, flushed, driven.wants_datagrams()).await?
         };
     }
 }
@@ -119,17 +145,6 @@ pub async fn drive<D: Driven + ?Sized>(
 struct Io<'a> {
     port: &'a Port,
     counters: &'a Counters,
-}
-
-/// How a turn's sending ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Nothing is left to send.
-    Done,
-    /// There is more; the next turn goes on.
-    Unfinished,
-    /// The socket has no room; the loop waits for it beside everything else.
-    Blocked,
 }
 
 impl Io<'_> {
@@ -157,66 +172,5 @@ impl Io<'_> {
             }
         }
         Ok(Turn::Unfinished)
-    }
-}
-
-/// What woke the loop. A deadline is not here: it is asked for by the clock in every turn.
-#[derive(Debug, Default, Clone, Copy)]
-struct Ready {
-    readable: bool,
-    woken: bool,
-}
-
-/// All that the loop waits for at once.
-struct Sources<'a> {
-    port: &'a Port,
-    room: Room,
-    timer: Timer,
-    wake: &'a Notify,
-    notified: Pin<Box<Notified<'a>>>,
-}
-
-impl<'a> Sources<'a> {
-    fn new(port: &'a Port, timer: Timer, wake: &'a Notify) -> Self {
-        Self { port, room: Room::default(), timer, wake, notified: Box::pin(wake.notified()) }
-    }
-
-    /// Waits for any of them.
-    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn, reads: bool) -> Ready {
-        poll_fn(|cx| {
-            let (ready, writable) = self.poll_io(turn, reads, cx);
-            let due = self.timer.poll(deadline, cx).is_ready();
-            if ready.readable || ready.woken || writable || due { Poll::Ready(ready) } else { Poll::Pending }
-        })
-        .await
-    }
-
-    /// What is ready, after the runtime has looked for it, without waiting.
-    async fn ready_soon(&mut self, turn: Turn, reads: bool) -> Ready {
-        tokio::task::yield_now().await;
-        poll_fn(|cx| Poll::Ready(self.poll_io(turn, reads, cx).0)).await
-    }
-
-    /// Waits for the time alone.
-    async fn sleep(&mut self, clock: &Clock, until: Timestamp) {
-        while clock.mono() < until {
-            poll_fn(|cx| self.timer.poll(Some(until), cx)).await;
-        }
-    }
-
-    /// `reads`: whether datagrams are wanted.
-    fn poll_io(&mut self, turn: Turn, reads: bool, cx: &mut Context<'_>) -> (Ready, bool) {
-        let writable = if turn == Turn::Blocked {
-            self.room.poll(self.port, cx).is_ready()
-        } else {
-            self.room.leave();
-            false
-        };
-        let readable = reads && self.port.poll_readable(cx).is_ready();
-        let woken = self.notified.as_mut().poll(cx).is_ready();
-        if woken {
-            self.notified.set(self.wake.notified());
-        }
-        (Ready { readable, woken }, writable)
     }
 }

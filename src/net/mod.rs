@@ -1,7 +1,7 @@
 //! The only sockets and the only clock.
 //!
-//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers; [`drive`] runs a sans-IO
-//! machine, anything that is [`Driven`], on one: receive a batch, one [`Clock`] reading for all of it,
+//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers; [`drive`], as a task, or a [`ThreadLoop`], with
+//! a thread of its own, runs a sans-IO machine, anything that is [`Driven`], on one: receive a batch, one [`Clock`] reading for all of it,
 //! wake, timeout, then everything that the machine wants to send, in batches, at the end of the turn.
 //! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of one size between the same two addresses
 //! cross as one (GSO, GRO), each with its mark (ECN); elsewhere, or on request, one system call a datagram
@@ -15,12 +15,16 @@ mod counters;
 mod drive;
 mod driven;
 mod pace;
+#[cfg(target_os = "linux")]
+mod polling;
 mod port;
 mod socket;
+mod sources;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod timer;
 
 pub use clock::Clock;
@@ -30,5 +34,6 @@ pub use driven::Driven;
 pub use socket::{
     BufferSizes, Group, IoPath, Socket, Steering, allow_many_sockets, bind, bind_group, link_datagram_bytes,
 };
+pub use thread::{ThreadLoop, Wake};
 #[cfg(feature = "cli")]
 pub(crate) use timer::Timer;

@@ -1,4 +1,4 @@
-//! [`Port`]: a socket that the runtime watches.
+//! [`Port`]: a socket, and the runtime's watch on it where a runtime waits for it.
 //!
 //! Watched for reading alone. A socket that is watched for writing as well wakes its thread whenever a
 //! receiver has taken a datagram and the send buffer has room again: on loopback and with fast network
@@ -22,8 +22,14 @@ use super::IoPath;
 use super::sys::{self, watch};
 use crate::base::Ecn;
 
-/// A socket of the current runtime. All calls return at once.
-pub(super) struct Port(Watched);
+/// The socket of one loop. All calls return at once.
+pub(super) enum Port {
+    /// The current runtime tells its task when there may be datagrams.
+    Watched(Watched),
+    /// Its thread waits for it by itself.
+    #[cfg(target_os = "linux")]
+    Unwatched(UdpSocket),
+}
 
 /// Waits until a [`Port`] has room to send again; for one that had none.
 #[derive(Default)]
@@ -51,27 +57,31 @@ impl Port {
     /// Those of the system.
     #[cfg(target_os = "linux")]
     pub(super) fn new(udp: UdpSocket) -> io::Result<Self> {
-        watch(udp, Interest::READABLE).map(Self)
+        watch(udp, Interest::READABLE).map(Self::Watched)
     }
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn new(udp: UdpSocket) -> io::Result<Self> {
-        Watched::from_std(udp).map(Self)
+        Watched::from_std(udp).map(Self::Watched)
     }
 
     /// Ready while there may be datagrams to read; else wakes the task when there are.
     #[cfg(target_os = "linux")]
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_read_ready(cx).map(|ready| {
-            if let Ok(mut ready) = ready {
-                ready.retain_ready();
-            }
-        })
+        match self {
+            Self::Watched(watched) => watched.poll_read_ready(cx).map(|ready| {
+                if let Ok(mut ready) = ready {
+                    ready.retain_ready();
+                }
+            }),
+            Self::Unwatched(_) => Poll::Ready(()),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_recv_ready(cx).map(|_| ())
+        let Self::Watched(watched) = self;
+        watched.poll_recv_ready(cx).map(|_| ())
     }
 
     /// Receives one datagram.
@@ -85,7 +95,8 @@ impl Port {
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn receive(&self, slot: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.try_recv_from(slot)
+        let Self::Watched(watched) = self;
+        watched.try_recv_from(slot)
     }
 
     /// Receives by a call of the caller's, which says [`io::ErrorKind::WouldBlock`] when none is left.
@@ -94,7 +105,10 @@ impl Port {
     /// Those of the call.
     #[cfg(target_os = "linux")]
     pub(super) fn receive_by<T>(&self, call: impl FnOnce(&UdpSocket) -> io::Result<T>) -> io::Result<T> {
-        self.0.try_io(Interest::READABLE, call)
+        match self {
+            Self::Watched(watched) => watched.try_io(Interest::READABLE, call),
+            Self::Unwatched(udp) => call(udp),
+        }
     }
 
     /// Sends one datagram.
@@ -108,7 +122,8 @@ impl Port {
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        self.0.try_send_to(datagram, to)
+        let Self::Watched(watched) = self;
+        watched.try_send_to(datagram, to)
     }
 
     /// The way that `wanted` stands for here.
@@ -156,7 +171,10 @@ impl Port {
     /// The socket itself.
     #[cfg(target_os = "linux")]
     pub(super) fn socket(&self) -> &UdpSocket {
-        self.0.get_ref()
+        match self {
+            Self::Watched(watched) => watched.get_ref(),
+            Self::Unwatched(udp) => udp,
+        }
     }
 }
 
@@ -202,7 +220,8 @@ impl Room {
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<()> {
-        port.0.poll_send_ready(cx).map(|_| ())
+        let Port::Watched(watched) = port;
+        watched.poll_send_ready(cx).map(|_| ())
     }
 }
 

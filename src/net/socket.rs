@@ -197,6 +197,11 @@ impl Socket {
         self.forbids_fragments
     }
 
+    /// How datagrams cross into the kernel, as asked.
+    pub fn path(&self) -> IoPath {
+        self.path
+    }
+
     /// Chooses how datagrams cross into the kernel.
     pub fn with_path(mut self, path: IoPath) -> Self {
         self.path = path;

@@ -40,6 +40,11 @@ impl Timer {
         Self { clock, source: Source::shared(), armed: None }
     }
 
+    /// What its clock says.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.mono()
+    }
+
     /// Ready when the armed deadline has come; else wakes the task then. `None` = never.
     pub(crate) fn poll(&mut self, deadline: Option<Timestamp>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
@@ -96,6 +101,8 @@ impl Source {
     }
 
     fn arm(&mut self, delay: Duration, instant: Instant) {
+        #[cfg(not(target_os = "linux"))]
+        let _ = delay;
         match self {
             #[cfg(target_os = "linux")]
             Self::Fine(timer) => {

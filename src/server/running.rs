@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::Builder;
@@ -14,7 +13,7 @@ use super::counters::Totals;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::base::{MemberId, SessionId, UserId, WorkerId};
-use crate::net::{self, Clock, Socket, Traffic, drive};
+use crate::net::{self, Clock, Socket, ThreadLoop, Traffic};
 use crate::wire::Reason;
 use crate::wire::result::Info;
 
@@ -69,52 +68,40 @@ impl Server {
         let sockets = workers.iter().map(|worker| worker.socket.counters()).collect();
         let running = Arc::default();
         let server = Self { address, shared, clock, running, workers: workers.len(), sockets };
-        // Before the first of them runs, which may have mail for any other.
-        let wakes: Vec<_> = workers.iter().map(|worker| server.wake_of(worker.id)).collect();
-        for (worker, wake) in workers.into_iter().zip(wakes) {
+        // All are known to the mailboxes before the first of them runs, which may have mail for any other.
+        let loops = workers.iter().map(|worker| server.thread_loop(worker)).collect::<Result<Vec<_>, _>>()?;
+        for (worker, thread_loop) in workers.into_iter().zip(loops) {
             // When one does not start, dropping `server` stops those that did.
-            server.start_worker(worker, wake)?;
+            server.start_worker(worker, thread_loop)?;
         }
         info!(%address, workers = server.workers, "listening");
         Ok(server)
     }
 
-    /// What wakes a worker, known to its mailbox from now on.
-    fn wake_of(&self, id: WorkerId) -> Arc<Notify> {
-        let wake = Arc::new(Notify::new());
-        if let Some(mailbox) = self.shared.mailboxes.of(id) {
-            let wake = Arc::clone(&wake);
-            mailbox.set_wake(Box::new(move || wake.notify_one()));
+    /// The loop of a worker, which its mailbox wakes from now on.
+    fn thread_loop(&self, worker: &UnstartedWorker) -> io::Result<ThreadLoop> {
+        let thread_loop = ThreadLoop::new(worker.socket.path())?;
+        if let Some(mailbox) = self.shared.mailboxes.of(worker.id) {
+            let wake = thread_loop.wake();
+            mailbox.set_wake(Box::new(move || wake.wake()));
         }
-        wake
+        Ok(thread_loop)
     }
 
     fn start_worker(
         &self,
         UnstartedWorker { id, socket, worker }: UnstartedWorker,
-        wake: Arc<Notify>,
+        thread_loop: ThreadLoop,
     ) -> io::Result<()> {
         let clock = self.clock;
-        let (tell, begun) = mpsc::sync_channel(1);
         let end = WorkerEnd::new(self);
         let run = move || {
             // The worker is dropped first, and then its end is told.
             let (mut end, mut worker) = (end, worker);
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    // Who starts the server waits for this.
-                    let _ = tell.send(Err(error));
-                    end.outcome = Ok(());
-                    return;
-                }
-            };
-            let _ = tell.send(Ok(()));
-            let driven = runtime.block_on(drive(socket, clock, &mut worker, wake));
+            let driven = thread_loop.run(socket, clock, &mut worker);
             end.outcome = driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"));
         };
-        thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run)?;
-        begun.recv().map_err(io::Error::other)?
+        thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run).map(drop)
     }
 
     /// The address that it listens on, with its port.

@@ -5,6 +5,7 @@
 mod batch;
 mod control;
 mod files;
+mod poll;
 mod steer;
 mod timer;
 mod watch;
@@ -15,6 +16,15 @@ pub(super) use batch::{
 };
 pub(super) use control::{read_local_addresses, read_marks};
 pub(super) use files::raise_open_files;
+pub(super) use poll::{EventFd, Readiness, wait, wake_on_time};
 pub(super) use steer::steer;
 pub(super) use timer::TimerFd;
 pub(super) use watch::watch;
+
+/// A length of time as system calls take it; of one beyond their range the longest that they take.
+fn timespec(time: std::time::Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i32::MAX.into()),
+        tv_nsec: libc::c_long::from(time.subsec_nanos().cast_signed()),
+    }
+}

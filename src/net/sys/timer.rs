@@ -34,10 +34,7 @@ impl TimerFd {
         let delay = delay.max(Duration::from_nanos(1));
         let setting = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
-            it_value: libc::timespec {
-                tv_sec: delay.as_secs().try_into().unwrap_or(i32::MAX.into()),
-                tv_nsec: libc::c_long::from(delay.subsec_nanos().cast_signed()),
-            },
+            it_value: super::timespec(delay),
         };
         // SAFETY: `setting` lives until after the call; the old setting is not asked for.
         let set =

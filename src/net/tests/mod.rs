@@ -10,12 +10,14 @@ mod turns;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-use super::{BufferSizes, Clock, Driven, IoPath, Socket, bind, drive};
+use super::{BufferSizes, Clock, Driven, IoPath, Socket, ThreadLoop, bind, drive};
 use crate::base::{Ecn, Envelope, Now, Route, Timestamp};
 
 const PATHS: [IoPath; 2] = [IoPath::Batched, IoPath::Portable];
@@ -24,8 +26,51 @@ fn socket(path: IoPath) -> Socket {
     bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap().with_path(path)
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    runtime().block_on(future)
+}
+
+/// A loop that has not begun.
+enum Loop {
+    Task(Runtime, Arc<Notify>),
+    Thread(ThreadLoop),
+}
+
+impl Loop {
+    /// As a task and with a thread of its own, by each path.
+    fn each() -> impl Iterator<Item = (String, IoPath, Self)> {
+        PATHS.into_iter().flat_map(|path| {
+            let task = (format!("task, {path:?}"), path, Self::Task(runtime(), Arc::default()));
+            let thread = Self::Thread(ThreadLoop::new(path).unwrap());
+            [task, (format!("thread, {path:?}"), path, thread)]
+        })
+    }
+
+    fn wake(&self) -> Box<dyn Fn() + Send + Sync> {
+        match self {
+            Self::Task(_, notify) => {
+                let notify = Arc::clone(notify);
+                Box::new(move || notify.notify_one())
+            }
+            Self::Thread(thread) => {
+                let wake = thread.wake();
+                Box::new(move || wake.wake())
+            }
+        }
+    }
+
+    /// Drives the machine to its end.
+    fn run(self, socket: Socket, driven: &mut (dyn Driven + Send)) {
+        let driven = match self {
+            Self::Task(runtime, notify) => runtime.block_on(drive(socket, Clock::new(), driven, notify)),
+            Self::Thread(thread) => thread.run(socket, Clock::new(), driven),
+        };
+        driven.unwrap();
+    }
 }
 
 /// A machine that notes what it is told, sends what it is given, and ends when told to.
@@ -39,6 +84,8 @@ struct Script {
     /// Sends every datagram back.
     echo: bool,
     wakes: usize,
+    /// It has been woken, as another thread sees it.
+    is_woken: Arc<AtomicBool>,
     turns: usize,
     timeouts: usize,
     deadline: Option<Timestamp>,
@@ -53,6 +100,8 @@ struct Script {
     /// Datagrams after which it is done, if `finish` asks for them.
     expected: usize,
     finish: Option<fn(&Script) -> bool>,
+    /// For a machine that another thread ends.
+    stop: Arc<AtomicBool>,
 }
 
 impl Driven for Script {
@@ -74,6 +123,7 @@ impl Driven for Script {
 
     fn handle_wake(&mut self, _: Now) {
         self.wakes += 1;
+        self.is_woken.store(true, Ordering::Relaxed);
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -97,7 +147,7 @@ impl Driven for Script {
     }
 
     fn is_finished(&self) -> bool {
-        self.finish.is_some_and(|finish| finish(self))
+        self.stop.load(Ordering::Relaxed) || self.finish.is_some_and(|finish| finish(self))
     }
 }
 

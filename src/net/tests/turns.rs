@@ -1,87 +1,164 @@
 //! When the loop turns, and what each turn sees to.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use super::{PATHS, Script, run, socket};
+use super::{Loop, Script, run, socket};
 use crate::base::{Envelope, Now, Timestamp};
 use crate::net::batch::{BATCH, MIN_ASKED};
 use crate::net::{Clock, Driven, IoPath, drive};
 
-/// Nothing else wakes the loop: without busy polling it would sleep.
+/// Nothing else wakes the loop: without busy polling it would sleep for ever.
 #[test]
 fn a_loop_that_polls_busily_turns_although_nothing_comes() {
-    let receiver = socket(IoPath::default()).with_busy_poll(Duration::from_secs(600));
-    let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-    plain.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
-    let mut sink = Script { finish: Some(|script| script.turns > 1_000), ..Script::default() };
-    let driven = async {
-        let driving = drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new()));
-        tokio::time::timeout(Duration::from_secs(60), driving).await.expect("it sleeps").unwrap();
-    };
-    run(driven);
-    assert_eq!(sink.received.len(), 1);
+    for (way, path, busy) in Loop::each() {
+        let receiver = socket(path).with_busy_poll(Duration::from_secs(600));
+        let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        plain.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+        let mut sink = Script { finish: Some(|script| script.turns > 1_000), ..Script::default() };
+        busy.run(receiver, &mut sink);
+        assert_eq!(sink.received.len(), 1, "{way}");
+    }
 }
 
 /// Datagrams that a late machine has taken when its timer runs, of `waiting` in its socket.
-fn received_by_timeout(path: IoPath, waiting: usize) -> usize {
+fn received_by_timeout(path: IoPath, late: Loop, waiting: usize) -> usize {
     let receiver = socket(path);
     let to = receiver.local_addr().unwrap();
     let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     (0..waiting).for_each(|_| assert_eq!(plain.send_to(&[7], to).unwrap(), 1));
     let finish: fn(&Script) -> bool = |script| script.timeouts == 1;
     let mut sink = Script { is_late: true, finish: Some(finish), ..Script::default() };
-    run(drive(receiver, Clock::new(), &mut sink, Arc::new(Notify::new()))).unwrap();
+    late.run(receiver, &mut sink);
     sink.received_by_timeout
 }
 
 #[test]
 fn what_waits_in_the_socket_comes_before_timers_but_not_for_ever() {
-    for path in PATHS {
-        assert_eq!(received_by_timeout(path, 2 * BATCH + 2), 2 * BATCH + 2, "{path:?}");
+    for (way, path, late) in Loop::each() {
+        assert_eq!(received_by_timeout(path, late, 2 * BATCH + 2), 2 * BATCH + 2, "{way}");
+    }
+    for (way, path, late) in Loop::each() {
         // Five batches, of which a new inbox asks for few at first.
-        assert_eq!(received_by_timeout(path, 8 * BATCH), MIN_ASKED + 4 * BATCH, "{path:?}");
+        assert_eq!(received_by_timeout(path, late, 8 * BATCH), MIN_ASKED + 4 * BATCH, "{way}");
+    }
+}
+
+fn at_its_deadline() -> Script {
+    Script {
+        deadline: Some(Timestamp::from_millis(3)),
+        finish: Some(|script| script.timeouts == 1),
+        ..Script::default()
     }
 }
 
 #[test]
 fn the_deadline_comes_without_any_datagram() {
-    for socket in [socket(IoPath::Batched), socket(IoPath::Batched).with_shared_timer()] {
-        let mut script = Script {
-            deadline: Some(Timestamp::from_millis(3)),
-            finish: Some(|script| script.timeouts == 1),
-            ..Script::default()
-        };
-        run(drive(socket, Clock::new(), &mut script, Arc::new(Notify::new()))).unwrap();
-        assert_eq!(script.timeouts, 1);
+    for (way, path, waiting) in Loop::each() {
+        let mut script = at_its_deadline();
+        waiting.run(socket(path), &mut script);
+        assert_eq!(script.timeouts, 1, "{way}");
+        assert!(script.turns < 10, "{way}: {} turns, it does not sleep", script.turns);
     }
+    let mut script = at_its_deadline();
+    let shared = socket(IoPath::Batched).with_shared_timer();
+    run(drive(shared, Clock::new(), &mut script, Arc::new(Notify::new()))).unwrap();
+    assert_eq!(script.timeouts, 1);
 }
 
 #[test]
 fn a_wake_from_elsewhere_is_handled_even_when_it_came_first() {
-    let wake = Arc::new(Notify::new());
-    wake.notify_one();
-    let mut script = Script { finish: Some(|script| script.wakes == 2), ..Script::default() };
-    run(async {
-        let again = Arc::clone(&wake);
-        let waker = async move {
-            tokio::task::yield_now().await;
-            again.notify_one();
-        };
-        let (driven, ()) =
-            tokio::join!(drive(socket(IoPath::Batched), Clock::new(), &mut script, wake), waker);
-        driven.unwrap();
-    });
-    assert_eq!(script.wakes, 2);
+    for (way, path, woken) in Loop::each() {
+        let wake = woken.wake();
+        wake();
+        wake();
+        let mut script = Script { finish: Some(|script| script.wakes == 2), ..Script::default() };
+        std::thread::scope(|scope| {
+            let is_woken = Arc::clone(&script.is_woken);
+            scope.spawn(move || {
+                while !is_woken.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                wake();
+            });
+            woken.run(socket(path), &mut script);
+        });
+        assert_eq!(script.wakes, 2, "{way}: two before it began are one");
+    }
+}
+
+#[test]
+fn a_loop_that_was_woken_sleeps_again() {
+    for (way, path, woken) in Loop::each() {
+        let wake = woken.wake();
+        let mut script = Script { deadline: Some(Timestamp::from_millis(30)), ..at_its_deadline() };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(10));
+                wake();
+            });
+            woken.run(socket(path), &mut script);
+        });
+        assert!(script.turns < 10, "{way}: {} turns", script.turns);
+    }
+}
+
+/// Two threads that wake each other in turns, some thousand times, awake or asleep: one lost wake would end it.
+#[test]
+fn no_wake_is_lost() {
+    for ((way, path, ping), (_, _, pong)) in Loop::each().zip(Loop::each()) {
+        let mut machines = [&ping, &pong].map(|_| Echo { other: Box::new(|| ()), wakes: 0 });
+        let [wake_ping, wake_pong] = [ping.wake(), pong.wake()];
+        wake_ping();
+        let [first, second] = &mut machines;
+        (first.other, second.other) = (wake_pong, wake_ping);
+        std::thread::scope(|scope| {
+            scope.spawn(|| ping.run(socket(path), first));
+            pong.run(socket(path), second);
+        });
+        assert!(machines.iter().all(|machine| machine.wakes == WAKES), "{way}");
+    }
+}
+
+const WAKES: usize = 3_000;
+
+/// Answers each wake with one of the other machine.
+struct Echo {
+    other: Box<dyn Fn() + Send + Sync>,
+    wakes: usize,
+}
+
+impl Driven for Echo {
+    fn handle_datagrams(&mut self, _: Now, _: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {}
+
+    fn handle_wake(&mut self, _: Now) {
+        self.wakes += 1;
+        (self.other)();
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn poll_transmit(&mut self, _: Now, _: &mut BytesMut) -> Option<Envelope> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn is_finished(&self) -> bool {
+        self.wakes == WAKES
+    }
 }
 
 /// A machine without room until it is woken, which its own deadline does; when it has taken a whole batch
 /// it has none again.
 struct Paused {
-    wake: Arc<Notify>,
+    wake: Box<dyn Fn() + Send + Sync>,
     deadline: Option<Timestamp>,
     has_room: bool,
     received: usize,
@@ -105,7 +182,7 @@ impl Driven for Paused {
 
     fn handle_timeout(&mut self, _: Now) {
         self.deadline = None;
-        self.wake.notify_one();
+        (self.wake)();
     }
 
     fn poll_transmit(&mut self, _: Now, _: &mut BytesMut) -> Option<Envelope> {
@@ -127,72 +204,61 @@ impl Driven for Paused {
 
 #[test]
 fn a_machine_without_room_is_given_nothing_until_it_has_some() {
-    for (path, expected) in
-        PATHS.into_iter().flat_map(|path| [1, 2 * BATCH, 3 * BATCH - 1].map(|n| (path, n)))
-    {
-        let (sender, receiver) = (socket(path), socket(path));
-        let to = receiver.local_addr().unwrap();
-        let outgoing = vec![(to, vec![7; 32]); expected].into();
-        let mut source = Script { outgoing, finish: Some(|_| true), ..Script::default() };
-        let wake = Arc::new(Notify::new());
-        let deadline = Some(Timestamp::from_millis(3));
-        let mut paused = Paused { wake: Arc::clone(&wake), deadline, has_room: false, received: 0, expected };
-        run(async {
-            drive(sender, Clock::new(), &mut source, Arc::new(Notify::new())).await.unwrap();
-            drive(receiver, Clock::new(), &mut paused, wake).await.unwrap();
-        });
-        assert_eq!(paused.received, expected, "{path:?}");
+    for expected in [1, 2 * BATCH, 3 * BATCH - 1] {
+        for (way, path, waiting) in Loop::each() {
+            let (sender, receiver) = (socket(path), socket(path));
+            let to = receiver.local_addr().unwrap();
+            let outgoing = vec![(to, vec![7; 32]); expected].into();
+            let mut source = Script { outgoing, finish: Some(|_| true), ..Script::default() };
+            run(drive(sender, Clock::new(), &mut source, Arc::new(Notify::new()))).unwrap();
+            let deadline = Some(Timestamp::from_millis(3));
+            let mut paused =
+                Paused { wake: waiting.wake(), deadline, has_room: false, received: 0, expected };
+            waiting.run(receiver, &mut paused);
+            assert_eq!(paused.received, expected, "{way}");
+        }
     }
 }
 
-/// Two machines that echo keep each other busy for ever: there is always something to read.
+/// Runs the machine with another one that sends each datagram back: both keep each other busy until the first has ended.
+fn with_mirror(path: IoPath, busy: Loop, script: &mut Script, datagrams: usize) {
+    let (left, right) = (socket(path), socket(path));
+    script.echo = true;
+    script.outgoing = vec![(right.local_addr().unwrap(), vec![7; 32]); datagrams].into();
+    let mut mirror = Script { echo: true, ..Script::default() };
+    let stop = Arc::clone(&mirror.stop);
+    let notify = Arc::new(Notify::new());
+    std::thread::scope(|scope| {
+        let wake = Arc::clone(&notify);
+        scope.spawn(move || run(drive(right, Clock::new(), &mut mirror, wake)).unwrap());
+        busy.run(left, script);
+        stop.store(true, Ordering::Relaxed);
+        notify.notify_one();
+    });
+}
+
 #[test]
 fn a_flood_starves_neither_the_deadline_nor_the_wake() {
-    for path in PATHS {
-        let (left, right) = (socket(path), socket(path));
-        let to_right = right.local_addr().unwrap();
-        let wake = Arc::new(Notify::new());
-        wake.notify_one();
+    for (_, path, busy) in Loop::each() {
+        busy.wake()();
         let mut flooded = Script {
-            echo: true,
-            outgoing: vec![(to_right, vec![7; 32]); 2 * BATCH].into(),
             deadline: Some(Timestamp::from_millis(20)),
             finish: Some(|script| script.timeouts == 1 && script.wakes == 1 && script.received.len() > BATCH),
             ..Script::default()
         };
-        let mut mirror = Script { echo: true, ..Script::default() };
-        run(async {
-            let endless = drive(right, Clock::new(), &mut mirror, Arc::new(Notify::new()));
-            let ends = drive(left, Clock::new(), &mut flooded, wake);
-            tokio::select! {
-                ended = endless => panic!("the mirror has no end: {ended:?}"),
-                ended = ends => ended.unwrap(),
-            }
-        });
+        with_mirror(path, busy, &mut flooded, 2 * BATCH);
     }
 }
 
 #[test]
 fn a_loop_without_time_left_reads_several_batches_before_it_sends() {
-    for path in PATHS {
-        let (left, right) = (socket(path), socket(path));
-        let to_right = right.local_addr().unwrap();
+    for (_, path, busy) in Loop::each() {
         let mut laden = Script {
-            echo: true,
-            outgoing: vec![(to_right, vec![7; 32]); 3 * BATCH].into(),
             work: Duration::from_millis(5),
             finish: Some(|script| script.most_gathered > 2 * BATCH && script.outgoing.is_empty()),
             ..Script::default()
         };
-        let mut mirror = Script { echo: true, ..Script::default() };
-        run(async {
-            let endless = drive(right, Clock::new(), &mut mirror, Arc::new(Notify::new()));
-            let ends = drive(left, Clock::new(), &mut laden, Arc::new(Notify::new()));
-            tokio::select! {
-                ended = endless => panic!("the mirror has no end: {ended:?}"),
-                ended = tokio::time::timeout(Duration::from_secs(60), ends) => ended.expect("it sends after each").unwrap(),
-            }
-        });
+        with_mirror(path, busy, &mut laden, 3 * BATCH);
     }
 }
 

@@ -1,0 +1,170 @@
+//! How a thread without a runtime waits: `ppoll` on its socket and on an `eventfd` that other threads set.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use super::timespec;
+
+/// A descriptor that any thread can make readable.
+pub(in crate::net) struct EventFd(File);
+
+/// What a socket may be good for: as a wish, and as an answer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+}
+
+/// What a wait has found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) struct Found {
+    pub socket: Readiness,
+    pub is_event_set: bool,
+}
+
+impl EventFd {
+    /// One that is not set.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(in crate::net) fn new() -> io::Result<Self> {
+        // SAFETY: the call takes two integers and makes a descriptor or fails.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, valid, and owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }.into()))
+    }
+
+    /// Makes it readable.
+    ///
+    /// # Errors
+    /// Those of the system; never for one that is set already.
+    pub(in crate::net) fn set(&self) -> io::Result<()> {
+        match (&self.0).write(&1u64.to_ne_bytes()) {
+            // Set so often that its counter is full: it is readable.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            written => written.map(drop),
+        }
+    }
+
+    /// Makes it unreadable.
+    ///
+    /// # Errors
+    /// Those of the system; never for one that is not set.
+    pub(in crate::net) fn clear(&self) -> io::Result<()> {
+        match (&self.0).read(&mut [0; 8]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            read => read.map(drop),
+        }
+    }
+}
+
+/// Waits until the socket is good for something that is wanted, `event` is set, or the time is over, which `None` never
+/// is. It may end for nothing. A socket that has failed is good for all that is wanted: the next call on it tells why.
+///
+/// # Errors
+/// Those of the system.
+pub(in crate::net) fn wait(
+    socket: &UdpSocket,
+    wanted: Readiness,
+    event: &EventFd,
+    timeout: Option<Duration>,
+) -> io::Result<Found> {
+    let flag = |wanted, flag| if wanted { flag } else { 0 };
+    let events = flag(wanted.readable, libc::POLLIN) | flag(wanted.writable, libc::POLLOUT);
+    // Of a descriptor that is watched for nothing an error would still end every wait at once.
+    let socket = if events == 0 { -1 } else { socket.as_raw_fd() };
+    let mut watched = [
+        libc::pollfd { fd: socket, events, revents: 0 },
+        libc::pollfd { fd: event.0.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+    ];
+    let timeout = timeout.map(timespec);
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: `watched` has two entries, and it and `timeout` live until after the call; no signal mask is given.
+    let found = unsafe { libc::ppoll(watched.as_mut_ptr(), 2, timeout, ptr::null()) };
+    if found < 0 {
+        let error = io::Error::last_os_error();
+        let is_signal = error.kind() == io::ErrorKind::Interrupted;
+        return if is_signal { Ok(Found::default()) } else { Err(error) };
+    }
+    let [socket, event] = watched.map(|watched| watched.revents);
+    let has_failed = socket & !(libc::POLLIN | libc::POLLOUT) != 0;
+    let is_good = |wanted, flag| wanted && (has_failed || socket & flag != 0);
+    let socket = Readiness {
+        readable: is_good(wanted.readable, libc::POLLIN),
+        writable: is_good(wanted.writable, libc::POLLOUT),
+    };
+    Ok(Found { socket, is_event_set: event != 0 })
+}
+
+/// Has this thread's waits end within a microsecond of their time, and a thousandth of it, where the system's habit is
+/// 50 microseconds (`PR_SET_TIMERSLACK`). What cannot be set is left.
+pub(in crate::net) fn wake_on_time() {
+    let slack: libc::c_ulong = 1_000;
+    // SAFETY: the option takes an integer, in nanoseconds, and concerns this thread alone.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Readiness = Readiness { readable: false, writable: false };
+    const READ: Readiness = Readiness { readable: true, writable: false };
+    const WRITE: Readiness = Readiness { readable: false, writable: true };
+    const ANY: Readiness = Readiness { readable: true, writable: true };
+
+    #[test]
+    fn a_wait_finds_what_it_wants_and_nothing_else() {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let event = EventFd::new().unwrap();
+        let look = |wanted| {
+            let found = wait(&socket, wanted, &event, Some(Duration::ZERO)).unwrap();
+            (found.socket, found.is_event_set)
+        };
+        assert_eq!([READ, WRITE, ANY].map(look), [(NOTHING, false), (WRITE, false), (WRITE, false)]);
+        socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        assert_eq!(
+            [NOTHING, READ, WRITE, ANY].map(look),
+            [NOTHING, READ, WRITE, ANY].map(|found| (found, false))
+        );
+        event.set().unwrap();
+        event.set().unwrap();
+        assert_eq!(look(NOTHING), (NOTHING, true));
+        event.clear().unwrap();
+        event.clear().unwrap();
+        assert_eq!(look(NOTHING), (NOTHING, false), "set twice, cleared at once");
+    }
+
+    /// An ICMP error of a connected socket, which no read takes away here.
+    #[test]
+    fn a_socket_that_has_failed_is_good_for_what_is_wanted_and_ends_no_wait_for_nothing() {
+        let nobody = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        socket.connect(nobody).unwrap();
+        socket.send(b"x").unwrap();
+        let event = EventFd::new().unwrap();
+        let look = |wanted| wait(&socket, wanted, &event, Some(Duration::from_millis(1))).unwrap().socket;
+        assert_eq!([NOTHING, READ, WRITE, ANY].map(look), [NOTHING, READ, WRITE, ANY]);
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_and_with_an_event_of_another_thread() {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let event = EventFd::new().unwrap();
+        wake_on_time();
+        let begin = std::time::Instant::now();
+        assert_eq!(wait(&socket, READ, &event, Some(Duration::from_millis(5))).unwrap(), Found::default());
+        assert!(begin.elapsed() >= Duration::from_millis(5));
+        std::thread::scope(|scope| {
+            scope.spawn(|| event.set().unwrap());
+            assert!(wait(&socket, READ, &event, None).unwrap().is_event_set);
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! [`ThreadLoop`]: the loop with a thread of its own.
+//!
+//! On Linux it needs no runtime ([`polling`]); elsewhere, and on request, the thread runs one with a single task.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+#[cfg(target_os = "linux")]
+use super::polling::{self, Bell};
+use super::{Clock, Driven, IoPath, Socket, drive};
+
+/// What a thread needs to drive one machine.
+pub struct ThreadLoop(Waits);
+
+/// Wakes the machine of a [`ThreadLoop`], from any thread and at any time; what comes before the loop has seen to it is
+/// one wake.
+#[derive(Clone)]
+pub struct Wake(Rings);
+
+enum Waits {
+    #[cfg(target_os = "linux")]
+    Polling(Arc<Bell>),
+    Runtime(Runtime, Arc<Notify>),
+}
+
+#[derive(Clone)]
+enum Rings {
+    #[cfg(target_os = "linux")]
+    Bell(Arc<Bell>),
+    Notify(Arc<Notify>),
+}
+
+impl ThreadLoop {
+    /// The loop for a socket of this path, which [`IoPath::Portable`] has wait by a runtime everywhere.
+    ///
+    /// # Errors
+    /// Those of the system, which has no descriptors left.
+    pub fn new(path: IoPath) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if path == IoPath::Batched {
+            return Ok(Self(Waits::Polling(Arc::new(Bell::new()?))));
+        }
+        let _ = path;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self(Waits::Runtime(runtime, Arc::default())))
+    }
+
+    /// What wakes the machine.
+    pub fn wake(&self) -> Wake {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Waits::Polling(bell) => Wake(Rings::Bell(Arc::clone(bell))),
+            Waits::Runtime(_, notify) => Wake(Rings::Notify(Arc::clone(notify))),
+        }
+    }
+
+    /// Runs `driven` on `socket` until it is finished, as [`drive`] does. Blocks, and keeps the thread for itself.
+    ///
+    /// # Errors
+    /// Those of [`drive`].
+    pub fn run<D: Driven + ?Sized>(self, socket: Socket, clock: Clock, driven: &mut D) -> io::Result<()> {
+        match self.0 {
+            #[cfg(target_os = "linux")]
+            Waits::Polling(bell) => polling::run(&bell, socket, clock, driven),
+            Waits::Runtime(runtime, notify) => runtime.block_on(drive(socket, clock, driven, notify)),
+        }
+    }
+}
+
+impl Wake {
+    /// Wakes it.
+    pub fn wake(&self) {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Rings::Bell(bell) => bell.ring(),
+            Rings::Notify(notify) => notify.notify_one(),
+        }
+    }
+}
