@@ -373,6 +373,53 @@ fn a_server_of_another_game_is_reached_by_its_id() {
     client.wait_for_json("connected", |said| said["result"] == "connected");
 }
 
+/// As an operator changes keys without a gap: the new one beside the old one, then the new one alone.
+#[cfg(unix)]
+#[test]
+fn keys_are_changed_while_the_server_runs() {
+    let folder = Folder::new();
+    let (old, current, config) = (folder.key(), folder.file("current.key"), folder.file("rallypoint.toml"));
+    let keygen = |path: &str| assert_eq!(texts(&run(&["keygen", "--out", path])).0, Some(0));
+    let configure = |text: String| std::fs::write(&config, text).unwrap();
+    configure(format!("listen = \"127.0.0.1:0\"\nkey_file = {old:?}"));
+    let mut server = Running::start(&["serve", "--config", &config]);
+    let addr = server.addr();
+    let args = |key| ["client", "--user", "eve", "--key-file", key, "--server", &addr];
+    let connect = |key| {
+        let mut client = Running::start(&args(key));
+        client.wait_for("result connected");
+        client
+    };
+    let mut first = connect(&old);
+
+    keygen(&current);
+    configure(format!("key_file = {current:?}\nprevious_key_file = {old:?}"));
+    server.signal("HUP");
+    server.wait_for_stderr("keys are read again");
+    connect(&current);
+    first.wait_for_stderr("another connection");
+    let mut second = connect(&old);
+
+    configure(format!("key_file = {current:?}"));
+    server.signal("HUP");
+    server.wait_for_stderr("keys are read again");
+    assert_eq!(texts(&run(&args(&old))).0, Some(1), "the old key is no longer taken");
+    second.say("invites");
+    second.wait_for("result invites");
+
+    std::fs::write(&current, "no key").unwrap();
+    server.signal("HUP");
+    server.wait_for_stderr("keys stay as they are");
+    std::fs::remove_file(&current).unwrap();
+    configure("key_file = 7".to_owned());
+    server.signal("HUP");
+    server.wait_for_stderr("keys stay as they are");
+    second.say("invites");
+    second.wait_for("result invites");
+    server.signal("TERM");
+    assert_eq!(server.wait_exit().code(), Some(0), "{}", server.transcript());
+}
+
 #[test]
 fn a_client_with_another_key_is_not_answered() {
     let service = Service::start(&[]);

@@ -13,7 +13,9 @@ use rallypoint::client::{
 };
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
-use rallypoint::server::{Admit, BuildError, Builder, Limits, Newcomer, Reason, Server, ServerEvent};
+use rallypoint::server::{
+    Admit, BuildError, Builder, KeyCountError, Limits, Newcomer, Reason, Server, ServerEvent,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -47,7 +49,7 @@ fn the_port_of_another_server_is_not_shared_by_mistake() {
 
 #[test]
 fn a_server_without_a_key_or_with_a_bad_name_does_not_start() {
-    assert!(matches!(Server::builder(1).start(), Err(BuildError::Keys { keys: 0 })));
+    assert!(matches!(Server::builder(1).start(), Err(BuildError::Keys(KeyCountError { keys: 0, .. }))));
     for name in ["", &"n".repeat(129)] {
         assert!(matches!(builder(1).name("eu-1").name(name).start(), Err(BuildError::Name)), "{name:?}");
     }
@@ -249,9 +251,9 @@ async fn a_user_that_is_kicked_is_disconnected_at_once() {
 
 #[test]
 fn what_cannot_work_is_refused_before_anything_runs() {
-    assert!(matches!(Server::builder(1).start(), Err(BuildError::Keys { keys: 0 })));
     let key = || TokenKey::from_bytes(&[2; 32]);
-    assert!(matches!(builder(1).key(key()).key(key()).start(), Err(BuildError::Keys { keys: 3 })));
+    let refused = builder(1).key(key()).key(key()).start();
+    assert!(matches!(refused, Err(BuildError::Keys(KeyCountError { keys: 3, .. }))));
     let limits = Limits { keepalive_ms: 0, ..Limits::default() };
     assert!(matches!(builder(1).limits(limits).start(), Err(BuildError::Limit(_))));
 }

@@ -1,4 +1,5 @@
-//! Being told to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP where a terminal is in use, which has gone then.
+//! Being told to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP where a terminal is in use, which has gone then. For what
+//! runs without one SIGHUP means that it should read its files again.
 
 use std::io;
 
@@ -59,5 +60,32 @@ impl Signals {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Hears SIGHUP, from the moment that it is made, which then no longer ends the process.
+pub struct Hangups(#[cfg(unix)] tokio::signal::unix::Signal);
+
+impl Hangups {
+    /// Begins to listen. Needs a tokio runtime with I/O.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn new() -> io::Result<Self> {
+        #[cfg(unix)]
+        let hangup = tokio::signal::unix::SignalKind::hangup();
+        Ok(Self(
+            #[cfg(unix)]
+            tokio::signal::unix::signal(hangup)?,
+        ))
+    }
+
+    /// Waits for the next one; for ever where there are none. Cancel safe.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.0.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
     }
 }

@@ -17,4 +17,4 @@ pub use handshake::{Agreed, Binding, HandshakeError, Initiator, Responder};
 pub use keys::{HandshakeSecrets, OpenError, OpenKey, PacketKeys, SealKey, TAG_BYTES};
 pub use ledger::{HALF_OPEN_PER_TOKEN, LedgerError, TokenLedger};
 pub use replay::ReplayWindow;
-pub use token::{Claims, ConnectGrant, Psk, TokenId, TokenKey};
+pub use token::{Claims, ConnectGrant, KeyCountError, KeyRing, Psk, TokenId, TokenKey};

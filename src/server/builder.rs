@@ -19,13 +19,15 @@ use super::shared::Shared;
 use super::worker::Worker;
 use crate::net::{self, BufferSizes, Clock, Group, IoPath, Socket};
 use crate::rudp::{EndpointConfig, Tracer};
-use crate::secure::TokenKey;
+use crate::secure::{KeyCountError, KeyRing, TokenKey};
 use crate::wire::packet::SEALED;
 
 /// Builds and starts a [`Server`].
 pub struct Builder {
     listen: SocketAddr,
-    identity: Identity,
+    protocol_id: u64,
+    names: Vec<String>,
+    keys: Vec<TokenKey>,
     limits: Limits,
     workers: Option<NonZeroU8>,
     buffers: BufferSizes,
@@ -37,14 +39,13 @@ pub struct Builder {
     observe: Option<Box<Observe>>,
 }
 
-/// Token keys at most: one, or two while a backend changes from one to the other.
-const MAX_KEYS: usize = 2;
-
 impl Builder {
     pub(super) fn new(protocol_id: u64) -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            identity: Identity { protocol_id, names: Vec::new(), keys: Vec::new() },
+            protocol_id,
+            names: Vec::new(),
+            keys: Vec::new(),
             limits: Limits::default(),
             workers: None,
             buffers: BufferSizes::default(),
@@ -67,16 +68,16 @@ impl Builder {
         self
     }
 
-    /// Adds a token key, the first of at most two. Without one `start` fails.
+    /// Adds a token key, the first of at most two. Without one `start` fails. [`Server::set_keys`] changes them later.
     pub fn key(mut self, key: TokenKey) -> Self {
-        self.identity.keys.push(key);
+        self.keys.push(key);
         self
     }
 
     /// Adds a name that tokens may know this server by (their `aud`), 1 to 128 bytes. Without any the server takes
     /// tokens for every server: right only while no other server has its keys.
     pub fn name(mut self, name: &str) -> Self {
-        self.identity.names.push(name.to_owned());
+        self.names.push(name.to_owned());
         self
     }
 
@@ -153,19 +154,18 @@ impl Builder {
     ///
     /// # Errors
     /// [`BuildError`]; nothing runs then.
-    pub fn start(self) -> Result<Server, BuildError> {
+    pub fn start(mut self) -> Result<Server, BuildError> {
         self.limits.check()?;
-        if self.identity.keys.is_empty() || self.identity.keys.len() > MAX_KEYS {
-            return Err(BuildError::Keys { keys: self.identity.keys.len() });
-        }
-        if self.identity.names.iter().any(|name| !NAME_BYTES.contains(&name.len())) {
+        if self.names.iter().any(|name| !NAME_BYTES.contains(&name.len())) {
             return Err(BuildError::Name);
         }
+        let keys = Arc::new(KeyRing::new(std::mem::take(&mut self.keys))?);
         let workers = self.workers.unwrap_or_else(default_workers);
         let Group { sockets, is_steered } =
             self.bind(workers).map_err(|error| BuildError::Bind { address: self.listen, error })?;
         let mut rng = self.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        let config = config::endpoint(self.identity, &self.limits);
+        let identity = Identity { protocol_id: self.protocol_id, names: self.names, keys: Arc::clone(&keys) };
+        let config = config::endpoint(identity, &self.limits);
         let connection = config.connection.on_socket(sockets.iter().all(Socket::forbids_fragments));
         let config = Arc::new(EndpointConfig { tracer: self.tracer, connection, ..config });
         // Elsewhere each datagram of a user that has moved would be passed on.
@@ -182,7 +182,7 @@ impl Builder {
             }
         });
         let unstarted = unstarted.collect();
-        Server::start(Arc::clone(&shared), Clock::new(), unstarted).map_err(BuildError::Start)
+        Server::start(Arc::clone(&shared), keys, Clock::new(), unstarted).map_err(BuildError::Start)
     }
 
     /// One socket a worker, all at one address.
@@ -202,11 +202,8 @@ impl Builder {
 #[non_exhaustive]
 pub enum BuildError {
     /// Not one or two token keys.
-    #[error("a server has 1 or {MAX_KEYS} token keys, this one has {keys}")]
-    Keys {
-        /// How many were given.
-        keys: usize,
-    },
+    #[error(transparent)]
+    Keys(#[from] KeyCountError),
     /// A name is empty or too long.
     #[error("a server's name has {} to {} bytes", NAME_BYTES.start(), NAME_BYTES.end())]
     Name,

@@ -1,11 +1,12 @@
 //! From a server's limits to the configurations of the layers below it.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{Limits, size};
 use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudgets};
-use crate::secure::TokenKey;
+use crate::secure::KeyRing;
 use crate::session::SessionLimits;
 use crate::wire::command::MAX_COMMAND_BYTES;
 
@@ -18,8 +19,8 @@ pub struct Identity {
     pub protocol_id: u64,
     /// The names that tokens may know the server by; none to take tokens for any server.
     pub names: Vec<String>,
-    /// Token keys in use, one or two.
-    pub keys: Vec<TokenKey>,
+    /// Token keys in use.
+    pub keys: Arc<KeyRing>,
 }
 
 /// Connections beyond two a user.

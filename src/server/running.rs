@@ -14,6 +14,7 @@ use super::shared::Shared;
 use super::worker::Worker;
 use crate::base::{MemberId, SessionId, UserId, WorkerId};
 use crate::net::{self, Clock, Socket, ThreadLoop, Traffic};
+use crate::secure::{KeyCountError, KeyRing, TokenKey};
 use crate::wire::Reason;
 use crate::wire::result::Info;
 
@@ -22,6 +23,7 @@ use crate::wire::result::Info;
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
+    keys: Arc<KeyRing>,
     clock: Clock,
     running: Arc<Running>,
     workers: usize,
@@ -60,6 +62,7 @@ impl Server {
 
     pub(super) fn start(
         shared: Arc<Shared>,
+        keys: Arc<KeyRing>,
         clock: Clock,
         workers: Vec<UnstartedWorker>,
     ) -> io::Result<Self> {
@@ -67,7 +70,7 @@ impl Server {
         let address = first.socket.local_addr()?;
         let sockets = workers.iter().map(|worker| worker.socket.counters()).collect();
         let running = Arc::default();
-        let server = Self { address, shared, clock, running, workers: workers.len(), sockets };
+        let server = Self { address, shared, keys, clock, running, workers: workers.len(), sockets };
         // All are known to the mailboxes before the first of them runs, which may have mail for any other.
         let loops = workers.iter().map(|worker| server.thread_loop(worker)).collect::<Result<Vec<_>, _>>()?;
         for (worker, thread_loop) in workers.into_iter().zip(loops) {
@@ -152,6 +155,15 @@ impl Server {
     /// A user with an unused grant can connect again unless [`Builder::admit`] refuses. Make it refuse first, then kick.
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         self.shared.kick(user, reason)
+    }
+
+    /// Replaces the token keys, one or two, for all workers at once: tokens of a key that is not among them are refused
+    /// from now on. Who is connected stays; [`Server::kick`] ends what a stolen key has begun.
+    ///
+    /// # Errors
+    /// [`KeyCountError`]; the keys stay as they are then.
+    pub fn set_keys(&self, keys: Vec<TokenKey>) -> Result<(), KeyCountError> {
+        self.keys.replace(keys)
     }
 
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again

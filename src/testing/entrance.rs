@@ -1,6 +1,7 @@
 //! [`Entrance`]: how simulated clients get into a server and its sessions.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -35,7 +36,7 @@ impl Entrance {
 
     /// What the server must know.
     pub(super) fn identity(&self) -> Identity {
-        Identity { protocol_id: PROTOCOL_ID, names: Vec::new(), keys: vec![self.key.clone()] }
+        Identity { protocol_id: PROTOCOL_ID, names: Vec::new(), keys: Arc::new(self.key.clone().into()) }
     }
 
     /// A client of its own user that begins to connect.

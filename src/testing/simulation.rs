@@ -158,11 +158,8 @@ impl Simulation {
         let name = addr.to_string();
         let key = TokenKey::from_bytes(&rng.random());
         let protocol_id = rng.random();
-        let identity = Identity {
-            protocol_id,
-            names: vec![name.clone()],
-            keys: vec![TokenKey::from_paserk(&key.to_paserk()).expect("invariant: written by the key")],
-        };
+        let identity =
+            Identity { protocol_id, names: vec![name.clone()], keys: Arc::new(key.clone().into()) };
         let server =
             SimServer::new(scenario.workers, scenario.limits.clone(), identity, StdRng::from_rng(&mut rng));
         let network = Network::new(addr, scenario.impairments.clone(), StdRng::from_rng(&mut rng));

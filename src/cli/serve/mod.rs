@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tracing::info;
+use tracing::{error, info};
 
 use self::config::{Config, ConfigError};
 use crate::cli::output::{Failure, listening_on, note, product};
-use crate::cli::signals::Signals;
+use crate::cli::signals::{Hangups, Signals};
 use crate::cli::trace::TraceFolder;
 use crate::cli::{files, key_file, runtime, units};
 use crate::secure::TokenKey;
@@ -25,7 +25,8 @@ use crate::server::{Limits, Server};
 
 /// Runs the server until SIGTERM or SIGINT, and then until everyone has been told.
 ///
-/// SIGHUP ends it at once, and nobody is told, unless it is ignored, as under `nohup`.
+/// SIGHUP has it read the configuration file and the token keys again: the keys take effect, all other settings stay. What
+/// cannot be read changes nothing. With --dev it ends the server at once, and nobody is told.
 ///
 /// Logs who comes and goes, and which sessions begin and end; RALLYPOINT_LOG=info,rallypoint::connections=off leaves the
 /// former out.
@@ -94,10 +95,14 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
     runtime::block_on(async {
         // Before the server says that it is ready: from then on a signal drains.
-        let signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
+        let signals = Signals::new().map_err(|error| listening(&error))?;
+        let hangups = if args.dev { None } else { Some(Hangups::new().map_err(|error| listening(&error))?) };
         let server = start(&config, keys, tracer)?;
         listening_on(server.local_addr(), false);
-        serve(server, config.drain_timeout, args.report, signals).await
+        tokio::select! {
+            served = serve(&server, config.drain_timeout, args.report, signals) => served,
+            () = reload(&server, args, hangups) => Ok(()),
+        }
     })
 }
 
@@ -187,7 +192,7 @@ fn start(config: &Config, keys: Vec<TokenKey>, tracer: Option<Arc<TraceFolder>>)
 
 /// Waits for a signal, drains, and waits for the end.
 async fn serve(
-    server: Server,
+    server: &Server,
     drain_timeout: Duration,
     every: Duration,
     mut signals: Signals,
@@ -197,16 +202,36 @@ async fn serve(
             server.drain(drain_timeout);
             info!(?drain_timeout, "told to stop: telling everyone");
         }
-        () = ended(&server) => {}
-        () = report::reports(&server, every) => {}
-        () = report::refusals(&server) => {}
+        () = ended(server) => {}
+        () = report::reports(server, every) => {}
+        () = report::refusals(server) => {}
     }
     tokio::select! {
         () = signals.next() => return Err(Failure::Work("told to stop at once".to_owned())),
-        () = ended(&server) => {}
+        () = ended(server) => {}
     }
-    report::report(&server);
+    report::report(server);
     server.join().map_err(|error| Failure::while_doing("serving", error))
+}
+
+/// Reads the token keys again whenever it is told to. Never ends.
+async fn reload(server: &Server, args: &ServeArgs, hangups: Option<Hangups>) {
+    let Some(mut hangups) = hangups else { return std::future::pending().await };
+    loop {
+        hangups.next().await;
+        match read_keys_again(server, args) {
+            Ok(ids) => info!(?ids, "the token keys are read again"),
+            Err(failure) => error!("the token keys stay as they are: {failure}"),
+        }
+    }
+}
+
+/// Has the server take the keys that the files hold now; the keys' ids.
+fn read_keys_again(server: &Server, args: &ServeArgs) -> Result<Vec<String>, Failure> {
+    let keys = keys(&configure(args)?, false)?;
+    let ids = keys.iter().map(|key| key.id().to_owned()).collect();
+    server.set_keys(keys).map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(ids)
 }
 
 /// Waits until every worker has ended.
@@ -214,6 +239,10 @@ async fn ended(server: &Server) {
     while !server.has_ended() {
         tokio::time::sleep(POLL).await;
     }
+}
+
+fn listening(error: &std::io::Error) -> Failure {
+    Failure::while_doing("listening to signals", error)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

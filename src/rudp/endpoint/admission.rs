@@ -144,7 +144,7 @@ impl Endpoint {
     /// Step 4: the token, its times and its audience.
     // spec: TOK-1, TOK-4, TOK-5
     fn open_token(&self, wall: UnixTime, hello: &Hello) -> Result<Claims, Stop> {
-        let claims = token::open(&self.config.keys, &hello.token).map_err(|error| match error {
+        let claims = token::open(&self.config.keys.keys(), &hello.token).map_err(|error| match error {
             TokenError::Claims(_) => Stop::Drop(DropReason::TokenMalformed),
             TokenError::Malformed | TokenError::UnknownKey | TokenError::Forged => {
                 Stop::Drop(DropReason::TokenForged)

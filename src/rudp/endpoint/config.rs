@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::rudp::{ConnectionConfig, MemoryBudgets, Tracer};
-use crate::secure::TokenKey;
+use crate::secure::KeyRing;
 
 /// What an endpoint needs to know; shared by all workers of a server.
 pub struct EndpointConfig {
@@ -13,8 +13,8 @@ pub struct EndpointConfig {
     /// The names under which tokens know this server: a token's `aud` must be one of them. When
     /// empty, every token of `keys` is for this server: right while no other server has these keys.
     pub audiences: Vec<String>,
-    /// Token keys in use: one, or two while a backend changes from one to the other.
-    pub keys: Vec<TokenKey>,
+    /// Token keys in use.
+    pub keys: Arc<KeyRing>,
     /// For each connection.
     pub connection: ConnectionConfig,
     /// What all connections of the process may keep together.
@@ -41,7 +41,7 @@ pub struct EndpointConfig {
 
 impl EndpointConfig {
     /// The usual limits, for tokens of `keys` that are made for any of `audiences`.
-    pub fn new(protocol_id: u64, audiences: Vec<String>, keys: Vec<TokenKey>) -> Self {
+    pub fn new(protocol_id: u64, audiences: Vec<String>, keys: Arc<KeyRing>) -> Self {
         Self {
             protocol_id,
             audiences,

@@ -8,11 +8,13 @@ mod grant;
 mod key;
 mod mint;
 mod open;
+mod ring;
 
 pub use claims::{Claims, ClaimsError, DATA_MAX_BYTES, LIFETIME_MAX, Psk, TokenId};
 pub use grant::{ConnectGrant, GrantError};
 pub use key::{KeyError, TokenKey};
 pub use mint::{MintError, MintRequest, mint};
 pub use open::{TokenError, open};
+pub use ring::{KeyCountError, KeyRing};
 
 pub use crate::wire::packet::TOKEN_MAX_BYTES;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -335,7 +336,8 @@ fn hear(scenario: &Scenario, now: Timestamp, stamp: Stamp, checker: &mut Checker
 }
 
 fn endpoint(scenario: &Scenario, door: &Door) -> EndpointConfig {
-    let mut config = EndpointConfig::new(door.protocol_id, vec![door.name.clone()], vec![door.key.clone()]);
+    let mut config =
+        EndpointConfig::new(door.protocol_id, vec![door.name.clone()], Arc::new(door.key.clone().into()));
     config.connection = scenario.server;
     config.half_open_timeout = Duration::from_secs(2);
     if scenario.cookies {

@@ -138,12 +138,12 @@ fn top_keys() -> [Key; 8] {
         ),
         top(
             "key_file",
-            "File with the token key, as `rallypoint keygen` writes it.",
+            "File with the token key, as `rallypoint keygen` writes it. Read again on SIGHUP.",
             Field::File(|config| &mut config.key_file),
         ),
         top(
             "previous_key_file",
-            "File with the key before it: its tokens are taken, too, while keys are being changed.",
+            "File with the key before it: its tokens are taken, too, while keys are being changed. Read again on SIGHUP.",
             Field::File(|config| &mut config.previous_key_file),
         ),
         top(

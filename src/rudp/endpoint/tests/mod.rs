@@ -19,7 +19,7 @@ use crate::base::UnixTime;
 use crate::base::{Ecn, UserId};
 use crate::rudp::{Connecting, ConnectingConfig};
 use crate::secure::token::{MintRequest, mint};
-use crate::secure::{ConnectGrant, TokenKey};
+use crate::secure::{ConnectGrant, KeyRing, TokenKey};
 use crate::wire::RejectCode;
 use crate::wire::packet::{ClearPacket, Hello};
 
@@ -144,7 +144,8 @@ fn endpoint(
     rng: StdRng,
     change: impl FnOnce(&mut EndpointConfig),
 ) -> Endpoint {
-    let mut config = EndpointConfig::new(GAME, vec![SERVER.into()], vec![key(1), key(2)]);
+    let mut config =
+        EndpointConfig::new(GAME, vec![SERVER.into()], Arc::new(KeyRing::new(vec![key(1), key(2)]).unwrap()));
     change(&mut config);
     Endpoint::new(Arc::new(config), worker, ledger, rng)
 }

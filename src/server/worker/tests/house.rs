@@ -77,7 +77,8 @@ impl House {
         let mut rng = StdRng::seed_from_u64(7);
         let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng).admitting_by(admit));
         let key = TokenKey::from_bytes(&[7; 32]);
-        let identity = Identity { protocol_id: 1, names: vec![SERVER.to_owned()], keys: vec![key] };
+        let identity =
+            Identity { protocol_id: 1, names: vec![SERVER.to_owned()], keys: Arc::new(key.into()) };
         let config = Arc::new(config::endpoint(identity, &limits));
         let machine = |id| {
             Worker::new(Arc::clone(&shared), Arc::clone(&config), id, StdRng::seed_from_u64(u64::from(id.0)))
