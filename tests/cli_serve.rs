@@ -373,6 +373,32 @@ fn a_server_of_another_game_is_reached_by_its_id() {
     client.wait_for_json("connected", |said| said["result"] == "connected");
 }
 
+#[test]
+fn metrics_are_in_a_file_from_the_beginning_to_the_end() {
+    let folder = Folder::new();
+    let file = folder.file("rallypoint.prom");
+    std::fs::write(&file, "of an earlier run").unwrap();
+    let mut service = Service::start(&["--metrics", &file]);
+    let connections = || {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let sample = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        [sample("rallypoint_connections "), sample("rallypoint_connections_opened_total ")]
+    };
+    assert_eq!(connections(), [Some(0), Some(0)]);
+    let _alice = service.client("alice");
+    while connections() != [Some(1), Some(1)] {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    service.server.signal("TERM");
+    assert_eq!(service.server.wait_exit().code(), Some(0), "{}", service.server.transcript());
+    assert_eq!(connections(), [Some(0), Some(1)]);
+    let nowhere = folder.file("no/such/folder");
+    let refused =
+        run(&["serve", "--listen", "127.0.0.1:0", "--key-file", &service.key, "--metrics", &nowhere]);
+    let (status, out, err) = texts(&refused);
+    assert!(status == Some(1) && out.is_empty() && err.contains("metrics"), "{out}{err}");
+}
+
 /// As an operator changes keys without a gap: the new one beside the old one, then the new one alone.
 #[cfg(unix)]
 #[test]

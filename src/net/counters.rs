@@ -24,6 +24,11 @@ macro_rules! counters {
                     $($name: sum.$name + socket.$name.get(),)+
                 })
             }
+
+            /// Names and values, for people and logs.
+            pub fn rows(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
         }
     };
 }

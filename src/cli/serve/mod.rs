@@ -4,8 +4,10 @@
 //! the drain timeout is over. The second ends it at once.
 
 pub mod config;
+mod metrics;
 mod report;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
@@ -13,9 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use self::config::{Config, ConfigError};
+use self::metrics::MetricsFile;
 use crate::cli::output::{Failure, listening_on, note, product};
 use crate::cli::signals::{Hangups, Signals};
 use crate::cli::trace::TraceFolder;
@@ -33,7 +37,7 @@ use crate::server::{Limits, Server};
 ///
 /// Settings come from the defaults, then the configuration file, then the command line. Prints
 /// `listening on ADDR` when it is ready.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 #[command(
     after_help = "Example:\n  rallypoint serve --dev\n  rallypoint serve --dev --trace traces\n  rallypoint serve --config rallypoint.toml --key-file rallypoint.key\n  rallypoint serve --print-config > rallypoint.toml"
 )]
@@ -73,6 +77,10 @@ pub struct ServeArgs {
     /// Log what the server has counted so often; 0s: at its end alone.
     #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "0s")]
     report: Duration,
+    /// Write what the server has counted to FILE every 5 s, for monitoring: the text format of Prometheus. A file that is
+    /// there is replaced.
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Print the whole configuration with comments, and end.
     #[arg(long)]
     print_config: bool,
@@ -98,11 +106,18 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         let signals = Signals::new().map_err(|error| listening(&error))?;
         let hangups = if args.dev { None } else { Some(Hangups::new().map_err(|error| listening(&error))?) };
         let server = start(&config, keys, tracer)?;
+        let metrics = args.metrics.as_deref().map(MetricsFile::new);
+        if let Some(metrics) = &metrics {
+            metrics.write(&server).map_err(|error| Failure::while_doing("writing the metrics", error))?;
+        }
         listening_on(server.local_addr(), false);
-        tokio::select! {
+        let served = tokio::select! {
             served = serve(&server, config.drain_timeout, args.report, signals) => served,
             () = reload(&server, args, hangups) => Ok(()),
-        }
+            () = keep(&server, metrics.as_ref()) => Ok(()),
+        };
+        metrics.inspect(|metrics| metrics.write_or_warn(&server));
+        served
     })
 }
 
@@ -214,24 +229,36 @@ async fn serve(
     server.join().map_err(|error| Failure::while_doing("serving", error))
 }
 
+/// Keeps the metrics up to date. Never ends.
+async fn keep(server: &Server, metrics: Option<&MetricsFile>) {
+    match metrics {
+        Some(metrics) => metrics.keep(server).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Reads the token keys again whenever it is told to. Never ends.
 async fn reload(server: &Server, args: &ServeArgs, hangups: Option<Hangups>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
     loop {
         hangups.next().await;
-        match read_keys_again(server, args) {
-            Ok(ids) => info!(?ids, "the token keys are read again"),
+        let args = args.clone();
+        // A file may be a pipe that nobody writes to.
+        let read = spawn_blocking(move || keys(&configure(&args)?, false)).await;
+        match read.unwrap_or_else(|error| Err(Failure::while_doing("reading them", io::Error::other(error))))
+        {
+            Ok(keys) => set_keys(server, keys),
             Err(failure) => error!("the token keys stay as they are: {failure}"),
         }
     }
 }
 
-/// Has the server take the keys that the files hold now; the keys' ids.
-fn read_keys_again(server: &Server, args: &ServeArgs) -> Result<Vec<String>, Failure> {
-    let keys = keys(&configure(args)?, false)?;
-    let ids = keys.iter().map(|key| key.id().to_owned()).collect();
-    server.set_keys(keys).map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok(ids)
+fn set_keys(server: &Server, keys: Vec<TokenKey>) {
+    let ids: Vec<_> = keys.iter().map(|key| key.id().to_owned()).collect();
+    match server.set_keys(keys) {
+        Ok(()) => info!(?ids, "the token keys are read again"),
+        Err(error) => error!(%error, "the token keys stay as they are"),
+    }
 }
 
 /// Waits until every worker has ended.
@@ -241,11 +268,11 @@ async fn ended(server: &Server) {
     }
 }
 
-fn listening(error: &std::io::Error) -> Failure {
+fn listening(error: &io::Error) -> Failure {
     Failure::while_doing("listening to signals", error)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::while_doing(format_args!("reading {}", path.display()), error)
 }
 
@@ -271,6 +298,7 @@ mod tests {
             trace: None,
             dev: false,
             report: Duration::ZERO,
+            metrics: None,
             print_config: false,
         }
     }

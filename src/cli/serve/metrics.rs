@@ -1,0 +1,113 @@
+//! What a running server counts, in a file for monitoring: Prometheus's text format, version 0.0.4.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::net::Traffic;
+use crate::server::{Server, Totals};
+
+/// A file that is written anew every [`EVERY`].
+pub struct MetricsFile {
+    path: PathBuf,
+    /// Beside it, for a moment: a reader finds a whole file, the last one or the new one.
+    draft: PathBuf,
+}
+
+/// How often the file is written.
+pub const EVERY: Duration = Duration::from_secs(5);
+
+/// Counts that also fall, of [`Totals::rows`].
+const GAUGES: &[&str] = &["sessions", "connections", "connections_half_open", "connections_closing"];
+
+impl MetricsFile {
+    /// One at `path`, where another one may be: it is replaced.
+    pub fn new(path: &Path) -> Self {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".new");
+        Self { path: path.to_owned(), draft: draft.into() }
+    }
+
+    /// Writes it once.
+    ///
+    /// # Errors
+    /// Those of the system; the file that was there stays.
+    pub fn write(&self, server: &Server) -> io::Result<()> {
+        fs::write(&self.draft, text(&server.counters(), &server.traffic()))?;
+        fs::rename(&self.draft, &self.path)
+    }
+
+    /// Writes it again and again. Never ends.
+    pub async fn keep(&self, server: &Server) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            self.write_or_warn(server);
+        }
+    }
+
+    /// Writes it once, and logs why when it cannot be.
+    pub fn write_or_warn(&self, server: &Server) {
+        if let Err(error) = self.write(server) {
+            warn!(path = %self.path.display(), %error, "the metrics cannot be written");
+        }
+    }
+}
+
+fn text(counters: &Totals, traffic: &Traffic) -> String {
+    let mut text = String::new();
+    for (name, count) in counters.rows() {
+        if GAUGES.contains(&name) {
+            sample(&mut text, name, "gauge", &[("", count)]);
+        } else {
+            sample(&mut text, &format!("{name}_total"), "counter", &[("", count)]);
+        }
+    }
+    for (name, count) in traffic.rows() {
+        sample(&mut text, &format!("socket_{name}_total"), "counter", &[("", count)]);
+    }
+    let dropped: Vec<_> =
+        counters.dropped_by_reason().map(|(reason, count)| (reason.name(), count)).collect();
+    sample(&mut text, "dropped_total", "counter", &dropped);
+    text
+}
+
+/// A metric with its samples, by reason where they have one.
+fn sample(text: &mut String, name: &str, kind: &str, samples: &[(&str, u64)]) {
+    let _ = writeln!(text, "# TYPE rallypoint_{name} {kind}");
+    for (reason, count) in samples {
+        let _ = match *reason {
+            "" => writeln!(text, "rallypoint_{name} {count}"),
+            reason => writeln!(text, "rallypoint_{name}{{reason=\"{reason}\"}} {count}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rudp::DropReason;
+
+    #[test]
+    fn each_count_has_a_type_and_a_value() {
+        let mut counters = Totals { sessions: 3, deliveries: u64::MAX, ..Totals::default() };
+        counters.dropped[0] = 7;
+        let text = text(&counters, &Traffic { bytes_in: 9, ..Traffic::default() });
+        for lines in [
+            "# TYPE rallypoint_sessions gauge\nrallypoint_sessions 3\n",
+            "# TYPE rallypoint_deliveries_total counter\nrallypoint_deliveries_total 18446744073709551615\n",
+            "# TYPE rallypoint_socket_bytes_in_total counter\nrallypoint_socket_bytes_in_total 9\n",
+            "# TYPE rallypoint_dropped_total counter\nrallypoint_dropped_total{reason=\"bad_length\"} 7\n",
+            "\nrallypoint_dropped_total{reason=\"replayed\"} 0\n",
+        ] {
+            assert!(text.contains(lines), "{lines} in {text}");
+        }
+        let values = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(values, counters.rows().len() + Traffic::default().rows().len() + DropReason::ALL.len());
+        let gauges = text.lines().filter(|line| line.ends_with(" gauge")).count();
+        assert_eq!(gauges, GAUGES.len());
+    }
+}
