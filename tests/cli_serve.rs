@@ -207,7 +207,9 @@ fn an_invite_waits_for_its_user_and_a_second_connection_replaces_the_first() {
     result(&mut bob, "accept");
 
     let _again = service.client("bob");
-    assert!(event(&mut bob, "disconnected")["why"].as_str().unwrap().contains("another connection"));
+    let end = event(&mut bob, "disconnected");
+    assert!(end["why"].as_str().unwrap().contains("another connection"), "{end}");
+    assert_eq!((&end["code"], &end["may_reconnect"]), (&"replaced".into(), &false.into()));
     assert_eq!(bob.wait_exit().code(), Some(1), "{}", bob.transcript());
     assert_eq!(event(&mut alice, "member_left")["why"], "replaced");
 }
@@ -237,8 +239,9 @@ fn a_terminated_server_tells_everyone_and_ends_well() {
     let (mut alice, mut bob, _) = service.meeting();
     service.server.signal("TERM");
     for client in [&mut alice, &mut bob] {
-        let why = event(client, "disconnected")["why"].as_str().unwrap().to_owned();
-        assert!(why.contains("shutting down"), "{why}");
+        let end = event(client, "disconnected");
+        assert!(end["why"].as_str().unwrap().contains("shutting down"), "{end}");
+        assert_eq!((&end["code"], &end["may_reconnect"]), (&"shutting_down".into(), &true.into()));
         assert_eq!(client.wait_exit().code(), Some(1));
     }
     assert_eq!(service.server.wait_exit().code(), Some(0), "{}", service.server.transcript());

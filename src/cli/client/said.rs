@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::cli::delivery;
-use crate::client::{Event, Invitation, Mirror};
+use crate::client::{Disconnected, Event, Invitation, Mirror};
 use crate::wire::{ErrorCode, PropertyChange, PropertyValue};
 
 /// One line of output: what it is about, and its members in order.
@@ -124,7 +124,16 @@ impl From<&Event> for Said {
                 .with("invite", invite.to_string())
                 .with("user", user.as_str())
                 .with("reason", reason.as_str()),
-            Event::Disconnected(why) => said("disconnected").with("why", why.to_string()),
+            Event::Disconnected(why) => {
+                let code = match why {
+                    Disconnected::ByServer { code, .. } => Some(code.name()),
+                    _ => None,
+                };
+                said("disconnected")
+                    .with("why", why.to_string())
+                    .with("code", code)
+                    .with("may_reconnect", why.may_reconnect())
+            }
         }
     }
 }
