@@ -19,7 +19,9 @@ use crate::base::Timestamp;
 use crate::secure::token::TOKEN_MAX_BYTES;
 use crate::secure::{Agreed, Binding, ConnectGrant, HandshakeError, Initiator};
 use crate::wire::RejectCode;
-use crate::wire::packet::{ClearPacket, Echo, Hello, HelloAck, Reject, Retry, is_clear};
+use crate::wire::packet::{
+    ClearHeader, ClearKind, ClearPacket, Echo, Hello, HelloAck, PROTOCOL_VERSION, Reject, Retry, is_clear,
+};
 
 /// What an attempt to connect needs to know besides its grant.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +165,14 @@ impl Connecting {
             return;
         }
         let own = self.hello.echo();
-        match ClearPacket::read(self.config.protocol_id, &datagram.freeze()) {
+        let Ok((header, body)) = ClearHeader::read(self.config.protocol_id, &datagram.freeze()) else {
+            return;
+        };
+        // spec: PKT-2
+        if header.version != PROTOCOL_VERSION && header.kind != ClearKind::Reject as u8 {
+            return;
+        }
+        match ClearPacket::read_body(header, body) {
             Ok(ClearPacket::HelloAck(ack)) if ack.echo == own => self.finish(now, &ack),
             Ok(ClearPacket::Retry(retry)) if retry.echo == own => self.retry(now, &retry),
             Ok(ClearPacket::Reject(reject)) => self.note(now, own, &reject),

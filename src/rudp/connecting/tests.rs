@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::{ConnectionId, UnixTime};
 use crate::secure::{Psk, Responder};
-use crate::wire::packet::{COOKIE_BYTES, ClearHeader, Cookie};
+use crate::wire::packet::{COOKIE_BYTES, ClearHeader, Cookie, forge};
 
 const GAME: u64 = 7;
 const SERVER: &str = "server";
@@ -150,6 +150,22 @@ fn the_last_reject_is_reported_a_second_after_the_first_one() {
     let error = connecting.poll_outcome().and_then(Result::err);
     assert_eq!(error, Some(ConnectError::Refused(RejectCode::Full)));
     assert_eq!(hello(&mut connecting, at(6_000)), None);
+}
+
+/// As a server of version 2 says it, and nothing else that such a one may say.
+// spec-test: PKT-2
+#[test]
+fn a_reject_is_heard_in_whatever_version_it_is() {
+    let mut connecting = connecting();
+    let first = hello(&mut connecting, at(0)).unwrap();
+    let header = ClearHeader::read(GAME, &ClearPacket::Hello(first.clone()).to_bytes(GAME)).unwrap().0.echo();
+    let mut say = |kind: ClearKind, body: &[&[u8]]| {
+        connecting.handle_datagram(at(10), forge(GAME, 2, kind as u8, &body.concat()));
+        (connecting.failure, connecting.hello.cookie)
+    };
+    assert_eq!(say(ClearKind::Retry, &[&first.echo().0, &[7; COOKIE_BYTES]]), (ConnectError::NoAnswer, None));
+    let refused = (ConnectError::Refused(RejectCode::Version), None);
+    assert_eq!(say(ClearKind::Reject, &[&header.0, &[RejectCode::Version as u8, 2]]), refused);
 }
 
 /// Anybody may have said it.

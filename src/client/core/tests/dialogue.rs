@@ -213,7 +213,7 @@ fn a_session_may_end_before_the_result_that_led_to_it() {
     assert_eq!(reused, Err(ServerViolation::UnexpectedSlot { slot: SLOT }));
 }
 
-// spec-test: MSG-1
+// spec-test: MSG-1, EVT-4
 #[test]
 fn reliable_messages_that_overtake_the_snapshot_are_kept_in_order() {
     let mut told = Told::default();
@@ -232,6 +232,19 @@ fn reliable_messages_that_overtake_the_snapshot_are_kept_in_order() {
     assert_eq!(told.texts(), ["lost"], "now it has a session");
 }
 
+/// The member's joining was lost and comes later, or their leaving has come.
+// spec-test: EVT-10
+#[test]
+fn a_message_of_a_member_that_is_not_in_the_list_is_none_the_less_one() {
+    let mut told = Told::member();
+    let unordered = Delivery::ReliableUnordered;
+    let body = Body::new(unordered, "hello".into()).unwrap();
+    let event = SessionEvent::Sent { sender: MemberId(77), delivery: unordered, body };
+    told.slot(unordered, event.encode()).unwrap();
+    assert_eq!(told.texts(), ["hello"]);
+}
+
+// spec-test: EVT-4
 #[test]
 fn what_overtakes_the_snapshot_is_bounded() {
     let mut told = Told::default();
