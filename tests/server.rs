@@ -7,9 +7,10 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rallypoint::base::UserId;
+use rallypoint::base::{SessionId, UserId};
 use rallypoint::client::{
-    Client, ClientConfig, CloseCode, ConnectError, CreateSession, Disconnected, Event, Events, RejectCode,
+    Client, ClientConfig, CloseCode, ConnectError, CreateSession, Disconnected, Event, Events, PropertyOp,
+    RejectCode,
 };
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
@@ -187,7 +188,12 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
             ServerEvent::SessionBegan { session, kind, owner, .. } => {
                 format!("{owner} began {session} of kind {}", kind.0)
             }
-            ServerEvent::SessionEnded { session, why, .. } => format!("{session} ended: {}", why.name()),
+            ServerEvent::SessionEnded { session, why, members, properties, .. } => {
+                let users: Vec<_> =
+                    members.iter().map(|(member, user)| format!("{}={user}", member.0)).collect();
+                let score = properties.values().next().map(|entry| &entry.value);
+                format!("{session} ended: {}, {users:?}, {score:?}", why.name())
+            }
             other => format!("{other:?}"),
         };
         tell.send(line).unwrap();
@@ -196,14 +202,27 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     let server = builder(2).observe(observe).start().unwrap();
     let (ann, _) = connect(&server, "ann", Some(json!({"rank": 3}))).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), r#"ann came with {"rank":3}"#);
+    let score = PropertyOp::set("score".parse().unwrap(), 3);
     let room = ann.create(CreateSession::new(7)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 7", room.session));
+    ann.set_properties(room.slot, vec![score]).await.unwrap();
+    assert_eq!(
+        server.properties(room.session).unwrap().values().map(|entry| &entry.value).collect::<Vec<_>>(),
+        [&3.into()]
+    );
+    assert!(server.properties(SessionId(0)).is_none());
     ann.delete(room.slot, "").await.unwrap();
-    assert_eq!(told.recv().await.unwrap(), format!("{} ended: deleted", room.session));
+    assert_eq!(
+        told.recv().await.unwrap(),
+        format!(r#"{} ended: deleted, ["1=ann"], Some(Integer(3))"#, room.session)
+    );
     let room = ann.create(CreateSession::new(8)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 8", room.session));
     server.close_session(room.session, Reason::none());
-    assert_eq!(told.recv().await.unwrap(), format!("{} ended: closed_by_operator", room.session));
+    assert_eq!(
+        told.recv().await.unwrap(),
+        format!(r#"{} ended: closed_by_operator, ["1=ann"], None"#, room.session)
+    );
     // However the workers of the two are placed.
     let (ann, _) = connect(&server, "ann", None).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), "ann came with nothing");
@@ -216,7 +235,7 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     let room = eve.create(CreateSession::new(9).idle_ttl(Duration::ZERO)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("eve began {} of kind 9", room.session));
     eve.leave(room.slot).await.unwrap();
-    assert_eq!(told.recv().await.unwrap(), format!("{} ended: idle", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("{} ended: idle, [], None", room.session));
     server.drain(Duration::from_secs(1));
     assert_eq!(told.recv().await.unwrap(), "eve went: dropped, shutting_down");
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();

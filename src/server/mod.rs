@@ -79,5 +79,6 @@ pub use running::Server;
 pub use crate::base::{MemberId, SessionId, SessionKind, UserId};
 pub use crate::net::Traffic;
 pub use crate::secure::KeyCountError;
+pub use crate::session::{PropertyEntry, PropertyMap};
 pub use crate::wire::result::Info;
 pub use crate::wire::{DeleteReason, LeaveReason, Reason};

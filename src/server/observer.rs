@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::base::{SessionId, SessionKind, UserId};
+use crate::base::{MemberId, SessionId, SessionKind, UserId};
+use crate::session::PropertyMap;
 use crate::wire::{CloseCode, DeleteReason, LeaveReason};
 
 /// What has happened on a server, told to [`Builder::observe`](super::Builder::observe).
@@ -51,6 +52,10 @@ pub enum ServerEvent<'a> {
         session: SessionId,
         /// Why.
         why: DeleteReason,
+        /// Who was in it at its end, by age: of `owner_left` all but the owner, of `idle` nobody.
+        members: &'a [(MemberId, &'a UserId)],
+        /// What its members have shared, as it was at the end.
+        properties: &'a PropertyMap,
     },
 }
 

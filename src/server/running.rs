@@ -15,6 +15,7 @@ use super::worker::Worker;
 use crate::base::{MemberId, SessionId, UserId, WorkerId};
 use crate::net::{self, Clock, Socket, ThreadLoop, Traffic};
 use crate::secure::{KeyCountError, KeyRing, TokenKey};
+use crate::session::PropertyMap;
 use crate::wire::Reason;
 use crate::wire::result::Info;
 
@@ -141,6 +142,12 @@ impl Server {
     pub fn members(&self, session: SessionId) -> Option<Vec<(MemberId, UserId)>> {
         let members = self.shared.sessions.members(session)?;
         Some(members.iter().map(|member| (member.id, member.user.clone())).collect())
+    }
+
+    /// What the members of a session share, at this moment; `None` when there is no session of this id. What they shared at
+    /// its end [`Builder::observe`] is told.
+    pub fn properties(&self, session: SessionId) -> Option<Arc<PropertyMap>> {
+        self.shared.sessions.properties(session)
     }
 
     /// Ends a session: its members are told `closed_by_operator` and `reason`, who was invited that the invite is

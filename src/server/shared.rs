@@ -113,7 +113,7 @@ impl Shared {
             ServerEvent::SessionBegan { session, kind, owner } => {
                 info!(%session, kind = kind.0, owner = owner.as_str(), "session began");
             }
-            ServerEvent::SessionEnded { session, why } => info!(%session, %why, "session ended"),
+            ServerEvent::SessionEnded { session, why, .. } => info!(%session, %why, "session ended"),
             ServerEvent::Connected { user, address, .. } => {
                 info!(target: CONNECTIONS, user = user.as_str(), %address, "connected");
             }

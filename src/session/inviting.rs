@@ -2,7 +2,7 @@
 
 use super::invites::{InviteState, Terms};
 use super::state::{Entry, Session, Turn, reserve};
-use super::{Change, Departed, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
+use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
 #[cfg(test)]
 use crate::base::Timestamp;
 use crate::base::{MemberId, UserId};
@@ -111,8 +111,8 @@ impl Session {
             self.tell_owner(event, Room::Headroom, turn);
             expired.push(Expired::Invite(EndedInvite { invite, user }));
         }
-        if let Some(Departed { revoked, .. }) = self.end_if_idle(turn) {
-            let ended = Expired::Session { session: self.id, revoked };
+        if let Some(departed) = self.end_if_idle(turn) {
+            let ended = Expired::Session(self.id, departed);
             *left = left.saturating_sub(ended.ends());
             expired.push(ended);
         }

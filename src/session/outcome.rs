@@ -1,5 +1,8 @@
 //! Outcomes: what a command that was carried out means for those outside of its session.
 
+use std::sync::Arc;
+
+use super::{Member, PropertyMap};
 use crate::base::{InviteId, MemberId, SessionId, SessionKind, UserId};
 use crate::wire::{DeleteReason, ErrorCode, InviteTtl, Note};
 
@@ -59,8 +62,19 @@ pub struct EndedInvite {
 pub struct Departed {
     /// Open invites that this revoked: a kicked user's, or all of a session that ended.
     pub revoked: Vec<EndedInvite>,
-    /// Why the session ended with this, if it did.
-    pub ended: Option<DeleteReason>,
+    /// The session's end, if it ended with this.
+    pub ended: Option<Ended>,
+}
+
+/// A session ended: what it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub why: DeleteReason,
+    /// Who was in it.
+    pub members: Arc<Vec<Member>>,
+    /// What they shared.
+    pub properties: Arc<PropertyMap>,
 }
 
 /// A deadline passed.
@@ -68,13 +82,8 @@ pub struct Departed {
 pub enum Expired {
     /// An invite's time is over. Its owner has been told by mail; its user is to be told.
     Invite(EndedInvite),
-    /// An empty session ended; its open invites were revoked.
-    Session {
-        /// The session.
-        session: SessionId,
-        /// The invites.
-        revoked: Vec<EndedInvite>,
-    },
+    /// An empty session ended.
+    Session(SessionId, Departed),
 }
 
 impl Expired {
@@ -82,7 +91,7 @@ impl Expired {
     pub fn ends(&self) -> usize {
         match self {
             Self::Invite(_) => 1,
-            Self::Session { revoked, .. } => 1 + revoked.len(),
+            Self::Session(_, departed) => 1 + departed.revoked.len(),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::members::{Members, Workers};
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::{
-    Admitted, Change, Departed, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits, SessionSnapshot,
+    Admitted, Change, Departed, Ended, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits,
+    SessionSnapshot,
 };
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
 use crate::wire::command::{Create, Join};
@@ -422,7 +423,8 @@ impl Session {
         let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
         let revoked =
             open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect();
-        Departed { revoked, ended: Some(why) }
+        let (members, properties) = (self.members.list().clone(), self.properties.map().clone());
+        Departed { revoked, ended: Some(Ended { why, members, properties }) }
     }
 
     /// Revokes an open invite.

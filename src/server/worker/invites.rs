@@ -10,10 +10,10 @@ use super::dispatch::Caller;
 use crate::base::{InviteId, Timestamp, UserId};
 use crate::server::directory::OpenInvite;
 use crate::server::mail::{Post, Word};
-use crate::session::{Departed, EndedInvite, Expired, Inviting, NewInvite};
+use crate::session::{EndedInvite, Expired, Inviting, NewInvite};
 use crate::wire::command::{Decline, Invite};
 use crate::wire::result::MAX_LISTED;
-use crate::wire::{DeleteReason, ErrorCode, UserEvent, Value};
+use crate::wire::{ErrorCode, UserEvent, Value};
 
 impl Worker {
     /// Invites users; each gets an answer of its own.
@@ -133,8 +133,8 @@ impl Worker {
                 Expired::Invite(EndedInvite { invite, user }) => {
                     self.withdraw_invite(now, &user, invite, UserEvent::InviteExpired { invite, user: None });
                 }
-                Expired::Session { session, revoked } => {
-                    self.departed(now, session, &Departed { revoked, ended: Some(DeleteReason::Idle) });
+                Expired::Session(session, departed) => {
+                    self.departed(now, session, &departed);
                 }
             }
         }

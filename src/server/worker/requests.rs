@@ -6,7 +6,7 @@ use super::clients::Seat;
 use super::dispatch::Caller;
 use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
-use crate::session::{Admitted, Departed, MemberAt, Outbox, SessionTable};
+use crate::session::{Admitted, Departed, Ended, MemberAt, Outbox, SessionTable};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -106,8 +106,14 @@ impl Worker {
     /// session.
     pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) -> Value {
         self.invites_revoked(now, &departed.revoked);
-        if let Some(why) = departed.ended {
-            self.shared.tell(&ServerEvent::SessionEnded { session, why });
+        if let Some(Ended { why, members, properties }) = &departed.ended {
+            let members: Vec<_> = members.iter().map(|member| (member.id, &member.user)).collect();
+            self.shared.tell(&ServerEvent::SessionEnded {
+                session,
+                why: *why,
+                members: &members,
+                properties,
+            });
         }
         Value::Empty
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::PropertyMap;
 use super::super::members::Member;
 use super::{SessionTable, Stripe};
 use crate::base::sync::CachePadded;
@@ -30,6 +31,12 @@ impl SessionTable {
     pub fn members(&self, session: SessionId) -> Option<Arc<Vec<Member>>> {
         let state = self.stripe_of(session).1.state.lock();
         state.sessions.get(&session).map(|session| session.members.list().clone())
+    }
+
+    /// The properties of a session; `None` when there is no such session.
+    pub fn properties(&self, session: SessionId) -> Option<Arc<PropertyMap>> {
+        let state = self.stripe_of(session).1.state.lock();
+        state.sessions.get(&session).map(|session| session.properties.map().clone())
     }
 
     /// What all sessions are, one stripe after the other: not what they are at one moment.

@@ -134,8 +134,7 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     world.mail.full.clear();
     assert_eq!(world.pass(Duration::ZERO), [], "what is refused changes nothing");
     let new = create(&mut world, 60).unwrap();
-    let ended = |session| vec![Expired::Session { session, revoked: vec![] }];
-    assert_eq!(world.pass(Duration::ZERO), ended(long.session));
+    assert_eq!(world.pass_ends(Duration::ZERO), (vec![long.session], vec![]));
     assert_eq!(world.table.len(), 3);
     create(&mut world, 60).unwrap();
     assert_eq!(world.table.len(), 3, "at no time more");
@@ -143,7 +142,7 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     let before = world.now - Duration::from_micros(1);
     let again = world.table.create(before, &user("a"), at("a"), late, &mut world.mail);
     assert_eq!(again, Err(ErrorCode::ServerFull), "it gives way once, whatever another worker's clock says");
-    assert_eq!(world.pass(Duration::ZERO), ended(short.session));
+    assert_eq!(world.pass_ends(Duration::ZERO), (vec![short.session], vec![]));
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
     world.leave((new.session, new.member)).unwrap();
     let new = world.join("a", Join::Session(new.session)).map(|member| Admitted { member, ..new }).unwrap();

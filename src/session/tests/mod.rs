@@ -8,6 +8,7 @@ mod races;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +23,8 @@ use crate::wire::command::{
     Broadcast, Create, Decline, InitialProperties, Invite, InvitedUsers, Join, Kick, Message, Recipients, To,
 };
 use crate::wire::{
-    Admission, Body, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
-    PropertyOps, Reason, Settings,
+    Admission, Body, DeleteReason, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note,
+    OnOwnerLeave, PropertyOps, Reason, Settings,
 };
 
 /// An outbox that keeps all mail and holds the table to its contract.
@@ -167,6 +168,22 @@ impl World {
             }
         }
         expired
+    }
+
+    /// As [`Self::pass`], of sessions alone: which have ended, and the invites that have ended with them.
+    fn pass_ends(&mut self, time: Duration) -> (Vec<SessionId>, Vec<EndedInvite>) {
+        let ended = self.pass(time).into_iter().map(|expired| match expired {
+            Expired::Session(session, departed) => (session, departed),
+            invite => panic!("{invite:?}"),
+        });
+        let (sessions, departed): (_, Vec<Departed>) = ended.unzip();
+        assert!(departed.iter().all(|departed| {
+            departed
+                .ended
+                .as_ref()
+                .is_some_and(|ended| ended.why == DeleteReason::Idle && ended.members.is_empty())
+        }));
+        (sessions, departed.into_iter().flat_map(|departed| departed.revoked).collect())
     }
 
     /// Takes the mail: what happened, once, however many workers were told. Checks that each

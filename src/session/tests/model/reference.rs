@@ -340,11 +340,13 @@ impl Reference {
 
     fn end(&mut self, why: DeleteReason) -> Departed {
         self.log.push(Event::Deleted(why));
-        self.members.clear();
+        let at = MemberAt { worker: WorkerId(0), connection: ConnectionId(0), slot: Slot(0), login: 0 };
+        let members = std::mem::take(&mut self.members).into_iter().map(|(id, user)| Member { id, user, at });
+        let (members, properties) = (Arc::new(members.collect()), Arc::new(self.properties.clone()));
         self.over = true;
         let open = self.open_tickets().into_iter();
         let revoked = open.map(|number| self.end_ticket(number, ErrorCode::InviteRevoked)).collect();
-        Departed { revoked, ended: Some(why) }
+        Departed { revoked, ended: Some(Ended { why, members, properties }) }
     }
 
     /// When the invite of this number ends or, ended, is forgotten.
@@ -378,8 +380,8 @@ impl Reference {
             expired.push(Expired::Invite(ended));
         }
         if self.idle_ends.is_some_and(|ends| ends <= now) && !self.over {
-            let revoked = self.end(DeleteReason::Idle).revoked;
-            expired.push(Expired::Session { session: self.id, revoked });
+            let departed = self.end(DeleteReason::Idle);
+            expired.push(Expired::Session(self.id, departed));
         }
         expired
     }
