@@ -17,6 +17,8 @@ def frames(payload):
     reader = Reader(payload)
     found = [frame(reader)]
     while reader.left():
+        if len(found) == 1_024:
+            raise Refused("a packet has 1,024 frames at most")
         found.append(frame(reader))
     return found
 

@@ -25,8 +25,8 @@ pub trait Driven {
     /// nothing to send now.
     fn poll_transmit(&mut self, now: Now, out: &mut BytesMut) -> Option<Envelope>;
 
-    /// True while datagrams wait for senders that have proved nothing. They leave before all others, but none of them
-    /// may cost others their room: with little of it left [`Driven::drop_answers`] is called.
+    /// True while datagrams wait for senders that have proved nothing. None of them may cost others their room: with
+    /// little of it left [`Driven::drop_answers`] is called.
     fn has_answers(&self) -> bool {
         false
     }

@@ -21,6 +21,8 @@ pub enum ServerEvent<'a> {
         data: Option<&'a Value>,
         /// Where the user is.
         address: SocketAddr,
+        /// Of two connections of a user the newer has the larger one, whichever is told first.
+        login: u64,
     },
     /// A connection of a user has ended, or is about to:
     /// [`Server::is_connected`](super::Server::is_connected) may still be true.
@@ -34,6 +36,8 @@ pub enum ServerEvent<'a> {
         /// would be if it heard. It tells apart what members know as `dropped`: a kick, a client that broke the protocol,
         /// a shutdown.
         code: CloseCode,
+        /// Which of the user's connections it was.
+        login: u64,
     },
     /// There is a new session.
     #[non_exhaustive]

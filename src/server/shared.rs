@@ -117,7 +117,7 @@ impl Shared {
             ServerEvent::Connected { user, address, .. } => {
                 info!(target: CONNECTIONS, user = user.as_str(), %address, "connected");
             }
-            ServerEvent::Disconnected { user, why, code } => {
+            ServerEvent::Disconnected { user, why, code, .. } => {
                 let (user, why, code) = (user.as_str(), why.name(), code.name());
                 info!(target: CONNECTIONS, user, why, code, "disconnected");
             }

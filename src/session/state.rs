@@ -175,11 +175,15 @@ impl Session {
         }
     }
 
-    /// Checks that its time is not over, though nobody may have ended it yet.
-    // spec: SES-5
+    /// Checks that its time is not over, though nobody may have ended it yet. Whether it is, is not known while another
+    /// session may take its place.
+    // spec: SES-5, SES-16
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), ErrorCode> {
-        let is_over = self.is_claimed || self.idle_ends.is_some_and(|ends| ends <= now);
-        if is_over { Err(ErrorCode::NoSuchSession) } else { Ok(()) }
+        match self.idle_ends {
+            Some(ends) if ends <= now => Err(ErrorCode::NoSuchSession),
+            _ if self.is_claimed => Err(ErrorCode::Busy),
+            _ => Ok(()),
+        }
     }
 
     /// True when the session is over once this member has left.

@@ -45,6 +45,8 @@ pub(super) struct Dialogue {
     pub(super) pending: Pending,
     pub(super) slots: Slots,
     outputs: VecDeque<Output>,
+    /// The end of the connection is told.
+    is_over: bool,
     /// Streams that are over, for the connection to finish.
     finished: VecDeque<StreamId>,
     /// Another id of the connection, for it to use.
@@ -74,7 +76,12 @@ impl Dialogue {
     }
 
     /// The connection is gone: what is open has an unknown outcome, every membership is over.
+    ///
+    /// It is told once: what is said of a connection's end later is not heard.
     pub(super) fn on_disconnected(&mut self, why: Disconnected) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
         let waiting: Vec<RequestId> = self.slots.end_all().chain(self.pending.end_all()).collect();
         for request in waiting {
             self.tell(request, Err(RequestError::OutcomeUnknown));
@@ -168,23 +175,19 @@ impl Dialogue {
         require_ordered(stream, delivery, "result")?;
         let CommandResult { request, outcome } = result;
         let asked = self.pending.answer(stream, request)?;
-        match outcome {
+        let told = match outcome {
             Ok(value) if !belongs(asked, &value) => Err(ServerViolation::WrongValue { request }),
-            Ok(Value::Entered(entered)) => {
-                if self.slots.answer(request, entered)? {
-                    self.tell(request, Ok(Value::Entered(entered)));
-                }
-                Ok(())
-            }
-            Ok(value) => {
-                self.tell(request, Ok(value));
-                Ok(())
-            }
-            Err(code) => {
-                self.tell(request, Err(code.into()));
-                Ok(())
-            }
-        }
+            Ok(Value::Entered(entered)) => match self.slots.answer(request, entered) {
+                Ok(true) => Ok(Ok(Value::Entered(entered))),
+                Ok(false) => return Ok(()),
+                Err(violation) => Err(violation),
+            },
+            Ok(value) => Ok(Ok(value)),
+            Err(code) => Ok(Err(code.into())),
+        };
+        // It no longer waits: whoever has asked is told here, or never.
+        self.tell(request, told.as_ref().map_or(Err(RequestError::OutcomeUnknown), Clone::clone));
+        told.map(drop)
     }
 
     fn on_snapshot(&mut self, slot: Slot, snapshot: &Snapshot) -> Result<(), ServerViolation> {

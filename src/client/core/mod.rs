@@ -115,15 +115,8 @@ impl Core {
 
     /// The way to the server is gone: nothing is sent any more, what is open is told as unknown.
     pub fn abandon(&mut self, why: Disconnected) {
-        let told = match &self.link {
-            Link::Connecting(_) => false,
-            Link::Open(connection) => connection.is_closed(),
-            Link::Dead => true,
-        };
         self.link = Link::Dead;
-        if !told {
-            self.dialogue.on_disconnected(why);
-        }
+        self.dialogue.on_disconnected(why);
     }
 
     /// The next thing to be told.

@@ -119,11 +119,12 @@ impl Slots {
         let State::Opening(before) = &mut entry.state else {
             return Err(ServerViolation::Misplaced { stream: slot.into(), event: "snapshot" });
         };
-        let Opening { result, held, .. } = std::mem::take(before);
+        // A result that waits stays, for whoever waits for it, when the server contradicts itself.
         let mirror = Arc::new(Mirror::new(slot, snapshot)?);
-        if let Some((_, entered)) = result {
+        if let Some((_, entered)) = before.result {
             check_entered(entered, mirror.session(), mirror.own())?;
         }
+        let Opening { result, held, .. } = std::mem::take(before);
         entry.state = State::Member(Box::new(Membership { mirror: Arc::clone(&mirror), sent: 0 }));
         Ok(Begun { result, held, mirror })
     }

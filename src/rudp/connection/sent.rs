@@ -286,7 +286,8 @@ impl SentPackets {
         Ok(())
     }
 
-    /// A packet did not arrive, but its messages did: they are not sent again. It is as lost as before.
+    /// A packet did not arrive, but its messages did: they are not sent again. It is as lost as before. It holds them no
+    /// longer: what names it again finds nothing.
     // spec: ACK-11
     fn on_repaired(&mut self, number: u64, outcome: &mut AckOutcome) -> Result<(), ProtocolViolation> {
         let at = number.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
@@ -295,6 +296,7 @@ impl SentPackets {
             return Err(ProtocolViolation::AckOfUnsent { number });
         }
         outcome.repaired.extend(packet.frames.iter().flat_map(SentFrame::messages));
+        packet.frames.retain(|frame| !matches!(frame, SentFrame::Messages(..)));
         Ok(())
     }
 
@@ -481,6 +483,21 @@ mod tests {
     use super::*;
     use crate::base::StreamId;
     use crate::rudp::connection::stream::Space;
+
+    /// Each naming costs what it frees, not what the packet has held.
+    #[test]
+    fn what_is_named_as_repaired_again_is_nothing() {
+        let mut sent = SentPackets::new();
+        let first = MessageRef { stream: StreamId(1), space: Space::Ordered, number: 7 };
+        let frames = [SentFrame::Ack(1), SentFrame::Messages(first, 3)];
+        sent.on_sent(Timestamp::ZERO, 100, true, Ecn::NotEct, frames.into_iter().collect());
+        for expected in [3, 0] {
+            let mut outcome = AckOutcome::default();
+            sent.on_repaired(0, &mut outcome).unwrap();
+            assert_eq!(outcome.repaired.len(), expected);
+        }
+        assert_eq!(sent.frames_in_flight().count(), 1, "the ack is as it was");
+    }
 
     #[test]
     fn messages_with_numbers_in_a_row_are_one_frame() {

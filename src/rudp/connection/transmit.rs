@@ -18,7 +18,7 @@ use crate::base::{Ecn, Envelope, PacketNumber, Route, Timestamp, Truncated, Writ
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
-use crate::wire::frame::{Ack, Frame, MessageHead, Repair};
+use crate::wire::frame::{Ack, Frame, MAX_FRAMES, MessageHead, Repair};
 
 /// What a packet will hold, in the order of writing.
 #[derive(Default)]
@@ -44,6 +44,8 @@ const SIZE_PROBE_TIMEOUTS: u32 = 2;
 
 /// Flags, connection id, a number of 4 bytes.
 const MAX_HEADER_BYTES: usize = 9;
+/// Messages and fragments of a packet at most; its other frames are few.
+const MAX_PARTS: usize = MAX_FRAMES - 24;
 
 impl Connection {
     /// Appends the next datagram to `out`, which is empty, and tells where it goes and how it is marked;
@@ -229,7 +231,8 @@ impl Connection {
         }
         while let Some(next) = self.outbox.next(&mut passed) {
             let bytes = next.frame_bytes();
-            if plan.bytes + bytes > room {
+            // spec: FRM-2
+            if plan.bytes + bytes > room || plan.parts.len() == MAX_PARTS {
                 return true;
             }
             plan.bytes += bytes;

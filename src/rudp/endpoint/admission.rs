@@ -133,7 +133,8 @@ impl Endpoint {
     fn ask_for_cookie(&mut self, now: Timestamp, from: Route, hello: &Hello) -> Result<(), Stop> {
         let hellos = self.hellos.count(now);
         let is_loaded = hellos >= self.config.cookie_from_hellos_per_second
-            || self.half_opens.len() * 2 > self.config.max_half_open;
+            || self.half_opens.len() * 2 > self.config.max_half_open
+            || self.half_opens.of_prefix(from.remote) >= self.config.cookie_from_half_open_per_prefix;
         match &hello.cookie {
             _ if !is_loaded => Ok(()),
             Some(cookie) if self.cookies.verify(now, from.remote, hello.echo(), cookie) => Ok(()),

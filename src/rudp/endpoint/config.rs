@@ -33,6 +33,9 @@ pub struct EndpointConfig {
     /// HELLOs in a second from which on clients must prove their address with a cookie; 0 for
     /// always.
     pub cookie_from_hellos_per_second: u32,
+    /// Half-open connections of one address prefix from which on clients there must prove their address with a cookie:
+    /// nobody takes those places in the name of others.
+    pub cookie_from_half_open_per_prefix: u32,
     /// REJECTs that are sent in a second; further ones are not sent at all.
     pub max_rejects_per_second: u32,
     /// Decides which connections are traced. `None`: not one.
@@ -54,6 +57,7 @@ impl EndpointConfig {
             max_half_open_per_prefix: 512,
             half_open_timeout: Duration::from_secs(8),
             cookie_from_hellos_per_second: 2_000,
+            cookie_from_half_open_per_prefix: 64,
             max_rejects_per_second: 1_000,
             tracer: None,
         }

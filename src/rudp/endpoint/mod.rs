@@ -70,7 +70,7 @@ pub enum EndpointEvent {
         /// The new connection.
         connection: ConnectionId,
         /// What its token says.
-        claims: Claims,
+        claims: Box<Claims>,
         /// Its address.
         from: SocketAddr,
     },
@@ -128,6 +128,8 @@ pub struct Endpoint {
     events: VecDeque<EndpointEvent>,
     /// Clear packets to be sent.
     answers: VecDeque<(Route, Bytes)>,
+    /// The last datagram was one of these: those of connections have their turn.
+    has_answered: bool,
     hellos: PerSecond,
     rejects: PerSecond,
     draining: bool,
@@ -173,6 +175,7 @@ impl Endpoint {
             lent: Vec::new(),
             events: VecDeque::new(),
             answers: VecDeque::new(),
+            has_answered: false,
             hellos: PerSecond::default(),
             rejects: PerSecond::default(),
             draining: false,
@@ -214,6 +217,11 @@ impl Endpoint {
     /// has to say has left by [`Self::poll_transmit`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.timers.next().into_iter().chain(self.half_opens.next_end()).min()
+    }
+
+    /// Events that wait; there may be more.
+    pub fn waiting_events(&self) -> usize {
+        self.events.len()
     }
 
     /// The next event.
@@ -260,11 +268,23 @@ impl Endpoint {
 
     /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
-        if let Some((route, answer)) = self.answers.pop_front() {
-            self.counters.unproven_bytes_sent += answer.len() as u64;
-            out.extend_from_slice(&answer);
-            return Some(route.into());
+        if !std::mem::take(&mut self.has_answered)
+            && let Some(envelope) = self.poll_answer(out)
+        {
+            self.has_answered = true;
+            return Some(envelope);
         }
+        self.poll_connections(now, out).or_else(|| self.poll_answer(out))
+    }
+
+    fn poll_answer(&mut self, out: &mut BytesMut) -> Option<Envelope> {
+        let (route, answer) = self.answers.pop_front()?;
+        self.counters.unproven_bytes_sent += answer.len() as u64;
+        out.extend_from_slice(&answer);
+        Some(route.into())
+    }
+
+    fn poll_connections(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         while let Some(&id) = self.dirty.front() {
             if let Some(live) = self.connections.get_mut(&id) {
                 if let Some(envelope) = live.connection.poll_transmit(now, out) {
@@ -333,7 +353,9 @@ impl Endpoint {
         if let Some(live) = self.connections.get_mut(&id) {
             let taken = live.connection.handle_packet(now, from, packet);
             live.take_events(id, &mut self.events);
-            live.mark_dirty(id, &mut self.dirty);
+            if !is_nothing(&taken) || live.connection.is_closed() {
+                live.mark_dirty(id, &mut self.dirty);
+            }
             if let Err(why) = taken {
                 self.count_unproven(bytes, why.into());
             }
@@ -369,7 +391,11 @@ impl Endpoint {
         let is_known = self.ledger.spend(&claims.id);
         if is_known {
             let from = connection.remote();
-            self.events.push_back(EndpointEvent::Connected { connection: id, claims, from });
+            self.events.push_back(EndpointEvent::Connected {
+                connection: id,
+                claims: Box::new(claims),
+                from,
+            });
         } else {
             self.counters.drop(DropReason::TokenUsed);
             connection.close(now, CloseCode::Replaced, "");
@@ -404,6 +430,12 @@ impl Endpoint {
         self.counters.unproven_bytes_received += bytes as u64;
         self.counters.drop(why);
     }
+}
+
+/// True for packets that anybody can make, and copies: they change nothing, unless they are one too many of those that do
+/// not open.
+fn is_nothing(taken: &Result<(), PacketDropped>) -> bool {
+    matches!(taken, Err(PacketDropped::Malformed | PacketDropped::Replayed | PacketDropped::DoesNotOpen))
 }
 
 impl Live {

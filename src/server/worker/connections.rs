@@ -52,7 +52,7 @@ impl Worker {
         debug!(%connection, user = user.as_str(), "has a connection");
         let data = claims.data.as_ref();
         // Before another worker hears that the user's older connection is over.
-        self.shared.tell(&ServerEvent::Connected { user: &user, data, address: from });
+        self.shared.tell(&ServerEvent::Connected { user: &user, data, address: from, login: login.number });
         if let Some(old) = login.replaced {
             Post::new(&self.shared.mailboxes, &mut self.to_wake).to_user(old, Word::Replaced);
         }
@@ -131,7 +131,7 @@ impl Worker {
         code: CloseCode,
     ) -> bool {
         let Some(client) = self.take_out(connection) else { return false };
-        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code });
+        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code, login: client.login });
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
             let at = (seat.session, seat.member);
@@ -153,10 +153,11 @@ impl Worker {
     /// Passes a datagram on to the worker that has its connection, or knows which one has.
     pub(super) fn forward(&mut self, to: WorkerId, from: Envelope, datagram: BytesMut) {
         let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
-        // A copy, so that it does not keep all that came with it while it waits.
-        let datagram = BytesMut::from(datagram.as_ref());
-        let posted =
-            mailbox.is_some_and(|mailbox| mailbox.post_droppable(Mail::Forwarded { from, datagram }).is_ok());
+        let posted = mailbox.is_some_and(|mailbox| {
+            // A copy, so that it does not keep all that came with it while it waits.
+            let datagram = BytesMut::from(datagram.as_ref());
+            mailbox.post_droppable(Mail::Forwarded { from, datagram }).is_ok()
+        });
         if posted {
             self.to_wake.insert(to);
             self.counters().datagrams_forwarded.add(1);

@@ -26,7 +26,12 @@ impl Worker {
         let code = CloseCode::ShuttingDown;
         if let Some(client) = self.take_out(connection) {
             let why = LeaveReason::Dropped;
-            self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code });
+            self.shared.tell(&ServerEvent::Disconnected {
+                user: &client.user,
+                why,
+                code,
+                login: client.login,
+            });
         }
         self.clients.close(now, connection, code);
     }

@@ -87,6 +87,9 @@ const ROUNDS: usize = 8;
 /// datagrams are received and sent in between.
 const SENDS_A_TURN: u64 = 4_096;
 
+/// What a batch of datagrams has led to is carried out before more of it is taken in, once it is so much.
+const EVENTS_AT_ONCE: usize = 1_024;
+
 impl Worker {
     /// Worker `id` of a server with the state `shared`. `config` is the same for all of them.
     pub fn new(shared: Arc<Shared>, config: Arc<EndpointConfig>, id: WorkerId, rng: StdRng) -> Self {
@@ -246,6 +249,9 @@ impl Driven for Worker {
                 Some(Input::Foreign(to, datagram) | Input::Moved(to, datagram)) => {
                     self.forward(to, from, datagram);
                 }
+            }
+            if self.clients.endpoint.waiting_events() >= EVENTS_AT_ONCE {
+                self.handle_events(now.mono);
             }
         }
         self.arrived = arrived;

@@ -419,9 +419,35 @@ fn an_empty_session_is_entered_or_gives_way_and_never_both() {
         expire_all(&mut racers);
         assert_eq!(racers.table.len(), 2);
         match (created, joined) {
-            (Ok(_), Err(ErrorCode::NoSuchSession)) => "gave way".to_owned(),
+            // Busy: it was not known yet whether it would.
+            (Ok(_), Err(ErrorCode::NoSuchSession | ErrorCode::Busy)) => "gave way".to_owned(),
             (Err(ErrorCode::ServerFull), Ok(_)) => "entered".to_owned(),
             both => panic!("{both:?}"),
+        }
+    });
+}
+
+/// Whoever comes meanwhile is not told that there is no such session.
+// spec-test: SES-9, SES-16
+#[test]
+fn an_empty_session_whose_place_is_not_taken_in_the_end_goes_on() {
+    check_outcomes(2, || {
+        let (mut racers, empty) = full_with_an_empty_one();
+        assert_ne!(at("c").worker, at("d").worker);
+        racers.mail.0.lock().full = vec![at("c").worker];
+        let create = Create { settings: open(), properties: InitialProperties::default() };
+        let created =
+            racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
+        let joined = racers
+            .start(move |table, now, mail| table.join(now, &user("d"), at("d"), Join::Session(empty), mail));
+        let (created, joined) = (created.join().unwrap(), joined.join().unwrap());
+        expire_all(&mut racers);
+        assert_eq!((racers.table.len(), racers.table.look_at(empty).is_some()), (2, true));
+        assert!(matches!(created, Err(ErrorCode::Busy | ErrorCode::ServerFull)), "{created:?}");
+        match joined {
+            Ok(_) => "entered".to_owned(),
+            Err(ErrorCode::Busy) => "may try again".to_owned(),
+            Err(why) => panic!("{why}"),
         }
     });
 }

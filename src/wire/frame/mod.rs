@@ -138,10 +138,13 @@ impl Frame {
 /// The frames of a packet, in their order; mostly an ACK, a message and a REPAIR.
 pub type Frames = SmallVec<[Frame; 3]>;
 
+/// Frames of a packet at most: far more than there are in a datagram of the usual size. Spec: FRM-2.
+pub const MAX_FRAMES: usize = 1_024;
+
 /// Reads all frames of a packet, in their order. Spec: FRM-2.
 ///
 /// # Errors
-/// [`DecodeError`] when there is none, or one is not canonical.
+/// [`DecodeError`] when there is none, one is not canonical, or there are more than [`MAX_FRAMES`].
 pub fn read_frames(payload: Bytes) -> Result<Frames, DecodeError> {
     let mut reader = Reader::new(payload);
     let mut frames = Frames::new();
@@ -149,6 +152,10 @@ pub fn read_frames(payload: Bytes) -> Result<Frames, DecodeError> {
         frames.push(Frame::read(&mut reader)?);
         if reader.is_empty() {
             return Ok(frames);
+        }
+        if frames.len() == MAX_FRAMES {
+            let (value, max) = (MAX_FRAMES as u64 + 1, MAX_FRAMES as u64);
+            return Err(DecodeError::OutOfRange { what: "frames of a packet", value, min: 1, max });
         }
     }
 }
@@ -195,6 +202,15 @@ mod tests {
         let mut writer = Writer::new();
         write_frames(frames, &mut writer);
         writer.finish()
+    }
+
+    // spec-test: FRM-2
+    #[test]
+    fn a_packet_has_frames_and_not_too_many() {
+        let pings = |count| read_frames(vec![1; count].into()).map(|frames| frames.len());
+        assert!(pings(0).is_err());
+        assert_eq!([1, 1_024].map(pings), [Ok(1), Ok(1_024)]);
+        assert!(pings(1_025).is_err());
     }
 
     fn bytes() -> impl Strategy<Value = Bytes> {

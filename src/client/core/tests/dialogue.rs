@@ -67,6 +67,10 @@ fn entered_event() -> Output {
     })
 }
 
+fn unknown(request: RequestId) -> Output {
+    Output::Result { request, outcome: Err(RequestError::OutcomeUnknown) }
+}
+
 fn entered_result(request: RequestId) -> Output {
     Output::Result { request, outcome: Ok(Value::Entered(entered())) }
 }
@@ -272,6 +276,10 @@ fn result_and_snapshot_must_agree() {
     told.control(ok(join, Value::Entered(Entered { member: MemberId(9), ..entered() }))).unwrap();
     let wrong = told.event(snapshot_event());
     assert_eq!(wrong, Err(ServerViolation::WrongSession { slot: SLOT, snapshot: SESSION }));
+    told.0.on_disconnected(Disconnected::TimedOut);
+    told.0.on_disconnected(Disconnected::ByClient);
+    let end = Output::Event(Event::Disconnected(Disconnected::TimedOut));
+    assert_eq!(told.outputs(), [unknown(join), end], "who waits for it is told, and the end once");
 }
 
 // spec-test: RES-2
@@ -281,9 +289,14 @@ fn a_result_carries_what_its_command_yields() {
     let invite = told.ask(SLOT.into(), Asked::Invite(2));
     let wrong = told.slot(ORDERED, ok(invite, Value::Revision(Revision(1))));
     assert_eq!(wrong, Err(ServerViolation::WrongValue { request: invite }));
+    assert_eq!(told.outputs(), [unknown(invite)]);
     let invite = told.ask(SLOT.into(), Asked::Invite(2));
     let short = told.slot(ORDERED, ok(invite, Value::Invited(vec![Ok(1)])));
     assert_eq!(short, Err(ServerViolation::WrongValue { request: invite }), "one of two users has no answer");
+    assert_eq!(told.outputs(), [unknown(invite)]);
+    let join = told.ask(StreamId::CONTROL, Asked::Join);
+    told.control(ok(join, Value::Entered(entered()))).unwrap_err();
+    assert_eq!(told.outputs(), [unknown(join)], "the slot is taken");
 }
 
 // spec-test: EVT-2, EVT-4, EVT-10

@@ -15,7 +15,8 @@ pub struct Lane {
     fresh: VecDeque<(u64, Queued)>,
     /// Length of `fresh` at which it is swept.
     sweep_at: u32,
-    /// So many places at the front of `fresh` hold nothing that may be shed.
+    /// So many places at the front of `fresh` hold nothing that may be shed. The first place of all is never that of a
+    /// message that was.
     unsheddable: u32,
 }
 
@@ -28,6 +29,8 @@ pub enum Queued {
     Sequenced(MessageRef),
     /// A message of a stream that may not.
     Reliable(MessageRef),
+    /// The place of a message that was shed. To close it would move all before it or all behind it.
+    Gone,
 }
 
 /// What a member of a session of 8 is sent in a frame of the game; few enough to be there in time.
@@ -35,11 +38,12 @@ const PREFETCHED: usize = 8;
 /// A shorter lane is not swept.
 const MIN_SWEEP: u32 = 1_024;
 
+#[cfg(any(test, fuzzing))]
 impl Queued {
     /// The message, if a stream keeps it.
     pub fn message(&self) -> Option<MessageRef> {
         match self {
-            Self::Unreliable(_) => None,
+            Self::Unreliable(_) | Self::Gone => None,
             Self::Sequenced(message) | Self::Reliable(message) => Some(*message),
         }
     }
@@ -104,7 +108,15 @@ impl Lane {
         self.unsheddable -= u32::from(at < self.unsheddable as usize);
         // Mostly it is the first.
         let removed = if at == 0 { self.fresh.pop_front() } else { self.fresh.remove(at) };
+        self.drop_gone();
         removed.map(|(_, queued)| queued)
+    }
+
+    /// Drops the places at the front that hold nothing more.
+    fn drop_gone(&mut self) {
+        while self.fresh.pop_front_if(|(_, queued)| matches!(queued, Queued::Gone)).is_some() {
+            self.unsheddable = self.unsheddable.saturating_sub(1);
+        }
     }
 
     /// How many came before the oldest that may be shed. Each place is looked at once, however often this is
@@ -112,7 +124,7 @@ impl Lane {
     pub fn sheds(&mut self) -> Option<u64> {
         loop {
             match self.fresh.get(self.unsheddable as usize)? {
-                (_, Queued::Reliable(_)) => self.unsheddable += 1,
+                (_, Queued::Reliable(_) | Queued::Gone) => self.unsheddable += 1,
                 (came, _) => return Some(*came),
             }
         }
@@ -121,13 +133,20 @@ impl Lane {
     /// Takes out the oldest that may be shed.
     pub fn shed(&mut self) -> Option<Queued> {
         self.sheds()?;
-        self.fresh.remove(self.unsheddable as usize).map(|(_, queued)| queued)
+        let (_, queued) = self.fresh.get_mut(self.unsheddable as usize)?;
+        let shed = std::mem::replace(queued, Queued::Gone);
+        self.drop_gone();
+        Some(shed)
     }
 
     /// Drops the places of messages that are not kept any more, once they may be half of all.
     pub fn sweep(&mut self, is_kept: impl Fn(MessageRef) -> bool) {
         if self.fresh.len() >= self.sweep_at as usize {
-            self.fresh.retain(|(_, queued)| queued.message().is_none_or(&is_kept));
+            self.fresh.retain(|(_, queued)| match queued {
+                Queued::Unreliable(_) => true,
+                Queued::Sequenced(message) | Queued::Reliable(message) => is_kept(*message),
+                Queued::Gone => false,
+            });
             self.unsheddable = 0;
             let left = u32::try_from(self.fresh.len()).unwrap_or(u32::MAX);
             self.sweep_at = MIN_SWEEP.max(left.saturating_mul(2));
@@ -191,6 +210,28 @@ mod tests {
         }
         assert!(matches!(lane.shed(), Some(Queued::Unreliable(_))));
         assert!(lane.shed().is_none());
+        assert_eq!(lane.len(), 96, "places stay until they are swept, or the first");
+        lane.sweep_at = 0;
+        lane.sweep(|_| true);
         assert_eq!(lane.len(), 85);
+    }
+
+    #[test]
+    fn the_first_place_is_never_that_of_a_message_that_was_shed() {
+        let mut lane = Lane::default();
+        for number in 0..6 {
+            let queued = if number % 3 == 0 { Queued::Reliable } else { Queued::Sequenced };
+            lane.push(number, queued(message(number)));
+        }
+        (0..4).for_each(|_| assert!(lane.shed().is_some()));
+        assert_eq!((lane.len(), lane.came(0)), (6, Some(0)));
+        lane.remove(0);
+        assert_eq!((lane.len(), lane.came(0)), (3, Some(3)));
+        lane.push(6, Queued::Unreliable(Payload::default()));
+        assert!(lane.shed().is_some() && lane.shed().is_none());
+        lane.remove(0);
+        assert!(lane.is_empty());
+        lane.push(7, Queued::Sequenced(message(7)));
+        assert!(lane.shed().is_some() && lane.is_empty());
     }
 }

@@ -92,6 +92,12 @@ impl Passed {
         self.large_wants_room
     }
 
+    /// The places of all lanes.
+    #[cfg(test)]
+    pub fn places(&self) -> usize {
+        self.small + self.keyed + self.large
+    }
+
     /// The places of one lane.
     pub fn of(&mut self, lane: LaneName) -> &mut usize {
         match lane {

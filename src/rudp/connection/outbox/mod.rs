@@ -194,6 +194,7 @@ impl Outbox {
             self.unreliable_bytes += cost;
             self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
             self.shed_oldest();
+            self.sweep();
             // It is the last that goes.
             return Ok(if self.unreliable_bytes == 0 { Sent::Shed } else { Sent::Queued });
         };
@@ -239,11 +240,11 @@ impl Outbox {
         } else {
             self.unreliable_bytes += cost;
             self.shed_oldest();
-            if self.unreliable_bytes == 0 {
-                return Ok(Sent::Shed);
-            }
         }
         self.sweep();
+        if !delivery.is_reliable() && self.unreliable_bytes == 0 {
+            return Ok(Sent::Shed);
+        }
         Ok(if freed.any { Sent::Superseded } else { Sent::Queued })
     }
 
@@ -278,6 +279,7 @@ impl Outbox {
             let freed = match queued {
                 Queued::Unreliable(payload) => payload.len() + MESSAGE_OVERHEAD_BYTES,
                 Queued::Sequenced(message) | Queued::Reliable(message) => self.forget_sequenced(message),
+                Queued::Gone => 0,
             };
             self.unreliable_bytes -= freed;
             // Nothing is freed by one that a newer one has replaced.

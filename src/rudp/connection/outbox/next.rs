@@ -64,6 +64,9 @@ impl Next {
 
 /// How far a lane is searched for something that may leave when its front may not.
 const SEARCH: usize = 32;
+/// Places of a lane that a packet passes at most, those that cost the search nothing included: all new values that the
+/// members of a session may have at once (LIM-4).
+const MAX_PASSED: usize = 2_048;
 /// Of so many streams it is remembered during a search that what follows is not in its turn, and costs the search nothing.
 const OUT_OF_TURN: usize = 4;
 /// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
@@ -143,12 +146,17 @@ impl Outbox {
         let (mut searched, mut out_of_turn) = (0, SmallVec::<[MessageRef; OUT_OF_TURN]>::new());
         let mut blocked = Blocked::Otherwise;
         while searched < SEARCH
+            && *passed < MAX_PASSED
             && let Some(queued) = self.lanes.of(lane).get(*passed)
         {
             let source = Source::Fresh(lane, *passed);
             let message = match queued {
                 Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
                 Queued::Sequenced(message) | Queued::Reliable(message) => *message,
+                Queued::Gone => {
+                    self.lanes.of_mut(lane).remove(*passed);
+                    continue;
+                }
             };
             // What waits for its turn behind those of its stream holds up no other's.
             if out_of_turn.iter().any(|earlier| message.comes_after(earlier)) {

@@ -118,6 +118,25 @@ fn expect_many(pair: &Pair, numbers: std::ops::Range<u16>) {
     pair.ends.iter().for_each(Connection::audit);
 }
 
+/// A datagram of 9,216 bytes has room for thousands.
+// spec-test: FRM-2
+#[test]
+fn a_packet_holds_no_more_frames_than_may_be() {
+    let mut pair = jumbo_pair();
+    send_many(&mut pair, 0..400);
+    pair.run(SECOND * 5);
+    assert_eq!(size(&pair, CLIENT), JUMBO);
+    for delivery in [Delivery::ReliableOrdered, Delivery::Unreliable] {
+        pair.received[SERVER].clear();
+        for _ in 0..3_000 {
+            pair.send(CLIENT, delivery, b"");
+        }
+        pair.run(SECOND);
+        assert_eq!(pair.received[SERVER].len(), 3_000);
+    }
+    assert!(!pair.ends[SERVER].is_closed());
+}
+
 /// Eight and nine of 1,000 bytes share a datagram of 9,216.
 // spec-test: MTU-1, MTU-3, ACK-4
 #[test]

@@ -64,6 +64,46 @@ fn outbox() -> Outbox {
     outbox
 }
 
+/// What is dropped behind many that wait leaves places, which are a part of all at most.
+// spec-test: REL-11
+#[test]
+fn unreliable_messages_that_are_shed_behind_others_leave_little() {
+    let mut outbox = outbox();
+    for _ in 0..5_000 {
+        outbox.push(STREAM, Delivery::ReliableOrdered, Payload::default()).unwrap();
+    }
+    let payload = Payload::from(Bytes::from(vec![0; 960]));
+    for _ in 0..20_000 {
+        outbox.push(STREAM, Delivery::Unreliable, payload.clone()).unwrap();
+    }
+    // 256 of 1,024 bytes are kept.
+    assert!((5_256..=2 * 5_256).contains(&outbox.places()), "{}", outbox.places());
+    let mut left = 0;
+    while let Some(next) = outbox.next(&mut Passed::default()) {
+        outbox.on_sent(&next);
+        left += usize::from(next.payload.len() == 960);
+    }
+    assert_eq!((left, outbox.is_waiting()), (256, true), "the rest is beyond the window");
+}
+
+/// A packet looks at so many places and no more, whatever waits there.
+#[test]
+fn the_search_for_what_may_leave_ends() {
+    let mut outbox = outbox();
+    outbox.open(OTHER);
+    for _ in 0..10_000 {
+        outbox.push(STREAM, Delivery::ReliableOrdered, Payload::default()).unwrap();
+    }
+    // As many as may be under way; none of the others is in its turn.
+    while let Some(next) = outbox.next(&mut Passed::default()) {
+        outbox.on_sent(&next);
+    }
+    outbox.push(OTHER, Delivery::ReliableOrdered, Payload::default()).unwrap();
+    let mut passed = Passed::default();
+    assert!(outbox.next(&mut passed).is_none());
+    assert!((1_000..=2_048).contains(&passed.places()), "{passed:?}");
+}
+
 /// They wait for a large one before them, which has many others before it.
 #[test]
 fn small_messages_that_must_wait_keep_no_other_stream_waiting() {

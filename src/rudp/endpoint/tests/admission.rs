@@ -234,6 +234,22 @@ fn under_load_only_a_cookie_of_the_own_address_helps() {
     assert!(matches!(bed.send(address(1), &with(retry.cookie)), Some(ClearPacket::HelloAck(_))));
 }
 
+/// In the name of addresses where they receive nothing others cannot take the places of those who do.
+#[test]
+fn a_prefix_with_many_half_opens_must_prove_its_addresses() {
+    let mut bed = Bed::with(|config| config.cookie_from_half_open_per_prefix = 2);
+    let grants = ["anna", "bob", "cat"].map(|user| bed.grant(user));
+    let [anna, bob, cat] = grants.each_ref().map(|grant| bed.hello(grant));
+    let is_accepted = |answer| matches!(answer, Some(ClearPacket::HelloAck(_)));
+    assert!(is_accepted(bed.send(address(1), &anna)) && is_accepted(bed.send(address(2), &bob)));
+    let Some(ClearPacket::Retry(retry)) = bed.send(address(3), &cat) else { panic!("no RETRY") };
+    let proven = changed(&cat, |hello| hello.cookie = Some(retry.cookie));
+    assert!(is_accepted(bed.send(address(3), &proven)));
+    let elsewhere = bed.grant("dan");
+    let elsewhere = bed.hello(&elsewhere);
+    assert!(is_accepted(bed.send(SocketAddr::from(([198, 51, 100, 1], 1)), &elsewhere)));
+}
+
 // spec-test: HSK-5
 #[test]
 fn load_is_hellos_in_a_second() {

@@ -148,3 +148,26 @@ fn answers_that_nobody_takes_are_bounded() {
     }
     assert_eq!(bed.endpoint.answers.len(), ANSWERS_MAX);
 }
+
+/// However many strangers ask, every other datagram is one of a connection, as long as there are some.
+#[test]
+fn answers_to_strangers_leave_in_turns_with_the_datagrams_of_connections() {
+    let mut bed = Bed::with(|config| config.cookie_from_hellos_per_second = 3);
+    let (id, _client) = confirmed(&mut bed, "anna", address(1));
+    let grant = bed.grant("bob");
+    let hello = bed.hello(&grant);
+    (0..20).for_each(|last| _ = bed.input(address(100 + last), &hello));
+    let connection = bed.endpoint.connection(id).unwrap();
+    for _ in 0..5 {
+        let payload = Bytes::from(vec![0; 1_000]).into();
+        connection.send(bed.now.mono, StreamId::CONTROL, Delivery::ReliableOrdered, payload).unwrap();
+    }
+    let mut out = BytesMut::new();
+    let mut sealed = Vec::new();
+    while bed.endpoint.poll_transmit(bed.now.mono, &mut out).is_some() {
+        sealed.push(!is_clear(&out.split()));
+    }
+    let first_turns: Vec<_> = sealed.iter().take(10).copied().collect();
+    assert_eq!(first_turns, [false, true].repeat(5), "{sealed:?}");
+    assert!(sealed.len() > 15 && sealed[10..].iter().all(|sealed| !sealed));
+}
