@@ -45,7 +45,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let key: [u8; 32] = std::array::from_fn(|at| 0x70 + at as u8);
-        let mut config = EndpointConfig::new(GAME, vec![SERVER.into()], Arc::new(TokenKey::from_bytes(&key).into()));
+        let mut config =
+            EndpointConfig::new(GAME, vec![SERVER.into()], Arc::new(TokenKey::from_bytes(&key).into()));
         config.cookie_from_hellos_per_second = 8;
         let ledger = Arc::new(TokenLedger::new(16));
         let endpoint = Endpoint::new(Arc::new(config), WorkerId(3), ledger, StdRng::seed_from_u64(1));
