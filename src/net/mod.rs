@@ -1,8 +1,9 @@
 //! The only sockets and the only clock.
 //!
-//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers; [`drive`], as a task, or a [`ThreadLoop`], with
-//! a thread of its own, runs a sans-IO machine, anything that is [`Driven`], on one: receive a batch, one [`Clock`] reading for all of it,
-//! wake, timeout, then everything that the machine wants to send, in batches, at the end of the turn.
+//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers. A sans-IO machine, anything that is
+//! [`Driven`], runs on one: as a task by [`drive`], or on a thread of its own by a [`ThreadLoop`]. Each turn receives a
+//! batch, reads the [`Clock`] once for all of it, sees to the wake and the timeout, and sends all that the machine wants
+//! to send, in batches.
 //! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of one size between the same two addresses
 //! cross as one (GSO, GRO), each with its mark (ECN); elsewhere, or on request, one system call a datagram
 //! ([`IoPath`]), and none is marked. Knows nothing of who is driven: a server's worker, a client.
