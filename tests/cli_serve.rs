@@ -389,9 +389,11 @@ fn metrics_are_in_a_file_from_the_beginning_to_the_end() {
     };
     assert_eq!(connections(), [Some(0), Some(0)]);
     let _alice = service.client("alice");
-    while connections() != [Some(1), Some(1)] {
+    let is_told = (0..600).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+        connections() == [Some(1), Some(1)]
+    });
+    assert!(is_told, "{:?}", connections());
     service.server.signal("TERM");
     assert_eq!(service.server.wait_exit().code(), Some(0), "{}", service.server.transcript());
     assert_eq!(connections(), [Some(0), Some(1)]);

@@ -1,5 +1,5 @@
-//! Being told to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP where a terminal is in use, which has gone then. For what
-//! runs without one SIGHUP means that it should read its files again.
+//! Being told to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP where a terminal is in use, which has gone then. A
+//! daemon takes SIGHUP for the wish that it read its files again.
 
 use std::io;
 

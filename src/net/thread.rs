@@ -23,7 +23,18 @@ pub struct Wake(Rings);
 enum Waits {
     #[cfg(target_os = "linux")]
     Polling(Arc<Bell>),
-    Runtime(Runtime, Arc<Notify>),
+    Runtime(OwnRuntime, Arc<Notify>),
+}
+
+/// A runtime that may be dropped on a thread of another one.
+struct OwnRuntime(Option<Runtime>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -34,7 +45,7 @@ enum Rings {
 }
 
 impl ThreadLoop {
-    /// The loop for a socket of this path, which [`IoPath::Portable`] has wait by a runtime everywhere.
+    /// The loop for a socket of this path. With [`IoPath::Portable`] a runtime waits for it, on every system.
     ///
     /// # Errors
     /// Those of the system, which has no descriptors left.
@@ -45,7 +56,7 @@ impl ThreadLoop {
         }
         let _ = path;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self(Waits::Runtime(runtime, Arc::default())))
+        Ok(Self(Waits::Runtime(OwnRuntime(Some(runtime)), Arc::default())))
     }
 
     /// What wakes the machine.
@@ -65,7 +76,10 @@ impl ThreadLoop {
         match self.0 {
             #[cfg(target_os = "linux")]
             Waits::Polling(bell) => polling::run(&bell, socket, clock, driven),
-            Waits::Runtime(runtime, notify) => runtime.block_on(drive(socket, clock, driven, notify)),
+            Waits::Runtime(runtime, notify) => match &runtime.0 {
+                Some(runtime) => runtime.block_on(drive(socket, clock, driven, notify)),
+                None => unreachable!("invariant: it is taken by its drop alone"),
+            },
         }
     }
 }

@@ -81,4 +81,4 @@ pub use crate::net::Traffic;
 pub use crate::secure::KeyCountError;
 pub use crate::session::{PropertyEntry, PropertyMap};
 pub use crate::wire::result::Info;
-pub use crate::wire::{DeleteReason, LeaveReason, Reason};
+pub use crate::wire::{DeleteReason, LeaveReason, PropertyKey, PropertyValue, Reason};

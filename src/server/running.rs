@@ -144,8 +144,8 @@ impl Server {
         Some(members.iter().map(|member| (member.id, member.user.clone())).collect())
     }
 
-    /// What the members of a session share, at this moment; `None` when there is no session of this id. What they shared at
-    /// its end [`Builder::observe`] is told.
+    /// What the members of a session share, at this moment; `None` when there is no session of this id. Whoever
+    /// [observes](Builder::observe) the server is told what they share at its end.
     pub fn properties(&self, session: SessionId) -> Option<Arc<PropertyMap>> {
         self.shared.sessions.properties(session)
     }
@@ -165,7 +165,8 @@ impl Server {
     }
 
     /// Replaces the token keys, one or two, for all workers at once: tokens of a key that is not among them are refused
-    /// from now on. Who is connected stays; [`Server::kick`] ends what a stolen key has begun.
+    /// from now on. Who is connected stays, and a handshake that was answered before may still be completed for 8 s;
+    /// [`Server::kick`] afterwards ends what a stolen key has begun.
     ///
     /// # Errors
     /// [`KeyCountError`]; the keys stay as they are then.

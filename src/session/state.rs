@@ -175,8 +175,8 @@ impl Session {
         }
     }
 
-    /// Checks that its time is not over, though nobody may have ended it yet. Whether it is, is not known while another
-    /// session may take its place.
+    /// Checks that its time is not over, though nobody may have ended it yet. While another session is about to take its
+    /// place that is not decided: `busy`.
     // spec: SES-5, SES-16
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), ErrorCode> {
         match self.idle_ends {

@@ -30,7 +30,8 @@ use crate::server::{Limits, Server};
 /// Runs the server until SIGTERM or SIGINT, and then until everyone has been told.
 ///
 /// SIGHUP has it read the configuration file and the token keys again: the keys take effect, all other settings stay. What
-/// cannot be read changes nothing. With --dev it ends the server at once, and nobody is told.
+/// cannot be read changes nothing. So a server that a terminal has started goes on when the terminal is closed. With --dev
+/// SIGHUP ends it at once, and nobody is told, unless it is ignored, as under `nohup`.
 ///
 /// Logs who comes and goes, and which sessions begin and end; RALLYPOINT_LOG=info,rallypoint::connections=off leaves the
 /// former out.

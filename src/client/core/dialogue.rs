@@ -185,7 +185,7 @@ impl Dialogue {
             Ok(value) => Ok(Ok(value)),
             Err(code) => Ok(Err(code.into())),
         };
-        // It no longer waits: whoever has asked is told here, or never.
+        // It is not pending any more: if its asker is not told here, then never.
         self.tell(request, told.as_ref().map_or(Err(RequestError::OutcomeUnknown), Clone::clone));
         told.map(drop)
     }

@@ -130,6 +130,8 @@ mod tests {
         };
         assert_eq!([READ, WRITE, ANY].map(look), [(NOTHING, false), (WRITE, false), (WRITE, false)]);
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        // Loopback, too, may take a moment.
+        wait(&socket, READ, &event, Some(Duration::from_secs(10))).unwrap();
         assert_eq!(
             [NOTHING, READ, WRITE, ANY].map(look),
             [NOTHING, READ, WRITE, ANY].map(|found| (found, false))

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -63,13 +64,20 @@ impl Loop {
         }
     }
 
-    /// Drives the machine to its end.
+    /// Drives the machine to its end, within a minute: one that sleeps for ever aborts the process.
     fn run(self, socket: Socket, driven: &mut (dyn Driven + Send)) {
+        let (has_ended, ends) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if ends.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+                std::process::abort();
+            }
+        });
         let driven = match self {
             Self::Task(runtime, notify) => runtime.block_on(drive(socket, Clock::new(), driven, notify)),
             Self::Thread(thread) => thread.run(socket, Clock::new(), driven),
         };
         driven.unwrap();
+        drop(has_ended);
     }
 }
 

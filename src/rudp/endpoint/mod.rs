@@ -435,7 +435,13 @@ impl Endpoint {
 /// True for packets that anybody can make, and copies: they change nothing, unless they are one too many of those that do
 /// not open.
 fn is_nothing(taken: &Result<(), PacketDropped>) -> bool {
-    matches!(taken, Err(PacketDropped::Malformed | PacketDropped::Replayed | PacketDropped::DoesNotOpen))
+    matches!(
+        taken,
+        Err(PacketDropped::Malformed
+            | PacketDropped::Replayed
+            | PacketDropped::DoesNotOpen
+            | PacketDropped::OffPath)
+    )
 }
 
 impl Live {

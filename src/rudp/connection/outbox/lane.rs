@@ -16,7 +16,7 @@ pub struct Lane {
     /// Length of `fresh` at which it is swept.
     sweep_at: u32,
     /// So many places at the front of `fresh` hold nothing that may be shed. The first place of all is never that of a
-    /// message that was.
+    /// message that was shed.
     unsheddable: u32,
 }
 
@@ -108,14 +108,17 @@ impl Lane {
         self.unsheddable -= u32::from(at < self.unsheddable as usize);
         // Mostly it is the first.
         let removed = if at == 0 { self.fresh.pop_front() } else { self.fresh.remove(at) };
-        self.drop_gone();
+        self.drop_gone(0);
         removed.map(|(_, queued)| queued)
     }
 
-    /// Drops the places at the front that hold nothing more.
-    fn drop_gone(&mut self) {
-        while self.fresh.pop_front_if(|(_, queued)| matches!(queued, Queued::Gone)).is_some() {
-            self.unsheddable = self.unsheddable.saturating_sub(1);
+    /// Drops the places from `at` on that hold nothing more, up to one that does.
+    pub fn drop_gone(&mut self, at: usize) {
+        let gone = self.fresh.range(at..).take_while(|(_, queued)| matches!(queued, Queued::Gone)).count();
+        if gone > 0 {
+            self.fresh.drain(at..at + gone);
+            let unsheddable = (self.unsheddable as usize).saturating_sub(at).min(gone);
+            self.unsheddable -= u32::try_from(unsheddable).unwrap_or(self.unsheddable);
         }
     }
 
@@ -135,7 +138,7 @@ impl Lane {
         self.sheds()?;
         let (_, queued) = self.fresh.get_mut(self.unsheddable as usize)?;
         let shed = std::mem::replace(queued, Queued::Gone);
-        self.drop_gone();
+        self.drop_gone(0);
         Some(shed)
     }
 
@@ -233,5 +236,21 @@ mod tests {
         assert!(lane.is_empty());
         lane.push(7, Queued::Sequenced(message(7)));
         assert!(lane.shed().is_some() && lane.is_empty());
+    }
+
+    #[test]
+    fn places_in_a_row_that_hold_nothing_are_dropped_together() {
+        let mut lane = Lane::default();
+        for number in 0..10 {
+            let queued = if [3, 4, 5, 7, 9].contains(&number) { Queued::Sequenced } else { Queued::Reliable };
+            lane.push(number, queued(message(number)));
+        }
+        (0..4).for_each(|_| assert!(lane.shed().is_some()));
+        lane.drop_gone(3);
+        assert_eq!((lane.len(), lane.came(3)), (7, Some(6)));
+        lane.drop_gone(3);
+        assert_eq!(lane.len(), 7, "that one holds something");
+        assert_eq!(lane.sheds(), Some(9));
+        assert_eq!(lane.shed().unwrap().message(), Some(message(9)));
     }
 }

@@ -64,9 +64,9 @@ impl Next {
 
 /// How far a lane is searched for something that may leave when its front may not.
 const SEARCH: usize = 32;
-/// Places of a lane that a packet passes at most, those that cost the search nothing included: all new values that the
-/// members of a session may have at once (LIM-4).
-const MAX_PASSED: usize = 2_048;
+/// Places of a lane that a packet passes at most, those that cost the search nothing included: more than what the members
+/// of a session may send at once (LIM-3) and the peer does not take at once (REL-10).
+const MAX_PASSED: usize = 4_096;
 /// Of so many streams it is remembered during a search that what follows is not in its turn, and costs the search nothing.
 const OUT_OF_TURN: usize = 4;
 /// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
@@ -154,11 +154,11 @@ impl Outbox {
                 Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
                 Queued::Sequenced(message) | Queued::Reliable(message) => *message,
                 Queued::Gone => {
-                    self.lanes.of_mut(lane).remove(*passed);
+                    self.lanes.of_mut(lane).drop_gone(*passed);
                     continue;
                 }
             };
-            // What waits for its turn behind those of its stream holds up no other's.
+            // What waits for its turn behind those of its stream holds up no other's, unless it is far too many.
             if out_of_turn.iter().any(|earlier| message.comes_after(earlier)) {
                 *passed += 1;
                 continue;

@@ -171,3 +171,33 @@ fn answers_to_strangers_leave_in_turns_with_the_datagrams_of_connections() {
     assert_eq!(first_turns, [false, true].repeat(5), "{sealed:?}");
     assert!(sealed.len() > 15 && sealed[10..].iter().all(|sealed| !sealed));
 }
+
+/// A copy, noise, and a large datagram from elsewhere: none has its connection looked at again.
+#[test]
+fn what_anybody_can_send_sets_no_connection_to_work() {
+    let mut bed = Bed::new();
+    let (id, mut client) = confirmed(&mut bed, "anna", address(1));
+    bed.answer(address(1));
+    let now = bed.now.mono;
+    let mut say = || {
+        client.send(now, StreamId::CONTROL, Delivery::ReliableOrdered, Bytes::from("x").into()).unwrap();
+        packet_of(&mut client, bed.now)
+    };
+    let (packet, mut damaged) = (say(), BytesMut::from(&say()[..]));
+    *damaged.last_mut().unwrap() ^= 1;
+    bed.input(address(1), &packet);
+    assert_eq!(bed.endpoint.dirty, [id], "one that opens does");
+    bed.answer(address(1));
+    let mut large = BytesMut::from(&packet[..]);
+    large.resize(1_201, 0);
+    let elsewhere = SocketAddr::from(([198, 51, 100, 1], 1));
+    for (from, datagram, why) in [
+        (address(1), &packet[..], DropReason::Replayed),
+        (address(1), &damaged, DropReason::DoesNotOpen),
+        (elsewhere, &large, DropReason::Late),
+    ] {
+        assert_eq!(bed.fate(from, datagram).0, [why]);
+        bed.input(from, datagram);
+        assert!(bed.endpoint.dirty.is_empty(), "{why:?}");
+    }
+}
