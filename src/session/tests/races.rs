@@ -399,6 +399,20 @@ fn full_with_an_empty_one() -> (Racers, SessionId) {
     (Racers::of(world), left.0)
 }
 
+/// One creates a session while another one enters the empty one.
+fn create_and_join(
+    racers: &mut Racers,
+    empty: SessionId,
+) -> (Result<Admitted, ErrorCode>, Result<Admitted, ErrorCode>) {
+    let create = Create { settings: open(), properties: InitialProperties::default() };
+    let created = racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
+    let joined = racers
+        .start(move |table, now, mail| table.join(now, &user("d"), at("d"), Join::Session(empty), mail));
+    let outcomes = (created.join().unwrap(), joined.join().unwrap());
+    expire_all(racers);
+    outcomes
+}
+
 fn expire_all(racers: &mut Racers) {
     for stripe in 0..racers.table.stripes() {
         racers.table.expire(stripe, racers.now, &mut racers.mail);
@@ -410,13 +424,7 @@ fn expire_all(racers: &mut Racers) {
 fn an_empty_session_is_entered_or_gives_way_and_never_both() {
     check_outcomes(2, || {
         let (mut racers, empty) = full_with_an_empty_one();
-        let create = Create { settings: open(), properties: InitialProperties::default() };
-        let created =
-            racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
-        let joined = racers
-            .start(move |table, now, mail| table.join(now, &user("d"), at("d"), Join::Session(empty), mail));
-        let (created, joined) = (created.join().unwrap(), joined.join().unwrap());
-        expire_all(&mut racers);
+        let (created, joined) = create_and_join(&mut racers, empty);
         assert_eq!(racers.table.len(), 2);
         match (created, joined) {
             // Busy: it was not known yet whether it would.
@@ -435,13 +443,7 @@ fn an_empty_session_whose_place_is_not_taken_in_the_end_goes_on() {
         let (mut racers, empty) = full_with_an_empty_one();
         assert_ne!(at("c").worker, at("d").worker);
         racers.mail.0.lock().full = vec![at("c").worker];
-        let create = Create { settings: open(), properties: InitialProperties::default() };
-        let created =
-            racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
-        let joined = racers
-            .start(move |table, now, mail| table.join(now, &user("d"), at("d"), Join::Session(empty), mail));
-        let (created, joined) = (created.join().unwrap(), joined.join().unwrap());
-        expire_all(&mut racers);
+        let (created, joined) = create_and_join(&mut racers, empty);
         assert_eq!((racers.table.len(), racers.table.look_at(empty).is_some()), (2, true));
         assert!(matches!(created, Err(ErrorCode::Busy | ErrorCode::ServerFull)), "{created:?}");
         match joined {
