@@ -109,6 +109,7 @@ impl Sources for ThreadSources<'_> {
     /// A wait has its own deadline each time.
     fn put_off(&mut self, _: Timestamp, _: Option<Timestamp>, _: Duration) {}
 }
+
 #[cfg(test)]
 mod tests {
     use super::super::{BufferSizes, bind};

@@ -121,7 +121,8 @@ impl Builder {
     }
 
     /// Who may connect: called with each newcomer whose token is good, again when they ask again, and once more when they
-    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait, and is called in no tokio runtime. It answers
+    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait,
+    /// and is called in no tokio runtime. It answers
     /// with an [`Admit`], or a `bool`; one for whom it panics is denied. For bans, maintenance, and what a token's `data`
     /// says: what is true of a user however often it is asked. It does not count connections, and
     /// [`Server::is_connected`] may already be true for the newcomer. Default: all may.
@@ -136,7 +137,8 @@ impl Builder {
     /// Is told what happens on the server: who connects and goes, which sessions begin and end. Called by the worker that
     /// does it, in the order in which that one does it; of what two workers do at one time either may be told first. It
     /// must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has much to do
-    /// with it puts it into a channel. It is called in no tokio runtime: who spawns tasks from it holds a `Handle`. One that asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which
+    /// with it puts it into a channel. It is called in no tokio runtime: who spawns tasks from it holds a `Handle`. One that
+    /// asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which
     /// holds this, would never be dropped else. A panic is logged. When the server shuts down everybody's end is told, and no
     /// session's. Default: nobody.
     pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {

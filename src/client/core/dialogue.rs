@@ -186,8 +186,16 @@ impl Dialogue {
             Err(code) => Ok(Err(code.into())),
         };
         // It is not pending any more: if its asker is not told here, then never.
-        self.tell(request, told.as_ref().map_or(Err(RequestError::OutcomeUnknown), Clone::clone));
-        told.map(drop)
+        match told {
+            Ok(outcome) => {
+                self.tell(request, outcome);
+                Ok(())
+            }
+            Err(violation) => {
+                self.tell(request, Err(RequestError::OutcomeUnknown));
+                Err(violation)
+            }
+        }
     }
 
     fn on_snapshot(&mut self, slot: Slot, snapshot: &Snapshot) -> Result<(), ServerViolation> {

@@ -55,7 +55,7 @@ fn retry(echo: Echo, byte: u8) -> ClearPacket {
     ClearPacket::Retry(Retry { echo, cookie: Cookie([byte; COOKIE_BYTES]) })
 }
 
-// spec-test: HSK-3
+// spec-test: HSK-3, HSK-12
 #[test]
 fn only_an_authentic_answer_to_the_own_hello_counts() {
     let mut connecting = connecting();
