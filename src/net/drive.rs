@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::batch::{Flushed, ReceiveBatch, SendBatch};
-use super::pace::{BusyPoll, Load, Slack};
+use super::pace::{BusyPoll, Round, Slack};
 use super::port::Port;
 use super::sources::{Ready, Sources, TaskSources, Turn};
 use super::timer::Timer;
@@ -15,7 +15,7 @@ use super::{Clock, Counters, Driven, IoPath, Socket};
 use crate::base::Now;
 
 /// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read.
-const SEND_BATCHES_A_TURN: usize = 8;
+const SEND_BATCHES_A_TURN: usize = 64;
 
 /// Turns in a row that leave due timers for later while more datagrams wait.
 const MAX_DEFERRED_TURNS: u32 = 4;
@@ -62,10 +62,9 @@ impl Setup {
 
 /// The loop, which waits for its `sources` alone.
 ///
-/// One turn reads one batch at most, sees to the wake and the deadline, then sends; so a flood
-/// delays nothing else by more than a batch, and what one turn causes leaves in that turn. Only a loop that
-/// is at work for most of its time reads several batches before it sends, and rests between, so that more
-/// leaves at once: for 16 ms at most.
+/// One turn reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves in
+/// it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much leaves
+/// at once, and a flood delays nothing else for longer. A loop that takes long for that rests afterwards.
 ///
 /// # Errors
 /// Those of [`drive`].
@@ -81,12 +80,12 @@ pub(super) async fn turns<D: Driven + ?Sized>(
     let mut inbox = ReceiveBatch::new(port, path);
     let mut outbox = SendBatch::new(port, path);
     let mut slack = Slack::new(clock.mono());
-    let mut load = Load::new(clock.mono());
+    let mut round = Round::new(clock.mono());
     let mut ready = Ready::default();
     let mut deferred = 0;
     let mut finished_at = None;
     loop {
-        load.begin_turn(clock.mono());
+        round.begin_turn(clock.mono());
         let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
         let mut more = reads && inbox.receive(io.port, io.counters)?;
         let now = clock.now();
@@ -104,8 +103,7 @@ pub(super) async fn turns<D: Driven + ?Sized>(
             driven.handle_timeout(now);
         }
         more |= !inbox.is_empty() && driven.wants_datagrams();
-        if more && load.may_gather(now.mono) {
-            load.end_turn(clock.mono());
+        if more && round.reads_on(now.mono) {
             ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await?;
             continue;
         }
@@ -117,10 +115,12 @@ pub(super) async fn turns<D: Driven + ?Sized>(
                 return Ok(());
             }
         }
-        load.end_turn(clock.mono());
+        if flushed == Turn::Unfinished {
+            round.sends_on();
+        }
         let goes_on = more || flushed == Turn::Unfinished;
         let fails = (reads && inbox.keeps_failing()).then(|| now.mono + BLOCKED_WAIT);
-        let rest = fails.or_else(|| load.rest().filter(|_| !goes_on));
+        let rest = fails.or_else(|| if goes_on { None } else { round.end(clock.mono()) });
         if let Some(until) = rest {
             sources.sleep(until).await;
         }

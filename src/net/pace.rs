@@ -4,7 +4,7 @@
 //! |---|---|
 //! | many times a millisecond | [`Slack`]: does not have its timer wake it between them |
 //! | after datagrams, if so configured | [`BusyPoll`]: looks for more without sleeping |
-//! | one after the other, most of the time | [`Load`]: takes them at intervals |
+//! | one after the other | [`Round`]: reads on before it sends, and rests after long ones |
 
 use std::time::Duration;
 
@@ -68,83 +68,59 @@ impl BusyPoll {
     }
 }
 
-/// How much of its time the loop is at work, and how far apart it takes its turns for that.
+/// The loop's turns in rounds: each reads what has come, then sends what that has caused.
 ///
-/// A turn costs much the same whether it finds one datagram or many, and what has come for one receiver by
-/// its end leaves in one datagram. So a loop that would soon have no time left takes fewer turns: the next
-/// round of them starts an interval after the last, reads all that has come, and sends once. That adds an
-/// interval to what is on its way, and less than the queue before a loop without time left would.
+/// A round costs much the same whether it finds one datagram or many, and what has come for one receiver by the
+/// end of its reading leaves in one datagram. So rounds that take long get cheaper by themselves, as more comes
+/// while they last, and a loop with little time to spare finds the shortest that are cheap enough.
+///
+/// Where even those are long the core is all but full, and a rest after each makes them a little longer yet: that
+/// costs what is on its way the rest, and leaves receivers, who have as many datagrams to take, time to spare. One
+/// alone that took long was held up, and is followed by none.
 #[derive(Debug)]
-pub(super) struct Load {
-    /// When the time that is being measured started, and the work in it.
-    since: Timestamp,
-    work: Duration,
-    /// When the round started, and the turn in it.
-    round: Timestamp,
-    turn: Timestamp,
-    is_gathering: bool,
-    /// From the start of one round to that of the next, at least.
-    interval: Duration,
+pub(super) struct Round {
+    began: Timestamp,
+    /// What the one before took.
+    last: Duration,
+    /// The next turn is one of this round.
+    goes_on: bool,
 }
 
-/// Work is measured over so long.
-const MEASURED: Duration = Duration::from_millis(20);
-/// The interval grows by a quarter and this, and one that is shorter than half of it is none.
-const LEAST_INTERVAL: Duration = Duration::from_micros(500);
-const MAX_INTERVAL: Duration = Duration::from_millis(16);
+/// A round reads on for so long at most.
+const MAX_READING: Duration = Duration::from_millis(16);
+/// The rest is half of what rounds take beyond this.
+const SHORT_ROUND: Duration = Duration::from_millis(4);
+/// A rest ends so long after its round began.
+const MAX_INTERVAL: Duration = Duration::from_millis(24);
 
-impl Load {
+impl Round {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self {
-            since: now,
-            work: Duration::ZERO,
-            round: now,
-            turn: now,
-            is_gathering: false,
-            interval: Duration::ZERO,
-        }
+        Self { began: now, last: Duration::ZERO, goes_on: false }
     }
 
     pub(super) fn begin_turn(&mut self, now: Timestamp) {
-        if !std::mem::replace(&mut self.is_gathering, false) {
-            self.round = now;
+        if !std::mem::replace(&mut self.goes_on, false) {
+            self.began = now;
         }
-        self.turn = now;
     }
 
-    /// True when the turn may read on in another one before anything is sent: the round is young enough.
-    pub(super) fn may_gather(&mut self, now: Timestamp) -> bool {
-        self.is_gathering = now.since(self.round) < self.interval;
-        self.is_gathering
+    /// Whether what has come may be read in another turn before anything is sent.
+    pub(super) fn reads_on(&mut self, now: Timestamp) -> bool {
+        self.goes_on = now.since(self.began) < MAX_READING;
+        self.goes_on
     }
 
-    /// More than seven eighths of the time at work lengthen the interval. Less than three quarters shorten
-    /// it, so that it is no longer than the load asks for, and less than half do so fast.
-    pub(super) fn end_turn(&mut self, now: Timestamp) {
-        self.work += now.since(self.turn);
-        let measured = now.since(self.since);
-        if measured < MEASURED {
-            return;
-        }
-        self.interval = if self.work * 8 > measured * 7 {
-            (self.interval * 5 / 4 + LEAST_INTERVAL).min(MAX_INTERVAL)
-        } else if self.work * 2 < measured {
-            self.interval * 3 / 4
-        } else if self.work * 4 < measured * 3 {
-            self.interval * 15 / 16
-        } else {
-            self.interval
-        };
-        if self.interval < LEAST_INTERVAL / 2 {
-            self.interval = Duration::ZERO;
-        }
-        self.since = now;
-        self.work = Duration::ZERO;
+    /// The next turn goes on sending.
+    pub(super) fn sends_on(&mut self) {
+        self.goes_on = true;
     }
 
-    /// When the next round may begin, if not at once.
-    pub(super) fn rest(&self) -> Option<Timestamp> {
-        (self.interval > Duration::ZERO).then(|| self.round + self.interval)
+    /// The round ends; until when to rest, if at all.
+    pub(super) fn end(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let took = now.since(self.began);
+        let long = took.min(std::mem::replace(&mut self.last, took));
+        let until = now + long.saturating_sub(SHORT_ROUND) / 2;
+        Some(until.min(self.began + MAX_INTERVAL)).filter(|until| *until > now)
     }
 }
 
@@ -183,68 +159,35 @@ mod tests {
         assert_eq!(slack.time(), Duration::ZERO, "a few slow turns end it");
     }
 
-    /// Turns as fast as they can be, of 60 us and this part of the time since the one before; the interval
-    /// and the share of time at work at their end.
-    fn after(load: &mut Load, now: &mut Timestamp, turns: u32, part: f64) -> (Duration, f64) {
-        let (begin, mut work) = (*now, Duration::ZERO);
-        let mut last = *now;
-        for _ in 0..turns {
-            let this = Duration::from_micros(60) + now.since(last).mul_f64(part);
-            last = *now;
-            load.begin_turn(*now);
-            load.end_turn(*now + this);
-            *now = (*now + this.max(Duration::from_micros(100))).max(load.rest().unwrap_or_default());
-            work += this;
-        }
-        (load.interval, work.as_secs_f64() / now.since(begin).as_secs_f64())
-    }
-
     #[test]
-    fn only_a_loop_that_is_at_work_most_of_the_time_takes_its_turns_at_intervals() {
-        let mut now = Timestamp::from_millis(1_000);
-        let mut load = Load::new(now);
-        assert_eq!(after(&mut load, &mut now, 5_000, 0.1).0, Duration::ZERO);
-        assert_eq!(load.rest(), None);
-        after(&mut load, &mut now, 5_000, 0.6);
-        let (interval, work) = after(&mut load, &mut now, 1_000, 0.6);
-        assert_eq!(load.rest(), Some(load.round + interval));
-        assert!(interval > Duration::ZERO && work < 0.8, "{interval:?} {work}");
-        assert_eq!(after(&mut load, &mut now, 5_000, 0.0).0, Duration::ZERO, "it ends with the load");
-    }
-
-    #[test]
-    fn an_interval_has_a_limit() {
-        let mut now = Timestamp::from_millis(1_000);
-        let mut load = Load::new(now);
-        assert_eq!(after(&mut load, &mut now, 2_000, 1.0).0, MAX_INTERVAL);
-    }
-
-    #[test]
-    fn an_interval_is_no_longer_than_the_load_asks_for() {
-        let mut now = Timestamp::from_millis(1_000);
-        let mut load = Load::new(now);
-        after(&mut load, &mut now, 2_000, 1.0);
-        let (interval, _) = after(&mut load, &mut now, 20_000, 0.5);
-        assert!(
-            interval < LEAST_INTERVAL * 2,
-            "at work for more than half of the time, but not for all: {interval:?}"
+    fn only_long_rounds_are_followed_by_rests() {
+        let (began, millis) = (Timestamp::from_millis(1_000), Duration::from_millis);
+        let mut round = Round::new(began);
+        round.begin_turn(began);
+        let mut rest = |took| round.end(began + millis(took)).map(|until| until.since(began));
+        assert_eq!([4, 4, 9, 4, 8].map(&mut rest), [None; 5], "a long one alone");
+        assert_eq!(
+            [8, 6, 20, 22, 23].map(&mut rest),
+            [10, 7, 21, 24, 24].map(|until| Some(millis(until))),
+            "half of what the shorter of two was beyond 4 ms, until 24 ms from its begin"
         );
+        assert_eq!([24, 25].map(&mut rest), [None, None]);
     }
 
     #[test]
-    fn a_round_reads_on_for_an_interval_at_most() {
+    fn a_round_reads_on_for_a_while_and_sends_on_until_all_is_sent() {
         let at = Timestamp::from_millis;
-        let mut load = Load::new(at(1_000));
-        assert!(!load.may_gather(at(1_000)), "there is no interval");
-        load.interval = Duration::from_millis(10);
-        let may_gather = |load: &mut Load, millis| {
-            load.begin_turn(at(millis));
-            load.may_gather(at(millis))
+        let mut round = Round::new(at(1_000));
+        let reads_on = |round: &mut Round, millis| {
+            round.begin_turn(at(millis));
+            round.reads_on(at(millis))
         };
         assert_eq!(
-            [1_100, 1_105, 1_109, 1_110, 1_111].map(|millis| may_gather(&mut load, millis)),
-            [true, true, true, false, true]
+            [1_100, 1_108, 1_115, 1_116, 1_117].map(|millis| reads_on(&mut round, millis)),
+            [true, true, true, false, true],
+            "then another begins"
         );
-        assert_eq!(load.rest(), Some(at(1_121)), "counted from the round that began last");
+        round.sends_on();
+        assert!(!reads_on(&mut round, 1_133), "it is not young any more");
     }
 }

@@ -251,10 +251,10 @@ fn a_flood_starves_neither_the_deadline_nor_the_wake() {
 }
 
 #[test]
-fn a_loop_without_time_left_reads_several_batches_before_it_sends() {
+fn what_waits_is_read_in_several_batches_before_anything_is_sent() {
     for (_, path, busy) in Loop::each() {
         let mut laden = Script {
-            work: Duration::from_millis(5),
+            work: Duration::from_micros(500),
             finish: Some(|script| script.most_gathered > 2 * BATCH && script.outgoing.is_empty()),
             ..Script::default()
         };
