@@ -39,8 +39,19 @@ pub async fn drive<D: Driven + ?Sized>(
     driven: &mut D,
     wake: Arc<Notify>,
 ) -> io::Result<()> {
+    as_task(socket, clock, driven, wake, false).await
+}
+
+/// The same; `rests`: on a thread that runs nothing else.
+pub(super) async fn as_task<D: Driven + ?Sized>(
+    socket: Socket,
+    clock: Clock,
+    driven: &mut D,
+    wake: Arc<Notify>,
+    rests: bool,
+) -> io::Result<()> {
     let timer = if socket.shares_timer { Timer::shared(clock) } else { Timer::new(clock) };
-    let setup = Setup::of(&socket, clock);
+    let setup = Setup::of(&socket, clock, rests);
     let port = Port::new(socket.udp)?;
     let sources = TaskSources::new(&port, timer, &wake);
     turns(setup, &port, sources, driven).await
@@ -52,11 +63,14 @@ pub(super) struct Setup {
     path: IoPath,
     busy_poll: Duration,
     counters: Arc<Counters>,
+    /// The loop has its thread for itself, so that what a round takes is its own time.
+    rests: bool,
 }
 
 impl Setup {
-    pub(super) fn of(socket: &Socket, clock: Clock) -> Self {
-        Self { clock, path: socket.path, busy_poll: socket.busy_poll, counters: socket.counters() }
+    pub(super) fn of(socket: &Socket, clock: Clock, rests: bool) -> Self {
+        let (path, busy_poll, counters) = (socket.path, socket.busy_poll, socket.counters());
+        Self { clock, path, busy_poll, counters, rests }
     }
 }
 
@@ -64,12 +78,12 @@ impl Setup {
 ///
 /// One turn reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves in
 /// it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much leaves
-/// at once, and a flood delays nothing else for longer. A loop that takes long for that rests afterwards.
+/// at once, and a flood delays nothing else for longer. One with a thread of its own may rest when that took long.
 ///
 /// # Errors
 /// Those of [`drive`].
 pub(super) async fn turns<D: Driven + ?Sized>(
-    Setup { clock, path, busy_poll, counters }: Setup,
+    Setup { clock, path, busy_poll, counters, rests }: Setup,
     port: &Port,
     mut sources: impl Sources,
     driven: &mut D,
@@ -103,7 +117,7 @@ pub(super) async fn turns<D: Driven + ?Sized>(
             driven.handle_timeout(now);
         }
         more |= !inbox.is_empty() && driven.wants_datagrams();
-        if more && round.reads_on(now.mono) {
+        if more && !inbox.keeps_failing() && round.reads_on(now.mono) {
             ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await?;
             continue;
         }
@@ -119,12 +133,17 @@ pub(super) async fn turns<D: Driven + ?Sized>(
             round.sends_on();
         }
         let goes_on = more || flushed == Turn::Unfinished;
-        let fails = (reads && inbox.keeps_failing()).then(|| now.mono + BLOCKED_WAIT);
-        let rest = fails.or_else(|| if goes_on { None } else { round.end(clock.mono()) });
+        let is_busy = flushed == Turn::Done && busy.is_busy(now.mono);
+        let rest = if reads && inbox.keeps_failing() {
+            Some(now.mono + BLOCKED_WAIT)
+        } else if rests && !goes_on && !is_busy {
+            round.end(clock.mono(), driven.poll_timeout())
+        } else {
+            None
+        };
         if let Some(until) = rest {
             sources.sleep(until).await;
         }
-        let is_busy = flushed == Turn::Done && busy.is_busy(now.mono);
         ready = if goes_on || rest.is_some() || is_busy {
             sources.ready_soon(flushed, driven.wants_datagrams()).await?
         } else {

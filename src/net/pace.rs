@@ -110,17 +110,19 @@ impl Round {
         self.goes_on
     }
 
-    /// The next turn goes on sending.
+    /// Not all is sent: the next turn is of this round, too.
     pub(super) fn sends_on(&mut self) {
         self.goes_on = true;
     }
 
-    /// The round ends; until when to rest, if at all.
-    pub(super) fn end(&mut self, now: Timestamp) -> Option<Timestamp> {
+    /// The round ends, and the machine's next deadline is this; until when to rest, if at all. What was due when the
+    /// round began, and still is, has been left over: then there is no rest.
+    pub(super) fn end(&mut self, now: Timestamp, deadline: Option<Timestamp>) -> Option<Timestamp> {
         let took = now.since(self.began);
         let long = took.min(std::mem::replace(&mut self.last, took));
-        let until = now + long.saturating_sub(SHORT_ROUND) / 2;
-        Some(until.min(self.began + MAX_INTERVAL)).filter(|until| *until > now)
+        let until = (now + long.saturating_sub(SHORT_ROUND) / 2).min(self.began + MAX_INTERVAL);
+        let is_behind = deadline.is_some_and(|at| at <= self.began);
+        (until > now && !is_behind).then_some(until)
     }
 }
 
@@ -164,7 +166,7 @@ mod tests {
         let (began, millis) = (Timestamp::from_millis(1_000), Duration::from_millis);
         let mut round = Round::new(began);
         round.begin_turn(began);
-        let mut rest = |took| round.end(began + millis(took)).map(|until| until.since(began));
+        let mut rest = |took| round.end(began + millis(took), None).map(|until| until.since(began));
         assert_eq!([4, 4, 9, 4, 8].map(&mut rest), [None; 5], "a long one alone");
         assert_eq!(
             [8, 6, 20, 22, 23].map(&mut rest),
@@ -172,6 +174,9 @@ mod tests {
             "half of what the shorter of two was beyond 4 ms, until 24 ms from its begin"
         );
         assert_eq!([24, 25].map(&mut rest), [None, None]);
+        let end = began + millis(8);
+        assert_eq!(round.end(end, Some(began)), None, "something was left over");
+        assert!(round.end(end, Some(began + millis(1))).is_some(), "due since then");
     }
 
     #[test]

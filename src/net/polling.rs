@@ -26,7 +26,7 @@ pub(super) fn run<D: Driven + ?Sized>(
     driven: &mut D,
 ) -> io::Result<()> {
     wake_on_time();
-    let setup = Setup::of(&socket, clock);
+    let setup = Setup::of(&socket, clock, true);
     let port = Port::Unwatched(socket.udp);
     let sources = ThreadSources { port: &port, clock, bell };
     let turns = pin!(turns(setup, &port, sources, driven));

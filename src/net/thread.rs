@@ -8,9 +8,10 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
+use super::drive::as_task;
 #[cfg(target_os = "linux")]
 use super::polling::{self, Bell};
-use super::{Clock, Driven, IoPath, Socket, drive};
+use super::{Clock, Driven, IoPath, Socket};
 
 /// What a thread needs to drive one machine.
 pub struct ThreadLoop(Waits);
@@ -68,16 +69,16 @@ impl ThreadLoop {
         }
     }
 
-    /// Runs `driven` on `socket` until it is finished, as [`drive`] does. Blocks, and keeps the thread for itself.
+    /// Runs `driven` on `socket` until it is finished, as [`drive`](super::drive()) does. Blocks, and keeps the thread for itself.
     ///
     /// # Errors
-    /// Those of [`drive`].
+    /// Those of [`drive`](super::drive()).
     pub fn run<D: Driven + ?Sized>(self, socket: Socket, clock: Clock, driven: &mut D) -> io::Result<()> {
         match self.0 {
             #[cfg(target_os = "linux")]
             Waits::Polling(bell) => polling::run(&bell, socket, clock, driven),
             Waits::Runtime(runtime, notify) => match &runtime.0 {
-                Some(runtime) => runtime.block_on(drive(socket, clock, driven, notify)),
+                Some(runtime) => runtime.block_on(as_task(socket, clock, driven, notify, true)),
                 None => unreachable!("invariant: it is taken by its drop alone"),
             },
         }
