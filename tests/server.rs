@@ -188,6 +188,12 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
             ServerEvent::SessionBegan { session, kind, owner, .. } => {
                 format!("{owner} began {session} of kind {}", kind.0)
             }
+            ServerEvent::MemberJoined { session, member, user, .. } => {
+                format!("{user} joined {session} as {}", member.0)
+            }
+            ServerEvent::MemberLeft { session, member, user, why, .. } => {
+                format!("{user} left {session} as {}: {}", member.0, why.name())
+            }
             ServerEvent::SessionEnded { session, why, members, properties, .. } => {
                 let users: Vec<_> =
                     members.iter().map(|(member, user)| format!("{}={user}", member.0)).collect();
@@ -205,6 +211,7 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     let score = PropertyOp::set("score".parse().unwrap(), 3);
     let room = ann.create(CreateSession::new(7)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 7", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("ann joined {} as 1", room.session));
     ann.set_properties(room.slot, vec![score]).await.unwrap();
     assert_eq!(
         server.properties(room.session).unwrap().values().map(|entry| &entry.value).collect::<Vec<_>>(),
@@ -218,6 +225,7 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     );
     let room = ann.create(CreateSession::new(8)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 8", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("ann joined {} as 1", room.session));
     server.close_session(room.session, Reason::none());
     assert_eq!(
         told.recv().await.unwrap(),
@@ -234,7 +242,9 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     assert_eq!(told.recv().await.unwrap(), "eve came with nothing");
     let room = eve.create(CreateSession::new(9).idle_ttl(Duration::ZERO)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("eve began {} of kind 9", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("eve joined {} as 1", room.session));
     eve.leave(room.slot).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("eve left {} as 1: left", room.session));
     assert_eq!(told.recv().await.unwrap(), format!("{} ended: idle, [], None", room.session));
     server.drain(Duration::from_secs(1));
     assert_eq!(told.recv().await.unwrap(), "eve went: dropped, shutting_down");

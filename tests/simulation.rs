@@ -118,6 +118,8 @@ fn promises_hold_whatever_the_operator_does() {
 fn promises_hold_on_a_full_server_with_members_that_do_not_read() {
     let outcomes = run_all(&seeds::chosen_or(5_000..5_024), &Scenario::tight());
     let sum = |of: fn(&Totals) -> u64| outcomes.iter().map(|outcome| of(&outcome.counters)).sum::<u64>();
-    assert!(sum(|it| it.connections_lagging) > 10);
-    assert!(sum(|it| it.connections_timed_out) > 10);
+    // A single seed need not reach both.
+    let least = if outcomes.len() == 1 { 0 } else { 11 };
+    assert!(sum(|it| it.connections_lagging) >= least);
+    assert!(sum(|it| it.connections_timed_out) >= least);
 }

@@ -79,7 +79,8 @@ fn an_attacker_changes_nothing() {
     let scenario = Scenario { attacks: Some(Duration::from_millis(1)), ..Scenario::steady() };
     let outcomes = seeds::run_all("transport", &seeds::chosen_or(5_000..5_010), |seed| {
         let outcome = run(seed, scenario.clone());
-        assert_eq!((outcome.lives, outcome.timed_out), (2, 0), "{outcome:?}");
+        assert_eq!((outcome.lives, outcome.opened, outcome.timed_out), (2, 2, 0), "{outcome:?}");
+        assert!(outcome.arrived > 1_000, "{outcome:?}");
         outcome
     });
     assert!(outcomes.iter().all(|outcome| outcome.attacks > 1_000));
@@ -95,7 +96,8 @@ fn connections_survive_changes_of_address() {
     };
     let outcomes = seeds::run_all("transport", &seeds::chosen_or(6_000..6_020), |seed| {
         let outcome = run(seed, scenario.clone());
-        assert_eq!((outcome.lives, outcome.timed_out), (2, 0), "{outcome:?}");
+        assert_eq!((outcome.lives, outcome.opened, outcome.timed_out), (2, 2, 0), "{outcome:?}");
+        assert!(outcome.arrived > 1_000, "{outcome:?}");
         outcome
     });
     assert!(outcomes.iter().all(|outcome| outcome.moves > 3 && outcome.foreign > 0));
@@ -112,7 +114,7 @@ fn connections_live_whatever_becomes_of_marks() {
         }
         for outcome in seeds::run_all("transport", &seeds::chosen_or(7_000..7_010), |seed| {
             let outcome = run(seed, scenario.clone());
-            assert_eq!((outcome.lives, outcome.timed_out), (2, 0), "{outcome:?}");
+            assert_eq!((outcome.lives, outcome.opened, outcome.timed_out), (2, 2, 0), "{outcome:?}");
             outcome
         }) {
             assert!(outcome.arrived > 1_000, "{outcome:?}");

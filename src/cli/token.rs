@@ -11,8 +11,7 @@ use crate::base::UserId;
 use crate::cli::output::{Failure, product};
 use crate::cli::{key_file, units};
 use crate::secure::ConnectGrant;
-use crate::secure::token::{LIFETIME_MAX, MintRequest};
-use crate::server::config::NAME_BYTES;
+use crate::secure::token::{LIFETIME_MAX, MintRequest, NAME_BYTES};
 
 /// Mints a connect token and prints the grant as JSON, as a game backend would hand it to a client.
 ///

@@ -73,6 +73,12 @@ impl MemoryBudget {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Bytes that all connections may hold.
+    #[cfg(test)]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     fn has_room(&self, bytes: usize) -> bool {
         self.held().saturating_add(bytes) <= self.max
     }

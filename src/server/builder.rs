@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::config::{self, Identity, NAME_BYTES};
+use super::config::{self, Identity};
 use super::limits::{LimitError, Limits};
 use super::newcomer::{Admit, Gatekeeper, Newcomer};
 use super::observer::{Observe, ServerEvent};
@@ -19,6 +19,7 @@ use super::shared::Shared;
 use super::worker::Worker;
 use crate::net::{self, BufferSizes, Clock, Group, IoPath, Socket};
 use crate::rudp::{EndpointConfig, Tracer};
+use crate::secure::token::NAME_BYTES;
 use crate::secure::{KeyCountError, KeyRing, TokenKey};
 use crate::wire::packet::SEALED;
 
@@ -134,8 +135,9 @@ impl Builder {
         self
     }
 
-    /// Is told what happens on the server: who connects and goes, which sessions begin and end. Called by the worker that
-    /// does it, in the order in which that one does it; of what two workers do at one time either may be told first. It
+    /// Is told what happens on the server: who connects and goes, which sessions begin and end, and who joins and leaves
+    /// them. Called by the worker that does it, in the order in which that one does it; of what two workers do at one time
+    /// either may be told first, even that a member has left before that it joined: member ids are not used again. It
     /// must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has much to do
     /// with it puts it into a channel. It is called in no tokio runtime: who spawns tasks from it holds a `Handle`. One that
     /// asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which

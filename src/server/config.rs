@@ -1,6 +1,5 @@
 //! From a server's limits to the configurations of the layers below it.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,6 @@ use crate::rudp::{ConnectionConfig, EndpointConfig, MemoryBudgets};
 use crate::secure::KeyRing;
 use crate::session::SessionLimits;
 use crate::wire::command::MAX_COMMAND_BYTES;
-
-/// Bytes of a name that tokens may call a server.
-pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 /// Who may connect to a server. Goes with [`Limits`], which say how many.
 pub struct Identity {
@@ -68,11 +64,37 @@ pub fn sessions(limits: &Limits) -> SessionLimits {
 mod tests {
     use super::*;
     use crate::rudp::MAX_STREAMS;
+    use crate::secure::TokenKey;
 
     #[test]
     fn a_client_is_asked_for_a_sign_of_life_well_before_it_is_given_up() {
         let limits = Limits { idle_timeout_ms: 3_000, keepalive_ms: 200_000, ..Limits::default() };
         assert_eq!(connection(&limits).keepalive, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn what_bounds_the_transport_reaches_it() {
+        let limits = Limits {
+            receive_memory_bytes: 70_000_001,
+            send_memory_bytes: 70_000_002,
+            receive_buffer_bytes: 300_003,
+            max_queued_bytes: 2_000_004,
+            max_half_open: 25,
+            max_connections: 106,
+            idle_timeout_ms: 20_007,
+            keepalive_ms: 508,
+            ..Limits::default()
+        };
+        limits.check().unwrap();
+        let key = TokenKey::from_bytes(&[7; 32]);
+        let keys = Arc::new(KeyRing::new(vec![key]).unwrap());
+        let given = endpoint(Identity { protocol_id: 9, names: vec![], keys }, &limits);
+        assert_eq!([given.budgets.receive.max(), given.budgets.send.max()], [70_000_001, 70_000_002]);
+        assert_eq!([given.max_half_open, given.max_connections], [25, 2 * 106 + 64]);
+        let ConnectionConfig { idle_timeout, keepalive, receive_buffer_bytes, send_buffer_bytes, .. } =
+            given.connection;
+        assert_eq!([idle_timeout, keepalive], [20_007, 508].map(Duration::from_millis));
+        assert_eq!([receive_buffer_bytes, send_buffer_bytes], [300_003, 2_000_004]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::mailbox::Mailboxes;
 use super::worker::Mover;
-use crate::base::{ConnectionId, Envelope, SessionId, WorkerId};
+use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
 use crate::session::{Fanout, MailboxFull, Outbox, Room};
 use crate::wire::{Reason, UserEvent};
 
@@ -30,6 +30,15 @@ pub enum Mail {
         /// The session.
         session: SessionId,
         /// What its members are told.
+        reason: Reason,
+    },
+    /// The operator removes a user from a session.
+    RemoveMember {
+        /// The session.
+        session: SessionId,
+        /// The user.
+        user: UserId,
+        /// What the members are told.
         reason: Reason,
     },
     /// A datagram for one of the worker's connections that came to another worker's socket.

@@ -39,7 +39,7 @@ pub enum ServerEvent<'a> {
         /// Which of the user's connections it was.
         login: u64,
     },
-    /// There is a new session.
+    /// There is a new session. Its owner is told as its first member next.
     #[non_exhaustive]
     SessionBegan {
         /// The session.
@@ -49,11 +49,36 @@ pub enum ServerEvent<'a> {
         /// Who has created it.
         owner: &'a UserId,
     },
+    /// A user has become a member of a session.
+    #[non_exhaustive]
+    MemberJoined {
+        /// The session.
+        session: SessionId,
+        /// The member: an id that the session has not given before.
+        member: MemberId,
+        /// Its user.
+        user: &'a UserId,
+    },
+    /// A member has left a session that goes on, or ends with that. Where a session's end takes its members with it, as
+    /// a server's does, they are not told one by one.
+    #[non_exhaustive]
+    MemberLeft {
+        /// The session.
+        session: SessionId,
+        /// The member.
+        member: MemberId,
+        /// Its user.
+        user: &'a UserId,
+        /// Why.
+        why: LeaveReason,
+    },
     /// A session has ended.
     #[non_exhaustive]
     SessionEnded {
         /// The session.
         session: SessionId,
+        /// The app's class of it.
+        kind: SessionKind,
         /// Why.
         why: DeleteReason,
         /// Who was in it at its end, by age: of `owner_left` all but the owner, of `idle` nobody.

@@ -164,6 +164,13 @@ impl Server {
         self.shared.kick(user, reason)
     }
 
+    /// Removes a user from a session, as its owner might: its members, the user among them, are told `kicked` and
+    /// `reason`, and an open invite of theirs is void. They stay connected, and may come back where the session is open
+    /// or its owner invites them again. Returns at once; false when they are not in it.
+    pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
+        self.shared.remove_member(session, user, reason)
+    }
+
     /// Replaces the token keys, one or two, for all workers at once: tokens of a key that is not among them are refused
     /// from now on. Who is connected stays, and a handshake that was answered before may still be completed for 8 s;
     /// [`Server::kick`] afterwards ends what a stolen key has begun.
@@ -175,7 +182,8 @@ impl Server {
     }
 
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again
-    /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time.
+    /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time. Sessions stop
+    /// as they are: [`Server::sessions`], [`Server::members`] and [`Server::properties`] tell of them afterwards, too.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::config;
 use super::counters::{Totals, WorkerCounters};
@@ -114,6 +114,12 @@ impl Shared {
                 info!(%session, kind = kind.0, owner = owner.as_str(), "session began");
             }
             ServerEvent::SessionEnded { session, why, .. } => info!(%session, %why, "session ended"),
+            ServerEvent::MemberJoined { session, member, user } => {
+                debug!(%session, member = member.0, user = user.as_str(), "joined");
+            }
+            ServerEvent::MemberLeft { session, member, user, why } => {
+                debug!(%session, member = member.0, user = user.as_str(), why = why.name(), "left");
+            }
             ServerEvent::Connected { user, address, .. } => {
                 info!(target: CONNECTIONS, user = user.as_str(), %address, "connected");
             }
@@ -142,14 +148,30 @@ impl Shared {
     /// Has a worker end the session; false when there is none.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
         let is_there = self.sessions.look_at(session).is_some();
-        // Any worker can; this one is where the id says, so that many ends are spread.
-        let workers = self.mailboxes.workers().len() as u64;
-        let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
-        if let Some(mailbox) = self.mailboxes.of(worker).filter(|_| is_there) {
-            mailbox.post(Mail::CloseSession { session, reason });
-            mailbox.wake();
+        if is_there {
+            self.post_for(session, Mail::CloseSession { session, reason });
         }
         is_there
+    }
+
+    /// Has a worker remove the user from the session; false when they are not in it.
+    pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
+        let members = self.sessions.members(session);
+        let is_there = members.is_some_and(|members| members.iter().any(|member| member.user == *user));
+        if is_there {
+            self.post_for(session, Mail::RemoveMember { session, user: user.clone(), reason });
+        }
+        is_there
+    }
+
+    /// To one worker, of which any can do it: its id says which, so that much is spread.
+    fn post_for(&self, session: SessionId, mail: Mail) {
+        let workers = self.mailboxes.workers().len() as u64;
+        let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
+        if let Some(mailbox) = self.mailboxes.of(worker) {
+            mailbox.post(mail);
+            mailbox.wake();
+        }
     }
 
     /// Has the user's worker end their connection; false when they have none.

@@ -40,7 +40,7 @@ pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
 pub use members::Member;
 pub use outbox::{MailboxFull, MemberAt, Outbox, Room};
-pub use outcome::{Admitted, Departed, Ended, EndedInvite, Expired, Inviting, NewInvite};
+pub use outcome::{Admitted, Departed, Ended, EndedInvite, Expired, Inviting, Left, NewInvite};
 pub use properties::{PropertyEntry, PropertyMap};
 pub use table::SessionTable;
 

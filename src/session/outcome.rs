@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Member, PropertyMap};
 use crate::base::{InviteId, MemberId, SessionId, SessionKind, UserId};
-use crate::wire::{DeleteReason, ErrorCode, InviteTtl, Note};
+use crate::wire::{DeleteReason, ErrorCode, InviteTtl, LeaveReason, Note};
 
 /// A user became a member, by `create` or `join`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Admitted {
     pub member: MemberId,
     /// The invite that is used up now: it is no longer one of the user's open invites.
     pub used: Option<InviteId>,
+    /// The user's membership by an older connection, which ended with this (`replaced`).
+    pub replaced: Option<MemberId>,
 }
 
 /// Users were invited.
@@ -60,15 +62,30 @@ pub struct EndedInvite {
 /// mail, which also releases what was counted for them; what remains are invites.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Departed {
+    /// Who left, if one alone did.
+    pub left: Option<Left>,
     /// Open invites that this revoked: a kicked user's, or all of a session that ended.
     pub revoked: Vec<EndedInvite>,
     /// The session's end, if it ended with this.
     pub ended: Option<Ended>,
 }
 
+/// A member left or was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The member.
+    pub member: MemberId,
+    /// Its user.
+    pub user: UserId,
+    /// Why.
+    pub why: LeaveReason,
+}
+
 /// A session ended: what it was then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
+    /// The app's class of it.
+    pub kind: SessionKind,
     /// Why.
     pub why: DeleteReason,
     /// Who was in it.

@@ -6,11 +6,11 @@
 use super::budget::SharedBudget;
 use super::invites::{InviteState, Invites};
 use super::key_budget::SharedKeyBudget;
-use super::members::{Members, Workers};
+use super::members::{Member, Members, Workers};
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::{
-    Admitted, Change, Departed, Ended, EndedInvite, Fanout, MemberAt, Outbox, Room, SessionLimits,
+    Admitted, Change, Departed, Ended, EndedInvite, Fanout, Left, MemberAt, Outbox, Room, SessionLimits,
     SessionSnapshot,
 };
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
@@ -247,7 +247,7 @@ impl Session {
             let change = Change::Joined { number, member, user: user.clone(), at, snapshot };
             turn.outbox.post(worker, Fanout { session: self.id, change }, Room::Reserved);
         }
-        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite })
+        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite, replaced: older })
     }
 
     /// Those that the members share.
@@ -294,11 +294,29 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<Departed, ErrorCode> {
         self.check_target(by, target)?;
-        let user = self.members.of(target).map(|member| member.user.clone());
-        let mut departed = self.remove(target, LeaveReason::Kicked, reason, turn);
-        let invite = user.and_then(|user| self.invites.open_of(&user, turn.now));
+        Ok(self.expel(target, reason, turn))
+    }
+
+    /// The operator removes a user; their open invites are void.
+    ///
+    /// # Errors
+    /// `no_such_member`.
+    pub(super) fn expel_user(
+        &mut self,
+        user: &UserId,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        let member = self.members.id_of(user).ok_or(ErrorCode::NoSuchMember)?;
+        Ok(self.expel(member, reason, turn))
+    }
+
+    // spec: INV-8
+    fn expel(&mut self, member: MemberId, reason: Reason, turn: &mut Turn<'_>) -> Departed {
+        let mut departed = self.remove(member, LeaveReason::Kicked, reason, turn);
+        let invite = departed.left.as_ref().and_then(|left| self.invites.open_of(&left.user, turn.now));
         departed.revoked.extend(invite.and_then(|number| self.revoke(number, turn)));
-        Ok(departed)
+        departed
     }
 
     /// The owner makes another member the owner.
@@ -366,18 +384,18 @@ impl Session {
         let workers = self.members.workers();
         let number = self.take_number();
         self.post(&workers, Change::Left { number, member, why, reason }, Room::Headroom, turn);
-        self.members.remove(member);
+        let left = self.members.remove(member).map(|Member { id, user, .. }| Left { member: id, user, why });
         self.budgets().for_each(|budget| budget.forget(member));
         let owner_left = member == self.owner;
         if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
-            return self.end(DeleteReason::OwnerLeft, Reason::none(), turn);
+            return Departed { left, ..self.end(DeleteReason::OwnerLeft, Reason::none(), turn) };
         }
         match self.members.oldest().map(|member| member.id) {
             Some(heir) if owner_left => self.set_owner(heir, Room::Headroom, turn),
             Some(_) => {}
             None => self.idle_ends = Some(turn.now + self.idle_ttl()),
         }
-        self.end_if_idle(turn).unwrap_or_default()
+        Departed { left, ..self.end_if_idle(turn).unwrap_or_default() }
     }
 
     fn set_owner(&mut self, owner: MemberId, room: Room, turn: &mut Turn<'_>) {
@@ -428,7 +446,11 @@ impl Session {
         let revoked =
             open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect();
         let (members, properties) = (self.members.list().clone(), self.properties.map().clone());
-        Departed { revoked, ended: Some(Ended { why, members, properties }) }
+        Departed {
+            left: None,
+            revoked,
+            ended: Some(Ended { kind: self.settings.kind, why, members, properties }),
+        }
     }
 
     /// Revokes an open invite.

@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::checker::{Checker, Mine, Sending, Tag};
+use super::checker::{Audience, Checker, Mine, Sending, Tag};
 use super::client::SimClient;
 use super::payload;
 use crate::base::{MemberId, SessionId, SessionKind, Timestamp, UserId};
@@ -121,18 +121,19 @@ fn say(client: &mut SimClient, now: Timestamp, mine: Mine, checker: &mut Checker
     let members: Vec<MemberId> = mirror.members().map(|(member, _)| member).collect();
     let payload = payload::write(tag, bytes);
     let bytes = payload.len();
-    let (to, sent) = if client.rng.random_bool(0.8) {
+    let (to, audience, sent) = if client.rng.random_bool(0.8) {
         let others = client.rng.random_bool(0.5);
         let to = members.into_iter().filter(|member| !others || *member != mine.member).collect();
-        (to, core.broadcast(now, mine.slot, if others { To::Others } else { To::All }, delivery, payload))
+        let (whom, audience) = if others { (To::Others, Audience::Others) } else { (To::All, Audience::All) };
+        (to, audience, core.broadcast(now, mine.slot, whom, delivery, payload))
     } else {
         let to: Vec<MemberId> = members.into_iter().filter(|_| client.rng.random()).collect();
         let sent = core.message(now, mine.slot, &to, delivery, payload);
-        (to, sent)
+        (to, Audience::Named, sent)
     };
     if let Ok(sent) = sent {
         client.serial += 1;
-        checker.sent(Sending { tag, mine, counter: sent.counter, delivery, to, bytes });
+        checker.sent(Sending { tag, mine, counter: sent.counter, delivery, to, audience, bytes });
     }
 }
 

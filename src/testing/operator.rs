@@ -41,22 +41,25 @@ impl Operator {
         self.acts_at = later(self.pace, now, &mut self.rng);
         self.deeds += 1;
         let reason = Reason::new(&format!("deed {}", self.deeds)).expect("invariant: a short reason");
-        if self.rng.random() {
-            let Some(client) = clients.choose(&mut self.rng) else { return };
+        let deed = self.rng.random_range(0..4);
+        let Some(client) = clients.choose(&mut self.rng) else { return };
+        if deed < 2 {
             if shared.kick(&client.user, reason.clone()) {
                 // The server knows a client that has heard an ack of its own packets; else an older life's end is meant.
                 let is_known = client.core.as_ref().is_some_and(|core| core.rtt().is_some());
                 let life = (client.is_up() && is_known).then_some(client.life);
                 checker.kicked(&client.user, life, &reason);
             }
-        } else {
-            let mut sessions: Vec<SessionId> =
-                shared.sessions.infos().iter().map(|info| info.session).collect();
-            sessions.sort_unstable();
-            let Some(session) = sessions.choose(&mut self.rng) else { return };
-            if shared.close_session(*session, reason.clone()) {
-                checker.closed(*session, &reason);
-            }
+            return;
+        }
+        let mut sessions: Vec<SessionId> = shared.sessions.infos().iter().map(|info| info.session).collect();
+        sessions.sort_unstable();
+        let Some(&session) = sessions.choose(&mut self.rng) else { return };
+        if deed == 2 && shared.close_session(session, reason.clone()) {
+            checker.closed(session, &reason);
+        }
+        if deed == 3 && shared.remove_member(session, &client.user, reason) {
+            checker.removed(session, &client.user);
         }
     }
 }

@@ -384,6 +384,7 @@ impl Simulation {
         self.checker.expect(has_ended, || "a worker goes on after the end of the drain".to_owned());
         let deaf = self.clients.iter().filter(|client| client.is_up()).count();
         self.checker.expect(deaf == 0, || format!("{deaf} clients were not told that the server shuts down"));
+        self.checker.finish(self.now, &[]);
     }
 
     fn all_leave(&mut self) {

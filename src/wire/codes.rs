@@ -154,7 +154,7 @@ codes! {
     /// Why a member left its session. Spec: EVT-5.
     LeaveReason, "leave reason" {
         Left = 1, "left", "the member left or closed its connection";
-        Kicked = 2, "kicked", "the owner removed the member";
+        Kicked = 2, "kicked", "the owner or an operator removed the member";
         TimedOut = 3, "timed_out", "nothing was heard of the member for too long, or it took no reliable message";
         Lagging = 4, "lagging", "the member did not take its messages fast enough";
         Replaced = 5, "replaced", "a newer connection of the same user took over";
@@ -225,6 +225,9 @@ mod tests {
     fn the_table_has_a_row_a_code() {
         let table = LeaveReason::table();
         assert_eq!(table.lines().count(), 2 + LeaveReason::ALL.len());
-        assert!(table.contains("| 2 | `kicked` | the owner removed the member |\n"), "{table}");
+        assert!(
+            table.contains("| 2 | `kicked` | the owner or an operator removed the member |\n"),
+            "{table}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! [`mint`]: what a game backend does; here for tests, tools and backends written in Rust.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use pasetors::version4::LocalToken;
@@ -43,6 +44,9 @@ impl MintRequest {
     }
 }
 
+/// Bytes of a name that tokens may call a server.
+pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
+
 /// A grant is for connecting at once.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
@@ -59,6 +63,9 @@ pub fn mint(
     now: UnixTime,
     rng: &mut impl CryptoRng,
 ) -> Result<ConnectGrant, MintError> {
+    if !NAME_BYTES.contains(&request.server.len()) {
+        return Err(MintError::ServerName { bytes: request.server.len() });
+    }
     let mut id = [0; 16];
     rng.fill_bytes(&mut id);
     let mut psk = Zeroizing::new([0; 32]);
@@ -95,6 +102,12 @@ pub enum MintError {
     /// What the token should say breaks a limit.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
+    /// No server has such a name.
+    #[error("the server's name has {bytes} bytes, allowed are {} to {}", NAME_BYTES.start(), NAME_BYTES.end())]
+    ServerName {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// User, server and data together make the token too long.
     #[error("token has {bytes} bytes, allowed are {TOKEN_MAX_BYTES}")]
     TooLong {

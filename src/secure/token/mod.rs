@@ -13,7 +13,7 @@ mod ring;
 pub use claims::{Claims, ClaimsError, DATA_MAX_BYTES, LIFETIME_MAX, Psk, TokenId};
 pub use grant::{ConnectGrant, GrantError};
 pub use key::{KeyError, TokenKey};
-pub use mint::{MintError, MintRequest, mint};
+pub use mint::{MintError, MintRequest, NAME_BYTES, mint};
 pub use open::{TokenError, open};
 pub use ring::{KeyCountError, KeyRing};
 

@@ -206,8 +206,18 @@ mod tests {
         assert_eq!((fits.len(), long.len()), (900, 901));
         assert!(open(&[key(1)], fits.as_bytes()).is_ok());
         assert_eq!(open(&[key(1)], long.as_bytes()).err(), Some(TokenError::Malformed));
-        let minted = token_for(&key(1), &"s".repeat(400));
+        // Each of them is six letters in JSON.
+        let minted = token_for(&key(1), &"\u{1}".repeat(128));
         assert!(matches!(minted, Err(MintError::TooLong { bytes: 901.. })), "{minted:?}");
+    }
+
+    #[test]
+    fn no_token_is_minted_for_a_name_that_no_server_has() {
+        for bytes in [0, 129] {
+            let minted = token_for(&key(1), &"s".repeat(bytes));
+            assert!(matches!(minted, Err(MintError::ServerName { bytes: found }) if found == bytes));
+        }
+        assert!(token_for(&key(1), &"s".repeat(128)).is_ok());
     }
 
     #[test]

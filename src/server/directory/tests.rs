@@ -319,6 +319,25 @@ fn of_users_at_the_same_time_no_more_are_connected_than_may_be() {
     });
 }
 
+// spec-test: INV-6
+#[test]
+fn who_connects_while_they_are_invited_hears_of_the_invite_once() {
+    model::check(200, || {
+        let (directory, ann) = (Arc::new(directory()), user("ann"));
+        directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
+        let told = Arc::new(Mutex::new(0));
+        let invites = {
+            let (directory, ann, told) = (Arc::clone(&directory), ann.clone(), Arc::clone(&told));
+            shuttle::thread::spawn(move || {
+                directory.commit_invite(NOW, &ann, invite(1), None, |_, _| *told.lock() += 1);
+            })
+        };
+        let found = directory.connect(&ann, ConnectionId(1)).unwrap().invites.len();
+        invites.join().unwrap();
+        assert_eq!(found + *told.lock(), 1);
+    });
+}
+
 #[test]
 fn an_invite_and_its_end_leave_nothing_behind_in_any_order() {
     model::check(200, || {

@@ -189,6 +189,9 @@ impl Worker {
                 Mail::Fanout(fanout) => self.fan_out(now, fanout),
                 Mail::ToUser { connection, word } => self.pass_word(now, connection, word),
                 Mail::CloseSession { session, reason } => self.close_session(now, session, reason),
+                Mail::RemoveMember { session, user, reason } => {
+                    self.remove_member(now, session, &user, reason);
+                }
             }
         }
         self.counters().mails.add((count - waiting.len()) as u64);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Worker;
-use crate::base::{ConnectionId, SessionId, Timestamp};
+use crate::base::{ConnectionId, SessionId, Timestamp, UserId};
 use crate::secure::Claims;
 use crate::server::newcomer::{Admit, Newcomer};
 use crate::wire::{CloseCode, LeaveReason, Reason};
@@ -34,6 +34,22 @@ impl Worker {
     pub(super) fn close_session(&mut self, now: Timestamp, session: SessionId, reason: Reason) {
         // It may have ended since.
         if let Ok(departed) = self.with_table(|table, outbox| table.close(now, session, reason, outbox)) {
+            self.departed(now, session, &departed);
+        }
+    }
+
+    /// The operator removes a user from a session, as its owner might.
+    // spec: SES-18
+    pub(super) fn remove_member(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        user: &UserId,
+        reason: Reason,
+    ) {
+        // They may have left since.
+        let expel = self.with_table(|table, outbox| table.expel(now, session, user, reason, outbox));
+        if let Ok(departed) = expel {
             self.departed(now, session, &departed);
         }
     }

@@ -6,7 +6,7 @@ use super::clients::Seat;
 use super::dispatch::Caller;
 use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
-use crate::session::{Admitted, Departed, Ended, MemberAt, Outbox, SessionTable};
+use crate::session::{Admitted, Departed, Ended, Left, MemberAt, Outbox, SessionTable};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -18,8 +18,10 @@ impl Worker {
                 let create = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
                     table.create(now, &caller.user, at, create, outbox)
                 };
-                self.enter(caller, id, create).map(|Admitted { session, kind, .. }| {
+                self.enter(caller, id, create).map(|admitted| {
+                    let Admitted { session, kind, .. } = admitted;
                     self.shared.tell(&ServerEvent::SessionBegan { session, kind, owner: &caller.user });
+                    self.tell_admitted(caller, &admitted);
                     None
                 })
             }
@@ -27,7 +29,10 @@ impl Worker {
                 let join = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
                     table.join(now, &caller.user, at, join, outbox)
                 };
-                self.enter(caller, id, join).map(|_| None)
+                self.enter(caller, id, join).map(|admitted| {
+                    self.tell_admitted(caller, &admitted);
+                    None
+                })
             }
             Request::Decline(decline) => self.decline(now, caller, decline).map(Some),
             Request::Info(session) => self.info(caller, session).map(Some),
@@ -91,7 +96,7 @@ impl Worker {
         let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
         let admitted = self.with_table(|table, outbox| admit(table, at, outbox));
-        let Ok(Admitted { session, kind, member, used }) = admitted else {
+        let Ok(Admitted { session, kind, member, used, .. }) = admitted else {
             self.shared.directory.release_session(user);
             return admitted;
         };
@@ -102,14 +107,27 @@ impl Worker {
         admitted
     }
 
-    /// A member has left, or all have: the users whose invites ended with that are told, and who observes the end of the
-    /// session.
+    fn tell_admitted(&self, caller: &Caller, admitted: &Admitted) {
+        let (Admitted { session, member, replaced, .. }, user) = (*admitted, &caller.user);
+        if let Some(member) = replaced {
+            let why = LeaveReason::Replaced;
+            self.shared.tell(&ServerEvent::MemberLeft { session, member, user, why });
+        }
+        self.shared.tell(&ServerEvent::MemberJoined { session, member, user });
+    }
+
+    /// A member has left, or all have: the users whose invites ended with that are told, and who observes the server.
     pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) -> Value {
         self.invites_revoked(now, &departed.revoked);
-        if let Some(Ended { why, members, properties }) = &departed.ended {
+        if let Some(Left { member, user, why }) = &departed.left {
+            let (member, why) = (*member, *why);
+            self.shared.tell(&ServerEvent::MemberLeft { session, member, user, why });
+        }
+        if let Some(Ended { kind, why, members, properties }) = &departed.ended {
             let members: Vec<_> = members.iter().map(|member| (member.id, &member.user)).collect();
             self.shared.tell(&ServerEvent::SessionEnded {
                 session,
+                kind: *kind,
                 why: *why,
                 members: &members,
                 properties,

@@ -156,6 +156,23 @@ impl SessionTable {
         })
     }
 
+    /// The operator removes a user; their open invites are void. Never `busy`.
+    ///
+    /// # Errors
+    /// `no_such_session`, `no_such_member`.
+    pub fn expel(
+        &self,
+        now: Timestamp,
+        session: SessionId,
+        user: &UserId,
+        reason: Reason,
+        outbox: &mut dyn Outbox,
+    ) -> Result<Departed, ErrorCode> {
+        self.with(now, session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+            session.expel_user(user, reason, turn)
+        })
+    }
+
     /// Sends a payload to the members: as a numbered event when it is ordered.
     ///
     /// # Errors

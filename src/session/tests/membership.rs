@@ -77,6 +77,31 @@ fn joins_of_a_full_session_are_told_so_and_cost_none_of_its_admissions() {
     assert_eq!(world.join("cat", Join::Session(session)), Ok(MemberId(3)));
 }
 
+// spec-test: SES-18, SES-6, INV-8
+#[test]
+fn the_operator_removes_any_member_and_voids_their_invite() {
+    let mut world = World::new();
+    let (session, ann) = world.create("ann", open());
+    let invite = world.invite((session, ann), "bob");
+    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let cat = world.join("cat", Join::Session(session)).unwrap();
+    let expel = |world: &mut World, session, name| {
+        world.table.expel(world.now, session, &user(name), Reason::none(), &mut world.mail)
+    };
+    assert_eq!(expel(&mut world, SessionId(0), "bob"), Err(ErrorCode::NoSuchSession));
+    assert_eq!(expel(&mut world, session, "dan"), Err(ErrorCode::NoSuchMember));
+
+    let revoked = vec![EndedInvite { invite, user: user("bob") }];
+    let left = |member, name| Some(Left { member, user: user(name), why: LeaveReason::Kicked });
+    let departed = Departed { left: left(bob, "bob"), revoked, ended: None };
+    assert_eq!(expel(&mut world, session, "bob"), Ok(departed));
+    assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
+    assert_eq!(expel(&mut world, session, "bob"), Err(ErrorCode::NoSuchMember));
+
+    assert_eq!(expel(&mut world, session, "ann").map(|departed| departed.left), Ok(left(ann, "ann")));
+    assert_eq!(world.table.look_at(session).map(|info| info.owner), Some(cat), "the owner, too");
+}
+
 // spec-test: SES-16, CMD-6
 #[test]
 fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
@@ -218,7 +243,9 @@ fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     let cat = world.join("cat", Join::Session(session)).unwrap();
     world.transfer((session, ann), cat).unwrap();
     world.take_changes();
-    assert_eq!(world.leave((session, cat)), Ok(Departed::default()));
+    let left = Left { member: cat, user: user("cat"), why: LeaveReason::Left };
+    let departed = Departed { left: Some(left), ..Departed::default() };
+    assert_eq!(world.leave((session, cat)), Ok(departed));
     let changes = world.take_changes();
     let [Change::Left { member, .. }, Change::OwnerChanged { owner, .. }] = &changes[..] else {
         panic!("{changes:?}")
@@ -406,12 +433,14 @@ fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
         let by_id = Join::Session(session);
         let joined =
             world.table.join(world.now, &user("bob"), at_login("bob", login), by_id, &mut world.mail);
-        joined.map(|admitted| admitted.member)
+        joined.map(|Admitted { member, replaced, .. }| (member, replaced))
     };
-    let second = join(2).unwrap();
+    let (second, of_nobody) = join(2).unwrap();
+    assert_eq!(of_nobody, None);
     assert_eq!(join(2), Err(ErrorCode::AlreadyMember), "by the same");
     assert_eq!(join(1), Err(ErrorCode::AlreadyMember), "by an older one");
-    let third = join(3).unwrap();
+    let (third, of_second) = join(3).unwrap();
+    assert_eq!(of_second, Some(second));
     let changes = world.take_changes();
     let [.., Change::Left { member, why, .. }, Change::Joined { member: joined, .. }] = &changes[..] else {
         panic!("{changes:?}")

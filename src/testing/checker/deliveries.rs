@@ -29,7 +29,17 @@ pub(in crate::testing) struct Sending {
     pub(in crate::testing) delivery: Delivery,
     /// Who should get it, of those the sender knows.
     pub(in crate::testing) to: Vec<MemberId>,
+    pub(in crate::testing) audience: Audience,
     pub(in crate::testing) bytes: usize,
+}
+
+/// Who may get a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::testing) enum Audience {
+    All,
+    Others,
+    /// Those that it is sent to.
+    Named,
 }
 
 /// What keeps an order of its own.
@@ -84,7 +94,15 @@ impl Deliveries {
         if from.session != seat.session || from.member != sender || sent.bytes != payload.len() {
             issues.add(format_args!("{seat:?} was told {tag:?} as another message than {sent:?}"));
         }
-        if !same_mode(sent.delivery, delivery) {
+        let is_meant = match sent.audience {
+            Audience::All => true,
+            Audience::Others => from.member != seat.member,
+            Audience::Named => sent.to.contains(&seat.member),
+        };
+        if !is_meant {
+            issues.add(format_args!("{seat:?} was told {tag:?}, which is not for them"));
+        }
+        if sent.delivery != delivery {
             issues
                 .add(format_args!("{seat:?} was told {tag:?} as {delivery:?}, sent as {:?}", sent.delivery));
         }
@@ -102,6 +120,9 @@ impl Deliveries {
     /// Between members that are still there, all that is reliable has arrived.
     pub(super) fn finish(&self, seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
         let mut last: BTreeMap<(Life, Slot, Lane), Tag> = BTreeMap::new();
+        for (seat, tag) in self.arrived.iter().filter(|(_, tag)| self.refused.contains(tag)) {
+            issues.add(format_args!("{seat:?} was told {tag:?}, which was refused"));
+        }
         for sending in self.sent.values() {
             if let Some(lane @ Lane::Latest(_)) = lane(sending.delivery) {
                 last.insert((sending.tag.life, sending.mine.slot, lane), sending.tag);
@@ -143,9 +164,4 @@ fn lane(delivery: Delivery) -> Option<Lane> {
         Delivery::Sequenced { key } => Some(Lane::Sequenced(key)),
         Delivery::ReliableLatest { key } => Some(Lane::Latest(key)),
     }
-}
-
-/// The mode is the sender's; the key is scoped by the sender on the way down.
-fn same_mode(sent: Delivery, told: Delivery) -> bool {
-    std::mem::discriminant(&sent) == std::mem::discriminant(&told)
 }

@@ -27,6 +27,7 @@ pub(super) struct Ends {
     /// Who was connected when they were kicked.
     kicked: BTreeSet<Life>,
     closed: BTreeMap<SessionId, Reason>,
+    removed: BTreeSet<(SessionId, UserId)>,
     /// Lives that ended without a word, or that their clients ended.
     crashed: BTreeSet<Life>,
     left: BTreeSet<Life>,
@@ -55,6 +56,10 @@ impl Ends {
     pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
         // Of two that close one session the first does it.
         self.closed.entry(session).or_insert_with(|| reason.clone());
+    }
+
+    pub(super) fn removed(&mut self, session: SessionId, user: &UserId) {
+        self.removed.insert((session, user.clone()));
     }
 
     pub(super) fn crashed(&mut self, life: Life) {
@@ -146,7 +151,9 @@ impl Ends {
             let Some(life) = seats.get(seat) else { continue };
             let expected = match why {
                 LeaveReason::Left => self.asked_to_leave.contains(seat) || self.left.contains(life),
-                LeaveReason::Kicked => self.asked_to_kick.contains(seat),
+                LeaveReason::Kicked => {
+                    self.asked_to_kick.contains(seat) || self.removed.contains(&(seat.session, user.clone()))
+                }
                 // A goodbye may be lost.
                 LeaveReason::TimedOut => {
                     self.crashed.contains(life) || self.left.contains(life) || self.causes.naps

@@ -94,6 +94,13 @@ impl Logs {
                         seen.what, known.what
                     ));
                 }
+                if let (Some(known), Some(seen)) = (known.tag, seen.tag)
+                    && known != seen
+                {
+                    issues.add(format_args!(
+                        "session {session} event {number}: member {own} saw {seen:?}, others {known:?}"
+                    ));
+                }
                 known.tag = known.tag.or(seen.tag);
             }
         }

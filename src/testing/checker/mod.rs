@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::answers::Answers;
 use self::deliveries::Deliveries;
-pub(super) use self::deliveries::Sending;
+pub(super) use self::deliveries::{Audience, Sending};
 pub(super) use self::ends::Causes;
 use self::ends::Ends;
 use self::invites::Invites;
@@ -117,6 +117,11 @@ impl Checker {
     /// The operator ends a session.
     pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
         self.ends.closed(session, reason);
+    }
+
+    /// The operator removes a user from a session.
+    pub(super) fn removed(&mut self, session: SessionId, user: &UserId) {
+        self.ends.removed(session, user);
     }
 
     /// The server begins to shut down.

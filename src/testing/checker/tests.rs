@@ -22,7 +22,15 @@ const MINE: Mine = Mine { session: SESSION, member: MemberId(1), slot: Slot(1) }
 
 fn sending(serial: u32, delivery: Delivery) -> Sending {
     let tag = Tag { life: Life(1), serial };
-    Sending { tag, mine: MINE, counter: u64::from(serial), delivery, to: vec![SEAT.member], bytes: 8 }
+    Sending {
+        tag,
+        mine: MINE,
+        counter: u64::from(serial),
+        delivery,
+        to: vec![SEAT.member],
+        audience: Audience::All,
+        bytes: 8,
+    }
 }
 
 fn arrives(sending: &Sending, number: Option<u64>) -> Event {
@@ -98,6 +106,40 @@ fn a_message_that_arrives_as_another_is_noticed() {
     assert_noticed(&issues_of(&by_another), "as another message");
     let never_sent = Event::Refused { slot: Slot(1), counter: 7, code: ErrorCode::Busy };
     assert_noticed(&issues_of(&never_sent), "which it never sent");
+}
+
+#[test]
+fn a_message_to_whom_it_is_not_meant_or_that_was_refused_is_noticed() {
+    let issues_of = |sent: Sending, seat: Seat, refused: bool| {
+        let (mut deliveries, mut issues) = (Deliveries::default(), Issues::default());
+        let told = arrives(&sent, None);
+        let (slot, counter) = (sent.mine.slot, sent.counter);
+        deliveries.sent(sent);
+        deliveries.event(Life(2), seat, &told, &mut issues);
+        if refused {
+            let refused = Event::Refused { slot, counter, code: ErrorCode::Busy };
+            deliveries.event(Life(1), SEAT, &refused, &mut issues);
+        }
+        deliveries.finish(&BTreeMap::new(), &mut issues);
+        issues.lines
+    };
+    let own = Seat { member: MINE.member, ..SEAT };
+    let sent = |audience| Sending { audience, ..sending(0, Delivery::ReliableUnordered) };
+    assert_eq!(issues_of(sent(Audience::All), own, false), [""; 0]);
+    assert_eq!(issues_of(sent(Audience::Named), SEAT, false), [""; 0]);
+    assert_noticed(&issues_of(sent(Audience::Others), own, false), "not for them");
+    assert_noticed(&issues_of(sent(Audience::Named), own, false), "not for them");
+    assert_noticed(&issues_of(sent(Audience::All), SEAT, true), "was refused");
+}
+
+#[test]
+fn members_that_see_different_messages_in_one_place_are_noticed() {
+    let (mut logs, mut issues) = (Logs::default(), Issues::default());
+    for (member, serial) in [(2, 0), (3, 0), (4, 1)] {
+        let event = arrives(&sending(serial, Delivery::ReliableOrdered), Some(3));
+        logs.event(SESSION, MemberId(member), &event, &mut issues);
+    }
+    assert_eq!(issues.lines.len(), 1);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct Outcome {
     pub arrived: u64,
     /// Connections that were begun.
     pub lives: u32,
+    /// Of them, those that their clients knew to be open.
+    pub opened: u32,
     /// Ends that closed their connection.
     pub closed: u64,
     /// Ends that heard nothing for too long.
@@ -307,6 +309,7 @@ impl Simulation {
             issues: self.checker.issues().to_vec(),
             trace: self.trace.finish(),
             foreign: self.server.foreign(),
+            opened: counts.opened,
             sent: counts.sent,
             refused: counts.refused,
             arrived: self.checker.arrived(),

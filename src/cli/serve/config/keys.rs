@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::cli::units::Written;
-use crate::server::config::NAME_BYTES;
+use crate::secure::token::NAME_BYTES;
 use crate::server::limits::{Limit, Limits};
 
 /// One key of the file.

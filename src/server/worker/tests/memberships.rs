@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::house::{create, invite};
 use super::{House, Limits, Who, with_any_workers};
-use crate::base::{EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, StreamId};
+use crate::base::{
+    EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, StreamId, UserId,
+};
 use crate::rudp::SendError;
 use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
 use crate::wire::result::Entered;
@@ -260,6 +262,36 @@ fn a_session_that_the_operator_ends_is_over_for_all() {
         assert_eq!(house.user_events(dan), [UserEvent::InviteRevoked { invite }]);
         assert!(house.shared.sessions.look_at(at.session).is_none());
         assert!(house.join_open(dan, other.session).is_ok(), "others go on");
+    });
+}
+
+// spec-test: SES-18
+#[test]
+fn a_user_whom_the_operator_removes_is_out_of_that_session_alone() {
+    with_any_workers(|house| {
+        let [(ann, at), (ben, with_ben), _] = gathered(house);
+        let other = house.create(ann, 2, Admission::Open);
+        let ben_there = house.join_open(ben, other.session).unwrap();
+        let (reason, user) = (Reason::new("a test").unwrap(), UserId::new("ben").unwrap());
+        assert!(!house.shared.remove_member(SessionId(0), &user, reason.clone()), "there is no such session");
+        assert!(!house.shared.remove_member(at.session, &UserId::new("dan").unwrap(), reason.clone()));
+        assert!(house.shared.remove_member(at.session, &user, reason.clone()));
+        // A second mail finds nothing.
+        house.shared.remove_member(at.session, &user, reason.clone());
+        house.run();
+        assert!(!house.shared.remove_member(at.session, &user, reason.clone()));
+        for (who, slot) in [(ann, at.slot), (ben, with_ben.slot)] {
+            let told = house.events(who, slot);
+            let left = |event: &&SessionEvent| matches!(event, SessionEvent::MemberLeft { .. });
+            let lefts: Vec<_> = told.iter().filter(left).collect();
+            let [SessionEvent::MemberLeft { member, why, reason: heard, .. }] = lefts[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!((*member, *why, heard), (with_ben.member, LeaveReason::Kicked, &reason));
+        }
+        assert!(house.shared.directory.live(&user).is_some(), "they stay connected");
+        let members = house.shared.sessions.members(other.session).unwrap();
+        assert!(members.iter().any(|member| member.id == ben_there.member), "and in their other session");
     });
 }
 

@@ -269,7 +269,7 @@ impl Reference {
         at.room(self.users().chain([user]))?;
         let used = ticket.map(|number| self.end_ticket(number, ErrorCode::InviteUsed).invite);
         let member = self.admit(user);
-        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used })
+        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used, replaced: None })
     }
 
     fn admit(&mut self, user: &UserId) -> MemberId {
@@ -290,21 +290,23 @@ impl Reference {
         why: LeaveReason,
         at: &At<'_>,
     ) -> Result<Departed, ErrorCode> {
-        self.left_by = Some(self.user_of(member).ok_or(ErrorCode::NotAMember)?.clone());
+        let user = self.user_of(member).ok_or(ErrorCode::NotAMember)?.clone();
+        self.left_by = Some(user.clone());
+        let left = Some(Left { member, user, why });
         self.members.retain(|(id, _)| *id != member);
         self.log.push(Event::Left(member, why));
         let ttl = u64::from(self.settings.idle_ttl.get());
         let owner_left = self.owner == member;
         if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
-            return Ok(self.end(DeleteReason::OwnerLeft));
+            return Ok(Departed { left, ..self.end(DeleteReason::OwnerLeft) });
         }
         match self.members.first().map(|(id, _)| *id) {
             Some(heir) if owner_left => self.set_owner(heir),
             Some(_) => {}
-            None if ttl == 0 => return Ok(self.end(DeleteReason::Idle)),
+            None if ttl == 0 => return Ok(Departed { left, ..self.end(DeleteReason::Idle) }),
             None => self.idle_ends = Some(at.now + Duration::from_secs(ttl)),
         }
-        Ok(Departed::default())
+        Ok(Departed { left, ..Departed::default() })
     }
 
     pub(super) fn kick(
@@ -346,7 +348,11 @@ impl Reference {
         self.over = true;
         let open = self.open_tickets().into_iter();
         let revoked = open.map(|number| self.end_ticket(number, ErrorCode::InviteRevoked)).collect();
-        Departed { revoked, ended: Some(Ended { why, members, properties }) }
+        Departed {
+            left: None,
+            revoked,
+            ended: Some(Ended { kind: self.settings.kind, why, members, properties }),
+        }
     }
 
     /// When the invite of this number ends or, ended, is forgotten.

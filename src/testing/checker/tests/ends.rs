@@ -150,7 +150,7 @@ fn a_member_that_leaves_without_a_cause_is_noticed() {
         let kick = Kick { member: SEAT.member, reason: Reason::none() };
         ends.asked(Some(MINE), &Request::Kick(kick));
     };
-    let causes: [(LeaveReason, Cause); 6] = [
+    let causes: [(LeaveReason, Cause); 7] = [
         (LeaveReason::Left, |ends| {
             ends.asked(Some(Mine { member: SEAT.member, ..MINE }), &Request::Leave);
         }),
@@ -158,6 +158,7 @@ fn a_member_that_leaves_without_a_cause_is_noticed() {
             ends.disconnected(Life(2), &users(2, "bob"), &Disconnected::ByClient, &mut Issues::default());
         }),
         (LeaveReason::Kicked, kick),
+        (LeaveReason::Kicked, |ends| ends.removed(SESSION, &user("bob"))),
         (LeaveReason::TimedOut, |ends| ends.crashed(Life(2))),
         (LeaveReason::TimedOut, |ends| {
             ends.disconnected(Life(2), &users(2, "bob"), &Disconnected::ByClient, &mut Issues::default());

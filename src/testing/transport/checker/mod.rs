@@ -59,6 +59,7 @@ pub(super) struct Checker {
 /// What happened: a run in which little happens proves little.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
+    pub(super) opened: u32,
     pub(super) sent: u64,
     pub(super) refused: u64,
     pub(super) closed: u64,
@@ -146,6 +147,7 @@ impl Checker {
     pub(super) fn opened(&mut self, life: Life, end: End) {
         let Some(pair) = self.lives.get_mut(&life) else { return };
         let before = std::mem::replace(&mut pair.side_mut(end).state, State::Open);
+        self.counts.opened += u32::from(end == End::Client);
         self.expect(before == State::Unborn, || format!("{life:?} opened at {end:?} while {before:?}"));
     }
 
