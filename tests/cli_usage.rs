@@ -32,7 +32,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["bench", "--delivery", "psychic"], "psychic"),
         (&["bench", "--server", "127.0.0.1:1"], "--key-file"),
         #[cfg(target_os = "linux")]
-        (&["bench", "--sessions", "10000", "--members", "1024"], "10240000 clients need a socket each"),
+        (&["bench", "--sessions", "10000", "--members", "1024"], "10240000 clients need 10240000 sockets"),
         (
             &["bench", "--sessions", "200", "--loss", "1%"],
             "1600 clients; impairments need a relay, and one carries 1024",

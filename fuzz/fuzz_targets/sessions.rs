@@ -14,10 +14,12 @@ use rallypoint::base::{
 use rallypoint::session::{
     Admitted, Change, Fanout, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable,
 };
-use rallypoint::wire::command::{Broadcast, Create, InitialProperties, Invite, InvitedUsers, Join, Kick, To};
+use rallypoint::wire::command::{
+    Broadcast, Create, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, To,
+};
 use rallypoint::wire::{
     Admission, Body, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
-    PropertyKey, PropertyOp, PropertyOps, Reason, Settings,
+    PropertyKey, PropertyOp, PropertyOps, PropertyValue, Reason, Settings, WriteRule,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -85,15 +87,26 @@ struct World {
     mail: Mail,
     session: Option<SessionId>,
     members: BTreeMap<u8, MemberId>,
-    /// Every invite: whose, until when, whether it may still admit.
-    invites: BTreeMap<InviteId, (u8, Timestamp, bool)>,
+    /// Every invite.
+    invites: BTreeMap<InviteId, Invited>,
+    /// Changes of the properties.
+    revision: u64,
+}
+
+struct Invited {
+    whose: u8,
+    until: Timestamp,
+    holds_seat: bool,
+    /// It may still admit.
+    is_open: bool,
 }
 
 impl World {
     fn new() -> Self {
         let table = SessionTable::new(2, 2, SessionLimits::default(), StdRng::seed_from_u64(5));
         let (members, invites) = (BTreeMap::new(), BTreeMap::new());
-        Self { now: Timestamp::ZERO, table, mail: Mail::default(), session: None, members, invites }
+        let mail = Mail::default();
+        Self { now: Timestamp::ZERO, table, mail, session: None, members, invites, revision: 0 }
     }
 
     fn step(&mut self, op: u8, user: u8, argument: u8) {
@@ -117,6 +130,9 @@ impl World {
         };
         assert!(!refused || self.mail.posted == before, "a refused command has told somebody something");
         self.forget_the_gone();
+        let holds = |it: &&Invited| it.is_open && it.holds_seat && self.now < it.until;
+        let held = self.invites.values().filter(holds).count();
+        assert!(self.members.len() + held <= usize::from(SEATS), "a held seat is taken");
     }
 
     fn create(&mut self, user: u8, argument: u8) -> bool {
@@ -130,7 +146,11 @@ impl World {
             on_owner_leave: if argument & 4 == 0 { OnOwnerLeave::Transfer } else { OnOwnerLeave::Delete },
             admission: if argument & 8 == 0 { Admission::Invited } else { Admission::Open },
         };
-        let create = Create { settings, properties: InitialProperties::default() };
+        let (key, value) = (PropertyKey::new("n").expect("short"), PropertyValue::Integer(0));
+        let count = InitialProperty { key, value, rule: WriteRule::Any };
+        let properties = InitialProperties::new(vec![count]).expect("one");
+        self.revision = 0;
+        let create = Create { settings, properties };
         let answer = self.table.create(self.now, &name(user), at(user), create, &mut self.mail);
         self.admitted(user, answer)
     }
@@ -150,16 +170,18 @@ impl World {
         let invite = Invite {
             users: InvitedUsers::new(users.clone()).expect("one user"),
             ttl: InviteTtl::new(ttl).expect("in range"),
-            hold_seat: false,
+            hold_seat: argument & 8 != 0,
             note: Note::none(),
         };
         let answer = self.table.invite(self.now, (session, by), &invite, &users, &mut self.mail);
         let Ok(inviting) = answer else { return true };
         for new in inviting.users.into_iter().flatten() {
             if let Some(replaced) = new.replaced {
-                self.invites.get_mut(&replaced).expect("it was issued").2 = false;
+                self.invites.get_mut(&replaced).expect("it was issued").is_open = false;
             }
-            self.invites.insert(new.invite, (target, self.now + Duration::from_secs(u64::from(ttl)), true));
+            let until = self.now + Duration::from_secs(u64::from(ttl));
+            let invited = Invited { whose: target, until, holds_seat: invite.hold_seat, is_open: true };
+            self.invites.insert(new.invite, invited);
         }
         false
     }
@@ -172,10 +194,14 @@ impl World {
             _ => return false,
         };
         let answer = self.table.join(self.now, &name(user), at(user), join, &mut self.mail);
-        if let (Ok(_), Join::Invite(invite)) = (&answer, join) {
-            let (whose, expires, open) = self.invites.get_mut(&invite).expect("it was issued");
-            assert!(*open && *whose == user && self.now < *expires, "an invite admits that may not");
-            *open = false;
+        if let (Ok(admitted), Join::Invite(invite)) = (&answer, join) {
+            assert_eq!(admitted.used, Some(invite));
+        }
+        if let Ok(Admitted { used: Some(invite), .. }) = &answer {
+            let used = self.invites.get_mut(invite).expect("it was issued");
+            let admits = used.is_open && used.whose == user && self.now < used.until;
+            assert!(admits, "an invite admits that may not");
+            used.is_open = false;
         }
         self.admitted(user, answer)
     }
@@ -192,8 +218,8 @@ impl World {
         let kick = Kick { member, reason: Reason::none() };
         let answer = self.table.kick(self.now, membership, kick, &mut self.mail);
         if answer.is_ok() {
-            for (whose, _, open) in self.invites.values_mut() {
-                *open &= *whose != target;
+            for invite in self.invites.values_mut() {
+                invite.is_open &= invite.whose != target;
             }
         }
         self.gone(member, answer.is_ok())
@@ -238,7 +264,12 @@ impl World {
         let key = PropertyKey::new("n").expect("short");
         let ops = vec![PropertyOp::Increment { key, delta: 1 }];
         let ops = PropertyOps::new(ops).expect("one");
-        self.table.set_properties(self.now, membership, &ops, &mut self.mail).is_err()
+        let answer = self.table.set_properties(self.now, membership, &ops, &mut self.mail);
+        assert_ne!(answer, Err(ErrorCode::NoSuchProperty));
+        let Ok(revision) = answer else { return true };
+        self.revision += 1;
+        assert_eq!(revision.0, self.revision, "each change is one revision");
+        false
     }
 
     fn expire(&mut self) {

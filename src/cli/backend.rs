@@ -15,20 +15,21 @@ use crate::secure::TokenKey;
 pub struct Backend {
     key: TokenKey,
     server: String,
-    /// What tokens call the server, if not that.
-    name: Option<String>,
+    /// What tokens call the server.
+    name: String,
     config: ClientConfig,
 }
 
 impl Backend {
     /// For the server that clients reach at `server`, `HOST:PORT`.
     pub fn new(key: TokenKey, server: &str, protocol_id: u64) -> Self {
-        Self { key, server: server.to_owned(), name: None, config: ClientConfig::new(protocol_id) }
+        let (server, name) = (server.to_owned(), server.to_owned());
+        Self { key, server, name, config: ClientConfig::new(protocol_id) }
     }
 
     /// Calls the server so in its tokens, if it has a name.
     pub fn named(self, name: Option<String>) -> Self {
-        Self { name, ..self }
+        Self { name: name.unwrap_or(self.name), ..self }
     }
 
     /// Traces the connections of its clients.
@@ -42,7 +43,7 @@ impl Backend {
     /// # Errors
     /// [`Failure::Work`] when the token breaks a limit or the client does not connect.
     pub async fn connect(&self, user: &UserId) -> Result<(Client, Events), Failure> {
-        let request = MintRequest::new(user.clone(), self.name.as_ref().unwrap_or(&self.server).clone());
+        let request = MintRequest::new(user.clone(), self.name.clone());
         let grant = backend::mint(&self.key, request)
             .map_err(|error| Failure::while_doing(format_args!("minting a token for {user}"), error))?
             .at([self.server.as_str()])

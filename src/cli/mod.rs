@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod bench;
 pub mod client;
+pub mod crowd;
 pub mod delivery;
 pub mod demo;
 pub mod files;

@@ -16,7 +16,8 @@ pub struct ClientConfig {
     /// direction.
     pub connection: ConnectionConfig,
     /// How long each address of a server is tried; a second from when the server rejects. Default 5 s. Of several the next one
-    /// is tried, too, when those before have been silent for a second.
+    /// is tried, too, when those before have been silent for a second: so it bounds each attempt, and a `timeout` around
+    /// `connect` all of them, and what the resolver takes.
     pub connect_timeout: Duration,
     /// Events that wait for the app. Default 4,096, at least 1.
     ///
@@ -34,8 +35,8 @@ pub struct ClientConfig {
     /// Seeds what the client draws at random, keys included: for tests alone. Default `None`: the
     /// system's random source.
     pub seed_for_tests: Option<u64>,
-    /// Traces the connection if it chooses to; called by the task that reads the socket. Default
-    /// `None`.
+    /// Traces the connection if it chooses to; called by the task that reads the socket, or by the app's own call, and
+    /// in the midst of it: it must not call the client. Default `None`.
     pub tracer: Option<Arc<dyn Tracer>>,
 }
 

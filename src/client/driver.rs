@@ -217,8 +217,9 @@ impl Driven for Driver {
     }
 
     fn wants_datagrams(&self) -> bool {
-        let awaits = self.shared.lock().is_awaited();
-        self.sink.has_room(awaits)
+        let state = self.shared.lock();
+        // What comes once it has ended brings no events: it may be that the server knows.
+        state.end.is_some() || self.sink.has_room(state.is_awaited())
     }
 
     fn is_finished(&self) -> bool {

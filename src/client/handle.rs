@@ -311,7 +311,8 @@ impl Client {
     }
 
     /// Bytes that wait to be sent or acked, with 64 more for each message: how far the server is behind. Who sends
-    /// much sends on while this is small, rather than until [`SendError::WouldBlock`].
+    /// much sends on while this is small, rather than until [`SendError::WouldBlock`]. It says nothing of the server's
+    /// budgets ([`Client::broadcast`]): what is over one is acked, and refused.
     pub fn queued_bytes(&self) -> usize {
         self.shared().lock().core.queued_bytes()
     }

@@ -17,7 +17,7 @@ use crate::base::{MemberId, Slot};
 use crate::cli::gather::{Guest, Seat, gather};
 use crate::cli::output::Failure;
 use crate::cli::verify::{Arrival, Stamp, Tally};
-use crate::client::{Client, CreateSession, Delivery, Event, Events, SendError};
+use crate::client::{Client, CreateSession, Delivery, Event, Events};
 use crate::wire::{Body, ErrorCode};
 
 /// A transfer that runs.
@@ -213,14 +213,16 @@ impl BulkReceiver {
     }
 
     /// Takes a message of the transfer and answers it; false when it is not as it was sent.
-    pub fn take(&mut self, payload: &[u8]) -> bool {
+    pub fn take(&mut self, payload: &[u8], figures: &Figures) -> bool {
         let is_right = is_next(&mut self.tally, payload);
         self.progress.received.fetch_add(1, Ordering::Relaxed);
         if is_right && self.progress.is_counted.load(Ordering::Relaxed) {
             self.progress.counted_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
         }
-        let answered = self.client.message(self.slot, &[self.sender], DELIVERY, ANSWER);
-        is_right && matches!(answered, Ok(_) | Err(SendError::NotConnected))
+        if let Err(error) = self.client.message(self.slot, &[self.sender], DELIVERY, ANSWER) {
+            figures.note_unsent(&error);
+        }
+        is_right
     }
 }
 

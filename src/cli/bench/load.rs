@@ -59,8 +59,10 @@ struct Used {
 
 /// The counted time.
 struct Counted {
-    /// What had been used when it began.
+    /// What had been used, and was delivered, when it began and when it ended.
     before: Used,
+    after: Used,
+    delivered: u64,
     length: Duration,
 }
 
@@ -103,12 +105,12 @@ impl Load {
             () = self.settle(clients.len()) => {}
             () = signals.next() => {}
         }
-        let after = used(stage, &clients);
+        let settled = used(stage, &clients);
         self.figures.is_over.store(true, Ordering::Relaxed);
         clients.iter().for_each(|client| client.close("the bench is over"));
         let bulk = self.close_bulk(counted.as_ref()).await;
         let latest_missing = self.close(crew).await;
-        let cost = counted.map_or_else(Cost::default, |counted| counted.before.until(&after, counted.length));
+        let cost = counted.map_or_else(Cost::default, |counted| counted.cost(&settled));
         Ok((self.outcome(wanted - seats, latest_missing, bulk), cost))
     }
 
@@ -158,12 +160,13 @@ impl Load {
         let mut crew = Crew { senders: Vec::new(), receivers: JoinSet::new(), clients: Vec::new() };
         for (session, seats) in (0_u32..).zip(sessions) {
             let first = session * u32::from(self.workload.members);
-            let log = Arc::new(Mutex::new(EventLog::new()));
+            let log = Arc::new(Mutex::new(EventLog::read_by(seats.len())));
             let left_out = u64::from(self.message.to == To::Others);
             let receivers = (seats.len() as u64).saturating_sub(left_out);
             for (number, seat) in (first..).zip(seats) {
                 let receiver = Receiver {
                     events: seat.guest.events,
+                    slot: seat.entered.slot,
                     number,
                     clock: self.clock,
                     log: Arc::clone(&log),
@@ -227,7 +230,9 @@ impl Load {
         }
         progress.finish_and_clear();
         self.bulk.iter().for_each(Bulk::finish);
-        before.map(|(since, before)| Counted { before, length: self.clock.mono().since(since) })
+        let delivered = self.figures.delivered.load(Ordering::Relaxed);
+        let length = |since| self.clock.mono().since(since);
+        before.map(|(since, before)| Counted { before, after: used(), delivered, length: length(since) })
     }
 
     /// True when none of so many clients is connected any more.
@@ -276,12 +281,11 @@ impl Load {
         missing.sum()
     }
 
-    /// Ends the bulk transfer; what it came to. What has not arrived is an error, since it had to.
+    /// Ends the bulk transfer; what it came to.
     async fn close_bulk(&mut self, counted: Option<&Counted>) -> Option<BulkOutcome> {
         let bulk = self.bulk.take()?;
-        self.figures.errors.fetch_add(bulk.missing(), Ordering::Relaxed);
         let time = counted.map_or(Duration::ZERO, |counted| counted.length);
-        let outcome = BulkOutcome { bytes: bulk.counted_bytes(), time };
+        let outcome = BulkOutcome { bytes: bulk.counted_bytes(), missing: bulk.missing(), time };
         bulk.close("the bench is over").await;
         Some(outcome)
     }
@@ -298,6 +302,7 @@ impl Load {
             sent: figure(&self.figures.sent),
             expected: figure(&self.figures.expected),
             delivered: figure(&self.figures.delivered),
+            refused: std::mem::take(&mut *self.figures.refused.lock()),
             order_violations: figure(&self.figures.order_violations),
             duplicates: figure(&self.figures.duplicates),
             latest_missing,
@@ -309,17 +314,21 @@ impl Load {
     }
 }
 
-impl Used {
-    /// What was used between two moments, `length` apart.
-    fn until(&self, after: &Self, length: Duration) -> Cost {
+impl Counted {
+    /// What it cost, when what was sent in it has arrived.
+    fn cost(&self, settled: &Used) -> Cost {
         let micros = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_micros()).ok());
+        let Self { before, after, delivered, length } = self;
         Cost {
-            counted_us: micros(Some(length)).unwrap_or_default(),
-            server_cpu_us: micros(after.server.cpu_since(self.server)),
-            client_cpu_us: micros(after.client.cpu_since(self.client)),
-            client_waited_us: micros(after.client.waited_since(self.client)),
-            traffic: after.traffic.zip(self.traffic).map(|(after, before)| after.since(before)),
-            server_rss_bytes: after.server.rss_bytes,
+            counted_us: micros(Some(*length)).unwrap_or_default(),
+            delivered_in_time: *delivered,
+            server_busy_us: micros(after.server.cpu_since(before.server)),
+            client_busy_us: micros(after.client.cpu_since(before.client)),
+            client_waited_us: micros(after.client.waited_since(before.client)),
+            server_cpu_us: micros(settled.server.cpu_since(before.server)),
+            client_cpu_us: micros(settled.client.cpu_since(before.client)),
+            traffic: settled.traffic.zip(before.traffic).map(|(after, before)| after.since(before)),
+            server_rss_bytes: settled.server.rss_bytes,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One client of the load: what it sends, and how it judges what it receives.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,8 @@ pub struct Figures {
     pub sent: AtomicU64,
     pub expected: AtomicU64,
     pub delivered: AtomicU64,
+    /// Messages that the server did not take, by why.
+    pub refused: Mutex<BTreeMap<&'static str, u64>>,
     pub order_violations: AtomicU64,
     pub duplicates: AtomicU64,
     pub latency: Mutex<Latency>,
@@ -40,8 +43,13 @@ impl Figures {
     /// Counts an event of `who` that says that something went wrong; others do not count.
     pub fn note_trouble(&self, who: impl fmt::Display, event: &Event) {
         match event {
-            Event::Refused { .. } | Event::Lagging { .. } => {
-                tracing::debug!(%who, ?event, "the server is not content");
+            Event::Refused { code, .. } => {
+                tracing::debug!(%who, %code, "a message was refused");
+                *self.refused.lock().entry(code.name()).or_default() += 1;
+                count(&self.errors);
+            }
+            Event::Lagging { .. } => {
+                tracing::debug!(%who, "a client lags");
                 count(&self.errors);
             }
             Event::Disconnected(_) if self.is_over.load(Ordering::Relaxed) => {}
@@ -123,6 +131,8 @@ impl Sender {
 /// A member that receives.
 pub struct Receiver {
     pub events: Events,
+    /// Its session.
+    pub slot: Slot,
     /// The same client's number as a sender.
     pub number: u32,
     pub clock: Clock,
@@ -139,14 +149,23 @@ pub struct Receiver {
 impl Receiver {
     /// Judges every event until the connection ends; what came of whom.
     pub async fn run(mut self) -> Tally {
-        let mut receipts = 0;
+        // Numbers of its own broadcasts: the next that is not known to have a place, and what gets none.
+        let (mut next, mut refused) = (0, BTreeSet::new());
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Message { slot, number, payload, .. } => self.take(slot, number, &payload),
                 Event::Receipt { number, .. } => {
                     // Its own broadcasts to others come back to it as receipts, in order.
-                    self.agree(number, Seen::Message(self.number, receipts));
-                    receipts += 1;
+                    while refused.remove(&next) {
+                        next += 1;
+                    }
+                    self.agree(number, Seen::Message(self.number, next));
+                    next += 1;
+                }
+                Event::Refused { slot, counter, .. } if slot == self.slot => {
+                    // In a session its messages are counted as they are sent: so is their sequence.
+                    refused.extend(u32::try_from(counter));
+                    self.figures.note_trouble(self.number, &event);
                 }
                 // The bulk on its way is nearly what makes a member lag: while its line is dead and acks are
                 // lost, it may be warned. Being closed for it would count.
@@ -162,7 +181,7 @@ impl Receiver {
     fn take(&mut self, slot: Slot, number: Option<EventNumber>, payload: &[u8]) {
         match &mut self.bulk {
             Some(bulk) if bulk.slot() == slot => {
-                if !bulk.take(payload) {
+                if !bulk.take(payload, &self.figures) {
                     count(&self.figures.altered);
                 }
             }

@@ -30,15 +30,15 @@ use self::load::Load;
 use self::report::{Report, Workload};
 use self::stage::Stage;
 use crate::cli::PROTOCOL_ID;
+use crate::cli::crowd;
 use crate::cli::delivery;
-use crate::cli::netsim::{HEADING, ImpairmentArgs, MAX_CLIENTS};
+use crate::cli::netsim::{HEADING, ImpairmentArgs};
 use crate::cli::output::{Failure, note, product};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::cli::units::{self, BitRate};
 use crate::cli::verify::Stamp;
 use crate::client::{Delivery, To};
-use crate::net::allow_many_sockets;
 use crate::wire::Body;
 
 /// Measures load and latency on real sockets, every delivery checked.
@@ -144,23 +144,9 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         )));
     }
     let clients = u64::from(args.sessions) * u64::from(args.members);
-    if let Some(limit) = allow_many_sockets()
-        && clients + SPARE_DESCRIPTORS > limit
-    {
-        return Err(Failure::Usage(format!(
-            "{clients} clients need a socket each; this process may have {limit} files open (ulimit -n)"
-        )));
-    }
-    if !args.impairments.do_nothing(args.rate_limit) && clients > MAX_CLIENTS as u64 {
-        return Err(Failure::Usage(format!(
-            "{clients} clients; impairments need a relay, and one carries {MAX_CLIENTS} at most"
-        )));
-    }
+    crowd::check(clients, clients, !args.impairments.do_nothing(args.rate_limit))?;
     runtime::block_on(bench(args))
 }
-
-/// Open files beside the clients' sockets: of the runtime, of children, of this process.
-const SPARE_DESCRIPTORS: u64 = 32;
 
 async fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let seed = runtime::seed(args.seed)?;

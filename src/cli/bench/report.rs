@@ -1,5 +1,6 @@
 //! What a bench ends with: one JSON object for scripts, a table for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub altered: u64,
     /// Of these the connections that ended before the run did.
     pub ended: u64,
+    /// Of them, too, messages that the server refused, by why.
+    pub refused: BTreeMap<&'static str, u64>,
     /// Counted messages that members sent.
     pub sent: u64,
     /// Deliveries that they should have led to.
@@ -88,6 +91,8 @@ pub struct Outcome {
 pub struct BulkOutcome {
     /// Bytes of payload of the messages that arrived whole in the counted time.
     pub bytes: u64,
+    /// Messages that were sent, not refused, and did not arrive.
+    pub missing: u64,
     /// Length of the counted time, as it was.
     pub time: Duration,
 }
@@ -95,16 +100,22 @@ pub struct BulkOutcome {
 /// What it cost, as far as this machine can tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
-    /// Microseconds of CPU that the server used in the counted time.
+    /// Microseconds of the counted time.
+    pub counted_us: u64,
+    /// Deliveries in it.
+    pub delivered_in_time: u64,
+    /// Microseconds of CPU that the server used in it.
+    pub server_busy_us: Option<u64>,
+    /// The same of this process with its clients.
+    pub client_busy_us: Option<u64>,
+    /// Microseconds in it that the clients' thread waited for a core.
+    pub client_waited_us: Option<u64>,
+    /// Microseconds of CPU that the server used until all had arrived that was sent in the counted time.
     pub server_cpu_us: Option<u64>,
     /// The same of this process with its clients.
     pub client_cpu_us: Option<u64>,
-    /// Microseconds that the clients' thread waited for a core.
-    pub client_waited_us: Option<u64>,
-    /// Microseconds of the counted time.
-    pub counted_us: u64,
-    /// Datagrams and bytes of UDP payload that both ends sent in the counted time, those included that were lost: the
-    /// server's as their numbers tell its clients.
+    /// Datagrams and bytes of UDP payload that both ends sent until then, those included that were lost: the server's as
+    /// their numbers tell its clients.
     pub traffic: Option<Traffic>,
     /// Resident memory of the server at the end.
     pub server_rss_bytes: Option<u64>,
@@ -167,9 +178,10 @@ impl Report {
     pub fn failures(&self) -> Vec<String> {
         let Outcome { connect_failures, timeouts, ended, expected, delivered, .. } = self.outcome;
         let Outcome { order_violations, duplicates, latest_missing, altered, .. } = self.outcome;
+        let Outcome { refused, bulk, .. } = &self.outcome;
+        let bulk_missing = bulk.map_or(0, |bulk| bulk.missing);
         let delivery = self.workload.delivery;
         let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
-        let reliable = delivery.is_reliable();
         let (counted, asked) = (Duration::from_micros(self.cost.counted_us), self.workload.seconds);
         let Workload { sessions, members, .. } = self.workload;
         if connect_failures == u64::from(sessions) * u64::from(members) {
@@ -187,9 +199,15 @@ impl Report {
                 exactly_once && delivered < expected,
                 format!("{} deliveries are missing", expected.saturating_sub(delivered)),
             ),
-            (reliable && order_violations > 0, format!("{order_violations} order violations")),
-            (reliable && duplicates > 0, format!("{duplicates} duplicates")),
+            (order_violations > 0, format!("{order_violations} order violations")),
+            (duplicates > 0, format!("{duplicates} duplicates")),
             (altered > 0, format!("{altered} messages arrived other than they were sent")),
+            (!refused.is_empty(), format!("the server refused messages: {}", reasons(refused))),
+            (bulk_missing > 0, format!("{bulk_missing} messages of the bulk transfer are missing")),
+            (
+                bulk.is_some_and(|bulk| bulk.bytes == 0),
+                "nothing of the bulk transfer arrived in time".to_owned(),
+            ),
             (latest_missing > 0, format!("{latest_missing} times the latest message is missing")),
         ]
         .into_iter()
@@ -200,8 +218,8 @@ impl Report {
     /// True when the clients, which share one thread, were at work nearly all of the time, or waited for a
     /// core to be.
     pub fn are_clients_busy(&self) -> bool {
-        let Cost { client_cpu_us, client_waited_us, .. } = self.cost;
-        let busy_us = client_cpu_us.map(|cpu_us| cpu_us + client_waited_us.unwrap_or(0));
+        let Cost { client_busy_us, client_waited_us, .. } = self.cost;
+        let busy_us = client_busy_us.map(|busy_us| busy_us + client_waited_us.unwrap_or(0));
         self.core_share(busy_us).is_some_and(|share| share > BUSY_SHARE)
     }
 
@@ -226,11 +244,12 @@ impl Report {
             "connect_failures": outcome.connect_failures,
             "timeouts": outcome.timeouts,
             "errors": outcome.errors,
+            "refused": outcome.refused.values().sum::<u64>(),
             "sent": outcome.sent,
             "expected": outcome.expected,
             "delivered": outcome.delivered,
             "delivery_ratio": outcome.delivery_ratio(),
-            "deliveries_per_second": share(outcome.delivered * 1_000_000, cost.counted_us),
+            "deliveries_per_second": share(cost.delivered_in_time * 1_000_000, cost.counted_us),
             "bulk_bytes": outcome.bulk.map(|bulk| bulk.bytes),
             "bulk_bytes_per_second": outcome.bulk.and_then(|bulk| bulk.bytes_per_second()),
             "bulk_link_share": outcome.bulk.and_then(|bulk| bulk.share_of(workload.rate_limit?)),
@@ -239,8 +258,8 @@ impl Report {
             "recovery_us": outcome.recovery.as_ref().map(recovery_json),
             "server_cpu_us_per_delivery": per_delivery(cost.server_cpu_us),
             "client_cpu_us_per_delivery": per_delivery(cost.client_cpu_us),
-            "server_core_share": self.core_share(cost.server_cpu_us),
-            "client_core_share": self.core_share(cost.client_cpu_us),
+            "server_core_share": self.core_share(cost.server_busy_us),
+            "client_core_share": self.core_share(cost.client_busy_us),
             "server_datagrams_out_per_delivery": traffic(|t| t.datagrams_down),
             "server_bytes_out_per_delivery": traffic(Traffic::bytes_down),
             "datagrams_both_ways_per_delivery": traffic(|t| t.datagrams_down + t.datagrams_up),
@@ -272,6 +291,7 @@ impl Report {
                     delivery::name(delivery)
                 ),
             )
+            .row("seed", self.workload.seed)
             .row("sent", figure("sent"))
             .row(
                 "delivered",
@@ -289,10 +309,11 @@ impl Report {
             .row(
                 "failures",
                 format_args!(
-                    "{} not connected, {} timed out, {} errors",
+                    "{} not connected, {} timed out, {} errors, of them {} refusals",
                     figure("connect_failures"),
                     figure("timeouts"),
-                    figure("errors")
+                    figure("errors"),
+                    figure("refused")
                 ),
             )
             .row("server CPU", cpu("server_cpu_us_per_delivery", "server_core_share"))
@@ -343,6 +364,11 @@ impl Report {
 /// From this share of a core on the clients are late themselves.
 const BUSY_SHARE: f64 = 0.9;
 
+/// `3 rate_limited, 1 busy`.
+fn reasons(refused: &BTreeMap<&'static str, u64>) -> String {
+    refused.iter().map(|(why, count)| format!("{count} {why}")).collect::<Vec<_>>().join(", ")
+}
+
 fn recovery_json(recovery: &Latency) -> Value {
     let at = |percentile| recovery.percentile(percentile);
     json!({ "p50": at(50.0), "max": at(100.0), "samples": recovery.samples() })
@@ -380,6 +406,7 @@ mod tests {
             errors: 0,
             altered: 0,
             ended: 0,
+            refused: BTreeMap::new(),
             sent: 10,
             expected: 40,
             delivered: 40,
@@ -391,7 +418,8 @@ mod tests {
             recovery: None,
             bulk: None,
         };
-        let cost = Cost { server_cpu_us: Some(80), counted_us: 160, ..Cost::default() };
+        let cost =
+            Cost { server_cpu_us: Some(80), server_busy_us: Some(80), counted_us: 160, ..Cost::default() };
         Report { workload, outcome, cost }
     }
 
@@ -401,7 +429,7 @@ mod tests {
         let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut documented =
             "sessions members rate_hz size_bytes delivery seconds seed connect_failures timeouts \
-            errors sent expected delivered delivery_ratio deliveries_per_second latency_us server_cpu_us_per_delivery \
+            errors refused sent expected delivered delivery_ratio deliveries_per_second latency_us server_cpu_us_per_delivery \
             client_cpu_us_per_delivery server_core_share client_core_share server_datagrams_out_per_delivery server_bytes_out_per_delivery \
             datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
             order_violations duplicates recovery_us bulk_bytes bulk_bytes_per_second bulk_link_share latency_beside_bulk_us"
@@ -419,8 +447,8 @@ mod tests {
     #[test]
     fn clients_without_time_are_told_of() {
         let mut report = report(Delivery::ReliableOrdered);
-        let mut are_busy = |(client_cpu_us, client_waited_us)| {
-            (report.cost.client_cpu_us, report.cost.client_waited_us) = (client_cpu_us, client_waited_us);
+        let mut are_busy = |(client_busy_us, client_waited_us)| {
+            (report.cost.client_busy_us, report.cost.client_waited_us) = (client_busy_us, client_waited_us);
             report.are_clients_busy()
         };
         assert!(!are_busy((None, None)) && !are_busy((Some(140), None)) && are_busy((Some(150), None)));
@@ -436,11 +464,12 @@ mod tests {
             ["bulk_bytes", "bulk_bytes_per_second", "bulk_link_share"].map(|key| json[key].clone())
         };
         assert_eq!(bulk(&report), [Value::Null, Value::Null, Value::Null]);
-        report.outcome.bulk = Some(BulkOutcome { bytes: 2_000_000, time: Duration::from_secs(2) });
+        report.outcome.bulk =
+            Some(BulkOutcome { bytes: 2_000_000, missing: 0, time: Duration::from_secs(2) });
         assert_eq!(bulk(&report), [json!(2_000_000), json!(1_000_000.0), json!(0.8)]);
         report.workload.rate_limit = None;
         assert_eq!(bulk(&report)[2], Value::Null, "of an unlimited line there is no share");
-        report.outcome.bulk = Some(BulkOutcome { bytes: 0, time: Duration::ZERO });
+        report.outcome.bulk = Some(BulkOutcome { bytes: 0, missing: 0, time: Duration::ZERO });
         assert_eq!(bulk(&report), [json!(0), Value::Null, Value::Null], "ended before it was counted");
     }
 
@@ -484,5 +513,15 @@ mod tests {
         assert_eq!(failures(Delivery::ReliableLatest { key: 1 }, |outcome| outcome.latest_missing = 1), 1);
         assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.timeouts = 1), 1);
         assert_eq!(failures(Delivery::ReliableOrdered, |outcome| outcome.expected = 0), 1);
+        assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.refused = [("busy", 1)].into()), 1);
+        let of_bulk = |bytes, missing| {
+            let mut report = report(Delivery::Unreliable);
+            report.cost.counted_us = 1_000_000;
+            report.outcome.bulk = Some(BulkOutcome { bytes, missing, time: Duration::from_secs(1) });
+            report.failures()
+        };
+        assert_eq!(of_bulk(1, 0), [""; 0]);
+        assert_eq!(of_bulk(1, 2), ["2 messages of the bulk transfer are missing"]);
+        assert_eq!(of_bulk(0, 0), ["nothing of the bulk transfer arrived in time"]);
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,13 +67,14 @@ impl Stage {
             Some(start_relay(args, &addr, seed).await?)
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
+        // By whichever way: a relay is no other server.
+        let name = args.name.clone().or(Some(addr.clone()));
+        let backend = |reached: &str| {
+            Backend::new(key.clone(), reached, args.protocol_id).named(name.clone()).traced(tracer.clone())
+        };
         Ok(Self {
-            backend: Arc::new(
-                Backend::new(key.clone(), reached, args.protocol_id)
-                    .named(args.name.clone())
-                    .traced(tracer.clone()),
-            ),
-            direct: Backend::new(key, &addr, args.protocol_id).named(args.name.clone()).traced(tracer),
+            backend: Arc::new(backend(reached)),
+            direct: backend(&addr),
             server_pid: args.server_pid.or_else(|| server.as_ref().and_then(Child::pid)),
             server,
             relay,
@@ -122,13 +124,21 @@ async fn start_server(args: &BenchArgs) -> Result<(TokenKey, Child), Failure> {
 }
 
 async fn start_relay(args: &BenchArgs, upstream: &str, seed: u64) -> Result<Child, Failure> {
-    let mut flags = texts(["--listen", "127.0.0.1:0", "--upstream", upstream]);
+    let upstream = address_of(upstream).await?.to_string();
+    let mut flags = texts(["--listen", "127.0.0.1:0", "--upstream", &upstream]);
     flags.extend(args.impairments.flags());
     if let Some(rate) = args.rate_limit {
         flags.extend(["--rate".to_owned(), rate.to_string()]);
     }
     flags.extend(["--seed".to_owned(), seed.to_string()]);
     Child::start("netsim", &flags).await
+}
+
+/// The first address of a server.
+async fn address_of(server: &str) -> Result<SocketAddr, Failure> {
+    let failed = |error: &dyn Display| Failure::while_doing(format_args!("resolving {server}"), error);
+    let mut found = tokio::net::lookup_host(server).await.map_err(|error| failed(&error))?;
+    found.next().ok_or_else(|| failed(&"it has no address"))
 }
 
 fn texts<const N: usize>(args: [&str; N]) -> Vec<String> {

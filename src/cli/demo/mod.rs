@@ -20,10 +20,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::figures::Figures;
-use self::play::Play;
+use self::play::{GUESTS, Play};
 use crate::backend;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::backend::Backend;
+use crate::cli::crowd;
 use crate::cli::netsim::BackgroundRelay;
 use crate::cli::output::{Failure, product};
 use crate::cli::runtime;
@@ -31,7 +32,6 @@ use crate::cli::signals::Signals;
 use crate::cli::units::{self, Share};
 use crate::cli::verify::Stamp;
 use crate::link::Impairments;
-use crate::net::allow_many_sockets;
 use crate::server::Server;
 use crate::wire::Body;
 
@@ -88,8 +88,10 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         let refused = format!("--size is {} bytes; allowed is {least} to {most}", args.size);
         return Err(Failure::Usage(refused));
     }
-    // Each client has a socket.
-    allow_many_sockets();
+    let clients = u64::from(args.sessions) * u64::from(args.members + GUESTS);
+    // In this process: the relay has a socket and a timer for each.
+    let sockets = if is_relayed(args) { 3 * clients } else { clients };
+    crowd::check(clients, sockets, is_relayed(args))?;
     runtime::block_on(demo(args))
 }
 
@@ -160,9 +162,13 @@ async fn watch_plays(
     }
 }
 
+fn is_relayed(args: &DemoArgs) -> bool {
+    !args.loss.is_none() || !args.delay.is_zero()
+}
+
 /// The relay between clients and server, when there is something for it to do.
 fn relay(args: &DemoArgs, server: &Server, rng: &mut StdRng) -> Result<Option<BackgroundRelay>, Failure> {
-    if args.loss.is_none() && args.delay.is_zero() {
+    if !is_relayed(args) {
         return Ok(None);
     }
     let impairments =

@@ -86,14 +86,17 @@ impl Play {
     }
 }
 
+/// Users of a session beside its members: one finds it full, for one an invite expires.
+pub const GUESTS: u16 = 2;
+
 impl Stage {
     /// Connects everyone; the first creates the session and invites the others, who accept.
     async fn set(play: Play) -> Result<Self, Failure> {
-        let log = Arc::new(Mutex::new(EventLog::new()));
+        let log = Arc::new(Mutex::new(EventLog::whole()));
         let game =
             Game { log: Arc::clone(&log), seats: play.members.into(), figures: Arc::clone(&play.figures) };
         let mut connecting = JoinSet::new();
-        for number in 0..play.members + 2 {
+        for number in 0..play.members + GUESTS {
             let name =
                 if number < play.members { format!("player{number}") } else { format!("guest{number}") };
             let (play, game, user) = (play.clone(), game.clone(), play.user(&name)?);

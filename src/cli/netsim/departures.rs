@@ -44,6 +44,11 @@ impl Departures {
         self.dropped
     }
 
+    /// Datagrams whose time has not come.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     /// Takes the next datagram whose time has come.
     pub(super) fn pop(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if self.next_at()? > now {

@@ -20,7 +20,7 @@ pub use self::background::BackgroundRelay;
 pub use self::impairments::{HEADING, ImpairmentArgs};
 pub use self::relay::MAX_CLIENTS;
 use self::relay::{Relay, Report};
-use crate::cli::output::{Failure, Table, listening_on, product};
+use crate::cli::output::{Failure, Table, listening_on, note, product};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::link::Counts;
@@ -67,7 +67,26 @@ async fn time_is_over(seconds: Option<u32>) {
     }
 }
 
+/// What the relay does to datagrams though nobody asked for it.
+fn own_faults(report: &Report) -> Option<String> {
+    let Report { overflows, clients_refused, send_errors, oversized, strangers, .. } = report;
+    let faults = [
+        (overflows, "too many under way"),
+        (clients_refused, "of too many clients"),
+        (send_errors, "not sent"),
+        (oversized, "longer than 9,216 bytes"),
+        (strangers, "not from the upstream"),
+    ];
+    let told = faults.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}"));
+    Some(told.collect::<Vec<_>>().join(", ")).filter(|told| !told.is_empty())
+}
+
 fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Result<(), Failure> {
+    let faults = own_faults(report);
+    if let Some(faults) = &faults {
+        // On standard error, too: whoever has started it may not read the report.
+        note(format_args!("the relay itself has dropped datagrams: {faults}"));
+    }
     if args.json {
         let object = json!({
             "listen": addr.to_string(),
@@ -78,19 +97,19 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Re
             "send_errors": report.send_errors,
             "oversized": report.oversized,
             "overflows": report.overflows,
+            "strangers": report.strangers,
+            "under_way": report.under_way,
             "to_upstream": counts_json(&report.to_upstream),
             "to_clients": counts_json(&report.to_clients),
         });
         return product(object);
     }
     let mut table = Table::new();
-    table.row("seed", seed).row("clients", report.clients).row(
-        "dropped by the relay itself",
-        format_args!(
-            "{} too many under way, {} of too many clients, {} not sent, {} longer than 9,216 bytes",
-            report.overflows, report.clients_refused, report.send_errors, report.oversized
-        ),
-    );
+    table
+        .row("seed", seed)
+        .row("clients", report.clients)
+        .row("dropped by the relay itself", faults.as_deref().unwrap_or("none"))
+        .row("delivered later", format_args!("{} datagrams were still under way", report.under_way));
     for (direction, counts) in [("to upstream", &report.to_upstream), ("to clients", &report.to_clients)] {
         let dropped = counts.offered.saturating_sub(counts.delivered.saturating_sub(counts.duplicated));
         table

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use tokio::sync::Notify;
 use super::departures::Departures;
 use crate::base::{Envelope, Now, Route, Timestamp};
 use crate::link::{Arrival, Counts, Impairments, Link};
-use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, Traffic, bind, drive};
+use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
 
 /// A client that is silent for this long, both ways, loses its path.
 const IDLE: Duration = Duration::from_secs(60);
-/// Most clients at once; datagrams of further ones are dropped and the clients counted as refused.
+/// Most clients at once; datagrams of further ones are dropped.
 pub const MAX_CLIENTS: usize = 1_024;
 
 /// Relays between any number of clients and one upstream.
@@ -32,7 +32,7 @@ pub(super) struct Relay {
 }
 
 /// What a relay has done.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Report {
     /// Paths made.
     pub(super) clients: u64,
@@ -44,8 +44,43 @@ pub(super) struct Report {
     pub(super) oversized: u64,
     /// Datagrams dropped because too many waited for their time.
     pub(super) overflows: u64,
+    /// Datagrams let through whose time to leave had not come.
+    pub(super) under_way: u64,
+    /// Datagrams to a client's way that the upstream has not sent.
+    pub(super) strangers: u64,
     pub(super) to_upstream: Counts,
     pub(super) to_clients: Counts,
+}
+
+impl Report {
+    fn add_path(&mut self, path: &Path) {
+        self.to_upstream += path.up.borrow().counts();
+        self.to_clients += path.down.borrow().counts();
+        self.add_port(path.socket.borrow().as_deref());
+        self.add_departures(&path.to_upstream.borrow());
+    }
+
+    fn add_port(&mut self, counters: Option<&Counters>) {
+        if let Some(counters) = counters {
+            self.send_errors += counters.send_errors.get();
+            self.oversized += counters.oversized.get();
+        }
+    }
+
+    fn add_departures(&mut self, departures: &Departures) {
+        self.overflows += departures.dropped();
+        self.under_way += departures.waiting();
+    }
+}
+
+/// The address at which whoever listens on all of this machine's is reached, and from which it answers.
+fn reachable(mut upstream: SocketAddr) -> SocketAddr {
+    match upstream.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => upstream.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => upstream.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    upstream
 }
 
 struct Shared {
@@ -59,9 +94,10 @@ struct Shared {
     to_clients: RefCell<Departures>,
     /// Wakes the machine on the clients' socket.
     wake: Arc<Notify>,
-    /// Of ended paths.
+    /// Of ended paths and ports.
     ended: RefCell<Report>,
-    sockets: RefCell<Vec<Arc<Counters>>>,
+    /// Of the clients' socket.
+    socket: RefCell<Option<Arc<Counters>>>,
 }
 
 /// One client's way to the upstream and back.
@@ -71,6 +107,8 @@ struct Path {
     down: RefCell<Link>,
     to_upstream: RefCell<Departures>,
     wake: Arc<Notify>,
+    /// Of its port.
+    socket: RefCell<Option<Arc<Counters>>>,
     last_used: Cell<Timestamp>,
 }
 
@@ -83,7 +121,7 @@ impl Relay {
     ) -> Self {
         Self {
             shared: Rc::new(Shared {
-                upstream,
+                upstream: reachable(upstream),
                 impairments,
                 rebind,
                 clock: Clock::new(),
@@ -92,37 +130,24 @@ impl Relay {
                 to_clients: RefCell::default(),
                 wake: Arc::default(),
                 ended: RefCell::default(),
-                sockets: RefCell::default(),
+                socket: RefCell::default(),
             }),
         }
     }
 
     /// Relays until the future is dropped. Needs a `LocalSet`.
     pub(super) async fn serve(&self, socket: Socket) -> io::Result<()> {
-        self.shared.sockets.borrow_mut().push(socket.counters());
+        *self.shared.socket.borrow_mut() = Some(socket.counters());
         let mut side = ClientSide { shared: Rc::clone(&self.shared) };
         drive(socket, self.shared.clock, &mut side, Arc::clone(&self.shared.wake)).await
     }
 
     /// What it has done so far.
     pub(super) fn report(&self) -> Report {
-        let ended = self.shared.ended.borrow();
-        let sockets = self.shared.sockets.borrow();
-        let now = Traffic::of(sockets.iter().map(Arc::as_ref));
-        let mut report = Report {
-            clients: ended.clients,
-            clients_refused: ended.clients_refused,
-            send_errors: ended.send_errors + now.send_errors,
-            oversized: ended.oversized + now.oversized,
-            overflows: ended.overflows + self.shared.to_clients.borrow().dropped(),
-            to_upstream: ended.to_upstream,
-            to_clients: ended.to_clients,
-        };
-        for path in self.shared.clients.borrow().values() {
-            report.to_upstream += path.up.borrow().counts();
-            report.to_clients += path.down.borrow().counts();
-            report.overflows += path.to_upstream.borrow().dropped();
-        }
+        let mut report = *self.shared.ended.borrow();
+        report.add_port(self.shared.socket.borrow().as_deref());
+        report.add_departures(&self.shared.to_clients.borrow());
+        self.shared.clients.borrow().values().for_each(|path| report.add_path(path));
         report
     }
 }
@@ -175,6 +200,7 @@ impl Driven for UpstreamSide {
         let mut departures = self.shared.to_clients.borrow_mut();
         for (Envelope { route: from, ecn }, datagram) in batch {
             if from.remote != self.shared.upstream {
+                self.shared.ended.borrow_mut().strangers += 1;
                 continue;
             }
             self.path.last_used.set(now.mono);
@@ -226,6 +252,7 @@ impl Shared {
             down: RefCell::new(self.link()),
             to_upstream: RefCell::default(),
             wake: Arc::default(),
+            socket: RefCell::default(),
             last_used: Cell::new(now),
         });
         clients.insert(client, Rc::clone(&path));
@@ -248,10 +275,7 @@ impl Shared {
             }
         }
         self.clients.borrow_mut().remove(&path.client);
-        let mut ended = self.ended.borrow_mut();
-        ended.to_upstream += path.up.borrow().counts();
-        ended.to_clients += path.down.borrow().counts();
-        ended.overflows += path.to_upstream.borrow().dropped();
+        self.ended.borrow_mut().add_path(&path);
     }
 
     /// Runs a path on one port, until it is idle or has to move to another port.
@@ -261,16 +285,14 @@ impl Shared {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = bind(any, BUFFERS)?;
-        let counters = socket.counters();
-        let wake = Arc::clone(&side.path.wake);
+        *side.path.socket.borrow_mut() = Some(socket.counters());
+        let (path, wake) = (Rc::clone(&side.path), Arc::clone(&side.path.wake));
         let driven = drive(socket, self.clock, side, wake);
         let ended = match self.rebind {
             Some(every) => tokio::time::timeout(every, driven).await.unwrap_or(Ok(())),
             None => driven.await,
         };
-        let mut report = self.ended.borrow_mut();
-        report.send_errors += counters.send_errors.get();
-        report.oversized += counters.oversized.get();
+        self.ended.borrow_mut().add_port(path.socket.take().as_deref());
         ended
     }
 }

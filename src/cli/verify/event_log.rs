@@ -14,22 +14,35 @@ pub enum Seen {
 }
 
 /// What was seen as which event. The member that sees an event first writes it; all others must agree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EventLog {
-    events: BTreeMap<EventNumber, Seen>,
+    /// With how many have noted it.
+    events: BTreeMap<EventNumber, (Seen, usize)>,
+    readers: usize,
 }
 
 impl EventLog {
-    /// An empty log.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty log, which keeps everything.
+    pub fn whole() -> Self {
+        Self::read_by(usize::MAX)
+    }
+
+    /// An empty log, which forgets what so many have noted.
+    pub fn read_by(readers: usize) -> Self {
+        Self { events: BTreeMap::new(), readers }
     }
 
     /// Notes what a member saw as event `number`; false when another member saw something else.
     ///
     /// A sender that leaves itself out gets a receipt for its own broadcast: it names the message, too.
     pub fn note(&mut self, number: EventNumber, seen: Seen) -> bool {
-        *self.events.entry(number).or_insert(seen) == seen
+        let (first, noted) = self.events.entry(number).or_insert((seen, 0));
+        let agrees = *first == seen;
+        *noted += 1;
+        if *noted >= self.readers {
+            self.events.remove(&number);
+        }
+        agrees
     }
 
     /// How many broadcasts are in the events from `first` up to `end`, without `end`.
@@ -37,7 +50,7 @@ impl EventLog {
         if first >= end {
             return 0;
         }
-        self.events.range(first..end).map(|(_, seen)| u64::from(matches!(seen, Seen::Message(..)))).sum()
+        self.events.range(first..end).map(|(_, (seen, _))| u64::from(matches!(seen, Seen::Message(..)))).sum()
     }
 }
 
@@ -47,7 +60,7 @@ mod tests {
 
     #[test]
     fn members_must_agree_on_each_event() {
-        let mut log = EventLog::new();
+        let mut log = EventLog::whole();
         assert!(log.note(EventNumber(4), Seen::Message(1, 0)));
         assert!(log.note(EventNumber(4), Seen::Message(1, 0)));
         assert!(!log.note(EventNumber(4), Seen::Message(2, 0)));
@@ -55,8 +68,18 @@ mod tests {
     }
 
     #[test]
+    fn what_all_have_noted_is_forgotten() {
+        let mut log = EventLog::read_by(2);
+        assert!(
+            log.note(EventNumber(1), Seen::Message(1, 0)) && log.note(EventNumber(2), Seen::Message(1, 1))
+        );
+        assert!(!log.note(EventNumber(1), Seen::Message(2, 0)), "the second must agree with the first");
+        assert_eq!(log.events.len(), 1);
+    }
+
+    #[test]
     fn broadcasts_are_counted_between_joining_and_leaving() {
-        let mut log = EventLog::new();
+        let mut log = EventLog::whole();
         for (number, seen) in
             [(1, Seen::Other), (2, Seen::Message(0, 0)), (3, Seen::Message(0, 1)), (4, Seen::Message(1, 0))]
         {

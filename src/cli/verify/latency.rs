@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 
 /// A histogram of times, in microseconds with three digits.
 #[derive(Debug)]
-pub struct Latency(Histogram<u64>);
+pub struct Latency {
+    histogram: Histogram<u64>,
+    /// The longest: the histogram knows three digits of it.
+    max: u64,
+}
 
 /// What takes longer is counted as this long.
 const LONGEST_MICROS: u64 = 600_000_000;
@@ -17,17 +21,19 @@ impl Latency {
     /// Without samples.
     pub fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
-        Self(histogram.expect("invariant: the bounds are legal"))
+        Self { histogram: histogram.expect("invariant: the bounds are legal"), max: 0 }
     }
 
     /// Adds a sample.
     pub fn record(&mut self, micros: u64) {
-        self.0.saturating_record(micros);
+        let micros = micros.min(LONGEST_MICROS);
+        self.max = self.max.max(micros);
+        self.histogram.saturating_record(micros);
     }
 
     /// How many samples there are.
     pub fn samples(&self) -> u64 {
-        self.0.len()
+        self.histogram.len()
     }
 
     /// The percentiles, the maximum and how many samples there are; without samples all else is null.
@@ -45,12 +51,12 @@ impl Latency {
 
     /// The time, in microseconds, that so many of 100 samples do not exceed; none without samples.
     pub fn percentile(&self, percentile: f64) -> Option<u64> {
-        (!self.0.is_empty()).then(|| self.micros_at(percentile))
+        (!self.histogram.is_empty()).then(|| self.micros_at(percentile))
     }
 
     /// No time above what was recorded: a histogram's buckets round upward.
     fn micros_at(&self, percentile: f64) -> u64 {
-        self.0.value_at_percentile(percentile).min(self.0.max())
+        self.histogram.value_at_percentile(percentile).min(self.max)
     }
 }
 
@@ -62,7 +68,7 @@ impl Default for Latency {
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        if self.histogram.is_empty() {
             return f.write_str("no samples");
         }
         let at = |percentile| Millis(Duration::from_micros(self.micros_at(percentile)));
@@ -109,5 +115,13 @@ mod tests {
         latency.record(u64::MAX);
         latency.record(0);
         assert_eq!(latency.samples(), 2);
+        assert_eq!(latency.percentile(100.0), Some(LONGEST_MICROS));
+    }
+
+    #[test]
+    fn no_time_is_longer_than_the_longest() {
+        let mut latency = Latency::new();
+        [70_001, 300_001].into_iter().for_each(|micros| latency.record(micros));
+        assert_eq!(latency.percentile(100.0), Some(300_001), "of three digits 300,031 would be left");
     }
 }
