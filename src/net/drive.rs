@@ -14,8 +14,11 @@ use super::timer::Timer;
 use super::{Clock, Counters, Driven, IoPath, Socket};
 use crate::base::Now;
 
-/// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read.
+/// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read: what has come since
+/// the last is read between turns, and makes the next datagrams of its receivers ones of their own.
 const SEND_BATCHES_A_TURN: usize = 64;
+/// The same where little room is for what comes meanwhile.
+const SEND_BATCHES_IN_HASTE: usize = 8;
 
 /// Turns in a row that leave due timers for later while more datagrams wait.
 const MAX_DEFERRED_TURNS: u32 = 4;
@@ -63,14 +66,18 @@ pub(super) struct Setup {
     path: IoPath,
     busy_poll: Duration,
     counters: Arc<Counters>,
-    /// The loop has its thread for itself, so that what a round takes is its own time.
+    /// It may rest: the loop has its thread for itself, so that what a round takes is its own time, and there is room for
+    /// what comes meanwhile.
     rests: bool,
+    send_batches: usize,
 }
 
 impl Setup {
     pub(super) fn of(socket: &Socket, clock: Clock, rests: bool) -> Self {
         let (path, busy_poll, counters) = (socket.path, socket.busy_poll, socket.counters());
-        Self { clock, path, busy_poll, counters, rests }
+        let is_roomy = socket.is_roomy();
+        let send_batches = if is_roomy { SEND_BATCHES_A_TURN } else { SEND_BATCHES_IN_HASTE };
+        Self { clock, path, busy_poll, counters, rests: rests && is_roomy, send_batches }
     }
 }
 
@@ -83,13 +90,13 @@ impl Setup {
 /// # Errors
 /// Those of [`drive`].
 pub(super) async fn turns<D: Driven + ?Sized>(
-    Setup { clock, path, busy_poll, counters, rests }: Setup,
+    Setup { clock, path, busy_poll, counters, rests, send_batches }: Setup,
     port: &Port,
     mut sources: impl Sources,
     driven: &mut D,
 ) -> io::Result<()> {
     let path = port.path(path);
-    let io = Io { port, counters: &counters };
+    let io = Io { port, counters: &counters, send_batches };
     let mut busy = BusyPoll::new(busy_poll);
     let mut inbox = ReceiveBatch::new(port, path);
     let mut outbox = SendBatch::new(port, path);
@@ -164,6 +171,8 @@ pub(super) async fn turns<D: Driven + ?Sized>(
 struct Io<'a> {
     port: &'a Port,
     counters: &'a Counters,
+    /// Most of them in a turn.
+    send_batches: usize,
 }
 
 impl Io<'_> {
@@ -178,7 +187,7 @@ impl Io<'_> {
             self.counters.answers_dropped.add_len(driven.drop_answers());
             return Ok(Turn::Blocked);
         }
-        for _ in 0..SEND_BATCHES_A_TURN {
+        for _ in 0..self.send_batches {
             if driven.has_answers() && self.port.is_crowded() {
                 self.counters.answers_dropped.add_len(driven.drop_answers());
             }

@@ -167,6 +167,9 @@ pub fn allow_many_sockets() -> Option<u64> {
     None
 }
 
+/// At the kernel's bookkeeping size of a small datagram.
+const ROOMY_BYTES: usize = 2 << 20;
+
 impl Socket {
     /// Longest datagram that is received, in bytes; longer ones are dropped and counted.
     pub const MAX_DATAGRAM_BYTES: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
@@ -234,6 +237,11 @@ impl Socket {
     pub fn with_shared_timer(mut self) -> Self {
         self.shares_timer = true;
         self
+    }
+
+    /// True when its receive buffer holds what comes in some 20 ms, at 100,000 datagrams a second.
+    pub(super) fn is_roomy(&self) -> bool {
+        SockRef::from(&self.udp).recv_buffer_size().is_ok_and(|bytes| bytes >= ROOMY_BYTES)
     }
 
     /// The socket's totals, which stay readable while and after it is driven.
@@ -344,6 +352,12 @@ mod tests {
             .collect();
         let ports = groups.iter().map(|group| group[0].local_addr().unwrap().port());
         assert_eq!(ports.collect::<std::collections::BTreeSet<_>>().len(), groups.len());
+    }
+
+    #[test]
+    fn a_small_buffer_is_not_roomy() {
+        let small = BufferSizes { receive_bytes: 1 << 16, send_bytes: 1 << 16 };
+        assert!(!bind(loopback(), small).unwrap().is_roomy());
     }
 
     #[test]
