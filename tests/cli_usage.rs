@@ -37,6 +37,10 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
             &["bench", "--sessions", "200", "--loss", "1%"],
             "1600 clients; impairments need a relay, and one carries 1024",
         ),
+        (
+            &["demo", "--sessions", "100", "--members", "16", "--loss", "1%"],
+            "1800 clients; impairments need a relay",
+        ),
         (&["bench", "--burst", "0"], "from 1 to 10000"),
         (&["bench", "--rate-limit", "10"], "a bit rate is"),
         (&["bench", "--blackhole", "10s"], "EVERY:FOR"),

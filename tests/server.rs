@@ -194,11 +194,11 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
             ServerEvent::MemberLeft { session, member, user, why, .. } => {
                 format!("{user} left {session} as {}: {}", member.0, why.name())
             }
-            ServerEvent::SessionEnded { session, why, members, properties, .. } => {
+            ServerEvent::SessionEnded { session, kind, why, members, properties, .. } => {
                 let users: Vec<_> =
                     members.iter().map(|(member, user)| format!("{}={user}", member.0)).collect();
                 let score = properties.values().next().map(|entry| &entry.value);
-                format!("{session} ended: {}, {users:?}, {score:?}", why.name())
+                format!("{session} of kind {} ended: {}, {users:?}, {score:?}", kind.0, why.name())
             }
             other => format!("{other:?}"),
         };
@@ -221,7 +221,7 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     ann.delete(room.slot, "").await.unwrap();
     assert_eq!(
         told.recv().await.unwrap(),
-        format!(r#"{} ended: deleted, ["1=ann"], Some(Integer(3))"#, room.session)
+        format!(r#"{} of kind 7 ended: deleted, ["1=ann"], Some(Integer(3))"#, room.session)
     );
     let room = ann.create(CreateSession::new(8)).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("ann began {} of kind 8", room.session));
@@ -229,7 +229,7 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     server.close_session(room.session, Reason::none());
     assert_eq!(
         told.recv().await.unwrap(),
-        format!(r#"{} ended: closed_by_operator, ["1=ann"], None"#, room.session)
+        format!(r#"{} of kind 8 ended: closed_by_operator, ["1=ann"], None"#, room.session)
     );
     // However the workers of the two are placed.
     let (ann, _) = connect(&server, "ann", None).await.unwrap();
@@ -245,7 +245,12 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     assert_eq!(told.recv().await.unwrap(), format!("eve joined {} as 1", room.session));
     eve.leave(room.slot).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), format!("eve left {} as 1: left", room.session));
-    assert_eq!(told.recv().await.unwrap(), format!("{} ended: idle, [], None", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("{} of kind 9 ended: idle, [], None", room.session));
+    let room = eve.create(CreateSession::new(10)).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("eve began {} of kind 10", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("eve joined {} as 1", room.session));
+    assert!(server.remove_member(room.session, &UserId::new("eve").unwrap(), Reason::none()));
+    assert_eq!(told.recv().await.unwrap(), format!("eve left {} as 1: kicked", room.session));
     server.drain(Duration::from_secs(1));
     assert_eq!(told.recv().await.unwrap(), "eve went: dropped, shutting_down");
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();

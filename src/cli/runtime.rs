@@ -5,7 +5,7 @@ use rand::rngs::OsRng;
 
 use crate::cli::output::Failure;
 
-/// Where a run's chance comes from: as told, or drawn, below 2^53, so that every reader of a report as JSON reads it whole.
+/// Where a run's chance comes from: as told, or drawn, below 2^53, so that every reader of JSON reads it whole.
 ///
 /// # Errors
 /// [`Failure::Work`] when the system gives no randomness.

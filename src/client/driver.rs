@@ -218,7 +218,7 @@ impl Driven for Driver {
 
     fn wants_datagrams(&self) -> bool {
         let state = self.shared.lock();
-        // What comes once it has ended brings no events: it may be that the server knows.
+        // After the end nothing that arrives is an event, but that the server knows of it must still be read.
         state.end.is_some() || self.sink.has_room(state.is_awaited())
     }
 

@@ -14,10 +14,10 @@ use super::timer::Timer;
 use super::{Clock, Counters, Driven, IoPath, Socket};
 use crate::base::Now;
 
-/// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read: what has come since
-/// the last is read between turns, and makes the next datagrams of its receivers ones of their own.
+/// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read. What is read between
+/// two turns no longer shares a datagram with what has been sent: more batches a turn make fewer datagrams.
 const SEND_BATCHES_A_TURN: usize = 64;
-/// The same where little room is for what comes meanwhile.
+/// The same for a socket with a small receive buffer.
 const SEND_BATCHES_IN_HASTE: usize = 8;
 
 /// Turns in a row that leave due timers for later while more datagrams wait.
@@ -143,8 +143,9 @@ pub(super) async fn turns<D: Driven + ?Sized>(
         let is_busy = flushed == Turn::Done && busy.is_busy(now.mono);
         let rest = if reads && inbox.keeps_failing() {
             Some(now.mono + BLOCKED_WAIT)
-        } else if rests && !goes_on && !is_busy {
-            round.end(clock.mono(), driven.poll_timeout())
+        } else if flushed == Turn::Done {
+            let rest = round.end(clock.mono(), driven.poll_timeout());
+            rest.filter(|_| rests && !more && !is_busy)
         } else {
             None
         };

@@ -7,9 +7,9 @@ use crate::base::{Envelope, Now, Timestamp};
 /// A sans-IO machine on one socket. [`drive`](super::drive) calls it from one task, never at once.
 ///
 /// In each turn of the loop: the `handle_*` that apply, all with the same `now`. Then, unless more datagrams wait,
-/// [`Driven::poll_transmit`] until it has nothing more, and [`Driven::poll_timeout`]. While more wait, further turns come
-/// first, for 16 ms at most: for so long a machine keeps what it has to send. Whatever a machine hands up to its own user it
-/// does inside of these calls.
+/// [`Driven::poll_transmit`] until it has nothing more, or many batches have been sent, and
+/// [`Driven::poll_timeout`]. While more wait, further turns come first, for 16 ms at most: for so long a machine
+/// keeps what it has to send. Whatever a machine hands up to its own user it does inside of these calls.
 pub trait Driven {
     /// Takes datagrams in the order in which they arrived, each with its sender and its mark.
     ///

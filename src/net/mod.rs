@@ -2,8 +2,8 @@
 //!
 //! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers. A sans-IO machine, anything that is
 //! [`Driven`], runs on one: as a task by [`drive`], or on a thread of its own by a [`ThreadLoop`]. Each turn receives a
-//! batch, gives it to the machine with one time of the [`Clock`] for all of it, sees to the wake and the timeout, and, unless
-//! more waits to be read first, sends all that the machine wants to send, in batches.
+//! batch, gives it to the machine with one time of the [`Clock`] for all of it, sees to the wake and the timeout, and,
+//! unless more waits to be read first, sends all that the machine wants to send, in batches.
 //! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of one size between the same two addresses
 //! cross as one (GSO, GRO), each with its mark (ECN); elsewhere, or on request, one system call a datagram
 //! ([`IoPath`]), and none is marked. Knows nothing of who is driven: a server's worker, a client.

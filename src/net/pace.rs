@@ -72,11 +72,11 @@ impl BusyPoll {
 ///
 /// A round costs much the same whether it finds one datagram or many, and what has come for one receiver by the
 /// end of its reading leaves in one datagram. So rounds that take long get cheaper by themselves, as more comes
-/// while they last, and a loop with little time to spare finds the shortest that are cheap enough.
+/// while they last, and a loop with little time to spare settles at the shortest that it can afford.
 ///
 /// Where even those are long the core is all but full, and a rest after each makes them a little longer yet: that
-/// costs what is on its way the rest, and leaves receivers, who have as many datagrams to take, time to spare. One
-/// alone that took long was held up, and is followed by none.
+/// delays what is on its way by the rest, and saves its receivers datagrams. One alone that took long was held up,
+/// and is followed by none.
 #[derive(Debug)]
 pub(super) struct Round {
     began: Timestamp,
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(
             [8, 6, 20, 22, 23].map(&mut rest),
             [10, 7, 21, 24, 24].map(|until| Some(millis(until))),
-            "half of what the shorter of two was beyond 4 ms, until 24 ms from its begin"
+            "half of what the shorter of two was beyond 4 ms, until 24 ms from its beginning"
         );
         assert_eq!([24, 25].map(&mut rest), [None, None]);
         let end = began + millis(8);
@@ -193,6 +193,6 @@ mod tests {
             "then another begins"
         );
         round.sends_on();
-        assert!(!reads_on(&mut round, 1_133), "it is not young any more");
+        assert!(!reads_on(&mut round, 1_133), "the same round, 17 ms old");
     }
 }

@@ -69,7 +69,8 @@ impl ThreadLoop {
         }
     }
 
-    /// Runs `driven` on `socket` until it is finished, as [`drive`](super::drive()) does. Blocks, and keeps the thread for itself.
+    /// Runs `driven` on `socket` until it is finished, as [`drive`](super::drive()) does. Blocks, and keeps the thread
+    /// for itself.
     ///
     /// # Errors
     /// Those of [`drive`](super::drive()).

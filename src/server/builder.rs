@@ -95,7 +95,8 @@ impl Builder {
         self
     }
 
-    /// The kernel's buffers of each socket.
+    /// The kernel's buffers of each socket. With less than 2 MiB to receive into, a worker that is nearly full never
+    /// keeps away from its socket for long, and so puts less into each datagram.
     pub fn buffers(mut self, buffers: BufferSizes) -> Self {
         self.buffers = buffers;
         self
@@ -135,14 +136,14 @@ impl Builder {
         self
     }
 
-    /// Is told what happens on the server: who connects and goes, which sessions begin and end, and who joins and leaves
-    /// them. Called by the worker that does it, in the order in which that one does it; of what two workers do at one time
-    /// either may be told first, even that a member has left before that it joined: member ids are not used again. It
-    /// must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has much to do
-    /// with it puts it into a channel. It is called in no tokio runtime: who spawns tasks from it holds a `Handle`. One that
-    /// asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which
-    /// holds this, would never be dropped else. A panic is logged. When the server shuts down everybody's end is told, and no
-    /// session's. Default: nobody.
+    /// Is told what happens on the server: who connects and goes, which sessions begin and end, and who joins and
+    /// leaves them. Called by the worker that does it, in the order in which that one does it; of what two workers do at
+    /// one time either may be told first, even that a member has left before that it joined: member ids are not used
+    /// again. It must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has
+    /// much to do with it puts it into a channel. It is called in no tokio runtime: who spawns tasks from it holds a
+    /// `Handle`. One that asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which holds this, would
+    /// never be dropped else. A panic is logged. When the server shuts down everybody's end is told, and no session's.
+    /// Default: nobody.
     pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Box::new(observe));
         self

@@ -59,8 +59,8 @@ pub enum ServerEvent<'a> {
         /// Its user.
         user: &'a UserId,
     },
-    /// A member has left a session that goes on, or ends with that. Where a session's end takes its members with it, as
-    /// a server's does, they are not told one by one.
+    /// A member has left a session that goes on, or ends with that. Those that a session's end, or the server's, takes
+    /// with it are not told one by one.
     #[non_exhaustive]
     MemberLeft {
         /// The session.

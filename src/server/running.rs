@@ -182,8 +182,9 @@ impl Server {
     }
 
     /// Begins to shut down: refuses new clients and tells those that are connected, again and again
-    /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time. Sessions stop
-    /// as they are: [`Server::sessions`], [`Server::members`] and [`Server::properties`] tell of them afterwards, too.
+    /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time. Sessions
+    /// stop as they are: [`Server::sessions`], [`Server::members`] and [`Server::properties`] tell of them afterwards,
+    /// too.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
     }

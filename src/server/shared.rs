@@ -164,7 +164,7 @@ impl Shared {
         is_there
     }
 
-    /// To one worker, of which any can do it: its id says which, so that much is spread.
+    /// Any worker can do it; the session's id picks one, so that the work is spread.
     fn post_for(&self, session: SessionId, mail: Mail) {
         let workers = self.mailboxes.workers().len() as u64;
         let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();

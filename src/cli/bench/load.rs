@@ -59,9 +59,10 @@ struct Used {
 
 /// The counted time.
 struct Counted {
-    /// What had been used, and was delivered, when it began and when it ended.
+    /// What had been used when it began, and when it ended.
     before: Used,
     after: Used,
+    /// Deliveries until it ended.
     delivered: u64,
     length: Duration,
 }
@@ -231,8 +232,8 @@ impl Load {
         progress.finish_and_clear();
         self.bulk.iter().for_each(Bulk::finish);
         let delivered = self.figures.delivered.load(Ordering::Relaxed);
-        let length = |since| self.clock.mono().since(since);
-        before.map(|(since, before)| Counted { before, after: used(), delivered, length: length(since) })
+        let now = self.clock.mono();
+        before.map(|(since, before)| Counted { before, after: used(), delivered, length: now.since(since) })
     }
 
     /// True when none of so many clients is connected any more.

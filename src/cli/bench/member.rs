@@ -128,6 +128,30 @@ impl Sender {
     }
 }
 
+/// Which of a member's own broadcasts have a place in the order. Those to others come back to it as receipts, in their
+/// order, but for those that were refused, of which it hears first.
+#[derive(Debug, Default)]
+struct Own {
+    next: u32,
+    refused: BTreeSet<u32>,
+}
+
+impl Own {
+    /// The `counter` of a message equals the sequence of its stamp: both count what was sent in the session, from 0.
+    fn refused(&mut self, counter: u64) {
+        self.refused.extend(u32::try_from(counter));
+    }
+
+    /// The sequence of the broadcast for which a receipt has come.
+    fn next_receipt(&mut self) -> u32 {
+        while self.refused.remove(&self.next) {
+            self.next += 1;
+        }
+        self.next += 1;
+        self.next - 1
+    }
+}
+
 /// A member that receives.
 pub struct Receiver {
     pub events: Events,
@@ -149,22 +173,16 @@ pub struct Receiver {
 impl Receiver {
     /// Judges every event until the connection ends; what came of whom.
     pub async fn run(mut self) -> Tally {
-        // Numbers of its own broadcasts: the next that is not known to have a place, and what gets none.
-        let (mut next, mut refused) = (0, BTreeSet::new());
+        let mut own = Own::default();
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Message { slot, number, payload, .. } => self.take(slot, number, &payload),
                 Event::Receipt { number, .. } => {
-                    // Its own broadcasts to others come back to it as receipts, in order.
-                    while refused.remove(&next) {
-                        next += 1;
-                    }
-                    self.agree(number, Seen::Message(self.number, next));
-                    next += 1;
+                    let sequence = own.next_receipt();
+                    self.agree(number, Seen::Message(self.number, sequence));
                 }
                 Event::Refused { slot, counter, .. } if slot == self.slot => {
-                    // In a session its messages are counted as they are sent: so is their sequence.
-                    refused.extend(u32::try_from(counter));
+                    own.refused(counter);
                     self.figures.note_trouble(self.number, &event);
                 }
                 // The bulk on its way is nearly what makes a member lag: while its line is dead and acks are
@@ -224,5 +242,18 @@ impl Receiver {
         if !log.note(number, seen) {
             count(&self.figures.order_violations);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_gets_no_receipt() {
+        let mut own = Own::default();
+        assert_eq!(own.next_receipt(), 0);
+        [1, 2, 4].into_iter().for_each(|counter| own.refused(counter));
+        assert_eq!([(); 3].map(|()| own.next_receipt()), [3, 5, 6]);
     }
 }

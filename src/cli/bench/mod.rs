@@ -64,7 +64,7 @@ use crate::wire::Body;
     after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json\n  rallypoint bench --sessions 1 --members 4 --bulk --rate-limit 10mbit --delay 20ms\n  rallypoint bench --sessions 1 --members 2 --seconds 2 --loss 5% --trace traces"
 )]
 pub struct BenchArgs {
-    /// Use the server that runs there instead.
+    /// Use the server that runs there instead. Of a name with several addresses a relay takes the first.
     #[arg(long, value_name = "ADDR", requires = "key_file", conflicts_with = "workers")]
     #[arg(value_parser = units::address)]
     server: Option<String>,

@@ -114,8 +114,8 @@ pub struct Cost {
     pub server_cpu_us: Option<u64>,
     /// The same of this process with its clients.
     pub client_cpu_us: Option<u64>,
-    /// Datagrams and bytes of UDP payload that both ends sent until then, those included that were lost: the server's as
-    /// their numbers tell its clients.
+    /// Datagrams and bytes of UDP payload that both ends sent until then, those included that were lost: the server's
+    /// as their numbers tell its clients.
     pub traffic: Option<Traffic>,
     /// Resident memory of the server at the end.
     pub server_rss_bytes: Option<u64>,
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reliable_delivery_promises_is_held_against_it() {
+    fn what_a_delivery_promises_is_held_against_it() {
         let failures = |delivery, break_it: fn(&mut Outcome)| {
             let mut report = report(delivery);
             report.cost.counted_us = u64::from(report.workload.seconds) * 1_000_000;
@@ -509,6 +509,8 @@ mod tests {
         assert_eq!(failures(Delivery::ReliableUnordered, |outcome| outcome.duplicates = 1), 1);
         assert_eq!(failures(Delivery::ReliableOrdered, |outcome| outcome.order_violations = 1), 1);
         assert_eq!(failures(Delivery::Unreliable, missing), 0);
+        assert_eq!(failures(Delivery::Sequenced { key: 1 }, |outcome| outcome.order_violations = 1), 1);
+        assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.duplicates = 1), 1);
         assert_eq!(failures(Delivery::ReliableLatest { key: 1 }, missing), 0);
         assert_eq!(failures(Delivery::ReliableLatest { key: 1 }, |outcome| outcome.latest_missing = 1), 1);
         assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.timeouts = 1), 1);

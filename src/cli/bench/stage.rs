@@ -67,7 +67,7 @@ impl Stage {
             Some(start_relay(args, &addr, seed).await?)
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
-        // By whichever way: a relay is no other server.
+        // Tokens name the server itself, also when clients go through a relay.
         let name = args.name.clone().or(Some(addr.clone()));
         let backend = |reached: &str| {
             Backend::new(key.clone(), reached, args.protocol_id).named(name.clone()).traced(tracer.clone())

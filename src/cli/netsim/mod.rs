@@ -109,7 +109,7 @@ fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Re
         .row("seed", seed)
         .row("clients", report.clients)
         .row("dropped by the relay itself", faults.as_deref().unwrap_or("none"))
-        .row("delivered later", format_args!("{} datagrams were still under way", report.under_way));
+        .row("under way at the end", format_args!("{} of the delivered datagrams", report.under_way));
     for (direction, counts) in [("to upstream", &report.to_upstream), ("to clients", &report.to_clients)] {
         let dropped = counts.offered.saturating_sub(counts.delivered.saturating_sub(counts.duplicated));
         table

@@ -74,7 +74,7 @@ impl Report {
 }
 
 /// The address at which whoever listens on all of this machine's is reached, and from which it answers.
-fn reachable(mut upstream: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut upstream: SocketAddr) -> SocketAddr {
     match upstream.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => upstream.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => upstream.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -94,8 +94,8 @@ struct Shared {
     to_clients: RefCell<Departures>,
     /// Wakes the machine on the clients' socket.
     wake: Arc<Notify>,
-    /// Of ended paths and ports.
-    ended: RefCell<Report>,
+    /// What is counted at once, and of ended paths and ports.
+    totals: RefCell<Report>,
     /// Of the clients' socket.
     socket: RefCell<Option<Arc<Counters>>>,
 }
@@ -129,7 +129,7 @@ impl Relay {
                 clients: RefCell::default(),
                 to_clients: RefCell::default(),
                 wake: Arc::default(),
-                ended: RefCell::default(),
+                totals: RefCell::default(),
                 socket: RefCell::default(),
             }),
         }
@@ -144,7 +144,7 @@ impl Relay {
 
     /// What it has done so far.
     pub(super) fn report(&self) -> Report {
-        let mut report = *self.shared.ended.borrow();
+        let mut report = *self.shared.totals.borrow();
         report.add_port(self.shared.socket.borrow().as_deref());
         report.add_departures(&self.shared.to_clients.borrow());
         self.shared.clients.borrow().values().for_each(|path| report.add_path(path));
@@ -200,7 +200,7 @@ impl Driven for UpstreamSide {
         let mut departures = self.shared.to_clients.borrow_mut();
         for (Envelope { route: from, ecn }, datagram) in batch {
             if from.remote != self.shared.upstream {
-                self.shared.ended.borrow_mut().strangers += 1;
+                self.shared.totals.borrow_mut().strangers += 1;
                 continue;
             }
             self.path.last_used.set(now.mono);
@@ -240,7 +240,7 @@ impl Shared {
             return Some(Rc::clone(path));
         }
         let mut clients = self.clients.borrow_mut();
-        let mut report = self.ended.borrow_mut();
+        let mut report = self.totals.borrow_mut();
         if clients.len() >= MAX_CLIENTS {
             report.clients_refused += 1;
             return None;
@@ -275,7 +275,7 @@ impl Shared {
             }
         }
         self.clients.borrow_mut().remove(&path.client);
-        self.ended.borrow_mut().add_path(&path);
+        self.totals.borrow_mut().add_path(&path);
     }
 
     /// Runs a path on one port, until it is idle or has to move to another port.
@@ -292,7 +292,7 @@ impl Shared {
             Some(every) => tokio::time::timeout(every, driven).await.unwrap_or(Ok(())),
             None => driven.await,
         };
-        self.ended.borrow_mut().add_port(path.socket.take().as_deref());
+        self.totals.borrow_mut().add_port(path.socket.take().as_deref());
         ended
     }
 }

@@ -116,6 +116,39 @@ fn what_does_not_pass_is_dropped_and_counted() {
 }
 
 #[test]
+fn what_has_not_left_at_the_end_and_what_others_send_is_told() {
+    let slow = Impairments { delay: Duration::from_secs(600), ..Impairments::default() };
+    let report = with_relay(Impairments::default(), None, |relay, upstream| async move {
+        let (client, stranger) =
+            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        client.send_to(b"there", relay).await.unwrap();
+        let (_, way) = receive(&upstream).await;
+        stranger.send_to(b"not from there", way).await.unwrap();
+        upstream.send_to(b"back", way).await.unwrap();
+        assert_eq!(receive(&client).await.0, b"back");
+    });
+    assert_eq!((report.strangers, report.under_way), (1, 0));
+    assert_eq!(own_faults(&report).unwrap(), "1 not from the upstream");
+    assert_eq!(own_faults(&Report::default()), None);
+
+    let report = with_relay(slow, None, |relay, _upstream| async move {
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(b"there", relay).await.unwrap();
+        client.send_to(&[7; 9_217], relay).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    });
+    assert_eq!((report.to_upstream.delivered, report.under_way), (1, 1));
+}
+
+#[test]
+fn an_upstream_on_all_addresses_is_reached_at_this_machines() {
+    let reached = |addr: &str| relay::reachable(addr.parse().unwrap()).to_string();
+    assert_eq!(reached("0.0.0.0:7"), "127.0.0.1:7");
+    assert_eq!(reached("[::]:7"), "[::1]:7");
+    assert_eq!(reached("192.0.2.1:7"), "192.0.2.1:7");
+}
+
+#[test]
 fn rebinding_gives_a_client_a_new_port() {
     let report =
         with_relay(Impairments::default(), Some(Duration::from_millis(5)), |relay, upstream| async move {

@@ -48,6 +48,23 @@ fn what_waits_in_the_socket_comes_before_timers_but_not_for_ever() {
     }
 }
 
+/// A stream that is not connected is ready at once, and each receive fails.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_goes_on_failing_is_asked_again_after_a_while() {
+    for (way, path, failing) in Loop::each() {
+        let mut broken = socket(path);
+        broken.udp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap().into();
+        broken.udp.set_nonblocking(true).unwrap();
+        let counters = broken.counters();
+        let mut script = Script { deadline: Some(Timestamp::from_millis(60)), ..at_its_deadline() };
+        failing.run(broken, &mut script);
+        assert_eq!(script.timeouts, 1, "{way}");
+        let failures = counters.receive_errors.get();
+        assert!((17..200).contains(&failures), "{way}: {failures} in 60 ms");
+    }
+}
+
 fn at_its_deadline() -> Script {
     Script {
         deadline: Some(Timestamp::from_millis(3)),

@@ -18,8 +18,8 @@ use crate::secure::base64;
 pub struct MintRequest {
     /// The user.
     pub user: UserId,
-    /// Name of the server, as the server is configured to call itself: usually its address. For another name the
-    /// grant wants to be told the addresses: [`ConnectGrant::at`].
+    /// Name of the server, 1 to 128 bytes, as the server is configured to call itself: usually its address. For
+    /// another name the grant wants to be told the addresses: [`ConnectGrant::at`].
     pub server: String,
     /// From now to the token's end, up to [`super::LIFETIME_MAX`].
     pub lifetime: Duration,
@@ -44,7 +44,7 @@ impl MintRequest {
     }
 }
 
-/// Bytes of a name that tokens may call a server.
+/// Length of a server's name in tokens, in bytes.
 pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 /// A grant is for connecting at once.
