@@ -298,7 +298,7 @@ async fn answered(connected: Connected) -> Result<(), ConnectError> {
 
 /// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine
 /// to the kernel, but the answer comes from its loopback address.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),

@@ -72,6 +72,8 @@ mod params;
 pub use self::config::ClientConfig;
 #[cfg(feature = "client")]
 pub use self::connect::ConnectError;
+#[cfg(feature = "cli")]
+pub(crate) use self::connect::reachable;
 pub use self::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent, ServerViolation};
 #[cfg(feature = "client")]
 pub use self::events::Events;

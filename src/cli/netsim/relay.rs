@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::departures::Departures;
 use crate::base::{Envelope, Now, Route, Timestamp};
+use crate::client::reachable;
 use crate::link::{Arrival, Counts, Impairments, Link};
 use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
 
@@ -71,16 +72,6 @@ impl Report {
         self.overflows += departures.dropped();
         self.under_way += departures.waiting();
     }
-}
-
-/// The address at which whoever listens on all of this machine's is reached, and from which it answers.
-pub(super) fn reachable(mut upstream: SocketAddr) -> SocketAddr {
-    match upstream.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => upstream.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => upstream.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    upstream
 }
 
 struct Shared {

@@ -20,7 +20,9 @@ fn with_relay<F: Future<Output = ()>>(
         let socket = bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap();
         let addr = socket.local_addr().unwrap();
         let rng = StdRng::seed_from_u64(1);
-        let relay = Relay::new(upstream.local_addr().unwrap(), impairments, rebind, rng);
+        // As who listens on all addresses says where it is.
+        let named = ([0, 0, 0, 0], upstream.local_addr().unwrap().port()).into();
+        let relay = Relay::new(named, impairments, rebind, rng);
         tokio::select! {
             ended = relay.serve(socket) => panic!("the relay ended: {ended:?}"),
             () = test(addr, upstream) => {}
@@ -138,14 +140,6 @@ fn what_has_not_left_at_the_end_and_what_others_send_is_told() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     });
     assert_eq!((report.to_upstream.delivered, report.under_way), (1, 1));
-}
-
-#[test]
-fn an_upstream_on_all_addresses_is_reached_at_this_machines() {
-    let reached = |addr: &str| relay::reachable(addr.parse().unwrap()).to_string();
-    assert_eq!(reached("0.0.0.0:7"), "127.0.0.1:7");
-    assert_eq!(reached("[::]:7"), "[::1]:7");
-    assert_eq!(reached("192.0.2.1:7"), "192.0.2.1:7");
 }
 
 #[test]
