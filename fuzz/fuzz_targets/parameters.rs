@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         for told in &mut told {
             let bytes = changed(told.to_bytes(), &mut input);
             let Ok(false_ones) = TransportParameters::from_bytes(bytes.clone()) else { return };
-            assert_eq!(false_ones.to_bytes(), bytes, "what is accepted is in its range");
+            assert!(bytes.starts_with(&false_ones.to_bytes()), "what is accepted is in its range");
             *told = false_ones;
         }
     }

@@ -52,14 +52,19 @@ def reject(reader, codes):
 
 
 def parameters(reader):
-    """Transport parameters (HSK-9)."""
-    return {
+    """Transport parameters (HSK-9), and behind them extensions (HSK-17), which say nothing to this version."""
+    found = {
         "idle_timeout_ms": reader.varint(1_000, 600_000),
         "max_ack_delay_ms": reader.varint(0, 65),
         "max_datagram_bytes": reader.varint(1_200, 65_507),
         "max_message_bytes": reader.varint(1_200, 1_048_576),
         "receive_buffer_bytes": reader.varint(65_536, 2**30),
     }
+    lowest = 0
+    while reader.left():
+        lowest = reader.varint(lowest) + 1
+        reader.prefixed(0, 63)
+    return found
 
 
 def sealed_header(packet, from_client):

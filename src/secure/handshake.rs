@@ -324,7 +324,7 @@ mod tests {
     }
 
     /// Whoever tells them is authentic.
-    // spec-test: HSK-9
+    // spec-test: HSK-9, HSK-17
     #[test]
     fn parameters_outside_of_their_range_are_refused_by_either_end() {
         let good = TransportParameters::default().to_bytes();
@@ -332,8 +332,11 @@ mod tests {
         // A receive buffer of 65,535 bytes in the place of 4,194,304.
         let low = [before, &[0x80, 0, 0xff, 0xff]].concat();
         let long = [&good[..], &[0]].concat();
+        let later = [&good[..], &[0, 1, 9]].concat();
         let short = [before, &last[..3]].concat();
-        for (told, legal) in [(&good[..], true), (&low, false), (&long, false), (&short, false)] {
+        for (told, legal) in
+            [(&good[..], true), (&later, true), (&low, false), (&long, false), (&short, false)]
+        {
             let psk = psk();
             let prologue = binding().prologue();
             let noise = builder(&prologue, &psk, &mut rng(1)).and_then(Builder::build_initiator);

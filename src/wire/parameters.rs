@@ -10,6 +10,8 @@ use crate::base::{DecodeError, Reader, Wire, Writer};
 /// idle timeout (ms) | max ack delay (ms) | max datagram (B) | max message (B) | receive buffer (B)
 /// ```
 /// All are integers of variable length. A value out of its range is written as the nearest in it.
+/// Behind them may stand extensions, an id and up to 63 bytes each: what a later peer can do
+/// beyond this version. This one knows none of them, writes none, and passes them over. Spec: HSK-17.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransportParameters {
     /// Silence after which the sender gives the connection up, 1,000 to 600,000 ms. The smaller
@@ -73,15 +75,18 @@ impl Field {
 }
 
 impl Wire for TransportParameters {
+    /// Takes all that is left: extensions go on to the end.
     // spec: HSK-9
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(Self {
+        let parameters = Self {
             idle_timeout_ms: IDLE_TIMEOUT.read(reader)?,
             max_ack_delay_ms: MAX_ACK_DELAY.read(reader)?,
             max_datagram_bytes: MAX_DATAGRAM.read(reader)?,
             max_message_bytes: MAX_MESSAGE.read(reader)?,
             receive_buffer_bytes: RECEIVE_BUFFER.read(reader)?,
-        })
+        };
+        pass_over_extensions(reader)?;
+        Ok(parameters)
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -93,10 +98,25 @@ impl Wire for TransportParameters {
     }
 }
 
+/// Longest content of an extension.
+const MAX_EXTENSION_BYTES: usize = 63;
+
+// spec: HSK-17
+fn pass_over_extensions(reader: &mut Reader) -> Result<(), DecodeError> {
+    let mut before = None;
+    while !reader.is_empty() {
+        let id = reader.varint("extension")?;
+        if before.replace(id).is_some_and(|before| before >= id) {
+            return Err(DecodeError::NotCanonical { what: "order of extensions" });
+        }
+        reader.prefixed("extension", 0, MAX_EXTENSION_BYTES)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::tests::check_canonical;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -137,10 +157,35 @@ mod tests {
         ));
     }
 
+    /// A peer of a later version announces what this one has never heard of.
+    // spec-test: HSK-17
+    #[test]
+    fn extensions_are_passed_over_when_they_have_their_form() {
+        let parameters = TransportParameters::default();
+        let read = |extensions: &[u8]| {
+            TransportParameters::from_bytes([&parameters.to_bytes()[..], extensions].concat().into())
+        };
+        let longest = [&[0x41, 0, 63][..], &[9; 63]].concat();
+        for legal in [&[0, 0][..], &[1, 2, 7, 7], &[0, 0, 1, 1, 9, 0x40, 0x40, 0], &longest] {
+            assert_eq!(read(legal), Ok(parameters), "{legal:?}");
+        }
+        let order = Err(DecodeError::NotCanonical { what: "order of extensions" });
+        assert_eq!(read(&[1, 0, 1, 0]), order, "twice");
+        assert_eq!(read(&[2, 0, 1, 0]), order, "backwards");
+        assert_eq!(read(&[1]), Err(DecodeError::Truncated { what: "extension", missing: 1 }));
+        assert_eq!(read(&[1, 3, 0]), Err(DecodeError::Truncated { what: "extension", missing: 2 }));
+        let long = [&[1, 0x40, 64][..], &[9; 64]].concat();
+        assert!(matches!(read(&long), Err(DecodeError::Length { what: "extension", bytes: 64, .. })));
+        assert_eq!(read(&[0x40, 1, 0]), Err(DecodeError::NotShortest { value: 1 }));
+    }
+
     proptest! {
+        /// What is accepted begins with the canonical form; the rest is extensions.
         #[test]
         fn what_is_accepted_is_canonical(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
-            check_canonical::<TransportParameters>(bytes)?;
+            if let Ok(parameters) = TransportParameters::from_bytes(bytes.clone().into()) {
+                prop_assert!(bytes.starts_with(&parameters.to_bytes()));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Integers of variable length, truncated numbers, transport parameters.
 
+use bytes::Bytes;
 use rallypoint::base::{DecodeError, Wire, Writer, number};
 use rallypoint::wire::TransportParameters;
 use serde_json::json;
@@ -72,7 +73,7 @@ fn truncated_numbers() {
     vectors.settle();
 }
 
-// spec-test: HSK-9
+// spec-test: HSK-9, HSK-17
 #[test]
 fn transport_parameters() {
     let mut vectors = Vectors::new("parameters");
@@ -97,8 +98,15 @@ fn transport_parameters() {
         max_message_bytes: 1 << 20,
         receive_buffer_bytes: 1 << 30,
     };
-    for (name, value) in [("ordinary", ordinary), ("smallest", smallest), ("largest", largest)] {
-        let bytes = value.to_bytes();
+    let none = &[][..];
+    let good = [
+        ("ordinary", ordinary, none),
+        ("smallest", smallest, none),
+        ("largest", largest, none),
+        ("two extensions", ordinary, &[3, 0, 0x40, 0x80, 2, 7, 7]),
+    ];
+    for (name, value, extensions) in good {
+        let bytes = Bytes::from([&value.to_bytes()[..], extensions].concat());
         assert_eq!(TransportParameters::from_bytes(bytes.clone()), Ok(value));
         vectors.good(
             name,
@@ -129,9 +137,16 @@ fn transport_parameters() {
     for (name, bytes) in refused {
         vectors.bad(name, &bytes, TransportParameters::from_bytes(bytes.clone()).unwrap_err());
     }
-    let mut long = ordinary.to_bytes().to_vec();
-    long.push(0);
-    vectors.bad("a byte too many", &long, DecodeError::TrailingBytes { bytes: 1 });
-    assert!(TransportParameters::from_bytes(long.into()).is_err());
+    let extensions = [
+        ("an extension without a length", &[0][..]),
+        ("an extension that is cut off", &[0, 2, 7]),
+        ("an extension twice", &[4, 0, 4, 0]),
+        ("extensions in another order", &[4, 0, 3, 0]),
+        ("an extension of 64 bytes", &[&[4, 0x40, 64][..], &[7; 64]].concat()),
+    ];
+    for (name, extensions) in extensions {
+        let bytes = Bytes::from([&ordinary.to_bytes()[..], extensions].concat());
+        vectors.bad(name, &bytes, TransportParameters::from_bytes(bytes.clone()).unwrap_err());
+    }
     vectors.settle();
 }
