@@ -14,6 +14,7 @@ use rallypoint::client::{
     Client, ClientConfig, CloseCode, ConnectError, CreateSession, Delivery, Disconnected, Entered, Event,
     Events, InviteUsers, RequestError, SendError, To,
 };
+use rallypoint::rudp::ConnectionConfig;
 use rallypoint::secure::token::{MintRequest, mint};
 use rallypoint::secure::{ConnectGrant, TokenKey};
 use rallypoint::server::Server;
@@ -440,6 +441,26 @@ async fn what_is_flushed_before_a_client_closes_arrives() {
         assert!(!to_bob.is_closed() || matches!(event, Event::Disconnected(_)));
     }
     assert!(to_bob.is_closed() && to_bob.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn who_has_filled_the_send_buffer_waits_for_room() {
+    let world = World::new();
+    let connection = ConnectionConfig { send_buffer_bytes: 50_000, ..ConnectionConfig::default() };
+    let narrow = ClientConfig { connection, ..config() };
+    let (ann, _to_ann) = Client::connect(&world.grant("ann"), narrow).await.unwrap();
+    let room = ann.create(CreateSession::new(1)).await.unwrap();
+    ann.flush().await.unwrap();
+    let send = || ann.broadcast(room.slot, To::Others, Delivery::ReliableOrdered, vec![0; 20_000]);
+    assert!(send().is_ok() && send().is_ok());
+    assert_eq!(send(), Err(SendError::WouldBlock), "nothing can have left");
+    let queued = ann.queued_bytes();
+    assert_eq!(ann.drained_to(queued).await, Ok(()), "that is how much is queued");
+    ann.drained_to(29_000).await.unwrap();
+    assert!(ann.queued_bytes() <= 29_000);
+    assert!(send().is_ok());
+    let (drained, ()) = tokio::join!(ann.drained_to(1), async { ann.close("") });
+    assert_eq!(drained, Err(SendError::NotConnected));
 }
 
 /// The acks come behind events that the app does not take meanwhile.

@@ -36,12 +36,17 @@ pub(super) struct State {
     pub(super) core: Core,
     /// Its order never matters.
     pub(super) waiters: HashMap<RequestId, Waiter>,
-    /// Who waits until all that was sent has arrived.
-    pub(super) flushers: Vec<oneshot::Sender<()>>,
+    pub(super) drains: Vec<Drain>,
     connected: Option<oneshot::Sender<Result<(), Disconnected>>>,
     /// How the connection has ended.
     pub(super) end: Option<Disconnected>,
     race: Race,
+}
+
+/// Who waits until no more than so many bytes wait to be sent or acked.
+pub(super) struct Drain {
+    pub(super) queued_bytes: usize,
+    pub(super) tell: oneshot::Sender<()>,
 }
 
 /// Which of several attempts to connect goes on: the first that is answered. Of the others the server hears no more,
@@ -67,7 +72,7 @@ impl Shared {
         let state = State {
             core,
             waiters: HashMap::new(),
-            flushers: Vec::new(),
+            drains: Vec::new(),
             connected: Some(connected),
             end: None,
             race,
@@ -121,24 +126,24 @@ impl State {
                 Output::Event(event) => events.push(event),
             }
         }
-        self.tell_flushers();
+        self.tell_drained();
     }
 
     /// True when the app awaits what the server has to say first.
     fn is_awaited(&self) -> bool {
         self.waiters.values().any(|waiter| !waiter.is_closed())
-            || self.flushers.iter().any(|flusher| !flusher.is_closed())
+            || self.drains.iter().any(|drain| !drain.tell.is_closed())
     }
 
-    /// Tells who waits that all has arrived, or lets go of them when that will never be known.
-    fn tell_flushers(&mut self) {
+    /// Tells who waits that little enough is under way, or lets go of them when that will never be known.
+    fn tell_drained(&mut self) {
         if !self.core.is_connected() {
-            self.flushers.clear();
-        } else if self.core.is_flushed() {
-            for flusher in self.flushers.drain(..) {
-                // The caller may have stopped waiting.
-                let _ = flusher.send(());
-            }
+            self.drains.clear();
+        }
+        let queued_bytes = self.core.queued_bytes();
+        for drain in self.drains.extract_if(.., |drain| queued_bytes <= drain.queued_bytes) {
+            // The caller may have stopped waiting.
+            let _ = drain.tell.send(());
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::config::ClientConfig;
 use super::connect::{ConnectError, connect};
 use super::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent};
-use super::driver::Shared;
+use super::driver::{Drain, Shared};
 use super::events::{Events, Sink, queue};
 use super::params::{CreateSession, InviteUsers};
 use crate::base::{InviteId, MemberId, Revision, SessionId, Slot, UserId};
@@ -311,8 +311,8 @@ impl Client {
     }
 
     /// Bytes that wait to be sent or acked, with 64 more for each message: how far the server is behind. Who sends
-    /// much sends on while this is small, rather than until [`SendError::WouldBlock`]. It says nothing of the server's
-    /// budgets ([`Client::broadcast`]): what is over one is acked, and refused.
+    /// much sends on while this is small ([`Client::drained_to`]), rather than until [`SendError::WouldBlock`]. It says
+    /// nothing of the server's budgets ([`Client::broadcast`]): what is over one is acked, and refused.
     pub fn queued_bytes(&self) -> usize {
         self.shared().lock().core.queued_bytes()
     }
@@ -329,22 +329,42 @@ impl Client {
     /// # Errors
     /// [`SendError::NotConnected`] when the connection has ended first.
     pub async fn flush(&self) -> Result<(), SendError> {
-        let (tell, flushed) = oneshot::channel();
+        self.drained_to(0).await
+    }
+
+    /// Waits until no more than so many [bytes are queued](Client::queued_bytes): where to go on after a
+    /// [`SendError::WouldBlock`], and how to send much without ever having one. Cancel safe.
+    ///
+    /// ```no_run
+    /// # use rallypoint::client::{Client, Delivery, SendError, Slot, To};
+    /// # async fn send(client: Client, slot: Slot, parts: Vec<Vec<u8>>) -> Result<(), SendError> {
+    /// for part in parts {
+    ///     client.drained_to(128 * 1024).await?;
+    ///     client.broadcast(slot, To::Others, Delivery::ReliableOrdered, part)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError::NotConnected`] when the connection has ended first.
+    pub async fn drained_to(&self, queued_bytes: usize) -> Result<(), SendError> {
+        let (tell, drained) = oneshot::channel();
         {
             let mut state = self.shared().lock();
             if !state.core.is_connected() {
                 return Err(SendError::NotConnected);
             }
-            if state.core.is_flushed() {
+            if state.core.queued_bytes() <= queued_bytes {
                 return Ok(());
             }
             // Those of whom nobody waits any more make room.
-            state.flushers.retain(|flusher| !flusher.is_closed());
-            state.flushers.push(tell);
+            state.drains.retain(|drain| !drain.tell.is_closed());
+            state.drains.push(Drain { queued_bytes, tell });
         }
         // It may have stopped to read, for the app to take its events first.
         self.shared().wake.notify_one();
-        flushed.await.map_err(|_| SendError::NotConnected)
+        drained.await.map_err(|_| SendError::NotConnected)
     }
 
     /// Closes the connection. The server is told `reason`, 128 bytes at most; what was sent last may

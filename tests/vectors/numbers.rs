@@ -1,7 +1,7 @@
 //! Integers of variable length, truncated numbers, transport parameters.
 
 use bytes::Bytes;
-use rallypoint::base::{DecodeError, Wire, Writer, number};
+use rallypoint::base::{Wire, Writer, number};
 use rallypoint::wire::TransportParameters;
 use serde_json::json;
 

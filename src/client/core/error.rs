@@ -54,7 +54,7 @@ pub enum SendError {
         max: usize,
     },
     /// The client's send buffer is full: messages are sent faster than the way to the server takes them. Drop it,
-    /// or try again later. This says nothing of the server's budgets, which refuse by
+    /// or try again when there is room (`Client::drained_to`). This says nothing of the server's budgets, which refuse by
     /// [`Event::Refused`](super::Event::Refused).
     #[error("too much waits for the server")]
     WouldBlock,

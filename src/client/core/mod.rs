@@ -166,11 +166,6 @@ impl Core {
         }
     }
 
-    /// True when nothing waits to be sent or acked.
-    pub fn is_flushed(&self) -> bool {
-        self.queued_bytes() == 0
-    }
-
     /// What is known of the session at `slot`: the newest, which events not yet polled led to.
     pub fn mirror(&self, slot: Slot) -> Option<&Arc<Mirror>> {
         self.dialogue.mirror(slot)
