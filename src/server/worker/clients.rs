@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::held::HeldResults;
+use super::held::{self, HeldResults};
 use crate::base::{
     ConnectionId, IdMap, IdSet, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
     UserId, VecMap, Wire, WorkerId,
@@ -12,7 +12,7 @@ use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
 use crate::wire::result::Entered;
-use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
+use crate::wire::{CloseCode, CommandResult, Delivery, UserEvent, Value};
 
 /// The users that are connected to a worker, by connection.
 pub(super) struct Clients {
@@ -43,6 +43,8 @@ pub(super) struct Client {
     /// Slots from here on were never given.
     next_slot: Slot,
     held: HeldResults,
+    /// What the results in the mail count as where they will be queued, in bytes.
+    mailed_bytes: usize,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -51,6 +53,8 @@ pub(super) struct Seat {
     pub(super) session: SessionId,
     pub(super) member: MemberId,
     pub(super) kind: SessionKind,
+    /// The request by which the user has left it, or ended it: it is answered right before the user is told of that.
+    pub(super) ended_by: Option<RequestId>,
 }
 
 /// What a slot is to its connection.
@@ -89,7 +93,8 @@ impl Clients {
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
         let (budget, seats) = (self.budget.clone(), VecMap::default());
-        let client = Client { user, login, budget, seats, next_slot: Slot(1), held: HeldResults::default() };
+        let (next_slot, held) = (Slot(1), HeldResults::default());
+        let client = Client { user, login, budget, seats, next_slot, held, mailed_bytes: 0 };
         self.by_connection.insert(connection, Box::new(client));
     }
 
@@ -101,7 +106,8 @@ impl Clients {
 
     /// True for a user that is in no session, takes what it is sent, and whose connection lives.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
-        let is_free = self.by_connection.get(&connection).is_some_and(|client| client.seats.is_empty());
+        let client = self.by_connection.get(&connection);
+        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.mailed_bytes == 0);
         is_free
             && self.endpoint.address(connection).is_some()
             && !self.lagging.contains(&connection)
@@ -195,29 +201,62 @@ impl Clients {
         }
     }
 
-    /// Sends a command's result on the stream that the command came on, behind those of the commands before it.
+    /// Sends a result on the control stream, behind those of the commands before it.
     // spec: SES-14
-    pub(super) fn answer(
-        &mut self,
-        now: Timestamp,
-        connection: ConnectionId,
-        stream: StreamId,
-        request: RequestId,
-        outcome: Result<Value, ErrorCode>,
-    ) {
-        let result = CommandResult { request, outcome }.to_bytes();
-        if stream == StreamId::CONTROL
-            && let Some(client) = self.of(connection)
+    pub(super) fn answer(&mut self, now: Timestamp, connection: ConnectionId, result: Bytes) {
+        if let Some(client) = self.of(connection)
             && !client.held.is_empty()
         {
             client.held.hold(result);
-            // As if they had been queued.
-            if client.held.bytes() > self.max_queued_bytes {
-                self.overdue.push(connection);
-            }
-            return;
+            return self.check_waiting(connection);
         }
-        self.send(now, connection, stream, Delivery::ReliableOrdered, result.into());
+        self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
+    }
+
+    /// A result about a session goes by mail.
+    pub(super) fn note_mailed(&mut self, connection: ConnectionId, result: &Bytes) {
+        let Some(client) = self.of(connection) else { return };
+        client.mailed_bytes += held::cost(result);
+        self.check_waiting(connection);
+    }
+
+    /// A result about a session has come by mail.
+    pub(super) fn answer_by_mail(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        slot: Slot,
+        result: Bytes,
+    ) {
+        let Some(client) = self.of(connection) else { return };
+        client.mailed_bytes -= held::cost(&result);
+        self.send_event(now, connection, slot, result);
+    }
+
+    /// Results that wait count as if they had been queued.
+    // spec: SES-17
+    fn check_waiting(&mut self, connection: ConnectionId) {
+        let waiting = self.of(connection).map_or(0, |client| client.held.bytes() + client.mailed_bytes);
+        if waiting > self.max_queued_bytes {
+            self.overdue.push(connection);
+        }
+    }
+
+    /// The user has left the session of a slot, or ended it, by this request: it is answered before they are told so.
+    pub(super) fn note_end(&mut self, connection: ConnectionId, slot: Slot, request: RequestId) {
+        if let Some(seat) = self.of(connection).and_then(|client| client.seats.get_mut(slot)) {
+            seat.ended_by = Some(request);
+        }
+    }
+
+    /// Answers the request by which the user of a slot has left or ended its session, if there is one.
+    // spec: CMD-19, SES-19
+    pub(super) fn answer_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
+        let seat = self.of(connection).and_then(|client| client.seats.get_mut(slot));
+        if let Some(request) = seat.and_then(|seat| seat.ended_by.take()) {
+            let result = CommandResult { request, outcome: Ok(Value::Empty) }.to_bytes();
+            self.send_event(now, connection, slot, result);
+        }
     }
 
     /// Tells a user something outside of its sessions.
@@ -226,7 +265,7 @@ impl Clients {
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
     }
 
-    /// Sends an encoded event in order on a slot's stream.
+    /// Sends an encoded event, or a result, in order on a slot's stream.
     pub(super) fn send_event(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, event: Bytes) {
         self.send(now, connection, slot.into(), Delivery::ReliableOrdered, event.into());
     }
@@ -310,7 +349,7 @@ mod tests {
     // spec-test: SES-3
     #[test]
     fn when_all_slots_were_given_none_is_free() {
-        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
+        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0), ended_by: None };
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),
@@ -319,6 +358,7 @@ mod tests {
             seats: VecMap::default(),
             next_slot: last,
             held: HeldResults::default(),
+            mailed_bytes: 0,
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::Worker;
 use super::clients::{Seat, SlotState};
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
+use crate::server::mail::Mail;
 use crate::wire::command::{Broadcast, Message};
-use crate::wire::{Command, CommandError, ErrorCode, Reply, SessionEvent, Value};
+use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, Request, SessionEvent, Value};
 
 /// Whose command it is and where it came from.
 #[derive(Debug, Clone)]
@@ -17,20 +18,11 @@ pub(super) struct Caller {
 
 /// What a command is about.
 #[derive(Debug, Clone, Copy)]
-enum Scope {
+pub(super) enum Scope {
     /// Nothing in particular: it came on the control stream.
     User,
     /// A session that the user is in.
     Seat(Slot, Seat),
-}
-
-impl Scope {
-    fn stream(self) -> StreamId {
-        match self {
-            Self::User => StreamId::CONTROL,
-            Self::Seat(slot, _) => slot.into(),
-        }
-    }
 }
 
 impl Worker {
@@ -94,9 +86,13 @@ impl Worker {
                     None => self.user_command(now, &caller, id, request),
                 };
             }
-            (Command::Request(id, request), Scope::Seat(_, seat)) => {
+            (Command::Request(id, request), Scope::Seat(slot, seat)) => {
+                let ends = matches!(request, Request::Leave | Request::Delete(_));
                 let outcome = self.seat_request(now, &caller.user, seat, request);
-                return self.answer(now, connection, scope.stream(), id, outcome);
+                return match outcome {
+                    Ok(_) if ends => self.clients.note_end(connection, slot, id),
+                    outcome => self.answer(now, connection, scope, id, outcome),
+                };
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
@@ -113,19 +109,30 @@ impl Worker {
         }
     }
 
-    /// Answers a request on the stream that it came on.
+    /// Answers a request on the stream that it came on. That of a session's stream goes by mail, behind what the session
+    /// has told its members by now.
+    // spec: SES-19
     pub(super) fn answer(
         &mut self,
         now: Timestamp,
         connection: ConnectionId,
-        stream: StreamId,
+        scope: Scope,
         request: RequestId,
         outcome: Result<Value, ErrorCode>,
     ) {
         if outcome.is_err() {
             self.counters().commands_refused.add(1);
         }
-        self.clients.answer(now, connection, stream, request, outcome);
+        let result = CommandResult { request, outcome }.to_bytes();
+        match scope {
+            Scope::User => self.clients.answer(now, connection, result),
+            Scope::Seat(slot, _) => {
+                self.clients.note_mailed(connection, &result);
+                if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
+                    mailbox.post(Mail::Result { connection, slot, result });
+                }
+            }
+        }
     }
 
     /// Answers a command that is not carried out.
@@ -139,7 +146,7 @@ impl Worker {
         code: ErrorCode,
     ) {
         match (reply, scope) {
-            (Reply::Request(id), scope) => self.answer(now, connection, scope.stream(), id, Err(code)),
+            (Reply::Request(id), scope) => self.answer(now, connection, scope, id, Err(code)),
             (Reply::Counter(counter), Scope::Seat(slot, _)) => {
                 self.counters().commands_refused.add(1);
                 let event = SessionEvent::Refused { counter, code }.encode();

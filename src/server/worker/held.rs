@@ -72,7 +72,8 @@ impl HeldResults {
     }
 }
 
-fn cost(result: &Bytes) -> usize {
+/// What a result counts as where it will be queued, in bytes.
+pub(super) fn cost(result: &Bytes) -> usize {
     result.len() + MESSAGE_OVERHEAD_BYTES
 }
 

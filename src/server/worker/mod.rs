@@ -187,6 +187,9 @@ impl Worker {
                 Mail::Ended(connection) => self.clients.endpoint.forget(now, connection),
                 _ if self.draining => {}
                 Mail::Fanout(fanout) => self.fan_out(now, fanout),
+                Mail::Result { connection, slot, result } => {
+                    self.clients.answer_by_mail(now, connection, slot, result);
+                }
                 Mail::ToUser { connection, word } => self.pass_word(now, connection, word),
                 Mail::CloseSession { session, reason } => self.close_session(now, session, reason),
                 Mail::RemoveMember { session, user, reason } => {

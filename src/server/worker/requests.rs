@@ -3,8 +3,8 @@
 
 use super::Worker;
 use super::clients::Seat;
-use super::dispatch::Caller;
-use crate::base::{RequestId, SessionId, StreamId, Timestamp, UserId, Wire};
+use super::dispatch::{Caller, Scope};
+use crate::base::{RequestId, SessionId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
 use crate::session::{Admitted, Departed, Ended, Left, MemberAt, Outbox, SessionTable};
 use crate::wire::result::{Entered, Membership};
@@ -47,7 +47,7 @@ impl Worker {
             _ => Err(ErrorCode::UnknownCommand),
         };
         if let Some(outcome) = outcome.transpose() {
-            self.answer(now, caller.connection, StreamId::CONTROL, id, outcome);
+            self.answer(now, caller.connection, Scope::User, id, outcome);
         }
     }
 
@@ -103,7 +103,8 @@ impl Worker {
         if let Some(invite) = used {
             self.settle_invite(caller, invite);
         }
-        self.clients.take_seat(*connection, slot, Seat { session, member, kind }, id);
+        let seat = Seat { session, member, kind, ended_by: None };
+        self.clients.take_seat(*connection, slot, seat, id);
         admitted
     }
 
@@ -152,7 +153,7 @@ impl Worker {
 
     fn list_mine(&mut self, caller: &Caller) -> Value {
         let Some(client) = self.clients.of(caller.connection) else { return Value::Sessions(Vec::new()) };
-        let membership = |(slot, Seat { session, member, kind })| Membership {
+        let membership = |(slot, Seat { session, member, kind, .. })| Membership {
             entered: Entered { session, slot, member },
             kind,
         };

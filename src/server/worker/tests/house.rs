@@ -350,6 +350,12 @@ impl House {
         events
     }
 
+    /// All that has come on a slot's stream in order, but for the events that were taken.
+    pub(super) fn told(&self, who: Who, slot: Slot) -> Vec<ServerMessage> {
+        let received = self.clients[who.0].received.iter();
+        received.filter(|(stream, _)| *stream == slot.into()).map(|(_, message)| message.clone()).collect()
+    }
+
     /// Takes the user's events that have come since the last call.
     pub(super) fn user_events(&mut self, who: Who) -> Vec<UserEvent> {
         let received = &mut self.clients[who.0].received;

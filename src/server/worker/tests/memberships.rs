@@ -10,11 +10,13 @@ use crate::base::{
     EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, StreamId, UserId,
 };
 use crate::rudp::SendError;
-use crate::wire::command::{Broadcast, Decline, Delete, Join, Kick, Message, Recipients, To, Transfer};
+use crate::wire::command::{
+    Broadcast, Decline, Delete, Join, Kick, Message, Recipients, Revoke, To, Transfer,
+};
 use crate::wire::result::Entered;
 use crate::wire::{
     Admission, Body, CloseCode, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyKey,
-    PropertyOp, PropertyOps, PropertyValue, Reason, Request, SessionEvent, UserEvent, Value,
+    PropertyOp, PropertyOps, PropertyValue, Reason, Request, ServerMessage, SessionEvent, UserEvent, Value,
 };
 
 /// An open session of ann, ben and cat; what they were told while they gathered is taken.
@@ -205,8 +207,8 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
         let late = house.send(ben, Some(at.slot), Request::SetProperties(some_ops()));
         house.run();
         assert_eq!(house.answer(ben, leave), Ok(Value::Empty));
-        // Both were in one datagram; the second found no member any more.
-        assert_eq!(house.answer(ben, late), Err(ErrorCode::NotAMember));
+        // Both were in one datagram; the second found no member any more, and comes too late to be answered.
+        assert_eq!(house.answered_on(ben, late), None);
         for (who, entered) in all {
             let told = house.events(who, entered.slot);
             let [SessionEvent::MemberLeft { member, why: LeaveReason::Left, .. }] = &told[..] else {
@@ -623,6 +625,86 @@ fn each_request_is_carried_out_and_answered_once_and_in_order() {
             assert_eq!(house.answered_on(ann, request), slot.map(StreamId::from), "that of its request");
         }
     });
+}
+
+/// Who is answered knows by then what the answer is about: no app has to wait for it once more.
+// spec-test: SES-19, CMD-19
+#[test]
+fn a_result_comes_behind_what_the_session_has_told_by_then() {
+    with_any_workers(|house| {
+        let all = gathered(house);
+        let [(ann, at), (ben, of_ben), (cat, of_cat)] = all;
+        let (slot, counted) = (Some(at.slot), Request::SetProperties(some_ops()));
+        let set = PropertyOp::Set { key: key(), value: PropertyValue::Integer(0), rule: None };
+        house.ask(ann, slot, Request::SetProperties(PropertyOps::new(vec![set]).unwrap())).unwrap();
+        all.iter().for_each(|(who, at)| _ = house.events(*who, at.slot));
+        // All in one datagram, or two at the most.
+        let asked = [
+            counted.clone(),
+            Request::Kick(Kick { member: of_cat.member, reason: Reason::none() }),
+            Request::Kick(Kick { member: of_cat.member, reason: Reason::none() }),
+            counted,
+            Request::Transfer(Transfer { member: of_ben.member }),
+            Request::Transfer(Transfer { member: of_ben.member }),
+            Request::Leave,
+        ];
+        let asked = asked.map(|request| house.send(ann, slot, request));
+        house.run();
+        let names = |told: Vec<ServerMessage>| {
+            let of_one = told.into_iter().filter_map(|message| match message {
+                ServerMessage::Session(event) => Some(event.name().to_owned()),
+                ServerMessage::Result(result) => {
+                    let number = asked.iter().position(|id| *id == result.request)?;
+                    Some(match result.outcome {
+                        Ok(_) => format!("ok {number}"),
+                        Err(code) => format!("{} {number}", code.name()),
+                    })
+                }
+                ServerMessage::User(_) => None,
+            });
+            of_one.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            names(house.told(ann, at.slot)),
+            "properties_changed, ok 0, member_left, ok 1, no_such_member 2, properties_changed, ok 3, \
+             owner_changed, ok 4, not_owner 5, ok 6, member_left"
+        );
+        assert!(
+            house.events(cat, of_cat.slot).last().is_some_and(|last| matches!(
+                last,
+                SessionEvent::MemberLeft { why: LeaveReason::Kicked, .. }
+            ))
+        );
+        let delete = Request::Delete(Delete { reason: Reason::none() });
+        let deleted = house.send(ben, Some(of_ben.slot), delete);
+        house.events(ben, of_ben.slot);
+        house.run();
+        let told = house.told(ben, of_ben.slot);
+        let [.., ServerMessage::Result(result), ServerMessage::Session(SessionEvent::SessionDeleted { .. })] =
+            &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((result.request, &result.outcome), (deleted, &Ok(Value::Empty)));
+    });
+}
+
+/// As [`results_that_wait_count_as_queued`], of those in the mail.
+// spec-test: SES-17
+#[test]
+fn results_in_the_mail_count_as_queued() {
+    let mut house = House::new(1, Limits::default());
+    let ann = house.connect("ann", 0);
+    let slot = house.create(ann, 3, Admission::Open).slot;
+    house.ask(ann, Some(slot), Request::Revoke(Revoke { number: 9 })).unwrap_err();
+    let clients = &mut house.workers[0].clients;
+    let id = clients.connections()[0];
+    let half = Bytes::from(vec![0; Limits::default().max_queued_bytes as usize / 2 - 64]);
+    clients.note_mailed(id, &half);
+    clients.note_mailed(id, &half);
+    assert_eq!(clients.take_overdue(), [], "that of before has come and counts no more");
+    clients.note_mailed(id, &Bytes::new());
+    assert_eq!(clients.take_overdue(), [id]);
 }
 
 fn key() -> PropertyKey {
