@@ -177,6 +177,7 @@ impl Simulation {
         let causes = Causes {
             naps: scenario.naps.is_some(),
             crowd: scenario.limits.max_connections < u64::from(scenario.clients),
+            limits: scenario.limits.max_sessions < u64::from(scenario.clients),
             drain: false,
         };
         Self {

@@ -15,6 +15,8 @@ pub(in crate::testing) struct Causes {
     pub(in crate::testing) naps: bool,
     /// There are more clients than may be connected.
     pub(in crate::testing) crowd: bool,
+    /// The server has room for few sessions and commands: anything may be refused for that.
+    pub(in crate::testing) limits: bool,
     /// The server shuts down.
     pub(in crate::testing) drain: bool,
 }

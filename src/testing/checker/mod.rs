@@ -11,6 +11,7 @@ mod log;
 mod membership;
 #[cfg(test)]
 mod tests;
+mod truths;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use self::ends::Ends;
 use self::invites::Invites;
 use self::log::Logs;
 use self::membership::Memberships;
+use self::truths::Truths;
 use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
 use crate::client::core::{Core, Event, Mirror, RequestError};
@@ -56,6 +58,7 @@ pub struct Checker {
     memberships: Memberships,
     deliveries: Deliveries,
     answers: Answers,
+    truths: Truths,
     invites: Invites,
     ends: Ends,
     users: BTreeMap<Life, UserId>,
@@ -99,6 +102,7 @@ impl Checker {
     pub(super) fn crashed(&mut self, life: Life) {
         self.answers.forget(life);
         self.memberships.end_life(life);
+        self.truths.end_life(life);
         self.ends.crashed(life);
     }
 
@@ -163,6 +167,7 @@ impl Checker {
         self.told += 1;
         self.heard.insert(life);
         let Some(asked) = self.answers.answered(life, id, outcome, &mut self.issues) else { return };
+        self.truths.answered(life, &asked, outcome, self.ends.causes.limits, &mut self.issues);
         let Some(user) = self.users.get(&life) else { return };
         self.invites.answered(user, &asked, outcome, &mut self.issues);
         if let Ok(Value::Entered(entered)) = outcome {
@@ -182,8 +187,10 @@ impl Checker {
             self.ends.disconnected(life, &self.users, why, &mut self.issues);
             self.answers.ended(life, &mut self.issues);
             self.memberships.end_life(life);
+            self.truths.end_life(life);
             return;
         }
+        self.truths.event(life, event, &mut self.issues);
         self.memberships.event(life, event, &mut self.issues);
         if let Some(slot) = event.slot()
             && let Some(seat) = self.memberships.seat(life, slot)
@@ -205,6 +212,7 @@ impl Checker {
         self.logs.finish(&mut self.issues);
         self.memberships.finish(living, &mut self.issues);
         self.ends.finish(living, &self.users, self.memberships.seats(), &mut self.issues);
+        self.truths.finish(living, self.memberships.seats(), &mut self.issues);
         let seats = Mine::of_all(living);
         self.deliveries.finish(&seats, &mut self.issues);
         self.answers.finish(&seats, self.logs.revisions(), &mut self.issues);

@@ -1,6 +1,7 @@
 //! That each promise, when broken, is noticed.
 
 mod ends;
+mod truths;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::rudp::ConnectError;
 use crate::wire::command::Kick;
 use crate::wire::{CloseCode, DeleteReason, RejectCode};
 
-const ALL: Causes = Causes { naps: true, crowd: true, drain: true };
+const ALL: Causes = Causes { naps: true, crowd: true, limits: true, drain: true };
 
 fn by_server(code: CloseCode, reason: &str) -> Disconnected {
     Disconnected::ByServer { code, reason: reason.to_owned() }

@@ -1,0 +1,193 @@
+//! Results: each is true of the session as its client knows it at that moment.
+//!
+//! A result comes behind the events of all that its session had carried out by then (SES-19), and in a simulation one
+//! command is carried out at a time. So what the client knows when it is answered is what the server knew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::answers::Asked;
+use super::{Issues, Life, Living, Seat};
+use crate::base::{MemberId, SessionId, Slot, UserId};
+use crate::client::core::{Event, Mirror, RequestError};
+use crate::wire::command::Join;
+use crate::wire::{Admission, ErrorCode, PropertyOp, Request, Value};
+
+/// What clients know of their sessions, by the events that they were told.
+#[derive(Default)]
+pub(super) struct Truths {
+    mirrors: BTreeMap<(Life, Slot), Arc<Mirror>>,
+    admission: BTreeMap<SessionId, Admission>,
+    /// Sessions of which somebody was told that there is none.
+    gone: BTreeSet<SessionId>,
+    /// Who was told that they are members already.
+    already: BTreeSet<(Life, SessionId)>,
+}
+
+impl Truths {
+    pub(super) fn event(&mut self, life: Life, event: &Event, issues: &mut Issues) {
+        let Some(slot) = event.slot() else { return };
+        if let Event::Entered { mirror, session, .. } = event {
+            self.admission.insert(*session, mirror.settings().admission);
+            self.mirrors.insert((life, slot), Arc::clone(mirror));
+        } else if let Some(mirror) = self.mirrors.get_mut(&(life, slot))
+            && let Err(error) = Arc::make_mut(mirror).apply(event)
+        {
+            issues.add(format_args!("{life:?} cannot follow {event:?}: {error}"));
+        }
+        if event.ends_membership() {
+            self.mirrors.remove(&(life, slot));
+        }
+    }
+
+    pub(super) fn end_life(&mut self, life: Life) {
+        self.mirrors.retain(|(of, _), _| *of != life);
+    }
+
+    /// A command was answered. `is_full`: the server may lack room for anything.
+    pub(super) fn answered(
+        &mut self,
+        life: Life,
+        asked: &Asked,
+        outcome: &Result<Value, RequestError>,
+        is_full: bool,
+        issues: &mut Issues,
+    ) {
+        let refused = refusal(outcome);
+        if outcome.is_err() && refused.is_none() {
+            // Nothing is known.
+            return;
+        }
+        let is_true = match (asked.seat, refused) {
+            (_, Some(code)) if is_of_limits(code) => is_full,
+            (None, refused) => self.is_true_of_all(life, &asked.request, refused),
+            (Some(seat), refused) => match (self.mirrors.get(&(life, seat.slot)), refused) {
+                // That the sender is no member is told by the end of the membership.
+                (mirror, Some(ErrorCode::NotAMember)) => mirror.is_none(),
+                (None, _) => false,
+                (Some(mirror), _) => is_true_of(mirror, &asked.request, outcome, is_full),
+            },
+        };
+        if !is_true {
+            let mirror = asked.seat.and_then(|seat| self.mirrors.get(&(life, seat.slot)));
+            issues.add(format_args!("{life:?} was answered {outcome:?} to {asked:?}, of {mirror:?}"));
+        }
+    }
+
+    /// Commands that are about no session that the client is in.
+    fn is_true_of_all(&mut self, life: Life, request: &Request, refused: Option<ErrorCode>) -> bool {
+        let Some(code) = refused else { return true };
+        let session = match request {
+            Request::Join(join) => join.session(),
+            Request::Decline(decline) => decline.invite.session,
+            Request::Info(session) => *session,
+            _ => return false,
+        };
+        match (request, code) {
+            (_, ErrorCode::NoSuchSession) => {
+                self.gone.insert(session);
+                true
+            }
+            (Request::Info(_), code) => code == ErrorCode::NotAMember,
+            (Request::Join(Join::Session(_)), ErrorCode::SessionNotOpen) => {
+                self.admission.get(&session) != Some(&Admission::Open)
+            }
+            (Request::Join(_), ErrorCode::AlreadyMember) => {
+                self.already.insert((life, session));
+                true
+            }
+            (Request::Join(_), ErrorCode::SessionFull) => true,
+            (Request::Join(Join::Invite(_)) | Request::Decline(_), code) => is_of_invites(code),
+            _ => false,
+        }
+    }
+
+    /// Who was told that they are members has entered, and sessions that are told to be gone are.
+    pub(super) fn finish(&self, living: &[Living<'_>], seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
+        for (life, _, mirrors) in living {
+            for mirror in mirrors.iter().filter(|mirror| self.gone.contains(&mirror.session())) {
+                issues.add(format_args!("{life:?} is in {}, which was told to be gone", mirror.session()));
+            }
+            for (_, session) in self.already.iter().filter(|(told, _)| told == life) {
+                if !seats.iter().any(|(seat, of)| seat.session == *session && of == life) {
+                    issues.add(format_args!("{life:?} was told to be in {session} but has never entered it"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the answer to a command about a session is true of it.
+fn is_true_of(
+    mirror: &Mirror,
+    request: &Request,
+    outcome: &Result<Value, RequestError>,
+    is_full: bool,
+) -> bool {
+    let refused = refusal(outcome);
+    let is_there = |member: MemberId| mirror.user(member).is_some();
+    let of_target = |target: MemberId| match refused {
+        Some(ErrorCode::NoSuchMember) => !is_there(target),
+        Some(ErrorCode::InvalidTarget) => target == mirror.own(),
+        _ => false,
+    };
+    let for_owner = matches!(
+        request,
+        Request::Invite(_)
+            | Request::Revoke(_)
+            | Request::Kick(_)
+            | Request::Delete(_)
+            | Request::Transfer(_)
+    );
+    if for_owner && refused == Some(ErrorCode::NotOwner) {
+        return !mirror.is_owner();
+    }
+    match (request, outcome) {
+        (Request::Transfer(transfer), Ok(_)) => mirror.owner() == transfer.member && !mirror.is_owner(),
+        _ if for_owner && !mirror.is_owner() => false,
+        (Request::Kick(kick), Ok(_)) => !is_there(kick.member),
+        (Request::Kick(kick), Err(_)) => of_target(kick.member),
+        (Request::Transfer(transfer), Err(_)) => of_target(transfer.member),
+        (Request::Revoke(_), Err(_)) => refused.is_some_and(is_of_invites),
+        (Request::Invite(invite), Ok(Value::Invited(answers))) => {
+            let is_member = |user: &UserId| mirror.members().any(|(_, member)| member == user);
+            invite.users.as_slice().iter().zip(answers).all(|(user, answer)| match answer {
+                Ok(_) => !is_member(user),
+                Err(ErrorCode::AlreadyMember) => is_member(user),
+                Err(ErrorCode::SessionFull) => invite.hold_seat,
+                Err(code) => is_of_limits(*code) && is_full,
+            })
+        }
+        (Request::SetProperties(_), Ok(Value::Revision(revision))) => mirror.revision() == *revision,
+        (Request::SetProperties(ops), Err(_)) => {
+            let is_mismatch = |op: &PropertyOp| match op {
+                PropertyOp::CompareAndSet { key, expected, .. } => {
+                    mirror.property(key.as_str()) != expected.as_ref()
+                }
+                _ => false,
+            };
+            refused == Some(ErrorCode::PropertyMismatch) && ops.as_slice().iter().any(is_mismatch)
+        }
+        (Request::Leave | Request::Delete(_) | Request::Revoke(_), Ok(_)) => true,
+        _ => false,
+    }
+}
+
+/// The code with which a command was refused.
+fn refusal(outcome: &Result<Value, RequestError>) -> Option<ErrorCode> {
+    match outcome {
+        Err(RequestError::Refused(code)) => Some(*code),
+        _ => None,
+    }
+}
+
+/// True of what a server says that has no room, or no budget, or no time.
+fn is_of_limits(code: ErrorCode) -> bool {
+    use ErrorCode::{Busy, RateLimited, ServerFull, TooManyInvites, TooManySessions};
+    matches!(code, Busy | RateLimited | ServerFull | TooManyInvites | TooManySessions)
+}
+
+fn is_of_invites(code: ErrorCode) -> bool {
+    use ErrorCode::{InviteDeclined, InviteExpired, InviteRevoked, InviteUsed, NoSuchInvite, NotYourInvite};
+    matches!(code, InviteDeclined | InviteExpired | InviteRevoked | InviteUsed | NoSuchInvite | NotYourInvite)
+}
