@@ -419,6 +419,32 @@ async fn a_closed_client_says_so() {
     assert_eq!(ann.disconnected(), Some(Disconnected::ByClient));
 }
 
+/// Whatever is known by the events that come before a command's result.
+// spec-test: SES-19
+#[tokio::test]
+async fn when_a_command_returns_the_mirror_knows_what_it_did() {
+    let world = World::new();
+    let Met { ann, bob, of_ann, of_bob, .. } = Met::in_(&world).await;
+    let set = PropertyOp::Set {
+        key: PropertyKey::new("map").unwrap(),
+        value: PropertyValue::Integer(7),
+        rule: Some(WriteRule::Any),
+    };
+    for turn in 0..20 {
+        let revision = ann.set_properties(of_ann.slot, vec![set.clone()]).await.unwrap();
+        let mirror = ann.session(of_ann.slot).unwrap();
+        assert_eq!((mirror.revision(), mirror.property("map").is_some()), (revision, true), "{turn}");
+    }
+    ann.transfer(of_ann.slot, of_bob.member).await.unwrap();
+    assert_eq!(ann.session(of_ann.slot).unwrap().owner(), of_bob.member);
+    let refused = ann.kick(of_ann.slot, of_bob.member, "").await;
+    assert_eq!(refused, Err(RequestError::Refused(ErrorCode::NotOwner)));
+    bob.transfer(of_bob.slot, of_ann.member).await.unwrap();
+    assert!(!bob.session(of_bob.slot).unwrap().is_owner());
+    ann.kick(of_ann.slot, of_bob.member, "").await.unwrap();
+    assert_eq!(ann.session(of_ann.slot).unwrap().user(of_bob.member), None);
+}
+
 #[tokio::test]
 async fn what_is_flushed_before_a_client_closes_arrives() {
     let world = World::new();

@@ -25,7 +25,8 @@ use crate::wire::{Delivery, ErrorCode, PropertyOp, PropertyOps, Reason, Request,
 ///
 /// Commands are sent when their future is first polled and are carried out even if it is dropped then.
 /// Their results come in the order in which the server carried them out, which is, for the commands
-/// of one session, the order of their sending.
+/// of one session, the order of their sending. By then [`Client::session`] knows what the command did, or why it
+/// was refused; the events that say so are on their way to the app, which may read them later. Spec: SES-19.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
