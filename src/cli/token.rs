@@ -27,7 +27,7 @@ pub struct TokenArgs {
     /// File with the token key of the server, as `keygen` writes it.
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
-    /// The server, as clients reach it and as it calls itself.
+    /// The server, as clients reach it and as it calls itself: the token's `aud`, one of the server's `names` if it has any.
     #[arg(long, value_name = "ADDR")]
     server: String,
     /// Where clients reach it, HOST:PORT, if it calls itself otherwise; may be given several times.

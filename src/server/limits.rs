@@ -66,7 +66,8 @@ limits! {
     /// whose handshake was answered before is closed with `full`.
     max_connections: 10_000 in 1..=1_000_000, "connections";
     /// Handshakes of one worker that have been answered and wait for the client's first sealed
-    /// packet. Above it new ones are rejected with `full` until an old one has ended.
+    /// packet. Above half of it clients must prove their addresses first (RETRY). Above it new ones are rejected
+    /// with `full` until an old one has ended.
     max_half_open: 1_024 in 16..=65_536, "handshakes";
     /// Silence after which a connection ends and its user is removed from its sessions. The smaller of both ends'
     /// counts. Who takes no reliable message is removed as well, after three looks so far apart, or 20 s.
