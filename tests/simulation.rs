@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rallypoint::link::{Blackhole, Impairments};
 use rallypoint::server::Totals;
-use rallypoint::testing::{Outcome, Scenario, Simulation};
+use rallypoint::testing::{Intrusions, Outcome, Scenario, Simulation};
 
 /// Seeds that run every time.
 const FIXED_SEEDS: u64 = 96;
@@ -110,6 +110,19 @@ fn promises_hold_whatever_the_operator_does() {
         let outcomes = run_all(&seeds::chosen_or(first..first + 12), &scenario);
         let kicked: u64 = outcomes.iter().map(|outcome| outcome.counters.connections_kicked).sum();
         assert!(kicked > outcomes.len() as u64 * 2, "{kicked}");
+    }
+}
+
+/// Intruders have good tokens, and clients that send whatever they like, of others' sessions, too.
+// spec-test: SES-16, CMD-3
+#[test]
+fn promises_hold_whatever_some_users_send() {
+    let seeds = seeds::chosen_or(6_000..6_016);
+    let outcomes = run_all(&seeds, &Scenario::hostile());
+    assert_busy(&seeds, &outcomes, 500);
+    for (seed, outcome) in seeds.iter().zip(outcomes) {
+        let Intrusions { sent, entered, caught } = outcome.intrusions;
+        assert!(sent > 2_000 && entered > 5 && caught > 2, "{seed}: {outcome:?}");
     }
 }
 

@@ -31,6 +31,15 @@ impl Board {
         Self { users, sessions: Vec::new() }
     }
 
+    pub(super) fn users(&self) -> &[UserId] {
+        &self.users
+    }
+
+    /// Those that are tried without an invite.
+    pub(super) fn sessions(&self) -> &[SessionId] {
+        self.sessions.get(self.sessions.len().saturating_sub(NEWEST)..).unwrap_or_default()
+    }
+
     pub(super) fn note(&mut self, session: SessionId) {
         if !self.sessions.contains(&session) {
             self.sessions.push(session);
@@ -42,7 +51,7 @@ impl Board {
 const COUNTERS: [&str; 2] = ["count", "turn"];
 /// Mean time between two things that a user does.
 const PACE: Duration = Duration::from_millis(150);
-/// So many of the newest sessions are tried without an invite.
+/// So many of the newest sessions are tried without an invite: most older ones have ended.
 const NEWEST: usize = 6;
 
 /// Does one thing, and chooses when to do the next.
@@ -70,9 +79,7 @@ fn mine(mirror: &Mirror) -> Mine {
 /// Enters by an invite, or a session that is open, or is not.
 fn enter(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Checker) {
     let invite = client.invites.choose(&mut client.rng).copied();
-    // Most older ones have ended.
-    let newest = board.sessions.get(board.sessions.len().saturating_sub(NEWEST)..).unwrap_or_default();
-    let session = newest.choose(&mut client.rng).copied();
+    let session = board.sessions().choose(&mut client.rng).copied();
     let request = match (invite, session) {
         (Some(invite), _) if client.rng.random_bool(0.1) => {
             Request::Decline(Decline { invite, reason: Reason::none() })

@@ -24,6 +24,17 @@ pub(super) struct Way {
     pub(super) connection: ConnectionConfig,
 }
 
+impl Way {
+    /// Begins to connect as `user`, by a grant that is made for it.
+    pub(super) fn connecting(&self, now: Now, user: &UserId, rng: &mut StdRng) -> Connecting {
+        let request = MintRequest::new(user.clone(), self.name.clone());
+        let grant = mint(&self.key, request, now.wall, rng).expect("invariant: a legal request");
+        let config =
+            ConnectingConfig { connection: self.connection, ..ConnectingConfig::new(self.protocol_id) };
+        Connecting::new(now.mono, &self.name, self.server, &grant, config, StdRng::from_rng(rng))
+    }
+}
+
 /// Datagrams that a socket holds for a process that sleeps.
 const SOCKET_DATAGRAMS: usize = 200;
 
@@ -79,12 +90,7 @@ impl SimClient {
 
     /// Begins a new life.
     pub(super) fn connect(&mut self, now: Now, life: Life, way: &Way, checker: &mut Checker) {
-        let request = MintRequest::new(self.user.clone(), way.name.clone());
-        let grant = mint(&way.key, request, now.wall, &mut self.rng).expect("invariant: a legal request");
-        let config =
-            ConnectingConfig { connection: way.connection, ..ConnectingConfig::new(way.protocol_id) };
-        let rng = StdRng::from_rng(&mut self.rng);
-        let connecting = Connecting::new(now.mono, &way.name, way.server, &grant, config, rng);
+        let connecting = way.connecting(now, &self.user, &mut self.rng);
         let [_, high, mid, low] = life.0.to_be_bytes();
         self.addr = SocketAddr::from(([10, high, mid, low], self.rng.random_range(1_024..=u16::MAX)));
         self.former = self.addr;

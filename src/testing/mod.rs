@@ -11,6 +11,7 @@
 //! | `server` | the workers of a server, each with its own pace |
 //! | `client` | one user's client, which crashes, leaves and comes back |
 //! | `actor` | what a user does next |
+//! | `intruder` | a user who keeps no rule |
 //! | `operator` | what the program around the server does |
 //! | `payload` | messages that tell what they are |
 //! | `checker` | the promises |
@@ -29,6 +30,7 @@ mod checker;
 mod client;
 mod engine;
 mod entrance;
+mod intruder;
 mod issues;
 mod network;
 mod operator;
@@ -40,5 +42,5 @@ mod workload;
 
 pub use checker::Checker;
 pub use engine::{Engine, Meter};
-pub use simulation::{Outcome, Scenario, Simulation};
+pub use simulation::{Intrusions, Outcome, Scenario, Simulation};
 pub use workload::{Beside, Figures, Flood, Workload};

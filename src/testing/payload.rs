@@ -13,12 +13,30 @@ pub(super) fn write(tag: Tag, bytes: usize) -> Bytes {
     payload.freeze()
 }
 
-/// The message that `payload` is; `None` when a byte of it is wrong.
+/// True of an intruder's.
+pub(super) fn is_strange(payload: &[u8]) -> bool {
+    payload.ends_with(STRANGE)
+}
+
+/// The message that `payload` is; `None` when a byte of it is wrong, and when it is an intruder's.
 pub(super) fn read(payload: &[u8]) -> Option<Tag> {
+    if is_strange(payload) {
+        return None;
+    }
     let (life, rest) = payload.split_first_chunk()?;
     let (serial, rest) = rest.split_first_chunk()?;
     let tag = Tag { life: Life(u32::from_be_bytes(*life)), serial: u32::from_be_bytes(*serial) };
     rest.iter().all(|byte| *byte == filler(tag)).then_some(tag)
+}
+
+/// What nobody checks ends with this: it is an [intruder](super::intruder::Intruder)'s.
+const STRANGE: &[u8] = b"strange";
+
+/// The payload of an intruder's message, of so many bytes besides, and some that may be taken for a key or a recipient.
+pub(super) fn strange(bytes: usize) -> Bytes {
+    let mut payload = BytesMut::zeroed(bytes + 8);
+    payload.put_slice(STRANGE);
+    payload.freeze()
 }
 
 /// Length of the shortest payload.
@@ -42,5 +60,7 @@ mod tests {
         damaged[39] ^= 1;
         assert_eq!(read(&damaged), None);
         assert_eq!(read(&payload[..7]), None);
+        assert!(is_strange(&strange(0)) && !is_strange(&payload));
+        assert_eq!(read(&strange(0)), None, "though it would be one");
     }
 }

@@ -14,6 +14,7 @@ use super::actor::Board;
 use super::checker::{Causes, Checker, Life, Living};
 use super::client::{SimClient, Way};
 use super::entrance::WALL;
+use super::intruder::Intruder;
 use super::network::Network;
 use super::operator::Operator;
 use super::server::SimServer;
@@ -41,6 +42,8 @@ pub struct Scenario {
     pub address_changes: Option<Duration>,
     /// Mean time between two naps of anybody's: a client that does nothing for a while.
     pub naps: Option<Duration>,
+    /// Users who keep no rule.
+    pub intruders: u8,
     /// Mean time between two deeds of the operator's, who sends users away and ends sessions.
     pub operator: Option<Duration>,
     /// The server shuts down in the end, while clients are busy on their bad paths.
@@ -71,6 +74,19 @@ pub struct Outcome {
     pub moves: u32,
     /// What the server counted.
     pub counters: Totals,
+    /// What intruders have done.
+    pub intrusions: Intrusions,
+}
+
+/// What intruders have done in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Intrusions {
+    /// Commands sent, of all sorts.
+    pub sent: u64,
+    /// Times that one was in a session.
+    pub entered: u64,
+    /// Connections that the server has closed for what came on them.
+    pub caught: u64,
 }
 
 /// What a drain may take.
@@ -82,6 +98,7 @@ pub struct Simulation {
     now: Timestamp,
     server: SimServer,
     clients: Vec<SimClient>,
+    intruders: Vec<Intruder>,
     /// Whose address it is at the moment.
     addresses: BTreeMap<SocketAddr, usize>,
     /// When each client's life ends.
@@ -120,10 +137,28 @@ impl Scenario {
             life: Some(Duration::from_secs(8)),
             address_changes: Some(Duration::from_secs(6)),
             naps: None,
+            intruders: 0,
             operator: None,
             drains: false,
             limits: Limits { idle_timeout_ms: 4_000, keepalive_ms: 1_000, ..Limits::default() },
         }
+    }
+
+    /// Users on good paths, and among them some who keep no rule.
+    pub fn hostile() -> Self {
+        let harsh = Self::harsh();
+        let limits = Limits {
+            // What a member of a session may do is what its others can take.
+            session_bytes_per_second: 131_072,
+            ..harsh.limits
+        };
+        let impairments = Impairments {
+            loss: 0.01,
+            delay: Duration::from_millis(15),
+            jitter: Duration::from_millis(5),
+            ..Impairments::default()
+        };
+        Self { impairments, intruders: 3, limits, ..harsh }
     }
 
     /// The same on a server that is full all the time, of connections, sessions, invites and mail, and of bytes
@@ -173,7 +208,10 @@ impl Simulation {
                 SimClient::new(user.clone(), arrives, StdRng::from_rng(&mut rng))
             })
             .collect();
+        let intruders: Vec<Intruder> =
+            (0..scenario.intruders).map(|number| Intruder::new(number, StdRng::from_rng(&mut rng))).collect();
         let connection = connection(&scenario.limits);
+        let known = users.into_iter().chain(intruders.iter().map(|it| it.user().clone())).collect();
         let causes = Causes {
             naps: scenario.naps.is_some(),
             crowd: scenario.limits.max_connections < u64::from(scenario.clients),
@@ -185,7 +223,7 @@ impl Simulation {
             naps_at: later(scenario.naps, Timestamp::ZERO, &mut rng),
             ends: vec![Timestamp::MAX; clients.len()],
             way: Way { server: addr, name, key, protocol_id, connection },
-            board: Board::new(users),
+            board: Board::new(known),
             now: Timestamp::ZERO,
             addresses: BTreeMap::new(),
             checker: Checker::new(causes),
@@ -196,6 +234,7 @@ impl Simulation {
             scenario,
             server,
             clients,
+            intruders,
             network,
             rng,
         }
@@ -233,7 +272,8 @@ impl Simulation {
         let clients = self.clients.iter().zip(&self.ends);
         let clients = clients.filter_map(|(client, end)| client.next_at().map(|at| at.min(*end))).min();
         let own = [Some(self.operator.acts_at), Some(self.naps_at)];
-        let others = [self.network.next_at(), self.server.next_at(), clients];
+        let intruders = self.intruders.iter().filter_map(Intruder::next_at).min();
+        let others = [self.network.next_at(), self.server.next_at(), clients, intruders];
         own.into_iter().chain(others).flatten().min()
     }
 
@@ -250,6 +290,8 @@ impl Simulation {
                 && let Some(client) = self.clients.get_mut(*index)
             {
                 client.deliver(arrived.from, arrived.datagram);
+            } else if let Some(intruder) = self.intruders.iter_mut().find(|it| it.addr == arrived.to) {
+                intruder.deliver(self.now, arrived.from, arrived.datagram);
             }
         }
         let (now, from) = (self.now(), self.way.server);
@@ -260,6 +302,16 @@ impl Simulation {
             self.live(index);
             self.change_address(index);
             self.run_client(index);
+        }
+        self.run_intruders();
+    }
+
+    fn run_intruders(&mut self) {
+        let (now, network) = (self.now(), &mut self.network);
+        for intruder in &mut self.intruders {
+            let from = intruder.addr;
+            let mut send = |to, datagram| network.send(now.mono, from, to, datagram);
+            intruder.run(now, &self.way, &self.board, &mut self.checker, &mut send);
         }
     }
 
@@ -352,6 +404,7 @@ impl Simulation {
             [client.acts_at, client.moves_at, *end] = [Timestamp::MAX; 3];
         }
         [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
+        self.intruders.iter_mut().for_each(|intruder| intruder.stop(self.now));
         self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
         // Who sleeps wakes up in twice that time, and believes for as long that it is connected.
@@ -416,6 +469,11 @@ impl Simulation {
             lives: self.lives,
             moves: self.moves,
             counters: self.server.shared().totals(),
+            intrusions: self.intruders.iter().fold(Intrusions::default(), |sum, it| Intrusions {
+                sent: sum.sent + it.sent,
+                entered: sum.entered + it.entered,
+                caught: sum.caught + it.caught,
+            }),
         }
     }
 }

@@ -86,8 +86,12 @@ impl Deliveries {
         payload: &[u8],
         issues: &mut Issues,
     ) {
+        if payload::is_strange(payload) {
+            return;
+        }
         let Some(sent) = payload::read(payload).and_then(|tag| self.sent.get(&tag)) else {
-            issues.add(format_args!("{seat:?} was told what nobody sent"));
+            let head = payload.get(..40).unwrap_or(payload);
+            issues.add(format_args!("{seat:?} was told by {sender} what nobody sent: {head:02x?}"));
             return;
         };
         let (tag, from) = (sent.tag, sent.mine);

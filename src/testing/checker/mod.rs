@@ -150,6 +150,12 @@ impl Checker {
         }
     }
 
+    /// Who is no client asks for something in a session: whether it is carried out is not known.
+    pub(super) fn strange(&mut self, seat: Mine, request: &Request) {
+        self.ends.asked(Some(seat), request);
+        self.logs.asked(seat.session, request);
+    }
+
     /// A client sends a message.
     pub(super) fn sent(&mut self, sending: Sending) {
         self.deliveries.sent(sending);
@@ -190,7 +196,7 @@ impl Checker {
             self.truths.end_life(life);
             return;
         }
-        self.truths.event(life, event, &mut self.issues);
+        self.truths.event(life, event, self.ends.causes.limits, &mut self.issues);
         self.memberships.event(life, event, &mut self.issues);
         if let Some(slot) = event.slot()
             && let Some(seat) = self.memberships.seat(life, slot)

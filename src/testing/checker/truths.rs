@@ -25,8 +25,18 @@ pub(super) struct Truths {
 }
 
 impl Truths {
-    pub(super) fn event(&mut self, life: Life, event: &Event, issues: &mut Issues) {
+    pub(super) fn event(&mut self, life: Life, event: &Event, is_full: bool, issues: &mut Issues) {
         let Some(slot) = event.slot() else { return };
+        if let Event::Refused { code, .. } = event {
+            let is_true = match code {
+                // To somebody who has left, or by somebody.
+                ErrorCode::NoSuchMember | ErrorCode::NotAMember => true,
+                code => is_of_limits(*code) && is_full,
+            };
+            if !is_true {
+                issues.add(format_args!("{life:?} was refused a message: {code}"));
+            }
+        }
         if let Event::Entered { mirror, session, .. } = event {
             self.admission.insert(*session, mirror.settings().admission);
             self.mirrors.insert((life, slot), Arc::clone(mirror));
@@ -160,13 +170,16 @@ fn is_true_of(
         }
         (Request::SetProperties(_), Ok(Value::Revision(revision))) => mirror.revision() == *revision,
         (Request::SetProperties(ops), Err(_)) => {
-            let is_mismatch = |op: &PropertyOp| match op {
-                PropertyOp::CompareAndSet { key, expected, .. } => {
+            let is_cause = |op: &PropertyOp| match (op, refused) {
+                (PropertyOp::Increment { key, .. }, Some(ErrorCode::NoSuchProperty)) => {
+                    mirror.property(key.as_str()).is_none()
+                }
+                (PropertyOp::CompareAndSet { key, expected, .. }, Some(ErrorCode::PropertyMismatch)) => {
                     mirror.property(key.as_str()) != expected.as_ref()
                 }
                 _ => false,
             };
-            refused == Some(ErrorCode::PropertyMismatch) && ops.as_slice().iter().any(is_mismatch)
+            ops.as_slice().iter().any(is_cause)
         }
         (Request::Leave | Request::Delete(_) | Request::Revoke(_), Ok(_)) => true,
         _ => false,

@@ -10,7 +10,7 @@ const OTHER: u32 = 2;
 /// Issues when a member of a session of ann, who owns it, and ben is answered so.
 fn issues_of(you: u32, request: Request, outcome: Result<Value, RequestError>) -> Vec<String> {
     let (mut truths, mut issues) = (Truths::default(), Issues::default());
-    truths.event(Life(1), &entered(mirror(you, 3, &[(OWNER, "ann"), (OTHER, "ben")])), &mut issues);
+    truths.event(Life(1), &entered(mirror(you, 3, &[(OWNER, "ann"), (OTHER, "ben")])), false, &mut issues);
     let seat = Some(Mine { member: MemberId(you), ..MINE });
     let asked = answers::Asked { request, at: Timestamp::ZERO, seat };
     truths.answered(Life(1), &asked, &outcome, false, &mut issues);
@@ -89,6 +89,8 @@ fn a_result_that_is_not_true_of_the_session_is_noticed() {
         (false, OTHER, count(), revision(1)),
         (false, OTHER, count(), refused(PropertyMismatch)),
         (false, OTHER, count(), refused(PropertyOverflow)),
+        (true, OTHER, count(), refused(NoSuchProperty)),
+        (false, OTHER, expecting(one()), refused(NoSuchProperty)),
         (true, OTHER, expecting(one()), refused(PropertyMismatch)),
         (false, OTHER, expecting(None), refused(PropertyMismatch)),
         (false, OTHER, count(), refused(RateLimited)),
@@ -106,7 +108,7 @@ fn a_result_that_is_not_true_of_the_session_is_noticed() {
 fn results_follow_the_events_before_them() {
     let (mut truths, mut issues) = (Truths::default(), Issues::default());
     let mut told = |event: &Event| {
-        truths.event(Life(1), event, &mut issues);
+        truths.event(Life(1), event, false, &mut issues);
         let asked = answers::Asked { request: kick(OTHER), at: Timestamp::ZERO, seat: Some(MINE) };
         let mut judged = |outcome| {
             let mut issues = Issues::default();
@@ -126,8 +128,8 @@ fn results_follow_the_events_before_them() {
     assert_eq!(told(&deleted), [false, false, true]);
     assert_eq!(issues.lines, [""; 0]);
     // What a client cannot follow is one, too.
-    truths.event(Life(2), &entered(mirror(OWNER, 3, &[(OWNER, "ann")])), &mut issues);
-    truths.event(Life(2), &owns(9, OWNER), &mut issues);
+    truths.event(Life(2), &entered(mirror(OWNER, 3, &[(OWNER, "ann")])), false, &mut issues);
+    truths.event(Life(2), &owns(9, OWNER), false, &mut issues);
     assert_noticed(&issues.lines, "cannot follow");
 }
 
@@ -140,7 +142,7 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
     // What the second life is answered while the first is in the session, which is for invited users.
     let issues_of = |request, outcome: Result<Value, RequestError>| {
         let (mut truths, mut issues) = (Truths::default(), Issues::default());
-        truths.event(Life(1), &entered(there.clone()), &mut issues);
+        truths.event(Life(1), &entered(there.clone()), false, &mut issues);
         let asked = answers::Asked { request, at: Timestamp::ZERO, seat: None };
         truths.answered(Life(2), &asked, &outcome, false, &mut issues);
         let living = [(Life(1), user("ann"), vec![&there]), (Life(2), user("ben"), vec![])];
@@ -162,4 +164,18 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
     ] {
         assert_noticed(&issues_of(request, refused(code)), "was answered");
     }
+}
+
+#[test]
+fn a_message_that_is_refused_without_a_cause_is_noticed() {
+    let issues_of = |code, is_full| {
+        let (mut truths, mut issues) = (Truths::default(), Issues::default());
+        let refused = Event::Refused { slot: Slot(1), counter: 0, code };
+        truths.event(Life(1), &refused, is_full, &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(ErrorCode::NoSuchMember, false), [""; 0]);
+    assert_eq!(issues_of(ErrorCode::RateLimited, true), [""; 0]);
+    assert_noticed(&issues_of(ErrorCode::RateLimited, false), "was refused");
+    assert_noticed(&issues_of(ErrorCode::Malformed, true), "was refused");
 }
