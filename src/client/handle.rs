@@ -47,7 +47,7 @@ impl Client {
     /// tokio runtime with I/O and time, on which the connection then [lives](super#the-runtime).
     ///
     /// To drop the future is to give the attempt up. The server may have answered it, and keeps a place for it for
-    /// eight seconds. A token has two, a user eight: who has given up more is told `token_used` or `user_limit` until
+    /// eight seconds. A token has two, a user eight: who has given up more is told `user_limit` until
     /// then. So another attempt asks the backend for another grant.
     ///
     /// # Errors

@@ -44,10 +44,15 @@ impl TokenLedger {
         UnixTime::from_millis(before.max(wall.as_millis()))
     }
 
+    /// What has become of the token, if anything.
+    pub fn use_of(&self, id: &TokenId) -> Option<TokenUse> {
+        self.stripe(id).tokens.get(id).copied()
+    }
+
     /// True when the token has made its connection.
     // spec: TOK-6
     pub fn is_spent(&self, id: &TokenId) -> bool {
-        self.stripe(id).tokens.get(id).is_some_and(|state| *state == Use::Spent)
+        self.use_of(id) == Some(TokenUse::Spent)
     }
 
     /// Takes one of the token's half-opens.
@@ -60,15 +65,15 @@ impl TokenLedger {
         stripe.forget(now);
         let full = stripe.tokens.len() >= self.capacity_per_stripe;
         match stripe.tokens.get_mut(id) {
-            Some(Use::Spent) => Err(LedgerError::Spent),
-            Some(Use::HalfOpen(count)) if *count >= HALF_OPEN_PER_TOKEN => Err(LedgerError::HalfOpen),
-            Some(Use::HalfOpen(count)) => {
+            Some(TokenUse::Spent) => Err(LedgerError::Spent),
+            Some(TokenUse::HalfOpen(count)) if *count >= HALF_OPEN_PER_TOKEN => Err(LedgerError::HalfOpen),
+            Some(TokenUse::HalfOpen(count)) => {
                 *count += 1;
                 Ok(())
             }
             None if full => Err(LedgerError::Full),
             None => {
-                stripe.tokens.insert(id.clone(), Use::HalfOpen(1));
+                stripe.tokens.insert(id.clone(), TokenUse::HalfOpen(1));
                 stripe.by_end.push(Reverse((expires + GRACE, ByEnd(id.clone()))));
                 Ok(())
             }
@@ -77,7 +82,7 @@ impl TokenLedger {
 
     /// Gives a half-open back that came to nothing.
     pub fn release(&self, id: &TokenId) {
-        if let Some(Use::HalfOpen(count)) = self.stripe(id).tokens.get_mut(id) {
+        if let Some(TokenUse::HalfOpen(count)) = self.stripe(id).tokens.get_mut(id) {
             *count = count.saturating_sub(1);
         }
     }
@@ -86,8 +91,8 @@ impl TokenLedger {
     // spec: TOK-6
     pub fn spend(&self, id: &TokenId) -> bool {
         match self.stripe(id).tokens.get_mut(id) {
-            Some(state) if *state != Use::Spent => {
-                *state = Use::Spent;
+            Some(state) if *state != TokenUse::Spent => {
+                *state = TokenUse::Spent;
                 true
             }
             _ => false,
@@ -128,13 +133,16 @@ pub enum LedgerError {
 
 #[derive(Default)]
 struct Stripe {
-    tokens: HashMap<TokenId, Use>,
+    tokens: HashMap<TokenId, TokenUse>,
     by_end: BinaryHeap<Reverse<(UnixTime, ByEnd)>>,
 }
 
-#[derive(PartialEq, Eq, Clone, Copy)]
-enum Use {
+/// What has become of a token.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum TokenUse {
+    /// So many handshakes of it wait for their clients.
     HalfOpen(u8),
+    /// It has made its connection.
     Spent,
 }
 

@@ -15,6 +15,6 @@ pub mod token;
 pub use cookie::CookieKey;
 pub use handshake::{Agreed, Binding, HandshakeError, Initiator, Responder};
 pub use keys::{HandshakeSecrets, OpenError, OpenKey, PacketKeys, SealKey, TAG_BYTES};
-pub use ledger::{HALF_OPEN_PER_TOKEN, LedgerError, TokenLedger};
+pub use ledger::{HALF_OPEN_PER_TOKEN, LedgerError, TokenLedger, TokenUse};
 pub use replay::ReplayWindow;
 pub use token::{Claims, ConnectGrant, KeyCountError, KeyRing, Psk, TokenId, TokenKey};

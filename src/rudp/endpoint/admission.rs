@@ -16,7 +16,7 @@ use super::{ANSWERS_MAX, DropReason, Endpoint};
 use crate::base::{DecodeError, Now, Route, Timestamp, UnixTime};
 use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
-use crate::secure::{Binding, Claims, LedgerError, Responder};
+use crate::secure::{Binding, Claims, LedgerError, Responder, TokenUse};
 use crate::wire::packet::{
     ClearHeader, ClearKind, ClearPacket, EPHEMERAL_BYTES, Echo, HELLO_BYTES, Hello, HelloAck,
     PROTOCOL_VERSION, Reject, Retry,
@@ -88,7 +88,7 @@ impl Endpoint {
         self.repeat_answer(from, &hello)?;
         self.ask_for_cookie(now.mono, from, &hello)?;
         let claims = self.open_token(self.ledger.advance(now.wall), &hello)?;
-        self.check_unspent(&claims, &hello)?;
+        self.check_unspent(now.mono, from, &claims, &hello)?;
         let (responder, parameters) = self.verify_secret(&claims, &hello)?;
         self.check_limits(from, &claims, &hello)?;
         let (echo, ephemeral) = (hello.echo(), hello.ephemeral());
@@ -135,11 +135,16 @@ impl Endpoint {
         let is_loaded = hellos >= self.config.cookie_from_hellos_per_second
             || self.half_opens.len() * 2 > self.config.max_half_open
             || self.half_opens.of_prefix(from.remote) >= self.config.cookie_from_half_open_per_prefix;
-        match &hello.cookie {
-            _ if !is_loaded => Ok(()),
-            Some(cookie) if self.cookies.verify(now, from.remote, hello.echo(), cookie) => Ok(()),
-            _ => Err(Stop::Retry(hello.echo())),
+        match !is_loaded || self.has_cookie(now, from, hello) {
+            true => Ok(()),
+            false => Err(Stop::Retry(hello.echo())),
         }
+    }
+
+    /// True when the sender has proved its address.
+    fn has_cookie(&self, now: Timestamp, from: Route, hello: &Hello) -> bool {
+        let echo = hello.echo();
+        hello.cookie.as_ref().is_some_and(|cookie| self.cookies.verify(now, from.remote, echo, cookie))
     }
 
     /// Step 4: the token, its times and its audience.
@@ -164,13 +169,19 @@ impl Endpoint {
         Ok(claims)
     }
 
-    /// Step 5: the token has not made its connection.
-    // spec: TOK-6
-    fn check_unspent(&self, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
-        if self.ledger.is_spent(&claims.id) {
-            return Err(Stop::Reject(DropReason::TokenUsed, RejectCode::TokenUsed, hello.echo()));
+    /// Step 5: the token has not made its connection. Where it may be making it, the address must prove itself: copies
+    /// of a HELLO from addresses that are nobody's would take all of its token's handshakes.
+    // spec: TOK-6, HSK-11
+    fn check_unspent(&self, now: Timestamp, from: Route, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
+        match self.ledger.use_of(&claims.id) {
+            Some(TokenUse::Spent) => {
+                Err(Stop::Reject(DropReason::TokenUsed, RejectCode::TokenUsed, hello.echo()))
+            }
+            Some(TokenUse::HalfOpen(1..)) if !self.has_cookie(now, from, hello) => {
+                Err(Stop::Retry(hello.echo()))
+            }
+            Some(TokenUse::HalfOpen(_)) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Step 6: the sender knows the token's secret.
@@ -213,7 +224,8 @@ impl Endpoint {
         let Incoming { claims, from, echo, ephemeral, parameters, responder } = *incoming;
         if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall) {
             let (reason, code) = match error {
-                LedgerError::Spent | LedgerError::HalfOpen => (DropReason::TokenUsed, RejectCode::TokenUsed),
+                LedgerError::Spent => (DropReason::TokenUsed, RejectCode::TokenUsed),
+                LedgerError::HalfOpen => (DropReason::UserLimit, RejectCode::UserLimit),
                 LedgerError::Full => (DropReason::Full, RejectCode::Full),
             };
             return self.reject(now.mono, from, reason, code, echo);

@@ -96,7 +96,7 @@ impl Ends {
                 RejectCode::Full => self.causes.crowd,
                 RejectCode::Draining => self.causes.drain,
                 // From each of its addresses it began another handshake, of which a token has two.
-                RejectCode::TokenUsed => self.moved.contains(&life),
+                RejectCode::TokenUsed | RejectCode::UserLimit => self.moved.contains(&life),
                 _ => false,
             },
             // The server's last word may be lost, or be on its way to an address that its client has left.

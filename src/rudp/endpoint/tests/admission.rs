@@ -178,13 +178,41 @@ fn what_was_answered_at_one_ip_is_told_to_no_other() {
     let grant = bed.grant("anna");
     let hello = bed.hello(&grant);
     let to_victim = bed.send(address(1), &hello);
-    let to_sender = bed.send(address(9), &hello).unwrap();
+    let of_sender = bed.proven(address(9), &hello);
+    let to_sender = bed.send(address(9), &of_sender).unwrap();
     assert_ne!(to_victim.as_ref(), Some(&to_sender), "a handshake of its own");
     assert_eq!(bed.endpoint.half_open_count(), 2);
     assert_eq!(bed.send(address(9), &hello), Some(to_sender), "which is repeated as well");
     assert_eq!(bed.send(address(1), &hello), to_victim);
-    let used = (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed));
-    assert_eq!(bed.fate(address(5), &hello), used, "two for a token, whoever asks");
+    let of_third = bed.proven(address(5), &hello);
+    let too_many = (vec![DropReason::UserLimit], Some(RejectCode::UserLimit));
+    assert_eq!(bed.fate(address(5), &of_third), too_many, "two for a token, whoever asks");
+}
+
+/// Who has copied a HELLO and is faster than its client takes one of the token's handshakes, and another only at an
+/// address where they hear the answer.
+// spec-test: HSK-11
+#[test]
+fn copies_from_addresses_that_are_nobodys_leave_the_client_its_place() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let mut connecting = bed.connecting(&grant);
+    let mut hello = BytesMut::new();
+    assert!(connecting.poll_transmit(bed.now.mono, &mut hello));
+    let copy = hello.split();
+    assert!(matches!(bed.send(address(66), &copy), Some(ClearPacket::HelloAck(_))));
+    for nobody in 67..99 {
+        assert!(matches!(bed.send(address(nobody), &copy), Some(ClearPacket::Retry(_))));
+    }
+    let retry = bed.send(address(1), &copy).unwrap().to_bytes(GAME);
+    connecting.handle_datagram(bed.now.mono, BytesMut::from(&retry[..]));
+    assert!(connecting.poll_transmit(bed.now.mono, &mut hello));
+    let ack = bed.send(address(1), &hello).unwrap().to_bytes(GAME);
+    connecting.handle_datagram(bed.now.mono, BytesMut::from(&ack[..]));
+    let mut client = connecting.poll_outcome().unwrap().unwrap();
+    let packet = packet_of(&mut client, bed.now);
+    bed.input(address(1), &packet);
+    assert_eq!(bed.endpoint.connection_count(), 1);
 }
 
 /// Another worker has made the connection: what is left of the token here is not answered any more.
@@ -204,13 +232,18 @@ fn a_hello_of_a_token_that_is_spent_elsewhere_is_not_answered_again() {
 fn a_token_has_two_half_opens_and_no_third() {
     let mut bed = Bed::new();
     let grant = bed.grant("anna");
-    for last in [1, 2] {
-        let hello = bed.hello(&grant);
-        assert!(matches!(bed.send(address(last), &hello), Some(ClearPacket::HelloAck(_))));
-    }
+    let hello = bed.hello(&grant);
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))));
+    let second = bed.hello(&grant);
+    let second = bed.proven(address(2), &second);
+    assert!(matches!(bed.send(address(2), &second), Some(ClearPacket::HelloAck(_))));
     let third = bed.hello(&grant);
-    let used = (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed));
-    assert_eq!(bed.fate(address(3), &third), used);
+    let proven = bed.proven(address(3), &third);
+    assert_eq!(
+        bed.fate(address(3), &proven),
+        (vec![DropReason::UserLimit], Some(RejectCode::UserLimit)),
+        "the token was not used, and may be later"
+    );
     bed.advance(Duration::from_secs(8));
     assert_eq!(bed.endpoint.half_open_count(), 0, "their time is over");
     assert!(matches!(bed.send(address(3), &third), Some(ClearPacket::HelloAck(_))));

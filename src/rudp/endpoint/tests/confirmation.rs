@@ -175,7 +175,8 @@ fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
     // Nor does it give the token a handshake more.
     let mut client = bed.half_open(address(1), &grant);
     let third = bed.hello(&grant);
-    assert_eq!(bed.fate(address(2), &third).1, Some(RejectCode::TokenUsed));
+    let third = bed.proven(address(2), &third);
+    assert_eq!(bed.fate(address(2), &third).1, Some(RejectCode::UserLimit));
     let packet = packet_of(&mut client, bed.now);
     bed.input(address(1), &packet);
     assert_eq!(bed.drain_events().len(), 1);

@@ -87,6 +87,12 @@ impl Bed {
         self.answer(from)
     }
 
+    /// A HELLO with the cookie that the endpoint asks for.
+    fn proven(&mut self, from: SocketAddr, hello: &[u8]) -> Bytes {
+        let Some(ClearPacket::Retry(retry)) = self.send(from, hello) else { panic!("no RETRY") };
+        changed(hello, |hello| hello.cookie = Some(retry.cookie))
+    }
+
     fn input(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Input> {
         self.endpoint.handle_datagram(self.now, from.into(), BytesMut::from(datagram))
     }
@@ -127,10 +133,16 @@ impl Bed {
     fn half_open(&mut self, from: SocketAddr, grant: &ConnectGrant) -> Connection {
         let mut connecting = self.connecting(grant);
         let mut hello = BytesMut::new();
-        assert!(connecting.poll_transmit(self.now.mono, &mut hello));
-        let ack = self.send(from, &hello).expect("an answer").to_bytes(GAME);
-        connecting.handle_datagram(self.now.mono, BytesMut::from(&ack[..]));
-        connecting.poll_outcome().expect("an outcome").unwrap_or_else(|error| panic!("{error}"))
+        // Again with a cookie, where its address must prove itself.
+        for _ in 0..2 {
+            assert!(connecting.poll_transmit(self.now.mono, &mut hello));
+            let answer = self.send(from, &hello.split()).expect("an answer").to_bytes(GAME);
+            connecting.handle_datagram(self.now.mono, BytesMut::from(&answer[..]));
+            if let Some(outcome) = connecting.poll_outcome() {
+                return outcome.unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+        panic!("no connection")
     }
 
     fn drain_events(&mut self) -> Vec<EndpointEvent> {
