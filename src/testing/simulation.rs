@@ -177,6 +177,7 @@ impl Scenario {
             session_bytes_per_second: 65_536,
             lagging_bytes: 4_096,
             max_queued_bytes: 24_000,
+            max_lagging_ms: 2_000,
             idle_timeout_ms: 8_000,
             mailbox_capacity: 64,
             ..harsh.limits

@@ -1,11 +1,14 @@
 //! [`Clients`]: the connected users of a worker, their slots, budgets and queues.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::held::{self, HeldResults};
+use super::lagging::Lagging;
 use crate::base::{
-    ConnectionId, IdMap, IdSet, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
-    UserId, VecMap, Wire, WorkerId,
+    ConnectionId, IdMap, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId,
+    VecMap, Wire, WorkerId,
 };
 use crate::rudp::{Endpoint, Moving, Payload, SendError};
 use crate::server::budget::Budget;
@@ -20,14 +23,11 @@ pub(super) struct Clients {
     pub(super) endpoint: Endpoint,
     /// Boxed: half of the table is empty where it has just grown.
     by_connection: IdMap<ConnectionId, Box<Client>>,
-    /// Those of them that were told that they lag. Apart: a message to one that does not lag needs to know
-    /// nothing of its user.
-    lagging: IdSet<ConnectionId>,
+    lagging: Lagging,
     /// Connections that take their messages too slowly, to be closed.
     overdue: Vec<ConnectionId>,
     /// What each user begins with.
     budget: Budget,
-    lagging_bytes: usize,
     max_queued_bytes: usize,
     sends: u64,
 }
@@ -73,10 +73,9 @@ impl Clients {
         Self {
             endpoint,
             by_connection: IdMap::default(),
-            lagging: IdSet::default(),
+            lagging: Lagging::new(size(limits.lagging_bytes), Duration::from_millis(limits.max_lagging_ms)),
             overdue: Vec::new(),
             budget: Budget::new(limits),
-            lagging_bytes: size(limits.lagging_bytes),
             max_queued_bytes: size(limits.max_queued_bytes),
             sends: 0,
         }
@@ -100,7 +99,7 @@ impl Clients {
 
     /// Forgets a user; its connection may live on to say why.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Box<Client>> {
-        self.lagging.remove(&connection);
+        self.lagging.forget(connection);
         self.by_connection.remove(&connection)
     }
 
@@ -110,7 +109,7 @@ impl Clients {
         let is_free = client.is_some_and(|client| client.seats.is_empty() && client.mailed_bytes == 0);
         is_free
             && self.endpoint.address(connection).is_some()
-            && !self.lagging.contains(&connection)
+            && !self.lagging.has(connection)
             && !self.overdue.contains(&connection)
     }
 
@@ -288,12 +287,10 @@ impl Clients {
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
-        if queued_bytes > self.lagging_bytes && self.lagging.insert(to) {
+        if self.lagging.note(now, to, queued_bytes) {
             let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
             // Without room for this little the next message finds none, and that one counts.
             let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
-        } else if queued_bytes <= self.lagging_bytes / 2 && !self.lagging.is_empty() {
-            self.lagging.remove(&to);
         }
     }
 
@@ -303,8 +300,18 @@ impl Clients {
         self.endpoint.prefetch_to_send(streams);
     }
 
+    /// When somebody may have lagged for too long.
+    pub(super) fn lagging_due(&self) -> Option<Timestamp> {
+        self.lagging.due()
+    }
+
     /// Takes the connections that are to be closed for lagging.
-    pub(super) fn take_overdue(&mut self) -> Vec<ConnectionId> {
+    pub(super) fn take_overdue(&mut self, now: Timestamp) -> Vec<ConnectionId> {
+        let endpoint = &mut self.endpoint;
+        let mut queued = |id| endpoint.connection(id).map_or(0, |connection| connection.queued_bytes());
+        while let Some(connection) = self.lagging.overdue(now, &mut queued) {
+            self.overdue.push(connection);
+        }
         std::mem::take(&mut self.overdue)
     }
 }

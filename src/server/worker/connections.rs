@@ -103,7 +103,7 @@ impl Worker {
     /// Closes the connections that do not take their messages.
     // spec: SES-17
     pub(super) fn close_lagging(&mut self, now: Timestamp) {
-        for connection in self.clients.take_overdue() {
+        for connection in self.clients.take_overdue(now) {
             if self.part(now, connection, LeaveReason::Lagging, CloseCode::Lagging) {
                 self.counters().connections_lagging.add(1);
                 self.clients.close(now, connection, CloseCode::Lagging);

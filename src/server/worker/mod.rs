@@ -16,6 +16,7 @@
 //! | `operator` | what the program around the server decides |
 //! | `placement` | which worker serves a user: the members of a session gather |
 //! | `held` | results that wait for the snapshot before them |
+//! | `lagging` | for whom too much waits, and for how long |
 //! | `fanout` | mail to members: events, snapshots |
 //! | `deadlines` | what is due without a datagram |
 //! | `drain` | the end of the server |
@@ -32,6 +33,7 @@ mod drain;
 mod fanout;
 mod held;
 mod invites;
+mod lagging;
 mod operator;
 mod placement;
 mod requests;
@@ -293,6 +295,7 @@ impl Driven for Worker {
         let due = [
             self.clients.endpoint.poll_timeout(),
             self.next_expiry(),
+            self.clients.lagging_due(),
             (self.behind || self.clients.endpoint.has_ended()).then_some(Timestamp::ZERO),
             self.drain_deadline(),
         ];

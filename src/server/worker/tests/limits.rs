@@ -54,6 +54,30 @@ fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
     }
 }
 
+/// One that takes a little now and then would keep what waits for it for as long as it likes.
+// spec-test: SES-17
+#[test]
+fn a_member_that_lags_for_too_long_is_removed_however_little_waits() {
+    let limits = Limits { lagging_bytes: 65_536, max_lagging_ms: 4_000, ..Limits::default() };
+    let mut house = House::new(1, limits);
+    let [ann, cat] = [("ann", 0), ("cat", 0)].map(|(user, at)| house.connect(user, at));
+    let at = house.create(ann, 2, Admission::Open);
+    house.join_open(cat, at.session).unwrap();
+    house.events(ann, at.slot);
+    house.unplug(cat);
+    (0..3).for_each(|_| shout(&mut house, ann, at.slot, 0, 30_000));
+    house.pass(Duration::from_millis(3_900));
+    let lagging = |house: &House| house.shared.totals().connections_lagging;
+    assert_eq!(lagging(&house), 0);
+    house.pass(Duration::from_millis(200));
+    assert_eq!(lagging(&house), 1);
+    let told = house.events(ann, at.slot);
+    assert!(
+        matches!(told.last(), Some(SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. })),
+        "{told:?}"
+    );
+}
+
 // spec-test: SES-17, EVT-13
 #[test]
 fn a_member_that_lags_is_told_before_it_is_removed() {
