@@ -52,6 +52,7 @@ pub fn connection(limits: &Limits) -> ConnectionConfig {
 pub fn sessions(limits: &Limits) -> SessionLimits {
     SessionLimits {
         max_sessions: size(limits.max_sessions),
+        max_empty_per_owner: size(limits.empty_sessions_per_user),
         max_open_invites: size(limits.invites_per_session),
         commands_per_second: limits.session_commands_per_second,
         bytes_per_second: limits.session_bytes_per_second,

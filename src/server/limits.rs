@@ -87,6 +87,9 @@ limits! {
     /// Sessions that one user is in at the same time. Above it `create` and `join` are refused
     /// with `too_many_sessions`.
     sessions_per_user: 16 in 1..=500, "sessions";
+    /// Sessions without members whose last owner one user was. When there are so many, another one that the user
+    /// creates ends the one of them whose time is over first.
+    empty_sessions_per_user: 1_024 in 1..=1_000_000, "sessions";
     /// Sessions that one connection creates or joins in a second; as many at once, or 64, or `sessions_per_user`, what
     /// is most. Above it `create` and `join` are refused with `rate_limited`.
     entries_per_second: 8 in 1..=65_536, "sessions/s";

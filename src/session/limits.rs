@@ -10,6 +10,9 @@ use crate::wire::property::{MAX_PROPERTIES, MAX_PROPERTY_BYTES};
 pub struct SessionLimits {
     /// Sessions of the server; `server_full`. Default 10,000.
     pub max_sessions: usize,
+    /// Empty sessions whose last owner one user was: another one that they create takes the place of one of these.
+    /// Default 1,024.
+    pub max_empty_per_owner: usize,
     /// Open invites of a session; `too_many_invites`. Default 1,024.
     pub max_open_invites: usize,
     /// Ended invites that a session remembers, so that whoever uses one is told how it ended; the
@@ -37,6 +40,7 @@ impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             max_sessions: 10_000,
+            max_empty_per_owner: 1_024,
             max_open_invites: 1_024,
             max_ended_invites: 1_024,
             ended_invite_memory: Duration::from_secs(60),

@@ -7,13 +7,14 @@ use rand::Rng;
 use super::super::state::{Session, Turn};
 use super::super::{Admitted, MemberAt, Outbox};
 use super::SessionTable;
+use super::parked::Parked;
 use crate::base::{SessionId, Timestamp, UserId};
 use crate::wire::ErrorCode;
 use crate::wire::command::Create;
 
 impl SessionTable {
     /// Creates a session, whose owner and first member `user` is. Above the number of sessions that there may
-    /// be an empty one gives way: its idle TTL is over at once.
+    /// be, or that the user may have left behind, an empty one gives way: its idle TTL is over at once.
     ///
     /// # Errors
     /// `too_many_properties`, `properties_too_large`, `server_full`, `busy`.
@@ -27,9 +28,13 @@ impl SessionTable {
     ) -> Result<Admitted, ErrorCode> {
         let session = Session::new(create, user, now, &self.limits)?;
         let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
-        let mut gives_way = None;
-        if self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
-            gives_way = Some(self.claim_empty(now).ok_or(ErrorCode::ServerFull)?);
+        let most = self.limits.max_empty_per_owner;
+        let mut gives_way = self.claim_empty(|parked| parked.surplus_of(user, now, most));
+        if gives_way.is_none()
+            && self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err()
+        {
+            let claimed = self.claim_empty(|parked| parked.first_to_go(now));
+            gives_way = Some(claimed.ok_or(ErrorCode::ServerFull)?);
         }
         let created = self.insert(now, session, at, outbox);
         let settle = |session: &mut Session, turn: &mut Turn<'_>| {
@@ -45,11 +50,11 @@ impl SessionTable {
         created
     }
 
-    /// Claims an empty session so that a new one can take its place, by which it is counted from now on; nobody else
-    /// may do so then.
-    fn claim_empty(&self, now: Timestamp) -> Option<SessionId> {
+    /// Claims the empty session that `choose` names so that a new one can take its place, by which it is counted from
+    /// now on; nobody else may do so then.
+    fn claim_empty(&self, choose: impl Fn(&Parked) -> Option<SessionId>) -> Option<SessionId> {
         loop {
-            let id = self.parked.lock().first_to_go(now)?;
+            let id = choose(&self.parked.lock())?;
             let mut state = self.stripe_of(id).1.state.lock();
             // Meanwhile it may have ended, been entered or been claimed; then another may do.
             let claim = |session: &mut Session| {

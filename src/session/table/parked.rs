@@ -32,6 +32,12 @@ impl Parked {
         of_owners.filter(|(until, _)| *until > now).map(|(_, session)| session).next()
     }
 
+    /// Where a user has left `most` behind or more: the one of them that ends first after `now`.
+    pub(super) fn surplus_of(&self, owner: &UserId, now: Timestamp, most: usize) -> Option<SessionId> {
+        let sessions = self.by_owner.get(owner).filter(|sessions| sessions.len() >= most)?;
+        sessions.iter().find(|(until, _)| *until > now).map(|(_, session)| *session)
+    }
+
     /// True when there are none.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

@@ -205,6 +205,40 @@ fn who_leaves_most_sessions_behind_loses_them_first() {
     assert!(world.table.is_empty() && world.table.counts_none_parked());
 }
 
+/// Each holds 64 KiB of properties, for a day.
+// spec-test: SES-5
+#[test]
+fn one_user_leaves_only_so_many_sessions_behind() {
+    let limits = SessionLimits { max_empty_per_owner: 2, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let create = |world: &mut World, name: &str, idle| {
+        let settings = Settings { idle_ttl: IdleTtl::new(idle).unwrap(), ..open() };
+        let create = Create { settings, properties: InitialProperties::default() };
+        let created = world.table.create(world.now, &user(name), at(name), create, &mut world.mail);
+        created.map(|Admitted { session, member, .. }| (session, member))
+    };
+    let park = |world: &mut World, name, idle| {
+        let (session, member) = create(world, name, idle).unwrap();
+        world.leave((session, member)).unwrap();
+        session
+    };
+    let [first, _, others] =
+        [("eve", 50), ("eve", 60), ("ann", 40)].map(|(name, idle)| park(&mut world, name, idle));
+    assert_eq!(world.pass(Duration::ZERO), []);
+    world.mail.full = vec![at("eve").worker];
+    assert_eq!(create(&mut world, "eve", 60), Err(ErrorCode::Busy));
+    world.mail.full.clear();
+    assert_eq!(world.pass(Duration::ZERO), [], "what is refused changes nothing");
+    let third = park(&mut world, "eve", 55);
+    assert_eq!(world.pass_ends(Duration::ZERO), (vec![first], vec![]));
+    park(&mut world, "eve", 70);
+    assert_eq!(world.pass_ends(Duration::ZERO), (vec![third], vec![]));
+    assert!(world.table.look_at(others).is_some());
+    assert_eq!(world.table.len(), 3);
+    world.pass(Duration::from_secs(100));
+    assert!(world.table.is_empty() && world.table.counts_none_parked());
+}
+
 #[test]
 fn a_leaver_is_told_like_everybody_else_and_is_gone() {
     let mut world = World::new();
