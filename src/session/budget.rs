@@ -4,13 +4,34 @@ use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 
 /// A bucket for all members. Anybody takes from it freely while half of it is there. Below, each member has a
 /// share of its own: as many a second as are left to each when all take as much, and at once its part of a quarter of
-/// the bucket. All shares together never hold more than the bucket does, so that what is in a share is there.
+/// the bucket. All shares together never hold more than the bucket does, so that what is in a share is there. What is
+/// more than a share holds is for those who have saved as much of theirs.
 // spec: LIM-3
 #[derive(Debug)]
 pub(super) struct SharedBudget {
     all: TokenBucket,
     /// Nothing until so little is left.
-    shares: Option<Box<IdMap<MemberId, TokenBucket>>>,
+    shares: Option<Box<IdMap<MemberId, Share>>>,
+}
+
+/// What one member may take when little is left.
+#[derive(Debug)]
+struct Share {
+    /// What is kept for it.
+    kept: TokenBucket,
+    /// How much less than its part it has wanted lately: what it was refused counts, too, and what was there for all.
+    saved: TokenBucket,
+}
+
+impl Share {
+    /// Takes `amount` out of what was saved; false when that was less, of which nothing is left then.
+    fn spend(&mut self, now: Timestamp, amount: u64) -> bool {
+        let is_saved = self.saved.take(now, amount);
+        if !is_saved {
+            self.saved.empty();
+        }
+        is_saved
+    }
 }
 
 /// Part of the bucket that is kept for what the shares hold.
@@ -28,20 +49,26 @@ impl SharedBudget {
             self.shares = None;
         }
         if self.all.take_above(now, amount, 2) {
+            if let Some(share) = self.shares.as_mut().and_then(|shares| shares.get_mut(&member)) {
+                share.spend(now, amount);
+            }
             return true;
         }
-        let new_share = self.share(now, members);
+        let Share { kept, saved } = self.share(now, members);
+        let (per_second, [at_once, most_saved]) = (kept.per_second(), [kept.holds(), saved.holds()]);
         let shares = self.shares.get_or_insert_default();
-        let share = shares.entry(member).or_insert(new_share);
+        let share = shares.entry(member).or_insert(Share { kept, saved });
         // There may be more members now than when the share began.
-        share.resize(now, new_share.per_second(), new_share.holds());
-        let is_taken = if amount <= share.holds() {
-            share.has(now, amount) && self.all.take(now, amount)
+        share.kept.resize(now, per_second, at_once);
+        share.saved.resize(now, per_second, most_saved);
+        let is_saved = share.spend(now, amount);
+        let is_taken = if amount <= at_once {
+            share.kept.has(now, amount) && self.all.take(now, amount)
         } else {
-            share.is_full(now) && self.all.take_above(now, amount, KEPT)
+            is_saved && self.all.take_above(now, amount, KEPT)
         };
         if is_taken {
-            share.charge(amount);
+            share.kept.charge(amount);
         }
         is_taken
     }
@@ -51,15 +78,20 @@ impl SharedBudget {
     pub(super) fn enter(&mut self, now: Timestamp, (member, members): (MemberId, usize)) {
         let mut share = self.share(now, members);
         if let Some(shares) = &mut self.shares {
-            share.empty();
+            share.kept.empty();
+            share.saved.empty();
             shares.insert(member, share);
         }
     }
 
     /// A full share of one of so many.
-    fn share(&self, now: Timestamp, members: usize) -> TokenBucket {
+    fn share(&self, now: Timestamp, members: usize) -> Share {
         let part_of = |amount: u64| (amount / u64::try_from(members).unwrap_or(u64::MAX).max(1)).max(1);
-        TokenBucket::new(now, part_of(self.all.per_second()), part_of(self.all.holds() / KEPT))
+        let (per_second, in_shares) = (part_of(self.all.per_second()), self.all.holds() / KEPT);
+        Share {
+            kept: TokenBucket::new(now, per_second, part_of(in_shares)),
+            saved: TokenBucket::new(now, per_second, in_shares),
+        }
     }
 
     /// A member is none any more.
@@ -166,6 +198,41 @@ mod tests {
         }
     }
 
+    /// Of a session of 2,000,000 a second, half a million at once, and 18 members, most of whom send 60,000 as often as
+    /// they may, with what comes from one that keeps to its part.
+    // spec-test: LIM-3
+    #[test]
+    fn a_flood_of_large_amounts_refuses_no_large_amount_of_who_keeps_to_their_share() {
+        for (flooders, bytes, each_millis, own) in [
+            (16, 60_000, 1_000, 50_000),
+            (16, 60_000, 500, 12_000),
+            (16, 25_000, 1_000, 50_000),
+            (10, 60_000, 700, 50_000),
+            (8, 60_000, 1_000, 50_000),
+            (8, 60_000, 500, 20_000),
+            (8, 60_000, 250, 8_000),
+        ] {
+            let budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 2_000_000, 524_288));
+            let mut session = Session { budget, ..Session::new() };
+            let members = flooders + 2;
+            let mut refused = 0;
+            for millis in 0..30_000 {
+                let mut take = |member, amount| {
+                    session.budget.take(session.now, (MemberId(member), members as usize), amount)
+                };
+                // As much as the connection of each may send.
+                for member in (0..flooders).filter(|member| (millis + member * 7) % (bytes / 1_000) == 0) {
+                    take(member, u64::from(bytes));
+                }
+                if millis % each_millis == 500 % each_millis {
+                    refused += u32::from(!take(99, own));
+                }
+                session.now += Duration::from_millis(1);
+            }
+            assert_eq!(refused, 0, "{flooders} of {bytes}, {own} each {each_millis} ms");
+        }
+    }
+
     // spec-test: LIM-3
     #[test]
     fn a_large_amount_is_taken_during_a_flood_and_comes_off_what_follows() {
@@ -175,8 +242,11 @@ mod tests {
         session.run(3, &members, |_, _| {});
         let large = |session: &mut Session| session.budget.take(session.now, (MemberId(20), 20), 100);
         assert!(large(&mut session));
+        session.run(2, &members, |_, _| {});
+        assert!(large(&mut session), "two seconds' worth of its share");
+        assert!(!large(&mut session), "it has not saved so much");
         session.run(1, &members, |_, _| {});
-        assert!(!large(&mut session), "it owes two seconds' worth of its share");
+        assert!(!large(&mut session), "what it was refused has used that up");
         session.run(2, &members, |_, _| {});
         assert!(large(&mut session));
     }
@@ -204,8 +274,8 @@ mod tests {
                 let SharedBudget { all, shares } = &mut session.budget;
                 all.has(now, 0);
                 let in_shares = shares.iter_mut().flat_map(|shares| shares.values_mut()).map(|share| {
-                    share.has(now, 0);
-                    share.micro_tokens()
+                    share.kept.has(now, 0);
+                    share.kept.micro_tokens()
                 });
                 prop_assert!(in_shares.sum::<u64>() <= all.micro_tokens());
             }
@@ -324,13 +394,13 @@ mod tests {
 
     #[test]
     fn shares_are_forgotten_with_their_member_and_when_enough_is_there() {
-        let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 10, 10));
+        let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 16, 16));
         let members = |budget: &SharedBudget| budget.shares.as_ref().map(|shares| shares.len());
-        for member in [1, 2] {
-            assert!(budget.take(Timestamp::ZERO, (MemberId(member), 2), 4));
+        for member in [1, 2, 3] {
+            assert!(budget.take(Timestamp::ZERO, (MemberId(member), 3), 4));
         }
         assert_eq!(members(&budget), Some(1));
-        budget.forget(MemberId(2));
+        budget.forget(MemberId(3));
         assert_eq!(members(&budget), Some(0));
         assert!(budget.take(Timestamp::from_millis(1_000), (MemberId(1), 2), 1));
         assert_eq!(members(&budget), None);
