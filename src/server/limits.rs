@@ -136,7 +136,8 @@ limits! {
     max_lagging_ms: 30_000 in 1_000..=600_000, "ms";
     /// Bytes that wait for all connections together, beyond the first 163840 of each; a payload
     /// counts once for each receiver. Above it a connection that needs more is closed with
-    /// `lagging`, and unreliable messages are dropped, the oldest first.
+    /// `lagging`, and unreliable messages are dropped, the oldest first. Messages of a few bytes take some three times
+    /// what they count here, and below.
     send_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";
     /// Bytes that the server keeps of one connection's messages that are incomplete or out of
     /// order. A client that sends more is closed with `protocol_violation`.
