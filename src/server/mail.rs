@@ -1,11 +1,11 @@
 //! What workers write to each other, and the port through which sessions write to them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::mailbox::Mailboxes;
 use super::worker::Mover;
-use crate::base::{ConnectionId, Envelope, SessionId, Slot, UserId, WorkerId};
+use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
 use crate::session::{Fanout, MailboxFull, Outbox, Room};
 use crate::wire::{Reason, UserEvent};
 
@@ -14,16 +14,6 @@ use crate::wire::{Reason, UserEvent};
 pub enum Mail {
     /// A change of a session with members there.
     Fanout(Fanout),
-    /// The result of a command about a session, from the worker to itself: it comes behind the changes that the session
-    /// had made by then.
-    Result {
-        /// Whose command it was.
-        connection: ConnectionId,
-        /// The session's.
-        slot: Slot,
-        /// The whole message.
-        result: Bytes,
-    },
     /// Something for the user of a connection, to its home; dropped when the connection has ended.
     ToUser {
         /// The connection.

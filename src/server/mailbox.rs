@@ -131,9 +131,14 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// True when no mail waits.
+    /// Mail that waits.
+    pub fn len(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    /// True when none waits.
     pub fn is_empty(&self) -> bool {
-        self.queue.lock().is_empty()
+        self.len() == 0
     }
 
     fn has_room(&self) -> bool {

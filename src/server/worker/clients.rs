@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::answers::{Answer, Answers};
 use super::held::{self, HeldResults};
 use super::lagging::Lagging;
 use crate::base::{
@@ -14,8 +15,9 @@ use crate::rudp::{Endpoint, Moving, Payload, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::result::Entered;
-use crate::wire::{CloseCode, CommandResult, Delivery, UserEvent, Value};
+use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
 
 /// The users that are connected to a worker, by connection.
 pub(super) struct Clients {
@@ -24,6 +26,7 @@ pub(super) struct Clients {
     /// Boxed: half of the table is empty where it has just grown.
     by_connection: IdMap<ConnectionId, Box<Client>>,
     lagging: Lagging,
+    answers: Answers,
     /// Connections that take their messages too slowly, to be closed.
     overdue: Vec<ConnectionId>,
     /// What each user begins with.
@@ -43,8 +46,8 @@ pub(super) struct Client {
     /// Slots from here on were never given.
     next_slot: Slot,
     held: HeldResults,
-    /// What the results in the mail count as where they will be queued, in bytes.
-    mailed_bytes: usize,
+    /// What the answers that wait behind mail count as where they will be queued, in bytes.
+    waiting_bytes: usize,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -53,8 +56,6 @@ pub(super) struct Seat {
     pub(super) session: SessionId,
     pub(super) member: MemberId,
     pub(super) kind: SessionKind,
-    /// The request by which the user has left it, or ended it: it is answered right before the user is told of that.
-    pub(super) ended_by: Option<RequestId>,
 }
 
 /// What a slot is to its connection.
@@ -74,6 +75,7 @@ impl Clients {
             endpoint,
             by_connection: IdMap::default(),
             lagging: Lagging::new(size(limits.lagging_bytes), Duration::from_millis(limits.max_lagging_ms)),
+            answers: Answers::default(),
             overdue: Vec::new(),
             budget: Budget::new(limits),
             max_queued_bytes: size(limits.max_queued_bytes),
@@ -93,7 +95,7 @@ impl Clients {
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
         let (budget, seats) = (self.budget.clone(), VecMap::default());
         let (next_slot, held) = (Slot(1), HeldResults::default());
-        let client = Client { user, login, budget, seats, next_slot, held, mailed_bytes: 0 };
+        let client = Client { user, login, budget, seats, next_slot, held, waiting_bytes: 0 };
         self.by_connection.insert(connection, Box::new(client));
     }
 
@@ -106,7 +108,7 @@ impl Clients {
     /// True for a user that is in no session, takes what it is sent, and whose connection lives.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
         let client = self.by_connection.get(&connection);
-        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.mailed_bytes == 0);
+        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting_bytes == 0);
         is_free
             && self.endpoint.address(connection).is_some()
             && !self.lagging.has(connection)
@@ -212,49 +214,67 @@ impl Clients {
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
     }
 
-    /// A result about a session goes by mail.
-    pub(super) fn note_mailed(&mut self, connection: ConnectionId, result: &Bytes) {
-        let Some(client) = self.of(connection) else { return };
-        client.mailed_bytes += held::cost(result);
+    /// Sends an answer on a slot's stream, when so many mails have been handled: those that are there now.
+    // spec: SES-19
+    pub(super) fn answer_behind(
+        &mut self,
+        now: Timestamp,
+        mails: u64,
+        (connection, slot): (ConnectionId, Slot),
+        answer: Answer,
+    ) {
+        let Some(client) = self.by_connection.get_mut(&connection) else { return };
+        if self.answers.is_empty() && mails <= self.answers.handled() {
+            return self.send_event(now, connection, slot, answer.message);
+        }
+        client.waiting_bytes += held::cost(&answer.message);
+        self.answers.push(mails, connection, slot, answer);
         self.check_waiting(connection);
     }
 
-    /// A result about a session has come by mail.
-    pub(super) fn answer_by_mail(
-        &mut self,
-        now: Timestamp,
-        connection: ConnectionId,
-        slot: Slot,
-        result: Bytes,
-    ) {
-        let Some(client) = self.of(connection) else { return };
-        client.mailed_bytes -= held::cost(&result);
-        self.send_event(now, connection, slot, result);
+    /// One more mail was handled: answers that were behind it leave.
+    pub(super) fn mail_handled(&mut self, now: Timestamp) {
+        self.answers.mail_handled();
+        while let Some((connection, slot, answer)) = self.answers.pop() {
+            self.send_waiting(now, connection, slot, answer.message);
+        }
     }
 
-    /// Results that wait count as if they had been queued.
+    /// The session of a slot is about to end for its user: what they were answered leaves before they are told, but for
+    /// what they asked too late.
+    // spec: CMD-5, CMD-19, SES-14, EVT-6
+    pub(super) fn answer_before_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
+        let waits = self.by_connection.get(&connection).is_some_and(|client| client.waiting_bytes > 0);
+        if waits {
+            for answer in self.answers.take_of(connection, slot) {
+                if answer.refused == Some(ErrorCode::NotAMember) {
+                    self.settle_waiting(connection, &answer.message);
+                } else {
+                    self.send_waiting(now, connection, slot, answer.message);
+                }
+            }
+        }
+    }
+
+    fn send_waiting(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, message: Bytes) {
+        if self.settle_waiting(connection, &message) {
+            self.send_event(now, connection, slot, message);
+        }
+    }
+
+    /// False when the user is gone.
+    fn settle_waiting(&mut self, connection: ConnectionId, message: &Bytes) -> bool {
+        let client = self.by_connection.get_mut(&connection);
+        client.map(|client| client.waiting_bytes -= held::cost(message)).is_some()
+    }
+
+    /// Answers that wait count as what is queued.
     // spec: SES-17
     fn check_waiting(&mut self, connection: ConnectionId) {
-        let waiting = self.of(connection).map_or(0, |client| client.held.bytes() + client.mailed_bytes);
-        if waiting > self.max_queued_bytes {
+        let queued = self.endpoint.connection(connection).map_or(0, |connection| connection.queued_bytes());
+        let waiting = self.of(connection).map_or(0, |client| client.held.bytes() + client.waiting_bytes);
+        if queued + waiting > self.max_queued_bytes {
             self.overdue.push(connection);
-        }
-    }
-
-    /// The user has left the session of a slot, or ended it, by this request: it is answered before they are told so.
-    pub(super) fn note_end(&mut self, connection: ConnectionId, slot: Slot, request: RequestId) {
-        if let Some(seat) = self.of(connection).and_then(|client| client.seats.get_mut(slot)) {
-            seat.ended_by = Some(request);
-        }
-    }
-
-    /// Answers the request by which the user of a slot has left or ended its session, if there is one.
-    // spec: CMD-19, SES-19
-    pub(super) fn answer_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
-        let seat = self.of(connection).and_then(|client| client.seats.get_mut(slot));
-        if let Some(request) = seat.and_then(|seat| seat.ended_by.take()) {
-            let result = CommandResult { request, outcome: Ok(Value::Empty) }.to_bytes();
-            self.send_event(now, connection, slot, result);
         }
     }
 
@@ -262,6 +282,11 @@ impl Clients {
     pub(super) fn tell(&mut self, now: Timestamp, connection: ConnectionId, event: &UserEvent) {
         let event = event.encode();
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
+    }
+
+    /// How many mails have been handled.
+    pub(super) fn mails_handled(&self) -> u64 {
+        self.answers.handled()
     }
 
     /// Sends an encoded event, or a result, in order on a slot's stream.
@@ -280,6 +305,7 @@ impl Clients {
         payload: Payload,
     ) {
         self.sends += 1;
+        let sent_bytes = payload.len() + MESSAGE_OVERHEAD_BYTES;
         let queued_bytes = match self.endpoint.send(now, to, stream, delivery, payload) {
             Ok(queued_bytes) if queued_bytes <= self.max_queued_bytes => queued_bytes,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
@@ -287,7 +313,7 @@ impl Clients {
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
-        if self.lagging.note(now, to, queued_bytes) {
+        if self.lagging.note(now, to, queued_bytes, sent_bytes) {
             let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
             // Without room for this little the next message finds none, and that one counts.
             let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
@@ -356,7 +382,7 @@ mod tests {
     // spec-test: SES-3
     #[test]
     fn when_all_slots_were_given_none_is_free() {
-        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0), ended_by: None };
+        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),
@@ -365,7 +391,7 @@ mod tests {
             seats: VecMap::default(),
             next_slot: last,
             held: HeldResults::default(),
-            mailed_bytes: 0,
+            waiting_bytes: 0,
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);

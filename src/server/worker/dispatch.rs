@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::Worker;
+use super::answers::Answer;
 use super::clients::{Seat, SlotState};
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
-use crate::server::mail::Mail;
+use crate::server::mailbox::Mailbox;
 use crate::wire::command::{Broadcast, Message};
-use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, Request, SessionEvent, Value};
+use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, SessionEvent, Value};
 
 /// Whose command it is and where it came from.
 #[derive(Debug, Clone)]
@@ -86,13 +87,9 @@ impl Worker {
                     None => self.user_command(now, &caller, id, request),
                 };
             }
-            (Command::Request(id, request), Scope::Seat(slot, seat)) => {
-                let ends = matches!(request, Request::Leave | Request::Delete(_));
+            (Command::Request(id, request), Scope::Seat(_, seat)) => {
                 let outcome = self.seat_request(now, &caller.user, seat, request);
-                return match outcome {
-                    Ok(_) if ends => self.clients.note_end(connection, slot, id),
-                    outcome => self.answer(now, connection, scope, id, outcome),
-                };
+                return self.answer(now, connection, scope, id, outcome);
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
@@ -109,9 +106,7 @@ impl Worker {
         }
     }
 
-    /// Answers a request on the stream that it came on. That of a session's stream goes by mail, behind what the session
-    /// has told its members by now.
-    // spec: SES-19
+    /// Answers a request on the stream that it came on.
     pub(super) fn answer(
         &mut self,
         now: Timestamp,
@@ -120,19 +115,24 @@ impl Worker {
         request: RequestId,
         outcome: Result<Value, ErrorCode>,
     ) {
-        if outcome.is_err() {
+        let refused = outcome.as_ref().err().copied();
+        if refused.is_some() {
             self.counters().commands_refused.add(1);
         }
-        let result = CommandResult { request, outcome }.to_bytes();
+        let message = CommandResult { request, outcome }.to_bytes();
         match scope {
-            Scope::User => self.clients.answer(now, connection, result),
-            Scope::Seat(slot, _) => {
-                self.clients.note_mailed(connection, &result);
-                if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
-                    mailbox.post(Mail::Result { connection, slot, result });
-                }
-            }
+            Scope::User => self.clients.answer(now, connection, message),
+            Scope::Seat(slot, _) => self.answer_in(now, connection, slot, Answer { message, refused }),
         }
+    }
+
+    /// Answers a command about a session, behind what that has told its members by now.
+    // spec: SES-19
+    pub(super) fn answer_in(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, answer: Answer) {
+        let mailbox = self.shared.mailboxes.of(self.id);
+        let waiting = self.mail.len() + mailbox.map_or(0, Mailbox::len);
+        let mails = self.clients.mails_handled() + waiting as u64;
+        self.clients.answer_behind(now, mails, (connection, slot), answer);
     }
 
     /// Answers a command that is not carried out.
@@ -149,8 +149,8 @@ impl Worker {
             (Reply::Request(id), scope) => self.answer(now, connection, scope, id, Err(code)),
             (Reply::Counter(counter), Scope::Seat(slot, _)) => {
                 self.counters().commands_refused.add(1);
-                let event = SessionEvent::Refused { counter, code }.encode();
-                self.clients.send_event(now, connection, slot, event);
+                let message = SessionEvent::Refused { counter, code }.encode();
+                self.answer_in(now, connection, slot, Answer { message, refused: Some(code) });
             }
             (Reply::Counter(_), Scope::User) | (Reply::Nobody, _) => {
                 self.violated(now, connection, "a command that cannot be answered");

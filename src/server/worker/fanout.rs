@@ -27,7 +27,7 @@ impl Worker {
             Change::Left { number, member, why, reason } => {
                 let leaver = self.rosters.of(session).and_then(|roster| roster.member(member));
                 if let Some(leaver) = leaver {
-                    self.clients.answer_end(now, leaver.connection, leaver.slot);
+                    self.clients.answer_before_end(now, leaver.connection, leaver.slot);
                 }
                 self.tell_all(now, session, &SessionEvent::MemberLeft { number, member, why, reason });
                 if let Some(left) = self.rosters.leave(session, member) {
@@ -49,7 +49,7 @@ impl Worker {
             }
             Change::Deleted { number, why, reason } => {
                 for member in self.rosters.of(session).iter().flat_map(|roster| roster.members()) {
-                    self.clients.answer_end(now, member.connection, member.slot);
+                    self.clients.answer_before_end(now, member.connection, member.slot);
                 }
                 self.tell_all(now, session, &SessionEvent::SessionDeleted { number, why, reason });
                 for member in self.rosters.end(session) {

@@ -1,4 +1,4 @@
-//! [`Lagging`]: the connections whose users were told that they lag, and for how long that has gone on.
+//! [`Lagging`]: the connections whose users were told that they lag, and whether they take what waits.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,38 +19,41 @@ pub(super) struct Lagging {
 
 #[derive(Debug)]
 struct Lag {
-    /// Since when too much has waited whenever somebody looked.
-    since: Timestamp,
     look_at: Timestamp,
+    /// Bytes that were sent to it since it lags, or was looked at last. While more wait, some have waited since then.
+    sent_since: usize,
 }
 
 impl Lagging {
-    /// None yet. A connection lags from when more than `above_bytes` wait until half of it does; more than
-    /// `above_bytes` may wait for `patience` without a break.
+    /// None yet. A connection lags from when more than `above_bytes` wait until half of it does, and has `patience` to
+    /// take all that waited at the beginning of that time.
     pub(super) fn new(above_bytes: usize, patience: Duration) -> Self {
         Self { connections: IdMap::default(), looks: BTreeSet::new(), above_bytes, patience }
     }
 
-    /// So much waits for a connection, now that a message was sent to it: true when it lags from now on.
-    pub(super) fn note(&mut self, now: Timestamp, connection: ConnectionId, queued_bytes: usize) -> bool {
-        if queued_bytes > self.above_bytes {
-            let is_new = !self.has(connection);
-            if is_new {
-                let look_at = now + self.patience;
-                self.connections.insert(connection, Lag { since: now, look_at });
-                self.looks.insert((look_at, connection));
-            }
-            return is_new;
-        }
-        if self.connections.is_empty() {
+    /// So much waits for a connection, with the bytes that were sent to it now: true when it lags from now on.
+    pub(super) fn note(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        queued_bytes: usize,
+        sent_bytes: usize,
+    ) -> bool {
+        if queued_bytes <= self.above_bytes && self.connections.is_empty() {
             return false;
         }
-        if queued_bytes <= self.above_bytes / 2 {
-            self.forget(connection);
-        } else if let Some(lag) = self.connections.get_mut(&connection) {
-            lag.since = now;
+        if let Some(lag) = self.connections.get_mut(&connection) {
+            lag.sent_since = lag.sent_since.saturating_add(sent_bytes);
+            if queued_bytes <= self.above_bytes / 2 {
+                self.forget(connection);
+            }
+            return false;
         }
-        false
+        let lags = queued_bytes > self.above_bytes;
+        if lags {
+            self.watch(now, connection);
+        }
+        lags
     }
 
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
@@ -68,8 +71,8 @@ impl Lagging {
         self.looks.first().map(|(at, _)| *at)
     }
 
-    /// A connection for which too much has waited for too long, which is forgotten then. `queued_bytes` tells what
-    /// waits for one now.
+    /// A connection that has not taken what waited for too long, which is forgotten then. `queued_bytes` tells what waits
+    /// for one now.
     pub(super) fn overdue(
         &mut self,
         now: Timestamp,
@@ -79,19 +82,24 @@ impl Lagging {
             && at <= now
         {
             self.looks.remove(&(at, connection));
-            let Some(lag) = self.connections.get_mut(&connection) else { continue };
-            // It may have caught up since the last message to it.
-            if queued_bytes(connection) <= self.above_bytes {
-                lag.since = now;
+            let Some(lag) = self.connections.remove(&connection) else { continue };
+            let queued_bytes = queued_bytes(connection);
+            if queued_bytes <= self.above_bytes / 2 {
+                // Nothing was sent to it since it has caught up.
+                continue;
             }
-            lag.look_at = lag.since + self.patience;
-            if lag.look_at <= now {
-                self.connections.remove(&connection);
+            if queued_bytes > lag.sent_since {
                 return Some(connection);
             }
-            self.looks.insert((lag.look_at, connection));
+            self.watch(now, connection);
         }
         None
+    }
+
+    fn watch(&mut self, now: Timestamp, connection: ConnectionId) {
+        let look_at = now + self.patience;
+        self.connections.insert(connection, Lag { look_at, sent_since: 0 });
+        self.looks.insert((look_at, connection));
     }
 }
 
@@ -114,7 +122,7 @@ mod tests {
     fn who_lags_is_told_once_until_half_of_it_is_gone() {
         let mut lagging = lagging();
         let told = [1_000, 1_001, 5_000, 501, 1_001, 500, 1_001];
-        let told = told.map(|bytes| lagging.note(at(1), ANN, bytes));
+        let told = told.map(|bytes| lagging.note(at(1), ANN, bytes, 100));
         assert_eq!(told, [false, true, false, false, false, false, true]);
         lagging.forget(ANN);
         assert_eq!((lagging.has(ANN), lagging.due()), (false, None));
@@ -122,18 +130,30 @@ mod tests {
 
     // spec-test: SES-17
     #[test]
-    fn too_much_for_too_long_without_a_break_is_overdue() {
+    fn who_does_not_take_in_time_what_waits_is_overdue() {
         let mut lagging = lagging();
-        lagging.note(at(1), ANN, 1_001);
+        lagging.note(at(1), ANN, 1_500, 100);
         assert_eq!(lagging.due(), Some(at(11)));
-        assert_eq!(lagging.overdue(at(10), |_| 1_001), None);
-        lagging.note(at(5), ANN, 900);
-        assert_eq!(lagging.overdue(at(11), |_| 1_001), None, "there was a break");
-        assert_eq!(lagging.due(), Some(at(15)));
-        assert_eq!(lagging.overdue(at(15), |_| 1_000), None, "there is one");
-        assert_eq!(lagging.due(), Some(at(25)));
-        assert_eq!(lagging.overdue(at(25), |_| 1_001), Some(ANN));
-        assert_eq!((lagging.overdue(at(99), |_| 1_001), lagging.due()), (None, None));
-        assert!(lagging.note(at(99), ANN, 1_001), "if it is still there, it is told again");
+        assert_eq!(lagging.overdue(at(10), |_| 1_500), None);
+        // Of 1,500 a tenth was taken, and 100 came.
+        lagging.note(at(5), ANN, 1_450, 100);
+        assert_eq!(lagging.overdue(at(11), |_| 1_450), Some(ANN));
+        assert_eq!((lagging.overdue(at(99), |_| 1_450), lagging.due()), (None, None));
+        assert!(lagging.note(at(99), ANN, 1_001, 100), "if it is still there, it is told again");
+        assert_eq!(lagging.overdue(at(109), |_| 501), Some(ANN), "however little it is");
+    }
+
+    /// What is on its way counts, so that over a long one much waits all the time.
+    // spec-test: SES-17
+    #[test]
+    fn who_takes_all_in_time_may_have_as_much_wait_for_as_long_as_it_likes() {
+        let mut lagging = lagging();
+        for second in 1..100 {
+            assert_eq!(lagging.note(at(second), ANN, 1_500, 1_500), second == 1);
+            assert_eq!(lagging.overdue(at(second), |_| 1_500), None);
+        }
+        assert_eq!(lagging.due(), Some(at(101)));
+        assert_eq!(lagging.overdue(at(101), |_| 500), None);
+        assert_eq!((lagging.has(ANN), lagging.due()), (false, None), "it has caught up");
     }
 }

@@ -16,6 +16,7 @@
 //! | `operator` | what the program around the server decides |
 //! | `placement` | which worker serves a user: the members of a session gather |
 //! | `held` | results that wait for the snapshot before them |
+//! | `answers` | what is said to commands about sessions, and waits for the events before it |
 //! | `lagging` | for whom too much waits, and for how long |
 //! | `fanout` | mail to members: events, snapshots |
 //! | `deadlines` | what is due without a datagram |
@@ -24,6 +25,7 @@
 //! The calling contract is that of [`Driven`]. Time comes in as [`Now`], randomness as a seeded
 //! generator; nothing here depends on the order of a hash map.
 
+mod answers;
 mod bodies;
 mod clients;
 mod connections;
@@ -189,15 +191,13 @@ impl Worker {
                 Mail::Ended(connection) => self.clients.endpoint.forget(now, connection),
                 _ if self.draining => {}
                 Mail::Fanout(fanout) => self.fan_out(now, fanout),
-                Mail::Result { connection, slot, result } => {
-                    self.clients.answer_by_mail(now, connection, slot, result);
-                }
                 Mail::ToUser { connection, word } => self.pass_word(now, connection, word),
                 Mail::CloseSession { session, reason } => self.close_session(now, session, reason),
                 Mail::RemoveMember { session, user, reason } => {
                     self.remove_member(now, session, &user, reason);
                 }
             }
+            self.clients.mail_handled(now);
         }
         self.counters().mails.add((count - waiting.len()) as u64);
         self.mail = waiting;

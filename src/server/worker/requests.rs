@@ -103,7 +103,7 @@ impl Worker {
         if let Some(invite) = used {
             self.settle_invite(caller, invite);
         }
-        let seat = Seat { session, member, kind, ended_by: None };
+        let seat = Seat { session, member, kind };
         self.clients.take_seat(*connection, slot, seat, id);
         admitted
     }
@@ -153,7 +153,7 @@ impl Worker {
 
     fn list_mine(&mut self, caller: &Caller) -> Value {
         let Some(client) = self.clients.of(caller.connection) else { return Value::Sessions(Vec::new()) };
-        let membership = |(slot, Seat { session, member, kind, .. })| Membership {
+        let membership = |(slot, Seat { session, member, kind })| Membership {
             entered: Entered { session, slot, member },
             kind,
         };

@@ -29,8 +29,8 @@ impl Truths {
         let Some(slot) = event.slot() else { return };
         if let Event::Refused { code, .. } = event {
             let is_true = match code {
-                // To somebody who has left, or by somebody.
-                ErrorCode::NoSuchMember | ErrorCode::NotAMember => true,
+                // To somebody who has left.
+                ErrorCode::NoSuchMember => true,
                 code => is_of_limits(*code) && is_full,
             };
             if !is_true {

@@ -7,16 +7,21 @@ use bytes::Bytes;
 use super::house::{create, invite};
 use super::{House, Limits, Who, with_any_workers};
 use crate::base::{
-    EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, StreamId, UserId,
+    EventNumber, InviteId, MemberId, RequestId, Revision, SessionId, SessionKind, Slot, StreamId, UserId,
+    Wire,
 };
+use crate::net::Driven;
 use crate::rudp::SendError;
+use crate::server::mail::{Post, WorkerSet};
+use crate::server::worker::answers::Answer;
 use crate::wire::command::{
     Broadcast, Decline, Delete, Join, Kick, Message, Recipients, Revoke, To, Transfer,
 };
 use crate::wire::result::Entered;
 use crate::wire::{
-    Admission, Body, CloseCode, Command, DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyKey,
-    PropertyOp, PropertyOps, PropertyValue, Reason, Request, ServerMessage, SessionEvent, UserEvent, Value,
+    Admission, Body, CloseCode, Command, CommandResult, DeleteReason, Delivery, ErrorCode, LeaveReason,
+    PropertyKey, PropertyOp, PropertyOps, PropertyValue, Reason, Request, ServerMessage, SessionEvent,
+    UserEvent, Value,
 };
 
 /// An open session of ann, ben and cat; what they were told while they gathered is taken.
@@ -689,23 +694,60 @@ fn a_result_comes_behind_what_the_session_has_told_by_then() {
     });
 }
 
-/// As [`results_that_wait_count_as_queued`], of those in the mail.
+/// Another worker may end a membership between a command and its answer.
+// spec-test: SES-14, SES-19, CMD-5
+#[test]
+fn what_was_carried_out_before_its_senders_end_is_answered_before_it() {
+    let mut house = House::new(2, Limits { gathered_seats: 0, ..Limits::default() });
+    let [ann, ben] = [("ann", 0), ("ben", 1)].map(|(user, at)| house.connect(user, at));
+    let at = house.create(ann, 2, Admission::Open);
+    let of_ben = house.join_open(ben, at.session).unwrap();
+    house.events(ben, of_ben.slot);
+    let shared = std::sync::Arc::clone(&house.shared);
+    let mut woken = WorkerSet::default();
+    let kick = Kick { member: of_ben.member, reason: Reason::none() };
+    let mut post = Post::new(&shared.mailboxes, &mut woken);
+    shared.sessions.kick(house.now.mono, (at.session, at.member), kick, &mut post).unwrap();
+    let (now, worker) = (house.now.mono, &mut house.workers[1]);
+    let id = worker.clients.connections()[0];
+    let refused = Err(ErrorCode::NotAMember);
+    for (number, outcome) in [(101, Ok(Value::Empty)), (102, refused), (103, Err(ErrorCode::RateLimited))] {
+        let refused = outcome.as_ref().err().copied();
+        let message = CommandResult { request: RequestId(number), outcome }.to_bytes();
+        worker.answer_in(now, id, of_ben.slot, Answer { message, refused });
+    }
+    worker.handle_wake(house.now);
+    house.run();
+    let told = house.told(ben, of_ben.slot);
+    let [
+        ServerMessage::Result(done),
+        ServerMessage::Result(limited),
+        ServerMessage::Session(SessionEvent::MemberLeft { .. }),
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((done.request, limited.request), (RequestId(101), RequestId(103)));
+}
+
+/// As [`results_that_wait_count_as_queued`], of those about sessions.
 // spec-test: SES-17
 #[test]
-fn results_in_the_mail_count_as_queued() {
+fn answers_that_wait_count_as_queued() {
     let mut house = House::new(1, Limits::default());
     let ann = house.connect("ann", 0);
     let slot = house.create(ann, 3, Admission::Open).slot;
     house.ask(ann, Some(slot), Request::Revoke(Revoke { number: 9 })).unwrap_err();
-    let now = house.now.mono;
-    let clients = &mut house.workers[0].clients;
-    let id = clients.connections()[0];
+    house.pass(Duration::from_millis(100));
+    let (now, clients) = (house.now.mono, &mut house.workers[0].clients);
+    let at = (clients.connections()[0], slot);
     let half = Bytes::from(vec![0; Limits::default().max_queued_bytes as usize / 2 - 64]);
-    clients.note_mailed(id, &half);
-    clients.note_mailed(id, &half);
-    assert_eq!(clients.take_overdue(now), [], "that of before has come and counts no more");
-    clients.note_mailed(id, &Bytes::new());
-    assert_eq!(clients.take_overdue(now), [id]);
+    let waits = |message: &Bytes| Answer { message: message.clone(), refused: None };
+    clients.answer_behind(now, u64::MAX, at, waits(&half));
+    clients.answer_behind(now, u64::MAX, at, waits(&half));
+    assert_eq!(clients.take_overdue(now), [], "those of before have left and count no more");
+    clients.answer_behind(now, u64::MAX, at, waits(&Bytes::new()));
+    assert_eq!(clients.take_overdue(now), [at.0]);
 }
 
 fn key() -> PropertyKey {
