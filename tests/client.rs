@@ -583,13 +583,14 @@ fn of_attempts_that_are_answered_at_once_one_connects() {
     let elsewhere =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let ((first, _first), (second, _second)) = elsewhere.block_on(async {
-        let first = behind_slow_relays(server, Duration::from_millis(535), 1).await;
-        (first, behind_slow_relays(server, Duration::from_millis(60), 1).await)
+        let first = behind_slow_relays(server, Duration::from_millis(590), 1).await;
+        (first, behind_slow_relays(server, Duration::from_millis(40), 1).await)
     });
     let grant = world.grant("ann").at([first, second].iter().flatten().map(String::as_str)).unwrap();
     runtime().block_on(async {
         tokio::spawn(async {
-            tokio::time::sleep(Duration::from_millis(1_030)).await;
+            // The second has brought its cookie by then.
+            tokio::time::sleep(Duration::from_millis(1_130)).await;
             std::thread::sleep(Duration::from_millis(500));
         });
         let (ann, _events) = Client::connect(&grant, config()).await.unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rallypoint::server::limits::Limits;
 use rallypoint::wire::{CloseCode, DeleteReason, ErrorCode, LeaveReason, RejectCode};
 
-// spec-test: ERR-1, CLO-1, HSK-8, EVT-5, EVT-9, WIR-6
+// spec-test: ERR-1, CLO-1, HSK-8, EVT-5, EVT-9
 #[test]
 fn errors_md_has_the_tables_of_the_codes() {
     let tables = [

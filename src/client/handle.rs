@@ -26,7 +26,8 @@ use crate::wire::{Delivery, ErrorCode, PropertyOp, PropertyOps, Reason, Request,
 /// Commands are sent when their future is first polled and are carried out even if it is dropped then.
 /// Their results come in the order in which the server carried them out, which is, for the commands
 /// of one session, the order of their sending. By then [`Client::session`] knows what the command did, or why it
-/// was refused; the events that say so are on their way to the app, which may read them later. Spec: SES-19.
+/// was refused (but of `leave` and `delete`, which are answered right before that); the events that say so are on their
+/// way to the app, which may read them later. Spec: SES-19.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
@@ -244,7 +245,8 @@ impl Client {
     ///
     /// The server has budgets: by default 2,000 messages and 1 MiB a second of a connection, a quarter of the bytes at
     /// once, and twice the bytes of a session. What is over one is refused and leaves a gap, in ordered messages, too:
-    /// who sends more, such as a file, spreads it and heeds `Refused`. A client that goes on far beyond is closed
+    /// who sends more, such as a file, spreads it and heeds `Refused`; in a session that others flood, what was refused
+    /// counts, too, so a large message is tried again after a while and not at once. A client that goes on far beyond is closed
     /// ([`CloseCode::ProtocolViolation`](super::CloseCode::ProtocolViolation)). Spec: LIM-2, LIM-3.
     ///
     /// # Errors
@@ -334,7 +336,7 @@ impl Client {
     }
 
     /// Waits until no more than so many [bytes are queued](Client::queued_bytes): where to go on after a
-    /// [`SendError::WouldBlock`], and how to send much without ever having one. Cancel safe.
+    /// [`SendError::WouldBlock`], and how one that sends much never has one. Cancel safe.
     ///
     /// ```no_run
     /// # use rallypoint::client::{Client, Delivery, SendError, Slot, To};

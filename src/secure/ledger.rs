@@ -55,17 +55,24 @@ impl TokenLedger {
         self.use_of(id) == Some(TokenUse::Spent)
     }
 
-    /// Takes one of the token's half-opens.
+    /// Takes one of the token's half-opens; the second only for an address that `is_proven`.
     ///
     /// # Errors
     /// [`LedgerError`]; the ledger is as before then.
-    // spec: TOK-6
-    pub fn reserve(&self, id: &TokenId, expires: UnixTime, now: UnixTime) -> Result<(), LedgerError> {
+    // spec: TOK-6, HSK-11
+    pub fn reserve(
+        &self,
+        id: &TokenId,
+        expires: UnixTime,
+        now: UnixTime,
+        is_proven: bool,
+    ) -> Result<(), LedgerError> {
         let mut stripe = self.stripe(id);
         stripe.forget(now);
         let full = stripe.tokens.len() >= self.capacity_per_stripe;
         match stripe.tokens.get_mut(id) {
             Some(TokenUse::Spent) => Err(LedgerError::Spent),
+            Some(TokenUse::HalfOpen(1..)) if !is_proven => Err(LedgerError::Unproven),
             Some(TokenUse::HalfOpen(count)) if *count >= HALF_OPEN_PER_TOKEN => Err(LedgerError::HalfOpen),
             Some(TokenUse::HalfOpen(count)) => {
                 *count += 1;
@@ -123,6 +130,9 @@ pub enum LedgerError {
     /// It has made its connection.
     #[error("token was used")]
     Spent,
+    /// It is making one, and a second one needs a proven address.
+    #[error("token has a half-open connection, and this address has not proved itself")]
+    Unproven,
     /// It is making as many as it may.
     #[error("token has {HALF_OPEN_PER_TOKEN} half-open connections")]
     HalfOpen,
@@ -193,26 +203,28 @@ mod tests {
     fn a_token_is_spent_once() {
         let ledger = TokenLedger::new(100);
         assert!(!ledger.spend(&id("a")), "never reserved");
-        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
+        ledger.reserve(&id("a"), at(60), at(0), true).unwrap();
         assert!(!ledger.is_spent(&id("a")));
         assert!(ledger.spend(&id("a")));
         assert!(ledger.is_spent(&id("a")));
         assert!(!ledger.spend(&id("a")));
-        assert_eq!(ledger.reserve(&id("a"), at(60), at(1)), Err(LedgerError::Spent));
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(1), true), Err(LedgerError::Spent));
         ledger.release(&id("a"));
         assert!(ledger.is_spent(&id("a")), "the end of another half-open does not make it fresh");
     }
 
-    // spec-test: TOK-6
+    // spec-test: TOK-6, HSK-11
     #[test]
     fn a_third_half_open_is_refused_until_one_ends() {
         let ledger = TokenLedger::new(100);
-        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
-        ledger.reserve(&id("a"), at(60), at(0)).unwrap();
-        assert_eq!(ledger.reserve(&id("a"), at(60), at(0)), Err(LedgerError::HalfOpen));
-        assert_eq!(ledger.reserve(&id("b"), at(60), at(0)), Ok(()));
+        ledger.reserve(&id("a"), at(60), at(0), false).unwrap();
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(0), false), Err(LedgerError::Unproven));
+        ledger.reserve(&id("a"), at(60), at(0), true).unwrap();
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(0), false), Err(LedgerError::Unproven));
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(0), true), Err(LedgerError::HalfOpen));
+        assert_eq!(ledger.reserve(&id("b"), at(60), at(0), true), Ok(()));
         ledger.release(&id("a"));
-        assert_eq!(ledger.reserve(&id("a"), at(60), at(0)), Ok(()));
+        assert_eq!(ledger.reserve(&id("a"), at(60), at(0), true), Ok(()));
     }
 
     // spec-test: TOK-6
@@ -220,14 +232,14 @@ mod tests {
     fn a_full_ledger_refuses_and_forgets_only_what_has_ended() {
         let ledger = TokenLedger::new(1);
         let mut kept: Vec<TokenId> = (0..200).map(|number| id(&format!("t{number}"))).collect();
-        kept.retain(|id| ledger.reserve(id, at(60), at(0)).is_ok() && ledger.spend(id));
+        kept.retain(|id| ledger.reserve(id, at(60), at(0), true).is_ok() && ledger.spend(id));
         assert!(kept.len() < 200);
         assert_eq!(ledger.len(), kept.len());
         for id in &kept {
-            assert_eq!(ledger.reserve(id, at(60), at(89)), Err(LedgerError::Spent));
+            assert_eq!(ledger.reserve(id, at(60), at(89), true), Err(LedgerError::Spent));
         }
         for id in &kept {
-            assert_eq!(ledger.reserve(id, at(200), at(90)), Ok(()), "60 s and the grace are over");
+            assert_eq!(ledger.reserve(id, at(200), at(90), true), Ok(()), "60 s and the grace are over");
         }
         assert_eq!(ledger.len(), kept.len());
     }
@@ -249,7 +261,7 @@ mod tests {
             let spends = [true, true, false].map(|confirms| {
                 let ledger = Arc::clone(&ledger);
                 shuttle::thread::spawn(move || {
-                    if ledger.reserve(&id("a"), at(60), at(0)).is_err() {
+                    if ledger.reserve(&id("a"), at(60), at(0), true).is_err() {
                         return None;
                     }
                     let won = confirms && ledger.spend(&id("a"));
@@ -261,7 +273,7 @@ mod tests {
             let won = done.iter().filter(|won| **won == Some(true)).count();
             let confirmed = done.iter().take(2).any(Option::is_some);
             assert_eq!(won, usize::from(confirmed), "{done:?}");
-            let again = ledger.reserve(&id("a"), at(60), at(1));
+            let again = ledger.reserve(&id("a"), at(60), at(1), true);
             assert_eq!(again, if confirmed { Err(LedgerError::Spent) } else { Ok(()) }, "{done:?}");
         });
     }

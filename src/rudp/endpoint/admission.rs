@@ -30,6 +30,8 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 pub struct Incoming {
     claims: Claims,
     from: Route,
+    /// It has brought a cookie of this address.
+    is_proven: bool,
     echo: Echo,
     ephemeral: [u8; EPHEMERAL_BYTES],
     parameters: TransportParameters,
@@ -92,7 +94,8 @@ impl Endpoint {
         let (responder, parameters) = self.verify_secret(&claims, &hello)?;
         self.check_limits(from, &claims, &hello)?;
         let (echo, ephemeral) = (hello.echo(), hello.ephemeral());
-        Ok(Incoming { claims, from, echo, ephemeral, parameters, responder })
+        let is_proven = self.has_cookie(now.mono, from, &hello);
+        Ok(Incoming { claims, from, is_proven, echo, ephemeral, parameters, responder })
     }
 
     /// Step 1: length, magic, checksum; then the version; then the form.
@@ -221,9 +224,11 @@ impl Endpoint {
     // spec: HSK-11
     pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
         let wall = self.ledger.advance(now.wall);
-        let Incoming { claims, from, echo, ephemeral, parameters, responder } = *incoming;
-        if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall) {
+        let Incoming { claims, from, is_proven, echo, ephemeral, parameters, responder } = *incoming;
+        if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall, is_proven) {
             let (reason, code) = match error {
+                // Another worker was faster.
+                LedgerError::Unproven => return self.retry(now.mono, from, echo),
                 LedgerError::Spent => (DropReason::TokenUsed, RejectCode::TokenUsed),
                 LedgerError::HalfOpen => (DropReason::UserLimit, RejectCode::UserLimit),
                 LedgerError::Full => (DropReason::Full, RejectCode::Full),

@@ -249,6 +249,27 @@ fn a_token_has_two_half_opens_and_no_third() {
     assert!(matches!(bed.send(address(3), &third), Some(ClearPacket::HelloAck(_))));
 }
 
+/// Two workers hear copies of one HELLO at the same moment.
+// spec-test: HSK-11
+#[test]
+fn of_two_workers_that_hear_a_hello_at_once_one_asks_for_a_cookie() {
+    let mut bed = Bed::new();
+    let grant = bed.grant("anna");
+    let hello = bed.hello(&grant);
+    let mut other = endpoint(WorkerId(3), bed.ledger.clone(), StdRng::seed_from_u64(99), |_| {});
+    let Some(Input::Incoming(elsewhere)) =
+        other.handle_datagram(bed.now, address(2).into(), BytesMut::from(&hello[..]))
+    else {
+        panic!("the token is fresh")
+    };
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))));
+    other.accept(bed.now, elsewhere);
+    let mut answer = BytesMut::new();
+    assert!(other.poll_transmit(bed.now.mono, &mut answer).is_some());
+    assert!(matches!(ClearPacket::read(GAME, &answer.freeze()), Ok(ClearPacket::Retry(_))));
+    assert_eq!(other.half_open_count(), 0);
+}
+
 // spec-test: HSK-5
 #[test]
 fn under_load_only_a_cookie_of_the_own_address_helps() {
@@ -420,7 +441,7 @@ fn the_first_failing_step_decides() {
         [DropReason::HandshakeForged],
         "noise before limits"
     );
-    bed.ledger.reserve(&token_id(&grant), grant.expires, WALL).unwrap();
+    bed.ledger.reserve(&token_id(&grant), grant.expires, WALL, false).unwrap();
     assert!(bed.ledger.spend(&token_id(&grant)));
     assert_eq!(bed.fate(address(1), &tampered(&hello)).0, [DropReason::TokenUsed], "spent before noise");
     assert_eq!(bed.fate(address(1), &wrong_server).0, [DropReason::WrongServer]);
