@@ -16,7 +16,7 @@ use rallypoint::testing::{Intrusions, Outcome, Scenario, Simulation};
 /// Seeds that run every time.
 const FIXED_SEEDS: u64 = 96;
 /// Seeds that are new every time.
-const FRESH_SEEDS: u64 = 8;
+const FRESH_SEEDS: u64 = 6;
 
 /// Odd seeds leave the members of a session divided among workers, even ones gather them.
 fn run(seed: u64, mut scenario: Scenario) -> Outcome {
@@ -58,6 +58,19 @@ fn promises_hold_on_a_bad_network_for_every_seed() {
 fn promises_hold_for_seeds_that_never_ran_before() {
     let seeds = seeds::fresh(FRESH_SEEDS);
     assert_busy(&seeds, &run_all(&seeds, &Scenario::harsh()), 200);
+    for scenario in [Scenario::hostile(), Scenario::tight(), operated(), drained()] {
+        run_all(&seeds, &scenario);
+    }
+}
+
+/// The operator sends users away and ends sessions.
+fn operated() -> Scenario {
+    Scenario { operator: Some(Duration::from_millis(400)), ..Scenario::harsh() }
+}
+
+/// And in the end the server shuts down.
+fn drained() -> Scenario {
+    Scenario { drains: true, ..operated() }
 }
 
 #[test]
@@ -100,13 +113,10 @@ fn promises_hold_when_every_client_stays_and_nothing_is_lost() {
     assert_busy(&seeds, &run_all(&seeds, &scenario), 1_000);
 }
 
-/// The operator sends users away and ends sessions, and in the end the server shuts down.
 // spec-test: SES-18, CON-8
 #[test]
 fn promises_hold_whatever_the_operator_does() {
-    let operated = Scenario { operator: Some(Duration::from_millis(400)), ..Scenario::harsh() };
-    let scenarios = [operated.clone(), Scenario { drains: true, ..operated }];
-    for (first, scenario) in [3_000, 4_000].into_iter().zip(scenarios) {
+    for (first, scenario) in [3_000, 4_000].into_iter().zip([operated(), drained()]) {
         let outcomes = run_all(&seeds::chosen_or(first..first + 12), &scenario);
         let kicked: u64 = outcomes.iter().map(|outcome| outcome.counters.connections_kicked).sum();
         assert!(kicked > outcomes.len() as u64 * 2, "{kicked}");

@@ -250,7 +250,7 @@ impl Intruder {
         let on_slot = request.is_for_slot_stream() != self.rng.random_bool(0.02);
         let slot = if on_slot { self.slot() } else { Slot(0) };
         let bytes = Bytes::from(bytes);
-        match Command::decode(on_slot, bytes.clone()) {
+        match Command::decode(slot != Slot(0), bytes.clone()) {
             Ok(Command::Request(_, request)) => {
                 // What outlives the run would not be known from what was forgotten.
                 if matches!(&request, Request::Create(create) if create.settings.idle_ttl.get() > LONGEST_IDLE_S)
@@ -310,15 +310,13 @@ impl Intruder {
         if let Some(first) = bytes.first_mut().filter(|_| self.rng.random_bool(0.7)) {
             *first &= 0x27;
         }
+        bytes.extend_from_slice(&payload::strange(0));
         let (slot, delivery) = (self.slot(), self.delivery());
-        if matches!(
-            Command::decode(slot != Slot(0), Bytes::copy_from_slice(&bytes)),
-            Ok(Command::Request(..))
-        ) {
+        let bytes = Bytes::from(bytes);
+        if let Ok(Command::Request(..)) = Command::decode(slot != Slot(0), bytes.clone()) {
             return;
         }
-        bytes.extend_from_slice(&payload::strange(0));
-        self.send(now, slot, delivery, bytes.into());
+        self.send(now, slot, delivery, bytes);
     }
 
     fn send(&mut self, now: Timestamp, slot: Slot, delivery: Delivery, bytes: Bytes) {

@@ -83,16 +83,19 @@ impl SimServer {
     }
 
     /// A datagram has come: the system gives it to the socket that its sender's address belongs to, or that
-    /// its connection id names.
+    /// its connection id names. That of a worker that has ended is closed, and its datagrams come to the others.
     pub(super) fn deliver(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         let start = self.starts_at(now);
-        let count = self.workers.len().max(1);
         let named = SealedHeader::connection_of(&datagram).filter(|_| self.steers);
-        let named = named.map(|id| usize::from(id.worker().0)).filter(|worker| *worker < count);
-        let socket = named.unwrap_or(usize::from(from.route.remote.port()) % count);
-        if let Some(thread) = self.workers.get_mut(socket) {
-            thread.socket.push_back((from, datagram));
-            thread.runs_at.get_or_insert(start);
+        let named = named.map(|id| usize::from(id.worker().0));
+        let is_open = |thread: &&mut Thread| !thread.has_ended;
+        if let Some(thread) = named.and_then(|worker| self.workers.get_mut(worker)).filter(is_open) {
+            return thread.receive(start, from, datagram);
+        }
+        let count = self.workers.iter().filter(|thread| !thread.has_ended).count().max(1);
+        let mut open = self.workers.iter_mut().filter(is_open);
+        if let Some(thread) = open.nth(usize::from(from.route.remote.port()) % count) {
+            thread.receive(start, from, datagram);
         }
     }
 
@@ -141,6 +144,12 @@ impl SimServer {
 const MOMENT: Duration = Duration::from_micros(1);
 
 impl Thread {
+    /// A datagram comes to its socket, which it notices at `start` at the latest.
+    fn receive(&mut self, start: Timestamp, from: Envelope, datagram: BytesMut) {
+        self.socket.push_back((from, datagram));
+        self.runs_at.get_or_insert(start);
+    }
+
     /// A thread is busy for a moment: a machine that is always due must not stop time.
     fn next_at(&self) -> Option<Timestamp> {
         if self.has_ended {
