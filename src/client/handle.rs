@@ -246,8 +246,8 @@ impl Client {
     /// The server has budgets: by default 2,000 messages and 1 MiB a second of a connection, a quarter of the bytes at
     /// once, and twice the bytes of a session. What is over one is refused and leaves a gap, in ordered messages, too:
     /// who sends more, such as a file, spreads it and heeds `Refused`; in a session that others flood, what was refused
-    /// counts, too, so a large message is tried again after a while and not at once. A client that goes on far beyond is closed
-    /// ([`CloseCode::ProtocolViolation`](super::CloseCode::ProtocolViolation)). Spec: LIM-2, LIM-3.
+    /// counts, too, so a large message is tried again after a while and not at once. A client that goes on far beyond
+    /// is closed ([`CloseCode::ProtocolViolation`](super::CloseCode::ProtocolViolation)). Spec: LIM-2, LIM-3.
     ///
     /// # Errors
     /// [`SendError`]; nothing was sent then.

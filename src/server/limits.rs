@@ -131,8 +131,8 @@ limits! {
     /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
-    /// What a connection that lags has time to take all that waits for it, before it is closed with `lagging`, too. What is
-    /// sent to it meanwhile has as much time again.
+    /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
+    /// `lagging`, too. What is sent to it meanwhile has as much time again.
     max_lagging_ms: 30_000 in 1_000..=600_000, "ms";
     /// Bytes that wait for all connections together, beyond the first 163840 of each; a payload
     /// counts once for each receiver. Above it a connection that needs more is closed with
