@@ -17,5 +17,7 @@ pub use connection::{
     MAX_STREAMS, Metrics, PacketDropped, ProtocolViolation, Role, SendError, Sent, Stats, Trace, TraceEvent,
     TracedFrame, TracedPlace, Tracer, Vantage,
 };
-pub use endpoint::{Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, Incoming, Input, Moving};
+pub use endpoint::{
+    Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, Incoming, Input, Moving, Queued,
+};
 pub use payload::Payload;

@@ -132,7 +132,8 @@ limits! {
     /// from its sessions.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
-    /// `lagging`, too. What is sent to it meanwhile has as much time again.
+    /// `lagging`, too, if more than half of `lagging_bytes` still waits. What is sent to it meanwhile has as much time
+    /// again.
     max_lagging_ms: 30_000 in 1_000..=600_000, "ms";
     /// Bytes that wait for all connections together, beyond the first 163840 of each; a payload
     /// counts once for each receiver. Above it a connection that needs more is closed with

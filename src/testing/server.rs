@@ -144,7 +144,7 @@ impl SimServer {
 const MOMENT: Duration = Duration::from_micros(1);
 
 impl Thread {
-    /// A datagram comes to its socket, which it notices at `start` at the latest.
+    /// A datagram comes to its socket, which it notices at `start`, or when it runs before that.
     fn receive(&mut self, start: Timestamp, from: Envelope, datagram: BytesMut) {
         self.socket.push_back((from, datagram));
         self.runs_at.get_or_insert(start);

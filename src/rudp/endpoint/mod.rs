@@ -150,6 +150,15 @@ struct Live {
 /// Clear packets that wait to be sent at most; further ones are not sent at all.
 const ANSWERS_MAX: usize = 4_096;
 
+/// What waits at a connection before a message to it and with it, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Without the message.
+    pub before: usize,
+    /// With it. Less where it has taken the place of others.
+    pub after: usize,
+}
+
 impl Endpoint {
     /// An endpoint without connections. `ledger` is that of the whole process.
     pub fn new(
@@ -247,8 +256,13 @@ impl Endpoint {
         Some(&mut live.connection)
     }
 
+    /// Bytes of messages that wait at a connection to be sent or acked; none where there is none.
+    pub fn queued_bytes(&self, id: ConnectionId) -> usize {
+        self.connections.get(&id).map_or(0, |live| live.connection.queued_bytes())
+    }
+
     /// Queues a message on a connection, as [`Connection::send`] does, and tells how many bytes of messages
-    /// wait there now to be sent or acked.
+    /// wait there to be sent or acked.
     ///
     /// # Errors
     /// [`SendError`]; [`SendError::Closed`] for a connection that is not there, too.
@@ -259,11 +273,12 @@ impl Endpoint {
         stream: StreamId,
         delivery: Delivery,
         payload: Payload,
-    ) -> Result<usize, SendError> {
+    ) -> Result<Queued, SendError> {
         let live = self.connections.get_mut(&id).ok_or(SendError::Closed)?;
+        let before = live.connection.queued_bytes();
         live.connection.send(now, stream, delivery, payload)?;
         live.mark_dirty(id, &mut self.dirty);
-        Ok(live.connection.queued_bytes())
+        Ok(Queued { before, after: live.connection.queued_bytes() })
     }
 
     /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.

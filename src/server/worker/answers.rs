@@ -1,9 +1,15 @@
-//! [`Answers`]: what is said to commands about sessions, and waits behind the mail that was there then.
+//! Answers: what is said to commands about sessions, and waits behind the mail that was there then.
+//!
+//! Each leaves when the worker has handled that mail: what the session had told its members is before it. A connection's
+//! answers wait with its client ([`WaitingAnswers`]); the worker knows whose turn comes behind which mail
+//! ([`AnswerTurns`]).
+// spec: SES-19
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::held::cost;
 use crate::base::{ConnectionId, Slot};
 use crate::wire::ErrorCode;
 
@@ -16,30 +22,69 @@ pub(super) struct Answer {
     pub(super) refused: Option<ErrorCode>,
 }
 
-/// Answers in the order in which they were given. Each leaves when the worker has handled the mail that was there then:
-/// what the session had told its members is before it.
-// spec: SES-19
+/// The answers of one connection that wait, in the order in which they were given.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct WaitingAnswers {
     waiting: VecDeque<Waiting>,
-    /// Mails that were handled so far.
-    handled: u64,
+    /// What they count as where they will be queued.
+    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Waiting {
     /// How many mails are handled before it.
     mails: u64,
-    connection: ConnectionId,
     slot: Slot,
     answer: Answer,
 }
 
-impl Answers {
+impl WaitingAnswers {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
+    /// What they count as where they will be queued, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// An answer that leaves on its slot's stream when `mails` have been handled.
+    pub(super) fn push(&mut self, mails: u64, slot: Slot, answer: Answer) {
+        self.bytes += cost(&answer.message);
+        self.waiting.push_back(Waiting { mails, slot, answer });
+    }
+
+    /// The next one, if it may leave when so many mails have been handled.
+    pub(super) fn pop(&mut self, handled: u64) -> Option<(Slot, Answer)> {
+        let Waiting { slot, answer, .. } = self.waiting.pop_front_if(|next| next.mails <= handled)?;
+        self.bytes -= cost(&answer.message);
+        if self.waiting.is_empty() {
+            // Keeps no memory for those that come later.
+            self.waiting = VecDeque::new();
+        }
+        Some((slot, answer))
+    }
+
+    /// Takes all of one slot, in their order.
+    pub(super) fn take_of(&mut self, slot: Slot) -> Vec<Answer> {
+        let all = std::mem::take(&mut self.waiting).into_iter();
+        let (taken, rest) = all.partition::<Vec<_>, _>(|waiting| waiting.slot == slot);
+        self.waiting = rest.into();
+        self.bytes -= taken.iter().map(|waiting| cost(&waiting.answer.message)).sum::<usize>();
+        taken.into_iter().map(|waiting| waiting.answer).collect()
+    }
+}
+
+/// Whose answers leave behind which mail.
+#[derive(Debug, Default)]
+pub(super) struct AnswerTurns {
+    /// One for each answer that waits, and perhaps for one that has left before its turn.
+    turns: VecDeque<(u64, ConnectionId)>,
+    /// Mails that were handled so far.
+    handled: u64,
+}
+
+impl AnswerTurns {
     /// Mails that were handled so far.
     pub(super) fn handled(&self) -> u64 {
         self.handled
@@ -50,24 +95,20 @@ impl Answers {
         self.handled += 1;
     }
 
-    /// An answer that leaves when `mails` have been handled.
-    pub(super) fn push(&mut self, mails: u64, connection: ConnectionId, slot: Slot, answer: Answer) {
-        self.waiting.push_back(Waiting { mails, connection, slot, answer });
+    /// A connection has an answer that leaves when `mails` have been handled.
+    pub(super) fn push(&mut self, mails: u64, connection: ConnectionId) {
+        self.turns.push_back((mails, connection));
     }
 
-    /// The next answer that may leave.
-    pub(super) fn pop(&mut self) -> Option<(ConnectionId, Slot, Answer)> {
-        let next = self.waiting.pop_front_if(|waiting| waiting.mails <= self.handled)?;
-        Some((next.connection, next.slot, next.answer))
+    /// True when it is somebody's turn.
+    pub(super) fn is_due(&self) -> bool {
+        self.turns.front().is_some_and(|(mails, _)| *mails <= self.handled)
     }
 
-    /// Takes all of one slot, in their order.
-    pub(super) fn take_of(&mut self, connection: ConnectionId, slot: Slot) -> Vec<Answer> {
-        let (taken, rest) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|waiting| (waiting.connection, waiting.slot) == (connection, slot));
-        self.waiting = rest;
-        taken.into_iter().map(|waiting| waiting.answer).collect()
+    /// Whose turn it is.
+    pub(super) fn pop(&mut self) -> Option<ConnectionId> {
+        let handled = self.handled;
+        self.turns.pop_front_if(|(mails, _)| *mails <= handled).map(|(_, connection)| connection)
     }
 }
 
@@ -81,24 +122,38 @@ mod tests {
 
     // spec-test: SES-19
     #[test]
-    fn an_answer_leaves_behind_the_mail_that_was_there_and_all_of_a_slot_before_its_end() {
-        let (ann, ben) = (ConnectionId(1), ConnectionId(2));
-        let mut answers = Answers::default();
-        for (mails, connection, slot, text) in
-            [(1, ann, 1, "a"), (1, ben, 1, "b"), (2, ann, 1, "c"), (3, ann, 2, "d"), (3, ann, 1, "e")]
-        {
-            answers.push(mails, connection, Slot(slot), answer(text));
+    fn an_answer_leaves_behind_the_mail_that_was_there_and_those_of_a_slot_before_its_end() {
+        let mut answers = WaitingAnswers::default();
+        for (mails, slot, text) in [(1, 1, "a"), (2, 1, "c"), (3, 2, "d"), (3, 1, "e")] {
+            answers.push(mails, Slot(slot), answer(text));
         }
-        assert!(answers.pop().is_none());
-        let leave = |answers: &mut Answers| {
-            answers.mail_handled();
-            let left = std::iter::from_fn(|| answers.pop()).map(|(_, _, answer)| answer.message);
-            left.collect::<Vec<_>>().concat()
+        assert_eq!(answers.bytes(), 4 * 65);
+        assert!(answers.pop(0).is_none());
+        assert_eq!(answers.pop(1).unwrap().1.message, "a");
+        assert!(answers.pop(1).is_none());
+        let ended: Vec<_> = answers.take_of(Slot(1)).into_iter().map(|answer| answer.message).collect();
+        assert_eq!((ended, answers.bytes()), (vec!["c".into(), "e".into()], 65));
+        assert!(answers.pop(2).is_none());
+        let (slot, last) = answers.pop(3).unwrap();
+        assert_eq!((slot, last.message), (Slot(2), "d".into()));
+        assert!(answers.is_empty() && answers.bytes() == 0 && answers.waiting.capacity() == 0);
+    }
+
+    // spec-test: SES-19
+    #[test]
+    fn turns_come_with_the_mail_that_is_handled() {
+        let (ann, ben) = (ConnectionId(1), ConnectionId(2));
+        let mut turns = AnswerTurns::default();
+        for (mails, connection) in [(1, ann), (1, ben), (2, ann)] {
+            turns.push(mails, connection);
+        }
+        let mut due = || {
+            let is_due = turns.is_due();
+            let all = std::iter::from_fn(|| turns.pop()).collect::<Vec<_>>();
+            assert_eq!(is_due, !all.is_empty());
+            turns.mail_handled();
+            all
         };
-        assert_eq!(leave(&mut answers), b"ab");
-        let ended: Vec<_> = answers.take_of(ann, Slot(1)).into_iter().map(|answer| answer.message).collect();
-        assert_eq!(ended, ["c", "e"]);
-        assert_eq!((leave(&mut answers), leave(&mut answers)), (vec![], b"d".to_vec()));
-        assert!(answers.is_empty());
+        assert_eq!([due(), due(), due(), due()], [vec![], vec![ann, ben], vec![ann], vec![]]);
     }
 }

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::answers::{Answer, Answers};
-use super::held::{self, HeldResults};
+use super::answers::{Answer, AnswerTurns, WaitingAnswers};
+use super::held::HeldResults;
 use super::lagging::Lagging;
 use crate::base::{
     ConnectionId, IdMap, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId,
     VecMap, Wire, WorkerId,
 };
-use crate::rudp::{Endpoint, Moving, Payload, SendError};
+use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
-use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::result::Entered;
 use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
 
@@ -26,7 +25,7 @@ pub(super) struct Clients {
     /// Boxed: half of the table is empty where it has just grown.
     by_connection: IdMap<ConnectionId, Box<Client>>,
     lagging: Lagging,
-    answers: Answers,
+    pub(super) answer_turns: AnswerTurns,
     /// Connections that take their messages too slowly, to be closed.
     overdue: Vec<ConnectionId>,
     /// What each user begins with.
@@ -46,8 +45,8 @@ pub(super) struct Client {
     /// Slots from here on were never given.
     next_slot: Slot,
     held: HeldResults,
-    /// What the answers that wait behind mail count as where they will be queued, in bytes.
-    waiting_bytes: usize,
+    /// Answers about sessions that wait behind mail.
+    waiting: WaitingAnswers,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -75,7 +74,7 @@ impl Clients {
             endpoint,
             by_connection: IdMap::default(),
             lagging: Lagging::new(size(limits.lagging_bytes), Duration::from_millis(limits.max_lagging_ms)),
-            answers: Answers::default(),
+            answer_turns: AnswerTurns::default(),
             overdue: Vec::new(),
             budget: Budget::new(limits),
             max_queued_bytes: size(limits.max_queued_bytes),
@@ -94,8 +93,8 @@ impl Clients {
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
         let (budget, seats) = (self.budget.clone(), VecMap::default());
-        let (next_slot, held) = (Slot(1), HeldResults::default());
-        let client = Client { user, login, budget, seats, next_slot, held, waiting_bytes: 0 };
+        let (held, waiting) = (HeldResults::default(), WaitingAnswers::default());
+        let client = Client { user, login, budget, seats, next_slot: Slot(1), held, waiting };
         self.by_connection.insert(connection, Box::new(client));
     }
 
@@ -108,7 +107,7 @@ impl Clients {
     /// True for a user that is in no session, takes what it is sent, and whose connection lives.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
         let client = self.by_connection.get(&connection);
-        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting_bytes == 0);
+        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting.is_empty());
         is_free
             && self.endpoint.address(connection).is_some()
             && !self.lagging.has(connection)
@@ -224,56 +223,44 @@ impl Clients {
         answer: Answer,
     ) {
         let Some(client) = self.by_connection.get_mut(&connection) else { return };
-        if self.answers.is_empty() && mails <= self.answers.handled() {
+        if client.waiting.is_empty() && mails <= self.answer_turns.handled() {
             return self.send_event(now, connection, slot, answer.message);
         }
-        client.waiting_bytes += held::cost(&answer.message);
-        self.answers.push(mails, connection, slot, answer);
+        client.waiting.push(mails, slot, answer);
+        self.answer_turns.push(mails, connection);
         self.check_waiting(connection);
     }
 
-    /// One more mail was handled: answers that were behind it leave.
-    pub(super) fn mail_handled(&mut self, now: Timestamp) {
-        self.answers.mail_handled();
-        while let Some((connection, slot, answer)) = self.answers.pop() {
-            self.send_waiting(now, connection, slot, answer.message);
+    /// Sends the answers whose turn it is, until `enough` has been sent; true when there are more.
+    pub(super) fn send_answers(&mut self, now: Timestamp, enough: u64) -> bool {
+        while self.sends < enough
+            && let Some(connection) = self.answer_turns.pop()
+        {
+            let handled = self.answer_turns.handled();
+            let client = self.by_connection.get_mut(&connection);
+            if let Some((slot, answer)) = client.and_then(|client| client.waiting.pop(handled)) {
+                self.send_event(now, connection, slot, answer.message);
+            }
         }
+        self.answer_turns.is_due()
     }
 
     /// The session of a slot is about to end for its user: what they were answered leaves before they are told, but for
     /// what they asked too late.
     // spec: CMD-5, CMD-19, SES-14, EVT-6
     pub(super) fn answer_before_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
-        let waits = self.by_connection.get(&connection).is_some_and(|client| client.waiting_bytes > 0);
-        if waits {
-            for answer in self.answers.take_of(connection, slot) {
-                if answer.refused == Some(ErrorCode::NotAMember) {
-                    self.settle_waiting(connection, &answer.message);
-                } else {
-                    self.send_waiting(now, connection, slot, answer.message);
-                }
-            }
+        let client = self.by_connection.get_mut(&connection).filter(|client| !client.waiting.is_empty());
+        let answers = client.map_or_else(Vec::new, |client| client.waiting.take_of(slot));
+        for answer in answers.into_iter().filter(|answer| answer.refused != Some(ErrorCode::NotAMember)) {
+            self.send_event(now, connection, slot, answer.message);
         }
-    }
-
-    fn send_waiting(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, message: Bytes) {
-        if self.settle_waiting(connection, &message) {
-            self.send_event(now, connection, slot, message);
-        }
-    }
-
-    /// False when the user is gone.
-    fn settle_waiting(&mut self, connection: ConnectionId, message: &Bytes) -> bool {
-        let client = self.by_connection.get_mut(&connection);
-        client.map(|client| client.waiting_bytes -= held::cost(message)).is_some()
     }
 
     /// Answers that wait count as what is queued.
     // spec: SES-17
     fn check_waiting(&mut self, connection: ConnectionId) {
-        let queued = self.endpoint.connection(connection).map_or(0, |connection| connection.queued_bytes());
-        let waiting = self.of(connection).map_or(0, |client| client.held.bytes() + client.waiting_bytes);
-        if queued + waiting > self.max_queued_bytes {
+        let waiting = self.of(connection).map_or(0, |client| client.held.bytes() + client.waiting.bytes());
+        if self.endpoint.queued_bytes(connection) + waiting > self.max_queued_bytes {
             self.overdue.push(connection);
         }
     }
@@ -282,11 +269,6 @@ impl Clients {
     pub(super) fn tell(&mut self, now: Timestamp, connection: ConnectionId, event: &UserEvent) {
         let event = event.encode();
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
-    }
-
-    /// How many mails have been handled.
-    pub(super) fn mails_handled(&self) -> u64 {
-        self.answers.handled()
     }
 
     /// Sends an encoded event, or a result, in order on a slot's stream.
@@ -305,15 +287,16 @@ impl Clients {
         payload: Payload,
     ) {
         self.sends += 1;
-        let sent_bytes = payload.len() + MESSAGE_OVERHEAD_BYTES;
-        let queued_bytes = match self.endpoint.send(now, to, stream, delivery, payload) {
-            Ok(queued_bytes) if queued_bytes <= self.max_queued_bytes => queued_bytes,
+        let Queued { before, after } = match self.endpoint.send(now, to, stream, delivery, payload) {
+            Ok(queued) if queued.after <= self.max_queued_bytes => queued,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
             // A client that takes no message so large misses events.
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
-        if self.lagging.note(now, to, queued_bytes, sent_bytes) {
+        // What is not reliable is gone when it has left.
+        let added_bytes = if delivery.is_reliable() { after.saturating_sub(before) } else { 0 };
+        if self.lagging.note(now, to, after, added_bytes) {
             let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
             // Without room for this little the next message finds none, and that one counts.
             let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
@@ -333,9 +316,8 @@ impl Clients {
 
     /// Takes the connections that are to be closed for lagging.
     pub(super) fn take_overdue(&mut self, now: Timestamp) -> Vec<ConnectionId> {
-        let endpoint = &mut self.endpoint;
-        let mut queued = |id| endpoint.connection(id).map_or(0, |connection| connection.queued_bytes());
-        while let Some(connection) = self.lagging.overdue(now, &mut queued) {
+        let endpoint = &self.endpoint;
+        while let Some(connection) = self.lagging.overdue(now, |id| endpoint.queued_bytes(id)) {
             self.overdue.push(connection);
         }
         std::mem::take(&mut self.overdue)
@@ -391,7 +373,7 @@ mod tests {
             seats: VecMap::default(),
             next_slot: last,
             held: HeldResults::default(),
-            waiting_bytes: 0,
+            waiting: WaitingAnswers::default(),
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);

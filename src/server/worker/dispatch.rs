@@ -131,7 +131,7 @@ impl Worker {
     pub(super) fn answer_in(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, answer: Answer) {
         let mailbox = self.shared.mailboxes.of(self.id);
         let waiting = self.mail.len() + mailbox.map_or(0, Mailbox::len);
-        let mails = self.clients.mails_handled() + waiting as u64;
+        let mails = self.clients.answer_turns.handled() + waiting as u64;
         self.clients.answer_behind(now, mails, (connection, slot), answer);
     }
 

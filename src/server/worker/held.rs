@@ -72,7 +72,7 @@ impl HeldResults {
     }
 }
 
-/// What a result counts as where it will be queued, in bytes.
+/// What a message counts as where it will be queued, in bytes.
 pub(super) fn cost(result: &Bytes) -> usize {
     result.len() + MESSAGE_OVERHEAD_BYTES
 }

@@ -20,8 +20,9 @@ pub(super) struct Lagging {
 #[derive(Debug)]
 struct Lag {
     look_at: Timestamp,
-    /// Bytes that were sent to it since it lags, or was looked at last. While more wait, some have waited since then.
-    sent_since: usize,
+    /// Bytes by which what waits has grown since it lags, or was looked at last. While more wait, some have waited since
+    /// then.
+    added_since: usize,
 }
 
 impl Lagging {
@@ -31,19 +32,19 @@ impl Lagging {
         Self { connections: IdMap::default(), looks: BTreeSet::new(), above_bytes, patience }
     }
 
-    /// So much waits for a connection, with the bytes that were sent to it now: true when it lags from now on.
+    /// So much waits for a connection, of which some bytes were added now: true when it lags from now on.
     pub(super) fn note(
         &mut self,
         now: Timestamp,
         connection: ConnectionId,
         queued_bytes: usize,
-        sent_bytes: usize,
+        added_bytes: usize,
     ) -> bool {
         if queued_bytes <= self.above_bytes && self.connections.is_empty() {
             return false;
         }
         if let Some(lag) = self.connections.get_mut(&connection) {
-            lag.sent_since = lag.sent_since.saturating_add(sent_bytes);
+            lag.added_since = lag.added_since.saturating_add(added_bytes);
             if queued_bytes <= self.above_bytes / 2 {
                 self.forget(connection);
             }
@@ -88,7 +89,7 @@ impl Lagging {
                 // Nothing was sent to it since it has caught up.
                 continue;
             }
-            if queued_bytes > lag.sent_since {
+            if queued_bytes > lag.added_since {
                 return Some(connection);
             }
             self.watch(now, connection);
@@ -98,7 +99,7 @@ impl Lagging {
 
     fn watch(&mut self, now: Timestamp, connection: ConnectionId) {
         let look_at = now + self.patience;
-        self.connections.insert(connection, Lag { look_at, sent_since: 0 });
+        self.connections.insert(connection, Lag { look_at, added_since: 0 });
         self.looks.insert((look_at, connection));
     }
 }

@@ -169,7 +169,8 @@ impl Worker {
         }
     }
 
-    /// Handles the mail that is there, until `enough` has been sent; true when there was some, so that more may be.
+    /// Handles the mail that is there, and sends the answers behind it, until `enough` has been sent; true when there was
+    /// some, so that more may be.
     fn handle_mail(&mut self, now: Timestamp, enough: u64) -> bool {
         let mut waiting = std::mem::take(&mut self.mail);
         // What is taken no longer counts in the mailbox, so it takes no more before that is handled.
@@ -177,6 +178,8 @@ impl Worker {
             mailbox.take_all(&mut waiting);
         }
         let count = waiting.len();
+        // Those of the last turn have not all left.
+        let mut more_answers = self.clients.send_answers(now, enough);
         while self.clients.sends() < enough
             && let Some(mail) = waiting.pop_front()
         {
@@ -197,11 +200,12 @@ impl Worker {
                     self.remove_member(now, session, &user, reason);
                 }
             }
-            self.clients.mail_handled(now);
+            self.clients.answer_turns.mail_handled();
+            more_answers = self.clients.send_answers(now, enough);
         }
         self.counters().mails.add((count - waiting.len()) as u64);
         self.mail = waiting;
-        count > 0
+        count > 0 || more_answers
     }
 
     /// Calls into the session table with a port that posts to all workers.

@@ -730,6 +730,35 @@ fn what_was_carried_out_before_its_senders_end_is_answered_before_it() {
     assert_eq!((done.request, limited.request), (RequestId(101), RequestId(103)));
 }
 
+/// Many may wait behind one mail: what must be received and sent besides does not wait for all of them.
+// spec-test: SES-19
+#[test]
+fn answers_leave_in_turns_with_everything_else() {
+    let limits = Limits { max_queued_bytes: 8 << 20, lagging_bytes: 4 << 20, ..Limits::default() };
+    let mut house = House::new(1, limits);
+    let ann = house.connect("ann", 0);
+    let slot = house.create(ann, 3, Admission::Open).slot;
+    house.pass(Duration::from_millis(100));
+    let (now, worker) = (house.now, &mut house.workers[0]);
+    let at = (worker.clients.connections()[0], slot);
+    let (handled, sends) = (worker.clients.answer_turns.handled(), worker.clients.sends());
+    let message = CommandResult { request: RequestId(1), outcome: Ok(Value::Empty) }.to_bytes();
+    for _ in 0..10_000 {
+        let answer = Answer { message: message.clone(), refused: None };
+        worker.clients.answer_behind(now.mono, handled + 1, at, answer);
+    }
+    assert_eq!(worker.clients.sends(), sends, "a mail is before them");
+    worker.clients.answer_turns.mail_handled();
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        let before = worker.clients.sends();
+        worker.handle_wake(now);
+        turns.push(worker.clients.sends() - before);
+    }
+    assert_eq!(turns, [4_096, 4_096, 1_808, 0]);
+    assert!(!worker.behind);
+}
+
 /// As [`results_that_wait_count_as_queued`], of those about sessions.
 // spec-test: SES-17
 #[test]
