@@ -45,8 +45,8 @@ pub(super) struct Client {
     /// Slots from here on were never given.
     next_slot: Slot,
     held: HeldResults,
-    /// Answers about sessions that wait behind mail.
-    waiting: WaitingAnswers,
+    /// Answers about sessions that wait behind mail; mostly there are none.
+    waiting: Option<Box<WaitingAnswers>>,
 }
 
 /// A session that a user is in, by one of its connection's slots.
@@ -93,8 +93,8 @@ impl Clients {
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
         let (budget, seats) = (self.budget.clone(), VecMap::default());
-        let (held, waiting) = (HeldResults::default(), WaitingAnswers::default());
-        let client = Client { user, login, budget, seats, next_slot: Slot(1), held, waiting };
+        let (next_slot, held) = (Slot(1), HeldResults::default());
+        let client = Client { user, login, budget, seats, next_slot, held, waiting: None };
         self.by_connection.insert(connection, Box::new(client));
     }
 
@@ -107,7 +107,7 @@ impl Clients {
     /// True for a user that is in no session, takes what it is sent, and whose connection lives.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
         let client = self.by_connection.get(&connection);
-        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting.is_empty());
+        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting.is_none());
         is_free
             && self.endpoint.address(connection).is_some()
             && !self.lagging.has(connection)
@@ -223,10 +223,10 @@ impl Clients {
         answer: Answer,
     ) {
         let Some(client) = self.by_connection.get_mut(&connection) else { return };
-        if client.waiting.is_empty() && mails <= self.answer_turns.handled() {
+        if client.waiting.is_none() && mails <= self.answer_turns.handled() {
             return self.send_event(now, connection, slot, answer.message);
         }
-        client.waiting.push(mails, slot, answer);
+        client.waiting.get_or_insert_default().push(mails, slot, answer);
         self.answer_turns.push(mails, connection);
         self.check_waiting(connection);
     }
@@ -238,7 +238,7 @@ impl Clients {
         {
             let handled = self.answer_turns.handled();
             let client = self.by_connection.get_mut(&connection);
-            if let Some((slot, answer)) = client.and_then(|client| client.waiting.pop(handled)) {
+            if let Some((slot, answer)) = client.and_then(|client| client.waiting_answer(handled)) {
                 self.send_event(now, connection, slot, answer.message);
             }
         }
@@ -249,8 +249,8 @@ impl Clients {
     /// what they asked too late.
     // spec: CMD-5, CMD-19, SES-14, EVT-6
     pub(super) fn answer_before_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
-        let client = self.by_connection.get_mut(&connection).filter(|client| !client.waiting.is_empty());
-        let answers = client.map_or_else(Vec::new, |client| client.waiting.take_of(slot));
+        let client = self.by_connection.get_mut(&connection);
+        let answers = client.map_or_else(Vec::new, |client| client.waiting_answers_of(slot));
         for answer in answers.into_iter().filter(|answer| answer.refused != Some(ErrorCode::NotAMember)) {
             self.send_event(now, connection, slot, answer.message);
         }
@@ -259,7 +259,7 @@ impl Clients {
     /// Answers that wait count as what is queued.
     // spec: SES-17
     fn check_waiting(&mut self, connection: ConnectionId) {
-        let waiting = self.of(connection).map_or(0, |client| client.held.bytes() + client.waiting.bytes());
+        let waiting = self.of(connection).map_or(0, |client| client.waiting_bytes());
         if self.endpoint.queued_bytes(connection) + waiting > self.max_queued_bytes {
             self.overdue.push(connection);
         }
@@ -331,6 +331,25 @@ impl Client {
         (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
     }
 
+    /// The next answer that waits, if it may leave when so many mails have been handled.
+    fn waiting_answer(&mut self, handled: u64) -> Option<(Slot, Answer)> {
+        let next = self.waiting.as_mut()?.pop(handled);
+        self.waiting.take_if(|waiting| waiting.is_empty());
+        next
+    }
+
+    /// Takes the answers of one slot that wait.
+    fn waiting_answers_of(&mut self, slot: Slot) -> Vec<Answer> {
+        let taken = self.waiting.as_mut().map_or_else(Vec::new, |waiting| waiting.take_of(slot));
+        self.waiting.take_if(|waiting| waiting.is_empty());
+        taken
+    }
+
+    /// What waits before it is queued, in bytes.
+    fn waiting_bytes(&self) -> usize {
+        self.held.bytes() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
+    }
+
     fn take(&mut self, slot: Slot, seat: Seat) {
         self.seats.add(slot, || seat);
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
@@ -373,7 +392,7 @@ mod tests {
             seats: VecMap::default(),
             next_slot: last,
             held: HeldResults::default(),
-            waiting: WaitingAnswers::default(),
+            waiting: None,
         };
         assert_eq!(client.free_slot(), Some(last));
         client.take(last, seat);
