@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use rallypoint::base::ids::IdHasher;
-use rallypoint::base::{SessionId, WorkerId};
+use rallypoint::base::{SessionId, Timestamp, WorkerId};
 use rallypoint::server::mail::{Mail, Post, WorkerSet};
 use rallypoint::server::mailbox::Mailboxes;
 use rallypoint::session::{Outbox, SessionTable};
@@ -46,6 +46,8 @@ use rooms::{NOW, Nowhere, Party, WORKERS, at, broadcast, gather, increment, mess
 const TURN: Duration = Duration::from_millis(2);
 /// A thread may wait so long for a core in a turn that counts.
 const MOST_WAITED: Duration = Duration::from_micros(200);
+/// Between turns, and between rounds of calls, so much time passes for the table that no limit of rate is near.
+const BREAK: Duration = Duration::from_secs(60);
 const SESSIONS: usize = 1_024;
 const MEMBERS: usize = 8;
 /// Tables of so many stripes are compared.
@@ -92,13 +94,13 @@ impl Sessions for Map {
 /// One of those that are compared.
 struct Contender {
     name: String,
-    /// Commands a second of so many threads, if nothing disturbed it.
-    play: Box<dyn Fn(usize) -> Option<f64>>,
+    /// Commands a second of so many threads at that time, if nothing disturbed it.
+    play: Box<dyn Fn(usize, Timestamp) -> Option<f64>>,
 }
 
 impl Contender {
     fn new(name: String, sessions: impl Sessions, parties: Vec<Party>) -> Self {
-        Self { name, play: Box::new(move |threads| race(&sessions, &parties, threads)) }
+        Self { name, play: Box::new(move |threads, now| race(&sessions, &parties, threads, now)) }
     }
 
     fn striped(stripes: usize) -> Self {
@@ -125,13 +127,14 @@ fn contention(time: Duration, threads: &[usize]) {
         STRIPES.map(Contender::striped).into_iter().chain(SHARDS.map(Contender::sharded)).collect();
     println!("to 1: as a multiple of the first row's; alone: of what one thread does there");
     println!("threads |                       | M commands/s: median (quartiles) | to 1 | alone | turns");
-    let mut alone = vec![f64::NAN; contenders.len()];
+    let (mut alone, mut now) = (vec![f64::NAN; contenders.len()], NOW);
     for threads in threads {
         let mut rates = vec![Vec::new(); contenders.len()];
         let end = Instant::now() + time;
         while Instant::now() < end {
+            now += BREAK;
             for (rates, contender) in rates.iter_mut().zip(&contenders) {
-                rates.extend((contender.play)(*threads));
+                rates.extend((contender.play)(*threads, now));
             }
         }
         rates.iter_mut().for_each(|rates| rates.sort_by(f64::total_cmp));
@@ -153,7 +156,7 @@ fn contention(time: Duration, threads: &[usize]) {
 }
 
 /// Commands a second of so many threads; none when a thread had to wait for a core.
-fn race(sessions: &impl Sessions, parties: &[Party], threads: usize) -> Option<f64> {
+fn race(sessions: &impl Sessions, parties: &[Party], threads: usize, now: Timestamp) -> Option<f64> {
     let (begin, over) = (&Barrier::new(threads + 1), &AtomicBool::new(false));
     thread::scope(|scope| {
         let players: Vec<_> = (0..threads)
@@ -162,7 +165,7 @@ fn race(sessions: &impl Sessions, parties: &[Party], threads: usize) -> Option<f
                     // From here on: one that begins late was disturbed, too.
                     let watch = Watch::start();
                     begin.wait();
-                    (play(sessions, parties, thread, over), watch.waited())
+                    (play(sessions, parties, (thread, now), over), watch.waited())
                 })
             })
             .collect();
@@ -180,7 +183,12 @@ fn race(sessions: &impl Sessions, parties: &[Party], threads: usize) -> Option<f
 }
 
 /// Commands at random until it is over; yields how many.
-fn play(sessions: &impl Sessions, parties: &[Party], thread: usize, over: &AtomicBool) -> u64 {
+fn play(
+    sessions: &impl Sessions,
+    parties: &[Party],
+    (thread, now): (usize, Timestamp),
+    over: &AtomicBool,
+) -> u64 {
     let mut rng = StdRng::seed_from_u64(thread as u64);
     // Each thread is a user of its own, who is in no session for longer than a moment.
     let (guest, at) = (user(MEMBERS + thread), at(thread));
@@ -190,14 +198,14 @@ fn play(sessions: &impl Sessions, parties: &[Party], thread: usize, over: &Atomi
         let by = (party.session, party.members[rng.random_range(0..MEMBERS)]);
         let kind = rng.random_range(0..98);
         sessions.with(party.session, |table| match kind {
-            0..80 => table.broadcast(NOW, by, broadcast(), &mut Nowhere).expect("no limit is near"),
-            80..90 => table.message(NOW, by, message(by.1), &mut Nowhere).expect("no limit is near"),
-            90..96 => drop(table.set_properties(NOW, by, &increment(), &mut Nowhere).expect("it exists")),
+            0..80 => table.broadcast(now, by, broadcast(), &mut Nowhere).expect("no limit is near"),
+            80..90 => table.message(now, by, message(by.1), &mut Nowhere).expect("no limit is near"),
+            90..96 => drop(table.set_properties(now, by, &increment(), &mut Nowhere).expect("it exists")),
             _ => {
                 let join = Join::Session(party.session);
-                let joined = table.join(NOW, &guest, at, join, &mut Nowhere).expect("a free seat");
+                let joined = table.join(now, &guest, at, join, &mut Nowhere).expect("a free seat");
                 let left = (party.session, joined.member);
-                table.leave(NOW, left, LeaveReason::Left, &mut Nowhere).expect("it is in");
+                table.leave(now, left, LeaveReason::Left, &mut Nowhere).expect("it is in");
             }
         });
         commands += if kind < 96 { 1 } else { 2 };
@@ -258,26 +266,28 @@ fn hold_times() {
             "leave, a snapshot is out",
         ]
         .map(|name| (name, Vec::with_capacity(CALLS)));
+        let mut now = NOW;
         for _ in 0..CALLS {
+            now += BREAK;
             let guest = user(members);
             let join = |table: &SessionTable, outbox: &mut dyn Outbox| {
-                table.join(NOW, &guest, at(0), Join::Session(session), outbox).expect("a free seat").member
+                table.join(now, &guest, at(0), Join::Session(session), outbox).expect("a free seat").member
             };
             let leave = |member| {
                 move |table: &SessionTable, outbox: &mut dyn Outbox| {
-                    table.leave(NOW, (session, member), LeaveReason::Left, outbox).expect("it is in")
+                    table.leave(now, (session, member), LeaveReason::Left, outbox).expect("it is in")
                 }
             };
             let nothing = bench.time(|_, _| ()).0;
             let (ops, text, whisper) = (increment(), broadcast(), message(owner));
-            let broadcast = bench.time(|table, outbox| table.broadcast(NOW, by, text, outbox)).0;
-            let message = bench.time(|table, outbox| table.message(NOW, by, whisper, outbox)).0;
-            let set = bench.time(|table, outbox| table.set_properties(NOW, by, &ops, outbox)).0;
+            let broadcast = bench.time(|table, outbox| table.broadcast(now, by, text, outbox)).0;
+            let message = bench.time(|table, outbox| table.message(now, by, whisper, outbox)).0;
+            let set = bench.time(|table, outbox| table.set_properties(now, by, &ops, outbox)).0;
             let (user, new) = (user(0), rooms::create());
-            let (create, made) = bench.time(|table, outbox| table.create(NOW, &user, at(0), new, outbox));
+            let (create, made) = bench.time(|table, outbox| table.create(now, &user, at(0), new, outbox));
             let made = made.expect("room for a session");
             let made = (made.session, made.member);
-            bench.table.delete(NOW, made, Reason::none(), &mut Nowhere).expect("its owner");
+            bench.table.delete(now, made, Reason::none(), &mut Nowhere).expect("its owner");
             bench.take_mail();
             let (joining, member) = bench.time(join);
             bench.take_mail();

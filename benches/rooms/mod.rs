@@ -16,7 +16,7 @@ use rallypoint::wire::{
 
 /// Workers that members are spread over.
 pub const WORKERS: u8 = 2;
-/// The time of all commands: no limit of rate depends on it.
+/// The time at which sessions begin.
 pub const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 /// A session and its members, its owner first.
