@@ -161,8 +161,8 @@ impl Scenario {
         Self { impairments, intruders: 3, limits, ..harsh }
     }
 
-    /// The same on a server that is full all the time, of connections, sessions, invites and mail, and of bytes
-    /// for clients that do not read for a while.
+    /// As in [`harsh`](Self::harsh), on a server that is full all the time, of connections, sessions, invites and
+    /// mail, and of bytes for clients that do not read for a while.
     pub fn tight() -> Self {
         let harsh = Self::harsh();
         let limits = Limits {

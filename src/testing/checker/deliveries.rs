@@ -15,6 +15,8 @@ pub(super) struct Deliveries {
     by_counter: BTreeMap<(Life, Slot, u64), Tag>,
     refused: BTreeSet<Tag>,
     arrived: BTreeSet<(Seat, Tag)>,
+    /// As whose an intruder's messages arrived.
+    intruders: BTreeSet<Seat>,
     /// The newest that a member has of another in a mode that never goes backwards. Who comes again is another: what
     /// they sent before may be late.
     newest: BTreeMap<(Seat, MemberId, Lane), u32>,
@@ -87,6 +89,7 @@ impl Deliveries {
         issues: &mut Issues,
     ) {
         if payload::is_strange(payload) {
+            self.intruders.insert(Seat { session: seat.session, member: sender });
             return;
         }
         let Some(sent) = payload::read(payload).and_then(|tag| self.sent.get(&tag)) else {
@@ -121,11 +124,14 @@ impl Deliveries {
         }
     }
 
-    /// Between members that are still there, all that is reliable has arrived.
+    /// Between members that are still there, all that is reliable has arrived; nobody's name was lent to an intruder.
     pub(super) fn finish(&self, seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
         let mut last: BTreeMap<(Life, Slot, Lane), Tag> = BTreeMap::new();
         for (seat, tag) in self.arrived.iter().filter(|(_, tag)| self.refused.contains(tag)) {
             issues.add(format_args!("{seat:?} was told {tag:?}, which was refused"));
+        }
+        for (seat, life) in self.intruders.iter().filter_map(|seat| seats.get_key_value(seat)) {
+            issues.add(format_args!("an intruder's message was told as one of {seat:?}, who is {life:?}"));
         }
         for sending in self.sent.values() {
             if let Some(lane @ Lane::Latest(_)) = lane(sending.delivery) {

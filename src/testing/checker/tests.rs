@@ -110,6 +110,25 @@ fn a_message_that_arrives_as_another_is_noticed() {
 }
 
 #[test]
+fn an_intruders_message_told_as_a_members_is_noticed() {
+    let issues_of = |sender: MemberId| {
+        let (mut deliveries, mut issues) = (Deliveries::default(), Issues::default());
+        let told = Event::Message {
+            slot: Slot(1),
+            number: None,
+            sender,
+            delivery: Delivery::Unreliable,
+            payload: payload::strange(0),
+        };
+        deliveries.event(Life(2), SEAT, &told, &mut issues);
+        deliveries.finish(&[(Seat { member: MINE.member, ..SEAT }, Life(1))].into(), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(MemberId(9)), [""; 0]);
+    assert_noticed(&issues_of(MINE.member), "told as one of");
+}
+
+#[test]
 fn a_message_to_whom_it_is_not_meant_or_that_was_refused_is_noticed() {
     let issues_of = |sent: Sending, seat: Seat, refused: bool| {
         let (mut deliveries, mut issues) = (Deliveries::default(), Issues::default());
