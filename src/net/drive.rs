@@ -12,7 +12,7 @@ use super::port::Port;
 use super::sources::{Ready, Sources, TaskSources, Turn};
 use super::timer::Timer;
 use super::{Clock, Counters, Driven, IoPath, Socket};
-use crate::base::Now;
+use crate::base::{Now, Timestamp};
 
 /// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read. What is read between
 /// two turns no longer shares a datagram with what has been sent: more batches a turn make fewer datagrams.
@@ -66,8 +66,8 @@ pub(super) struct Setup {
     path: IoPath,
     busy_poll: Duration,
     counters: Arc<Counters>,
-    /// It may rest: the loop has its thread for itself, so that what a round takes is its own time, and there is room for
-    /// what comes meanwhile.
+    /// It may rest: the loop has its thread for itself, so that what a round takes is its own time, and there is room
+    /// for what comes meanwhile.
     rests: bool,
     send_batches: usize,
 }
@@ -83,95 +83,160 @@ impl Setup {
 
 /// The loop, which waits for its `sources` alone.
 ///
-/// One turn reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves in
-/// it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much leaves
-/// at once, and a flood delays nothing else for longer. One with a thread of its own may rest when that took long.
-///
 /// # Errors
 /// Those of [`drive`].
 pub(super) async fn turns<D: Driven + ?Sized>(
-    Setup { clock, path, busy_poll, counters, rests, send_batches }: Setup,
+    setup: Setup,
     port: &Port,
     mut sources: impl Sources,
     driven: &mut D,
 ) -> io::Result<()> {
-    let path = port.path(path);
-    let io = Io { port, counters: &counters, send_batches };
-    let mut busy = BusyPoll::new(busy_poll);
-    let mut inbox = ReceiveBatch::new(port, path);
-    let mut outbox = SendBatch::new(port, path);
-    let mut slack = Slack::new(clock.mono());
-    let mut round = Round::new(clock.mono());
+    let mut turns = Turns::new(setup, port, driven);
     let mut ready = Ready::default();
-    let mut deferred = 0;
-    let mut finished_at = None;
     loop {
-        round.begin_turn(clock.mono());
-        let reads = driven.wants_datagrams() && (ready.readable || !inbox.is_empty());
-        let mut more = reads && inbox.receive(io.port, io.counters)?;
-        let now = clock.now();
-        slack.on_turn(now.mono);
-        if reads && !inbox.is_empty() {
-            busy.on_datagrams(now.mono);
-            driven.handle_datagrams(now, &mut inbox.drain(io.counters));
-        }
-        if ready.woken {
-            driven.handle_wake(now);
-        }
-        // An ack that waits in the socket settles what a timer would take for lost.
-        deferred = if more && deferred < MAX_DEFERRED_TURNS { deferred + 1 } else { 0 };
-        if deferred == 0 && driven.poll_timeout().is_some_and(|at| at <= now.mono) {
-            driven.handle_timeout(now);
-        }
-        more |= !inbox.is_empty() && driven.wants_datagrams();
-        if more && !inbox.keeps_failing() && round.reads_on(now.mono) {
-            ready = sources.ready_soon(Turn::Done, driven.wants_datagrams()).await?;
-            continue;
-        }
-        let flushed = io.flush(now, driven, &mut outbox)?;
-        if driven.is_finished() {
-            let since = *finished_at.get_or_insert(now.mono);
-            let gives_up = flushed == Turn::Blocked && now.mono >= since + LAST_WORDS;
-            if flushed == Turn::Done || gives_up {
-                return Ok(());
+        ready = match turns.play(ready)? {
+            Wait::Not { turn } => sources.ready_soon(turn, turns.driven.wants_datagrams()).await?,
+            Wait::Rest { until, turn } => {
+                sources.sleep(until).await;
+                sources.ready_soon(turn, turns.driven.wants_datagrams()).await?
             }
-        }
-        if flushed == Turn::Unfinished {
-            round.sends_on();
-        }
-        let goes_on = more || flushed == Turn::Unfinished;
-        let is_busy = flushed == Turn::Done && busy.is_busy(now.mono);
-        let rest = if reads && inbox.keeps_failing() {
-            Some(now.mono + BLOCKED_WAIT)
-        } else if flushed == Turn::Done {
-            let rest = round.end(clock.mono(), driven.poll_timeout());
-            rest.filter(|_| rests && !more && !is_busy)
-        } else {
-            None
-        };
-        if let Some(until) = rest {
-            sources.sleep(until).await;
-        }
-        ready = if goes_on || rest.is_some() || is_busy {
-            sources.ready_soon(flushed, driven.wants_datagrams()).await?
-        } else {
-            let mut wake_at = driven.poll_timeout().map(|deadline| deadline + slack.time());
-            if flushed == Turn::Blocked {
-                // What is due may be due until it has left, for which there is no room.
-                wake_at = wake_at.map(|at| at.max(now.mono + BLOCKED_WAIT));
-                wake_at = wake_at.into_iter().chain(finished_at.map(|since| since + LAST_WORDS)).min();
+            Wait::Sources { now, deadline, turn } => {
+                sources.put_off(now, deadline, turns.slack.next_turn());
+                sources.ready(deadline, turn, turns.driven.wants_datagrams()).await?
             }
-            sources.put_off(now.mono, wake_at, slack.next_turn());
-            sources.ready(wake_at, flushed, driven.wants_datagrams()).await?
+            Wait::Over => return Ok(()),
         };
     }
 }
 
+/// How a loop waits for its next turn, after a turn that ended as `turn` tells.
+enum Wait {
+    /// It does not: more is to be done, or it polls busily.
+    Not { turn: Turn },
+    /// For a while, whatever comes.
+    Rest { until: Timestamp, turn: Turn },
+    /// For its sources, and the deadline.
+    Sources { now: Timestamp, deadline: Option<Timestamp>, turn: Turn },
+    /// There is no next turn.
+    Over,
+}
+
+/// What a loop keeps from turn to turn.
+struct Turns<'a, D: ?Sized> {
+    driven: &'a mut D,
+    clock: Clock,
+    io: Io<'a>,
+    inbox: ReceiveBatch,
+    outbox: SendBatch,
+    busy: BusyPoll,
+    slack: Slack,
+    round: Round,
+    /// As [`Setup`] has it.
+    rests: bool,
+    /// Turns in a row that have left due timers for later.
+    deferred: u32,
+    /// Since when `driven` has been finished.
+    finished_at: Option<Timestamp>,
+}
+
+impl<'a, D: Driven + ?Sized> Turns<'a, D> {
+    fn new(setup: Setup, port: &'a Port, driven: &'a mut D) -> Self {
+        let Setup { clock, path, busy_poll, counters, rests, send_batches } = setup;
+        let path = port.path(path);
+        Self {
+            driven,
+            clock,
+            io: Io { port, counters, send_batches },
+            inbox: ReceiveBatch::new(port, path),
+            outbox: SendBatch::new(port, path),
+            busy: BusyPoll::new(busy_poll),
+            slack: Slack::new(clock.mono()),
+            round: Round::new(clock.mono()),
+            rests,
+            deferred: 0,
+            finished_at: None,
+        }
+    }
+
+    /// One turn: reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves in
+    /// it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much
+    /// leaves at once, and a flood delays nothing else for longer. One with a thread of its own may rest when that took
+    /// long.
+    fn play(&mut self, ready: Ready) -> io::Result<Wait> {
+        self.round.begin_turn(self.clock.mono());
+        let reads = self.driven.wants_datagrams() && (ready.readable || !self.inbox.is_empty());
+        let (now, more) = self.read(reads, ready.woken)?;
+        if more && !self.inbox.keeps_failing() && self.round.reads_on(now.mono) {
+            return Ok(Wait::Not { turn: Turn::Done });
+        }
+        let turn = self.io.flush(now, self.driven, &mut self.outbox)?;
+        if self.is_over(now.mono, turn) {
+            return Ok(Wait::Over);
+        }
+        let is_busy = turn == Turn::Done && self.busy.is_busy(now.mono);
+        if turn == Turn::Unfinished {
+            self.round.sends_on();
+        }
+        let rest = if reads && self.inbox.keeps_failing() {
+            Some(now.mono + BLOCKED_WAIT)
+        } else if turn == Turn::Done {
+            let rest = self.round.end(self.clock.mono(), self.driven.poll_timeout());
+            rest.filter(|_| self.rests && !more && !is_busy)
+        } else {
+            None
+        };
+        Ok(match rest {
+            Some(until) => Wait::Rest { until, turn },
+            None if more || turn == Turn::Unfinished || is_busy => Wait::Not { turn },
+            None => Wait::Sources { now: now.mono, deadline: self.deadline(now.mono, turn), turn },
+        })
+    }
+
+    /// Hands `driven` all that has come; yields when that was, and whether more waits.
+    fn read(&mut self, reads: bool, woken: bool) -> io::Result<(Now, bool)> {
+        let more = reads && self.inbox.receive(self.io.port, &self.io.counters)?;
+        let now = self.clock.now();
+        self.slack.on_turn(now.mono);
+        if reads && !self.inbox.is_empty() {
+            self.busy.on_datagrams(now.mono);
+            self.driven.handle_datagrams(now, &mut self.inbox.drain(&self.io.counters));
+        }
+        if woken {
+            self.driven.handle_wake(now);
+        }
+        // An ack that waits in the socket settles what a timer would take for lost.
+        self.deferred = if more && self.deferred < MAX_DEFERRED_TURNS { self.deferred + 1 } else { 0 };
+        if self.deferred == 0 && self.driven.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.driven.handle_timeout(now);
+        }
+        Ok((now, more || (!self.inbox.is_empty() && self.driven.wants_datagrams())))
+    }
+
+    /// True when `driven` is finished and its last words have left, or found no room for too long.
+    fn is_over(&mut self, now: Timestamp, turn: Turn) -> bool {
+        if !self.driven.is_finished() {
+            return false;
+        }
+        let since = *self.finished_at.get_or_insert(now);
+        turn == Turn::Done || (turn == Turn::Blocked && now >= since + LAST_WORDS)
+    }
+
+    /// When the next turn is due at the latest.
+    fn deadline(&self, now: Timestamp, turn: Turn) -> Option<Timestamp> {
+        let due = self.driven.poll_timeout().map(|due| due + self.slack.time());
+        if turn != Turn::Blocked {
+            return due;
+        }
+        // What is due may be due until it has left, for which there is no room.
+        let due = due.map(|due| due.max(now + BLOCKED_WAIT));
+        due.into_iter().chain(self.finished_at.map(|since| since + LAST_WORDS)).min()
+    }
+}
+
 /// The socket and how it is used.
-#[derive(Clone, Copy)]
 struct Io<'a> {
     port: &'a Port,
-    counters: &'a Counters,
+    counters: Arc<Counters>,
     /// Most of them in a turn.
     send_batches: usize,
 }
@@ -184,7 +249,7 @@ impl Io<'_> {
         driven: &mut D,
         outbox: &mut SendBatch,
     ) -> io::Result<Turn> {
-        if outbox.send(self.port, self.counters)? == Flushed::Blocked {
+        if outbox.send(self.port, &self.counters)? == Flushed::Blocked {
             self.counters.answers_dropped.add_len(driven.drop_answers());
             return Ok(Turn::Blocked);
         }
@@ -193,7 +258,7 @@ impl Io<'_> {
                 self.counters.answers_dropped.add_len(driven.drop_answers());
             }
             let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
-            if outbox.send(self.port, self.counters)? == Flushed::Blocked {
+            if outbox.send(self.port, &self.counters)? == Flushed::Blocked {
                 return Ok(Turn::Blocked);
             }
             if !full {
