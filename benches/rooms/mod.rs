@@ -25,7 +25,7 @@ pub struct Party {
     pub members: Vec<MemberId>,
 }
 
-/// An empty table whose limits of rate are out of reach (4 GiB a session, as no time passes), and whose session ids follow from `seed`.
+/// An empty table whose limits of rate for messages are out of reach, and whose session ids follow from `seed`.
 pub fn table(stripes: usize, seed: u64) -> SessionTable {
     let limits = SessionLimits {
         max_sessions: usize::MAX,

@@ -52,7 +52,7 @@ impl TokenBucket {
         self.refilled += Duration::from_micros(missing.div_ceil(self.per_second().max(1)));
     }
 
-    /// Takes `amount` if the `part`th part of a full bucket (at least 1) is left then.
+    /// Takes `amount` if a full bucket divided by `part` is left then; `part` is at least 1.
     pub fn take_above(&mut self, now: Timestamp, amount: u64, part: u64) -> bool {
         let kept = self.holds() / part.max(1);
         self.has(now, amount.saturating_add(kept)) && self.take(now, amount)

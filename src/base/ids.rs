@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use super::codec::VARINT_MAX;
 
-/// A map whose keys the server draws at random. Its hash is fast and no secret: nobody else chooses keys,
-/// and so nobody can choose those that collide.
+/// A map whose keys the server gives, at random or one after the other. Its hash is fast and no secret: nobody else
+/// chooses keys, and so nobody can choose those that collide.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
 /// A set of such keys.
 pub type IdSet<K> = HashSet<K, BuildHasherDefault<IdHasher>>;
 
-/// Hashes an integer that is random already, by one multiplication. The low bits of a product depend on the low bits
+/// Hashes an integer that nobody has chosen, by one multiplication. The low bits of a product depend on the low bits
 /// of its factor alone, and these are the same in all keys of a stripe; a table picks its buckets by the low bits
 /// of the hash, which are therefore the product's high ones.
 #[derive(Debug, Default, Clone, Copy)]

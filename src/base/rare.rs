@@ -20,8 +20,8 @@ impl<T> Rare<T> {
 }
 
 impl<T: Blank> Rare<T> {
-    /// The value, if it was ever changed.
-    pub fn changed(&mut self) -> Option<&mut T> {
+    /// The value to be changed, if it was ever changed before.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
 
@@ -62,11 +62,11 @@ mod tests {
     #[test]
     fn it_is_blank_until_it_is_changed() {
         let mut rare = Rare::<Vec<u8>>::default();
-        assert!(rare.is_empty() && rare.changed().is_none());
+        assert!(rare.is_empty() && rare.get_mut().is_none());
         rare.push(7);
         assert_eq!((&**rare, rare.0.is_some()), (&[7][..], true));
-        assert_eq!(rare.changed(), Some(&mut vec![7]));
+        assert_eq!(rare.get_mut(), Some(&mut vec![7]));
         rare.clear();
-        assert!(rare.is_empty() && rare.changed().is_none());
+        assert!(rare.is_empty() && rare.get_mut().is_none());
     }
 }

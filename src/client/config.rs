@@ -15,9 +15,9 @@ pub struct ClientConfig {
     /// system says of the route to the server, where it does (Linux). `max_datagram_bytes` is the most for either
     /// direction.
     pub connection: ConnectionConfig,
-    /// How long each address of a server is tried; a second from when the server rejects. Default 5 s. Of several the
-    /// next one is tried, too, when those before have been silent for a second: so it bounds each attempt, and a
-    /// `timeout` around `connect` all of them, and what the resolver takes.
+    /// How long each address of a server is tried; a second from when the server rejects. Default 5 s. Where there are
+    /// several, the next one is tried as well once those before have been silent for a second. To bound the whole of
+    /// `connect`, name resolution included, put a `timeout` around it.
     pub connect_timeout: Duration,
     /// Events that wait for the app. Default 4,096, at least 1.
     ///

@@ -264,7 +264,7 @@ impl<'a> Attempts<'a> {
             ConnectingConfig {
                 protocol_id: config.protocol_id,
                 connection: connection.on_socket(socket.forbids_fragments()),
-                deadline: config.connect_timeout,
+                timeout: config.connect_timeout,
             },
             StdRng::from_rng(&mut self.rng),
         );

@@ -85,7 +85,9 @@ pub use crate::base::{
 };
 #[cfg(feature = "client")]
 pub use crate::net::{BufferSizes, IoPath};
-pub use crate::rudp::{ConnectError as AttemptError, ConnectionConfig, ProtocolViolation, Stats, Tracer};
+pub use crate::rudp::{
+    ConnectError as AttemptError, ConnectionConfig, KeyLimit, ProtocolViolation, Stats, Tracer,
+};
 pub use crate::secure::ConnectGrant;
 pub use crate::wire::command::To;
 pub use crate::wire::event::Invitation;

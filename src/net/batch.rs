@@ -49,7 +49,7 @@ pub(super) struct ReceiveBatch {
     failures: u32,
 }
 
-/// So many errors in a row are taken for moments, of which the next call shows nothing any more.
+/// Errors in a row that are taken for transient: tried again at once, without a word.
 const MOMENTS: u32 = 16;
 
 impl ReceiveBatch {
@@ -185,8 +185,8 @@ impl ReceiveBatch {
     }
 }
 
-/// So many slots. Few ever hold more than a page, and zeroed memory is there only once it is touched; but what was
-/// in use before is cleared whole, so that nobody has more slots than it needs.
+/// Room for `count` datagrams. Few ever hold more than a page, and zeroed memory is there only once it is touched; but
+/// what was in use before is cleared whole, so that nobody has more slots than it needs.
 fn slots(count: usize) -> Box<[u8]> {
     vec![0; count * SLOT_BYTES].into_boxed_slice()
 }
@@ -211,7 +211,7 @@ pub(super) struct SendBatch {
     filled: usize,
     /// Slots that are sent already, from the first one on.
     sent: usize,
-    /// So many datagrams more go into the kernel one by one, not in rows.
+    /// Datagrams still to go into the kernel one by one, not in rows.
     single: usize,
 }
 

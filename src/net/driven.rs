@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use crate::base::{Envelope, Now, Timestamp};
 
-/// A sans-IO machine on one socket. [`drive`](super::drive) calls it from one task, never at once.
+/// A sans-IO machine on one socket. [`drive`](super::drive) calls it from one task, one call at a time.
 ///
 /// In each turn of the loop: the `handle_*` that apply, all with the same `now`. Then, unless more datagrams wait,
 /// [`Driven::poll_transmit`] until it has nothing more, or many batches have been sent, and

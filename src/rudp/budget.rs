@@ -17,8 +17,9 @@ pub struct MemoryBudget {
 /// The budgets of a process.
 #[derive(Clone, Debug)]
 pub struct MemoryBudgets {
-    /// Incomplete and out-of-order messages, beyond the first 64 KiB of each connection: who has no large messages
-    /// never notices that others fill what all have together, which they can do with messages that they only begin.
+    /// Incomplete and out-of-order messages, beyond the first 64 KiB of each connection. Those are its own, so that
+    /// a connection without large messages goes on when others have filled the rest, as they can with messages that
+    /// they only begin.
     ///
     /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later; of
     /// each connection one message that waits for no other is taken all the same. Spec: REL-14.
@@ -68,7 +69,7 @@ impl MemoryBudget {
         Self { held: Arc::default(), own: 0, max }
     }
 
-    /// Bytes held by all connections.
+    /// Bytes held by all connections beyond what of each does not count.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }

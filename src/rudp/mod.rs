@@ -13,7 +13,7 @@ mod payload;
 pub use budget::{MemoryBudget, MemoryBudgets};
 pub use connecting::{ConnectError, Connecting, ConnectingConfig};
 pub use connection::{
-    BASE_DATAGRAM_BYTES, Closed, CongestionControl, Connection, ConnectionConfig, EcnState, Event,
+    BASE_DATAGRAM_BYTES, Closed, CongestionControl, Connection, ConnectionConfig, EcnState, Event, KeyLimit,
     MAX_STREAMS, Metrics, PacketDropped, ProtocolViolation, Role, SendError, Sent, Stats, Trace, TraceEvent,
     TracedFrame, TracedPlace, Tracer, Vantage,
 };

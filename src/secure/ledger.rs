@@ -150,7 +150,7 @@ struct Stripe {
 /// What has become of a token.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum TokenUse {
-    /// So many handshakes of it wait for their clients.
+    /// Its handshakes that wait for their clients.
     HalfOpen(u8),
     /// It has made its connection.
     Spent,

@@ -69,14 +69,14 @@ impl Builder {
         self
     }
 
-    /// Adds a token key, the first of at most two. Without one `start` fails. [`Server::set_keys`] changes them later.
+    /// Adds a token key: one is required, two are taken. [`Server::set_keys`] changes them later.
     pub fn key(mut self, key: TokenKey) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// Adds a name that tokens may know this server by (their `aud`), 1 to 128 bytes. Without any the server takes
-    /// tokens for every server: right only while no other server has its keys.
+    /// Adds a name that tokens may know this server by (their `aud`), 1 to 128 bytes; `start` refuses others. Without
+    /// any the server takes tokens for every server: right only while no other server has its keys.
     pub fn name(mut self, name: &str) -> Self {
         self.names.push(name.to_owned());
         self

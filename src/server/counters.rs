@@ -91,9 +91,9 @@ counters! {
     datagrams_forwarded;
     /// Datagrams that could not be passed on: that worker was behind, or the connection had ended.
     datagrams_not_forwarded;
-    /// Bytes received from addresses before they were proven.
+    /// Bytes of datagrams that prove nothing: all but sealed packets that were not dropped.
     unproven_bytes_in;
-    /// Bytes sent to addresses before they were proven.
+    /// Bytes of clear packets sent: none is sent to an address that has proved itself.
     unproven_bytes_out;
 }
 

@@ -70,7 +70,8 @@ limits! {
     /// with `full` until an old one has ended.
     max_half_open: 1_024 in 16..=65_536, "handshakes";
     /// Silence after which a connection ends and its user is removed from its sessions. The smaller of both ends'
-    /// counts. Who takes no reliable message is removed as well, after three looks so far apart, or 20 s.
+    /// counts. A client that acks no reliable message is removed as well, when three looks at it, so far apart but at
+    /// least 20 s, have found no progress.
     idle_timeout_ms: 10_000 in 1_000..=600_000, "ms";
     /// Silence after which the server asks a client for a sign of life. At most a third of the
     /// idle timeout takes effect.

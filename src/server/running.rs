@@ -198,11 +198,12 @@ impl Server {
     /// not for async code.
     ///
     /// # Errors
-    /// The first failure of a worker; whoever asks first is told.
+    /// The first failure of a worker: its kind and its text.
     pub fn join(&self) -> io::Result<()> {
         let running = self.running.lock();
         let ended = self.running.has_changed.wait_while(running, |running| running.threads > 0);
-        ended.unwrap_or_else(PoisonError::into_inner).failure.take().map_or(Ok(()), Err)
+        let ended = ended.unwrap_or_else(PoisonError::into_inner);
+        ended.failure.as_ref().map_or(Ok(()), |why| Err(io::Error::new(why.kind(), why.to_string())))
     }
 
     /// Drains and waits for the end; blocks for at most about `timeout`. In async code, by `spawn_blocking`: clients

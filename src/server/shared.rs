@@ -1,5 +1,6 @@
-//! What the workers of one server share. Everything in it has its own locks, none is held while
-//! another is taken but a mailbox's, which is always the last.
+//! What the workers of one server share. Everything in it has its own locks. Two are held at once
+//! in these orders alone: a stripe's of the session table and then the table's `parked`; a stripe's of the table or of
+//! the directory and then a mailbox's, which is always the last.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;

@@ -1,11 +1,10 @@
 //! The invites of one session: open ones, and ended ones for as long as they are remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::SessionLimits;
 use crate::base::{Timestamp, UserId};
-use crate::wire::{ErrorCode, InviteTtl};
+use crate::wire::ErrorCode;
 
 /// One invite.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(super) struct Invite {
 /// What a new invite promises.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    pub(super) ttl: InviteTtl,
+    pub(super) expires: Timestamp,
     pub(super) hold_seat: bool,
 }
 
@@ -134,8 +133,7 @@ impl Invites {
         &mut self,
         user: &UserId,
         replaced: Option<u32>,
-        Terms { ttl, hold_seat }: Terms,
-        now: Timestamp,
+        Terms { expires, hold_seat }: Terms,
         limits: &SessionLimits,
     ) -> Result<u32, ErrorCode> {
         let number = self.next.ok_or(ErrorCode::TooManyInvites)?;
@@ -145,7 +143,6 @@ impl Invites {
         if let Some(replaced) = replaced {
             self.end(replaced, InviteState::Revoked, limits);
         }
-        let expires = now + Duration::from_secs(u64::from(ttl.get()));
         let invite =
             Invite { user: user.clone(), expires, state: InviteState::Open, holds_seat: hold_seat, end: 0 };
         self.held += usize::from(hold_seat);
@@ -230,11 +227,11 @@ mod tests {
     use super::*;
 
     fn terms() -> Terms {
-        Terms { ttl: InviteTtl::new(60).unwrap(), hold_seat: false }
+        Terms { expires: Timestamp::from_millis(60_000), hold_seat: false }
     }
 
     fn add(invites: &mut Invites, user: &str, limits: &SessionLimits) -> u32 {
-        invites.add(&UserId::new(user).unwrap(), None, terms(), Timestamp::ZERO, limits).unwrap()
+        invites.add(&UserId::new(user).unwrap(), None, terms(), limits).unwrap()
     }
 
     /// Each step is as short whatever there is to do: a stripe is locked meanwhile.
@@ -281,7 +278,7 @@ mod tests {
         let mut invites = Invites { next: Some(u32::MAX), ..Invites::new() };
         let mut add = |user| {
             let user = UserId::new(user).unwrap();
-            invites.add(&user, None, terms(), Timestamp::ZERO, &SessionLimits::default())
+            invites.add(&user, None, terms(), &SessionLimits::default())
         };
         assert_eq!(add("ann"), Ok(u32::MAX));
         assert_eq!(add("bob"), Err(ErrorCode::TooManyInvites));

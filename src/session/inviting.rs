@@ -1,5 +1,7 @@
 //! What a session does with invites: issue, revoke, decline, expire.
 
+use std::time::Duration;
+
 use super::invites::{InviteState, Terms};
 use super::state::{Entry, Session, Turn, reserve};
 use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
@@ -23,33 +25,29 @@ impl Session {
         turn: &Turn<'_>,
     ) -> Result<Inviting, ErrorCode> {
         self.check_owner(by)?;
+        let expires = turn.now + Duration::from_secs(u64::from(invite.ttl.get()));
+        let terms = Terms { expires, hold_seat: invite.hold_seat };
         Ok(Inviting {
             session: self.id,
             kind: self.settings.kind,
             owner: self.owner_user.clone(),
-            ttl: invite.ttl,
+            expires,
             note: invite.note.clone(),
-            users: users.iter().map(|user| self.invite_one(user, invite, turn)).collect(),
+            users: users.iter().map(|user| self.invite_one(user, terms, turn)).collect(),
         })
     }
 
-    fn invite_one(
-        &mut self,
-        user: &UserId,
-        invite: &Invite,
-        turn: &Turn<'_>,
-    ) -> Result<NewInvite, ErrorCode> {
+    fn invite_one(&mut self, user: &UserId, terms: Terms, turn: &Turn<'_>) -> Result<NewInvite, ErrorCode> {
         if self.members.id_of(user).is_some() {
             return Err(ErrorCode::AlreadyMember);
         }
         let replaced = self.invites.open_of(user, turn.now);
         let replaced_id = replaced.map(|replaced| self.invite_id(replaced));
         // spec: INV-9
-        if invite.hold_seat && !self.has_seat(Entry { invite: replaced_id, older: None }, turn.now) {
+        if terms.hold_seat && !self.has_seat(Entry { invite: replaced_id, older: None }, turn.now) {
             return Err(ErrorCode::SessionFull);
         }
-        let terms = Terms { ttl: invite.ttl, hold_seat: invite.hold_seat };
-        let number = self.invites.add(user, replaced, terms, turn.now, turn.limits)?;
+        let number = self.invites.add(user, replaced, terms, turn.limits)?;
         Ok(NewInvite { invite: self.invite_id(number), replaced: replaced_id })
     }
 

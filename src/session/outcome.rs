@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Member, PropertyMap};
-use crate::base::{InviteId, MemberId, SessionId, SessionKind, UserId};
-use crate::wire::{DeleteReason, ErrorCode, InviteTtl, LeaveReason, Note};
+use crate::base::{InviteId, MemberId, SessionId, SessionKind, Timestamp, UserId};
+use crate::wire::{DeleteReason, ErrorCode, LeaveReason, Note};
 
 /// A user became a member, by `create` or `join`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Inviting {
     pub kind: SessionKind,
     /// The owner, as the invited see it.
     pub owner: UserId,
-    /// How long the invites admit.
-    pub ttl: InviteTtl,
+    /// From when on the invites admit no more.
+    pub expires: Timestamp,
     /// The owner's word.
     pub note: Note,
     /// For each user of the command, in its order.

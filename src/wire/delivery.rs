@@ -52,11 +52,11 @@ impl Delivery {
         matches!(self, Self::ReliableUnordered | Self::ReliableOrdered | Self::ReliableLatest { .. })
     }
 
-    /// Reads the key that `mode` has, if it has one.
+    /// The delivery of a mode: reads the key that it has, if it has one.
     ///
     /// # Errors
     /// [`DecodeError::Unknown`] for a mode above 4, [`DecodeError::Truncated`].
-    pub fn read_key(mode: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub fn of_mode(mode: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
         match mode {
             0 => Ok(Self::Unreliable),
             1 => Ok(Self::Sequenced { key: reader.u16("key")? }),

@@ -74,7 +74,7 @@ pub struct Outcome {
     pub order_violations: u64,
     /// Deliveries that had been there before.
     pub duplicates: u64,
-    /// Senders whose last message did not reach every receiver.
+    /// Pairs of a sender and a receiver that the sender's last message did not reach.
     pub latest_missing: u64,
     /// What the bulk transfer came to; none without one.
     pub bulk: Option<BulkOutcome>,

@@ -184,7 +184,7 @@ fn closed(why: &Closed) -> Value {
         Closed::ByPeer { code, .. } => ("remote", "application", Some(code)),
         Closed::Local { code, .. } => ("local", "application", Some(code)),
         Closed::TimedOut => ("local", "idle_timeout", None),
-        Closed::Violation(_) => ("local", "error", None),
+        Closed::Violation(_) | Closed::KeyLimit(_) => ("local", "error", None),
     };
     let mut data = json!({ "owner": owner, "trigger": trigger, "reason": why.to_string() });
     if let Some(code) = code {

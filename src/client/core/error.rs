@@ -91,6 +91,9 @@ pub enum Disconnected {
     /// The server broke the transport's protocol.
     #[error("the server broke the transport's protocol: {0}")]
     TransportViolation(rudp::ProtocolViolation),
+    /// The keys may be used no further: a new connection has new ones.
+    #[error("limit of the keys: {0}")]
+    KeyLimit(rudp::KeyLimit),
     /// The connection was never made.
     #[error("not connected: {0}")]
     ConnectFailed(rudp::ConnectError),
@@ -119,7 +122,7 @@ impl Disconnected {
                 | CloseCode::TooManyFailedOpens
                 | CloseCode::Full => true,
             },
-            Self::TimedOut | Self::EventsUnread | Self::Socket(_) => true,
+            Self::TimedOut | Self::EventsUnread | Self::KeyLimit(_) | Self::Socket(_) => true,
             Self::ConnectFailed(error) => error.may_reconnect(),
             Self::ByClient | Self::ServerViolation(_) | Self::TransportViolation(_) | Self::Panicked => false,
         }

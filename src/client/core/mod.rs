@@ -240,5 +240,6 @@ fn why(closed: Closed, violation: Option<ServerViolation>) -> Disconnected {
         (Closed::ByPeer { code, reason }, None) => Disconnected::ByServer { code, reason },
         (Closed::TimedOut, None) => Disconnected::TimedOut,
         (Closed::Violation(violation), None) => Disconnected::TransportViolation(violation),
+        (Closed::KeyLimit(limit), None) => Disconnected::KeyLimit(limit),
     }
 }

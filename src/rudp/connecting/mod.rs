@@ -30,14 +30,14 @@ pub struct ConnectingConfig {
     pub protocol_id: u64,
     /// For the connection that comes of it.
     pub connection: ConnectionConfig,
-    /// How long to try.
-    pub deadline: Duration,
+    /// How long to try. Default 5 s.
+    pub timeout: Duration,
 }
 
 impl ConnectingConfig {
     /// The usual times, for one game.
     pub fn new(protocol_id: u64) -> Self {
-        Self { protocol_id, connection: ConnectionConfig::default(), deadline: Duration::from_secs(5) }
+        Self { protocol_id, connection: ConnectionConfig::default(), timeout: Duration::from_secs(5) }
     }
 }
 
@@ -80,7 +80,7 @@ const AFTER_REJECT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server, or somebody in its name, refused, and went on doing so for a second.
+    /// The server, or somebody in its name, refused, and no better answer came within a second.
     #[error("refused: {0}")]
     Refused(RejectCode),
     /// Nobody answered until the deadline.
@@ -147,7 +147,7 @@ impl Connecting {
             failure: if is_sound { ConnectError::NoAnswer } else { ConnectError::Token { bytes } },
             due: now,
             interval: FIRST_INTERVAL,
-            deadline: if is_sound { now + config.deadline } else { now },
+            deadline: if is_sound { now + config.timeout } else { now },
             outcome: None,
             is_done: false,
         }

@@ -158,7 +158,7 @@ impl AckTracker {
     /// and what that ack told need not be told again. RFC 9000 §13.2.4.
     pub fn on_confirmed(&mut self, largest: u64) {
         self.confirmed = self.confirmed.max(largest);
-        if let Some(odd) = self.odd.changed() {
+        if let Some(odd) = self.odd.get_mut() {
             odd.late = odd.late.filter(|(_, by_then)| largest <= *by_then);
         }
         let told_below = self.odd.late.map_or(self.confirmed + 1, |(late, _)| late.min(self.confirmed + 1));
@@ -172,7 +172,7 @@ impl AckTracker {
         self.acked_at = now;
         (self.unacked, self.unacked_bytes) = (0, 0);
         self.deadline = None;
-        if let Some(odd) = self.odd.changed() {
+        if let Some(odd) = self.odd.get_mut() {
             odd.repaired.clear();
         }
         Some(ack)

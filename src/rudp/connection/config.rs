@@ -8,37 +8,37 @@ use crate::wire::{MAX_RECEIVED_DATAGRAM_BYTES, TransportParameters};
 // spec: LIM-1
 pub const MAX_STREAMS: usize = 1_024;
 
-/// Limits and times of a connection. Spec: limits.md.
+/// Limits and times of a connection. What is out of its range is taken for the nearest in it. Spec: limits.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionConfig {
-    /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' counts.
+    /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' counts. Default 10 s.
     pub idle_timeout: Duration,
-    /// Silence after which this end asks for a sign of life; 100 ms to a third of the idle timeout.
+    /// Silence after which this end asks for a sign of life; 100 ms to a third of the idle timeout. Default 3 s.
     pub keepalive: Duration,
-    /// Longest that an ack waits for something to ride on, 0 to 65 ms.
+    /// Longest that an ack waits for something to ride on, 0 to 65 ms. Default 40 ms.
     pub max_ack_delay: Duration,
     /// Largest datagram that the link of this end takes, 1,200 to 9,216 bytes, UDP payload: none larger leaves or,
     /// as the peer is told, comes. Default 1,452, Ethernet's. Spec: HSK-9.
     pub link_datagram_bytes: usize,
     /// Largest datagram that this end sends once a probe of the path has shown that it takes so much, 1,200 to
     /// 9,216 bytes, UDP payload; 1,200 = no probes. On a socket that lets IP cut datagrams it must be 1,200, since
-    /// probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`]. Spec: MTU-1.
+    /// probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`]. Default 9,216. Spec: MTU-1.
     pub max_datagram_bytes: usize,
-    /// Largest message that this end takes, 1,200 to 1,048,576 bytes.
+    /// Largest message that this end takes, 1,200 to 1,048,576 bytes. Default 1,048,576.
     pub max_message_bytes: usize,
-    /// Bytes that this end keeps of messages that are incomplete or out of order, 65,536 to 2^30; a value
-    /// beyond is taken for the nearest. A peer that sends more is closed. Spec: REL-12.
+    /// Bytes that this end keeps of messages that are incomplete or out of order, 65,536 to 2^30. A peer that sends
+    /// more is closed. Default 4 MiB. Spec: REL-12.
     pub receive_buffer_bytes: usize,
     /// Bytes of reliable messages that wait to be sent or acked, each 64 more than its payload has. When
     /// full, `send` answers [`SendError::WouldBlock`](super::SendError::WouldBlock); a message that it would
-    /// not take when empty is [`SendError::TooLarge`](super::SendError::TooLarge).
+    /// not take when empty is [`SendError::TooLarge`](super::SendError::TooLarge). Default 4 MiB.
     pub send_buffer_bytes: usize,
-    /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest go.
+    /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest go. Default 256 KiB.
     pub unreliable_buffer_bytes: usize,
-    /// Bytes a second that REPAIR frames may take while packets are being lost; 0 = none leave.
+    /// Bytes a second that REPAIR frames may take while packets are being lost; 0 = none leave. Default 64 KiB.
     /// Spec: REP-4.
     pub repair_bytes_per_second: u64,
-    /// What bounds the bytes under way. Spec: REL-8.
+    /// What bounds the bytes under way. Default [`CongestionControl::Delay`]. Spec: REL-8.
     pub congestion_control: CongestionControl,
 }
 

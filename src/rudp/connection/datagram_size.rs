@@ -56,7 +56,7 @@ struct Search {
     lost_at: Option<Timestamp>,
 }
 
-/// So many full datagrams lately would be fewer if they were larger; each that is not full makes up for two.
+/// Full datagrams lately that make it worth to search for a larger size; each that is not full makes up for two.
 const MANY_FULL: u8 = 16;
 /// Probes of a size that are lost before it counts as too large. RFC 8899 §5.1.2.
 const MAX_PROBES: u32 = 3;

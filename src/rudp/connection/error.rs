@@ -26,7 +26,8 @@ pub enum SendError {
         /// Most that fit.
         max: usize,
     },
-    /// The send buffer is full: the peer does not ack as fast as this end sends.
+    /// The send buffer is full, the connection's own or what all of the process share: the peer does not ack as fast as
+    /// this end sends.
     #[error("send buffer is full")]
     WouldBlock,
     /// The stream was never opened, or is finished.
@@ -94,13 +95,30 @@ pub enum ProtocolViolation {
     /// A symbol put together from REPAIR frames holds something else than reliable messages.
     #[error("a repaired packet holds more than reliable messages")]
     NotRepairable,
-    /// More packets did not open than a key may see.
+}
+
+/// How a connection came to the end of what its keys may be used for (RFC 9001, section 6.6). Nobody's fault: anybody
+/// can send what does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyLimit {
+    /// More packets did not open than a key may see. Spec: KEY-6.
     #[error("too many packets did not open")]
-    TooManyFailedOpens,
+    FailedOpens,
     /// The packet numbers come to their end, or a key has sealed as much as it may and the peer acks
     /// nothing that it sealed.
     #[error("packet numbers or keys are used up")]
     UsedUp,
+}
+
+impl KeyLimit {
+    /// What the peer is told.
+    pub const fn code(self) -> CloseCode {
+        match self {
+            Self::FailedOpens => CloseCode::TooManyFailedOpens,
+            Self::UsedUp => CloseCode::Internal,
+        }
+    }
 }
 
 /// Why a connection ended. Spec: CON-5.
@@ -129,6 +147,9 @@ pub enum Closed {
     /// The peer broke the protocol.
     #[error("protocol violation: {0}")]
     Violation(ProtocolViolation),
+    /// The keys may be used no further.
+    #[error("limit of the keys: {0}")]
+    KeyLimit(KeyLimit),
 }
 
 /// Why a packet had no effect. Counted, never answered.

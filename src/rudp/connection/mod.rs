@@ -59,7 +59,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{BASE_DATAGRAM_BYTES, CongestionControl, ConnectionConfig, MAX_STREAMS};
-pub use error::{Closed, PacketDropped, ProtocolViolation, SendError, Sent};
+pub use error::{Closed, KeyLimit, PacketDropped, ProtocolViolation, SendError, Sent};
 pub use marks::EcnState;
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
@@ -124,8 +124,8 @@ pub struct Stats {
     pub packets_received: u64,
     /// Their bytes.
     pub bytes_received: u64,
-    /// Packets that the peer has sent, to the newest that came: as their numbers tell, of which one in some thousand is
-    /// left out.
+    /// Packets that the peer has sent, judged by the highest number received: a few too many, since it leaves out about
+    /// one number in a thousand.
     pub packets_sent_by_peer: u64,
     /// Packets that had no effect: replayed, late, not opening.
     pub packets_dropped: u64,
@@ -432,12 +432,12 @@ impl Connection {
     }
 
     fn violate(&mut self, now: Timestamp, violation: ProtocolViolation) {
-        let code = match violation {
-            ProtocolViolation::TooManyFailedOpens => CloseCode::TooManyFailedOpens,
-            ProtocolViolation::UsedUp => CloseCode::Internal,
-            _ => CloseCode::ProtocolViolation,
-        };
-        self.begin_close(now, code, &violation.to_string(), Closed::Violation(violation));
+        let reason = violation.to_string();
+        self.begin_close(now, CloseCode::ProtocolViolation, &reason, Closed::Violation(violation));
+    }
+
+    fn reach_key_limit(&mut self, now: Timestamp, limit: KeyLimit) {
+        self.begin_close(now, limit.code(), &limit.to_string(), Closed::KeyLimit(limit));
     }
 
     // spec: CON-6

@@ -295,7 +295,7 @@ impl Rare<Responses> {
 
     /// Keeps those alone that go to the ends that `stays` tells.
     fn retain(&mut self, stays: impl Fn(&Route) -> bool) {
-        if let Some(responses) = self.changed() {
+        if let Some(responses) = self.get_mut() {
             responses.waiting.retain(|(to, _)| stays(to));
         }
     }

@@ -10,7 +10,7 @@ use super::path::Change;
 use super::repair::symbol;
 use super::rtt::RttEstimator;
 use super::stream::{Hold, ReceiveStream, Received, ReceivedPart, Space};
-use super::{Closed, Connection, Event, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
+use super::{Closed, Connection, Event, KeyLimit, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
 use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
@@ -164,7 +164,7 @@ impl Connection {
         let opened = self.keys.open(now, keep, header.key_phase, number, head, sealed);
         let Some((length, opened)) = opened else {
             if self.keys.is_exhausted() {
-                self.violate(now, ProtocolViolation::TooManyFailedOpens);
+                self.reach_key_limit(now, KeyLimit::FailedOpens);
             }
             return Err(PacketDropped::DoesNotOpen);
         };

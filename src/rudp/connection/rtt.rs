@@ -90,7 +90,7 @@ impl RttEstimator {
         self.smoothed.get()
     }
 
-    /// The latest sample.
+    /// The latest sample, less what the peer held its ack back: `adjusted_rtt` of RFC 9002 §5.3.
     pub fn latest(&self) -> Duration {
         self.latest.get()
     }

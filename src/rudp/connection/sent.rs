@@ -126,8 +126,8 @@ pub struct LossOutcome {
     pub numbers: SmallVec<[PacketNumber; 8]>,
     /// Those of them that left marked.
     pub marked: SmallVec<[PacketNumber; 8]>,
-    /// Longest time between the sending of two packets, one of these the later, without any acked
-    /// between: RFC 9002 §7.6.
+    /// Longest time from the sending of one packet to that of a later one, which is lost, with nothing acked that was
+    /// sent in between: persistent congestion, RFC 9002 §7.6.
     pub longest_run: Duration,
 }
 

@@ -39,7 +39,7 @@ const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 const BARE_PROBE: u32 = 6;
 /// A connection that neither heard of its peer nor asked for it for so long is at rest.
 const SILENCE: Duration = Duration::from_millis(250);
-/// So many packets without silence between them are a stream, the end of which may be that of the way it took.
+/// Packets without silence between them after which silence may mean that the path has broken.
 const STREAM: u8 = 8;
 /// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));

@@ -13,7 +13,7 @@ use super::outbox::Passed;
 use super::path::Probe;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
-use super::{Connection, ProtocolViolation, Role, State};
+use super::{Connection, KeyLimit, Role, State};
 use crate::base::{Ecn, Envelope, PacketNumber, Route, Timestamp, Truncated, Writer};
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
@@ -58,7 +58,7 @@ impl Connection {
             State::Closing(_) => self.plan_close(now, &mut plan),
             // spec: KEY-8
             State::Open if self.sent.is_used_up() || self.keys.is_worn_out() => {
-                self.violate(now, ProtocolViolation::UsedUp);
+                self.reach_key_limit(now, KeyLimit::UsedUp);
                 self.plan_close(now, &mut plan)
             }
             State::Open => {
@@ -75,7 +75,7 @@ impl Connection {
         }
         if matches!(self.state, State::Open) {
             let (number, probes) = (self.sent.next_number(), self.timers.probes());
-            let ecn = self.marks.of_next(number, plan.eliciting, probes);
+            let ecn = self.marks.count_next(number, plan.eliciting, probes);
             plan.ecn = ecn;
             self.write_packet(now, &mut plan, out);
             return Some(Envelope { route: self.paths.active(), ecn });
@@ -197,7 +197,7 @@ impl Connection {
         }
         debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
         let has_room = self.has_window();
-        let may_send = has_room && self.congestion.is_paced(now);
+        let may_send = has_room && self.congestion.pacer_allows(now);
         if !may_send && waits {
             self.held_back_at = Some(now);
         }

@@ -78,7 +78,7 @@ impl Endpoint {
             Ok(incoming) => return Some(incoming),
             Err(Stop::Repeat(answer)) => self.answer(from, answer),
             Err(Stop::Retry(echo)) => self.retry(now.mono, from, echo),
-            Err(Stop::Drop(reason)) => self.counters.drop(reason),
+            Err(Stop::Drop(reason)) => self.counters.count_dropped(reason),
             Err(Stop::Reject(reason, code, echo)) => self.reject(now.mono, from, reason, code, echo),
         }
         None
@@ -243,7 +243,7 @@ impl Endpoint {
         let Ok((noise, secrets)) = responder.answer(id, &own) else {
             self.ledger.release(&claims.id);
             self.ids.give_back(now.mono, id);
-            return self.counters.drop(DropReason::HandshakeForged);
+            return self.counters.count_dropped(DropReason::HandshakeForged);
         };
         let mut connection = Box::new(Connection::new(
             now.mono,
@@ -278,7 +278,7 @@ impl Endpoint {
     }
 
     fn retry(&mut self, now: Timestamp, to: Route, echo: Echo) {
-        self.counters.drop(DropReason::NoCookie);
+        self.counters.count_dropped(DropReason::NoCookie);
         self.counters.retries_sent += 1;
         let cookie = self.cookies.mint(now, to.remote, echo);
         self.answer(to, ClearPacket::Retry(Retry { echo, cookie }).to_bytes(self.config.protocol_id));
@@ -286,7 +286,7 @@ impl Endpoint {
 
     // spec: HSK-8
     fn reject(&mut self, now: Timestamp, to: Route, reason: DropReason, code: RejectCode, echo: Echo) {
-        self.counters.drop(reason);
+        self.counters.count_dropped(reason);
         if self.rejects.take(now, self.config.max_rejects_per_second) {
             let reject = Reject { echo, code, version: PROTOCOL_VERSION };
             self.answer(to, ClearPacket::Reject(reject).to_bytes(self.config.protocol_id));

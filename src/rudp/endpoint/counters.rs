@@ -67,9 +67,12 @@ reasons! {
     Replayed = "replayed",
     /// A sealed packet that does not open.
     DoesNotOpen = "does_not_open",
-    /// A sealed packet that came too late, or to a closed connection, or found no room, or was larger than every path
-    /// takes and came from another host than the client's.
+    /// A sealed packet that came too late, or to a closed connection.
     Late = "late",
+    /// A sealed packet of a message for which there was no memory; it is sent again.
+    OverBudget = "over_budget",
+    /// A sealed packet larger than every path takes, from another host than the client's.
+    OffPath = "off_path",
 }
 
 /// What an endpoint has done. All counts begin with the endpoint.
@@ -95,7 +98,7 @@ impl Counters {
         DropReason::ALL.iter().map(|reason| (*reason, self.dropped(*reason)))
     }
 
-    pub(super) fn drop(&mut self, reason: DropReason) {
+    pub(super) fn count_dropped(&mut self, reason: DropReason) {
         if let Some(count) = self.dropped.get_mut(reason as usize) {
             *count += 1;
         }

@@ -412,7 +412,7 @@ impl Endpoint {
                 from,
             });
         } else {
-            self.counters.drop(DropReason::TokenUsed);
+            self.counters.count_dropped(DropReason::TokenUsed);
             connection.close(now, CloseCode::Replaced, "");
         }
         let mut live = Live { connection, alias: None, is_dirty: false, is_lent: false, is_known };
@@ -443,7 +443,7 @@ impl Endpoint {
 
     fn count_unproven(&mut self, bytes: usize, why: DropReason) {
         self.counters.unproven_bytes_received += bytes as u64;
-        self.counters.drop(why);
+        self.counters.count_dropped(why);
     }
 }
 
@@ -490,10 +490,9 @@ impl From<PacketDropped> for DropReason {
             PacketDropped::Malformed => Self::SealedMalformed,
             PacketDropped::Replayed => Self::Replayed,
             PacketDropped::DoesNotOpen => Self::DoesNotOpen,
-            PacketDropped::TooLate
-            | PacketDropped::OffPath
-            | PacketDropped::OverBudget
-            | PacketDropped::Closed => Self::Late,
+            PacketDropped::OffPath => Self::OffPath,
+            PacketDropped::OverBudget => Self::OverBudget,
+            PacketDropped::TooLate | PacketDropped::Closed => Self::Late,
         }
     }
 }

@@ -9,11 +9,11 @@ use crate::base::{ConnectionId, IdMap, StreamId};
 use crate::rudp::Connection;
 use crate::wire::packet::SealedHeader;
 
-/// So many connections are found in the caches anyway: to ask for them costs more than it saves. Tests ask for all.
+/// Most connections that are found in the caches anyway: to ask for them costs more than it saves. Tests ask for all.
 const CACHED: usize = if cfg!(test) { 0 } else { 256 };
 
 impl Endpoint {
-    /// So many datagrams before its own a connection is asked for, and so many before it what it points to.
+    /// How many datagrams before its own a connection is asked for, and how many before it what it points to.
     pub const AHEAD: [usize; 2] = [4, 2];
 
     /// Asks for the connection that a datagram is for.

@@ -55,9 +55,9 @@ struct Withdrawn {
     until: Timestamp,
 }
 
-/// How long an invite counts that its user did not end: who invites and revokes, over and over, stops somewhere.
+/// How long an invite counts that its user did not end: that bounds an inviter who invites and revokes, over and over.
 pub(super) const WITHDRAWN_COUNTS: Duration = Duration::from_secs(10);
-/// So many of them one inviter may have at least, however few may be open.
+/// Most of them of one inviter, or as many as may be open, if that is more.
 const WITHDRAWN_BY_ONE: usize = 4;
 
 impl Directory {

@@ -88,6 +88,10 @@ impl Worker {
                 self.counters().protocol_violations.add(1);
                 (LeaveReason::Dropped, CloseCode::ProtocolViolation)
             }
+            Closed::KeyLimit(limit) => {
+                debug!(%connection, %limit, "limit of the keys");
+                (LeaveReason::Dropped, limit.code())
+            }
         };
         self.part(now, connection, why, code);
     }

@@ -59,7 +59,6 @@ impl Worker {
         inviting: &Inviting,
         users: &[UserId],
     ) -> Vec<Result<u32, ErrorCode>> {
-        let expires = now + std::time::Duration::from_secs(u64::from(inviting.ttl.get()));
         let mut answers = Vec::with_capacity(users.len());
         for (user, answer) in users.iter().zip(&inviting.users) {
             match answer {
@@ -68,7 +67,7 @@ impl Worker {
                         id: *invite,
                         kind: inviting.kind,
                         owner: inviting.owner.clone(),
-                        expires,
+                        expires: inviting.expires,
                         note: inviting.note.clone(),
                     };
                     let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);

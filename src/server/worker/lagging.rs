@@ -32,7 +32,7 @@ impl Lagging {
         Self { connections: IdMap::default(), looks: BTreeSet::new(), above_bytes, patience }
     }
 
-    /// So much waits for a connection, of which some bytes were added now: true when it lags from now on.
+    /// Notes how much waits for a connection, to which something was added now: true when it lags from now on.
     pub(super) fn note(
         &mut self,
         now: Timestamp,

@@ -19,13 +19,13 @@ use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
 use crate::base::{IdMap, SessionId, Timestamp};
 use crate::wire::ErrorCode;
 
-/// The sessions of a server. Shared by its workers; every method holds one stripe's lock at a time, and all but
-/// [`SessionTable::create`] take one once.
+/// The sessions of a server. Shared by its workers; every method holds one stripe's lock at a time. Those about one
+/// session take it once, but for [`SessionTable::create`].
 ///
 /// `now` may differ a little between workers: a stripe's time is the latest that it has seen.
-/// A command that is refused has changed nothing. Commands about a session that the caller is in
-/// name the caller by the member id that `create` or `join` gave; when the session is gone, the
-/// caller is `not_a_member`, too.
+/// A command that is refused has changed nothing but what its sender may still send this second. Commands about a
+/// session that the caller is in name the caller by the member id that `create` or `join` gave; when the session is
+/// gone, the caller is `not_a_member`, too.
 pub struct SessionTable {
     stripes: Box<[CachePadded<Stripe>]>,
     earliest: EarliestDeadlines,

@@ -24,8 +24,8 @@ impl Parked {
         self.change(owner, |sessions| _ = sessions.remove(&(until, session)));
     }
 
-    /// One of the user who has left most behind, by id the last of several, and of these the one with the longest time
-    /// left after `now`.
+    /// Of the sessions of the user who has left most behind (of several the one with the highest id) the one with the
+    /// longest time left after `now`.
     pub(super) fn first_to_go(&self, now: Timestamp) -> Option<SessionId> {
         let longest = |(_, owner): &(usize, UserId)| self.by_owner.get(owner)?.last().copied();
         let of_owners = self.counts.iter().rev().filter_map(longest);

@@ -61,7 +61,7 @@ impl ClientEnd {
         let grant = mint(&door.key, request, now.wall, rng).expect("invariant: a legal request");
         let config = ConnectingConfig {
             connection: door.connection,
-            deadline: DEADLINE,
+            timeout: DEADLINE,
             ..ConnectingConfig::new(door.protocol_id)
         };
         let rng = StdRng::from_rng(rng);

@@ -45,7 +45,7 @@ impl Broadcast {
         if flags & !(MODE | TO_OTHERS) != 0 {
             return Err(DecodeError::NotCanonical { what: "flags" });
         }
-        let delivery = Delivery::read_key(flags & MODE, reader)?;
+        let delivery = Delivery::of_mode(flags & MODE, reader)?;
         let to = if flags & TO_OTHERS == 0 { To::All } else { To::Others };
         Ok(Self { delivery, to, counter, body: Body::new(delivery, reader.rest())? })
     }
@@ -82,7 +82,7 @@ impl Message {
         if flags & !MODE != 0 {
             return Err(DecodeError::NotCanonical { what: "flags" });
         }
-        let delivery = Delivery::read_key(flags, reader)?;
+        let delivery = Delivery::of_mode(flags, reader)?;
         let to = Recipients::read(reader)?;
         Ok(Self { delivery, counter, to, body: Body::new(delivery, reader.rest())? })
     }

@@ -172,7 +172,7 @@ impl SessionEvent {
 
     fn read_sent(mode: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
         let sender = MemberId::read(reader)?;
-        let delivery = Delivery::read_key(mode, reader)?;
+        let delivery = Delivery::of_mode(mode, reader)?;
         Ok(Self::Sent { sender, delivery, body: Body::new(delivery, reader.rest())? })
     }
 

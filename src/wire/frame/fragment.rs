@@ -102,7 +102,7 @@ impl Fragment {
             return Err(DecodeError::Unknown { what: "fragment mode", value: mode.into() });
         }
         let place = Place::read(kind & super::WIDE_NUMBER != 0, reader)?;
-        let delivery = Delivery::read_key(mode, reader)?;
+        let delivery = Delivery::of_mode(mode, reader)?;
         let count = reader.varint_in("fragment count", 2, u64::from(MAX_FRAGMENTS))?;
         let total = reader.varint_in("message bytes", u64::from(count), MAX_TOTAL)?;
         let index = reader.varint_in("fragment index", 0, u64::from(count) - 1)?;

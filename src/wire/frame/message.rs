@@ -90,7 +90,7 @@ impl Message {
             MessageHead::Unreliable
         } else {
             let place = Place::read(wide, reader)?;
-            MessageHead::Numbered { place, delivery: Delivery::read_key(mode, reader)? }
+            MessageHead::Numbered { place, delivery: Delivery::of_mode(mode, reader)? }
         };
         Ok(Self { head, payload: read_payload(kind, reader)? })
     }

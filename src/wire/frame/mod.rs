@@ -36,9 +36,9 @@ pub enum Frame {
     Close(Close),
     /// Earlier packets' messages once more.
     Repair(Repair),
-    /// So many zeros up to the end of the packet. Spec: FRM-11.
+    /// Zeros up to the end of the packet, and their number. Spec: FRM-11.
     Padding(usize),
-    /// So many packets arrived marked CE. Spec: ECN-3.
+    /// How many packets arrived marked CE. Spec: ECN-3.
     CeCount(u64),
     /// Names the packets that arrived.
     Ack(Ack),

@@ -1,7 +1,7 @@
 //! REJECT: the server refuses a HELLO, and why.
 //!
 //! ```text
-//! echo [8] | code u8 | supported version u8
+//! echo [8] | code varint | supported version u8
 //! ```
 
 use super::clear::Echo;

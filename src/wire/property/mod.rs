@@ -50,9 +50,15 @@ impl From<i64> for PropertyValue {
     }
 }
 
-impl From<&'static str> for PropertyValue {
-    fn from(text: &'static str) -> Self {
-        Self::Bytes(text.into())
+impl From<&str> for PropertyValue {
+    fn from(text: &str) -> Self {
+        Self::Bytes(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<Vec<u8>> for PropertyValue {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
     }
 }
 

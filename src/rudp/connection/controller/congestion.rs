@@ -53,7 +53,7 @@ impl Congestion {
     }
 
     /// Whether the pacer lets a packet leave at `now`.
-    pub fn is_paced(&mut self, now: Timestamp) -> bool {
+    pub fn pacer_allows(&mut self, now: Timestamp) -> bool {
         self.pacer.is_ready(now, self.bytes_per_second)
     }
 

@@ -12,7 +12,7 @@ pub struct Doubt {
     since: Option<Timestamp>,
 }
 
-/// So many losses, one after another, are a black hole. RFC 8899 §4.3.
+/// Losses one after another that show a black hole. RFC 8899 §4.3.
 const MAX_LOSSES: u32 = 3;
 
 impl Doubt {

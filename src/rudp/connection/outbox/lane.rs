@@ -15,7 +15,7 @@ pub struct Lane {
     fresh: VecDeque<(u64, Queued)>,
     /// Length of `fresh` at which it is swept.
     sweep_at: u32,
-    /// So many places at the front of `fresh` hold nothing that may be shed. The first place of all is never that of a
+    /// Length of the front of `fresh` that holds nothing that may be shed. The first place of all is never that of a
     /// message that was shed.
     unsheddable: u32,
 }

@@ -158,7 +158,7 @@ impl Lanes {
     /// Takes out the oldest message that may be shed.
     pub fn shed(&mut self) -> Option<Queued> {
         let small = self.small.sheds();
-        if let Some(Apart { keyed, .. }) = self.apart.changed()
+        if let Some(Apart { keyed, .. }) = self.apart.get_mut()
             && let Some(came) = keyed.sheds()
             && small.is_none_or(|small| came < small)
         {
@@ -170,7 +170,7 @@ impl Lanes {
     /// Drops the places of messages that are not kept any more.
     pub fn sweep(&mut self, is_kept: impl Fn(MessageRef) -> bool) {
         self.small.sweep(&is_kept);
-        if let Some(Apart { keyed, large }) = self.apart.changed() {
+        if let Some(Apart { keyed, large }) = self.apart.get_mut() {
             keyed.sweep(&is_kept);
             large.sweep(&is_kept);
         }
@@ -179,7 +179,7 @@ impl Lanes {
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.small.shrink();
-        if let Some(Apart { keyed, large }) = self.apart.changed() {
+        if let Some(Apart { keyed, large }) = self.apart.get_mut() {
             keyed.shrink();
             large.shrink();
         }

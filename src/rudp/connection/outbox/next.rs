@@ -212,7 +212,7 @@ impl Outbox {
         None
     }
 
-    /// So many bytes of a small message left while large ones may wait.
+    /// A small message of `bytes` left while large ones may wait.
     fn overtake(&mut self, bytes: usize) {
         self.overtaken = if self.lanes.of(LaneName::Large).is_empty() {
             0

@@ -96,7 +96,7 @@ impl RepairEncoder {
         &mut self.loss
     }
 
-    /// So many packets of this end were lost.
+    /// Packets of this end were lost, this many.
     pub fn on_lost(&mut self, packets: usize) {
         self.supposes &= packets == 0;
         (0..packets).for_each(|_| self.loss.on_lost());

@@ -56,7 +56,7 @@ impl MessageRef {
         (self.stream, self.space) == (other.stream, other.space) && self.number > other.number
     }
 
-    /// So many messages of its space from this one on.
+    /// The `count` messages of its space from this one on.
     pub fn row(self, count: u32) -> impl Iterator<Item = Self> {
         (self.number..self.number + u64::from(count)).map(move |number| Self { number, ..self })
     }

@@ -123,7 +123,7 @@ fn the_connection_ends_before_its_packet_numbers_do() {
         let _ = pair.ends[SERVER].send(pair.now, STREAM, Delivery::ReliableOrdered, payload);
         pair.run(Duration::from_millis(3));
     }
-    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::UsedUp)));
+    assert_eq!(pair.closed[SERVER], Some(Closed::KeyLimit(KeyLimit::UsedUp)));
     assert!(matches!(pair.closed[CLIENT], Some(Closed::ByPeer { code: CloseCode::Internal, .. })));
     assert!(pair.received[CLIENT].len() > 200);
     assert!(pair.ends[SERVER].sent.next_number() <= PacketNumber::MAX);
@@ -191,7 +191,7 @@ fn a_key_that_cannot_be_renewed_ends_the_connection() {
         pair.send(SERVER, Delivery::Unreliable, &[n]);
         pair.flush();
     }
-    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::UsedUp)));
+    assert_eq!(pair.closed[SERVER], Some(Closed::KeyLimit(KeyLimit::UsedUp)));
     assert_eq!(pair.ends[SERVER].keys.phases(), 1);
     pair.dark_until = pair.now;
     pair.run(SECOND);
@@ -222,7 +222,7 @@ fn too_many_packets_that_do_not_open_end_the_connection() {
     assert_eq!(take(&mut pair, first), Err(PacketDropped::Replayed));
     assert_eq!(pair.closed[SERVER], None);
     assert_eq!(take(&mut pair, changed(&second)), Err(PacketDropped::DoesNotOpen));
-    assert_eq!(pair.closed[SERVER], Some(Closed::Violation(ProtocolViolation::TooManyFailedOpens)));
+    assert_eq!(pair.closed[SERVER], Some(Closed::KeyLimit(KeyLimit::FailedOpens)));
     pair.run(SECOND);
     let told = &pair.closed[CLIENT];
     assert!(matches!(told, Some(Closed::ByPeer { code: CloseCode::TooManyFailedOpens, .. })), "{told:?}");

@@ -131,7 +131,7 @@ pub enum TraceEvent<'a> {
 pub struct Metrics {
     /// Smoothed round-trip time.
     pub smoothed_rtt: Duration,
-    /// The latest sample.
+    /// The latest sample, less what the peer held its ack back.
     pub latest_rtt: Duration,
     /// Mean deviation of the samples.
     pub rtt_variance: Duration,

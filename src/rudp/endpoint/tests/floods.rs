@@ -194,7 +194,7 @@ fn what_anybody_can_send_sets_no_connection_to_work() {
     for (from, datagram, why) in [
         (address(1), &packet[..], DropReason::Replayed),
         (address(1), &damaged, DropReason::DoesNotOpen),
-        (elsewhere, &large, DropReason::Late),
+        (elsewhere, &large, DropReason::OffPath),
     ] {
         assert_eq!(bed.fate(from, datagram).0, [why]);
         bed.input(from, datagram);

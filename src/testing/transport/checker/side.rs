@@ -55,6 +55,7 @@ impl Side {
     ) -> Option<String> {
         match closed {
             Closed::Violation(violation) => Some(format!("accuses its peer: {violation}")),
+            Closed::KeyLimit(limit) => Some(format!("came to a limit of the keys: {limit}")),
             Closed::Local { code, reason } => {
                 let said = self.said.as_ref() == Some(&(*code, reason.clone()));
                 (!said).then(|| format!("closed itself ({code}: {reason}), unasked"))

@@ -25,9 +25,8 @@
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
 //!
-//! The window leaves at an even pace, one a round trip, and what leaves in 40 ms, 19,200 bytes at most, may be
-//! under way besides: it has arrived, and its ack is held back. Otherwise a small message would wait for the next ack, not for its
-//! turn.
+//! The window leaves at an even pace, one a round trip. Beyond it, what leaves in 40 ms, 19,200 bytes at most, may be in
+//! flight, since acks are delayed: otherwise a small message would wait for the next ack, not for its turn.
 //!
 //! Rounds in which the window bound nothing change nothing: a thin stream keeps the initial window.
 

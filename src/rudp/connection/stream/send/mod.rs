@@ -54,7 +54,7 @@ pub enum SendPart {
 }
 
 impl SendStream {
-    /// So often its oldest message is seen without progress before it is stuck.
+    /// How often its oldest message is seen without progress before it is stuck.
     pub const STUCK: u16 = 3;
 
     /// An open stream without messages.
@@ -195,14 +195,14 @@ impl SendStream {
     /// True when one of its oldest messages is as it was the last [`Self::STUCK`] times that this was asked, with this
     /// time.
     pub fn is_stuck(&mut self) -> bool {
-        let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::changed);
+        let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::get_mut);
         let spaces = std::iter::once(&mut self.ordered).chain(rare);
         spaces.map(SendSpace::look_at_oldest).max().is_some_and(|seen| seen >= Self::STUCK)
     }
 
     /// Gives back memory beyond what is in use.
     pub fn shrink(&mut self) {
-        let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::changed);
+        let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::get_mut);
         std::iter::once(&mut self.ordered).chain(rare).for_each(SendSpace::shrink);
     }
 

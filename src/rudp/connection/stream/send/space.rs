@@ -101,7 +101,7 @@ impl SendSpace {
     pub(super) fn look_at_oldest(&mut self) -> u16 {
         let oldest = self.entries.front().and_then(|entry| entry.message.as_ref());
         let Some(oldest) = oldest.filter(|it| it.delivery.is_reliable() && self.base < self.sent_end) else {
-            if let Some(slow) = self.slow.changed() {
+            if let Some(slow) = self.slow.get_mut() {
                 slow.oldest = Oldest::default();
             }
             return 0;
