@@ -14,7 +14,7 @@ def write(opened, repaired):
     as long as ACK-5 lets it, clean where ACK-3 lets it, else all runs that it has room for."""
     largest = max(opened)
     is_wide = largest >= 1 << 15
-    is_clean = opened.issuperset(range(max(0, largest - CLEAN_NUMBERS + 1), largest + 1))
+    is_clean = opened == set(range(max(0, largest - CLEAN_NUMBERS + 1), largest + 1))
     lags = sorted(largest - number for number in repaired)
     lags = [lag for lag in lags if 1 <= lag <= MAX_LAG][:MAX_REPAIRED]
     kind = 0x08 | (0x01 if is_wide else 0) | (0 if is_clean else 0x02) | (0x04 if lags else 0)

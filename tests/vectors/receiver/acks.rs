@@ -12,8 +12,7 @@ pub(super) fn scripts() -> Vec<Script> {
         Script::new("acks: each gap, and what comes late").pings([0, 1, 4, 5, 9, 3, 8]),
         Script::new("acks: a gap that closes is gone").pings([0, 3, 2, 1]),
         Script::new("acks: what lies below the first number was left out, or comes yet").pings([5, 6, 4]),
-        Script::new("acks: clean with 256 numbers in a row, whatever is missing below")
-            .pings((0..1).chain(2..259)),
+        Script::new("acks: clean with 256 numbers in a row, but not while more may be unknown").pings(1..259),
         Script::new("acks: of more than 32 gaps the newest").pings((0..35).map(|number| number * 2)),
         Script::new("acks: 4 bytes from 2^15 on, while none is known to have arrived")
             .pings([32_766, 32_767, 32_768]),

@@ -15,6 +15,27 @@ fn a_message_crosses_in_one_delay() {
     }
 }
 
+/// 400 packets wait in its socket when it goes on: more than an ack without runs names.
+// spec-test: ACK-1, ACK-3
+#[test]
+fn nothing_counts_as_lost_that_an_end_which_stood_still_acks_at_once() {
+    let mut pair = Pair::new(1);
+    pair.send(CLIENT, Delivery::ReliableOrdered, &vec![0; 900_000]);
+    pair.run(SECOND * 2);
+    let before = pair.ends[CLIENT].stats();
+    for _ in 0..400 {
+        pair.send(CLIENT, Delivery::ReliableOrdered, &[0; 64]);
+        pair.flush();
+        pair.now += Duration::from_micros(25);
+    }
+    let after = pair.ends[CLIENT].stats();
+    assert!(after.packets_sent - before.packets_sent >= 400, "each has left by itself");
+    pair.now += Duration::from_millis(20);
+    pair.run(SECOND);
+    assert_eq!(pair.ends[CLIENT].stats().packets_lost, before.packets_lost);
+    assert_eq!(pair.payloads(SERVER).len(), 401);
+}
+
 // spec-test: REL-5
 #[test]
 fn a_lost_tail_is_resent_by_the_probe() {
