@@ -2,7 +2,8 @@
 //! line does the transfer get?
 //!
 //! `cargo bench --bench bulk [-- SECONDS [SEED]]`. As in `tail`, but each member has a line of limited
-//! rate with a queue of 100 ms. The latencies are those of the member that the transfer is for.
+//! rate with a queue of 100 ms, and takes Ethernet's datagrams. The latencies are those of the member that the
+//! transfer is for.
 
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints, and has no callers")]
 
@@ -28,6 +29,7 @@ fn main() {
             delay: Duration::from_millis(delay),
             rate: Some(megabits * 1_000_000),
             queue: Duration::from_millis(100),
+            mtu: Some(1_472),
             ..Impairments::default()
         };
         let idle = workload(&line, counted, Beside::Nothing).run(seed);

@@ -48,6 +48,46 @@ fn a_transfer_widens_the_window_and_a_thin_stream_does_not() {
     }
 }
 
+/// Bursts that fit the window, which the pacer alone spreads.
+// spec-test: REL-8
+#[test]
+fn a_window_that_only_the_pacer_keeps_from_use_does_not_grow() {
+    for control in [CongestionControl::Delay, CongestionControl::NewReno] {
+        for delivery in [Delivery::Unreliable, Delivery::ReliableOrdered] {
+            let mut pair = pair(control);
+            for _ in 0..300 {
+                (0..15).for_each(|_| pair.send(CLIENT, delivery, &[0; 1_000]));
+                pair.run(Duration::from_millis(100));
+            }
+            assert!(window(&pair) < 4 * 15_000, "{control:?}, {delivery:?}: {}", window(&pair));
+        }
+    }
+}
+
+/// 16 Mbit/s of what may be lost on a line of 10 Mbit/s, behind a transfer that has left a large window.
+// spec-test: REL-8
+#[test]
+fn what_a_line_does_not_take_is_shed_before_it_and_not_in_its_queue() {
+    let mut pair = pair(CongestionControl::Delay);
+    send_bulk(&mut pair, 10);
+    pair.run(SECOND * 2);
+    assert!(window(&pair) > 150_000, "{}", window(&pair));
+    pair.line = Some(Line::new(SECOND));
+    let mut dropped = 0;
+    for second in 0..10 {
+        for _ in 0..1_000 {
+            (0..2).for_each(|_| pair.send(CLIENT, Delivery::Unreliable, &[0; 1_000]));
+            pair.run(Duration::from_millis(1));
+        }
+        if second == 4 {
+            dropped = pair.line.as_ref().unwrap().dropped;
+        }
+    }
+    let late = pair.line.as_ref().unwrap().dropped - dropped;
+    assert!(late < 100, "of 10,000 in five seconds {late} were dropped");
+    assert!(pair.ends[CLIENT].stats().messages_shed > 3_000);
+}
+
 // spec-test: REL-8
 #[test]
 fn the_window_shrinks_when_the_queue_grows() {

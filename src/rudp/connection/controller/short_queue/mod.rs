@@ -28,7 +28,8 @@
 //! The window leaves at an even pace, one a round trip. Beyond it, what leaves in 40 ms, 19,200 bytes at most, may be in
 //! flight, since acks are delayed: otherwise a small message would wait for the next ack, not for its turn.
 //!
-//! Rounds in which the window bound nothing change nothing: a thin stream keeps the initial window.
+//! Rounds in which the window bound nothing change nothing, unless the path is congested: then a window larger than what
+//! arrived in a round trip becomes that, and is reduced from there (RFC 7661). A thin stream keeps the initial window.
 
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct ShortQueue {
     over_target: u32,
     loss: LossShare,
     round: Round,
+    /// Bytes that were acked in the last round.
+    arrived: usize,
     /// Datagrams that the next round below the target adds.
     velocity: usize,
     /// When the window was last reduced for loss or marks.
@@ -86,6 +89,7 @@ struct Round {
     shortest: Option<Span>,
     bound: bool,
     acked: u32,
+    acked_bytes: usize,
     lost: u32,
     /// The window was reduced for loss or marks in this round.
     reduced: bool,
@@ -122,6 +126,7 @@ impl ShortQueue {
             over_target: 0,
             loss: LossShare::over(LOSS_PACKETS),
             round: Round { since: now, ..Round::default() },
+            arrived: 0,
             velocity: 1,
             reduced_at: Timestamp::ZERO,
             settling: false,
@@ -171,6 +176,7 @@ impl ShortQueue {
 
     fn end_round(&mut self, now: Timestamp) {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
+        self.arrived = round.acked_bytes;
         if let Some(shortest) = round.shortest.map(Span::get) {
             let queueing = self.queueing(shortest);
             let drained = queueing <= self.target();
@@ -222,7 +228,6 @@ impl ShortQueue {
             }
             return;
         }
-        self.velocity = 1;
         self.settling = true;
         self.reduced_in_vain += 1;
         if self.reduced_in_vain >= ROUNDS_IN_VAIN {
@@ -231,20 +236,37 @@ impl ShortQueue {
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
-        self.set_window(self.window - less);
+        self.leave_slow_start(self.window - less);
+    }
+
+    /// The window that congestion reduces: where it binds nothing that which was used, and none where that is no less.
+    // spec: REL-8
+    fn congested_window(&self, app_limited: bool) -> Option<usize> {
+        if !app_limited {
+            return Some(self.window);
+        }
+        let used = self.arrived.max(self.round.acked_bytes).max(initial_window(self.datagram));
+        (used < self.window).then_some(used)
+    }
+
+    /// Goes on with `window`, in the place of one that was too large.
+    fn reduce(&mut self, now: Timestamp, window: usize, app_limited: bool) {
+        (self.round.reduced, self.reduced_at) = (true, now);
+        let least = if app_limited { initial_window(self.datagram) } else { 0 };
+        self.leave_slow_start(window.max(least));
     }
 
     /// Shrinks by what is lost above what is tolerated, once a round.
-    fn follow_loss(&mut self, now: Timestamp) {
+    fn follow_loss(&mut self, now: Timestamp, app_limited: bool) {
         let all = self.round.acked + self.round.lost;
         let at_once = self.round.lost >= 4 && self.round.lost * 10 >= all;
         let excess = (self.loss.share() - TOLERATED_LOSS).max(0.0);
         if self.round.reduced || !(at_once || excess > 0.0) {
             return;
         }
-        (self.round.reduced, self.reduced_at) = (true, now);
+        let Some(window) = self.congested_window(app_limited) else { return };
         let part = if at_once { MOST_FOR_LOSS } else { (4.0 * excess).min(MOST_FOR_LOSS) };
-        self.leave_slow_start(self.window - part_of(self.window, part));
+        self.reduce(now, window - part_of(window, part), app_limited);
     }
 }
 
@@ -268,6 +290,7 @@ impl Controller for ShortQueue {
     fn on_acked(&mut self, now: Timestamp, acked: &Acked) {
         self.loss.on_acked();
         self.round.acked += 1;
+        self.round.acked_bytes += acked.bytes;
         self.round.bound |= !acked.app_limited;
         if let Some(rtt) = acked.rtt {
             self.on_sample(rtt);
@@ -287,8 +310,8 @@ impl Controller for ShortQueue {
         self.round.lost += lost.packets;
         if let Mode::Competing { reno, .. } = &mut self.mode {
             reno.on_lost(now, lost);
-        } else if !lost.app_limited {
-            self.follow_loss(now);
+        } else {
+            self.follow_loss(now, lost.app_limited);
         }
     }
 
@@ -296,11 +319,11 @@ impl Controller for ShortQueue {
         if let Mode::Competing { reno, .. } = &mut self.mode {
             return reno.on_marked(now, marked);
         }
-        if marked.app_limited || self.round.reduced || marked.newest_sent_at <= self.reduced_at {
+        if self.round.reduced || marked.newest_sent_at <= self.reduced_at {
             return;
         }
-        (self.round.reduced, self.reduced_at) = (true, now);
-        self.leave_slow_start(after_mark(self.window, self.is_in_slow_start()));
+        let Some(window) = self.congested_window(marked.app_limited) else { return };
+        self.reduce(now, after_mark(window, self.is_in_slow_start()), marked.app_limited);
         self.settling = true;
     }
 

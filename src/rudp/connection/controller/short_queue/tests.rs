@@ -57,7 +57,11 @@ impl Path {
     }
 
     fn lose(&mut self, packets: u32) -> usize {
-        let lost = Lost { packets, newest_sent_at: self.now, app_limited: false };
+        self.lose_unbound(packets, false)
+    }
+
+    fn lose_unbound(&mut self, packets: u32, app_limited: bool) -> usize {
+        let lost = Lost { packets, newest_sent_at: self.now, app_limited };
         self.controller.on_lost(self.now, &lost);
         self.controller.window
     }
@@ -100,10 +104,42 @@ fn above_the_target_it_shrinks_in_proportion_to_the_excess() {
     assert!((24_000 - 5_908..=24_000 - 5_900).contains(&window), "{window}");
 }
 
+/// Two more samples of the same queue come with the ack that ends the round.
+#[test]
+fn a_window_that_the_delay_has_reduced_is_not_halved_as_in_slow_start() {
+    let mut path = Path::past_slow_start();
+    path.controller.latest = None;
+    path.controller.round.shortest = None;
+    let window = path.round(3, 65, false);
+    assert!((24_000 - 5_908..=24_000 - 5_900).contains(&window), "{window}");
+    assert!(!path.controller.is_in_slow_start());
+}
+
 #[test]
 fn a_stream_that_the_window_does_not_bind_keeps_the_initial_window() {
     let mut path = Path::new();
     (0..1_000).for_each(|round| assert_eq!(path.round(1, 40 + round % 100, true), 12_000));
+}
+
+/// 500,000 bytes from a transfer; then 50 datagrams a round arrive, and as many are lost. 42,000 = 60,000 less 30 %.
+// spec-test: REL-8
+#[test]
+fn congestion_takes_back_a_window_that_binds_nothing() {
+    let mut path = Path::past_slow_start();
+    path.controller.set_window(500_000);
+    path.round(51, 40, true);
+    assert_eq!(path.lose_unbound(50, true), 42_000);
+    assert_eq!(path.lose_unbound(50, true), 42_000, "once a round");
+    for _ in 0..20 {
+        path.round(5, 40, true);
+        path.lose_unbound(5, true);
+    }
+    assert_eq!(path.controller.window, 12_000, "a thin stream keeps the initial window");
+    let newest_sent_at = path.now + Duration::from_millis(1);
+    path.controller.set_window(500_000);
+    path.round(51, 40, true);
+    path.controller.on_marked(path.now, &Marked { newest_sent_at, app_limited: true });
+    assert_eq!(path.controller.window, 48_000, "four fifths of what arrives, for a mark");
 }
 
 #[test]
@@ -134,7 +170,9 @@ fn marks_shrink_the_window_once_a_round_and_leave_four_datagrams() {
         path.controller.on_marked(path.now, &Marked { newest_sent_at, app_limited });
         path.controller.window
     };
-    assert_eq!(mark(&mut path, true), 24_000, "it is not this end that fills the queue");
+    path.round(21, 40, true);
+    path.controller.window = 24_000;
+    assert_eq!(mark(&mut path, true), 24_000, "as much arrived: it is not this end that fills the queue");
     assert_eq!(mark(&mut path, false), 19_200);
     assert_eq!(mark(&mut path, false), 19_200, "the same round");
     assert_eq!(path.lose(20), 19_200, "losses count as the same congestion");
