@@ -24,8 +24,9 @@ impl Connection {
         self.repair_encoder.on_ack(|number| self.sent.has_arrived(number));
         // What arrived on a former path tells nothing of this one.
         // spec: PTH-8
-        let path_since = self.paths.since();
+        let (path_since, acked) = (self.paths.since(), outcome.packets.len());
         outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
+        self.former_acked = outcome.packets.len() < acked;
         outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
         self.measure(now, ack, &outcome);
         if let Some(largest) = outcome.largest {
@@ -94,12 +95,12 @@ impl Connection {
     }
 
     /// The peer tells how many packets of this end met congestion. It may be so that they did on the former
-    /// path, but none is held against this one before a packet on it was acked.
-    // spec: ECN-5, ECN-6
+    /// path: none is held against this one before a packet on it was acked, nor together with one of the former.
+    // spec: ECN-5, ECN-6, PTH-8
     pub(super) fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
         let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
         let newest_sent_at = self.sent.largest_acked_at();
-        if is_news && newest_sent_at >= self.paths.since() {
+        if is_news && newest_sent_at >= self.paths.since() && !self.former_acked {
             let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
             let marked = Marked { newest_sent_at, app_limited };
             self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));

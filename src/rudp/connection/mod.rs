@@ -209,6 +209,8 @@ pub struct Connection {
     receive_streams: VecMap<StreamId, ReceiveStream>,
     /// Streams above were never opened; those below and not open are finished.
     opened_below: u32,
+    /// The newest ack has named packets of a former path: marks that come with it may be theirs.
+    former_acked: bool,
     receive_buffer: ReceiveBuffer,
 
     // What changes hardly ever.
@@ -276,6 +278,7 @@ impl Connection {
             acks: AckTracker::new(config.max_ack_delay),
             marks: Marks::new(),
             newest_ack_in: None,
+            former_acked: false,
             newest_dropped: None,
             paths: Paths::new(now, route),
             receive_streams: VecMap::default(),

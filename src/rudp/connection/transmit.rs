@@ -143,7 +143,8 @@ impl Connection {
             let is_full = self.plan_messages(plan, room);
             self.datagram_size.on_filled(now, is_full);
         }
-        if repair_due || !plan.parts.is_empty() {
+        // spec: REP-4
+        if (repair_due || !plan.parts.is_empty()) && self.has_window() {
             self.plan_repairs(now, plan, room);
         }
         if ping && !plan.eliciting {
@@ -198,7 +199,12 @@ impl Connection {
         debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
         let has_room = self.has_window();
         let may_send = has_room && self.congestion.pacer_allows(now);
-        if !may_send && waits {
+        // What the pacer alone holds back counts only where without it the window would do so. RFC 9002 §7.8.
+        let fills_window = || {
+            let all = self.sent.bytes_in_flight() + self.outbox.queued_bytes();
+            all >= self.congestion.window_bytes()
+        };
+        if !may_send && waits && (!has_room || fills_window()) {
             self.held_back_at = Some(now);
         }
         if !may_send && has_room {
@@ -266,8 +272,7 @@ impl Connection {
     /// When a REPAIR must leave although nothing else does.
     pub(super) fn repair_deadline(&self) -> Option<Timestamp> {
         let deadline = self.repair_encoder.deadline(self.rtt.smoothed())?;
-        let may_leave = self.timers.is_ping_due() || (self.has_window() && self.paced_until.is_none());
-        may_leave.then_some(deadline)
+        (self.has_window() && self.paced_until.is_none()).then_some(deadline)
     }
 
     pub(super) fn header(&self, number: u64) -> SealedHeader {

@@ -1,11 +1,13 @@
 //! What a server asks of a client that seems to have moved, and what its former path still counts for.
 
+use smallvec::smallvec;
+
 use super::super::controller::{Acked, Controller, Lost, Marked};
 use super::attacks::message;
 use super::paths::{Bed, away, home, large};
 use super::*;
 use crate::base::Truncated;
-use crate::wire::frame::{Ack, Frame, Lags};
+use crate::wire::frame::{Ack, AckRun, Frame, Lags};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,9 +74,17 @@ impl Controller for Counts {
     }
 }
 
-/// The client moves `to` there while a packet is under way to it; then it acks that packet, and says `more`.
-/// What the controller is told of this.
-fn told_after_a_move(to: SocketAddr, more: &[Frame]) -> Arc<Told> {
+/// Of which path the packets are that an ack names.
+#[derive(Clone, Copy, Debug)]
+enum Acks {
+    Former,
+    Both,
+    New,
+}
+
+/// The client moves `to` there while a packet is under way to it; then it acks that packet, or what left after the move,
+/// and says `more`. What the controller is told of this.
+fn told_after_a_move(to: SocketAddr, acks: Acks, more: &[Frame]) -> Arc<Told> {
     let mut bed = Bed::new();
     bed.pair.send(SERVER, Delivery::ReliableOrdered, b"x");
     bed.hear();
@@ -86,8 +96,17 @@ fn told_after_a_move(to: SocketAddr, more: &[Frame]) -> Arc<Told> {
     bed.expect(to, 1);
     let (told, rtt) = (Arc::<Told>::default(), bed.server().rtt());
     bed.server().congestion.replace(Box::new(Counts(Arc::clone(&told))), rtt);
-    let runs = Some((1, Default::default()));
-    let ack = Ack { largest: Truncated::bits32(before), delay: 0, runs, repaired: Lags::new() };
+    bed.pair.now += Duration::from_millis(1);
+    bed.hear();
+    let newest = bed.server().sent.next_number().0 - 1;
+    let run = AckRun { gap: newest - before - 1, run: 1 };
+    let (largest, older) = match acks {
+        Acks::Former => (before, smallvec![]),
+        Acks::Both => (newest, smallvec![run]),
+        Acks::New => (newest, smallvec![]),
+    };
+    let ack =
+        Ack { largest: Truncated::bits32(largest), delay: 0, runs: Some((1, older)), repaired: Lags::new() };
     bed.say(to, &[&[Frame::Ack(ack)], more].concat());
     told
 }
@@ -103,7 +122,7 @@ fn port_and_ip() -> [(SocketAddr, u32); 2] {
 #[test]
 fn an_ack_of_what_left_before_a_change_of_ip_does_not_change_the_new_window() {
     for (to, acked) in port_and_ip() {
-        let told = told_after_a_move(to, &[]);
+        let told = told_after_a_move(to, Acks::Former, &[]);
         assert_eq!(told.acked.load(Ordering::Relaxed), acked, "to {to}");
     }
 }
@@ -112,8 +131,12 @@ fn an_ack_of_what_left_before_a_change_of_ip_does_not_change_the_new_window() {
 #[test]
 fn congestion_before_a_change_of_ip_is_none_of_the_new_path() {
     for (to, marked) in port_and_ip() {
-        let told = told_after_a_move(to, &[Frame::CeCount(1)]);
-        assert_eq!(told.marked.load(Ordering::Relaxed), marked, "to {to}");
+        for acks in [Acks::Former, Acks::Both] {
+            let told = told_after_a_move(to, acks, &[Frame::CeCount(1)]);
+            assert_eq!(told.marked.load(Ordering::Relaxed), marked, "to {to}, {acks:?}");
+        }
+        let told = told_after_a_move(to, Acks::New, &[Frame::CeCount(1)]);
+        assert_eq!(told.marked.load(Ordering::Relaxed), 1, "what comes with acks of the new path is of it");
     }
 }
 
