@@ -11,7 +11,7 @@ pub use self::lanes::Passed;
 use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
-use super::stream::{MessageRef, Piece, SendStream, Space, Superseded};
+use super::stream::{MessageRef, Piece, Pushed, SendStream, Space};
 use crate::base::{StreamId, VecMap, prefetch};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
@@ -189,15 +189,8 @@ impl Outbox {
         if bytes > max {
             return Err(SendError::TooLarge { bytes, max });
         }
+        let Some(space) = Space::of(delivery) else { return Ok(self.push_unreliable(payload)) };
         let cost = bytes + MESSAGE_OVERHEAD_BYTES;
-        let Some(space) = Space::of(delivery) else {
-            self.unreliable_bytes += cost;
-            self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
-            self.shed_oldest();
-            self.sweep();
-            // It is the last that goes.
-            return Ok(if self.unreliable_bytes == 0 { Sent::Shed } else { Sent::Queued });
-        };
         let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
         let open = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
@@ -216,36 +209,40 @@ impl Outbox {
             self.shed += 1;
             return Ok(Sent::Shed);
         }
-        let mut freed = Superseded::default();
-        if space == Space::Keyed {
-            freed = open.supersede(delivery, in_fragments);
-        }
         let fragment_bytes = in_fragments.then_some(self.fragment_bytes);
-        let (number, is_queued) = open.push(space, delivery, payload, fragment_bytes, freed.place);
-        if space == Space::Keyed {
-            freed.window += open.settle_keyed();
-            self.unreliable_bytes -= freed.sequenced;
-            self.reliable_bytes -= freed.buffered - freed.sequenced;
-            self.window_used -= freed.window;
-        }
+        let Pushed { number, is_queued, freed } = open.push(space, delivery, payload, fragment_bytes);
+        self.unreliable_bytes -= freed.sequenced;
+        self.reliable_bytes -= freed.buffered - freed.sequenced;
+        self.window_used -= freed.window;
         if is_queued {
             let message = MessageRef { stream, space, number };
             let sheds = !delivery.is_reliable();
             let queued = if sheds { Queued::Sequenced(message) } else { Queued::Reliable(message) };
             self.lanes.push(LaneName::of(space, in_fragments), queued);
         }
-        if delivery.is_reliable() {
-            self.reliable_bytes += cost;
-            self.count();
-        } else {
-            self.unreliable_bytes += cost;
-            self.shed_oldest();
+        let sent = if freed.any { Sent::Superseded } else { Sent::Queued };
+        if !delivery.is_reliable() {
+            return Ok(self.shed_for(cost, sent));
         }
+        self.reliable_bytes += cost;
+        self.count();
         self.sweep();
-        if !delivery.is_reliable() && self.unreliable_bytes == 0 {
-            return Ok(Sent::Shed);
-        }
-        Ok(if freed.any { Sent::Superseded } else { Sent::Queued })
+        Ok(sent)
+    }
+
+    fn push_unreliable(&mut self, payload: Payload) -> Sent {
+        let cost = payload.len() + MESSAGE_OVERHEAD_BYTES;
+        self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
+        self.shed_for(cost, Sent::Queued)
+    }
+
+    /// Makes room for a message that may be shed, the last in its queue; yields `sent` unless it is shed itself.
+    fn shed_for(&mut self, cost: usize, sent: Sent) -> Sent {
+        self.unreliable_bytes += cost;
+        self.shed_oldest();
+        self.sweep();
+        // It is the last that goes.
+        if self.unreliable_bytes == 0 { Sent::Shed } else { sent }
     }
 
     /// Cuts messages for datagrams of `datagram_bytes`: those that come, those that have not begun to

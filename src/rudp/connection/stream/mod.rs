@@ -11,7 +11,7 @@ mod send;
 
 pub use reassembly::ReceiveBuffer;
 pub use receive::{Hold, ReceiveStream, Received, ReceivedPart};
-pub use send::{Piece, SendPart, SendStream, Superseded, Waiting};
+pub use send::{Piece, Pushed, SendPart, SendStream, Waiting};
 
 use crate::base::{StreamId, VARINT_MAX};
 use crate::wire::Delivery;

@@ -74,9 +74,31 @@ impl SendStream {
         prefetch_end(&self.ordered.entries);
     }
 
-    /// Takes a message and tells its number: the next one, or that of the `place` that it is for; and whether it is to
-    /// be queued. It waits in fragments of `fragment_bytes` at most when there are some.
+    /// Takes a message, instead of the older ones of its key that it replaces. It waits in fragments of `fragment_bytes`
+    /// at most when there are some.
+    ///
+    /// What may be lost replaces nothing that may not: then the key would be left without a value.
+    /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
     pub fn push(
+        &mut self,
+        space: Space,
+        delivery: Delivery,
+        payload: Payload,
+        fragment_bytes: Option<usize>,
+    ) -> Pushed {
+        if space != Space::Keyed {
+            let (number, is_queued) = self.add(space, delivery, payload, fragment_bytes, None);
+            return Pushed { number, is_queued, freed: Superseded::default() };
+        }
+        let (mut freed, place) = self.supersede(delivery, fragment_bytes.is_some());
+        let (number, is_queued) = self.add(space, delivery, payload, fragment_bytes, place);
+        freed.window += self.keyed.settle();
+        Pushed { number, is_queued, freed }
+    }
+
+    /// Adds a message and tells its number: the next one, or that of the `place` that it is for; and whether it is to
+    /// be queued.
+    fn add(
         &mut self,
         space: Space,
         delivery: Delivery,
@@ -122,15 +144,11 @@ impl SendStream {
         released.map(move |number| MessageRef { stream, space, number })
     }
 
-    /// Drops the older messages that a newer one `by` replaces, and tells the bytes that this frees in
-    /// the send buffer and in the peer's receive buffer. To be followed by [`Self::push`] and
-    /// [`Self::settle_keyed`].
-    ///
-    /// What may be lost replaces nothing that may not: then the key would be left without a value.
-    /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
-    pub fn supersede(&mut self, by: Delivery, in_fragments: bool) -> Superseded {
-        let mut freed = Superseded::default();
-        let Some(key) = by.key() else { return freed };
+    /// Drops the older messages that a newer one `by` replaces, and tells what this frees, and the number of one that
+    /// never left, in whose place in the queue the newer one may wait.
+    fn supersede(&mut self, by: Delivery, in_fragments: bool) -> (Superseded, Option<u64>) {
+        let (mut freed, mut place) = (Superseded::default(), None);
+        let Some(key) = by.key() else { return (freed, place) };
         for number in self.by_key.numbers(key) {
             let sent_end = self.keyed.sent_end;
             let Some(entry) = self.keyed.entry_mut(number) else { continue };
@@ -142,26 +160,20 @@ impl SendStream {
                 freed.sequenced += if message.delivery.is_reliable() { 0 } else { message.cost() };
                 freed.window += std::mem::take(&mut entry.charged);
                 if number >= sent_end && message.is_queued_like(by, in_fragments) {
-                    freed.place = Some(number);
+                    place = Some(number);
                 }
                 self.by_key.remove(key, number);
             }
         }
-        freed
+        (freed, place)
     }
 
-    /// Bytes of the reliable messages that [`Self::supersede`] would drop.
+    /// Bytes of the reliable messages that one of delivery `by` would replace.
     pub fn superseded_bytes(&self, by: Delivery) -> usize {
         let numbers = by.key().map(|key| self.by_key.numbers(key)).unwrap_or_default();
         let entries = numbers.into_iter().filter_map(|number| self.keyed.entry(number));
         let replaced = entries.filter(|entry| entry.gives_way_to(by)).filter_map(|it| it.message.as_ref());
         replaced.filter(|message| message.delivery.is_reliable()).map(Outgoing::cost).sum()
-    }
-
-    /// Drops the places of keyed messages from the old end that hold none; returns the bytes that the peer's
-    /// buffer has back.
-    pub fn settle_keyed(&mut self) -> usize {
-        self.keyed.settle()
     }
 
     /// Cuts messages into fragments of `fragment_bytes` at most: those that have not begun to leave, and
@@ -385,6 +397,16 @@ impl SendStream {
     }
 }
 
+/// What became of a message that a stream took.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushed {
+    pub number: u64,
+    /// It is to be queued: it does not wait in the place of another one, nor behind one.
+    pub is_queued: bool,
+    /// By the messages that it replaced.
+    pub freed: Superseded,
+}
+
 /// What superseding freed, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Superseded {
@@ -396,6 +418,4 @@ pub struct Superseded {
     pub sequenced: usize,
     /// In the peer's receive buffer.
     pub window: usize,
-    /// Number of a message that never left, in whose place in the queue the newer one may wait.
-    pub place: Option<u64>,
 }
