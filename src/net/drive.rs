@@ -158,10 +158,10 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         }
     }
 
-    /// One turn: reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves in
-    /// it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much
-    /// leaves at once, and a flood delays nothing else for longer. One with a thread of its own may rest when that took
-    /// long.
+    /// One turn: reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves
+    /// in it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much
+    /// leaves at once, and a flood delays nothing else for longer. A loop with a thread of its own may rest when that
+    /// took long.
     fn play(&mut self, ready: Ready) -> io::Result<Wait> {
         self.round.begin_turn(self.clock.mono());
         let reads = self.driven.wants_datagrams() && (ready.readable || !self.inbox.is_empty());

@@ -75,8 +75,8 @@ impl BusyPoll {
 /// while they last, and a loop with little time to spare settles at the shortest that it can afford.
 ///
 /// Where even those are long the core is all but full, and a rest after each makes them a little longer yet: that
-/// delays what is on its way by the rest, and saves its receivers datagrams. A single long round was held up by something
-/// else, and no rest follows it.
+/// delays what is on its way by the rest, and saves its receivers datagrams. A single long round was held up by
+/// something else, and no rest follows it.
 #[derive(Debug)]
 pub(super) struct Round {
     began: Timestamp,

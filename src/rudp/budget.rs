@@ -69,7 +69,7 @@ impl MemoryBudget {
         Self { held: Arc::default(), own: 0, max }
     }
 
-    /// Bytes held by all connections beyond what of each does not count.
+    /// Bytes held by all connections, without the first ones of each, which do not count.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }

@@ -69,7 +69,7 @@ impl Builder {
         self
     }
 
-    /// Adds a token key: one is required, two are taken. [`Server::set_keys`] changes them later.
+    /// Adds a token key: one or two, else `start` fails. [`Server::set_keys`] changes them later.
     pub fn key(mut self, key: TokenKey) -> Self {
         self.keys.push(key);
         self

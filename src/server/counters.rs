@@ -76,6 +76,8 @@ counters! {
     connections_lagging;
     /// Connections closed because their client broke the protocol.
     protocol_violations;
+    /// Connections closed because their keys may be used no further: too many packets did not open, or too many left.
+    connections_at_key_limit;
     /// Handshakes rejected because as many users were connected as may be, or by [`Builder::admit`](super::Builder::admit).
     /// What else was rejected is in [`Totals::dropped_by_reason`].
     handshakes_refused;
@@ -93,7 +95,7 @@ counters! {
     datagrams_not_forwarded;
     /// Bytes of datagrams that prove nothing: all but sealed packets that were not dropped.
     unproven_bytes_in;
-    /// Bytes of clear packets sent: none is sent to an address that has proved itself.
+    /// Bytes of clear packets sent, nearly all of them to addresses that have proved nothing.
     unproven_bytes_out;
 }
 

@@ -34,7 +34,7 @@ pub enum ServerEvent<'a> {
         why: LeaveReason,
         /// What the connection ends with: the client's own code where `why` is `left`, else what the client is told, or
         /// would be if it heard. It tells apart what members know as `dropped`: a kick, a client that broke the protocol,
-        /// a shutdown.
+        /// keys that may be used no further, a shutdown.
         code: CloseCode,
         /// Which of the user's connections it was.
         login: u64,

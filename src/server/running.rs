@@ -41,7 +41,7 @@ struct Running {
 #[derive(Default)]
 struct RunningState {
     threads: usize,
-    /// The first failure of one, until somebody hears of it.
+    /// The first failure of one.
     failure: Option<io::Error>,
 }
 
@@ -198,7 +198,7 @@ impl Server {
     /// not for async code.
     ///
     /// # Errors
-    /// The first failure of a worker: its kind and its text.
+    /// The first failure of a worker, whoever asks and however often: its kind and its text.
     pub fn join(&self) -> io::Result<()> {
         let running = self.running.lock();
         let ended = self.running.has_changed.wait_while(running, |running| running.threads > 0);

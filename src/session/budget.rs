@@ -4,8 +4,8 @@ use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 
 /// A bucket for all members. Anybody takes from it freely while half of it is there. Below, each member has a share of
 /// its own: the rate divided by the members, and at once a quarter of the bucket divided by them. The shares together
-/// hold a quarter of the bucket, or 1 each, if that is more, and what is taken from a share has to be in the bucket, too.
-/// What is more than a share holds is for those who have saved as much of theirs.
+/// hold a quarter of the bucket, or 1 each, if that is more, and what is taken from a share has to be in the bucket,
+/// too. What is more than a share holds is for those who have saved as much of theirs.
 // spec: LIM-3
 #[derive(Debug)]
 pub(super) struct SharedBudget {

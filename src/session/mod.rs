@@ -13,8 +13,8 @@
 //!    backwards, so whoever was told that an invite expired is not admitted by it afterwards.
 //! 3. Numbered events are consecutive and the same for all members from their snapshot on.
 //! 4. A snapshot contains every event before its `next` and none from there on.
-//! 5. A refused command changes nothing but how much may follow it within the limits of rate. Leaves, kicks and
-//!    ends are never refused for want of room.
+//! 5. A refused command changes nothing but what is left of the budgets of rate. Leaves, kicks and ends are never
+//!    refused for want of room.
 //! 6. An owner's leaving makes the longest-standing member the owner, or ends the session, as
 //!    created; an empty session ends after its idle TTL.
 //! 7. The revision of properties grows by one a change; of two compare-and-sets on one value one

@@ -1,7 +1,7 @@
 //! [`Session`]: the state of one session, and how members come, go and own it.
 //!
-//! Every method checks first, the limits of rate last, then reserves room in the mailboxes, then changes state, numbers
-//! the event and posts it: what is refused changes nothing but what is left of a rate, and what has a number is told.
+//! Every method checks first, then reserves room in the mailboxes, then changes state, numbers the event and posts it:
+//! what is refused changes nothing but what is left of the budgets of rate, and what has a number is told.
 
 use super::budget::SharedBudget;
 use super::invites::{InviteState, Invites};

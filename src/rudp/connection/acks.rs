@@ -450,6 +450,45 @@ mod tests {
             prop_assert!(named.is_subset(&received));
         }
 
+        /// Packets and acks are lost, come late, and acks are confirmed or not: the last ack leaves nothing unknown, and
+        /// none names what did not arrive.
+        // spec-test: ACK-1, ACK-3, ACK-10
+        #[test]
+        fn in_the_end_the_peer_knows_of_all_that_arrived(
+            missing in prop::collection::btree_set(0u64..3_000, 0..20),
+            late in prop::collection::btree_map(0u64..3_000, 0u64..600, 0..8),
+            acks in prop::collection::vec((1u64..700, any::<bool>(), any::<bool>()), 1..40),
+        ) {
+            let mut order: Vec<u64> = (0..3_000).filter(|number| !missing.contains(number)).collect();
+            order.sort_by_key(|number| (number + late.get(number).copied().unwrap_or(0), *number));
+            let (mut tracker, mut arrived) = (AckTracker::new(DELAY), BTreeSet::new());
+            let (mut known, mut left) = (BTreeSet::new(), acks.iter().cycle());
+            let mut next = left.next().unwrap();
+            let mut waits = next.0;
+            for (at, number) in order.iter().enumerate() {
+                tracker.on_packet(Timestamp::ZERO, PacketNumber(*number), true, false, &[]);
+                arrived.insert(*number);
+                waits -= 1;
+                let is_last = at + 1 == order.len();
+                if waits > 0 && !is_last {
+                    continue;
+                }
+                let ack = tracker.take(Timestamp::ZERO).unwrap();
+                let named = named(&ack, *arrived.last().unwrap());
+                prop_assert!(named.is_subset(&arrived));
+                let (_, comes, is_confirmed) = *next;
+                if comes || is_last {
+                    known.extend(named.iter().copied());
+                    if is_confirmed {
+                        tracker.on_confirmed(*named.last().unwrap());
+                    }
+                }
+                next = left.next().unwrap();
+                waits = next.0;
+            }
+            prop_assert_eq!(known, arrived);
+        }
+
         // spec-test: ACK-3
         #[test]
         fn an_ack_names_all_that_arrived_while_the_runs_are_few(

@@ -97,8 +97,8 @@ pub enum ProtocolViolation {
     NotRepairable,
 }
 
-/// How a connection came to the end of what its keys may be used for (RFC 9001, section 6.6). Nobody's fault: anybody
-/// can send what does not open.
+/// How a connection came to the end of what its keys may be used for (RFC 9001, section 6.6). That accuses nobody: anybody
+/// can send what does not open, and a peer whose acks are lost seems to ack nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyLimit {

@@ -26,7 +26,8 @@ impl Connection {
         // spec: PTH-8
         let (path_since, acked) = (self.paths.since(), outcome.packets.len());
         outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
-        self.former_acked = outcome.packets.len() < acked;
+        let is_former = |(_, sent_at): &(PacketNumber, Timestamp)| *sent_at < path_since;
+        self.former_acked = outcome.packets.len() < acked || outcome.spurious.iter().any(is_former);
         outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
         self.measure(now, ack, &outcome);
         if let Some(largest) = outcome.largest {

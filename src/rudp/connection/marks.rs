@@ -4,9 +4,9 @@
 //! marked, and how many of this end's packets met congestion, as the peer tells. As a receiver: how many
 //! packets came marked CE, and whether the peer knows.
 //!
-//! The first count is sent even if it is 0: it tells the sender that ECN works on this path. A queue that marks does not
-//! drop, so that a sender whose marks nobody reads would never hear of congestion. A path that drops what is marked is
-//! found out as well. Spec: ECN-1 to ECN-6.
+//! The first count is sent even if it is 0: it tells the sender that ECN works on this path. A queue that marks does
+//! not drop, so that a sender whose marks nobody reads would never hear of congestion. A path that drops what is marked
+//! is found out as well. Spec: ECN-1 to ECN-6.
 
 use super::error::ProtocolViolation;
 use crate::base::{Ecn, PacketNumber};
@@ -86,7 +86,7 @@ impl Marks {
     /// Only packets are marked that ask for an ack, and no probe while nothing is known: whatever the path does to marks,
     /// acks and probes get through. An end that only acks would not notice that what it marks is dropped.
     // spec: ECN-1, ECN-2
-    pub fn count_next(&mut self, number: PacketNumber, eliciting: bool, probes: u32) -> Ecn {
+    pub fn mark_next(&mut self, number: PacketNumber, eliciting: bool, probes: u32) -> Ecn {
         if self.state == EcnState::Capable && probes >= PROBES_UNTIL_DOUBT {
             self.test_again(number);
         }
@@ -194,14 +194,14 @@ mod tests {
     #[test]
     fn acks_are_not_marked_nor_probes_on_a_path_not_known() {
         let mut marks = Marks::new();
-        assert_eq!(marks.count_next(number(0), true, 0), Ecn::Ect0);
-        assert_eq!(marks.count_next(number(1), false, 0), Ecn::NotEct);
-        assert_eq!(marks.count_next(number(2), true, 1), Ecn::NotEct);
+        assert_eq!(marks.mark_next(number(0), true, 0), Ecn::Ect0);
+        assert_eq!(marks.mark_next(number(1), false, 0), Ecn::NotEct);
+        assert_eq!(marks.mark_next(number(2), true, 1), Ecn::NotEct);
         marks.on_read();
         marks.on_acked(number(0));
         assert_eq!(marks.state(), EcnState::Capable);
-        assert_eq!(marks.count_next(number(3), true, 2), Ecn::Ect0);
-        assert_eq!(marks.count_next(number(4), false, 0), Ecn::NotEct, "nobody would notice that it is lost");
+        assert_eq!(marks.mark_next(number(3), true, 2), Ecn::Ect0);
+        assert_eq!(marks.mark_next(number(4), false, 0), Ecn::NotEct, "nobody would notice that it is lost");
     }
 
     // spec-test: ECN-2
@@ -209,7 +209,7 @@ mod tests {
     fn a_path_that_clears_marks_is_given_up() {
         let mut marks = Marks::new();
         marks.on_acked(number(0));
-        assert_eq!(marks.count_next(number(1), true, 0), Ecn::NotEct);
+        assert_eq!(marks.mark_next(number(1), true, 0), Ecn::NotEct);
     }
 
     // spec-test: ECN-2
@@ -220,7 +220,7 @@ mod tests {
         (0..2).for_each(|lost| marks.on_lost(number(lost)));
         assert_eq!(marks.state(), EcnState::Testing);
         marks.on_lost(number(2));
-        assert_eq!(marks.count_next(number(3), true, 0), Ecn::NotEct);
+        assert_eq!(marks.mark_next(number(3), true, 0), Ecn::NotEct);
         marks.on_acked(number(2));
         assert_eq!(marks.state(), EcnState::Capable, "that loss was none");
         (4..9).for_each(|lost| marks.on_lost(number(lost)));
@@ -239,7 +239,7 @@ mod tests {
         marks.on_read();
         marks.on_acked(number(10));
         assert_eq!(marks.state(), EcnState::Capable);
-        assert_eq!(marks.count_next(number(11), true, 3), Ecn::NotEct, "three probes went unanswered");
+        assert_eq!(marks.mark_next(number(11), true, 3), Ecn::NotEct, "three probes went unanswered");
         marks.on_acked(number(10));
         assert_eq!(marks.state(), EcnState::Testing);
         marks.on_acked(number(11));
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_count_that_does_not_grow_or_cannot_be_is_none() {
         let mut marks = Marks::new();
-        (0..4).for_each(|sent| _ = marks.count_next(number(sent), true, 0));
+        (0..4).for_each(|sent| _ = marks.mark_next(number(sent), true, 0));
         assert_eq!(marks.on_told(2, 9), Ok(true));
         assert_eq!(marks.on_told(2, 9), Ok(false));
         assert_eq!(marks.on_told(1, 9), Ok(false));

@@ -178,7 +178,7 @@ pub struct Connection {
     // A packet that leaves.
     sent: SentPackets,
     congestion: Congestion,
-    /// When the window or the pacer last held back what waited.
+    /// When the window last held back what waited, or would have, had the pacer not done so.
     held_back_at: Option<Timestamp>,
     /// Until when the pacer holds it back.
     paced_until: Option<Timestamp>,

@@ -56,10 +56,8 @@ impl Connection {
         // RFC 9002 §7.6.1
         let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;
         self.congestion.tell(self.rtt.smoothed(), |controller| {
-            controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited });
-            if lost.longest_run > persistent {
-                controller.on_persistent_congestion();
-            }
+            let persistent = lost.longest_run > persistent;
+            controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited, persistent });
         });
     }
 
@@ -105,8 +103,8 @@ impl Connection {
     }
 }
 
-/// True when neither window nor pacer held anything back since `sent_at`, but did so at `held_back_at` last.
-/// RFC 9002 §7.8.
+/// True when the window has held nothing back since `sent_at`, and would not have without the pacer; it did, or would
+/// have, at `held_back_at` last. RFC 9002 §7.8.
 pub(super) fn is_app_limited(held_back_at: Option<Timestamp>, sent_at: Timestamp) -> bool {
     held_back_at.is_none_or(|at| at < sent_at)
 }

@@ -75,7 +75,7 @@ impl Connection {
         }
         if matches!(self.state, State::Open) {
             let (number, probes) = (self.sent.next_number(), self.timers.probes());
-            let ecn = self.marks.count_next(number, plan.eliciting, probes);
+            let ecn = self.marks.mark_next(number, plan.eliciting, probes);
             plan.ecn = ecn;
             self.write_packet(now, &mut plan, out);
             return Some(Envelope { route: self.paths.active(), ecn });
@@ -201,7 +201,7 @@ impl Connection {
         let may_send = has_room && self.congestion.pacer_allows(now);
         // What the pacer alone holds back counts only where without it the window would do so. RFC 9002 §7.8.
         let fills_window = || {
-            let all = self.sent.bytes_in_flight() + self.outbox.queued_bytes();
+            let all = self.outbox.in_flight_with_all(self.sent.bytes_in_flight());
             all >= self.congestion.window_bytes()
         };
         if !may_send && waits && (!has_room || fills_window()) {

@@ -80,7 +80,7 @@ reasons! {
 pub struct Counters {
     /// Bytes of datagrams that are taken to prove nothing: all but sealed packets that were not dropped.
     pub unproven_bytes_received: u64,
-    /// Bytes of all clear packets sent: none is sent to an address that has proved itself.
+    /// Bytes of all clear packets sent, nearly all of them to addresses that have proved nothing.
     pub unproven_bytes_sent: u64,
     /// RETRYs sent.
     pub retries_sent: u64,

@@ -80,8 +80,7 @@ impl Worker {
                 self.counters().connections_timed_out.add(1);
                 (LeaveReason::TimedOut, CloseCode::IdleTimeout)
             }
-            // This end has parted with the user before it closed; what is left is a violation that
-            // the transport found.
+            // This end has parted with the user before it closed; what is left is what the transport found.
             Closed::Local { code, .. } => (LeaveReason::Dropped, *code),
             Closed::Violation(violation) => {
                 debug!(%connection, %violation, "protocol violation");
@@ -90,6 +89,7 @@ impl Worker {
             }
             Closed::KeyLimit(limit) => {
                 debug!(%connection, %limit, "limit of the keys");
+                self.counters().connections_at_key_limit.add(1);
                 (LeaveReason::Dropped, limit.code())
             }
         };

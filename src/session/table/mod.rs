@@ -23,7 +23,7 @@ use crate::wire::ErrorCode;
 /// session take it once, but for [`SessionTable::create`].
 ///
 /// `now` may differ a little between workers: a stripe's time is the latest that it has seen.
-/// A command that is refused has changed nothing but what its sender may still send this second. Commands about a
+/// A command that is refused has changed nothing but what is left of the budgets of rate. Commands about a
 /// session that the caller is in name the caller by the member id that `create` or `join` gave; when the session is
 /// gone, the caller is `not_a_member`, too.
 pub struct SessionTable {

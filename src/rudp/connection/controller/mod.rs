@@ -37,9 +37,6 @@ pub trait Controller: Send + Sync {
     /// A packet taken for lost has arrived after all.
     fn on_spurious(&mut self);
 
-    /// Nothing got through for several probe timeouts. RFC 9002 §7.6.
-    fn on_persistent_congestion(&mut self);
-
     /// Bytes that may be under way.
     fn window_bytes(&self) -> usize;
 
@@ -87,6 +84,8 @@ pub struct Lost {
     pub newest_sent_at: Timestamp,
     /// The window did not hold anything back since then.
     pub app_limited: bool,
+    /// Nothing got through for several probe timeouts. RFC 9002 §7.6.
+    pub persistent: bool,
 }
 
 /// Packets that arrived marked CE, of which the peer told at the same time.

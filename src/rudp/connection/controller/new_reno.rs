@@ -64,6 +64,10 @@ impl Controller for NewReno {
 
     fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
         self.reduce(now, lost.newest_sent_at, self.window / 2);
+        if lost.persistent {
+            self.window = 2 * self.datagram;
+            self.recovery_since = None;
+        }
     }
 
     fn on_marked(&mut self, now: Timestamp, marked: &Marked) {
@@ -72,11 +76,6 @@ impl Controller for NewReno {
     }
 
     fn on_spurious(&mut self) {}
-
-    fn on_persistent_congestion(&mut self) {
-        self.window = 2 * self.datagram;
-        self.recovery_since = None;
-    }
 
     fn window_bytes(&self) -> usize {
         self.window
@@ -101,7 +100,8 @@ mod tests {
     }
 
     fn lose(reno: &mut NewReno, now: u64, sent_at: u64) {
-        reno.on_lost(at(now), &Lost { packets: 1, newest_sent_at: at(sent_at), app_limited: false });
+        let newest_sent_at = at(sent_at);
+        reno.on_lost(at(now), &Lost { packets: 1, newest_sent_at, app_limited: false, persistent: false });
     }
 
     /// Ten datagrams of 1,200 bytes; the first round trip acks them all: 24,000. A loss halves.
@@ -156,7 +156,8 @@ mod tests {
     fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
         let mut reno = NewReno::new(1_200);
         lose(&mut reno, 100, 50);
-        reno.on_persistent_congestion();
+        let newest_sent_at = at(1_000);
+        reno.on_lost(at(1_040), &Lost { packets: 1, newest_sent_at, app_limited: false, persistent: true });
         assert_eq!(reno.window_bytes(), 2_400);
         ack(&mut reno, 101, 1_200);
         assert_eq!(reno.window_bytes(), 3_600, "up to the threshold of 6,000 it is slow start");

@@ -131,6 +131,11 @@ impl Outbox {
         self.reliable_bytes + self.unreliable_bytes
     }
 
+    /// Bytes that would be under way, about, if all that waits left now; `in_flight` are already.
+    pub fn in_flight_with_all(&self, in_flight: usize) -> usize {
+        in_flight.max(self.reliable_bytes) + self.unreliable_bytes
+    }
+
     /// True while a reliable message is not acked.
     pub fn has_reliable(&self) -> bool {
         self.reliable_bytes > 0

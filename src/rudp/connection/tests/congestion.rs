@@ -51,7 +51,7 @@ fn a_transfer_widens_the_window_and_a_thin_stream_does_not() {
 /// Bursts that fit the window, which the pacer alone spreads.
 // spec-test: REL-8
 #[test]
-fn a_window_that_only_the_pacer_keeps_from_use_does_not_grow() {
+fn a_window_that_only_the_pacer_keeps_from_use_grows_no_further() {
     for control in [CongestionControl::Delay, CongestionControl::NewReno] {
         for delivery in [Delivery::Unreliable, Delivery::ReliableOrdered] {
             let mut pair = pair(control);
@@ -59,7 +59,7 @@ fn a_window_that_only_the_pacer_keeps_from_use_does_not_grow() {
                 (0..15).for_each(|_| pair.send(CLIENT, delivery, &[0; 1_000]));
                 pair.run(Duration::from_millis(100));
             }
-            assert!(window(&pair) < 4 * 15_000, "{control:?}, {delivery:?}: {}", window(&pair));
+            assert!(window(&pair) < 26_000, "{control:?}, {delivery:?}: {}", window(&pair));
         }
     }
 }

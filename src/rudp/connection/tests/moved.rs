@@ -65,7 +65,6 @@ impl Controller for Counts {
         self.0.marked.fetch_add(1, Ordering::Relaxed);
     }
     fn on_spurious(&mut self) {}
-    fn on_persistent_congestion(&mut self) {}
     fn window_bytes(&self) -> usize {
         usize::MAX
     }
@@ -79,6 +78,8 @@ impl Controller for Counts {
 enum Acks {
     Former,
     Both,
+    /// Both, of which that of the former path was taken for lost.
+    Lost,
     New,
 }
 
@@ -99,10 +100,19 @@ fn told_after_a_move(to: SocketAddr, acks: Acks, more: &[Frame]) -> Arc<Told> {
     bed.pair.now += Duration::from_millis(1);
     bed.hear();
     let newest = bed.server().sent.next_number().0 - 1;
+    if let Acks::Lost = acks {
+        let (largest, runs) = (Truncated::bits32(newest), Some((1, smallvec![])));
+        bed.pair.now += Duration::from_millis(40);
+        bed.say(to, &[Frame::Ack(Ack { largest, delay: 0, runs, repaired: Lags::new() })]);
+        bed.pair.now += Duration::from_millis(60);
+        let now = bed.pair.now;
+        bed.server().handle_timeout(now);
+        assert!(bed.server().stats().packets_lost > 0);
+    }
     let run = AckRun { gap: newest - before - 1, run: 1 };
     let (largest, older) = match acks {
         Acks::Former => (before, smallvec![]),
-        Acks::Both => (newest, smallvec![run]),
+        Acks::Both | Acks::Lost => (newest, smallvec![run]),
         Acks::New => (newest, smallvec![]),
     };
     let ack =
@@ -131,7 +141,7 @@ fn an_ack_of_what_left_before_a_change_of_ip_does_not_change_the_new_window() {
 #[test]
 fn congestion_before_a_change_of_ip_is_none_of_the_new_path() {
     for (to, marked) in port_and_ip() {
-        for acks in [Acks::Former, Acks::Both] {
+        for acks in [Acks::Former, Acks::Both, Acks::Lost] {
             let told = told_after_a_move(to, acks, &[Frame::CeCount(1)]);
             assert_eq!(told.marked.load(Ordering::Relaxed), marked, "to {to}, {acks:?}");
         }

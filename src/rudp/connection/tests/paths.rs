@@ -467,7 +467,6 @@ impl Controller for CountsSpurious {
     fn on_spurious(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
-    fn on_persistent_congestion(&mut self) {}
     fn window_bytes(&self) -> usize {
         usize::MAX
     }

@@ -176,7 +176,6 @@ impl Controller for Shut {
     fn on_lost(&mut self, _: Timestamp, _: &Lost) {}
     fn on_marked(&mut self, _: Timestamp, _: &Marked) {}
     fn on_spurious(&mut self) {}
-    fn on_persistent_congestion(&mut self) {}
     fn window_bytes(&self) -> usize {
         0
     }
@@ -202,6 +201,7 @@ fn no_repair_leaves_while_the_window_is_full() {
         // Longer than until the first probes, which carry messages.
         pair.run(Duration::from_millis(if is_full { 1_000 } else { 15 }));
         assert_eq!(pair.ends[SERVER].stats().repairs_sent == before, is_full);
+        assert_eq!(pair.ends[SERVER].stats().probes > 2, is_full);
     }
 }
 

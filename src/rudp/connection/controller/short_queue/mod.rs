@@ -25,11 +25,12 @@
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
 //!
-//! The window leaves at an even pace, one a round trip. Beyond it, what leaves in 40 ms, 19,200 bytes at most, may be in
-//! flight, since acks are delayed: otherwise a small message would wait for the next ack, not for its turn.
+//! The window leaves at an even pace, one a round trip. Beyond it, what leaves in 40 ms, 19,200 bytes at most, may be
+//! in flight, since acks are delayed: otherwise a small message would wait for the next ack, not for its turn.
 //!
-//! Rounds in which the window bound nothing change nothing, unless the path is congested: then a window larger than what
-//! arrived in a round trip becomes that, and is reduced from there (RFC 7661). A thin stream keeps the initial window.
+//! Rounds in which the window bound nothing change nothing, unless the path is congested: then a window larger than
+//! what arrived in a round trip becomes that, and is reduced from there (RFC 7661), with slow start up to half of what
+//! it was. A thin stream keeps the initial window.
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub struct ShortQueue {
     over_target: u32,
     loss: LossShare,
     round: Round,
-    /// Bytes that were acked in the last round.
+    /// Bytes that were acked in the last round, as many as that makes in a round trip.
     arrived: usize,
     /// Datagrams that the next round below the target adds.
     velocity: usize,
@@ -154,7 +155,8 @@ impl ShortQueue {
         self.window = bytes.clamp(MIN_DATAGRAMS * self.datagram, MAX_WINDOW_BYTES);
     }
 
-    fn leave_slow_start(&mut self, window: usize) {
+    /// Goes on with `window`, which slow start did not find.
+    fn go_on_with(&mut self, window: usize) {
         self.set_window(window);
         self.slow_start_threshold = self.window;
         self.velocity = 1;
@@ -170,13 +172,14 @@ impl ShortQueue {
         let over = self.queueing(rtt) > self.target();
         self.over_target = if over { self.over_target + 1 } else { 0 };
         if self.is_in_slow_start() && self.round.bound && self.over_target >= SAMPLES_OVER_TARGET {
-            self.leave_slow_start(self.window / 2);
+            self.go_on_with(self.window / 2);
         }
     }
 
     fn end_round(&mut self, now: Timestamp) {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
-        self.arrived = round.acked_bytes;
+        let round_trip = self.latest.map_or(Duration::ZERO, Span::get);
+        self.arrived = scaled(round.acked_bytes, round_trip, now.since(round.since));
         if let Some(shortest) = round.shortest.map(Span::get) {
             let queueing = self.queueing(shortest);
             let drained = queueing <= self.target();
@@ -190,7 +193,7 @@ impl ShortQueue {
                     let window = reno.window_bytes();
                     self.mode = Mode::Delay;
                     self.reduced_in_vain = 0;
-                    self.leave_slow_start(window);
+                    self.go_on_with(window);
                 }
                 Mode::Competing { .. } => {}
                 Mode::Draining { rounds } => {
@@ -236,24 +239,40 @@ impl ShortQueue {
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
-        self.leave_slow_start(self.window - less);
+        self.go_on_with(self.window - less);
     }
 
-    /// The window that congestion reduces: where it binds nothing that which was used, and none where that is no less.
+    /// The window that congestion reduces. One that bound nothing is cut first to what was used of it; `None` where it
+    /// is no larger than that.
     // spec: REL-8
     fn congested_window(&self, app_limited: bool) -> Option<usize> {
         if !app_limited {
             return Some(self.window);
         }
-        let used = self.arrived.max(self.round.acked_bytes).max(initial_window(self.datagram));
+        let used = self.arrived.max(initial_window(self.datagram));
         (used < self.window).then_some(used)
     }
 
-    /// Goes on with `window`, in the place of one that was too large.
+    /// Goes on with `window`, less than the present one. What bound nothing was of use once, and is found again sooner
+    /// in slow start.
     fn reduce(&mut self, now: Timestamp, window: usize, app_limited: bool) {
         (self.round.reduced, self.reduced_at) = (true, now);
-        let least = if app_limited { initial_window(self.datagram) } else { 0 };
-        self.leave_slow_start(window.max(least));
+        let before = self.window;
+        if app_limited {
+            self.go_on_with(window.max(initial_window(self.datagram)));
+            self.slow_start_threshold = self.window.max(before / 2);
+        } else {
+            self.go_on_with(window);
+        }
+    }
+
+    /// After persistent congestion.
+    fn begin_anew(&mut self) {
+        let half = self.window_bytes() / 2;
+        self.mode = Mode::Delay;
+        self.reduced_in_vain = 0;
+        self.set_window(MIN_DATAGRAMS * self.datagram);
+        self.slow_start_threshold = half.max(self.window);
     }
 
     /// Shrinks by what is lost above what is tolerated, once a round.
@@ -308,6 +327,9 @@ impl Controller for ShortQueue {
     fn on_lost(&mut self, now: Timestamp, lost: &Lost) {
         (0..lost.packets).for_each(|_| self.loss.on_lost());
         self.round.lost += lost.packets;
+        if lost.persistent {
+            return self.begin_anew();
+        }
         if let Mode::Competing { reno, .. } = &mut self.mode {
             reno.on_lost(now, lost);
         } else {
@@ -324,19 +346,11 @@ impl Controller for ShortQueue {
         }
         let Some(window) = self.congested_window(marked.app_limited) else { return };
         self.reduce(now, after_mark(window, self.is_in_slow_start()), marked.app_limited);
-        self.settling = true;
+        self.settling |= !marked.app_limited;
     }
 
     fn on_spurious(&mut self) {
         self.loss.on_spurious();
-    }
-
-    fn on_persistent_congestion(&mut self) {
-        let half = self.window_bytes() / 2;
-        self.mode = Mode::Delay;
-        self.reduced_in_vain = 0;
-        self.set_window(MIN_DATAGRAMS * self.datagram);
-        self.slow_start_threshold = half.max(self.window);
     }
 
     fn window_bytes(&self) -> usize {
