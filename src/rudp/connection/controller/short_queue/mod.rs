@@ -20,7 +20,8 @@
 //!   queue that has marked is on a path that keeps queues short by itself.
 //! - **Competing.** When the queue has stayed above target for 8 rounds although the window was reduced in
 //!   each, somebody else keeps it: it goes on as [`NewReno`] until the queue drains (Copa's mode
-//!   switching), 5 s at most before it tries anew.
+//!   switching), 5 s at most before it tries anew. On a line so slow that the least window is a queue nobody else is
+//!   there: who competes there has no more for three times the window. Then it does not for a minute.
 //! - **Drain.** When 5 s have not come near the minimum before, the window is halved for two rounds, so
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
@@ -66,6 +67,10 @@ pub struct ShortQueue {
     settling: bool,
     /// Rounds in a row that ended above the target and reduced the window.
     reduced_in_vain: u32,
+    /// Bytes a second that are acked, smoothed over rounds.
+    rate: u64,
+    /// Until then nobody else is taken to keep the queue.
+    alone_until: Timestamp,
     mode: Mode,
 }
 
@@ -76,6 +81,10 @@ enum Mode {
     Competing {
         reno: NewReno,
         until: Timestamp,
+        /// Bytes a second that were acked before.
+        rate: u64,
+        /// The window before.
+        window: usize,
     },
     /// Half of `window` leaves for so many more rounds.
     Draining {
@@ -108,6 +117,7 @@ const TOLERATED_LOSS: f32 = 0.02;
 const MOST_FOR_LOSS: f32 = 0.3;
 const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
+const STAY_ALONE: Duration = Duration::from_secs(60);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
 /// A peer holds an ack back for so many bytes at most, of however many packets. Spec: ACK-4.
@@ -132,6 +142,8 @@ impl ShortQueue {
             reduced_at: Timestamp::ZERO,
             settling: false,
             reduced_in_vain: 0,
+            rate: 0,
+            alone_until: Timestamp::ZERO,
             mode: Mode::Delay,
         }
     }
@@ -180,6 +192,8 @@ impl ShortQueue {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
         let round_trip = self.latest.map_or(Duration::ZERO, Span::get);
         self.arrived = scaled(round.acked_bytes, round_trip, now.since(round.since));
+        let rate = scaled(round.acked_bytes, Duration::from_secs(1), now.since(round.since)) as u64;
+        self.rate = if self.rate == 0 { rate } else { self.rate.midpoint(rate) };
         if let Some(shortest) = round.shortest.map(Span::get) {
             let queueing = self.queueing(shortest);
             let drained = queueing <= self.target();
@@ -189,7 +203,18 @@ impl ShortQueue {
                     self.follow_delay(now, shortest, queueing, round.reduced);
                 }
                 Mode::Delay => {}
-                Mode::Competing { reno, until } if drained || now >= *until => {
+                Mode::Competing { reno, rate, window, .. }
+                    if *window <= 2 * MIN_DATAGRAMS * self.datagram
+                        && reno.window_bytes() >= 3 * *window
+                        && self.rate * 4 < *rate * 5 =>
+                {
+                    let window = *window;
+                    self.mode = Mode::Delay;
+                    self.reduced_in_vain = 0;
+                    self.alone_until = now + STAY_ALONE;
+                    self.go_on_with(window);
+                }
+                Mode::Competing { reno, until, .. } if drained || now >= *until => {
                     let window = reno.window_bytes();
                     self.mode = Mode::Delay;
                     self.reduced_in_vain = 0;
@@ -233,9 +258,10 @@ impl ShortQueue {
         }
         self.settling = true;
         self.reduced_in_vain += 1;
-        if self.reduced_in_vain >= ROUNDS_IN_VAIN {
-            let reno = NewReno::at(self.datagram, self.window);
-            self.mode = Mode::Competing { reno, until: now + COMPETE };
+        if self.reduced_in_vain >= ROUNDS_IN_VAIN && now >= self.alone_until {
+            let (window, rate) = (self.window, self.rate);
+            let reno = NewReno::at(self.datagram, window);
+            self.mode = Mode::Competing { reno, until: now + COMPETE, rate, window };
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);

@@ -199,12 +199,45 @@ fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() 
     let mut path = Path::past_slow_start();
     (0..30).for_each(|_| {
         path.controller.noise = Span::ZERO;
-        path.round(20, 120, false);
+        let packets = path.controller.window_bytes() / 1_200;
+        path.round(packets, 120, false);
     });
     assert!(matches!(path.controller.mode, Mode::Competing { .. }));
     path.round(1, 40, false);
     path.round(1, 40, false);
     assert!(matches!(path.controller.mode, Mode::Delay));
+}
+
+/// At the least window, which is a queue on a line of 100 kB/s; what the window has is under way.
+fn slow_line(is_alone: bool) -> (Path, Vec<usize>) {
+    let (mut path, mut windows) = (Path::past_slow_start(), Vec::new());
+    path.controller.set_window(0);
+    for _ in 0..60 {
+        path.controller.noise = Span::ZERO;
+        let packets = path.controller.window_bytes() / 1_200;
+        // Beside another flow that keeps 150 ms of queue the rate grows with the window.
+        let rtt = if is_alone { 40.max(packets as u64 * 12) } else { 190 };
+        path.round(packets, rtt, false);
+        windows.push(path.controller.window_bytes());
+    }
+    (path, windows)
+}
+
+#[test]
+fn who_is_alone_on_a_slow_line_competes_with_nobody_for_long() {
+    let (mut path, windows) = slow_line(true);
+    assert!(windows.iter().all(|window| *window <= 19_200 + 3 * 4_800), "{windows:?}");
+    assert!(path.controller.alone_until > path.now && matches!(path.controller.mode, Mode::Delay));
+    path.controller.alone_until = path.now;
+    (0..40).for_each(|_| _ = path.round(20, 300, false));
+    assert!(path.controller.alone_until >= path.now, "it tries again after a minute");
+}
+
+#[test]
+fn who_gets_more_of_a_slow_line_by_competing_goes_on() {
+    let (path, windows) = slow_line(false);
+    assert_eq!(path.controller.alone_until, Timestamp::ZERO);
+    assert!(windows.iter().any(|window| *window > 24_000), "{windows:?}");
 }
 
 /// 500,000 bytes that a thin stream does not use: after its losses half of that is found again in slow start.
