@@ -240,13 +240,14 @@ impl Client {
     /// [`Delivery::Unreliable`] or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the
     /// server does not pass it on, an [`Event::Refused`] says so.
     ///
-    /// A reliable payload's memory is shared until the server has acked it. Copy a few bytes of a large block, such as a part of what
-    /// was received, before you send them: the whole block stays with them.
+    /// A reliable payload's memory is shared until the server has acked it. Copy a few bytes of a large block, such as a
+    /// part of what was received, before you send them: the whole block stays with them.
     ///
     /// The server has budgets: by default 2,000 messages and 1 MiB a second of a connection, a quarter of the bytes at
-    /// once, and twice the bytes of a session. What is over one is refused and leaves a gap, in ordered messages, too:
-    /// who sends more, such as a file, spreads it and heeds `Refused`; in a session that others flood, what was refused
-    /// counts, too, so a large message is tried again after a while and not at once. A client that goes on far beyond
+    /// once, and twice the bytes of a session. What is over one is refused and leaves a gap, in ordered messages, too.
+    /// A client that sends more, such as a file, spreads it and heeds `Refused`. So does one whose line was dead for
+    /// seconds: what it sent meanwhile arrives all at once ([`Client::queued_bytes`] tells how much waits). In a session
+    /// that others flood, what was refused counts, too, so a large message is tried again after a while and not at once. A client that goes on far beyond
     /// is closed ([`CloseCode::ProtocolViolation`](super::CloseCode::ProtocolViolation)). Spec: LIM-2, LIM-3.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ codes! {
         ProtocolViolation = 1, "protocol_violation", "the peer broke the protocol";
         IdleTimeout = 2, "idle_timeout", "nothing was heard for too long, or no reliable message taken";
         Replaced = 3, "replaced", "another connection of the same user took over";
-        Lagging = 4, "lagging", "the peer did not take its messages fast enough, or takes none so large";
+        Lagging = 4, "lagging", "the client did not take its messages fast enough, or takes none so large";
         ShuttingDown = 5, "shutting_down", "the server is shutting down";
         KickedByOperator = 6, "kicked_by_operator", "an operator ended the connection";
         Internal = 7, "internal", "an error inside this end";
