@@ -77,19 +77,30 @@ pub struct ShortQueue {
 #[derive(Debug)]
 enum Mode {
     Delay,
-    /// Until the queue drains, or `until`.
-    Competing {
-        reno: NewReno,
-        until: Timestamp,
-        /// Bytes a second that were acked before.
-        rate: u64,
-        /// The window before.
-        window: usize,
-    },
+    /// Rare.
+    Competing(Box<Competing>),
     /// Half of `window` leaves for so many more rounds.
     Draining {
         rounds: u32,
     },
+}
+
+/// What takes the place of the delay until the queue drains, or `until`.
+#[derive(Debug)]
+struct Competing {
+    reno: NewReno,
+    until: Timestamp,
+    /// The window before, and the bytes a second that it had.
+    window: usize,
+    rate: u64,
+}
+
+impl Competing {
+    /// True when it has no more for three times the window, which was about the least: nobody else is there.
+    fn is_in_vain(&self, rate: u64, least: usize) -> bool {
+        let has_grown = self.reno.window_bytes() >= 3 * self.window;
+        self.window <= 2 * least && has_grown && rate * 4 < self.rate * 5
+    }
 }
 
 /// One round trip: it ends when a packet sent after its begin is acked.
@@ -203,24 +214,19 @@ impl ShortQueue {
                     self.follow_delay(now, shortest, queueing, round.reduced);
                 }
                 Mode::Delay => {}
-                Mode::Competing { reno, rate, window, .. }
-                    if *window <= 2 * MIN_DATAGRAMS * self.datagram
-                        && reno.window_bytes() >= 3 * *window
-                        && self.rate * 4 < *rate * 5 =>
-                {
-                    let window = *window;
-                    self.mode = Mode::Delay;
-                    self.reduced_in_vain = 0;
-                    self.alone_until = now + STAY_ALONE;
-                    self.go_on_with(window);
+                Mode::Competing(competing) => {
+                    let is_in_vain = competing.is_in_vain(self.rate, MIN_DATAGRAMS * self.datagram);
+                    if is_in_vain {
+                        self.alone_until = now + STAY_ALONE;
+                    }
+                    if is_in_vain || drained || now >= competing.until {
+                        let window =
+                            if is_in_vain { competing.window } else { competing.reno.window_bytes() };
+                        self.mode = Mode::Delay;
+                        self.reduced_in_vain = 0;
+                        self.go_on_with(window);
+                    }
                 }
-                Mode::Competing { reno, until, .. } if drained || now >= *until => {
-                    let window = reno.window_bytes();
-                    self.mode = Mode::Delay;
-                    self.reduced_in_vain = 0;
-                    self.go_on_with(window);
-                }
-                Mode::Competing { .. } => {}
                 Mode::Draining { rounds } => {
                     *rounds -= 1;
                     if *rounds == 0 {
@@ -261,7 +267,7 @@ impl ShortQueue {
         if self.reduced_in_vain >= ROUNDS_IN_VAIN && now >= self.alone_until {
             let (window, rate) = (self.window, self.rate);
             let reno = NewReno::at(self.datagram, window);
-            self.mode = Mode::Competing { reno, until: now + COMPETE, rate, window };
+            self.mode = Mode::Competing(Box::new(Competing { reno, until: now + COMPETE, window, rate }));
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
@@ -340,8 +346,8 @@ impl Controller for ShortQueue {
         if let Some(rtt) = acked.rtt {
             self.on_sample(rtt);
         }
-        if let Mode::Competing { reno, .. } = &mut self.mode {
-            reno.on_acked(now, acked);
+        if let Mode::Competing(competing) = &mut self.mode {
+            competing.reno.on_acked(now, acked);
         } else if self.is_in_slow_start() && !acked.app_limited && self.over_target == 0 {
             self.set_window(self.window + acked.bytes);
         }
@@ -356,16 +362,16 @@ impl Controller for ShortQueue {
         if lost.persistent {
             return self.begin_anew();
         }
-        if let Mode::Competing { reno, .. } = &mut self.mode {
-            reno.on_lost(now, lost);
+        if let Mode::Competing(competing) = &mut self.mode {
+            competing.reno.on_lost(now, lost);
         } else {
             self.follow_loss(now, lost.app_limited);
         }
     }
 
     fn on_marked(&mut self, now: Timestamp, marked: &Marked) {
-        if let Mode::Competing { reno, .. } = &mut self.mode {
-            return reno.on_marked(now, marked);
+        if let Mode::Competing(competing) = &mut self.mode {
+            return competing.reno.on_marked(now, marked);
         }
         if self.round.reduced || marked.newest_sent_at <= self.reduced_at {
             return;
@@ -383,7 +389,7 @@ impl Controller for ShortQueue {
         match &self.mode {
             Mode::Delay if self.is_in_slow_start() => self.window,
             Mode::Delay => (self.window + self.held()).min(MAX_WINDOW_BYTES),
-            Mode::Competing { reno, .. } => reno.window_bytes(),
+            Mode::Competing(competing) => competing.reno.window_bytes(),
             Mode::Draining { .. } => (self.window / 2).max(MIN_DATAGRAMS * self.datagram),
         }
     }

@@ -202,7 +202,7 @@ fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() 
         let packets = path.controller.window_bytes() / 1_200;
         path.round(packets, 120, false);
     });
-    assert!(matches!(path.controller.mode, Mode::Competing { .. }));
+    assert!(matches!(path.controller.mode, Mode::Competing(_)));
     path.round(1, 40, false);
     path.round(1, 40, false);
     assert!(matches!(path.controller.mode, Mode::Delay));
