@@ -20,8 +20,9 @@
 //!   queue that has marked is on a path that keeps queues short by itself.
 //! - **Competing.** When the queue has stayed above target for 8 rounds although the window was reduced in
 //!   each, somebody else keeps it: it goes on as [`NewReno`] until the queue drains (Copa's mode
-//!   switching), 5 s at most before it tries anew. On a line so slow that the least window is a queue nobody else is
-//!   there: who competes there has no more for three times the window. Then it does not for a minute.
+//!   switching), 5 s at most before it tries anew. On a line so slow that the least window is a queue, perhaps nobody
+//!   does: then three times as much under way brings hardly more, and it takes itself for alone for five minutes, or
+//!   until it has less than then.
 //! - **Drain.** When 5 s have not come near the minimum before, the window is halved for two rounds, so
 //!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
@@ -69,8 +70,9 @@ pub struct ShortQueue {
     reduced_in_vain: u32,
     /// Bytes a second that are acked, smoothed over rounds.
     rate: u64,
-    /// Until then nobody else is taken to keep the queue.
+    /// Until then nobody else is taken to keep the queue, while the rate is about this one.
     alone_until: Timestamp,
+    alone_rate: u64,
     mode: Mode,
 }
 
@@ -90,16 +92,21 @@ enum Mode {
 struct Competing {
     reno: NewReno,
     until: Timestamp,
-    /// The window before, and the bytes a second that it had.
+    /// The window before, what could be under way with it, and the bytes a second that this had.
     window: usize,
+    in_flight: usize,
     rate: u64,
+    /// Rounds in a row that had hardly more for three times as much.
+    in_vain: u32,
 }
 
 impl Competing {
-    /// True when it has no more for three times the window, which was about the least: nobody else is there.
-    fn is_in_vain(&self, rate: u64, least: usize) -> bool {
-        let has_grown = self.reno.window_bytes() >= 3 * self.window;
-        self.window <= 2 * least && has_grown && rate * 4 < self.rate * 5
+    /// Takes note of the `rate` of a round; true when it is clear that nobody else is there.
+    fn is_in_vain(&mut self, rate: u64, least: usize) -> bool {
+        let has_grown = self.reno.window_bytes() >= 3 * self.in_flight;
+        let is_vain = self.window <= 2 * least && has_grown && rate * 4 < self.rate * 5;
+        self.in_vain = if is_vain { self.in_vain + 1 } else { 0 };
+        self.in_vain >= SURE_ROUNDS
     }
 }
 
@@ -128,7 +135,8 @@ const TOLERATED_LOSS: f32 = 0.02;
 const MOST_FOR_LOSS: f32 = 0.3;
 const ROUNDS_IN_VAIN: u32 = 8;
 const COMPETE: Duration = Duration::from_secs(5);
-const STAY_ALONE: Duration = Duration::from_secs(60);
+const SURE_ROUNDS: u32 = 3;
+const STAY_ALONE: Duration = Duration::from_secs(300);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
 /// A peer holds an ack back for so many bytes at most, of however many packets. Spec: ACK-4.
@@ -155,6 +163,7 @@ impl ShortQueue {
             reduced_in_vain: 0,
             rate: 0,
             alone_until: Timestamp::ZERO,
+            alone_rate: 0,
             mode: Mode::Delay,
         }
     }
@@ -201,10 +210,16 @@ impl ShortQueue {
 
     fn end_round(&mut self, now: Timestamp) {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
+        // A round in which nothing was sent for a while tells nothing of a rate.
+        let longest = (self.latest.map_or(Duration::ZERO, Span::get) + self.ack_delay.get()) * 2;
+        let length = now.since(round.since);
         let round_trip = self.latest.map_or(Duration::ZERO, Span::get);
-        self.arrived = scaled(round.acked_bytes, round_trip, now.since(round.since));
-        let rate = scaled(round.acked_bytes, Duration::from_secs(1), now.since(round.since)) as u64;
-        self.rate = if self.rate == 0 { rate } else { self.rate.midpoint(rate) };
+        self.arrived = scaled(round.acked_bytes, round_trip, length.min(longest));
+        let is_telling = round.bound && length <= longest;
+        if is_telling {
+            let rate = scaled(round.acked_bytes, Duration::from_secs(1), length) as u64;
+            self.rate = if self.rate == 0 { rate } else { self.rate.midpoint(rate) };
+        }
         if let Some(shortest) = round.shortest.map(Span::get) {
             let queueing = self.queueing(shortest);
             let drained = queueing <= self.target();
@@ -215,9 +230,10 @@ impl ShortQueue {
                 }
                 Mode::Delay => {}
                 Mode::Competing(competing) => {
-                    let is_in_vain = competing.is_in_vain(self.rate, MIN_DATAGRAMS * self.datagram);
+                    let least = MIN_DATAGRAMS * self.datagram;
+                    let is_in_vain = is_telling && competing.is_in_vain(self.rate, least);
                     if is_in_vain {
-                        self.alone_until = now + STAY_ALONE;
+                        (self.alone_until, self.alone_rate) = (now + STAY_ALONE, self.rate);
                     }
                     if is_in_vain || drained || now >= competing.until {
                         let window =
@@ -264,10 +280,20 @@ impl ShortQueue {
         }
         self.settling = true;
         self.reduced_in_vain += 1;
+        if self.rate * 4 < self.alone_rate * 3 {
+            self.alone_until = now;
+        }
         if self.reduced_in_vain >= ROUNDS_IN_VAIN && now >= self.alone_until {
-            let (window, rate) = (self.window, self.rate);
+            let (window, in_flight, rate) = (self.window, self.window_bytes(), self.rate);
             let reno = NewReno::at(self.datagram, window);
-            self.mode = Mode::Competing(Box::new(Competing { reno, until: now + COMPETE, window, rate }));
+            self.mode = Mode::Competing(Box::new(Competing {
+                reno,
+                until: now + COMPETE,
+                window,
+                in_flight,
+                rate,
+                in_vain: 0,
+            }));
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
@@ -298,13 +324,16 @@ impl ShortQueue {
         }
     }
 
-    /// After persistent congestion.
-    fn begin_anew(&mut self) {
-        let half = self.window_bytes() / 2;
-        self.mode = Mode::Delay;
-        self.reduced_in_vain = 0;
-        self.set_window(MIN_DATAGRAMS * self.datagram);
-        self.slow_start_threshold = half.max(self.window);
+    /// After persistent congestion. What was lost with it, and is found lost later, is no news.
+    fn begin_anew(&mut self, now: Timestamp) {
+        let least = MIN_DATAGRAMS * self.datagram;
+        let is_again = self.is_in_slow_start() && self.window <= least;
+        let before = if let Mode::Draining { .. } = self.mode { self.window } else { self.window_bytes() };
+        let threshold = if is_again { self.slow_start_threshold } else { (before / 2).max(least) };
+        (self.mode, self.reduced_in_vain) = (Mode::Delay, 0);
+        self.go_on_with(least);
+        self.slow_start_threshold = threshold;
+        (self.round.reduced, self.reduced_at, self.settling) = (true, now, false);
     }
 
     /// Shrinks by what is lost above what is tolerated, once a round.
@@ -360,7 +389,7 @@ impl Controller for ShortQueue {
         (0..lost.packets).for_each(|_| self.loss.on_lost());
         self.round.lost += lost.packets;
         if lost.persistent {
-            return self.begin_anew();
+            return self.begin_anew(now);
         }
         if let Mode::Competing(competing) = &mut self.mode {
             competing.reno.on_lost(now, lost);

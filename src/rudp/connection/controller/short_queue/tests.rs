@@ -208,36 +208,57 @@ fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() 
     assert!(matches!(path.controller.mode, Mode::Delay));
 }
 
-/// At the least window, which is a queue on a line of 100 kB/s; what the window has is under way.
-fn slow_line(is_alone: bool) -> (Path, Vec<usize>) {
-    let (mut path, mut windows) = (Path::past_slow_start(), Vec::new());
-    path.controller.set_window(0);
-    for _ in 0..60 {
-        path.controller.noise = Span::ZERO;
-        let packets = path.controller.window_bytes() / 1_200;
-        // Beside another flow that keeps 150 ms of queue the rate grows with the window.
-        let rtt = if is_alone { 40.max(packets as u64 * 12) } else { 190 };
-        path.round(packets, rtt, false);
-        windows.push(path.controller.window_bytes());
-    }
-    (path, windows)
+/// One round of all that may be under way, on a line that has a packet for 12 ms.
+fn slow_round(path: &mut Path, queue: u64) -> usize {
+    path.controller.noise = Span::ZERO;
+    let packets = path.controller.window_bytes() / 1_200;
+    path.round(packets, 40.max(packets as u64 * 12 + queue), false);
+    path.controller.window_bytes()
 }
 
+/// The least window is a queue there. Then somebody else comes.
 #[test]
-fn who_is_alone_on_a_slow_line_competes_with_nobody_for_long() {
-    let (mut path, windows) = slow_line(true);
-    assert!(windows.iter().all(|window| *window <= 19_200 + 3 * 4_800), "{windows:?}");
-    assert!(path.controller.alone_until > path.now && matches!(path.controller.mode, Mode::Delay));
-    path.controller.alone_until = path.now;
-    (0..40).for_each(|_| _ = path.round(20, 300, false));
-    assert!(path.controller.alone_until >= path.now, "it tries again after a minute");
+fn who_is_alone_on_a_slow_line_competes_with_nobody_for_long_and_with_somebody_at_once() {
+    let mut path = Path::past_slow_start();
+    path.controller.set_window(0);
+    let windows: Vec<_> = (0..60).map(|_| slow_round(&mut path, 0)).collect();
+    assert!(windows.iter().all(|window| *window < 40_000), "{windows:?}");
+    let is_competing = |path: &Path| matches!(path.controller.mode, Mode::Competing(_));
+    assert!(path.controller.alone_until > path.now && !is_competing(&path));
+    for _ in 0..200 {
+        slow_round(&mut path, 0);
+        assert!(!is_competing(&path), "nobody came");
+    }
+    assert!((0..30).any(|_| {
+        slow_round(&mut path, 150);
+        is_competing(&path)
+    }));
 }
 
+/// Beside a flow that has more of the queue each round.
 #[test]
 fn who_gets_more_of_a_slow_line_by_competing_goes_on() {
-    let (path, windows) = slow_line(false);
+    let mut path = Path::past_slow_start();
+    path.controller.set_window(0);
+    let windows: Vec<_> = (0..60).map(|round| slow_round(&mut path, 150 + 2 * round)).collect();
     assert_eq!(path.controller.alone_until, Timestamp::ZERO);
-    assert!(windows.iter().any(|window| *window > 24_000), "{windows:?}");
+    assert!(windows.iter().any(|window| *window > 20_000), "{windows:?}");
+}
+
+/// What is found lost later of the same outage leaves the threshold and the window as they are.
+#[test]
+fn an_outage_that_is_noticed_twice_is_one() {
+    let mut path = Path::past_slow_start();
+    path.controller.set_window(200_000);
+    let mut lost = Lost { packets: 50, newest_sent_at: path.now, app_limited: false, persistent: true };
+    path.controller.on_lost(path.now, &lost);
+    let threshold = path.controller.slow_start_threshold;
+    assert!(threshold >= 100_000, "{threshold}");
+    for persistent in [true, false] {
+        lost.persistent = persistent;
+        path.controller.on_lost(path.now, &lost);
+        assert_eq!((path.controller.window, path.controller.slow_start_threshold), (4_800, threshold));
+    }
 }
 
 /// 500,000 bytes that a thin stream does not use: after its losses half of that is found again in slow start.
