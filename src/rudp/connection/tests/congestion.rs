@@ -72,7 +72,7 @@ fn what_a_line_does_not_take_is_shed_before_it_and_not_in_its_queue() {
     send_bulk(&mut pair, 10);
     pair.run(SECOND * 2);
     assert!(window(&pair) > 150_000, "{}", window(&pair));
-    pair.line = Some(Line::new(SECOND));
+    pair.line = Some(Line::marking_after(SECOND));
     let mut dropped = 0;
     for second in 0..10 {
         for _ in 0..1_000 {

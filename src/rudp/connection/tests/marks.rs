@@ -298,7 +298,7 @@ fn a_mark_shrinks_the_window_and_nothing_is_sent_again() {
 fn transfer(control: CongestionControl, mark_after: Duration) -> (Stats, Line) {
     let mut pair = with(KEPT, control);
     pair.run(SECOND);
-    pair.line = Some(Line::new(mark_after));
+    pair.line = Some(Line::marking_after(mark_after));
     (0..10).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[0; 400_000]));
     pair.run(SECOND * 6);
     assert_eq!(pair.payloads(SERVER).len(), 10, "{control:?} with marks after {mark_after:?}");

@@ -9,6 +9,7 @@ mod floods;
 mod key_abuse;
 mod keyed;
 mod life;
+mod line;
 mod marks;
 mod memory;
 mod moved;
@@ -29,6 +30,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use zeroize::Zeroizing;
 
+use self::line::Line;
 use super::*;
 use crate::base::{Ecn, Envelope, Route};
 use crate::secure::HandshakeSecrets;
@@ -76,33 +78,6 @@ struct Pair {
     rng: StdRng,
     received: [Vec<(Option<StreamId>, Delivery, Bytes)>; 2],
     closed: [Option<Closed>; 2],
-}
-
-/// 10 Mbit/s with a queue of 60 ms before it.
-struct Line {
-    /// What waits longer leaves marked.
-    mark_after: Duration,
-    free_at: Timestamp,
-    dropped: u64,
-    waits: Vec<Duration>,
-}
-
-impl Line {
-    fn new(mark_after: Duration) -> Self {
-        Self { mark_after, free_at: Timestamp::ZERO, dropped: 0, waits: Vec::new() }
-    }
-
-    /// When a packet has left, and how it is marked.
-    fn pass(&mut self, now: Timestamp, ecn: Ecn, bytes: usize) -> Option<(Timestamp, Ecn)> {
-        let wait = self.free_at.since(now);
-        if wait > Duration::from_millis(60) {
-            self.dropped += 1;
-            return None;
-        }
-        self.waits.push(wait);
-        self.free_at = self.free_at.max(now) + Duration::from_nanos(800) * u32::try_from(bytes).unwrap();
-        Some((self.free_at, if wait > self.mark_after && ecn != Ecn::NotEct { Ecn::Ce } else { ecn }))
-    }
 }
 
 fn keys() -> HandshakeSecrets {

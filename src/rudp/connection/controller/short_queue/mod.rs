@@ -34,10 +34,13 @@
 //! what arrived in a round trip becomes that, and is reduced from there (RFC 7661), with slow start up to half of what
 //! it was. A thin stream keeps the initial window.
 
+mod competing;
+
 use std::time::Duration;
 
+use self::competing::{Alone, Competing};
 use super::min_rtt::MinRtt;
-use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, NewReno, after_mark, initial_window};
+use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, after_mark, initial_window};
 use crate::base::{Span, Timestamp};
 use crate::rudp::connection::acks::MAX_UNACKED_BYTES;
 use crate::rudp::connection::loss::LossShare;
@@ -70,9 +73,8 @@ pub struct ShortQueue {
     reduced_in_vain: u32,
     /// Bytes a second that are acked, smoothed over rounds.
     rate: u64,
-    /// Until then nobody else is taken to keep the queue, while the rate is about this one.
-    alone_until: Timestamp,
-    alone_rate: u64,
+    /// What the last time of competing has shown.
+    alone: Alone,
     mode: Mode,
 }
 
@@ -85,29 +87,6 @@ enum Mode {
     Draining {
         rounds: u32,
     },
-}
-
-/// What takes the place of the delay until the queue drains, or `until`.
-#[derive(Debug)]
-struct Competing {
-    reno: NewReno,
-    until: Timestamp,
-    /// The window before, what could be under way with it, and the bytes a second that this had.
-    window: usize,
-    in_flight: usize,
-    rate: u64,
-    /// Rounds in a row that had hardly more for three times as much.
-    in_vain: u32,
-}
-
-impl Competing {
-    /// Takes note of the `rate` of a round; true when it is clear that nobody else is there.
-    fn is_in_vain(&mut self, rate: u64, least: usize) -> bool {
-        let has_grown = self.reno.window_bytes() >= 3 * self.in_flight;
-        let is_vain = self.window <= 2 * least && has_grown && rate * 4 < self.rate * 5;
-        self.in_vain = if is_vain { self.in_vain + 1 } else { 0 };
-        self.in_vain >= SURE_ROUNDS
-    }
 }
 
 /// One round trip: it ends when a packet sent after its begin is acked.
@@ -134,9 +113,6 @@ const LOSS_PACKETS: u16 = 512;
 const TOLERATED_LOSS: f32 = 0.02;
 const MOST_FOR_LOSS: f32 = 0.3;
 const ROUNDS_IN_VAIN: u32 = 8;
-const COMPETE: Duration = Duration::from_secs(5);
-const SURE_ROUNDS: u32 = 3;
-const STAY_ALONE: Duration = Duration::from_secs(300);
 const DRAIN_ROUNDS: u32 = 2;
 const MIN_DATAGRAMS: usize = 4;
 /// A peer holds an ack back for so many bytes at most, of however many packets. Spec: ACK-4.
@@ -162,8 +138,7 @@ impl ShortQueue {
             settling: false,
             reduced_in_vain: 0,
             rate: 0,
-            alone_until: Timestamp::ZERO,
-            alone_rate: 0,
+            alone: Alone::default(),
             mode: Mode::Delay,
         }
     }
@@ -177,14 +152,22 @@ impl ShortQueue {
         rtt.saturating_sub(self.minimum.minimum().unwrap_or(rtt))
     }
 
+    /// The latest sample; zero before the first.
+    fn round_trip(&self) -> Duration {
+        self.latest.map_or(Duration::ZERO, Span::get)
+    }
+
     /// Bytes that arrived and whose ack the peer still holds back.
     fn held(&self) -> usize {
-        let round = self.latest.map_or(Duration::ZERO, Span::get);
-        scaled(self.window, self.ack_delay.get(), round).min(HELD_BYTES)
+        scaled(self.window, self.ack_delay.get(), self.round_trip()).min(HELD_BYTES)
+    }
+
+    fn least_window(&self) -> usize {
+        MIN_DATAGRAMS * self.datagram
     }
 
     fn set_window(&mut self, bytes: usize) {
-        self.window = bytes.clamp(MIN_DATAGRAMS * self.datagram, MAX_WINDOW_BYTES);
+        self.window = bytes.clamp(self.least_window(), MAX_WINDOW_BYTES);
     }
 
     /// Goes on with `window`, which slow start did not find.
@@ -210,39 +193,15 @@ impl ShortQueue {
 
     fn end_round(&mut self, now: Timestamp) {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
-        // A round in which nothing was sent for a while tells nothing of a rate.
-        let longest = (self.latest.map_or(Duration::ZERO, Span::get) + self.ack_delay.get()) * 2;
-        let length = now.since(round.since);
-        let round_trip = self.latest.map_or(Duration::ZERO, Span::get);
-        self.arrived = scaled(round.acked_bytes, round_trip, length.min(longest));
-        let is_telling = round.bound && length <= longest;
-        if is_telling {
-            let rate = scaled(round.acked_bytes, Duration::from_secs(1), length) as u64;
-            self.rate = if self.rate == 0 { rate } else { self.rate.midpoint(rate) };
-        }
+        let tells_rate = self.follow_rate(&round, now.since(round.since));
         if let Some(shortest) = round.shortest.map(Span::get) {
-            let queueing = self.queueing(shortest);
-            let drained = queueing <= self.target();
-            let in_slow_start = self.is_in_slow_start();
+            let (queueing, in_slow_start) = (self.queueing(shortest), self.is_in_slow_start());
             match &mut self.mode {
                 Mode::Delay if round.bound && !in_slow_start => {
                     self.follow_delay(now, shortest, queueing, round.reduced);
                 }
                 Mode::Delay => {}
-                Mode::Competing(competing) => {
-                    let least = MIN_DATAGRAMS * self.datagram;
-                    let is_in_vain = is_telling && competing.is_in_vain(self.rate, least);
-                    if is_in_vain {
-                        (self.alone_until, self.alone_rate) = (now + STAY_ALONE, self.rate);
-                    }
-                    if is_in_vain || drained || now >= competing.until {
-                        let window =
-                            if is_in_vain { competing.window } else { competing.reno.window_bytes() };
-                        self.mode = Mode::Delay;
-                        self.reduced_in_vain = 0;
-                        self.go_on_with(window);
-                    }
-                }
+                Mode::Competing(_) => self.compete(now, queueing, tells_rate),
                 Mode::Draining { rounds } => {
                     *rounds -= 1;
                     if *rounds == 0 {
@@ -259,6 +218,38 @@ impl ShortQueue {
                 self.minimum.rotate(now);
             }
         }
+    }
+
+    /// Takes note of what arrived in a `round` of this `length`; true when that tells what the line has room for.
+    fn follow_rate(&mut self, round: &Round, length: Duration) -> bool {
+        let round_trip = self.round_trip();
+        // Nothing was sent for a while in a longer one.
+        let longest = (round_trip + self.ack_delay.get()) * 2;
+        self.arrived = scaled(round.acked_bytes, round_trip, length.min(longest));
+        let tells_rate = round.bound && length <= longest;
+        if tells_rate {
+            let rate = scaled(round.acked_bytes, Duration::from_secs(1), length) as u64;
+            self.rate = if self.rate == 0 { rate } else { self.rate.midpoint(rate) };
+        }
+        tells_rate
+    }
+
+    /// Ends a round of competing.
+    fn compete(&mut self, now: Timestamp, queueing: Duration, tells_rate: bool) {
+        let (drained, least) = (queueing <= self.target(), self.least_window());
+        let Mode::Competing(competing) = &mut self.mode else { return };
+        let is_in_vain = tells_rate && competing.is_in_vain(self.rate, least);
+        if !(is_in_vain || drained || competing.is_over(now)) {
+            return;
+        }
+        let mut window = competing.reno.window_bytes();
+        if is_in_vain {
+            window = competing.window_before();
+            self.alone = Alone::found(now, self.rate);
+        }
+        self.mode = Mode::Delay;
+        self.reduced_in_vain = 0;
+        self.go_on_with(window);
     }
 
     fn follow_delay(&mut self, now: Timestamp, rtt: Duration, queueing: Duration, reduced: bool) {
@@ -280,20 +271,9 @@ impl ShortQueue {
         }
         self.settling = true;
         self.reduced_in_vain += 1;
-        if self.rate * 4 < self.alone_rate * 3 {
-            self.alone_until = now;
-        }
-        if self.reduced_in_vain >= ROUNDS_IN_VAIN && now >= self.alone_until {
-            let (window, in_flight, rate) = (self.window, self.window_bytes(), self.rate);
-            let reno = NewReno::at(self.datagram, window);
-            self.mode = Mode::Competing(Box::new(Competing {
-                reno,
-                until: now + COMPETE,
-                window,
-                in_flight,
-                rate,
-                in_vain: 0,
-            }));
+        if self.reduced_in_vain >= ROUNDS_IN_VAIN && !self.alone.holds(now, self.rate) {
+            let competing = Competing::new(now, self.datagram, self.window, self.window_bytes(), self.rate);
+            self.mode = Mode::Competing(Box::new(competing));
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
@@ -326,7 +306,7 @@ impl ShortQueue {
 
     /// After persistent congestion. What was lost with it, and is found lost later, is no news.
     fn begin_anew(&mut self, now: Timestamp) {
-        let least = MIN_DATAGRAMS * self.datagram;
+        let least = self.least_window();
         let is_again = self.is_in_slow_start() && self.window <= least;
         let before = if let Mode::Draining { .. } = self.mode { self.window } else { self.window_bytes() };
         let threshold = if is_again { self.slow_start_threshold } else { (before / 2).max(least) };
@@ -419,7 +399,7 @@ impl Controller for ShortQueue {
             Mode::Delay if self.is_in_slow_start() => self.window,
             Mode::Delay => (self.window + self.held()).min(MAX_WINDOW_BYTES),
             Mode::Competing(competing) => competing.reno.window_bytes(),
-            Mode::Draining { .. } => (self.window / 2).max(MIN_DATAGRAMS * self.datagram),
+            Mode::Draining { .. } => (self.window / 2).max(self.least_window()),
         }
     }
 
