@@ -1,4 +1,4 @@
-//! [`Counter`]: what is counted while others look.
+//! [`Counter`]: what is counted while others look. [`Metric`]: a count as monitoring reads it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,4 +27,26 @@ impl Counter {
     pub fn add_len(&self, more: usize) {
         self.add(u64::try_from(more).unwrap_or(u64::MAX));
     }
+}
+
+/// A count with what monitoring wants to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// In lower case, with underscores.
+    pub name: &'static str,
+    /// How it changes.
+    pub kind: MetricKind,
+    /// What is counted.
+    pub help: &'static str,
+    /// The count.
+    pub value: u64,
+}
+
+/// How a [`Metric`] changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter,
+    /// It is what there is now.
+    Gauge,
 }

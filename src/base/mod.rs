@@ -17,7 +17,7 @@ pub mod vec_map;
 
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, VARINT_MAX, Wire, Writer};
-pub use counter::Counter;
+pub use counter::{Counter, Metric, MetricKind};
 pub use ecn::Ecn;
 pub use ids::{
     ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,

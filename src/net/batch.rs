@@ -274,7 +274,11 @@ impl SendBatch {
                         self.single = if is_io_error(&error) { ROWS_AFTER } else { row };
                         continue;
                     }
-                    counters.send_errors.add(1);
+                    if is_too_long(&error) {
+                        counters.too_long_to_send.add(1);
+                    } else {
+                        counters.count_send_error(&error);
+                    }
                     tracing::debug!(%error, to = %to.route.remote, "a send failed");
                     self.sent += 1;
                 }
@@ -340,12 +344,20 @@ fn is_transient(error: &io::Error) -> bool {
 
 fn is_io_error(error: &io::Error) -> bool {
     #[cfg(unix)]
-    return error.raw_os_error() == Some(libc::EIO);
+    const CODE: Option<i32> = Some(libc::EIO);
     #[cfg(not(unix))]
-    {
-        let _ = error;
-        false
-    }
+    const CODE: Option<i32> = None;
+    CODE.is_some() && error.raw_os_error() == CODE
+}
+
+/// True when the interface takes no datagram as long as that one.
+fn is_too_long(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    const CODE: i32 = libc::EMSGSIZE;
+    // WSAEMSGSIZE.
+    #[cfg(not(unix))]
+    const CODE: i32 = 10_040;
+    error.raw_os_error() == Some(CODE)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -1,20 +1,25 @@
 //! What a socket has done, for the operator: relaxed counters, read while the loop runs.
 
-use crate::base::Counter;
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::base::{Counter, Metric, MetricKind};
 
 /// Declares the counters of a socket and their sum.
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+    ($($name:ident: $help:literal;)+) => {
         /// Totals of one [`Socket`](super::Socket) since it was bound.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[doc = $doc])+ pub $name: Counter,)+
+            $(#[doc = $help] pub $name: Counter,)+
+            /// The system's number for the last of `send_errors`; 0 before.
+            last_send_error: AtomicI32,
         }
 
         /// What some sockets have carried, added up at about one moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Traffic {
-            $($(#[doc = $doc])+ pub $name: u64,)+
+            $(#[doc = $help] pub $name: u64,)+
         }
 
         impl Traffic {
@@ -25,38 +30,45 @@ macro_rules! counters {
                 })
             }
 
-            /// Names and values, for people and logs.
-            pub fn rows(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name),)+]
+            /// All of it.
+            pub fn metrics(&self) -> Vec<Metric> {
+                let metric = |name, help, value| Metric { name, kind: MetricKind::Counter, help, value };
+                vec![$(metric(stringify!($name), $help, self.$name),)+]
             }
         }
     };
 }
 
+impl Counters {
+    pub(super) fn count_send_error(&self, error: &io::Error) {
+        self.send_errors.add(1);
+        self.last_send_error.store(error.raw_os_error().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Why the system has not sent the last datagram that it refused; `None` when it has refused none.
+    pub fn last_send_error(&self) -> Option<io::Error> {
+        let number = self.last_send_error.load(Ordering::Relaxed);
+        (number != 0).then(|| io::Error::from_raw_os_error(number))
+    }
+}
+
 counters! {
-    /// Datagrams received and handed up.
-    datagrams_in;
-    /// Their bytes, without UDP and IP headers.
-    bytes_in;
-    /// Batches that they came in.
-    batches_in;
-    /// Datagrams that the kernel took.
-    datagrams_out;
-    /// Their bytes, without UDP and IP headers.
-    bytes_out;
-    /// Batches that they left in.
-    batches_out;
-    /// Received datagrams dropped for being longer than
-    /// [`MAX_DATAGRAM_BYTES`](crate::net::Socket::MAX_DATAGRAM_BYTES).
-    oversized;
-    /// Errors on receiving that say nothing about the socket, such as a port unreachable.
-    receive_errors;
-    /// Datagrams dropped because the system refused to send them: no route, no buffers, a firewall,
-    /// longer than the interface's MTU. To the protocol each is a loss, but for the last: only probes of the path's size
-    /// are that long (MTU-2).
-    send_errors;
-    /// Datagrams to senders that had proved nothing, dropped because too much waited in the socket's buffer.
-    answers_dropped;
-    /// Times that sending had to wait for room in the socket's buffer.
-    send_blocked;
+    datagrams_in: "Datagrams received and handed up.";
+    bytes_in: "Bytes of datagrams received and handed up, without UDP and IP headers.";
+    batches_in: "Batches that datagrams were received in.";
+    datagrams_out: "Datagrams that the kernel took.";
+    bytes_out: "Bytes of datagrams that the kernel took, without UDP and IP headers.";
+    batches_out: "Batches that datagrams were sent in.";
+    oversized: "Received datagrams dropped for being longer than `MAX_DATAGRAM_BYTES`.";
+    receive_errors: "Errors on receiving that say nothing about the socket, such as a port unreachable.";
+    send_errors:
+        "Datagrams dropped because the system refused to send them: no route, no buffers, a firewall. To the \
+         protocol each is a loss.";
+    too_long_to_send:
+        "Datagrams dropped because the interface's MTU is less. Only probes of a path's size are that long \
+         (MTU-2).";
+    answers_dropped:
+        "Datagrams to senders that had proved nothing, dropped because too much waited in the socket's \
+         buffer.";
+    send_blocked: "Times that sending had to wait for room in the socket's buffer.";
 }

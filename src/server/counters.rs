@@ -2,17 +2,17 @@
 //!
 //! Each worker counts for itself, without locks; [`Totals`] adds them up.
 
-use crate::base::Counter;
+use crate::base::{Counter, Metric, MetricKind};
 use crate::rudp::DropReason;
 
 /// Declares the counters of a worker and their sum.
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+    ($($kind:ident $name:ident: $help:literal;)+) => {
         /// What one worker counts. Written by the worker only.
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub struct WorkerCounters {
-            $($(#[doc = $doc])+ pub $name: Counter,)+
+            $(#[doc = $help] pub $name: Counter,)+
             /// Datagrams dropped, in the order of [`DropReason::ALL`].
             pub dropped: [Counter; DropReason::ALL.len()],
         }
@@ -22,7 +22,7 @@ macro_rules! counters {
         pub struct Totals {
             /// Sessions now.
             pub sessions: u64,
-            $($(#[doc = $doc])+ pub $name: u64,)+
+            $(#[doc = $help] pub $name: u64,)+
             /// Datagrams dropped, or the handshakes in them, in the order of [`DropReason::ALL`].
             pub dropped: [u64; DropReason::ALL.len()],
         }
@@ -40,9 +40,13 @@ macro_rules! counters {
                 sum
             }
 
-            /// Names and values, for people and logs.
-            pub fn rows(&self) -> Vec<(&'static str, u64)> {
-                vec![("sessions", self.sessions), $((stringify!($name), self.$name),)+]
+            /// All but what was dropped.
+            pub fn metrics(&self) -> Vec<Metric> {
+                let metric = |name, kind, help, value| Metric { name, kind, help, value };
+                vec![
+                    metric("sessions", MetricKind::Gauge, "Sessions now.", self.sessions),
+                    $(metric(stringify!($name), MetricKind::$kind, $help, self.$name),)+
+                ]
             }
 
             /// What was dropped, by reason.
@@ -54,49 +58,36 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections now.
-    connections;
-    /// Handshakes now that are answered, and that no client has confirmed yet.
-    connections_half_open;
-    /// Connections now that have ended, and tell their client so.
-    connections_closing;
-    /// Connections that ever opened.
-    connections_opened;
-    /// Connections that went on at the worker of a session's other members.
-    connections_moved;
-    /// Connections closed because their user connected again.
-    connections_replaced;
-    /// Connections closed by the operator: [`Server::kick`](super::Server::kick), or `admit` once they had opened.
-    connections_kicked;
-    /// Connections that their client has closed.
-    connections_left;
-    /// Connections whose client fell silent, or took nothing of what it was sent.
-    connections_timed_out;
-    /// Connections closed because they did not take their messages fast enough.
-    connections_lagging;
-    /// Connections closed because their client broke the protocol.
-    protocol_violations;
-    /// Connections closed because their keys may be used no further: too many packets did not open, or too many left.
-    connections_at_key_limit;
-    /// Handshakes rejected because as many users were connected as may be, or by [`Builder::admit`](super::Builder::admit).
-    /// What else was rejected is in [`Totals::dropped_by_reason`].
-    handshakes_refused;
-    /// Commands taken.
-    commands;
-    /// Commands refused, with any code.
-    commands_refused;
-    /// Messages of members queued for members.
-    deliveries;
-    /// Mail taken from this server's workers.
-    mails;
-    /// Datagrams passed on to the worker that owns their connection.
-    datagrams_forwarded;
-    /// Datagrams that could not be passed on: that worker was behind, or the connection had ended.
-    datagrams_not_forwarded;
-    /// Bytes of datagrams that prove nothing: all but sealed packets that were not dropped.
-    unproven_bytes_in;
-    /// Bytes of clear packets sent, nearly all of them to addresses that have proved nothing.
-    unproven_bytes_out;
+    Gauge connections: "Connections now.";
+    Gauge connections_half_open: "Handshakes now that are answered, and that no client has confirmed yet.";
+    Gauge connections_closing: "Connections now that have ended, and tell their client so.";
+    Counter connections_opened: "Connections that ever opened.";
+    Counter connections_moved: "Connections that went on at the worker of a session's other members.";
+    Counter connections_replaced: "Connections closed because their user connected again.";
+    Counter connections_kicked:
+        "Connections closed by the operator: `Server::kick`, or `admit` once they had opened.";
+    Counter connections_left: "Connections that their client has closed.";
+    Counter connections_timed_out:
+        "Connections whose client fell silent, or took nothing of what it was sent.";
+    Counter connections_lagging: "Connections closed because they did not take their messages fast enough.";
+    Counter protocol_violations: "Connections closed because their client broke the protocol.";
+    Counter connections_at_key_limit:
+        "Connections closed because their keys may be used no further: too many packets did not open, or too \
+         many left.";
+    Counter handshakes_refused:
+        "Handshakes rejected because as many users were connected as may be, or by `Builder::admit`. What \
+         else was rejected is dropped, by reason.";
+    Counter commands: "Commands taken.";
+    Counter commands_refused: "Commands refused, with any code.";
+    Counter deliveries: "Messages of members queued for members.";
+    Counter mails: "Mail taken from this server's workers.";
+    Counter datagrams_forwarded: "Datagrams passed on to the worker that owns their connection.";
+    Counter datagrams_not_forwarded:
+        "Datagrams that could not be passed on: that worker was behind, or the connection had ended.";
+    Counter unproven_bytes_in:
+        "Bytes of datagrams that prove nothing: all but sealed packets that were not dropped.";
+    Counter unproven_bytes_out:
+        "Bytes of clear packets sent, nearly all of them to addresses that have proved nothing.";
 }
 
 #[cfg(test)]
@@ -111,6 +102,7 @@ mod tests {
         workers[1].connections.set(1);
         let totals = Totals::of(5, &workers);
         assert_eq!((totals.sessions, totals.commands, totals.connections), (5, 7, 1));
-        assert!(totals.rows().contains(&("commands", 7)));
+        let commands = totals.metrics().into_iter().find(|metric| metric.name == "commands");
+        assert_eq!(commands.map(|metric| (metric.kind, metric.value)), Some((MetricKind::Counter, 7)));
     }
 }

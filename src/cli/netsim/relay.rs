@@ -63,7 +63,7 @@ impl Report {
 
     fn add_port(&mut self, counters: Option<&Counters>) {
         if let Some(counters) = counters {
-            self.send_errors += counters.send_errors.get();
+            self.send_errors += counters.send_errors.get() + counters.too_long_to_send.get();
             self.oversized += counters.oversized.get();
         }
     }

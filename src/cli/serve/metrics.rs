@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::base::{Metric, MetricKind};
 use crate::net::Traffic;
 use crate::server::{Server, Totals};
 
@@ -20,9 +21,6 @@ pub struct MetricsFile {
 
 /// How often the file is written.
 pub const EVERY: Duration = Duration::from_secs(5);
-
-/// Counts that also fall, of [`Totals::rows`].
-const GAUGES: &[&str] = &["sessions", "connections", "connections_half_open", "connections_closing"];
 
 impl MetricsFile {
     /// One at `path`, where another one may be: it is replaced.
@@ -59,31 +57,29 @@ impl MetricsFile {
 
 fn text(counters: &Totals, traffic: &Traffic) -> String {
     let mut text = String::new();
-    for (name, count) in counters.rows() {
-        if GAUGES.contains(&name) {
-            sample(&mut text, name, "gauge", &[("", count)]);
-        } else {
-            sample(&mut text, &format!("{name}_total"), "counter", &[("", count)]);
-        }
+    counters.metrics().iter().for_each(|metric| push(&mut text, "", metric));
+    traffic.metrics().iter().for_each(|metric| push(&mut text, "socket_", metric));
+    let name = "rallypoint_dropped_total";
+    push_head(&mut text, name, "counter", "Datagrams dropped, or the handshakes in them.");
+    for (reason, count) in counters.dropped_by_reason() {
+        let _ = writeln!(text, "{name}{{reason=\"{}\"}} {count}", reason.name());
     }
-    for (name, count) in traffic.rows() {
-        sample(&mut text, &format!("socket_{name}_total"), "counter", &[("", count)]);
-    }
-    let dropped: Vec<_> =
-        counters.dropped_by_reason().map(|(reason, count)| (reason.name(), count)).collect();
-    sample(&mut text, "dropped_total", "counter", &dropped);
     text
 }
 
-/// A metric with its samples, by reason where they have one.
-fn sample(text: &mut String, name: &str, kind: &str, samples: &[(&str, u64)]) {
-    let _ = writeln!(text, "# TYPE rallypoint_{name} {kind}");
-    for (reason, count) in samples {
-        let _ = match *reason {
-            "" => writeln!(text, "rallypoint_{name} {count}"),
-            reason => writeln!(text, "rallypoint_{name}{{reason=\"{reason}\"}} {count}"),
-        };
-    }
+fn push(text: &mut String, prefix: &str, metric: &Metric) {
+    let (kind, suffix) = match metric.kind {
+        MetricKind::Gauge => ("gauge", ""),
+        MetricKind::Counter => ("counter", "_total"),
+    };
+    let name = format!("rallypoint_{prefix}{}{suffix}", metric.name);
+    push_head(text, &name, kind, metric.help);
+    let _ = writeln!(text, "{name} {}", metric.value);
+}
+
+/// `help` has no line break and no backslash, which the format would have escaped.
+fn push_head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 #[cfg(test)]
@@ -92,12 +88,12 @@ mod tests {
     use crate::rudp::DropReason;
 
     #[test]
-    fn each_count_has_a_type_and_a_value() {
+    fn each_count_has_a_help_a_type_and_a_value() {
         let mut counters = Totals { sessions: 3, deliveries: u64::MAX, ..Totals::default() };
         counters.dropped[0] = 7;
         let text = text(&counters, &Traffic { bytes_in: 9, ..Traffic::default() });
         for lines in [
-            "# TYPE rallypoint_sessions gauge\nrallypoint_sessions 3\n",
+            "# HELP rallypoint_sessions Sessions now.\n# TYPE rallypoint_sessions gauge\nrallypoint_sessions 3\n",
             "# TYPE rallypoint_deliveries_total counter\nrallypoint_deliveries_total 18446744073709551615\n",
             "# TYPE rallypoint_socket_bytes_in_total counter\nrallypoint_socket_bytes_in_total 9\n",
             "# TYPE rallypoint_dropped_total counter\nrallypoint_dropped_total{reason=\"bad_length\"} 7\n",
@@ -106,8 +102,10 @@ mod tests {
             assert!(text.contains(lines), "{lines} in {text}");
         }
         let values = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(values, counters.rows().len() + Traffic::default().rows().len() + DropReason::ALL.len());
-        let gauges = text.lines().filter(|line| line.ends_with(" gauge")).count();
-        assert_eq!(gauges, GAUGES.len());
+        let metrics = counters.metrics().len() + Traffic::default().metrics().len();
+        assert_eq!(values, metrics + DropReason::ALL.len());
+        let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!((count("# HELP "), count("# TYPE ")), (metrics + 1, metrics + 1));
+        assert!(!text.contains('\\') && !text.contains("  "), "{text}");
     }
 }

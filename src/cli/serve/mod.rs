@@ -220,7 +220,7 @@ async fn serve(
         }
         () = ended(server) => {}
         () = report::reports(server, every) => {}
-        () = report::refusals(server) => {}
+        () = report::warnings(server) => {}
     }
     tokio::select! {
         () = signals.next() => return Err(Failure::Work("told to stop at once".to_owned())),

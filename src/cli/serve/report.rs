@@ -35,17 +35,22 @@ const REFUSALS: &[DropReason] = &[
     DropReason::AddressLimit,
 ];
 
-/// How often the log may say so.
-const REFUSALS_EVERY: Duration = Duration::from_secs(10);
+/// How often the log may warn of the same.
+const WARNINGS_EVERY: Duration = Duration::from_secs(10);
 
 /// Warns of HELLOs that come to nothing, some of each handshake: their clients learn little, and nothing where they
-/// prove nothing.
-pub async fn refusals(server: &Server) {
-    let mut before = [0; REFUSALS.len()];
+/// prove nothing. And of datagrams that the system does not send, which look like losses on the way.
+pub async fn warnings(server: &Server) {
+    let mut hellos = [0; REFUSALS.len()];
+    let mut not_sent = 0;
     loop {
-        tokio::time::sleep(REFUSALS_EVERY).await;
-        for (reason, count) in since(&mut before, &server.counters()) {
+        tokio::time::sleep(WARNINGS_EVERY).await;
+        for (reason, count) in since(&mut hellos, &server.counters()) {
             warn!(hellos = count, reason = reason.name(), "came to nothing in the last 10 s");
+        }
+        let before = std::mem::replace(&mut not_sent, server.traffic().send_errors);
+        if not_sent > before {
+            warn!(datagrams = not_sent - before, "the system refused to send in the last 10 s");
         }
     }
 }
@@ -65,8 +70,8 @@ pub fn report(server: &Server) {
     let traffic = server.traffic();
     info!(?traffic, "carried");
     let counters = server.counters();
-    for (what, count) in counters.rows().into_iter().filter(|(_, count)| *count > 0) {
-        info!(count, "{what}");
+    for metric in counters.metrics().iter().filter(|metric| metric.value > 0) {
+        info!(count = metric.value, "{}", metric.name);
     }
     for (reason, count) in counters.dropped_by_reason().filter(|(_, count)| *count > 0) {
         info!(count, "dropped: {}", reason.name());
