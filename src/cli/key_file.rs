@@ -20,9 +20,7 @@ pub const DEFAULT: &str = "rallypoint.key";
 /// [`Failure::Work`] when the file exists already or cannot be written.
 pub fn create(path: &Path) -> Result<TokenKey, Failure> {
     let key = backend::new_key();
-    let mut text = key.to_paserk();
-    text.push('\n');
-    write_new(path, text.as_bytes()).map_err(|error| match error.kind() {
+    write_new(path, &[key.to_paserk().as_bytes(), b"\n"]).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
             Failure::Work(format!("{} exists already and is not overwritten", path.display()))
         }
@@ -45,13 +43,13 @@ pub fn read(path: &Path) -> Result<TokenKey, Failure> {
 }
 
 /// Writes a file that must not exist yet; mode 0600 where files have modes.
-fn write_new(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+fn write_new(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
     if written.is_err() {
         // A part of a key would only be in the way.
         let _ = std::fs::remove_file(path);

@@ -183,7 +183,10 @@ fn secrets(noise: &mut HandshakeState) -> HandshakeSecrets {
     HandshakeSecrets::new(hash, Zeroizing::new(client_to_server), Zeroizing::new(server_to_client))
 }
 
-/// Noise's primitives: `ring` for cipher and hash, and randomness from its owner's generator.
+/// Noise's primitives: `ring` for cipher and hash, and randomness from the caller's generator.
+///
+/// The generator is replaced by the one that follows from it: who finds it in memory later cannot compute the ephemeral
+/// key of this handshake, so that what it protects stays secret (forward secrecy).
 struct Seeded {
     seed: Zeroizing<[u8; 32]>,
 }
@@ -192,6 +195,7 @@ impl From<&mut StdRng> for Seeded {
     fn from(rng: &mut StdRng) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *seed);
+        *rng = StdRng::from_rng(rng);
         Self { seed }
     }
 }
@@ -252,6 +256,19 @@ mod tests {
 
     fn unhex(text: &str) -> Vec<u8> {
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// Else who finds the generator in memory could compute the ephemeral keys of all handshakes before.
+    #[test]
+    fn a_handshake_replaces_the_generator_that_its_ephemeral_key_is_from() {
+        let mut after = rng(1);
+        Initiator::start(binding(), &psk(), &TransportParameters::default(), &mut after).0;
+        let mut went_on = rng(1);
+        went_on.fill_bytes(&mut [0; 32]);
+        let mut replaced = StdRng::from_rng(&mut went_on);
+        assert_eq!(after, replaced);
+        assert_ne!(after.next_u64(), went_on.next_u64());
+        assert_ne!(replaced.next_u64(), went_on.next_u64());
     }
 
     /// The published vector of this pattern (cacophony), the raw split of keys included: the first

@@ -1,7 +1,8 @@
 //! Who may connect, and how packets are sealed: connect token, handshake, packet keys, replay window.
 //!
 //! Knows nothing of sockets, clocks and sessions: time and randomness are passed in. Secrets have no
-//! `Debug`, are wiped when dropped and are never logged.
+//! `Debug`, are wiped when dropped and are never logged. The libraries below (`snow`, `pasetors`, `ring`) make copies
+//! that they do not wipe.
 
 mod base64;
 mod cookie;

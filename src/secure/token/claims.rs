@@ -1,6 +1,6 @@
 //! [`Claims`]: what a token says, read from its JSON and written to it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ impl Claims {
             members.insert("data".into(), data.clone());
         }
         let mut value = Value::Object(members);
-        let json = Zeroizing::new(value.to_string());
+        let json = wiped_text(&value);
         wipe(value.get_mut("psk").map(Value::take));
         Ok(json)
     }
@@ -196,6 +196,18 @@ fn check_data(data: &Value) -> Result<(), ClaimsError> {
         bytes => Err(ClaimsError::DataTooLarge { bytes }),
     }
 }
+
+/// The text of a JSON value that holds a secret, wiped when dropped. A text that outgrows its buffer would leave parts of
+/// it in the former one.
+pub(super) fn wiped_text(value: &Value) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(USUAL_TEXT_BYTES));
+    // A `String` takes all that is written.
+    let _ = write!(*text, "{value}");
+    text
+}
+
+/// More than a grant with 16 names of 253 characters.
+const USUAL_TEXT_BYTES: usize = 8 << 10;
 
 /// Wipes the text of a JSON value that held a secret.
 pub(super) fn wipe(value: Option<Value>) {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::claims::wipe;
+use super::claims::{wipe, wiped_text};
 use super::{Psk, TOKEN_MAX_BYTES};
 use crate::base::UnixTime;
 use crate::secure::rfc3339;
@@ -50,14 +50,18 @@ impl ConnectGrant {
         if !(1..=TOKEN_MAX_BYTES).contains(&token.len()) {
             return Err(GrantError::Member("token"));
         }
+        let servers = servers(value).ok_or(GrantError::Member("servers"))?;
+        let audience = match value.get("audience") {
+            // A token names one server, which cannot be each of several addresses.
+            None if servers.len() > 1 => return Err(GrantError::Member("audience")),
+            None => None,
+            Some(name) => Some(name.as_str().ok_or(GrantError::Member("audience"))?.to_owned()),
+        };
         Ok(Self {
             token: token.to_owned(),
             psk: Psk::from_base64(text("psk")?).ok_or(GrantError::Member("psk"))?,
-            servers: servers(value).ok_or(GrantError::Member("servers"))?,
-            audience: match value.get("audience") {
-                None => None,
-                Some(name) => Some(name.as_str().ok_or(GrantError::Member("audience"))?.to_owned()),
-            },
+            servers,
+            audience,
             expires: rfc3339::parse(text("expires")?).ok_or(GrantError::Member("expires"))?,
         })
     }
@@ -100,7 +104,7 @@ impl ConnectGrant {
         if let (Some(audience), Some(members)) = (&self.audience, members.as_object_mut()) {
             members.insert("audience".to_owned(), audience.as_str().into());
         }
-        let json = Zeroizing::new(members.to_string());
+        let json = wiped_text(&members);
         wipe(members.get_mut("psk").map(Value::take));
         json
     }
@@ -212,6 +216,17 @@ mod tests {
             grant.as_object_mut().unwrap().remove(member);
             assert_eq!(ConnectGrant::from_json(&grant.to_string()).err(), Some(GrantError::Member(member)));
         }
+    }
+
+    // spec-test: TOK-8
+    #[test]
+    fn of_several_addresses_the_servers_name_must_be_given() {
+        let two = || ["192.0.2.1:1", "192.0.2.2:1"];
+        let mut value: Value = serde_json::from_str(&grant().to_json()).unwrap();
+        value["servers"] = json!(two());
+        assert_eq!(ConnectGrant::from_json(&value.to_string()).err(), Some(GrantError::Member("audience")));
+        value["audience"] = json!("192.0.2.1:1");
+        assert_eq!(ConnectGrant::from_json(&value.to_string()).unwrap().servers, two());
     }
 
     #[test]
