@@ -197,7 +197,7 @@ async fn every_delivery_arrives_where_it_was_sent() {
 async fn datagrams_grow_to_what_the_link_takes_while_much_waits() {
     let world = World::new();
     let mut met = Met::in_(&world).await;
-    let link = rallypoint::net::link_datagram_bytes(world.server.local_addr()).unwrap().min(9_216);
+    let link = rallypoint::net::link_datagram_bytes(world.server.local_addr()).unwrap().unwrap().min(9_216);
     let bytes_of_ann = || met.ann.stats().unwrap().datagram_bytes;
     assert_eq!(bytes_of_ann(), 1_200);
     let received = |client: &Client| {
@@ -659,6 +659,24 @@ async fn a_server_whose_name_leads_nowhere_is_passed_over() {
     grant.servers.clear();
     let refused = Client::connect(&grant, config()).await;
     assert!(matches!(refused, Err(ConnectError::NoServer)), "{refused:?}");
+}
+
+/// A system sends nothing to a broadcast address unless it is asked to.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_to_which_nothing_is_sent_is_passed_over_and_told_with_its_cause() {
+    let world = World::new();
+    let mut grant = world.grant("ann");
+    let grant_at = |addresses: &[&str]| world.grant("ann").at(addresses.iter().copied()).unwrap();
+    let server = grant.servers.remove(0);
+    let both = grant_at(&["255.255.255.255:9", &server]);
+    let (ann, _events) = Client::connect(&both, config()).await.unwrap();
+    assert!(ann.is_connected());
+
+    let config = ClientConfig { connect_timeout: Duration::from_millis(300), ..config() };
+    let failed = Client::connect(&grant_at(&["255.255.255.255:9"]), config).await.unwrap_err();
+    let told = "cannot send to 255.255.255.255:9: Permission denied (os error 13)";
+    assert_eq!((failed.to_string().as_str(), failed.may_reconnect()), (told, true));
 }
 
 /// Loopback has as many addresses as there are, and answers would leave from the first.

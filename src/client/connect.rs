@@ -45,9 +45,22 @@ pub enum ConnectError {
         /// What the system says.
         error: io::Error,
     },
-    /// No socket.
-    #[error("cannot open a socket: {0}")]
-    Socket(io::Error),
+    /// The system gave no socket for an address of the server.
+    #[error("cannot open a socket for {address}: {error}")]
+    Socket {
+        /// The server's address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system sent nothing to an address of the server: no route, a firewall.
+    #[error("cannot send to {address}: {error}")]
+    Unreachable {
+        /// The server's address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The server refused, or did not answer.
     #[error(transparent)]
     Handshake(#[from] rudp::ConnectError),
@@ -61,9 +74,28 @@ impl ConnectError {
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::NoServer | Self::Address { .. } => false,
-            Self::Resolve { .. } | Self::Socket(_) => true,
+            Self::Resolve { .. } | Self::Socket { .. } | Self::Unreachable { .. } => true,
             Self::Handshake(error) => error.may_reconnect(),
             Self::Ended(why) => why.may_reconnect(),
+        }
+    }
+
+    /// Of two attempts' errors the one that tells more.
+    fn or_rather(self, other: Self) -> Self {
+        if other.rank() >= self.rank() { other } else { self }
+    }
+
+    /// How much it tells of the server.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NoServer | Self::Address { .. } => 0,
+            Self::Resolve { .. } => 1,
+            Self::Socket { .. } => 2,
+            Self::Unreachable { .. } => 3,
+            Self::Handshake(rudp::ConnectError::NoAnswer) => 4,
+            Self::Ended(_) => 5,
+            Self::Handshake(rudp::ConnectError::Refused(_)) => 7,
+            Self::Handshake(_) => 6,
         }
     }
 
@@ -91,7 +123,8 @@ enum Tried<T> {
 /// an attempt.
 ///
 /// # Errors
-/// The last failure that was not silence; if there is none, that.
+/// The failure that tells most: an answer of the server rather than silence, and silence rather than an address at which
+/// nothing could be tried.
 pub(super) async fn connect<T: Send + 'static>(
     grant: &ConnectGrant,
     config: &ClientConfig,
@@ -101,17 +134,14 @@ pub(super) async fn connect<T: Send + 'static>(
     let mut candidates = Candidates::new(attempts.now(), &grant.servers);
     // Dropped with the others in it when one has answered, or when nobody waits any more.
     let mut tries = JoinSet::new();
-    let mut failed = match grant.servers.is_empty() {
-        true => ConnectError::NoServer,
-        false => ConnectError::Handshake(rudp::ConnectError::NoAnswer),
-    };
+    let mut failed = ConnectError::NoServer;
     loop {
         let now = attempts.now();
         while let Some(candidate) = candidates.next(now) {
             match candidate {
                 Candidate::Server(server) if !ConnectGrant::is_address(&server) => {
                     candidates.found(now, &server, Vec::new());
-                    failed = ConnectError::Address { server };
+                    failed = failed.or_rather(ConnectError::Address { server });
                 }
                 Candidate::Server(server) => {
                     tries.spawn(async {
@@ -120,12 +150,16 @@ pub(super) async fn connect<T: Send + 'static>(
                     });
                 }
                 Candidate::Address(server, address) => match attempts.begin(&server, address, &mut sink) {
-                    Ok((client, connected, rest)) => {
-                        let connected = async { answered(connected).await.map(|()| (client, rest)) };
-                        tries.spawn(async { Tried::Address(connected.await) });
+                    Ok(Begun { client, reader, attempt }) => {
+                        if !attempt.has_route {
+                            candidates.go_on(now);
+                        }
+                        tries.spawn(async {
+                            Tried::Address(attempt.answered().await.map(|()| (client, reader)))
+                        });
                     }
                     Err(error) => {
-                        failed = error;
+                        failed = failed.or_rather(error);
                         candidates.go_on(now);
                     }
                 },
@@ -142,14 +176,12 @@ pub(super) async fn connect<T: Send + 'static>(
             Some(Ok(Tried::Address(Ok(connected)))) => return Ok(connected),
             Some(Ok(Tried::Address(Err(error)))) => {
                 candidates.go_on(attempts.now());
-                if !matches!(error, ConnectError::Handshake(rudp::ConnectError::NoAnswer)) {
-                    failed = error;
-                }
+                failed = failed.or_rather(error);
             }
             Some(Ok(Tried::Server(server, Ok(found)))) => candidates.found(attempts.now(), &server, found),
             Some(Ok(Tried::Server(server, Err(error)))) => {
                 candidates.found(attempts.now(), &server, Vec::new());
-                failed = ConnectError::Resolve { server, error };
+                failed = failed.or_rather(ConnectError::Resolve { server, error });
             }
             Some(Err(_)) => return Err(ConnectError::Ended(runtime_ended())),
             None if candidates.due().is_none() => return Err(failed),
@@ -228,8 +260,42 @@ struct Attempts<'a> {
     race: Race,
 }
 
-/// Is told how a handshake ends.
-type Connected = oneshot::Receiver<Result<(), Disconnected>>;
+/// An attempt that has begun.
+struct Begun<T> {
+    client: Client,
+    /// Of the client's events.
+    reader: T,
+    attempt: Attempt,
+}
+
+/// What becomes of an attempt.
+struct Attempt {
+    address: SocketAddr,
+    /// The system has a route to the address, as far as it says.
+    has_route: bool,
+    /// Is told how the handshake ends.
+    connected: oneshot::Receiver<Result<(), Disconnected>>,
+    /// What its socket counts.
+    counters: Arc<net::Counters>,
+}
+
+impl Attempt {
+    /// Waits until the handshake ends.
+    async fn answered(self) -> Result<(), ConnectError> {
+        match self.connected.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Disconnected::ConnectFailed(error))) => {
+                let has_sent = self.counters.datagrams_out.get() > 0;
+                Err(match self.counters.last_send_error() {
+                    Some(error) if !has_sent => ConnectError::Unreachable { address: self.address, error },
+                    _ => error.into(),
+                })
+            }
+            Ok(Err(why)) => Err(ConnectError::Ended(why)),
+            Err(_) => Err(ConnectError::Ended(runtime_ended())),
+        }
+    }
+}
 
 impl<'a> Attempts<'a> {
     fn new(grant: &'a ConnectGrant, config: &'a ClientConfig) -> Self {
@@ -248,14 +314,18 @@ impl<'a> Attempts<'a> {
         server: &str,
         address: SocketAddr,
         sink: impl FnOnce(&Client) -> (Sink, T),
-    ) -> Result<(Client, Connected, T), ConnectError> {
+    ) -> Result<Begun<T>, ConnectError> {
         let address = reachable(address);
         let Self { grant, config, .. } = *self;
         let socket = net::bind(any_address(address), config.socket_buffers)
-            .map_err(ConnectError::Socket)?
+            .map_err(|error| ConnectError::Socket { address, error })?
             .with_path(config.io_path)
             .with_shared_timer();
-        let connection = on_link(config.connection, net::link_datagram_bytes(address));
+        let counters = socket.counters();
+        let link = net::link_datagram_bytes(address);
+        // Without a route the attempt goes on all the same: the network may come up.
+        let has_route = link.is_ok();
+        let connection = on_link(config.connection, link.ok().flatten());
         let connecting = Connecting::new(
             self.now(),
             grant.audience_at(server),
@@ -272,9 +342,9 @@ impl<'a> Attempts<'a> {
         let (tell, connected) = oneshot::channel();
         let shared = Arc::new(Shared::new(core, self.clock, tell, self.race.clone()));
         let client = Client::of(Arc::clone(&shared));
-        let (sink, rest) = sink(&client);
+        let (sink, reader) = sink(&client);
         tokio::spawn(Driver::new(shared, sink).run(socket));
-        Ok((client, connected, rest))
+        Ok(Begun { client, reader, attempt: Attempt { address, has_route, connected, counters } })
     }
 }
 
@@ -284,16 +354,6 @@ impl<'a> Attempts<'a> {
 fn on_link(config: ConnectionConfig, bytes: Option<usize>) -> ConnectionConfig {
     let link = bytes.unwrap_or(config.link_datagram_bytes);
     ConnectionConfig { link_datagram_bytes: link.min(config.max_datagram_bytes), ..config }
-}
-
-/// Waits until a handshake ends.
-async fn answered(connected: Connected) -> Result<(), ConnectError> {
-    match connected.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(Disconnected::ConnectFailed(error))) => Err(error.into()),
-        Ok(Err(why)) => Err(ConnectError::Ended(why)),
-        Err(_) => Err(ConnectError::Ended(runtime_ended())),
-    }
 }
 
 /// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine
@@ -350,6 +410,33 @@ mod tests {
             (1_280, None, 1_280),
         ] {
             assert_eq!(told(max, link), expected, "{max} {link:?}");
+        }
+    }
+
+    /// Whatever came last.
+    #[test]
+    fn the_error_that_tells_most_is_reported() {
+        let (address, error) = (address(1), || io::ErrorKind::NetworkUnreachable.into());
+        let by_rank = || {
+            vec![
+                ConnectError::Address { server: String::new() },
+                ConnectError::Resolve { server: String::new(), error: error() },
+                ConnectError::Socket { address, error: error() },
+                ConnectError::Unreachable { address, error: error() },
+                rudp::ConnectError::NoAnswer.into(),
+                ConnectError::Ended(Disconnected::TimedOut),
+                rudp::ConnectError::Token { bytes: 0 }.into(),
+                rudp::ConnectError::Refused(RejectCode::Denied).into(),
+            ]
+        };
+        let told = |errors: Vec<ConnectError>| {
+            errors.into_iter().fold(ConnectError::NoServer, ConnectError::or_rather).to_string()
+        };
+        for most in 1..=by_rank().len() {
+            let errors = || by_rank().into_iter().take(most);
+            let expected = errors().last().unwrap().to_string();
+            assert_eq!(told(errors().collect()), expected);
+            assert_eq!(told(errors().rev().collect()), expected);
         }
     }
 

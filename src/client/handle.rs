@@ -309,7 +309,7 @@ impl Client {
         self.shared().lock().core.is_connected()
     }
 
-    /// What the connection has done so far, or until it ended; `None` when its socket, or the runtime, is gone.
+    /// What the connection has done so far, or until it ended; `None` where there never was one.
     pub fn stats(&self) -> Option<Stats> {
         self.shared().lock().core.stats()
     }

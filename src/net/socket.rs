@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -139,16 +139,19 @@ fn never_fragment(_: &socket2::Socket, _: SocketAddr) -> bool {
     false
 }
 
-/// The largest datagram that the link towards `remote` takes, UDP payload in bytes, as the system's routes say; `None`
-/// where it does not tell. Nothing is sent for it. Of IPv4, too, it leaves room for the headers of IPv6, into which a
-/// gateway may translate.
-pub fn link_datagram_bytes(remote: SocketAddr) -> Option<usize> {
+/// The largest datagram that the link towards `remote` takes, UDP payload in bytes, according to the system's routes;
+/// `None` where the system does not know. Sends nothing. Leaves room for the headers of IPv6 also on IPv4, since a gateway
+/// may translate.
+///
+/// # Errors
+/// That of the system when it has no route to `remote`.
+pub fn link_datagram_bytes(remote: SocketAddr) -> io::Result<Option<usize>> {
     #[cfg(target_os = "linux")]
-    return super::sys::link_mtu(remote).and_then(|mtu| mtu.checked_sub(IPV6_AND_UDP_BYTES));
+    return Ok(super::sys::link_mtu(remote)?.and_then(|mtu| mtu.checked_sub(IPV6_AND_UDP_BYTES)));
     #[cfg(not(target_os = "linux"))]
     {
         let _ = remote;
-        None
+        Ok(None)
     }
 }
 
@@ -279,10 +282,18 @@ fn size_buffers(socket: &socket2::Socket, buffers: BufferSizes) {
     warn_when_capped("send", buffers.send_bytes, asked.and_then(|()| socket.send_buffer_size()));
 }
 
-/// Says so when a busy server would lose datagrams for a small buffer.
+/// Warns that a busy socket would lose datagrams because its buffer is small: once a process, which may have thousands.
 fn warn_when_capped(which: &'static str, asked_bytes: usize, granted: io::Result<usize>) {
+    static SAID: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    if granted.as_ref().is_ok_and(|bytes| usable(*bytes) >= asked_bytes) {
+        return;
+    }
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.contains(&which) {
+        return;
+    }
+    said.push(which);
     match granted {
-        Ok(bytes) if usable(bytes) >= asked_bytes => {}
         Ok(bytes) => warn!(
             which,
             asked_bytes,
@@ -328,10 +339,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_says_what_a_link_takes() {
-        let bytes = link_datagram_bytes(loopback()).unwrap();
+        let bytes = link_datagram_bytes(loopback()).unwrap().unwrap();
         assert!((1_232..=65_488).contains(&bytes), "{bytes}");
         let is_reached = UdpSocket::bind("[::1]:0").is_ok();
-        assert_eq!(link_datagram_bytes("[::1]:9".parse().unwrap()).is_some(), is_reached);
+        assert_eq!(link_datagram_bytes("[::1]:9".parse().unwrap()).is_ok(), is_reached);
+        let refused = link_datagram_bytes(([255; 4], 9).into()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[cfg(unix)]

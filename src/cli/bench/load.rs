@@ -300,6 +300,7 @@ impl Load {
             errors: figure(&self.figures.errors) + figure(&self.figures.altered),
             altered: figure(&self.figures.altered),
             ended: figure(&self.figures.ended),
+            unsent: figure(&self.figures.unsent),
             sent: figure(&self.figures.sent),
             expected: figure(&self.figures.expected),
             delivered: figure(&self.figures.delivered),

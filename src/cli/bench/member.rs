@@ -21,6 +21,8 @@ pub struct Figures {
     pub errors: AtomicU64,
     /// Of these the connections that ended before the run did.
     pub ended: AtomicU64,
+    /// Of them, too, messages for which the client's send buffer had no room.
+    pub unsent: AtomicU64,
     /// Messages that nobody has sent so.
     pub altered: AtomicU64,
     pub sent: AtomicU64,
@@ -68,7 +70,10 @@ impl Figures {
         match error {
             // Its end was counted when the receiver heard of it.
             SendError::NotConnected | SendError::NotAMember(_) => {}
-            _ => count(&self.errors),
+            _ => {
+                count(&self.errors);
+                count(&self.unsent);
+            }
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Outcome {
     pub altered: u64,
     /// Of these the connections that ended before the run did.
     pub ended: u64,
+    /// Of them, too, messages for which a client's send buffer had no room.
+    pub unsent: u64,
     /// Of them, too, messages that the server refused, by why.
     pub refused: BTreeMap<&'static str, u64>,
     /// Counted messages that members sent.
@@ -178,7 +180,7 @@ impl Report {
     pub fn failures(&self) -> Vec<String> {
         let Outcome { connect_failures, timeouts, ended, expected, delivered, .. } = self.outcome;
         let Outcome { order_violations, duplicates, latest_missing, altered, .. } = self.outcome;
-        let Outcome { refused, bulk, .. } = &self.outcome;
+        let Outcome { refused, unsent, bulk, .. } = &self.outcome;
         let bulk_missing = bulk.map_or(0, |bulk| bulk.missing);
         let delivery = self.workload.delivery;
         let exactly_once = delivery.is_reliable() && !matches!(delivery, Delivery::ReliableLatest { .. });
@@ -202,6 +204,7 @@ impl Report {
             (order_violations > 0, format!("{order_violations} order violations")),
             (duplicates > 0, format!("{duplicates} duplicates")),
             (altered > 0, format!("{altered} messages arrived other than they were sent")),
+            (*unsent > 0, format!("{unsent} messages were not sent: the send buffer was full")),
             (!refused.is_empty(), format!("the server refused messages: {}", reasons(refused))),
             (bulk_missing > 0, format!("{bulk_missing} messages of the bulk transfer are missing")),
             (
@@ -245,6 +248,7 @@ impl Report {
             "timeouts": outcome.timeouts,
             "errors": outcome.errors,
             "refused": outcome.refused.values().sum::<u64>(),
+            "unsent": outcome.unsent,
             "sent": outcome.sent,
             "expected": outcome.expected,
             "delivered": outcome.delivered,
@@ -406,6 +410,7 @@ mod tests {
             errors: 0,
             altered: 0,
             ended: 0,
+            unsent: 0,
             refused: BTreeMap::new(),
             sent: 10,
             expected: 40,
@@ -429,7 +434,7 @@ mod tests {
         let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut documented =
             "sessions members rate_hz size_bytes delivery seconds seed connect_failures timeouts \
-            errors refused sent expected delivered delivery_ratio deliveries_per_second latency_us server_cpu_us_per_delivery \
+            errors refused unsent sent expected delivered delivery_ratio deliveries_per_second latency_us server_cpu_us_per_delivery \
             client_cpu_us_per_delivery server_core_share client_core_share server_datagrams_out_per_delivery server_bytes_out_per_delivery \
             datagrams_both_ways_per_delivery udp_bytes_both_ways_per_delivery server_rss_bytes \
             order_violations duplicates recovery_us bulk_bytes bulk_bytes_per_second bulk_link_share latency_beside_bulk_us"
@@ -516,6 +521,7 @@ mod tests {
         assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.timeouts = 1), 1);
         assert_eq!(failures(Delivery::ReliableOrdered, |outcome| outcome.expected = 0), 1);
         assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.refused = [("busy", 1)].into()), 1);
+        assert_eq!(failures(Delivery::Unreliable, |outcome| outcome.unsent = 1), 1);
         let of_bulk = |bytes, missing| {
             let mut report = report(Delivery::Unreliable);
             report.cost.counted_us = 1_000_000;

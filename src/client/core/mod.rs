@@ -53,6 +53,8 @@ pub struct Core {
     dialogue: Dialogue,
     /// Why this end closes, when not because its owner wants it.
     violation: Option<ServerViolation>,
+    /// Of a connection whose socket is gone.
+    last_stats: Option<Box<Stats>>,
     /// Memory for what stands before a payload.
     scratch: Writer,
 }
@@ -72,13 +74,14 @@ impl Core {
             link: Link::Connecting(Box::new(connecting)),
             dialogue: Dialogue::default(),
             violation: None,
+            last_stats: None,
             scratch: Writer::new(),
         }
     }
 
     /// Takes a datagram. Those that are not the server's are dropped.
     pub fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
-        if from.route.remote != self.server {
+        if !is_same_address(from.route.remote, self.server) {
             return;
         }
         match &mut self.link {
@@ -115,7 +118,10 @@ impl Core {
 
     /// The way to the server is gone: nothing is sent any more, what is open is told as unknown.
     pub fn abandon(&mut self, why: Disconnected) {
-        self.link = Link::Dead;
+        let link = std::mem::replace(&mut self.link, Link::Dead);
+        if let Link::Open(connection) = link {
+            self.last_stats = Some(Box::new(connection.stats()));
+        }
         self.dialogue.on_disconnected(why);
     }
 
@@ -180,7 +186,7 @@ impl Core {
     pub fn stats(&self) -> Option<Stats> {
         match &self.link {
             Link::Open(connection) => Some(connection.stats()),
-            Link::Connecting(_) | Link::Dead => None,
+            Link::Connecting(_) | Link::Dead => self.last_stats.as_deref().copied(),
         }
     }
 
@@ -230,6 +236,11 @@ impl Core {
             }
         }
     }
+}
+
+/// A socket of both families shows an IPv4 address as an IPv6 one.
+fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }
 
 /// What the app is told of a connection's end.

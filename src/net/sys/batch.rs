@@ -189,19 +189,22 @@ pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) -> bo
 
 /// The longest IP packet that the link towards `remote` takes, as the system's routes say, or a router on the way has
 /// said. Nothing is sent for it.
-pub(in crate::net) fn link_mtu(remote: SocketAddr) -> Option<usize> {
+///
+/// # Errors
+/// That of the system when no route leads there.
+pub(in crate::net) fn link_mtu(remote: SocketAddr) -> io::Result<Option<usize>> {
     let (any, level, option) = match remote {
         SocketAddr::V4(_) => ((Ipv4Addr::UNSPECIFIED, 0).into(), libc::IPPROTO_IP, libc::IP_MTU),
         SocketAddr::V6(_) => ((Ipv6Addr::UNSPECIFIED, 0).into(), libc::IPPROTO_IPV6, libc::IPV6_MTU),
     };
-    let socket = UdpSocket::bind::<SocketAddr>(any).ok()?;
-    socket.connect(remote).ok()?;
+    let socket = UdpSocket::bind::<SocketAddr>(any)?;
+    socket.connect(remote)?;
     let mut mtu: libc::c_int = 0;
     let mut bytes = length_of::<libc::c_int>();
     // SAFETY: the option's value is one `c_int`, which lives until after the call, as its length does.
     let told =
         unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut mtu).cast(), &raw mut bytes) };
-    if told == 0 { usize::try_from(mtu).ok() } else { None }
+    Ok(if told == 0 { usize::try_from(mtu).ok() } else { None })
 }
 
 /// The share of the send buffer that is taken by what has not left the machine, as the kernel counts it: with what it

@@ -251,12 +251,23 @@ fn a_message_of_a_member_that_is_not_in_the_list_is_none_the_less_one() {
 // spec-test: EVT-4
 #[test]
 fn what_overtakes_the_snapshot_is_bounded() {
-    let mut told = Told::default();
-    told.ask(StreamId::CONTROL, Asked::Join);
-    let body = Body::new(Delivery::ReliableUnordered, vec![0; 60 << 10].into()).unwrap();
-    let event = SessionEvent::Sent { sender: OWNER, delivery: Delivery::ReliableUnordered, body }.encode();
-    let refused = (0..100).find_map(|_| told.slot(Delivery::ReliableUnordered, event.clone()).err());
-    assert!(matches!(refused, Some(ServerViolation::TooMuchBeforeSnapshot { .. })), "{refused:?}");
+    let unordered = Delivery::ReliableUnordered;
+    let event = |bytes| {
+        let body = Body::new(unordered, vec![0; bytes].into()).unwrap();
+        SessionEvent::Sent { sender: OWNER, delivery: unordered, body }.encode()
+    };
+    // 64 messages that count 65,536 bytes each are 4 MiB.
+    let body_bytes = 65_536 - 64 - (event(60_000).len() - 60_000);
+    let refused = Err(ServerViolation::TooMuchBeforeSnapshot { slot: SLOT, limit_bytes: 4_194_304 });
+    for (last, expected) in [(body_bytes, Ok(())), (body_bytes + 1, refused.clone())] {
+        let mut told = Told::default();
+        told.ask(StreamId::CONTROL, Asked::Join);
+        for _ in 0..63 {
+            told.slot(unordered, event(body_bytes)).unwrap();
+        }
+        assert_eq!(told.slot(unordered, event(last)), expected);
+        assert_eq!(told.slot(unordered, event(0)), refused);
+    }
 }
 
 #[test]

@@ -7,12 +7,12 @@ use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::base::{ConnectionId, Ecn, UnixTime, Wire, Writer};
+use crate::base::{ConnectionId, Ecn, InviteId, Truncated, UnixTime, Wire, Writer};
 use crate::rudp::{ConnectingConfig, ConnectionConfig, Payload, Role};
 use crate::secure::{ConnectGrant, HandshakeSecrets, Psk};
 use crate::wire::command::{Join, To};
 use crate::wire::packet::SealedHeader;
-use crate::wire::{Command, Request, UserEvent};
+use crate::wire::{Command, RejectCode, Request, UserEvent};
 
 /// A core and its server's end, joined by a wire without delay or loss.
 struct Served {
@@ -49,6 +49,7 @@ impl Served {
             link: Link::Open(Box::new(client)),
             dialogue: Dialogue::default(),
             violation: None,
+            last_stats: None,
             scratch: Writer::new(),
         };
         let server = end(Role::Server, secrets.server_keys());
@@ -394,4 +395,117 @@ fn a_hello_is_not_marked() {
     let connecting = Connecting::new(now, "server", address(), &grant, config, rng);
     let hello = Core::new(address(), connecting).poll_transmit(now, &mut BytesMut::new());
     assert_eq!(hello.map(|to| to.ecn), Some(Ecn::NotEct));
+}
+
+/// Forged packets may have brought the keys there: a new connection has new ones.
+// spec-test: KEY-6
+#[test]
+fn a_connection_at_the_limit_of_its_keys_ends_and_may_come_again() {
+    let mut served = Served::new();
+    let info = served.core.request(served.now, &Request::Info(SESSION)).unwrap();
+    let Link::Open(connection) = &mut served.core.link else { panic!("not connected") };
+    connection.fail_opens((1 << 36) - 1);
+    let mut noise = Writer::new();
+    SealedHeader { key_phase: false, connection: None, number: Truncated::bits16(9) }.write(&mut noise);
+    noise.slice(&[0; 40]);
+    served.core.handle_datagram(served.now, address().into(), noise.into_inner());
+    let why = Disconnected::KeyLimit(rudp::KeyLimit::FailedOpens);
+    assert!(why.may_reconnect());
+    assert_eq!(
+        served.outputs(),
+        [
+            Output::Result { request: info, outcome: Err(RequestError::OutcomeUnknown) },
+            Output::Event(Event::Disconnected(why))
+        ]
+    );
+    served.carry();
+    let closed = served.server_closed.unwrap();
+    assert!(matches!(closed, Closed::ByPeer { code: CloseCode::TooManyFailedOpens, .. }), "{closed:?}");
+}
+
+/// Each code is in one of the lists: a new one has to be put in one.
+#[test]
+fn a_client_comes_again_but_where_it_would_only_be_sent_away() {
+    let by_server = |code| Disconnected::ByServer { code, reason: String::new() };
+    let [final_ones, others] = [
+        &[CloseCode::ProtocolViolation, CloseCode::Replaced, CloseCode::KickedByOperator][..],
+        &[
+            CloseCode::None,
+            CloseCode::IdleTimeout,
+            CloseCode::Lagging,
+            CloseCode::ShuttingDown,
+            CloseCode::Internal,
+            CloseCode::TooManyFailedOpens,
+            CloseCode::Full,
+        ],
+    ];
+    assert!(final_ones.iter().all(|code| !by_server(*code).may_reconnect()));
+    assert!(others.iter().all(|code| by_server(*code).may_reconnect()));
+    assert_eq!(final_ones.len() + others.len(), CloseCode::ALL.len());
+
+    let refused = |code| Disconnected::ConnectFailed(rudp::ConnectError::Refused(code));
+    let [final_ones, others] = [
+        &[RejectCode::Version, RejectCode::WrongServer, RejectCode::TokenInvalid, RejectCode::Denied][..],
+        &[
+            RejectCode::TokenExpired,
+            RejectCode::TokenUsed,
+            RejectCode::Full,
+            RejectCode::Draining,
+            RejectCode::UserLimit,
+            RejectCode::AddressLimit,
+        ],
+    ];
+    assert!(final_ones.iter().all(|code| !refused(*code).may_reconnect()));
+    assert!(others.iter().all(|code| refused(*code).may_reconnect()));
+    assert_eq!(final_ones.len() + others.len(), RejectCode::ALL.len());
+
+    let violation = rudp::ProtocolViolation::BeyondWindow { number: 1 };
+    for (why, comes_again) in [
+        (Disconnected::ByClient, false),
+        (Disconnected::TransportViolation(violation), false),
+        (Disconnected::ServerViolation(ServerViolation::UnexpectedSlot { slot: SLOT }), false),
+        (Disconnected::Panicked, false),
+        (Disconnected::TimedOut, true),
+        (Disconnected::EventsUnread, true),
+        (Disconnected::KeyLimit(rudp::KeyLimit::UsedUp), true),
+        (Disconnected::Socket(String::new()), true),
+        (Disconnected::ConnectFailed(rudp::ConnectError::NoAnswer), true),
+        (Disconnected::ConnectFailed(rudp::ConnectError::Token { bytes: 0 }), false),
+    ] {
+        assert_eq!(why.may_reconnect(), comes_again, "{why:?}");
+    }
+}
+
+/// As a socket of both families shows it.
+#[test]
+fn a_server_is_known_by_either_form_of_its_address() {
+    for (from, arrives) in [
+        ("[::ffff:127.0.0.1]:7777", true),
+        ("[::ffff:127.0.0.1]:7778", false),
+        ("[::ffff:127.0.0.2]:7777", false),
+        ("127.0.0.2:7777", false),
+    ] {
+        let mut served = Served::new();
+        served.say(
+            StreamId::CONTROL,
+            UserEvent::InviteRevoked { invite: InviteId { session: SESSION, number: 1 } }.encode(),
+        );
+        let mut datagram = BytesMut::new();
+        served.server.poll_transmit(served.now, &mut datagram).unwrap();
+        let from: SocketAddr = from.parse().unwrap();
+        served.core.handle_datagram(served.now, from.into(), datagram);
+        assert_eq!(served.core.stats().unwrap().packets_received, u64::from(arrives), "{from}");
+    }
+}
+
+/// Also when the socket is gone, and the runtime with it.
+#[test]
+fn what_a_connection_has_done_stays_known() {
+    let mut served = Served::member();
+    let before = served.core.stats();
+    assert!(before.as_ref().is_some_and(|stats| stats.packets_received > 0));
+    for _ in 0..2 {
+        served.core.abandon(Disconnected::TimedOut);
+        assert_eq!(served.core.stats(), before);
+    }
 }
