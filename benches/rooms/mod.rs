@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use rallypoint::base::{ConnectionId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId};
-use rallypoint::session::{Fanout, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable};
+use rallypoint::session::{Fanout, Load, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable};
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Join, Message, Recipients, To,
 };
@@ -101,7 +101,7 @@ fn body() -> Body {
 pub struct Nowhere;
 
 impl Outbox for Nowhere {
-    fn reserve(&mut self, _: &[WorkerId]) -> Result<(), MailboxFull> {
+    fn reserve(&mut self, _: &[WorkerId], _: Load) -> Result<(), MailboxFull> {
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use rallypoint::base::{
     ConnectionId, EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Change, Fanout, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable,
+    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, To,
@@ -46,13 +46,13 @@ struct Mail {
 }
 
 impl Outbox for Mail {
-    fn reserve(&mut self, _workers: &[WorkerId]) -> Result<(), MailboxFull> {
+    fn reserve(&mut self, _workers: &[WorkerId], _load: Load) -> Result<(), MailboxFull> {
         if self.full { Err(MailboxFull) } else { Ok(()) }
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, _room: Room) {
         self.posted += 1;
-        let Fanout { session, change } = fanout;
+        let Fanout { session, change, .. } = fanout;
         let number = match &change {
             Change::Joined { number, member, at, snapshot, .. } => {
                 assert_eq!(snapshot.is_some(), at.worker == to);

@@ -126,8 +126,8 @@ limits! {
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should
     /// take as much, and its queue, `max_queued_bytes`, a second's worth.
     session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
-    /// Bytes that wait for one connection before its user is told that it is `lagging`. Must be less than
-    /// `max_queued_bytes`.
+    /// Bytes of reliable messages that wait for one connection before its user is told that it is `lagging`. Must be
+    /// less than `max_queued_bytes`.
     lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
     /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
@@ -148,9 +148,9 @@ limits! {
     /// order, beyond the first 65536 of each. Above it a packet that needs more is dropped and comes again; each connection may
     /// still have one incomplete message that waits for no other.
     receive_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";
-    /// Mail that waits for one worker. Above it what would add more is refused with `busy`;
-    /// leaves and ends are not.
-    mailbox_capacity: 8_192 in 64..=1_048_576, "mails";
+    /// Deliveries that wait for one worker. Above it what would add more is refused with `busy`, and before that what a
+    /// session adds that has as many waiting as there is room left; leaves and ends are not refused.
+    mailbox_capacity: 131_072 in 64..=16_777_216, "deliveries";
 }
 
 /// One row of the table of limits.

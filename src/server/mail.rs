@@ -3,10 +3,10 @@
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-use super::mailbox::Mailboxes;
+use super::mailbox::{Mailbox, Mailboxes};
 use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
-use crate::session::{Fanout, MailboxFull, Outbox, Room};
+use crate::session::{Fanout, Load, MailboxFull, Outbox, Room};
 use crate::wire::{Reason, UserEvent};
 
 /// One mail to a worker.
@@ -48,6 +48,16 @@ pub enum Mail {
         /// The whole datagram.
         datagram: BytesMut,
     },
+}
+
+impl Mail {
+    /// How much of the mailbox's room it takes.
+    pub fn deliveries(&self) -> usize {
+        match self {
+            Self::Fanout(fanout) => fanout.deliveries.count(),
+            _ => 1,
+        }
+    }
 }
 
 /// What concerns the user of a connection.
@@ -94,18 +104,18 @@ impl<'a> Post<'a> {
     /// Posts what concerns the user of a connection to its home; never refused.
     pub fn to_user(&mut self, connection: ConnectionId, word: Word) {
         if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
-            mailbox.post(Mail::ToUser { connection, word });
+            mailbox.post(1, Mail::ToUser { connection, word });
             self.wake.insert(connection.worker());
         }
     }
 }
 
 impl Outbox for Post<'_> {
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull> {
+    fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
         let mut reserved: SmallVec<[_; 8]> = SmallVec::new();
         for mailbox in workers.iter().filter_map(|worker| self.mailboxes.of(*worker)) {
-            if mailbox.reserve().is_err() {
-                reserved.into_iter().for_each(super::mailbox::Mailbox::release);
+            if mailbox.reserve(load).is_err() {
+                reserved.into_iter().for_each(|mailbox: &Mailbox<_>| mailbox.release(load.deliveries));
                 return Err(MailboxFull);
             }
             reserved.push(mailbox);
@@ -116,8 +126,8 @@ impl Outbox for Post<'_> {
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
         let mailbox = self.mailboxes.of(to).expect("invariant: members are served by workers that exist");
         match room {
-            Room::Reserved => mailbox.post_promised(Mail::Fanout(fanout)),
-            Room::Headroom => mailbox.post(Mail::Fanout(fanout)),
+            Room::Reserved { .. } => mailbox.post_promised(Mail::Fanout(fanout)),
+            Room::Headroom => mailbox.post(fanout.deliveries.count(), Mail::Fanout(fanout)),
         }
         self.wake.insert(to);
     }
@@ -147,8 +157,9 @@ mod tests {
         let mailboxes = Mailboxes::new(2, 1);
         let mut wake = WorkerSet::default();
         let mut post = Post::new(&mailboxes, &mut wake);
-        post.reserve(&[WorkerId(1)]).unwrap();
-        assert_eq!(post.reserve(&[WorkerId(0), WorkerId(1)]), Err(MailboxFull));
-        assert_eq!(post.reserve(&[WorkerId(0)]), Ok(()), "worker 0 still has its room");
+        let load = Load { deliveries: 1, waiting: 0 };
+        post.reserve(&[WorkerId(1)], load).unwrap();
+        assert_eq!(post.reserve(&[WorkerId(0), WorkerId(1)], load), Err(MailboxFull));
+        assert_eq!(post.reserve(&[WorkerId(0)], load), Ok(()), "worker 0 still has its room");
     }
 }

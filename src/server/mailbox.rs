@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::WorkerId;
 use crate::base::sync::{AtomicBool, AtomicUsize, CachePadded, Mutex};
-use crate::session::MailboxFull;
+use crate::session::{Load, MailboxFull};
 
 /// The mailboxes of all workers, by worker.
 pub struct Mailboxes<M> {
@@ -22,7 +22,7 @@ pub struct Mailboxes<M> {
 /// One worker's incoming mail.
 pub struct Mailbox<M> {
     queue: Mutex<VecDeque<M>>,
-    /// Mail in the queue and mail that was promised room.
+    /// Deliveries of mail that was promised room or posted, and is not handled.
     taken: AtomicUsize,
     capacity: usize,
     /// A wake-up is on its way that the worker has not answered.
@@ -34,7 +34,7 @@ pub struct Mailbox<M> {
 pub type WakeHandle = Box<dyn Fn() + Send + Sync>;
 
 impl<M> Mailboxes<M> {
-    /// Empty mailboxes for workers `0..workers` with room for `capacity` each.
+    /// Empty mailboxes for workers `0..workers` with room for `capacity` deliveries each.
     pub fn new(workers: u8, capacity: usize) -> Self {
         Self { boxes: (0..workers).map(|_| CachePadded(Mailbox::new(capacity))).collect() }
     }
@@ -72,17 +72,19 @@ impl<M> Mailbox<M> {
         let _ = self.wake.set(wake);
     }
 
-    /// Promises room for one mail, to be posted with [`Mailbox::post_promised`].
+    /// Promises room for one mail, to be posted with [`Mailbox::post_promised`]. One session may have as much waiting as
+    /// there is room left for others: however many sessions send more than the worker handles, those that send little
+    /// find room (the dynamic thresholds of switches with shared memory: Choudhury and Hahne, 1998).
     ///
     /// # Errors
     /// [`MailboxFull`].
-    pub fn reserve(&self) -> Result<(), MailboxFull> {
-        self.take_room(self.capacity)
+    pub fn reserve(&self, load: Load) -> Result<(), MailboxFull> {
+        self.take_room(load.deliveries, |taken| load.waiting < self.capacity.saturating_sub(taken))
     }
 
     /// Gives back a promise that was not used.
-    pub fn release(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+    pub fn release(&self, deliveries: usize) {
+        self.taken.fetch_sub(deliveries, Ordering::Relaxed);
     }
 
     /// Posts what room was promised for.
@@ -91,35 +93,38 @@ impl<M> Mailbox<M> {
     }
 
     /// Posts what may not be refused.
-    pub fn post(&self, mail: M) {
-        self.taken.fetch_add(1, Ordering::Relaxed);
+    pub fn post(&self, deliveries: usize, mail: M) {
+        self.taken.fetch_add(deliveries, Ordering::Relaxed);
         self.queue.lock().push_back(mail);
     }
 
-    /// Posts what may be dropped. Only half of the capacity is open to it.
+    /// Posts what may be dropped, and counts as one delivery. Only half of the capacity is open to it.
     ///
     /// # Errors
     /// [`MailboxFull`].
     pub fn post_droppable(&self, mail: M) -> Result<(), MailboxFull> {
-        self.take_room(self.capacity / 2)?;
+        self.take_room(1, |taken| taken < self.capacity / 2)?;
         self.queue.lock().push_back(mail);
         Ok(())
     }
 
-    /// Moves all mail, oldest first, to the end of `into`. For the owner only.
+    /// Moves all mail, oldest first, to the end of `into`. For the owner only, who tells with [`Mailbox::handled`] when its
+    /// room is free.
     pub fn take_all(&self, into: &mut VecDeque<M>) {
         // Before the queue is looked at, so that a later post wakes again, and with acquire, so that what was written
         // before an earlier wake is seen.
         self.woken.swap(false, Ordering::AcqRel);
         let mut queue = self.queue.lock();
-        let taken = queue.len();
         if into.is_empty() {
             std::mem::swap(&mut *queue, into);
         } else {
             into.append(&mut queue);
         }
-        drop(queue);
-        self.taken.fetch_sub(taken, Ordering::Relaxed);
+    }
+
+    /// Mail of so many `deliveries`, which was taken, is handled.
+    pub fn handled(&self, deliveries: usize) {
+        self.taken.fetch_sub(deliveries, Ordering::Relaxed);
     }
 
     /// Wakes the owner, unless a wake-up is on its way. Never under a lock.
@@ -145,9 +150,9 @@ impl<M> Mailbox<M> {
         self.taken.load(Ordering::Relaxed) < self.capacity
     }
 
-    fn take_room(&self, capacity: usize) -> Result<(), MailboxFull> {
-        let one_more = |taken| (taken < capacity).then_some(taken + 1);
-        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+    fn take_room(&self, deliveries: usize, has_room: impl Fn(usize) -> bool) -> Result<(), MailboxFull> {
+        let more = |taken| has_room(taken).then_some(taken + deliveries);
+        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Ok(()),
             Err(_) => Err(MailboxFull),
         }
@@ -165,23 +170,59 @@ mod tests {
         Mailbox::new(capacity)
     }
 
+    /// Of a session of which nothing waits.
+    const ONE: Load = Load { deliveries: 1, waiting: 0 };
+
+    /// Takes all mail, each of one delivery, and handles it.
     fn taken(mailbox: &Mailbox<u32>) -> VecDeque<u32> {
         let mut mail = VecDeque::new();
         mailbox.take_all(&mut mail);
+        mailbox.handled(mail.len());
         mail
     }
 
     #[test]
     fn a_promise_is_kept_whatever_is_posted_meanwhile() {
         let mailbox = mailbox(1);
-        mailbox.reserve().unwrap();
-        assert_eq!(mailbox.reserve(), Err(MailboxFull));
-        mailbox.post(1);
+        mailbox.reserve(ONE).unwrap();
+        assert_eq!(mailbox.reserve(ONE), Err(MailboxFull));
+        mailbox.post(1, 1);
         mailbox.post_promised(2);
         assert_eq!(taken(&mailbox), [1, 2]);
-        assert_eq!(mailbox.reserve(), Ok(()), "taking the mail made room");
-        mailbox.release();
-        assert_eq!(mailbox.reserve(), Ok(()), "so did the release");
+        assert_eq!(mailbox.reserve(ONE), Ok(()), "handling the mail made room");
+        mailbox.release(1);
+        assert_eq!(mailbox.reserve(ONE), Ok(()), "so did the release");
+    }
+
+    #[test]
+    fn what_is_taken_counts_until_it_is_handled() {
+        let mailbox = mailbox(4);
+        mailbox.reserve(Load { deliveries: 9, waiting: 0 }).unwrap();
+        mailbox.post_promised(1);
+        mailbox.take_all(&mut VecDeque::new());
+        assert_eq!(mailbox.reserve(ONE), Err(MailboxFull), "one mail may be more than the capacity");
+        mailbox.handled(9);
+        assert_eq!(mailbox.reserve(ONE), Ok(()));
+    }
+
+    /// Each has at most what is left, so that sessions that send little find room.
+    #[test]
+    fn sessions_that_send_all_they_can_leave_room_for_others() {
+        for sessions in [1, 3, 100] {
+            let mailbox = mailbox(10_000);
+            let mut waiting = vec![0; sessions];
+            for _ in 0..2_000 {
+                for waiting in &mut waiting {
+                    let load = Load { deliveries: 8, waiting: *waiting };
+                    *waiting += if mailbox.reserve(load).is_ok() { 8 } else { 0 };
+                }
+            }
+            let share = 10_000 / (sessions + 1);
+            assert!(waiting.iter().all(|waiting| waiting.abs_diff(share) <= 8), "{sessions}: {waiting:?}");
+            let left = 10_000 - waiting.iter().sum::<usize>();
+            let quiet = (0..left).filter(|_| mailbox.reserve(ONE).is_ok()).count();
+            assert_eq!(quiet, left, "one of which nothing waits");
+        }
     }
 
     #[test]
@@ -190,14 +231,14 @@ mod tests {
         mailbox.post_droppable(1).unwrap();
         mailbox.post_droppable(2).unwrap();
         assert_eq!(mailbox.post_droppable(3), Err(MailboxFull));
-        assert_eq!(mailbox.reserve(), Ok(()));
+        assert_eq!(mailbox.reserve(ONE), Ok(()));
     }
 
     #[test]
     fn mail_is_taken_behind_what_is_there() {
         let mailbox = mailbox(4);
         let mut mail = VecDeque::from([7]);
-        mailbox.post(8);
+        mailbox.post(1, 8);
         mailbox.take_all(&mut mail);
         assert_eq!(mail, [7, 8]);
     }
@@ -229,7 +270,7 @@ mod tests {
             let posters = [1, 2].map(|mail| {
                 let mailbox = Arc::clone(&mailbox);
                 shuttle::thread::spawn(move || {
-                    mailbox.post(mail);
+                    mailbox.post(1, mail);
                     mailbox.wake();
                 })
             });
@@ -255,7 +296,7 @@ mod tests {
                 let (mailbox, posted, ended) = (&mailbox, &posted, &ended);
                 scope.spawn(move || {
                     for number in 0..1_000 {
-                        if mailbox.reserve().is_ok() {
+                        if mailbox.reserve(ONE).is_ok() {
                             mailbox.post_promised(thread * 1_000 + number);
                             posted.fetch_add(1, Ordering::Relaxed);
                         }
@@ -264,12 +305,12 @@ mod tests {
                 });
             }
             while ended.load(Ordering::Relaxed) < 3 {
-                let before = mail.len();
-                mailbox.take_all(&mut mail);
-                assert!(mail.len() - before <= 8, "more than the capacity");
+                let more = taken(&mailbox);
+                assert!(more.len() <= 8, "more than the capacity");
+                mail.extend(more);
             }
         });
-        mailbox.take_all(&mut mail);
+        mail.extend(taken(&mailbox));
         assert_eq!(mail.len(), posted.into_inner());
         for thread in 0..3 {
             let of_one = mail.iter().filter(|mail| *mail / 1_000 == thread);

@@ -257,7 +257,8 @@ impl WorkerEnd {
 
 impl Drop for WorkerEnd {
     fn drop(&mut self) {
-        if self.shared.drain_until().is_none() {
+        // A drain without this worker may never be over.
+        if self.outcome.is_err() || self.shared.drain_until().is_none() {
             self.shared.drain(self.clock.mono() + DRAIN_AFTER_FAILURE);
         }
         let mut running = self.running.lock();

@@ -170,7 +170,7 @@ impl Shared {
         let workers = self.mailboxes.workers().len() as u64;
         let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
         if let Some(mailbox) = self.mailboxes.of(worker) {
-            mailbox.post(mail);
+            mailbox.post(1, mail);
             mailbox.wake();
         }
     }
@@ -179,7 +179,7 @@ impl Shared {
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         let Some(connection) = self.directory.live(user) else { return false };
         if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
-            mailbox.post(Mail::ToUser { connection, word: Word::Kicked(reason) });
+            mailbox.post(1, Mail::ToUser { connection, word: Word::Kicked(reason) });
             mailbox.wake();
         }
         true

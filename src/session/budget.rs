@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::base::{ConnectionId, SessionId, SessionKind, Slot, UserId, WorkerId};
     use crate::session::state::{self, Turn};
-    use crate::session::{Fanout, MailboxFull, MemberAt, Outbox, Room, SessionLimits};
+    use crate::session::{Fanout, Load, MailboxFull, MemberAt, Outbox, Room, SessionLimits};
     use crate::wire::command::{Create, InitialProperties, Join};
     use crate::wire::{Admission, IdleTtl, LeaveReason, MaxMembers, OnOwnerLeave, Settings};
     use proptest::prelude::*;
@@ -347,7 +347,7 @@ mod tests {
     struct NoMail;
 
     impl Outbox for NoMail {
-        fn reserve(&mut self, _: &[WorkerId]) -> Result<(), MailboxFull> {
+        fn reserve(&mut self, _: &[WorkerId], _: Load) -> Result<(), MailboxFull> {
             Ok(())
         }
 

@@ -14,12 +14,14 @@ use crate::wire::property::Property;
 use crate::wire::{Body, DeleteReason, Delivery, LeaveReason, PropertyChanges, Reason, Settings, UserEvent};
 
 /// A change of `session`, to be told to the receiving worker's members of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Fanout {
     /// The session.
     pub session: SessionId,
     /// What happened in it.
     pub change: Change,
+    /// What that leads to at the worker.
+    pub deliveries: super::Deliveries,
 }
 
 /// What happened in a session.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::invites::{InviteState, Terms};
-use super::state::{Entry, Session, Turn, reserve};
-use super::{Change, EndedInvite, Expired, Fanout, Inviting, NewInvite, Room};
+use super::state::{Entry, Session, Turn};
+use super::{Change, EndedInvite, Expired, Inviting, NewInvite, Room};
 #[cfg(test)]
 use crate::base::Timestamp;
 use crate::base::{MemberId, UserId};
@@ -81,9 +81,9 @@ impl Session {
         self.invites.admitting(number, user, turn.now)?;
         let invite = self.invite_id(number);
         if let Some(owner) = self.members.of(self.owner) {
-            reserve(&std::iter::once(owner.at.worker).collect(), turn)?;
+            let room = self.reserve_for(1, &[owner.at.worker], turn)?;
             let event = UserEvent::InviteDeclined { invite, user: user.clone(), reason };
-            self.tell_owner(event, Room::Reserved, turn);
+            self.tell_owner(event, room, turn);
         }
         self.invites.end(number, InviteState::Declined, turn.limits);
         Ok(())
@@ -121,7 +121,7 @@ impl Session {
     fn tell_owner(&self, event: UserEvent, room: Room, turn: &mut Turn<'_>) {
         if let Some(owner) = self.members.of(self.owner) {
             let change = Change::ToMember { member: owner.id, event };
-            turn.outbox.post(owner.at.worker, Fanout { session: self.id, change }, room);
+            self.post(&[owner.at.worker], change, room, turn);
         }
     }
 }

@@ -34,15 +34,17 @@ mod properties;
 mod state;
 mod table;
 mod traffic;
+mod waiting;
 
 pub use fanout::{Audience, Change, Fanout, SessionSnapshot};
 pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
 pub use members::Member;
-pub use outbox::{MailboxFull, MemberAt, Outbox, Room};
+pub use outbox::{Load, MailboxFull, MemberAt, Outbox, Room};
 pub use outcome::{Admitted, Departed, Ended, EndedInvite, Expired, Inviting, Left, NewInvite};
 pub use properties::{PropertyEntry, PropertyMap};
 pub use table::SessionTable;
+pub use waiting::Deliveries;
 
 #[cfg(test)]
 mod tests;

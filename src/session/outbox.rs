@@ -21,11 +21,23 @@ pub struct MemberAt {
 #[error("the mailbox of a worker is full")]
 pub struct MailboxFull;
 
+/// What a change of a session asks of the mailbox of each worker that is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Deliveries that it leads to there, at least one.
+    pub deliveries: usize,
+    /// Deliveries of the same session that wait already, in all mailboxes together.
+    pub waiting: usize,
+}
+
 /// Which room of a mailbox a post takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     /// What [`Outbox::reserve`] has set aside for it.
-    Reserved,
+    Reserved {
+        /// The deliveries of the [`Load`].
+        deliveries: usize,
+    },
     /// What is kept for leaves, ends and deadlines, which cannot be refused.
     Headroom,
 }
@@ -33,12 +45,13 @@ pub enum Room {
 /// Mail to workers, each a FIFO. Called under a stripe's lock: it must not block, wake a worker
 /// (do that after the call into the table has returned) or call back into the table.
 pub trait Outbox {
-    /// Sets aside one place in the mailbox of each of `workers`, which are distinct; all or none.
-    /// Each place is filled by one [`Outbox::post`] before the call into the table returns.
+    /// Sets aside room for `load` in the mailbox of each of `workers`, which are distinct; all or none.
+    /// It is filled by one [`Outbox::post`] for each before the call into the table returns.
     ///
     /// # Errors
-    /// [`MailboxFull`] when one of them is full. The command is refused as `busy`, and nothing changes.
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull>;
+    /// [`MailboxFull`] when one of them has no room for this session. The command is refused as `busy`, and nothing
+    /// changes.
+    fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull>;
 
     /// Appends to the mailbox of `to`.
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);

@@ -6,12 +6,13 @@
 use super::budget::SharedBudget;
 use super::invites::{InviteState, Invites};
 use super::key_budget::SharedKeyBudget;
-use super::members::{Member, Members, Workers};
+use super::members::{Member, Members};
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
+use super::waiting::Waiting;
 use super::{
-    Admitted, Change, Departed, Ended, EndedInvite, Fanout, Left, MemberAt, Outbox, Room, SessionLimits,
-    SessionSnapshot,
+    Admitted, Change, Departed, Ended, EndedInvite, Fanout, Left, Load, MemberAt, Outbox, Room,
+    SessionLimits, SessionSnapshot,
 };
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
 use crate::wire::command::{Create, Join};
@@ -53,6 +54,7 @@ pub(super) struct Session {
     pub(super) properties: Properties,
     pub(super) commands: SharedBudget,
     pub(super) bytes: SharedBudget,
+    waiting: Waiting,
     /// Nothing until a message has a key.
     pub(super) keys: Option<Box<SharedKeyBudget>>,
     admissions: TokenBucket,
@@ -92,6 +94,7 @@ impl Session {
                 limits.commands_per_second,
             )),
             bytes: SharedBudget::new(TokenBucket::of_bytes(now, limits.bytes_per_second, 4 * LARGEST_BYTES)),
+            waiting: Waiting::default(),
             keys: None,
             admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, at_once + at_once / 3),
             next: EventNumber(1),
@@ -225,7 +228,7 @@ impl Session {
             return Err(ErrorCode::RateLimited);
         }
         let workers = self.members.workers_and(at.worker);
-        reserve(&workers, turn)?;
+        let room = self.reserve(&workers, turn)?;
         if let Some(older) = older {
             self.remove(older, LeaveReason::Replaced, Reason::none(), turn);
         }
@@ -245,7 +248,7 @@ impl Session {
         for worker in workers {
             let snapshot = (worker == at.worker).then(|| self.snapshot(member));
             let change = Change::Joined { number, member, user: user.clone(), at, snapshot };
-            turn.outbox.post(worker, Fanout { session: self.id, change }, Room::Reserved);
+            self.post(&[worker], change, room, turn);
         }
         Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite, replaced: older })
     }
@@ -333,8 +336,8 @@ impl Session {
         self.take_budget(by, 0, turn)?;
         self.check_target(by, target)?;
         self.check_number()?;
-        reserve(&self.members.workers(), turn)?;
-        self.set_owner(target, Room::Reserved, turn);
+        let room = self.reserve(&self.members.workers(), turn)?;
+        self.set_owner(target, room, turn);
         Ok(())
     }
 
@@ -505,10 +508,33 @@ impl Session {
         number
     }
 
+    /// Reserves room for a change, which all members are told, at each of `workers`.
+    pub(super) fn reserve(&self, workers: &[WorkerId], turn: &mut Turn<'_>) -> Result<Room, ErrorCode> {
+        self.reserve_for(self.members.len(), workers, turn)
+    }
+
+    /// The same for a change that so many `members` are told.
+    pub(super) fn reserve_for(
+        &self,
+        members: usize,
+        workers: &[WorkerId],
+        turn: &mut Turn<'_>,
+    ) -> Result<Room, ErrorCode> {
+        let load = Load { deliveries: to_each(members, workers), waiting: self.waiting.get() };
+        let reserved = turn.outbox.reserve(workers, load);
+        reserved.map_err(|super::MailboxFull| ErrorCode::Busy)?;
+        Ok(Room::Reserved { deliveries: load.deliveries })
+    }
+
     /// Posts a change to each of `workers`.
     pub(super) fn post(&self, workers: &[WorkerId], change: Change, room: Room, turn: &mut Turn<'_>) {
+        let count = match room {
+            Room::Reserved { deliveries } => deliveries,
+            Room::Headroom => to_each(self.members.len(), workers),
+        };
         for &worker in workers {
-            turn.outbox.post(worker, Fanout { session: self.id, change: change.clone() }, room);
+            let (change, deliveries) = (change.clone(), self.waiting.add(count));
+            turn.outbox.post(worker, Fanout { session: self.id, change, deliveries }, room);
         }
     }
 
@@ -517,7 +543,7 @@ impl Session {
     }
 }
 
-/// Reserves room for one mail to each worker.
-pub(super) fn reserve(workers: &Workers, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
-    turn.outbox.reserve(workers).map_err(|super::MailboxFull| ErrorCode::Busy)
+/// How many of so many `members` each of `workers` serves, on average; at least one.
+fn to_each(members: usize, workers: &[WorkerId]) -> usize {
+    members.div_ceil(workers.len().max(1)).max(1)
 }

@@ -3,8 +3,8 @@
 use super::key_budget::SharedKeyBudget;
 use super::members::Workers;
 use super::properties::Writer;
-use super::state::{Session, Turn, reserve};
-use super::{Audience, Change, Room};
+use super::state::{Session, Turn};
+use super::{Audience, Change};
 use crate::base::{MemberId, Revision};
 use crate::wire::command::{Broadcast, MAX_COMMAND_BYTES, Message, Recipients};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
@@ -31,13 +31,13 @@ impl Session {
         }
         let workers = self.members.workers();
         self.take_key(sender, broadcast.delivery, turn)?;
-        reserve(&workers, turn)?;
+        let room = self.reserve(&workers, turn)?;
         let Broadcast { delivery, to, body, .. } = broadcast;
         let change = match delivery {
             Delivery::ReliableOrdered => Change::Message { number: self.take_number(), sender, to, body },
             _ => Change::Sent { sender, delivery, to: to.into(), body },
         };
-        self.post(&workers, change, Room::Reserved, turn);
+        self.post(&workers, change, room, turn);
         Ok(())
     }
 
@@ -57,10 +57,10 @@ impl Session {
         self.take_budget(sender, message.body.len(), turn)?;
         let workers = self.workers_of(&message.to)?;
         self.take_key(sender, message.delivery, turn)?;
-        reserve(&workers, turn)?;
+        let room = self.reserve_for(message.to.as_slice().len(), &workers, turn)?;
         let Message { delivery, to, body, .. } = message;
         let to = Audience::Members(to.into_shared());
-        self.post(&workers, Change::Sent { sender, delivery, to, body }, Room::Reserved, turn);
+        self.post(&workers, Change::Sent { sender, delivery, to, body }, room, turn);
         Ok(())
     }
 
@@ -95,11 +95,11 @@ impl Session {
         let staged = self.properties.stage(ops, &writer, turn.limits)?;
         self.check_number()?;
         let workers = self.members.workers();
-        reserve(&workers, turn)?;
+        let room = self.reserve(&workers, turn)?;
         let (revision, changes) = self.properties.commit(staged);
         let number = self.take_number();
         let change = Change::PropertiesChanged { number, revision, member, changes };
-        self.post(&workers, change, Room::Reserved, turn);
+        self.post(&workers, change, room, turn);
         Ok(revision)
     }
 

@@ -56,7 +56,7 @@ impl Worker {
         self.draining && is_empty && self.shared.all_drain() && self.mail.is_empty() && self.has_no_mail()
     }
 
-    fn has_no_mail(&self) -> bool {
+    pub(super) fn has_no_mail(&self) -> bool {
         self.shared.mailboxes.of(self.id).is_none_or(|mailbox| mailbox.is_empty())
     }
 }

@@ -13,7 +13,8 @@ use crate::wire::{Body, Delivery, SessionEvent};
 
 impl Worker {
     /// Tells this worker's members of a change.
-    pub(super) fn fan_out(&mut self, now: Timestamp, Fanout { session, change }: Fanout) {
+    pub(super) fn fan_out(&mut self, now: Timestamp, fanout: Fanout) {
+        let Fanout { session, change, deliveries: _until_all_are_sent } = fanout;
         match change {
             Change::Joined { number, member, user, at, snapshot } => {
                 let event = SessionEvent::MemberJoined { number, member, user: user.clone() };

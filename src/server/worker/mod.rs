@@ -149,6 +149,8 @@ impl Worker {
         // Whom the last round has refused a message is told no later one.
         // spec: SES-12
         self.close_lagging(now);
+        // What that has told this worker's own members is for its next turn.
+        self.behind |= !self.has_no_mail();
         self.wake_others();
         // Asked again behind the mail: from there on a drain wakes this worker anew.
         self.start_drain(now);
@@ -173,16 +175,16 @@ impl Worker {
     /// some, so that more may be.
     fn handle_mail(&mut self, now: Timestamp, enough: u64) -> bool {
         let mut waiting = std::mem::take(&mut self.mail);
-        // What is taken no longer counts in the mailbox, so it takes no more before that is handled.
         if let Some(mailbox) = self.shared.mailboxes.of(self.id).filter(|_| waiting.is_empty()) {
             mailbox.take_all(&mut waiting);
         }
-        let count = waiting.len();
+        let (count, mut handled) = (waiting.len(), 0);
         // Those of the last turn have not all left.
         let mut more_answers = self.clients.send_answers(now, enough);
         while self.clients.sends() < enough
             && let Some(mail) = waiting.pop_front()
         {
+            let deliveries = mail.deliveries();
             match mail {
                 // From a turn that began later than this one. For a connection, time does not run backwards.
                 Mail::Moved(mover) if mover.at() > now => {
@@ -200,8 +202,12 @@ impl Worker {
                     self.remove_member(now, session, &user, reason);
                 }
             }
+            handled += deliveries;
             self.clients.answer_turns.mail_handled();
             more_answers = self.clients.send_answers(now, enough);
+        }
+        if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
+            mailbox.handled(handled);
         }
         self.counters().mails.add((count - waiting.len()) as u64);
         self.mail = waiting;

@@ -83,7 +83,7 @@ impl Worker {
         let moving = self.clients.release(connection, to);
         let (moving, client) = moving.expect("invariant: only who may move has a better place");
         debug!(%connection, %to, "moved");
-        mailbox.post(Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
+        mailbox.post(1, Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
         self.to_wake.insert(to);
         self.shared.population.shift(self.id, to);
         self.counters().connections_moved.add(1);
@@ -105,7 +105,7 @@ impl Worker {
         let moved_to = self.clients.endpoint.moved_to(connection);
         match (moved_to.and_then(|to| self.shared.mailboxes.of(to).zip(Some(to))), word) {
             (Some((mailbox, to)), word) => {
-                mailbox.post(Mail::ToUser { connection, word });
+                mailbox.post(1, Mail::ToUser { connection, word });
                 self.to_wake.insert(to);
             }
             (None, Word::Event(event)) => self.clients.tell(now, connection, &event),
@@ -120,7 +120,7 @@ impl Worker {
     pub(super) fn tell_homes(&mut self) {
         while let Some(connection) = self.clients.endpoint.poll_ended() {
             if let Some(mailbox) = self.shared.mailboxes.of(connection.worker()) {
-                mailbox.post(Mail::Ended(connection));
+                mailbox.post(1, Mail::Ended(connection));
                 self.to_wake.insert(connection.worker());
             }
         }

@@ -39,7 +39,7 @@ struct Mail {
 }
 
 impl Outbox for Mail {
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull> {
+    fn reserve(&mut self, workers: &[WorkerId], _: Load) -> Result<(), MailboxFull> {
         assert!(self.reserved.is_empty(), "a reservation was not used");
         let mut distinct = workers.to_vec();
         distinct.sort_unstable();
@@ -53,7 +53,7 @@ impl Outbox for Mail {
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
-        if room == Room::Reserved {
+        if let Room::Reserved { .. } = room {
             let place = self.reserved.iter().position(|worker| *worker == to);
             self.reserved.remove(place.expect("room was reserved"));
         }

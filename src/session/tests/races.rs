@@ -20,8 +20,8 @@ const SCHEDULES: usize = 200;
 struct Shared(Arc<Mutex<Mail>>);
 
 impl Outbox for Shared {
-    fn reserve(&mut self, workers: &[WorkerId]) -> Result<(), MailboxFull> {
-        self.0.lock().reserve(workers)
+    fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
+        self.0.lock().reserve(workers, load)
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {

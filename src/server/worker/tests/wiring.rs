@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::house::{House, create, invite};
 use super::{Limits, Who};
 use crate::base::{Slot, WorkerId};
+use crate::session::Load;
 use crate::wire::command::{Broadcast, To};
 use crate::wire::result::Entered;
 use crate::wire::{Admission, Body, Command, Delivery, ErrorCode, SessionEvent, Value};
@@ -140,8 +141,8 @@ fn a_broadcast_for_which_a_worker_has_no_room_is_refused_by_its_name() {
     let mut two = Two::new(Limits { mailbox_capacity: 64, ..Limits::default() });
     let shared = std::sync::Arc::clone(&two.house.shared);
     let mailbox = shared.mailboxes.of(WorkerId(1)).unwrap();
-    (0..64).for_each(|_| mailbox.reserve().unwrap());
+    mailbox.reserve(Load { deliveries: 64, waiting: 0 }).unwrap();
     assert_eq!(two.say_ordered(1), Err(ErrorCode::Busy));
-    (0..64).for_each(|_| mailbox.release());
+    mailbox.release(64);
     assert_eq!(two.say_ordered(1), Ok(()));
 }
