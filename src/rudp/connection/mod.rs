@@ -396,6 +396,11 @@ impl Connection {
         self.outbox.queued_bytes()
     }
 
+    /// Of these, what belongs to reliable messages.
+    pub fn queued_reliable_bytes(&self) -> usize {
+        self.outbox.reliable_bytes()
+    }
+
     /// Largest payload that `delivery` takes now, in bytes.
     pub fn max_payload_bytes(&self, delivery: Delivery) -> usize {
         self.outbox.max_payload_bytes(delivery)

@@ -150,13 +150,15 @@ struct Live {
 /// Clear packets that wait to be sent at most; further ones are not sent at all.
 const ANSWERS_MAX: usize = 4_096;
 
-/// What waits at a connection before a message to it and with it, in bytes.
+/// What waits at a connection to be sent or acked once a message to it is queued, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queued {
-    /// Without the message.
-    pub before: usize,
-    /// With it. Less where it has taken the place of others.
-    pub after: usize,
+    /// Of all messages.
+    pub all: usize,
+    /// Of reliable ones.
+    pub reliable: usize,
+    /// By how much the message has made `reliable` larger; 0 where it has taken the place of others.
+    pub added: usize,
 }
 
 impl Endpoint {
@@ -261,6 +263,11 @@ impl Endpoint {
         self.connections.get(&id).map_or(0, |live| live.connection.queued_bytes())
     }
 
+    /// The same of reliable ones.
+    pub fn queued_reliable_bytes(&self, id: ConnectionId) -> usize {
+        self.connections.get(&id).map_or(0, |live| live.connection.queued_reliable_bytes())
+    }
+
     /// Queues a message on a connection, as [`Connection::send`] does, and tells how many bytes of messages
     /// wait there to be sent or acked.
     ///
@@ -275,10 +282,12 @@ impl Endpoint {
         payload: Payload,
     ) -> Result<Queued, SendError> {
         let live = self.connections.get_mut(&id).ok_or(SendError::Closed)?;
-        let before = live.connection.queued_bytes();
+        let before = live.connection.queued_reliable_bytes();
         live.connection.send(now, stream, delivery, payload)?;
         live.mark_dirty(id, &mut self.dirty);
-        Ok(Queued { before, after: live.connection.queued_bytes() })
+        let reliable = live.connection.queued_reliable_bytes();
+        let added = reliable.saturating_sub(before);
+        Ok(Queued { all: live.connection.queued_bytes(), reliable, added })
     }
 
     /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.

@@ -287,16 +287,15 @@ impl Clients {
         payload: Payload,
     ) {
         self.sends += 1;
-        let Queued { before, after } = match self.endpoint.send(now, to, stream, delivery, payload) {
-            Ok(queued) if queued.after <= self.max_queued_bytes => queued,
+        let Queued { reliable, added, .. } = match self.endpoint.send(now, to, stream, delivery, payload) {
+            Ok(queued) if queued.all <= self.max_queued_bytes => queued,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
             // A client that takes no message so large misses events.
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
-        // What is not reliable is gone when it has left.
-        let added_bytes = if delivery.is_reliable() { after.saturating_sub(before) } else { 0 };
-        if self.lagging.note(now, to, after, added_bytes) {
+        // What is not reliable is shed, and holds nobody up.
+        if self.lagging.note(now, to, reliable, added) {
             let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
             // Without room for this little the next message finds none, and that one counts.
             let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
@@ -317,7 +316,7 @@ impl Clients {
     /// Takes the connections that are to be closed for lagging.
     pub(super) fn take_overdue(&mut self, now: Timestamp) -> Vec<ConnectionId> {
         let endpoint = &self.endpoint;
-        while let Some(connection) = self.lagging.overdue(now, |id| endpoint.queued_bytes(id)) {
+        while let Some(connection) = self.lagging.overdue(now, |id| endpoint.queued_reliable_bytes(id)) {
             self.overdue.push(connection);
         }
         std::mem::take(&mut self.overdue)

@@ -20,19 +20,20 @@ pub(super) struct Lagging {
 #[derive(Debug)]
 struct Lag {
     look_at: Timestamp,
-    /// Bytes by which what waits has grown since it lags, or was looked at last. While more wait, some have waited since
-    /// then.
+    /// Bytes of reliable messages queued since it began to lag, or since the last look. If more than this is still
+    /// queued, some of it is older.
     added_since: usize,
 }
 
 impl Lagging {
-    /// None yet. A connection lags from when more than `above_bytes` wait until half of it does, and has `patience` to
-    /// take all that waited at the beginning of that time.
+    /// None yet. A connection begins to lag when more than `above_bytes` of reliable messages wait and stops when half of
+    /// that does. It has `patience` to take all that waited at the beginning of that time.
     pub(super) fn new(above_bytes: usize, patience: Duration) -> Self {
         Self { connections: IdMap::default(), looks: BTreeSet::new(), above_bytes, patience }
     }
 
-    /// Notes how much waits for a connection, to which something was added now: true when it lags from now on.
+    /// Notes how many bytes of reliable messages wait for a connection, `added_bytes` of them since the last call. True when
+    /// it begins to lag.
     pub(super) fn note(
         &mut self,
         now: Timestamp,

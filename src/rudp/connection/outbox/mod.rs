@@ -131,6 +131,11 @@ impl Outbox {
         self.reliable_bytes + self.unreliable_bytes
     }
 
+    /// Of these, what belongs to reliable messages.
+    pub fn reliable_bytes(&self) -> usize {
+        self.reliable_bytes
+    }
+
     /// Bytes that would be under way, about, if all that waits left now; `in_flight` are already.
     pub fn in_flight_with_all(&self, in_flight: usize) -> usize {
         in_flight.max(self.reliable_bytes) + self.unreliable_bytes

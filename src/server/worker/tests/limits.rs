@@ -11,6 +11,7 @@ use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
+use crate::session::Load;
 use crate::wire::command::{Broadcast, Invite, Message, Recipients, To};
 use crate::wire::{
     Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, Request,
@@ -86,6 +87,31 @@ fn a_member_that_lags_for_too_long_is_removed_however_little_waits() {
         matches!(told.last(), Some(SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. })),
         "{told:?}"
     );
+}
+
+/// It is shed when it waits for too long, and nobody has to take it.
+// spec-test: SES-17
+#[test]
+fn what_is_not_reliable_makes_nobody_lag() {
+    let limits = Limits { lagging_bytes: 65_536, max_lagging_ms: 1_000, ..Limits::default() };
+    let mut house = House::new(1, limits);
+    let [ann, cat] = [("ann", 0), ("cat", 0)].map(|(user, at)| house.connect(user, at));
+    let at = house.create(ann, 2, Admission::Open);
+    house.join_open(cat, at.session).unwrap();
+    house.unplug(cat);
+    shout(&mut house, ann, at.slot, 0, 60_000);
+    for key in 0..200 {
+        let delivery = Delivery::Sequenced { key };
+        let body = Body::new(delivery, Bytes::from(vec![7; 1_000])).unwrap();
+        let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter: 0, body }).encode();
+        house.send_raw(ann, at.slot.into(), delivery, command);
+        house.run();
+    }
+    house.pass(Duration::from_secs(3));
+    house.heal(cat);
+    house.pass(Duration::from_secs(3));
+    assert_eq!((house.user_events(cat), house.closed_with(cat)), (vec![], None));
+    assert_eq!(house.shared.totals().deliveries, 201);
 }
 
 // spec-test: SES-17, EVT-13
@@ -223,9 +249,9 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     let at = house.create(ann, 2, Admission::Open);
     let shared = Arc::clone(&house.shared);
     let mailbox = shared.mailboxes.of(WorkerId(1)).unwrap();
-    (0..64).for_each(|_| mailbox.reserve().unwrap());
+    mailbox.reserve(Load { deliveries: 64, waiting: 0 }).unwrap();
     assert_eq!(house.ask(ann, Some(at.slot), invite(&["ben"], 60)), Err(ErrorCode::Busy));
-    (0..64).for_each(|_| mailbox.release());
+    mailbox.release(64);
     assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
 }
 
