@@ -92,8 +92,15 @@ mod tests {
         let given = endpoint(Identity { protocol_id: 9, names: vec![], keys }, &limits);
         assert_eq!([given.budgets.receive.max(), given.budgets.send.max()], [70_000_001, 70_000_002]);
         assert_eq!([given.max_half_open, given.max_connections], [25, 2 * 106 + 64]);
-        let ConnectionConfig { idle_timeout, keepalive, receive_buffer_bytes, send_buffer_bytes, .. } =
-            given.connection;
+        let ConnectionConfig {
+            idle_timeout,
+            keepalive,
+            receive_buffer_bytes,
+            send_buffer_bytes,
+            max_message_bytes,
+            ..
+        } = given.connection;
+        assert_eq!(max_message_bytes, 131_072, "HSK-9");
         assert_eq!([idle_timeout, keepalive], [20_007, 508].map(Duration::from_millis));
         assert_eq!([receive_buffer_bytes, send_buffer_bytes], [300_003, 2_000_004]);
     }

@@ -20,4 +20,14 @@ impl Connection {
     pub fn renew_keys_after(&mut self, packets: u64) {
         self.keys.renew_after(packets);
     }
+
+    /// As if `failed` packets had not opened.
+    pub fn fail_opens(&mut self, failed: u64) {
+        self.keys.fail(failed);
+    }
+
+    /// As if `sealed` packets had left with the present keys.
+    pub fn wear_keys(&mut self, sealed: u64) {
+        self.keys.wear(sealed);
+    }
 }

@@ -353,13 +353,15 @@ mod tests {
         assert_eq!(search(&mut size, &mut now, 1_400), tried);
     }
 
+    // spec-test: MTU-3
     #[test]
     fn the_next_search_is_ten_minutes_later_and_needs_a_use() {
         let (mut size, mut now) = found(1_452, 1_300);
-        now = now + SEARCH_INTERVAL - Duration::from_secs(1);
+        now += Duration::from_millis(599_999);
         size.on_use(now);
         assert_eq!(size.next_probe(), None);
-        now += Duration::from_secs(1);
+        now += Duration::from_millis(1);
+        assert_eq!(size.next_probe(), None);
         size.on_use(now);
         search(&mut size, &mut now, 1_452);
         assert_eq!(size.bytes(), 1_452);

@@ -212,13 +212,13 @@ impl KeyPhases {
     }
 
     /// As if so many packets did not open.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn fail(&mut self, failed: u64) {
         self.failed = failed;
     }
 
     /// As if so many packets were sealed in this phase.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn wear(&mut self, sealed: u64) {
         self.sealed = sealed;
     }

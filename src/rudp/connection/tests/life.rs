@@ -15,6 +15,36 @@ fn silence_ends_the_connection_after_the_idle_timeout() {
     assert!(pair.ends.iter().all(Connection::is_drained));
 }
 
+/// From the last packet that came to the one that asks for an ack, where nothing else is sent.
+// spec-test: CON-4
+#[test]
+fn a_keepalive_leaves_in_its_time() {
+    let millis = Duration::from_millis;
+    let cases = [(3_000, 10_000, 3_000), (9_000, 30_000, 9_000), (3_000, 6_000, 2_000), (0, 10_000, 100)];
+    for (keepalive, idle, expected) in cases {
+        let (keepalive, idle_timeout) = (millis(keepalive), millis(idle));
+        let mut pair = Pair::with_config(
+            10,
+            ConnectionConfig { keepalive, idle_timeout, ..ConnectionConfig::default() },
+        );
+        pair.run(SECOND);
+        pair.send(SERVER, Delivery::ReliableOrdered, b"heard");
+        pair.run(millis(30));
+        pair.dark_until = Timestamp::MAX;
+        let received = pair.ends[CLIENT].stats().packets_received;
+        let heard = pair.now - millis(10);
+        // The ack, which asks for none.
+        pair.run(millis(60));
+        let sent = pair.ends[CLIENT].stats().packets_sent;
+        pair.run((heard + millis(expected - 1)).since(pair.now));
+        assert_eq!(pair.ends[CLIENT].stats().packets_sent, sent, "{keepalive:?} of {idle:?}");
+        pair.run(millis(1));
+        assert_eq!(pair.ends[CLIENT].stats().packets_sent, sent + 1, "{keepalive:?} of {idle:?}");
+        assert_eq!(pair.ends[CLIENT].stats().packets_received, received);
+    }
+    assert_eq!(ConnectionConfig::default().keepalive, millis(3_000));
+}
+
 /// Small packets pass, so that it is not silent. It is looked at each 20 s, or once in the idle timeout.
 // spec-test: CON-9
 #[test]

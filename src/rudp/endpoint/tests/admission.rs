@@ -504,3 +504,15 @@ proptest! {
         prop_assert!(bed.sent_bytes * 10 <= sent);
     }
 }
+
+/// What a server has that is not told otherwise. The limits of `serve` are in a table of their own.
+// spec-test: HSK-8, HSK-10
+#[test]
+fn the_usual_limits_are_those_of_the_specification() {
+    let config = EndpointConfig::new(GAME, vec![], Arc::new(KeyRing::new(vec![key(1)]).unwrap()));
+    assert_eq!(config.cookie_from_hellos_per_second, 2_000);
+    assert_eq!(config.cookie_from_half_open_per_prefix, 64);
+    assert_eq!((config.max_half_open_per_user, config.max_half_open_per_prefix), (8, 512));
+    assert_eq!((config.max_half_open, config.max_rejects_per_second), (1_024, 1_000));
+    assert_eq!(config.half_open_timeout, Duration::from_secs(8));
+}

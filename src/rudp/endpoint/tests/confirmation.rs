@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::{PacketNumber, Truncated, Writer};
-use crate::rudp::ConnectionConfig;
+use crate::rudp::{ConnectionConfig, KeyLimit};
 use crate::secure::{Binding, Initiator};
 use crate::wire::{CloseCode, SealedHeader};
 
@@ -108,6 +108,31 @@ fn closed_by(endpoint: &mut Endpoint, now: Now, client: &mut Connection) -> Opti
         Event::Closed(Closed::ByPeer { code, .. }) => Some(code),
         _ => None,
     })
+}
+
+/// A packet that does not open sets no connection to work, except for the last one that may not.
+// spec-test: KEY-6
+#[test]
+fn a_connection_that_has_failed_to_open_too_many_packets_closes_at_once() {
+    let mut bed = Bed::new();
+    let (id, mut client) = confirmed(&mut bed, "anna", address(1));
+    bed.endpoint.connection(id).unwrap().fail_opens((1 << 36) - 2);
+    assert_eq!(closed_by(&mut bed.endpoint, bed.now, &mut client), None);
+    for (failed, is_last) in [(1, false), (2, true)] {
+        client.send(bed.now.mono, StreamId::CONTROL, Delivery::ReliableOrdered, Bytes::new().into()).unwrap();
+        let mut packet = packet_of(&mut client, bed.now);
+        *packet.last_mut().unwrap() ^= 1;
+        assert!(bed.input(address(1), &packet).is_none());
+        assert_eq!(bed.endpoint.counters().dropped(DropReason::DoesNotOpen), failed);
+        let event = bed.endpoint.poll_event();
+        let is_closed = matches!(
+            &event,
+            Some(EndpointEvent::Closed { why: Closed::KeyLimit(KeyLimit::FailedOpens), .. })
+        );
+        assert_eq!((is_closed, event.is_some()), (is_last, is_last), "{event:?}");
+    }
+    let told = closed_by(&mut bed.endpoint, bed.now, &mut client);
+    assert_eq!(told, Some(CloseCode::TooManyFailedOpens));
 }
 
 /// Two workers each hold a half-open of one token; the ledger lets one win.

@@ -8,7 +8,7 @@ use super::house::House;
 use super::{Limits, with_any_workers};
 use crate::base::{InviteId, UserId};
 use crate::net::Driven;
-use crate::rudp::ConnectError;
+use crate::rudp::{ConnectError, Connection};
 use crate::server::newcomer::{Admit, Newcomer};
 use crate::wire::command::Join;
 use crate::wire::{
@@ -60,6 +60,31 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
         let counters = house.shared.totals();
         assert_eq!((counters.connections, counters.connections_kicked), (1, 1));
     });
+}
+
+/// Nobody has broken the protocol: either may have been brought there by forged packets.
+// spec-test: KEY-6, KEY-8
+#[test]
+fn a_connection_at_a_limit_of_its_keys_ends_with_its_code() {
+    let limits: [(fn(&mut Connection), CloseCode); 2] = [
+        (|connection| connection.fail_opens((1 << 36) - 1), CloseCode::TooManyFailedOpens),
+        (|connection| connection.wear_keys(1 << 23), CloseCode::Internal),
+    ];
+    for (reach, code) in limits {
+        with_any_workers(|house| {
+            let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+            let at = house.create(ann, 2, Admission::Open);
+            house.join_open(ben, at.session).unwrap();
+            house.events(ann, at.slot);
+            house.tamper("ben", reach);
+            house.run();
+            assert_eq!(house.closed_with(ben), Some(code));
+            let told = house.events(ann, at.slot);
+            assert_eq!(left(&told), Some(LeaveReason::Dropped), "{told:?}");
+            let counters = house.shared.totals();
+            assert_eq!((counters.connections_at_key_limit, counters.protocol_violations), (1, 0));
+        });
+    }
 }
 
 /// Handshakes that are answered, and connections that have ended: neither is a user.

@@ -13,8 +13,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::{
-    ConnectionId, Now, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UnixTime, UserId,
-    WorkerId,
+    ConnectionId, Now, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, Truncated, UnixTime,
+    UserId, WorkerId, Writer,
 };
 use crate::net::Driven;
 use crate::rudp::{Closed, ConnectError, Connecting, ConnectingConfig, Connection, ConnectionConfig, Event};
@@ -29,7 +29,7 @@ use crate::wire::command::{Create, InitialProperties, Invite, InvitedUsers, Join
 use crate::wire::result::Entered;
 use crate::wire::{
     Admission, CloseCode, Command, Delivery, ErrorCode, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave,
-    Request, ServerMessage, SessionEvent, Settings, UserEvent, Value,
+    Request, SealedHeader, ServerMessage, SessionEvent, Settings, UserEvent, Value,
 };
 
 pub(super) const SERVER: &str = "test.invalid:7777";
@@ -184,6 +184,21 @@ impl House {
     /// A client's packets carry another id from now on.
     pub(super) fn rename(&mut self, who: Who, id: ConnectionId) {
         self.clients[who.0].connection.as_mut().unwrap().rename(id);
+    }
+
+    /// Changes the server's end of `user`'s connection, which then gets a packet that does not open.
+    pub(super) fn tamper(&mut self, user: &str, change: impl FnOnce(&mut Connection)) {
+        let id = self.shared.directory.live(&UserId::new(user).unwrap()).unwrap();
+        let serves = |worker: &&mut Worker| worker.clients.endpoint.address(id).is_some();
+        let worker = self.workers.iter_mut().find(serves).unwrap();
+        let connection = worker.clients.endpoint.connection(id).unwrap();
+        change(connection);
+        let from = connection.remote().into();
+        let mut packet = Writer::new();
+        let number = Truncated::bits32(1 << 20);
+        SealedHeader { key_phase: false, connection: Some(id), number }.write(&mut packet);
+        packet.slice(&[0; 40]);
+        worker.handle_datagrams(self.now, &mut [(from, packet.into_inner())].into_iter());
     }
 
     /// Runs until nobody has anything to send, without letting time pass.
