@@ -1,9 +1,9 @@
-//! How much later is a session's message while a bulk transfer fills the same line, and how much of the
-//! line does the transfer get?
+//! How much later is a session's message while a bulk transfer fills the same line, and how much of the line
+//! does the transfer get?
 //!
-//! `cargo bench --bench bulk [-- SECONDS [SEED]]`. As in `tail`, but each member has a line of limited
-//! rate with a queue of 100 ms, and takes Ethernet's datagrams. The latencies are those of the member that the
-//! transfer is for.
+//! `cargo bench --bench bulk [-- SECONDS [SEED]]`. As in `tail`, but each member has a line of limited rate
+//! with a queue of 100 ms and Ethernet's MTU. The latencies are those of the member that receives the
+//! transfer.
 
 #![allow(clippy::print_stdout, missing_docs, reason = "a bench prints, and has no callers")]
 

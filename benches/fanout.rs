@@ -1,18 +1,19 @@
-//! What does a delivery cost the server beside the kernel's share, and what an idle connection?
+//! What does a delivery cost the server apart from the kernel's share, and what does an idle connection cost?
 //!
-//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE[@MILLIS] ...]]]`. One
-//! worker without sockets under the virtual clock, members that broadcast 64 bytes at 30 Hz to all, in
-//! order. Counted while the worker works: time, and calls of the allocator. For real sockets there is
-//! `rallypoint bench`. Of a row without sessions, as `0x0+100000`, only the memory is told. With `@MILLIS`
-//! the worker takes its turns so far apart, as one whose core is nearly full, and what a member is sent
-//! meanwhile leaves in one datagram.
+//! `cargo bench --bench fanout [-- [--json FILE] [ROUNDS [SESSIONSxMEMBERS+IDLE[@MILLIS] ...]]]`. One worker
+//! without sockets under the virtual clock, with members that broadcast 64 bytes at 30 Hz to all, in order.
+//! Time and allocator calls are counted while the worker works. For real sockets use `rallypoint bench`. For
+//! a row without sessions, such as `0x0+100000`, only the memory is reported. With `@MILLIS` the worker takes
+//! its turns that far apart, like one whose core is nearly full, and everything sent to a member meanwhile
+//! leaves in one datagram.
 //!
-//! All rows take turns, `ROUNDS` times; the time told is the median of a row's. A turn is as long, by the
-//! virtual clock, as some 20,000 deliveries take at that rate, but at most a minute and at least one period, in
-//! which each member speaks once: so thousands of sessions keep their 30 Hz, though no core could.
+//! All rows are run alternately, `ROUNDS` times; the reported time is the median of a row's turns. The
+//! virtual length of a turn is the time that about 20,000 deliveries take at that rate, but at most a minute
+//! and at least one period, in which each member sends once. Thousands of sessions therefore keep their 30
+//! Hz, although no core could.
 //!
-//! `--json` writes the figures, by default of the rows of `SWEEP`, from which
-//! `peers plot-engine` draws: `benches/peers`.
+//! `--json` writes the figures, by default of the rows of `SWEEP`, from which `peers plot-engine` draws (see
+//! `benches/peers`).
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::indexing_slicing)]
 #![allow(missing_docs, unsafe_code)]
@@ -27,14 +28,14 @@ use busy::Watch;
 use rallypoint::testing::{Engine, Meter};
 use serde_json::{Value, json};
 
-/// Counts what the worker allocates, and all bytes that are in use.
+/// Counts the worker's allocations, and all bytes in use.
 struct Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static IN_USE: AtomicI64 = AtomicI64::new(0);
 
-// SAFETY: every call goes to the system's allocator, unchanged; what is counted changes nothing of it.
+// SAFETY: every call goes to the system's allocator unchanged; counting does not affect it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
@@ -84,15 +85,16 @@ impl Meter for Stopwatch {
 
 const PERIOD: Duration = Duration::from_micros(33_333);
 const HZ: usize = 30;
-/// Deliveries of a turn.
+/// Deliveries in a turn.
 const TURN: usize = 20_000;
 /// The longest turn, for rows that deliver little.
 const MOST_TURN: Duration = Duration::from_secs(60);
-/// Periods that pass at least until queues and buffers have their size: 2 s.
+/// Minimum warm-up in periods, 2 s, until queues and buffers have reached their sizes.
 const WARMUP: u32 = 60;
-/// So many periods, 20 s, where that is soon done: until nothing is kept for repairs any more (REP-1).
+/// Longer warm-up in periods, 20 s, for rows that run it quickly: until nothing is kept for repairs any more
+/// (REP-1).
 const LONG_WARMUP: u32 = 600;
-/// With more deliveries a second the warm-up is the short one.
+/// Deliveries per second above which the warm-up is the short one.
 const SOON_DONE: usize = 150_000;
 
 /// Rows without arguments.
@@ -108,7 +110,7 @@ const ROWS: [&str; 10] = [
     "8x8+10000",
     "0x0+100000",
 ];
-/// Rows of a picture: more and more members, sessions, idle connections.
+/// Rows of a picture, with increasing numbers of members, sessions and idle connections.
 const SWEEP: [&str; 14] = [
     "1x2+0",
     "1x4+0",
@@ -152,7 +154,7 @@ fn main() {
     }
 }
 
-/// A worker with its clients, and what was counted of it.
+/// A worker with its clients, and its counts.
 struct Row {
     name: String,
     sessions: usize,
@@ -162,7 +164,7 @@ struct Row {
     /// Virtual time of a turn.
     turn: Duration,
     idle_bytes: i64,
-    /// Time of the worker for a delivery, a number a turn.
+    /// The worker's time per delivery, one figure per turn.
     ns: Vec<f64>,
     deliveries: u64,
     allocations: u64,
@@ -262,7 +264,7 @@ impl Row {
         self.idle_bytes as f64 / self.idle.max(1) as f64
     }
 
-    /// Once they are sorted.
+    /// Returns the median of `ns`, which must be sorted.
     fn median_ns(&self) -> f64 {
         self.ns[self.ns.len() / 2]
     }

@@ -1,7 +1,8 @@
-//! What do the parts cost one by one: bytes, seals, a connection, the table, a fan-out?
+//! What do the parts cost individually: bytes, seals, a connection, the table, a fan-out?
 //!
-//! `cargo bench --bench micro [-- FILTER]`, under a minute. What is told is time on a core. Compare what one
-//! run says, or `--save-baseline` and `--baseline`; figures of other machines and hours tell nothing.
+//! `cargo bench --bench micro [-- FILTER]`, under a minute. The reported time is time on a core. Compare only
+//! figures of one run, or use `--save-baseline` and `--baseline`; figures of other machines and times are not
+//! comparable.
 
 #![allow(clippy::cast_precision_loss, clippy::indexing_slicing, missing_docs)]
 
@@ -43,7 +44,7 @@ criterion_group! {
 }
 criterion_main!(all);
 
-/// Real time, less what others on the machine had of the core.
+/// Real time, minus the time that other processes had the core.
 struct OnCore;
 
 impl Measurement for OnCore {
@@ -75,11 +76,11 @@ impl Measurement for OnCore {
     }
 }
 
-/// What members say.
+/// A member's message.
 const PAYLOAD: Bytes = Bytes::from_static(&[7; 64]);
 const STREAM: StreamId = StreamId(1);
 
-/// Values to bytes and back.
+/// Measures encoding and decoding.
 fn codec(criterion: &mut Criterion<OnCore>) {
     let mut group = criterion.benchmark_group("codec");
     let place = |number| Place { stream: STREAM, number: Truncated::bits8(number) };
@@ -131,7 +132,7 @@ fn both_ways<T>(
     });
 }
 
-/// Encryption of packets, in place.
+/// Measures the encryption of packets, in place.
 fn seal(criterion: &mut Criterion<OnCore>) {
     let mut group = criterion.benchmark_group("seal");
     let (mut client, mut server) = (secrets().client_keys(), secrets().server_keys());
@@ -156,7 +157,7 @@ fn seal(criterion: &mut Criterion<OnCore>) {
     group.finish();
 }
 
-/// A message from one end to the other, and the acks for it.
+/// Measures a message from one end to the other, and its acks.
 fn connection(criterion: &mut Criterion<OnCore>) {
     let mut group = criterion.benchmark_group("connection");
     let mut pair = Pair::new();
@@ -169,12 +170,12 @@ fn connection(criterion: &mut Criterion<OnCore>) {
     group.finish();
 }
 
-/// Commands to a table of 128 stripes and 1,024 sessions of 8, another one each time.
+/// Measures commands to a table of 128 stripes and 1,024 sessions of 8, each to another session.
 fn session_table(criterion: &mut Criterion<OnCore>) {
     let mut group = criterion.benchmark_group("table");
     let table = table(128, 1);
     let parties: Vec<_> = (0..1_024).map(|_| gather(&table, 8)).collect();
-    // A step that has no factor in common with their number comes to all of them.
+    // A step without a factor in common with their number reaches all of them.
     let mut turns = parties.iter().cycle().step_by(389);
     let mut next = || turns.next().expect("it never ends");
     let guest = user(8);
@@ -187,7 +188,7 @@ fn session_table(criterion: &mut Criterion<OnCore>) {
     group.bench_function("join, leave", |bencher| {
         let mut now = NOW;
         bencher.iter(|| {
-            // No limit of rate is near.
+            // Keeps away from every rate limit.
             now += Duration::from_secs(1);
             let session = next().session;
             let joined = table.join(now, &guest, at(0), Join::Session(session), &mut Nowhere);
@@ -218,8 +219,8 @@ fn session_table(criterion: &mut Criterion<OnCore>) {
     group.finish();
 }
 
-/// An event to all members: its head, and for each of them a send and a sealed datagram. What clients do
-/// between two events, acks included, is not timed.
+/// Measures an event to all members: its head, and for each member a send and a sealed datagram. The clients'
+/// work between two events, including acks, is not timed.
 fn fanout(criterion: &mut Criterion<OnCore>) {
     let mut group = criterion.benchmark_group("fanout");
     for members in [8, 32, 64] {
@@ -238,7 +239,7 @@ fn fanout(criterion: &mut Criterion<OnCore>) {
                         pair.send(Payload { head, body: PAYLOAD });
                     }
                     let time = started.elapsed();
-                    // One that lost its core does not count.
+                    // An event in which the thread lost its core does not count.
                     if watch.waited().is_zero() {
                         (total, done) = (total + time, done + 1);
                     }
@@ -251,12 +252,12 @@ fn fanout(criterion: &mut Criterion<OnCore>) {
     group.finish();
 }
 
-/// A server's connection and its client's, with nothing between them.
+/// A server's connection and its client's, without a network.
 struct Pair {
     now: Timestamp,
     server: Connection,
     client: Connection,
-    /// The server's message on its way.
+    /// The server's message in flight.
     datagram: BytesMut,
     /// Messages that have not arrived.
     missing: usize,
@@ -264,7 +265,7 @@ struct Pair {
 
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 7_777);
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 2], 4_000);
-/// Between two messages.
+/// Time between two messages.
 const PERIOD: Duration = Duration::from_millis(5);
 
 impl Pair {
@@ -285,7 +286,7 @@ impl Pair {
         }
     }
 
-    /// The server sends a message: its datagram is ready.
+    /// Lets the server send a message, which leaves its datagram ready.
     fn send(&mut self, payload: Payload) {
         self.now += PERIOD;
         self.server.send(self.now, STREAM, Delivery::ReliableOrdered, payload).expect("little is under way");
@@ -294,7 +295,7 @@ impl Pair {
         self.server.poll_transmit(self.now, &mut self.datagram);
     }
 
-    /// The client takes the datagram, and both what they have to say to that.
+    /// Lets the client take the datagram, and both ends send their responses.
     fn receive(&mut self) {
         let Self { now, server, client, datagram, missing } = self;
         hand_over(*now, SERVER, client, BytesMut::from(datagram.as_ref()), missing);
@@ -304,7 +305,7 @@ impl Pair {
     }
 }
 
-/// Carries what an end at `address` has to send to the other.
+/// Carries the datagrams of an end at `address` to the other.
 fn carry(
     now: Timestamp,
     from: &mut Connection,

@@ -1,16 +1,16 @@
-//! What does a member that stops reading cost the others and the server?
+//! What does a member that stops reading cost the other members and the server?
 //!
-//! `cargo bench --bench slow [-- SESSIONS]`. Three servers under the virtual clock take turns, second by
+//! `cargo bench --bench slow [-- SESSIONS]`. Three servers under the virtual clock run alternately, second by
 //! second, each with sessions in which seven members broadcast 64 bytes at 30 Hz to all, in order. They
-//! differ in the eighth, who says nothing:
+//! differ in the eighth member, which sends nothing:
 //!
-//! - `reads`: takes what it is sent;
-//! - `stops`: takes nothing from the second part on, acks nothing and does not say that it goes;
-//! - `none`: there is no eighth.
+//! - `reads`: it receives everything;
+//! - `stops`: from the second part on it receives and acks nothing, without closing its connection;
+//! - `none`: it does not exist.
 //!
-//! The idle timeout is out of the way, so that the queue alone decides: at 2 MiB the server closes the
-//! connection with `lagging` and tells the others. Latency is virtual and counts the seven; a turn is the
-//! server's real time from a batch of datagrams to the last one that follows from it.
+//! The idle timeout is out of reach, so that only the queue matters: at 2 MiB the server closes the
+//! connection with `lagging` and notifies the other members. Latency is virtual and counts the seven; a turn
+//! is the server's real time from a batch of datagrams to the last datagram that follows from it.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 #![allow(clippy::cast_sign_loss, clippy::indexing_slicing, missing_docs)]
@@ -24,14 +24,14 @@ use rallypoint::testing::{Engine, Meter};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PERIOD: Duration = Duration::from_micros(33_333);
-/// Members that speak.
+/// Members that send.
 const SPEAKERS: usize = 7;
-/// Seconds before one stops reading, and after its removal.
+/// Seconds before one member stops reading, and after its removal.
 const CALM_S: u32 = 10;
-/// By then a queue of 2 MiB is full, at 7 × 30 messages a second.
+/// By then a queue of 2 MiB is full, at 7 × 30 messages per second.
 const MOST_S: u32 = 180;
 
-/// What a connection may keep before the engine counts it.
+/// Bytes that a connection may keep before the engine counts them.
 const OWN_BYTES: usize = 160 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ struct Server {
     sessions: usize,
     engine: Engine,
     turns: Turns,
-    /// The server's time for a broadcast, second by second.
+    /// The server's time per broadcast, one figure per second.
     ns: Vec<f64>,
     broadcasts: u64,
     delivered: u64,
@@ -104,7 +104,7 @@ fn main() {
     }
 }
 
-/// Second by second, until it is over; yields how many.
+/// Runs the servers second by second until `over`; returns the number of seconds.
 fn play(servers: &mut [Server], over: impl Fn(u32, &[Server]) -> bool) -> u32 {
     let mut seconds = 0;
     while !over(seconds, servers) {
@@ -133,7 +133,7 @@ impl Server {
         if eighth != Eighth::None {
             server.eighths().for_each(|client| server.engine.mute(client));
         }
-        // Until queues and buffers have their size.
+        // Until queues and buffers have reached their sizes.
         (0..3).for_each(|_| server.play());
         server.begin();
         server
@@ -167,7 +167,7 @@ impl Server {
         self.most_queued = 0;
     }
 
-    /// Prints what was counted.
+    /// Prints the counts.
     fn tell(&mut self) {
         let broadcasts = self.engine.counters().commands - self.broadcasts;
         let delivered = self.engine.delivered() - self.delivered;

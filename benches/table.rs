@@ -2,19 +2,19 @@
 //!
 //! `cargo bench --bench table [-- SECONDS [THREADS ...]]`.
 //!
-//! **Contention**: threads command 1,024 sessions of 8 at random: of 100 commands 80 are ordered
-//! broadcasts, 10 messages, 6 changes of a property, 2 joins and 2 leaves. What is posted is dropped, for
-//! mailboxes are not in question. All of them take turns of 2 ms; a turn in which a thread was ready and
-//! had to wait for a core does not count (on Linux). Read the ratios.
+//! **Contention**: threads send commands to 1,024 sessions of 8 at random: of 100 commands 80 are ordered
+//! broadcasts, 10 messages, 6 changes of a property, 2 joins and 2 leaves. Posted mail is dropped, because
+//! mailboxes are not measured. All contenders take turns of 2 ms; a turn in which a thread was ready and had
+//! to wait for a core does not count (on Linux). The ratios are what matters.
 //!
-//! `dashmap` is a `DashMap` from session id to session, with the table's hasher. A session is to be had
-//! inside of a `SessionTable` alone, so each value is a table of one session: behind the map's lock there
-//! is another that nobody else wants, and another lookup. With one thread the row tells what these cost.
+//! `dashmap` is a `DashMap` from session id to session, with the table's hasher. A session exists only inside
+//! a `SessionTable`, so each value is a table of one session: behind the map's lock there is a second,
+//! uncontended lock, and another lookup. The row with one thread shows their cost.
 //!
-//! **Hold times**: single calls on a table that nobody else uses, posting to real mailboxes. A call is
-//! longer than its lock is held, by the copy of the payload, the lookup of the stripe and the clock's
-//! reading (its row is `nothing`): these are upper bounds. A call in which the thread lost its core does not
-//! count; what the hypervisor takes still does, and makes the largest.
+//! **Hold times**: single calls on an otherwise unused table, posting to real mailboxes. A call takes longer
+//! than its lock is held, by the copy of the payload, the lookup of the stripe and the reading of the clock
+//! (its row is `nothing`), so these are upper bounds. A call in which the thread lost its core does not
+//! count; time taken by the hypervisor still does, and causes the largest values.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 #![allow(clippy::cast_sign_loss, clippy::indexing_slicing, missing_docs)]
@@ -44,19 +44,19 @@ use busy::Watch;
 use rooms::{NOW, Nowhere, Party, WORKERS, at, broadcast, gather, increment, message, table, user};
 
 const TURN: Duration = Duration::from_millis(2);
-/// A thread may wait so long for a core in a turn that counts.
+/// Maximum time that a thread may wait for a core in a turn that counts.
 const MOST_WAITED: Duration = Duration::from_micros(200);
-/// Between turns, and between rounds of calls, so much time passes for the table that no limit of rate is near.
+/// Time that passes for the table between turns, and between rounds of calls, so that no rate limit is near.
 const BREAK: Duration = Duration::from_secs(60);
 const SESSIONS: usize = 1_024;
 const MEMBERS: usize = 8;
-/// Tables of so many stripes are compared.
+/// The numbers of stripes that are compared.
 const STRIPES: [usize; 7] = [1, 2, 4, 16, 64, 128, 1_024];
-/// Shards of the maps: those that `dashmap` takes for two cores, and as many as a table has stripes.
+/// Shards of the maps: the number that `dashmap` uses for two cores, and as many as a table has stripes.
 const SHARDS: [usize; 2] = [8, 128];
-/// Calls of each kind.
+/// Number of calls of each kind.
 const CALLS: usize = 20_000;
-/// Members of the sessions whose calls these are; the most is one less than a session holds.
+/// Members of the sessions that are called; the largest is one less than a session holds.
 const SIZES: [usize; 2] = [8, 1_023];
 
 fn main() {
@@ -71,9 +71,9 @@ fn main() {
     hold_times();
 }
 
-/// Where sessions are kept.
+/// A store of sessions.
 trait Sessions: Send + Sync + 'static {
-    /// Calls into the table that has this session.
+    /// Calls into the table that contains this session.
     fn with<T>(&self, session: SessionId, call: impl FnOnce(&SessionTable) -> T) -> T;
 }
 
@@ -91,10 +91,10 @@ impl Sessions for Map {
     }
 }
 
-/// One of those that are compared.
+/// One of the compared stores.
 struct Contender {
     name: String,
-    /// Commands a second of so many threads at that time, if nothing disturbed it.
+    /// Commands per second of the given number of threads at the given time, if nothing disturbed the turn.
     play: Box<dyn Fn(usize, Timestamp) -> Option<f64>>,
 }
 
@@ -155,14 +155,14 @@ fn contention(time: Duration, threads: &[usize]) {
     }
 }
 
-/// Commands a second of so many threads; none when a thread had to wait for a core.
+/// Returns the commands per second of `threads` threads, or `None` if a thread had to wait for a core.
 fn race(sessions: &impl Sessions, parties: &[Party], threads: usize, now: Timestamp) -> Option<f64> {
     let (begin, over) = (&Barrier::new(threads + 1), &AtomicBool::new(false));
     thread::scope(|scope| {
         let players: Vec<_> = (0..threads)
             .map(|thread| {
                 scope.spawn(move || {
-                    // From here on: one that begins late was disturbed, too.
+                    // Starts before the barrier, because a thread that begins late was also disturbed.
                     let watch = Watch::start();
                     begin.wait();
                     (play(sessions, parties, (thread, now), over), watch.waited())
@@ -182,7 +182,7 @@ fn race(sessions: &impl Sessions, parties: &[Party], threads: usize, now: Timest
     })
 }
 
-/// Commands at random until it is over; yields how many.
+/// Issues random commands until `over`; returns their number.
 fn play(
     sessions: &impl Sessions,
     parties: &[Party],
@@ -190,7 +190,7 @@ fn play(
     over: &AtomicBool,
 ) -> u64 {
     let mut rng = StdRng::seed_from_u64(thread as u64);
-    // Each thread is a user of its own, who is in no session for longer than a moment.
+    // Each thread is a separate user, which is in a session only briefly.
     let (guest, at) = (user(MEMBERS + thread), at(thread));
     let mut commands = 0;
     while !over.load(Relaxed) {
@@ -228,7 +228,7 @@ impl Bench {
         Self { table, party, mailboxes: Mailboxes::new(WORKERS, 1 << 16), mail: VecDeque::new() }
     }
 
-    /// The length of one call, unless it was disturbed.
+    /// Returns the length of one call, unless it was disturbed.
     fn time<T>(&self, call: impl FnOnce(&SessionTable, &mut dyn Outbox) -> T) -> (Option<Duration>, T) {
         let mut wake = WorkerSet::default();
         let mut post = Post::new(&self.mailboxes, &mut wake);
@@ -238,7 +238,7 @@ impl Bench {
         (watch.waited().is_zero().then_some(length), done)
     }
 
-    /// Workers take their mail, as they do after every batch.
+    /// Empties the mailboxes, as workers do after every batch.
     fn take_mail(&mut self) {
         for worker in (0..WORKERS).map(WorkerId) {
             self.mailboxes.of(worker).expect("it was made").take_all(&mut self.mail);
@@ -307,7 +307,7 @@ fn hold_times() {
     }
 }
 
-/// Of figures in order.
+/// Returns a quantile of sorted figures.
 fn quantile(sorted: &[f64], part: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * part).round() as usize).copied().unwrap_or_default()

@@ -1,8 +1,8 @@
 //! How much later than an unreliable message on a clean link is an ordered one on a bad link?
 //!
 //! `cargo bench --bench tail [-- SECONDS [SEED [RUNS]]]`. A server and four members of a session under the
-//! virtual clock, 20 ms each way, 64 bytes at 30 Hz: exact, repeatable, and no measure of CPU. For real
-//! sockets there is `rallypoint bench`.
+//! virtual clock, 20 ms each way, 64 bytes at 30 Hz: exact and repeatable, and no measure of CPU time. For
+//! real sockets use `rallypoint bench`.
 
 #![allow(clippy::print_stdout, missing_docs)]
 
@@ -12,7 +12,7 @@ use rallypoint::link::Impairments;
 use rallypoint::testing::{Beside, Figures, Workload};
 use rallypoint::wire::Delivery;
 
-/// Runs that are pooled for a row.
+/// Number of runs that are pooled for a row.
 const RUNS: u64 = 5;
 
 fn main() {

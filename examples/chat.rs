@@ -1,4 +1,4 @@
-//! A chat of two users in one process: what a game's client does with a session.
+//! A chat of two users in one process: how a game's client uses a session.
 //!
 //! Needs a server and a grant for each user, which a game's backend would hand out:
 //!
@@ -19,7 +19,7 @@ use rallypoint::client::{
 };
 use rallypoint::secure::ConnectGrant;
 
-/// Names the game; the server must be configured with the same. This is what `serve` has if it is told no other.
+/// Identifies the game; the server must be configured with the same id. This is the default of `serve`.
 const PROTOCOL_ID: u64 = 1_382_116_460;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,12 +34,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     chat(&grant(&ann)?, &grant(&bob)?).await
 }
 
-/// What two users say to each other on a server.
+/// Lets two users exchange messages on a server.
 pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn Error>> {
     let (ann, mut to_ann) = Client::connect(ann, ClientConfig::new(PROTOCOL_ID)).await?;
     let (bob, mut to_bob) = Client::connect(bob, ClientConfig::new(PROTOCOL_ID)).await?;
 
-    // Ann opens a room for two and invites bob, who hears of it and comes.
+    // Ann opens a room for two and invites bob, who is notified and joins.
     let room = ann.create(CreateSession::new(1).max_members(2)).await?;
     ann.invite(room.slot, InviteUsers::new(["bob".parse()?]).note("a word?")).await?;
     let invite = loop {
@@ -50,11 +50,12 @@ pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn 
     };
     let seat = bob.join(invite).await?;
 
-    // Both hear both lines, in the same order: ordered broadcasts are numbered by the session.
+    // Both receive both lines, in the same order: ordered broadcasts are numbered by the session.
     ann.broadcast(room.slot, To::All, Delivery::ReliableOrdered, "hello, bob")?;
     bob.broadcast(seat.slot, To::All, Delivery::ReliableOrdered, "hello, ann")?;
     for (name, events) in [("ann", &mut to_ann), ("bob", &mut to_bob)] {
-        // The session as the events show it, however late they are read: who is who, and what the properties are.
+        // The state of the session as of the events read, however late they are read: its users and
+        // properties.
         let mut session = None;
         let mut lines = 0;
         while lines < 2 {
@@ -75,7 +76,8 @@ pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn 
     bob.leave(seat.slot).await?;
     ann.delete(room.slot, "good night").await?;
 
-    // Without this the end of the program would be the end of their words, and the server would wait for them.
+    // Without this, the messages still in flight would be lost at the end of the program, and the server
+    // would wait for the clients.
     for client in [ann, bob] {
         client.close("");
         client.closed().await;

@@ -1,4 +1,4 @@
-//! A client in a game's own loop, without tasks: the sans-IO core on a socket of the standard library.
+//! A client in a game's own loop, without tasks: the sans-IO core on a standard library socket.
 //!
 //! ```text
 //! rallypoint serve --dev --key-file dev.key --listen 127.0.0.1:7777
@@ -21,11 +21,11 @@ use rallypoint::wire::{Request, Value};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// Names the game; the server must be configured with the same. This is what `serve` has if it is told no other.
+/// Identifies the game; the server must be configured with the same id. This is the default of `serve`.
 const PROTOCOL_ID: u64 = 1_382_116_460;
 /// Time between two frames of the game.
 const FRAME: Duration = Duration::from_millis(16);
-/// Frames that the game lasts for.
+/// Number of frames in the game.
 const FRAMES: u32 = 60;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,10 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Plays alone for a second: tells a position each frame and hears it back. How many were heard.
+/// Plays alone for a second: sends a position each frame and receives it back. Returns how many were
+/// received.
 pub fn play(grant: &ConnectGrant) -> Result<u32, Box<dyn Error>> {
     let mut game = Game::connect(grant)?;
-    // The session's snapshot comes with the answer; from then on the slot names it.
+    // The session's snapshot arrives with the answer; from then on the slot identifies the session.
     let session = Request::Create(CreateSession::new(1).max_members(4).open().build()?);
     let (mut asked, mut frame) = (false, 0);
     while frame < FRAMES {
@@ -67,7 +68,7 @@ pub fn play(grant: &ConnectGrant) -> Result<u32, Box<dyn Error>> {
     Ok(game.heard)
 }
 
-/// What an engine keeps beside its own state.
+/// The client's state, which an engine keeps in addition to its own.
 struct Game {
     core: Core,
     socket: UdpSocket,
@@ -87,7 +88,7 @@ impl Game {
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
         let mut config = ConnectingConfig::new(PROTOCOL_ID);
-        // A socket of the standard library does not keep IP from cutting datagrams.
+        // A standard library socket does not keep IP from fragmenting datagrams.
         config.connection = config.connection.on_socket(false);
         let (audience, rng) = (grant.audience_at(name), StdRng::from_os_rng());
         let connecting = Connecting::new(Timestamp::ZERO, audience, server, grant, config, rng);
@@ -96,12 +97,12 @@ impl Game {
         Ok(Self { core, socket, server, began, slot: None, heard: 0, datagram })
     }
 
-    /// Any clock that never goes back does.
+    /// Returns the current time; any clock that never goes back is suitable.
     fn now(&self) -> Timestamp {
         Timestamp::ZERO + self.began.elapsed()
     }
 
-    /// At the begin of a frame: what has come, what is due, and what there is to tell.
+    /// Handles, at the beginning of a frame, received datagrams, due timers and output.
     fn exchange(&mut self) -> Result<(), Box<dyn Error>> {
         let mut buffer = [0; 2_048];
         while let Ok(length) = self.socket.recv(&mut buffer) {
@@ -127,11 +128,11 @@ impl Game {
         Ok(())
     }
 
-    /// At the end of a frame: what the frame has caused leaves.
+    /// Sends, at the end of a frame, the datagrams that the frame has caused.
     fn send(&mut self) -> Result<(), Box<dyn Error>> {
         self.datagram.clear();
         while self.core.poll_transmit(self.now(), &mut self.datagram).is_some() {
-            // What the system does not take now is lost, and comes again.
+            // A datagram that the system does not take now is lost, and its content is sent again.
             let _ = self.socket.send(&self.datagram);
             self.datagram.clear();
         }

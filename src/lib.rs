@@ -1,13 +1,13 @@
 //! Rallypoint: a session server for multiplayer games, and its client.
 //!
-//! A session is a small group of invited users with a hard cap, one order of events and shared
-//! properties. Clients reach the server over a secure reliable protocol on UDP, which the folder
-//! `protocol-spec/` specifies. To run it, see the README; to write a game, [`client`]; to embed a
+//! A session is a small group of invited users with a hard cap on its size, a single order of events, and
+//! shared properties. Clients reach the server over a secure, reliable protocol on UDP, which
+//! `protocol-spec/` specifies. To run a server, see the README; to write a game, [`client`]; to embed a
 //! server, `server`; to mint grants in a backend, [`backend`].
 //!
-//! # The house
+//! # Structure
 //!
-//! An arrow points at what is imported; nothing imports upward, and a test holds it so.
+//! An arrow points at the module that is imported. No module imports upward; a test enforces this.
 //!
 //! ```text
 //! base ◄─ wire ◄─┬─ secure ◄─ rudp ◄─┬─ client ◄─┐
@@ -17,34 +17,35 @@
 //! base ◄─ link ◄─ cli, testing             testing ─► all, never in a release build
 //! ```
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | [`base`] | identifiers, time as a value, bytes and numbers |
-//! | [`wire`] | packets, frames, commands and events as values, and their bytes |
+//! | [`wire`] | packets, frames, commands and events as values, and their encoding |
 //! | [`secure`] | connect tokens, handshake, packet keys, replay window |
-//! | [`backend`] | what a game's backend does: token keys, grants |
-//! | [`rudp`] | the reliable connection and the endpoint that admits clients |
-//! | [`session`] | sessions: pure logic on a table of striped locks |
+//! | [`backend`] | the operations of a game's backend: token keys, grants |
+//! | [`rudp`] | the reliable connection, and the endpoint that admits clients |
+//! | [`session`] | sessions: pure logic on a table with striped locks |
 //! | `net` | the only sockets, and the clock |
-//! | `server` | workers, rosters and mail: joins connections and sessions |
-//! | [`client`] | the client's core, and an async API over it |
+//! | `server` | workers, rosters and mail; links connections to sessions |
+//! | [`client`] | the client's core, and an async API on top of it |
 //! | `link` | a seeded model of a bad link, for the command line and for tests |
 //!
-//! # What holds everywhere
+//! # Invariants
 //!
-//! - **Sans-IO below `net`, in the server's worker and in the client's core**: time and randomness
-//!   are passed in, so a whole server runs under a virtual clock, the same for the same seed.
-//! - **Network input never panics, and never allocates by a number that it names.** Every queue,
-//!   window, table and buffer has a limit with an overflow rule; `protocol-spec/limits.md` lists them.
-//! - **Errors say whose they are**: [`base::DecodeError`] (the bytes), [`rudp::ProtocolViolation`] (the
-//!   peer), those of tokens and of the handshake in [`secure`], the API's own (the caller),
-//!   [`std::io::Error`] (the host).
+//! - **Sans-IO below `net`, in the server's worker and in the client's core.** Time and randomness are passed
+//!   in, so a whole server runs under a virtual clock, and the same seed gives the same run.
+//! - **Network input never causes a panic, and no number in it determines the size of an allocation.** Every
+//!   queue, window, table and buffer has a limit with an overflow rule; `protocol-spec/limits.md` lists them.
+//! - **Each error type identifies the party at fault.** [`base::DecodeError`] is about the bytes,
+//!   [`rudp::ProtocolViolation`] about the peer, the API's own errors about the caller, [`std::io::Error`]
+//!   about the host. Those of tokens and of the handshake are in [`secure`].
 //!
 //! # Features
 //!
-//! `cli` (the default: the binary, with `server` and `client`), `server` and `client` (each with `net`), `testing` (beside
-//! `cli`). Without default features the crate is base, wire, secure, backend, rudp, session and the client's core: no
-//! tokio, no sockets, no clock but the backend's. `examples/engine.rs` is a client in a game's own loop.
+//! `cli` (the default: the binary, with `server` and `client`), `server` and `client` (each with `net`),
+//! `testing` (in addition to `cli`). Without default features the crate consists of base, wire, secure,
+//! backend, rudp, session and the client's core, with no tokio, no sockets, and no clock except the
+//! backend's. `examples/engine.rs` is a client in a game's own loop.
 
 #![deny(unsafe_code)]
 #![cfg_attr(

@@ -1,4 +1,4 @@
-//! The `rallypoint` binary; all of it is in [`rallypoint::cli`].
+//! The `rallypoint` binary, implemented in [`rallypoint::cli`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `demo` and `bench`, started as a user would, on real sockets.
+//! `demo` and `bench`, started as a user would start them, on real sockets.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ mod cli_support;
 use cli_support::{Folder, Running, run, texts};
 use serde_json::Value;
 
-/// Runs to the end; the one JSON object that is printed.
+/// Runs the binary to its end, and returns the one JSON object that it prints.
 fn report(args: &[&str]) -> Value {
     let (status, out, err) = texts(&run(args));
     assert_eq!(status, Some(0), "{out}\n{err}");
@@ -70,7 +70,7 @@ fn a_bench_through_a_relay_that_loses_delivers_everything() {
     assert!(report["server_rss_bytes"].is_u64() && report["server_cpu_us_per_delivery"].is_number());
 }
 
-/// Each client gets a new port several times; nothing is lost by it, and nobody is thought gone.
+/// Each client changes its port several times, which must cause neither a loss nor a timeout.
 #[test]
 fn a_bench_whose_clients_change_their_port_delivers_everything() {
     let args = ["bench", "--sessions", "2", "--members", "3", "--seconds", "3", "--warmup", "200ms"];
@@ -134,7 +134,7 @@ fn a_bench_of_a_server_that_runs_already() {
 fn a_bench_without_a_server_fails() {
     let folder = Folder::new();
     let key = folder.key();
-    // Bound, so that nobody else is there, and silent.
+    // Bound, so that no other process uses the port, and silent.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
     let args =

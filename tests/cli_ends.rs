@@ -1,4 +1,4 @@
-//! How the subcommands end: by signals, whoever reads them or answers them.
+//! How the subcommands end on signals, whether or not their output is read and their packets are answered.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -12,7 +12,7 @@ use std::time::Duration;
 use cli_support::{Folder, Running, texts};
 use serde_json::Value;
 
-/// A server and its address.
+/// Returns a running server and its address.
 fn serve(key: &str) -> (Running, String) {
     let mut server =
         Running::start(&["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--key-file", key]);
@@ -27,7 +27,7 @@ fn client(user: &str, key: &str, addr: &str) -> Running {
     client
 }
 
-/// Else a goodbye that is lost leaves a ghost until the idle timeout.
+/// Otherwise a lost goodbye would leave the member in its sessions until the idle timeout.
 #[test]
 fn a_client_waits_until_its_goodbye_is_answered() {
     let folder = Folder::new();
@@ -52,7 +52,7 @@ fn a_client_whose_output_nobody_reads_ends_when_it_is_told_to() {
     let (_server, addr) = serve(&key);
     let mut deaf = Running::start_unread(&["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
     deaf.say("create 1 8 open");
-    // Far more lines than wait.
+    // Far more lines than fit into the pipe.
     (0..20).for_each(|_| deaf.say(&format!("say 1 {}", "x".repeat(4_000))));
     (0..3_000).for_each(|_| deaf.say("help"));
     deaf.end_input();
@@ -61,7 +61,7 @@ fn a_client_whose_output_nobody_reads_ends_when_it_is_told_to() {
     assert!(deaf.wait_exit().success());
 }
 
-/// As a collector of logs that hangs.
+/// Like a log collector that hangs.
 #[test]
 fn a_server_whose_log_nobody_reads_serves_and_ends_when_it_is_told_to() {
     let folder = Folder::new();
@@ -95,7 +95,7 @@ fn a_bench_that_is_told_to_end_while_it_connects_reports() {
     assert_eq!(bench.wait_exit().code(), Some(1));
 }
 
-/// What cannot be known is null.
+/// A figure that cannot be known is reported as null.
 #[test]
 fn a_bench_whose_server_ends_goes_on_for_nobody() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! `serve`, `token` and `client` as processes that talk to each other, as a user would have them.
+//! `serve`, `token` and `client` as communicating processes, as a user would run them.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ mod cli_support;
 use cli_support::{Folder, Running, run, texts};
 use serde_json::Value;
 
-/// A server of its own and what is needed to reach it.
+/// A running server and what clients need to reach it.
 struct Service {
     server: Running,
     addr: String,
@@ -26,7 +26,7 @@ impl Service {
         Self { server, addr, key, folder }
     }
 
-    /// A connected client of `user` that speaks JSON.
+    /// Returns a connected client of `user` with JSON output.
     fn client(&self, user: &str) -> Running {
         let args = ["client", "--user", user, "--key-file", &self.key, "--server", &self.addr, "--json"];
         let mut client = Running::start(&args);
@@ -34,7 +34,7 @@ impl Service {
         client
     }
 
-    /// A session of alice and bob, both at their slot 1.
+    /// Returns alice and bob in one session, both at their slot 1, and its id.
     fn meeting(&self) -> (Running, Running, String) {
         let (mut alice, mut bob) = (self.client("alice"), self.client("bob"));
         let session = create(&mut alice, 8);
@@ -43,7 +43,7 @@ impl Service {
     }
 }
 
-/// Creates a session; its id.
+/// Creates a session and returns its id.
 fn create(owner: &mut Running, max: u32) -> String {
     owner.say(&format!("create 7 {max}"));
     let created = result(owner, "create");
@@ -68,14 +68,14 @@ fn event(client: &mut Running, name: &str) -> Value {
     client.wait_for_json(name, |said| said["event"] == name)
 }
 
-/// Says a line that has to be refused; the code.
+/// Enters a line that must be refused, and returns the error code.
 fn refusal(client: &mut Running, line: &str) -> Value {
     client.say(line);
     let command = line.split(' ').next().unwrap();
     client.wait_for_json(line, |said| said["error"] == command)["code"].clone()
 }
 
-/// Its tokens must name it, whatever its address is.
+/// Tokens must contain the server's name, whatever its address is.
 #[test]
 fn a_server_with_a_name_is_reached_by_it() {
     let folder = Folder::new();
@@ -252,7 +252,7 @@ fn a_second_signal_ends_a_draining_server_at_once() {
     let mut service = Service::start(&["--drain-timeout", "1min"]);
     let mut alice = service.client("alice");
     create(&mut alice, 2);
-    // A client that is stopped confirms nothing: the drain would take its whole minute.
+    // A stopped client acknowledges nothing, so the drain would take the full minute.
     alice.signal("STOP");
     service.server.signal("TERM");
     service.server.wait_for_stderr("told to stop");
@@ -278,7 +278,7 @@ fn what_cannot_be_logged_ends_nothing() {
     assert_eq!(server.wait_exit().code(), Some(0), "{}", server.transcript());
 }
 
-/// A worker that does not start is told before the server says that it is ready.
+/// A worker's failure to start is reported before the server reports that it is ready.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_server_whose_workers_do_not_start_is_not_ready() {
@@ -294,7 +294,7 @@ fn a_server_whose_workers_do_not_start_is_not_ready() {
     assert!(told.contains("error: starting the server"), "{told}");
 }
 
-/// A user's id is any text.
+/// A user id may be any text.
 #[test]
 fn no_users_id_forges_a_line_of_the_log() {
     let folder = Folder::new();
@@ -312,7 +312,7 @@ fn no_users_id_forges_a_line_of_the_log() {
     }
 }
 
-/// Its input may be anything, and its terminal may go away.
+/// A client's input may be anything, and its terminal may be closed.
 #[cfg(unix)]
 #[test]
 fn a_client_says_goodbye_however_it_ends() {
@@ -326,7 +326,7 @@ fn a_client_says_goodbye_however_it_ends() {
     assert!(bob.wait_exit().success());
 }
 
-/// Who pipes lines in need not wait: what was said arrives before the goodbye.
+/// A user who pipes lines in need not wait: all messages arrive before the goodbye.
 #[test]
 fn what_a_client_says_last_arrives() {
     let service = Service::start(&[]);
@@ -404,7 +404,8 @@ fn metrics_are_in_a_file_from_the_beginning_to_the_end() {
     assert!(status == Some(1) && out.is_empty() && err.contains("metrics"), "{out}{err}");
 }
 
-/// As an operator changes keys without a gap: the new one beside the old one, then the new one alone.
+/// The way an operator changes keys without interruption: the new key beside the old one, then the new key
+/// alone.
 #[cfg(unix)]
 #[test]
 fn keys_are_changed_while_the_server_runs() {

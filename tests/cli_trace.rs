@@ -1,4 +1,4 @@
-//! `--trace`: what happened on each connection, as lines of JSON.
+//! `--trace`: the events of each connection, as lines of JSON.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ mod cli_support;
 use cli_support::{Folder, run, texts};
 use serde_json::Value;
 
-/// The events of one file; its header is checked.
+/// Checks the header of one file, and returns its events.
 fn events(text: &str, side: &str) -> Vec<Value> {
     let mut lines = text
         .lines()

@@ -1,4 +1,4 @@
-//! The binary as its user meets it first: help, wrong usage, keys, tokens, configuration.
+//! First contact with the binary: help, wrong usage, keys, tokens, configuration.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -97,7 +97,7 @@ fn a_key_that_others_may_read_is_told_and_a_part_of_one_is_not_left() {
     assert!(!std::path::Path::new(&path).exists());
 }
 
-/// Logs are not silently other than asked for.
+/// A log filter must not be ignored silently.
 #[test]
 fn a_filter_of_the_log_that_is_none_is_told() {
     let folder = Folder::new();
@@ -143,7 +143,7 @@ fn a_grant_is_one_json_object_with_the_documented_members() {
     assert_eq!(grant["audience"], "eu-1");
 }
 
-/// A script would go on with an empty file.
+/// A script would continue with an empty file.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_grant_that_cannot_be_written_is_a_failure() {

@@ -35,10 +35,10 @@ mod chat;
 mod engine;
 
 const PROTOCOL: u64 = 7;
-/// What has not come by then never comes.
+/// Longest wait for anything that must arrive.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A server, and the backend that hands out grants for it.
+/// A server, and the key with which a backend makes grants for it.
 struct World {
     server: Server,
     key: TokenKey,
@@ -86,7 +86,7 @@ fn bob() -> UserId {
     "bob".parse().unwrap()
 }
 
-/// The first event that `pick` takes; the others are dropped.
+/// Waits for the first event that `pick` accepts; the others are dropped.
 async fn until<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
     loop {
         let event = timeout(LONGEST, events.recv()).await.expect("an event comes");
@@ -168,7 +168,8 @@ async fn every_delivery_arrives_where_it_was_sent() {
         Delivery::ReliableLatest { key: 2 },
         Delivery::Unreliable,
     ];
-    // One at a time: the reliable ones prove that bob has his snapshot before the others go.
+    // One at a time: the arrival of the reliable messages proves that bob has his snapshot before the others
+    // are sent.
     for delivery in deliveries {
         met.ann.message(met.of_ann.slot, &[met.of_bob.member], delivery, "only you").unwrap();
         let got = until(&mut met.to_bob, |event| match event {
@@ -191,7 +192,7 @@ async fn every_delivery_arrives_where_it_was_sent() {
     assert_eq!(texts(&mut met.to_bob, 1).await, [(Some(number), "others".to_owned())]);
 }
 
-/// Each way, as far as loopback's packets and the largest datagram of this implementation allow.
+/// In both directions, up to the limits of loopback's MTU and of this implementation's largest datagram.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn datagrams_grow_to_what_the_link_takes_while_much_waits() {
@@ -216,7 +217,7 @@ async fn datagrams_grow_to_what_the_link_takes_while_much_waits() {
         assert!((0..50).zip(&texts).all(|(at, (_, text))| text.starts_with(&format!("{round} {at} -"))));
         let after = received(&met.bob);
         of_server = (after.0 - before.0) / (after.1 - before.1);
-        // Within the budget of a connection's bytes, however many rounds it takes.
+        // Stays within a connection's byte budget for any number of rounds.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(bytes_of_ann(), link as u64);
@@ -379,7 +380,7 @@ async fn who_does_not_read_events_learns_why_the_connection_has_ended() {
     assert_eq!(second.closed().await, Disconnected::ByClient);
 }
 
-/// The client's own mirror knows what has come since.
+/// The client's own mirror is ahead of the events read so far.
 #[tokio::test]
 async fn who_is_who_follows_from_events_however_late_they_are_read() {
     let world = World::new();
@@ -419,7 +420,7 @@ async fn a_closed_client_says_so() {
     assert_eq!(ann.disconnected(), Some(Disconnected::ByClient));
 }
 
-/// Whatever is known by the events that come before a command's result.
+/// The mirror knows everything in the events that precede a command's result.
 // spec-test: SES-19
 #[tokio::test]
 async fn when_a_command_returns_the_mirror_knows_what_it_did() {
@@ -455,7 +456,7 @@ async fn what_is_flushed_before_a_client_closes_arrives() {
         let text = format!("{n}{large}");
         ann.broadcast(of_ann.slot, To::Others, Delivery::ReliableOrdered, text).unwrap();
     }
-    // The client's task has not run since: all of it waits.
+    // The client's task has not run since, so all of it is queued.
     assert!(ann.queued_bytes() > 10 * 20_064, "{}", ann.queued_bytes());
     ann.flush().await.unwrap();
     assert_eq!(ann.queued_bytes(), 0);
@@ -489,7 +490,7 @@ async fn who_has_filled_the_send_buffer_waits_for_room() {
     assert_eq!(drained, Err(SendError::NotConnected));
 }
 
-/// The acks come behind events that the app does not take meanwhile.
+/// The acks are queued behind events that the app does not read meanwhile.
 #[tokio::test]
 async fn a_flush_does_not_wait_for_the_app_to_read() {
     let world = World::new();
@@ -536,7 +537,8 @@ async fn a_handler_hears_events_and_may_call_the_client() {
     assert_eq!(heard.recv().await, None, "the client of the handler alone keeps no connection");
 }
 
-/// A server behind relays, each of which passes on what comes after `delay`, and an address each.
+/// Starts relays in front of a server, each of which forwards datagrams after `delay`, and returns their
+/// addresses.
 async fn behind_slow_relays(server: SocketAddr, delay: Duration, count: usize) -> (Vec<String>, JoinSet<()>) {
     let (mut addresses, mut relays) = (Vec::new(), JoinSet::new());
     for _ in 0..count {
@@ -562,7 +564,7 @@ async fn behind_slow_relays(server: SocketAddr, delay: Duration, count: usize) -
     (addresses, relays)
 }
 
-/// A token is good for two handshakes at a time, so attempts that were given up after a while would use it up.
+/// A token permits two handshakes at a time, so abandoned attempts would use it up.
 // spec-test: HSK-11
 #[tokio::test]
 async fn a_server_that_answers_late_at_all_of_its_addresses_is_reached_by_the_first() {
@@ -573,8 +575,8 @@ async fn a_server_that_answers_late_at_all_of_its_addresses_is_reached_by_the_fi
     assert!(ann.create(CreateSession::new(1)).await.is_ok());
 }
 
-/// Both answers wait while the app keeps its runtime busy. The second attempt has the faster way to the server, and a word of
-/// it would spend the token.
+/// Both answers are waiting while the app blocks its runtime. The second attempt has the faster path to the
+/// server, and one packet of it would spend the token.
 // spec-test: HSK-13
 #[test]
 fn of_attempts_that_are_answered_at_once_one_connects() {
@@ -589,7 +591,7 @@ fn of_attempts_that_are_answered_at_once_one_connects() {
     let grant = world.grant("ann").at([first, second].iter().flatten().map(String::as_str)).unwrap();
     runtime().block_on(async {
         tokio::spawn(async {
-            // The second has brought its cookie by then.
+            // The second attempt has sent its cookie by then.
             tokio::time::sleep(Duration::from_millis(1_130)).await;
             std::thread::sleep(Duration::from_millis(500));
         });
@@ -623,7 +625,7 @@ async fn an_address_at_which_nobody_answers_holds_up_the_next_for_a_while_only()
     assert!(ann.create(CreateSession::new(1)).await.is_ok());
 }
 
-/// The line that `serve` prints names it, so somebody will use it.
+/// `serve` prints this address, so users will pass it to clients.
 #[tokio::test]
 async fn the_address_that_stands_for_all_is_this_machine() {
     let world = World::new();
@@ -679,7 +681,7 @@ async fn an_address_to_which_nothing_is_sent_is_passed_over_and_told_with_its_ca
     assert_eq!((failed.to_string().as_str(), failed.may_reconnect()), (told, true));
 }
 
-/// Loopback has as many addresses as there are, and answers would leave from the first.
+/// Loopback has more than one address, and answers would by default leave from the first.
 #[cfg(target_os = "linux")]
 // spec-test: PTH-10
 #[tokio::test]
@@ -740,7 +742,7 @@ async fn the_example_of_a_chat_runs_with_a_server_as_its_comment_starts_it() {
     chat::chat(&world.grant("ann"), &world.grant("bob")).await.unwrap();
 }
 
-/// The server did not fall silent: the client had stopped to read.
+/// The server did not fall silent: the client stopped reading.
 #[tokio::test]
 async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
     let world = World::new();
@@ -754,7 +756,7 @@ async fn an_app_that_does_not_read_its_events_is_told_so_at_the_end() {
         let _ = bob.broadcast(seat.slot, To::Others, Delivery::ReliableOrdered, "are you there?");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // She has not read a byte since, so by her own clock it is over, too, or soon.
+    // She has not read a byte since, so by her own clock the connection has also timed out, or soon will.
     assert_eq!(ann.closed().await, Disconnected::EventsUnread);
     let why = until(&mut to_ann, |event| match event {
         Event::Disconnected(why) => Some(why),
@@ -768,7 +770,7 @@ fn the_example_of_an_engine_hears_what_it_sends() {
     let key = backend::new_key();
     let server = Server::builder(rallypoint::cli::PROTOCOL_ID).key(key.clone()).start().unwrap();
     let world = World { server, key };
-    // What it says in its last frames may still be on its way back.
+    // The messages of its last frames may still be on their way back.
     let heard = engine::play(&world.grant("ann")).unwrap();
     assert!((1..=60).contains(&heard), "{heard}");
 }

@@ -1,16 +1,16 @@
-//! The architecture, checked: no layer imports upward, and no clock, socket, task or global random
-//! source is where it must not be.
+//! Checks the architecture: no layer imports upward, and clocks, sockets, tasks and global random sources
+//! occur only where they are allowed.
 //!
-//! Works on the text of `src/`: comments and string literals are blanked, then each file is held to
-//! the row of its layer in [`LAYERS`]. A file that belongs to no layer fails, so a new folder has to
-//! be entered here.
+//! Works on the text of `src/`: comments and string literals are blanked, then each file is checked against
+//! the row of its layer in [`LAYERS`]. A file that belongs to no layer fails, so a new folder must be added
+//! to the table.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A folder of `src/` and what it may import from the crate besides itself.
+/// A folder of `src/`, and the layers of the crate that it may import besides itself.
 struct Layer {
     name: &'static str,
     imports: &'static [&'static str],
@@ -37,14 +37,14 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// What has a home, and everywhere else is a mistake.
+/// A facility that is allowed only in certain places.
 struct Homed {
     what: &'static str,
-    /// Text that gives it away.
+    /// Text that identifies its use.
     signs: &'static [&'static str],
-    /// Path prefixes below `src/` where it may be.
+    /// Path prefixes below `src/` where it is allowed.
     homes: &'static [&'static str],
-    /// Path prefixes inside of a home where it may not be: the sans-IO parts.
+    /// Path prefixes inside those where it is still forbidden: the sans-IO parts.
     but_not: &'static [&'static str],
 }
 
@@ -155,7 +155,7 @@ fn report(files: &[(String, String)], check: fn(&str, &str) -> Vec<String>) {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
-/// The layers that the file at `path` (below `src/`) imports and may not.
+/// Returns the layers that the file at `path` (below `src/`) imports but may not.
 fn imports_upward(path: &str, text: &str) -> Vec<String> {
     if ["lib.rs", "main.rs"].contains(&path) {
         return Vec::new();
@@ -182,9 +182,9 @@ fn imports_upward(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// What the file at `path` uses and may not.
+/// Returns the facilities that the file at `path` uses but may not.
 fn strays(path: &str, text: &str) -> Vec<String> {
-    // Its threads are tasks of a model checker, for tests.
+    // Shuttle's threads are tasks of a model checker, used only in tests.
     let code = code_of(text).replace("shuttle::thread", "");
     let within = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
     HOMED
@@ -201,8 +201,8 @@ fn is_test_file(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
-/// Where the tests at the end of a file begin: those of a file of their own, or what else is for tests alone, do not
-/// make tests of all that follows.
+/// Returns where the inline test module at the end of a file begins. A test module in its own file, or any
+/// other item only for tests, does not turn the rest of the file into tests.
 fn inline_tests(code: &str) -> Option<usize> {
     const MARK: &str = "#[cfg(test)]";
     let is_module = |at: &usize| {
@@ -213,13 +213,13 @@ fn inline_tests(code: &str) -> Option<usize> {
     code.match_indices(MARK).map(|(at, _)| at).find(is_module)
 }
 
-/// What `code` takes from the root by a path of `super`, as long as the file at `path` lies deep.
+/// Returns what `code` imports from the root by a path of as many `super` as the depth of the file at `path`.
 fn root_imports(path: &str, code: &str) -> Vec<String> {
     let depth = path.trim_end_matches("/mod.rs").split('/').count();
     let root = "super::".repeat(depth);
     let mut found = Vec::new();
     for (at, root) in code.match_indices(&root) {
-        // An inline module lies deeper by one.
+        // An inline module is one level deeper.
         let rest = code[at + root.len()..].trim_start_matches("super::");
         match rest.strip_prefix('{') {
             Some(group) => found.extend(group_heads(group)),
@@ -229,7 +229,7 @@ fn root_imports(path: &str, code: &str) -> Vec<String> {
     found
 }
 
-/// The first path segment of everything that `code` takes from `crate`, grouped imports included.
+/// Returns the first path segment of everything that `code` imports from `crate`, including grouped imports.
 fn crate_imports(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, matched) in code.match_indices("crate::") {
@@ -243,7 +243,8 @@ fn crate_imports(code: &str) -> Vec<String> {
     found
 }
 
-/// The first identifiers of the top-level members of an import group, `group` being what follows its brace.
+/// Returns the first identifiers of the top-level members of an import group, `group` being the text after
+/// its brace.
 fn group_heads(group: &str) -> Vec<String> {
     let mut heads = vec![identifier(group.trim_start())];
     let mut depth = 0;
@@ -263,7 +264,7 @@ fn identifier(text: &str) -> String {
     text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
 }
 
-/// `text` with line comments and the insides of string literals blanked.
+/// Returns `text` with line comments and the contents of string literals blanked.
 fn code_of(text: &str) -> String {
     text.lines().map(code_of_line).collect::<Vec<_>>().join("\n")
 }
@@ -289,7 +290,7 @@ fn code_of_line(line: &str) -> String {
     code
 }
 
-/// Every Rust file of `src/`: its path below `src/` and its text.
+/// Returns every Rust file of `src/`: its path below `src/` and its text.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];

@@ -1,6 +1,6 @@
-//! Decoding reserves no memory by a number that it has only read.
+//! Decoding never reserves memory according to a length that it has only read.
 
-// An allocator cannot be written without.
+// A global allocator requires unsafe code.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -12,7 +12,7 @@ use rallypoint::wire::frame::read_frames;
 use rallypoint::wire::{Command, CommandResult, ServerMessage};
 use serde_json::Value;
 
-/// The largest allocation since it was reset.
+/// The largest allocation since the last reset.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 struct Watched;
@@ -20,7 +20,7 @@ struct Watched;
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
-// SAFETY: the system's allocator does all of it.
+// SAFETY: the system's allocator does all of the work.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
@@ -40,7 +40,7 @@ unsafe impl GlobalAlloc for Watched {
     }
 }
 
-/// Counts and lengths near the bounds of the protocol, as varints.
+/// Counts and lengths near the limits of the protocol, as varints.
 const CLAIMS: [&[u8]; 6] = [
     &[0x40, 0x40],
     &[0x41, 0x00],
@@ -52,7 +52,7 @@ const CLAIMS: [&[u8]; 6] = [
 
 type Decode = fn(bool, Bytes);
 
-/// Each vector, cut before any of its bytes, where a large number follows and then nothing.
+/// Each vector is truncated at each position and continued with a large number, after which no data follows.
 // spec-test: WIR-4
 #[test]
 fn a_number_without_the_bytes_it_promises_reserves_nothing() {
@@ -65,7 +65,7 @@ fn a_number_without_the_bytes_it_promises_reserves_nothing() {
     for (family, decode) in families {
         let mut tried = 0;
         for (slot, bytes) in vectors(family) {
-            // Numbers are near the beginning.
+            // Counts and lengths are near the beginning.
             for cut in 0..bytes.len().min(80) {
                 for claim in CLAIMS {
                     let claimed = Bytes::from([&bytes[..cut], claim].concat());
@@ -82,7 +82,7 @@ fn a_number_without_the_bytes_it_promises_reserves_nothing() {
     }
 }
 
-/// The bytes of a family's vectors, and if they come on the stream of a session.
+/// Returns the bytes of a family's vectors, each with whether it arrives on a session's stream.
 fn vectors(family: &str) -> Vec<(bool, Vec<u8>)> {
     let path = format!("{}/protocol-spec/vectors/{family}.json", env!("CARGO_MANIFEST_DIR"));
     let Value::Array(vectors) = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() else {

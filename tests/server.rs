@@ -32,7 +32,7 @@ fn it_listens_until_it_is_shut_down() {
         let address = server.local_addr();
         assert_ne!(address.port(), 0);
         assert!(UdpSocket::bind(address).is_err(), "the port is taken");
-        // Without clients there is nobody to wait for, so this does not take the whole hour.
+        // Without clients the server waits for none, so this does not take the full hour.
         server.shutdown(Duration::from_secs(3_600)).unwrap();
         assert!(UdpSocket::bind(address).is_ok(), "the sockets are closed");
     }
@@ -69,7 +69,7 @@ fn datagrams_that_are_noise_are_counted_by_reason() {
     server.shutdown(Duration::ZERO).unwrap();
 }
 
-/// Connects a user whose backend has put `data` into the token.
+/// Connects a user with a token whose `data` the backend has set.
 async fn connect(server: &Server, user: &str, data: Option<Value>) -> Result<(Client, Events), ConnectError> {
     Client::connect(&grant(server, user, data), ClientConfig::new(1)).await
 }
@@ -107,7 +107,7 @@ async fn the_program_around_the_server_says_who_may_connect() {
     tokio::task::spawn_blocking(move || server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
 }
 
-/// A server that waits for the end of its matches is no ban.
+/// A server that waits for the end of its matches does not ban the user.
 // spec-test: HSK-10
 #[tokio::test]
 async fn who_may_not_connect_is_told_whether_to_come_again() {
@@ -142,7 +142,7 @@ async fn for_whom_admit_panics_is_not_let_in_and_nobody_else_notices() {
     let refused = connect(&server, "eve", None).await.unwrap_err();
     assert_eq!(refused.reject_code(), Some(RejectCode::Denied));
     ann.create(CreateSession::new(1)).await.unwrap();
-    // Whoever shares the server can wait for its end.
+    // Any holder of the shared server can wait for its end.
     let waits = Arc::clone(&server);
     let waits = tokio::task::spawn_blocking(move || waits.join());
     assert!(!server.has_ended());
@@ -151,7 +151,8 @@ async fn for_whom_admit_panics_is_not_let_in_and_nobody_else_notices() {
     assert!(server.has_ended() && server.join().is_ok());
 }
 
-/// Of two connections by one grant the server wants one; who has lost hears it, and need not wait for the idle timeout.
+/// The server keeps one of two connections with the same grant. The other is notified, and need not wait for
+/// the idle timeout.
 // spec-test: HSK-13
 #[tokio::test]
 async fn of_two_attempts_with_one_grant_one_is_told_that_the_other_has_won() {
@@ -231,13 +232,13 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
         told.recv().await.unwrap(),
         format!(r#"{} of kind 8 ended: closed_by_operator, ["1=ann"], None"#, room.session)
     );
-    // However the workers of the two are placed.
+    // Independent of which workers have the two connections.
     let (ann, _) = connect(&server, "ann", None).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), "ann came with nothing");
     assert_eq!(told.recv().await.unwrap(), "ann went: replaced, replaced");
     ann.close("");
     assert_eq!(told.recv().await.unwrap(), "ann went: left, none");
-    // One whose coming makes the program panic is served like any other.
+    // A client whose connect makes the observer panic is served like any other.
     let (eve, _) = connect(&server, "eve", None).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), "eve came with nothing");
     let room = eve.create(CreateSession::new(9).idle_ttl(Duration::ZERO)).await.unwrap();
@@ -271,7 +272,7 @@ async fn a_user_that_is_kicked_is_disconnected_at_once() {
     assert!(!server.kick(&ann, Reason::none()) && !server.is_connected(&ann));
     let (_client, mut events) = connect(&server, "ann", None).await.unwrap();
 
-    // The client is sure of its connection before the server has heard from it again.
+    // The client considers itself connected before the server has received another packet from it.
     while !server.is_connected(&ann) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

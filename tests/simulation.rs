@@ -1,7 +1,7 @@
-//! The whole server and its clients under a virtual clock, on bad networks, seed by seed.
+//! The complete server and its clients under a virtual clock, on bad networks, seed by seed.
 //!
-//! A failure names its seed; `RALLYPOINT_SEED=… cargo test --test simulation` replays exactly that
-//! run. `RALLYPOINT_SEEDS=N` runs N fresh seeds instead of the usual few.
+//! A failure reports its seed; `RALLYPOINT_SEED=… cargo test --test simulation` replays exactly that run.
+//! `RALLYPOINT_SEEDS=N` runs N fresh seeds instead of the usual number.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
@@ -13,12 +13,12 @@ use rallypoint::link::{Blackhole, Impairments};
 use rallypoint::server::Totals;
 use rallypoint::testing::{Intrusions, Outcome, Scenario, Simulation};
 
-/// Seeds that run every time.
+/// Number of seeds that are the same in every run of the test.
 const FIXED_SEEDS: u64 = 96;
-/// Seeds that are new every time.
+/// Number of seeds that are new in every run of the test.
 const FRESH_SEEDS: u64 = 6;
 
-/// Odd seeds leave the members of a session divided among workers, even ones gather them.
+/// Odd seeds leave the members of a session distributed among workers, even ones gather them on one.
 fn run(seed: u64, mut scenario: Scenario) -> Outcome {
     if !seed.is_multiple_of(2) {
         scenario.limits.gathered_seats = 0;
@@ -63,12 +63,12 @@ fn promises_hold_for_seeds_that_never_ran_before() {
     }
 }
 
-/// The operator sends users away and ends sessions.
+/// The operator kicks users and ends sessions.
 fn operated() -> Scenario {
     Scenario { operator: Some(Duration::from_millis(400)), ..Scenario::harsh() }
 }
 
-/// And in the end the server shuts down.
+/// In addition, the server shuts down at the end.
 fn drained() -> Scenario {
     Scenario { drains: true, ..operated() }
 }
@@ -93,7 +93,7 @@ fn promises_hold_through_blackholes_and_long_bursts() {
             }),
             ..Impairments::default()
         },
-        // A burst may swallow all challenges to a new address for as long as a connection waits.
+        // A burst may lose all challenges to a new address for as long as a connection waits.
         address_changes: None,
         ..Scenario::harsh()
     };
@@ -123,7 +123,7 @@ fn promises_hold_whatever_the_operator_does() {
     }
 }
 
-/// Intruders have good tokens, and clients that send whatever they like, of others' sessions, too.
+/// Intruders have valid tokens, and clients that send anything, also for other users' sessions.
 // spec-test: SES-16, CMD-3
 #[test]
 fn promises_hold_whatever_some_users_send() {

@@ -1,9 +1,9 @@
 //! Ties `protocol-spec/` to the code.
 //!
-//! A requirement is an item `- REL-4: A receiver MUST …` of a page. Code that carries one out says
-//! `// spec: REL-4` (or `Spec: REL-4` in a doc comment), a test that holds it says
-//! `// spec-test: REL-4`. Each MUST needs such a test that `cargo test` runs, one in `fuzz/` is not
-//! enough, and nothing may name an id that the spec does not have.
+//! A requirement is an item `- REL-4: A receiver MUST …` of a page. Code that implements one is marked
+//! `// spec: REL-4` (or `Spec: REL-4` in a doc comment), and a test that checks it is marked
+//! `// spec-test: REL-4`. Each MUST needs such a test that `cargo test` runs (one in `fuzz/` is not enough),
+//! and no marker may name an id that the spec does not contain.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where code and tests are.
+/// Folders with code and tests.
 const CODE: &[&str] = &["src", "tests", "benches", "fuzz/fuzz_targets"];
 
 #[test]
@@ -92,13 +92,13 @@ fn a_planted_gap_is_seen() {
 struct Named {
     id: String,
     file: String,
-    /// It is the marker of a test,
+    /// Whether the reference marks a test.
     is_test: bool,
-    /// and a test follows.
+    /// Whether, in addition, a test follows the marker.
     is_held: bool,
 }
 
-/// The requirements of `pages` by id; a doubled id fails.
+/// Returns the requirements of `pages` by id; fails on a duplicate id.
 fn requirements(pages: &[(String, String)]) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for (file, text) in pages {
@@ -123,7 +123,7 @@ fn requirements(pages: &[(String, String)]) -> BTreeMap<String, String> {
     found
 }
 
-/// Every requirement id that comments of `files` name.
+/// Returns every requirement id in the comments of `files`.
 fn references(files: &[(String, String)]) -> Vec<Named> {
     let mut found = Vec::new();
     for (file, text) in files {
@@ -143,7 +143,7 @@ fn references(files: &[(String, String)]) -> Vec<Named> {
     found
 }
 
-/// True when only comments and attributes stand between the start of `lines` and a `#[test]`.
+/// Returns true if only comments and attributes separate the start of `lines` from a `#[test]`.
 fn is_before_a_test(lines: &[&str]) -> bool {
     let head = lines
         .iter()
@@ -152,7 +152,7 @@ fn is_before_a_test(lines: &[&str]) -> bool {
     head.into_iter().any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
 }
 
-/// The ids at the start of `text`, separated by commas, up to the first word that is none.
+/// Returns the ids at the start of `text`, separated by commas, up to the first word that is not an id.
 fn ids(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split([',', ' ', '.', '`']).filter(|word| !word.is_empty()).map_while(|word| {
         let (family, number) = word.split_once('-')?;
@@ -169,12 +169,12 @@ fn pages() -> Vec<(String, String)> {
 }
 
 fn code() -> Vec<(String, String)> {
-    // This file plants ids of its own.
+    // This file contains sample ids.
     let planted = Path::new("tests").join("spec.rs").display().to_string();
     CODE.iter().flat_map(|folder| files(folder, "rs")).filter(|(path, _)| *path != planted).collect()
 }
 
-/// Every file with `extension` below `folder`, with its text.
+/// Returns every file with `extension` below `folder`, with its text.
 fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join(folder)];

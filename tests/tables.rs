@@ -1,4 +1,4 @@
-//! The tables that the specification shows are those that the code has.
+//! Checks that the tables in the specification match those of the code.
 //!
 //! `RALLYPOINT_WRITE_VECTORS=1 cargo test --test tables` writes them into the pages.
 
@@ -36,7 +36,7 @@ fn limits_md_has_the_limits_of_a_server() {
     settle("limits.md", "| setting |", &table);
 }
 
-/// Compares all of the page from `from` on with `wanted`, or writes it when asked to.
+/// Compares everything from `from` to the end of the page with `wanted`, or writes it when asked to.
 fn settle(page: &str, from: &str, wanted: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-spec").join(page);
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,8 +1,8 @@
-//! The transport alone under a virtual clock: endpoints and real clients, on networks as bad as a seed
-//! draws them.
+//! The transport alone under a virtual clock: endpoints and real clients, on networks whose quality each seed
+//! draws.
 //!
-//! A failure names its seed; `RALLYPOINT_SEED=… cargo test --test transport` replays exactly that
-//! run. `RALLYPOINT_SEEDS=N` runs N fresh seeds instead of the usual few.
+//! A failure reports its seed; `RALLYPOINT_SEED=… cargo test --test transport` replays exactly that run.
+//! `RALLYPOINT_SEEDS=N` runs N fresh seeds instead of the usual number.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
@@ -13,9 +13,9 @@ use std::time::Duration;
 use rallypoint::link::Marks;
 use rallypoint::testing::transport::{Outcome, Scenario, Simulation};
 
-/// Seeds that run every time.
+/// Number of seeds that are the same in every run of the test.
 const FIXED_SEEDS: u64 = 1_000;
-/// Seeds that are new every time.
+/// Number of seeds that are new in every run of the test.
 const FRESH_SEEDS: u64 = 200;
 
 fn run(seed: u64, scenario: Scenario) -> Outcome {
@@ -73,7 +73,7 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-/// Nothing that somebody without keys sends may end a connection that stays by itself.
+/// Nothing that is sent without the keys may end a connection that would otherwise persist.
 #[test]
 fn an_attacker_changes_nothing() {
     let scenario = Scenario { attacks: Some(Duration::from_millis(1)), ..Scenario::steady() };
@@ -86,7 +86,7 @@ fn an_attacker_changes_nothing() {
     assert!(outcomes.iter().all(|outcome| outcome.attacks > 1_000));
 }
 
-/// Clients that change port and address, back and forth, twice in a row, and to other workers' sockets.
+/// Clients change port and address, back and forth, twice in a row, and to other workers' sockets.
 #[test]
 fn connections_survive_changes_of_address() {
     let scenario = Scenario {
@@ -103,7 +103,8 @@ fn connections_survive_changes_of_address() {
     assert!(outcomes.iter().all(|outcome| outcome.moves > 3 && outcome.foreign > 0));
 }
 
-/// Clients connect, talk and stay whatever paths do with marks, and those that drop them soon get none.
+/// Clients connect, send and stay connected whatever paths do with ECN marks; paths that drop marked packets
+/// soon receive none.
 // spec-test: ECN-2
 #[test]
 fn connections_live_whatever_becomes_of_marks() {

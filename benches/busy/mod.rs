@@ -1,44 +1,44 @@
-//! What others on the machine take away from a bench, so that it can be left out.
+//! Measures the time that other processes take from a bench, so that it can be excluded.
 
 #![allow(dead_code, reason = "each bench needs a part of it")]
 
 use std::time::{Duration, Instant};
 
-/// Tells how long this thread was ready and had no core. Zero where the system does not say.
+/// Measures how long this thread was ready but had no core; zero where the system does not report it.
 pub struct Watch(Reading);
 
 impl Watch {
-    /// Begins now.
+    /// Starts measuring.
     pub fn start() -> Self {
         Self(Reading::take())
     }
 
-    /// Without a core since the start.
+    /// Returns the time without a core since the start.
     pub fn waited(&self) -> Duration {
         Reading::take().waited - self.0.waited
     }
 
-    /// On a core since the start.
+    /// Returns the time on a core since the start.
     pub fn on_core(&self) -> Duration {
         let now = Reading::take();
         (now.at - self.0.at).saturating_sub(now.waited - self.0.waited)
     }
 
-    /// The part of its time since the start that the thread had a core. Others come at random, so that it is
-    /// the part of whatever was timed meanwhile, too.
+    /// Returns the share of the time since the start in which the thread had a core. Interruptions are
+    /// random, so it also applies to any part that was timed meanwhile.
     pub fn share_on_core(&self) -> f64 {
         self.on_core().as_secs_f64() / self.0.at.elapsed().as_secs_f64()
     }
 }
 
-/// What a thread had waited at some time.
+/// A thread's total waiting time at an instant.
 struct Reading {
     at: Instant,
     waited: Duration,
 }
 
 impl Reading {
-    /// Again when the thread lost its core between the two.
+    /// Repeats the reading if the thread lost its core between the two clocks.
     fn take() -> Self {
         loop {
             let (waited, at) = (waited(), Instant::now());
@@ -49,7 +49,7 @@ impl Reading {
     }
 }
 
-/// Since the thread began: the second figure of the kernel's `schedstat`.
+/// Returns the waiting time since the thread began: the second figure of the kernel's `schedstat`.
 fn waited() -> Duration {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = told.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());

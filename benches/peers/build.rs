@@ -1,4 +1,4 @@
-//! Builds what stands between Rust and the C library ENet.
+//! Builds the shim between Rust and the C library ENet.
 
 fn main() {
     println!("cargo::rerun-if-changed=src/peer/enet/shim.c");
@@ -6,8 +6,8 @@ fn main() {
     enet();
 }
 
-/// The shim reads fields of ENet's structures, whose layout the C compiler knows from ENet's header. Where
-/// that is missing, the compiler's message says so: it is in Debian's `libenet-dev`.
+/// The shim reads fields of ENet's structures, whose layout the C compiler knows from ENet's header. If the
+/// header is missing, the compiler's message says so; Debian has it in `libenet-dev`.
 #[cfg(feature = "enet")]
 fn enet() {
     cc::Build::new().file("src/peer/enet/shim.c").warnings(true).compile("peers_enet_shim");

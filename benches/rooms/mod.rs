@@ -1,4 +1,4 @@
-//! Sessions full of members, as the benches of the session table need them.
+//! Full sessions for the benches of the session table.
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -14,7 +14,7 @@ use rallypoint::wire::{
     PropertyValue, Settings, WriteRule,
 };
 
-/// Workers that members are spread over.
+/// Number of workers among which members are distributed.
 pub const WORKERS: u8 = 2;
 /// The time at which sessions begin.
 pub const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -25,7 +25,8 @@ pub struct Party {
     pub members: Vec<MemberId>,
 }
 
-/// An empty table whose limits of rate for messages are out of reach, and whose session ids follow from `seed`.
+/// Returns an empty table whose message rate limits are out of reach, and whose session ids follow from
+/// `seed`.
 pub fn table(stripes: usize, seed: u64) -> SessionTable {
     let limits = SessionLimits {
         max_sessions: usize::MAX,
@@ -36,7 +37,7 @@ pub fn table(stripes: usize, seed: u64) -> SessionTable {
     SessionTable::new(stripes, WORKERS, limits, StdRng::seed_from_u64(seed))
 }
 
-/// A new session of so many members, which has seats for more.
+/// Returns a new session with `members` members and seats for more.
 pub fn gather(table: &SessionTable, members: usize) -> Party {
     let admitted = table.create(NOW, &user(0), at(0), create(), &mut Nowhere).expect("room for a session");
     let mut party = Party { session: admitted.session, members: vec![admitted.member] };
@@ -47,18 +48,18 @@ pub fn gather(table: &SessionTable, members: usize) -> Party {
     party
 }
 
-/// The user of this number.
+/// Returns the user with this number.
 pub fn user(number: usize) -> UserId {
     UserId::new(&format!("user-{number}")).expect("a short id")
 }
 
-/// Where the user of this number is reached.
+/// Returns where the user with this number is reached.
 pub fn at(number: usize) -> MemberAt {
     let worker = WorkerId(u8::try_from(number % usize::from(WORKERS)).expect("below the workers"));
     MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1), login: 1 }
 }
 
-/// An open session with a number that every member may change.
+/// Returns an open session with a number that every member may change.
 pub fn create() -> Create {
     let score = InitialProperty { key: score(), value: PropertyValue::Integer(0), rule: WriteRule::Any };
     Create {
@@ -73,18 +74,18 @@ pub fn create() -> Create {
     }
 }
 
-/// 64 bytes to all, in order.
+/// Returns a broadcast of 64 bytes to all, in order.
 pub fn broadcast() -> Broadcast {
     Broadcast { delivery: Delivery::ReliableOrdered, to: To::All, counter: 0, body: body() }
 }
 
-/// 64 bytes to one.
+/// Returns a message of 64 bytes to one member.
 pub fn message(to: MemberId) -> Message {
     let to = Recipients::new(vec![to]).expect("one is legal");
     Message { delivery: Delivery::ReliableOrdered, counter: 0, to, body: body() }
 }
 
-/// One more.
+/// Returns an increment by one.
 pub fn increment() -> PropertyOps {
     PropertyOps::new(vec![PropertyOp::Increment { key: score(), delta: 1 }]).expect("one is legal")
 }
@@ -97,7 +98,7 @@ fn body() -> Body {
     Body::new(Delivery::ReliableOrdered, Bytes::from_static(&[7; 64])).expect("few bytes")
 }
 
-/// Workers that have room for all mail and drop it.
+/// An outbox that has room for all mail and drops it.
 pub struct Nowhere;
 
 impl Outbox for Nowhere {

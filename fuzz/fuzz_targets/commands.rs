@@ -1,4 +1,4 @@
-//! Commands of either kind of stream: decoding never panics, and what is accepted is canonical.
+//! Commands on either kind of stream: decoding never panics, and everything that is accepted is canonical.
 // spec-test: WIR-3, WIR-4, CMD-3
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Results and events of either kind of stream: decoding never panics, and what is accepted is canonical.
+//! Results and events on either kind of stream: decoding never panics, and everything that is accepted is
+//! canonical.
 // spec-test: WIR-3, WIR-4
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Frames of an opened packet: reading never panics, and what is accepted is canonical.
+//! Frames of an opened packet: reading never panics, and everything that is accepted is canonical.
 // spec-test: WIR-3, WIR-4
 #![no_main]
 

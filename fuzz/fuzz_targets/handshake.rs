@@ -1,6 +1,5 @@
-//! Datagrams against an endpoint, among them HELLOs with a good token and the answers of a real
-//! client: nothing panics, and addresses that have proved nothing are not answered with more than a
-//! tenth of what came from them.
+//! Datagrams to an endpoint, including HELLOs with a valid token and the answers of a real client. Nothing
+//! panics, and the answers to unproven addresses are at most a tenth of the bytes received from them.
 // spec-test: HSK-8
 #![no_main]
 
@@ -38,7 +37,7 @@ struct World {
     endpoint: Endpoint,
     connecting: Connecting,
     client: Option<Connection>,
-    /// The last datagram that the client has sent, and the last that the endpoint has.
+    /// The last datagram that the client has sent, and the last that the endpoint has sent.
     last: [BytesMut; 2],
 }
 
@@ -71,12 +70,12 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        // 2027-01-31T12:00:30Z, within the tokens' time.
+        // 2027-01-31T12:00:30Z, within the tokens' validity.
         let wall = UnixTime::from_secs(1_801_396_830) + Duration::from_micros(self.now);
         Now { mono: Timestamp::from_micros(self.now), wall }
     }
 
-    /// One operation; returns what is left of the input.
+    /// Performs one operation; returns the rest of the input.
     fn step<'a>(&mut self, op: u8, input: &'a [u8]) -> &'a [u8] {
         let address = SocketAddr::from(([10, 0, 0, op >> 5], 4_000));
         match op & 0x07 {
@@ -99,7 +98,7 @@ impl World {
                 }
                 input
             }
-            // What was sent last, once more, whole or changed.
+            // The last datagram again, unchanged or changed.
             3 => {
                 self.hand_to_server(address, self.last[0].clone());
                 input
@@ -157,7 +156,7 @@ impl World {
     }
 }
 
-/// `datagram` with one byte, which `input` names, changed.
+/// Returns `datagram` with one byte changed, which `input` selects.
 fn changed<'a>(datagram: &BytesMut, input: &'a [u8]) -> (BytesMut, &'a [u8]) {
     let mut datagram = datagram.clone();
     let Some((&[high, low, by], rest)) = input.split_first_chunk::<3>() else { return (datagram, &[]) };

@@ -1,5 +1,5 @@
-//! A peer that holds the keys sends whatever frames it likes: the connection never panics, and
-//! stays within its budgets or ends.
+//! A peer that holds the keys sends arbitrary frames: the connection never panics, and stays within its
+//! budgets or ends.
 // spec-test: ACK-6, REL-12, FRM-1
 #![no_main]
 

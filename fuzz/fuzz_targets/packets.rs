@@ -1,4 +1,4 @@
-//! Datagrams: as they come, and behind a checksum that fits. What is accepted is canonical.
+//! Datagrams, unchanged and with a corrected checksum. Everything that is accepted is canonical.
 // spec-test: WIR-3, WIR-4
 #![no_main]
 

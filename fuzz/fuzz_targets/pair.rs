@@ -1,6 +1,6 @@
-//! Calls on two connections in any order, over a link that loses, repeats, reorders, changes,
-//! marks and copies packets while the client moves: nothing panics, every mode keeps its promise, and once the
-//! link is good all that is reliable arrives or both ends say why not.
+//! Calls on two connections in any order, over a link that loses, repeats, reorders, changes, marks and
+//! copies packets while the client moves. Nothing panics, every mode keeps its promise, and once the link is
+//! good all reliable messages arrive or both ends report why not.
 // spec-test: STR-2, REL-12, REL-13, REL-14, KEY-5
 #![no_main]
 
@@ -13,9 +13,9 @@ use rallypoint::wire::{CloseCode, Delivery};
 use rallypoint_fuzz::pair::{STREAMS, client_address};
 use rallypoint_fuzz::{Input, Pair};
 
-/// Calls of one input at most: the counters are counted again after each.
+/// Maximum number of calls per input, because the counters are verified after each.
 const CALLS: usize = 400;
-/// Packets under way at most; the oldest are lost.
+/// Maximum number of packets in flight; the oldest are lost.
 const PACKETS: usize = 256;
 
 fuzz_target!(|data: &[u8]| {
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
         let excess = pair.packets.len().saturating_sub(PACKETS);
         pair.packets.drain(..excess);
     }
-    // Long for one that takes seconds for a round trip and has no memory.
+    // Long enough for a connection whose round trip takes seconds and that has no memory.
     pair.settle(Duration::from_secs(1_200));
     for end in &pair.ends {
         assert!(!matches!(end.closed, Some(Closed::Violation(_))), "neither breaks the protocol");
@@ -92,7 +92,7 @@ fn call(pair: &mut Pair, input: &mut Input) {
                 data[byte] ^= 1 << (op >> 4 & 0x07);
             }
         }
-        // Somebody sends a copy from where he is.
+        // A copy is sent from another address.
         11 => {
             if let Some(at) = packet(pair, input) {
                 let mut copy = pair.packets[at].clone();
@@ -103,7 +103,7 @@ fn call(pair: &mut Pair, input: &mut Input) {
         12 => pair.client_at = client_address(input.byte() & 0x07),
         13 => match input.byte() {
             255 => pair.ends[end].connection.close(pair.now, CloseCode::None, "enough"),
-            // The first two live as long as their connection.
+            // The first two streams stay open as long as their connection.
             byte => pair.finish(end, StreamId(2 + u32::from(byte) % (STREAMS - 1))),
         },
         14 => {

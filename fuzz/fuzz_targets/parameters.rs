@@ -1,5 +1,5 @@
-//! Any configuration at either end, told in a handshake or told falsely: what is accepted is in its
-//! range, honest ends bring a message of each mode across, and false ones do or close.
+//! Any configuration at either end, sent truthfully in a handshake or falsified. Everything that is accepted
+//! is in its range, honest ends deliver a message of each mode, and false ones deliver it or close.
 // spec-test: HSK-9
 #![no_main]
 
@@ -15,16 +15,16 @@ use rallypoint_fuzz::{CLIENT, Input, Pair, SERVER};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// Longer messages are not sent, to save time.
+/// Maximum message length, to save time.
 const LENGTH: usize = 8_000;
-/// What a message costs beyond its bytes. Spec: REL-12.
+/// A message's cost beyond its bytes. Spec: REL-12.
 const OVERHEAD_BYTES: usize = 64;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
     let configs = [config(&mut input), config(&mut input)];
     let mut told = configs.map(|config| config.parameters());
-    // It takes most of the time.
+    // Only sometimes, because it takes most of the time.
     if input.below(16) == 0 {
         assert_eq!(shake_hands(told), told, "what is told is heard");
     }
@@ -69,7 +69,7 @@ fn config(input: &mut Input) -> ConnectionConfig {
     }
 }
 
-/// What the ends hear of each other, in a real handshake.
+/// Returns the parameters that the ends receive from each other in a real handshake.
 fn shake_hands([client, server]: [TransportParameters; 2]) -> [TransportParameters; 2] {
     let (mut rng, psk) = (StdRng::seed_from_u64(3), Psk::new([4; 32]));
     let binding = Binding { protocol_id: 5, server: "server", token: b"token" };
@@ -81,7 +81,7 @@ fn shake_hands([client, server]: [TransportParameters; 2]) -> [TransportParamete
     [of_client, of_server]
 }
 
-/// `bytes` with some of them, a count of up to three, replaced.
+/// Returns `bytes` with up to three of them replaced.
 fn changed(bytes: Bytes, input: &mut Input) -> Bytes {
     let mut bytes = bytes.to_vec();
     for _ in 0..input.below(4) {
@@ -91,7 +91,7 @@ fn changed(bytes: Bytes, input: &mut Input) -> Bytes {
     bytes.into()
 }
 
-/// A message of each mode each way, as large as they may be or as small.
+/// Sends a message of each mode in each direction, either as large or as small as possible.
 fn send(pair: &mut Pair, told: [TransportParameters; 2], input: &mut Input) {
     let largest = input.bool();
     let key = 7;

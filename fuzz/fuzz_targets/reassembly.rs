@@ -1,6 +1,5 @@
-//! Whole messages and fragments of a peer that holds the keys, in any order and against each other,
-//! with a plain model beside the connection: what is handed up, what is kept and what closes is what
-//! the model says, to the byte.
+//! Whole messages and fragments from a peer that holds the keys, in any order and conflicting with each
+//! other, compared with a simple model. Deliveries, kept bytes and closes match the model exactly.
 // spec-test: FRM-6, REL-10, REL-12, REL-14, STR-4, STR-7, STR-8
 #![no_main]
 
@@ -21,7 +20,7 @@ use rallypoint_fuzz::{Forger, Input};
 
 const CONFIG_BYTES: usize = 1 << 16;
 const MAX_MESSAGE_BYTES: usize = 40_000;
-/// What a message costs beyond its bytes. Spec: REL-12.
+/// A message's cost beyond its bytes. Spec: REL-12.
 const OVERHEAD_BYTES: usize = 64;
 /// Streams 0 to this one are open at first.
 const LAST_STREAM: u32 = 2;
@@ -74,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(budget.held(), 0);
 });
 
-/// What a packet says of a message.
+/// The content of one message frame.
 #[derive(Clone, Debug)]
 struct Part {
     stream: StreamId,
@@ -94,7 +93,7 @@ impl Part {
         matches!(self.body, Body::Whole(_))
     }
 
-    /// Bytes of the message.
+    /// Returns the total bytes of the message.
     fn total(&self) -> usize {
         match &self.body {
             Body::Whole(bytes) => bytes.len(),
@@ -103,7 +102,7 @@ impl Part {
     }
 }
 
-/// One to three parts, or many small messages in a row.
+/// Returns one or two parts, or many small messages with consecutive numbers.
 fn parts(input: &mut Input) -> Vec<Part> {
     let first = part(input);
     let more = input.byte();
@@ -134,7 +133,7 @@ fn part(input: &mut Input) -> Part {
         _ => Delivery::Sequenced { key },
     };
     let stream = StreamId(u32::from(place & 0x03));
-    // Close numbers mostly, and those around the window.
+    // Usually small numbers, otherwise numbers up to beyond the window.
     let number = match kind >> 6 {
         0..=2 => u64::from(place >> 2 & 0x0f),
         _ => u64::from(input.u16() & 0x1fff),
@@ -146,7 +145,7 @@ fn part(input: &mut Input) -> Part {
         Body::Whole(vec![filling; length].into())
     } else {
         let count = input.pick(&[2, 2, 3, 3, 4, 1_024]);
-        // So that each has a byte: see `FragmentHead`.
+        // Ensures that each fragment has a byte: see `FragmentHead`.
         let total = count * (1 + input.below(65_536 / count as usize) as u32) - input.pick(&[0, 0, 0, 1]);
         let total = if total.div_ceil(count) * (count - 1) < total { total } else { count };
         let index = input.below(count as usize) as u32;
@@ -185,8 +184,8 @@ fn encode(parts: &[Part]) -> BytesMut {
     writer.into_inner()
 }
 
-/// The connection has told exactly what the model makes of `parts`, or of those that fit into so much
-/// memory.
+/// Checks that the connection's events are exactly those of the model for `parts`, or for the parts that fit
+/// into `limit` bytes of memory.
 fn check(connection: &mut Connection, model: &mut Model, parts: &[Part], limit: Option<usize>) {
     let mut expected = Vec::new();
     let result = parts.iter().try_for_each(|part| match limit {
@@ -211,12 +210,12 @@ struct Model {
 
 #[derive(Default)]
 struct Stream {
-    /// Messages of which something is kept, by space and number.
+    /// Messages of which parts are kept, by space and number.
     kept: BTreeMap<(Space, u64), Kept>,
-    /// Numbers handed up of the unkeyed spaces.
+    /// Delivered numbers of the unkeyed spaces.
     done: BTreeSet<(Space, u64)>,
     newest: BTreeMap<u16, u64>,
-    /// Numbers that are old whatever their key.
+    /// Numbers below this are old for every key.
     floor: u64,
 }
 
@@ -229,7 +228,7 @@ enum Space {
 
 struct Kept {
     delivery: Delivery,
-    /// Count and total, none for a message that came whole.
+    /// Count and total; `None` for a whole message.
     shape: Option<(u32, u32)>,
     total: usize,
     arrived: BTreeMap<u32, Bytes>,
@@ -247,7 +246,8 @@ impl Model {
         kept.map(|kept| kept.total + OVERHEAD_BYTES).sum()
     }
 
-    /// True when the part fits into `limit`, needs nothing, or is of the one message that may exceed it.
+    /// Returns true if the part fits into `limit`, needs no memory, or belongs to the one message that may
+    /// exceed it.
     fn has_room(&self, part: &Part, limit: usize) -> bool {
         let Some(stream) = self.streams.get(&part.stream) else { return true };
         let (id, is_early) = stream.place_of(part);
@@ -283,7 +283,7 @@ impl Model {
 }
 
 impl Stream {
-    /// Where the part belongs, and whether its message waits for others.
+    /// Returns where the part belongs, and whether its message waits for others.
     fn place_of(&self, part: &Part) -> ((Space, u64), bool) {
         let space = match part.delivery {
             Delivery::ReliableOrdered => Space::Ordered,
@@ -294,7 +294,7 @@ impl Stream {
         ((space, part.number), is_early)
     }
 
-    /// True for a message that was handed up, or is older than one that was.
+    /// Returns true for a message that was delivered, or is older than one that was.
     fn has_come(&self, part: &Part, id: (Space, u64)) -> bool {
         match part.delivery.key() {
             Some(key) => self.is_old(part.number, key),
@@ -338,7 +338,7 @@ impl Stream {
     fn receive_keyed(&mut self, part: &Part, key: u16, room: usize) -> Result<Vec<Bytes>, ProtocolViolation> {
         let id = (Space::Keyed, part.number);
         if self.is_old(part.number, key) {
-            // When it was overtaken, the room of its parts is wanted no more.
+            // It has been overtaken, so its fragments need no room any more.
             if self.kept.contains_key(&id) {
                 self.keep(id, part, 0)?;
                 self.kept.remove(&id);
@@ -356,7 +356,7 @@ impl Stream {
         Ok(vec![payload])
     }
 
-    /// Keeps the part, for which there is so much `room`.
+    /// Keeps the part if `room` suffices.
     fn keep(&mut self, id: (Space, u64), part: &Part, room: usize) -> Result<(), ProtocolViolation> {
         let (shape, index, bytes) = match &part.body {
             Body::Whole(bytes) => (None, 0, bytes),
@@ -378,13 +378,14 @@ impl Stream {
         if (kept.delivery, total(kept.shape)) != (part.delivery, total(shape)) {
             return Err(ProtocolViolation::FragmentMismatch { number: part.number });
         }
-        // Cut anew into more, or a piece of an earlier cut.
+        // A new cut into more fragments replaces the earlier one, and a fragment of an earlier cut is
+        // ignored.
         match shape.cmp(&kept.shape) {
             Ordering::Less => return Ok(()),
             Ordering::Equal => {}
             Ordering::Greater => (kept.shape, kept.arrived) = (shape, BTreeMap::new()),
         }
-        // The first to come counts.
+        // The first arrival counts.
         kept.arrived.entry(index).or_insert_with(|| bytes.clone());
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Commands of a few users on one session table, with a plain model beside it: seats, invites,
-//! event numbers and refusals hold whatever the order.
+//! Commands of a few users on one session table, compared with a simple model: seats, invites, event numbers
+//! and refusals are correct in any order.
 // spec-test: SES-10, SES-11, SES-12, SES-16
 #![no_main]
 
@@ -35,11 +35,11 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Mail, checked as it is posted.
+/// Mail, checked when it is posted.
 #[derive(Default)]
 struct Mail {
     full: bool,
-    /// The number that a worker must see next in a session.
+    /// The number of the next event that a worker must receive in a session.
     next: BTreeMap<(WorkerId, SessionId), EventNumber>,
     members: BTreeMap<SessionId, BTreeMap<MemberId, WorkerId>>,
     posted: usize,
@@ -89,7 +89,7 @@ struct World {
     members: BTreeMap<u8, MemberId>,
     /// Every invite.
     invites: BTreeMap<InviteId, Invited>,
-    /// Changes of the properties.
+    /// Number of changes of the properties.
     revision: u64,
 }
 
@@ -97,7 +97,7 @@ struct Invited {
     whose: u8,
     until: Timestamp,
     holds_seat: bool,
-    /// It may still admit.
+    /// Whether it may still admit a user.
     is_open: bool,
 }
 
@@ -281,12 +281,12 @@ impl World {
     }
 
     fn membership(&self, user: u8) -> Option<(SessionId, MemberId)> {
-        // Whoever is no member asks with an id of nobody's.
+        // A user who is not a member uses an unassigned member id.
         let member = self.members.get(&user).copied().unwrap_or(MemberId(888));
         self.session.map(|session| (session, member))
     }
 
-    /// A session that is no longer in the table takes its members and invites with it.
+    /// Forgets a session that is no longer in the table, with its members and invites.
     fn forget_the_gone(&mut self) {
         if self.session.is_some() && self.table.is_empty() {
             self.session = None;

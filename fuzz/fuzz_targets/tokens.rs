@@ -1,4 +1,4 @@
-//! Connect tokens and grants, as text that anyone may have written.
+//! Connect tokens and grants, as text from any source.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use rallypoint::secure::token::open;
 use rallypoint::secure::{ConnectGrant, TokenKey};
 
 fuzz_target!(|data: &[u8]| {
-    // The key of the vectors, so that mutations of good tokens begin close to being accepted.
+    // The key of the test vectors, so that mutations of valid tokens begin close to being accepted.
     let key: [u8; 32] = std::array::from_fn(|at| 0x70 + at as u8);
     let keys = [TokenKey::from_bytes(&[1; 32]), TokenKey::from_bytes(&key)];
     let _ = open(&keys, data);

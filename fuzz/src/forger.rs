@@ -1,4 +1,4 @@
-//! [`Forger`]: a peer that holds the keys and seals whatever it likes.
+//! [`Forger`]: a peer that holds the keys and seals arbitrary bytes.
 
 use bytes::BytesMut;
 use rallypoint::base::{ConnectionId, PacketNumber, Timestamp, Truncated, Writer};
@@ -11,23 +11,23 @@ use zeroize::Zeroizing;
 
 pub const CONNECTION: ConnectionId = ConnectionId(0x0300_0001);
 
-/// The secrets that every target's ends share.
+/// Returns the secrets that both ends share in every target.
 pub fn secrets() -> HandshakeSecrets {
     HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
 }
 
 pub struct Forger {
     seal: SealKey,
-    /// What packets to a server name.
+    /// The connection id that packets to a server carry.
     connection: Option<ConnectionId>,
     next: u64,
 }
 
 impl Forger {
-    /// Where the peer is, unless it moves.
+    /// The peer's address, unless it moves.
     pub const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
 
-    /// A connection, and the peer that it believes in.
+    /// Returns a connection, and the forger that acts as its peer.
     pub fn with_victim(is_server: bool, config: ConnectionConfig) -> (Self, Connection) {
         let (role, keys, seal) = if is_server {
             (Role::Server, secrets().server_keys(), secrets().client_keys().seal)
@@ -41,12 +41,12 @@ impl Forger {
         (Self { seal, connection: is_server.then_some(CONNECTION), next: 0 }, victim)
     }
 
-    /// Leaves so many packet numbers out.
+    /// Skips `numbers` packet numbers.
     pub fn skip(&mut self, numbers: u64) {
         self.next += numbers;
     }
 
-    /// The next packet, with these frames in bytes.
+    /// Returns the next packet, with these encoded frames.
     pub fn seal(&mut self, frames: &[u8]) -> BytesMut {
         let number = self.next;
         self.next += 1;

@@ -1,6 +1,6 @@
-//! [`Input`]: the fuzzer's bytes, taken as choices.
+//! [`Input`]: the fuzzer's bytes, used as choices.
 
-/// What is left of the bytes; all are 0 behind the last.
+/// The remaining bytes; after the last, all are 0.
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -26,24 +26,24 @@ impl<'a> Input<'a> {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
-    /// From 0 to less than `end`, which is 1 to 65,536.
+    /// Returns a number below `end`, which is 1 to 65,536.
     pub fn below(&mut self, end: usize) -> usize {
         let wide = if end > 256 { usize::from(self.u16()) } else { usize::from(self.byte()) };
         wide % end
     }
 
-    /// One of `values`.
+    /// Returns one of `values`.
     pub fn pick<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.below(values.len())]
     }
 
-    /// Any number; those around powers of two in two bytes.
+    /// Returns a number near a power of two, chosen by two bytes.
     pub fn number(&mut self) -> u64 {
         let (power, more) = (self.byte(), self.byte());
         (1u64 << (power & 0x3f)).wrapping_add(u64::from(more)).wrapping_sub(2)
     }
 
-    /// So many bytes, fewer at the end.
+    /// Returns `length` bytes, or fewer at the end.
     pub fn bytes(&mut self, length: usize) -> &'a [u8] {
         let (bytes, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;

@@ -1,4 +1,4 @@
-//! What several fuzz targets use.
+//! Code shared by several fuzz targets.
 
 pub mod forger;
 pub mod input;

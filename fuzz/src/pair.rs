@@ -1,4 +1,4 @@
-//! [`Pair`]: two connections, a clock, and packets under way of which each target disposes.
+//! [`Pair`]: two connections, a clock, and packets in flight that each target controls.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use crate::promises::Promises;
 pub const CLIENT: usize = 0;
 pub const SERVER: usize = 1;
 const SERVER_ADDRESS: ([u8; 4], u16) = ([198, 51, 100, 1], 7_777);
-/// One way, once the link is good.
+/// One-way delay once the link is good.
 const DELAY: Duration = Duration::from_millis(5);
-/// What waits makes a timer run within this and so many RTTs: a probe timeout with the variation that
-/// samples can give it at most. Spec: REL-5, REL-6.
+/// A timer runs within this and [`PROBE_RTTS`] RTTs while data is outstanding: a probe timeout with the
+/// greatest variation that samples can give it. Spec: REL-5, REL-6.
 const LONGEST_PROBE: Duration = Duration::from_millis(400);
 const PROBE_RTTS: u32 = 10;
 /// Streams 1 to this one are open besides stream 0.
@@ -32,14 +32,14 @@ pub struct Pair {
     pub now: Timestamp,
     pub ends: [End; 2],
     pub packets: Vec<Packet>,
-    /// Where the client is: what goes elsewhere is lost.
+    /// The client's address; packets to other addresses are lost.
     pub client_at: SocketAddr,
 }
 
 pub struct End {
     pub connection: Connection,
     pub closed: Option<Closed>,
-    /// For what this end sends.
+    /// Promises for what this end sends.
     pub promises: Promises,
     finished: BTreeSet<StreamId>,
     config: ConnectionConfig,
@@ -54,7 +54,7 @@ pub struct Packet {
 }
 
 impl Pair {
-    /// Ends with these configurations, which have told each other `told` of themselves.
+    /// Returns two ends with these configurations, which have received each other's `told`.
     pub fn new(configs: [ConnectionConfig; 2], told: [TransportParameters; 2]) -> Self {
         let now = Timestamp::from_millis(1_000);
         let client_at = client_address(0);
@@ -83,7 +83,7 @@ impl Pair {
         Self { now, ends, packets: Vec::new(), client_at }
     }
 
-    /// Sends a message of `length` bytes, or 4 if that is more.
+    /// Sends a message of `length` bytes, at least 4.
     pub fn send(
         &mut self,
         from: usize,
@@ -105,13 +105,13 @@ impl Pair {
         answer
     }
 
-    /// Ends a stream at one end, as its last event would.
+    /// Finishes a stream at one end, as its last event would.
     pub fn finish(&mut self, end: usize, stream: StreamId) {
         self.ends[end].connection.finish_stream(stream);
         self.ends[end].finished.insert(stream);
     }
 
-    /// Hands a packet over, if somebody is where it goes.
+    /// Delivers a packet if an end is at its destination.
     pub fn deliver(
         &mut self,
         Packet { from, to: Envelope { route: Route { remote: to, .. }, ecn }, data }: Packet,
@@ -123,7 +123,7 @@ impl Pair {
         }
     }
 
-    /// Lets time pass and the timers act that are due.
+    /// Advances the time and runs the timers that are due.
     pub fn wait(&mut self, time: Duration) {
         self.now += time;
         for end in &mut self.ends {
@@ -133,7 +133,7 @@ impl Pair {
         }
     }
 
-    /// Takes what both ends send and tell, and checks what must hold at any moment.
+    /// Collects the packets and events of both ends, and checks the invariants.
     pub fn drain(&mut self) {
         for at in [CLIENT, SERVER] {
             let from = if at == CLIENT { self.client_at } else { SERVER_ADDRESS.into() };
@@ -156,7 +156,7 @@ impl Pair {
         }
     }
 
-    /// A good link from now on: all is settled, or closed at both ends, before so much time is over.
+    /// Uses a good link from now on: everything is settled, or closed at both ends, within `time`.
     pub fn settle(&mut self, time: Duration) {
         let end = self.now + time;
         let mut turns = 0;
@@ -195,7 +195,7 @@ impl Pair {
 }
 
 impl End {
-    /// Its process has so many bytes for what its peers' messages wait for.
+    /// Limits this end's process to `bytes` bytes for received messages that wait.
     pub fn share_receive_budget(&mut self, bytes: usize) {
         self.budgets.receive = MemoryBudget::new(bytes);
         self.connection.share_budgets(&self.budgets);
@@ -216,7 +216,7 @@ impl End {
     }
 }
 
-/// One of the addresses where the client may be: first other ports, then other hosts.
+/// Returns one of the client's possible addresses: first another port, then other hosts.
 pub fn client_address(place: u8) -> SocketAddr {
     ([192, 0, 2, place >> 1], 4_000 + u16::from(place & 1)).into()
 }

@@ -1,4 +1,4 @@
-//! [`Promises`]: what one end has sent, and what the other may and must get of it. Spec: STR-2.
+//! [`Promises`]: what one end has sent, and what the other may and must receive of it. Spec: STR-2.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,28 +6,28 @@ use bytes::Bytes;
 use rallypoint::base::StreamId;
 use rallypoint::wire::Delivery;
 
-/// A stream, none for unreliable messages, and a mode; both keyed modes count together.
+/// A stream (`None` for unreliable messages) and a mode; both keyed modes count as one.
 type Scope = (Option<StreamId>, u8);
 
 #[derive(Default)]
 pub struct Promises {
-    /// How many messages each scope has.
+    /// Number of messages sent in each scope.
     sent: BTreeMap<Scope, u32>,
     received: BTreeSet<(Scope, u32)>,
-    /// The last to arrive of each stream's order, and of each key.
+    /// The last arrival in each stream's order, and of each key.
     last: BTreeMap<(StreamId, Option<u16>), u32>,
-    /// The newest of each key that must arrive, unless a newer one does.
+    /// The newest message of each key that must arrive, unless a newer one does.
     newest: BTreeMap<(StreamId, u16), u32>,
 }
 
 impl Promises {
-    /// Bytes of the next message, 4 at least: they tell its number and length, so that mixed-up
-    /// fragments show.
+    /// Returns the bytes of the next message, at least 4. They contain its number and depend on it
+    /// throughout, so that mixed-up fragments are detected.
     pub fn next(&self, stream: StreamId, delivery: Delivery, length: usize) -> Bytes {
         payload(self.sent.get(&scope(stream, delivery)).copied().unwrap_or(0), length.max(4))
     }
 
-    /// The message from [`Self::next`] was accepted.
+    /// Records that the message from [`Self::next`] was accepted.
     pub fn on_sent(&mut self, stream: StreamId, delivery: Delivery) {
         let sent = self.sent.entry(scope(stream, delivery)).or_default();
         if let Delivery::ReliableLatest { key } = delivery {
@@ -51,7 +51,7 @@ impl Promises {
         }
     }
 
-    /// Everything reliable has arrived, but on the streams that the receiver ignores.
+    /// Checks that everything reliable has arrived, except on the streams that the receiver ignores.
     pub fn check_kept(&self, is_ignored: impl Fn(StreamId) -> bool) {
         let reliable = [Delivery::ReliableUnordered.mode(), Delivery::ReliableOrdered.mode()];
         for (&scope, &sent) in self.sent.iter().filter(|((_, mode), _)| reliable.contains(mode)) {

@@ -1,10 +1,10 @@
-//! [`TokenBucket`]: how fast something may happen, and how much of it at once.
+//! [`TokenBucket`]: limits the rate and the burst size of something.
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// Refills at a steady rate up to a burst; what it does not hold is refused.
+/// A bucket that refills at a steady rate up to a burst. A request for more than it holds is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenBucket {
     per_second: u32,
@@ -17,19 +17,19 @@ pub struct TokenBucket {
 const MICRO: u64 = 1_000_000;
 
 impl TokenBucket {
-    /// A full bucket: `burst` at once after silence, `per_second` for good, each at most 2^32 − 1.
+    /// Creates a full bucket: `burst` at once after silence, `per_second` over time, each at most 2^32 − 1.
     pub fn new(now: Timestamp, per_second: u64, burst: u64) -> Self {
         let (per_second, burst) = (narrow(per_second), narrow(burst));
         Self { per_second, burst, micro_tokens: u64::from(burst) * MICRO, refilled: now }
     }
 
-    /// A full bucket of bytes: a quarter of a second's worth at once, so that a burst does not fill what takes a
-    /// second to drain, and the `largest` amount in any case, however low the rate.
+    /// Creates a full bucket of bytes. It holds a quarter of a second's worth, so that a burst does not fill
+    /// a buffer that takes a second to drain, and at least `largest`, however low the rate.
     pub fn of_bytes(now: Timestamp, per_second: u64, largest: u64) -> Self {
         Self::new(now, per_second, largest.max(per_second / 4))
     }
 
-    /// Takes `amount` if that much is there, all or nothing.
+    /// Takes `amount` if the bucket holds it, otherwise nothing; returns whether it did.
     pub fn take(&mut self, now: Timestamp, amount: u64) -> bool {
         let is_there = self.has(now, amount);
         if is_there {
@@ -38,13 +38,13 @@ impl TokenBucket {
         is_there
     }
 
-    /// True when `amount` is there.
+    /// Returns true if the bucket holds `amount`.
     pub fn has(&mut self, now: Timestamp, amount: u64) -> bool {
         self.refill(now);
         amount.saturating_mul(MICRO) <= self.micro_tokens
     }
 
-    /// Takes `amount`, whether it is there or not: what is missing comes off the refills to come.
+    /// Takes `amount` even if the bucket holds less; the deficit is deducted from later refills.
     pub fn charge(&mut self, amount: u64) {
         let amount = amount.saturating_mul(MICRO);
         let missing = amount.saturating_sub(self.micro_tokens);
@@ -52,41 +52,41 @@ impl TokenBucket {
         self.refilled += Duration::from_micros(missing.div_ceil(self.per_second().max(1)));
     }
 
-    /// Takes `amount` if a full bucket divided by `part` is left then; `part` is at least 1.
+    /// Takes `amount` if a full bucket divided by `part` is left afterwards; `part` is at least 1.
     pub fn take_above(&mut self, now: Timestamp, amount: u64, part: u64) -> bool {
         let kept = self.holds() / part.max(1);
         self.has(now, amount.saturating_add(kept)) && self.take(now, amount)
     }
 
-    /// True when no more fits.
+    /// Returns true if the bucket is full.
     pub fn is_full(&mut self, now: Timestamp) -> bool {
         self.has(now, self.holds())
     }
 
-    /// Nothing is left in it.
+    /// Empties the bucket.
     pub fn empty(&mut self) {
         self.micro_tokens = 0;
     }
 
-    /// How much comes in a second.
+    /// Returns the refill per second.
     pub fn per_second(&self) -> u64 {
         self.per_second.into()
     }
 
-    /// From now on so much comes in a second, and it holds so much.
+    /// Changes the refill to `per_second` and the capacity to `burst` from now on.
     pub fn resize(&mut self, now: Timestamp, per_second: u64, burst: u64) {
         self.refill(now);
         (self.per_second, self.burst) = (narrow(per_second), narrow(burst));
         self.micro_tokens = self.micro_tokens.min(self.holds() * MICRO);
     }
 
-    /// What is there, in millionths.
+    /// Returns the contents, in millionths of a token.
     #[cfg(test)]
     pub fn micro_tokens(&self) -> u64 {
         self.micro_tokens
     }
 
-    /// How much it holds when it is full.
+    /// Returns the capacity.
     pub fn holds(&self) -> u64 {
         self.burst.into()
     }

@@ -1,18 +1,19 @@
-//! [`Counter`]: what is counted while others look. [`Metric`]: a count as monitoring reads it.
+//! [`Counter`]: a count that other threads can read while it changes. [`Metric`]: a count as monitoring reads it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that one thread at a time writes and any thread reads. Relaxed: it says nothing of other memory.
+/// A number that one thread at a time writes and any thread reads. Accesses are relaxed and order no other
+/// memory.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// The count now.
+    /// Returns the current count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Sets it, for what is counted elsewhere.
+    /// Sets the count, for a quantity that is counted elsewhere.
     pub fn set(&self, count: u64) {
         self.0.store(count, Ordering::Relaxed);
     }

@@ -1,21 +1,21 @@
-//! [`Ecn`]: how an IP packet is marked.
+//! [`Ecn`]: the ECN mark of an IP packet.
 
-/// The ECN field of the IP packet that a datagram travels in. RFC 3168 section 5.
+/// The ECN field of the IP packet that carries a datagram (RFC 3168 section 5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Ecn {
-    /// Not ECT: its sender takes no notice of marks, or its path has cleared them.
+    /// Not ECT: the sender ignores marks, or the path has cleared them.
     #[default]
     NotEct,
-    /// ECT(1): means what ECT(0) means; nothing here sends it.
+    /// ECT(1): equivalent to ECT(0). This implementation never sends it.
     Ect1,
-    /// ECT(0): a queue that grows may mark it CE instead of dropping it.
+    /// ECT(0): a growing queue may mark the packet CE instead of dropping it.
     Ect0,
-    /// CE: a queue on the way has grown.
+    /// CE: a queue on the path has grown.
     Ce,
 }
 
 impl Ecn {
-    /// The mark that the two low bits of an IPv4 TOS or an IPv6 traffic class say.
+    /// Returns the mark in the two low bits of an IPv4 TOS or an IPv6 traffic class.
     pub const fn from_bits(bits: u8) -> Self {
         match bits & 0b11 {
             0b00 => Self::NotEct,
@@ -25,7 +25,7 @@ impl Ecn {
         }
     }
 
-    /// Its bits.
+    /// Returns the two bits of the mark.
     pub const fn bits(self) -> u8 {
         self as u8
     }

@@ -1,4 +1,4 @@
-//! Identifiers: one newtype for every number or name that travels.
+//! Identifiers: one newtype for each number or name in the protocol.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 use super::codec::VARINT_MAX;
 
-/// A map whose keys the server gives, at random or one after the other. Its hash is fast and no secret: nobody else
-/// chooses keys, and so nobody can choose those that collide.
+/// A map whose keys the server assigns, at random or sequentially. Its hash is fast and not secret: no peer
+/// chooses keys, so none can choose colliding ones.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// A set of such keys.
+/// A set of keys that the server assigns.
 pub type IdSet<K> = HashSet<K, BuildHasherDefault<IdHasher>>;
 
-/// Hashes an integer that nobody has chosen, by one multiplication. The low bits of a product depend on the low bits
-/// of its factor alone, and these are the same in all keys of a stripe; a table picks its buckets by the low bits
-/// of the hash, which are therefore the product's high ones.
+/// Hashes an integer that no peer has chosen, with one multiplication. The low bits of a product depend only
+/// on the low bits of its factor, and these are the same in all keys of a stripe. A table selects its buckets
+/// by the low bits of the hash, so these are taken from the high bits of the product.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct IdHasher(u64);
 
-/// 2^64 divided by the golden ratio, to the next odd number: Knuth's multiplicative hashing.
+/// 2^64 divided by the golden ratio, rounded to the next odd number (Knuth's multiplicative hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// More than a table has bits in the number of its buckets.
+/// More than the number of bits in a table's bucket index.
 const HIGH_BITS: u32 = 26;
 
 impl Hasher for IdHasher {
@@ -81,33 +81,33 @@ macro_rules! id {
 }
 
 id! {
-    /// A session, unique and random in one server. Spec: SES-1.
+    /// A session; unique and random within one server. Spec: SES-1.
     SessionId(u64)
 }
 id! {
-    /// A member of one session; never reused in it. Spec: SES-2.
+    /// A member of one session; never reused within it. Spec: SES-2.
     MemberId(u32)
 }
 id! {
-    /// A connection's short handle for a session it is in, from 1; never reused in that
-    /// connection. It is also the id of the session's stream. Spec: SES-3.
+    /// A connection's short handle for a session that it is in, from 1; never reused within that connection.
+    /// It is also the id of the session's stream. Spec: SES-3.
     Slot(u32)
 }
 id! {
-    /// Number of a session's event; consecutive in a session, from 1. Spec: EVT-1.
+    /// Number of an event in a session; consecutive, from 1. Spec: EVT-1.
     EventNumber(u64)
 }
 id! {
-    /// Counts the changes of a session's properties. Spec: PRP-1.
+    /// Number of changes to a session's properties. Spec: PRP-1.
     Revision(u64)
 }
 id! {
-    /// Chosen by a client for each command that is answered. Spec: CMD-2.
+    /// Number chosen by a client for each command that is answered. Spec: CMD-2.
     RequestId(u32)
 }
 id! {
-    /// Names a connection in client → server packets; its top 8 bits name the worker that gave it.
-    /// Spec: PKT-6.
+    /// Identifies a connection in client → server packets. Its top 8 bits identify the worker that assigned
+    /// it. Spec: PKT-6.
     ConnectionId(u32)
 }
 id! {
@@ -115,27 +115,27 @@ id! {
     WorkerId(u8)
 }
 id! {
-    /// An ordering scope of a connection. 0 carries control commands and their results; every
-    /// other stream is the [`Slot`] of the same number. Spec: STR-1.
+    /// An ordering scope of a connection. 0 carries control commands and their results; every other stream
+    /// belongs to the [`Slot`] of the same number. Spec: STR-1.
     StreamId(u32)
 }
 id! {
-    /// The app's own class of a session; the server only carries it.
+    /// The application's class of a session; the server only passes it on.
     SessionKind(u16)
 }
 
 impl EventNumber {
-    /// The largest that travels. Spec: EVT-1.
+    /// The largest number on the wire. Spec: EVT-1.
     pub const MAX: Self = Self(VARINT_MAX);
 }
 
 impl ConnectionId {
-    /// The worker that gave the id: it has the connection, or knows which one has.
+    /// Returns the worker that assigned the id. It has the connection, or knows which worker has it.
     pub fn worker(self) -> WorkerId {
         WorkerId(self.0.to_be_bytes()[0])
     }
 
-    /// Builds an id of `worker` from 24 random bits.
+    /// Creates an id of `worker` from the low 24 bits of `random`.
     pub fn new(worker: WorkerId, random: u32) -> Self {
         Self(u32::from(worker.0) << 24 | (random & 0x00ff_ffff))
     }
@@ -152,12 +152,12 @@ impl From<Slot> for StreamId {
     }
 }
 
-/// Names one invite, and with it its session. Spec: INV-1.
+/// Identifies one invite, and with it its session. Spec: INV-1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InviteId {
     /// The session that the invite admits to.
     pub session: SessionId,
-    /// Number of the invite in its session; never reused in it.
+    /// Number of the invite in its session; never reused within it.
     pub number: u32,
 }
 
@@ -173,7 +173,7 @@ impl fmt::Debug for InviteId {
     }
 }
 
-/// Why a text is no [`InviteId`].
+/// Error for a text that is not an [`InviteId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an invite id is written SESSION-NUMBER, two decimal numbers")]
 pub struct InvalidInviteId;
@@ -198,10 +198,10 @@ impl UserId {
     /// Longest id, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Checks and keeps an id.
+    /// Checks the length of an id and wraps it.
     ///
     /// # Errors
-    /// [`InvalidUserId`] when `id` is empty or longer than [`UserId::MAX_BYTES`].
+    /// [`InvalidUserId`] if `id` is empty or longer than [`UserId::MAX_BYTES`].
     pub fn new(id: &str) -> Result<Self, InvalidUserId> {
         match id.len() {
             1..=Self::MAX_BYTES => Ok(Self(id.into())),
@@ -209,7 +209,7 @@ impl UserId {
         }
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -255,11 +255,11 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// Why a text is no [`UserId`].
+/// Error for a text that is not a [`UserId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a user id has 1 to 64 bytes, this one has {bytes}")]
 pub struct InvalidUserId {
-    /// Bytes of the text.
+    /// Length of the text in bytes.
     pub bytes: usize,
 }
 
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(UserId::new(&"x".repeat(65)), Err(InvalidUserId { bytes: 65 }));
     }
 
-    /// In case, in space, and in how one letter is composed.
+    /// The ids differ in case, in white space, and in how one letter is composed.
     // spec-test: TOK-3
     #[test]
     fn users_whose_ids_differ_in_a_byte_are_two() {
@@ -285,8 +285,8 @@ mod tests {
         assert_eq!(UserId::new("zo\u{e9}"), Ok(ids[0].clone()));
     }
 
-    /// Asserts that the hashes spread over what a table picks its buckets by, their low bits, and over what it tells
-    /// the entries of a bucket apart by, their high ones.
+    /// Asserts that the hashes are spread over their low bits, by which a table selects a bucket, and over
+    /// their high bits, by which it distinguishes the entries of a bucket.
     fn check_spread<T: std::hash::Hash>(ids: impl Iterator<Item = T>) {
         use std::hash::{BuildHasher, BuildHasherDefault};
         let hash = BuildHasherDefault::<IdHasher>::default();

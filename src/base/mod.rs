@@ -1,4 +1,4 @@
-//! The ground floor: identifiers, time, bytes. Knows nothing of what stands above it.
+//! Basic types: identifiers, time, bytes. Depends on no other module of the crate.
 
 pub mod bucket;
 pub mod codec;

@@ -1,19 +1,19 @@
-//! Packet numbers, and numbers that travel truncated.
+//! Packet numbers, and numbers that are sent truncated.
 
 use std::fmt;
 
 use super::codec::{DecodeError, Reader, VARINT_MAX, Writer};
 
-/// Number of a sealed packet in one direction: from 0, each used once, below 2^62.
+/// Number of a sealed packet in one direction, from 0. Each number is used once and is below 2^62.
 /// Spec: PKT-7.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PacketNumber(pub u64);
 
 impl PacketNumber {
-    /// The largest that may be used. Spec: PKT-7.
+    /// The largest number that may be used. Spec: PKT-7.
     pub const MAX: Self = Self(VARINT_MAX);
 
-    /// The number after this one.
+    /// Returns the number after this one.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -31,7 +31,7 @@ impl fmt::Debug for PacketNumber {
     }
 }
 
-/// The number closest to `expected` whose low `bits` bits are `truncated` (RFC 9000 A.3).
+/// Returns the number closest to `expected` whose low `bits` bits are `truncated` (RFC 9000 A.3).
 ///
 /// `bits` is 8, 16 or 32. The result is within `2^bits / 2` of `expected`, and never negative.
 pub fn expand(expected: u64, truncated: u64, bits: u32) -> u64 {
@@ -47,7 +47,7 @@ pub fn expand(expected: u64, truncated: u64, bits: u32) -> u64 {
     }
 }
 
-/// The low bits of a number, as they travel; the receiver knows the rest from what came before.
+/// The low bits of a number, as sent. The receiver infers the other bits from earlier numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Truncated {
     /// The low 8 bits.
@@ -60,24 +60,24 @@ pub enum Truncated {
 
 #[allow(clippy::cast_possible_truncation, reason = "truncation is the purpose")]
 impl Truncated {
-    /// The low 8 bits of `number`.
+    /// Truncates `number` to its low 8 bits.
     pub const fn bits8(number: u64) -> Self {
         Self::Bits8(number as u8)
     }
 
-    /// The low 16 bits of `number`.
+    /// Truncates `number` to its low 16 bits.
     pub const fn bits16(number: u64) -> Self {
         Self::Bits16(number as u16)
     }
 
-    /// The low 32 bits of `number`.
+    /// Truncates `number` to its low 32 bits.
     pub const fn bits32(number: u64) -> Self {
         Self::Bits32(number as u32)
     }
 }
 
 impl Truncated {
-    /// The number that is closest to `expected` among those with these low bits.
+    /// Returns the number closest to `expected` among those with these low bits.
     pub fn expand(self, expected: u64) -> u64 {
         match self {
             Self::Bits8(bits) => expand(expected, u64::from(bits), 8),
@@ -86,12 +86,12 @@ impl Truncated {
         }
     }
 
-    /// True for the 4-byte form.
+    /// Returns true for the 4-byte form.
     pub const fn is_wide(self) -> bool {
         matches!(self, Self::Bits32(_))
     }
 
-    /// Bytes on the wire.
+    /// Returns the encoded length in bytes.
     pub const fn encoded_len(self) -> usize {
         match self {
             Self::Bits8(_) => 1,
@@ -100,7 +100,7 @@ impl Truncated {
         }
     }
 
-    /// Reads the 4-byte form when `wide`, else the 1-byte form.
+    /// Reads the 4-byte form if `wide`, otherwise the 1-byte form.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`].
@@ -108,7 +108,7 @@ impl Truncated {
         if wide { reader.u32(what).map(Self::Bits32) } else { reader.u8(what).map(Self::Bits8) }
     }
 
-    /// Reads the 4-byte form when `wide`, else the 2-byte form.
+    /// Reads the 4-byte form if `wide`, otherwise the 2-byte form.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`].

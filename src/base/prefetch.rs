@@ -1,22 +1,23 @@
-//! Memory asked for before it is needed.
+//! Prefetching of memory.
 //!
-//! A worker with thousands of members finds hardly anything of the next one in its caches, and would wait for
-//! one line of memory after the other: most of its time, were it not for this. What comes next is known
-//! beforehand, so the processor fetches it while it works on something else.
+//! When a worker with thousands of members turns to the next one, hardly any of that member's memory is in
+//! the caches. Without prefetching, the worker would spend most of its time waiting for one cache line after
+//! another. The next member is known in advance, so the processor fetches its memory while it works on
+//! something else.
 
 use std::collections::VecDeque;
 
-/// Has the processor fetch all of `value` into its caches. Changes nothing but the time that its use takes, and
-/// does nothing where this is not known (it is on x86-64 and AArch64).
+/// Has the processor fetch all of `value` into its caches. Affects only timing, and does nothing on platforms
+/// without an implementation (x86-64 and AArch64 have one).
 pub fn prefetch<T>(value: &T) {
     fetch(value, size_of::<T>());
 }
 
-/// The same for the place of `queue` that the next value will be pushed to.
+/// Prefetches the slot of `queue` that the next value will be pushed to.
 pub fn prefetch_end<T>(queue: &VecDeque<T>) {
     let (front, wrapped) = queue.as_slices();
     let last = if wrapped.is_empty() { front } else { wrapped };
-    // Beyond the buffer's end when it wraps there: one push in many finds its place as it was.
+    // When the queue wraps here, this is past the end of the buffer, and that one push gains nothing.
     fetch(last.as_ptr_range().end, size_of::<T>());
 }
 
@@ -31,8 +32,8 @@ fn fetch<T>(from: *const T, bytes: usize) {
 #[allow(unsafe_code)]
 fn fetch_line(at: *const i8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which reads nothing that the program could see and never faults, whatever the address; SSE
-    // is part of every x86-64.
+    // SAFETY: a hint that reads nothing visible to the program and never faults, whatever the address; SSE is
+    // part of every x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(at);

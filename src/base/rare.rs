@@ -1,31 +1,31 @@
-//! [`Rare`]: what most values of a type never have.
+//! [`Rare`]: state that most values of a type never have.
 
 use std::ops::{Deref, DerefMut};
 
-/// A value that costs a pointer until it is changed for the first time.
+/// A value that takes only a pointer until it is first changed.
 #[derive(Debug)]
 pub struct Rare<T>(Option<Box<T>>);
 
-/// A type with a constant that stands for a value that was never changed.
+/// A type with a constant for the value that was never changed.
 pub trait Blank: Default + 'static {
-    /// Such a value.
+    /// The value that was never changed.
     const BLANK: &'static Self;
 }
 
 impl<T> Rare<T> {
-    /// One that was never changed.
+    /// Creates a value that was never changed.
     pub const fn new() -> Self {
         Self(None)
     }
 }
 
 impl<T: Blank> Rare<T> {
-    /// The value to be changed, if it was ever changed before.
+    /// Returns the value for modification if it was changed before.
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
 
-    /// As if it had never been changed.
+    /// Resets the value to one that was never changed.
     pub fn clear(&mut self) {
         self.0 = None;
     }

@@ -1,28 +1,28 @@
-//! [`Route`]: between which addresses a datagram travels; [`Envelope`]: all that stands on its outside.
+//! [`Route`]: the addresses that a datagram travels between; [`Envelope`]: a route and an ECN mark.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Ecn;
 
-/// The two ends of a datagram's way, seen from one of them.
+/// The two addresses of a datagram, seen from one end.
 ///
-/// Made of an address alone it leaves this end to the system.
+/// Made from an address alone, it leaves the local address to the system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Route {
-    /// The other end: who sent what came, who is to get what leaves.
+    /// The other end: the sender of a received datagram, the receiver of a sent one.
     pub remote: SocketAddr,
-    /// This end, where the socket has many addresses and the system tells which of them a datagram came to: an
-    /// answer leaves from there, or its receiver would not know whose it is.
+    /// The local address, if the socket has many and the system reports which of them a datagram came to. An
+    /// answer leaves from this address; otherwise its receiver would not recognize its sender.
     pub local: Option<IpAddr>,
 }
 
 impl Route {
-    /// The outside of a datagram that goes this way so marked.
+    /// Returns the envelope of a datagram on this route with the mark `ecn`.
     pub const fn marked(self, ecn: Ecn) -> Envelope {
         Envelope { route: self, ecn }
     }
 
-    /// True when the other one leads between the same hosts: it has at most another port.
+    /// Returns true if `other` connects the same hosts; at most the remote port differs.
     // spec: PTH-8, PTH-10
     pub fn has_ips_of(&self, other: &Self) -> bool {
         let remote = |route: &Self| route.remote.ip().to_canonical();
@@ -36,12 +36,12 @@ impl<T: Into<SocketAddr>> From<T> for Route {
     }
 }
 
-/// The way of a datagram, and the mark that it arrives or leaves with.
+/// The route of a datagram, and the mark that it arrives or leaves with.
 ///
-/// Made of a route or an address alone it bears no mark.
+/// Made from a route or an address alone, it has no mark.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Envelope {
-    /// The way.
+    /// The route.
     pub route: Route,
     /// The mark.
     pub ecn: Ecn,

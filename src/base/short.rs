@@ -1,9 +1,8 @@
-//! [`ShortBytes`]: a few bytes, kept in place.
+//! [`ShortBytes`]: a few bytes, stored inline.
 
 use std::ops::{Deref, Range};
 
-/// Up to [`Self::MAX`] bytes without memory of their own: a copy costs no allocation and counts no
-/// references.
+/// Up to [`Self::MAX`] bytes stored inline. A copy costs no allocation and no reference count.
 #[derive(Clone, Copy, Default)]
 pub struct ShortBytes {
     length: u8,
@@ -11,17 +10,17 @@ pub struct ShortBytes {
 }
 
 impl ShortBytes {
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub const MAX: usize = 23;
 
-    /// Keeps `bytes`; `None` when there are more than [`Self::MAX`].
+    /// Stores `bytes`, or returns `None` if there are more than [`Self::MAX`].
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut kept = [0; Self::MAX];
         kept.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(Self { length: u8::try_from(bytes.len()).ok()?, bytes: kept })
     }
 
-    /// Part of them; `None` when the range is not within them.
+    /// Returns a part of the bytes, or `None` if the range is out of bounds.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         self.get(range).and_then(Self::new)
     }

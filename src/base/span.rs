@@ -1,17 +1,17 @@
-//! [`Span`]: a length of time in half of the memory that a [`Duration`] takes, for what each connection keeps.
+//! [`Span`]: a length of time in half the memory of a [`Duration`], for state kept per connection.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// Whole nanoseconds, up to 584 years; an `Option` of it takes no more.
+/// Whole nanoseconds, up to 584 years. An `Option` of it is no larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(NonZeroU64);
 
 impl Span {
-    /// No time.
+    /// Zero time.
     pub const ZERO: Self = Self(NonZeroU64::MIN);
 
-    /// The time.
+    /// Returns the duration.
     pub fn get(self) -> Duration {
         Duration::from_nanos(self.0.get() - 1)
     }

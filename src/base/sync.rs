@@ -1,8 +1,8 @@
-//! The lock that shared state is behind, atomics beside it, and padding between them.
+//! The lock that guards shared state, the atomics used beside it, and padding between them.
 //!
-//! [`Mutex`] is `std::sync::Mutex` without poisoning: what it guards is changed only after every
-//! check, so that a panic leaves it whole. In this crate's unit tests a `Mutex` or atomic made inside of
-//! `model::check` is shuttle's instead, which tries out the orders in which tasks can take it.
+//! [`Mutex`] is `std::sync::Mutex` without poisoning. Guarded state is changed only after every check, so a
+//! panic leaves it consistent. In this crate's unit tests, a `Mutex` or atomic made inside `model::check` is
+//! shuttle's instead, which explores the orders in which tasks can take it.
 
 use std::ops::{Deref, DerefMut};
 
@@ -16,7 +16,7 @@ pub(crate) use self::model::AtomicBool;
 #[cfg(all(not(test), feature = "server"))]
 pub(crate) use std::sync::atomic::AtomicBool;
 
-/// Keeps what it holds away from its neighbours' cache lines.
+/// Keeps its contents off the cache lines of adjacent values.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct CachePadded<T>(pub T);
@@ -41,7 +41,7 @@ enum Inner<T> {
 }
 
 impl<T> Mutex<T> {
-    /// An unlocked mutex.
+    /// Creates an unlocked mutex.
     pub fn new(value: T) -> Self {
         #[cfg(test)]
         if model::is_running() {
@@ -71,7 +71,7 @@ impl<T: Default> Default for Mutex<T> {
     }
 }
 
-/// Access to what a [`Mutex`] guards; unlocks when dropped.
+/// Access to the value that a [`Mutex`] guards; unlocks when dropped.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T>(GuardInner<'a, T>);
 
@@ -107,7 +107,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 #[cfg(test)]
 pub(crate) mod model {
     //! Runs a test body under many interleavings of its tasks (`shuttle::thread`). Atomics are sequentially
-    //! consistent there, whatever they are asked for.
+    //! consistent there, whatever ordering is requested.
 
     use std::cell::Cell;
     use std::sync::atomic::Ordering;
@@ -120,7 +120,7 @@ pub(crate) mod model {
         RUNNING.get()
     }
 
-    /// Declares an atomic that is shuttle's while a model runs, with what this crate does with it.
+    /// Declares an atomic that is shuttle's while a model runs, with the operations that this crate uses.
     macro_rules! atomic {
         ($name:ident, $value:ty { $($method:ident($($argument:ident: $type:ty),*) -> $result:ty;)+ }) => {
             #[derive(Debug)]
@@ -183,7 +183,7 @@ pub(crate) mod model {
         }
     }
 
-    /// Runs `body` `iterations` times, each under another random schedule.
+    /// Runs `body` `iterations` times, each time under a different random schedule.
     pub(crate) fn check(iterations: usize, body: impl Fn() + Send + Sync + 'static) {
         struct Off;
         impl Drop for Off {

@@ -1,41 +1,41 @@
-//! Time as a value. Nothing below `net` reads a clock: callers pass these in.
+//! Time as a value. Nothing below `net` reads a clock; callers pass the time in.
 
 use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Monotonic time in microseconds since an origin that only its owner knows.
+/// Monotonic time in microseconds since an origin known only to its owner.
 ///
-/// Arithmetic saturates: a clock stepped to an extreme never panics.
+/// Arithmetic saturates, so a clock stepped to an extreme never causes a panic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(
-    /// One more than the microseconds: an `Option` of it is no larger.
+    /// One more than the microseconds, so that an `Option` of it is no larger.
     NonZeroU64,
 );
 
 impl Timestamp {
     /// The origin.
     pub const ZERO: Self = Self(NonZeroU64::MIN);
-    /// The end of time: a deadline that never comes.
+    /// The latest instant, for a deadline that never comes.
     pub const MAX: Self = Self(NonZeroU64::MAX);
 
-    /// The instant `micros` microseconds after the origin; [`Self::MAX`] is that of `u64::MAX - 1`.
+    /// Returns the instant `micros` microseconds after the origin; `u64::MAX - 1` gives [`Self::MAX`].
     pub const fn from_micros(micros: u64) -> Self {
         Self(NonZeroU64::MIN.saturating_add(micros))
     }
 
-    /// The instant `millis` milliseconds after the origin.
+    /// Returns the instant `millis` milliseconds after the origin.
     pub const fn from_millis(millis: u64) -> Self {
         Self::from_micros(millis.saturating_mul(1_000))
     }
 
-    /// Microseconds since the origin.
+    /// Returns the microseconds since the origin.
     pub const fn as_micros(self) -> u64 {
         self.0.get() - 1
     }
 
-    /// Time from `earlier` to `self`; zero when `earlier` is later.
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.as_micros().saturating_sub(earlier.as_micros()))
     }
@@ -75,34 +75,34 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Wall time in milliseconds since 1970-01-01T00:00:00Z. Only token expiry asks for it.
+/// Wall time in milliseconds since 1970-01-01T00:00:00Z. Only token expiry uses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct UnixTime(u64);
 
 impl UnixTime {
-    /// The instant `millis` milliseconds after the epoch.
+    /// Returns the instant `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// The instant `secs` seconds after the epoch.
+    /// Returns the instant `secs` seconds after the epoch.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1_000))
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns the milliseconds since the epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// Whole seconds since the epoch.
+    /// Returns the whole seconds since the epoch.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000
     }
 }
 
 impl From<SystemTime> for UnixTime {
-    /// What the system says; 1970 for what is before.
+    /// Converts the system's time; a time before 1970 becomes 1970.
     fn from(time: SystemTime) -> Self {
         Self(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
@@ -119,9 +119,9 @@ impl Add<Duration> for UnixTime {
 /// Both clocks, read at the same moment by the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Now {
-    /// Monotonic time: everything but token expiry.
+    /// Monotonic time, for everything except token expiry.
     pub mono: Timestamp,
-    /// Wall time: token expiry only.
+    /// Wall time, for token expiry only.
     pub wall: UnixTime,
 }
 

@@ -1,41 +1,41 @@
-//! [`VecMap`]: a map of few keys.
+//! [`VecMap`]: a map for few keys.
 
-/// Values by key, for keys that are few and come in ascending order: a sorted array is smaller and faster than a
-/// tree then. One key costs itself, its value and nothing else.
+/// A map for few keys that arrive in ascending order, for which a sorted array is smaller and faster than a
+/// tree. A single entry takes no memory beyond its key and value.
 #[derive(Debug, Clone)]
 pub struct VecMap<K, V> {
     entries: Vec<(K, V)>,
 }
 
 impl<K: Ord + Copy, V> VecMap<K, V> {
-    /// Entries that there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// True when there is none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// True when the key is there.
+    /// Returns true if `key` is present.
     pub fn contains(&self, key: K) -> bool {
         self.find(key).is_ok()
     }
 
-    /// The key's value.
+    /// Returns the value of `key`.
     pub fn get(&self, key: K) -> Option<&V> {
         let at = self.find(key).ok()?;
         self.entries.get(at).map(|(_, value)| value)
     }
 
-    /// The key's value, to be changed.
+    /// Returns the value of `key` for modification.
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
         let at = self.find(key).ok()?;
         self.entries.get_mut(at).map(|(_, value)| value)
     }
 
-    /// Adds a key that is not there.
+    /// Adds `key` if it is not present.
     pub fn add(&mut self, key: K, value: impl FnOnce() -> V) {
         if let Err(at) = self.find(key) {
             if self.entries.len() < FEW {
@@ -45,28 +45,28 @@ impl<K: Ord + Copy, V> VecMap<K, V> {
         }
     }
 
-    /// Takes a key out.
+    /// Removes `key` and returns its value.
     pub fn remove(&mut self, key: K) -> Option<V> {
         let at = self.find(key).ok()?;
         Some(self.entries.remove(at).1)
     }
 
-    /// All entries, by ascending key.
+    /// Iterates over all entries by ascending key.
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.entries.iter().map(|(key, value)| (*key, value))
     }
 
-    /// All values, by ascending key.
+    /// Iterates over all values by ascending key.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.iter().map(|(_, value)| value)
     }
 
-    /// All values, to be changed.
+    /// Iterates over all values for modification.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.entries.iter_mut().map(|(_, value)| value)
     }
 
-    /// Takes all out.
+    /// Removes all entries and returns their values.
     pub fn drain(&mut self) -> impl Iterator<Item = V> + use<K, V> {
         std::mem::take(&mut self.entries).into_iter().map(|(_, value)| value)
     }
@@ -76,7 +76,7 @@ impl<K: Ord + Copy, V> VecMap<K, V> {
     }
 }
 
-/// Up to so many entries there is room for no more than there are.
+/// Up to this number of entries, the array has no spare capacity.
 const FEW: usize = 4;
 
 impl<K, V> Default for VecMap<K, V> {

@@ -1,5 +1,4 @@
-//! [`Backend`]: what a game's backend is to its clients. It mints their grants, so that they can
-//! connect.
+//! [`Backend`]: acts as a game's backend, which mints the grants with which clients connect.
 
 use std::sync::Arc;
 
@@ -15,24 +14,24 @@ use crate::secure::TokenKey;
 pub struct Backend {
     key: TokenKey,
     server: String,
-    /// What tokens call the server.
+    /// The server's name in tokens.
     name: String,
     config: ClientConfig,
 }
 
 impl Backend {
-    /// For the server that clients reach at `server`, `HOST:PORT`.
+    /// Creates the backend of the server that clients reach at `server`, `HOST:PORT`.
     pub fn new(key: TokenKey, server: &str, protocol_id: u64) -> Self {
         let (server, name) = (server.to_owned(), server.to_owned());
         Self { key, server, name, config: ClientConfig::new(protocol_id) }
     }
 
-    /// Calls the server so in its tokens, if it has a name.
+    /// Sets the server's name in tokens, if given.
     pub fn named(self, name: Option<String>) -> Self {
         Self { name: name.unwrap_or(self.name), ..self }
     }
 
-    /// Traces the connections of its clients.
+    /// Traces the clients' connections, if a tracer is given.
     pub fn traced(mut self, tracer: Option<Arc<TraceFolder>>) -> Self {
         self.config.tracer = tracer.map(|tracer| tracer as Arc<dyn Tracer>);
         self
@@ -41,7 +40,7 @@ impl Backend {
     /// Connects a new client of `user`.
     ///
     /// # Errors
-    /// [`Failure::Work`] when the token breaks a limit or the client does not connect.
+    /// [`Failure::Work`] if the token exceeds a limit or the client does not connect.
     pub async fn connect(&self, user: &UserId) -> Result<(Client, Events), Failure> {
         let request = MintRequest::new(user.clone(), self.name.clone());
         let grant = backend::mint(&self.key, request)

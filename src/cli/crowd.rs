@@ -4,14 +4,14 @@ use super::netsim::MAX_CLIENTS;
 use super::output::Failure;
 use crate::net::allow_many_sockets;
 
-/// Open files beside the clients' sockets: of the runtime, of children, of this process.
+/// Open files besides the clients' sockets: those of the runtime, of child processes and of this process.
 const SPARE_DESCRIPTORS: u64 = 32;
 
-/// Lets this process have as many sockets as the system allows, and checks that they are enough.
+/// Raises the number of sockets of this process as far as the system allows, and checks that they suffice.
 ///
 /// # Errors
-/// [`Failure::Usage`] for more `sockets` than it may have, or more `clients` than a relay carries where they are
-/// `relayed`.
+/// [`Failure::Usage`] for more `sockets` than the process may have, or, if they are `relayed`, more `clients`
+/// than a relay carries.
 pub fn check(clients: u64, sockets: u64, relayed: bool) -> Result<(), Failure> {
     if let Some(limit) = allow_many_sockets()
         && sockets + SPARE_DESCRIPTORS > limit

@@ -2,7 +2,7 @@
 
 use crate::wire::Delivery;
 
-/// The modes by name; keyed ones have the key 0.
+/// The modes by name; keyed modes have the key 0.
 const NAMES: [(&str, Delivery); 5] = [
     ("ordered", Delivery::ReliableOrdered),
     ("reliable", Delivery::ReliableUnordered),
@@ -11,15 +11,15 @@ const NAMES: [(&str, Delivery); 5] = [
     ("unreliable", Delivery::Unreliable),
 ];
 
-/// The name of a mode.
+/// Returns the name of a mode.
 pub fn name(delivery: Delivery) -> &'static str {
     NAMES.iter().find(|(_, known)| known.mode() == delivery.mode()).map_or("unknown", |(name, _)| name)
 }
 
-/// Reads the name of a mode.
+/// Parses the name of a mode.
 ///
 /// # Errors
-/// A text that names the modes there are.
+/// A text that lists the modes.
 pub fn parse(text: &str) -> Result<Delivery, String> {
     let found = NAMES.iter().find(|(name, _)| *name == text).map(|(_, delivery)| *delivery);
     found.ok_or_else(|| format!("a delivery is one of {}", NAMES.map(|(name, _)| name).join(", ")))

@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Longest file that is read, in bytes; far longer than any that is meant.
+/// Longest file that is read, in bytes; far longer than any intended file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads a whole text.
+/// Reads a whole text file.
 ///
 /// # Errors
-/// Those of the system, and [`io::ErrorKind::InvalidData`] when it is no UTF-8 or longer than 1 MiB.
+/// Those of the system, and [`io::ErrorKind::InvalidData`] if it is not UTF-8 or is longer than 1 MiB.
 pub fn read(path: &Path) -> io::Result<String> {
-    // Of one piece, so that a key leaves no copy behind where it grew.
+    // Allocated at once, so that a growing buffer leaves no copy of a key behind.
     let mut text = String::with_capacity(4_096);
     let bytes = File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if bytes as u64 > MAX_BYTES {
@@ -21,7 +21,7 @@ pub fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The same beside the runtime, for what may be a pipe that nobody writes to.
+/// Like [`read`], but outside the runtime's thread, because the file may be a pipe that nobody writes to.
 ///
 /// # Errors
 /// Those of [`read`].

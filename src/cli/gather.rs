@@ -1,4 +1,4 @@
-//! [`gather`]: connected users meet in a session, as in a game: one creates it and invites the
+//! [`gather`]: brings connected users together in a session, as in a game: one creates it and invites the
 //! others, who accept.
 
 use std::time::Duration;
@@ -13,29 +13,29 @@ use crate::wire::command::InvitedUsers;
 
 /// A connected user.
 pub struct Guest {
-    /// Who.
+    /// The user's id.
     pub user: UserId,
     /// Its connection.
     pub client: Client,
-    /// What it hears.
+    /// Its events.
     pub events: Events,
 }
 
 /// A member of a session.
 pub struct Seat {
-    /// The user and its connection. Of the events none about the session has been read.
+    /// The user and its connection. No event about the session has been read yet.
     pub guest: Guest,
     /// The session, its slot and the member's id.
     pub entered: Entered,
 }
 
-/// How long anything but the network may take.
+/// How long anything other than the network may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Makes a session of all `guests`, of which the first becomes the owner; none for no guests.
+/// Gathers all `guests` in a session, with the first one as its owner. Without guests, returns no seats.
 ///
 /// # Errors
-/// [`Failure::Work`] when anyone does not get in.
+/// [`Failure::Work`] if any guest does not get in.
 pub async fn gather(guests: Vec<Guest>, session: CreateSession) -> Result<Vec<Seat>, Failure> {
     let mut guests = guests.into_iter();
     let Some(owner) = guests.next() else { return Ok(Vec::new()) };
@@ -67,7 +67,7 @@ impl Guest {
     /// Waits for an invite and accepts it.
     ///
     /// # Errors
-    /// [`Failure::Work`] when none comes or it does not admit.
+    /// [`Failure::Work`] if none arrives or it does not admit the user.
     pub async fn accept(mut self) -> Result<Seat, Failure> {
         let invite = self.next_invite().await?;
         let entered = self
@@ -78,10 +78,10 @@ impl Guest {
         Ok(Seat { guest: self, entered })
     }
 
-    /// Waits for an invite, passing over all else.
+    /// Waits for an invite, ignoring all other events.
     ///
     /// # Errors
-    /// [`Failure::Work`] when the connection ends or none comes.
+    /// [`Failure::Work`] if the connection ends or no invite arrives.
     pub async fn next_invite(&mut self) -> Result<InviteId, Failure> {
         let failed = |why: &dyn std::fmt::Display| {
             Failure::while_doing(format_args!("{} waiting for an invite", self.user), why)
@@ -99,10 +99,10 @@ impl Guest {
     }
 }
 
-/// Waits for `work`, but not for ever.
+/// Waits for `work`, but not forever.
 ///
 /// # Errors
-/// [`Failure::Work`] that names `what` when it takes too long.
+/// [`Failure::Work`] that names `what`, if it takes too long.
 pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
     timeout(PATIENCE, work).await.map_err(|_| Failure::while_doing(what, "it takes too long"))
 }

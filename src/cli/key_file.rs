@@ -1,4 +1,4 @@
-//! Key files: one line, a token key as PASERK `k4.local.` text.
+//! Key files: one line with a token key as PASERK `k4.local.` text.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -11,13 +11,13 @@ use crate::cli::files;
 use crate::cli::output::Failure;
 use crate::secure::TokenKey;
 
-/// Where the key is looked for and written when nothing else is said.
+/// The default path for reading and writing the key.
 pub const DEFAULT: &str = "rallypoint.key";
 
-/// Makes a new key and writes it to `path`, readable by its owner only.
+/// Creates a new key and writes it to `path`, readable by its owner only.
 ///
 /// # Errors
-/// [`Failure::Work`] when the file exists already or cannot be written.
+/// [`Failure::Work`] if the file already exists or cannot be written.
 pub fn create(path: &Path) -> Result<TokenKey, Failure> {
     let key = backend::new_key();
     write_new(path, &[key.to_paserk().as_bytes(), b"\n"]).map_err(|error| match error.kind() {
@@ -32,7 +32,7 @@ pub fn create(path: &Path) -> Result<TokenKey, Failure> {
 /// Reads the key in `path`.
 ///
 /// # Errors
-/// [`Failure::Work`] when the file cannot be read or holds no key.
+/// [`Failure::Work`] if the file cannot be read or holds no key.
 pub fn read(path: &Path) -> Result<TokenKey, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the key file {}", path.display()), error)
@@ -42,7 +42,7 @@ pub fn read(path: &Path) -> Result<TokenKey, Failure> {
     TokenKey::from_paserk(&text).map_err(|error| failed(&error))
 }
 
-/// Writes a file that must not exist yet; mode 0600 where files have modes.
+/// Writes a file that must not exist yet, with mode 0600 where files have modes.
 fn write_new(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -51,13 +51,13 @@ fn write_new(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
     if written.is_err() {
-        // A part of a key would only be in the way.
+        // A partial key is useless and would block the next attempt.
         let _ = std::fs::remove_file(path);
     }
     written
 }
 
-/// Says so when others than the owner may read a key.
+/// Warns if anyone other than the owner has access to a key.
 fn warn_of_readers(path: &Path) {
     #[cfg(unix)]
     if let Ok(metadata) = std::fs::metadata(path) {

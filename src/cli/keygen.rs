@@ -1,4 +1,4 @@
-//! `keygen`: a new token key, in a file that only its owner reads.
+//! `keygen`: writes a new token key to a file that only its owner can read.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clap::Args;
 use crate::cli::key_file;
 use crate::cli::output::{Failure, product};
 
-/// Makes a token key: the secret that `serve` and whoever mints connect tokens share.
+/// Creates a token key: the secret shared by `serve` and the backend that mints connect tokens.
 ///
-/// The file holds one line, a PASERK `k4.local.` text, and can be read and written by its owner only.
-/// An existing file is never overwritten.
+/// The file holds one line, a PASERK `k4.local.` text, and only its owner can read and write it. An existing
+/// file is never overwritten.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  rallypoint keygen --out rallypoint.key")]
 pub struct KeygenArgs {
@@ -22,7 +22,7 @@ pub struct KeygenArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Work`] when the file exists or cannot be written.
+/// [`Failure::Work`] if the file exists or cannot be written.
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let key = key_file::create(&args.out)?;
     product(format_args!("wrote a new token key to {}: {}", args.out.display(), key.id()))

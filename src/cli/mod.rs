@@ -1,7 +1,7 @@
-//! The command line: one binary, one file or folder a subcommand.
+//! The command line: one binary, with one file or folder per subcommand.
 //!
-//! Results go to standard output, progress and logs to standard error. Exit status: 0 done and every
-//! check held, 1 the work or a check failed, 2 wrong usage.
+//! Results go to standard output, progress and logs to standard error. Exit status: 0 if the work is done and
+//! every check held, 1 if the work or a check failed, 2 for wrong usage.
 
 pub mod backend;
 pub mod bench;
@@ -45,7 +45,7 @@ struct Cli {
     command: Command,
 }
 
-/// The protocol id of every subcommand that is told no other: "Rall".
+/// The default protocol id of every subcommand: "Rall".
 pub const PROTOCOL_ID: u64 = 0x5261_6c6c;
 
 #[derive(Subcommand, Debug)]
@@ -59,7 +59,7 @@ enum Command {
     Netsim(netsim::NetsimArgs),
 }
 
-/// Reads the command line, runs the subcommand and says how it ended.
+/// Parses the command line, runs the subcommand and reports how it ended.
 pub fn main() -> ExitCode {
     // Wrong usage ends here, with status 2 and the usage on standard error.
     let cli = Cli::parse();
@@ -88,33 +88,33 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// How long the process waits for whoever reads its last words.
+/// How long the process waits for its last output to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Writes what is left of the logs, and then why it failed. A pipe that nobody reads must not keep the process.
+/// Writes the remaining logs and then the failure. A pipe that nobody reads must not keep the process alive.
 fn say_last(logs: WorkerGuard, why: Option<String>) {
     let (said, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         drop(logs);
         why.into_iter().for_each(note);
-        // Nobody may be waiting any more.
+        // The receiver may have stopped waiting.
         let _ = said.send(());
     });
     let _ = wait.recv_timeout(LAST_WORDS);
 }
 
-/// Lines of the log that may wait; each has a place in memory from the start.
+/// Log lines that may wait; their slots are allocated at the start.
 const BUFFERED_LINES: usize = 8_192;
 
-/// Sends logs to standard error, until what it returns is dropped; `level` holds where the environment says nothing.
-/// Lines that nobody reads are dropped: a server waits for no collector of logs.
+/// Sends logs to standard error until the returned guard is dropped; `level` applies if the environment sets
+/// no filter. Lines that nobody reads are dropped: a server does not wait for a log collector.
 fn log_to_stderr(level: &str) -> WorkerGuard {
     let chosen = std::env::var_os("RALLYPOINT_LOG").filter(|chosen| !chosen.is_empty());
     let filter = chosen.and_then(|chosen| {
         let chosen = chosen.to_string_lossy();
         let wrong = |error| note(format_args!("RALLYPOINT_LOG is ignored, {chosen:?}: {error}"));
         let filter = EnvFilter::try_new(&chosen).map_err(wrong).ok()?;
-        // A word that is no level is taken for the name of a module, of which all is logged.
+        // A word that is not a level is taken as the name of a module, of which everything is logged.
         if !chosen.split([',', '=']).any(|word| word.trim().parse::<LevelFilter>().is_ok()) {
             note(format_args!(
                 "RALLYPOINT_LOG names no level, {chosen:?}: nothing but these modules is logged"
@@ -127,7 +127,8 @@ fn log_to_stderr(level: &str) -> WorkerGuard {
     let writer = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES);
     let (writer, guard) = writer.finish(io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi);
-    // What cannot be logged, as on a full disk, is lost: to say so on standard error would fail, too, and panic.
+    // Lines that cannot be logged, as on a full disk, are lost: reporting this on standard error would also
+    // fail, and panic.
     let _ = logs.log_internal_errors(false).try_init();
     guard
 }

@@ -1,13 +1,13 @@
-//! Standard output, for results only, and the exit status that says how a subcommand ended.
+//! Standard output, for results only, and the exit status, which states how a subcommand ended.
 //!
-//! Whoever reads the results may stop reading (`| head -1`): a closed pipe ends nothing, since servers
-//! and checks go on without a reader.
+//! The reader of the results may stop reading (`| head -1`): a closed pipe ends nothing, because servers and
+//! checks continue without a reader.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// How a subcommand ended when it did not end well.
+/// How a subcommand failed.
 #[derive(Debug)]
 pub enum Failure {
     /// Wrong usage: exit status 2.
@@ -17,12 +17,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The work failed because of `error`, while doing `what`.
+    /// Returns the failure of work that failed because of `error`, while doing `what`.
     pub fn while_doing(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self::Work(format!("{what}: {error}"))
     }
 
-    /// The exit status that stands for it.
+    /// Returns the exit status for this failure.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
@@ -39,17 +39,17 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Writes one line of results to standard output, at once.
+/// Writes one line of results to standard output, without buffering.
 pub fn result_line(line: impl fmt::Display) {
     let mut out = io::stdout().lock();
-    // A reader that went away is no reason to stop.
+    // A reader that has gone away is no reason to stop.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Writes what a subcommand is for to standard output.
+/// Writes the product of a subcommand to standard output.
 ///
 /// # Errors
-/// [`Failure::Work`] when it cannot be written, as to a full disk; that nobody reads it is no failure.
+/// [`Failure::Work`] if it cannot be written, as to a full disk; a missing reader is not a failure.
 pub fn product(text: impl fmt::Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -60,12 +60,12 @@ pub fn product(text: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
-/// Writes one line for people to standard error.
+/// Writes one human-readable line to standard error.
 pub fn note(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Says where a socket listens: on standard output, or on standard error when that carries JSON.
+/// Reports where a socket listens, on standard output, or on standard error if standard output carries JSON.
 pub fn listening_on(addr: impl fmt::Display, json: bool) {
     if json {
         note(format_args!("listening on {addr}"))
@@ -74,14 +74,14 @@ pub fn listening_on(addr: impl fmt::Display, json: bool) {
     }
 }
 
-/// A table of results in two columns, for people.
+/// A human-readable table of results in two columns.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<(String, String)>,
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,14 +1,15 @@
-//! What the subcommands run on: a runtime of one thread, and a seed.
+//! What the subcommands run on: a single-threaded runtime, and a seed.
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
 use crate::cli::output::Failure;
 
-/// Where a run's chance comes from: as told, or drawn, below 2^53, so that every reader of JSON reads it whole.
+/// Returns the seed of a run's random choices: the given one, or one drawn below 2^53, so that every JSON
+/// reader reads it exactly.
 ///
 /// # Errors
-/// [`Failure::Work`] when the system gives no randomness.
+/// [`Failure::Work`] if the system provides no randomness.
 pub fn seed(told: Option<u64>) -> Result<u64, Failure> {
     match told {
         Some(seed) => Ok(seed),
@@ -22,14 +23,14 @@ pub fn seed(told: Option<u64>) -> Result<u64, Failure> {
 /// Runs `work` to its end on a runtime of this thread.
 ///
 /// # Errors
-/// Those of `work`, and [`Failure::Work`] when there is no runtime to be had.
+/// Those of `work`, and [`Failure::Work`] if no runtime can be created.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::while_doing("starting the runtime", error))?;
     let done = runtime.block_on(work);
-    // A blocked read of standard input must not keep the process.
+    // A blocked read of standard input must not keep the process alive.
     runtime.shutdown_background();
     done
 }

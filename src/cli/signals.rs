@@ -1,10 +1,9 @@
-//! Being told to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP where a terminal is in use, which has gone then. A
-//! daemon takes SIGHUP for the wish that it read its files again.
+//! Signals to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP if a terminal is in use, because the terminal is then
+//! gone. A daemon takes SIGHUP as a request to read its files again.
 
 use std::io;
 
-/// Hears what the system says to this process from the moment that it is made; until then a signal
-/// ends the process at once.
+/// Receives the signals of this process from its creation on; until then, a signal ends the process at once.
 pub struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -15,10 +14,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen. Needs a tokio runtime with I/O.
+    /// Starts listening. Needs a tokio runtime with I/O.
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// If the system does not allow it.
     #[cfg(unix)]
     pub fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -26,10 +25,11 @@ impl Signals {
         Ok(Self { interrupt, terminate, hangup: None })
     }
 
-    /// As [`Self::new`], and hears of the end of the terminal. Not for what may go on without one (`nohup`).
+    /// Like [`Self::new`], but also receives SIGHUP, which reports the end of the terminal. Not for what may
+    /// continue without a terminal (`nohup`).
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// If the system does not allow it.
     pub fn of_a_terminal() -> io::Result<Self> {
         let signals = Self::new()?;
         #[cfg(unix)]
@@ -39,7 +39,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Begins to listen. Needs a tokio runtime with I/O.
+    /// Starts listening. Needs a tokio runtime with I/O.
     ///
     /// # Errors
     /// Never on this system.
@@ -63,14 +63,14 @@ impl Signals {
     }
 }
 
-/// Hears SIGHUP, from the moment that it is made, which then no longer ends the process.
+/// Receives SIGHUP from its creation on; from then on, SIGHUP no longer ends the process.
 pub struct Hangups(#[cfg(unix)] tokio::signal::unix::Signal);
 
 impl Hangups {
-    /// Begins to listen. Needs a tokio runtime with I/O.
+    /// Starts listening. Needs a tokio runtime with I/O.
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// If the system does not allow it.
     pub fn new() -> io::Result<Self> {
         #[cfg(unix)]
         let hangup = tokio::signal::unix::SignalKind::hangup();
@@ -80,7 +80,7 @@ impl Hangups {
         ))
     }
 
-    /// Waits for the next one; for ever where there are none. Cancel safe.
+    /// Waits for the next one; forever where SIGHUP does not exist. Cancel safe.
     pub async fn next(&mut self) {
         #[cfg(unix)]
         if self.0.recv().await.is_some() {

@@ -1,4 +1,4 @@
-//! `token`: a connect grant, as a game backend would hand out.
+//! `token`: mints a connect grant, as a game backend would.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,22 +21,23 @@ use crate::secure::token::{LIFETIME_MAX, MintRequest, NAME_BYTES};
     after_help = "Example:\n  rallypoint token --user alice --key-file rallypoint.key --server 127.0.0.1:7777 > alice.grant"
 )]
 pub struct TokenArgs {
-    /// The user that connects with it, 1 to 64 bytes.
+    /// User that connects with the grant, 1 to 64 bytes.
     #[arg(long, value_name = "ID")]
     user: UserId,
-    /// File with the token key of the server, as `keygen` writes it.
+    /// File with the server's token key, as written by `keygen`.
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
-    /// The server, as clients reach it and as it calls itself: the token's `aud`, one of the server's `names` if it has any.
+    /// Server, as clients reach it and as it names itself: the token's `aud`, one of the server's `names` if
+    /// it has any.
     #[arg(long, value_name = "ADDR")]
     server: String,
-    /// Where clients reach it, HOST:PORT, if it calls itself otherwise; may be given several times.
+    /// HOST:PORT at which clients reach the server, if it names itself otherwise; may be given several times.
     #[arg(long, value_name = "ADDR")]
     address: Vec<String>,
-    /// How long the token can be used, up to 10min.
+    /// How long the token is valid, up to 10min.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
     ttl: Duration,
-    /// What the server is to know of the user: any JSON of at most 256 bytes.
+    /// Data about the user for the server: any JSON of at most 256 bytes.
     #[arg(long, value_name = "JSON", value_parser = json)]
     data: Option<Value>,
 }
@@ -44,8 +45,7 @@ pub struct TokenArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Usage`] when what the token should say breaks a limit, [`Failure::Work`] when the key
-/// cannot be read.
+/// [`Failure::Usage`] if the token's contents exceed a limit, [`Failure::Work`] if the key cannot be read.
 pub fn run(args: TokenArgs) -> Result<(), Failure> {
     let key = key_file::read(&args.key_file)?;
     let addresses =
@@ -72,7 +72,7 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     product(&*grant.to_json())
 }
 
-/// Left to itself, any text would be taken as a JSON string.
+/// Parses JSON; without this, any text would be taken as a JSON string.
 fn json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))
 }

@@ -1,49 +1,49 @@
-//! Quantities as people write them on the command line and in the config file: durations `250ms`,
-//! shares `5%`, rates `30`, bit rates `10mbit`, sizes `64KiB`.
+//! Quantities as written on the command line and in the configuration file: durations `250ms`, shares `5%`,
+//! rates `30`, bit rates `10mbit`, sizes `64KiB`.
 //!
-//! Strict: a unit that is missing, unknown or repeated is an error that says what is allowed. What is
-//! written with [`Written`] is read back as the same value.
+//! Parsing is strict: a missing, unknown or repeated unit is an error that states what is allowed. A value
+//! written with [`Written`] is read back unchanged.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::secure::ConnectGrant;
 
-/// Why a text is no quantity; names the text and what is allowed.
+/// Why a text is not a quantity; names the text and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// Does not begin with a decimal number.
+    /// The text does not begin with a decimal number.
     #[error("`{text}` does not begin with a number: {allowed}")]
     NoNumber {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What may be written instead.
+        /// What is allowed instead.
         allowed: &'static str,
     },
-    /// The number has no unit, or one that is not known.
+    /// The number has no unit, or an unknown one.
     #[error("`{text}` has {found}: {allowed}", found = unit_found(.unit))]
     WrongUnit {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What stands after the number; empty when nothing does.
+        /// The text after the number, which may be empty.
         unit: String,
-        /// What may be written instead.
+        /// What is allowed instead.
         allowed: &'static str,
     },
-    /// Finer than the smallest step, or out of range.
+    /// The value is finer than the smallest step, or out of range.
     #[error("`{text}` is out of range: {allowed}")]
     OutOfRange {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What may be written instead.
+        /// What is allowed instead.
         allowed: &'static str,
     },
 }
 
-/// Where a server is, as clients reach it.
+/// Parses the address at which clients reach a server.
 ///
 /// # Errors
-/// What is allowed.
+/// A text that states what is allowed.
 pub fn address(text: &str) -> Result<String, String> {
     let is_address = ConnectGrant::is_address(text);
     is_address.then(|| text.to_owned()).ok_or_else(|| "allowed is HOST:PORT, as in 127.0.0.1:7777".to_owned())
@@ -54,18 +54,18 @@ pub fn address(text: &str) -> Result<String, String> {
 pub struct Share(f64);
 
 impl Share {
-    /// The part as a number from 0 to 1.
+    /// Returns the share as a number from 0 to 1.
     pub const fn as_fraction(self) -> f64 {
         self.0
     }
 
-    /// True for `0%`.
+    /// Returns true for `0%`.
     pub fn is_none(self) -> bool {
         self.0 == 0.0
     }
 }
 
-/// Bits a second.
+/// Bits per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BitRate(pub u64);
 
@@ -78,7 +78,7 @@ const SIZES: &str = "a size is a whole number of bytes, or a number and one of B
 /// Reads a duration such as `250ms`.
 ///
 /// # Errors
-/// [`UnitError`] when there is no number, no known unit, or more than 2^64 microseconds.
+/// [`UnitError`] if the number or a known unit is missing, or for more than 2^64 microseconds.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
     let micros = scaled(text, DURATIONS, |unit| match unit {
         "us" => Some(1),
@@ -94,9 +94,9 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 /// Reads a share such as `5%`.
 ///
 /// # Errors
-/// [`UnitError`] when the percent sign is missing, or outside of 0 to 100 %.
+/// [`UnitError`] if the percent sign is missing, or the value is outside 0 to 100 %.
 pub fn share(text: &str) -> Result<Share, UnitError> {
-    // In millionths of a percent: exact for all that people write.
+    // In millionths of a percent, which is exact for any practical share.
     let parts = scaled(text, SHARES, |unit| (unit == "%").then_some(1_000_000))?;
     match u32::try_from(parts) {
         Ok(parts @ 0..=100_000_000) => Ok(Share(f64::from(parts) / 100_000_000.0)),
@@ -104,10 +104,10 @@ pub fn share(text: &str) -> Result<Share, UnitError> {
     }
 }
 
-/// Reads a rate such as `30`, times a second.
+/// Reads a rate such as `30`, in times per second.
 ///
 /// # Errors
-/// [`UnitError`] when it is no number, or not above 0 and up to 10,000.
+/// [`UnitError`] if it is not a number, or not above 0 and up to 10,000.
 pub fn hertz(text: &str) -> Result<f64, UnitError> {
     let parts = scaled(text, RATES, |unit| unit.is_empty().then_some(1_000))?;
     match u32::try_from(parts) {
@@ -119,7 +119,7 @@ pub fn hertz(text: &str) -> Result<f64, UnitError> {
 /// Reads a bit rate such as `10mbit`.
 ///
 /// # Errors
-/// [`UnitError`] when there is no number, no known unit, or nothing a second.
+/// [`UnitError`] if the number or a known unit is missing, or for zero bits per second.
 pub fn bit_rate(text: &str) -> Result<BitRate, UnitError> {
     let bits = scaled(text, BIT_RATES, |unit| match unit {
         "bit" => Some(1),
@@ -137,7 +137,7 @@ pub fn bit_rate(text: &str) -> Result<BitRate, UnitError> {
 /// Reads a size such as `64` or `64KiB`, in bytes.
 ///
 /// # Errors
-/// [`UnitError`] when there is no number or no known unit.
+/// [`UnitError`] if the number or a known unit is missing.
 pub fn size(text: &str) -> Result<usize, UnitError> {
     let bytes = scaled(text, SIZES, |unit| match unit {
         "" | "B" => Some(1),
@@ -149,8 +149,8 @@ pub fn size(text: &str) -> Result<usize, UnitError> {
     usize::try_from(bytes).map_err(|_| UnitError::OutOfRange { text: text.to_owned(), allowed: SIZES })
 }
 
-/// Reads `NUMBER[.DECIMALS]UNIT` as a whole number of the smallest step; `steps` says how many of
-/// those a unit has.
+/// Reads `NUMBER[.DECIMALS]UNIT` as a whole number of the smallest step; `steps` returns the number of steps
+/// in a unit.
 fn scaled(text: &str, allowed: &'static str, steps: impl Fn(&str) -> Option<u64>) -> Result<u64, UnitError> {
     let no_number = || UnitError::NoNumber { text: text.to_owned(), allowed };
     let out_of_range = || UnitError::OutOfRange { text: text.to_owned(), allowed };
@@ -177,7 +177,7 @@ fn scaled(text: &str, allowed: &'static str, steps: impl Fn(&str) -> Option<u64>
     let decimals: u128 =
         if decimals.is_empty() { 0 } else { decimals.parse().map_err(|_| out_of_range())? };
     let rest = decimals.checked_mul(steps.into()).ok_or_else(out_of_range)?;
-    // What is below the smallest step would be lost in silence.
+    // A part below the smallest step would be lost silently.
     if rest % parts != 0 {
         return Err(out_of_range());
     }
@@ -205,8 +205,8 @@ impl fmt::Display for Written {
     }
 }
 
-/// How many of which of `units` (falling, each with its number of steps) make up `steps`; nothing at
-/// all is counted in the unit `zero`.
+/// Returns `steps` as a whole count of the largest of `units` (in descending order, each with its number of
+/// steps) that divides it; zero is counted in the unit `zero`.
 fn largest_whole<'a>(steps: u128, units: &[(&'a str, u128)], zero: &'a str) -> (u128, &'a str) {
     units
         .iter()

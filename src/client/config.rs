@@ -1,4 +1,4 @@
-//! [`ClientConfig`]: what an app chooses for its client.
+//! [`ClientConfig`]: the settings that an app chooses for its client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,42 +6,43 @@ use std::time::Duration;
 use crate::net::{BufferSizes, IoPath};
 use crate::rudp::{ConnectionConfig, Tracer};
 
-/// What an app chooses for its client; [`ClientConfig::new`] has the usual.
+/// The settings that an app chooses for its client; [`ClientConfig::new`] returns the defaults.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Names the game; the server must be configured with the same.
+    /// Identifier of the game; the server must be configured with the same one.
     pub protocol_id: u64,
-    /// Limits and times of the connection. What its link takes (`link_datagram_bytes`) is replaced by what the
-    /// system says of the route to the server, where it does (Linux). `max_datagram_bytes` is the most for either
-    /// direction.
+    /// Limits and timeouts of the connection. Where the system reports the datagram size of the route to the
+    /// server (Linux), that size replaces `link_datagram_bytes`. `max_datagram_bytes` limits both directions.
     pub connection: ConnectionConfig,
-    /// How long each address of a server is tried; a second from when the server rejects. Default 5 s. Where there are
-    /// several, the next one is tried as well once those before have been silent for a second. To bound the whole of
-    /// `connect`, name resolution included, put a `timeout` around it.
+    /// How long to try each address of a server; at most one second more once the server has rejected.
+    /// Default 5 s. With several addresses, the next one is also tried once the earlier ones have been silent
+    /// for a second. To bound the whole of `connect`, including name resolution, wrap it in a `timeout`.
     pub connect_timeout: Duration,
-    /// Events that wait for the app. Default 4,096, at least 1.
+    /// Number of events that may wait for the app. Default 4,096, at least 1.
     ///
-    /// When so many wait, the client stops reading its socket until the app has read some; while a command waits
-    /// for its result, when as many more wait, or 1,024 if that is more: whoever awaits a command may not read. The
-    /// server notices missing acks and ends the connection of a client that goes on; so does the client itself after
-    /// the idle timeout, with [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread). An app that reads again
-    /// before that misses nothing, and finds a warning among what has waited
+    /// When this many events are waiting, the client stops reading its socket until the app has read some.
+    /// While a command is awaiting its result, the client stops only when as many again are waiting (1,024 if
+    /// that is more), because an app that awaits a command may not be reading. The server notices the missing
+    /// acks and ends the connection of a client that stays in this state; after the idle timeout the client
+    /// itself ends it with [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread). An app that
+    /// resumes reading before that misses nothing, and finds a warning among the waiting events
     /// ([`Event::Lagging`](super::Event::Lagging)).
     pub events_buffer: usize,
-    /// Buffers of the socket, in bytes. Default 1 MiB each.
+    /// Sizes of the socket's buffers, in bytes. Default 1 MiB each.
     pub socket_buffers: BufferSizes,
-    /// How datagrams cross into the kernel.
+    /// How datagrams are passed to and from the kernel.
     pub io_path: IoPath,
-    /// Seeds what the client draws at random, keys included: for tests alone. Default `None`: the
-    /// system's random source.
+    /// Seed for everything the client draws at random, including keys; for tests only. Default `None`, which
+    /// uses the system's random source.
     pub seed_for_tests: Option<u64>,
-    /// Traces the connection if it chooses to; called by the task that reads the socket, or by the app's own call, and
-    /// in the midst of it: it must not call the client. Default `None`.
+    /// Tracer that decides whether to trace the connection. It is called by the task that reads the socket or
+    /// from within the app's own call, in the middle of processing, so it must not call the client. Default
+    /// `None`.
     pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl ClientConfig {
-    /// The usual, for the game that `protocol_id` names.
+    /// Returns the default configuration for the game with this `protocol_id`.
     pub fn new(protocol_id: u64) -> Self {
         Self {
             protocol_id,

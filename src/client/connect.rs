@@ -24,25 +24,25 @@ use crate::rudp::{self, Connecting, ConnectingConfig, ConnectionConfig};
 use crate::secure::ConnectGrant;
 use crate::wire::RejectCode;
 
-/// Why there is no connection.
+/// Why connecting failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The grant names no server.
     #[error("the grant names no server")]
     NoServer,
-    /// A server of the grant is not `HOST:PORT`.
+    /// A server in the grant is not of the form `HOST:PORT`.
     #[error("the grant names {server:?} as a server, which is not HOST:PORT")]
     Address {
-        /// As the grant has it.
+        /// The server as written in the grant.
         server: String,
     },
-    /// The name of a server was not resolved.
+    /// The name of a server could not be resolved.
     #[error("cannot resolve {server}: {error}")]
     Resolve {
-        /// As the grant has it.
+        /// The server as written in the grant.
         server: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The system gave no socket for an address of the server.
@@ -64,13 +64,13 @@ pub enum ConnectError {
     /// The server refused, or did not answer.
     #[error(transparent)]
     Handshake(#[from] rudp::ConnectError),
-    /// The connection ended before it was of use.
+    /// The connection ended before it could be used.
     #[error("connection ended: {0}")]
     Ended(Disconnected),
 }
 
 impl ConnectError {
-    /// True when another try, with a new grant, may go better: see [`Disconnected::may_reconnect`].
+    /// Returns true if another attempt, with a new grant, may succeed: see [`Disconnected::may_reconnect`].
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::NoServer | Self::Address { .. } => false,
@@ -99,7 +99,7 @@ impl ConnectError {
         }
     }
 
-    /// The server's answer, if it has refused.
+    /// Returns the server's reject code, if it refused.
     pub fn reject_code(&self) -> Option<RejectCode> {
         match self {
             Self::Handshake(rudp::ConnectError::Refused(code)) => Some(*code),
@@ -108,19 +108,19 @@ impl ConnectError {
     }
 }
 
-/// From the start of one attempt to that of the next, unless the one has failed. Each that reaches the server begins a
-/// handshake there, of which a token may have two, so this is longer than the delay that RFC 8305 has.
+/// Time between the starts of two attempts, unless the first has failed. Each attempt that reaches the server
+/// begins a handshake there, and a token may have two, so this is longer than the delay in RFC 8305.
 const NEXT_TRY: Duration = Duration::from_secs(1);
 
-/// What came of trying.
+/// The outcome of resolving a server or of trying an address.
 enum Tried<T> {
     Server(String, io::Result<Vec<SocketAddr>>),
     Address(Result<(Client, T), ConnectError>),
 }
 
-/// Tries the grant's addresses, another one whenever those before stay silent, and takes the first that answers: a
-/// name may have addresses at which nobody listens, or to which no way leads. `sink` makes the place for events of
-/// an attempt.
+/// Tries the grant's addresses, starting another attempt whenever the earlier ones stay silent, and returns
+/// the first that answers: a name may have addresses where nobody listens or that are unreachable. `sink`
+/// creates the event sink of an attempt.
 ///
 /// # Errors
 /// The failure that tells most: an answer of the server rather than silence, and silence rather than an address at which
@@ -132,7 +132,7 @@ pub(super) async fn connect<T: Send + 'static>(
 ) -> Result<(Client, T), ConnectError> {
     let mut attempts = Attempts::new(grant, config);
     let mut candidates = Candidates::new(attempts.now(), &grant.servers);
-    // Dropped with the others in it when one has answered, or when nobody waits any more.
+    // Dropped with the remaining attempts when one has answered or the caller stops waiting.
     let mut tries = JoinSet::new();
     let mut failed = ConnectError::NoServer;
     loop {
@@ -192,21 +192,20 @@ pub(super) async fn connect<T: Send + 'static>(
 
 /// What is still to be tried, and when.
 struct Candidates {
-    /// Servers whose addresses are not known.
+    /// Servers that are not resolved yet.
     servers: VecDeque<String>,
-    /// Addresses, with the servers that they are of.
+    /// Resolved addresses, each with its server.
     addresses: VecDeque<(String, SocketAddr)>,
     /// When the last attempt began.
     begun: Option<Timestamp>,
     next_at: Timestamp,
 }
 
-/// What is to be tried.
 #[derive(Debug, PartialEq, Eq)]
 enum Candidate {
-    /// A server, whose addresses are to be found.
+    /// A server to resolve.
     Server(String),
-    /// One of its addresses.
+    /// An address of a server.
     Address(String, SocketAddr),
 }
 
@@ -216,7 +215,7 @@ impl Candidates {
         Self { servers, addresses: VecDeque::new(), begun: None, next_at: now }
     }
 
-    /// The next one, if its time has come.
+    /// Returns the next candidate, if it is due.
     fn next(&mut self, now: Timestamp) -> Option<Candidate> {
         if now < self.next_at {
             return None;
@@ -232,7 +231,7 @@ impl Candidates {
         Some(next)
     }
 
-    /// The addresses of a server, or none. They are tried before what else is left.
+    /// Adds the addresses of a server, possibly none. They are tried before the remaining candidates.
     fn found(&mut self, now: Timestamp, server: &str, addresses: Vec<SocketAddr>) {
         for address in addresses.into_iter().rev() {
             self.addresses.push_front((server.to_owned(), address));
@@ -240,18 +239,18 @@ impl Candidates {
         self.next_at = self.begun.map_or(now, |begun| begun + NEXT_TRY);
     }
 
-    /// An attempt has failed: nobody waits for it.
+    /// Makes the next candidate due at once, because an attempt has failed.
     fn go_on(&mut self, now: Timestamp) {
         self.next_at = now;
     }
 
-    /// When the next one is tried; `None` when there is none.
+    /// Returns when the next candidate is due; `None` if none is left.
     fn due(&self) -> Option<Timestamp> {
         (!self.servers.is_empty() || !self.addresses.is_empty()).then_some(self.next_at)
     }
 }
 
-/// What the attempts have in common.
+/// State shared by the attempts.
 struct Attempts<'a> {
     grant: &'a ConnectGrant,
     config: &'a ClientConfig,
@@ -300,7 +299,7 @@ impl Attempt {
 impl<'a> Attempts<'a> {
     fn new(grant: &'a ConnectGrant, config: &'a ClientConfig) -> Self {
         let rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        // Whether the grant is still good is the server's to say: a player's clock may show any time.
+        // Only the server decides whether the grant has expired: a player's clock may be wrong.
         Self { grant, config, clock: Clock::new(), rng, race: Race::default() }
     }
 
@@ -348,16 +347,17 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// For a link that takes datagrams of so many bytes, if the system says so. What the app does not want to be sent need not
-/// come either.
+/// Returns the configuration for a link that takes datagrams of up to `bytes`, if the system reports a size.
+/// Datagrams larger than the app wants to send need not be received either, so `max_datagram_bytes` caps the
+/// size.
 // spec: HSK-16
 fn on_link(config: ConnectionConfig, bytes: Option<usize>) -> ConnectionConfig {
     let link = bytes.unwrap_or(config.link_datagram_bytes);
     ConnectionConfig { link_datagram_bytes: link.min(config.max_datagram_bytes), ..config }
 }
 
-/// Where an address is reached: `0.0.0.0` and `[::]`, by which a server listens on all of its addresses, are this machine
-/// to the kernel, but the answer comes from its loopback address.
+/// Returns the address at which `address` can be reached. To the kernel, `0.0.0.0` and `[::]`, on which a
+/// server listens on all of its addresses, are this machine, but the answer comes from its loopback address.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -367,7 +367,7 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Any port on any interface, of the same kind as `server`.
+/// Returns the unspecified address and port of the same family as `server`.
 fn any_address(server: SocketAddr) -> SocketAddr {
     match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),

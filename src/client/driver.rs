@@ -1,9 +1,9 @@
-//! [`Driver`]: the task that runs a [`Core`] on its socket, and [`Shared`], by which the app reaches
-//! the same core.
+//! [`Driver`], the task that runs a [`Core`] on its socket, and [`Shared`], through which the app reaches the
+//! same core.
 //!
-//! The app's calls go to the core at once, under a lock that nobody holds for longer than a batch of
-//! datagrams takes, and wake the task to send. Only the task hands out results and events, after it
-//! has let go of the lock, so that a handler may call the client.
+//! The app's calls reach the core at once, under a lock that is never held for longer than a batch of
+//! datagrams takes, and wake the task to send. Only the task delivers results and events, and it delivers
+//! events after releasing the lock, so that a handler may call the client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,50 +19,50 @@ use crate::base::{Envelope, Now, RequestId, Timestamp};
 use crate::net::{Clock, Driven, Socket, drive};
 use crate::wire::Value;
 
-/// Where the result of a command goes.
+/// Receives the result of a command.
 type Waiter = oneshot::Sender<Result<Value, RequestError>>;
 
-/// What the app and the driver's task share.
+/// State shared by the app and the driver's task.
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) clock: Clock,
     pub(super) wake: Arc<Notify>,
-    /// True once nothing more is sent or taken.
+    /// True once nothing more is sent or received.
     has_ended: watch::Sender<bool>,
 }
 
-/// What the lock guards.
+/// The state guarded by the lock.
 pub(super) struct State {
     pub(super) core: Core,
-    /// Its order never matters.
+    /// The iteration order never matters.
     pub(super) waiters: HashMap<RequestId, Waiter>,
     pub(super) drains: Vec<Drain>,
     connected: Option<oneshot::Sender<Result<(), Disconnected>>>,
-    /// How the connection has ended.
+    /// How the connection ended.
     pub(super) end: Option<Disconnected>,
     race: Race,
 }
 
-/// Who waits until no more than so many bytes wait to be sent or acked.
+/// A caller that waits until at most `queued_bytes` wait to be sent or acked.
 pub(super) struct Drain {
     pub(super) queued_bytes: usize,
     pub(super) tell: oneshot::Sender<()>,
 }
 
-/// Which of several attempts to connect goes on: the first that is answered. Of the others the server hears no more,
-/// for a word from them would spend the token.
+/// Decides which of several connection attempts continues: the first one answered. The others send nothing
+/// more, because another packet from them would spend the token.
 #[derive(Clone, Default)]
 pub(super) struct Race(Arc<AtomicBool>);
 
 impl Race {
-    /// True for the first that asks.
+    /// Returns true for the first caller only.
     fn is_won(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
 }
 
 impl Shared {
-    /// Shares `core`; `connected` is told how its handshake ends.
+    /// Shares `core`; `connected` receives the outcome of its handshake.
     pub(super) fn new(
         core: Core,
         clock: Clock,
@@ -80,32 +80,33 @@ impl Shared {
         Self { state: Mutex::new(state), clock, wake: Arc::default(), has_ended: watch::Sender::new(false) }
     }
 
-    /// The core and who waits for it. A panic elsewhere leaves nothing half done that matters here.
+    /// Locks the core and its waiting callers. A panic elsewhere leaves no inconsistent state that matters
+    /// here.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Waits until nothing more is sent or taken; how it has ended.
+    /// Waits until nothing more is sent or received; returns how the connection ended.
     pub(super) async fn ended(&self) -> Disconnected {
         let mut has_ended = self.has_ended.subscribe();
-        // The sender is this value's own.
+        // Cannot fail: `self` owns the sender.
         let _ = has_ended.wait_for(|ended| *ended).await;
         self.lock().end.clone().unwrap_or_else(runtime_ended)
     }
 
-    /// Monotonic time.
+    /// Returns the monotonic time.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.mono()
     }
 }
 
 impl State {
-    /// Hands results to who waits for them, and keeps the events in `events`. `reads`: whether the socket is
-    /// read.
+    /// Sends results to their waiting callers and appends the events to `events`. `reads` states whether the
+    /// socket is being read.
     fn take_outputs(&mut self, events: &mut Vec<Event>, reads: bool) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                // Before its confirmation leaves.
+                // Abandoned before its confirmation is sent.
                 Output::Connected if !self.race.is_won() => self.core.abandon(Disconnected::ByClient),
                 Output::Connected => _ = self.tell_connected(Ok(())),
                 Output::Result { request, outcome } => {
@@ -114,7 +115,7 @@ impl State {
                         let _ = waiter.send(outcome);
                     }
                 }
-                // The end of what has never begun is told to who tries to connect, and to nobody else.
+                // Only the connecting caller is notified that a connection ended before it was established.
                 Output::Event(Event::Disconnected(why)) => {
                     let unread = why == Disconnected::TimedOut && !reads;
                     let why = if unread { Disconnected::EventsUnread } else { why };
@@ -129,13 +130,13 @@ impl State {
         self.tell_drained();
     }
 
-    /// True when the app awaits what the server has to say first.
+    /// Returns true while the app awaits something that the server must do first.
     fn is_awaited(&self) -> bool {
         self.waiters.values().any(|waiter| !waiter.is_closed())
             || self.drains.iter().any(|drain| !drain.tell.is_closed())
     }
 
-    /// Tells who waits that little enough is under way, or lets go of them when that will never be known.
+    /// Notifies the callers whose threshold is reached; drops them all once the connection is gone.
     fn tell_drained(&mut self) {
         if !self.core.is_connected() {
             self.drains.clear();
@@ -147,36 +148,36 @@ impl State {
         }
     }
 
-    /// Tells who waits for the handshake how it has ended; false when it was told before.
+    /// Sends the outcome of the handshake to the connecting caller; returns false if it was sent before.
     fn tell_connected(&mut self, outcome: Result<(), Disconnected>) -> bool {
         let Some(connected) = self.connected.take() else { return false };
-        // Who no longer waits ends the attempt: see `connect`.
+        // A caller that no longer waits ends the attempt: see `connect`.
         let _ = connected.send(outcome);
         true
     }
 }
 
-/// The task that runs a connection is gone, and nobody has closed it.
+/// Returns the reason for a connection whose task is gone although nobody closed it.
 pub(super) fn runtime_ended() -> Disconnected {
     Disconnected::Socket("the runtime has ended".into())
 }
 
-/// The machine that `net` drives.
+/// The state machine that `net` drives.
 pub(super) struct Driver {
     shared: Arc<Shared>,
     sink: Sink,
     events: Vec<Event>,
-    /// The app's handler is running.
+    /// True while the app's handler is running.
     is_telling: bool,
 }
 
 impl Driver {
-    /// A driver of `shared` that puts events into `sink`.
+    /// Creates a driver of `shared` that puts events into `sink`.
     pub(super) fn new(shared: Arc<Shared>, sink: Sink) -> Self {
         Self { shared, sink, events: Vec::new(), is_telling: false }
     }
 
-    /// Runs until the connection has ended and all is told.
+    /// Runs until the connection has ended and all events are delivered.
     pub(super) async fn run(mut self, socket: Socket) {
         let (clock, wake) = (self.shared.clock, Arc::clone(&self.shared.wake));
         if let Err(error) = drive(socket, clock, &mut self, wake).await {
@@ -187,7 +188,7 @@ impl Driver {
         self.sink.finish().await;
     }
 
-    /// Does `input` under the lock, then hands out what came of it.
+    /// Applies `input` under the lock, then delivers the results and events.
     fn turn(&mut self, input: impl FnOnce(&mut Core)) {
         let mut state = self.shared.lock();
         let reads = self.sink.has_room(state.is_awaited());
@@ -223,7 +224,8 @@ impl Driven for Driver {
 
     fn wants_datagrams(&self) -> bool {
         let state = self.shared.lock();
-        // After the end nothing that arrives is an event, but that the server knows of it must still be read.
+        // After the end, nothing that arrives becomes an event, but the server's answer to the close must
+        // still be read.
         state.end.is_some() || self.sink.has_room(state.is_awaited())
     }
 
@@ -233,12 +235,13 @@ impl Driven for Driver {
 }
 
 impl Drop for Driver {
-    /// When the runtime ends before the connection: nobody waits for ever.
+    /// Ends the connection when the runtime ends first, so that nobody waits forever.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.core.abandon(match std::thread::panicking() {
             true if self.is_telling => Disconnected::Panicked,
-            // The app's own, where that ends the runtime, or tokio's, which lacks what a socket needs.
+            // Either the app's own panic, if it ends the runtime, or tokio's, if the runtime lacks what a
+            // socket needs.
             true => Disconnected::Socket("a panic on its thread; has the runtime I/O and time?".into()),
             false => runtime_ended(),
         });

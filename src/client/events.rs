@@ -1,4 +1,4 @@
-//! [`Events`], what an app reads, and [`Sink`], where the driver puts it.
+//! [`Events`], which an app reads, and [`Sink`], where the driver puts them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use super::core::Event;
 
 /// The events of a [`Client`](super::Client), in order.
 ///
-/// Bounded: an app that does not read stops its client from reading
-/// ([`ClientConfig::events_buffer`](super::ClientConfig::events_buffer)). Dropping this drops the
-/// events from then on, and the client goes on.
+/// Bounded: an app that does not read stops its client from reading the socket
+/// ([`ClientConfig::events_buffer`](super::ClientConfig::events_buffer)). After this is dropped, events are
+/// discarded and the client continues.
 #[derive(Debug)]
 pub struct Events {
     receiver: Receiver<Event>,
@@ -22,15 +22,15 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` after [`Event::Disconnected`], or when the runtime that the connection lives on has
-    /// ended. Cancel safe.
+    /// Waits for the next event; returns `None` after [`Event::Disconnected`], or when the connection's
+    /// runtime has ended. Cancel safe.
     pub async fn recv(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await;
         self.pause.end();
         event
     }
 
-    /// Appends the events that wait, `limit` at most, to `events`; waits when there is none. How many
+    /// Appends the waiting events, at most `limit`, to `events`; waits if there are none. Returns how many
     /// were appended: 0 after [`Event::Disconnected`]. Cancel safe.
     pub async fn recv_many(&mut self, events: &mut Vec<Event>, limit: usize) -> usize {
         let count = self.receiver.recv_many(events, limit).await;
@@ -38,12 +38,13 @@ impl Events {
         count
     }
 
-    /// True when no event waits and none will come: a loop that asks by [`Events::try_recv`] is done.
+    /// Returns true when no event is waiting and none will come, so that a loop over [`Events::try_recv`] can
+    /// end.
     pub fn is_closed(&self) -> bool {
         self.receiver.is_closed() && self.receiver.is_empty()
     }
 
-    /// The next event if one waits.
+    /// Returns the next event if one is waiting.
     pub fn try_recv(&mut self) -> Option<Event> {
         let event = self.receiver.try_recv().ok();
         self.pause.end();
@@ -52,14 +53,14 @@ impl Events {
 }
 
 impl Drop for Events {
-    /// A driver that waits for the app to read waits no longer.
+    /// Releases a driver that waits for the app to read.
     fn drop(&mut self) {
         self.receiver.close();
         self.pause.end();
     }
 }
 
-/// Whether the driver waits for the app to read.
+/// Records whether the driver waits for the app to read.
 #[derive(Debug)]
 struct Pause {
     is_on: AtomicBool,
@@ -67,7 +68,7 @@ struct Pause {
 }
 
 impl Pause {
-    /// The app has read: the driver goes on.
+    /// Resumes a waiting driver, because the app has read.
     fn end(&self) {
         if self.is_on.load(Ordering::SeqCst) && self.is_on.swap(false, Ordering::SeqCst) {
             self.wake.notify_one();
@@ -77,26 +78,26 @@ impl Pause {
 
 /// Where the driver puts events.
 pub(super) enum Sink {
-    /// For an [`Events`].
+    /// A queue read through [`Events`].
     Queue(Queue),
-    /// For a closure of the app's, called by the driver.
+    /// The app's closure, called by the driver.
     Handler(Box<dyn FnMut(Event) + Send>),
 }
 
 /// The driver's end of an [`Events`].
 pub(super) struct Queue {
-    /// `None` once nobody reads.
+    /// `None` once the reader is gone.
     sender: Option<Sender<Event>>,
-    /// What had no room, oldest first; at most `reserve` and what one batch of datagrams brought.
+    /// Events that did not fit, oldest first; at most `reserve` plus those of one batch of datagrams.
     backlog: VecDeque<Event>,
     reserve: usize,
     pause: Arc<Pause>,
 }
 
-/// Events that are kept beyond the bound, at least, while the app waits for a result.
+/// Minimum number of events kept beyond the bound while the app awaits a result.
 const MIN_RESERVE: usize = 1_024;
 
-/// A queue of `bound` events and its reader; reading wakes a driver that waits for room.
+/// Creates a queue of `bound` events and its reader; reading wakes a driver that waits for room.
 pub(super) fn queue(bound: usize, wake: Arc<Notify>) -> (Sink, Events) {
     let (sender, receiver) = mpsc::channel(bound.clamp(1, Semaphore::MAX_PERMITS));
     let pause = Arc::new(Pause { is_on: AtomicBool::new(false), wake });
@@ -106,7 +107,7 @@ pub(super) fn queue(bound: usize, wake: Arc<Notify>) -> (Sink, Events) {
 }
 
 impl Sink {
-    /// Hands over what waits and then `events`.
+    /// Delivers the backlog and then `events`.
     pub(super) fn put(&mut self, events: impl Iterator<Item = Event>) {
         match self {
             Self::Handler(handler) => events.for_each(handler),
@@ -117,8 +118,8 @@ impl Sink {
         }
     }
 
-    /// False when events wait for the app to read; while it `awaits` a result, and so may not read, when they
-    /// are more than are kept for it then.
+    /// Returns false while there is a backlog; if the app `awaits` a result, and so may not be reading, only
+    /// when the backlog has reached its reserve.
     pub(super) fn has_room(&self, awaits: bool) -> bool {
         match self {
             Self::Handler(_) => true,
@@ -127,7 +128,7 @@ impl Sink {
         }
     }
 
-    /// Hands over what waits, for as long as that takes: the last thing a driver does.
+    /// Delivers the backlog, however long that takes; the last thing a driver does.
     pub(super) async fn finish(&mut self) {
         let Self::Queue(queue) = self else { return };
         let Some(sender) = queue.sender.take() else { return };
@@ -145,13 +146,13 @@ impl Queue {
             return;
         }
         self.pause.is_on.store(true, Ordering::SeqCst);
-        // The app may have read before it could see that somebody waits for it.
+        // The app may have read before it could see that the driver is waiting.
         if self.push_all() {
             self.pause.is_on.store(false, Ordering::SeqCst);
         }
     }
 
-    /// True when nothing is left.
+    /// Returns true when nothing is left.
     fn push_all(&mut self) -> bool {
         while let Some(event) = self.backlog.pop_front() {
             let Some(sender) = &self.sender else { continue };

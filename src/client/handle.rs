@@ -1,4 +1,4 @@
-//! [`Client`]: what an app calls.
+//! [`Client`]: the interface that an app calls.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::wire::event::Invitation;
 use crate::wire::result::{Entered, Info, Membership};
 use crate::wire::{Delivery, ErrorCode, PropertyOp, PropertyOps, Reason, Request, Value};
 
-/// A connection to a server. Clones are the same connection; dropping the last one closes it, as
+/// A connection to a server. Clones share the connection; dropping the last one closes it, as
 /// [`Client::close`] does.
 ///
-/// Commands are sent when their future is first polled and are carried out even if it is dropped then.
-/// Their results come in the order in which the server carried them out, which is, for the commands
-/// of one session, the order of their sending. By then [`Client::session`] knows what the command did, or why it
-/// was refused (but of `leave` and `delete`, which are answered right before that); the events that say so are on their
-/// way to the app, which may read them later. Spec: SES-19.
+/// Commands are sent when their future is first polled, and are executed even if it is then dropped. Results
+/// arrive in the order in which the server executed the commands, which for the commands of one session is
+/// the order of sending. When a result arrives, [`Client::session`] already reflects what the command did, or
+/// why it was refused (except for `leave` and `delete`, which are answered just before they take effect
+/// there). The corresponding events are on their way to the app, which may read them later. Spec: SES-19.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
 }
 
-/// Closes the connection when the last client is gone.
+/// Closes the connection when the last client is dropped.
 struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
@@ -43,42 +43,46 @@ impl Drop for Handle {
 }
 
 impl Client {
-    /// Connects to the server at the first of the grant's addresses that answers: each is tried for
-    /// [`ClientConfig::connect_timeout`], beginning a second after the one before, or when that has failed. Needs a
-    /// tokio runtime with I/O and time, on which the connection then [lives](super#the-runtime).
+    /// Connects to the server at the first of the grant's addresses that answers. Each address is tried for
+    /// [`ClientConfig::connect_timeout`], starting a second after the previous one or as soon as that has
+    /// failed. Needs a tokio runtime with I/O and time enabled, on which the connection then
+    /// [runs](super#the-runtime).
     ///
-    /// To drop the future is to give the attempt up. The server may have answered it, and keeps a place for it for
-    /// eight seconds. A token has two, a user eight: who has given up more is told `user_limit` until
-    /// then. So another attempt asks the backend for another grant.
+    /// Dropping the future abandons the attempt. The server may already have answered it, and keeps a place
+    /// for it for eight seconds. A token has two such places and a user eight; until one is free again,
+    /// further attempts are rejected with `user_limit`. So another attempt needs a new grant from the
+    /// backend.
     ///
     /// # Errors
-    /// [`ConnectError`]: of several addresses that of the last one that failed otherwise than by silence. The server has
-    /// answered when this returns a client, and has not heard that it was heard: it may still close the connection as
-    /// its first act, as `full` or because another attempt with the same grant has won (`replaced`).
+    /// [`ConnectError`]; with several addresses, that of the last one that failed other than by silence. When
+    /// this returns a client, the server has answered but does not know yet that its answer arrived: it may
+    /// still close the connection at once, as `full` or because another attempt with the same grant has won
+    /// (`replaced`).
     ///
     /// # Panics
-    /// Where there is no tokio runtime.
+    /// If called outside a tokio runtime.
     pub async fn connect(grant: &ConnectGrant, config: ClientConfig) -> Result<(Self, Events), ConnectError> {
         let sink = |client: &Self| queue(config.events_buffer, Arc::clone(&client.shared().wake));
         connect(grant, &config, sink).await
     }
 
-    /// As [`Client::connect`], but `handler` is called with each event, by the task that reads the
-    /// socket: the shortest way, for handlers that never block. It may call the client that it is given, and spawn what
-    /// awaits a command with a clone of it. A clone that it keeps holds the connection open, as every client does; it
-    /// is not called any more when the last one has been dropped. A handler that panics ends the connection.
+    /// Connects like [`Client::connect`], but the task that reads the socket calls `handler` with each event.
+    /// This is the shortest path, for handlers that never block. The handler may call the client passed to
+    /// it, and may spawn tasks that await commands on a clone of it. A clone that it keeps holds the
+    /// connection open, as every client does; once the last one is dropped, the handler is no longer called.
+    /// A handler that panics ends the connection.
     ///
     /// # Errors
-    /// As [`Client::connect`].
+    /// As for [`Client::connect`].
     pub async fn connect_with_handler(
         grant: &ConnectGrant,
         config: ClientConfig,
         handler: impl FnMut(&Self, Event) + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        // Each address that is tried gets its own way to the one handler; only the first that answers uses it.
+        // Each attempted address gets its own access to the one handler; only the first that answers uses it.
         let handler = Arc::new(Mutex::new(handler));
         let sink = |client: &Self| {
-            // One that counted would keep the connection open.
+            // A strong reference would keep the connection open.
             let (handler, handle) = (Arc::clone(&handler), Arc::downgrade(&client.handle));
             let call = move |event| {
                 let Some(handle) = handle.upgrade() else { return };
@@ -91,23 +95,23 @@ impl Client {
         Ok(client)
     }
 
-    /// The first client of a connection.
+    /// Creates the first client of a connection.
     pub(super) fn of(shared: Arc<Shared>) -> Self {
         Self { handle: Arc::new(Handle(shared)) }
     }
 
-    /// Creates a session, whose owner and first member the client is.
+    /// Creates a session with the client as its owner and first member.
     ///
     /// # Errors
-    /// [`RequestError`], as every command here.
+    /// [`RequestError`], as for every command here.
     pub async fn create(&self, session: CreateSession) -> Result<Entered, RequestError> {
         let request = Request::Create(session.build()?);
         self.ask(None, &request, as_entered).await
     }
 
-    /// Accepts an invite. When this returns, the session's mirror is there.
+    /// Accepts an invite. When this returns, the session's mirror is available.
     ///
-    /// An invite admits once: who was in the session by a connection that is lost needs another one
+    /// An invite admits only once: a user that was in the session through a lost connection needs another one
     /// (`invite_used`).
     ///
     /// # Errors
@@ -124,7 +128,7 @@ impl Client {
         self.ask(None, &Request::Join(Join::Session(session)), as_entered).await
     }
 
-    /// Ends an invite of the client's own; the owner is told `reason`, 128 bytes at most.
+    /// Declines an invite of the client's own; the owner receives `reason`, at most 128 bytes.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -133,7 +137,7 @@ impl Client {
         self.ask(None, &Request::Decline(Decline { invite, reason }), as_empty).await
     }
 
-    /// What a session is that the client is in.
+    /// Returns information about a session that the client is in.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -142,7 +146,7 @@ impl Client {
         self.ask(None, &Request::Info(session), info).await
     }
 
-    /// The sessions that the client is in.
+    /// Returns the sessions that the client is in.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -151,7 +155,7 @@ impl Client {
         self.ask(None, &Request::ListMine, list).await
     }
 
-    /// The client's open invites.
+    /// Returns the client's open invites.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -160,10 +164,10 @@ impl Client {
         self.ask(None, &Request::ListInvites, list).await
     }
 
-    /// Invites users, as the owner. For each its invite, or why it has none.
+    /// Invites users, as the owner. Returns for each user the invite, or why there is none.
     ///
     /// # Errors
-    /// [`RequestError`] when nobody was invited.
+    /// [`RequestError`] if nobody was invited.
     pub async fn invite(
         &self,
         slot: Slot,
@@ -178,12 +182,12 @@ impl Client {
         Ok(invite.users().iter().cloned().zip(answers.into_iter().map(|answer| answer.map(id))).collect())
     }
 
-    /// Ends an invite of the session, as the owner.
+    /// Revokes an invite of the session, as the owner.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn revoke(&self, slot: Slot, invite: InviteId) -> Result<(), RequestError> {
-        // On the wire it is a number of the slot's session.
+        // On the wire an invite is only a number within the slot's session.
         if self.session(slot).is_some_and(|mirror| mirror.session() != invite.session) {
             return Err(ErrorCode::NoSuchInvite.into());
         }
@@ -198,8 +202,8 @@ impl Client {
         self.ask(Some(slot), &Request::Leave, as_empty).await
     }
 
-    /// Removes a member, as the owner; all are told `reason`, 128 bytes at most. Their open invites of the session
-    /// end. A session that is open to all they may join again.
+    /// Removes a member, as the owner; all members receive `reason`, at most 128 bytes. The removed user's
+    /// open invites to the session end. If the session is open to all, that user may join it again.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -208,7 +212,7 @@ impl Client {
         self.ask(Some(slot), &Request::Kick(Kick { member, reason }), as_empty).await
     }
 
-    /// Makes another member the owner, as the owner.
+    /// Makes another member the owner, as the current owner.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -216,7 +220,7 @@ impl Client {
         self.ask(Some(slot), &Request::Transfer(Transfer { member }), as_empty).await
     }
 
-    /// Ends the session, as the owner; all are told `reason`, 128 bytes at most.
+    /// Deletes the session, as the owner; all members receive `reason`, at most 128 bytes.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -225,8 +229,9 @@ impl Client {
         self.ask(Some(slot), &Request::Delete(Delete { reason }), as_empty).await
     }
 
-    /// Changes properties, 1 to 256, all or none; the properties' revision with the changes. What an increment has led
-    /// to is in the [`Event::PropertiesChanged`] of that revision; the mirror may know later changes, too.
+    /// Changes 1 to 256 properties, all or none. Returns the revision of the properties that includes the
+    /// changes. The result of an increment is in the [`Event::PropertiesChanged`] of that revision; the
+    /// mirror may also include later changes.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -236,22 +241,25 @@ impl Client {
         self.ask(Some(slot), &request, revision).await
     }
 
-    /// Sends to the session's members, 65,536 bytes at most, 1,024 when `delivery` is
-    /// [`Delivery::Unreliable`] or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the
-    /// server does not pass it on, an [`Event::Refused`] says so.
+    /// Sends at most 65,536 bytes to the session's members, 1,024 if `delivery` is [`Delivery::Unreliable`]
+    /// or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the server does not
+    /// pass it on, an [`Event::Refused`] follows.
     ///
-    /// A reliable payload's memory is shared until the server has acked it. Copy a few bytes of a large block, such as a
-    /// part of what was received, before you send them: the whole block stays with them.
+    /// A reliable payload's memory is shared until the server has acked it. Copy a small part of a large
+    /// block, such as a part of a received message, before sending it; otherwise the whole block stays in
+    /// memory.
     ///
-    /// The server has budgets: by default 2,000 messages and 1 MiB a second of a connection, a quarter of the bytes at
-    /// once, and twice the bytes of a session. What is over one is refused and leaves a gap, in ordered messages, too.
-    /// A client that sends more, such as a file, spreads it and heeds `Refused`. So does one whose line was dead for
-    /// seconds: what it sent meanwhile arrives all at once ([`Client::queued_bytes`] tells how much waits). In a session
-    /// that others flood, what was refused counts, too, so a large message is tried again after a while and not at once. A client that goes on far beyond
-    /// is closed ([`CloseCode::ProtocolViolation`](super::CloseCode::ProtocolViolation)). Spec: LIM-2, LIM-3.
+    /// The server enforces budgets: by default, a connection may send 2,000 messages and 1 MiB per second,
+    /// with a quarter of the bytes at once, and a session twice the bytes. A message over budget is refused
+    /// and leaves a gap, also among ordered messages. A client that sends more, such as a file, should spread
+    /// its messages over time and heed `Refused`. The same applies to a client whose link was down for
+    /// seconds: all that it sent meanwhile arrives at once ([`Client::queued_bytes`] returns how much is
+    /// waiting). In a session that others flood, refused messages also count, so retry a large message after
+    /// a while and not at once. A client that far exceeds the budgets is disconnected
+    /// ([`CloseCode::ProtocolViolation`](super::CloseCode::ProtocolViolation)). Spec: LIM-2, LIM-3.
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`], in which case nothing was sent.
     pub fn broadcast(
         &self,
         slot: Slot,
@@ -259,7 +267,7 @@ impl Client {
         delivery: Delivery,
         payload: impl Into<Bytes>,
     ) -> Result<Sent, SendError> {
-        // Before the lock: it is the app's code.
+        // Done before locking, because this may run the app's code.
         let payload = payload.into();
         let shared = self.shared();
         let now = shared.now();
@@ -268,10 +276,10 @@ impl Client {
         Ok(sent)
     }
 
-    /// Sends to some of the session's members, 1 to 1,024; otherwise as [`Client::broadcast`].
+    /// Sends to 1 to 1,024 of the session's members; otherwise like [`Client::broadcast`].
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`], in which case nothing was sent.
     pub fn message(
         &self,
         slot: Slot,
@@ -287,57 +295,60 @@ impl Client {
         Ok(sent)
     }
 
-    /// What is known of a session, as of now; `None` when the client is not in it. It may be ahead of the events that
-    /// the app has read: an app that goes by these keeps the mirror of [`Event::Entered`] and [applies](Mirror::apply)
-    /// them to it.
+    /// Returns the current mirror of a session; `None` if the client is not in it. The mirror may be ahead of
+    /// the events that the app has read. An app that follows the events instead keeps the mirror of
+    /// [`Event::Entered`] and [applies](Mirror::apply) them to it.
     pub fn session(&self, slot: Slot) -> Option<Arc<Mirror>> {
         self.shared().lock().core.mirror(slot).cloned()
     }
 
-    /// What is known of every session that the client is in, by slot.
+    /// Returns the current mirror of every session that the client is in, by slot.
     pub fn sessions(&self) -> Vec<Arc<Mirror>> {
         self.shared().lock().core.mirrors().cloned().collect()
     }
 
-    /// How the connection has ended; `None` while it has not.
+    /// Returns how the connection ended; `None` while it has not.
     pub fn disconnected(&self) -> Option<Disconnected> {
         self.shared().lock().end.clone()
     }
 
-    /// True until the connection has ended.
+    /// Returns true until the connection has ended.
     pub fn is_connected(&self) -> bool {
         self.shared().lock().core.is_connected()
     }
 
-    /// What the connection has done so far, or until it ended; `None` where there never was one.
+    /// Returns the statistics of the connection, up to now or to its end; `None` if there never was one.
     pub fn stats(&self) -> Option<Stats> {
         self.shared().lock().core.stats()
     }
 
-    /// Bytes that wait to be sent or acked, with 64 more for each message: how far the server is behind. Who sends
-    /// much sends on while this is small ([`Client::drained_to`]), rather than until [`SendError::WouldBlock`]. It says
-    /// nothing of the server's budgets ([`Client::broadcast`]): what is over one is acked, and refused.
+    /// Returns the bytes waiting to be sent or acked, plus 64 for each message: how far the server is behind.
+    /// A client that sends much should send while this is small ([`Client::drained_to`]), rather than until
+    /// [`SendError::WouldBlock`]. It does not reflect the server's budgets ([`Client::broadcast`]): a message
+    /// over budget is acked and refused.
     pub fn queued_bytes(&self) -> usize {
         self.shared().lock().core.queued_bytes()
     }
 
-    /// The smoothed round-trip time; `None` before the server has acked anything, and when the connection has ended.
+    /// Returns the smoothed round-trip time; `None` before the server has acked anything, and after the
+    /// connection has ended.
     pub fn rtt(&self) -> Option<Duration> {
         self.shared().lock().core.rtt()
     }
 
-    /// Waits until nothing that was sent is under way any more: the way to leave nothing behind before
-    /// [`Client::close`]. What is sent meanwhile is waited for, too: who goes on sending may wait for ever. The
-    /// server has the messages then. It has not passed them on yet: an [`Event::Refused`] may still follow. Cancel safe.
+    /// Waits until nothing that was sent is queued or in flight any more; call it before [`Client::close`] so
+    /// that nothing is left behind. It also waits for messages sent in the meantime, so an app that continues
+    /// to send may wait forever. The server has then received the messages but may not have passed them on
+    /// yet: an [`Event::Refused`] may still follow. Cancel safe.
     ///
     /// # Errors
-    /// [`SendError::NotConnected`] when the connection has ended first.
+    /// [`SendError::NotConnected`] if the connection ends first.
     pub async fn flush(&self) -> Result<(), SendError> {
         self.drained_to(0).await
     }
 
-    /// Waits until no more than so many [bytes are queued](Client::queued_bytes): where to go on after a
-    /// [`SendError::WouldBlock`], and how one that sends much never has one. Cancel safe.
+    /// Waits until at most `queued_bytes` [bytes are queued](Client::queued_bytes). Use it to continue after
+    /// a [`SendError::WouldBlock`], or to avoid one when sending much. Cancel safe.
     ///
     /// ```no_run
     /// # use rallypoint::client::{Client, Delivery, SendError, Slot, To};
@@ -351,7 +362,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`SendError::NotConnected`] when the connection has ended first.
+    /// [`SendError::NotConnected`] if the connection ends first.
     pub async fn drained_to(&self, queued_bytes: usize) -> Result<(), SendError> {
         let (tell, drained) = oneshot::channel();
         {
@@ -362,26 +373,26 @@ impl Client {
             if state.core.queued_bytes() <= queued_bytes {
                 return Ok(());
             }
-            // Those of whom nobody waits any more make room.
+            // Remove the entries whose callers no longer wait.
             state.drains.retain(|drain| !drain.tell.is_closed());
             state.drains.push(Drain { queued_bytes, tell });
         }
-        // It may have stopped to read, for the app to take its events first.
+        // The driver may have stopped reading until the app takes its events.
         self.shared().wake.notify_one();
         drained.await.map_err(|_| SendError::NotConnected)
     }
 
-    /// Closes the connection. The server is told `reason`, 128 bytes at most; what was sent last may
-    /// not have arrived, see [`Client::flush`]. [`Event::Disconnected`] follows.
+    /// Closes the connection. The server receives `reason`, at most 128 bytes; the last messages sent may not
+    /// have arrived, see [`Client::flush`]. [`Event::Disconnected`] follows.
     ///
-    /// Returns at once. A program that ends its runtime next awaits [`Client::closed`] before, or the server
-    /// hears of nothing and waits for the idle timeout.
+    /// Returns at once. A program that ends its runtime next should first await [`Client::closed`]; otherwise
+    /// the server is not notified and waits for the idle timeout.
     pub fn close(&self, reason: &str) {
         self.shared().close(reason);
     }
 
-    /// Waits until the connection has ended and its last datagram has left; after [`Client::close`] for as long as
-    /// the server takes to answer, three seconds at most. Tells why it has ended. Cancel safe.
+    /// Waits until the connection has ended and its last datagram has been sent; returns why it ended. After
+    /// [`Client::close`] this takes until the server answers, at most three seconds. Cancel safe.
     pub async fn closed(&self) -> Disconnected {
         self.shared().ended().await
     }

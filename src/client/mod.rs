@@ -1,4 +1,4 @@
-//! The client of a game: connect with the backend's grant, enter sessions, send and hear.
+//! The game client: connects with the backend's grant, enters sessions, sends and receives.
 //!
 #![cfg_attr(feature = "client", doc = "```no_run")]
 #![cfg_attr(not(feature = "client"), doc = "```ignore")]
@@ -25,35 +25,37 @@
 //! # }
 //! ```
 //!
-//! `Client` has a method for each command: those that have a result are async, `broadcast` and
-//! `message`, the hot path, return at once. `Events` is everything else, in order; or a closure
-//! takes it, see `Client::connect_with_handler`. What is known of a session, its members and
-//! properties, is in its [`Mirror`]: `Client::session`.
+//! `Client` has one method per command. Commands that have a result are async; `broadcast` and `message`, the
+//! hot path, return at once. Everything else arrives in order through `Events`, or in a closure (see
+//! `Client::connect_with_handler`). `Client::session` returns the [`Mirror`] of a session: its known members
+//! and properties.
 //!
 //! The types used in commands and events are re-exported here.
 //!
-//! [`core`] is all of this without socket, clock and task, and all that there is without the feature
-//! `client`. Knows nothing of the server's code.
+//! [`core`] is the same client without socket, clock and task, and the only part available without the
+//! feature `client`. This module does not depend on the server's code.
 //!
 //! # The runtime
 //!
-//! A connection lives on the tokio runtime on which `Client::connect` is awaited, and only while that runs: on a
-//! `current_thread` runtime whose thread does something else (a frame, the loading of a level) nothing is sent,
-//! acked or heard meanwhile, and after the idle timeout the connection is gone. A game whose main thread has a loop of
-//! its own gives the client a `multi_thread` runtime with one worker, whose thread does nothing else; calls that return
-//! at once (`broadcast`, `message`, `Events::try_recv`, `Client::session`) may come from any thread. Or it drives
-//! [`core`] itself, once a frame: the repository's `examples/engine.rs` shows how.
+//! A connection runs on the tokio runtime on which `Client::connect` is awaited, and only while that runtime
+//! runs. On a `current_thread` runtime whose thread is busy elsewhere (rendering a frame, loading a level),
+//! nothing is sent, acked or received in the meantime, and after the idle timeout the connection is lost. A
+//! game whose main thread runs its own loop should give the client a `multi_thread` runtime with one worker,
+//! whose thread does nothing else. Calls that return at once (`broadcast`, `message`, `Events::try_recv`,
+//! `Client::session`) may come from any thread. Alternatively, the game drives [`core`] itself, once per
+//! frame, as the repository's `examples/engine.rs` shows.
 //!
 //! # When the connection ends
 //!
-//! Commands that wait are answered by [`RequestError::OutcomeUnknown`], `Event::Disconnected` and `Client::closed` say
-//! why, and every membership is over: its seat is free once the server knows, which is at its own idle timeout where
-//! nobody says goodbye, or when the user connects again. There is no resuming. Who
-//! [may reconnect](Disconnected::may_reconnect) asks the backend for a new grant (a token connects once), waits a
-//! little longer after each failure, and enters the session again: by `join_open` if it is open to all, else by a new
-//! invite, for the old one is used up. So a session of invited users that must outlive the loss of its owner's
-//! connection needs another member who invites it back: ownership passes to the one who has been there longest.
-//! Nobody can enter a session whose last member is gone unless it is open or an invite is there.
+//! Pending commands fail with [`RequestError::OutcomeUnknown`], `Event::Disconnected` and `Client::closed`
+//! report the reason, and every membership ends. Its seat becomes free once the server notices: at the
+//! server's own idle timeout if the client did not close the connection, or when the user connects again.
+//! Connections cannot be resumed. A client that [may reconnect](Disconnected::may_reconnect) asks the backend
+//! for a new grant (a token connects only once), waits a little longer after each failure, and enters the
+//! session again: by `join_open` if the session is open to all, otherwise by a new invite, because the old
+//! one is used up. A session of invited users that must survive the loss of its owner's connection therefore
+//! needs another member to invite the former owner back; ownership passes to the longest-standing member.
+//! Nobody can enter a session whose last member is gone unless it is open or an invite still exists.
 
 #[cfg(feature = "client")]
 mod config;

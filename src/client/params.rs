@@ -1,4 +1,4 @@
-//! What commands are asked with: sessions to create, users to invite.
+//! Parameters of commands: sessions to create, users to invite.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use crate::wire::{
     WriteRule,
 };
 
-/// A session to create: by default 8 seats, invited users only, kept for a minute when empty, handed
-/// on to the longest-standing member when its owner leaves, without properties.
+/// A session to create. Defaults: 8 seats, invited users only, kept for a minute when empty, ownership passed
+/// to the longest-standing member when the owner leaves, no properties.
 ///
-/// Values out of range are told when it is asked for: by `Client::create`, or [`CreateSession::build`].
+/// Values out of range are reported when the session is requested: by `Client::create`, or
+/// [`CreateSession::build`].
 #[derive(Debug, Clone)]
 pub struct CreateSession {
     kind: SessionKind,
@@ -27,7 +28,7 @@ pub struct CreateSession {
 }
 
 impl CreateSession {
-    /// A session of a class that is the app's own.
+    /// Describes a session of `kind`, a class defined by the app.
     pub fn new(kind: u16) -> Self {
         Self {
             kind: SessionKind(kind),
@@ -39,50 +40,50 @@ impl CreateSession {
         }
     }
 
-    /// Its seats, 1 to 1,024.
+    /// Sets the number of seats, 1 to 1,024.
     pub fn max_members(mut self, seats: u16) -> Self {
         self.max_members = seats;
         self
     }
 
-    /// How long it is kept when empty, 0 to 86,400 s; parts of a second count as a whole one.
+    /// Sets how long the session is kept when empty, 0 to 86,400 s; fractions of a second are rounded up.
     pub fn idle_ttl(mut self, ttl: Duration) -> Self {
         self.idle_ttl = ttl;
         self
     }
 
-    /// Lets everyone join who knows its id.
+    /// Lets anyone who knows the session's id join.
     pub fn open(mut self) -> Self {
         self.admission = Admission::Open;
         self
     }
 
-    /// Ends it when its owner leaves.
+    /// Deletes the session when its owner leaves.
     pub fn delete_when_owner_leaves(mut self) -> Self {
         self.on_owner_leave = OnOwnerLeave::Delete;
         self
     }
 
-    /// Gives it a property.
+    /// Adds a property.
     pub fn property(mut self, key: &str, value: impl Into<PropertyValue>, rule: WriteRule) -> Self {
         self.properties.push((key.to_owned(), value.into(), rule));
         self
     }
 
-    /// Gives it a property of bytes.
+    /// Adds a property of bytes.
     pub fn bytes(self, key: &str, value: impl Into<Bytes>, rule: WriteRule) -> Self {
         self.property(key, PropertyValue::Bytes(value.into()), rule)
     }
 
-    /// Gives it a property that can be incremented.
+    /// Adds an integer property, which can be incremented.
     pub fn integer(self, key: &str, value: i64, rule: WriteRule) -> Self {
         self.property(key, PropertyValue::Integer(value), rule)
     }
 
-    /// The command, for [`Core::request`](super::core::Core::request).
+    /// Builds the command, for [`Core::request`](super::core::Core::request).
     ///
     /// # Errors
-    /// [`RequestError::Illegal`] names what is out of range.
+    /// [`RequestError::Illegal`], naming the value that is out of range.
     pub fn build(self) -> Result<Create, RequestError> {
         let property = |(key, value, rule): (String, PropertyValue, WriteRule)| {
             Ok(InitialProperty { key: PropertyKey::new(&key)?, value, rule })
@@ -101,9 +102,10 @@ impl CreateSession {
     }
 }
 
-/// Users to invite: by default for 60 s, without a note, without holding seats.
+/// Users to invite. Defaults: valid for 60 s, no note, no held seats.
 ///
-/// Values out of range are told when they are invited: by `Client::invite`, or [`InviteUsers::build`].
+/// Values out of range are reported when the users are invited: by `Client::invite`, or
+/// [`InviteUsers::build`].
 #[derive(Debug, Clone)]
 pub struct InviteUsers {
     users: Vec<UserId>,
@@ -113,41 +115,40 @@ pub struct InviteUsers {
 }
 
 impl InviteUsers {
-    /// 1 to 64 users, none twice.
+    /// Invites `users`: 1 to 64, none twice.
     pub fn new(users: impl IntoIterator<Item = UserId>) -> Self {
         let users = users.into_iter().collect();
         Self { users, ttl: Duration::from_secs(60), note: String::new(), hold_seat: false }
     }
 
-    /// How long the invites admit, 1 to 86,400 s; parts of a second count as a whole one.
+    /// Sets how long the invites are valid, 1 to 86,400 s; fractions of a second are rounded up.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// A word to the users, at most 256 bytes.
+    /// Sets a note to the users, at most 256 bytes.
     pub fn note(mut self, note: &str) -> Self {
         note.clone_into(&mut self.note);
         self
     }
 
-    /// Holds a seat for each, as long as the invite admits: nobody else gets it. Whom no seat is left for is answered
-    /// `session_full`. Spec: INV-9.
+    /// Holds a seat for each user while the invite is valid, so that nobody else can take it. The answer for
+    /// a user with no seat left is `session_full`. Spec: INV-9.
     pub fn hold_seat(mut self) -> Self {
         self.hold_seat = true;
         self
     }
 
-    /// The users, in order.
     #[cfg(feature = "client")]
     pub(super) fn users(&self) -> &[UserId] {
         &self.users
     }
 
-    /// The command, for [`Core::request_in`](super::core::Core::request_in).
+    /// Builds the command, for [`Core::request_in`](super::core::Core::request_in).
     ///
     /// # Errors
-    /// [`RequestError::Illegal`] names what is out of range.
+    /// [`RequestError::Illegal`], naming the value that is out of range.
     pub fn build(&self) -> Result<Invite, RequestError> {
         Ok(Invite {
             users: InvitedUsers::new(self.users.clone())?,
@@ -158,7 +159,7 @@ impl InviteUsers {
     }
 }
 
-/// Whole seconds, rounded up.
+/// Returns whole seconds, rounded up.
 fn seconds(time: Duration) -> u32 {
     let whole = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     u32::try_from(whole).unwrap_or(u32::MAX)

@@ -4,29 +4,29 @@ use std::time::Duration;
 
 use crate::base::Timestamp;
 
-/// Sends one datagram after another at a fixed rate; what would wait too long is dropped (tail drop), what
-/// waits long is congested.
+/// Sends one datagram after another at a fixed rate. A datagram that would wait too long is dropped (tail
+/// drop); one that waits long is congested.
 #[derive(Debug)]
 pub(super) struct Bottleneck {
     bits_per_second: u64,
     queue: Duration,
     mark_after: Duration,
-    /// When the last datagram taken has left.
+    /// When the last datagram accepted has left.
     free_at: Timestamp,
 }
 
 impl Bottleneck {
-    /// IPv4 and UDP headers, which take the line's time too.
+    /// IPv4 and UDP headers, which also use the line's time.
     const HEADER_BYTES: u64 = 28;
 
-    /// `queue` bounds the time that a datagram waits before it begins to leave; one that waits longer than
-    /// `mark_after` is congested.
+    /// Creates a line. `queue` bounds the time that a datagram waits before it begins to leave; one that
+    /// waits longer than `mark_after` is congested.
     pub(super) fn new(bits_per_second: u64, queue: Duration, mark_after: Duration) -> Self {
         Self { bits_per_second: bits_per_second.max(1), queue, mark_after, free_at: Timestamp::ZERO }
     }
 
-    /// When a datagram of `bytes` that comes at `now` has left, and whether it is congested; `None` when the
-    /// queue is full.
+    /// Returns when a datagram of `bytes` that comes at `now` has left, and whether it is congested; `None`
+    /// when the queue is full.
     pub(super) fn pass(&mut self, now: Timestamp, bytes: usize) -> Option<(Timestamp, bool)> {
         let wait = self.free_at.since(now);
         if wait > self.queue {

@@ -1,22 +1,23 @@
-//! Losses that come in bursts: a chain of two states after Gilbert and Elliott.
+//! Losses in bursts: a chain of two states after Gilbert and Elliott.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// Decides for one datagram after another whether it is lost. In the bad state all are, in the good
-/// one none; the chances of changing follow from the share lost and the mean length of a burst.
+/// Decides for one datagram after another whether it is lost. In the bad state all are, in the good state
+/// none. The transition probabilities follow from the share lost and the mean burst length.
 #[derive(Debug)]
 pub(super) struct Bursts {
     bad: bool,
-    /// Chance of a good state to turn bad before the next datagram.
+    /// Probability that the good state turns bad before the next datagram.
     worsen: f64,
-    /// Chance of a bad state to turn good.
+    /// Probability that the bad state turns good.
     recover: f64,
 }
 
 impl Bursts {
-    /// Loses the share `loss` (0 to 1) in bursts of `burst` datagrams on average. Independent losses
-    /// have bursts too, 1 / (1 − loss) long on average: a shorter `burst` means independent ones.
+    /// Creates a model that loses the share `loss` (0 to 1) in bursts of `burst` datagrams on average.
+    /// Independent losses also come in bursts, 1 / (1 − loss) long on average; a shorter `burst` means
+    /// independent losses.
     pub(super) fn new(loss: f64, burst: f64, rng: &mut StdRng) -> Self {
         let loss = loss.clamp(0.0, 1.0);
         if loss >= 1.0 {
@@ -27,7 +28,7 @@ impl Bursts {
         Self { bad: rng.random_bool(loss), worsen: recover * loss / (1.0 - loss), recover }
     }
 
-    /// Whether the next datagram is lost.
+    /// Returns true when the next datagram is lost.
     pub(super) fn next_is_lost(&mut self, rng: &mut StdRng) -> bool {
         let lost = self.bad;
         let change = if self.bad { self.recover } else { self.worsen };
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
 
-    /// Share lost and mean length of a burst over 200,000 datagrams.
+    /// Returns the share lost and the mean burst length over 200,000 datagrams.
     fn measure(loss: f64, burst: f64) -> (f64, f64) {
         let mut rng = StdRng::seed_from_u64(7);
         let mut bursts = Bursts::new(loss, burst, &mut rng);

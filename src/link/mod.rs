@@ -1,8 +1,8 @@
-//! A pure model of an impaired link: given a time and a datagram, it says what arrives and when.
+//! A pure model of an impaired link: given a time and a datagram, it determines what arrives and when.
 //!
-//! One direction; two of them make a path. Driven by a seed, so that the same datagrams at the same
-//! times meet the same fate. `rallypoint netsim` puts it between real sockets, the simulation between
-//! simulated ones. Knows nothing of either.
+//! A link is one direction; two of them make a path. It is driven by a seed, so the same datagrams at the
+//! same times meet the same fate. `rallypoint netsim` puts it between real sockets, the simulation between
+//! simulated ones. The model depends on neither.
 
 mod bottleneck;
 mod loss;
@@ -20,16 +20,16 @@ use self::bottleneck::Bottleneck;
 use self::loss::Bursts;
 use crate::base::{Ecn, Timestamp};
 
-/// What a link does to datagrams. The default does nothing: all arrive, at once, as they are.
+/// What a link does to datagrams. The default does nothing: all arrive at once and unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Impairments {
-    /// Share lost, 0 to 1.
+    /// Share of datagrams lost, 0 to 1.
     pub loss: f64,
-    /// Mean number of datagrams lost in a row; 1 (or less than independent losses have) = independent.
+    /// Mean number of datagrams lost in a row; 1, or less than independent losses have, means independent.
     pub burst: f64,
-    /// Time on the way.
+    /// One-way delay.
     pub delay: Duration,
-    /// Up to this is added to the delay, uniformly. Keeps the order, as a queue does.
+    /// Most that is added to the delay, uniformly. Keeps the order, as a queue does.
     pub jitter: Duration,
     /// Share that arrives twice.
     pub duplicate: f64,
@@ -37,78 +37,76 @@ pub struct Impairments {
     pub reorder: f64,
     /// Share that arrives with flipped bits.
     pub corrupt: f64,
-    /// Bits a second, UDP and IPv4 headers included; `None` = without limit.
+    /// Bits per second, UDP and IPv4 headers included; `None` for no limit.
     pub rate: Option<u64>,
     /// Longest time in the queue before a line of limited rate.
     pub queue: Duration,
-    /// A datagram that waits longer than this in that queue leaves it marked CE, if it came marked ECT; `None`
-    /// = never.
+    /// Time in that queue after which a datagram that came marked ECT leaves it marked CE; `None` for never.
     pub mark_after: Option<Duration>,
-    /// What becomes of datagrams that are marked.
+    /// Treatment of marked datagrams.
     pub marks: Marks,
-    /// Longest datagram that passes, in bytes of UDP payload; `None` = any.
+    /// Longest datagram that passes, in bytes of UDP payload; `None` for any.
     pub mtu: Option<usize>,
-    /// Times in which nothing passes.
+    /// Periods in which nothing passes.
     pub blackhole: Option<Blackhole>,
 }
 
-/// What becomes of datagrams that are marked ECT or CE.
+/// What happens to datagrams that are marked ECT or CE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Marks {
-    /// They pass as they are.
+    /// They pass unchanged.
     #[default]
     Keep,
     /// They pass without their marks.
     Clear,
-    /// They do not pass.
+    /// They are dropped.
     Drop,
     /// They pass marked CE.
     Congest,
 }
 
-/// Nothing passes for `lasting`, again and again, `every` after the link's first datagram and after
-/// each of its starts.
+/// Recurring periods in which nothing passes. The first begins `every` after the link's first datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blackhole {
-    /// From one start to the next, and until the first.
+    /// Time from one start to the next, and until the first.
     pub every: Duration,
-    /// How long it lasts.
+    /// Duration of each period.
     pub lasting: Duration,
 }
 
 /// A datagram that comes out of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
-    /// When.
+    /// Time of arrival.
     pub at: Timestamp,
-    /// Its mark.
+    /// ECN mark.
     pub ecn: Ecn,
-    /// What.
+    /// The datagram.
     pub datagram: Bytes,
 }
 
-/// What a link has done so far, in datagrams unless it says bytes.
+/// What a link has done so far, in datagrams unless bytes are stated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Put in.
+    /// Datagrams put in.
     pub offered: u64,
-    /// Their bytes.
+    /// Bytes put in.
     pub offered_bytes: u64,
-    /// Came out, copies included.
+    /// Datagrams delivered, copies included.
     pub delivered: u64,
-    /// Their bytes.
+    /// Bytes delivered.
     pub delivered_bytes: u64,
     /// Lost by chance.
     pub lost: u64,
     /// Dropped by a full queue.
     pub queue_full: u64,
-    /// Longer than the MTU.
+    /// Dropped as longer than the MTU.
     pub too_long: u64,
     /// Marked CE by this link.
     pub congested: u64,
     /// Dropped for their marks.
     pub marks_dropped: u64,
-    /// Fell into a blackhole.
+    /// Dropped in a blackhole.
     pub blackholed: u64,
     /// Delivered a second time.
     pub duplicated: u64,
@@ -125,19 +123,19 @@ pub struct Link {
     rng: StdRng,
     bursts: Bursts,
     line: Option<Bottleneck>,
-    /// When the first datagram came: blackholes are counted from it.
+    /// When the first datagram came; blackholes are timed from it.
     began: Option<Timestamp>,
-    /// When the last one came.
+    /// When the last datagram came.
     came: Timestamp,
-    /// Smoothed time between datagrams: held-back ones wait a few of these.
+    /// Smoothed time between datagrams; those held back wait a few of these.
     gap: Duration,
-    /// When the latest one arrives: jitter does not let the next one arrive earlier.
+    /// When the latest datagram arrives; jitter does not let the next one arrive earlier.
     latest: Timestamp,
     counts: Counts,
 }
 
 impl Link {
-    /// An unused link.
+    /// Creates an unused link.
     pub fn new(impairments: Impairments, mut rng: StdRng) -> Self {
         let bursts = Bursts::new(impairments.loss, impairments.burst, &mut rng);
         let line = line(&impairments);
@@ -154,8 +152,8 @@ impl Link {
         }
     }
 
-    /// Puts in a datagram marked `ecn` at `now`, which never runs backwards. What arrives: nothing, it, or it and
-    /// a copy; no arrival is before `now`.
+    /// Puts in a datagram marked `ecn` at `now`, which must never run backwards. Returns what arrives:
+    /// nothing, the datagram, or the datagram and a copy; no arrival is before `now`.
     pub fn carry(&mut self, now: Timestamp, ecn: Ecn, datagram: Bytes) -> SmallVec<[Arrival; 2]> {
         self.note_pace(now);
         self.counts.offered += 1;
@@ -172,12 +170,12 @@ impl Link {
         arrivals
     }
 
-    /// What the link has done so far.
+    /// Returns what the link has done so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Replaces the impairments from now on; what is under way stays as it was.
+    /// Replaces the impairments from now on; datagrams already under way are not affected.
     pub fn set(&mut self, impairments: Impairments) {
         self.bursts = Bursts::new(impairments.loss, impairments.burst, &mut self.rng);
         self.line = line(&impairments);
@@ -190,9 +188,9 @@ impl Link {
         self.impairments.mtu = Some(mtu);
     }
 
-    /// When a datagram has left for the other end, and its mark then; `None` when it never does.
+    /// Returns when a datagram leaves for the other end, and its mark then; `None` when it never does.
     fn survive(&mut self, now: Timestamp, ecn: Ecn, bytes: usize) -> Option<(Timestamp, Ecn)> {
-        // Bursts go on whatever else happens, so that they do not depend on the other settings.
+        // Bursts advance whatever else happens, so that they do not depend on the other settings.
         let lost = self.bursts.next_is_lost(&mut self.rng);
         if self.impairments.mtu.is_some_and(|mtu| bytes > mtu) {
             self.counts.too_long += 1;
@@ -212,14 +210,14 @@ impl Link {
             return None;
         };
         if lost {
-            // It took the line's time all the same.
+            // It used the line's time all the same.
             self.counts.lost += 1;
             return None;
         }
         Some((left, self.mark(ecn, is_congested)))
     }
 
-    /// The mark after the link of a datagram that came marked `ecn`.
+    /// Returns the mark after the link of a datagram that came marked `ecn`.
     fn mark(&mut self, ecn: Ecn, is_congested: bool) -> Ecn {
         match self.impairments.marks {
             _ if ecn == Ecn::NotEct => ecn,
@@ -232,7 +230,7 @@ impl Link {
         }
     }
 
-    /// When what has left arrives.
+    /// Returns when a datagram that has left arrives.
     fn arrival(&mut self, left: Timestamp) -> Timestamp {
         let at = left + self.impairments.delay + self.up_to(self.impairments.jitter);
         if self.happens(self.impairments.reorder) {
@@ -254,10 +252,10 @@ impl Link {
         Arrival { at, ecn, datagram }
     }
 
-    /// `datagram`, which is not empty, with one to three bits flipped.
+    /// Returns `datagram`, which must not be empty, with one to three bits flipped.
     fn corrupted(&mut self, datagram: &Bytes) -> Bytes {
         let mut bytes = BytesMut::from(&datagram[..]);
-        // Distinct bytes, or two flips could cancel each other.
+        // Distinct bytes; otherwise two flips could cancel each other.
         let flips = self.rng.random_range(1..=3).min(bytes.len());
         for index in rand::seq::index::sample(&mut self.rng, bytes.len(), flips) {
             if let Some(byte) = bytes.get_mut(index) {
@@ -329,7 +327,7 @@ impl Default for Impairments {
     }
 }
 
-/// Shortest time that a datagram is held back: past others of the same instant.
+/// Shortest time that a datagram is held back, past others of the same instant.
 const MIN_HOLD: Duration = Duration::from_millis(1);
 /// Longest time that a datagram is held back when later ones are rare.
 const MAX_HOLD: Duration = Duration::from_millis(100);

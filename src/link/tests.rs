@@ -1,4 +1,4 @@
-//! Each impairment alone, measured.
+//! Measures each impairment alone.
 
 use rand::SeedableRng;
 
@@ -10,7 +10,7 @@ fn link(impairments: Impairments) -> Link {
     Link::new(impairments, StdRng::seed_from_u64(11))
 }
 
-/// Sends `COUNT` numbered datagrams, one each millisecond; number, send time and arrival of each.
+/// Sends `COUNT` numbered datagrams, one each millisecond. Returns number, send time and arrival of each.
 fn run(link: &mut Link) -> Vec<(u64, Timestamp, Arrival)> {
     (0..COUNT)
         .flat_map(|number| {
@@ -121,7 +121,7 @@ fn a_share_arrives_with_one_to_three_bits_flipped() {
 
 #[test]
 fn a_limited_rate_carries_its_rate_and_drops_the_rest() {
-    // 8 + 28 bytes each millisecond are 288 kbit/s; half of it passes.
+    // 8 + 28 bytes each millisecond are 288 kbit/s; half of that passes.
     let mut slow =
         link(Impairments { rate: Some(144_000), queue: Duration::from_millis(50), ..Impairments::default() });
     let arrivals = run(&mut slow);
@@ -132,7 +132,7 @@ fn a_limited_rate_carries_its_rate_and_drops_the_rest() {
 
 #[test]
 fn a_queue_marks_what_waits_long_if_its_sender_takes_notice() {
-    // 36 bytes at 288 kbit/s are a millisecond: the sixth of these waits 5 ms.
+    // 36 bytes at 288 kbit/s take a millisecond: the sixth datagram waits 5 ms.
     let (rate, mark_after) = (Some(288_000), Some(Duration::from_millis(4)));
     let mut line = link(Impairments { rate, mark_after, ..Impairments::default() });
     let mut carry = |ecn| line.carry(Timestamp::ZERO, ecn, Bytes::from_static(&[0; 8]))[0].ecn;

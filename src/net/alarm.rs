@@ -1,9 +1,9 @@
 //! [`Alarm`]: a timer that shares one descriptor with all others of its runtime.
 //!
-//! A process with thousands of clients has a descriptor for each of their sockets; a timer of the kernel's
-//! for each would take as many again, and a system call whenever one of them is set. So they stand in a
-//! [`Queue`], and one timer rings for the first of it. The task that waits for that timer ends with the last
-//! alarm of its runtime.
+//! A process with thousands of clients has a descriptor for each of their sockets. A kernel timer for each
+//! client would take as many again, and a system call whenever one of them is set. Instead, alarms wait in a
+//! [`Queue`], and one timer fires for the first of them. The task that waits for this timer ends with the
+//! last alarm of its runtime.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,18 +17,18 @@ use tokio::task::AbortHandle;
 
 use super::sys::TimerFd;
 
-/// Wakes its task at a time.
+/// Wakes its task at a given time.
 pub(super) struct Alarm {
     bell: Arc<Bell>,
     key: u64,
-    /// When it is due, once it was set.
+    /// Time at which it is due, once it was set.
     at: Option<Instant>,
-    /// Whom it wakes.
+    /// The task that it wakes.
     waker: Option<Waker>,
 }
 
 impl Alarm {
-    /// An alarm of the current runtime, not set.
+    /// Creates an alarm of the current runtime, not set.
     ///
     /// # Errors
     /// Those of the system, for the first alarm of a runtime.
@@ -41,7 +41,7 @@ impl Alarm {
         Ok(Self { bell, key, at: None, waker: None })
     }
 
-    /// Sets it; an earlier setting is forgotten.
+    /// Sets the alarm; an earlier setting is discarded.
     ///
     /// # Errors
     /// Those of the system.
@@ -54,7 +54,7 @@ impl Alarm {
         queue.arm(&self.bell.timer)
     }
 
-    /// Ready once it is due; else wakes the task then.
+    /// Returns ready once the alarm is due, otherwise wakes the task then.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
         if at <= Instant::now() {
@@ -64,7 +64,7 @@ impl Alarm {
             self.waker = Some(cx.waker().clone());
             match self.bell.queue().waits.get_mut(&(at, self.key)) {
                 Some(waker) => waker.clone_from(&self.waker),
-                // It has rung since it was looked at, for nobody or for another task.
+                // It has fired since the check above, for no task or for another one.
                 None => return Poll::Ready(()),
             }
         }
@@ -80,14 +80,14 @@ impl Drop for Alarm {
     }
 }
 
-/// Rings for all alarms of a runtime.
+/// The timer for all alarms of a runtime.
 struct Bell {
     timer: Arc<AsyncFd<TimerFd>>,
     queue: Arc<Mutex<Queue>>,
     ringer: AbortHandle,
 }
 
-/// The bells of all runtimes, and of some that have ended.
+/// The bells of all runtimes, including some that have ended.
 static BELLS: Mutex<Vec<(Id, Weak<Bell>)>> = Mutex::new(Vec::new());
 
 impl Bell {
@@ -97,7 +97,7 @@ impl Bell {
         bells.retain(|(_, bell)| bell.strong_count() > 0);
         let mut of_this =
             bells.iter().filter(|(id, _)| *id == runtime).filter_map(|(_, bell)| bell.upgrade());
-        // One that no longer rings is of a runtime that has ended and whose id was given out again.
+        // A bell whose task has finished belongs to a runtime that has ended and whose id was assigned again.
         if let Some(bell) = of_this.find(|bell| !bell.ringer.is_finished()) {
             return Ok(bell);
         }
@@ -124,7 +124,7 @@ impl Drop for Bell {
     }
 }
 
-/// Wakes whose time has come, until the runtime ends.
+/// Wakes the tasks of due alarms, until the runtime ends.
 async fn ring(timer: Arc<AsyncFd<TimerFd>>, queue: Arc<Mutex<Queue>>) {
     let mut due = Vec::new();
     while let Ok(mut fired) = timer.readable().await {
@@ -135,18 +135,19 @@ async fn ring(timer: Arc<AsyncFd<TimerFd>>, queue: Arc<Mutex<Queue>>) {
             return tracing::warn!(%error, "the clients' timer failed");
         }
         drop(queue);
-        // Without the lock: whoever is woken may be dropped by that, and its alarm with it.
+        // Without the lock: waking a task may drop it, and its alarm with it.
         due.drain(..).flatten().for_each(Waker::wake);
     }
 }
 
-/// Who waits, the first to be woken first.
+/// The waiting alarms, the earliest first.
 #[derive(Default)]
 struct Queue {
     /// By time, and by the alarm's key.
     waits: BTreeMap<(Instant, u64), Option<Waker>>,
     last_key: u64,
-    /// When the timer fires. Set again only for something earlier: most alarms move on before they are due.
+    /// Time at which the timer fires. Only an earlier time sets it again, because most alarms are moved
+    /// before they are due.
     armed: Option<Instant>,
 }
 
@@ -171,7 +172,7 @@ impl Queue {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves nothing half done that matters here.
+    // A panic elsewhere leaves nothing inconsistent that matters here.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -181,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// The future's value; one that nothing wakes fails.
+    /// Returns the future's value; panics if nothing wakes it.
     fn run<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let in_time = async { tokio::time::timeout(Duration::from_secs(60), future).await };

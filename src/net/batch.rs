@@ -1,9 +1,9 @@
 //! Datagrams on their way through the kernel: a [`ReceiveBatch`] and a [`SendBatch`] of one batch each.
 //!
-//! Their slots are made once. A received datagram is copied out of its slot into a block that all of its
-//! batch share and that is used again once nobody holds a part of it; at a game's datagram sizes that
-//! costs less than a system call by two orders. Whoever keeps a part for longer copies it, or keeps the
-//! bytes of one batch at most.
+//! Slots are reused. A received datagram is copied out of its slot into a block that its whole batch shares,
+//! and that is used again once no part of it is held. At a game's datagram sizes the copy costs two orders of
+//! magnitude less than a system call. Code that keeps a part for longer copies it, or keeps the bytes of at
+//! most one batch.
 
 use std::io;
 use std::ops::Range;
@@ -14,20 +14,22 @@ use super::port::Port;
 use super::{Counters, IoPath, Socket};
 use crate::base::{Ecn, Envelope};
 
-/// Most datagrams that are handed up, or sent, at once.
+/// Maximum number of datagrams handed up or sent at once.
 pub(super) const BATCH: usize = 64;
 
-/// What one system call may put in a slot: a datagram, or a row of them that the kernel has joined. The
-/// odd line at the end keeps the slots' beginnings from sharing the same few lines of the cache.
+/// Room for what one system call may put in a slot: a datagram, or a row of datagrams that the kernel has
+/// joined. The additional cache line keeps the beginnings of the slots from sharing the same few lines of the
+/// cache.
 const SLOT_BYTES: usize = 65_536 + 64;
 
-/// Slots to ask for at least: asking for many costs more than the few that mostly come.
+/// Minimum number of slots per system call. Asking for many costs more than receiving the few that usually
+/// arrive.
 pub(super) const MIN_ASKED: usize = 8;
 
-/// What came into one slot.
+/// Contents of one slot.
 pub(super) struct Arrival {
     pub bytes: usize,
-    /// Length of each datagram of the slot but the last, which may be shorter.
+    /// Length of each datagram in the slot except the last, which may be shorter.
     pub datagram_bytes: usize,
     pub from: Envelope,
 }
@@ -37,24 +39,24 @@ pub(super) struct ReceiveBatch {
     path: IoPath,
     slots: Box<[u8]>,
     arrivals: Vec<Arrival>,
-    /// Where in the slots the received datagrams are. The first `taken` have been handed up.
+    /// Places of the received datagrams in the slots. The first `taken` have been handed up.
     datagrams: Vec<(Envelope, Range<usize>)>,
     taken: usize,
     block: BytesMut,
-    /// Slots that the next system call is given.
+    /// Number of slots passed to the next system call.
     asked: usize,
-    /// The last call filled all that it was given.
+    /// Whether the last call filled all slots that it was given.
     was_full: bool,
-    /// Errors in a row.
+    /// Number of consecutive errors.
     failures: u32,
 }
 
-/// Errors in a row that are taken for transient: tried again at once, without a word.
+/// Number of consecutive errors up to which the call is repeated at once, because they may be transient.
 const MOMENTS: u32 = 16;
 
 impl ReceiveBatch {
-    /// For a port whose datagrams the kernel may join, and tell how they are marked, if `path` is
-    /// [`IoPath::Batched`].
+    /// Creates a batch for `port`. If `path` is [`IoPath::Batched`], the kernel may join datagrams and
+    /// reports their marks.
     pub(super) fn new(port: &Port, path: IoPath) -> Self {
         #[cfg(target_os = "linux")]
         if path == IoPath::Batched {
@@ -75,10 +77,10 @@ impl ReceiveBatch {
         }
     }
 
-    /// Sees to it that what has arrived is there to be drained. True when a batch will not be all of it.
+    /// Makes received datagrams available to be drained. Returns true if more than one batch may be waiting.
     ///
     /// # Errors
-    /// Those that say that the socket is of no more use.
+    /// Those that make the socket unusable.
     pub(super) fn receive(&mut self, port: &Port, counters: &Counters) -> io::Result<bool> {
         if self.is_empty() {
             if self.slots.len() < self.asked * SLOT_BYTES {
@@ -87,7 +89,7 @@ impl ReceiveBatch {
             match self.receive_by_path(port) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // What has been received is handed up first; a real error will show again.
+                // Received datagrams are handed up first; a lasting error occurs again.
                 Err(_) if !self.arrivals.is_empty() => {}
                 Err(error) if is_transient(&error) => {
                     self.failures += 1;
@@ -106,12 +108,12 @@ impl ReceiveBatch {
         Ok(self.was_full || self.waiting() > BATCH)
     }
 
-    /// True when receiving goes on failing: to try again at once would only keep a core busy.
+    /// Returns true if receiving keeps failing, so that repeating it at once would only keep a core busy.
     pub(super) fn keeps_failing(&self) -> bool {
         self.failures > MOMENTS
     }
 
-    /// The next received datagrams in the order of their arrival, a batch at most.
+    /// Returns the next received datagrams in order of arrival, at most one batch.
     pub(super) fn drain<'a>(
         &'a mut self,
         counters: &'a Counters,
@@ -131,7 +133,7 @@ impl ReceiveBatch {
         })
     }
 
-    /// True when nothing waits to be drained.
+    /// Returns true if nothing waits to be drained.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting() == 0
     }
@@ -147,8 +149,8 @@ impl ReceiveBatch {
             #[cfg(target_os = "linux")]
             IoPath::Batched => port.receive_by(|udp| {
                 super::sys::receive_batch(udp, slots, &mut self.arrivals)?;
-                // Fewer than asked for: the socket is empty, which saves asking again. An arrival
-                // after the call makes it readable again, because readiness comes by edges.
+                // Fewer than asked for: the socket is empty, which saves asking again. A datagram that
+                // arrives after the call makes it readable again, because readiness is edge-triggered.
                 let is_empty = self.arrivals.len() < self.asked;
                 if is_empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             }),
@@ -171,7 +173,7 @@ impl ReceiveBatch {
             }
             let start = slot * SLOT_BYTES;
             let end = start + arrival.bytes;
-            // An empty datagram is one, too.
+            // An empty datagram also counts as one.
             let mut at = start;
             loop {
                 let next = end.min(at + arrival.datagram_bytes.max(1));
@@ -185,13 +187,14 @@ impl ReceiveBatch {
     }
 }
 
-/// Room for `count` datagrams. Few ever hold more than a page, and zeroed memory is there only once it is touched; but
-/// what was in use before is cleared whole, so that nobody has more slots than it needs.
+/// Allocates room for `count` datagrams. Few datagrams exceed a page, and zeroed memory is provided only once
+/// it is touched. But memory that was in use before is cleared completely, so a batch has no more slots than
+/// it needs.
 fn slots(count: usize) -> Box<[u8]> {
     vec![0; count * SLOT_BYTES].into_boxed_slice()
 }
 
-/// How far a [`SendBatch`] got.
+/// How far a [`SendBatch`] was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flushed {
     /// Everything is sent.
@@ -200,28 +203,29 @@ pub(super) enum Flushed {
     Blocked,
 }
 
-/// Sends one batch at a time, and keeps what the socket has no room for.
+/// Sends one batch at a time, and keeps the datagrams that the socket has no room for.
 pub(super) struct SendBatch {
     path: IoPath,
-    /// The mark that the kernel writes when it is not told another; `None` when it writes none at all.
+    /// The mark that the kernel writes by default; `None` if it writes none at all.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is marked there"))]
     unsaid: Option<Ecn>,
     slots: Vec<(Envelope, BytesMut)>,
-    /// Slots in use.
+    /// Number of slots in use.
     filled: usize,
-    /// Slots that are sent already, from the first one on.
+    /// Number of slots already sent, from the first on.
     sent: usize,
-    /// Datagrams still to go into the kernel one by one, not in rows.
+    /// Number of datagrams still to be sent one by one, not in rows.
     single: usize,
 }
 
 /// More datagrams than any process sends.
 const ALL: usize = usize::MAX;
-/// Where a row was not taken for what the interface is, one is tried again after so many datagrams.
+/// After an interface has refused rows in general, a row is tried again after this number of datagrams.
 const ROWS_AFTER: usize = 4_096;
 
 impl SendBatch {
-    /// For a port that marks what it sends, if `path` is [`IoPath::Batched`] and the kernel can.
+    /// Creates a batch for `port`. If `path` is [`IoPath::Batched`] and the kernel can do it, sent datagrams
+    /// are marked.
     pub(super) fn new(port: &Port, path: IoPath) -> Self {
         let nowhere = Envelope::from(([0, 0, 0, 0], 0));
         let single = if path == IoPath::Batched && port.can_split() { 0 } else { ALL };
@@ -229,7 +233,8 @@ impl SendBatch {
         Self { path, unsaid, slots: vec![(nowhere, BytesMut::new()); BATCH], filled: 0, sent: 0, single }
     }
 
-    /// Fills the slots, which are all sent, from `next`. True when they are full: there may be more.
+    /// Fills the slots, which must all be sent, from `next`. Returns true if they are full, so that there may
+    /// be more.
     pub(super) fn fill(&mut self, mut next: impl FnMut(&mut BytesMut) -> Option<Envelope>) -> bool {
         debug_assert_eq!(self.sent, self.filled, "unsent datagrams would be lost");
         (self.filled, self.sent) = (0, 0);
@@ -244,10 +249,10 @@ impl SendBatch {
         true
     }
 
-    /// Sends what is in the slots.
+    /// Sends the datagrams in the slots.
     ///
     /// # Errors
-    /// Those that say that the socket is of no more use. Any other costs the one datagram.
+    /// Those that make the socket unusable. Any other error costs only the one datagram.
     pub(super) fn send(&mut self, port: &Port, counters: &Counters) -> io::Result<Flushed> {
         while let Some(unsent) = self.slots.get(self.sent..self.filled)
             && let Some((to, _)) = unsent.first()
@@ -269,8 +274,9 @@ impl SendBatch {
                 Err(error) if is_transient(&error) => {
                     let row = row_length(unsent, self.single);
                     if row > 1 {
-                        // An interface without checksums of its own takes none, and may be on the way to some alone;
-                        // of another row that is refused each datagram is judged by itself.
+                        // An interface without checksum offload takes no rows, and may be on the path to some
+                        // receivers only. For any other refused row, each of its datagrams is tried by
+                        // itself.
                         self.single = if is_io_error(&error) { ROWS_AFTER } else { row };
                         continue;
                     }
@@ -288,7 +294,7 @@ impl SendBatch {
         Ok(Flushed::Dry)
     }
 
-    /// Sends datagrams from the front of `unsent`; how many the kernel took, at least one.
+    /// Sends datagrams from the front of `unsent`; returns how many the kernel took, at least one.
     fn send_by_path(&self, port: &Port, unsent: &[(Envelope, BytesMut)]) -> io::Result<usize> {
         match (self.path, unsent.first()) {
             #[cfg(target_os = "linux")]
@@ -307,13 +313,13 @@ impl SendBatch {
     }
 }
 
-/// Datagrams of a row at most, and their bytes: what every kernel that takes rows takes (`UDP_SEGMENT`),
-/// and what an IPv6 packet can hold.
+/// Maximum number of datagrams in a row, which every kernel that takes rows accepts (`UDP_SEGMENT`), and of
+/// their bytes, which an IPv6 packet can hold.
 const ROW_DATAGRAMS: usize = 64;
 const ROW_BYTES: usize = 65_535 - 40 - 8;
 
-/// How many datagrams from the front of `unsent` can leave as one row, which the kernel takes apart: for
-/// one receiver, with one mark, each as long as the first but the last, which may be shorter.
+/// Returns how many datagrams from the front of `unsent` can leave as one row, which the kernel splits. They
+/// have the same receiver and mark, and each is as long as the first except the last, which may be shorter.
 fn row_length(unsent: &[(Envelope, BytesMut)], single: usize) -> usize {
     let Some(((to, first), others)) = unsent.split_first() else { return 0 };
     if single > 0 {
@@ -333,7 +339,7 @@ fn row_length(unsent: &[(Envelope, BytesMut)], single: usize) -> usize {
     length
 }
 
-/// True for what concerns one datagram or one moment; false when the socket itself is broken.
+/// Returns true for an error that concerns one datagram or one moment; false if the socket itself is broken.
 fn is_transient(error: &io::Error) -> bool {
     #[cfg(unix)]
     if let Some(code) = error.raw_os_error() {

@@ -4,30 +4,30 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::{Now, Timestamp};
 
-/// Reads monotonic and wall time. Copies share the origin, so their timestamps can be compared.
+/// Reads monotonic and wall time. Copies share the origin, so their timestamps are comparable.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// A clock whose monotonic time begins now.
+    /// Creates a clock whose monotonic time begins now.
     pub fn new() -> Self {
         Self { origin: Instant::now() }
     }
 
-    /// Both times. Wall time is what the system says, and runs backwards when an operator sets it so.
+    /// Returns both times. Wall time is the system's, and runs backwards if an operator sets it back.
     pub fn now(&self) -> Now {
         Now { mono: self.mono(), wall: SystemTime::now().into() }
     }
 
-    /// Monotonic time.
+    /// Returns the monotonic time.
     pub fn mono(&self) -> Timestamp {
         let micros = self.origin.elapsed().as_micros();
         Timestamp::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// The instant of `at`, for a timer.
+    /// Returns the instant of `at`, for a timer.
     pub(super) fn instant(&self, at: Timestamp) -> Option<Instant> {
         self.origin.checked_add(Duration::from_micros(at.as_micros()))
     }

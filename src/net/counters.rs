@@ -1,4 +1,4 @@
-//! What a socket has done, for the operator: relaxed counters, read while the loop runs.
+//! The counters of a socket, for the operator: relaxed, and readable while the loop runs.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -16,14 +16,14 @@ macro_rules! counters {
             last_send_error: AtomicI32,
         }
 
-        /// What some sockets have carried, added up at about one moment.
+        /// The traffic of several sockets, added up at approximately one moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Traffic {
             $(#[doc = $help] pub $name: u64,)+
         }
 
         impl Traffic {
-            /// Adds up what `sockets` count.
+            /// Adds up the counters of `sockets`.
             pub fn of<'a>(sockets: impl IntoIterator<Item = &'a Counters>) -> Self {
                 sockets.into_iter().fold(Self::default(), |sum, socket| Self {
                     $($name: sum.$name + socket.$name.get(),)+

@@ -14,28 +14,30 @@ use super::timer::Timer;
 use super::{Clock, Counters, Driven, IoPath, Socket};
 use crate::base::{Now, Timestamp};
 
-/// Most batches sent in one turn, so that a long backlog does not keep datagrams from being read. What is read between
-/// two turns no longer shares a datagram with what has been sent: more batches a turn make fewer datagrams.
+/// Maximum number of batches sent in one turn, so that a long backlog does not keep datagrams from being
+/// read. Output caused by what is read after a turn can no longer share a datagram with what the turn has
+/// sent, so more batches per turn make fewer datagrams.
 const SEND_BATCHES_A_TURN: usize = 64;
-/// The same for a socket with a small receive buffer.
+/// The same limit for a socket with a small receive buffer.
 const SEND_BATCHES_IN_HASTE: usize = 8;
 
-/// Turns in a row that leave due timers for later while more datagrams wait.
+/// Maximum number of consecutive turns that defer due timers while more datagrams wait.
 const MAX_DEFERRED_TURNS: u32 = 4;
 
-/// A loop whose socket has no room looks at its deadlines so far apart; one that cannot receive, at its socket.
+/// Interval at which a loop checks its deadlines while its socket has no room, and its socket while it cannot
+/// receive.
 const BLOCKED_WAIT: Duration = Duration::from_millis(1);
 
-/// A machine that is finished waits so long for room for its last words.
+/// Maximum time that a finished machine waits for room to send its last datagrams.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs `driven` on `socket`, as a task, until it is finished and all that it wanted to send is sent, or had no room
-/// for a second.
+/// Runs `driven` on `socket`, as a task, until it is finished and everything that it wanted to send was sent,
+/// or had no room for a second.
 ///
-/// Must run inside of a tokio runtime with I/O and time; dropping the future ends the loop at once.
+/// Must run inside a tokio runtime with I/O and time; dropping the future ends the loop at once.
 ///
 /// # Errors
-/// When the socket is broken. What concerns single datagrams is counted in [`Counters`].
+/// If the socket is broken. Errors of single datagrams are counted in [`Counters`].
 pub async fn drive<D: Driven + ?Sized>(
     socket: Socket,
     clock: Clock,
@@ -45,7 +47,7 @@ pub async fn drive<D: Driven + ?Sized>(
     as_task(socket, clock, driven, wake, false).await
 }
 
-/// The same; `rests`: on a thread that runs nothing else.
+/// Does the same as [`drive`]; `rests` if its thread runs nothing else.
 pub(super) async fn as_task<D: Driven + ?Sized>(
     socket: Socket,
     clock: Clock,
@@ -60,14 +62,14 @@ pub(super) async fn as_task<D: Driven + ?Sized>(
     turns(setup, &port, sources, driven).await
 }
 
-/// What a loop starts with, beside its socket.
+/// Parameters of a loop, in addition to its socket.
 pub(super) struct Setup {
     clock: Clock,
     path: IoPath,
     busy_poll: Duration,
     counters: Arc<Counters>,
-    /// It may rest: the loop has its thread for itself, so that what a round takes is its own time, and there is room
-    /// for what comes meanwhile.
+    /// Whether the loop may rest: it has its thread to itself, so that the duration of a round is its own
+    /// time, and there is room for what arrives meanwhile.
     rests: bool,
     send_batches: usize,
 }
@@ -81,7 +83,7 @@ impl Setup {
     }
 }
 
-/// The loop, which waits for its `sources` alone.
+/// Runs the loop, which waits only for its `sources`.
 ///
 /// # Errors
 /// Those of [`drive`].
@@ -109,19 +111,19 @@ pub(super) async fn turns<D: Driven + ?Sized>(
     }
 }
 
-/// How a loop waits for its next turn, after a turn that ended as `turn` tells.
+/// How a loop waits for its next turn; `turn` is how the last one ended.
 enum Wait {
-    /// It does not: more is to be done, or it polls busily.
+    /// No wait: more work is left, or the loop polls busily.
     Not { turn: Turn },
-    /// For a while, whatever comes.
+    /// For a fixed time, regardless of events.
     Rest { until: Timestamp, turn: Turn },
-    /// For its sources, and the deadline.
+    /// For its sources and the deadline.
     Sources { now: Timestamp, deadline: Option<Timestamp>, turn: Turn },
     /// There is no next turn.
     Over,
 }
 
-/// What a loop keeps from turn to turn.
+/// The state that a loop keeps between turns.
 struct Turns<'a, D: ?Sized> {
     driven: &'a mut D,
     clock: Clock,
@@ -131,11 +133,11 @@ struct Turns<'a, D: ?Sized> {
     busy: BusyPoll,
     slack: Slack,
     round: Round,
-    /// As [`Setup`] has it.
+    /// See [`Setup`].
     rests: bool,
-    /// Turns in a row that have left due timers for later.
+    /// Number of consecutive turns that have deferred due timers.
     deferred: u32,
-    /// Since when `driven` has been finished.
+    /// Time since which `driven` has been finished.
     finished_at: Option<Timestamp>,
 }
 
@@ -158,10 +160,11 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         }
     }
 
-    /// One turn: reads one batch at most, sees to the wake and the deadline, then sends, so that what it causes leaves
-    /// in it. While more waits than a batch, further turns read on before anything is sent, for 16 ms at most: so much
-    /// leaves at once, and a flood delays nothing else for longer. A loop with a thread of its own may rest when that
-    /// took long.
+    /// Runs one turn. It reads at most one batch, handles the wake and the deadline, then sends, so that the
+    /// output caused by the input leaves in the same turn. While more than a batch waits, further turns
+    /// continue reading before anything is sent, for at most 16 ms: all of their output then leaves at once,
+    /// and a flood delays nothing else for longer. A loop with a thread of its own may rest after a long
+    /// round.
     fn play(&mut self, ready: Ready) -> io::Result<Wait> {
         self.round.begin_turn(self.clock.mono());
         let reads = self.driven.wants_datagrams() && (ready.readable || !self.inbox.is_empty());
@@ -192,7 +195,7 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         })
     }
 
-    /// Hands `driven` all that has come; yields when that was, and whether more waits.
+    /// Passes all received datagrams to `driven`; returns the time, and whether more are waiting.
     fn read(&mut self, reads: bool, woken: bool) -> io::Result<(Now, bool)> {
         let more = reads && self.inbox.receive(self.io.port, &self.io.counters)?;
         let now = self.clock.now();
@@ -204,7 +207,7 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         if woken {
             self.driven.handle_wake(now);
         }
-        // An ack that waits in the socket settles what a timer would take for lost.
+        // An ack that waits in the socket may acknowledge what a timer would declare lost.
         self.deferred = if more && self.deferred < MAX_DEFERRED_TURNS { self.deferred + 1 } else { 0 };
         if self.deferred == 0 && self.driven.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.driven.handle_timeout(now);
@@ -212,7 +215,7 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         Ok((now, more || (!self.inbox.is_empty() && self.driven.wants_datagrams())))
     }
 
-    /// True when `driven` is finished and its last words have left, or found no room for too long.
+    /// Returns true if `driven` is finished and its last datagrams have left, or had no room for too long.
     fn is_over(&mut self, now: Timestamp, turn: Turn) -> bool {
         if !self.driven.is_finished() {
             return false;
@@ -221,28 +224,28 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         turn == Turn::Done || (turn == Turn::Blocked && now >= since + LAST_WORDS)
     }
 
-    /// When the next turn is due at the latest.
+    /// Returns the latest time of the next turn.
     fn deadline(&self, now: Timestamp, turn: Turn) -> Option<Timestamp> {
         let due = self.driven.poll_timeout().map(|due| due + self.slack.time());
         if turn != Turn::Blocked {
             return due;
         }
-        // What is due may be due until it has left, for which there is no room.
+        // A deadline may stay due until its datagrams have left, for which there is no room.
         let due = due.map(|due| due.max(now + BLOCKED_WAIT));
         due.into_iter().chain(self.finished_at.map(|since| since + LAST_WORDS)).min()
     }
 }
 
-/// The socket and how it is used.
+/// The socket, and how the loop uses it.
 struct Io<'a> {
     port: &'a Port,
     counters: Arc<Counters>,
-    /// Most of them in a turn.
+    /// Maximum number of batches sent in a turn.
     send_batches: usize,
 }
 
 impl Io<'_> {
-    /// Sends what is kept from earlier turns, then what `driven` has now.
+    /// Sends the datagrams kept from earlier turns, then those that `driven` has now.
     fn flush<D: Driven + ?Sized>(
         &self,
         now: Now,

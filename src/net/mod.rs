@@ -1,12 +1,15 @@
 //! The only sockets and the only clock.
 //!
-//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers. A sans-IO machine, anything that is
-//! [`Driven`], runs on one: as a task by [`drive`], or on a thread of its own by a [`ThreadLoop`]. Each turn receives a
-//! batch, gives it to the machine with one time of the [`Clock`] for all of it, sees to the wake and the timeout, and,
-//! unless more waits to be read first, sends all that the machine wants to send, in batches.
-//! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of one size between the same two addresses
-//! cross as one (GSO, GRO), each with its mark (ECN); elsewhere, or on request, one system call a datagram
-//! ([`IoPath`]), and none is marked. Knows nothing of who is driven: a server's worker, a client.
+//! [`bind`] and [`bind_group`] make [`Socket`]s with sized kernel buffers. A sans-IO machine, which is
+//! anything that implements [`Driven`], runs on one: as a task with [`drive`], or on a thread of its own with
+//! a [`ThreadLoop`]. Each turn receives a batch, passes it to the machine with a single [`Clock`] time for
+//! all of it, handles the wake and the timeout, and, unless more datagrams wait to be read first, sends
+//! everything that the machine wants to send, in batches.
+//!
+//! On Linux a batch is one `recvmmsg` or `sendmmsg`, and datagrams of equal length between the same two
+//! addresses cross as one (GSO, GRO), each with its mark (ECN). Elsewhere, or on request, each datagram takes
+//! one system call ([`IoPath`]) and none is marked. The module does not depend on what it drives, a server's
+//! worker or a client.
 
 #[cfg(target_os = "linux")]
 mod alarm;

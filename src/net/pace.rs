@@ -1,27 +1,27 @@
-//! When the loop takes its next turn, beyond what it waits for.
+//! The time of the loop's next turn, apart from the events that it waits for.
 //!
-//! | turns come | what it does |
+//! | turns come | effect |
 //! |---|---|
-//! | many times a millisecond | [`Slack`]: does not have its timer wake it between them |
-//! | after datagrams, if so configured | [`BusyPoll`]: looks for more without sleeping |
-//! | one after the other | [`Round`]: reads on before it sends, and rests after long ones |
+//! | many times a millisecond | [`Slack`]: the timer does not wake the loop between them |
+//! | after datagrams, if configured | [`BusyPoll`]: looks for more without sleeping |
+//! | one after another | [`Round`]: reads on before it sends, and rests after long ones |
 
 use std::time::Duration;
 
 use crate::base::Timestamp;
 
-/// How much later than a deadline the timer may end a wait.
+/// The time by which the timer may end a wait later than its deadline.
 ///
-/// Every turn sees to the deadlines that have come. While turns come many times a millisecond the timer
-/// need not end a wait for them: most of its wake-ups would find that the next datagram has come as well.
+/// Every turn handles the deadlines that have come. While turns come many times a millisecond, the timer need
+/// not end a wait for them: most of its wakeups would find that the next datagram has arrived as well.
 #[derive(Debug)]
 pub(super) struct Slack {
     last: Timestamp,
-    /// Smoothed time from one turn to the next.
+    /// Smoothed interval between turns.
     interval: Duration,
 }
 
-/// A deadline is seen to so much later at most than it comes, and only while turns are faster than that.
+/// Maximum delay of a deadline, which applies only while turns are more frequent than that.
 const MAX_SLACK: Duration = Duration::from_millis(1);
 
 impl Slack {
@@ -30,13 +30,13 @@ impl Slack {
     }
 
     pub(super) fn on_turn(&mut self, now: Timestamp) {
-        // A longer silence says no more than that it was one.
+        // A longer silence carries no more information.
         let interval = now.since(self.last).min(MAX_SLACK * 2);
         self.interval = (self.interval * 7 + interval) / 8;
         self.last = now;
     }
 
-    /// Within so long the next turn is likely to come.
+    /// Returns the time within which the next turn is likely to come.
     pub(super) fn next_turn(&self) -> Duration {
         if self.interval < MAX_SLACK { self.interval * 4 } else { MAX_SLACK * 8 }
     }
@@ -46,7 +46,7 @@ impl Slack {
     }
 }
 
-/// Whether to look for datagrams without sleeping.
+/// Decides whether to look for datagrams without sleeping.
 #[derive(Debug)]
 pub(super) struct BusyPoll {
     time: Duration,
@@ -54,7 +54,7 @@ pub(super) struct BusyPoll {
 }
 
 impl BusyPoll {
-    /// For so long after each batch.
+    /// Creates one that is busy for `time` after each batch.
     pub(super) fn new(time: Duration) -> Self {
         Self { time, until: Timestamp::ZERO }
     }
@@ -68,29 +68,31 @@ impl BusyPoll {
     }
 }
 
-/// The loop's turns in rounds: each reads what has come, then sends what that has caused.
+/// Divides the loop's turns into rounds. Each round reads what has arrived, then sends the output that this
+/// causes.
 ///
-/// A round costs much the same whether it finds one datagram or many, and what has come for one receiver by the
-/// end of its reading leaves in one datagram. So rounds that take long get cheaper by themselves, as more comes
-/// while they last, and a loop with little time to spare settles at the shortest that it can afford.
+/// A round costs much the same whether it finds one datagram or many, and everything for one receiver that
+/// has arrived by the end of its reading leaves in one datagram. So long rounds become more efficient by
+/// themselves, because more arrives while they last, and a loop with little time to spare settles at the
+/// shortest rounds that it can afford.
 ///
-/// Where even those are long the core is all but full, and a rest after each makes them a little longer yet: that
-/// delays what is on its way by the rest, and saves its receivers datagrams. A single long round was held up by
-/// something else, and no rest follows it.
+/// If even those are long, the core is nearly saturated, and a rest after each round makes the rounds
+/// slightly longer still. That delays data in transit by the rest, and saves its receivers datagrams. A
+/// single long round was delayed by something else, and no rest follows it.
 #[derive(Debug)]
 pub(super) struct Round {
     began: Timestamp,
-    /// What the one before took.
+    /// Duration of the previous round.
     last: Duration,
-    /// The next turn is one of this round.
+    /// Whether the next turn belongs to this round.
     goes_on: bool,
 }
 
-/// A round reads on for so long at most.
+/// Maximum time that a round keeps reading.
 const MAX_READING: Duration = Duration::from_millis(16);
-/// The rest is half of what rounds take beyond this.
+/// The rest is half of the time by which rounds exceed this.
 const SHORT_ROUND: Duration = Duration::from_millis(4);
-/// A rest ends so long after its round began.
+/// Latest end of a rest after the beginning of its round.
 const MAX_INTERVAL: Duration = Duration::from_millis(24);
 
 impl Round {
@@ -104,19 +106,19 @@ impl Round {
         }
     }
 
-    /// Whether what has come may be read in another turn before anything is sent.
+    /// Returns true if another turn may read what has arrived before anything is sent.
     pub(super) fn reads_on(&mut self, now: Timestamp) -> bool {
         self.goes_on = now.since(self.began) < MAX_READING;
         self.goes_on
     }
 
-    /// Not all is sent: the next turn is of this round, too.
+    /// Extends the round to the next turn, because not everything was sent.
     pub(super) fn sends_on(&mut self) {
         self.goes_on = true;
     }
 
-    /// The round ends, and the machine's next deadline is this; until when to rest, if at all. What was due when the
-    /// round began, and still is, has been left over: then there is no rest.
+    /// Ends the round; `deadline` is the machine's next one. Returns until when to rest, if at all. If
+    /// something was due when the round began and still is, it has been left over, and there is no rest.
     pub(super) fn end(&mut self, now: Timestamp, deadline: Option<Timestamp>) -> Option<Timestamp> {
         let took = now.since(self.began);
         let long = took.min(std::mem::replace(&mut self.last, took));

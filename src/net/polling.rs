@@ -1,8 +1,8 @@
-//! The loop on a thread that waits for its socket itself, by `ppoll`.
+//! The loop on a thread that waits for its socket itself, with `ppoll`.
 //!
-//! Only while it waits is it among those whom the socket wakes. A socket that a runtime watches wakes it for each
-//! datagram that has left, since there is room again. That costs 120 ns a datagram, 5 % of what it costs to send one
-//! over loopback, and nobody waits for that room.
+//! The socket wakes the thread only while it waits. A socket that a runtime watches wakes the runtime for
+//! each datagram that has left, because there is room again. That costs 120 ns per datagram, 5 % of the cost
+//! of sending one over loopback, and nothing waits for that room.
 
 use std::io;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use super::sys::{EventFd, Readiness, wait, wake_on_time};
 use super::{Clock, Driven, Socket};
 use crate::base::Timestamp;
 
-/// Runs the loop to its end: nothing in it waits but the thread.
+/// Runs the loop to its end. It waits only by blocking the thread.
 pub(super) fn run<D: Driven + ?Sized>(
     bell: &Bell,
     socket: Socket,
@@ -39,7 +39,7 @@ pub(super) fn run<D: Driven + ?Sized>(
 /// Wakes a thread that may be asleep.
 pub(super) struct Bell {
     state: AtomicU8,
-    /// Set by whoever rings while the thread is asleep; only then does a ring take a system call.
+    /// Set by a ring while the thread is asleep; only then does a ring take a system call.
     event: EventFd,
 }
 
@@ -52,7 +52,7 @@ impl Bell {
         Ok(Self { state: AtomicU8::new(AWAKE), event: EventFd::new()? })
     }
 
-    /// Wakes the thread, now or before it sleeps again.
+    /// Wakes the thread, or keeps it from sleeping if it is awake.
     pub(super) fn ring(&self) {
         if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP
             && let Err(error) = self.event.set()
@@ -61,18 +61,18 @@ impl Bell {
         }
     }
 
-    /// The thread is about to sleep; false when it may not, for it has been rung for.
+    /// Marks the thread as about to sleep; returns false if the bell was rung, so that it must not.
     fn fall_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The thread is awake; true when it has been rung for since it last was.
+    /// Marks the thread as awake; returns true if the bell was rung since the last call.
     fn awake(&self) -> bool {
         self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
     }
 }
 
-/// The sources of a thread, which looks for them by itself.
+/// The sources of a thread, which polls them itself.
 struct ThreadSources<'a> {
     port: &'a Port,
     clock: Clock,
@@ -88,8 +88,8 @@ impl Sources for ThreadSources<'_> {
             Some(Duration::ZERO)
         };
         let found = wait(self.port.socket(), wanted, &self.bell.event, timeout);
-        // Before the bell is looked at: a ring is on the bell first, so that none is cleared away unseen. One that
-        // sets the event later ends the next wait for nothing.
+        // Cleared before the state of the bell is read: a ring changes the state first, so none is cleared
+        // unseen. A ring that sets the event later causes one spurious end of a wait.
         if found.as_ref().is_ok_and(|found| found.is_event_set) {
             self.bell.event.clear()?;
         }
@@ -98,7 +98,7 @@ impl Sources for ThreadSources<'_> {
     }
 
     async fn ready_soon(&mut self, _: Turn, reads: bool) -> io::Result<Ready> {
-        // To read in vain is as dear as to ask before.
+        // Reading in vain costs as much as asking first.
         Ok(Ready { readable: reads, woken: self.bell.awake() })
     }
 
@@ -106,7 +106,7 @@ impl Sources for ThreadSources<'_> {
         thread::sleep(until.since(self.clock.mono()));
     }
 
-    /// A wait has its own deadline each time.
+    /// Does nothing, because each wait has a deadline of its own.
     fn put_off(&mut self, _: Timestamp, _: Option<Timestamp>, _: Duration) {}
 }
 

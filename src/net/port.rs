@@ -1,8 +1,8 @@
-//! [`Port`]: a socket, and the runtime's watch on it where a runtime waits for it.
+//! [`Port`]: a socket, and the runtime's watch on it if a runtime waits for it.
 //!
-//! Watched for reading alone. A socket that is watched for writing as well wakes its thread whenever a
-//! receiver has taken a datagram and the send buffer has room again: on loopback and with fast network
-//! cards that is for every datagram, and nobody waits for it. Room is waited for only when there was none.
+//! It is watched for reading only. A socket that is also watched for writing wakes its thread whenever a
+//! receiver has taken a datagram and the send buffer has room again. On loopback and with fast network cards
+//! that happens for every datagram, and nothing waits for it. Room is waited for only when there was none.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -24,24 +24,24 @@ use crate::base::Ecn;
 
 /// The socket of one loop. All calls return at once.
 pub(super) enum Port {
-    /// The current runtime tells its task when there may be datagrams.
+    /// The current runtime notifies its task when there may be datagrams.
     Watched(Watched),
-    /// Its thread waits for it by itself.
+    /// Its thread waits for it without a runtime.
     #[cfg(target_os = "linux")]
     Unwatched(UdpSocket),
 }
 
-/// Waits until a [`Port`] has room to send again; for one that had none.
+/// Waits until a [`Port`] that had no room can send again.
 #[derive(Default)]
 pub(super) struct Room {
     #[cfg(target_os = "linux")]
     watched: Option<Watched>,
-    /// Until room is looked for again, where it cannot be watched.
+    /// The time until room is checked again, if it cannot be watched.
     #[cfg(target_os = "linux")]
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// How long to wait for room that cannot be watched.
+/// Interval between checks for room that cannot be watched.
 #[cfg(target_os = "linux")]
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -51,7 +51,7 @@ type Watched = tokio::io::unix::AsyncFd<UdpSocket>;
 type Watched = tokio::net::UdpSocket;
 
 impl Port {
-    /// Has the current runtime watch a non-blocking socket.
+    /// Makes the current runtime watch a non-blocking socket.
     ///
     /// # Errors
     /// Those of the system.
@@ -65,7 +65,7 @@ impl Port {
         Watched::from_std(udp).map(Self::Watched)
     }
 
-    /// Ready while there may be datagrams to read; else wakes the task when there are.
+    /// Returns ready while there may be datagrams to read, otherwise wakes the task when there are.
     #[cfg(target_os = "linux")]
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
@@ -99,7 +99,7 @@ impl Port {
         watched.try_recv_from(slot)
     }
 
-    /// Receives by a call of the caller's, which says [`io::ErrorKind::WouldBlock`] when none is left.
+    /// Receives with `call`, which returns [`io::ErrorKind::WouldBlock`] when no datagram is left.
     ///
     /// # Errors
     /// Those of the call.
@@ -126,7 +126,7 @@ impl Port {
         watched.try_send_to(datagram, to)
     }
 
-    /// The way that `wanted` stands for here.
+    /// Returns the path to use here for `wanted`.
     pub(super) fn path(&self, wanted: IoPath) -> IoPath {
         #[cfg(target_os = "linux")]
         if wanted == IoPath::Batched && sys::has_batches(self.socket()) {
@@ -136,7 +136,7 @@ impl Port {
         IoPath::Portable
     }
 
-    /// True when the system takes a row of datagrams apart.
+    /// Returns true if the system splits rows of datagrams.
     pub(super) fn can_split(&self) -> bool {
         #[cfg(target_os = "linux")]
         return sys::can_split(self.socket());
@@ -144,11 +144,11 @@ impl Port {
         false
     }
 
-    /// Has the system mark all that is sent and says nothing of its mark; which mark that is, `None` when it
-    /// cannot.
+    /// Has the system mark all datagrams that do not specify a mark; returns this mark, or `None` if the
+    /// system cannot.
     #[cfg(target_os = "linux")]
     pub(super) fn mark_sent(&self) -> Option<Ecn> {
-        // The mark of most that leaves.
+        // The mark of most sent datagrams.
         let (socket, ecn) = (self.socket(), Ecn::Ect0);
         let is_ipv6 = socket.local_addr().is_ok_and(|addr| addr.is_ipv6());
         sys::mark_sent(socket, is_ipv6, ecn).then_some(ecn)
@@ -159,8 +159,9 @@ impl Port {
         None
     }
 
-    /// True when a quarter of the send buffer or more is taken by what has not left the machine, as far as the system
-    /// tells. What is sent to neighbours that do not answer stays there for seconds (`unres_qlen_bytes` of Linux's arp(7)).
+    /// Returns true if at least a quarter of the send buffer is taken by datagrams that have not left the
+    /// machine, as far as the system reports it. Datagrams to neighbours that do not answer stay there for
+    /// seconds (`unres_qlen_bytes` of Linux's arp(7)).
     pub(super) fn is_crowded(&self) -> bool {
         #[cfg(target_os = "linux")]
         return sys::unsent_share(self.socket()).is_some_and(|share| share >= 0.25);
@@ -168,7 +169,6 @@ impl Port {
         false
     }
 
-    /// The socket itself.
     #[cfg(target_os = "linux")]
     pub(super) fn socket(&self) -> &UdpSocket {
         match self {
@@ -179,15 +179,15 @@ impl Port {
 }
 
 impl Room {
-    /// Watches no longer.
+    /// Stops watching.
     pub(super) fn leave(&mut self) {
         *self = Self::default();
     }
 
-    /// Ready when `port` may have room; else wakes the task when it has.
+    /// Returns ready when `port` may have room, otherwise wakes the task when it has.
     #[cfg(target_os = "linux")]
     pub(super) fn poll(&mut self, port: &Port, cx: &mut Context<'_>) -> Poll<()> {
-        // A descriptor of its own: one that is watched for reading cannot be watched again.
+        // This needs a second descriptor, because one that is watched for reading cannot be watched again.
         self.poll_by(cx, || watch(port.socket().try_clone()?, Interest::WRITABLE))
     }
 
@@ -204,7 +204,8 @@ impl Room {
         Poll::Pending
     }
 
-    /// Without a descriptor to watch by: a loop that asked again at once would let nothing else run.
+    /// Pauses, because no descriptor is available to watch for room; a loop that retried at once would let
+    /// nothing else run.
     #[cfg(target_os = "linux")]
     fn poll_pause(&mut self, cx: &mut Context<'_>, error: &io::Error) -> Poll<()> {
         let pause = self.pause.get_or_insert_with(|| {

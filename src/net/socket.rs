@@ -12,7 +12,7 @@ use tracing::warn;
 use super::Counters;
 use crate::wire::MAX_RECEIVED_DATAGRAM_BYTES;
 
-/// A bound UDP socket, not yet part of a runtime: it may be moved to the thread that drives it.
+/// A bound UDP socket, not yet part of a runtime; it may be moved to the thread that drives it.
 #[derive(Debug)]
 pub struct Socket {
     pub(super) udp: UdpSocket,
@@ -23,58 +23,59 @@ pub struct Socket {
     counters: Arc<Counters>,
 }
 
-/// What is asked of the kernel, in bytes a socket. It may grant less; then a warning is logged.
+/// Kernel buffer sizes to request, in bytes per socket. If the kernel grants less, a warning is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BufferSizes {
-    /// Receive buffer: what arrives while the thread is busy.
+    /// Receive buffer, for datagrams that arrive while the thread is busy.
     pub receive_bytes: usize,
-    /// Send buffer: what a turn of the loop sends faster than the interface takes it.
+    /// Send buffer, for datagrams that a turn of the loop sends faster than the interface takes them.
     pub send_bytes: usize,
 }
 
-/// How datagrams cross into the kernel.
+/// How datagrams are exchanged with the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IoPath {
-    /// Many datagrams a system call, and rows of equally long ones as one, where the system can (Linux:
-    /// `recvmmsg`, `sendmmsg`, `UDP_SEGMENT`, `UDP_GRO`), with their marks (ECN); what it cannot is done as by
-    /// [`IoPath::Portable`].
+    /// Many datagrams per system call, and rows of equally long ones as one, where the system supports it
+    /// (Linux: `recvmmsg`, `sendmmsg`, `UDP_SEGMENT`, `UDP_GRO`), with their marks (ECN). Anything else is
+    /// done as with [`IoPath::Portable`].
     #[default]
     Batched,
-    /// One datagram a system call, on every system; all leave, and seem to come, without marks.
+    /// One datagram per system call, on every system. All leave, and appear to arrive, without marks.
     Portable,
 }
 
-/// Sockets at one address.
+/// Sockets bound to one address.
 #[derive(Debug)]
 pub struct Group {
-    /// In the order that [`Steering`] speaks of.
+    /// The sockets, in the order that [`Steering`] refers to.
     pub sockets: Vec<Socket>,
-    /// False where the kernel spreads all datagrams by their senders.
+    /// False if the kernel distributes all datagrams by their senders.
     pub is_steered: bool,
 }
 
-/// Which socket of a group a datagram is for, where its sender says so.
+/// How a datagram selects its socket in a group, if its sender specifies one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steering {
-    /// Bits that the first byte of such a datagram has.
+    /// Bits that are set in the first byte of such a datagram.
     pub mark: u8,
-    /// Where in it the byte is that says the socket, from 0 in the order of the group.
+    /// Position of the byte that holds the index of the socket, counted from 0 in the order of the group.
     pub at: u8,
 }
 
-/// Binds to `addr`; port 0 asks the system for one.
+/// Binds to `addr`; for port 0 the system chooses one.
 ///
 /// # Errors
-/// Those of the system: the address is taken, not of this machine, or not allowed.
+/// Those of the system: the address is in use, not of this machine, or not allowed.
 pub fn bind(addr: SocketAddr, buffers: BufferSizes) -> io::Result<Socket> {
     let (socket, forbids_fragments) = unbound(addr, buffers)?;
     socket.bind(&addr.into())?;
     Ok(Socket::from_bound(socket, forbids_fragments))
 }
 
-/// Binds so many sockets to `addr`, over which the kernel spreads the senders; port 0 asks the system for
-/// one. What `steering` speaks of goes to the socket that it says, where the system can do that (Linux 4.5).
+/// Binds `count` sockets to `addr`, over which the kernel distributes the senders; for port 0 the system
+/// chooses one. Datagrams that match `steering` go to the socket that they specify, where the system supports
+/// this (Linux 4.5).
 ///
 /// # Errors
 /// Those of [`bind`], or the system cannot share a port.
@@ -88,8 +89,8 @@ pub fn bind_group(
     let addr = first.local_addr()?;
     let mut group = vec![first];
     if count.get() > 1 {
-        // Only now: sockets that share from the beginning do not notice those of another group, and for
-        // port 0 the system may give them the port of one.
+        // Only now: sockets that share from the beginning do not detect those of another group, and the
+        // system may give them the port of one for port 0.
         group.iter().try_for_each(|first| share_port(&SockRef::from(&first.udp)))?;
     }
     for _ in 1..count.get() {
@@ -116,12 +117,12 @@ fn steer(_: &UdpSocket, _: Steering) -> bool {
     false
 }
 
-/// A socket, and whether it keeps IP from cutting datagrams.
+/// Creates a socket; returns it and whether it keeps IP from fragmenting datagrams.
 fn unbound(addr: SocketAddr, buffers: BufferSizes) -> io::Result<(socket2::Socket, bool)> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if addr.is_ipv6() {
-        // `[::]` serves IPv4 too; a system that cannot do that still serves IPv6.
+        // `[::]` also serves IPv4; a system that cannot do that still serves IPv6.
         let _ = socket.set_only_v6(false);
     }
     size_buffers(&socket, buffers);
@@ -155,12 +156,12 @@ pub fn link_datagram_bytes(remote: SocketAddr) -> io::Result<Option<usize>> {
     }
 }
 
-/// Headers of IPv6 (RFC 8200) and UDP.
+/// Length of the headers of IPv6 (RFC 8200) and UDP.
 #[cfg(target_os = "linux")]
 const IPV6_AND_UDP_BYTES: usize = 40 + 8;
 
-/// Raises this process's limit of open sockets as far as the system allows, for whoever wants thousands;
-/// the limit then. `None` where it is not known: there nothing changes.
+/// Raises this process's limit of open sockets as far as the system allows, for callers that need thousands;
+/// returns the new limit. `None` if it is unknown, in which case nothing changes.
 pub fn allow_many_sockets() -> Option<u64> {
     #[cfg(target_os = "linux")]
     match super::sys::raise_open_files() {
@@ -170,8 +171,8 @@ pub fn allow_many_sockets() -> Option<u64> {
     None
 }
 
-/// Room for 2,000 small datagrams, each of which the kernel counts as about 1 KiB: what comes in 20 ms at 100,000 a
-/// second.
+/// Returns true if `receive_bytes` is room for 2,000 small datagrams, each of which the kernel counts as
+/// about 1 KiB. That is what arrives in 20 ms at 100,000 per second.
 fn is_roomy(receive_bytes: usize) -> bool {
     receive_bytes >= 2 << 20
 }
@@ -191,7 +192,7 @@ impl Socket {
         }
     }
 
-    /// The address that was bound, with its port.
+    /// Returns the bound address, including its port.
     ///
     /// # Errors
     /// Those of the system.
@@ -199,35 +200,37 @@ impl Socket {
         self.udp.local_addr()
     }
 
-    /// True when it keeps IP from cutting datagrams, as on Linux. Else one that arrives tells nothing of the path, since it
-    /// may have come in pieces: nothing larger than any path takes should be sent.
+    /// Returns true if the socket keeps IP from fragmenting datagrams, as on Linux. Otherwise, the arrival of
+    /// a datagram proves nothing about the path, since it may have arrived in fragments, and no datagram
+    /// should be sent that is larger than every path takes.
     // spec: MTU-1
     pub fn forbids_fragments(&self) -> bool {
         self.forbids_fragments
     }
 
-    /// How datagrams cross into the kernel, as asked.
+    /// Returns the requested way of exchanging datagrams with the kernel.
     pub fn path(&self) -> IoPath {
         self.path
     }
 
-    /// Chooses how datagrams cross into the kernel.
+    /// Sets how datagrams are exchanged with the kernel.
     pub fn with_path(mut self, path: IoPath) -> Self {
         self.path = path;
         self
     }
 
-    /// For so long after a datagram came the loop looks for the next one without sleeping. What comes then
-    /// is not late by the time that a core takes to wake up; the price is a busy core. Default: zero.
+    /// Sets the time after a datagram for which the loop looks for the next one without sleeping. A datagram
+    /// that arrives in this time is not delayed by the wakeup of a core; the price is a busy core. Default:
+    /// zero.
     pub fn with_busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = time;
         self
     }
 
-    /// One that is bound to all addresses of this host tells to which of them each datagram came, and sends from
-    /// the one that is named for what leaves ([`Route::local`](crate::base::Route)), where the system can do that
-    /// (Linux, [`IoPath::Batched`]). For a server, whose clients take no answer from another address than the
-    /// one that they asked.
+    /// Makes a socket that is bound to all addresses of this host report which of them each datagram came to,
+    /// and send each datagram from the address that its route names
+    /// ([`Route::local`](crate::base::Route)), where the system supports this (Linux, [`IoPath::Batched`]).
+    /// For a server, whose clients accept no answer from an address other than the one that they contacted.
     pub fn with_local_addresses(self) -> Self {
         #[cfg(target_os = "linux")]
         if let Ok(addr) = self.udp.local_addr()
@@ -238,26 +241,26 @@ impl Socket {
         self
     }
 
-    /// The loop's timer takes no descriptor, and fewer system calls, beside those of many other such loops on
-    /// the same runtime; by itself it is a little later.
+    /// Makes the loop's timer share one descriptor with other such loops on the same runtime. With many loops
+    /// this also saves system calls; with a single one, the timer is slightly later.
     pub fn with_shared_timer(mut self) -> Self {
         self.shares_timer = true;
         self
     }
 
-    /// True when its receive buffer holds what comes while a loop sends for long, and rests.
+    /// Returns true if the receive buffer holds what arrives while a loop sends for a long time or rests.
     pub(super) fn is_roomy(&self) -> bool {
         SockRef::from(&self.udp).recv_buffer_size().is_ok_and(is_roomy)
     }
 
-    /// The socket's totals, which stay readable while and after it is driven.
+    /// Returns the socket's totals, which remain readable while and after it is driven.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
 }
 
 impl Default for BufferSizes {
-    /// 4 MiB each: 50 ms of 100,000 datagrams a second at the kernel's bookkeeping size.
+    /// Returns 4 MiB each: 50 ms of 100,000 datagrams per second, counted as the kernel does.
     fn default() -> Self {
         Self { receive_bytes: 4 << 20, send_bytes: 4 << 20 }
     }
@@ -282,7 +285,8 @@ fn size_buffers(socket: &socket2::Socket, buffers: BufferSizes) {
     warn_when_capped("send", buffers.send_bytes, asked.and_then(|()| socket.send_buffer_size()));
 }
 
-/// Warns that a busy socket would lose datagrams because its buffer is small: once a process, which may have thousands.
+/// Logs a warning if a busy socket would lose datagrams because of a small buffer: once per process, which may have
+/// thousands of sockets.
 fn warn_when_capped(which: &'static str, asked_bytes: usize, granted: io::Result<usize>) {
     static SAID: Mutex<Vec<&str>> = Mutex::new(Vec::new());
     if granted.as_ref().is_ok_and(|bytes| usable(*bytes) >= asked_bytes) {
@@ -304,7 +308,8 @@ fn warn_when_capped(which: &'static str, asked_bytes: usize, granted: io::Result
     }
 }
 
-/// Linux doubles what it was asked for, to have room for its bookkeeping, and reports that.
+/// Returns the usable part. Linux doubles the requested size to have room for its bookkeeping, and reports
+/// the double.
 const fn usable(reported_bytes: usize) -> usize {
     if cfg!(target_os = "linux") { reported_bytes / 2 } else { reported_bytes }
 }
@@ -334,7 +339,7 @@ mod tests {
         }
     }
 
-    /// Loopback's packets have up to 65,536 bytes.
+    /// Loopback packets have up to 65,536 bytes.
     // spec-test: HSK-16
     #[cfg(target_os = "linux")]
     #[test]
@@ -358,7 +363,7 @@ mod tests {
         assert!(bind_group(addr, BufferSizes::default(), three, STEERING).is_err());
     }
 
-    /// With sockets that share from the beginning about one in 200 pairs had a port of another.
+    /// With sockets that share from the beginning, about one in 200 pairs had the port of another pair.
     #[cfg(unix)]
     #[test]
     fn groups_get_ports_of_their_own() {
@@ -383,7 +388,8 @@ mod tests {
         assert!(bind(loopback(), huge).is_ok());
     }
 
-    /// Three sockets of a group, and twelve senders, so that the kernel would spread them over all.
+    /// Three sockets of a group and twelve senders, so that the kernel would distribute them over all
+    /// sockets.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_datagram_goes_to_the_socket_that_it_says() {
@@ -410,7 +416,7 @@ mod tests {
             expected[usize::from(place)] = vec![place; 12];
             assert_eq!(received(), expected);
         }
-        // Without the mark, with a place that there is not, or too short to say one.
+        // Without the mark, with an index that does not exist, or too short to contain one.
         for datagram in [&[0x40, 2, 9][..], &[0x80, 3, 9], &[0x80]] {
             senders
                 .iter()

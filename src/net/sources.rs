@@ -1,4 +1,4 @@
-//! What the loop waits for: its socket, its timer, and a wake from elsewhere.
+//! The sources of events that the loop waits for: its socket, its timer, and a wake from elsewhere.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,35 +18,35 @@ use crate::base::Timestamp;
 pub(super) enum Turn {
     /// Nothing is left to send.
     Done,
-    /// There is more; the next turn goes on.
+    /// More is left; the next turn continues.
     Unfinished,
-    /// The socket has no room; the loop waits for it beside everything else.
+    /// The socket has no room; the loop waits for room in addition to everything else.
     Blocked,
 }
 
-/// What woke the loop. A deadline is not here: it is asked for by the clock in every turn.
+/// The cause of a wakeup. A deadline is not included, because every turn checks the clock.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ready {
     pub readable: bool,
     pub woken: bool,
 }
 
-/// All that the loop waits for at once. `reads`: whether datagrams are wanted.
+/// The events that the loop waits for at once. `reads` states whether datagrams are wanted.
 pub(super) trait Sources {
-    /// Waits for any of them, and for the deadline; `None` = never. May end for nothing.
+    /// Waits for any of them, and for the deadline (`None`: never). May end spuriously.
     async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn, reads: bool) -> io::Result<Ready>;
 
-    /// What may be ready, without waiting.
+    /// Returns what may be ready, without waiting.
     async fn ready_soon(&mut self, turn: Turn, reads: bool) -> io::Result<Ready>;
 
-    /// Waits for the time alone.
+    /// Waits until `until`, regardless of events.
     async fn sleep(&mut self, until: Timestamp);
 
-    /// The next wait has this deadline, and the loop turns again within `soon` in any case.
+    /// Prepares for a next wait with this deadline; the loop is expected to turn again within `soon`.
     fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration);
 }
 
-/// The sources of a task: the runtime tells of them.
+/// The sources of a task, which the runtime watches.
 pub(super) struct TaskSources<'a> {
     port: &'a Port,
     room: Room,
@@ -91,7 +91,7 @@ impl Sources for TaskSources<'_> {
     }
 
     async fn ready_soon(&mut self, turn: Turn, reads: bool) -> io::Result<Ready> {
-        // So that the runtime looks.
+        // Gives the runtime an opportunity to look for events.
         tokio::task::yield_now().await;
         poll_fn(|cx| Poll::Ready(Ok(self.poll_io(turn, reads, cx).0))).await
     }

@@ -1,6 +1,7 @@
-//! [`ThreadLoop`]: the loop with a thread of its own.
+//! [`ThreadLoop`]: the loop on a thread of its own.
 //!
-//! On Linux it needs no runtime ([`polling`]); elsewhere, and on request, the thread runs one with a single task.
+//! On Linux it needs no runtime ([`polling`]). Elsewhere, and on request, the thread runs one with a single
+//! task.
 
 use std::io;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use super::drive::as_task;
 use super::polling::{self, Bell};
 use super::{Clock, Driven, IoPath, Socket};
 
-/// What a thread needs to drive one machine.
+/// Everything that a thread needs to drive one machine.
 pub struct ThreadLoop(Waits);
 
-/// Wakes the machine of a [`ThreadLoop`], from any thread and at any time; what comes before the loop has seen to it is
-/// one wake.
+/// Wakes the machine of a [`ThreadLoop`], from any thread and at any time. Wakes that come before the loop
+/// has handled one count as one.
 #[derive(Clone)]
 pub struct Wake(Rings);
 
@@ -27,7 +28,7 @@ enum Waits {
     Runtime(OwnRuntime, Arc<Notify>),
 }
 
-/// A runtime that may be dropped on a thread of another one.
+/// A runtime that may be dropped on a thread of another runtime.
 struct OwnRuntime(Option<Runtime>);
 
 impl Drop for OwnRuntime {
@@ -46,10 +47,11 @@ enum Rings {
 }
 
 impl ThreadLoop {
-    /// The loop for a socket of this path. With [`IoPath::Portable`] a runtime waits for it, on every system.
+    /// Creates the loop for a socket of this path. With [`IoPath::Portable`] a runtime waits for it on every
+    /// system.
     ///
     /// # Errors
-    /// Those of the system, which has no descriptors left.
+    /// Those of the system, if it has no descriptors left.
     pub fn new(path: IoPath) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         if path == IoPath::Batched {
@@ -60,7 +62,7 @@ impl ThreadLoop {
         Ok(Self(Waits::Runtime(OwnRuntime(Some(runtime)), Arc::default())))
     }
 
-    /// What wakes the machine.
+    /// Returns a handle that wakes the machine.
     pub fn wake(&self) -> Wake {
         match &self.0 {
             #[cfg(target_os = "linux")]
@@ -69,8 +71,8 @@ impl ThreadLoop {
         }
     }
 
-    /// Runs `driven` on `socket` until it is finished, as [`drive`](super::drive()) does. Blocks, and keeps the thread
-    /// for itself.
+    /// Runs `driven` on `socket` until it is finished, as [`drive`](super::drive()) does. Blocks the thread
+    /// and uses it exclusively.
     ///
     /// # Errors
     /// Those of [`drive`](super::drive()).
@@ -87,7 +89,7 @@ impl ThreadLoop {
 }
 
 impl Wake {
-    /// Wakes it.
+    /// Wakes the machine.
     pub fn wake(&self) {
         match &self.0 {
             #[cfg(target_os = "linux")]

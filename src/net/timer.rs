@@ -1,4 +1,4 @@
-//! One deadline of the loop, as fine as the system allows.
+//! A timer for the deadline of the loop, with the resolution that the system allows.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,43 +9,43 @@ use tokio::time::{Instant, Sleep};
 use super::Clock;
 use crate::base::Timestamp;
 
-/// Wakes its task at a deadline. May wake early or for nothing: the loop asks the clock.
+/// Wakes its task at a deadline. May wake early or spuriously; the loop checks the clock.
 pub(crate) struct Timer {
     clock: Clock,
     source: Source,
-    /// When the source fires, `None` when it does not. Set again when something earlier is wanted; for
-    /// something later only by [`Timer::put_off`], because most deadlines move on with every packet and setting
-    /// costs a system call.
+    /// Time at which the source fires; `None` if it does not. An earlier deadline sets it again; a later one
+    /// only through [`Timer::put_off`], because most deadlines move with every packet and setting costs a
+    /// system call.
     armed: Option<Timestamp>,
 }
 
 enum Source {
     #[cfg(target_os = "linux")]
     Fine(tokio::io::unix::AsyncFd<super::sys::TimerFd>),
-    /// As fine, without a descriptor of its own.
+    /// With the same resolution, but without a descriptor of its own.
     #[cfg(target_os = "linux")]
     Shared(super::alarm::Alarm),
-    /// The runtime's timer, in steps of a millisecond.
+    /// The runtime's timer, with a resolution of a millisecond.
     Coarse(Pin<Box<Sleep>>),
 }
 
 impl Timer {
-    /// A timer of the current runtime, not armed.
+    /// Creates a timer of the current runtime, not armed.
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, source: Source::best(), armed: None }
     }
 
-    /// The same with one descriptor for all such timers of the runtime.
+    /// Creates a timer that shares one descriptor with all such timers of the runtime.
     pub(super) fn shared(clock: Clock) -> Self {
         Self { clock, source: Source::shared(), armed: None }
     }
 
-    /// What its clock says.
+    /// Returns the time of its clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.mono()
     }
 
-    /// Ready when the armed deadline has come; else wakes the task then. `None` = never.
+    /// Returns ready when the armed deadline has come, otherwise wakes the task then; `None` means never.
     pub(crate) fn poll(&mut self, deadline: Option<Timestamp>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
         if self.armed.is_none_or(|armed| deadline < armed) && !self.arm(deadline) {
@@ -58,8 +58,8 @@ impl Timer {
         Poll::Ready(())
     }
 
-    /// Sets the timer again if it would fire within `soon`, for nothing before `deadline`: a wake-up costs more
-    /// than the system call.
+    /// Sets the timer again if it would fire within `soon` but before `deadline`, and thus for nothing. A
+    /// wakeup costs more than the system call.
     pub(super) fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration) {
         if let Some((armed, deadline)) = self.armed.zip(deadline)
             && armed < deadline
@@ -69,7 +69,7 @@ impl Timer {
         }
     }
 
-    /// False when `deadline` is beyond what the system can express.
+    /// Sets the source to `deadline`; returns false if that is beyond what the system can express.
     fn arm(&mut self, deadline: Timestamp) -> bool {
         let delay = deadline.since(self.clock.mono());
         let Some(instant) = self.clock.instant(deadline) else { return false };

@@ -1,46 +1,47 @@
-//! [`MemoryBudget`]: what all connections of a process may keep together.
+//! [`MemoryBudget`]: memory that all connections of a process share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that the connections of one process may keep together for one purpose; cheap to clone and share.
 ///
-/// Connections on other threads may each exceed it by one message.
+/// Connections on different threads may each exceed it by one message.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     held: Arc<AtomicUsize>,
-    /// What of each connection does not count.
+    /// Bytes of each connection that do not count.
     own: usize,
     max: usize,
 }
 
-/// The budgets of a process.
+/// The memory budgets of a process.
 #[derive(Clone, Debug)]
 pub struct MemoryBudgets {
-    /// Incomplete and out-of-order messages, beyond the first 64 KiB of each connection. Those are its own, so that
-    /// a connection without large messages goes on when others have filled the rest, as they can with messages that
-    /// they only begin.
+    /// Incomplete and out-of-order messages beyond the first 64 KiB of each connection. Those 64 KiB are its
+    /// own, so that a connection without large messages keeps working when others have filled the rest, which
+    /// they can do with messages that they only begin.
     ///
-    /// Overflow rule: a packet that would need more is dropped unacked, so its sender resends it later; of
-    /// each connection one message that waits for no other is taken all the same. Spec: REL-14.
+    /// Overflow rule: a packet that would need more is dropped unacked, so its sender retransmits it later.
+    /// Each connection may still keep one message that waits for no other. Spec: REL-14.
     pub receive: MemoryBudget,
-    /// Messages that wait to be sent or acked, beyond the first 160 KiB of each connection. A body that
-    /// several receivers share counts for each of them.
+    /// Messages waiting to be sent or acked, beyond the first 160 KiB of each connection. A body shared by
+    /// several receivers counts for each of them.
     ///
-    /// Overflow rule: `send` refuses reliable messages, and the oldest others go. Spec: REL-11, REL-13.
+    /// Overflow rule: `send` refuses reliable messages, and the oldest of the others are dropped.
+    /// Spec: REL-11, REL-13.
     pub send: MemoryBudget,
 }
 
 /// Bytes of a connection that do not count in [`MemoryBudgets::receive`].
 const OWN_RECEIVE_BYTES: usize = 64 << 10;
-/// Those in [`MemoryBudgets::send`]: a peer that takes what it is sent gets any message of a session, however much
-/// waits for others.
+/// Bytes of a connection that do not count in [`MemoryBudgets::send`]. A peer that takes what it is sent thus
+/// gets any message of a session, however much waits for other peers.
 const OWN_SEND_BYTES: usize = 160 << 10;
-/// What all connections may keep beyond these if nothing else is said.
+/// What all connections may keep beyond their own bytes by default.
 const DEFAULT_BYTES: usize = 1 << 30;
 
 impl MemoryBudgets {
-    /// Budgets of so many bytes.
+    /// Creates budgets of `receive` and `send` bytes.
     pub fn new(receive: usize, send: usize) -> Self {
         Self {
             receive: MemoryBudget { own: OWN_RECEIVE_BYTES, ..MemoryBudget::new(receive) },
@@ -50,13 +51,14 @@ impl MemoryBudgets {
 }
 
 impl Default for MemoryBudgets {
-    /// 1 GiB each.
+    /// Returns budgets of 1 GiB each.
     fn default() -> Self {
         Self::new(DEFAULT_BYTES, DEFAULT_BYTES)
     }
 }
 
-/// What one connection holds; only what exceeds its own bytes counts against the budget. Given back when dropped.
+/// What one connection holds. Only the part beyond its own bytes counts against the budget; it is released on
+/// drop.
 #[derive(Debug)]
 pub(super) struct Share {
     held: usize,
@@ -64,17 +66,17 @@ pub(super) struct Share {
 }
 
 impl MemoryBudget {
-    /// A budget of `max` bytes, in which all that a connection keeps counts.
+    /// Creates a budget of `max` bytes that counts everything a connection keeps.
     pub fn new(max: usize) -> Self {
         Self { held: Arc::default(), own: 0, max }
     }
 
-    /// Bytes held by all connections, without the first ones of each, which do not count.
+    /// Returns the bytes held by all connections, without the first ones of each, which do not count.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Bytes that all connections may hold.
+    /// Returns the bytes that all connections may hold.
     #[cfg(test)]
     pub fn max(&self) -> usize {
         self.max
@@ -86,7 +88,7 @@ impl MemoryBudget {
 }
 
 impl Default for MemoryBudget {
-    /// 1 GiB.
+    /// Returns a budget of 1 GiB.
     fn default() -> Self {
         Self::new(DEFAULT_BYTES)
     }
@@ -97,21 +99,20 @@ impl Share {
         Self { held: 0, budget }
     }
 
-    /// Bytes held.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// True when the budget has room for the share to hold so many bytes in all.
+    /// Returns true when the budget allows the share to hold `bytes` in all.
     pub(super) fn may_hold(&self, bytes: usize) -> bool {
         let (now, then) = (self.counted(self.held), self.counted(bytes));
         then <= now || self.budget.has_room(then - now)
     }
 
-    /// From now on it holds so many bytes.
+    /// Sets the share to `bytes`.
     pub(super) fn hold(&mut self, bytes: usize) {
         let (before, after) = (self.counted(self.held), self.counted(bytes));
-        // Most sends stay within the own bytes, and touch nothing that other threads write to.
+        // Most sends stay within the connection's own bytes and touch nothing that other threads write to.
         if after > before {
             self.budget.held.fetch_add(after - before, Ordering::Relaxed);
         } else if after < before {

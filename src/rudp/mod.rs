@@ -1,8 +1,8 @@
 //! The reliable protocol over sealed datagrams, sans-IO.
 //!
-//! Everything here is driven from outside under one contract: inputs are `handle_*(now, …)` and
-//! method calls, outputs are `poll_*`; after any input drain `poll_event` and `poll_transmit`, then
-//! wait no longer than `poll_timeout` says. No socket, clock or global randomness.
+//! Everything here is driven from outside under one contract. Inputs are `handle_*(now, …)` and method calls,
+//! outputs are `poll_*`. After any input, drain `poll_event` and `poll_transmit`, then wait no longer than
+//! until the time of `poll_timeout`. No socket, clock or global randomness is used.
 
 mod budget;
 mod connecting;

@@ -1,4 +1,4 @@
-//! [`Payload`]: what the application sends.
+//! [`Payload`]: the bytes that the application sends.
 
 use std::ops::Range;
 
@@ -6,33 +6,32 @@ use bytes::Bytes;
 
 use crate::base::{ShortBytes, Writer};
 
-/// A message's bytes in two pieces, so that many receivers share a body and none copies it.
+/// A message's bytes in two pieces, so that many receivers share a body without copying it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    /// Comes first.
+    /// The first piece.
     pub head: ShortBytes,
-    /// Follows.
+    /// The second piece.
     pub body: Bytes,
 }
 
 impl Payload {
-    /// Bytes of both pieces.
+    /// Returns the length of both pieces together.
     pub fn len(&self) -> usize {
         self.head.len() + self.body.len()
     }
 
-    /// True when both are empty.
+    /// Returns true when both pieces are empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes, in their two pieces.
+    /// Returns the two pieces.
     pub fn pieces(&self) -> [&[u8]; 2] {
         [&self.head, &self.body]
     }
 
-    /// The bytes from `range.start` on up to `range.end`, as far as there are so many; the body's memory is
-    /// shared.
+    /// Returns the bytes of `range`, as far as they exist; the body's memory is shared.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         let split = self.head.len();
@@ -43,7 +42,7 @@ impl Payload {
         }
     }
 
-    /// Appends the bytes from `offset` on, `length` at most.
+    /// Appends at most `length` bytes, starting at `offset`.
     pub fn write_range(&self, offset: usize, length: usize, writer: &mut Writer) {
         let end = (offset + length).min(self.len());
         let split = self.head.len();

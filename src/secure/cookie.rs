@@ -1,4 +1,4 @@
-//! The retry cookie: proof that a client receives what is sent to its address, without any state.
+//! The retry cookie: a stateless proof that a client receives what is sent to its address.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,37 +9,38 @@ use zeroize::Zeroizing;
 use crate::base::Timestamp;
 use crate::wire::packet::{COOKIE_BYTES, Cookie, Echo};
 
-/// Makes cookies and knows its own again. Spec: HSK-5.
+/// Makes cookies and recognizes its own. Spec: HSK-5.
 ///
 /// ```text
 /// time bucket u64 | the first 16 bytes of HMAC-SHA256(key, address | port | time bucket | echo)
 /// ```
 pub struct CookieKey(hmac::Key);
 
-/// Microseconds of a time bucket; a cookie holds in its own and in the next.
+/// Length of a time bucket in microseconds; a cookie is valid in its own bucket and in the next.
 const BUCKET_MICROS: u64 = 10_000_000;
 
 const MAC_BYTES: usize = 16;
 
 impl CookieKey {
-    /// A key from `rng`; it lives as long as the process.
+    /// Generates a key from `rng`; it lasts as long as the process.
     pub fn generate(rng: &mut StdRng) -> Self {
         let mut key = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *key);
         Self(hmac::Key::new(hmac::HMAC_SHA256, &*key))
     }
 
-    /// The cookie for a HELLO with `echo` from `address`.
+    /// Returns the cookie for a HELLO with `echo` from `address`.
     // spec: HSK-5
     pub fn mint(&self, now: Timestamp, address: SocketAddr, echo: Echo) -> Cookie {
         self.cookie(bucket(now), address, echo)
     }
 
-    /// True when this key minted `cookie` for this address and echo, 10 to 20 s ago at most.
+    /// Returns true if this key minted `cookie` for this address and echo, in this time bucket or the one
+    /// before it, and so less than 10 to 20 s ago.
     // spec: HSK-5
     pub fn verify(&self, now: Timestamp, address: SocketAddr, echo: Echo, cookie: &Cookie) -> bool {
         let current = bucket(now);
-        // Both are computed, so that the time taken tells nothing.
+        // Both are computed, so that the time taken reveals nothing.
         let own = [current, current.wrapping_sub(1)].map(|bucket| self.cookie(bucket, address, echo));
         own.iter().fold(false, |found, own| found | equal(own, cookie))
     }
@@ -67,7 +68,7 @@ fn bucket(now: Timestamp) -> u64 {
     now.as_micros() / BUCKET_MICROS
 }
 
-/// Compares in a time that does not depend on the bytes.
+/// Compares two cookies in constant time.
 fn equal(a: &Cookie, b: &Cookie) -> bool {
     let differences = a.0.iter().zip(b.0).fold(0, |found, (a, b)| found | (a ^ b));
     std::hint::black_box(differences) == 0

@@ -1,9 +1,9 @@
 //! The handshake: `Noise_NNpsk0_25519_AESGCM_SHA256`, one message each way.
 //!
-//! The pre-shared key comes from the connect token, so message 1 proves that the client was given
-//! the token and message 2 that the server could open it; the ephemeral keys give forward secrecy.
-//! The prologue binds both to the game, the version, the server and the token. Transport parameters
-//! travel as payloads.
+//! The pre-shared key comes from the connect token, so message 1 proves that the client was given the token,
+//! and message 2 that the server could open it. The ephemeral keys provide forward secrecy. The prologue
+//! binds both messages to the game, the version, the server and the token. Transport parameters travel as
+//! payloads.
 
 use bytes::{Bytes, BytesMut};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -21,19 +21,19 @@ use crate::wire::packet::PROTOCOL_VERSION;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_SHA256";
 
-/// What a handshake belongs to; both ends must mean the same. Spec: HSK-2.
+/// The context that a handshake is bound to, which must be the same at both ends. Spec: HSK-2.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
     /// The game's protocol id.
     pub protocol_id: u64,
-    /// Name of the server, as the token's `aud` says it.
+    /// Name of the server, as in the token's `aud`.
     pub server: &'a str,
     /// The token's text.
     pub token: &'a [u8],
 }
 
 impl Binding<'_> {
-    /// Noise's prologue: protocol id, version, hash of the server's name, hash of the token.
+    /// Returns Noise's prologue: protocol id, version, hash of the server's name, hash of the token.
     // spec: HSK-2
     fn prologue(&self) -> Vec<u8> {
         let mut prologue = self.protocol_id.to_be_bytes().to_vec();
@@ -49,18 +49,18 @@ pub struct Initiator {
     noise: HandshakeState,
 }
 
-/// What a client has when the handshake is done.
+/// The client's result of a finished handshake.
 pub struct Agreed {
     /// The connection's id, which the server chose.
     pub connection: ConnectionId,
-    /// What the server can take.
+    /// The server's transport parameters.
     pub parameters: TransportParameters,
-    /// What packet keys are made of.
+    /// The secrets from which packet keys are derived.
     pub secrets: HandshakeSecrets,
 }
 
 impl Initiator {
-    /// Begins a handshake; returns Noise message 1 with it.
+    /// Begins a handshake; returns it with Noise message 1.
     pub fn start(
         binding: Binding<'_>,
         psk: &Psk,
@@ -76,11 +76,11 @@ impl Initiator {
         (Self { noise }, message)
     }
 
-    /// Takes Noise message 2.
+    /// Processes Noise message 2.
     ///
     /// # Errors
-    /// [`HandshakeError::NotAuthentic`] leaves the handshake as it was, so that a forged message
-    /// changes nothing; after [`HandshakeError::Payload`] it is of no more use.
+    /// [`HandshakeError::NotAuthentic`] leaves the handshake as it was, so that a forged message changes
+    /// nothing; after [`HandshakeError::Payload`] the handshake is unusable.
     pub fn finish(&mut self, message: &[u8]) -> Result<Agreed, HandshakeError> {
         let mut reader = Reader::new(read(&mut self.noise, message)?);
         let connection = ConnectionId(reader.u32("connection id")?);
@@ -96,11 +96,11 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Takes Noise message 1: verifies its tag, without any Diffie–Hellman yet.
+    /// Processes Noise message 1: verifies its tag, without any Diffie–Hellman yet.
     ///
     /// # Errors
-    /// [`HandshakeError`] when the sender does not know the PSK, means another binding, or sends
-    /// parameters that may not be.
+    /// [`HandshakeError`] if the sender does not know the PSK, uses another binding, or sends illegal
+    /// parameters.
     pub fn read(
         binding: Binding<'_>,
         psk: &Psk,
@@ -115,12 +115,12 @@ impl Responder {
         Ok((Self { noise }, TransportParameters::from_bytes(payload)?))
     }
 
-    /// Ends the handshake: Noise message 2, and what packet keys are made of.
+    /// Completes the handshake; returns Noise message 2 and the secrets from which packet keys are derived.
     ///
-    /// This is the expensive step: a key pair and a Diffie–Hellman.
+    /// This is the expensive step, with a key pair and a Diffie–Hellman.
     ///
     /// # Errors
-    /// [`HandshakeError::NotAuthentic`] when the client's ephemeral key is of no use.
+    /// [`HandshakeError::NotAuthentic`] if the client's ephemeral key is unusable.
     pub fn answer(
         mut self,
         connection: ConnectionId,
@@ -133,20 +133,20 @@ impl Responder {
         Ok((message, secrets(&mut self.noise)))
     }
 
-    /// An authentic message 2 with any payload.
+    /// Returns an authentic message 2 with any payload.
     #[cfg(test)]
     pub(crate) fn answer_with(mut self, payload: &[u8]) -> Bytes {
         write(&mut self.noise, payload).unwrap()
     }
 }
 
-/// Why a handshake message is refused.
+/// Reason why a handshake message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// Its sender does not know the PSK, or it was changed.
+    /// Its sender does not know the PSK, or the message was changed.
     #[error("handshake message is not authentic")]
     NotAuthentic,
-    /// It is authentic, but its payload is not what it should be.
+    /// It is authentic, but its payload is invalid.
     #[error("handshake payload: {0}")]
     Payload(#[from] DecodeError),
 }
@@ -170,7 +170,7 @@ fn read(noise: &mut HandshakeState, message: &[u8]) -> Result<Bytes, HandshakeEr
     Ok(payload.freeze())
 }
 
-/// What a Noise message adds to its payload: an ephemeral key and a tag.
+/// Bytes that a Noise message adds to its payload: an ephemeral key and a tag.
 const OVERHEAD_BYTES: usize = 48;
 
 fn secrets(noise: &mut HandshakeState) -> HandshakeSecrets {
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_handshake_replaces_the_generator_that_its_ephemeral_key_is_from() {
         let mut after = rng(1);
-        Initiator::start(binding(), &psk(), &TransportParameters::default(), &mut after).0;
+        Initiator::start(binding(), &psk(), &TransportParameters::default(), &mut after);
         let mut went_on = rng(1);
         went_on.fill_bytes(&mut [0; 32]);
         let mut replaced = StdRng::from_rng(&mut went_on);
@@ -271,8 +271,8 @@ mod tests {
         assert_ne!(replaced.next_u64(), went_on.next_u64());
     }
 
-    /// The published vector of this pattern (cacophony), the raw split of keys included: the first
-    /// transport message is sealed with what the split gives.
+    /// The published vector of this pattern (cacophony), including the raw split of keys: the first transport
+    /// message is sealed with a key from the split.
     #[test]
     fn the_published_noise_vector() {
         let prologue = unhex("4a6f686e2047616c74");
@@ -340,13 +340,13 @@ mod tests {
         assert!(server.server_keys().open.open(PacketNumber(0), b"h", &mut sealed).is_ok());
     }
 
-    /// Whoever tells them is authentic.
+    /// The parameters come from an authentic peer in every case.
     // spec-test: HSK-9, HSK-17
     #[test]
     fn parameters_outside_of_their_range_are_refused_by_either_end() {
         let good = TransportParameters::default().to_bytes();
         let (before, last) = good.split_at(good.len() - 4);
-        // A receive buffer of 65,535 bytes in the place of 4,194,304.
+        // A receive buffer of 65,535 bytes instead of 4,194,304.
         let low = [before, &[0x80, 0, 0xff, 0xff]].concat();
         let long = [&good[..], &[0]].concat();
         let later = [&good[..], &[0, 1, 9]].concat();

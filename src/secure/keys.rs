@@ -1,8 +1,8 @@
 //! Keys of sealed packets: derivation from a finished handshake, sealing, opening, renewal.
 //!
-//! Each direction has its own key, IV and update secret, all from HKDF-SHA256 with the Noise
-//! handshake hash as salt. A direction's next generation comes from the update secret of the one
-//! before, so that an old key tells nothing about a newer one.
+//! Each direction has its own key, IV and update secret, all from HKDF-SHA256 with the Noise handshake hash
+//! as salt. A direction's next generation is derived from the update secret of the current one, so that an
+//! old key reveals nothing about a newer one.
 
 use ring::{aead, hkdf};
 use zeroize::Zeroizing;
@@ -12,14 +12,14 @@ use crate::base::{PacketNumber, prefetch};
 /// Bytes that a seal adds to a packet.
 pub const TAG_BYTES: usize = 16;
 
-/// A rested key is expanded anew for each of this many uses; after them the expansion is kept.
+/// A rested key is expanded again for each of this many uses; after that the expansion is kept.
 const PASSING_USES: u8 = 16;
 
 const LABEL_KEY: &[u8] = b"rallypoint key";
 const LABEL_IV: &[u8] = b"rallypoint iv";
 const LABEL_UPDATE: &[u8] = b"rallypoint update";
 
-/// What a finished handshake leaves to both ends; wiped when dropped. Spec: KEY-1.
+/// The secrets that a finished handshake leaves to both ends; wiped when dropped. Spec: KEY-1.
 pub struct HandshakeSecrets {
     hash: [u8; 32],
     client_to_server: Zeroizing<[u8; 32]>,
@@ -27,7 +27,7 @@ pub struct HandshakeSecrets {
 }
 
 impl HandshakeSecrets {
-    /// Takes the handshake hash and the raw split keys of a finished handshake.
+    /// Creates the secrets from the handshake hash and the raw split keys of a finished handshake.
     pub fn new(
         hash: [u8; 32],
         client_to_server: Zeroizing<[u8; 32]>,
@@ -36,13 +36,13 @@ impl HandshakeSecrets {
         Self { hash, client_to_server, server_to_client }
     }
 
-    /// What it was made of: the hash, then the secrets of the client's and of the server's direction (`h`, `k1`, `k2` of
-    /// KEY-1). For test vectors.
+    /// Returns the handshake hash, then the secrets of the client's and of the server's direction (`h`, `k1`,
+    /// `k2` of KEY-1). For test vectors.
     pub fn parts(&self) -> [&[u8; 32]; 3] {
         [&self.hash, &self.client_to_server, &self.server_to_client]
     }
 
-    /// The keys with which the client seals and opens.
+    /// Returns the keys with which the client seals and opens.
     pub fn client_keys(&self) -> PacketKeys {
         PacketKeys {
             seal: SealKey(Generation::derive(self.hash, &self.client_to_server)),
@@ -50,7 +50,7 @@ impl HandshakeSecrets {
         }
     }
 
-    /// The keys with which the server seals and opens.
+    /// Returns the keys with which the server seals and opens.
     pub fn server_keys(&self) -> PacketKeys {
         PacketKeys {
             seal: SealKey(Generation::derive(self.hash, &self.server_to_client)),
@@ -61,9 +61,9 @@ impl HandshakeSecrets {
 
 /// One end's keys for both directions.
 pub struct PacketKeys {
-    /// For what this end sends.
+    /// Key for the packets that this end sends.
     pub seal: SealKey,
-    /// For what this end receives.
+    /// Key for the packets that this end receives.
     pub open: OpenKey,
 }
 
@@ -73,7 +73,7 @@ pub struct SealKey(Generation);
 impl SealKey {
     /// Encrypts `payload` in place and returns its tag; `header` is authenticated with it.
     ///
-    /// Each `number` may be used once with a key: the nonce is made of it. Spec: KEY-3.
+    /// Each `number` may be used only once with a key, because the nonce is derived from it. Spec: KEY-3.
     // spec: KEY-3
     pub fn seal(&mut self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; TAG_BYTES] {
         let (nonce, header) = (self.0.nonce(number), aead::Aad::from(header));
@@ -86,17 +86,17 @@ impl SealKey {
         bytes
     }
 
-    /// The direction's next generation. Spec: KEY-4.
+    /// Returns the key of the direction's next generation. Spec: KEY-4.
     pub fn next(&self) -> Self {
         Self(self.0.next())
     }
 
-    /// Asks for the memory that its use takes: see [`prefetch()`].
+    /// Prefetches the memory that the use of the key needs; see [`prefetch()`].
     pub fn prefetch(&self) {
         self.0.prefetch();
     }
 
-    /// Gives back the memory that its use takes, until it is used again.
+    /// Frees the memory that the use of the key needs, until the key is used again.
     pub fn rest(&mut self) {
         self.0.rest();
     }
@@ -111,7 +111,8 @@ impl OpenKey {
     /// Returns the payload, which lies at the start of `sealed`.
     ///
     /// # Errors
-    /// [`OpenError`] when the packet was not sealed so by the peer; `sealed` is garbage then.
+    /// [`OpenError`] if the peer did not seal this packet with this number and header; `sealed` is garbage
+    /// then.
     // spec: KEY-3
     pub fn open<'a>(
         &mut self,
@@ -123,37 +124,37 @@ impl OpenKey {
         self.0.with_aead(|key| key.open_in_place(nonce, header, sealed)).map_err(|_| OpenError)
     }
 
-    /// The direction's next generation. Spec: KEY-4.
+    /// Returns the key of the direction's next generation. Spec: KEY-4.
     pub fn next(&self) -> Self {
         Self(self.0.next())
     }
 
-    /// Asks for the memory that its use takes: see [`prefetch()`].
+    /// Prefetches the memory that the use of the key needs; see [`prefetch()`].
     pub fn prefetch(&self) {
         self.0.prefetch();
     }
 
-    /// Gives back the memory that its use takes, until it is used again.
+    /// Frees the memory that the use of the key needs, until the key is used again.
     pub fn rest(&mut self) {
         self.0.rest();
     }
 }
 
-/// A packet was not sealed by the peer, or was changed on its way.
+/// Error for a packet that was not sealed by the peer, or was changed on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("packet does not open")]
 pub struct OpenError;
 
 /// Key, IV and update secret of one direction and generation.
 ///
-/// The expanded key is five times as large as all else, and made in a fraction of a microsecond: it is kept
-/// while the key is in use, and not for the few packets of a handshake or a keepalive. `ring` keeps it in memory
-/// that it does not wipe; what it was made from is wiped.
+/// The expanded key is five times as large as everything else, and is made in a fraction of a microsecond. It
+/// is kept while the key is in use, but not for the few packets of a handshake or a keepalive. `ring` keeps
+/// it in memory that it does not wipe; the key that it is expanded from is wiped.
 #[repr(C)] // What each packet needs lies together; the rest is for the next generation.
 struct Generation {
     expanded: Option<Box<aead::LessSafeKey>>,
     iv: [u8; 12],
-    /// How often it was expanded since it last rested.
+    /// Number of expansions since the key last rested.
     expansions: u8,
     salt: [u8; 32],
     key: Zeroizing<[u8; 32]>,
@@ -240,7 +241,7 @@ mod tests {
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 
-    /// RFC 5869 A.1: what `expand` and `Salt::extract` compute is HKDF-SHA256.
+    /// RFC 5869 A.1: `expand` and `Salt::extract` compute HKDF-SHA256.
     #[test]
     fn hkdf_is_that_of_rfc_5869_a_1() {
         let secret =

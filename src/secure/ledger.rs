@@ -1,4 +1,4 @@
-//! [`TokenLedger`]: each token makes one connection, whichever worker its packets reach.
+//! [`TokenLedger`]: limits each token to one connection, whichever worker its packets reach.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -9,19 +9,19 @@ use super::TokenId;
 use crate::base::UnixTime;
 use crate::base::sync::{Mutex, MutexGuard};
 
-/// Half-open connections that one token may have at a time. Spec: TOK-6.
+/// Maximum number of half-open connections of one token at a time. Spec: TOK-6.
 pub const HALF_OPEN_PER_TOKEN: u8 = 2;
 
-/// How long after a token's end the ledger remembers it, so that what began before can finish.
+/// Time that the ledger remembers a token after its expiry, so that handshakes begun before can finish.
 const GRACE: Duration = Duration::from_secs(30);
 
 const STRIPES: usize = 16;
 
-/// Which tokens are making, or have made, their connection. Shared by all workers of a process.
+/// The tokens that are making, or have made, their connection. Shared by all workers of a process.
 ///
-/// Forgets a token when it has expired; when full refuses new ones and evicts none, so that no
-/// flood can make a spent token fresh again. Also keeps the process's wall time, which never runs
-/// backwards: what was forgotten as expired must not come to life.
+/// Forgets a token after it has expired. When full, it refuses new tokens and evicts none, so that no flood
+/// can make a spent token usable again. It also keeps the process's wall time, which never runs backwards;
+/// otherwise a token forgotten as expired could become valid again.
 pub struct TokenLedger {
     stripes: [Mutex<Stripe>; STRIPES],
     capacity_per_stripe: usize,
@@ -29,7 +29,7 @@ pub struct TokenLedger {
 }
 
 impl TokenLedger {
-    /// A ledger for about `capacity` tokens: those of the last ten minutes and those being used.
+    /// Creates a ledger for about `capacity` tokens: those of the last ten minutes and those in use.
     pub fn new(capacity: usize) -> Self {
         Self {
             stripes: std::array::from_fn(|_| Mutex::default()),
@@ -38,27 +38,27 @@ impl TokenLedger {
         }
     }
 
-    /// The latest of `wall` and all wall times that any worker has passed in.
+    /// Advances the wall time to `wall`; returns the latest wall time that any worker has passed in.
     pub fn advance(&self, wall: UnixTime) -> UnixTime {
         let before = self.wall_millis.fetch_max(wall.as_millis(), Ordering::Relaxed);
         UnixTime::from_millis(before.max(wall.as_millis()))
     }
 
-    /// What has become of the token, if anything.
+    /// Returns the state of the token, or `None` if the ledger does not remember it.
     pub fn use_of(&self, id: &TokenId) -> Option<TokenUse> {
         self.stripe(id).tokens.get(id).copied()
     }
 
-    /// True when the token has made its connection.
+    /// Returns true if the token has made its connection.
     // spec: TOK-6
     pub fn is_spent(&self, id: &TokenId) -> bool {
         self.use_of(id) == Some(TokenUse::Spent)
     }
 
-    /// Takes one of the token's half-opens; the second only for an address that `is_proven`.
+    /// Reserves one of the token's half-open connections, the second one only if the address `is_proven`.
     ///
     /// # Errors
-    /// [`LedgerError`]; the ledger is as before then.
+    /// [`LedgerError`]; the token's state is then unchanged.
     // spec: TOK-6, HSK-11
     pub fn reserve(
         &self,
@@ -87,14 +87,14 @@ impl TokenLedger {
         }
     }
 
-    /// Gives a half-open back that came to nothing.
+    /// Releases a half-open connection that did not become a connection.
     pub fn release(&self, id: &TokenId) {
         if let Some(TokenUse::HalfOpen(count)) = self.stripe(id).tokens.get_mut(id) {
             *count = count.saturating_sub(1);
         }
     }
 
-    /// Spends the token; true for the first of its half-opens only.
+    /// Spends the token; returns true only for the first of its half-open connections.
     // spec: TOK-6
     pub fn spend(&self, id: &TokenId) -> bool {
         match self.stripe(id).tokens.get_mut(id) {
@@ -106,12 +106,12 @@ impl TokenLedger {
         }
     }
 
-    /// Tokens that it remembers now.
+    /// Returns the number of remembered tokens.
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.lock().tokens.len()).sum()
     }
 
-    /// True when it remembers none.
+    /// Returns true if no token is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -124,19 +124,19 @@ impl TokenLedger {
     }
 }
 
-/// Why a token may not begin another connection.
+/// Reason why a token may not begin another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// It has made its connection.
+    /// It has already made its connection.
     #[error("token was used")]
     Spent,
     /// It is making one, and a second one needs a proven address.
     #[error("token has a half-open connection, and this address has not proved itself")]
     Unproven,
-    /// It is making as many as it may.
+    /// It has the maximum number of half-open connections.
     #[error("token has {HALF_OPEN_PER_TOKEN} half-open connections")]
     HalfOpen,
-    /// The ledger can remember no more tokens.
+    /// The ledger has no room for another token.
     #[error("token ledger is full")]
     Full,
 }
@@ -147,16 +147,16 @@ struct Stripe {
     by_end: BinaryHeap<Reverse<(UnixTime, ByEnd)>>,
 }
 
-/// What has become of a token.
+/// State of a token.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum TokenUse {
-    /// Its handshakes that wait for their clients.
+    /// Number of its handshakes that wait for their clients.
     HalfOpen(u8),
     /// It has made its connection.
     Spent,
 }
 
-/// A token's name, ordered as text.
+/// A token's id, ordered as text.
 #[derive(PartialEq, Eq)]
 struct ByEnd(TokenId);
 
@@ -173,7 +173,7 @@ impl PartialOrd for ByEnd {
 }
 
 impl Stripe {
-    /// Drops what has been void for longer than [`GRACE`].
+    /// Forgets tokens that expired [`GRACE`] ago or earlier.
     fn forget(&mut self, now: UnixTime) {
         while self.by_end.peek().is_some_and(|Reverse((end, _))| *end <= now) {
             if let Some(Reverse((_, ByEnd(id)))) = self.by_end.pop() {
@@ -252,7 +252,8 @@ mod tests {
         assert_eq!(ledger.advance(at(11)), at(11));
     }
 
-    /// Workers with a half-open each confirm it, end it, and begin another one, in any order.
+    /// Workers reserve, confirm and release half-open connections in any order; another one is begun
+    /// afterwards.
     // spec-test: TOK-6
     #[test]
     fn of_many_workers_one_spends_and_no_half_open_is_lost_or_counted_twice() {

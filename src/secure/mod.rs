@@ -1,8 +1,8 @@
-//! Who may connect, and how packets are sealed: connect token, handshake, packet keys, replay window.
+//! Admission and packet sealing: connect tokens, handshake, packet keys, replay window.
 //!
-//! Knows nothing of sockets, clocks and sessions: time and randomness are passed in. Secrets have no
-//! `Debug`, are wiped when dropped and are never logged. The libraries below (`snow`, `pasetors`, `ring`) make copies
-//! that they do not wipe.
+//! Independent of sockets, clocks and sessions: time and randomness are passed in. Secrets have no `Debug`,
+//! are wiped when dropped and are never logged. The libraries below (`snow`, `pasetors`, `ring`) make copies that
+//! they do not wipe.
 
 mod base64;
 mod cookie;

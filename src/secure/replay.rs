@@ -1,31 +1,32 @@
-//! [`ReplayWindow`]: which packet numbers of a direction were already taken.
+//! [`ReplayWindow`]: the packet numbers already accepted in one direction.
 
 use crate::base::{PacketNumber, prefetch};
 
-/// Remembers which of the newest [`ReplayWindow::WIDTH`] packet numbers were taken; all that is
-/// older counts as taken, and after [`ReplayWindow::rest`] all but what is newer than the newest. Spec: PKT-9.
+/// Records which of the newest [`ReplayWindow::WIDTH`] packet numbers were accepted. Older numbers count as
+/// accepted; after [`ReplayWindow::rest`], so do all numbers up to the newest. Spec: PKT-9.
 ///
-/// Contract: [`ReplayWindow::check`] before a packet is opened, [`ReplayWindow::accept`] only after
-/// its seal was verified, so that nobody else can move the window.
+/// Contract: call [`ReplayWindow::check`] before a packet is opened, and [`ReplayWindow::accept`] only after
+/// its seal was verified, so that only the peer can move the window.
 #[derive(Debug, Clone)]
 pub struct ReplayWindow {
-    /// One above the newest number taken; 0 when there is none.
+    /// One above the newest accepted number; 0 if there is none.
     end: u64,
-    /// Bit `number % WIDTH`: taken. Meaningful for numbers of `end - WIDTH..end`. Without it all below `end` are.
+    /// Bit `number % WIDTH` is set if the number was accepted, for numbers in `end - WIDTH..end`. If `None`,
+    /// all numbers below `end` count as accepted.
     taken: Option<Box<[u64; Self::WORDS]>>,
 }
 
 impl ReplayWindow {
-    /// Numbers that the window tells apart.
+    /// Number of packet numbers in the window.
     pub const WIDTH: u64 = 2_048;
     const WORDS: usize = 32;
 
-    /// A window that has taken nothing.
+    /// Creates a window that has accepted nothing.
     pub const fn new() -> Self {
         Self { end: 0, taken: None }
     }
 
-    /// True when `number` was not taken yet and is not too old to tell.
+    /// Returns true if `number` was not accepted yet and is not too old to tell.
     // spec: PKT-9
     pub fn check(&self, number: PacketNumber) -> bool {
         let number = number.0;
@@ -35,7 +36,7 @@ impl ReplayWindow {
         self.end - number <= Self::WIDTH && self.word(number) & bit(number) == 0
     }
 
-    /// Takes `number`, moving the window when it is the newest.
+    /// Accepts `number`, and moves the window if it is the newest.
     pub fn accept(&mut self, number: PacketNumber) {
         let number = number.0;
         if number >= self.end {
@@ -49,13 +50,13 @@ impl ReplayWindow {
         }
     }
 
-    /// Counts all as taken that is older than the newest, and gives back the memory that telling them apart takes.
+    /// Counts all numbers up to the newest as accepted, and frees the memory that distinguishes them.
     // spec: PKT-9
     pub fn rest(&mut self) {
         self.taken = None;
     }
 
-    /// Asks for the memory that a packet of the next number needs: see [`prefetch()`].
+    /// Prefetches the memory that a packet with the next number needs; see [`prefetch()`].
     pub fn prefetch(&self) {
         if let Some(word) = self.taken.as_ref().and_then(|words| words.get(index(self.end))) {
             prefetch(word);
@@ -66,7 +67,7 @@ impl ReplayWindow {
         self.taken.get_or_insert_with(|| Box::new([u64::MAX; Self::WORDS]))
     }
 
-    /// Clears what stood for the numbers that `from..=to` push out.
+    /// Clears the bits of the numbers that `from..=to` push out of the window.
     fn forget(&mut self, from: u64, to: u64) {
         let words = self.words();
         if to - from >= Self::WIDTH {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     proptest! {
-        /// Beside a set that remembers everything.
+        /// Compares the window with a set that remembers everything.
         #[test]
         fn it_answers_as_a_full_memory_would(
             steps in prop::collection::vec(prop_oneof![8 => -40i64..40, 1 => -3_000i64..3_000, 1 => 0i64..100_000], 1..400)

@@ -1,11 +1,11 @@
-//! RFC 3339 times, as tokens and grants carry them.
+//! RFC 3339 times, as used in tokens and grants.
 //!
-//! Written: UTC with `Z`, whole seconds, or milliseconds when there are any. Read: any offset and
-//! up to 9 digits of fraction, since a backend's library chooses; leap seconds are refused.
+//! Times are written in UTC with `Z`, in whole seconds or, if necessary, with milliseconds. Any offset and up
+//! to 9 digits of fraction are read, since a backend's library chooses the form; leap seconds are refused.
 
 use crate::base::UnixTime;
 
-/// Reads a time; `None` when the text is none, or lies before 1970.
+/// Reads a time; `None` if the text is not a time or lies before 1970.
 pub(super) fn parse(text: &str) -> Option<UnixTime> {
     let mut text = Text(text.as_bytes());
     let (year, month, day) = (text.digits(4, b'-')?, text.digits(2, b'-')?, text.digits(2, b'T')?);
@@ -38,11 +38,11 @@ pub(super) fn format(time: UnixTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
-/// Text that is read from its front.
+/// Text that is read from the front.
 struct Text<'a>(&'a [u8]);
 
 impl Text<'_> {
-    /// A number of exactly `count` digits, and the byte behind it.
+    /// Reads a number of exactly `count` digits and the byte `then` after it.
     fn digits(&mut self, count: usize, then: u8) -> Option<i64> {
         let number = self.number(count)?;
         self.byte()?.eq_ignore_ascii_case(&then).then_some(number)
@@ -55,7 +55,7 @@ impl Text<'_> {
         })
     }
 
-    /// Milliseconds of an optional fraction of 1 to 9 digits; finer ones are cut off.
+    /// Reads an optional fraction of 1 to 9 digits as milliseconds; finer digits are cut off.
     fn fraction(&mut self) -> Option<i64> {
         if self.0.first() != Some(&b'.') {
             return Some(0);
@@ -72,7 +72,7 @@ impl Text<'_> {
         Some(nanos / 1_000_000)
     }
 
-    /// Minutes that local time is ahead of UTC, and the end of the text.
+    /// Reads the minutes that local time is ahead of UTC, and the end of the text.
     fn offset(&mut self) -> Option<i64> {
         let sign = match self.byte()? {
             b'Z' | b'z' => return self.0.is_empty().then_some(0),
@@ -104,9 +104,9 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar.
+/// Returns the days from 1970-01-01 to a date of the Gregorian calendar.
 ///
-/// Years begin in March here, so that the leap day is a year's last.
+/// Years begin in March here, so that the leap day is the last day of a year.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
@@ -116,7 +116,7 @@ fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
 /// Days from the first of March of the year 0 to 1970-01-01.
 const EPOCH_DAYS: i64 = 719_468;
 
-/// The date that lies `days` after 1970-01-01.
+/// Returns the date `days` after 1970-01-01.
 fn date_of(days: i64) -> (i64, i64, i64) {
     let latest = 1970 + days / 365;
     let year = (1970..=latest).rev().find(|year| days_from_epoch(*year, 1, 1) <= days).unwrap_or(1970);

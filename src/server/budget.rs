@@ -1,5 +1,5 @@
-//! How fast one connection may act. Refusing here, at ingress, keeps a flooder from the members of
-//! its sessions.
+//! Rate budgets of one connection. Refusing commands here, at ingress, protects the members of a flooder's
+//! sessions.
 
 use super::limits::Limits;
 use crate::base::{Slot, Timestamp, TokenBucket};
@@ -9,14 +9,14 @@ use crate::wire::{Command, Request};
 
 /// Users that may be invited at once: a full session.
 const INVITES_AT_ONCE: u64 = 1_024;
-/// Sessions that may be entered at once, at least: what a user may be in by default, some times over.
+/// Minimum number of sessions that may be entered at once: several times what a user may be in by default.
 const ENTRIES_AT_ONCE: u64 = 64;
-/// Commands that may be refused in a second for each one that is allowed: each is answered.
+/// Refused commands per second for each allowed one. They are limited because each is answered.
 const REFUSALS: u64 = 10;
 
-/// What one connection may send to the application layer. Spec: LIM-2, LIM-4, LIM-6, LIM-8.
+/// Rates at which one connection may send to the application layer. Spec: LIM-2, LIM-4, LIM-6, LIM-8.
 ///
-/// A full one is made once, and cloned for each connection.
+/// A full budget is created once and cloned for each connection.
 #[derive(Debug, Clone)]
 pub struct Budget {
     commands: TokenBucket,
@@ -25,12 +25,12 @@ pub struct Budget {
     entries: TokenBucket,
     invites: TokenBucket,
     keys_per_second: u64,
-    /// Nothing until a message has a key.
+    /// `None` until the first message with a key.
     keys: Option<Box<KeyBudget<(Slot, u16)>>>,
 }
 
 impl Budget {
-    /// A full budget.
+    /// Creates a full budget.
     pub fn new(limits: &Limits) -> Self {
         let at_once = |per_second, at_once| TokenBucket::new(Timestamp::ZERO, per_second, at_once);
         let Limits { commands_per_second, entries_per_second, invites_per_second, .. } = *limits;
@@ -50,24 +50,25 @@ impl Budget {
         }
     }
 
-    /// Takes one command of `bytes`; false when it comes too soon. A refused command costs a
-    /// command, not its bytes: a flooder of large ones is not starved of small ones.
+    /// Takes one command of `bytes` bytes; false if the rate is exceeded. A command that is refused for its
+    /// bytes costs a command but no bytes, so that a flood of large commands does not block small ones.
     pub fn take(&mut self, now: Timestamp, bytes: usize) -> bool {
         self.commands.take(now, 1) && self.bytes.take(now, bytes as u64)
     }
 
-    /// Takes the bytes of an answer that may be much longer than its command; false when it comes too soon. The longest
-    /// costs half of a full budget, which is never full: its command has just been taken from the same one.
+    /// Takes the bytes of an answer that may be much longer than its command; false if the rate is exceeded.
+    /// The longest answer costs half of a full budget: the budget is never full, because the command has just
+    /// been taken from it.
     pub fn take_answer(&mut self, now: Timestamp, bytes: usize) -> bool {
         self.bytes.take(now, (bytes as u64).min(self.bytes.holds() / 2))
     }
 
-    /// Takes a command that [`Self::take`] has refused; false when even those are too many.
+    /// Takes a command that [`Self::take`] has refused; false if the rate of refusals is also exceeded.
     pub fn take_refusal(&mut self, now: Timestamp) -> bool {
         self.refusals.take(now, 1)
     }
 
-    /// Takes what a command about the session of `slot` costs beside itself; false when it comes too soon.
+    /// Takes the further costs of a command about the session of `slot`; false if a rate is exceeded.
     pub fn take_costs(&mut self, now: Timestamp, slot: Slot, command: &Command) -> bool {
         let delivery = match command {
             Command::Broadcast(broadcast) => broadcast.delivery,

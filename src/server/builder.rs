@@ -1,4 +1,4 @@
-//! [`Builder`]: what a server is started with.
+//! [`Builder`]: the configuration that a server is started with.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -59,75 +59,80 @@ impl Builder {
         }
     }
 
-    /// Where to listen; port 0 asks the system for one. Default: a free port of loopback.
+    /// Sets the address to listen on; port 0 requests one from the system. Default: a free port of loopback.
     ///
-    /// Unspecified (`0.0.0.0`, `::`) it stands for all addresses of the host: each client is answered from the
-    /// one that it sends to. Where [`IoPath::Batched`] does not work, the system chooses by its routes, and a
-    /// client takes no answer from another address: there, on a host with several, name the one that tokens name.
+    /// An unspecified address (`0.0.0.0`, `::`) stands for all addresses of the host; each client is answered
+    /// from the address that it sends to. Where [`IoPath::Batched`] does not work, the system chooses the
+    /// source address by its routes, and a client accepts no answer from another address. There, on a host
+    /// with several addresses, listen on the one that the tokens name.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
     }
 
-    /// Adds a token key: one or two, else `start` fails. [`Server::set_keys`] changes them later.
+    /// Adds a token key; `start` fails unless one or two were added. [`Server::set_keys`] can replace them
+    /// later.
     pub fn key(mut self, key: TokenKey) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// Adds a name that tokens may know this server by (their `aud`), 1 to 128 bytes; `start` refuses others. Without
-    /// any the server takes tokens for every server: right only while no other server has its keys.
+    /// Adds a name by which tokens may identify this server (their `aud`), 1 to 128 bytes; `start` refuses
+    /// others. Without a name the server accepts tokens for every server, which is correct only while no
+    /// other server has its keys.
     pub fn name(mut self, name: &str) -> Self {
         self.names.push(name.to_owned());
         self
     }
 
-    /// The limits, see [`Limits`] for the defaults.
+    /// Sets the limits; see [`Limits`] for the defaults.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How many workers, each a thread with a socket of its own. Default: one a core on Linux, else one, for
-    /// other systems do not spread the senders of one port over sockets; some refuse several.
+    /// Sets the number of workers, each a thread with its own socket. Default: one per core on Linux,
+    /// otherwise one, because other systems do not spread the senders of one port over sockets; some refuse
+    /// several.
     pub fn workers(mut self, workers: NonZeroU8) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// The kernel's buffers of each socket. With less than 2 MiB to receive into, a worker that is nearly full never
-    /// keeps away from its socket for long, and so puts less into each datagram.
+    /// Sets the kernel's buffers of each socket. With less than 2 MiB to receive into, a worker that is
+    /// nearly saturated never stays away from its socket for long, and so puts less into each datagram.
     pub fn buffers(mut self, buffers: BufferSizes) -> Self {
         self.buffers = buffers;
         self
     }
 
-    /// How datagrams cross into the kernel. Default: in batches where the system can.
+    /// Sets how datagrams are passed to the kernel. Default: in batches where the system supports it.
     pub fn io_path(mut self, path: IoPath) -> Self {
         self.io_path = path;
         self
     }
 
-    /// For so long after a datagram a worker looks for the next one without sleeping: lower latency for a
-    /// busy core each. For servers with more cores than workers. Default: zero.
+    /// Sets how long after a datagram a worker polls for the next one without sleeping. This lowers latency
+    /// at the cost of one busy core per worker. For servers with more cores than workers. Default: zero.
     pub fn busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = time;
         self
     }
 
-    /// Traces the connections that `tracer` chooses. Workers call it, so that a slow one slows the
-    /// server; in no tokio runtime. Default: none.
+    /// Traces the connections that `tracer` selects. Workers call it, so a slow tracer slows the server; it
+    /// is called in no tokio runtime. Default: none.
     pub fn tracer(mut self, tracer: Arc<dyn Tracer>) -> Self {
         self.tracer = Some(tracer);
         self
     }
 
-    /// Who may connect: called with each newcomer whose token is good, again when they ask again, and once more when they
-    /// are connected, by the worker that hears of them. It must not block, for all of the worker's clients wait,
-    /// and is called in no tokio runtime. It answers
-    /// with an [`Admit`], or a `bool`; one for whom it panics is denied. For bans, maintenance, and what a token's `data`
-    /// says: what is true of a user however often it is asked. It does not count connections, and
-    /// [`Server::is_connected`] may already be true for the newcomer. Default: all may.
+    /// Sets the function that decides who may connect. It is called for each newcomer with a valid token,
+    /// again for each repeated request, and once more when the newcomer is connected, by the worker that
+    /// handles the newcomer. It must not block, because all clients of the worker wait, and is called in no
+    /// tokio runtime. It returns an [`Admit`] or a `bool`; a newcomer for whom it panics is denied. It is
+    /// meant for bans, maintenance and the `data` of tokens: for answers that stay the same however often
+    /// they are requested. It is not suited to count connections, and [`Server::is_connected`] may already be
+    /// true for the newcomer. Default: everyone may connect.
     pub fn admit<A: Into<Admit>>(
         mut self,
         admit: impl Fn(&Newcomer<'_>) -> A + Send + Sync + 'static,
@@ -136,20 +141,21 @@ impl Builder {
         self
     }
 
-    /// Is told what happens on the server: who connects and goes, which sessions begin and end, and who joins and
-    /// leaves them. Called by the worker that does it, in the order in which that one does it; of what two workers do at
-    /// one time either may be told first, even that a member has left before that it joined: member ids are not used
-    /// again. It must not block, for all of the worker's clients wait, nor wait for the server's end; a program that has
-    /// much to do with it puts it into a channel. It is called in no tokio runtime: who spawns tasks from it holds a
-    /// `Handle`. One that asks the server holds a [`Weak`](std::sync::Weak) of it: the server, which holds this, would
-    /// never be dropped else. A panic is logged. When the server shuts down everybody's end is told, and no session's.
-    /// Default: nobody.
+    /// Sets the function that receives the events of the server: which users connect and disconnect, which
+    /// sessions begin and end, and who joins and leaves them. The worker that causes an event calls it, in
+    /// the order of that worker's events. Concurrent events of two workers may be reported in either order,
+    /// even the leave of a member before its join; member ids are not reused. It must not block, because all
+    /// clients of the worker wait, nor wait for the server's end; a program with much work for an event sends
+    /// it to a channel. It is called in no tokio runtime: to spawn tasks it must hold a `Handle`. To query
+    /// the server it must hold a [`Weak`](std::sync::Weak) reference: the server holds this function and
+    /// would otherwise never be dropped. A panic is logged. At a shutdown the end of every connection is
+    /// reported, but the end of no session. Default: none.
     pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Box::new(observe));
         self
     }
 
-    /// Makes all randomness follow from `seed`. For tests alone: keys and ids can be guessed then.
+    /// Derives all randomness from `seed`. For tests only: keys and ids can then be guessed.
     pub fn seed_for_tests(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -173,7 +179,7 @@ impl Builder {
         let config = config::endpoint(identity, &self.limits);
         let connection = config.connection.on_socket(sockets.iter().all(Socket::forbids_fragments));
         let config = Arc::new(EndpointConfig { tracer: self.tracer, connection, ..config });
-        // Elsewhere each datagram of a user that has moved would be passed on.
+        // Without steering, each datagram of a user that has moved would be forwarded.
         let gathered_seats = if is_steered { self.limits.gathered_seats } else { 0 };
         let limits = Limits { gathered_seats, ..self.limits };
         let shared = Shared::new(limits, workers.get(), &mut rng).admitting_by(self.admit);
@@ -190,7 +196,7 @@ impl Builder {
         Server::start(Arc::clone(&shared), keys, Clock::new(), unstarted).map_err(BuildError::Start)
     }
 
-    /// One socket a worker, all at one address.
+    /// Binds one socket per worker, all to one address.
     fn bind(&self, workers: NonZeroU8) -> io::Result<Group> {
         // The worker is the first byte of a sealed packet's connection id.
         let steering = net::Steering { mark: SEALED, at: 1 };
@@ -202,11 +208,11 @@ impl Builder {
     }
 }
 
-/// Why a server did not start.
+/// Reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Not one or two token keys.
+    /// The number of token keys is not one or two.
     #[error(transparent)]
     Keys(#[from] KeyCountError),
     /// A name is empty or too long.
@@ -220,7 +226,7 @@ pub enum BuildError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the system.
         error: io::Error,
     },
     /// A worker's thread did not start.

@@ -1,4 +1,4 @@
-//! From a server's limits to the configurations of the layers below it.
+//! Derives the configurations of the lower layers from a server's limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,33 +9,34 @@ use crate::secure::KeyRing;
 use crate::session::SessionLimits;
 use crate::wire::command::MAX_COMMAND_BYTES;
 
-/// Who may connect to a server. Goes with [`Limits`], which say how many.
+/// Which clients may connect to a server. [`Limits`] state how many.
 pub struct Identity {
-    /// Names the game: packets of other games fall out at their checksum.
+    /// Names the game; packets of other games fail their checksum.
     pub protocol_id: u64,
-    /// The names that tokens may know the server by; none to take tokens for any server.
+    /// Names by which tokens may identify the server; if empty, it accepts tokens for any server.
     pub names: Vec<String>,
     /// Token keys in use.
     pub keys: Arc<KeyRing>,
 }
 
-/// Connections beyond two a user.
+/// Connections beyond two per user.
 const COME_BACK_TWICE: u64 = 64;
 
-/// What every worker's endpoint is given.
+/// Returns the configuration of every worker's endpoint.
 pub fn endpoint(identity: Identity, limits: &Limits) -> EndpointConfig {
     EndpointConfig {
         connection: connection(limits),
         budgets: MemoryBudgets::new(size(limits.receive_memory_bytes), size(limits.send_memory_bytes)),
-        // Who connects again is let in although all places are taken: the directory counts users. What is left of their
-        // older connections says CLOSE for some seconds, in which few come back twice.
+        // A user who connects again is admitted although all places are taken, because the directory counts
+        // users. The remains of the user's older connections send CLOSE for some seconds, in which few
+        // connect again twice.
         max_connections: size(limits.max_connections.saturating_mul(2).saturating_add(COME_BACK_TWICE)),
         max_half_open: size(limits.max_half_open),
         ..EndpointConfig::new(identity.protocol_id, identity.names, identity.keys)
     }
 }
 
-/// What every connection is given.
+/// Returns the configuration of every connection.
 pub fn connection(limits: &Limits) -> ConnectionConfig {
     let idle_timeout = Duration::from_millis(limits.idle_timeout_ms);
     ConnectionConfig {
@@ -48,7 +49,7 @@ pub fn connection(limits: &Limits) -> ConnectionConfig {
     }
 }
 
-/// What the session table is given.
+/// Returns the limits of the session table.
 pub fn sessions(limits: &Limits) -> SessionLimits {
     SessionLimits {
         max_sessions: size(limits.max_sessions),
@@ -108,7 +109,8 @@ mod tests {
     #[test]
     fn every_stream_that_a_user_may_have_fits_its_connection() {
         let most = Limits::ALL.iter().find(|limit| limit.name == "sessions_per_user").unwrap().max;
-        // Those that end are open at the client until their last events have come, while as many begin.
+        // Ended streams stay open at the client until their last events have arrived, while as many new ones
+        // begin.
         assert!(2 * size(most) < MAX_STREAMS);
     }
 }

@@ -1,8 +1,8 @@
-//! Keys of what members send, made unique for those who receive it.
+//! Keys of senders, made unique for the receivers.
 //!
-//! An app's key is scoped by its sender; a stream carries many senders and has one space of 16-bit
-//! keys. So each (sender, key) of a session gets a key of its own on the streams of the session's
-//! members, the same for all members of one worker.
+//! An application's key is scoped by its sender, but a stream carries many senders and has one space of
+//! 16-bit keys. So each (sender, key) of a session gets its own key on the streams of the session's members,
+//! the same for all members of one worker.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,25 +11,26 @@ use crate::base::MemberId;
 /// Keys on the streams of one session.
 #[derive(Debug, Default)]
 pub struct KeyTable {
-    /// At least the last [`IN_USE`] that were used, or all: the latest of them, and those before.
+    /// At least the last [`IN_USE`] pairs that were used, or all: here the latest ones, in `earlier` those
+    /// before.
     latest: HashMap<(MemberId, u16), u16>,
     earlier: HashMap<(MemberId, u16), u16>,
-    /// What these were given; empty until all have been given once.
+    /// Keys given to these pairs; empty until every key has been given once.
     in_use: HashSet<u16>,
-    /// Keys that were given.
+    /// Number of keys given so far.
     given: u64,
 }
 
-/// Keys that keep theirs as long as each is used again before as many others are: as many as a session takes at once,
-/// new ones and used ones (LIM-4). Far fewer than there are, so that a key is given again only long after it was
-/// forgotten.
+/// Number of pairs that keep their key, as long as each is used again before this many others are: as many as
+/// a session takes at once, new and used ones (LIM-4). Far below [`KEYS`], so that a key is given again only
+/// long after it was forgotten.
 const IN_USE: usize = 4_096;
 
-/// Keys that there are.
+/// Number of 16-bit keys.
 const KEYS: u64 = 1 << 16;
 
 impl KeyTable {
-    /// The key on the stream for `key` of `sender`.
+    /// Returns the key on the stream for `key` of `sender`.
     pub fn of(&mut self, sender: MemberId, key: u16) -> u16 {
         if let Some(&given) = self.latest.get(&(sender, key)) {
             return given;
@@ -45,7 +46,7 @@ impl KeyTable {
         given
     }
 
-    /// The next that is not in use.
+    /// Returns the next key that is not in use.
     fn take_next(&mut self) -> u16 {
         loop {
             #[allow(clippy::cast_possible_truncation, reason = "all in turn, again and again")]

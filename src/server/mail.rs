@@ -1,4 +1,4 @@
-//! What workers write to each other, and the port through which sessions write to them.
+//! Mail between workers, and the port through which sessions post it.
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
@@ -12,24 +12,24 @@ use crate::wire::{Reason, UserEvent};
 /// One mail to a worker.
 #[derive(Debug)]
 pub enum Mail {
-    /// A change of a session with members there.
+    /// A change of a session with members on the receiving worker.
     Fanout(Fanout),
-    /// Something for the user of a connection, to its home; dropped when the connection has ended.
+    /// A message for the user of a connection, to its home; dropped if the connection has ended.
     ToUser {
         /// The connection.
         connection: ConnectionId,
-        /// What concerns its user.
+        /// The message.
         word: Word,
     },
-    /// A user that goes on here.
+    /// A user that moves to the receiving worker.
     Moved(Box<Mover>),
-    /// A connection whose home this is has ended where it had moved to.
+    /// A connection whose home is the receiving worker has ended where it had moved to.
     Ended(ConnectionId),
     /// The operator ends a session.
     CloseSession {
         /// The session.
         session: SessionId,
-        /// What its members are told.
+        /// Text for its members.
         reason: Reason,
     },
     /// The operator removes a user from a session.
@@ -38,10 +38,10 @@ pub enum Mail {
         session: SessionId,
         /// The user.
         user: UserId,
-        /// What the members are told.
+        /// Text for the members.
         reason: Reason,
     },
-    /// A datagram for one of the worker's connections that came to another worker's socket.
+    /// A datagram for one of the worker's connections that arrived at another worker's socket.
     Forwarded {
         /// Its sender and its mark.
         from: Envelope,
@@ -60,18 +60,18 @@ impl Mail {
     }
 }
 
-/// What concerns the user of a connection.
+/// A message for the user of a connection.
 #[derive(Debug)]
 pub enum Word {
-    /// They are told this.
+    /// An event for the user.
     Event(UserEvent),
-    /// They have connected again.
+    /// The user has connected again.
     Replaced,
-    /// The operator ends their connection; they are told this.
+    /// The operator ends the connection, with this text for the user.
     Kicked(Reason),
 }
 
-/// Workers that are to be woken when the locks are free.
+/// Workers to wake once all locks are free.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerSet([u64; 4]);
 
@@ -83,7 +83,7 @@ impl WorkerSet {
         }
     }
 
-    /// True when it has the worker.
+    /// Returns true if it contains the worker.
     pub fn contains(&self, worker: WorkerId) -> bool {
         self.0.get(usize::from(worker.0 / 64)).is_some_and(|word| word >> (worker.0 % 64) & 1 == 1)
     }
@@ -96,12 +96,12 @@ pub struct Post<'a> {
 }
 
 impl<'a> Post<'a> {
-    /// Posts to `mailboxes` and notes in `wake` who is to be woken afterwards.
+    /// Posts to `mailboxes` and adds to `wake` the workers to wake afterwards.
     pub fn new(mailboxes: &'a Mailboxes<Mail>, wake: &'a mut WorkerSet) -> Self {
         Self { mailboxes, wake }
     }
 
-    /// Posts what concerns the user of a connection to its home; never refused.
+    /// Posts a message for the user of a connection to its home; never refused.
     pub fn to_user(&mut self, connection: ConnectionId, word: Word) {
         if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
             mailbox.post(1, Mail::ToUser { connection, word });

@@ -1,10 +1,10 @@
 //! Mail between workers: one bounded FIFO for each, and the handle that wakes its owner.
 //!
-//! Posting never blocks and, after a reservation, never fails: room is promised by a counter
-//! before a change of shared state is made, so that a worker that cannot keep up refuses new work
-//! (`busy`) instead of tearing a hole into a session's order. What may not be refused (leaves,
-//! ends, what users are told, users that move) is posted without a promise, above the capacity if need
-//! be; it is bounded by what memberships, open invites and connections there are.
+//! Posting never blocks and, after a reservation, never fails. A counter promises room before shared state
+//! changes, so a worker that cannot keep up refuses new work (`busy`) instead of leaving a gap in a session's
+//! order. Mail that must not be refused (leaves, ends, notifications to users, users that move) is posted
+//! without a promise, above the capacity if necessary. It is bounded by the number of memberships, open
+//! invites and connections.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -25,7 +25,7 @@ pub struct Mailbox<M> {
     /// Deliveries of mail that was promised room or posted, and is not handled.
     taken: AtomicUsize,
     capacity: usize,
-    /// A wake-up is on its way that the worker has not answered.
+    /// A wake-up is pending that the worker has not answered.
     woken: AtomicBool,
     wake: OnceLock<WakeHandle>,
 }
@@ -34,23 +34,23 @@ pub struct Mailbox<M> {
 pub type WakeHandle = Box<dyn Fn() + Send + Sync>;
 
 impl<M> Mailboxes<M> {
-    /// Empty mailboxes for workers `0..workers` with room for `capacity` deliveries each.
+    /// Creates empty mailboxes for workers `0..workers`, each with room for `capacity` deliveries.
     pub fn new(workers: u8, capacity: usize) -> Self {
         Self { boxes: (0..workers).map(|_| CachePadded(Mailbox::new(capacity))).collect() }
     }
 
-    /// How many workers there are.
+    /// Returns the ids of all workers.
     pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerId> + use<M> {
         let workers = u8::try_from(self.boxes.len()).expect("invariant: made from a u8");
         (0..workers).map(WorkerId)
     }
 
-    /// The mailbox of `worker`; `None` when there is no such worker.
+    /// Returns the mailbox of `worker`; `None` if the worker does not exist.
     pub fn of(&self, worker: WorkerId) -> Option<&Mailbox<M>> {
         self.boxes.get(usize::from(worker.0)).map(|mailbox| &**mailbox)
     }
 
-    /// True when no worker is so far behind that work for it must be refused.
+    /// Returns true if no worker is so far behind that work for it must be refused.
     pub fn have_room(&self) -> bool {
         self.boxes.iter().all(|mailbox| mailbox.has_room())
     }
@@ -67,7 +67,7 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Sets how the worker is woken; only the first call counts.
+    /// Sets how the worker is woken; only the first call has an effect.
     pub fn set_wake(&self, wake: WakeHandle) {
         let _ = self.wake.set(wake);
     }
@@ -82,23 +82,23 @@ impl<M> Mailbox<M> {
         self.take_room(load.deliveries, |taken| load.waiting < self.capacity.saturating_sub(taken))
     }
 
-    /// Gives back a promise that was not used.
+    /// Releases a promise that was not used.
     pub fn release(&self, deliveries: usize) {
         self.taken.fetch_sub(deliveries, Ordering::Relaxed);
     }
 
-    /// Posts what room was promised for.
+    /// Posts mail for which room was promised.
     pub fn post_promised(&self, mail: M) {
         self.queue.lock().push_back(mail);
     }
 
-    /// Posts what may not be refused.
+    /// Posts mail that must not be refused.
     pub fn post(&self, deliveries: usize, mail: M) {
         self.taken.fetch_add(deliveries, Ordering::Relaxed);
         self.queue.lock().push_back(mail);
     }
 
-    /// Posts what may be dropped, and counts as one delivery. Only half of the capacity is open to it.
+    /// Posts mail that may be dropped, as one delivery. It can use only half of the capacity.
     ///
     /// # Errors
     /// [`MailboxFull`].
@@ -111,8 +111,8 @@ impl<M> Mailbox<M> {
     /// Moves all mail, oldest first, to the end of `into`. For the owner only, who tells with [`Mailbox::handled`] when its
     /// room is free.
     pub fn take_all(&self, into: &mut VecDeque<M>) {
-        // Before the queue is looked at, so that a later post wakes again, and with acquire, so that what was written
-        // before an earlier wake is seen.
+        // Cleared before the queue is read, so that a later post wakes again; with acquire, so that
+        // everything written before an earlier wake is visible.
         self.woken.swap(false, Ordering::AcqRel);
         let mut queue = self.queue.lock();
         if into.is_empty() {
@@ -127,7 +127,7 @@ impl<M> Mailbox<M> {
         self.taken.fetch_sub(deliveries, Ordering::Relaxed);
     }
 
-    /// Wakes the owner, unless a wake-up is on its way. Never under a lock.
+    /// Wakes the owner, unless a wake-up is pending. Must not be called under a lock.
     pub fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Some(wake) = self.wake.get()
@@ -136,12 +136,12 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Mail that waits.
+    /// Returns the number of mails that wait.
     pub fn len(&self) -> usize {
         self.queue.lock().len()
     }
 
-    /// True when none waits.
+    /// Returns true if no mail waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
-    /// The owner sleeps only when it has not been woken since it last took its mail.
+    /// The owner sleeps only if it has not been woken since it last took its mail.
     #[test]
     fn no_mail_waits_for_an_owner_that_sleeps() {
         model::check(2_000, || {

@@ -1,4 +1,4 @@
-//! The server: joins transport, sessions and users, and runs them on workers.
+//! The server: connects transport, sessions and users, and runs them on workers.
 //!
 #![cfg_attr(feature = "server", doc = "```no_run")]
 #![cfg_attr(not(feature = "server"), doc = "```ignore")]
@@ -8,7 +8,7 @@
 //! use rallypoint::server::{Limits, Server};
 //!
 //! # fn example(text: &str) -> Result<(), Box<dyn std::error::Error>> {
-//! // The key is the one with which the game's backend mints tokens; the number names the game.
+//! // The key is the one with which the game's backend mints tokens; the number identifies the game.
 //! let server = Server::builder(0x5261_6c6c)
 //!     .key(TokenKey::from_paserk(text)?)
 //!     .listen("0.0.0.0:7777".parse()?)
@@ -16,39 +16,40 @@
 //!     .admit(|newcomer| newcomer.user.as_str() != "mallory")
 //!     .start()?;
 //!
-//! // It runs on threads of its own. The program around it looks at it, and decides.
+//! // The server runs on its own threads. The surrounding program inspects and controls it.
 //! println!("{} connected", server.counters().connections);
 //! for session in server.sessions().iter().filter(|session| session.members == 0) {
 //!     server.close_session(session.session, "nobody came".parse()?);
 //! }
 //! server.kick(&"bob".parse()?, "spam".parse()?);
 //!
-//! // Clients are told, for ten seconds at most. A server that is to wait for the end of its matches first has `admit`
-//! // say `Admit::Draining`, and asks `sessions` until there are none.
+//! // Clients are notified for ten seconds at most. To wait for the end of all matches first, let `admit`
+//! // return `Admit::Draining`, and poll `sessions` until none is left.
 //! server.shutdown(Duration::from_secs(10))?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Inside, each `worker::Worker` is a sans-IO machine that owns its connections and shares the rest
+//! Internally, each `worker::Worker` is a sans-IO state machine that owns its connections and shares the rest
 //! (`shared::Shared`) with the others:
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `builder`, `running` | how a server starts, runs on threads and ends |
-//! | `newcomer` | of whom the program around it is asked whether they may connect |
-//! | `observer` | what that program is told |
-//! | `limits`, `config` | every limit, and what it means for the layers below |
+//! | `newcomer` | the users about whose admission the surrounding program decides |
+//! | `observer` | the events that this program receives |
+//! | `limits`, `config` | every limit, and the resulting configuration of the lower layers |
 //! | `worker/` | one thread's share: from datagrams to commands, from events to datagrams |
-//! | `shared` | what the workers share: sessions, and the next three |
-//! | `directory` | users: where they are connected, which invites are open for them |
+//! | `shared` | state that the workers share: sessions, and the next three |
+//! | `directory` | users: where they are connected, and which invites are open for them |
 //! | `population` | how many users each worker serves |
-//! | `mail`, `mailbox` | what workers write to each other |
-//! | `roster`, `keys` | which members a worker serves, and the keys on their streams |
-//! | `budget` | how fast a connection may act |
-//! | `counters` | what tests and operators can see |
+//! | `mail`, `mailbox` | mail between workers |
+//! | `roster`, `keys` | the members that a worker serves, and the keys on their streams |
+//! | `budget` | rate budgets of a connection |
+//! | `counters` | counters for tests and operators |
 //!
-//! The API is what the items below name. `mail` and `mailbox` are public for a bench, and change freely.
+//! The API consists of the items below. `mail` and `mailbox` are public for a benchmark only and may change
+//! at any time.
 
 pub(crate) mod budget;
 mod builder;

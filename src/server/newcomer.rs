@@ -1,4 +1,4 @@
-//! [`Newcomer`], of whom the program around the server is asked whether they may connect, and [`Admit`], its answer.
+//! [`Newcomer`], a user about whose admission the surrounding program decides, and [`Admit`], the decision.
 
 use std::net::SocketAddr;
 
@@ -7,38 +7,38 @@ use serde_json::Value;
 use crate::base::UserId;
 use crate::wire::{CloseCode, RejectCode};
 
-/// Somebody who wants to connect, and whose token is good.
+/// A user with a valid token who wants to connect.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Newcomer<'a> {
     /// The user.
     pub user: &'a UserId,
-    /// What the backend has put into the token for the server to know ([`MintRequest::data`]).
+    /// Data that the backend has put into the token for the server ([`MintRequest::data`]).
     ///
     /// [`MintRequest::data`]: crate::secure::token::MintRequest::data
     pub data: Option<&'a Value>,
-    /// Where the request came from; whether they are there is not proved yet.
+    /// Source address of the request. It is not proved yet that the user is there.
     pub address: SocketAddr,
 }
 
-/// Whether somebody may connect: what [`Builder::admit`](super::Builder::admit) says. `true` is [`Admit::Yes`], `false`
-/// [`Admit::Denied`].
+/// Whether a user may connect; the result of [`Builder::admit`](super::Builder::admit). `true` converts to
+/// [`Admit::Yes`], `false` to [`Admit::Denied`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Admit {
-    /// They may.
+    /// The user may connect.
     Yes,
-    /// Not this user: a ban. Their client is told `denied`, and that it need not try again.
+    /// This user may not connect: a ban. The client gets `denied` and need not try again.
     Denied,
-    /// Nobody, any more or for the time being: the server waits for the end of its matches, or is being maintained.
-    /// Clients are told `draining`: another server may have them, or this one later.
+    /// No user may connect, permanently or for now: the server waits for the end of its matches or is under
+    /// maintenance. Clients get `draining`: another server may admit them, or this one later.
     Draining,
-    /// There is no room, by a count of the program's own. Clients are told `full`, and may try again.
+    /// There is no room, by the program's own count. Clients get `full` and may try again.
     Full,
 }
 
 impl Admit {
-    /// What someone is told who may not connect: before they are connected, and when they have just been.
+    /// Returns the codes for a refused user: before it is connected, and when it has just connected.
     pub(super) fn refusal(self) -> Option<(RejectCode, CloseCode)> {
         match self {
             Self::Yes => None,
@@ -55,5 +55,5 @@ impl From<bool> for Admit {
     }
 }
 
-/// Who is asked.
+/// The function that decides about newcomers.
 pub(super) type Gatekeeper = dyn Fn(&Newcomer<'_>) -> Admit + Send + Sync;

@@ -1,4 +1,4 @@
-//! [`ServerEvent`]: what the program around the server is told of its users and sessions.
+//! [`ServerEvent`]: events about users and sessions, for the surrounding program.
 
 use std::net::SocketAddr;
 
@@ -8,45 +8,47 @@ use crate::base::{MemberId, SessionId, SessionKind, UserId};
 use crate::session::PropertyMap;
 use crate::wire::{CloseCode, DeleteReason, LeaveReason};
 
-/// What has happened on a server, told to [`Builder::observe`](super::Builder::observe).
+/// An event of a server, passed to [`Builder::observe`](super::Builder::observe).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum ServerEvent<'a> {
-    /// A user has connected. One who was connected before is told as disconnected afterwards (`replaced`).
+    /// A user has connected. An older connection of the user is reported as disconnected afterwards
+    /// (`replaced`).
     #[non_exhaustive]
     Connected {
         /// The user.
         user: &'a UserId,
-        /// What the backend has put into the token for the server to know.
+        /// Data that the backend has put into the token for the server.
         data: Option<&'a Value>,
-        /// Where the user is.
+        /// Address of the user.
         address: SocketAddr,
-        /// Of two connections of a user the newer has the larger one, whichever is told first.
+        /// Login number; of two connections of a user, the newer one has the larger number, whichever is
+        /// reported first.
         login: u64,
     },
-    /// A connection of a user has ended, or is about to:
+    /// A connection of a user has ended or is about to end:
     /// [`Server::is_connected`](super::Server::is_connected) may still be true.
     #[non_exhaustive]
     Disconnected {
         /// The user.
         user: &'a UserId,
-        /// Why, as the members of the user's sessions are told; `dropped` where the server shuts down.
+        /// Reason, as the members of the user's sessions receive it; `dropped` if the server shuts down.
         why: LeaveReason,
-        /// What the connection ends with: the client's own code where `why` is `left`, else what the client is told, or
-        /// would be if it heard. It tells apart what members know as `dropped`: a kick, a client that broke the protocol,
-        /// keys that may be used no further, a shutdown.
+        /// Code of the connection's end: the client's own code if `why` is `left`, otherwise the code that is
+        /// sent to the client, or would be if it were reachable. It distinguishes the causes of `dropped`: a
+        /// kick, a client that broke the protocol, keys that must not be used further, a shutdown.
         code: CloseCode,
-        /// Which of the user's connections it was.
+        /// Login number of the connection.
         login: u64,
     },
-    /// There is a new session. Its owner is told as its first member next.
+    /// A session was created. The join of its owner, the first member, is reported after it.
     #[non_exhaustive]
     SessionBegan {
         /// The session.
         session: SessionId,
-        /// The app's class of it.
+        /// Application-defined class of the session.
         kind: SessionKind,
-        /// Who has created it.
+        /// The user who created it.
         owner: &'a UserId,
     },
     /// A user has become a member of a session.
@@ -54,22 +56,22 @@ pub enum ServerEvent<'a> {
     MemberJoined {
         /// The session.
         session: SessionId,
-        /// The member: an id that the session has not given before.
+        /// The member; the session has not used this id before.
         member: MemberId,
-        /// Its user.
+        /// User of the member.
         user: &'a UserId,
     },
-    /// A member has left a session that goes on, or ends with that. Those that a session's end, or the server's, takes
-    /// with it are not told one by one.
+    /// A member has left a session that continues, or that ends with this leave. Members that are removed by
+    /// the end of the session or of the server are not reported one by one.
     #[non_exhaustive]
     MemberLeft {
         /// The session.
         session: SessionId,
         /// The member.
         member: MemberId,
-        /// Its user.
+        /// User of the member.
         user: &'a UserId,
-        /// Why.
+        /// Reason of the leave.
         why: LeaveReason,
     },
     /// A session has ended.
@@ -77,16 +79,16 @@ pub enum ServerEvent<'a> {
     SessionEnded {
         /// The session.
         session: SessionId,
-        /// The app's class of it.
+        /// Application-defined class of the session.
         kind: SessionKind,
-        /// Why.
+        /// Reason of the end.
         why: DeleteReason,
-        /// Who was in it at its end, by age: of `owner_left` all but the owner, of `idle` nobody.
+        /// Members at the end, by age: for `owner_left` all except the owner, for `idle` none.
         members: &'a [(MemberId, &'a UserId)],
-        /// What its members have shared, as it was at the end.
+        /// Properties at the end.
         properties: &'a PropertyMap,
     },
 }
 
-/// Who is told.
+/// The function that receives the events.
 pub(super) type Observe = dyn Fn(&ServerEvent<'_>) + Send + Sync;

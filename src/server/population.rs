@@ -1,45 +1,45 @@
-//! [`Population`]: how many users each worker serves, at this moment.
+//! [`Population`]: how many users each worker serves now.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::WorkerId;
 use crate::base::sync::CachePadded;
 
-/// Users by worker. Who moves counts where they go from the moment that they leave, so that however many move
-/// at once, each finds the others counted.
+/// Number of users by worker. A moving user counts at its destination from the moment that it leaves, so that
+/// concurrent moves take each other into account.
 #[derive(Debug)]
 pub struct Population {
     of: Box<[CachePadded<AtomicU64>]>,
 }
 
 impl Population {
-    /// Nobody at any of `workers`.
+    /// Creates the counters of `workers`, all zero.
     pub fn new(workers: u8) -> Self {
         Self { of: (0..workers).map(|_| CachePadded::default()).collect() }
     }
 
-    /// A user has connected.
+    /// Counts a user that has connected.
     pub fn enter(&self, worker: WorkerId) {
         self.at(worker).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A user of a worker's is gone.
+    /// Counts a user of `worker` that is gone.
     pub fn leave(&self, worker: WorkerId) {
         self.at(worker).fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A user moves.
+    /// Counts a user that moves.
     pub fn shift(&self, from: WorkerId, to: WorkerId) {
         self.enter(to);
         self.leave(from);
     }
 
-    /// Users of one worker.
+    /// Returns the number of users of one worker.
     pub fn of(&self, worker: WorkerId) -> u64 {
         self.at(worker).load(Ordering::Relaxed)
     }
 
-    /// Users of all workers.
+    /// Returns the number of users of all workers.
     pub fn all(&self) -> u64 {
         self.of.iter().map(|users| users.load(Ordering::Relaxed)).sum()
     }

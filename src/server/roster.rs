@@ -1,7 +1,7 @@
-//! Rosters: which members of which session a worker serves.
+//! Rosters: the members of each session that a worker serves.
 //!
-//! Changed only by the worker's mail, in order, so that mail need not list members: an event goes
-//! to whoever is in the roster when its turn comes.
+//! Changed only by the worker's mail, in order, so that mail need not list members: an event goes to the
+//! members that are in the roster when it is handled.
 
 use std::collections::hash_map;
 
@@ -19,7 +19,7 @@ pub struct Rosters {
 pub struct Roster {
     /// By member id.
     members: Vec<LocalMember>,
-    /// Keys on these members' streams.
+    /// Keys on the streams of these members.
     pub keys: KeyTable,
 }
 
@@ -28,16 +28,16 @@ pub struct Roster {
 pub struct LocalMember {
     /// The member.
     pub member: MemberId,
-    /// Its user.
+    /// User of the member.
     pub user: UserId,
     /// The connection that it joined on.
     pub connection: ConnectionId,
-    /// The session's slot in that connection.
+    /// Slot of the session in that connection.
     pub slot: Slot,
 }
 
 impl Rosters {
-    /// The roster of `session`, if a member is here.
+    /// Returns the roster of `session`, if it has local members.
     pub fn of(&mut self, session: SessionId) -> Option<&mut Roster> {
         self.sessions.get_mut(&session)
     }
@@ -45,12 +45,12 @@ impl Rosters {
     /// Adds a member.
     pub fn join(&mut self, session: SessionId, member: LocalMember) {
         let members = &mut self.sessions.entry(session).or_default().members;
-        // Ids grow, so this is the end, but for members that joined at the same moment.
+        // Ids grow, so this is the end of the list, except for members that joined at the same moment.
         let at = members.partition_point(|other| other.member < member.member);
         members.insert(at, member);
     }
 
-    /// Removes a member and returns it; `None` when it is not here.
+    /// Removes a member and returns it; `None` if it is not local.
     pub fn leave(&mut self, session: SessionId, member: MemberId) -> Option<LocalMember> {
         let hash_map::Entry::Occupied(mut entry) = self.sessions.entry(session) else { return None };
         let members = &mut entry.get_mut().members;
@@ -62,12 +62,12 @@ impl Rosters {
         Some(left)
     }
 
-    /// Removes a session and returns who was here.
+    /// Removes a session and returns its local members.
     pub fn end(&mut self, session: SessionId) -> Vec<LocalMember> {
         self.sessions.remove(&session).map(|roster| roster.members).unwrap_or_default()
     }
 
-    /// True when no member of any session is here.
+    /// Returns true if no session has local members.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
@@ -75,12 +75,12 @@ impl Rosters {
 }
 
 impl Roster {
-    /// The local members, by id.
+    /// Returns the local members by id.
     pub fn members(&self) -> &[LocalMember] {
         &self.members
     }
 
-    /// The local member of this id.
+    /// Returns the local member with this id.
     pub fn member(&self, member: MemberId) -> Option<&LocalMember> {
         let at = self.members.binary_search_by_key(&member, |local| local.member).ok()?;
         self.members.get(at)

@@ -19,8 +19,9 @@ use crate::session::PropertyMap;
 use crate::wire::Reason;
 use crate::wire::result::Info;
 
-/// A running server. Dropping it tells each client once that it shuts down, and returns at once: its threads end, and
-/// free its address, a moment later. [`Server::shutdown`] waits for the clients and for the threads.
+/// A running server. Dropping it notifies each client once of the shutdown and returns at once; the threads
+/// end and free the address shortly afterwards. [`Server::shutdown`] waits for the clients and for the
+/// threads.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -41,7 +42,7 @@ struct Running {
 #[derive(Default)]
 struct RunningState {
     threads: usize,
-    /// The first failure of one.
+    /// The first failure of a thread.
     failure: Option<io::Error>,
 }
 
@@ -52,11 +53,12 @@ pub(super) struct UnstartedWorker {
     pub(super) worker: Worker,
 }
 
-/// Time that the other workers get to tell their clients when one of them has failed.
+/// Time that the other workers get to notify their clients when one of them has failed.
 const DRAIN_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// A server to be set up for the game that `protocol_id` names; clients of others are not answered.
+    /// Returns a builder for a server of the game that `protocol_id` names. Clients of other games get no
+    /// answer.
     pub fn builder(protocol_id: u64) -> Builder {
         Builder::new(protocol_id)
     }
@@ -72,17 +74,18 @@ impl Server {
         let sockets = workers.iter().map(|worker| worker.socket.counters()).collect();
         let running = Arc::default();
         let server = Self { address, shared, keys, clock, running, workers: workers.len(), sockets };
-        // All are known to the mailboxes before the first of them runs, which may have mail for any other.
+        // Every mailbox gets its wake handle before the first worker runs, because that worker may have mail
+        // for any other.
         let loops = workers.iter().map(|worker| server.thread_loop(worker)).collect::<Result<Vec<_>, _>>()?;
         for (worker, thread_loop) in workers.into_iter().zip(loops) {
-            // When one does not start, dropping `server` stops those that did.
+            // If one does not start, dropping `server` stops those that did.
             server.start_worker(worker, thread_loop)?;
         }
         info!(%address, workers = server.workers, "listening");
         Ok(server)
     }
 
-    /// The loop of a worker, which its mailbox wakes from now on.
+    /// Creates the loop of a worker, which its mailbox wakes from now on.
     fn thread_loop(&self, worker: &UnstartedWorker) -> io::Result<ThreadLoop> {
         let thread_loop = ThreadLoop::new(worker.socket.path())?;
         if let Some(mailbox) = self.shared.mailboxes.of(worker.id) {
@@ -100,7 +103,7 @@ impl Server {
         let clock = self.clock;
         let end = WorkerEnd::new(self);
         let run = move || {
-            // The worker is dropped first, and then its end is told.
+            // Dropped in reverse order: the worker first, then `end`, which reports the end of the thread.
             let (mut end, mut worker) = (end, worker);
             let driven = thread_loop.run(socket, clock, &mut worker);
             end.outcome = driven.inspect_err(|error| error!(worker = id.0, %error, "the socket is broken"));
@@ -108,97 +111,100 @@ impl Server {
         thread::Builder::new().name(format!("rallypoint-{id}")).spawn(run).map(drop)
     }
 
-    /// The address that it listens on, with its port.
+    /// Returns the address that the server listens on, with its port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it counts, at this moment.
+    /// Returns the current counters of the server.
     pub fn counters(&self) -> Totals {
         self.shared.totals()
     }
 
-    /// What its sockets have carried until now.
+    /// Returns what the server's sockets have carried so far.
     pub fn traffic(&self) -> Traffic {
         Traffic::of(self.sockets.iter().map(Arc::as_ref))
     }
 
-    /// True while the user has a connection.
+    /// Returns true while the user has a connection.
     pub fn is_connected(&self, user: &UserId) -> bool {
         self.shared.directory.live(user).is_some()
     }
 
-    /// What all sessions are, in no order. Each is as it was at some moment of this call.
+    /// Returns information about all sessions, in no particular order. Each entry is from some moment of this
+    /// call.
     pub fn sessions(&self) -> Vec<Info> {
         self.shared.sessions.infos()
     }
 
-    /// What a session is; `None` when there is none of this id.
+    /// Returns information about a session; `None` if it does not exist.
     pub fn session(&self, session: SessionId) -> Option<Info> {
         self.shared.sessions.look_at(session)
     }
 
-    /// Who is in a session, by ascending member id; `None` when there is none of this id.
+    /// Returns the members of a session by ascending member id; `None` if the session does not exist.
     pub fn members(&self, session: SessionId) -> Option<Vec<(MemberId, UserId)>> {
         let members = self.shared.sessions.members(session)?;
         Some(members.iter().map(|member| (member.id, member.user.clone())).collect())
     }
 
-    /// What the members of a session share, at this moment; `None` when there is no session of this id. Whoever
-    /// [observes](Builder::observe) the server is told what they share at its end.
+    /// Returns the current properties of a session; `None` if the session does not exist. An
+    /// [observer](Builder::observe) of the server receives the properties at the session's end.
     pub fn properties(&self, session: SessionId) -> Option<Arc<PropertyMap>> {
         self.shared.sessions.properties(session)
     }
 
-    /// Ends a session: its members are told `closed_by_operator` and `reason`, who was invited that the invite is
-    /// revoked. Returns at once; false when there is no such session.
+    /// Ends a session. Its members get `closed_by_operator` and `reason`, and invited users are notified that
+    /// their invites are revoked. Returns at once; false if the session does not exist.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
         self.shared.close_session(session, reason)
     }
 
-    /// Ends the user's connection: their client is told `kicked_by_operator` and `reason`, the members of their sessions
-    /// that they are `dropped`. Returns at once; false when they are not connected.
+    /// Ends the user's connection. The client gets `kicked_by_operator` and `reason`; the members of the
+    /// user's sessions see the leave as `dropped`. Returns at once; false if the user is not connected.
     ///
-    /// A user with an unused grant can connect again unless [`Builder::admit`] refuses. Make it refuse first, then kick.
+    /// A user with an unused grant can connect again unless [`Builder::admit`] refuses. Make it refuse first,
+    /// then kick.
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         self.shared.kick(user, reason)
     }
 
-    /// Removes a user from a session, as its owner might: its members, the user among them, are told `kicked` and
-    /// `reason`, and an open invite of theirs is void. They stay connected, and may come back where the session is open
-    /// or its owner invites them again. Returns at once; false when they are not in it.
+    /// Removes a user from a session, as its owner could. Its members, including the user, get `kicked` and
+    /// `reason`, and an open invite of the user is revoked. The user stays connected, and may return if the
+    /// session is open or its owner invites the user again. Returns at once; false if the user is not in the
+    /// session.
     pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
         self.shared.remove_member(session, user, reason)
     }
 
-    /// Replaces the token keys, one or two, for all workers at once: tokens of a key that is not among them are refused
-    /// from now on. Who is connected stays, and a handshake that was answered before may still be completed for 8 s;
-    /// [`Server::kick`] afterwards ends what a stolen key has begun.
+    /// Replaces the token keys, one or two, for all workers at once. Tokens of other keys are refused from
+    /// now on. Existing connections continue, and a handshake that was answered before may still be completed
+    /// for 8 s; a [`Server::kick`] afterwards ends what was begun with a stolen key.
     ///
     /// # Errors
-    /// [`KeyCountError`]; the keys stay as they are then.
+    /// [`KeyCountError`]; the keys are then unchanged.
     pub fn set_keys(&self, keys: Vec<TokenKey>) -> Result<(), KeyCountError> {
         self.keys.replace(keys)
     }
 
-    /// Begins to shut down: refuses new clients and tells those that are connected, again and again
-    /// until each has confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time. Sessions
-    /// stop as they are: [`Server::sessions`], [`Server::members`] and [`Server::properties`] tell of them afterwards,
-    /// too.
+    /// Begins to shut down: refuses new clients and notifies connected ones repeatedly until each has
+    /// confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time. Sessions keep
+    /// their last state, which [`Server::sessions`], [`Server::members`] and [`Server::properties`] still
+    /// return afterwards.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
     }
 
-    /// True when every worker has ended, so that [`Server::join`] does not wait.
+    /// Returns true when every worker has ended, so that [`Server::join`] does not wait.
     pub fn has_ended(&self) -> bool {
         self.running.lock().threads == 0
     }
 
-    /// Waits until every worker has ended: by [`Server::drain`], or because one has failed. Blocks;
-    /// not for async code.
+    /// Waits until every worker has ended, by [`Server::drain`] or because one has failed. Blocks; not for
+    /// async code.
     ///
     /// # Errors
-    /// The first failure of a worker, whoever asks and however often: its kind and its text.
+    /// The first failure of a worker, with its kind and text, on every call.
     pub fn join(&self) -> io::Result<()> {
         let running = self.running.lock();
         let ended = self.running.has_changed.wait_while(running, |running| running.threads > 0);
@@ -206,11 +212,11 @@ impl Server {
         ended.failure.as_ref().map_or(Ok(()), |why| Err(io::Error::new(why.kind(), why.to_string())))
     }
 
-    /// Drains and waits for the end; blocks for at most about `timeout`. In async code, by `spawn_blocking`: clients
-    /// that live on the same thread could not confirm meanwhile.
+    /// Drains and waits for the end; blocks for about `timeout` at most. In async code, call it through
+    /// `spawn_blocking`: clients on the same thread could not confirm otherwise.
     ///
     /// # Errors
-    /// As [`Server::join`].
+    /// Those of [`Server::join`].
     pub fn shutdown(&self, timeout: Duration) -> io::Result<()> {
         self.drain(timeout);
         self.join()
@@ -235,18 +241,18 @@ impl Drop for Server {
     }
 }
 
-/// The end of a worker's thread, however it comes. When it is not by a drain it is the end of all workers: a server
-/// without one of them would fail its users one by one.
+/// Reports the end of a worker's thread when dropped, whatever the cause. Unless the server drains, all
+/// workers end then: a server without one of them would fail its users one by one.
 struct WorkerEnd {
     shared: Arc<Shared>,
     clock: Clock,
     running: Arc<Running>,
-    /// A panic, unless the thread says otherwise.
+    /// A panic, unless the thread sets another outcome.
     outcome: io::Result<()>,
 }
 
 impl WorkerEnd {
-    /// Counts a thread of `server`'s that is about to start.
+    /// Counts a thread of `server` that is about to start.
     fn new(server: &Server) -> Self {
         let Server { shared, clock, running, .. } = server;
         running.lock().threads += 1;

@@ -1,6 +1,6 @@
-//! What the workers of one server share. Everything in it has its own locks. Two are held at once
-//! in these orders alone: a stripe's of the session table and then the table's `parked`; a stripe's of the table or of
-//! the directory and then a mailbox's, which is always the last.
+//! State that the workers of one server share. Every part has its own locks. At most two are held at once,
+//! only in these orders: a stripe of the session table and then the table's `parked`; a stripe of the table
+//! or of the directory and then a mailbox, which is always the last.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -25,50 +25,50 @@ use crate::secure::TokenLedger;
 use crate::session::SessionTable;
 use crate::wire::Reason;
 
-/// Where the log says who comes and goes: a filter may leave it out by this name.
+/// Log target of connects and disconnects, so that a filter can leave them out.
 const CONNECTIONS: &str = "rallypoint::connections";
 
-/// The state that all workers work on.
+/// The state that all workers share.
 pub struct Shared {
     /// The sessions.
     pub sessions: SessionTable,
     /// The users.
     pub directory: Directory,
-    /// The workers' mail.
+    /// The mailboxes of the workers.
     pub mailboxes: Mailboxes<Mail>,
-    /// Who is served where.
+    /// Number of users that each worker serves.
     pub population: Population,
     /// The tokens in use.
     pub ledger: Arc<TokenLedger>,
     /// The server's limits.
     pub limits: Limits,
-    /// Who may connect; all when there is nobody to say.
+    /// Decides who may connect; `None` admits everyone.
     admit: Option<Box<Gatekeeper>>,
-    /// Who is told what happens, if there is somebody.
+    /// Receives the server's events, if set.
     observe: Option<Box<Observe>>,
     counters: Box<[WorkerCounters]>,
-    /// Until when a drain may take, in µs; [`u64::MAX`] while the server serves.
+    /// Latest end of the drain in µs; [`u64::MAX`] while the server serves.
     drain_until: AtomicU64,
-    /// Workers that drain.
+    /// Number of workers that drain.
     draining: AtomicUsize,
 }
 
-/// Stripes for each worker, of the sessions and of the users; together they are a power of two.
+/// Stripes per worker, of the sessions and of the users; together they are a power of two.
 ///
-/// With `w` workers, each a share `f` of its time under a lock, a command finds its stripe taken with a chance
-/// of `(w - 1) * f / stripes`: below `f / 64`, however many workers there are. A command holds its stripe for
-/// 0.1 to 0.3 µs of the microseconds that it costs (`benches/table.rs`), so `f` is a tenth at most, and one
-/// command in 640 waits. More stripes are more cache: 128 bytes each.
+/// With `w` workers, each of which holds a lock for a share `f` of its time, a command finds its stripe
+/// locked with a probability of `(w - 1) * f / stripes`: below `f / 64`, however many workers there are. A
+/// command holds its stripe for 0.1 to 0.3 µs of the microseconds that it costs (`benches/table.rs`), so `f`
+/// is at most a tenth, and one command in 640 waits. More stripes need more cache: 128 bytes each.
 const STRIPES_PER_WORKER: usize = 64;
 
-/// Tokens that the ledger remembers for each connection that the server may hold: in ten minutes
-/// a user may connect more than once.
+/// Tokens that the ledger remembers for each connection that the server may hold: within ten minutes a user
+/// may connect more than once.
 const TOKENS_PER_CONNECTION: usize = 4;
-/// Tokens that it remembers at least: users of a small server come and go as well.
+/// Minimum number of tokens that the ledger remembers: users of a small server reconnect as well.
 const MIN_TOKENS: usize = 65_536;
 
 impl Shared {
-    /// The state of a server with `workers` workers, before anyone has connected.
+    /// Creates the state of a server with `workers` workers, before anyone has connected.
     pub fn new(limits: Limits, workers: u8, rng: &mut StdRng) -> Self {
         let stripes = STRIPES_PER_WORKER * usize::from(workers.max(1)).next_power_of_two();
         let tokens = size(limits.max_connections).saturating_mul(TOKENS_PER_CONNECTION);
@@ -87,29 +87,31 @@ impl Shared {
         }
     }
 
-    /// The counters of all workers.
+    /// Returns the counters of all workers.
     pub fn totals(&self) -> Totals {
         Totals::of(self.sessions.len() as u64, self.counters.iter())
     }
 
-    /// The counters of one worker.
+    /// Returns the counters of one worker.
     pub fn counters(&self, worker: WorkerId) -> &WorkerCounters {
         self.counters.get(usize::from(worker.0)).expect("invariant: made for every worker")
     }
 
-    /// Who may connect is for `admit` to say.
+    /// Lets `admit` decide who may connect.
     pub(super) fn admitting_by(self, admit: Option<Box<Gatekeeper>>) -> Self {
         Self { admit, ..self }
     }
 
-    /// What happens is for `observe` to hear.
+    /// Sends the server's events to `observe`.
     pub(super) fn observed_by(self, observe: Option<Box<Observe>>) -> Self {
         Self { observe, ..self }
     }
 
-    /// Tells the log and the program around the server what has happened. It is no reason to end anything if that panics.
+    /// Passes an event to the log and to the surrounding program. A panic of the latter is logged and ends
+    /// nothing.
     pub fn tell(&self, event: &ServerEvent<'_>) {
-        // Ids and reasons are others' text: as values they are quoted and escaped, so that none forges a line.
+        // Ids and reasons are text from others. As values they are quoted and escaped, so that none can forge
+        // a log line.
         match event {
             ServerEvent::SessionBegan { session, kind, owner } => {
                 info!(%session, kind = kind.0, owner = owner.as_str(), "session began");
@@ -136,8 +138,8 @@ impl Shared {
         }
     }
 
-    /// Whether somebody may connect whose token is good. Not if the app's code panics: that is no reason to end all others'
-    /// connections.
+    /// Returns whether a newcomer with a valid token may connect. If the application's code panics, the
+    /// newcomer is denied; the connections of all others continue.
     pub fn admits(&self, newcomer: &Newcomer<'_>) -> Admit {
         let Some(admit) = &self.admit else { return Admit::Yes };
         panic::catch_unwind(AssertUnwindSafe(|| admit(newcomer))).unwrap_or_else(|_| {
@@ -146,7 +148,7 @@ impl Shared {
         })
     }
 
-    /// Has a worker end the session; false when there is none.
+    /// Makes a worker end the session; false if it does not exist.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
         let is_there = self.sessions.look_at(session).is_some();
         if is_there {
@@ -155,7 +157,7 @@ impl Shared {
         is_there
     }
 
-    /// Has a worker remove the user from the session; false when they are not in it.
+    /// Makes a worker remove the user from the session; false if the user is not in it.
     pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
         let members = self.sessions.members(session);
         let is_there = members.is_some_and(|members| members.iter().any(|member| member.user == *user));
@@ -165,7 +167,7 @@ impl Shared {
         is_there
     }
 
-    /// Any worker can do it; the session's id picks one, so that the work is spread.
+    /// Any worker can handle it; the session's id selects one, so that the work is spread.
     fn post_for(&self, session: SessionId, mail: Mail) {
         let workers = self.mailboxes.workers().len() as u64;
         let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
@@ -175,7 +177,7 @@ impl Shared {
         }
     }
 
-    /// Has the user's worker end their connection; false when they have none.
+    /// Makes the user's worker end the user's connection; false if the user has none.
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         let Some(connection) = self.directory.live(user) else { return false };
         if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
@@ -185,24 +187,25 @@ impl Shared {
         true
     }
 
-    /// Has every worker tell its clients that the server shuts down, and stop when they know or at
+    /// Makes every worker notify its clients of the shutdown, and stop once they have confirmed or at
     /// `until`. A later call can only shorten the time.
     pub fn drain(&self, until: Timestamp) {
-        // Never `u64::MAX`: that of `Timestamp::MAX` is one less.
+        // Never `u64::MAX`: `Timestamp::MAX` is one less.
         self.drain_until.fetch_min(until.as_micros(), Ordering::Relaxed);
         self.wake_all();
     }
 
-    /// One more worker drains, and sends no user to another from now on. The last one wakes all: they may end.
+    /// Counts one more worker that drains and no longer sends users to other workers. The last one wakes all
+    /// workers, which may then end.
     pub fn begin_drain(&self) {
-        // Pairs with `all_drain`: who sees the last of them sees the mail that they have written.
+        // Pairs with `all_drain`: a worker that sees the last increment also sees the mail posted before it.
         let before = self.draining.fetch_add(1, Ordering::AcqRel);
         if before + 1 == self.mailboxes.workers().len() {
             self.wake_all();
         }
     }
 
-    /// True once every worker drains.
+    /// Returns true once every worker drains.
     pub fn all_drain(&self) -> bool {
         self.draining.load(Ordering::Acquire) >= self.mailboxes.workers().len()
     }
@@ -215,7 +218,7 @@ impl Shared {
         }
     }
 
-    /// Until when the drain may take; `None` while the server serves.
+    /// Returns the latest end of the drain; `None` while the server serves.
     pub fn drain_until(&self) -> Option<Timestamp> {
         let until = self.drain_until.load(Ordering::Relaxed);
         (until != u64::MAX).then(|| Timestamp::from_micros(until))

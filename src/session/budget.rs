@@ -1,30 +1,33 @@
-//! [`SharedBudget`]: what the members of a session may do together, of which none takes the others' part.
+//! [`SharedBudget`]: a rate budget that the members of a session share; none can use up another's share.
 
 use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 
-/// A bucket for all members. Anybody takes from it freely while half of it is there. Below, each member has a share of
-/// its own: the rate divided by the members, and at once a quarter of the bucket divided by them. The shares together
-/// hold a quarter of the bucket, or 1 each, if that is more, and what is taken from a share has to be in the bucket,
-/// too. What is more than a share holds is for those who have saved as much of theirs.
+/// A token bucket for all members. While at least half of its capacity is left after a take, any member takes
+/// from it freely. Below that, each member has a share: its rate is the bucket's rate divided by the number
+/// of members, its burst a quarter of the bucket's capacity divided by that number. The shares together hold
+/// a quarter of the capacity, or 1 each if that is more; what is taken from a share must also be in the
+/// bucket. An amount larger than the burst of a share is taken only from a member that has saved as much of
+/// its share.
 // spec: LIM-3
 #[derive(Debug)]
 pub(super) struct SharedBudget {
     all: TokenBucket,
-    /// Nothing until so little is left.
+    /// `None` until a call finds too little above half of the bucket, and again once the bucket is full.
     shares: Option<Box<IdMap<MemberId, Share>>>,
 }
 
-/// What one member may take when little is left.
+/// What one member may take while the bucket is below half.
 #[derive(Debug)]
 struct Share {
-    /// What is kept for it.
+    /// Tokens kept for the member.
     kept: TokenBucket,
-    /// How much less than its part it has wanted lately: what it was refused counts, too, and what was there for all.
+    /// By how much the member's recent demand stayed below its share. Refused amounts and amounts taken while
+    /// the bucket was above half count as demand.
     saved: TokenBucket,
 }
 
 impl Share {
-    /// Takes `amount` out of what was saved; false when that was less, of which nothing is left then.
+    /// Takes `amount` from the savings. If they are smaller, empties them and returns false.
     fn spend(&mut self, now: Timestamp, amount: u64) -> bool {
         let is_saved = self.saved.take(now, amount);
         if !is_saved {
@@ -34,16 +37,17 @@ impl Share {
     }
 }
 
-/// Part of the bucket that is kept for what the shares hold.
+/// The shares hold the bucket's capacity divided by this.
 const KEPT: u64 = 4;
 
 impl SharedBudget {
-    /// A full budget of `all`, which holds four times as much as one call takes, or that call could wait for ever.
+    /// Creates a full budget. `all` must hold at least four times the largest amount of a call, otherwise
+    /// that call could wait forever.
     pub(super) fn new(all: TokenBucket) -> Self {
         Self { all, shares: None }
     }
 
-    /// Takes `amount` for one of so many members; false when it comes too soon.
+    /// Takes `amount` for `member`, one of `members`; false if the rate is exceeded.
     pub(super) fn take(&mut self, now: Timestamp, (member, members): (MemberId, usize), amount: u64) -> bool {
         if self.shares.is_some() && self.all.is_full(now) {
             self.shares = None;
@@ -58,7 +62,7 @@ impl SharedBudget {
         let (per_second, [at_once, most_saved]) = (kept.per_second(), [kept.holds(), saved.holds()]);
         let shares = self.shares.get_or_insert_default();
         let share = shares.entry(member).or_insert(Share { kept, saved });
-        // There may be more members now than when the share began.
+        // There may be more members now than when the share was created.
         share.kept.resize(now, per_second, at_once);
         share.saved.resize(now, per_second, most_saved);
         let is_saved = share.spend(now, amount);
@@ -73,8 +77,8 @@ impl SharedBudget {
         is_taken
     }
 
-    /// A member is new, one of so many. Where little is left its share begins empty: to leave and enter again gains
-    /// nothing.
+    /// Adds a new member, one of `members`. If shares exist, the new one starts empty, so that leaving and
+    /// entering again gains nothing.
     pub(super) fn enter(&mut self, now: Timestamp, (member, members): (MemberId, usize)) {
         let mut share = self.share(now, members);
         if let Some(shares) = &mut self.shares {
@@ -84,7 +88,7 @@ impl SharedBudget {
         }
     }
 
-    /// A full share of one of so many.
+    /// Creates a full share of one of `members`.
     fn share(&self, now: Timestamp, members: usize) -> Share {
         let part_of = |amount: u64| (amount / u64::try_from(members).unwrap_or(u64::MAX).max(1)).max(1);
         let (per_second, in_shares) = (part_of(self.all.per_second()), self.all.holds() / KEPT);
@@ -94,7 +98,7 @@ impl SharedBudget {
         }
     }
 
-    /// A member is none any more.
+    /// Forgets a member that has left.
     pub(super) fn forget(&mut self, member: MemberId) {
         if let Some(shares) = &mut self.shares {
             shares.remove(&member);
@@ -114,11 +118,11 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    /// A session of so many a second and 600 at once, and what became of what its members wanted.
+    /// A session with a rate of 1,000 per second and a burst of 600, and the outcome of its members' takes.
     struct Session {
         budget: SharedBudget,
         now: Timestamp,
-        /// How many of each one's were taken and refused.
+        /// Number of takes of each member that succeeded and that were refused.
         outcome: BTreeMap<u32, (u64, u64)>,
     }
 
@@ -128,7 +132,8 @@ mod tests {
             Self { budget, now: Timestamp::ZERO, outcome: BTreeMap::new() }
         }
 
-        /// Lets each member take its amount at its rate a second, for so many seconds, and does `also` each millisecond.
+        /// Lets each member take its amount at its rate per second, for `seconds`, and calls `also` each
+        /// millisecond.
         fn run(&mut self, seconds: u64, members: &[(u32, u64, u64)], mut also: impl FnMut(&mut Self, u64)) {
             for millis in 0..seconds * 1_000 {
                 for &(member, rate, amount) in members {
@@ -143,7 +148,7 @@ mod tests {
             }
         }
 
-        /// Of so many members all but the last are to flood, the last to say a little.
+        /// Returns `members` members: all but the last flood, the last one takes a little.
         fn flooders(members: u32, rate: u64) -> Vec<(u32, u64, u64)> {
             (1..members).map(|member| (member, rate, 10)).chain([(members, 4, 1)]).collect()
         }
@@ -159,7 +164,7 @@ mod tests {
         let mut session = Session::new();
         session.run(20, &[(1, 500, 10), (2, 500, 10), (3, 30, 10)], |_, _| {});
         let [(first, _), (second, _), (third, refused)] = [1, 2, 3].map(|member| session.of(member));
-        // In the beginning the two may take what all have at once.
+        // At the beginning the two may take the burst of all members.
         assert!(refused <= 10 && third >= 590, "{third} taken, {refused} refused");
         let all = (first + second + third) * 10;
         assert!((19_900..=20_600).contains(&all), "{all} of 20,000 and 600 at once");
@@ -181,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Some keep the budget at half, while others let their shares fill up for one great burst.
+    /// Some members keep the budget at half while others let their shares fill up for one large burst.
     // spec-test: LIM-3
     #[test]
     fn shares_that_fill_up_during_a_flood_take_nothing_from_others() {
@@ -198,8 +203,8 @@ mod tests {
         }
     }
 
-    /// Of a session of 2,000,000 a second, half a million at once, and 18 members, most of whom send 60,000 as often as
-    /// they may, with what comes from one that keeps to its part.
+    /// A session with a rate of 2,000,000 per second, a burst of half a million and up to 18 members. Most of
+    /// them send up to 60,000 as often as they may, and one keeps to its share.
     // spec-test: LIM-3
     #[test]
     fn a_flood_of_large_amounts_refuses_no_large_amount_of_who_keeps_to_their_share() {
@@ -220,7 +225,7 @@ mod tests {
                 let mut take = |member, amount| {
                     session.budget.take(session.now, (MemberId(member), members as usize), amount)
                 };
-                // As much as the connection of each may send.
+                // As much as the connection of each member may send.
                 for member in (0..flooders).filter(|member| (millis + member * 7) % (bytes / 1_000) == 0) {
                     take(member, u64::from(bytes));
                 }
@@ -252,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is in a share is there to be taken.
+        /// What a share holds can always be taken.
         // spec-test: LIM-3
         #[test]
         fn all_shares_together_hold_no_more_than_the_budget(
@@ -317,7 +322,7 @@ mod tests {
         }
     }
 
-    /// So few are left of 600 for a thousand members that a part of them would be none.
+    /// Divided by a thousand members, the part of 600 that the shares hold would round to zero.
     // spec-test: LIM-3
     #[test]
     fn however_many_members_there_are_each_has_one_at_once_and_one_a_second() {
@@ -326,7 +331,7 @@ mod tests {
             let all = by.flat_map(|member| std::iter::repeat_n(MemberId(member), times));
             all.filter(|member| budget.take(now, (*member, 1_000), 1)).count()
         };
-        // Half of them, and its own.
+        // Half of the bucket, and its own share.
         assert_eq!(taken(Timestamp::ZERO, 1..=1, 1_000), 301);
         assert_eq!(taken(Timestamp::ZERO, 2..=1_000, 2), 299, "one each while there are any");
         let later = Timestamp::from_millis(1_000);
@@ -343,7 +348,7 @@ mod tests {
         assert_eq!(refused, 0);
     }
 
-    /// Takes all mail and keeps none of it.
+    /// Accepts all mail and keeps none of it.
     struct NoMail;
 
     impl Outbox for NoMail {
@@ -356,7 +361,7 @@ mod tests {
         fn wake(&mut self, _: WorkerId) {}
     }
 
-    /// Else who comes and goes, over and over, leaves memory behind.
+    /// Otherwise members that repeatedly join and leave would leave memory behind.
     #[test]
     fn a_session_keeps_no_share_of_who_has_left() {
         let settings = Settings {

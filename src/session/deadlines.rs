@@ -1,16 +1,16 @@
-//! [`EarliestDeadlines`]: what a worker must know to sleep.
+//! [`EarliestDeadlines`]: until when each worker can sleep.
 
 use std::sync::atomic::Ordering;
 
 use crate::base::sync::{AtomicU64, CachePadded};
 use crate::base::{Timestamp, WorkerId};
 
-/// For each worker a time before which none of its stripes has a deadline, to be read without a lock. It
-/// may be too early, for deadlines move on; never too late.
+/// For each worker, a time before which none of its stripes has a deadline, readable without a lock. It may
+/// be too early, because deadlines can be postponed, but never too late.
 pub(super) struct EarliestDeadlines(Box<[CachePadded<AtomicU64>]>);
 
 impl EarliestDeadlines {
-    /// No deadlines, for so many workers; at least one.
+    /// Creates the table without deadlines, for at least one worker.
     pub(super) fn new(workers: u8) -> Self {
         Self((0..workers.max(1)).map(|_| CachePadded(AtomicU64::new(Timestamp::MAX.as_micros()))).collect())
     }
@@ -19,20 +19,20 @@ impl EarliestDeadlines {
         self.0.len()
     }
 
-    /// [`Timestamp::MAX`] for a worker that has none, or is none.
+    /// Returns the time for a worker; [`Timestamp::MAX`] if it has no deadline or does not exist.
     pub(super) fn of(&self, worker: WorkerId) -> Timestamp {
         self.place(worker).map_or(Timestamp::MAX, |at| Timestamp::from_micros(at.load(Ordering::Acquire)))
     }
 
-    /// A stripe of the worker has this deadline now, and shows it already.
+    /// Enters a deadline of one of the worker's stripes, which the stripe already publishes.
     pub(super) fn enter(&self, worker: WorkerId, deadline: Timestamp) {
         if let Some(at) = self.place(worker) {
             at.fetch_min(deadline.as_micros(), Ordering::AcqRel);
         }
     }
 
-    /// Forgets what was entered for the worker, which looks at its stripes next: a deadline that is armed
-    /// behind that enters itself anew.
+    /// Clears the worker's entry before the worker scans its stripes. A deadline that is armed after the scan
+    /// enters itself again.
     pub(super) fn clear(&self, worker: WorkerId) {
         if let Some(at) = self.place(worker) {
             at.swap(Timestamp::MAX.as_micros(), Ordering::AcqRel);

@@ -1,8 +1,8 @@
 //! [`Fanout`]: one change of a session, as mail to one worker with members in it.
 //!
-//! A worker keeps a roster of its local members of each session and changes it only by these, in
-//! their order. So mail lists no members, a joiner's snapshot fits exactly between two events,
-//! and a member that left gets nothing after its leave.
+//! A worker keeps a roster of its local members of each session and changes it only by this mail, in order.
+//! So mail need not list members, a joiner's snapshot fits exactly between two events, and a member that left
+//! receives nothing after its leave.
 
 use std::sync::Arc;
 
@@ -13,46 +13,48 @@ use crate::wire::event::{Snapshot, SnapshotMember};
 use crate::wire::property::Property;
 use crate::wire::{Body, DeleteReason, Delivery, LeaveReason, PropertyChanges, Reason, Settings, UserEvent};
 
-/// A change of `session`, to be told to the receiving worker's members of it.
+/// A change of `session`, for the members of it that the receiving worker serves.
 #[derive(Debug)]
 pub struct Fanout {
-    /// The session.
+    /// The session that changed.
     pub session: SessionId,
-    /// What happened in it.
+    /// The change.
     pub change: Change,
     /// What that leads to at the worker.
     pub deliveries: super::Deliveries,
 }
 
-/// What happened in a session.
+/// A change of a session.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// A member joined. Tell those in the roster; if the new one is yours (`snapshot` is there),
-    /// add it and send it the snapshot as message 0 of its stream, and not this event.
+    /// A member joined. The worker sends the event to the members in its roster. If `snapshot` is present,
+    /// the new member is its own: it adds the member and sends it the snapshot as message 0 of its stream,
+    /// instead of this event.
     Joined {
         /// Number of the event.
         number: EventNumber,
         /// The new member.
         member: MemberId,
-        /// Its user.
+        /// User of the new member.
         user: UserId,
-        /// Where it is reached.
+        /// Location of the new member.
         at: MemberAt,
-        /// Only for the worker that serves it: the session that it enters.
+        /// The session that the member enters; only for the worker that serves it.
         snapshot: Option<SessionSnapshot>,
     },
-    /// A member is gone. Tell all in the roster, itself last of all on its stream, and remove it.
+    /// A member left or was removed. The worker sends the event to all in its roster and then removes the
+    /// leaver, for whom it is the last message on the stream.
     Left {
         /// Number of the event.
         number: EventNumber,
-        /// Who is gone.
+        /// The member that left.
         member: MemberId,
-        /// Why.
+        /// Reason of the leave.
         why: LeaveReason,
-        /// What a kicking owner said.
+        /// Text given by the owner that kicked the member.
         reason: Reason,
     },
-    /// There is a new owner.
+    /// The owner changed.
     OwnerChanged {
         /// Number of the event.
         number: EventNumber,
@@ -63,61 +65,62 @@ pub enum Change {
     PropertiesChanged {
         /// Number of the event.
         number: EventNumber,
-        /// Their revision now.
+        /// Revision after the change.
         revision: Revision,
-        /// Who changed them.
+        /// The member that changed them.
         member: MemberId,
-        /// What changed.
+        /// The changes.
         changes: PropertyChanges,
     },
-    /// An ordered broadcast. With [`To::Others`] its sender gets a receipt in its place.
+    /// An ordered broadcast. With [`To::Others`] its sender gets a receipt instead.
     Message {
         /// Number of the event.
         number: EventNumber,
-        /// Who sent it.
+        /// The sender.
         sender: MemberId,
-        /// Who gets the payload.
+        /// Members that get the payload.
         to: To,
         /// The payload.
         body: Body,
     },
     /// A broadcast of another delivery, or a message to some members. Not numbered.
     Sent {
-        /// Who sent it.
+        /// The sender.
         sender: MemberId,
-        /// How it is delivered.
+        /// Delivery of the payload.
         delivery: Delivery,
-        /// Who gets it.
+        /// Members that get the payload.
         to: Audience,
         /// The payload.
         body: Body,
     },
-    /// The session ended. Tell all in the roster, last of all on their streams, and drop it.
+    /// The session ended. The worker sends the event to all in its roster as the last message on their
+    /// streams, and drops the roster.
     Deleted {
         /// Number of the event.
         number: EventNumber,
-        /// Why.
+        /// Reason of the end.
         why: DeleteReason,
-        /// What a deleting owner said.
+        /// Text given by the owner that deleted the session.
         reason: Reason,
     },
-    /// Something for one member alone, on stream 0 of its connection. Not numbered.
+    /// An event for one member alone, on stream 0 of its connection. Not numbered.
     ToMember {
-        /// Who is told.
+        /// The member.
         member: MemberId,
-        /// What.
+        /// The event.
         event: UserEvent,
     },
 }
 
-/// Whom a [`Change::Sent`] reaches.
+/// The recipients of a [`Change::Sent`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
     /// Every member.
     All,
-    /// Every member but its sender.
+    /// Every member except the sender.
     Others,
-    /// These members, by id; those that are not in the roster are another worker's or gone.
+    /// The members with these ids; those not in the roster are served by another worker or have left.
     Members(Arc<[MemberId]>),
 }
 
@@ -130,19 +133,19 @@ impl From<To> for Audience {
     }
 }
 
-/// A session as a new member enters it: shares the lists with the session, which copies them only
-/// when it changes them meanwhile. To be encoded outside of all locks.
+/// A session as a new member enters it. It shares its lists with the session, which copies them if it changes
+/// them while the snapshot exists. Must be encoded outside of all locks.
 #[derive(Debug, Clone)]
 pub struct SessionSnapshot {
     /// The session.
     pub session: SessionId,
-    /// What does not change in it.
+    /// The immutable settings.
     pub settings: Settings,
-    /// The member that it is for.
+    /// The member that the snapshot is for.
     pub you: MemberId,
     /// The owner.
     pub owner: MemberId,
-    /// Number of the first event that it does not contain.
+    /// Number of the first event that the snapshot does not contain.
     pub next: EventNumber,
     /// All members, by id.
     pub members: Arc<Vec<Member>>,
@@ -153,7 +156,7 @@ pub struct SessionSnapshot {
 }
 
 impl SessionSnapshot {
-    /// The snapshot as it travels.
+    /// Returns the snapshot in its wire form.
     pub fn to_wire(&self) -> Snapshot {
         let member = |member: &Member| SnapshotMember { member: member.id, user: member.user.clone() };
         let properties = self.properties.iter().map(|(key, entry)| Property {

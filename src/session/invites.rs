@@ -13,20 +13,20 @@ pub(super) struct Invite {
     /// The first instant at which it does not admit.
     pub(super) expires: Timestamp,
     state: InviteState,
-    /// Nobody else gets a seat for it while it admits.
+    /// No other user gets this seat while the invite admits.
     holds_seat: bool,
-    /// Ends in the session before its own.
+    /// Number of invites that had ended in the session before this one.
     end: u64,
 }
 
-/// What a new invite promises.
+/// Terms of a new invite.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) expires: Timestamp,
     pub(super) hold_seat: bool,
 }
 
-/// Where an invite is in its life; all but the first are its end.
+/// State of an invite; every state except the first is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InviteState {
     Open,
@@ -40,23 +40,23 @@ pub(super) enum InviteState {
 #[derive(Debug)]
 pub(super) struct Invites {
     by_number: BTreeMap<u32, Invite>,
-    /// The newest open invite of each user; there may be an older one past its TTL that has not
-    /// been expired yet.
+    /// Newest open invite of each user. An older one past its TTL may exist that has not been expired yet.
     open_by_user: BTreeMap<UserId, u32>,
-    /// Open ones that expire, ended ones that are to be forgotten.
+    /// Expiry times of open invites, and times at which ended ones are forgotten.
     deadlines: BTreeSet<(Timestamp, u32)>,
-    /// Open ones that hold a seat, including those whose time is over and that have not been expired yet.
+    /// Number of open invites that hold a seat, including those past their TTL that have not been expired
+    /// yet.
     held: usize,
-    /// Ended ones that are remembered, the first that ended first.
+    /// Ended invites that are remembered, in the order in which they ended.
     ended: BTreeMap<u64, u32>,
-    /// Ends so far.
+    /// Number of invites that have ended so far.
     ends: u64,
-    /// The number of the next invite; `None` when there is none left.
+    /// Number of the next invite; `None` when no number is left.
     next: Option<u32>,
 }
 
 impl Invites {
-    /// No invites; the first has number 1.
+    /// Creates an empty list; the first invite gets number 1.
     pub(super) fn new() -> Self {
         Self {
             by_number: BTreeMap::new(),
@@ -69,15 +69,15 @@ impl Invites {
         }
     }
 
-    /// How many are open.
+    /// Returns the number of open invites.
     pub(super) fn open(&self) -> usize {
         self.by_number.len() - self.ended.len()
     }
 
-    /// The invite of this number that is `user`'s and admits at `now`.
+    /// Returns the invite with this number if it belongs to `user` and admits at `now`.
     ///
     /// # Errors
-    /// In this order: `no_such_invite`, `not_your_invite`, and those of [`Invites::open_at`].
+    /// In this order: `no_such_invite`, `not_your_invite`, those of [`Invites::open_at`].
     // spec: SES-9
     pub(super) fn admitting(&self, number: u32, user: &UserId, now: Timestamp) -> Result<&Invite, ErrorCode> {
         let invite = self.by_number.get(&number).ok_or(ErrorCode::NoSuchInvite)?;
@@ -87,11 +87,10 @@ impl Invites {
         self.open_at(number, now)
     }
 
-    /// The invite of this number, if it is open at `now`.
+    /// Returns the invite with this number if it is open at `now`.
     ///
     /// # Errors
-    /// In this order: `no_such_invite`, `invite_expired`, `invite_revoked`, `invite_used`,
-    /// `invite_declined`.
+    /// In this order: `no_such_invite`, `invite_expired`, `invite_revoked`, `invite_used`, `invite_declined`.
     pub(super) fn open_at(&self, number: u32, now: Timestamp) -> Result<&Invite, ErrorCode> {
         let invite = self.by_number.get(&number).ok_or(ErrorCode::NoSuchInvite)?;
         if now >= invite.expires {
@@ -106,7 +105,7 @@ impl Invites {
         }
     }
 
-    /// Seats that are held.
+    /// Returns the number of seats held at `now`.
     // spec: INV-9
     pub(super) fn held(&self, now: Timestamp) -> usize {
         // Usually none are due: the stripe's owner expires them at once.
@@ -114,21 +113,21 @@ impl Invites {
         self.held - due.filter(|(_, number)| self.by_number.get(number).is_some_and(Invite::is_held)).count()
     }
 
-    /// True when this invite, which is open, holds a seat.
+    /// Returns true if this invite is open and holds a seat.
     pub(super) fn holds_seat(&self, number: u32) -> bool {
         self.by_number.get(&number).is_some_and(Invite::is_held)
     }
 
-    /// The open invite of a user.
+    /// Returns the open invite of a user.
     pub(super) fn open_of(&self, user: &UserId, now: Timestamp) -> Option<u32> {
         let number = *self.open_by_user.get(user)?;
         self.open_at(number, now).ok().map(|_| number)
     }
 
-    /// Adds an open invite in the place of the user's `replaced` one, which ends as revoked.
+    /// Adds an open invite. It takes the place of the user's invite `replaced`, which ends as revoked.
     ///
     /// # Errors
-    /// `too_many_invites`; nothing changes.
+    /// `too_many_invites`; nothing changes then.
     pub(super) fn add(
         &mut self,
         user: &UserId,
@@ -153,8 +152,8 @@ impl Invites {
         Ok(number)
     }
 
-    /// Ends an open invite and remembers how, until some time past its TTL. Yields its user;
-    /// `None` when it is not open.
+    /// Ends an open invite and remembers its state until some time past its TTL. Returns its user; `None` if
+    /// it is not open.
     pub(super) fn end(&mut self, number: u32, state: InviteState, limits: &SessionLimits) -> Option<UserId> {
         let invite = self.by_number.get_mut(&number).filter(|invite| invite.state == InviteState::Open)?;
         self.held -= usize::from(invite.holds_seat);
@@ -175,19 +174,19 @@ impl Invites {
         Some(user)
     }
 
-    /// All open invites, by number, and their users.
+    /// Returns all open invites with their users, by number.
     pub(super) fn into_open(self) -> impl Iterator<Item = (u32, UserId)> {
         let open = self.by_number.into_iter().filter(|(_, invite)| invite.state == InviteState::Open);
         open.map(|(number, invite)| (number, invite.user))
     }
 
-    /// When [`Invites::expire`] has something to do next.
+    /// Returns when [`Invites::expire`] next has work to do.
     pub(super) fn next_deadline(&self) -> Timestamp {
         self.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at)
     }
 
-    /// Expires open invites and forgets ended ones whose time has come, of all together as many as are
-    /// `left`, which tells how many more it may be afterwards. Yields what expired.
+    /// Expires open invites and forgets ended ones that are due, at most `left` of both together, and counts
+    /// `left` down. Returns the expired ones.
     pub(super) fn expire(
         &mut self,
         now: Timestamp,
@@ -234,7 +233,7 @@ mod tests {
         invites.add(&UserId::new(user).unwrap(), None, terms(), limits).unwrap()
     }
 
-    /// Each step is as short whatever there is to do: a stripe is locked meanwhile.
+    /// The stripe is locked meanwhile, so the work of each step is bounded however much is due.
     // spec-test: INV-2
     #[test]
     fn invites_expire_and_are_forgotten_some_at_a_time() {

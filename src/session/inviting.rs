@@ -1,4 +1,4 @@
-//! What a session does with invites: issue, revoke, decline, expire.
+//! Invites of a session: issue, revoke, decline, expire.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::wire::command::Invite;
 use crate::wire::{ErrorCode, Reason, UserEvent};
 
 impl Session {
-    /// The owner invites `users`, those of the command that may be. Each has an answer of its own:
-    /// `already_member`, `session_full` when there is no seat to hold, `too_many_invites`.
+    /// Invites `users` on behalf of the owner: those users of the command that the caller let through. Each
+    /// gets its own answer: `already_member`, `session_full` if no seat is left to hold, `too_many_invites`.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`.
@@ -51,10 +51,10 @@ impl Session {
         Ok(NewInvite { invite: self.invite_id(number), replaced: replaced_id })
     }
 
-    /// The owner ends an open invite.
+    /// Revokes an open invite on behalf of the owner.
     ///
     /// # Errors
-    /// `not_a_member`, `not_owner`, `no_such_invite`, or how the invite has ended already.
+    /// `not_a_member`, `not_owner`, `no_such_invite`, or the code of how the invite has already ended.
     pub(super) fn revoke_by(
         &mut self,
         by: MemberId,
@@ -66,10 +66,10 @@ impl Session {
         self.revoke(number, turn).ok_or(ErrorCode::NoSuchInvite)
     }
 
-    /// The invited user ends its invite; the owner is told.
+    /// Ends an invite on behalf of its user and notifies the owner.
     ///
     /// # Errors
-    /// `no_such_session`, the invite's, as for `join`; `busy`.
+    /// `no_such_session`; those of the invite, as for `join`; `busy`.
     pub(super) fn decline(
         &mut self,
         user: &UserId,
@@ -89,7 +89,7 @@ impl Session {
         Ok(())
     }
 
-    /// When an open invite of `user`'s ends.
+    /// Returns when an open invite of `user` ends.
     #[cfg(test)]
     pub(super) fn admits_until(
         &self,
@@ -100,7 +100,8 @@ impl Session {
         Ok(self.invites.admitting(number, user, now)?.expires)
     }
 
-    /// Does what is due at `turn.now`.
+    /// Expires and forgets the invites that are due, at most `left` of them, and ends the session if its idle
+    /// time is over. Counts `left` down.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>, left: &mut usize) -> Vec<Expired> {
         let mut expired = Vec::new();
         for (number, user) in self.invites.expire(turn.now, turn.limits, left) {
@@ -117,7 +118,7 @@ impl Session {
         expired
     }
 
-    /// Tells the owner alone, if there is one.
+    /// Sends an event to the owner alone, if one is present.
     fn tell_owner(&self, event: UserEvent, room: Room, turn: &mut Turn<'_>) {
         if let Some(owner) = self.members.of(self.owner) {
             let change = Change::ToMember { member: owner.id, event };

@@ -1,6 +1,7 @@
-//! [`KeyBudget`] and [`SharedKeyBudget`]: how fast new keys may come.
+//! [`KeyBudget`] and [`SharedKeyBudget`]: rate limits for new keys.
 //!
-//! Values of one key replace each other while they wait for a member; those of ever new keys would all wait.
+//! Values of one key replace each other while they wait for a member. A value of a new key replaces none, so
+//! all of them would wait.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -8,14 +9,15 @@ use std::hash::Hash;
 use super::budget::SharedBudget;
 use crate::base::{MemberId, Timestamp, TokenBucket};
 
-/// Keys that may be used without any of them being a new one.
+/// Number of keys that can be used alternately without any of them counting as new.
 const KEYS_AT_ONCE: usize = 1_024;
 
-/// New keys that a session takes at once: the half that any member may take is as much as its connection takes. With
-/// twice those that are not new they are as many as a member has numbers for, should all be under way to it.
+/// New keys that a session takes at once. The half that any member may take equals the burst of its
+/// connection. Together with twice [`KEYS_AT_ONCE`] keys that are not new, this makes as many keys as a
+/// member has message numbers for if all of them are in flight to it.
 const SHARED_KEYS_AT_ONCE: usize = 2 * KEYS_AT_ONCE;
 
-/// How fast a connection may use new keys. Spec: LIM-4.
+/// Rate limit for the new keys of one connection. Spec: LIM-4.
 #[derive(Debug, Clone)]
 pub struct KeyBudget<K> {
     new: TokenBucket,
@@ -23,19 +25,19 @@ pub struct KeyBudget<K> {
 }
 
 impl<K: Hash + Eq> KeyBudget<K> {
-    /// A full budget of so many a second.
+    /// Creates a full budget of `per_second` new keys a second.
     pub fn new(now: Timestamp, per_second: u64) -> Self {
         let new = TokenBucket::new(now, per_second, per_second.max(KEYS_AT_ONCE as u64));
         Self { new, used: UsedKeys::new() }
     }
 
-    /// Uses a key; false when too many new ones come too soon.
+    /// Uses a key; false if it is new and the rate is exceeded.
     pub fn take(&mut self, now: Timestamp, key: K) -> bool {
         self.used.take(key, || self.new.take(now, 1))
     }
 }
 
-/// How fast the members of a session may use new keys, of which none takes the others' part. Spec: LIM-4.
+/// Rate limit for the new keys of a session's members; none can use up another's share. Spec: LIM-4.
 #[derive(Debug)]
 pub(super) struct SharedKeyBudget {
     pub(super) new: SharedBudget,
@@ -43,13 +45,14 @@ pub(super) struct SharedKeyBudget {
 }
 
 impl SharedKeyBudget {
-    /// A full budget of so many a second.
+    /// Creates a full budget of `per_second` new keys a second.
     pub(super) fn new(now: Timestamp, per_second: u64) -> Self {
         let new = TokenBucket::new(now, per_second, per_second.max(SHARED_KEYS_AT_ONCE as u64));
         Self { new: SharedBudget::new(new), used: UsedKeys::new() }
     }
 
-    /// Uses a key of one of so many members; false when too many new ones come too soon.
+    /// Uses a key of one of the session's members (`by`: member, number of members); false if it is new and
+    /// the rate is exceeded.
     pub(super) fn take(&mut self, now: Timestamp, by: (MemberId, usize), key: u16) -> bool {
         self.used.take((by.0, key), || self.new.take(now, by, 1))
     }
@@ -67,7 +70,7 @@ impl<K: Hash + Eq> UsedKeys<K> {
         Self { latest: HashSet::new(), earlier: HashSet::new() }
     }
 
-    /// Uses a key; false when it is new and none `may_be_new`.
+    /// Uses a key; false if it is new and `may_be_new` returns false.
     fn take(&mut self, key: K, may_be_new: impl FnOnce() -> bool) -> bool {
         if self.latest.contains(&key) {
             return true;
@@ -112,7 +115,7 @@ mod tests {
         for millis in 0..20_000_u32 {
             let now = Timestamp::from_millis(millis.into());
             for member in 1..=8 {
-                // Each as many as its own connection lets it, all at once in the beginning.
+                // Each member sends as many as its own connection permits, at the beginning all at once.
                 for new in 0..if millis == 0 { 1_024 } else { u32::from(millis % 16 == 0) } {
                     let key = (millis + new) as u16;
                     refused[member as usize - 1] += u32::from(!budget.take(now, (MemberId(member), 9), key));

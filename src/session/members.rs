@@ -11,31 +11,31 @@ use crate::base::{MemberId, UserId, WorkerId};
 /// A member of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its id, never reused in the session.
+    /// Id of the member, never reused in the session.
     pub id: MemberId,
-    /// Its user, in a session once at most.
+    /// User of the member; a user is in a session at most once.
     pub user: UserId,
-    /// Where it is reached.
+    /// Location of the member.
     pub at: MemberAt,
 }
 
-/// Distinct workers; most sessions have members on a few.
+/// Distinct workers. Most sessions have members on few of them.
 pub(super) type Workers = SmallVec<[WorkerId; 8]>;
 
-/// The members. Ids grow, so by id is by age.
+/// The members. Ids grow, so the order by id is the order by age.
 #[derive(Debug)]
 pub(super) struct Members {
-    /// By id; shared with snapshots, copied when it changes while one is out.
+    /// By id. Shared with snapshots; copied on write while a snapshot is in use.
     list: Arc<Vec<Member>>,
     by_user: BTreeMap<UserId, MemberId>,
-    /// How many members each worker serves; none serves zero.
+    /// Number of members that each worker serves; workers without members are not listed.
     workers: SmallVec<[(WorkerId, u32); 8]>,
-    /// The id of the next new member; `None` when there is no id left.
+    /// Id of the next new member; `None` when no id is left.
     next: Option<u32>,
 }
 
 impl Members {
-    /// No members; the first gets id 1.
+    /// Creates an empty list; the first member gets id 1.
     pub(super) fn new() -> Self {
         Self { list: Arc::default(), by_user: BTreeMap::new(), workers: SmallVec::new(), next: Some(1) }
     }
@@ -61,17 +61,17 @@ impl Members {
         self.by_user.get(user).copied()
     }
 
-    /// The longest-standing member.
+    /// Returns the longest-standing member.
     pub(super) fn oldest(&self) -> Option<&Member> {
         self.list.first()
     }
 
-    /// True when a member was given this id, even if that member has left.
+    /// Returns true if a member was given this id, even if that member has left.
     pub(super) fn was_given(&self, id: MemberId) -> bool {
         id.0 >= 1 && self.next.is_none_or(|next| id.0 < next)
     }
 
-    /// The id that the next member gets.
+    /// Returns the id that the next member gets.
     pub(super) fn next_id(&self) -> Option<MemberId> {
         self.next.map(MemberId)
     }
@@ -88,7 +88,7 @@ impl Members {
         Arc::make_mut(&mut self.list).push(Member { id, user, at });
     }
 
-    /// Removes a member, if it is one.
+    /// Removes a member, if it exists.
     pub(super) fn remove(&mut self, id: MemberId) -> Option<Member> {
         let index = self.list.binary_search_by_key(&id, |member| member.id).ok()?;
         let member = Arc::make_mut(&mut self.list).remove(index);
@@ -102,18 +102,18 @@ impl Members {
         Some(member)
     }
 
-    /// The workers that serve members.
+    /// Returns the workers that serve members.
     pub(super) fn workers(&self) -> Workers {
         self.workers.iter().map(|(worker, _)| *worker).collect()
     }
 
-    /// The worker that serves most members, the first of several.
+    /// Returns the worker that serves most members, the first one on a tie.
     pub(super) fn busiest(&self) -> Option<WorkerId> {
         let most = self.workers.iter().rev().max_by_key(|(_, members)| *members);
         most.map(|(worker, _)| *worker)
     }
 
-    /// The workers that serve members, and this one.
+    /// Returns the workers that serve members, and `also`.
     pub(super) fn workers_and(&self, also: WorkerId) -> Workers {
         let mut workers = self.workers();
         if !workers.contains(&also) {

@@ -1,24 +1,24 @@
-//! Sessions: small groups of invited users with a hard cap, shared properties and one ordered
-//! stream of events. Pure logic: no bytes, sockets, clocks or tasks.
+//! Sessions: small groups of invited users with a hard cap, shared properties and one ordered stream of
+//! events. Pure logic: no bytes, sockets, clocks or tasks.
 //!
-//! [`SessionTable`] holds them, striped. A command takes one stripe's lock, under which it is
-//! checked, changes the session, takes the next event number and is posted as [`Fanout`] through
-//! the [`Outbox`], once for each worker with members. So there is one order of events in a
-//! session, and it is the order of every worker's mail.
+//! [`SessionTable`] holds the sessions in stripes. A command takes the lock of one stripe. Under that lock it
+//! is checked, changes the session, takes the next event number and is posted through the [`Outbox`] as one
+//! [`Fanout`] for each worker with members. So a session has one order of events, and every worker's mail
+//! follows it.
 //!
-//! What holds, whatever happens at the same time:
-//! 1. A session has never more members than seats.
-//! 2. Nobody becomes a member without a live invite of their own, except where the session is
-//!    open. An invite admits once, and never at or after its TTL: the time of a stripe never runs
-//!    backwards, so whoever was told that an invite expired is not admitted by it afterwards.
-//! 3. Numbered events are consecutive and the same for all members from their snapshot on.
+//! The table keeps these promises under any concurrency:
+//! 1. A session never has more members than seats.
+//! 2. Nobody becomes a member without a live invite of their own, unless the session is open. An invite
+//!    admits once, and never at or after its TTL. The time of a stripe never runs backwards, so an invite
+//!    that was reported as expired does not admit anyone afterwards.
+//! 3. Numbered events are consecutive and, from a member's snapshot on, the same for all members.
 //! 4. A snapshot contains every event before its `next` and none from there on.
-//! 5. A refused command changes nothing but what is left of the budgets of rate. Leaves, kicks and ends are never
-//!    refused for want of room.
-//! 6. An owner's leaving makes the longest-standing member the owner, or ends the session, as
-//!    created; an empty session ends after its idle TTL.
-//! 7. The revision of properties grows by one a change; of two compare-and-sets on one value one
-//!    wins; no increment is lost.
+//! 5. A refused command changes nothing except the rate budgets. Leaves, kicks and ends are never refused for
+//!    lack of room.
+//! 6. When the owner leaves, the longest-standing member becomes the owner or the session ends, as configured
+//!    at its creation. An empty session ends after its idle TTL.
+//! 7. Each change increases the revision of the properties by one. Of two compare-and-sets on one value, one
+//!    wins. No increment is lost.
 
 mod budget;
 mod deadlines;

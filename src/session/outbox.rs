@@ -3,16 +3,16 @@
 use super::Fanout;
 use crate::base::{ConnectionId, Slot, WorkerId};
 
-/// Where a member is reached.
+/// Location of a member: its worker, connection and slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberAt {
     /// The worker that owns its connection.
     pub worker: WorkerId,
-    /// Its connection.
+    /// Connection of the member.
     pub connection: ConnectionId,
-    /// The connection's handle for the session.
+    /// Slot of the session in that connection.
     pub slot: Slot,
-    /// Of two connections of a user the newer has the larger one.
+    /// Login number; of two connections of a user, the newer one has the larger number.
     pub login: u64,
 }
 
@@ -21,29 +21,29 @@ pub struct MemberAt {
 #[error("the mailbox of a worker is full")]
 pub struct MailboxFull;
 
-/// What a change of a session asks of the mailbox of each worker that is told.
+/// What a change of a session adds to the mailbox of each worker that receives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Deliveries that it leads to there, at least one.
+    /// Deliveries that the worker makes for it, at least one.
     pub deliveries: usize,
     /// Deliveries of the same session that wait already, in all mailboxes together.
     pub waiting: usize,
 }
 
-/// Which room of a mailbox a post takes.
+/// The part of a mailbox's capacity that a post takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// What [`Outbox::reserve`] has set aside for it.
+    /// Room set aside by [`Outbox::reserve`].
     Reserved {
         /// The deliveries of the [`Load`].
         deliveries: usize,
     },
-    /// What is kept for leaves, ends and deadlines, which cannot be refused.
+    /// Room kept for leaves, ends and deadlines, which cannot be refused.
     Headroom,
 }
 
-/// Mail to workers, each a FIFO. Called under a stripe's lock: it must not block, wake a worker
-/// (do that after the call into the table has returned) or call back into the table.
+/// Mail to workers, one FIFO each. Called under the lock of a stripe: an implementation must not block, wake
+/// a worker (the caller does so after the call into the table has returned) or call back into the table.
 pub trait Outbox {
     /// Sets aside room for `load` in the mailbox of each of `workers`, which are distinct; all or none.
     /// It is filled by one [`Outbox::post`] for each before the call into the table returns.
@@ -56,7 +56,7 @@ pub trait Outbox {
     /// Appends to the mailbox of `to`.
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);
 
-    /// The next deadline of a stripe that `owner` serves is earlier than it was: have it ask
-    /// [`SessionTable::earliest_deadline`](super::SessionTable::earliest_deadline) again.
+    /// Requests that `owner` be woken: the next deadline of one of its stripes is now earlier, so it must
+    /// call [`SessionTable::earliest_deadline`](super::SessionTable::earliest_deadline) again.
     fn wake(&mut self, owner: WorkerId);
 }

@@ -1,4 +1,4 @@
-//! Outcomes: what a command that was carried out means for those outside of its session.
+//! Outcomes: the effects of an executed command outside of its session.
 
 use std::sync::Arc;
 
@@ -6,67 +6,67 @@ use super::{Member, PropertyMap};
 use crate::base::{InviteId, MemberId, SessionId, SessionKind, Timestamp, UserId};
 use crate::wire::{DeleteReason, ErrorCode, LeaveReason, Note};
 
-/// A user became a member, by `create` or `join`.
+/// Outcome of a `create` or `join`: a user became a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted {
     /// The session.
     pub session: SessionId,
-    /// The app's class of it.
+    /// Application-defined class of the session.
     pub kind: SessionKind,
     /// The new member.
     pub member: MemberId,
-    /// The invite that is used up now: it is no longer one of the user's open invites.
+    /// The invite that is now used up; it is no longer one of the user's open invites.
     pub used: Option<InviteId>,
-    /// The user's membership by an older connection, which ended with this (`replaced`).
+    /// The user's membership by an older connection, which ended with this one (`replaced`).
     pub replaced: Option<MemberId>,
 }
 
-/// Users were invited.
+/// Outcome of an `invite`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inviting {
     /// The session.
     pub session: SessionId,
-    /// The app's class of it.
+    /// Application-defined class of the session.
     pub kind: SessionKind,
-    /// The owner, as the invited see it.
+    /// The owner, as the invited users see it.
     pub owner: UserId,
-    /// From when on the invites admit no more.
+    /// First instant at which the invites do not admit.
     pub expires: Timestamp,
-    /// The owner's word.
+    /// Note of the owner.
     pub note: Note,
-    /// For each user of the command, in its order.
+    /// Result for each user of the command, in its order.
     pub users: Vec<Result<NewInvite, ErrorCode>>,
 }
 
-/// One user was invited: it is to be told, and the invite is one of its open ones now.
+/// One user was invited. The user must be notified, and the invite is now one of its open ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewInvite {
     /// The invite.
     pub invite: InviteId,
-    /// An earlier open invite that this one replaces: it is no longer open. The user is not told
-    /// of its end, but of the new one.
+    /// An earlier open invite that this one replaces. It is no longer open; the user is notified of the new
+    /// invite but not of the end of the old one.
     pub replaced: Option<InviteId>,
 }
 
-/// An open invite ended without being used: its user is to be told (`invite_revoked`, or
-/// `invite_expired` where this says so), and it is no longer one of the user's open ones.
+/// An open invite that ended unused. Its user must be notified (`invite_revoked`, or `invite_expired` where
+/// stated), and it is no longer one of the user's open invites.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedInvite {
     /// The invite.
     pub invite: InviteId,
-    /// Whose it was.
+    /// The invited user.
     pub user: UserId,
 }
 
-/// A member left or was removed, or the session ended. Members learn of it by their workers'
-/// mail, which also releases what was counted for them; what remains are invites.
+/// A member left or was removed, or the session ended. Members learn of it through their workers' mail, which
+/// also releases what was counted for them; the caller handles the invites.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Departed {
-    /// Who left, if one alone did.
+    /// The member that left, if one did.
     pub left: Option<Left>,
-    /// Open invites that this revoked: a kicked user's, or all of a session that ended.
+    /// Open invites that were revoked: that of a kicked user, or all of a session that ended.
     pub revoked: Vec<EndedInvite>,
-    /// The session's end, if it ended with this.
+    /// The end of the session, if it ended.
     pub ended: Option<Ended>,
 }
 
@@ -75,36 +75,36 @@ pub struct Departed {
 pub struct Left {
     /// The member.
     pub member: MemberId,
-    /// Its user.
+    /// User of the member.
     pub user: UserId,
-    /// Why.
+    /// Reason of the leave.
     pub why: LeaveReason,
 }
 
-/// A session ended: what it was then.
+/// The end of a session, and its last state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The app's class of it.
+    /// Application-defined class of the session.
     pub kind: SessionKind,
-    /// Why.
+    /// Reason of the end.
     pub why: DeleteReason,
-    /// Who was in it.
+    /// Members at its end.
     pub members: Arc<Vec<Member>>,
-    /// What they shared.
+    /// Properties at its end.
     pub properties: Arc<PropertyMap>,
 }
 
-/// A deadline passed.
+/// A deadline that passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expired {
-    /// An invite's time is over. Its owner has been told by mail; its user is to be told.
+    /// An invite expired. Its owner has been notified by mail; its user must still be notified.
     Invite(EndedInvite),
     /// An empty session ended.
     Session(SessionId, Departed),
 }
 
 impl Expired {
-    /// Sessions and invites that ended.
+    /// Returns how many sessions and invites ended.
     pub fn ends(&self) -> usize {
         match self {
             Self::Invite(_) => 1,

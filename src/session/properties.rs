@@ -11,12 +11,12 @@ use crate::wire::{
     WriteRule,
 };
 
-/// A property's value and what governs it.
+/// Value of a property, and who may change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PropertyEntry {
     /// The value.
     pub value: PropertyValue,
-    /// Who may change it.
+    /// Which members may change the property.
     pub rule: WriteRule,
     /// The member that created it.
     pub creator: MemberId,
@@ -28,23 +28,23 @@ pub type PropertyMap = BTreeMap<PropertyKey, PropertyEntry>;
 /// The properties with their revision.
 #[derive(Debug)]
 pub(super) struct Properties {
-    /// Shared with snapshots, copied when it changes while one is out.
+    /// Shared with snapshots; copied on write while a snapshot is in use.
     map: Arc<PropertyMap>,
     /// Bytes of all keys and values.
     bytes: usize,
     revision: Revision,
 }
 
-/// Who changes properties.
+/// The member that changes properties.
 pub(super) struct Writer<'a> {
     pub(super) member: MemberId,
     pub(super) is_owner: bool,
-    /// Tells whether a member is still there.
+    /// Returns whether a member is still in the session.
     pub(super) is_member: &'a dyn Fn(MemberId) -> bool,
 }
 
 impl Properties {
-    /// What a session begins with, created by its first member.
+    /// Creates the initial properties of a session, owned by its first member.
     ///
     /// # Errors
     /// `too_many_properties`, `properties_too_large`.
@@ -69,10 +69,10 @@ impl Properties {
         self.revision
     }
 
-    /// Works out what operations would do; nothing changes before [`Properties::commit`].
+    /// Computes the effect of operations; nothing changes before [`Properties::commit`].
     ///
     /// # Errors
-    /// The code of the first operation that is refused, or of the limit that all together break.
+    /// The code of the first operation that is refused, or of the limit that the operations exceed together.
     // spec: PRP-8
     pub(super) fn stage(
         &self,
@@ -98,7 +98,7 @@ impl Properties {
         Ok(staged)
     }
 
-    /// Carries out what was staged on these very properties.
+    /// Applies what was staged on these same properties.
     pub(super) fn commit(&mut self, staged: Staged) -> (Revision, PropertyChanges) {
         let map = Arc::make_mut(&mut self.map);
         for (key, entry) in staged.touched {
@@ -114,7 +114,7 @@ impl Properties {
     }
 }
 
-/// What operations would do.
+/// The effect of operations.
 pub(super) struct Staged {
     touched: BTreeMap<PropertyKey, Option<PropertyEntry>>,
     changes: Vec<PropertyChange>,
@@ -135,7 +135,7 @@ fn check_limits(count: usize, bytes: usize, limits: &SessionLimits) -> Result<()
     Ok(())
 }
 
-/// What one operation makes of a property.
+/// Computes a property after one operation; `None` if the operation deletes it.
 // spec: PRP-7
 fn outcome(
     op: &PropertyOp,
@@ -197,7 +197,7 @@ fn check_rule(entry: &PropertyEntry, writer: &Writer<'_>) -> Result<(), ErrorCod
     if allowed { Ok(()) } else { Err(ErrorCode::PropertyDenied) }
 }
 
-/// How others are told of what became of a property.
+/// Returns the change of a property as the members receive it.
 fn change(
     key: &PropertyKey,
     current: Option<&PropertyEntry>,

@@ -1,7 +1,8 @@
-//! [`Session`]: the state of one session, and how members come, go and own it.
+//! [`Session`]: the state of one session, and how members join it, leave it and own it.
 //!
-//! Every method checks first, then reserves room in the mailboxes, then changes state, numbers the event and posts it:
-//! what is refused changes nothing but what is left of the budgets of rate, and what has a number is told.
+//! Every method first checks, then reserves room in the mailboxes, then changes state, numbers the event and
+//! posts it. A refused command changes nothing except the rate budgets, and every event that has a number is
+//! posted.
 
 use super::budget::SharedBudget;
 use super::invites::{InviteState, Invites};
@@ -19,26 +20,26 @@ use crate::wire::command::{Create, Join};
 use crate::wire::result::Info;
 use crate::wire::{Admission, DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason, Settings};
 
-/// What a command is carried out with: the session's time, and what surrounds the session.
+/// The context of a command: the session's time, the limits and the outbox.
 pub(super) struct Turn<'a> {
-    /// Never earlier than any turn of this stripe before.
+    /// Never earlier than in a previous turn of this stripe.
     pub(super) now: Timestamp,
     pub(super) limits: &'a SessionLimits,
     pub(super) outbox: &'a mut dyn Outbox,
 }
 
-/// What a user enters by, and what it gives up for that.
+/// What a user joins with: an invite, and an older membership that the join replaces.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Entry {
     pub(super) invite: Option<InviteId>,
-    /// Its membership by an older connection.
+    /// The user's membership by an older connection.
     pub(super) older: Option<MemberId>,
 }
 
-/// Members that a session admits in a second; at once as many as it has seats, and a third more by invite.
+/// Members that a session admits per second. The burst is its number of seats, and a third more by invite.
 const ADMISSIONS_PER_SECOND: u64 = 64;
 
-/// Event numbers kept for leaves and ends, which are never refused: two for each member and some.
+/// Event numbers reserved for leaves and ends, which are never refused: two for each member, plus a margin.
 const NUMBERS_KEPT: u64 = 1 << 16;
 
 /// One session.
@@ -47,7 +48,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) settings: Settings,
     pub(super) members: Members,
-    /// The owner, or the last one while the session is empty.
+    /// The owner; the last one while the session is empty.
     pub(super) owner: MemberId,
     pub(super) owner_user: UserId,
     pub(super) invites: Invites,
@@ -55,20 +56,20 @@ pub(super) struct Session {
     pub(super) commands: SharedBudget,
     pub(super) bytes: SharedBudget,
     waiting: Waiting,
-    /// Nothing until a message has a key.
+    /// `None` until the first message with a key.
     pub(super) keys: Option<Box<SharedKeyBudget>>,
     admissions: TokenBucket,
     /// Number of the next event.
     next: EventNumber,
-    /// When it ends because nobody is in it.
+    /// When the session ends because it is empty.
     idle_ends: Option<Timestamp>,
-    /// Another session takes its place, or may.
+    /// Another session takes or may take its place.
     is_claimed: bool,
     ended: bool,
 }
 
 impl Session {
-    /// A session with nobody in it; the creator is admitted next, by [`Session::open`].
+    /// Creates a session without members; [`Session::open`] then admits the creator.
     ///
     /// # Errors
     /// Those of the initial properties.
@@ -119,16 +120,16 @@ impl Session {
         self.admit(&creator, at, Entry::default(), turn)
     }
 
-    /// True when the session is over and is to be removed.
+    /// Returns true if the session is over and must be removed.
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Makes `user` a member, in the place of an older connection of theirs.
+    /// Makes `user` a member, replacing a membership by an older connection.
     ///
     /// # Errors
-    /// Checked in this order: the invite (see [`Invites::admitting`]) or `session_not_open`,
-    /// `already_member`, `session_full`, `rate_limited`, `busy`.
+    /// In this order: those of [`Session::check_time`]; those of the invite (see [`Invites::admitting`]) or
+    /// `session_not_open`; `already_member`, `session_full`, `rate_limited`, `busy`.
     // spec: SES-9
     pub(super) fn join(
         &mut self,
@@ -141,10 +142,12 @@ impl Session {
         self.admit(user, at, entry, turn)
     }
 
-    /// Whether `user` may have a seat, if there is one, and how.
+    /// Checks whether `user` may join, regardless of seats, rate and mailbox room, and returns what the user
+    /// enters with.
     ///
     /// # Errors
-    /// Those of [`Session::join`] that say that they may not.
+    /// Those of [`Session::join`] up to `already_member`; `no_such_session` if the session would end with the
+    /// older membership.
     pub(super) fn check_join(
         &self,
         user: &UserId,
@@ -170,7 +173,7 @@ impl Session {
             None => Ok(Entry { invite, older: None }),
             // spec: HSK-15
             Some(older) if older.at.login < login => {
-                // It ends with that connection, which its worker will hear of.
+                // The session ends with the older connection, whose worker will be notified.
                 let ends = if self.ends_without(older.id) { Err(ErrorCode::NoSuchSession) } else { Ok(()) };
                 ends.map(|()| Entry { invite, older: Some(older.id) })
             }
@@ -178,8 +181,8 @@ impl Session {
         }
     }
 
-    /// Checks that its time is not over, though nobody may have ended it yet. While another session is about to take its
-    /// place that is not decided: `busy`.
+    /// Checks that the session's idle time is not over, even if nothing has ended the session yet. Returns
+    /// `busy` while it is undecided whether another session takes its place.
     // spec: SES-5, SES-16
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), ErrorCode> {
         match self.idle_ends {
@@ -189,14 +192,14 @@ impl Session {
         }
     }
 
-    /// True when the session is over once this member has left.
+    /// Returns true if the session ends once this member has left.
     fn ends_without(&self, member: MemberId) -> bool {
         let ends_with_owner = self.settings.on_owner_leave == OnOwnerLeave::Delete;
         let ends_empty = self.settings.idle_ttl.get() == 0;
         (member == self.owner && ends_with_owner) || (self.members.len() == 1 && ends_empty)
     }
 
-    /// True when a seat is neither taken nor held, or is given up for this entry.
+    /// Returns true if a seat is neither taken nor held, or is given up for this entry.
     // spec: SES-10
     pub(super) fn has_seat(&self, Entry { invite, older }: Entry, now: Timestamp) -> bool {
         let held = invite.is_some_and(|invite| self.invites.holds_seat(invite.number));
@@ -204,7 +207,7 @@ impl Session {
         self.members.len() + self.invites.held(now) - own < usize::from(self.settings.max_members.get())
     }
 
-    /// Gives `user` a seat, if there is one.
+    /// Gives `user` a seat, if one is free.
     fn admit(
         &mut self,
         user: &UserId,
@@ -218,7 +221,7 @@ impl Session {
         }
         let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
         self.check_number()?;
-        // Each is followed by a leaving, which nobody can refuse.
+        // Each admission is followed by a leave, which cannot be refused.
         // spec: LIM-7
         let is_in_budget = match invite {
             Some(_) => self.admissions.take(turn.now, 1),
@@ -236,7 +239,7 @@ impl Session {
             self.invites.end(invite.number, InviteState::Used, turn.limits);
         }
         if self.members.is_empty() {
-            // Whoever enters an empty session owns it, and learns so from the snapshot.
+            // A user that enters an empty session owns it and learns so from the snapshot.
             self.owner = member;
             self.owner_user = user.clone();
         }
@@ -253,7 +256,7 @@ impl Session {
         Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite, replaced: older })
     }
 
-    /// Those that the members share.
+    /// Returns the budgets that all members share.
     fn budgets(&mut self) -> impl Iterator<Item = &mut SharedBudget> {
         [&mut self.commands, &mut self.bytes].into_iter().chain(self.keys.as_mut().map(|keys| &mut keys.new))
     }
@@ -271,7 +274,7 @@ impl Session {
         }
     }
 
-    /// A member leaves, or its connection has ended. Never refused for want of room.
+    /// Removes a member that leaves or whose connection has ended. Never refused for lack of room.
     ///
     /// # Errors
     /// `not_a_member`.
@@ -285,7 +288,7 @@ impl Session {
         Ok(self.remove(member, why, Reason::none(), turn))
     }
 
-    /// The owner removes a member; that one's open invites are void.
+    /// Removes a member on behalf of the owner and revokes that user's open invite.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target`.
@@ -300,7 +303,7 @@ impl Session {
         Ok(self.expel(target, reason, turn))
     }
 
-    /// The operator removes a user; their open invites are void.
+    /// Removes a user on behalf of the operator and revokes that user's open invite.
     ///
     /// # Errors
     /// `no_such_member`.
@@ -322,7 +325,7 @@ impl Session {
         departed
     }
 
-    /// The owner makes another member the owner.
+    /// Transfers ownership to another member on behalf of the owner.
     ///
     /// # Errors
     /// Those of [`Session::kick`], `rate_limited`, `busy`.
@@ -341,7 +344,7 @@ impl Session {
         Ok(())
     }
 
-    /// The owner ends the session.
+    /// Ends the session on behalf of the owner.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`.
@@ -355,12 +358,12 @@ impl Session {
         Ok(self.end(DeleteReason::Deleted, reason, turn))
     }
 
-    /// The operator ends the session.
+    /// Ends the session on behalf of the operator.
     pub(super) fn close(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Departed {
         self.end(DeleteReason::ClosedByOperator, reason, turn)
     }
 
-    /// What the session is.
+    /// Returns the session's settings and counts.
     pub(super) fn info(&self) -> Info {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Info {
@@ -374,7 +377,8 @@ impl Session {
         }
     }
 
-    /// Takes a member out and does what its leaving entails.
+    /// Removes a member, then transfers ownership, ends the session or starts its idle time, as the settings
+    /// require.
     // spec: SES-6
     fn remove(
         &mut self,
@@ -383,7 +387,7 @@ impl Session {
         reason: Reason,
         turn: &mut Turn<'_>,
     ) -> Departed {
-        // Before the removal: the leaver's own worker is told, too.
+        // Before the removal: the leaver's own worker must also get the mail.
         let workers = self.members.workers();
         let number = self.take_number();
         self.post(&workers, Change::Left { number, member, why, reason }, Room::Headroom, turn);
@@ -410,17 +414,18 @@ impl Session {
         self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
     }
 
-    /// Until when it stays although nobody is in it, and who has left it behind, if it is not claimed.
+    /// Returns when the empty session ends, and its last owner; `None` if it has members or is claimed.
     pub(super) fn parked(&self) -> Option<(Timestamp, UserId)> {
         self.idle_ends.filter(|_| !self.is_claimed).map(|until| (until, self.owner_user.clone()))
     }
 
-    /// It is to give way to another session, if that is created; meanwhile nobody enters it.
+    /// Marks the session to give way to another one, if that is created. Nobody can enter it meanwhile.
     pub(super) fn claim(&mut self) {
         self.is_claimed = true;
     }
 
-    /// The session for which it was claimed was created, so that its time is over, or it was not.
+    /// Settles a claim. If the new session was created, this one's time is over; otherwise the claim is
+    /// withdrawn.
     pub(super) fn settle_claim(&mut self, now: Timestamp, created: bool) {
         self.is_claimed = created;
         if created {
@@ -432,14 +437,14 @@ impl Session {
         self.is_claimed
     }
 
-    /// Ends the session if it is empty and its time is over.
+    /// Ends the session if it is empty and its idle time is over.
     // spec: SES-5
     pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Departed> {
         self.idle_ends.filter(|ends| *ends <= turn.now)?;
         Some(self.end(DeleteReason::Idle, Reason::none(), turn))
     }
 
-    /// Ends the session for all, and with it the open invites.
+    /// Ends the session and revokes its open invites.
     fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Departed {
         let number = self.take_number();
         self.post(&self.members.workers(), Change::Deleted { number, why, reason }, Room::Headroom, turn);
@@ -462,7 +467,7 @@ impl Session {
         Some(EndedInvite { invite: self.invite_id(number), user })
     }
 
-    /// When the session has something to do by itself.
+    /// Returns the next deadline of the session: that of an invite, or the end of its idle time.
     pub(super) fn next_deadline(&self) -> Timestamp {
         self.invites.next_deadline().min(self.idle_ends.unwrap_or(Timestamp::MAX))
     }
@@ -496,7 +501,7 @@ impl Session {
         if self.next.0 <= EventNumber::MAX.0 - NUMBERS_KEPT { Ok(()) } else { Err(ErrorCode::Busy) }
     }
 
-    /// As if all numbers below `next` were taken.
+    /// Behaves as if all numbers below `next` were taken.
     #[cfg(test)]
     pub(super) fn start_at(&mut self, next: EventNumber) {
         self.next = next;

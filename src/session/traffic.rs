@@ -1,4 +1,4 @@
-//! What members send each other through a session: broadcasts, messages, property changes.
+//! Traffic between members of a session: broadcasts, messages, property changes.
 
 use super::key_budget::SharedKeyBudget;
 use super::members::Workers;
@@ -10,11 +10,11 @@ use crate::wire::command::{Broadcast, MAX_COMMAND_BYTES, Message, Recipients};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::{Delivery, ErrorCode, PropertyOps};
 
-/// What the largest command counts.
+/// Bytes that the largest command counts as.
 pub(super) const LARGEST_BYTES: u64 = (MAX_COMMAND_BYTES + MESSAGE_OVERHEAD_BYTES) as u64;
 
 impl Session {
-    /// Sends a payload to the members: as a numbered event when it is ordered.
+    /// Sends a payload to all members, as a numbered event if the delivery is ordered.
     ///
     /// # Errors
     /// `not_a_member`, `busy`, `rate_limited`.
@@ -41,11 +41,11 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a payload to some members. Those that have left by now are passed over: their
-    /// leaving is on its way to the sender.
+    /// Sends a payload to some members. Recipients that have left are skipped: the event of their leave is on
+    /// its way to the sender.
     ///
     /// # Errors
-    /// `not_a_member`; `no_such_member` when one never was a member or none is one now; `busy`,
+    /// `not_a_member`; `no_such_member` if a recipient never was a member or none is a member now; `busy`,
     /// `rate_limited`.
     pub(super) fn message(
         &mut self,
@@ -64,7 +64,7 @@ impl Session {
         Ok(())
     }
 
-    /// The workers that serve the recipients.
+    /// Returns the workers that serve the recipients.
     fn workers_of(&self, recipients: &Recipients) -> Result<Workers, ErrorCode> {
         let mut workers = Workers::new();
         for &recipient in recipients.as_slice() {
@@ -103,7 +103,7 @@ impl Session {
         Ok(revision)
     }
 
-    /// Charges the session for a key that was not used in it lately.
+    /// Charges the session's key budget if the message has a key that was not used recently.
     // spec: LIM-4
     fn take_key(&mut self, sender: MemberId, delivery: Delivery, turn: &Turn<'_>) -> Result<(), ErrorCode> {
         let Some(key) = delivery.key() else { return Ok(()) };
@@ -115,7 +115,8 @@ impl Session {
         }
     }
 
-    /// Charges the session's budgets for one command of a member, before anything is looked at that it asks for.
+    /// Charges the session's budgets for one command of a member, before the content of the command is
+    /// checked.
     // spec: LIM-3, CMD-6
     pub(super) fn take_budget(
         &mut self,

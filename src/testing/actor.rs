@@ -1,4 +1,4 @@
-//! What a user does next: anything a user may do, and some things that it may not.
+//! A user's next action: anything a user may do, and some actions that are not allowed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::wire::{
     PropertyOps, PropertyValue, Reason, Request, Settings, WriteRule,
 };
 
-/// What users tell each other outside of the server: which sessions there are, and who plays.
+/// Information that users exchange outside the server: the sessions that exist, and the users that play.
 pub(super) struct Board {
     users: Vec<UserId>,
     sessions: Vec<SessionId>,
@@ -35,7 +35,7 @@ impl Board {
         &self.users
     }
 
-    /// Those that are tried without an invite.
+    /// Sessions that users try to join without an invite.
     pub(super) fn sessions(&self) -> &[SessionId] {
         self.sessions.get(self.sessions.len().saturating_sub(NEWEST)..).unwrap_or_default()
     }
@@ -47,14 +47,14 @@ impl Board {
     }
 }
 
-/// Properties that only ever go up by one: by increments, and by compare-and-set.
+/// Properties that only ever increase by one: "count" by increments, "turn" by compare-and-set.
 const COUNTERS: [&str; 2] = ["count", "turn"];
-/// Mean time between two things that a user does.
+/// Mean time between two actions of a user.
 const PACE: Duration = Duration::from_millis(150);
-/// So many of the newest sessions are tried without an invite: most older ones have ended.
+/// Number of newest sessions that are tried without an invite; most older ones have ended.
 const NEWEST: usize = 6;
 
-/// Does one thing, and chooses when to do the next.
+/// Performs one action and schedules the next.
 pub(super) fn act(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Checker) {
     client.acts_at = now + client.rng.random_range(Duration::from_millis(1)..=PACE * 2);
     let mine = one_of_mine(client);
@@ -76,7 +76,7 @@ fn mine(mirror: &Mirror) -> Mine {
     Mine { session: mirror.session(), member: mirror.own(), slot: mirror.slot() }
 }
 
-/// Enters by an invite, or a session that is open, or is not.
+/// Uses an invite, or tries to join a session that may or may not be open.
 fn enter(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Checker) {
     let invite = client.invites.choose(&mut client.rng).copied();
     let session = board.sessions().choose(&mut client.rng).copied();
@@ -85,7 +85,7 @@ fn enter(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Ch
             Request::Decline(Decline { invite, reason: Reason::none() })
         }
         (Some(invite), _) if client.rng.random_bool(0.7) => {
-            // Mostly the newest one; the others have often ended.
+            // Usually the newest, because the others have often ended.
             let newest = client.invites.last().copied().unwrap_or(invite);
             let invite = if client.rng.random_bool(0.7) { newest } else { invite };
             Request::Join(Join::Invite(invite))
@@ -118,7 +118,6 @@ fn ask(client: &mut SimClient, now: Timestamp, checker: &mut Checker) {
     ask_for(client, now, None, request, checker);
 }
 
-/// Sends something to the session's members.
 fn say(client: &mut SimClient, now: Timestamp, mine: Mine, checker: &mut Checker) {
     let tag = Tag { life: client.life, serial: client.serial };
     let delivery = delivery(&mut client.rng);
@@ -163,7 +162,7 @@ fn bytes(rng: &mut StdRng, delivery: Delivery) -> usize {
     }
 }
 
-/// Changes the session: its members, invites or properties.
+/// Changes the session's members, invites or properties.
 fn manage(client: &mut SimClient, now: Timestamp, mine: Mine, board: &Board, checker: &mut Checker) {
     let Some(mirror) = client.core.as_ref().and_then(|core| core.mirror(mine.slot)) else { return };
     let members: Vec<MemberId> = mirror.members().map(|(member, _)| member).collect();

@@ -1,4 +1,4 @@
-//! A user's client: connects, does what its user likes, crashes or leaves, and comes back.
+//! A user's client: connects, does what its user wants, crashes or leaves, and comes back.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::rudp::{Connecting, ConnectingConfig, ConnectionConfig};
 use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 
-/// Whom clients connect to, and how.
+/// The server that clients connect to, and how they connect.
 pub(super) struct Way {
     pub(super) server: SocketAddr,
     pub(super) name: String,
@@ -25,7 +25,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Begins to connect as `user`, by a grant that is made for it.
+    /// Begins to connect as `user`, with a freshly minted grant.
     pub(super) fn connecting(&self, now: Now, user: &UserId, rng: &mut StdRng) -> Connecting {
         let request = MintRequest::new(user.clone(), self.name.clone());
         let grant = mint(&self.key, request, now.wall, rng).expect("invariant: a legal request");
@@ -35,35 +35,35 @@ impl Way {
     }
 }
 
-/// Datagrams that a socket holds for a process that sleeps.
+/// Capacity of a sleeping process's socket, in datagrams.
 const SOCKET_DATAGRAMS: usize = 200;
 
-/// One user and what it has under its hands at the moment.
+/// One user and its current connection.
 pub(super) struct SimClient {
     pub(super) user: UserId,
     pub(super) addr: SocketAddr,
-    /// Where it was before it moved.
+    /// Its address before it moved.
     former: SocketAddr,
     pub(super) life: Life,
     pub(super) core: Option<Core>,
-    /// Invites of the user's that it knows, ended ones too.
+    /// Invites that the user knows of, including ended ones.
     pub(super) invites: Vec<InviteId>,
-    /// Messages sent in this life.
+    /// Number of messages sent in this life.
     pub(super) serial: u32,
-    /// When the user does something next.
+    /// Time of the user's next action.
     pub(super) acts_at: Timestamp,
-    /// When it moves to another address.
+    /// Time of the next change of address.
     pub(super) moves_at: Timestamp,
     /// Until then the process does nothing; datagrams wait in its socket.
     pub(super) asleep_until: Timestamp,
     socket: VecDeque<(Envelope, BytesMut)>,
     pub(super) rng: StdRng,
-    /// Closing on its own; does nothing more in this life.
+    /// It is closing its connection and does nothing more in this life.
     pub(super) leaving: bool,
 }
 
 impl SimClient {
-    /// A user who has not come yet.
+    /// A user who has not connected yet.
     pub(super) fn new(user: UserId, arrives: Timestamp, rng: StdRng) -> Self {
         let nowhere = SocketAddr::from(([10, 0, 0, 0], 0));
         Self {
@@ -83,12 +83,11 @@ impl SimClient {
         }
     }
 
-    /// True when commands can be sent.
+    /// Whether commands can be sent.
     pub(super) fn is_up(&self) -> bool {
         !self.leaving && self.core.as_ref().is_some_and(Core::is_connected)
     }
 
-    /// Begins a new life.
     pub(super) fn connect(&mut self, now: Now, life: Life, way: &Way, checker: &mut Checker) {
         let connecting = way.connecting(now, &self.user, &mut self.rng);
         let [_, high, mid, low] = life.0.to_be_bytes();
@@ -101,14 +100,14 @@ impl SimClient {
         checker.born(life, self.user.clone());
     }
 
-    /// Takes another port, as a NAT gives it, an address in another network, or its former address again.
+    /// Takes another port, as after a NAT rebinding, an address in another network, or its former address.
     pub(super) fn change_address(&mut self) {
         let SocketAddr::V4(mut addr) = self.addr else { return };
         let former = std::mem::replace(&mut self.former, self.addr);
         match self.rng.random_range(0..4) {
             0 | 1 => addr.set_port(self.rng.random_range(1_024..=u16::MAX)),
             2 => {
-                // The rest names its life: no two clients meet.
+                // The remaining octets identify the life, so that no two clients share an address.
                 let [_, high, mid, low] = addr.ip().octets();
                 addr.set_ip([self.rng.random_range(11..=99), high, mid, low].into());
             }
@@ -120,7 +119,7 @@ impl SimClient {
         self.addr = addr.into();
     }
 
-    /// The process is gone, without a word.
+    /// Ends the process without closing its connection.
     pub(super) fn crash(&mut self, checker: &mut Checker) {
         self.socket.clear();
         if self.core.take().is_some() {
@@ -134,16 +133,16 @@ impl SimClient {
         }
     }
 
-    /// When something is due, besides datagrams.
+    /// Returns the time of the next action that is due, apart from newly arriving datagrams.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         let due = self.core.as_ref().and_then(Core::poll_timeout);
         let next = [due, Some(self.acts_at), Some(self.moves_at)].into_iter().flatten().min();
-        // What has come waits for the end of a nap alone.
+        // Datagrams in the socket wait only for the end of a nap.
         let woken = (!self.socket.is_empty()).then_some(self.asleep_until);
         next.into_iter().chain(woken).min().map(|at| at.max(self.asleep_until))
     }
 
-    /// Does what is due, tells the checker everything, and sends.
+    /// Does what is due, reports everything to the checker, and sends.
     pub(super) fn run(
         &mut self,
         now: Timestamp,
@@ -176,7 +175,7 @@ impl SimClient {
         }
     }
 
-    /// Closes the connection in good order.
+    /// Closes the connection in an orderly way.
     pub(super) fn leave(&mut self, now: Timestamp) {
         self.leaving = true;
         if let Some(core) = &mut self.core {

@@ -1,8 +1,8 @@
-//! [`Engine`]: one worker and its clients without a network: what a delivery costs the worker.
+//! [`Engine`]: one worker and its clients without a network, to measure what a delivery costs the worker.
 //!
-//! Datagrams arrive at once and none is lost; the clock is virtual, so clients send at their random
-//! phases, acks and timers are those of a real server, and a run is repeatable. What is measured is up
-//! to the caller: its [`Meter`] hears when the worker begins and ends a turn.
+//! Datagrams arrive at once and none is lost. The clock is virtual: clients send at random phases, acks and
+//! timers are those of a real server, and a run is repeatable. The caller decides what is measured: its
+//! [`Meter`] is notified when the worker begins and ends a turn.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,11 +26,11 @@ use crate::server::worker::Worker;
 use crate::wire::command::To;
 use crate::wire::{Delivery, LeaveReason};
 
-/// Hears when the worker works: around each turn, from its first datagram to its last.
+/// Is notified when the worker works: around each turn, from its first datagram to its last.
 pub trait Meter {
-    /// A turn begins.
+    /// Called when a turn begins.
     fn start(&mut self);
-    /// The turn has ended.
+    /// Called when the turn has ended.
     fn stop(&mut self);
 }
 
@@ -40,20 +40,20 @@ pub struct Engine {
     entrance: Entrance,
     shared: Arc<Shared>,
     worker: Worker,
-    /// What the worker's connections keep for sending.
+    /// Budget of the messages that the worker's connections queue for sending.
     queued: MemoryBudget,
     /// Datagrams on their way to the worker.
     up: Vec<(Envelope, BytesMut)>,
-    /// When it takes them: a turn's length after the first.
+    /// Time at which the worker takes them: one turn length after the first arrived.
     taken_at: Timestamp,
     turn_length: Duration,
-    /// Datagrams on their way to clients: the first `sent` of these, whose buffers are used again.
+    /// Buffers for datagrams on their way to clients; the first `sent` are in use, and all are reused.
     down: Vec<(Envelope, BytesMut)>,
     sent: usize,
     clients: Vec<Client>,
-    /// Who does something by itself, and when.
+    /// Clients that act by themselves, by time.
     due: BTreeSet<(Timestamp, usize)>,
-    /// Between two messages of a member.
+    /// Time between two messages of a member.
     period: Duration,
     delivered: u64,
     latest: Duration,
@@ -62,30 +62,30 @@ pub struct Engine {
     rng: StdRng,
 }
 
-/// A client; forgotten ones have no core, and are small.
+/// A client; a lost one has no core, and takes little memory.
 struct Client {
     core: Option<Box<Core>>,
     session: Option<(SessionId, Slot)>,
-    /// When it speaks next; [`Timestamp::MAX`] for never.
+    /// Time of its next message; [`Timestamp::MAX`] for never.
     speaks_at: Timestamp,
-    /// Its entry in `due`.
+    /// The time of its entry in `due`.
     due_at: Timestamp,
 }
 
-/// Bytes of a message.
+/// Size of a message in bytes.
 const MESSAGE_BYTES: usize = 64;
-/// The worker takes a turn so often at most, unless told otherwise: what comes in between is one batch.
+/// Default minimum time between turns of the worker; datagrams that arrive in between are one batch.
 const TURN: Duration = Duration::from_micros(50);
-/// Long enough for a handshake, a join, and for what follows them to fall silent.
+/// Long enough for a handshake or a join, and for the traffic that follows.
 const QUIET: Duration = Duration::from_secs(2);
-/// Clients that connect, or ask for something, at the same time: fewer than may be half-open, and fewer
-/// mails than a mailbox takes.
+/// Clients that connect or send a command at the same time: fewer than may be half-open, and fewer than the
+/// entries a mailbox holds.
 const ARRIVALS: usize = 1_024;
-/// Of every client: no session is disturbed.
+/// Every client's keepalive, long enough not to disturb the sessions.
 const KEEPALIVE_MS: u64 = 200_000;
 
 impl Engine {
-    /// A worker without clients. All that is random follows from `seed`.
+    /// Returns a worker without clients. All randomness follows from `seed`.
     pub fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let limits = Limits {
@@ -123,14 +123,14 @@ impl Engine {
         }
     }
 
-    /// Connects so many clients that do nothing; the worker alone keeps anything of them afterwards.
+    /// Connects `count` clients that do nothing. Afterwards only the worker keeps state of them.
     pub fn add_idle(&mut self, count: usize) {
         let first = self.clients.len();
         self.add_clients(count);
-        // A keepalive, too: a connection at rest gives back what its last packet took.
+        // Includes a keepalive, because a connection at rest frees the memory that its last packet took.
         self.run(Duration::from_millis(KEEPALIVE_MS) + QUIET * 2, &mut Unmetered);
         (first..self.clients.len()).for_each(|client| self.lose(client));
-        // Neither these nor the wires are memory of the worker's.
+        // Neither these nor the datagram buffers are the worker's memory.
         self.clients.shrink_to_fit();
         (self.up, self.down) = (Vec::new(), Vec::new());
     }
@@ -143,7 +143,7 @@ impl Engine {
         }
     }
 
-    /// Gathers so many clients in each of so many sessions.
+    /// Adds `count` sessions with `members` clients in each.
     pub fn add_sessions(&mut self, count: usize, members: u16) {
         let first = self.clients.len();
         let seats = usize::from(members);
@@ -164,13 +164,14 @@ impl Engine {
         });
     }
 
-    /// From now on what comes within so long is one batch, as in a worker whose core is nearly full.
+    /// Sets the turn length: from now on datagrams that arrive within `length` are one batch, as in a worker
+    /// whose core is nearly full.
     pub fn set_turn_length(&mut self, length: Duration) {
         self.turn_length = length;
     }
 
-    /// From now on every member of a session broadcasts in order to all with this period, from a random
-    /// phase on.
+    /// From now on every member of a session sends an ordered broadcast to all once per `period`, starting at
+    /// a random phase.
     pub fn talk(&mut self, period: Duration) {
         self.period = period;
         for index in 0..self.clients.len() {
@@ -182,7 +183,8 @@ impl Engine {
         }
     }
 
-    /// A client says no more and still takes what it is sent. Clients are numbered as they were added.
+    /// Stops a client from sending; it still receives. Clients are numbered in the order in which they were
+    /// added.
     pub fn mute(&mut self, client: usize) {
         if let Some(client) = self.clients.get_mut(client) {
             client.speaks_at = Timestamp::MAX;
@@ -190,7 +192,7 @@ impl Engine {
         self.arm(client);
     }
 
-    /// A client is gone without a word: it takes nothing any more, and acks nothing.
+    /// Removes a client silently: it no longer receives or acknowledges anything.
     pub fn lose(&mut self, client: usize) {
         if let Some(client) = self.clients.get_mut(client) {
             client.core = None;
@@ -198,7 +200,7 @@ impl Engine {
         self.mute(client);
     }
 
-    /// Lets so much time pass.
+    /// Advances the virtual time by `time`.
     pub fn run(&mut self, time: Duration, meter: &mut dyn Meter) {
         let end = self.now + time;
         loop {
@@ -220,33 +222,33 @@ impl Engine {
         self.now = end;
     }
 
-    /// Messages that reached a member.
+    /// Returns the number of messages that reached a member.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// The longest that one was under way since this was last asked.
+    /// Returns the longest delivery time since the last call.
     pub fn take_latest(&mut self) -> Duration {
         std::mem::take(&mut self.latest)
     }
 
-    /// Times that a member was told that another had to leave because it lagged.
+    /// Returns how often a member was notified that another was removed because it lagged.
     pub fn told_of_lagging(&self) -> u64 {
         self.told_of_lagging
     }
 
-    /// Bytes of messages that the worker keeps until they are acked, beyond the first 160 KiB of each
-    /// connection.
+    /// Returns the bytes of messages that the worker keeps until they are acknowledged, beyond the first 160
+    /// KiB of each connection.
     pub fn queued_bytes(&self) -> usize {
         self.queued.held()
     }
 
-    /// The worker's counters.
+    /// Returns the worker's counters.
     pub fn counters(&self) -> Totals {
         self.shared.totals()
     }
 
-    /// Datagrams that the worker has sent.
+    /// Returns the number of datagrams that the worker has sent.
     pub fn datagrams(&self) -> u64 {
         self.datagrams
     }
@@ -255,7 +257,7 @@ impl Engine {
         Now { mono: self.now, wall: WALL + self.now.since(Timestamp::ZERO) }
     }
 
-    /// The worker takes what has come and sends what that causes.
+    /// Lets the worker take the datagrams that have arrived and send its responses.
     #[inline(never)] // Profilers are told its name.
     fn turn(&mut self, meter: &mut dyn Meter) {
         let now = self.now();
@@ -285,7 +287,7 @@ impl Engine {
         self.datagrams += sent as u64;
     }
 
-    /// Clients get what the worker has sent.
+    /// Delivers to clients what the worker has sent.
     fn hand_out(&mut self) {
         let down = std::mem::take(&mut self.down);
         for (to, datagram) in down.iter().take(self.sent) {
@@ -362,7 +364,7 @@ impl Engine {
         }
     }
 
-    /// Has clients ask for something, and waits for the answers.
+    /// Has the given clients send a command, and waits for the answers.
     fn act_all(&mut self, clients: &[usize], ask: impl Fn(usize, &mut Core, Timestamp)) {
         for some in clients.chunks(ARRIVALS) {
             let now = self.now;
@@ -378,7 +380,7 @@ impl Engine {
     }
 }
 
-/// A message that tells when it was sent.
+/// Returns a message that contains the time of its sending.
 fn message(now: Timestamp) -> Bytes {
     let mut bytes = [7; MESSAGE_BYTES];
     let (time, _) = bytes.split_first_chunk_mut().expect("invariant: longer than a time");
@@ -391,7 +393,7 @@ fn sent_at(message: &[u8]) -> Timestamp {
     Timestamp::from_micros(u64::from_be_bytes(*time))
 }
 
-/// Room of a sending slot, as in a socket's batch.
+/// Capacity of a send buffer, as in a socket's batch.
 const SLOT_BYTES: usize = 1_500;
 
 struct Unmetered;

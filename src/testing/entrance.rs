@@ -1,4 +1,4 @@
-//! [`Entrance`]: how simulated clients get into a server and its sessions.
+//! [`Entrance`]: how simulated clients enter a server and its sessions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,14 +16,13 @@ use crate::server::limits::Limits;
 use crate::wire::command::{Create, InitialProperties, Join};
 use crate::wire::{Admission, IdleTtl, MaxMembers, OnOwnerLeave, Request, Settings};
 
-/// A server's address and the key of its tokens.
 pub(super) struct Entrance {
     pub(super) server: SocketAddr,
     key: TokenKey,
     limits: Limits,
 }
 
-/// Wall time at the origin of the virtual clock.
+/// Wall-clock time at the origin of the virtual clock.
 pub(super) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 const PROTOCOL_ID: u64 = 1;
@@ -34,12 +33,11 @@ impl Entrance {
         Self { server, key: TokenKey::from_bytes(&rng.random()), limits }
     }
 
-    /// What the server must know.
     pub(super) fn identity(&self) -> Identity {
         Identity { protocol_id: PROTOCOL_ID, names: Vec::new(), keys: Arc::new(self.key.clone().into()) }
     }
 
-    /// A client of its own user that begins to connect.
+    /// Returns a client with a user of its own that begins to connect.
     pub(super) fn connect(&self, now: Now, number: usize, rng: &mut StdRng) -> Core {
         let request = MintRequest::new(
             UserId::new(&format!("member-{number}")).expect("invariant: a short id is legal"),
@@ -53,7 +51,7 @@ impl Entrance {
         Core::new(self.server, Connecting::new(now.mono, &name, self.server, &grant, config, rng))
     }
 
-    /// Asks for a new session that is open to all who know it.
+    /// Requests a new session that is open to all who know its id.
     pub(super) fn create(core: &mut Core, now: Timestamp, seats: u16) {
         let settings = Settings {
             kind: SessionKind(1),
@@ -66,7 +64,7 @@ impl Entrance {
         request(core, now, &Request::Create(Create { settings, properties }));
     }
 
-    /// Asks to join a session.
+    /// Requests to join a session.
     pub(super) fn join(core: &mut Core, now: Timestamp, session: SessionId) {
         request(core, now, &Request::Join(Join::Session(session)));
     }

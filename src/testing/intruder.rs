@@ -1,7 +1,8 @@
-//! A user with a good token and a client of their own making: sends whatever they like, to what is theirs and what is
-//! not, as fast as they can.
+//! A user with a valid token and a client of its own making. It sends whatever it likes, to its own sessions
+//! and to others, as fast as it can.
 //!
-//! Nobody checks what they are told. The others are: nothing that an intruder does may break a promise to them.
+//! What an intruder receives is not checked. The other clients are checked: no action of an intruder may
+//! break a promise to them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,21 +31,21 @@ use crate::wire::{
     Settings, UserEvent, WriteRule,
 };
 
-/// One intruder, and what they know.
+/// An intruder and its state.
 pub(super) struct Intruder {
     user: UserId,
     pub(super) addr: SocketAddr,
     link: Link,
-    /// The sessions that they are in.
+    /// The sessions that it is in.
     seats: BTreeMap<Slot, Mine>,
     invites: Vec<InviteId>,
     last_request: u32,
     pub(super) acts_at: Timestamp,
-    /// Commands sent so far.
+    /// Number of payloads sent.
     pub(super) sent: u64,
-    /// Times that they were in a session.
+    /// Number of times that it entered a session.
     pub(super) entered: u64,
-    /// Connections that the server has closed for what came on them.
+    /// Number of connections that the server closed for a protocol violation.
     pub(super) caught: u64,
     rng: StdRng,
 }
@@ -55,17 +56,17 @@ enum Link {
     Open(Box<Connection>),
 }
 
-/// Mean time between two deeds.
+/// Mean time between two actions.
 const PACE: Duration = Duration::from_millis(40);
-/// Commands of a flood.
+/// Number of commands or messages in a flood.
 const FLOOD: u32 = 300;
-/// How long a session of theirs is kept without members, at most, in seconds.
+/// Longest time that a session it created is kept without members, in seconds.
 const LONGEST_IDLE_S: u32 = 3;
-/// Slots that an intruder tries.
+/// Number of slots that it tries.
 const SLOTS: u32 = 6;
 
 impl Intruder {
-    /// The intruder of this number, at an address that no client has.
+    /// Returns the intruder with this number, at an address that no client has.
     pub(super) fn new(number: u8, rng: StdRng) -> Self {
         Self {
             user: UserId::new(&format!("intruder-{number}")).expect("invariant: a short id is legal"),
@@ -99,12 +100,13 @@ impl Intruder {
         match &mut self.link {
             Link::None => {}
             Link::Connecting(connecting) => connecting.handle_datagram(now, datagram),
-            // What is dropped is no concern of theirs.
+            // Whether the packet is dropped does not concern the intruder.
             Link::Open(connection) => drop(connection.handle_packet(now, from, datagram)),
         }
     }
 
-    /// Does what is due, and sends. What they ask for in a session is told to the checker: it has effects on others.
+    /// Does what is due, and sends. Its commands in a session are reported to the checker, because they
+    /// affect others.
     pub(super) fn run(
         &mut self,
         now: Now,
@@ -139,7 +141,7 @@ impl Intruder {
         }
     }
 
-    /// Leaves, and does nothing more.
+    /// Closes the connection and does nothing more.
     pub(super) fn stop(&mut self, now: Timestamp) {
         self.acts_at = Timestamp::MAX;
         match &mut self.link {
@@ -148,7 +150,7 @@ impl Intruder {
         }
     }
 
-    /// Timers, and what was heard.
+    /// Runs timers and handles received messages.
     fn go_on(&mut self, now: Timestamp) {
         if let Link::Connecting(connecting) = &mut self.link {
             if connecting.poll_timeout().is_some_and(|at| at <= now) {
@@ -203,7 +205,7 @@ impl Intruder {
             }
             ServerMessage::Session(SessionEvent::SessionDeleted { .. }) => _ = self.seats.remove(&slot),
             ServerMessage::User(UserEvent::Invited(invitation)) => self.invites.push(invitation.invite),
-            // An id that they were given may be carried or not.
+            // An intruder may adopt a new connection id or ignore it.
             ServerMessage::User(UserEvent::Rehomed { connection: id }) => {
                 if let Link::Open(connection) = &mut self.link
                     && self.rng.random()
@@ -225,7 +227,7 @@ impl Intruder {
         }
     }
 
-    /// A slot of theirs, mostly, or any other.
+    /// Returns usually one of its own slots, otherwise any slot.
     fn slot(&mut self) -> Slot {
         let own: Vec<Slot> = self.seats.keys().copied().collect();
         match own.choose(&mut self.rng) {
@@ -234,7 +236,7 @@ impl Intruder {
         }
     }
 
-    /// Sends a request, mostly a legal one, on its stream or, at times, on another.
+    /// Sends a command, usually a legal one, on its own stream or occasionally on another.
     fn command(&mut self, now: Timestamp, board: &Board, checker: &mut Checker) {
         let request = self.request(board);
         let id = RequestId(if self.rng.random_bool(0.95) {
@@ -252,7 +254,8 @@ impl Intruder {
         let bytes = Bytes::from(bytes);
         match Command::decode(slot != Slot(0), bytes.clone()) {
             Ok(Command::Request(_, request)) => {
-                // What outlives the run would not be known from what was forgotten.
+                // A session that outlives the run could not be told from one that the server failed to
+                // delete.
                 if matches!(&request, Request::Create(create) if create.settings.idle_ttl.get() > LONGEST_IDLE_S)
                 {
                     return;
@@ -261,14 +264,14 @@ impl Intruder {
                     checker.strange(*mine, &request);
                 }
             }
-            // A message that would not say that it is strange.
+            // Its payload might lack the mark of an intruder's message.
             Ok(Command::Broadcast(_) | Command::Message(_)) => return,
             Err(_) => {}
         }
         self.send(now, slot, Delivery::ReliableOrdered, bytes);
     }
 
-    /// Sends a message, to all or some, that says that it is strange.
+    /// Sends a message to all or some members, with the mark of an intruder's message.
     fn say(&mut self, now: Timestamp) {
         let delivery = self.delivery();
         let length = if self.rng.random_bool(0.02) { 20_000 } else { self.rng.random_range(0..400) };
@@ -288,7 +291,7 @@ impl Intruder {
         };
         let mut bytes = command.encode().to_vec();
         if self.rng.random_bool(0.1) {
-            // Not the payload, by which others know that it is strange.
+            // Does not change the payload, by which other clients recognize it.
             let bit = self.rng.random_range(0..32);
             if let Some(byte) = bytes.get_mut(bit / 8) {
                 *byte ^= 1 << (bit % 8);
@@ -302,11 +305,11 @@ impl Intruder {
         self.send(now, slot, carried, bytes.into());
     }
 
-    /// Sends bytes that mean nothing.
+    /// Sends random bytes.
     fn noise(&mut self, now: Timestamp) {
         let mut bytes = vec![0; self.rng.random_range(0..80)];
         self.rng.fill_bytes(&mut bytes);
-        // Most is of kinds that there are.
+        // Usually starts with a kind that exists.
         if let Some(first) = bytes.first_mut().filter(|_| self.rng.random_bool(0.7)) {
             *first &= 0x27;
         }
@@ -322,7 +325,7 @@ impl Intruder {
     fn send(&mut self, now: Timestamp, slot: Slot, delivery: Delivery, bytes: Bytes) {
         let Link::Open(connection) = &mut self.link else { return };
         let stream = StreamId::from(slot);
-        // A client's end opens nothing by itself; this one does.
+        // A client never opens a stream by itself; an intruder does.
         if !self.seats.contains_key(&slot) && slot != Slot(0) && self.rng.random_bool(0.05) {
             connection.open_stream(stream);
         }
@@ -419,7 +422,7 @@ impl Intruder {
         })
     }
 
-    /// Changes of properties that are none of the others'.
+    /// Returns changes of properties that the other clients do not use.
     fn properties(&mut self) -> Request {
         let rng = &mut self.rng;
         let count = rng.random_range(1..4);

@@ -1,17 +1,17 @@
-//! What a checker has found broken.
+//! The broken promises that a checker has found.
 
 use std::fmt;
 
 use crate::base::Timestamp;
 
-/// What is broken, a line each.
+/// Broken promises, one per line.
 #[derive(Debug, Default)]
 pub(super) struct Issues {
     pub(super) lines: Vec<String>,
     pub(super) now: Timestamp,
 }
 
-/// Issues that are listed; a broken promise is seldom broken only once.
+/// Maximum number of issues listed; a broken promise is seldom broken only once.
 const MAX_ISSUES: usize = 20;
 
 impl Issues {

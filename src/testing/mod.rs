@@ -1,29 +1,29 @@
-//! The simulation: a whole server and its clients under a virtual clock, on a virtual network.
+//! The simulation: a complete server and its clients under a virtual clock, on a virtual network.
 //!
-//! Everything that happens follows from one seed: losses, delays, the order in which workers take
-//! their turns, what users do and when they crash. The same seed gives the same run, so a failure is
-//! replayed by its number. A [`Checker`] hears all that clients do and are told, and holds the
-//! promises of sessions against it.
+//! One seed determines everything that happens: losses, delays, the order in which workers take their turns,
+//! what users do and when they crash. The same seed gives the same run, so a failure is reproduced by its
+//! seed. A [`Checker`] records all that clients do and receive, and checks it against the promises of
+//! sessions.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `network` | datagrams on impaired links, waiting for their time |
+//! | `network` | datagrams in flight on impaired links |
 //! | `server` | the workers of a server, each with its own pace |
 //! | `client` | one user's client, which crashes, leaves and comes back |
-//! | `actor` | what a user does next |
-//! | `intruder` | a user who keeps no rule |
-//! | `operator` | what the program around the server does |
-//! | `payload` | messages that tell what they are |
+//! | `actor` | a user's next action |
+//! | `intruder` | a user who follows no rule |
+//! | `operator` | the actions of the program around the server |
+//! | `payload` | message payloads that identify themselves |
 //! | `checker` | the promises |
-//! | `issues` | what a checker has found broken |
-//! | `simulation` | the loop over all of them |
-//! | `entrance` | how the clients of the next two get in |
+//! | `issues` | the broken promises that a checker has found |
+//! | `simulation` | the main loop |
+//! | `entrance` | how the clients of the next two enter |
 //! | `engine` | one worker and its clients, without a network |
-//! | `workload` | one session's traffic, and how late it was |
+//! | `workload` | one session's traffic and its latencies |
 //!
-//! [`transport`] is a simulation of its own, of the reliable protocol below sessions.
+//! [`transport`] is a separate simulation of the reliable protocol below sessions.
 //!
-//! Only with the feature `testing`; never in a release build.
+//! Available only with the feature `testing`; never part of a release build.
 
 mod actor;
 mod checker;

@@ -26,7 +26,7 @@ struct Path {
     down: Link,
 }
 
-/// A datagram that has not arrived; the fields' order is the order of arrival.
+/// A datagram in flight; the fields' order is the order of arrival.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct UnderWay {
     at: Timestamp,
@@ -63,7 +63,7 @@ impl Network {
         }
     }
 
-    /// Gives one client a path unlike the others'.
+    /// Gives one client its own path with `impairments`.
     pub(super) fn set_path(&mut self, client: SocketAddr, impairments: &Impairments) {
         let path = Path::new(impairments, &mut self.rng);
         self.paths.insert(client, path);
@@ -78,12 +78,12 @@ impl Network {
         Some(Arrived { from, to, datagram: BytesMut::from(datagram) })
     }
 
-    /// When the next datagram arrives.
+    /// Returns when the next datagram arrives.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.under_way.peek().map(|Reverse(next)| next.at)
     }
 
-    /// Changes all paths, also those that are there.
+    /// Changes all paths, including existing ones.
     pub(super) fn set(&mut self, impairments: Impairments) {
         for path in self.paths.values_mut() {
             path.up.set(impairments.clone());

@@ -1,4 +1,4 @@
-//! What the program around the server does: sends users away and ends sessions.
+//! Actions of the program around the server: it kicks users and ends sessions.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::server::shared::Shared;
 use crate::wire::Reason;
 
 pub(super) struct Operator {
-    /// Mean time between two deeds.
+    /// Mean time between two actions.
     pace: Option<Duration>,
     pub(super) acts_at: Timestamp,
-    /// Deeds done: each has a reason of its own.
+    /// Number of actions so far; each has its own reason.
     deeds: u32,
     rng: StdRng,
 }
@@ -27,7 +27,7 @@ impl Operator {
         Self { pace, acts_at: later(pace, Timestamp::ZERO, &mut rng), deeds: 0, rng }
     }
 
-    /// Does something, when it is time.
+    /// Performs an action if one is due.
     pub(super) fn act(
         &mut self,
         now: Timestamp,
@@ -45,7 +45,8 @@ impl Operator {
         let Some(client) = clients.choose(&mut self.rng) else { return };
         if deed < 2 {
             if shared.kick(&client.user, reason.clone()) {
-                // The server knows a client that has heard an ack of its own packets; else an older life's end is meant.
+                // The server knows a client that has received an ack of its own packets. Otherwise the kick
+                // concerns an older life.
                 let is_known = client.core.as_ref().is_some_and(|core| core.rtt().is_some());
                 let life = (client.is_up() && is_known).then_some(client.life);
                 checker.kicked(&client.user, life, &reason);

@@ -1,10 +1,10 @@
-//! Messages that tell who sent them and which they are, so that none can be taken for another.
+//! Payloads that identify their sender and message, so that no message can be mistaken for another.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::checker::{Life, Tag};
 
-/// The payload of the message `tag`, at least [`MIN_BYTES`] long.
+/// Returns the payload of the message `tag`, at least [`MIN_BYTES`] long.
 pub(super) fn write(tag: Tag, bytes: usize) -> Bytes {
     let mut payload = BytesMut::with_capacity(bytes.max(MIN_BYTES));
     payload.put_u32(tag.life.0);
@@ -13,12 +13,12 @@ pub(super) fn write(tag: Tag, bytes: usize) -> Bytes {
     payload.freeze()
 }
 
-/// True of an intruder's.
+/// Whether the payload is an intruder's.
 pub(super) fn is_strange(payload: &[u8]) -> bool {
     payload.ends_with(STRANGE)
 }
 
-/// The message that `payload` is; `None` when a byte of it is wrong, and when it is an intruder's.
+/// Returns the message that `payload` belongs to; `None` if any byte of it is wrong or it is an intruder's.
 pub(super) fn read(payload: &[u8]) -> Option<Tag> {
     if is_strange(payload) {
         return None;
@@ -29,10 +29,11 @@ pub(super) fn read(payload: &[u8]) -> Option<Tag> {
     rest.iter().all(|byte| *byte == filler(tag)).then_some(tag)
 }
 
-/// What nobody checks ends with this: it is an [intruder](super::intruder::Intruder)'s.
+/// Ends the payloads that are not checked, which are those of an [intruder](super::intruder::Intruder).
 const STRANGE: &[u8] = b"strange";
 
-/// The payload of an intruder's message, of so many bytes besides, and some that may be taken for a key or a recipient.
+/// Returns the payload of an intruder's message: `bytes` zeros, and a few more that may be taken for a key or
+/// a recipient.
 pub(super) fn strange(bytes: usize) -> Bytes {
     let mut payload = BytesMut::zeroed(bytes + 8);
     payload.put_slice(STRANGE);

@@ -1,4 +1,4 @@
-//! A server's workers without threads and sockets: each takes its turns at seeded moments.
+//! A server's workers without threads and sockets: each takes its turns at times drawn from the seed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,33 +21,33 @@ use crate::wire::packet::SealedHeader;
 pub(super) struct SimServer {
     shared: Arc<Shared>,
     workers: Vec<Thread>,
-    /// The system knows connection ids.
+    /// The system steers datagrams by connection id.
     steers: bool,
     rng: StdRng,
 }
 
-/// A worker and the thread that it would run on.
+/// A worker and the thread that would run it.
 struct Thread {
     worker: Worker,
-    /// What waits in its socket.
+    /// The datagrams that wait in its socket.
     socket: VecDeque<(Envelope, BytesMut)>,
-    /// Set by whoever has written mail to it.
+    /// Set by whichever thread has put mail into its mailbox.
     woken: Arc<AtomicBool>,
-    /// When it runs next because of datagrams or mail.
+    /// Time of its next run for datagrams or mail.
     runs_at: Option<Timestamp>,
-    /// When its last turn is over.
+    /// Time at which its last turn is over.
     idle_from: Timestamp,
-    /// How far it is behind: it looked at the clock before what has come since.
+    /// How far its clock reading is behind: it was taken before the newest datagrams arrived.
     lag: Duration,
-    /// The worker has done all that it had to do.
+    /// Whether the worker has finished all its work.
     has_ended: bool,
 }
 
-/// Most datagrams that one turn takes from a socket.
+/// Maximum number of datagrams that one turn takes from a socket.
 const BATCH: usize = 64;
-/// Workers' clocks differ by so much at most.
+/// Maximum lag of a worker's clock reading.
 const LONGEST_LAG: Duration = Duration::from_millis(3);
-/// Longest time that a thread takes to notice a datagram or a wake.
+/// Longest time that a thread takes to notice a datagram or a wake-up.
 const SLOWEST_START: Duration = Duration::from_micros(400);
 
 impl SimServer {
@@ -77,13 +77,13 @@ impl SimServer {
         Self { shared, workers, steers: rng.random(), rng }
     }
 
-    /// What the workers share.
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// A datagram has come: the system gives it to the socket that its sender's address belongs to, or that
-    /// its connection id names. That of a worker that has ended is closed, and its datagrams come to the others.
+    /// Delivers a datagram to the socket that the system would choose: by the sender's address, or by the
+    /// connection id if the system steers. The socket of a worker that has ended is closed, and its datagrams
+    /// reach the others.
     pub(super) fn deliver(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         let start = self.starts_at(now);
         let named = SealedHeader::connection_of(&datagram).filter(|_| self.steers);
@@ -99,7 +99,7 @@ impl SimServer {
         }
     }
 
-    /// Runs the workers whose time has come, in seeded order; `send` takes what they send.
+    /// Runs the workers that are due, in an order drawn from the seed; `send` takes what they send.
     pub(super) fn run(&mut self, now: Now, send: &mut dyn FnMut(Envelope, Bytes)) {
         let count = self.workers.len().max(1);
         let first = self.rng.random_range(0..count);
@@ -113,17 +113,17 @@ impl SimServer {
         self.note_wakes(now.mono);
     }
 
-    /// When a worker wants to run next.
+    /// Returns when the next worker is due.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.workers.iter().filter_map(Thread::next_at).min()
     }
 
-    /// True when each worker has done all that it had to do.
+    /// Whether every worker has finished all its work.
     pub(super) fn has_ended(&self) -> bool {
         self.workers.iter().all(|thread| thread.has_ended)
     }
 
-    /// Gives each worker that was woken a moment at which it notices.
+    /// Gives each worker that was woken the time at which it notices.
     fn note_wakes(&mut self, now: Timestamp) {
         for index in 0..self.workers.len() {
             let start = self.starts_at(now);
@@ -144,13 +144,13 @@ impl SimServer {
 const MOMENT: Duration = Duration::from_micros(1);
 
 impl Thread {
-    /// A datagram comes to its socket, which it notices at `start`, or when it runs before that.
+    /// Delivers a datagram to its socket, which it notices at `start`, or earlier if it runs before that.
     fn receive(&mut self, start: Timestamp, from: Envelope, datagram: BytesMut) {
         self.socket.push_back((from, datagram));
         self.runs_at.get_or_insert(start);
     }
 
-    /// A thread is busy for a moment: a machine that is always due must not stop time.
+    /// A turn takes at least [`MOMENT`]: a worker that is always due must not stop the virtual time.
     fn next_at(&self) -> Option<Timestamp> {
         if self.has_ended {
             return None;

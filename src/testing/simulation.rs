@@ -1,4 +1,5 @@
-//! The loop: whatever happens next happens, until the time is over; then it is quiet and judged.
+//! The main loop: processes events in time order until the busy time is over, then lets traffic settle and
+//! judges the run.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,71 +26,71 @@ use crate::server::config::{Identity, connection};
 use crate::server::counters::Totals;
 use crate::server::limits::Limits;
 
-/// What a simulation is made of.
+/// Parameters of a simulation.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Workers of the server.
+    /// Number of the server's workers.
     pub workers: u8,
-    /// Users.
+    /// Number of users.
     pub clients: u16,
     /// Every client's path, each way.
     pub impairments: Impairments,
-    /// How long users do what they like.
+    /// Time for which users are active.
     pub busy: Duration,
-    /// Mean time from a client's connect to its crash or leaving; `None` = they stay.
+    /// Mean time from a client's connect to its crash or leave; `None` = clients stay.
     pub life: Option<Duration>,
-    /// Mean time between a client's changes of address; `None` = it keeps the one that it came with.
+    /// Mean time between a client's changes of address; `None` = it keeps its first address.
     pub address_changes: Option<Duration>,
-    /// Mean time between two naps of anybody's: a client that does nothing for a while.
+    /// Mean time between two naps of any clients; a napping client does nothing for a while.
     pub naps: Option<Duration>,
-    /// Users who keep no rule.
+    /// Number of users who follow no rule.
     pub intruders: u8,
-    /// Mean time between two deeds of the operator's, who sends users away and ends sessions.
+    /// Mean time between two actions of the operator, who kicks users and ends sessions.
     pub operator: Option<Duration>,
-    /// The server shuts down in the end, while clients are busy on their bad paths.
+    /// Whether the server shuts down at the end, while clients are active on their impaired paths.
     pub drains: bool,
     /// The server's limits.
     pub limits: Limits,
 }
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Promises that were broken.
     pub issues: Vec<String>,
-    /// A hash over all datagrams that arrived, when, where and how long: two runs of one seed have
+    /// A hash over the time, addresses and length of every datagram that arrived; two runs of one seed have
     /// the same.
     pub trace: u64,
     /// Datagrams that arrived.
     pub datagrams: u64,
-    /// Results and events that clients were told.
+    /// Results and events that clients received.
     pub told: u64,
     /// Messages that reached a member.
     pub delivered: u64,
-    /// Sessions that there were.
+    /// Number of sessions that were entered.
     pub sessions: usize,
-    /// Connections that were begun.
+    /// Connection attempts.
     pub lives: u32,
-    /// Changes of a client's address while it had a connection, or tried to get one.
+    /// Changes of a client's address while it was connected or connecting.
     pub moves: u32,
-    /// What the server counted.
+    /// The server's counters.
     pub counters: Totals,
-    /// What intruders have done.
+    /// Counts of the intruders' actions.
     pub intrusions: Intrusions,
 }
 
-/// What intruders have done in a run.
+/// Counts of the intruders' actions in a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Intrusions {
-    /// Commands sent, of all sorts.
+    /// Payloads sent, valid or not.
     pub sent: u64,
-    /// Times that one was in a session.
+    /// Times that one entered a session.
     pub entered: u64,
-    /// Connections that the server has closed for what came on them.
+    /// Connections that the server closed for a protocol violation.
     pub caught: u64,
 }
 
-/// What a drain may take.
+/// Time limit of a drain.
 const DRAIN: Duration = Duration::from_secs(4);
 
 /// A server, its clients, the network between them and the clock.
@@ -99,9 +100,9 @@ pub struct Simulation {
     server: SimServer,
     clients: Vec<SimClient>,
     intruders: Vec<Intruder>,
-    /// Whose address it is at the moment.
+    /// The client that has each address at the moment.
     addresses: BTreeMap<SocketAddr, usize>,
-    /// When each client's life ends.
+    /// The time at which each client's life ends.
     ends: Vec<Timestamp>,
     network: Network,
     way: Way,
@@ -117,8 +118,8 @@ pub struct Simulation {
 }
 
 impl Scenario {
-    /// Three workers and sixteen users on bad paths, for some seconds: a fifth of all is lost, in
-    /// short bursts, some comes twice, late or damaged, and clients move, crash and come back.
+    /// Three workers and sixteen users on bad paths for some seconds: a fifth of all datagrams is lost in
+    /// short bursts, some are duplicated, late or damaged, and clients move, crash and come back.
     pub fn harsh() -> Self {
         Self {
             workers: 3,
@@ -144,11 +145,11 @@ impl Scenario {
         }
     }
 
-    /// Users on good paths, and among them some who keep no rule.
+    /// Users on good paths, some of whom follow no rule.
     pub fn hostile() -> Self {
         let harsh = Self::harsh();
         let limits = Limits {
-            // What a member of a session may do is what its others can take.
+            // A member may send no more than the other members' paths can take.
             session_bytes_per_second: 131_072,
             ..harsh.limits
         };
@@ -161,8 +162,8 @@ impl Scenario {
         Self { impairments, intruders: 3, limits, ..harsh }
     }
 
-    /// As in [`harsh`](Self::harsh), on a server that is full all the time, of connections, sessions, invites and
-    /// mail, and of bytes for clients that do not read for a while.
+    /// As in [`harsh`](Self::harsh), on a server that is always at its limits of connections, sessions,
+    /// invites, mail and bytes queued for clients that do not read for a while.
     pub fn tight() -> Self {
         let harsh = Self::harsh();
         let limits = Limits {
@@ -187,7 +188,7 @@ impl Scenario {
 }
 
 impl Simulation {
-    /// A run that follows from `seed`, at its beginning.
+    /// Returns a run that follows from `seed`, at its beginning.
     pub fn new(seed: u64, scenario: Scenario) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let addr = SocketAddr::from(([10, 255, 255, 1], 7_777));
@@ -241,7 +242,7 @@ impl Simulation {
         }
     }
 
-    /// Runs to the end and judges.
+    /// Runs to the end and judges the run.
     pub fn run(mut self) -> Outcome {
         self.run_until(Timestamp::ZERO + self.scenario.busy);
         if self.scenario.drains {
@@ -258,7 +259,7 @@ impl Simulation {
         Now { mono: self.now, wall: WALL + self.now.since(Timestamp::ZERO) }
     }
 
-    /// Lets everything happen that happens until `end`.
+    /// Processes everything that happens until `end`.
     fn run_until(&mut self, end: Timestamp) {
         while let Some(next) = self.next_at()
             && next <= end
@@ -278,7 +279,7 @@ impl Simulation {
         own.into_iter().chain(others).flatten().min()
     }
 
-    /// Lets happen what is due now.
+    /// Processes everything that is due now.
     fn step(&mut self) {
         self.operator.act(self.now, self.server.shared(), &self.clients, &mut self.checker);
         self.nap();
@@ -324,7 +325,7 @@ impl Simulation {
         });
     }
 
-    /// Begins and ends lives whose time has come.
+    /// Begins and ends lives that are due.
     fn live(&mut self, index: usize) {
         let now = self.now();
         let (Some(client), Some(end)) = (self.clients.get_mut(index), self.ends.get_mut(index)) else {
@@ -332,7 +333,7 @@ impl Simulation {
         };
         if *end <= now.mono {
             *end = Timestamp::MAX;
-            // Some are back before the server knows that they were gone.
+            // Some clients return before the server notices that they were gone.
             client.acts_at = now.mono + self.rng.random_range(Duration::ZERO..Duration::from_secs(6));
             if self.rng.random_bool(0.6) {
                 client.crash(&mut self.checker);
@@ -357,14 +358,14 @@ impl Simulation {
         }
     }
 
-    /// Sends a client to sleep, when it is time.
+    /// Puts a client to sleep if a nap is due.
     fn nap(&mut self) {
         if self.naps_at > self.now {
             return;
         }
         self.naps_at = later(self.scenario.naps, self.now, &mut self.rng);
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
-        // Mostly shorter than a connection survives.
+        // Usually shorter than the time a connection survives.
         let longest = if self.rng.random_bool(0.15) { idle * 2 } else { idle * 3 / 4 };
         let lasts = longest.mul_f64(self.rng.random());
         if let Some(client) = self.clients.choose_mut(&mut self.rng) {
@@ -372,7 +373,7 @@ impl Simulation {
         }
     }
 
-    /// There are never more users and sessions than the server may hold.
+    /// Checks that there are never more users and sessions than the server may hold.
     fn check_bounds(&mut self) {
         let Limits { max_connections, max_sessions, .. } = self.scenario.limits;
         let shared = self.server.shared();
@@ -384,7 +385,7 @@ impl Simulation {
         });
     }
 
-    /// Moves a client whose time has come. Nobody is at its old address any more.
+    /// Changes a client's address if that is due. Its old address then belongs to no client.
     fn change_address(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index).filter(|client| client.moves_at <= self.now) else {
             return;
@@ -399,7 +400,8 @@ impl Simulation {
         }
     }
 
-    /// Nobody does anything more, the paths become good, and those who left in silence are missed.
+    /// Stops all activity, makes the paths good, and waits until connections of crashed clients have timed
+    /// out.
     fn calm_down(&mut self) {
         for (client, end) in self.clients.iter_mut().zip(&mut self.ends) {
             [client.acts_at, client.moves_at, *end] = [Timestamp::MAX; 3];
@@ -408,7 +410,8 @@ impl Simulation {
         self.intruders.iter_mut().for_each(|intruder| intruder.stop(self.now));
         self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
-        // Who sleeps wakes up in twice that time, and believes for as long that it is connected.
+        // A sleeping client wakes within twice that time, and for the same time again believes that it is
+        // connected.
         let longest = if self.scenario.naps.is_some() { idle * 3 } else { idle };
         self.run_until(self.now + longest + Duration::from_secs(10));
     }
@@ -428,12 +431,12 @@ impl Simulation {
             .expect(connections == living, || format!("{connections} connections of {living} clients"));
     }
 
-    /// The server shuts down while all are busy. Who comes meanwhile is refused.
+    /// Shuts the server down while all clients are active. Clients that arrive meanwhile are refused.
     fn drain(&mut self) {
         self.checker.drains();
         [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
         self.server.shared().drain(self.now + DRAIN);
-        // And what the slowest clock is behind.
+        // Also allows for the workers' clocks, which lag.
         self.run_until(self.now + DRAIN + Duration::from_millis(10));
         let has_ended = self.server.has_ended();
         self.checker.expect(has_ended, || "a worker goes on after the end of the drain".to_owned());
@@ -479,7 +482,7 @@ impl Simulation {
     }
 }
 
-/// Some time after `now`, on average `mean`; never without one.
+/// Returns a time after `now`, on average by `mean`; never if `mean` is `None`.
 pub(super) fn later(mean: Option<Duration>, now: Timestamp, rng: &mut StdRng) -> Timestamp {
     mean.map_or(Timestamp::MAX, |mean| now + rng.random_range(Duration::ZERO..mean * 2))
 }

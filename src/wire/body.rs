@@ -1,4 +1,4 @@
-//! [`Body`]: what a member sends to others, carried as it is.
+//! [`Body`]: the payload that a member sends to others, passed on unchanged.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use bytes::{Bytes, BytesMut};
 use super::Delivery;
 use crate::base::DecodeError;
 
-/// The payload of a broadcast or message: bytes that only the app understands. Spec: MSG-2.
+/// The payload of a broadcast or message: bytes that only the application interprets. Spec: MSG-2.
 ///
-/// At most 64 KiB; unreliable and sequenced ones fit a datagram of any path and have at most
-/// 1,024 B. A slice of the datagram or message it came in, or [a copy](Self::copied_to); shared by all who
-/// receive it.
+/// At most 64 KiB. Unreliable and sequenced payloads have at most 1,024 B, which fits a datagram on any path.
+/// A body is a slice of the datagram or message that it arrived in, or [a copy](Self::copied_to), and is
+/// shared by all receivers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Bytes);
 
 impl Body {
-    /// Most bytes of a reliable payload.
+    /// Maximum length of a reliable payload in bytes.
     pub const MAX_BYTES: usize = 64 << 10;
 
-    /// Most bytes of an unreliable or sequenced payload.
+    /// Maximum length of an unreliable or sequenced payload in bytes.
     pub const MAX_DATAGRAM_BYTES: usize = 1_024;
 
-    /// Most bytes of a payload that is delivered so.
+    /// Returns the maximum length of a payload with this delivery, in bytes.
     pub const fn max_bytes(delivery: Delivery) -> usize {
         if delivery.is_reliable() { Self::MAX_BYTES } else { Self::MAX_DATAGRAM_BYTES }
     }
 
-    /// Checks and keeps a payload that is to be delivered so.
+    /// Checks the length of a payload with this delivery and wraps it.
     ///
     /// # Errors
     /// [`DecodeError::Length`] above [`Body::max_bytes`].
@@ -42,29 +42,29 @@ impl Body {
     /// The field's name in errors.
     pub(crate) const WHAT: &'static str = "payload";
 
-    /// The same payload, in the memory of `block`, which is empty.
+    /// Returns a copy of the payload in the memory of `block`, which must be empty.
     #[must_use]
     pub fn copied_to(&self, block: &mut BytesMut) -> Self {
         block.extend_from_slice(&self.0);
         Self(block.split().freeze())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The bytes, taken.
+    /// Returns the bytes and consumes the payload.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// How many bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True when there are none.
+    /// Returns true if there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

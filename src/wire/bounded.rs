@@ -1,7 +1,7 @@
-//! Macros for values with bounds: numbers in a range and texts of bounded length, which are
-//! legal by construction, read or made.
+//! Macros for bounded values: numbers in a range and texts of bounded length. Whether read or created, a
+//! value is always legal.
 
-/// Declares a number of `min..=max`, a varint on the wire.
+/// Declares a number within `min..=max`, a varint on the wire.
 macro_rules! bounded_number {
     ($(#[$doc:meta])* $name:ident($int:ty), $what:literal, $min:literal..=$max:literal) => {
         $(#[$doc])*
@@ -14,7 +14,7 @@ macro_rules! bounded_number {
             #[doc = concat!("Largest ", $what, ".")]
             pub const MAX: Self = Self($max);
 
-            /// Checks and keeps a number.
+            /// Checks the range of a number and wraps it.
             ///
             /// # Errors
             /// [`DecodeError::OutOfRange`](crate::base::DecodeError::OutOfRange).
@@ -31,7 +31,7 @@ macro_rules! bounded_number {
                 }
             }
 
-            /// The number.
+            /// Returns the number.
             pub const fn get(self) -> $int {
                 self.0
             }
@@ -60,7 +60,7 @@ macro_rules! bounded_text {
             #[doc = concat!("Longest ", $what, ", in bytes.")]
             pub const MAX_BYTES: usize = $max;
 
-            /// Checks and keeps a text.
+            /// Checks the length of a text and wraps it.
             ///
             /// # Errors
             /// [`DecodeError::Length`](crate::base::DecodeError::Length).
@@ -77,7 +77,7 @@ macro_rules! bounded_text {
                 }
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

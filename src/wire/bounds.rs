@@ -1,11 +1,11 @@
-//! Bounds of what is read: what is at the limit is read, and what is beyond it is not.
+//! Bounds of decoded values: a value at the limit is accepted, one beyond it is refused.
 
 use super::command::{InitialProperties, InitialProperty, Recipients};
 use super::event::SnapshotMember;
 use super::*;
 use crate::base::{EventNumber, MemberId, Revision, SessionId, SessionKind, UserId, Wire, Writer};
 
-/// True when so many of these are read as a `T`.
+/// Returns true if a list of `count` items decodes as a `T`.
 fn is_read<T: Wire, U: Wire>(count: u32, item: fn(u32) -> U) -> bool {
     let mut writer = Writer::new();
     let items: Vec<U> = (0..count).map(item).collect();
@@ -13,7 +13,7 @@ fn is_read<T: Wire, U: Wire>(count: u32, item: fn(u32) -> U) -> bool {
     T::from_bytes(writer.finish()).is_ok()
 }
 
-/// Of these keys each is behind the one before.
+/// Returns a key that sorts after those of all smaller numbers.
 fn key(number: u32) -> PropertyKey {
     PropertyKey::new(&format!("{number:04}")).unwrap()
 }
@@ -29,7 +29,7 @@ fn is_value_read(bytes: u32) -> bool {
     PropertyValue::from_bytes(writer.finish()).is_ok()
 }
 
-/// True when a snapshot of so many members and properties is read.
+/// Returns true if a snapshot with `members` members and `properties` properties decodes.
 fn is_snapshot_read(members: u32, properties: u32) -> bool {
     let property = |number| Property {
         key: key(number),
@@ -57,7 +57,7 @@ fn is_snapshot_read(members: u32, properties: u32) -> bool {
     Snapshot::from_bytes(snapshot.to_bytes()).is_ok()
 }
 
-/// What it is of, the least, the most, and whether so many are read.
+/// Name of the count, its minimum, its maximum, and a function that returns whether a count is accepted.
 type Bound = (&'static str, u32, u32, fn(u32) -> bool);
 
 // spec-test: CMD-21, CMD-11, EVT-4, PRP-4, PRP-8, PRP-9

@@ -1,34 +1,37 @@
-//! How a message is delivered.
+//! Delivery modes of messages.
 
 use crate::base::{DecodeError, Reader, Writer};
 
 /// How a message is delivered; chosen for each message. Spec: STR-2.
 ///
-/// A key is one for both modes that have one, whoever the recipients are: once a newer message of a key has arrived,
-/// in either mode and to anybody, the older ones of its sender are old, and what still waits may be dropped for a
-/// newer one before. What must not replace each other needs keys of its own. Spec: STR-7.
+/// Both keyed modes share one key space, whoever the recipients are. Once a newer message with a key has
+/// arrived, in either mode and at any recipient, the older messages of its sender with that key are obsolete.
+/// Messages that still wait may be dropped for a newer one even before that. Messages that must not replace
+/// each other need different keys. Spec: STR-7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Delivery {
-    /// May be lost, may overtake others; never twice. Fits one datagram.
+    /// May be lost or reordered, but never duplicated. Fits one datagram.
     Unreliable,
-    /// May be lost; of one key only what is newer than all that arrived. Fits one datagram.
+    /// May be lost. Of one key, only messages newer than all that have arrived are delivered. Fits one
+    /// datagram.
     Sequenced {
-        /// Scope of "newer", within stream and sender.
+        /// Scope of "newer", within the stream and sender.
         key: u16,
     },
-    /// Arrives exactly once, in any order, unless the server refuses it, the receiver leaves or the session ends first.
+    /// Arrives exactly once, in any order, unless the server refuses it, the receiver leaves or the session
+    /// ends first.
     ReliableUnordered,
-    /// The same, in the order of sending on its stream.
+    /// As [`Delivery::ReliableUnordered`], but in the order of sending on its stream.
     ReliableOrdered,
-    /// The newest of a key arrives; an older one may be dropped for it.
+    /// The newest message of a key arrives; older ones may be dropped for it.
     ReliableLatest {
-        /// Scope of "newest", within stream and sender.
+        /// Scope of "newest", within the stream and sender.
         key: u16,
     },
 }
 
 impl Delivery {
-    /// The mode's number on the wire, 0 to 4.
+    /// Returns the mode's number on the wire, 0 to 4.
     pub const fn mode(self) -> u8 {
         match self {
             Self::Unreliable => 0,
@@ -39,7 +42,7 @@ impl Delivery {
         }
     }
 
-    /// The key of the keyed modes.
+    /// Returns the key of a keyed mode.
     pub const fn key(self) -> Option<u16> {
         match self {
             Self::Sequenced { key } | Self::ReliableLatest { key } => Some(key),
@@ -47,12 +50,12 @@ impl Delivery {
         }
     }
 
-    /// True when the transport resends what is lost.
+    /// Returns true if the transport retransmits the message when it is lost.
     pub const fn is_reliable(self) -> bool {
         matches!(self, Self::ReliableUnordered | Self::ReliableOrdered | Self::ReliableLatest { .. })
     }
 
-    /// The delivery of a mode: reads the key that it has, if it has one.
+    /// Returns the delivery for a mode, and reads its key if it has one.
     ///
     /// # Errors
     /// [`DecodeError::Unknown`] for a mode above 4, [`DecodeError::Truncated`].

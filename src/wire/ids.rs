@@ -1,4 +1,4 @@
-//! The wire forms of the identifiers that commands, results and events carry.
+//! The wire forms of the identifiers in commands, results and events.
 
 use crate::base::codec::VARINT_MAX;
 use crate::base::{
@@ -6,7 +6,7 @@ use crate::base::{
     UserId, Wire, Writer,
 };
 
-/// Identifiers that fit 32 bits and travel as varints.
+/// Encodes identifiers that fit in 32 bits as varints.
 macro_rules! varint_u32 {
     ($($name:ident: $what:literal),+ $(,)?) => {$(
         impl Wire for $name {
@@ -21,7 +21,7 @@ macro_rules! varint_u32 {
     )+};
 }
 
-/// Counters that fit 62 bits and travel as varints; larger ones are never reached.
+/// Encodes counters that fit in 62 bits as varints; larger values are never reached.
 macro_rules! varint_u62 {
     ($($name:ident: $what:literal),+ $(,)?) => {$(
         impl Wire for $name {
@@ -73,7 +73,7 @@ impl Wire for InviteId {
 impl Wire for UserId {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let text = reader.text("user id", 1, Self::MAX_BYTES)?;
-        // `text` has checked the length; this only turns the type.
+        // `text` has checked the length; this only converts the type.
         Self::new(&text).map_err(|error| DecodeError::Length {
             what: "user id",
             bytes: error.bytes as u64,

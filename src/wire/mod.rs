@@ -1,4 +1,4 @@
-//! Packets, frames, commands and events as values, and their bytes.
+//! Packets, frames, commands and events as values, and their encoding.
 
 mod body;
 mod bounded;
@@ -32,14 +32,14 @@ mod bounds;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    //! What the tests of every codec share.
+    //! Helpers shared by the tests of all codecs.
 
     use bytes::Bytes;
     use proptest::prelude::*;
 
     use crate::base::Wire;
 
-    /// Checks that bytes, if they are accepted at all, are what writing the value gives.
+    /// Checks that the bytes, if they are accepted at all, are the encoding of the value read.
     pub(crate) fn check_canonical<T: Wire>(bytes: Vec<u8>) -> Result<(), TestCaseError> {
         let bytes = Bytes::from(bytes);
         if let Ok(value) = T::from_bytes(bytes.clone()) {

@@ -1,49 +1,49 @@
-//! [`TransportParameters`]: what an end tells the other about itself in the handshake.
+//! [`TransportParameters`]: the values that each end announces in the handshake.
 
 use std::time::Duration;
 
 use crate::base::{DecodeError, Reader, Wire, Writer};
 
-/// What an end can take; carried in the payloads of both Noise messages. Spec: HSK-9.
+/// Limits of one end, carried in the payloads of both Noise messages. Spec: HSK-9.
 ///
 /// ```text
 /// idle timeout (ms) | max ack delay (ms) | max datagram (B) | max message (B) | receive buffer (B)
 /// ```
-/// All are integers of variable length. A value out of its range is written as the nearest in it.
-/// Behind them may stand extensions, an id and up to 63 bytes each: what a later peer can do
-/// beyond this version. This one knows none of them, writes none, and passes them over. Spec: HSK-17.
+/// All are variable-length integers. A value out of its range is written as the nearest value in range.
+/// Extensions may follow, each an id and up to 63 bytes, for capabilities of a later version. This version
+/// supports none of them, writes none, and skips them. Spec: HSK-17.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransportParameters {
-    /// Silence after which the sender gives the connection up, 1,000 to 600,000 ms. The smaller
-    /// of both ends' counts.
+    /// Silence after which the sender gives the connection up, 1,000 to 600,000 ms. The smaller of both ends'
+    /// values applies.
     pub idle_timeout_ms: u32,
-    /// Longest that the sender holds back an ack, 0 to 65 ms.
+    /// Longest time that the sender delays an ack, 0 to 65 ms.
     pub max_ack_delay_ms: u32,
-    /// Largest datagram that the sender takes, 1,200 to 65,507 B.
+    /// Largest datagram that the sender accepts, 1,200 to 65,507 B.
     pub max_datagram_bytes: u32,
-    /// Largest message that the sender takes, 1,200 to 1,048,576 B.
+    /// Largest message that the sender accepts, 1,200 to 1,048,576 B.
     pub max_message_bytes: u32,
-    /// What the sender keeps of messages that are incomplete or out of order, 65,536 to 2^30 B.
+    /// The sender's buffer for messages that are incomplete or out of order, 65,536 to 2^30 B.
     pub receive_buffer_bytes: u32,
 }
 
-/// Largest datagram that this implementation takes, UDP payload.
+/// Largest datagram that this implementation accepts, as UDP payload in bytes.
 pub const MAX_RECEIVED_DATAGRAM_BYTES: u32 = 9_216;
 
 impl TransportParameters {
-    /// The idle timeout as a duration.
+    /// Returns the idle timeout as a duration.
     pub const fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.idle_timeout_ms as u64)
     }
 
-    /// The longest ack delay as a duration.
+    /// Returns the maximum ack delay as a duration.
     pub const fn max_ack_delay(&self) -> Duration {
         Duration::from_millis(self.max_ack_delay_ms as u64)
     }
 }
 
 impl Default for TransportParameters {
-    /// Those of an end that grants much, for tests and tools; a connection's follow from its configuration.
+    /// Returns generous values for tests and tools; those of a connection follow from its configuration.
     fn default() -> Self {
         Self {
             idle_timeout_ms: 10_000,
@@ -75,7 +75,7 @@ impl Field {
 }
 
 impl Wire for TransportParameters {
-    /// Takes all that is left: extensions go on to the end.
+    /// Takes all remaining bytes, because extensions reach to the end.
     // spec: HSK-9
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let parameters = Self {
@@ -98,7 +98,7 @@ impl Wire for TransportParameters {
     }
 }
 
-/// Longest content of an extension.
+/// Maximum length of an extension's content.
 const MAX_EXTENSION_BYTES: usize = 63;
 
 // spec: HSK-17
@@ -157,7 +157,7 @@ mod tests {
         ));
     }
 
-    /// A peer of a later version announces what this one has never heard of.
+    /// A peer of a later version announces extensions that this version does not know.
     // spec-test: HSK-17
     #[test]
     fn extensions_are_passed_over_when_they_have_their_form() {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is accepted begins with the canonical form; the rest is extensions.
+        /// Accepted bytes begin with the canonical form; the rest is extensions.
         #[test]
         fn what_is_accepted_is_canonical(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
             if let Ok(parameters) = TransportParameters::from_bytes(bytes.clone().into()) {

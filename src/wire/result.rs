@@ -1,4 +1,4 @@
-//! [`CommandResult`]: the one answer to a request.
+//! [`CommandResult`]: the single answer to a request.
 
 use crate::base::{
     DecodeError, EventNumber, MemberId, Reader, RequestId, Revision, SessionId, SessionKind, Slot, Wire,
@@ -18,7 +18,7 @@ use crate::wire::{ErrorCode, Settings};
 pub struct CommandResult {
     /// The request that this answers.
     pub request: RequestId,
-    /// What came of it; a refused request changed nothing.
+    /// The outcome; a refused request changed nothing.
     pub outcome: Result<Value, ErrorCode>,
 }
 
@@ -26,7 +26,7 @@ const OK: u8 = 0x40;
 const ERROR: u8 = 0x41;
 
 impl CommandResult {
-    /// True when `kind`, the first byte of a message, says that it is a result.
+    /// Returns true if `kind`, the first byte of a message, is that of a result.
     pub const fn is_kind(kind: u8) -> bool {
         matches!(kind, OK | ERROR)
     }
@@ -59,7 +59,7 @@ impl Wire for CommandResult {
     }
 }
 
-/// What a request that was carried out yields. Spec: RES-2.
+/// The value of a request that was carried out. Spec: RES-2.
 ///
 /// ```text
 /// 0 empty    | decline, revoke, leave, kick, transfer, delete
@@ -72,15 +72,15 @@ impl Wire for CommandResult {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
-    /// Nothing more to say.
+    /// No value.
     Empty,
-    /// The sender is a member now.
+    /// The sender is now a member.
     Entered(Entered),
-    /// For each user of the command, in its order: the number of the new invite, or why not.
+    /// For each user of the command, in order: the number of the new invite, or the reason why there is none.
     Invited(Vec<Result<u32, ErrorCode>>),
-    /// The properties' revision with the command's changes.
+    /// The properties' revision including the command's changes.
     Revision(Revision),
-    /// What the session is.
+    /// Description of a session.
     Info(Info),
     /// The sessions that the sender is in, by slot.
     Sessions(Vec<Membership>),
@@ -88,7 +88,7 @@ pub enum Value {
     Invites(Vec<Invitation>),
 }
 
-/// Most entries of a listed answer.
+/// Maximum number of entries in a list.
 pub const MAX_LISTED: usize = 1_024;
 
 impl Wire for Value {
@@ -162,7 +162,7 @@ fn write_invited(answers: &[Result<u32, ErrorCode>], writer: &mut Writer) {
     }
 }
 
-/// Where a client is after `create` or `join`. Spec: RES-3.
+/// A client's place in a session after `create` or `join`. Spec: RES-3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entered {
     /// The session.
@@ -189,16 +189,16 @@ impl Wire for Entered {
     }
 }
 
-/// A session that the asking user is in. Spec: RES-4.
+/// A session that the requesting user is in. Spec: RES-4.
 ///
 /// ```text
 /// entered | kind u16
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Membership {
-    /// Where and as whom.
+    /// Session, slot and member id.
     pub entered: Entered,
-    /// The app's class of the session.
+    /// The application's class of the session.
     pub kind: SessionKind,
 }
 
@@ -213,7 +213,7 @@ impl Wire for Membership {
     }
 }
 
-/// What a session is at the moment of the answer. Spec: RES-5.
+/// Description of a session at the time of the answer. Spec: RES-5.
 ///
 /// ```text
 /// session u64 | settings | owner varint | members varint | open invites varint | revision varint
@@ -223,13 +223,13 @@ impl Wire for Membership {
 pub struct Info {
     /// The session.
     pub session: SessionId,
-    /// What does not change in it.
+    /// Its settings.
     pub settings: Settings,
     /// The owner.
     pub owner: MemberId,
-    /// How many members it has.
+    /// Number of members.
     pub members: u32,
-    /// How many invites are open.
+    /// Number of open invites.
     pub open_invites: u32,
     /// Revision of its properties.
     pub revision: Revision,

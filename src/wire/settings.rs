@@ -1,45 +1,46 @@
-//! What a session is created with, and what commands and events share: bounded numbers and texts.
+//! The settings that a session is created with, and the bounded numbers and texts that commands and events
+//! share.
 
 use super::bounded::{bounded_number, bounded_text};
 use crate::base::{DecodeError, Reader, SessionKind, Wire, Writer};
 
 bounded_number! {
-    /// Seats of a session, 1 to 1,024. Spec: SES-4.
+    /// Number of seats in a session, 1 to 1,024. Spec: SES-4.
     MaxMembers(u16), "max members", 1..=1024
 }
 bounded_number! {
-    /// How long an empty session is kept, 0 to 86,400 s. Spec: SES-5.
+    /// Time that an empty session is kept, 0 to 86,400 s. Spec: SES-5.
     IdleTtl(u32), "idle ttl", 0..=86_400
 }
 bounded_number! {
-    /// How long an invite admits, 1 to 86,400 s. Spec: INV-3.
+    /// Time that an invite is valid, 1 to 86,400 s. Spec: INV-3.
     InviteTtl(u32), "invite ttl", 1..=86_400
 }
 bounded_text! {
-    /// A word of the owner to the invited user, at most 256 B. Spec: INV-4.
+    /// The owner's text to the invited user, at most 256 B. Spec: INV-4.
     Note, "note", 0..=256
 }
 bounded_text! {
-    /// Why a member declines, kicks or deletes, for people, at most 128 B; often empty.
+    /// A member's reason for declining, kicking or deleting, for people, at most 128 B; often empty.
     /// Spec: CMD-7.
     Reason, "reason", 0..=128
 }
 
 impl Reason {
-    /// No reason given.
+    /// Returns an empty reason.
     pub fn none() -> Self {
         Self("".into())
     }
 }
 
 impl Note {
-    /// Nothing to say.
+    /// Returns an empty note.
     pub fn none() -> Self {
         Self("".into())
     }
 }
 
-/// Declares a choice of two or more, one byte on the wire.
+/// Declares a choice of two or more values, one byte on the wire.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$case_doc:meta])* $case:ident = $number:literal,)+ }) => {
         $(#[$doc])*
@@ -65,7 +66,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// What an owner's leaving does to its session. Spec: SES-6.
+    /// Effect of an owner's departure on its session. Spec: SES-6.
     OnOwnerLeave, "on owner leave" {
         /// The longest-standing member becomes the owner.
         Transfer = 0,
@@ -74,31 +75,31 @@ choice! {
     }
 }
 choice! {
-    /// Who may join a session. Spec: SES-7.
+    /// Users who may join a session. Spec: SES-7.
     Admission, "admission" {
         /// Users with an invite of their own.
         Invited = 0,
-        /// Every user that knows the session's id.
+        /// Every user who knows the session's id.
         Open = 1,
     }
 }
 
-/// What does not change in a session's life. Spec: SES-8.
+/// The settings of a session, which never change. Spec: SES-8.
 ///
 /// ```text
 /// kind u16 | max members varint | idle ttl varint | on owner leave u8 | admission u8
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The app's class of the session.
+    /// The application's class of the session.
     pub kind: SessionKind,
-    /// Its seats.
+    /// Number of seats.
     pub max_members: MaxMembers,
-    /// How long it is kept when empty.
+    /// Time that it is kept when empty.
     pub idle_ttl: IdleTtl,
-    /// What the owner's leaving does.
+    /// Effect of the owner's departure.
     pub on_owner_leave: OnOwnerLeave,
-    /// Who may join.
+    /// Users who may join.
     pub admission: Admission,
 }
 

@@ -1,5 +1,5 @@
-//! What the tests of the binary share: a running process whose lines are waited for, with a
-//! deadline, and which is killed when the test ends however it ends.
+//! Shared by the tests of the binary: a running process whose output lines can be awaited with a deadline,
+//! and which is killed when the test ends for any reason.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Far longer than anything here takes; only a failing test waits for so long.
+/// Far longer than any step takes; only a failing test waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn binary() -> Command {
@@ -28,12 +28,12 @@ pub fn run(args: &[&str]) -> Output {
     run_with(&[], args)
 }
 
-/// Runs the binary to its end, with these variables of the environment.
+/// Runs the binary to its end, with these environment variables.
 pub fn run_with(variables: &[(&str, &str)], args: &[&str]) -> Output {
     binary().envs(variables.iter().copied()).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
-/// Text of a finished process: exit status, standard output, standard error.
+/// Returns the exit status, standard output and standard error of a finished process.
 pub fn texts(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -45,7 +45,7 @@ pub struct Running {
     stdin: Option<ChildStdin>,
     out: Receiver<String>,
     err: Receiver<String>,
-    /// What nobody reads, though somebody could.
+    /// Standard output that is kept open but not read.
     unread: Option<ChildStdout>,
     /// Every line that was read, for the message of a failing test.
     seen: Vec<String>,
@@ -57,7 +57,7 @@ impl Running {
         Self::start_logging_to(Stdio::piped(), args)
     }
 
-    /// Starts the binary, its standard error being `logs`.
+    /// Starts the binary with `logs` as its standard error.
     pub fn start_logging_to(logs: Stdio, args: &[&str]) -> Self {
         let command = &mut binary();
         let mut child =
@@ -68,7 +68,8 @@ impl Running {
         Self { child, stdin, out, err, unread: None, seen: Vec::new() }
     }
 
-    /// Starts the binary, whose standard output and error go into one pipe that is not read and holds some 64 KiB.
+    /// Starts the binary with standard output and error in one pipe, which is not read and holds about 64
+    /// KiB.
     #[cfg(unix)]
     pub fn start_unread(args: &[&str]) -> Self {
         let command = &mut Command::new("sh");
@@ -78,7 +79,7 @@ impl Running {
         Self { child, stdin, out: channel().1, err: channel().1, unread, seen: Vec::new() }
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -99,17 +100,17 @@ impl Running {
         self.stdin = None;
     }
 
-    /// The next line of standard output that holds `text`; lines before it are passed over.
+    /// Waits for the next line of standard output that contains `text`; earlier lines are skipped.
     pub fn wait_for(&mut self, text: &str) -> String {
         self.wait_until(text, |line| line.contains(text))
     }
 
-    /// The address that it says it listens on.
+    /// Returns the address that the server reports to listen on.
     pub fn addr(&mut self) -> String {
         self.wait_for("listening on ").strip_prefix("listening on ").unwrap().to_owned()
     }
 
-    /// The next line of standard error that holds `text`.
+    /// Waits for the next line of standard error that contains `text`.
     pub fn wait_for_stderr(&mut self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -126,7 +127,7 @@ impl Running {
         }
     }
 
-    /// The next line of standard output that is JSON and for which `wanted` holds.
+    /// Waits for the next line of standard output that is JSON and for which `wanted` holds.
     pub fn wait_for_json(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let json = |line: &str| serde_json::from_str::<Value>(line).ok();
         let line = self.wait_until(what, |line| json(line).is_some_and(|value| wanted(&value)));
@@ -149,18 +150,18 @@ impl Running {
         }
     }
 
-    /// Asks it to end, with a signal.
+    /// Sends the signal `name` to the process.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status().unwrap();
         assert!(sent.success());
     }
 
-    /// True while it has not ended.
+    /// Returns true while the process has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub fn wait_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -172,7 +173,7 @@ impl Running {
         }
     }
 
-    /// Everything that it has written and been told.
+    /// Returns all lines that the process has written or received.
     pub fn transcript(&mut self) -> String {
         self.seen.extend(self.out.try_iter());
         let err: Vec<String> = self.err.try_iter().map(|line| format!("stderr: {line}")).collect();
@@ -188,7 +189,7 @@ impl Drop for Running {
     }
 }
 
-/// Reads lines on a thread of their own, so that waiting for one can have a deadline.
+/// Reads lines on a separate thread, so that waiting for one can have a deadline.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -201,11 +202,11 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A folder of the test's own, removed when dropped.
+/// A temporary folder of one test, removed when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// A new and empty one.
+    /// Creates a new, empty folder.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -214,17 +215,17 @@ impl Folder {
         Self(path)
     }
 
-    /// A file in it, as text for a command line.
+    /// Returns the path of a file in the folder, as text for a command line.
     pub fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// The folder.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A new token key in it.
+    /// Creates a new token key in the folder and returns its path.
     pub fn key(&self) -> String {
         let path = self.file("key");
         let (status, _, err) = texts(&run(&["keygen", "--out", &path]));

@@ -13,7 +13,7 @@ use rallypoint::wire::packet::{ClearPacket, Hello};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-/// Prepared shots and a seeded hand that chooses among them.
+/// Prepared datagrams, and a seeded generator that chooses among them.
 pub struct Arsenal {
     rng: StdRng,
     hellos: Vec<Bytes>,
@@ -23,7 +23,7 @@ pub struct Arsenal {
 const HELLOS_A_KIND: usize = 50;
 
 impl Arsenal {
-    /// `captured` are datagrams of an honest client: its HELLO and sealed packets.
+    /// `captured` holds an honest client's datagrams: its HELLO and sealed packets.
     pub fn new(key: &str, server: SocketAddr, captured: Vec<Bytes>) -> Self {
         assert!(captured.iter().any(|datagram| datagram[0] & 0x80 != 0), "no sealed packet was captured");
         assert!(captured.iter().any(|datagram| datagram[0] & 0x80 == 0), "no HELLO was captured");
@@ -44,7 +44,7 @@ impl Arsenal {
         Self { rng, hellos, captured }
     }
 
-    /// The next shot.
+    /// Returns the next datagram to send.
     pub fn next(&mut self) -> Bytes {
         match self.rng.random_range(0..5) {
             0 => self.noise(),
@@ -61,14 +61,14 @@ impl Arsenal {
         bytes.freeze()
     }
 
-    /// Looks like a sealed packet of some connection.
+    /// Returns noise that looks like a sealed packet of some connection.
     fn sealed_noise(&mut self) -> Bytes {
         let mut bytes = BytesMut::from(&self.noise()[..]);
         bytes[0] = 0x80 | (bytes[0] & 0x60);
         bytes.freeze()
     }
 
-    /// A captured datagram with one bit changed, or cut.
+    /// Returns a captured datagram with one bit flipped, or truncated.
     fn bent(&mut self) -> Bytes {
         let datagram = &self.captured[self.rng.random_range(0..self.captured.len())];
         let mut bytes = BytesMut::from(&datagram[..]);

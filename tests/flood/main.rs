@@ -1,6 +1,6 @@
-//! A server under fire, with sessions running: the binary, real sockets, hostile datagrams.
+//! A server with running sessions that receives hostile datagrams: the binary on real sockets.
 //!
-//! `RALLYPOINT_FLOOD_SECONDS=60 cargo test --release --test flood -- --nocapture` fires for a minute.
+//! `RALLYPOINT_FLOOD_SECONDS=60 cargo test --release --test flood -- --nocapture` floods it for a minute.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -22,10 +22,10 @@ use processes::{Folder, Server, bench, client_through};
 use relay::Relay;
 
 const DATAGRAMS_PER_SECOND: u32 = 20_000;
-/// Fired together; then the shooter waits for its time.
+/// Number of datagrams sent at once, after which the sender waits until the next burst is due.
 const VOLLEY: u32 = 100;
 
-/// Each kind of shot must have been counted as what it is.
+/// Each kind of hostile datagram must have been counted under its own reason.
 const REASONS: [&str; 10] = [
     "bad_length",
     "bad_checksum",
@@ -39,7 +39,7 @@ const REASONS: [&str; 10] = [
     "replayed",
 ];
 
-/// What the flood did.
+/// Totals of the flood.
 #[derive(Debug, Default)]
 struct Fired {
     datagrams: u64,
@@ -86,7 +86,7 @@ fn sessions_run_undisturbed_while_hostile_datagrams_arrive() {
     }
 }
 
-/// Fires at the server for `time`, and counts what it answers.
+/// Sends hostile datagrams to the server for `time`, and counts the bytes of its answers.
 fn fire(arsenal: &mut Arsenal, server: SocketAddr, time: Duration) -> Fired {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(server).unwrap();
@@ -97,7 +97,7 @@ fn fire(arsenal: &mut Arsenal, server: SocketAddr, time: Duration) -> Fired {
     while start.elapsed() < time {
         for _ in 0..VOLLEY {
             let datagram = arsenal.next();
-            // A full buffer loses a shot; so be it.
+            // A full buffer drops the datagram, which is acceptable.
             if socket.send(&datagram).is_ok() {
                 fired.datagrams += 1;
                 fired.bytes += datagram.len() as u64;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-/// A folder of the test's own, with a token key in it.
+/// A temporary folder of one test, with a token key in it.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -38,7 +38,7 @@ impl Drop for Folder {
     }
 }
 
-/// `serve`.
+/// A running `serve`.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
@@ -65,14 +65,14 @@ impl Server {
         Self { child, address, log: Some(log) }
     }
 
-    /// Resident memory.
+    /// Returns the resident memory.
     pub fn rss_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
     }
 
-    /// Asks it to end, and returns the counters that it leaves in its log.
+    /// Asks the server to end, and returns the counters in its log.
     pub fn stop(mut self) -> BTreeMap<String, u64> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -94,7 +94,7 @@ impl Drop for Server {
 pub struct Running(Child);
 
 impl Running {
-    /// The JSON that it prints at its end.
+    /// Waits for the process, and returns the JSON that it prints at its end.
     pub fn wait(mut self) -> Value {
         let mut text = String::new();
         self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -109,7 +109,7 @@ impl Drop for Running {
     }
 }
 
-/// `bench`: 8 sessions of 8 at 30 Hz.
+/// Starts `bench` with 8 sessions of 8 members at 30 Hz.
 pub fn bench(folder: &Folder, server: SocketAddr, seconds: u64) -> Running {
     let child = command(["bench", "--json", "--warmup", "1s", "--seconds", &seconds.to_string(), "--server"])
         .arg(server.to_string())
@@ -122,7 +122,7 @@ pub fn bench(folder: &Folder, server: SocketAddr, seconds: u64) -> Running {
     Running(child)
 }
 
-/// `client`, which creates a session and stays.
+/// Starts `client`, which creates a session and stays in it.
 pub fn client_through(folder: &Folder, relay: SocketAddr) -> Running {
     let mut child =
         command(["client", "--json", "--user", "alice", "--server", &relay.to_string(), "--key-file"])

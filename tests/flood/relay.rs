@@ -1,4 +1,4 @@
-//! A relay for one client that keeps a copy of what the client says.
+//! A relay for one client that keeps a copy of the client's datagrams.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// Runs until it is dropped.
+/// A relay that runs until it is dropped.
 pub struct Relay {
     pub address: SocketAddr,
     captured: Arc<Mutex<Vec<Bytes>>>,
@@ -35,7 +35,7 @@ impl Relay {
         Self { address, captured, stop, thread: Some(thread) }
     }
 
-    /// What the client has said so far, once that is a handshake and some sealed packets.
+    /// Waits until the client has sent a handshake and some sealed packets, and returns its datagrams so far.
     pub fn capture(&self) -> Vec<Bytes> {
         let start = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! When acks leave, and what they are worth.
+//! When acks are sent, and what they count for.
 
 use rallypoint::wire::frame::{Fragment, FragmentHead, Place, Repair};
 use smallvec::smallvec;
@@ -25,7 +25,7 @@ fn is_ack_of(packets: &[Opened], number: u64) -> bool {
     frames.any(|frame| matches!(frame, Frame::Ack(ack) if ack.largest.expand(number) == number))
 }
 
-/// A peer whose first packets, which are acked at once, have been.
+/// A peer past its first packets, which are acked at once.
 fn settled() -> Peer {
     let config = ConnectionConfig { max_ack_delay: Duration::from_millis(10), ..ConnectionConfig::default() };
     let mut peer = Peer::with(TransportParameters::default(), config);
@@ -37,7 +37,7 @@ fn settled() -> Peer {
 // spec-test: ACK-1
 #[test]
 fn each_packet_that_asks_for_an_ack_gets_one_and_no_other_does() {
-    // Of two packets that held nothing to repair: it stays open.
+    // It covers two packets that held nothing to repair, so it stays unresolved.
     let repair = Repair { lags: smallvec![1, 2], symbol: Bytes::from_static(&[0, 1, 0x33]) };
     let asking = [
         Frame::Ping,

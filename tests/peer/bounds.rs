@@ -1,4 +1,4 @@
-//! What a connection sends to a peer that acks nothing.
+//! Limits on what a connection sends to a peer that sends no acks.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ fn numbers(heard: &[Opened]) -> Vec<u64> {
     frames.filter_map(message_number).map(|number| number.expand(0)).collect()
 }
 
-/// Numbers of the messages that leave within two seconds.
+/// Returns the numbers of the messages that are sent within two seconds.
 fn all_numbers(peer: &mut Peer) -> BTreeSet<u64> {
     let mut all = BTreeSet::new();
     for _ in 0..200 {
@@ -37,13 +37,13 @@ fn a_probe_carries_the_small_messages_under_way_again_in_a_new_packet() {
             carried.push(numbers(std::slice::from_ref(&packet)));
         }
     }
-    // Packets of a REPAIR alone come between.
+    // Packets with only a REPAIR come between.
     carried.retain(|numbers| !numbers.is_empty());
     assert_eq!(carried[..3], [[0], [0], [0]], "128, 256 and 512 bytes");
     assert!(carried[3..].iter().all(|numbers| *numbers == [0, 2]), "513 bytes are too many: {carried:?}");
 }
 
-/// An empty message counts 64 bytes of the peer's room.
+/// An empty message counts as 64 bytes of the peer's receive buffer.
 // spec-test: REL-12
 #[test]
 fn no_more_leaves_than_the_peer_has_room_for() {
@@ -68,7 +68,7 @@ fn no_number_leaves_that_is_beyond_the_window() {
     assert!(all_numbers(&mut peer).into_iter().eq(0..4_096));
 }
 
-/// The receiver remembers so many keys.
+/// The receiver remembers 256 keys.
 // spec-test: STR-8
 #[test]
 fn no_keyed_value_leaves_that_is_256_above_one_unsettled() {

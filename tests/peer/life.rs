@@ -14,13 +14,13 @@ fn unreliable() -> Frame {
     Frame::Message(Message { head: MessageHead::Unreliable, payload: Bytes::from_static(b"x") })
 }
 
-/// What the connection has told since the last call, without that it is established.
+/// Returns the connection's events since the last call, except that it is established.
 fn told(peer: &mut Peer) -> Vec<Event> {
     let events = std::iter::from_fn(|| peer.connection.poll_event());
     events.filter(|event| *event != Event::Established).collect()
 }
 
-/// All that leaves in `time`, stopping wherever the connection has a deadline; with the time of each.
+/// Returns all packets sent within `time`, each with its time, stopping at every deadline of the connection.
 fn hear_for(peer: &mut Peer, time: Duration) -> Vec<(Timestamp, Opened)> {
     let end = peer.now + time;
     let mut heard = Vec::new();
@@ -127,7 +127,7 @@ fn closes_are_a_probe_timeout_apart_then_twice_as_long_and_a_second_at_most() {
     }
 }
 
-/// What it hears may all arrive; what it says does not.
+/// Everything sent to it may arrive, while nothing it sends does.
 // spec-test: CON-3, CON-6
 #[test]
 fn a_peer_that_says_that_it_hears_nothing_has_ended_by_silence() {
@@ -140,7 +140,7 @@ fn a_peer_that_says_that_it_hears_nothing_has_ended_by_silence() {
     assert!(peer.hear().iter().flat_map(|packet| &packet.frames).eq([&close]));
 }
 
-/// Whichever end has the shorter one; the other's ten seconds play no part.
+/// Either end may have the shorter one; the other's ten seconds do not matter.
 // spec-test: CON-3
 #[test]
 fn the_shorter_idle_timeout_ends_a_connection_with_one_word() {

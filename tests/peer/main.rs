@@ -1,5 +1,5 @@
-//! A connection as its peer sees it: a peer that holds the keys, opens each packet, and answers with
-//! whatever frames it likes. For rules that no well-behaved pair ever comes near.
+//! A connection as seen by a peer that holds the keys, opens each packet, and answers with arbitrary frames.
+//! Tests rules that no well-behaved pair of ends comes near.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -21,11 +21,11 @@ use rand::rngs::StdRng;
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-/// Where the peer is.
+/// The peer's address.
 const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
 const CLIENT: ConnectionId = ConnectionId(0x0300_0001);
 
-/// A server's connection, and the client that it talks to.
+/// A server's connection, and the client that it is connected to.
 struct Peer {
     now: Timestamp,
     connection: Connection,
@@ -35,7 +35,7 @@ struct Peer {
     largest: Option<u64>,
 }
 
-/// A packet of the connection, opened.
+/// An opened packet of the connection.
 struct Opened {
     header: SealedHeader,
     number: u64,
@@ -52,7 +52,7 @@ impl Peer {
         Self::with(TransportParameters::default(), ConnectionConfig::default())
     }
 
-    /// What the peer tells of itself, and what the connection is set to.
+    /// Returns a connection with `config`, whose peer has sent `parameters`.
     fn with(parameters: TransportParameters, config: ConnectionConfig) -> Self {
         let secrets = secrets();
         let connection = Connection::new(
@@ -67,7 +67,7 @@ impl Peer {
         Self { now: Timestamp::ZERO, connection, keys: secrets.client_keys(), next: 0, largest: None }
     }
 
-    /// Seals `frames` for the connection.
+    /// Seals `frames` and hands the packet to the connection.
     fn say(&mut self, frames: &[Frame]) {
         self.try_say(frames).unwrap();
     }
@@ -87,7 +87,7 @@ impl Peer {
         self.connection.handle_packet(self.now, ADDRESS.into(), packet)
     }
 
-    /// All that the connection sends now.
+    /// Returns all packets that the connection sends now.
     fn hear(&mut self) -> Vec<Opened> {
         let mut heard = Vec::new();
         let mut packet = BytesMut::new();
@@ -116,7 +116,7 @@ impl Peer {
         self.ack_held_for(0);
     }
 
-    /// Acks the newest packet, said to be held back for so many steps of 256 µs.
+    /// Acks the newest packet, with `delay` steps of 256 µs as its delay.
     fn ack_held_for(&mut self, delay: u8) {
         let largest = Truncated::bits32(self.largest.unwrap());
         self.say(&[Frame::Ack(Ack {
@@ -145,7 +145,8 @@ impl Peer {
         self.say(&[Frame::Ack(Ack { largest, delay: 0, runs: Some((first, runs)), repaired: Lags::new() })]);
     }
 
-    /// Acks full windows until what one of them holds is more than 1,536 small packets.
+    /// Acks full congestion windows of large messages, after which the window holds more than 1,536 small
+    /// packets.
     fn widen_window(&mut self) {
         (0..60).for_each(|_| self.send(Delivery::ReliableOrdered, 20_000));
         loop {
@@ -171,7 +172,7 @@ fn message_number(frame: &Frame) -> Option<Truncated> {
     }
 }
 
-/// [`Peer::open`] asserts that no number comes twice.
+/// [`Peer::open`] asserts that every number is larger than the previous one.
 // spec-test: PKT-7, PKT-11, MTU-1
 #[test]
 fn every_packet_has_a_number_of_its_own_and_1200_bytes_until_a_probe_was_acked() {
@@ -187,7 +188,7 @@ fn every_packet_has_a_number_of_its_own_and_1200_bytes_until_a_probe_was_acked()
                 assert!(packet.bytes <= acked, "{} bytes", packet.bytes);
             }
         }
-        // Without an ack the same messages leave again, as probes.
+        // Without an ack the same messages are sent again, as probes.
         peer.wait(Duration::from_millis(120));
         if round % 2 == 1 {
             peer.ack();
@@ -231,7 +232,7 @@ fn message_numbers_take_a_byte_while_few_are_unsettled() {
     }
 }
 
-/// Each value replaces the one that left before it, but none of them has moved the peer's position.
+/// Each value replaces the one sent before it, but none of them has moved the peer's position.
 // spec-test: STR-5
 #[test]
 fn a_value_far_above_the_last_acked_one_has_its_number_in_4_bytes() {
@@ -292,7 +293,8 @@ fn acks_alone_are_not_acked_but_every_257th_packet_asks_for_one() {
     assert!(peer.hear().is_empty(), "an ack asks for nothing");
 }
 
-/// The same through the public surface as the unit tests have it: a peer that lies is left.
+/// The same through the public API as in the unit tests: the connection to a peer that sends a false ack is
+/// closed.
 // spec-test: ACK-6
 #[test]
 fn an_ack_of_what_was_never_sent_ends_the_connection() {

@@ -1,7 +1,7 @@
 //! Runs of a simulation by seed, on all cores.
 //!
-//! `RALLYPOINT_SEED=…` replays the one run of that seed; `RALLYPOINT_SEEDS=N` runs N fresh seeds
-//! instead of the usual few.
+//! `RALLYPOINT_SEED=…` replays the one run of that seed; `RALLYPOINT_SEEDS=N` runs N fresh seeds instead of
+//! the usual number.
 
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,33 +9,34 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// The seed that is to be replayed, if one is.
+/// Returns the seed to be replayed, if one is set.
 pub fn chosen() -> Option<u64> {
     env::var("RALLYPOINT_SEED").ok().map(|seed| seed.parse().expect("RALLYPOINT_SEED is a number"))
 }
 
-/// The chosen seed, or all of `usual`.
+/// Returns the chosen seed, or all of `usual`.
 pub fn chosen_or(usual: std::ops::Range<u64>) -> Vec<u64> {
     chosen().map_or_else(|| usual.collect(), |seed| vec![seed])
 }
 
-/// As many fresh seeds as the environment asks for, else `usual`; the chosen one alone if there is one.
+/// Returns as many fresh seeds as the environment asks for, otherwise `usual`; only the chosen one if it is
+/// set.
 pub fn fresh(usual: u64) -> Vec<u64> {
     if let Some(seed) = chosen() {
         return vec![seed];
     }
     let count = env::var("RALLYPOINT_SEEDS");
     let count = count.ok().map_or(usual, |count| count.parse().expect("RALLYPOINT_SEEDS is a number"));
-    // The one thing here that differs from run to run; whatever fails is named by its seed.
+    // The only thing in this file that differs between runs; a failure reports its seed.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     let from = now as u64;
     (0..count).map(|number| from.wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
 }
 
-/// Runs each of `seeds` on any core; returns what came of them, in their order.
+/// Runs each of `seeds` on any core; returns the results in the order of the seeds.
 ///
 /// # Panics
-/// When a run does, with the line that replays it; no further ones are begun then.
+/// When a run panics, with the command that replays it; no further runs are begun then.
 pub fn run_all<T: Send>(test: &str, seeds: &[u64], run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let (next, results, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let work = || {

@@ -1,4 +1,4 @@
-//! Commands, results and events as the vectors write them.
+//! Commands, results and events in the form that the vectors use.
 
 use rallypoint::base::{InviteId, UserId};
 use rallypoint::wire::command::{

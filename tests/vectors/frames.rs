@@ -1,4 +1,4 @@
-//! Frames: what an opened packet holds.
+//! Frames: the contents of an opened packet.
 
 use bytes::Bytes;
 use rallypoint::base::{StreamId, Truncated};

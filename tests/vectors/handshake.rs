@@ -1,4 +1,4 @@
-//! Whole handshakes with fixed keys: HELLO, HELLO_ACK, and the first sealed packet of each end.
+//! Complete handshakes with fixed keys: HELLO, HELLO_ACK, and the first sealed packet of each end.
 
 use bytes::Bytes;
 use rallypoint::base::{ConnectionId, PacketNumber, Truncated, Wire, Writer};
@@ -18,7 +18,7 @@ const GAME: u64 = 0x5261_6c6c_7970_6f69;
 const SERVER: &str = "127.0.0.1:7777";
 const CONNECTION: ConnectionId = ConnectionId(0x0301_0203);
 
-/// One handshake, all of it decided.
+/// One handshake with all its inputs fixed.
 struct Case {
     name: &'static str,
     seed: u64,
@@ -114,8 +114,8 @@ fn run(case: &Case) -> Value {
     })
 }
 
-/// The private key that a handshake will draw from `rng`: a generator is seeded from it, and gives
-/// the key's bytes first.
+/// Returns the private key that a handshake will draw from `rng`: a generator is seeded from it, and its
+/// first output is the key.
 fn ephemeral_of(rng: &StdRng) -> [u8; 32] {
     let mut seed = [0; 32];
     rng.clone().fill_bytes(&mut seed);
@@ -124,7 +124,7 @@ fn ephemeral_of(rng: &StdRng) -> [u8; 32] {
     private
 }
 
-/// A PING with number 0 from each end, opened by the other.
+/// Returns a PING with number 0 from each end, after the other end has opened it.
 fn first_packets(client: &HandshakeSecrets, server: &HandshakeSecrets) -> (Vec<u8>, Vec<u8>) {
     let (client, server) = (client.client_keys(), server.server_keys());
     let from_client = ping(client.seal, server.open, Some(CONNECTION));
@@ -168,7 +168,7 @@ const DAMAGES: &[(&str, Damage, &str)] = &[
     ),
 ];
 
-/// Changes the vector's HELLO, which keeps a correct checksum.
+/// Changes the vector's HELLO and recomputes its checksum.
 fn rewrite(vector: &mut Value, game: u64, change: impl FnOnce(&mut Hello)) {
     let bytes = Bytes::from(unhex(vector["hello"].as_str().unwrap()));
     let Ok(ClearPacket::Hello(mut hello)) = ClearPacket::read(GAME, &bytes) else { panic!("a HELLO") };
@@ -183,7 +183,7 @@ fn flip(bytes: &mut Bytes, at: usize) {
     *bytes = changed.into();
 }
 
-/// What a server does with the vector's HELLO.
+/// Returns whether a server accepts the vector's HELLO.
 fn server_accepts(vector: &Value) -> bool {
     let game: u64 = vector["protocol_id"].as_str().unwrap().parse().unwrap();
     let bytes = Bytes::from(unhex(vector["hello"].as_str().unwrap()));

@@ -1,6 +1,6 @@
-//! `protocol-spec/vectors/`: made here from the crate's own types, and compared with the files there.
+//! `protocol-spec/vectors/`: generated from the crate's own types, and compared with the files there.
 //!
-//! `RALLYPOINT_WRITE_VECTORS=1 cargo test --test vectors` writes the files; a change of the wire shows
+//! `RALLYPOINT_WRITE_VECTORS=1 cargo test --test vectors` writes the files; a change of the wire format shows
 //! in their diff. `protocol-spec/check.py` decodes them from the spec alone.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -25,7 +25,7 @@ use rallypoint::base::{DecodeError, Reader, Truncated, Writer};
 use rallypoint::wire::Delivery;
 use serde_json::{Value, json};
 
-/// One file of vectors in the making.
+/// One file of vectors under construction.
 pub(crate) struct Vectors {
     family: &'static str,
     vectors: Vec<Value>,
@@ -36,24 +36,24 @@ impl Vectors {
         Self { family, vectors: Vec::new() }
     }
 
-    /// Bytes that decode to `value`.
+    /// Adds bytes that decode to `value`.
     pub(crate) fn good(&mut self, name: &str, bytes: &[u8], value: Value) {
         self.push(json!({ "name": name, "bytes": hex(bytes), "value": value }));
     }
 
-    /// Bytes that are refused, and why.
+    /// Adds bytes that are refused, and the reason.
     pub(crate) fn bad(&mut self, name: &str, bytes: &[u8], error: DecodeError) {
         self.push(json!({ "name": name, "bytes": hex(bytes), "refused": error.to_string() }));
     }
 
-    /// A vector of another shape.
+    /// Adds a vector of another form.
     pub(crate) fn push(&mut self, vector: Value) {
         let name = &vector["name"];
         assert!(self.vectors.iter().all(|other| other["name"] != *name), "{name} twice in {}", self.family);
         self.vectors.push(vector);
     }
 
-    /// Compares with the file of this family, or writes it when asked to.
+    /// Compares the vectors with the file of this family, or writes it when asked to.
     pub(crate) fn settle(self) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("protocol-spec/vectors")
@@ -72,14 +72,14 @@ impl Vectors {
     }
 }
 
-/// What `write` appends.
+/// Returns what `write` appends.
 pub(crate) fn written(write: impl FnOnce(&mut Writer)) -> Bytes {
     let mut writer = Writer::new();
     write(&mut writer);
     writer.finish()
 }
 
-/// What `read` makes of all of `bytes`.
+/// Reads a value with `read`, which must consume all of `bytes`.
 pub(crate) fn read_all<T>(
     bytes: &[u8],
     read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
@@ -106,7 +106,7 @@ fn nibble(digit: char) -> u8 {
     u8::try_from(digit.to_digit(16).unwrap()).unwrap()
 }
 
-/// A delivery as the vectors write it.
+/// Returns a delivery in the form that the vectors use.
 pub(crate) fn delivery_json(delivery: Delivery) -> Value {
     match delivery {
         Delivery::Unreliable => json!({ "mode": "unreliable" }),
@@ -117,7 +117,7 @@ pub(crate) fn delivery_json(delivery: Delivery) -> Value {
     }
 }
 
-/// A truncated number as the vectors write it.
+/// Returns a truncated number in the form that the vectors use.
 pub(crate) fn truncated_json(number: Truncated) -> Value {
     match number {
         Truncated::Bits8(value) => json!({ "bits": 8, "value": value }),

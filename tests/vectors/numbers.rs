@@ -1,4 +1,4 @@
-//! Integers of variable length, truncated numbers, transport parameters.
+//! Variable-length integers, truncated numbers, transport parameters.
 
 use bytes::Bytes;
 use rallypoint::base::{Wire, Writer, number};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Vectors, read_all, unhex, written};
 
-/// The examples of RFC 9000 A.1, the ends of each length, and what is not canonical.
+/// The examples of RFC 9000 A.1, the smallest and largest value of each length, and non-canonical encodings.
 // spec-test: WIR-2, WIR-3
 #[test]
 fn varints() {

@@ -1,4 +1,4 @@
-//! Clear packets, and packets sealed under known keys.
+//! Clear packets, and packets sealed with known keys.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rallypoint::base::{ConnectionId, PacketNumber, Truncated, Writer};
@@ -117,7 +117,7 @@ fn noise(length: u8) -> Bytes {
     (0..length).collect::<Vec<u8>>().into()
 }
 
-/// A clear packet of anything, with a correct checksum.
+/// Returns a clear packet with any content and a correct checksum.
 fn forged(version: u8, kind: u8, body: &[u8]) -> Bytes {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&GAME.to_be_bytes());
@@ -152,15 +152,15 @@ const HASH: [u8; 32] = [0x11; 32];
 const CLIENT_TO_SERVER: [u8; 32] = [0x22; 32];
 const SERVER_TO_CLIENT: [u8; 32] = [0x33; 32];
 
-/// A sealed packet in the making.
+/// A sealed packet under construction.
 struct Sealed {
     name: &'static str,
     from_client: bool,
-    /// Key generation, 0 being the handshake's own.
+    /// Key generation; 0 is the one of the handshake.
     generation: u32,
     number: u64,
     wide: bool,
-    /// What the receiver expects: one above the largest number that it has opened.
+    /// The number that the receiver expects: one above the largest that it has opened.
     expected: u64,
     frames: Vec<Frame>,
 }

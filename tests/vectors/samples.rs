@@ -1,4 +1,4 @@
-//! What the vectors of commands, results and events are made of.
+//! Sample values for the vectors of commands, results and events.
 
 use bytes::Bytes;
 use rallypoint::base::{InviteId, SessionId, SessionKind, UserId};
@@ -8,7 +8,7 @@ use rallypoint::wire::{
     Settings,
 };
 
-/// Which kind of stream a message travels on.
+/// The kind of stream that a message travels on.
 #[derive(Clone, Copy)]
 pub(crate) enum On {
     Control,

@@ -1,13 +1,13 @@
-//! `peers`: the same workloads on Rallypoint and on its peers, interleaved in one run. `README.md` says
+//! `peers`: the same workloads on Rallypoint and on its peers, interleaved in one run. `README.md` describes
 //! what is compared and what is not.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `peer` | a server and clients for each peer |
 //! | `load` | what clients send and how it is counted |
 //! | `stage` | processes, workloads, the order of a run |
 //! | `report`, `plot` | tables, JSON, pictures |
-//! | `sys` | what the standard library lacks of Linux |
+//! | `sys` | Linux system calls that the standard library lacks |
 
 mod error;
 mod load;
@@ -34,8 +34,9 @@ use crate::peer::Peer;
 use crate::report::Report;
 use crate::stage::{Announce, Options, Workload};
 
-/// Before anything counts. What connections do only at their start is over by then, a congestion window that
-/// grows as well as REPAIRs for losses that are supposed until some 350 packets show that there are none.
+/// Time before anything is counted. By then connections have finished their start: the growth of the
+/// congestion window, and the REPAIRs for losses that are assumed until about 350 packets show that there are
+/// none.
 const WARMUP_MS: u64 = 4_000;
 
 /// The same workloads on Rallypoint and on its peers, interleaved in one run.
@@ -51,21 +52,21 @@ enum Command {
     Run(RunArgs),
     /// Draws the pictures of a run into a folder.
     Plot {
-        /// What `run --json` wrote.
+        /// The file that `run --json` wrote.
         report: PathBuf,
-        /// The folder; it is made if it is not there.
+        /// The folder, which is created if it does not exist.
         folder: PathBuf,
     },
-    /// Draws the picture of what a delivery costs without sockets into a folder.
+    /// Draws the picture of a delivery's cost without sockets into a folder.
     PlotEngine {
-        /// What `cargo bench --bench fanout -- --json` of the root crate wrote.
+        /// The file that `cargo bench --bench fanout -- --json` of the root crate wrote.
         report: PathBuf,
-        /// The folder; it is made if it is not there.
+        /// The folder, which is created if it does not exist.
         folder: PathBuf,
     },
     /// Prints the table of a run again.
     Table {
-        /// What `run --json` wrote.
+        /// The file that `run --json` wrote.
         report: PathBuf,
     },
     #[command(hide = true)]
@@ -88,30 +89,30 @@ enum Command {
     Relay(NetsimArgs),
 }
 
-/// Plays the workloads on the peers and tells what they cost.
+/// Plays the workloads on the peers and reports what they cost.
 #[derive(clap::Args, Debug)]
 struct RunArgs {
-    /// Which peers, with commas between.
+    /// The peers, separated by commas.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
-    /// Which workloads, with commas between: broadcast-8x8@30, saturation, workers-2, echo, bulk, loss-5,
+    /// The workloads, separated by commas: broadcast-8x8@30, saturation, workers-2, echo, bulk, loss-5,
     /// idle-1000
     /// [default: all of the README].
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<Workload>,
-    /// How often all of it [default: 5, quick: 1].
+    /// Number of repetitions of the whole run [default: 5, quick: 1].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     repetitions: Option<u16>,
     /// Seconds that a load counts [default: 8, quick: 2].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: Option<u64>,
-    /// All of it within minutes, for a first look.
+    /// Runs everything within minutes, for a first look.
     #[arg(long)]
     quick: bool,
-    /// Where all chance comes from.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Writes the report to this file, too, and what there is of it after each step.
+    /// Also writes the report to this file, with the results so far after each step.
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -120,7 +121,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A parent reads this; a person too.
+            // Read by a parent process, or by a person.
             say(&format!("failed: {error}"));
             ExitCode::FAILURE
         }
@@ -146,7 +147,7 @@ fn dispatch(command: Command) -> Result<()> {
             load::run(&spec)
         }
         Command::Relay(args) => {
-            // The last one, which is the load's, too.
+            // The last core, shared with the load.
             let cores = sys::cores().map_err(Error::io("counting cores"))?;
             become_child(cores.saturating_sub(1)..cores)?;
             netsim::run(&args).map_err(Error::while_doing("relaying"))
@@ -183,7 +184,7 @@ fn write(file: &Path, report: &Value) -> Result<()> {
     fs::write(file, text).map_err(Error::io(format_args!("writing {}", file.display())))
 }
 
-/// Says how far the run is.
+/// Reports the progress of the run.
 #[allow(clippy::print_stderr)]
 fn note(line: &str) {
     eprintln!("{line}");

@@ -1,22 +1,22 @@
-//! What clients send: a message's body, its stamp within.
+//! A client's message: its body, and the stamp inside.
 
 use crate::error::{Error, Result};
 
-/// The stamp that begins every message.
+/// The stamp at the beginning of every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// `None` asks to join, `Some` is a message to the group.
+    /// The purpose of the message.
     pub kind: Kind,
-    /// Which client sends.
+    /// The client that sends.
     pub sender: u32,
-    /// When it was sent, by [`crate::sys::nanos`].
+    /// Time of sending, by [`crate::sys::nanos`].
     pub sent_nanos: u64,
 }
 
-/// What a message is for.
+/// The purpose of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Puts the sender into this group; goes back to the sender alone.
+    /// Puts the sender into this group; returned only to the sender.
     Join(u32),
     /// Goes to the group, not counted: sent during the warm-up.
     Early,
@@ -24,9 +24,9 @@ pub enum Kind {
     Counted,
 }
 
-/// Bytes of a stamp, and of the shortest message.
+/// Size in bytes of a stamp, and of the shortest message.
 pub const STAMP_BYTES: usize = 24;
-/// Bytes of the longest message.
+/// Size in bytes of the longest message.
 pub const MAX_BYTES: usize = 1_024;
 
 const JOIN: u32 = 0;
@@ -51,7 +51,7 @@ impl Stamp {
     /// Reads the stamp of a message.
     ///
     /// # Errors
-    /// [`Error::Bound`] for what no client sends.
+    /// [`Error::Bound`] for a message that no client sends.
     pub fn read(body: &[u8]) -> Result<Self> {
         let stamp = body.get(..STAMP_BYTES).filter(|_| body.len() <= MAX_BYTES);
         let stamp = stamp.ok_or_else(|| Error::bound("a message has a wrong length"))?;

@@ -1,11 +1,11 @@
-//! [`Rooms`]: what every peer's server does with a message, but for the transport.
+//! [`Rooms`]: the message handling common to all peers' servers, without the transport.
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::message::{Kind, Stamp};
 
-/// Which clients are in which group. Clients are numbered by the server that keeps this.
+/// The group of each client. Clients are numbered by the server that owns this.
 #[derive(Default)]
 pub struct Rooms {
     members: HashMap<u32, Vec<usize>>,
@@ -13,12 +13,12 @@ pub struct Rooms {
     alone: [usize; 1],
 }
 
-/// Members of a group at most.
+/// Maximum number of members in a group.
 const MAX_MEMBERS: usize = 4_096;
 
 impl Rooms {
-    /// Takes a message of client `from`; who gets it: the client alone when it joins, which it may do
-    /// again, else its whole group, itself included.
+    /// Takes a message of client `from`, and returns its recipients: the client alone when it joins, which it
+    /// may do again, otherwise its whole group including itself.
     ///
     /// # Errors
     /// [`Error::Bound`] for a message that no client sends, or a sender in no group.

@@ -1,7 +1,7 @@
-//! [`Reader`] and [`Writer`]: bytes to values and back, total on any input.
+//! [`Reader`] and [`Writer`]: bytes to values and back. Any input yields a value or an error.
 //!
-//! Integers are big-endian. Integers of variable length follow RFC 9000 §16, and only their
-//! shortest form is accepted, so that what is accepted re-encodes to the same bytes.
+//! Integers are big-endian. Variable-length integers follow RFC 9000 §16. Only their shortest form is
+//! accepted, so accepted input re-encodes to the same bytes.
 
 mod reader;
 mod writer;
@@ -11,87 +11,87 @@ pub use writer::Writer;
 
 use bytes::Bytes;
 
-/// Why bytes are not what they should be. Spec: WIR-3.
+/// Reason why bytes do not decode. Spec: WIR-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The input ends inside a value.
     #[error("input ends early: {missing} more bytes wanted for {what}")]
     Truncated {
-        /// The value that is cut.
+        /// The value that is cut off.
         what: &'static str,
-        /// Bytes that are missing at least.
+        /// Minimum number of missing bytes.
         missing: usize,
     },
-    /// Bytes follow where nothing may.
+    /// Bytes follow where none may.
     #[error("{bytes} bytes follow the end")]
     TrailingBytes {
-        /// How many.
+        /// Number of bytes that follow.
         bytes: usize,
     },
-    /// A variable-length integer is longer than it needs to be.
+    /// A variable-length integer is not in its shortest form.
     #[error("integer {value} is not in its shortest form")]
     NotShortest {
         /// The integer.
         value: u64,
     },
-    /// A number is outside of what its field allows.
+    /// A number is outside the range of its field.
     #[error("{what} is {value}, allowed is {min} to {max}")]
     OutOfRange {
         /// The field.
         what: &'static str,
-        /// What was read.
+        /// The value read.
         value: u64,
-        /// Smallest allowed.
+        /// Smallest allowed value.
         min: u64,
-        /// Largest allowed.
+        /// Largest allowed value.
         max: u64,
     },
-    /// A text or a block of bytes is shorter or longer than its field allows.
+    /// A text or byte string is shorter or longer than its field allows.
     #[error("{what} of {bytes} bytes, allowed are {min} to {max}")]
     Length {
         /// The field.
         what: &'static str,
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
         /// Smallest length allowed.
         min: u64,
         /// Largest length allowed.
         max: u64,
     },
-    /// Something stands twice where it may stand once.
+    /// An entry appears twice where it may appear once.
     #[error("one of the {what} is there twice")]
     Repeated {
         /// The list.
         what: &'static str,
     },
-    /// A type, kind or code that the protocol does not have.
+    /// A type, kind or code that the protocol does not define.
     #[error("unknown {what} {value}")]
     Unknown {
         /// The field.
         what: &'static str,
-        /// What was read.
+        /// The value read.
         value: u64,
     },
-    /// Text is not UTF-8.
+    /// A text is not UTF-8.
     #[error("{what} is not UTF-8")]
     NotUtf8 {
         /// The field.
         what: &'static str,
     },
-    /// The bytes hold a value, but in a form that its writer may not choose.
+    /// The bytes encode a value in a form that a writer may not choose.
     #[error("{what} is not canonical")]
     NotCanonical {
         /// The field.
         what: &'static str,
     },
-    /// The checksum of a clear packet is wrong for this protocol id.
+    /// The checksum of a clear packet does not match for this protocol id.
     #[error("checksum does not match")]
     Checksum,
 }
 
 impl DecodeError {
-    /// Refuses a count or length that is not one of `min..=max`.
+    /// Checks that a count or length is within `min..=max`.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`].
@@ -104,18 +104,18 @@ impl DecodeError {
     }
 }
 
-/// A value with one encoding. `read(write(v)) == v`, and `write(read(b)) == b`.
+/// A value with exactly one encoding: `read(write(v)) == v`, and `write(read(b)) == b`.
 pub trait Wire: Sized {
     /// Reads one value from the front of `reader`.
     ///
     /// # Errors
-    /// [`DecodeError`] when the bytes are not the canonical form of a legal value.
+    /// [`DecodeError`] if the bytes are not the canonical form of a legal value.
     fn read(reader: &mut Reader) -> Result<Self, DecodeError>;
 
     /// Appends the value.
     fn write(&self, writer: &mut Writer);
 
-    /// The value's bytes.
+    /// Encodes the value.
     fn to_bytes(&self) -> Bytes {
         let mut writer = Writer::new();
         self.write(&mut writer);
@@ -137,7 +137,7 @@ pub trait Wire: Sized {
 /// Largest variable-length integer, 2^62 − 1 (RFC 9000 §16).
 pub const VARINT_MAX: u64 = (1 << 62) - 1;
 
-/// Bytes that `value` takes as a variable-length integer: 1, 2, 4 or 8.
+/// Returns the length of `value` as a variable-length integer: 1, 2, 4 or 8 bytes.
 pub const fn varint_len(value: u64) -> usize {
     match value {
         0..=0x3f => 1,

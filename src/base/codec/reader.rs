@@ -9,22 +9,22 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads `bytes` from their start.
+    /// Creates a reader at the start of `bytes`.
     pub fn new(bytes: Bytes) -> Self {
         Self { bytes }
     }
 
-    /// Bytes that are left.
+    /// Returns the number of bytes left.
     pub fn remaining(&self) -> usize {
         self.bytes.len()
     }
 
-    /// True when nothing is left.
+    /// Returns true if no bytes are left.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The next byte, which stays.
+    /// Returns the next byte without taking it.
     pub fn peek(&self) -> Option<u8> {
         self.bytes.first().copied()
     }
@@ -43,7 +43,7 @@ impl Reader {
     /// Takes one byte.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`], as every method here that takes bytes.
+    /// [`DecodeError::Truncated`], as for every method here that takes bytes.
     pub fn u8(&mut self, what: &'static str) -> Result<u8, DecodeError> {
         self.need(1, what)?;
         Ok(self.bytes.get_u8())
@@ -100,7 +100,7 @@ impl Reader {
         if varint_len(value) == more + 1 { Ok(value) } else { Err(DecodeError::NotShortest { value }) }
     }
 
-    /// Takes a variable-length integer of `min..=max`, which `N` holds.
+    /// Takes a variable-length integer within `min..=max` and converts it to `N`.
     ///
     /// # Errors
     /// Those of [`Reader::varint`], and [`DecodeError::OutOfRange`].
@@ -116,7 +116,7 @@ impl Reader {
         narrow.ok_or(DecodeError::OutOfRange { what, value, min, max })
     }
 
-    /// Takes a variable-length integer that fits 32 bits.
+    /// Takes a variable-length integer that fits in 32 bits.
     ///
     /// # Errors
     /// Those of [`Reader::varint_in`].
@@ -124,7 +124,7 @@ impl Reader {
         self.varint_in(what, 0, u32::MAX.into())
     }
 
-    /// Takes a length or count of `min..=max` as a variable-length integer.
+    /// Takes a length or count within `min..=max`, encoded as a variable-length integer.
     ///
     /// # Errors
     /// Those of [`Reader::varint_in`].
@@ -132,7 +132,7 @@ impl Reader {
         self.varint_in(what, min as u64, max as u64)
     }
 
-    /// Takes a count of `min..=max`, then so many values.
+    /// Takes a count within `min..=max`, then that many values.
     ///
     /// # Errors
     /// Those of [`Reader::varint_in`] and of the values.
@@ -166,7 +166,7 @@ impl Reader {
         Ok(self.bytes.split_to(length))
     }
 
-    /// Takes a length as a variable-length integer of `min..=max`, then so many bytes.
+    /// Takes a length within `min..=max` as a variable-length integer, then that many bytes.
     ///
     /// # Errors
     /// Those of [`Reader::varint`] and [`Reader::bytes`], and [`DecodeError::Length`].
@@ -177,7 +177,7 @@ impl Reader {
         self.bytes(what, length.ok_or(DecodeError::Length { what, bytes, min, max })?)
     }
 
-    /// Takes text of `min..=max` bytes behind its length.
+    /// Takes length-prefixed text of `min..=max` bytes.
     ///
     /// # Errors
     /// Those of [`Reader::prefixed`], and [`DecodeError::NotUtf8`].
@@ -186,7 +186,7 @@ impl Reader {
         String::from_utf8(bytes.to_vec()).map_err(|_| DecodeError::NotUtf8 { what })
     }
 
-    /// Takes all that is left.
+    /// Takes all remaining bytes.
     pub fn rest(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes)
     }

@@ -9,49 +9,49 @@ pub struct Writer {
 }
 
 impl From<BytesMut> for Writer {
-    /// Appends behind what `bytes` holds.
+    /// Creates a writer that appends after the contents of `bytes`.
     fn from(bytes: BytesMut) -> Self {
         Self { bytes }
     }
 }
 
 impl Writer {
-    /// An empty buffer.
+    /// Creates an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty buffer with room for `capacity` bytes.
+    /// Creates an empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { bytes: BytesMut::with_capacity(capacity) }
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// True when nothing is written.
+    /// Returns true if nothing was written.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Forgets what was written; its memory stays.
+    /// Discards the contents and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// What was written so far.
+    /// Returns the bytes written so far.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What was written.
+    /// Returns the written bytes.
     pub fn finish(self) -> Bytes {
         self.bytes.freeze()
     }
 
-    /// What was written, still mutable.
+    /// Returns the written bytes, still mutable.
     pub fn into_inner(self) -> BytesMut {
         self.bytes
     }
@@ -84,7 +84,7 @@ impl Writer {
     /// Appends a variable-length integer in its shortest form, RFC 9000 §16.
     ///
     /// # Panics
-    /// When `value` is above [`VARINT_MAX`]: every field of the protocol is bounded below it.
+    /// If `value` is above [`VARINT_MAX`]. Every field of the protocol is bounded below it.
     #[allow(clippy::cast_possible_truncation, reason = "each arm holds what fits it")]
     pub fn varint(&mut self, value: u64) {
         match varint_len(value) {
@@ -109,7 +109,7 @@ impl Writer {
         self.slice(bytes);
     }
 
-    /// Appends how many values there are, then the values.
+    /// Appends the number of values, then the values.
     pub fn list<T: Wire>(&mut self, values: &[T]) {
         self.varint(values.len() as u64);
         values.iter().for_each(|value| value.write(self));

@@ -1,8 +1,8 @@
-//! [`Bulk`]: one bulk transfer beside the sessions' traffic, to one member of the first session.
+//! [`Bulk`]: one bulk transfer in addition to the sessions' traffic, to one member of the first session.
 //!
-//! The sender is a user of its own that reaches the server past the relay; the receiver takes it on the
-//! connection of its session, so that both compete for one line. They meet in a session of two. The
-//! sender keeps [`UNANSWERED`] messages under way; the receiver answers each one that has arrived whole.
+//! The sender is a separate user that bypasses the relay; the receiver takes the transfer on the connection
+//! of its session, so that both compete for one line. They meet in a session of two. The sender keeps
+//! [`UNANSWERED`] messages in flight; the receiver answers each one that has arrived whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,47 +20,49 @@ use crate::cli::verify::{Arrival, Stamp, Tally};
 use crate::client::{Client, CreateSession, Delivery, Event, Events};
 use crate::wire::{Body, ErrorCode};
 
-/// A transfer that runs.
+/// A running transfer.
 pub struct Bulk {
     client: Client,
     sending: JoinHandle<()>,
     progress: Arc<Progress>,
 }
 
-/// Messages that wait for their answer at the same time: 192 KiB.
+/// Maximum number of messages that wait for their answer: 192 KiB.
 ///
-/// Two would let a line of 10 Mbit/s and 40 ms there and back run dry, since an answer leaves only when
-/// the whole message is there, which takes 54 ms. Three are more than that line and a queue of 100 ms
-/// before it hold, 175 kB. Four would reach the 256 KiB at which a server tells its client that it lags.
+/// Two would let a line of 10 Mbit/s with a round trip of 40 ms run dry, because an answer is sent only once
+/// the whole message has arrived, which takes 54 ms. Three exceed the 175 kB that this line and a queue of
+/// 100 ms before it hold. The total must stay below the server's `lagging_bytes`, at which it notifies its
+/// client that it lags.
 const UNANSWERED: u64 = 3;
-/// Payload of a message, in bytes: the largest.
+/// Payload of a message, in bytes: the maximum.
 const SIZE_BYTES: usize = Body::MAX_BYTES;
-/// Unordered, so that a lost message holds up no other.
+/// Unordered, so that a lost message delays no other.
 const DELIVERY: Delivery = Delivery::ReliableUnordered;
-/// What the receiver sends back; only that it comes counts.
+/// The receiver's answer; only its arrival matters.
 const ANSWER: &[u8] = b"+";
-/// How long to be silent when the server's limits refuse more.
+/// How long to pause when the server's limits refuse more.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What the two ends and the load tell each other.
+/// State shared by the two ends and the load.
 #[derive(Debug, Default)]
 struct Progress {
     /// Messages sent and not refused.
     sent: AtomicU64,
-    /// Messages received, right or not.
+    /// Messages received, correct or not.
     received: AtomicU64,
     /// Bytes received in the counted time.
     counted_bytes: AtomicU64,
     is_counted: AtomicBool,
-    /// From now on nothing more is sent.
+    /// True once nothing more is sent.
     is_over: AtomicBool,
 }
 
 impl Bulk {
-    /// Lets the two ends meet; the sender begins at once. The first member of the first session receives.
+    /// Brings the two ends together; the sender begins at once. The first member of the first session
+    /// receives.
     ///
     /// # Errors
-    /// [`Failure::Work`] when nobody is there or they do not meet.
+    /// [`Failure::Work`] if the first session has no members or the two ends do not meet.
     pub async fn start(
         stage: &Stage,
         sessions: &mut [Vec<Seat>],
@@ -93,28 +95,28 @@ impl Bulk {
         Ok((bulk, taking))
     }
 
-    /// From now on until [`Bulk::finish`] bytes are counted.
+    /// Counts bytes from now until [`Bulk::finish`].
     pub fn count(&self) {
         self.progress.is_counted.store(true, Ordering::Relaxed);
     }
 
-    /// Sends nothing more; what is under way still arrives.
+    /// Stops sending; messages in flight still arrive.
     pub fn finish(&self) {
         self.progress.is_counted.store(false, Ordering::Relaxed);
         self.progress.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// How many messages have arrived.
+    /// Returns how many messages have arrived.
     pub fn received(&self) -> u64 {
         self.progress.received.load(Ordering::Relaxed)
     }
 
-    /// How many messages are still missing.
+    /// Returns how many messages are still missing.
     pub fn missing(&self) -> u64 {
         self.progress.sent.load(Ordering::Relaxed).saturating_sub(self.received())
     }
 
-    /// Bytes of whole messages that arrived while they were counted.
+    /// Returns the bytes of whole messages that arrived in the counted time.
     pub fn counted_bytes(&self) -> u64 {
         self.progress.counted_bytes.load(Ordering::Relaxed)
     }
@@ -122,7 +124,7 @@ impl Bulk {
     /// Ends the sender.
     pub async fn close(self, reason: &str) {
         self.client.close(reason);
-        // It has nothing to tell that was not counted.
+        // Anything that it could report was already counted.
         let _ = self.sending.await;
     }
 }
@@ -131,7 +133,7 @@ fn failed(why: &str) -> Failure {
     Failure::while_doing("starting the bulk transfer", why)
 }
 
-/// Connects the sender and makes a session of it and the receiver; the seats, in this order.
+/// Connects the sender and gathers it and the receiver in a session; returns the seats in this order.
 async fn meet(stage: &Stage, receiver: Guest) -> Result<[Seat; 2], Failure> {
     let user = user_named("bulk")?;
     let (client, events) = stage.direct.connect(&user).await?;
@@ -140,7 +142,7 @@ async fn meet(stage: &Stage, receiver: Guest) -> Result<[Seat; 2], Failure> {
     pair.try_into().map_err(|_| failed("the two ends do not meet"))
 }
 
-/// The end that sends.
+/// The sending end.
 struct BulkSender {
     client: Client,
     events: Events,
@@ -152,7 +154,7 @@ struct BulkSender {
 }
 
 impl BulkSender {
-    /// Sends until it is over, reads answers until the connection ends.
+    /// Sends until the transfer is over, and reads answers until the connection ends.
     async fn run(mut self) {
         let mut unanswered = 0;
         loop {
@@ -180,7 +182,7 @@ impl BulkSender {
         }
     }
 
-    /// Sends the next message; false when that is not possible.
+    /// Sends the next message; returns false if that is not possible.
     fn send(&mut self) -> bool {
         let payload = stamp(self.sequence).payload(SIZE_BYTES);
         match self.client.message(self.slot, &[self.receiver], DELIVERY, payload) {
@@ -197,7 +199,7 @@ impl BulkSender {
     }
 }
 
-/// The end that receives: a part of a member's receiver.
+/// The receiving end, which is a part of a member's receiver.
 pub struct BulkReceiver {
     client: Client,
     slot: Slot,
@@ -207,12 +209,12 @@ pub struct BulkReceiver {
 }
 
 impl BulkReceiver {
-    /// The slot whose messages are the transfer's.
+    /// Returns the slot whose messages belong to the transfer.
     pub fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// Takes a message of the transfer and answers it; false when it is not as it was sent.
+    /// Handles a message of the transfer and answers it; returns false if it differs from what was sent.
     pub fn take(&mut self, payload: &[u8], figures: &Figures) -> bool {
         let is_right = is_next(&mut self.tally, payload);
         self.progress.received.fetch_add(1, Ordering::Relaxed);
@@ -227,16 +229,16 @@ impl BulkReceiver {
 }
 
 fn stamp(sequence: u32) -> Stamp {
-    // When it was sent is of no use: it waited for others of its own.
+    // The send time is not useful, because a message waits for earlier ones of the same transfer.
     Stamp { sender: 0, sequence, sent_micros: 0, counted: false }
 }
 
-/// Judges the messages of the one sender.
+/// Creates the tally of the messages of the one sender.
 fn tally() -> Tally {
     Tally::new(DELIVERY, 0, 1)
 }
 
-/// True when a payload is, byte for byte, one that was sent and not there before.
+/// Returns true if a payload is, byte for byte, one that was sent and has not arrived before.
 fn is_next(tally: &mut Tally, payload: &[u8]) -> bool {
     let Ok(stamp) = Stamp::read(payload) else { return false };
     payload.len() == SIZE_BYTES && tally.arrive(stamp.sender, stamp.sequence) == Arrival::Fresh

@@ -1,4 +1,4 @@
-//! [`Child`]: a subcommand of this binary as a process of its own.
+//! [`Child`]: a subcommand of this binary as a separate process.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,19 +14,19 @@ pub struct Child {
     process: tokio::process::Child,
     name: &'static str,
     lines: Lines<BufReader<ChildStdout>>,
-    /// Where it listens.
+    /// The address on which it listens.
     pub addr: String,
 }
 
-/// How long a child may take to say where it listens.
+/// How long a child may take to report where it listens.
 const START: Duration = Duration::from_secs(10);
 
 impl Child {
-    /// Starts `rallypoint NAME ARGS…` and waits until it says where it listens. What it writes to
-    /// standard error goes to this process's.
+    /// Starts `rallypoint NAME ARGS…` and waits until it reports where it listens. It inherits this process's
+    /// standard error.
     ///
     /// # Errors
-    /// [`Failure::Work`] when it does not start, ends, or stays silent.
+    /// [`Failure::Work`] if it does not start, ends, or stays silent.
     pub async fn start(name: &'static str, args: &[String]) -> Result<Self, Failure> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::while_doing(format_args!("starting {name}"), error);
@@ -36,7 +36,7 @@ impl Child {
         if std::env::var_os("RALLYPOINT_LOG").is_none() {
             command.env("RALLYPOINT_LOG", "warn");
         }
-        // Ctrl-C is for this process, which ends its children in good order.
+        // Ctrl-C must reach only this process, which ends its children in an orderly way.
         #[cfg(unix)]
         command.process_group(0);
         let mut process = command.spawn().map_err(|error| failed(&error))?;
@@ -54,7 +54,7 @@ impl Child {
         Ok(Self { process, name, lines, addr })
     }
 
-    /// Its process id, until it has ended.
+    /// Returns its process id, until it has ended.
     pub fn pid(&self) -> Option<u32> {
         self.process.id()
     }
@@ -62,7 +62,7 @@ impl Child {
     /// Asks it to end, waits until it has, and returns what else it wrote to standard output.
     ///
     /// # Errors
-    /// [`Failure::Work`] when it does not end within `patience` or ends badly.
+    /// [`Failure::Work`] if it does not end within `patience` or ends badly.
     pub async fn stop(mut self, patience: Duration) -> Result<Vec<String>, Failure> {
         let name = self.name;
         let failed =
@@ -85,7 +85,7 @@ impl Child {
     }
 }
 
-/// Sends SIGTERM with the system's own tool, since the standard library can only kill.
+/// Sends SIGTERM with the system's own tool, because the standard library can only kill.
 async fn terminate(pid: u32) -> std::io::Result<()> {
     let mut kill = Command::new("sh");
     kill.arg("-c").arg(format!("kill -TERM {pid}"));

@@ -1,4 +1,4 @@
-//! [`Load`]: connects the clients, has them send for a while, waits until all has arrived.
+//! [`Load`]: connects the clients, has them send for a while, waits until everything has arrived.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -39,27 +39,27 @@ pub struct Load {
     bulk: Option<Bulk>,
 }
 
-/// Handshakes that are under way at the same time.
+/// Maximum number of concurrent handshakes.
 const CONNECTS_AT_ONCE: usize = 32;
-/// Sessions that gather at the same time.
+/// Maximum number of sessions that gather concurrently.
 const GATHERINGS_AT_ONCE: usize = 16;
-/// Without a delivery for so long, what is missing is taken for lost.
+/// After this time without a delivery, missing messages count as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same for deliveries that may be lost.
+/// The same for messages that may be lost.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What has been used of machine and network until a moment.
+/// The usage of machine and network up to a moment.
 #[derive(Clone, Copy)]
 struct Used {
     server: Usage,
     client: Usage,
-    /// `None` when it is not known of all clients.
+    /// `None` if it is not known for all clients.
     traffic: Option<Traffic>,
 }
 
 /// The counted time.
 struct Counted {
-    /// What had been used when it began, and when it ended.
+    /// The usage when it began, and when it ended.
     before: Used,
     after: Used,
     /// Deliveries until it ended.
@@ -75,16 +75,17 @@ struct Crew {
 }
 
 impl Load {
-    /// A workload whose messages go `to` these members, after a `warmup`.
+    /// Creates a workload whose messages go `to` these members, after a `warmup`.
     pub fn new(workload: Workload, to: To, warmup: Duration, rng: StdRng) -> Self {
         let message = Message { to, delivery: workload.delivery, size: workload.size_bytes };
         Self { workload, message, warmup, rng, clock: Clock::new(), figures: Arc::default(), bulk: None }
     }
 
-    /// Runs it. A signal ends what it is at: connecting, sending, or waiting for what is on its way.
+    /// Runs the workload. A signal ends the current phase: connecting, sending, or waiting for messages in
+    /// flight.
     ///
     /// # Errors
-    /// [`Failure::Work`] when a bulk transfer does not begin.
+    /// [`Failure::Work`] if a bulk transfer does not begin.
     pub async fn run(mut self, stage: &Stage, signals: &mut Signals) -> Result<(Outcome, Cost), Failure> {
         let wanted = u64::from(self.workload.sessions) * u64::from(self.workload.members);
         let mut sessions = tokio::select! {
@@ -115,7 +116,8 @@ impl Load {
         Ok((self.outcome(wanted - seats, latest_missing, bulk), cost))
     }
 
-    /// Connects everyone, so many, and has them meet; the sessions, with those who got in.
+    /// Connects all `wanted` clients and gathers them in sessions; returns the sessions, with the clients
+    /// that got in.
     async fn connect(&self, stage: &Stage, wanted: u64) -> Vec<Vec<Seat>> {
         let Workload { sessions, members, .. } = self.workload;
         let progress = progress(wanted, "connected");
@@ -126,7 +128,7 @@ impl Load {
             let (connects, gatherings) = (Arc::clone(&connects), Arc::clone(&gatherings));
             let (backend, progress) = (Arc::clone(&stage.backend), progress.clone());
             tasks.spawn(async move {
-                // One session after the other, so that no one waits long in an unfinished one.
+                // Limits how many sessions gather at once, so that nobody waits long in an unfinished one.
                 let _turn = gatherings.acquire().await;
                 let mut guests = JoinSet::new();
                 for member in 0..members {
@@ -152,8 +154,7 @@ impl Load {
         sessions.into_iter().map(|(_, seats)| seats).collect()
     }
 
-    /// Puts everyone to work: receivers at once, senders at a random phase. The first member of all
-    /// gets `bulk`.
+    /// Starts the receivers, and prepares the senders at random phases. The first member of all gets `bulk`.
     fn crew(&mut self, sessions: Vec<Vec<Seat>>, mut bulk: Option<BulkReceiver>) -> Crew {
         let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
         let start = self.clock.mono() + Duration::from_millis(100);
@@ -192,7 +193,7 @@ impl Load {
         crew
     }
 
-    /// Has everyone send until the time is over; the counted time, if it has begun.
+    /// Has everyone send until the time is over; returns the counted time, if it has begun.
     async fn send(&self, crew: &mut Crew, used: impl Fn() -> Used, signals: &mut Signals) -> Option<Counted> {
         let period = Duration::from_secs_f64(1.0 / self.workload.rate_hz);
         let counted_from = self.clock.mono() + Duration::from_millis(100) + self.warmup;
@@ -226,7 +227,7 @@ impl Load {
                 queue.push(Reverse((sender.due, index)));
             }
             progress.set_position(end.since(counted_from).as_secs().saturating_sub(end.since(now).as_secs()));
-            // However late it is: what was sent leaves before more is sent.
+            // Even when late: what was sent leaves before more is sent.
             tokio::task::yield_now().await;
         }
         progress.finish_and_clear();
@@ -236,13 +237,13 @@ impl Load {
         before.map(|(since, before)| Counted { before, after: used(), delivered, length: now.since(since) })
     }
 
-    /// True when none of so many clients is connected any more.
+    /// Returns true if none of the `clients` clients is connected any more.
     fn have_all_ended(&self, clients: usize) -> bool {
         let Figures { timeouts, ended, .. } = &*self.figures;
         timeouts.load(Ordering::Relaxed) + ended.load(Ordering::Relaxed) >= clients as u64
     }
 
-    /// Waits until all that was sent to so many clients has arrived, or nothing comes any more.
+    /// Waits until everything that was sent to the `clients` clients has arrived, or no more arrives.
     async fn settle(&self, clients: usize) {
         let must_arrive = self.message.delivery.is_reliable()
             && !matches!(self.message.delivery, Delivery::ReliableLatest { .. });
@@ -265,7 +266,8 @@ impl Load {
         }
     }
 
-    /// Waits for the receivers; how often a sender's last message did not reach one, where it must.
+    /// Waits for the receivers; returns how often a sender's last message did not reach a receiver that it
+    /// must reach.
     async fn close(&self, crew: Crew) -> u64 {
         let Crew { senders, receivers, .. } = crew;
         let tallies = receivers.join_all().await;
@@ -282,7 +284,7 @@ impl Load {
         missing.sum()
     }
 
-    /// Ends the bulk transfer; what it came to.
+    /// Ends the bulk transfer; returns its outcome.
     async fn close_bulk(&mut self, counted: Option<&Counted>) -> Option<BulkOutcome> {
         let bulk = self.bulk.take()?;
         let time = counted.map_or(Duration::ZERO, |counted| counted.length);
@@ -317,7 +319,7 @@ impl Load {
 }
 
 impl Counted {
-    /// What it cost, when what was sent in it has arrived.
+    /// Returns its cost, given the usage after everything sent in it has arrived.
     fn cost(&self, settled: &Used) -> Cost {
         let micros = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_micros()).ok());
         let Self { before, after, delivered, length } = self;
@@ -349,7 +351,7 @@ fn used(stage: &Stage, clients: &[Client]) -> Used {
     Used { server: stage.server_usage(), client: Usage::of(std::process::id()), traffic }
 }
 
-/// The value, or a note of what went wrong.
+/// Returns the value, or prints what went wrong.
 fn told<T>(result: Result<T, Failure>) -> Option<T> {
     result.map_err(note).ok()
 }
@@ -358,7 +360,7 @@ fn user(session: u32, member: u16) -> Result<UserId, Failure> {
     user_named(format_args!("{session}-{member}"))
 }
 
-/// A bar on standard error, where that is a terminal.
+/// Creates a progress bar on standard error, if that is a terminal.
 fn progress(length: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -13,36 +13,36 @@ use crate::cli::verify::{Arrival, EventLog, Latency, Seen, Stamp, Tally};
 use crate::client::{Client, Delivery, Disconnected, Event, Events, SendError, To};
 use crate::net::Clock;
 
-/// What all clients of a run count together.
+/// The combined figures of all clients of a run.
 #[derive(Default)]
 pub struct Figures {
     pub timeouts: AtomicU64,
-    /// What went wrong besides, but for what is `altered`.
+    /// Other errors, except those counted in `altered`.
     pub errors: AtomicU64,
-    /// Of these the connections that ended before the run did.
+    /// Of these, the connections that ended before the run did.
     pub ended: AtomicU64,
     /// Of them, too, messages for which the client's send buffer had no room.
     pub unsent: AtomicU64,
-    /// Messages that nobody has sent so.
+    /// Messages that nobody sent in this form.
     pub altered: AtomicU64,
     pub sent: AtomicU64,
     pub expected: AtomicU64,
     pub delivered: AtomicU64,
-    /// Messages that the server did not take, by why.
+    /// Messages that the server refused, by reason.
     pub refused: Mutex<BTreeMap<&'static str, u64>>,
     pub order_violations: AtomicU64,
     pub duplicates: AtomicU64,
     pub latency: Mutex<Latency>,
-    /// Of these the deliveries at the member that takes the bulk transfer.
+    /// Of these, the deliveries at the member that receives the bulk transfer.
     pub latency_beside_bulk: Mutex<Latency>,
-    /// From the end of a blackhole to the next delivery.
+    /// Times from the end of a blackhole to the next delivery.
     pub recovery: Mutex<Latency>,
-    /// From now on a connection may end.
+    /// True once connections may end.
     pub is_over: AtomicBool,
 }
 
 impl Figures {
-    /// Counts an event of `who` that says that something went wrong; others do not count.
+    /// Counts an event of `who` that reports a problem; ignores all others.
     pub fn note_trouble(&self, who: impl fmt::Display, event: &Event) {
         match event {
             Event::Refused { code, .. } => {
@@ -65,10 +65,10 @@ impl Figures {
         }
     }
 
-    /// Counts what could not be sent.
+    /// Counts a message that could not be sent.
     pub fn note_unsent(&self, error: &SendError) {
         match error {
-            // Its end was counted when the receiver heard of it.
+            // The end was counted when the receiver was notified of it.
             SendError::NotConnected | SendError::NotAMember(_) => {}
             _ => {
                 count(&self.errors);
@@ -92,17 +92,17 @@ fn record(latency: &Mutex<Latency>, micros: u64) {
 pub struct Sender {
     pub client: Client,
     pub slot: Slot,
-    /// Which of the run's senders.
+    /// Its number among the run's senders.
     pub number: u32,
-    /// How many deliveries one message of it leads to.
+    /// Number of deliveries that one of its messages causes.
     pub receivers: u64,
     /// When it sends next.
     pub due: Timestamp,
-    /// Which message is next.
+    /// Sequence number of its next message.
     pub sequence: u32,
 }
 
-/// What is sent.
+/// The kind of messages to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Message {
     pub to: To,
@@ -133,8 +133,8 @@ impl Sender {
     }
 }
 
-/// Which of a member's own broadcasts have a place in the order. Those to others come back to it as receipts, in their
-/// order, but for those that were refused, of which it hears first.
+/// Tracks which of a member's own broadcasts have a place in the order. Broadcasts to others come back to
+/// their sender as receipts, in order, except for refused ones, whose refusal arrives first.
 #[derive(Debug, Default)]
 struct Own {
     next: u32,
@@ -142,12 +142,13 @@ struct Own {
 }
 
 impl Own {
-    /// The `counter` of a message equals the sequence of its stamp: both count what was sent in the session, from 0.
+    /// Notes a refusal. The `counter` of a message equals the sequence of its stamp: both count what was sent
+    /// in the session, from 0.
     fn refused(&mut self, counter: u64) {
         self.refused.extend(u32::try_from(counter));
     }
 
-    /// The sequence of the broadcast for which a receipt has come.
+    /// Returns the sequence of the broadcast for which a receipt has arrived.
     fn next_receipt(&mut self) -> u32 {
         while self.refused.remove(&self.next) {
             self.next += 1;
@@ -165,18 +166,18 @@ pub struct Receiver {
     /// The same client's number as a sender.
     pub number: u32,
     pub clock: Clock,
-    /// What the session's members saw as which event; only ordered broadcasts are events.
+    /// Log of the events that the session's members saw, by number; only ordered broadcasts are events.
     pub log: Arc<Mutex<EventLog>>,
     pub tally: Tally,
-    /// What blackholes leave, if there are any.
+    /// The gaps left by blackholes, if any are configured.
     pub gaps: Option<Gaps>,
-    /// The end of the bulk transfer, at one member of the run.
+    /// The receiving end of the bulk transfer, at one member of the run.
     pub bulk: Option<BulkReceiver>,
     pub figures: Arc<Figures>,
 }
 
 impl Receiver {
-    /// Judges every event until the connection ends; what came of whom.
+    /// Judges every event until the connection ends; returns what arrived from each sender.
     pub async fn run(mut self) -> Tally {
         let mut own = Own::default();
         while let Some(event) = self.events.recv().await {
@@ -190,8 +191,8 @@ impl Receiver {
                     own.refused(counter);
                     self.figures.note_trouble(self.number, &event);
                 }
-                // The bulk on its way is nearly what makes a member lag: while its line is dead and acks are
-                // lost, it may be warned. Being closed for it would count.
+                // The bulk data in flight almost makes a member lag, so it may be warned while its line is
+                // dead and acks are lost. Being closed for lagging would count.
                 Event::Lagging { .. } if self.bulk.is_some() => {}
                 other => self.figures.note_trouble(self.number, &other),
             }

@@ -2,12 +2,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `stage`, `child` | the server and the relay, as processes of their own |
-//! | `load` | connects the clients, has them send, waits until all has arrived |
+//! | `stage`, `child` | the server and the relay, as separate processes |
+//! | `load` | connects the clients, has them send, waits until everything has arrived |
 //! | `member` | one client: sends at its phase, judges what it receives |
-//! | `bulk` | a bulk transfer beside them, to one member |
-//! | `recovery` | how long deliveries stay away after a blackhole |
-//! | `usage` | what a process has used of the machine |
+//! | `bulk` | a concurrent bulk transfer to one member |
+//! | `recovery` | how long deliveries take to resume after a blackhole |
+//! | `usage` | the CPU time and memory of a process |
 //! | `report` | the figures |
 
 mod bulk;
@@ -41,87 +41,90 @@ use crate::cli::verify::Stamp;
 use crate::client::{Delivery, To};
 use crate::wire::Body;
 
-/// Measures load and latency on real sockets, every delivery checked.
+/// Measures load and latency on real sockets, and checks every delivery.
 ///
-/// Without --server it starts a server (and, with impairments, a relay) as processes of their own, so
-/// that the server's CPU and memory are its own. Members send at random phases, so that their ticks do
-/// not meet. Latency is the time from the call of `send` to the hand-over to a receiver;
-/// the clients share one thread, so it is that of a server only while their core has time left.
+/// Without --server it starts a server (and, with impairments, a relay) as separate processes, so that the
+/// server's CPU and memory are measured alone. Members send at random phases, so that their ticks do not
+/// coincide. Latency is the time from the call of `send` to the delivery to a receiver; the clients share one
+/// thread, so it reflects the server only while their core has time left.
 ///
-/// With impairments it takes 1,024 clients at most, sessions times members: a relay carries no more.
+/// With impairments at most 1,024 clients (sessions times members) are possible, because a relay carries no
+/// more.
 ///
-/// With --bulk a further user, which reaches the server past the relay, sends one member of the first
-/// session as much as its line takes, in reliable messages of 64 KiB, on the connection of its session;
-/// counted is the payload that arrives in the counted time. That member's latency is told apart, too.
-/// The server that it starts has no rate limits then, and what it and that member spend on the bulk is in
-/// the figures per delivery.
+/// With --bulk an additional user, which bypasses the relay, sends one member of the first session as much as
+/// that member's line takes, in reliable messages of 64 KiB, on the connection of its session; the payload
+/// that arrives in the counted time is counted. That member's latency is also reported separately. A server
+/// started by this command then has no rate limits, and what it and that member spend on the bulk transfer is
+/// included in the figures per delivery.
 ///
-/// With --blackhole it also tells how long after a blackhole's end the first delivery arrived: what gaps
-/// between the deliveries at one receiver are longer than FOR, of those above half of FOR. That is too
-/// long by at most the usual time between two deliveries, and needs those to come far more often.
+/// With --blackhole it also reports how long after a blackhole's end the first delivery arrived: for gaps
+/// between the deliveries at one receiver that are longer than half of FOR, the time by which they exceed
+/// FOR. This is too long by at most the usual time between two deliveries, which must be much shorter than
+/// FOR.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint bench --sessions 8 --members 8 --rate 30 --seconds 10\n  rallypoint bench --delivery ordered --loss 10% --delay 30ms --json\n  rallypoint bench --sessions 1 --members 4 --bulk --rate-limit 10mbit --delay 20ms\n  rallypoint bench --sessions 1 --members 2 --seconds 2 --loss 5% --trace traces"
 )]
 pub struct BenchArgs {
-    /// Use the server that runs there instead. Of a name with several addresses a relay takes the first.
+    /// Use the server that runs at this address instead. If a name has several addresses, a relay uses the
+    /// first.
     #[arg(long, value_name = "ADDR", requires = "key_file", conflicts_with = "workers")]
     #[arg(value_parser = units::address)]
     server: Option<String>,
-    /// What tokens call the server that runs there, if that is not its address: one of the `names` of its configuration.
+    /// Name of that server in tokens, if it is not the address: one of the `names` in the server's
+    /// configuration.
     #[arg(long, value_name = "NAME", requires = "server")]
     name: Option<String>,
-    /// The protocol id of the server that runs there.
+    /// Protocol id of that server.
     #[arg(long, value_name = "N", requires = "server", default_value_t = PROTOCOL_ID)]
     protocol_id: u64,
     /// File with that server's token key.
     #[arg(long, value_name = "FILE", requires = "server")]
     key_file: Option<PathBuf>,
-    /// Process id of that server, if it runs on this machine: then its CPU and memory are known.
+    /// Process id of that server, if it runs on this machine, so that its CPU and memory are measured.
     #[arg(long, value_name = "PID", requires = "server")]
     server_pid: Option<u32>,
-    /// Sessions at the same time.
+    /// Number of concurrent sessions.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sessions: u32,
     /// Members of each session.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1_024))]
     members: u16,
-    /// Messages that each member sends in a second.
+    /// Messages that each member sends per second.
     #[arg(long, value_name = "HZ", default_value = "30", value_parser = units::hertz)]
     rate: f64,
-    /// Bytes of a message, 17 or more.
+    /// Size of a message in bytes, 17 or more.
     #[arg(long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
     size: usize,
-    /// How messages are delivered: ordered, reliable, sequenced, latest or unreliable.
+    /// Delivery mode of the messages: ordered, reliable, sequenced, latest or unreliable.
     #[arg(long, value_name = "MODE", default_value = "ordered", value_parser = delivery::parse)]
     delivery: Delivery,
-    /// To whom: all members, or all but the sender.
+    /// Recipients: all members (all), or all except the sender (others).
     #[arg(long, value_name = "WHO", default_value = "all", value_parser = recipients)]
     to: To,
-    /// Length of the counted time.
+    /// Length of the counted time, in seconds.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Load before the counted time.
+    /// How long the load runs before the counted time.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = units::duration)]
     warmup: Duration,
-    /// Worker threads of the server that it starts [default: one for each core].
+    /// Worker threads of the started server [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     workers: Option<u8>,
-    /// Beside the messages, as much bulk to the first member as its line takes, in messages of 64 KiB.
+    /// Also send the first member as much bulk data as its line takes, in messages of 64 KiB.
     #[arg(long)]
     bulk: bool,
-    /// Repeats the random choices of another run [default: a random one].
+    /// Seed, to repeat the random choices of another run [default: a random one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Write what happens on each client's connection to a file of its own in DIR, qlog as lines of JSON;
-    /// the server that it starts does the same for its side. Costs time: latencies are those of a run
-    /// with a trace.
+    /// Write a trace of each client's connection to its own file in DIR, qlog as lines of JSON; a started
+    /// server does the same for its side. Costs time: latencies are those of a run with a trace.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
-    /// The report as one JSON object.
+    /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
-    /// Rate of each member's line to the server, each way, headers included [default: without limit].
+    /// Rate of each member's line to the server, each way, including headers [default: unlimited].
     #[arg(long, value_name = "RATE", value_parser = units::bit_rate, help_heading = HEADING)]
     rate_limit: Option<BitRate>,
     #[command(flatten, next_help_heading = HEADING)]
@@ -131,8 +134,8 @@ pub struct BenchArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a size that the delivery does not carry, [`Failure::Work`] when a process or
-/// a socket fails, or a check does.
+/// [`Failure::Usage`] for a size that the delivery mode does not carry, [`Failure::Work`] if a process, a
+/// socket or a check fails.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let largest = Body::max_bytes(args.delivery);
     if !(Stamp::BYTES..=largest).contains(&args.size) {
@@ -179,7 +182,7 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
             "the clients' thread was at work, or waited for a core, all the time: latencies are those of its queue",
         );
     }
-    // What has become of the server stands behind what became of its clients.
+    // The server's own failure is reported after the clients' report.
     cleared?;
     match report.failures() {
         failures if failures.is_empty() => Ok(()),

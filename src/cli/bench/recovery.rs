@@ -1,16 +1,17 @@
-//! [`Gaps`]: how long deliveries stay away after a blackhole has ended.
+//! [`Gaps`]: how long deliveries take to resume after a blackhole has ended.
 //!
-//! The relay counts a path's blackholes from the path's first datagram, which nobody here knows exactly.
-//! How long they last is known, though. While one lasts nothing reaches a receiver, so its deliveries
-//! have a gap: the blackhole, and then the time until something is sent again and arrives. By what a gap
-//! is longer than the blackhole, so long the recovery took.
+//! The relay schedules a path's blackholes from the path's first datagram, whose exact time is not known
+//! here. The length of the blackholes is known, however. During one, nothing reaches a receiver, so its
+//! deliveries have a gap: the blackhole, and then the time until something is sent again and arrives. The
+//! recovery took as long as the gap exceeds the blackhole.
 //!
-//! That is too much by the time between the last delivery and the blackhole's begin, which is at most the
-//! usual time between two deliveries at a receiver, and by what the members' blackholes begin apart,
-//! which is what their first datagrams do. It is too little by the time that the last delivery before
-//! waited longer in a queue than the first one after. Other silences, as losses make, are told from
-//! blackholes by their length: more than half a blackhole's counts, and of those that end within half of
-//! the time from one blackhole to the next only the longest.
+//! This is too long by the time between the last delivery and the blackhole's start, which is at most the
+//! usual time between two deliveries at a receiver, and by the time between the starts of the members'
+//! blackholes, which equals the time between their first datagrams. It is too short by the time that the last
+//! delivery before the blackhole waited longer in a queue than the first one after it. Other silences, such
+//! as those caused by losses, are distinguished from blackholes by their length: only a silence of more than
+//! half a blackhole counts, and of those that end within half of the time from one blackhole to the next,
+//! only the longest.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::link::Blackhole;
 #[derive(Debug)]
 pub struct Gaps {
     blackhole_micros: u64,
-    /// Blackholes end at least so far apart.
+    /// Gaps that end closer together than this count as one blackhole.
     apart_micros: u64,
     last_micros: Option<u64>,
     /// The longest of the newest gaps.
@@ -35,7 +36,7 @@ struct Gap {
 }
 
 impl Gaps {
-    /// Of a receiver behind a line with such blackholes.
+    /// Creates the gaps of a receiver behind a line with these blackholes.
     pub fn new(blackhole: Blackhole) -> Self {
         Self {
             blackhole_micros: micros(blackhole.lasting),
@@ -45,11 +46,11 @@ impl Gaps {
         }
     }
 
-    /// Notes a delivery. When it shows that a gap before was a blackhole's, and that one's last message
-    /// is counted: how long after the blackhole's end the gap lasted, in microseconds.
+    /// Notes a delivery. If it shows that an earlier gap was caused by a blackhole, and the message that
+    /// ended that gap is counted, returns how long the gap lasted after the blackhole's end, in microseconds.
     pub fn deliver(&mut self, at_micros: u64, is_counted: bool) -> Option<u64> {
         let length_micros = at_micros.saturating_sub(self.last_micros.replace(at_micros)?);
-        // Half, since what waited in a queue still arrives when the blackhole has begun.
+        // Half, because queued messages still arrive after the blackhole has begun.
         if length_micros <= self.blackhole_micros / 2 {
             return None;
         }
@@ -65,7 +66,7 @@ impl Gaps {
         }
     }
 
-    /// The last gap's recovery, as [`Gaps::deliver`] would tell it, when nothing more comes.
+    /// Returns the last gap's recovery, as [`Gaps::deliver`] would, when no more deliveries come.
     pub fn finish(&mut self) -> Option<u64> {
         self.finish_before(None)
     }
@@ -84,7 +85,7 @@ fn micros(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// What comes of deliveries at these milliseconds, with blackholes of 500 ms every 2 s.
+    /// Returns the recoveries for deliveries at these milliseconds, with blackholes of 500 ms every 2 s.
     fn recoveries(millis: &[u64], is_counted: bool) -> Vec<u64> {
         let blackhole = Blackhole { every: Duration::from_secs(2), lasting: Duration::from_millis(500) };
         let mut gaps = Gaps::new(blackhole);

@@ -1,4 +1,4 @@
-//! What a bench ends with: one JSON object for scripts, a table for people.
+//! The report of a bench: one JSON object for scripts, a table for people.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,112 +12,112 @@ use crate::cli::verify::Latency;
 use crate::link::Blackhole;
 use crate::wire::Delivery;
 
-/// The workload and what came of it.
+/// The workload and its outcome.
 #[derive(Debug)]
 pub struct Report {
-    /// What was asked for.
+    /// The requested workload.
     pub workload: Workload,
-    /// What the clients saw.
+    /// What the clients observed.
     pub outcome: Outcome,
-    /// What it cost.
+    /// The cost of the run.
     pub cost: Cost,
 }
 
-/// What was asked for.
+/// The requested workload.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// Sessions at the same time.
+    /// Number of concurrent sessions.
     pub sessions: u32,
-    /// Members of each.
+    /// Members of each session.
     pub members: u16,
-    /// Messages a second of each member.
+    /// Messages per second of each member.
     pub rate_hz: f64,
-    /// Bytes of a message.
+    /// Size of a message in bytes.
     pub size_bytes: usize,
-    /// How messages are delivered.
+    /// Delivery mode of the messages.
     pub delivery: Delivery,
-    /// Length of the counted time.
+    /// Length of the counted time, in seconds.
     pub seconds: u32,
-    /// True with a bulk transfer beside the messages.
+    /// True with a bulk transfer in addition to the messages.
     pub bulk: bool,
     /// Rate of each member's line.
     pub rate_limit: Option<BitRate>,
-    /// The times in which nothing passes.
+    /// The periods in which nothing passes.
     pub blackhole: Option<Blackhole>,
-    /// What the run's random choices follow from.
+    /// Seed of the run's random choices.
     pub seed: u64,
 }
 
-/// What the clients saw.
+/// What the clients observed.
 #[derive(Debug)]
 pub struct Outcome {
     /// Clients that did not get into their session.
     pub connect_failures: u64,
-    /// Connections whose other end fell silent, or took nothing of what it was sent.
+    /// Connections whose other end fell silent, or accepted nothing of what it was sent.
     pub timeouts: u64,
     /// Everything else that went wrong: refusals, closes, altered payloads.
     pub errors: u64,
-    /// Of them, messages that nobody has sent so.
+    /// Of these, messages that nobody sent in this form.
     pub altered: u64,
-    /// Of these the connections that ended before the run did.
+    /// Of these, connections that ended before the run did.
     pub ended: u64,
     /// Of them, too, messages for which a client's send buffer had no room.
     pub unsent: u64,
-    /// Of them, too, messages that the server refused, by why.
+    /// Of these, messages that the server refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// Counted messages that members sent.
     pub sent: u64,
-    /// Deliveries that they should have led to.
+    /// Deliveries that they should have caused.
     pub expected: u64,
-    /// Deliveries that they led to.
+    /// Deliveries that they caused.
     pub delivered: u64,
-    /// Deliveries that came after a later one of the same sender, or in another place than with
-    /// other members.
+    /// Deliveries that arrived after a later one of the same sender, or in a different place than at other
+    /// members.
     pub order_violations: u64,
-    /// Deliveries that had been there before.
+    /// Deliveries that had arrived before.
     pub duplicates: u64,
     /// Pairs of a sender and a receiver that the sender's last message did not reach.
     pub latest_missing: u64,
-    /// What the bulk transfer came to; none without one.
+    /// Outcome of the bulk transfer; `None` without one.
     pub bulk: Option<BulkOutcome>,
-    /// From the call of `send` to the hand-over, each receiver counted.
+    /// Time from the call of `send` to the delivery, counted for each receiver.
     pub latency: Latency,
-    /// Of these the deliveries at the member that takes the bulk transfer; none without one.
+    /// Of these, the deliveries at the member that receives the bulk transfer; `None` without one.
     pub latency_beside_bulk: Option<Latency>,
-    /// From the end of a blackhole to the next delivery at a receiver; none without blackholes.
+    /// Time from the end of a blackhole to the next delivery at a receiver; `None` without blackholes.
     pub recovery: Option<Latency>,
 }
 
-/// What a bulk transfer came to.
+/// The outcome of a bulk transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct BulkOutcome {
-    /// Bytes of payload of the messages that arrived whole in the counted time.
+    /// Payload bytes of the messages that arrived whole in the counted time.
     pub bytes: u64,
-    /// Messages that were sent, not refused, and did not arrive.
+    /// Messages that were sent and not refused, but did not arrive.
     pub missing: u64,
-    /// Length of the counted time, as it was.
+    /// Actual length of the counted time.
     pub time: Duration,
 }
 
-/// What it cost, as far as this machine can tell.
+/// The cost of a run, as far as this machine can measure it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
-    /// Microseconds of the counted time.
+    /// Length of the counted time, in microseconds.
     pub counted_us: u64,
-    /// Deliveries in it.
+    /// Deliveries in the counted time.
     pub delivered_in_time: u64,
-    /// Microseconds of CPU that the server used in it.
+    /// Microseconds of CPU that the server used in the counted time.
     pub server_busy_us: Option<u64>,
-    /// The same of this process with its clients.
+    /// The same for this process with its clients.
     pub client_busy_us: Option<u64>,
-    /// Microseconds in it that the clients' thread waited for a core.
+    /// Microseconds of the counted time in which the clients' thread waited for a core.
     pub client_waited_us: Option<u64>,
-    /// Microseconds of CPU that the server used until all had arrived that was sent in the counted time.
+    /// Microseconds of CPU that the server used until everything sent in the counted time had arrived.
     pub server_cpu_us: Option<u64>,
-    /// The same of this process with its clients.
+    /// The same for this process with its clients.
     pub client_cpu_us: Option<u64>,
-    /// Datagrams and bytes of UDP payload that both ends sent until then, those included that were lost: the server's
-    /// as their numbers tell its clients.
+    /// Datagrams and UDP payload bytes that both ends sent until then, including lost ones; the server's are
+    /// those that its clients derive from packet numbers.
     pub traffic: Option<Traffic>,
     /// Resident memory of the server at the end.
     pub server_rss_bytes: Option<u64>,
@@ -138,7 +138,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// What was added since `earlier`.
+    /// Returns what was added since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             datagrams_down: self.datagrams_down.saturating_sub(earlier.datagrams_down),
@@ -149,7 +149,8 @@ impl Traffic {
         }
     }
 
-    /// Bytes of the datagrams to the clients: those that were lost had as many on average as the others.
+    /// Returns the bytes of the datagrams to the clients, assuming that lost ones had the same average size
+    /// as the others.
     fn bytes_down(self) -> u64 {
         let all = u128::from(self.bytes_arrived) * u128::from(self.datagrams_down);
         u64::try_from(all / u128::from(self.datagrams_arrived.max(1))).unwrap_or(u64::MAX)
@@ -157,26 +158,27 @@ impl Traffic {
 }
 
 impl BulkOutcome {
-    /// Bytes of payload a second; none without a counted time.
+    /// Returns the payload bytes per second; `None` without a counted time.
     pub fn bytes_per_second(&self) -> Option<f64> {
         (!self.time.is_zero()).then(|| ratio(self.bytes, 1) / self.time.as_secs_f64())
     }
 
-    /// Part of a line of `rate` that the payload took. Headers and the sessions' traffic take theirs.
+    /// Returns the part of a line of `rate` that the payload took. Headers and the sessions' traffic take up
+    /// more of it.
     pub fn share_of(&self, rate: BitRate) -> Option<f64> {
         Some(8.0 * self.bytes_per_second()? / ratio(rate.0, 1))
     }
 }
 
 impl Outcome {
-    /// Deliveries for each one expected.
+    /// Returns the ratio of deliveries to expected deliveries.
     pub fn delivery_ratio(&self) -> Option<f64> {
         share(self.delivered, self.expected)
     }
 }
 
 impl Report {
-    /// What does not hold; nothing when every check does.
+    /// Returns the checks that failed; empty if every check holds.
     pub fn failures(&self) -> Vec<String> {
         let Outcome { connect_failures, timeouts, ended, expected, delivered, .. } = self.outcome;
         let Outcome { order_violations, duplicates, latest_missing, altered, .. } = self.outcome;
@@ -189,7 +191,7 @@ impl Report {
         if connect_failures == u64::from(sessions) * u64::from(members) {
             return vec!["no client got into a session".to_owned()];
         }
-        // It is counted from the first moment at work on.
+        // The counted time begins at the first wake-up after its planned start, so it may be slightly short.
         let is_short = counted + Duration::from_millis(500) < Duration::from_secs(asked.into());
         [
             (is_short, format!("it was ended after {:.1} of {asked} s", counted.as_secs_f64())),
@@ -218,20 +220,20 @@ impl Report {
         .collect()
     }
 
-    /// True when the clients, which share one thread, were at work nearly all of the time, or waited for a
-    /// core to be.
+    /// Returns true if the clients, which share one thread, were busy or waiting for a core nearly all of the
+    /// time.
     pub fn are_clients_busy(&self) -> bool {
         let Cost { client_busy_us, client_waited_us, .. } = self.cost;
         let busy_us = client_busy_us.map(|busy_us| busy_us + client_waited_us.unwrap_or(0));
         self.core_share(busy_us).is_some_and(|share| share > BUSY_SHARE)
     }
 
-    /// Cores that were busy with this CPU time.
+    /// Returns the number of cores that this CPU time kept busy.
     fn core_share(&self, cpu_us: Option<u64>) -> Option<f64> {
         share(cpu_us?, self.cost.counted_us)
     }
 
-    /// All of it as one object; what cannot be known is null.
+    /// Returns the report as one JSON object; unknown figures are null.
     pub fn to_json(&self) -> Value {
         let Self { workload, outcome, cost } = self;
         let per_delivery = |amount: Option<u64>| share(amount?, outcome.delivered);
@@ -274,7 +276,7 @@ impl Report {
         })
     }
 
-    /// All of it for people.
+    /// Returns the report as a table for people.
     pub fn to_table(&self) -> Table {
         let json = self.to_json();
         let figure = |key: &str| match json.get(key) {
@@ -365,10 +367,10 @@ impl Report {
     }
 }
 
-/// From this share of a core on the clients are late themselves.
+/// Above this share of a core, the clients themselves are late.
 const BUSY_SHARE: f64 = 0.9;
 
-/// `3 rate_limited, 1 busy`.
+/// Formats refusals, as in `3 rate_limited, 1 busy`.
 fn reasons(refused: &BTreeMap<&'static str, u64>) -> String {
     refused.iter().map(|(why, count)| format!("{count} {why}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,4 @@
-//! [`Stage`]: what a bench is played on: a server that is there, or one of its own, perhaps behind a
-//! relay.
+//! [`Stage`]: the environment of a bench: an existing server or one of its own, possibly behind a relay.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -19,11 +18,11 @@ use crate::cli::output::Failure;
 use crate::cli::trace::TraceFolder;
 use crate::secure::TokenKey;
 
-/// The server under load and the way to it.
+/// The server under load and the path to it.
 pub struct Stage {
-    /// Mints grants for the server and connects clients to it, through the relay if there is one.
+    /// Mints grants for the server and connects clients to it, through the relay if one is used.
     pub backend: Arc<Backend>,
-    /// The same past the relay.
+    /// The same, but bypassing the relay.
     pub direct: Backend,
     server_pid: Option<u32>,
     server: Option<Child>,
@@ -33,8 +32,8 @@ pub struct Stage {
 /// How long a child may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Configuration of a server for bulk: its line is to be what limits it. The default of 1 MiB a second
-/// would be less than many lines take.
+/// Configuration of a server for bulk transfers, which only the line should limit. The default of 1 MiB per
+/// second is less than many lines take.
 const UNLIMITED: &str = "[limits]
 commands_per_second = 1_000_000
 command_bytes_per_second = 1_073_741_824
@@ -43,7 +42,7 @@ session_bytes_per_second = 1_073_741_824
 ";
 
 impl Stage {
-    /// Starts what has to be started.
+    /// Starts the server and the relay that are needed.
     ///
     /// # Errors
     /// [`Failure::Work`].
@@ -67,7 +66,7 @@ impl Stage {
             Some(start_relay(args, &addr, seed).await?)
         };
         let reached = relay.as_ref().map_or(&addr, |relay| &relay.addr);
-        // Tokens name the server itself, also when clients go through a relay.
+        // Tokens name the server itself, even if clients go through a relay.
         let name = args.name.clone().or(Some(addr.clone()));
         let backend = |reached: &str| {
             Backend::new(key.clone(), reached, args.protocol_id).named(name.clone()).traced(tracer.clone())
@@ -81,15 +80,15 @@ impl Stage {
         })
     }
 
-    /// What the server has used until now; nothing when it is not known where it runs.
+    /// Returns what the server has used so far; empty if it is not known where the server runs.
     pub fn server_usage(&self) -> Usage {
         self.server_pid.map(Usage::of).unwrap_or_default()
     }
 
-    /// Ends what was started.
+    /// Ends the processes that were started.
     ///
     /// # Errors
-    /// [`Failure::Work`] when a child ends badly.
+    /// [`Failure::Work`] if a child ends badly.
     pub async fn clear(self) -> Result<(), Failure> {
         if let Some(server) = self.server {
             server.stop(PATIENCE).await?;
@@ -101,7 +100,7 @@ impl Stage {
     }
 }
 
-/// Starts a server of this machine alone, with a key of its own.
+/// Starts a server that listens on loopback only, with its own key.
 async fn start_server(args: &BenchArgs) -> Result<(TokenKey, Child), Failure> {
     let key = TemporaryFile::new("key");
     key_file::create(&key.path)?;
@@ -118,7 +117,7 @@ async fn start_server(args: &BenchArgs) -> Result<(TokenKey, Child), Failure> {
     if let Some(folder) = &args.trace {
         flags.extend(["--trace".to_owned(), folder.display().to_string()]);
     }
-    // The server has read the files when it says where it listens.
+    // The server has read the files by the time it reports where it listens.
     let server = Child::start("serve", &flags).await?;
     Ok((key_file::read(&key.path)?, server))
 }
@@ -134,7 +133,7 @@ async fn start_relay(args: &BenchArgs, upstream: &str, seed: u64) -> Result<Chil
     Child::start("netsim", &flags).await
 }
 
-/// The first address of a server.
+/// Returns the first address of a server.
 async fn address_of(server: &str) -> Result<SocketAddr, Failure> {
     let failed = |error: &dyn Display| Failure::while_doing(format_args!("resolving {server}"), error);
     let mut found = tokio::net::lookup_host(server).await.map_err(|error| failed(&error))?;
@@ -151,11 +150,11 @@ struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    /// A path with this extension at which there is no file yet.
+    /// Returns a path with this extension at which no file exists.
     fn new(extension: &str) -> Self {
         let name = format!("rallypoint-bench-{}.{extension}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // Left over from a process of the same id that was killed.
+        // One may be left over from a killed process with the same id.
         let _ = std::fs::remove_file(&path);
         Self { path }
     }
@@ -176,7 +175,8 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// A user of this process: several may load one server, and a user is connected once.
+/// Returns a user that is unique to this process: several processes may load one server, and a user can be
+/// connected only once.
 pub(super) fn user_named(name: impl Display) -> Result<UserId, Failure> {
     UserId::new(&format!("bench-{}-{name}", std::process::id()))
         .map_err(|error| Failure::while_doing("naming a user", error))

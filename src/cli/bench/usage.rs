@@ -1,8 +1,8 @@
-//! What a process has used of the machine, as Linux tells in `/proc`.
+//! What a process has used of the machine, as reported by Linux in `/proc`.
 
 use std::time::Duration;
 
-/// CPU time and memory of a process; what the system does not tell is none.
+/// CPU time and memory of a process; `None` where the system reports nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// User and system time of all its threads, in steps of 10 ms.
@@ -14,7 +14,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of the process `pid`, until now.
+    /// Returns the usage of the process `pid` so far.
     pub fn of(pid: u32) -> Self {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
         Self {
@@ -24,18 +24,18 @@ impl Usage {
         }
     }
 
-    /// CPU time used since `earlier`.
+    /// Returns the CPU time used since `earlier`.
     pub fn cpu_since(self, earlier: Self) -> Option<Duration> {
         Some(self.cpu?.saturating_sub(earlier.cpu?))
     }
 
-    /// Time that the first thread waited for a core since `earlier`.
+    /// Returns the time that the first thread waited for a core since `earlier`.
     pub fn waited_since(self, earlier: Self) -> Option<Duration> {
         Some(self.waited?.saturating_sub(earlier.waited?))
     }
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat`, in ticks of which every Linux shows 100 a second.
+/// Reads fields 14 and 15 of `/proc/PID/stat`, in ticks, of which every Linux shows 100 per second.
 fn cpu_time(stat: &str) -> Option<Duration> {
     // The second field, the program's name in parentheses, may hold spaces and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
@@ -45,7 +45,7 @@ fn cpu_time(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(10 * (user + system)))
 }
 
-/// The second field of `/proc/PID/schedstat`, in nanoseconds.
+/// Reads the second field of `/proc/PID/schedstat`, in nanoseconds.
 fn waiting_time(schedstat: &str) -> Option<Duration> {
     schedstat.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }

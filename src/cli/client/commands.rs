@@ -1,4 +1,4 @@
-//! [`Commands`]: lines carried out on a client.
+//! [`Commands`]: executes lines on a client.
 
 use bytes::Bytes;
 
@@ -8,24 +8,24 @@ use crate::base::{InviteId, SessionId, Slot};
 use crate::client::{Client, CreateSession, Delivery, InviteUsers, RequestError, SendError, To};
 use crate::wire::{ErrorCode, PropertyOp, PropertyValue, WriteRule};
 
-/// Carries out lines on a client.
+/// Executes lines on a client.
 pub struct Commands<'a>(&'a Client);
 
-/// Why a line was not carried out.
+/// Why a line was not executed.
 enum Refusal {
     Request(RequestError),
     Send(SendError),
-    /// Of a session that the client is not in.
+    /// The line is about a session that the client is not in.
     NotIn(SessionId),
 }
 
 impl<'a> Commands<'a> {
-    /// On `client`.
+    /// Creates the executor for `client`.
     pub fn new(client: &'a Client) -> Self {
         Self(client)
     }
 
-    /// Carries out one line; what there is to say of it.
+    /// Executes one line; returns its output.
     pub async fn carry_out(&self, line: Line) -> Vec<Said> {
         let name = line.name();
         self.try_carry_out(line).await.unwrap_or_else(|refusal| vec![refusal.said(name)])
@@ -131,7 +131,7 @@ impl<'a> Commands<'a> {
         Ok(done.with("slot", slot.0).with("revision", revision.0))
     }
 
-    /// The slot of a session that the client is in.
+    /// Returns the slot of a session that the client is in.
     fn slot(&self, session: SessionId) -> Result<Slot, Refusal> {
         let sessions = self.0.sessions();
         let found = sessions.iter().find(|mirror| mirror.session() == session);
@@ -154,7 +154,7 @@ impl Refusal {
     }
 }
 
-/// The code with which the server would refuse what the client did not even send.
+/// Returns the code with which the server would refuse what the client did not even send.
 fn code_of(error: &SendError) -> Option<ErrorCode> {
     match error {
         SendError::NotAMember(_) => Some(ErrorCode::NotAMember),
@@ -175,7 +175,7 @@ impl From<SendError> for Refusal {
     }
 }
 
-/// A whole number stays one, all else is text.
+/// Converts a property value: a whole number stays one, everything else is text.
 fn property(value: String) -> PropertyValue {
     value.parse().map_or_else(|_| PropertyValue::Bytes(Bytes::from(value)), PropertyValue::Integer)
 }

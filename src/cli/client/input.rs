@@ -7,20 +7,21 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Stdin};
 /// Reads lines of bounded length.
 pub struct Lines {
     input: BufReader<Stdin>,
-    /// What was read of the next line.
+    /// The part of the next line that was read so far.
     line: Vec<u8>,
 }
 
-/// Longest line, in bytes; several times what a command can hold.
+/// Longest line, in bytes; several times what a command can contain.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 impl Lines {
-    /// Lines of standard input.
+    /// Creates a reader of standard input.
     pub fn new() -> Self {
         Self { input: BufReader::new(tokio::io::stdin()), line: Vec::new() }
     }
 
-    /// The next line, without its end; `None` at the end of the input. Loses nothing when it is cancelled.
+    /// Waits for the next line and returns it without its line end; `None` at the end of the input. Cancel
+    /// safe.
     ///
     /// # Errors
     /// Those of the system, and [`io::ErrorKind::InvalidData`] for a line that is too long.

@@ -7,7 +7,7 @@ use crate::base::{InviteId, MemberId, SessionId, SessionKind, Slot, UserId};
 use crate::cli::units;
 use crate::wire::{InviteTtl, MaxMembers, PropertyKey};
 
-/// A command; the forms of all are in [`HELP`].
+/// A command; [`HELP`] lists the forms of all commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described in `HELP`, which users read")]
 pub enum Line {
@@ -31,7 +31,7 @@ pub enum Line {
     Quit,
 }
 
-/// What may be typed.
+/// The commands that may be typed.
 pub const HELP: &str = "\
 create KIND MAX             a new session of at most MAX members
 invite SESSION USER TTL     invite a user, as in: invite 81985529216486895 bob 60s; with `hold` behind it a seat is held
@@ -52,13 +52,13 @@ wait DURATION               do nothing for a while, as in: wait 2s
 help                        this
 quit                        close the connection and end";
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    /// The first word is not known.
+    /// The first word is unknown.
     #[error("no such command: `{0}`; `help` lists them")]
     Unknown(String),
-    /// A word is missing, there is one too many, or one cannot be read.
+    /// A word is missing, superfluous or unreadable.
     #[error("{0}; `help` lists the commands")]
     Words(String),
 }
@@ -109,7 +109,7 @@ impl FromStr for Line {
 }
 
 impl Line {
-    /// The word that the command begins with.
+    /// Returns the word with which the command begins.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Create { .. } => "create",
@@ -134,7 +134,7 @@ impl Line {
     }
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Words<'a>(&'a str);
 
 impl<'a> Words<'a> {
@@ -148,7 +148,7 @@ impl<'a> Words<'a> {
         Ok(word)
     }
 
-    /// Everything that is left; one space apart from the word before.
+    /// Takes everything that is left, without the one space after the previous word.
     fn text(&mut self) -> String {
         let rest = std::mem::take(&mut self.0);
         rest.strip_prefix(char::is_whitespace).unwrap_or(rest).to_owned()
@@ -159,7 +159,7 @@ impl<'a> Words<'a> {
         word.parse().map_err(|error| LineError::Words(format!("{name} `{word}`: {error}")))
     }
 
-    /// A number, as the identifier that `make` makes of it.
+    /// Takes a number and converts it to an identifier with `make`.
     fn id<N: FromStr<Err: std::fmt::Display>, T>(
         &mut self,
         name: &str,
@@ -193,7 +193,7 @@ impl<'a> Words<'a> {
         if ttl.subsec_nanos() != 0 { Err(refused()) } else { InviteTtl::new(secs).map_err(|_| refused()) }
     }
 
-    /// Takes the next word if it is this one.
+    /// Takes the next word if it is `name`.
     fn option(&mut self, name: &str) -> bool {
         let rest = self.0.trim_start().strip_prefix(name);
         let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));

@@ -1,4 +1,4 @@
-//! `client`: a client for a terminal or a pipe, one command a line.
+//! `client`: a client for a terminal or a pipe, with one command per line.
 
 mod commands;
 mod input;
@@ -29,17 +29,17 @@ use crate::cli::units;
 use crate::client::{Client, ClientConfig, Disconnected, Event, Events};
 use crate::secure::ConnectGrant;
 
-/// A client for a terminal or a pipe: commands as lines in, events and results as lines out.
+/// A client for a terminal or a pipe: reads commands and writes events and results, one per line.
 ///
-/// Each command is answered before the next line is read; `help` lists them. Ends with `quit`, at the
-/// end of the input, or with the connection. A signal ends it as well, and a second one at once. A command that
-/// is refused is told and changes nothing about the exit status.
+/// Each command is answered before the next line is read; `help` lists the commands. The client ends on
+/// `quit`, at the end of the input, or with the connection. A signal also ends it, a second one at once. A
+/// refused command is reported and does not affect the exit status.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint client --grant alice.grant\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
 )]
 pub struct ClientArgs {
-    /// File with a connect grant as JSON, as `token` prints it.
+    /// File with a connect grant as JSON, as printed by `token`.
     #[arg(long, value_name = "FILE", required_unless_present = "user")]
     #[arg(conflicts_with_all = ["user", "key_file", "server"])]
     grant: Option<PathBuf>,
@@ -49,16 +49,17 @@ pub struct ClientArgs {
     /// File with the server's token key.
     #[arg(long, value_name = "FILE", requires = "user")]
     key_file: Option<PathBuf>,
-    /// The server.
+    /// Address of the server.
     #[arg(long, value_name = "ADDR", requires = "user", value_parser = units::address)]
     server: Option<String>,
-    /// What tokens call the server, if that is not its address: one of the `names` of its configuration.
+    /// Name of the server in tokens, if it is not the address: one of the `names` in the server's
+    /// configuration.
     #[arg(long, value_name = "NAME", requires = "user")]
     name: Option<String>,
-    /// The server's protocol id, which tells games apart.
+    /// The server's protocol id, which distinguishes games.
     #[arg(long, value_name = "N", default_value_t = PROTOCOL_ID)]
     protocol_id: u64,
-    /// Events and results as JSON, one object a line.
+    /// Print events and results as JSON, one object per line.
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +67,7 @@ pub struct ClientArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Work`] when there is no connection, or when it ends before the user does.
+/// [`Failure::Work`] if no connection is made, or if it ends before the user ends it.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     runtime::block_on(async {
         let failed = |error| Failure::while_doing("listening to signals", error);
@@ -105,22 +106,22 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     Client::connect(&grant, config).await.map_err(|error| Failure::while_doing("connecting", error))
 }
 
-/// The lines that come in and go out.
+/// The client's input and output lines.
 struct Terminal {
     json: bool,
     events: Events,
     input: Lines,
     printer: Printer,
     signals: Signals,
-    /// There was a signal.
+    /// True after a signal.
     is_told_to_end: bool,
 }
 
-/// Whoever wants an end waits so long for lines that nobody reads.
+/// After a signal, the process waits this long for lines that nobody reads.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Terminal {
-    /// Carries out line after line until one of the sides ends it.
+    /// Executes line after line until either side ends the connection.
     async fn converse(&mut self, client: &Client) -> Result<(), Failure> {
         loop {
             let line = tokio::select! {
@@ -166,7 +167,7 @@ impl Terminal {
         }
     }
 
-    /// Carries out a command; events that come meanwhile are shown at once.
+    /// Executes a command; events that arrive meanwhile are shown at once.
     async fn carry_out(&mut self, client: &Client, line: Line) -> Option<Result<(), Failure>> {
         let commands = Commands::new(client);
         let mut command = std::pin::pin!(commands.carry_out(line));
@@ -189,7 +190,7 @@ impl Terminal {
         }
     }
 
-    /// Shows an event; how all ends when it is the last one.
+    /// Shows an event; returns the outcome of the client if it is the last one.
     fn show(&mut self, event: Option<Event>) -> Option<Result<(), Failure>> {
         let Some(event) = event else {
             return Some(Err(Failure::Work("the connection has ended".to_owned())));
@@ -202,7 +203,7 @@ impl Terminal {
         }
     }
 
-    /// Closes when all that was said has arrived.
+    /// Closes the connection once everything that was sent has arrived.
     async fn finish(&mut self, client: &Client) -> Result<(), Failure> {
         let mut flushed = std::pin::pin!(client.flush());
         loop {
@@ -213,20 +214,21 @@ impl Terminal {
                         return end;
                     }
                 }
-                // That the connection has ended first is told as an event.
+                // If the connection ends first, an event reports it.
                 _ = &mut flushed => return self.close(client).await,
                 () = self.signals.next() => return self.end(client).await,
             }
         }
     }
 
-    /// Closes because of a signal.
+    /// Closes the connection because of a signal.
     async fn end(&mut self, client: &Client) -> Result<(), Failure> {
         self.is_told_to_end = true;
         self.close(client).await
     }
 
-    /// Tells the server, and waits until it has answered or was told often enough, unless there is another signal.
+    /// Closes the connection and waits until the server has answered or was notified often enough, unless
+    /// another signal arrives.
     async fn close(&mut self, client: &Client) -> Result<(), Failure> {
         client.close("");
         tokio::select! {
@@ -258,7 +260,8 @@ impl Terminal {
     }
 }
 
-/// The next event, while what was printed is read.
+/// Waits for the next event and meanwhile passes on printed lines; if the printer is behind, passes those on
+/// first.
 async fn next_event(events: &mut Events, printer: &mut Printer) -> Option<Event> {
     if printer.is_behind() {
         printer.hand_on().await;

@@ -1,4 +1,4 @@
-//! [`Printer`]: lines to standard output, without ever waiting for who reads them.
+//! [`Printer`]: writes lines to standard output, without ever waiting for their reader.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -7,22 +7,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::output::Failure;
 
-/// Writes lines on a thread of its own, since one that nobody reads blocks it: for some thousand lines the client still
-/// answers its server, and always whoever wants it to end.
+/// Writes lines on its own thread, because a line that nobody reads blocks it. Until about a thousand lines
+/// wait, the client still answers its server; it always reacts to a request to end.
 pub struct Printer {
-    /// Lines that the thread has not taken.
+    /// Lines not yet passed to the thread.
     waiting: VecDeque<String>,
     lines: mpsc::Sender<String>,
     written: oneshot::Receiver<io::Result<()>>,
 }
 
-/// Lines that may wait before the client reads no more events.
+/// Lines that may wait before the client stops reading events.
 const MAX_WAITING: usize = 1_024;
 /// Lines on their way to the thread.
 const HANDED_ON: usize = 64;
 
 impl Printer {
-    /// Begins with nothing.
+    /// Creates a printer without lines and starts its thread.
     pub fn new() -> Self {
         let (lines, mut to_write) = mpsc::channel::<String>(HANDED_ON);
         let (tell, written) = oneshot::channel();
@@ -32,7 +32,7 @@ impl Printer {
                 let mut out = io::stdout().lock();
                 outcome = outcome.and(writeln!(out, "{line}").and_then(|()| out.flush()));
             }
-            // Who has finished waits for it; who was told to end at once does not.
+            // A client that has finished waits for this; one that was told to end at once does not.
             let _ = tell.send(outcome);
         });
         Self { waiting: VecDeque::new(), lines, written }
@@ -43,12 +43,12 @@ impl Printer {
         self.waiting.push_back(line);
     }
 
-    /// True while nobody reads: no more should be added.
+    /// Returns true while the reader is behind: no more lines should be added.
     pub fn is_behind(&self) -> bool {
         self.waiting.len() >= MAX_WAITING
     }
 
-    /// Hands on what waits, as fast as it is written. Loses nothing when it is cancelled.
+    /// Passes on the waiting lines as fast as they are written. Cancel safe.
     pub async fn hand_on(&mut self) {
         while !self.waiting.is_empty() {
             // The thread ends after the printer.
@@ -59,10 +59,11 @@ impl Printer {
         }
     }
 
-    /// Waits until all is written.
+    /// Waits until everything is written.
     ///
     /// # Errors
-    /// [`Failure::Work`] when some of it could not be, as on a full disk; that nobody reads it is no failure.
+    /// [`Failure::Work`] if a part could not be written, as on a full disk; a missing reader is not a
+    /// failure.
     pub async fn finish(mut self) -> Result<(), Failure> {
         self.hand_on().await;
         drop(self.lines);

@@ -1,4 +1,4 @@
-//! What the terminal client says of events and results: a line for people or a JSON object.
+//! What the terminal client prints for events and results: a line for people or a JSON object.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use crate::cli::delivery;
 use crate::client::{Disconnected, Event, Invitation, Mirror};
 use crate::wire::{ErrorCode, PropertyChange, PropertyValue};
 
-/// One line of output: what it is about, and its members in order.
+/// One line of output: its subject, and its members in order.
 ///
-/// Ids of 64 bits are text in JSON, too: many readers of JSON keep numbers as floating point.
+/// 64-bit ids are text also in JSON, because many JSON readers store numbers as floating point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
     /// `event`, `result` or `error`.
@@ -24,12 +24,13 @@ impl Said {
         Self { class, name: name.to_owned(), members: Vec::new() }
     }
 
-    /// The result of the command `name`.
+    /// Creates the result of the command `name`.
     pub fn result(name: &str) -> Self {
         Self::new("result", name)
     }
 
-    /// The command `name` was not carried out; `code` when the server refuses such a one.
+    /// Creates the error of the command `name`, which was not executed; `code` is the server's code for such
+    /// a refusal, if any.
     pub fn error(name: &str, code: Option<ErrorCode>, text: impl fmt::Display) -> Self {
         Self::new("error", name).with("code", code.map(ErrorCode::name)).with("text", text.to_string())
     }
@@ -40,7 +41,7 @@ impl Said {
         self
     }
 
-    /// As one JSON object on one line.
+    /// Returns the line as one JSON object.
     pub fn to_json(&self) -> String {
         let mut object = Map::new();
         object.insert(self.class.to_owned(), self.name.clone().into());
@@ -49,7 +50,7 @@ impl Said {
     }
 }
 
-/// For people: `event message slot=1 sender=2 text="hello"`.
+/// Formats the line for people: `event message slot=1 sender=2 text="hello"`.
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.class, self.name)?;
@@ -60,8 +61,8 @@ impl fmt::Display for Said {
     }
 }
 
-/// JSON without the control characters that JSON lets stand as they are and a terminal may obey: DEL and those of
-/// the C1 set.
+/// Escapes the control characters that JSON leaves unescaped and a terminal may obey: DEL and those of the C1
+/// set.
 fn harmless(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut text, char| {
         match char {
@@ -72,7 +73,7 @@ fn harmless(json: &str) -> String {
     })
 }
 
-/// What is said of an event.
+/// Converts an event to its line of output.
 impl From<&Event> for Said {
     fn from(event: &Event) -> Self {
         let said = |name| {
@@ -147,7 +148,7 @@ pub fn invited(said: Said, invitation: &Invitation) -> Said {
         .with("note", invitation.note.as_str())
 }
 
-/// Adds who is in a session.
+/// Adds the members of a session.
 pub fn members(said: Said, session: &Mirror) -> Said {
     let members: Vec<Value> = session
         .members()

@@ -1,4 +1,4 @@
-//! [`Figures`]: what all players of a demo count together, and its report.
+//! [`Figures`]: the combined figures of all players of a demo, and the report.
 
 use std::time::Duration;
 
@@ -10,37 +10,37 @@ use crate::cli::output::{Table, note};
 use crate::cli::verify::Latency;
 use crate::net::Clock;
 
-/// What happened so far, shown as it happens.
+/// The figures so far, shown as they change.
 pub struct Figures {
     counts: Mutex<Counts>,
     progress: ProgressBar,
-    /// The clock of the whole demo: latencies are differences of it.
+    /// The clock of the whole demo; latencies are differences of its times.
     pub clock: Clock,
 }
 
-/// The figures.
+/// The counts of a demo.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Broadcasts sent.
     pub sent: u64,
-    /// Deliveries that they should have led to; known once a session is over.
+    /// Deliveries that they should have caused; known once a session is over.
     pub expected: u64,
-    /// Deliveries that came, byte for byte what was sent.
+    /// Deliveries that arrived byte for byte as sent.
     pub delivered: u64,
-    /// Events in another place than they should be, or than with other members.
+    /// Events that are out of order, or in a different place than at other members.
     pub order_violations: u64,
-    /// Events that had been there before.
+    /// Events that had arrived before.
     pub duplicates: u64,
-    /// Commands that had to be refused, and were, with the right reason.
+    /// Commands that had to be refused, and were refused for the right reason.
     pub refusals: u64,
-    /// From the call of `send` to the hand-over, each receiver counted.
+    /// Time from the call of `send` to the delivery, counted for each receiver.
     pub latency: Latency,
-    /// What else went wrong.
+    /// Other problems.
     pub problems: Vec<String>,
 }
 
 impl Figures {
-    /// Nothing has happened yet.
+    /// Creates empty figures.
     pub fn new() -> Self {
         let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {pos} deliveries verified");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -49,17 +49,17 @@ impl Figures {
         Self { counts: Mutex::default(), progress, clock: Clock::new() }
     }
 
-    /// The counts, to be read or added to.
+    /// Locks the counts, to read or update them.
     pub fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock()
     }
 
-    /// Microseconds since the demo began.
+    /// Returns the microseconds since the demo began.
     pub fn now_micros(&self) -> u64 {
         self.clock.mono().as_micros()
     }
 
-    /// Counts a delivery that was right.
+    /// Counts a correct delivery.
     pub fn delivered(&self, sent_micros: u64) {
         let now = self.now_micros();
         let mut counts = self.lock();
@@ -76,25 +76,25 @@ impl Figures {
         }
     }
 
-    /// Tells a part of the story on standard error.
+    /// Reports progress on standard error.
     pub fn tell(&self, line: impl std::fmt::Display) {
         if self.progress.is_hidden() { note(line) } else { self.progress.println(line.to_string()) }
     }
 
-    /// Notes that something went wrong.
+    /// Reports and records a problem.
     pub fn problem(&self, what: impl std::fmt::Display) {
         self.tell(format_args!("problem: {what}"));
         self.lock().problems.push(what.to_string());
     }
 
-    /// Takes the bar away.
+    /// Removes the progress bar.
     pub fn finish(&self) {
         self.progress.finish_and_clear();
     }
 }
 
 impl Counts {
-    /// What does not hold; nothing when every check does.
+    /// Returns the failed checks and the problems; empty if every check holds.
     pub fn failures(&self) -> Vec<String> {
         let missing = self.expected.saturating_sub(self.delivered);
         let checks = [
@@ -107,7 +107,7 @@ impl Counts {
         failed.chain(self.problems.iter().cloned()).collect()
     }
 
-    /// All of it as one object.
+    /// Returns all counts as one JSON object.
     pub fn to_json(&self, sessions: u16, members: u16) -> Value {
         json!({
             "sessions": sessions,
@@ -123,7 +123,7 @@ impl Counts {
         })
     }
 
-    /// All of it for people.
+    /// Returns all counts as a table for people.
     pub fn to_table(&self, sessions: u16, members: u16) -> Table {
         let ratio = self.delivery_ratio().map_or("unknown".to_owned(), |ratio| format!("{ratio:.3}"));
         let mut table = Table::new();

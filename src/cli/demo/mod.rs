@@ -1,10 +1,10 @@
-//! `demo`: the main job on this machine with nothing set up, every delivery checked.
+//! `demo`: the main use case on this machine, without any setup, with every delivery checked.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `play` | what happens in a session, from its making to its end |
-//! | `player` | one user: its client, what it sends, the judge of what it hears |
-//! | `figures` | what all of them count together, shown as it happens, and the report |
+//! | `play` | one session, from its creation to its end |
+//! | `player` | one user: its client, what it sends, the checks of what it receives |
+//! | `figures` | the figures of all of them, shown as they change, and the report |
 
 mod figures;
 mod play;
@@ -35,43 +35,44 @@ use crate::link::Impairments;
 use crate::server::Server;
 use crate::wire::Body;
 
-/// Shows the main job on this machine, with nothing set up, and checks every delivery.
+/// Shows the main use case on this machine, without any setup, and checks every delivery.
 ///
 /// Starts a server and its clients in this process, on real UDP sockets. Users are invited to sessions,
-/// broadcast, change properties, leave and come back; an invite expires, a full session refuses. Every
-/// member must hear the same events in the same order, nothing twice and nothing missing.
+/// broadcast, change properties, leave and return; an invite expires, a full session refuses a user. Every
+/// member must receive the same events in the same order, none twice and none missing.
 ///
-/// With --loss or --delay it takes 1,024 clients at most, two more a session than members: a relay carries no more.
+/// With --loss or --delay at most 1,024 clients are possible, because a relay carries no more. Each session
+/// has two more clients than members.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint demo\n  rallypoint demo --sessions 4 --members 16 --loss 10% --delay 30ms"
 )]
 pub struct DemoArgs {
-    /// Sessions at the same time.
+    /// Number of concurrent sessions.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     sessions: u16,
     /// Members of each session.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1_000))]
     members: u16,
-    /// Broadcasts that each member sends in a second.
+    /// Broadcasts that each member sends per second.
     #[arg(long, value_name = "HZ", default_value = "30", value_parser = units::hertz)]
     rate: f64,
-    /// Bytes of a broadcast, 17 or more.
+    /// Size of a broadcast in bytes, 17 or more.
     #[arg(long, value_name = "SIZE", default_value = "64", value_parser = units::size)]
     size: usize,
-    /// How long they broadcast.
+    /// How long the members broadcast, in seconds.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Share of the datagrams that are lost on the way, each way.
+    /// Share of datagrams lost, each way.
     #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
     loss: Share,
-    /// Time on the way, each way.
+    /// Delay, each way.
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
     delay: Duration,
-    /// Repeats the random choices of another demo [default: a random one].
+    /// Seed, to repeat the random choices of another demo [default: a random one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// The report as one JSON object.
+    /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -82,8 +83,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a size that cannot be broadcast, [`Failure::Work`] when a socket fails or a
-/// check does.
+/// [`Failure::Usage`] for a size that cannot be broadcast, [`Failure::Work`] if a socket or a check fails.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     if !(Stamp::BYTES..=Body::MAX_BYTES).contains(&args.size) {
         let (least, most) = (Stamp::BYTES, Body::MAX_BYTES);
@@ -91,7 +91,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         return Err(Failure::Usage(refused));
     }
     let clients = u64::from(args.sessions) * u64::from(args.members + GUESTS);
-    // In this process: the relay has a socket and a timer for each.
+    // In this process, the relay also has a socket and a timer for each client.
     let sockets = if is_relayed(args) { 3 * clients } else { clients };
     crowd::check(clients, sockets, is_relayed(args))?;
     runtime::block_on(demo(args))
@@ -101,7 +101,7 @@ async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let seed = runtime::seed(args.seed)?;
     let mut rng = StdRng::seed_from_u64(seed);
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
-    // The key is for this process alone: it follows from the system's randomness, not from the seed.
+    // The key is only for this process: it comes from the system's random source, not from the seed.
     let key = backend::new_key();
     let server = Server::builder(PROTOCOL_ID)
         .key(key.clone())
@@ -137,7 +137,7 @@ async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     report(args, &figures)
 }
 
-/// Waits until every session is played. The first signal ends them early, the second at once.
+/// Waits until all sessions have ended. The first signal ends them early, the second at once.
 async fn watch_plays(
     mut plays: JoinSet<Result<(), Failure>>,
     stop: &watch::Sender<bool>,
@@ -168,7 +168,7 @@ fn is_relayed(args: &DemoArgs) -> bool {
     !args.loss.is_none() || !args.delay.is_zero()
 }
 
-/// The relay between clients and server, when there is something for it to do.
+/// Starts the relay between clients and server, if it has anything to do.
 fn relay(args: &DemoArgs, server: &Server, rng: &mut StdRng) -> Result<Option<BackgroundRelay>, Failure> {
     if !is_relayed(args) {
         return Ok(None);

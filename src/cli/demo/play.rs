@@ -1,4 +1,4 @@
-//! [`Play`]: what happens in one session of the demo, from its making to its end.
+//! [`Play`]: one session of the demo, from its creation to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +19,23 @@ use crate::cli::verify::EventLog;
 use crate::client::{CreateSession, Entered, InviteUsers, RequestError};
 use crate::wire::{ErrorCode, PropertyKey, PropertyOp, PropertyValue, WriteRule};
 
-/// One session to be played.
+/// The parameters of one session.
 #[derive(Clone)]
 pub struct Play {
     pub backend: Arc<Backend>,
     pub figures: Arc<Figures>,
-    /// Which session, from 1.
+    /// Number of the session, from 1.
     pub session: u16,
     pub members: u16,
     pub period: Duration,
     pub size: usize,
     pub length: Duration,
     pub seed: u64,
-    /// True when the demo is to end early.
+    /// True when the demo must end early.
     pub stop: watch::Receiver<bool>,
 }
 
-/// The session while it is played.
+/// A running session.
 struct Stage {
     play: Play,
     rng: StdRng,
@@ -43,22 +43,22 @@ struct Stage {
     /// The owner first.
     players: Vec<Player>,
     seats: Vec<Entered>,
-    /// Users who never get in.
+    /// Users that never get in.
     guests: Vec<Player>,
-    /// What the members' increments add up to.
+    /// Sum of the members' increments.
     score: i64,
 }
 
 /// The property that every member increments.
 const SCORE: &str = "score";
-/// Without progress for so long, what is missing is taken for lost.
+/// After this time without progress, whatever is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Play {
-    /// Plays the session and counts what came of it.
+    /// Runs the session and counts the results.
     ///
     /// # Errors
-    /// [`Failure::Work`] when something did not happen as it should.
+    /// [`Failure::Work`] if a step did not end as expected.
     pub async fn run(self) -> Result<(), Failure> {
         let ends = Instant::now() + self.length;
         let mut stage = Stage::set(self).await?;
@@ -69,7 +69,7 @@ impl Play {
         for player in &mut stage.players {
             player.stop().await;
         }
-        // Whatever happened: what was sent until now must arrive.
+        // Whatever happened, everything sent so far must arrive.
         stage.settle().await;
         stage.account();
         stage.end().await?;
@@ -86,7 +86,7 @@ impl Play {
     }
 }
 
-/// Users of a session beside its members: one finds it full, for one an invite expires.
+/// Users of a session besides its members: one finds it full, and the other's invite expires.
 pub const GUESTS: u16 = 2;
 
 impl Stage {
@@ -133,7 +133,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The owner invites a player, who accepts; where it sits, and the invite.
+    /// Has the owner invite a player, who accepts; returns the player's seat and the invite.
     async fn invite_and_accept(&mut self, index: usize) -> Result<(Entered, InviteId), Failure> {
         let user = self.player(index)?.user.clone();
         self.invite(user, Duration::from_secs(60)).await?;
@@ -160,7 +160,7 @@ impl Stage {
         }
     }
 
-    /// What happens while everyone sends, until the time is over.
+    /// Runs the incidents that happen while everyone sends, until the time is over.
     async fn incidents(&mut self, ends: Instant) -> Result<(), Failure> {
         self.increment().await?;
         self.refuse_by_rule().await?;
@@ -179,7 +179,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Every member adds to the score, at the same time.
+    /// Has every member increment the score, at the same time.
     async fn increment(&mut self) -> Result<(), Failure> {
         let key = done("naming a property", PropertyKey::new(SCORE))?;
         let mut adding = JoinSet::new();
@@ -195,7 +195,8 @@ impl Stage {
         Ok(())
     }
 
-    /// A full session, another's invite and a member that is not the owner.
+    /// Checks that a full session, another user's invite and a command of a member that is not the owner are
+    /// refused.
     async fn refuse_by_rule(&mut self) -> Result<(), Failure> {
         let late = self.guest(0)?.user.clone();
         self.invite(late, Duration::from_secs(60)).await?;
@@ -210,7 +211,7 @@ impl Stage {
         self.must_be_refused("kicking without owning", kicked, ErrorCode::NotOwner)
     }
 
-    /// An invite that is used too late.
+    /// Checks that an invite used too late is refused.
     async fn refuse_expired(&mut self) -> Result<(), Failure> {
         let sleepy = self.guest(1)?.user.clone();
         self.invite(sleepy, Duration::from_secs(1)).await?;
@@ -224,7 +225,7 @@ impl Stage {
         self.must_be_refused("joining with an expired invite", joined, ErrorCode::InviteExpired)
     }
 
-    /// The last member leaves, is invited again and comes back; its invite works only once.
+    /// Has the last member leave, get a new invite and return; the invite works only once.
     async fn leave_and_return(&mut self) -> Result<(), Failure> {
         let index = self.players.len() - 1;
         let slot = self.seat(index)?.slot;
@@ -261,7 +262,7 @@ impl Stage {
         Err(Failure::Work(format!("{what} should be refused with {}, but: {named}", with.name())))
     }
 
-    /// Waits until every member has seen every event, or nothing comes any more.
+    /// Waits until every member has seen every event, or no more arrive.
     async fn settle(&self) {
         let mut seen = None;
         let mut since = Instant::now();
@@ -280,7 +281,7 @@ impl Stage {
         }
     }
 
-    /// Checks the properties and counts what was to be delivered.
+    /// Checks the properties and counts the expected deliveries.
     fn account(&self) {
         for (player, seat) in self.players.iter().zip(&self.seats) {
             let session = player.client.session(seat.slot);
@@ -295,11 +296,11 @@ impl Stage {
         let log = self.log.lock();
         let expected: u64 = self.players.iter().map(|player| player.expected(&log)).sum();
         drop(log);
-        // A broadcast that became no event is missing with every member.
+        // A broadcast that never became an event is missing at every member.
         self.play.figures.lock().expected += expected + lost * u64::from(self.play.members);
     }
 
-    /// Deletes the session; everyone must be told.
+    /// Deletes the session; every member must be notified.
     async fn end(&mut self) -> Result<(), Failure> {
         let slot = self.seat(0)?.slot;
         done("deleting the session", self.owner()?.client.delete(slot, "the demo is over").await)?;
@@ -314,7 +315,7 @@ impl Stage {
         Ok(())
     }
 
-    /// How many broadcasts became events.
+    /// Returns how many broadcasts became events.
     fn broadcasts(&self) -> u64 {
         let log = self.log.lock();
         log.messages(EventNumber(0), EventNumber(u64::MAX))

@@ -1,4 +1,5 @@
-//! [`Player`]: one user of the demo: its client, what it sends, and the judge of all that it hears.
+//! [`Player`]: one user of the demo, with its client, what it sends, and the checks of everything it
+//! receives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,36 +25,36 @@ pub struct Player {
     /// Its number among the senders of its session.
     number: u32,
     sequence: Arc<AtomicU32>,
-    /// Its stays in the session, as its judge saw them.
+    /// Its stays in the session, as its judge recorded them.
     stays: Arc<Mutex<Stays>>,
-    /// Invites and their ends.
+    /// Invites and their expiry.
     invites: UnboundedReceiver<Event>,
     sending: Option<JoinHandle<()>>,
 }
 
-/// What is common to the players of one session.
+/// What the players of one session share.
 #[derive(Clone)]
 pub struct Game {
-    /// What each member saw as which event.
+    /// Log of the events that the members saw, by number.
     pub log: Arc<Mutex<EventLog>>,
-    /// How many of them send.
+    /// Number of players that send.
     pub seats: usize,
     pub figures: Arc<Figures>,
 }
 
-/// When a player was a member: from the first event number to, without, the last.
+/// The stays of a player as a member, each from its first event number up to, but not including, its end.
 #[derive(Debug, Default)]
 struct Stays {
     ended: Vec<(EventNumber, EventNumber)>,
-    /// First number of the present stay and number of its next event.
+    /// First event number of the current stay, and the number of its next event.
     present: Option<(EventNumber, EventNumber)>,
 }
 
 impl Player {
-    /// Connects a user and has everything judged that it hears.
+    /// Connects a user and starts to judge everything that it receives.
     ///
     /// # Errors
-    /// [`Failure::Work`] when it does not connect.
+    /// [`Failure::Work`] if it does not connect.
     pub async fn connect(backend: &Backend, user: UserId, number: u32, game: Game) -> Result<Self, Failure> {
         let (client, events) = backend.connect(&user).await?;
         let (tell, invites) = unbounded_channel();
@@ -67,7 +68,7 @@ impl Player {
         Ok(Self { user, client, number, sequence: Arc::default(), stays, invites, sending: None })
     }
 
-    /// Begins to broadcast at `slot`, the first time after `phase`.
+    /// Begins to broadcast at `slot`, for the first time after `phase`.
     pub fn send(
         &mut self,
         slot: Slot,
@@ -98,16 +99,16 @@ impl Player {
         }));
     }
 
-    /// Sends no more.
+    /// Stops sending.
     pub async fn stop(&mut self) {
         if let Some(sending) = self.sending.take() {
             sending.abort();
-            // Only then is it certain that nothing more is sent.
+            // Only after this is it certain that nothing more is sent.
             let _ = sending.await;
         }
     }
 
-    /// How many broadcasts it has sent.
+    /// Returns how many broadcasts it has sent.
     pub fn sent(&self) -> u64 {
         self.sequence.load(Ordering::Relaxed).into()
     }
@@ -115,7 +116,7 @@ impl Player {
     /// Waits for the next invite.
     ///
     /// # Errors
-    /// [`Failure::Work`] when none comes.
+    /// [`Failure::Work`] if none arrives.
     pub async fn next_invite(&mut self) -> Result<InviteId, Failure> {
         self.next_of("an invite", |event| match event {
             Event::Invited(invitation) => Some(invitation.invite),
@@ -124,10 +125,10 @@ impl Player {
         .await
     }
 
-    /// Waits until it is told that an invite of its own has expired.
+    /// Waits for the event that an invite of its own has expired.
     ///
     /// # Errors
-    /// [`Failure::Work`] when it is not told.
+    /// [`Failure::Work`] if the event does not arrive.
     pub async fn next_expired(&mut self) -> Result<InviteId, Failure> {
         self.next_of("the end of an invite", |event| match event {
             Event::InviteExpired { invite, user: None } => Some(invite),
@@ -149,12 +150,12 @@ impl Player {
         in_time(&what, found).await?.ok_or_else(|| Failure::while_doing(&what, "the connection has ended"))
     }
 
-    /// The number of the next event that it waits for; none when it is no member.
+    /// Returns the number of the next event that it expects; `None` if it is not a member.
     pub fn next_event(&self) -> Option<EventNumber> {
         self.stays().present.map(|(_, next)| next)
     }
 
-    /// How many deliveries the broadcasts of `log` are for this player.
+    /// Returns how many deliveries to this player the broadcasts in `log` should cause.
     pub fn expected(&self, log: &EventLog) -> u64 {
         let stays = self.stays();
         stays.ended.iter().chain(&stays.present).map(|&(first, end)| log.messages(first, end)).sum()
@@ -165,7 +166,7 @@ impl Player {
     }
 }
 
-/// Judges everything that one player hears.
+/// Judges everything that one player receives.
 struct Judge {
     tally: Tally,
     stays: Arc<Mutex<Stays>>,
@@ -197,7 +198,7 @@ impl Judge {
         }
     }
 
-    /// Every event of a session is the next one, and the same for all members.
+    /// Checks that a numbered event is the next one, and the same for all members.
     fn number(&mut self, number: EventNumber, event: &Event) {
         let seen = match event {
             Event::Message { payload, .. } => {
@@ -208,7 +209,7 @@ impl Judge {
         let agreed = self.game.log.lock().note(number, seen);
         let expected = self.stays().present.map(|(_, next)| next);
         let mut counts = self.game.figures.lock();
-        // Messages that come twice are found by what they say.
+        // Duplicate messages are detected by their stamps.
         let is_message = matches!(event, Event::Message { .. });
         let is_old = expected.is_some_and(|expected| number < expected);
         counts.duplicates += u64::from(is_old && !is_message);

@@ -9,45 +9,45 @@ use super::impairments::{HEADING, ImpairmentArgs};
 use crate::cli::units::{self, BitRate};
 use crate::link::Impairments;
 
-/// Relays UDP datagrams and impairs them on the way, in both directions.
+/// Relays UDP datagrams and impairs them in both directions.
 ///
-/// Each client address has a path of its own, with its own socket to the upstream, so that losses and
-/// queues of one client are not those of another. Datagrams over 9,216 bytes do not pass. At the end
-/// (a signal, or `--seconds`) it prints what it received, delivered and dropped.
+/// Each client address has its own path, with its own socket to the upstream, so that losses and queues of
+/// one client do not affect another. Datagrams over 9,216 bytes do not pass. At the end (a signal, or
+/// `--seconds`) it prints what it received, delivered and dropped.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint netsim --listen 127.0.0.1:7000 --upstream 127.0.0.1:7777 --loss 5% --burst 3 --delay 20ms"
 )]
 pub struct NetsimArgs {
-    /// Where clients send to; port 0 asks the system for one.
+    /// Address to which clients send; with port 0 the system chooses one.
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: SocketAddr,
-    /// Where their datagrams go.
+    /// Address to which their datagrams are relayed.
     #[arg(long, value_name = "ADDR")]
     pub(super) upstream: SocketAddr,
-    /// Rate of each client's line, each way, headers included [default: without limit].
+    /// Rate of each client's line, each way, including headers [default: unlimited].
     #[arg(long, value_name = "RATE", value_parser = units::bit_rate, help_heading = HEADING)]
     rate: Option<BitRate>,
     #[command(flatten, next_help_heading = HEADING)]
     more: ImpairmentArgs,
-    /// Replays the same impairments for the same datagrams [default: random; the report names it].
+    /// Seed, to replay the same impairments for the same datagrams [default: random; the report names it].
     #[arg(long)]
     pub(super) seed: Option<u64>,
-    /// Ends after this many seconds [default: at a signal].
+    /// End after this many seconds [default: at a signal].
     #[arg(long, value_name = "N")]
     pub(super) seconds: Option<u32>,
-    /// Prints the report as one JSON object.
+    /// Print the report as one JSON object.
     #[arg(long)]
     pub(super) json: bool,
 }
 
 impl NetsimArgs {
-    /// What each direction of each client's path does.
+    /// Returns the impairments of each direction of each client's path.
     pub(super) fn impairments(&self) -> Impairments {
         self.more.impairments(self.rate)
     }
 
-    /// How often a client gets a new port towards the upstream.
+    /// Returns how often a client gets a new port towards the upstream.
     pub(super) fn rebind(&self) -> Option<Duration> {
         self.more.rebind()
     }

@@ -1,4 +1,4 @@
-//! [`BackgroundRelay`]: a relay on a thread of this process, for subcommands that want impairments.
+//! [`BackgroundRelay`]: a relay on a thread of this process, for subcommands that need impairments.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::{self, JoinHandle};
@@ -22,7 +22,7 @@ impl BackgroundRelay {
     /// Starts a relay to `upstream` on a free port of loopback.
     ///
     /// # Errors
-    /// [`Failure::Work`] when there is no socket or thread for it.
+    /// [`Failure::Work`] if no socket or thread can be created.
     pub fn start(upstream: SocketAddr, impairments: Impairments, rng: StdRng) -> Result<Self, Failure> {
         let failed = |error| Failure::while_doing("starting the relay", error);
         let socket = bind((Ipv4Addr::LOCALHOST, 0).into(), BufferSizes::default()).map_err(failed)?;
@@ -30,7 +30,8 @@ impl BackgroundRelay {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         let run = move || {
-            // Made here: a relay's machines share what only one thread may touch.
+            // Created on this thread, because a relay's state machines share state that only one thread may
+            // use.
             let relay = Relay::new(upstream, impairments, None, rng);
             tokio::task::LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
@@ -47,7 +48,7 @@ impl BackgroundRelay {
         Ok(Self { addr, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }

@@ -1,4 +1,4 @@
-//! What a link has let through waits here until its time to leave a socket.
+//! Datagrams that a link has let through, until their time to leave a socket.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,13 +11,13 @@ use crate::base::{Envelope, Timestamp};
 #[derive(Debug, Default)]
 pub(super) struct Departures {
     waiting: BinaryHeap<Reverse<Departure>>,
-    /// Of the next one to come: those of the same time leave in the order in which they came.
+    /// Order number of the next datagram to arrive: datagrams due at the same time leave in order of arrival.
     order: u64,
-    /// Dropped for want of room.
+    /// Datagrams dropped for lack of room.
     dropped: u64,
 }
 
-/// Most datagrams that wait at one socket; beyond this they are dropped, as a full router does.
+/// Maximum number of datagrams that wait at one socket; more are dropped, as by a full router.
 const MAX_WAITING: usize = 65_536;
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ struct Departure {
 }
 
 impl Departures {
-    /// Adds a datagram, or drops and counts it when too many wait.
+    /// Adds a datagram, or drops and counts it if too many are waiting.
     pub(super) fn push(&mut self, at: Timestamp, to: Envelope, datagram: Bytes) {
         if self.waiting.len() >= MAX_WAITING {
             self.dropped += 1;
@@ -39,17 +39,17 @@ impl Departures {
         self.order += 1;
     }
 
-    /// Datagrams dropped for want of room.
+    /// Returns the number of datagrams dropped for lack of room.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Datagrams whose time has not come.
+    /// Returns the number of datagrams that are not due yet.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.len() as u64
     }
 
-    /// Takes the next datagram whose time has come.
+    /// Takes the next datagram that is due.
     pub(super) fn pop(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if self.next_at()? > now {
             return None;
@@ -59,7 +59,7 @@ impl Departures {
         Some(departure.to)
     }
 
-    /// When the next one leaves.
+    /// Returns when the next datagram leaves.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.waiting.peek().map(|Reverse(departure)| departure.at)
     }

@@ -1,4 +1,4 @@
-//! [`ImpairmentArgs`]: what a relay does to datagrams, as flags, for every subcommand that has a relay.
+//! [`ImpairmentArgs`]: the impairments of a relay as flags, for every subcommand that has a relay.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,11 +8,10 @@ use clap::Args;
 use crate::cli::units::{self, BitRate, Share, Written};
 use crate::link::{Blackhole, Impairments, Marks};
 
-/// The help's heading over the flags.
+/// The heading of the flags in the help.
 pub const HEADING: &str = "Impairments";
 
-/// What a relay does to datagrams. Its rate is apart, since not every subcommand has the same name for
-/// that.
+/// The impairments of a relay. The rate is separate, because not every subcommand has the same name for it.
 #[derive(Args, Debug)]
 pub struct ImpairmentArgs {
     /// Share of datagrams lost, each way.
@@ -21,10 +20,10 @@ pub struct ImpairmentArgs {
     /// Mean number of datagrams lost in a row (Gilbert–Elliott); 1 = independent losses.
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = burst)]
     burst: f64,
-    /// Time on the way, each way.
+    /// Delay, each way.
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
     delay: Duration,
-    /// Up to this is added to the delay, uniformly; keeps the order.
+    /// Maximum addition to the delay, uniformly distributed; keeps the order.
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = units::duration)]
     jitter: Duration,
     /// Share of datagrams that arrive twice.
@@ -36,29 +35,31 @@ pub struct ImpairmentArgs {
     /// Share of datagrams that arrive with flipped bits.
     #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share)]
     corrupt: Share,
-    /// Longest wait in the queue before a line of limited rate; more is dropped.
+    /// Longest wait in the queue before a line of limited rate; datagrams that would wait longer are dropped.
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = units::duration)]
     queue: Duration,
-    /// Marks what waits longer in that queue as congested (ECN), if its sender asks for it [default: never].
+    /// Mark datagrams that wait longer in that queue as congested (ECN), if their sender asks for it
+    /// [default: never].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     mark_after: Option<Duration>,
-    /// Longest datagram that passes, in bytes of UDP payload [default: 1472, Ethernet's, where the rate is limited, else any].
+    /// Longest datagram that passes, in bytes of UDP payload [default: 1472, as on Ethernet, if the rate is
+    /// limited, otherwise any].
     #[arg(long, value_name = "BYTES")]
     mtu: Option<usize>,
-    /// Nothing passes for FOR, every EVERY, as in 10s:500ms [default: never].
+    /// Let nothing pass for FOR, every EVERY, as in 10s:500ms [default: never].
     #[arg(long, value_name = "EVERY:FOR", value_parser = blackhole)]
     blackhole: Option<Blackhole>,
-    /// Gives each client a new port towards the upstream this often, as a NAT does [default: never].
+    /// Give each client a new port towards the upstream at this interval, as a NAT does [default: never].
     #[arg(long, value_name = "EVERY", value_parser = positive)]
     rebind: Option<Duration>,
 }
 
-/// What a packet of 1,500 bytes leaves after the headers of IPv4 and UDP. Lines of limited rate do not take the long packets
-/// of loopback, each of which would keep all others waiting.
+/// Payload of a packet of 1,500 bytes after the IPv4 and UDP headers. Lines of limited rate do not take the
+/// long packets of loopback, each of which would delay all others.
 const LINE_DATAGRAM_BYTES: usize = 1_472;
 
 impl ImpairmentArgs {
-    /// What each direction of each client's path does, on a line of `rate`.
+    /// Returns the impairments of each direction of each client's path, on a line of `rate`.
     pub(super) fn impairments(&self, rate: Option<BitRate>) -> Impairments {
         Impairments {
             loss: self.loss.as_fraction(),
@@ -77,26 +78,26 @@ impl ImpairmentArgs {
         }
     }
 
-    /// How often a client gets a new port.
+    /// Returns how often a client gets a new port.
     pub(super) fn rebind(&self) -> Option<Duration> {
         self.rebind
     }
 
-    /// The times in which nothing passes.
+    /// Returns the periods in which nothing passes.
     pub fn blackhole(&self) -> Option<Blackhole> {
         self.blackhole
     }
 
-    /// True when datagrams would pass a line of `rate` as they come.
+    /// Returns true if datagrams would pass a line of `rate` unchanged.
     pub fn do_nothing(&self, rate: Option<BitRate>) -> bool {
-        // Without losses there is nothing for a burst to shape.
+        // Without losses, the length of bursts has no effect.
         let nothing = Impairments { burst: self.burst, ..Impairments::default() };
         self.rebind.is_none() && self.impairments(rate) == nothing
     }
 
-    /// The flags that give another process the same.
+    /// Returns the flags that give another process the same impairments.
     pub fn flags(&self) -> Vec<String> {
-        // Taken apart, so that none is forgotten.
+        // Destructured, so that an unused field causes a warning.
         let Self { loss, burst, delay, jitter, duplicate, reorder, corrupt, queue, .. } = self;
         let Self { mark_after, mtu, blackhole, rebind, .. } = self;
         let mut flags = Vec::new();

@@ -26,10 +26,10 @@ use crate::cli::signals::Signals;
 use crate::link::Counts;
 use crate::net::{BufferSizes, Socket, allow_many_sockets, bind};
 
-/// Runs the subcommand: relays until the time is over or a signal comes, then reports.
+/// Runs the subcommand: relays until the time is over or a signal arrives, then reports.
 ///
 /// # Errors
-/// [`Failure::Work`] when a socket cannot be had.
+/// [`Failure::Work`] if a socket cannot be opened.
 pub fn run(args: &NetsimArgs) -> Result<(), Failure> {
     // Each client has a socket and a timer.
     allow_many_sockets();
@@ -47,7 +47,7 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
     let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
     let relay = Relay::new(args.upstream, args.impairments(), args.rebind(), StdRng::seed_from_u64(seed));
-    // Before it says that it is ready: from then on a signal ends it with a report.
+    // Before it reports that it is ready: from then on, a signal ends it with a report.
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
     listening_on(addr, args.json);
     tokio::select! {
@@ -67,7 +67,7 @@ async fn time_is_over(seconds: Option<u32>) {
     }
 }
 
-/// What the relay does to datagrams though nobody asked for it.
+/// Describes what the relay did to datagrams beyond the requested impairments.
 fn own_faults(report: &Report) -> Option<String> {
     let Report { overflows, clients_refused, send_errors, oversized, strangers, .. } = report;
     let faults = [
@@ -84,7 +84,7 @@ fn own_faults(report: &Report) -> Option<String> {
 fn report(report: &Report, seed: u64, addr: SocketAddr, args: &NetsimArgs) -> Result<(), Failure> {
     let faults = own_faults(report);
     if let Some(faults) = &faults {
-        // On standard error, too: whoever has started it may not read the report.
+        // Also on standard error, because the program that started it may not read the report.
         note(format_args!("the relay itself has dropped datagrams: {faults}"));
     }
     if args.json {

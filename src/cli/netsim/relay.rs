@@ -1,7 +1,7 @@
-//! The relay: one socket for all clients, one to the upstream for each.
+//! The relay: one socket for all clients, and one to the upstream for each client.
 //!
-//! Every socket is driven by [`drive`]; the machines share the relay's state, which one thread uses.
-//! A machine that has put something into another one's departures wakes it.
+//! Every socket is driven by [`drive`]; the state machines share the relay's state, which one thread uses. A
+//! machine that adds to another one's departures wakes it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,9 +22,9 @@ use crate::client::reachable;
 use crate::link::{Arrival, Counts, Impairments, Link};
 use crate::net::{BufferSizes, Clock, Counters, Driven, Socket, bind, drive};
 
-/// A client that is silent for this long, both ways, loses its path.
+/// A client loses its path after this long without traffic in either direction.
 const IDLE: Duration = Duration::from_secs(60);
-/// Most clients at once; datagrams of further ones are dropped.
+/// Maximum number of clients at once; datagrams of further ones are dropped.
 pub const MAX_CLIENTS: usize = 1_024;
 
 /// Relays between any number of clients and one upstream.
@@ -32,22 +32,22 @@ pub(super) struct Relay {
     shared: Rc<Shared>,
 }
 
-/// What a relay has done.
+/// The counters of a relay.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Report {
-    /// Paths made.
+    /// Paths created.
     pub(super) clients: u64,
-    /// Datagrams of clients for which there was no room.
+    /// Datagrams of clients beyond the maximum number.
     pub(super) clients_refused: u64,
     /// Datagrams that the system refused to send.
     pub(super) send_errors: u64,
-    /// Datagrams longer than a socket takes.
+    /// Datagrams longer than a socket accepts.
     pub(super) oversized: u64,
     /// Datagrams dropped because too many waited for their time.
     pub(super) overflows: u64,
-    /// Datagrams let through whose time to leave had not come.
+    /// Datagrams let through that were not yet due to leave.
     pub(super) under_way: u64,
-    /// Datagrams to a client's way that the upstream has not sent.
+    /// Datagrams on a client's path that were not from the upstream.
     pub(super) strangers: u64,
     pub(super) to_upstream: Counts,
     pub(super) to_clients: Counts,
@@ -81,24 +81,24 @@ struct Shared {
     clock: Clock,
     rng: RefCell<StdRng>,
     clients: RefCell<HashMap<Route, Rc<Path>>>,
-    /// What leaves the clients' socket.
+    /// Datagrams that will leave the clients' socket.
     to_clients: RefCell<Departures>,
-    /// Wakes the machine on the clients' socket.
+    /// Wakes the state machine on the clients' socket.
     wake: Arc<Notify>,
-    /// What is counted at once, and of ended paths and ports.
+    /// Values counted directly, and those of ended paths and ports.
     totals: RefCell<Report>,
-    /// Of the clients' socket.
+    /// Counters of the clients' socket.
     socket: RefCell<Option<Arc<Counters>>>,
 }
 
-/// One client's way to the upstream and back.
+/// One client's path to the upstream and back.
 struct Path {
     client: Route,
     up: RefCell<Link>,
     down: RefCell<Link>,
     to_upstream: RefCell<Departures>,
     wake: Arc<Notify>,
-    /// Of its port.
+    /// Counters of the socket on its port.
     socket: RefCell<Option<Arc<Counters>>>,
     last_used: Cell<Timestamp>,
 }
@@ -133,7 +133,7 @@ impl Relay {
         drive(socket, self.shared.clock, &mut side, Arc::clone(&self.shared.wake)).await
     }
 
-    /// What it has done so far.
+    /// Returns the counters so far.
     pub(super) fn report(&self) -> Report {
         let mut report = *self.shared.totals.borrow();
         report.add_port(self.shared.socket.borrow().as_deref());
@@ -143,7 +143,7 @@ impl Relay {
     }
 }
 
-/// The machine on the clients' socket.
+/// The state machine on the clients' socket.
 struct ClientSide {
     shared: Rc<Shared>,
 }
@@ -179,7 +179,7 @@ impl Driven for ClientSide {
     }
 }
 
-/// The machine on a client's socket to the upstream.
+/// The state machine on a client's socket to the upstream.
 struct UpstreamSide {
     shared: Rc<Shared>,
     path: Rc<Path>,
@@ -225,7 +225,7 @@ impl Driven for UpstreamSide {
 }
 
 impl Shared {
-    /// The path of `client`, a new one if it has none; `None` when there are too many.
+    /// Returns the path of `client`, creating one if necessary; `None` if there are too many clients.
     fn path(self: &Rc<Self>, client: Route, now: Timestamp) -> Option<Rc<Path>> {
         if let Some(path) = self.clients.borrow().get(&client) {
             return Some(Rc::clone(path));
@@ -269,7 +269,7 @@ impl Shared {
         self.totals.borrow_mut().add_path(&path);
     }
 
-    /// Runs a path on one port, until it is idle or has to move to another port.
+    /// Runs a path on one port, until it is idle or must move to another port.
     async fn serve_port(&self, side: &mut UpstreamSide) -> io::Result<()> {
         let any: SocketAddr = match self.upstream {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -288,5 +288,5 @@ impl Shared {
     }
 }
 
-/// Of a client's socket to the upstream; one client has little under way.
+/// Buffers of a client's socket to the upstream; one client has little in flight.
 const BUFFERS: BufferSizes = BufferSizes { receive_bytes: 1 << 18, send_bytes: 1 << 18 };

@@ -8,7 +8,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::link::{Impairments, Marks};
 
-/// Runs `test` with a relay to an echoing upstream; gives it the relay's address.
+/// Runs `test` with a relay to an upstream; passes it the relay's address and the upstream's socket.
 fn with_relay<F: Future<Output = ()>>(
     impairments: Impairments,
     rebind: Option<Duration>,
@@ -20,7 +20,7 @@ fn with_relay<F: Future<Output = ()>>(
         let socket = bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap();
         let addr = socket.local_addr().unwrap();
         let rng = StdRng::seed_from_u64(1);
-        // As who listens on all addresses says where it is.
+        // The address as reported by a server that listens on all addresses.
         let named = ([0, 0, 0, 0], upstream.local_addr().unwrap().port()).into();
         let relay = Relay::new(named, impairments, rebind, rng);
         tokio::select! {
@@ -74,7 +74,7 @@ fn what_is_too_long_for_a_socket_is_told() {
     assert_eq!((report.oversized, report.to_upstream.offered), (1, 1));
 }
 
-/// Where the kernel does not tell of marks there is nothing to pass on.
+/// Marks can only be passed on where the kernel reports them.
 #[cfg(target_os = "linux")]
 #[test]
 fn marks_reach_the_link() {

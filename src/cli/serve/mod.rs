@@ -1,7 +1,7 @@
-//! `serve`: the server, until it is told to stop.
+//! `serve`: runs the server until it is told to stop.
 //!
-//! The first SIGTERM or SIGINT drains: everyone is told, and the process ends when all know or when
-//! the drain timeout is over. The second ends it at once.
+//! The first SIGTERM or SIGINT drains the server: all clients are notified, and the process ends when all of
+//! them know or when the drain timeout is over. The second ends it at once.
 
 pub mod config;
 mod metrics;
@@ -27,14 +27,15 @@ use crate::cli::{files, key_file, runtime, units};
 use crate::secure::TokenKey;
 use crate::server::{Limits, Server};
 
-/// Runs the server until SIGTERM or SIGINT, and then until everyone has been told.
+/// Runs the server until SIGTERM or SIGINT, and then until all clients have been notified.
 ///
-/// SIGHUP has it read the configuration file and the token keys again: the keys take effect, all other settings stay. What
-/// cannot be read changes nothing. So a server that a terminal has started goes on when the terminal is closed. With --dev
-/// SIGHUP ends it at once, and nobody is told, unless it is ignored, as under `nohup`.
+/// On SIGHUP it reads the configuration file and the token keys again: the keys take effect, all other
+/// settings stay. If they cannot be read, nothing changes. A server started from a terminal therefore
+/// continues when the terminal is closed. With --dev, SIGHUP ends it at once without notifying anyone, unless
+/// the signal is ignored, as under `nohup`.
 ///
-/// Logs who comes and goes, and which sessions begin and end; RALLYPOINT_LOG=info,rallypoint::connections=off leaves the
-/// former out.
+/// Logs users that connect and disconnect, and sessions that begin and end;
+/// RALLYPOINT_LOG=info,rallypoint::connections=off omits the former.
 ///
 /// Settings come from the defaults, then the configuration file, then the command line. Prints
 /// `listening on ADDR` when it is ready.
@@ -43,58 +44,60 @@ use crate::server::{Limits, Server};
     after_help = "Example:\n  rallypoint serve --dev\n  rallypoint serve --dev --trace traces\n  rallypoint serve --config rallypoint.toml --key-file rallypoint.key\n  rallypoint serve --print-config > rallypoint.toml"
 )]
 pub struct ServeArgs {
-    /// Configuration file, TOML; --print-config shows what may stand in it.
+    /// Configuration file (TOML); --print-config shows what it may contain.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address and UDP port to listen on; port 0 asks the system for one [default: 0.0.0.0:7777].
+    /// Address and UDP port to listen on; with port 0 the system chooses one [default: 0.0.0.0:7777].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Worker threads [default: one for each core].
+    /// Worker threads [default: one per core].
     #[arg(long, value_name = "N")]
     workers: Option<u64>,
-    /// How long a worker looks for datagrams without sleeping after each batch: lower latency for a busy core
-    /// each. Only with more cores than workers [default: 0s].
+    /// How long a worker polls for datagrams after each batch before it sleeps: lower latency at the cost of
+    /// one busy core per worker. Only with more cores than workers [default: 0s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     busy_poll: Option<Duration>,
-    /// File with the token key, as `keygen` writes it.
+    /// File with the token key, as written by `keygen`.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Tells games apart: clients with another one are not heard [default: 1382116460].
+    /// Distinguishes games: clients with another one are ignored [default: 1382116460].
     #[arg(long, value_name = "N")]
     protocol_id: Option<u64>,
     /// How long a connection may be silent before it is ended, 1s to 10min in whole ms [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = idle_timeout)]
     idle_timeout: Option<Duration>,
-    /// How long to wait at most, once told to stop, until everyone knows; each is told for 3 s [default: 5s].
+    /// Maximum time to wait, once told to stop, until all clients know; each is notified for 3 s [default:
+    /// 5s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     drain_timeout: Option<Duration>,
-    /// Write what happens on each connection to a file of its own in DIR, qlog as lines of JSON: at most
-    /// 1,000 files of 64 MiB. Costs time and space; not for a server under load.
+    /// Write a trace of each connection to its own file in DIR, qlog as lines of JSON: at most 1,000 files of
+    /// 64 MiB. Costs time and space; not for a server under load.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
-    /// For trying things out: listens on loopback, whatever the file says, makes a key file if there is none, logs more.
+    /// For trying things out: listens on loopback, whatever the configuration file says, creates a key file
+    /// if none exists, and logs more.
     #[arg(long)]
     pub dev: bool,
-    /// Log what the server has counted so often; 0s: at its end alone.
+    /// Interval at which to log the server's counters; 0s logs them only at its end.
     #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "0s")]
     report: Duration,
-    /// Write what the server has counted to FILE every 5 s, for monitoring: the text format of Prometheus. A file that is
-    /// there is replaced.
+    /// Write the server's counters to FILE every 5 s, for monitoring, in the text format of Prometheus. An
+    /// existing file is replaced.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Print the whole configuration with comments, and end.
+    /// Print the whole configuration with comments, and exit.
     #[arg(long)]
     print_config: bool,
 }
 
-/// How often the server is asked whether it has ended.
+/// Interval at which to check whether the server has ended.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Usage`] when the configuration is refused or there is no key, [`Failure::Work`] when the
-/// server does not start or fails.
+/// [`Failure::Usage`] if the configuration is refused or no key is given, [`Failure::Work`] if the server
+/// does not start or fails.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = configure(args)?;
     if args.print_config {
@@ -103,7 +106,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let keys = keys(&config, args.dev)?;
     let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
     runtime::block_on(async {
-        // Before the server says that it is ready: from then on a signal drains.
+        // Before the server reports that it is ready: from then on, a signal drains it.
         let signals = Signals::new().map_err(|error| listening(&error))?;
         let hangups = if args.dev { None } else { Some(Hangups::new().map_err(|error| listening(&error))?) };
         let server = start(&config, keys, tracer)?;
@@ -143,7 +146,7 @@ fn configure(args: &ServeArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// An idle timeout as its limit takes it: in whole ms.
+/// Parses an idle timeout within its limit, in whole ms.
 fn idle_timeout(text: &str) -> Result<Duration, String> {
     let time = units::duration(text).map_err(|error| error.to_string())?;
     let limit = Limits::ALL.iter().find(|limit| limit.name == "idle_timeout_ms");
@@ -175,7 +178,7 @@ impl ServeArgs {
     }
 }
 
-/// The token keys, the current one first.
+/// Reads the token keys, the current one first.
 fn keys(config: &Config, dev: bool) -> Result<Vec<TokenKey>, Failure> {
     let Some(path) = &config.key_file else {
         return Err(Failure::Usage("a server needs --key-file FILE, or --dev to make one".to_owned()));
@@ -238,7 +241,7 @@ async fn keep(server: &Server, metrics: Option<&MetricsFile>) {
     }
 }
 
-/// Reads the token keys again whenever it is told to. Never ends.
+/// Reads the token keys again on every SIGHUP. Never ends.
 async fn reload(server: &Server, args: &ServeArgs, hangups: Option<Hangups>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
     loop {

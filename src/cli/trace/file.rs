@@ -12,22 +12,22 @@ use super::{Folder, qlog};
 use crate::base::{ConnectionId, Timestamp};
 use crate::rudp::{Trace, TraceEvent, Vantage};
 
-/// Bytes of a file at most; a last line beyond them says that it was cut.
+/// Maximum bytes of a file; a last line beyond them states that it was cut.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Lines wait in memory for so many bytes,
+/// Bytes of lines that are buffered in memory.
 const BUFFER_BYTES: usize = 32 << 10;
-/// but not for much longer than this, so that a process that is killed leaves a trace.
+/// The first event after this time flushes the buffer, so that a killed process leaves a trace.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// Writes the events of one connection. The file is made with the first of them: a handshake that
-/// nothing follows leaves none.
+/// Writes the events of one connection. The file is created with the first event, so a handshake that nothing
+/// follows leaves none.
 pub struct TraceFile {
     folder: Arc<Folder>,
     connection: ConnectionId,
     vantage: Vantage,
     max_bytes: u64,
-    /// The time of day, in milliseconds since 1970, when the connection began.
+    /// Wall-clock time, in milliseconds since 1970, when the connection began.
     began_at: f64,
     state: State,
 }
@@ -42,14 +42,14 @@ enum State {
 struct Open {
     path: PathBuf,
     out: BufWriter<File>,
-    /// When the connection began: the 0 of the times.
+    /// When the connection began, which is time 0 of the trace.
     began: Timestamp,
     flushed: Timestamp,
     bytes: u64,
 }
 
 impl TraceFile {
-    /// The trace of a connection that begins now.
+    /// Creates the trace of a connection that begins now.
     pub(super) fn new(folder: Arc<Folder>, connection: ConnectionId, vantage: Vantage) -> Self {
         let (max_bytes, began_at) = (MAX_FILE_BYTES, wall_millis());
         Self { folder, connection, vantage, max_bytes, began_at, state: State::Waiting }
@@ -60,7 +60,7 @@ impl TraceFile {
         Self { max_bytes, ..self }
     }
 
-    /// Begins the file; `began` is when the connection did.
+    /// Begins the file; `began` is when the connection began.
     fn begin(&self, began: Timestamp) -> State {
         let Some(number) = self.folder.next_file() else { return State::Ended };
         let side = qlog::side(self.vantage);
@@ -102,7 +102,7 @@ impl Trace for TraceFile {
 }
 
 impl Open {
-    /// Appends one event. False when the file is full: then it ends with a line that says so.
+    /// Appends one event. Returns false if the file is full; its last line then states so.
     fn write(
         &mut self,
         now: Timestamp,
@@ -129,7 +129,7 @@ impl Open {
     }
 }
 
-/// Writes `text` and the end of its line; their bytes.
+/// Writes `text` and a line end; returns the bytes written.
 fn write_line(out: &mut impl Write, text: &str) -> io::Result<u64> {
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
@@ -137,11 +137,11 @@ fn write_line(out: &mut impl Write, text: &str) -> io::Result<u64> {
 }
 
 pub(super) fn millis(time: Duration) -> f64 {
-    // From whole microseconds: the quotient is the nearest to the decimal, and is printed short.
+    // From whole microseconds: the quotient is then the float nearest to the decimal, and is printed short.
     time.as_micros() as f64 / 1e3
 }
 
-/// The time of day, in ms since 1970: how the traces of two ends are laid beside each other.
+/// Returns the wall-clock time in ms since 1970, by which the traces of two ends are aligned.
 pub(super) fn wall_millis() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, millis)
 }

@@ -1,12 +1,12 @@
-//! [`TraceFolder`]: traces of connections as files, one a connection. Spec: trace.md.
+//! [`TraceFolder`]: traces of connections as files, one per connection. Spec: trace.md.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `file` | one connection's lines, buffered and bounded |
 //! | `qlog` | an event as a name and a JSON object |
 //!
-//! A file that cannot be written ends its trace, never its connection; the first such failure of a
-//! folder is told as a warning. The bounds are `MAX_FILES` and `file::MAX_FILE_BYTES`.
+//! A file that cannot be written ends its trace, never its connection; the first such failure of a folder is
+//! logged as a warning. The bounds are `MAX_FILES` and `file::MAX_FILE_BYTES`.
 
 mod file;
 mod qlog;
@@ -23,28 +23,28 @@ use super::output::Failure;
 use crate::base::ConnectionId;
 use crate::rudp::{Trace, Tracer, Vantage};
 
-/// Files that one process writes at most; connections after them are not traced.
+/// Maximum number of files that one process writes; further connections are not traced.
 const MAX_FILES: u32 = 1_000;
 
-/// Where the traces of this process's connections go.
+/// The folder for the traces of this process's connections.
 #[derive(Debug)]
 pub struct TraceFolder(Arc<Folder>);
 
-/// What the files of a folder share.
+/// State shared by the files of a folder.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
     max_files: u32,
-    /// Files begun, and those that were one too many.
+    /// Number of files begun, plus one after the first that exceeded the maximum.
     files: AtomicU32,
     has_failed: AtomicBool,
 }
 
 impl TraceFolder {
-    /// Traces into `path`, which is made if it is not there.
+    /// Traces into the folder `path`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`Failure::Work`] when there is no such folder and none can be made.
+    /// [`Failure::Work`] if the folder does not exist and cannot be created.
     pub fn open(path: &Path) -> Result<Arc<Self>, Failure> {
         let made = std::fs::create_dir_all(path);
         made.map_err(|error| Failure::while_doing(format_args!("making {}", path.display()), error))?;
@@ -65,7 +65,7 @@ impl Tracer for TraceFolder {
 }
 
 impl Folder {
-    /// Counts a new file, from 1; `None` when it would be one too many.
+    /// Counts a new file and returns its number, from 1; `None` if it exceeds the maximum.
     fn next_file(&self) -> Option<u32> {
         let next = |files: u32| (files <= self.max_files).then_some(files + 1);
         let number = self.files.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()? + 1;
@@ -76,7 +76,7 @@ impl Folder {
         Some(number)
     }
 
-    /// Tells the first failure of the folder.
+    /// Logs the first failure of the folder.
     fn failed(&self, path: &Path, error: &dyn fmt::Display) {
         if !self.has_failed.swap(true, Ordering::Relaxed) {
             warn!(path = %path.display(), %error, "a trace cannot be written, and ends; further ones are not told");

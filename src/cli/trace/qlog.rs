@@ -1,6 +1,7 @@
-//! Events in the words of qlog. Spec: trace.md.
+//! Events in the format of qlog. Spec: trace.md.
 //!
-//! What QUIC has not, or has otherwise, is under `rallypoint:`, or a field that qlog does not name.
+//! Whatever QUIC lacks or defines differently has a name under `rallypoint:`, or a field that qlog does not
+//! define.
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::cli::delivery;
 use crate::rudp::{Closed, EcnState, Metrics, PacketDropped, TraceEvent, TracedFrame, TracedPlace, Vantage};
 use crate::wire::Delivery;
 
-/// The name of a side, in files' names and in their headers.
+/// Returns the name of a side, as used in file names and headers.
 pub fn side(vantage: Vantage) -> &'static str {
     match vantage {
         Vantage::Client => "client",
@@ -18,7 +19,7 @@ pub fn side(vantage: Vantage) -> &'static str {
     }
 }
 
-/// The first line of a file. `wall_millis` is the time of day that the times begin at.
+/// Returns the first line of a file. `wall_millis` is the wall-clock time at which its times begin.
 pub fn header(vantage: Vantage, connection: ConnectionId, wall_millis: f64) -> Value {
     let id = format!("{:08x}", connection.0);
     json!({
@@ -37,12 +38,12 @@ pub fn header(vantage: Vantage, connection: ConnectionId, wall_millis: f64) -> V
     })
 }
 
-/// The last line of a file that is full.
+/// Returns the last line of a file that is full.
 pub fn cut(max_bytes: u64) -> (&'static str, Value) {
     ("rallypoint:trace_cut", json!({ "max_bytes": max_bytes }))
 }
 
-/// The name and the data of an event at `now`.
+/// Returns the name and the data of an event at `now`.
 pub fn event(now: Timestamp, event: &TraceEvent<'_>) -> (&'static str, Value) {
     match event {
         TraceEvent::Started => ("transport:connection_started", json!({})),
@@ -168,7 +169,7 @@ fn loss_timer(now: Timestamp, due: Option<Timestamp>) -> Value {
     }
 }
 
-/// qlog's word for it; `details` says it in the connection's own.
+/// Returns qlog's name for the reason; `details` contains the connection's own.
 fn trigger(why: PacketDropped) -> &'static str {
     match why {
         PacketDropped::Malformed => "invalid",

@@ -83,7 +83,7 @@ fn a_file_has_a_header_and_one_event_a_line() {
     assert_eq!(lines[3]["name"], "recovery:packet_lost");
 }
 
-/// Two traces lie side by side by it.
+/// The reference time aligns two traces.
 #[test]
 fn times_count_from_the_time_of_day_at_which_the_connection_began() {
     let temporary = Temporary::new("reference");

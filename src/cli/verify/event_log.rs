@@ -1,4 +1,4 @@
-//! [`EventLog`]: the one order of a session's events, as its members tell it.
+//! [`EventLog`]: the single order of a session's events, as reported by its members.
 
 use std::collections::BTreeMap;
 
@@ -13,28 +13,29 @@ pub enum Seen {
     Other,
 }
 
-/// What was seen as which event. The member that sees an event first writes it; all others must agree.
+/// A log of which event was seen under which number. The first member that sees a number records its event;
+/// all others must agree.
 #[derive(Debug)]
 pub struct EventLog {
-    /// With how many have noted it.
+    /// Each with the number of members that have noted it.
     events: BTreeMap<EventNumber, (Seen, usize)>,
     readers: usize,
 }
 
 impl EventLog {
-    /// An empty log, which keeps everything.
+    /// Creates an empty log that keeps everything.
     pub fn whole() -> Self {
         Self::read_by(usize::MAX)
     }
 
-    /// An empty log, which forgets what so many have noted.
+    /// Creates an empty log that forgets what `readers` members have noted.
     pub fn read_by(readers: usize) -> Self {
         Self { events: BTreeMap::new(), readers }
     }
 
-    /// Notes what a member saw as event `number`; false when another member saw something else.
+    /// Notes what a member saw as event `number`; returns false if another member saw something else.
     ///
-    /// A sender that leaves itself out gets a receipt for its own broadcast: it names the message, too.
+    /// A sender that excludes itself gets a receipt for its own broadcast, which also identifies the message.
     pub fn note(&mut self, number: EventNumber, seen: Seen) -> bool {
         let (first, noted) = self.events.entry(number).or_insert((seen, 0));
         let agrees = *first == seen;
@@ -45,7 +46,7 @@ impl EventLog {
         agrees
     }
 
-    /// How many broadcasts are in the events from `first` up to `end`, without `end`.
+    /// Returns the number of broadcasts among the events from `first` up to, but not including, `end`.
     pub fn messages(&self, first: EventNumber, end: EventNumber) -> u64 {
         if first >= end {
             return 0;

@@ -6,19 +6,19 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// A histogram of times, in microseconds with three digits.
+/// A histogram of times in microseconds, with three digits.
 #[derive(Debug)]
 pub struct Latency {
     histogram: Histogram<u64>,
-    /// The longest: the histogram knows three digits of it.
+    /// The longest time; the histogram keeps only three digits of it.
     max: u64,
 }
 
-/// What takes longer is counted as this long.
+/// Longer times are counted as this long.
 const LONGEST_MICROS: u64 = 600_000_000;
 
 impl Latency {
-    /// Without samples.
+    /// Creates a histogram without samples.
     pub fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
         Self { histogram: histogram.expect("invariant: the bounds are legal"), max: 0 }
@@ -31,12 +31,13 @@ impl Latency {
         self.histogram.saturating_record(micros);
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn samples(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// The percentiles, the maximum and how many samples there are; without samples all else is null.
+    /// Returns the percentiles, the maximum and the number of samples; without samples, everything else is
+    /// null.
     pub fn to_json(&self) -> Value {
         let at = |percentile| self.percentile(percentile);
         json!({
@@ -49,12 +50,13 @@ impl Latency {
         })
     }
 
-    /// The time, in microseconds, that so many of 100 samples do not exceed; none without samples.
+    /// Returns the time, in microseconds, that `percentile` percent of the samples do not exceed; `None`
+    /// without samples.
     pub fn percentile(&self, percentile: f64) -> Option<u64> {
         (!self.histogram.is_empty()).then(|| self.micros_at(percentile))
     }
 
-    /// No time above what was recorded: a histogram's buckets round upward.
+    /// Returns no time above the longest recorded one, because the histogram's buckets round up.
     fn micros_at(&self, percentile: f64) -> u64 {
         self.histogram.value_at_percentile(percentile).min(self.max)
     }

@@ -1,8 +1,9 @@
-//! How `demo` and `bench` know that every delivery is right.
+//! The checks of every delivery in `demo` and `bench`.
 //!
-//! Each broadcast carries a [`Stamp`]: who sent it, its sequence number, and when. A receiver's
-//! [`Tally`] finds what comes twice, out of its sender's order, or altered; an [`EventLog`], shared by
-//! the members of a session, finds two members that saw its events in different orders.
+//! Each broadcast carries a [`Stamp`]: its sender, its sequence number and its send time. Reading the stamp
+//! detects altered payloads; a receiver's [`Tally`] detects duplicates and messages out of their sender's
+//! order; an [`EventLog`], shared by the members of a session, detects members that saw its events in
+//! different orders.
 
 mod event_log;
 mod latency;

@@ -1,28 +1,28 @@
-//! [`Stamp`]: what a checked message says of itself.
+//! [`Stamp`]: the identification that a checked message carries.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Names one message and says when it was sent; the rest of the payload is filled so that any other
-/// byte shows.
+/// Identifies one message and when it was sent; the rest of the payload is filled so that any altered byte is
+/// detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Which of the run's senders, from 0.
+    /// Number of the sender in the run, from 0.
     pub sender: u32,
-    /// Which of the sender's messages, from 0.
+    /// Number of the message from that sender, from 0.
     pub sequence: u32,
     /// When `send` was called, in microseconds since the run's origin.
     pub sent_micros: u64,
-    /// False for what only warms up and is checked but not counted.
+    /// False for warm-up messages, which are checked but not counted.
     pub counted: bool,
 }
 
-/// Why a payload is none that the run sent.
+/// Why a payload is not one that the run sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StampError {
     /// Shorter than a stamp.
     #[error("the payload has {0} bytes, fewer than its stamp")]
     Short(usize),
-    /// A byte is not what the stamp says.
+    /// A byte differs from what the stamp implies.
     #[error("the payload differs from what was sent")]
     Altered,
 }
@@ -31,7 +31,7 @@ impl Stamp {
     /// Bytes of a stamp: the smallest payload that can be checked.
     pub const BYTES: usize = 17;
 
-    /// The payload of `size` bytes, at least [`Stamp::BYTES`], that carries this stamp.
+    /// Returns the payload of `size` bytes, at least [`Stamp::BYTES`], that carries this stamp.
     pub fn payload(&self, size: usize) -> Bytes {
         let mut payload = BytesMut::with_capacity(size.max(Self::BYTES));
         payload.put_u32(self.sender);
@@ -45,7 +45,7 @@ impl Stamp {
     /// Reads and checks a payload.
     ///
     /// # Errors
-    /// [`StampError`] when it is not, byte for byte, what [`Stamp::payload`] makes.
+    /// [`StampError`] if it is not, byte for byte, what [`Stamp::payload`] returns.
     pub fn read(payload: &[u8]) -> Result<Self, StampError> {
         let (stamp, fill) =
             payload.split_first_chunk::<{ Self::BYTES }>().ok_or(StampError::Short(payload.len()))?;
@@ -62,7 +62,7 @@ impl Stamp {
         Ok(stamp)
     }
 
-    /// Bytes that follow from sender and sequence, without a short period.
+    /// Returns bytes derived from sender and sequence, without a short period.
     fn fill(&self) -> impl Iterator<Item = u8> + use<> {
         let mut state = u64::from(self.sender) << 32 | u64::from(self.sequence);
         std::iter::repeat_with(move || {

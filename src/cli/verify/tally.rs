@@ -1,8 +1,8 @@
-//! [`Tally`]: what one receiver got of each sender.
+//! [`Tally`]: what one receiver got from each sender.
 
 use crate::wire::Delivery;
 
-/// Counts a receiver's arrivals and judges each of them.
+/// Records a receiver's arrivals and judges each of them.
 #[derive(Debug)]
 pub struct Tally {
     /// True when a sender's messages must arrive in the order of sending.
@@ -14,27 +14,27 @@ pub struct Tally {
 /// What arrived from one sender.
 #[derive(Debug, Default, Clone)]
 struct FromSender {
-    /// One bit a message, by sequence.
+    /// One bit per message, by sequence.
     seen: Vec<u64>,
     /// One more than the highest sequence that arrived.
     next: u32,
 }
 
-/// The judgement on one message.
+/// The verdict on one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// As it should be.
+    /// The message is as it should be.
     Fresh,
-    /// It arrived before.
+    /// The message has arrived before.
     Duplicate,
-    /// A later one of its sender arrived before it, which the delivery mode rules out.
+    /// A later message of its sender arrived first, which the delivery mode rules out.
     OutOfOrder,
-    /// From someone who does not send to this receiver.
+    /// The message is from a sender that does not send to this receiver.
     Stranger,
 }
 
 impl Tally {
-    /// For a receiver of `senders` senders, numbered from `first_sender` on.
+    /// Creates the tally of a receiver with `senders` senders, numbered from `first_sender` on.
     pub fn new(delivery: Delivery, first_sender: u32, senders: usize) -> Self {
         let in_order = matches!(
             delivery,
@@ -43,7 +43,7 @@ impl Tally {
         Self { in_order, first_sender, senders: vec![FromSender::default(); senders] }
     }
 
-    /// Judges and keeps the arrival of a sender's message.
+    /// Judges and records the arrival of a sender's message.
     pub fn arrive(&mut self, sender: u32, sequence: u32) -> Arrival {
         let index = sender.checked_sub(self.first_sender).and_then(|index| usize::try_from(index).ok());
         let Some(from) = index.and_then(|index| self.senders.get_mut(index)) else {
@@ -59,7 +59,7 @@ impl Tally {
         Arrival::Fresh
     }
 
-    /// One more than the highest sequence that arrived from `sender`.
+    /// Returns one more than the highest sequence that arrived from `sender`.
     pub fn next_of(&self, sender: u32) -> u32 {
         let index = sender.checked_sub(self.first_sender).and_then(|index| usize::try_from(index).ok());
         index.and_then(|index| self.senders.get(index)).map_or(0, |from| from.next)
@@ -67,7 +67,7 @@ impl Tally {
 }
 
 impl FromSender {
-    /// Sets the message's bit; false when it was set.
+    /// Sets the message's bit; returns false if it was already set.
     fn mark(&mut self, sequence: u32) -> bool {
         let (word, bit) = ((sequence / 64) as usize, 1_u64 << (sequence % 64));
         if self.seen.len() <= word {

@@ -1,8 +1,7 @@
-//! [`Dialogue`]: the application's half of a connection.
+//! [`Dialogue`]: the application half of a connection.
 //!
-//! Takes the server's messages, whole and in the order that their streams give, and turns them into
-//! results, events and mirrors; makes the bytes of what the client sends. Knows nothing of packets,
-//! time or sockets.
+//! Takes the server's messages, whole and in the order of their streams, and turns them into results, events
+//! and mirrors. Independent of packets, time and sockets.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,64 +19,64 @@ use crate::wire::{
     CommandResult, Delivery, ErrorCode, Request, ServerMessage, SessionEvent, Snapshot, UserEvent, Value,
 };
 
-/// What a client tells its owner.
+/// An output of a client to its owner.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// The server has answered the handshake: commands may be sent.
+    /// The server has answered the handshake; commands may be sent.
     Connected,
-    /// A command has its result.
+    /// The result of a command.
     ///
-    /// Those of create and join are told when the session's snapshot is there, too; all others in
+    /// Results of create and join are reported once the session's snapshot has also arrived; all others in
     /// the order of their commands on a stream.
     Result {
         /// The command.
         request: RequestId,
-        /// What came of it. A value is of the kind that belongs to the command.
+        /// The outcome. A value is of the kind that belongs to the command.
         outcome: Result<Value, RequestError>,
     },
     /// An event.
     Event(Event),
 }
 
-/// What was asked, what is known, and what is to be told.
+/// Pending commands, known sessions and outputs to report.
 #[derive(Debug, Default)]
 pub(super) struct Dialogue {
     pub(super) pending: Pending,
     pub(super) slots: Slots,
     outputs: VecDeque<Output>,
-    /// The end of the connection is told.
+    /// True once the end of the connection was reported.
     is_over: bool,
-    /// Streams that are over, for the connection to finish.
+    /// Ended streams that the connection must finish.
     finished: VecDeque<StreamId>,
-    /// Another id of the connection, for it to use.
+    /// A new connection id for the connection to use.
     rehomed: Option<ConnectionId>,
 }
 
 impl Dialogue {
-    /// The next thing to be told.
+    /// Returns the next output.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// The next stream that is over.
+    /// Returns the next ended stream.
     pub(super) fn poll_finished(&mut self) -> Option<StreamId> {
         self.finished.pop_front()
     }
 
-    /// The id that the connection's packets are to carry from now on, if there is another.
+    /// Returns the id that the connection's packets must carry from now on, if it has changed.
     // spec: EVT-14
     pub(super) fn poll_rehomed(&mut self) -> Option<ConnectionId> {
         self.rehomed.take()
     }
 
-    /// The connection stands.
+    /// Reports that the connection is established.
     pub(super) fn on_connected(&mut self) {
         self.outputs.push_back(Output::Connected);
     }
 
-    /// The connection is gone: what is open has an unknown outcome, every membership is over.
+    /// Reports that the connection is gone: open commands have an unknown outcome, and every membership ends.
     ///
-    /// It is told once: what is said of a connection's end later is not heard.
+    /// The end is reported once; later calls are ignored.
     pub(super) fn on_disconnected(&mut self, why: Disconnected) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
@@ -89,7 +88,7 @@ impl Dialogue {
         self.event(Event::Disconnected(why));
     }
 
-    /// Takes a message of the server's.
+    /// Handles a message from the server.
     ///
     /// # Errors
     /// [`ServerViolation`]: the connection must be closed.
@@ -106,8 +105,8 @@ impl Dialogue {
         }
     }
 
-    /// Messages that belong to no stream name their slot in front. Those of a session that is not
-    /// open, or no longer, came early or late and are lost, as unreliable ones may be.
+    /// Handles a message that belongs to no stream; it begins with its slot. A message of a session that is
+    /// not open yet, or no longer, is dropped, as unreliable messages may be.
     // spec: MSG-1
     fn on_unreliable(&mut self, payload: Bytes) -> Result<(), ServerViolation> {
         let mut reader = Reader::new(payload);
@@ -185,7 +184,7 @@ impl Dialogue {
             Ok(value) => Ok(Ok(value)),
             Err(code) => Ok(Err(code.into())),
         };
-        // It is not pending any more: if its asker is not told here, then never.
+        // The command is no longer pending, so its outcome must be reported here.
         match told {
             Ok(outcome) => {
                 self.tell(request, outcome);
@@ -208,7 +207,7 @@ impl Dialogue {
         held.into_iter().try_for_each(|event| self.on_session_event(slot, event))
     }
 
-    /// Takes an event of a session that the client is in: mirror first, then the app.
+    /// Handles an event of a session that the client is in: updates the mirror, then reports to the app.
     fn on_session_event(&mut self, slot: Slot, event: SessionEvent) -> Result<(), ServerViolation> {
         let misplaced = ServerViolation::Misplaced { stream: slot.into(), event: event.name() };
         let Some(membership) = self.slots.get_mut(slot) else { return Err(misplaced) };
@@ -226,7 +225,7 @@ impl Dialogue {
         Ok(())
     }
 
-    /// A stream's last message has come: the server carries out nothing that it has not answered.
+    /// Ends a stream after its last message: the server executes no command that it has not answered by then.
     // spec: CMD-5, EVT-6
     fn end(&mut self, slot: Slot) {
         self.slots.end(slot);
@@ -236,7 +235,7 @@ impl Dialogue {
         self.finished.push_back(slot.into());
     }
 
-    /// What is known of the session at `slot`.
+    /// Returns the mirror of the session at `slot`.
     pub(super) fn mirror(&self, slot: Slot) -> Option<&Arc<Mirror>> {
         self.slots.get(slot).map(|membership| &membership.mirror)
     }
@@ -255,7 +254,7 @@ fn decode(stream: StreamId, payload: Bytes) -> Result<ServerMessage, ServerViola
         .map_err(|error| ServerViolation::Undecodable { stream, error })
 }
 
-/// An event comes ordered, but for what a member sent, which comes as it says itself.
+/// Requires ordered delivery for an event, except for a member's message, which names its own delivery mode.
 // spec: EVT-2, EVT-10
 fn require_delivery(
     stream: StreamId,
@@ -263,14 +262,14 @@ fn require_delivery(
     event: &SessionEvent,
 ) -> Result<(), ServerViolation> {
     match event {
-        // Keys differ: the server's keep those of different senders apart.
+        // Keys may differ: the server's keys keep those of different senders apart.
         SessionEvent::Sent { delivery: own, .. } if own.mode() == delivery.mode() => Ok(()),
         SessionEvent::Sent { .. } => Err(ServerViolation::Misplaced { stream, event: event.name() }),
         _ => require_ordered(stream, delivery, event.name()),
     }
 }
 
-/// Results, snapshots and most events mean something only in their order.
+/// Requires ordered delivery: results, snapshots and most events are only meaningful in order.
 fn require_ordered(stream: StreamId, delivery: Delivery, event: &'static str) -> Result<(), ServerViolation> {
     if delivery == Delivery::ReliableOrdered {
         return Ok(());
@@ -278,7 +277,7 @@ fn require_ordered(stream: StreamId, delivery: Delivery, event: &'static str) ->
     Err(ServerViolation::Misplaced { stream, event })
 }
 
-/// What a request's result is to be.
+/// Returns the kind of result that a request must get.
 pub(super) fn asked(request: &Request) -> Asked {
     match request {
         Request::Create(_) => Asked::Create,
@@ -297,7 +296,7 @@ pub(super) fn asked(request: &Request) -> Asked {
     }
 }
 
-/// Whether a result's value is of the kind that the command has.
+/// Returns true if a result's value is of the kind that the command must get.
 // spec: RES-2
 fn belongs(asked: Asked, value: &Value) -> bool {
     if let (Asked::Invite(users), Value::Invited(answers)) = (asked, value) {

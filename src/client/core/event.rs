@@ -1,4 +1,4 @@
-//! [`Event`]: what a client hears without having asked.
+//! [`Event`]: what a client receives without having asked.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::wire::{
     DeleteReason, Delivery, ErrorCode, LeaveReason, PropertyChanges, Reason, SessionEvent, UserEvent,
 };
 
-/// What a client hears without having asked. Spec: EVT-3, EVT-11.
+/// An event that a client receives without having asked. Spec: EVT-3, EVT-11.
 ///
-/// Events of one session come in the order of its stream; those with a `number` are the session's
-/// numbered ones, the same for every member, without gap or repetition from [`Event::Entered`] to
-/// the event that ends the membership.
+/// Events of one session arrive in the order of its stream. Those with a `number` are the session's numbered
+/// events, the same for every member, without gap or repetition from [`Event::Entered`] to the event that
+/// ends the membership.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The client is a member of a session.
+    /// The client has become a member of a session.
     Entered {
-        /// Its handle for the session.
+        /// The client's handle for the session.
         slot: Slot,
         /// The session.
         session: SessionId,
@@ -30,11 +30,11 @@ pub enum Event {
         member: MemberId,
         /// Number of the first numbered event that follows.
         next: EventNumber,
-        /// The session as it was then, its members and properties: what the events that follow change. The client's
-        /// own mirror may be ahead of those that still wait.
+        /// The members and properties of the session at that time, to which the following events apply. The
+        /// client's own mirror may be ahead of the events that still wait.
         mirror: Arc<Mirror>,
     },
-    /// There is a new member.
+    /// A member has joined.
     MemberJoined {
         /// The session.
         slot: Slot,
@@ -42,27 +42,27 @@ pub enum Event {
         number: EventNumber,
         /// The new member.
         member: MemberId,
-        /// Its user.
+        /// The member's user.
         user: UserId,
     },
-    /// A member is gone.
+    /// A member has left.
     MemberLeft {
         /// The session.
         slot: Slot,
         /// Number of the event.
         number: EventNumber,
-        /// Who is gone.
+        /// The member that has left.
         member: MemberId,
-        /// Its user.
+        /// The member's user.
         user: UserId,
-        /// True when it was the client itself: the last event of its slot.
+        /// True if it was the client itself; this is then the last event of its slot.
         is_own: bool,
-        /// Why.
+        /// Why the member left.
         why: LeaveReason,
-        /// What a kicking owner said.
+        /// The reason given by the owner, if the member was kicked.
         reason: Reason,
     },
-    /// There is a new owner.
+    /// The owner has changed.
     OwnerChanged {
         /// The session.
         slot: Slot,
@@ -77,90 +77,92 @@ pub enum Event {
         slot: Slot,
         /// Number of the event.
         number: EventNumber,
-        /// The properties' revision with these changes.
+        /// The revision of the properties that includes these changes.
         revision: Revision,
-        /// Who changed them.
+        /// The member that changed them.
         member: MemberId,
-        /// What changed.
+        /// The changes.
         changes: PropertyChanges,
     },
-    /// A member sent this, by `broadcast` or `message`.
+    /// A message sent by a member with `broadcast` or `message`.
     Message {
         /// The session.
         slot: Slot,
-        /// Number of the event, which ordered broadcasts have.
+        /// Number of the event; only ordered broadcasts have one.
         number: Option<EventNumber>,
-        /// Who sent it. Their user is known from [`Event::MemberJoined`] or the mirror of [`Event::Entered`]; the
-        /// client's own mirror may be ahead of the events that still wait, and know them no more.
+        /// The member that sent it. Its user is known from [`Event::MemberJoined`] or the mirror of
+        /// [`Event::Entered`]; the client's own mirror may be ahead of the events that still wait, and no
+        /// longer contain the member.
         sender: MemberId,
-        /// How it was delivered.
+        /// The delivery mode.
         delivery: Delivery,
-        /// What was sent. It is part of a block with all that was received at that time, some 90 KB at most with
-        /// datagrams of 1,452 bytes, 590 KB with the largest: copy what you keep for long.
+        /// The payload. It is part of a block that holds everything received at that time, at most about 90
+        /// KB with datagrams of 1,452 bytes and 590 KB with the largest: copy what you keep for long.
         payload: Bytes,
     },
-    /// The client's own ordered broadcast to others stands here in the session's order.
+    /// The position of the client's own ordered broadcast to others in the session's order.
     Receipt {
         /// The session.
         slot: Slot,
         /// Number of the event.
         number: EventNumber,
     },
-    /// The session is gone; the last event of its slot.
+    /// The session was deleted; the last event of its slot.
     SessionDeleted {
         /// The session.
         slot: Slot,
         /// Number of the event.
         number: EventNumber,
-        /// Why.
+        /// Why the session was deleted.
         why: DeleteReason,
-        /// What a deleting owner said.
+        /// The reason given by the owner, if the owner deleted it.
         reason: Reason,
     },
-    /// A `broadcast` or `message` of the client's was not carried out. Told as soon as the server has decided, which may be
-    /// after `Client::flush` has returned.
+    /// A `broadcast` or `message` of the client was refused. Reported as soon as the server has decided,
+    /// which may be after `Client::flush` has returned.
     Refused {
         /// The session.
         slot: Slot,
-        /// Which one: the number that sending it returned.
+        /// The counter that sending the refused message returned.
         counter: u64,
-        /// Why.
+        /// Why it was refused.
         code: ErrorCode,
     },
-    /// The client takes its messages too slowly and will be removed if that goes on.
+    /// The client receives its messages too slowly, and will be removed if this continues.
     Lagging {
-        /// The session; `None` when it is the connection as a whole.
+        /// The session; `None` if the whole connection is too slow.
         slot: Option<Slot>,
     },
-    /// The user is invited. Told again of every invite that is open when the user connects anew: `invite` tells them apart.
+    /// The user is invited. Every open invite is reported again when the user connects anew; `invite` tells
+    /// invites apart.
     Invited(Invitation),
-    /// An invite of the user's was revoked, or ended with its session.
+    /// An invite of the user was revoked, or ended with its session.
     InviteRevoked {
         /// The invite.
         invite: InviteId,
     },
-    /// An invite's time is over.
+    /// An invite has expired.
     InviteExpired {
         /// The invite.
         invite: InviteId,
-        /// Whose it was, when the client owns its session; `None` when it is the client's own.
+        /// The invited user, if the client owns the session; `None` if the invite is the client's own.
         user: Option<UserId>,
     },
-    /// To the owner: an invited user does not want to join.
+    /// Sent to the owner: an invited user has declined.
     InviteDeclined {
         /// The invite.
         invite: InviteId,
-        /// Whose it was.
+        /// The user that declined.
         user: UserId,
-        /// Why.
+        /// The reason given by the user.
         reason: Reason,
     },
-    /// The connection has ended, and with it every membership; nothing follows.
+    /// The connection has ended, and with it every membership; no event follows.
     Disconnected(Disconnected),
 }
 
 impl Event {
-    /// The session that the event is about, if it is about one that the client is in.
+    /// Returns the session that the event is about, if it is one that the client is in.
     pub fn slot(&self) -> Option<Slot> {
         match self {
             Self::Entered { slot, .. }
@@ -181,7 +183,7 @@ impl Event {
         }
     }
 
-    /// The number of a numbered event.
+    /// Returns the number of a numbered event.
     pub fn number(&self) -> Option<EventNumber> {
         match self {
             Self::MemberJoined { number, .. }
@@ -195,14 +197,15 @@ impl Event {
         }
     }
 
-    /// True for the last event of its slot.
+    /// Returns true for the last event of its slot.
     pub fn ends_membership(&self) -> bool {
         matches!(self, Self::SessionDeleted { .. } | Self::MemberLeft { is_own: true, .. })
     }
 
-    /// The event as the app sees it, of the session at `slot` in which the client has sent `sent`
-    /// hot-path commands; of a member that left `left` is its user and whether it is the client itself. `None` for a
-    /// snapshot, and for the refusal of a command never sent.
+    /// Converts an event of the session at `slot` to the app's form. `sent` is the number of hot-path
+    /// commands that the client has sent there; `left` holds the user of a member that left and whether it is
+    /// the client itself. Returns `None` for a snapshot, and for the refusal of a command that was never
+    /// sent.
     pub(super) fn from_session(
         slot: Slot,
         event: SessionEvent,
@@ -242,7 +245,7 @@ impl Event {
 }
 
 impl Event {
-    /// The event as the app sees it; `None` for what concerns the connection alone.
+    /// Converts a user event to the app's form; `None` if it concerns the connection alone.
     pub(super) fn from_user(event: UserEvent) -> Option<Self> {
         Some(match event {
             UserEvent::Invited(invitation) => Self::Invited(invitation),
@@ -257,14 +260,14 @@ impl Event {
     }
 }
 
-/// The newest of `sent` hot-path commands, counted from 0, whose number has these low 16 bits.
+/// Returns the number of the newest of `sent` hot-path commands, counted from 0, that has these low 16 bits.
 // spec: CMD-25
 fn full_counter(sent: u64, low: u16) -> Option<u64> {
     let newest = sent.checked_sub(1)?;
     newest.checked_sub(u64::from(low_counter(newest).wrapping_sub(low)))
 }
 
-/// A number as commands carry it.
+/// Returns the low 16 bits of a counter, as commands carry it.
 // spec: CMD-25
 pub(super) fn low_counter(number: u64) -> u16 {
     let [.., high, low] = number.to_be_bytes();

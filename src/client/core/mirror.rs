@@ -1,8 +1,8 @@
-//! [`Mirror`]: what a client knows of a session that it is in.
+//! [`Mirror`]: what a client knows about a session that it is in.
 //!
-//! Begins with the snapshot and follows the numbered events, each of which is checked against what
-//! is known: a number that is not the next one, a second joining of a member, a change of a
-//! property that does not exist are mistakes of the server, not of the network.
+//! Begins with the snapshot and follows the numbered events, each of which is checked against the known
+//! state: a number that is not the next one, a second join of a member, or a change of a property that does
+//! not exist is an error of the server, not of the network.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::base::{EventNumber, MemberId, Revision, SessionId, Slot, UserId};
 use crate::wire::event::SnapshotMember;
 use crate::wire::{Property, PropertyChange, PropertyKey, PropertyValue, Settings, Snapshot};
 
-/// A session as its events have made it. Spec: EVT-2.
+/// The state of a session that results from its events. Spec: EVT-2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     slot: Slot,
@@ -29,10 +29,10 @@ pub struct Mirror {
 const MEMBER_LEFT: &str = "member_left";
 
 impl Mirror {
-    /// A session as its snapshot shows it.
+    /// Creates the mirror of a session from its snapshot.
     ///
     /// # Errors
-    /// [`ServerViolation::WrongMember`] when it lacks the client itself or the owner.
+    /// [`ServerViolation::WrongMember`] if the snapshot lacks the client itself or the owner.
     pub fn new(slot: Slot, snapshot: &Snapshot) -> Result<Self, ServerViolation> {
         let member = |member: &SnapshotMember| (member.member, member.user.clone());
         let property = |property: &Property| (property.key.clone(), property.clone());
@@ -53,74 +53,74 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// The connection's handle for the session.
+    /// Returns the connection's handle for the session.
     pub fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// The session's id.
+    /// Returns the session's id.
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// What the session was created with.
+    /// Returns the settings of the session's creation.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The client's own member id.
+    /// Returns the client's own member id.
     pub fn own(&self) -> MemberId {
         self.own
     }
 
-    /// The owner.
+    /// Returns the owner.
     pub fn owner(&self) -> MemberId {
         self.owner
     }
 
-    /// True when the client owns the session.
+    /// Returns true if the client owns the session.
     pub fn is_owner(&self) -> bool {
         self.own == self.owner
     }
 
-    /// The members, oldest first.
+    /// Returns the members, oldest first.
     pub fn members(&self) -> impl ExactSizeIterator<Item = (MemberId, &UserId)> {
         self.members.iter().map(|(&id, user)| (id, user))
     }
 
-    /// The user that a member is.
+    /// Returns the user of a member.
     pub fn user(&self, member: MemberId) -> Option<&UserId> {
         self.members.get(&member)
     }
 
-    /// The properties, by key.
+    /// Returns the properties, by key.
     pub fn properties(&self) -> impl ExactSizeIterator<Item = &Property> {
         self.properties.values()
     }
 
-    /// The value of a property.
+    /// Returns the value of a property.
     pub fn property(&self, key: &str) -> Option<&PropertyValue> {
         let key = PropertyKey::new(key).ok()?;
         self.properties.get(&key).map(|property| &property.value)
     }
 
-    /// How often the properties were changed.
+    /// Returns how often the properties were changed.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The number of the next numbered event.
+    /// Returns the number of the next numbered event.
     pub fn next(&self) -> EventNumber {
         self.next
     }
 
-    /// Follows an event: for an app that keeps the session as its events, taken one by one, have made it, from
-    /// [`Event::Entered`] on. The client's own, `Client::session`, may be ahead of those that still wait. What is
-    /// another session's, and what changes none, is passed over.
+    /// Applies an event, for an app that updates its own mirror event by event, starting from
+    /// [`Event::Entered`]. The client's own mirror, `Client::session`, may be ahead of the events that still
+    /// wait. Events of other sessions, and those that change none, are ignored.
     ///
     /// # Errors
-    /// [`ServerViolation`] when it contradicts what is known: of events that a client was told, where one was left out. The
-    /// mirror is worth nothing then.
+    /// [`ServerViolation`] if the event contradicts the known state; with the events reported by a client,
+    /// this means that one was left out. The mirror is then unusable.
     // spec: EVT-1
     pub fn apply(&mut self, event: &Event) -> Result<(), ServerViolation> {
         if event.slot() != Some(self.slot) {
@@ -151,7 +151,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// The user of a member that has left, and whether it is the client itself.
+    /// Returns the user of a member that has left, and whether it is the client itself.
     pub(super) fn leaver(&self, member: MemberId) -> Result<(UserId, bool), ServerViolation> {
         let user = self.user(member).cloned().ok_or_else(|| self.wrong(member, MEMBER_LEFT))?;
         Ok((user, member == self.own))

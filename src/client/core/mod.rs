@@ -1,20 +1,21 @@
-//! [`Core`]: a client without socket, clock or task.
+//! [`Core`]: a client without a socket, clock or task.
 //!
-//! One calling contract, that of everything sans-IO here: inputs are `handle_*(now, …)` and the
-//! commands, outputs are `poll_*`. After any input take [`Core::poll_output`] until it is empty, then
-//! [`Core::poll_transmit`] likewise, then wait no longer than [`Core::poll_timeout`] says. Given the
-//! same inputs at the same times, and connections with the same seed, two cores do the same. Its owner tells by
-//! [`ConnectionConfig::on_socket`](crate::rudp::ConnectionConfig::on_socket) whether the socket lets IP cut datagrams, and by
-//! `link_datagram_bytes` what the link takes, where it is more than an Ethernet's.
+//! The calling contract is that of everything sans-IO here: inputs are `handle_*(now, …)` and the commands,
+//! outputs are `poll_*`. After any input, call [`Core::poll_output`] until it is empty, then
+//! [`Core::poll_transmit`] likewise, then wait no longer than [`Core::poll_timeout`] states. Given the same
+//! inputs at the same times, and connections with the same seed, two cores behave the same. The owner states
+//! with [`ConnectionConfig::on_socket`](crate::rudp::ConnectionConfig::on_socket) whether the socket lets IP
+//! fragment datagrams, and with `link_datagram_bytes` what datagrams the link takes, if larger than
+//! Ethernet's.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `send` | commands and the hot path, out |
-//! | `dialogue` | the server's messages, in |
+//! | `send` | outgoing commands and hot-path messages |
+//! | `dialogue` | incoming messages of the server |
 //! | `pending` | commands that wait for results |
-//! | `slots` | sessions, from the first sign to the end |
-//! | `mirror` | what is known of one session |
-//! | `event`, `error`, `violation` | what the owner is told |
+//! | `slots` | sessions, from the first message about one to its end |
+//! | `mirror` | the known state of one session |
+//! | `event`, `error`, `violation` | what is reported to the owner |
 
 mod dialogue;
 mod error;
@@ -46,28 +47,29 @@ use crate::base::{Envelope, Slot, Timestamp, Writer};
 use crate::rudp::{self, Closed, Connecting, Connection, Stats};
 use crate::wire::CloseCode;
 
-/// A client of one server, sans-IO. An engine may share it between threads, as a resource of its world.
+/// A client of one server, sans-IO. An engine may share it between threads, for example as a resource of its
+/// world.
 pub struct Core {
     server: SocketAddr,
     link: Link,
     dialogue: Dialogue,
-    /// Why this end closes, when not because its owner wants it.
+    /// The violation for which this end closes the connection, if any.
     violation: Option<ServerViolation>,
     /// Of a connection whose socket is gone.
     last_stats: Option<Box<Stats>>,
-    /// Memory for what stands before a payload.
+    /// Reusable buffer for the bytes before a payload.
     scratch: Writer,
 }
 
 enum Link {
     Connecting(Box<Connecting>),
     Open(Box<Connection>),
-    /// There never was a connection, or its socket is gone.
+    /// No connection was ever established, or its socket is gone.
     Dead,
 }
 
 impl Core {
-    /// A client that connects to `server`, by a handshake that has just begun.
+    /// Creates a client that connects to `server` through a handshake that has just begun.
     pub fn new(server: SocketAddr, connecting: Connecting) -> Self {
         Self {
             server,
@@ -79,21 +81,21 @@ impl Core {
         }
     }
 
-    /// Takes a datagram. Those that are not the server's are dropped.
+    /// Handles a datagram; one that is not from the server is dropped.
     pub fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         if !is_same_address(from.route.remote, self.server) {
             return;
         }
         match &mut self.link {
             Link::Connecting(connecting) => connecting.handle_datagram(now, datagram),
-            // What is dropped is counted in the connection's statistics.
+            // Dropped packets are counted in the connection's statistics.
             Link::Open(connection) => drop(connection.handle_packet(now, from, datagram)),
             Link::Dead => {}
         }
         self.settle(now);
     }
 
-    /// The time of [`Core::poll_timeout`] has come.
+    /// Does what is due; must be called at the time that [`Core::poll_timeout`] returns.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         match &mut self.link {
             Link::Connecting(connecting) => connecting.handle_timeout(now),
@@ -103,8 +105,8 @@ impl Core {
         self.settle(now);
     }
 
-    /// Closes the connection; every membership ends with it. `reason` is for the server's log, 128
-    /// bytes at most. A second call does nothing.
+    /// Closes the connection; every membership ends with it. `reason` is for the server's log, at most 128
+    /// bytes. A second call does nothing.
     pub fn close(&mut self, now: Timestamp, reason: &str) {
         match &mut self.link {
             Link::Connecting(_) => self.abandon(Disconnected::ByClient),
@@ -116,7 +118,8 @@ impl Core {
         self.settle(now);
     }
 
-    /// The way to the server is gone: nothing is sent any more, what is open is told as unknown.
+    /// Gives up the connection because the path to the server is gone: nothing more is sent, and the outcome
+    /// of open commands is reported as unknown.
     pub fn abandon(&mut self, why: Disconnected) {
         let link = std::mem::replace(&mut self.link, Link::Dead);
         if let Link::Open(connection) = link {
@@ -125,12 +128,12 @@ impl Core {
         self.dialogue.on_disconnected(why);
     }
 
-    /// The next thing to be told.
+    /// Returns the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.dialogue.poll_output()
     }
 
-    /// Appends one datagram to the empty `out` and names its receiver and its mark; `None` when there is
+    /// Appends one datagram to the empty `out` and returns its receiver and its ECN mark; `None` if there is
     /// nothing to send now.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         debug_assert!(out.is_empty(), "one datagram at a time");
@@ -141,7 +144,7 @@ impl Core {
         }
     }
 
-    /// When [`Core::handle_timeout`] is wanted next.
+    /// Returns when [`Core::handle_timeout`] must be called next.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         match &self.link {
             Link::Connecting(connecting) => connecting.poll_timeout(),
@@ -150,7 +153,7 @@ impl Core {
         }
     }
 
-    /// True when nothing will ever be sent or told again but what is polled now.
+    /// Returns true when nothing will be sent or reported any more except what can be polled now.
     pub fn is_finished(&self) -> bool {
         match &self.link {
             Link::Connecting(_) => false,
@@ -159,12 +162,12 @@ impl Core {
         }
     }
 
-    /// True between [`Output::Connected`] and [`Event::Disconnected`].
+    /// Returns true between [`Output::Connected`] and [`Event::Disconnected`].
     pub fn is_connected(&self) -> bool {
         matches!(&self.link, Link::Open(connection) if !connection.is_closed())
     }
 
-    /// Bytes that wait to be sent or acked, with 64 more for each message: how far the server is behind.
+    /// Returns the bytes waiting to be sent or acked, plus 64 for each message: how far the server is behind.
     pub fn queued_bytes(&self) -> usize {
         match &self.link {
             Link::Open(connection) => connection.queued_bytes(),
@@ -172,17 +175,17 @@ impl Core {
         }
     }
 
-    /// What is known of the session at `slot`: the newest, which events not yet polled led to.
+    /// Returns the newest mirror of the session at `slot`, which may include events not yet polled.
     pub fn mirror(&self, slot: Slot) -> Option<&Arc<Mirror>> {
         self.dialogue.mirror(slot)
     }
 
-    /// What is known of every session, by slot.
+    /// Returns the newest mirror of every session, by slot.
     pub fn mirrors(&self) -> impl Iterator<Item = &Arc<Mirror>> {
         self.dialogue.slots.mirrors()
     }
 
-    /// What the connection has done, once there is one.
+    /// Returns the statistics of the connection, once it exists.
     pub fn stats(&self) -> Option<Stats> {
         match &self.link {
             Link::Open(connection) => Some(connection.stats()),
@@ -190,7 +193,8 @@ impl Core {
         }
     }
 
-    /// The smoothed round-trip time, once it was measured; `None` before that, and when the connection has ended.
+    /// Returns the smoothed round-trip time; `None` before it was measured, and after the connection has
+    /// ended.
     pub fn rtt(&self) -> Option<Duration> {
         match &self.link {
             Link::Open(connection) if !connection.is_closed() => connection.measured_rtt(),
@@ -198,7 +202,7 @@ impl Core {
         }
     }
 
-    /// Carries what the link has to tell to the dialogue, and back what that leads to.
+    /// Passes the link's events to the dialogue, and the dialogue's requests back to the connection.
     fn settle(&mut self, now: Timestamp) {
         if let Link::Connecting(connecting) = &mut self.link {
             match connecting.poll_outcome() {
@@ -215,7 +219,7 @@ impl Core {
             match event {
                 rudp::Event::Established => {}
                 rudp::Event::Message { stream, delivery, payload } => {
-                    // After a violation nothing of the server's is believed any more.
+                    // After a violation, nothing from the server is trusted any more.
                     if self.violation.is_some() {
                         continue;
                     }
@@ -243,7 +247,7 @@ fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }
 
-/// What the app is told of a connection's end.
+/// Returns the reason that is reported to the app for the end of a connection.
 fn why(closed: Closed, violation: Option<ServerViolation>) -> Disconnected {
     match (closed, violation) {
         (_, Some(violation)) => Disconnected::ServerViolation(violation),

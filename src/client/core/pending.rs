@@ -1,17 +1,17 @@
 //! [`Pending`]: the commands that wait for their results.
 //!
-//! A server answers the commands of one stream in their order, so that each stream has a queue and
-//! only its head can be answered.
+//! A server answers the commands of one stream in order, so each stream has a queue of which only the head
+//! can be answered.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::violation::ServerViolation;
 use crate::base::{RequestId, StreamId};
 
-/// Most commands of a connection that wait for their results; more are refused locally.
+/// Maximum number of a connection's commands that wait for their results; more are refused locally.
 pub const MAX_PENDING: usize = 1_024;
 
-/// Which command waits; decides what its result may be.
+/// The kind of a pending command; determines what its result may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     Create,
@@ -19,7 +19,7 @@ pub(super) enum Asked {
     Info,
     ListMine,
     ListInvites,
-    /// Of so many users.
+    /// With the number of invited users.
     Invite(usize),
     SetProperties,
     /// A command whose result carries nothing.
@@ -27,13 +27,13 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// True when success opens a session's stream.
+    /// Returns true if success opens a session's stream.
     pub(super) fn opens_stream(self) -> bool {
         matches!(self, Self::Create | Self::Join)
     }
 }
 
-/// What waits, by stream.
+/// The pending commands, by stream.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     streams: BTreeMap<StreamId, VecDeque<(RequestId, Asked)>>,
@@ -42,23 +42,23 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// The id of the next command; it is taken by [`Pending::push`].
+    /// Returns the id of the next command; [`Pending::push`] takes it.
     pub(super) fn next(&self) -> RequestId {
         RequestId(self.last.0.wrapping_add(1))
     }
 
-    /// True when no more may wait.
+    /// Returns true when no more commands may wait.
     pub(super) fn is_full(&self) -> bool {
         self.count >= MAX_PENDING
     }
 
-    /// How many commands wait on `stream` that may open a session's stream.
+    /// Returns how many pending commands may open a session's stream.
     pub(super) fn opening(&self) -> usize {
         let control = self.streams.get(&StreamId::CONTROL);
         control.map_or(0, |queue| queue.iter().filter(|(_, asked)| asked.opens_stream()).count())
     }
 
-    /// Keeps the command that was sent on `stream` with the id of [`Pending::next`].
+    /// Stores the command that was sent on `stream` with the id of [`Pending::next`].
     pub(super) fn push(&mut self, stream: StreamId, asked: Asked) -> RequestId {
         self.last = self.next();
         self.count += 1;
@@ -66,10 +66,10 @@ impl Pending {
         self.last
     }
 
-    /// Takes the command that a result on `stream` answers.
+    /// Removes the command that a result on `stream` answers.
     ///
     /// # Errors
-    /// [`ServerViolation::UnexpectedResult`] when it is not the oldest there.
+    /// [`ServerViolation::UnexpectedResult`] if it is not the oldest on that stream.
     // spec: CMD-4
     pub(super) fn answer(&mut self, stream: StreamId, request: RequestId) -> Result<Asked, ServerViolation> {
         let queue = self.streams.get_mut(&stream);
@@ -85,14 +85,14 @@ impl Pending {
         Ok(asked)
     }
 
-    /// Takes everything that waits on a stream which has ended, oldest first.
+    /// Removes all commands of a stream that has ended, oldest first.
     pub(super) fn end(&mut self, stream: StreamId) -> impl Iterator<Item = RequestId> + use<> {
         let queue = self.streams.remove(&stream).unwrap_or_default();
         self.count -= queue.len();
         queue.into_iter().map(|(request, _)| request)
     }
 
-    /// Takes everything that waits, stream by stream.
+    /// Removes all commands, stream by stream.
     pub(super) fn end_all(&mut self) -> impl Iterator<Item = RequestId> + use<> {
         self.count = 0;
         std::mem::take(&mut self.streams).into_values().flatten().map(|(request, _)| request)

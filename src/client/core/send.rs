@@ -1,4 +1,4 @@
-//! What a client sends: commands that get a result, and the hot path that gets none.
+//! What a client sends: commands, which get a result, and the hot path, which gets none.
 
 use bytes::Bytes;
 
@@ -11,24 +11,25 @@ use crate::rudp::{self, Payload};
 use crate::wire::command::{Recipients, To, write_broadcast_head, write_message_head};
 use crate::wire::{Body, Command, Delivery, ErrorCode, Request};
 
-/// What became of a `broadcast` or `message` that was taken.
+/// The outcome of an accepted `broadcast` or `message`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// Its number among those of its session, from 0: what [`Event::Refused`](super::Event::Refused)
-    /// names.
+    /// Its number within its session, from 0, as named by [`Event::Refused`](super::Event::Refused).
     pub counter: u64,
-    /// It took the place of an older one of its key that was not acked yet: that one may have arrived or not.
+    /// True if it replaced an older message of its key that was not acked yet; that one may or may not have
+    /// arrived.
     pub superseded: bool,
-    /// It is dropped, as an unreliable or sequenced one may be: too much waits before it. Else it is on its way.
+    /// True if it was dropped, as an unreliable or sequenced message may be, because too much is queued
+    /// before it. Otherwise it is on its way.
     pub shed: bool,
 }
 
 impl Core {
-    /// Sends a command that is about no session that the client is in: create, join, decline, info
-    /// and the lists. [`Output::Result`](super::Output::Result) answers it.
+    /// Sends a command that does not belong to a session's stream: create, join, decline, info and the lists.
+    /// [`Output::Result`](super::Output::Result) answers it.
     ///
     /// # Errors
-    /// [`RequestError`]; nothing was sent then.
+    /// [`RequestError`], in which case nothing was sent.
     pub fn request(&mut self, now: Timestamp, request: &Request) -> Result<RequestId, RequestError> {
         if request.is_for_slot_stream() {
             return Err(ErrorCode::UnknownCommand.into());
@@ -39,7 +40,7 @@ impl Core {
     /// Sends a command about the session at `slot`.
     ///
     /// # Errors
-    /// As [`Core::request`].
+    /// As for [`Core::request`].
     pub fn request_in(
         &mut self,
         now: Timestamp,
@@ -58,7 +59,7 @@ impl Core {
     /// Sends `payload` to the members of the session at `slot`.
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`], in which case nothing was sent.
     pub fn broadcast(
         &mut self,
         now: Timestamp,
@@ -73,11 +74,11 @@ impl Core {
         })
     }
 
-    /// Sends `payload` to some members of the session at `slot`, 1 to 1,024. Unreliable and sequenced ones must fit one
-    /// packet together with their recipients, of 1 to 4 bytes each ([`SendError::TooLarge`]).
+    /// Sends `payload` to 1 to 1,024 members of the session at `slot`. An unreliable or sequenced message
+    /// must fit into one packet together with its recipients, of 1 to 4 bytes each ([`SendError::TooLarge`]).
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`], in which case nothing was sent.
     pub fn message(
         &mut self,
         now: Timestamp,
@@ -125,7 +126,7 @@ impl Core {
         let counter = membership.sent;
         let head = &mut self.scratch;
         head.clear();
-        // No stream names the session of an unreliable one: the slot stands before it.
+        // An unreliable message has no stream that names its session, so the slot precedes it.
         // spec: MSG-1
         if delivery == Delivery::Unreliable {
             slot.write(head);
@@ -141,7 +142,8 @@ impl Core {
     }
 }
 
-/// A command that begins with `head`. The app's memory is shared, unless the head names many recipients.
+/// Builds a command that begins with `head`. The app's memory is shared unless the head names many
+/// recipients.
 fn in_pieces(head: &Writer, body: Body) -> Payload {
     match ShortBytes::new(head.as_slice()) {
         Some(head) => Payload { head, body: body.into_bytes() },
@@ -155,7 +157,7 @@ fn body(delivery: Delivery, payload: Bytes) -> Result<Body, SendError> {
         .map_err(|_: DecodeError| SendError::TooLarge { bytes, max: Body::max_bytes(delivery) })
 }
 
-/// Why a command with a payload of so many bytes was not sent.
+/// Converts the error of a command whose payload has `payload_bytes` bytes.
 fn hot_error(slot: Slot, payload_bytes: usize, error: rudp::SendError) -> SendError {
     match error {
         rudp::SendError::TooLarge { bytes, max } => {

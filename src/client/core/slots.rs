@@ -1,8 +1,8 @@
-//! [`Slots`]: the sessions of a connection, from the first sign of one to its end.
+//! [`Slots`]: the sessions of a connection, from the first message about one to its end.
 //!
-//! A session shows itself twice, and in any order, because streams are independent: by the result of
-//! `create` or `join` on stream 0, and by its own stream, which begins with the snapshot. Reliable
-//! messages that overtake the snapshot are kept until it is there.
+//! A session appears twice, in either order because streams are independent: in the result of `create` or
+//! `join` on stream 0, and on its own stream, which begins with the snapshot. Reliable messages that overtake
+//! the snapshot are held until it arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::result::Entered;
 use crate::wire::{SessionEvent, Snapshot};
 
-/// Most bytes kept of one session's messages that overtake its snapshot, counted with
-/// [`MESSAGE_OVERHEAD_BYTES`] for each. A server that sends more breaks the protocol.
+/// Maximum bytes held of one session's messages that overtake its snapshot, counted with
+/// [`MESSAGE_OVERHEAD_BYTES`] for each. A server that sends more violates the protocol.
 const MAX_HELD_BYTES: usize = 4 << 20;
 
 /// The sessions of a connection.
@@ -25,21 +25,21 @@ pub(super) struct Slots {
     ended: EndedSlots,
 }
 
-/// A slot of which the result or the stream is known, or both.
+/// A slot whose result or stream, or both, are known.
 #[derive(Debug, Default)]
 struct Entry {
     state: State,
-    /// The result has come.
+    /// True once the result has arrived.
     is_answered: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The snapshot is not there yet.
+    /// The snapshot has not arrived yet.
     Opening(Opening),
     /// The client is a member.
     Member(Box<Membership>),
-    /// The stream has ended before the result came.
+    /// The stream ended before the result arrived.
     Ended { session: SessionId, member: MemberId },
 }
 
@@ -51,7 +51,7 @@ impl Default for State {
 
 #[derive(Debug, Default)]
 struct Opening {
-    /// The result, to be told when the snapshot is there.
+    /// The result, reported once the snapshot has arrived.
     result: Option<(RequestId, Entered)>,
     held: Vec<SessionEvent>,
     held_bytes: usize,
@@ -60,31 +60,31 @@ struct Opening {
 /// A session that the client is in.
 #[derive(Debug)]
 pub(super) struct Membership {
-    /// Copied when it changes while somebody else holds it.
+    /// Cloned when it changes while someone else holds it.
     pub(super) mirror: Arc<Mirror>,
-    /// How many `broadcast` and `message` were sent.
+    /// Number of `broadcast` and `message` commands sent.
     pub(super) sent: u64,
 }
 
-/// What the snapshot of a session sets free.
+/// What the arrival of a session's snapshot releases.
 #[derive(Debug)]
 pub(super) struct Begun {
-    /// The result of the command that led here, if it came first.
+    /// The result of the command that opened the session, if it arrived first.
     pub(super) result: Option<(RequestId, Entered)>,
-    /// Messages that overtook the snapshot, in the order in which they came.
+    /// Messages that overtook the snapshot, in order of arrival.
     pub(super) held: Vec<SessionEvent>,
-    /// The session as the snapshot shows it.
+    /// The session as the snapshot describes it.
     pub(super) mirror: Arc<Mirror>,
 }
 
 impl Slots {
-    /// True when the slot was a session once: what still arrives for it has no meaning.
+    /// Returns true if the slot's session has ended: what still arrives for it is meaningless.
     pub(super) fn has_ended(&self, slot: Slot) -> bool {
         self.ended.contains(slot)
             || self.entries.get(&slot).is_some_and(|entry| matches!(entry.state, State::Ended { .. }))
     }
 
-    /// The session at `slot`, when the client is a member.
+    /// Returns the session at `slot` if the client is a member.
     pub(super) fn get(&self, slot: Slot) -> Option<&Membership> {
         match &self.entries.get(&slot)?.state {
             State::Member(membership) => Some(membership),
@@ -92,7 +92,7 @@ impl Slots {
         }
     }
 
-    /// As [`Slots::get`].
+    /// Like [`Slots::get`], but mutable.
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Membership> {
         match &mut self.entries.get_mut(&slot)?.state {
             State::Member(membership) => Some(membership),
@@ -100,7 +100,7 @@ impl Slots {
         }
     }
 
-    /// All sessions that the client is a member of, by slot.
+    /// Returns the mirrors of all sessions that the client is a member of, by slot.
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &Arc<Mirror>> {
         self.entries.values().filter_map(|entry| match &entry.state {
             State::Member(membership) => Some(&membership.mirror),
@@ -108,7 +108,7 @@ impl Slots {
         })
     }
 
-    /// Takes a snapshot. `opening` is how many create and join are open.
+    /// Handles a snapshot. `opening` is the number of open create and join commands.
     pub(super) fn begin(
         &mut self,
         slot: Slot,
@@ -119,7 +119,7 @@ impl Slots {
         let State::Opening(before) = &mut entry.state else {
             return Err(ServerViolation::Misplaced { stream: slot.into(), event: "snapshot" });
         };
-        // A result that waits stays, for whoever waits for it, when the server contradicts itself.
+        // If the server contradicts itself, a held result stays, for the caller that waits for it.
         let mirror = Arc::new(Mirror::new(slot, snapshot)?);
         if let Some((_, entered)) = before.result {
             check_entered(entered, mirror.session(), mirror.own())?;
@@ -129,7 +129,7 @@ impl Slots {
         Ok(Begun { result, held, mirror })
     }
 
-    /// Keeps a message that overtook the snapshot. `opening` as in [`Slots::begin`].
+    /// Holds a message that overtook the snapshot. `opening` as in [`Slots::begin`].
     pub(super) fn hold(
         &mut self,
         slot: Slot,
@@ -147,8 +147,8 @@ impl Slots {
         Ok(())
     }
 
-    /// Takes the result of create or join. True when it can be told at once; else it is kept for
-    /// the snapshot.
+    /// Handles the result of a create or join. Returns true if it can be reported at once; otherwise it is
+    /// held until the snapshot arrives.
     pub(super) fn answer(&mut self, request: RequestId, entered: Entered) -> Result<bool, ServerViolation> {
         let slot = entered.slot;
         let taken = self.entries.get(&slot).is_some_and(|entry| entry.is_answered);
@@ -186,7 +186,7 @@ impl Slots {
         }
     }
 
-    /// Ends all; gives back the requests whose results were kept for snapshots.
+    /// Ends all sessions; returns the requests whose results were held for snapshots.
     pub(super) fn end_all(&mut self) -> impl Iterator<Item = RequestId> + use<> {
         std::mem::take(&mut self.entries).into_values().filter_map(|entry| match entry.state {
             State::Opening(Opening { result: Some((request, _)), .. }) => Some(request),
@@ -194,8 +194,8 @@ impl Slots {
         })
     }
 
-    /// The entry of a slot whose stream shows itself. A new one is legal only while a create or join
-    /// is open that may have led to it.
+    /// Returns the entry of a slot whose stream has appeared. A new entry is legal only while a create or
+    /// join is open that may have led to it.
     fn open(&mut self, slot: Slot, opening: usize) -> Result<&mut Entry, ServerViolation> {
         let unanswered = self.entries.values().filter(|entry| !entry.is_answered).count();
         if !self.entries.contains_key(&slot) && unanswered >= opening {
@@ -212,10 +212,10 @@ fn check_entered(entered: Entered, session: SessionId, member: MemberId) -> Resu
     Err(ServerViolation::WrongSession { slot: entered.slot, snapshot: session })
 }
 
-/// Slots that are over. Servers number slots without gaps, so that nearly all are below a floor.
+/// Ended slots. Servers number slots without gaps, so nearly all of them lie at or below the floor.
 #[derive(Debug, Default)]
 struct EndedSlots {
-    /// This and all below are over.
+    /// This slot and all below have ended.
     floor: u32,
     above: BTreeSet<u32>,
 }

@@ -1,4 +1,4 @@
-//! The core against servers that do what they should, and servers that do not.
+//! The core against servers that follow the protocol, and servers that do not.
 
 mod dialogue;
 mod link;
@@ -17,7 +17,7 @@ use crate::wire::{
 
 const SLOT: Slot = Slot(1);
 const SESSION: SessionId = SessionId(77);
-/// The client, which is the second member of the session, and the first one, its owner.
+/// The client, which is the second member of the session, and the first member, its owner.
 const OWN: MemberId = MemberId(2);
 const OWNER: MemberId = MemberId(1);
 /// Number of the first event after the snapshot.
@@ -65,7 +65,7 @@ fn entered() -> Entered {
     Entered { session: SESSION, slot: SLOT, member: OWN }
 }
 
-/// The `step`th event after the snapshot.
+/// The number of the `step`th event after the snapshot.
 fn number(step: u64) -> EventNumber {
     EventNumber(NEXT + step)
 }

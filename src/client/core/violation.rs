@@ -1,26 +1,26 @@
-//! [`ServerViolation`]: what a server did that the protocol does not allow.
+//! [`ServerViolation`]: violations of the protocol by the server.
 
 use crate::base::{DecodeError, EventNumber, MemberId, RequestId, Revision, SessionId, Slot, StreamId};
 
-/// The server broke the protocol; the client closes the connection with `protocol_violation`.
+/// The server violated the protocol; the client closes the connection with `protocol_violation`.
 // spec: EVT-2
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerViolation {
-    /// A message that is no result and no event.
+    /// A message that is neither a result nor an event.
     #[error("undecodable message on stream {stream}: {error}")]
     Undecodable {
-        /// Where it came.
+        /// The stream on which it arrived.
         stream: StreamId,
-        /// What is wrong with it.
+        /// The decoding error.
         error: DecodeError,
     },
     /// A result for a command that is not the oldest open one of its stream.
     #[error("result of request {request} on stream {stream} was not due")]
     UnexpectedResult {
-        /// Where it came.
+        /// The stream on which it arrived.
         stream: StreamId,
-        /// The command that it names.
+        /// The command that the result names.
         request: RequestId,
     },
     /// A result whose value does not belong to the command.
@@ -29,7 +29,7 @@ pub enum ServerViolation {
         /// The command.
         request: RequestId,
     },
-    /// A session's stream that no create or join asked for, or that is known already.
+    /// A session's slot that no create or join asked for, or that is already known.
     #[error("slot {slot} was not asked for")]
     UnexpectedSlot {
         /// The slot.
@@ -43,20 +43,21 @@ pub enum ServerViolation {
         /// The session of its snapshot.
         snapshot: SessionId,
     },
-    /// An event that may not come in this place: two snapshots, or an ordered event before it.
+    /// An event in a place where it is not allowed, such as a second snapshot, or an ordered event before the
+    /// snapshot.
     #[error("event {event} is out of place on stream {stream}")]
     Misplaced {
-        /// Where it came.
+        /// The stream on which it arrived.
         stream: StreamId,
-        /// What came.
+        /// The name of the event.
         event: &'static str,
     },
-    /// Reliable messages of a session whose snapshot does not come.
+    /// Too many reliable messages of a session before its snapshot.
     #[error("more than {limit_bytes} bytes for slot {slot} before its snapshot")]
     TooMuchBeforeSnapshot {
         /// The slot.
         slot: Slot,
-        /// Most that is held back.
+        /// The limit of held messages, in bytes.
         limit_bytes: usize,
     },
     /// A gap or a repetition in a session's events.
@@ -66,7 +67,7 @@ pub enum ServerViolation {
         slot: Slot,
         /// The number that was due.
         expected: EventNumber,
-        /// The number that came.
+        /// The number that arrived.
         got: EventNumber,
     },
     /// A gap or a repetition in the changes of a session's properties.
@@ -76,20 +77,20 @@ pub enum ServerViolation {
         slot: Slot,
         /// The revision that was due.
         expected: Revision,
-        /// The revision that came.
+        /// The revision that arrived.
         got: Revision,
     },
-    /// An event names a member that is not there, or lets one join that is.
+    /// An event that names an unknown member, or the join of a member that is already in the session.
     #[error("{event} of member {member} contradicts the members of slot {slot}")]
     WrongMember {
         /// The slot.
         slot: Slot,
-        /// What came.
+        /// The name of the event.
         event: &'static str,
-        /// The member that it names.
+        /// The member that the event names.
         member: MemberId,
     },
-    /// A change of a property that contradicts what is known of it.
+    /// A property change that contradicts the known properties.
     #[error("change of property {key:?} contradicts the properties of slot {slot}")]
     WrongProperty {
         /// The slot.

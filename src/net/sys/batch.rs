@@ -1,4 +1,4 @@
-//! `recvmmsg` and `sendmmsg`: many datagrams a system call, rows of them as one (GSO, GRO), and their marks
+//! `recvmmsg` and `sendmmsg`: many datagrams per system call, rows of them as one (GSO, GRO), and their marks
 //! (ECN).
 
 use std::io;
@@ -14,12 +14,12 @@ use super::control::{Ancillary, Controls, told};
 use crate::base::{Ecn, Envelope, Route};
 use crate::net::batch::{Arrival, BATCH};
 
-// Types are left to the compiler (`as _`) where C libraries differ in them.
+// Types are left to the compiler (`as _`) where C libraries differ.
 
-/// True when the kernel has the calls for batches, as some sandboxes do not.
+/// Returns true if the kernel has the calls for batches, which some sandboxes do not.
 pub(in crate::net) fn has_batches(socket: &impl AsFd) -> bool {
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: both calls get no messages, so that there is nothing to read or to write.
+    // SAFETY: both calls get no messages, so there is nothing to read or to write.
     let done = unsafe {
         [
             libc::recvmmsg(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT as _, ptr::null_mut()),
@@ -29,33 +29,33 @@ pub(in crate::net) fn has_batches(socket: &impl AsFd) -> bool {
     done.iter().all(|done| *done >= 0)
 }
 
-/// Lets the kernel hand up datagrams of one sender, which came one after another and are equally long, as
-/// one row (`UDP_GRO`). What cannot be set is left.
+/// Lets the kernel hand up consecutive datagrams of one sender that are equally long as one row (`UDP_GRO`).
+/// A failure is ignored.
 pub(in crate::net) fn join_received(socket: &impl AsFd) {
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
 }
 
-/// True when the kernel takes rows apart (`UDP_SEGMENT`, Linux 4.18). One that does not know them would send
-/// each as one datagram, and say nothing.
+/// Returns true if the kernel splits rows (`UDP_SEGMENT`, Linux 4.18). A kernel without support would
+/// silently send each row as one datagram.
 pub(in crate::net) fn can_split(socket: &impl AsFd) -> bool {
     set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0)
 }
 
-/// Has the kernel mark what leaves without a word about it; false when it does not.
+/// Has the kernel mark datagrams that do not specify a mark; returns false if it does not.
 pub(in crate::net) fn mark_sent(socket: &impl AsFd, is_ipv6: bool, ecn: Ecn) -> bool {
     let mark = libc::c_int::from(ecn.bits());
     set_option(socket, libc::IPPROTO_IP, libc::IP_TOS, mark)
         && (!is_ipv6 || set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, mark))
 }
 
-/// Receives into `slots`, at most [`BATCH`] of them, without waiting. Appends what came for each slot that
+/// Receives into `slots`, at most [`BATCH`] of them, without waiting. Appends an arrival for each slot that
 /// was filled, in order.
 pub(in crate::net) fn receive_batch<'a>(
     socket: &impl AsFd,
     slots: impl Iterator<Item = &'a mut [u8]>,
     arrivals: &mut Vec<Arrival>,
 ) -> io::Result<()> {
-    // Mostly few of these are written to: the others are not even touched.
+    // Usually only a few of these are written; the others are not even touched.
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
     let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
     let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH];
@@ -88,7 +88,7 @@ pub(in crate::net) fn receive_batch<'a>(
     for (header, name) in headers.iter().zip(&names).take(received) {
         // SAFETY: the kernel fills no more headers than it was given, and those were written above.
         let header = unsafe { header.assume_init_ref() };
-        // A length in `u32` always fits Linux' `usize`; a sender of another family cannot be.
+        // A length in `u32` always fits Linux's `usize`; a sender of another address family is impossible.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
         let remote = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let Ancillary { datagram_bytes, ecn, local } = told(&header.msg_hdr);
@@ -98,13 +98,13 @@ pub(in crate::net) fn receive_batch<'a>(
     Ok(())
 }
 
-/// Sends datagrams from the front of `unsent`, at most [`BATCH`]; how many the kernel took. `row_length`
-/// tells how many from the front of what it is given leave as one row (`UDP_SEGMENT`), one at least; all of a
-/// row have one envelope. `unsaid` is the mark of what leaves without a word about it ([`mark_sent`]); without
-/// one there are no marks.
+/// Sends datagrams from the front of `unsent`, at most [`BATCH`], and returns how many the kernel took.
+/// `row_length` returns how many from the front of its argument leave as one row (`UDP_SEGMENT`), at least
+/// one; all datagrams of a row have one envelope. `unsaid` is the mark of datagrams that do not specify one
+/// ([`mark_sent`]); without it there are no marks.
 ///
 /// # Errors
-/// That of the first row; when a later one fails, those before it are counted and the error shows on the
+/// That of the first row. When a later row fails, the rows before it are counted and the error occurs on the
 /// next call.
 pub(in crate::net) fn send_batch(
     socket: &impl AsFd,
@@ -175,20 +175,21 @@ fn blank() -> libc::mmsghdr {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Forbids fragments on the way, without believing the kernel's own idea of the path's MTU: the
-/// protocol finds out how long a datagram may be by probing (RFC 8899). False where the kernel does not.
+/// Forbids fragmentation on the path, without using the kernel's own estimate of the path's MTU: the protocol
+/// finds the longest possible datagram by probing (RFC 8899). Returns false if the kernel does not support
+/// it.
 pub(in crate::net) fn never_fragment(socket: &impl AsFd, addr: SocketAddr) -> bool {
     let (level, option, value) = match addr {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
     };
-    // Of a socket of both families also for what goes by IPv4.
+    // On a socket of both families, this also applies to IPv4 datagrams.
     let by_ipv4 = || set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
     set_option(socket, level, option, value) && (addr.is_ipv4() || by_ipv4())
 }
 
-/// The longest IP packet that the link towards `remote` takes, as the system's routes say, or a router on the way has
-/// said. Nothing is sent for it.
+/// Returns the longest IP packet that the link towards `remote` takes, according to the system's routes or to
+/// a router on the path. Nothing is sent for it.
 ///
 /// # Errors
 /// That of the system when no route leads there.
@@ -207,18 +208,19 @@ pub(in crate::net) fn link_mtu(remote: SocketAddr) -> io::Result<Option<usize>> 
     Ok(if told == 0 { usize::try_from(mtu).ok() } else { None })
 }
 
-/// The share of the send buffer that is taken by what has not left the machine, as the kernel counts it: with what it
-/// needs beside each datagram.
+/// Returns the share of the send buffer that is taken by datagrams that have not left the machine. The kernel
+/// counts them with its overhead for each datagram.
 pub(in crate::net) fn unsent_share(socket: &impl AsFd) -> Option<f32> {
     let mut unsent: libc::c_int = 0;
-    // SAFETY: the kernel writes one `c_int`, which lives until after the call. For UDP this request, SIOCOUTQ of udp(7), is that.
+    // SAFETY: the kernel writes one `c_int`, which lives until after the call. For UDP this request is
+    // SIOCOUTQ of udp(7), which does that.
     let told = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ as _, &raw mut unsent) };
     let room = socket2::SockRef::from(socket).send_buffer_size().ok()?;
     #[allow(clippy::cast_precision_loss, reason = "a share need not be exact")]
     (told == 0).then(|| unsent as f32 / room.max(1) as f32)
 }
 
-/// Sets an option; false when the kernel does not.
+/// Sets an option; returns false if the kernel refuses.
 pub(super) fn set_option(
     socket: &impl AsFd,
     level: libc::c_int,
@@ -238,14 +240,14 @@ pub(super) fn set_option(
     set == 0
 }
 
-/// The address that the kernel wrote, so many bytes.
+/// Returns the address that the kernel wrote, which has `bytes` bytes.
 fn address(name: &MaybeUninit<libc::sockaddr_storage>, bytes: libc::socklen_t) -> Option<SocketAddr> {
     let name = name.as_ptr();
     if bytes < length_of::<libc::sockaddr_in>() {
         return None;
     }
     // SAFETY: `sockaddr_storage` begins with the family, is aligned and long enough for every address. The
-    // kernel wrote all of an address of the length that it told: each field read is initialised.
+    // kernel wrote a whole address of the length that it reported, so each field that is read is initialised.
     unsafe {
         match libc::c_int::from((&raw const (*name).ss_family).read()) {
             libc::AF_INET => {
@@ -263,7 +265,7 @@ fn address(name: &MaybeUninit<libc::sockaddr_storage>, bytes: libc::socklen_t) -
     }
 }
 
-/// The size of `T` as C wants it.
+/// Returns the size of `T` as C expects it.
 const fn length_of<T>() -> libc::socklen_t {
     #[allow(clippy::cast_possible_truncation, reason = "a C structure's size always fits")]
     let bytes = size_of::<T>() as libc::socklen_t;

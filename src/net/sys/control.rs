@@ -1,4 +1,4 @@
-//! Control messages: what is said of a datagram beside its bytes. `cmsg(3)`.
+//! Control messages: data about a datagram in addition to its bytes. `cmsg(3)`.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,10 +14,10 @@ pub(super) struct Controls {
     bytes: usize,
 }
 
-/// What the kernel says of a received slot.
+/// The kernel's data about a received slot.
 #[derive(Default)]
 pub(super) struct Ancillary {
-    /// How long each datagram of a row is but the last; `None` for a datagram alone.
+    /// Length of each datagram of a row except the last; `None` for a single datagram.
     pub(super) datagram_bytes: Option<usize>,
     pub(super) ecn: Ecn,
     /// The address of this host that it came to.
@@ -26,18 +26,18 @@ pub(super) struct Ancillary {
 
 const WORD: usize = size_of::<usize>();
 
-/// Has the kernel tell of each received datagram how it is marked (RFC 3168). What cannot be set is left: then
-/// all seem to come unmarked.
+/// Has the kernel report the mark of each received datagram (RFC 3168). A failure is ignored; all datagrams
+/// then appear to arrive unmarked.
 pub(in crate::net) fn read_marks(socket: &impl AsFd) {
-    // A socket of both families takes both, one of IPv4 the first.
+    // A socket of both families takes both options, one of IPv4 only the first.
     set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
     set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
 }
 
-/// Has the kernel tell of each received datagram which address of this host it came to. What cannot be set is
-/// left: then none seems to.
+/// Has the kernel report which address of this host each received datagram came to. A failure is ignored; no
+/// address is then reported.
 pub(in crate::net) fn read_local_addresses(socket: &impl AsFd, is_ipv6: bool) {
-    // An IPv6 socket tells of IPv4 senders, too, with mapped addresses.
+    // An IPv6 socket also reports it for IPv4 senders, with mapped addresses.
     let (level, option) = if is_ipv6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
     } else {
@@ -47,30 +47,30 @@ pub(in crate::net) fn read_local_addresses(socket: &impl AsFd, is_ipv6: bool) {
 }
 
 impl Controls {
-    /// Bytes for all that there may be: two integers, and an address.
+    /// Room for all possible messages: two integers and an address.
     pub(super) const ROOM: usize =
         2 * space(size_of::<libc::c_int>()) + space(size_of::<libc::in6_pktinfo>());
 
-    /// None yet.
+    /// Creates a buffer without messages.
     pub(super) const fn new() -> Self {
         Self { words: [0; _], bytes: 0 }
     }
 
-    /// Where they are, and how many bytes.
+    /// Returns the location of the messages and their length in bytes.
     pub(super) fn as_raw(&mut self) -> (*mut libc::c_void, usize) {
         (self.words.as_mut_ptr().cast(), self.bytes)
     }
 
-    /// Has the kernel split what it is given into datagrams of so many bytes.
+    /// Has the kernel split what it is given into datagrams of `datagram_bytes`.
     pub(super) fn split(&mut self, datagram_bytes: usize) {
         #[allow(clippy::cast_possible_truncation, reason = "a row of two datagrams fits a packet")]
         let value = datagram_bytes as u16;
         self.push(libc::SOL_UDP, libc::UDP_SEGMENT, value);
     }
 
-    /// Has the kernel mark what goes this way.
+    /// Has the kernel mark datagrams on this route.
     pub(super) fn mark(&mut self, route: &Route, ecn: Ecn) {
-        // An IPv6 socket sends IPv4 packets, too.
+        // An IPv6 socket also sends IPv4 packets.
         let (level, kind) = match route.remote.ip().to_canonical() {
             IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
             IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
@@ -78,7 +78,7 @@ impl Controls {
         self.push(level, kind, libc::c_int::from(ecn.bits()));
     }
 
-    /// Has the kernel send from this address, one of those that it has told of.
+    /// Has the kernel send from this address, one of those that it has reported.
     pub(super) fn leave_from(&mut self, local: IpAddr) {
         match local {
             IpAddr::V4(ip) => {
@@ -95,7 +95,7 @@ impl Controls {
         }
     }
 
-    /// Appends a message of one C value; without room for it, nothing.
+    /// Appends a message with one C value, or nothing if there is no room for it.
     fn push<T>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
         let end = self.bytes + space(size_of::<T>());
         debug_assert!(end <= Self::ROOM, "as many as are counted there");
@@ -116,15 +116,15 @@ impl Controls {
     }
 }
 
-/// What the kernel has said of a received message.
+/// Returns the kernel's data about a received message.
 pub(super) fn told(header: &libc::msghdr) -> Ancillary {
     let mut told = Ancillary::default();
     // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
     let mut next: *const libc::cmsghdr = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // A pointer, not a reference: what is read lies behind the head.
+    // A pointer, not a reference, because the data that is read lies behind the header.
     while !next.is_null() {
-        // SAFETY: it is the head of a message in the buffer. Each of these kinds holds a value of the type that is
-        // read here, which the kernel wrote whole (of IPv4's mark it writes one byte).
+        // SAFETY: `next` is the header of a message in the buffer. Each of these kinds holds a value of the
+        // type that is read here, which the kernel wrote whole (of IPv4's mark it writes one byte).
         unsafe {
             let value = libc::CMSG_DATA(next);
             match ((*next).cmsg_level, (*next).cmsg_type) {
@@ -137,7 +137,7 @@ pub(super) fn told(header: &libc::msghdr) -> Ancillary {
                     told.ecn = Ecn::from_bits(low);
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    // Not where it was sent to, which may be a broadcast address.
+                    // Not the destination, which may be a broadcast address.
                     let info = value.cast::<libc::in_pktinfo>().read_unaligned();
                     told.local = Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
                 }
@@ -154,10 +154,10 @@ pub(super) fn told(header: &libc::msghdr) -> Ancillary {
     told
 }
 
-/// What comes before a message's value.
+/// Length of the part of a message before its value.
 const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(WORD);
 
-/// What a message takes whose value has so many bytes.
+/// Returns the length of a message whose value has `value_bytes`.
 const fn space(value_bytes: usize) -> usize {
     HEADER + value_bytes.next_multiple_of(WORD)
 }

@@ -1,8 +1,8 @@
-//! How many descriptors this process may have open.
+//! The limit of open descriptors of this process.
 
 use std::io;
 
-/// Raises the limit of open descriptors as far as the system lets this user; the limit then.
+/// Raises the limit of open descriptors as far as the system allows for this user; returns the new limit.
 pub(in crate::net) fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the answer, and lives until after the call.

@@ -1,5 +1,5 @@
-//! Linux system calls that neither `std` nor `socket2` has. All `unsafe` code of the crate, but for the hint of
-//! [`prefetch`](crate::base::prefetch()).
+//! Linux system calls that neither `std` nor `socket2` provides. All `unsafe` code of the crate, except the
+//! hint of [`prefetch`](crate::base::prefetch()).
 #![allow(unsafe_code)]
 
 mod batch;
@@ -21,7 +21,7 @@ pub(super) use steer::steer;
 pub(super) use timer::TimerFd;
 pub(super) use watch::watch;
 
-/// A length of time as system calls take it; of one beyond their range the longest that they take.
+/// Converts a duration for system calls; one beyond their range becomes the longest that they take.
 fn timespec(time: std::time::Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: time.as_secs().try_into().unwrap_or(i32::MAX.into()),

@@ -1,4 +1,4 @@
-//! How a thread without a runtime waits: `ppoll` on its socket and on an `eventfd` that other threads set.
+//! How a thread without a runtime waits: `ppoll` on its socket, and on an `eventfd` that other threads set.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,14 +12,14 @@ use super::timespec;
 /// A descriptor that any thread can make readable.
 pub(in crate::net) struct EventFd(File);
 
-/// What a socket may be good for: as a wish, and as an answer.
+/// Readiness of a socket, as requested or as found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) struct Readiness {
     pub readable: bool,
     pub writable: bool,
 }
 
-/// What a wait has found.
+/// Result of a wait.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) struct Found {
     pub socket: Readiness,
@@ -27,7 +27,7 @@ pub(in crate::net) struct Found {
 }
 
 impl EventFd {
-    /// One that is not set.
+    /// Creates an event that is not set.
     ///
     /// # Errors
     /// Those of the system.
@@ -44,10 +44,10 @@ impl EventFd {
     /// Makes it readable.
     ///
     /// # Errors
-    /// Those of the system; never for one that is set already.
+    /// Those of the system; never because it is already set.
     pub(in crate::net) fn set(&self) -> io::Result<()> {
         match (&self.0).write(&1u64.to_ne_bytes()) {
-            // Set so often that its counter is full: it is readable.
+            // Its counter is full, so it is readable.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             written => written.map(drop),
         }
@@ -56,7 +56,7 @@ impl EventFd {
     /// Makes it unreadable.
     ///
     /// # Errors
-    /// Those of the system; never for one that is not set.
+    /// Those of the system; never because it is not set.
     pub(in crate::net) fn clear(&self) -> io::Result<()> {
         match (&self.0).read(&mut [0; 8]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -65,8 +65,9 @@ impl EventFd {
     }
 }
 
-/// Waits until the socket is good for something that is wanted, `event` is set, or the time is over, which `None` never
-/// is. It may end for nothing. A socket that has failed is good for all that is wanted: the next call on it tells why.
+/// Waits until the socket is ready for something in `wanted`, `event` is set, or `timeout` has passed, which
+/// `None` never does. May end spuriously. A socket that has failed is ready for everything in `wanted`; the
+/// next call on it returns the error.
 ///
 /// # Errors
 /// Those of the system.
@@ -78,7 +79,7 @@ pub(in crate::net) fn wait(
 ) -> io::Result<Found> {
     let flag = |wanted, flag| if wanted { flag } else { 0 };
     let events = flag(wanted.readable, libc::POLLIN) | flag(wanted.writable, libc::POLLOUT);
-    // Of a descriptor that is watched for nothing an error would still end every wait at once.
+    // On a descriptor that is watched for nothing, an error would still end every wait at once.
     let socket = if events == 0 { -1 } else { socket.as_raw_fd() };
     let mut watched = [
         libc::pollfd { fd: socket, events, revents: 0 },
@@ -86,7 +87,8 @@ pub(in crate::net) fn wait(
     ];
     let timeout = timeout.map(timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: `watched` has two entries, and it and `timeout` live until after the call; no signal mask is given.
+    // SAFETY: `watched` has two entries, and both `watched` and `timeout` live until after the call. No
+    // signal mask is given.
     let found = unsafe { libc::ppoll(watched.as_mut_ptr(), 2, timeout, ptr::null()) };
     if found < 0 {
         let error = io::Error::last_os_error();
@@ -103,11 +105,11 @@ pub(in crate::net) fn wait(
     Ok(Found { socket, is_event_set: event != 0 })
 }
 
-/// Has this thread's waits end within a microsecond of their time, and a thousandth of it, where the system's habit is
-/// 50 microseconds (`PR_SET_TIMERSLACK`). What cannot be set is left.
+/// Makes this thread's waits end within a microsecond of their time, plus a thousandth of it, instead of the
+/// default of 50 microseconds (`PR_SET_TIMERSLACK`). A failure is ignored.
 pub(in crate::net) fn wake_on_time() {
     let slack: libc::c_ulong = 1_000;
-    // SAFETY: the option takes an integer, in nanoseconds, and concerns this thread alone.
+    // SAFETY: the option takes an integer, in nanoseconds, and affects this thread alone.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack) };
 }
 
@@ -130,7 +132,7 @@ mod tests {
         };
         assert_eq!([READ, WRITE, ANY].map(look), [(NOTHING, false), (WRITE, false), (WRITE, false)]);
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
-        // Loopback, too, may take a moment.
+        // Even loopback may take a moment.
         wait(&socket, READ, &event, Some(Duration::from_secs(10))).unwrap();
         assert_eq!(
             [NOTHING, READ, WRITE, ANY].map(look),
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(look(NOTHING), (NOTHING, false), "set twice, cleared at once");
     }
 
-    /// An ICMP error of a connected socket, which no read takes away here.
+    /// An ICMP error on a connected socket, which no read clears here.
     #[test]
     fn a_socket_that_has_failed_is_good_for_what_is_wanted_and_ends_no_wait_for_nothing() {
         let nobody = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();

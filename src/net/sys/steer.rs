@@ -1,13 +1,14 @@
-//! Which socket of a group gets a datagram.
+//! The selection of the socket of a group that gets a datagram.
 
 use std::io;
 use std::mem::size_of;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
-/// Has the kernel give each datagram whose first byte has all bits of `mark` to the socket whose place in the
-/// group, in the order of binding, its byte at `at` says. All others, and places that there are not, it spreads
-/// as before. `SO_ATTACH_REUSEPORT_CBPF`, Linux 4.5: a filter of the group, whichever socket it is set by.
+/// Has the kernel give each datagram whose first byte has all bits of `mark` to the socket whose index, in
+/// the order of binding, is in the datagram's byte at `at`. All other datagrams, including those with an
+/// index that does not exist, are distributed as before. Uses `SO_ATTACH_REUSEPORT_CBPF` (Linux 4.5), a
+/// filter of the whole group, whichever socket it is set on.
 ///
 /// # Errors
 /// Those of the system.
@@ -18,11 +19,11 @@ pub(in crate::net) fn steer(socket: &UdpSocket, mark: u8, at: u8) -> io::Result<
     let if_equal = |value| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value);
     let mut program = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0),
-        // What is too short: to the end.
+        // Too short: jump to the end.
         libc::sock_filter { jf: 5, ..step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, at.into()) },
         load_byte(0),
         step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mark.into()),
-        // Else over the next two.
+        // Without the mark: skip the next two.
         libc::sock_filter { jf: 2, ..if_equal(mark.into()) },
         load_byte(at.into()),
         step(libc::BPF_RET | libc::BPF_A, 0),

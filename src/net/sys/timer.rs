@@ -1,4 +1,4 @@
-//! `timerfd`: a timer as fine as the kernel's, where the runtime's own has steps of a millisecond.
+//! `timerfd`: a timer with the resolution of the kernel, where the runtime's own has steps of a millisecond.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -23,12 +23,12 @@ impl TimerFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Makes the timer known to the current runtime.
+    /// Registers the timer with the current runtime.
     pub(in crate::net) fn register(self) -> io::Result<AsyncFd<Self>> {
         super::watch(self, Interest::READABLE)
     }
 
-    /// Fires once after `delay`; forgets any earlier setting, and that it has fired.
+    /// Fires once after `delay`; discards any earlier setting, and an expiry that has already occurred.
     pub(in crate::net) fn arm(&self, delay: Duration) -> io::Result<()> {
         // A delay of zero would disarm it.
         let delay = delay.max(Duration::from_nanos(1));
@@ -36,7 +36,7 @@ impl TimerFd {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: super::timespec(delay),
         };
-        // SAFETY: `setting` lives until after the call; the old setting is not asked for.
+        // SAFETY: `setting` lives until after the call; the old setting is not requested.
         let set =
             unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const setting, ptr::null_mut()) };
         if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

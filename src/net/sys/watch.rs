@@ -1,4 +1,4 @@
-//! Descriptors that the runtime watches.
+//! Descriptors watched by the runtime.
 
 use std::io;
 use std::net::UdpSocket;
@@ -7,13 +7,14 @@ use std::os::fd::AsRawFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A type that owns one descriptor, open and the same for as long as a value of it lives.
+/// A type that owns one descriptor, which is open and stays the same for as long as a value of the type
+/// lives.
 pub(in crate::net) trait Owned: AsRawFd {}
 
 impl Owned for UdpSocket {}
 impl Owned for super::TimerFd {}
 
-/// Has the current runtime watch a descriptor that is not watched yet.
+/// Makes the current runtime watch a descriptor that it does not watch yet.
 ///
 /// # Errors
 /// Those of the system.

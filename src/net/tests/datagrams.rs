@@ -1,4 +1,4 @@
-//! What becomes of datagrams, and that both paths do the same with them.
+//! The handling of datagrams, which is the same on both paths.
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,7 +18,7 @@ fn a_batch_arrives_whole_in_order_and_from_its_sender_on_both_paths() {
     carry(&sent, |path, batches| assert_eq!(batches, 2, "{path:?}"));
 }
 
-/// A socket of both families names an IPv4 sender by the address that it is answered at. A host without
+/// A socket of both families reports the address of an IPv4 sender to which it can answer. A host without
 /// IPv6 has nothing to test.
 #[test]
 fn a_socket_of_both_families_tells_who_sent_on_both_paths() {
@@ -45,7 +45,7 @@ fn a_socket_of_both_families_tells_who_sent_on_both_paths() {
     }
 }
 
-/// Several datagrams for one receiver leave as one row, and come as one.
+/// Several datagrams for one receiver leave as one row, and arrive as one.
 #[test]
 fn rows_arrive_as_the_datagrams_they_were_on_both_paths() {
     let lengths = [vec![200; 100], vec![20, 0, 20, 20, 0, 0, 9, 30], vec![300; BATCH], vec![3]].concat();
@@ -54,7 +54,7 @@ fn rows_arrive_as_the_datagrams_they_were_on_both_paths() {
     carry(&sent, |_, _| {});
 }
 
-/// A row that the kernel does not take, here for a port that cannot be, is tried datagram by datagram.
+/// A row that the kernel refuses, here for an impossible port, is tried datagram by datagram.
 #[test]
 fn a_row_that_is_refused_costs_only_its_own_datagrams_on_both_paths() {
     for path in PATHS {
@@ -121,14 +121,14 @@ fn what_the_socket_has_no_room_for_is_kept() {
             let (port, mut room) = (Port::new(sender.udp).unwrap(), Room::default());
             poll_fn(|cx| room.poll(&port, cx)).await;
             let (mut outbox, mut blocked) = (SendBatch::new(&port, path), false);
-            // A port where nobody reads and nobody is bound would answer with errors.
+            // A port that is not bound would answer with errors.
             let receiver = socket(path);
             let to = receiver.local_addr().unwrap();
             outbox.fill(|datagram| {
                 datagram.put_bytes(9, 8_000);
                 Some(to.into())
             });
-            // Loopback delivers at once, so the buffer may never fill; what is kept is right anyway.
+            // Loopback delivers at once, so the buffer may never fill; the assertions hold in either case.
             while outbox.unsent() > 0 {
                 let before = outbox.unsent();
                 match outbox.send(&port, &counters).unwrap() {
@@ -146,7 +146,8 @@ fn what_the_socket_has_no_room_for_is_kept() {
     }
 }
 
-/// However many came before: as long as there is more, an inbox says so, for nothing else would wake its loop.
+/// However many datagrams came before, an inbox reports whether more are left, because nothing else would
+/// wake its loop.
 #[test]
 fn what_is_left_in_the_socket_is_told_on_both_paths() {
     for path in PATHS {

@@ -1,4 +1,4 @@
-//! ECN: marks in and out.
+//! ECN: marks sent and received.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::{PATHS, Script, run, socket};
 use crate::base::Ecn;
 use crate::net::{BufferSizes, Clock, IoPath, Socket, bind, drive};
 
-/// Sends datagrams with these marks, in rows where they are equal, and tells the marks that they come with.
+/// Sends datagrams with these marks, in rows where they are equal; returns the marks with which they arrive.
 fn carry_marks(sender: Socket, receiver: Socket, to: SocketAddr, marks: &[Ecn]) -> Vec<Ecn> {
     let outgoing = marks.iter().map(|_| (to, vec![7; 100])).collect();
     let outgoing_marks = marks.iter().copied().collect();
@@ -21,8 +21,8 @@ fn carry_marks(sender: Socket, receiver: Socket, to: SocketAddr, marks: &[Ecn]) 
     sink.marks
 }
 
-/// Where the receiver listens, and by which address it is sent to: over IPv4, over IPv6, and both to a socket
-/// of both families. Those that the host has.
+/// Pairs of the address that the receiver listens at and the address that is sent to: over IPv4, over IPv6,
+/// and both to a socket of both families. Only those that the host has.
 fn ways() -> impl Iterator<Item = (IpAddr, IpAddr)> {
     let (v4, v6): (IpAddr, IpAddr) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
     let ways = [(v4, v4), (v6, v6), (Ipv6Addr::UNSPECIFIED.into(), v4), (Ipv6Addr::UNSPECIFIED.into(), v6)];
@@ -50,7 +50,7 @@ fn marks_arrive_as_they_were_sent_where_both_ends_have_batches() {
     }
 }
 
-/// An IPv6 socket answers IPv4 senders, too.
+/// An IPv6 socket also answers IPv4 senders.
 #[test]
 fn a_socket_of_both_families_marks_what_it_sends_over_ipv4() {
     let marks = [Ecn::Ect0, Ecn::NotEct, Ecn::NotEct, Ecn::Ect0, Ecn::Ect0, Ecn::Ce];
@@ -60,7 +60,7 @@ fn a_socket_of_both_families_marks_what_it_sends_over_ipv4() {
     assert_eq!(carry_marks(sender, receiver, to, &marks), marks);
 }
 
-/// As from a router, which writes CE into what passes.
+/// As from a router, which writes CE into passing packets.
 #[test]
 fn congestion_on_the_way_is_read() {
     for (at, over) in ways() {

@@ -1,4 +1,4 @@
-//! The loop on real loopback sockets, and that both [`IoPath`]s do the same.
+//! The loop on real loopback sockets, with the same behaviour on both [`IoPath`]s.
 
 mod datagrams;
 #[cfg(target_os = "linux")]
@@ -35,14 +35,14 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     runtime().block_on(future)
 }
 
-/// A loop that has not begun.
+/// A loop that has not started.
 enum Loop {
     Task(Runtime, Arc<Notify>),
     Thread(ThreadLoop),
 }
 
 impl Loop {
-    /// As a task and with a thread of its own, by each path.
+    /// Returns loops as a task and on a thread of their own, with each path.
     fn each() -> impl Iterator<Item = (String, IoPath, Self)> {
         PATHS.into_iter().flat_map(|path| {
             let task = (format!("task, {path:?}"), path, Self::Task(runtime(), Arc::default()));
@@ -64,7 +64,7 @@ impl Loop {
         }
     }
 
-    /// Drives the machine to its end, within a minute: one that sleeps for ever aborts the process.
+    /// Drives the machine to its end; aborts the process if that takes more than a minute.
     fn run(self, socket: Socket, driven: &mut (dyn Driven + Send)) {
         let (has_ended, ends) = std::sync::mpsc::channel::<()>();
         std::thread::spawn(move || {
@@ -81,34 +81,34 @@ impl Loop {
     }
 }
 
-/// A machine that notes what it is told, sends what it is given, and ends when told to.
+/// A machine that records its input, sends the datagrams it is given, and ends on request.
 #[derive(Default)]
 struct Script {
     received: Vec<(SocketAddr, Vec<u8>)>,
     outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
-    /// Marks of what came, and of what leaves; where these end it leaves without.
+    /// Marks of received datagrams, and of sent ones, which leave unmarked once these run out.
     marks: Vec<Ecn>,
     outgoing_marks: VecDeque<Ecn>,
     /// Sends every datagram back.
     echo: bool,
     wakes: usize,
-    /// It has been woken, as another thread sees it.
+    /// Set when it has been woken, for another thread to see.
     is_woken: Arc<AtomicBool>,
     turns: usize,
     timeouts: usize,
     deadline: Option<Timestamp>,
-    /// The first batch makes a deadline that has passed already.
+    /// The first batch sets a deadline that has already passed.
     is_late: bool,
     received_by_timeout: usize,
-    /// What a batch takes.
+    /// Time that handling a batch takes.
     work: Duration,
-    /// Datagrams since it was last asked for some, and the most of them.
+    /// Number of datagrams since it was last asked for output, and the maximum of that number.
     gathered: usize,
     most_gathered: usize,
-    /// Datagrams after which it is done, if `finish` asks for them.
+    /// Number of datagrams after which it is done, if `finish` uses it.
     expected: usize,
     finish: Option<fn(&Script) -> bool>,
-    /// For a machine that another thread ends.
+    /// Set by another thread to end the machine.
     stop: Arc<AtomicBool>,
 }
 
@@ -160,7 +160,7 @@ impl Driven for Script {
 }
 
 /// Sends datagrams from one machine to another over every pair of paths, and checks that they arrive. They
-/// must fit a socket's buffer. `check_batches` is told how many batches they came in.
+/// must fit in a socket's buffer. `check_batches` gets the number of batches in which they arrived.
 fn carry(sent: &[Vec<u8>], mut check_batches: impl FnMut(IoPath, u64)) {
     for (out_path, in_path) in PATHS.into_iter().flat_map(|out| PATHS.map(|inn| (out, inn))) {
         let (sender, receiver) = (socket(out_path), socket(in_path));

@@ -1,4 +1,4 @@
-//! Which of its addresses a host is asked at, and answers from.
+//! The addresses at which a host is contacted, and from which it answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::run;
 use crate::base::{Ecn, Envelope, Now, Route, Timestamp};
 use crate::net::{BufferSizes, Clock, Driven, bind, drive};
 
-/// Sends back what comes, the way that it came, so marked; done after so many.
+/// Sends each datagram back on its route, marked with `mark`; done after `expected` datagrams.
 struct Echo {
     mark: Ecn,
     expected: usize,
@@ -46,8 +46,8 @@ impl Driven for Echo {
     }
 }
 
-/// Asks a socket that is bound to `all` at `at`, and tells where it seems to have been asked. An answer from
-/// anywhere else would not reach the asker.
+/// Contacts a socket that is bound to `all` at `at`; returns the address at which the socket reports to have
+/// been contacted. An answer from any other address would not reach the asker.
 fn ask(all: IpAddr, at: IpAddr, mark: Ecn, datagrams: usize) -> Option<IpAddr> {
     let Ok(socket) = bind((all, 0).into(), BufferSizes::default()) else { return None };
     let server = socket.with_local_addresses();
@@ -71,7 +71,7 @@ fn ask(all: IpAddr, at: IpAddr, mark: Ecn, datagrams: usize) -> Option<IpAddr> {
 }
 
 // spec-test: PTH-10
-/// Alone and in rows, with the mark that needs no word and with another.
+/// Single datagrams and rows, with the default mark and with another.
 #[test]
 fn answers_leave_from_where_they_were_asked() {
     let second = Ipv4Addr::new(127, 0, 0, 2);
@@ -87,7 +87,7 @@ fn answers_leave_from_where_they_were_asked() {
     }
 }
 
-/// Its answers can come from nowhere else, so nothing is asked of the kernel.
+/// Its answers can come from no other address, so nothing is requested from the kernel.
 #[test]
 fn a_socket_of_one_address_is_told_nothing() {
     let here = IpAddr::from(Ipv4Addr::LOCALHOST);

@@ -1,4 +1,4 @@
-//! When the loop turns, and what each turn sees to.
+//! When the loop turns, and what each turn handles.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::base::{Envelope, Now, Timestamp};
 use crate::net::batch::{BATCH, MIN_ASKED};
 use crate::net::{Clock, Driven, IoPath, drive};
 
-/// Nothing else wakes the loop: without busy polling it would sleep for ever.
+/// Nothing else wakes the loop; without busy polling it would sleep forever.
 #[test]
 fn a_loop_that_polls_busily_turns_although_nothing_comes() {
     for (way, path, busy) in Loop::each() {
@@ -25,7 +25,7 @@ fn a_loop_that_polls_busily_turns_although_nothing_comes() {
     }
 }
 
-/// Datagrams that a late machine has taken when its timer runs, of `waiting` in its socket.
+/// Returns how many of the `waiting` datagrams in its socket a late machine has taken when its timer runs.
 fn received_by_timeout(path: IoPath, late: Loop, waiting: usize) -> usize {
     let receiver = socket(path);
     let to = receiver.local_addr().unwrap();
@@ -43,12 +43,12 @@ fn what_waits_in_the_socket_comes_before_timers_but_not_for_ever() {
         assert_eq!(received_by_timeout(path, late, 2 * BATCH + 2), 2 * BATCH + 2, "{way}");
     }
     for (way, path, late) in Loop::each() {
-        // Five batches, of which a new inbox asks for few at first.
+        // Five batches; the first is small, because a new inbox asks for few.
         assert_eq!(received_by_timeout(path, late, 8 * BATCH), MIN_ASKED + 4 * BATCH, "{way}");
     }
 }
 
-/// A stream that is not connected is ready at once, and each receive fails.
+/// A stream socket that is not connected is ready at once, and each receive fails.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_that_goes_on_failing_is_asked_again_after_a_while() {
@@ -124,7 +124,8 @@ fn a_loop_that_was_woken_sleeps_again() {
     }
 }
 
-/// Two threads that wake each other in turns, some thousand times, awake or asleep: one lost wake would end it.
+/// Two threads wake each other alternately, some thousand times, awake or asleep. One lost wake would stop
+/// both.
 #[test]
 fn no_wake_is_lost() {
     for ((way, path, ping), (_, _, pong)) in Loop::each().zip(Loop::each()) {
@@ -143,7 +144,7 @@ fn no_wake_is_lost() {
 
 const WAKES: usize = 3_000;
 
-/// Answers each wake with one of the other machine.
+/// Answers each wake by waking the other machine.
 struct Echo {
     other: Box<dyn Fn() + Send + Sync>,
     wakes: usize,
@@ -172,8 +173,8 @@ impl Driven for Echo {
     }
 }
 
-/// A machine without room until it is woken, which its own deadline does; when it has taken a whole batch
-/// it has none again.
+/// A machine without room until it is woken, which its own deadline does. Once it has taken a whole batch, it
+/// has no room again.
 struct Paused {
     wake: Box<dyn Fn() + Send + Sync>,
     deadline: Option<Timestamp>,
@@ -237,7 +238,8 @@ fn a_machine_without_room_is_given_nothing_until_it_has_some() {
     }
 }
 
-/// Runs the machine with another one that sends each datagram back: both keep each other busy until the first has ended.
+/// Runs the machine with another one that sends each datagram back. Both keep each other busy until the first
+/// has ended.
 fn with_mirror(path: IoPath, busy: Loop, script: &mut Script, datagrams: usize) {
     let (left, right) = (socket(path), socket(path));
     script.echo = true;
@@ -279,7 +281,7 @@ fn what_waits_is_read_in_several_batches_before_anything_is_sent() {
     }
 }
 
-/// An app may spawn it on a runtime of many threads.
+/// An application may spawn it on a multi-threaded runtime.
 #[test]
 fn the_loop_may_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}

@@ -1,8 +1,8 @@
 //! [`Connecting`]: the client's side of the handshake, sans-IO; it ends in a [`Connection`].
 //!
-//! HELLO is sent until the server answers it or the attempt's own deadline comes. Clear answers are
-//! not authenticated: a REJECT only tells what to report at the deadline, a RETRY only makes HELLO
-//! carry its cookie, and a HELLO_ACK counts when its Noise message opens.
+//! HELLO is sent until the server answers it or the attempt's own deadline passes. Clear answers are not
+//! authenticated. A REJECT therefore only determines what is reported at the deadline, which it brings
+//! forward; a RETRY only makes HELLO carry its cookie; and a HELLO_ACK counts when its Noise message opens.
 
 #[cfg(test)]
 mod tests;
@@ -23,19 +23,19 @@ use crate::wire::packet::{
     ClearHeader, ClearKind, ClearPacket, Echo, Hello, HelloAck, PROTOCOL_VERSION, Reject, Retry, is_clear,
 };
 
-/// What an attempt to connect needs to know besides its grant.
+/// Configuration of an attempt to connect, besides its grant.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectingConfig {
-    /// Names the game, as the server is configured.
+    /// Identifies the game, as configured at the server.
     pub protocol_id: u64,
-    /// For the connection that comes of it.
+    /// Configuration of the resulting connection.
     pub connection: ConnectionConfig,
     /// How long to try. Default 5 s.
     pub timeout: Duration,
 }
 
 impl ConnectingConfig {
-    /// The usual times, for one game.
+    /// Returns the default configuration for one game.
     pub fn new(protocol_id: u64) -> Self {
         Self { protocol_id, connection: ConnectionConfig::default(), timeout: Duration::from_secs(5) }
     }
@@ -49,12 +49,12 @@ pub struct Connecting {
     rng: StdRng,
     initiator: Initiator,
     hello: Hello,
-    /// Headers of the HELLOs sent, by which a REJECT for another version names them.
+    /// Headers of the HELLOs sent, which a REJECT for another version echoes.
     sent: [Option<Echo>; HELLO_FORMS],
     retries: usize,
-    /// What has become of the attempt if it comes to nothing.
+    /// Error to report if the attempt fails.
     failure: ConnectError,
-    /// When HELLO leaves next.
+    /// When the next HELLO is due.
     due: Timestamp,
     interval: Duration,
     deadline: Timestamp,
@@ -62,43 +62,43 @@ pub struct Connecting {
     is_done: bool,
 }
 
-/// RETRYs that an attempt follows. Spec: HSK-5.
+/// Most RETRYs that an attempt follows. Spec: HSK-5.
 const RETRIES_MAX: usize = 2;
-/// HELLOs that differ: one for each cookie, and one without.
+/// Number of different HELLOs: one for each cookie, and one without.
 const HELLO_FORMS: usize = RETRIES_MAX + 1;
 
-/// From the first HELLO to its first repetition. Spec: HSK-14.
+/// Time from the first HELLO to its first repetition. Spec: HSK-14.
 const FIRST_INTERVAL: Duration = Duration::from_millis(250);
-/// Longest time between two HELLOs: a handshake whose each packet is lost with probability one half mostly
+/// Longest time between two HELLOs. A handshake that loses each packet with probability one half still mostly
 /// succeeds before the deadline. Spec: HSK-14.
 const MAX_INTERVAL: Duration = Duration::from_millis(500);
 
-/// An attempt goes on for so long after the first REJECT. Spec: HSK-7.
+/// How long an attempt continues after the first REJECT. Spec: HSK-7.
 const AFTER_REJECT: Duration = Duration::from_secs(1);
 
-/// Why an attempt came to nothing.
+/// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server, or somebody in its name, refused, and no better answer came within a second.
+    /// The server, or somebody impersonating it, refused, and no better answer arrived within a second.
     #[error("refused: {0}")]
     Refused(RejectCode),
-    /// Nobody answered until the deadline.
+    /// No answer arrived before the deadline.
     #[error("no answer: is a server there, with this protocol id, this token key and the right time?")]
     NoAnswer,
-    /// The grant's token is not 1 to 900 bytes long, so that it is nobody's. Spec: TOK-1.
+    /// The grant's token is not 1 to 900 bytes long, so it cannot be valid. Spec: TOK-1.
     #[error("the grant's token has {bytes} bytes, allowed are 1 to {TOKEN_MAX_BYTES}")]
     Token {
-        /// Its length.
+        /// Length of the token.
         bytes: usize,
     },
-    /// The server proved that it is the server, but said what it may not.
+    /// The server proved its identity, but its answer breaks the protocol.
     #[error("server breaks the protocol: {0}")]
     Handshake(HandshakeError),
 }
 
 impl ConnectError {
-    /// True when another attempt, with a new grant, may go better.
+    /// Returns true when another attempt, with a new grant, may succeed.
     pub fn may_reconnect(&self) -> bool {
         match self {
             Self::NoAnswer => true,
@@ -120,7 +120,7 @@ impl ConnectError {
 }
 
 impl Connecting {
-    /// Begins an attempt to connect to `server`, by the name that the token has for it, at its address `remote`.
+    /// Starts an attempt to connect to `server`, named as in the token, at its address `remote`.
     pub fn new(
         now: Timestamp,
         server: &str,
@@ -153,12 +153,12 @@ impl Connecting {
         }
     }
 
-    /// Asks `tracer` whether the connection that comes of it is traced.
+    /// Asks `tracer` whether to trace the resulting connection.
     pub fn with_tracer(self, tracer: Option<Arc<dyn Tracer>>) -> Self {
         Self { tracer, ..self }
     }
 
-    /// Takes a datagram from the server's address. What is no answer to this attempt is dropped.
+    /// Handles a datagram from the server's address. Anything that does not answer this attempt is dropped.
     // spec: HSK-3
     pub fn handle_datagram(&mut self, now: Timestamp, datagram: BytesMut) {
         if self.is_done || !is_clear(&datagram) {
@@ -180,14 +180,14 @@ impl Connecting {
         }
     }
 
-    /// Ends the attempt at its deadline.
+    /// Ends the attempt once its deadline has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if !self.is_done && now >= self.deadline {
             self.end(Err(self.failure));
         }
     }
 
-    /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] must be called next.
+    /// Returns when [`Self::handle_timeout`] and [`Self::poll_transmit`] must be called next.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         (!self.is_done).then(|| self.due.min(self.deadline))
     }
@@ -207,9 +207,9 @@ impl Connecting {
         true
     }
 
-    /// What came of the attempt, once; `None` while it goes on.
+    /// Returns the outcome of the attempt, once; `None` while it continues.
     ///
-    /// The connection has a packet to send at once: it confirms the handshake.
+    /// The connection has a packet to send at once, which confirms the handshake.
     pub fn poll_outcome(&mut self) -> Option<Result<Connection, ConnectError>> {
         self.outcome.take()
     }

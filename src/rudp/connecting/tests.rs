@@ -1,4 +1,4 @@
-//! A client's attempt beside forged and stale answers.
+//! A client's attempt to connect, with forged and stale answers.
 
 use super::*;
 use crate::base::{ConnectionId, UnixTime};
@@ -152,7 +152,7 @@ fn the_last_reject_is_reported_a_second_after_the_first_one() {
     assert_eq!(hello(&mut connecting, at(6_000)), None);
 }
 
-/// As a server of version 2 says it, and nothing else that such a one may say.
+/// A REJECT of a server of version 2 is accepted, and nothing else that such a server may send.
 // spec-test: PKT-2
 #[test]
 fn a_reject_is_heard_in_whatever_version_it_is() {
@@ -168,7 +168,7 @@ fn a_reject_is_heard_in_whatever_version_it_is() {
     assert_eq!(say(ClearKind::Reject, &[&header.0, &[RejectCode::Version as u8, 2]]), refused);
 }
 
-/// Anybody may have said it.
+/// Anybody may have sent the REJECT.
 // spec-test: HSK-7
 #[test]
 fn after_a_reject_hello_goes_on_and_an_answer_counts() {

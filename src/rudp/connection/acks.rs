@@ -1,4 +1,4 @@
-//! The receiver's side of acks: what arrived, and when to say so.
+//! The receiver's side of acks: what arrived, and when to acknowledge it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,34 +10,33 @@ use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX
 
 /// Received packet numbers, and the ack that is owed for them. Spec: ACK-3.
 #[derive(Debug)]
-#[repr(C)] // What each packet that leaves asks for stands first.
+#[repr(C)] // Fields that each outgoing packet reads come first.
 pub struct AckTracker {
     deadline: Option<Timestamp>,
-    /// Ack-eliciting packets that no ack told of yet, and their bytes.
+    /// Ack-eliciting packets that no ack has named yet, and their bytes.
     unacked: u32,
     unacked_bytes: u32,
-    /// Runs of received numbers, `first..=last`, newest at the front; bounded. While nothing is missing there is
-    /// one.
+    /// Runs of received numbers, `first..=last`, newest first; bounded. One run while nothing is missing.
     runs: SmallVec<[(u64, u64); 1]>,
     largest_at: Timestamp,
-    /// When an ack left last.
+    /// When the last ack left.
     acked_at: Timestamp,
     max_delay: Span,
     received: u64,
-    /// Largest number that the peer is known to have an ack of.
+    /// Largest number named by an ack that the peer is known to have received.
     confirmed: u64,
-    /// The peer knows what arrived below this number; what arrived late is above it again.
+    /// The peer knows what arrived below this number. A packet that arrives late lowers it again.
     told_below: u64,
     odd: Rare<Odd>,
 }
 
-/// What came otherwise than one after the other.
+/// State that exists only when packets arrive out of order or are repaired.
 #[derive(Debug, Default)]
 struct Odd {
-    /// The smallest number that arrived late, and the largest one by then: until an ack beyond that
-    /// one is confirmed, the peer may not know of it.
+    /// The smallest number that arrived late, and the largest number received by then. The peer may not know
+    /// of the former until an ack beyond the latter is confirmed.
     late: Option<(u64, u64)>,
-    /// Packets that REPAIR stood in for, of which no ack told yet; the newest.
+    /// The newest packets repaired by REPAIR frames that no ack has named yet.
     repaired: Vec<u64>,
 }
 
@@ -45,15 +44,16 @@ impl Blank for Odd {
     const BLANK: &'static Self = &Self { late: None, repaired: Vec::new() };
 }
 
-/// An ack leaves at once for a connection's first ack-eliciting packets: the peer has no RTT yet.
+/// A connection's first ack-eliciting packets are acked at once, because the peer has no RTT sample yet.
 const PROMPT_PACKETS: u64 = 8;
-/// An ack leaves at once when so many ack-eliciting packets wait for one.
+/// An ack leaves at once when this many ack-eliciting packets wait for one.
 const MAX_UNACKED: u32 = 16;
-/// Or so many bytes of them: as many as that of packets that fit every path. What a sender's window holds is bytes.
+/// An ack also leaves at once when this many bytes wait for one: those of `MAX_UNACKED` packets that fit
+/// every path. A sender's window counts bytes.
 pub const MAX_UNACKED_BYTES: u32 = MAX_UNACKED * 1_200;
 
 impl AckTracker {
-    /// Nothing received yet; acks wait `max_delay` at most.
+    /// Creates a tracker that has received nothing; acks wait at most `max_delay`.
     pub fn new(max_delay: Duration) -> Self {
         Self {
             runs: SmallVec::new(),
@@ -70,9 +70,9 @@ impl AckTracker {
         }
     }
 
-    /// Takes note of a packet that opened and is no replay; it holds what is needed to repair `repairable`.
+    /// Records a packet that opened and is not a replay; it holds what is needed to repair `repairable`.
     ///
-    /// `prompt` asks for an ack without delay. Spec: ACK-4.
+    /// `prompt` requests an ack without delay. Spec: ACK-4.
     // spec: ACK-4
     pub fn on_packet(
         &mut self,
@@ -105,7 +105,7 @@ impl AckTracker {
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
     }
 
-    /// A packet that was just noted, and asks for an ack, had so many bytes.
+    /// Counts the `bytes` of the packet just recorded, which asks for an ack.
     // spec: ACK-4
     pub fn on_bytes(&mut self, now: Timestamp, bytes: usize) {
         self.unacked_bytes = self.unacked_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -114,8 +114,8 @@ impl AckTracker {
         }
     }
 
-    /// A packet that was just noted came marked CE. The peer is to hear of it soon, but not by more acks: one
-    /// leaves at once only when the last is as long ago as an ack may wait.
+    /// Notes that the packet just recorded arrived marked CE. The peer should learn of it soon, but not by
+    /// more acks: one leaves at once only if the last one left at least the maximum ack delay ago.
     // spec: ECN-4
     pub fn on_marked(&mut self, now: Timestamp) {
         if self.unacked > 0 && now >= self.acked_at + self.max_delay.get() {
@@ -123,7 +123,7 @@ impl AckTracker {
         }
     }
 
-    /// A packet that did not arrive was repaired: its messages were taken.
+    /// Notes that a packet that did not arrive was repaired and its messages were accepted.
     // spec: ACK-11
     pub fn on_repaired(&mut self, number: PacketNumber) {
         let repaired = &mut self.odd.repaired;
@@ -131,7 +131,7 @@ impl AckTracker {
         repaired.drain(..repaired.len().saturating_sub(MAX_REPAIRED));
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Releases memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.runs.shrink_to_fit();
         if self.odd.late.is_none() && self.odd.repaired.is_empty() {
@@ -139,23 +139,23 @@ impl AckTracker {
         }
     }
 
-    /// When an ack must leave by itself.
+    /// Returns when an ack must leave on its own.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadline
     }
 
-    /// True when a packet that leaves should carry an ack.
+    /// Returns whether an outgoing packet should carry an ack.
     pub fn is_pending(&self) -> bool {
         self.unacked > 0
     }
 
-    /// The largest number received.
+    /// Returns the largest number received.
     pub fn largest(&self) -> Option<u64> {
         self.runs.first().map(|run| run.1)
     }
 
-    /// The peer has acked a packet that carried an ack up to `largest`: a short form is safe then,
-    /// and what that ack told need not be told again. RFC 9000 §13.2.4.
+    /// Notes that the peer acked a packet that carried an ack up to `largest`. The short form is then safe,
+    /// and what that ack reported need not be repeated. RFC 9000 §13.2.4.
     pub fn on_confirmed(&mut self, largest: u64) {
         self.confirmed = self.confirmed.max(largest);
         if let Some(odd) = self.odd.get_mut() {
@@ -165,8 +165,8 @@ impl AckTracker {
         self.told_below = self.told_below.max(told_below);
     }
 
-    /// The ack for what arrived, less what the peer is known to know (ACK-10), or `None` when nothing did; it then
-    /// counts as sent.
+    /// Takes the ack for what arrived, without what the peer is known to know (ACK-10); it then counts as
+    /// sent. Returns `None` when nothing has arrived.
     pub fn take(&mut self, now: Timestamp) -> Option<Ack> {
         let ack = self.peek(now)?;
         self.acked_at = now;
@@ -198,7 +198,8 @@ impl AckTracker {
         Some(Ack { largest, delay, runs: Some((last - first + 1, runs)), repaired })
     }
 
-    /// True when an ack without runs names the newest run, `first..=last`, truly, and all that the peer may not know of.
+    /// Returns whether an ack without runs would be correct for the newest run, `first..=last`, and would
+    /// cover all packets that the peer may not know of.
     // spec: ACK-3
     fn is_clean(&self, first: u64, last: u64) -> bool {
         let Some(beyond) = last.checked_sub(CLEAN_ACK_NUMBERS) else { return first == 0 };
@@ -206,7 +207,7 @@ impl AckTracker {
         first <= beyond + 1 && !self.runs.iter().any(is_untold)
     }
 
-    /// The repaired packets that no ack told of, as far as one can.
+    /// Returns the repaired packets that no ack has named yet, as far as an ack can name them.
     fn repaired_below(&self, largest: u64) -> Lags {
         let lags: BTreeSet<u8> = self
             .odd
@@ -217,7 +218,7 @@ impl AckTracker {
         lags.into_iter().collect()
     }
 
-    /// Adds a number to the runs, joins neighbours, and forgets what is oldest.
+    /// Adds a number to the runs, joins neighbours and forgets the oldest.
     fn insert(&mut self, number: u64) {
         let at = self.runs.iter().position(|run| run.0 <= number + 1).unwrap_or(self.runs.len());
         match self.runs.get_mut(at) {
@@ -243,7 +244,7 @@ impl AckTracker {
         }
     }
 
-    /// Keeps gaps and runs within what an ack can say.
+    /// Limits gaps and runs to what an ack can express.
     fn forget_old(&mut self) {
         const SPAN: u64 = 1 << 14;
         let Some(largest) = self.largest() else { return };
@@ -272,7 +273,7 @@ mod tests {
         tracker
     }
 
-    /// The numbers that an ack names, as its receiver understands it.
+    /// Returns the numbers that an ack names, as its receiver reads it.
     fn named(ack: &Ack, expected: u64) -> BTreeSet<u64> {
         let largest = ack.largest.expand(expected);
         let Some((first, runs)) = &ack.runs else {
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(tracker.deadline(), Some(now), "so is what fills it");
     }
 
-    /// As many as 16 packets of the size that every path takes.
+    /// 19,200 bytes are 16 packets of the size that every path carries.
     // spec-test: ACK-4
     #[test]
     fn an_ack_leaves_at_once_when_19_200_bytes_wait() {
@@ -450,8 +451,8 @@ mod tests {
             prop_assert!(named.is_subset(&received));
         }
 
-        /// Packets and acks are lost, come late, and acks are confirmed or not: the last ack leaves nothing unknown, and
-        /// none names what did not arrive.
+        /// Packets and acks are lost or late, and acks may or may not be confirmed. The last ack leaves
+        /// nothing unknown, and none names a packet that did not arrive.
         // spec-test: ACK-1, ACK-3, ACK-10
         #[test]
         fn in_the_end_the_peer_knows_of_all_that_arrived(

@@ -1,11 +1,11 @@
-//! What tests and fuzzers do to a connection beyond its API.
+//! Access to a connection for tests and fuzzers, beyond its API.
 
 use super::Connection;
 use super::stream::ReceiveStream;
 
 #[doc(hidden)]
 impl Connection {
-    /// Panics unless every counter equals what it counts, nothing is forgotten, and a timer runs.
+    /// Panics unless every counter matches what it counts, nothing is forgotten, and a timer runs.
     pub fn audit(&self) {
         self.sent.audit();
         if !self.is_closed() {
@@ -16,7 +16,7 @@ impl Connection {
         assert_eq!(self.receive_buffer.held(), held);
     }
 
-    /// Renews the keys after so many packets instead of millions.
+    /// Renews the keys after `packets` packets instead of millions.
     pub fn renew_keys_after(&mut self, packets: u64) {
         self.keys.renew_after(packets);
     }

@@ -1,66 +1,70 @@
-//! [`ConnectionConfig`]: what an end chooses for its connections.
+//! [`ConnectionConfig`]: what one end configures for its connections.
 
 use std::time::Duration;
 
 use crate::wire::{MAX_RECEIVED_DATAGRAM_BYTES, TransportParameters};
 
-/// Most streams that may be open at a client; it closes the connection of a server that opens more.
+/// Maximum number of streams open at a client; it closes the connection of a server that opens more.
 // spec: LIM-1
 pub const MAX_STREAMS: usize = 1_024;
 
-/// Limits and times of a connection. What is out of its range is taken for the nearest in it. Spec: limits.md.
+/// Limits and times of a connection. A value out of range is replaced by the nearest in it. Spec: limits.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionConfig {
-    /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' counts. Default 10 s.
+    /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' values applies.
+    /// Default 10 s.
     pub idle_timeout: Duration,
-    /// Silence after which this end asks for a sign of life; 100 ms to a third of the idle timeout. Default 3 s.
+    /// Silence after which this end asks for an ack, 100 ms to a third of the idle timeout. Default 3 s.
     pub keepalive: Duration,
-    /// Longest that an ack waits for something to ride on, 0 to 65 ms. Default 40 ms.
+    /// Longest time that an ack waits for a packet to ride on, 0 to 65 ms. Default 40 ms.
     pub max_ack_delay: Duration,
-    /// Largest datagram that the link of this end takes, 1,200 to 9,216 bytes, UDP payload: none larger leaves or,
-    /// as the peer is told, comes. Default 1,452, Ethernet's. Spec: HSK-9.
+    /// Largest datagram that this end's link carries, 1,200 to 9,216 bytes of UDP payload. This end sends
+    /// none larger and announces the limit to the peer. Default 1,452, Ethernet's. Spec: HSK-9.
     pub link_datagram_bytes: usize,
-    /// Largest datagram that this end sends once a probe of the path has shown that it takes so much, 1,200 to
-    /// 9,216 bytes, UDP payload; 1,200 = no probes. On a socket that lets IP cut datagrams it must be 1,200, since
-    /// probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`]. Default 9,216. Spec: MTU-1.
+    /// Largest datagram that this end sends once a probe has shown that the path carries it, 1,200 to 9,216
+    /// bytes of UDP payload; 1,200 disables probes. On a socket that permits IP fragmentation it must be
+    /// 1,200, since probes would arrive in pieces and prove nothing: see [`ConnectionConfig::on_socket`].
+    /// Default 9,216. Spec: MTU-1.
     pub max_datagram_bytes: usize,
-    /// Largest message that this end takes, 1,200 to 1,048,576 bytes. Default 1,048,576.
+    /// Largest message that this end accepts, 1,200 to 1,048,576 bytes. Default 1,048,576.
     pub max_message_bytes: usize,
-    /// Bytes that this end keeps of messages that are incomplete or out of order, 65,536 to 2^30. A peer that sends
-    /// more is closed. Default 4 MiB. Spec: REL-12.
+    /// Bytes of incomplete or out-of-order messages that this end buffers, 65,536 to 2^30. The connection of
+    /// a peer that sends more is closed. Default 4 MiB. Spec: REL-12.
     pub receive_buffer_bytes: usize,
-    /// Bytes of reliable messages that wait to be sent or acked, each 64 more than its payload has. When
-    /// full, `send` answers [`SendError::WouldBlock`](super::SendError::WouldBlock); a message that it would
-    /// not take when empty is [`SendError::TooLarge`](super::SendError::TooLarge). Default 4 MiB.
+    /// Bytes of reliable messages that wait to be sent or acked; each message counts 64 bytes more than its
+    /// payload. When the buffer is full, `send` returns
+    /// [`SendError::WouldBlock`](super::SendError::WouldBlock); a message that would not fit an empty buffer
+    /// fails with [`SendError::TooLarge`](super::SendError::TooLarge). Default 4 MiB.
     pub send_buffer_bytes: usize,
-    /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest go. Default 256 KiB.
+    /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest are dropped.
+    /// Default 256 KiB.
     pub unreliable_buffer_bytes: usize,
-    /// Bytes a second that REPAIR frames may take while packets are being lost; 0 = none leave. Default 64 KiB.
-    /// Spec: REP-4.
+    /// Bytes per second that REPAIR frames may use while packets are being lost; 0 disables them.
+    /// Default 64 KiB. Spec: REP-4.
     pub repair_bytes_per_second: u64,
-    /// What bounds the bytes under way. Default [`CongestionControl::Delay`]. Spec: REL-8.
+    /// How the bytes in flight are limited. Default [`CongestionControl::Delay`]. Spec: REL-8.
     pub congestion_control: CongestionControl,
 }
 
-/// How a connection finds out what its path takes.
+/// How a connection determines the capacity of its path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CongestionControl {
-    /// Keeps the queue of the path short, and takes a loss now and then for chance.
+    /// Keeps the path's queue short, and treats occasional losses as random.
     #[default]
     Delay,
     /// RFC 9002: grows until packets are lost.
     NewReno,
 }
 
-/// Smallest datagram that every path must carry, and the largest sent until a path is probed.
+/// Smallest datagram that every path must carry, and the largest sent until a path has been probed.
 pub const BASE_DATAGRAM_BYTES: usize = 1_200;
 
-/// What an Ethernet frame of 1,500 bytes leaves after IPv6 and UDP headers. IPv4 leaves 20 more, which
-/// a single size for both forgoes: the first probe then fits either.
+/// What an Ethernet frame of 1,500 bytes leaves after IPv6 and UDP headers. IPv4 leaves 20 bytes more, which
+/// a single size gives up so that the first probe fits either.
 pub const ETHERNET_DATAGRAM_BYTES: usize = 1_452;
 
-/// The largest that ever leaves or comes.
+/// Largest datagram that is ever sent or received.
 const LARGEST_DATAGRAM_BYTES: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
 
 impl Default for ConnectionConfig {
@@ -82,19 +86,20 @@ impl Default for ConnectionConfig {
 }
 
 impl ConnectionConfig {
-    /// For a socket that forbids IP to cut datagrams, or does not: then none is larger than any path takes.
+    /// Adapts to a socket: unless it forbids IP fragmentation, no datagram is larger than what every path
+    /// carries.
     pub fn on_socket(self, forbids_fragments: bool) -> Self {
         let max = if forbids_fragments { self.max_datagram_bytes } else { BASE_DATAGRAM_BYTES };
         Self { max_datagram_bytes: max, ..self }
     }
 
-    /// For any link: whatever the peer says that its own takes is tried.
+    /// Lifts the limit of this end's link: every size that the peer announces for its own link is tried.
     #[must_use]
     pub fn on_any_link(self) -> Self {
         Self { link_datagram_bytes: LARGEST_DATAGRAM_BYTES, ..self }
     }
 
-    /// With values out of range replaced by those that the peer is told: it relies on them.
+    /// Replaces values out of range with those announced to the peer, which relies on them.
     pub(super) fn in_range(self) -> Self {
         let told = self.parameters();
         let link = told.max_datagram_bytes as usize;
@@ -109,7 +114,7 @@ impl ConnectionConfig {
         }
     }
 
-    /// What the peer is told in the handshake. Values out of range become the nearest in it.
+    /// Returns the parameters for the handshake; values out of range become the nearest valid ones.
     pub fn parameters(&self) -> TransportParameters {
         TransportParameters {
             idle_timeout_ms: clamp(self.idle_timeout.as_millis(), 1_000, 600_000),

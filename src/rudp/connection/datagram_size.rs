@@ -1,9 +1,10 @@
-//! [`DatagramSize`]: how large a datagram the path takes, found out by probes. RFC 8899. Spec: MTU-1.
+//! [`DatagramSize`]: finds out by probes how large a datagram the path carries. RFC 8899. Spec: MTU-1.
 //!
-//! Every path takes 1,200 bytes. More is tried once there is use for it: a message in fragments, or many
-//! full datagrams. The first probe has the largest size that both ends' links allow, which most paths
-//! take; when it does not arrive, the next has Ethernet's, and below that the gap is halved. When larger
-//! packets stop arriving, it is back to 1,200 and another search.
+//! Every path carries 1,200 bytes. Larger sizes are tried only when they would be useful: for a message in
+//! fragments, or many full datagrams. The first probe has the largest size that both ends' links allow, which
+//! most paths carry. If it does not arrive, the next probe has Ethernet's size; below that the search halves
+//! the interval. When larger packets stop arriving, the size returns to 1,200 bytes and another search
+//! begins.
 
 mod doubt;
 
@@ -13,32 +14,32 @@ use self::doubt::Doubt;
 use super::config::{BASE_DATAGRAM_BYTES, ETHERNET_DATAGRAM_BYTES};
 use crate::base::Timestamp;
 
-/// What the path takes, and the search for more.
+/// The size that the path carries, and the search for a larger one.
 #[derive(Debug)]
 pub struct DatagramSize {
-    /// The largest that both ends allow.
+    /// Largest size that both ends allow.
     ceiling: usize,
-    /// The largest that has arrived.
+    /// Largest size that has arrived.
     confirmed: usize,
     state: State,
-    /// The search that runs, or the last one: what earlier ones sent is no news.
+    /// Number of the current or last search; probes of earlier ones are ignored.
     search: u32,
     doubt: Doubt,
-    /// Datagrams lately that had no room for all that waited.
+    /// Recent datagrams that had no room for all data that waited, less two for each that had.
     full: u8,
 }
 
-/// A packet that is as large as what is tried.
+/// A packet of the size that is being tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SizeProbe {
     search: u32,
-    /// UDP payload.
+    /// Size as UDP payload.
     pub bytes: usize,
 }
 
 #[derive(Debug)]
 enum State {
-    /// There was no use for a larger one.
+    /// No larger datagram has been needed yet.
     Unused,
     Searching(Search),
     Found {
@@ -48,25 +49,25 @@ enum State {
 
 #[derive(Debug, Default)]
 struct Search {
-    /// The smallest that did not arrive.
+    /// Smallest size that did not arrive.
     refused: Option<usize>,
-    /// Probes of the present size that were lost.
+    /// Lost probes of the current size.
     lost: u32,
-    /// When the probe under way counts as lost.
+    /// When the probe in flight counts as lost.
     lost_at: Option<Timestamp>,
 }
 
-/// Full datagrams lately that make it worth to search for a larger size; each that is not full makes up for two.
+/// Full datagrams that make a search for a larger size worthwhile; each one that is not full offsets two.
 const MANY_FULL: u8 = 16;
-/// Probes of a size that are lost before it counts as too large. RFC 8899 §5.1.2.
+/// Lost probes of a size after which it counts as too large. RFC 8899 §5.1.2.
 const MAX_PROBES: u32 = 3;
-/// A search ends when it knows the size to so many bytes.
+/// A search ends when the size is known to within this many bytes.
 const STEP_BYTES: usize = 16;
-/// From the end of a search to the next. RFC 8899 §5.1.1.
+/// Time from the end of a search until the next may begin. RFC 8899 §5.1.1.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(600);
 
 impl DatagramSize {
-    /// The base, of a path of which nothing is known. `ceiling` is never exceeded.
+    /// Starts at the base size, on a path of which nothing is known; `ceiling` is never exceeded.
     pub fn new(ceiling: usize) -> Self {
         Self {
             ceiling: ceiling.max(BASE_DATAGRAM_BYTES),
@@ -78,12 +79,12 @@ impl DatagramSize {
         }
     }
 
-    /// Largest datagram that may be sent.
+    /// Returns the largest datagram that may be sent.
     pub fn bytes(&self) -> usize {
         self.confirmed
     }
 
-    /// A datagram holds messages; `is_full` when it had no room for all that waited.
+    /// Notes a datagram with messages; `is_full` when it had no room for all data that waited.
     pub fn on_filled(&mut self, now: Timestamp, is_full: bool) {
         self.full = if is_full { (self.full + 1).min(MANY_FULL) } else { self.full.saturating_sub(2) };
         if self.full == MANY_FULL {
@@ -91,7 +92,7 @@ impl DatagramSize {
         }
     }
 
-    /// There is use for larger datagrams.
+    /// Notes that larger datagrams would be useful, and begins a search if one is due.
     // spec: MTU-3
     pub fn on_use(&mut self, now: Timestamp) {
         let is_due = match self.state {
@@ -104,7 +105,7 @@ impl DatagramSize {
         }
     }
 
-    /// The path is another one: back to the base, and a search if there was use for one.
+    /// Returns to the base size on a new path, and begins a search if larger datagrams were ever needed.
     // spec: MTU-6
     pub fn on_new_path(&mut self) {
         self.confirmed = BASE_DATAGRAM_BYTES;
@@ -113,20 +114,20 @@ impl DatagramSize {
         }
     }
 
-    /// The probe that should leave now.
+    /// Returns the probe that should leave now.
     pub fn next_probe(&self) -> Option<SizeProbe> {
         self.sought().filter(|_| self.deadline().is_none())
     }
 
-    /// The probe from [`Self::next_probe`] left.
+    /// Notes that the probe from [`Self::next_probe`] left; it counts as lost at `lost_at`.
     pub fn on_probe_sent(&mut self, lost_at: Timestamp) {
         if let State::Searching(search) = &mut self.state {
             search.lost_at = Some(lost_at);
         }
     }
 
-    /// A probe has arrived, be it after it was taken for lost: a peer may be slow to ack for longer than a short
-    /// path's probes have. True when larger datagrams may be sent than before.
+    /// Notes that a probe arrived, even if it already counted as lost: a peer may delay its ack for longer
+    /// than probes on a short path wait. Returns whether larger datagrams may be sent than before.
     // spec: MTU-3
     pub fn on_probe_acked(&mut self, now: Timestamp, probe: SizeProbe) -> bool {
         if probe.search != self.search || probe.bytes <= self.confirmed {
@@ -141,7 +142,7 @@ impl DatagramSize {
         true
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// Returns when [`Self::handle_timeout`] is due.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Searching(search) => search.lost_at,
@@ -149,7 +150,7 @@ impl DatagramSize {
         }
     }
 
-    /// Takes a probe for lost when its time is over.
+    /// Counts a probe as lost when its time is over.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let Some(probe) = self.sought().filter(|_| self.deadline().is_some_and(|at| now >= at)) else {
             return;
@@ -163,13 +164,14 @@ impl DatagramSize {
         }
     }
 
-    /// A packet of `bytes`, no probe of these, was acked.
+    /// Notes that a packet of `bytes` bytes, other than a size probe, was acked.
     pub fn on_acked(&mut self, bytes: usize) {
         self.doubt.on_acked(bytes);
     }
 
-    /// Packets were found lost at the same time: their bytes and sending times. True when the path
-    /// has ceased to take what it took, or chance made it look so: back to the base, and a search.
+    /// Notes packets found lost at the same time, by their bytes and sending times. Returns true when the
+    /// path no longer carries the current size, or chance made it look so; the size returns to the base and a
+    /// search begins.
     // spec: MTU-4
     pub fn on_lost(&mut self, now: Timestamp, packets: &[(usize, Timestamp)]) -> bool {
         let large = packets.iter().filter(|(bytes, _)| *bytes > BASE_DATAGRAM_BYTES);
@@ -207,11 +209,11 @@ impl DatagramSize {
 }
 
 impl Search {
-    /// What is to be tried next; `None` when the search is over.
+    /// Returns the next probe to try; `None` when the search is over.
     fn sought(&self, search: u32, confirmed: usize, ceiling: usize) -> Option<SizeProbe> {
         let bytes = match self.refused {
             None => ceiling,
-            // What lies between the two is rare, and large probes are dear.
+            // Paths with sizes in between are rare, and large probes are expensive.
             Some(refused) if refused > ETHERNET_DATAGRAM_BYTES => ETHERNET_DATAGRAM_BYTES,
             Some(refused) if refused - confirmed > STEP_BYTES => confirmed.midpoint(refused),
             Some(_) => return None,
@@ -226,7 +228,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(100);
 
-    /// Searches on a path that takes `mtu` bytes; the sizes tried, each attempt.
+    /// Searches on a path that carries `mtu` bytes, and returns the size tried in each attempt.
     fn search(size: &mut DatagramSize, now: &mut Timestamp, mtu: usize) -> Vec<usize> {
         let mut tried = vec![];
         while let Some(probe) = size.next_probe() {
@@ -260,7 +262,7 @@ mod tests {
         assert_eq!(size.bytes(), 1_452);
     }
 
-    /// 1,452 does not pass, half of the gap does, and so on.
+    /// 1,452 bytes do not pass, half of the interval does, and so on.
     // spec-test: MTU-3
     #[test]
     fn a_size_is_tried_three_times_and_the_gap_halved() {
@@ -282,7 +284,7 @@ mod tests {
         }
     }
 
-    /// 9,216 does not pass, and what lies between is not tried.
+    /// 9,216 bytes do not pass, and the sizes between Ethernet's and that are not tried.
     // spec-test: MTU-3
     #[test]
     fn after_a_larger_one_the_size_of_ethernet_is_tried() {
@@ -299,7 +301,7 @@ mod tests {
         }
     }
 
-    /// However many are needed for one turn's messages, the last of which is not full.
+    /// Each turn's messages fill several datagrams, the last of which is not full.
     // spec-test: MTU-3
     #[test]
     fn many_full_datagrams_are_a_use() {
@@ -315,7 +317,7 @@ mod tests {
         }
     }
 
-    /// The peer, or this end, stood still for a moment: on a short path that is enough for all probes to count as lost.
+    /// One of the ends pauses for a moment; on a short path that is enough for all probes to count as lost.
     // spec-test: MTU-3
     #[test]
     fn a_probe_that_arrives_late_is_no_less_an_answer() {

@@ -1,4 +1,4 @@
-//! What the peer tells of this end's packets: which have arrived, and which met congestion.
+//! The peer's feedback on this end's packets: which arrived, and which met congestion.
 
 use super::controller::{Acked, Marked};
 use super::recovery::is_app_limited;
@@ -22,7 +22,7 @@ impl Connection {
         let mut outcome = AckOutcome::default();
         self.sent.on_ack(ack, &mut outcome)?;
         self.repair_encoder.on_ack(|number| self.sent.has_arrived(number));
-        // What arrived on a former path tells nothing of this one.
+        // Packets that arrived on a former path say nothing about this one.
         // spec: PTH-8
         let (path_since, acked) = (self.paths.since(), outcome.packets.len());
         outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
@@ -48,7 +48,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the samples that an ack gives: how long the way is, and how long the peer takes to answer.
+    /// Takes the samples that an ack provides: the round-trip time, and how long the peer takes to answer.
     fn measure(&mut self, now: Timestamp, ack: &Ack, outcome: &AckOutcome) {
         let max_ack_delay = self.peer.max_ack_delay();
         if let Some(sent_at) = outcome.largest_sent_at {
@@ -60,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// Tells who sends by it what has arrived on this path.
+    /// Reports what arrived on this path to the congestion controller, the loss share and the datagram size.
     fn tell_acked(&mut self, now: Timestamp, outcome: &AckOutcome) {
         let (held_back_at, path_since) = (self.held_back_at, self.paths.since());
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
@@ -71,14 +71,14 @@ impl Connection {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);
                 let app_limited = is_app_limited(held_back_at, sent_at);
-                // One ack gives one sample: that of its largest.
+                // An ack gives one sample, that of its largest number.
                 let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
                 controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
             }
         });
     }
 
-    /// What a packet carried has arrived.
+    /// Settles what an arrived packet carried.
     fn settle_frame(&mut self, now: Timestamp, frame: SentFrame) {
         match frame {
             SentFrame::Messages(first, count) => {
@@ -95,8 +95,9 @@ impl Connection {
         }
     }
 
-    /// The peer tells how many packets of this end met congestion. It may be so that they did on the former
-    /// path: none is held against this one before a packet on it was acked, nor together with one of the former.
+    /// Takes the peer's count of this end's packets that met congestion. They may have met it on the former
+    /// path, so a count changes nothing before a packet on this path was acked, nor when it comes with an ack
+    /// of packets of the former one.
     // spec: ECN-5, ECN-6, PTH-8
     pub(super) fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
         let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
@@ -109,7 +110,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The path takes other datagrams than before: messages are cut for them.
+    /// Cuts messages for the new datagram size of the path.
     pub(super) fn cut_for_datagrams(&mut self, now: Timestamp) {
         let bytes = self.datagram_size.bytes();
         self.outbox.cut_for(bytes);

@@ -1,51 +1,51 @@
-//! Key phases: which generation of keys seals and opens, RFC 9001 §6.
+//! Key phases: which generation of keys seals and opens packets. RFC 9001 §6.
 
 use std::time::Duration;
 
 use crate::base::{PacketNumber, Timestamp};
 use crate::secure::{OpenKey, PacketKeys, SealKey};
 
-/// The keys of both directions and their renewal. Keys that few connections have at a time lie apart.
-/// Spec: KEY-4.
-#[repr(C)] // What sealing needs lies together.
+/// The keys of both directions and their renewal. Keys that few connections hold at a time are allocated
+/// separately. Spec: KEY-4.
+#[repr(C)] // Fields that sealing needs are adjacent.
 pub struct KeyPhases {
     phase: bool,
     acked_in_phase: bool,
     sealed: u64,
     renew_after: u64,
-    /// First number sealed in this phase, once there is one.
+    /// First number sealed in this phase, if any.
     first_sealed: Option<u64>,
     seal: SealKey,
     open: OpenKey,
-    /// Smallest number opened in this phase.
+    /// Smallest number opened in this phase, if any.
     first_opened: Option<u64>,
     failed: u64,
-    /// Derived when a packet with the other phase bit first asks for it.
+    /// Derived when a packet with the other phase bit first needs it.
     next_open: Option<Box<OpenKey>>,
-    /// Opens what was under way when the phase changed.
+    /// Opens packets that were in flight when the phase changed.
     previous_open: Option<(Box<OpenKey>, Timestamp)>,
     #[cfg(test)]
     phases: u32,
 }
 
-/// Keys are renewed after so many packets. Spec: KEY-5.
+/// Keys are renewed after this many packets. Spec: KEY-5.
 pub const RENEW_AFTER_PACKETS: u64 = 1 << 22;
-/// A connection ends rather than seal more packets with one key. Spec: KEY-8.
+/// A connection ends rather than seal more packets than this with one key. Spec: KEY-8.
 pub const MAX_SEALED_PACKETS: u64 = 1 << 23;
-/// A connection ends after so many packets that did not open. Spec: KEY-6.
+/// A connection ends after this many packets that did not open. Spec: KEY-6.
 pub const MAX_FAILED_OPENS: u64 = 1 << 36;
 
 /// Which key opened a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Opened {
-    /// That of the running phase, or of the one before it.
+    /// The key of the current phase or of the one before it.
     Known,
-    /// The next one: both ends are in a new phase now.
+    /// The next key: both ends are now in a new phase.
     Renewed,
 }
 
 impl KeyPhases {
-    /// Phase 0 with the handshake's keys.
+    /// Starts in phase 0 with the handshake's keys.
     pub fn new(keys: PacketKeys) -> Self {
         Self {
             seal: keys.seal,
@@ -64,32 +64,32 @@ impl KeyPhases {
         }
     }
 
-    /// Asks for the memory that sealing a packet needs.
+    /// Prefetches the memory that sealing a packet needs.
     pub fn prefetch_to_seal(&self) {
         self.seal.prefetch();
     }
 
-    /// The same for opening one.
+    /// Prefetches the memory that opening a packet needs.
     pub fn prefetch_to_open(&self) {
         self.open.prefetch();
     }
 
-    /// The phase bit of what is sealed now.
+    /// Returns the phase bit of packets sealed now.
     pub fn phase(&self) -> bool {
         self.phase
     }
 
-    /// True when too many packets did not open.
+    /// Returns whether too many packets did not open.
     pub fn is_exhausted(&self) -> bool {
         self.failed >= MAX_FAILED_OPENS
     }
 
-    /// True when the key has sealed what it may, and could not be renewed.
+    /// Returns whether the key has sealed as much as it may and could not be renewed.
     pub fn is_worn_out(&self) -> bool {
         self.sealed >= MAX_SEALED_PACKETS
     }
 
-    /// Gives back the memory that their use takes, until they are used again.
+    /// Releases the memory that the keys use, until they are used again.
     pub fn rest(&mut self, now: Timestamp) {
         self.forget_previous(now);
         self.seal.rest();
@@ -100,7 +100,7 @@ impl KeyPhases {
         }
     }
 
-    /// Wipes the peer's old key when its time is over.
+    /// Wipes the peer's old key once its time is over.
     fn forget_previous(&mut self, now: Timestamp) {
         let is_over = self.previous_open.as_ref().is_some_and(|(_, until)| *until <= now);
         if is_over && self.first_opened.is_some() {
@@ -108,35 +108,35 @@ impl KeyPhases {
         }
     }
 
-    /// True when this end's keys are worn and the peer has acked a packet of this phase.
+    /// Returns whether this end's keys are worn and the peer has acked a packet of this phase.
     // spec: KEY-5
     pub fn is_renewal_due(&self) -> bool {
         self.sealed >= self.renew_after && self.acked_in_phase
     }
 
-    /// Renews this end's keys; the peer's old one stays for so long.
+    /// Renews this end's keys; the peer's old one is kept for `keep`.
     pub fn renew(&mut self, now: Timestamp, keep: Duration) {
         let next = self.open.next();
         self.advance(next, now + keep);
     }
 
-    /// Seals `payload` in place.
+    /// Seals `payload` in place and returns the tag.
     pub fn seal(&mut self, number: PacketNumber, header: &[u8], payload: &mut [u8]) -> [u8; 16] {
         self.sealed += 1;
         self.first_sealed.get_or_insert(number.0);
         self.seal.seal(number, header, payload)
     }
 
-    /// The peer acked `number`.
+    /// Notes that the peer acked `number`.
     pub fn on_acked(&mut self, number: PacketNumber) {
         if self.first_sealed.is_some_and(|first| number.0 >= first) {
             self.acked_in_phase = true;
         }
     }
 
-    /// Opens `sealed` in place with the key that its phase bit and number ask for; `keep` is how
-    /// long the old key stays when that starts a new phase. Returns the payload's length, or `None`
-    /// for a packet that does not open.
+    /// Opens `sealed` in place with the key that its phase bit and number select. `keep` is how long the old
+    /// key is kept if this starts a new phase. Returns the payload's length, or `None` for a packet that does
+    /// not open.
     // spec: KEY-4
     pub fn open(
         &mut self,
@@ -151,7 +151,7 @@ impl KeyPhases {
         if phase == self.phase {
             let length = open_with(&mut self.open, number, header, sealed);
             if length.is_some() {
-                // Only now is it certain that the peer has left the phase before.
+                // Only now is it certain that the peer has left the previous phase.
                 if self.first_opened.is_none()
                     && let Some((_, until)) = &mut self.previous_open
                 {
@@ -211,13 +211,13 @@ impl KeyPhases {
         self.renew_after = packets;
     }
 
-    /// As if so many packets did not open.
+    /// Pretends that `failed` packets did not open.
     #[cfg(any(test, fuzzing))]
     pub(super) fn fail(&mut self, failed: u64) {
         self.failed = failed;
     }
 
-    /// As if so many packets were sealed in this phase.
+    /// Pretends that `sealed` packets were sealed in this phase.
     #[cfg(any(test, fuzzing))]
     pub(super) fn wear(&mut self, sealed: u64) {
         self.sealed = sealed;
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(carry(&mut client, &mut server, Timestamp::ZERO, 2), (7, Opened::Renewed));
         server.rest(Timestamp::from_millis(999));
         assert!(server.previous_open.is_some());
-        // Its own change has no answer yet: it knows of no end.
+        // The client's own renewal has no answer yet, so the end of its old key is unknown.
         client.rest(Timestamp::from_millis(5_000));
         assert!(client.previous_open.is_some());
         assert_eq!(carry(&mut client, &mut server, Timestamp::from_millis(1_000), 3), (7, Opened::Known));

@@ -1,40 +1,40 @@
-//! [`LossShare`]: how much of what this end sends is lost.
+//! [`LossShare`]: the share of this end's packets that is lost.
 
 /// A moving average over the fates of packets.
 #[derive(Clone, Copy, Debug)]
 pub struct LossShare {
     share: f32,
-    /// Of the newest packet.
+    /// Weight of the newest packet.
     weight: f32,
 }
 
 impl LossShare {
-    /// Nothing lost yet; the average looks back on about so many packets.
+    /// Starts without losses; the average covers about the last `packets` packets.
     pub fn over(packets: u16) -> Self {
         Self { share: 0.0, weight: 1.0 / f32::from(packets) }
     }
 
-    /// Supposes this share until packets show another.
+    /// Assumes `share` until packets show another.
     pub fn starting_at(self, share: f32) -> Self {
         Self { share, ..self }
     }
 
-    /// A packet arrived.
+    /// Counts a packet that arrived.
     pub fn on_acked(&mut self) {
         self.share -= self.share * self.weight;
     }
 
-    /// A packet was lost.
+    /// Counts a packet that was lost.
     pub fn on_lost(&mut self) {
         self.share += (1.0 - self.share) * self.weight;
     }
 
-    /// A packet that was taken for lost has arrived after all.
+    /// Takes back the loss of a packet that arrived after all.
     pub fn on_spurious(&mut self) {
         self.share = (self.share - self.weight).max(0.0);
     }
 
-    /// The share lost, 0 to 1.
+    /// Returns the share lost, 0 to 1.
     pub fn share(&self) -> f32 {
         self.share
     }

@@ -1,52 +1,53 @@
 //! [`Marks`]: explicit congestion notification, both sides of it. RFC 3168, RFC 9000 section 13.4.
 //!
-//! As a sender: whether the next packet is marked ECT(0), which depends on whether the path carries what is
-//! marked, and how many of this end's packets met congestion, as the peer tells. As a receiver: how many
-//! packets came marked CE, and whether the peer knows.
+//! The sender's side decides whether the next packet is marked ECT(0), which depends on whether the path
+//! carries marked packets, and tracks how many of this end's packets met congestion, as the peer reports. The
+//! receiver's side tracks how many packets arrived marked CE, and whether the peer knows.
 //!
-//! The first count is sent even if it is 0: it tells the sender that ECN works on this path. A queue that marks does
-//! not drop, so that a sender whose marks nobody reads would never hear of congestion. A path that drops what is marked
-//! is found out as well. Spec: ECN-1 to ECN-6.
+//! The first count is sent even if it is 0, since it shows the sender that ECN works on this path. A queue
+//! that marks packets does not drop them, so a sender whose marks are not read would never learn of
+//! congestion. A path that drops marked packets is also detected. Spec: ECN-1 to ECN-6.
 
 use super::error::ProtocolViolation;
 use crate::base::{Ecn, PacketNumber};
 
-/// Whether a path carries marked packets, in the words of RFC 9000 A.4.
+/// Whether a path carries marked packets, in the terms of RFC 9000 A.4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EcnState {
-    /// Of the packets that test it none was acked yet, and not enough were lost.
+    /// None of the packets that test the path was acked yet, and too few were lost.
     Testing,
-    /// One was, and its mark was read.
+    /// A packet that tests the path was acked, and its mark was read.
     Capable,
-    /// The first ones were all lost, or came without marks, or nobody reads these: nothing is marked any more.
+    /// The first ones were all lost or arrived without marks, or the peer does not read marks: nothing is
+    /// marked any more.
     Failed,
 }
 
-/// The marks of a connection.
+/// The ECN state of a connection.
 #[derive(Debug)]
 pub struct Marks {
     state: EcnState,
-    /// Older packets tell nothing of the path as it is now.
+    /// Older packets say nothing about the path as it is now.
     since: PacketNumber,
     /// Marked packets lost since then.
     lost: u32,
-    /// The peer has told a count on this path.
+    /// The peer has reported a count on this path.
     is_read: bool,
-    /// Packets that left marked.
+    /// Packets sent with a mark.
     sent: u64,
-    /// Largest count that the peer has told.
+    /// Largest count that the peer has reported.
     told: u64,
-    /// Packets that came marked CE.
+    /// Packets that arrived marked CE.
     received: u64,
-    /// A marked packet came since the peer may have moved.
+    /// A marked packet has arrived since the peer's last challenge, or since the beginning.
     are_coming: bool,
-    /// How many of them the peer knows of; `None` when it may not even know that they are counted.
+    /// Count that the peer is known to have; `None` when it may not even know that marks are counted.
     confirmed: Option<u64>,
-    /// How often the peer has asked whether this end is where it seems to be.
+    /// How often the peer has challenged this end's address.
     asked: u32,
 }
 
-/// What the peer was told: how many packets came marked CE. It counts for the path of that time alone.
+/// A reported count of packets that arrived marked CE; valid only for the path of that time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CeReport {
     /// The count.
@@ -54,13 +55,13 @@ pub struct CeReport {
     asked: u32,
 }
 
-/// Marked packets that are lost, and none acked, before a path counts as one that drops them.
+/// Marked packets lost, while none is acked, after which a path counts as one that drops them.
 const LOST_UNTIL_FAILED: u32 = 3;
-/// Probes without an answer after which it may be another path.
+/// Unanswered probes after which the path may be another one.
 const PROBES_UNTIL_DOUBT: u32 = 3;
 
 impl Marks {
-    /// Nothing is known of the path.
+    /// Starts without knowledge of the path.
     pub fn new() -> Self {
         Self {
             state: EcnState::Testing,
@@ -76,15 +77,16 @@ impl Marks {
         }
     }
 
-    /// What is known of the path.
+    /// Returns what is known of the path.
     pub fn state(&self) -> EcnState {
         self.state
     }
 
-    /// The mark of packet `number`, which leaves now, after `probes` without an answer.
+    /// Returns the mark of packet `number`, which leaves now, after `probes` unanswered probes.
     ///
-    /// Only packets are marked that ask for an ack, and no probe while nothing is known: whatever the path does to marks,
-    /// acks and probes get through. An end that only acks would not notice that what it marks is dropped.
+    /// Only packets that ask for an ack are marked, and during a test none while a probe is unanswered, so
+    /// that acks and probes get through whatever the path does to marks. An end that only acks would not
+    /// notice that its marked packets are dropped.
     // spec: ECN-1, ECN-2
     pub fn mark_next(&mut self, number: PacketNumber, eliciting: bool, probes: u32) -> Ecn {
         if self.state == EcnState::Capable && probes >= PROBES_UNTIL_DOUBT {
@@ -99,12 +101,13 @@ impl Marks {
         if is_marked { Ecn::Ect0 } else { Ecn::NotEct }
     }
 
-    /// The peer's packet holds a count.
+    /// Notes that the peer's packet holds a count.
     pub fn on_read(&mut self) {
         self.is_read = true;
     }
 
-    /// Packet `number`, which left marked, was acked. A peer that reads its mark tells so in the same packet.
+    /// Notes that packet `number`, which was sent with a mark, was acked. A peer that reads the mark reports
+    /// a count in the same packet.
     // spec: ECN-2
     pub fn on_acked(&mut self, number: PacketNumber) {
         if number >= self.since {
@@ -112,7 +115,7 @@ impl Marks {
         }
     }
 
-    /// Packet `number`, which left marked, was lost.
+    /// Notes that packet `number`, which was sent with a mark, was lost.
     // spec: ECN-2
     pub fn on_lost(&mut self, number: PacketNumber) {
         if self.state == EcnState::Testing && number >= self.since {
@@ -123,7 +126,7 @@ impl Marks {
         }
     }
 
-    /// From packet `next` on packets take another path.
+    /// Tests the path again: from packet `next` on, packets take another one.
     pub fn on_new_path(&mut self, next: PacketNumber) {
         self.is_read = false;
         self.test_again(next);
@@ -133,8 +136,8 @@ impl Marks {
         (self.state, self.since, self.lost) = (EcnState::Testing, next, 0);
     }
 
-    /// The peer tells how many packets, of the `all` with numbers, met congestion. True when there are more
-    /// than it told before, and this end has marked as many.
+    /// Takes the peer's count of packets that met congestion, of the `all` that have numbers. Returns whether
+    /// the count has grown and is at most the number of packets that this end marked.
     ///
     /// # Errors
     /// [`ProtocolViolation::CeOfUnsent`].
@@ -143,40 +146,40 @@ impl Marks {
         if count > all {
             return Err(ProtocolViolation::CeOfUnsent { count });
         }
-        // Above that the path marks what it must not.
+        // A larger count means that the path marks packets that it must not.
         let is_news = count > self.told && count <= self.sent;
         self.told = self.told.max(count);
         Ok(is_news)
     }
 
-    /// A packet that opened, and is no replay, came with the mark `ecn`.
+    /// Notes the mark `ecn` of a packet that opened and is not a replay.
     pub fn on_received(&mut self, ecn: Ecn) {
         self.are_coming |= ecn != Ecn::NotEct;
         self.received += u64::from(ecn == Ecn::Ce);
     }
 
-    /// The peer asks whether this end is where it seems to be: its packets may take a new path, of which it
-    /// wants to know whether marks arrive.
+    /// Notes that the peer challenged this end's address: its packets may take a new path, and it must learn
+    /// whether marks arrive on it.
     pub fn on_challenge(&mut self) {
         (self.are_coming, self.confirmed) = (false, None);
         self.asked = self.asked.wrapping_add(1);
     }
 
-    /// The count that the peer is not known to have, for a packet with an ack.
+    /// Returns the count for a packet with an ack, unless the peer is known to have it.
     // spec: ECN-3
     pub fn news(&self) -> Option<CeReport> {
         let is_news = self.are_coming && self.confirmed < Some(self.received);
         is_news.then_some(CeReport { count: self.received, asked: self.asked })
     }
 
-    /// A packet that told this was acked.
+    /// Notes that a packet that carried `told` was acked.
     pub fn on_confirmed(&mut self, told: CeReport) {
         if told.asked == self.asked {
             self.confirmed = self.confirmed.max(Some(told.count));
         }
     }
 
-    /// Packets that came marked CE, and those that the peer has told of.
+    /// Returns the packets that arrived marked CE, and those that the peer has reported.
     pub fn counts(&self) -> (u64, u64) {
         (self.received, self.told)
     }

@@ -1,27 +1,27 @@
 //! [`Connection`]: one peer, from the end of the handshake to the close.
 //!
-//! | file | what it does |
+//! | file | contents |
 //! |---|---|
-//! | `receive` | opens packets, takes frames, hands messages up |
-//! | `feedback` | what the peer tells of this end's packets |
+//! | `receive` | opens packets, processes frames, delivers messages |
+//! | `feedback` | the peer's feedback on this end's packets |
 //! | `transmit` | packs frames into packets and seals them |
 //! | `outbox` | messages that wait to be sent, and their budgets |
-//! | `stream/` | numbering, order, fragments: a stream's two sides |
-//! | `acks` | which packets arrived, when to say so |
-//! | `sent` | packets under way: acks and loss |
-//! | `datagram_size` | how large a datagram the path takes |
-//! | `repair/` | REPAIR frames: lost packets without a round trip |
+//! | `stream/` | numbering, order and fragments: both sides of a stream |
+//! | `acks` | which packets arrived, and when to acknowledge them |
+//! | `sent` | packets in flight: acks and loss |
+//! | `datagram_size` | how large a datagram the path carries |
+//! | `repair/` | REPAIR frames: lost packets recovered without a round trip |
 //! | `rtt` | round-trip time |
-//! | `controller/` | bytes under way, and how fast they leave |
+//! | `controller/` | congestion control: bytes in flight, and how fast they leave |
 //! | `loss` | the share of packets lost |
-//! | `marks` | ECN: congestion told by marks |
+//! | `marks` | ECN: congestion reported by marks |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
-//! | `random` | what is drawn by chance |
-//! | `prefetch` | memory asked for before it is needed |
-//! | `recovery` | losses that no ack tells of, and probes |
-//! | `timers` | idle, keepalive, rest, close |
-//! | `trace/` | what a trace is told |
+//! | `random` | random draws |
+//! | `prefetch` | memory fetched before it is needed |
+//! | `recovery` | losses, and probes for what no ack reports |
+//! | `timers` | idle, keepalive, rest and close timers |
+//! | `trace/` | what is reported to a trace |
 
 mod acks;
 #[cfg(any(test, fuzzing))]
@@ -86,71 +86,71 @@ use crate::wire::{CloseCode, Delivery, TransportParameters};
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// Its packets name the connection; the peer opens streams.
+    /// The client: its packets carry the connection's id, and the peer opens streams.
     Client {
         /// The id that the server chose.
         id: ConnectionId,
     },
-    /// Its packets name nothing; only this end opens streams.
+    /// The server: its packets carry no id, and only this end opens streams.
     Server,
 }
 
-/// What a connection tells its owner.
+/// An event that a connection reports to its owner.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The first packet of the peer has opened: it holds the keys.
+    /// The peer's first packet opened, so it holds the keys.
     Established,
     /// A message arrived.
     Message {
-        /// Its stream; `None` for unreliable ones, which belong to none.
+        /// The message's stream; `None` for unreliable messages, which belong to no stream.
         stream: Option<StreamId>,
-        /// How it was sent.
+        /// The message's delivery mode.
         delivery: Delivery,
-        /// What was sent.
+        /// The message's content.
         payload: Bytes,
     },
-    /// The connection has ended; told once, and nothing follows.
+    /// The connection has ended; reported once, as the last event.
     Closed(Closed),
 }
 
-/// What a connection has done, for people and metrics.
+/// Statistics of a connection, for people and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Sealed packets sent.
     pub packets_sent: u64,
-    /// Their bytes, UDP payload.
+    /// Bytes of these packets, as UDP payload.
     pub bytes_sent: u64,
-    /// Packets that opened.
+    /// Packets received that opened.
     pub packets_received: u64,
-    /// Their bytes.
+    /// Bytes of these packets.
     pub bytes_received: u64,
-    /// Packets that the peer has sent, judged by the highest number received: a few too many, since it leaves out about
-    /// one number in a thousand.
+    /// Packets that the peer has sent, judged by the highest number received. Slightly too high, since the
+    /// peer skips about one number in a thousand.
     pub packets_sent_by_peer: u64,
-    /// Packets that had no effect: replayed, late, not opening.
+    /// Packets that had no effect: replayed, too late, or not opening.
     pub packets_dropped: u64,
-    /// Packets taken for lost.
+    /// Packets declared lost.
     pub packets_lost: u64,
-    /// Packets of the peer that came marked CE.
+    /// Packets of the peer that arrived marked CE.
     pub ce_received: u64,
-    /// Packets of this end that arrived marked CE, as the peer tells.
+    /// Packets of this end that arrived marked CE, as reported by the peer.
     pub ce_told: u64,
     /// REPAIR frames sent.
     pub repairs_sent: u64,
     /// Lost packets of the peer whose messages were repaired.
     pub packets_repaired: u64,
-    /// Times that a probe was due.
+    /// Number of times that a probe was due.
     pub probes: u64,
-    /// Unreliable and sequenced messages dropped because they waited too long for room.
+    /// Unreliable and sequenced messages dropped for lack of room in the send queue.
     pub messages_shed: u64,
     /// Changes of the peer's address.
     pub address_changes: u64,
-    /// Largest datagram, UDP payload, that this end sends now: 1,200 until a probe has shown that the path takes more.
-    /// Spec: MTU-1.
+    /// Largest datagram, as UDP payload, that this end sends now: 1,200 bytes until a probe has shown that
+    /// the path carries more. Spec: MTU-1.
     pub datagram_bytes: u64,
 }
 
-/// What a connection counts of its [`Stats`]; the rest follows from what it knows besides.
+/// The counters of [`Stats`] that a connection keeps itself; the others are derived from its parts.
 #[derive(Debug, Default)]
 struct Counted {
     packets_sent: u64,
@@ -165,24 +165,24 @@ struct Counted {
     address_changes: u64,
 }
 
-/// A connection, sans-IO. See the [module](super) for the calling contract.
+/// A sans-IO connection. See the [module](super) for the calling contract.
 ///
-/// Its fields lie in the order in which a delivery needs them: a server with thousands of connections finds
-/// each of them out of the cache, and pays by the line.
+/// The fields are laid out in the order in which a delivery uses them. On a server with thousands of
+/// connections each of them is out of the cache, and every cache line costs a miss.
 #[repr(C)]
 pub struct Connection {
-    // A message that is queued.
+    // Queueing a message.
     state: State,
     outbox: Outbox,
 
-    // A packet that leaves.
+    // Sending a packet.
     sent: SentPackets,
     congestion: Congestion,
-    /// When the window last held back what waited, or would have, had the pacer not done so.
+    /// When the congestion window last held data back, or would have without the pacer.
     held_back_at: Option<Timestamp>,
-    /// Until when the pacer holds it back.
+    /// Until when the pacer holds data back.
     paced_until: Option<Timestamp>,
-    /// The next packet number that is left out.
+    /// The next packet number to skip.
     next_skip: PacketNumber,
     trace: Option<Box<Tracing>>,
     events: VecDeque<Event>,
@@ -198,58 +198,57 @@ pub struct Connection {
     counted: Counted,
     keys: KeyPhases,
 
-    // A packet that arrives.
+    // Receiving a packet.
     acks: AckTracker,
     replay: ReplayWindow,
-    /// Largest packet number that carried an ack: acks in older packets say nothing new.
+    /// Largest number of a packet that carried an ack; acks in older packets are ignored.
     newest_ack_in: Option<u64>,
-    /// Largest number of a packet that opened and was dropped for want of room.
+    /// Largest number of a packet that opened but was dropped.
     newest_dropped: Option<PacketNumber>,
     repair_decoder: RepairDecoder,
     receive_streams: VecMap<StreamId, ReceiveStream>,
-    /// Streams above were never opened; those below and not open are finished.
+    /// Streams with this id or a higher one were never opened; lower ones that are not open are finished.
     opened_below: u32,
-    /// The newest ack has named packets of a former path: marks that come with it may be theirs.
+    /// The newest ack named packets of a former path, so marks reported with it may belong to that path.
     former_acked: bool,
     receive_buffer: ReceiveBuffer,
 
-    // What changes hardly ever.
+    // Rarely changed.
     congestion_control: CongestionControl,
     max_message_bytes: usize,
     peer: TransportParameters,
     random: Randomness,
 }
 
-/// Where the connection stands in its life.
 #[derive(Debug)]
 enum State {
     Open,
-    /// This end says CLOSE until the peer confirms it or the time for that is over.
+    /// This end repeats CLOSE until the peer confirms it or the time for that is over.
     Closing(Box<Closing>),
-    /// Nothing leaves any more.
+    /// Nothing is sent any more.
     Closed,
 }
 
 #[derive(Debug)]
 struct Closing {
     frame: Close,
-    /// Said once, and this end is done.
+    /// CLOSE is sent only once, and this end is done.
     once: bool,
-    /// Times that it was said, and when last.
+    /// How often CLOSE was sent, and when last.
     said: u32,
     said_at: Timestamp,
-    /// When CLOSE leaves next.
+    /// When CLOSE is sent next.
     due: Timestamp,
-    /// When it is said no more.
+    /// When CLOSE is no longer repeated.
     until: Timestamp,
 }
 
-/// CLOSE is said for so long without an answer: outages of a line are mostly shorter. Spec: CON-6.
+/// How long CLOSE is repeated without an answer; most outages of a line are shorter. Spec: CON-6.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 impl Connection {
-    /// A connection whose handshake has just ended with `keys`; `peer` is what the other end told of
-    /// itself. It is reached by `route`; a client may move, a server stays. Stream 0 is open.
+    /// Creates a connection whose handshake has just ended with `keys`. `peer` holds the parameters that the
+    /// other end announced, and `route` leads to it; a client may move, a server stays. Stream 0 is open.
     pub fn new(
         now: Timestamp,
         role: Role,
@@ -301,35 +300,35 @@ impl Connection {
         connection.draw_next_skip();
         connection.open_stream(StreamId::CONTROL);
         if let Role::Client { .. } = role {
-            // The server opens the connection with the first sealed packet it sees.
+            // The server establishes the connection on the first sealed packet that it receives.
             connection.timers.ask_for_ack();
         }
         connection
     }
 
-    /// Counts what this connection keeps against the budgets of its process, too.
+    /// Counts what this connection keeps against the budgets of its process as well.
     pub fn share_budgets(&mut self, budgets: &MemoryBudgets) {
         self.receive_buffer.share_budget(budgets.receive.clone());
         self.outbox.share_budget(budgets.send.clone());
     }
 
-    /// Opens a stream for both directions. Ids only grow; a finished one is never opened again.
-    /// A client need not open what the server opens.
+    /// Opens a stream for both directions. Ids only grow, and a finished stream is never opened again. A
+    /// client need not open what the server opens.
     pub fn open_stream(&mut self, stream: StreamId) {
         self.opened_below = self.opened_below.max(stream.0.saturating_add(1));
         self.receive_streams.add(stream, ReceiveStream::default);
         self.outbox.open(stream);
     }
 
-    /// Has a client's packets carry another id that the server has given the connection.
+    /// Makes a client's packets carry another id that the server has given to the connection.
     pub fn rename(&mut self, id: ConnectionId) {
         if let Role::Client { .. } = self.role {
             self.role = Role::Client { id };
         }
     }
 
-    /// Ends a stream for both directions: what was sent on it is still delivered, what arrives on it
-    /// from now on is acked and ignored.
+    /// Ends a stream for both directions. What was sent on it is still delivered; what arrives on it from now
+    /// on is acked and ignored.
     pub fn finish_stream(&mut self, stream: StreamId) {
         if let Some(ended) = self.receive_streams.remove(stream) {
             ended.release(&mut self.receive_buffer);
@@ -337,12 +336,12 @@ impl Connection {
         self.outbox.finish(stream);
     }
 
-    /// Queues a message. It leaves with the next [`Self::poll_transmit`] that has room.
+    /// Queues a message, which leaves with the next [`Self::poll_transmit`] that has room.
     ///
-    /// `stream` plays no part for [`Delivery::Unreliable`].
+    /// `stream` is ignored for [`Delivery::Unreliable`].
     ///
     /// # Errors
-    /// [`SendError`]; nothing is queued then.
+    /// [`SendError`]; nothing is queued in that case.
     pub fn send(
         &mut self,
         now: Timestamp,
@@ -364,49 +363,50 @@ impl Connection {
         Ok(sent)
     }
 
-    /// Ends the connection: the peer is told `code` and `reason`, repeatedly until it confirms.
-    /// What was not acked yet may be lost. `reason` is cut to 128 bytes.
+    /// Ends the connection and sends `code` and `reason` to the peer, repeatedly until it confirms. Data that
+    /// was not acked yet may be lost. `reason` is cut to 128 bytes.
     pub fn close(&mut self, now: Timestamp, code: CloseCode, reason: &str) {
         let closed = Closed::Local { code, reason: reason.to_owned() };
         self.begin_close(now, code, reason, closed);
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// True once [`Event::Closed`] was told, or waits to be.
+    /// Returns whether [`Event::Closed`] was reported or is queued.
     pub fn is_closed(&self) -> bool {
         !matches!(self.state, State::Open)
     }
 
-    /// True when the connection is closed and has nothing left to say: it may be dropped.
+    /// Returns whether the connection is closed and has nothing left to send or report, so that it may be
+    /// dropped.
     pub fn is_drained(&self) -> bool {
         matches!(self.state, State::Closed) && self.events.is_empty()
     }
 
-    /// Where the peer is: the address that it proved last.
+    /// Returns the peer's address: the one that it proved last.
     pub fn remote(&self) -> SocketAddr {
         self.paths.active().remote
     }
 
-    /// Bytes of messages that wait to be sent or acked.
+    /// Returns the bytes of messages that wait to be sent or acked.
     pub fn queued_bytes(&self) -> usize {
         self.outbox.queued_bytes()
     }
 
-    /// Of these, what belongs to reliable messages.
+    /// Returns the part of [`Connection::queued_bytes`] that belongs to reliable messages.
     pub fn queued_reliable_bytes(&self) -> usize {
         self.outbox.reliable_bytes()
     }
 
-    /// Largest payload that `delivery` takes now, in bytes.
+    /// Returns the largest payload, in bytes, that `delivery` allows now.
     pub fn max_payload_bytes(&self, delivery: Delivery) -> usize {
         self.outbox.max_payload_bytes(delivery)
     }
 
-    /// What the connection has done.
+    /// Returns the connection's statistics.
     pub fn stats(&self) -> Stats {
         let (ce_received, ce_told) = self.marks.counts();
         let counted = &self.counted;
@@ -429,12 +429,12 @@ impl Connection {
         }
     }
 
-    /// The smoothed round-trip time; 100 ms before the first sample.
+    /// Returns the smoothed round-trip time; 100 ms before the first sample.
     pub fn rtt(&self) -> Duration {
         self.rtt.smoothed()
     }
 
-    /// The same; `None` before the first sample.
+    /// Returns the smoothed round-trip time; `None` before the first sample.
     pub fn measured_rtt(&self) -> Option<Duration> {
         self.rtt.has_sample().then(|| self.rtt())
     }
@@ -456,7 +456,7 @@ impl Connection {
         let end = reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES);
         let reason = reason.get(..end).unwrap_or_default().to_owned();
         let frame = Close { code: u16::from(code.number()), reason };
-        // An answer, or a last word to a peer that is perhaps not there.
+        // An answer, or a final CLOSE to a peer that may be gone.
         let once = matches!(closed, Closed::ByPeer { .. } | Closed::TimedOut);
         let until = now + CLOSE_TIME;
         let closing = Closing { frame, once, said: 0, said_at: now, due: now, until };

@@ -1,93 +1,93 @@
 //! Where the peer is: the active address, and another that it may have moved to.
 //!
-//! A server takes a sealed packet from anywhere, so what a client sends goes on at once when its
-//! address changes. What the server sends follows when the new address has answered a challenge that
-//! went there. Until then the new address is *pending*: it gets no more than three times the bytes
-//! that came from it, and anything newer from the active address ends the attempt. Spec: paths.md.
+//! A server accepts a sealed packet from any address, so what a client sends continues at once when its
+//! address changes. What the server sends follows when the new address has answered a challenge sent to it.
+//! Until then the new address is *pending*: it receives at most three times the bytes that came from it, and
+//! any newer packet from the active address ends the attempt. Spec: paths.md.
 //!
-//! A path leads to one of a server's addresses, and what leaves on it leaves from there. A client's end has one
-//! path, its server's, for good.
+//! A path leads to one of a server's addresses, and what is sent on it leaves from that address. A client's
+//! end has one path, to its server, which never changes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{Blank, Rare, Route, Timestamp};
 
-/// The data of a PATH_CHALLENGE and of its answer.
+/// The data of a PATH_CHALLENGE and of its response.
 pub type ChallengeData = [u8; 8];
 
 /// The paths of a connection.
 #[derive(Debug)]
 pub struct Paths {
     active: Route,
-    /// When the active address got its present IP: older packets took another way.
+    /// When the active address got its current IP; older packets took another path.
     since: Timestamp,
     pending: Option<Box<Pending>>,
-    /// No attempt begins before. Spec: PTH-5.
+    /// No attempt begins earlier. Spec: PTH-5.
     next_attempt_at: Timestamp,
-    /// The active address is to be challenged with the pending attempt's data.
+    /// The active address must be challenged with the pending attempt's data.
     challenge_active: bool,
     responses: Rare<Responses>,
 }
 
-/// What answers the peer's challenges.
+/// The responses to the peer's challenges.
 #[derive(Debug, Default)]
 struct Responses {
-    /// Those that wait to leave, and where their challenges came from.
+    /// Responses that wait to be sent, and where their challenges came from.
     waiting: VecDeque<(Route, ChallengeData)>,
-    /// How many challenges were taken since `second`.
+    /// Challenges accepted since `second`.
     taken: u32,
     second: Timestamp,
 }
 
-/// An address that has not proved itself.
+/// An address that has not been proved.
 #[derive(Debug)]
 struct Pending {
     address: Route,
     challenge: ChallengeData,
-    /// For the active address.
+    /// The data for the active address.
     counter_challenge: ChallengeData,
     received_bytes: usize,
     sent_bytes: usize,
     tries_left: u32,
-    /// A challenge is due to it, and waits for credit.
+    /// A challenge to this address is due and waits for credit.
     is_due: bool,
-    /// From this try to the next.
+    /// Time from this try to the next.
     interval: Duration,
     due: Timestamp,
-    /// When the attempt is given up.
+    /// When the attempt is abandoned.
     ends: Timestamp,
 }
 
 /// How the active address changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Another port of the same IP: the same way to the same machine.
+    /// Another port of the same IP: the same path to the same host.
     Port,
-    /// Another IP: nothing is known of the way.
+    /// Another IP: nothing is known of the path.
     Ip,
 }
 
-/// Attempts begin so far apart. Spec: PTH-5.
+/// Minimum time between the beginnings of two attempts. Spec: PTH-5.
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// Challenges of one attempt to each address. Spec: PTH-6.
 const TRIES: u32 = 16;
-/// From a challenge to the next, at most: where one exchange in three is lost, as at a loss of 20 % each way, the
-/// address mostly changes within a second, and an attempt hardly ever fails.
+/// Maximum time between two challenges. Where one exchange in three is lost, as at a loss of 20 % each way,
+/// the address usually changes within a second, and an attempt hardly ever fails.
 const MAX_INTERVAL: Duration = Duration::from_millis(300);
-/// An attempt lasts so long at least: three probe timeouts of a path that nothing is known of.
+/// Minimum duration of an attempt, since nothing is known of the new path.
 const MIN_ATTEMPT: Duration = Duration::from_secs(3);
-/// Bytes to a pending address for each byte from it. Spec: PTH-4.
+/// Bytes sent to a pending address for each byte received from it. Spec: PTH-4.
 const AMPLIFICATION: usize = 3;
-/// Largest packet that holds a challenge or an answer alone: header, frame and tag.
+/// Largest packet that holds only a challenge or a response: header, frame and tag.
 const PROBE_PACKET_BYTES: usize = 9 + 9 + 16;
-/// Challenges that wait for their answer at most. Spec: PTH-7.
+/// Maximum number of challenges that wait for their response. Spec: PTH-7.
 const MAX_WAITING_RESPONSES: usize = 4;
-/// Answers in a second at most. Spec: PTH-7.
+/// Maximum number of responses per second. Spec: PTH-7.
 const RESPONSES_PER_SECOND: u32 = 16;
 
 impl Paths {
-    /// One path, to `active`.
+    /// Starts with one path, to `active`.
     pub fn new(now: Timestamp, active: Route) -> Self {
         Self {
             active,
@@ -99,18 +99,18 @@ impl Paths {
         }
     }
 
-    /// Where traffic goes.
+    /// Returns where traffic goes.
     pub fn active(&self) -> Route {
         self.active
     }
 
-    /// When the active address got its present IP.
+    /// Returns when the active address got its current IP.
     pub fn since(&self) -> Timestamp {
         self.since
     }
 
-    /// The peer's first packet came by `from`. Its port may be another than that of its handshake, as some
-    /// translators of addresses make it; another IP has proved nothing.
+    /// Adopts `from`, where the peer's first packet came from, if it has the same IP. Some NATs change the
+    /// port after the handshake; another IP has proved nothing.
     // spec: HSK-13
     pub fn fix(&mut self, from: Route) {
         if self.active.has_ips_of(&from) {
@@ -118,8 +118,8 @@ impl Paths {
         }
     }
 
-    /// A packet of `bytes` that opened came from `from`; `is_newest` when its number is the largest.
-    /// `data` draws a challenge's data.
+    /// Notes that a packet of `bytes` bytes that opened came from `from`; `is_newest` when its number is the
+    /// largest. `data` draws the data of a challenge.
     // spec: PTH-1, PTH-3
     pub fn on_packet(
         &mut self,
@@ -139,7 +139,7 @@ impl Paths {
             Some(pending) if pending.address == from => {
                 pending.received_bytes = pending.received_bytes.saturating_add(bytes);
             }
-            // The attempt of another address has had its second.
+            // The attempt for another address, if any, has had its second.
             _ if is_newest && now >= self.next_attempt_at => {
                 self.give_up();
                 self.next_attempt_at = now + ATTEMPT_INTERVAL;
@@ -160,7 +160,7 @@ impl Paths {
         }
     }
 
-    /// Ends the attempt that there is.
+    /// Ends the current attempt, if any.
     fn give_up(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.challenge_active = false;
@@ -168,12 +168,12 @@ impl Paths {
         }
     }
 
-    /// A PATH_RESPONSE came from `from`.
+    /// Takes a PATH_RESPONSE that came from `from`, and returns how the active address changed, if it did.
     // spec: PTH-2, PTH-3
     pub fn on_response(&mut self, now: Timestamp, from: Route, data: ChallengeData) -> Option<Change> {
         let pending = self.pending.as_ref()?;
         if data == pending.counter_challenge {
-            // What goes to the active address still arrives, wherever the answer seems to come from.
+            // Packets to the active address still arrive, wherever the response seems to come from.
             self.give_up();
             return None;
         }
@@ -192,7 +192,7 @@ impl Paths {
         Some(Change::Ip)
     }
 
-    /// A PATH_CHALLENGE came from `from`.
+    /// Takes a PATH_CHALLENGE that came from `from`.
     // spec: PTH-7
     pub fn on_challenge(&mut self, now: Timestamp, from: Route, data: ChallengeData) {
         let is_known = from == self.active || self.pending.as_ref().is_some_and(|it| it.address == from);
@@ -201,12 +201,12 @@ impl Paths {
         }
     }
 
-    /// True when the active address is to be answered or challenged.
+    /// Returns whether a response or a challenge must be sent to the active address.
     pub fn has_for_active(&self) -> bool {
         self.challenge_active || self.responses.waiting.iter().any(|(to, _)| *to == self.active)
     }
 
-    /// Takes the next answer for the active address.
+    /// Takes the next response for the active address.
     pub fn take_response(&mut self) -> Option<ChallengeData> {
         self.responses.take(self.active)
     }
@@ -216,7 +216,7 @@ impl Paths {
         std::mem::take(&mut self.challenge_active).then_some(self.pending.as_ref()?.counter_challenge)
     }
 
-    /// What the pending address is to be sent now, alone in a packet: an answer or a challenge.
+    /// Takes what must be sent to the pending address now, alone in a packet: a response or a challenge.
     // spec: PTH-4, PTH-6
     pub fn take_for_pending(&mut self, now: Timestamp) -> Option<(Route, Probe)> {
         let pending = self.pending.as_mut()?;
@@ -229,7 +229,7 @@ impl Paths {
             pending.due = now + pending.interval;
             pending.interval = (pending.interval * 2).min(MAX_INTERVAL);
             pending.is_due = true;
-            // That one has proved itself, and needs no credit.
+            // The active address has been proved and needs no credit.
             self.challenge_active = true;
         }
         if !pending.is_due || !has_credit {
@@ -239,15 +239,15 @@ impl Paths {
         Some((address, Probe::Challenge(pending.challenge)))
     }
 
-    /// `bytes` left for the pending address.
+    /// Notes that `bytes` bytes were sent to the pending address.
     pub fn on_sent_to_pending(&mut self, bytes: usize) {
         if let Some(pending) = &mut self.pending {
             pending.sent_bytes = pending.sent_bytes.saturating_add(bytes);
         }
     }
 
-    /// Where a CLOSE of `bytes` goes, with which it was `said` so many times. While the peer seems to have moved, to
-    /// both addresses by turns: a connection that ends has no time for a proof.
+    /// Returns where a CLOSE of `bytes` bytes goes, which has been sent `said` times. While the peer seems to
+    /// have moved, it goes to both addresses alternately: a connection that ends has no time for a proof.
     // spec: CON-6, PTH-4
     pub fn for_close(&mut self, bytes: usize, said: u32) -> Route {
         match &mut self.pending {
@@ -259,13 +259,13 @@ impl Paths {
         }
     }
 
-    /// When [`Self::handle_timeout`] or another challenge is due.
+    /// Returns when [`Self::handle_timeout`] or another challenge is due.
     pub fn deadline(&self) -> Option<Timestamp> {
         let pending = self.pending.as_ref()?;
         Some(if pending.tries_left > 0 { pending.due.min(pending.ends) } else { pending.ends })
     }
 
-    /// Gives up an attempt whose time is over.
+    /// Abandons an attempt whose time is over.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.pending.as_ref().is_some_and(|pending| now >= pending.ends) {
             self.give_up();
@@ -293,7 +293,7 @@ impl Rare<Responses> {
         self.waiting.remove(at).map(|(_, data)| data)
     }
 
-    /// Keeps those alone that go to the ends that `stays` tells.
+    /// Keeps only the responses whose destination satisfies `stays`.
     fn retain(&mut self, stays: impl Fn(&Route) -> bool) {
         if let Some(responses) = self.get_mut() {
             responses.waiting.retain(|(to, _)| stays(to));
@@ -302,17 +302,17 @@ impl Rare<Responses> {
 }
 
 impl Pending {
-    /// True while a packet of `bytes` keeps to three times what came.
+    /// Returns whether a packet of `bytes` bytes stays within three times the bytes received.
     fn has_credit(&self, bytes: usize) -> bool {
         self.sent_bytes + bytes <= self.received_bytes.saturating_mul(AMPLIFICATION)
     }
 }
 
-/// What a pending address is sent.
+/// The content of a packet for a pending address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// Asks whether the peer is there.
+    /// Asks whether the peer is at the address.
     Challenge(ChallengeData),
-    /// Answers the peer, which asked the same.
+    /// Answers the peer's own challenge.
     Response(ChallengeData),
 }

@@ -1,28 +1,28 @@
-//! Memory asked for before it is needed: see [`prefetch`](crate::base::prefetch()). The connection
+//! Prefetching of memory before it is needed: see [`prefetch`](crate::base::prefetch()). The connection
 //! itself comes first, then what it points to.
 
 use super::Connection;
 use crate::base::{StreamId, prefetch};
 
 impl Connection {
-    /// Asks for the connection.
+    /// Prefetches the connection itself.
     pub fn prefetch(&self) {
         prefetch(self);
     }
 
-    /// Asks for the part of it that [`Self::send`] needs.
+    /// Prefetches the fields that [`Self::send`] needs.
     pub fn prefetch_sender(&self) {
         prefetch(&self.state);
         prefetch(&self.outbox);
         prefetch(&self.timers);
     }
 
-    /// Asks for what [`Self::send`] on `stream` needs besides.
+    /// Prefetches what [`Self::send`] on `stream` needs in addition.
     pub fn prefetch_to_send(&self, stream: StreamId) {
         self.outbox.prefetch_to_push(stream);
     }
 
-    /// Asks for what [`Self::poll_transmit`] needs besides.
+    /// Prefetches what [`Self::poll_transmit`] needs in addition.
     pub fn prefetch_to_transmit(&self) {
         self.outbox.prefetch_to_send();
         self.sent.prefetch_to_send();
@@ -30,7 +30,7 @@ impl Connection {
         self.repair_encoder.prefetch();
     }
 
-    /// Asks for what [`Self::handle_packet`] needs besides.
+    /// Prefetches what [`Self::handle_packet`] needs in addition.
     pub fn prefetch_to_receive(&self) {
         self.keys.prefetch_to_open();
         self.replay.prefetch();

@@ -1,20 +1,20 @@
-//! [`Randomness`]: what a connection draws by chance.
+//! [`Randomness`]: a connection's source of random draws.
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
-/// The seed of the next draw. A connection draws seldom, and a generator is ten times as large.
+/// The seed of the next draw. A connection draws rarely, and a generator is ten times as large.
 pub struct Randomness([u8; 32]);
 
 impl Randomness {
-    /// Begins where `rng` stands.
+    /// Takes the seed from `rng`.
     pub fn new(mut rng: StdRng) -> Self {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         Self(seed)
     }
 
-    /// Draws. The seed is replaced first, so that no draw tells of an earlier one.
+    /// Draws a value. The seed is replaced first, so that no draw reveals an earlier one.
     pub fn draw<T>(&mut self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
         let mut rng = StdRng::from_seed(self.0);
         rng.fill_bytes(&mut self.0);

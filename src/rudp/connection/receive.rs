@@ -1,4 +1,4 @@
-//! Packets in: open, check, take the frames, hand messages up.
+//! Incoming packets: open and check them, process the frames, deliver messages.
 
 use bytes::{Buf, Bytes, BytesMut};
 use rand::Rng;
@@ -16,11 +16,11 @@ use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, P
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
 impl Connection {
-    /// Takes a sealed packet, whole and marked as it came from `from`.
+    /// Takes a whole sealed packet, with the route and the mark that it arrived with.
     ///
     /// # Errors
-    /// [`PacketDropped`] when it has no effect. A peer that breaks the protocol with a packet that
-    /// opens ends the connection instead: see [`Event::Closed`].
+    /// [`PacketDropped`] when the packet has no effect. If the packet opens but breaks the protocol, the
+    /// connection ends instead: see [`Event::Closed`].
     pub fn handle_packet(
         &mut self,
         now: Timestamp,
@@ -46,7 +46,7 @@ impl Connection {
             return Err(PacketDropped::Closed);
         }
         let length = packet.len();
-        // Before it is opened: what opens may renew the keys.
+        // Checked before the packet is opened, since opening may renew the keys.
         // spec: MTU-7
         if length > BASE_DATAGRAM_BYTES && !self.is_on_path(&from) {
             return Err(PacketDropped::OffPath);
@@ -84,13 +84,13 @@ impl Connection {
         Ok(())
     }
 
-    /// True for what comes by the path that this end sends by, or from another port of the same host. Anybody may
-    /// send on a copy of a packet from elsewhere: it tells nothing of the path.
+    /// Returns whether a packet came by the path that this end sends on, or from another port of the same
+    /// host. Anybody may forward a copy of a packet from elsewhere; it says nothing about the path.
     fn is_on_path(&self, from: &Route) -> bool {
         self.role != Role::Server || self.paths.active().has_ips_of(from)
     }
 
-    /// A packet that is dropped is a sign of life all the same. A copy of it is none, nor what is older.
+    /// Counts a dropped packet as a sign of life, unless it is a copy of a dropped one or older.
     // spec: CON-3
     fn hear_of_life(&mut self, now: Timestamp, number: PacketNumber) {
         if self.newest_dropped.is_none_or(|newest| number > newest) {
@@ -99,12 +99,12 @@ impl Connection {
         }
     }
 
-    /// The newest packet that may have moved a position, dropped ones included.
+    /// Returns the newest packet that may have moved a position, including dropped ones.
     fn newest(&self) -> Option<PacketNumber> {
         self.acks.largest().map(PacketNumber).max(self.newest_dropped)
     }
 
-    /// A packet of `bytes` that opened came from `from`. Only a server's peer may move.
+    /// Notes where a packet of `bytes` bytes that opened came from. Only a server's peer may move.
     fn take_source(
         &mut self,
         now: Timestamp,
@@ -125,7 +125,7 @@ impl Connection {
         self.paths.on_packet(now, from, (bytes, is_newest), probe_timeout, &mut draw);
     }
 
-    /// The peer answers a challenge: when it has moved, what is under way to its old address is lost.
+    /// Takes a response to a challenge. If the peer has moved, what is in flight to its old address is lost.
     fn take_path_response(&mut self, now: Timestamp, from: Route, data: [u8; 8]) {
         let Some(change) = self.paths.on_response(now, from, data) else { return };
         self.counted.address_changes += 1;
@@ -139,12 +139,12 @@ impl Connection {
             self.marks.on_new_path(self.sent.next_number());
             self.cut_for_datagrams(now);
         }
-        // Nobody waits for the timers that ran on the old address.
+        // The probe series on the old address is over.
         self.timers.on_acked();
         self.probe(now);
     }
 
-    /// Opens a packet that is no replay. The replay window does not move yet.
+    /// Opens a packet that is not a replay. The replay window does not move yet.
     fn open(&mut self, now: Timestamp, mut packet: BytesMut) -> Result<(PacketNumber, Bytes), PacketDropped> {
         let to_server = self.role == Role::Server;
         let (header, header_bytes) =
@@ -176,8 +176,8 @@ impl Connection {
         Ok((number, packet.freeze()))
     }
 
-    /// Checks what must hold before a packet counts as received: afterwards it is acked, and its
-    /// sender forgets it.
+    /// Checks what must hold before a packet counts as received; afterwards it is acked, and its sender
+    /// forgets it.
     fn check_room(&self, number: PacketNumber, frames: &[Frame]) -> Result<(), PacketDropped> {
         let late = self.newest().is_some_and(|newest| number <= newest);
         let mut hold = Hold::default();
@@ -191,7 +191,7 @@ impl Connection {
             if late && !place.number.is_wide() && !stream.is_near(space, number) {
                 return Err(PacketDropped::TooLate);
             }
-            // Pieces of one message lie next to each other, and are kept together.
+            // Fragments of one message are adjacent and count once.
             if before.replace((place, delivery)) != Some((place, delivery)) {
                 hold = hold.and(stream.would_hold(place.number, delivery, bytes, whole));
             }
@@ -199,8 +199,8 @@ impl Connection {
         if self.has_room(hold) { Ok(()) } else { Err(PacketDropped::OverBudget) }
     }
 
-    /// True when there is memory for it. There always is for one message that waits for no other: what
-    /// waits for it would keep its own memory for ever else.
+    /// Returns whether there is memory for the parts. One message that waits for no other always gets
+    /// memory; otherwise the messages that wait for it would keep theirs forever.
     // spec: REL-14
     fn has_room(&self, Hold { bytes, in_turn }: Hold) -> bool {
         bytes == 0
@@ -208,11 +208,11 @@ impl Connection {
             || (in_turn && !self.receive_streams.values().any(ReceiveStream::has_incomplete))
     }
 
-    /// Takes what there is memory for of a packet that is dropped. Its sender sends all of it again, most
-    /// likely together: a message that others wait for must not be lost each time with one of these.
+    /// Takes as much of a dropped packet as there is memory for. Its sender resends all of it, most likely
+    /// together, so a message that others wait for must not be lost with the rest each time.
     // spec: REL-14
     fn take_what_fits(&mut self, now: Timestamp, from: Route, number: PacketNumber, frames: Frames) {
-        // Before it is established a connection hands nothing up.
+        // A connection delivers nothing before it is established.
         if self.counted.packets_received == 0 {
             return;
         }
@@ -262,8 +262,8 @@ impl Connection {
         self.repair(now, from, number, repaired);
     }
 
-    /// Hands up the messages of lost packets that packet `by` completed, after its own: its numbers were
-    /// found to be near before any of these moves a position.
+    /// Delivers the messages of lost packets that packet `by` completed, after its own messages, whose
+    /// numbers were checked to be unambiguous before any of these moves a position.
     // spec: FRM-10
     fn repair(
         &mut self,
@@ -273,7 +273,7 @@ impl Connection {
         repaired: Vec<(PacketNumber, Bytes)>,
     ) {
         for (repaired, symbol) in repaired {
-            // It has come, or counts as come.
+            // It has arrived, or counts as arrived.
             // spec: FRM-8, PKT-9
             if !self.replay.check(repaired) {
                 continue;
@@ -354,11 +354,12 @@ impl Connection {
         if !self.is_receiving(place.stream)? {
             return Ok(());
         }
-        // A repaired packet may be newer than all that came.
+        // A repaired packet may be newer than all that arrived.
         let largest = self.newest().map_or(packet, |newest| packet.max(newest));
         let Some(stream) = self.receive_streams.get_mut(place.stream) else { return Ok(()) };
-        // A frame before this one, in a late packet, may have moved the position on by much that waited.
-        // This number was near before: the position has passed it, and the message was handed up.
+        // An earlier frame of this late packet may have moved the position far ahead, past messages that
+        // waited. This number was unambiguous before, so the position has passed it and the message was
+        // delivered.
         if let Some(space) = Space::of(delivery)
             && packet < largest
             && !place.number.is_wide()
@@ -380,7 +381,7 @@ impl Connection {
         if bytes > max { Err(ProtocolViolation::MessageTooLarge { bytes, max }) } else { Ok(()) }
     }
 
-    /// True for an open stream, false for a finished one, whose messages are ignored.
+    /// Returns true for an open stream and false for a finished one, whose messages are ignored.
     // spec: STR-4
     fn is_receiving(&mut self, stream: StreamId) -> Result<bool, ProtocolViolation> {
         if self.receive_streams.contains(stream) {
@@ -392,7 +393,7 @@ impl Connection {
         if self.role == Role::Server {
             return Err(ProtocolViolation::UnknownStream(stream));
         }
-        // The server opens streams by ascending id: those in between are open, too.
+        // The server opens streams by ascending id, so those in between are also open.
         let opened = (stream.0 - self.opened_below) as usize;
         if self.receive_streams.len() + opened >= MAX_STREAMS {
             return Err(ProtocolViolation::TooManyStreams { max: MAX_STREAMS });
@@ -403,21 +404,21 @@ impl Connection {
         Ok(true)
     }
 
-    /// The peer closes: it is answered once, so that it need not repeat itself.
+    /// Takes the peer's CLOSE and answers it once, so that the peer need not repeat it.
     // spec: CON-6
     fn take_close(&mut self, now: Timestamp, close: Close) {
         if let Some(closing) = self.closing() {
-            // A CLOSE more, while the answer to the first is due.
+            // Another CLOSE, while the answer to the first is due.
             if closing.once {
                 return;
             }
-            // Either the answer to this end's CLOSE or a crossing one: both sides know now.
+            // Either the answer to this end's CLOSE or one that crossed it: both ends know now.
             self.state = State::Closed;
             return;
         }
         let code = CloseCode::from_number(u64::from(close.code)).unwrap_or(CloseCode::None);
         let closed = match code {
-            // It hears nothing, whatever this end hears.
+            // The peer receives nothing, whatever this end receives.
             CloseCode::IdleTimeout => Closed::TimedOut,
             code => Closed::ByPeer { code, reason: close.reason },
         };
@@ -425,8 +426,8 @@ impl Connection {
     }
 }
 
-/// Of a message that has a number, or a part of one: where it belongs, its mode, the message's bytes, and
-/// whether these are all.
+/// For a message with a number, or a fragment of one: where it belongs, its mode, the message's bytes, and
+/// whether the message is whole.
 fn numbered(frame: &Frame) -> Option<(Place, Delivery, usize, bool)> {
     match frame {
         Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {

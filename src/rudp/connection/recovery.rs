@@ -1,4 +1,4 @@
-//! What becomes of packets that are not acked: losses, and probes for a tail that nothing else asks about.
+//! Packets that are not acked: losses, and probes for a tail whose loss nothing else would reveal.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use super::controller::Lost;
 use super::sent::{LossOutcome, SentFrame};
 use crate::base::Timestamp;
 
-/// Probes come at least so often while something is under way. Spec: REL-6.
+/// Maximum time between probes while packets are in flight, unless a probe timeout is longer. Spec: REL-6.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_millis(300);
-/// A probe carries unacked messages of up to so many bytes each.
+/// Size of the largest unacked message that a probe carries.
 const PROBE_MESSAGE_BYTES: usize = 512;
-/// What the first probe carries of them in all, if it is not the oldest alone; each that follows carries
-/// twice as many bytes.
+/// Bytes of messages in the first probe, unless it carries the oldest message alone; each further probe
+/// carries twice as many.
 const FIRST_PROBE_BYTES: usize = 128;
-/// Messages that a probe queues at most; more than a packet holds.
+/// Maximum number of messages that a probe queues; more than a packet holds.
 const PROBE_MESSAGES: usize = 32;
-/// Losing everything for so many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
+/// Losing everything for this many probe timeouts is persistent congestion. RFC 9002 §7.6.1.
 const PERSISTENT_PROBE_TIMEOUTS: u32 = 3;
 
 impl Connection {
-    /// Detects losses and queues what they carried.
+    /// Detects losses and queues what the lost packets carried.
     pub(super) fn resend_lost(&mut self, now: Timestamp) {
         let mut lost = LossOutcome::default();
         let again = self.sent.detect_lost(now, self.paths.since(), &self.rtt, &mut lost);
@@ -45,7 +45,7 @@ impl Connection {
         self.trace_recovery(now, &lost.numbers, again);
     }
 
-    /// Tells the controller of losses, but for those on a former path.
+    /// Reports losses to the congestion controller, except those on a former path.
     // spec: PTH-8
     fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
         let sent_at = lost.packets.iter().map(|(_, sent_at)| *sent_at);
@@ -61,7 +61,7 @@ impl Connection {
         });
     }
 
-    /// When what left after the newest acked packet has waited too long for an ack. Spec: REL-6.
+    /// Returns when packets sent after the newest acked one have waited too long for an ack. Spec: REL-6.
     // spec: REL-6
     pub(super) fn probe_deadline(&self) -> Option<Timestamp> {
         let since = self.sent.unanswered_since()?;
@@ -80,8 +80,8 @@ impl Connection {
         Some(since + interval.min(cap))
     }
 
-    /// Makes a packet leave that asks for an ack, and mostly carries the oldest small messages under way again:
-    /// the more of them, the more probes went unanswered.
+    /// Makes an ack-eliciting packet leave, which usually carries the oldest small messages in flight again;
+    /// the more probes are unanswered, the more messages it carries.
     // spec: REL-7
     pub(super) fn probe(&mut self, now: Timestamp) {
         let room = FIRST_PROBE_BYTES << self.timers.probes().min(8);
@@ -103,8 +103,8 @@ impl Connection {
     }
 }
 
-/// True when the window has held nothing back since `sent_at`, and would not have without the pacer; it did, or would
-/// have, at `held_back_at` last. RFC 9002 §7.8.
+/// Returns whether the congestion window has held nothing back since `sent_at`, and would not have without
+/// the pacer. `held_back_at` is when it last did or would have. RFC 9002 §7.8.
 pub(super) fn is_app_limited(held_back_at: Option<Timestamp>, sent_at: Timestamp) -> bool {
     held_back_at.is_none_or(|at| at < sent_at)
 }

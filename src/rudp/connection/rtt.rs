@@ -1,4 +1,4 @@
-//! Round-trip time, RFC 9002 §5.
+//! Round-trip time. RFC 9002 §5.
 
 use std::time::Duration;
 
@@ -11,20 +11,21 @@ pub struct RttEstimator {
     smoothed: Span,
     variation: Span,
     minimum: Option<Span>,
-    /// Smoothed time from the oldest packet that an ack settles to the ack, and its mean deviation.
+    /// Smoothed time from the sending of the oldest packet that an ack settles to the ack, and its mean
+    /// deviation.
     answer: Option<Span>,
     answer_variation: Span,
-    /// What follows from these; asked for with every packet.
+    /// Derived from the other fields; kept because it is needed with every packet.
     answer_timeout: Span,
 }
 
-/// Assumed until the first sample.
+/// RTT assumed until the first sample.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
-/// The probe timeout adds this at least.
+/// Minimum margin for the variation in the probe timeout.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 impl RttEstimator {
-    /// No sample yet; RTT is taken to be 100 ms.
+    /// Starts without a sample; the RTT is assumed to be 100 ms.
     pub fn new() -> Self {
         let mut rtt = Self {
             latest: INITIAL_RTT.into(),
@@ -39,13 +40,13 @@ impl RttEstimator {
         rtt
     }
 
-    /// True once there was a sample.
+    /// Returns whether there has been a sample.
     pub fn has_sample(&self) -> bool {
         self.minimum.is_some()
     }
 
-    /// Takes a sample: `sample` from sending to the ack, of which the peer held the packet for
-    /// `ack_delay`, already clamped to what was agreed. RFC 9002 §5.3.
+    /// Takes a sample: `sample` is the time from sending to the ack, and `ack_delay` is how long the peer
+    /// held the packet, already clamped to the agreed maximum. RFC 9002 §5.3.
     // spec: REL-2
     pub fn update(&mut self, sample: Duration, ack_delay: Duration) {
         if let Some(minimum) = self.minimum {
@@ -65,8 +66,8 @@ impl RttEstimator {
         self.renew_answer_timeout();
     }
 
-    /// An ack came, and the oldest packet that it settles left `sample` ago. What took longer than a probe
-    /// timeout was not held back: acks were lost.
+    /// Notes an ack; the oldest packet that it settles was sent `sample` ago. A time longer than a probe
+    /// timeout means that acks were lost, not that they were delayed.
     pub fn on_answer(&mut self, sample: Duration, peer_ack_delay: Duration) {
         let sample = sample.min(self.probe_timeout(peer_ack_delay));
         if let Some(answer) = self.answer.map(Span::get) {
@@ -85,38 +86,40 @@ impl RttEstimator {
         self.answer_timeout = (self.answer.map_or(INITIAL_RTT, Span::get) + margin).into();
     }
 
-    /// The smoothed RTT.
+    /// Returns the smoothed RTT.
     pub fn smoothed(&self) -> Duration {
         self.smoothed.get()
     }
 
-    /// The latest sample, less what the peer held its ack back: `adjusted_rtt` of RFC 9002 §5.3.
+    /// Returns the latest sample without the peer's ack delay: `adjusted_rtt` of RFC 9002 §5.3.
     pub fn latest(&self) -> Duration {
         self.latest.get()
     }
 
-    /// The mean deviation of the samples.
+    /// Returns the mean deviation of the samples.
     pub fn variation(&self) -> Duration {
         self.variation.get()
     }
 
-    /// The smallest sample, once there is one.
+    /// Returns the smallest sample, once there is one.
     pub fn minimum(&self) -> Option<Duration> {
         self.minimum.map(Span::get)
     }
 
-    /// The larger of the latest and the smoothed RTT: what loss detection waits for.
+    /// Returns the larger of the latest and the smoothed RTT, which loss detection waits for.
     pub fn conservative(&self) -> Duration {
         self.latest.max(self.smoothed).get()
     }
 
-    /// After so long without an ack, going by how long they took so far, something is probably lost.
+    /// Returns the time without an ack after which a loss is probable, judged by how long acks have taken so
+    /// far.
     // spec: REL-5
     pub fn answer_timeout(&self) -> Duration {
         self.answer_timeout.get()
     }
 
-    /// After so long without an ack something is lost, even if the peer holds acks back as long as it may.
+    /// Returns the time without an ack after which something is lost, even if the peer delays acks as long as
+    /// it may.
     // spec: REL-5
     pub fn probe_timeout(&self, peer_ack_delay: Duration) -> Duration {
         self.smoothed() + (self.variation() * 4).max(GRANULARITY) + peer_ack_delay
@@ -131,7 +134,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// RFC 9002 §5.3, worked by hand.
+    /// RFC 9002 §5.3, calculated by hand.
     // spec-test: REL-2
     #[test]
     fn samples_follow_rfc_9002() {
@@ -142,7 +145,7 @@ mod tests {
         // adjusted 56: variation (3·20 + |40 − 56|) / 4 = 19, smoothed (7·40 + 56) / 8 = 42
         assert_eq!((rtt.smoothed(), rtt.variation()), (ms(42), ms(19)));
         rtt.update(ms(45), ms(10));
-        // 45 − 10 is below the minimum of 40: the delay is not believed
+        // 45 − 10 is below the minimum of 40, so the delay is not subtracted
         assert_eq!(rtt.latest(), ms(45));
         assert_eq!(rtt.minimum(), Some(ms(40)));
     }

@@ -1,4 +1,4 @@
-//! Packets under way: acks, loss, and what to do about either.
+//! Packets in flight: acks, losses, and their consequences.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::stream::{MessageRef, Piece};
 use crate::base::{Ecn, PacketNumber, Timestamp, prefetch, prefetch_end};
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 
-/// What a packet carried that its fate matters to.
+/// A frame of a sent packet for which the packet's fate matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SentFrame {
-    /// Whole messages with numbers in a row: the first, and how many.
+    /// Whole messages with consecutive numbers: the first message, and how many.
     Messages(MessageRef, u32),
     /// One fragment of a message.
     Fragment(MessageRef, Piece),
@@ -24,12 +24,12 @@ pub enum SentFrame {
     Ack(u64),
     /// A count of packets that came marked CE.
     CeCount(CeReport),
-    /// Nothing, in so many bytes.
+    /// A size probe, which carries no data.
     SizeProbe(SizeProbe),
 }
 
 impl SentFrame {
-    /// The whole messages.
+    /// Returns the whole messages.
     pub fn messages(&self) -> impl Iterator<Item = MessageRef> + use<> {
         let row = match self {
             Self::Messages(first, count) => Some(first.row(*count)),
@@ -38,7 +38,7 @@ impl SentFrame {
         row.into_iter().flatten()
     }
 
-    /// Takes in `next`, if it goes on with the row of messages that this one is.
+    /// Absorbs `next` if it continues this run of messages, and returns whether it does.
     pub fn join(&mut self, next: &Self) -> bool {
         let (Self::Messages(first, count), Self::Messages(next, more)) = (self, next) else { return false };
         let goes_on = MessageRef { number: first.number + u64::from(*count), ..*first } == *next;
@@ -52,11 +52,11 @@ pub type SentFrames = SmallVec<[SentFrame; 2]>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Under way, and the peer will ack it.
+    /// In flight, and the peer will ack it.
     InFlight,
     /// Sent, but nothing in it asks for an ack.
     Quiet,
-    /// Left out on purpose: nobody can have received it.
+    /// Skipped on purpose: nobody can have received it.
     Skipped,
     Acked,
     Lost,
@@ -71,85 +71,87 @@ struct SentPacket {
     frames: SentFrames,
 }
 
-/// All sent packets that may still be acked, in the order of their numbers.
+/// All sent packets that may still be acked, in order of their numbers.
 #[derive(Debug)]
 pub struct SentPackets {
     packets: VecDeque<SentPacket>,
-    /// Number of the first in `packets`.
+    /// Number of the first packet in `packets`.
     base: u64,
     largest_acked: Option<u64>,
-    /// When that one left.
+    /// When the largest acked packet was sent.
     largest_acked_at: Timestamp,
     bytes_in_flight: usize,
-    /// When the oldest packet left that asks for an ack and is newer than any that was acked: kept, because
-    /// it is asked for with each packet.
+    /// When the oldest packet was sent that asks for an ack and is newer than any acked one; kept because it
+    /// is needed with each packet.
     unanswered_since: Option<Timestamp>,
-    /// Factor on the reordering window, doubled by each spurious loss.
+    /// Factor of the reordering window, doubled by each spurious loss.
     patience: u32,
     /// Losses since the last that proved spurious.
     losses: u32,
 }
 
-/// One ack mostly settles fewer packets: what a session of 64 says in 33 ms.
+/// Most acks settle fewer packets than this, which is what a session of 64 sends in 33 ms.
 const ACKED_AT_ONCE: usize = 64;
 
-/// One mostly settles about so many, where the peer's acks wait for its packets.
+/// Packets that an ack usually settles where the peer's acks wait for its own packets.
 const SETTLED_BY_AN_ACK: usize = 3;
 
-/// What an ack brought.
+/// The outcome of an ack.
 #[derive(Debug, Default)]
 pub struct AckOutcome {
     /// Frames that arrived.
     pub frames: SmallVec<[SentFrame; ACKED_AT_ONCE]>,
-    /// Packets newly acked: their bytes and sending times.
+    /// Newly acked packets: their bytes and sending times.
     pub packets: SmallVec<[(usize, Timestamp); ACKED_AT_ONCE]>,
-    /// When the largest was sent, if it is newly acked and asked for an ack: an RTT sample.
+    /// When the packet with the ack's largest number was sent, if it is newly acked and asked for an ack: an
+    /// RTT sample.
     pub largest_sent_at: Option<Timestamp>,
-    /// The largest number newly acked.
+    /// Largest newly acked number.
     pub largest: Option<u64>,
-    /// The largest number newly acked of a packet that left marked.
+    /// Largest newly acked number of a packet that was sent with a mark.
     pub marked: Option<PacketNumber>,
     /// Messages of packets that did not arrive, but were repaired.
     pub repaired: Vec<MessageRef>,
-    /// Packets that had been taken for lost, and when they were sent.
+    /// Packets that had been declared lost, and when they were sent.
     pub spurious: SmallVec<[(PacketNumber, Timestamp); 4]>,
 }
 
-/// What loss detection found.
+/// The outcome of loss detection.
 #[derive(Debug, Default)]
 pub struct LossOutcome {
     /// Frames to send again.
     pub frames: Vec<SentFrame>,
-    /// Packets lost: their bytes and sending times.
+    /// Lost packets: their bytes and sending times.
     pub packets: SmallVec<[(usize, Timestamp); 8]>,
     /// Their numbers.
     pub numbers: SmallVec<[PacketNumber; 8]>,
-    /// Those of them that left marked.
+    /// Numbers of those that were sent with a mark.
     pub marked: SmallVec<[PacketNumber; 8]>,
-    /// Longest time from the sending of one packet to that of a later one, which is lost, with nothing acked that was
-    /// sent in between: persistent congestion, RFC 9002 §7.6.
+    /// Longest time from the sending of one lost packet to that of a later one, found lost now, with nothing
+    /// acked that was sent in between: persistent congestion, RFC 9002 §7.6.
     pub longest_run: Duration,
 }
 
-/// A lost packet is remembered so long, in RTTs, to find out that it was not lost.
+/// How long a lost packet is remembered, in RTTs, to detect a spurious loss.
 const REMEMBER_RTTS: u32 = 4;
-/// A size probe is remembered so long at least: its ack counts although it comes late.
+/// Minimum time for which a size probe is remembered, since a late ack of it counts.
 const REMEMBER_SIZE_PROBE: Duration = Duration::from_secs(1);
-/// Kept for a CLOSE: more than it is said, left out numbers included.
+/// Numbers kept for a CLOSE: more than the times that it is sent, skipped numbers included.
 const CLOSE_NUMBERS: u64 = 64;
 const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
 const MAX_PATIENCE: u32 = 8;
-/// After so many losses without a spurious one the reordering window is halved again.
+/// After this many losses without a spurious one the reordering window is halved again.
 const LOSSES_UNTIL_IMPATIENT: u32 = 16;
-/// Packets remembered at most; beyond it nothing new leaves until old ones are settled. Spec: REL-9.
+/// Maximum number of packets remembered; when it is reached, nothing new leaves until old ones are settled.
+/// Spec: REL-9.
 pub const MAX_SPAN_PACKETS: usize = 1_536;
 
-/// Packets remembered at most, those counted that leave when nothing new may: beyond it the oldest are
-/// taken for lost, so that a peer that never acks cannot make this end remember more.
+/// Maximum number of packets remembered, including those that leave when nothing new may. Beyond it the
+/// oldest are declared lost, so that a peer that never acks cannot make this end remember more.
 const MAX_REMEMBERED_PACKETS: usize = 2 * MAX_SPAN_PACKETS;
 
 impl SentPackets {
-    /// Nothing sent.
+    /// Starts with nothing sent.
     pub fn new() -> Self {
         Self {
             packets: VecDeque::new(),
@@ -163,57 +165,58 @@ impl SentPackets {
         }
     }
 
-    /// Asks for the memory that the next packet will be remembered in.
+    /// Prefetches the memory in which the next packet will be recorded.
     pub fn prefetch_to_send(&self) {
         prefetch_end(&self.packets);
     }
 
-    /// Asks for that of the packets that the next ack is likely to settle.
+    /// Prefetches the packets that the next ack is likely to settle.
     pub fn prefetch_to_ack(&self) {
         self.packets.iter().take(SETTLED_BY_AN_ACK).for_each(prefetch);
     }
 
-    /// The number that the next packet gets.
+    /// Returns the number that the next packet gets.
     pub fn next_number(&self) -> PacketNumber {
         PacketNumber(self.base + self.packets.len() as u64)
     }
 
-    /// True when the numbers left are only those that a CLOSE may take. Spec: KEY-8.
+    /// Returns whether the only numbers left are those that a CLOSE may take. Spec: KEY-8.
     pub fn is_used_up(&self) -> bool {
         self.next_number().0 + CLOSE_NUMBERS > PacketNumber::MAX.0
     }
 
-    /// Numbers from the largest acked to the next: decides how many bytes a number takes.
+    /// Returns the distance from the largest acked number to the next one, which decides how many bytes a
+    /// number takes.
     pub fn span(&self) -> u64 {
         self.next_number().0 - self.largest_acked.unwrap_or(0)
     }
 
-    /// When the largest acked packet left.
+    /// Returns when the largest acked packet was sent.
     pub fn largest_acked_at(&self) -> Timestamp {
         self.largest_acked_at
     }
 
-    /// Bytes under way.
+    /// Returns the bytes in flight.
     pub fn bytes_in_flight(&self) -> usize {
         self.bytes_in_flight
     }
 
-    /// True when so many packets are unsettled that nothing new may leave.
+    /// Returns whether so many packets are unsettled that nothing new may leave.
     pub fn is_full(&self) -> bool {
         self.packets.len() >= MAX_SPAN_PACKETS
     }
 
-    /// True when more packets are remembered than may be: losses must be detected.
+    /// Returns whether more packets are remembered than allowed, so that losses must be detected.
     pub fn is_overfull(&self) -> bool {
         self.packets.len() > MAX_REMEMBERED_PACKETS
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Releases memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.packets.shrink_to_fit();
     }
 
-    /// When the oldest packet left that asks for an ack and is newer than any that was acked.
+    /// Returns when the oldest packet was sent that asks for an ack and is newer than any acked one.
     pub fn unanswered_since(&self) -> Option<Timestamp> {
         self.unanswered_since
     }
@@ -223,19 +226,19 @@ impl SentPackets {
         newer.find(|packet| packet.state == State::InFlight).map(|packet| packet.at)
     }
 
-    /// True for a packet that was acked, and for one that is settled and forgotten.
+    /// Returns true for a packet that was acked, and for one that is settled and forgotten.
     pub fn has_arrived(&self, number: PacketNumber) -> bool {
         let at = number.0.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
         at.is_none_or(|at| self.packets.get(at).is_some_and(|packet| packet.state == State::Acked))
     }
 
-    /// Leaves the next number out. Spec: ACK-7.
+    /// Skips the next number. Spec: ACK-7.
     pub fn skip(&mut self, now: Timestamp) {
         let (state, frames) = (State::Skipped, SentFrames::new());
         self.packets.push_back(SentPacket { at: now, bytes: 0, state, ecn: Ecn::NotEct, frames });
     }
 
-    /// Takes note of a packet with the next number, which left with the mark `ecn`.
+    /// Records a packet with the next number, which was sent with the mark `ecn`.
     pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, ecn: Ecn, frames: SentFrames) {
         let state = if eliciting { State::InFlight } else { State::Quiet };
         if eliciting {
@@ -245,7 +248,7 @@ impl SentPackets {
         self.packets.push_back(SentPacket { at: now, bytes, state, ecn, frames });
     }
 
-    /// Takes an ack. Walks this end's own packets, within the runs that the ack names.
+    /// Takes an ack. Iterates over this end's own packets, within the runs that the ack names.
     ///
     /// # Errors
     /// [`ProtocolViolation::AckOfUnsent`].
@@ -286,8 +289,8 @@ impl SentPackets {
         Ok(())
     }
 
-    /// A packet did not arrive, but its messages did: they are not sent again. It is as lost as before. It holds them no
-    /// longer: what names it again finds nothing.
+    /// Notes that a packet did not arrive but its messages did, so that they are not sent again. The packet
+    /// stays lost, but no longer holds them: naming it again has no effect.
     // spec: ACK-11
     fn on_repaired(&mut self, number: u64, outcome: &mut AckOutcome) -> Result<(), ProtocolViolation> {
         let at = number.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
@@ -344,15 +347,15 @@ impl SentPackets {
         Ok(())
     }
 
-    /// How long after a packet left it is lost, if a newer one was acked: a round trip, and the time by
-    /// which it may still arrive later than that one. Spec: REL-4.
+    /// Returns how long after its sending a packet is lost if a newer one was acked: a round trip and the
+    /// reordering window, within which it may still arrive after the newer one. Spec: REL-4.
     fn loss_wait(&self, rtt: &RttEstimator) -> Duration {
         let reorder_window = (rtt.smoothed() / 8).max(MIN_REORDER_WINDOW) * self.patience;
         rtt.conservative() + reorder_window
     }
 
-    /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering
-    /// window have passed since they left. No run of losses begins before `path_since`. Returns when to look
+    /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering window
+    /// have passed since they were sent. No run of losses begins before `path_since`. Returns when to check
     /// again.
     // spec: REL-4
     pub fn detect_lost(
@@ -398,7 +401,7 @@ impl SentPackets {
             }
             outcome.frames.extend(packet.frames.iter().copied());
         }
-        // Beyond `older` where too many are remembered.
+        // Packets beyond `older` may be among them when too many are remembered.
         if !outcome.packets.is_empty() {
             self.unanswered_since = self.find_unanswered();
         }
@@ -410,38 +413,38 @@ impl SentPackets {
         again
     }
 
-    /// When [`Self::detect_lost`] is next due.
+    /// Returns when [`Self::detect_lost`] is next due.
     pub fn loss_deadline(&self, rtt: &RttEstimator) -> Option<Timestamp> {
         let mut older = self.packets.iter().take(self.older_than_acked());
         let oldest = older.find(|packet| packet.state == State::InFlight)?;
         Some(oldest.at + self.loss_wait(rtt))
     }
 
-    /// The frames under way, oldest first.
+    /// Returns the frames in flight, oldest first.
     pub fn frames_in_flight(&self) -> impl Iterator<Item = &SentFrame> + '_ {
         let waiting = self.packets.iter().filter(|packet| packet.state == State::InFlight);
         waiting.flat_map(|packet| &packet.frames)
     }
 
-    /// As if all numbers below `number` were sent and settled, and `acked` the largest acked one.
+    /// Pretends that all numbers below `number` were sent and settled, with `acked` as the largest acked one.
     #[cfg(test)]
     pub fn start_at(&mut self, number: u64, acked: Option<u64>) {
         (self.base, self.largest_acked) = (number, acked);
     }
 
-    /// Places that take memory.
+    /// Returns for how many packets memory is allocated.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.packets.capacity()
     }
 
-    /// Packets remembered.
+    /// Returns how many packets are remembered.
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
         self.packets.len()
     }
 
-    /// Counts all again and compares.
+    /// Recounts everything and compares.
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self) {
         let flying = self.packets.iter().filter(|packet| packet.state == State::InFlight);
@@ -449,13 +452,13 @@ impl SentPackets {
         assert_eq!(self.unanswered_since, self.find_unanswered());
     }
 
-    /// Remembered packets that left before the largest acked one.
+    /// Returns how many remembered packets were sent before the largest acked one.
     fn older_than_acked(&self) -> usize {
         let older = self.largest_acked.unwrap_or(0).saturating_sub(self.base);
         usize::try_from(older).unwrap_or(usize::MAX)
     }
 
-    /// Drops what is settled from the old end.
+    /// Drops settled packets from the old end.
     fn forget(&mut self, now: Timestamp, rtt: &RttEstimator) {
         let remember = rtt.conservative() * REMEMBER_RTTS;
         while let Some(packet) = self.packets.front() {
@@ -484,7 +487,7 @@ mod tests {
     use crate::base::StreamId;
     use crate::rudp::connection::stream::Space;
 
-    /// Each naming costs what it frees, not what the packet has held.
+    /// Naming a packet as repaired costs only what it frees, not what the packet once held.
     #[test]
     fn what_is_named_as_repaired_again_is_nothing() {
         let mut sent = SentPackets::new();

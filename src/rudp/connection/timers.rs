@@ -1,4 +1,4 @@
-//! A connection's clocks: idle, keepalive, rest, close.
+//! A connection's timers: idle, keepalive, rest, close.
 
 use std::time::Duration;
 
@@ -9,47 +9,47 @@ use crate::wire::{CloseCode, TransportParameters};
 
 use super::config::ConnectionConfig;
 
-/// Times that are not a part's own business.
+/// Timers that belong to no other part of the connection.
 #[derive(Debug)]
 pub struct Timers {
     idle_timeout: Span,
     keepalive: Span,
     last_received: Timestamp,
-    /// When this end last asked for a sign of life, or heard one.
+    /// When this end last sent a packet that asks for an ack, or received a packet.
     last_lively: Timestamp,
     /// Probes since the last ack, and when the last of them was due.
     probes: u32,
     probed_at: Timestamp,
     /// A packet that asks for an ack must leave, whatever it carries.
     ping_due: bool,
-    /// When to look whether the peer takes the reliable messages that it is sent; `None` while there are none.
+    /// When to check the peer's progress with the reliable messages sent to it; `None` while there are none.
     progress_due: Option<Timestamp>,
-    /// Packets came or left since the connection last rested.
+    /// Packets arrived or left since the connection last rested.
     rest_due: bool,
-    /// Packets that came since there was silence, up to [`STREAM`].
+    /// Packets received since the last silence, up to [`STREAM`].
     heard: u8,
 }
 
-/// From one look at the peer's progress to the next at least. The oldest of many large messages beside a flood of
-/// small ones makes little on a slow line.
+/// Minimum time between two checks of the peer's progress. On a slow line, the oldest of many large messages
+/// makes little progress beside a flood of small ones.
 const MIN_PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
-/// A shorter keepalive would be a flood.
+/// Minimum keepalive; a shorter one would be a flood.
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
-/// Of a series of probes the sixth, the twelfth and so on carry no messages.
+/// The sixth, twelfth and so on of a series of probes carry no messages.
 const BARE_PROBE: u32 = 6;
-/// A connection that neither heard of its peer nor asked for it for so long is at rest.
+/// A connection that has neither heard from its peer nor asked for an ack for this long is at rest.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Packets without silence between them after which silence may mean that the path has broken.
+/// Packets received without silence in between, after which silence may mean that the path is broken.
 const STREAM: u8 = 8;
-/// CLOSE is said again after a probe timeout within these bounds, and after twice as long each further time.
+/// Bounds of the probe timeout after which CLOSE is repeated; each further interval is twice as long.
 const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
-/// Once it was said so many times no packet of the peer makes it come sooner.
+/// After this many CLOSEs, packets from the peer no longer make the next one leave sooner.
 const MAX_CLOSES: u32 = 32;
-/// CLOSE is said again at least so often.
+/// Maximum time between two CLOSEs.
 const MAX_CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Timers {
-    /// Starts the clocks at `now`.
+    /// Starts the timers at `now`.
     pub fn new(now: Timestamp, config: &ConnectionConfig, peer: &TransportParameters) -> Self {
         // spec: CON-3
         let idle_timeout = config.idle_timeout.min(peer.idle_timeout());
@@ -67,7 +67,7 @@ impl Timers {
         }
     }
 
-    /// A packet of the peer opened.
+    /// Notes that a packet from the peer opened.
     pub fn on_received(&mut self, now: Timestamp) {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
@@ -75,39 +75,39 @@ impl Timers {
         self.heard = self.heard.saturating_add(1).min(STREAM);
     }
 
-    /// There is silence; true when a stream of packets has ended with it.
+    /// Notes a silence, and returns whether it ended a stream of packets.
     fn on_silence(&mut self) -> bool {
         std::mem::take(&mut self.heard) == STREAM
     }
 
-    /// A reliable message was sent.
+    /// Notes that a reliable message was sent.
     pub fn on_reliable(&mut self, now: Timestamp) {
         self.progress_due.get_or_insert(now + self.idle_timeout.get().max(MIN_PROGRESS_INTERVAL));
     }
 
-    /// The peer acked something new.
+    /// Notes that the peer acked something new.
     pub fn on_acked(&mut self) {
         self.probes = 0;
     }
 
-    /// Probes since the last ack.
+    /// Returns the number of probes since the last ack.
     pub fn probes(&self) -> u32 {
         self.probes
     }
 
-    /// When the last of them was due.
+    /// Returns when the last probe was due.
     pub fn probed_at(&self) -> Timestamp {
         self.probed_at
     }
 
-    /// A probe is due: a packet must leave that asks for an ack.
+    /// Notes that a probe is due: a packet that asks for an ack must leave.
     pub fn on_probe(&mut self, now: Timestamp) {
         self.probes = self.probes.saturating_add(1);
         self.probed_at = now;
         self.ping_due = true;
     }
 
-    /// A packet left; `eliciting` when it asks for an ack.
+    /// Notes that a packet left; `eliciting` when it asks for an ack.
     pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
         self.rest_due = true;
         if eliciting {
@@ -121,13 +121,13 @@ impl Timers {
         self.ping_due = true;
     }
 
-    /// True when one must leave.
+    /// Returns whether a packet that asks for an ack must leave.
     pub fn is_ping_due(&self) -> bool {
         self.ping_due
     }
 
-    /// True when it must leave without messages: a peer that has no memory for what a probe carries drops it,
-    /// and with it the ack that the packet holds.
+    /// Returns whether that packet must leave without messages: a peer without memory for what a probe
+    /// carries drops it, and with it the ack in the packet.
     // spec: REL-7
     pub fn is_bare_probe_due(&self) -> bool {
         self.ping_due && self.probes > 0 && self.probes.is_multiple_of(BARE_PROBE)
@@ -147,7 +147,7 @@ impl Timers {
 }
 
 impl Connection {
-    /// When [`Self::handle_timeout`] must be called next; `None` once there is nothing to wait for.
+    /// Returns when [`Self::handle_timeout`] must be called next; `None` once there is nothing to wait for.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         match &self.state {
             State::Closed => None,
@@ -171,7 +171,7 @@ impl Connection {
         }
     }
 
-    /// Does what is due at `now`. Handle received packets first: they may settle it.
+    /// Does what is due at `now`. Received packets must be handled first, since they may settle it.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         match &mut self.state {
             State::Closed => {}
@@ -223,7 +223,7 @@ impl Connection {
         }
     }
 
-    /// Nothing was said for a while: gives back the memory that traffic took.
+    /// Releases the memory used for traffic after a time of silence.
     fn rest(&mut self, now: Timestamp) {
         self.timers.rest_due = false;
         if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
@@ -233,13 +233,13 @@ impl Connection {
             self.acks.shrink();
             self.keys.rest(now);
             self.replay.rest();
-            // What is older than the newest counts as come: nothing is left to be repaired.
+            // Everything older than the newest packet counts as received, so nothing is left to repair.
             self.repair_decoder = RepairDecoder::default();
             self.events.shrink_to_fit();
         }
     }
 
-    /// From a CLOSE to the next, when it was said so many times before.
+    /// Returns the time from one CLOSE to the next, when it was sent `said` times before.
     // spec: CON-6
     pub(super) fn close_interval(&self, said: u32) -> Duration {
         let (min, max) = CLOSE_INTERVAL;
@@ -247,7 +247,7 @@ impl Connection {
         (first * (1 << said.min(8))).min(MAX_CLOSE_INTERVAL)
     }
 
-    /// The peer says something, and so has not heard CLOSE: it is said again, but not more often than at first.
+    /// Schedules CLOSE again, at most as often as at first: the peer still sends, so it has not received it.
     // spec: CON-6
     pub(super) fn close_again(&mut self, now: Timestamp) {
         let interval = self.close_interval(0);

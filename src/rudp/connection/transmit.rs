@@ -1,4 +1,4 @@
-//! Packets out: gather frames, write, seal.
+//! Outgoing packets: gather frames, write and seal them.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -20,36 +20,36 @@ use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
 use crate::wire::frame::{Ack, Frame, MAX_FRAMES, MessageHead, Repair};
 
-/// What a packet will hold, in the order of writing.
+/// The content of the next packet, in the order of writing.
 #[derive(Default)]
 struct Plan {
-    /// All frames but those of messages.
+    /// All frames except those of messages.
     small: SmallVec<[Frame; 3]>,
     parts: SmallVec<[(SendPart, Payload); 8]>,
     sent: SentFrames,
-    /// Bytes of all frames, as if none elided its length.
+    /// Size of all frames, as if none omitted its length.
     bytes: usize,
     eliciting: bool,
     ecn: Ecn,
 }
 
-/// From one packet number that is left out to the next, so that an ack of it tells a peer that guesses:
-/// 1,000 on average. Spec: ACK-7.
+/// Distance from one skipped packet number to the next, 1,000 on average. An ack of a skipped number exposes
+/// a peer that guesses. Spec: ACK-7.
 const SKIP_AFTER: RangeInclusive<u64> = 1..=1_999;
-/// Packets that ask for no ack are followed by one that does. Spec: ACK-9.
+/// After this many packets that ask for no ack, one that does must follow. Spec: ACK-9.
 const MAX_QUIET_PACKETS: u32 = 256;
 
-/// A size probe without an ack is lost after so many probe timeouts.
+/// A size probe without an ack is lost after this many probe timeouts.
 const SIZE_PROBE_TIMEOUTS: u32 = 2;
 
-/// Flags, connection id, a number of 4 bytes.
+/// Flags, connection id, and a number of 4 bytes.
 const MAX_HEADER_BYTES: usize = 9;
-/// Messages and fragments of a packet at most; its other frames are few.
+/// Maximum number of messages and fragments in a packet; its other frames are few.
 const MAX_PARTS: usize = MAX_FRAMES - 24;
 
 impl Connection {
-    /// Appends the next datagram to `out`, which is empty, and tells where it goes and how it is marked;
-    /// `None` when none is due.
+    /// Writes the next datagram to `out`, which must be empty, and returns where it goes and how it is
+    /// marked; `None` when none is due.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         debug_assert!(out.is_empty(), "one datagram a buffer");
         let mut plan = Plan::default();
@@ -85,8 +85,8 @@ impl Connection {
         Some(self.paths.for_close(out.len(), said).into())
     }
 
-    /// A packet for the address that the peer may have moved to. It counts as one that asks for no ack:
-    /// that it is lost, as it must be when somebody else is there, says nothing of the active path.
+    /// Plans a packet for the address that the peer may have moved to. It counts as one that asks for no ack:
+    /// its loss, which is certain when somebody else is there, says nothing about the active path.
     fn plan_for_pending(&mut self, now: Timestamp, plan: &mut Plan) -> Option<Route> {
         let (to, probe) = self.paths.take_for_pending(now)?;
         plan.push(match probe {
@@ -113,7 +113,7 @@ impl Connection {
         true
     }
 
-    /// Gathers what is due; false when nothing is.
+    /// Gathers what is due; returns false when nothing is.
     fn plan(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
         let may_send = self.may_send_now(now) && !self.timers.is_bare_probe_due();
@@ -153,16 +153,18 @@ impl Connection {
         plan.bytes > 0
     }
 
-    /// Largest datagram now. A probe for what is under way arrives even where large ones have ceased to, and so does what
-    /// shows the way to a new address, where the peer takes no larger ones.
+    /// Returns the largest datagram allowed now. A probe for data in flight must arrive even where large
+    /// datagrams no longer do. So must the packets that prove a new address, where the peer accepts no larger
+    /// ones.
     // spec: MTU-5, PTH-7
     fn datagram_limit(&self) -> usize {
         let must_arrive = self.timers.is_ping_due() || self.paths.has_for_active();
         if must_arrive { BASE_DATAGRAM_BYTES } else { self.datagram_size.bytes() }
     }
 
-    /// A packet that does nothing but be large. It counts as one that asks for no ack: that it is lost
-    /// says nothing of what the path has room for. Nothing is learned while nothing is heard.
+    /// Plans a packet whose only purpose is its size. It counts as one that asks for no ack: its loss says
+    /// nothing about the path's capacity. None is sent while nothing is heard from the peer, since nothing
+    /// could be learned.
     // spec: MTU-1, MTU-2
     fn plan_size_probe(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let Some(probe) = self.datagram_size.next_probe() else { return false };
@@ -178,13 +180,13 @@ impl Connection {
         true
     }
 
-    /// Zeros that make a packet of PING and PADDING as large as `probe`.
+    /// Returns the number of zeros that make a packet of PING and PADDING as large as `probe`.
     fn padding(&self, probe: SizeProbe) -> usize {
         let header = self.header(self.sent.next_number().0).encoded_len();
         probe.bytes - header - 2 - TAG_BYTES
     }
 
-    /// True when window and pacer let data leave, or a probe may break both. Takes note of what they
+    /// Returns whether the window and the pacer let data leave, or a probe may exceed both. Records what they
     /// hold back.
     // spec: REL-8, REL-9
     fn may_send_now(&mut self, now: Timestamp) -> bool {
@@ -199,7 +201,7 @@ impl Connection {
         debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
         let has_room = self.has_window();
         let may_send = has_room && self.congestion.pacer_allows(now);
-        // What the pacer alone holds back counts only where without it the window would do so. RFC 9002 §7.8.
+        // What only the pacer holds back counts only if the window would do so without it. RFC 9002 §7.8.
         let fills_window = || {
             let all = self.outbox.in_flight_with_all(self.sent.bytes_in_flight());
             all >= self.congestion.window_bytes()
@@ -217,7 +219,7 @@ impl Connection {
         self.sent.bytes_in_flight() < self.congestion.window_bytes() && !self.sent.is_full()
     }
 
-    /// When the pacer lets what waits leave.
+    /// Returns when the pacer lets waiting data leave.
     pub(super) fn pacing_deadline(&self) -> Option<Timestamp> {
         let waits = self.outbox.is_waiting() || self.repair_encoder.deadline(self.rtt.smoothed()).is_some();
         self.paced_until.filter(|_| waits)
@@ -227,7 +229,8 @@ impl Connection {
         self.quiet_packets >= MAX_QUIET_PACKETS
     }
 
-    /// Moves what fits from the queues into the packet; true when something does not. The search ends there.
+    /// Moves what fits from the queues into the packet. Stops at the first item that does not fit, and
+    /// returns true.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) -> bool {
         let is_probe = self.timers.is_ping_due();
         let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
@@ -253,7 +256,7 @@ impl Connection {
         false
     }
 
-    /// Adds REPAIRs of the packets that left before, as far as they fit.
+    /// Adds REPAIRs of earlier packets, as far as they fit.
     // spec: REP-2
     fn plan_repairs(&mut self, now: Timestamp, plan: &mut Plan, room: usize) {
         let number = self.sent.next_number();
@@ -269,7 +272,7 @@ impl Connection {
         }
     }
 
-    /// When a REPAIR must leave although nothing else does.
+    /// Returns when a REPAIR must leave even if nothing else does.
     pub(super) fn repair_deadline(&self) -> Option<Timestamp> {
         let deadline = self.repair_encoder.deadline(self.rtt.smoothed())?;
         (self.has_window() && self.paced_until.is_none()).then_some(deadline)
@@ -309,7 +312,7 @@ impl Connection {
         *out = packet;
     }
 
-    /// Chooses the next number that is left out.
+    /// Chooses the next number to skip.
     pub(super) fn draw_next_skip(&mut self) {
         let after = self.random.draw(|rng| rng.random_range(SKIP_AFTER));
         self.next_skip = PacketNumber(self.sent.next_number().0 + after);
@@ -347,7 +350,7 @@ impl Plan {
         self.small.push(frame);
     }
 
-    /// The whole messages, each with its payload in two pieces.
+    /// Returns the whole messages, each with its payload in two pieces.
     fn messages(&self) -> impl Iterator<Item = (MessageHead, [&[u8]; 2])> {
         self.parts.iter().filter_map(|(part, payload)| match part {
             SendPart::Whole(head) => Some((*head, payload.pieces())),

@@ -1,7 +1,6 @@
-//! From a HELLO to a half-open connection: steps in a fixed order, each cheaper than the next.
+//! Admission: the steps from a HELLO to a half-open connection, in a fixed order, each cheaper than the next.
 //!
-//! Spec: HSK-10. The order is what keeps a flood cheap, and decides which answer a HELLO with
-//! several faults gets.
+//! Spec: HSK-10. The order keeps a flood cheap, and decides which answer a HELLO with several faults gets.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,11 +25,11 @@ use crate::wire::{RejectCode, TransportParameters};
 /// How far a token's `iat` may lie ahead of this server's clock. Spec: TOK-4.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
-/// Somebody with a good, unused token, who also knows its secret, asks for a connection.
+/// A request for a connection, made with a valid, unused token by a client that knows the token's secret.
 pub struct Incoming {
     claims: Claims,
     from: Route,
-    /// It has brought a cookie of this address.
+    /// True when the HELLO carried a valid cookie for its address.
     is_proven: bool,
     echo: Echo,
     ephemeral: [u8; EPHEMERAL_BYTES],
@@ -39,12 +38,12 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// What the token says.
+    /// Returns the claims of the token.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// Where the HELLO came from. Not proved yet.
+    /// Returns the address that the HELLO came from, which may not be proven yet.
     pub fn from(&self) -> SocketAddr {
         self.from.remote
     }
@@ -59,20 +58,20 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// Where a HELLO's way ends before its time.
+/// Why a HELLO is not admitted.
 enum Stop {
-    /// It is answered again as it was before.
+    /// It was answered before and gets the same answer again.
     Repeat(Bytes),
-    /// It must come again, with a cookie.
+    /// It must be sent again with a cookie.
     Retry(Echo),
     /// It is dropped without an answer.
     Drop(DropReason),
-    /// It is refused, and told so if not too many are.
+    /// It is refused, with a REJECT unless too many are being sent.
     Reject(DropReason, RejectCode, Echo),
 }
 
 impl Endpoint {
-    /// Takes a clear packet through all steps but the last.
+    /// Takes a clear packet through all steps except the last.
     pub(super) fn handle_clear(&mut self, now: Now, from: Route, packet: &Bytes) -> Option<Incoming> {
         match self.admit(now, from, packet) {
             Ok(incoming) => return Some(incoming),
@@ -98,7 +97,7 @@ impl Endpoint {
         Ok(Incoming { claims, from, is_proven, echo, ephemeral, parameters, responder })
     }
 
-    /// Step 1: length, magic, checksum; then the version; then the form.
+    /// Step 1: checks length, magic and checksum, then the version, then the form.
     // spec: PKT-2, PKT-3, PKT-4, HSK-1, HSK-4
     fn read_hello(&self, packet: &Bytes) -> Result<Hello, Stop> {
         if packet.len() != HELLO_BYTES {
@@ -118,11 +117,11 @@ impl Endpoint {
         }
     }
 
-    /// Step 2: a HELLO that was answered is answered again, at the IP that it came from before.
+    /// Step 2: repeats the answer to a HELLO that was answered before, if it comes from the same IP.
     // spec: HSK-6, TOK-6
     fn repeat_answer(&self, from: Route, hello: &Hello) -> Result<(), Stop> {
         match self.half_opens.of_caller(hello.ephemeral(), from.remote) {
-            // At another worker, whose half-open connections are its own.
+            // Spent by another half-open connection, possibly at another worker, which keeps its own.
             Some(half_open) if self.ledger.is_spent(&half_open.claims.id) => {
                 Err(Stop::Reject(DropReason::TokenUsed, RejectCode::TokenUsed, hello.echo()))
             }
@@ -131,7 +130,7 @@ impl Endpoint {
         }
     }
 
-    /// Step 3: under load, an address must prove itself with a cookie.
+    /// Step 3: under load, requires a cookie that proves the address.
     // spec: HSK-5
     fn ask_for_cookie(&mut self, now: Timestamp, from: Route, hello: &Hello) -> Result<(), Stop> {
         let hellos = self.hellos.count(now);
@@ -144,13 +143,13 @@ impl Endpoint {
         }
     }
 
-    /// True when the sender has proved its address.
+    /// Returns true when the sender has proven its address.
     fn has_cookie(&self, now: Timestamp, from: Route, hello: &Hello) -> bool {
         let echo = hello.echo();
         hello.cookie.as_ref().is_some_and(|cookie| self.cookies.verify(now, from.remote, echo, cookie))
     }
 
-    /// Step 4: the token, its times and its audience.
+    /// Step 4: checks the token, its times and its audience.
     // spec: TOK-1, TOK-4, TOK-5
     fn open_token(&self, wall: UnixTime, hello: &Hello) -> Result<Claims, Stop> {
         let claims = token::open(&self.config.keys.keys(), &hello.token).map_err(|error| match error {
@@ -172,8 +171,9 @@ impl Endpoint {
         Ok(claims)
     }
 
-    /// Step 5: the token has not made its connection. Where it may be making it, the address must prove itself: copies
-    /// of a HELLO from addresses that are nobody's would take all of its token's handshakes.
+    /// Step 5: checks that the token has not made its connection. While it may be making it, the address must
+    /// prove itself; otherwise copies of a HELLO from forged addresses would take up all handshakes of its
+    /// token.
     // spec: TOK-6, HSK-11
     fn check_unspent(&self, now: Timestamp, from: Route, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
         match self.ledger.use_of(&claims.id) {
@@ -187,7 +187,7 @@ impl Endpoint {
         }
     }
 
-    /// Step 6: the sender knows the token's secret.
+    /// Step 6: checks that the sender knows the token's secret.
     // spec: HSK-2, HSK-9
     fn verify_secret(
         &mut self,
@@ -200,7 +200,7 @@ impl Endpoint {
             .map_err(|_| Stop::Drop(DropReason::HandshakeForged))
     }
 
-    /// Step 7: limits of the server, of the user, of the address's prefix.
+    /// Step 7: checks the limits of the server, the user and the address's prefix.
     fn check_limits(&self, from: Route, claims: &Claims, hello: &Hello) -> Result<(), Stop> {
         let (half_opens, config) = (&self.half_opens, &self.config);
         let refuse = |reason, code| Err(Stop::Reject(reason, code, hello.echo()));
@@ -220,7 +220,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Step 8: reserves the token, ends the handshake and answers it.
+    /// Step 8: reserves the token, completes the handshake and answers it.
     // spec: HSK-11
     pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
         let wall = self.ledger.advance(now.wall);
@@ -266,8 +266,8 @@ impl Endpoint {
         self.answer(from, answer);
     }
 
-    /// Refuses what [`Input::Incoming`](super::Input::Incoming) asks for, with a REJECT if not too
-    /// many are sent. The token stays fresh.
+    /// Refuses a request from [`Input::Incoming`](super::Input::Incoming), with a REJECT unless too many are
+    /// being sent. The token remains unused.
     pub fn refuse(&mut self, now: Now, incoming: &Incoming, code: RejectCode) {
         let reason = match code {
             RejectCode::Draining => DropReason::Draining,

@@ -1,4 +1,4 @@
-//! [`EndpointConfig`]: whom an endpoint lets in, and how many.
+//! [`EndpointConfig`]: which clients an endpoint admits, and how many.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,44 +6,43 @@ use std::time::Duration;
 use crate::rudp::{ConnectionConfig, MemoryBudgets, Tracer};
 use crate::secure::KeyRing;
 
-/// What an endpoint needs to know; shared by all workers of a server.
+/// Configuration of an endpoint, shared by all workers of a server.
 pub struct EndpointConfig {
-    /// Names the game: clear packets of other games fall out at their checksum.
+    /// Identifies the game: clear packets of other games fail their checksum.
     pub protocol_id: u64,
-    /// The names under which tokens know this server: a token's `aud` must be one of them. When
-    /// empty, every token of `keys` is for this server: right while no other server has these keys.
+    /// Names by which tokens refer to this server: a token's `aud` must be one of them. When empty, every
+    /// token of `keys` is accepted, which is right as long as no other server has these keys.
     pub audiences: Vec<String>,
     /// Token keys in use.
     pub keys: Arc<KeyRing>,
-    /// For each connection.
+    /// Configuration of each connection.
     pub connection: ConnectionConfig,
-    /// What all connections of the process may keep together.
+    /// Memory that all connections of the process share.
     pub budgets: MemoryBudgets,
-    /// Connections at most, of this endpoint. When reached, new ones are refused.
+    /// Most connections of this endpoint. When reached, new ones are refused.
     pub max_connections: usize,
-    /// Half-open connections at most, of this endpoint. When reached, new ones are refused.
+    /// Most half-open connections of this endpoint. When reached, new ones are refused.
     pub max_half_open: usize,
-    /// Half-open connections of one user at most.
+    /// Most half-open connections of one user.
     pub max_half_open_per_user: u32,
-    /// Half-open connections of one address prefix (IPv4 /24, IPv6 /56) at most.
+    /// Most half-open connections of one address prefix (IPv4 /24, IPv6 /56).
     pub max_half_open_per_prefix: u32,
-    /// How long a half-open connection waits for the client's first sealed packet, 30 s at most: longer
-    /// than clients wait for an answer, or the last one could not be confirmed.
+    /// How long a half-open connection waits for the client's first sealed packet, at most 30 s. Must be
+    /// longer than clients wait for an answer; otherwise the last answer could not be confirmed.
     pub half_open_timeout: Duration,
-    /// HELLOs in a second from which on clients must prove their address with a cookie; 0 for
-    /// always.
+    /// HELLOs per second from which clients must prove their address with a cookie; 0 for always.
     pub cookie_from_hellos_per_second: u32,
-    /// Half-open connections of one address prefix from which on clients there must prove their address with a cookie:
-    /// nobody takes those places in the name of others.
+    /// Half-open connections of one address prefix from which clients there must prove their address with a
+    /// cookie, so that nobody can take those places with forged addresses.
     pub cookie_from_half_open_per_prefix: u32,
-    /// REJECTs that are sent in a second; further ones are not sent at all.
+    /// Most REJECTs sent per second; any more are not sent at all.
     pub max_rejects_per_second: u32,
-    /// Decides which connections are traced. `None`: not one.
+    /// Decides which connections are traced; `None` traces none.
     pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl EndpointConfig {
-    /// The usual limits, for tokens of `keys` that are made for any of `audiences`.
+    /// Returns the default limits, for tokens of `keys` that are issued for any of `audiences`.
     pub fn new(protocol_id: u64, audiences: Vec<String>, keys: Arc<KeyRing>) -> Self {
         Self {
             protocol_id,

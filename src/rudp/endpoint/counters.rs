@@ -3,7 +3,7 @@
 /// Declares the reasons with their names.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident = $name:literal,)+) => {
-        /// Why a datagram, or the HELLO in it, came to nothing.
+        /// Why a datagram, or the HELLO in it, was dropped or refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum DropReason {
@@ -14,7 +14,7 @@ macro_rules! reasons {
             /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$reason,)+];
 
-            /// The reason's name, as metrics and logs write it.
+            /// Returns the reason's name in metrics and logs.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$reason => $name,)+
@@ -25,41 +25,41 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A clear packet that is not 1,200 bytes long, or nothing at all.
+    /// A clear packet that is not 1,200 bytes long, or an empty datagram.
     BadLength = "bad_length",
-    /// Another magic or checksum: noise, or another game.
+    /// Wrong magic or checksum: noise, or another game.
     BadChecksum = "bad_checksum",
     /// A clear packet of another version.
     BadVersion = "bad_version",
-    /// A clear packet that is no well-formed HELLO.
+    /// A clear packet that is not a well-formed HELLO.
     Malformed = "malformed",
-    /// A HELLO under load, without a cookie that holds.
+    /// A HELLO without a valid cookie where one is required.
     NoCookie = "no_cookie",
-    /// A token that nobody with a live key has made.
+    /// A token that was not made with a key in use.
     TokenForged = "token_forged",
-    /// An authentic token that says what it may not.
+    /// An authentic token with invalid claims.
     TokenMalformed = "token_malformed",
-    /// A token whose time is over.
+    /// A token that has expired.
     TokenExpired = "token_expired",
-    /// A token from the future.
+    /// A token issued in the future.
     TokenEarly = "token_early",
     /// A token for another server.
     WrongServer = "wrong_server",
-    /// A token that has made its connection, or is making two.
+    /// A token that has already made its connection.
     TokenUsed = "token_used",
     /// A Noise message whose sender does not know the token's secret.
     HandshakeForged = "handshake_forged",
-    /// The owner said no.
+    /// The owner refused the connection.
     Refused = "refused",
     /// No room for another connection.
     Full = "full",
-    /// No new connections: the server is about to stop.
+    /// No new connections, because the server is about to stop.
     Draining = "draining",
-    /// The user has too many half-open connections.
+    /// The user or the token has too many half-open connections.
     UserLimit = "user_limit",
     /// The address's prefix has too many half-open connections.
     AddressLimit = "address_limit",
-    /// A sealed packet of no connection that is known here.
+    /// A sealed packet for a connection that is not known here.
     UnknownConnection = "unknown_connection",
     /// A sealed packet that is malformed.
     SealedMalformed = "sealed_malformed",
@@ -67,20 +67,20 @@ reasons! {
     Replayed = "replayed",
     /// A sealed packet that does not open.
     DoesNotOpen = "does_not_open",
-    /// A sealed packet that came too late, or to a closed connection.
+    /// A sealed packet that came too late, or for a closed connection.
     Late = "late",
-    /// A sealed packet of a message for which there was no memory; it is sent again.
+    /// A sealed packet with a message for which there was no memory; it is sent again.
     OverBudget = "over_budget",
-    /// A sealed packet larger than every path takes, from another host than the client's.
+    /// A sealed packet larger than every path carries, from a host other than the client's.
     OffPath = "off_path",
 }
 
-/// What an endpoint has done. All counts begin with the endpoint.
+/// What an endpoint has done, counted from its creation.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// Bytes of datagrams that are taken to prove nothing: all but sealed packets that were not dropped.
+    /// Bytes of datagrams received that prove nothing: all except sealed packets that were not dropped.
     pub unproven_bytes_received: u64,
-    /// Bytes of all clear packets sent, nearly all of them to addresses that have proved nothing.
+    /// Bytes of all clear packets sent, nearly all of them to addresses that have proven nothing.
     pub unproven_bytes_sent: u64,
     /// RETRYs sent.
     pub retries_sent: u64,
@@ -88,12 +88,12 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What was dropped for `reason`.
+    /// Returns how many datagrams were dropped for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason as usize).copied().unwrap_or(0)
     }
 
-    /// All that was dropped, by reason.
+    /// Returns all drops, by reason.
     pub fn dropped_by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         DropReason::ALL.iter().map(|reason| (*reason, self.dropped(*reason)))
     }

@@ -1,6 +1,7 @@
-//! [`HalfOpens`]: connections that were answered with a HELLO_ACK and have not confirmed it.
+//! [`HalfOpens`]: connections that were answered with a HELLO_ACK and are not confirmed yet.
 //!
-//! Few, bounded and short-lived; found by connection id and by who has said HELLO, counted by user and by address prefix.
+//! They are few, bounded and short-lived, are found by connection id and by the sender of the HELLO, and are
+//! counted by user and by address prefix.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -20,14 +21,14 @@ pub(super) struct HalfOpen {
     pub(super) claims: Claims,
     /// The client's ephemeral key.
     pub(super) ephemeral: [u8; EPHEMERAL_BYTES],
-    /// Where its HELLO came from.
+    /// Address that its HELLO came from.
     pub(super) from: SocketAddr,
-    /// The HELLO_ACK, to be sent again.
+    /// The HELLO_ACK, kept to be sent again.
     pub(super) answer: Bytes,
 }
 
-/// By what a repeated HELLO is known: the client's ephemeral key, and the IP that it comes from. The answer to one
-/// IP goes to no other, for whoever hears it speaks for the address that the connection then has.
+/// Identifies a repeated HELLO: the client's ephemeral key, and the IP that it comes from. The answer to one
+/// IP is sent to no other, since a host that receives it speaks for the address that the connection then has.
 type Caller = ([u8; EPHEMERAL_BYTES], IpAddr);
 
 impl HalfOpen {
@@ -43,7 +44,7 @@ pub(super) struct HalfOpens {
     by_caller: HashMap<Caller, ConnectionId>,
     users: HashMap<UserId, u32>,
     prefixes: HashMap<Prefix, u32>,
-    /// By end time: all live equally long. May name some that have already ended.
+    /// In the order of their ends, since all live equally long. May include some that have already ended.
     ends: VecDeque<(Timestamp, ConnectionId)>,
 }
 
@@ -52,7 +53,7 @@ impl HalfOpens {
         self.by_id.len()
     }
 
-    /// Places taken in all tables.
+    /// Returns the number of entries in all tables.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
         let tables = [self.by_id.len(), self.by_caller.len()];
@@ -60,24 +61,24 @@ impl HalfOpens {
         tables.into_iter().chain(counts).sum()
     }
 
-    /// Those of one user.
+    /// Returns the number of half-open connections of one user.
     pub(super) fn of_user(&self, user: &UserId) -> u32 {
         self.users.get(user).copied().unwrap_or(0)
     }
 
-    /// Those of one address's prefix.
+    /// Returns the number of half-open connections of one address's prefix.
     pub(super) fn of_prefix(&self, address: SocketAddr) -> u32 {
         self.prefixes.get(&Prefix::of(address)).copied().unwrap_or(0)
     }
 
-    /// The one that a HELLO with this ephemeral key from this IP has made.
+    /// Returns the connection made by a HELLO with this ephemeral key from this IP.
     // spec: HSK-10
     pub(super) fn of_caller(&self, ephemeral: [u8; EPHEMERAL_BYTES], from: SocketAddr) -> Option<&HalfOpen> {
         let id = self.by_caller.get(&(ephemeral, from.ip().to_canonical()))?;
         self.by_id.get(id)
     }
 
-    /// What the tokens of all of them say.
+    /// Returns the claims of all their tokens.
     pub(super) fn claims(&self) -> impl Iterator<Item = &Claims> {
         self.by_id.values().map(|half_open| &half_open.claims)
     }
@@ -100,13 +101,13 @@ impl HalfOpens {
         count_down(&mut self.users, &half_open.claims.user);
         count_down(&mut self.prefixes, &Prefix::of(half_open.from));
         if self.by_id.is_empty() {
-            // What many at once took is not kept.
+            // Frees the memory that many connections at once have taken.
             *self = Self::default();
         }
         Some(half_open)
     }
 
-    /// One whose time is over.
+    /// Returns a connection whose time is over.
     pub(super) fn pop_ended(&mut self, now: Timestamp) -> Option<ConnectionId> {
         while let Some((_, id)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
             if self.by_id.contains_key(&id) {
@@ -116,7 +117,7 @@ impl HalfOpens {
         None
     }
 
-    /// When the oldest ends; may be early, when that one has ended before its time.
+    /// Returns when the oldest ends; too early when that one has ended before its time.
     pub(super) fn next_end(&self) -> Option<Timestamp> {
         self.ends.front().map(|(end, _)| *end)
     }
@@ -131,7 +132,7 @@ fn count_down<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
     }
 }
 
-/// The part of an address that one owner usually has to himself: IPv4 /24, IPv6 /56.
+/// The part of an address that one owner usually has alone: IPv4 /24, IPv6 /56.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Prefix(u64);
 
@@ -139,14 +140,14 @@ impl Prefix {
     fn of(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Self(u64::from(ip.to_bits() >> 8)),
-            // An IPv6 prefix in use has bits above those of any IPv4 one.
+            // An IPv6 prefix in use has bits above those of any IPv4 prefix.
             IpAddr::V6(ip) => Self(u64::try_from(ip.to_bits() >> 64).unwrap_or(u64::MAX) >> 8),
         }
     }
 }
 
-/// How long a half-open connection may live at most, whatever the configuration says: its id must
-/// not be in use again while its end still waits in a queue.
+/// Longest lifetime of a half-open connection, whatever the configuration says. Its id must not be in use
+/// again while its end still waits in a queue.
 pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

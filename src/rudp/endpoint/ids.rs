@@ -1,4 +1,4 @@
-//! [`IdPool`]: connection ids that nobody can guess and that rest before they return.
+//! [`IdPool`]: connection ids that cannot be guessed and that rest before they are reused.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use rand::RngCore;
 
 use crate::base::{ConnectionId, IdSet, Timestamp, WorkerId};
 
-/// How long an id rests after its connection ended, so that late packets find nobody. Spec: PKT-6.
+/// How long an id rests after its connection ended, so that late packets find no connection. Spec: PKT-6.
 pub(super) const REST: Duration = Duration::from_secs(60);
 
-/// Draws before an endpoint counts as full. With half of all ids taken, one in 2^32 tries fails.
+/// Draws before an endpoint counts as full. With half of all ids taken, one in 2^32 calls fails.
 const DRAWS: u32 = 32;
 
-/// Gives out connection ids of one worker.
+/// Assigns the connection ids of one worker.
 pub(super) struct IdPool {
     worker: WorkerId,
-    /// In use or resting: at most 2^24, all ids that a worker has.
+    /// Ids in use or resting: at most 2^24, all ids that a worker has.
     taken: IdSet<ConnectionId>,
     resting: VecDeque<(Timestamp, ConnectionId)>,
 }
@@ -26,7 +26,7 @@ impl IdPool {
         Self { worker, taken: IdSet::default(), resting: VecDeque::new() }
     }
 
-    /// An id that is neither in use nor resting; `None` when hardly any is left.
+    /// Returns an id that is neither in use nor resting; `None` when hardly any is left.
     // spec: PKT-6
     pub(super) fn take(&mut self, now: Timestamp, rng: &mut impl RngCore) -> Option<ConnectionId> {
         while let Some((_, id)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
@@ -35,7 +35,7 @@ impl IdPool {
         (0..DRAWS).map(|_| ConnectionId::new(self.worker, rng.next_u32())).find(|id| self.taken.insert(*id))
     }
 
-    /// Sends an id to rest.
+    /// Returns an id to the pool, where it rests first.
     pub(super) fn give_back(&mut self, now: Timestamp, id: ConnectionId) {
         self.resting.push_back((now + REST, id));
     }
@@ -47,7 +47,7 @@ pub(super) mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    /// Draws the same each time.
+    /// Draws the same number each time.
     pub(in crate::rudp::endpoint) struct Stuck(pub(in crate::rudp::endpoint) u32);
 
     impl RngCore for Stuck {

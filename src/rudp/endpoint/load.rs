@@ -1,4 +1,4 @@
-//! What an endpoint does only so often in a second, and how it knows that it is under load.
+//! Counts per second, for rate limits and to detect load.
 
 use crate::base::Timestamp;
 
@@ -11,7 +11,7 @@ pub(super) struct PerSecond {
 }
 
 impl PerSecond {
-    /// Counts one event; true while the second's count is at most `limit`.
+    /// Counts one event. Returns true while the second's count is at most `limit`.
     pub(super) fn take(&mut self, now: Timestamp, limit: u32) -> bool {
         self.turn(now);
         if self.count >= limit {
@@ -21,7 +21,7 @@ impl PerSecond {
         true
     }
 
-    /// Counts one event; the larger count of this second and the one before.
+    /// Counts one event. Returns the larger count of this second and the one before.
     pub(super) fn count(&mut self, now: Timestamp) -> u32 {
         self.turn(now);
         self.count = self.count.saturating_add(1);

@@ -1,4 +1,4 @@
-//! [`Endpoint`]: the server's side of one socket, sans-IO: who may connect, and which connection a
+//! [`Endpoint`]: the server's side of one socket, sans-IO: which clients may connect, and which connection a
 //! datagram is for.
 //!
 //! | file | what it does |
@@ -6,15 +6,15 @@
 //! | `admission` | the steps from a HELLO to a half-open connection |
 //! | `half_open` | connections that the client has not confirmed |
 //! | `ids` | connection ids |
-//! | `load` | counts in a second: load, rate limits |
-//! | `moves` | connections that go on at another worker |
-//! | `timers` | one deadline a connection |
-//! | `prefetch` | memory asked for before it is needed |
+//! | `load` | counts per second: load, rate limits |
+//! | `moves` | connections that move to another worker |
+//! | `timers` | one deadline per connection |
+//! | `prefetch` | memory fetched before it is needed |
 //! | `counters` | what was dropped and answered, by reason |
 //!
-//! The calling contract is that of [`crate::rudp`]. An address that has not proved itself with a sealed
-//! packet gets at most a tenth of the bytes that it sent: every answer is at most 120 bytes, and
-//! only a HELLO, which has 1,200, is answered, once.
+//! The calling contract is that of [`crate::rudp`]. An address that has not proven itself with a sealed
+//! packet gets at most a tenth of the bytes that it sent: every answer is at most 120 bytes, and only a
+//! HELLO, which has 1,200, is answered, once.
 
 mod admission;
 mod config;
@@ -51,51 +51,51 @@ use crate::secure::{Claims, CookieKey, TokenLedger};
 use crate::wire::packet::{SealedHeader, is_clear};
 use crate::wire::{CloseCode, Delivery};
 
-/// What a datagram asks of the endpoint's owner.
+/// What a datagram requires of the endpoint's owner.
 #[derive(Debug)]
 pub enum Input {
-    /// Somebody with a good token wants to connect: [`Endpoint::accept`] or [`Endpoint::refuse`].
+    /// A client with a valid token wants to connect: call [`Endpoint::accept`] or [`Endpoint::refuse`].
     Incoming(Box<Incoming>),
-    /// A sealed packet for a connection of another worker, if there is such a worker.
+    /// A sealed packet for a connection of another worker, if that worker exists.
     Foreign(WorkerId, BytesMut),
     /// A sealed packet for a connection that has moved from here to another worker.
     Moved(WorkerId, BytesMut),
 }
 
-/// What an endpoint tells its owner.
+/// What an endpoint reports to its owner.
 #[derive(Debug)]
 pub enum EndpointEvent {
     /// A client has confirmed its connection.
     Connected {
         /// The new connection.
         connection: ConnectionId,
-        /// What its token says.
+        /// The claims of its token.
         claims: Box<Claims>,
         /// Its address.
         from: SocketAddr,
     },
     /// A message arrived.
     Message {
-        /// On this connection.
+        /// The connection it arrived on.
         connection: ConnectionId,
-        /// On this stream; `None` for unreliable ones.
+        /// Its stream; `None` for unreliable messages.
         stream: Option<StreamId>,
-        /// How it was sent.
+        /// Its delivery mode.
         delivery: Delivery,
-        /// What was sent.
+        /// Its bytes.
         payload: Bytes,
     },
-    /// A connection ended; the last event of it.
+    /// A connection ended; its last event.
     Closed {
         /// The connection.
         connection: ConnectionId,
-        /// Why.
+        /// Why it ended.
         why: Closed,
     },
 }
 
 impl EndpointEvent {
-    /// Which connection it is about.
+    /// Returns the connection that the event is about.
     pub fn connection(&self) -> ConnectionId {
         let (Self::Connected { connection, .. }
         | Self::Message { connection, .. }
@@ -114,21 +114,21 @@ pub struct Endpoint {
     ids: IdPool,
     half_opens: HalfOpens,
     connections: IdMap<ConnectionId, Live>,
-    /// Where connections are that have moved from here.
+    /// The workers to which connections have moved from here.
     moved: IdMap<ConnectionId, WorkerId>,
     /// Further ids of connections that have moved here.
     aliases: IdMap<ConnectionId, ConnectionId>,
-    /// Connections that moved here and have ended, of which their home has not heard.
+    /// Connections that moved here and have ended, of which their home has not been notified.
     ended: Vec<ConnectionId>,
     timers: TimerSet,
-    /// Connections that may have something to send; each is in it once, by its flag.
+    /// Connections that may have something to send, each once, as its flag ensures.
     dirty: VecDeque<ConnectionId>,
-    /// Connections lent to the owner, which may have made events; each is in it once, by its flag.
+    /// Connections lent to the owner that may have produced events, each once, as its flag ensures.
     lent: Vec<ConnectionId>,
     events: VecDeque<EndpointEvent>,
     /// Clear packets to be sent.
     answers: VecDeque<(Route, Bytes)>,
-    /// The last datagram was one of these: those of connections have their turn.
+    /// The last datagram sent was a clear packet, so connections have the next turn.
     has_answered: bool,
     hellos: PerSecond,
     rejects: PerSecond,
@@ -139,30 +139,30 @@ pub struct Endpoint {
 /// A confirmed connection.
 struct Live {
     connection: Box<Connection>,
-    /// Its id at this worker, where it has moved here.
+    /// Its id at this worker, if it has moved here.
     alias: Option<ConnectionId>,
     is_dirty: bool,
     is_lent: bool,
-    /// The owner has been told of it.
+    /// The owner was notified of the connection.
     is_known: bool,
 }
 
-/// Clear packets that wait to be sent at most; further ones are not sent at all.
+/// Most clear packets that wait to be sent; any more are not sent at all.
 const ANSWERS_MAX: usize = 4_096;
 
-/// What waits at a connection to be sent or acked once a message to it is queued, in bytes.
+/// Bytes of messages that wait at a connection to be sent or acked after a message was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queued {
     /// Of all messages.
     pub all: usize,
     /// Of reliable ones.
     pub reliable: usize,
-    /// By how much the message has made `reliable` larger; 0 where it has taken the place of others.
+    /// By how much the message increased `reliable`; 0 if it replaced others.
     pub added: usize,
 }
 
 impl Endpoint {
-    /// An endpoint without connections. `ledger` is that of the whole process.
+    /// Creates an endpoint without connections. `ledger` is that of the whole process.
     pub fn new(
         config: Arc<EndpointConfig>,
         worker: WorkerId,
@@ -194,7 +194,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes a datagram, whatever it is.
+    /// Handles a datagram of any kind.
     pub fn handle_datagram(&mut self, now: Now, from: Envelope, datagram: BytesMut) -> Option<Input> {
         if datagram.is_empty() || is_clear(&datagram) {
             self.counters.unproven_bytes_received += datagram.len() as u64;
@@ -209,12 +209,12 @@ impl Endpoint {
         self.handle_sealed(now.mono, id, from, datagram)
     }
 
-    /// Does what is due: ends half-open connections, runs the timers of the others.
+    /// Handles what is due: ends half-open connections and runs the timers of the others.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some(id) = self.half_opens.pop_ended(now) {
             self.end_half_open(now, id);
         }
-        // Each is taken once: its next deadline, which may be now, is set when it is polled.
+        // Each connection is taken once: its next deadline, which may be now, is set when it is polled.
         while let Some(id) = self.timers.pop_due(now) {
             if let Some(live) = self.connections.get_mut(&id) {
                 live.connection.handle_timeout(now);
@@ -224,18 +224,18 @@ impl Endpoint {
         }
     }
 
-    /// When [`Self::handle_timeout`] must be called next. A connection's deadline is known once all that it
-    /// has to say has left by [`Self::poll_transmit`].
+    /// Returns when [`Self::handle_timeout`] must be called next. A connection's deadline is known once
+    /// [`Self::poll_transmit`] has sent all that the connection has to send.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.timers.next().into_iter().chain(self.half_opens.next_end()).min()
     }
 
-    /// Events that wait; there may be more.
+    /// Returns the number of events waiting; there may be more.
     pub fn waiting_events(&self) -> usize {
         self.events.len()
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
         while self.events.is_empty() {
             let id = self.lent.pop()?;
@@ -247,7 +247,7 @@ impl Endpoint {
         self.events.pop_front()
     }
 
-    /// Lends a connection, closing ones included. It is polled for datagrams afterwards.
+    /// Lends a connection, even a closing one. It is polled for datagrams afterwards.
     pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let live = self.connections.get_mut(&id)?;
         live.mark_dirty(id, &mut self.dirty);
@@ -258,21 +258,21 @@ impl Endpoint {
         Some(&mut live.connection)
     }
 
-    /// Bytes of messages that wait at a connection to be sent or acked; none where there is none.
+    /// Returns the bytes of messages that wait at a connection to be sent or acked; 0 when it does not exist.
     pub fn queued_bytes(&self, id: ConnectionId) -> usize {
         self.connections.get(&id).map_or(0, |live| live.connection.queued_bytes())
     }
 
-    /// The same of reliable ones.
+    /// Returns the part of [`Endpoint::queued_bytes`] that belongs to reliable messages.
     pub fn queued_reliable_bytes(&self, id: ConnectionId) -> usize {
         self.connections.get(&id).map_or(0, |live| live.connection.queued_reliable_bytes())
     }
 
-    /// Queues a message on a connection, as [`Connection::send`] does, and tells how many bytes of messages
+    /// Queues a message on a connection, as [`Connection::send`] does, and returns how many bytes of messages
     /// wait there to be sent or acked.
     ///
     /// # Errors
-    /// [`SendError`]; [`SendError::Closed`] for a connection that is not there, too.
+    /// [`SendError`]; [`SendError::Closed`] also for a connection that does not exist.
     pub fn send(
         &mut self,
         now: Timestamp,
@@ -290,7 +290,7 @@ impl Endpoint {
         Ok(Queued { all: live.connection.queued_bytes(), reliable, added })
     }
 
-    /// Appends the next datagram to the empty `out` and tells where it goes and how it is marked.
+    /// Appends the next datagram to the empty `out`. Returns where it goes and how it is marked.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if !std::mem::take(&mut self.has_answered)
             && let Some(envelope) = self.poll_answer(out)
@@ -323,12 +323,12 @@ impl Endpoint {
         None
     }
 
-    /// True while answers to clients wait that have proved nothing.
+    /// Returns true while answers wait to clients that have proven nothing.
     pub fn has_answers(&self) -> bool {
         !self.answers.is_empty()
     }
 
-    /// Drops them; how many. A client that gets no answer asks again.
+    /// Drops those answers and returns how many there were. A client that gets no answer sends its HELLO again.
     // spec: HSK-14
     pub fn drop_answers(&mut self) -> usize {
         let dropped = self.answers.len();
@@ -336,32 +336,32 @@ impl Endpoint {
         dropped
     }
 
-    /// Refuses all further connections with `draining`, or no longer.
+    /// Refuses all further connections with `draining`, or stops doing so.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
     }
 
-    /// Confirmed connections, closing ones included.
+    /// Returns the number of confirmed connections, closing ones included.
     pub fn connection_count(&self) -> usize {
         self.connections.len()
     }
 
-    /// Connections that wait for the client's first sealed packet.
+    /// Returns the number of connections that wait for the client's first sealed packet.
     pub fn half_open_count(&self) -> usize {
         self.half_opens.len()
     }
 
-    /// True while a client may take itself for connected that has not confirmed it.
+    /// Returns true while a client that has not confirmed its connection may believe itself connected.
     pub fn awaits_clients(&self) -> bool {
         self.half_opens.claims().any(|claims| !self.ledger.is_spent(&claims.id))
     }
 
-    /// The address of a connection's client: the one that it proved last.
+    /// Returns the address of a connection's client, the one that it proved last.
     pub fn address(&self, id: ConnectionId) -> Option<SocketAddr> {
         self.connections.get(&id).map(|live| live.connection.remote())
     }
 
-    /// What it has received, dropped and answered.
+    /// Returns the counts of what was received, dropped and answered.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -391,8 +391,8 @@ impl Endpoint {
             let taken = half_open.connection.handle_packet(now, from, packet);
             match half_open.connection.poll_event() {
                 Some(Event::Established) => self.confirm(now, id),
-                // One whose client has broken the protocol stays until its time is over, or a token would be good for
-                // handshakes without end.
+                // A connection whose client has broken the protocol stays until its time is over; otherwise a
+                // token would allow any number of handshakes.
                 // spec: HSK-11
                 _ => {
                     let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);
@@ -407,8 +407,9 @@ impl Endpoint {
         None
     }
 
-    /// The client's first sealed packet: spends the token and fixes the port. The token's other half-open connections
-    /// stay until their time is over: one that is confirmed then is closed, for its client to know.
+    /// Handles the client's first sealed packet: spends the token and fixes the port. The token's other
+    /// half-open connections stay until their time is over; one that is then confirmed is closed, so that its
+    /// client learns of it.
     // spec: HSK-13
     fn confirm(&mut self, now: Timestamp, id: ConnectionId) {
         let Some(HalfOpen { mut connection, claims, .. }) = self.half_opens.remove(id) else { return };
@@ -437,8 +438,8 @@ impl Endpoint {
         }
     }
 
-    /// After a connection has said all that it has to say: takes its events, sets its timer, drops it
-    /// when it is done.
+    /// Follows up on a connection that has sent everything: takes its events, sets its timer, and drops it
+    /// when it is drained.
     fn settle(&mut self, now: Timestamp, id: ConnectionId) {
         let Some(live) = self.connections.get_mut(&id) else { return };
         live.take_events(id, &mut self.events);
@@ -456,8 +457,8 @@ impl Endpoint {
     }
 }
 
-/// True for packets that anybody can make, and copies: they change nothing, unless they are one too many of those that do
-/// not open.
+/// Returns true for copies and for packets that anybody can make. They change nothing, except when they
+/// exceed the limit of packets that do not open.
 fn is_nothing(taken: &Result<(), PacketDropped>) -> bool {
     matches!(
         taken,
@@ -469,7 +470,7 @@ fn is_nothing(taken: &Result<(), PacketDropped>) -> bool {
 }
 
 impl Live {
-    /// The connection may have something to send.
+    /// Notes that the connection may have something to send.
     fn mark_dirty(&mut self, id: ConnectionId, dirty: &mut VecDeque<ConnectionId>) {
         if !self.is_dirty {
             self.is_dirty = true;

@@ -1,8 +1,9 @@
 //! Connections that move from one worker's endpoint to another's.
 //!
-//! A connection's id names the worker that gave it: its *home*, as long as it lives. It may move from there,
-//! once. Home keeps the id and says where the connection is, so that what is sent to the id still finds it.
-//! Where it is now, it has an alias beside its id, for its client to use; and home must hear of its end.
+//! A connection's id names the worker that assigned it: its *home*, for as long as it lives. It may move from
+//! there, once. Home keeps the id and the connection's location, so that packets for the id still reach it.
+//! At its new worker, the connection has an alias besides its id, for its client to use, and home must be
+//! notified when it ends.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,17 +11,17 @@ use std::fmt;
 use super::{Endpoint, EndpointEvent, Live};
 use crate::base::{ConnectionId, Timestamp, WorkerId};
 
-/// A connection that has left one endpoint and is not in another yet. It neither sends nor receives; so it
-/// should not last.
+/// A connection that has left one endpoint and has not joined another yet. It neither sends nor receives, so
+/// this state should be brief.
 pub struct Moving {
     id: ConnectionId,
     live: Live,
-    /// What it has told and nobody has heard.
+    /// Events that its owner has not polled yet.
     events: VecDeque<EndpointEvent>,
 }
 
 impl Moving {
-    /// Names the connection.
+    /// Returns the connection's id.
     pub fn id(&self) -> ConnectionId {
         self.id
     }
@@ -33,8 +34,8 @@ impl fmt::Debug for Moving {
 }
 
 impl Endpoint {
-    /// Takes a connection out, which goes on to the endpoint of worker `to`. `None` for one that is not
-    /// here, or whose home this is not.
+    /// Removes a connection that moves to the endpoint of worker `to`. Returns `None` when it is not here, or
+    /// when this is not its home.
     pub fn release(&mut self, id: ConnectionId, to: WorkerId) -> Option<Moving> {
         if id.worker() != self.worker {
             return None;
@@ -49,8 +50,8 @@ impl Endpoint {
         Some(Moving { id, live, events })
     }
 
-    /// Takes in a connection that another endpoint has released. Its alias here, of which its client is to be
-    /// told; `None` when hardly any id is left.
+    /// Adds a connection that another endpoint has released. Returns its alias here, which its client must be
+    /// sent; `None` when hardly any id is left.
     // spec: EVT-14
     pub fn adopt(&mut self, now: Timestamp, moving: Moving) -> Option<ConnectionId> {
         let Moving { id, mut live, events } = moving;
@@ -63,34 +64,35 @@ impl Endpoint {
         alias
     }
 
-    /// Where a connection whose home this is has moved to.
+    /// Returns the worker to which a connection, whose home this is, has moved.
     pub fn moved_to(&self, id: ConnectionId) -> Option<WorkerId> {
         self.moved.get(&id).copied()
     }
 
-    /// Connections whose home this is and that are elsewhere.
+    /// Returns the number of connections whose home this is and that are elsewhere.
     pub fn moved_count(&self) -> usize {
         self.moved.len()
     }
 
-    /// The next connection that moved here and has ended here. Its home is to be told, by [`Self::forget`].
+    /// Returns the next connection that moved here and has ended here. Its home must be notified with
+    /// [`Self::forget`].
     pub fn poll_ended(&mut self) -> Option<ConnectionId> {
         self.ended.pop()
     }
 
-    /// True when [`Self::poll_ended`] has something to tell.
+    /// Returns true when [`Self::poll_ended`] has something to return.
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// A connection that moved from here has ended where it was.
+    /// Forgets a connection that moved from here and has ended elsewhere.
     pub fn forget(&mut self, now: Timestamp, id: ConnectionId) {
         if self.moved.remove(&id).is_some() {
             self.ids.give_back(now, id);
         }
     }
 
-    /// Lets a connection go that has ended here.
+    /// Removes a connection that has ended here.
     pub(super) fn part_with(&mut self, now: Timestamp, id: ConnectionId) {
         let alias = self.connections.remove(&id).and_then(|live| live.alias);
         if let Some(alias) = alias {

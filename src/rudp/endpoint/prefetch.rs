@@ -1,36 +1,38 @@
-//! Memory of the connections that come next, asked for while others are worked on: see
+//! Fetches memory of the connections that come next while others are processed: see
 //! [`prefetch`](crate::base::prefetch()).
 //!
-//! It takes a while to come, and what a connection points to can only be asked for once the connection itself is
-//! there: so each is asked for twice.
+//! A fetch takes a while, and what a connection points to can be fetched only once the connection itself has
+//! arrived, so each connection is prefetched in two steps.
 
 use super::{Endpoint, Live};
 use crate::base::{ConnectionId, IdMap, StreamId};
 use crate::rudp::Connection;
 use crate::wire::packet::SealedHeader;
 
-/// Most connections that are found in the caches anyway: to ask for them costs more than it saves. Tests ask for all.
+/// Up to this many connections are in the caches anyway, and prefetching costs more than it saves. Tests
+/// always prefetch.
 const CACHED: usize = if cfg!(test) { 0 } else { 256 };
 
 impl Endpoint {
-    /// How many datagrams before its own a connection is asked for, and how many before it what it points to.
+    /// How many datagrams before its own a connection is prefetched, and how many before it what it points
+    /// to.
     pub const AHEAD: [usize; 2] = [4, 2];
 
-    /// Asks for the connection that a datagram is for.
+    /// Prefetches the connection that a datagram is for.
     pub fn prefetch_receiver(&self, datagram: &[u8]) {
         if let Some(receiver) = self.receiver_of(datagram) {
             receiver.prefetch();
         }
     }
 
-    /// Asks for what [`Self::handle_datagram`] needs of it besides.
+    /// Prefetches what else [`Self::handle_datagram`] needs of that connection.
     pub fn prefetch_to_receive(&self, datagram: &[u8]) {
         if let Some(receiver) = self.receiver_of(datagram) {
             receiver.prefetch_to_receive();
         }
     }
 
-    /// Asks for what [`Self::send`] needs of these connections.
+    /// Prefetches what [`Self::send`] needs of these connections.
     pub fn prefetch_to_send(&self, to: impl Iterator<Item = (ConnectionId, StreamId)> + Clone) {
         let Some(connections) = self.uncached() else { return };
         let found = to.filter_map(|(id, stream)| Some((&connections.get(&id)?.connection, stream)));
@@ -38,7 +40,7 @@ impl Endpoint {
         found.for_each(|(connection, stream)| connection.prefetch_to_send(stream));
     }
 
-    /// Asks for what [`Self::poll_transmit`] needs of the connections that it comes to.
+    /// Prefetches what [`Self::poll_transmit`] needs of the connections that come next.
     pub(super) fn prefetch_to_transmit(&self) {
         let [far, near] = Self::AHEAD;
         if let Some(connection) = self.dirty_at(far) {
@@ -59,7 +61,7 @@ impl Endpoint {
         Some(&live.connection)
     }
 
-    /// The connections, if they are too many to be found in the caches.
+    /// Returns the connections if there are too many to be found in the caches.
     fn uncached(&self) -> Option<&IdMap<ConnectionId, Live>> {
         (self.connections.len() > CACHED).then_some(&self.connections)
     }

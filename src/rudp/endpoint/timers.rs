@@ -1,16 +1,16 @@
-//! [`TimerSet`]: one deadline a connection, the nearest first.
+//! [`TimerSet`]: one deadline per connection, the nearest first.
 
 use crate::base::{ConnectionId, IdMap, Timestamp};
 
-/// The deadlines of all connections: a heap in which each is found by its connection. To set one costs
-/// a few comparisons however many there are, and no memory but for the first of a connection.
+/// The deadlines of all connections: a heap, with each connection's place in it. Setting a deadline costs a
+/// few comparisons regardless of their number, and takes memory only for a connection's first one.
 ///
-/// Nearly every packet moves a deadline on, and nearly none comes to pass. One that moves on is therefore
-/// left where it is, too early, until it is the first.
+/// Nearly every packet postpones a deadline, and nearly none is reached. A postponed deadline therefore stays
+/// where it is in the heap, too early, until it is the first.
 #[derive(Default)]
 pub(super) struct TimerSet {
-    /// None is earlier than its parent: that of `at` is at `(at - 1) / CHILDREN`. None is later than its
-    /// connection's deadline, and the first is as late.
+    /// No entry is earlier than its parent: that of `at` is at `(at - 1) / CHILDREN`. No entry is later than
+    /// its connection's deadline, and the first one equals it.
     heap: Vec<(Timestamp, ConnectionId)>,
     places: IdMap<ConnectionId, Place>,
 }
@@ -18,11 +18,11 @@ pub(super) struct TimerSet {
 /// A connection that has a deadline.
 struct Place {
     deadline: Timestamp,
-    /// Where it is in the heap.
+    /// Index in the heap.
     at: usize,
 }
 
-/// Few levels, and the children of one stand side by side.
+/// Keeps the heap shallow; the children of an entry are adjacent in memory.
 const CHILDREN: usize = 4;
 
 impl TimerSet {
@@ -50,14 +50,14 @@ impl TimerSet {
         }
     }
 
-    /// Takes a connection whose deadline has come; it has none then.
+    /// Removes and returns a connection whose deadline has come; it has none then.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<ConnectionId> {
         let (_, id) = *self.heap.first().filter(|(deadline, _)| *deadline <= now)?;
         self.remove(0);
         Some(id)
     }
 
-    /// The nearest deadline.
+    /// Returns the nearest deadline.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.heap.first().map(|(deadline, _)| *deadline)
     }
@@ -71,13 +71,13 @@ impl TimerSet {
         }
     }
 
-    /// Puts an entry where another was.
+    /// Replaces the entry at `at`.
     fn replace(&mut self, at: usize, entry: (Timestamp, ConnectionId)) {
         if self.heap.get(at).is_some_and(|before| entry < *before) {
             return self.rise(at, entry);
         }
         self.sink(at, entry);
-        // What has become the first may be too early.
+        // The entry that is now the first may be too early.
         while at == 0
             && let Some(&(early, id)) = self.heap.first()
             && let Some(deadline) = self.places.get(&id).map(|place| place.deadline)
@@ -129,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     proptest! {
-        /// Beside a plain map, in which time passes: most deadlines move on before they come.
+        /// Compares with a plain map while time passes: most deadlines are postponed before they are reached.
         #[test]
         fn it_gives_what_is_due(
             steps in prop::collection::vec((0u32..40, prop::option::weighted(0.8, 0u64..50), 0u64..3), 0..300)

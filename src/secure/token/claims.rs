@@ -1,4 +1,4 @@
-//! [`Claims`]: what a token says, read from its JSON and written to it.
+//! [`Claims`]: the contents of a token, read from JSON and written to it.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::secure::{base64, rfc3339};
 /// Longest time from a token's `iat` to its `exp`. Spec: TOK-4.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(600);
 
-/// Most bytes that a token's app data takes as JSON. Spec: TOK-2.
+/// Maximum length of a token's application data as JSON, in bytes. Spec: TOK-2.
 pub const DATA_MAX_BYTES: usize = 256;
 
-/// Names one token, and with it the one connection that it may make: `jti`, 1 to 64 bytes.
+/// Identifies one token, and with it the one connection that it may make: `jti`, 1 to 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenId(Arc<str>);
 
@@ -24,12 +24,12 @@ impl TokenId {
     /// Longest id, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Checks and keeps an id; `None` when it is empty or too long.
+    /// Checks the length of an id and wraps it; `None` if it is empty or too long.
     pub fn new(text: &str) -> Option<Self> {
         (1..=Self::MAX_BYTES).contains(&text.len()).then(|| Self(text.into()))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,43 +40,43 @@ impl TokenId {
 pub struct Psk(Zeroizing<[u8; 32]>);
 
 impl Psk {
-    /// The secret of these bytes.
+    /// Creates the secret from its bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Reads base64url text; `None` when it is not 32 bytes.
+    /// Reads base64url text; `None` if it is not 32 bytes.
     pub fn from_base64(text: &str) -> Option<Self> {
         base64::decode(text).map(Self)
     }
 
-    /// The secret as base64url text; wiped when dropped.
+    /// Returns the secret as base64url text, wiped when dropped.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(base64::encode(&*self.0))
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// What an authentic token says. Spec: TOK-2.
+/// The contents of an authentic token. Spec: TOK-2.
 #[derive(Clone)]
 pub struct Claims {
-    /// `sub`: the user that connects with it.
+    /// `sub`: the user who connects with it.
     pub user: UserId,
-    /// `jti`: the token's own name.
+    /// `jti`: the token's id.
     pub id: TokenId,
-    /// `iat`: when it was made.
+    /// `iat`: the time of issue.
     pub issued: UnixTime,
-    /// `exp`: from when on it is void.
+    /// `exp`: the time from which it is void.
     pub expires: UnixTime,
     /// `aud`: the server that it is for, as the server is configured to call itself.
     pub audience: String,
-    /// `psk`: what its owner knows besides the token.
+    /// `psk`: the secret that its owner knows in addition to the token.
     pub psk: Psk,
-    /// `data`: what the app wants its server to know of the user.
+    /// `data`: the application's data about the user, for its server.
     pub data: Option<Value>,
 }
 
@@ -94,10 +94,10 @@ impl fmt::Debug for Claims {
 }
 
 impl Claims {
-    /// Reads the JSON of an authentic token. Members that it does not know are ignored.
+    /// Reads the JSON of an authentic token; unknown members are ignored.
     ///
     /// # Errors
-    /// [`ClaimsError`] when a claim is missing, has the wrong type or breaks its limit.
+    /// [`ClaimsError`] if a claim is missing, has the wrong type or breaks its limit.
     // spec: TOK-2
     pub(super) fn from_json(json: &str) -> Result<Self, ClaimsError> {
         let Ok(Value::Object(mut members)) = serde_json::from_str(json) else {
@@ -126,10 +126,10 @@ impl Claims {
         Ok(claims)
     }
 
-    /// The JSON of a token that says this; wiped when dropped.
+    /// Returns the JSON of a token with these claims, wiped when dropped.
     ///
     /// # Errors
-    /// [`ClaimsError`] when `data` or the lifetime breaks its limit.
+    /// [`ClaimsError`] if `data` or the lifetime breaks its limit.
     pub(super) fn to_json(&self) -> Result<Zeroizing<String>, ClaimsError> {
         self.check_lifetime()?;
         let mut members = Map::new();
@@ -158,7 +158,7 @@ impl Claims {
     }
 }
 
-/// Why what an authentic token says is refused.
+/// Reason why the contents of an authentic token are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimsError {
@@ -168,13 +168,13 @@ pub enum ClaimsError {
     /// A claim is missing, or is not text.
     #[error("claim {0} is missing or not text")]
     Type(&'static str),
-    /// A claim's text is not what it should be.
+    /// A claim's text is invalid.
     #[error("claim {0} has no legal value")]
     Value(&'static str),
-    /// The app data is too large.
+    /// The application's data is too large.
     #[error("claim data takes {bytes} bytes, allowed are {DATA_MAX_BYTES}")]
     DataTooLarge {
-        /// Bytes that it takes as JSON.
+        /// Its length as JSON.
         bytes: usize,
     },
     /// `exp` is not after `iat`, or too long after it.

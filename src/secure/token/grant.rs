@@ -1,4 +1,4 @@
-//! [`ConnectGrant`]: what a backend hands to a client, over its own TLS.
+//! [`ConnectGrant`]: a backend's grant to a client, sent over the backend's own TLS connection.
 
 use std::fmt;
 
@@ -10,33 +10,33 @@ use super::{Psk, TOKEN_MAX_BYTES};
 use crate::base::UnixTime;
 use crate::secure::rfc3339;
 
-/// A token, its secret, and where to go with them.
+/// A token, its secret, and the servers to use them with.
 ///
-/// As JSON: `{"token": "v4.local.…", "psk": base64url, "servers": ["address"], "expires": RFC 3339}`, and `audience`
-/// when there is one. Spec: TOK-8.
+/// As JSON, with `audience` only if there is one:
+/// `{"token": "v4.local.…", "psk": base64url, "servers": ["address"], "expires": RFC 3339}`. Spec: TOK-8.
 #[derive(Clone)]
 pub struct ConnectGrant {
     /// The token's text, opaque to the client.
     pub token: String,
-    /// What the client proves to know; never sent.
+    /// The secret that the client proves to know; never sent.
     pub psk: Psk,
-    /// Where the server is, the preferred address first: 1 to 16, each `HOST:PORT`. [`Self::at`] names others; the only one
-    /// is the server's name, too, where there is no `audience`.
+    /// Addresses of the server, the preferred one first: 1 to 16, each `HOST:PORT`. [`Self::at`] sets others.
+    /// Without an `audience`, the address is also the server's name.
     pub servers: Vec<String>,
-    /// The name of the server that the token is for; `None` when it is the address, as it is written in `servers`.
+    /// The name of the server that the token is for; `None` if it is the address as written in `servers`.
     pub audience: Option<String>,
-    /// From when on the token is void, by the clock of the backend and the server.
+    /// Time from which the token is void, by the clock of the backend and the server.
     pub expires: UnixTime,
 }
 
 impl ConnectGrant {
-    /// Most addresses that a grant may name. Spec: TOK-8.
+    /// Maximum number of addresses in a grant. Spec: TOK-8.
     pub const MAX_SERVERS: usize = 16;
 
-    /// Reads the JSON form. Members that it does not know are ignored.
+    /// Reads the JSON form; unknown members are ignored.
     ///
     /// # Errors
-    /// [`GrantError`] when a member is missing or is not what it should be.
+    /// [`GrantError`] if a member is missing or invalid.
     pub fn from_json(json: &str) -> Result<Self, GrantError> {
         let mut value: Value = serde_json::from_str(json).map_err(|_| GrantError::NotJson)?;
         let read = Self::read(&value);
@@ -66,11 +66,11 @@ impl ConnectGrant {
         })
     }
 
-    /// The grant for a server that is reached at other addresses, `HOST:PORT` each, than its name; 1 to 16 of them,
-    /// the preferred first.
+    /// Returns the grant for a server that is reached at addresses other than its name: 1 to 16, each
+    /// `HOST:PORT`, the preferred one first.
     ///
     /// # Errors
-    /// [`GrantError::Member`] for `servers`: there are none or too many, or one is no address.
+    /// [`GrantError::Member`] for `servers` if there are none or too many, or one is not an address.
     // spec: TOK-8
     pub fn at(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, GrantError> {
         let name = self.servers.drain(..).next();
@@ -81,19 +81,19 @@ impl ConnectGrant {
         if are_good { Ok(self) } else { Err(GrantError::Member("servers")) }
     }
 
-    /// True for `HOST:PORT`, what [`Self::servers`] has. Whether it leads anywhere only the client's network knows.
+    /// Returns true for `HOST:PORT`, the form of [`Self::servers`]. Does not check whether it is reachable.
     pub fn is_address(text: &str) -> bool {
         let parts = text.rsplit_once(':');
         parts.is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
     }
 
-    /// The server's name for a client that goes to `address`, one of [`Self::servers`].
+    /// Returns the server's name for a client that connects to `address`, one of [`Self::servers`].
     // spec: TOK-8
     pub fn audience_at<'a>(&'a self, address: &'a str) -> &'a str {
         self.audience.as_deref().unwrap_or(address)
     }
 
-    /// The JSON form, wiped when dropped.
+    /// Returns the JSON form, wiped when dropped.
     pub fn to_json(&self) -> Zeroizing<String> {
         let mut members = json!({
             "token": self.token,
@@ -119,14 +119,14 @@ impl fmt::Debug for ConnectGrant {
     }
 }
 
-/// Why a text is no grant.
+/// Reason why a text is not a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantError {
     /// It is not JSON.
     #[error("grant is not JSON")]
     NotJson,
-    /// A member is missing, or is not what it should be.
+    /// A member is missing or invalid.
     #[error("member {0} of the grant is missing or illegal")]
     Member(&'static str),
 }

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::secure::base64;
 
-/// The key that a backend and its servers share. Whoever holds it is every user and every server.
+/// The key that a backend and its servers share. Its holder can impersonate every user and every server.
 ///
-/// Wiped when dropped; without `Debug`, so that no log can hold it.
+/// Wiped when dropped. It has no `Debug`, so that no log can contain it.
 pub struct TokenKey {
     pub(super) key: SymmetricKey<V4>,
     id: String,
@@ -19,14 +19,14 @@ pub struct TokenKey {
 const PREFIX: &str = "k4.local.";
 
 impl TokenKey {
-    /// A key from 32 random bytes of `rng`, which its owner has seeded from the system.
+    /// Generates a key from 32 random bytes of `rng`, which the caller has seeded from the system.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *bytes);
         Self::from_bytes(&bytes)
     }
 
-    /// The key of these bytes.
+    /// Creates the key from its bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let key = SymmetricKey::from(bytes).expect("invariant: a v4.local key has 32 bytes");
         let mut id = String::new();
@@ -34,11 +34,10 @@ impl TokenKey {
         Self { key, id }
     }
 
-    /// Reads PASERK `k4.local.` text; white space around it, such as a file's last line end, is
-    /// ignored.
+    /// Reads PASERK `k4.local.` text; surrounding white space, such as a file's last line end, is ignored.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key.
+    /// [`KeyError`] if the text is not such a key.
     // spec: TOK-7
     pub fn from_paserk(text: &str) -> Result<Self, KeyError> {
         let encoded = text.trim().strip_prefix(PREFIX).ok_or(KeyError::Kind)?;
@@ -46,13 +45,14 @@ impl TokenKey {
         Ok(Self::from_bytes(&bytes))
     }
 
-    /// The key as PASERK `k4.local.` text; wiped when dropped.
+    /// Returns the key as PASERK `k4.local.` text, wiped when dropped.
     pub fn to_paserk(&self) -> Zeroizing<String> {
         let encoded = Zeroizing::new(base64::encode(self.key.as_bytes()));
         Zeroizing::new([PREFIX, &encoded].concat())
     }
 
-    /// The key's public name, PASERK `k4.lid.`: a token's footer tells by it which key opens it.
+    /// Returns the key's public name, PASERK `k4.lid.`, by which a token's footer names the key that opens
+    /// it.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -64,14 +64,14 @@ impl Clone for TokenKey {
     }
 }
 
-/// Why a text is no token key.
+/// Reason why a text is not a token key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// It does not begin with `k4.local.`.
     #[error("a token key begins with k4.local.")]
     Kind,
-    /// What follows is not 32 bytes of base64url.
+    /// The part after it is not 32 bytes of base64url.
     #[error("a token key is 32 bytes in base64url")]
     Bytes,
 }

@@ -1,4 +1,4 @@
-//! [`mint`]: what a game backend does; here for tests, tools and backends written in Rust.
+//! [`mint`]: the backend's part, for tests, tools and backends written in Rust.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,50 +12,50 @@ use super::{Claims, ClaimsError, ConnectGrant, Psk, TOKEN_MAX_BYTES, TokenId, To
 use crate::base::{UnixTime, UserId};
 use crate::secure::base64;
 
-/// Who is to connect, where and until when.
+/// Parameters of a token to mint.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MintRequest {
     /// The user.
     pub user: UserId,
-    /// Name of the server, 1 to 128 bytes, as the server is configured to call itself: usually its address. For
-    /// another name the grant wants to be told the addresses: [`ConnectGrant::at`].
+    /// Name of the server, 1 to 128 bytes, as the server is configured to call itself; usually its address.
+    /// With any other name, the grant also needs the addresses: see [`ConnectGrant::at`].
     pub server: String,
-    /// From now to the token's end, up to [`super::LIFETIME_MAX`].
+    /// Time from now to the token's expiry, up to [`super::LIFETIME_MAX`].
     pub lifetime: Duration,
-    /// What the app wants its server to know of the user.
+    /// The application's data about the user, for its server.
     pub data: Option<Value>,
 }
 
 impl MintRequest {
-    /// A token of `user` for the server of that name, good for a minute.
+    /// Creates a request for a token of `user` for the server with this name, valid for a minute.
     pub fn new(user: UserId, server: impl Into<String>) -> Self {
         Self { user, server: server.into(), lifetime: DEFAULT_LIFETIME, data: None }
     }
 
-    /// Another lifetime, up to [`super::LIFETIME_MAX`].
+    /// Sets the lifetime, up to [`super::LIFETIME_MAX`].
     pub fn lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, ..self }
     }
 
-    /// With what the server is to know of the user: the `data` of its `Newcomer`.
+    /// Sets the application's data about the user, which its server gets as the `data` of its `Newcomer`.
     pub fn data(self, data: Value) -> Self {
         Self { data: Some(data), ..self }
     }
 }
 
-/// Length of a server's name in tokens, in bytes.
+/// Length of a server's name in a token, in bytes.
 pub const NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
-/// A grant is for connecting at once.
+/// Short, because a grant is for connecting at once.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Mints a token that makes one connection, and the grant that its user's client needs.
 ///
-/// The token's name and secret come from `rng`; PASETO's own nonce comes from the system.
+/// The token's id and secret come from `rng`; PASETO's own nonce comes from the system.
 ///
 /// # Errors
-/// [`MintError`] when the request breaks a limit.
+/// [`MintError`] if the request breaks a limit.
 // spec: TOK-1
 pub fn mint(
     key: &TokenKey,
@@ -95,23 +95,23 @@ fn encrypt(key: &TokenKey, json: &str) -> Result<String, MintError> {
     }
 }
 
-/// Why no token was minted.
+/// Reason why no token was minted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MintError {
-    /// What the token should say breaks a limit.
+    /// The contents of the token break a limit.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
-    /// No server has such a name.
+    /// The length of the server's name is illegal.
     #[error("the server's name has {bytes} bytes, allowed are {} to {}", NAME_BYTES.start(), NAME_BYTES.end())]
     ServerName {
-        /// Its bytes.
+        /// Length of the name.
         bytes: usize,
     },
     /// User, server and data together make the token too long.
     #[error("token has {bytes} bytes, allowed are {TOKEN_MAX_BYTES}")]
     TooLong {
-        /// Its bytes.
+        /// Length of the token.
         bytes: usize,
     },
     /// The system gave no random bytes.
@@ -119,7 +119,7 @@ pub enum MintError {
     NoRandomness,
 }
 
-/// A token of `key` that says `json`, whatever that is.
+/// Returns a token of `key` with an arbitrary payload.
 #[cfg(test)]
 pub(super) fn forge(key: &TokenKey, json: &str) -> String {
     encrypt(key, json).unwrap()

@@ -1,7 +1,7 @@
-//! The connect token: a backend's word that a user may connect to a server, once and soon.
+//! The connect token: a backend's permission for a user to connect to a server, once and soon.
 //!
-//! A PASETO v4.local token, so that a backend in any language can mint it. [`mint`] is what such a
-//! backend does, [`open`] what the server does; both are pure but for the token's random nonce.
+//! It is a PASETO v4.local token, so that a backend in any language can mint it. [`mint`] is the backend's
+//! part, [`open`] the server's; both are pure except for the token's random nonce.
 
 mod claims;
 mod grant;

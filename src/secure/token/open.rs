@@ -1,4 +1,4 @@
-//! [`open`]: from a token's text to what it says, or to the reason why it counts for nothing.
+//! [`open`]: turns a token's text into its claims, or returns the reason why it is invalid.
 
 use pasetors::token::{Local, UntrustedToken};
 use pasetors::version4::{LocalToken, V4};
@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::{Claims, ClaimsError, TOKEN_MAX_BYTES, TokenKey};
 
-/// Most bytes of a token's footer before base64. Spec: TOK-7.
+/// Maximum length of a token's footer before base64, in bytes. Spec: TOK-7.
 const FOOTER_MAX_BYTES: usize = 64;
 
-/// Opens a token with the key that its footer names, or with any key when it names none.
+/// Opens a token with the key that its footer names, or with any key if it names none.
 ///
-/// Whether its time has come or is over, and whether it is for this server, the caller judges.
+/// The caller checks whether it is already valid or has expired, and whether it is for this server.
 ///
 /// # Errors
-/// [`TokenError`]; all but [`TokenError::Claims`] mean that nobody with a key has made the token.
+/// [`TokenError`]. All variants except [`TokenError::Claims`] mean that no holder of a key made the token.
 // spec: TOK-7
 pub fn open(keys: &[TokenKey], token: &[u8]) -> Result<Claims, TokenError> {
     if token.len() > TOKEN_MAX_BYTES {
@@ -31,7 +31,7 @@ pub fn open(keys: &[TokenKey], token: &[u8]) -> Result<Claims, TokenError> {
     Claims::from_json(opened.ok_or(TokenError::Forged)?.payload()).map_err(TokenError::Claims)
 }
 
-/// The key id in a footer: nothing, or a JSON object of which only `kid` counts.
+/// Returns the key id in a footer, which is empty or a JSON object of which only `kid` counts.
 fn key_id(footer: &[u8]) -> Result<Option<String>, TokenError> {
     if footer.is_empty() {
         return Ok(None);
@@ -48,19 +48,19 @@ fn key_id(footer: &[u8]) -> Result<Option<String>, TokenError> {
     }
 }
 
-/// Why a token counts for nothing.
+/// Reason why a token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is no PASETO v4.local token, or its footer is none that may be.
+    /// It is not a PASETO v4.local token, or its footer is not allowed.
     #[error("token is malformed")]
     Malformed,
     /// It was made with a key that is not, or no longer, in use.
     #[error("token is of an unknown key")]
     UnknownKey,
-    /// It does not open: it was made by somebody else, or changed.
+    /// It does not open, because somebody else made it or it was changed.
     #[error("token is forged")]
     Forged,
-    /// It is authentic, but says what it may not.
+    /// It is authentic, but its claims are illegal.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
 }
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(open(&keys, token(&key(3)).as_bytes()).err(), Some(TokenError::UnknownKey));
     }
 
-    /// A backend's library may leave the footer out.
+    /// A backend's library may omit the footer.
     // spec-test: TOK-7
     #[test]
     fn a_token_without_a_footer_opens_with_either_key() {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!((fits.len(), long.len()), (900, 901));
         assert!(open(&[key(1)], fits.as_bytes()).is_ok());
         assert_eq!(open(&[key(1)], long.as_bytes()).err(), Some(TokenError::Malformed));
-        // Each of them is six letters in JSON.
+        // Each of these becomes six characters in JSON.
         let minted = token_for(&key(1), &"\u{1}".repeat(128));
         assert!(matches!(minted, Err(MintError::TooLong { bytes: 901.. })), "{minted:?}");
     }

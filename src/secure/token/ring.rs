@@ -5,15 +5,15 @@ use std::sync::Arc;
 use super::TokenKey;
 use crate::base::sync::Mutex;
 
-/// The token keys in use: one, or two while a backend changes from one to the other. Shared by all workers of a
-/// process, and changed for all of them at once.
+/// The token keys in use: one, or two while a backend changes from one to the other. Shared by all workers of
+/// a process, and changed for all of them at once.
 pub struct KeyRing(Mutex<Arc<[TokenKey]>>);
 
-/// Token keys in use at most.
+/// Maximum number of token keys in use.
 const MAX_KEYS: usize = 2;
 
 impl KeyRing {
-    /// A ring of these keys.
+    /// Creates a ring of these keys.
     ///
     /// # Errors
     /// [`KeyCountError`].
@@ -21,18 +21,18 @@ impl KeyRing {
         checked(keys).map(|keys| Self(Mutex::new(keys)))
     }
 
-    /// Replaces all keys: a token that is opened from now on is opened with one of these.
+    /// Replaces all keys; a token that is opened from now on is opened with one of these.
     ///
     /// # Errors
     /// [`KeyCountError`]; nothing changes then.
     pub fn replace(&self, keys: Vec<TokenKey>) -> Result<(), KeyCountError> {
         let keys = checked(keys)?;
-        // What is replaced is wiped outside of the lock.
+        // The replaced keys are wiped outside the lock.
         let _replaced = std::mem::replace(&mut *self.0.lock(), keys);
         Ok(())
     }
 
-    /// The keys at this moment.
+    /// Returns the current keys.
     pub fn keys(&self) -> Arc<[TokenKey]> {
         Arc::clone(&self.0.lock())
     }
@@ -52,11 +52,11 @@ fn checked(keys: Vec<TokenKey>) -> Result<Arc<[TokenKey]>, KeyCountError> {
     }
 }
 
-/// Not one or two token keys.
+/// Error for a number of token keys other than one or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a server has 1 or {MAX_KEYS} token keys, not {keys}")]
 pub struct KeyCountError {
-    /// How many were given.
+    /// Number of keys given.
     pub keys: usize,
 }
 

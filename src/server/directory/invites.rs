@@ -1,4 +1,4 @@
-//! The invites of users: which are open, and how many may come and go.
+//! Invites of users: which are open, and how many may come and go.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use crate::base::{Blank, ConnectionId, InviteId, SessionId, SessionKind, Timesta
 use crate::wire::Note;
 use crate::wire::event::Invitation;
 
-/// An invite that can still be used, as its user is told of it.
+/// An invite that can still be used, as its user sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenInvite {
-    /// Names the invite and its session.
+    /// Id of the invite and its session.
     pub id: InviteId,
-    /// The app's class of the session.
+    /// Application-defined class of the session.
     pub kind: SessionKind,
-    /// Who has invited.
+    /// The user who invited.
     pub owner: UserId,
-    /// From then on it admits no one.
+    /// First instant at which it does not admit.
     pub expires: Timestamp,
-    /// The owner's word.
+    /// Note of the owner.
     pub note: Note,
 }
 
 impl OpenInvite {
-    /// The invite as its user is told of it at `now`.
+    /// Returns the invite as its user sees it at `now`.
     pub fn invitation(&self, now: Timestamp) -> Invitation {
         let left = self.expires.since(now).as_millis();
         Invitation {
@@ -39,30 +39,31 @@ impl OpenInvite {
 /// A user's invites.
 #[derive(Default)]
 pub(super) struct Invites {
-    /// Promised to commands that are between their reservation and their commit.
+    /// Number of invites promised to commands between their reservation and their commit.
     promised: usize,
     open: Vec<OpenInvite>,
-    /// Those of which the connected user was told and that others than the user have ended lately: as many as may
+    /// Recently ended invites that the connected user was notified of and did not end. At most as many as may
     /// be open, and a few of each further inviter.
     withdrawn: Vec<Withdrawn>,
-    /// Those that ended before they were committed. Kept only while some are promised.
+    /// Invites that ended before they were committed. Kept only while some are promised.
     ended_early: Vec<InviteId>,
 }
 
-/// An invite by `owner` that counts as one until then, although it is over.
+/// An ended invite by `owner` that counts until `until`.
 struct Withdrawn {
     owner: UserId,
     until: Timestamp,
 }
 
-/// How long an invite counts that its user did not end: that bounds an inviter who invites and revokes, over and over.
+/// Time for which an invite still counts that its user did not end. It limits an inviter who repeatedly
+/// invites and revokes.
 pub(super) const WITHDRAWN_COUNTS: Duration = Duration::from_secs(10);
-/// Most of them of one inviter, or as many as may be open, if that is more.
+/// Maximum of these by one inviter, or as many as one inviter may have open, if that is more.
 const WITHDRAWN_BY_ONE: usize = 4;
 
 impl Directory {
-    /// Takes one of the invites that may be open for the user, for one of `session` by its owner `by`: an open one
-    /// of that session will give its place up.
+    /// Reserves one of the invites that may be open for the user, for an invite to `session` by its owner
+    /// `by`. It will replace an open one of that session.
     ///
     /// # Errors
     /// [`LimitReached`].
@@ -75,14 +76,14 @@ impl Directory {
         session: SessionId,
     ) -> Result<(), LimitReached> {
         let limit = self.limits.invites_per_user;
-        // Nobody shuts out all others.
+        // No single inviter can use up all places.
         let share = limit.div_ceil(4);
         let replaces_own = self.change(user, |entry| {
             let invites = &mut *entry.invites;
             invites.withdrawn.retain(|withdrawn| withdrawn.until > now);
             let by_one = invites.open.iter().filter(|invite| invite.owner == *by).count();
             let withdrawn = invites.withdrawn.iter().filter(|withdrawn| withdrawn.owner == *by).count();
-            // However many others have withdrawn, everybody may have one.
+            // However many invites others have withdrawn, each inviter may have one.
             let is_one_more = invites.withdrawn.len() >= limit && withdrawn > 0;
             if is_one_more || withdrawn >= share.max(WITHDRAWN_BY_ONE) {
                 return Err(LimitReached { limit });
@@ -111,7 +112,7 @@ impl Directory {
         counted
     }
 
-    /// One invite by this user is no longer open.
+    /// Counts that one invite by this user is no longer open.
     fn uninvite(&self, by: &UserId) {
         self.change(by, |entry| {
             debug_assert!(entry.invited > 0, "more invites ended than were reserved");
@@ -119,10 +120,9 @@ impl Directory {
         });
     }
 
-    /// Turns a reserved invite into an open one, in place of `replaced`, and tells the user, if
-    /// connected.
+    /// Turns a reserved invite into an open one, in place of `replaced`, and notifies the user if connected.
     ///
-    /// An invite that ended in the meantime is neither kept nor told.
+    /// An invite that has ended in the meantime is neither kept nor reported.
     pub fn commit_invite(
         &self,
         now: Timestamp,
@@ -147,13 +147,13 @@ impl Directory {
         over.iter().flatten().for_each(|over| self.uninvite(&over.owner));
     }
 
-    /// Gives back what [`Directory::reserve_invite`] took for an invite of the user `by` another.
+    /// Releases what [`Directory::reserve_invite`] has reserved for an invite to `user` by `by`.
     pub fn cancel_invite(&self, user: &UserId, by: &UserId) {
         self.change(user, |entry| entry.invites.settle_promise());
         self.uninvite(by);
     }
 
-    /// Removes an invite that others than its user have ended, or time.
+    /// Removes an invite that was ended by someone other than its user, or by time.
     ///
     /// `tell` runs if the invite was open here and the user is connected.
     // spec: LIM-9
@@ -190,14 +190,14 @@ impl Directory {
         }
     }
 
-    /// The invites that are open for the user, oldest first.
+    /// Returns the invites that are open for the user, oldest first.
     pub fn invites(&self, user: &UserId) -> Vec<OpenInvite> {
         self.lock(user).get(user).map(|entry| entry.invites.open.clone()).unwrap_or_default()
     }
 }
 
 impl Entry {
-    /// Removes an invite that is open here, and counts it for a while if the user was told of it.
+    /// Removes an invite that is open here, and counts it for a while if the user was notified of it.
     fn withdraw(&mut self, now: Timestamp, invite: InviteId) -> Option<OpenInvite> {
         let ended = self.invites.end(invite)?;
         if self.live.is_some() {
@@ -214,17 +214,18 @@ impl Blank for Invites {
 }
 
 impl Invites {
-    /// Those that are open, oldest first.
+    /// Returns the open invites, oldest first.
     pub(super) fn open(&self) -> &[OpenInvite] {
         &self.open
     }
 
-    /// The user is gone: none that comes later adds to what it was told.
+    /// Forgets the withdrawn invites of a user who is gone: later ones no longer add to what the user
+    /// received.
     pub(super) fn forget_withdrawn(&mut self) {
         self.withdrawn.clear();
     }
 
-    /// Removes an invite that is open here. One that is not may be about to be committed.
+    /// Removes an invite that is open here. One that is not open may be about to be committed.
     fn end(&mut self, invite: InviteId) -> Option<OpenInvite> {
         if let Some(at) = self.open.iter().position(|open| open.id == invite) {
             return Some(self.open.remove(at));
@@ -235,7 +236,7 @@ impl Invites {
         None
     }
 
-    /// What was promised is open, or will not be.
+    /// Settles a promise: its invite is open now, or never will be.
     fn settle_promise(&mut self) {
         debug_assert!(self.promised > 0, "an invite was settled that nobody reserved");
         self.promised = self.promised.saturating_sub(1);
@@ -244,7 +245,7 @@ impl Invites {
         }
     }
 
-    /// True when nothing is known.
+    /// Returns true if it holds nothing.
     pub(super) fn is_vacant(&self) -> bool {
         self.promised == 0 && self.open.is_empty() && self.withdrawn.is_empty()
     }

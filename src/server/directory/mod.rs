@@ -1,14 +1,12 @@
-//! The user directory: who is connected where, and what a user holds across sessions.
+//! The user directory: where each user is connected, and what the user holds across sessions.
 //!
-//! Shared by all workers and striped by user. For each user it knows the live connection, how many
-//! sessions are taken or promised, and which invites are open. It is never locked together with a
-//! stripe of the session table: what touches both *reserves* here, changes the table, then
-//! *commits* or *cancels* here.
+//! Shared by all workers and striped by user. For each user it stores the live connection, the number of
+//! sessions taken or promised, and the open invites. It is never locked together with a stripe of the session
+//! table: an operation on both *reserves* here, changes the table, then *commits* or *cancels* here.
 //!
-//! What a user is told about invites is decided under the user's stripe: the `tell` closures run
-//! there and must only post mail. So an invite reaches a connection exactly once (by mail when it
-//! was open before, with the answer of [`Directory::connect`] when not), and its end never
-//! overtakes it.
+//! Notifications about invites are decided under the user's stripe: the `tell` closures run there and must
+//! only post mail. So a connection learns of an invite exactly once (by mail if the connection existed
+//! before, otherwise with the answer of [`Directory::connect`]), and the end of an invite never overtakes it.
 
 mod invites;
 #[cfg(test)]
@@ -25,29 +23,29 @@ use super::limits::{Limits, size};
 use crate::base::sync::{AtomicUsize, CachePadded, Mutex, MutexGuard};
 use crate::base::{ConnectionId, Rare, UserId};
 
-/// The users of a server. All methods hold one stripe's lock at a time.
+/// The users of a server. All methods hold the lock of one stripe at a time.
 pub struct Directory {
     stripes: Box<[Stripe]>,
     hasher: RandomState,
     limits: DirectoryLimits,
-    /// Users that are connected. Changed under the lock of the user's stripe.
+    /// Number of connected users. Changed under the lock of the user's stripe.
     users: AtomicUsize,
-    /// Connections so far.
+    /// Number of connections so far.
     logins: AtomicU64,
 }
 
-/// A connection that is its user's live one.
+/// A connection that has become its user's live one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Larger than that of every older connection of the user.
+    /// Larger than the number of every older connection of the user.
     pub number: u64,
-    /// The connection that was live until now, to be closed.
+    /// The connection that was live until now and must be closed.
     pub replaced: Option<ConnectionId>,
     /// The invites that are open for the user.
     pub invites: Vec<OpenInvite>,
 }
 
-/// How many users may be connected, and how much one of them may hold.
+/// Limits of connected users, and of what each of them may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirectoryLimits {
     /// Users that may be connected at the same time.
@@ -75,7 +73,7 @@ impl From<&Limits> for DirectoryLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the user holds the {limit} that are allowed")]
 pub struct LimitReached {
-    /// How many are allowed.
+    /// The number allowed.
     pub limit: usize,
 }
 
@@ -85,23 +83,23 @@ type Stripe = CachePadded<Mutex<HashMap<UserId, Entry>>>;
 #[derive(Default)]
 struct Entry {
     live: Option<ConnectionId>,
-    /// Sessions taken or promised.
+    /// Number of sessions taken or promised.
     sessions: usize,
     invites: Rare<Invites>,
-    /// Invites by the user that are open or promised, for whomever.
+    /// Number of invites by the user, to anyone, that are open or promised.
     invited: usize,
 }
 
 impl Directory {
-    /// An empty directory of so many stripes, at least one.
+    /// Creates an empty directory of `stripes` stripes, at least one.
     pub fn new(stripes: usize, limits: DirectoryLimits) -> Self {
         let stripes = (0..stripes.max(1)).map(|_| Stripe::default()).collect();
         let (users, logins) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self { stripes, hasher: RandomState::new(), limits, users, logins }
     }
 
-    /// Makes `connection` the user's live one; `None` when as many others are connected as may be. A user that is connected
-    /// takes no further place.
+    /// Makes `connection` the user's live one; `None` if the limit of connected users is reached. A user who
+    /// is already connected takes no further place.
     // spec: LIM-5
     pub fn connect(&self, user: &UserId, connection: ConnectionId) -> Option<Login> {
         self.change(user, |entry| {
@@ -120,17 +118,17 @@ impl Directory {
         self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// True when [`Self::connect`] would find a place for the user, at this moment.
+    /// Returns true if [`Self::connect`] would currently find a place for the user.
     pub fn has_place(&self, user: &UserId) -> bool {
         self.users() < self.limits.users || self.live(user).is_some()
     }
 
-    /// Users that are connected, at this moment.
+    /// Returns the number of users that are currently connected.
     pub fn users(&self) -> usize {
         self.users.load(Ordering::Relaxed)
     }
 
-    /// Forgets the user's live connection, unless another has replaced `connection`.
+    /// Forgets the user's live connection, unless another one has replaced `connection`.
     pub fn disconnect(&self, user: &UserId, connection: ConnectionId) {
         self.change(user, |entry| {
             if entry.live == Some(connection) {
@@ -141,12 +139,12 @@ impl Directory {
         });
     }
 
-    /// The user's live connection, at this moment.
+    /// Returns the user's current live connection.
     pub fn live(&self, user: &UserId) -> Option<ConnectionId> {
         self.lock(user).get(user).and_then(|entry| entry.live)
     }
 
-    /// Takes one of the sessions that the user may be in.
+    /// Reserves one of the sessions that the user may be in.
     ///
     /// # Errors
     /// [`LimitReached`].
@@ -161,7 +159,7 @@ impl Directory {
         })
     }
 
-    /// Gives back what [`Directory::reserve_session`] took.
+    /// Releases what [`Directory::reserve_session`] has reserved.
     pub fn release_session(&self, user: &UserId) {
         self.change(user, |entry| {
             debug_assert!(entry.sessions > 0, "more sessions released than reserved");
@@ -169,19 +167,20 @@ impl Directory {
         });
     }
 
-    /// Users of which anything is known: connected, in a session, invited, or one who has invited.
+    /// Returns the number of users with an entry: connected, in a session, invited, or with invites to
+    /// others.
     #[cfg(any(test, feature = "testing"))]
     pub fn len(&self) -> usize {
         self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
     }
 
-    /// True when nothing is known of anyone.
+    /// Returns true if no user has an entry.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Changes a user's entry; one that says nothing any more is dropped.
+    /// Changes a user's entry, and removes it if it no longer holds anything.
     fn change<T>(&self, user: &UserId, change: impl FnOnce(&mut Entry) -> T) -> T {
         let mut users = self.lock(user);
         let entry = users.entry(user.clone()).or_default();

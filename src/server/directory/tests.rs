@@ -1,4 +1,4 @@
-//! Users that come, go and are invited, one after the other and at the same time.
+//! Users that connect, disconnect and are invited, one after the other and concurrently.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,7 @@ fn invites_by_a_user_are_counted_until_each_is_over_in_whatever_way() {
     for (user, number) in [(0, 1), (0, 1), (1, 2)] {
         directory.withdraw_invite(NOW, &users[user], invite(number).id, |_| ());
     }
-    // Replaced, at the limit, too.
+    // Replaced, also at the limit.
     fill();
     reserve(&users[1]).unwrap();
     directory.commit_invite(NOW, &users[1], invite(3), Some(invite(2).id), |_, _| ());
@@ -194,7 +194,7 @@ fn invites_that_come_and_go_count_for_a_while_toward_their_inviter_and_all() {
     for session in [1, 7] {
         assert_eq!(reserve(NOW, "owner", session), full);
     }
-    // What the user ends counts no more.
+    // An invite that the user ends no longer counts.
     directory.settle_invite(&ann, invite(2).id, |_| ());
     for _ in 0..4 {
         for inviter in ["ben", "cid", "dan"] {
@@ -295,7 +295,7 @@ fn of_connections_at_the_same_time_exactly_one_stays() {
     assert_eq!(all.len(), 400, "each was replaced once, but the last");
 }
 
-/// Who connects again takes their own place, and the end of their older connection gives none away.
+/// A user who connects again takes their own place, and the end of the older connection frees none.
 // spec-test: LIM-5
 #[test]
 fn of_users_at_the_same_time_no_more_are_connected_than_may_be() {

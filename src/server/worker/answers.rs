@@ -1,8 +1,8 @@
-//! Answers: what is said to commands about sessions, and waits behind the mail that was there then.
+//! Answers to commands about sessions, which wait behind the mail that was present at that moment.
 //!
-//! Each leaves when the worker has handled that mail: what the session had told its members is before it. A connection's
-//! answers wait with its client ([`WaitingAnswers`]); the worker knows whose turn comes behind which mail
-//! ([`AnswerTurns`]).
+//! An answer leaves once the worker has handled that mail, so that everything that the session had sent its
+//! members precedes it. The answers of a connection wait with its client ([`WaitingAnswers`]); the worker
+//! knows which connection has an answer behind which mail ([`AnswerTurns`]).
 // spec: SES-19
 
 use std::collections::VecDeque;
@@ -16,23 +16,23 @@ use crate::wire::ErrorCode;
 /// A result, or the refusal of a message.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// All of it.
+    /// The complete message.
     pub(super) message: Bytes,
-    /// Why the command was refused, if it was.
+    /// Error code, if the command was refused.
     pub(super) refused: Option<ErrorCode>,
 }
 
-/// The answers of one connection that wait, in the order in which they were given.
+/// The waiting answers of one connection, in the order in which they were given.
 #[derive(Debug, Default)]
 pub(super) struct WaitingAnswers {
     waiting: VecDeque<Waiting>,
-    /// What they count as where they will be queued.
+    /// Bytes that they will count as in the queue.
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// How many mails are handled before it.
+    /// Number of mails that are handled before it.
     mails: u64,
     slot: Slot,
     answer: Answer,
@@ -43,25 +43,25 @@ impl WaitingAnswers {
         self.waiting.is_empty()
     }
 
-    /// What they count as where they will be queued, in bytes.
+    /// Returns the bytes that they will count as in the queue.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// An answer that leaves on its slot's stream when `mails` have been handled.
+    /// Adds an answer that leaves on its slot's stream once `mails` mails have been handled.
     pub(super) fn push(&mut self, mails: u64, slot: Slot, answer: Answer) {
         self.bytes += cost(&answer.message);
         self.waiting.push_back(Waiting { mails, slot, answer });
     }
 
-    /// The next one, if it may leave when so many mails have been handled.
+    /// Returns the next answer, if it may leave once `handled` mails have been handled.
     pub(super) fn pop(&mut self, handled: u64) -> Option<(Slot, Answer)> {
         let Waiting { slot, answer, .. } = self.waiting.pop_front_if(|next| next.mails <= handled)?;
         self.bytes -= cost(&answer.message);
         Some((slot, answer))
     }
 
-    /// Takes all of one slot, in their order.
+    /// Takes all answers of one slot, in their order.
     pub(super) fn take_of(&mut self, slot: Slot) -> Vec<Answer> {
         let all = std::mem::take(&mut self.waiting).into_iter();
         let (taken, rest) = all.partition::<Vec<_>, _>(|waiting| waiting.slot == slot);
@@ -71,37 +71,37 @@ impl WaitingAnswers {
     }
 }
 
-/// Whose answers leave behind which mail.
+/// Which connections have an answer behind which mail.
 #[derive(Debug, Default)]
 pub(super) struct AnswerTurns {
-    /// One for each answer that waits, and perhaps for one that has left before its turn.
+    /// One entry for each waiting answer, and possibly for answers that have left before their turn.
     turns: VecDeque<(u64, ConnectionId)>,
-    /// Mails that were handled so far.
+    /// Number of mails handled so far.
     handled: u64,
 }
 
 impl AnswerTurns {
-    /// Mails that were handled so far.
+    /// Returns the number of mails handled so far.
     pub(super) fn handled(&self) -> u64 {
         self.handled
     }
 
-    /// One more mail was handled.
+    /// Counts one more handled mail.
     pub(super) fn mail_handled(&mut self) {
         self.handled += 1;
     }
 
-    /// A connection has an answer that leaves when `mails` have been handled.
+    /// Records that a connection has an answer that leaves once `mails` mails have been handled.
     pub(super) fn push(&mut self, mails: u64, connection: ConnectionId) {
         self.turns.push_back((mails, connection));
     }
 
-    /// True when it is somebody's turn.
+    /// Returns true if an answer is due.
     pub(super) fn is_due(&self) -> bool {
         self.turns.front().is_some_and(|(mails, _)| *mails <= self.handled)
     }
 
-    /// Whose turn it is.
+    /// Returns the next connection with an answer that is due.
     pub(super) fn pop(&mut self) -> Option<ConnectionId> {
         let handled = self.handled;
         self.turns.pop_front_if(|(mails, _)| *mails <= handled).map(|(_, connection)| connection)

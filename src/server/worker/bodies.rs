@@ -1,4 +1,4 @@
-//! [`Bodies`]: memory for the payloads that members send, used again.
+//! [`Bodies`]: reused memory for the payloads that members send.
 
 use std::collections::VecDeque;
 
@@ -6,27 +6,29 @@ use bytes::BytesMut;
 
 use crate::wire::{Body, MAX_RECEIVED_DATAGRAM_BYTES};
 
-/// Copies payloads out of the datagrams that they came in, which may be a hundred times as large and
-/// would be kept for as long as a payload waits for its receivers, who are charged for its own bytes only.
+/// Copies payloads out of the datagrams that they arrived in. A datagram may be a hundred times as large as
+/// the payload, and would be kept for as long as the payload waits for its receivers, which are charged for
+/// its own bytes only.
 ///
-/// A copy's memory is that of an earlier one whose receivers have all acked it. So a worker whose members
-/// talk at a steady pace allocates nothing for what they say.
+/// A copy reuses the memory of an earlier one whose receivers have all acked it. So a worker whose members
+/// send at a steady rate allocates nothing for their payloads.
 #[derive(Default)]
 pub(super) struct Bodies {
-    /// By size, each twice as large as the one before. The one used longest ago comes first.
+    /// By size class, each twice as large as the one before. The least recently used block comes first.
     blocks: [VecDeque<BytesMut>; CLASSES],
 }
 
 /// Bytes of the smallest block.
 const SMALLEST: usize = 64;
-/// 64 B to 16 KiB: whatever comes in one datagram.
+/// 64 B to 16 KiB: everything that arrives in one datagram.
 const CLASSES: usize = 9;
-/// Kept of each size at most; beyond it the oldest is forgotten, and freed by its last receiver.
+/// Maximum number of bytes kept of each size; beyond it the oldest block is forgotten, and freed by its last
+/// receiver.
 const KEPT_BYTES: usize = 512 << 10;
 
 impl Bodies {
-    /// The same payload in memory of its own. What is longer than a datagram came in fragments, and its
-    /// message is not much longer: it stays where it is.
+    /// Returns the same payload in its own memory. A payload longer than a datagram arrived in fragments, and
+    /// its message is not much longer, so it is not copied.
     pub(super) fn copy(&mut self, body: Body) -> Body {
         let size = body.len().next_power_of_two().max(SMALLEST);
         let class = (size / SMALLEST).ilog2() as usize;
@@ -44,14 +46,14 @@ impl Bodies {
         copy
     }
 
-    /// Blocks that are kept.
+    /// Returns the number of blocks that are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.blocks.iter().map(VecDeque::len).sum()
     }
 }
 
-/// Longer payloads did not come in one datagram.
+/// Payloads of at least this length did not arrive in one datagram.
 const LONGEST: usize = MAX_RECEIVED_DATAGRAM_BYTES as usize;
 
 #[cfg(test)]
@@ -86,7 +88,7 @@ mod tests {
         let second = bodies.copy(body(50));
         assert_ne!(second.bytes().as_ptr(), place);
         drop(first);
-        // The ring comes round to it.
+        // The ring reaches its block again.
         let places = [0, 1].map(|_| bodies.copy(body(60)).bytes().as_ptr());
         assert!(places.contains(&place));
         assert_eq!(second, body(50));

@@ -20,15 +20,15 @@ use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Valu
 
 /// The users that are connected to a worker, by connection.
 pub(super) struct Clients {
-    /// The transport below them.
+    /// The transport of all connections.
     pub(super) endpoint: Endpoint,
-    /// Boxed: half of the table is empty where it has just grown.
+    /// Boxed: half of the table is empty after it grows.
     by_connection: IdMap<ConnectionId, Box<Client>>,
     lagging: Lagging,
     pub(super) answer_turns: AnswerTurns,
-    /// Connections that take their messages too slowly, to be closed.
+    /// Connections to close, because they take their messages too slowly.
     overdue: Vec<ConnectionId>,
-    /// What each user begins with.
+    /// The budget that each user begins with.
     budget: Budget,
     max_queued_bytes: usize,
     sends: u64,
@@ -38,18 +38,18 @@ pub(super) struct Clients {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) user: UserId,
-    /// Of two connections of the user the newer has the larger one.
+    /// Login number; of two connections of the user, the newer one has the larger number.
     pub(super) login: u64,
     pub(super) budget: Budget,
     seats: VecMap<Slot, Seat>,
-    /// Slots from here on were never given.
+    /// Slots from here on were never assigned.
     next_slot: Slot,
     held: HeldResults,
-    /// Answers about sessions that wait behind mail; mostly there are none.
+    /// Answers about sessions that wait behind mail; usually there are none.
     waiting: Option<Box<WaitingAnswers>>,
 }
 
-/// A session that a user is in, by one of its connection's slots.
+/// A session that a user is in, through one of its connection's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seat {
     pub(super) session: SessionId,
@@ -57,14 +57,14 @@ pub(super) struct Seat {
     pub(super) kind: SessionKind,
 }
 
-/// What a slot is to its connection.
+/// State of a slot for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotState {
     /// The user is in its session.
     Seated(Seat),
     /// The user was in its session.
     Ended,
-    /// It was never given, or the client cannot know of it yet.
+    /// The slot was never assigned, or the client cannot know of it yet.
     Unknown,
 }
 
@@ -82,7 +82,7 @@ impl Clients {
         }
     }
 
-    /// Messages to clients so far, those included that found no room.
+    /// Returns the number of messages to clients so far, including those that found no room.
     pub(super) fn sends(&self) -> u64 {
         self.sends
     }
@@ -98,13 +98,14 @@ impl Clients {
         self.by_connection.insert(connection, Box::new(client));
     }
 
-    /// Forgets a user; its connection may live on to say why.
+    /// Forgets a user; its connection may stay open to send the reason.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Box<Client>> {
         self.lagging.forget(connection);
         self.by_connection.remove(&connection)
     }
 
-    /// True for a user that is in no session, takes what it is sent, and whose connection lives.
+    /// Returns true for a user that is in no session, takes its messages in time, and whose connection is
+    /// alive.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
         let client = self.by_connection.get(&connection);
         let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting.is_none());
@@ -114,7 +115,7 @@ impl Clients {
             && !self.overdue.contains(&connection)
     }
 
-    /// Takes a user and its connection out; they go on at the worker `to`.
+    /// Removes a user and its connection, which continue on worker `to`.
     pub(super) fn release(
         &mut self,
         connection: ConnectionId,
@@ -124,7 +125,8 @@ impl Clients {
         self.remove(connection).map(|client| (moving, client))
     }
 
-    /// Takes in a user that another worker has released, and tells its client how its packets get here.
+    /// Takes in a user that another worker has released, and sends its client the connection id of this
+    /// worker.
     // spec: EVT-14
     pub(super) fn adopt(&mut self, now: Timestamp, moving: Moving, client: Box<Client>) {
         let connection = moving.id();
@@ -138,19 +140,19 @@ impl Clients {
         self.by_connection.get_mut(&connection).map(Box::as_mut)
     }
 
-    /// All connections with a user, in order.
+    /// Returns all connections with a user, in order.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
         let mut all: Vec<_> = self.by_connection.keys().copied().collect();
         all.sort_unstable();
         all
     }
 
-    /// Begins to tell a client that its connection ends; the code says it all.
+    /// Begins to close a connection, with a code and no reason text.
     pub(super) fn close(&mut self, now: Timestamp, connection: ConnectionId, code: CloseCode) {
         self.close_because(now, connection, code, "");
     }
 
-    /// As [`Self::close`], with a reason for people that says what the code cannot.
+    /// Like [`Self::close`], with a reason for people that states more than the code can.
     pub(super) fn close_because(
         &mut self,
         now: Timestamp,
@@ -163,7 +165,7 @@ impl Clients {
         }
     }
 
-    /// Seats a user in the session of a slot that was given to it, by a request that is answered behind the snapshot.
+    /// Seats a user in the session of a slot assigned to it. The result of `request` follows the snapshot.
     pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat, request: RequestId) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
             client.take(slot, seat);
@@ -171,8 +173,8 @@ impl Clients {
         }
     }
 
-    /// Begins the stream of a slot with its session's snapshot, and answers the request that entered it, and those that
-    /// came behind that.
+    /// Begins the stream of a slot with its session's snapshot. Then sends the result of the request that
+    /// entered the session, and the results held behind it.
     // spec: EVT-4, SES-14
     pub(super) fn open_seat(
         &mut self,
@@ -191,7 +193,7 @@ impl Clients {
         }
     }
 
-    /// Ends a slot: what was sent on its stream still arrives, nothing follows.
+    /// Ends a slot: what was sent on its stream still arrives, but nothing follows.
     pub(super) fn leave_seat(&mut self, connection: ConnectionId, slot: Slot) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
             client.seats.remove(slot);
@@ -201,7 +203,7 @@ impl Clients {
         }
     }
 
-    /// Sends a result on the control stream, behind those of the commands before it.
+    /// Sends a result on the control stream, after the results of earlier commands.
     // spec: SES-14
     pub(super) fn answer(&mut self, now: Timestamp, connection: ConnectionId, result: Bytes) {
         if let Some(client) = self.of(connection)
@@ -213,7 +215,7 @@ impl Clients {
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
     }
 
-    /// Sends an answer on a slot's stream, when so many mails have been handled: those that are there now.
+    /// Sends an answer on a slot's stream once `mails` mails have been handled, including those present now.
     // spec: SES-19
     pub(super) fn answer_behind(
         &mut self,
@@ -231,7 +233,7 @@ impl Clients {
         self.check_waiting(connection);
     }
 
-    /// Sends the answers whose turn it is, until `enough` has been sent; true when there are more.
+    /// Sends the answers that are due until `enough` has been sent. Returns true if more are due.
     pub(super) fn send_answers(&mut self, now: Timestamp, enough: u64) -> bool {
         while self.sends < enough
             && let Some(connection) = self.answer_turns.pop()
@@ -245,8 +247,8 @@ impl Clients {
         self.answer_turns.is_due()
     }
 
-    /// The session of a slot is about to end for its user: what they were answered leaves before they are told, but for
-    /// what they asked too late.
+    /// Sends the waiting answers of a slot before the end of its session is sent to the user, except those to
+    /// commands that came too late.
     // spec: CMD-5, CMD-19, SES-14, EVT-6
     pub(super) fn answer_before_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
         let client = self.by_connection.get_mut(&connection);
@@ -256,7 +258,7 @@ impl Clients {
         }
     }
 
-    /// Answers that wait count as what is queued.
+    /// Answers that wait count as queued.
     // spec: SES-17
     fn check_waiting(&mut self, connection: ConnectionId) {
         let waiting = self.of(connection).map_or(0, |client| client.waiting_bytes());
@@ -265,19 +267,19 @@ impl Clients {
         }
     }
 
-    /// Tells a user something outside of its sessions.
+    /// Sends a user an event that belongs to none of its sessions.
     pub(super) fn tell(&mut self, now: Timestamp, connection: ConnectionId, event: &UserEvent) {
         let event = event.encode();
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, event.into());
     }
 
-    /// Sends an encoded event, or a result, in order on a slot's stream.
+    /// Sends an encoded event or a result, in order on a slot's stream.
     pub(super) fn send_event(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, event: Bytes) {
         self.send(now, connection, slot.into(), Delivery::ReliableOrdered, event.into());
     }
 
-    /// Queues a message. A connection that has no room for a reliable one, or whose queue has
-    /// grown too long, is closed at the end of the round: nobody waits for it.
+    /// Queues a message. A connection that has no room for a reliable one, or whose queue has grown too long,
+    /// is closed at the end of the round, so that nobody waits for it.
     pub(super) fn send(
         &mut self,
         now: Timestamp,
@@ -290,30 +292,30 @@ impl Clients {
         let Queued { reliable, added, .. } = match self.endpoint.send(now, to, stream, delivery, payload) {
             Ok(queued) if queued.all <= self.max_queued_bytes => queued,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
-            // A client that takes no message so large misses events.
+            // A client that cannot take a message of this size misses events.
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
             Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
         };
         // What is not reliable is shed, and holds nobody up.
         if self.lagging.note(now, to, reliable, added) {
             let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
-            // Without room for this little the next message finds none, and that one counts.
+            // If there is no room even for this, the next message finds none either, and that failure counts.
             let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
         }
     }
 
-    /// Asks for the memory that [`Self::send`] to these members needs.
+    /// Prefetches the memory that [`Self::send`] to these members needs.
     pub(super) fn prefetch_to_send(&self, members: &[LocalMember]) {
         let streams = members.iter().map(|member| (member.connection, member.slot.into()));
         self.endpoint.prefetch_to_send(streams);
     }
 
-    /// When somebody may have lagged for too long.
+    /// Returns when a connection may have lagged for too long.
     pub(super) fn lagging_due(&self) -> Option<Timestamp> {
         self.lagging.due()
     }
 
-    /// Takes the connections that are to be closed for lagging.
+    /// Takes the connections to close for lagging.
     pub(super) fn take_overdue(&mut self, now: Timestamp) -> Vec<ConnectionId> {
         let endpoint = &self.endpoint;
         while let Some(connection) = self.lagging.overdue(now, |id| endpoint.queued_reliable_bytes(id)) {
@@ -324,27 +326,27 @@ impl Clients {
 }
 
 impl Client {
-    /// The slot that the next session gets; `None` when all were given.
+    /// Returns the slot of the next session; `None` if all slots were assigned.
     // spec: SES-3
     pub(super) fn free_slot(&self) -> Option<Slot> {
         (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
     }
 
-    /// The next answer that waits, if it may leave when so many mails have been handled.
+    /// Returns the next waiting answer, if it may leave once `handled` mails have been handled.
     fn waiting_answer(&mut self, handled: u64) -> Option<(Slot, Answer)> {
         let next = self.waiting.as_mut()?.pop(handled);
         self.waiting.take_if(|waiting| waiting.is_empty());
         next
     }
 
-    /// Takes the answers of one slot that wait.
+    /// Takes the waiting answers of one slot.
     fn waiting_answers_of(&mut self, slot: Slot) -> Vec<Answer> {
         let taken = self.waiting.as_mut().map_or_else(Vec::new, |waiting| waiting.take_of(slot));
         self.waiting.take_if(|waiting| waiting.is_empty());
         taken
     }
 
-    /// What waits before it is queued, in bytes.
+    /// Returns the bytes that wait before they are queued.
     fn waiting_bytes(&self) -> usize {
         self.held.bytes() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
     }
@@ -354,7 +356,8 @@ impl Client {
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
     }
 
-    /// The snapshot of a slot was sent: yields the result of its entry and those behind it.
+    /// Settles the entry of a slot whose snapshot was sent. Returns the result of the entry and those behind
+    /// it.
     fn settle_entry(&mut self, slot: Slot) -> Vec<Bytes> {
         let Some(Seat { session, member, .. }) = self.seats.get(slot).copied() else { return Vec::new() };
         let outcome = Ok(Value::Entered(Entered { session, slot, member }));
@@ -369,7 +372,8 @@ impl Client {
         }
     }
 
-    /// The sessions that the user is in, by slot, those included of which the client does not know yet.
+    /// Returns the sessions that the user is in, by slot, including those that the client does not know of
+    /// yet.
     pub(super) fn seats(&self) -> impl Iterator<Item = (Slot, Seat)> + '_ {
         self.seats.iter().map(|(slot, seat)| (slot, *seat))
     }

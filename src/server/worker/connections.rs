@@ -1,4 +1,4 @@
-//! Who connects, who is replaced, and what the end of a connection means for sessions.
+//! New connections, replaced connections, and the effect of a connection's end on sessions.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::server::observer::ServerEvent;
 use crate::wire::{CloseCode, LeaveReason, Reason, RejectCode, UserEvent};
 
 impl Worker {
-    /// Somebody with a good token wants to connect.
+    /// Handles a client with a valid token that wants to connect.
     pub(super) fn incoming(&mut self, now: Now, incoming: Box<Incoming>) {
         // spec: LIM-5
         if !self.shared.directory.has_place(&incoming.claims().user) {
@@ -29,7 +29,7 @@ impl Worker {
         }
     }
 
-    /// A user is connected: it replaces its older connection and hears of its open invites.
+    /// Handles a user that is now connected: it replaces its older connection and receives its open invites.
     // spec: HSK-15, INV-6
     pub(super) fn connected(
         &mut self,
@@ -43,7 +43,7 @@ impl Worker {
             return self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
         let Some(login) = self.shared.directory.connect(&user, connection) else {
-            // Others have got in since its handshake was answered.
+            // Other users have taken the last places since its handshake was answered.
             // spec: LIM-5
             self.counters().handshakes_refused.add(1);
             return self.clients.close(now, connection, CloseCode::Full);
@@ -51,7 +51,7 @@ impl Worker {
         self.shared.population.enter(self.id);
         debug!(%connection, user = user.as_str(), "has a connection");
         let data = claims.data.as_ref();
-        // Before another worker hears that the user's older connection is over.
+        // Before another worker learns that the user's older connection is over.
         self.shared.tell(&ServerEvent::Connected { user: &user, data, address: from, login: login.number });
         if let Some(old) = login.replaced {
             Post::new(&self.shared.mailboxes, &mut self.to_wake).to_user(old, Word::Replaced);
@@ -62,13 +62,13 @@ impl Worker {
             let event = UserEvent::Invited(invite.invitation(now));
             self.clients.tell(now, connection, &event);
         }
-        // A kick before this found no connection to end; the operator says no since before that.
+        // A kick before this point found no connection to end, but by then `admit` already refused the user.
         if let Some((_, code)) = self.admits(claims, from).refusal() {
             self.kicked(now, connection, code, &Reason::none());
         }
     }
 
-    /// A connection ended, by whatever cause.
+    /// Handles the end of a connection, whatever its cause.
     pub(super) fn closed(&mut self, now: Timestamp, connection: ConnectionId, why: &Closed) {
         let (why, code) = match why {
             Closed::ByPeer { code, reason } => {
@@ -80,7 +80,8 @@ impl Worker {
                 self.counters().connections_timed_out.add(1);
                 (LeaveReason::TimedOut, CloseCode::IdleTimeout)
             }
-            // This end has parted with the user before it closed; what is left is what the transport found.
+            // If the worker closed the connection, it has removed the user before. This counts only for a
+            // close by the transport.
             Closed::Local { code, .. } => (LeaveReason::Dropped, *code),
             Closed::Violation(violation) => {
                 debug!(%connection, %violation, "protocol violation");
@@ -96,7 +97,7 @@ impl Worker {
         self.part(now, connection, why, code);
     }
 
-    /// The user of `connection` has connected again.
+    /// Ends a connection whose user has connected again.
     pub(super) fn replaced(&mut self, now: Timestamp, connection: ConnectionId) {
         if self.part(now, connection, LeaveReason::Replaced, CloseCode::Replaced) {
             self.counters().connections_replaced.add(1);
@@ -115,7 +116,7 @@ impl Worker {
         }
     }
 
-    /// A client did what no correct client does.
+    /// Ends a connection whose client did what no correct client does.
     pub(super) fn violated(&mut self, now: Timestamp, connection: ConnectionId, what: &str) {
         if self.part(now, connection, LeaveReason::Dropped, CloseCode::ProtocolViolation) {
             debug!(%connection, what, "protocol violation");
@@ -124,8 +125,8 @@ impl Worker {
         }
     }
 
-    /// Takes the user of a connection out of its sessions and out of the directory; false when that
-    /// was done before.
+    /// Removes the user of a connection from its sessions and from the directory; false if that was done
+    /// before.
     // spec: SES-15
     pub(super) fn part(
         &mut self,
@@ -139,7 +140,7 @@ impl Worker {
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
             let at = (seat.session, seat.member);
-            // A refusal means that the session or the membership has ended; its mail is under way.
+            // A refusal means that the session or the membership has ended; its mail is on its way.
             if let Ok(departed) = self.with_table(|table, outbox| table.leave(now, at, why, outbox)) {
                 self.departed(now, seat.session, &departed);
             }
@@ -147,18 +148,18 @@ impl Worker {
         true
     }
 
-    /// Forgets the user of a connection, which may live on to say why.
+    /// Forgets the user of a connection, which may stay open to send the reason.
     pub(super) fn take_out(&mut self, connection: ConnectionId) -> Option<Box<Client>> {
         let client = self.clients.remove(connection)?;
         self.shared.population.leave(self.id);
         Some(client)
     }
 
-    /// Passes a datagram on to the worker that has its connection, or knows which one has.
+    /// Forwards a datagram to the worker that has its connection, or knows which one has it.
     pub(super) fn forward(&mut self, to: WorkerId, from: Envelope, datagram: BytesMut) {
         let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
         let posted = mailbox.is_some_and(|mailbox| {
-            // A copy, so that it does not keep all that came with it while it waits.
+            // A copy, so that it does not keep the rest of its batch in memory while it waits.
             let datagram = BytesMut::from(datagram.as_ref());
             mailbox.post_droppable(Mail::Forwarded { from, datagram }).is_ok()
         });
@@ -170,14 +171,14 @@ impl Worker {
         }
     }
 
-    /// Takes a datagram that another worker has passed on.
+    /// Handles a datagram that another worker has forwarded.
     pub(super) fn forwarded(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
-        // Only sealed packets are passed on, and those ask for no wall time.
+        // Only sealed packets are forwarded, and those need no wall time.
         let now = Now { mono: now, wall: UnixTime::from_millis(0) };
         match self.clients.endpoint.handle_datagram(now, from, datagram) {
-            // From the worker that the client's address leads to now, by way of the connection's home.
+            // From the worker that the client's address now leads to, through the connection's home.
             Some(Input::Moved(to, datagram)) => self.forward(to, from, datagram),
-            // From the home of a connection that has ended here: not back and forth.
+            // From the home of a connection that has ended here; it must not go back and forth.
             Some(Input::Foreign(..)) => self.counters().datagrams_not_forwarded.add(1),
             Some(Input::Incoming(_)) | None => {}
         }

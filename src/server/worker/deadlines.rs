@@ -1,15 +1,16 @@
-//! Deadlines of shared state: a worker sees to those of the stripes that it owns.
+//! Deadlines of shared state: a worker handles those of the stripes that it owns.
 
 use super::Worker;
 use crate::base::Timestamp;
 use crate::session::Expired;
 
-/// Sessions and invites that are ended in one round of a turn; one batch of a stripe may exceed it. A batch in which
-/// invites are only forgotten counts as one.
+/// Sessions and invites that are ended in one round of a turn; one batch of a stripe may exceed it. A batch
+/// that only forgets invites counts as one.
 const ENDS_A_ROUND: usize = 64;
 
 impl Worker {
-    /// Ends what is due in this worker's stripes, some of it in each round: clients do not wait for all of it.
+    /// Ends what is due in this worker's stripes, a part of it in each round, so that clients do not wait for
+    /// all of it.
     pub(super) fn expire(&mut self, now: Timestamp) {
         if self.next_expiry().is_none_or(|at| at > now) {
             return;
@@ -25,8 +26,8 @@ impl Worker {
         self.shared.sessions.end_expiry(self.id);
     }
 
-    /// When this worker's stripes may have something to do next; `None` for never. Whoever arms an
-    /// earlier deadline wakes this worker.
+    /// Returns when this worker's stripes may next have work; `None` if never. Arming an earlier deadline
+    /// wakes this worker.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         let next = self.shared.sessions.earliest_deadline(self.id);
         (!self.draining && next != Timestamp::MAX).then_some(next)

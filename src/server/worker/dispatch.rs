@@ -1,4 +1,4 @@
-//! From a message to the command in it, and from the command to its answer.
+//! From a message to its command, and from the command to its answer.
 
 use bytes::Bytes;
 
@@ -10,17 +10,17 @@ use crate::server::mailbox::Mailbox;
 use crate::wire::command::{Broadcast, Message};
 use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, SessionEvent, Value};
 
-/// Whose command it is and where it came from.
+/// The user that sent a command, and the connection that it arrived on.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) connection: ConnectionId,
     pub(super) user: UserId,
 }
 
-/// What a command is about.
+/// The subject of a command.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scope {
-    /// Nothing in particular: it came on the control stream.
+    /// No session: the command arrived on the control stream.
     User,
     /// A session that the user is in.
     Seat(Slot, Seat),
@@ -50,7 +50,7 @@ impl Worker {
         }
         let scope = match client.slot(slot) {
             SlotState::Seated(seat) => Scope::Seat(slot, seat),
-            // It was under way when the session ended; the client answers it to itself.
+            // The message was in flight when the session ended; the client answers it locally.
             SlotState::Ended => return,
             SlotState::Unknown if stream == Some(StreamId::CONTROL) => Scope::User,
             SlotState::Unknown => return self.violated(now, connection, "a slot that was never given"),
@@ -106,7 +106,7 @@ impl Worker {
         }
     }
 
-    /// Answers a request on the stream that it came on.
+    /// Answers a request on the stream that it arrived on.
     pub(super) fn answer(
         &mut self,
         now: Timestamp,
@@ -126,7 +126,7 @@ impl Worker {
         }
     }
 
-    /// Answers a command about a session, behind what that has told its members by now.
+    /// Answers a command about a session, after everything that the session has sent its members so far.
     // spec: SES-19
     pub(super) fn answer_in(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, answer: Answer) {
         let mailbox = self.shared.mailboxes.of(self.id);
@@ -135,7 +135,7 @@ impl Worker {
         self.clients.answer_behind(now, mails, (connection, slot), answer);
     }
 
-    /// Answers a command that is not carried out.
+    /// Answers a command that is refused.
     // spec: CMD-25
     fn refuse(
         &mut self,
@@ -167,7 +167,7 @@ fn split_slot(payload: &mut Bytes) -> Option<Slot> {
     Some(slot)
 }
 
-/// How the sender of a command hears of its refusal.
+/// Returns how the sender of a command learns that it was refused.
 fn reply_to(command: &Command) -> Reply {
     match command {
         Command::Request(id, _) => Reply::Request(*id),

@@ -1,4 +1,4 @@
-//! The end of the server: every client is told, then the worker is done.
+//! The end of the server: every client is notified, then the worker is finished.
 
 use super::Worker;
 use crate::base::{ConnectionId, Timestamp};
@@ -6,8 +6,8 @@ use crate::server::observer::ServerEvent;
 use crate::wire::{CloseCode, LeaveReason};
 
 impl Worker {
-    /// Begins to drain when the server does. Sessions end with the process, so nobody is told of
-    /// members that leave: each connection's own end says it all.
+    /// Begins to drain when the server does. Sessions end with the process, so members get no leave events:
+    /// the end of each connection is enough.
     // spec: CON-8
     pub(super) fn start_drain(&mut self, now: Timestamp) {
         if self.draining || self.shared.drain_until().is_none() {
@@ -21,7 +21,7 @@ impl Worker {
         }
     }
 
-    /// Tells a client that the server shuts down.
+    /// Notifies a client that the server shuts down.
     pub(super) fn send_off(&mut self, now: Timestamp, connection: ConnectionId) {
         let code = CloseCode::ShuttingDown;
         if let Some(client) = self.take_out(connection) {
@@ -36,23 +36,23 @@ impl Worker {
         self.clients.close(now, connection, code);
     }
 
-    /// When the drain ends at the latest.
+    /// Returns the latest end of the drain.
     pub(super) fn drain_deadline(&self) -> Option<Timestamp> {
         self.shared.drain_until().filter(|_| self.draining)
     }
 
-    /// True when every client knows, or there is no time left to tell.
+    /// Returns true if no client is left to notify, or no time is left for it.
     pub(super) fn is_drained(&self) -> bool {
         self.all_told() || self.drain_deadline().is_some_and(|until| until <= self.now)
     }
 
-    /// True when no client of this worker's is left or about to be, none that has moved away, for which datagrams still come
-    /// here, and none on its way here.
+    /// Returns true if this worker has no client left or about to connect, none that has moved away and whose
+    /// datagrams still come here, and none on its way here.
     fn all_told(&self) -> bool {
         let endpoint = &self.clients.endpoint;
         let counts = [endpoint.connection_count(), endpoint.moved_count()];
         let is_empty = counts == [0; 2] && !endpoint.awaits_clients() && !endpoint.has_ended();
-        // In this order: once all drain, nobody is sent here any more.
+        // In this order: once all workers drain, no user is sent here any more.
         self.draining && is_empty && self.shared.all_drain() && self.mail.is_empty() && self.has_no_mail()
     }
 

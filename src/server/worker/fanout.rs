@@ -1,4 +1,4 @@
-//! Mail to members: keeps the rosters and turns each change into what the local members receive.
+//! Mail to members: updates the rosters and turns each change into messages for the local members.
 //!
 //! An event is encoded once for all of them; a payload is shared and never copied here.
 
@@ -12,7 +12,7 @@ use crate::wire::event::{write_message_head, write_sent_head};
 use crate::wire::{Body, Delivery, SessionEvent};
 
 impl Worker {
-    /// Tells this worker's members of a change.
+    /// Sends a change to this worker's members.
     pub(super) fn fan_out(&mut self, now: Timestamp, fanout: Fanout) {
         let Fanout { session, change, deliveries: _until_all_are_sent } = fanout;
         match change {
@@ -65,14 +65,14 @@ impl Worker {
         }
     }
 
-    /// Adds a new member of this worker's.
+    /// Adds a new local member.
     fn seat(&mut self, now: Timestamp, session: SessionId, local: LocalMember, snapshot: &SessionSnapshot) {
         let snapshot = SessionEvent::Snapshot(snapshot.to_wire()).encode();
         self.clients.open_seat(now, local.connection, local.slot, snapshot);
         self.rosters.join(session, local);
     }
 
-    /// Ends a member's stream behind the last event that was sent on it.
+    /// Ends a member's stream after the last event that was sent on it.
     // spec: EVT-6, SES-12
     fn unseat(&mut self, member: &LocalMember) {
         self.clients.leave_seat(member.connection, member.slot);
@@ -128,7 +128,7 @@ impl Worker {
         body: &Body,
     ) {
         let Some(roster) = self.rosters.of(session) else { return };
-        // The app's key travels in the head; the stream has a key for each sender's.
+        // The application's key travels in the head; the stream has its own key for that of each sender.
         let stream_delivery = match delivery {
             Delivery::Sequenced { key } => Delivery::Sequenced { key: roster.keys.of(sender, key) },
             Delivery::ReliableLatest { key } => Delivery::ReliableLatest { key: roster.keys.of(sender, key) },
@@ -141,7 +141,7 @@ impl Worker {
         let mut send = |member: &LocalMember| {
             deliveries += 1;
             let head = if delivery == Delivery::Unreliable {
-                // No stream names the session: the slot stands before it.
+                // No stream identifies the session, so the slot precedes the head.
                 // spec: MSG-1
                 short(scratch, |writer| {
                     member.slot.write(writer);
@@ -163,7 +163,7 @@ impl Worker {
     }
 }
 
-/// What `write` writes of an event before its payload: numbers, less than a [`ShortBytes`] in all.
+/// Returns what `write` writes of an event before its payload: numbers, which fit a [`ShortBytes`].
 fn short(scratch: &mut Writer, write: impl FnOnce(&mut Writer)) -> ShortBytes {
     scratch.clear();
     write(scratch);

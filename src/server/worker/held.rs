@@ -5,22 +5,22 @@ use bytes::Bytes;
 use crate::base::{RequestId, Slot};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
-/// Results of the control stream in the order of their requests. The first, if there is one, is that of an entry: it
-/// leaves behind the session's snapshot, which comes by mail.
+/// Results of the control stream in the order of their requests. The first, if any, is that of an entry: it
+/// follows the session's snapshot, which arrives by mail.
 ///
-/// Entries come and are settled in the order of their slots, for the mail of a worker keeps the order in which it
-/// entered sessions.
+/// Entries are added and settled in the order of their slots, because a worker's mail keeps the order in
+/// which the worker entered sessions.
 // spec: SES-14
 #[derive(Debug, Default)]
 pub(super) struct HeldResults {
     results: Vec<Held>,
-    /// What they count as where they will be queued.
+    /// Bytes that they will count as in the queue.
     bytes: usize,
 }
 
 #[derive(Debug)]
 enum Held {
-    /// That of the request by which a session was entered.
+    /// The result of a request that entered a session.
     Entry { slot: Slot, request: RequestId },
     /// A result behind one that waits.
     Result(Bytes),
@@ -31,7 +31,7 @@ impl HeldResults {
         self.results.is_empty()
     }
 
-    /// Bytes of the results, with what each counts more in a connection's queue.
+    /// Returns the bytes of the results, including the overhead of each in a connection's queue.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -47,12 +47,12 @@ impl HeldResults {
         self.results.push(Held::Result(result));
     }
 
-    /// True while a slot's snapshot was not sent: the client cannot know that it has it.
+    /// Returns true while a slot's snapshot was not sent, so that the client cannot know of the slot.
     pub(super) fn is_entering(&self, slot: Slot) -> bool {
         matches!(self.results.first(), Some(Held::Entry { slot: first, .. }) if slot >= *first)
     }
 
-    /// The snapshot of the slot was sent: its entry has this result. Yields what may leave now.
+    /// Settles the entry of a slot whose snapshot was sent, with this result. Returns what may leave now.
     pub(super) fn settle(&mut self, slot: Slot, result: impl FnOnce(RequestId) -> Bytes) -> Vec<Bytes> {
         if let Some(Held::Entry { slot: entered, request }) = self.results.first()
             && *entered == slot
@@ -60,7 +60,7 @@ impl HeldResults {
             let result = result(*request);
             self.results.remove(0);
             let next = self.results.iter().position(|held| matches!(held, Held::Entry { .. }));
-            // Keeps no memory for those that come later.
+            // Keeps no memory for later results.
             let rest = self.results.split_off(next.unwrap_or(self.results.len()));
             let behind = std::mem::replace(&mut self.results, rest).into_iter();
             let behind =
@@ -72,7 +72,7 @@ impl HeldResults {
     }
 }
 
-/// What a message counts as where it will be queued, in bytes.
+/// Returns the bytes that a message will count as in the queue.
 pub(super) fn cost(result: &Bytes) -> usize {
     result.len() + MESSAGE_OVERHEAD_BYTES
 }

@@ -1,8 +1,8 @@
-//! What touches invites: the session decides, the directory keeps them for users that are not in
-//! the session, connected or not.
+//! Invites: the session decides, and the directory keeps them for users that are not in the session,
+//! connected or not.
 //!
-//! Both are locked one after the other, never together: room in the directory is reserved first
-//! and settled when the session has answered.
+//! The two are locked one after the other, never together: room in the directory is reserved first and
+//! settled once the session has answered.
 
 use super::Worker;
 use super::clients::Seat;
@@ -16,7 +16,7 @@ use crate::wire::result::MAX_LISTED;
 use crate::wire::{ErrorCode, UserEvent, Value};
 
 impl Worker {
-    /// Invites users; each gets an answer of its own.
+    /// Invites users; each gets its own answer.
     // spec: INV-6
     pub(super) fn invite(
         &mut self,
@@ -25,7 +25,7 @@ impl Worker {
         seat: Seat,
         invite: &Invite,
     ) -> Result<Value, ErrorCode> {
-        // Users are told by mail that cannot be refused, so a server that is behind stops here.
+        // Users are notified by mail that cannot be refused, so a server that is behind stops here.
         if !self.shared.mailboxes.have_room() {
             return Err(ErrorCode::Busy);
         }
@@ -52,7 +52,7 @@ impl Worker {
         Ok(Value::Invited(reserved.into_iter().map(answer).collect()))
     }
 
-    /// Makes the session's answers for `users`, whose invites are reserved, known in the directory.
+    /// Enters the session's answers for `users`, whose invites are reserved, in the directory.
     fn commit_invites(
         &mut self,
         now: Timestamp,
@@ -86,7 +86,7 @@ impl Worker {
         answers
     }
 
-    /// The owner ends an invite.
+    /// Revokes an invite on behalf of the owner.
     pub(super) fn revoke(&mut self, now: Timestamp, seat: Seat, number: u32) -> Result<Value, ErrorCode> {
         let at = (seat.session, seat.member);
         let ended = self.with_table(|table, outbox| table.revoke(now, at, number, outbox))?;
@@ -94,7 +94,7 @@ impl Worker {
         Ok(Value::Empty)
     }
 
-    /// An invited user does not want to join; the owner hears of it by mail.
+    /// Declines an invite on behalf of its user; the owner is notified by mail.
     pub(super) fn decline(
         &mut self,
         now: Timestamp,
@@ -107,8 +107,8 @@ impl Worker {
         Ok(Value::Empty)
     }
 
-    /// The caller has used or declined an invite of theirs. A newer connection of theirs may have been told of
-    /// it since, and hears that it is over.
+    /// Removes an invite that the caller has used or declined. A newer connection of the user may have been
+    /// notified of it since, and is then notified of its end.
     pub(super) fn settle_invite(&mut self, caller: &Caller, invite: InviteId) {
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         self.shared.directory.settle_invite(&caller.user, invite, |live| {
@@ -118,14 +118,14 @@ impl Worker {
         });
     }
 
-    /// The caller's open invites.
+    /// Returns the caller's open invites.
     pub(super) fn list_invites(&self, now: Timestamp, caller: &Caller) -> Value {
         let open = self.shared.directory.invites(&caller.user);
-        // One that has just been replaced may still be here.
+        // One that has just been replaced may still be listed here.
         Value::Invites(open.iter().take(MAX_LISTED).map(|invite| invite.invitation(now)).collect())
     }
 
-    /// What a stripe's deadlines have ended.
+    /// Handles what a stripe's deadlines have ended.
     pub(super) fn expired(&mut self, now: Timestamp, expired: Vec<Expired>) {
         for expired in expired {
             match expired {
@@ -139,7 +139,7 @@ impl Worker {
         }
     }
 
-    /// Tells users that their invites admit no longer.
+    /// Notifies users that their invites no longer admit.
     pub(super) fn invites_revoked(&mut self, now: Timestamp, revoked: &[EndedInvite]) {
         for EndedInvite { invite, user } in revoked {
             self.withdraw_invite(now, user, *invite, UserEvent::InviteRevoked { invite: *invite });

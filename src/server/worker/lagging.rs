@@ -1,17 +1,17 @@
-//! [`Lagging`]: the connections whose users were told that they lag, and whether they take what waits.
+//! [`Lagging`]: the connections whose users were notified that they lag, and whether they catch up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::{ConnectionId, IdMap, Timestamp};
 
-/// Connections for which too much waits. Apart from their users: a message to one that does not lag needs to know
-/// nothing of these.
+/// Connections for which too much waits. Kept apart from the users: a message to a connection that does not
+/// lag touches none of this.
 // spec: SES-17
 #[derive(Debug)]
 pub(super) struct Lagging {
     connections: IdMap<ConnectionId, Lag>,
-    /// When each of them is looked at.
+    /// When each of the connections is checked.
     looks: BTreeSet<(Timestamp, ConnectionId)>,
     above_bytes: usize,
     patience: Duration,
@@ -68,13 +68,13 @@ impl Lagging {
         }
     }
 
-    /// When [`Self::overdue`] is to be asked.
+    /// Returns when [`Self::overdue`] must be called.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.looks.first().map(|(at, _)| *at)
     }
 
-    /// A connection that has not taken what waited for too long, which is forgotten then. `queued_bytes` tells what waits
-    /// for one now.
+    /// Returns a connection that has not taken in time what waited for it, and forgets it. `queued_bytes`
+    /// returns how much waits for a connection now.
     pub(super) fn overdue(
         &mut self,
         now: Timestamp,
@@ -87,7 +87,7 @@ impl Lagging {
             let Some(lag) = self.connections.remove(&connection) else { continue };
             let queued_bytes = queued_bytes(connection);
             if queued_bytes <= self.above_bytes / 2 {
-                // Nothing was sent to it since it has caught up.
+                // Nothing was sent to it since it caught up.
                 continue;
             }
             if queued_bytes > lag.added_since {
@@ -137,7 +137,7 @@ mod tests {
         lagging.note(at(1), ANN, 1_500, 100);
         assert_eq!(lagging.due(), Some(at(11)));
         assert_eq!(lagging.overdue(at(10), |_| 1_500), None);
-        // Of 1,500 a tenth was taken, and 100 came.
+        // Of 1,500 bytes, a tenth was taken, and 100 were added.
         lagging.note(at(5), ANN, 1_450, 100);
         assert_eq!(lagging.overdue(at(11), |_| 1_450), Some(ANN));
         assert_eq!((lagging.overdue(at(99), |_| 1_450), lagging.due()), (None, None));
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(lagging.overdue(at(109), |_| 501), Some(ANN), "however little it is");
     }
 
-    /// What is on its way counts, so that over a long one much waits all the time.
+    /// Bytes in flight count, so that on a link with a long delay much waits at any time.
     // spec-test: SES-17
     #[test]
     fn who_takes_all_in_time_may_have_as_much_wait_for_as_long_as_it_likes() {

@@ -1,29 +1,29 @@
 //! [`Worker`]: one thread's share of a server, sans-IO.
 //!
-//! A worker owns its connections, of which each may move to another worker once, and shares sessions and
-//! users with the others. What a datagram causes takes this way: endpoint → `dispatch` (a command) →
-//! session table → mail → `fanout` (events) → endpoint. Its own mail goes the same way as that of the
-//! others, so that all rosters see one order.
+//! A worker owns its connections, each of which may move to another worker once, and shares sessions and
+//! users with the others. The effects of a datagram take this path: endpoint → `dispatch` (a command) →
+//! session table → mail → `fanout` (events) → endpoint. A worker's own mail takes the same path as that of
+//! the others, so that all rosters see one order.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `bodies` | memory for what members send |
+//! | `bodies` | memory for the payloads that members send |
 //! | `clients` | the connected users: their slots, budgets and queues |
-//! | `connections` | who connects, second connections of a user, the end of a connection |
-//! | `dispatch` | from a message to the command in it, and to its answer |
-//! | `requests` | the commands that are answered |
-//! | `invites` | what touches invites and so the user directory |
-//! | `operator` | what the program around the server decides |
+//! | `connections` | new connections, second connections of a user, the end of a connection |
+//! | `dispatch` | from a message to its command, and to the answer |
+//! | `requests` | the commands that have a result |
+//! | `invites` | invites, which also involve the user directory |
+//! | `operator` | decisions of the surrounding program |
 //! | `placement` | which worker serves a user: the members of a session gather |
 //! | `held` | results that wait for the snapshot before them |
-//! | `answers` | what is said to commands about sessions, and waits for the events before it |
-//! | `lagging` | for whom too much waits, and for how long |
+//! | `answers` | answers to commands about sessions, which wait for the events before them |
+//! | `lagging` | connections for which too much waits, and for how long |
 //! | `fanout` | mail to members: events, snapshots |
-//! | `deadlines` | what is due without a datagram |
+//! | `deadlines` | work that is due without a datagram |
 //! | `drain` | the end of the server |
 //!
-//! The calling contract is that of [`Driven`]. Time comes in as [`Now`], randomness as a seeded
-//! generator; nothing here depends on the order of a hash map.
+//! The calling contract is that of [`Driven`]. Time is passed in as [`Now`], randomness as a seeded
+//! generator; nothing here depends on the iteration order of a hash map.
 
 mod answers;
 mod bodies;
@@ -67,35 +67,36 @@ pub struct Worker {
     shared: Arc<Shared>,
     clients: Clients,
     rosters: Rosters,
-    /// Datagrams of a batch that are not handled yet; between turns only memory.
+    /// Datagrams of a batch that are not handled yet. Empty between turns; kept for its memory.
     arrived: VecDeque<(Envelope, BytesMut)>,
-    /// Mail taken from the mailbox and not yet handled; between turns only what the next one begins with.
+    /// Mail taken from the mailbox and not yet handled; between turns, the mail that the next one begins
+    /// with.
     mail: VecDeque<Mail>,
     bodies: Bodies,
-    /// Where heads of events are written; keeps its memory.
+    /// Buffer for the heads of events; keeps its memory.
     scratch: Writer,
-    /// Workers that this turn has written to.
+    /// Workers that received mail in this turn.
     to_wake: WorkerSet,
-    /// The latest time that came in.
+    /// The latest time passed in.
     now: Timestamp,
-    /// The turn ended with mail left: the next one begins at once.
+    /// The turn ended with mail left, so the next one begins at once.
     behind: bool,
     draining: bool,
 }
 
-/// Rounds of events and mail in one turn. A round may cause mail to this worker itself; what is
-/// left waits for the next turn, so that sending is never put off for long.
+/// Rounds of events and mail in one turn. A round may cause mail to this worker itself; the rest waits for
+/// the next turn, so that sending is never delayed for long.
 const ROUNDS: usize = 8;
 
-/// Messages to clients that the mail of one turn leads to; the last mail may exceed it. However much mail there is,
-/// datagrams are received and sent in between.
+/// Messages to clients that the mail of one turn may cause; the last mail may exceed it. However much mail
+/// waits, datagrams are received and sent in between.
 const SENDS_A_TURN: u64 = 4_096;
 
-/// What a batch of datagrams has led to is carried out before more of it is taken in, once it is so much.
+/// Number of waiting events at which they are handled before more of a batch of datagrams is taken in.
 const EVENTS_AT_ONCE: usize = 1_024;
 
 impl Worker {
-    /// Worker `id` of a server with the state `shared`. `config` is the same for all of them.
+    /// Creates worker `id` of a server with the state `shared`. `config` is the same for all workers.
     pub fn new(shared: Arc<Shared>, config: Arc<EndpointConfig>, id: WorkerId, rng: StdRng) -> Self {
         let endpoint = Endpoint::new(config, id, Arc::clone(&shared.ledger), rng);
         Self {
@@ -114,7 +115,7 @@ impl Worker {
         }
     }
 
-    /// The next datagram of a batch; has the memory that those behind it need fetched meanwhile.
+    /// Returns the next datagram of a batch, and prefetches the memory that the datagrams behind it need.
     fn next_arrived(&self, arrived: &mut VecDeque<(Envelope, BytesMut)>) -> Option<(Envelope, BytesMut)> {
         let (endpoint, [far, near]) = (&self.clients.endpoint, Endpoint::AHEAD);
         if let Some((_, datagram)) = arrived.get(far) {
@@ -126,33 +127,33 @@ impl Worker {
         arrived.pop_front()
     }
 
-    /// After any input: carries out what it has caused, here and by mail.
+    /// Carries out everything that an input has caused, here and by mail.
     fn settle(&mut self, now: Now) {
         self.now = self.now.max(now.mono);
         let now = now.mono;
         self.start_drain(now);
         self.handle_events(now);
-        // From here on: the mail gets its share, however much the datagrams have led to.
+        // From here on the mail gets its share, however much the datagrams have caused.
         let enough = self.clients.sends() + SENDS_A_TURN;
         for _ in 0..ROUNDS {
             self.wake_others();
             self.expire(now);
             self.close_lagging(now);
             self.tell_homes();
-            // Last: without mail this round has left nothing to do.
+            // Last: a round without mail has left nothing to do.
             self.behind = self.handle_mail(now, enough);
             if !self.behind || self.clients.sends() >= enough {
                 break;
             }
             self.handle_events(now);
         }
-        // Whom the last round has refused a message is told no later one.
+        // A connection that had no room for a message in the last round must not get a later one.
         // spec: SES-12
         self.close_lagging(now);
         // What that has told this worker's own members is for its next turn.
         self.behind |= !self.has_no_mail();
         self.wake_others();
-        // Asked again behind the mail: from there on a drain wakes this worker anew.
+        // Checked again after the mail: from here on a drain wakes this worker again.
         self.start_drain(now);
         self.publish_counters();
     }
@@ -171,22 +172,22 @@ impl Worker {
         }
     }
 
-    /// Handles the mail that is there, and sends the answers behind it, until `enough` has been sent; true when there was
-    /// some, so that more may be.
+    /// Handles the mail that is present, and sends the answers behind it, until `enough` has been sent.
+    /// Returns true if there was some, so that more may follow.
     fn handle_mail(&mut self, now: Timestamp, enough: u64) -> bool {
         let mut waiting = std::mem::take(&mut self.mail);
         if let Some(mailbox) = self.shared.mailboxes.of(self.id).filter(|_| waiting.is_empty()) {
             mailbox.take_all(&mut waiting);
         }
         let (count, mut handled) = (waiting.len(), 0);
-        // Those of the last turn have not all left.
+        // Some answers of the last turn may still wait.
         let mut more_answers = self.clients.send_answers(now, enough);
         while self.clients.sends() < enough
             && let Some(mail) = waiting.pop_front()
         {
             let deliveries = mail.deliveries();
             match mail {
-                // From a turn that began later than this one. For a connection, time does not run backwards.
+                // From a turn that began later than this one. For a connection, time must not run backwards.
                 Mail::Moved(mover) if mover.at() > now => {
                     waiting.push_front(Mail::Moved(mover));
                     break;
@@ -214,7 +215,7 @@ impl Worker {
         count > 0 || more_answers
     }
 
-    /// Calls into the session table with a port that posts to all workers.
+    /// Calls into the session table with an outbox that posts to all workers.
     fn with_table<T>(&mut self, call: impl FnOnce(&SessionTable, &mut dyn Outbox) -> T) -> T {
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         call(&self.shared.sessions, &mut post)
@@ -246,7 +247,7 @@ impl Worker {
         }
     }
 
-    /// What changes when the last word of a connection has left, too.
+    /// Publishes the gauges that also change when the last packet of a connection has left.
     fn publish_gauges(&self) {
         let (counters, endpoint) = (self.counters(), &self.clients.endpoint);
         counters.connections_half_open.set(endpoint.half_open_count() as u64);

@@ -1,4 +1,4 @@
-//! What the program around the server decides: who connects, who goes, which session ends.
+//! Decisions of the surrounding program: who connects, who is removed, which session ends.
 
 use std::net::SocketAddr;
 
@@ -9,13 +9,13 @@ use crate::server::newcomer::{Admit, Newcomer};
 use crate::wire::{CloseCode, LeaveReason, Reason};
 
 impl Worker {
-    /// Whether the operator lets somebody connect whose token says this.
+    /// Returns whether the operator admits a client with these claims.
     // spec: HSK-10
     pub(super) fn admits(&self, claims: &Claims, address: SocketAddr) -> Admit {
         self.shared.admits(&Newcomer { user: &claims.user, data: claims.data.as_ref(), address })
     }
 
-    /// The operator will not have the user of `connection` here.
+    /// Ends a connection whose user the operator removes or refuses.
     pub(super) fn kicked(
         &mut self,
         now: Timestamp,
@@ -29,16 +29,16 @@ impl Worker {
         }
     }
 
-    /// The operator ends a session; its members and who was invited are told.
+    /// Ends a session on behalf of the operator; its members and the invited users are notified.
     // spec: SES-18
     pub(super) fn close_session(&mut self, now: Timestamp, session: SessionId, reason: Reason) {
-        // It may have ended since.
+        // The session may have ended since.
         if let Ok(departed) = self.with_table(|table, outbox| table.close(now, session, reason, outbox)) {
             self.departed(now, session, &departed);
         }
     }
 
-    /// The operator removes a user from a session, as its owner might.
+    /// Removes a user from a session on behalf of the operator, as its owner could.
     // spec: SES-18
     pub(super) fn remove_member(
         &mut self,
@@ -47,7 +47,7 @@ impl Worker {
         user: &UserId,
         reason: Reason,
     ) {
-        // They may have left since.
+        // The user may have left since.
         let expel = self.with_table(|table, outbox| table.expel(now, session, user, reason, outbox));
         if let Ok(departed) = expel {
             self.departed(now, session, &departed);

@@ -1,12 +1,14 @@
-//! Where a user is served: the members of a small session are best kept on one worker.
+//! Which worker serves a user: the members of a small session are best kept on one worker.
 //!
-//! A broadcast costs a mail and perhaps a wake-up for each worker that has members, and leaves in as many
-//! system calls. The kernel, which knows nothing of sessions, divides clients among workers by their addresses.
-//! So a user that enters a session, and is in no other, moves to where most of its members are, and enters it
-//! there. The owner of a new one moves to the worker with the fewest users, if that has clearly fewer.
+//! A broadcast costs a mail and possibly a wake-up for each worker that has members, and is sent with as many
+//! system calls. The kernel, which does not know sessions, distributes clients among workers by their
+//! addresses. So a user that enters a session while in no other moves to the worker that serves most of its
+//! members, and enters it there. The owner of a new session moves to the worker with the fewest users, if
+//! that has clearly fewer.
 //!
-//! It moves once. Its *home*, the worker that its connection's id names, goes on getting what is told to the
-//! user, and the datagrams that its client sends until it has heard of another id, and passes them on.
+//! A user moves once. Its *home*, the worker that its connection's id names, continues to receive the
+//! messages for the user, and the datagrams that the client sends until it has learned of another id, and
+//! forwards both.
 
 use tracing::debug;
 
@@ -19,31 +21,31 @@ use crate::server::limits::size;
 use crate::server::mail::{Mail, Word};
 use crate::wire::{CloseCode, Request};
 
-/// A user that moves to another worker, with the command that it moves for.
+/// A user that moves to another worker, with the request that it moves for.
 #[derive(Debug)]
 pub struct Mover {
     connection: Moving,
     client: Box<Client>,
     command: (RequestId, Request),
-    /// When it left.
+    /// When the user left.
     at: Timestamp,
 }
 
 impl Mover {
-    /// When it left the other worker; it arrives no earlier.
+    /// Returns when the user left the other worker; it arrives no earlier.
     pub(super) fn at(&self) -> Timestamp {
         self.at
     }
 }
 
-/// A worker may serve so many times its share of all users, as a fraction, before no more are moved to it.
+/// A worker that serves more than this fraction of its share of all users gets no more users moved to it.
 const SHARE_MAX: (u64, u64) = (5, 4);
 
-/// Differences of so many users do not count: they come and go.
+/// A difference of this many users does not count, because users come and go.
 const SLIGHT: u64 = 16;
 
 impl Worker {
-    /// Where the caller of a request had better be served; `None` when that is here.
+    /// Returns the worker that should serve the caller of a request; `None` if it is this one.
     pub(super) fn better_place(
         &mut self,
         now: Timestamp,
@@ -70,7 +72,7 @@ impl Worker {
         may_move.then_some(place)
     }
 
-    /// Sends a user on to its [better place](Worker::better_place) with its request.
+    /// Moves a user to its [better place](Worker::better_place), together with its request.
     pub(super) fn move_out(
         &mut self,
         now: Timestamp,
@@ -89,7 +91,7 @@ impl Worker {
         self.counters().connections_moved.add(1);
     }
 
-    /// Takes in a user that another worker has sent on.
+    /// Takes in a user that another worker has sent.
     pub(super) fn move_in(&mut self, now: Timestamp, mover: Mover) {
         let Mover { connection: moving, client, command: (id, request), .. } = mover;
         let caller = Caller { connection: moving.id(), user: client.user.clone() };
@@ -100,7 +102,7 @@ impl Worker {
         self.user_command(now, &caller, id, request);
     }
 
-    /// Takes what concerns the user of a connection, or passes it on to where the connection is.
+    /// Handles a message for the user of a connection, or forwards it to where the connection is.
     pub(super) fn pass_word(&mut self, now: Timestamp, connection: ConnectionId, word: Word) {
         let moved_to = self.clients.endpoint.moved_to(connection);
         match (moved_to.and_then(|to| self.shared.mailboxes.of(to).zip(Some(to))), word) {
@@ -116,7 +118,7 @@ impl Worker {
         }
     }
 
-    /// Tells the homes of connections that have ended here.
+    /// Notifies the homes of connections that have ended here.
     pub(super) fn tell_homes(&mut self) {
         while let Some(connection) = self.clients.endpoint.poll_ended() {
             if let Some(mailbox) = self.shared.mailboxes.of(connection.worker()) {
@@ -126,14 +128,14 @@ impl Worker {
         }
     }
 
-    /// This worker, or one that serves clearly fewer users.
+    /// Returns a worker that serves clearly fewer users than this one, or this one.
     fn least_busy(&self) -> WorkerId {
         let users = |worker: &WorkerId| self.shared.population.of(*worker);
         let least = self.shared.mailboxes.workers().min_by_key(users).unwrap_or(self.id);
         if users(&least) + SLIGHT < users(&self.id) { least } else { self.id }
     }
 
-    /// False for a worker that already serves more than its share.
+    /// Returns false for a worker that already serves more than its share.
     fn has_room(&self, worker: WorkerId) -> bool {
         let (times, of) = SHARE_MAX;
         let workers = self.shared.mailboxes.workers().len() as u64;

@@ -1,5 +1,4 @@
-//! The commands that are answered: each asks the session table, and the directory where a limit
-//! of the user is touched.
+//! Commands with a result: each asks the session table, and the directory if it concerns a limit of the user.
 
 use super::Worker;
 use super::clients::Seat;
@@ -82,8 +81,9 @@ impl Worker {
         }
     }
 
-    /// Makes the caller a member by `admit`, in a new slot of its connection, which is answered with the snapshot.
-    /// The session counts for the user from before it is entered until its end is told. See `fanout` for both.
+    /// Makes the caller a member through `admit`, in a new slot of its connection; the result follows the
+    /// snapshot. The session counts for the user from before the entry until its end has been sent. See
+    /// `fanout` for both.
     fn enter(
         &mut self,
         caller: &Caller,
@@ -117,7 +117,8 @@ impl Worker {
         self.shared.tell(&ServerEvent::MemberJoined { session, member, user });
     }
 
-    /// A member has left, or all have: the users whose invites ended with that are told, and who observes the server.
+    /// Handles a leave or the end of a session: notifies the users whose invites ended with it, and the
+    /// observer of the server.
     pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) -> Value {
         self.invites_revoked(now, &departed.revoked);
         if let Some(Left { member, user, why }) = &departed.left {
@@ -137,7 +138,7 @@ impl Worker {
         Value::Empty
     }
 
-    /// A list, if the caller's budget has as many bytes: three bytes ask for thousands.
+    /// Returns the list if the caller's budget covers its bytes: a request of three bytes asks for thousands.
     // spec: LIM-2
     fn afford(&mut self, now: Timestamp, caller: &Caller, list: Value) -> Result<Value, ErrorCode> {
         let client = self.clients.of(caller.connection).ok_or(ErrorCode::Busy)?;

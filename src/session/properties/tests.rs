@@ -8,7 +8,7 @@ const OWNER: MemberId = MemberId(1);
 const BOB: MemberId = MemberId(2);
 const CAT: MemberId = MemberId(3);
 
-/// Properties whose members are the owner and whoever else is named.
+/// Properties, and the members of their session.
 struct Fixture {
     properties: Properties,
     members: Vec<MemberId>,

@@ -1,4 +1,4 @@
-//! The commands of members and of those who come: each on one session, under the lock of its stripe.
+//! Commands of members and of joining users, each on one session under the lock of its stripe.
 
 use super::super::{Admitted, Departed, EndedInvite, Inviting, MemberAt, Outbox};
 use super::SessionTable;
@@ -7,12 +7,12 @@ use crate::wire::command::{Broadcast, Decline, Invite, Join, Kick, Message};
 use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
 
 impl SessionTable {
-    /// Makes `user` a member, in the place of an older connection of theirs.
+    /// Makes `user` a member, replacing a membership by an older connection.
     ///
     /// # Errors
-    /// In this order: `no_such_session`; by invite `no_such_invite`, `not_your_invite`,
-    /// `invite_expired`, `invite_revoked`, `invite_used`, `invite_declined`, without one
-    /// `session_not_open`; `already_member`, `session_full`, `rate_limited`, `busy`.
+    /// In this order: `no_such_session`; with an invite `no_such_invite`, `not_your_invite`,
+    /// `invite_expired`, `invite_revoked`, `invite_used`, `invite_declined`, without one `session_not_open`;
+    /// `already_member`, `session_full`, `rate_limited`, `busy`.
     pub fn join(
         &self,
         now: Timestamp,
@@ -26,10 +26,10 @@ impl SessionTable {
         })
     }
 
-    /// Ends an invite of `user`'s; the owner is told by mail.
+    /// Declines an invite of `user`; the owner is notified by mail.
     ///
     /// # Errors
-    /// `no_such_session`, the invite's as in [`SessionTable::join`], `busy`.
+    /// `no_such_session`; those of the invite, as in [`SessionTable::join`]; `busy`.
     pub fn decline(
         &self,
         now: Timestamp,
@@ -43,8 +43,8 @@ impl SessionTable {
         })
     }
 
-    /// Invites `users`, those of `invite` that the caller lets through; the outcome has an answer
-    /// for each: `already_member`, `session_full` when there is no seat to hold, `too_many_invites`.
+    /// Invites `users`: those of `invite` that the caller lets through. The outcome has an answer for each:
+    /// `already_member`, `session_full` if no seat is left to hold, `too_many_invites`.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`.
@@ -61,10 +61,10 @@ impl SessionTable {
         })
     }
 
-    /// Ends an open invite; its user is to be told.
+    /// Revokes an open invite. The caller must notify its user.
     ///
     /// # Errors
-    /// `not_a_member`, `not_owner`, `no_such_invite`, or how the invite has ended already.
+    /// `not_a_member`, `not_owner`, `no_such_invite`, or the code of how the invite has already ended.
     pub fn revoke(
         &self,
         now: Timestamp,
@@ -77,7 +77,7 @@ impl SessionTable {
         })
     }
 
-    /// Takes a member out: it asked for it, or its connection has ended. Never `busy`.
+    /// Removes a member that asked to leave or whose connection has ended. Never `busy`.
     ///
     /// # Errors
     /// `not_a_member`.
@@ -93,7 +93,7 @@ impl SessionTable {
         })
     }
 
-    /// The owner removes a member, whose open invites are void. Never `busy`.
+    /// Removes a member on behalf of the owner and revokes that user's open invite. Never `busy`.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target` for the owner itself.
@@ -109,7 +109,7 @@ impl SessionTable {
         })
     }
 
-    /// The owner makes another member the owner.
+    /// Transfers ownership to another member on behalf of the owner.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target` for the owner itself, `rate_limited`,
@@ -124,7 +124,7 @@ impl SessionTable {
         self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| session.transfer(by, to, turn))
     }
 
-    /// The owner ends the session. Never `busy`.
+    /// Ends the session on behalf of the owner. Never `busy`.
     ///
     /// # Errors
     /// `not_a_member`, `not_owner`.
@@ -140,7 +140,7 @@ impl SessionTable {
         })
     }
 
-    /// The operator ends the session. Never `busy`.
+    /// Ends the session on behalf of the operator. Never `busy`.
     ///
     /// # Errors
     /// `no_such_session`.
@@ -156,7 +156,7 @@ impl SessionTable {
         })
     }
 
-    /// The operator removes a user; their open invites are void. Never `busy`.
+    /// Removes a user on behalf of the operator and revokes that user's open invite. Never `busy`.
     ///
     /// # Errors
     /// `no_such_session`, `no_such_member`.
@@ -173,7 +173,7 @@ impl SessionTable {
         })
     }
 
-    /// Sends a payload to the members: as a numbered event when it is ordered.
+    /// Sends a payload to all members, as a numbered event if the delivery is ordered.
     ///
     /// # Errors
     /// `not_a_member`, `rate_limited`, `busy`.
@@ -189,10 +189,10 @@ impl SessionTable {
         })
     }
 
-    /// Sends a payload to some members; those that have left by now are passed over.
+    /// Sends a payload to some members; recipients that have left are skipped.
     ///
     /// # Errors
-    /// `not_a_member`; `no_such_member` when one never was a member or none is one now;
+    /// `not_a_member`; `no_such_member` if a recipient never was a member or none is a member now;
     /// `rate_limited`, `busy`.
     pub fn message(
         &self,
@@ -206,12 +206,12 @@ impl SessionTable {
         })
     }
 
-    /// Changes properties, all or nothing; yields their revision.
+    /// Changes properties, all or nothing, and returns their revision.
     ///
     /// # Errors
-    /// `not_a_member`; `no_such_property`, `property_denied`, `property_not_integer`,
-    /// `property_overflow`, `property_mismatch` of the first operation that is refused;
-    /// `too_many_properties`, `properties_too_large`; `rate_limited`, `busy`.
+    /// `not_a_member`; `no_such_property`, `property_denied`, `property_not_integer`, `property_overflow`,
+    /// `property_mismatch` of the first operation that is refused; `too_many_properties`,
+    /// `properties_too_large`; `rate_limited`, `busy`.
     pub fn set_properties(
         &self,
         now: Timestamp,

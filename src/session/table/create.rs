@@ -1,4 +1,4 @@
-//! How a session comes to be, and which empty one gives way to it when there is no more room.
+//! Creation of sessions, and the choice of the empty session that gives way when there is no more room.
 
 use std::sync::atomic::Ordering;
 
@@ -13,8 +13,9 @@ use crate::wire::ErrorCode;
 use crate::wire::command::Create;
 
 impl SessionTable {
-    /// Creates a session, whose owner and first member `user` is. Above the number of sessions that there may
-    /// be, or that the user may have left behind, an empty one gives way: its idle TTL is over at once.
+    /// Creates a session with `user` as its owner and first member. If the limit of sessions, or of empty
+    /// sessions that the user has left behind, is reached, an empty session gives way: its idle TTL is over
+    /// at once.
     ///
     /// # Errors
     /// `too_many_properties`, `properties_too_large`, `server_full`, `busy`.
@@ -41,7 +42,7 @@ impl SessionTable {
             session.settle_claim(turn.now, created.is_ok());
             Ok(())
         };
-        // What was claimed may have ended meanwhile: only the operator or its own deadline does that.
+        // The claimed session may have ended meanwhile, but only by the operator or by its own deadline.
         let stays =
             gives_way.is_some_and(|id| self.with(now, id, ErrorCode::NoSuchSession, outbox, settle).is_ok());
         if created.is_err() && !stays {
@@ -50,13 +51,13 @@ impl SessionTable {
         created
     }
 
-    /// Claims the empty session that `choose` names so that a new one can take its place, by which it is counted from
-    /// now on; nobody else may do so then.
+    /// Claims the empty session that `choose` selects, so that a new one can take its place. From now on it
+    /// is counted as the new one, and no other caller can claim it.
     fn claim_empty(&self, choose: impl Fn(&Parked) -> Option<SessionId>) -> Option<SessionId> {
         loop {
             let id = choose(&self.parked.lock())?;
             let mut state = self.stripe_of(id).1.state.lock();
-            // Meanwhile it may have ended, been entered or been claimed; then another may do.
+            // Meanwhile it may have ended, been entered or been claimed; then another one is tried.
             let claim = |session: &mut Session| {
                 let is_free = session.parked().is_some();
                 if is_free {
@@ -70,7 +71,7 @@ impl SessionTable {
         }
     }
 
-    /// Gives a session a random id that is free and lets its creator in.
+    /// Gives a session a free random id and admits its creator.
     fn insert(
         &self,
         now: Timestamp,

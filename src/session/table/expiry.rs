@@ -1,4 +1,4 @@
-//! What becomes due by itself, stripe by stripe; each stripe has one worker that sees to it.
+//! Deadlines of sessions and invites, stripe by stripe. Each stripe has one worker that handles them.
 
 use std::sync::atomic::Ordering;
 
@@ -7,51 +7,51 @@ use super::super::{Expired, Outbox};
 use super::SessionTable;
 use crate::base::{Timestamp, WorkerId};
 
-/// Sessions and invites that one call of [`SessionTable::expire`] ends or forgets; the last session brings all of
-/// its invites.
+/// Sessions and invites that one call of [`SessionTable::expire`] ends or forgets at most. The last session
+/// may exceed it, because it ends with all of its invites.
 const EXPIRE_BATCH: usize = 64;
 
 impl SessionTable {
-    /// The worker that sees to the deadlines of a stripe.
+    /// Returns the worker that handles the deadlines of a stripe.
     pub fn owner_of(&self, stripe: usize) -> WorkerId {
         let worker = stripe % self.earliest.workers();
         WorkerId(u8::try_from(worker).expect("invariant: below a u8"))
     }
 
-    /// When a stripe has something to do by itself; [`Timestamp::MAX`] when never.
+    /// Returns the next deadline of a stripe; [`Timestamp::MAX`] if it has none.
     ///
     /// # Panics
-    /// When there is no such stripe.
+    /// If the stripe does not exist.
     #[allow(clippy::indexing_slicing, reason = "the caller counts stripes, not the network")]
     pub fn next_deadline(&self, stripe: usize) -> Timestamp {
         Timestamp::from_micros(self.stripes[stripe].next_deadline.load(Ordering::Acquire))
     }
 
-    /// No stripe of `owner` has something to do by itself before this time. It may be too early, for
-    /// deadlines may move on; never too late.
+    /// Returns a time before which no stripe of `owner` has a deadline. It may be too early, because
+    /// deadlines can be postponed, but never too late.
     pub fn earliest_deadline(&self, owner: WorkerId) -> Timestamp {
         self.earliest.of(owner)
     }
 
-    /// The stripes of `owner`, which looks at the [next deadline](SessionTable::next_deadline) of each and
-    /// calls [`SessionTable::end_expiry`] afterwards.
+    /// Returns the stripes of `owner`, which then checks the [next deadline](SessionTable::next_deadline) of
+    /// each and finally calls [`SessionTable::end_expiry`].
     pub fn begin_expiry(&self, owner: WorkerId) -> impl Iterator<Item = usize> + use<> {
         self.earliest.clear(owner);
         self.stripes_of(owner)
     }
 
-    /// Finds the earliest deadline of `owner`'s stripes anew.
+    /// Recomputes the earliest deadline of `owner`'s stripes.
     pub fn end_expiry(&self, owner: WorkerId) {
         if let Some(next) = self.stripes_of(owner).map(|stripe| self.next_deadline(stripe)).min() {
             self.earliest.enter(owner, next);
         }
     }
 
-    /// Ends what is due in a stripe, at most some of it: to be called by the stripe's owner until
+    /// Ends a bounded part of what is due in a stripe. The stripe's owner calls it until
     /// [`SessionTable::next_deadline`] is later than `now`.
     ///
     /// # Panics
-    /// When there is no such stripe.
+    /// If the stripe does not exist.
     #[allow(clippy::indexing_slicing, reason = "the caller counts stripes, not the network")]
     pub fn expire(&self, stripe: usize, now: Timestamp, outbox: &mut dyn Outbox) -> Vec<Expired> {
         let stripe = &self.stripes[stripe];

@@ -1,4 +1,4 @@
-//! [`SessionTable`]: all sessions of a server, in stripes, each behind a lock of its own.
+//! [`SessionTable`]: all sessions of a server in stripes, each with its own lock.
 
 mod commands;
 mod create;
@@ -19,43 +19,44 @@ use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
 use crate::base::{IdMap, SessionId, Timestamp};
 use crate::wire::ErrorCode;
 
-/// The sessions of a server. Shared by its workers; every method holds one stripe's lock at a time. Those about one
-/// session take it once, but for [`SessionTable::create`].
+/// The sessions of a server, shared by its workers. Every method holds the lock of one stripe at a time.
+/// Methods about one session take it once, except [`SessionTable::create`].
 ///
-/// `now` may differ a little between workers: a stripe's time is the latest that it has seen.
-/// A command that is refused has changed nothing but what is left of the budgets of rate. Commands about a
-/// session that the caller is in name the caller by the member id that `create` or `join` gave; when the session is
-/// gone, the caller is `not_a_member`, too.
+/// `now` may differ slightly between workers: the time of a stripe is the latest that it has received. A
+/// refused command changes nothing except the rate budgets. Commands about a session that the caller is in
+/// identify the caller by the member id that `create` or `join` returned; they also fail with `not_a_member`
+/// if the session no longer exists.
 pub struct SessionTable {
     stripes: Box<[CachePadded<Stripe>]>,
     earliest: EarliestDeadlines,
     limits: SessionLimits,
-    /// Sessions that are there or about to be. One that is claimed is not: its place is that of the new one.
+    /// Number of sessions, including those being created. A claimed session does not count: the new one takes
+    /// its place.
     sessions: AtomicUsize,
-    /// The sessions that may give way to new ones; locked within a stripe's lock or alone.
+    /// The sessions that may give way to new ones. Locked within the lock of a stripe or alone.
     parked: Mutex<Parked>,
-    /// Yields session ids; never held together with a stripe.
+    /// Generates session ids. Never locked together with a stripe.
     rng: Mutex<StdRng>,
 }
 
 struct Stripe {
     state: Mutex<StripeState>,
-    /// First of the deadlines, in µs, to be read without the lock.
+    /// The first deadline in µs, readable without the lock.
     next_deadline: AtomicU64,
 }
 
 #[derive(Default)]
 struct StripeState {
-    /// The latest time that any caller came with.
+    /// The latest time that any caller passed in.
     now: Timestamp,
-    /// Boxed: half of the table is empty where it has just grown, and it grows under the lock.
+    /// Boxed: half of the table is empty after it grows, and it grows under the lock.
     sessions: IdMap<SessionId, Box<Session>>,
-    /// Each session's next deadline, unless it has none.
+    /// Next deadline of each session that has one.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl SessionTable {
-    /// An empty table for workers `0..workers`. `stripes` is raised to a power of two.
+    /// Creates an empty table for workers `0..workers`. `stripes` is raised to a power of two.
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
         let stripe =
             || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()) };
@@ -70,22 +71,22 @@ impl SessionTable {
         }
     }
 
-    /// How many stripes there are.
+    /// Returns the number of stripes.
     pub fn stripes(&self) -> usize {
         self.stripes.len()
     }
 
-    /// How many sessions there are.
+    /// Returns the number of sessions.
     pub fn len(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
     }
 
-    /// True when there are none.
+    /// Returns true if no session exists.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Carries out a command on one session, under its stripe's lock.
+    /// Runs a command on one session, under the lock of its stripe.
     fn with<T>(
         &self,
         now: Timestamp,
@@ -107,8 +108,8 @@ impl SessionTable {
         done
     }
 
-    /// Changes one session; enters its deadline and removes it if it has ended. `None` when there
-    /// is no such session.
+    /// Changes one session, enters its deadline and removes it if it has ended. `None` if the session does
+    /// not exist.
     fn update<T>(
         &self,
         state: &mut StripeState,
@@ -142,13 +143,13 @@ impl SessionTable {
         Some(done)
     }
 
-    /// True when no empty session is counted.
+    /// Returns true if no empty session is counted.
     #[cfg(test)]
     pub(super) fn counts_none_parked(&self) -> bool {
         self.parked.lock().is_empty()
     }
 
-    /// As if all numbers of a session's events below `next` were taken.
+    /// Behaves as if all event numbers of a session below `next` were taken.
     #[cfg(test)]
     pub(super) fn start_at(&self, id: SessionId, next: crate::base::EventNumber) {
         let (_, stripe) = self.stripe_of(id);
@@ -167,7 +168,7 @@ impl SessionTable {
 }
 
 impl Stripe {
-    /// Shows the first deadline to those without the lock, and tells it if it is earlier than before.
+    /// Publishes the first deadline for readers without the lock. Returns it if it is earlier than before.
     fn publish(&self, state: &StripeState) -> Option<Timestamp> {
         let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at);
         let before = self.next_deadline.load(Ordering::Relaxed);

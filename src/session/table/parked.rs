@@ -1,44 +1,45 @@
-//! [`Parked`]: the sessions that nobody is in, by whom they were left behind.
+//! [`Parked`]: the empty sessions, by their last owner.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::base::{SessionId, Timestamp, UserId};
 
-/// Sessions that may give way to new ones: nobody is in them, and none is claimed.
+/// Sessions that may give way to new ones: empty and not claimed.
 #[derive(Default)]
 pub(super) struct Parked {
-    /// Of each last owner, by the end of their time.
+    /// The sessions of each last owner, by the end of their idle time.
     by_owner: HashMap<UserId, BTreeSet<(Timestamp, SessionId)>>,
-    /// How many each of them has.
+    /// The number of sessions of each last owner.
     counts: BTreeSet<(usize, UserId)>,
 }
 
 impl Parked {
-    /// One of `owner`'s is there until then.
+    /// Adds a session of `owner` that lasts until `until`.
     pub(super) fn add(&mut self, owner: &UserId, until: Timestamp, session: SessionId) {
         self.change(owner, |sessions| _ = sessions.insert((until, session)));
     }
 
-    /// It is not any more.
+    /// Removes a session of `owner`.
     pub(super) fn remove(&mut self, owner: &UserId, until: Timestamp, session: SessionId) {
         self.change(owner, |sessions| _ = sessions.remove(&(until, session)));
     }
 
-    /// Of the sessions of the user who has left most behind (of several the one with the highest id) the one with the
-    /// longest time left after `now`.
+    /// Returns the session with the longest time left after `now`, among those of the user who left most
+    /// sessions behind (on a tie, the user with the highest id).
     pub(super) fn first_to_go(&self, now: Timestamp) -> Option<SessionId> {
         let longest = |(_, owner): &(usize, UserId)| self.by_owner.get(owner)?.last().copied();
         let of_owners = self.counts.iter().rev().filter_map(longest);
         of_owners.filter(|(until, _)| *until > now).map(|(_, session)| session).next()
     }
 
-    /// Where a user has left `most` behind or more: the one of them that ends first after `now`.
+    /// If a user has left at least `most` sessions behind, returns the one of them that ends first after
+    /// `now`.
     pub(super) fn surplus_of(&self, owner: &UserId, now: Timestamp, most: usize) -> Option<SessionId> {
         let sessions = self.by_owner.get(owner).filter(|sessions| sessions.len() >= most)?;
         sessions.iter().find(|(until, _)| *until > now).map(|(_, session)| *session)
     }
 
-    /// True when there are none.
+    /// Returns true if no session is parked.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_owner.is_empty() && self.counts.is_empty()

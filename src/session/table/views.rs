@@ -1,4 +1,4 @@
-//! What can be read of sessions.
+//! Read access to sessions.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::wire::command::Join;
 use crate::wire::result::Info;
 
 impl SessionTable {
-    /// What a session is, to one of its members.
+    /// Returns information about a session to one of its members.
     ///
     /// # Errors
     /// `no_such_session`, `not_a_member`.
@@ -22,24 +22,25 @@ impl SessionTable {
         session.members.id_of(user).ok_or(ErrorCode::NotAMember).map(|_| session.info())
     }
 
-    /// What a session is, to the operator; `None` when there is no such session.
+    /// Returns information about a session to the operator; `None` if the session does not exist.
     pub fn look_at(&self, session: SessionId) -> Option<Info> {
         self.stripe_of(session).1.state.lock().sessions.get(&session).map(|session| session.info())
     }
 
-    /// The members of a session, by ascending id; `None` when there is no such session.
+    /// Returns the members of a session by ascending id; `None` if the session does not exist.
     pub fn members(&self, session: SessionId) -> Option<Arc<Vec<Member>>> {
         let state = self.stripe_of(session).1.state.lock();
         state.sessions.get(&session).map(|session| session.members.list().clone())
     }
 
-    /// The properties of a session; `None` when there is no such session.
+    /// Returns the properties of a session; `None` if the session does not exist.
     pub fn properties(&self, session: SessionId) -> Option<Arc<PropertyMap>> {
         let state = self.stripe_of(session).1.state.lock();
         state.sessions.get(&session).map(|session| session.properties.map().clone())
     }
 
-    /// What all sessions are, one stripe after the other: not what they are at one moment.
+    /// Returns information about all sessions. The stripes are read one after the other, so it is not a
+    /// snapshot of one moment.
     pub fn infos(&self) -> Vec<Info> {
         let of_stripe = |stripe: &CachePadded<Stripe>| -> Vec<_> {
             stripe.state.lock().sessions.values().map(|session| session.info()).collect()
@@ -47,8 +48,8 @@ impl SessionTable {
         self.stripes.iter().flat_map(of_stripe).collect()
     }
 
-    /// The worker that serves most members of a session that would admit `user` now. `None` if it would not,
-    /// if nobody is in it, or if it has more than `max_seats`.
+    /// Returns the worker that serves most members of a session that would admit `user` now. `None` if the
+    /// session would not admit the user, is empty, or has more than `max_seats` seats.
     pub fn place_for(
         &self,
         now: Timestamp,
@@ -67,7 +68,7 @@ impl SessionTable {
             .flatten()
     }
 
-    /// When an open invite of `user`'s ends, or why it admits nobody.
+    /// Returns when an open invite of `user` ends, or why it does not admit.
     #[cfg(test)]
     pub(in crate::session) fn admits_until(
         &self,

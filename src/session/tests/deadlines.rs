@@ -1,4 +1,4 @@
-//! Time: invites expire, empty sessions end, and a session's clock never runs backwards.
+//! Time: invites expire, empty sessions end, and the clock of a session never runs backwards.
 
 use super::*;
 use crate::wire::UserEvent;
@@ -102,7 +102,7 @@ fn who_enters_an_empty_session_keeps_it_alive() {
     assert_eq!(world.table.len(), 1);
 }
 
-/// The one that ends it may be late.
+/// The worker that ends the session may be late.
 // spec-test: SES-5
 #[test]
 fn an_empty_session_whose_time_is_over_admits_nobody() {

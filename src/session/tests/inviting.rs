@@ -1,4 +1,4 @@
-//! Invites: whom they admit, when, and what those are told whom they do not.
+//! Invites: which users they admit, when, and the errors for all others.
 
 use super::*;
 use crate::wire::UserEvent;
@@ -107,7 +107,7 @@ fn each_user_of_an_invite_has_its_own_answer() {
     assert_eq!(again.invite.number, 3, "replacing takes no room");
 }
 
-/// A session of ann's with so many seats that anyone may enter.
+/// An open session of ann with `seats` seats.
 fn open_of(world: &mut World, seats: u16) -> (SessionId, MemberId) {
     world.create("ann", Settings { max_members: MaxMembers::new(seats).unwrap(), ..open() })
 }
@@ -158,7 +158,7 @@ fn another_invite_takes_over_the_seat_that_the_first_held() {
     let second = world.hold(at, "bob").unwrap();
     assert_eq!(world.join("cat", Join::Session(at.0)), Err(ErrorCode::SessionFull));
     world.join_by("bob", second).unwrap();
-    // One that held none cannot.
+    // An invite that held no seat has none to hand over.
     let at = open_of(&mut world, 1);
     world.invite(at, "bob");
     assert_eq!(world.hold(at, "bob"), Err(ErrorCode::SessionFull));
@@ -174,7 +174,7 @@ fn who_enters_an_open_session_uses_the_invite_that_holds_their_seat() {
         world.table.join(world.now, &user("bob"), self::at("bob"), Join::Session(at.0), &mut world.mail);
     assert_eq!(admitted.unwrap().used, Some(held));
     assert!(world.join("cat", Join::Session(at.0)).is_ok(), "nothing is held any more");
-    // Only one that holds a seat.
+    // Only an invite that holds a seat is used up.
     let at = open_of(&mut world, 3);
     let loose = world.invite(at, "bob");
     let bob = world.join("bob", Join::Session(at.0)).unwrap();

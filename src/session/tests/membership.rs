@@ -1,4 +1,4 @@
-//! Coming, going, owning, ending.
+//! Joining, leaving, ownership and the end of sessions.
 
 use super::*;
 use crate::wire::DeleteReason;
@@ -62,7 +62,7 @@ fn a_full_session_admits_nobody_until_a_seat_is_free() {
     assert_eq!(world.join_by("cat", invite), Ok(MemberId(3)), "the refusal left the invite open");
 }
 
-/// Who may not enter takes nothing from those who may.
+/// Users that are refused use up nothing that others need.
 // spec-test: SES-9, LIM-7
 #[test]
 fn joins_of_a_full_session_are_told_so_and_cost_none_of_its_admissions() {
@@ -135,12 +135,12 @@ fn a_session_for_which_there_is_no_room_is_not_created() {
     assert_eq!(world.table.len(), 1);
 }
 
-/// Otherwise who creates sessions and leaves them would soon have all that there may be.
+/// Otherwise a user who creates sessions and abandons them would soon occupy all places.
 // spec-test: SES-5
 #[test]
 fn an_empty_session_gives_way_to_one_that_is_created() {
     let limits = SessionLimits { max_sessions: 3, ..SessionLimits::default() };
-    // As many stripes as are compared, wherever the ids fall.
+    // Eight stripes: the sessions may fall into different ones.
     let table = SessionTable::new(8, WORKERS, limits.clone(), StdRng::seed_from_u64(7));
     let mut world = World { table, ..World::with(limits) };
     let create = |world: &mut World, idle| {
@@ -191,7 +191,7 @@ fn who_leaves_most_sessions_behind_loses_them_first() {
         world.leave((session, member)).unwrap();
         session
     };
-    // She wants hers the longest.
+    // The longest idle TTL of all.
     let ann = park(&mut world, "ann", 3_600);
     let ended: Vec<_> = (0..50)
         .flat_map(|_| {
@@ -205,7 +205,7 @@ fn who_leaves_most_sessions_behind_loses_them_first() {
     assert!(world.table.is_empty() && world.table.counts_none_parked());
 }
 
-/// Each holds 64 KiB of properties, for a day.
+/// Each may hold 64 KiB of properties for a day.
 // spec-test: SES-5
 #[test]
 fn one_user_leaves_only_so_many_sessions_behind() {
@@ -339,7 +339,7 @@ fn what_only_the_owner_may_do_is_refused_to_others() {
     assert_eq!(world.delete(by), Err(ErrorCode::NotOwner));
     assert_eq!(world.revoke(by, invite.number), Err(ErrorCode::NotOwner));
     assert_eq!(world.try_invite(by, "dan"), Err(ErrorCode::NotOwner));
-    // What would be refused to the owner, too.
+    // Also what would be refused to the owner.
     assert_eq!(world.kick(by, bob), Err(ErrorCode::NotOwner));
     assert_eq!(world.kick(by, MemberId(9)), Err(ErrorCode::NotOwner));
     assert_eq!(world.revoke(by, 99), Err(ErrorCode::NotOwner));
@@ -404,7 +404,7 @@ fn ids_of_sessions_are_random_and_none_returns() {
     assert_eq!(ids.len(), 200);
 }
 
-/// Each is told to all members, and nobody can refuse a leave.
+/// Each join is announced to all members, and a leave cannot be refused.
 // spec-test: LIM-7
 #[test]
 fn who_joins_and_leaves_without_end_is_refused() {
@@ -425,7 +425,7 @@ fn who_joins_and_leaves_without_end_is_refused() {
     assert_eq!(churn(&mut world), 64);
 }
 
-/// A user with many tokens is as many flooders.
+/// A user with many tokens can flood as much as many users.
 // spec-test: LIM-7
 #[test]
 fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
@@ -445,14 +445,14 @@ fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
             world.leave((session, member)).unwrap();
             flood(&mut world);
         }
-        // Of 85 at once there is a third of 64 for the invited, and no more.
+        // Of the burst of 85, a third of 64 is left to invited users, and no more.
         let late = world.invite((session, ann), "late");
         assert_eq!(world.join_by("late", late), Err(ErrorCode::RateLimited));
         world.now += Duration::from_secs(1);
     }
 }
 
-/// Where a user is reached by a connection of this number.
+/// Location of a user on the connection with this login number.
 fn at_login(name: &str, login: u64) -> MemberAt {
     MemberAt { login, connection: ConnectionId(u32::try_from(login).unwrap()), ..at(name) }
 }
@@ -484,7 +484,7 @@ fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
     assert_eq!(world.leave((session, second)), Err(ErrorCode::NotAMember), "its worker is late");
 }
 
-/// Its worker ends the session, or has ended it.
+/// The worker of the older connection will end the session, or has ended it.
 // spec-test: HSK-15, SES-16
 #[test]
 fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
@@ -505,7 +505,7 @@ fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
     }
 }
 
-/// Only the owner's leaving ends it.
+/// Only a leave of the owner ends the session.
 // spec-test: HSK-15
 #[test]
 fn a_session_that_ends_with_its_owner_admits_the_newer_connection_of_another() {
@@ -528,7 +528,7 @@ fn an_owner_that_connects_again_gives_the_session_to_who_is_there() {
         .join(world.now, &user("ann"), at_login("ann", 2), Join::Session(session), &mut world.mail)
         .unwrap();
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
-    // Alone in it, it keeps it.
+    // A sole member that connects again keeps the session.
     let (session, _) = world.create("ann", open());
     let again = world.table.join(
         world.now,

@@ -1,4 +1,4 @@
-//! Tests of sessions through the table, and what they share.
+//! Tests of sessions through the table, and their shared helpers.
 
 mod deadlines;
 mod inviting;
@@ -27,11 +27,11 @@ use crate::wire::{
     OnOwnerLeave, PropertyOps, Reason, Settings,
 };
 
-/// An outbox that keeps all mail and holds the table to its contract.
+/// An outbox that keeps all mail and checks that the table respects its contract.
 #[derive(Debug, Default)]
 struct Mail {
     posted: Vec<(WorkerId, Fanout)>,
-    /// Places reserved and not filled yet.
+    /// Reserved places that are not filled yet.
     reserved: Vec<WorkerId>,
     /// Workers whose mailboxes are full.
     full: Vec<WorkerId>,
@@ -65,7 +65,7 @@ impl Outbox for Mail {
     }
 }
 
-/// A table with users on workers of their own choice.
+/// A table, and users whose names select their workers.
 struct World {
     table: SessionTable,
     mail: Mail,
@@ -105,7 +105,7 @@ impl World {
         inviting.users[0]
     }
 
-    /// Invites, with a seat that is held.
+    /// Invites a user and holds a seat.
     fn hold(&mut self, by: (SessionId, MemberId), name: &str) -> Result<InviteId, ErrorCode> {
         let invite = Invite { hold_seat: true, ..invite_of(name) };
         let inviting = self.table.invite(self.now, by, &invite, &[user(name)], &mut self.mail)?;
@@ -158,7 +158,7 @@ impl World {
         self.table.set_properties(self.now, by, ops, &mut self.mail)
     }
 
-    /// Lets time pass and every stripe's owner see to what is due.
+    /// Advances the time and lets every stripe's owner process what is due.
     fn pass(&mut self, time: Duration) -> Vec<Expired> {
         self.now += time;
         let mut expired = Vec::new();
@@ -170,7 +170,8 @@ impl World {
         expired
     }
 
-    /// As [`Self::pass`], of sessions alone: which have ended, and the invites that have ended with them.
+    /// Like [`Self::pass`], for sessions only. Returns the sessions that ended and the invites that ended
+    /// with them.
     fn pass_ends(&mut self, time: Duration) -> (Vec<SessionId>, Vec<EndedInvite>) {
         let ended = self.pass(time).into_iter().map(|expired| match expired {
             Expired::Session(session, departed) => (session, departed),
@@ -186,8 +187,8 @@ impl World {
         (sessions, departed.into_iter().flat_map(|departed| departed.revoked).collect())
     }
 
-    /// Takes the mail: what happened, once, however many workers were told. Checks that each
-    /// worker was told once and all of them in the same order.
+    /// Takes the mail and returns each change once, however many workers received it. Checks that each worker
+    /// received it once, and all workers in the same order.
     fn take_changes(&mut self) -> Vec<Change> {
         assert!(self.mail.reserved.is_empty(), "a reservation was not used");
         let posted = std::mem::take(&mut self.mail.posted);
@@ -229,7 +230,7 @@ fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-/// Where a user is reached: its name decides the worker.
+/// Location of a user; its name selects the worker.
 fn at(name: &str) -> MemberAt {
     let first = name.as_bytes()[0];
     let worker = WorkerId(first % WORKERS);
@@ -250,7 +251,7 @@ fn open() -> Settings {
     Settings { admission: Admission::Open, ..settings() }
 }
 
-/// An invite for 30 s.
+/// An invite with a TTL of 30 s.
 fn invite_of(name: &str) -> Invite {
     Invite {
         users: InvitedUsers::new(vec![user(name)]).unwrap(),

@@ -1,8 +1,8 @@
-//! A model test: the table beside a plain [`Reference`], fed with the same random commands.
+//! A model test: the table and a plain [`Reference`] run the same random commands.
 //!
-//! After every command its result, the mail that it caused and all that can be asked of the table
-//! are compared. The mail is handled as workers and clients handle it (see [`Rosters`]), so that
-//! the promises of the [module](crate::session) are checked on what members get to know.
+//! After every command its result, the mail that it caused and everything that can be queried from the table
+//! are compared. The mail is handled as workers and clients handle it (see [`Rosters`]), so that the promises
+//! of the [module](crate::session) are checked on what members can observe.
 
 mod commands;
 mod reference;
@@ -22,7 +22,7 @@ use crate::wire::command::InitialProperty;
 use crate::wire::result::Info;
 use crate::wire::{PropertyKey, PropertyOp, PropertyValue, UserEvent, WriteRule};
 
-/// Limits so tight that random commands meet each of them.
+/// Limits so tight that random commands reach each of them.
 fn limits() -> SessionLimits {
     SessionLimits {
         max_sessions: 3,
@@ -49,17 +49,17 @@ proptest! {
 
 /// The table and the model, side by side.
 struct Run {
-    /// Of one stripe, so that all sessions have the same time.
+    /// With one stripe, so that all sessions have the same time.
     table: SessionTable,
     mail: Mail,
-    /// Every session that ever was.
+    /// Every session ever created.
     sessions: BTreeMap<SessionId, Reference>,
     rosters: Rosters,
     /// The clock of callers that are not behind.
     now: Timestamp,
-    /// The latest time that a caller came with.
+    /// The latest time that a caller passed in.
     seen: Timestamp,
-    /// What owners should have been told in this step.
+    /// Events that owners should have received in this step.
     told: Vec<(MemberId, UserEvent)>,
 }
 
@@ -89,7 +89,7 @@ impl Run {
         assert_eq!(std::mem::take(&mut self.mail.woken).is_empty(), is_expire || !is_earlier);
     }
 
-    /// Has both carry out a command and compares the results. Yields the invites that it ended.
+    /// Runs a command on both and compares the results. Returns the invites that it ended.
     fn carry_out(&mut self, now: Timestamp, command: Command) -> Vec<InviteId> {
         match command {
             Command::Pass(time) => self.now += time,
@@ -193,12 +193,12 @@ impl Run {
         self.sessions.extend(expected.ok().map(|session| (id, session)));
     }
 
-    /// Sessions of which there may be so many.
+    /// Returns the sessions that count towards the limit.
     fn counted(&self) -> impl Iterator<Item = &Reference> {
         self.sessions.values().filter(|session| !session.over && !session.gave_way)
     }
 
-    /// One of the user who has left most sessions behind, and of theirs the one that would stay longest.
+    /// Returns, of the user who left most sessions behind, the session that would stay longest.
     fn gives_way(&mut self, now: Timestamp) -> Option<&mut Reference> {
         let mut of_users: BTreeMap<UserId, BTreeSet<(Timestamp, SessionId)>> = BTreeMap::new();
         for session in self.counted() {
@@ -268,7 +268,7 @@ impl Run {
         ended.map(|ended| ended.invite).collect()
     }
 
-    /// Has the model carry out a command; a session that is not there any more has no members.
+    /// Runs a command on the model; a session that has ended has no members.
     fn model<T>(
         &mut self,
         now: Timestamp,
@@ -281,15 +281,15 @@ impl Run {
         command(session.ok_or(ErrorCode::NotAMember)?, &at)
     }
 
-    /// The session of this place: those that are there first, by id.
+    /// Returns the session with this index: first the live ones, then the ended ones, each by id.
     fn session(&self, place: Where) -> SessionId {
         let there = self.sessions.values().filter(|session| !session.over);
         let over = self.sessions.values().filter(|session| session.over);
         there.chain(over).nth(place).map_or(SessionId(1), |session| session.id)
     }
 
-    /// The member of this place in a session: its owner, its members, then all other users, who
-    /// have the id that they had there last, or one that nobody had.
+    /// Returns the member with this index in a session: its owner, its members, then all other users, with
+    /// the id that they last had there, or an id that nobody had.
     fn member(&self, session: Where, place: Who) -> (SessionId, MemberId) {
         let id = self.session(session);
         let Some(session) = self.sessions.get(&id) else { return (id, MemberId(1)) };
@@ -314,7 +314,7 @@ impl Run {
         }
     }
 
-    /// Has the workers handle their mail.
+    /// Lets the workers handle their mail.
     fn deliver(&mut self) {
         assert!(self.mail.reserved.is_empty(), "a reservation was not used");
         for (worker, fanout) in std::mem::take(&mut self.mail.posted) {
@@ -324,7 +324,7 @@ impl Run {
         }
     }
 
-    /// Compares all that can be seen of the table with the model.
+    /// Compares everything observable of the table with the model.
     fn check(&mut self) {
         let mut received = Vec::new();
         for session in self.sessions.values_mut() {
@@ -364,7 +364,7 @@ impl Run {
     }
 }
 
-/// The code of joining and declining where others are no members.
+/// Returns the code of joins and declines where other commands fail with `not_a_member`.
 fn missing(code: ErrorCode) -> ErrorCode {
     if code == ErrorCode::NotAMember { ErrorCode::NoSuchSession } else { code }
 }
@@ -373,7 +373,7 @@ fn departed(got: Result<Departed, ErrorCode>, mut expected: Result<Departed, Err
     if let (Ok(Departed { ended: Some(got), .. }), Ok(Departed { ended: Some(expected), .. })) =
         (&got, &mut expected)
     {
-        // Where members are reached the reference does not know.
+        // The reference does not know the locations of members.
         let place = |got: &Member, expected: &mut Member| expected.at = got.at;
         got.members
             .iter()

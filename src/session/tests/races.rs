@@ -1,8 +1,8 @@
 //! Races: commands of several workers on one session, under many orders of taking the locks.
 //!
-//! Mail goes through a lock of its own, so that other tasks may run between a change and its mail,
-//! and between the mails of one change. Each test also checks that it has seen every outcome that
-//! it allows: a race that only one side ever wins proves nothing.
+//! Mail goes through its own lock, so that other tasks may run between a change and its mail, and between the
+//! mails of one change. Each test also checks that every outcome that it allows has occurred: a race that
+//! only one side ever wins proves nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::base::Revision;
 use crate::base::sync::{Mutex, model};
 use crate::wire::{PropertyKey, PropertyOp, PropertyValue, WriteRule};
 
-/// Schedules that each test tries.
+/// Number of schedules that each test tries.
 const SCHEDULES: usize = 200;
 
-/// The outbox of all workers.
+/// The outbox that all workers share.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Mail>>);
 
@@ -33,7 +33,7 @@ impl Outbox for Shared {
     }
 }
 
-/// A table as workers share it.
+/// A table that workers share.
 #[derive(Clone)]
 struct Racers {
     table: Arc<SessionTable>,
@@ -42,7 +42,7 @@ struct Racers {
 }
 
 impl Racers {
-    /// Takes over a world, whose mail so far has been delivered.
+    /// Takes over a world whose earlier mail has been delivered.
     fn of(world: World) -> Self {
         let World { table, now, .. } = world;
         Self { table: Arc::new(table), mail: Shared(Arc::new(Mutex::new(Mail::default()))), now }
@@ -57,7 +57,7 @@ impl Racers {
         shuttle::thread::spawn(move || command(&table, now, &mut mail))
     }
 
-    /// What a worker was sent, in order.
+    /// Returns the mail of a worker, in order.
     fn mail_of(&self, worker: WorkerId) -> Vec<Change> {
         let mail = self.mail.0.lock();
         let its = mail.posted.iter().filter(|(to, _)| *to == worker);
@@ -69,7 +69,7 @@ impl Racers {
     }
 }
 
-/// Runs `race` under many schedules; it yields one of `outcomes`, and every one of them comes up.
+/// Runs `race` under many schedules and checks that it has as many distinct outcomes as `outcomes`.
 fn check_outcomes(outcomes: usize, race: impl Fn() -> String + Send + Sync + 'static) {
     let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let log = Arc::clone(&seen);
@@ -211,7 +211,7 @@ fn a_join_is_before_the_deletion_and_is_told_of_it_or_finds_no_session() {
 
 #[test]
 fn a_leaver_is_told_every_message_before_its_leave_and_none_after_it() {
-    // Of the six orders two look the same: the leaver's message is refused after the leave.
+    // Of the six orders, two look the same: the leaver's message is refused after the leave.
     check_outcomes(5, || {
         let mut world = World::new();
         let (session, ann) = world.create("a", open());
@@ -238,7 +238,7 @@ fn a_leaver_is_told_every_message_before_its_leave_and_none_after_it() {
     });
 }
 
-/// Its owner looks at the stripes while a deadline is armed, and sleeps until the earliest that it was told.
+/// The owner scans the stripes while a deadline is armed, then sleeps until the earliest one that it found.
 #[test]
 fn no_deadline_that_is_armed_meanwhile_is_slept_through() {
     check_outcomes(2, || {
@@ -262,7 +262,7 @@ fn no_deadline_that_is_armed_meanwhile_is_slept_through() {
     });
 }
 
-/// Who sent each message; `None` for other changes.
+/// Returns the sender of each message; `None` for other changes.
 fn senders(changes: &[Change]) -> Vec<Option<MemberId>> {
     let sender = |change: &Change| match change {
         Change::Message { sender, .. } => Some(*sender),
@@ -330,7 +330,7 @@ fn no_increment_is_lost() {
 
 #[test]
 fn every_worker_gets_its_mail_in_the_order_of_the_event_numbers() {
-    // Three commands in any order.
+    // Six orders of three commands.
     check_outcomes(6, || {
         let mut world = World::new();
         let (session, ann) = world.create("a", open());
@@ -399,7 +399,7 @@ fn full_with_an_empty_one() -> (Racers, SessionId) {
     (Racers::of(world), left.0)
 }
 
-/// One creates a session while another one enters the empty one.
+/// Creates a session while another user enters the empty one.
 fn create_and_join(
     racers: &mut Racers,
     empty: SessionId,
@@ -427,7 +427,7 @@ fn an_empty_session_is_entered_or_gives_way_and_never_both() {
         let (created, joined) = create_and_join(&mut racers, empty);
         assert_eq!(racers.table.len(), 2);
         match (created, joined) {
-            // Busy: it was not known yet whether it would.
+            // `busy`: it was undecided whether the session would give way.
             (Ok(_), Err(ErrorCode::NoSuchSession | ErrorCode::Busy)) => "gave way".to_owned(),
             (Err(ErrorCode::ServerFull), Ok(_)) => "entered".to_owned(),
             both => panic!("{both:?}"),
@@ -435,7 +435,7 @@ fn an_empty_session_is_entered_or_gives_way_and_never_both() {
     });
 }
 
-/// Whoever comes meanwhile is not told that there is no such session.
+/// A user who joins meanwhile never gets `no_such_session`.
 // spec-test: SES-9, SES-16
 #[test]
 fn an_empty_session_whose_place_is_not_taken_in_the_end_goes_on() {
@@ -454,7 +454,7 @@ fn an_empty_session_whose_place_is_not_taken_in_the_end_goes_on() {
     });
 }
 
-/// Its place is free once, whoever ends it and whether the other is created.
+/// Its place becomes free once, whoever ends it and whether or not the other session is created.
 // spec-test: SES-5
 #[test]
 fn an_empty_session_that_the_operator_closes_leaves_one_place() {
@@ -474,7 +474,7 @@ fn an_empty_session_that_the_operator_closes_leaves_one_place() {
             assert_eq!(racers.table.infos().len(), racers.table.len());
             match created {
                 Ok(_) => assert!(!refused),
-                // The one that had to go went of itself, after the new one had found no place.
+                // The empty session was closed after the creation had found no free place.
                 Err(ErrorCode::ServerFull) => {}
                 Err(why) => assert_eq!((refused, why), (true, ErrorCode::Busy)),
             }

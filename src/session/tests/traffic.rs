@@ -10,7 +10,7 @@ fn set_hp(hp: i64) -> PropertyOps {
     PropertyOps::new(vec![set("hp", PropertyValue::Integer(hp))]).unwrap()
 }
 
-/// Sets a property to so many bytes.
+/// Sets a property to a value of `bytes` bytes.
 fn set_bytes(name: &str, bytes: usize) -> PropertyOps {
     let value = PropertyValue::Bytes(Bytes::from(vec![0; bytes]));
     PropertyOps::new(vec![set(name, value)]).unwrap()
@@ -168,7 +168,7 @@ fn a_session_takes_so_many_commands_a_second_and_no_more() {
     assert_eq!(world.set(by, &set_hp(1)), Ok(Revision(1)));
 }
 
-/// To find out that it is refused costs as much.
+/// Checking a command that is then refused costs the same.
 // spec-test: CMD-6, LIM-3
 #[test]
 fn what_is_refused_for_another_reason_counts_and_is_rate_limited_when_it_is_too_much() {
@@ -189,7 +189,7 @@ fn what_is_refused_for_another_reason_counts_and_is_rate_limited_when_it_is_too_
     }
 }
 
-/// Whatever carries them: a broadcast, a message, or a property, whose key counts, too.
+/// Whatever carries the bytes: a broadcast, a message, or a property, whose key also counts.
 // spec-test: LIM-1, LIM-3
 #[test]
 fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
@@ -218,7 +218,7 @@ fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
     }
 }
 
-/// The queues of its members would fill up with what small messages take beside their bytes.
+/// Otherwise the overhead of small messages would fill the queues of the members.
 // spec-test: LIM-3
 #[test]
 fn small_messages_count_what_they_cost_a_member() {
@@ -228,11 +228,11 @@ fn small_messages_count_what_they_cost_a_member() {
     let (session, ann) = world.create("ann", open());
     let taken =
         (0..20_000).filter(|_| world.broadcast((session, ann), Delivery::ReliableOrdered).is_ok()).count();
-    // Of what the session takes at once one member gets three quarters.
+    // One member gets three quarters of the session's burst.
     assert_eq!(taken, (3 << 18) / ("hello".len() + 64));
 }
 
-/// A session in which keys are what runs out, with ann and bob in it.
+/// A session whose key budget is the first to run out, with ann and bob in it.
 fn keyed() -> (World, SessionId, [MemberId; 2]) {
     let limits =
         SessionLimits { commands_per_second: 1 << 20, bytes_per_second: 1 << 30, ..SessionLimits::default() };
@@ -252,7 +252,7 @@ fn send_message(
     world.table.message(world.now, by, message, &mut world.mail)
 }
 
-/// However many members speak, each has numbers left for the values that wait for it.
+/// However many members send, each receiver has message numbers left for the values that wait for it.
 // spec-test: LIM-4
 #[test]
 fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
@@ -265,7 +265,7 @@ fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
             let latest = |key| Delivery::ReliableLatest { key };
             keys.filter(|key| send(world, (session, by), latest(*key)).is_ok()).count()
         };
-        // Half of 2,048, and of a quarter that is shared her half.
+        // Half of 2,048 is free for all; each of the two members has half of the shared quarter.
         assert_eq!(taken(&mut world, ann, 0..1_000), 1_000);
         assert_eq!(taken(&mut world, bob, 0..900), 24 + 256);
         assert_eq!(taken(&mut world, ann, 0..1_000), 1_000, "in use");
@@ -290,7 +290,7 @@ fn a_message_to_a_stranger_is_named_so_though_no_new_key_is_left() {
     assert_eq!(send(bob), Err(ErrorCode::RateLimited));
 }
 
-/// Else who is refused would come again for a full one.
+/// Otherwise a refused member could rejoin to get a full share.
 // spec-test: LIM-3
 #[test]
 fn who_leaves_and_joins_again_where_little_is_left_has_an_empty_share() {
@@ -300,7 +300,7 @@ fn who_leaves_and_joins_again_where_little_is_left_has_an_empty_share() {
     let taken = |world: &mut World, by| {
         (0..100).filter(|_| world.broadcast((session, by), Delivery::Unreliable).is_ok()).count()
     };
-    // Half of them, and of a quarter that is shared her half.
+    // Half of 64 is free for all; each of the two members has half of the shared quarter.
     assert_eq!(taken(&mut world, ann), 32 + 8);
     assert_eq!(taken(&mut world, bob), 8);
     world.leave((session, bob)).unwrap();
@@ -320,7 +320,7 @@ fn a_session_has_256_properties_and_65_536_bytes_of_them() {
     assert_eq!(world.set(by, &set_hp(1)), Err(ErrorCode::TooManyProperties));
 
     let by = world.create("ann", open());
-    // The bytes of keys count, and an integer is eight.
+    // The bytes of keys count, and an integer counts eight.
     assert_eq!(world.set(by, &set_bytes("k", 65_536)), Err(ErrorCode::PropertiesTooLarge));
     assert!(world.set(by, &set_bytes("k", 65_525)).is_ok());
     assert_eq!(world.set(by, &set_bytes("k", 65_526)).map(|_| ()), Ok(()));

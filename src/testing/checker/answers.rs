@@ -1,4 +1,4 @@
-//! Commands: each is answered once, and what was answered is what happened.
+//! Commands: each is answered exactly once, and the answer matches what happened.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use crate::base::{MemberId, RequestId, Revision, SessionId, Timestamp};
 use crate::client::core::RequestError;
 use crate::wire::{Request, Value};
 
-/// What was asked and what was answered.
+/// Commands and their answers.
 #[derive(Default)]
 pub(super) struct Answers {
     open: BTreeMap<(Life, RequestId), Asked>,
-    /// Who was told that a revision is its own.
+    /// The member to which each revision was reported as its own.
     revisions: BTreeMap<(SessionId, Revision), MemberId>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Answers {
 pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) at: Timestamp,
-    /// The session that it is about.
+    /// The client's seat in the session that the command concerns.
     pub(super) seat: Option<Mine>,
 }
 
@@ -40,7 +40,7 @@ impl Answers {
         }
     }
 
-    /// A result came; the command that it is for.
+    /// Records a result, and returns the command that it answers.
     pub(super) fn answered(
         &mut self,
         life: Life,
@@ -62,7 +62,7 @@ impl Answers {
         Some(asked)
     }
 
-    /// The connection has ended, and every command must have been answered by now.
+    /// Checks that every command of a connection that has ended was answered.
     pub(super) fn ended(&mut self, life: Life, issues: &mut Issues) {
         if let Some(((_, id), asked)) = self.open.iter().find(|((of, _), _)| *of == life) {
             issues.add(format_args!("{life:?} ended without an answer to {id:?} {asked:?}"));
@@ -70,12 +70,13 @@ impl Answers {
         self.forget(life);
     }
 
-    /// Nobody is there to be answered.
+    /// Drops a life's open commands: no client is left to receive the answers.
     pub(super) fn forget(&mut self, life: Life) {
         self.open.retain(|(of, _), _| *of != life);
     }
 
-    /// Everyone alive was answered, and whoever is told of a revision and whoever saw it agree.
+    /// Checks that no command is unanswered, and that the revisions reported in results agree with those seen
+    /// in events.
     pub(super) fn finish(
         &self,
         seats: &BTreeMap<Seat, Life>,

@@ -1,4 +1,5 @@
-//! Broadcasts and messages: what is reliable arrives, once and in order, and nothing goes backwards.
+//! Broadcasts and messages: reliable ones arrive exactly once and in order, and no mode delivers an older
+//! value late.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +9,17 @@ use crate::client::core::Event;
 use crate::testing::payload;
 use crate::wire::Delivery;
 
-/// What was sent and what arrived.
+/// The messages that were sent, and their arrivals.
 #[derive(Default)]
 pub(super) struct Deliveries {
     sent: BTreeMap<Tag, Sending>,
     by_counter: BTreeMap<(Life, Slot, u64), Tag>,
     refused: BTreeSet<Tag>,
     arrived: BTreeSet<(Seat, Tag)>,
-    /// As whose an intruder's messages arrived.
+    /// Senders that intruders' messages were attributed to.
     intruders: BTreeSet<Seat>,
-    /// The newest that a member has of another in a mode that never goes backwards. Who comes again is another: what
-    /// they sent before may be late.
+    /// The newest serial that a member has received from another in a mode that never goes backwards. A user
+    /// who rejoins is a different member, because messages from the earlier membership may arrive late.
     newest: BTreeMap<(Seat, MemberId, Lane), u32>,
 }
 
@@ -29,22 +30,22 @@ pub(in crate::testing) struct Sending {
     pub(in crate::testing) mine: Mine,
     pub(in crate::testing) counter: u64,
     pub(in crate::testing) delivery: Delivery,
-    /// Who should get it, of those the sender knows.
+    /// Expected recipients among the members that the sender knows.
     pub(in crate::testing) to: Vec<MemberId>,
     pub(in crate::testing) audience: Audience,
     pub(in crate::testing) bytes: usize,
 }
 
-/// Who may get a message.
+/// Members that may receive a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::testing) enum Audience {
     All,
     Others,
-    /// Those that it is sent to.
+    /// The members listed in `to`.
     Named,
 }
 
-/// What keeps an order of its own.
+/// An independent ordering scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lane {
     Ordered,
@@ -62,7 +63,7 @@ impl Deliveries {
         self.sent.insert(sending.tag, sending);
     }
 
-    /// The member at `seat`, which is `life`'s, was told an event.
+    /// Records an event received by the member at `seat`, which belongs to `life`.
     pub(super) fn event(&mut self, life: Life, seat: Seat, event: &Event, issues: &mut Issues) {
         match event {
             Event::Message { sender, delivery, payload, .. } => {
@@ -124,7 +125,8 @@ impl Deliveries {
         }
     }
 
-    /// Between members that are still there, all that is reliable has arrived; nobody's name was lent to an intruder.
+    /// Checks that every reliable message between members that are still present has arrived, and that no
+    /// intruder's message was attributed to one of them.
     pub(super) fn finish(&self, seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
         let mut last: BTreeMap<(Life, Slot, Lane), Tag> = BTreeMap::new();
         for (seat, tag) in self.arrived.iter().filter(|(_, tag)| self.refused.contains(tag)) {

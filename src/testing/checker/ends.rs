@@ -1,4 +1,4 @@
-//! Ends of connections, memberships and sessions: each for a reason that the run has given, and none is missing.
+//! Ends of connections, memberships and sessions: each has a cause in the run, and each cause has its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,34 +8,34 @@ use crate::client::core::{Disconnected, Event};
 use crate::rudp::ConnectError;
 use crate::wire::{CloseCode, DeleteReason, LeaveReason, Reason, RejectCode, Request};
 
-/// What may end a connection, besides its client and a newer one of its user.
+/// Causes that may end a connection, besides its own client and a newer connection of the same user.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::testing) struct Causes {
-    /// Clients sleep at times: they lag, and are not heard.
+    /// Clients sleep at times: they lag, and send nothing.
     pub(in crate::testing) naps: bool,
-    /// There are more clients than may be connected.
+    /// More clients exist than may be connected.
     pub(in crate::testing) crowd: bool,
-    /// The server has room for few sessions and commands: anything may be refused for that.
+    /// The server has room for few sessions and commands, so anything may be refused for lack of room.
     pub(in crate::testing) limits: bool,
     /// The server shuts down.
     pub(in crate::testing) drain: bool,
 }
 
-/// What may end something, and the ends that members were told of.
+/// Possible causes of ends, and the ends that members were notified of.
 #[derive(Default)]
 pub(super) struct Ends {
     pub(super) causes: Causes,
     kicks: BTreeSet<(UserId, Reason)>,
-    /// Who was connected when they were kicked.
+    /// Lives that were connected when their users were kicked.
     kicked: BTreeSet<Life>,
     closed: BTreeMap<SessionId, Reason>,
     removed: BTreeSet<(SessionId, UserId)>,
-    /// Lives that ended without a word, or that their clients ended.
+    /// Lives that crashed; `left` has those that their clients closed.
     crashed: BTreeSet<Life>,
     left: BTreeSet<Life>,
-    /// Those whose clients have changed their address.
+    /// Lives whose clients have changed their address.
     moved: BTreeSet<Life>,
-    /// Seats that their members asked to leave, and of which owners asked to be rid.
+    /// Seats that members asked to leave; `asked_to_kick` has those that owners asked to remove.
     asked_to_leave: BTreeSet<Seat>,
     asked_to_kick: BTreeSet<Seat>,
     leaves: BTreeSet<(Seat, UserId, LeaveReason)>,
@@ -56,7 +56,7 @@ impl Ends {
     }
 
     pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
-        // Of two that close one session the first does it.
+        // If a session is closed twice, the first close takes effect.
         self.closed.entry(session).or_insert_with(|| reason.clone());
     }
 
@@ -90,16 +90,16 @@ impl Ends {
     ) {
         let Some(user) = users.get(&life) else { return };
         let expected = match why {
-            // All that it sent may have been lost.
+            // All packets that it sent may have been lost.
             Disconnected::ByClient | Disconnected::ConnectFailed(ConnectError::NoAnswer) => true,
             Disconnected::ConnectFailed(ConnectError::Refused(code)) => match code {
                 RejectCode::Full => self.causes.crowd,
                 RejectCode::Draining => self.causes.drain,
-                // From each of its addresses it began another handshake, of which a token has two.
+                // It began another handshake from each of its addresses, and a token permits two.
                 RejectCode::TokenUsed | RejectCode::UserLimit => self.moved.contains(&life),
                 _ => false,
             },
-            // The server's last word may be lost, or be on its way to an address that its client has left.
+            // The server's close may be lost, or be addressed to an address that the client has left.
             Disconnected::TimedOut => self.causes.naps || self.causes.drain || self.was_kicked(user),
             Disconnected::ByServer { code, reason } => match code {
                 CloseCode::Replaced => has_later(life, user, users),
@@ -121,7 +121,7 @@ impl Ends {
         }
     }
 
-    /// A member of `session` was told `event`.
+    /// Records an event of `session` received by a member.
     pub(super) fn event(&mut self, session: SessionId, event: &Event, issues: &mut Issues) {
         let expected = match event {
             Event::SessionDeleted { why: DeleteReason::ClosedByOperator, reason, .. } => {
@@ -139,8 +139,8 @@ impl Ends {
         }
     }
 
-    /// What the operator ended has ended, and who left did so for the reason that was told. `users` has all lives,
-    /// `seats` whose each seat was.
+    /// Checks that everything the operator ended has ended, and that each member left for the reason
+    /// reported. `users` has all lives, `seats` the life that held each seat.
     pub(super) fn finish(
         &self,
         living: &[Living<'_>],
@@ -149,14 +149,14 @@ impl Ends {
         issues: &mut Issues,
     ) {
         for (seat, user, why) in &self.leaves {
-            // Whoever crashed before they were told that they had entered is not known.
+            // The life is unknown if it crashed before it was notified that it had entered.
             let Some(life) = seats.get(seat) else { continue };
             let expected = match why {
                 LeaveReason::Left => self.asked_to_leave.contains(seat) || self.left.contains(life),
                 LeaveReason::Kicked => {
                     self.asked_to_kick.contains(seat) || self.removed.contains(&(seat.session, user.clone()))
                 }
-                // A goodbye may be lost.
+                // A close may be lost.
                 LeaveReason::TimedOut => {
                     self.crashed.contains(life) || self.left.contains(life) || self.causes.naps
                 }
@@ -181,7 +181,7 @@ impl Ends {
     }
 }
 
-/// True when the user has connected again.
+/// Whether the user has connected again.
 fn has_later(life: Life, user: &UserId, users: &BTreeMap<Life, UserId>) -> bool {
     users.iter().any(|(other, of)| *other > life && of == user)
 }

@@ -1,4 +1,4 @@
-//! Invites: only those who are invited enter, once an invite, and not after its time.
+//! Invites: only invited users enter, once per invite, and not after it has expired.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,23 +10,23 @@ use crate::client::core::{Event, RequestError};
 use crate::wire::command::{Decline, Join};
 use crate::wire::{Admission, ErrorCode, Request, Value};
 
-/// What is known of invites.
+/// The checker's knowledge of invites.
 #[derive(Default)]
 pub(super) struct Invites {
     known: BTreeMap<InviteId, Known>,
-    /// Deliveries to a life: an invite is told once.
+    /// Deliveries to a life: each invite is delivered once.
     told: BTreeSet<(Life, InviteId)>,
     used: BTreeSet<InviteId>,
-    /// Those that hold a seat, as their owners were told.
+    /// Invites that hold a seat, as reported to the inviting members.
     held: BTreeSet<InviteId>,
     admission: BTreeMap<SessionId, Admission>,
 }
 
 struct Known {
     user: UserId,
-    /// From then on it admits no more.
+    /// Time from which it admits no more.
     over_at: Timestamp,
-    /// When its user was told that it is over.
+    /// When its user was notified that it is over.
     told_over: Option<Timestamp>,
 }
 
@@ -87,7 +87,8 @@ impl Invites {
                 let numbers = answers.iter().flatten();
                 self.held.extend(numbers.map(|number| InviteId { session, number: *number }));
             }
-            // One that has ended is refused for that.
+            // An invite that has ended is refused with its own error code, so this one must still hold its
+            // seat.
             (Request::Join(Join::Invite(invite)), Err(RequestError::Refused(ErrorCode::SessionFull)))
                 if self.held.contains(invite) =>
             {

@@ -1,4 +1,5 @@
-//! The numbered events of sessions: all members see the same, and a snapshot is what its events make.
+//! The numbered events of sessions: all members see the same events, and a snapshot equals the result of its
+//! events.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,6 @@ use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
 use crate::wire::{PropertyChange, PropertyValue, Request};
 
-/// What is known of every session's events.
 #[derive(Default)]
 pub(super) struct Logs {
     sessions: BTreeMap<SessionId, Log>,
@@ -18,26 +18,26 @@ pub(super) struct Logs {
 
 #[derive(Default)]
 struct Log {
-    /// The events, as anyone saw them.
+    /// The events, as any member saw them.
     events: BTreeMap<EventNumber, Seen>,
-    /// What a member knows before the event of this number, as a hash.
+    /// Hash of the state that a member has before the event of this number.
     states: BTreeMap<EventNumber, u64>,
-    /// Who made each revision of the properties.
+    /// The member that made each revision of the properties.
     revisions: BTreeMap<Revision, MemberId>,
-    /// Who was there before the event of this number, as those saw it who entered then.
+    /// Members before the event of this number, as seen by a member that entered there.
     starts: BTreeMap<EventNumber, There>,
-    /// To whom an owner asked to give the session.
+    /// Members to whom an owner asked to transfer the session.
     asked_to_own: BTreeSet<MemberId>,
 }
 
-/// Who is in a session, and owns it.
+/// A session's members and owner.
 #[derive(Debug, Clone)]
 struct There {
     members: BTreeSet<MemberId>,
     owner: MemberId,
 }
 
-/// What an event changes of that.
+/// An event's change to [`There`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Move {
     Joins(MemberId),
@@ -45,16 +45,16 @@ enum Move {
     Owns(MemberId),
 }
 
-/// A numbered event as it is the same for everyone.
+/// A numbered event, reduced to what is the same for every member.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
-    /// All of it; a receipt stands for its sender's message.
+    /// The whole event as text; a receipt reads like the message that it stands for.
     what: String,
-    /// The message that it is.
+    /// The message's tag, if it is a message.
     tag: Option<Tag>,
-    /// Steps that it takes counters to.
+    /// Integer properties that it sets, and their new values.
     steps: Vec<(String, i64)>,
-    /// Who comes, goes or owns.
+    /// The member that joins, leaves or becomes owner.
     moves: Option<Move>,
 }
 
@@ -63,14 +63,14 @@ impl Logs {
         self.sessions.len()
     }
 
-    /// Who made each revision of each session's properties.
+    /// Returns the member that made each revision of each session's properties.
     pub(super) fn revisions(&self) -> impl Iterator<Item = (SessionId, Revision, MemberId)> {
         self.sessions.iter().flat_map(|(session, log)| {
             log.revisions.iter().map(|(revision, member)| (*session, *revision, *member))
         })
     }
 
-    /// The member `own` saw an event of its session.
+    /// Records an event of `session` seen by the member `own`.
     pub(super) fn event(&mut self, session: SessionId, own: MemberId, event: &Event, issues: &mut Issues) {
         let log = self.sessions.entry(session).or_default();
         if let Event::Entered { next, mirror, .. } = event {
@@ -106,8 +106,8 @@ impl Logs {
         }
     }
 
-    /// A client knows this of a session. Whoever knows the same events knows the same state, by its
-    /// snapshot or by events.
+    /// Records a client's state of a session. Clients that know the same events must have the same state,
+    /// whether from a snapshot or from events.
     pub(super) fn state(&mut self, mirror: &Mirror, issues: &mut Issues) {
         let seats = usize::from(mirror.settings().max_members.get());
         if mirror.members().len() > seats {
@@ -127,15 +127,15 @@ impl Logs {
         }
     }
 
-    /// An owner asks to give the session to another member.
+    /// Records an owner's request to transfer the session.
     pub(super) fn asked(&mut self, session: SessionId, request: &Request) {
         if let Request::Transfer(transfer) = request {
             self.sessions.entry(session).or_default().asked_to_own.insert(transfer.member);
         }
     }
 
-    /// Messages of one sender stand in its order and once; counters go up by one; owners follow each other as they
-    /// should.
+    /// Checks that each sender's messages appear in order and once, that counters increase by one, and that
+    /// owners change as they should.
     pub(super) fn finish(&self, issues: &mut Issues) {
         for (session, log) in &self.sessions {
             log.check_owners(*session, issues);
@@ -152,7 +152,7 @@ impl Logs {
                         .add(format_args!("session {session} event {number}: {tag:?} again or out of order"));
                 }
                 if !complete {
-                    // Nobody saw what was between: the session stood empty.
+                    // No member saw the events in between: the session was empty.
                     counters.clear();
                 }
                 for (key, value) in &seen.steps {
@@ -166,13 +166,14 @@ impl Logs {
 }
 
 impl Log {
-    /// Behind an owner that left the oldest member owns the session, any other time one to whom it was to be given.
+    /// Checks each new owner: the oldest member if the previous owner has left, otherwise a member that an
+    /// owner named in a transfer.
     fn check_owners(&self, session: SessionId, issues: &mut Issues) {
         let mut there: Option<There> = None;
         let mut next = None;
         for (number, seen) in &self.events {
             if next != Some(*number) {
-                // Nobody saw what was between.
+                // No member saw the events in between.
                 there = None;
             }
             next = Some(EventNumber(number.0 + 1));

@@ -1,4 +1,4 @@
-//! Who is in which session: as told, once each, nothing after the end, and in the end everyone agrees.
+//! Membership: as notified, once per seat, with no events after the end, and at the end all views agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use super::{Issues, Life, Living, Seat};
 use crate::base::{EventNumber, SessionId, Slot};
 use crate::client::core::Event;
 
-/// Memberships as the clients were told of them.
+/// Memberships as reported to the clients.
 #[derive(Default)]
 pub(super) struct Memberships {
     current: BTreeMap<(Life, Slot), Current>,
-    /// Every slot that a life has had: none is used again.
+    /// Every slot that a life has had; none is reused.
     slots: BTreeSet<(Life, Slot)>,
-    /// Every seat that was ever entered, by whom.
+    /// Every seat that was ever entered, with its life.
     seats: BTreeMap<Seat, Life>,
 }
 
@@ -22,17 +22,17 @@ struct Current {
 }
 
 impl Memberships {
-    /// Every seat that was ever entered, by whom.
+    /// Returns every seat that was ever entered, with its life.
     pub(super) fn seats(&self) -> &BTreeMap<Seat, Life> {
         &self.seats
     }
 
-    /// The seat at a slot.
+    /// Returns the seat at a slot.
     pub(super) fn seat(&self, life: Life, slot: Slot) -> Option<Seat> {
         self.current.get(&(life, slot)).map(|current| current.seat)
     }
 
-    /// A command's result says that a life has entered.
+    /// Checks a command's result that reports that a life has entered.
     pub(super) fn admitted(&mut self, life: Life, seat: Seat, issues: &mut Issues) {
         if self.seats.get(&seat) != Some(&life) {
             issues.add(format_args!("{life:?} was admitted to {seat:?} but has not entered it"));
@@ -69,7 +69,7 @@ impl Memberships {
         }
     }
 
-    /// Forgets the membership that `event` ends: what is told of it later is an issue.
+    /// Forgets the membership that `event` ends, so that later events for it are an issue.
     pub(super) fn forget_ended(&mut self, life: Life, event: &Event) {
         let Some(slot) = event.slot() else { return };
         if event.ends_membership() {
@@ -77,13 +77,12 @@ impl Memberships {
         }
     }
 
-    /// The connection has ended.
     pub(super) fn end_life(&mut self, life: Life) {
         self.current.retain(|(of, _), _| *of != life);
     }
 
-    /// Every member of every session is a client that is connected and knows it, and all of them are
-    /// told of all others.
+    /// Checks that every member of every session is a connected client that knows its membership, and that
+    /// all members know of all others.
     pub(super) fn finish(&self, living: &[Living<'_>], issues: &mut Issues) {
         let mut truth: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
         for (_, user, mirrors) in living {

@@ -1,7 +1,8 @@
-//! [`Checker`]: hears everything, holds the promises of sessions against it, and lists what is broken.
+//! [`Checker`]: records all that clients do and receive, checks it against the promises of sessions, and
+//! lists what is broken.
 //!
-//! It knows only what clients know: what they asked, when, and what they were told. Some promises can
-//! be judged at once, others when the run is over and nothing is under way ([`Checker::finish`]).
+//! It knows only what clients know: their requests, the times of these, and what they received. Some promises
+//! can be checked at once, others only when the run is over and nothing is in flight ([`Checker::finish`]).
 
 mod answers;
 mod deliveries;
@@ -29,7 +30,7 @@ use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
 use crate::client::core::{Core, Event, Mirror, RequestError};
 use crate::wire::{Reason, Request, Value};
 
-/// One connection of one client, from its attempt to connect on.
+/// One connection of one client, starting with its attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Life(pub(super) u32);
 
@@ -40,17 +41,17 @@ pub(super) struct Tag {
     pub(super) serial: u32,
 }
 
-/// A client that is connected when a run is over, its user, and the sessions that it knows itself to be in.
+/// A client that is connected at the end of a run, its user, and its view of each session that it is in.
 pub(super) type Living<'a> = (Life, UserId, Vec<&'a Mirror>);
 
-/// A membership of a session: member ids are never used again.
+/// A membership of a session; member ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Seat {
     session: SessionId,
     member: MemberId,
 }
 
-/// Holds a run to the promises.
+/// Checks a run against the promises.
 #[derive(Default)]
 pub struct Checker {
     issues: Issues,
@@ -62,43 +63,44 @@ pub struct Checker {
     invites: Invites,
     ends: Ends,
     users: BTreeMap<Life, UserId>,
-    /// Those that were told something, by a server that knew them.
+    /// Lives that received something, so the server knew them.
     heard: BTreeSet<Life>,
     told: u64,
 }
 
 impl Checker {
-    /// A checker of a run in which connections may end for these causes.
+    /// Returns a checker of a run in which connections may end for `causes`.
     pub(super) fn new(causes: Causes) -> Self {
         Self { ends: Ends::new(causes), ..Self::default() }
     }
 
-    /// What is broken, in the order in which it showed.
+    /// Returns the broken promises, in the order in which they were detected.
     pub fn issues(&self) -> &[String] {
         &self.issues.lines
     }
 
-    /// How much clients were told: a run in which little happens proves little.
+    /// Returns the number of results and events that clients received; a run in which little happens proves
+    /// little.
     pub fn told(&self) -> u64 {
         self.told
     }
 
-    /// Messages of members that reached a member.
+    /// Returns the number of messages that reached a member.
     pub fn delivered(&self) -> u64 {
         self.deliveries.delivered()
     }
 
-    /// Sessions that were entered.
+    /// Returns the number of sessions that were entered.
     pub fn sessions(&self) -> usize {
         self.logs.len()
     }
 
-    /// A user begins to connect.
+    /// Records that a user begins to connect.
     pub(super) fn born(&mut self, life: Life, user: UserId) {
         self.users.insert(life, user);
     }
 
-    /// The client crashed: nobody will be told what became of its commands.
+    /// Records a client's crash: its open commands will not be answered.
     pub(super) fn crashed(&mut self, life: Life) {
         self.answers.forget(life);
         self.memberships.end_life(life);
@@ -106,34 +108,34 @@ impl Checker {
         self.ends.crashed(life);
     }
 
-    /// The client has another address from now on.
+    /// Records a client's change of address.
     pub(super) fn moved(&mut self, life: Life) {
         self.ends.moved(life);
     }
 
-    /// The operator sends a user away, who is connected as `life` if that is known.
+    /// Records that the operator kicks a user, connected as `life` if that is known.
     pub(super) fn kicked(&mut self, user: &UserId, life: Option<Life>, reason: &Reason) {
-        // To the server its client may not be there before it has told it something.
+        // Until the client has received something, the server may not know it yet.
         let life = life.filter(|life| self.heard.contains(life));
         self.ends.kicked(user, life, reason);
     }
 
-    /// The operator ends a session.
+    /// Records that the operator closes a session.
     pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
         self.ends.closed(session, reason);
     }
 
-    /// The operator removes a user from a session.
+    /// Records that the operator removes a user from a session.
     pub(super) fn removed(&mut self, session: SessionId, user: &UserId) {
         self.ends.removed(session, user);
     }
 
-    /// The server begins to shut down.
+    /// Records that the server begins to shut down.
     pub(super) fn drains(&mut self) {
         self.ends.causes.drain = true;
     }
 
-    /// A client asks.
+    /// Records a client's command.
     pub(super) fn asked(
         &mut self,
         now: Timestamp,
@@ -150,18 +152,18 @@ impl Checker {
         }
     }
 
-    /// Who is no client asks for something in a session: whether it is carried out is not known.
+    /// Records an intruder's command in a session; whether it is carried out is unknown.
     pub(super) fn strange(&mut self, seat: Mine, request: &Request) {
         self.ends.asked(Some(seat), request);
         self.logs.asked(seat.session, request);
     }
 
-    /// A client sends a message.
+    /// Records a message that a client sends.
     pub(super) fn sent(&mut self, sending: Sending) {
         self.deliveries.sent(sending);
     }
 
-    /// A client is told the result of a command.
+    /// Records the result of a command that a client received.
     pub(super) fn result(
         &mut self,
         now: Timestamp,
@@ -182,7 +184,7 @@ impl Checker {
         }
     }
 
-    /// A client is told an event; `core` is the client, after it.
+    /// Records an event that a client received; `core` is the client's state after it.
     pub(super) fn event(&mut self, now: Timestamp, life: Life, event: &Event, core: &Core) {
         self.issues.now = now;
         self.told += 1;
@@ -211,8 +213,8 @@ impl Checker {
         }
     }
 
-    /// The run is over: every client that lives has heard all there is. `living` are those that are
-    /// connected.
+    /// Judges the run at its end, when every living client has received everything. `living` are the
+    /// connected clients.
     pub(super) fn finish(&mut self, now: Timestamp, living: &[Living<'_>]) {
         self.issues.now = now;
         self.logs.finish(&mut self.issues);
@@ -224,7 +226,7 @@ impl Checker {
         self.answers.finish(&seats, self.logs.revisions(), &mut self.issues);
     }
 
-    /// Notes an issue unless `holds`.
+    /// Records an issue unless `holds`.
     pub(super) fn expect(&mut self, holds: bool, issue: impl FnOnce() -> String) {
         if !holds {
             self.issues.add(issue());
@@ -241,7 +243,7 @@ pub(super) struct Mine {
 }
 
 impl Mine {
-    /// The seats of those that are connected, and whose life each is.
+    /// Returns the seats of the connected clients, each with its life.
     fn of_all(living: &[Living<'_>]) -> BTreeMap<Seat, Life> {
         let seat = |mirror: &Mirror| Seat { session: mirror.session(), member: mirror.own() };
         let of_one = |(life, _, mirrors): &Living<'_>| {

@@ -1,4 +1,4 @@
-//! That each promise, when broken, is noticed.
+//! Checks that each broken promise is detected.
 
 mod ends;
 mod truths;
@@ -44,7 +44,8 @@ fn arrives(sending: &Sending, number: Option<u64>) -> Event {
     }
 }
 
-/// Issues after the messages `sent` arrive at one member as `arriving` says, by serial.
+/// Returns the issues after the messages `0..sent` were sent and those of `arriving` arrived at one member in
+/// that order.
 fn issues_of(delivery: Delivery, sent: u32, arriving: &[u32]) -> Vec<String> {
     let (mut deliveries, mut issues) = (Deliveries::default(), Issues::default());
     (0..sent).for_each(|serial| deliveries.sent(sending(serial, delivery)));
@@ -189,7 +190,7 @@ fn a_message_twice_in_the_order_is_noticed() {
     assert_eq!(issues.lines.len(), 1);
 }
 
-/// A session of two seats as the member `you` knows it, with these members of whom the first owns it.
+/// A session of two seats as seen by the member `you`; the first of `members` owns it.
 fn mirror(you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
     let snapshot = Snapshot {
         session: SESSION,
@@ -217,7 +218,7 @@ fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-/// That a member enters what it is shown.
+/// The event with which a member enters the session that `mirror` shows.
 fn entered(mirror: Mirror) -> Event {
     let (session, member, next) = (mirror.session(), mirror.own(), mirror.next());
     Event::Entered { slot: Slot(1), session, member, next, mirror: Arc::new(mirror) }
@@ -239,7 +240,7 @@ fn owns(number: u64, owner: u32) -> Event {
     Event::OwnerChanged { slot: Slot(1), number: EventNumber(number), owner: MemberId(owner) }
 }
 
-/// That there is one issue, of which `words` are a part.
+/// Asserts that there is exactly one issue and that it contains `words`.
 fn assert_noticed(lines: &[String], words: &str) {
     assert!(matches!(lines, [line] if line.contains(words)), "{words}: {lines:?}");
 }
@@ -365,7 +366,7 @@ fn a_slot_or_a_seat_that_is_given_twice_is_noticed() {
 }
 const INVITE: InviteId = InviteId { session: SESSION, number: 1 };
 
-/// An invite of bob's for a second.
+/// An invite for bob that lasts one second.
 fn invited() -> Event {
     Event::Invited(Invitation {
         invite: INVITE,
@@ -380,7 +381,7 @@ fn asked(millis: u64, request: Request) -> answers::Asked {
     answers::Asked { request, at: Timestamp::from_millis(millis), seat: None }
 }
 
-/// A join by the invite.
+/// A join by [`INVITE`].
 fn join(millis: u64) -> answers::Asked {
     asked(millis, Request::Join(Join::Invite(INVITE)))
 }
@@ -389,7 +390,7 @@ fn is_in() -> Result<Value, RequestError> {
     Ok(Value::Entered(Entered { session: SESSION, slot: Slot(1), member: MemberId(3) }))
 }
 
-/// Invites of which bob was told of one, and no issue.
+/// The state after bob has received one invite, without issues.
 fn one_invite() -> (Invites, Issues) {
     let (mut invites, mut issues) = (Invites::default(), Issues::default());
     invites.event(Timestamp::ZERO, Life(1), &user("bob"), &invited(), &mut issues);

@@ -1,7 +1,8 @@
 //! Results: each is true of the session as its client knows it at that moment.
 //!
-//! A result comes behind the events of all that its session had carried out by then (SES-19), and in a simulation one
-//! command is carried out at a time. So what the client knows when it is answered is what the server knew.
+//! A result comes after the events of everything that its session had carried out by then (SES-19), and in a
+//! simulation commands are carried out one at a time. The client's knowledge when it receives the result is
+//! therefore what the server knew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use crate::client::core::{Event, Mirror, RequestError};
 use crate::wire::command::Join;
 use crate::wire::{Admission, ErrorCode, PropertyOp, Request, Value};
 
-/// What clients know of their sessions, by the events that they were told.
+/// The clients' views of their sessions, built from the events that they received.
 #[derive(Default)]
 pub(super) struct Truths {
     mirrors: BTreeMap<(Life, Slot), Arc<Mirror>>,
     admission: BTreeMap<SessionId, Admission>,
-    /// Sessions of which somebody was told that there is none.
+    /// Sessions that a client was told do not exist.
     gone: BTreeSet<SessionId>,
-    /// Who was told that they are members already.
+    /// Lives that were told that they are members already.
     already: BTreeSet<(Life, SessionId)>,
 }
 
@@ -29,7 +30,7 @@ impl Truths {
         let Some(slot) = event.slot() else { return };
         if let Event::Refused { code, .. } = event {
             let is_true = match code {
-                // To somebody who has left.
+                // A recipient may have left.
                 ErrorCode::NoSuchMember => true,
                 code => is_of_limits(*code) && is_full,
             };
@@ -54,7 +55,7 @@ impl Truths {
         self.mirrors.retain(|(of, _), _| *of != life);
     }
 
-    /// A command was answered. `is_full`: the server may lack room for anything.
+    /// Checks the answer to a command. `is_full`: the server may lack room for anything.
     pub(super) fn answered(
         &mut self,
         life: Life,
@@ -65,14 +66,14 @@ impl Truths {
     ) {
         let refused = refusal(outcome);
         if outcome.is_err() && refused.is_none() {
-            // Nothing is known.
+            // The outcome is unknown.
             return;
         }
         let is_true = match (asked.seat, refused) {
             (_, Some(code)) if is_of_limits(code) => is_full,
             (None, refused) => self.is_true_of_all(life, &asked.request, refused),
             (Some(seat), refused) => match (self.mirrors.get(&(life, seat.slot)), refused) {
-                // That the sender is no member is told by the end of the membership.
+                // The end of the membership has already been reported to the sender.
                 (mirror, Some(ErrorCode::NotAMember)) => mirror.is_none(),
                 (None, _) => false,
                 (Some(mirror), _) => is_true_of(mirror, &asked.request, outcome, is_full),
@@ -84,7 +85,7 @@ impl Truths {
         }
     }
 
-    /// Commands that are about no session that the client is in.
+    /// Checks the answer to a command that concerns no session that the client is in.
     fn is_true_of_all(&mut self, life: Life, request: &Request, refused: Option<ErrorCode>) -> bool {
         let Some(code) = refused else { return true };
         let session = match request {
@@ -112,7 +113,8 @@ impl Truths {
         }
     }
 
-    /// Who was told that they are members has entered, and sessions that are told to be gone are.
+    /// Checks that lives told that they are members have entered, and that sessions reported not to exist
+    /// have no members.
     pub(super) fn finish(&self, living: &[Living<'_>], seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
         for (life, _, mirrors) in living {
             for mirror in mirrors.iter().filter(|mirror| self.gone.contains(&mirror.session())) {
@@ -186,7 +188,7 @@ fn is_true_of(
     }
 }
 
-/// The code with which a command was refused.
+/// Returns the code with which a command was refused.
 fn refusal(outcome: &Result<Value, RequestError>) -> Option<ErrorCode> {
     match outcome {
         Err(RequestError::Refused(code)) => Some(*code),
@@ -194,7 +196,7 @@ fn refusal(outcome: &Result<Value, RequestError>) -> Option<ErrorCode> {
     }
 }
 
-/// True of what a server says that has no room, or no budget, or no time.
+/// Whether the server refuses with this code for lack of room, budget or time.
 fn is_of_limits(code: ErrorCode) -> bool {
     use ErrorCode::{Busy, RateLimited, ServerFull, TooManyInvites, TooManySessions};
     matches!(code, Busy | RateLimited | ServerFull | TooManyInvites | TooManySessions)

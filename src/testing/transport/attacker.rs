@@ -1,5 +1,5 @@
-//! Somebody on the way who sees datagrams, keeps copies and sends them, whole or changed, to either
-//! end from anywhere. Holds no key: nothing of it may have an effect.
+//! An attacker on the path, who sees datagrams, keeps copies and sends them, unchanged or modified, to either
+//! end from any address. It holds no key, so nothing it sends may have an effect.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use super::message::End;
 use crate::base::Timestamp;
 
-/// What it has seen, and when it strikes.
+/// The datagrams that it has seen, and the time of its next one.
 pub(super) struct Attacker {
     pub(super) acts_at: Timestamp,
     pace: Duration,
@@ -34,17 +34,17 @@ pub(super) struct Strike {
     pub(super) datagram: Bytes,
 }
 
-/// Datagrams that it remembers.
+/// Maximum number of datagrams that it keeps.
 const MEMORY: usize = 64;
 
 impl Attacker {
-    /// `pace` is the mean time between its datagrams; without one it does nothing.
+    /// Returns an attacker whose datagrams are `pace` apart on average; without a pace it does nothing.
     pub(super) fn new(now: Timestamp, pace: Option<Duration>, server: SocketAddr, rng: StdRng) -> Self {
         let acts_at = pace.map_or(Timestamp::MAX, |pace| now + pace);
         Self { acts_at, pace: pace.unwrap_or_default(), server, seen: Vec::new(), rng }
     }
 
-    /// Takes a copy.
+    /// Keeps a copy of a datagram.
     pub(super) fn see(&mut self, from: End, client: SocketAddr, datagram: &[u8]) {
         if self.acts_at == Timestamp::MAX {
             return;
@@ -57,13 +57,13 @@ impl Attacker {
         }
     }
 
-    /// Sends something.
+    /// Sends a datagram.
     pub(super) fn act(&mut self, now: Timestamp) -> Option<Strike> {
         self.acts_at = now + self.rng.random_range(self.pace / 10..self.pace * 2);
         let at = self.rng.random_range(0..self.seen.len().max(1));
         let Seen { from, client, datagram } = self.seen.get(at)?;
         let (from, client, datagram) = (*from, *client, datagram.clone());
-        // Now and then back to where it came from.
+        // Occasionally back to its sender.
         let to_server = (from == End::Client) != self.rng.random_bool(0.1);
         let elsewhere =
             SocketAddr::from(([203, 0, 113, self.rng.random()], self.rng.random_range(1..=u16::MAX)));
@@ -80,7 +80,7 @@ impl Attacker {
             3 => self.flip(&mut bytes, 0..datagram.len().min(12)),
             4 => self.flip(&mut bytes, 0..datagram.len()),
             _ => {
-                // The head of one, and noise.
+                // The start of a datagram, followed by random bytes.
                 let keep = self.rng.random_range(0..=datagram.len().min(10));
                 bytes.truncate(keep);
                 bytes.resize(self.rng.random_range(keep..1_300), 0);

@@ -1,5 +1,5 @@
-//! The client's end: an attempt to connect and the connection that comes of it. All that a simulation
-//! asks of a client's part of `rudp` beyond [`Connection`]'s own methods goes through here.
+//! The client's end: an attempt to connect and the resulting connection. Everything that a simulation needs
+//! of a client's part of `rudp` beyond [`Connection`]'s own methods is in this file.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::rudp::{Connecting, ConnectingConfig, Connection, ConnectionConfig, Ev
 use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 
-/// Whom clients connect to, and how.
+/// The server that clients connect to, and how they connect.
 pub(super) struct Door {
     pub(super) server: SocketAddr,
     pub(super) name: String,
     pub(super) key: TokenKey,
     pub(super) protocol_id: u64,
     pub(super) connection: ConnectionConfig,
-    /// What all clients keep together.
+    /// Memory budgets shared by all clients.
     pub(super) budgets: MemoryBudgets,
 }
 
 impl Door {
-    /// Bytes of messages that all clients together keep.
+    /// Returns the bytes of messages that all clients together keep.
     pub(super) fn held(&self) -> usize {
         self.budgets.receive.held() + self.budgets.send.held()
     }
@@ -44,14 +44,14 @@ enum Stage {
     Failed,
 }
 
-/// What a client's end tells.
+/// An event of a client's end.
 pub(super) enum ClientEvent {
-    /// There is a connection.
+    /// The connection is established.
     Open,
     Connection(Event),
 }
 
-/// How long a client tries.
+/// Timeout of a connection attempt.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 impl ClientEnd {
@@ -73,7 +73,7 @@ impl ClientEnd {
         }
     }
 
-    /// Takes a datagram. What is not from the server's address is nobody's.
+    /// Handles a datagram; one that is not from the server's address is ignored.
     pub(super) fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         if from.route.remote != self.server {
             return;
@@ -116,7 +116,7 @@ impl ClientEnd {
         self.connection()?.poll_event().map(ClientEvent::Connection)
     }
 
-    /// The next datagram, for the server, and its mark.
+    /// Returns the next datagram for the server, and its ECN mark.
     pub(super) fn poll_transmit(&mut self, now: Timestamp) -> Option<(Ecn, Bytes)> {
         let mut out = BytesMut::new();
         let ecn = match &mut self.stage {
@@ -129,7 +129,7 @@ impl ClientEnd {
         Some((ecn, out.freeze()))
     }
 
-    /// The connection, once there is one.
+    /// Returns the connection, once it is established.
     pub(super) fn connection(&mut self) -> Option<&mut Connection> {
         match &mut self.stage {
             Stage::Open(connection) => Some(connection),
@@ -137,7 +137,7 @@ impl ClientEnd {
         }
     }
 
-    /// True when nothing will come of it any more.
+    /// Whether the attempt has failed or the connection is drained.
     pub(super) fn is_finished(&self) -> bool {
         match &self.stage {
             Stage::Connecting(_) => false,

@@ -1,4 +1,4 @@
-//! What befalls clients, workers, paths and the clock, besides what links do to each datagram.
+//! Disturbances of clients, workers, paths and the clock, besides what links do to each datagram.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::simulation::Simulation;
 use crate::base::Timestamp;
 
 impl Simulation {
-    /// Begins and ends lives whose time has come, and moves clients to other addresses.
+    /// Begins and ends lives that are due, and changes clients' addresses.
     pub(super) fn live(&mut self, index: usize) {
         let now = self.now;
         let Some(party) = self.parties.get_mut(index).filter(|party| party.asleep_until <= now) else {
@@ -30,7 +30,7 @@ impl Simulation {
         }
     }
 
-    /// A client begins a new life, with a new token, at its old address or at a new one.
+    /// Begins a client's new life, with a new token, at its old address or at a new one.
     fn begin(&mut self, index: usize) {
         let (now, life) = (self.now(), self.next_life());
         let (Some(party), Some(path)) = (self.parties.get_mut(index), self.scenario.paths.get(index)) else {
@@ -68,8 +68,8 @@ impl Simulation {
         };
     }
 
-    /// Sends a client or a worker to sleep, when it is time: it does nothing, and finds all that has
-    /// come when it wakes.
+    /// Puts a client or a worker to sleep if a nap is due: it does nothing, and handles all datagrams that
+    /// have arrived when it wakes.
     pub(super) fn nap(&mut self) {
         if self.naps_at > self.now {
             return;
@@ -84,7 +84,7 @@ impl Simulation {
         }
     }
 
-    /// Lets the clock jump, when it is time; returns how far.
+    /// Lets the clock jump if that is due; returns how far.
     pub(super) fn jump(&mut self) -> Duration {
         if self.jumps_at > self.now {
             return Duration::ZERO;
@@ -96,7 +96,7 @@ impl Simulation {
         far
     }
 
-    /// Lets the paths take more or less than before, when it is time.
+    /// Changes the paths' MTUs if that is due.
     pub(super) fn change_mtus(&mut self) {
         if self.mtus_at <= self.now {
             self.mtus_at = later(self.scenario.mtu_changes, self.now, &mut self.rng);
@@ -104,7 +104,7 @@ impl Simulation {
         }
     }
 
-    /// Lets the attacker send something, when it is time.
+    /// Lets the attacker send a datagram if that is due.
     pub(super) fn attack(&mut self) {
         if self.attacker.acts_at <= self.now
             && let Some(strike) = self.attacker.act(self.now)
@@ -115,12 +115,12 @@ impl Simulation {
     }
 }
 
-/// Some time after `now`, on average `mean`; never without one.
+/// Returns a time after `now`, on average by `mean`; never if `mean` is `None`.
 fn later(mean: Option<Duration>, now: Timestamp, rng: &mut StdRng) -> Timestamp {
     mean.map_or(Timestamp::MAX, |mean| now + rng.random_range(mean / 10..mean * 2))
 }
 
-/// Mostly short, sometimes longer than a connection survives.
+/// Returns a usually short time, sometimes longer than a connection survives.
 fn odd_time(idle: Duration, rng: &mut StdRng) -> Duration {
     let longest = if rng.random_bool(0.15) { idle * 2 } else { idle / 3 };
     longest.mul_f64(rng.random_range(0.01f64..1.0).powi(2))

@@ -1,4 +1,4 @@
-//! The owner of a server's connections: hears them all, and talks on each.
+//! The owner of a server's connections: receives from all of them, and sends on each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,22 +35,22 @@ impl Hosts {
         Self { seed, idle_timeout, lives: BTreeMap::new(), hosts: BTreeMap::new(), is_silent: false, rng }
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     pub(super) fn len(&self) -> usize {
         self.hosts.len()
     }
 
-    /// True while `life` has its connection.
+    /// Whether `life` has its connection.
     pub(super) fn is_confirmed(&self, life: Life) -> bool {
         self.hosts.contains_key(&life)
     }
 
-    /// When one says something next.
+    /// Returns when the next connection is due to send.
     pub(super) fn next_at(&self) -> Timestamp {
         self.hosts.values().map(|host| host.talker.acts_at).min().unwrap_or(Timestamp::MAX)
     }
 
-    /// Takes what the endpoints tell.
+    /// Handles the endpoints' events.
     pub(super) fn hear(
         &mut self,
         now: Timestamp,
@@ -90,7 +90,7 @@ impl Hosts {
         }
     }
 
-    /// Lets those talk whose time has come.
+    /// Lets the talkers that are due send.
     pub(super) fn act(&mut self, now: Timestamp, server: &mut Server, checker: &mut Checker) {
         for host in self.hosts.values_mut().filter(|host| host.talker.acts_at <= now) {
             match server.connection(now, host.connection) {
@@ -101,8 +101,8 @@ impl Hosts {
         }
     }
 
-    /// Looks at some connections. Looking makes an endpoint poll them again, so that a look at each
-    /// every time would hide what it forgets.
+    /// Checks some of the connections. Access makes an endpoint poll a connection again, so checking each one
+    /// every time would hide connections that the endpoint forgets.
     pub(super) fn gauge(
         &mut self,
         now: Timestamp,
@@ -128,20 +128,20 @@ impl Hosts {
         }
     }
 
-    /// Nobody says anything any more.
+    /// Stops all sending.
     pub(super) fn fall_silent(&mut self) {
         self.is_silent = true;
         self.hosts.values_mut().for_each(|host| host.talker.acts_at = Timestamp::MAX);
     }
 
-    /// True when nothing of them waits.
+    /// Whether no connection has queued bytes.
     pub(super) fn are_quiet(&self, now: Timestamp, server: &mut Server) -> bool {
         self.hosts.values().all(|host| {
             server.connection(now, host.connection).is_none_or(|connection| connection.queued_bytes() == 0)
         })
     }
 
-    /// One last message of each mode on each connection.
+    /// Sends one last message of each mode on each connection.
     pub(super) fn say_farewell(&mut self, now: Timestamp, server: &mut Server, checker: &mut Checker) {
         for host in self.hosts.values_mut() {
             if let Some(connection) = server.connection(now, host.connection) {
@@ -150,7 +150,7 @@ impl Hosts {
         }
     }
 
-    /// Closes the connection of `life`, if there is one.
+    /// Closes the connection of `life`, if it exists.
     pub(super) fn close(&mut self, now: Timestamp, life: Life, server: &mut Server, checker: &mut Checker) {
         if let Some(host) = self.hosts.get_mut(&life)
             && let Some(connection) = server.connection(now, host.connection)

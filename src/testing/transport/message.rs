@@ -1,5 +1,5 @@
-//! Messages whose bytes follow from what they are, so that none can be taken for another and a single
-//! wrong byte shows.
+//! Messages whose bytes follow from their identity, so that no message can be mistaken for another and a
+//! single wrong byte is detected.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -12,24 +12,24 @@ pub(super) enum End {
     Server,
 }
 
-/// Names one message: the `serial`th that an end of a connection sends, whatever its stream and mode.
+/// Identifies one message: the `serial`th that an end of a connection sends, on any stream and in any mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) life: Life,
     pub(super) from: End,
     pub(super) serial: u32,
-    /// Ends its stream: who gets it sends nothing more there.
+    /// Whether it is the last one that its sender sends on the stream.
     pub(super) is_last: bool,
 }
 
-/// A payload at least so long begins with its name; a shorter one is told by all of its bytes.
+/// A payload of at least this length begins with its name; a shorter one is identified by all its bytes.
 pub(super) const NAME_BYTES: usize = 8;
 
 const FROM_SERVER: u32 = 1 << 31;
 const LAST: u32 = 1 << 30;
 
 impl End {
-    /// The end that `self` talks to.
+    /// Returns the opposite end.
     pub(super) fn peer(self) -> Self {
         match self {
             Self::Client => Self::Server,
@@ -39,7 +39,7 @@ impl End {
 }
 
 impl Name {
-    /// The name that `payload` begins with, if it is long enough for one.
+    /// Returns the name that `payload` begins with, if it is long enough for one.
     pub(super) fn read(payload: &[u8]) -> Option<Self> {
         let (life, rest) = payload.split_first_chunk()?;
         let (serial, _) = rest.split_first_chunk()?;
@@ -52,14 +52,14 @@ impl Name {
         })
     }
 
-    /// The message's payload in the run of `seed`, `bytes` long.
+    /// Returns the message's payload in the run of `seed`, `bytes` long.
     pub(super) fn payload(self, seed: u64, bytes: usize) -> Bytes {
         let mut payload = BytesMut::with_capacity(bytes);
         if bytes >= NAME_BYTES {
             payload.put_u32(self.life.0);
             payload.put_u32(self.word());
         }
-        // Another word at each place: fragments that change places show.
+        // Each position has a different word, so that swapped fragments are detected.
         let mut state = seed ^ (u64::from(self.life.0) << 32 | u64::from(self.word()));
         while payload.len() < bytes {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);

@@ -1,23 +1,23 @@
-//! The transport's own simulation: endpoints and real clients under a virtual clock, on bad networks,
-//! without sessions.
+//! The transport's own simulation: endpoints and real clients under a virtual clock, on bad networks, without
+//! sessions.
 //!
-//! Clients go through the whole handshake with real tokens; both ends send messages of all modes and
-//! sizes on streams that the server opens and finishes; links lose, double, hold up, damage and limit
-//! what they carry; clients crash and come back, workers and clients sleep, the clock jumps, and an
-//! attacker adds its own. All of it follows from one seed. A checker holds the transport's promises
-//! against both ends: deliveries, closes, timers, buffers.
+//! Clients perform the complete handshake with real tokens. Both ends send messages of all modes and sizes on
+//! streams that the server opens and finishes. Links lose, duplicate, delay and damage datagrams, and limit
+//! their rate and size. Clients crash and come back, workers and clients sleep, the clock jumps, and an
+//! attacker adds its own datagrams. All of it follows from one seed. A checker tests both ends against the
+//! transport's promises: deliveries, closes, timers, buffers.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `scenario` | what a run is made of, and how a seed draws it |
-//! | `simulation` | the loop over all that follows |
+//! | `scenario` | the parameters of a run, and how a seed draws them |
+//! | `simulation` | the main loop |
 //! | `fate` | crashes, naps, jumps of the clock, changes of addresses and MTUs |
-//! | `network` | datagrams on impaired links, waiting for their time |
-//! | `attacker` | datagrams that nobody sent |
+//! | `network` | datagrams in flight on impaired links |
+//! | `attacker` | datagrams that neither end sent |
 //! | `server`, `client` | the only places that drive endpoints and clients' connections |
 //! | `hosts`, `party` | the owners of the server's ends, and a client's machine |
-//! | `talker` | what the owner of an end says |
-//! | `message` | messages that tell what they are |
+//! | `talker` | the messages that the owner of an end sends |
+//! | `message` | messages that identify themselves |
 //! | `checker` | the promises |
 
 mod attacker;

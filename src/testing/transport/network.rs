@@ -1,5 +1,5 @@
-//! Datagrams between a server and its clients: each client address has a path of its own, and what
-//! arrives tells whether it is what was sent.
+//! Datagrams between a server and its clients. Each client address has its own path, and a datagram that
+//! arrives shows whether it is intact.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -16,7 +16,7 @@ use crate::link::{Counts, Impairments, Link};
 use crate::testing::checker::Life;
 use crate::wire::packet::is_clear;
 
-/// All paths, and what is under way on them.
+/// All paths, and the datagrams in flight on them.
 pub(super) struct Network {
     lines: BTreeMap<SocketAddr, Line>,
     under_way: BinaryHeap<Reverse<UnderWay>>,
@@ -40,18 +40,18 @@ pub(super) struct Parcel {
     pub(super) stamp: Option<Stamp>,
 }
 
-/// Says of a sealed packet that it is as its sender made it.
+/// Marks a sealed packet that is as its sender made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp {
     pub(super) life: Life,
     pub(super) from: End,
-    /// Grows with each datagram sent.
+    /// Increases with each datagram sent.
     pub(super) number: u64,
     pub(super) sent_at: Timestamp,
     pub(super) bytes: usize,
 }
 
-/// A datagram that has not arrived; the first fields' order is the order of arrival.
+/// A datagram in flight; the first fields' order is the order of arrival.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct UnderWay {
     at: Timestamp,
@@ -67,7 +67,7 @@ impl Network {
         Self { lines: BTreeMap::new(), under_way: BinaryHeap::new(), order: 0, rng }
     }
 
-    /// Gives `address` to a client, with a path of its own. True when it was another's before.
+    /// Gives `address` to a client, with its own path. Returns true if it was another life's before.
     pub(super) fn connect(&mut self, address: SocketAddr, life: Life, path: &Path) -> bool {
         if let Some(line) = self.lines.get_mut(&address) {
             return std::mem::replace(&mut line.life, life) != life;
@@ -78,8 +78,8 @@ impl Network {
         false
     }
 
-    /// Puts what `from` sends on the way between `client` and the server; tells whose path it is.
-    /// Where there is no client, it is lost.
+    /// Puts a datagram that `from` sends on its way between `client` and the server, and returns the life
+    /// that owns the path. Without a client at the address the datagram is lost.
     pub(super) fn send(
         &mut self,
         now: Timestamp,
@@ -109,7 +109,7 @@ impl Network {
         Some(line.life)
     }
 
-    /// Puts in a datagram of an attacker's, whoever it claims to be from, marked CE. It arrives at once.
+    /// Injects an attacker's datagram with any source address, marked CE. It arrives at once.
     pub(super) fn inject(&mut self, now: Timestamp, from: SocketAddr, to: SocketAddr, datagram: Bytes) {
         self.order += 1;
         let from = Route::from(from).marked(Ecn::Ce);
@@ -126,19 +126,19 @@ impl Network {
         Some(Parcel { from, to, datagram: BytesMut::from(&datagram[..]), stamp })
     }
 
-    /// When the next datagram arrives.
+    /// Returns when the next datagram arrives.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.under_way.peek().map(|Reverse(next)| next.at)
     }
 
-    /// All paths take other lengths than before, each direction its own, and 1,200 bytes at least.
+    /// Gives each direction of all paths a new MTU of at least 1,200 bytes.
     pub(super) fn change_mtus(&mut self) {
         for link in self.lines.values_mut().flat_map(|line| [&mut line.up, &mut line.down]) {
             link.set_mtu(draw_mtu(&mut self.rng));
         }
     }
 
-    /// What all paths that there are have done.
+    /// Returns the counters of all existing paths.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for line in self.lines.values() {
@@ -148,7 +148,7 @@ impl Network {
         counts
     }
 
-    /// Changes all paths that there are.
+    /// Changes all existing paths.
     pub(super) fn set(&mut self, impairments: &Impairments) {
         for line in self.lines.values_mut() {
             line.up.set(impairments.clone());

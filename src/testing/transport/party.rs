@@ -1,4 +1,4 @@
-//! A client's machine: it connects, talks, sleeps, moves to other addresses, crashes and comes back.
+//! A client's machine: it connects, sends, sleeps, moves to other addresses, crashes and comes back.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,11 +17,11 @@ use crate::base::{Ecn, Now, Timestamp, UserId};
 use crate::rudp::Event;
 use crate::testing::checker::Life;
 
-/// A client and what it has under its hands at the moment.
+/// A client and its current connection.
 pub(super) struct Party {
     pub(super) life: Life,
     pub(super) address: SocketAddr,
-    /// Where it was before.
+    /// Its previous address.
     former: SocketAddr,
     end: Option<ClientEnd>,
     talker: Option<Talker>,
@@ -38,7 +38,7 @@ pub(super) struct Party {
 }
 
 impl Party {
-    /// A client that has not come yet, the `number`th.
+    /// Returns the `number`th client, which has not connected yet.
     pub(super) fn new(number: u8, now: Timestamp, pace: Duration, idle: Duration, mut rng: StdRng) -> Self {
         let address = SocketAddr::from(([10, 0, number, 1], rng.random_range(1_024..=u16::MAX)));
         Self {
@@ -59,7 +59,7 @@ impl Party {
         }
     }
 
-    /// When it has something to do next.
+    /// Returns when the client is next due.
     pub(super) fn next_at(&self) -> Timestamp {
         let inbox = self.socket.front().map(|_| Timestamp::ZERO);
         let timer = self.end.as_ref().and_then(ClientEnd::poll_timeout);
@@ -68,7 +68,7 @@ impl Party {
         due.chain(inbox).chain(timer).chain(acts).min().unwrap_or(Timestamp::MAX).max(self.asleep_until)
     }
 
-    /// Takes another address, or its former one again.
+    /// Takes another address, or its previous one.
     pub(super) fn change_address(&mut self) {
         let SocketAddr::V4(mut address) = self.address else { return };
         let former = std::mem::replace(&mut self.former, self.address);
@@ -86,7 +86,6 @@ impl Party {
         self.address = address.into();
     }
 
-    /// Begins a new life.
     pub(super) fn connect(&mut self, now: Now, life: Life, door: &Door) {
         let user = UserId::new(&life.0.to_string()).expect("invariant: a number is short");
         self.end = Some(ClientEnd::connect(now, user, door, &mut self.rng));
@@ -96,7 +95,7 @@ impl Party {
         self.begins_at = Timestamp::MAX;
     }
 
-    /// The process is gone, without a word.
+    /// Ends the process without closing its connection.
     pub(super) fn crash(&mut self, checker: &mut Checker) {
         if self.end.take().is_some() {
             checker.crashed(self.life);
@@ -104,7 +103,7 @@ impl Party {
         self.talker = None;
     }
 
-    /// Closes the connection, if there is one.
+    /// Closes the connection, if it exists.
     pub(super) fn close(&mut self, now: Timestamp, checker: &mut Checker) {
         if let Some(end) = &mut self.end
             && let Some(talker) = &mut self.talker
@@ -114,7 +113,7 @@ impl Party {
         }
     }
 
-    /// Wakes, and says no more.
+    /// Wakes the client and stops its sending.
     pub(super) fn fall_silent(&mut self) {
         self.is_silent = true;
         self.asleep_until = Timestamp::ZERO;
@@ -124,7 +123,7 @@ impl Party {
         }
     }
 
-    /// One last message of each mode.
+    /// Sends one last message of each mode.
     pub(super) fn say_farewell(&mut self, now: Timestamp, checker: &mut Checker) {
         if let Some(end) = &mut self.end
             && let Some(talker) = &mut self.talker
@@ -134,13 +133,13 @@ impl Party {
         }
     }
 
-    /// True when nothing of it waits.
+    /// Whether the connection has no queued bytes.
     pub(super) fn is_quiet(&mut self) -> bool {
         let connection = self.end.as_mut().and_then(ClientEnd::connection);
         connection.is_none_or(|connection| connection.queued_bytes() == 0)
     }
 
-    /// True when it has no connection, nor an attempt to get one.
+    /// Whether it has neither a connection nor an attempt to connect.
     pub(super) fn is_gone(&self) -> bool {
         self.end.is_none()
     }
@@ -149,8 +148,8 @@ impl Party {
         self.socket.push_back(parcel);
     }
 
-    /// Does what is due, tells the checker, and sends. `given` is told each datagram that its end is
-    /// given.
+    /// Does what is due, reports it to the checker, and sends. `given` is called for each datagram that the
+    /// client's end is given.
     pub(super) fn turn(
         &mut self,
         now: Timestamp,
@@ -222,7 +221,7 @@ impl Party {
                 }
                 ClientEvent::Connection(Event::Closed(why)) => {
                     checker.closed(now, self.life, End::Client, &why);
-                    // It comes back, unless it is time for no more.
+                    // It comes back, unless the run is at its end.
                     if !self.is_silent {
                         self.begins_at = now + self.rng.random_range(Duration::ZERO..Duration::from_secs(1));
                     }
@@ -230,7 +229,8 @@ impl Party {
                 }
             }
         }
-        // What was there already is told in any case; it ends what comes from now on.
+        // Messages that had already arrived are delivered in any case; finishing the stream affects only
+        // later ones.
         for stream in ended {
             if let (Some(connection), Some(talker)) = (end.connection(), &mut self.talker) {
                 talker.hear_last(stream, connection, checker);

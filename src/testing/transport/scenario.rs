@@ -1,4 +1,4 @@
-//! What a run is made of, and how a seed draws one.
+//! The parameters of a run, and how a seed draws them.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use crate::base::Timestamp;
 use crate::link::{Blackhole, Impairments, Marks};
 use crate::rudp::{CongestionControl, ConnectionConfig};
 
-/// What a run is made of.
+/// Parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Workers of the server.
+    /// Number of the server's workers.
     pub workers: u8,
-    /// One client each.
+    /// Paths, with one client each.
     pub paths: Vec<Path>,
     /// For the server's end of each connection.
     pub server: ConnectionConfig,
     /// For the clients' ends.
     pub client: ConnectionConfig,
-    /// Where the virtual clock begins.
+    /// Start of the virtual clock.
     pub start: Timestamp,
-    /// How long both ends talk before the paths become good and all is judged.
+    /// Time for which both ends send before the paths become good and the run is judged.
     pub busy: Duration,
     /// Mean time from a client's connect to its crash or the close by either end; `None` = all stay.
     pub life: Option<Duration>,
     /// Mean time between naps, in which one client or one worker does nothing.
     pub naps: Option<Duration>,
-    /// Mean time between jumps of the clock, as of a machine that slept.
+    /// Mean time between jumps of the clock, as on a machine that slept.
     pub jumps: Option<Duration>,
     /// Mean time between an attacker's datagrams.
     pub attacks: Option<Duration>,
@@ -42,19 +42,19 @@ pub struct Scenario {
     pub refused: f64,
 }
 
-/// A client's way to the server.
+/// A client's path to the server.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// Client to server.
     pub up: Impairments,
     /// Server to client.
     pub down: Impairments,
-    /// Mean time between an end's turns to speak.
+    /// Mean time between the times at which an end sends.
     pub pace: Duration,
 }
 
 impl Scenario {
-    /// What `seed` draws: anything from a good path to the worst that is promised to work.
+    /// Returns the scenario that `seed` draws: from a good path to the worst that is promised to work.
     pub fn drawn(seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7363_656e_6172_696f);
         let idle = Duration::from_millis(pick(rng, &[1_500, 3_000, 5_000]));
@@ -84,7 +84,7 @@ impl Scenario {
         scenario
     }
 
-    /// Two clients that stay and talk all the time on paths that lose little: no connection may end,
+    /// Returns two clients that stay and send all the time on paths that lose little. No connection may end,
     /// whatever else happens to it.
     pub fn steady() -> Self {
         let link = Impairments {
@@ -114,13 +114,13 @@ impl Scenario {
         }
     }
 
-    /// The idle timeout that connections have: the smaller of both ends'.
+    /// Returns the idle timeout of connections: the smaller of both ends'.
     pub(super) fn idle_timeout(&self) -> Duration {
         self.server.idle_timeout.min(self.client.idle_timeout)
     }
 
-    /// True when a connection that times out while its peer lives has done something wrong: it is
-    /// practically impossible that so much is lost.
+    /// Whether a connection must not time out while its peer lives, because losing enough packets for that is
+    /// practically impossible.
     pub(super) fn must_live(&self) -> bool {
         let idle = self.idle_timeout();
         let is_good = |path: &Path| {
@@ -131,8 +131,7 @@ impl Scenario {
         stays && self.naps.is_none() && self.jumps.is_none() && self.paths.iter().all(is_good)
     }
 
-    /// True when also an end that closes cannot fail to make itself heard, in the few seconds that it
-    /// tries.
+    /// Whether, in addition, an end that closes always reaches its peer in the few seconds in which it tries.
     pub(super) fn must_tell(&self) -> bool {
         let has_hole = |path: &Path| [&path.up, &path.down].iter().any(|link| link.blackhole.is_some());
         self.must_live() && !self.paths.iter().any(has_hole)
@@ -146,13 +145,13 @@ impl Path {
     }
 }
 
-/// Whether enough gets through within each idle timeout, by any reckoning: a silent end sends a dozen
-/// packets in that time.
+/// Whether enough packets get through within each idle timeout, even by a pessimistic estimate: a silent end
+/// sends a dozen packets in that time.
 fn is_survivable(link: &Impairments, idle: Duration) -> bool {
     let is_clean = link.loss == 0.0 && link.corrupt == 0.0 && link.rate.is_none();
     let is_fair = link.loss <= 0.1 && link.burst <= 1.5 && link.rate.is_none_or(|rate| rate >= 1_000_000);
     match link.blackhole {
-        // After its end a probe comes, and before the next begins.
+        // A probe arrives after its end, and before the next one begins.
         Some(Blackhole { every, lasting }) => {
             is_clean && lasting + PROBES_COME <= idle && every >= lasting + PROBES_COME
         }
@@ -160,7 +159,7 @@ fn is_survivable(link: &Impairments, idle: Duration) -> bool {
     }
 }
 
-/// Longer than a silent end waits between two probes on any path that is drawn.
+/// Longer than the time between two probes of a silent end on any path that is drawn.
 const PROBES_COME: Duration = Duration::from_millis(1_200);
 
 fn draw_link(rng: &mut StdRng, idle: Duration) -> Impairments {
@@ -192,12 +191,12 @@ fn draw_link(rng: &mut StdRng, idle: Duration) -> Impairments {
     link
 }
 
-/// What an Ethernet takes, or a tunnel in it; now and then more.
+/// Returns an MTU of an Ethernet or of a tunnel over one; occasionally a larger one.
 pub(super) fn draw_mtu(rng: &mut StdRng) -> usize {
     if rng.random_bool(0.2) { rng.random_range(1_500..9_300) } else { rng.random_range(1_200..1_500) }
 }
 
-/// From milliseconds to `longest`, all lengths alike likely by their order of magnitude.
+/// Returns a hole of milliseconds to `longest`, with all orders of magnitude equally likely.
 fn draw_hole(rng: &mut StdRng, longest: Duration) -> Blackhole {
     let lasting = longest.mul_f64(0.003f64.powf(rng.random_range(0.0..1.0)));
     Blackhole { every: lasting + millis(rng, 400..2_500), lasting }
@@ -219,7 +218,8 @@ fn draw_config(rng: &mut StdRng, idle: Duration) -> ConnectionConfig {
     }
 }
 
-/// Anything, mostly extremes. The server's clock counts whole seconds, too: near their turns.
+/// Returns any time, usually an extreme one, near a change of the whole seconds that the server's clock also
+/// counts.
 fn draw_start(rng: &mut StdRng) -> Timestamp {
     let near = pick(rng, &[0, 0, 999_990, 1 << 32, u64::MAX / 2]);
     Timestamp::from_micros(near + rng.random_range(0..20))
@@ -242,7 +242,7 @@ fn millis(rng: &mut StdRng, range: std::ops::Range<u64>) -> Duration {
 mod tests {
     use super::*;
 
-    /// What is drawn too seldom is not tested.
+    /// A condition that is drawn too seldom is not tested.
     #[test]
     fn two_hundred_seeds_draw_everything_that_there_is() {
         let scenarios: Vec<Scenario> = (0..200).map(Scenario::drawn).collect();

@@ -1,5 +1,5 @@
-//! The server's end: endpoints as workers, without threads and sockets, and the mail between them.
-//! All that a simulation asks of [`Endpoint`] goes through here.
+//! The server's end: endpoints as workers, without threads and sockets, and the mail between them. Everything
+//! that a simulation needs of [`Endpoint`] is in this file.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ pub(super) struct Server {
 struct Worker {
     endpoint: Endpoint,
     socket: VecDeque<Parcel>,
-    /// Datagrams for its connections that came to the sockets of others.
+    /// Datagrams for its connections that arrived at other workers' sockets.
     mail: VecDeque<Parcel>,
-    /// When it notices what has come.
+    /// When it notices what has arrived.
     runs_at: Option<Timestamp>,
     asleep_until: Timestamp,
 }
@@ -56,7 +56,7 @@ impl Server {
         Self { workers: workers.collect(), budgets, refused, foreign: 0, rng }
     }
 
-    /// A datagram has come: the system gives it to the socket that its sender's address belongs to.
+    /// Delivers a datagram to the socket that the system would choose by the sender's address.
     pub(super) fn deliver(&mut self, now: Timestamp, parcel: Parcel) {
         let start = now + self.rng.random_range(Duration::ZERO..SLOWEST_START);
         let count = self.workers.len().max(1);
@@ -66,8 +66,8 @@ impl Server {
         }
     }
 
-    /// Gives the endpoints what has come, runs their timers, and tells what they have to tell; `given`
-    /// is told each datagram that an endpoint of a connection is given.
+    /// Gives the endpoints what has arrived, runs their timers, and returns their events; `given` is called
+    /// for each datagram that an endpoint has handled itself.
     pub(super) fn take_input(
         &mut self,
         now: Now,
@@ -86,7 +86,7 @@ impl Server {
         self.poll_events()
     }
 
-    /// Lets one worker take its input, if its time has come; returns what is for others.
+    /// Lets one worker take its input if it is due; returns datagrams for others.
     fn run(&mut self, index: usize, now: Now, given: &mut dyn FnMut(Stamp)) -> Vec<(WorkerId, Parcel)> {
         let Some(worker) = self.workers.get_mut(index) else { return Vec::new() };
         if worker.next_at().is_none_or(|at| at > now.mono) {
@@ -94,7 +94,8 @@ impl Server {
         }
         worker.runs_at = None;
         let mut foreign = Vec::new();
-        // Before the mail: what an attacker sends from elsewhere is not faster than what it copies.
+        // Before the mail, so that what an attacker sends from elsewhere does not overtake the datagram it
+        // copies.
         let parcels: Vec<_> = worker.socket.drain(..).chain(worker.mail.drain(..)).collect();
         for Parcel { from, to, datagram, stamp } in parcels {
             match worker.endpoint.handle_datagram(now, from, datagram) {
@@ -114,7 +115,7 @@ impl Server {
         foreign
     }
 
-    /// What the endpoints have to tell.
+    /// Returns the endpoints' events.
     pub(super) fn poll_events(&mut self) -> Vec<(WorkerId, EndpointEvent)> {
         let mut events = Vec::new();
         for (id, worker) in (0..).map(WorkerId).zip(&mut self.workers) {
@@ -123,7 +124,7 @@ impl Server {
         events
     }
 
-    /// Sends the datagrams that are due, `most` at most; tells how many there were.
+    /// Sends the datagrams that are due, `most` at most; returns their number.
     pub(super) fn poll_transmit(
         &mut self,
         now: Timestamp,
@@ -143,23 +144,23 @@ impl Server {
         sent
     }
 
-    /// When a worker has something to do next.
+    /// Returns when the next worker is due.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.workers.iter().filter_map(Worker::next_at).min()
     }
 
-    /// When the worker of a connection will run its timers.
+    /// Returns when the worker of a connection will run its timers.
     pub(super) fn timeout_of(&self, id: ConnectionId) -> Option<Timestamp> {
         self.workers.get(usize::from(id.worker().0))?.endpoint.poll_timeout()
     }
 
-    /// Lends a connection, unless its worker sleeps. What it has to tell and to send must be polled.
+    /// Returns a connection, unless its worker sleeps. Its events and datagrams must then be polled.
     pub(super) fn connection(&mut self, now: Timestamp, id: ConnectionId) -> Option<&mut Connection> {
         let worker = self.workers.get_mut(usize::from(id.worker().0))?;
         if worker.asleep_until > now { None } else { worker.endpoint.connection(id) }
     }
 
-    /// One worker, any, does nothing until then.
+    /// Puts one random worker to sleep until `until`.
     pub(super) fn nap(&mut self, until: Timestamp) {
         let index = self.rng.random_range(0..self.workers.len().max(1));
         if let Some(worker) = self.workers.get_mut(index) {
@@ -167,17 +168,17 @@ impl Server {
         }
     }
 
-    /// All workers wake.
+    /// Wakes all workers.
     pub(super) fn wake(&mut self) {
         self.workers.iter_mut().for_each(|worker| worker.asleep_until = Timestamp::ZERO);
     }
 
-    /// Datagrams that went from one worker to another.
+    /// Returns the number of datagrams that went from one worker to another.
     pub(super) fn foreign(&self) -> u64 {
         self.foreign
     }
 
-    /// Confirmed connections, half-open ones, and bytes of messages.
+    /// Returns the numbers of confirmed and half-open connections, and the bytes of messages held.
     pub(super) fn holds(&self) -> [usize; 3] {
         let endpoints = || self.workers.iter().map(|worker| &worker.endpoint);
         let connections = endpoints().map(Endpoint::connection_count).sum();

@@ -1,4 +1,5 @@
-//! The loop: whatever happens next happens, until the time is over; then it is quiet and judged.
+//! The main loop: processes events in time order until the busy time is over, then lets traffic settle and
+//! judges the run.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,39 +26,39 @@ use crate::secure::TokenKey;
 use crate::testing::checker::Life;
 use crate::wire::packet::is_clear;
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// Promises that were broken.
     pub issues: Vec<String>,
-    /// A hash over all datagrams that arrived, when, where and how long: two runs of one seed have
+    /// A hash over the time, addresses and length of every datagram that arrived; two runs of one seed have
     /// the same.
     pub trace: u64,
     /// Datagrams that arrived.
     pub datagrams: u64,
-    /// Of them, those of an attacker.
+    /// Datagrams that an attacker sent.
     pub attacks: u64,
     /// Datagrams that one worker passed on to another.
     pub foreign: u64,
-    /// Messages that `send` took.
+    /// Messages that `send` accepted.
     pub sent: u64,
     /// Messages that `send` refused.
     pub refused: u64,
     /// Messages that arrived.
     pub arrived: u64,
-    /// Connections that were begun.
+    /// Connection attempts.
     pub lives: u32,
-    /// Of them, those that their clients knew to be open.
+    /// Attempts whose clients reported an open connection.
     pub opened: u32,
     /// Ends that closed their connection.
     pub closed: u64,
-    /// Ends that heard nothing for too long.
+    /// Ends that timed out.
     pub timed_out: u64,
     /// Changes of a client's address.
     pub moves: u64,
     /// Datagrams that a path marked CE.
     pub congested: u64,
-    /// Datagrams that a path dropped for their marks.
+    /// Datagrams that a path dropped because of their marks.
     pub marks_dropped: u64,
 }
 
@@ -73,25 +74,25 @@ pub struct Simulation {
     pub(super) attacker: Attacker,
     pub(super) door: Door,
     pub(super) checker: Checker,
-    /// When the next nap or jump comes.
+    /// Time of the next nap, and of the next jump.
     pub(super) naps_at: Timestamp,
     pub(super) jumps_at: Timestamp,
-    /// When the paths take other lengths.
+    /// Time of the next change of the paths' MTUs.
     pub(super) mtus_at: Timestamp,
     pub(super) outcome: Outcome,
-    /// Whose address it is.
+    /// The client that has each address.
     pub(super) addresses: BTreeMap<SocketAddr, usize>,
     trace: DefaultHasher,
     pub(super) rng: StdRng,
 }
 
-/// Wall time at the start of the virtual clock.
+/// Wall-clock time at the start of the virtual clock.
 const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
-/// Longest time that the ends are given to settle all on good paths.
+/// Longest time in which the ends may finish everything on good paths.
 const CALM_SECONDS: u32 = 60;
 
 impl Simulation {
-    /// A run that follows from `seed`, at its beginning.
+    /// Returns a run that follows from `seed`, at its beginning.
     pub fn new(seed: u64, scenario: Scenario) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let (now, idle) = (scenario.start, scenario.idle_timeout());
@@ -132,7 +133,7 @@ impl Simulation {
         }
     }
 
-    /// Runs to the end and judges.
+    /// Runs to the end and judges the run.
     pub fn run(mut self) -> Outcome {
         self.run_for(self.scenario.busy);
         self.calm_down();
@@ -145,7 +146,7 @@ impl Simulation {
         Now { mono: self.now, wall: WALL + self.now.since(self.start) }
     }
 
-    /// Lets everything happen that happens within `time`; what a jump skips does not count.
+    /// Processes everything that happens within `time`; time that a jump skips does not count.
     fn run_for(&mut self, time: Duration) {
         let mut end = self.now + time;
         while let Some(next) = self.next_at()
@@ -165,7 +166,7 @@ impl Simulation {
         parties.chain(own).chain(self.network.next_at()).chain(self.server.next_at()).min()
     }
 
-    /// Lets happen what is due now.
+    /// Processes everything that is due now.
     fn step(&mut self) {
         self.nap();
         self.change_mtus();
@@ -183,7 +184,7 @@ impl Simulation {
             self.outcome.datagrams += 1;
             (self.now, parcel.from.route.remote, parcel.to, parcel.datagram.len()).hash(&mut self.trace);
             if is_clear(&parcel.datagram) {
-                // It is in nobody's way: the first of it has arrived.
+                // A copy of an unsealed datagram cannot get ahead: the original has already arrived.
                 let client = if parcel.to == self.door.server { parcel.from.route.remote } else { parcel.to };
                 let from = if parcel.to == self.door.server { End::Client } else { End::Server };
                 self.attacker.see(from, client, &parcel.datagram);
@@ -209,7 +210,7 @@ impl Simulation {
         let Self { server, hosts, checker, scenario, network, attacker, door, .. } = self;
         hosts.hear(now.mono, events, &scenario.paths, checker);
         hosts.act(now.mono, server, checker);
-        // Once more after the last look at them, which may make them say something.
+        // A second time after the checks, whose access may make connections send.
         for is_last in [false, true] {
             hosts.hear(now.mono, server.poll_events(), &scenario.paths, checker);
             let sent = server.poll_transmit(now.mono, MAX_BURST, &mut |to, datagram| {
@@ -246,7 +247,8 @@ impl Simulation {
         });
     }
 
-    /// Nobody does anything more, the paths become good, and those who left in silence are missed.
+    /// Stops all activity, makes the paths good, and waits until connections of crashed clients have timed
+    /// out.
     fn calm_down(&mut self) {
         [self.naps_at, self.jumps_at, self.mtus_at, self.attacker.acts_at] = [Timestamp::MAX; 4];
         self.parties.iter_mut().for_each(Party::fall_silent);
@@ -263,7 +265,7 @@ impl Simulation {
         }
     }
 
-    /// Each end has a last word in every mode, and nothing keeps it from arriving.
+    /// Lets each end send a last message in every mode, all of which must arrive.
     fn say_farewell(&mut self) {
         let now = self.now;
         self.checker.expect_all();
@@ -271,7 +273,7 @@ impl Simulation {
             party.say_farewell(now, &mut self.checker);
         }
         self.hosts.say_farewell(now, &mut self.server, &mut self.checker);
-        // Their words leave with the next turn.
+        // The messages leave with the next turn.
         self.step();
         self.run_for(Duration::from_secs(2));
         self.checker.judge_the_living();
@@ -321,15 +323,16 @@ impl Simulation {
         }
     }
 
-    /// A new life's number.
+    /// Returns the number of a new life.
     pub(super) fn next_life(&mut self) -> Life {
         self.outcome.lives += 1;
         Life(self.outcome.lives)
     }
 }
 
-/// An end was given a datagram. Where an attacker's copy may have come first, all that is certain is
-/// that it did not come before it was sent. A large one from another IP is as if it had never come (MTU-7).
+/// Records that an end was given a datagram. If an attacker's copy may have arrived first, the only certainty
+/// is that neither arrived before it was sent. A large datagram from another IP counts as not received
+/// (MTU-7).
 fn hear(scenario: &Scenario, now: Timestamp, stamp: Stamp, checker: &mut Checker) {
     if stamp.from == End::Client && scenario.address_changes.is_some() && stamp.bytes > BASE_DATAGRAM_BYTES {
         return;

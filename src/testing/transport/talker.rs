@@ -1,4 +1,5 @@
-//! What one end of a connection says: messages of every mode and size on streams that come and go.
+//! The messages that one end of a connection sends: every mode and size, on streams that are opened and
+//! finished.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::wire::{CloseCode, Delivery};
 pub(super) struct Talker {
     pub(super) life: Life,
     pub(super) end: End,
-    /// When it says something next.
+    /// When it sends next.
     pub(super) acts_at: Timestamp,
     pace: Duration,
     seed: u64,
@@ -29,7 +30,7 @@ pub(super) struct Talker {
     rng: StdRng,
 }
 
-/// A server opens no further stream while so many are.
+/// Number of open streams at which a server opens no further one.
 const MAX_STREAMS: usize = 30;
 
 impl Talker {
@@ -54,7 +55,7 @@ impl Talker {
         }
     }
 
-    /// Does what it likes at the moment.
+    /// Sends randomly chosen messages; a server also opens and finishes streams.
     pub(super) fn act(&mut self, now: Timestamp, connection: &mut Connection, checker: &mut Checker) {
         self.acts_at = now + self.rng.random_range(self.pace / 10..self.pace * 2);
         if self.end == End::Server && self.rng.random_bool(0.1) {
@@ -71,12 +72,13 @@ impl Talker {
         }
     }
 
-    /// Hundreds of tiny messages in one mode on one stream: its numbers run ahead of those under way.
-    /// Some floods have a key for each message, more than a receiver remembers.
+    /// Sends up to hundreds of tiny messages, rarely thousands, in one mode on one stream, so that its
+    /// numbers run ahead of those in flight. Some floods have a new key for each message, more keys than a
+    /// receiver remembers.
     fn flood(&mut self, now: Timestamp, connection: &mut Connection, checker: &mut Checker) {
         let (stream, delivery) = (self.choose_stream(), self.choose_delivery());
         let has_keys = self.rng.random_bool(0.3);
-        // Rarely more than the window of numbers that may be under way.
+        // Rarely more than the window of numbers that may be in flight.
         let messages = if self.rng.random_bool(0.03) { 6_000 } else { self.rng.random_range(20..400) };
         for key in 0..messages {
             let delivery = match delivery {
@@ -89,7 +91,7 @@ impl Talker {
         }
     }
 
-    /// One message of each mode.
+    /// Sends one message of each mode.
     pub(super) fn say_farewell(
         &mut self,
         now: Timestamp,
@@ -107,7 +109,6 @@ impl Talker {
         }
     }
 
-    /// Closes the connection.
     pub(super) fn close(&mut self, now: Timestamp, connection: &mut Connection, checker: &mut Checker) {
         let (code, reason) = match self.rng.random_range(0..3) {
             0 => (CloseCode::None, ""),
@@ -117,12 +118,13 @@ impl Talker {
         checker.closes(self.life, self.end, code, reason);
         connection.close(now, code, reason);
         if self.rng.random_bool(0.2) {
-            // The first word counts.
+            // The first close counts.
             connection.close(now, CloseCode::Internal, "again");
         }
     }
 
-    /// A message of `stream` came: it is open, and so are all before it that have not ended.
+    /// Records that a message of `stream` arrived: it is open, and so are all earlier ones that have not
+    /// ended.
     pub(super) fn learn(&mut self, stream: StreamId) {
         while self.next_stream <= stream {
             self.open.insert(self.next_stream);
@@ -130,7 +132,7 @@ impl Talker {
         }
     }
 
-    /// The peer's last message of `stream` came: some end it, as well; others listen on.
+    /// Handles the peer's last message of `stream`: some ends also finish it, others keep it open.
     pub(super) fn hear_last(&mut self, stream: StreamId, connection: &mut Connection, checker: &mut Checker) {
         if self.rng.random_bool(0.7) {
             self.finish(stream, connection, checker);
@@ -189,12 +191,12 @@ impl Talker {
         checker.sent(self.life, self.end, &attempt, answer);
     }
 
-    /// Mostly one that is open; now and then one that has ended or never was.
+    /// Returns usually an open stream, occasionally one that has ended or never existed.
     fn choose_stream(&mut self) -> StreamId {
         if self.rng.random_bool(0.02) {
             return StreamId(self.rng.random_range(0..self.next_stream.0 + 3));
         }
-        // The youngest are the busiest.
+        // The newest streams are the busiest.
         let at = self.rng.random_range(0..self.open.len().clamp(1, 8));
         self.open.iter().rev().nth(at).copied().unwrap_or(StreamId::CONTROL)
     }
@@ -210,8 +212,8 @@ impl Talker {
         }
     }
 
-    /// Mostly few. Large ones are for the modes that carry them in fragments, but for an occasional
-    /// one that must be refused.
+    /// Returns usually a small size. Large sizes are for the modes that fragment messages, except an
+    /// occasional one that must be refused.
     fn choose_bytes(&mut self, delivery: Delivery) -> usize {
         let is_small = !delivery.is_reliable() && self.rng.random_bool(0.95);
         match self.rng.random_range(0..1_000) {

@@ -1,4 +1,4 @@
-//! [`Bulk`]: large messages to one member, each answered, so that a few are always under way.
+//! [`Bulk`]: large messages to one member, each answered, so that a few are always in flight.
 
 use bytes::Bytes;
 
@@ -7,19 +7,19 @@ use crate::client::core::Core;
 use crate::wire::Delivery;
 use crate::wire::command::To;
 
-/// One end of a bulk transfer: its sender, or the member that it is for.
+/// One end of a bulk transfer: its sender or its receiver.
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     sends: bool,
 }
 
-/// Bytes of a large message.
+/// Size of a large message in bytes.
 const MESSAGE_BYTES: usize = 64 << 10;
-/// Large messages that have not been answered; together below what a server calls lagging.
+/// Maximum number of unanswered large messages; their total is below the server's limit for lagging.
 const UNANSWERED: usize = 3;
 
 impl Bulk {
-    /// True for the sender, once it has started.
+    /// Whether this is the sender, once it has started.
     pub(super) fn is_sender(&self) -> bool {
         self.sends
     }
@@ -32,8 +32,8 @@ impl Bulk {
         }
     }
 
-    /// Hears a large message, or the answer to one, and says what follows. Returns the large
-    /// message's bytes.
+    /// Handles a large message or the answer to one, and sends what follows. Returns the large message's
+    /// bytes.
     pub(super) fn hear(&mut self, now: Timestamp, slot: Slot, payload: &Bytes, core: &mut Core) -> u64 {
         let next = if self.sends { MESSAGE_BYTES } else { 1 };
         say(now, slot, Bytes::from(vec![0; next]), core);

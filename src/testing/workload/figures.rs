@@ -1,28 +1,28 @@
-//! [`Figures`]: what a workload's run came to.
+//! [`Figures`]: the measurements of a workload's run.
 
 use std::time::Duration;
 
-/// What the members of a run counted together, in the counted time.
+/// Totals of the members of a run over the counted time.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// From the call of `broadcast` to the hand-over, every delivery; sorted.
+    /// Time from the call of `broadcast` to the delivery to the receiver, for every delivery; sorted.
     pub latencies_us: Vec<u64>,
-    /// Those of the first member alone, the one that a bulk transfer is for; sorted.
+    /// Those of the first member alone, which is the receiver of a bulk transfer; sorted.
     pub first_latencies_us: Vec<u64>,
-    /// Deliveries that had to come: messages sent times members.
+    /// Deliveries that were due: messages sent times members.
     pub expected: u64,
-    /// Messages that the server refused; a flooder's do not count.
+    /// Messages that the server refused, excluding a flooder's.
     pub refused: u64,
-    /// Datagrams that members sent, and that reached them.
+    /// Datagrams that members sent and received.
     pub datagrams: u64,
-    /// Their bytes, UDP payload.
+    /// Bytes of UDP payload in those datagrams.
     pub bytes: u64,
     /// Bytes of large messages that arrived in the counted time.
     pub bulk_bytes: u64,
 }
 
 impl Figures {
-    /// Adds those of another member or run. The latencies must be sorted afterwards.
+    /// Adds the figures of another member or run. The latencies must be sorted afterwards.
     pub fn add(&mut self, other: Self) {
         self.latencies_us.extend(other.latencies_us);
         self.first_latencies_us.extend(other.first_latencies_us);
@@ -33,12 +33,13 @@ impl Figures {
         self.bulk_bytes += other.bulk_bytes;
     }
 
-    /// The latency that the share `quantile` of all deliveries does not exceed; zero without any.
+    /// Returns the latency that the share `quantile` of all deliveries does not exceed; zero if there are no
+    /// deliveries.
     pub fn latency(&self, quantile: f64) -> Duration {
         at_quantile(&self.latencies_us, quantile)
     }
 
-    /// The same of the first member alone.
+    /// Returns the same latency for the first member alone.
     pub fn first_latency(&self, quantile: f64) -> Duration {
         at_quantile(&self.first_latencies_us, quantile)
     }
@@ -49,13 +50,13 @@ impl Figures {
         self.first_latencies_us.sort_unstable();
     }
 
-    /// Datagrams a delivery, both ways together.
+    /// Returns datagrams per delivery, both directions together.
     #[allow(clippy::cast_precision_loss, reason = "figures for people; 2^53 is far away")]
     pub fn datagrams_per_delivery(&self) -> f64 {
         self.datagrams as f64 / self.expected.max(1) as f64
     }
 
-    /// Bytes of UDP payload a delivery, both ways together.
+    /// Returns bytes of UDP payload per delivery, both directions together.
     #[allow(clippy::cast_precision_loss, reason = "figures for people; 2^53 is far away")]
     pub fn bytes_per_delivery(&self) -> f64 {
         self.bytes as f64 / self.expected.max(1) as f64

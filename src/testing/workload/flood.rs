@@ -1,4 +1,4 @@
-//! [`Flood`]: a member who sends all that the server takes, and more.
+//! [`Flood`]: a member who sends all that the server accepts, and more.
 
 use std::time::Duration;
 
@@ -9,20 +9,21 @@ use crate::client::core::Core;
 use crate::wire::command::To;
 use crate::wire::{Body, Delivery};
 
-/// What a flood is made of.
+/// The messages of a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flood {
     /// The largest payloads, in order.
     Large,
     /// The smallest, in order.
     Small,
-    /// The latest value of keys of which each is new.
+    /// Latest values, each with a new key.
     Keys,
 }
 
-/// The flood comes in waves so far apart.
+/// Time between the waves of a flood.
 pub(super) const EVERY: Duration = Duration::from_millis(5);
-/// Messages of a wave at most: several times what a server takes, and less than it closes a connection for.
+/// Maximum number of messages in a wave: several times what a server accepts, and below the rate for which it
+/// closes a connection.
 const WAVE: u16 = 80;
 
 impl Flood {
@@ -35,7 +36,7 @@ impl Flood {
                 Self::Keys => (Delivery::ReliableLatest { key: *next }, 0),
             };
             *next = next.wrapping_add(1);
-            // What its own connection does not take comes with a later wave.
+            // Messages that its own connection does not accept are sent with a later wave.
             if core.broadcast(now, slot, To::Others, delivery, stamped(bytes)).is_err() {
                 return;
             }
@@ -43,7 +44,7 @@ impl Flood {
     }
 }
 
-/// A payload whose stamp says that it does not count.
+/// Returns a payload with a stamp that excludes it from the figures.
 fn stamped(bytes: usize) -> Bytes {
     let mut payload = BytesMut::zeroed(super::member::STAMP_BYTES);
     payload.put_bytes(0, bytes.saturating_sub(payload.len()));

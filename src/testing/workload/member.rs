@@ -13,26 +13,26 @@ use crate::client::core::{Core, Event, Output};
 use crate::rudp::Stats;
 use crate::wire::command::To;
 
-/// One client: what it sends, and how late what it receives is.
+/// One client: what it sends, and the latency of what it receives.
 pub(super) struct Member {
     number: u16,
     pub(super) from: SocketAddr,
     pub(super) core: Core,
-    /// When in a period it sends.
+    /// Offset of its sending within a period.
     pub(super) phase: Duration,
-    /// When it sends next.
+    /// Time of its next message.
     pub(super) sends_at: Timestamp,
     /// The sessions that it has entered.
     pub(super) entered: Vec<(SessionId, Slot)>,
     pub(super) tally: Figures,
     bulk: Bulk,
-    /// Of a flooder: a key that it has not used yet.
+    /// For a flooder: a key that it has not used yet.
     next_key: u16,
-    /// The connection's counts when counting began.
+    /// The connection's counters when counting began.
     before: Stats,
 }
 
-/// Bytes of a message that say when it was sent and whether that counts.
+/// Bytes of a message that hold the time of its sending and whether it counts.
 pub(super) const STAMP_BYTES: usize = 9;
 
 impl Member {
@@ -51,7 +51,7 @@ impl Member {
         }
     }
 
-    /// When it does something next by itself.
+    /// Returns when the member is next due without a datagram.
     pub(super) fn next_at(&self, counted: &Range<Timestamp>) -> Option<Timestamp> {
         let sends_at = Some(self.sends_at).filter(|at| *at < counted.end);
         [self.core.poll_timeout(), sends_at].into_iter().flatten().min()
@@ -129,12 +129,12 @@ impl Member {
         }
     }
 
-    /// From now on the connection's datagrams count.
+    /// Starts counting the connection's datagrams.
     pub(super) fn start_counting(&mut self) {
         self.before = self.core.stats().unwrap_or_default();
     }
 
-    /// Until now they did.
+    /// Stops counting, and stores the differences in the tally.
     pub(super) fn stop_counting(&mut self) {
         let (before, after) = (self.before, self.core.stats().unwrap_or_default());
         let all = |stats: Stats| stats.packets_sent + stats.packets_received + stats.packets_dropped;

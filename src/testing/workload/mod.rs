@@ -1,15 +1,15 @@
-//! [`Workload`]: one session's traffic on impaired links under the virtual clock, and how late it was.
+//! [`Workload`]: one session's traffic on impaired links under the virtual clock, and its latencies.
 //!
-//! What `rallypoint bench` measures on real sockets, without a machine's noise and in a fraction of the
-//! time: the same seed gives the same figures to the microsecond. Only the network, the transport and
-//! the up to 0.4 ms in which a worker notices a datagram add to a latency here.
+//! It measures what `rallypoint bench` measures on real sockets, without a machine's noise and in a fraction
+//! of the time: the same seed gives the same figures to the microsecond. Only the network, the transport and
+//! the up to 0.4 ms in which a worker notices a datagram contribute to a latency here.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `member` | one client: what it sends when, how late what it gets is |
-//! | `bulk` | large messages beside the session's traffic, to one of its members |
-//! | `flood` | one more member, who sends all that the server takes |
-//! | `figures` | what came of it |
+//! | `member` | one client: when it sends what, and the latency of what it receives |
+//! | `bulk` | large messages to one of the session's members, beside its traffic |
+//! | `flood` | one more member, who sends all that the server accepts |
+//! | `figures` | the measurements |
 
 mod bulk;
 mod figures;
@@ -33,31 +33,31 @@ use crate::link::Impairments;
 use crate::server::limits::Limits;
 use crate::wire::Delivery;
 
-/// What is sent, and on what links.
+/// The traffic and its links.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// Members of the session; each sends to all.
+    /// Number of members of the session; each sends to all.
     pub members: u16,
     /// Time between two messages of a member; members begin at random phases.
     pub period: Duration,
-    /// Bytes of a message, 9 at least.
+    /// Size of a message in bytes, at least 9.
     pub size_bytes: usize,
-    /// How messages are delivered.
+    /// Delivery mode of the messages.
     pub delivery: Delivery,
     /// Every member's path, each way.
     pub impairments: Impairments,
-    /// Length of the counted time, after two seconds that are not.
+    /// Length of the counted time, after two seconds that are not counted.
     pub counted: Duration,
-    /// What somebody on a perfect path does beside it.
+    /// Simultaneous traffic of a client on a perfect path.
     pub beside: Beside,
 }
 
-/// What happens beside a workload.
+/// Other traffic beside a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
-    /// Nothing.
+    /// No other traffic.
     Nothing,
-    /// In another session, the first member is sent as much as its link takes.
+    /// In another session, the first member is sent as much as its link carries.
     Bulk,
     /// One more member of the session floods it.
     Flood(Flood),
@@ -65,11 +65,11 @@ pub enum Beside {
 
 /// Time before anything is counted.
 const WARMUP: Duration = Duration::from_secs(2);
-/// Time for what is under way at the end.
+/// Time for messages in flight at the end.
 const COOL_DOWN: Duration = Duration::from_secs(3);
 
 impl Workload {
-    /// Runs it; all that is random follows from `seed`.
+    /// Runs the workload; all randomness follows from `seed`.
     pub fn run(&self, seed: u64) -> Figures {
         let mut run = Run::new(self.clone(), seed);
         run.gather();
@@ -78,7 +78,7 @@ impl Workload {
     }
 }
 
-/// A workload under way.
+/// A workload in progress.
 struct Run {
     workload: Workload,
     now: Timestamp,
@@ -86,7 +86,7 @@ struct Run {
     network: Network,
     addr: SocketAddr,
     members: Vec<Member>,
-    /// When what is sent counts.
+    /// The interval in which messages sent are counted.
     counted: std::ops::Range<Timestamp>,
 }
 
@@ -116,9 +116,9 @@ impl Run {
         Self { workload, now: Timestamp::ZERO, server, network, addr, members, counted }
     }
 
-    /// Everybody connects and enters the session; with bulk traffic, two of them another one. Paths have
-    /// their length and width from the beginning, but lose nothing yet: how long a handshake takes is
-    /// another question.
+    /// Lets all clients connect and enter the session; with bulk traffic, two of them also enter another one.
+    /// Paths have their delay and rate from the beginning but lose nothing yet, because the duration of
+    /// handshakes is not measured.
     fn gather(&mut self) {
         let Impairments { delay, rate, queue, .. } = self.workload.impairments;
         self.set_paths(&Impairments { delay, rate, queue, ..Impairments::default() });
@@ -133,7 +133,7 @@ impl Run {
         }
     }
 
-    /// The first of `who` creates an open session, the others join it.
+    /// Has the first of `who` create an open session and the others join it.
     fn meet(&mut self, who: Vec<usize>, seats: u16) {
         let quick = self.now + Duration::from_secs(60);
         let (now, mut sessions) = (self.now, 0);
@@ -167,7 +167,7 @@ impl Run {
         }
     }
 
-    /// Everybody sends for as long as it is counted, and hears what is under way then.
+    /// Has all members send until the end of the counted time, and then receive what is in flight.
     fn talk(&mut self) {
         self.set_paths(&self.workload.impairments.clone());
         let begin = self.now;
@@ -183,7 +183,7 @@ impl Run {
         self.run_until(self.counted.end + COOL_DOWN, |_| false);
     }
 
-    /// Lets happen what happens, until `done` or, at the latest, `end`.
+    /// Processes everything that happens until `done` or, at the latest, until `end`.
     fn run_until(&mut self, end: Timestamp, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             let members = self.members.iter().filter_map(|member| member.next_at(&self.counted)).min();

@@ -11,9 +11,9 @@ use crate::wire::{PropertyKey, PropertyValue, Settings, WriteRule};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Create {
-    /// What does not change later.
+    /// The session's settings, which never change.
     pub settings: Settings,
-    /// What the session's properties begin with.
+    /// The properties that the session begins with.
     pub properties: InitialProperties,
 }
 
@@ -28,7 +28,7 @@ impl Wire for Create {
     }
 }
 
-/// A property that a session begins with; the first member is its creator.
+/// A property that a session begins with; its creator is the first member.
 ///
 /// ```text
 /// key | value | rule u8
@@ -39,7 +39,7 @@ pub struct InitialProperty {
     pub key: PropertyKey,
     /// Its value.
     pub value: PropertyValue,
-    /// Who may change it.
+    /// Members that may change it.
     pub rule: WriteRule,
 }
 
@@ -64,14 +64,14 @@ impl Wire for InitialProperty {
 pub struct InitialProperties(Vec<InitialProperty>);
 
 impl InitialProperties {
-    /// Their name in errors, by which [`CommandError`](super::CommandError) chooses their code.
+    /// Their name in errors, by which [`CommandError`](super::CommandError) selects the code.
     pub(super) const WHAT: &'static str = "number of initial properties";
 
-    /// Sorts, checks and keeps properties.
+    /// Sorts, checks and wraps a list of properties.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are more than [`MAX_PROPERTIES`],
-    /// [`DecodeError::Repeated`] when two have one key, [`DecodeError::Length`] when a value has more than 65,536 bytes.
+    /// [`DecodeError::OutOfRange`] when there are more than [`MAX_PROPERTIES`], [`DecodeError::Repeated`]
+    /// when two have the same key, [`DecodeError::Length`] when a value has more than 65,536 bytes.
     pub fn new(mut properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
         properties.iter().try_for_each(|property| property.value.check())?;
         properties.sort_by(|a, b| a.key.cmp(&b.key));
@@ -90,12 +90,12 @@ impl InitialProperties {
         }
     }
 
-    /// The properties, by key.
+    /// Returns the properties by key.
     pub fn as_slice(&self) -> &[InitialProperty] {
         &self.0
     }
 
-    /// The properties, taken.
+    /// Returns the properties by key and consumes the list.
     pub fn into_vec(self) -> Vec<InitialProperty> {
         self.0
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
 use crate::wire::{Body, Delivery};
 
-/// The bits of a hot-path command's flags: delivery mode, and whether the sender is left out.
+/// Bits of a hot-path command's flags: the delivery mode, and whether the sender is excluded.
 const MODE: u8 = 0x07;
 const TO_OTHERS: u8 = 0x08;
 
-/// Whom a broadcast reaches.
+/// Members that a broadcast reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum To {
-    /// Every member, its sender, too.
+    /// Every member, including the sender.
     All,
-    /// Every member but its sender.
+    /// Every member except the sender.
     Others,
 }
 
@@ -23,23 +23,23 @@ pub enum To {
 /// ```text
 /// 0x20 | flags u8: 0000 o mmm | counter u16 | [key u16] | payload to the end
 /// ```
-/// `mmm` is the delivery mode, `o` leaves the sender out; modes 1 and 4 have a key.
+/// `mmm` is the delivery mode, `o` excludes the sender; modes 1 and 4 have a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broadcast {
-    /// How members receive it.
+    /// Delivery to the members.
     pub delivery: Delivery,
-    /// Which members receive it.
+    /// Members that receive it.
     pub to: To,
     /// Low 16 bits of the sender's count of hot-path commands in the session.
     pub counter: u16,
-    /// What they receive.
+    /// The payload.
     pub body: Body,
 }
 
 impl Broadcast {
     pub(super) const KIND: u8 = 0x20;
 
-    /// Reads what follows the kind, to the end.
+    /// Reads everything after the kind.
     pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let (flags, counter) = (reader.u8("flags")?, reader.u16("counter")?);
         if flags & !(MODE | TO_OTHERS) != 0 {
@@ -63,20 +63,20 @@ impl Broadcast {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// How they receive it.
+    /// Delivery to the recipients.
     pub delivery: Delivery,
     /// Low 16 bits of the sender's count of hot-path commands in the session.
     pub counter: u16,
-    /// Who receives it.
+    /// Members that receive it.
     pub to: Recipients,
-    /// What they receive.
+    /// The payload.
     pub body: Body,
 }
 
 impl Message {
     pub(super) const KIND: u8 = 0x21;
 
-    /// Reads what follows the kind, to the end.
+    /// Reads everything after the kind.
     pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let (flags, counter) = (reader.u8("flags")?, reader.u16("counter")?);
         if flags & !MODE != 0 {
@@ -93,7 +93,7 @@ impl Message {
     }
 }
 
-/// Writes what stands before the payload in a [`Broadcast`].
+/// Writes the part of a [`Broadcast`] before the payload.
 pub fn write_broadcast_head(delivery: Delivery, to: To, counter: u16, writer: &mut Writer) {
     let to = match to {
         To::All => 0,
@@ -102,7 +102,7 @@ pub fn write_broadcast_head(delivery: Delivery, to: To, counter: u16, writer: &m
     write_common_head(Broadcast::KIND, delivery, to, counter, writer);
 }
 
-/// Writes what stands before the payload in a [`Message`].
+/// Writes the part of a [`Message`] before the payload.
 pub fn write_message_head(delivery: Delivery, counter: u16, to: &Recipients, writer: &mut Writer) {
     write_common_head(Message::KIND, delivery, 0, counter, writer);
     to.write(writer);
@@ -124,12 +124,12 @@ fn write_common_head(kind: u8, delivery: Delivery, flags: u8, counter: u16, writ
 pub struct Recipients(Arc<[MemberId]>);
 
 impl Recipients {
-    /// Most recipients of one message.
+    /// Maximum number of recipients of one message.
     pub const MAX: usize = 1_024;
 
     const WHAT: &'static str = "number of recipients";
 
-    /// Sorts, checks and keeps members.
+    /// Sorts, checks and wraps a list of members.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`Recipients::MAX`],
@@ -151,12 +151,12 @@ impl Recipients {
         }
     }
 
-    /// The members, by id.
+    /// Returns the members by id.
     pub fn as_slice(&self) -> &[MemberId] {
         &self.0
     }
 
-    /// The members, by id, shared.
+    /// Returns the members by id, as a shared slice.
     pub fn into_shared(self) -> Arc<[MemberId]> {
         self.0
     }

@@ -1,4 +1,4 @@
-//! `invite` and `revoke`: what an owner does with invites.
+//! `invite` and `revoke`: an owner's commands on invites.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,13 @@ use crate::wire::{InviteTtl, Note};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invite {
-    /// Who is invited.
+    /// The invited users.
     pub users: InvitedUsers,
-    /// How long.
+    /// Time that the invites are valid.
     pub ttl: InviteTtl,
-    /// Whether each holds a seat for its user. Spec: INV-9.
+    /// Whether each invite holds a seat for its user. Spec: INV-9.
     pub hold_seat: bool,
-    /// A word to the invited.
+    /// A text for the invited users.
     pub note: Note,
 }
 
@@ -44,17 +44,17 @@ impl Wire for Invite {
     }
 }
 
-/// 1 to 64 users, in the sender's order, none twice. Spec: CMD-14.
+/// 1 to 64 users, in the sender's order, without repetition. Spec: CMD-14.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InvitedUsers(Vec<UserId>);
 
 impl InvitedUsers {
-    /// Most users of one command.
+    /// Maximum number of users in one command.
     pub const MAX: usize = 64;
 
     const WHAT: &'static str = "number of invited users";
 
-    /// Checks and keeps users.
+    /// Checks and wraps a list of users.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`InvitedUsers::MAX`],
@@ -67,7 +67,7 @@ impl InvitedUsers {
         Ok(Self(users))
     }
 
-    /// The users, in order.
+    /// Returns the users in order.
     pub fn as_slice(&self) -> &[UserId] {
         &self.0
     }
@@ -83,7 +83,7 @@ impl Wire for InvitedUsers {
     }
 }
 
-/// Ends an invite of the session; the invited user is told. Spec: CMD-15.
+/// Ends an invite of the session; the invited user is notified. Spec: CMD-15.
 ///
 /// ```text
 /// invite number varint

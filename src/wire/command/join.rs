@@ -1,4 +1,4 @@
-//! `join` and `decline`: what a user does with an invite.
+//! `join` and `decline`: a user's commands on invites.
 
 use crate::base::{DecodeError, InviteId, Reader, SessionId, Wire, Writer};
 use crate::wire::Reason;
@@ -11,14 +11,14 @@ use crate::wire::Reason;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Join {
-    /// By an invite of the sender's.
+    /// With an invite of the sender.
     Invite(InviteId),
-    /// Without one, where the session is open.
+    /// Without an invite, if the session is open.
     Session(SessionId),
 }
 
 impl Join {
-    /// The session that it asks for.
+    /// Returns the session to join.
     pub fn session(&self) -> SessionId {
         match self {
             Self::Invite(invite) => invite.session,
@@ -50,7 +50,7 @@ impl Wire for Join {
     }
 }
 
-/// Ends an invite of the sender's; the owner is told. Spec: CMD-13.
+/// Ends an invite of the sender; the owner is notified. Spec: CMD-13.
 ///
 /// ```text
 /// session u64 | invite number varint | reason
@@ -59,7 +59,7 @@ impl Wire for Join {
 pub struct Decline {
     /// The invite.
     pub invite: InviteId,
-    /// Why, for the owner.
+    /// Reason, for the owner.
     pub reason: Reason,
 }
 

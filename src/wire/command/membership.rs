@@ -1,4 +1,4 @@
-//! `kick`, `transfer` and `delete`: what an owner does with members and session.
+//! `kick`, `transfer` and `delete`: an owner's commands on members and the session.
 
 use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
 use crate::wire::Reason;
@@ -10,9 +10,9 @@ use crate::wire::Reason;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kick {
-    /// Who is removed.
+    /// The member to remove.
     pub member: MemberId,
-    /// Why, for all members.
+    /// Reason, for all members.
     pub reason: Reason,
 }
 
@@ -48,14 +48,14 @@ impl Wire for Transfer {
     }
 }
 
-/// Ends the session for all. Spec: CMD-18.
+/// Ends the session for all members. Spec: CMD-18.
 ///
 /// ```text
 /// reason
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delete {
-    /// Why, for all members.
+    /// Reason, for all members.
     pub reason: Reason,
 }
 

@@ -1,9 +1,9 @@
-//! Commands: what a client asks of the server. Spec: CMD-1.
+//! Commands: messages from a client to the server. Spec: CMD-1.
 //!
-//! A [`Request`] has a [`RequestId`] and is answered by one result. [`Broadcast`] and [`Message`],
-//! the hot path, have neither: they carry a counter that a refusal names. A command travels on
-//! stream 0, or, when it is about a session that the client is in, on that session's stream,
-//! which names the session. A decoded command is legal in all that its bytes can tell.
+//! A [`Request`] has a [`RequestId`] and gets one result. [`Broadcast`] and [`Message`], the hot path, have
+//! no id and get no result; they carry a counter that a refusal names. A command that acts on a session that
+//! the client is in travels on that session's stream, which identifies the session; any other command travels
+//! on stream 0. A decoded command is legal in every respect that its bytes alone can show.
 
 mod create;
 mod hot;
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use super::{Body, ErrorCode, PropertyValue};
 use crate::base::{DecodeError, Reader, RequestId, Wire, Writer};
 
-/// Bytes of the largest command: a full payload and what stands before it, or a session's full properties.
+/// Length of the largest command: a full payload with its head, or the full properties of a session.
 pub const MAX_COMMAND_BYTES: usize = 128 << 10;
 
 /// One command.
@@ -40,15 +40,15 @@ pub enum Command {
     Request(RequestId, Request),
     /// A payload to the session's members.
     Broadcast(Broadcast),
-    /// A payload to some of them.
+    /// A payload to some of the session's members.
     Message(Message),
 }
 
 impl Command {
-    /// Reads a command that fills `bytes`; `slot_stream` tells which kind of stream it came on.
+    /// Reads a command that fills `bytes`; `slot_stream` if it came on the stream of a slot.
     ///
     /// # Errors
-    /// [`CommandError`], which says whom to answer and how. Spec: CMD-3.
+    /// [`CommandError`], which contains the answer to send. Spec: CMD-3.
     // spec: CMD-3
     pub fn decode(slot_stream: bool, bytes: Bytes) -> Result<Self, CommandError> {
         let mut reader = Reader::new(bytes);
@@ -67,7 +67,7 @@ impl Command {
     }
 
     fn decode_hot(kind: u8, mut reader: Reader) -> Result<Self, CommandError> {
-        // The counter is behind the flags; read it ahead, so that a refusal can name it.
+        // The counter follows the flags. It is read ahead, so that a refusal can name it.
         let counter =
             reader.clone().array::<3>("counter").map(|[_, counter @ ..]| u16::from_be_bytes(counter));
         let reply = counter.map_or(Reply::Nobody, Reply::Counter);
@@ -78,7 +78,7 @@ impl Command {
         read.map_err(|cause| CommandError::of(reply, cause))
     }
 
-    /// The command's bytes.
+    /// Encodes the command.
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::new();
         match self {
@@ -93,7 +93,7 @@ impl Command {
         writer.finish()
     }
 
-    /// True when the command is about a session that the client is in and travels on its stream.
+    /// Returns true if the command travels on the stream of the session that it acts on.
     pub fn is_for_slot_stream(&self) -> bool {
         match self {
             Self::Request(_, request) => request.is_for_slot_stream(),
@@ -102,26 +102,26 @@ impl Command {
     }
 }
 
-/// Whom a refusal answers.
+/// Command that a refusal answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// The request of this id: by a result.
+    /// The request with this id, answered by a result.
     Request(RequestId),
-    /// The hot-path command of this counter: by a `refused` event.
+    /// The hot-path command with this counter, answered by a `refused` event.
     Counter(u16),
-    /// Nobody: not even the id can be read. The connection is closed. Spec: CMD-3.
+    /// None, because not even the id or counter can be read. The connection is closed. Spec: CMD-3.
     Nobody,
 }
 
-/// Why bytes are no command, and whom to tell.
+/// Reason why bytes are not a command, and the answer to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{code}: {cause}")]
 pub struct CommandError {
-    /// Whom to tell.
+    /// Command to answer.
     pub reply: Reply,
-    /// What to tell.
+    /// Code of the answer.
     pub code: ErrorCode,
-    /// What is wrong with the bytes, for logs.
+    /// The error in the bytes, for logs.
     pub cause: DecodeError,
 }
 
@@ -131,10 +131,10 @@ impl CommandError {
     }
 }
 
-/// The name of a request's kind in errors, by which an unknown one is told from a malformed one.
+/// The name of a request's kind in errors, which distinguishes an unknown kind from a malformed command.
 const COMMAND_KIND: &str = "command kind";
 
-/// The code of a decoding error: some have a name of their own.
+/// Returns the code of a decoding error; some errors have a code of their own.
 fn code_of(cause: &DecodeError) -> ErrorCode {
     match cause {
         DecodeError::Unknown { what: COMMAND_KIND, .. } => ErrorCode::UnknownCommand,

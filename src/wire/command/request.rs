@@ -8,13 +8,13 @@ use crate::wire::PropertyOps;
 /// A command that gets one result. Spec: CMD-4.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Creates a session, whose owner and first member the sender is.
+    /// Creates a session; the sender becomes its owner and first member.
     Create(Create),
     /// Becomes a member.
     Join(Join),
-    /// Ends an invite of the sender's without joining.
+    /// Ends an invite of the sender without joining.
     Decline(Decline),
-    /// Asks what a session is that the sender is in.
+    /// Asks for a description of a session that the sender is in.
     Info(SessionId),
     /// Asks for the sessions that the sender is in.
     ListMine,
@@ -50,11 +50,11 @@ const TRANSFER: u8 = 0x14;
 const DELETE: u8 = 0x15;
 const SET_PROPERTIES: u8 = 0x16;
 
-/// First kind of those that travel on a session's stream.
+/// First kind of the requests that travel on a session's stream.
 const FIRST_ON_SLOT_STREAM: u8 = INVITE;
 
 impl Request {
-    /// The kind, first byte of the command.
+    /// Returns the kind, which is the first byte of the command.
     pub fn kind(&self) -> u8 {
         match self {
             Self::Create(_) => CREATE,
@@ -73,12 +73,12 @@ impl Request {
         }
     }
 
-    /// True for those that travel on a session's stream.
+    /// Returns true for requests that travel on a session's stream.
     pub fn is_for_slot_stream(&self) -> bool {
         self.kind() >= FIRST_ON_SLOT_STREAM
     }
 
-    /// Reads the fields of `kind` to the reader's end.
+    /// Reads the fields of `kind` up to the end of the input.
     pub(super) fn read(kind: u8, slot_stream: bool, reader: &mut Reader) -> Result<Self, DecodeError> {
         let unknown = DecodeError::Unknown { what: COMMAND_KIND, value: u64::from(kind) };
         if slot_stream != (kind >= FIRST_ON_SLOT_STREAM) {
@@ -104,7 +104,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Appends what follows kind and request id.
+    /// Appends everything after the kind and the request id.
     pub(super) fn write_fields(&self, writer: &mut Writer) {
         match self {
             Self::Create(create) => create.write(writer),

@@ -1,4 +1,4 @@
-//! Known bytes of every command, round trips, canonical form, and whom a broken one answers.
+//! Known bytes of every command, round trips, canonical form, and the reply to a malformed command.
 
 use super::*;
 use crate::base::{InviteId, MemberId, SessionId, SessionKind, UserId};

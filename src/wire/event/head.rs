@@ -1,4 +1,4 @@
-//! Heads: what stands before the payload in an event, encoded once for all who receive it.
+//! Heads: the parts of events before the payload, encoded once for all receivers.
 
 use super::session::{MESSAGE, SENT};
 use crate::base::{EventNumber, MemberId, Wire, Writer};

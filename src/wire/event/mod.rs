@@ -1,8 +1,7 @@
-//! Events: what the server tells clients. Spec: EVT-2.
+//! Events: messages from the server to clients. Spec: EVT-2.
 //!
-//! A [`SessionEvent`] travels on the stream of its session, a [`UserEvent`] on stream 0. Results
-//! of commands travel on the streams of their commands, so what a client receives is a
-//! [`ServerMessage`].
+//! A [`SessionEvent`] travels on the stream of its session, a [`UserEvent`] on stream 0. Results travel on
+//! the streams of their commands, so a client receives a [`ServerMessage`].
 
 mod head;
 mod session;
@@ -19,7 +18,7 @@ use bytes::Bytes;
 use super::CommandResult;
 use crate::base::{DecodeError, Reader, Wire};
 
-/// Whatever a server sends to a client above the transport.
+/// Any message from a server to a client above the transport.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ServerMessage {
     /// The answer to a request, on the request's stream.
@@ -31,10 +30,10 @@ pub enum ServerMessage {
 }
 
 impl ServerMessage {
-    /// Reads a message that fills `bytes`; `slot_stream` tells which kind of stream it came on.
+    /// Reads a message that fills `bytes`; `slot_stream` if it came on the stream of a slot.
     ///
     /// # Errors
-    /// [`DecodeError`]: the server broke the protocol.
+    /// [`DecodeError`] if the server broke the protocol.
     pub fn decode(slot_stream: bool, bytes: Bytes) -> Result<Self, DecodeError> {
         match bytes.first() {
             Some(&kind) if CommandResult::is_kind(kind) => CommandResult::from_bytes(bytes).map(Self::Result),
@@ -43,7 +42,7 @@ impl ServerMessage {
         }
     }
 
-    /// The message's bytes.
+    /// Encodes the message.
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Result(result) => result.to_bytes(),
@@ -53,12 +52,11 @@ impl ServerMessage {
     }
 }
 
-/// Reads the kind of an event.
 fn read_kind(reader: &mut Reader) -> Result<u8, DecodeError> {
     reader.u8("event kind")
 }
 
-/// An event kind that this stream does not have.
+/// Returns the error for an event kind that the stream does not have.
 fn unknown_kind(kind: u8) -> DecodeError {
     DecodeError::Unknown { what: "event kind", value: u64::from(kind) }
 }

@@ -1,4 +1,4 @@
-//! [`SessionEvent`]: what a member is told on the stream of its session.
+//! [`SessionEvent`]: events for a member on the stream of its session.
 
 use bytes::Bytes;
 
@@ -21,13 +21,13 @@ use crate::wire::{Body, DeleteReason, Delivery, ErrorCode, LeaveReason, Property
 /// 0x78 refused             | counter u16 | error code
 /// 0x79 lagging
 /// ```
-/// Those of 0x6_ are numbered: the numbers are consecutive from the snapshot's `next` on, and
-/// every member sees the same ones in the same order.
+/// Events 0x6_ are numbered. The numbers are consecutive from the snapshot's `next` on, and every member sees
+/// the same ones in the same order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SessionEvent {
-    /// The session as the member enters it; message 0 of the stream.
+    /// The state of the session when the member enters it; message 0 of the stream.
     Snapshot(Snapshot),
-    /// There is a new member.
+    /// A member joined.
     MemberJoined {
         /// Number of the event.
         number: EventNumber,
@@ -36,18 +36,18 @@ pub enum SessionEvent {
         /// Its user.
         user: UserId,
     },
-    /// A member is gone. A member's own is the last message of its stream.
+    /// A member left. The event about a member's own departure is the last message of its stream.
     MemberLeft {
         /// Number of the event.
         number: EventNumber,
-        /// Who is gone.
+        /// The member that left.
         member: MemberId,
-        /// Why.
+        /// Cause of the departure.
         why: LeaveReason,
-        /// What a kicking owner said.
+        /// The owner's reason for a kick.
         reason: Reason,
     },
-    /// There is a new owner.
+    /// The session has a new owner.
     OwnerChanged {
         /// Number of the event.
         number: EventNumber,
@@ -58,53 +58,53 @@ pub enum SessionEvent {
     PropertiesChanged {
         /// Number of the event.
         number: EventNumber,
-        /// The properties' revision with these changes.
+        /// The properties' revision including these changes.
         revision: Revision,
-        /// Who changed them.
+        /// The member that changed them.
         member: MemberId,
-        /// What changed.
+        /// The changes.
         changes: PropertyChanges,
     },
-    /// A member broadcast this, reliably and in order.
+    /// A member broadcast a payload, reliably and in order.
     Message {
         /// Number of the event.
         number: EventNumber,
-        /// Who.
+        /// The sender.
         sender: MemberId,
-        /// What.
+        /// The payload.
         body: Body,
     },
-    /// The receiver's own ordered broadcast to others has this number.
+    /// The receiver's own ordered broadcast to others got this number.
     Receipt {
         /// Number of the event.
         number: EventNumber,
     },
-    /// The session is gone; the last message of its stream.
+    /// The session was deleted; the last message of its stream.
     SessionDeleted {
         /// Number of the event.
         number: EventNumber,
-        /// Why.
+        /// Cause of the deletion.
         why: DeleteReason,
-        /// What a deleting owner said.
+        /// The owner's reason for deleting it.
         reason: Reason,
     },
-    /// A member sent this, by `message`, or by `broadcast` of another delivery.
+    /// A member sent a payload, by `message`, or by `broadcast` with another delivery.
     Sent {
-        /// Who.
+        /// The sender.
         sender: MemberId,
-        /// How it is delivered.
+        /// Its delivery.
         delivery: Delivery,
-        /// What.
+        /// The payload.
         body: Body,
     },
-    /// The receiver's hot-path command of this counter was not carried out.
+    /// The receiver's hot-path command with this counter was not carried out.
     Refused {
         /// The command's counter.
         counter: u16,
-        /// Why.
+        /// Reason for the refusal.
         code: ErrorCode,
     },
-    /// The receiver takes its messages too slowly and will be removed if that goes on.
+    /// The receiver takes its messages too slowly and will be removed if this continues.
     Lagging,
 }
 
@@ -122,7 +122,7 @@ const REFUSED: u8 = 0x78;
 const LAGGING: u8 = 0x79;
 
 impl SessionEvent {
-    /// The number of a numbered event.
+    /// Returns the number of a numbered event.
     pub fn number(&self) -> Option<EventNumber> {
         match self {
             Self::MemberJoined { number, .. }
@@ -136,7 +136,7 @@ impl SessionEvent {
         }
     }
 
-    /// The name, as the specification writes it.
+    /// Returns the name that the specification uses.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Snapshot(_) => "snapshot",
@@ -156,7 +156,7 @@ impl SessionEvent {
     /// Reads an event that fills `bytes`.
     ///
     /// # Errors
-    /// [`DecodeError`]: the server broke the protocol.
+    /// [`DecodeError`] if the server broke the protocol.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let event = match read_kind(&mut reader)? {
@@ -212,7 +212,7 @@ impl SessionEvent {
         })
     }
 
-    /// The event's bytes. Those with a payload copy it: the server sends head and payload apart.
+    /// Encodes the event. A payload is copied; the server sends head and payload separately.
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::new();
         self.write(&mut writer);
@@ -270,7 +270,7 @@ impl SessionEvent {
     }
 }
 
-/// Begins a numbered event.
+/// Appends the kind and number of a numbered event.
 fn start(kind: u8, number: EventNumber, writer: &mut Writer) {
     writer.u8(kind);
     number.write(writer);

@@ -1,10 +1,10 @@
-//! [`Snapshot`]: a session as a new member enters it.
+//! [`Snapshot`]: the state of a session when a new member enters it.
 
 use crate::base::{DecodeError, EventNumber, MemberId, Reader, Revision, SessionId, UserId, Wire, Writer};
 use crate::wire::property::{MAX_PROPERTIES, Property};
 use crate::wire::{MaxMembers, Settings};
 
-/// All that a member needs to follow the events from `next` on. Spec: EVT-4.
+/// Everything a member needs to follow the events from `next` on. Spec: EVT-4.
 ///
 /// ```text
 /// session u64 | settings | you varint | owner varint | next varint
@@ -16,7 +16,7 @@ use crate::wire::{MaxMembers, Settings};
 pub struct Snapshot {
     /// The session.
     pub session: SessionId,
-    /// What does not change in it.
+    /// The session's settings.
     pub settings: Settings,
     /// The member that the snapshot is for.
     pub you: MemberId,
@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub owner: MemberId,
     /// Number of the first event that the snapshot does not contain.
     pub next: EventNumber,
-    /// All members, the new one, too; by id, which is by age.
+    /// All members including the new one, by id, which is by age.
     pub members: Vec<SnapshotMember>,
     /// Revision of the properties.
     pub revision: Revision,

@@ -1,4 +1,4 @@
-//! [`UserEvent`]: what a user is told on stream 0, about invites most of all.
+//! [`UserEvent`]: events for a user on stream 0, mostly about invites.
 
 use bytes::Bytes;
 
@@ -20,30 +20,30 @@ use crate::wire::{Note, Reason};
 pub enum UserEvent {
     /// The user is invited.
     Invited(Invitation),
-    /// An invite of the user's was revoked, or ended with its session.
+    /// An invite of the user was revoked, or ended with its session.
     InviteRevoked {
         /// The invite.
         invite: InviteId,
     },
-    /// An invite's time is over.
+    /// An invite has expired.
     InviteExpired {
         /// The invite.
         invite: InviteId,
-        /// Whose it was, when the session's owner is told; `None` when that user is.
+        /// The invited user, in the event for the session's owner; `None` in the event for the invited user.
         user: Option<UserId>,
     },
-    /// To the owner: an invited user does not want to join.
+    /// To the owner: an invited user declined.
     InviteDeclined {
         /// The invite.
         invite: InviteId,
-        /// Whose it was.
+        /// The user who declined.
         user: UserId,
-        /// Why.
+        /// Reason for declining.
         reason: Reason,
     },
-    /// The receiver takes its messages too slowly and will be closed if that goes on.
+    /// The receiver takes its messages too slowly, and its connection will be closed if this continues.
     Lagging,
-    /// The connection has a further id, which its client's packets are to carry from now on. Spec: EVT-14.
+    /// The connection has an additional id, which its client's packets must carry from now on. Spec: EVT-14.
     Rehomed {
         /// The id.
         connection: ConnectionId,
@@ -61,7 +61,7 @@ impl UserEvent {
     /// Reads an event that fills `bytes`.
     ///
     /// # Errors
-    /// [`DecodeError`]: the server broke the protocol.
+    /// [`DecodeError`] if the server broke the protocol.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let event = match read_kind(&mut reader)? {
@@ -84,7 +84,7 @@ impl UserEvent {
         Ok(event)
     }
 
-    /// The event's bytes.
+    /// Encodes the event.
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::new();
         match self {
@@ -120,7 +120,7 @@ impl UserEvent {
     }
 }
 
-/// Reads a user id, or the length 0 for none.
+/// Reads a user id, or `None` for the length 0.
 fn read_optional_user(reader: &mut Reader) -> Result<Option<UserId>, DecodeError> {
     if reader.peek() == Some(0) {
         reader.u8("user id")?;
@@ -136,15 +136,15 @@ fn read_optional_user(reader: &mut Reader) -> Result<Option<UserId>, DecodeError
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invitation {
-    /// The invite, and with it the session.
+    /// The invite, which includes the session.
     pub invite: InviteId,
-    /// The app's class of the session.
+    /// The application's class of the session.
     pub kind: SessionKind,
-    /// Who has invited; another may own the session by now. Spec: INV-5.
+    /// The owner who sent the invite; another member may own the session by now. Spec: INV-5.
     pub owner: UserId,
-    /// How long it still admits, in ms, when this was written.
+    /// Remaining time that it was valid when this was written, in ms.
     pub ttl_left_ms: u32,
-    /// The owner's word.
+    /// The owner's note.
     pub note: Note,
 }
 

@@ -1,4 +1,4 @@
-//! ACK: which packets arrived.
+//! ACK: the packets that arrived.
 //!
 //! ```text
 //! type 0x08..0x0f: bit 0x01 = largest has 4 bytes, bit 0x02 = runs follow, bit 0x04 = repaired ones follow
@@ -17,34 +17,34 @@ use crate::base::{DecodeError, Reader, Truncated, Writer};
 /// Acknowledges packets received in the other direction. Spec: ACK-2.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ack {
-    /// The largest number that arrived; 16 or 32 bits.
+    /// The largest acknowledged packet number; 16 or 32 bits.
     pub largest: Truncated,
-    /// How long the sender of this ack held the largest, in steps of 256 µs; 255 = that or more.
+    /// Time that the sender of this ack held the largest packet, in steps of 256 µs; 255 means that or more.
     pub delay: u8,
-    /// Numbers below: the length of the run that ends with the largest, then older runs. `None`,
-    /// the clean form: the largest and all of the [`CLEAN_ACK_NUMBERS`] − 1 before it arrived.
+    /// Numbers below: the length of the run that ends with the largest, then older runs. `None` is the clean
+    /// form: the largest and all of the [`CLEAN_ACK_NUMBERS`] − 1 before it arrived.
     pub runs: Option<(u64, SmallVec<[AckRun; 4]>)>,
-    /// Packets that did not arrive, but whose messages REPAIR gave, as seen from the largest; up to
+    /// Packets that did not arrive but whose messages a REPAIR recovered, as lags below the largest; up to
     /// [`MAX_REPAIRED`]. Spec: ACK-11.
     pub repaired: Lags,
 }
 
-/// A run of received numbers below a gap of missing ones, from newer to older.
+/// A run of received numbers below a gap of missing ones. Runs go from newer to older.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AckRun {
-    /// Missing numbers, 1 or more.
+    /// Number of missing packets, at least 1.
     pub gap: u64,
-    /// Received numbers below them, 1 or more.
+    /// Number of received packets below them, at least 1.
     pub run: u64,
 }
 
-/// Numbers that an ack without runs acknowledges, as far as they exist.
+/// Number of packets that an ack without runs acknowledges, as far as they exist.
 pub const CLEAN_ACK_NUMBERS: u64 = 256;
 
-/// Most runs in an ack, the first apart.
+/// Maximum number of runs in an ack, not counting the first.
 pub const MAX_ACK_RUNS: usize = 32;
 
-/// Most repaired packets in an ack.
+/// Maximum number of repaired packets in an ack.
 pub const MAX_REPAIRED: usize = 16;
 
 /// Longest gap or run.
@@ -57,12 +57,12 @@ const REPAIRED: u8 = 0x04;
 const DELAY_STEP_MICROS: u16 = 256;
 
 impl Ack {
-    /// The delay as it travels.
+    /// Returns the delay as encoded.
     pub fn delay_of(held: Duration) -> u8 {
         u8::try_from(held.as_micros() / u128::from(DELAY_STEP_MICROS)).unwrap_or(u8::MAX)
     }
 
-    /// How long the largest was held.
+    /// Returns the time that the largest packet was held.
     pub fn held(&self) -> Duration {
         Duration::from_micros(u64::from(self.delay) * u64::from(DELAY_STEP_MICROS))
     }

@@ -1,4 +1,4 @@
-//! CLOSE: the connection's end and its reason.
+//! CLOSE: the end of the connection and its reason.
 //!
 //! ```text
 //! type 0x04 | code (varint) | reason length (varint) | reason (UTF-8)
@@ -12,11 +12,11 @@ use crate::base::{DecodeError, Reader, Writer};
 pub struct Close {
     /// One of the close codes, below 2^14.
     pub code: u16,
-    /// For people: UTF-8, at most [`MAX_CLOSE_REASON_BYTES`].
+    /// Reason for people: UTF-8, at most [`MAX_CLOSE_REASON_BYTES`].
     pub reason: String,
 }
 
-/// Longest reason, in bytes.
+/// Longest reason in bytes.
 pub const MAX_CLOSE_REASON_BYTES: usize = 128;
 
 impl Close {

@@ -1,4 +1,4 @@
-//! FRAGMENT: a part of a message that fits no datagram.
+//! FRAGMENT: a part of a message that does not fit in a datagram.
 //!
 //! ```text
 //! type 0x40 | 0x10 length elided | 0x08 number has 4 bytes | delivery mode (2..4)
@@ -16,52 +16,52 @@ use crate::wire::Delivery;
 /// A part of a message. Spec: FRM-5.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fragment {
-    /// All but the payload.
+    /// Everything except the payload.
     pub head: FragmentHead,
     /// Exactly [`FragmentHead::payload_bytes`] bytes.
     pub payload: Bytes,
 }
 
-/// Which part of which message. Every fragment of a message repeats its count and total.
+/// Message and position of a fragment. Every fragment of a message repeats its count and total.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FragmentHead {
     /// Stream and number of the message.
     pub place: Place,
     /// A reliable mode.
     pub delivery: Delivery,
-    /// Fragments of the message, 2 to [`MAX_FRAGMENTS`].
+    /// Number of fragments of the message, 2 to [`MAX_FRAGMENTS`].
     pub count: u32,
-    /// Bytes of the message.
+    /// Length of the message in bytes.
     pub total: u32,
-    /// This fragment's place among them, from 0.
+    /// Position of this fragment, from 0.
     pub index: u32,
 }
 
-/// Most fragments of one message.
+/// Maximum number of fragments of one message.
 pub const MAX_FRAGMENTS: u32 = 1_024;
 
-/// Largest message in fragments, in bytes.
+/// Length of the largest fragmented message in bytes.
 const MAX_TOTAL: u64 = 1 << 20;
 
 const TYPE: u8 = 0x40;
 
 impl FragmentHead {
-    /// Bytes of every fragment but the last: total / count, rounded up.
+    /// Returns the length of every fragment except the last: total / count, rounded up.
     pub fn unit(&self) -> usize {
         self.total.div_ceil(self.count) as usize
     }
 
-    /// Where this fragment's bytes stand in the message.
+    /// Returns the offset of this fragment's bytes in the message.
     pub fn offset(&self) -> usize {
         self.unit() * self.index as usize
     }
 
-    /// Bytes of this fragment.
+    /// Returns the length of this fragment in bytes.
     pub fn payload_bytes(&self) -> usize {
         if self.index + 1 == self.count { self.total as usize - self.offset() } else { self.unit() }
     }
 
-    /// Bytes of the head and length.
+    /// Returns the encoded length of the head and the length field.
     pub fn encoded_len(&self, last: bool) -> usize {
         1 + self.place.encoded_len(self.delivery)
             + varint_len(u64::from(self.count))
@@ -70,7 +70,7 @@ impl FragmentHead {
             + if last { 0 } else { varint_len(self.payload_bytes() as u64) }
     }
 
-    /// Appends head and length; the payload follows by the caller.
+    /// Appends the head and the length field; the caller appends the payload.
     pub fn write(&self, writer: &mut Writer, last: bool) {
         let elided = if last { LENGTH_ELIDED } else { 0 };
         writer.u8(TYPE | elided | self.place.wide_bit() | self.delivery.mode());
@@ -84,7 +84,7 @@ impl FragmentHead {
         }
     }
 
-    /// Every fragment, the last too, holds a byte at least, so that none is empty.
+    /// Checks that every fragment, including the last, has at least one byte.
     fn check(&self) -> Result<(), DecodeError> {
         let before_last = self.unit() as u64 * u64::from(self.count - 1);
         if before_last < u64::from(self.total) {

@@ -1,4 +1,4 @@
-//! [`Lags`]: packets by how far their numbers are below another one.
+//! [`Lags`]: packets, as distances of their numbers below another number.
 //!
 //! ```text
 //! count (varint) | lag (1) × count, ascending, each at least 1
@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use crate::base::{DecodeError, Reader, Writer};
 
-/// How far the numbers of some packets are below a number that the frame's description names;
-/// ascending, each at least 1.
+/// Distances of some packet numbers below a number that the frame's description defines; ascending, each at
+/// least 1.
 pub type Lags = SmallVec<[u8; 4]>;
 
 /// Reads 1 to `max` lags.

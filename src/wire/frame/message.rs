@@ -15,28 +15,28 @@ use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, StreamId, Truncated, Writer};
 use crate::wire::Delivery;
 
-/// What a message counts beyond its bytes wherever messages wait. Spec: REL-12, LIM-3.
+/// Bytes counted for a message in addition to its payload, wherever messages wait. Spec: REL-12, LIM-3.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// A whole message. Spec: FRM-4.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// All but the payload.
+    /// Everything except the payload.
     pub head: MessageHead,
-    /// What the application sent.
+    /// The bytes that the application sent.
     pub payload: Bytes,
 }
 
-/// Where a message belongs, and how it is delivered.
+/// Place and delivery of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageHead {
-    /// Belongs to no stream and has no number.
+    /// An unreliable message, which belongs to no stream and has no number.
     Unreliable,
-    /// One of the other modes.
+    /// A message in one of the other modes.
     Numbered {
         /// Stream and number.
         place: Place,
-        /// Any mode but [`Delivery::Unreliable`].
+        /// Any mode except [`Delivery::Unreliable`].
         delivery: Delivery,
     },
 }
@@ -53,7 +53,7 @@ pub struct Place {
 const TYPE: u8 = 0x20;
 
 impl MessageHead {
-    /// Bytes of head and length for a payload of `length` bytes.
+    /// Returns the encoded length of the head and the length field for a payload of `length` bytes.
     pub fn encoded_len(&self, length: usize, last: bool) -> usize {
         let place = match self {
             Self::Unreliable => 0,
@@ -62,7 +62,7 @@ impl MessageHead {
         1 + place + if last { 0 } else { varint_len(length as u64) }
     }
 
-    /// Appends head and length; the payload's `length` bytes follow by the caller.
+    /// Appends the head and the length field; the caller appends the `length` bytes of the payload.
     pub fn write(&self, writer: &mut Writer, length: usize, last: bool) {
         let elided = if last { LENGTH_ELIDED } else { 0 };
         match self {

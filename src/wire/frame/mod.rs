@@ -1,7 +1,7 @@
-//! Frames: what a sealed packet carries. One file a family.
+//! Frames: the contents of a sealed packet. One file per family.
 //!
-//! Spec: frames.md. A packet holds one frame at least. MESSAGE and FRAGMENT elide their length
-//! when, and only when, they are the last frame, so a packet's frames have one encoding.
+//! Spec: frames.md. A packet holds at least one frame. MESSAGE and FRAGMENT elide their length if and only if
+//! they are the last frame, so a packet's frames have exactly one encoding.
 
 mod ack;
 mod close;
@@ -26,21 +26,21 @@ use crate::base::{DecodeError, Reader, Writer};
 /// One frame. Spec: FRM-1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// Asks for an ack.
+    /// Requests an ack.
     Ping,
     /// Asks the peer to prove that it is at the address this was sent to.
     PathChallenge([u8; 8]),
-    /// The proof: the challenge's bytes.
+    /// The proof: the bytes of the challenge.
     PathResponse([u8; 8]),
     /// Ends the connection.
     Close(Close),
-    /// Earlier packets' messages once more.
+    /// The messages of earlier packets, repeated.
     Repair(Repair),
-    /// Zeros up to the end of the packet, and their number. Spec: FRM-11.
+    /// Zeros up to the end of the packet; the value is their number. Spec: FRM-11.
     Padding(usize),
-    /// How many packets arrived marked CE. Spec: ECN-3.
+    /// Number of packets that arrived marked CE. Spec: ECN-3.
     CeCount(u64),
-    /// Names the packets that arrived.
+    /// Acknowledges packets.
     Ack(Ack),
     /// A whole message.
     Message(Message),
@@ -65,7 +65,7 @@ impl Frame {
     /// Reads the next frame of a packet.
     ///
     /// # Errors
-    /// [`DecodeError`] for everything but a canonical frame.
+    /// [`DecodeError`] for everything except a canonical frame.
     pub fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let kind = reader.u8("frame type")?;
         match kind {
@@ -83,7 +83,7 @@ impl Frame {
         }
     }
 
-    /// Appends the frame; `last` when no other follows in the packet.
+    /// Appends the frame; `last` if no other frame follows in the packet.
     pub fn write(&self, writer: &mut Writer, last: bool) {
         match self {
             Self::Ping => writer.u8(PING),
@@ -114,7 +114,7 @@ impl Frame {
         }
     }
 
-    /// Bytes that [`Self::write`] appends.
+    /// Returns the number of bytes that [`Self::write`] appends.
     pub fn encoded_len(&self, last: bool) -> usize {
         match self {
             Self::Ping => 1,
@@ -129,22 +129,22 @@ impl Frame {
         }
     }
 
-    /// True for the frames whose packet the peer acks. Spec: ACK-1.
+    /// Returns true for the frames whose packets the peer acknowledges. Spec: ACK-1.
     pub fn is_ack_eliciting(&self) -> bool {
         !matches!(self, Self::Ack(_) | Self::CeCount(_) | Self::Close(_) | Self::Padding(_))
     }
 }
 
-/// The frames of a packet, in their order; mostly an ACK, a message and a REPAIR.
+/// The frames of a packet in order; usually an ACK, a message and a REPAIR.
 pub type Frames = SmallVec<[Frame; 3]>;
 
-/// Frames of a packet at most: far more than there are in a datagram of the usual size. Spec: FRM-2.
+/// Maximum number of frames in a packet, far more than a datagram of the usual size holds. Spec: FRM-2.
 pub const MAX_FRAMES: usize = 1_024;
 
-/// Reads all frames of a packet, in their order. Spec: FRM-2.
+/// Reads all frames of a packet in order. Spec: FRM-2.
 ///
 /// # Errors
-/// [`DecodeError`] when there is none, one is not canonical, or there are more than [`MAX_FRAMES`].
+/// [`DecodeError`] if there is no frame, one is not canonical, or there are more than [`MAX_FRAMES`].
 pub fn read_frames(payload: Bytes) -> Result<Frames, DecodeError> {
     let mut reader = Reader::new(payload);
     let mut frames = Frames::new();
@@ -167,7 +167,7 @@ pub fn write_frames(frames: &[Frame], writer: &mut Writer) {
     }
 }
 
-/// Reads the rest of a packet, all zeros, and tells how many.
+/// Reads the rest of a packet, which must be zeros, and returns its length.
 // spec: FRM-11
 fn read_zeros(reader: &mut Reader) -> Result<usize, DecodeError> {
     let zeros = reader.rest();
@@ -177,7 +177,7 @@ fn read_zeros(reader: &mut Reader) -> Result<usize, DecodeError> {
     Ok(zeros.len())
 }
 
-/// Reads a payload that its packet bounds when the length is elided.
+/// Reads a payload, which extends to the end of the packet if the length is elided.
 fn read_payload(kind: u8, reader: &mut Reader) -> Result<Bytes, DecodeError> {
     if kind & LENGTH_ELIDED != 0 {
         return Ok(reader.rest());
@@ -364,7 +364,7 @@ mod tests {
         );
     }
 
-    /// Bytes beyond the payload, with a header of 3 and a tag of 16.
+    /// The overhead includes a header of 3 bytes and a tag of 16.
     // spec-test: FRM-3
     #[test]
     fn overhead_is_20_unreliable_22_reliable_26_with_an_ack() {

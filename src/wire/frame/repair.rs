@@ -1,4 +1,4 @@
-//! REPAIR: the messages of earlier packets once more, XORed together.
+//! REPAIR: the messages of earlier packets, repeated and XORed together.
 //!
 //! ```text
 //! type 0x05 | count (varint, 1..4) | lag (1) × count, ascending | length (varint, 3..514) | symbol
@@ -9,25 +9,25 @@ use bytes::Bytes;
 use super::lags::{self, Lags};
 use crate::base::{DecodeError, Reader, Writer};
 
-/// The XOR of the symbols of some packets that left before. Who has all of these packets but one gets
-/// that one's messages out of it. Spec: FRM-8.
+/// The XOR of the symbols of earlier packets. A receiver that has all of these packets except one recovers
+/// the messages of that packet from it. Spec: FRM-8.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Repair {
-    /// The packets, 1 to 4 of them, as seen from the packet with this frame.
+    /// The packets, 1 to 4 of them, as lags below the packet with this frame.
     pub lags: Lags,
-    /// Their symbols, XORed, the shorter ones as if zeros followed.
+    /// Their symbols, XORed; shorter ones count as padded with zeros.
     pub symbol: Bytes,
 }
 
-/// Packets that one REPAIR covers at most.
+/// Maximum number of packets that one REPAIR covers.
 pub const MAX_REPAIR_PACKETS: usize = 4;
-/// Bytes of a symbol: a length of two bytes, and content of 1 to 512. Spec: FRM-9.
+/// Length of a symbol: a length field of two bytes, and content of 1 to 512 bytes. Spec: FRM-9.
 pub const SYMBOL_BYTES: std::ops::RangeInclusive<usize> = 3..=514;
 
 pub(super) const TYPE: u8 = 0x05;
 
 impl Repair {
-    /// Bytes of a REPAIR of `packets` packets whose longest symbol has `symbol_bytes`.
+    /// Returns the encoded length of a REPAIR of `packets` packets whose longest symbol has `symbol_bytes`.
     pub fn encoded_len(packets: usize, symbol_bytes: usize) -> usize {
         2 + packets + crate::base::codec::varint_len(symbol_bytes as u64) + symbol_bytes
     }

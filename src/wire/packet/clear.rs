@@ -3,38 +3,38 @@
 //! ```text
 //! 'R' | 'P' | version u8 | kind u8 | crc u32 | body
 //! ```
-//! The CRC-32 covers the game's protocol id and all of the packet but itself: noise, other
-//! protocols, other games and corruption fall out here. It is no security: anybody can compute it.
+//! The CRC-32 covers the game's protocol id and the whole packet except itself. It filters out noise, other
+//! protocols, other games and corruption. It provides no security: anybody can compute it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Hello, HelloAck, Reject, Retry};
 use crate::base::{DecodeError, Reader, Wire, Writer};
 
-/// The version of the protocol that this crate speaks. Spec: PKT-2.
+/// The version of the protocol that this crate implements. Spec: PKT-2.
 pub const PROTOCOL_VERSION: u8 = 1;
 
 const MAGIC: [u8; 2] = *b"RP";
 
-/// True when a datagram's first byte is that of a clear packet's; an empty one is not.
+/// Returns true if the first byte of a datagram is that of a clear packet; false for an empty datagram.
 // spec: PKT-1
 pub fn is_clear(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| first & 0x80 == 0)
 }
 
-/// The 8 bytes by which a client knows an answer to its own HELLO. Spec: HSK-3.
+/// The 8 bytes by which a client recognizes an answer to its own HELLO. Spec: HSK-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Echo(pub [u8; 8]);
 
-/// What a clear packet is. Spec: PKT-3.
+/// Kind of a clear packet. Spec: PKT-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ClearKind {
-    /// The client asks for a connection.
+    /// The client requests a connection.
     Hello = 1,
-    /// The server agrees.
+    /// The server accepts.
     HelloAck = 2,
-    /// The server wants the HELLO again, with a cookie.
+    /// The server asks for the HELLO again, with a cookie.
     Retry = 3,
     /// The server refuses.
     Reject = 4,
@@ -55,15 +55,15 @@ impl ClearKind {
 /// The first 8 bytes of a clear packet, the same in every version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClearHeader {
-    /// Version of the protocol that the rest is written in.
+    /// Version of the protocol in which the rest is encoded.
     pub version: u8,
-    /// Kind of the packet, in that version.
+    /// Kind of the packet, as defined by that version.
     pub kind: u8,
     bytes: [u8; Self::BYTES],
 }
 
 impl ClearHeader {
-    /// Bytes of the header.
+    /// Length of the header.
     pub const BYTES: usize = 8;
 
     /// Reads the header of a whole packet and verifies its checksum.
@@ -87,7 +87,7 @@ impl ClearHeader {
         Ok((Self { version, kind, bytes }, reader))
     }
 
-    /// The echo of a REJECT that says "another version": these 8 bytes, which are all that both
+    /// Returns the echo for a REJECT that reports another version: these 8 bytes, which are all that both
     /// versions can read. Spec: HSK-4.
     pub const fn echo(&self) -> Echo {
         Echo(self.bytes)
@@ -111,7 +111,7 @@ impl ClearPacket {
     /// Reads a whole packet.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is not the canonical form of a packet of this version and protocol id.
+    /// [`DecodeError`] if it is not the canonical form of a packet of this version and protocol id.
     pub fn read(protocol_id: u64, packet: &Bytes) -> Result<Self, DecodeError> {
         let (header, reader) = ClearHeader::read(protocol_id, packet)?;
         if header.version != PROTOCOL_VERSION {
@@ -123,7 +123,7 @@ impl ClearPacket {
     /// Reads what follows the header of a packet of this version.
     ///
     /// # Errors
-    /// [`DecodeError`] when the body is not what its kind wants.
+    /// [`DecodeError`] if the body is not valid for its kind.
     pub fn read_body(header: ClearHeader, mut reader: Reader) -> Result<Self, DecodeError> {
         let packet = match ClearKind::from_byte(header.kind)? {
             ClearKind::Hello => Self::Hello(Hello::read(&mut reader)?),
@@ -159,7 +159,7 @@ impl ClearPacket {
         write_packet(protocol_id, PROTOCOL_VERSION, kind as u8, body.as_slice(), out);
     }
 
-    /// The whole packet.
+    /// Encodes the whole packet.
     pub fn to_bytes(&self, protocol_id: u64) -> Bytes {
         let mut out = BytesMut::new();
         self.write(protocol_id, &mut out);
@@ -175,7 +175,7 @@ fn write_packet(protocol_id: u64, version: u8, kind: u8, body: &[u8], out: &mut 
     out.put_slice(body);
 }
 
-/// CRC-32 (IEEE) of the protocol id and the packet without the checksum itself.
+/// Returns the CRC-32 (IEEE) of the protocol id and the packet without the checksum itself.
 fn checksum(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&protocol_id.to_be_bytes());
@@ -185,7 +185,7 @@ fn checksum(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// A packet with any version, kind and body, and a correct checksum.
+/// Builds a packet with any version, kind and body, and a correct checksum.
 #[cfg(test)]
 pub(crate) fn forge(protocol_id: u64, version: u8, kind: u8, body: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
@@ -206,7 +206,7 @@ mod tests {
         ClearPacket::Reject(Reject { echo: Echo(*b"echoecho"), code: RejectCode::Full, version: 1 })
     }
 
-    /// The check value of CRC-32/ISO-HDLC, and the packet of a REJECT byte by byte.
+    /// The check value of CRC-32/ISO-HDLC, and a REJECT packet byte by byte.
     // spec-test: PKT-4
     #[test]
     fn known_bytes() {
@@ -288,7 +288,7 @@ mod tests {
             prop_assert_eq!(ClearPacket::read(game, &bytes), Ok(packet));
         }
 
-        /// Bodies that nobody wrote, behind a correct checksum.
+        /// Arbitrary bodies behind a correct checksum.
         #[test]
         fn what_is_accepted_is_canonical(kind in 0u8..6, body in prop::collection::vec(any::<u8>(), 0..140)) {
             let bytes = forge(GAME, 1, kind, &body).freeze();

@@ -1,9 +1,10 @@
-//! HELLO: a client asks for a connection.
+//! HELLO: a client requests a connection.
 //!
 //! ```text
-//! token length u16 | token | cookie length u8 (0 or 24) | cookie | noise length u16 | noise message 1 | zeros
+//! token length u16 | token | cookie length u8 (0 or 24) | cookie
+//! | noise length u16 | noise message 1 | zeros
 //! ```
-//! Padded to exactly 1,200 bytes with its header, so that no answer is ever larger than the question.
+//! Padded to exactly 1,200 bytes including the header, so that no answer is ever larger than the request.
 
 use bytes::Bytes;
 
@@ -11,10 +12,10 @@ use super::clear::{ClearHeader, Echo};
 use super::retry::{COOKIE_BYTES, Cookie};
 use crate::base::{DecodeError, Reader, Wire, Writer};
 
-/// Bytes of every HELLO, header and padding included. Spec: HSK-1.
+/// Length of every HELLO, including header and padding. Spec: HSK-1.
 pub const HELLO_BYTES: usize = 1_200;
 
-/// Bytes of a client's ephemeral key, with which Noise message 1 begins.
+/// Length of a client's ephemeral key, which begins Noise message 1.
 pub const EPHEMERAL_BYTES: usize = 32;
 
 /// Longest token, in bytes of text. Spec: TOK-1.
@@ -23,19 +24,19 @@ pub const TOKEN_MAX_BYTES: usize = 900;
 const NOISE_MIN_BYTES: usize = 48;
 const NOISE_MAX_BYTES: usize = 160;
 
-/// A client asks for a connection. Spec: HSK-1.
+/// A client's request for a connection. Spec: HSK-1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The connect token's text, 1 to 900 bytes. What it says is not judged here.
+    /// Text of the connect token, 1 to 900 bytes. Its contents are not checked here.
     pub token: Bytes,
-    /// The cookie of the RETRY that this answers, if it answers one.
+    /// The cookie of the RETRY that this answers, if any.
     pub cookie: Option<Cookie>,
     /// Noise message 1, 48 to 160 bytes.
     pub noise: Bytes,
 }
 
 impl Hello {
-    /// The client's ephemeral key, by which the server knows a repeated HELLO.
+    /// Returns the client's ephemeral key, by which the server recognizes a repeated HELLO.
     pub fn ephemeral(&self) -> [u8; EPHEMERAL_BYTES] {
         let mut ephemeral = [0; EPHEMERAL_BYTES];
         for (to, from) in ephemeral.iter_mut().zip(&self.noise) {
@@ -44,7 +45,8 @@ impl Hello {
         ephemeral
     }
 
-    /// What answers to this HELLO carry: the first 8 bytes of the ephemeral. Spec: HSK-3.
+    /// Returns the echo that answers to this HELLO carry: the first 8 bytes of the ephemeral key.
+    /// Spec: HSK-3.
     pub fn echo(&self) -> Echo {
         let mut echo = [0; 8];
         for (to, from) in echo.iter_mut().zip(&self.noise) {
@@ -77,7 +79,7 @@ impl Wire for Hello {
     }
 
     /// # Panics
-    /// When the token or the Noise message is longer than it may be.
+    /// If the token or the Noise message is longer than allowed.
     fn write(&self, writer: &mut Writer) {
         let start = writer.len();
         assert!(self.token.len() <= TOKEN_MAX_BYTES && self.noise.len() <= NOISE_MAX_BYTES);

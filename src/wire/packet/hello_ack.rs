@@ -1,4 +1,4 @@
-//! HELLO_ACK: the server agrees to a connection.
+//! HELLO_ACK: the server accepts a connection.
 //!
 //! ```text
 //! echo [8] | noise message 2
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::clear::Echo;
 use crate::base::{DecodeError, Reader, Wire, Writer};
 
-/// The server agrees; sent only in answer to a HELLO, at most 120 bytes. Spec: HSK-6.
+/// The server's acceptance; sent only in answer to a HELLO, at most 120 bytes. Spec: HSK-6.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelloAck {
     /// Echo of the HELLO.

@@ -1,7 +1,7 @@
-//! Packets: the units that travel in one datagram each.
+//! Packets: each travels in a datagram of its own.
 //!
-//! The top bit of the first byte tells them apart: clear packets begin with `R`, sealed ones have
-//! the bit set. Clear packets make a connection, everything else travels sealed.
+//! The top bit of the first byte distinguishes them: clear packets begin with `R`, sealed ones have the bit
+//! set. Clear packets establish a connection; everything else is sealed.
 
 mod clear;
 mod hello;

@@ -1,4 +1,4 @@
-//! REJECT: the server refuses a HELLO, and why.
+//! REJECT: the server refuses a HELLO, with a reason.
 //!
 //! ```text
 //! echo [8] | code varint | supported version u8
@@ -8,14 +8,15 @@ use super::clear::Echo;
 use crate::base::{DecodeError, Reader, Wire, Writer};
 use crate::wire::RejectCode;
 
-/// The server refuses. Not authenticated: to a client a hint, until its own deadline. Spec: HSK-7, HSK-8.
+/// The server's refusal. It is not authenticated, so a client takes it as a hint until its own deadline.
+/// Spec: HSK-7, HSK-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reject {
     /// Echo of the HELLO.
     pub echo: Echo,
-    /// Why.
+    /// Reason for the refusal.
     pub code: RejectCode,
-    /// Version of the protocol that the server speaks.
+    /// Protocol version that the server supports.
     pub version: u8,
 }
 

@@ -1,4 +1,4 @@
-//! RETRY: the server wants the HELLO again, with a cookie that proves the client's address.
+//! RETRY: the server asks for the HELLO again, with a cookie that proves the client's address.
 //!
 //! ```text
 //! echo [8] | cookie [24]
@@ -7,19 +7,19 @@
 use super::clear::Echo;
 use crate::base::{DecodeError, Reader, Wire, Writer};
 
-/// Bytes of a cookie.
+/// Length of a cookie.
 pub const COOKIE_BYTES: usize = 24;
 
-/// What a client sends back unread: only the server that made it can tell whether it did.
+/// Opaque bytes that a client sends back unchanged. Only the server that made them can verify them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cookie(pub [u8; COOKIE_BYTES]);
 
-/// The server is under load and wants the HELLO again, with `cookie`. Spec: HSK-5.
+/// A server under load asks for the HELLO again, with `cookie`. Spec: HSK-5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
     /// Echo of the HELLO.
     pub echo: Echo,
-    /// To be sent back.
+    /// Cookie to send back.
     pub cookie: Cookie,
 }
 

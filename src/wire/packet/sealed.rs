@@ -1,4 +1,4 @@
-//! The header of sealed packets: all that travels outside the seal.
+//! The header of sealed packets: everything outside the seal.
 //!
 //! ```text
 //! flags (1) | [ connection id (4), client → server only ] | packet number (2 | 4) | sealed frames | tag (16)
@@ -12,23 +12,23 @@ use crate::base::{ConnectionId, DecodeError, Truncated, Writer};
 pub struct SealedHeader {
     /// The key-phase bit.
     pub key_phase: bool,
-    /// Names the connection to the server; `None` from server to client.
+    /// Identifies the connection to the server; `None` from server to client.
     pub connection: Option<ConnectionId>,
     /// The low 16 or 32 bits of the packet number.
     pub number: Truncated,
 }
 
-/// Set in the first byte of every sealed packet, and of no clear one.
+/// Bit set in the first byte of every sealed packet and of no clear one.
 pub const SEALED: u8 = 0x80;
 const KEY_PHASE: u8 = 0x40;
 const WIDE_NUMBER: u8 = 0x20;
 const RESERVED: u8 = 0x1f;
 
 impl SealedHeader {
-    /// Reads the header of `packet` and tells its length; `to_server` when a client sent it.
+    /// Reads the header of `packet` and returns it with its length; `to_server` if a client sent the packet.
     ///
     /// # Errors
-    /// [`DecodeError`] when the packet is too short or a reserved bit is set.
+    /// [`DecodeError`] if the packet is too short or a reserved bit is set.
     pub fn read(packet: &[u8], to_server: bool) -> Result<(Self, usize), DecodeError> {
         let (&flags, rest) =
             packet.split_first().ok_or(DecodeError::Truncated { what: "flags", missing: 1 })?;
@@ -52,7 +52,7 @@ impl SealedHeader {
         Ok((header, packet.len() - rest.len()))
     }
 
-    /// The connection that a client's packet names, without a look at the rest.
+    /// Returns the connection that a client's packet names, reading only the header.
     pub fn connection_of(packet: &[u8]) -> Option<ConnectionId> {
         Self::read(packet, true).ok().and_then(|(header, _)| header.connection)
     }
@@ -68,7 +68,7 @@ impl SealedHeader {
         self.number.write(writer);
     }
 
-    /// Bytes of the header.
+    /// Returns the length of the header.
     pub fn encoded_len(&self) -> usize {
         1 + if self.connection.is_some() { 4 } else { 0 } + self.number.encoded_len()
     }

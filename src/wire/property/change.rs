@@ -1,13 +1,13 @@
-//! [`PropertyChange`]: what came of the operations on a session's properties.
+//! [`PropertyChange`]: the result of an operation on a session's properties.
 
 use std::sync::Arc;
 
 use super::{MAX_PROPERTIES, PropertyKey, PropertyValue, WriteRule};
 use crate::base::{DecodeError, Reader, Wire, Writer};
 
-/// What became of one property. Spec: PRP-9.
+/// The result for one property. Spec: PRP-9.
 ///
-/// Results, not operations: whoever applies them needs no arithmetic and no rules.
+/// Changes are results, not operations, so applying them needs no arithmetic and no rules.
 /// ```text
 /// 0 created: 0 | key | value | rule u8
 /// 1 set:     1 | key | value
@@ -15,13 +15,13 @@ use crate::base::{DecodeError, Reader, Wire, Writer};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PropertyChange {
-    /// There is a new property; its creator is the member that the event names.
+    /// A property was created; its creator is the member that the event names.
     Created {
         /// The property.
         key: PropertyKey,
         /// Its value.
         value: PropertyValue,
-        /// Who may change it.
+        /// Members that may change it.
         rule: WriteRule,
     },
     /// A property has a new value.
@@ -31,7 +31,7 @@ pub enum PropertyChange {
         /// Its value.
         value: PropertyValue,
     },
-    /// A property is gone.
+    /// A property was deleted.
     Deleted {
         /// The property.
         key: PropertyKey,
@@ -73,7 +73,7 @@ impl Wire for PropertyChange {
     }
 }
 
-/// The changes of one command, in order: one for each of its 1 to 256 operations. Spec: PRP-9.
+/// The changes of one command in order, one for each of its 1 to 256 operations. Spec: PRP-9.
 ///
 /// ```text
 /// count varint | changes
@@ -82,7 +82,7 @@ impl Wire for PropertyChange {
 pub struct PropertyChanges(Arc<[PropertyChange]>);
 
 impl PropertyChanges {
-    /// Checks and keeps changes.
+    /// Checks and wraps a list of changes.
     ///
     /// # Errors
     /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`].
@@ -91,7 +91,7 @@ impl PropertyChanges {
         Ok(Self(changes.into()))
     }
 
-    /// The changes, in order.
+    /// Returns the changes in order.
     pub fn as_slice(&self) -> &[PropertyChange] {
         &self.0
     }

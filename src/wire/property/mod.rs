@@ -1,7 +1,6 @@
 //! Properties: a session's shared values, the operations on them and their changes.
 //!
-//! This file has the values; [`PropertyOp`] is what a member asks for, [`PropertyChange`] what
-//! came of it.
+//! This file contains the values. [`PropertyOp`] is a member's request, [`PropertyChange`] its result.
 
 mod change;
 mod op;
@@ -19,14 +18,14 @@ use bytes::Bytes;
 use super::bounded::bounded_text;
 use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
 
-/// Most properties of a session, and most operations of one command. Spec: PRP-2.
+/// Maximum number of properties in a session, and of operations in one command. Spec: PRP-2.
 pub const MAX_PROPERTIES: usize = 256;
 
-/// Most bytes of a session's keys and values together, and so of one value. Spec: PRP-2.
+/// Maximum number of bytes of a session's keys and values together, and thus of one value. Spec: PRP-2.
 pub const MAX_PROPERTY_BYTES: usize = 64 << 10;
 
 bounded_text! {
-    /// Names a property: UTF-8, 1 to 64 bytes. Spec: PRP-3.
+    /// Name of a property: UTF-8, 1 to 64 bytes. Spec: PRP-3.
     PropertyKey, "property key", 1..=64
 }
 
@@ -38,7 +37,7 @@ bounded_text! {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PropertyValue {
-    /// Bytes that only the app understands, at most [`MAX_PROPERTY_BYTES`].
+    /// Bytes that only the application interprets, at most [`MAX_PROPERTY_BYTES`].
     Bytes(Bytes),
     /// A number that can be incremented.
     Integer(i64),
@@ -75,7 +74,7 @@ impl From<Bytes> for PropertyValue {
 }
 
 impl PropertyValue {
-    /// Checks and keeps bytes.
+    /// Checks the number of bytes and wraps them.
     ///
     /// # Errors
     /// [`DecodeError::Length`] above [`MAX_PROPERTY_BYTES`].
@@ -84,23 +83,23 @@ impl PropertyValue {
         value.check().map(|()| value)
     }
 
-    /// Checks that it is not too long.
+    /// Checks that the value is not too long.
     pub(in crate::wire) fn check(&self) -> Result<(), DecodeError> {
         let (bytes, max) = (self.counted_bytes() as u64, MAX_PROPERTY_BYTES as u64);
         if bytes <= max { Ok(()) } else { Err(DecodeError::Length { what: Self::WHAT, bytes, min: 0, max }) }
     }
 
-    /// The integer, if it is one.
+    /// Returns the integer, if it is one.
     pub fn as_integer(&self) -> Option<i64> {
         if let Self::Integer(integer) = self { Some(*integer) } else { None }
     }
 
-    /// The bytes, if it is not an integer.
+    /// Returns the bytes, if it is not an integer.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
-    /// What the value counts toward [`MAX_PROPERTY_BYTES`].
+    /// Returns the number of bytes that the value counts toward [`MAX_PROPERTY_BYTES`].
     pub fn counted_bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -108,7 +107,7 @@ impl PropertyValue {
         }
     }
 
-    /// Its name in errors, by which [`CommandError`](crate::wire::command::CommandError) chooses their code.
+    /// Its name in errors, by which [`CommandError`](crate::wire::command::CommandError) selects the code.
     pub(super) const WHAT: &'static str = "property value";
 
     const BYTES: u8 = 0;
@@ -157,15 +156,15 @@ impl Wire for PropertyValue {
     }
 }
 
-/// Who may change or delete a property. Spec: PRP-5.
+/// Members that may change or delete a property. Spec: PRP-5.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum WriteRule {
-    /// The session's owner; only the owner creates such a property.
+    /// The session's owner; only the owner can create such a property.
     Owner = 1,
     /// Every member.
     Any = 2,
-    /// The member that created it; once that one has left, the owner.
+    /// The member that created it or, after that member has left, the owner.
     Creator = 3,
 }
 
@@ -190,7 +189,7 @@ impl Wire for WriteRule {
     }
 }
 
-/// A property with all that belongs to it, as a snapshot shows it. Spec: PRP-6.
+/// A property with all its attributes, as in a snapshot. Spec: PRP-6.
 ///
 /// ```text
 /// key | value | rule u8 | creator varint
@@ -201,7 +200,7 @@ pub struct Property {
     pub key: PropertyKey,
     /// Its value.
     pub value: PropertyValue,
-    /// Who may change it.
+    /// Members that may change it.
     pub rule: WriteRule,
     /// The member that created it.
     pub creator: MemberId,

@@ -1,4 +1,4 @@
-//! [`PropertyOp`]: what a member asks to be done to a session's properties.
+//! [`PropertyOp`]: an operation on a session's properties that a member requests.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::base::{DecodeError, Reader, Wire, Writer};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PropertyOp {
-    /// Sets a value, whatever it was.
+    /// Sets a value, whatever the previous one.
     Set {
         /// The property.
         key: PropertyKey,
         /// Its new value.
         value: PropertyValue,
-        /// Rule of a property that this creates, else without effect. `None` is
+        /// Rule of a property that this creates, otherwise without effect. `None` means
         /// [`WriteRule::Creator`].
         rule: Option<WriteRule>,
     },
@@ -34,16 +34,16 @@ pub enum PropertyOp {
     Increment {
         /// The property.
         key: PropertyKey,
-        /// What is added; may be negative.
+        /// Amount to add; may be negative.
         delta: i64,
     },
-    /// Sets or deletes a property if it is what the sender believes it to be.
+    /// Sets or deletes a property if it has the value that the sender expects.
     CompareAndSet {
         /// The property.
         key: PropertyKey,
-        /// What it must be; `None`: it must not exist.
+        /// Expected value; `None` if the property must not exist.
         expected: Option<PropertyValue>,
-        /// What it becomes; `None`: it is deleted.
+        /// New value; `None` to delete the property.
         value: Option<PropertyValue>,
         /// As in [`PropertyOp::Set`].
         rule: Option<WriteRule>,
@@ -51,8 +51,9 @@ pub enum PropertyOp {
 }
 
 impl PropertyOp {
-    /// Sets a value, whatever it was: an integer, or text or bytes, 65,536 of them at most. A property that this creates
-    /// has [`WriteRule::Creator`], unless [`Self::with_rule`] says otherwise: others can then not write it.
+    /// Sets a value, whatever the previous one, to an integer, a text or bytes; text and bytes are limited to
+    /// 65,536 bytes. A property that this creates has [`WriteRule::Creator`] unless [`Self::with_rule`] sets
+    /// another rule, so other members cannot write it.
     pub fn set(key: PropertyKey, value: impl Into<PropertyValue>) -> Self {
         Self::Set { key, value: value.into(), rule: None }
     }
@@ -67,8 +68,9 @@ impl PropertyOp {
         Self::Increment { key, delta }
     }
 
-    /// Sets a property to `value`, or deletes it, if it is `expected`; `None`: if it does not exist. Who may write one that
-    /// this creates is as with [`Self::set`].
+    /// Sets a property to `value` if its value is `expected`. For `value`, `None` deletes the property; for
+    /// `expected`, it means that the property does not exist. A property that this creates has the same write
+    /// rule as with [`Self::set`].
     pub fn compare_and_set(
         key: PropertyKey,
         expected: Option<PropertyValue>,
@@ -77,7 +79,7 @@ impl PropertyOp {
         Self::CompareAndSet { key, expected, value, rule: None }
     }
 
-    /// With this rule for a property that it creates, if it creates one.
+    /// Sets the rule for a property that the operation creates, if it creates one.
     pub fn with_rule(mut self, new: WriteRule) -> Self {
         if let Self::Set { rule, .. } | Self::CompareAndSet { rule, .. } = &mut self {
             *rule = Some(new);
@@ -85,7 +87,7 @@ impl PropertyOp {
         self
     }
 
-    /// What the operation counts toward the rates of a session: bytes of its key and values.
+    /// Returns the bytes of key and values, which the operation counts toward the rates of a session.
     pub fn counted_bytes(&self) -> usize {
         let values: usize = self.values().map(PropertyValue::counted_bytes).sum();
         let delta = if matches!(self, Self::Increment { .. }) { 8 } else { 0 };
@@ -101,7 +103,7 @@ impl PropertyOp {
         values.into_iter().flatten()
     }
 
-    /// The property that is meant.
+    /// Returns the key of the property.
     pub fn key(&self) -> &PropertyKey {
         match self {
             Self::Set { key, .. }
@@ -180,23 +182,23 @@ impl Wire for PropertyOp {
 pub struct PropertyOps(Arc<[PropertyOp]>);
 
 impl PropertyOps {
-    /// Checks and keeps operations.
+    /// Checks and wraps a list of operations.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`], [`DecodeError::Length`] when a
-    /// value has more than 65,536 bytes.
+    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`],
+    /// [`DecodeError::Length`] when a value has more than 65,536 bytes.
     pub fn new(ops: Vec<PropertyOp>) -> Result<Self, DecodeError> {
         DecodeError::check_count("number of property operations", ops.len(), 1, MAX_PROPERTIES)?;
         ops.iter().flat_map(PropertyOp::values).try_for_each(PropertyValue::check)?;
         Ok(Self(ops.into()))
     }
 
-    /// What all of them count toward the rates of a session.
+    /// Returns the bytes that all operations count toward the rates of a session.
     pub fn counted_bytes(&self) -> usize {
         self.0.iter().map(PropertyOp::counted_bytes).sum()
     }
 
-    /// The operations, in order.
+    /// Returns the operations in order.
     pub fn as_slice(&self) -> &[PropertyOp] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Packet numbers: what is acked, and what has come before.
+//! Packet numbers: which are acked, and which have arrived before.
 
 use rallypoint::base::Truncated;
 use rallypoint::wire::frame::{Ack, AckRun, Frame, Lags};
@@ -40,7 +40,7 @@ pub(super) fn scripts() -> Vec<Script> {
     ]
 }
 
-/// An ack of the receiver's own packets.
+/// Returns an ack of the receiver's own packets.
 pub(super) fn ack(largest: u64, runs: Option<(u64, &[(u64, u64)])>, repaired: &[u8]) -> Frame {
     let run = |&(gap, run): &(u64, u64)| AckRun { gap, run };
     let runs = runs.map(|(first, runs)| (first, runs.iter().map(run).collect()));

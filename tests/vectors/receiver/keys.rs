@@ -1,4 +1,5 @@
-//! Sequenced and ReliableLatest: nothing older than what was handed up of the same key.
+//! Sequenced and ReliableLatest: no message is delivered that is older than the last delivered one of its
+//! key.
 
 use super::script::{Script, latest, message, sequenced, wide};
 
@@ -28,8 +29,8 @@ pub(super) fn scripts() -> Vec<Script> {
             .packet(3, &[message(latest(1), 1, 256, "256")])
             .packet(4, &[message(latest(2), 1, 256, "older than 257")])
             .packet(5, &[message(latest(2), 1, 300, "300")]),
-        // Whatever a sender does: of all numbers with these 8 bits it is the one between 191 below the position and
-        // 64 above (STR-6). What is wide tells how it was read.
+        // Independent of the sender: of all numbers with these 8 bits, the one between 191 below the position
+        // and 64 above is taken (STR-6). The wide numbers show how it was read.
         Script::new("keys: numbers of 1 byte, as far as they reach from position 220")
             .packet(0, &[wide(latest(1), 1, 219, "219")])
             .packet(1, &[message(latest(2), 1, 29, "29, not 285")])

@@ -1,8 +1,8 @@
-//! What a receiver does: scripts of opened packets, played to a client's connection, and what follows
-//! from each packet. `protocol-spec/vectors/README.md` has the form.
+//! The behaviour of a receiver: scripts of opened packets, played to a client's connection, and what follows
+//! from each packet. `protocol-spec/vectors/README.md` describes the form.
 //!
-//! The connection owes an ack no delay and is told that none arrived, so that an ack leaves after each
-//! packet that asks for one and says all there is to say.
+//! The connection may not delay its acks, and none of them is acknowledged, so an ack leaves after each
+//! packet that asks for one and reports everything there is to report.
 
 mod acks;
 mod fragments;
@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use self::script::{Script, Step};
 use super::{Vectors, delivery_json, hex, written};
 
-/// Time stands still, so that the delay of each ack is 0.
+/// Time does not advance, so the delay of each ack is 0.
 const NOW: Timestamp = Timestamp::ZERO;
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
 
@@ -52,7 +52,7 @@ fn receivers() {
     vectors.settle();
 }
 
-/// The vector of a script: each step, and what followed.
+/// Returns the vector of a script: each step and its results.
 fn played(script: &Script) -> Value {
     let mut client = Client::that_has_sent(script.sent);
     let steps: Vec<Value> = script.steps.iter().map(|step| client.step(script.name, step)).collect();
@@ -92,8 +92,8 @@ impl Client {
         Self { connection, server: secrets.server_keys(), largest: None }
     }
 
-    /// One whose packets so far had these numbers: which ones it leaves out is random. Without any, just one
-    /// that has said its first PING.
+    /// Returns a client whose packets so far had these numbers; which numbers it leaves out is random.
+    /// Without numbers, returns a client that has only sent its first PING.
     fn that_has_sent(numbers: &[u64]) -> Self {
         let sends = |seed| {
             let mut client = Self::new(seed);
@@ -147,7 +147,7 @@ impl Client {
         value
     }
 
-    /// Seals a packet of the server, and has the connection take it.
+    /// Seals a packet of the server and hands it to the connection.
     fn take(&mut self, number: u64, frames: &[u8]) -> Result<(), PacketDropped> {
         let header = SealedHeader { key_phase: false, connection: None, number: Truncated::bits32(number) };
         let header = written(|writer: &mut Writer| header.write(writer));
@@ -158,7 +158,7 @@ impl Client {
         self.connection.handle_packet(NOW, SERVER.into(), packet)
     }
 
-    /// All that the connection sends now: numbers and frames.
+    /// Returns the numbers and frames of all packets that the connection sends now.
     fn hear(&mut self) -> Vec<(u64, Vec<Frame>)> {
         let mut heard = Vec::new();
         let mut packet = BytesMut::new();
@@ -184,7 +184,7 @@ fn message_json(event: &Event) -> Option<Value> {
     Some(json!({ "stream": stream, "delivery": delivery_json(*delivery), "payload": hex(payload) }))
 }
 
-/// The ack among `heard`, null for none.
+/// Returns the ack among `heard`, or null.
 fn ack_json(heard: &[Frame]) -> Value {
     let mut acks = heard.iter().filter(|frame| matches!(frame, Frame::Ack(_)));
     let ack = acks.next();

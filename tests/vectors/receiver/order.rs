@@ -1,4 +1,4 @@
-//! Messages that are whole: which are handed up, and when.
+//! Whole messages: which are delivered, and when.
 
 use rallypoint::wire::CloseCode;
 use rallypoint::wire::frame::{Close, Frame};
@@ -66,7 +66,7 @@ pub(super) fn scripts() -> Vec<Script> {
     ]
 }
 
-/// The position is 250 when the numbers of 1 byte begin again.
+/// The position is 250 when the 1-byte numbers wrap around.
 fn past_255() -> Script {
     let full =
         |first: u64| (first..first + 50).map(|number| message(ORDERED, 1, number, "")).collect::<Vec<_>>();
@@ -81,7 +81,7 @@ fn past_255() -> Script {
         .packet(10, &[message(ORDERED, 1, 257, "257")])
 }
 
-/// Number 1 of 1 byte could be 257 by then. Its own space is what counts.
+/// By then, the 1-byte number 1 could also mean 257. Only the number's own space matters.
 fn late() -> Script {
     Script::new("numbers: of 1 byte, in a packet too late to tell which")
         .packet(0, &[message(ORDERED, 1, 0, "a")])

@@ -1,6 +1,8 @@
-//! Lost packets that REPAIR frames bring back. A receiver that ignores them (FRM-10) plays none of these.
+//! Lost packets that REPAIR frames restore. A receiver that ignores them (FRM-10) plays none of these
+//! scripts.
 //!
-//! Each script begins with a REPAIR of a packet that has come: some receivers remember nothing before.
+//! Each script begins with a REPAIR of a packet that has arrived, because some receivers remember nothing
+//! before it.
 
 use bytes::Bytes;
 use rallypoint::wire::frame::{Frame, Repair};
@@ -23,13 +25,13 @@ fn unordered(number: u64, payload: &'static str) -> Frame {
     message(UNORDERED, 1, number, payload)
 }
 
-/// Packets 0 and 1 hold an ordered message each, and 1 a REPAIR of 0.
+/// Packets 0 and 1 hold an ordered message each, and packet 1 also a REPAIR of packet 0.
 fn begun(name: &'static str) -> Script {
     Script::new(name).packet(0, &[ordered(0)]).packet(1, &[repair(&[(1, &[ordered(0)])]), ordered(1)])
 }
 
 fn good() -> Vec<Script> {
-    // Of all this a symbol holds the messages of the reliable modes that are whole.
+    // Of these, a symbol contains only the whole messages of the reliable modes.
     let covered = [unordered(0, "in"), wide(UNORDERED, 2, 1, "too")];
     let others =
         [unreliable("out"), message(sequenced(7), 1, 0, "out"), fragment(ORDERED, 3, "out!", (0, 2))];

@@ -1,4 +1,4 @@
-//! What the scripts are made of.
+//! The elements of the scripts.
 
 use bytes::{Bytes, BytesMut};
 use rallypoint::base::{StreamId, Truncated};
@@ -23,13 +23,13 @@ pub(super) fn latest(key: u16) -> Delivery {
 /// Packets in the order in which they are opened.
 pub(super) struct Script {
     pub(super) name: &'static str,
-    /// Numbers of the packets that the receiver has sent before; only where they matter.
+    /// Numbers of the packets that the receiver has sent before, where they matter.
     pub(super) sent: &'static [u64],
     pub(super) steps: Vec<Step>,
 }
 
 pub(super) enum Step {
-    /// A packet: its number, its frames.
+    /// A packet's number and frames.
     Packet(u64, Bytes),
     /// The application has read the last event of a stream.
     Finish(StreamId),
@@ -50,13 +50,13 @@ impl Script {
         self
     }
 
-    /// A packet of frames that no [`Frame`] can say.
+    /// Adds a packet with frames that [`Frame`] cannot represent.
     pub(super) fn bytes(mut self, number: u64, frames: &str) -> Self {
         self.steps.push(Step::Packet(number, unhex(frames).into()));
         self
     }
 
-    /// Packets of a PING each.
+    /// Adds packets with one PING each.
     pub(super) fn pings(self, numbers: impl IntoIterator<Item = u64>) -> Self {
         numbers.into_iter().fold(self, |script, number| script.packet(number, &[Frame::Ping]))
     }
@@ -67,12 +67,12 @@ impl Script {
     }
 }
 
-/// A message whose number has 1 byte.
+/// Returns a message with a 1-byte number.
 pub(super) fn message(delivery: Delivery, stream: u32, number: u64, payload: &'static str) -> Frame {
     numbered(delivery, stream, Truncated::bits8(number), payload)
 }
 
-/// One whose number has 4 bytes.
+/// Returns a message with a 4-byte number.
 pub(super) fn wide(delivery: Delivery, stream: u32, number: u64, payload: &'static str) -> Frame {
     numbered(delivery, stream, Truncated::bits32(number), payload)
 }
@@ -86,7 +86,7 @@ pub(super) fn unreliable(payload: &'static str) -> Frame {
     Frame::Message(Message { head: MessageHead::Unreliable, payload: Bytes::from_static(payload.as_bytes()) })
 }
 
-/// Piece `index` of the `count` into which `whole` is cut; number 1 byte, stream 1.
+/// Returns fragment `index` of the `count` into which `whole` is cut, with a 1-byte number, on stream 1.
 pub(super) fn fragment(
     delivery: Delivery,
     number: u64,
@@ -99,7 +99,7 @@ pub(super) fn fragment(
     Frame::Fragment(Fragment { head, payload })
 }
 
-/// A REPAIR of packets that are so far below its own, and hold these messages.
+/// Returns a REPAIR of packets, each given by its distance below the REPAIR's own packet and its messages.
 pub(super) fn repair(covered: &[(u8, &[Frame])]) -> Frame {
     let mut sum = BytesMut::new();
     for (_, messages) in covered {

@@ -1,4 +1,4 @@
-//! What closes the connection.
+//! Packets that close the connection.
 
 use bytes::Bytes;
 use rallypoint::base::{StreamId, Truncated};
@@ -43,7 +43,7 @@ fn acks() -> Vec<Script> {
         acks("violation: a number as repaired that was left out", ack(4, Some((1, &[])), &[1])),
         acks("violation: a repaired number below 0", ack(2, Some((1, &[])), &[3])),
         acks("violation: more packets marked than sent", Frame::CeCount(100)),
-        // As long as 2 is not settled, 3 is remembered.
+        // Number 3 is remembered as long as 2 is not settled.
         Script::new("violation: the second of two acks names a number that was left out")
             .after_sending(SENT)
             .packet(0, &[ack(4, Some((1, &[(2, 2)])), &[])])
@@ -95,7 +95,7 @@ fn fragments() -> Vec<Script> {
         Script::new("violation: a message larger than the end takes")
             .packet(0, &[begun(UNORDERED, 0, 1_200)])
             .packet(1, &[begun(UNORDERED, 1, 1_201)]),
-        // 51 count 64,464 bytes, and one more is 192 bytes too many.
+        // 51 messages count as 64,464 bytes, and one more exceeds the buffer by 192 bytes.
         Script::new("violation: more incomplete messages than the end has room for")
             .packet(0, &(0..51).map(|number| begun(UNORDERED, number, 1_200)).collect::<Vec<_>>())
             .packet(1, &[begun(UNORDERED, 51, 1_200)]),
@@ -103,7 +103,7 @@ fn fragments() -> Vec<Script> {
     ]
 }
 
-/// An empty message counts 64 bytes: there is room for 1,024 that wait for number 0.
+/// An empty message counts as 64 bytes, so 1,024 that wait for number 0 have room.
 fn out_of_order() -> Script {
     let begun = Script::new("violation: more messages out of order than the end has room for");
     let waiting =
@@ -113,7 +113,7 @@ fn out_of_order() -> Script {
         .packet(8, &[wide(ORDERED, 1, 1_025, "")])
 }
 
-/// The first of 600 or more fragments.
+/// Returns the first fragment of a message that has 600 or more.
 fn begun(delivery: Delivery, number: u64, total: u32) -> Frame {
     let place = Place { stream: StreamId(1), number: Truncated::bits8(number) };
     let head = FragmentHead { place, delivery, count: total.div_ceil(2), total, index: 0 };

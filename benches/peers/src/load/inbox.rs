@@ -1,4 +1,4 @@
-//! [`Inbox`]: counts what arrives at the clients.
+//! [`Inbox`]: counts the messages that arrive at the clients.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::message::{Kind, Stamp};
 use crate::sys;
 
-/// Counts what arrives at the clients; clones are the same one.
+/// Counts the messages that arrive at the clients; clones share their counts.
 #[derive(Clone)]
 pub struct Inbox {
     counts: Arc<Mutex<Counts>>,
@@ -27,14 +27,14 @@ struct Counts {
     first_trouble: Option<String>,
 }
 
-/// The longest latency that is told apart, 100 s.
+/// The longest latency that the histogram distinguishes, 100 s.
 const LONGEST_NANOS: u64 = 100_000_000_000;
 
 impl Inbox {
-    /// For so many clients, of which none has joined.
+    /// Returns an inbox for `clients` clients, none of which has joined.
     ///
     /// # Errors
-    /// None that is expected.
+    /// None is expected.
     pub fn new(clients: usize) -> Result<Self> {
         let latency = histogram()?;
         let joined = vec![false; clients];
@@ -51,7 +51,7 @@ impl Inbox {
         Ok(Self { counts: Arc::new(Mutex::new(counts)) })
     }
 
-    /// Takes a message that has arrived now at `client`.
+    /// Takes a message that has just arrived at `client`.
     pub fn take(&self, client: usize, body: &[u8]) {
         let now = sys::nanos();
         let mut counts = self.lock();
@@ -68,42 +68,42 @@ impl Inbox {
         }
     }
 
-    /// Notes that something went wrong at a client.
+    /// Records that something went wrong at a client.
     pub fn trouble(&self, what: &dyn Display) {
         self.lock().note(what);
     }
 
-    /// Notes that a client is in its group.
+    /// Records that a client is in its group.
     pub fn join(&self, client: usize) {
         self.lock().join(client);
     }
 
-    /// True when this client is in its group.
+    /// Returns true if this client is in its group.
     pub fn has_joined(&self, client: usize) -> bool {
         self.lock().joined.get(client).copied().unwrap_or(false)
     }
 
-    /// Clients that are in no group yet.
+    /// Returns the number of clients that are in no group yet.
     pub fn missing(&self) -> usize {
         self.lock().missing
     }
 
-    /// Messages that have arrived, counted ones and others.
+    /// Returns the number of messages that have arrived, counted or not.
     pub fn arrivals(&self) -> u64 {
         self.lock().arrivals
     }
 
-    /// Of these, those that have arrived at this client.
+    /// Returns how many of these have arrived at this client.
     pub fn arrivals_at(&self, client: usize) -> u64 {
         self.lock().arrivals_at.get(client).copied().unwrap_or(0)
     }
 
-    /// Counted messages that have arrived.
+    /// Returns the number of counted messages that have arrived.
     pub fn delivered(&self) -> u64 {
         self.lock().delivered
     }
 
-    /// What it has counted, as the parent reads it.
+    /// Returns the counts in the form that the parent reads.
     pub fn report(&self) -> Value {
         let counts = self.lock();
         json!({
@@ -140,15 +140,15 @@ impl Counts {
     }
 }
 
-/// An empty histogram of nanoseconds, three digits exact.
+/// Returns an empty histogram of nanoseconds, exact to three digits.
 ///
 /// # Errors
-/// None that is expected.
+/// None is expected.
 pub fn histogram() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LONGEST_NANOS, 3).map_err(Error::while_doing("making a histogram"))
 }
 
-/// What is told of times, in microseconds; nothing of none.
+/// Returns the reported quantiles of times, in microseconds; null if there are none.
 pub fn micros(times: &Histogram<u64>) -> Value {
     if times.is_empty() {
         return Value::Null;

@@ -1,4 +1,4 @@
-//! [`join_all`]: puts every client into its group, by the message that every peer but Rallypoint has for
+//! [`join_all`]: puts every client into its group, by the message that every peer except Rallypoint has for
 //! that.
 
 use super::{CONNECT_NANOS, Clients, Inbox, Spec};
@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::message::{Kind, Stamp};
 use crate::sys;
 
-/// Clients that join at the same time.
+/// Number of clients that join at the same time.
 const AT_ONCE: usize = 32;
-/// After so long without an answer a client asks again, where messages may be lost.
+/// Time without an answer after which a client asks again, where messages may be lost.
 const AGAIN_NANOS: u64 = 250_000_000;
 
-/// Puts every client into its group and waits for the server's word.
+/// Puts every client into its group, and waits for the server's confirmation.
 ///
 /// # Errors
 /// [`Error::Bound`] when that takes too long, or an error of the clients.

@@ -1,12 +1,12 @@
-//! The load: all clients of a run on one thread, which send by plan and count what arrives.
+//! The load: all clients of a run on one thread, which send by plan and count the messages that arrive.
 //!
-//! | file | what it does |
+//! | file | contents |
 //! |---|---|
-//! | `inbox` | counts what arrives |
+//! | `inbox` | counts the messages that arrive |
 //! | `join` | puts every client into its group |
-//! | `paced` | sends at a rate, each client at a phase of its own |
+//! | `paced` | sends at a rate, each client at its own phase |
 //! | `window` | sends when something arrives, for bulk |
-//! | `runtime` | a turn of the loop for clients that live in tokio |
+//! | `runtime` | one turn of the loop for clients that run in tokio |
 
 mod inbox;
 mod join;
@@ -30,98 +30,98 @@ use crate::sys;
 
 /// All clients of a load.
 pub trait Clients {
-    /// Has a client send a message; it may wait for the next turn.
+    /// Has a client send a message, which may wait for the next turn.
     ///
     /// # Errors
     /// When the client cannot: its connection has ended or its buffer is full.
     fn send(&mut self, client: usize, body: &[u8]) -> Result<()>;
 
-    /// Puts what was sent on its way, then takes what has arrived and gives it to the inbox. Returns when
-    /// something did, and at `deadline` at the latest.
+    /// Sends the queued messages, then takes messages that have arrived and gives them to the inbox. Returns
+    /// when any have arrived, and at `deadline` at the latest.
     ///
     /// # Errors
-    /// When the clients cannot go on.
+    /// When the clients cannot continue.
     fn turn(&mut self, deadline: u64) -> Result<()>;
 }
 
-/// What a load is told.
+/// The parameters of a load.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// Whose clients.
+    /// The peer whose clients these are.
     pub peer: Peer,
-    /// Where they reach the server, which may be a relay.
+    /// The address at which they reach the server, which may be a relay's.
     pub server: SocketAddr,
-    /// Where the server is.
+    /// The server's own address.
     pub home: SocketAddr,
-    /// What the server said beside its address.
+    /// The server's announcement beside its address.
     pub extra: String,
     /// The number of its first group among those of all loads.
     pub first_session: usize,
-    /// Groups.
+    /// Number of groups.
     pub sessions: usize,
-    /// Members of each.
+    /// Number of members in each.
     pub members: usize,
-    /// What they do.
+    /// The clients' behaviour.
     pub plan: Plan,
-    /// True where clients are to cost as little as they can: the server is to be what is at its end.
+    /// Whether clients must cost as little as possible, so that the server is the bottleneck.
     pub lean: bool,
-    /// Where the random phases come from.
+    /// Seed of the random phases.
     pub seed: u64,
 }
 
-/// What the clients do.
+/// The clients' behaviour.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Plan {
     /// Each sends `rate_hz` messages a second.
     Paced {
-        /// Messages a second.
+        /// Messages per second.
         rate_hz: f64,
-        /// Bytes of one.
+        /// Size of a message in bytes.
         size: usize,
-        /// Milliseconds that are not counted.
+        /// Uncounted time at the start, in milliseconds.
         warmup_ms: u64,
-        /// Milliseconds that are.
+        /// Counted time, in milliseconds.
         counted_ms: u64,
-        /// Without a delivery for so long, what is missing is taken for lost.
+        /// Time without a delivery after which missing messages count as lost, in milliseconds.
         patience_ms: u64,
     },
-    /// Each keeps so many messages under way.
+    /// Each keeps `window` messages in flight.
     Window {
-        /// Messages under way.
+        /// Messages in flight.
         window: u64,
-        /// Bytes of one.
+        /// Size of a message in bytes.
         size: usize,
-        /// Milliseconds that are not counted.
+        /// Uncounted time at the start, in milliseconds.
         warmup_ms: u64,
-        /// Milliseconds that are.
+        /// Counted time, in milliseconds.
         counted_ms: u64,
     },
-    /// Nobody sends.
+    /// No client sends.
     Idle {
-        /// Milliseconds that are not counted.
+        /// Uncounted time at the start, in milliseconds.
         warmup_ms: u64,
-        /// Milliseconds that are.
+        /// Counted time, in milliseconds.
         counted_ms: u64,
     },
 }
 
 impl Spec {
-    /// Clients in all.
+    /// Returns the total number of clients.
     pub fn clients(&self) -> usize {
         self.sessions * self.members
     }
 }
 
-/// How long connecting and joining may take.
+/// Time limit for connecting and joining.
 pub const CONNECT_NANOS: u64 = 40_000_000_000;
-/// How often a load looks whether it may begin.
+/// Interval at which a load checks whether it may begin.
 const BEGIN_NANOS: u64 = 5_000_000;
 
-/// Runs the load. Its result goes to standard output, as does a line at the beginning and at the end of
-/// the counted time, for whoever reads the processes' CPU time then.
+/// Runs the load. Its result goes to standard output, as does a line at the beginning and at the end of the
+/// counted time, at which the parent reads the processes' CPU time.
 ///
 /// # Errors
-/// When the clients cannot go on.
+/// When the clients cannot continue.
 pub fn run(spec: &Spec) -> Result<()> {
     sys::allow_many_files().map_err(Error::io("raising the limit of open files"))?;
     let inbox = Inbox::new(spec.clients())?;
@@ -142,8 +142,8 @@ pub fn run(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Says that the clients are connected, and keeps them so until the parent has written a line: loads of one
-/// job begin together.
+/// Reports that the clients are connected, and keeps them connected until the parent has written a line: the
+/// loads of one job begin together.
 fn wait_to_begin(clients: &mut dyn Clients) -> Result<()> {
     let (begin, begun) = sync_channel(1);
     let read = move || begin.send(std::io::stdin().read_line(&mut String::new()));
@@ -158,7 +158,7 @@ fn wait_to_begin(clients: &mut dyn Clients) -> Result<()> {
     }
 }
 
-/// Says a line to the parent.
+/// Writes a line to the parent.
 #[allow(clippy::print_stdout)]
 pub fn say(line: &str) {
     println!("{line}");
@@ -184,7 +184,7 @@ impl Marks {
         Self { begin, end: begin + counted_ms * 1_000_000, state: State::Before }
     }
 
-    /// Tells the parent of marks that are passed; true when the counted time is over.
+    /// Reports to the parent the marks that have passed; returns true when the counted time is over.
     fn pass(&mut self, now: u64, inbox: &Inbox) -> bool {
         if self.state == State::Before && now >= self.begin {
             say("mark begin");
@@ -203,12 +203,12 @@ impl Marks {
         matches!(self.state, State::Counting { .. })
     }
 
-    /// The next mark.
+    /// Returns the next mark.
     fn next(&self) -> u64 {
         if self.state == State::Before { self.begin } else { self.end }
     }
 
-    /// What arrived in the counted time, whenever it was sent.
+    /// Returns the number of messages that arrived in the counted time, independent of when they were sent.
     fn arrivals(&self, inbox: &Inbox) -> u64 {
         match self.state {
             State::Before => 0,

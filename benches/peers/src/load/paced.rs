@@ -1,4 +1,4 @@
-//! Sends at a rate, each client at a random phase of its own, however late deliveries are.
+//! Sends at a rate, each client at its own random phase, regardless of how late deliveries are.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,15 +13,15 @@ use crate::error::{Error, Result};
 use crate::message::{Kind, MAX_BYTES, Stamp};
 use crate::sys;
 
-/// Messages that are sent before what has arrived is taken.
+/// Number of messages that are sent before arrivals are handled.
 const SENDS_A_TURN: usize = 64;
-/// Until the first message.
+/// Time before the first message.
 const LEAD_NANOS: u64 = 50_000_000;
 
-/// Runs the plan; what came of it.
+/// Runs the plan, and returns its result.
 ///
 /// # Errors
-/// When the clients cannot go on.
+/// When the clients cannot continue.
 pub fn run(spec: &Spec, clients: &mut dyn Clients, inbox: &Inbox) -> Result<Value> {
     let Plan::Paced { rate_hz, size, warmup_ms, counted_ms, patience_ms } = spec.plan else {
         return Err(Error::bound("not a paced plan"));
@@ -68,7 +68,7 @@ pub fn run(spec: &Spec, clients: &mut dyn Clients, inbox: &Inbox) -> Result<Valu
     }))
 }
 
-/// Waits until all that was sent has arrived, or nothing comes any more.
+/// Waits until all messages have arrived, or none arrives any more.
 fn settle(clients: &mut dyn Clients, inbox: &Inbox, expected: u64, patience: u64) -> Result<()> {
     let (mut seen, mut since) = (inbox.delivered(), sys::nanos());
     loop {

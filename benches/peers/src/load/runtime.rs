@@ -1,4 +1,4 @@
-//! [`TokioLoop`]: a turn of the loop for clients that live in tokio.
+//! [`TokioLoop`]: one turn of the loop for clients that run in tokio.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ pub struct TokioLoop {
     runtime: Runtime,
     tasks: LocalSet,
     alarm: Alarm,
-    /// To be told when something has arrived.
+    /// Notified when a message has arrived.
     pub arrived: Arc<Notify>,
 }
 
 impl TokioLoop {
-    /// One without tasks.
+    /// Returns a loop without tasks.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn new() -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("starting the runtime"))?;
@@ -33,19 +33,19 @@ impl TokioLoop {
         Ok(Self { runtime, tasks: LocalSet::new(), alarm, arrived: Arc::default() })
     }
 
-    /// Runs this, and the tasks beside it.
+    /// Runs `work`, and the tasks beside it.
     pub fn block_on<T>(&mut self, work: impl Future<Output = T>) -> T {
         self.tasks.block_on(&self.runtime, work)
     }
 
-    /// Runs the tasks until something has arrived, or `deadline`.
+    /// Runs the tasks until a message has arrived, or until `deadline`.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn turn(&mut self, deadline: u64) -> Result<()> {
         let Self { runtime, tasks, alarm, arrived } = self;
         let waited = tasks.block_on(runtime, async {
-            // However late it is: what was sent leaves, and what has arrived is taken.
+            // Even after the deadline, queued messages are sent and arrived ones are taken.
             tokio::task::yield_now().await;
             tokio::select! {
                 ended = alarm.wait_until(deadline) => ended,

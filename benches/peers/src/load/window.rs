@@ -1,4 +1,4 @@
-//! Sends when something arrives: each client keeps a window of messages under way.
+//! Sends when something arrives: each client keeps a window of messages in flight.
 
 use serde_json::{Value, json};
 
@@ -7,18 +7,18 @@ use crate::error::{Error, Result};
 use crate::message::{Kind, MAX_BYTES, Stamp};
 use crate::sys;
 
-/// After so long without an arrival, what a client has under way is taken for lost.
+/// Time without an arrival after which a client's messages in flight count as lost.
 const LOST_NANOS: u64 = 500_000_000;
-/// Times that this may happen to a client.
+/// Number of times that this may happen to a client.
 const MAX_LOSSES: u64 = 20;
 
-/// What a client has under way.
+/// A client's messages in flight.
 struct Window {
     sent: u64,
     arrived: u64,
     lost: u64,
     losses: u64,
-    /// When something arrived last.
+    /// Time of the last arrival.
     since: u64,
 }
 
@@ -27,7 +27,8 @@ impl Window {
         Self { sent: 0, arrived: 0, lost: 0, losses: 0, since: now }
     }
 
-    /// Takes note of what has arrived in all by now; what is left to be sent of a window of `size`.
+    /// Updates the window with the total number of arrivals, and returns how many messages of a window of
+    /// `size` may be sent.
     ///
     /// # Errors
     /// [`Error::Bound`] when too much is lost.
@@ -45,15 +46,15 @@ impl Window {
     }
 
     fn under_way(&self) -> u64 {
-        // What was taken for lost may arrive after all.
+        // Messages that counted as lost may still arrive.
         self.sent.saturating_sub(self.arrived + self.lost)
     }
 }
 
-/// Runs the plan; what came of it.
+/// Runs the plan, and returns its result.
 ///
 /// # Errors
-/// When the clients cannot go on, or too much is lost.
+/// When the clients cannot continue, or too much is lost.
 pub fn run(spec: &Spec, clients: &mut dyn Clients, inbox: &Inbox) -> Result<Value> {
     let Plan::Window { window, size, warmup_ms, counted_ms } = spec.plan else {
         return Err(Error::bound("not a plan with a window"));

@@ -1,4 +1,4 @@
-//! The clients of `raw` and `raw-mmsg`: a socket each.
+//! The clients of `raw` and `raw-mmsg`, with one socket each.
 
 use std::net::UdpSocket;
 
@@ -14,7 +14,7 @@ struct DatagramClients {
     inbox: Inbox,
 }
 
-/// Datagrams that are received with one call.
+/// Number of datagrams received with one call.
 const BATCH: usize = 16;
 
 /// Connects the clients.
@@ -36,7 +36,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
 
 impl Clients for DatagramClients {
     fn send(&mut self, client: usize, body: &[u8]) -> Result<()> {
-        // A full buffer loses the message, as a network would: it counts as not delivered.
+        // A full buffer loses the message, as a network would; it counts as not delivered.
         match self.sockets[client].send(body) {
             Ok(_) => {}
             Err(error) => self.inbox.trouble(&error),

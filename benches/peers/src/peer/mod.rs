@@ -1,7 +1,7 @@
-//! The peers: for each a server, which passes messages on to their sender's group, and clients.
+//! The peers: each has a server, which forwards messages to their sender's group, and clients.
 //!
-//! One file a peer, or one for its server and one for its clients; each says which settings it has and
-//! why.
+//! Each peer has one file, or one for its server and one for its clients; its settings and their reasons are
+//! described there.
 
 mod datagram_clients;
 #[cfg(feature = "enet")]
@@ -22,13 +22,13 @@ use crate::error::Result;
 use crate::load::{Clients, Inbox, Spec};
 use crate::stage::Announce;
 
-/// What is compared.
+/// The libraries and protocols that are compared.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
-    /// UDP without reliability and encryption, one system call a datagram.
+    /// UDP without reliability and encryption, one system call per datagram.
     Raw,
     /// The same with `recvmmsg` and `sendmmsg`.
     RawMmsg,
@@ -38,9 +38,9 @@ pub enum Peer {
     Kcp,
     /// ENet, the C library.
     Enet,
-    /// renet over netcode, which sends at once.
+    /// renet over netcode, sending at once.
     Renet,
-    /// The same, which sends at ticks.
+    /// renet over netcode, sending at ticks.
     RenetTick,
     /// QUIC by quinn.
     Quinn,
@@ -49,7 +49,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// All of them, the plainest first.
+    /// All peers, the plainest first.
     pub const ALL: [Self; 9] = [
         Self::Raw,
         Self::RawMmsg,
@@ -62,7 +62,7 @@ impl Peer {
         Self::Rallypoint,
     ];
 
-    /// Its name in tables, files and on the command line.
+    /// Returns its name in tables, files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -77,22 +77,22 @@ impl Peer {
         }
     }
 
-    /// True for those that do not send again what was lost.
+    /// Returns true for peers that do not retransmit lost messages.
     pub fn may_lose(self) -> bool {
         matches!(self, Self::Raw | Self::RawMmsg)
     }
 
-    /// True for those whose packets can go through a relay of datagrams.
+    /// Returns true for peers whose packets can pass a relay of datagrams.
     pub fn is_on_udp(self) -> bool {
         self != Self::Tcp
     }
 
-    /// True where one server uses several cores.
+    /// Returns true for peers where one server uses several cores.
     pub fn has_workers(self) -> bool {
         self == Self::Rallypoint
     }
 
-    /// Clients that a worker takes at most, by the peer's own limits.
+    /// Returns the maximum number of clients of a worker, by the peer's own limits.
     pub fn max_clients(self) -> usize {
         match self {
             // NETCODE_MAX_CLIENTS.
@@ -104,11 +104,11 @@ impl Peer {
     }
 }
 
-/// Runs the peer's server, for so many clients, until the process ends. `workers` is 1 for a peer that has
-/// none.
+/// Runs the peer's server for `clients` clients until the process ends. `workers` is 1 for a peer without
+/// workers.
 ///
 /// # Errors
-/// When the server cannot go on.
+/// When the server cannot continue.
 pub fn serve(peer: Peer, announce: Announce, clients: usize, workers: u8) -> Result<()> {
     match peer {
         Peer::Raw => raw::serve(announce),
@@ -129,7 +129,7 @@ pub fn serve(peer: Peer, announce: Announce, clients: usize, workers: u8) -> Res
 /// Connects the peer's clients and puts them into their groups.
 ///
 /// # Errors
-/// When not all get there.
+/// When a client does not succeed.
 pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     match spec.peer {
         Peer::Raw | Peer::RawMmsg => datagram_clients::connect(spec, inbox),

@@ -1,7 +1,7 @@
-//! `raw`: UDP, one system call a datagram, without reliability and encryption.
+//! `raw`: UDP with one system call per datagram, without reliability and encryption.
 //!
-//! What every other peer is compared with: it does nothing but what must be done. A blocking `recvfrom`
-//! needs no other call to wait.
+//! The baseline for all other peers: it does only what is necessary. A blocking `recvfrom` needs no other
+//! call to wait.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::rooms::Rooms;
 use crate::stage::Announce;
 use crate::sys;
 
-/// Clients at most.
+/// Maximum number of clients.
 const MAX_CLIENTS: usize = 65_536;
 
 /// Runs the server.
@@ -41,7 +41,7 @@ pub fn serve(announce: Announce) -> Result<()> {
         let recipients = rooms.recipients(number, message)?;
         let mut sent = 0;
         for recipient in recipients {
-            // What the system does not take is lost: that is UDP.
+            // A datagram that the system does not accept is lost, as is normal for UDP.
             sent += u64::from(socket.send_to(message, addresses[*recipient]).is_ok());
         }
         traffic.add(1 + sent, (1 + sent) * len as u64);

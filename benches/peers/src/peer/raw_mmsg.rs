@@ -1,7 +1,7 @@
-//! `raw-mmsg`: UDP with many datagrams a system call, without reliability and encryption.
+//! `raw-mmsg`: UDP with many datagrams per system call, without reliability and encryption.
 //!
-//! `recvmmsg` with `MSG_WAITFORONE` takes what waits and waits only for the first; the answers to all of
-//! it leave with one `sendmmsg`. The copies of a message share its bytes.
+//! `recvmmsg` with `MSG_WAITFORONE` takes all waiting datagrams and blocks only for the first; all answers
+//! leave with one `sendmmsg`. The copies of a message share its bytes.
 
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
@@ -13,9 +13,9 @@ use crate::rooms::Rooms;
 use crate::stage::Announce;
 use crate::sys::{self, ReceiveBatch, SendBatch};
 
-/// Clients at most.
+/// Maximum number of clients.
 const MAX_CLIENTS: usize = 65_536;
-/// Datagrams that are received with one call.
+/// Number of datagrams received with one call.
 const BATCH: usize = 64;
 
 /// Runs the server.

@@ -1,4 +1,4 @@
-//! [`Traffic`]: what a server's sockets have carried.
+//! [`Traffic`]: the traffic of a server's sockets.
 
 use std::ops::Add;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// What a server's sockets have carried, UDP payload; kept by the server's thread, read by another.
+/// The traffic of a server's sockets in UDP payload, updated by the server's thread and read by another.
 #[derive(Debug, Default)]
 pub struct Traffic {
     datagrams: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// Datagrams, both ways together, and their bytes.
+/// Datagrams and their bytes, both directions together.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Datagrams.
+    /// Number of datagrams.
     pub datagrams: u64,
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
@@ -31,18 +31,18 @@ impl Add for Counts {
 }
 
 impl Traffic {
-    /// One that is shared.
+    /// Returns new, shared counters.
     pub fn shared() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Adds datagrams, one way or the other.
+    /// Adds datagrams of either direction.
     pub fn add(&self, datagrams: u64, bytes: u64) {
         self.datagrams.fetch_add(datagrams, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// What it has counted.
+    /// Returns the current counts.
     pub fn counts(&self) -> Counts {
         Counts {
             datagrams: self.datagrams.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! A bar a peer, in panels.
+//! Panels with one bar per peer.
 
 use super::figures::{Figures, colour, is_ours};
 use super::panel::{SPAN, picture};
@@ -7,9 +7,9 @@ use super::svg::Svg;
 
 /// A panel of bars.
 pub struct Bars {
-    /// Of which workload.
+    /// The workload.
     pub workload: &'static str,
-    /// What stands above.
+    /// The heading above the panel.
     pub heading: &'static str,
     /// The name of the figure.
     pub figure: &'static str,
@@ -20,7 +20,7 @@ pub struct Bars {
 /// Thickness of a bar.
 const BAR: f64 = 15.0;
 
-/// A picture of panels; none when no panel has a figure.
+/// Returns a picture of panels, or `None` if no panel has a figure.
 pub fn draw(title: &str, panels: &[Bars], figures: &Figures<'_>) -> Option<String> {
     let all: Vec<_> = panels.iter().map(|bars| (bars, figures.peers(bars.workload, bars.figure))).collect();
     let all: Vec<_> = all.into_iter().filter(|(_, peers)| most(peers) > 0.0).collect();
@@ -44,7 +44,7 @@ fn bar(svg: &mut Svg, middle: f64, end: f64, peer: &str) {
     svg.rect((SPAN.0, middle - BAR / 2.0), ((end - SPAN.0).max(1.0), BAR), colour(peer));
 }
 
-/// The value, and how many times Rallypoint's it is.
+/// Returns the value, and its ratio to Rallypoint's.
 fn label(value: Option<f64>, ours: Option<f64>, peer: &str) -> String {
     match (value, ours.filter(|ours| *ours > 0.0)) {
         (None, _) => "not measured".to_owned(),

@@ -1,11 +1,11 @@
-//! What a delivery costs a worker without sockets: over members, over sessions, over idle connections.
+//! The cost of a delivery to a worker without sockets, over members, sessions and idle connections.
 
 use serde_json::Value;
 
 use super::scale::{Scale, tick};
 use super::svg::{Anchor, Font, GRID, Svg};
 
-/// The picture, and the plot of each panel within.
+/// Dimensions of the picture, and of the plot in each panel.
 const WIDTH: f64 = 860.0;
 const ACROSS: (f64, f64) = (86.0, 800.0);
 const TOP: f64 = 96.0;
@@ -13,7 +13,7 @@ const PANEL: f64 = 250.0;
 const PLOT: f64 = 150.0;
 const COLOUR: &str = "#d1491b";
 
-/// A line of points, and what is said of its axes.
+/// A line of points, with the text of its axes.
 struct Panel {
     heading: &'static str,
     across: &'static str,
@@ -21,7 +21,7 @@ struct Panel {
     points: Vec<(f64, f64)>,
 }
 
-/// The picture of what `cargo bench --bench fanout -- --json` wrote; none without rows.
+/// Returns the picture of the file that `cargo bench --bench fanout -- --json` wrote, or `None` without rows.
 pub fn draw(report: &Value) -> Option<String> {
     let rows: Vec<Row> = report.get("rows")?.as_array()?.iter().filter_map(Row::read).collect();
     let points = |is_of: fn(&Row) -> bool, at: fn(&Row) -> (f64, f64)| {
@@ -66,7 +66,7 @@ struct Row {
     sessions: f64,
     members: f64,
     idle: f64,
-    /// Time of the worker for a delivery.
+    /// The worker's time per delivery.
     us: f64,
 }
 

@@ -1,4 +1,4 @@
-//! [`Figures`]: the medians of a report, as pictures need them.
+//! [`Figures`]: the medians of a report, in the form that pictures need.
 
 use serde_json::Value;
 
@@ -11,24 +11,24 @@ pub struct Figures<'a> {
 const OURS: &str = "rallypoint";
 
 impl<'a> Figures<'a> {
-    /// Of a report; nothing of what is none.
+    /// Reads a report; without results there are no figures.
     pub fn of(report: &'a Value) -> Self {
         Self { rows: report.get("results").and_then(Value::as_array).map_or(&[], Vec::as_slice) }
     }
 
-    /// The peers that took part in a workload, each with a figure unless it has none.
+    /// Returns the peers that took part in a workload, each with its figure if it has one.
     pub fn peers(&self, workload: &str, figure: &str) -> Vec<(&'a str, Option<f64>)> {
         let rows = self.rows.iter().filter(|row| text(row, "workload") == workload);
         rows.map(|row| (text(row, "peer"), median(row, figure))).collect()
     }
 
-    /// The figure of one peer.
+    /// Returns the figure of one peer.
     pub fn one(&self, workload: &str, peer: &str, figure: &str) -> Option<f64> {
         let row = self.rows.iter().find(|row| text(row, "workload") == workload && text(row, "peer") == peer);
         median(row?, figure)
     }
 
-    /// The losses that were played, in percent, from the least.
+    /// Returns the measured losses in percent, in ascending order.
     pub fn losses(&self) -> Vec<u32> {
         let names = self.rows.iter().map(|row| text(row, "workload"));
         let mut losses: Vec<u32> =
@@ -39,7 +39,7 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// A colour for each peer, the same in all pictures; Rallypoint's stands out.
+/// Returns a peer's colour, the same in all pictures; Rallypoint's stands out.
 pub fn colour(peer: &str) -> &'static str {
     match peer {
         OURS => "#d1491b",
@@ -54,7 +54,7 @@ pub fn colour(peer: &str) -> &'static str {
     }
 }
 
-/// True for the peer that the pictures are about.
+/// Returns true for the peer that the pictures are about.
 pub fn is_ours(peer: &str) -> bool {
     peer == OURS
 }

@@ -1,22 +1,22 @@
-//! What loss adds to latency: a line a peer, over what was lost.
+//! The latency that loss adds: one line per peer, over the loss.
 
 use super::figures::{Figures, colour, is_ours};
 use super::scale::{Scale, tick};
 use super::svg::{Anchor, Font, GRID, Svg};
 
-/// The picture, and its plot within.
+/// Dimensions of the picture, and of its plot.
 const SIZE: (f64, f64) = (860.0, 520.0);
 const ACROSS: (f64, f64) = (86.0, 720.0);
 const DOWN: (f64, f64) = (434.0, 84.0);
-/// Least distance of two names at the right.
+/// Minimum distance of two names at the right.
 const APART: f64 = 16.0;
-/// Latency below this is drawn as this, in milliseconds.
+/// Minimum latency that is drawn, in milliseconds; lower values are drawn at it.
 const LEAST_MS: f64 = 0.1;
 
-/// A peer's line: percent lost, and milliseconds.
+/// A peer's line, as points of percent lost and milliseconds.
 type Line<'a> = (&'a str, Vec<(f64, f64)>);
 
-/// The picture; none without figures.
+/// Returns the picture, or `None` without figures.
 pub fn draw(figures: &Figures<'_>) -> Option<String> {
     let losses = figures.losses();
     let lines = lines(figures, &losses);
@@ -44,7 +44,8 @@ pub fn draw(figures: &Figures<'_>) -> Option<String> {
     Some(svg.finish())
 }
 
-/// The 99th percentiles less the peer's own median without loss, of peers that send lost messages again.
+/// Returns the 99th percentiles minus the peer's own median without loss, for peers that retransmit lost
+/// messages.
 fn lines<'a>(figures: &Figures<'a>, losses: &[u32]) -> Vec<Line<'a>> {
     let peers = figures.peers("loss-0", "p50_us");
     let repairing = peers.into_iter().filter(|(peer, _)| !peer.starts_with("raw"));
@@ -79,7 +80,7 @@ fn frame(svg: &mut Svg, losses: &[u32], x: &Scale, y: &Scale) {
     svg.text_upwards((26.0, (DOWN.0 + DOWN.1) / 2.0), Font::Small, "added latency in ms, logarithmic");
 }
 
-/// Moves names that would overlap apart, in their order.
+/// Moves overlapping names apart, keeping their order.
 fn spread(names: &mut [(f64, f64, &str)]) {
     names.sort_by(|one, other| one.1.total_cmp(&other.1));
     let mut free = f64::NEG_INFINITY;

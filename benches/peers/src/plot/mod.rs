@@ -1,13 +1,13 @@
 //! Pictures of a run, as SVG, from its JSON alone.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
 //! | `figures` | the medians of a report |
-//! | `bars` | a bar a peer, in panels |
-//! | `ranges` | from median to 99th percentile, a line a peer, in panels |
-//! | `lines` | a line a peer, over what was lost |
-//! | `engine` | what a delivery costs without sockets, from the report of another bench |
-//! | `panel` | what panels share: names at the left, an axis below |
+//! | `bars` | one bar per peer, in panels |
+//! | `ranges` | from the median to the 99th percentile, one line per peer, in panels |
+//! | `lines` | one line per peer, over the loss |
+//! | `engine` | the cost of a delivery without sockets, from the report of another bench |
+//! | `panel` | the common parts of panels: names at the left, an axis below |
 //! | `scale`, `svg` | figures to pixels, pixels to a file |
 
 mod bars;
@@ -29,7 +29,7 @@ use self::figures::Figures;
 use self::ranges::Ranges;
 use crate::error::{Error, Result};
 
-/// Draws all pictures of a report into `folder`: those for which it has figures.
+/// Draws into `folder` all pictures for which the report has figures.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -48,7 +48,7 @@ pub fn draw(report: &Value, folder: &Path) -> Result<()> {
     write(folder, pictures)
 }
 
-/// Draws the picture of what `cargo bench --bench fanout -- --json` wrote.
+/// Draws the picture of the file that `cargo bench --bench fanout -- --json` wrote.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -56,7 +56,7 @@ pub fn draw_engine(report: &Value, folder: &Path) -> Result<()> {
     write(folder, [("engine.svg", engine::draw(report))])
 }
 
-/// Writes pictures into a folder: those that there are.
+/// Writes the existing pictures into a folder.
 fn write<const N: usize>(folder: &Path, pictures: [(&str, Option<String>); N]) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(format_args!("making {}", folder.display())))?;
     for (name, picture) in pictures {

@@ -1,4 +1,4 @@
-//! From the median to the 99th percentile, a line a peer, in panels.
+//! Panels with one line per peer, from the median to the 99th percentile.
 
 use super::figures::{Figures, colour};
 use super::panel::{SPAN, picture};
@@ -6,13 +6,13 @@ use super::scale::{Scale, tidy};
 
 /// A panel of ranges of latency.
 pub struct Ranges {
-    /// Of which workload.
+    /// The workload.
     pub workload: &'static str,
-    /// What stands above.
+    /// The heading above the panel.
     pub heading: &'static str,
 }
 
-/// A picture of panels on logarithmic axes; none when no panel has figures.
+/// Returns a picture of panels on logarithmic axes, or `None` if no panel has figures.
 pub fn draw(title: &str, panels: &[Ranges], figures: &Figures<'_>) -> Option<String> {
     let mut all = Vec::new();
     for ranges in panels {

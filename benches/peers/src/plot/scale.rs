@@ -1,6 +1,6 @@
-//! [`Scale`]: from figures to pixels.
+//! [`Scale`]: conversion of figures to pixels.
 
-/// From figures to pixels, along one axis.
+/// Converts figures to pixels along one axis.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     kind: Kind,
@@ -16,27 +16,28 @@ enum Kind {
     Log,
 }
 
-/// Ticks of a linear axis at most.
+/// Maximum number of ticks on a linear axis.
 const TICKS: f64 = 6.0;
-/// A logarithmic axis of more decades than this has ticks at powers of ten alone.
+/// A logarithmic axis with more decades than this has ticks only at powers of ten.
 const FEW_DECADES: f64 = 2.2;
 
 impl Scale {
-    /// From 0 to what holds `most`, on the pixels `from` to `to`.
+    /// Returns a linear scale from 0 to a round figure that includes `most`, on the pixels `from` to `to`.
     pub fn linear(most: f64, (from, to): (f64, f64)) -> Self {
         let high = if most > 0.0 { most } else { 1.0 };
         let step = step(high);
         Self { kind: Kind::Linear, low: 0.0, high: (high / step).ceil() * step, from, to }
     }
 
-    /// Logarithmic, from what holds `least` to what holds `most`; both are positive.
+    /// Returns a logarithmic scale between round figures that include `least` and `most`, both of which are
+    /// positive.
     pub fn log(least: f64, most: f64, (from, to): (f64, f64)) -> Self {
         let low = around(least).0;
         let high = around(most).1.max(low * 10.0);
         Self { kind: Kind::Log, low, high, from, to }
     }
 
-    /// Where a figure is.
+    /// Returns the position of a figure.
     pub fn at(&self, figure: f64) -> f64 {
         let part = match self.kind {
             Kind::Linear => (figure - self.low) / (self.high - self.low),
@@ -45,7 +46,7 @@ impl Scale {
         self.from + part.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
-    /// The figures that ticks stand at.
+    /// Returns the figures at which ticks are drawn.
     pub fn ticks(&self) -> Vec<f64> {
         if self.kind == Kind::Linear {
             let step = step(self.high);
@@ -61,24 +62,24 @@ impl Scale {
     }
 }
 
-/// 1, 2 and 5 times the powers of ten, with what they are multiplied by.
+/// Returns 1, 2 and 5 times the powers of ten, each with that factor.
 fn round_figures() -> impl Iterator<Item = (f64, u8)> {
     (-6..=12).flat_map(|power| [1_u8, 2, 5].map(|by| (f64::from(by) * 10_f64.powi(power), by)))
 }
 
-/// The round figures below and above.
+/// Returns the nearest round figures below and above.
 fn around(figure: f64) -> (f64, f64) {
     let below = round_figures().map(|(round, _)| round).take_while(|round| *round <= figure).last();
     let above = round_figures().map(|(round, _)| round).find(|round| *round >= figure);
     (below.unwrap_or(1e-6), above.unwrap_or(1e12))
 }
 
-/// The round step that makes at most [`TICKS`] up to `high`.
+/// Returns the round step that gives at most [`TICKS`] ticks up to `high`.
 fn step(high: f64) -> f64 {
     round_figures().map(|(round, _)| round).find(|round| high / round <= TICKS).unwrap_or(high)
 }
 
-/// A figure for people: as many digits as tell something, thousands apart.
+/// Formats a figure for people: only significant digits, with separated thousands.
 pub fn tidy(figure: f64) -> String {
     if figure > 0.0 && figure < 0.005 {
         return "<0.01".to_owned();
@@ -91,13 +92,13 @@ pub fn tidy(figure: f64) -> String {
     apart(&format!("{figure:.decimals$}"))
 }
 
-/// A tick: no decimals that are zeros.
+/// Formats a tick without trailing zeros.
 pub fn tick(figure: f64) -> String {
     let text = format!("{figure:.6}");
     apart(text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Groups of three digits before the point, with commas between.
+/// Separates groups of three digits before the decimal point with commas.
 fn apart(text: &str) -> String {
     let whole = text.split('.').next().unwrap_or_default().len();
     let mut apart = String::new();

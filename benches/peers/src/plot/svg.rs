@@ -1,69 +1,69 @@
-//! [`Svg`]: a picture in the making.
+//! [`Svg`]: a picture under construction.
 
 use std::fmt::Write;
 
-/// A picture in the making; coordinates are pixels from the top left corner.
+/// A picture under construction; coordinates are pixels from the top left corner.
 pub struct Svg {
     width: f64,
     height: f64,
     body: String,
 }
 
-/// Where a text stands at its point.
+/// A text's alignment at its point.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
-    /// Begins there.
+    /// The text begins there.
     Start,
-    /// Is centred there.
+    /// The text is centred there.
     Middle,
-    /// Ends there.
+    /// The text ends there.
     End,
 }
 
-/// How a text looks.
+/// The appearance of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Font {
     /// The picture's title.
     Title,
-    /// What stands above a panel.
+    /// A panel's heading.
     Heading,
     /// Names and values.
     Label,
-    /// The same of what is to be found first.
+    /// Emphasized names and values.
     Strong,
     /// Ticks, units and remarks.
     Small,
 }
 
-/// Colour of text, of lines behind the figures, and of the background.
+/// Colours of text, of lines behind the figures, and of the background.
 const INK: &str = "#1f2933";
 const FAINT_INK: &str = "#5f6b7a";
-/// Of grids.
+/// Colour of grids.
 pub const GRID: &str = "#e3e7ec";
 const PAPER: &str = "#ffffff";
 const FAMILY: &str = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif";
 
 impl Svg {
-    /// An empty picture.
+    /// Returns an empty picture.
     pub fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new() }
     }
 
-    /// A filled rectangle.
+    /// Draws a filled rectangle.
     pub fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str) {
         self.push(format_args!(
             r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" rx="2" fill="{fill}"/>"#
         ));
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), stroke: &str, width: f64) {
         self.push(format_args!(
             r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{stroke}" stroke-width="{width}"/>"#
         ));
     }
 
-    /// A line through points.
+    /// Draws a line through points.
     pub fn path(&mut self, points: &[(f64, f64)], stroke: &str, width: f64) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let points = points.join(" ");
@@ -72,14 +72,14 @@ impl Svg {
         ));
     }
 
-    /// A filled circle.
+    /// Draws a filled circle.
     pub fn dot(&mut self, (x, y): (f64, f64), radius: f64, fill: &str) {
         self.push(format_args!(
             r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" fill="{fill}" stroke="{PAPER}" stroke-width="1.2"/>"#
         ));
     }
 
-    /// A text whose base line is at the point.
+    /// Draws a text with its baseline at the point.
     pub fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, font: Font, text: &str) {
         self.push(format_args!(
             r#"<text x="{x:.1}" y="{y:.1}" {}>{}</text>"#,
@@ -88,7 +88,7 @@ impl Svg {
         ));
     }
 
-    /// A text that is read upwards and centred at the point.
+    /// Draws a text that is read upwards and centred at the point.
     pub fn text_upwards(&mut self, (x, y): (f64, f64), font: Font, text: &str) {
         let style = style(Anchor::Middle, font);
         self.push(format_args!(
@@ -97,7 +97,7 @@ impl Svg {
         ));
     }
 
-    /// The picture's file.
+    /// Returns the picture as the text of a file.
     pub fn finish(self) -> String {
         let Self { width, height, body } = self;
         format!(
@@ -108,7 +108,7 @@ impl Svg {
     }
 
     fn push(&mut self, element: std::fmt::Arguments<'_>) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.body, "{element}");
     }
 }

@@ -1,11 +1,11 @@
-//! On what a run was made.
+//! The machine on which a run was made.
 
 use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// The machine: cores, kernel, processor.
+/// Describes the machine: cores, kernel, processor.
 pub fn describe() -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -15,7 +15,7 @@ pub fn describe() -> Value {
     json!({ "cores": cores, "kernel": kernel.trim(), "cpu": model })
 }
 
-/// The commit that the binary's sources are at; empty when git does not tell.
+/// Returns the commit of the binary's sources, or an empty string if git does not report it.
 pub fn commit() -> String {
     let folder = env!("CARGO_MANIFEST_DIR");
     let told =
@@ -24,7 +24,7 @@ pub fn commit() -> String {
     told.map_or_else(String::new, |told| String::from_utf8_lossy(&told.stdout).trim().to_owned())
 }
 
-/// Processes that wanted to run lately, as the system tells it.
+/// Returns the system's load average.
 pub fn load_average() -> String {
     fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! [`Report`]: what a run has measured, for people and for scripts.
+//! [`Report`]: the measurements of a run, for people and for scripts.
 
 mod machine;
 mod table;
@@ -11,10 +11,10 @@ pub use self::table::table;
 use crate::peer::Peer;
 use crate::stage::{Figures, Options, Workload};
 
-/// What a peer's repetition of a workload came to: figures by name, or why it failed.
+/// The result of a peer's repetition of a workload: figures by name, or the reason for its failure.
 pub type Outcome = Result<Figures, String>;
 
-/// What a run has measured.
+/// The measurements of a run.
 pub struct Report {
     head: Map<String, Value>,
     rows: Vec<Row>,
@@ -28,7 +28,7 @@ struct Row {
 }
 
 impl Report {
-    /// One without results; tells of the machine as it is now.
+    /// Returns a report without results that describes the machine as it is now.
     pub fn new(options: &Options) -> Self {
         let mut head = Map::new();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -52,13 +52,13 @@ impl Report {
         }
     }
 
-    /// Notes what is known at the end alone.
+    /// Adds what is known only at the end.
     pub fn finish(&mut self) {
         self.head.insert("load_average_after".to_owned(), machine::load_average().into());
     }
 
-    /// The report as one object: of each peer in each workload every repetition, the medians, and these
-    /// as multiples of Rallypoint's and of `raw-mmsg`'s.
+    /// Returns the report as one object: for each peer in each workload every repetition, the medians, and
+    /// the medians as multiples of Rallypoint's and of `raw-mmsg`'s.
     pub fn to_json(&self) -> Value {
         let mut object = self.head.clone();
         let rows = self.rows.iter().map(|row| {
@@ -79,7 +79,7 @@ impl Report {
         Value::Object(object)
     }
 
-    /// Medians as multiples of those of another peer in the same workload.
+    /// Returns medians as multiples of those of another peer in the same workload.
     fn multiples(&self, row: &Row, medians: &Figures, of: Peer) -> Figures {
         let other = self.rows.iter().find(|other| other.workload == row.workload && other.peer == of);
         let other = other.map(Row::medians).unwrap_or_default();
@@ -92,7 +92,7 @@ impl Report {
 }
 
 impl Row {
-    /// The medians of the repetitions that went well.
+    /// Returns the medians of the successful repetitions.
     fn medians(&self) -> Figures {
         let well: Vec<&Figures> = self.outcomes.iter().filter_map(|it| it.as_ref().ok()).collect();
         let names: std::collections::BTreeSet<&String> = well.iter().flat_map(|it| it.keys()).collect();
@@ -104,7 +104,7 @@ impl Row {
     }
 }
 
-/// The middle value, or the mean of the middle two.
+/// Returns the middle value, or the mean of the middle two.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;

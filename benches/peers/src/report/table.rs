@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// A column: its heading, the figure it shows and how many decimals.
+/// A column: its heading, its figure and the number of decimals.
 type Column = (&'static str, &'static str, usize);
 
-/// Of workloads at a rate.
+/// For workloads at a rate.
 const PACED: &[Column] = &[
     ("server us/dlv", "server_cpu_us_per_delivery", 2),
     ("load us/dlv", "load_cpu_us_per_delivery", 2),
@@ -54,8 +54,8 @@ const IDLE: &[Column] = &[
     ("RSS MiB", "server_rss_mib", 1),
 ];
 
-/// The table of a report's JSON: the medians, a block a workload, the first column also as a multiple of
-/// Rallypoint's.
+/// Returns the table of a report's JSON: the medians, one block per workload, the first column also as a
+/// multiple of Rallypoint's.
 pub fn table(report: &Value) -> String {
     let mut text = String::new();
     let results = report.get("results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -84,7 +84,7 @@ fn columns(workload: &str) -> &'static [Column] {
 
 fn block(text: &mut String, workload: &str, rows: &[&Value]) {
     let columns = columns(workload);
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write!(text, "{workload:<16}");
     for (index, (heading, ..)) in columns.iter().enumerate() {
         let _ = write!(text, " {heading:>14}");

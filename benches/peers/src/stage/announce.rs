@@ -1,4 +1,4 @@
-//! [`Announce`]: how a server says that it is ready, and afterwards what it has counted.
+//! [`Announce`]: how a server reports that it is ready, and later its counts.
 
 use std::io::BufRead;
 use std::net::SocketAddr;
@@ -9,12 +9,13 @@ use crate::error::{Error, Result};
 use crate::load::say;
 use crate::peer::Counts;
 
-/// A server's line to its parent.
+/// A server's connection to its parent.
 pub struct Announce;
 
 impl Announce {
-    /// Says where the server listens, with a word that its clients need, if any. From then on a thread
-    /// answers each line of standard input with what `counts` tells, and ends the process at its end.
+    /// Reports where the server listens, with a word that its clients need, if any. From then on a thread
+    /// answers each line of standard input with the result of `counts`, and ends the process when the input
+    /// ends.
     ///
     /// # Errors
     /// When the thread does not start.

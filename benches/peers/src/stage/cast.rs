@@ -1,4 +1,4 @@
-//! [`Cast`]: the processes of a job, and what they use.
+//! [`Cast`]: the processes of a job, and the resources they use.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::sys;
 
 /// The processes of a job.
 pub struct Cast {
-    /// One, or several that share nothing.
+    /// One server, or several that share nothing.
     pub servers: Vec<Child>,
-    /// Ends with the others.
+    /// The relay, if any, which ends with the others.
     #[expect(dead_code, reason = "is not asked for anything")]
     pub relay: Option<Child>,
-    /// The clients, each of one server.
+    /// The loads, each with clients of one server.
     pub loads: Vec<Child>,
 }
 
-/// What servers and loads have used by a moment.
+/// Resources that servers and loads have used by a point in time.
 pub struct Used {
     at: u64,
     server_cpu: u64,
@@ -28,11 +28,11 @@ pub struct Used {
     counts: Option<Counts>,
 }
 
-/// How long a child may take to start, or to answer.
+/// Time limit for a child to start, or to answer.
 const START: Duration = Duration::from_secs(10);
 
 impl Cast {
-    /// Waits until each load has said this.
+    /// Waits until each load has written a line that begins with `word`.
     ///
     /// # Errors
     /// When one fails or takes longer than `patience`.
@@ -40,7 +40,7 @@ impl Cast {
         self.loads.iter().try_for_each(|load| load.expect(word, patience).map(drop))
     }
 
-    /// What has been used by now.
+    /// Returns what has been used by now.
     ///
     /// # Errors
     /// When a process has ended or does not answer.
@@ -58,7 +58,7 @@ impl Cast {
         Ok(Used { at, server_cpu, load_cpu, counts })
     }
 
-    /// Resident memory of the servers.
+    /// Returns the resident memory of all servers.
     ///
     /// # Errors
     /// When one has ended.
@@ -66,7 +66,7 @@ impl Cast {
         self.servers.iter().map(resident).sum()
     }
 
-    /// What was used between two moments, in all and for each delivery.
+    /// Returns what was used between two points in time, in total and per delivery.
     pub fn cost(&self, first: &Used, last: &Used, deliveries: Option<f64>) -> Figures {
         let mut figures = Figures::new();
         let time = (last.at - first.at) as f64;
@@ -74,7 +74,7 @@ impl Cast {
         let load = (last.load_cpu - first.load_cpu) as f64;
         let mut set = |name: &str, value: f64| figures.insert(name.to_owned(), value);
         set("server_cpu_share", server / time);
-        // Each has a core of its own.
+        // Each load has its own core.
         set("load_cpu_share", load / time / self.loads.len() as f64);
         set("server_cpu_ms_per_s", server / time * 1_000.0);
         if let Some(deliveries) = deliveries.filter(|deliveries| *deliveries > 0.0) {
@@ -84,7 +84,7 @@ impl Cast {
             set("load_cpu_us_per_delivery", load / 1_000.0 / deliveries);
             if let (Some(first), Some(last)) = (first.counts, last.counts) {
                 set("bytes_per_delivery", (last.bytes - first.bytes) as f64 / deliveries);
-                // None for a peer of streams.
+                // A peer over streams reports no datagrams.
                 let datagrams = last.datagrams - first.datagrams;
                 if datagrams > 0 {
                     set("datagrams_per_delivery", datagrams as f64 / deliveries);
@@ -95,7 +95,7 @@ impl Cast {
     }
 }
 
-/// Where a child listens, and what else it says then.
+/// Returns where a child listens, and the rest of its announcement.
 ///
 /// # Errors
 /// When it fails or takes too long.
@@ -105,7 +105,7 @@ pub fn listening(child: &Child) -> Result<(SocketAddr, String)> {
     Ok((addr.parse().map_err(Error::while_doing("reading an address"))?, extra.to_owned()))
 }
 
-/// Resident memory of a process, in bytes.
+/// Returns the resident memory of a process in bytes.
 ///
 /// # Errors
 /// When it has ended.

@@ -8,31 +8,31 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// A running child; ended when dropped.
+/// A running child, ended when dropped.
 pub struct Child {
     process: process::Child,
     name: &'static str,
     lines: Receiver<String>,
 }
 
-/// Lines that may wait to be read.
+/// Maximum number of lines that wait to be read.
 const LINES: usize = 64;
-/// How long a child may take to end by itself.
+/// Time limit for a child to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Child {
-    /// Starts `peers ARGS…`. What it writes to standard error goes to this process's.
+    /// Starts `peers ARGS…`. Its standard error goes to this process's standard error.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn start(name: &'static str, args: &[String]) -> Result<Self> {
-        // This very binary, also when the file at its path has been replaced meanwhile.
+        // Runs this same binary, even if the file at its path has been replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().map_err(Error::io(format_args!("starting the {name}")))?;
         let stdout = process.stdout.take().ok_or_else(|| Error::bound("a child without standard output"))?;
         let (said, lines) = sync_channel(LINES);
-        // Ends with the child's standard output, or when nobody listens any more.
+        // Ends with the child's standard output, or when the receiver is dropped.
         let read = move || {
             for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
                 if said.send(line).is_err() {
@@ -45,15 +45,15 @@ impl Child {
         Ok(child)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// The next line that begins with `word`, without it.
+    /// Waits for the next line that begins with `word`, and returns the rest of it.
     ///
     /// # Errors
-    /// When the child says that it failed, ends, or takes longer than `patience`.
+    /// When the child reports a failure, ends, or takes longer than `patience`.
     pub fn expect(&self, word: &str, patience: Duration) -> Result<String> {
         let until = Instant::now() + patience;
         let failed = |why: &str| Error::while_doing(format_args!("the {}", self.name))(why);
@@ -73,7 +73,7 @@ impl Child {
         }
     }
 
-    /// Writes a line to it.
+    /// Writes a line to the child.
     ///
     /// # Errors
     /// When it has ended.
@@ -84,7 +84,7 @@ impl Child {
         written.map_err(Error::io(format_args!("writing to the {}", self.name)))
     }
 
-    /// Asks it what it has counted, and waits for the answer.
+    /// Asks the child for its counts, and waits for the answer.
     ///
     /// # Errors
     /// When it has ended or does not answer.
@@ -105,7 +105,7 @@ impl Drop for Child {
                 Ok(Some(_)) | Err(_) => return,
             }
         }
-        // It does not: ended by its id. An error means that it has ended meanwhile.
+        // It has not ended, so it is killed. An error means that it has ended meanwhile.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

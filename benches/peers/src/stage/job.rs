@@ -17,31 +17,31 @@ use crate::sys;
 /// One peer in one load.
 #[derive(Debug, Clone, Copy)]
 pub struct Job {
-    /// Whose server and clients.
+    /// The peer whose server and clients run.
     pub peer: Peer,
-    /// What they do.
+    /// The workload that they run.
     pub workload: Workload,
-    /// Sessions, where they are not the workload's own.
+    /// Number of sessions, if it is not the workload's own.
     pub sessions: Option<usize>,
-    /// For how long.
+    /// Durations of the load.
     pub times: Times,
-    /// Where all chance comes from.
+    /// Seed of all random choices.
     pub seed: u64,
 }
 
-/// What a run measures, by name; what a peer cannot tell is not there.
+/// Figures of a run by name; figures that a peer cannot report are absent.
 pub type Figures = BTreeMap<String, f64>;
 
-/// The first core of servers.
+/// The first core of the servers.
 const SERVER_CORE: usize = 0;
-/// How long a load may take beyond connecting and its counted time.
+/// Time that a load may take beyond connecting and its counted time.
 const SLACK: Duration = Duration::from_secs(30);
 
 impl Job {
-    /// Plays it.
+    /// Runs the job.
     ///
     /// # Errors
-    /// What made it fail.
+    /// The reason for its failure.
     pub fn play(&self) -> Result<Figures> {
         let (sessions, members) = self.shape();
         if sessions * members > self.max_clients() {
@@ -80,18 +80,18 @@ impl Job {
         }
     }
 
-    /// Clients that the servers take at most, all together.
+    /// Returns the maximum number of clients of all servers together.
     pub fn max_clients(&self) -> usize {
         self.peer.max_clients() * self.workload.workers()
     }
 
-    /// Sessions, and members of each.
+    /// Returns the number of sessions, and of members in each.
     fn shape(&self) -> (usize, usize) {
         let (sessions, members) = self.workload.shape();
         (self.sessions.unwrap_or(sessions), members)
     }
 
-    /// Starts the servers and their loads, whose clients connect, and then wait for a word to begin.
+    /// Starts the servers and their loads, whose clients connect and then wait for the signal to begin.
     fn cast(&self) -> Result<Cast> {
         let ((sessions, members), workers) = (self.shape(), self.workload.workers());
         let (processes, cores_each) = if self.peer.has_workers() { (1, workers) } else { (workers, 1) };
@@ -125,14 +125,14 @@ impl Job {
         Ok(Cast { servers, relay, loads })
     }
 
-    /// A server with so many cores from `core` on, and room for so many clients.
+    /// Starts a server on `cores` cores from `core` on, with room for `clients` clients.
     fn server(&self, clients: usize, core: usize, cores: usize) -> Result<Child> {
         let [clients, core, cores] = [clients, core, cores].map(|number| number.to_string());
         let args = ["server", self.peer.name(), "--clients", &clients, "--core", &core, "--cores", &cores];
         Child::start("server", &args.map(str::to_owned))
     }
 
-    /// The cores of the loads: the last ones.
+    /// Returns the cores of the loads, which are the last ones.
     ///
     /// # Errors
     /// When the servers leave none.
@@ -145,8 +145,9 @@ impl Job {
         Ok(all - left.min(self.workload.loads())..all)
     }
 
-    /// What a server has resident that nobody has connected to, where the workload asks for memory. It has
-    /// room for one client: some peers set up what they need for all of them before the first comes.
+    /// Returns the resident memory of a server without clients, if the workload measures memory. That server
+    /// has room for one client, because some peers allocate everything for all clients before the first
+    /// connects.
     fn resident_without_clients(&self) -> Result<Option<f64>> {
         if !matches!(self.workload, Workload::Idle { .. }) {
             return Ok(None);
@@ -156,7 +157,7 @@ impl Job {
         resident(&server).map(Some)
     }
 
-    /// A relay on the way to the server, where the workload has one.
+    /// Starts a relay on the path to the server, if the workload has one.
     fn relay(&self, server: SocketAddr) -> Result<Option<Child>> {
         let Workload::Loss { percent } = self.workload else { return Ok(None) };
         let mut args: Vec<String> =
@@ -169,7 +170,7 @@ impl Job {
     }
 }
 
-/// Times that the loads tell.
+/// Times that the loads report.
 const TIMES: [(&str, &str); 5] = [
     ("p50_us", "/inbox/latency/p50"),
     ("p99_us", "/inbox/latency/p99"),

@@ -1,15 +1,15 @@
-//! What a run is played on: the processes, and the order in which they come.
+//! The execution of a run: its processes, and their order.
 //!
-//! | file | what it does |
+//! | file | contents |
 //! |---|---|
-//! | `announce` | how a server says that it is ready and what it has counted |
+//! | `announce` | how a server reports that it is ready, and later its counts |
 //! | `child` | a process of this binary |
 //! | `workload` | the workloads and their numbers |
 //! | `job` | one peer in one load |
-//! | `cast` | the processes of a job, and what they use |
-//! | `results` | what its loads tell |
-//! | `saturation` | many of those, with more sessions each |
-//! | `run` | all of it, the peers in turn |
+//! | `cast` | the processes of a job, and the resources they use |
+//! | `results` | the results of its loads |
+//! | `saturation` | many jobs, with more sessions each |
+//! | `run` | the whole run, peers alternately |
 
 mod announce;
 mod cast;

@@ -1,4 +1,4 @@
-//! [`Results`]: what the loads of a job tell at their end.
+//! [`Results`]: the reports of a job's loads at their end.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::child::Child;
 use crate::error::{Error, Result};
 
-/// What the loads tell, each for itself.
+/// The reports of the loads, one each.
 pub struct Results(Vec<Value>);
 
 impl Results {
-    /// Waits for the results of all.
+    /// Waits for the results of all loads.
     ///
     /// # Errors
     /// When a load fails or takes longer than `patience`.
@@ -23,22 +23,23 @@ impl Results {
         loads.iter().map(read).collect::<Result<_>>().map(Self)
     }
 
-    /// A figure of all loads together; none if they do not tell it.
+    /// Returns the sum of a figure over all loads, or `None` if no load reports it.
     pub fn sum(&self, path: &str) -> Option<f64> {
         self.numbers(path).reduce(|sum, number| sum + number)
     }
 
-    /// The greatest that a load tells. Of quantiles of several loads it is an upper bound for that of all.
+    /// Returns the greatest value among the loads. For quantiles of several loads it is an upper bound of the
+    /// common quantile.
     pub fn greatest(&self, path: &str) -> Option<f64> {
         self.numbers(path).reduce(f64::max)
     }
 
-    /// One figure of all loads together as a part of another.
+    /// Returns the ratio of two sums over all loads.
     pub fn ratio(&self, part: &str, whole: &str) -> Option<f64> {
         Some(self.sum(part)? / self.sum(whole).filter(|whole| *whole > 0.0)?)
     }
 
-    /// What went wrong first at a client.
+    /// Returns the first problem at a client.
     pub fn trouble(&self) -> Option<&str> {
         self.0.iter().find_map(|result| result.pointer("/inbox/first_trouble")?.as_str())
     }

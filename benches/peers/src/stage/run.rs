@@ -1,4 +1,4 @@
-//! All of a run: the peers in turn, so that whatever else the machine does hits all alike.
+//! A whole run: the peers alternate, so that other activity on the machine affects all alike.
 
 use super::job::Job;
 use super::saturation;
@@ -7,25 +7,25 @@ use crate::error::Result;
 use crate::peer::Peer;
 use crate::report::{Outcome, Report};
 
-/// What a run is told.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Which peers.
+    /// The peers.
     pub peers: Vec<Peer>,
-    /// Which workloads.
+    /// The workloads.
     pub workloads: Vec<Workload>,
-    /// How often all of it.
+    /// Number of repetitions of the whole run.
     pub repetitions: usize,
-    /// How long a load counts, in milliseconds.
+    /// Counted time of a load, in milliseconds.
     pub counted_ms: u64,
-    /// How long before that.
+    /// Uncounted time before that, in milliseconds.
     pub warmup_ms: u64,
-    /// Where all chance comes from.
+    /// Seed of all random choices.
     pub seed: u64,
 }
 
-/// Plays all workloads on all peers; a peer that fails is reported as failed. `save` gets what there is
-/// after each step: a run may be cut off.
+/// Plays all workloads on all peers; a peer that fails is reported as failed. `save` gets the results so far
+/// after each step, because a run may be interrupted.
 ///
 /// # Errors
 /// Those of `save`.

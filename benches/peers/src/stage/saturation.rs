@@ -1,24 +1,24 @@
-//! How much a peer's server takes: sessions of 8 at 30 Hz, more and more of them.
+//! The capacity of a peer's server: increasing numbers of sessions of 8 at 30 Hz.
 
 use super::job::{Figures, Job};
 use crate::error::{Error, Result};
 
-/// Deliveries may be so late at the 99th percentile, in microseconds.
+/// Maximum 99th percentile of the delivery latency, in microseconds.
 const LATEST_US: f64 = 50_000.0;
-/// So many must arrive, of those that were sent.
+/// Minimum share of sent messages that must be delivered.
 const LEAST_RATIO: f64 = 0.999;
-/// So many must be sent, of those that were planned: else the load is what is at its end.
+/// Minimum share of planned messages that must be sent; below it the load is the bottleneck.
 const LEAST_SENT: f64 = 0.99;
-/// The search ends when what goes wrong is at most so many times what goes well.
+/// The search ends when the smallest failing number is at most this multiple of the largest passing one.
 const CLOSE: f64 = 1.2;
-/// A step that goes wrong is taken again before it is believed: the machine may have been busy.
+/// Number of attempts before a step counts as failed, because the machine may have been busy.
 const TRIES: usize = 2;
 
-/// Searches the most sessions that go well: what they measured, and how late deliveries were with half of
-/// them.
+/// Searches for the largest number of sessions that pass, and returns their figures and the latency with half
+/// of them.
 ///
 /// # Errors
-/// When not even one session goes well.
+/// When not even one session passes.
 pub fn play(job: &Job) -> Result<Figures> {
     let (first, members) = job.workload.shape();
     let mut search = Search::new(first, job.max_clients() / members);
@@ -43,7 +43,7 @@ pub fn play(job: &Job) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Between which numbers of sessions the limit is.
+/// The range of the number of sessions that contains the limit.
 struct Search {
     first: usize,
     most: usize,
@@ -56,8 +56,8 @@ impl Search {
         Self { first, most, good: None, bad: None }
     }
 
-    /// What to try next: twice as many, or half, until there is one of each, then what lies between. None
-    /// when the limit is known.
+    /// Returns the next number to try: twice as many, or half, until one has passed and one has failed, then
+    /// a number in between. `None` when the limit is known.
     fn next(&self) -> Option<usize> {
         match (self.good, self.bad) {
             (None, None) => Some(self.first.min(self.most)),
@@ -77,7 +77,7 @@ impl Search {
     }
 }
 
-/// One number of sessions; an error when it did not go well.
+/// Runs one number of sessions; an error if it does not pass.
 fn step(job: &Job, sessions: usize) -> Result<Figures> {
     let figures = Job { sessions: Some(sessions), ..*job }.play()?;
     match fault(&figures) {
@@ -86,7 +86,7 @@ fn step(job: &Job, sessions: usize) -> Result<Figures> {
     }
 }
 
-/// What did not go well, if anything.
+/// Returns the criterion that failed, if any.
 fn fault(figures: &Figures) -> Option<String> {
     let of = |name: &str| figures.get(name).copied().unwrap_or(0.0);
     if of("ratio") < LEAST_RATIO {
@@ -102,7 +102,7 @@ fn fault(figures: &Figures) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What a search finds when so many sessions go well, and in how many steps.
+    /// Returns the result of a search when up to `limit` sessions pass, and its number of steps.
     fn search(limit: usize, most: usize) -> (Option<usize>, usize) {
         let (mut search, mut steps) = (Search::new(32, most), 0);
         while let Some(sessions) = search.next() {

@@ -7,69 +7,68 @@ use crate::error::Error;
 use crate::load::Plan;
 use crate::peer::Peer;
 
-/// What the peers are compared in.
+/// The workloads in which the peers are compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Workload {
     /// Every member of every session sends to its session.
     Broadcast {
-        /// Sessions.
+        /// Number of sessions.
         sessions: usize,
-        /// Members of each.
+        /// Number of members in each.
         members: usize,
-        /// Messages of each member in a second.
+        /// Messages per second of each member.
         rate_hz: f64,
     },
-    /// Sessions of 8 at 30 Hz, more and more of them until deliveries are late or missing.
+    /// Sessions of 8 at 30 Hz, increasing until deliveries are late or missing.
     Saturation,
-    /// The same for a server of so many workers, each with a core. Of a peer whose servers have one thread
-    /// there are so many servers, which share nothing.
+    /// The same for a server of `workers` workers with one core each. For a peer with single-threaded
+    /// servers, that many servers run, which share nothing.
     Workers {
-        /// Workers.
+        /// Number of workers.
         workers: usize,
     },
-    /// One client alone sends 2,000 messages a second, which come back to it.
+    /// A single client sends 2,000 messages a second, which return to it.
     Echo,
-    /// One client alone keeps 256 messages of 1,000 bytes under way.
+    /// A single client keeps 256 messages of 1,000 bytes in flight.
     Bulk,
-    /// One session of 8 at 30 Hz with a round trip of 40 ms and so many percent of datagrams lost, each
-    /// way.
+    /// One session of 8 at 30 Hz with an RTT of 40 ms and `percent` percent of datagrams lost, each way.
     Loss {
         /// Percent lost.
         percent: u32,
     },
-    /// So many clients in sessions of 8 that say nothing.
+    /// Clients in sessions of 8 that send nothing.
     Idle {
-        /// Clients.
+        /// Number of clients.
         clients: usize,
     },
 }
 
-/// How long a load takes.
+/// The durations of a load.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Milliseconds that are not counted.
+    /// Uncounted time at the start, in milliseconds.
     pub warmup_ms: u64,
-    /// Milliseconds that are.
+    /// Counted time, in milliseconds.
     pub counted_ms: u64,
 }
 
-/// Bytes of a message, but for bulk.
+/// Size of a message in bytes, except for bulk.
 const SIZE: usize = 64;
 /// Rate of the sessions of 8.
 const RATE_HZ: f64 = 30.0;
-/// Bytes of a bulk message.
+/// Size of a bulk message in bytes.
 pub const BULK_SIZE: usize = 1_000;
-/// Bulk messages that are under way: below what sockets' buffers hold, and what Rallypoint calls lagging.
+/// Bulk messages in flight: fewer bytes than sockets' buffers hold, and than Rallypoint's limit for lagging.
 const BULK_WINDOW: u64 = 256;
-/// Sessions with which the search for a worker's limit begins.
+/// Number of sessions per worker with which the search for the limit begins.
 const FIRST_SESSIONS: usize = 32;
-/// Workers at most, and processes of their load.
+/// Maximum number of workers, and of processes of their load.
 const MAX_WORKERS: usize = 8;
-/// Messages of the echo in a second: a trip is over before the next begins.
+/// Messages per second of the echo: a round trip is over before the next begins.
 const ECHO_HZ: f64 = 2_000.0;
 
 impl Workload {
-    /// The usual ones, in their order.
+    /// Returns the usual workloads in their order.
     pub fn all() -> Vec<Self> {
         let mut all = vec![
             Self::Broadcast { sessions: 1, members: 8, rate_hz: RATE_HZ },
@@ -84,7 +83,7 @@ impl Workload {
         all
     }
 
-    /// Sessions and members of each; a saturation has more and more sessions.
+    /// Returns the number of sessions and of members in each; a saturation increases the number of sessions.
     pub fn shape(&self) -> (usize, usize) {
         match *self {
             Self::Broadcast { sessions, members, .. } => (sessions, members),
@@ -96,7 +95,7 @@ impl Workload {
         }
     }
 
-    /// What the clients do.
+    /// Returns what the clients do.
     pub fn plan(&self, times: Times) -> Plan {
         let Times { warmup_ms, counted_ms } = times;
         let paced =
@@ -111,22 +110,22 @@ impl Workload {
         }
     }
 
-    /// True where the server is to be what is at its end, not the load.
+    /// Returns true where the server must be the bottleneck, not the load.
     pub fn wants_lean_clients(&self) -> bool {
         matches!(self, Self::Saturation | Self::Workers { .. })
     }
 
-    /// Workers of the server.
+    /// Returns the number of the server's workers.
     pub fn workers(&self) -> usize {
         if let Self::Workers { workers } = self { *workers } else { 1 }
     }
 
-    /// Processes among which the clients are divided, where there are cores for them.
+    /// Returns the number of processes among which the clients are divided, if there are cores for them.
     pub fn loads(&self) -> usize {
         if matches!(self, Self::Workers { .. }) { MAX_WORKERS } else { 1 }
     }
 
-    /// False where it makes no sense for the peer: TCP does not pass a relay of datagrams.
+    /// Returns false where the workload makes no sense for the peer: TCP cannot pass a relay of datagrams.
     pub fn is_for(&self, peer: Peer) -> bool {
         !matches!(self, Self::Loss { .. }) || peer.is_on_udp()
     }

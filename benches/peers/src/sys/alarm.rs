@@ -1,4 +1,4 @@
-//! [`Alarm`]: waits for a moment, in a tokio runtime.
+//! [`Alarm`]: waits for a point in time, in a tokio runtime.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,19 +7,19 @@ use tokio::io::unix::AsyncFd;
 
 use super::{check, timespec};
 
-/// Waits for a moment to the microsecond: tokio's own timers count in milliseconds.
+/// Waits for a point in time with microsecond precision; tokio's own timers count in milliseconds.
 pub struct Alarm {
     fd: AsyncFd<OwnedFd>,
     set_to: u64,
 }
 
 impl Alarm {
-    /// One that is not set. Needs a tokio runtime with I/O.
+    /// Returns an alarm that is not set. Requires a tokio runtime with I/O.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: takes numbers alone.
+        // SAFETY: takes only numbers.
         let fd =
             unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
         check(fd)?;
@@ -33,7 +33,7 @@ impl Alarm {
     /// Waits until [`super::nanos`] reaches `moment`.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub async fn wait_until(&mut self, moment: u64) -> io::Result<()> {
         if moment != self.set_to {
             self.set(moment)?;
@@ -53,10 +53,10 @@ impl Alarm {
     }
 
     fn set(&self, moment: u64) -> io::Result<()> {
-        // A moment of 0 would turn the timer off.
+        // A value of 0 would disarm the timer.
         let spec = libc::itimerspec { it_interval: timespec(0), it_value: timespec(moment.max(1)) };
         let fd = self.fd.get_ref().as_raw_fd();
-        // SAFETY: `spec` is valid for reads, and the old setting is not asked for.
+        // SAFETY: `spec` is valid for reads, and the old setting is not requested.
         let set = unsafe {
             libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut())
         };

@@ -1,12 +1,12 @@
-//! What the standard library does not offer of Linux: all of this crate's `unsafe` but for ENet's.
+//! Linux system calls that the standard library does not offer: all of this crate's `unsafe` except ENet's.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
 //! | `process` | cores, CPU time and memory of processes |
 //! | `socket` | UDP sockets with large buffers, waiting for one |
 //! | `epoll` | waiting for many |
-//! | `receive`, `send` | many datagrams a system call |
-//! | `alarm` | waiting for a moment, in a tokio runtime |
+//! | `receive`, `send` | many datagrams per system call |
+//! | `alarm` | waiting for a point in time, in a tokio runtime |
 #![allow(unsafe_code)]
 
 mod alarm;
@@ -27,7 +27,7 @@ pub use socket::{udp_client, udp_server, udp_unconnected, wait_readable};
 
 use std::io;
 
-/// The one clock of a run, which all its processes share: `CLOCK_MONOTONIC`, in nanoseconds.
+/// Returns the time of the one clock that all processes of a run share: `CLOCK_MONOTONIC`, in nanoseconds.
 pub fn nanos() -> u64 {
     clock_nanos(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
@@ -39,18 +39,18 @@ fn clock_nanos(clock: libc::clockid_t) -> io::Result<u64> {
     Ok(u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// A time span as the system takes it.
+/// Converts a duration to the system's form.
 fn timespec(nanos: u64) -> libc::timespec {
     let part = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     libc::timespec { tv_sec: part(nanos / 1_000_000_000), tv_nsec: part(nanos % 1_000_000_000) }
 }
 
-/// The result of a system call, or what went wrong.
+/// Returns the result of a system call, or its error.
 fn check(result: libc::c_int) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// The same, but an interruption counts as nothing done.
+/// Does the same, but an interruption counts as nothing done.
 fn check_uninterrupted(result: libc::c_int) -> io::Result<usize> {
     match check(result) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
@@ -58,7 +58,7 @@ fn check_uninterrupted(result: libc::c_int) -> io::Result<usize> {
     }
 }
 
-/// The length of a value's type, as the system counts it.
+/// Returns the size of a type, in the system's type for sizes.
 fn size<T>() -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
 }

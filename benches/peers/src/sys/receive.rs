@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use super::{check_uninterrupted, size};
 
-/// Room for the datagrams of one call.
+/// Buffers for the datagrams of one call.
 pub struct ReceiveBatch {
     buffers: Vec<[u8; BYTES]>,
     senders: Vec<libc::sockaddr_in>,
@@ -14,11 +14,11 @@ pub struct ReceiveBatch {
     heads: Vec<libc::mmsghdr>,
 }
 
-/// Longest datagram.
+/// Maximum length of a datagram.
 const BYTES: usize = 2_048;
 
 impl ReceiveBatch {
-    /// Room for so many datagrams a call.
+    /// Returns buffers for `datagrams` datagrams per call.
     pub fn new(datagrams: usize) -> Self {
         // SAFETY: zeros are a valid address, which names nothing.
         let nobody: libc::sockaddr_in = unsafe { std::mem::zeroed() };
@@ -30,10 +30,10 @@ impl ReceiveBatch {
         }
     }
 
-    /// Receives what waits, one datagram at least if `may_wait`; how many.
+    /// Receives the waiting datagrams, at least one if `may_wait`; returns their number.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn receive(&mut self, socket: &UdpSocket, may_wait: bool) -> io::Result<usize> {
         self.parts.clear();
         self.heads.clear();
@@ -50,8 +50,8 @@ impl ReceiveBatch {
             head.msg_hdr.msg_iov = &raw mut *part;
         }
         let flags = if may_wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
-        // SAFETY: each head points to one part and one address of this batch, which live longer than the
-        // call and are not touched meanwhile; parts tell the size of their buffers.
+        // SAFETY: each head points to one part and one address of this batch, which live longer than the call
+        // and are not touched meanwhile; parts state the size of their buffers.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -67,7 +67,7 @@ impl ReceiveBatch {
         }
     }
 
-    /// The datagram of this index, of those that the last call received, and who sent it.
+    /// Returns a datagram of the last call by its index, and its sender.
     pub fn get(&self, index: usize) -> (SocketAddrV4, &[u8]) {
         let sender = &self.senders[index];
         let ip = Ipv4Addr::from(u32::from_be(sender.sin_addr.s_addr));

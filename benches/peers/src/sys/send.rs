@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use super::{check, size};
 
-/// Datagrams that leave together.
+/// Datagrams that are sent together.
 #[derive(Default)]
 pub struct SendBatch {
     bytes: Vec<u8>,
@@ -14,11 +14,11 @@ pub struct SendBatch {
     addresses: Vec<libc::sockaddr_in>,
     parts: Vec<libc::iovec>,
     heads: Vec<libc::mmsghdr>,
-    /// Bytes that have left.
+    /// Number of bytes sent.
     pub sent_bytes: u64,
-    /// Datagrams that have left.
+    /// Number of datagrams sent.
     pub sent: u64,
-    /// Datagrams that the system did not take, which are lost.
+    /// Number of datagrams that the system did not accept, which are lost.
     pub refused: u64,
 }
 
@@ -28,7 +28,7 @@ struct Queued {
     end: usize,
 }
 
-/// Datagrams a call at most.
+/// Maximum number of datagrams per call.
 const DATAGRAMS: usize = 1_024;
 
 impl SendBatch {
@@ -44,7 +44,8 @@ impl SendBatch {
         self.queued.push(Queued { to, begin: end - len, end });
     }
 
-    /// Sends everything that is queued. What the system does not take is lost and counted: that is UDP.
+    /// Sends everything that is queued. Datagrams that the system does not accept are lost and counted, as is
+    /// normal for UDP.
     pub fn flush(&mut self, socket: &UdpSocket) {
         if self.queued.is_empty() {
             return;

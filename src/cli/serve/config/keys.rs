@@ -1,6 +1,6 @@
 //! The table of keys: name, meaning, type, range and place in [`Config`].
 //!
-//! The section `[limits]` is the server's own table of limits, so that the two never disagree.
+//! The section `[limits]` comes from the server's own table of limits, so that the two never disagree.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,42 +15,42 @@ use crate::server::limits::{Limit, Limits};
 
 /// One key of the file.
 pub(super) struct Key {
-    /// The table that it stands in; empty for the top of the file.
+    /// The table that contains it; empty for the top of the file.
     pub(super) section: &'static str,
     /// Its name in that table.
     pub(super) name: &'static str,
-    /// What it means, for people; may have several lines.
+    /// Its meaning, for people; may have several lines.
     pub(super) doc: &'static str,
     /// Its type, range and place.
     pub(super) field: Field,
 }
 
-/// Where a value of one type lives in a [`Config`].
+/// Accessor of a value of one type in a [`Config`].
 pub(super) type Place<T> = fn(&mut Config) -> &mut T;
 
 /// The type of a key's value, what is allowed, and its place.
 pub(super) enum Field {
     /// A whole number.
     Count(RangeInclusive<u64>, Place<u64>),
-    /// A whole number of the server's table of limits.
+    /// A whole number from the server's table of limits.
     Limit(&'static Limit),
     /// A time span.
     Time(RangeInclusive<Duration>, Place<Duration>),
     /// An address and port.
     Address(Place<SocketAddr>),
-    /// A file, or none.
+    /// An optional file.
     File(Place<Option<PathBuf>>),
-    /// Names, any number of them.
+    /// Any number of names.
     Names(Place<Vec<String>>),
 }
 
 impl Key {
-    /// The name with its section.
+    /// Returns the name with its section.
     pub(super) fn path(&self) -> String {
         if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
     }
 
-    /// True when the value in `config` is in its range.
+    /// Returns true if the value in `config` is in its range.
     pub(super) fn holds(&self, config: &mut Config) -> bool {
         match &self.field {
             Field::Count(range, place) => range.contains(place(config)),
@@ -63,7 +63,7 @@ impl Key {
         }
     }
 
-    /// The value in `config` as TOML; nothing when it is unset.
+    /// Returns the value in `config` as TOML; `None` if it is unset.
     pub(super) fn written(&self, config: &mut Config) -> Option<String> {
         let quoted = |text: String| toml::Value::String(text).to_string();
         Some(match &self.field {
@@ -77,7 +77,7 @@ impl Key {
     }
 }
 
-/// What is allowed, for people.
+/// Describes what is allowed, for people.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,7 +98,7 @@ const fn top(name: &'static str, doc: &'static str, field: Field) -> Key {
     Key { section: "", name, doc, field }
 }
 
-/// Every key, in the order of printing: those of one section stand together.
+/// Returns every key, in the order of printing; the keys of one section are adjacent.
 pub(super) fn all() -> impl Iterator<Item = Key> {
     let limits = Limits::ALL.iter().map(|limit| Key {
         section: "limits",

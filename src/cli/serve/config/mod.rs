@@ -1,7 +1,7 @@
 //! The server's configuration: every key has a default, a unit and a range, all in one table
 //! (`keys`) that reading, checking and printing share.
 //!
-//! Values come from the defaults, then the file, then the command line; the last one holds.
+//! Values come from the defaults, then the file, then the command line; the last one applies.
 
 mod keys;
 mod print;
@@ -16,7 +16,7 @@ pub use read::ConfigError;
 use crate::cli::PROTOCOL_ID;
 use crate::server::limits::Limits;
 
-/// Everything that `serve` can be told. Field docs and ranges are those of the keys of the same name.
+/// All settings of `serve`. Field docs and ranges are those of the keys of the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is documented in the table of keys, which users read")]
 pub struct Config {

@@ -1,4 +1,4 @@
-//! Writing a [`Config`] as the file that it could have been read from, with every key explained.
+//! Writes a [`Config`] as a file from which it could have been read, with every key explained.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::Config;
 use super::keys;
 
 impl Config {
-    /// The whole file: every key with its meaning, range, default and value in this configuration.
+    /// Returns the whole file: every key with its meaning, range, default and value in this configuration.
     pub fn to_toml(&self) -> String {
         let (mut config, mut default) = (self.clone(), Self::default());
         let mut text = String::from("# Configuration of `rallypoint serve`.\n");

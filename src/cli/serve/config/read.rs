@@ -1,4 +1,4 @@
-//! Reading a file into a [`Config`], strictly: what is not in the table of keys is refused.
+//! Reads a file into a [`Config`], strictly: anything that is not in the table of keys is refused.
 
 use std::path::PathBuf;
 
@@ -14,17 +14,17 @@ use crate::server::limits::LimitError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{problem}", place = .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 pub struct ConfigError {
-    /// The line of the file, from 1; none when the value is not from a file.
+    /// The line of the file, from 1; `None` if the value is not from a file.
     pub line: Option<usize>,
-    /// What is wrong, with the key's name and what is allowed.
+    /// The problem, with the key's name and what is allowed.
     pub problem: String,
 }
 
 impl Config {
-    /// Takes over what a TOML text says, each value checked.
+    /// Applies the values of a TOML text, each of them checked.
     ///
     /// # Errors
-    /// [`ConfigError`] at the first thing that is no TOML, no known key, or not allowed.
+    /// [`ConfigError`] for the first part that is not TOML, not a known key, or not allowed.
     pub fn apply_toml(&mut self, text: &str) -> Result<(), ConfigError> {
         let table = DeTable::parse(text).map_err(|error| ConfigError {
             line: error.span().map(|span| line_at(text, span.start)),
@@ -92,10 +92,10 @@ impl Config {
         if key.holds(self) { Ok(()) } else { Err(Problem::NotAllowed) }
     }
 
-    /// Checks every value against its range, wherever it came from.
+    /// Checks every value against its range, regardless of its source.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first that is out of its range.
+    /// [`ConfigError`] for the first value that is out of range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut config = self.clone();
         for key in keys::all() {
@@ -137,7 +137,8 @@ fn whole_number(value: &DeValue<'_>) -> Result<u64, Problem> {
     u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| Problem::NotAllowed)
 }
 
-/// A value that is not allowed, as it stands in the file. For a number the quotes may be what is wrong.
+/// Returns a value that is not allowed, as written in the file. For a number this includes quotes, which may
+/// be the error.
 fn shown<'a>(key: &Key, text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str {
     match key.field {
         Field::Count(..) | Field::Limit(_) => text.get(value.span()).unwrap_or_default(),
@@ -145,19 +146,19 @@ fn shown<'a>(key: &Key, text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str 
     }
 }
 
-/// The value as it stands in the file, without quotes.
+/// Returns the value as written in the file, without quotes.
 fn source<'a>(text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str {
     text.get(value.span()).unwrap_or_default().trim_matches('"')
 }
 
-/// The line of a key, if it stands there.
+/// Returns the line of a key, if the file contains it.
 fn line_of(text: &str, table: &DeTable<'_>, section: &str, name: &str) -> Option<usize> {
     let (_, section) = table.iter().find(|(key, _)| key.get_ref() == section)?;
     let (key, _) = section.get_ref().as_table()?.iter().find(|(key, _)| key.get_ref() == name)?;
     Some(line_at(text, key.span().start))
 }
 
-/// The line, from 1, of the byte at `offset`.
+/// Returns the line, from 1, of the byte at `offset`.
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }

@@ -1,4 +1,4 @@
-//! The dialogue alone: the server's messages are put in by hand.
+//! The dialogue alone; the tests feed it the server's messages directly.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::client::core::pending::Asked;
 
 const ORDERED: Delivery = Delivery::ReliableOrdered;
 
-/// A dialogue and what a test tells it.
+/// A dialogue fed by a test.
 #[derive(Default)]
 struct Told(Dialogue);
 
 impl Told {
-    /// One that is in the session.
+    /// A dialogue that is a member of the session.
     fn member() -> Self {
         let mut told = Self::default();
         let join = told.ask(StreamId::CONTROL, Asked::Join);
@@ -236,7 +236,7 @@ fn reliable_messages_that_overtake_the_snapshot_are_kept_in_order() {
     assert_eq!(told.texts(), ["lost"], "now it has a session");
 }
 
-/// The member's joining was lost and comes later, or their leaving has come.
+/// The member's join was lost and arrives later, or its leave has already arrived.
 // spec-test: EVT-10
 #[test]
 fn a_message_of_a_member_that_is_not_in_the_list_is_none_the_less_one() {

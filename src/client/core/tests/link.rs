@@ -1,4 +1,4 @@
-//! The core over a connection, whose other end the test plays.
+//! The core over a connection whose other end the test simulates.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::wire::command::{Join, To};
 use crate::wire::packet::SealedHeader;
 use crate::wire::{Command, RejectCode, Request, UserEvent};
 
-/// A core and its server's end, joined by a wire without delay or loss.
+/// A core and the server's end of its connection, linked without delay or loss.
 struct Served {
     now: Timestamp,
     core: Core,
@@ -56,7 +56,7 @@ impl Served {
         Self { now, core, server, heard: VecDeque::new(), server_closed: None }
     }
 
-    /// One that is in the session.
+    /// A core that is a member of the session.
     fn member() -> Self {
         let mut served = Self::new();
         let join = Request::Join(Join::Session(SESSION));
@@ -148,7 +148,7 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     assert_eq!((third.counter, third.body.bytes().as_ref()), (1, &b"hi"[..]));
 }
 
-/// However long what stands before the payload.
+/// Regardless of how many bytes precede the payload.
 // spec-test: CMD-21
 #[test]
 fn a_message_names_as_many_recipients_as_there_are() {

@@ -1,12 +1,12 @@
-//! [`Congestion`]: the controller and the pacer of a connection, and what they allow now.
+//! [`Congestion`]: a connection's congestion controller and pacer, and what they allow now.
 
 use std::time::Duration;
 
 use super::{Controller, Pacer, initial_window};
 use crate::base::Timestamp;
 
-/// What may leave. It is asked before each packet, and changes only with what is told of packets that left
-/// before: so the answers are kept at hand, and the controller is not.
+/// The limits on sending. They are queried before each packet but change only when the fate of earlier
+/// packets is reported, so they are cached and the controller is not accessed.
 pub struct Congestion {
     window_bytes: usize,
     bytes_per_second: u64,
@@ -15,7 +15,7 @@ pub struct Congestion {
 }
 
 impl Congestion {
-    /// Nothing has left, of a window of datagrams of up to `datagram` bytes; round trips are supposed to take
+    /// Starts with nothing sent, for datagrams of up to `datagram` bytes; round trips are assumed to take
     /// `smoothed`.
     pub fn new(controller: Box<dyn Controller>, now: Timestamp, datagram: usize, smoothed: Duration) -> Self {
         let pacer = Pacer::new(now, initial_window(datagram));
@@ -24,13 +24,13 @@ impl Congestion {
         congestion
     }
 
-    /// Tells the controller what has become of packets; a round trip takes `smoothed` now.
+    /// Reports the fate of packets to the controller; a round trip takes `smoothed` now.
     pub fn tell(&mut self, smoothed: Duration, tell: impl FnOnce(&mut dyn Controller)) {
         tell(&mut *self.controller);
         self.renew(smoothed);
     }
 
-    /// Goes on with another controller, of a path of which nothing is known. The pacer stays.
+    /// Continues with another controller, on a path of which nothing is known. The pacer stays.
     pub fn replace(&mut self, controller: Box<dyn Controller>, smoothed: Duration) {
         self.controller = controller;
         self.renew(smoothed);
@@ -41,28 +41,28 @@ impl Congestion {
         self.bytes_per_second = self.controller.pacing_bytes_per_second(smoothed);
     }
 
-    /// True when the answers are those that the controller would give: to be asserted.
+    /// Returns whether the cached answers match the controller's; for assertions.
     pub fn is_fresh(&self, smoothed: Duration) -> bool {
         self.window_bytes == self.controller.window_bytes()
             && self.bytes_per_second == self.controller.pacing_bytes_per_second(smoothed)
     }
 
-    /// Bytes that may be under way.
+    /// Returns the bytes that may be in flight.
     pub fn window_bytes(&self) -> usize {
         self.window_bytes
     }
 
-    /// Whether the pacer lets a packet leave at `now`.
+    /// Returns whether the pacer lets a packet leave at `now`.
     pub fn pacer_allows(&mut self, now: Timestamp) -> bool {
         self.pacer.is_ready(now, self.bytes_per_second)
     }
 
-    /// When the pacer lets one leave that it held back just now.
+    /// Returns when the pacer lets a packet leave that it has just held back.
     pub fn paced_until(&self) -> Timestamp {
         self.pacer.deadline(self.bytes_per_second)
     }
 
-    /// A packet that asks for an ack has left.
+    /// Notes that a packet that asks for an ack has left.
     pub fn on_sent(&mut self, bytes: usize) {
         self.pacer.on_sent(bytes);
     }

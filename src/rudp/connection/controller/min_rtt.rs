@@ -1,10 +1,10 @@
-//! [`MinRtt`]: the smallest round trip of the last seconds.
+//! [`MinRtt`]: the smallest round-trip time of the last seconds.
 
 use std::time::Duration;
 
 use crate::base::{Span, Timestamp};
 
-/// The minimum over two periods of 5 s: the one that runs, and the one before.
+/// The minimum over two periods of 5 s: the current one and the one before.
 #[derive(Debug)]
 pub struct MinRtt {
     current: Option<Span>,
@@ -15,7 +15,7 @@ pub struct MinRtt {
 const PERIOD: Duration = Duration::from_secs(5);
 
 impl MinRtt {
-    /// No sample yet.
+    /// Starts without a sample.
     pub fn new(now: Timestamp) -> Self {
         Self { current: None, previous: None, since: now }
     }
@@ -26,18 +26,18 @@ impl MinRtt {
         self.current = Some(self.current.map_or(sample, |minimum| minimum.min(sample)));
     }
 
-    /// The minimum; `None` before any sample.
+    /// Returns the minimum; `None` before any sample.
     pub fn minimum(&self) -> Option<Duration> {
         self.current.into_iter().chain(self.previous).min().map(Span::get)
     }
 
-    /// True when the period is over.
+    /// Returns whether the current period is over.
     pub fn is_over(&self, now: Timestamp) -> bool {
         now >= self.since + PERIOD
     }
 
-    /// True when the period that runs has not come within `tolerance` of the one before: what it saw
-    /// may be this end's own queue.
+    /// Returns whether the current period has not come within `tolerance` of the one before: its samples may
+    /// include this end's own queue.
     pub fn is_stale(&self, tolerance: Duration) -> bool {
         match (self.current, self.previous) {
             (Some(current), Some(previous)) => current.get() > previous.get() + tolerance,
@@ -45,7 +45,7 @@ impl MinRtt {
         }
     }
 
-    /// Begins the next period; the one before the last is forgotten.
+    /// Begins the next period and forgets the one before the last.
     pub fn rotate(&mut self, now: Timestamp) {
         self.previous = self.current.take().or(self.previous);
         self.since = now;

@@ -1,12 +1,12 @@
-//! How much may be under way, and how fast it leaves: the port for congestion control.
+//! How much may be in flight, and how fast it leaves: the interface for congestion control.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `short_queue` | the default: keeps the queue of the path short |
-//! | `new_reno` | RFC 9002, to compare, and what the default does beside a flow that fills the queue |
-//! | `min_rtt` | the smallest round trip of the last seconds |
+//! | `short_queue` | the default: keeps the path's queue short |
+//! | `new_reno` | RFC 9002, for comparison, and used by the default beside a flow that fills the queue |
+//! | `min_rtt` | the smallest round-trip time of the last seconds |
 //! | `pacer` | spreads packets over the round trip |
-//! | `congestion` | both for one connection, and what they allow now |
+//! | `congestion` | controller and pacer of one connection, and what they allow now |
 
 mod congestion;
 mod min_rtt;
@@ -23,38 +23,38 @@ use self::short_queue::ShortQueue;
 use super::config::CongestionControl;
 use crate::base::Timestamp;
 
-/// Decides how many bytes may be under way. Told of every packet's fate.
+/// Decides how many bytes may be in flight; every packet's fate is reported to it.
 pub trait Controller: Send + Sync {
-    /// A packet was acked.
+    /// Notes that a packet was acked.
     fn on_acked(&mut self, now: Timestamp, acked: &Acked);
 
-    /// Packets were found lost, all at once.
+    /// Notes packets that were found lost at the same time.
     fn on_lost(&mut self, now: Timestamp, lost: &Lost);
 
-    /// Packets have arrived marked CE: a queue on the path has grown, and nothing is lost.
+    /// Notes that packets arrived marked CE: a queue on the path has grown, and nothing is lost.
     fn on_marked(&mut self, now: Timestamp, marked: &Marked);
 
-    /// A packet taken for lost has arrived after all.
+    /// Notes that a packet declared lost has arrived after all.
     fn on_spurious(&mut self);
 
-    /// Bytes that may be under way.
+    /// Returns the bytes that may be in flight.
     fn window_bytes(&self) -> usize;
 
-    /// True while the window grows by what is acked.
+    /// Returns whether the window grows by what is acked.
     fn is_in_slow_start(&self) -> bool;
 
-    /// How many times the paced bytes leave in a round trip, as a fraction. RFC 9002 §7.7: somewhat
-    /// more than one, so that it is the window that binds.
+    /// Returns how many times the paced bytes leave in a round trip, as a fraction. It is somewhat more than
+    /// one, so that the window is the limit that binds. RFC 9002 §7.7.
     fn pacing_gain(&self) -> (u64, u64) {
         if self.is_in_slow_start() { (2, 1) } else { (5, 4) }
     }
 
-    /// What leaves in a round trip, in bytes.
+    /// Returns the bytes that leave in a round trip.
     fn paced_bytes(&self) -> usize {
         self.window_bytes()
     }
 
-    /// Bytes a second at which packets leave when round trips take `smoothed`.
+    /// Returns the bytes per second at which packets leave when a round trip takes `smoothed`.
     fn pacing_bytes_per_second(&self, smoothed: Duration) -> u64 {
         let (numerator, denominator) = self.pacing_gain();
         let round = u64::try_from(smoothed.as_micros()).unwrap_or(u64::MAX).max(1);
@@ -65,47 +65,47 @@ pub trait Controller: Send + Sync {
 /// A packet that was acked.
 #[derive(Clone, Copy, Debug)]
 pub struct Acked {
-    /// Bytes, UDP payload.
+    /// Size as UDP payload.
     pub bytes: usize,
     /// When it was sent.
     pub sent_at: Timestamp,
-    /// The round trip without the time that the peer held the ack, if this packet gives a sample.
+    /// The round-trip time without the peer's ack delay, if this packet gives a sample.
     pub rtt: Option<Duration>,
-    /// The window did not hold anything back from when it was sent to now. RFC 9002 §7.8.
+    /// The window held nothing back from when the packet was sent until now. RFC 9002 §7.8.
     pub app_limited: bool,
 }
 
 /// Packets that were found lost at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Lost {
-    /// How many; 1 at least.
+    /// Number of packets; at least 1.
     pub packets: u32,
     /// When the newest of them was sent.
     pub newest_sent_at: Timestamp,
-    /// The window did not hold anything back since then.
+    /// The window has held nothing back since then.
     pub app_limited: bool,
     /// Nothing got through for several probe timeouts. RFC 9002 §7.6.
     pub persistent: bool,
 }
 
-/// Packets that arrived marked CE, of which the peer told at the same time.
+/// Packets that arrived marked CE, which the peer reported at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Marked {
-    /// When the newest packet was sent that they may be: the newest that was acked.
+    /// When the newest packet that may be among them was sent: the newest acked one.
     pub newest_sent_at: Timestamp,
-    /// The window did not hold anything back since then.
+    /// The window has held nothing back since then.
     pub app_limited: bool,
 }
 
-/// The window after a mark. What marks keeps its queue short, so that less has to go than after a loss
-/// (RFC 8511); but slow start has gone beyond what the path takes by up to twice.
+/// Returns the window after a mark. A queue that marks packets is kept short, so the window must shrink less
+/// than after a loss (RFC 8511); but in slow start it exceeds what the path carries by up to a factor of two.
 // spec: ECN-6
 pub fn after_mark(window: usize, in_slow_start: bool) -> usize {
     if in_slow_start { window / 2 } else { window / 5 * 4 }
 }
 
-/// The controller that `control` names, for datagrams of up to `datagram` bytes and a peer that holds acks back for
-/// up to `ack_delay`.
+/// Creates the controller that `control` selects, for datagrams of up to `datagram` bytes and a peer that
+/// delays acks by up to `ack_delay`.
 pub fn new(
     control: CongestionControl,
     now: Timestamp,
@@ -118,14 +118,14 @@ pub fn new(
     }
 }
 
-/// Bytes that may be under way at first. RFC 9002 §7.2.
+/// Returns the bytes that may be in flight at first. RFC 9002 §7.2.
 // spec: REL-8
 fn initial_window(datagram: usize) -> usize {
     (10 * datagram).min(14_720.max(2 * datagram))
 }
 
-/// No window is larger: beyond it nothing is gained, and a peer that acks anything cannot make this
-/// end send without bound.
+/// Maximum of any window. A larger one gains nothing, and a peer that acks anything cannot make this end send
+/// without bound.
 pub const MAX_WINDOW_BYTES: usize = 16 << 20;
 
 #[cfg(test)]

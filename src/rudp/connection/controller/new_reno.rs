@@ -3,20 +3,20 @@
 use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, after_mark, initial_window};
 use crate::base::Timestamp;
 
-/// Grows until packets are lost, halves then. Fills whatever queue the path has.
+/// Grows until packets are lost, then halves. Fills whatever queue the path has.
 #[derive(Debug)]
 pub struct NewReno {
     datagram: usize,
     window: usize,
     slow_start_threshold: usize,
-    /// Losses of packets sent before belong to a reduction that was made already.
+    /// Losses of packets sent before this time belong to a reduction already made.
     recovery_since: Option<Timestamp>,
-    /// Bytes acked in congestion avoidance that have not grown the window yet.
+    /// Bytes acked in congestion avoidance that have not increased the window yet.
     credit: usize,
 }
 
 impl NewReno {
-    /// Begins with the initial window.
+    /// Starts with the initial window.
     pub fn new(datagram: usize) -> Self {
         Self {
             datagram,
@@ -27,12 +27,12 @@ impl NewReno {
         }
     }
 
-    /// Goes on from a window that another controller has found.
+    /// Continues with a window that another controller has found.
     pub fn at(datagram: usize, window: usize) -> Self {
         Self { window, slow_start_threshold: window, ..Self::new(datagram) }
     }
 
-    /// Goes on with `window`, once for all that was sent before now.
+    /// Continues with `window`, once for everything sent before now.
     fn reduce(&mut self, now: Timestamp, newest_sent_at: Timestamp, window: usize) {
         if self.recovery_since.is_some_and(|since| newest_sent_at <= since) {
             return;
@@ -104,7 +104,8 @@ mod tests {
         reno.on_lost(at(now), &Lost { packets: 1, newest_sent_at, app_limited: false, persistent: false });
     }
 
-    /// Ten datagrams of 1,200 bytes; the first round trip acks them all: 24,000. A loss halves.
+    /// Ten datagrams of 1,200 bytes are acked in the first round trip, which gives 24,000. A loss halves the
+    /// window.
     #[test]
     fn it_doubles_a_round_trip_halves_on_loss_and_adds_one_datagram_a_window() {
         let mut reno = NewReno::new(1_200);
@@ -135,7 +136,7 @@ mod tests {
         reno.on_marked(at(now), &Marked { newest_sent_at: at(sent_at), app_limited: false });
     }
 
-    /// 12,000 bytes in slow start: half of it. Then four fifths, RFC 8511, down to two datagrams.
+    /// Half of 12,000 bytes in slow start. Then four fifths, RFC 8511, down to two datagrams.
     // spec-test: ECN-6
     #[test]
     fn marks_reduce_once_a_round_trip_and_by_less_than_losses() {

@@ -1,37 +1,37 @@
-//! [`Pacer`]: a token bucket, so that a window does not leave in one burst. RFC 9002 §7.7.
+//! [`Pacer`]: a token bucket that keeps a window from leaving in one burst. RFC 9002 §7.7.
 
 use std::time::Duration;
 
 use crate::base::Timestamp;
 
-/// Bytes that may leave now. The rate is the caller's and may change between calls.
+/// The bytes that may leave now. The caller passes the rate, which may change between calls.
 #[derive(Debug)]
 pub struct Pacer {
-    /// Millionths of a byte, so that a microsecond's refill is a whole number. Below zero after a
-    /// packet that was larger than what was there, or that did not have to ask.
+    /// In millionths of a byte, so that a microsecond's refill is a whole number. Below zero after a packet
+    /// that was larger than what was left, or that was sent without asking the pacer.
     micro_bytes: i64,
     burst: i64,
     refilled: Timestamp,
 }
 
 const MICRO: i64 = 1_000_000;
-/// Packets wait for a millisecond's worth at least: an owner's timer is hardly finer.
+/// Minimum wait of a packet that is held back: its owner's timer is hardly finer.
 const QUANTUM: Duration = Duration::from_millis(1);
-/// What a fast path may have at once, in microseconds of its rate. With less its sender would wait for a timer most of
-/// the time: one that is hardly finer than this is late by as much.
+/// Burst allowed on a fast path, in microseconds of its rate. With less, its sender would wait for a timer
+/// most of the time, since a timer hardly finer than this is late by as much.
 const BURST_MICROS: i64 = 2_000;
-/// Upper bound of it, in bursts.
+/// Upper limit of that burst, as a multiple of the initial one.
 const MAX_BURSTS: i64 = 16;
 
 impl Pacer {
-    /// Lets `burst` bytes pass at once, now and after a silence; on a fast path what it is sent in 2 ms, up
-    /// to 16 bursts.
+    /// Lets `burst` bytes pass at once, at first and after a silence; on a fast path the bytes of 2 ms, up to
+    /// 16 times `burst`.
     pub fn new(now: Timestamp, burst: usize) -> Self {
         let burst = i64::try_from(burst).unwrap_or(i64::MAX).min(i64::MAX / MICRO / MAX_BURSTS) * MICRO;
         Self { micro_bytes: burst, burst, refilled: now }
     }
 
-    /// Whether a packet may leave at `now`.
+    /// Returns whether a packet may leave at `now`.
     pub fn is_ready(&mut self, now: Timestamp, bytes_per_second: u64) -> bool {
         let micros = i64::try_from(now.since(self.refilled).as_micros()).unwrap_or(i64::MAX);
         let rate = i64::try_from(bytes_per_second).unwrap_or(i64::MAX);
@@ -41,13 +41,13 @@ impl Pacer {
         self.micro_bytes > 0
     }
 
-    /// A packet of `bytes` has left.
+    /// Notes that a packet of `bytes` bytes has left.
     pub fn on_sent(&mut self, bytes: usize) {
         let cost = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(MICRO);
         self.micro_bytes = self.micro_bytes.saturating_sub(cost).max(-self.burst);
     }
 
-    /// When [`Self::is_ready`], false just now, is true again: later than that.
+    /// Returns when [`Self::is_ready`], false just now, will be true; always later than that call.
     pub fn deadline(&self, bytes_per_second: u64) -> Timestamp {
         let missing = u64::try_from(1 - self.micro_bytes).unwrap_or(0);
         let wait = Duration::from_micros(missing.div_ceil(bytes_per_second.max(1)));
@@ -59,7 +59,7 @@ impl Pacer {
 mod tests {
     use super::*;
 
-    /// A burst of ten; then 1.2 MB/s is a packet of 1,200 bytes a millisecond, without drift.
+    /// A burst of ten packets, then one of 1,200 bytes per millisecond at 1.2 MB/s, without drift.
     #[test]
     fn a_burst_passes_and_then_the_rate_holds_exactly() {
         let (mut now, rate) = (Timestamp::from_millis(5), 1_200_000);

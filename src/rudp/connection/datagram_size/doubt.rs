@@ -1,30 +1,30 @@
-//! [`Doubt`]: whether large packets are lost for being large.
+//! [`Doubt`]: whether large packets are lost because of their size.
 
 use crate::base::Timestamp;
 
-/// Losses of large packets in a row. Chance or a full queue take some, and then one as large arrives.
+/// Losses of large packets in a row. Chance or a full queue loses some, but then one of that size arrives.
 #[derive(Debug, Default)]
 pub struct Doubt {
-    /// All that arrived since the first loss were smaller.
+    /// Everything that arrived since the first loss was smaller.
     bytes: usize,
     losses: u32,
-    /// Packets that left before share the fate of the last loss.
+    /// Packets sent before this time belong to the last loss.
     since: Option<Timestamp>,
 }
 
-/// Losses one after another that show a black hole. RFC 8899 §4.3.
+/// Consecutive losses that show a black hole. RFC 8899 §4.3.
 const MAX_LOSSES: u32 = 3;
 
 impl Doubt {
-    /// A packet of `bytes` arrived.
+    /// Notes that a packet of `bytes` bytes arrived.
     pub fn on_acked(&mut self, bytes: usize) {
         if bytes >= self.bytes {
             *self = Self { since: self.since, ..Self::default() };
         }
     }
 
-    /// Of the large packets that were found lost now the largest had `bytes`, and left at `sent_at`.
-    /// True when this must be a black hole.
+    /// Notes losses of large packets found at the same time; the largest had `bytes` bytes and was sent at
+    /// `sent_at`. Returns whether this must be a black hole.
     pub fn on_lost(&mut self, now: Timestamp, bytes: usize, sent_at: Timestamp) -> bool {
         if self.since.is_some_and(|since| sent_at < since) {
             return false;
@@ -42,7 +42,8 @@ impl Doubt {
 mod tests {
     use super::*;
 
-    /// Each packet is lost at the time at which the next one leaves. True when one was one too many.
+    /// Loses each packet at the time at which the next one is sent. Returns whether one of them was one too
+    /// many.
     fn lose(doubt: &mut Doubt, millis: impl IntoIterator<Item = u64>, bytes: usize) -> bool {
         millis
             .into_iter()

@@ -1,4 +1,4 @@
-//! What tests and fuzzing count again.
+//! Recounts the outbox's totals for tests and fuzzing.
 
 use super::Outbox;
 use crate::rudp::connection::sent::SentFrame;
@@ -6,7 +6,7 @@ use crate::rudp::connection::stream::Piece;
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
 impl Outbox {
-    /// Counts all again and compares; `under_way` are the frames in flight.
+    /// Recounts everything and compares; `under_way` are the frames in flight.
     pub fn audit(&self, under_way: &[SentFrame]) {
         let queued = |name| self.lanes.count(name);
         let flying = |name, piece: Option<Piece>| match piece {

@@ -1,4 +1,4 @@
-//! [`Lane`]: messages that wait for a packet, in the order in which they came.
+//! [`Lane`]: messages that wait for a packet, in the order in which they were enqueued.
 
 use std::collections::VecDeque;
 
@@ -6,41 +6,43 @@ use crate::base::{prefetch, prefetch_end};
 use crate::rudp::Payload;
 use crate::rudp::connection::stream::MessageRef;
 
-/// What was lost, and behind it what never left.
+/// Messages to retransmit, and behind them those not yet sent.
 #[derive(Debug)]
 pub struct Lane {
-    /// Leaves before `fresh`: lost messages and probes.
+    /// Lost messages and probes, which leave before `fresh`.
     pub resend: VecDeque<MessageRef>,
-    /// Each with its arrival number over all lanes.
+    /// Messages not yet sent, each with its enqueue number, which counts over all lanes.
     fresh: VecDeque<(u64, Queued)>,
     /// Length of `fresh` at which it is swept.
     sweep_at: u32,
-    /// Length of the front of `fresh` that holds nothing that may be shed. The first place of all is never that of a
-    /// message that was shed.
+    /// Length of the front of `fresh` that holds nothing that may be shed. The very first place is never that
+    /// of a message that was shed.
     unsheddable: u32,
 }
 
-/// A message that never left, or not all of it.
+/// A message that has not left, or not all of it.
 #[derive(Debug)]
 pub enum Queued {
-    /// Kept here alone.
+    /// A payload kept only here.
     Unreliable(Payload),
     /// A message of a stream that may be shed.
     Sequenced(MessageRef),
-    /// A message of a stream that may not.
+    /// A message of a stream that may not be shed.
     Reliable(MessageRef),
-    /// The place of a message that was shed. To close it would move all before it or all behind it.
+    /// The place of a message that was shed. Closing the gap would move all places before it or all behind
+    /// it.
     Gone,
 }
 
-/// What a member of a session of 8 is sent in a frame of the game; few enough to be there in time.
+/// Messages that a member of a session of 8 is sent in one frame of the game; few enough for the prefetch to
+/// finish in time.
 const PREFETCHED: usize = 8;
 /// A shorter lane is not swept.
 const MIN_SWEEP: u32 = 1_024;
 
 #[cfg(any(test, fuzzing))]
 impl Queued {
-    /// The message, if a stream keeps it.
+    /// Returns the message, if a stream keeps it.
     pub fn message(&self) -> Option<MessageRef> {
         match self {
             Self::Unreliable(_) | Self::Gone => None,
@@ -60,33 +62,33 @@ impl Lane {
         Self { resend: VecDeque::new(), fresh: VecDeque::new(), sweep_at: MIN_SWEEP, unsheddable: 0 }
     }
 
-    /// Asks for the memory that the next message will wait in.
+    /// Prefetches the memory in which the next message will wait.
     pub fn prefetch_to_push(&self) {
         prefetch_end(&self.fresh);
     }
 
-    /// Asks for that of the messages at the front.
+    /// Prefetches the messages at the front.
     pub fn prefetch_next(&self) {
         self.fresh.iter().take(PREFETCHED).for_each(prefetch);
     }
 
-    /// True when nothing waits.
+    /// Returns true when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.resend.is_empty() && self.fresh.is_empty()
     }
 
-    /// Places of what never left.
+    /// Returns the number of places in `fresh`.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.fresh.len()
     }
 
-    /// What never left, at this place.
+    /// Returns what waits at this place of `fresh`.
     pub fn get(&self, at: usize) -> Option<&Queued> {
         self.fresh.get(at).map(|(_, queued)| queued)
     }
 
-    /// How many came before what is at this place.
+    /// Returns how many messages were enqueued before the one at this place.
     pub fn came(&self, at: usize) -> Option<u64> {
         self.fresh.get(at).map(|(came, _)| *came)
     }
@@ -96,23 +98,24 @@ impl Lane {
         self.fresh.push_back((came, queued));
     }
 
-    /// Puts a message of which some has left back, so many places behind the front.
+    /// Puts a message that was sent in part back, `at` places behind the front.
     pub fn put_back(&mut self, message: MessageRef, at: usize) {
         let at = at.min(self.fresh.len());
-        // Only a fragment goes back, and those are a lane of their own, whose order nobody compares.
+        // Only fragmented messages are put back. They have a lane of their own, whose enqueue numbers are
+        // never compared.
         self.fresh.insert(at, (0, Queued::Reliable(message)));
     }
 
-    /// Takes out what never left.
+    /// Removes the entry at this place of `fresh`.
     pub fn remove(&mut self, at: usize) -> Option<Queued> {
         self.unsheddable -= u32::from(at < self.unsheddable as usize);
-        // Mostly it is the first.
+        // Nearly always the first place.
         let removed = if at == 0 { self.fresh.pop_front() } else { self.fresh.remove(at) };
         self.drop_gone(0);
         removed.map(|(_, queued)| queued)
     }
 
-    /// Drops the places from `at` on that hold nothing more, up to one that does.
+    /// Drops the empty places from `at` on, up to the next one in use.
     pub fn drop_gone(&mut self, at: usize) {
         let gone = self.fresh.range(at..).take_while(|(_, queued)| matches!(queued, Queued::Gone)).count();
         if gone > 0 {
@@ -122,8 +125,8 @@ impl Lane {
         }
     }
 
-    /// How many came before the oldest that may be shed. Each place is looked at once, however often this is
-    /// called.
+    /// Returns how many messages were enqueued before the oldest that may be shed. Each place is examined
+    /// once, however often this is called.
     pub fn sheds(&mut self) -> Option<u64> {
         loop {
             match self.fresh.get(self.unsheddable as usize)? {
@@ -133,7 +136,7 @@ impl Lane {
         }
     }
 
-    /// Takes out the oldest that may be shed.
+    /// Removes the oldest message that may be shed.
     pub fn shed(&mut self) -> Option<Queued> {
         self.sheds()?;
         let (_, queued) = self.fresh.get_mut(self.unsheddable as usize)?;
@@ -142,7 +145,7 @@ impl Lane {
         Some(shed)
     }
 
-    /// Drops the places of messages that are not kept any more, once they may be half of all.
+    /// Drops the places of messages that are no longer kept, once they may be half of all places.
     pub fn sweep(&mut self, is_kept: impl Fn(MessageRef) -> bool) {
         if self.fresh.len() >= self.sweep_at as usize {
             self.fresh.retain(|(_, queued)| match queued {
@@ -156,26 +159,26 @@ impl Lane {
         }
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Frees memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.resend.shrink_to_fit();
         self.fresh.shrink_to_fit();
     }
 
-    /// Places that take memory.
+    /// Returns the number of places that take memory.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.resend.capacity() + self.fresh.capacity()
     }
 
-    /// How often the message waits.
+    /// Returns how often the message is queued.
     #[cfg(any(test, fuzzing))]
     pub fn count(&self, message: MessageRef) -> usize {
         let fresh = self.fresh.iter().filter(|(_, queued)| queued.message() == Some(message));
         fresh.count() + self.resend.iter().filter(|it| **it == message).count()
     }
 
-    /// Payloads that no stream keeps.
+    /// Returns the payloads that no stream keeps.
     #[cfg(any(test, fuzzing))]
     pub fn unreliable(&self) -> impl Iterator<Item = &Payload> {
         self.fresh.iter().filter_map(|(_, queued)| match queued {

@@ -1,16 +1,17 @@
-//! [`Lanes`]: which queue a message waits in.
+//! [`Lanes`]: the queues in which messages wait.
 
 use super::lane::{Lane, Queued};
 use crate::base::{Blank, Rare};
 use crate::rudp::connection::stream::{MessageRef, Space};
 
-/// The queues of a connection's messages. Each of them may be held up without the others: a large message
-/// by the peer's room, keyed ones by values of which the peer would forget the keys.
+/// The queues of a connection's messages. Each can be held up without the others: large messages while the
+/// peer has no room for them, keyed ones while the peer might otherwise forget the keys of values not yet
+/// settled.
 #[derive(Debug, Default)]
 pub struct Lanes {
     small: Lane,
     apart: Rare<Apart>,
-    /// Messages that ever came.
+    /// Number of messages enqueued so far.
     came: u64,
 }
 
@@ -28,30 +29,30 @@ impl Blank for Apart {
 /// Names a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneName {
-    /// What fits into a packet and has no key.
+    /// Messages without a key that fit into one packet.
     Small,
-    /// What fits into a packet and has a key.
+    /// Messages with a key that fit into one packet.
     Keyed,
-    /// What needs several packets.
+    /// Messages that need several packets.
     Large,
 }
 
-/// Places of each lane that hold nothing for the packet that is being filled.
+/// Places of each lane that hold nothing for the packet being filled.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Passed {
     small: usize,
     keyed: usize,
     large: usize,
-    /// What never left has no turn.
+    /// Only retransmissions may be sent.
     resends_only: bool,
-    /// Large pieces have no turn: they do not fit.
+    /// Small messages go first, without a turn for fragments, which do not fit.
     small_first: bool,
-    /// A large message that would have its turn was passed: the peer has no room for it.
+    /// A large message whose turn it was has been passed because the peer has no room for it.
     large_wants_room: bool,
 }
 
 impl LaneName {
-    /// Where a message waits that is cut into fragments, or is not.
+    /// Returns the lane of a message of `space`, cut into fragments or not.
     pub fn of(space: Space, in_fragments: bool) -> Self {
         match space {
             _ if in_fragments => Self::Large,
@@ -62,43 +63,43 @@ impl LaneName {
 }
 
 impl Passed {
-    /// None yet, for a packet that is smaller than what large pieces are cut for.
+    /// Starts a packet that is smaller than the fragments were cut for; nothing has been passed yet.
     pub fn small_first() -> Self {
         Self { small_first: true, ..Self::default() }
     }
 
-    /// The same where nothing more may leave for the first time.
+    /// Restricts the packet to retransmissions.
     pub fn resends_only(self) -> Self {
         Self { resends_only: true, ..self }
     }
 
-    /// True when what never left has no turn.
+    /// Returns true when only retransmissions may be sent.
     pub fn is_resends_only(&self) -> bool {
         self.resends_only
     }
 
-    /// True when large pieces have no turn.
+    /// Returns true when small messages go first, without a turn for fragments.
     pub fn is_small_first(&self) -> bool {
         self.small_first
     }
 
-    /// A large message would have its turn, but the peer has no room for it.
+    /// Notes that a large message is in turn, but the peer has no room for it.
     pub fn want_room(&mut self) {
         self.large_wants_room = true;
     }
 
-    /// True when one was passed for that.
+    /// Returns true when a large message was passed for lack of room at the peer.
     pub fn wants_room(&self) -> bool {
         self.large_wants_room
     }
 
-    /// The places of all lanes.
+    /// Returns the number of places passed in all lanes.
     #[cfg(test)]
     pub fn places(&self) -> usize {
         self.small + self.keyed + self.large
     }
 
-    /// The places of one lane.
+    /// Returns the number of places passed in one lane.
     pub fn of(&mut self, lane: LaneName) -> &mut usize {
         match lane {
             LaneName::Small => &mut self.small,
@@ -125,12 +126,12 @@ impl Lanes {
         }
     }
 
-    /// Asks for the memory that the next message will wait in, most likely.
+    /// Prefetches the memory in which the next message will most likely wait.
     pub fn prefetch_to_push(&self) {
         self.small.prefetch_to_push();
     }
 
-    /// Asks for that of the messages that leave next, most likely.
+    /// Prefetches the messages that will most likely be sent next.
     pub fn prefetch_next(&self) {
         self.small.prefetch_next();
     }
@@ -142,12 +143,13 @@ impl Lanes {
         self.of_mut(name).push(came, queued);
     }
 
-    /// True when nothing waits.
+    /// Returns true when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.small.is_empty() && self.apart.keyed.is_empty() && self.apart.large.is_empty()
     }
 
-    /// The lanes of what fits into a packet; first the one whose next message came first.
+    /// Returns the lanes of messages that fit into one packet, starting with the one whose next message was
+    /// enqueued first.
     pub fn small_by_age(&self, passed: &Passed) -> [LaneName; 2] {
         let keyed = self.apart.keyed.came(passed.keyed);
         let is_older =
@@ -155,7 +157,7 @@ impl Lanes {
         if is_older { [LaneName::Keyed, LaneName::Small] } else { [LaneName::Small, LaneName::Keyed] }
     }
 
-    /// Takes out the oldest message that may be shed.
+    /// Removes the oldest message that may be shed.
     pub fn shed(&mut self) -> Option<Queued> {
         let small = self.small.sheds();
         if let Some(Apart { keyed, .. }) = self.apart.get_mut()
@@ -167,7 +169,7 @@ impl Lanes {
         self.small.shed()
     }
 
-    /// Drops the places of messages that are not kept any more.
+    /// Drops the places of messages that are no longer kept.
     pub fn sweep(&mut self, is_kept: impl Fn(MessageRef) -> bool) {
         self.small.sweep(&is_kept);
         if let Some(Apart { keyed, large }) = self.apart.get_mut() {
@@ -176,7 +178,7 @@ impl Lanes {
         }
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Frees memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.small.shrink();
         if let Some(Apart { keyed, large }) = self.apart.get_mut() {
@@ -195,24 +197,24 @@ impl Lanes {
         [&self.small, &self.apart.keyed, &self.apart.large]
     }
 
-    /// How often the message waits.
+    /// Returns how often the message is queued.
     pub fn count(&self, message: MessageRef) -> usize {
         self.all().iter().map(|lane| lane.count(message)).sum()
     }
 
-    /// Bytes of payloads that no stream keeps, and how many they are.
+    /// Returns the bytes of payloads that no stream keeps, and their number.
     pub fn unreliable(&self) -> (usize, usize) {
         assert_eq!(self.apart.keyed.unreliable().count() + self.apart.large.unreliable().count(), 0);
         (self.small.unreliable().map(crate::rudp::Payload::len).sum(), self.small.unreliable().count())
     }
 
-    /// Places taken, of messages and of what is left of replaced ones.
+    /// Returns the number of places taken, by messages and by what is left of replaced ones.
     #[cfg(test)]
     pub fn places(&self) -> usize {
         self.all().iter().map(|lane| lane.len()).sum()
     }
 
-    /// Places that take memory.
+    /// Returns the number of places that take memory.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.all().iter().map(|lane| lane.capacity()).sum()

@@ -1,4 +1,4 @@
-//! Messages that wait to be sent, and the budgets they count against.
+//! Messages waiting to be sent, and the budgets they count against.
 
 #[cfg(any(test, fuzzing))]
 mod audit;
@@ -19,25 +19,26 @@ use crate::secure::TAG_BYTES;
 use crate::wire::frame::{MAX_FRAGMENTS, MESSAGE_OVERHEAD_BYTES};
 use crate::wire::{Delivery, TransportParameters};
 
-/// All of a connection's messages that have not been settled.
+/// All unsettled messages of a connection.
 #[derive(Debug)]
 pub struct Outbox {
     streams: VecMap<StreamId, SendStream>,
     lanes: Lanes,
-    /// Bytes of small messages, heads included, that left since a fragment did or none waits.
+    /// Bytes of small messages, heads included, sent since the last fragment left or the large lane was
+    /// empty.
     overtaken: usize,
-    /// Pieces of large messages that left again since one left for the first time, or none waited to.
+    /// Fragments retransmitted since a new one was last sent or none was waiting.
     resent: u8,
-    /// Bytes of reliable messages that are not acked.
+    /// Bytes of reliable messages not yet acked.
     reliable_bytes: usize,
     max_reliable_bytes: usize,
-    /// Bytes of unreliable and sequenced messages that have not left.
+    /// Bytes of unreliable and sequenced messages not yet sent.
     unreliable_bytes: usize,
     max_unreliable_bytes: usize,
-    /// All of these bytes, against the budget of the process.
+    /// Counts all of these bytes against the budget of the process.
     share: Share,
     shed: u64,
-    /// What the peer keeps for messages that left and are not settled.
+    /// Bytes of the peer's receive buffer taken up by messages that were sent and are not settled.
     window_used: usize,
     window: usize,
     max_message_bytes: usize,
@@ -45,12 +46,12 @@ pub struct Outbox {
     fragment_bytes: usize,
 }
 
-/// Header (9) and the longest head of a message: type, stream, number, key, length.
+/// Packet header (9 bytes) and the longest message head: type, stream, number, key, length.
 const HEAD_ROOM_BYTES: usize = 9 + 1 + 4 + 4 + 2 + 2;
-/// Largest payload of a message that leaves whole, beside the longest header and head. Every path takes
-/// it, so that it arrives whatever becomes of the path; a larger one is cut.
+/// Largest payload of a message sent whole, next to the longest header and head. Every path carries it, so it
+/// arrives whatever becomes of the path; a larger message is fragmented.
 pub const MAX_WHOLE_BYTES: usize = BASE_DATAGRAM_BYTES - TAG_BYTES - HEAD_ROOM_BYTES;
-/// Head of a fragment beyond that of a message, and room for an ack beside it.
+/// What a fragment's head adds to a message head, and room for an ack in the same packet.
 const FRAGMENT_ROOM_BYTES: usize = 2 + 4 + 2 + 32;
 impl Outbox {
     pub fn new(config: &ConnectionConfig, peer: &TransportParameters) -> Self {
@@ -77,7 +78,7 @@ impl Outbox {
         }
     }
 
-    /// Asks for the memory that a message on `stream` will be kept in.
+    /// Prefetches the memory that a message on `stream` will be stored in.
     pub fn prefetch_to_push(&self, stream: StreamId) {
         if let Some(stream) = self.streams.get(stream) {
             stream.prefetch_to_push();
@@ -85,13 +86,13 @@ impl Outbox {
         self.lanes.prefetch_to_push();
     }
 
-    /// Asks for that of the messages that wait to leave.
+    /// Prefetches the messages that wait to be sent.
     pub fn prefetch_to_send(&self) {
         self.lanes.prefetch_next();
         self.prefetch_streams();
     }
 
-    /// Asks for that of the streams themselves.
+    /// Prefetches the streams themselves.
     pub fn prefetch_streams(&self) {
         self.streams.values().for_each(prefetch);
     }
@@ -105,7 +106,7 @@ impl Outbox {
         self.streams.add(stream, || SendStream::new(stream));
     }
 
-    /// What waits on the stream is still sent; then it is forgotten.
+    /// Finishes a stream. Messages waiting on it are still sent; then it is forgotten.
     pub fn finish(&mut self, stream: StreamId) {
         if let Some(ended) = self.streams.get_mut(stream) {
             ended.finish();
@@ -121,7 +122,7 @@ impl Outbox {
         self.count();
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Frees memory beyond what is in use.
     pub fn shrink(&mut self) {
         self.lanes.shrink();
         self.streams.values_mut().for_each(SendStream::shrink);
@@ -131,28 +132,30 @@ impl Outbox {
         self.reliable_bytes + self.unreliable_bytes
     }
 
-    /// Of these, what belongs to reliable messages.
+    /// Returns the part of the queued bytes that belongs to reliable messages.
     pub fn reliable_bytes(&self) -> usize {
         self.reliable_bytes
     }
 
-    /// Bytes that would be under way, about, if all that waits left now; `in_flight` are already.
+    /// Returns about how many bytes would be in flight if everything queued were sent now; `in_flight` bytes
+    /// already are.
     pub fn in_flight_with_all(&self, in_flight: usize) -> usize {
         in_flight.max(self.reliable_bytes) + self.unreliable_bytes
     }
 
-    /// True while a reliable message is not acked.
+    /// Returns true while a reliable message is not acked.
     pub fn has_reliable(&self) -> bool {
         self.reliable_bytes > 0
     }
 
-    /// True when nothing more arrived of a message for the last [`SendStream::STUCK`] times that this was asked.
+    /// Returns true when a stream's oldest message has made no progress over the last [`SendStream::STUCK`]
+    /// calls.
     pub fn is_stuck(&mut self) -> bool {
-        // All are asked, for each counts how often.
+        // Every stream is asked, since each counts the calls.
         self.streams.values_mut().fold(false, |stuck, stream| stream.is_stuck() | stuck)
     }
 
-    /// Messages dropped because they waited too long.
+    /// Returns the number of messages dropped for lack of room.
     pub fn shed(&self) -> u64 {
         self.shed
     }
@@ -165,29 +168,29 @@ impl Outbox {
         }
     }
 
-    /// Places of the lanes that take memory.
+    /// Returns the number of places in the lanes that take memory.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.lanes.capacity()
     }
 
-    /// Places taken in the lanes, of messages and of what is left of replaced ones.
+    /// Returns the number of places taken in the lanes, by messages and by what is left of replaced ones.
     #[cfg(test)]
     pub fn places(&self) -> usize {
         self.lanes.places()
     }
 
-    /// True when something waits to leave.
+    /// Returns true when something waits to be sent.
     pub fn is_waiting(&self) -> bool {
         !self.lanes.is_empty()
     }
 
-    /// Tells the process what is queued now.
+    /// Updates the process's budget with the bytes queued now.
     fn count(&mut self) {
         self.share.hold(self.queued_bytes());
     }
 
-    /// Takes a message.
+    /// Enqueues a message.
     // spec: STR-2
     pub fn push(
         &mut self,
@@ -212,7 +215,8 @@ impl Outbox {
         }
         let in_fragments = bytes > MAX_WHOLE_BYTES;
         if open.is_crowded(delivery, in_fragments) {
-            // Those before it take their numbers up until they are settled: none of them can give way.
+            // Each earlier message keeps its number until it is settled, so none of them can be dropped
+            // instead.
             if delivery.is_reliable() {
                 return Err(SendError::WouldBlock);
             }
@@ -246,17 +250,18 @@ impl Outbox {
         self.shed_for(cost, Sent::Queued)
     }
 
-    /// Makes room for a message that may be shed, the last in its queue; yields `sent` unless it is shed itself.
+    /// Sheds the oldest messages to make room for a message of `cost` bytes, the last in its queue. Returns
+    /// `sent` unless that message was shed itself.
     fn shed_for(&mut self, cost: usize, sent: Sent) -> Sent {
         self.unreliable_bytes += cost;
         self.shed_oldest();
         self.sweep();
-        // It is the last that goes.
+        // The new message is the last to be shed.
         if self.unreliable_bytes == 0 { Sent::Shed } else { sent }
     }
 
-    /// Cuts messages for datagrams of `datagram_bytes`: those that come, those that have not begun to
-    /// leave, and those whose fragments are too large now.
+    /// Cuts messages for datagrams of `datagram_bytes`: future ones, those of which nothing has left, and
+    /// those whose fragments are now too large.
     pub fn cut_for(&mut self, datagram_bytes: usize) {
         self.fragment_bytes = fragment_bytes(datagram_bytes);
         for stream in self.streams.values_mut() {
@@ -276,8 +281,8 @@ impl Outbox {
         });
     }
 
-    /// Drops the oldest unreliable and sequenced messages that wait while they are too many, here or in
-    /// the process.
+    /// Drops the oldest waiting unreliable and sequenced messages while a budget, the connection's or the
+    /// process's, is exceeded.
     // spec: REL-11
     fn shed_oldest(&mut self) {
         while (self.unreliable_bytes > self.max_unreliable_bytes || !self.share.may_hold(self.queued_bytes()))
@@ -289,13 +294,13 @@ impl Outbox {
                 Queued::Gone => 0,
             };
             self.unreliable_bytes -= freed;
-            // Nothing is freed by one that a newer one has replaced.
+            // A message that a newer one has replaced frees nothing.
             self.shed += u64::from(freed > 0);
         }
         self.count();
     }
 
-    /// Takes a sequenced message out; returns what it cost, 0 when it is none.
+    /// Removes a sequenced message. Returns its cost, or 0 when it is not one or no longer kept.
     fn forget_sequenced(&mut self, message: MessageRef) -> usize {
         let Some(stream) = self.streams.get_mut(message.stream) else { return 0 };
         let (freed, window) = stream.forget_sequenced(message.number);
@@ -304,7 +309,7 @@ impl Outbox {
         freed
     }
 
-    /// A frame has arrived.
+    /// Handles the ack of a frame.
     pub fn on_acked(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream: id, space, number } = message;
         let Some(stream) = self.streams.get_mut(id) else { return };
@@ -318,7 +323,8 @@ impl Outbox {
         }
     }
 
-    /// The message has arrived, though no packet with it did. Sequenced ones are as lost as their packet.
+    /// Handles a message that the peer recovered without receiving a packet that carries it. Sequenced
+    /// messages are not recovered: they are lost with their packet.
     pub fn on_repaired(&mut self, message: MessageRef) {
         let MessageRef { stream, space, number } = message;
         if self.streams.get(stream).is_some_and(|stream| stream.is_unsettled(space, number)) {
@@ -326,7 +332,7 @@ impl Outbox {
         }
     }
 
-    /// A frame was lost: what is still wanted of it leaves again.
+    /// Handles the loss of a frame: what is still needed of it is retransmitted.
     pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream, space, number } = message;
         if self.streams.get_mut(stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
@@ -345,7 +351,7 @@ impl Outbox {
         queued
     }
 
-    /// As if all message numbers below `number` were settled, on every stream.
+    /// Acts as if all message numbers below `number` were settled, on every stream.
     #[cfg(test)]
     pub fn start_at(&mut self, number: u64) {
         self.streams.values_mut().for_each(|stream| stream.start_at(number));
@@ -358,7 +364,7 @@ impl Outbox {
     }
 }
 
-/// Largest payload of a fragment in a datagram of `datagram_bytes`.
+/// Returns the largest payload of a fragment in a datagram of `datagram_bytes`.
 const fn fragment_bytes(datagram_bytes: usize) -> usize {
     datagram_bytes - TAG_BYTES - HEAD_ROOM_BYTES - FRAGMENT_ROOM_BYTES
 }

@@ -1,10 +1,12 @@
-//! Which message leaves next.
+//! Chooses the message to send next.
 //!
-//! What fits into a packet leaves before what needs several, so that a large message does not keep small
-//! ones waiting. But after [`MAX_OVERTAKING`] bytes of small ones a fragment has its turn, and when a window
-//! of them has overtaken a large message that finds no room at the peer, they wait until it does. Small ones
-//! with a key that must wait keep those without one waiting as little.
-//! What was lost leaves before what never left, but of fragments [`MAX_RESENT`] at most.
+//! Messages that fit into one packet are sent before those that need several, so that a large message does
+//! not delay small ones. After [`MAX_OVERTAKING`] bytes of small messages, however, a fragment has its turn.
+//! Once a whole window of small messages has overtaken a large one for which the peer has no room, those that
+//! need room at the peer wait until it has. Keyed small messages that must wait do not delay those without a
+//! key either.
+//!
+//! Retransmissions go before messages that were never sent, but only [`MAX_RESENT`] fragments at a time.
 
 use smallvec::SmallVec;
 
@@ -16,24 +18,24 @@ use crate::rudp::connection::sent::SentFrame;
 use crate::rudp::connection::stream::{MessageRef, Piece, SendPart, Space, Waiting};
 use crate::wire::frame::{MESSAGE_OVERHEAD_BYTES, MessageHead};
 
-/// A frame that is to be written.
+/// A frame to be written.
 #[derive(Debug)]
 pub struct Next {
     /// Head of the message or fragment.
     pub part: SendPart,
-    /// What follows it in the packet.
+    /// Payload that follows the head in the packet.
     pub payload: Payload,
-    /// `None` for unreliable ones.
+    /// `None` for unreliable messages.
     message: Option<MessageRef>,
     source: Source,
 }
 
-/// Where a frame came from.
+/// Origin of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Source {
-    /// What is sent again.
+    /// A retransmission or probe.
     Resend(LaneName),
-    /// What never left, at this place of its lane.
+    /// A message not yet sent in full, at this place of its lane.
     Fresh(LaneName, usize),
 }
 
@@ -52,7 +54,7 @@ impl Next {
         Self { part: SendPart::Whole(MessageHead::Unreliable), payload, message: None, source }
     }
 
-    /// Bytes of the frame where it is not the last of its packet.
+    /// Returns the size of the frame when it is not the last of its packet.
     pub fn frame_bytes(&self) -> usize {
         let head = match self.part {
             SendPart::Whole(head) => head.encoded_len(self.payload.len(), false),
@@ -62,29 +64,30 @@ impl Next {
     }
 }
 
-/// How far a lane is searched for something that may leave when its front may not.
+/// Number of entries of a lane that are searched for one that may leave when the front may not.
 const SEARCH: usize = 32;
-/// Places of a lane that a packet passes at most, those that cost the search nothing included: more than what the members
-/// of a session may send at once (LIM-3) and the peer does not take at once (REL-10).
+/// Most places of a lane that a packet passes, including those that do not count for [`SEARCH`]. More than
+/// the members of a session may send at once (LIM-3) and the peer does not take at once (REL-10).
 const MAX_PASSED: usize = 4_096;
-/// Of so many streams it is remembered during a search that what follows is not in its turn, and costs the search nothing.
+/// Number of spaces for which a search remembers that later messages are not in turn and need not count for
+/// [`SEARCH`].
 const OUT_OF_TURN: usize = 4;
-/// Bytes of small messages, heads included, that leave before a fragment has its turn: it has a fifth of the
-/// line at least.
+/// Bytes of small messages, heads included, that are sent before a fragment has its turn. Fragments thus get
+/// at least a fifth of the line.
 const MAX_OVERTAKING: usize = 4_800;
-/// Pieces of large messages that leave again before one that never left has its turn.
+/// Fragments retransmitted before one that was never sent has its turn.
 const MAX_RESENT: u8 = 4;
 
 /// Why nothing may leave.
 enum Blocked {
-    /// A message would have its turn, but the peer has no room for it.
+    /// A message is in turn, but the peer has no room for it.
     ForWantOfRoom,
     Otherwise,
 }
 
 impl Outbox {
-    /// The frame that should leave next; drops what need not leave any more. `passed` is a new one for
-    /// each packet.
+    /// Returns the frame to send next, and drops entries that no longer need to be sent. Each packet starts
+    /// with a new `passed`.
     pub fn next(&mut self, passed: &mut Passed) -> Option<Next> {
         if !self.is_waiting() {
             return None;
@@ -116,7 +119,8 @@ impl Outbox {
         self.next_fresh(first, passed, room).or_else(|_| self.next_fresh(second, passed, room))
     }
 
-    /// A peer without memory may drop what is lost again and again until it has the rest of another message.
+    /// Lets new fragments pass after [`MAX_RESENT`] retransmissions: a peer out of memory may drop the
+    /// retransmitted ones again and again until it has the rest of another message.
     // spec: REL-15
     fn next_large(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
         if self.resent >= MAX_RESENT {
@@ -140,7 +144,7 @@ impl Outbox {
         None
     }
 
-    /// The first message behind those passed that may leave now, when the peer has `room` bytes left.
+    /// Returns the first message behind those passed that may leave now, when the peer has `room` bytes left.
     fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
         let passed = passed.of(lane);
         let (mut searched, mut out_of_turn) = (0, SmallVec::<[MessageRef; OUT_OF_TURN]>::new());
@@ -158,7 +162,8 @@ impl Outbox {
                     continue;
                 }
             };
-            // What waits for its turn behind those of its stream holds up no other's, unless it is far too many.
+            // Messages that wait behind an earlier one of their space do not count for the search, so that
+            // they hold up no other stream unless there are more than `MAX_PASSED`.
             if out_of_turn.iter().any(|earlier| message.comes_after(earlier)) {
                 *passed += 1;
                 continue;
@@ -183,7 +188,8 @@ impl Outbox {
         Err(blocked)
     }
 
-    /// The message left the queue although nothing of it had to leave: a later loss queues it again.
+    /// Marks a message as no longer queued when it left the queue without being sent, so that a later loss
+    /// queues it again.
     fn unqueue(&mut self, message: MessageRef) {
         if let Some(stream) = self.streams.get_mut(message.stream) {
             stream.unqueue(message.space, message.number);
@@ -194,7 +200,8 @@ impl Outbox {
         self.streams.get(message.stream)?.waiting(message.space, message.number)
     }
 
-    /// A frame from [`Self::next`] is written; returns what its packet's fate decides, if anything.
+    /// Records that a frame from [`Self::next`] was written. Returns what depends on the fate of its packet,
+    /// if anything.
     pub fn on_sent(&mut self, next: &Next) -> Option<SentFrame> {
         let lane = match next.source {
             Source::Resend(lane) | Source::Fresh(lane, _) => self.lanes.of_mut(lane),
@@ -212,7 +219,7 @@ impl Outbox {
         None
     }
 
-    /// A small message of `bytes` left while large ones may wait.
+    /// Counts a small message of `bytes` that was sent while large ones may wait.
     fn overtake(&mut self, bytes: usize) {
         self.overtaken = if self.lanes.of(LaneName::Large).is_empty() {
             0
@@ -241,8 +248,8 @@ impl Outbox {
             Source::Fresh(LaneName::Large, _) => (self.overtaken, self.resent) = (0, 0),
             Source::Resend(_) | Source::Fresh(..) => self.overtake(next.payload.len()),
         }
-        // Others go between. But it stays within the search: it occupies the peer's buffer, and those
-        // before it may have to wait for just that.
+        // Other messages may go in between. The message stays within reach of the search, though: it occupies
+        // the peer's buffer, and messages before it may be waiting for just that room.
         match next.source {
             _ if !more_waits => {}
             Source::Resend(lane) => self.lanes.of_mut(lane).resend.push_back(message),

@@ -1,4 +1,4 @@
-//! [`RepairDecoder`]: puts lost packets' messages together from those that came.
+//! [`RepairDecoder`]: recovers the messages of lost packets from those that arrived.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use super::symbol;
 use crate::base::PacketNumber;
 use crate::wire::frame::{Frame, Message, MessageHead, Repair};
 
-/// The receiver's side. Costs nothing while no REPAIR comes.
+/// The receiver's side. Costs nothing while no REPAIR arrives.
 #[derive(Debug, Default)]
 pub struct RepairDecoder {
     memory: Option<Box<Memory>>,
@@ -17,15 +17,15 @@ pub struct RepairDecoder {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Symbols of packets that came or were repaired, in that order.
+    /// Symbols of packets that arrived or were repaired, in the order in which they did.
     known: VecDeque<(PacketNumber, BytesMut)>,
-    /// The largest number in `known`, now or before.
+    /// Largest number that is or was in `known`.
     largest: PacketNumber,
-    /// Memory of a symbol that is none any more.
+    /// Memory of a symbol that is no longer needed.
     spare: BytesMut,
-    /// What could not be used yet, oldest first.
+    /// REPAIRs that could not be used yet, oldest first.
     pending: VecDeque<Pending>,
-    /// Packets that are remembered yet although no REPAIR comes.
+    /// Further packets for which symbols are kept although no REPAIR arrives.
     interest: u32,
 }
 
@@ -35,24 +35,25 @@ struct Pending {
     sum: BytesMut,
 }
 
-/// Symbols kept at most, of 514 bytes at most each; beyond it the oldest go.
+/// Maximum number of symbols kept, of at most 514 bytes each; beyond it the oldest are dropped.
 const MAX_KNOWN: usize = 32;
-/// REPAIRs kept at most; beyond it the oldest go.
+/// Maximum number of REPAIRs kept; beyond it the oldest are dropped.
 const MAX_PENDING: usize = 16;
-/// REPAIRs of one packet that are taken. No sender of this end's kind writes more than two.
+/// Maximum number of REPAIRs taken from one packet. This implementation sends at most two.
 const MAX_IN_PACKET: usize = 4;
-/// After so many packets without a REPAIR nothing is remembered.
+/// After this many packets without a REPAIR nothing is remembered.
 const INTEREST_PACKETS: u32 = 512;
 
 impl RepairDecoder {
-    /// True when nothing is remembered.
+    /// Returns whether nothing is remembered.
     #[cfg(test)]
     pub fn is_blank(&self) -> bool {
         self.memory.is_none()
     }
 
-    /// A packet came, with these frames. Returns what that repairs, the oldest first: as numbers of one
-    /// byte are read (STR-6), a newer packet must not be handled before an older one.
+    /// Takes a packet that arrived with these frames, and returns what they repair, oldest first: since
+    /// one-byte numbers are read relative to a position (STR-6), a newer packet must not be handled before an
+    /// older one.
     pub fn on_packet(&mut self, number: PacketNumber, frames: &[Frame]) -> Vec<(PacketNumber, Bytes)> {
         let mut repaired = Vec::new();
         let repairs = frames.iter().filter_map(|frame| match frame {
@@ -94,7 +95,7 @@ impl Memory {
         let mut known: SmallVec<[&BytesMut; 4]> = SmallVec::new();
         for lag in &repair.lags {
             let Some(covered) = number.0.checked_sub(u64::from(*lag)).map(PacketNumber) else { return };
-            // It is mostly one of the newest.
+            // Usually one of the newest.
             match self.known.iter().rev().find(|(known, _)| *known == covered) {
                 Some((_, symbol)) => known.push(symbol),
                 None => missing.push(covered),
@@ -131,7 +132,7 @@ impl Memory {
     }
 }
 
-/// The messages of a packet with `frames`, each with its payload in two pieces.
+/// Returns the messages of a packet with `frames`, each with its payload in two pieces.
 fn messages(frames: &[Frame]) -> impl Iterator<Item = (MessageHead, [&[u8]; 2])> {
     frames.iter().filter_map(|frame| match frame {
         Frame::Message(Message { head, payload }) => Some((*head, [&payload[..], &[]])),
@@ -168,13 +169,13 @@ mod tests {
         Frame::Repair(Repair { lags: lags.iter().copied().collect(), symbol: sum.freeze() })
     }
 
-    /// Packets of different lengths.
+    /// Returns payload sizes that differ between packets.
     fn sizes(number: u64) -> usize {
         usize::try_from(number * 37 % 100).unwrap()
     }
 
     proptest! {
-        /// Whatever is lost: what is repaired is what was sent, and only what did not come.
+        /// Whatever is lost, what is repaired equals what was sent, and only what did not arrive is repaired.
         // spec-test: FRM-10, REP-5
         #[test]
         fn repaired_packets_are_those_that_were_lost(lost in prop::collection::vec(prop::bool::weighted(0.3), 200)) {
@@ -195,7 +196,8 @@ mod tests {
                     let expected = symbol_of(&packet(repaired.0, sizes(repaired.0))).unwrap();
                     prop_assert_eq!(&symbol[..expected.len()], &expected[..]);
                     prop_assert!(symbol[expected.len()..].iter().all(|byte| *byte == 0));
-                    // Before the first REPAIR nothing is remembered: what came then may come again.
+                    // Nothing is remembered before the first REPAIR, so packets that arrived then may come
+                    // again.
                     if repaired.0 > 20 {
                         prop_assert!(lost[usize::try_from(repaired.0 - 10).unwrap()]);
                         missed -= 1;

@@ -1,4 +1,4 @@
-//! [`RepairEncoder`]: which REPAIR frames leave, and when.
+//! [`RepairEncoder`]: decides which REPAIR frames leave, and when.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::base::{PacketNumber, Span, Timestamp, TokenBucket, prefetch};
 use crate::rudp::connection::loss::LossShare;
 use crate::wire::frame::{MessageHead, Repair};
 
-/// The sender's side: the symbols of the packets that left last, while packets are being lost.
+/// The sender's side: the symbols of the packets sent last, kept while packets are being lost.
 #[derive(Debug)]
 pub struct RepairEncoder {
     loss: LossShare,
-    /// No loss was seen in either direction yet: the share still decays from what was supposed at first.
+    /// No loss has been seen in either direction yet: the share still decays from its assumed initial value.
     supposes: bool,
     /// `None` while there are no REPAIRs.
     memory: Option<Box<Memory>>,
@@ -28,11 +28,11 @@ pub struct RepairEncoder {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Symbols of packets that left, oldest first.
+    /// Symbols of sent packets, oldest first.
     sources: VecDeque<Source>,
-    /// Memory for the next symbol, of one that was dropped.
+    /// Memory for the next symbol, taken from a dropped one.
     spare: BytesMut,
-    /// Memory for the next REPAIR, of the one that left last.
+    /// Memory for the next REPAIR, taken from the last one sent.
     sum: BytesMut,
 }
 
@@ -41,38 +41,38 @@ struct Source {
     number: PacketNumber,
     symbol: BytesMut,
     left_at: Timestamp,
-    /// REPAIRs that left for it in packets of their own.
+    /// REPAIRs sent for it in packets of their own.
     alone: u8,
-    /// It needs none.
+    /// It arrived and needs no REPAIR.
     arrived: bool,
 }
 
-/// The farthest that a REPAIR reaches back, in packets with symbols.
+/// How far back a REPAIR reaches, in packets with symbols.
 const MAX_SOURCES: usize = 6;
-/// What the share lost is measured over.
+/// Number of packets over which the loss share is measured.
 const LOSS_PACKETS: u16 = 256;
-/// Taken for lost before anything is known: the first loss must not be the one that is not repaired. It
-/// fades below [`NIL`] while some 350 packets arrive, those of the peer counted: a path that loses in one
-/// direction mostly loses in the other, too, and who says little learns it from who says much.
+/// Loss share assumed before anything is known, so that even the first loss is repaired. It falls below
+/// [`NIL`] after some 350 packets, those of the peer included: a path that loses packets in one direction
+/// usually does so in the other, and an end that sends little learns this from an end that sends much.
 const FIRST_SHARE: f32 = 0.002;
-/// With a smaller share lost there are no REPAIRs.
+/// Below this loss share no REPAIRs are sent.
 const NIL: f32 = 0.000_5;
-/// With a smaller share lost every second packet has a REPAIR and each that follows a gap, above it all.
+/// Below this loss share every second packet and each one after a gap carry a REPAIR, above it all packets.
 const LOW: f32 = 0.025;
-/// After so long without a packet the next one after the coming one may be as late.
+/// After a gap this long, the packet after the next one may be as late.
 const GAP: Duration = Duration::from_millis(8);
-/// From this share on a packet that nothing follows is repaired twice, or three times.
+/// From these loss shares on, a packet that nothing follows is repaired twice or three times.
 const ALONE_TWICE: f32 = 0.08;
 const ALONE_THRICE: f32 = 0.15;
-/// From this share on a packet has two REPAIRs, as they fit.
+/// From this loss share on a packet carries two REPAIRs, if they fit.
 const HIGH: f32 = 0.25;
-/// Packets that are farther apart on average are followed too late by what could repair them.
+/// Packets that are farther apart on average are followed too late by those that could repair them.
 const THIN: Duration = Duration::from_millis(10);
-/// Longer gaps say nothing of the pace.
+/// Longer gaps say nothing about the pace.
 const MAX_GAP: Duration = Duration::from_millis(100);
 
 impl RepairEncoder {
-    /// Nothing lost yet; REPAIRs take `bytes_per_second` at most.
+    /// Starts without losses; REPAIRs use at most `bytes_per_second`.
     pub fn new(now: Timestamp, bytes_per_second: u64) -> Self {
         Self {
             loss: LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE),
@@ -84,25 +84,25 @@ impl RepairEncoder {
         }
     }
 
-    /// Asks for the memory that the next packet needs while REPAIRs leave.
+    /// Prefetches the memory that the next packet needs while REPAIRs are sent.
     pub fn prefetch(&self) {
         if let Some(memory) = &self.memory {
             prefetch(&**memory);
         }
     }
 
-    /// Where the fates of packets are told.
+    /// Returns the loss share, to which the fates of packets are reported.
     pub fn loss_mut(&mut self) -> &mut LossShare {
         &mut self.loss
     }
 
-    /// Packets of this end were lost, this many.
+    /// Notes that `packets` packets of this end were lost.
     pub fn on_lost(&mut self, packets: usize) {
         self.supposes &= packets == 0;
         (0..packets).for_each(|_| self.loss.on_lost());
     }
 
-    /// A packet of the peer arrived; `is_next` when none between it and the one before is missing.
+    /// Notes that a packet of the peer arrived; `is_next` when none is missing between it and the one before.
     pub fn on_received(&mut self, is_next: bool) {
         self.supposes &= is_next;
         if self.supposes {
@@ -110,13 +110,13 @@ impl RepairEncoder {
         }
     }
 
-    /// True while REPAIRs leave: then [`Self::on_sent`] wants every packet's messages.
+    /// Returns whether REPAIRs are sent, in which case [`Self::on_sent`] needs every packet's messages.
     // spec: REP-1
     pub fn is_on(&self) -> bool {
         self.loss.share() >= NIL
     }
 
-    /// A packet with these messages, each with its payload in two pieces, left as `number`.
+    /// Notes that a packet with these messages, each with its payload in two pieces, left as `number`.
     pub fn on_sent<'a>(
         &mut self,
         now: Timestamp,
@@ -144,28 +144,28 @@ impl RepairEncoder {
         }
     }
 
-    /// Two packets with symbols were so far apart.
+    /// Notes the gap between two packets with symbols.
     fn on_gap(&mut self, gap: Duration) {
         self.pace = ((self.pace.get() * 7 + gap) / 8).into();
     }
 
-    /// An ack came; `has_arrived` tells of packets that left.
+    /// Notes an ack; `has_arrived` states which sent packets have arrived.
     pub fn on_ack(&mut self, has_arrived: impl Fn(PacketNumber) -> bool) {
         let sources = self.memory.iter_mut().flat_map(|memory| &mut memory.sources);
         sources.for_each(|source| source.arrived = source.arrived || has_arrived(source.number));
     }
 
-    /// True while packets are remembered that a REPAIR could be made of.
+    /// Returns whether any packets are remembered that a REPAIR could cover.
     pub fn may_repair(&self) -> bool {
         self.memory.as_ref().is_some_and(|memory| memory.sources.iter().any(|source| !source.arrived))
     }
 
-    /// When a REPAIR must leave although nothing else does.
+    /// Returns when a REPAIR must leave even if nothing else does.
     // spec: REP-3
     pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {
         let newest = self.newest().filter(|newest| !newest.arrived)?;
         let most = match self.loss.share() {
-            // What leaves at a good pace is repaired by what follows, soon enough for so few losses.
+            // At a good pace, later packets repair this one soon enough for so few losses.
             share if share < LOW => u8::from(self.is_on() && self.is_thin()),
             share if share < ALONE_TWICE => 1,
             share if share < ALONE_THRICE => 2,
@@ -184,7 +184,7 @@ impl RepairEncoder {
         (newest.alone < most).then(|| newest.left_at + after)
     }
 
-    /// The REPAIRs, of `room` bytes at most, for a packet that leaves anyway as `number`.
+    /// Returns the REPAIRs, of at most `room` bytes, for a packet that leaves anyway as `number`.
     // spec: REP-2
     pub fn for_packet(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> SmallVec<[Repair; 2]> {
         if !self.is_on() {
@@ -210,8 +210,8 @@ impl RepairEncoder {
         repairs
     }
 
-    /// The REPAIR for a packet of its own that leaves as `number`. Without room or budget for it, it counts
-    /// as left all the same, or its time would never pass.
+    /// Returns the REPAIR for a packet of its own that leaves as `number`. It counts as sent even without
+    /// room or budget; otherwise its deadline would never pass.
     // spec: REP-3
     pub fn for_itself(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> Option<Repair> {
         let mut room = room;
@@ -222,7 +222,7 @@ impl RepairEncoder {
         repair
     }
 
-    /// Nothing that left is repaired any more, and what follows comes late.
+    /// Stops repairing what was sent, and expects the next packet late.
     pub fn rest(&mut self) {
         if self.memory.take().is_some() {
             self.on_gap(MAX_GAP);
@@ -237,8 +237,9 @@ impl RepairEncoder {
         self.pace.get() > THIN
     }
 
-    /// A REPAIR of the packets that are so many places `back`, as far as they are remembered and not acked, if there
-    /// are room and budget for it. What has left at this very moment would be lost with this packet.
+    /// Returns a REPAIR of the packets `back` places from the end, as far as they are remembered and not
+    /// acked, if room and budget permit. Packets sent at this very moment are left out, since they would be
+    /// lost together with this one.
     // spec: REP-4
     fn repair(
         &mut self,

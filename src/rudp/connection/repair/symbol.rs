@@ -1,4 +1,4 @@
-//! Symbols: what REPAIR frames are made of. RFC 6363 calls this a source symbol.
+//! Symbols, of which REPAIR frames are made. RFC 6363 calls them source symbols.
 
 use bytes::{Bytes, BytesMut};
 
@@ -6,11 +6,12 @@ use crate::base::{DecodeError, Reader, Writer};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::frame::{Frame, Frames, MessageHead, SYMBOL_BYTES, read_frames};
 
-/// Bytes of a symbol before its content: the content's length.
+/// Size of the content's length, which precedes the content.
 const LENGTH_BYTES: usize = 2;
 
-/// Puts the symbol of a packet with these messages, each with its payload in two pieces, in place of what
-/// is in `symbol`. False, and nothing of use there, when no message is repairable, or they are too long.
+/// Replaces the content of `symbol` with the symbol of a packet with these messages, each with its payload in
+/// two pieces. Returns false, and leaves nothing useful there, when no message is repairable or they are too
+/// long.
 // spec: FRM-9
 pub fn write<'a>(
     messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>,
@@ -37,7 +38,7 @@ pub fn write<'a>(
     fits && SYMBOL_BYTES.contains(&symbol.len())
 }
 
-/// The symbol of a packet with these messages, if it has one.
+/// Returns the symbol of a packet with these messages, if it has one.
 #[cfg(test)]
 pub fn of(messages: impl Iterator<Item = (MessageHead, crate::rudp::Payload)>) -> Option<Bytes> {
     let messages: Vec<_> = messages.collect();
@@ -46,10 +47,10 @@ pub fn of(messages: impl Iterator<Item = (MessageHead, crate::rudp::Payload)>) -
     is_one.then(|| symbol.freeze())
 }
 
-/// The messages of a symbol that was put together from others.
+/// Returns the messages of a symbol that was recovered from others.
 ///
 /// # Errors
-/// [`ProtocolViolation`] when it is none: its sender has XORed something else.
+/// [`ProtocolViolation`] when it is not a symbol: its sender has XORed something else.
 // spec: FRM-10
 pub fn messages(symbol: Bytes) -> Result<Frames, ProtocolViolation> {
     let mut reader = Reader::new(symbol);
@@ -63,7 +64,7 @@ pub fn messages(symbol: Bytes) -> Result<Frames, ProtocolViolation> {
     if frames.iter().all(repairable) { Ok(frames) } else { Err(ProtocolViolation::NotRepairable) }
 }
 
-/// True for the messages that symbols carry: those of reliable modes.
+/// Returns whether symbols carry such a message: those of reliable modes only.
 fn is_repairable(head: &MessageHead) -> bool {
     matches!(head, MessageHead::Numbered { delivery, .. } if delivery.is_reliable())
 }

@@ -1,19 +1,19 @@
-//! [`Anchor`]: what a truncated message number is read against.
+//! [`Anchor`]: the reference for expanding truncated message numbers.
 //!
-//! A one-byte number is safe only when sender and receiver mean the same 256 numbers. The sender
-//! uses one byte while fewer than 64 numbers are unsettled. The receiver reads it against the
-//! space's position `at`, which lies within 64 of the number for a packet that comes in order. A
-//! late packet may find that the position has moved on; the anchor remembers since which packet it
-//! has moved by less than 128, and whatever is older is not read at all: 64 + 128 + 64 = 256.
+//! A one-byte number is safe only when sender and receiver mean the same 256 numbers. The sender uses one
+//! byte while fewer than 64 numbers are unsettled. The receiver expands it relative to the space's position
+//! `at`, which lies within 64 of the number for a packet that arrives in order. When a late packet arrives,
+//! the position may have moved. The anchor remembers since which packet it has moved by less than 128, and
+//! one-byte numbers in older packets are not read at all: 64 + 128 + 64 = 256.
 
 use super::NARROW_SPAN;
 use crate::base::{PacketNumber, Truncated};
 
-/// The position of a number space, and since when it is near. Spec: STR-6.
+/// The position of a number space, and the packets since which it has moved little. Spec: STR-6.
 #[derive(Debug, Default)]
 pub struct Anchor {
     at: u64,
-    /// The position when it was last noted, and the largest packet received by then.
+    /// The position when it was last marked, and the largest packet received by then.
     last: Mark,
     before: Mark,
 }
@@ -21,35 +21,35 @@ pub struct Anchor {
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
     at: u64,
-    /// Packets above this number came while the position was `at` or more.
+    /// Packets above this number arrived while the position was at least `at`.
     after: Option<PacketNumber>,
 }
 
-/// A position is noted each time it has moved so far.
+/// The position is marked each time it has moved by this much.
 const MARK_EVERY: u64 = 64;
-/// How far the position may have moved since a packet whose one-byte numbers are read.
+/// One-byte numbers of a late packet are read only if the position has moved by less than this since packets
+/// of its age arrived.
 const MAX_MOVED: u64 = 128;
 
 impl Anchor {
-    /// At 0.
+    /// Creates an anchor at position 0.
     pub const fn new() -> Self {
         const MARK: Mark = Mark { at: 0, after: None };
         Self { at: 0, last: MARK, before: MARK }
     }
 
-    /// An anchor that has always been there.
+    /// Creates an anchor that has always been at this position.
     #[cfg(test)]
     pub fn starting_at(at: u64) -> Self {
         let mark = Mark { at, after: None };
         Self { at, last: mark, before: mark }
     }
 
-    /// The position.
     pub fn at(&self) -> u64 {
         self.at
     }
 
-    /// Moves on to `at`; `largest` is the largest packet received, the one in hand included.
+    /// Advances to `at`; `largest` is the largest packet received, the current one included.
     pub fn advance(&mut self, at: u64, largest: PacketNumber) {
         self.at = self.at.max(at);
         if self.at - self.last.at >= MARK_EVERY {
@@ -58,14 +58,14 @@ impl Anchor {
         }
     }
 
-    /// True when one-byte numbers of `packet` are unambiguous.
+    /// Returns true when one-byte numbers of `packet` are unambiguous.
     // spec: STR-6
     pub fn is_near(&self, packet: PacketNumber) -> bool {
         let since = |mark: &Mark| mark.after.is_none_or(|after| packet > after);
         since(&self.last) || (since(&self.before) && self.at - self.before.at < MAX_MOVED)
     }
 
-    /// The whole number.
+    /// Returns the full number.
     pub fn expand(&self, number: Truncated) -> u64 {
         match number {
             Truncated::Bits8(_) => number.expand(self.at.saturating_sub(NARROW_SPAN)),
@@ -106,7 +106,7 @@ mod tests {
         assert!(jumped.is_near(PacketNumber(51)));
     }
 
-    /// Every number that a correct sender may put into one byte of a packet that is near.
+    /// Checks every number that a correct sender may put into one byte of a packet that is near.
     // spec-test: STR-6
     #[test]
     fn whatever_is_near_is_read_right() {

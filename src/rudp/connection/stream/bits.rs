@@ -1,6 +1,6 @@
-//! [`BitSet`]: what has arrived of so many, a bit each.
+//! [`BitSet`]: a bounded set of numbers, one bit each.
 
-/// Numbers below a bound that is fixed when it is made. Its memory does not grow with what is in it.
+/// A set of numbers below a bound that is fixed at creation. Its memory does not grow with its contents.
 #[derive(Debug)]
 pub struct BitSet {
     words: Box<[u64]>,
@@ -8,36 +8,36 @@ pub struct BitSet {
 }
 
 impl BitSet {
-    /// An empty set of numbers below `bound`.
+    /// Creates an empty set of numbers below `bound`.
     pub fn new(bound: usize) -> Self {
         Self { words: vec![0; bound.div_ceil(WORD_BITS)].into(), len: 0 }
     }
 
-    /// How many numbers are in it.
+    /// Returns the number of elements.
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// True when the number is in it.
+    /// Returns true when the set contains the number.
     pub fn contains(&self, number: usize) -> bool {
         self.words.get(number / WORD_BITS).is_some_and(|word| word & mask(number) != 0)
     }
 
-    /// Adds a number that is below the bound. Returns false when it was there.
+    /// Adds a number below the bound. Returns false when it was already in the set.
     pub fn insert(&mut self, number: usize) -> bool {
         let is_new = self.set(number, true);
         self.len += u32::from(is_new);
         is_new
     }
 
-    /// Takes a number out. Returns false when it was not there.
+    /// Removes a number. Returns false when it was not in the set.
     pub fn remove(&mut self, number: usize) -> bool {
         let was_there = self.set(number, false);
         self.len -= u32::from(was_there);
         was_there
     }
 
-    /// Returns true when that changes the bit.
+    /// Sets or clears a bit. Returns true when it changed.
     fn set(&mut self, number: usize, to: bool) -> bool {
         let changes = self.contains(number) != to;
         if let Some(word) = self.words.get_mut(number / WORD_BITS).filter(|_| changes) {
@@ -46,7 +46,6 @@ impl BitSet {
         changes
     }
 
-    /// Bytes on the heap.
     #[cfg(test)]
     pub fn heap_bytes(&self) -> usize {
         size_of_val(&*self.words)

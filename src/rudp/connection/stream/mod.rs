@@ -1,6 +1,6 @@
 //! Streams: the ordering scopes, each with three number spaces.
 //!
-//! Ordered, unordered and keyed messages are numbered apart, each from 0, so that none waits for a
+//! Ordered, unordered and keyed messages are numbered separately, each from 0, so that none waits for a
 //! number of another kind. Spec: STR-3.
 
 mod anchor;
@@ -28,7 +28,7 @@ pub enum Space {
 }
 
 impl Space {
-    /// The space that numbers messages of `delivery`; unreliable ones have no number.
+    /// Returns the space that numbers messages of `delivery`; unreliable ones have no number.
     pub fn of(delivery: Delivery) -> Option<Self> {
         match delivery {
             Delivery::Unreliable => None,
@@ -39,38 +39,39 @@ impl Space {
     }
 }
 
-/// Names a message that this end sent.
+/// Identifies a message that this end sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MessageRef {
-    /// Its stream.
+    /// Stream of the message.
     pub stream: StreamId,
-    /// The number space.
+    /// Number space of the message.
     pub space: Space,
-    /// Its number there.
+    /// Number in that space.
     pub number: u64,
 }
 
 impl MessageRef {
-    /// True for a later message of the same space.
+    /// Returns true when this is a later message of the same space.
     pub fn comes_after(&self, other: &Self) -> bool {
         (self.stream, self.space) == (other.stream, other.space) && self.number > other.number
     }
 
-    /// The `count` messages of its space from this one on.
+    /// Returns the `count` messages of its space that start with this one.
     pub fn row(self, count: u32) -> impl Iterator<Item = Self> {
         (self.number..self.number + u64::from(count)).map(move |number| Self { number, ..self })
     }
 }
 
-/// Numbers of a space that may be under way at a time, counted from the oldest that is not settled.
+/// Number of messages of a space that may be in flight at a time, counted from the oldest unsettled one.
 /// Spec: REL-10.
 pub const WINDOW_MESSAGES: u64 = 4_096;
 
-/// Message numbers end here: none is larger. Spec: STR-3.
+/// Largest message number. Spec: STR-3.
 pub const MAX_MESSAGE_NUMBER: u64 = VARINT_MAX;
 
-/// A number travels in one byte while fewer than this many are unsettled in its space. Spec: STR-5.
+/// A number is sent in one byte while fewer than this many are unsettled in its space. Spec: STR-5.
 pub const NARROW_SPAN: u64 = 64;
 
-/// Keys of a stream that a receiver remembers, and keyed numbers that may be under way. Spec: STR-8.
+/// Number of keys of a stream that a receiver remembers, and of keyed numbers that may be in flight.
+/// Spec: STR-8.
 pub const MAX_KEYS: usize = 256;

@@ -1,4 +1,4 @@
-//! Messages in fragments, and the budget for all that waits on what is missing.
+//! Reassembly of fragmented messages, and the budget for all messages that wait for missing parts.
 
 use std::cmp::Ordering;
 
@@ -11,8 +11,8 @@ use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::{Fragment, MESSAGE_OVERHEAD_BYTES};
 
-/// Bytes of incomplete and out-of-order messages, and how many there may be: a connection's own
-/// limit, which its peer was told, and the process's, which it was not. Spec: REL-12, REL-14.
+/// Counts the bytes of incomplete and out-of-order messages and limits them: to the connection's own limit,
+/// which was announced to the peer, and to the process's, which was not. Spec: REL-12, REL-14.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     share: Share,
@@ -20,7 +20,7 @@ pub struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// An empty buffer of `max` bytes, which counts against `process` too.
+    /// Creates an empty buffer of `max` bytes that also counts against `process`.
     pub fn new(max: usize, process: MemoryBudget) -> Self {
         Self { share: Share::new(process), max }
     }
@@ -30,21 +30,21 @@ impl ReceiveBuffer {
         self.share.move_to(process);
     }
 
-    /// Bytes held.
+    /// Returns the bytes held.
     #[cfg(any(test, fuzzing))]
     pub fn held(&self) -> usize {
         self.share.held()
     }
 
-    /// True when the process has room for `bytes` more.
+    /// Returns true when the process has room for `bytes` more.
     pub fn has_process_room(&self, bytes: usize) -> bool {
         self.share.may_hold(self.share.held() + bytes)
     }
 
-    /// Makes room for a message of `bytes`.
+    /// Reserves room for a message of `bytes`.
     ///
     /// # Errors
-    /// [`ProtocolViolation::ReceiveBuffer`] when there is none: the peer was told the size.
+    /// [`ProtocolViolation::ReceiveBuffer`] when there is not enough: the peer knows the size.
     // spec: REL-12
     pub fn charge(&mut self, bytes: usize) -> Result<(), ProtocolViolation> {
         let held = self.share.held() + bytes + MESSAGE_OVERHEAD_BYTES;
@@ -55,7 +55,7 @@ impl ReceiveBuffer {
         Ok(())
     }
 
-    /// Gives the room of a message of `bytes` back.
+    /// Releases the room of a message of `bytes`.
     pub fn release(&mut self, bytes: usize) {
         self.share.hold(self.share.held() - bytes - MESSAGE_OVERHEAD_BYTES);
     }
@@ -68,18 +68,19 @@ pub struct Reassembly {
     count: u32,
     total: u32,
     arrived: BitSet,
-    /// The message in pieces of [`PAGE_BYTES`], of which each is there once something of it has arrived: a
-    /// fragment that begins a message costs what it holds, not what it declares.
+    /// The message in pages of [`PAGE_BYTES`], each allocated once part of it has arrived. The first fragment
+    /// of a message thus costs what it holds, not what it declares.
     pages: Box<[Page]>,
 }
 
-/// Empty until something of it has arrived.
+/// Empty until part of it has arrived.
 type Page = Box<[u8]>;
 
 const PAGE_BYTES: usize = 4_096;
 
 impl Reassembly {
-    /// Room for the message that `fragment` is part of; the caller has charged the buffer for it.
+    /// Creates the reassembly of the message that `fragment` belongs to; the caller has charged the buffer
+    /// for it.
     pub fn new(fragment: &Fragment) -> Self {
         let head = &fragment.head;
         Self {
@@ -91,15 +92,15 @@ impl Reassembly {
         }
     }
 
-    /// Bytes of the whole message.
+    /// Returns the size of the whole message in bytes.
     pub fn total(&self) -> usize {
         self.total as usize
     }
 
-    /// Puts a fragment in its place. Returns true when none is missing.
+    /// Inserts a fragment. Returns true when none is missing.
     ///
     /// # Errors
-    /// [`ProtocolViolation::FragmentMismatch`] when it declares another message than the first did.
+    /// [`ProtocolViolation::FragmentMismatch`] when it declares a different message than the first one did.
     // spec: FRM-6
     pub fn insert(&mut self, number: u64, fragment: &Fragment) -> Result<bool, ProtocolViolation> {
         let head = &fragment.head;
@@ -139,13 +140,13 @@ impl Reassembly {
         }
     }
 
-    /// The sender has cut the message into more pieces: what had arrived comes again.
+    /// Starts over: the sender has cut the message into more fragments and sends all of them again.
     fn begin_again(&mut self, count: u32) {
         self.count = count;
         self.arrived = BitSet::new(count as usize);
     }
 
-    /// The whole message.
+    /// Returns the whole message.
     pub fn finish(self) -> Bytes {
         let mut whole = Vec::with_capacity(self.total());
         self.pages.iter().for_each(|page| whole.extend_from_slice(page));
@@ -171,7 +172,7 @@ mod tests {
         Fragment { head, payload: vec![0; head.payload_bytes()].into() }
     }
 
-    /// Fragments of a byte each, and of more after the message was cut anew.
+    /// Fragments of one byte each, and more of them after the message was cut anew.
     // spec-test: REL-12, FRM-12
     #[test]
     fn what_is_kept_of_a_message_is_what_it_counts_whatever_its_fragments() {
@@ -185,7 +186,8 @@ mod tests {
         }
     }
 
-    /// Else a peer that begins ever new messages makes its few bytes cost the declared many.
+    /// Otherwise a peer that keeps beginning new messages would make a few bytes cost as many as they
+    /// declare.
     #[test]
     fn a_fragment_takes_what_it_holds_and_not_what_it_declares() {
         let mut last = first_of(MAX_FRAGMENTS, 128 << 10);

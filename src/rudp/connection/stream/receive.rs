@@ -1,4 +1,4 @@
-//! The receiving side of a stream: each message once, in the order that its mode promises.
+//! The receiving side of a stream: delivers each message once, in the order that its mode promises.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::{Fragment, MESSAGE_OVERHEAD_BYTES};
 
-/// What arrived of a message.
+/// The part of a message that arrived.
 #[derive(Debug)]
 pub enum ReceivedPart {
     /// All of it.
@@ -22,25 +22,25 @@ pub enum ReceivedPart {
     Fragment(Fragment),
 }
 
-/// A message that is handed up.
+/// A message delivered to the owner.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
-    /// How it was sent.
+    /// Its delivery mode.
     pub delivery: Delivery,
-    /// What was sent.
+    /// Its bytes.
     pub payload: Bytes,
 }
 
-/// What parts would take of the receive buffer until what is missing arrives.
+/// Room that parts would take in the receive buffer until the missing parts arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hold {
-    /// Bytes; 0 for what can be handed up, or belongs to a message that has its room.
+    /// Bytes; 0 for a part that can be delivered at once or belongs to a message that already has its room.
     pub bytes: usize,
-    /// They are of one message, and it waits for no other: it is handed up as soon as it is whole.
+    /// The bytes are of one message that waits for no other: it is delivered as soon as it is complete.
     pub in_turn: bool,
 }
 
-/// One stream's position in each number space, and what waits on missing messages.
+/// One stream's position in each number space, and the messages that wait for missing ones.
 #[derive(Debug, Default)]
 pub struct ReceiveStream {
     ordered: Ordered,
@@ -50,7 +50,7 @@ pub struct ReceiveStream {
 
 type Partials = BTreeMap<u64, Reassembly>;
 
-/// `anchor` is at the number that is handed up next.
+/// `anchor` is at the number that is delivered next.
 #[derive(Debug, Default)]
 struct Ordered {
     anchor: Anchor,
@@ -62,18 +62,18 @@ struct Ordered {
 #[derive(Debug, Default)]
 struct Unordered {
     anchor: Anchor,
-    /// Numbers of the window that arrived early, each modulo the window; none while none did. The peer
-    /// is not charged for it, so its size is the same for one number and for all.
+    /// Numbers in the window that arrived early, modulo the window; `None` while there are none. The peer is
+    /// not charged for it, so its size does not depend on how many there are.
     arrived: Option<BitSet>,
     partials: Partials,
 }
 
-/// `anchor` is after the newest number that has arrived.
+/// `anchor` is one above the newest number that has arrived.
 #[derive(Debug, Default)]
 struct Keyed {
     anchor: Anchor,
     newest: BTreeMap<u16, u64>,
-    /// Numbers below are old for every key that is not remembered.
+    /// Numbers below this are old for every key that is not remembered.
     floor: u64,
     partials: Partials,
 }
@@ -88,7 +88,7 @@ impl Blank for Keyed {
 }
 
 impl Hold {
-    /// Both.
+    /// Combines two holds.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self.bytes, other.bytes) {
@@ -100,7 +100,7 @@ impl Hold {
 }
 
 impl ReceiveStream {
-    /// True when a one-byte number of `space` in `packet` is unambiguous.
+    /// Returns true when a one-byte number of `space` in `packet` is unambiguous.
     pub fn is_near(&self, space: Space, packet: PacketNumber) -> bool {
         match space {
             Space::Ordered => self.ordered.anchor.is_near(packet),
@@ -109,13 +109,13 @@ impl ReceiveStream {
         }
     }
 
-    /// True when fragments wait for others of their message.
+    /// Returns true when fragments wait for others of their message.
     pub fn has_incomplete(&self) -> bool {
         let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
         partials.iter().any(|partials| !partials.is_empty())
     }
 
-    /// What a part would keep until what is missing arrives.
+    /// Returns the room that a part would take until what is missing arrives.
     pub fn would_hold(
         &self,
         number: Truncated,
@@ -144,11 +144,11 @@ impl ReceiveStream {
         }
     }
 
-    /// Takes a message or a part of one from a packet, and hands up what it completes. `largest` is
-    /// the largest packet received, this one included.
+    /// Takes a message or a part of one from a packet, and delivers what it completes. `largest` is the
+    /// largest packet received, the current one included.
     ///
     /// # Errors
-    /// [`ProtocolViolation`] when the peer exceeds what it was told.
+    /// [`ProtocolViolation`] when the peer exceeds a limit or contradicts an earlier fragment.
     pub fn receive(
         &mut self,
         number: Truncated,
@@ -168,7 +168,7 @@ impl ReceiveStream {
         }
     }
 
-    /// As if all numbers below `number` had arrived, in each space.
+    /// Acts as if all numbers below `number` had arrived, in each space.
     #[cfg(test)]
     pub fn start_at(&mut self, number: u64) {
         for anchor in [&mut self.ordered.anchor, &mut self.unordered.anchor, &mut self.keyed.anchor] {
@@ -176,14 +176,14 @@ impl ReceiveStream {
         }
     }
 
-    /// Bytes that the stream keeps of messages that were handed up.
+    /// Returns the bytes that the stream keeps about messages already delivered.
     #[cfg(test)]
     pub fn remembered_bytes(&self) -> usize {
         let arrived = self.unordered.arrived.as_ref().map_or(0, BitSet::heap_bytes);
         arrived + self.keyed.newest.len() * size_of::<(u16, u64)>()
     }
 
-    /// Bytes that the stream keeps in the receive buffer, counted again.
+    /// Recounts the bytes that the stream keeps in the receive buffer.
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self) -> usize {
         let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
@@ -192,7 +192,7 @@ impl ReceiveStream {
         partials.chain(waiting).map(|bytes| bytes + MESSAGE_OVERHEAD_BYTES).sum()
     }
 
-    /// Gives all room back when the stream ends.
+    /// Releases all room when the stream ends.
     pub fn release(self, buffer: &mut ReceiveBuffer) {
         for payload in self.ordered.waiting.values() {
             buffer.release(payload.len());
@@ -206,7 +206,7 @@ impl ReceiveStream {
 }
 
 impl Ordered {
-    /// True for a message that has come whole.
+    /// Returns true for a message that has arrived completely.
     fn has(&self, number: u64) -> bool {
         number < self.anchor.at() || self.waiting.contains_key(&number)
     }
@@ -227,7 +227,7 @@ impl Ordered {
         let Some(payload) = complete(&mut self.partials, number, part, buffer)? else { return Ok(()) };
         if number > self.anchor.at() {
             buffer.charge(payload.len())?;
-            // As a slice it would keep its whole datagram, of which only this is counted.
+            // A slice would keep its whole datagram alive, of which only the payload is counted.
             self.waiting.insert(number, Bytes::copy_from_slice(&payload));
             return Ok(());
         }
@@ -245,9 +245,9 @@ impl Ordered {
 }
 
 impl Unordered {
-    /// True for a message that has come whole.
+    /// Returns true for a message that has arrived completely.
     fn has(&self, number: u64) -> bool {
-        // Beyond the window a place is another's.
+        // Beyond the window, the place belongs to another number.
         number < self.anchor.at()
             || (number - self.anchor.at() < WINDOW_MESSAGES
                 && self.arrived.as_ref().is_some_and(|arrived| arrived.contains(place_in_window(number))))
@@ -297,8 +297,9 @@ impl Keyed {
     ) -> Result<(), ProtocolViolation> {
         let number = self.anchor.expand(number);
         if !self.is_new(key, number) {
-            // It was overtaken. Its sender carries it to its end, so this part comes for each; a
-            // search at every newer value would cost a walk of all that are incomplete.
+            // A newer value has overtaken this one. The sender still sends all of its fragments, so its room
+            // is released when the next of them arrives; releasing it with the newer value would take a walk
+            // over all incomplete messages.
             if self.partials.contains_key(&number) {
                 complete(&mut self.partials, number, part, buffer)?;
                 if let Some(partial) = self.partials.remove(&number) {
@@ -323,7 +324,8 @@ impl Keyed {
         }
     }
 
-    /// Forgets the key that was quiet for longest when there are too many.
+    /// Notes the newest number of a key. When there are too many keys, forgets the one that has been quiet
+    /// longest.
     // spec: STR-8
     fn remember(&mut self, key: u16, number: u64) {
         self.newest.insert(key, number);
@@ -337,11 +339,11 @@ impl Keyed {
     }
 }
 
-/// Numbers of a window, as a size.
+/// Number of messages in a window, as a `usize`.
 const WINDOW_PLACES: usize = 4_096;
 const _: () = assert!(WINDOW_PLACES as u64 == WINDOW_MESSAGES);
 
-/// One number of the window has this place.
+/// Returns the place of a number, which no other number of the window shares.
 fn place_in_window(number: u64) -> usize {
     (number % WINDOW_MESSAGES) as usize
 }
@@ -360,7 +362,7 @@ fn check_end(number: u64) -> Result<(), ProtocolViolation> {
     if number <= MAX_MESSAGE_NUMBER { Ok(()) } else { Err(ProtocolViolation::BeyondWindow { number }) }
 }
 
-/// The whole message, once no part is missing.
+/// Returns the whole message once no part is missing.
 fn complete(
     partials: &mut Partials,
     number: u64,

@@ -1,4 +1,4 @@
-//! What a peer that holds the keys, or a stranger, may try.
+//! Attacks by a peer that holds the keys, or by a stranger.
 
 use proptest::prelude::*;
 use smallvec::smallvec;
@@ -11,7 +11,7 @@ use crate::wire::frame::{
     Ack, AckRun, Fragment, FragmentHead, Frame, Lags, Message, MessageHead, Place, write_frames,
 };
 
-/// A client that seals whatever it likes.
+/// A client that seals arbitrary content.
 pub(super) struct Forger {
     seal: SealKey,
     key_phase: bool,
@@ -23,12 +23,12 @@ impl Forger {
         Self::starting_at(0)
     }
 
-    /// Its first packet has this number.
+    /// Creates a forger whose first packet has this number.
     pub(super) fn starting_at(next: u64) -> Self {
         Self { seal: keys().client_keys().seal, key_phase: false, next }
     }
 
-    /// Goes on with the next generation of keys.
+    /// Continues with the next generation of keys.
     pub(super) fn renew(&mut self) {
         self.seal = self.seal.next();
         self.key_phase = !self.key_phase;
@@ -58,7 +58,7 @@ fn seal_as(seal: &mut SealKey, header: SealedHeader, number: u64, payload: &[u8]
     writer.into_inner()
 }
 
-/// A packet as only the server can seal it.
+/// Returns a packet that only the server can seal.
 pub(super) fn seal_as_server(seal: &mut SealKey, number: u64, frames: &[Frame]) -> BytesMut {
     let mut writer = Writer::new();
     write_frames(frames, &mut writer);
@@ -66,10 +66,10 @@ pub(super) fn seal_as_server(seal: &mut SealKey, number: u64, frames: &[Frame]) 
     seal_as(seal, header, number, writer.as_slice())
 }
 
-/// What a server says to a client that sends these frames in one packet.
+/// Returns how a server closes, if it does, when a client sends these frames in one packet.
 fn answer(frames: &[Frame]) -> Option<Closed> {
     let mut pair = Pair::new(1);
-    // Something under way, so that acks have a target: packets 0 to 4 of the server.
+    // Packets in flight, so that acks have a target: packets 0 to 4 of the server.
     for n in 0..5u8 {
         pair.send(SERVER, Delivery::Unreliable, &[n]);
         let mut packet = BytesMut::new();
@@ -256,7 +256,7 @@ fn a_fragment_that_gives_an_incomplete_message_another_key_closes() {
     assert_eq!(violation(&frames), ProtocolViolation::FragmentMismatch { number: 3 });
 }
 
-/// A cut into two pieces, then one into three, late pieces of the first, and the rest of the second.
+/// A cut into two fragments, then one into three, late fragments of the first, and the rest of the second.
 // spec-test: FRM-12
 #[test]
 fn a_message_that_is_cut_anew_arrives_once() {
@@ -279,7 +279,7 @@ fn a_message_that_is_cut_anew_arrives_once() {
 #[test]
 fn a_stream_that_ends_gives_all_its_room_back() {
     let mut pair = Pair::new(3);
-    // In the order of numbers only 0 is missing.
+    // Of the numbers in order, only 0 is missing.
     let packet = Forger::new().packet(&[message(1, 30), message(2, 40), fragment(3, 2, 20, 0)]);
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));
     assert_eq!(pair.ends[SERVER].receive_buffer.held(), 30 + 40 + 20 + 3 * 64);
@@ -294,7 +294,7 @@ fn a_fragment_bomb_ends_at_the_receive_buffer() {
     let mut forger = Forger::new();
     let mut sent = 0;
     for number in 0..4_000 {
-        // One small fragment each claims 512 KiB.
+        // Each small fragment claims 512 KiB.
         let packet = forger.packet(&[fragment(number, 1_024, 1 << 19, 0)]);
         let _ = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
         sent += 1;
@@ -375,7 +375,7 @@ fn frames_of_a_packet_are_handled_in_their_order() {
     assert_eq!(pair.payloads(SERVER), [b"one", b"two"]);
 }
 
-/// A piece that the message has no place for.
+/// A fragment that the message has no place for.
 // spec-test: FRM-5, FRM-1
 #[test]
 fn a_fragment_whose_index_is_beyond_its_count_closes() {
@@ -397,7 +397,7 @@ fn a_fragment_whose_index_is_beyond_its_count_closes() {
     }
 }
 
-/// Three pieces of two bytes each, of which the message has four in all.
+/// Three fragments of two bytes each, for a message of four bytes in all.
 // spec-test: FRM-5, FRM-1
 #[test]
 fn a_count_that_leaves_nothing_for_the_last_piece_closes() {
@@ -410,7 +410,7 @@ fn a_count_that_leaves_nothing_for_the_last_piece_closes() {
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
 }
 
-/// A message that arrives so late that its one-byte number would name another one.
+/// The message arrives so late that its one-byte number would denote another one.
 // spec-test: STR-6, STR-10
 #[test]
 fn a_late_packet_with_an_ambiguous_number_is_dropped() {
@@ -433,7 +433,7 @@ fn a_late_packet_with_an_ambiguous_number_is_dropped() {
     assert_eq!(pair.received[SERVER].len(), 257);
 }
 
-/// The first message of a late packet lets all that waited be handed up; the next was among them.
+/// The first message of a late packet releases all that waited for it, including the next one in the packet.
 // spec-test: STR-6, STR-10
 #[test]
 fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
@@ -451,7 +451,7 @@ fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
         Ok(())
     );
     assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), late), Ok(()));
-    // Number 1 as one byte reads as 257 from position 200.
+    // From position 200, number 1 in one byte reads as 257.
     let rest: Vec<Frame> = (200..=257).map(|number| message(number, 1)).collect();
     assert_eq!(
         pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), forger.packet(&rest)),
@@ -462,7 +462,7 @@ fn a_late_packet_that_moves_the_position_is_not_read_against_it() {
     assert_eq!(pair.payloads(SERVER).last(), Some(&&[0u8][..]), "message 257, not message 1 again");
 }
 
-/// Its key was forgotten, so that the next part of the message counts as old, be it the last or not.
+/// Its key was forgotten, so the next fragment of the message counts as old, whether or not it is the last.
 // spec-test: STR-8
 #[test]
 fn an_incomplete_message_below_the_floor_gives_its_room_back() {
@@ -492,7 +492,7 @@ fn an_incomplete_message_below_the_floor_gives_its_room_back() {
     }
 }
 
-/// Every answer is remembered until the peer acks; it asks and never does.
+/// Every answer is remembered until the peer acks it, which never happens.
 #[test]
 fn a_peer_that_only_asks_does_not_make_packets_pile_up() {
     let mut pair = Pair::new(12);
@@ -567,7 +567,7 @@ fn a_tampered_packet_has_no_effect() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whoever holds the keys may send any bytes: the connection ends in order, or goes on.
+    /// A peer that holds the keys may send any bytes: the connection closes properly or continues.
     #[test]
     fn sealed_garbage_never_panics(
         payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 1..20)
@@ -602,7 +602,7 @@ fn a_flood_of_keys_is_bounded_and_old_values_stay_old() {
     }
     pair.flush();
     assert_eq!(pair.received[SERVER].len(), 1_000);
-    // Key 0 was forgotten long ago, key 743 as the last; an old value of theirs is not new again.
+    // Key 0 was forgotten long ago, key 743 last; an old value of either is not new again.
     for (number, key) in [(0, 0), (744, 743)] {
         let packet = forger.packet(&[keyed(number, key)]);
         assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet), Ok(()));

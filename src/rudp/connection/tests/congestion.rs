@@ -1,5 +1,5 @@
-//! What bounds the bytes under way, one test a sentence. The pair's link has no rate: its queue is a
-//! longer delay.
+//! Bounds on the bytes in flight, one test per statement. The pair's link has no rate: a queue is modelled as
+//! a longer delay.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn a_transfer_widens_the_window_and_a_thin_stream_does_not() {
     }
 }
 
-/// Bursts that fit the window, which the pacer alone spreads.
+/// Bursts that fit the window and that only the pacer spreads.
 // spec-test: REL-8
 #[test]
 fn a_window_that_only_the_pacer_keeps_from_use_grows_no_further() {
@@ -64,7 +64,8 @@ fn a_window_that_only_the_pacer_keeps_from_use_grows_no_further() {
     }
 }
 
-/// 16 Mbit/s of what may be lost on a line of 10 Mbit/s, behind a transfer that has left a large window.
+/// 16 Mbit/s of messages that may be lost on a line of 10 Mbit/s, after a transfer that has left a large
+/// window.
 // spec-test: REL-8
 #[test]
 fn what_a_line_does_not_take_is_shed_before_it_and_not_in_its_queue() {

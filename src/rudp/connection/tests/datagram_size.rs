@@ -6,7 +6,7 @@ use super::*;
 
 const ETHERNET: usize = 1_452;
 const JUMBO: usize = 9_216;
-/// Some hundred fragments.
+/// More than a hundred fragments.
 const LARGE: usize = 200_000;
 
 fn pair() -> Pair {
@@ -15,7 +15,7 @@ fn pair() -> Pair {
     pair
 }
 
-/// Lets `from` find out what the path takes, before anything that counts.
+/// Lets `from` discover what the path takes, before anything that counts.
 fn grow(pair: &mut Pair, from: usize) {
     pair.send(from, Delivery::ReliableUnordered, &[0; 4_000]);
     pair.run(SECOND);
@@ -27,12 +27,12 @@ fn size(pair: &Pair, end: usize) -> usize {
     pair.ends[end].datagram_size.bytes()
 }
 
-/// Sends messages in fragments, each of its own contents.
+/// Sends fragmented messages, each with contents of its own.
 fn send_large(pair: &mut Pair, from: usize, contents: std::ops::Range<u8>) {
     contents.for_each(|content| pair.send(from, Delivery::ReliableOrdered, &[content; LARGE]));
 }
 
-/// Checks that the other end has exactly these, in their order.
+/// Checks that `end` has received exactly these messages, in order.
 fn expect_large(pair: &Pair, end: usize, contents: std::ops::Range<u8>) {
     let expected: Vec<Vec<u8>> = contents.map(|content| vec![content; LARGE]).collect();
     assert!(pair.payloads(end) == expected, "{} of {}", pair.received[end].len(), expected.len());
@@ -72,13 +72,13 @@ fn a_probe_counts_whose_ack_comes_after_the_search_has_ended() {
     assert_eq!(size(&pair, CLIENT), ETHERNET);
 }
 
-/// From another IP a server takes no larger one.
+/// A server takes no larger datagram from another IP.
 // spec-test: PTH-7
 #[test]
 fn the_answer_to_a_challenge_leaves_in_a_datagram_that_every_path_takes() {
     let mut pair = pair();
     grow(&mut pair, CLIENT);
-    // Two pieces each, which only large datagrams hold.
+    // Two fragments each, which only large datagrams hold.
     (0..3).for_each(|_| pair.send(CLIENT, Delivery::ReliableOrdered, &[7; 2_600]));
     let client = &mut pair.ends[CLIENT];
     client.paths.on_challenge(pair.now, SERVER_ADDRESS.into(), [1; 8]);
@@ -96,14 +96,14 @@ fn the_answer_to_a_challenge_leaves_in_a_datagram_that_every_path_takes() {
     assert!(!client.paths.has_for_active(), "the first holds the answer");
 }
 
-/// Both ends' links take packets of 9,000 bytes and more.
+/// Creates a pair whose links both take packets of 9,000 bytes and more.
 fn jumbo_pair() -> Pair {
     let mut pair = Pair::with_config(5, ConnectionConfig::default().on_any_link());
     pair.run(SECOND);
     pair
 }
 
-/// Messages of 1,000 bytes, as many as are a use for larger datagrams.
+/// Sends messages of 1,000 bytes; many of them make larger datagrams useful.
 fn send_many(pair: &mut Pair, numbers: std::ops::Range<u16>) {
     for number in numbers {
         let message: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(1_000).collect();
@@ -118,7 +118,7 @@ fn expect_many(pair: &Pair, numbers: std::ops::Range<u16>) {
     pair.ends.iter().for_each(Connection::audit);
 }
 
-/// A datagram of 9,216 bytes has room for thousands.
+/// A datagram of 9,216 bytes has room for thousands of these messages.
 // spec-test: FRM-2
 #[test]
 fn a_packet_holds_no_more_frames_than_may_be() {
@@ -137,7 +137,7 @@ fn a_packet_holds_no_more_frames_than_may_be() {
     assert!(!pair.ends[SERVER].is_closed());
 }
 
-/// Eight and nine of 1,000 bytes share a datagram of 9,216.
+/// Eight or nine messages of 1,000 bytes share a datagram of 9,216.
 // spec-test: MTU-1, MTU-3, ACK-4
 #[test]
 fn many_messages_that_wait_share_the_largest_datagrams_that_both_links_take() {
@@ -151,7 +151,7 @@ fn many_messages_that_wait_share_the_largest_datagrams_that_both_links_take() {
     let after = pair.ends.each_ref().map(|end| end.stats().packets_sent);
     let [packets, acks] = [after[CLIENT] - before[CLIENT], after[SERVER] - before[SERVER]];
     assert!((45..60).contains(&packets), "{packets}");
-    // 19,200 bytes are at most three of them.
+    // An ack is due after 19,200 bytes, which are at most three of these datagrams.
     assert!(acks >= packets / 4, "{acks} of {packets}");
     expect_many(&pair, 0..800);
 }
@@ -212,12 +212,12 @@ fn a_thin_stream_sends_no_probe() {
     assert_eq!(pair.large, [[0; 0]; 2]);
 }
 
-/// The transfers are alike but for the loss of each probe.
+/// The transfers are alike except for the loss of each probe.
 // spec-test: MTU-2
 #[test]
 fn lost_probes_neither_shrink_the_window_nor_count_as_losses_nor_make_this_end_probe() {
     let transfer = |max_datagram_bytes| {
-        // Any loss halves the window of this one.
+        // This controller halves the window at any loss.
         let congestion_control = CongestionControl::NewReno;
         let config =
             ConnectionConfig { max_datagram_bytes, congestion_control, ..ConnectionConfig::default() };
@@ -260,7 +260,7 @@ fn when_the_path_shrinks_in_the_middle_of_messages_all_arrive_once_in_order() {
     }
 }
 
-/// One reliable message of so many bytes waits, as it is cut for [`ETHERNET`].
+/// Returns an outbox in which one reliable message of `bytes` bytes waits, cut for [`ETHERNET`].
 fn outbox_with(bytes: usize) -> Outbox {
     let config = ConnectionConfig::default();
     let mut outbox = Outbox::new(&config, &config.parameters());
@@ -270,7 +270,7 @@ fn outbox_with(bytes: usize) -> Outbox {
     outbox
 }
 
-/// All that waits leaves.
+/// Sends all that waits.
 fn leave(outbox: &mut Outbox) -> Vec<SentFrame> {
     let mut left = vec![];
     while let Some(next) = outbox.next(&mut Passed::default()) {
@@ -279,7 +279,7 @@ fn leave(outbox: &mut Outbox) -> Vec<SentFrame> {
     left
 }
 
-/// Pieces of the first cut are acked when the message was cut anew and has left again.
+/// Fragments of the first cut are acked after the message was cut anew and has left again.
 // spec-test: FRM-12
 #[test]
 fn an_ack_of_an_earlier_cut_settles_nothing() {
@@ -324,14 +324,14 @@ fn a_message_that_has_left_whole_is_not_cut() {
     assert!(matches!(leave(&mut outbox)[..], [SentFrame::Messages(_, 1)]));
 }
 
-/// Only its fragments are too large for the path; all else arrives all the time.
+/// Only its fragments are too large for the path; everything else keeps arriving.
 #[test]
 fn a_message_of_two_fragments_is_not_stuck_beside_smaller_ones() {
     let mut pair = pair();
     grow(&mut pair, CLIENT);
     pair.mtu = 1_350;
     for round in 1..40 {
-        // Fragments of 1,350 bytes, and others of 1,250, which pass.
+        // Fragments of 1,360 bytes, and others of 1,250, which pass.
         pair.send(CLIENT, Delivery::ReliableOrdered, &[round; 2_720]);
         pair.send(CLIENT, Delivery::ReliableUnordered, &[round; 2_500]);
         pair.run(Duration::from_millis(100));
@@ -399,7 +399,7 @@ fn neither_ends_limit_is_exceeded() {
     }
 }
 
-/// A probe could arrive in pieces: nothing is tried.
+/// A probe could arrive in fragments, so none is sent.
 // spec-test: MTU-1
 #[test]
 fn where_ip_may_cut_datagrams_none_is_larger_than_any_path_takes() {
@@ -413,7 +413,7 @@ fn where_ip_may_cut_datagrams_none_is_larger_than_any_path_takes() {
     }
 }
 
-/// A path may have ceased to take large ones, and a probe is to find out what was lost on it.
+/// The path may no longer take large datagrams, and a probe must find out what was lost on it.
 // spec-test: MTU-5
 #[test]
 fn a_probe_fits_the_base_though_larger_pieces_wait() {
@@ -421,7 +421,7 @@ fn a_probe_fits_the_base_though_larger_pieces_wait() {
     grow(&mut pair, CLIENT);
     pair.large[CLIENT].clear();
     pair.dark_until = Timestamp::MAX;
-    // Two pieces each, which only large datagrams hold; more of them than may leave.
+    // Two fragments each, which only large datagrams hold; more of them than may leave.
     (0..100).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &[7; 2_600]));
     pair.flush();
     let mut sizes = vec![];
@@ -438,7 +438,7 @@ fn a_probe_fits_the_base_though_larger_pieces_wait() {
     assert!(sizes.iter().all(|bytes| *bytes <= 1_200), "{sizes:?}");
 }
 
-/// It holds a PING, so that its ack is not held back.
+/// It holds a PING, so its ack is not delayed.
 // spec-test: MTU-3
 #[test]
 fn a_size_probe_is_lost_after_two_probe_timeouts_without_the_ack_delay() {

@@ -1,4 +1,4 @@
-//! Defects that were found once, one test each.
+//! Regression tests, one per defect found.
 
 use super::*;
 use crate::base::{PacketNumber, Truncated};
@@ -14,8 +14,8 @@ fn a_finished_stream_whose_last_message_is_sequenced_is_forgotten() {
     pair.ends[SERVER].audit();
 }
 
-/// There is no room for a part of a packet, which is dropped; its other part moves the position on. An older
-/// packet that comes after it is late, although none as new was received.
+/// There is no room for one part of a packet, which is dropped; its other part moves the position. An older
+/// packet that arrives after it is late, although no packet as new counts as received.
 // spec-test: STR-10, REL-14
 #[test]
 fn a_packet_is_late_also_behind_one_that_was_dropped() {
@@ -36,7 +36,7 @@ fn a_packet_is_late_also_behind_one_that_was_dropped() {
     assert_eq!(pair.payloads(SERVER), [b"new"]);
 }
 
-/// A fragment taken for lost arrives after all; then another of its message is really lost.
+/// A fragment declared lost arrives after all; then another one of its message is really lost.
 #[test]
 fn a_fragment_lost_after_another_came_late_is_sent_again() {
     let config = ConnectionConfig::default();
@@ -61,7 +61,7 @@ fn a_fragment_lost_after_another_came_late_is_sent_again() {
     assert!(outbox.next(&mut Passed::default()).is_some());
 }
 
-/// Those that wait for room in the peer's buffer must not hide the ones that occupy it.
+/// Messages that wait for room in the peer's buffer must not hide those that occupy it.
 #[test]
 fn many_large_messages_all_arrive_through_a_small_buffer() {
     let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
@@ -73,7 +73,7 @@ fn many_large_messages_all_arrive_through_a_small_buffer() {
     assert_eq!(pair.received[SERVER].len(), 60);
 }
 
-/// What overtakes keeps its room in the peer's buffer until what it overtook has arrived.
+/// A message that overtakes keeps its room in the peer's buffer until the one that it overtook has arrived.
 #[test]
 fn small_messages_do_not_take_the_room_of_the_large_one_before_them() {
     let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
@@ -88,8 +88,8 @@ fn small_messages_do_not_take_the_room_of_the_large_one_before_them() {
     assert_eq!(pair.received[SERVER].len(), 802);
 }
 
-/// The receiver's position stays where it was until a message is whole: a fragment that was acked is no
-/// reason to write the number in one byte.
+/// The receiver's position does not move until a message is whole, so an acked fragment is no reason to write
+/// the number in one byte.
 // spec-test: STR-5
 #[test]
 fn a_value_in_fragments_arrives_although_many_before_it_never_left() {
@@ -115,7 +115,7 @@ fn limits_out_of_range_are_those_that_the_peer_was_told() {
     assert_eq!(pair.received[SERVER].len(), 1);
 }
 
-/// The peer learns of the new phase late: until then what it seals opens.
+/// The peer learns of the new phase late; what it seals until then still opens.
 // spec-test: KEY-4, KEY-7
 #[test]
 fn the_old_key_stays_until_the_peer_has_the_new_one() {

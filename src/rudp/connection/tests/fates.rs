@@ -1,4 +1,4 @@
-//! What an ack tells of packets that left: round trips, and which of them are lost when.
+//! What an ack reveals about packets sent: round trips, and which of them are lost when.
 
 use smallvec::smallvec;
 
@@ -17,7 +17,7 @@ fn send(sent: &mut SentPackets, now: Timestamp, eliciting: bool) -> u64 {
     number
 }
 
-/// An ack of `largest` and the numbers below it, `run` in all.
+/// Handles an ack of `run` numbers: `largest` and those below it.
 fn ack(sent: &mut SentPackets, largest: u64, run: u64) -> AckOutcome {
     let largest = Truncated::bits32(largest);
     let ack = Ack { largest, delay: 0, runs: Some((run, smallvec![])), repaired: Lags::new() };
@@ -45,8 +45,8 @@ fn rtt_of(samples: &[u64]) -> RttEstimator {
     rtt
 }
 
-/// Of two packets that leave at `now` the second is acked: how long after it left the first is lost. It arrives
-/// after all if `spurious`.
+/// Sends two packets at `now` and acks the second. Returns how long after it left the first is declared lost.
+/// It arrives after all if `spurious`.
 fn wait_for_loss(
     sent: &mut SentPackets,
     now: &mut Timestamp,
@@ -71,7 +71,8 @@ fn wait_for_loss(
     due.since(left)
 }
 
-/// An eighth of 80 ms; of 4 ms it would be half a millisecond. After 80 and 120 ms `smoothed` is 85 ms.
+/// An eighth of 80 ms is 10 ms; of 4 ms it would be half a millisecond. After 80 and 120 ms, `smoothed` is 85
+/// ms.
 // spec-test: REL-4
 #[test]
 fn a_packet_is_lost_a_round_trip_and_an_eighth_or_a_millisecond_after_it_left() {
@@ -83,7 +84,7 @@ fn a_packet_is_lost_a_round_trip_and_an_eighth_or_a_millisecond_after_it_left() 
     }
 }
 
-/// 80 ms, and ten to begin with.
+/// 80 ms, and initially ten more.
 // spec-test: REL-4
 #[test]
 fn losses_that_were_none_double_the_wait_up_to_8_fold_and_16_others_halve_it() {

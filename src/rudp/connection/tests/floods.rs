@@ -1,4 +1,5 @@
-//! Floods of a peer that holds the keys: this end remembers little, and what it was told to bound.
+//! Floods by a peer that holds the keys: this end remembers little, and stays within the limits that it
+//! announced.
 
 use smallvec::smallvec;
 
@@ -22,7 +23,7 @@ fn empty(number: u64, delivery: Delivery) -> Frame {
     Frame::Message(Message { head, payload: Bytes::new() })
 }
 
-/// Bytes that the server keeps of messages that were handed up.
+/// Returns the bytes that the server keeps about messages already delivered.
 fn remembered_bytes(pair: &Pair) -> usize {
     pair.ends[SERVER].receive_streams.values().map(ReceiveStream::remembered_bytes).sum()
 }
@@ -33,7 +34,7 @@ pub(super) fn piece(stream: u32, number: u64, delivery: Delivery, index: u32) ->
     Frame::Fragment(Fragment { head, payload: vec![0; 10].into() })
 }
 
-/// A message without bytes costs its sender a few on the wire, and must cost the receiver none.
+/// A message without bytes costs its sender a few bytes on the wire, and must cost the receiver none.
 // spec-test: REL-12, STR-8
 #[test]
 fn empty_messages_in_their_turn_leave_nothing_behind() {
@@ -59,7 +60,7 @@ fn empty_messages_in_their_turn_leave_nothing_behind() {
     }
 }
 
-/// The peer is charged for none of them: what is remembered of their numbers does not grow.
+/// The peer is charged for none of them, so what is remembered of their numbers must not grow.
 // spec-test: REL-10, REL-12
 #[test]
 fn empty_messages_behind_one_that_is_withheld_end_at_the_window() {
@@ -90,7 +91,7 @@ fn a_gap_that_closes_leaves_nothing_behind_wherever_the_window_wraps() {
     }
 }
 
-/// Each stream has a window of its own; the receive buffer is one for all.
+/// Each stream has a window of its own; the receive buffer is shared by all.
 // spec-test: REL-12
 #[test]
 fn thousands_of_unfinished_messages_on_many_streams_end_at_the_receive_buffer() {
@@ -103,7 +104,7 @@ fn thousands_of_unfinished_messages_on_many_streams_end_at_the_receive_buffer() 
     let mut unfinished = 0;
     'flood: for number in 0..4_096u64 {
         for stream in 1..=200 {
-            // Now the first piece is withheld, now the last.
+            // The first fragment and the last are withheld alternately.
             let index = u32::from(number % 2 == 0);
             let key = number as u16;
             let modes = [
@@ -147,7 +148,7 @@ fn a_withheld_piece_holds_back_its_own_stream_alone() {
     assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
 }
 
-/// What waits is counted by its own bytes, so it must not keep more than these.
+/// A waiting message is counted by its own bytes, so it must not keep more than these.
 // spec-test: REL-12
 #[test]
 fn a_message_that_waits_does_not_keep_its_datagram() {
@@ -161,7 +162,7 @@ fn a_message_that_waits_does_not_keep_its_datagram() {
     assert!(received.iter().skip(2).all(|(.., payload)| payload.is_unique()), "slices of one datagram");
 }
 
-/// A server names a stream, and with it opens all below.
+/// A server that names a stream opens all below it as well.
 #[test]
 fn a_flood_of_streams_ends_at_their_number() {
     let mut seal = keys().server_keys().seal;
@@ -189,7 +190,7 @@ fn a_flood_of_streams_ends_at_their_number() {
     }
 }
 
-/// Each ack is a walk over what is under way: a packet may ask for one.
+/// Each ack costs a walk over what is in flight, and a packet may cost one such walk.
 // spec-test: ACK-6, ACK-8
 #[test]
 fn of_the_acks_in_a_packet_the_first_is_taken() {
@@ -241,7 +242,7 @@ fn an_ack_of_the_longest_runs_costs_what_is_under_way() {
     assert_eq!(pair.closed[SERVER], None);
 }
 
-/// The process has no room, but the peer speaks: it has not fallen silent.
+/// The process has no room, but the peer sends: it is not silent.
 // spec-test: CON-3, REL-14
 #[test]
 fn what_is_dropped_for_want_of_room_is_a_sign_of_life_once() {

@@ -1,4 +1,4 @@
-//! Key phases in the hands of a stranger, or of a peer that plays with them.
+//! Key phases forged by a stranger, or abused by a peer.
 
 use super::attacks::Forger;
 use super::*;
@@ -59,13 +59,13 @@ fn a_renewal_is_answered_with_a_packet_that_asks_for_an_ack() {
         if renews {
             forger.renew();
         }
-        // It asks for nothing itself.
+        // The packet itself asks for no ack.
         assert_eq!(give(&mut pair, forger.packet(&[Frame::Padding(20)])), Ok(()));
         assert_eq!(pair.ends[SERVER].sent.bytes_in_flight() > 0, renews);
     }
 }
 
-/// 100 + 4 × 50 ms before any sample, and the peer's ack delay of 40 ms.
+/// A probe timeout is 100 + 4 × 50 ms before any sample, and the peer's ack delay of 40 ms.
 // spec-test: KEY-7
 #[test]
 fn the_key_before_is_kept_for_three_probe_timeouts() {
@@ -80,7 +80,7 @@ fn the_key_before_is_kept_for_three_probe_timeouts() {
     }
 }
 
-/// One derivation a packet is all that it costs, and whoever pays for it seals a packet first.
+/// A renewal costs one derivation per packet, and the peer must seal that packet first.
 // spec-test: KEY-7
 #[test]
 fn a_peer_may_renew_with_each_packet() {

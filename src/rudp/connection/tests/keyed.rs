@@ -1,4 +1,4 @@
-//! Values of keys: which replace which, how many may be under way, and who waits for them.
+//! Values of keys: which replace which, how many may be in flight, and what waits for them.
 
 use super::memory::send;
 use super::*;
@@ -19,7 +19,7 @@ fn every_key_gets_its_value_although_there_are_more_than_are_remembered() {
     }
 }
 
-/// Each value replaces the one before, so bytes alone would never fill up.
+/// Each value replaces the one before, so bytes alone would never fill the buffer.
 // spec-test: REL-13
 #[test]
 fn a_peer_that_never_acks_keyed_values_holds_no_more_than_a_window_of_them() {
@@ -33,7 +33,7 @@ fn a_peer_that_never_acks_keyed_values_holds_no_more_than_a_window_of_them() {
         sent
     };
     assert!((0..20_000).all(|n| send(1, n).is_ok()), "replaced values leave no trace");
-    // A value that nothing replaces keeps the numbers behind it unsettled, but they are used again.
+    // A value that nothing replaces keeps the numbers behind it unsettled, but they are reused.
     assert!(send(0, 0).is_ok());
     assert!((0..20_000).all(|n| send(1, n).is_ok()));
     let held = (2..20_000).position(|key| send(key, 0) == Err(SendError::WouldBlock));
@@ -42,8 +42,8 @@ fn a_peer_that_never_acks_keyed_values_holds_no_more_than_a_window_of_them() {
     assert_eq!(send(20_001, 0), Err(SendError::WouldBlock));
 }
 
-/// More values wait than may leave, of keys that are all different: what has no key passes them, and
-/// so does what is sent after.
+/// More values wait than may leave, all with different keys. Messages without a key pass them, even when they
+/// are sent later.
 #[test]
 fn keyed_messages_that_must_wait_keep_nothing_else_waiting() {
     let mut pair = Pair::new(10);
@@ -61,7 +61,7 @@ fn keyed_messages_that_must_wait_keep_nothing_else_waiting() {
     assert_eq!(pair.payloads(CLIENT).len(), 2_001);
 }
 
-/// Neither on their stream nor on another: a session's values are none of another's business.
+/// The values of one session must not delay those of another, which has a stream of its own.
 #[test]
 fn keyed_messages_that_must_wait_keep_no_keyed_one_of_another_stream_waiting() {
     const OTHER: StreamId = StreamId(STREAM.0 + 1);
@@ -85,7 +85,7 @@ fn keyed_messages_that_must_wait_keep_no_keyed_one_of_another_stream_waiting() {
     assert_eq!(pair.payloads(CLIENT).len(), 2_002);
 }
 
-/// What may be lost is no reason to refuse anything, and nothing to wait for.
+/// A message that may be lost is shed; it neither causes a refusal nor waits.
 // spec-test: REL-11
 #[test]
 fn behind_too_many_keyed_messages_a_sequenced_one_gives_way() {

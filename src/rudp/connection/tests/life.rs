@@ -1,4 +1,4 @@
-//! A connection's life: silence, signs of life, and its end.
+//! The life of a connection: silence, signs of life, and its end.
 
 use super::*;
 
@@ -45,7 +45,8 @@ fn a_keepalive_leaves_in_its_time() {
     assert_eq!(ConnectionConfig::default().keepalive, millis(3_000));
 }
 
-/// Small packets pass, so that it is not silent. It is looked at each 20 s, or once in the idle timeout.
+/// Small packets pass, so the peer is not silent. Progress is checked every 20 s, or once per idle timeout if
+/// that is longer.
 // spec-test: CON-9
 #[test]
 fn a_peer_that_does_not_take_a_reliable_message_is_given_up_at_the_third_look() {
@@ -97,7 +98,7 @@ fn keepalive_holds_an_idle_connection_open() {
     assert!(pair.ends[CLIENT].stats().packets_sent < 200, "but says little");
 }
 
-/// So many messages of the server, so far apart.
+/// Sends `messages` messages of the server, `apart` from each other.
 fn stream(pair: &mut Pair, messages: usize, apart: Duration) {
     for _ in 0..messages {
         pair.send(SERVER, Delivery::Sequenced { key: 1 }, b"here");
@@ -127,7 +128,7 @@ fn a_client_that_only_listens_is_soon_heard_from_its_new_address() {
     }
 }
 
-/// Nobody who is not sent a stream, and the server never.
+/// A client that receives no stream sends no PING, and the server never sends one.
 // spec-test: CON-10
 #[test]
 fn the_end_of_a_stream_costs_one_ping() {
@@ -172,7 +173,7 @@ fn a_close_arrives_with_its_reason_although_packets_are_lost() {
     }
 }
 
-/// Its timer would say it 900 ms after the outage.
+/// Its timer alone would repeat the CLOSE 900 ms after the outage.
 // spec-test: CON-6
 #[test]
 fn who_goes_on_talking_is_told_of_the_close_again() {
@@ -191,7 +192,7 @@ fn who_goes_on_talking_is_told_of_the_close_again() {
     assert!(pair.ends.iter().all(Connection::is_drained));
 }
 
-/// As often as at first, however much comes.
+/// A CLOSE is never sent more often than at first, however many packets arrive.
 // spec-test: CON-6
 #[test]
 fn a_close_is_no_answer_to_each_packet() {
@@ -208,7 +209,7 @@ fn a_close_is_no_answer_to_each_packet() {
         }
         server.handle_timeout(now);
     }
-    // A round trip takes 40 ms. After 32 times the timer alone counts.
+    // A round trip takes 40 ms. After 32 CLOSEs only the timer counts.
     assert!((32..=36).contains(&said.len()), "{said:?}");
     assert!(said.windows(2).all(|pair| pair[1] - pair[0] >= 40), "{said:?}");
 }

@@ -1,4 +1,4 @@
-//! ECN on paths that keep, clear, drop or set marks, one test a sentence.
+//! ECN on paths that keep, clear, drop or set marks, one test per statement.
 
 use super::attacks::Forger;
 use super::*;
@@ -8,7 +8,7 @@ use crate::wire::frame::{Ack, Frame, Lags};
 const KEPT: fn(Ecn) -> Option<Ecn> = Some;
 const CLEARED: fn(Ecn) -> Option<Ecn> = |_| Some(Ecn::NotEct);
 const DROPPED: fn(Ecn) -> Option<Ecn> = |ecn| (ecn == Ecn::NotEct).then_some(ecn);
-/// Every queue on the way has grown.
+/// Every queue on the path has grown.
 const CONGESTED: fn(Ecn) -> Option<Ecn> = |ecn| Some(if ecn == Ecn::NotEct { ecn } else { Ecn::Ce });
 
 fn on(mark: fn(Ecn) -> Option<Ecn>) -> Pair {
@@ -22,7 +22,7 @@ fn with(mark: fn(Ecn) -> Option<Ecn>, congestion_control: CongestionControl) -> 
     pair
 }
 
-/// So many messages each way, 30 ms apart.
+/// Sends `messages` messages each way, 30 ms apart.
 fn talk(pair: &mut Pair, messages: usize) {
     for _ in 0..messages {
         for end in [CLIENT, SERVER] {
@@ -41,7 +41,7 @@ fn counts(pair: &Pair, end: usize) -> (u64, u64) {
     (stats.ce_received, stats.ce_told)
 }
 
-/// The marks of what an end sends now.
+/// Returns the marks of what an end sends now.
 fn marks_of(pair: &mut Pair, end: usize) -> Vec<Ecn> {
     let (now, mut packet, mut marks) = (pair.now, BytesMut::new(), Vec::new());
     while let Some(Envelope { ecn, .. }) = pair.ends[end].poll_transmit(now, &mut packet) {
@@ -51,7 +51,7 @@ fn marks_of(pair: &mut Pair, end: usize) -> Vec<Ecn> {
     marks
 }
 
-/// What it acks with gets through, though it never learns that what it marks does not.
+/// The acks of an end that only listens get through, though it never learns that its marked packets do not.
 // spec-test: ECN-1
 #[test]
 fn who_only_listens_is_heard_on_a_path_that_begins_to_drop_what_is_marked() {
@@ -113,7 +113,7 @@ fn what_goes_to_an_address_without_a_proof_is_not_marked() {
     assert!(challenged);
 }
 
-/// The same bytes as where nothing is marked.
+/// The bytes are the same as on a path where nothing is marked.
 // spec-test: ECN-3
 #[test]
 fn a_path_without_congestion_costs_nothing_once_both_ends_know_of_it() {
@@ -139,7 +139,7 @@ fn a_path_that_clears_marks_is_one_without() {
     assert_eq!(marks_of(&mut pair, SERVER), [Ecn::NotEct]);
 }
 
-/// The first three messages of each way wait for a probe; nothing is lost afterwards.
+/// The first three messages of each direction wait for a probe; nothing is lost afterwards.
 // spec-test: ECN-2
 #[test]
 fn a_path_that_drops_what_is_marked_delivers_all() {
@@ -154,7 +154,7 @@ fn a_path_that_drops_what_is_marked_delivers_all() {
     assert_eq!((lost(&pair), pair.closed), (before, [None, None]));
 }
 
-/// An end that only listens sends nothing by which it could find out that its acks are lost.
+/// An end that only listens sends nothing that would reveal that its acks are lost.
 // spec-test: ECN-2
 #[test]
 fn acks_arrive_on_a_path_that_drops_what_is_marked() {
@@ -190,7 +190,7 @@ fn marks_outlive_a_blackhole() {
     assert_eq!(states(&pair), [EcnState::Capable; 2]);
 }
 
-/// The client has another IP: whether its new path carries marks is found out anew.
+/// The client has another IP, so whether its new path carries marks is tested anew.
 // spec-test: ECN-2
 #[test]
 fn a_path_to_a_new_address_is_tested_anew() {
@@ -224,7 +224,7 @@ fn each_end_hears_how_many_of_its_packets_met_congestion_however_many_are_lost()
     }
 }
 
-/// Copies are no packets, and what does not open is nobody's.
+/// A copy is not another packet, and a packet that does not open is not the peer's.
 // spec-test: ECN-3
 #[test]
 fn a_copy_counts_once_and_a_forgery_never() {
@@ -257,7 +257,7 @@ fn a_path_that_marks_everything_is_acked_less_than_twice_as_often() {
     assert!(acks[0] < acks[1] && acks[1] < acks[0] * 3 / 2, "{acks:?}");
 }
 
-/// The window's floor: two or four datagrams a round trip.
+/// The window's floor is two or four datagrams per round trip.
 // spec-test: ECN-6
 #[test]
 fn a_path_that_marks_everything_still_carries_a_transfer() {
@@ -294,7 +294,7 @@ fn a_mark_shrinks_the_window_and_nothing_is_sent_again() {
     }
 }
 
-/// A transfer over a line with a queue.
+/// Runs a transfer over a line with a queue.
 fn transfer(control: CongestionControl, mark_after: Duration) -> (Stats, Line) {
     let mut pair = with(KEPT, control);
     pair.run(SECOND);
@@ -305,8 +305,8 @@ fn transfer(control: CongestionControl, mark_after: Duration) -> (Stats, Line) {
     (pair.ends[CLIENT].stats(), pair.line.unwrap())
 }
 
-/// NewReno leaves in bursts as long as an ack may be held back: what marks these lets it use a part of the
-/// line only.
+/// NewReno sends in bursts as long as an ack may be delayed; marking these lets it use only a part of the
+/// line.
 // spec-test: ECN-6
 #[test]
 fn a_line_that_marks_loses_nothing_and_has_a_shorter_queue() {
@@ -321,7 +321,7 @@ fn a_line_that_marks_loses_nothing_and_has_a_shorter_queue() {
     }
 }
 
-/// A server that has sent four packets, and a client that says what it likes of them.
+/// Returns a pair whose server has sent four packets, after its client has reported these counts for them.
 fn told(counts: &[u64]) -> Pair {
     let mut pair = on(KEPT);
     let mut forger = Forger::new();
@@ -347,7 +347,7 @@ fn more_congestion_than_packets_is_a_violation() {
     assert_eq!(told(&[4]).closed[SERVER], None);
 }
 
-/// Each tells once, however often it is said and whatever is said afterwards.
+/// Each mark counts once, however often a count is repeated and whatever is reported afterwards.
 // spec-test: ECN-5
 #[test]
 fn a_count_that_goes_back_is_ignored() {

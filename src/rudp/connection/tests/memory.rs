@@ -1,4 +1,4 @@
-//! What the connections of a process may keep together.
+//! Memory that the connections of a process share.
 
 use super::attacks::{Forger, message};
 use super::floods::{give, piece};
@@ -6,7 +6,7 @@ use super::*;
 use crate::base::Truncated;
 use crate::wire::frame::{Frame, Message, MessageHead, Place};
 
-/// Budgets of a process with so many bytes.
+/// Returns the budgets of a process, with `receive` and `send` bytes.
 pub(super) fn budgets(receive: usize, send: usize) -> MemoryBudgets {
     MemoryBudgets { receive: MemoryBudget::new(receive), ..MemoryBudgets::new(0, send) }
 }
@@ -43,7 +43,7 @@ fn what_waits_for_many_slow_readers_has_a_ceiling() {
         assert!(queued <= (1 << 20) + 8 * OWN && budgets.send.held() <= 1 << 20, "{queued} bytes wait");
     }
     assert!(refused > 200, "{refused} were refused");
-    // Whoever takes what it is sent does not notice.
+    // A peer that takes what it is sent is not affected.
     let mut quick = pairs(1, &budgets).remove(0);
     for _ in 0..10 {
         assert_eq!(send(&mut quick, Delivery::ReliableOrdered, 100_000), Ok(Sent::Queued));
@@ -59,7 +59,7 @@ fn what_waits_for_many_slow_readers_has_a_ceiling() {
     assert_eq!(budgets.send.held(), 0);
 }
 
-/// Whoever waits for room gets it some time.
+/// A sender that waits for room gets it eventually.
 // spec-test: REL-13
 #[test]
 fn what_no_empty_buffer_takes_is_too_large() {
@@ -84,7 +84,7 @@ fn a_value_has_the_room_of_the_one_that_it_replaces() {
     assert_eq!(send(&mut pair, Delivery::ReliableLatest { key: 2 }, 20_000), Err(SendError::WouldBlock));
     pair.run(SECOND * 5);
     assert_eq!(pair.received[CLIENT].len(), 1);
-    // One that has begun to leave in pieces is carried to its end.
+    // A value that has begun to leave in fragments is sent to the end.
     assert_eq!(send(&mut pair, value, 20_000), Ok(Sent::Queued));
     pair.flush();
     assert_eq!(send(&mut pair, value, 20_000), Err(SendError::WouldBlock));
@@ -108,8 +108,8 @@ fn without_memory_for_more_old_unreliable_messages_give_way() {
     assert_eq!(send(&mut pair, Delivery::ReliableOrdered, 1_000), Ok(Sent::Queued));
 }
 
-/// Each connection keeps small messages, which wait for a large one that finds no room beside those of the
-/// others.
+/// Each connection keeps small messages that wait for a large one, which finds no room beside those of the
+/// other connections.
 // spec-test: REL-14
 #[test]
 fn connections_do_not_wait_for_each_others_memory_for_ever() {
@@ -118,7 +118,7 @@ fn connections_do_not_wait_for_each_others_memory_for_ever() {
     let budgets = budgets(MAX, 0);
     let mut pairs = pairs(3, &budgets);
     for pair in &mut pairs {
-        // The fragments are lost, and what follows them is not.
+        // The fragments are lost; the messages behind them are not.
         pair.mtu = 1_100;
         pair.send(CLIENT, Delivery::ReliableOrdered, &[0; LARGE]);
         (1..=20).for_each(|n| pair.send(CLIENT, Delivery::ReliableOrdered, &[n; 1_000]));
@@ -139,7 +139,7 @@ fn connections_do_not_wait_for_each_others_memory_for_ever() {
     assert_eq!(budgets.receive.held(), 0);
 }
 
-/// Others that begin messages of a gigabyte keep nobody with small ones waiting.
+/// Others that begin messages of a gigabyte delay no connection with small ones.
 // spec-test: REL-14
 #[test]
 fn the_first_bytes_of_each_connection_are_its_own() {
@@ -162,7 +162,7 @@ fn the_first_bytes_of_each_connection_are_its_own() {
     assert_eq!(pair.payloads(SERVER).len() as u64, kept + 1);
 }
 
-/// A peer that completes nothing has one message more than there is memory for, however many it begins.
+/// A peer that completes nothing gets one message more than there is memory for, however many it begins.
 // spec-test: REL-14
 #[test]
 fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
@@ -188,7 +188,8 @@ fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
         assert_eq!(budgets.receive.held(), 84);
     }
     assert!(pair.received[SERVER].is_empty());
-    // Its end comes in a packet with what there is no room for, as it would again and again.
+    // The rest of it comes in a packet with a message for which there is no room, as it would again and
+    // again.
     let packet = [message(2, 10), ordered(1, 0, 1), Frame::Ping, message(1, 3)];
     drop(&mut pair, forger.packet(&packet));
     assert_eq!((pair.payloads(SERVER).len(), budgets.receive.held()), (2, 0));
@@ -199,7 +200,8 @@ fn without_memory_one_message_of_a_connection_is_taken_at_a_time() {
     assert_eq!(budgets.receive.held(), 84);
 }
 
-/// What has come needs no memory, and all pieces of a message are one message: a packet of these is acked.
+/// What has already arrived needs no memory, and all fragments of a message count as one message, so a packet
+/// of these is acked.
 // spec-test: REL-14
 #[test]
 fn without_memory_a_message_in_pieces_of_one_packet_is_taken_and_old_ones_are_acked() {
@@ -211,14 +213,14 @@ fn without_memory_a_message_in_pieces_of_one_packet_is_taken_and_old_ones_are_ac
         for _ in 0..3 {
             give(&mut pair, forger.packet(&both));
         }
-        // Nor does one that waits shut out what is old.
+        // A message that waits does not shut out old ones either.
         give(&mut pair, forger.packet(&[piece(1, 7, Delivery::ReliableUnordered, 0)]));
         give(&mut pair, forger.packet(&both));
         assert_eq!(pair.payloads(SERVER).len(), 1, "{delivery:?}");
     }
 }
 
-/// One number of two keys is two messages.
+/// One number with two keys denotes two messages.
 // spec-test: REL-14
 #[test]
 fn without_memory_a_whole_message_lets_no_piece_of_another_key_in() {
@@ -241,7 +243,7 @@ fn without_memory_a_whole_message_lets_no_piece_of_another_key_in() {
     }
 }
 
-/// Of the pieces of many messages there is room for those of one: nearly all that leaves is dropped.
+/// There is room for the fragments of one of the messages, so nearly everything sent is dropped.
 // spec-test: REL-14
 #[test]
 fn without_memory_many_large_messages_arrive_one_after_the_other() {
@@ -256,12 +258,12 @@ fn without_memory_many_large_messages_arrive_one_after_the_other() {
     assert_eq!(pair.received[SERVER].len(), 1 + MESSAGES, "some still wait");
 }
 
-/// Small messages wait for a large one that finds no room beside another, of which a piece is lost: all that a
+/// Small messages wait for a large one, which finds no room beside another that lacks a fragment. All that a
 /// probe carries is dropped.
 // spec-test: REL-7, REL-14
 #[test]
 fn without_memory_a_probe_without_messages_tells_what_was_lost() {
-    // Without size probes and REPAIRs, whose acks would tell as well.
+    // Without size probes and REPAIRs, whose acks would reveal it as well.
     let config = ConnectionConfig {
         max_datagram_bytes: 1_200,
         repair_bytes_per_second: 0,
@@ -283,7 +285,7 @@ fn without_memory_a_probe_without_messages_tells_what_was_lost() {
     }
 }
 
-/// Until it has taken a whole packet of the peer a connection is not established, and hands nothing up.
+/// A connection is not established, and delivers nothing, until it has accepted a whole packet of the peer.
 // spec-test: REL-14
 #[test]
 fn without_memory_the_first_packet_hands_nothing_up() {
@@ -310,13 +312,13 @@ fn without_memory_what_breaks_the_protocol_closes_all_the_same() {
     assert_eq!(pair.closed[SERVER], Some(Closed::Violation(unknown)));
 }
 
-/// There are many that do nothing: what few of them have lies apart.
+/// Many connections are idle, so what few of them need is stored apart.
 #[test]
 fn a_connection_is_small() {
     assert!(size_of::<Connection>() <= 1_792, "{} bytes", size_of::<Connection>());
 }
 
-/// What comes late then is a replay; its sender sends the message again.
+/// A packet that arrives late then counts as a replay; its sender sends the message again.
 // spec-test: PKT-9
 #[test]
 fn a_connection_at_rest_takes_nothing_older_than_the_newest() {

@@ -37,7 +37,7 @@ use crate::secure::HandshakeSecrets;
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
-/// Where the ends are, in the tests in which they stay.
+/// Addresses of the ends, in the tests in which they do not move.
 const CLIENT_ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
 const SERVER_ADDRESS: ([u8; 4], u16) = ([198, 51, 100, 1], 7_777);
 const STREAM: StreamId = StreamId(1);
@@ -55,25 +55,25 @@ struct Pair {
     now: Timestamp,
     ends: [Connection; 2],
     wires: VecDeque<Wire>,
-    /// One way, each packet.
+    /// One-way delay of each packet.
     delay: Duration,
-    /// Share lost, duplicated and held back for up to 30 ms.
+    /// Shares of packets lost, duplicated, and held back for up to 30 ms.
     loss: f64,
     duplicate: f64,
     reorder: f64,
-    /// Loses everything until then.
+    /// All packets are lost until then.
     dark_until: Timestamp,
-    /// Loses larger packets.
+    /// Larger packets are lost.
     mtu: usize,
-    /// What the path makes of a mark; `None`: it drops what is marked so.
+    /// What the path makes of a mark; `None` drops the packet.
     mark: fn(Ecn) -> Option<Ecn>,
-    /// What the client sends passes it first.
+    /// A line that the client's packets pass first.
     line: Option<Line>,
-    /// Packets of each end above the base.
+    /// Sizes of the packets above the base size, by the sending end.
     large: [Vec<usize>; 2],
-    /// Where the client is: what is sent to other addresses is lost.
+    /// The client's address; packets to other addresses are lost.
     client_at: SocketAddr,
-    /// Sends a copy of each packet of the client from an address of its own, so much later.
+    /// Sends a copy of each of the client's packets from this address, with this delay.
     copier: Option<(SocketAddr, Duration)>,
     rng: StdRng,
     received: [Vec<(Option<StreamId>, Delivery, Bytes)>; 2],
@@ -179,7 +179,7 @@ impl Pair {
         }
     }
 
-    /// Moves to the next thing that happens. False when nothing will before `end`.
+    /// Advances to the next event. Returns false when there is none until `end`.
     fn step(&mut self, end: Timestamp) -> bool {
         self.flush();
         let timeouts = self.ends.iter().filter_map(Connection::poll_timeout);

@@ -1,4 +1,4 @@
-//! What a server asks of a client that seems to have moved, and what its former path still counts for.
+//! What a server requires of a client that seems to have moved, and what its former path still counts for.
 
 use smallvec::smallvec;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Who could guess it would need no answer of the client's.
+/// An attacker that could guess it would need no answer from the client.
 // spec-test: PTH-2
 #[test]
 fn each_challenge_has_data_that_nobody_can_guess() {
@@ -33,27 +33,27 @@ fn each_challenge_has_data_that_nobody_can_guess() {
     }
 }
 
-/// A packet from another IP may be as large as every path takes.
+/// A packet from another IP may be as large as every path carries.
 // spec-test: MTU-7
 #[test]
 fn from_another_ip_a_server_takes_1200_bytes_and_no_more() {
     for (bytes, fate) in [(1_200, Ok(())), (1_201, Err(PacketDropped::OffPath))] {
         let mut bed = Bed::new();
-        // Header, PING, PADDING's type and tag have 27.
+        // Header, PING, the type of PADDING and the tag take 27 bytes.
         let packet = bed.forger.packet(&[Frame::Ping, Frame::Padding(bytes - 27)]);
         assert_eq!(packet.len(), bytes);
         assert_eq!(bed.take(away(), packet), fate, "{bytes}");
     }
 }
 
-/// What a controller was told.
+/// Counts of what a controller was notified of.
 #[derive(Default)]
 struct Told {
     acked: AtomicU32,
     marked: AtomicU32,
 }
 
-/// A controller that counts what it is told.
+/// A controller that counts its notifications.
 struct Counts(Arc<Told>);
 
 impl Controller for Counts {
@@ -73,18 +73,18 @@ impl Controller for Counts {
     }
 }
 
-/// Of which path the packets are that an ack names.
+/// The paths of the packets that an ack names.
 #[derive(Clone, Copy, Debug)]
 enum Acks {
     Former,
     Both,
-    /// Both, of which that of the former path was taken for lost.
+    /// Both, of which the one of the former path was declared lost.
     Lost,
     New,
 }
 
-/// The client moves `to` there while a packet is under way to it; then it acks that packet, or what left after the move,
-/// and says `more`. What the controller is told of this.
+/// Moves the client to `to` while a packet is in flight to it. The client then acks that packet, or what left
+/// after the move, and sends `more`. Returns what the controller is notified of.
 fn told_after_a_move(to: SocketAddr, acks: Acks, more: &[Frame]) -> Arc<Told> {
     let mut bed = Bed::new();
     bed.pair.send(SERVER, Delivery::ReliableOrdered, b"x");
@@ -121,7 +121,8 @@ fn told_after_a_move(to: SocketAddr, acks: Acks, more: &[Frame]) -> Arc<Told> {
     told
 }
 
-/// Another port of the same host, which changes nothing, and another IP, after which all begins anew.
+/// Returns another port of the same host, which changes nothing, and another IP, after which everything
+/// begins anew.
 fn port_and_ip() -> [(SocketAddr, u32); 2] {
     let mut port = home();
     port.set_port(4_001);
@@ -150,7 +151,7 @@ fn congestion_before_a_change_of_ip_is_none_of_the_new_path() {
     }
 }
 
-/// For the clocks it has come, and for nothing else.
+/// The packet counts for the timers, and for nothing else.
 // spec-test: REL-14, PTH-1, PTH-3, ECN-3
 #[test]
 fn what_is_dropped_for_want_of_room_moves_nobody_and_is_in_no_count() {

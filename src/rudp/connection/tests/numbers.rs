@@ -1,4 +1,4 @@
-//! Numbers that the specification gives, from both sides of each.
+//! Numbers given in the specification, tested from both sides.
 
 use smallvec::smallvec;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::base::Truncated;
 use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead};
 
-/// 64 bytes more than the message has.
+/// A message counts 64 bytes more than it has.
 // spec-test: REL-12
 #[test]
 fn a_peer_may_fill_the_receive_buffer_to_its_last_byte() {
@@ -53,7 +53,7 @@ fn a_close_of_an_unknown_code_is_one_of_none() {
     }
 }
 
-/// Packets from one number that the server leaves out to the next, so many times.
+/// Returns `times` distances, in packets, from one number that the server skips to the next.
 fn left_out(seed: u64, times: usize) -> Vec<u64> {
     let (mut pair, mut forger) = (Pair::new(seed), Forger::new());
     let (mut gaps, mut gap) = (vec![], 0);
@@ -73,7 +73,7 @@ fn left_out(seed: u64, times: usize) -> Vec<u64> {
     gaps
 }
 
-/// A peer that knew which would ack all others.
+/// A peer that knew the skipped numbers would ack all others.
 // spec-test: ACK-7
 #[test]
 fn the_numbers_left_out_are_one_in_1000_and_chosen_at_random() {

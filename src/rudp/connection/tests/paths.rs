@@ -1,4 +1,4 @@
-//! Clients that move, and attackers who would have a server think so.
+//! Clients that move, and attackers that try to make a server believe so.
 
 use super::super::controller::{Acked, Controller, Lost, Marked};
 use super::attacks::Forger;
@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The server's end; the test is its client, wherever it likes.
+/// The server's end; the test acts as its client, from any address.
 pub(super) struct Bed {
     pub(super) pair: Pair,
     pub(super) forger: Forger,
     keys: PacketKeys,
-    /// Bytes that went to each address.
+    /// Bytes sent to each address.
     sent: BTreeMap<SocketAddr, usize>,
 }
 
@@ -59,7 +59,7 @@ impl Bed {
         self.server().handle_packet(now, from.into(), packet)
     }
 
-    /// What the server sends now.
+    /// Returns what the server sends now.
     pub(super) fn hear(&mut self) -> Vec<(SocketAddr, Frame)> {
         let (now, mut frames, mut packet) = (self.pair.now, Vec::new(), BytesMut::new());
         while let Some(Envelope { route: Route { remote: to, .. }, .. }) =
@@ -77,7 +77,7 @@ impl Bed {
         frames
     }
 
-    /// The data with which the server challenges `address` now.
+    /// Returns the data with which the server challenges each address now.
     pub(super) fn challenges(&mut self) -> BTreeMap<SocketAddr, [u8; 8]> {
         let challenges = self.hear().into_iter().filter_map(|(to, frame)| match frame {
             Frame::PathChallenge(data) => Some((to, data)),
@@ -86,7 +86,7 @@ impl Bed {
         challenges.collect()
     }
 
-    /// Lets time pass in small steps; how often `address` was challenged.
+    /// Lets time pass in small steps. Returns how often `address` was challenged.
     fn wait(&mut self, time: Duration, address: SocketAddr) -> usize {
         let end = self.pair.now + time;
         let mut count = 0;
@@ -162,7 +162,7 @@ fn anything_newer_from_the_old_address_ends_the_attempt() {
     bed.say(home(), &[Frame::Ping]);
     bed.say(away(), &[Frame::PathResponse(data)]);
     bed.expect(home(), 0);
-    // An older one that comes late says nothing.
+    // An older packet that arrives late has no effect.
     bed.pair.now += SECOND * 2;
     let stale = bed.forger.packet(&[Frame::Ping]);
     bed.say(away(), &[Frame::Ping]);
@@ -222,7 +222,7 @@ fn an_attempt_has_sixteen_tries_and_its_time() {
     assert_eq!(paths.on_response(Timestamp::from_millis(3_000), away().into(), [3; 8]), None, "too late");
 }
 
-/// A keepalive from a new port gives that one little credit. The old one needs none.
+/// A keepalive from a new port gives that address little credit. The old address needs none.
 // spec-test: PTH-4, PTH-6
 #[test]
 fn the_active_address_is_asked_again_though_the_other_has_used_up_its_bytes() {
@@ -349,7 +349,7 @@ fn a_new_ip_forgets_the_way_and_a_new_port_does_not() {
     }
 }
 
-/// A client moves while much is under way to it.
+/// A client moves while much is in flight to it.
 // spec-test: PTH-8
 #[test]
 fn what_was_lost_on_the_way_to_the_old_ip_is_not_held_against_the_new_path() {
@@ -368,7 +368,7 @@ fn what_was_lost_on_the_way_to_the_old_ip_is_not_held_against_the_new_path() {
     assert!(window > 100_000, "six round trips of slow start, and not {window}");
 }
 
-/// One socket may tell an address of IPv4 in either form.
+/// A socket may report an IPv4 address in either form.
 // spec-test: PTH-8
 #[test]
 fn an_address_of_ipv4_is_the_same_written_as_ipv6() {
@@ -383,7 +383,7 @@ fn an_address_of_ipv4_is_the_same_written_as_ipv6() {
     }
 }
 
-/// A server of several addresses answers each from the one that it was asked at.
+/// A server with several addresses answers each packet from the one that it was sent to.
 // spec-test: PTH-10
 #[test]
 fn another_address_of_the_server_is_another_path() {
@@ -402,7 +402,7 @@ fn another_address_of_the_server_is_another_path() {
     assert_eq!(paths.active(), second);
 }
 
-/// What it took on the way to the old address says nothing of the new one.
+/// The time on the way to the old address says nothing about the new one.
 // spec-test: PTH-8
 #[test]
 fn a_packet_that_left_before_a_change_gives_no_sample() {
@@ -421,7 +421,7 @@ fn a_packet_that_left_before_a_change_gives_no_sample() {
     assert_eq!(bed.server().rtt(), Duration::from_millis(100), "that of a path of which nothing is known");
 }
 
-/// A packet lost on the way to the old address was none of the new window's losses.
+/// A packet lost on the way to the old address was not one of the new window's losses.
 // spec-test: PTH-8
 #[test]
 fn a_loss_before_a_change_of_ip_that_was_none_is_no_news_of_the_new_path() {
@@ -457,7 +457,7 @@ fn a_loss_before_a_change_of_ip_that_was_none_is_no_news_of_the_new_path() {
     }
 }
 
-/// A controller that counts the losses that were none.
+/// A controller that counts spurious losses.
 struct CountsSpurious(Arc<AtomicU32>);
 
 impl Controller for CountsSpurious {
@@ -475,7 +475,7 @@ impl Controller for CountsSpurious {
     }
 }
 
-/// Whoever sends a client's packets on from elsewhere says nothing of the client's own path.
+/// Packets of a client that somebody forwards from elsewhere reveal nothing about the client's own path.
 // spec-test: MTU-7, ECN-3
 #[test]
 fn a_copy_from_another_ip_tells_nothing_of_sizes_and_marks() {
@@ -562,7 +562,7 @@ fn an_answer_to_a_close_goes_to_where_the_peer_may_be() {
     assert_eq!(bed.hear(), [answer]);
 }
 
-/// Ordered messages both ways every 10 ms; `then` happens in between.
+/// Sends ordered messages both ways every 10 ms; `then` runs in between.
 fn talk(pair: &mut Pair, rounds: u32, mut then: impl FnMut(&mut Pair, u32)) {
     for round in 0..rounds {
         for end in [CLIENT, SERVER] {
@@ -594,7 +594,8 @@ fn a_connection_survives_moves_without_loss_or_disorder() {
     }
 }
 
-/// The client's next packet, the challenge there and the answer back: three ways, and the next message.
+/// The client's next packet, the challenge and the answer take three one-way delays; the next message
+/// follows.
 #[test]
 fn a_servers_messages_follow_after_one_round_trip() {
     let mut pair = Pair::new(8);
@@ -603,7 +604,7 @@ fn a_servers_messages_follow_after_one_round_trip() {
             pair.client_at = away();
         }
         if round == 57 {
-            // 70 ms later: one way to tell the server, a round trip for the proof.
+            // 70 ms later: one delay until the server knows, a round trip for the proof.
             assert_eq!(pair.ends[SERVER].remote(), away());
         }
     });

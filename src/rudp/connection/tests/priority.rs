@@ -39,7 +39,7 @@ fn a_small_message_does_not_wait_for_a_large_one() {
     assert!(before < 12, "{before} large ones arrive before it: more than were under way");
 }
 
-/// More small messages than the line takes: without its turns the large one would leave after them all.
+/// More small messages than the line takes: without its turns the large one would leave after all of them.
 #[test]
 fn small_messages_leave_a_fifth_of_the_line_to_a_large_one() {
     let mut pair = pair(1 << 21);
@@ -56,7 +56,7 @@ fn small_messages_leave_a_fifth_of_the_line_to_a_large_one() {
     assert!(small > 200, "and the small ones are not kept waiting for it: {small}");
 }
 
-/// An outbox with one stream.
+/// Returns an outbox with one stream.
 fn outbox() -> Outbox {
     let config = ConnectionConfig::default();
     let mut outbox = Outbox::new(&config, &config.parameters());
@@ -64,7 +64,7 @@ fn outbox() -> Outbox {
     outbox
 }
 
-/// What is dropped behind many that wait leaves places, which are a part of all at most.
+/// Messages that are dropped behind many waiting ones leave places, but at most a part of all.
 // spec-test: REL-11
 #[test]
 fn unreliable_messages_that_are_shed_behind_others_leave_little() {
@@ -76,7 +76,7 @@ fn unreliable_messages_that_are_shed_behind_others_leave_little() {
     for _ in 0..20_000 {
         outbox.push(STREAM, Delivery::Unreliable, payload.clone()).unwrap();
     }
-    // 256 of 1,024 bytes are kept.
+    // 256 messages of 1,024 bytes are kept.
     assert!((5_256..=2 * 5_256).contains(&outbox.places()), "{}", outbox.places());
     let mut left = 0;
     while let Some(next) = outbox.next(&mut Passed::default()) {
@@ -86,7 +86,7 @@ fn unreliable_messages_that_are_shed_behind_others_leave_little() {
     assert_eq!((left, outbox.is_waiting()), (256, true), "the rest is beyond the window");
 }
 
-/// A packet looks at so many places and no more, whatever waits there.
+/// A packet examines a limited number of places, whatever waits there.
 #[test]
 fn the_search_for_what_may_leave_ends() {
     let mut outbox = outbox();
@@ -94,7 +94,7 @@ fn the_search_for_what_may_leave_ends() {
     for _ in 0..10_000 {
         outbox.push(STREAM, Delivery::ReliableOrdered, Payload::default()).unwrap();
     }
-    // As many as may be under way; none of the others is in its turn.
+    // As many leave as may be in flight; none of the others is in turn.
     while let Some(next) = outbox.next(&mut Passed::default()) {
         outbox.on_sent(&next);
     }
@@ -104,7 +104,7 @@ fn the_search_for_what_may_leave_ends() {
     assert!((3_000..=4_096).contains(&passed.places()), "{passed:?}");
 }
 
-/// They wait for a large one before them, which has many others before it.
+/// The small messages wait for a large one before them, which has many others before it.
 #[test]
 fn small_messages_that_must_wait_keep_no_other_stream_waiting() {
     let mut outbox = outbox();
@@ -155,7 +155,8 @@ fn empty_messages_give_a_large_one_its_turn_too() {
     assert!((1..500).contains(&before), "{before} empty ones before the first fragment");
 }
 
-/// A peer without memory drops the first message until it has the rest of the second, of which it has a piece.
+/// A peer without memory drops the first message until it has the rest of the second, of which it has a
+/// fragment.
 // spec-test: REL-15
 #[test]
 fn what_is_lost_again_and_again_gives_the_rest_of_another_message_its_turn() {
@@ -195,7 +196,7 @@ fn what_is_lost_again_and_again_gives_the_rest_of_another_message_its_turn() {
     }
 }
 
-/// A peer without memory for what they lie beside keeps the pieces and does not ack them.
+/// A peer without memory for the rest of a packet keeps the fragments in it and does not ack them.
 // spec-test: REL-15
 #[test]
 fn what_is_lost_again_and_again_lets_the_rest_of_its_own_message_leave() {
@@ -219,7 +220,7 @@ fn what_is_lost_again_and_again_lets_the_rest_of_its_own_message_leave() {
     assert_eq!(seen.len(), 9, "{seen:?}");
 }
 
-/// Pieces are cut for datagrams that may be larger than a probe.
+/// Fragments are cut for datagrams that may be larger than a probe.
 #[test]
 fn a_probe_carries_what_fits_though_a_large_message_has_its_turn() {
     let mut outbox = outbox();
@@ -239,13 +240,13 @@ fn a_probe_carries_what_fits_though_a_large_message_has_its_turn() {
     assert!((400..420).contains(&small.frame_bytes()));
 }
 
-/// Whoever writes ever more small ones that keep the peer's room full.
+/// The application keeps sending small messages, which keep the peer's buffer full.
 #[test]
 fn a_large_message_has_its_claim_to_room_after_losses_too() {
     let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
     let mut outbox = Outbox::new(&config, &config.parameters());
     outbox.open(STREAM);
-    // In a space of their own: behind a large one of theirs they would wait for it.
+    // The small messages have a space of their own: behind a large one in theirs they would wait for it.
     let push = |outbox: &mut Outbox, bytes: usize| {
         let delivery = if bytes > 1_000 { Delivery::ReliableUnordered } else { Delivery::ReliableOrdered };
         outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
@@ -274,7 +275,7 @@ fn a_large_message_has_its_claim_to_room_after_losses_too() {
     push(&mut outbox, 60_000);
     for _ in 0..300 {
         push(&mut outbox, 1_000);
-        // A packet that two would fit into.
+        // A packet with room for two.
         let mut passed = Passed::default();
         for _ in 0..2 {
             under_way.extend(leave(&mut outbox, &mut passed));
@@ -289,7 +290,7 @@ fn a_large_message_has_its_claim_to_room_after_losses_too() {
     panic!("the large message waits");
 }
 
-/// The peer keeps 64 KiB; small messages could keep them full for ever.
+/// The peer keeps 64 KiB, which small messages could keep full forever.
 #[test]
 fn a_large_message_finds_room_at_the_peer_beside_small_ones() {
     let mut pair = pair(1 << 16);
@@ -326,7 +327,7 @@ fn within_a_stream_the_order_stays() {
     assert_eq!(sizes(&pair), expected);
 }
 
-/// What a small message has lost comes again within a round trip although a transfer fills the line.
+/// Small messages that were lost arrive again within a round trip although a transfer fills the line.
 // spec-test: REL-8
 #[test]
 fn a_full_line_is_no_end_of_redundancy() {

@@ -1,4 +1,4 @@
-//! What a connection promises its owner, one test a sentence.
+//! What a connection promises its owner, one test per promise.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn a_message_crosses_in_one_delay() {
     }
 }
 
-/// 400 packets wait in its socket when it goes on: more than an ack without runs names.
+/// When the end continues, 400 packets wait in its socket: more than an ack without runs names.
 // spec-test: ACK-1, ACK-3
 #[test]
 fn nothing_counts_as_lost_that_an_end_which_stood_still_acks_at_once() {
@@ -48,7 +48,7 @@ fn a_lost_tail_is_resent_by_the_probe() {
     assert!((1..=2).contains(&pair.ends[CLIENT].stats().probes));
 }
 
-/// The server acks at once, so the client need not wait for as long as it could have held the ack back.
+/// The server acks at once, so the client need not wait for as long as the server could have delayed the ack.
 // spec-test: REL-5, REL-6
 #[test]
 fn a_silence_longer_than_acks_took_so_far_is_probed_though_packets_leave() {
@@ -72,8 +72,8 @@ fn a_silence_longer_than_acks_took_so_far_is_probed_though_packets_leave() {
     assert!((5..=9).contains(&probes), "{probes} in a second: ever farther apart");
 }
 
-/// Twice on each path: what arrives after the first silence starts the series again. A probe timeout of the second
-/// path is longer than 300 ms.
+/// Twice on each path, since what arrives after the first silence restarts the series. A probe timeout of the
+/// second path is longer than 300 ms.
 // spec-test: REL-6
 #[test]
 fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
@@ -85,7 +85,7 @@ fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
                 pair.send(CLIENT, Delivery::ReliableOrdered, &[n]);
                 pair.run(Duration::from_millis(30));
             }
-            // What the client asks at the end of the stream is answered.
+            // The PING that the client sends at the end of the stream is answered.
             pair.run(SECOND * 2);
             let rtt = pair.ends[CLIENT].rtt;
             let timeout = rtt.probe_timeout(Duration::from_millis(40));
@@ -110,7 +110,7 @@ fn probes_of_a_silence_are_ever_farther_apart_up_to_a_bound() {
     }
 }
 
-/// Runs for a millisecond at a time.
+/// Runs for a millisecond at a time until `holds` returns true.
 fn run_until(pair: &mut Pair, holds: impl Fn(&Pair) -> bool) {
     let end = pair.now + SECOND * 10;
     while !holds(pair) {
@@ -119,7 +119,7 @@ fn run_until(pair: &mut Pair, holds: impl Fn(&Pair) -> bool) {
     }
 }
 
-/// However many large ones were sent before it.
+/// This holds however many large messages were sent before it.
 // spec-test: REL-7
 #[test]
 fn a_probe_carries_a_small_message_behind_large_ones() {
@@ -206,7 +206,7 @@ fn a_lost_packet_is_resent_after_a_later_one_is_acked() {
     assert_eq!(pair.ends[CLIENT].stats().probes, probes, "no need to wait for the probe");
 }
 
-/// Runs 300 messages a mode both ways over a bad link, and checks each mode's promise.
+/// Sends 300 messages per mode both ways over a bad link, and checks each mode's promise.
 fn every_mode_keeps_its_promise(seed: u64) {
     let mut pair = Pair::new(seed);
     (pair.loss, pair.duplicate, pair.reorder) = (0.2, 0.1, 0.3);
@@ -323,7 +323,7 @@ fn old_unreliable_messages_give_way_to_new_ones() {
     assert_eq!(pair.ends[CLIENT].stats().messages_shed, 90);
     pair.run(SECOND);
     assert_eq!(pair.payloads(SERVER).first(), Some(&&[90u8; 36][..]));
-    // One for which there is no room at all goes at once, and says so.
+    // A message for which there is no room at all is dropped at once, and `send` reports it.
     for delivery in [Delivery::Unreliable, Delivery::Sequenced { key: 1 }] {
         let payload = Bytes::from(vec![0; 937]);
         let sent = pair.ends[CLIENT].send(pair.now, STREAM, delivery, payload.into());
@@ -361,7 +361,7 @@ fn what_may_be_lost_replaces_no_value_that_may_not() {
     assert_eq!(pair.payloads(SERVER), [b"value", b"newer"]);
 }
 
-/// Its number is far above all that has arrived, which must not count as beyond the window.
+/// Its number is far above all that have arrived, but must not count as beyond the window.
 // spec-test: REL-10
 #[test]
 fn a_value_that_replaced_thousands_arrives() {
@@ -481,7 +481,7 @@ fn numbers_start_near_their_wrap_and_pass_it() {
     assert_eq!(pair.received[SERVER].len(), 70_000);
 }
 
-/// A fragment taken for lost that arrives after all must not keep the others from being resent.
+/// A fragment declared lost that arrives after all must not keep the others from being retransmitted.
 #[test]
 fn large_messages_survive_losses_that_were_none() {
     for seed in 0..40 {

@@ -1,4 +1,4 @@
-//! REPAIR: what is lost comes without a round trip, and costs nothing when nothing is.
+//! REPAIR: lost messages arrive without a round trip, and at no cost when nothing is lost.
 
 use super::attacks::Forger;
 use super::*;
@@ -10,7 +10,7 @@ use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead, Place, Repair};
 const TICK: Duration = Duration::from_millis(8);
 const DELIVERY: Delivery = Delivery::ReliableOrdered;
 
-/// A pair whose server knows its round trip and has measured losses.
+/// Returns a pair whose server knows its round trip and has measured losses.
 fn lossy(share_percent: usize) -> Pair {
     let mut pair = Pair::new(9);
     for n in 0..20u8 {
@@ -24,7 +24,8 @@ fn lossy(share_percent: usize) -> Pair {
     pair
 }
 
-/// Sends messages 0.. of the server a tick apart; the packets of `lost` of them do not arrive.
+/// Sends `count` messages of the server, numbered from 0, a tick apart. The packets of those in `lost` do not
+/// arrive.
 fn stream(pair: &mut Pair, count: u8, lost: &[u8]) {
     for n in 0..count {
         pair.send(SERVER, DELIVERY, &[n; 40]);
@@ -35,7 +36,7 @@ fn stream(pair: &mut Pair, count: u8, lost: &[u8]) {
     }
 }
 
-/// For ever, else: REPAIRs were at the beginning of every connection.
+/// Otherwise it would do so forever, since every connection begins with REPAIRs.
 #[test]
 fn an_end_at_rest_remembers_nothing_to_repair_with() {
     let mut pair = Pair::new(9);
@@ -57,7 +58,8 @@ fn firsts(pair: &Pair) -> Vec<u8> {
 fn a_single_loss_is_repaired_by_the_next_packet() {
     let mut pair = lossy(5);
     stream(&mut pair, 6, &[4]);
-    // 20 ms on the way: what arrived by now left 20 ms ago, and no ack of the gap has come back.
+    // The one-way delay is 20 ms: what has arrived by now left 20 ms ago, and no ack of the gap has come
+    // back.
     pair.run(Duration::from_millis(13));
     assert_eq!(firsts(&pair), [0, 1, 2, 3, 4, 5]);
     assert_eq!(pair.ends[CLIENT].stats().packets_repaired, 1);
@@ -102,7 +104,7 @@ fn without_losses_repairs_end_soon() {
 fn who_says_little_learns_from_the_peer_that_nothing_is_lost() {
     for (lost, repairs) in [(&[][..], false), (&[10], true)] {
         let mut pair = Pair::new(3);
-        // A number that is left out is missing, too.
+        // A skipped number also counts as missing.
         pair.ends[SERVER].next_skip = crate::base::PacketNumber::MAX;
         stream(&mut pair, 200, lost);
         stream(&mut pair, 200, &[]);
@@ -123,7 +125,7 @@ fn repairs_end_when_nothing_is_lost_any_more() {
     assert_eq!(pair.ends[SERVER].stats().repairs_sent, before);
 }
 
-/// One packet arrives after it was taken for lost.
+/// One packet arrives after it was declared lost.
 // spec-test: REP-1
 #[test]
 fn a_loss_that_was_none_ends_repairs_again() {
@@ -139,7 +141,7 @@ fn a_loss_that_was_none_ends_repairs_again() {
     assert!(!pair.ends[SERVER].repair_encoder.is_on());
 }
 
-/// Unreliable messages, which nothing repairs, take no packet's place.
+/// Unreliable messages, which are never repaired, do not displace earlier packets.
 // spec-test: REP-2
 #[test]
 fn nothing_is_repaired_that_was_acked() {
@@ -163,7 +165,7 @@ fn repairs_stay_within_their_budget() {
     (0..2_000).for_each(|_| loss.on_lost());
     stream(&mut pair, 125, &[]);
     let repairs = pair.ends[SERVER].stats().repairs_sent;
-    // Each has 52 bytes; a second's worth is saved up at first.
+    // Each has 52 bytes, and the budget starts with a second's worth.
     assert!((30..=40).contains(&repairs), "{repairs}");
     assert_eq!(ConnectionConfig::default().repair_bytes_per_second, 65_536);
 }
@@ -184,7 +186,7 @@ impl Controller for Shut {
     }
 }
 
-/// What left last is due for a REPAIR of its own.
+/// The last packet sent is due for a REPAIR of its own.
 // spec-test: REP-4
 #[test]
 fn no_repair_leaves_while_the_window_is_full() {
@@ -240,7 +242,7 @@ fn what_could_be_repaired_but_not_kept_is_sent_again() {
     assert_eq!(arrived, Vec::from_iter(0..8));
 }
 
-/// What would be put together is neither a message nor an error.
+/// What would be recovered is neither a message nor an error.
 // spec-test: FRM-8
 #[test]
 fn a_repair_of_a_packet_that_has_come_without_messages_repairs_nothing() {
@@ -289,7 +291,7 @@ fn frame(payload: &'static [u8], number: u64) -> (MessageHead, Payload) {
     (MessageHead::Numbered { place, delivery: DELIVERY }, Bytes::from_static(payload).into())
 }
 
-/// The example of frames.md.
+/// The example in frames.md.
 // spec-test: FRM-9
 #[test]
 fn a_symbol_is_that_of_the_specification() {
@@ -310,7 +312,7 @@ fn a_packet_with_too_much_or_nothing_to_repair_has_no_symbol() {
     assert_eq!(symbol::of(std::iter::once((head, Bytes::from_static(b"x").into()))), None);
 }
 
-/// What a client says to a server that sends one REPAIR of packet 0, which never came.
+/// Returns how a client closes, if it does, when a server sends one REPAIR of packet 0, which never arrived.
 fn answer(symbol: &'static [u8]) -> Option<Closed> {
     let mut pair = Pair::new(1);
     let mut seal = keys().server_keys().seal;
@@ -325,7 +327,7 @@ fn answer(symbol: &'static [u8]) -> Option<Closed> {
     pair.closed[CLIENT].clone()
 }
 
-/// In packet 1, where one of packet 0 alone would repair that.
+/// The REPAIR is in packet 1, where one that covers packet 0 alone would repair it.
 // spec-test: FRM-8
 #[test]
 fn a_repair_that_reaches_below_packet_0_repairs_nothing() {
@@ -340,7 +342,8 @@ fn a_repair_that_reaches_below_packet_0_repairs_nothing() {
     }
 }
 
-/// The REPAIR came first. The late packet completes a newer one, whose messages move the position far on.
+/// The REPAIR arrives first. The late packet then completes a newer one, whose messages move the position far
+/// ahead.
 // spec-test: FRM-10, STR-10
 #[test]
 fn a_late_packet_is_not_read_against_what_it_repairs() {
@@ -367,8 +370,8 @@ fn a_late_packet_is_not_read_against_what_it_repairs() {
     assert_eq!(pair.payloads(CLIENT), [&b"late value"[..], b"lost it"]);
 }
 
-/// The number of one message is ambiguous since packet 1 came, for the other one there is no room: neither
-/// would be taken from packet 0 itself.
+/// The number of one message is ambiguous since packet 1 arrived, and for the other one there is no room.
+/// Neither would be taken from packet 0 itself.
 // spec-test: FRM-10, ACK-11
 #[test]
 fn what_is_repaired_but_not_taken_is_not_named() {

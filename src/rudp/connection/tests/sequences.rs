@@ -1,7 +1,7 @@
-//! Any order of calls, over a bad link: after every step the transport's promises hold, and all
-//! counters equal what they count.
+//! Any order of calls, over a bad link: after every step the transport's promises hold, and all counters
+//! equal what they count.
 //!
-//! `SEQUENCES=<first>..<end>` chooses other seeds than those of a normal run.
+//! `SEQUENCES=<first>..<end>` selects seeds other than those of a normal run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::base::ShortBytes;
 const STREAMS: u32 = 5;
 const STEPS: u32 = 300;
 
-/// What one end sent, and what of it the other end got.
+/// What one end sent, and what of it the other end received.
 #[derive(Default)]
 struct Ledger {
-    /// Next number of each stream and mode; a payload begins with mode and number.
+    /// Next number of each stream and mode; a payload begins with its number.
     sent: BTreeMap<(Option<StreamId>, u8), u32>,
-    /// Last sent of each stream and key, and whether it must arrive.
+    /// Last number sent of each stream and key, and whether it must arrive.
     newest: BTreeMap<(StreamId, u16), (u32, bool)>,
     received: BTreeSet<(Option<StreamId>, u8, u32)>,
-    /// Last received of each ordered scope: stream, mode and key.
+    /// Last number received of each ordered scope: stream, and key if any.
     last: BTreeMap<(StreamId, Option<u16>), u32>,
     finished: BTreeSet<StreamId>,
 }
@@ -27,17 +27,17 @@ struct Ledger {
 struct Run {
     pair: Pair,
     rng: StdRng,
-    /// By the sending end.
+    /// One per sending end.
     ledgers: [Ledger; 2],
     closed: bool,
 }
 
-/// Keyed modes share a count, as they share a number space.
+/// Keyed modes share a count, since they share a number space.
 fn count_of(delivery: Delivery) -> u8 {
     if delivery.key().is_some() { 9 } else { delivery.mode() }
 }
 
-/// Bytes that tell number and length, so that mixed-up fragments show.
+/// Returns bytes that depend on the number and on their position, so that mixed-up fragments are detected.
 fn payload(number: u32, length: usize) -> Vec<u8> {
     let mut bytes = number.to_be_bytes().to_vec();
     bytes.extend((4..length).map(|at| (at as u32 ^ number) as u8));
@@ -131,7 +131,7 @@ impl Run {
         self.check();
     }
 
-    /// What must hold at any moment.
+    /// Checks what must hold at any moment.
     fn check(&mut self) {
         for end in &self.pair.ends {
             end.audit();
@@ -150,7 +150,7 @@ impl Run {
         }
     }
 
-    /// What must hold once the link is good again.
+    /// Checks what must hold once the link is good again.
     fn check_end(&mut self) {
         (self.pair.loss, self.pair.duplicate, self.pair.reorder) = (0.0, 0.0, 0.0);
         let end = self.pair.now + SECOND * 11;
@@ -223,7 +223,7 @@ fn any_order_of_calls_keeps_every_promise() {
     }
 }
 
-/// Each sequence begins a little below a number at which a part of it that travels wraps.
+/// Each sequence begins slightly below a number at which a transmitted part of it wraps.
 #[test]
 fn promises_hold_wherever_the_numbers_stand() {
     let edges = [(14, 7), (15, 8), (16, 16), (31, 31), (32, 32), (61, 61)];

@@ -1,11 +1,11 @@
-//! What a trace is told.
+//! Events that are reported to a trace.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::*;
 
-/// The part of an event that the tests look at.
+/// The part of an event that the tests examine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Seen {
     Started,
@@ -25,9 +25,9 @@ enum Seen {
     Probe(u32),
     KeyUpdated(bool),
     DatagramSize(usize),
-    /// A packet that came marked CE, by its number.
+    /// Number of a packet that arrived marked CE.
     Congested(u64),
-    /// The count in a packet that came.
+    /// The count in a packet that arrived.
     CeCount(u64),
     Ecn(EcnState),
     Closed,
@@ -101,7 +101,7 @@ fn seen(log: &Log) -> Vec<(Timestamp, Seen)> {
     log.lock().unwrap().clone()
 }
 
-/// The packets that carried message `number` of [`STREAM`], in their order.
+/// Returns the packets that carried message `number` of [`STREAM`], in order.
 fn carriers(log: &Log, number: u64) -> Vec<u64> {
     let carries = |seen| match seen {
         (_, Seen::Sent(packet, places)) if places.contains(&(STREAM.0, number)) => Some(packet),
@@ -133,7 +133,7 @@ fn a_trace_names_the_loss_and_the_packet_that_made_it_good() {
     let losses = events.iter().filter(|(_, seen)| matches!(seen, Seen::Lost(_)));
     let [(at, named)] = losses.collect::<Vec<_>>()[..] else { panic!("not one loss: {events:?}") };
     assert_eq!(*named, Seen::Lost(lost));
-    // Told in advance, by the timer for losses.
+    // Announced in advance by the loss timer.
     assert!(events.contains(&(dark + Duration::from_millis(44), Seen::LossTimer(Some(*at)))), "{events:?}");
     let resent = events.iter().find(|(_, seen)| matches!(seen, Seen::Sent(packet, _) if *packet == again));
     assert_eq!(resent.unwrap().0, *at, "it leaves as soon as it is known to be lost");
@@ -265,7 +265,7 @@ fn a_trace_tells_of_marks() {
     }
 }
 
-/// The frames of the packets that an end has sent and received, by their numbers.
+/// Frames of the packets that an end has sent and received, by packet number.
 type Frames = Arc<Mutex<[BTreeMap<u64, Vec<TracedFrame>>; 2]>>;
 
 struct FrameRecorder(Frames);

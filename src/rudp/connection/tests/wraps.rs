@@ -1,4 +1,4 @@
-//! Sequences that begin near an edge: what wraps goes on, what ends ends by name.
+//! Sequences that begin near an edge: those that wrap continue, and those that end close or refuse by name.
 
 use proptest::prelude::*;
 
@@ -8,11 +8,11 @@ use super::*;
 use crate::base::{PacketNumber, Truncated};
 use crate::wire::frame::{Frame, Message, MessageHead, Place};
 
-/// Where numbers grow longer than what travels of them, and where they end.
+/// Where numbers exceed their transmitted part, and where they end.
 const EDGES: [u64; 9] =
     [0, 1 << 8, 1 << 14, 1 << 15, 1 << 16, 1 << 31, 1 << 32, 1 << 48, PacketNumber::MAX.0 + 1];
 
-/// Lets both ends go on as if all packets and messages below these numbers had crossed.
+/// Lets both ends continue as if all packets and messages below these numbers had arrived.
 pub(super) fn start_at(pair: &mut Pair, packets: u64, messages: u64) {
     for end in &mut pair.ends {
         end.sent.start_at(packets, packets.checked_sub(1));
@@ -32,14 +32,14 @@ fn near_an_edge() -> impl Strategy<Value = u64> {
         .prop_map(|(edge, offset)| edge.saturating_add_signed(offset).min(PacketNumber::MAX.0))
 }
 
-/// Distances from nothing to the longest that 32 bits tell.
+/// Distances from 0 to the longest that 32 bits can express.
 fn distance() -> impl Strategy<Value = u64> {
     (0u32..31).prop_flat_map(|bits| 0u64..1 << bits)
 }
 
 proptest! {
-    /// The receiver has opened the largest packet that it has acked, and perhaps some that left after
-    /// this one; what is later than the replay window is dropped.
+    /// The receiver has opened the largest packet that it has acked, and perhaps some that left after this
+    /// one. A packet later than the replay window is dropped.
     // spec-test: PKT-8, PKT-10
     #[test]
     fn a_packet_number_is_read_as_it_was_written(
@@ -55,7 +55,7 @@ proptest! {
         prop_assert!(travels.is_wide() || span < 1 << 15);
     }
 
-    /// The sender of the packets has seen acked what its peer knows it has, or more.
+    /// The sender of the packets has seen acks of what its peer knows that it has, or of more.
     // spec-test: ACK-2, ACK-5
     #[test]
     fn the_largest_of_an_ack_is_read_as_it_was_written(
@@ -71,7 +71,7 @@ proptest! {
     }
 }
 
-/// As many messages of each mode as `count`; all must arrive, once.
+/// Sends `count` messages of each mode in each direction; all must arrive, once.
 fn exchange(pair: &mut Pair, count: u32) {
     let modes = [
         Delivery::ReliableOrdered,
@@ -112,7 +112,7 @@ fn packets_and_messages_pass_every_edge() {
     }
 }
 
-/// No number is used twice under a key, and none that the receiver would not take.
+/// No number is used twice under a key, and none that the receiver would not take is used.
 // spec-test: KEY-8, PKT-7
 #[test]
 fn the_connection_ends_before_its_packet_numbers_do() {
@@ -173,7 +173,7 @@ fn keys_are_renewed_after_2_to_the_22_packets() {
     }
 }
 
-/// The peer may not want its keys renewed, and ack nothing.
+/// The peer can prevent a renewal of the keys by acking nothing.
 // spec-test: KEY-8
 #[test]
 fn a_key_that_cannot_be_renewed_ends_the_connection() {

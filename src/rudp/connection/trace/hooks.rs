@@ -1,4 +1,4 @@
-//! Where a connection calls its trace.
+//! The calls from a connection to its trace.
 
 use smallvec::SmallVec;
 
@@ -12,10 +12,10 @@ use crate::rudp::connection::stream::SendPart;
 use crate::wire::Delivery;
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS, Frame, Lags, Message, MessageHead, Place, Repair};
 
-/// A trace and what it was told last, so that it is told changes alone.
+/// A trace and what was last reported to it, so that only changes are reported.
 pub struct Tracing {
     trace: Box<dyn Trace>,
-    /// When the connection began, until that was told.
+    /// When the connection began, until that has been reported.
     began: Option<Timestamp>,
     key_phase: bool,
     metrics: Option<Metrics>,
@@ -33,7 +33,8 @@ impl Tracing {
         self.trace.event(now, event);
     }
 
-    /// Keys are renewed in the course of sealing or opening: seen by the phase, told before the packet.
+    /// Reports a key update. Keys are renewed while a packet is sealed or opened; the phase shows it, and it
+    /// is reported before the packet.
     fn tell_key_phase(&mut self, now: Timestamp, phase: bool, by_peer: bool) {
         if std::mem::replace(&mut self.key_phase, phase) != phase {
             self.tell(now, &TraceEvent::KeyUpdated { by_peer });
@@ -42,8 +43,8 @@ impl Tracing {
 }
 
 impl Connection {
-    /// Tells all that happens from now on to `trace`; the connection began at `began`. To be called
-    /// before the first packet.
+    /// Reports everything that happens from now on to `trace`; the connection began at `began`. Must be
+    /// called before the first packet.
     pub fn set_trace(&mut self, began: Timestamp, trace: Box<dyn Trace>) {
         self.trace = Some(Box::new(Tracing {
             trace,
@@ -55,14 +56,15 @@ impl Connection {
         }));
     }
 
-    /// An event that needs no preparation.
+    /// Reports an event that needs no preparation.
     pub(in crate::rudp::connection) fn trace_event(&mut self, now: Timestamp, event: TraceEvent<'_>) {
         if let Some(tracing) = &mut self.trace {
             tracing.tell(now, &event);
         }
     }
 
-    /// A packet is about to leave: its frames without payload, its messages, and their whole numbers.
+    /// Reports a packet that is about to leave: its frames without payload, its messages, and their full
+    /// numbers.
     pub(in crate::rudp::connection) fn trace_sent(
         &mut self,
         now: Timestamp,
@@ -85,7 +87,7 @@ impl Connection {
         tracing.tell(now, &TraceEvent::PacketSent { number, bytes, eliciting, frames: &frames });
     }
 
-    /// A packet was taken; its frames have not been.
+    /// Reports a packet that was accepted, before its frames are processed.
     pub(in crate::rudp::connection) fn trace_received(
         &mut self,
         now: Timestamp,
@@ -100,7 +102,7 @@ impl Connection {
         tracing.tell(now, &TraceEvent::PacketReceived { number, bytes, ecn, frames: &frames });
     }
 
-    /// Acks were taken or time has passed: what was lost, when to look again, and the estimates.
+    /// Reports losses, when to check again, and the estimates, after acks or after time has passed.
     pub(in crate::rudp::connection) fn trace_recovery(
         &mut self,
         now: Timestamp,
@@ -142,7 +144,7 @@ fn whole_numbers(frame: &SentFrame) -> impl Iterator<Item = u64> + use<> {
     frame.messages().chain(fragment).map(|message| message.number)
 }
 
-/// A frame of packet `packet`; acks in it are of numbers near `acked`.
+/// Describes a frame of packet `packet`; acks in it name numbers near `acked`.
 fn traced(frame: &Frame, packet: PacketNumber, acked: u64) -> TracedFrame {
     match frame {
         Frame::Ping => TracedFrame::Ping,
@@ -194,7 +196,7 @@ fn traced_part(part: SendPart, bytes: usize, number: Option<u64>) -> TracedFrame
     }
 }
 
-/// The runs that an ack names, as far as its numbers make sense: a peer may send others.
+/// Returns the runs that an ack names, as far as its numbers are valid: a peer may send others.
 fn runs(ack: &Ack, near: u64) -> SmallVec<[(u64, u64); 4]> {
     let mut last = ack.largest.expand(near);
     let mut found = SmallVec::new();

@@ -1,10 +1,10 @@
-//! What a connection tells a trace: the port, and its events as plain values.
+//! What a connection reports to a trace: the interface, and its events as plain values.
 //!
-//! A trace shows why a packet was late: what left in which packet, what arrived, what was taken for
-//! lost and when, and what the estimates were. It never sees payloads, tokens or keys. The words are
-//! those of qlog where it has one; `protocol-spec/trace.md` says how they are written down.
+//! A trace shows why a packet was late: what was sent in which packet, what arrived, what was declared lost
+//! and when, and what the estimates were. It never contains payloads, tokens or keys. The terms are those of
+//! qlog where it has one; `protocol-spec/trace.md` describes how they are written.
 //!
-//! `hooks` is where a connection calls it. Without a trace each call costs one branch.
+//! `hooks` contains the calls. Without a trace each call costs one branch.
 
 mod hooks;
 
@@ -19,76 +19,76 @@ use super::marks::EcnState;
 use crate::base::{ConnectionId, Ecn, PacketNumber, StreamId, Timestamp};
 use crate::wire::Delivery;
 
-/// Takes the events of one connection, in the order of their times. Dropped with the connection.
+/// Receives the events of one connection, in order of their times; dropped with the connection.
 ///
-/// It is called while packets are handled: what it does not do at once is not done.
+/// It is called while packets are handled, and has no other opportunity to act.
 pub trait Trace: Send + Sync {
-    /// Something happened at `now`.
+    /// Takes an event that happened at `now`.
     fn event(&mut self, now: Timestamp, event: &TraceEvent<'_>);
 }
 
-/// Decides which connections have a trace. Asked once for each new one.
+/// Decides which connections have a trace; called once for each new one.
 pub trait Tracer: fmt::Debug + Send + Sync {
-    /// The trace of a new connection, or `None` for a connection without.
+    /// Returns the trace of a new connection, or `None` for a connection without a trace.
     fn trace(&self, connection: ConnectionId, vantage: Vantage) -> Option<Box<dyn Trace>>;
 }
 
-/// Whose side of a connection a trace tells.
+/// The end of a connection that a trace describes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Vantage {
-    /// The client's.
+    /// The client.
     Client,
-    /// The server's.
+    /// The server.
     Server,
 }
 
-/// What happened. Numbers of packets sent and received are apart: each direction has its own.
+/// An event. Packets sent and packets received are numbered separately.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum TraceEvent<'a> {
-    /// The handshake is over at this end. Told, with its own earlier time, before the first of the
-    /// others: a connection that nothing happens to tells nothing.
+    /// The handshake is over at this end. Reported, with its own earlier time, before the first of the other
+    /// events; a connection to which nothing happens reports nothing.
     Started,
-    /// A packet left.
+    /// A packet was sent.
     PacketSent {
         /// Its number.
         number: PacketNumber,
-        /// UDP payload.
+        /// Size as UDP payload.
         bytes: usize,
-        /// It asks for an ack.
+        /// Whether it asks for an ack.
         eliciting: bool,
-        /// What it carries.
+        /// Its frames.
         frames: &'a [TracedFrame],
     },
-    /// A packet opened and was taken.
+    /// A packet opened and was accepted.
     PacketReceived {
         /// Its number.
         number: PacketNumber,
-        /// UDP payload.
+        /// Size as UDP payload.
         bytes: usize,
-        /// The mark that it came with.
+        /// The mark with which it arrived.
         ecn: Ecn,
-        /// What it carries.
+        /// Its frames.
         frames: &'a [TracedFrame],
     },
-    /// A packet came and had no effect.
+    /// A packet arrived and had no effect.
     PacketDropped {
-        /// UDP payload.
+        /// Size as UDP payload.
         bytes: usize,
-        /// Why.
+        /// The reason.
         why: PacketDropped,
     },
-    /// A packet of this end is taken for lost; what it carried is queued again.
+    /// A packet of this end was declared lost; what it carried is queued again.
     PacketLost {
         /// Its number.
         number: PacketNumber,
     },
-    /// A packet that had been taken for lost was acked after all.
+    /// A packet that had been declared lost was acked after all.
     LossWasSpurious {
         /// Its number.
         number: PacketNumber,
     },
-    /// A lost packet of the peer was put together from a REPAIR frame.
+    /// A lost packet of the peer was recovered from a REPAIR frame.
     PacketRepaired {
         /// Its number.
         number: PacketNumber,
@@ -97,29 +97,29 @@ pub enum TraceEvent<'a> {
     },
     /// The estimates have changed.
     MetricsUpdated(Metrics),
-    /// Packets that were not acked are looked at again then, for losses; `None` when none wait.
+    /// The time at which unacked packets are next checked for losses has changed.
     LossTimerUpdated {
-        /// When.
+        /// The new time; `None` when no packets wait for a check.
         due: Option<Timestamp>,
     },
-    /// No ack came in time: the newest packets are probed for.
+    /// No ack arrived in time, so a probe for the newest packets is due.
     Probe {
-        /// Probes since the last ack, with this one.
+        /// Probes since the last ack, including this one.
         count: u32,
     },
-    /// Datagrams to the peer have so many bytes at most from now on.
+    /// The maximum size of datagrams to the peer has changed.
     DatagramSizeUpdated {
-        /// UDP payload.
+        /// The new size, as UDP payload.
         bytes: usize,
     },
-    /// More is known of whether the path carries marked packets.
+    /// The knowledge of whether the path carries marked packets has changed.
     EcnStateUpdated {
-        /// What is known.
+        /// The new state.
         state: EcnState,
     },
     /// Both ends' keys were renewed.
     KeyUpdated {
-        /// The peer was first; otherwise this end.
+        /// Whether the peer was first; otherwise this end was.
         by_peer: bool,
     },
     /// The connection has ended for its owner; CLOSE packets may follow.
@@ -131,15 +131,15 @@ pub enum TraceEvent<'a> {
 pub struct Metrics {
     /// Smoothed round-trip time.
     pub smoothed_rtt: Duration,
-    /// The latest sample, less what the peer held its ack back.
+    /// The latest sample without the peer's ack delay.
     pub latest_rtt: Duration,
     /// Mean deviation of the samples.
     pub rtt_variance: Duration,
     /// Smallest sample; `None` before the first.
     pub min_rtt: Option<Duration>,
-    /// Bytes that may be under way.
+    /// Bytes that may be in flight.
     pub congestion_window: usize,
-    /// Bytes under way.
+    /// Bytes in flight.
     pub bytes_in_flight: usize,
     /// Bytes of messages that wait to be sent or acked.
     pub queued_bytes: usize,
@@ -147,7 +147,7 @@ pub struct Metrics {
     pub probes: u32,
 }
 
-/// A frame without what it carries.
+/// A frame without its content.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum TracedFrame {
@@ -164,35 +164,35 @@ pub enum TracedFrame {
     },
     /// ACK.
     Ack {
-        /// Runs of acked numbers, first and last, the newest run first.
+        /// Runs of acked numbers as first and last, newest run first.
         runs: SmallVec<[(u64, u64); 4]>,
-        /// How long the largest was held.
+        /// How long the ack of the largest number was delayed.
         held: Duration,
-        /// Numbers of packets that were repaired, the newest first.
+        /// Numbers of repaired packets, newest first.
         repaired: SmallVec<[u64; 4]>,
     },
     /// CE_COUNT.
     CeCount {
-        /// How many packets arrived marked CE.
+        /// Number of packets that arrived marked CE.
         count: u64,
     },
     /// REPAIR.
     Repair {
-        /// Numbers of the packets it covers.
+        /// Numbers of the packets that it covers.
         packets: SmallVec<[u64; 4]>,
         /// Bytes of the symbol.
         bytes: usize,
     },
     /// PADDING.
     Padding {
-        /// Zeros after its type.
+        /// Zeros after the frame's type.
         bytes: usize,
     },
     /// MESSAGE.
     Message {
-        /// Its stream and number; `None` for unreliable ones.
+        /// Its stream and number; `None` for an unreliable message.
         place: Option<TracedPlace>,
-        /// How it is delivered.
+        /// Its delivery mode.
         delivery: Delivery,
         /// Bytes of the payload.
         bytes: usize,
@@ -201,22 +201,22 @@ pub enum TracedFrame {
     Fragment {
         /// The message's stream and number.
         place: TracedPlace,
-        /// How the message is delivered.
+        /// The message's delivery mode.
         delivery: Delivery,
-        /// Which of them, from 0.
+        /// Index of this fragment, from 0.
         index: u32,
-        /// How many the message has.
+        /// Number of the message's fragments.
         count: u32,
-        /// Bytes of this one.
+        /// Payload bytes of this fragment.
         bytes: usize,
     },
 }
 
-/// Where a message belongs.
+/// The stream and number of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TracedPlace {
     /// The stream.
     pub stream: StreamId,
-    /// The number in its space: whole in packets sent, its low 8 or 32 bits in packets received.
+    /// The number in its space: complete in packets sent, its low 8 or 32 bits in packets received.
     pub number: u64,
 }

@@ -1,4 +1,4 @@
-//! Each step of a HELLO's way, and what the steps before it hide.
+//! Each step that a HELLO passes, and what the earlier steps hide.
 
 use super::*;
 use crate::secure::token;
@@ -32,7 +32,7 @@ fn noise_and_other_games_are_dropped_silently() {
     assert_eq!(bed.endpoint.counters().unproven_bytes_sent, 0);
 }
 
-/// Of the sizes that they have, and of a HELLO's.
+/// In the sizes of these packets, and in that of a HELLO.
 // spec-test: PKT-3
 #[test]
 fn what_only_a_server_sends_is_nothing_to_one() {
@@ -169,8 +169,8 @@ fn a_repeated_hello_gets_the_same_answer_at_the_same_ip() {
     assert_eq!(bed.answer(address(1)), None, "never on a timer");
 }
 
-/// Who says HELLO in another's name must not hear what the server answers there: its packets would have the server
-/// write to that address.
+/// A client that sends a HELLO in another's name must not receive what the server answers there: its packets
+/// would make the server send to that address.
 // spec-test: HSK-10, HSK-11, HSK-13
 #[test]
 fn what_was_answered_at_one_ip_is_told_to_no_other() {
@@ -189,8 +189,8 @@ fn what_was_answered_at_one_ip_is_told_to_no_other() {
     assert_eq!(bed.fate(address(5), &of_third), too_many, "two for a token, whoever asks");
 }
 
-/// Who has copied a HELLO and is faster than its client takes one of the token's handshakes, and another only at an
-/// address where they hear the answer.
+/// An attacker that has copied a HELLO and is faster than its client takes one of the token's handshakes. It
+/// takes another one only at an address where it receives the answer.
 // spec-test: HSK-11
 #[test]
 fn copies_from_addresses_that_are_nobodys_leave_the_client_its_place() {
@@ -215,7 +215,7 @@ fn copies_from_addresses_that_are_nobodys_leave_the_client_its_place() {
     assert_eq!(bed.endpoint.connection_count(), 1);
 }
 
-/// Another worker has made the connection: what is left of the token here is not answered any more.
+/// Another worker has made the connection, so what is left of the token here is not answered any more.
 // spec-test: TOK-6, HSK-13
 #[test]
 fn a_hello_of_a_token_that_is_spent_elsewhere_is_not_answered_again() {
@@ -249,7 +249,7 @@ fn a_token_has_two_half_opens_and_no_third() {
     assert!(matches!(bed.send(address(3), &third), Some(ClearPacket::HelloAck(_))));
 }
 
-/// Two workers hear copies of one HELLO at the same moment.
+/// Two workers receive copies of one HELLO at the same moment.
 // spec-test: HSK-11
 #[test]
 fn of_two_workers_that_hear_a_hello_at_once_one_asks_for_a_cookie() {
@@ -288,7 +288,7 @@ fn under_load_only_a_cookie_of_the_own_address_helps() {
     assert!(matches!(bed.send(address(1), &with(retry.cookie)), Some(ClearPacket::HelloAck(_))));
 }
 
-/// In the name of addresses where they receive nothing others cannot take the places of those who do.
+/// HELLOs with forged addresses cannot take the places of clients that receive at their addresses.
 #[test]
 fn a_prefix_with_many_half_opens_must_prove_its_addresses() {
     let mut bed = Bed::with(|config| config.cookie_from_half_open_per_prefix = 2);
@@ -425,7 +425,7 @@ fn rejects_are_rate_limited() {
     assert!(bed.send(address(1), &packet).is_some());
 }
 
-/// An early fault hides a later one: what is sent back shows where the way ended.
+/// An early fault hides a later one: the answer shows the step that failed.
 // spec-test: HSK-10
 #[test]
 fn the_first_failing_step_decides() {
@@ -450,7 +450,8 @@ fn the_first_failing_step_decides() {
     assert_eq!(bed.fate(address(1), &tampered(&hello)).0, [DropReason::TokenExpired], "times before spent");
 }
 
-/// Under load: who was answered is answered again, and for nobody else a token is opened without a cookie.
+/// Under load, a HELLO that was answered is answered again, and for all others no token is opened without a
+/// cookie.
 // spec-test: HSK-10
 #[test]
 fn a_cookie_is_asked_for_after_known_hellos_and_before_the_token() {
@@ -470,7 +471,7 @@ fn token_id(grant: &ConnectGrant) -> crate::secure::TokenId {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Whatever comes: no panic, and at most a tenth of the bytes goes back.
+    /// Whatever arrives: no panic, and at most a tenth of the bytes is sent back.
     // spec-test: HSK-8
     #[test]
     fn a_flood_is_answered_with_a_tenth_at_most(
@@ -491,7 +492,7 @@ proptest! {
                 5 => forge(GAME, bytes[0], bytes[1], &bytes).freeze(),
                 6 => forge(GAME, bytes[0], 1, &[bytes[1]; 1_192]).freeze(),
                 7 => Bytes::copy_from_slice(&[&[0x80], &bytes[..at % 24]].concat()),
-                // For this worker, so that it is looked up.
+                // Addressed to this worker, so that the id is looked up.
                 _ => Bytes::copy_from_slice(&[&[0x80, 2], &bytes[..at % 24]].concat()),
             };
             sent += datagram.len() as u64;

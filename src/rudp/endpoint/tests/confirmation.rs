@@ -1,4 +1,4 @@
-//! The client's first sealed packet, and sealed packets of nobody.
+//! The client's first sealed packet, and sealed packets of no connection.
 
 use super::*;
 use crate::base::{PacketNumber, Truncated, Writer};
@@ -21,7 +21,7 @@ pub(super) fn confirmed(bed: &mut Bed, user: &str, from: SocketAddr) -> (Connect
 #[test]
 fn the_first_sealed_packet_confirms_and_fixes_the_port() {
     let moved = (address(1).ip(), 4_321).into();
-    // Whoever sends from an IP that is not its own must not have the server write to it.
+    // A client that sends from an IP that is not its own must not make the server send to that IP.
     for (from, active) in [(moved, moved), (address(9), address(1))] {
         confirms(from, active);
     }
@@ -65,7 +65,7 @@ fn a_confirmed_token_is_spent_and_its_other_half_open_is_told_so() {
     assert_eq!(bed.fate(address(1), &again), (vec![DropReason::TokenUsed], Some(RejectCode::TokenUsed)));
 }
 
-/// Else whoever has tokens could fill the table from one place.
+/// Otherwise a client with tokens could fill the table from one place.
 #[test]
 fn a_half_open_whose_token_is_spent_counts_until_its_time_is_over() {
     let mut bed = Bed::with(|config| {
@@ -97,11 +97,11 @@ fn a_half_open_whose_token_is_spent_counts_until_its_time_is_over() {
     assert_eq!(bed.endpoint.half_open_count(), 1);
 }
 
-/// What a server's end says to `client`, if it closes it.
+/// Returns the code with which the server closes `client`, if it does.
 fn closed_by(endpoint: &mut Endpoint, now: Now, client: &mut Connection) -> Option<CloseCode> {
     let mut packet = BytesMut::new();
     while endpoint.poll_transmit(now.mono, &mut packet).is_some() {
-        // Some are for others.
+        // Some packets are for others.
         let _ = client.handle_packet(now.mono, address(0).into(), packet.split());
     }
     std::iter::from_fn(|| client.poll_event()).find_map(|event| match event {
@@ -135,7 +135,7 @@ fn a_connection_that_has_failed_to_open_too_many_packets_closes_at_once() {
     assert_eq!(told, Some(CloseCode::TooManyFailedOpens));
 }
 
-/// Two workers each hold a half-open of one token; the ledger lets one win.
+/// Two workers each hold a half-open connection of one token; the ledger lets one win.
 // spec-test: TOK-6
 #[test]
 fn of_two_workers_one_confirms_a_token() {
@@ -175,7 +175,8 @@ fn a_packet_that_does_not_open_confirms_nothing() {
     assert_eq!(bed.endpoint.counters().dropped(DropReason::Replayed), 1);
 }
 
-/// Whoever has the token's secret can seal what are no frames: nobody is connected, and the token stays.
+/// A client that knows the token's secret can seal what is not a frame. Nobody is connected then, and the
+/// token stays.
 // spec-test: HSK-11, HSK-13
 #[test]
 fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
@@ -197,7 +198,7 @@ fn a_first_packet_that_breaks_the_protocol_confirms_nothing() {
     assert!(bed.input(address(1), &packet).is_none());
     assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.connection_count()), (1, 0));
     assert!(bed.drain_events().is_empty());
-    // Nor does it give the token a handshake more.
+    // Nor does it give the token another handshake.
     let mut client = bed.half_open(address(1), &grant);
     let third = bed.hello(&grant);
     let third = bed.proven(address(2), &third);

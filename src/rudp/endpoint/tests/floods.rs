@@ -1,5 +1,5 @@
-//! Floods from outside while a session runs: what they make the endpoint remember has a ceiling, and
-//! the session does not feel them.
+//! Floods from outside while a session runs: what the endpoint remembers of them is bounded, and the session
+//! is not affected.
 
 use super::confirmation::confirmed;
 use super::*;
@@ -7,7 +7,7 @@ use crate::wire::Delivery;
 use crate::wire::packet::forge;
 use rand::Rng;
 
-/// An established connection, whose two ends say something now and then.
+/// An established connection whose two ends exchange messages now and then.
 struct Talk {
     id: ConnectionId,
     client: Connection,
@@ -20,7 +20,7 @@ impl Talk {
         Self { id, client, said: 0 }
     }
 
-    /// A message each way, which arrives at once although the flood goes on.
+    /// Exchanges a message each way, which arrives at once although the flood continues.
     fn exchange(&mut self, bed: &mut Bed) {
         self.said += 1;
         let said = Bytes::copy_from_slice(&self.said.to_be_bytes());
@@ -49,7 +49,7 @@ impl Talk {
     }
 }
 
-/// Looks like a packet of connection `id`.
+/// Returns what looks like a packet of connection `id`.
 fn sealed(id: u32, bytes: &[u8]) -> Vec<u8> {
     [&[0x80][..], &id.to_be_bytes(), bytes].concat()
 }
@@ -75,7 +75,7 @@ fn whoever_guesses_connection_ids_finds_nothing_out() {
         let from = address(if round % 2 == 0 { 1 } else { 9 });
         let mut noise = [0; 40];
         rng.fill(&mut noise[..]);
-        // A true packet opens under its own id alone.
+        // A genuine packet opens only under its own id.
         let tail = if guess == talk.id.0 { &noise[..] } else { &captured[5..] };
         assert!(bed.input(from, &sealed(guess, tail)).is_none());
         assert_eq!(bed.endpoint.poll_transmit(bed.now.mono, &mut BytesMut::new()), None, "no answer");
@@ -90,7 +90,7 @@ fn whoever_guesses_connection_ids_finds_nothing_out() {
     talk.exchange(&mut bed);
 }
 
-/// Everybody here has a token of their own and answers a RETRY, from many networks.
+/// Every client here has a token of its own and answers a RETRY, from many networks.
 // spec-test: HSK-11
 #[test]
 fn a_flood_of_good_hellos_ends_at_the_ceilings() {
@@ -149,7 +149,7 @@ fn answers_that_nobody_takes_are_bounded() {
     assert_eq!(bed.endpoint.answers.len(), ANSWERS_MAX);
 }
 
-/// However many strangers ask, every other datagram is one of a connection, as long as there are some.
+/// However many strangers ask, every other datagram is one of a connection, as long as there are any.
 #[test]
 fn answers_to_strangers_leave_in_turns_with_the_datagrams_of_connections() {
     let mut bed = Bed::with(|config| config.cookie_from_hellos_per_second = 3);
@@ -172,7 +172,7 @@ fn answers_to_strangers_leave_in_turns_with_the_datagrams_of_connections() {
     assert!(sealed.len() > 15 && sealed[10..].iter().all(|sealed| !sealed));
 }
 
-/// A copy, noise, and a large datagram from elsewhere: none has its connection looked at again.
+/// A copy, noise, and a large datagram from elsewhere: none of them marks its connection as dirty.
 #[test]
 fn what_anybody_can_send_sets_no_connection_to_work() {
     let mut bed = Bed::new();

@@ -1,10 +1,10 @@
-//! Whole handshakes in virtual time, each kind of message lost in turn.
+//! Whole handshakes in virtual time, with each kind of message lost in turn.
 
 use super::*;
 use crate::rudp::ConnectError;
 use crate::wire::packet::is_clear;
 
-/// How long a datagram is under way.
+/// One-way delay of a datagram.
 const DELAY: Duration = Duration::from_millis(20);
 const STEP: Duration = Duration::from_millis(5);
 
@@ -45,8 +45,8 @@ impl Client {
     }
 }
 
-/// Runs a client against the bed for `time`. `lost(to_server, n, datagram)` decides about the n-th
-/// datagram of a direction.
+/// Runs a client against the bed for `time`. `lost(to_server, n, datagram)` decides whether the n-th datagram
+/// of a direction is lost.
 fn run(bed: &mut Bed, time: Duration, mut lost: impl FnMut(bool, usize, &[u8]) -> bool) -> Client {
     let grant = bed.grant("anna");
     let connecting = bed.connecting(&grant);
@@ -107,7 +107,7 @@ fn each_lost_message_is_made_good() {
     }
 }
 
-/// The client's confirmations are lost for a while: it goes on until one is acked.
+/// The client's confirmations are lost for a while: it repeats them until one is acked.
 // spec-test: HSK-12
 #[test]
 fn the_confirmation_is_repeated_until_it_arrives() {
@@ -122,7 +122,8 @@ fn the_confirmation_is_repeated_until_it_arrives() {
     assert!(sealed > 3);
 }
 
-/// The first answer that arrives comes when the client is about to give up, and so do its confirmations.
+/// The first answer that arrives comes when the client is about to give up, and its confirmation comes late
+/// as well.
 // spec-test: HSK-11
 #[test]
 fn an_answer_in_the_last_moment_can_still_be_confirmed() {
@@ -173,7 +174,7 @@ fn without_an_answer_the_attempt_ends_at_its_deadline() {
         true
     });
     assert_eq!(client.error, Some(ConnectError::NoAnswer));
-    // 0, 0.25, then each half second, a fifth more or less.
+    // At 0 s, at 0.25 s, then every half second, varied by up to a fifth.
     assert!((10..=13).contains(&times), "{times} HELLOs");
 }
 

@@ -1,4 +1,4 @@
-//! A server's endpoint and the datagrams of clients, good and bad, in virtual time.
+//! A server's endpoint and datagrams of clients, good and bad, in virtual time.
 
 mod admission;
 mod confirmation;
@@ -70,7 +70,7 @@ impl Bed {
         Connecting::new(self.now.mono, &grant.servers[0], address(0), grant, ConnectingConfig::new(GAME), rng)
     }
 
-    /// The first HELLO of a new attempt.
+    /// Returns the first HELLO of a new attempt.
     fn hello(&mut self, grant: &ConnectGrant) -> Bytes {
         let mut connecting = self.connecting(grant);
         let mut out = BytesMut::new();
@@ -78,7 +78,7 @@ impl Bed {
         out.freeze()
     }
 
-    /// Gives the endpoint a datagram, accepts who comes, and returns the answer.
+    /// Gives the endpoint a datagram, accepts the connection if it asks for one, and returns the answer.
     fn send(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<ClearPacket> {
         if let Some(Input::Incoming(incoming)) = self.input(from, datagram) {
             assert_eq!(incoming.from(), from);
@@ -87,7 +87,7 @@ impl Bed {
         self.answer(from)
     }
 
-    /// A HELLO with the cookie that the endpoint asks for.
+    /// Returns the HELLO with the cookie that the endpoint asks for.
     fn proven(&mut self, from: SocketAddr, hello: &[u8]) -> Bytes {
         let Some(ClearPacket::Retry(retry)) = self.send(from, hello) else { panic!("no RETRY") };
         changed(hello, |hello| hello.cookie = Some(retry.cookie))
@@ -97,7 +97,7 @@ impl Bed {
         self.endpoint.handle_datagram(self.now, from.into(), BytesMut::from(datagram))
     }
 
-    /// The one clear packet that the endpoint sends; sealed ones are lost.
+    /// Returns the one clear packet that the endpoint sends; sealed ones are lost.
     fn answer(&mut self, to: SocketAddr) -> Option<ClearPacket> {
         let mut answers = Vec::new();
         let mut out = BytesMut::new();
@@ -116,7 +116,7 @@ impl Bed {
         answers.pop()
     }
 
-    /// What a datagram is dropped for, and the code of the REJECT if it is answered with one.
+    /// Returns why a datagram is dropped, and the code of the REJECT if it is answered with one.
     fn fate(&mut self, from: SocketAddr, datagram: &[u8]) -> (Vec<DropReason>, Option<RejectCode>) {
         let before = self.endpoint.counters().clone();
         let code = match self.send(from, datagram) {
@@ -129,11 +129,11 @@ impl Bed {
         (dropped.filter(|reason| after.dropped(*reason) > before.dropped(*reason)).collect(), code)
     }
 
-    /// A connection that a client has, and the endpoint has not confirmed.
+    /// Returns a connection that the client has and the endpoint has not confirmed.
     fn half_open(&mut self, from: SocketAddr, grant: &ConnectGrant) -> Connection {
         let mut connecting = self.connecting(grant);
         let mut hello = BytesMut::new();
-        // Again with a cookie, where its address must prove itself.
+        // Again with a cookie, if its address must prove itself.
         for _ in 0..2 {
             assert!(connecting.poll_transmit(self.now.mono, &mut hello));
             let answer = self.send(from, &hello.split()).expect("an answer").to_bytes(GAME);
@@ -170,14 +170,14 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, last], 4_000))
 }
 
-/// The packet that a client has to send now.
+/// Returns the packet that a client has to send now.
 fn packet_of(connection: &mut Connection, now: Now) -> BytesMut {
     let mut out = BytesMut::new();
     assert!(connection.poll_transmit(now.mono, &mut out).is_some());
     out
 }
 
-/// `packet` with its HELLO changed and its checksum right again.
+/// Returns `packet` with its HELLO changed and its checksum corrected.
 fn changed(packet: &[u8], change: impl FnOnce(&mut Hello)) -> Bytes {
     match ClearPacket::read(GAME, &Bytes::copy_from_slice(packet)).unwrap() {
         ClearPacket::Hello(mut hello) => {

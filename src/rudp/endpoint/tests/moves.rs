@@ -5,18 +5,18 @@ use super::ids::REST;
 use super::ids::tests::Stuck;
 use super::*;
 
-/// A second worker's endpoint beside the bed's.
+/// Returns a second worker's endpoint beside the bed's.
 fn other(bed: &Bed) -> Endpoint {
     endpoint(WorkerId(3), bed.ledger.clone(), StdRng::seed_from_u64(7), |_| {})
 }
 
-/// Moves a connection, and returns its alias.
+/// Moves a connection and returns its alias.
 fn moved(bed: &mut Bed, id: ConnectionId, to: &mut Endpoint) -> ConnectionId {
     let moving = bed.endpoint.release(id, WorkerId(3)).expect("it is here");
     to.adopt(bed.now.mono, moving).expect("ids are left")
 }
 
-/// The client's next packet, with a message of one byte on the control stream.
+/// Returns the client's next packet, with a message of one byte on the control stream.
 fn packet(bed: &Bed, client: &mut Connection, byte: u8) -> BytesMut {
     let payload = Bytes::from(vec![byte]).into();
     client.send(bed.now.mono, StreamId::CONTROL, Delivery::ReliableOrdered, payload).unwrap();
@@ -27,7 +27,7 @@ fn take(bed: &Bed, endpoint: &mut Endpoint, packet: BytesMut) {
     assert!(endpoint.handle_datagram(bed.now, address(1).into(), packet).is_none());
 }
 
-/// The one message that a packet brought, and whose it is.
+/// Returns the one message that a packet brought, and its connection.
 fn message(endpoint: &mut Endpoint) -> (ConnectionId, Bytes) {
     match endpoint.poll_event() {
         Some(EndpointEvent::Message { connection, payload, .. }) => (connection, payload),

@@ -15,7 +15,7 @@ use crate::wire::{
     Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SessionEvent, UserEvent,
 };
 
-/// The reason of the one leave among events.
+/// Returns the reason of the leave, if that is the only event.
 fn left(events: &[SessionEvent]) -> Option<LeaveReason> {
     match events {
         [SessionEvent::MemberLeft { why, .. }] => Some(*why),
@@ -66,11 +66,11 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
 // spec-test: KEY-6, KEY-8
 #[test]
 fn a_connection_at_a_limit_of_its_keys_ends_with_its_code() {
-    let limits: [(fn(&mut Connection), CloseCode); 2] = [
-        (|connection| connection.fail_opens((1 << 36) - 1), CloseCode::TooManyFailedOpens),
-        (|connection| connection.wear_keys(1 << 23), CloseCode::Internal),
-    ];
-    for (reach, code) in limits {
+    for code in [CloseCode::TooManyFailedOpens, CloseCode::Internal] {
+        let reach = |connection: &mut Connection| match code {
+            CloseCode::Internal => connection.wear_keys(1 << 23),
+            _ => connection.fail_opens((1 << 36) - 1),
+        };
         with_any_workers(|house| {
             let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
             let at = house.create(ann, 2, Admission::Open);
@@ -87,7 +87,7 @@ fn a_connection_at_a_limit_of_its_keys_ends_with_its_code() {
     }
 }
 
-/// Handshakes that are answered, and connections that have ended: neither is a user.
+/// Answered handshakes and ended connections: neither is a user.
 #[test]
 fn what_is_no_connection_yet_or_any_more_is_counted_apart() {
     let mut house = House::new(1, Limits::default());
@@ -112,7 +112,7 @@ fn what_is_no_connection_yet_or_any_more_is_counted_apart() {
     assert_eq!(counts(&house), (0, 0, 0));
 }
 
-/// A kick finds no connection of who has only been answered.
+/// A kick finds no connection of a user whose handshake was only answered.
 #[test]
 fn who_was_answered_before_the_operator_said_no_does_not_stay() {
     let banned = Arc::new(AtomicBool::new(false));
@@ -139,7 +139,7 @@ fn who_was_answered_before_the_operator_said_no_does_not_stay() {
     assert_eq!(house.failed_with(refused), Some(ConnectError::Refused(RejectCode::Denied)));
 }
 
-/// As a client that may come again is told, where it may.
+/// The close code states whether, and where, the client may try again.
 #[test]
 fn who_was_answered_before_the_operator_had_no_place_is_told_why_it_goes() {
     let told = [
@@ -160,7 +160,7 @@ fn who_was_answered_before_the_operator_had_no_place_is_told_why_it_goes() {
     }
 }
 
-/// Its older connections are not told of their end, and count as connections until they have said it for 3 s.
+/// The older connections do not receive their CLOSE, and count as connections until it has been sent for 3 s.
 // spec-test: LIM-5
 #[test]
 fn a_user_whose_line_fails_again_and_again_takes_one_place() {
@@ -175,7 +175,7 @@ fn a_user_whose_line_fails_again_and_again_takes_one_place() {
     assert_eq!(house.failed_with(ben), Some(ConnectError::Refused(RejectCode::Full)));
 }
 
-/// Its first packet asks to join: the worker of the older connection has not heard of it then.
+/// Its first packet requests the join, before the worker of the older connection has been notified.
 // spec-test: HSK-15
 #[test]
 fn a_user_that_connects_again_and_joins_at_once_is_let_in() {

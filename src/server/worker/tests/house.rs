@@ -1,7 +1,7 @@
 //! [`House`]: a whole server and its clients in virtual time, on a network without impairments.
 //!
-//! Clients are bare connections that send commands and keep what they receive. Everything runs on
-//! one thread, in rounds, until nobody has anything to send; then time may be moved on.
+//! Clients are bare connections that send commands and keep what they receive. Everything runs on one thread,
+//! in rounds, until nobody has anything to send; then the time may be advanced.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,26 +34,26 @@ use crate::wire::{
 
 pub(super) const SERVER: &str = "test.invalid:7777";
 
-/// Workers, clients, and the virtual time.
+/// Workers, clients and the virtual time.
 pub(super) struct House {
     pub(super) now: Now,
     pub(super) shared: Arc<Shared>,
     pub(super) workers: Vec<Worker>,
     woken: Vec<Arc<AtomicBool>>,
-    /// Workers that were finished after a turn: their threads have ended.
+    /// Workers that had finished after a turn: their threads have ended.
     ended: Vec<bool>,
     clients: Vec<Client>,
     key: TokenKey,
     rng: StdRng,
 }
 
-/// Names a client of the house.
+/// Identifies a client of the house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Who(usize);
 
 struct Client {
     address: SocketAddr,
-    /// To which worker the kernel would give its datagrams.
+    /// Index of the worker to which the kernel would deliver its datagrams.
     worker: usize,
     connecting: Connecting,
     connection: Option<Connection>,
@@ -61,9 +61,9 @@ struct Client {
     closed: Option<Closed>,
     received: Vec<(StreamId, ServerMessage)>,
     next_request: u32,
-    /// Its datagrams are lost, in both directions.
+    /// Its datagrams are lost in both directions.
     unplugged: bool,
-    /// What is sent to it is lost.
+    /// Datagrams to it are lost.
     deaf: bool,
 }
 
@@ -72,7 +72,7 @@ impl House {
         Self::admitting(workers, limits, None)
     }
 
-    /// One whose operator says who may connect.
+    /// Creates a house whose operator decides who may connect.
     pub(super) fn admitting(workers: u8, limits: Limits, admit: Option<Box<Gatekeeper>>) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
         let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng).admitting_by(admit));
@@ -95,7 +95,7 @@ impl House {
         Self { now, shared, workers, woken, ended, clients: Vec::new(), key, rng }
     }
 
-    /// A client that begins to connect as `user` by the socket of `worker`.
+    /// Creates a client that begins to connect as `user` through the socket of `worker`.
     pub(super) fn dial(&mut self, user: &str, worker: usize) -> Who {
         self.dial_with(user, worker, ConnectionConfig::default())
     }
@@ -122,7 +122,7 @@ impl House {
         Who(number)
     }
 
-    /// Clients whose handshakes have been answered, and that have said nothing since.
+    /// Creates clients whose handshakes were answered and that have sent nothing since.
     pub(super) fn dial_up<const N: usize>(&mut self, users: [(&str, usize); N]) -> [Who; N] {
         let all = users.map(|(user, worker)| self.dial(user, worker));
         while all.iter().any(|who| self.clients[who.0].connection.is_none()) {
@@ -131,12 +131,12 @@ impl House {
         all
     }
 
-    /// A client that is connected.
+    /// Creates a connected client.
     pub(super) fn connect(&mut self, user: &str, worker: usize) -> Who {
         self.connect_with(user, worker, ConnectionConfig::default())
     }
 
-    /// One whose end has this configuration.
+    /// Creates a connected client whose side has this configuration.
     pub(super) fn connect_with(&mut self, user: &str, worker: usize, connection: ConnectionConfig) -> Who {
         let who = self.dial_with(user, worker, connection);
         self.run();
@@ -144,32 +144,32 @@ impl House {
         who
     }
 
-    /// From now on a client neither sends nor receives.
+    /// Drops everything that a client sends and receives from now on.
     pub(super) fn unplug(&mut self, who: Who) {
         self.clients[who.0].unplugged = true;
     }
 
-    /// From now on a client receives nothing.
+    /// Drops everything that a client receives from now on.
     pub(super) fn deafen(&mut self, who: Who) {
         self.clients[who.0].deaf = true;
     }
 
-    /// From now on a client receives again.
+    /// Lets a client receive again.
     pub(super) fn heal(&mut self, who: Who) {
         self.clients[who.0].deaf = false;
     }
 
-    /// A client's datagrams reach another worker's socket from now on.
+    /// Routes a client's datagrams to another worker's socket from now on.
     pub(super) fn reroute(&mut self, who: Who, worker: usize) {
         self.clients[who.0].worker = worker;
     }
 
-    /// Gives a client's datagrams to its worker, and lets nothing else happen.
+    /// Delivers a client's datagrams to its worker, and runs nothing else.
     pub(super) fn run_socket(&mut self, who: Who) {
         self.run_sockets(&[who]);
     }
 
-    /// Gives the datagrams of clients of one worker to it, in one batch, and lets nothing else happen.
+    /// Delivers the datagrams of clients of one worker to it, in one batch, and runs nothing else.
     pub(super) fn run_sockets(&mut self, all: &[Who]) {
         let mut batch = Vec::new();
         for who in all {
@@ -181,7 +181,7 @@ impl House {
         self.workers[worker].handle_datagrams(self.now, &mut batch.into_iter());
     }
 
-    /// A client's packets carry another id from now on.
+    /// Writes another connection id into a client's packets from now on.
     pub(super) fn rename(&mut self, who: Who, id: ConnectionId) {
         self.clients[who.0].connection.as_mut().unwrap().rename(id);
     }
@@ -201,12 +201,12 @@ impl House {
         worker.handle_datagrams(self.now, &mut [(from, packet.into_inner())].into_iter());
     }
 
-    /// Runs until nobody has anything to send, without letting time pass.
+    /// Runs until nobody has anything to send, without advancing the time.
     pub(super) fn run(&mut self) {
         while self.round() {}
     }
 
-    /// Lets time pass, stopping wherever somebody has a deadline.
+    /// Advances the time, stopping at every deadline of a worker or client.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now.mono + time;
         loop {
@@ -240,7 +240,7 @@ impl House {
         workers.chain(self.clients.iter().filter_map(Client::poll_timeout)).min()
     }
 
-    /// Lets everybody do something once; false when nobody had anything to do.
+    /// Runs every client and worker once; returns false if none had anything to do.
     pub(super) fn round(&mut self) -> bool {
         let mut busy = false;
         let now = self.now;
@@ -276,7 +276,7 @@ impl House {
         busy
     }
 
-    /// Sends a request without waiting for anything.
+    /// Sends a request, and runs nothing.
     pub(super) fn send(&mut self, who: Who, slot: Option<Slot>, request: Request) -> RequestId {
         let now = self.now.mono;
         let client = &mut self.clients[who.0];
@@ -293,7 +293,7 @@ impl House {
         id
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as a message, unchanged.
     pub(super) fn send_raw(&mut self, who: Who, stream: StreamId, delivery: Delivery, bytes: Bytes) {
         let now = self.now.mono;
         let connection = self.clients[who.0].connection.as_mut().unwrap();
@@ -301,7 +301,7 @@ impl House {
         connection.send(now, stream, delivery, bytes.into()).unwrap();
     }
 
-    /// The answer to a request, which has come.
+    /// Returns the answer to a request, which must have arrived.
     pub(super) fn answer(&self, who: Who, id: RequestId) -> Result<Value, ErrorCode> {
         let answers = self.clients[who.0].received.iter().filter_map(|(_, message)| match message {
             ServerMessage::Result(result) if result.request == id => Some(result.outcome.clone()),
@@ -312,14 +312,14 @@ impl House {
         answers.into_iter().next().unwrap()
     }
 
-    /// The stream on which a request was answered.
+    /// Returns the stream on which a request was answered.
     pub(super) fn answered_on(&self, who: Who, id: RequestId) -> Option<StreamId> {
         let mut received = self.clients[who.0].received.iter();
         let is_answer = |message: &ServerMessage| matches!(message, ServerMessage::Result(result) if result.request == id);
         received.find(|(_, message)| is_answer(message)).map(|(stream, _)| *stream)
     }
 
-    /// Sends a request and runs until it is answered.
+    /// Sends a request, runs until it is answered, and returns the answer.
     pub(super) fn ask(&mut self, who: Who, slot: Option<Slot>, request: Request) -> Result<Value, ErrorCode> {
         let id = self.send(who, slot, request);
         self.run();
@@ -353,7 +353,7 @@ impl House {
         }
     }
 
-    /// Takes the events of a slot that have come since the last call.
+    /// Takes the events of a slot that have arrived since the last call.
     pub(super) fn events(&mut self, who: Who, slot: Slot) -> Vec<SessionEvent> {
         let of_slot = |stream: StreamId, message: &ServerMessage| match message {
             ServerMessage::Session(event) if stream == slot.into() => Some(event.clone()),
@@ -365,13 +365,13 @@ impl House {
         events
     }
 
-    /// All that has come on a slot's stream in order, but for the events that were taken.
+    /// Returns everything that has arrived on a slot's stream, in order, except the events that were taken.
     pub(super) fn told(&self, who: Who, slot: Slot) -> Vec<ServerMessage> {
         let received = self.clients[who.0].received.iter();
         received.filter(|(stream, _)| *stream == slot.into()).map(|(_, message)| message.clone()).collect()
     }
 
-    /// Takes the user's events that have come since the last call.
+    /// Takes the user's events that have arrived since the last call.
     pub(super) fn user_events(&mut self, who: Who) -> Vec<UserEvent> {
         let received = &mut self.clients[who.0].received;
         let events = received.iter().filter_map(|(_, message)| match message {
@@ -383,7 +383,7 @@ impl House {
         events
     }
 
-    /// With which code the server has closed a client's connection.
+    /// Returns the code with which the server has closed a client's connection.
     pub(super) fn closed_with(&self, who: Who) -> Option<CloseCode> {
         match self.clients[who.0].closed.as_ref()? {
             Closed::ByPeer { code, .. } => Some(*code),
@@ -391,12 +391,12 @@ impl House {
         }
     }
 
-    /// Why a client did not get in.
+    /// Returns why a client failed to connect.
     pub(super) fn failed_with(&self, who: Who) -> Option<ConnectError> {
         self.clients[who.0].failed
     }
 
-    /// The client closes its connection.
+    /// Closes a connection from the client's side.
     pub(super) fn hang_up(&mut self, who: Who) {
         let now = self.now.mono;
         self.clients[who.0].connection.as_mut().unwrap().close(now, CloseCode::None, "");
@@ -442,7 +442,7 @@ impl Client {
         }
     }
 
-    /// Keeps a message, which has come as its kind wants it.
+    /// Keeps a message, after a check that it arrived with the delivery of its kind.
     fn take_message(&mut self, stream: Option<StreamId>, delivery: Delivery, mut payload: Bytes) {
         let stream = stream.unwrap_or_else(|| {
             // Slots of these tests fit the one-byte form.

@@ -1,4 +1,4 @@
-//! What one client may cost the server and the others.
+//! The costs that one client may cause for the server and the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn a_member_that_takes_nothing_is_removed_and_the_others_miss_nothing() {
     }
 }
 
-/// One that takes a little now and then would keep what waits for it for as long as it likes.
+/// Otherwise a member that takes a little now and then could keep its backlog for as long as it likes.
 // spec-test: SES-17
 #[test]
 fn a_member_that_lags_for_too_long_is_removed_however_little_waits() {
@@ -67,7 +67,7 @@ fn a_member_that_lags_for_too_long_is_removed_however_little_waits() {
     house.events(ann, at.slot);
     house.unplug(cat);
     (0..3).for_each(|_| shout(&mut house, ann, at.slot, 0, 30_000));
-    // What takes the place of others is no sign that what waits was taken.
+    // Messages that replace others are no sign that waiting ones were taken.
     let delivery = Delivery::ReliableLatest { key: 1 };
     for counter in 0..39 {
         for _ in 0..4 {
@@ -123,13 +123,13 @@ fn a_member_that_lags_is_told_before_it_is_removed() {
     let at = house.create(ann, 2, Admission::Open);
     house.join_open(ben, at.session).unwrap();
     for _ in 0..2 {
-        // All at once: more than may wait without a word, less than ends the connection.
+        // All at once: enough to lag, too little to end the connection.
         for _ in 0..8 {
             shout(&mut house, ann, at.slot, 0, 30_000);
         }
         house.pass(Duration::from_secs(1));
         assert_eq!(house.user_events(ben), [UserEvent::Lagging], "told once, and again when it lags again");
-        // What is sent while little waits ends it.
+        // A message that is sent while little waits ends the lag.
         shout(&mut house, ann, at.slot, 0, 1);
         house.pass(Duration::from_secs(1));
         assert_eq!(house.user_events(ben), []);
@@ -137,7 +137,7 @@ fn a_member_that_lags_is_told_before_it_is_removed() {
     assert_eq!(house.closed_with(ben), None);
 }
 
-/// No queue is too long, but all together are.
+/// No single queue is too long, but all together are.
 // spec-test: LIM-1
 #[test]
 fn many_members_that_take_nothing_do_not_fill_the_memory() {
@@ -162,7 +162,7 @@ fn many_members_that_take_nothing_do_not_fill_the_memory() {
     assert_eq!((messages, counters.connections, counters.connections_lagging), (30, 2, 4));
 }
 
-/// However little of the mail a turn comes to: a gap would look like a violation of the server's.
+/// However little of the mail a turn handles: a gap would look like a protocol violation of the server.
 // spec-test: SES-12, SES-17
 #[test]
 fn who_was_refused_an_event_is_sent_no_later_one() {
@@ -203,7 +203,7 @@ fn a_member_that_does_not_take_its_answers_is_removed_at_once() {
     assert_eq!(house.closed_with(ben), Some(CloseCode::Lagging), "it is told why");
 }
 
-/// What waits for a member is charged by its own bytes, so it must not keep the datagram that it came in.
+/// A waiting payload is charged for its own bytes only, so it must not keep its datagram in memory.
 #[test]
 fn what_members_send_is_copied_out_of_its_datagram() {
     let mut house = House::new(1, Limits::default());
@@ -212,7 +212,7 @@ fn what_members_send_is_copied_out_of_its_datagram() {
     let delivery = Delivery::ReliableOrdered;
     let body = |bytes| Body::new(delivery, Bytes::from(vec![7; bytes])).unwrap();
     let broadcast = Broadcast { delivery, to: To::All, counter: 0, body: body(30) };
-    // Of another size: it cannot be the same memory again.
+    // Of another size, so that it cannot reuse the same memory.
     let to = Recipients::new(vec![at.member]).unwrap();
     let message = Message { delivery, counter: 1, to, body: body(300) };
     let commands = [Command::Broadcast(broadcast), Command::Message(message)];
@@ -240,7 +240,7 @@ fn a_member_that_takes_no_message_so_large_is_removed_and_told_why() {
     assert!(left, "{told:?}");
 }
 
-/// Mail about invites cannot be refused, so what would cause it is.
+/// Mail about invites cannot be refused, so the command that would cause it is refused.
 // spec-test: LIM-1
 #[test]
 fn nobody_is_invited_while_a_worker_is_too_far_behind() {
@@ -255,7 +255,7 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
 }
 
-/// How many of 100 of these requests are answered until one is refused for its rate.
+/// Returns how many of 100 of these requests succeed before one is refused for its rate.
 fn answered(house: &mut House, who: Who, request: &Request) -> usize {
     for count in 0..100 {
         let id = house.send(who, None, request.clone());
@@ -271,7 +271,7 @@ fn answered(house: &mut House, who: Who, request: &Request) -> usize {
     100
 }
 
-/// Three bytes ask for thousands.
+/// A request of three bytes asks for thousands.
 // spec-test: LIM-2
 #[test]
 fn lists_count_in_the_budget_of_bytes() {
@@ -292,7 +292,7 @@ fn lists_count_in_the_budget_of_bytes() {
             house.ask(owner, Some(at.slot), Request::Invite(Invite { note, ..plain })).unwrap();
         }
     }
-    // 131,072 bytes at once and 4,096 a second: some six answers.
+    // 131,072 bytes at once and 4,096 a second: about six answers.
     let invites = answered(&mut house, ben, &Request::ListInvites);
     assert!((5..10).contains(&invites), "{invites} lists of invites");
 
@@ -301,7 +301,7 @@ fn lists_count_in_the_budget_of_bytes() {
         house.create(ann, 2, Admission::Open);
         house.pass(Duration::from_millis(10));
     }
-    // Each is some 6,500 bytes: twenty at once and, as they come, ten more.
+    // Each is about 6,500 bytes: twenty at once, and about ten more while they are requested.
     let mine = answered(&mut house, ann, &Request::ListMine);
     assert!((20..40).contains(&mine), "{mine} lists of sessions");
 }
@@ -332,7 +332,7 @@ fn commands_above_the_budget_are_refused_by_name() {
     assert!(house.ask(ann, None, Request::ListMine).is_ok(), "a second later there is room again");
 }
 
-/// They are ignored, but not for nothing: 3,000 fit into a datagram.
+/// They are ignored, but they count: 3,000 fit into a datagram.
 // spec-test: LIM-2
 #[test]
 fn messages_for_a_slot_that_has_ended_count_as_well() {
@@ -408,14 +408,14 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
     let attacks: [(StreamId, Delivery, &'static [u8]); 8] = [
         // A stream that was never opened.
         (StreamId(9), Delivery::ReliableOrdered, &[0x12, 1]),
-        // No request id to answer to.
+        // No request id to answer.
         (StreamId::CONTROL, Delivery::ReliableOrdered, &[0x05]),
-        // An unreliable message without a slot, and with one that was never given.
+        // An unreliable message without a slot, and with one that was never assigned.
         (StreamId::CONTROL, Delivery::Unreliable, &[]),
         (StreamId::CONTROL, Delivery::Unreliable, &[9, 0x20, 0, 0, 0]),
-        // A broadcast without a counter to answer to.
+        // A broadcast without a counter to answer.
         (StreamId(1), Delivery::ReliableOrdered, &[0x20, 3]),
-        // An unreliable request: legal but for that, malformed, unknown.
+        // An unreliable request: otherwise legal, malformed, unknown.
         (StreamId::CONTROL, Delivery::Unreliable, &[1, 0x12, 1]),
         (StreamId::CONTROL, Delivery::Unreliable, &[1, 0x12, 1, 9]),
         (StreamId::CONTROL, Delivery::Unreliable, &[1, 0x1f, 1]),
@@ -439,7 +439,7 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_leaves() {
     }
 }
 
-/// Whoever is invited has not asked for it.
+/// Invited users have not asked for this traffic.
 // spec-test: LIM-6
 #[test]
 fn a_full_session_may_be_invited_at_once_and_then_so_many_a_second() {
@@ -458,7 +458,7 @@ fn a_full_session_may_be_invited_at_once_and_then_so_many_a_second() {
     assert_eq!(invite_64(&mut house, 0), Err(ErrorCode::RateLimited));
 }
 
-/// Else who makes much of it keeps a worker from its sockets.
+/// Otherwise a user who causes much mail keeps a worker from its sockets.
 #[test]
 fn however_much_mail_there_is_a_turn_ends() {
     let mut house = House::new(2, Limits { gathered_seats: 0, ..Limits::default() });
@@ -520,7 +520,7 @@ fn sessions_are_entered_within_a_budget_however_soon_they_are_left() {
     assert!((8..=9).contains(&entered), "{entered} a second later");
 }
 
-/// To ask for one that is not there costs as much.
+/// A join of a session that does not exist costs the same.
 // spec-test: LIM-8
 #[test]
 fn joins_count_in_the_budget_before_their_session_is_looked_for() {
@@ -551,7 +551,7 @@ fn who_goes_far_beyond_the_budget_is_closed_and_who_hears_it_stays() {
     assert!(matches!(told[..], [SessionEvent::MemberLeft { why: LeaveReason::Dropped, .. }]), "{told:?}");
 }
 
-/// What a batch of datagrams leads to is not the mail's share.
+/// The effects of a batch of datagrams do not use up the share of the mail.
 #[test]
 fn a_flood_of_refusals_does_not_keep_a_worker_from_its_mail() {
     let mut house = House::new(2, Limits { gathered_seats: 0, ..Limits::default() });
@@ -561,7 +561,7 @@ fn a_flood_of_refusals_does_not_keep_a_worker_from_its_mail() {
     let with_ben = house.join_open(ben, at.session).unwrap();
     house.events(ann, at.slot);
     house.events(ben, with_ben.slot);
-    // Each is answered: more than a turn's share of messages.
+    // Each is answered, which takes more messages than the share of a turn.
     for flooder in flooders {
         for n in 0..1_200 {
             let unknown = Bytes::copy_from_slice(&[&[0x1f][..], &RequestId(n).to_bytes()].concat());

@@ -15,7 +15,7 @@ fn invites(house: &mut House, who: Who) -> Vec<InviteId> {
     }
 }
 
-/// A membership of a session that the tests' `create` has made.
+/// Returns the membership of a session created by the tests' `create`.
 fn membership(entered: Entered) -> Membership {
     Membership { entered, kind: SessionKind(5) }
 }
@@ -28,7 +28,7 @@ fn a_kicked_user_is_told_that_their_invite_is_over() {
         let at = house.create(ann, 2, Admission::Open);
         let number = house.invite(ann, at.slot, &["ben"], 60)[0].unwrap();
         let invite = InviteId { session: at.session, number };
-        // Not by the invite, which stays open.
+        // Joins without the invite, which stays open.
         let with_ben = house.join_open(ben, at.session).unwrap();
         house.user_events(ben);
         assert_eq!(invites(house, ben), [invite]);
@@ -91,7 +91,7 @@ fn sessions_are_listed_in_the_order_of_their_slots_each_with_its_kind() {
     });
 }
 
-/// While its worker is behind with the mail that tells of it.
+/// While the user's worker is behind with the mail that reports the end.
 // spec-test: CMD-22
 #[test]
 fn a_session_counts_for_who_has_left_it_until_they_were_sent_its_end() {
@@ -111,7 +111,7 @@ fn a_session_counts_for_who_has_left_it_until_they_were_sent_its_end() {
     assert_eq!(house.answer(ben, leave), Ok(Value::Empty));
     assert_eq!(house.answer(ben, list), Ok(Value::Sessions(vec![membership(with_ben)])));
     assert_eq!(house.answer(ben, second), Err(ErrorCode::TooManySessions));
-    // Its end is told now.
+    // The end has been sent now.
     assert_eq!(house.ask(ben, None, Request::ListMine), Ok(Value::Sessions(vec![])));
     house.create(ben, 2, Admission::Open);
 }

@@ -1,4 +1,4 @@
-//! Sessions through the whole server: who is told what, in which order, on which stream.
+//! Sessions through the whole server: which messages each member gets, in which order and on which stream.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::wire::{
     UserEvent, Value,
 };
 
-/// An open session of ann, ben and cat; what they were told while they gathered is taken.
+/// Creates an open session of ann, ben and cat, and takes the events of their joins.
 fn gathered(house: &mut House) -> [(Who, Entered); 3] {
     let [ann, ben, cat] =
         [("ann", 0), ("ben", 1), ("cat", 2)].map(|(user, worker)| house.connect(user, worker));
@@ -148,7 +148,7 @@ fn an_unreliable_message_names_the_slot_of_each_who_gets_it() {
     });
 }
 
-/// On the stream that brings them their keys do not meet: a value of one replaces none of the other.
+/// On the receivers' stream the keys do not collide: a value of one sender replaces none of the other.
 // spec-test: EVT-10
 #[test]
 fn a_key_of_two_senders_is_two_keys() {
@@ -184,7 +184,7 @@ fn a_message_reaches_the_named_members_only() {
     });
 }
 
-/// What the session refuses, not a budget of the connection.
+/// Refused by the session, not by a budget of the connection.
 // spec-test: CMD-25, CMD-21
 #[test]
 fn a_message_to_a_stranger_is_refused_by_its_counter() {
@@ -212,7 +212,7 @@ fn a_leavers_own_leave_is_its_last_message_and_its_slot_is_gone() {
         let late = house.send(ben, Some(at.slot), Request::SetProperties(some_ops()));
         house.run();
         assert_eq!(house.answer(ben, leave), Ok(Value::Empty));
-        // Both were in one datagram; the second found no member any more, and comes too late to be answered.
+        // Both were in one datagram. The second found no member any more, and came too late to be answered.
         assert_eq!(house.answered_on(ben, late), None);
         for (who, entered) in all {
             let told = house.events(who, entered.slot);
@@ -255,7 +255,7 @@ fn a_session_that_the_operator_ends_is_over_for_all() {
         let reason = Reason::new("a test").unwrap();
         assert!(!house.shared.close_session(SessionId(0), reason.clone()), "there is none of this id");
         assert!(house.shared.close_session(at.session, reason.clone()));
-        // A second mail finds nothing.
+        // The second mail finds no session.
         house.shared.close_session(at.session, reason.clone());
         house.run();
         for (who, slot) in [(ann, at.slot), (ben, with_ben.slot)] {
@@ -283,7 +283,7 @@ fn a_user_whom_the_operator_removes_is_out_of_that_session_alone() {
         assert!(!house.shared.remove_member(SessionId(0), &user, reason.clone()), "there is no such session");
         assert!(!house.shared.remove_member(at.session, &UserId::new("dan").unwrap(), reason.clone()));
         assert!(house.shared.remove_member(at.session, &user, reason.clone()));
-        // A second mail finds nothing.
+        // The second mail finds no member.
         house.shared.remove_member(at.session, &user, reason.clone());
         house.run();
         assert!(!house.shared.remove_member(at.session, &user, reason.clone()));
@@ -302,7 +302,8 @@ fn a_user_whom_the_operator_removes_is_out_of_that_session_alone() {
     });
 }
 
-/// An open session of 64 members with one more seat, whose first member owns it, by its own entry.
+/// Creates an open session of 64 members with one more seat. Also returns the entry of its first member, who
+/// owns it.
 pub(super) fn full_house(house: &mut House) -> (Vec<(Who, Entered)>, Entered) {
     let ann = house.connect("ann", 0);
     let at = house.create(ann, 65, Admission::Open);
@@ -314,8 +315,8 @@ pub(super) fn full_house(house: &mut House) -> (Vec<(Who, Entered)>, Entered) {
     (all, at)
 }
 
-/// A worker that is behind with its mail keeps both back: what a client that knows of its seat sends there is
-/// answered on the slot's stream.
+/// A worker that is behind with its mail holds back the snapshot and the result: once a client knows of its
+/// seat, the commands that it sends there are answered on the slot's stream.
 // spec-test: EVT-4, SES-14
 #[test]
 fn nobody_hears_of_a_seat_before_its_snapshot() {
@@ -340,7 +341,7 @@ fn nobody_hears_of_a_seat_before_its_snapshot() {
     assert!(matches!(events.first(), Some(SessionEvent::Snapshot(_))), "{events:?}");
 }
 
-/// No correct client sends so: it does not know the slot yet.
+/// No correct client sends this: it does not know the slot yet.
 // spec-test: SES-3, MSG-1
 #[test]
 fn a_slot_that_is_used_before_it_was_told_ends_the_connection() {
@@ -363,7 +364,7 @@ fn a_slot_that_is_used_before_it_was_told_ends_the_connection() {
     assert_eq!(house.closed_with(ben), Some(CloseCode::ProtocolViolation));
 }
 
-/// What waits is as bounded as what is queued.
+/// Waiting results are as bounded as queued ones.
 // spec-test: SES-14, SES-17
 #[test]
 fn results_that_wait_count_as_queued() {
@@ -376,7 +377,7 @@ fn results_that_wait_count_as_queued() {
     let mut house = House::new(1, limits);
     let (mut all, at) = full_house(&mut house);
     let (ann, ben) = (all[0].0, house.connect("ben", 0));
-    // For lists of some length.
+    // To make the lists longer.
     for _ in 0..12 {
         let slot = house.create(ann, 2, Admission::Invited).slot;
         assert!(house.invite(ann, slot, &["ben"], 60)[0].is_ok());
@@ -395,7 +396,7 @@ fn results_that_wait_count_as_queued() {
     assert!(all[..64].iter().all(|(who, _)| house.closed_with(*who).is_none()));
 }
 
-/// Else each time that a user enters would leave memory behind for as long as it stays connected.
+/// Otherwise each entry of a user would leave memory behind for as long as the user stays connected.
 // spec-test: STR-9, EVT-6
 #[test]
 fn a_slot_that_is_over_has_no_stream_at_the_server() {
@@ -411,7 +412,7 @@ fn a_slot_that_is_over_has_no_stream_at_the_server() {
     assert_eq!(sent, Err(SendError::UnknownStream(stream)));
 }
 
-/// Only what is unreliable can come so late: the stream is finished.
+/// Only an unreliable message can arrive this late: the stream is finished.
 // spec-test: CMD-5, MSG-1
 #[test]
 fn what_comes_for_a_slot_that_is_over_is_dropped() {
@@ -625,14 +626,15 @@ fn each_request_is_carried_out_and_answered_once_and_in_order() {
             (0..50).map(|_| house.send(ann, slot, Request::SetProperties(some_ops()))).collect();
         house.run();
         for (request, revision) in requests.into_iter().zip(2..) {
-            // `answer` insists on exactly one.
+            // `answer` requires exactly one.
             assert_eq!(house.answer(ann, request), Ok(Value::Revision(Revision(revision))));
             assert_eq!(house.answered_on(ann, request), slot.map(StreamId::from), "that of its request");
         }
     });
 }
 
-/// Who is answered knows by then what the answer is about: no app has to wait for it once more.
+/// A user who is answered has already received what the answer is about, so no application has to wait for
+/// it.
 // spec-test: SES-19, CMD-19
 #[test]
 fn a_result_comes_behind_what_the_session_has_told_by_then() {
@@ -643,7 +645,7 @@ fn a_result_comes_behind_what_the_session_has_told_by_then() {
         let set = PropertyOp::Set { key: key(), value: PropertyValue::Integer(0), rule: None };
         house.ask(ann, slot, Request::SetProperties(PropertyOps::new(vec![set]).unwrap())).unwrap();
         all.iter().for_each(|(who, at)| _ = house.events(*who, at.slot));
-        // All in one datagram, or two at the most.
+        // All in one datagram, or two at most.
         let asked = [
             counted.clone(),
             Request::Kick(Kick { member: of_cat.member, reason: Reason::none() }),
@@ -730,7 +732,7 @@ fn what_was_carried_out_before_its_senders_end_is_answered_before_it() {
     assert_eq!((done.request, limited.request), (RequestId(101), RequestId(103)));
 }
 
-/// Many may wait behind one mail: what must be received and sent besides does not wait for all of them.
+/// Many answers may wait behind one mail; receiving and sending do not wait for all of them.
 // spec-test: SES-19
 #[test]
 fn answers_leave_in_turns_with_everything_else() {
@@ -759,7 +761,7 @@ fn answers_leave_in_turns_with_everything_else() {
     assert!(!worker.behind);
 }
 
-/// As [`results_that_wait_count_as_queued`], of those about sessions.
+/// Like [`results_that_wait_count_as_queued`], for answers about sessions.
 // spec-test: SES-17
 #[test]
 fn answers_that_wait_count_as_queued() {

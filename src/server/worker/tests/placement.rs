@@ -12,12 +12,12 @@ use crate::wire::{
     Value,
 };
 
-/// Users that each worker serves.
+/// Returns the number of users that each worker serves.
 fn served(house: &House) -> Vec<u64> {
     house.shared.mailboxes.workers().map(|worker| house.shared.counters(worker).connections.get()).collect()
 }
 
-/// A session of `seats` whose owner is at worker 0, and one that has joined it from worker 1.
+/// Creates a session of `seats` seats whose owner is at worker 0, with a member that joined from worker 1.
 fn pair(house: &mut House, seats: u16) -> (Who, Who, Slot) {
     let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
     let at = house.create(ann, seats, Admission::Open);
@@ -160,7 +160,7 @@ fn a_third_workers_socket_finds_a_connection_that_has_moved_and_one_that_has_end
     say(&mut house, ben, slot, 1);
     house.run();
     assert_eq!(messages(&house.events(ben, slot)), 1);
-    // It never confirms its end, and goes on sending while nobody knows it any more.
+    // It never confirms its end, and continues to send when no worker knows it any more.
     house.deafen(ben);
     house.connect("ben", 1);
     house.pass(Duration::from_secs(20));

@@ -1,4 +1,4 @@
-//! That each limit of a server reaches the layer that keeps it, and is refused by its name there.
+//! Checks that each limit of a server reaches the layer that enforces it, and is refused there with its code.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::wire::command::{Broadcast, To};
 use crate::wire::result::Entered;
 use crate::wire::{Admission, Body, Command, Delivery, ErrorCode, SessionEvent, Value};
 
-/// A server of two workers of which each serves its own clients, with ann on the one and ben on the other, both in a
-/// session of ann's.
+/// A server of two workers, each of which serves its own clients: ann is on one and ben on the other, both in
+/// a session of ann.
 struct Two {
     house: House,
     ann: (Who, Entered),
@@ -31,7 +31,7 @@ impl Two {
         Self { house, ann: (ann, at), ben: (ben, with_ben) }
     }
 
-    /// What ann is answered who creates another session.
+    /// Lets ann create another session, and returns the outcome.
     fn create(&mut self) -> Result<Slot, ErrorCode> {
         match self.house.ask(self.ann.0, None, create(2, Admission::Open))? {
             Value::Entered(entered) => Ok(entered.slot),
@@ -39,7 +39,7 @@ impl Two {
         }
     }
 
-    /// What becomes of an invite of ann's.
+    /// Lets ann invite a user, and returns the outcome.
     fn invite(&mut self, slot: Slot, name: &str) -> Result<(), ErrorCode> {
         match self.house.ask(self.ann.0, Some(slot), invite(&[name], 60))? {
             Value::Invited(answers) => answers[0].map(|_| ()),
@@ -47,7 +47,7 @@ impl Two {
         }
     }
 
-    /// What becomes of a broadcast.
+    /// Sends a broadcast, and returns the outcome.
     fn say(&mut self, (who, at): (Who, Entered), delivery: Delivery, bytes: usize) -> Result<(), ErrorCode> {
         let body = Body::new(delivery, Bytes::from(vec![7; bytes])).unwrap();
         let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter: 5, body });
@@ -65,7 +65,8 @@ impl Two {
     }
 }
 
-/// Each with the smallest value at which something still happens: it does once, and not again.
+/// Each limit has the smallest value that still permits something: the first attempt succeeds, the second
+/// fails.
 // spec-test: LIM-1
 #[test]
 fn whatever_is_over_a_limit_is_refused_by_its_name() {
@@ -97,7 +98,7 @@ fn whatever_is_over_a_limit_is_refused_by_its_name() {
     }
 }
 
-/// What comes at once has a floor, so that it is the time after it that tells.
+/// The burst has a minimum, so the rate shows only in the time after it.
 // spec-test: LIM-3
 #[test]
 fn a_session_takes_bytes_at_the_rate_of_its_limit() {

@@ -1,16 +1,16 @@
-//! Random commands: a handful of users, few sessions, few keys, so that they meet.
+//! Random commands about few users, sessions and keys, so that they interact.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::wire::{PropertyValue, WriteRule};
 
-/// A user by its place in [`USERS`], or in a session a member by its place, see `Run::member`.
+/// A user by index in [`USERS`], or a member of a session by index; see `Run::member`.
 pub(super) type Who = usize;
-/// A session by its place, see `Run::session`.
+/// A session by index; see `Run::session`.
 pub(super) type Where = usize;
 
-/// Users on three workers; the first and the last two share theirs.
+/// Users on three workers: `a` and `d` share one, `b` and `e` share another.
 pub(super) const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[derive(Debug, Clone)]
@@ -31,25 +31,25 @@ pub(super) enum Command {
     Expire,
 }
 
-/// Which invite a command names.
+/// Selects the invite that a command names.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pick {
-    /// The newest of this user's.
+    /// The newest invite of this user.
     NewestOf(Who),
     Number(u32),
 }
 
-/// A command, and the world that it meets.
+/// A command, and the conditions under which it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     pub(super) command: Command,
-    /// By how much the caller's clock is behind.
+    /// How far the caller's clock is behind.
     pub(super) behind: Duration,
     /// Workers whose mailboxes are full.
     pub(super) full: Vec<WorkerId>,
 }
 
-/// Steps of which the first creates a session.
+/// Steps, the first of which creates a session.
 pub(super) fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     (any_create(), prop::collection::vec(any_step(), 1..80)).prop_map(|(command, mut steps)| {
         steps.insert(0, Step { command, behind: Duration::ZERO, full: Vec::new() });
@@ -75,11 +75,11 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
-    // Sessions more than users come to know are rare; the first is where most happens.
+    // Most commands are about the first session.
     let session = || prop_oneof![4 => Just(0_usize), 1 => 0..4_usize];
     let user = || 0..USERS.len();
     let pair = || (session(), user());
-    // Mostly owners and members; what strangers may not do is tried often enough.
+    // Mostly owners and members; commands of strangers are still tried often enough.
     let caller = || (session(), prop_oneof![3 => Just(0), 2 => Just(1), 2 => user()]);
     let users = || prop::sample::subsequence((0..USERS.len()).collect::<Vec<_>>(), 1..=3);
     prop_oneof![
@@ -115,7 +115,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// TTLs are whole seconds: these end exactly at one, and a millisecond before and after it.
+/// TTLs are whole seconds; these durations end exactly at one, or a millisecond before or after it.
 fn any_pass() -> impl Strategy<Value = Duration> {
     prop::sample::select(vec![1, 999, 1_000, 1_001, 1_999, 2_000]).prop_map(Duration::from_millis)
 }

@@ -1,12 +1,12 @@
-//! [`Reference`]: one session as the design words it, in plain lists and without any cleverness.
+//! [`Reference`]: one session as the design describes it, in plain lists and without optimizations.
 //!
-//! It shares no code with the session that it is compared to: it counts by looking through all
-//! that it has, and keeps every event that it ever numbered.
+//! It shares no code with the session that it is compared to. It counts by scanning everything that it has,
+//! and keeps every event that it ever numbered.
 
 use super::*;
 use crate::wire::{DeleteReason, PropertyChange};
 
-/// A numbered event, without its number: that is its place in [`Reference::log`].
+/// A numbered event; its place in [`Reference::log`] gives its number.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Event {
     Joined(MemberId, UserId),
@@ -17,7 +17,7 @@ pub(super) enum Event {
     Deleted(DeleteReason),
 }
 
-/// An invite; `ended` says what whoever uses it afterwards is told.
+/// An invite; `ended` is the error code of any later use.
 #[derive(Debug, Clone)]
 pub(super) struct Ticket {
     pub(super) user: UserId,
@@ -43,18 +43,18 @@ pub(super) struct Reference {
     /// Event number n is at n − 1.
     pub(super) log: Vec<Event>,
     pub(super) idle_ends: Option<Timestamp>,
-    /// Another session has its place.
+    /// Another session has taken its place.
     pub(super) gave_way: bool,
-    /// Who was in it last.
+    /// The user who left the session last.
     pub(super) left_by: Option<UserId>,
     pub(super) over: bool,
-    /// Who received something unnumbered in this step, each as often as it did.
+    /// Members that received something unnumbered in this step, once for each time.
     pub(super) received: Vec<MemberId>,
-    /// What an owner alone was told in this step.
+    /// Events sent to the owner alone in this step.
     pub(super) told: Vec<(MemberId, UserEvent)>,
 }
 
-/// When a step happens, and which mailboxes have no room then.
+/// Time of a step, and the workers whose mailboxes are full.
 pub(super) struct At<'a> {
     pub(super) now: Timestamp,
     pub(super) full: &'a [WorkerId],
@@ -118,24 +118,24 @@ impl Reference {
         self.tickets.get(&number).is_some_and(|ticket| ticket.ended.is_none())
     }
 
-    /// All that have not ended, be their time over.
+    /// Returns all invites that have not ended, including those past their TTL.
     pub(super) fn open_tickets(&self) -> Vec<u32> {
         self.tickets.keys().copied().filter(|number| self.is_open(*number)).collect()
     }
 
-    /// The user's newest invite that admits.
+    /// Returns the user's newest invite that admits.
     fn admitting(&self, user: &UserId, now: Timestamp) -> Option<u32> {
         let admits = |ticket: &Ticket| ticket.user == *user && ticket.ended.is_none() && now < ticket.expires;
         self.tickets.iter().filter(|(_, ticket)| admits(ticket)).map(|(number, _)| *number).max()
     }
 
-    /// Seats that invites hold which admit now.
+    /// Returns the number of seats held by invites that admit now.
     pub(super) fn held(&self, now: Timestamp) -> usize {
         let held = |ticket: &&Ticket| ticket.holds_seat && ticket.ended.is_none() && now < ticket.expires;
         self.tickets.values().filter(held).count()
     }
 
-    /// Whether there is a seat for who has this ticket, or for anybody.
+    /// Checks that a seat is free for the holder of this ticket, or for anyone.
     fn check_seat(&self, ticket: Option<u32>, now: Timestamp) -> Result<(), ErrorCode> {
         let others = match ticket {
             Some(number) if self.tickets[&number].holds_seat => self.held(now) - 1,
@@ -355,20 +355,20 @@ impl Reference {
         }
     }
 
-    /// When the invite of this number ends or, ended, is forgotten.
+    /// Returns when an invite expires or, once ended, is forgotten.
     fn due(&self, number: u32) -> Timestamp {
         let ticket = &self.tickets[&number];
         let memory = if self.is_open(number) { Duration::ZERO } else { limits().ended_invite_memory };
         ticket.expires + memory
     }
 
-    /// When the session has something to do next.
+    /// Returns the next deadline of the session.
     pub(super) fn deadline(&self) -> Timestamp {
         let due = self.tickets.keys().map(|number| self.due(*number)).chain(self.idle_ends).min();
         due.filter(|_| !self.over).unwrap_or(Timestamp::MAX)
     }
 
-    /// Does what is due, in the order in which it is due.
+    /// Applies what is due, in the order of the deadlines.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Expired> {
         let mut expired = Vec::new();
         let first = |session: &Self| session.tickets.keys().map(|n| (session.due(*n), *n)).min();

@@ -1,7 +1,7 @@
-//! [`Rosters`]: workers and clients as the design words them, fed with nothing but the mail.
+//! [`Rosters`]: workers and clients as the design describes them, fed with nothing but the mail.
 //!
-//! Each member has a mirror of its session, built from its snapshot and the numbered events after
-//! it. What mirrors show is what members can know, so promises are checked on them.
+//! Each member has a mirror of its session, built from its snapshot and the numbered events after it. Mirrors
+//! show exactly what members can know, so the promises are checked on them.
 
 use super::reference::{Event, Reference};
 use super::*;
@@ -10,7 +10,7 @@ use crate::wire::{PropertyChange, PropertyValue, WriteRule};
 
 type Values = BTreeMap<PropertyKey, (PropertyValue, WriteRule, MemberId)>;
 
-/// What one member knows of its session.
+/// One member's view of its session.
 #[derive(Debug)]
 struct Mirror {
     you: MemberId,
@@ -25,11 +25,11 @@ struct Mirror {
 #[derive(Debug, Default)]
 pub(super) struct Rosters {
     rosters: BTreeMap<(WorkerId, SessionId), Vec<Mirror>>,
-    /// Open invites by what their issuing and ending was answered with.
+    /// Open invites, according to the answers that issued and ended them.
     live: BTreeMap<InviteId, (UserId, Timestamp)>,
-    /// Who received something unnumbered since it was last taken.
+    /// Members that received something unnumbered since the list was last taken.
     pub(super) received: Vec<MemberId>,
-    /// What single members were told since it was last taken.
+    /// Events sent to single members since the list was last taken.
     pub(super) told: Vec<(MemberId, UserEvent)>,
 }
 
@@ -135,7 +135,7 @@ impl Rosters {
         }
     }
 
-    /// Checks that whoever joined a session for the invited had a live invite.
+    /// Checks that a user who joined a session for invited users had a live invite.
     pub(super) fn check_entry(&self, fanout: &Fanout, session: &Reference, now: Timestamp) {
         let Change::Joined { number, user, .. } = &fanout.change else { return };
         let created = number.0 == 1;
@@ -153,12 +153,12 @@ impl Rosters {
         }
     }
 
-    /// An invite was used or ended: that happens to it once.
+    /// Records that an invite was used or ended, which happens to it once.
     pub(super) fn ended(&mut self, invite: InviteId) {
         assert!(self.live.remove(&invite).is_some(), "promise 2: {invite} had ended already");
     }
 
-    /// Checks that those in the rosters are the session's members and know what it is.
+    /// Checks that the members in the rosters are those of the session, and that their mirrors match it.
     pub(super) fn check_against(&self, session: &Reference) {
         let rosters = self.rosters.iter().filter(|((_, id), _)| *id == session.id);
         let mirrors: Vec<_> = rosters.flat_map(|(_, roster)| roster).collect();
@@ -170,7 +170,7 @@ impl Rosters {
     }
 }
 
-/// A change as an event with its number, if it has one.
+/// Returns a change as an event with its number, if it has one.
 fn numbered(change: &Change) -> Option<(u64, Event)> {
     let event = match change {
         Change::Joined { member, user, .. } => Event::Joined(*member, user.clone()),

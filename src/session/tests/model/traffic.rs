@@ -1,4 +1,4 @@
-//! What members of the [`Reference`] send each other, and its properties.
+//! Traffic between members of the [`Reference`], and its properties.
 
 use super::reference::{At, Event, Reference};
 use super::*;
@@ -41,7 +41,7 @@ impl Reference {
         Ok(())
     }
 
-    /// Carries out the operations one by one on a copy, which replaces the properties at the end.
+    /// Applies the operations one by one, and restores the previous properties if one of them fails.
     pub(super) fn set_properties(
         &mut self,
         member: MemberId,

@@ -1,4 +1,4 @@
-//! That an end without a cause is noticed, and a cause without an end.
+//! Checks that an end without a cause is detected, and a cause without an end.
 
 use super::*;
 use crate::client::core::Disconnected;
@@ -20,7 +20,7 @@ fn users(life: u32, name: &str) -> BTreeMap<Life, UserId> {
     [(Life(life), user(name))].into()
 }
 
-/// Issues when ann's connection ends so, in a run with these causes.
+/// Returns the issues when ann's connection ends with `why` in a run with these causes.
 fn issues_of_end(causes: Causes, why: &Disconnected) -> Vec<String> {
     let mut issues = Issues::default();
     Ends::new(causes).disconnected(Life(1), &users(1, "ann"), why, &mut issues);
@@ -52,7 +52,7 @@ fn some_ends_need_no_cause_and_some_have_none() {
     let never = [
         by_server(CloseCode::ProtocolViolation, ""),
         by_server(CloseCode::Internal, ""),
-        // Nobody has taken her place.
+        // She has not connected again.
         by_server(CloseCode::Replaced, ""),
         rejected(RejectCode::Denied),
         rejected(RejectCode::TokenUsed),
@@ -133,7 +133,8 @@ fn a_session_that_the_operator_has_not_closed_so_is_noticed() {
     assert_noticed(&issues_of(SESSION, DeleteReason::ShuttingDown, ""), "nobody asked for");
 }
 
-/// Issues when bob at [`SEAT`], in his second life, is told to have left so; `cause` is what was done before.
+/// Returns the issues when bob at [`SEAT`], in his second life, is reported to have left for `why`; `cause`
+/// is what happened before.
 fn issues_of_leave(why: LeaveReason, causes: Causes, cause: impl FnOnce(&mut Ends)) -> Vec<String> {
     let (mut ends, mut issues) = (Ends::new(causes), Issues::default());
     cause(&mut ends);
@@ -175,7 +176,7 @@ fn a_member_that_leaves_without_a_cause_is_noticed() {
     for why in LeaveReason::ALL {
         assert_noticed(&issues_of_leave(*why, without_naps, |_| ()), "is told to have left");
     }
-    // What others have done is no cause.
+    // Another member's request is no cause.
     let of_ann = issues_of_leave(LeaveReason::Left, ALL, |ends| ends.asked(Some(MINE), &Request::Leave));
     assert_noticed(&of_ann, "is told to have left");
 }

@@ -1,4 +1,4 @@
-//! That a result which is not true is noticed.
+//! Checks that a false result is detected.
 
 use super::*;
 use crate::wire::command::{Delete, Kick, Revoke};
@@ -7,7 +7,8 @@ use crate::wire::{DeleteReason, InviteTtl, PropertyOp, PropertyOps};
 const OWNER: u32 = 1;
 const OTHER: u32 = 2;
 
-/// Issues when a member of a session of ann, who owns it, and ben is answered so.
+/// Returns the issues when the member `you` of a session of ann, its owner, and ben gets `outcome` as the
+/// answer to `request`.
 fn issues_of(you: u32, request: Request, outcome: Result<Value, RequestError>) -> Vec<String> {
     let (mut truths, mut issues) = (Truths::default(), Issues::default());
     truths.event(Life(1), &entered(mirror(you, 3, &[(OWNER, "ann"), (OTHER, "ben")])), false, &mut issues);
@@ -127,7 +128,7 @@ fn results_follow_the_events_before_them() {
     };
     assert_eq!(told(&deleted), [false, false, true]);
     assert_eq!(issues.lines, [""; 0]);
-    // What a client cannot follow is one, too.
+    // A client that cannot follow an event is also an issue.
     truths.event(Life(2), &entered(mirror(OWNER, 3, &[(OWNER, "ann")])), false, &mut issues);
     truths.event(Life(2), &owns(9, OWNER), false, &mut issues);
     assert_noticed(&issues.lines, "cannot follow");
@@ -139,7 +140,7 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
     let join = || Request::Join(Join::Session(SESSION));
     let by_invite = || Request::Join(Join::Invite(InviteId { session: SESSION, number: 1 }));
     let there = mirror(OWNER, 3, &[(OWNER, "ann")]);
-    // What the second life is answered while the first is in the session, which is for invited users.
+    // The first life is in a session for invited users; the second life receives `outcome`.
     let issues_of = |request, outcome: Result<Value, RequestError>| {
         let (mut truths, mut issues) = (Truths::default(), Issues::default());
         truths.event(Life(1), &entered(there.clone()), false, &mut issues);

@@ -1,4 +1,4 @@
-//! Whether an answer of `send` is one that the call deserves.
+//! Whether the result of a call of `send` is legal.
 
 use bytes::Bytes;
 
@@ -13,15 +13,15 @@ pub(in crate::testing::transport) struct Attempt<'a> {
     pub(in crate::testing::transport) stream: StreamId,
     pub(in crate::testing::transport) delivery: Delivery,
     pub(in crate::testing::transport) payload: &'a Bytes,
-    /// What the end knows of the stream: whether it is open, if it knows.
+    /// Whether the stream is open, if the end knows it.
     pub(in crate::testing::transport) is_open: Option<bool>,
-    /// Largest payload that fitted, and what was queued, before.
+    /// The largest payload that fitted before the call, and the bytes queued then.
     pub(in crate::testing::transport) max_bytes: usize,
     pub(in crate::testing::transport) queued_bytes: usize,
 }
 
 impl Attempt<'_> {
-    /// What is wrong with the answer of an end in `state`.
+    /// Returns what is wrong with the result at an end in `state`.
     pub(super) fn objection(&self, state: State, answer: Result<Sent, SendError>) -> Option<String> {
         let (bytes, max) = (self.payload.len(), self.max_bytes);
         let is_legal = match answer {

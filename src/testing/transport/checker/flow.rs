@@ -1,4 +1,4 @@
-//! One direction of one connection: what was sent, what `send` answered, and what arrived.
+//! One direction of one connection: the messages sent, the results of `send`, and the messages that arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::testing::issues::Issues;
 use crate::testing::transport::message::{End, NAME_BYTES, Name};
 use crate::wire::Delivery;
 
-/// Holds the delivery modes to their promises.
+/// Checks one direction against the promises of the delivery modes.
 pub(super) struct Flow {
     seed: u64,
     life: Life,
@@ -19,16 +19,16 @@ pub(super) struct Flow {
     sent: BTreeMap<u32, Sending>,
     refused: BTreeMap<u32, SendError>,
     lanes: BTreeMap<Lane, Track>,
-    /// Messages too short for a name, by their bytes.
+    /// Messages too short for a name, by payload.
     nameless: BTreeMap<(Lane, Bytes), Vec<u32>>,
-    /// Streams that the receiver has finished: what was sent on them need not arrive any more.
+    /// Streams that the receiver has finished: messages sent on them need not arrive any more.
     ended: BTreeSet<StreamId>,
-    /// All messages from this one on must arrive.
+    /// Messages with this serial and later ones must arrive in every mode.
     all_from: u32,
     arrived: u64,
 }
 
-/// A message that `send` took.
+/// A message that `send` accepted.
 #[derive(Debug)]
 struct Sending {
     lane: Lane,
@@ -37,25 +37,25 @@ struct Sending {
     has_arrived: bool,
 }
 
-/// What keeps an order, or keeps none, of its own.
+/// Messages that share an order, or a mode without order, on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lane {
     Unreliable,
     Unordered(StreamId),
     Ordered(StreamId),
-    /// Both keyed modes: they share a key.
+    /// Both keyed modes: they share a key's order.
     Keyed(StreamId, u16),
 }
 
 /// The messages of a lane.
 #[derive(Debug, Default)]
 struct Track {
-    /// In the order of sending.
+    /// In sending order.
     sent: Vec<u32>,
-    /// How many have arrived, of an ordered lane.
+    /// Number of arrived messages; used for an ordered lane.
     arrived: usize,
     newest: Option<u32>,
-    /// The newest that the last to arrive may have been: several may be alike.
+    /// The newest message that the last one to arrive may be, since several may have the same payload.
     newest_alike: Option<u32>,
 }
 
@@ -75,12 +75,12 @@ impl Flow {
         }
     }
 
-    /// Messages that have arrived.
+    /// Returns the number of messages that have arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.arrived
     }
 
-    /// `send` has answered for the message `serial`.
+    /// Records the result of `send` for the message `serial`.
     pub(super) fn sent(
         &mut self,
         serial: u32,
@@ -112,12 +112,12 @@ impl Flow {
         self.sent.insert(serial, sending);
     }
 
-    /// The receiver has finished `stream`: nothing of it arrives any more.
+    /// Records that the receiver has finished `stream`, after which nothing may arrive on it.
     pub(super) fn ended(&mut self, stream: StreamId) {
         self.ended.insert(stream);
     }
 
-    /// The receiver was handed a message.
+    /// Records a message that the receiver was handed.
     pub(super) fn receive(
         &mut self,
         stream: Option<StreamId>,
@@ -143,12 +143,12 @@ impl Flow {
         }
     }
 
-    /// Which message `payload` is.
+    /// Returns which message `payload` belongs to.
     fn identify(&self, lane: Lane, delivery: Delivery, payload: &Bytes) -> Result<u32, String> {
         let bytes = payload.len();
         let Some(name) = Name::read(payload) else {
-            // Which of several that are alike it is matters not: if any choice keeps the promises, the
-            // oldest that fits does.
+            // Which of several identical messages arrived does not matter: if any choice keeps the promises,
+            // the oldest one that fits does.
             return self
                 .alike(lane, delivery, payload)
                 .find(|serial| self.fits(lane, *serial))
@@ -169,14 +169,14 @@ impl Flow {
         }
     }
 
-    /// The messages without a name that have these bytes, oldest first.
+    /// Returns the messages without a name that have this payload, oldest first.
     fn alike(&self, lane: Lane, delivery: Delivery, payload: &Bytes) -> impl Iterator<Item = u32> {
         let serials = self.nameless.get(&(lane, payload.clone())).into_iter().flatten().copied();
         serials
             .filter(move |serial| self.sent.get(serial).is_some_and(|sending| sending.delivery == delivery))
     }
 
-    /// True when the message may arrive now.
+    /// Whether the message may arrive now.
     fn fits(&self, lane: Lane, serial: u32) -> bool {
         let Some(track) = self.lanes.get(&lane) else { return false };
         match lane {
@@ -207,13 +207,13 @@ impl Flow {
         }
     }
 
-    /// From now on everything must arrive, in every mode.
+    /// Requires that from now on everything arrives, in every mode.
     pub(super) fn expect_all(&mut self) {
         let newest = self.sent.keys().chain(self.refused.keys()).max();
         self.all_from = newest.map_or(0, |newest| newest + 1);
     }
 
-    /// Both ends live and nothing is under way: all that must arrive has.
+    /// Checks that everything that must arrive has arrived; both ends live and nothing is in flight.
     pub(super) fn finish(&self, issues: &mut Issues) {
         for (serial, sending) in &self.sent {
             let must =
@@ -224,7 +224,7 @@ impl Flow {
         }
         for (lane, track) in &self.lanes {
             let Lane::Keyed(..) = lane else { continue };
-            // What is newer and may be lost replaces it only when it arrives.
+            // A newer unreliable message replaces it only when it arrives.
             let is_reliable =
                 |serial: &&u32| self.sent.get(*serial).is_some_and(|sending| sending.delivery.is_reliable());
             let newest = track.sent.iter().rev().find(is_reliable);

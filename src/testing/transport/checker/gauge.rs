@@ -1,4 +1,4 @@
-//! What a connection shows from outside after each turn: timers that are armed, buffers within limits.
+//! A connection's externally visible state after each turn: timers are armed, and buffers are within limits.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ pub(in crate::testing::transport) struct Gauge {
     pub(in crate::testing::transport) is_closed: bool,
     pub(in crate::testing::transport) is_drained: bool,
     pub(in crate::testing::transport) queued_bytes: usize,
-    /// Most bytes that its buffers hold, by its configuration.
+    /// Maximum number of bytes that its buffers may hold by its configuration.
     pub(in crate::testing::transport) max_queued_bytes: usize,
     pub(in crate::testing::transport) rtt: Duration,
     pub(in crate::testing::transport) idle_timeout: Duration,
 }
 
 impl Gauge {
-    /// Reads it off.
+    /// Reads the state of `connection`.
     pub(in crate::testing::transport) fn of(
         connection: &Connection,
         config: &ConnectionConfig,
@@ -36,7 +36,7 @@ impl Gauge {
         }
     }
 
-    /// What is wrong with it at `now`.
+    /// Returns what is wrong with the state at `now`.
     pub(super) fn objection(&self, now: Timestamp) -> Option<String> {
         let Self { queued_bytes, max_queued_bytes, .. } = *self;
         if queued_bytes > max_queued_bytes {
@@ -55,15 +55,15 @@ impl Gauge {
         None
     }
 
-    /// Something outstanding is looked after at least so often: with its probes at most 300 ms or one
-    /// probe timeout apart. One wild sample moves the smoothed time by an eighth of it and the
-    /// variation by a quarter, so a probe timeout is at most about nine smoothed times.
+    /// Returns the longest wait for the next timer while data is outstanding: probes are at most 300 ms or
+    /// one probe timeout apart. One outlier sample moves the smoothed RTT by an eighth of the sample and the
+    /// variation by a quarter, so a probe timeout is at most about nine smoothed RTTs.
     fn longest_wait(&self) -> Duration {
         self.rtt * 10 + Duration::from_millis(400)
     }
 }
 
-/// Counts what happens without time passing.
+/// Counts steps that happen without time passing.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     at: Timestamp,
@@ -71,11 +71,11 @@ pub(super) struct Pace {
     is_stopped: bool,
 }
 
-/// Steps in one instant beyond which a timer counts as spinning.
+/// Number of steps in one instant beyond which a timer counts as spinning.
 const MAX_STEPS: u32 = 2_000;
 
 impl Pace {
-    /// Takes one step; false when there are too many in this instant.
+    /// Counts one step; returns false if there are too many in this instant.
     pub(super) fn step(&mut self, now: Timestamp) -> bool {
         if now > self.at {
             (self.at, self.steps) = (now, 0);
@@ -84,7 +84,7 @@ impl Pace {
         self.steps <= MAX_STEPS && !self.is_stopped
     }
 
-    /// Lets no further step be taken.
+    /// Permits no further steps.
     pub(super) fn stop(&mut self) {
         self.is_stopped = true;
     }

@@ -1,12 +1,12 @@
-//! [`Checker`]: hears all that both ends of every connection do and are told, holds the transport's
-//! promises against it, and lists what is broken.
+//! [`Checker`]: records all that both ends of every connection do and receive, checks it against the
+//! transport's promises, and lists what is broken.
 //!
 //! | file | promises |
 //! |---|---|
-//! | `attempt` | answers of `send` that are due |
-//! | `flow` | deliveries of one direction: the modes, and answers of `send` that are honoured |
-//! | `side` | one end's life: who may be told of which close |
-//! | `gauge` | timers are armed and make progress, buffers keep their limits |
+//! | `attempt` | results of `send` are legal |
+//! | `flow` | deliveries of one direction: the modes, and accepted and refused messages |
+//! | `side` | one end's life: which close it may report |
+//! | `gauge` | timers are armed and make progress, buffers stay within their limits |
 
 mod attempt;
 mod flow;
@@ -33,30 +33,30 @@ use crate::testing::checker::Life;
 use crate::testing::issues::Issues;
 use crate::wire::{CloseCode, Delivery};
 
-/// What a run promises besides what every run does.
+/// Promises of a run beyond those of every run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     /// The smaller of both ends' idle timeouts.
     pub(super) idle_timeout: Duration,
     /// The paths are so good that no connection may time out while its peer lives.
     pub(super) must_live: bool,
-    /// Nor may the end of one that is closed go unheard.
+    /// A close must also reach the peer: no connection may time out after its peer has closed it.
     pub(super) must_tell: bool,
 }
 
-/// Holds a run to the promises.
+/// Checks a run against the promises.
 pub(super) struct Checker {
     seed: u64,
     rules: Rules,
     issues: Issues,
     lives: BTreeMap<Life, Pair>,
     pace: Pace,
-    /// When the last sleep of an end, or of all at once, is over.
+    /// When the last nap of an end, or jump of the clock, is over.
     awake_from: Timestamp,
     counts: Counts,
 }
 
-/// What happened: a run in which little happens proves little.
+/// Counts of events; a run in which little happens proves little.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) opened: u32,
@@ -87,12 +87,12 @@ impl Checker {
         }
     }
 
-    /// What is broken, in the order in which it showed.
+    /// Returns the broken promises, in the order in which they were detected.
     pub(super) fn issues(&self) -> &[String] {
         &self.issues.lines
     }
 
-    /// The run's seed: payloads follow from it.
+    /// Returns the run's seed, from which payloads are derived.
     pub(super) fn seed(&self) -> u64 {
         self.seed
     }
@@ -101,12 +101,12 @@ impl Checker {
         self.counts
     }
 
-    /// Messages that arrived.
+    /// Returns the number of messages that arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.lives.values().map(|pair| pair.up.arrived() + pair.down.arrived()).sum()
     }
 
-    /// Time passes, or does not: false when too much happens in one instant.
+    /// Counts a step; returns false if too much happens in one instant.
     pub(super) fn step(&mut self, now: Timestamp) -> bool {
         self.issues.now = now;
         let moves = self.pace.step(now);
@@ -114,7 +114,7 @@ impl Checker {
         moves
     }
 
-    /// An end had so many datagrams to send at once; too many are without end, and end the run.
+    /// Records that an end sent `datagrams` datagrams at once; too many count as endless, and stop the run.
     pub(super) fn burst(&mut self, end: End, datagrams: usize) {
         if datagrams >= MAX_BURST {
             self.pace.stop();
@@ -122,28 +122,29 @@ impl Checker {
         }
     }
 
-    /// Notes an issue unless `holds`.
+    /// Records an issue unless `holds`.
     pub(super) fn expect<T: fmt::Display>(&mut self, holds: bool, issue: impl FnOnce() -> T) {
         if !holds {
             self.issues.add(issue());
         }
     }
 
-    /// A client begins to connect.
+    /// Records that a client begins to connect.
     pub(super) fn born(&mut self, life: Life) {
         let flow = |from| Flow::new(self.seed, life, from);
         let (up, down) = (flow(End::Client), flow(End::Server));
         self.lives.insert(life, Pair { client: Side::default(), server: Side::default(), up, down });
     }
 
-    /// The client has an address that was another's: what comes there may be for that one.
+    /// Records that the client has an address that was another's, so that datagrams for the other may arrive
+    /// there.
     pub(super) fn inherits(&mut self, life: Life) {
         if let Some(pair) = self.lives.get_mut(&life) {
             pair.client.is_ambiguous = true;
         }
     }
 
-    /// An end has its connection.
+    /// Records that an end has its connection.
     pub(super) fn opened(&mut self, life: Life, end: End) {
         let Some(pair) = self.lives.get_mut(&life) else { return };
         let before = std::mem::replace(&mut pair.side_mut(end).state, State::Open);
@@ -151,10 +152,10 @@ impl Checker {
         self.expect(before == State::Unborn, || format!("{life:?} opened at {end:?} while {before:?}"));
     }
 
-    /// The client's process is gone, without a word.
+    /// Records that the client's process ended without closing its connection.
     pub(super) fn crashed(&mut self, life: Life) {
         if let Some(Pair { client, .. }) = self.lives.get_mut(&life) {
-            // It may have closed, and not have said so often enough.
+            // It may have closed, and not have sent its close often enough.
             client.is_cut_short = true;
             if client.state != State::Closed {
                 client.state = State::Gone;
@@ -162,26 +163,26 @@ impl Checker {
         }
     }
 
-    /// An end sleeps, or the clock jumps, to `until`: silence before is nobody's fault.
+    /// Records that an end sleeps, or the clock jumps, until `until`: silence before that is no fault.
     pub(super) fn sleeps(&mut self, until: Timestamp) {
         self.awake_from = self.awake_from.max(until);
     }
 
-    /// An end was given a packet, the `number`th of its peer.
+    /// Records that an end was given a packet, the `number`th of its peer.
     pub(super) fn heard(&mut self, now: Timestamp, life: Life, end: End, number: u64) {
         if let Some(pair) = self.lives.get_mut(&life) {
             pair.side_mut(end).heard(now, number);
         }
     }
 
-    /// A packet of an end left.
+    /// Records that an end sent a packet.
     pub(super) fn spoke(&mut self, now: Timestamp, life: Life, end: End) {
         if let Some(pair) = self.lives.get_mut(&life) {
             pair.side_mut(end).spoke = Some(now);
         }
     }
 
-    /// An end's owner closes it.
+    /// Records that an end's owner closes it.
     pub(super) fn closes(&mut self, life: Life, end: End, code: CloseCode, reason: &str) {
         if let Some(pair) = self.lives.get_mut(&life)
             && pair.side(end).state == State::Open
@@ -191,7 +192,7 @@ impl Checker {
         }
     }
 
-    /// An end is told that it is closed.
+    /// Records that an end reports that it is closed.
     pub(super) fn closed(&mut self, now: Timestamp, life: Life, end: End, why: &Closed) {
         let Some(pair) = self.lives.get_mut(&life) else { return };
         let (before, peer) = (pair.side(end).state, pair.side(end.peer()));
@@ -209,7 +210,7 @@ impl Checker {
         }
     }
 
-    /// An end tries to send, and `send` answers.
+    /// Records a call of `send` and its result.
     pub(super) fn sent(&mut self, life: Life, from: End, attempt: &Attempt, answer: Result<Sent, SendError>) {
         let Some(pair) = self.lives.get_mut(&life) else { return };
         match answer {
@@ -224,14 +225,14 @@ impl Checker {
         }
     }
 
-    /// An end has finished a stream: it gets nothing more of it.
+    /// Records that an end has finished a stream and must receive nothing more on it.
     pub(super) fn ended(&mut self, life: Life, end: End, stream: StreamId) {
         if let Some(pair) = self.lives.get_mut(&life) {
             pair.flow_mut(end.peer()).ended(stream);
         }
     }
 
-    /// An end was handed a message.
+    /// Records a message that an end was handed.
     pub(super) fn message(
         &mut self,
         life: Life,
@@ -246,14 +247,14 @@ impl Checker {
         self.expect(state == State::Open, || format!("{life:?}: {end:?} got a message while {state:?}"));
     }
 
-    /// How a connection looks after its outputs were drained.
+    /// Checks a connection's state after its outputs were drained.
     pub(super) fn gauge(&mut self, now: Timestamp, life: Life, end: End, gauge: &Gauge) {
         if let Some(issue) = gauge.objection(now) {
             self.issues.add(format_args!("{life:?} at {end:?}: {issue}"));
         }
     }
 
-    /// The paths are good and idle: whatever is sent from now on arrives, in every mode.
+    /// Requires that everything sent from now on arrives, in every mode: the paths are good and idle.
     pub(super) fn expect_all(&mut self) {
         for pair in self.lives.values_mut() {
             pair.up.expect_all();
@@ -261,8 +262,8 @@ impl Checker {
         }
     }
 
-    /// Nothing is under way any more: both ends of a connection live or neither does, and between
-    /// those that live everything has arrived.
+    /// Checks, with nothing in flight, that of each connection both ends live or neither does, and that
+    /// everything between living ends has arrived.
     pub(super) fn judge_the_living(&mut self) {
         for (life, pair) in &self.lives {
             let states = [&pair.client, &pair.server].map(|side| side.state);
@@ -277,7 +278,7 @@ impl Checker {
         }
     }
 
-    /// All have left.
+    /// Checks that every end is closed after all have left.
     pub(super) fn judge_the_dead(&mut self) {
         for (life, pair) in &self.lives {
             for (end, side) in [(End::Client, &pair.client), (End::Server, &pair.server)] {
@@ -289,9 +290,9 @@ impl Checker {
     }
 }
 
-/// Datagrams that an end may have to send at once: more than all its buffers hold.
+/// Maximum number of datagrams that an end may send at once: more than all its buffers hold.
 pub(super) const MAX_BURST: usize = 10_000;
-/// Why an end should not have fallen silent while the other one waited for it.
+/// Returns why the peer should not have fallen silent while this end waited for it.
 fn neglect(rules: Rules, awake_from: Timestamp, now: Timestamp, peer: &Side) -> Option<String> {
     if peer.state == State::Closed && peer.said.is_some() && !peer.is_cut_short && rules.must_tell {
         return Some("timed out on a good path, although its peer closed".to_owned());
@@ -323,7 +324,7 @@ impl Pair {
         }
     }
 
-    /// What `from` sends.
+    /// The flow of the messages that `from` sends.
     fn flow_mut(&mut self, from: End) -> &mut Flow {
         match from {
             End::Client => &mut self.up,

@@ -1,4 +1,4 @@
-//! One end of one connection: its life from opening to the one close.
+//! One end of one connection, from opening to its single close.
 
 use std::time::Duration;
 
@@ -6,26 +6,25 @@ use crate::base::Timestamp;
 use crate::rudp::Closed;
 use crate::wire::CloseCode;
 
-/// What is known of an end.
+/// The checker's knowledge of an end.
 #[derive(Debug, Default)]
 pub(super) struct Side {
     pub(super) state: State,
-    /// What its owner closed it with.
+    /// The code and reason with which its owner closed it.
     pub(super) said: Option<(CloseCode, String)>,
     /// When it was last given a packet that must open: intact and newer than all before.
     pub(super) heard: Option<Timestamp>,
     pub(super) newest: Option<u64>,
-    /// When a packet of it last left.
+    /// When it last sent a packet.
     pub(super) spoke: Option<Timestamp>,
-    /// Who sent what it heard cannot be told: its address was another's before.
+    /// The sender of packets it received is uncertain, because its address was another's before.
     pub(super) is_ambiguous: bool,
-    /// It said that it heard nothing of its peer for too long.
+    /// It reported a timeout.
     pub(super) timed_out: bool,
-    /// It crashed before its end was done.
+    /// It crashed before its close was complete.
     pub(super) is_cut_short: bool,
 }
 
-/// Where an end stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
     #[default]
@@ -37,7 +36,7 @@ pub(super) enum State {
 }
 
 impl Side {
-    /// It was given a packet, the `number`th that its peer sent.
+    /// Records a packet that it was given, the `number`th that its peer sent.
     pub(super) fn heard(&mut self, now: Timestamp, number: u64) {
         if self.newest.is_none_or(|newest| number > newest) {
             self.newest = Some(number);
@@ -45,7 +44,7 @@ impl Side {
         }
     }
 
-    /// Why the end may not be told `closed`, `peer` being the other one; `None` when it may.
+    /// Returns why the end may not report `closed`, `peer` being the other end; `None` if it may.
     pub(super) fn objection(
         &self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! That each promise, when broken, is noticed.
+//! Checks that each broken promise is detected.
 
 use super::*;
 use crate::rudp::ProtocolViolation;
@@ -28,7 +28,7 @@ fn payload(serial: u32, bytes: usize) -> Bytes {
 }
 
 impl Checker {
-    /// The client sends message `serial`, and is answered.
+    /// Has the client send message `serial`, with `answer` as the result.
     fn answer(&mut self, serial: u32, delivery: Delivery, bytes: usize, answer: Result<Sent, SendError>) {
         let attempt = Attempt {
             serial,
@@ -46,20 +46,20 @@ impl Checker {
         self.answer(serial, delivery, bytes, Ok(Sent::Queued));
     }
 
-    /// The server is handed message `serial`.
+    /// Hands message `serial` to the server.
     fn arrive(&mut self, serial: u32, delivery: Delivery, bytes: usize) {
         let stream = (delivery != Delivery::Unreliable).then_some(STREAM);
         self.message(LIFE, End::Server, stream, delivery, &payload(serial, bytes));
     }
 
-    /// The one issue; empty when all is well.
+    /// Returns the one issue, or an empty string if there is none.
     fn issue(&self) -> &str {
         assert!(self.issues().len() <= 1, "{:?}", self.issues());
         self.issues().first().map_or("", String::as_str)
     }
 }
 
-/// The issue after `sent` messages, of `bytes` each, of which those of `arriving` arrive.
+/// Returns the issue after `sent` messages of `bytes` each, of which those in `arriving` arrive.
 fn issue_of(delivery: Delivery, sent: u32, arriving: &[u32], bytes: usize) -> String {
     let mut checker = checker();
     (0..sent).for_each(|serial| checker.send(serial, delivery, bytes));
@@ -97,7 +97,7 @@ fn messages_lost_doubled_or_overtaken_are_noticed() {
     }
 }
 
-/// Empty messages are all alike, and yet some arrive too often.
+/// Empty messages are all identical, and yet too many arrivals are detected.
 #[test]
 fn nameless_messages_that_come_too_often_or_too_late_are_noticed() {
     assert_eq!(issue_of(Delivery::ReliableUnordered, 3, &[0, 0, 0], 0), "");

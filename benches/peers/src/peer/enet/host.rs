@@ -1,4 +1,4 @@
-//! [`Host`]: an ENet host, behind safe calls.
+//! [`Host`]: an ENet host, behind a safe interface.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -8,14 +8,14 @@ use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
 
-/// ENet's own, which only C looks into.
+/// ENet's host structure, accessed only in C.
 #[repr(C)]
 struct RawHost {
     _data: [u8; 0],
     _marker: PhantomData<(*mut u8, PhantomPinned)>,
 }
 
-/// ENet's own, which only C looks into.
+/// ENet's packet structure, accessed only in C.
 #[repr(C)]
 struct RawPacket {
     _data: [u8; 0],
@@ -47,13 +47,13 @@ unsafe extern "C" {
     fn peers_enet_end(host: *mut RawHost);
 }
 
-/// An ENet host: a socket and its peers, which are known by number.
+/// An ENet host: a socket and its peers, which are identified by number.
 pub struct Host {
     raw: NonNull<RawHost>,
     peers: usize,
 }
 
-/// What has happened at a host.
+/// An event at a host.
 pub enum Happening {
     /// This peer is connected.
     Connected(usize),
@@ -66,40 +66,40 @@ pub enum Happening {
 /// A received message.
 pub struct Message(NonNull<RawPacket>);
 
-/// How to wait for what happens.
+/// How to wait for an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Sends, then receives, waiting for so many milliseconds at most.
+    /// Sends, then receives, waiting for at most this many milliseconds.
     Serve(u32),
-    /// Takes only what has been received.
+    /// Takes only what has already been received.
     Queued,
 }
 
-/// Prepares the library; once a process.
+/// Prepares the library; called once per process.
 ///
 /// # Errors
-/// ENet's.
+/// ENet's errors.
 pub fn start() -> Result<()> {
     // SAFETY: takes nothing.
     if unsafe { peers_enet_start() } == 0 { Ok(()) } else { Err(Error::bound("ENet does not start")) }
 }
 
 impl Host {
-    /// A server for so many peers, on a free port of loopback.
+    /// Returns a server for `peers` peers, on a free port of loopback.
     ///
     /// # Errors
-    /// ENet's.
+    /// ENet's errors.
     pub fn listen(peers: usize) -> Result<Self> {
-        // SAFETY: takes a number alone.
+        // SAFETY: takes only a number.
         Self::of(unsafe { peers_enet_listen(peers) }, peers)
     }
 
-    /// A client that begins to connect to a port of loopback.
+    /// Returns a client that begins to connect to a port of loopback.
     ///
     /// # Errors
-    /// ENet's.
+    /// ENet's errors.
     pub fn connect(port: u16) -> Result<Self> {
-        // SAFETY: takes a number alone.
+        // SAFETY: takes only a number.
         Self::of(unsafe { peers_enet_connect(port.into()) }, 1)
     }
 
@@ -108,17 +108,17 @@ impl Host {
         Ok(Self { raw, peers })
     }
 
-    /// The port that it is bound to.
+    /// Returns the port that it is bound to.
     ///
     /// # Errors
-    /// ENet's.
+    /// ENet's errors.
     pub fn port(&self) -> Result<u16> {
         // SAFETY: the host lives.
         let port = unsafe { peers_enet_port(self.raw.as_ptr()) };
         u16::try_from(port).map_err(Error::while_doing("asking for the port"))
     }
 
-    /// Datagrams and bytes since the last call, both ways.
+    /// Returns the datagrams and bytes since the last call, both directions together.
     pub fn take_traffic(&mut self) -> (u64, u64) {
         let (mut datagrams, mut bytes) = (0, 0);
         // SAFETY: the host lives, and both numbers are valid for writes.
@@ -126,10 +126,10 @@ impl Host {
         (datagrams, bytes)
     }
 
-    /// What happens next; nothing when the wait is over.
+    /// Returns the next event, or nothing when the wait is over.
     ///
     /// # Errors
-    /// ENet's.
+    /// ENet's errors.
     pub fn next(&mut self, wait: Wait) -> Result<Option<Happening>> {
         let (mut packet, mut peer) = (std::ptr::null_mut(), 0);
         let (wait_ms, only_queued) = match wait {
@@ -149,10 +149,10 @@ impl Host {
         }
     }
 
-    /// Queues a reliable message for all of these peers, which share it.
+    /// Queues a reliable message for all of these peers, which share one packet.
     ///
     /// # Errors
-    /// ENet's, as for a peer that is gone.
+    /// ENet's errors, such as for a peer that is gone.
     pub fn send(&mut self, peers: &[usize], message: &[u8]) -> Result<()> {
         // SAFETY: `message` is valid for reads of its length, which ENet copies.
         let packet = unsafe { peers_enet_packet(message.as_ptr(), message.len()) };
@@ -164,12 +164,12 @@ impl Host {
             // SAFETY: the host lives and has such a peer; the packet lives until it is released below.
             sent &= unsafe { peers_enet_send(self.raw.as_ptr(), *peer, packet) } == 0;
         }
-        // SAFETY: the reference that making the packet gave is given back, once.
+        // SAFETY: the reference from making the packet is released exactly once.
         unsafe { peers_enet_release(packet) };
         if sent { Ok(()) } else { Err(Error::bound("ENet does not take a message")) }
     }
 
-    /// Turns the throttle of both ends of a connection off.
+    /// Turns off the throttle of both ends of a connection.
     pub fn keep_open(&mut self, peer: usize) {
         if peer < self.peers {
             // SAFETY: the host lives and has such a peer.
@@ -177,7 +177,7 @@ impl Host {
         }
     }
 
-    /// Gives a peer up no sooner than after so long without an ack.
+    /// Keeps a peer for at least `least_ms` without an ack.
     pub fn set_timeout(&mut self, peer: usize, least_ms: u32) {
         if peer < self.peers {
             // SAFETY: the host lives and has such a peer.
@@ -201,16 +201,16 @@ impl AsRawFd for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // SAFETY: the host lives, and nobody uses it afterwards.
+        // SAFETY: the host lives, and is not used afterwards.
         unsafe { peers_enet_end(self.raw.as_ptr()) };
     }
 }
 
 impl Message {
-    /// Its bytes.
+    /// Returns the message's bytes.
     pub fn bytes(&self) -> &[u8] {
         let mut len = 0;
-        // SAFETY: the packet lives as long as this, and ENet does not change it any more.
+        // SAFETY: the packet lives as long as this message, and ENet does not change it any more.
         unsafe {
             let bytes = peers_enet_bytes(self.0.as_ptr(), &raw mut len);
             if len == 0 { &[] } else { std::slice::from_raw_parts(bytes, len) }
@@ -220,7 +220,7 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        // SAFETY: the packet lives, and nobody uses it afterwards.
+        // SAFETY: the packet lives, and is not used afterwards.
         unsafe { peers_enet_destroy(self.0.as_ptr()) };
     }
 }

@@ -1,10 +1,10 @@
-//! `enet`: the C library, reliable packets on one channel.
+//! `enet`: the C library, with reliable packets on one channel.
 //!
-//! Its tutorial's loop: `enet_host_service` waits for something, `enet_host_check_events` takes the rest
-//! that has been received, and `enet_host_flush` sends at the end of the turn what the turn has queued,
-//! rather than at the next service. All recipients share one packet. Bandwidth is without limits (0), and
-//! the throttle, which makes the window of reliable packets smaller when round trips vary, is off. No
-//! encryption, no checksum. Pings are ENet's own; a peer is given up after 10 s at the earliest, as the others are.
+//! Uses the loop of its tutorial: `enet_host_service` waits for an event, `enet_host_check_events` takes the
+//! rest that has been received, and `enet_host_flush` sends at the end of the turn what the turn has queued,
+//! rather than at the next service. All recipients share one packet. Bandwidth is unlimited (0), and the
+//! throttle, which shrinks the window of reliable packets when round trips vary, is off. No encryption, no
+//! checksum. Pings are ENet's own; a peer is given up after 10 s at the earliest, as with the other peers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,16 +20,16 @@ mod host;
 
 use self::host::{Happening, Host, Wait};
 
-/// How long a service waits: ENet looks for resends and pings at each.
+/// Longest wait of a service, because ENet checks resends and pings only then.
 const TICK_MS: u32 = 10;
-/// A peer is given up after so long without an ack, at the earliest.
+/// Shortest time without an ack after which a peer is given up.
 const TIMEOUT_MS: u32 = 10_000;
 const TICK_NANOS: u64 = 10_000_000;
-/// Clients that connect at the same time.
+/// Number of clients that connect at the same time.
 const AT_ONCE: usize = 32;
 
-/// Runs the server. Every flush of ENet goes through all of its places, so that it has as many as there are
-/// clients.
+/// Runs the server. Every flush of ENet goes through all peer slots, so the host has only as many as there
+/// are clients.
 pub fn serve(announce: Announce, clients: usize) -> Result<()> {
     host::start()?;
     let mut host = Host::listen(clients)?;
@@ -65,7 +65,7 @@ struct EnetClients {
     clients: Vec<Host>,
     epoll: Epoll,
     ready: Vec<usize>,
-    /// Clients to be flushed at the begin of the turn.
+    /// Clients to be flushed at the beginning of the turn.
     dirty: Vec<usize>,
     connected: usize,
     next_tick: u64,

@@ -1,4 +1,4 @@
-//! The clients of `kcp`: a socket and a connection each.
+//! The clients of `kcp`, with one socket and one connection each.
 
 use std::io::{self, Write};
 use std::net::UdpSocket;
@@ -12,18 +12,18 @@ use crate::load::{Clients, Inbox, Spec, join_all};
 use crate::message::MAX_BYTES;
 use crate::sys::{self, Epoll, READABLE, ReceiveBatch};
 
-/// Datagrams that are received with one call.
+/// Number of datagrams received with one call.
 const BATCH: usize = 16;
 
 struct KcpClients {
     clients: Vec<Client>,
     epoll: Epoll,
     ready: Vec<usize>,
-    /// Clients to be flushed at the begin of the turn.
+    /// Clients to be flushed at the beginning of the turn.
     dirty: Vec<usize>,
     received: ReceiveBatch,
     next_update: u64,
-    /// What was received is acked at once, not with the clock.
+    /// Whether received segments are acked at once rather than with the clock.
     acks_at_once: bool,
     inbox: Inbox,
 }
@@ -37,7 +37,7 @@ struct Output(Rc<UdpSocket>);
 
 impl Write for Output {
     fn write(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        // What the system does not take is lost, and comes again.
+        // A datagram that the system does not accept is lost, and is retransmitted.
         let _ = self.0.send(datagram);
         Ok(datagram.len())
     }
@@ -67,7 +67,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
         dirty: Vec::new(),
         received: ReceiveBatch::new(BATCH),
         next_update: now,
-        // Through the relay, where losses are to be noticed soon; elsewhere acks would be a cost alone.
+        // Through the relay, losses should be noticed early; elsewhere immediate acks would only cost time.
         acks_at_once: spec.server != spec.home,
         inbox: inbox.clone(),
     };

@@ -1,11 +1,11 @@
 //! `kcp`: KCP in its turbo mode, over the same loop and system calls as `raw-mmsg`.
 //!
-//! KCP is a library without sockets; no encryption. Settings, from its README: `nodelay(1, 10, 2, 1)`: no
-//! doubling of the time until a resend, the clock every 10 ms, a resend after two later acks, no
-//! congestion window. Windows of 1,024, as its README asks for fast links. A connection is flushed at once
-//! after a send, at the end of the turn. Acks alone wait for the next flush, 10 ms at most, but for those of
-//! clients in `loss`, which leave at once (`flush_ack`). No stream mode: a message is a segment, so that none
-//! waits for others to fill one.
+//! KCP is a library without sockets and without encryption. The settings follow its README. `nodelay(1, 10,
+//! 2, 1)` means no doubling of the resend timeout, the clock every 10 ms, a resend after two later acks, and
+//! no congestion window. Windows are 1,024, as its README recommends for fast links. A connection is flushed
+//! directly after a send, at the end of the turn. Acks alone wait for the next flush, 10 ms at most, except
+//! those of clients in `loss`, which leave at once (`flush_ack`). Stream mode is off: a message is a
+//! segment, so that none waits for others to fill one.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,25 +28,25 @@ mod clients;
 
 pub use self::clients::connect;
 
-/// Between two updates of a connection, in milliseconds.
+/// Time between two updates of a connection, in milliseconds.
 const INTERVAL_MS: u32 = 10;
 const INTERVAL_NANOS: u64 = 10_000_000;
-/// Segments under way, and kept out of order.
+/// Maximum number of segments in flight, and kept out of order.
 const WINDOW: u16 = 1_024;
-/// Segments that wait for one connection at most.
+/// Maximum number of segments queued for one connection.
 const MAX_WAITING: usize = 16_384;
-/// Clients at most.
+/// Maximum number of clients.
 const MAX_CLIENTS: usize = 65_536;
-/// Datagrams that are received with one call.
+/// Number of datagrams received with one call.
 const BATCH: usize = 64;
 
-/// Milliseconds, as KCP counts them.
+/// Converts to milliseconds as KCP counts them.
 #[allow(clippy::cast_possible_truncation)]
 fn millis(nanos: u64) -> u32 {
     (nanos / 1_000_000) as u32
 }
 
-/// A connection in turbo mode.
+/// Returns a connection in turbo mode.
 fn turbo<O: Write>(conversation: u32, output: O, now: u64) -> Result<Kcp<O>> {
     let mut kcp = Kcp::new(conversation, output);
     kcp.set_nodelay(true, INTERVAL_MS as i32, 2, true);
@@ -63,7 +63,7 @@ fn queue<O: Write>(kcp: &mut Kcp<O>, message: &[u8]) -> Result<()> {
     kcp.send(message).map(|_| ()).map_err(Error::while_doing("sending"))
 }
 
-/// The next message that a connection has received whole, in `buffer`.
+/// Returns the next complete message of a connection, in `buffer`.
 fn next_message<'a, O: Write>(kcp: &mut Kcp<O>, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>> {
     if kcp.peeksize().is_err() {
         return Ok(None);
@@ -72,7 +72,7 @@ fn next_message<'a, O: Write>(kcp: &mut Kcp<O>, buffer: &'a mut [u8]) -> Result<
     Ok(Some(&buffer[..len]))
 }
 
-/// Where the server's connections put datagrams.
+/// Collects the datagrams of the server's connections.
 struct Output {
     batch: Rc<RefCell<SendBatch>>,
     to: SocketAddrV4,
@@ -176,12 +176,12 @@ impl Server {
         Ok(number)
     }
 
-    /// Sends what this turn has queued.
+    /// Sends everything this turn has queued.
     fn flush(&mut self, now: u64) -> Result<()> {
         for number in self.dirty.drain(..) {
             let connection = &mut self.connections[number];
             connection.is_dirty = false;
-            // The update tells the time, without which a segment's stamp would be old.
+            // The update sets the current time; otherwise a segment's timestamp would be old.
             connection.kcp.update(millis(now)).map_err(Error::while_doing("updating"))?;
             connection.kcp.flush().map_err(Error::while_doing("flushing"))?;
         }

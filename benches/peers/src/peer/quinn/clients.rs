@@ -1,4 +1,4 @@
-//! The clients of `quinn`: a socket, an endpoint and a connection each.
+//! The clients of `quinn`, with one socket, endpoint and connection each.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec, TokioLoop, join_all};
 use crate::sys;
 
-/// Handshakes that are under way at the same time.
+/// Number of simultaneous handshakes.
 const AT_ONCE: usize = 16;
 
 struct QuinnClients {
@@ -26,7 +26,7 @@ struct QuinnClients {
 
 struct One {
     outgoing: Rc<Outgoing>,
-    /// Kept: dropping them would close the connection.
+    /// Kept, because dropping them would close the connection.
     _connection: (Endpoint, Connection),
 }
 
@@ -81,7 +81,7 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     Ok(Box::new(clients))
 }
 
-/// A client that knows the server's certificate, which comes in hexadecimal.
+/// Returns the configuration of a client that knows the server's certificate, given in hexadecimal.
 fn config(certificate: &str) -> Result<ClientConfig> {
     let byte = |at: usize| certificate.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
     let bytes: Option<Vec<u8>> = (0..certificate.len()).step_by(2).map(byte).collect();

@@ -1,4 +1,4 @@
-//! [`Frames`] and [`Outgoing`]: messages on a stream, both ways.
+//! [`Frames`] and [`Outgoing`]: messages on a stream, in both directions.
 
 use std::cell::RefCell;
 
@@ -9,32 +9,32 @@ use tokio::sync::Notify;
 use crate::error::{Error, Result};
 use crate::message::MAX_BYTES;
 
-/// Bytes that are read at once.
+/// Maximum number of bytes read at once.
 const CHUNK: usize = 64 << 10;
-/// Bytes that may wait to be written.
+/// Maximum number of bytes that wait to be written.
 const MAX_OUTGOING: usize = 4 << 20;
-/// Bytes of a length.
+/// Size in bytes of a length.
 const HEAD: usize = 2;
 
-/// The messages that come on a stream.
+/// Reads the messages of a stream.
 pub struct Frames {
     stream: RecvStream,
-    /// What has come of a message that is not there yet.
+    /// The start of a message that is not complete yet.
     rest: Vec<u8>,
 }
 
 impl Frames {
-    /// Of a stream.
+    /// Reads from `stream`.
     pub fn new(stream: RecvStream) -> Self {
         Self { stream, rest: Vec::new() }
     }
 
-    /// What comes next; nothing at the end of stream or connection.
+    /// Returns the next bytes; nothing at the end of the stream or connection.
     pub async fn read(&mut self) -> Option<Bytes> {
         self.stream.read_chunk(CHUNK, true).await.ok().flatten().map(|chunk| chunk.bytes)
     }
 
-    /// Gives each whole message to `take`, and keeps the rest.
+    /// Gives each complete message to `take`, and keeps the rest.
     ///
     /// # Errors
     /// [`Error::Bound`] for a message that is too long, or an error of `take`.
@@ -51,7 +51,7 @@ impl Frames {
     }
 }
 
-/// Gives each whole message to `take`; where the rest begins.
+/// Gives each complete message to `take`; returns where the rest begins.
 fn messages(bytes: &[u8], take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<usize> {
     let mut at = 0;
     while let Some(&[low, high]) = bytes.get(at..at + HEAD) {
@@ -66,7 +66,7 @@ fn messages(bytes: &[u8], take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u
     Ok(at)
 }
 
-/// What waits to be written to a stream.
+/// Bytes that wait to be written to a stream.
 #[derive(Default)]
 pub struct Outgoing {
     bytes: RefCell<Vec<u8>>,
@@ -77,7 +77,7 @@ impl Outgoing {
     /// Queues a message.
     ///
     /// # Errors
-    /// [`Error::Bound`] when too much waits already.
+    /// [`Error::Bound`] when too much is already queued.
     pub fn queue(&self, message: &[u8]) -> Result<()> {
         let mut bytes = self.bytes.borrow_mut();
         if bytes.len() + message.len() > MAX_OUTGOING {

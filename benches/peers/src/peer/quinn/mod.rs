@@ -1,11 +1,11 @@
-//! `quinn`: QUIC, one bidirectional stream a client, on one current-thread runtime.
+//! `quinn`: QUIC with one bidirectional stream per client, on one current-thread runtime.
 //!
-//! A message is a frame behind a length of two bytes; QUIC has no Nagle to turn off, and what a turn has
-//! for a client is written at once. Settings: acks come within 5 ms, by the extension for ack frequency
-//! that quinn offers, instead of 25 ms, so that losses are noticed sooner; the first guess of the round
-//! trip is 50 ms instead of 333 ms, so that an early loss does not cost a second; fairness between streams
-//! is off, since there is one. Congestion control is the default, Cubic. Keep-alives every 3 s and a
-//! timeout of 10 s, as Rallypoint's. The certificate is self-signed, and clients know it.
+//! A message is a frame after a length of two bytes. QUIC has no Nagle algorithm to turn off, and everything
+//! that a turn has for a client is written at once. Settings: acks come within 5 ms instead of 25 ms, by
+//! quinn's extension for ack frequency, so that losses are noticed sooner. The initial RTT is 50 ms instead
+//! of 333 ms, so that an early loss does not cost a second. Fairness between streams is off, since there is
+//! only one. Congestion control is the default, Cubic. Keep-alives are sent every 3 s and the timeout is 10
+//! s, as in Rallypoint. The certificate is self-signed, and clients know it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,10 +36,10 @@ use self::frames::{Frames, Outgoing};
 
 /// The name in the certificate.
 const NAME: &str = "localhost";
-/// Clients at most.
+/// Maximum number of clients.
 const MAX_CLIENTS: usize = 65_536;
 
-/// What both ends of a connection are told.
+/// Returns the transport settings of both ends.
 fn transport() -> Result<Arc<TransportConfig>> {
     let mut acks = AckFrequencyConfig::default();
     acks.max_ack_delay(Some(Duration::from_millis(5)));
@@ -56,7 +56,7 @@ fn transport() -> Result<Arc<TransportConfig>> {
     Ok(Arc::new(config))
 }
 
-/// What the tasks of the server share.
+/// State shared by the server's tasks.
 #[derive(Default)]
 struct Shared {
     rooms: RefCell<Rooms>,
@@ -107,7 +107,7 @@ async fn accept(announce: Announce) -> Result<()> {
     Err(Error::bound("too many clients"))
 }
 
-/// Passes on the messages of one client, until it is gone.
+/// Forwards the messages of one client until it is gone.
 async fn serve_one(incoming: Incoming, number: usize, shared: &Rc<Shared>, counted: &Counted) -> Result<()> {
     let connection = incoming.await.map_err(Error::while_doing("accepting"))?;
     counted.lock().unwrap_or_else(PoisonError::into_inner).push(connection.clone());
@@ -116,7 +116,7 @@ async fn serve_one(incoming: Incoming, number: usize, shared: &Rc<Shared>, count
     let outgoing = Rc::new(Outgoing::default());
     shared.members.borrow_mut().insert(number, Rc::clone(&outgoing));
     let writer = Rc::clone(&outgoing);
-    // Ends with the connection: the reader tells of it.
+    // Ends with the connection, whose end the reader reports.
     spawn_local(async move { writer.write_to(send).await });
     let mut frames = Frames::new(receive);
     let mut result = Ok(());
@@ -147,7 +147,7 @@ fn count(connections: &Counted) -> Counts {
     })
 }
 
-/// The certificate as a word that fits a line.
+/// Returns the certificate as hexadecimal text for the announcement's line.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.

@@ -1,4 +1,4 @@
-//! The library's clients, in one runtime; they take events with a handler, the shortest way.
+//! The library's clients in one runtime, with a handler for events, the shortest way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{GAME, grant};
 use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec, TokioLoop};
 
-/// Users that one command invites.
+/// Number of users that one command invites.
 const INVITES: usize = 64;
 
 struct Members {
@@ -22,7 +22,7 @@ struct Members {
     tokio: TokioLoop,
 }
 
-/// Connects the clients and has them meet in sessions.
+/// Connects the clients and has them enter their sessions.
 pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     let mut tokio = TokioLoop::new()?;
     let arrived = Arc::clone(&tokio.arrived);
@@ -63,7 +63,7 @@ async fn connect_one(spec: &Spec, number: usize, inbox: &Inbox, arrived: &Arc<No
             inbox.take(number, &payload);
             arrived.notify_one();
         }
-        // Full when the user has been invited already: it needs one invite.
+        // The channel is full if the user has already been invited; one invite is enough.
         Event::Invited(invitation) => drop(invited.try_send(invitation.invite)),
         Event::Refused { code, .. } => inbox.trouble(&code),
         Event::Lagging { .. } => inbox.trouble(&"a client lags"),
@@ -75,7 +75,7 @@ async fn connect_one(spec: &Spec, number: usize, inbox: &Inbox, arrived: &Arc<No
     Ok(Guest { client, user, invites })
 }
 
-/// Makes a session of all guests, whose owner is the first.
+/// Creates a session for all guests, with the first as its owner.
 async fn gather(guests: Vec<Guest>) -> Result<Vec<(Client, Slot)>> {
     let mut guests = guests.into_iter();
     let owner = guests.next().ok_or_else(|| Error::bound("a session of nobody"))?;

@@ -1,4 +1,4 @@
-//! The library's core, a socket each, in one loop without tasks: as little as a client can cost.
+//! The library's core with one socket each, in one loop without tasks, as the cheapest possible client.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,9 +19,9 @@ use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec};
 use crate::sys::{self, Epoll, READABLE, ReceiveBatch};
 
-/// Datagrams that are received with one call.
+/// Number of datagrams received with one call.
 const BATCH: usize = 16;
-/// Memory that is asked for at once.
+/// Size of a memory block in bytes.
 const BLOCK_BYTES: usize = 16 << 10;
 
 struct LeanClients {
@@ -29,12 +29,13 @@ struct LeanClients {
     server: SocketAddr,
     epoll: Epoll,
     ready: Vec<usize>,
-    /// Clients that send at the begin of the turn.
+    /// Clients that send at the beginning of the turn.
     dirty: Vec<usize>,
-    /// When which client wants to be woken, in nanoseconds; those that changed their mind are in it twice.
+    /// Times in nanoseconds at which clients want to be woken; a client whose time changed has more than one
+    /// entry.
     timers: BinaryHeap<Reverse<(u64, usize)>>,
     received: ReceiveBatch,
-    /// Memory for received datagrams, used again once nobody holds a part of it.
+    /// Memory for received datagrams, reused once no part of it is referenced.
     block: BytesMut,
     datagram: BytesMut,
     inbox: Inbox,
@@ -49,7 +50,7 @@ struct One {
     answer: Option<Value>,
 }
 
-/// Connects the clients and has them meet in sessions that are open to all.
+/// Connects the clients and has them enter sessions that are open to all.
 pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     let mut clients = LeanClients {
         clients: Vec::new(),
@@ -105,7 +106,7 @@ fn now() -> Timestamp {
 }
 
 impl LeanClients {
-    /// Adds a client whose handshake begins.
+    /// Adds a client and begins its handshake.
     fn begin(&mut self, spec: &Spec, number: usize) -> Result<()> {
         let socket = sys::udp_client(spec.server).map_err(Error::io("connecting"))?;
         self.epoll.add(&socket, number, READABLE).map_err(Error::io("waiting for a socket"))?;
@@ -118,7 +119,7 @@ impl LeanClients {
         Ok(())
     }
 
-    /// Turns until there is what is asked for.
+    /// Takes turns until `ask` returns something.
     fn wait<T>(&mut self, until: u64, mut ask: impl FnMut(&mut Self) -> Option<T>) -> Result<T> {
         loop {
             if let Some(answer) = ask(self) {
@@ -132,7 +133,7 @@ impl LeanClients {
         }
     }
 
-    /// Takes what a client tells, sends what it has to send, and sets its timer.
+    /// Handles a client's outputs, sends its datagrams, and sets its timer.
     fn serve(&mut self, number: usize) -> Result<()> {
         let one = &mut self.clients[number];
         while let Some(output) = one.core.poll_output() {
@@ -152,7 +153,7 @@ impl LeanClients {
         }
         self.datagram.clear();
         while one.core.poll_transmit(now(), &mut self.datagram).is_some() {
-            // What the system does not take is lost, and comes again.
+            // A datagram that the system does not accept is lost, and is retransmitted.
             let _ = one.socket.send(&self.datagram);
             self.datagram.clear();
         }
@@ -164,7 +165,7 @@ impl LeanClients {
         Ok(())
     }
 
-    /// Wakes the clients whose time has come; when the next one's comes.
+    /// Wakes the clients that are due; returns when the next one is due.
     fn wake(&mut self, now_nanos: u64) -> Result<u64> {
         while let Some(&Reverse((timer, number))) = self.timers.peek() {
             if timer > now_nanos {

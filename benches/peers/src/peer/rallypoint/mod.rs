@@ -1,10 +1,10 @@
-//! `rallypoint`: the server as an app would embed it, with one worker, or as many as the workload says.
+//! `rallypoint`: the server as an app would embed it, with one worker, or as many as the workload states.
 //!
-//! Sessions are created and joined by the API; messages are reliable ordered broadcasts to all. Settings:
-//! limits of rate are raised, as `rallypoint bench --bulk` does, since a client of the echo and of the bulk
-//! is faster than a player; all else is as it comes. Clients are the library's. Where it matters only that
-//! clients are cheap, since the server is to be what is at its end, they are the library's core without
-//! its tasks, in the loop that the clients of `raw`, `tcp` and `kcp` have, too.
+//! Sessions are created and joined through the API; messages are reliable ordered broadcasts to all.
+//! Settings: rate limits are raised, as by `rallypoint bench --bulk`, since a client of the echo and bulk
+//! workloads is faster than a player; everything else is the default. Clients are the library's. Where
+//! clients only need to be cheap, so that the server is the bottleneck, they are the library's core without
+//! its tasks, in the same kind of loop as the clients of `raw`, `tcp` and `kcp`.
 
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ mod clients;
 mod lean;
 
 const GAME: u64 = 0x7065_6572_7321;
-/// The token key; the load's part mints with it, as a game's backend would.
+/// The token key, with which the load mints tokens, as a game's backend would.
 const KEY: [u8; 32] = [7; 32];
 
 /// Runs the server.
@@ -55,12 +55,12 @@ pub fn serve(announce: Announce, workers: u8) -> Result<()> {
     Err(Error::bound("the server has ended"))
 }
 
-/// Connects the clients and has them meet in sessions.
+/// Connects the clients and has them enter their sessions.
 pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
     if spec.lean { lean::connect(spec, inbox) } else { clients::connect(spec, inbox) }
 }
 
-/// Who a client is, and what it connects with, as a game's backend would make it.
+/// Returns a client's user and its grant, as a game's backend would make it.
 fn grant(spec: &Spec, number: usize) -> Result<(UserId, ConnectGrant)> {
     let user = UserId::new(&format!("user-{}", spec.first_session * spec.members + number))
         .map_err(Error::while_doing("naming a user"))?;

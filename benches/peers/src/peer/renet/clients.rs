@@ -1,4 +1,4 @@
-//! The clients of `renet`: a socket and a connection each.
+//! The clients of `renet`, with one socket and one connection each.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::error::{Error, Result};
 use crate::load::{CONNECT_NANOS, Clients, Inbox, Spec, join_all};
 use crate::sys::{self, Epoll, READABLE};
 
-/// Clients that connect at the same time.
+/// Number of clients that connect at the same time.
 const AT_ONCE: usize = 32;
-/// A client that hears nothing for so long gives up, as the other peers' do.
+/// Time without a packet after which a client gives up, as with the other peers.
 const TIMEOUT_SECONDS: i32 = 10;
 
 struct RenetClients {
     clients: Vec<One>,
     epoll: Epoll,
     ready: Vec<usize>,
-    /// Clients that send at the begin of the turn.
+    /// Clients that send at the beginning of the turn.
     dirty: Vec<usize>,
     next_tick: u64,
     inbox: Inbox,
@@ -63,7 +63,8 @@ pub fn connect(spec: &Spec, inbox: &Inbox) -> Result<Box<dyn Clients>> {
 impl One {
     fn new(spec: &Spec, number: usize, socket: UdpSocket) -> Result<Self> {
         let now = since_1970()?;
-        // The server takes a token that names it; the client goes to the first address, perhaps a relay's.
+        // The server accepts a token that names it; the client goes to the first address, which may be a
+        // relay's.
         let mut addresses: Vec<SocketAddr> = vec![spec.server];
         if spec.home != spec.server {
             addresses.push(spec.home);
@@ -77,7 +78,7 @@ impl One {
         Ok(Self { client: RenetClient::new(config()), transport, updated: sys::nanos() })
     }
 
-    /// Takes what has arrived.
+    /// Takes the messages that have arrived.
     fn serve(&mut self, number: usize, inbox: &Inbox) -> Result<()> {
         let now = sys::nanos();
         let passed = Duration::from_nanos(now - self.updated);

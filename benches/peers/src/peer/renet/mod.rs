@@ -1,13 +1,13 @@
-//! `renet` and `renet-tick`: renet on its own netcode transport in secure mode, one `ReliableOrdered`
+//! `renet` and `renet-tick`: renet on its own netcode transport in secure mode, with one `ReliableOrdered`
 //! channel.
 //!
-//! renet is made for a game's tick: its transport sends to all connections at once, and every packet is
-//! acked, acks among them, so that two ends that answer at once would do so for ever. Both peers take the
-//! tick of 16 ms that its README shows for acks and resends. `renet` also sends between ticks, as soon as
-//! it has passed messages on: the shortest latency, at the price of a turn through all connections.
-//! `renet-tick` wakes at ticks alone, as the README's loop does. Clients are the same: they send a
-//! message at once, and acks with it or at their tick. What is lost is sent again after 100 ms, instead of
-//! the README's 300.
+//! renet is made for a game's tick. Its transport sends to all connections at once, and every packet is
+//! acked, including acks, so that two ends that answer at once would do so forever. Both peers use the tick
+//! of 16 ms that its README shows for acks and resends. `renet` also sends between ticks, as soon as it has
+//! forwarded messages, which gives the shortest latency at the cost of a pass through all connections.
+//! `renet-tick` wakes only at ticks, as the README's loop does. Clients are the same: they send a message at
+//! once, and acks with it or at their tick. Lost messages are resent after 100 ms, instead of the README's
+//! 300.
 
 use std::os::fd::AsRawFd;
 use std::thread;
@@ -26,23 +26,23 @@ mod clients;
 pub use self::clients::connect;
 
 const GAME: u64 = 0x7065_6572_7321;
-/// The key that the load's part makes tokens with, as a game's backend would.
+/// The key with which the load makes tokens, as a game's backend would.
 const KEY: [u8; 32] = [7; 32];
-/// The one channel.
+/// The only channel.
 const CHANNEL: u8 = 0;
-/// Between two ticks.
+/// Time between two ticks.
 const TICK_NANOS: u64 = 16_000_000;
 
 /// When the server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// When it has passed messages on, and at its ticks.
+    /// When it has forwarded messages, and at its ticks.
     AtOnce,
     /// At its ticks, between which it sleeps.
     Ticks,
 }
 
-/// What both ends of a connection are told.
+/// Returns the settings of both ends of a connection.
 fn config() -> ConnectionConfig {
     let channel = || {
         vec![ChannelConfig {
@@ -58,12 +58,12 @@ fn config() -> ConnectionConfig {
     }
 }
 
-/// Wall time, as netcode's tokens count it.
+/// Returns wall-clock time as netcode's tokens count it.
 fn since_1970() -> Result<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).map_err(Error::while_doing("reading the clock"))
 }
 
-/// Runs the server, for so many clients.
+/// Runs the server for `clients` clients.
 pub fn serve(announce: Announce, clients: usize, pace: Pace) -> Result<()> {
     let socket = sys::udp_server().map_err(Error::io("binding"))?;
     let waited_for = socket.try_clone().map_err(Error::io("binding"))?;
@@ -78,7 +78,7 @@ pub fn serve(announce: Announce, clients: usize, pace: Pace) -> Result<()> {
     let transport = NetcodeServerTransport::new(config_of_server, socket);
     let mut transport = transport.map_err(Error::io("starting the transport"))?;
     let mut server = Server { renet: RenetServer::new(config()), rooms: Rooms::default(), ids: Vec::new() };
-    // The transport has the socket and does not tell what it carries.
+    // The transport owns the socket and does not report its traffic.
     announce.ready(addr, "", || None)?;
     let mut last = sys::nanos();
     let mut next_tick = last;
@@ -104,16 +104,16 @@ pub fn serve(announce: Announce, clients: usize, pace: Pace) -> Result<()> {
     }
 }
 
-/// The server but for its socket.
+/// The server without its socket.
 struct Server {
     renet: RenetServer,
     rooms: Rooms,
-    /// Of each client that has connected, in that order.
+    /// Ids of the clients, in the order in which they connected.
     ids: Vec<u64>,
 }
 
 impl Server {
-    /// Queues what clients have sent for their groups; false when there was nothing.
+    /// Queues the clients' messages for their groups; returns false if there were none.
     fn pass_on(&mut self) -> Result<bool> {
         while let Some(event) = self.renet.get_event() {
             if let ServerEvent::ClientConnected { client_id } = event {

@@ -1,4 +1,4 @@
-//! The clients of `tcp`: a connection each.
+//! The clients of `tcp`, with one connection each.
 
 use std::net::TcpStream;
 
@@ -12,7 +12,7 @@ struct TcpClients {
     clients: Vec<Framed>,
     epoll: Epoll,
     ready: Vec<usize>,
-    /// Clients to be flushed at the begin of the turn.
+    /// Clients to be flushed at the beginning of the turn.
     dirty: Vec<usize>,
     inbox: Inbox,
 }

@@ -8,36 +8,36 @@ use crate::error::{Error, Result};
 use crate::message::MAX_BYTES;
 use crate::peer::Traffic;
 
-/// A connection that carries messages, each behind its length in two bytes.
+/// A connection that carries messages, each after its length in two bytes.
 pub struct Framed {
     stream: TcpStream,
-    /// What has come of a message that is not there yet, and before it what is taken already.
+    /// The start of a message that is not complete yet.
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     traffic: Arc<Traffic>,
 }
 
-/// Bytes that may wait to be written.
+/// Maximum number of bytes that wait to be written.
 const MAX_OUTGOING: usize = 4 << 20;
-/// Bytes that are read at once.
+/// Maximum number of bytes read at once.
 const CHUNK: usize = 64 << 10;
-/// Bytes of a length.
+/// Size in bytes of a length.
 const HEAD: usize = 2;
 
 impl Framed {
-    /// Of a connected stream; what it carries is counted in `traffic`.
+    /// Wraps a connected stream, and counts its bytes in `traffic`.
     pub fn new(stream: TcpStream, traffic: Arc<Traffic>) -> Result<Self> {
         stream.set_nodelay(true).map_err(Error::io("turning Nagle's algorithm off"))?;
         stream.set_nonblocking(true).map_err(Error::io("setting a socket up"))?;
         Ok(Self { stream, incoming: Vec::new(), outgoing: Vec::new(), traffic })
     }
 
-    /// The socket, to wait for.
+    /// Returns the socket, to wait for.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Queues a message; true when it is the first that waits.
+    /// Queues a message; returns true if no other was queued.
     pub fn queue(&mut self, message: &[u8]) -> Result<bool> {
         if self.outgoing.len() + message.len() > MAX_OUTGOING {
             return Err(Error::bound("too much waits for a connection"));
@@ -49,7 +49,7 @@ impl Framed {
         Ok(was_empty)
     }
 
-    /// Writes what waits, as far as the system takes it; the rest when it can be written again.
+    /// Writes as much of the queue as the system accepts; the rest follows when the socket is writable again.
     pub fn flush(&mut self) -> Result<()> {
         let mut written = 0;
         while written < self.outgoing.len() {
@@ -57,7 +57,7 @@ impl Framed {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Gone: the reader notices.
+                // The connection is gone, which the reader notices.
                 Err(error) if is_gone(error.kind()) => written = self.outgoing.len(),
                 Err(error) => return Err(Error::io("writing")(error)),
             }
@@ -67,7 +67,7 @@ impl Framed {
         Ok(())
     }
 
-    /// Reads until there is nothing more and gives each message to `take`; false at the stream's end.
+    /// Reads until nothing is left and gives each message to `take`; returns false at the stream's end.
     pub fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool> {
         let mut chunk = [0; CHUNK];
         loop {
@@ -76,7 +76,7 @@ impl Framed {
                 Ok(count) => {
                     self.traffic.add(0, count as u64);
                     self.cut(&chunk[..count], &mut take)?;
-                    // Less than asked for: there is no more, as epoll(7) says of streams.
+                    // A short read means that nothing is left, as epoll(7) states for streams.
                     if count < CHUNK {
                         return Ok(true);
                     }
@@ -103,7 +103,7 @@ impl Framed {
     }
 }
 
-/// Gives each whole message to `take`; where the rest begins.
+/// Gives each complete message to `take`; returns where the rest begins.
 fn messages(bytes: &[u8], take: &mut impl FnMut(&[u8])) -> Result<usize> {
     let mut at = 0;
     while let Some(&[low, high]) = bytes.get(at..at + HEAD) {

@@ -1,8 +1,8 @@
-//! `tcp`: frames behind a length of two bytes, with an edge-triggered epoll.
+//! `tcp`: frames after a length of two bytes, with an edge-triggered epoll.
 //!
-//! `TCP_NODELAY` on both ends, so that no small segment waits for an ack; what a turn of the loop has for a
-//! connection leaves with one write at the end of the turn. No encryption. Bytes are the stream's: the system
-//! does not tell of its segments.
+//! `TCP_NODELAY` is set at both ends, so that no small segment waits for an ack; everything a turn of the
+//! loop has for a connection leaves with one write at the end of the turn. No encryption. Bytes are those of
+//! the stream, because the system does not report its segments.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -22,7 +22,7 @@ use self::framed::Framed;
 
 /// The listener's token.
 const LISTENER: usize = usize::MAX;
-/// Clients at most.
+/// Maximum number of clients.
 const MAX_CLIENTS: usize = 65_536;
 
 #[derive(Default)]
@@ -74,10 +74,10 @@ impl Server {
         Ok(())
     }
 
-    /// Reads a connection until there is nothing more, and passes on what came.
+    /// Reads a connection until nothing is left, and forwards the messages.
     fn serve(&mut self, number: usize) -> Result<()> {
         let Some(connection) = self.connections.get_mut(&number) else { return Ok(()) };
-        // The edge may also be that it can be written again.
+        // The edge may also mean that it is writable again.
         self.dirty.push(number);
         let mut messages = Vec::new();
         let is_open = connection.read(|message| messages.push(message.to_vec()))?;
@@ -96,7 +96,7 @@ impl Server {
         Ok(())
     }
 
-    /// Writes what this turn has queued.
+    /// Writes everything this turn has queued.
     fn flush(&mut self) -> Result<()> {
         for number in self.dirty.drain(..) {
             if let Some(connection) = self.connections.get_mut(&number) {

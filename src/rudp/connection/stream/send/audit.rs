@@ -1,4 +1,4 @@
-//! What tests and fuzzing count again.
+//! Recounts a stream's totals for tests and fuzzing.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::{Piece, SendStream};
 use crate::rudp::connection::stream::{MessageRef, Space};
 
 impl SendStream {
-    /// As if all numbers below `number` were settled, in each space.
+    /// Acts as if all numbers below `number` were settled, in each space.
     #[cfg(test)]
     pub fn start_at(&mut self, number: u64) {
         for space in [&mut self.ordered, &mut self.unordered, &mut self.keyed] {
@@ -14,10 +14,10 @@ impl SendStream {
         }
     }
 
-    /// Counts again, entry by entry: bytes of reliable messages, of sequenced ones, and charged to
-    /// the peer. Panics when a message is neither under way nor waiting: it would never arrive.
+    /// Recounts, entry by entry, the bytes of reliable messages, of sequenced ones, and those charged to the
+    /// peer. Panics when a message is neither in flight nor queued, since it would never arrive.
     ///
-    /// `queued` tells how often a message stands in the queues, `flying` how often a frame is under way.
+    /// `queued` returns how often a message is queued, `flying` how often a frame is in flight.
     pub fn audit(
         &self,
         queued: &dyn Fn(MessageRef) -> usize,

@@ -1,11 +1,11 @@
-//! A message in fragments: which have left, arrived, and have to leave again.
+//! A fragmented message: which fragments have left, have arrived, and must be retransmitted.
 
 use std::collections::VecDeque;
 
 use crate::rudp::Payload;
 use crate::wire::frame::FragmentHead;
 
-/// A fragment of a message that was cut into so many.
+/// One of the `count` fragments that a message was cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     pub(super) index: u32,
@@ -13,7 +13,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// The one that `head` belongs to.
+    /// Returns the fragment that `head` belongs to.
     pub fn of(head: &FragmentHead) -> Self {
         Self { index: head.index, count: head.count }
     }
@@ -22,12 +22,12 @@ impl Piece {
 #[derive(Debug)]
 pub(super) struct Fragments {
     pub(super) count: u32,
-    /// First that never left.
+    /// Index of the first fragment that was never sent.
     pub(super) next: u32,
     acked: Vec<bool>,
     missing: u32,
     pub(super) resend: VecDeque<u32>,
-    /// The last that left did so again.
+    /// The last fragment sent was a retransmission.
     new_is_due: bool,
 }
 
@@ -52,7 +52,7 @@ impl Fragments {
         }
     }
 
-    /// What was lost and what never left take turns.
+    /// Alternates between lost fragments and those never sent.
     // spec: REL-15
     fn is_new_next(&self) -> bool {
         self.next < self.count && (self.new_is_due || self.resend.is_empty())
@@ -62,7 +62,7 @@ impl Fragments {
         self.acked.get(index as usize).copied().unwrap_or(true)
     }
 
-    /// Those that have not arrived.
+    /// Returns the number of fragments that have not arrived.
     pub(super) fn missing(&self) -> u32 {
         self.missing
     }

@@ -1,4 +1,4 @@
-//! Which messages have a key.
+//! The messages of each key.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::base::Blank;
 
-/// Numbers of messages that are kept, by key: of each key few, since newer ones replace older ones.
+/// Numbers of the messages kept, by key. Each key has few, since newer messages replace older ones.
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex(pub(super) BTreeMap<u16, SmallVec<[u64; 2]>>);
 

@@ -1,4 +1,4 @@
-//! The sending side of a stream: messages until they are settled.
+//! The sending side of a stream: keeps messages until they are settled.
 
 #[cfg(any(test, fuzzing))]
 mod audit;
@@ -16,48 +16,48 @@ use crate::rudp::Payload;
 use crate::wire::Delivery;
 use crate::wire::frame::{FragmentHead, MessageHead, Place};
 
-/// One stream's unsettled messages.
+/// The unsettled messages of a stream.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
     ordered: SendSpace,
     unordered: Rare<SendSpace>,
     keyed: Rare<SendSpace>,
-    /// Numbers of the messages that are kept in `keyed`, by key.
+    /// Numbers of the messages kept in `keyed`, by key.
     by_key: Rare<KeyIndex>,
     finishing: bool,
 }
 
-/// A queued message of which something should leave.
+/// A queued message of which something should be sent.
 #[derive(Debug)]
 pub struct Waiting<'a> {
-    /// What leaves next of it.
+    /// The part to send next.
     pub part: SendPart,
-    /// All of the message.
+    /// Payload of the whole message.
     pub payload: &'a Payload,
-    /// Bytes that the message will take of the peer's receive buffer when it leaves; 0 when it has left
-    /// before or keeps no place there.
+    /// Bytes of the peer's receive buffer that the message will take up when it leaves; 0 when it has left
+    /// before or takes no room there.
     pub charge: usize,
-    /// True when it lies within the window that the peer keeps open, and no earlier message of its space
-    /// waits to leave for the first time. Small ones that overtook a large one would keep the peer's room
-    /// until it is settled, and it would never fit.
+    /// True when the message lies within the window that the peer keeps open, and no earlier message of its
+    /// space waits to leave for the first time. Otherwise small messages that overtook a large one would
+    /// occupy the peer's buffer until that one is settled, and it would never fit.
     pub is_in_turn: bool,
 }
 
-/// What is to be put into a packet for a message.
+/// What goes into a packet for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendPart {
-    /// All of it.
+    /// The whole message.
     Whole(MessageHead),
     /// One fragment.
     Fragment(FragmentHead),
 }
 
 impl SendStream {
-    /// How often its oldest message is seen without progress before it is stuck.
+    /// A stream is stuck when its oldest message is found without progress this many times.
     pub const STUCK: u16 = 3;
 
-    /// An open stream without messages.
+    /// Creates an open stream without messages.
     pub fn new(id: StreamId) -> Self {
         Self {
             id,
@@ -69,16 +69,17 @@ impl SendStream {
         }
     }
 
-    /// Asks for the memory that the next message in order will be kept in.
+    /// Prefetches the memory that the next ordered message will be stored in.
     pub fn prefetch_to_push(&self) {
         prefetch_end(&self.ordered.entries);
     }
 
-    /// Takes a message, instead of the older ones of its key that it replaces. It waits in fragments of `fragment_bytes`
-    /// at most when there are some.
+    /// Adds a message in place of the older ones of its key that it replaces. With `fragment_bytes`, it is
+    /// cut into fragments of at most that size.
     ///
-    /// What may be lost replaces nothing that may not: then the key would be left without a value.
-    /// A message in fragments of which some left is carried to its end: the peer keeps room for it.
+    /// A message that may be lost never replaces one that may not, since its key could then be left without a
+    /// value. A fragmented message of which some has left is sent to the end, because the peer keeps room for
+    /// it.
     pub fn push(
         &mut self,
         space: Space,
@@ -96,8 +97,8 @@ impl SendStream {
         Pushed { number, is_queued, freed }
     }
 
-    /// Adds a message and tells its number: the next one, or that of the `place` that it is for; and whether it is to
-    /// be queued.
+    /// Adds a message. Returns its number, which is the next one or that of `place`, and whether it must be
+    /// queued.
     fn add(
         &mut self,
         space: Space,
@@ -109,7 +110,7 @@ impl SendStream {
         let fragments = fragment_bytes.map(|bytes| Box::new(Fragments::new(&payload, bytes)));
         let (key, is_large) = (delivery.key(), fragments.is_some());
         let space = self.space_mut(space);
-        // What has a key waits in a lane of its own, where it may be shed.
+        // Keyed messages are always queued: they have a lane of their own, where they may be shed.
         let queued = is_large || key.is_some() || space.slow.holds_from.is_none();
         let message = Some(Outgoing { delivery, payload, copies: 0, queued, fragments });
         let number = match place.and_then(|number| Some((number, space.entry_mut(number)?))) {
@@ -131,7 +132,7 @@ impl SendStream {
         (number, queued && place.is_none())
     }
 
-    /// Small messages that are to be queued now that a large one before them has begun to leave.
+    /// Returns the small messages to be queued now that a large one before them has begun to leave.
     pub fn release(&mut self, space: Space) -> impl Iterator<Item = MessageRef> + use<> {
         let stream = self.id;
         let space_mut = self.space_mut(space);
@@ -144,8 +145,8 @@ impl SendStream {
         released.map(move |number| MessageRef { stream, space, number })
     }
 
-    /// Drops the older messages that a newer one `by` replaces, and tells what this frees, and the number of one that
-    /// never left, in whose place in the queue the newer one may wait.
+    /// Drops the older messages that a newer one `by` replaces. Returns what this frees, and the number of
+    /// one that never left, whose place in the queue the newer one may take.
     fn supersede(&mut self, by: Delivery, in_fragments: bool) -> (Superseded, Option<u64>) {
         let (mut freed, mut place) = (Superseded::default(), None);
         let Some(key) = by.key() else { return (freed, place) };
@@ -168,7 +169,7 @@ impl SendStream {
         (freed, place)
     }
 
-    /// Bytes of the reliable messages that one of delivery `by` would replace.
+    /// Returns the bytes of the reliable messages that a message of delivery `by` would replace.
     pub fn superseded_bytes(&self, by: Delivery) -> usize {
         let numbers = by.key().map(|key| self.by_key.numbers(key)).unwrap_or_default();
         let entries = numbers.into_iter().filter_map(|number| self.keyed.entry(number));
@@ -176,8 +177,8 @@ impl SendStream {
         replaced.filter(|message| message.delivery.is_reliable()).map(Outgoing::cost).sum()
     }
 
-    /// Cuts messages into fragments of `fragment_bytes` at most: those that have not begun to leave, and
-    /// those whose fragments are larger. Tells which are to be queued, because they wait again.
+    /// Cuts messages into fragments of at most `fragment_bytes`: those that have not begun to leave, and
+    /// those whose fragments are larger. Returns those that must be queued, because they wait again.
     // spec: FRM-12
     pub fn cut_anew(&mut self, fragment_bytes: usize) -> Vec<MessageRef> {
         let mut waiting = Vec::new();
@@ -204,45 +205,45 @@ impl SendStream {
         waiting.into_iter().map(|(space, number)| MessageRef { stream, space, number }).collect()
     }
 
-    /// True when one of its oldest messages is as it was the last [`Self::STUCK`] times that this was asked, with this
-    /// time.
+    /// Returns true when the oldest message of a space has not changed over the last [`Self::STUCK`] calls,
+    /// including this one.
     pub fn is_stuck(&mut self) -> bool {
         let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::get_mut);
         let spaces = std::iter::once(&mut self.ordered).chain(rare);
         spaces.map(SendSpace::look_at_oldest).max().is_some_and(|seen| seen >= Self::STUCK)
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Frees memory beyond what is in use.
     pub fn shrink(&mut self) {
         let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::get_mut);
         std::iter::once(&mut self.ordered).chain(rare).for_each(SendSpace::shrink);
     }
 
-    /// No more messages come.
+    /// Closes the stream for new messages.
     pub fn finish(&mut self) {
         self.finishing = true;
     }
 
-    /// True when the stream is finished and nothing of it is unsettled.
+    /// Returns true when the stream is finished and all its messages are settled.
     pub fn is_done(&self) -> bool {
         self.finishing
             && [&self.ordered, &*self.unordered, &*self.keyed].iter().all(|space| space.entries.is_empty())
     }
 
-    /// True when no more messages may be added.
+    /// Returns true when no more messages may be added.
     pub fn is_finishing(&self) -> bool {
         self.finishing
     }
 
-    /// True when no number is left.
+    /// Returns true when no number is left.
     // spec: STR-3
     pub fn is_full(&self, space: Space) -> bool {
         self.space(space).end() > MAX_MESSAGE_NUMBER
     }
 
-    /// True when so many keyed numbers are unsettled that a message may not have another one; a Sequenced one
-    /// sooner. The other spaces are bounded by the bytes of their messages; a replaced message has none, but its
-    /// number may stay.
+    /// Returns true when too many keyed numbers are unsettled for the message to take another one. The limit
+    /// is lower for Sequenced messages. The other spaces are bounded by the bytes of their messages; a
+    /// replaced message has none, but its number may stay.
     // spec: REL-11
     pub fn is_crowded(&self, delivery: Delivery, in_fragments: bool) -> bool {
         let Some(key) = delivery.key() else { return false };
@@ -255,15 +256,15 @@ impl SendStream {
         self.keyed.entries.len() as u64 >= most && !self.by_key.numbers(key).into_iter().any(waits)
     }
 
-    /// True while the message is kept.
+    /// Returns true while the message is kept.
     pub fn is_unsettled(&self, space: Space, number: u64) -> bool {
         self.space(space).entry(number).is_some_and(|entry| entry.message.is_some())
     }
 
-    /// What should leave of a queued message; `None` when nothing needs to any more.
+    /// Returns what should be sent of a queued message; `None` when nothing needs to be any more.
     pub fn waiting(&self, space: Space, number: u64) -> Option<Waiting<'_>> {
         let window = match space {
-            // The receiver forgets keys beyond so many: a value must arrive before its key is one of them.
+            // The receiver forgets keys beyond this many: a value must arrive before its key is among those.
             Space::Keyed => MAX_KEYS as u64,
             Space::Ordered | Space::Unordered => WINDOW_MESSAGES,
         };
@@ -290,8 +291,8 @@ impl SendStream {
         })
     }
 
-    /// What [`Self::waiting`] told of left. Returns what that takes of the peer's receive buffer, and
-    /// whether more of the message should leave.
+    /// Records that the part from [`Self::waiting`] was sent. Returns the bytes that this takes up in the
+    /// peer's receive buffer, and whether more of the message should leave.
     pub fn on_part_sent(&mut self, space: Space, number: u64) -> (usize, bool) {
         let space = self.space_mut(space);
         space.sent_end = space.sent_end.max(number + 1);
@@ -315,7 +316,7 @@ impl SendStream {
         (charge, false)
     }
 
-    /// The message does not wait any more, although it may be under way.
+    /// Marks the message as no longer queued, although it may be in flight.
     pub fn unqueue(&mut self, space: Space, number: u64) {
         let entry = self.space_mut(space).entry_mut(number);
         if let Some(message) = entry.and_then(|entry| entry.message.as_mut()) {
@@ -323,8 +324,8 @@ impl SendStream {
         }
     }
 
-    /// Takes a sequenced message out after it left: nobody resends it. Returns its cost, and the
-    /// bytes that the peer's receive buffer has back.
+    /// Removes a sequenced message that has left or was shed, since it is never retransmitted. Returns its
+    /// cost and the bytes freed in the peer's receive buffer.
     pub fn forget_sequenced(&mut self, number: u64) -> (usize, usize) {
         let Some(entry) = self.keyed.entry_mut(number) else { return (0, 0) };
         let forgotten = entry.message.take_if(|message| !message.delivery.is_reliable());
@@ -334,8 +335,8 @@ impl SendStream {
         (forgotten.map_or(0, |message| message.cost()), self.keyed.settle())
     }
 
-    /// A packet with the message, or a piece of it, arrived. Returns the bytes freed in the
-    /// send buffer and in the peer's receive buffer.
+    /// Handles the ack of a packet with the message, or a fragment of it. Returns the bytes freed in the send
+    /// buffer and in the peer's receive buffer.
     pub fn on_acked(&mut self, space: Space, number: u64, piece: Option<Piece>) -> (usize, usize) {
         let space = self.space_mut(space);
         let arrived = space.entry_mut(number).and_then(|entry| {
@@ -344,7 +345,7 @@ impl SendStream {
                 (piece, fragments) => piece.is_none() && fragments.is_none(),
             })
         });
-        // Not for a fragment alone: the receiver's position moves when the message is whole.
+        // A single fragment does not count: the receiver's position moves when the message is complete.
         if piece.is_none() || arrived.is_some() {
             space.acked_end = space.acked_end.max(number + 1);
         }
@@ -355,8 +356,8 @@ impl SendStream {
         (arrived.map_or(0, |message| message.cost()), settled)
     }
 
-    /// A packet with the message, or a piece of it, was lost. Returns true when the message
-    /// should be queued to leave again.
+    /// Handles the loss of a packet with the message, or a fragment of it. Returns true when the message
+    /// should be queued for retransmission.
     pub fn on_lost(&mut self, space: Space, number: u64, piece: Option<Piece>) -> bool {
         let Some(message) = self.space_mut(space).entry_mut(number).and_then(|entry| entry.message.as_mut())
         else {
@@ -372,8 +373,8 @@ impl SendStream {
         needed && !std::mem::replace(&mut message.queued, true)
     }
 
-    /// Asks for one more copy of an unacked message of at most `max_bytes`. Returns its bytes when it
-    /// should be queued.
+    /// Requests one more copy of an unacked message of at most `max_bytes`. Returns its bytes when it should
+    /// be queued.
     pub fn probe(&mut self, space: Space, number: u64, max_bytes: usize) -> Option<usize> {
         let message = self.space_mut(space).entry_mut(number)?.message.as_mut()?;
         let small = message.fragments.is_none() && message.payload.len() <= max_bytes;
@@ -397,25 +398,25 @@ impl SendStream {
     }
 }
 
-/// What became of a message that a stream took.
+/// Result of adding a message to a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Pushed {
     pub number: u64,
-    /// It is to be queued: it does not wait in the place of another one, nor behind one.
+    /// The message must be queued: it neither takes the place of another one nor is held behind one.
     pub is_queued: bool,
-    /// By the messages that it replaced.
+    /// Bytes freed by the messages that it replaced.
     pub freed: Superseded,
 }
 
-/// What superseding freed, in bytes.
+/// Bytes freed by replacing messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Superseded {
     /// True when a message was dropped.
     pub any: bool,
-    /// In the send buffer.
+    /// Bytes freed in the send buffer.
     pub buffered: usize,
-    /// Of it, sequenced messages that had not left.
+    /// The part of `buffered` from sequenced messages, which had not left.
     pub sequenced: usize,
-    /// In the peer's receive buffer.
+    /// Bytes freed in the peer's receive buffer.
     pub window: usize,
 }

@@ -1,4 +1,4 @@
-//! The numbers of one kind of message on a stream, and the messages that are kept under them.
+//! One number space of the sending side, and the messages kept in it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,19 +12,19 @@ use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
 #[derive(Debug, Default)]
 pub(super) struct SendSpace {
-    /// Number of the first entry: the oldest that is not settled.
+    /// Number of the first entry, the oldest that is not settled.
     pub(super) base: u64,
     pub(super) entries: VecDeque<Entry>,
-    /// Number after the largest that ever left.
+    /// Number after the largest ever sent.
     pub(super) sent_end: u64,
-    /// Number after the largest acked one.
+    /// Number after the largest acked.
     pub(super) acked_end: u64,
     pub(super) slow: Rare<Slow>,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// What it takes of the peer's receive buffer since it first left.
+    /// Bytes that the message has taken up in the peer's receive buffer since it first left.
     pub(super) charged: usize,
     pub(super) message: Option<Outgoing>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Entry {
 pub(super) struct Outgoing {
     pub(super) delivery: Delivery,
     pub(super) payload: Payload,
-    /// Packets under way that carry it whole.
+    /// Number of packets in flight that carry the message whole.
     pub(super) copies: u32,
     pub(super) queued: bool,
     pub(super) fragments: Option<Box<Fragments>>,
@@ -44,10 +44,10 @@ impl Blank for SendSpace {
         &Self { base: 0, entries: VecDeque::new(), sent_end: 0, acked_end: 0, slow: Rare::new() };
 }
 
-/// What messages need alone that are not settled soon.
+/// State needed only for messages that are not settled soon.
 #[derive(Debug, Default)]
 pub(super) struct Slow {
-    /// First message in fragments that has not begun to leave: small ones after it are held, not queued.
+    /// First fragmented message that has not begun to leave; small ones after it are held, not queued.
     pub(super) holds_from: Option<u64>,
     oldest: Oldest,
 }
@@ -57,13 +57,13 @@ impl Blank for Slow {
         &Self { holds_from: None, oldest: Oldest { number: 0, missing: 0, seen: 0 } };
 }
 
-/// The oldest message that is not settled, as it was when somebody looked: the low bits of its number, and how many
-/// of its fragments were missing.
+/// The oldest unsettled message when it was last checked: the low bits of its number, and how many of its
+/// fragments were missing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Oldest {
     number: u32,
     missing: u16,
-    /// How often it was seen so.
+    /// Number of checks in a row that found it unchanged.
     seen: u16,
 }
 
@@ -80,7 +80,8 @@ impl SendSpace {
         self.entries.get_mut(usize::try_from(number.checked_sub(self.base)?).ok()?)
     }
 
-    /// Numbers of the messages that are held no more if a large one has begun to leave: up to the next large one.
+    /// Returns the numbers of the messages that are no longer held if a large one has begun to leave: those
+    /// up to the next large one.
     pub(super) fn release(&mut self) -> Range<u64> {
         let Some(begun) = self.slow.holds_from.filter(|large| *large < self.sent_end) else { return 0..0 };
         let is_large = |number: &u64| {
@@ -93,7 +94,8 @@ impl SendSpace {
         held..next_large.unwrap_or(self.end())
     }
 
-    /// How often in a row the oldest message, of which something has left, was as it is now; with this time.
+    /// Returns how many checks in a row, including this one, found the oldest message, of which something has
+    /// left, unchanged.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "the low bits tell messages apart that were seen in turn"
@@ -114,13 +116,13 @@ impl SendSpace {
         seen
     }
 
-    /// True when no message before `number` waits to leave for the first time.
+    /// Returns true when no message before `number` waits to leave for the first time.
     pub(super) fn is_first_to_leave(&self, number: u64) -> bool {
         let mut earlier = self.sent_end.max(self.base)..number;
         earlier.all(|number| self.entry(number).is_none_or(|entry| entry.message.is_none()))
     }
 
-    /// Drops settled entries from the old end; returns the bytes that the peer's buffer has back.
+    /// Drops settled entries from the old end. Returns the bytes freed in the peer's receive buffer.
     pub(super) fn settle(&mut self) -> usize {
         let mut freed = 0;
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.message.is_none()) {
@@ -130,7 +132,7 @@ impl SendSpace {
         freed
     }
 
-    /// Gives back memory beyond what is in use.
+    /// Frees memory beyond what is in use.
     pub(super) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
         if self.entries.is_empty() {
@@ -138,7 +140,7 @@ impl SendSpace {
         }
     }
 
-    /// One byte while few numbers are unsettled, else four.
+    /// Truncates to one byte while few numbers are unsettled, otherwise to four.
     // spec: STR-5
     pub(super) fn truncate(&self, number: u64) -> Truncated {
         let oldest = self.base.min(self.acked_end);
@@ -148,7 +150,7 @@ impl SendSpace {
 }
 
 impl Entry {
-    /// True when its message, of the same key, need not arrive once there is a newer one.
+    /// Returns true when its message need not arrive once there is a `newer` one of the same key.
     pub(super) fn gives_way_to(&self, newer: Delivery) -> bool {
         self.message.as_ref().is_some_and(|message| {
             (newer.is_reliable() || !message.delivery.is_reliable())
@@ -158,12 +160,12 @@ impl Entry {
 }
 
 impl Outgoing {
-    /// True when a message of `delivery` would wait in the same place of the same queue.
+    /// Returns true when a message of `delivery` would wait in the same place of the same queue.
     pub(super) fn is_queued_like(&self, delivery: Delivery, in_fragments: bool) -> bool {
         self.delivery == delivery && self.fragments.is_some() == in_fragments
     }
 
-    /// What it takes of a buffer.
+    /// Returns the bytes that the message takes up in a buffer.
     pub(super) fn cost(&self) -> usize {
         self.payload.len() + MESSAGE_OVERHEAD_BYTES
     }
