@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use self::doubt::Doubt;
 use super::config::{BASE_DATAGRAM_BYTES, ETHERNET_DATAGRAM_BYTES};
+use super::sent::LostPacket;
 use crate::base::Timestamp;
 
 /// The size that the path carries, and the search for a larger one.
@@ -169,13 +170,13 @@ impl DatagramSize {
         self.doubt.on_acked(bytes);
     }
 
-    /// Notes packets found lost at the same time, by their bytes and sending times. Returns true when the
-    /// path no longer carries the current size, or chance made it look so; the size returns to the base and a
-    /// search begins.
+    /// Notes packets found lost at the same time. Returns true when the path no longer carries the current size,
+    /// or chance made it look so; the size returns to the base and a search begins.
     // spec: MTU-4
-    pub fn on_lost(&mut self, now: Timestamp, packets: &[(usize, Timestamp)]) -> bool {
-        let large = packets.iter().filter(|(bytes, _)| *bytes > BASE_DATAGRAM_BYTES);
-        let Some(&(bytes, sent_at)) = large.max() else { return false };
+    pub fn on_lost(&mut self, now: Timestamp, packets: &[LostPacket]) -> bool {
+        let large = packets.iter().filter(|packet| packet.bytes > BASE_DATAGRAM_BYTES);
+        let largest = large.max_by_key(|packet| (packet.bytes, packet.sent_at));
+        let Some(&LostPacket { bytes, sent_at, .. }) = largest else { return false };
         if self.confirmed == BASE_DATAGRAM_BYTES || !self.doubt.on_lost(now, bytes, sent_at) {
             return false;
         }
@@ -355,6 +356,10 @@ mod tests {
         assert_eq!(search(&mut size, &mut now, 1_400), tried);
     }
 
+    fn lost(bytes: usize, sent_at: Timestamp) -> LostPacket {
+        LostPacket { number: crate::base::PacketNumber(0), bytes, sent_at, is_marked: false }
+    }
+
     // spec-test: MTU-3
     #[test]
     fn the_next_search_is_ten_minutes_later_and_needs_a_use() {
@@ -385,7 +390,7 @@ mod tests {
         let (mut size, mut now) = found(1_452, 1_452);
         for at in [1, 2, 3].map(|second| now + Duration::from_secs(second)) {
             assert_eq!(size.bytes(), 1_452);
-            size.on_lost(at, &[(1_452, at), (60, at)]);
+            size.on_lost(at, &[lost(1_452, at), lost(60, at)]);
         }
         assert_eq!(size.bytes(), BASE_DATAGRAM_BYTES);
         search(&mut size, &mut now, 1_300);

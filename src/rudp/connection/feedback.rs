@@ -2,7 +2,7 @@
 
 use super::controller::{Acked, Marked};
 use super::recovery::is_app_limited;
-use super::sent::{AckOutcome, SentFrame};
+use super::sent::{AckOutcome, AckedPacket, LostPacket, SentFrame};
 use super::{Connection, ProtocolViolation, TraceEvent};
 use crate::base::{PacketNumber, Timestamp};
 use crate::wire::frame::Ack;
@@ -25,8 +25,8 @@ impl Connection {
         // Packets that arrived on a former path say nothing about this one.
         // spec: PTH-8
         let (path_since, acked) = (self.paths.since(), outcome.packets.len());
-        outcome.packets.retain(|(_, sent_at)| *sent_at >= path_since);
-        let is_former = |(_, sent_at): &(PacketNumber, Timestamp)| *sent_at < path_since;
+        outcome.packets.retain(|packet| packet.sent_at >= path_since);
+        let is_former = |packet: &LostPacket| packet.sent_at < path_since;
         self.former_acked = outcome.packets.len() < acked || outcome.spurious.iter().any(is_former);
         outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
         self.measure(now, ack, &outcome);
@@ -37,7 +37,7 @@ impl Connection {
         if let Some(number) = outcome.marked {
             self.marks.on_acked(number);
         }
-        for &(number, _) in &outcome.spurious {
+        for &LostPacket { number, .. } in &outcome.spurious {
             self.repair_encoder.loss_mut().on_spurious();
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
@@ -55,7 +55,7 @@ impl Connection {
             // spec: REL-3
             self.rtt.update(now.since(sent_at), ack.held().min(max_ack_delay));
         }
-        if let Some(oldest) = outcome.packets.iter().map(|(_, sent_at)| *sent_at).min() {
+        if let Some(oldest) = outcome.packets.iter().map(|packet| packet.sent_at).min() {
             self.rtt.on_answer(now.since(oldest), max_ack_delay);
         }
     }
@@ -65,9 +65,11 @@ impl Connection {
         let (held_back_at, path_since) = (self.held_back_at, self.paths.since());
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
-            let spurious = outcome.spurious.iter().filter(|(_, sent_at)| *sent_at >= path_since);
-            spurious.for_each(|_| controller.on_spurious());
-            for &(bytes, sent_at) in &outcome.packets {
+            for packet in outcome.spurious.iter().filter(|packet| packet.sent_at >= path_since) {
+                controller.on_spurious();
+                self.datagram_size.on_acked(packet.bytes);
+            }
+            for &AckedPacket { bytes, sent_at } in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);
                 let app_limited = is_app_limited(held_back_at, sent_at);

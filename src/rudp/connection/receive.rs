@@ -412,6 +412,11 @@ impl Connection {
             if closing.once {
                 return;
             }
+            if closing.said == 0 {
+                // This end's own CLOSE has not left. It is the answer.
+                closing.once = true;
+                return;
+            }
             // Either the answer to this end's CLOSE or one that crossed it: both ends know now.
             self.state = State::Closed;
             return;

@@ -29,7 +29,8 @@ impl Connection {
             self.counted.packets_lost += lost.packets.len() as u64;
             self.tell_lost(now, &lost);
         }
-        lost.marked.iter().for_each(|number| self.marks.on_lost(*number));
+        let marked = lost.packets.iter().filter(|packet| packet.is_marked);
+        marked.for_each(|packet| self.marks.on_lost(packet.number));
         for frame in lost.frames {
             match frame {
                 SentFrame::Messages(first, count) => {
@@ -42,13 +43,13 @@ impl Connection {
         if self.datagram_size.on_lost(now, &lost.packets) {
             self.cut_for_datagrams(now);
         }
-        self.trace_recovery(now, &lost.numbers, again);
+        self.trace_recovery(now, &lost.packets, again);
     }
 
     /// Reports losses to the congestion controller, except those on a former path.
     // spec: PTH-8
     fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
-        let sent_at = lost.packets.iter().map(|(_, sent_at)| *sent_at);
+        let sent_at = lost.packets.iter().map(|packet| packet.sent_at);
         let on_this_path = sent_at.filter(|sent_at| *sent_at >= self.paths.since());
         let Some(newest_sent_at) = on_this_path.clone().max() else { return };
         let packets = u32::try_from(on_this_path.count()).unwrap_or(u32::MAX);

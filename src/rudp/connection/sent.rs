@@ -64,11 +64,18 @@ enum State {
 
 #[derive(Debug)]
 struct SentPacket {
-    at: Timestamp,
+    sent_at: Timestamp,
     bytes: usize,
     state: State,
     ecn: Ecn,
     frames: SentFrames,
+}
+
+impl SentPacket {
+    fn as_lost(&self, number: u64) -> LostPacket {
+        let (number, is_marked) = (PacketNumber(number), self.ecn != Ecn::NotEct);
+        LostPacket { number, bytes: self.bytes, sent_at: self.sent_at, is_marked }
+    }
 }
 
 /// All sent packets that may still be acked, in order of their numbers.
@@ -101,8 +108,8 @@ const SETTLED_BY_AN_ACK: usize = 3;
 pub struct AckOutcome {
     /// Frames that arrived.
     pub frames: SmallVec<[SentFrame; ACKED_AT_ONCE]>,
-    /// Newly acked packets: their bytes and sending times.
-    pub packets: SmallVec<[(usize, Timestamp); ACKED_AT_ONCE]>,
+    /// Newly acked packets.
+    pub packets: SmallVec<[AckedPacket; ACKED_AT_ONCE]>,
     /// When the packet with the ack's largest number was sent, if it is newly acked and asked for an ack: an
     /// RTT sample.
     pub largest_sent_at: Option<Timestamp>,
@@ -112,8 +119,30 @@ pub struct AckOutcome {
     pub marked: Option<PacketNumber>,
     /// Messages of packets that did not arrive, but were repaired.
     pub repaired: Vec<MessageRef>,
-    /// Packets that had been declared lost, and when they were sent.
-    pub spurious: SmallVec<[(PacketNumber, Timestamp); 4]>,
+    /// Packets that had been declared lost.
+    pub spurious: SmallVec<[LostPacket; 4]>,
+}
+
+/// A packet that the peer acked.
+#[derive(Debug, Clone, Copy)]
+pub struct AckedPacket {
+    /// Its size.
+    pub bytes: usize,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+}
+
+/// A packet that was declared lost.
+#[derive(Debug, Clone, Copy)]
+pub struct LostPacket {
+    /// Its number.
+    pub number: PacketNumber,
+    /// Its size.
+    pub bytes: usize,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// It was sent marked ECT.
+    pub is_marked: bool,
 }
 
 /// The outcome of loss detection.
@@ -121,12 +150,8 @@ pub struct AckOutcome {
 pub struct LossOutcome {
     /// Frames to send again.
     pub frames: Vec<SentFrame>,
-    /// Lost packets: their bytes and sending times.
-    pub packets: SmallVec<[(usize, Timestamp); 8]>,
-    /// Their numbers.
-    pub numbers: SmallVec<[PacketNumber; 8]>,
-    /// Numbers of those that were sent with a mark.
-    pub marked: SmallVec<[PacketNumber; 8]>,
+    /// The packets.
+    pub packets: SmallVec<[LostPacket; 8]>,
     /// Longest time from the sending of one lost packet to that of a later one, found lost now, with nothing
     /// acked that was sent in between: persistent congestion, RFC 9002 §7.6.
     pub longest_run: Duration,
@@ -223,7 +248,7 @@ impl SentPackets {
 
     fn find_unanswered(&self) -> Option<Timestamp> {
         let mut newer = self.packets.iter().skip(self.older_than_acked());
-        newer.find(|packet| packet.state == State::InFlight).map(|packet| packet.at)
+        newer.find(|packet| packet.state == State::InFlight).map(|packet| packet.sent_at)
     }
 
     /// Returns true for a packet that was acked, and for one that is settled and forgotten.
@@ -235,7 +260,7 @@ impl SentPackets {
     /// Skips the next number. Spec: ACK-7.
     pub fn skip(&mut self, now: Timestamp) {
         let (state, frames) = (State::Skipped, SentFrames::new());
-        self.packets.push_back(SentPacket { at: now, bytes: 0, state, ecn: Ecn::NotEct, frames });
+        self.packets.push_back(SentPacket { sent_at: now, bytes: 0, state, ecn: Ecn::NotEct, frames });
     }
 
     /// Records a packet with the next number, which was sent with the mark `ecn`.
@@ -245,7 +270,7 @@ impl SentPackets {
             self.bytes_in_flight += bytes;
             self.unanswered_since.get_or_insert(now);
         }
-        self.packets.push_back(SentPacket { at: now, bytes, state, ecn, frames });
+        self.packets.push_back(SentPacket { sent_at: now, bytes, state, ecn, frames });
     }
 
     /// Takes an ack. Iterates over this end's own packets, within the runs that the ack names.
@@ -322,15 +347,16 @@ impl SentPackets {
                 State::Skipped => return Err(ProtocolViolation::AckOfUnsent { number }),
                 State::InFlight => {
                     self.bytes_in_flight -= packet.bytes;
-                    outcome.packets.push((packet.bytes, packet.at));
+                    let SentPacket { bytes, sent_at, .. } = *packet;
+                    outcome.packets.push(AckedPacket { bytes, sent_at });
                     if number == largest {
-                        outcome.largest_sent_at = Some(packet.at);
+                        outcome.largest_sent_at = Some(packet.sent_at);
                     }
                 }
                 State::Lost => {
                     self.patience = (self.patience * 2).min(MAX_PATIENCE);
                     self.losses = 0;
-                    outcome.spurious.push((PacketNumber(number), packet.at));
+                    outcome.spurious.push(packet.as_lost(number));
                 }
                 State::Quiet => {}
             }
@@ -339,7 +365,7 @@ impl SentPackets {
                 outcome.marked = outcome.marked.max(Some(PacketNumber(number)));
             }
             if self.largest_acked.is_none_or(|acked| number > acked) {
-                self.largest_acked_at = self.largest_acked_at.max(packet.at);
+                self.largest_acked_at = self.largest_acked_at.max(packet.sent_at);
             }
             outcome.largest = Some(outcome.largest.map_or(number, |old| old.max(number)));
             outcome.frames.extend(packet.frames.drain(..));
@@ -365,43 +391,8 @@ impl SentPackets {
         rtt: &RttEstimator,
         outcome: &mut LossOutcome,
     ) -> Option<Timestamp> {
-        let wait = self.loss_wait(rtt);
-        let mut again = None;
-        let older = self.older_than_acked();
-        let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
-        let mut run_since = None;
-        for (at, packet) in self.packets.iter_mut().enumerate().take(older.max(too_many)) {
-            match packet.state {
-                State::InFlight => {}
-                State::Acked => run_since = None,
-                State::Lost if packet.at >= path_since => run_since = run_since.or(Some(packet.at)),
-                State::Lost => {}
-                State::Quiet | State::Skipped => {}
-            }
-            if packet.state != State::InFlight {
-                continue;
-            }
-            let due = packet.at + wait;
-            if due > now && at >= too_many {
-                again = Some(due);
-                break;
-            }
-            packet.state = State::Lost;
-            self.losses += 1;
-            self.bytes_in_flight -= packet.bytes;
-            let number = PacketNumber(self.base + at as u64);
-            outcome.numbers.push(number);
-            if packet.ecn != Ecn::NotEct {
-                outcome.marked.push(number);
-            }
-            outcome.packets.push((packet.bytes, packet.at));
-            if packet.at >= path_since {
-                let run = packet.at.since(*run_since.get_or_insert(packet.at));
-                outcome.longest_run = outcome.longest_run.max(run);
-            }
-            outcome.frames.extend(packet.frames.iter().copied());
-        }
-        // Packets beyond `older` may be among them when too many are remembered.
+        let again = self.mark_lost(now, path_since, self.loss_wait(rtt), outcome);
+        // Packets newer than any acked one may be among them when too many are remembered.
         if !outcome.packets.is_empty() {
             self.unanswered_since = self.find_unanswered();
         }
@@ -413,11 +404,55 @@ impl SentPackets {
         again
     }
 
+    /// Declares the packets lost that were sent `wait` ago and before an acked one, or that are too many to
+    /// remember. Returns when the next one is due.
+    fn mark_lost(
+        &mut self,
+        now: Timestamp,
+        path_since: Timestamp,
+        wait: Duration,
+        outcome: &mut LossOutcome,
+    ) -> Option<Timestamp> {
+        let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
+        let candidates = self.older_than_acked().max(too_many);
+        // When the first packet of the present run of losses was sent.
+        let mut run_since = None;
+        for (at, packet) in self.packets.iter_mut().enumerate().take(candidates) {
+            let is_on_path = packet.sent_at >= path_since;
+            match packet.state {
+                State::Quiet | State::Skipped => continue,
+                State::Acked => {
+                    run_since = None;
+                    continue;
+                }
+                State::Lost => {
+                    run_since = run_since.or(is_on_path.then_some(packet.sent_at));
+                    continue;
+                }
+                State::InFlight => {}
+            }
+            let due = packet.sent_at + wait;
+            if due > now && at >= too_many {
+                return Some(due);
+            }
+            packet.state = State::Lost;
+            self.losses += 1;
+            self.bytes_in_flight -= packet.bytes;
+            outcome.packets.push(packet.as_lost(self.base + at as u64));
+            if is_on_path {
+                let run = packet.sent_at.since(*run_since.get_or_insert(packet.sent_at));
+                outcome.longest_run = outcome.longest_run.max(run);
+            }
+            outcome.frames.extend(packet.frames.iter().copied());
+        }
+        None
+    }
+
     /// Returns when [`Self::detect_lost`] is next due.
     pub fn loss_deadline(&self, rtt: &RttEstimator) -> Option<Timestamp> {
         let mut older = self.packets.iter().take(self.older_than_acked());
         let oldest = older.find(|packet| packet.state == State::InFlight)?;
-        Some(oldest.at + self.loss_wait(rtt))
+        Some(oldest.sent_at + self.loss_wait(rtt))
     }
 
     /// Returns the frames in flight, oldest first.
@@ -469,7 +504,7 @@ impl SentPackets {
                 State::InFlight => false,
                 State::Acked => true,
                 State::Lost | State::Skipped | State::Quiet => {
-                    packet.at + remember <= now || self.packets.len() > MAX_SPAN_PACKETS / 2
+                    packet.sent_at + remember <= now || self.packets.len() > MAX_SPAN_PACKETS / 2
                 }
             };
             if !settled {

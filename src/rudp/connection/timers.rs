@@ -22,6 +22,8 @@ pub struct Timers {
     probed_at: Timestamp,
     /// A packet that asks for an ack must leave, whatever it carries.
     ping_due: bool,
+    /// That packet is a probe, and may exceed the congestion window. Spec: REL-8.
+    probe_due: bool,
     /// When to check the peer's progress with the reliable messages sent to it; `None` while there are none.
     progress_due: Option<Timestamp>,
     /// Packets arrived or left since the connection last rested.
@@ -61,6 +63,7 @@ impl Timers {
             probes: 0,
             probed_at: now,
             ping_due: false,
+            probe_due: false,
             progress_due: None,
             rest_due: true,
             heard: 0,
@@ -104,14 +107,14 @@ impl Timers {
     pub fn on_probe(&mut self, now: Timestamp) {
         self.probes = self.probes.saturating_add(1);
         self.probed_at = now;
-        self.ping_due = true;
+        (self.ping_due, self.probe_due) = (true, true);
     }
 
     /// Notes that a packet left; `eliciting` when it asks for an ack.
     pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
         self.rest_due = true;
         if eliciting {
-            self.ping_due = false;
+            (self.ping_due, self.probe_due) = (false, false);
             self.last_lively = self.last_lively.max(now);
         }
     }
@@ -126,11 +129,17 @@ impl Timers {
         self.ping_due
     }
 
+    /// Returns whether that packet is a probe. Others that ask for an ack are bound by the congestion window: the peer
+    /// decides when they are due, by renewing its keys.
+    pub fn is_probe_due(&self) -> bool {
+        self.probe_due
+    }
+
     /// Returns whether that packet must leave without messages: a peer without memory for what a probe
     /// carries drops it, and with it the ack in the packet.
     // spec: REL-7
     pub fn is_bare_probe_due(&self) -> bool {
-        self.ping_due && self.probes > 0 && self.probes.is_multiple_of(BARE_PROBE)
+        self.probe_due && self.probes.is_multiple_of(BARE_PROBE)
     }
 
     fn idle_deadline(&self) -> Timestamp {

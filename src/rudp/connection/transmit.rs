@@ -141,7 +141,9 @@ impl Connection {
         }
         if has_data {
             let is_full = self.plan_messages(plan, room);
-            self.datagram_size.on_filled(now, is_full);
+            if is_full || !plan.parts.is_empty() {
+                self.datagram_size.on_filled(now, is_full);
+            }
         }
         // spec: REP-4
         if (repair_due || !plan.parts.is_empty()) && self.has_window() {
@@ -195,8 +197,8 @@ impl Connection {
         if !waits && !self.repair_encoder.may_repair() {
             return false;
         }
-        if self.timers.is_ping_due() || self.sent.is_full() {
-            return self.timers.is_ping_due();
+        if self.timers.is_probe_due() || self.sent.is_full() {
+            return self.timers.is_probe_due();
         }
         debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
         let has_room = self.has_window();
@@ -232,7 +234,7 @@ impl Connection {
     /// Moves what fits from the queues into the packet. Stops at the first item that does not fit, and
     /// returns true.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) -> bool {
-        let is_probe = self.timers.is_ping_due();
+        let is_probe = self.timers.is_probe_due();
         let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
         // spec: REL-9
         if self.sent.is_full() {

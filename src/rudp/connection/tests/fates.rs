@@ -62,7 +62,8 @@ fn wait_for_loss(
     for (at, numbers) in [(due - Duration::from_micros(1), &[][..]), (due, &[PacketNumber(lost)])] {
         let mut outcome = LossOutcome::default();
         sent.detect_lost(at, Timestamp::ZERO, rtt, &mut outcome);
-        assert_eq!(outcome.numbers[..], *numbers);
+        let found: Vec<_> = outcome.packets.iter().map(|packet| packet.number).collect();
+        assert_eq!(found, *numbers);
     }
     if spurious {
         assert_eq!(ack(sent, lost, 1).spurious.len(), 1);
@@ -81,6 +82,29 @@ fn a_packet_is_lost_a_round_trip_and_an_eighth_or_a_millisecond_after_it_left() 
         let (mut sent, mut now) = (SentPackets::new(), Timestamp::from_millis(1));
         let wait = wait_for_loss(&mut sent, &mut now, &rtt_of(samples), false);
         assert_eq!(wait, Duration::from_micros(micros), "{samples:?}");
+    }
+}
+
+/// Of packets sent 100 ms apart. The oldest two are found lost first.
+// spec-test: REL-8
+#[test]
+fn a_run_of_losses_ends_where_a_packet_was_acked_or_another_path_began() {
+    let at = Timestamp::from_millis;
+    for (acked, path_since, longest) in
+        [(None, 0, 300), (Some(1), 0, 100), (Some(2), 0, 100), (None, 150, 100)]
+    {
+        let (mut sent, rtt) = (SentPackets::new(), rtt_of(&[80]));
+        (0..5).for_each(|number| _ = send(&mut sent, at(number * 100), true));
+        for number in acked.into_iter().chain([4]) {
+            ack(&mut sent, number, 1);
+        }
+        let mut found = Duration::ZERO;
+        for now in [at(195), at(500)] {
+            let mut outcome = LossOutcome::default();
+            sent.detect_lost(now, at(path_since), &rtt, &mut outcome);
+            found = found.max(outcome.longest_run);
+        }
+        assert_eq!(found, ms(longest), "{acked:?} acked, a path since {path_since}");
     }
 }
 

@@ -113,3 +113,20 @@ fn a_peer_that_goes_back_or_skips_a_generation_is_not_heard() {
     assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()), "who follows the rules is heard");
     assert_eq!(pair.closed[SERVER], None);
 }
+
+/// The peer acks nothing. A renewal that finds the window full is answered with a PING.
+// spec-test: REL-8
+#[test]
+fn renewals_pull_no_data_beyond_the_window() {
+    let (mut pair, mut forger) = (Pair::new(55), Forger::new());
+    pair.dark_until = Timestamp::MAX;
+    pair.send(SERVER, Delivery::ReliableUnordered, &[0; 400_000]);
+    for _ in 0..1_000 {
+        forger.renew();
+        assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+        pair.now += Duration::from_millis(1);
+    }
+    let stats = pair.ends[SERVER].stats();
+    assert!(stats.packets_sent >= 1_000, "each is answered: {}", stats.packets_sent);
+    assert!(stats.bytes_sent < 60_000, "a window of 12,000 bytes and 1,000 PINGs: {}", stats.bytes_sent);
+}

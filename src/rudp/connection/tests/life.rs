@@ -243,3 +243,19 @@ fn a_closed_connection_takes_no_messages() {
     let payload = Payload::from(Bytes::new());
     assert_eq!(pair.ends[CLIENT].send(now, STREAM, Delivery::Unreliable, payload), Err(SendError::Closed));
 }
+
+// spec-test: CON-6
+#[test]
+fn a_close_that_arrives_before_the_own_has_left_is_answered() {
+    let mut pair = Pair::new(10);
+    pair.run(SECOND);
+    let (now, mut packet) = (pair.now, BytesMut::new());
+    pair.ends[CLIENT].close(now, CloseCode::None, "");
+    pair.ends[CLIENT].poll_transmit(now, &mut packet).unwrap();
+    pair.ends[SERVER].close(now, CloseCode::Replaced, "");
+    assert_eq!(pair.ends[SERVER].handle_packet(now, CLIENT_ADDRESS.into(), packet), Ok(()));
+    pair.run(Duration::from_millis(50));
+    assert!(pair.ends.iter().all(Connection::is_drained), "the client need not repeat it for three seconds");
+    let local = |code| Some(Closed::Local { code, reason: String::new() });
+    assert_eq!(pair.closed, [local(CloseCode::None), local(CloseCode::Replaced)]);
+}

@@ -7,7 +7,7 @@ use crate::base::{Ecn, PacketNumber, Timestamp};
 use crate::rudp::Payload;
 use crate::rudp::connection::Connection;
 use crate::rudp::connection::marks::EcnState;
-use crate::rudp::connection::sent::SentFrame;
+use crate::rudp::connection::sent::{LostPacket, SentFrame};
 use crate::rudp::connection::stream::SendPart;
 use crate::wire::Delivery;
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS, Frame, Lags, Message, MessageHead, Place, Repair};
@@ -106,11 +106,11 @@ impl Connection {
     pub(in crate::rudp::connection) fn trace_recovery(
         &mut self,
         now: Timestamp,
-        lost: &[PacketNumber],
+        lost: &[LostPacket],
         due: Option<Timestamp>,
     ) {
         let Some(tracing) = &mut self.trace else { return };
-        for &number in lost {
+        for &LostPacket { number, .. } in lost {
             tracing.tell(now, &TraceEvent::PacketLost { number });
         }
         if std::mem::replace(&mut tracing.loss_timer, due) != due {
