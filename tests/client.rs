@@ -663,7 +663,7 @@ async fn a_server_whose_name_leads_nowhere_is_passed_over() {
     assert!(matches!(refused, Err(ConnectError::NoServer)), "{refused:?}");
 }
 
-/// A system sends nothing to a broadcast address unless it is asked to.
+/// The system sends nothing to a broadcast address unless it is asked to.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_address_to_which_nothing_is_sent_is_passed_over_and_told_with_its_cause() {
@@ -677,8 +677,9 @@ async fn an_address_to_which_nothing_is_sent_is_passed_over_and_told_with_its_ca
 
     let config = ClientConfig { connect_timeout: Duration::from_millis(300), ..config() };
     let failed = Client::connect(&grant_at(&["255.255.255.255:9"]), config).await.unwrap_err();
-    let told = "cannot send to 255.255.255.255:9: Permission denied (os error 13)";
-    assert_eq!((failed.to_string().as_str(), failed.may_reconnect()), (told, true));
+    // Not permitted, or without a route where loopback is the only interface.
+    assert!(failed.to_string().starts_with("cannot send to 255.255.255.255:9: "), "{failed}");
+    assert!(matches!(failed, ConnectError::Unreachable { .. }) && failed.may_reconnect());
 }
 
 /// Loopback has more than one address, and answers would by default leave from the first.

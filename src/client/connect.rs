@@ -145,7 +145,7 @@ pub(super) async fn connect<T: Send + 'static>(
                 }
                 Candidate::Server(server) => {
                     tries.spawn(async {
-                        let addresses = lookup_host(&server).await.map(Iterator::collect);
+                        let addresses = resolve(&server).await;
                         Tried::Server(server, addresses)
                     });
                 }
@@ -187,6 +187,15 @@ pub(super) async fn connect<T: Send + 'static>(
             None if candidates.due().is_none() => return Err(failed),
             None => candidates.go_on(attempts.now()),
         }
+    }
+}
+
+/// Returns the addresses of a server, one at least.
+async fn resolve(server: &str) -> io::Result<Vec<SocketAddr>> {
+    let addresses: Vec<_> = lookup_host(server).await?.collect();
+    match addresses.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "it has no address")),
+        false => Ok(addresses),
     }
 }
 

@@ -280,11 +280,7 @@ impl SendBatch {
                         self.single = if is_io_error(&error) { ROWS_AFTER } else { row };
                         continue;
                     }
-                    if is_too_long(&error) {
-                        counters.too_long_to_send.add(1);
-                    } else {
-                        counters.count_send_error(&error);
-                    }
+                    counters.count_send_error(&error, is_too_long(&error));
                     tracing::debug!(%error, to = %to.route.remote, "a send failed");
                     self.sent += 1;
                 }

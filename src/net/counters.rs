@@ -12,7 +12,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $help] pub $name: Counter,)+
-            /// The system's number for the last of `send_errors`; 0 before.
+            /// The system's error number for the last datagram that it refused to send; 0 before.
             last_send_error: AtomicI32,
         }
 
@@ -40,12 +40,14 @@ macro_rules! counters {
 }
 
 impl Counters {
-    pub(super) fn count_send_error(&self, error: &io::Error) {
-        self.send_errors.add(1);
+    /// Counts a datagram that the system refused to send, `too_long` for the interface or for another reason.
+    pub(super) fn count_send_error(&self, error: &io::Error, too_long: bool) {
+        let count = if too_long { &self.too_long_to_send } else { &self.send_errors };
+        count.add(1);
         self.last_send_error.store(error.raw_os_error().unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Why the system has not sent the last datagram that it refused; `None` when it has refused none.
+    /// Returns why the system refused to send a datagram, for the last that it refused.
     pub fn last_send_error(&self) -> Option<io::Error> {
         let number = self.last_send_error.load(Ordering::Relaxed);
         (number != 0).then(|| io::Error::from_raw_os_error(number))

@@ -348,8 +348,8 @@ mod tests {
         assert!((1_232..=65_488).contains(&bytes), "{bytes}");
         let is_reached = UdpSocket::bind("[::1]:0").is_ok();
         assert_eq!(link_datagram_bytes("[::1]:9".parse().unwrap()).is_ok(), is_reached);
-        let refused = link_datagram_bytes(([255; 4], 9).into()).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        // A broadcast address: not permitted, or without a route where loopback is the only interface.
+        assert!(link_datagram_bytes(([255; 4], 9).into()).is_err());
     }
 
     #[cfg(unix)]

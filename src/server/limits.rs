@@ -129,7 +129,7 @@ limits! {
     /// Bytes of reliable messages that wait for one connection before its user is told that it is `lagging`. Must be
     /// less than `max_queued_bytes`.
     lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
-    /// Bytes that wait for one connection before it is closed with `lagging` and its user removed
+    /// Bytes of reliable messages that wait for one connection before it is closed with `lagging` and its user removed
     /// from its sessions.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
@@ -148,9 +148,9 @@ limits! {
     /// order, beyond the first 65536 of each. Above it a packet that needs more is dropped and comes again; each connection may
     /// still have one incomplete message that waits for no other.
     receive_memory_bytes: 1_073_741_824 in 16_777_216..=1_099_511_627_776, "B";
-    /// Deliveries that wait for one worker. Above it what would add more is refused with `busy`, and before that what a
-    /// session adds that has as many waiting as there is room left; leaves and ends are not refused.
-    mailbox_capacity: 131_072 in 64..=16_777_216, "deliveries";
+    /// Deliveries that wait for one worker. Above it commands that would add more are refused with `busy`, and below
+    /// it those of a session of which eight times as many wait as there is room left; leaves and ends are not.
+    mailbox_capacity: 524_288 in 64..=67_108_864, "deliveries";
 }
 
 /// One row of the table of limits.

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-use super::mailbox::{Mailbox, Mailboxes};
+use super::mailbox::{MailRoom, Mailbox, Mailboxes};
 use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
 use crate::session::{Fanout, Load, MailboxFull, Outbox, Room};
@@ -51,12 +51,14 @@ pub enum Mail {
 }
 
 impl Mail {
-    /// How much of the mailbox's room it takes.
-    pub fn deliveries(&self) -> usize {
-        match self {
-            Self::Fanout(fanout) => fanout.deliveries.count(),
-            _ => 1,
-        }
+    /// Returns how much of the mailbox's capacity it takes.
+    pub fn room(&self) -> MailRoom {
+        let (deliveries, droppable) = match self {
+            Self::Fanout(fanout) => (fanout.deliveries.count(), 0),
+            Self::Forwarded { .. } => (0, 1),
+            _ => (1, 0),
+        };
+        MailRoom { deliveries, droppable }
     }
 }
 
@@ -127,7 +129,7 @@ impl Outbox for Post<'_> {
         let mailbox = self.mailboxes.of(to).expect("invariant: members are served by workers that exist");
         match room {
             Room::Reserved { .. } => mailbox.post_promised(Mail::Fanout(fanout)),
-            Room::Headroom => mailbox.post(fanout.deliveries.count(), Mail::Fanout(fanout)),
+            Room::Headroom { deliveries } => mailbox.post(deliveries, Mail::Fanout(fanout)),
         }
         self.wake.insert(to);
     }

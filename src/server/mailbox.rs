@@ -7,6 +7,7 @@
 //! invites and connections.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
@@ -24,11 +25,35 @@ pub struct Mailbox<M> {
     queue: Mutex<VecDeque<M>>,
     /// Deliveries of mail that was promised room or posted, and is not handled.
     taken: AtomicUsize,
+    /// Droppable mail that is not handled.
+    droppable: AtomicUsize,
     capacity: usize,
     /// A wake-up is pending that the worker has not answered.
     woken: AtomicBool,
     wake: OnceLock<WakeHandle>,
 }
+
+/// What mail takes of a mailbox's capacity until it is handled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MailRoom {
+    /// Deliveries that the worker makes.
+    pub deliveries: usize,
+    /// Droppable mails.
+    pub droppable: usize,
+}
+
+impl AddAssign for MailRoom {
+    fn add_assign(&mut self, more: Self) {
+        self.deliveries += more.deliveries;
+        self.droppable += more.droppable;
+    }
+}
+
+/// Droppable mails in a mailbox at most. They hold datagrams that have proved nothing yet.
+pub const MAX_DROPPABLE: usize = 4_096;
+
+/// A session may have this many times as many deliveries waiting as there is room left.
+const WAITING_TO_ROOM: usize = 8;
 
 /// Wakes a worker that waits for its socket; called outside of all locks.
 pub type WakeHandle = Box<dyn Fn() + Send + Sync>;
@@ -61,6 +86,7 @@ impl<M> Mailbox<M> {
         Self {
             queue: Mutex::default(),
             taken: AtomicUsize::new(0),
+            droppable: AtomicUsize::new(0),
             capacity,
             woken: AtomicBool::new(false),
             wake: OnceLock::new(),
@@ -72,14 +98,17 @@ impl<M> Mailbox<M> {
         let _ = self.wake.set(wake);
     }
 
-    /// Promises room for one mail, to be posted with [`Mailbox::post_promised`]. One session may have as much waiting as
-    /// there is room left for others: however many sessions send more than the worker handles, those that send little
-    /// find room (the dynamic thresholds of switches with shared memory: Choudhury and Hahne, 1998).
+    /// Promises room for one mail, to be posted with [`Mailbox::post_promised`]. What one session may have waiting
+    /// is proportional to the room left: however many sessions send more than the worker handles, those that
+    /// send little find room (the dynamic thresholds of switches with shared memory: Choudhury and Hahne, 1998).
     ///
     /// # Errors
     /// [`MailboxFull`].
     pub fn reserve(&self, load: Load) -> Result<(), MailboxFull> {
-        self.take_room(load.deliveries, |taken| load.waiting < self.capacity.saturating_sub(taken))
+        let has_room = |taken| load.waiting / WAITING_TO_ROOM < self.capacity.saturating_sub(taken);
+        let take = |taken| has_room(taken).then_some(taken + load.deliveries);
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(|_| ()).map_err(|_| MailboxFull)
     }
 
     /// Releases a promise that was not used.
@@ -98,18 +127,20 @@ impl<M> Mailbox<M> {
         self.queue.lock().push_back(mail);
     }
 
-    /// Posts mail that may be dropped, as one delivery. It can use only half of the capacity.
+    /// Posts mail that may be dropped. It has a limit of its own, [`MAX_DROPPABLE`].
     ///
     /// # Errors
     /// [`MailboxFull`].
     pub fn post_droppable(&self, mail: M) -> Result<(), MailboxFull> {
-        self.take_room(1, |taken| taken < self.capacity / 2)?;
+        let take = |count| (count < MAX_DROPPABLE).then_some(count + 1);
+        let taken = self.droppable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map_err(|_| MailboxFull)?;
         self.queue.lock().push_back(mail);
         Ok(())
     }
 
-    /// Moves all mail, oldest first, to the end of `into`. For the owner only, who tells with [`Mailbox::handled`] when its
-    /// room is free.
+    /// Moves all mail, oldest first, to the end of `into`. For the owner only, who calls [`Mailbox::handled`] once
+    /// the mail is handled.
     pub fn take_all(&self, into: &mut VecDeque<M>) {
         // Cleared before the queue is read, so that a later post wakes again; with acquire, so that
         // everything written before an earlier wake is visible.
@@ -122,9 +153,10 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Mail of so many `deliveries`, which was taken, is handled.
-    pub fn handled(&self, deliveries: usize) {
-        self.taken.fetch_sub(deliveries, Ordering::Relaxed);
+    /// Releases the room of mail that was taken and is handled.
+    pub fn handled(&self, room: MailRoom) {
+        self.taken.fetch_sub(room.deliveries, Ordering::Relaxed);
+        self.droppable.fetch_sub(room.droppable, Ordering::Relaxed);
     }
 
     /// Wakes the owner, unless a wake-up is pending. Must not be called under a lock.
@@ -149,14 +181,6 @@ impl<M> Mailbox<M> {
     fn has_room(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.capacity
     }
-
-    fn take_room(&self, deliveries: usize, has_room: impl Fn(usize) -> bool) -> Result<(), MailboxFull> {
-        let more = |taken| has_room(taken).then_some(taken + deliveries);
-        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(MailboxFull),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -177,7 +201,7 @@ mod tests {
     fn taken(mailbox: &Mailbox<u32>) -> VecDeque<u32> {
         let mut mail = VecDeque::new();
         mailbox.take_all(&mut mail);
-        mailbox.handled(mail.len());
+        mailbox.handled(MailRoom { deliveries: mail.len(), droppable: 0 });
         mail
     }
 
@@ -201,11 +225,11 @@ mod tests {
         mailbox.post_promised(1);
         mailbox.take_all(&mut VecDeque::new());
         assert_eq!(mailbox.reserve(ONE), Err(MailboxFull), "one mail may be more than the capacity");
-        mailbox.handled(9);
+        mailbox.handled(MailRoom { deliveries: 9, droppable: 0 });
         assert_eq!(mailbox.reserve(ONE), Ok(()));
     }
 
-    /// Each has at most what is left, so that sessions that send little find room.
+    /// Each has at most eight times what is left, so sessions that send little find room.
     #[test]
     fn sessions_that_send_all_they_can_leave_room_for_others() {
         for sessions in [1, 3, 100] {
@@ -217,8 +241,8 @@ mod tests {
                     *waiting += if mailbox.reserve(load).is_ok() { 8 } else { 0 };
                 }
             }
-            let share = 10_000 / (sessions + 1);
-            assert!(waiting.iter().all(|waiting| waiting.abs_diff(share) <= 8), "{sessions}: {waiting:?}");
+            let share = 10_000 * 8 / (sessions * 8 + 1);
+            assert!(waiting.iter().all(|waiting| waiting.abs_diff(share) <= 16), "{sessions}: {waiting:?}");
             let left = 10_000 - waiting.iter().sum::<usize>();
             let quiet = (0..left).filter(|_| mailbox.reserve(ONE).is_ok()).count();
             assert_eq!(quiet, left, "one of which nothing waits");
@@ -226,12 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn droppable_mail_leaves_half_of_the_room_to_the_rest() {
+    fn droppable_mail_has_a_limit_of_its_own() {
         let mailbox = mailbox(4);
-        mailbox.post_droppable(1).unwrap();
-        mailbox.post_droppable(2).unwrap();
-        assert_eq!(mailbox.post_droppable(3), Err(MailboxFull));
-        assert_eq!(mailbox.reserve(ONE), Ok(()));
+        (0..4_096).for_each(|mail| mailbox.post_droppable(mail).unwrap());
+        assert_eq!(mailbox.post_droppable(0), Err(MailboxFull));
+        (0..4).for_each(|_| mailbox.reserve(ONE).unwrap());
+        mailbox.take_all(&mut VecDeque::new());
+        mailbox.handled(MailRoom { deliveries: 0, droppable: 1 });
+        assert_eq!(mailbox.post_droppable(0), Ok(()));
+        assert_eq!(mailbox.reserve(ONE), Err(MailboxFull));
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Session {
         for (number, user) in self.invites.expire(turn.now, turn.limits, left) {
             let invite = self.invite_id(number);
             let event = UserEvent::InviteExpired { invite, user: Some(user.clone()) };
-            self.tell_owner(event, Room::Headroom, turn);
+            self.tell_owner(event, Room::Headroom { deliveries: 1 }, turn);
             expired.push(Expired::Invite(EndedInvite { invite, user }));
         }
         if let Some(departed) = self.end_if_idle(turn) {

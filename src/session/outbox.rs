@@ -39,7 +39,18 @@ pub enum Room {
         deliveries: usize,
     },
     /// Room kept for leaves, ends and deadlines, which cannot be refused.
-    Headroom,
+    Headroom {
+        /// Deliveries that the worker makes, at least one.
+        deliveries: usize,
+    },
+}
+
+impl Room {
+    /// Returns how much of the capacity it is.
+    pub fn deliveries(self) -> usize {
+        let (Self::Reserved { deliveries } | Self::Headroom { deliveries }) = self;
+        deliveries
+    }
 }
 
 /// Mail to workers, one FIFO each. Called under the lock of a stripe: an implementation must not block, wake

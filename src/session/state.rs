@@ -390,7 +390,8 @@ impl Session {
         // Before the removal: the leaver's own worker must also get the mail.
         let workers = self.members.workers();
         let number = self.take_number();
-        self.post(&workers, Change::Left { number, member, why, reason }, Room::Headroom, turn);
+        let room = self.headroom(&workers);
+        self.post(&workers, Change::Left { number, member, why, reason }, room, turn);
         let left = self.members.remove(member).map(|Member { id, user, .. }| Left { member: id, user, why });
         self.budgets().for_each(|budget| budget.forget(member));
         let owner_left = member == self.owner;
@@ -398,7 +399,10 @@ impl Session {
             return Departed { left, ..self.end(DeleteReason::OwnerLeft, Reason::none(), turn) };
         }
         match self.members.oldest().map(|member| member.id) {
-            Some(heir) if owner_left => self.set_owner(heir, Room::Headroom, turn),
+            Some(heir) if owner_left => {
+                let room = self.headroom(&self.members.workers());
+                self.set_owner(heir, room, turn);
+            }
             Some(_) => {}
             None => self.idle_ends = Some(turn.now + self.idle_ttl()),
         }
@@ -447,7 +451,8 @@ impl Session {
     /// Ends the session and revokes its open invites.
     fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Departed {
         let number = self.take_number();
-        self.post(&self.members.workers(), Change::Deleted { number, why, reason }, Room::Headroom, turn);
+        let workers = self.members.workers();
+        self.post(&workers, Change::Deleted { number, why, reason }, self.headroom(&workers), turn);
         self.ended = true;
         self.idle_ends = None;
         let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
@@ -513,12 +518,12 @@ impl Session {
         number
     }
 
-    /// Reserves room for a change, which all members are told, at each of `workers`.
+    /// Reserves room for a change for all members at each of `workers`.
     pub(super) fn reserve(&self, workers: &[WorkerId], turn: &mut Turn<'_>) -> Result<Room, ErrorCode> {
         self.reserve_for(self.members.len(), workers, turn)
     }
 
-    /// The same for a change that so many `members` are told.
+    /// Reserves room for a change for `members` members at each of `workers`.
     pub(super) fn reserve_for(
         &self,
         members: usize,
@@ -531,14 +536,15 @@ impl Session {
         Ok(Room::Reserved { deliveries: load.deliveries })
     }
 
+    /// Returns the room that a change for all members takes at each of `workers` when it cannot be refused.
+    fn headroom(&self, workers: &[WorkerId]) -> Room {
+        Room::Headroom { deliveries: to_each(self.members.len(), workers) }
+    }
+
     /// Posts a change to each of `workers`.
     pub(super) fn post(&self, workers: &[WorkerId], change: Change, room: Room, turn: &mut Turn<'_>) {
-        let count = match room {
-            Room::Reserved { deliveries } => deliveries,
-            Room::Headroom => to_each(self.members.len(), workers),
-        };
         for &worker in workers {
-            let (change, deliveries) = (change.clone(), self.waiting.add(count));
+            let (change, deliveries) = (change.clone(), self.waiting.add(room.deliveries()));
             turn.outbox.post(worker, Fanout { session: self.id, change, deliveries }, room);
         }
     }
@@ -548,7 +554,7 @@ impl Session {
     }
 }
 
-/// How many of so many `members` each of `workers` serves, on average; at least one.
+/// Returns how many of `members` members each of `workers` serves on average, at least one.
 fn to_each(members: usize, workers: &[WorkerId]) -> usize {
     members.div_ceil(workers.len().max(1)).max(1)
 }

@@ -65,10 +65,8 @@ impl Connection {
         let (held_back_at, path_since) = (self.held_back_at, self.paths.since());
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
-            for packet in outcome.spurious.iter().filter(|packet| packet.sent_at >= path_since) {
-                controller.on_spurious();
-                self.datagram_size.on_acked(packet.bytes);
-            }
+            let spurious = outcome.spurious.iter().filter(|packet| packet.sent_at >= path_since);
+            spurious.for_each(|_| controller.on_spurious());
             for &AckedPacket { bytes, sent_at } in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);

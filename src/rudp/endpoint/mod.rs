@@ -153,9 +153,7 @@ const ANSWERS_MAX: usize = 4_096;
 /// Bytes of messages that wait at a connection to be sent or acked after a message was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queued {
-    /// Of all messages.
-    pub all: usize,
-    /// Of reliable ones.
+    /// Of reliable messages.
     pub reliable: usize,
     /// By how much the message increased `reliable`; 0 if it replaced others.
     pub added: usize,
@@ -287,7 +285,7 @@ impl Endpoint {
         live.mark_dirty(id, &mut self.dirty);
         let reliable = live.connection.queued_reliable_bytes();
         let added = reliable.saturating_sub(before);
-        Ok(Queued { all: live.connection.queued_bytes(), reliable, added })
+        Ok(Queued { reliable, added })
     }
 
     /// Appends the next datagram to the empty `out`. Returns where it goes and how it is marked.

@@ -262,7 +262,7 @@ impl Clients {
     // spec: SES-17
     fn check_waiting(&mut self, connection: ConnectionId) {
         let waiting = self.of(connection).map_or(0, |client| client.waiting_bytes());
-        if self.endpoint.queued_bytes(connection) + waiting > self.max_queued_bytes {
+        if self.endpoint.queued_reliable_bytes(connection) + waiting > self.max_queued_bytes {
             self.overdue.push(connection);
         }
     }
@@ -289,8 +289,8 @@ impl Clients {
         payload: Payload,
     ) {
         self.sends += 1;
-        let Queued { reliable, added, .. } = match self.endpoint.send(now, to, stream, delivery, payload) {
-            Ok(queued) if queued.all <= self.max_queued_bytes => queued,
+        let Queued { reliable, added } = match self.endpoint.send(now, to, stream, delivery, payload) {
+            Ok(queued) if queued.reliable <= self.max_queued_bytes => queued,
             Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
             // A client that cannot take a message of this size misses events.
             Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),

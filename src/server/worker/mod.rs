@@ -54,6 +54,7 @@ use self::bodies::Bodies;
 use self::clients::Clients;
 use super::counters::WorkerCounters;
 use super::mail::{Mail, Post, WorkerSet};
+use super::mailbox::MailRoom;
 use super::roster::Rosters;
 use super::shared::Shared;
 use crate::base::{Envelope, Now, Timestamp, WorkerId, Writer};
@@ -179,13 +180,13 @@ impl Worker {
         if let Some(mailbox) = self.shared.mailboxes.of(self.id).filter(|_| waiting.is_empty()) {
             mailbox.take_all(&mut waiting);
         }
-        let (count, mut handled) = (waiting.len(), 0);
+        let (count, mut handled) = (waiting.len(), MailRoom::default());
         // Some answers of the last turn may still wait.
         let mut more_answers = self.clients.send_answers(now, enough);
         while self.clients.sends() < enough
             && let Some(mail) = waiting.pop_front()
         {
-            let deliveries = mail.deliveries();
+            let room = mail.room();
             match mail {
                 // From a turn that began later than this one. For a connection, time must not run backwards.
                 Mail::Moved(mover) if mover.at() > now => {
@@ -203,7 +204,7 @@ impl Worker {
                     self.remove_member(now, session, &user, reason);
                 }
             }
-            handled += deliveries;
+            handled += room;
             self.clients.answer_turns.mail_handled();
             more_answers = self.clients.send_answers(now, enough);
         }

@@ -32,14 +32,14 @@ use crate::wire::{
 struct Mail {
     posted: Vec<(WorkerId, Fanout)>,
     /// Reserved places that are not filled yet.
-    reserved: Vec<WorkerId>,
+    reserved: Vec<(WorkerId, usize)>,
     /// Workers whose mailboxes are full.
     full: Vec<WorkerId>,
     woken: Vec<WorkerId>,
 }
 
 impl Outbox for Mail {
-    fn reserve(&mut self, workers: &[WorkerId], _: Load) -> Result<(), MailboxFull> {
+    fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
         assert!(self.reserved.is_empty(), "a reservation was not used");
         let mut distinct = workers.to_vec();
         distinct.sort_unstable();
@@ -48,13 +48,15 @@ impl Outbox for Mail {
         if workers.iter().any(|worker| self.full.contains(worker)) {
             return Err(MailboxFull);
         }
-        self.reserved = workers.to_vec();
+        assert!(load.deliveries > 0);
+        self.reserved = workers.iter().map(|worker| (*worker, load.deliveries)).collect();
         Ok(())
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
-        if let Room::Reserved { .. } = room {
-            let place = self.reserved.iter().position(|worker| *worker == to);
+        assert_eq!(fanout.deliveries.count(), room.deliveries());
+        if let Room::Reserved { deliveries } = room {
+            let place = self.reserved.iter().position(|place| *place == (to, deliveries));
             self.reserved.remove(place.expect("room was reserved"));
         }
         self.posted.push((to, fanout));

@@ -341,27 +341,6 @@ fn a_message_of_two_fragments_is_not_stuck_beside_smaller_ones() {
     assert_eq!(pair.received[SERVER].len(), 78);
 }
 
-/// Each is overtaken by smaller packets for so long that it is declared lost.
-// spec-test: MTU-4
-#[test]
-fn large_packets_that_arrive_after_all_are_no_black_hole() {
-    let mut pair = pair();
-    grow(&mut pair, CLIENT);
-    for round in 1..=6 {
-        pair.send(CLIENT, Delivery::ReliableOrdered, &[round; 1_300]);
-        pair.flush();
-        for wire in pair.wires.iter_mut().filter(|wire| wire.packet.len() > BASE_DATAGRAM_BYTES) {
-            wire.arrives += SECOND;
-        }
-        for _ in 0..15 {
-            pair.run(Duration::from_millis(100));
-            pair.send(CLIENT, Delivery::ReliableUnordered, b"small");
-        }
-    }
-    assert!(pair.ends[CLIENT].stats().packets_lost >= 3);
-    assert_eq!(size(&pair, CLIENT), ETHERNET);
-}
-
 #[test]
 fn losses_and_an_outage_are_no_black_hole() {
     let mut pair = pair();

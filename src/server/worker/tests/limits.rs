@@ -93,7 +93,8 @@ fn a_member_that_lags_for_too_long_is_removed_however_little_waits() {
 // spec-test: SES-17
 #[test]
 fn what_is_not_reliable_makes_nobody_lag() {
-    let limits = Limits { lagging_bytes: 65_536, max_lagging_ms: 1_000, ..Limits::default() };
+    let (lagging_bytes, max_queued_bytes, max_lagging_ms) = (65_536, 262_144, 1_000);
+    let limits = Limits { lagging_bytes, max_queued_bytes, max_lagging_ms, ..Limits::default() };
     let mut house = House::new(1, limits);
     let [ann, cat] = [("ann", 0), ("cat", 0)].map(|(user, at)| house.connect(user, at));
     let at = house.create(ann, 2, Admission::Open);

@@ -19,7 +19,7 @@
 //! - **Marks** (CE) shrink the window by a fifth, by half in slow start, once a round together with losses. The
 //!   queue that has marked is on a path that keeps queues short by itself.
 //! - **Competing.** When the queue has stayed above target for 8 rounds although the window was reduced in
-//!   each, somebody else keeps it: it goes on as [`NewReno`] until the queue drains (Copa's mode
+//!   each, somebody else keeps it: it goes on as [`NewReno`](super::NewReno) until the queue drains (Copa's mode
 //!   switching), 5 s at most before it tries anew. On a line so slow that the least window is a queue, perhaps nobody
 //!   does: then three times as much under way brings hardly more, and it takes itself for alone for five minutes, or
 //!   until it has less than then.
