@@ -34,7 +34,7 @@ use rallypoint::base::ids::IdHasher;
 use rallypoint::base::{SessionId, Timestamp, WorkerId};
 use rallypoint::server::mail::{Mail, Post, WorkerSet};
 use rallypoint::server::mailbox::Mailboxes;
-use rallypoint::session::{Outbox, SessionTable};
+use rallypoint::session::{SessionTable, WorkerPort};
 use rallypoint::wire::command::Join;
 use rallypoint::wire::{LeaveReason, Reason};
 use rand::rngs::StdRng;
@@ -229,7 +229,7 @@ impl Bench {
     }
 
     /// Returns the length of one call, unless it was disturbed.
-    fn time<T>(&self, call: impl FnOnce(&SessionTable, &mut dyn Outbox) -> T) -> (Option<Duration>, T) {
+    fn time<T>(&self, call: impl FnOnce(&SessionTable, &mut dyn WorkerPort) -> T) -> (Option<Duration>, T) {
         let mut wake = WorkerSet::default();
         let mut post = Post::new(&self.mailboxes, &mut wake);
         let (watch, started) = (Watch::start(), Instant::now());
@@ -271,21 +271,21 @@ fn hold_times() {
         for _ in 0..CALLS {
             now += BREAK;
             let guest = user(members);
-            let join = |table: &SessionTable, outbox: &mut dyn Outbox| {
-                table.join(now, &guest, at(0), Join::Session(session), outbox).expect("a free seat").member
+            let join = |table: &SessionTable, port: &mut dyn WorkerPort| {
+                table.join(now, &guest, at(0), Join::Session(session), port).expect("a free seat").member
             };
             let leave = |member| {
-                move |table: &SessionTable, outbox: &mut dyn Outbox| {
-                    table.leave(now, (session, member), LeaveReason::Left, outbox).expect("it is in")
+                move |table: &SessionTable, port: &mut dyn WorkerPort| {
+                    table.leave(now, (session, member), LeaveReason::Left, port).expect("it is in")
                 }
             };
             let nothing = bench.time(|_, _| ()).0;
             let (ops, text, whisper) = (increment(), broadcast(), message(owner));
-            let broadcast = bench.time(|table, outbox| table.broadcast(now, by, text, outbox)).0;
-            let message = bench.time(|table, outbox| table.message(now, by, whisper, outbox)).0;
-            let set = bench.time(|table, outbox| table.set_properties(now, by, &ops, outbox)).0;
+            let broadcast = bench.time(|table, port| table.broadcast(now, by, text, port)).0;
+            let message = bench.time(|table, port| table.message(now, by, whisper, port)).0;
+            let set = bench.time(|table, port| table.set_properties(now, by, &ops, port)).0;
             let (user, new) = (user(0), rooms::create());
-            let (create, made) = bench.time(|table, outbox| table.create(now, &user, at(0), new, outbox));
+            let (create, made) = bench.time(|table, port| table.create(now, &user, at(0), new, port));
             let made = made.expect("room for a session");
             let made = (made.session, made.member);
             bench.table.delete(now, made, Reason::none(), &mut Nowhere).expect("its owner");

@@ -5,7 +5,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use rallypoint::base::{ConnectionId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId};
-use rallypoint::session::{Fanout, Load, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable};
+use rallypoint::session::{
+    Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, SessionTable, WorkerPort,
+};
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Join, Message, Recipients, To,
 };
@@ -98,10 +100,10 @@ fn body() -> Body {
     Body::new(Delivery::ReliableOrdered, Bytes::from_static(&[7; 64])).expect("few bytes")
 }
 
-/// An outbox that has room for all mail and drops it.
+/// An port that has room for all mail and drops it.
 pub struct Nowhere;
 
-impl Outbox for Nowhere {
+impl WorkerPort for Nowhere {
     fn reserve(&mut self, _: &[WorkerId], _: Load) -> Result<(), MailboxFull> {
         Ok(())
     }

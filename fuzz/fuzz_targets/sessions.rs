@@ -12,7 +12,7 @@ use rallypoint::base::{
     ConnectionId, EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, Outbox, Room, SessionLimits, SessionTable,
+    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, WorkerPort, Room, SessionLimits, SessionTable,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, To,
@@ -45,7 +45,7 @@ struct Mail {
     posted: usize,
 }
 
-impl Outbox for Mail {
+impl WorkerPort for Mail {
     fn reserve(&mut self, _workers: &[WorkerId], _load: Load) -> Result<(), MailboxFull> {
         if self.full { Err(MailboxFull) } else { Ok(()) }
     }

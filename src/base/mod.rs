@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod codec;
 pub mod counter;
 pub mod ecn;
+pub mod generations;
 pub mod ids;
 pub mod number;
 pub mod prefetch;
@@ -19,6 +20,7 @@ pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, VARINT_MAX, Wire, Writer};
 pub use counter::{Counter, Metric, MetricKind};
 pub use ecn::Ecn;
+pub use generations::Generations;
 pub use ids::{
     ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,
     SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,

@@ -12,7 +12,7 @@ use crate::base::{PacketNumber, prefetch};
 /// Bytes that a seal adds to a packet.
 pub const TAG_BYTES: usize = 16;
 
-/// A rested key is expanded again for each of this many uses; after that the expansion is kept.
+/// A key that was idle is expanded again for each of this many uses; after that the expansion is kept.
 const PASSING_USES: u8 = 16;
 
 const LABEL_KEY: &[u8] = b"rallypoint key";
@@ -97,8 +97,8 @@ impl SealKey {
     }
 
     /// Frees the memory that the use of the key needs, until the key is used again.
-    pub fn rest(&mut self) {
-        self.0.rest();
+    pub fn drop_expansion(&mut self) {
+        self.0.drop_expansion();
     }
 }
 
@@ -135,8 +135,8 @@ impl OpenKey {
     }
 
     /// Frees the memory that the use of the key needs, until the key is used again.
-    pub fn rest(&mut self) {
-        self.0.rest();
+    pub fn drop_expansion(&mut self) {
+        self.0.drop_expansion();
     }
 }
 
@@ -154,7 +154,7 @@ pub struct OpenError;
 struct Generation {
     expanded: Option<Box<aead::LessSafeKey>>,
     iv: [u8; 12],
-    /// Number of expansions since the key last rested.
+    /// Number of expansions since the key was last idle.
     expansions: u8,
     salt: [u8; 32],
     key: Zeroizing<[u8; 32]>,
@@ -194,7 +194,7 @@ impl Generation {
         }
     }
 
-    fn rest(&mut self) {
+    fn drop_expansion(&mut self) {
         self.expanded = None;
         self.expansions = 0;
     }
@@ -317,8 +317,8 @@ mod tests {
                 );
                 number += 1;
             }
-            client.seal.rest();
-            server.open.rest();
+            client.seal.drop_expansion();
+            server.open.drop_expansion();
         }
     }
 

@@ -52,7 +52,7 @@ impl ReplayWindow {
 
     /// Counts all numbers up to the newest as accepted, and frees the memory that distinguishes them.
     // spec: PKT-9
-    pub fn rest(&mut self) {
+    pub fn collapse(&mut self) {
         self.taken = None;
     }
 
@@ -130,14 +130,14 @@ mod tests {
     fn after_a_rest_all_that_is_older_counts_as_taken() {
         let mut window = ReplayWindow::new();
         [0, 2].map(PacketNumber).iter().for_each(|number| window.accept(*number));
-        window.rest();
+        window.collapse();
         let taken = |window: &ReplayWindow, numbers: std::ops::Range<u64>| {
             numbers.filter(|number| !window.check(PacketNumber(*number))).collect::<Vec<_>>()
         };
         assert_eq!(taken(&window, 0..9), [0, 1, 2]);
         window.accept(PacketNumber(6));
         assert_eq!(taken(&window, 0..9), [0, 1, 2, 6]);
-        window.rest();
+        window.collapse();
         window.accept(PacketNumber(9_000));
         assert_eq!(taken(&window, 9_000 - ReplayWindow::WIDTH..9_002), [9_000 - ReplayWindow::WIDTH, 9_000]);
     }

@@ -4,17 +4,15 @@
 //! 16-bit keys. So each (sender, key) of a session gets its own key on the streams of the session's members,
 //! the same for all members of one worker.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use crate::base::MemberId;
+use crate::base::{Generations, MemberId};
 
 /// Keys on the streams of one session.
 #[derive(Debug, Default)]
 pub struct KeyTable {
-    /// At least the last [`IN_USE`] pairs that were used, or all: here the latest ones, in `earlier` those
-    /// before.
-    latest: HashMap<(MemberId, u16), u16>,
-    earlier: HashMap<(MemberId, u16), u16>,
+    /// Pairs that were used lately, with the keys given to them.
+    used: Generations<(MemberId, u16), u16, IN_USE>,
     /// Keys given to these pairs; empty until every key has been given once.
     in_use: HashSet<u16>,
     /// Number of keys given so far.
@@ -32,17 +30,14 @@ const KEYS: u64 = 1 << 16;
 impl KeyTable {
     /// Returns the key on the stream for `key` of `sender`.
     pub fn of(&mut self, sender: MemberId, key: u16) -> u16 {
-        if let Some(&given) = self.latest.get(&(sender, key)) {
+        let pair = (sender, key);
+        if let Some(&given) = self.used.latest(&pair) {
             return given;
         }
-        let given = self.earlier.get(&(sender, key)).copied().unwrap_or_else(|| self.take_next());
-        if self.latest.len() >= IN_USE {
-            self.earlier = std::mem::take(&mut self.latest);
-            if !self.in_use.is_empty() {
-                self.in_use = self.earlier.values().copied().chain([given]).collect();
-            }
+        let given = self.used.get(&pair).copied().unwrap_or_else(|| self.take_next());
+        if self.used.insert(pair, given) && !self.in_use.is_empty() {
+            self.in_use = self.used.values().copied().collect();
         }
-        self.latest.insert((sender, key), given);
         given
     }
 
@@ -56,7 +51,7 @@ impl KeyTable {
                 return next;
             }
             if self.in_use.is_empty() {
-                self.in_use = self.latest.values().chain(self.earlier.values()).copied().collect();
+                self.in_use = self.used.values().copied().collect();
             }
             if self.in_use.insert(next) {
                 return next;
@@ -67,6 +62,8 @@ impl KeyTable {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -95,7 +92,7 @@ mod tests {
             }
             assert_ne!(given, steady);
         }
-        assert!(table.latest.len() <= IN_USE && table.earlier.len() <= IN_USE);
+        assert!(table.used.held() <= 2 * IN_USE);
         assert!(table.in_use.len() <= 2 * IN_USE + 1, "{}", table.in_use.len());
     }
 }

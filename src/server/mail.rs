@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::mailbox::{MailRoom, Mailbox, Mailboxes};
 use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
-use crate::session::{Fanout, Load, MailboxFull, Outbox, Room};
+use crate::session::{Fanout, Load, MailboxFull, Room, WorkerPort};
 use crate::wire::{Reason, UserEvent};
 
 /// One mail to a worker.
@@ -112,7 +112,7 @@ impl<'a> Post<'a> {
     }
 }
 
-impl Outbox for Post<'_> {
+impl WorkerPort for Post<'_> {
     fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
         let mut reserved: SmallVec<[_; 8]> = SmallVec::new();
         for mailbox in workers.iter().filter_map(|worker| self.mailboxes.of(*worker)) {

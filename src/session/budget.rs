@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::base::{ConnectionId, SessionId, SessionKind, Slot, UserId, WorkerId};
     use crate::session::state::{self, Turn};
-    use crate::session::{Fanout, Load, MailboxFull, MemberAt, Outbox, Room, SessionLimits};
+    use crate::session::{Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, WorkerPort};
     use crate::wire::command::{Create, InitialProperties, Join};
     use crate::wire::{Admission, IdleTtl, LeaveReason, MaxMembers, OnOwnerLeave, Settings};
     use proptest::prelude::*;
@@ -351,7 +351,7 @@ mod tests {
     /// Accepts all mail and keeps none of it.
     struct NoMail;
 
-    impl Outbox for NoMail {
+    impl WorkerPort for NoMail {
         fn reserve(&mut self, _: &[WorkerId], _: Load) -> Result<(), MailboxFull> {
             Ok(())
         }
@@ -373,7 +373,7 @@ mod tests {
         };
         let create = Create { settings, properties: InitialProperties::default() };
         let limits = SessionLimits { commands_per_second: 4, ..SessionLimits::default() };
-        let mut turn = Turn { now: Timestamp::ZERO, limits: &limits, outbox: &mut NoMail };
+        let mut turn = Turn { now: Timestamp::ZERO, limits: &limits, port: &mut NoMail };
         let at = |login| MemberAt {
             worker: WorkerId(0),
             connection: ConnectionId(login),

@@ -3,11 +3,10 @@
 //! Values of one key replace each other while they wait for a member. A value of a new key replaces none, so
 //! all of them would wait.
 
-use std::collections::HashSet;
 use std::hash::Hash;
 
 use super::budget::SharedBudget;
-use crate::base::{MemberId, Timestamp, TokenBucket};
+use crate::base::{Generations, MemberId, Timestamp, TokenBucket};
 
 /// Number of keys that can be used alternately without any of them counting as new.
 const KEYS_AT_ONCE: usize = 1_024;
@@ -28,12 +27,12 @@ impl<K: Hash + Eq> KeyBudget<K> {
     /// Creates a full budget of `per_second` new keys a second.
     pub fn new(now: Timestamp, per_second: u64) -> Self {
         let new = TokenBucket::new(now, per_second, per_second.max(KEYS_AT_ONCE as u64));
-        Self { new, used: UsedKeys::new() }
+        Self { new, used: UsedKeys::default() }
     }
 
     /// Uses a key; false if it is new and the rate is exceeded.
     pub fn take(&mut self, now: Timestamp, key: K) -> bool {
-        self.used.take(key, || self.new.take(now, 1))
+        use_key(&mut self.used, key, || self.new.take(now, 1))
     }
 }
 
@@ -48,41 +47,29 @@ impl SharedKeyBudget {
     /// Creates a full budget of `per_second` new keys a second.
     pub(super) fn new(now: Timestamp, per_second: u64) -> Self {
         let new = TokenBucket::new(now, per_second, per_second.max(SHARED_KEYS_AT_ONCE as u64));
-        Self { new: SharedBudget::new(new), used: UsedKeys::new() }
+        Self { new: SharedBudget::new(new), used: UsedKeys::default() }
     }
 
     /// Uses a key of one of the session's members (`by`: member, number of members); false if it is new and
     /// the rate is exceeded.
     pub(super) fn take(&mut self, now: Timestamp, by: (MemberId, usize), key: u16) -> bool {
-        self.used.take((by.0, key), || self.new.take(now, by, 1))
+        use_key(&mut self.used, (by.0, key), || self.new.take(now, by, 1))
     }
 }
 
-/// Keys that are not new: at least the last [`KEYS_AT_ONCE`] that were used, or all.
-#[derive(Debug, Clone)]
-struct UsedKeys<K> {
-    latest: HashSet<K>,
-    earlier: HashSet<K>,
-}
+/// Keys that are not new.
+type UsedKeys<K> = Generations<K, (), KEYS_AT_ONCE>;
 
-impl<K: Hash + Eq> UsedKeys<K> {
-    fn new() -> Self {
-        Self { latest: HashSet::new(), earlier: HashSet::new() }
+/// Uses a key; false if it is new and `may_be_new` returns false.
+fn use_key<K: Hash + Eq>(used: &mut UsedKeys<K>, key: K, may_be_new: impl FnOnce() -> bool) -> bool {
+    if used.latest(&key).is_some() {
+        return true;
     }
-
-    /// Uses a key; false if it is new and `may_be_new` returns false.
-    fn take(&mut self, key: K, may_be_new: impl FnOnce() -> bool) -> bool {
-        if self.latest.contains(&key) {
-            return true;
-        }
-        if !self.earlier.contains(&key) && !may_be_new() {
-            return false;
-        }
-        if self.latest.len() >= KEYS_AT_ONCE {
-            self.earlier = std::mem::take(&mut self.latest);
-        }
-        self.latest.insert(key)
+    let is_allowed = used.get(&key).is_some() || may_be_new();
+    if is_allowed {
+        used.insert(key, ());
     }
+    is_allowed
 }
 
 #[cfg(test)]
@@ -105,7 +92,7 @@ mod tests {
         assert_eq!(more(&mut budget, Timestamp::from_millis(1_000)), 64);
         assert!(in_use(&mut budget, Timestamp::from_millis(1_000)));
         assert_eq!(more(&mut budget, Timestamp::from_millis(1_500)), 32);
-        assert!(budget.used.latest.len() + budget.used.earlier.len() <= 2 * KEYS_AT_ONCE);
+        assert!(budget.used.held() <= 2 * KEYS_AT_ONCE);
     }
     // spec-test: LIM-4
     #[test]

@@ -2,7 +2,7 @@
 //! events. Pure logic: no bytes, sockets, clocks or tasks.
 //!
 //! [`SessionTable`] holds the sessions in stripes. A command takes the lock of one stripe. Under that lock it
-//! is checked, changes the session, takes the next event number and is posted through the [`Outbox`] as one
+//! is checked, changes the session, takes the next event number and is posted through the [`WorkerPort`] as one
 //! [`Fanout`] for each worker with members. So a session has one order of events, and every worker's mail
 //! follows it.
 //!
@@ -28,8 +28,8 @@ mod inviting;
 mod key_budget;
 mod limits;
 mod members;
-mod outbox;
 mod outcome;
+mod port;
 mod properties;
 mod state;
 mod table;
@@ -40,8 +40,8 @@ pub use fanout::{Audience, Change, Fanout, SessionSnapshot};
 pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
 pub use members::Member;
-pub use outbox::{Load, MailboxFull, MemberAt, Outbox, Room};
 pub use outcome::{Admitted, Departed, Ended, EndedInvite, Expired, Inviting, Left, NewInvite};
+pub use port::{Load, MailboxFull, MemberAt, Room, WorkerPort};
 pub use properties::{PropertyEntry, PropertyMap};
 pub use table::SessionTable;
 pub use waiting::Deliveries;

@@ -12,20 +12,20 @@ use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::waiting::Waiting;
 use super::{
-    Admitted, Change, Departed, Ended, EndedInvite, Fanout, Left, Load, MemberAt, Outbox, Room,
-    SessionLimits, SessionSnapshot,
+    Admitted, Change, Departed, Ended, EndedInvite, Fanout, Left, Load, MemberAt, Room, SessionLimits,
+    SessionSnapshot, WorkerPort,
 };
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
 use crate::wire::command::{Create, Join};
 use crate::wire::result::Info;
 use crate::wire::{Admission, DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason, Settings};
 
-/// The context of a command: the session's time, the limits and the outbox.
+/// The context of a command: the session's time, the limits and the port.
 pub(super) struct Turn<'a> {
     /// Never earlier than in a previous turn of this stripe.
     pub(super) now: Timestamp,
     pub(super) limits: &'a SessionLimits,
-    pub(super) outbox: &'a mut dyn Outbox,
+    pub(super) port: &'a mut dyn WorkerPort,
 }
 
 /// What a user joins with: an invite, and an older membership that the join replaces.
@@ -531,7 +531,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<Room, ErrorCode> {
         let load = Load { deliveries: to_each(members, workers), waiting: self.waiting.get() };
-        let reserved = turn.outbox.reserve(workers, load);
+        let reserved = turn.port.reserve(workers, load);
         reserved.map_err(|super::MailboxFull| ErrorCode::Busy)?;
         Ok(Room::Reserved { deliveries: load.deliveries })
     }
@@ -545,7 +545,7 @@ impl Session {
     pub(super) fn post(&self, workers: &[WorkerId], change: Change, room: Room, turn: &mut Turn<'_>) {
         for &worker in workers {
             let (change, deliveries) = (change.clone(), self.waiting.add(room.deliveries()));
-            turn.outbox.post(worker, Fanout { session: self.id, change, deliveries }, room);
+            turn.port.post(worker, Fanout { session: self.id, change, deliveries }, room);
         }
     }
 

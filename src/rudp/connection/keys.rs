@@ -90,13 +90,13 @@ impl KeyPhases {
     }
 
     /// Releases the memory that the keys use, until they are used again.
-    pub fn rest(&mut self, now: Timestamp) {
+    pub fn release_idle_memory(&mut self, now: Timestamp) {
         self.forget_previous(now);
-        self.seal.rest();
-        self.open.rest();
+        self.seal.drop_expansion();
+        self.open.drop_expansion();
         self.next_open = None;
         if let Some((previous, _)) = &mut self.previous_open {
-            previous.rest();
+            previous.drop_expansion();
         }
     }
 
@@ -250,10 +250,10 @@ mod tests {
         assert_eq!(carry(&mut client, &mut server, Timestamp::ZERO, 1), (7, Opened::Known));
         client.renew(Timestamp::ZERO, keep);
         assert_eq!(carry(&mut client, &mut server, Timestamp::ZERO, 2), (7, Opened::Renewed));
-        server.rest(Timestamp::from_millis(999));
+        server.release_idle_memory(Timestamp::from_millis(999));
         assert!(server.previous_open.is_some());
         // The client's own renewal has no answer yet, so the end of its old key is unknown.
-        client.rest(Timestamp::from_millis(5_000));
+        client.release_idle_memory(Timestamp::from_millis(5_000));
         assert!(client.previous_open.is_some());
         assert_eq!(carry(&mut client, &mut server, Timestamp::from_millis(1_000), 3), (7, Opened::Known));
         assert!(server.previous_open.is_none());

@@ -211,6 +211,8 @@ pub struct Connection {
     opened_below: u32,
     /// The newest ack named packets of a former path, so marks reported with it may belong to that path.
     former_acked: bool,
+    /// A packet of the peer has opened.
+    is_established: bool,
     receive_buffer: ReceiveBuffer,
 
     // Rarely changed.
@@ -278,6 +280,7 @@ impl Connection {
             marks: Marks::new(),
             newest_ack_in: None,
             former_acked: false,
+            is_established: false,
             newest_dropped: None,
             paths: Paths::new(now, route),
             receive_streams: VecMap::default(),
@@ -468,7 +471,7 @@ impl Connection {
     fn end(&mut self, closed: Closed) {
         self.events.push_back(Event::Closed(closed));
         self.outbox.clear();
-        self.repair_encoder.rest();
+        self.repair_encoder.go_idle();
         self.repair_decoder = RepairDecoder::default();
         for stream in self.receive_streams.drain() {
             stream.release(&mut self.receive_buffer);

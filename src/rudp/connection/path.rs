@@ -125,7 +125,8 @@ impl Paths {
         &mut self,
         now: Timestamp,
         from: Route,
-        (bytes, is_newest): (usize, bool),
+        bytes: usize,
+        is_newest: bool,
         probe_timeout: Duration,
         data: &mut dyn FnMut() -> ChallengeData,
     ) {

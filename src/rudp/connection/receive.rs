@@ -15,6 +15,15 @@ use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
 use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
 use crate::wire::{CloseCode, Delivery, SealedHeader};
 
+/// A sealed packet that has opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PacketIn {
+    pub number: PacketNumber,
+    pub from: Route,
+    pub ecn: Ecn,
+    pub bytes: usize,
+}
+
 impl Connection {
     /// Takes a whole sealed packet, with the route and the mark that it arrived with.
     ///
@@ -45,10 +54,10 @@ impl Connection {
         if matches!(self.state, State::Closed) {
             return Err(PacketDropped::Closed);
         }
-        let length = packet.len();
+        let bytes = packet.len();
         // Checked before the packet is opened, since opening may renew the keys.
         // spec: MTU-7
-        if length > BASE_DATAGRAM_BYTES && !self.is_on_path(&from) {
+        if bytes > BASE_DATAGRAM_BYTES && !self.is_on_path(&from) {
             return Err(PacketDropped::OffPath);
         }
         let (number, payload) = self.open(now, packet)?;
@@ -67,21 +76,27 @@ impl Connection {
             }
             return Err(why);
         }
-        let first = self.counted.packets_received == 0;
-        self.replay.accept(number);
+        self.take_opened(now, &PacketIn { number, from, ecn, bytes }, frames);
+        Ok(())
+    }
+
+    /// Takes a packet that opened, is not a replay, and has room.
+    fn take_opened(&mut self, now: Timestamp, packet: &PacketIn, frames: Frames) {
+        let is_first = !std::mem::replace(&mut self.is_established, true);
+        self.replay.accept(packet.number);
         self.counted.packets_received += 1;
-        self.counted.bytes_received += length as u64;
+        self.counted.bytes_received += packet.bytes as u64;
         self.timers.on_received(now);
-        self.trace_received(now, number, (length, ecn), &frames);
-        if first && !self.is_closed() {
+        self.trace_received(now, packet, &frames);
+        if is_first && !self.is_closed() {
             self.events.push_back(Event::Established);
         }
-        self.take_source(now, from, (number, length), first);
-        self.take_frames(now, from, (number, length, ecn), frames);
+        self.take_source(now, packet, is_first);
+        let repaired = self.note_arrival(now, packet, &frames);
+        self.take_frames(now, packet, frames, repaired);
         if self.is_closed() {
             self.close_again(now);
         }
-        Ok(())
     }
 
     /// Returns whether a packet came by the path that this end sends on, or from another port of the same
@@ -104,25 +119,20 @@ impl Connection {
         self.acks.largest().map(PacketNumber).max(self.newest_dropped)
     }
 
-    /// Notes where a packet of `bytes` bytes that opened came from. Only a server's peer may move.
-    fn take_source(
-        &mut self,
-        now: Timestamp,
-        from: Route,
-        (number, bytes): (PacketNumber, usize),
-        first: bool,
-    ) {
+    /// Notes where a packet came from. Only a server's peer may move.
+    fn take_source(&mut self, now: Timestamp, packet: &PacketIn, is_first: bool) {
         if self.role != Role::Server {
             return;
         }
-        if first {
+        let PacketIn { number, from, bytes, .. } = *packet;
+        if is_first {
             self.paths.fix(from);
         }
         let is_newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
         let probe_timeout = self.rtt.probe_timeout(self.peer.max_ack_delay());
         let random = &mut self.random;
         let mut draw = || random.draw(|rng| rng.random());
-        self.paths.on_packet(now, from, (bytes, is_newest), probe_timeout, &mut draw);
+        self.paths.on_packet(now, from, bytes, is_newest, probe_timeout, &mut draw);
     }
 
     /// Takes a response to a challenge. If the peer has moved, what is in flight to its old address is lost.
@@ -213,7 +223,7 @@ impl Connection {
     // spec: REL-14
     fn take_what_fits(&mut self, now: Timestamp, from: Route, number: PacketNumber, frames: Frames) {
         // A connection delivers nothing before it is established.
-        if self.counted.packets_received == 0 {
+        if !self.is_established {
             return;
         }
         for frame in frames {
@@ -228,15 +238,17 @@ impl Connection {
         }
     }
 
-    fn take_frames(
+    /// Notes what the arrival of a packet says about acks, marks and repairs. Returns the packets whose content it
+    /// completes, with that content.
+    fn note_arrival(
         &mut self,
         now: Timestamp,
-        from: Route,
-        (number, bytes, ecn): (PacketNumber, usize, Ecn),
-        frames: Frames,
-    ) {
+        packet: &PacketIn,
+        frames: &[Frame],
+    ) -> Vec<(PacketNumber, Bytes)> {
+        let PacketIn { number, bytes, .. } = *packet;
         self.repair_encoder.on_received(self.acks.largest().is_none_or(|largest| number.0 == largest + 1));
-        let repaired = self.repair_decoder.on_packet(number, &frames);
+        let repaired = self.repair_decoder.on_packet(number, frames);
         let eliciting = frames.iter().any(Frame::is_ack_eliciting);
         let prompt = frames.iter().any(|frame| matches!(frame, Frame::Ping));
         let repairable: Vec<_> = repaired.iter().map(|(number, _)| *number).collect();
@@ -245,7 +257,7 @@ impl Connection {
             self.acks.on_bytes(now, bytes);
         }
         // spec: ECN-3
-        let ecn = if self.is_on_path(&from) { ecn } else { Ecn::NotEct };
+        let ecn = if self.is_on_path(&packet.from) { packet.ecn } else { Ecn::NotEct };
         self.marks.on_received(ecn);
         if ecn == Ecn::Ce {
             self.acks.on_marked(now);
@@ -253,6 +265,18 @@ impl Connection {
         if frames.iter().any(|frame| matches!(frame, Frame::CeCount(_))) {
             self.marks.on_read();
         }
+        repaired
+    }
+
+    /// Takes the frames of a packet, then those of the `repaired` packets that it completes.
+    fn take_frames(
+        &mut self,
+        now: Timestamp,
+        packet: &PacketIn,
+        frames: Frames,
+        repaired: Vec<(PacketNumber, Bytes)>,
+    ) {
+        let PacketIn { number, from, .. } = *packet;
         for frame in frames {
             if let Err(violation) = self.take_frame(now, from, number, frame) {
                 self.violate(now, violation);

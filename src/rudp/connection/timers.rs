@@ -26,8 +26,8 @@ pub struct Timers {
     probe_due: bool,
     /// When to check the peer's progress with the reliable messages sent to it; `None` while there are none.
     progress_due: Option<Timestamp>,
-    /// Packets arrived or left since the connection last rested.
-    rest_due: bool,
+    /// Packets arrived or left since idle memory was last released.
+    idle_release_due: bool,
     /// Packets received since the last silence, up to [`STREAM`].
     heard: u8,
 }
@@ -39,7 +39,7 @@ const MIN_PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 /// The sixth, twelfth and so on of a series of probes carry no messages.
 const BARE_PROBE: u32 = 6;
-/// A connection that has neither heard from its peer nor asked for an ack for this long is at rest.
+/// A connection that has neither heard from its peer nor asked for an ack for this long is idle.
 const SILENCE: Duration = Duration::from_millis(250);
 /// Packets received without silence in between, after which silence may mean that the path is broken.
 const STREAM: u8 = 8;
@@ -65,7 +65,7 @@ impl Timers {
             ping_due: false,
             probe_due: false,
             progress_due: None,
-            rest_due: true,
+            idle_release_due: true,
             heard: 0,
         }
     }
@@ -74,7 +74,7 @@ impl Timers {
     pub fn on_received(&mut self, now: Timestamp) {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
-        self.rest_due = true;
+        self.idle_release_due = true;
         self.heard = self.heard.saturating_add(1).min(STREAM);
     }
 
@@ -112,7 +112,7 @@ impl Timers {
 
     /// Notes that a packet left; `eliciting` when it asks for an ack.
     pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
-        self.rest_due = true;
+        self.idle_release_due = true;
         if eliciting {
             (self.ping_due, self.probe_due) = (false, false);
             self.last_lively = self.last_lively.max(now);
@@ -150,8 +150,8 @@ impl Timers {
         self.last_lively + self.keepalive.get()
     }
 
-    fn rest_deadline(&self) -> Option<Timestamp> {
-        self.rest_due.then(|| self.last_lively + SILENCE)
+    fn idle_release_deadline(&self) -> Option<Timestamp> {
+        self.idle_release_due.then(|| self.last_lively + SILENCE)
     }
 }
 
@@ -165,7 +165,7 @@ impl Connection {
                 let deadlines = [
                     Some(self.timers.idle_deadline()),
                     Some(self.timers.keepalive_deadline()),
-                    self.timers.rest_deadline(),
+                    self.timers.idle_release_deadline(),
                     self.timers.progress_due,
                     self.acks.deadline(),
                     self.sent.loss_deadline(&self.rtt),
@@ -221,27 +221,27 @@ impl Connection {
             // spec: CON-4
             self.timers.ask_for_ack();
         }
-        if self.timers.rest_deadline().is_some_and(|deadline| now >= deadline) {
+        if self.timers.idle_release_deadline().is_some_and(|deadline| now >= deadline) {
             let has_stopped = self.timers.on_silence();
             if has_stopped && self.role != Role::Server {
                 // spec: CON-10
                 self.timers.ask_for_ack();
             } else {
-                self.rest(now);
+                self.release_idle_memory(now);
             }
         }
     }
 
     /// Releases the memory used for traffic after a time of silence.
-    fn rest(&mut self, now: Timestamp) {
-        self.timers.rest_due = false;
+    fn release_idle_memory(&mut self, now: Timestamp) {
+        self.timers.idle_release_due = false;
         if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
-            self.repair_encoder.rest();
+            self.repair_encoder.go_idle();
             self.sent.shrink();
             self.outbox.shrink();
             self.acks.shrink();
-            self.keys.rest(now);
-            self.replay.rest();
+            self.keys.release_idle_memory(now);
+            self.replay.collapse();
             // Everything older than the newest packet counts as received, so nothing is left to repair.
             self.repair_decoder = RepairDecoder::default();
             self.events.shrink_to_fit();

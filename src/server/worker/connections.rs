@@ -141,7 +141,7 @@ impl Worker {
         for (_, seat) in client.seats() {
             let at = (seat.session, seat.member);
             // A refusal means that the session or the membership has ended; its mail is on its way.
-            if let Ok(departed) = self.with_table(|table, outbox| table.leave(now, at, why, outbox)) {
+            if let Ok(departed) = self.with_table(|table, port| table.leave(now, at, why, port)) {
                 self.departed(now, seat.session, &departed);
             }
         }

@@ -18,7 +18,7 @@ impl Worker {
         let mut left = ENDS_A_ROUND;
         for stripe in self.shared.sessions.begin_expiry(self.id) {
             while left > 0 && self.shared.sessions.next_deadline(stripe) <= now {
-                let expired = self.with_table(|table, outbox| table.expire(stripe, now, outbox));
+                let expired = self.with_table(|table, port| table.expire(stripe, now, port));
                 left = left.saturating_sub(expired.iter().map(Expired::ends).sum::<usize>().max(1));
                 self.expired(now, expired);
             }

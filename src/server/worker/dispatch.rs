@@ -93,11 +93,11 @@ impl Worker {
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
-                self.with_table(|table, outbox| table.broadcast(now, (session, member), broadcast, outbox))
+                self.with_table(|table, port| table.broadcast(now, (session, member), broadcast, port))
             }
             (Command::Message(message), Scope::Seat(_, Seat { session, member, .. })) => {
                 let message = Message { body: self.bodies.copy(message.body), ..message };
-                self.with_table(|table, outbox| table.message(now, (session, member), message, outbox))
+                self.with_table(|table, port| table.message(now, (session, member), message, port))
             }
             (Command::Broadcast(_) | Command::Message(_), Scope::User) => Err(ErrorCode::UnknownCommand),
         };

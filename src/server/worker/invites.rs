@@ -36,7 +36,7 @@ impl Worker {
         let let_through = users.iter().zip(&reserved).filter(|(_, reserved)| **reserved);
         let let_through: Vec<UserId> = let_through.map(|(user, _)| user.clone()).collect();
         let at = (seat.session, seat.member);
-        let inviting = self.with_table(|table, outbox| table.invite(now, at, invite, &let_through, outbox));
+        let inviting = self.with_table(|table, port| table.invite(now, at, invite, &let_through, port));
         let inviting = match inviting {
             Ok(inviting) => inviting,
             Err(code) => {
@@ -89,7 +89,7 @@ impl Worker {
     /// Revokes an invite on behalf of the owner.
     pub(super) fn revoke(&mut self, now: Timestamp, seat: Seat, number: u32) -> Result<Value, ErrorCode> {
         let at = (seat.session, seat.member);
-        let ended = self.with_table(|table, outbox| table.revoke(now, at, number, outbox))?;
+        let ended = self.with_table(|table, port| table.revoke(now, at, number, port))?;
         self.invites_revoked(now, &[ended]);
         Ok(Value::Empty)
     }
@@ -102,7 +102,7 @@ impl Worker {
         decline: Decline,
     ) -> Result<Value, ErrorCode> {
         let invite = decline.invite;
-        self.with_table(|table, outbox| table.decline(now, &caller.user, decline, outbox))?;
+        self.with_table(|table, port| table.decline(now, &caller.user, decline, port))?;
         self.settle_invite(caller, invite);
         Ok(Value::Empty)
     }

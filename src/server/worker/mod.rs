@@ -60,7 +60,7 @@ use super::shared::Shared;
 use crate::base::{Envelope, Now, Timestamp, WorkerId, Writer};
 use crate::net::Driven;
 use crate::rudp::{Endpoint, EndpointConfig, EndpointEvent, Input};
-use crate::session::{Outbox, SessionTable};
+use crate::session::{SessionTable, WorkerPort};
 
 /// One worker of a server. See the [module](self).
 pub struct Worker {
@@ -216,8 +216,8 @@ impl Worker {
         count > 0 || more_answers
     }
 
-    /// Calls into the session table with an outbox that posts to all workers.
-    fn with_table<T>(&mut self, call: impl FnOnce(&SessionTable, &mut dyn Outbox) -> T) -> T {
+    /// Calls into the session table with a port that posts to all workers.
+    fn with_table<T>(&mut self, call: impl FnOnce(&SessionTable, &mut dyn WorkerPort) -> T) -> T {
         let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
         call(&self.shared.sessions, &mut post)
     }

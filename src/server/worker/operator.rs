@@ -33,7 +33,7 @@ impl Worker {
     // spec: SES-18
     pub(super) fn close_session(&mut self, now: Timestamp, session: SessionId, reason: Reason) {
         // The session may have ended since.
-        if let Ok(departed) = self.with_table(|table, outbox| table.close(now, session, reason, outbox)) {
+        if let Ok(departed) = self.with_table(|table, port| table.close(now, session, reason, port)) {
             self.departed(now, session, &departed);
         }
     }
@@ -48,7 +48,7 @@ impl Worker {
         reason: Reason,
     ) {
         // The user may have left since.
-        let expel = self.with_table(|table, outbox| table.expel(now, session, user, reason, outbox));
+        let expel = self.with_table(|table, port| table.expel(now, session, user, reason, port));
         if let Ok(departed) = expel {
             self.departed(now, session, &departed);
         }

@@ -5,7 +5,7 @@ use super::clients::Seat;
 use super::dispatch::{Caller, Scope};
 use crate::base::{RequestId, SessionId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
-use crate::session::{Admitted, Departed, Ended, Left, MemberAt, Outbox, SessionTable};
+use crate::session::{Admitted, Departed, Ended, Left, MemberAt, SessionTable, WorkerPort};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -14,8 +14,8 @@ impl Worker {
     pub(super) fn user_command(&mut self, now: Timestamp, caller: &Caller, id: RequestId, request: Request) {
         let outcome = match request {
             Request::Create(create) => {
-                let create = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
-                    table.create(now, &caller.user, at, create, outbox)
+                let create = |table: &SessionTable, at, port: &mut dyn WorkerPort| {
+                    table.create(now, &caller.user, at, create, port)
                 };
                 self.enter(caller, id, create).map(|admitted| {
                     let Admitted { session, kind, .. } = admitted;
@@ -25,8 +25,8 @@ impl Worker {
                 })
             }
             Request::Join(join) => {
-                let join = |table: &SessionTable, at, outbox: &mut dyn Outbox| {
-                    table.join(now, &caller.user, at, join, outbox)
+                let join = |table: &SessionTable, at, port: &mut dyn WorkerPort| {
+                    table.join(now, &caller.user, at, join, port)
                 };
                 self.enter(caller, id, join).map(|admitted| {
                     self.tell_admitted(caller, &admitted);
@@ -63,20 +63,20 @@ impl Worker {
             Request::Invite(invite) => self.invite(now, user, seat, &invite),
             Request::Revoke(revoke) => self.revoke(now, seat, revoke.number),
             Request::Leave => self
-                .with_table(|table, outbox| table.leave(now, at, LeaveReason::Left, outbox))
+                .with_table(|table, port| table.leave(now, at, LeaveReason::Left, port))
                 .map(|departed| self.departed(now, seat.session, &departed)),
             Request::Kick(kick) => self
-                .with_table(|table, outbox| table.kick(now, at, kick, outbox))
+                .with_table(|table, port| table.kick(now, at, kick, port))
                 .map(|departed| self.departed(now, seat.session, &departed)),
             Request::Delete(delete) => self
-                .with_table(|table, outbox| table.delete(now, at, delete.reason, outbox))
+                .with_table(|table, port| table.delete(now, at, delete.reason, port))
                 .map(|departed| self.departed(now, seat.session, &departed)),
             Request::Transfer(transfer) => self
-                .with_table(|table, outbox| table.transfer(now, at, transfer.member, outbox))
+                .with_table(|table, port| table.transfer(now, at, transfer.member, port))
                 .map(|()| Value::Empty),
-            Request::SetProperties(ops) => self
-                .with_table(|table, outbox| table.set_properties(now, at, &ops, outbox))
-                .map(Value::Revision),
+            Request::SetProperties(ops) => {
+                self.with_table(|table, port| table.set_properties(now, at, &ops, port)).map(Value::Revision)
+            }
             _ => Err(ErrorCode::UnknownCommand),
         }
     }
@@ -88,14 +88,14 @@ impl Worker {
         &mut self,
         caller: &Caller,
         id: RequestId,
-        admit: impl FnOnce(&SessionTable, MemberAt, &mut dyn Outbox) -> Result<Admitted, ErrorCode>,
+        admit: impl FnOnce(&SessionTable, MemberAt, &mut dyn WorkerPort) -> Result<Admitted, ErrorCode>,
     ) -> Result<Admitted, ErrorCode> {
         let Caller { connection, user } = caller;
         let client = self.clients.of(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
         let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
-        let admitted = self.with_table(|table, outbox| admit(table, at, outbox));
+        let admitted = self.with_table(|table, port| admit(table, at, port));
         let Ok(Admitted { session, kind, member, used, .. }) = admitted else {
             self.shared.directory.release_session(user);
             return admitted;

@@ -1,6 +1,6 @@
 //! Commands of members and of joining users, each on one session under the lock of its stripe.
 
-use super::super::{Admitted, Departed, EndedInvite, Inviting, MemberAt, Outbox};
+use super::super::{Admitted, Departed, EndedInvite, Inviting, MemberAt, WorkerPort};
 use super::SessionTable;
 use crate::base::{MemberId, Revision, SessionId, Timestamp, UserId};
 use crate::wire::command::{Broadcast, Decline, Invite, Join, Kick, Message};
@@ -19,9 +19,9 @@ impl SessionTable {
         user: &UserId,
         at: MemberAt,
         join: Join,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Admitted, ErrorCode> {
-        self.with(now, join.session(), ErrorCode::NoSuchSession, outbox, |session, turn| {
+        self.with(now, join.session(), ErrorCode::NoSuchSession, port, |session, turn| {
             session.join(user, at, join, turn)
         })
     }
@@ -35,10 +35,10 @@ impl SessionTable {
         now: Timestamp,
         user: &UserId,
         decline: Decline,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
         let Decline { invite, reason } = decline;
-        self.with(now, invite.session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+        self.with(now, invite.session, ErrorCode::NoSuchSession, port, |session, turn| {
             session.decline(user, invite.number, reason, turn)
         })
     }
@@ -54,9 +54,9 @@ impl SessionTable {
         (session, by): (SessionId, MemberId),
         invite: &Invite,
         users: &[UserId],
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Inviting, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
             session.invite(by, invite, users, turn)
         })
     }
@@ -70,9 +70,9 @@ impl SessionTable {
         now: Timestamp,
         (session, by): (SessionId, MemberId),
         number: u32,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<EndedInvite, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
             session.revoke_by(by, number, turn)
         })
     }
@@ -86,11 +86,9 @@ impl SessionTable {
         now: Timestamp,
         (session, member): (SessionId, MemberId),
         why: LeaveReason,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
-            session.leave(member, why, turn)
-        })
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| session.leave(member, why, turn))
     }
 
     /// Removes a member on behalf of the owner and revokes that user's open invite. Never `busy`.
@@ -102,9 +100,9 @@ impl SessionTable {
         now: Timestamp,
         (session, by): (SessionId, MemberId),
         kick: Kick,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
             session.kick(by, kick.member, kick.reason, turn)
         })
     }
@@ -119,9 +117,9 @@ impl SessionTable {
         now: Timestamp,
         (session, by): (SessionId, MemberId),
         to: MemberId,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| session.transfer(by, to, turn))
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| session.transfer(by, to, turn))
     }
 
     /// Ends the session on behalf of the owner. Never `busy`.
@@ -133,11 +131,9 @@ impl SessionTable {
         now: Timestamp,
         (session, by): (SessionId, MemberId),
         reason: Reason,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
-            session.delete(by, reason, turn)
-        })
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| session.delete(by, reason, turn))
     }
 
     /// Ends the session on behalf of the operator. Never `busy`.
@@ -149,9 +145,9 @@ impl SessionTable {
         now: Timestamp,
         session: SessionId,
         reason: Reason,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NoSuchSession, port, |session, turn| {
             Ok(session.close(reason, turn))
         })
     }
@@ -166,9 +162,9 @@ impl SessionTable {
         session: SessionId,
         user: &UserId,
         reason: Reason,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NoSuchSession, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NoSuchSession, port, |session, turn| {
             session.expel_user(user, reason, turn)
         })
     }
@@ -182,9 +178,9 @@ impl SessionTable {
         now: Timestamp,
         (session, sender): (SessionId, MemberId),
         broadcast: Broadcast,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
             session.broadcast(sender, broadcast, turn)
         })
     }
@@ -199,9 +195,9 @@ impl SessionTable {
         now: Timestamp,
         (session, sender): (SessionId, MemberId),
         message: Message,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
             session.message(sender, message, turn)
         })
     }
@@ -217,9 +213,9 @@ impl SessionTable {
         now: Timestamp,
         (session, member): (SessionId, MemberId),
         ops: &PropertyOps,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Revision, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, outbox, |session, turn| {
+        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
             session.set_properties(member, ops, turn)
         })
     }

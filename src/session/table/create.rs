@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rand::Rng;
 
 use super::super::state::{Session, Turn};
-use super::super::{Admitted, MemberAt, Outbox};
+use super::super::{Admitted, MemberAt, WorkerPort};
 use super::SessionTable;
 use super::parked::Parked;
 use crate::base::{SessionId, Timestamp, UserId};
@@ -25,7 +25,7 @@ impl SessionTable {
         user: &UserId,
         at: MemberAt,
         create: Create,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Admitted, ErrorCode> {
         let session = Session::new(create, user, now, &self.limits)?;
         let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
@@ -37,14 +37,14 @@ impl SessionTable {
             let claimed = self.claim_empty(|parked| parked.first_to_go(now));
             gives_way = Some(claimed.ok_or(ErrorCode::ServerFull)?);
         }
-        let created = self.insert(now, session, at, outbox);
+        let created = self.insert(now, session, at, port);
         let settle = |session: &mut Session, turn: &mut Turn<'_>| {
             session.settle_claim(turn.now, created.is_ok());
             Ok(())
         };
         // The claimed session may have ended meanwhile, but only by the operator or by its own deadline.
         let stays =
-            gives_way.is_some_and(|id| self.with(now, id, ErrorCode::NoSuchSession, outbox, settle).is_ok());
+            gives_way.is_some_and(|id| self.with(now, id, ErrorCode::NoSuchSession, port, settle).is_ok());
         if created.is_err() && !stays {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
         }
@@ -77,7 +77,7 @@ impl SessionTable {
         now: Timestamp,
         mut session: Session,
         at: MemberAt,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
     ) -> Result<Admitted, ErrorCode> {
         loop {
             let id = SessionId(self.rng.lock().random());
@@ -87,7 +87,7 @@ impl SessionTable {
                 continue;
             }
             state.now = state.now.max(now);
-            let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
+            let mut turn = Turn { now: state.now, limits: &self.limits, port };
             let admitted = session.open(id, at, &mut turn)?;
             // A session with a member in it and no invites has no deadline.
             state.sessions.insert(id, Box::new(session));

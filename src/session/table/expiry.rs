@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::super::state::Turn;
-use super::super::{Expired, Outbox};
+use super::super::{Expired, WorkerPort};
 use super::SessionTable;
 use crate::base::{Timestamp, WorkerId};
 
@@ -53,7 +53,7 @@ impl SessionTable {
     /// # Panics
     /// If the stripe does not exist.
     #[allow(clippy::indexing_slicing, reason = "the caller counts stripes, not the network")]
-    pub fn expire(&self, stripe: usize, now: Timestamp, outbox: &mut dyn Outbox) -> Vec<Expired> {
+    pub fn expire(&self, stripe: usize, now: Timestamp, port: &mut dyn WorkerPort) -> Vec<Expired> {
         let stripe = &self.stripes[stripe];
         let mut state = stripe.state.lock();
         state.now = state.now.max(now);
@@ -63,7 +63,7 @@ impl SessionTable {
         let mut expired = Vec::new();
         let mut left = EXPIRE_BATCH;
         for (_, id) in due {
-            let mut turn = Turn { now, limits: &self.limits, outbox };
+            let mut turn = Turn { now, limits: &self.limits, port };
             let ended = self.update(&mut state, id, |session| session.expire(&mut turn, &mut left));
             expired.extend(ended.into_iter().flatten());
             if left == 0 {

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use self::parked::Parked;
 use super::deadlines::EarliestDeadlines;
 use super::state::{Session, Turn};
-use super::{Outbox, SessionLimits};
+use super::{SessionLimits, WorkerPort};
 use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
 use crate::base::{IdMap, SessionId, Timestamp};
 use crate::wire::ErrorCode;
@@ -92,18 +92,18 @@ impl SessionTable {
         now: Timestamp,
         id: SessionId,
         missing: ErrorCode,
-        outbox: &mut dyn Outbox,
+        port: &mut dyn WorkerPort,
         command: impl FnOnce(&mut Session, &mut Turn<'_>) -> Result<T, ErrorCode>,
     ) -> Result<T, ErrorCode> {
         let (index, stripe) = self.stripe_of(id);
         let mut state = stripe.state.lock();
         state.now = state.now.max(now);
-        let mut turn = Turn { now: state.now, limits: &self.limits, outbox };
+        let mut turn = Turn { now: state.now, limits: &self.limits, port };
         let done = self.update(&mut state, id, |session| command(session, &mut turn)).ok_or(missing)?;
         if let Some(next) = stripe.publish(&state) {
             let owner = self.owner_of(index);
             self.earliest.enter(owner, next);
-            outbox.wake(owner);
+            port.wake(owner);
         }
         done
     }

@@ -27,7 +27,7 @@ use crate::wire::{
     OnOwnerLeave, PropertyOps, Reason, Settings,
 };
 
-/// An outbox that keeps all mail and checks that the table respects its contract.
+/// An port that keeps all mail and checks that the table respects its contract.
 #[derive(Debug, Default)]
 struct Mail {
     posted: Vec<(WorkerId, Fanout)>,
@@ -38,7 +38,7 @@ struct Mail {
     woken: Vec<WorkerId>,
 }
 
-impl Outbox for Mail {
+impl WorkerPort for Mail {
     fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
         assert!(self.reserved.is_empty(), "a reservation was not used");
         let mut distinct = workers.to_vec();

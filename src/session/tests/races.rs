@@ -15,11 +15,11 @@ use crate::wire::{PropertyKey, PropertyOp, PropertyValue, WriteRule};
 /// Number of schedules that each test tries.
 const SCHEDULES: usize = 200;
 
-/// The outbox that all workers share.
+/// The port that all workers share.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Mail>>);
 
-impl Outbox for Shared {
+impl WorkerPort for Shared {
     fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
         self.0.lock().reserve(workers, load)
     }

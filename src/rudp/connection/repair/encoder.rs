@@ -223,7 +223,7 @@ impl RepairEncoder {
     }
 
     /// Stops repairing what was sent, and expects the next packet late.
-    pub fn rest(&mut self) {
+    pub fn go_idle(&mut self) {
         if self.memory.take().is_some() {
             self.on_gap(MAX_GAP);
         }

@@ -208,13 +208,13 @@ fn an_attempt_has_sixteen_tries_and_its_time() {
     assert_eq!(bed.wait(SECOND * 5, away()), 10, "in the time that it has, at 300 ms");
     assert!(!bed.server().is_closed());
     let mut paths = Paths::new(Timestamp::ZERO, home().into());
-    paths.on_packet(Timestamp::ZERO, away().into(), (600, true), Duration::from_millis(10), &mut || [3; 8]);
+    paths.on_packet(Timestamp::ZERO, away().into(), 600, true, Duration::from_millis(10), &mut || [3; 8]);
     let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
     let tries: Vec<_> = tries.collect();
     assert_eq!(tries[..8], [0, 10, 30, 70, 150, 310, 610, 910]);
     assert_eq!(tries.len(), 14);
     let mut paths = Paths::new(Timestamp::ZERO, home().into());
-    paths.on_packet(Timestamp::ZERO, away().into(), (600, true), Duration::from_millis(1), &mut || [3; 8]);
+    paths.on_packet(Timestamp::ZERO, away().into(), 600, true, Duration::from_millis(1), &mut || [3; 8]);
     let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
     assert_eq!(tries.count(), 16);
     paths.handle_timeout(Timestamp::from_millis(3_000));
@@ -242,7 +242,7 @@ fn the_active_address_is_asked_again_though_the_other_has_used_up_its_bytes() {
 fn a_short_silence_delays_a_move_by_as_much_again_at_most() {
     let probe_timeout = Duration::from_millis(45);
     let mut paths = Paths::new(Timestamp::ZERO, home().into());
-    paths.on_packet(Timestamp::ZERO, away().into(), (600, true), probe_timeout, &mut || [3; 8]);
+    paths.on_packet(Timestamp::ZERO, away().into(), 600, true, probe_timeout, &mut || [3; 8]);
     let arrives = (0..3_000)
         .map(Timestamp::from_millis)
         .filter(|now| paths.take_for_pending(*now).is_some())
@@ -256,7 +256,7 @@ fn an_attempt_lasts_three_probe_timeouts_or_three_seconds() {
     for (probe_timeout, lasts) in [(10, 3_000), (900, 3_000), (1_500, 4_500)] {
         let mut paths = Paths::new(Timestamp::ZERO, home().into());
         let probe_timeout = Duration::from_millis(probe_timeout);
-        paths.on_packet(Timestamp::ZERO, away().into(), (600, true), probe_timeout, &mut || [3; 8]);
+        paths.on_packet(Timestamp::ZERO, away().into(), 600, true, probe_timeout, &mut || [3; 8]);
         paths.handle_timeout(Timestamp::from_millis(lasts - 1));
         assert!(paths.deadline().is_some(), "{probe_timeout:?}");
         paths.handle_timeout(Timestamp::from_millis(lasts));
@@ -378,7 +378,7 @@ fn an_address_of_ipv4_is_the_same_written_as_ipv6() {
         let (to, now) = (Route::from(to.parse::<SocketAddr>().unwrap()), Timestamp::ZERO);
         let mut data = (4..).map(|byte| [byte; 8]);
         let mut paths = Paths::new(now, home().into());
-        paths.on_packet(now, to, (600, true), SECOND, &mut || data.next().unwrap());
+        paths.on_packet(now, to, 600, true, SECOND, &mut || data.next().unwrap());
         assert_eq!(paths.on_response(now, to, [4; 8]), Some(change), "{to:?}");
     }
 }
@@ -395,7 +395,7 @@ fn another_address_of_the_server_is_another_path() {
     assert_eq!(paths.active(), first, "a first packet changes the client's port alone");
     paths.fix(ways([10, 0, 0, 1], 2));
     assert_eq!(paths.active(), ways([10, 0, 0, 1], 2));
-    paths.on_packet(now, second, (600, true), SECOND, &mut || data.next().unwrap());
+    paths.on_packet(now, second, 600, true, SECOND, &mut || data.next().unwrap());
     assert_eq!(paths.take_for_pending(now), Some((second, path::Probe::Challenge([4; 8]))));
     assert_eq!(paths.on_response(now, first, [4; 8]), None, "it is to come that way");
     assert_eq!(paths.on_response(now, second, [4; 8]), Some(path::Change::Ip));

@@ -3,10 +3,11 @@
 use smallvec::SmallVec;
 
 use super::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace};
-use crate::base::{Ecn, PacketNumber, Timestamp};
+use crate::base::{PacketNumber, Timestamp};
 use crate::rudp::Payload;
 use crate::rudp::connection::Connection;
 use crate::rudp::connection::marks::EcnState;
+use crate::rudp::connection::receive::PacketIn;
 use crate::rudp::connection::sent::{LostPacket, SentFrame};
 use crate::rudp::connection::stream::SendPart;
 use crate::wire::Delivery;
@@ -91,11 +92,11 @@ impl Connection {
     pub(in crate::rudp::connection) fn trace_received(
         &mut self,
         now: Timestamp,
-        number: PacketNumber,
-        (bytes, ecn): (usize, Ecn),
+        packet: &PacketIn,
         frames: &[Frame],
     ) {
         let Some(tracing) = &mut self.trace else { return };
+        let PacketIn { number, ecn, bytes, .. } = *packet;
         let sent = self.sent.next_number().0.saturating_sub(1);
         let frames: Frames = frames.iter().map(|frame| traced(frame, number, sent)).collect();
         tracing.tell_key_phase(now, self.keys.phase(), true);

@@ -1,4 +1,4 @@
-//! [`Outbox`]: the port through which sessions reach the workers that serve their members.
+//! [`WorkerPort`]: the port through which sessions reach the workers that serve their members.
 
 use super::Fanout;
 use crate::base::{ConnectionId, Slot, WorkerId};
@@ -33,7 +33,7 @@ pub struct Load {
 /// The part of a mailbox's capacity that a post takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// Room set aside by [`Outbox::reserve`].
+    /// Room set aside by [`WorkerPort::reserve`].
     Reserved {
         /// The deliveries of the [`Load`].
         deliveries: usize,
@@ -55,9 +55,9 @@ impl Room {
 
 /// Mail to workers, one FIFO each. Called under the lock of a stripe: an implementation must not block, wake
 /// a worker (the caller does so after the call into the table has returned) or call back into the table.
-pub trait Outbox {
+pub trait WorkerPort {
     /// Sets aside room for `load` in the mailbox of each of `workers`, which are distinct; all or none.
-    /// It is filled by one [`Outbox::post`] for each before the call into the table returns.
+    /// It is filled by one [`WorkerPort::post`] for each before the call into the table returns.
     ///
     /// # Errors
     /// [`MailboxFull`] when one of them has no room for this session. The command is refused as `busy`, and nothing
