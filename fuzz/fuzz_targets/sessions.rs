@@ -12,7 +12,7 @@ use rallypoint::base::{
     ConnectionId, EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, WorkerPort, Room, SessionLimits, SessionTable,
+    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, SessionTable, WorkerPort,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, To,

@@ -3,7 +3,7 @@
 use crate::base::{PacketNumber, prefetch};
 
 /// Records which of the newest [`ReplayWindow::WIDTH`] packet numbers were accepted. Older numbers count as
-/// accepted; after [`ReplayWindow::rest`], so do all numbers up to the newest. Spec: PKT-9.
+/// accepted; after [`ReplayWindow::collapse`], so do all numbers up to the newest. Spec: PKT-9.
 ///
 /// Contract: call [`ReplayWindow::check`] before a packet is opened, and [`ReplayWindow::accept`] only after
 /// its seal was verified, so that only the peer can move the window.
