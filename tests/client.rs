@@ -390,9 +390,12 @@ async fn who_is_who_follows_from_events_however_late_they_are_read() {
     let seat = bob.join_open(room.session).await.unwrap();
     ann.broadcast(room.slot, To::Others, Delivery::ReliableOrdered, "hello").unwrap();
     ann.leave(room.slot).await.unwrap();
-    while bob.session(seat.slot).unwrap().user(room.member).is_some() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let leaves = async {
+        while bob.session(seat.slot).unwrap().user(room.member).is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONGEST, leaves).await.expect("the leave arrives");
     let members = until(&mut to_bob, |event| match event {
         Event::Entered { mirror, .. } => {
             Some(mirror.members().map(|(_, user)| user.to_string()).collect::<Vec<_>>())

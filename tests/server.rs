@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rallypoint::base::{SessionId, UserId};
 use rallypoint::client::{
@@ -61,12 +61,26 @@ fn datagrams_that_are_noise_are_counted_by_reason() {
     let server = builder(1).start().unwrap();
     let noise = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     noise.send_to(&[0x52; 1_200], server.local_addr()).unwrap();
+    let end = Instant::now() + LONGEST;
     while server.counters().dropped_by_reason().map(|(_, count)| count).sum::<u64>() == 0 {
+        assert!(Instant::now() < end, "nothing was dropped");
         std::thread::yield_now();
     }
     assert_eq!(server.counters().unproven_bytes_in, 1_200);
     assert_eq!(server.counters().unproven_bytes_out, 0);
     server.shutdown(Duration::ZERO).unwrap();
+}
+
+/// What has not happened by then never does.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Waits until `has_happened`.
+async fn eventually(what: &str, mut has_happened: impl FnMut() -> bool) {
+    let end = Instant::now() + LONGEST;
+    while !has_happened() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Connects a user with a token whose `data` the backend has set.
@@ -100,9 +114,7 @@ async fn the_program_around_the_server_says_who_may_connect() {
     assert_eq!(server.members(room.session), Some(vec![(room.member, "ben".parse().unwrap())]));
     assert_eq!(server.sessions(), [server.session(room.session).unwrap()]);
     assert!(server.close_session(room.session, Reason::none()));
-    while server.session(room.session).is_some() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("the session ends", || server.session(room.session).is_none()).await;
     assert!(!server.close_session(room.session, Reason::none()));
     tokio::task::spawn_blocking(move || server.shutdown(Duration::ZERO)).await.unwrap().unwrap();
 }
@@ -273,9 +285,7 @@ async fn a_user_that_is_kicked_is_disconnected_at_once() {
     let (_client, mut events) = connect(&server, "ann", None).await.unwrap();
 
     // The client considers itself connected before the server has received another packet from it.
-    while !server.is_connected(&ann) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("the user is connected", || server.is_connected(&ann)).await;
     assert!(server.kick(&ann, "spam".parse().unwrap()));
     let reason = "spam".to_owned();
     let kicked = Disconnected::ByServer { code: CloseCode::KickedByOperator, reason };

@@ -27,6 +27,29 @@ fn every_must_of_the_spec_has_a_test() {
     assert!(untested.is_empty(), "\nno `// spec-test:` names\n{}\n", untested.join("\n"));
 }
 
+/// The README explains the word.
+#[test]
+fn every_must_is_in_a_requirement() {
+    let pages: Vec<_> = pages().into_iter().filter(|(file, _)| !file.ends_with("README.md")).collect();
+    let count = |text: &str| text.matches("MUST").count();
+    let in_requirements: usize = requirements(&pages).values().map(|text| count(text)).sum();
+    let in_all: usize = pages.iter().map(|(_, text)| count(text)).sum();
+    assert_eq!(in_all, in_requirements);
+}
+
+/// A test that is not run holds nothing.
+#[test]
+fn no_test_of_a_requirement_is_ignored() {
+    for (file, text) in code() {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (at, _) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("// spec-test: ")) {
+            let head =
+                lines[at + 1..].iter().take_while(|line| line.starts_with("//") || line.starts_with("#["));
+            assert!(head.into_iter().all(|line| !line.starts_with("#[ignore")), "{file}:{}", at + 1);
+        }
+    }
+}
+
 #[test]
 fn every_marker_of_a_test_is_on_one() {
     let code = code().into_iter().filter(|(file, _)| !file.starts_with("fuzz")).collect::<Vec<_>>();
