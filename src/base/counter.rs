@@ -30,7 +30,7 @@ impl Counter {
     }
 }
 
-/// A count with what monitoring wants to know of it.
+/// A count with its description for monitoring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     /// In lower case, with underscores.

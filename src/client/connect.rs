@@ -50,15 +50,15 @@ pub enum ConnectError {
     Socket {
         /// The server's address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// The system sent nothing to an address of the server: no route, a firewall.
+    /// The system refused to send to an address of the server: no route, or a firewall.
     #[error("cannot send to {address}: {error}")]
     Unreachable {
         /// The server's address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The server refused, or did not answer.
@@ -80,12 +80,12 @@ impl ConnectError {
         }
     }
 
-    /// Of two attempts' errors the one that tells more.
+    /// Returns the more informative of two attempts' errors.
     fn or_rather(self, other: Self) -> Self {
         if other.rank() >= self.rank() { other } else { self }
     }
 
-    /// How much it tells of the server.
+    /// Returns how informative the error is.
     fn rank(&self) -> u8 {
         match self {
             Self::NoServer | Self::Address { .. } => 0,
@@ -123,8 +123,8 @@ enum Tried<T> {
 /// creates the event sink of an attempt.
 ///
 /// # Errors
-/// The failure that tells most: an answer of the server rather than silence, and silence rather than an address at which
-/// nothing could be tried.
+/// The most informative failure: an answer of the server rather than silence, and silence rather than an address that
+/// could not be tried.
 pub(super) async fn connect<T: Send + 'static>(
     grant: &ConnectGrant,
     config: &ClientConfig,
@@ -190,7 +190,7 @@ pub(super) async fn connect<T: Send + 'static>(
     }
 }
 
-/// Returns the addresses of a server, one at least.
+/// Returns the addresses of a server, at least one.
 async fn resolve(server: &str) -> io::Result<Vec<SocketAddr>> {
     let addresses: Vec<_> = lookup_host(server).await?.collect();
     match addresses.is_empty() {
@@ -271,19 +271,19 @@ struct Attempts<'a> {
 /// An attempt that has begun.
 struct Begun<T> {
     client: Client,
-    /// Of the client's events.
+    /// Reads the client's events.
     reader: T,
     attempt: Attempt,
 }
 
-/// What becomes of an attempt.
+/// A handshake in progress.
 struct Attempt {
     address: SocketAddr,
-    /// The system has a route to the address, as far as it says.
+    /// Whether the system reports a route to the address.
     has_route: bool,
-    /// Is told how the handshake ends.
+    /// Receives the outcome of the handshake.
     connected: oneshot::Receiver<Result<(), Disconnected>>,
-    /// What its socket counts.
+    /// Counters of its socket.
     counters: Arc<net::Counters>,
 }
 
@@ -331,7 +331,7 @@ impl<'a> Attempts<'a> {
             .with_shared_timer();
         let counters = socket.counters();
         let link = net::link_datagram_bytes(address);
-        // Without a route the attempt goes on all the same: the network may come up.
+        // Without a route the attempt continues all the same: the network may come up.
         let has_route = link.is_ok();
         let connection = on_link(config.connection, link.ok().flatten());
         let connecting = Connecting::new(

@@ -5,24 +5,24 @@ use std::sync::atomic::Ordering;
 
 use crate::base::sync::AtomicUsize;
 
-/// Deliveries of one session that wait.
+/// Counts the deliveries of one session that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(Arc<AtomicUsize>);
 
 impl Waiting {
-    /// The present number.
+    /// Returns the present count.
     pub(super) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds `count` deliveries, which wait until what is returned is dropped.
+    /// Adds `count` deliveries, which wait until the returned value is dropped.
     pub(super) fn add(&self, count: usize) -> Deliveries {
         self.0.fetch_add(count, Ordering::Relaxed);
         Deliveries { count, waiting: Arc::clone(&self.0) }
     }
 }
 
-/// The deliveries that one mail leads to. They wait until it is dropped.
+/// The deliveries of one mail. They wait until it is dropped.
 #[derive(Debug)]
 pub struct Deliveries {
     count: usize,
@@ -30,7 +30,7 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// How many there are, at least one.
+    /// Returns their number, at least one.
     pub fn count(&self) -> usize {
         self.count
     }

@@ -1,41 +1,42 @@
-//! Competing with a flow that keeps the queue full, and finding out that there is none.
+//! Competing with a flow that fills the queue, and detecting that there is no such flow.
 
 use std::time::Duration;
 
 use crate::base::Timestamp;
 use crate::rudp::connection::controller::{Controller, NewReno};
 
-/// The queue may have drained without a round that shows it.
+/// Longest time of competing: the queue may have drained without a round that shows it.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A single round may be poor by chance.
+/// Successive rounds without gain that are needed, since one may be poor by chance.
 const ROUNDS_TO_BE_SURE: u32 = 3;
 
-/// On a line of 1 Mbit/s each trial costs a session a second of full queue; a flow that comes is noticed by its share.
+/// How long a flow assumes that it is alone. On a line of 1 Mbit/s, each trial costs a session a second of full
+/// queue, and a flow that joins is noticed earlier by its share of the rate.
 const STAYS_ALONE: Duration = Duration::from_secs(300);
 
-/// What takes the place of the delay until the queue drains, for a while at most.
+/// The mode that ignores the delay until the queue drains.
 #[derive(Debug)]
 pub(super) struct Competing {
     pub reno: NewReno,
     until: Timestamp,
     before: Before,
-    /// Rounds in a row that had hardly more for three times as much under way.
+    /// Successive rounds in which three times as much in flight brought hardly more.
     rounds_in_vain: u32,
 }
 
-/// What there was when competing began.
+/// The state when competing began.
 #[derive(Debug)]
 struct Before {
     window: usize,
-    /// Bytes that could be under way with it.
+    /// Bytes that the window allowed in flight, delayed acks included.
     in_flight: usize,
-    /// Bytes a second that were acked.
+    /// Bytes acked per second.
     rate: u64,
 }
 
 impl Competing {
-    /// Goes on from a `window` with which `in_flight` bytes could be under way, of which `rate` a second were acked.
+    /// Continues from a `window` that allowed `in_flight` bytes in flight, of which `rate` per second were acked.
     pub fn new(now: Timestamp, datagram: usize, window: usize, in_flight: usize, rate: u64) -> Self {
         Self {
             reno: NewReno::at(datagram, window),
@@ -53,8 +54,8 @@ impl Competing {
         self.before.window
     }
 
-    /// Takes note of the `rate` of a round; true when it is clear that nobody else is there. Only where about the
-    /// `least` window is a queue by itself: on other lines the delay tells.
+    /// Notes the `rate` of a round. Returns true when it is clear that no other flow is there. This is judged only where
+    /// about the `least` window is a queue by itself; on other lines the delay shows it.
     pub fn is_in_vain(&mut self, rate: u64, least: usize) -> bool {
         let has_grown = self.reno.window_bytes() >= 3 * self.before.in_flight;
         let gains_little = rate * 4 < self.before.rate * 5;
@@ -64,11 +65,11 @@ impl Competing {
     }
 }
 
-/// That a flow has a slow line for itself, as far as it knows.
+/// The finding that a flow has a slow line to itself.
 #[derive(Debug, Default)]
 pub(super) struct Alone {
     until: Timestamp,
-    /// Bytes a second that it had then.
+    /// Bytes acked per second at that time.
     rate: u64,
 }
 
@@ -77,7 +78,8 @@ impl Alone {
         Self { until: now + STAYS_ALONE, rate }
     }
 
-    /// Not for ever, nor once the flow has less than three quarters of what it had: somebody may have come.
+    /// Returns whether the finding still holds: it expires, and ends when the rate falls below three quarters of the
+    /// former one, because another flow may have joined.
     pub fn holds(&self, now: Timestamp, rate: u64) -> bool {
         now < self.until && rate * 4 >= self.rate * 3
     }

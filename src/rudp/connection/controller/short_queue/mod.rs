@@ -1,38 +1,39 @@
-//! [`ShortQueue`]: fills the line but not the queue before it.
+//! [`ShortQueue`]: fills the line but not the queue in front of it.
 //!
-//! A session's small messages share their path with bulk transfers; what those leave standing in a
-//! queue, every message waits for. So the window follows the queueing delay: the smallest round trip of
-//! the latest round less the smallest of the last 5 to 10 s.
+//! A session's small messages share their path with bulk transfers, and wait for whatever those leave standing in
+//! a queue. So the window follows the queueing delay: the smallest round trip of the latest round less the
+//! smallest of the last 5 to 10 s.
 //!
-//! - **Target.** 5 ms and half the mean difference of two samples in a row, 20 ms at most: what jitters
-//!   is not taken for a queue (Swift's and LEDBAT++'s fixed targets would be, on radio).
-//! - **Slow start** ends at the third sample in a row beyond the target, with half the window, because
-//!   the samples are a round trip old (HyStart, RFC 9406).
-//! - **Once a round** that the window did bind: at or below the target it grows by a datagram, then by
-//!   one more each further round while there is hardly a queue (Copa's velocity), up to 1/32 of the window,
-//!   so that it overshoots the target by little; above it shrinks by
-//!   `0.8 × excess / round trip`, by half at most (Swift), and waits a round for the effect.
-//! - **Loss** below 2 % of packets is not congestion. Above, the window shrinks once a round by four times
-//!   the excess, 30 % at most; a round in which one packet in ten and four at least are lost counts as
-//!   30 % at once. This is gentler than RFC 9002 §7.3.2 alone, but the queue's delay binds first: what it
-//!   leaves in a queue is less.
-//! - **Marks** (CE) shrink the window by a fifth, by half in slow start, once a round together with losses. The
-//!   queue that has marked is on a path that keeps queues short by itself.
-//! - **Competing.** When the queue has stayed above target for 8 rounds although the window was reduced in
-//!   each, somebody else keeps it: it goes on as [`NewReno`](super::NewReno) until the queue drains (Copa's mode
-//!   switching), 5 s at most before it tries anew. On a line so slow that the least window is a queue, perhaps nobody
-//!   does: then three times as much under way brings hardly more, and it takes itself for alone for five minutes, or
-//!   until it has less than then.
-//! - **Drain.** When 5 s have not come near the minimum before, the window is halved for two rounds, so
-//!   that the minimum forgotten is not replaced by this end's own queue (LEDBAT++'s slowdown).
-//! - **Persistent congestion** leaves four datagrams and slow start up to half of the last window.
+//! - **Target.** 5 ms plus half the mean difference of two successive samples, at most 20 ms, so that jitter is
+//!   not taken for a queue (fixed targets as in Swift and LEDBAT++ would be exceeded on radio links).
+//! - **Slow start** ends at the third successive sample beyond the target, with half the window, because the
+//!   samples are a round trip old (HyStart, RFC 9406).
+//! - **Once per round** in which the window was the limit: at or below the target it grows by a datagram, then by
+//!   one more in each further round while there is hardly a queue (Copa's velocity), up to 1/32 of the window,
+//!   so that it overshoots the target by little. Above the target it shrinks by `0.8 × excess / round trip`, by
+//!   half at most (Swift), and waits a round for the effect.
+//! - **Loss** below 2 % of packets is not congestion. Above, the window shrinks once per round by four times the
+//!   excess, at most 30 %. A round in which one packet in ten and at least four are lost counts as 30 % at once.
+//!   This is gentler than RFC 9002 §7.3.2 by itself, but the queueing delay takes effect first and leaves less in
+//!   a queue.
+//! - **Marks** (CE) shrink the window by a fifth, or by half in slow start, once per round together with losses. A
+//!   queue that marks belongs to a path that keeps its queues short by itself.
+//! - **Competing.** When the delay has stayed above the target for 8 rounds although the window was reduced in
+//!   each, another flow fills the queue. The controller then continues as [`NewReno`](super::NewReno) until the
+//!   queue drains (Copa's mode switching), for 5 s at most before it tries again. On a line so slow that the
+//!   smallest window is a queue, there may be no other flow: if three times as much in flight brings hardly more,
+//!   it assumes for five minutes that it is alone, or until it gets less than at that time.
+//! - **Drain.** When the last 5 s have not come near the previous minimum, the window is halved for two rounds,
+//!   so that this end's own queue does not replace the minimum that is forgotten (LEDBAT++'s slowdown).
+//! - **Persistent congestion** leaves four datagrams, and slow start up to half of the last window.
 //!
-//! The window leaves at an even pace, one a round trip. Beyond it, what leaves in 40 ms, 19,200 bytes at most, may be
-//! in flight, since acks are delayed: otherwise a small message would wait for the next ack, not for its turn.
+//! The window is sent at an even pace, once per round trip. In addition, what is sent in 40 ms, at most 19,200
+//! bytes, may be in flight, since acks are delayed: otherwise a small message would wait for the next ack, not
+//! for its turn.
 //!
-//! Rounds in which the window bound nothing change nothing, unless the path is congested: then a window larger than
-//! what arrived in a round trip becomes that, and is reduced from there (RFC 7661), with slow start up to half of what
-//! it was. A thin stream keeps the initial window.
+//! Rounds in which the window was not the limit change nothing, unless the path is congested: then a window
+//! larger than what arrived in a round trip is cut to that and reduced from there (RFC 7661), with slow start up
+//! to half of its former size. A thin stream keeps the initial window.
 
 mod competing;
 
@@ -49,7 +50,7 @@ use crate::rudp::connection::loss::LossShare;
 #[derive(Debug)]
 pub struct ShortQueue {
     datagram: usize,
-    /// The peer holds acks back for so long at most.
+    /// Longest time that the peer delays an ack.
     ack_delay: Span,
     window: usize,
     slow_start_threshold: usize,
@@ -57,23 +58,23 @@ pub struct ShortQueue {
     /// Mean difference of two RTT samples in a row.
     noise: Span,
     latest: Option<Span>,
-    /// Samples in a row beyond the target.
+    /// Successive samples beyond the target.
     over_target: u32,
     loss: LossShare,
     round: Round,
-    /// Bytes that were acked in the last round, as many as that makes in a round trip.
+    /// Bytes acked in the last round, scaled to a round trip.
     arrived: usize,
-    /// Datagrams that the next round below the target adds.
+    /// Datagrams by which the next round below the target increases the window.
     velocity: usize,
     /// When the window was last reduced for loss or marks.
     reduced_at: Timestamp,
-    /// The window was reduced a round ago: what is measured now left before that.
+    /// The window was reduced a round ago: the packets measured now were sent before that.
     settling: bool,
-    /// Rounds in a row that ended above the target and reduced the window.
+    /// Successive rounds that ended above the target and reduced the window.
     reduced_in_vain: u32,
     /// Bytes a second that are acked, smoothed over rounds.
     rate: u64,
-    /// What the last time of competing has shown.
+    /// Whether the last time of competing showed that no other flow is there.
     alone: Alone,
     mode: Mode,
 }
@@ -83,13 +84,13 @@ enum Mode {
     Delay,
     /// Rare.
     Competing(Box<Competing>),
-    /// Half of `window` leaves for so many more rounds.
+    /// Half of `window` is used for `rounds` more rounds.
     Draining {
         rounds: u32,
     },
 }
 
-/// One round trip: it ends when a packet sent after its begin is acked.
+/// One round trip: it ends when a packet that was sent after its start is acked.
 #[derive(Debug, Default)]
 struct Round {
     since: Timestamp,
@@ -102,24 +103,32 @@ struct Round {
     reduced: bool,
 }
 
+/// Queueing delay that is aimed at, without the allowance for noise.
 const TARGET: Duration = Duration::from_millis(5);
+/// Upper bound of the target with that allowance.
 const MAX_TARGET: Duration = Duration::from_millis(20);
+/// Successive samples beyond the target that end slow start.
 const SAMPLES_OVER_TARGET: u32 = 3;
-/// The window grows by such a part of it a round at most, or by one datagram: the queue that this adds is
-/// seen more than a round later, and by then as much again has left.
+/// A round increases the window by at most this part of it, or by one datagram: the queue that this adds is seen
+/// more than a round later, when as much again has been sent.
 const ROUNDS_TO_DOUBLE: usize = 32;
-/// Slow enough that chance is not taken for congestion.
+/// Packets over which losses are averaged, enough that chance is not taken for congestion.
 const LOSS_PACKETS: u16 = 512;
+/// Share of packets lost that is not congestion.
 const TOLERATED_LOSS: f32 = 0.02;
+/// Largest part of the window that losses take in a round.
 const MOST_FOR_LOSS: f32 = 0.3;
+/// Rounds that reduce the window without effect before the controller competes.
 const ROUNDS_IN_VAIN: u32 = 8;
+/// Rounds with half the window, to find the minimum round trip.
 const DRAIN_ROUNDS: u32 = 2;
+/// Datagrams in the smallest window.
 const MIN_DATAGRAMS: usize = 4;
-/// A peer holds an ack back for so many bytes at most, of however many packets. Spec: ACK-4.
+/// Most bytes for which a peer delays an ack. Spec: ACK-4.
 const HELD_BYTES: usize = MAX_UNACKED_BYTES as usize;
 
 impl ShortQueue {
-    /// Begins with the initial window in slow start. The peer holds acks back for up to `ack_delay`.
+    /// Begins with the initial window in slow start. The peer delays acks for up to `ack_delay`.
     pub fn new(now: Timestamp, datagram: usize, ack_delay: Duration) -> Self {
         Self {
             datagram,
@@ -147,17 +156,17 @@ impl ShortQueue {
         (TARGET + self.noise.get() / 2).min(MAX_TARGET)
     }
 
-    /// Time that `rtt` spent in queues.
+    /// Returns the part of `rtt` that was spent in queues.
     fn queueing(&self, rtt: Duration) -> Duration {
         rtt.saturating_sub(self.minimum.minimum().unwrap_or(rtt))
     }
 
-    /// The latest sample; zero before the first.
+    /// Returns the latest sample; zero before the first.
     fn round_trip(&self) -> Duration {
         self.latest.map_or(Duration::ZERO, Span::get)
     }
 
-    /// Bytes that arrived and whose ack the peer still holds back.
+    /// Returns the bytes that have arrived and whose ack the peer still delays.
     fn held(&self) -> usize {
         scaled(self.window, self.ack_delay.get(), self.round_trip()).min(HELD_BYTES)
     }
@@ -170,7 +179,7 @@ impl ShortQueue {
         self.window = bytes.clamp(self.least_window(), MAX_WINDOW_BYTES);
     }
 
-    /// Goes on with `window`, which slow start did not find.
+    /// Continues with `window`, which was not found by slow start.
     fn go_on_with(&mut self, window: usize) {
         self.set_window(window);
         self.slow_start_threshold = self.window;
@@ -220,10 +229,10 @@ impl ShortQueue {
         }
     }
 
-    /// Takes note of what arrived in a `round` of this `length`; true when that tells what the line has room for.
+    /// Notes what arrived in a `round` of this `length`. Returns true if that shows the rate of the line.
     fn follow_rate(&mut self, round: &Round, length: Duration) -> bool {
         let round_trip = self.round_trip();
-        // Nothing was sent for a while in a longer one.
+        // In a longer round nothing was sent for a while.
         let longest = (round_trip + self.ack_delay.get()) * 2;
         self.arrived = scaled(round.acked_bytes, round_trip, length.min(longest));
         let tells_rate = round.bound && length <= longest;
@@ -280,8 +289,8 @@ impl ShortQueue {
         self.go_on_with(self.window - less);
     }
 
-    /// The window that congestion reduces. One that bound nothing is cut first to what was used of it; `None` where it
-    /// is no larger than that.
+    /// Returns the window that congestion reduces. One that was not the limit is first cut to the part that was used;
+    /// `None` if it is no larger than that.
     // spec: REL-8
     fn congested_window(&self, app_limited: bool) -> Option<usize> {
         if !app_limited {
@@ -291,8 +300,8 @@ impl ShortQueue {
         (used < self.window).then_some(used)
     }
 
-    /// Goes on with `window`, less than the present one. What bound nothing was of use once, and is found again sooner
-    /// in slow start.
+    /// Continues with `window`, which is less than the present one. A window that was not the limit has been useful
+    /// before, and slow start finds it again sooner.
     fn reduce(&mut self, now: Timestamp, window: usize, app_limited: bool) {
         (self.round.reduced, self.reduced_at) = (true, now);
         let before = self.window;
@@ -304,7 +313,7 @@ impl ShortQueue {
         }
     }
 
-    /// After persistent congestion. What was lost with it, and is found lost later, is no news.
+    /// Starts again after persistent congestion. Packets of the same outage that are found lost later change nothing.
     fn begin_anew(&mut self, now: Timestamp) {
         let least = self.least_window();
         let is_again = self.is_in_slow_start() && self.window <= least;
@@ -316,7 +325,7 @@ impl ShortQueue {
         (self.round.reduced, self.reduced_at, self.settling) = (true, now, false);
     }
 
-    /// Shrinks by what is lost above what is tolerated, once a round.
+    /// Reduces the window by the losses above those tolerated, once per round.
     fn follow_loss(&mut self, now: Timestamp, app_limited: bool) {
         let all = self.round.acked + self.round.lost;
         let at_once = self.round.lost >= 4 && self.round.lost * 10 >= all;
@@ -330,7 +339,7 @@ impl ShortQueue {
     }
 }
 
-/// `bytes` times `part` of `whole`, wherever a `usize` has 32 bits, too.
+/// Returns `bytes × part / whole`, without overflow even where a `usize` has 32 bits.
 fn scaled(bytes: usize, part: Duration, whole: Duration) -> usize {
     let scaled = bytes as u128 * part.as_micros() / whole.as_micros().max(1);
     usize::try_from(scaled).unwrap_or(usize::MAX)
