@@ -62,7 +62,8 @@ fn a_socket_that_goes_on_failing_is_asked_again_after_a_while() {
         failing.run(broken, &mut script);
         assert_eq!(script.timeouts, 1, "{way}");
         let (failures, millis) = (counters.receive_errors.get(), began.elapsed().as_millis() as u64);
-        assert!((2..=millis + 2).contains(&failures), "{way}: {failures} in {millis} ms, with 1 ms between");
+        // Asked without a pause, it fails some hundred times a millisecond.
+        assert!((2..=3 * millis + 10).contains(&failures), "{way}: {failures} in {millis} ms");
     }
 }
 
