@@ -110,7 +110,10 @@ pub(crate) mod model {
     //! consistent there, whatever ordering is requested.
 
     use std::cell::Cell;
+    use std::collections::BTreeSet;
+    use std::ops::RangeInclusive;
     use std::sync::atomic::Ordering;
+    use std::sync::{Arc, Mutex};
 
     thread_local! {
         static RUNNING: Cell<bool> = const { Cell::new(false) };
@@ -183,6 +186,29 @@ pub(crate) mod model {
         }
     }
 
+    /// Number of schedules under which [`outcomes`] runs a race at least, and at most.
+    const SCHEDULES: RangeInclusive<usize> = 200..=10_000;
+
+    /// Returns the outcomes of `race` under random schedules: of [`SCHEDULES`], until there are as many as are
+    /// `expected`.
+    pub(crate) fn outcomes<T: Ord + Send + 'static>(
+        expected: usize,
+        race: impl Fn() -> T + Send + Sync + 'static,
+    ) -> BTreeSet<T> {
+        let (race, seen) = (Arc::new(race), Arc::new(Mutex::new(BTreeSet::new())));
+        for tried in (0..*SCHEDULES.end()).step_by(*SCHEDULES.start()) {
+            if tried > 0 && seen.lock().unwrap().len() >= expected {
+                break;
+            }
+            let (race, seen) = (Arc::clone(&race), Arc::clone(&seen));
+            check(*SCHEDULES.start(), move || {
+                let outcome = race();
+                seen.lock().unwrap().insert(outcome);
+            });
+        }
+        Arc::into_inner(seen).unwrap().into_inner().unwrap()
+    }
+
     /// Runs `body` `iterations` times, each time under a different random schedule.
     pub(crate) fn check(iterations: usize, body: impl Fn() + Send + Sync + 'static) {
         struct Off;
@@ -200,14 +226,11 @@ pub(crate) mod model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     #[test]
     fn a_model_run_sees_both_orders_of_two_tasks() {
-        let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-        let orders = Arc::clone(&seen);
-        model::check(50, move || {
+        let orders = model::outcomes(2, || {
             let log = Arc::new(Mutex::new(Vec::new()));
             let tasks = [1, 2].map(|task| {
                 let log = Arc::clone(&log);
@@ -216,9 +239,9 @@ mod tests {
             for task in tasks {
                 task.join().unwrap();
             }
-            orders.lock().unwrap().insert(log.lock().clone());
+            log.lock().clone()
         });
-        assert_eq!(seen.lock().unwrap().len(), 2);
+        assert_eq!(orders, [vec![1, 2], vec![2, 1]].into());
     }
 
     #[test]

@@ -12,9 +12,6 @@ use crate::base::Revision;
 use crate::base::sync::{Mutex, model};
 use crate::wire::{PropertyKey, PropertyOp, PropertyValue, WriteRule};
 
-/// Number of schedules that each test tries.
-const SCHEDULES: usize = 200;
-
 /// The port that all workers share.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Mail>>);
@@ -71,13 +68,7 @@ impl Racers {
 
 /// Runs `race` under many schedules and checks that it has as many distinct outcomes as `outcomes`.
 fn check_outcomes(outcomes: usize, race: impl Fn() -> String + Send + Sync + 'static) {
-    let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-    let log = Arc::clone(&seen);
-    model::check(SCHEDULES, move || {
-        let outcome = race();
-        log.lock().unwrap().insert(outcome);
-    });
-    let seen = seen.lock().unwrap();
+    let seen = model::outcomes(outcomes, race);
     assert_eq!(seen.len(), outcomes, "{seen:?}");
 }
 

@@ -7,6 +7,7 @@ mod limits;
 mod lists;
 mod memberships;
 mod placement;
+mod races;
 mod wiring;
 
 use self::house::{House, Who};
