@@ -241,7 +241,7 @@ impl Bench {
     /// Empties the mailboxes, as workers do after every batch.
     fn take_mail(&mut self) {
         for worker in (0..WORKERS).map(WorkerId) {
-            let mailbox = self.mailboxes.of(worker).expect("it was made");
+            let mailbox = self.mailboxes.get(worker).expect("it was made");
             mailbox.take_all(&mut self.mail);
             self.mail.drain(..).for_each(|mail| mailbox.handled(mail.room()));
         }

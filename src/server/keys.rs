@@ -29,7 +29,7 @@ const KEYS: u64 = 1 << 16;
 
 impl KeyTable {
     /// Returns the key on the stream for `key` of `sender`.
-    pub fn of(&mut self, sender: MemberId, key: u16) -> u16 {
+    pub fn stream_key(&mut self, sender: MemberId, key: u16) -> u16 {
         let pair = (sender, key);
         if let Some(&given) = self.used.latest(&pair) {
             return given;
@@ -69,26 +69,26 @@ mod tests {
     #[test]
     fn equal_keys_of_two_senders_differ_and_stay() {
         let mut table = KeyTable::default();
-        let first = table.of(MemberId(1), 7);
-        let second = table.of(MemberId(2), 7);
+        let first = table.stream_key(MemberId(1), 7);
+        let second = table.stream_key(MemberId(2), 7);
         assert_ne!(first, second);
-        assert_ne!(first, table.of(MemberId(1), 8));
-        assert_eq!(table.of(MemberId(1), 7), first);
-        assert_eq!(table.of(MemberId(2), 7), second);
+        assert_ne!(first, table.stream_key(MemberId(1), 8));
+        assert_eq!(table.stream_key(MemberId(1), 7), first);
+        assert_eq!(table.stream_key(MemberId(2), 7), second);
     }
 
     #[test]
     fn memory_is_bounded_and_a_key_is_not_soon_given_again() {
         let mut table = KeyTable::default();
-        let steady = table.of(MemberId(99), 1);
+        let steady = table.stream_key(MemberId(99), 1);
         let mut last = HashMap::new();
         for at in 0..90_000_u32 {
-            let given = table.of(MemberId(at / 50_000), (at % 50_000) as u16);
+            let given = table.stream_key(MemberId(at / 50_000), (at % 50_000) as u16);
             if let Some(before) = last.insert(given, at) {
                 assert!(at - before >= 65_535);
             }
             if at % 1_000 == 0 {
-                assert_eq!(table.of(MemberId(99), 1), steady, "it is in use");
+                assert_eq!(table.stream_key(MemberId(99), 1), steady, "it is in use");
             }
             assert_ne!(given, steady);
         }

@@ -105,7 +105,7 @@ impl<'a> Post<'a> {
 
     /// Posts a message for the user of a connection to its home; never refused.
     pub fn to_user(&mut self, connection: ConnectionId, word: Word) {
-        if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
+        if let Some(mailbox) = self.mailboxes.get(connection.worker()) {
             mailbox.post(1, Mail::ToUser { connection, word });
             self.wake.insert(connection.worker());
         }
@@ -115,7 +115,7 @@ impl<'a> Post<'a> {
 impl WorkerPort for Post<'_> {
     fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
         let mut reserved: SmallVec<[_; 8]> = SmallVec::new();
-        for mailbox in workers.iter().filter_map(|worker| self.mailboxes.of(*worker)) {
+        for mailbox in workers.iter().filter_map(|worker| self.mailboxes.get(*worker)) {
             if mailbox.reserve(load).is_err() {
                 reserved.into_iter().for_each(|mailbox: &Mailbox<_>| mailbox.release(load.deliveries));
                 return Err(MailboxFull);
@@ -126,7 +126,7 @@ impl WorkerPort for Post<'_> {
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
-        let mailbox = self.mailboxes.of(to).expect("invariant: members are served by workers that exist");
+        let mailbox = self.mailboxes.get(to).expect("invariant: members are served by workers that exist");
         match room {
             Room::Reserved { .. } => mailbox.post_promised(Mail::Fanout(fanout)),
             Room::Headroom { deliveries } => mailbox.post(deliveries, Mail::Fanout(fanout)),

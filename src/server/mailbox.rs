@@ -71,7 +71,7 @@ impl<M> Mailboxes<M> {
     }
 
     /// Returns the mailbox of `worker`; `None` if the worker does not exist.
-    pub fn of(&self, worker: WorkerId) -> Option<&Mailbox<M>> {
+    pub fn get(&self, worker: WorkerId) -> Option<&Mailbox<M>> {
         self.boxes.get(usize::from(worker.0)).map(|mailbox| &**mailbox)
     }
 

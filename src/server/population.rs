@@ -9,13 +9,13 @@ use crate::base::sync::CachePadded;
 /// concurrent moves take each other into account.
 #[derive(Debug)]
 pub struct Population {
-    of: Box<[CachePadded<AtomicU64>]>,
+    users: Box<[CachePadded<AtomicU64>]>,
 }
 
 impl Population {
     /// Creates the counters of `workers`, all zero.
     pub fn new(workers: u8) -> Self {
-        Self { of: (0..workers).map(|_| CachePadded::default()).collect() }
+        Self { users: (0..workers).map(|_| CachePadded::default()).collect() }
     }
 
     /// Counts a user that has connected.
@@ -35,17 +35,17 @@ impl Population {
     }
 
     /// Returns the number of users of one worker.
-    pub fn of(&self, worker: WorkerId) -> u64 {
+    pub fn users_of(&self, worker: WorkerId) -> u64 {
         self.at(worker).load(Ordering::Relaxed)
     }
 
     /// Returns the number of users of all workers.
     pub fn all(&self) -> u64 {
-        self.of.iter().map(|users| users.load(Ordering::Relaxed)).sum()
+        self.users.iter().map(|users| users.load(Ordering::Relaxed)).sum()
     }
 
     fn at(&self, worker: WorkerId) -> &AtomicU64 {
-        self.of.get(usize::from(worker.0)).expect("invariant: made for every worker")
+        self.users.get(usize::from(worker.0)).expect("invariant: made for every worker")
     }
 }
 
@@ -59,8 +59,8 @@ mod tests {
         let [here, there] = [WorkerId(0), WorkerId(1)];
         (0..3).for_each(|_| population.enter(here));
         population.shift(here, there);
-        assert_eq!((population.of(here), population.of(there), population.all()), (2, 1, 3));
+        assert_eq!((population.users_of(here), population.users_of(there), population.all()), (2, 1, 3));
         population.leave(there);
-        assert_eq!((population.of(there), population.all()), (0, 2));
+        assert_eq!((population.users_of(there), population.all()), (0, 2));
     }
 }

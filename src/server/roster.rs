@@ -38,7 +38,12 @@ pub struct LocalMember {
 
 impl Rosters {
     /// Returns the roster of `session`, if it has local members.
-    pub fn of(&mut self, session: SessionId) -> Option<&mut Roster> {
+    pub fn get(&self, session: SessionId) -> Option<&Roster> {
+        self.sessions.get(&session)
+    }
+
+    /// Like [`Self::get`], to change its keys.
+    pub fn get_mut(&mut self, session: SessionId) -> Option<&mut Roster> {
         self.sessions.get_mut(&session)
     }
 
@@ -108,7 +113,7 @@ mod tests {
         for member in [2, 9, 4] {
             rosters.join(SESSION, local(member));
         }
-        let roster = rosters.of(SESSION).unwrap();
+        let roster = rosters.get(SESSION).unwrap();
         assert_eq!(roster.members(), [local(2), local(4), local(9)]);
         assert_eq!(roster.member(MemberId(4)), Some(&local(4)));
         assert_eq!(roster.member(MemberId(5)), None);
@@ -123,6 +128,6 @@ mod tests {
         assert_eq!(rosters.leave(SESSION, MemberId(1)), Some(local(1)));
         assert_eq!(rosters.leave(SESSION, MemberId(1)), None, "only once");
         assert_eq!(rosters.end(SESSION), [local(2)]);
-        assert!(rosters.is_empty() && rosters.of(SESSION).is_none());
+        assert!(rosters.is_empty() && rosters.get(SESSION).is_none());
     }
 }

@@ -88,7 +88,7 @@ impl Server {
     /// Creates the loop of a worker, which its mailbox wakes from now on.
     fn thread_loop(&self, worker: &UnstartedWorker) -> io::Result<ThreadLoop> {
         let thread_loop = ThreadLoop::new(worker.socket.path())?;
-        if let Some(mailbox) = self.shared.mailboxes.of(worker.id) {
+        if let Some(mailbox) = self.shared.mailboxes.get(worker.id) {
             let wake = thread_loop.wake();
             mailbox.set_wake(Box::new(move || wake.wake()));
         }

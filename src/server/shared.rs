@@ -171,7 +171,7 @@ impl Shared {
     fn post_for(&self, session: SessionId, mail: Mail) {
         let workers = self.mailboxes.workers().len() as u64;
         let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
-        if let Some(mailbox) = self.mailboxes.of(worker) {
+        if let Some(mailbox) = self.mailboxes.get(worker) {
             mailbox.post(1, mail);
             mailbox.wake();
         }
@@ -180,7 +180,7 @@ impl Shared {
     /// Makes the user's worker end the user's connection; false if the user has none.
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         let Some(connection) = self.directory.live(user) else { return false };
-        if let Some(mailbox) = self.mailboxes.of(connection.worker()) {
+        if let Some(mailbox) = self.mailboxes.get(connection.worker()) {
             mailbox.post(1, Mail::ToUser { connection, word: Word::Kicked(reason) });
             mailbox.wake();
         }
@@ -212,7 +212,7 @@ impl Shared {
 
     fn wake_all(&self) {
         for worker in self.mailboxes.workers() {
-            if let Some(mailbox) = self.mailboxes.of(worker) {
+            if let Some(mailbox) = self.mailboxes.get(worker) {
                 mailbox.wake();
             }
         }

@@ -153,7 +153,7 @@ mod tests {
             (1..members).map(|member| (member, rate, 10)).chain([(members, 4, 1)]).collect()
         }
 
-        fn of(&self, member: u32) -> (u64, u64) {
+        fn outcome_of(&self, member: u32) -> (u64, u64) {
             self.outcome.get(&member).copied().unwrap_or_default()
         }
     }
@@ -163,7 +163,7 @@ mod tests {
     fn two_members_that_flood_leave_a_third_its_share() {
         let mut session = Session::new();
         session.run(20, &[(1, 500, 10), (2, 500, 10), (3, 30, 10)], |_, _| {});
-        let [(first, _), (second, _), (third, refused)] = [1, 2, 3].map(|member| session.of(member));
+        let [(first, _), (second, _), (third, refused)] = [1, 2, 3].map(|member| session.outcome_of(member));
         // At the beginning the two may take the burst of all members.
         assert!(refused <= 10 && third >= 590, "{third} taken, {refused} refused");
         let all = (first + second + third) * 10;
@@ -181,7 +181,7 @@ mod tests {
                 session.run(seconds, &flood, |_, _| {});
                 session.run(seconds / 2, &rest, |_, _| {});
             }
-            let (taken, refused) = session.of(members);
+            let (taken, refused) = session.outcome_of(members);
             assert!(refused == 0 && taken > 40, "of {members}: {taken} taken, {refused} refused");
         }
     }
@@ -299,7 +299,7 @@ mod tests {
             session.budget.enter(session.now, (MemberId(member), all.len()));
         }
         session.run(20, &all, |_, _| {});
-        for (taken, refused) in newcomers.map(|member| session.of(member)) {
+        for (taken, refused) in newcomers.map(|member| session.outcome_of(member)) {
             assert!(refused <= 10, "{taken} taken, {refused} refused");
         }
     }
@@ -317,7 +317,7 @@ mod tests {
                 }
             }
         });
-        for (taken, refused) in [4, 5].map(|member| session.of(member)) {
+        for (taken, refused) in [4, 5].map(|member| session.outcome_of(member)) {
             assert!(refused <= 10, "{taken} taken, {refused} refused");
         }
     }
@@ -343,7 +343,7 @@ mod tests {
     fn who_floods_alone_gets_it_all() {
         let mut session = Session::new();
         session.run(20, &[(1, 1_000, 10), (2, 0, 10), (3, 5, 10)], |_, _| {});
-        let [(flood, _), (none, _), (a_little, refused)] = [1, 2, 3].map(|member| session.of(member));
+        let [(flood, _), (none, _), (a_little, refused)] = [1, 2, 3].map(|member| session.outcome_of(member));
         assert!((flood + a_little) * 10 >= 19_900 && none == 0, "{flood}");
         assert_eq!(refused, 0);
     }

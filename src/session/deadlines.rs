@@ -20,7 +20,7 @@ impl EarliestDeadlines {
     }
 
     /// Returns the time for a worker; [`Timestamp::MAX`] if it has no deadline or does not exist.
-    pub(super) fn of(&self, worker: WorkerId) -> Timestamp {
+    pub(super) fn get(&self, worker: WorkerId) -> Timestamp {
         self.place(worker).map_or(Timestamp::MAX, |at| Timestamp::from_micros(at.load(Ordering::Acquire)))
     }
 

@@ -80,7 +80,7 @@ impl Session {
         self.check_time(turn.now)?;
         self.invites.admitting(number, user, turn.now)?;
         let invite = self.invite_id(number);
-        if let Some(owner) = self.members.of(self.owner) {
+        if let Some(owner) = self.members.get(self.owner) {
             let room = self.reserve_for(1, &[owner.at.worker], turn)?;
             let event = UserEvent::InviteDeclined { invite, user: user.clone(), reason };
             self.tell_owner(event, room, turn);
@@ -120,7 +120,7 @@ impl Session {
 
     /// Sends an event to the owner alone, if one is present.
     fn tell_owner(&self, event: UserEvent, room: Room, turn: &mut Turn<'_>) {
-        if let Some(owner) = self.members.of(self.owner) {
+        if let Some(owner) = self.members.get(self.owner) {
             let change = Change::ToMember { member: owner.id, event };
             self.post(&[owner.at.worker], change, room, turn);
         }

@@ -52,7 +52,7 @@ impl Members {
         &self.list
     }
 
-    pub(super) fn of(&self, id: MemberId) -> Option<&Member> {
+    pub(super) fn get(&self, id: MemberId) -> Option<&Member> {
         let index = self.list.binary_search_by_key(&id, |member| member.id).ok()?;
         self.list.get(index)
     }

@@ -168,7 +168,7 @@ impl Session {
             }
             Join::Session(_) => return Err(ErrorCode::SessionNotOpen),
         };
-        let older = self.members.id_of(user).and_then(|id| self.members.of(id));
+        let older = self.members.id_of(user).and_then(|id| self.members.get(id));
         match older {
             None => Ok(Entry { invite, older: None }),
             // spec: HSK-15
@@ -410,7 +410,7 @@ impl Session {
     }
 
     fn set_owner(&mut self, owner: MemberId, room: Room, turn: &mut Turn<'_>) {
-        if let Some(member) = self.members.of(owner) {
+        if let Some(member) = self.members.get(owner) {
             self.owner = owner;
             self.owner_user = member.user.clone();
         }
@@ -482,7 +482,7 @@ impl Session {
     }
 
     pub(super) fn check_member(&self, member: MemberId) -> Result<(), ErrorCode> {
-        self.members.of(member).map(|_| ()).ok_or(ErrorCode::NotAMember)
+        self.members.get(member).map(|_| ()).ok_or(ErrorCode::NotAMember)
     }
 
     pub(super) fn check_owner(&self, member: MemberId) -> Result<(), ErrorCode> {
@@ -493,7 +493,7 @@ impl Session {
     /// Checks that `by` is the owner and `target` another member.
     fn check_target(&self, by: MemberId, target: MemberId) -> Result<(), ErrorCode> {
         self.check_owner(by)?;
-        self.members.of(target).ok_or(ErrorCode::NoSuchMember)?;
+        self.members.get(target).ok_or(ErrorCode::NoSuchMember)?;
         if target == by { Err(ErrorCode::InvalidTarget) } else { Ok(()) }
     }
 

@@ -68,7 +68,7 @@ impl Session {
     fn workers_of(&self, recipients: &Recipients) -> Result<Workers, ErrorCode> {
         let mut workers = Workers::new();
         for &recipient in recipients.as_slice() {
-            match self.members.of(recipient) {
+            match self.members.get(recipient) {
                 Some(member) if !workers.contains(&member.at.worker) => workers.push(member.at.worker),
                 Some(_) => {}
                 None if self.members.was_given(recipient) => {}
@@ -90,7 +90,7 @@ impl Session {
     ) -> Result<Revision, ErrorCode> {
         self.check_member(member)?;
         self.take_budget(member, ops.counted_bytes(), turn)?;
-        let is_member = |id| self.members.of(id).is_some();
+        let is_member = |id| self.members.get(id).is_some();
         let writer = Writer { member, is_owner: member == self.owner, is_member: &is_member };
         let staged = self.properties.stage(ops, &writer, turn.limits)?;
         self.check_number()?;

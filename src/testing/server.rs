@@ -57,7 +57,7 @@ impl SimServer {
         let workers = shared.mailboxes.workers().map(|id| {
             let woken = Arc::new(AtomicBool::new(false));
             let flag = Arc::clone(&woken);
-            if let Some(mailbox) = shared.mailboxes.of(id) {
+            if let Some(mailbox) = shared.mailboxes.get(id) {
                 mailbox.set_wake(Box::new(move || flag.store(true, Ordering::Relaxed)));
             }
             let lag = rng.random_range(Duration::ZERO..=LONGEST_LAG);

@@ -107,7 +107,7 @@ impl Clients {
     /// Returns true for a user that is in no session, takes its messages in time, and whose connection is
     /// alive.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
-        let client = self.by_connection.get(&connection);
+        let client = self.get(connection);
         let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting.is_none());
         is_free
             && self.endpoint.address(connection).is_some()
@@ -136,7 +136,11 @@ impl Clients {
         }
     }
 
-    pub(super) fn of(&mut self, connection: ConnectionId) -> Option<&mut Client> {
+    pub(super) fn get(&self, connection: ConnectionId) -> Option<&Client> {
+        self.by_connection.get(&connection).map(Box::as_ref)
+    }
+
+    pub(super) fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut Client> {
         self.by_connection.get_mut(&connection).map(Box::as_mut)
     }
 
@@ -187,7 +191,7 @@ impl Clients {
             connection.open_stream(slot.into());
         }
         self.send_event(now, connection, slot, snapshot);
-        let Some(client) = self.of(connection) else { return };
+        let Some(client) = self.get_mut(connection) else { return };
         for result in client.settle_entry(slot) {
             self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
         }
@@ -206,7 +210,7 @@ impl Clients {
     /// Sends a result on the control stream, after the results of earlier commands.
     // spec: SES-14
     pub(super) fn answer(&mut self, now: Timestamp, connection: ConnectionId, result: Bytes) {
-        if let Some(client) = self.of(connection)
+        if let Some(client) = self.get_mut(connection)
             && !client.held.is_empty()
         {
             client.held.hold(result);
@@ -261,7 +265,7 @@ impl Clients {
     /// Answers that wait count as queued.
     // spec: SES-17
     fn check_waiting(&mut self, connection: ConnectionId) {
-        let waiting = self.of(connection).map_or(0, |client| client.waiting_bytes());
+        let waiting = self.get(connection).map_or(0, |client| client.waiting_bytes());
         if self.endpoint.queued_reliable_bytes(connection) + waiting > self.max_queued_bytes {
             self.overdue.push(connection);
         }

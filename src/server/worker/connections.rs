@@ -157,7 +157,7 @@ impl Worker {
 
     /// Forwards a datagram to the worker that has its connection, or knows which one has it.
     pub(super) fn forward(&mut self, to: WorkerId, from: Envelope, datagram: BytesMut) {
-        let mailbox = self.shared.mailboxes.of(to).filter(|_| to != self.id);
+        let mailbox = self.shared.mailboxes.get(to).filter(|_| to != self.id);
         let posted = mailbox.is_some_and(|mailbox| {
             // A copy, so that it does not keep the rest of its batch in memory while it waits.
             let datagram = BytesMut::from(datagram.as_ref());

@@ -36,7 +36,7 @@ impl Worker {
         stream: Option<StreamId>,
         mut payload: Bytes,
     ) {
-        let Some(client) = self.clients.of(connection) else { return };
+        let Some(client) = self.clients.get_mut(connection) else { return };
         let slot = match stream {
             Some(stream) => Slot(stream.0),
             None => match split_slot(&mut payload) {
@@ -129,7 +129,7 @@ impl Worker {
     /// Answers a command about a session, after everything that the session has sent its members so far.
     // spec: SES-19
     pub(super) fn answer_in(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, answer: Answer) {
-        let mailbox = self.shared.mailboxes.of(self.id);
+        let mailbox = self.shared.mailboxes.get(self.id);
         let waiting = self.mail.len() + mailbox.map_or(0, Mailbox::len);
         let mails = self.clients.answer_turns.handled() + waiting as u64;
         self.clients.answer_behind(now, mails, (connection, slot), answer);

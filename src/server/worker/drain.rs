@@ -57,6 +57,6 @@ impl Worker {
     }
 
     pub(super) fn has_no_mail(&self) -> bool {
-        self.shared.mailboxes.of(self.id).is_none_or(|mailbox| mailbox.is_empty())
+        self.shared.mailboxes.get(self.id).is_none_or(|mailbox| mailbox.is_empty())
     }
 }

@@ -26,7 +26,7 @@ impl Worker {
                 }
             }
             Change::Left { number, member, why, reason } => {
-                let leaver = self.rosters.of(session).and_then(|roster| roster.member(member));
+                let leaver = self.rosters.get(session).and_then(|roster| roster.member(member));
                 if let Some(leaver) = leaver {
                     self.clients.answer_before_end(now, leaver.connection, leaver.slot);
                 }
@@ -49,7 +49,7 @@ impl Worker {
                 self.deliver(now, session, sender, delivery, &to, &body);
             }
             Change::Deleted { number, why, reason } => {
-                for member in self.rosters.of(session).iter().flat_map(|roster| roster.members()) {
+                for member in self.rosters.get(session).iter().flat_map(|roster| roster.members()) {
                     self.clients.answer_before_end(now, member.connection, member.slot);
                 }
                 self.tell_all(now, session, &SessionEvent::SessionDeleted { number, why, reason });
@@ -58,7 +58,7 @@ impl Worker {
                 }
             }
             Change::ToMember { member, event } => {
-                if let Some(local) = self.rosters.of(session).and_then(|roster| roster.member(member)) {
+                if let Some(local) = self.rosters.get(session).and_then(|roster| roster.member(member)) {
                     self.clients.tell(now, local.connection, &event);
                 }
             }
@@ -81,7 +81,7 @@ impl Worker {
 
     /// Sends an event in order to all local members.
     fn tell_all(&mut self, now: Timestamp, session: SessionId, event: &SessionEvent) {
-        let Some(roster) = self.rosters.of(session) else { return };
+        let Some(roster) = self.rosters.get(session) else { return };
         let event = event.encode();
         for member in roster.members() {
             self.clients.send_event(now, member.connection, member.slot, event.clone());
@@ -99,7 +99,7 @@ impl Worker {
         to: To,
         body: &Body,
     ) {
-        let Some(roster) = self.rosters.of(session) else { return };
+        let Some(roster) = self.rosters.get(session) else { return };
         let head = short(&mut self.scratch, |writer| write_message_head(number, sender, writer));
         let message = Payload { head, body: body.bytes().clone() };
         let mut deliveries = 0;
@@ -127,11 +127,13 @@ impl Worker {
         to: &Audience,
         body: &Body,
     ) {
-        let Some(roster) = self.rosters.of(session) else { return };
+        let Some(roster) = self.rosters.get_mut(session) else { return };
         // The application's key travels in the head; the stream has its own key for that of each sender.
         let stream_delivery = match delivery {
-            Delivery::Sequenced { key } => Delivery::Sequenced { key: roster.keys.of(sender, key) },
-            Delivery::ReliableLatest { key } => Delivery::ReliableLatest { key: roster.keys.of(sender, key) },
+            Delivery::Sequenced { key } => Delivery::Sequenced { key: roster.keys.stream_key(sender, key) },
+            Delivery::ReliableLatest { key } => {
+                Delivery::ReliableLatest { key: roster.keys.stream_key(sender, key) }
+            }
             other => other,
         };
         let Self { clients, scratch, .. } = self;

@@ -177,7 +177,7 @@ impl Worker {
     /// Returns true if there was some, so that more may follow.
     fn handle_mail(&mut self, now: Timestamp, enough: u64) -> bool {
         let mut waiting = std::mem::take(&mut self.mail);
-        if let Some(mailbox) = self.shared.mailboxes.of(self.id).filter(|_| waiting.is_empty()) {
+        if let Some(mailbox) = self.shared.mailboxes.get(self.id).filter(|_| waiting.is_empty()) {
             mailbox.take_all(&mut waiting);
         }
         let (count, mut handled) = (waiting.len(), MailRoom::default());
@@ -208,7 +208,7 @@ impl Worker {
             self.clients.answer_turns.mail_handled();
             more_answers = self.clients.send_answers(now, enough);
         }
-        if let Some(mailbox) = self.shared.mailboxes.of(self.id) {
+        if let Some(mailbox) = self.shared.mailboxes.get(self.id) {
             mailbox.handled(handled);
         }
         self.counters().mails.add((count - waiting.len()) as u64);
@@ -227,7 +227,7 @@ impl Worker {
         for worker in self.shared.mailboxes.workers() {
             if worker != self.id
                 && to_wake.contains(worker)
-                && let Some(mailbox) = self.shared.mailboxes.of(worker)
+                && let Some(mailbox) = self.shared.mailboxes.get(worker)
             {
                 mailbox.wake();
             }

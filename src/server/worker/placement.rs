@@ -47,7 +47,7 @@ const SLIGHT: u64 = 16;
 impl Worker {
     /// Returns the worker that should serve the caller of a request; `None` if it is this one.
     pub(super) fn better_place(
-        &mut self,
+        &self,
         now: Timestamp,
         caller: &Caller,
         request: &Request,
@@ -60,7 +60,7 @@ impl Worker {
         }
         let place = match request {
             Request::Join(join) => {
-                let login = self.clients.of(caller.connection)?.login;
+                let login = self.clients.get(caller.connection)?.login;
                 self.shared.sessions.place_for(now, (&caller.user, login), *join, max_seats)?
             }
             Request::Create(create) if usize::from(create.settings.max_members.get()) <= max_seats => {
@@ -81,7 +81,7 @@ impl Worker {
         command: (RequestId, Request),
     ) {
         let connection = caller.connection;
-        let mailbox = self.shared.mailboxes.of(to).expect("invariant: a place is a worker that exists");
+        let mailbox = self.shared.mailboxes.get(to).expect("invariant: a place is a worker that exists");
         let moving = self.clients.release(connection, to);
         let (moving, client) = moving.expect("invariant: only who may move has a better place");
         debug!(%connection, %to, "moved");
@@ -105,7 +105,7 @@ impl Worker {
     /// Handles a message for the user of a connection, or forwards it to where the connection is.
     pub(super) fn pass_word(&mut self, now: Timestamp, connection: ConnectionId, word: Word) {
         let moved_to = self.clients.endpoint.moved_to(connection);
-        match (moved_to.and_then(|to| self.shared.mailboxes.of(to).zip(Some(to))), word) {
+        match (moved_to.and_then(|to| self.shared.mailboxes.get(to).zip(Some(to))), word) {
             (Some((mailbox, to)), word) => {
                 mailbox.post(1, Mail::ToUser { connection, word });
                 self.to_wake.insert(to);
@@ -121,7 +121,7 @@ impl Worker {
     /// Notifies the homes of connections that have ended here.
     pub(super) fn tell_homes(&mut self) {
         while let Some(connection) = self.clients.endpoint.poll_ended() {
-            if let Some(mailbox) = self.shared.mailboxes.of(connection.worker()) {
+            if let Some(mailbox) = self.shared.mailboxes.get(connection.worker()) {
                 mailbox.post(1, Mail::Ended(connection));
                 self.to_wake.insert(connection.worker());
             }
@@ -130,7 +130,7 @@ impl Worker {
 
     /// Returns a worker that serves clearly fewer users than this one, or this one.
     fn least_busy(&self) -> WorkerId {
-        let users = |worker: &WorkerId| self.shared.population.of(*worker);
+        let users = |worker: &WorkerId| self.shared.population.users_of(*worker);
         let least = self.shared.mailboxes.workers().min_by_key(users).unwrap_or(self.id);
         if users(&least) + SLIGHT < users(&self.id) { least } else { self.id }
     }
@@ -140,6 +140,6 @@ impl Worker {
         let (times, of) = SHARE_MAX;
         let workers = self.shared.mailboxes.workers().len() as u64;
         let share = self.shared.population.all() / workers.max(1);
-        self.shared.population.of(worker) <= share * times / of + SLIGHT
+        self.shared.population.users_of(worker) <= share * times / of + SLIGHT
     }
 }

@@ -91,7 +91,7 @@ impl Worker {
         admit: impl FnOnce(&SessionTable, MemberAt, &mut dyn WorkerPort) -> Result<Admitted, ErrorCode>,
     ) -> Result<Admitted, ErrorCode> {
         let Caller { connection, user } = caller;
-        let client = self.clients.of(*connection).ok_or(ErrorCode::Busy)?;
+        let client = self.clients.get(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
         let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
@@ -141,7 +141,7 @@ impl Worker {
     /// Returns the list if the caller's budget covers its bytes: a request of three bytes asks for thousands.
     // spec: LIM-2
     fn afford(&mut self, now: Timestamp, caller: &Caller, list: Value) -> Result<Value, ErrorCode> {
-        let client = self.clients.of(caller.connection).ok_or(ErrorCode::Busy)?;
+        let client = self.clients.get_mut(caller.connection).ok_or(ErrorCode::Busy)?;
         match client.budget.take_answer(now, list.to_bytes().len()) {
             true => Ok(list),
             false => Err(ErrorCode::RateLimited),
@@ -152,8 +152,8 @@ impl Worker {
         self.shared.sessions.info(&caller.user, session).map(Value::Info)
     }
 
-    fn list_mine(&mut self, caller: &Caller) -> Value {
-        let Some(client) = self.clients.of(caller.connection) else { return Value::Sessions(Vec::new()) };
+    fn list_mine(&self, caller: &Caller) -> Value {
+        let Some(client) = self.clients.get(caller.connection) else { return Value::Sessions(Vec::new()) };
         let membership = |(slot, Seat { session, member, kind })| Membership {
             entered: Entered { session, slot, member },
             kind,

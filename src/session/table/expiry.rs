@@ -30,7 +30,7 @@ impl SessionTable {
     /// Returns a time before which no stripe of `owner` has a deadline. It may be too early, because
     /// deadlines can be postponed, but never too late.
     pub fn earliest_deadline(&self, owner: WorkerId) -> Timestamp {
-        self.earliest.of(owner)
+        self.earliest.get(owner)
     }
 
     /// Returns the stripes of `owner`, which then checks the [next deadline](SessionTable::next_deadline) of

@@ -307,9 +307,9 @@ impl Run {
 
     fn pick(&self, session: SessionId, pick: Pick) -> u32 {
         let Some(session) = self.sessions.get(&session) else { return 1 };
-        let of = |who: &UserId| session.tickets.iter().rev().find(|(_, ticket)| ticket.user == *who);
+        let newest_of = |who: &UserId| session.tickets.iter().rev().find(|(_, ticket)| ticket.user == *who);
         match pick {
-            Pick::NewestOf(who) => of(&user(USERS[who])).map_or(0, |(number, _)| *number),
+            Pick::NewestOf(who) => newest_of(&user(USERS[who])).map_or(0, |(number, _)| *number),
             Pick::Number(back) => (session.invited + 1).saturating_sub(back),
         }
     }

@@ -87,7 +87,11 @@ impl House {
         let woken: Vec<_> = workers.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
         for (id, woken) in shared.mailboxes.workers().zip(&woken) {
             let woken = Arc::clone(woken);
-            shared.mailboxes.of(id).unwrap().set_wake(Box::new(move || woken.store(true, Ordering::Relaxed)));
+            shared
+                .mailboxes
+                .get(id)
+                .unwrap()
+                .set_wake(Box::new(move || woken.store(true, Ordering::Relaxed)));
         }
         let now = Now { mono: Timestamp::from_millis(1_000), wall: UnixTime::from_secs(1_700_000_000) };
         let key = TokenKey::from_bytes(&[7; 32]);

@@ -249,7 +249,7 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     let ann = house.connect("ann", 0);
     let at = house.create(ann, 2, Admission::Open);
     let shared = Arc::clone(&house.shared);
-    let mailbox = shared.mailboxes.of(WorkerId(1)).unwrap();
+    let mailbox = shared.mailboxes.get(WorkerId(1)).unwrap();
     mailbox.reserve(Load { deliveries: 64, waiting: 0 }).unwrap();
     assert_eq!(house.ask(ann, Some(at.slot), invite(&["ben"], 60)), Err(ErrorCode::Busy));
     mailbox.release(64);

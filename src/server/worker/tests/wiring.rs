@@ -141,7 +141,7 @@ fn a_session_begins_four_times_as_many_keys_in_a_second_as_a_connection() {
 fn a_broadcast_for_which_a_worker_has_no_room_is_refused_by_its_name() {
     let mut two = Two::new(Limits { mailbox_capacity: 64, ..Limits::default() });
     let shared = std::sync::Arc::clone(&two.house.shared);
-    let mailbox = shared.mailboxes.of(WorkerId(1)).unwrap();
+    let mailbox = shared.mailboxes.get(WorkerId(1)).unwrap();
     mailbox.reserve(Load { deliveries: 64, waiting: 0 }).unwrap();
     assert_eq!(two.say_ordered(1), Err(ErrorCode::Busy));
     mailbox.release(64);
