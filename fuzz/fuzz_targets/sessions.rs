@@ -78,7 +78,7 @@ impl WorkerPort for Mail {
         }
     }
 
-    fn wake(&mut self, _owner: WorkerId) {}
+    fn wake(&mut self, _keeper: WorkerId) {}
 }
 
 struct World {

@@ -134,8 +134,8 @@ impl WorkerPort for Post<'_> {
         self.wake.insert(to);
     }
 
-    fn wake(&mut self, owner: WorkerId) {
-        self.wake.insert(owner);
+    fn wake(&mut self, keeper: WorkerId) {
+        self.wake.insert(keeper);
     }
 }
 

@@ -108,7 +108,7 @@ impl Invites {
     /// Returns the number of seats held at `now`.
     // spec: INV-9
     pub(super) fn held(&self, now: Timestamp) -> usize {
-        // Usually none are due: the stripe's owner expires them at once.
+        // Usually none are due: the stripe's keeper expires them at once.
         let due = self.deadlines.range(..=(now, u32::MAX));
         self.held - due.filter(|(_, number)| self.by_number.get(number).is_some_and(Invite::is_held)).count()
     }

@@ -6,7 +6,7 @@ use crate::base::{ConnectionId, Slot, WorkerId};
 /// Location of a member: its worker, connection and slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberAt {
-    /// The worker that owns its connection.
+    /// The worker that serves its connection.
     pub worker: WorkerId,
     /// Connection of the member.
     pub connection: ConnectionId,
@@ -67,7 +67,7 @@ pub trait WorkerPort {
     /// Appends to the mailbox of `to`.
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);
 
-    /// Requests that `owner` be woken: the next deadline of one of its stripes is now earlier, so it must
+    /// Requests that `keeper` be woken: the next deadline of one of its stripes is now earlier, so it must
     /// call [`SessionTable::earliest_deadline`](super::SessionTable::earliest_deadline) again.
-    fn wake(&mut self, owner: WorkerId);
+    fn wake(&mut self, keeper: WorkerId);
 }

@@ -1,4 +1,4 @@
-//! Deadlines of shared state: a worker handles those of the stripes that it owns.
+//! Deadlines of shared state: a worker handles those of the stripes that it keeps.
 
 use super::Worker;
 use crate::base::Timestamp;

@@ -1,4 +1,5 @@
-//! Deadlines of sessions and invites, stripe by stripe. Each stripe has one worker that handles them.
+//! Deadlines of sessions and invites, stripe by stripe. Each stripe has one worker that handles them, its
+//! *keeper*.
 
 use std::sync::atomic::Ordering;
 
@@ -12,8 +13,8 @@ use crate::base::{Timestamp, WorkerId};
 const EXPIRE_BATCH: usize = 64;
 
 impl SessionTable {
-    /// Returns the worker that handles the deadlines of a stripe.
-    pub fn owner_of(&self, stripe: usize) -> WorkerId {
+    /// Returns the keeper of a stripe: the worker that handles its deadlines.
+    pub fn keeper_of(&self, stripe: usize) -> WorkerId {
         let worker = stripe % self.earliest.workers();
         WorkerId(u8::try_from(worker).expect("invariant: below a u8"))
     }
@@ -27,27 +28,27 @@ impl SessionTable {
         Timestamp::from_micros(self.stripes[stripe].next_deadline.load(Ordering::Acquire))
     }
 
-    /// Returns a time before which no stripe of `owner` has a deadline. It may be too early, because
+    /// Returns a time before which no stripe of `keeper` has a deadline. It may be too early, because
     /// deadlines can be postponed, but never too late.
-    pub fn earliest_deadline(&self, owner: WorkerId) -> Timestamp {
-        self.earliest.get(owner)
+    pub fn earliest_deadline(&self, keeper: WorkerId) -> Timestamp {
+        self.earliest.get(keeper)
     }
 
-    /// Returns the stripes of `owner`, which then checks the [next deadline](SessionTable::next_deadline) of
+    /// Returns the stripes of `keeper`, which then checks the [next deadline](SessionTable::next_deadline) of
     /// each and finally calls [`SessionTable::end_expiry`].
-    pub fn begin_expiry(&self, owner: WorkerId) -> impl Iterator<Item = usize> + use<> {
-        self.earliest.clear(owner);
-        self.stripes_of(owner)
+    pub fn begin_expiry(&self, keeper: WorkerId) -> impl Iterator<Item = usize> + use<> {
+        self.earliest.clear(keeper);
+        self.stripes_of(keeper)
     }
 
-    /// Recomputes the earliest deadline of `owner`'s stripes.
-    pub fn end_expiry(&self, owner: WorkerId) {
-        if let Some(next) = self.stripes_of(owner).map(|stripe| self.next_deadline(stripe)).min() {
-            self.earliest.enter(owner, next);
+    /// Recomputes the earliest deadline of `keeper`'s stripes.
+    pub fn end_expiry(&self, keeper: WorkerId) {
+        if let Some(next) = self.stripes_of(keeper).map(|stripe| self.next_deadline(stripe)).min() {
+            self.earliest.enter(keeper, next);
         }
     }
 
-    /// Ends a bounded part of what is due in a stripe. The stripe's owner calls it until
+    /// Ends a bounded part of what is due in a stripe. The stripe's keeper calls it until
     /// [`SessionTable::next_deadline`] is later than `now`.
     ///
     /// # Panics
@@ -74,7 +75,7 @@ impl SessionTable {
         expired
     }
 
-    fn stripes_of(&self, owner: WorkerId) -> impl Iterator<Item = usize> + use<> {
-        (usize::from(owner.0)..self.stripes.len()).step_by(self.earliest.workers())
+    fn stripes_of(&self, keeper: WorkerId) -> impl Iterator<Item = usize> + use<> {
+        (usize::from(keeper.0)..self.stripes.len()).step_by(self.earliest.workers())
     }
 }

@@ -101,9 +101,9 @@ impl SessionTable {
         let mut turn = Turn { now: state.now, limits: &self.limits, port };
         let done = self.update(&mut state, id, |session| command(session, &mut turn)).ok_or(missing)?;
         if let Some(next) = stripe.publish(&state) {
-            let owner = self.owner_of(index);
-            self.earliest.enter(owner, next);
-            port.wake(owner);
+            let keeper = self.keeper_of(index);
+            self.earliest.enter(keeper, next);
+            port.wake(keeper);
         }
         done
     }

@@ -142,7 +142,7 @@ fn an_idle_end_revokes_the_open_invites() {
 }
 
 #[test]
-fn the_stripes_owner_is_woken_for_an_earlier_deadline_alone() {
+fn the_stripes_keeper_is_woken_for_an_earlier_deadline_alone() {
     let mut world = World::new();
     let (session, ann) = world.create("ann", settings());
     assert_eq!(world.mail.woken, []);
@@ -151,11 +151,11 @@ fn the_stripes_owner_is_woken_for_an_earlier_deadline_alone() {
     world.invite((session, ann), "cat");
     assert_eq!(world.mail.woken.len(), 1, "the deadline is the same");
     let stripe = (0..world.table.stripes()).find(|s| world.table.next_deadline(*s) < Timestamp::MAX);
-    assert_eq!(world.mail.woken, [world.table.owner_of(stripe.unwrap())]);
+    assert_eq!(world.mail.woken, [world.table.keeper_of(stripe.unwrap())]);
 }
 
 #[test]
-fn an_owner_need_not_look_at_its_stripes_before_the_earliest_deadline() {
+fn a_keeper_need_not_look_at_its_stripes_before_the_earliest_deadline() {
     let mut world = World::new();
     let (session, ann) = world.create("ann", settings());
     let earliest = |world: &World| {
@@ -164,15 +164,15 @@ fn an_owner_need_not_look_at_its_stripes_before_the_earliest_deadline() {
     };
     assert_eq!(earliest(&world), [Timestamp::MAX; WORKERS as usize]);
     let invite = world.invite((session, ann), "bob");
-    let (at, owner) =
+    let (at, keeper) =
         (0..WORKERS).map(WorkerId).map(|it| (world.table.earliest_deadline(it), it)).min().unwrap();
     assert_eq!(at, world.now + Duration::from_secs(30));
     world.revoke((session, ann), invite.number).unwrap();
     assert_eq!(earliest(&world).into_iter().min(), Some(at), "too early, never too late");
-    let stripes: Vec<_> = world.table.begin_expiry(owner).collect();
-    assert!(stripes.iter().all(|stripe| world.table.owner_of(*stripe) == owner));
-    world.table.end_expiry(owner);
+    let stripes: Vec<_> = world.table.begin_expiry(keeper).collect();
+    assert!(stripes.iter().all(|stripe| world.table.keeper_of(*stripe) == keeper));
+    world.table.end_expiry(keeper);
     let next = stripes.into_iter().map(|stripe| world.table.next_deadline(stripe)).min().unwrap();
     assert!(next > at, "a revoked invite is remembered for a while");
-    assert_eq!(world.table.earliest_deadline(owner), next);
+    assert_eq!(world.table.earliest_deadline(keeper), next);
 }

@@ -62,8 +62,8 @@ impl WorkerPort for Mail {
         self.posted.push((to, fanout));
     }
 
-    fn wake(&mut self, owner: WorkerId) {
-        self.woken.push(owner);
+    fn wake(&mut self, keeper: WorkerId) {
+        self.woken.push(keeper);
     }
 }
 
@@ -160,7 +160,7 @@ impl World {
         self.table.set_properties(self.now, by, ops, &mut self.mail)
     }
 
-    /// Advances the time and lets every stripe's owner process what is due.
+    /// Advances the time and lets every stripe's keeper process what is due.
     fn pass(&mut self, time: Duration) -> Vec<Expired> {
         self.now += time;
         let mut expired = Vec::new();

@@ -337,7 +337,7 @@ impl Run {
         let deadline = self.sessions.values().map(Reference::deadline).min();
         let next = self.table.next_deadline(0);
         assert_eq!(next, deadline.unwrap_or(Timestamp::MAX));
-        assert!(self.table.earliest_deadline(WorkerId(0)) <= next, "the owner sleeps past a deadline");
+        assert!(self.table.earliest_deadline(WorkerId(0)) <= next, "the keeper sleeps past a deadline");
         assert_eq!(self.table.len(), self.counted().count());
         assert!(self.table.len() <= limits().max_sessions);
         for session in self.sessions.values() {

@@ -25,8 +25,8 @@ impl WorkerPort for Shared {
         self.0.lock().post(to, fanout, room);
     }
 
-    fn wake(&mut self, owner: WorkerId) {
-        self.0.lock().wake(owner);
+    fn wake(&mut self, keeper: WorkerId) {
+        self.0.lock().wake(keeper);
     }
 }
 
@@ -229,26 +229,26 @@ fn a_leaver_is_told_every_message_before_its_leave_and_none_after_it() {
     });
 }
 
-/// The owner scans the stripes while a deadline is armed, then sleeps until the earliest one that it found.
+/// The keeper scans the stripes while a deadline is armed, then sleeps until the earliest one that it found.
 #[test]
 fn no_deadline_that_is_armed_meanwhile_is_slept_through() {
     check_outcomes(2, || {
         let table = SessionTable::new(1, 1, SessionLimits::default(), StdRng::seed_from_u64(7));
-        let (mut world, owner) = (World { table, ..World::new() }, WorkerId(0));
+        let (mut world, keeper) = (World { table, ..World::new() }, WorkerId(0));
         let (session, ann) = world.create("a", open());
         let racers = Racers::of(world);
         let invite = racers.start(move |table, now, mail| {
             table.invite(now, (session, ann), &invite_of("b"), &[user("b")], mail).unwrap();
         });
         let look = racers.start(move |table, _, _| {
-            let seen = table.begin_expiry(owner).map(|stripe| table.next_deadline(stripe)).min();
-            table.end_expiry(owner);
+            let seen = table.begin_expiry(keeper).map(|stripe| table.next_deadline(stripe)).min();
+            table.end_expiry(keeper);
             seen
         });
         invite.join().unwrap();
         let seen = look.join().unwrap();
         let armed = racers.table.next_deadline(0);
-        assert!(armed != Timestamp::MAX && racers.table.earliest_deadline(owner) <= armed);
+        assert!(armed != Timestamp::MAX && racers.table.earliest_deadline(keeper) <= armed);
         format!("{seen:?}")
     });
 }
