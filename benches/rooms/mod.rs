@@ -4,7 +4,9 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use rallypoint::base::{ConnectionId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId};
+use rallypoint::base::{
+    ConnectionId, LoginNumber, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
+};
 use rallypoint::session::{
     Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, SessionTable, WorkerPort,
 };
@@ -58,7 +60,7 @@ pub fn user(number: usize) -> UserId {
 /// Returns where the user with this number is reached.
 pub fn at(number: usize) -> MemberAt {
     let worker = WorkerId(u8::try_from(number % usize::from(WORKERS)).expect("below the workers"));
-    MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1), login: 1 }
+    MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1), login: LoginNumber(1) }
 }
 
 /// Returns an open session with a number that every member may change.

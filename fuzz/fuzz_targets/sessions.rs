@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rallypoint::base::{
-    ConnectionId, EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
+    ConnectionId, EventNumber, InviteId, LoginNumber, MemberId, SessionId, SessionKind, Slot, Timestamp,
+    UserId, WorkerId,
 };
 use rallypoint::session::{
     Admitted, Change, Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, SessionTable, WorkerPort,
@@ -303,5 +304,5 @@ fn name(user: u8) -> UserId {
 
 fn at(user: u8) -> MemberAt {
     let worker = WorkerId(user % 2);
-    MemberAt { worker, connection: ConnectionId(u32::from(user)), slot: Slot(1), login: 1 }
+    MemberAt { worker, connection: ConnectionId(u32::from(user)), slot: Slot(1), login: LoginNumber(1) }
 }

@@ -111,6 +111,11 @@ id! {
     ConnectionId(u32)
 }
 id! {
+    /// Number of a user's connection in one server. Of two connections of a user, the newer one has the larger
+    /// number.
+    LoginNumber(u64)
+}
+id! {
     /// One worker of a server, from 0.
     WorkerId(u8)
 }

@@ -22,8 +22,8 @@ pub use counter::{Counter, Metric, MetricKind};
 pub use ecn::Ecn;
 pub use generations::Generations;
 pub use ids::{
-    ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, MemberId, RequestId, Revision,
-    SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,
+    ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, LoginNumber, MemberId, RequestId,
+    Revision, SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
 pub use prefetch::{prefetch, prefetch_end};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::base::{MemberId, SessionId, SessionKind, UserId};
+use crate::base::{LoginNumber, MemberId, SessionId, SessionKind, UserId};
 use crate::session::PropertyMap;
 use crate::wire::{CloseCode, DeleteReason, LeaveReason};
 
@@ -22,9 +22,9 @@ pub enum ServerEvent<'a> {
         data: Option<&'a Value>,
         /// Address of the user.
         address: SocketAddr,
-        /// Login number; of two connections of a user, the newer one has the larger number, whichever is
-        /// reported first.
-        login: u64,
+        /// Login number of the connection. It shows which of two connections of a user is the newer one,
+        /// whichever is reported first.
+        login: LoginNumber,
     },
     /// A connection of a user has ended or is about to end:
     /// [`Server::is_connected`](super::Server::is_connected) may still be true.
@@ -39,7 +39,7 @@ pub enum ServerEvent<'a> {
         /// kick, a client that broke the protocol, keys that must not be used further, a shutdown.
         code: CloseCode,
         /// Login number of the connection.
-        login: u64,
+        login: LoginNumber,
     },
     /// A session was created. The join of its owner, the first member, is reported after it.
     #[non_exhaustive]

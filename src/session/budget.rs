@@ -109,7 +109,7 @@ impl SharedBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{ConnectionId, SessionId, SessionKind, Slot, UserId, WorkerId};
+    use crate::base::{ConnectionId, LoginNumber, SessionId, SessionKind, Slot, UserId, WorkerId};
     use crate::session::state::{self, Turn};
     use crate::session::{Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, WorkerPort};
     use crate::wire::command::{Create, InitialProperties, Join};
@@ -378,7 +378,7 @@ mod tests {
             worker: WorkerId(0),
             connection: ConnectionId(login),
             slot: Slot(1),
-            login: login.into(),
+            login: LoginNumber(login.into()),
         };
         let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
         let mut session = state::Session::new(create, &ann, turn.now, &limits).unwrap();

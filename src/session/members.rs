@@ -126,10 +126,15 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{ConnectionId, Slot};
+    use crate::base::{ConnectionId, LoginNumber, Slot};
 
     fn at(worker: u8) -> MemberAt {
-        MemberAt { worker: WorkerId(worker), connection: ConnectionId(1), slot: Slot(1), login: 1 }
+        MemberAt {
+            worker: WorkerId(worker),
+            connection: ConnectionId(1),
+            slot: Slot(1),
+            login: LoginNumber(1),
+        }
     }
 
     fn user(name: &str) -> UserId {

@@ -1,7 +1,7 @@
 //! [`WorkerPort`]: the port through which sessions reach the workers that serve their members.
 
 use super::Fanout;
-use crate::base::{ConnectionId, Slot, WorkerId};
+use crate::base::{ConnectionId, LoginNumber, Slot, WorkerId};
 
 /// Location of a member: its worker, connection and slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct MemberAt {
     pub connection: ConnectionId,
     /// Slot of the session in that connection.
     pub slot: Slot,
-    /// Login number; of two connections of a user, the newer one has the larger number.
-    pub login: u64,
+    /// Login number of that connection.
+    pub login: LoginNumber,
 }
 
 /// A worker's mailbox has no room; nothing was posted or reserved.

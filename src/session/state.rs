@@ -15,7 +15,9 @@ use super::{
     Admitted, Change, Departed, Ended, EndedInvite, Fanout, Left, Load, MemberAt, Room, SessionLimits,
     SessionSnapshot, WorkerPort,
 };
-use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
+use crate::base::{
+    EventNumber, InviteId, LoginNumber, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId,
+};
 use crate::wire::command::{Create, Join};
 use crate::wire::result::Info;
 use crate::wire::{Admission, DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason, Settings};
@@ -151,7 +153,7 @@ impl Session {
     pub(super) fn check_join(
         &self,
         user: &UserId,
-        login: u64,
+        login: LoginNumber,
         join: Join,
         now: Timestamp,
     ) -> Result<Entry, ErrorCode> {

@@ -21,7 +21,7 @@ pub use self::invites::OpenInvite;
 use self::invites::Invites;
 use super::limits::{Limits, size};
 use crate::base::sync::{AtomicUsize, CachePadded, Mutex, MutexGuard};
-use crate::base::{ConnectionId, Rare, UserId};
+use crate::base::{ConnectionId, LoginNumber, Rare, UserId};
 
 /// The users of a server. All methods hold the lock of one stripe at a time.
 pub struct Directory {
@@ -38,7 +38,7 @@ pub struct Directory {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Login {
     /// Larger than the number of every older connection of the user.
-    pub number: u64,
+    pub number: LoginNumber,
     /// The connection that was live until now and must be closed.
     pub replaced: Option<ConnectionId>,
     /// The invites that are open for the user.
@@ -108,7 +108,7 @@ impl Directory {
             }
             let replaced = entry.live.replace(connection);
             // Under the user's lock, so that numbers grow as connections replace each other.
-            let number = self.logins.fetch_add(1, Ordering::Relaxed) + 1;
+            let number = LoginNumber(self.logins.fetch_add(1, Ordering::Relaxed) + 1);
             Some(Login { number, replaced, invites: entry.invites.open().to_vec() })
         })
     }

@@ -8,8 +8,8 @@ use super::answers::{Answer, AnswerTurns, WaitingAnswers};
 use super::held::HeldResults;
 use super::lagging::Lagging;
 use crate::base::{
-    ConnectionId, IdMap, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp, UserId,
-    VecMap, Wire, WorkerId,
+    ConnectionId, IdMap, LoginNumber, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
+    UserId, VecMap, Wire, WorkerId,
 };
 use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
 use crate::server::budget::Budget;
@@ -38,8 +38,7 @@ pub(super) struct Clients {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) user: UserId,
-    /// Login number; of two connections of the user, the newer one has the larger number.
-    pub(super) login: u64,
+    pub(super) login: LoginNumber,
     pub(super) budget: Budget,
     seats: VecMap<Slot, Seat>,
     /// Slots from here on were never assigned.
@@ -91,7 +90,7 @@ impl Clients {
         self.by_connection.len()
     }
 
-    pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: u64) {
+    pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: LoginNumber) {
         let (budget, seats) = (self.budget.clone(), VecMap::default());
         let (next_slot, held) = (Slot(1), HeldResults::default());
         let client = Client { user, login, budget, seats, next_slot, held, waiting: None };
@@ -394,7 +393,7 @@ mod tests {
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),
-            login: 1,
+            login: LoginNumber(1),
             budget: Budget::new(&Limits::default()),
             seats: VecMap::default(),
             next_slot: last,

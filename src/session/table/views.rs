@@ -6,7 +6,7 @@ use super::super::PropertyMap;
 use super::super::members::Member;
 use super::{SessionTable, Stripe};
 use crate::base::sync::CachePadded;
-use crate::base::{SessionId, Timestamp, UserId, WorkerId};
+use crate::base::{LoginNumber, SessionId, Timestamp, UserId, WorkerId};
 use crate::wire::ErrorCode;
 use crate::wire::command::Join;
 use crate::wire::result::Info;
@@ -53,7 +53,7 @@ impl SessionTable {
     pub fn place_for(
         &self,
         now: Timestamp,
-        (user, login): (&UserId, u64),
+        (user, login): (&UserId, LoginNumber),
         join: Join,
         max_seats: usize,
     ) -> Option<WorkerId> {

@@ -453,8 +453,8 @@ fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
 }
 
 /// Location of a user on the connection with this login number.
-fn at_login(name: &str, login: u64) -> MemberAt {
-    MemberAt { login, connection: ConnectionId(u32::try_from(login).unwrap()), ..at(name) }
+fn at_login(name: &str, login: u32) -> MemberAt {
+    MemberAt { login: LoginNumber(login.into()), connection: ConnectionId(login), ..at(name) }
 }
 
 // spec-test: HSK-15, SES-10

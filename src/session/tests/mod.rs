@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::base::{
-    ConnectionId, InviteId, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
+    ConnectionId, InviteId, LoginNumber, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use crate::wire::command::{
     Broadcast, Create, Decline, InitialProperties, Invite, InvitedUsers, Join, Kick, Message, Recipients, To,
@@ -236,7 +236,12 @@ fn user(name: &str) -> UserId {
 fn at(name: &str) -> MemberAt {
     let first = name.as_bytes()[0];
     let worker = WorkerId(first % WORKERS);
-    MemberAt { worker, connection: ConnectionId::new(worker, u32::from(first)), slot: Slot(1), login: 1 }
+    MemberAt {
+        worker,
+        connection: ConnectionId::new(worker, u32::from(first)),
+        slot: Slot(1),
+        login: LoginNumber(1),
+    }
 }
 
 fn settings() -> Settings {

@@ -116,7 +116,7 @@ fn of_two_connections_that_replace_an_older_one_the_newest_stays() {
         let (session, _) = world.create("a", open());
         world.join("b", Join::Session(session)).unwrap();
         let racers = Racers::of(world);
-        let [second, third] = [2, 3].map(|login| {
+        let [second, third] = [2, 3].map(LoginNumber).map(|login| {
             racers.start(move |table, now, mail| {
                 let at = MemberAt { login, ..at("b") };
                 table.join(now, &user("b"), at, Join::Session(session), mail).map(|admitted| admitted.member)

@@ -342,7 +342,12 @@ impl Reference {
 
     fn end(&mut self, why: DeleteReason) -> Departed {
         self.log.push(Event::Deleted(why));
-        let at = MemberAt { worker: WorkerId(0), connection: ConnectionId(0), slot: Slot(0), login: 0 };
+        let at = MemberAt {
+            worker: WorkerId(0),
+            connection: ConnectionId(0),
+            slot: Slot(0),
+            login: LoginNumber(0),
+        };
         let members = std::mem::take(&mut self.members).into_iter().map(|(id, user)| Member { id, user, at });
         let (members, properties) = (Arc::new(members.collect()), Arc::new(self.properties.clone()));
         self.over = true;
