@@ -182,7 +182,7 @@ fn session_table(criterion: &mut Criterion<OnCore>) {
     group.bench_function("create, delete", |bencher| {
         bencher.iter(|| {
             let made = table.create(NOW, &guest, at(0), create(), &mut Nowhere).expect("room for it");
-            table.delete(NOW, (made.session, made.member), Reason::none(), &mut Nowhere)
+            table.delete(NOW, made.member_ref(), Reason::none(), &mut Nowhere)
         });
     });
     group.bench_function("join, leave", |bencher| {
@@ -192,28 +192,28 @@ fn session_table(criterion: &mut Criterion<OnCore>) {
             now += Duration::from_secs(1);
             let session = next().session;
             let joined = table.join(now, &guest, at(0), Join::Session(session), &mut Nowhere);
-            let member = joined.expect("a free seat").member;
-            table.leave(now, (session, member), LeaveReason::Left, &mut Nowhere)
+            let guest = joined.expect("a free seat").member_ref();
+            table.leave(now, guest, LeaveReason::Left, &mut Nowhere)
         });
     });
     group.bench_function("broadcast", |bencher| {
         bencher.iter(|| {
             let party = next();
-            table.broadcast(NOW, (party.session, party.members[0]), broadcast(), &mut Nowhere)
+            table.broadcast(NOW, party.member(0), broadcast(), &mut Nowhere)
         });
     });
     group.bench_function("message", |bencher| {
         bencher.iter(|| {
             let party = next();
             let whisper = message(party.members[1]);
-            table.message(NOW, (party.session, party.members[0]), whisper, &mut Nowhere)
+            table.message(NOW, party.member(0), whisper, &mut Nowhere)
         });
     });
     let ops = increment();
     group.bench_function("set properties", |bencher| {
         bencher.iter(|| {
             let party = next();
-            table.set_properties(NOW, (party.session, party.members[0]), &ops, &mut Nowhere)
+            table.set_properties(NOW, party.member(0), &ops, &mut Nowhere)
         });
     });
     group.finish();

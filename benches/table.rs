@@ -195,17 +195,16 @@ fn play(
     let mut commands = 0;
     while !over.load(Relaxed) {
         let party = &parties[rng.random_range(0..parties.len())];
-        let by = (party.session, party.members[rng.random_range(0..MEMBERS)]);
+        let by = party.member(rng.random_range(0..MEMBERS));
         let kind = rng.random_range(0..98);
         sessions.with(party.session, |table| match kind {
             0..80 => table.broadcast(now, by, broadcast(), &mut Nowhere).expect("no limit is near"),
-            80..90 => table.message(now, by, message(by.1), &mut Nowhere).expect("no limit is near"),
+            80..90 => table.message(now, by, message(by.member), &mut Nowhere).expect("no limit is near"),
             90..96 => drop(table.set_properties(now, by, &increment(), &mut Nowhere).expect("it exists")),
             _ => {
                 let join = Join::Session(party.session);
                 let joined = table.join(now, &guest, at, join, &mut Nowhere).expect("a free seat");
-                let left = (party.session, joined.member);
-                table.leave(now, left, LeaveReason::Left, &mut Nowhere).expect("it is in");
+                table.leave(now, joined.member_ref(), LeaveReason::Left, &mut Nowhere).expect("it is in");
             }
         });
         commands += if kind < 96 { 1 } else { 2 };
@@ -254,8 +253,7 @@ fn hold_times() {
     println!("members | command                   |   p50 |   p99 | p99.9 |    max");
     for members in SIZES {
         let mut bench = Bench::new(members);
-        let (session, owner) = (bench.party.session, bench.party.members[0]);
-        let by = (session, owner);
+        let (session, by) = (bench.party.session, bench.party.member(0));
         let mut lengths: [(&str, Vec<Duration>); 8] = [
             "nothing",
             "broadcast",
@@ -272,22 +270,24 @@ fn hold_times() {
             now += BREAK;
             let guest = user(members);
             let join = |table: &SessionTable, port: &mut dyn WorkerPort| {
-                table.join(now, &guest, at(0), Join::Session(session), port).expect("a free seat").member
+                table
+                    .join(now, &guest, at(0), Join::Session(session), port)
+                    .expect("a free seat")
+                    .member_ref()
             };
             let leave = |member| {
                 move |table: &SessionTable, port: &mut dyn WorkerPort| {
-                    table.leave(now, (session, member), LeaveReason::Left, port).expect("it is in")
+                    table.leave(now, member, LeaveReason::Left, port).expect("it is in")
                 }
             };
             let nothing = bench.time(|_, _| ()).0;
-            let (ops, text, whisper) = (increment(), broadcast(), message(owner));
+            let (ops, text, whisper) = (increment(), broadcast(), message(by.member));
             let broadcast = bench.time(|table, port| table.broadcast(now, by, text, port)).0;
             let message = bench.time(|table, port| table.message(now, by, whisper, port)).0;
             let set = bench.time(|table, port| table.set_properties(now, by, &ops, port)).0;
             let (user, new) = (user(0), rooms::create());
             let (create, made) = bench.time(|table, port| table.create(now, &user, at(0), new, port));
-            let made = made.expect("room for a session");
-            let made = (made.session, made.member);
+            let made = made.expect("room for a session").member_ref();
             bench.table.delete(now, made, Reason::none(), &mut Nowhere).expect("its owner");
             bench.take_mail();
             let (joining, member) = bench.time(join);

@@ -8,7 +8,7 @@ use rallypoint::base::{
     ConnectionId, LoginNumber, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, SessionTable, WorkerPort,
+    Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits, SessionTable, WorkerPort,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Join, Message, Recipients, To,
@@ -27,6 +27,13 @@ pub const NOW: Timestamp = Timestamp::from_millis(1_000);
 pub struct Party {
     pub session: SessionId,
     pub members: Vec<MemberId>,
+}
+
+impl Party {
+    /// Returns a member by its index.
+    pub fn member(&self, index: usize) -> MemberRef {
+        MemberRef { session: self.session, member: self.members[index] }
+    }
 }
 
 /// Returns an empty table whose message rate limits are out of reach, and whose session ids follow from

@@ -13,7 +13,8 @@ use rallypoint::base::{
     UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, SessionTable, WorkerPort,
+    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits, SessionTable,
+    WorkerPort,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, To,
@@ -164,7 +165,7 @@ impl World {
     }
 
     fn invite(&mut self, user: u8, argument: u8) -> bool {
-        let Some((session, by)) = self.membership(user) else { return false };
+        let Some(membership) = self.membership(user) else { return false };
         let target = argument % USERS;
         let users = vec![name(target)];
         let ttl = u32::from(argument >> 4) + 1;
@@ -174,7 +175,7 @@ impl World {
             hold_seat: argument & 8 != 0,
             note: Note::none(),
         };
-        let answer = self.table.invite(self.now, (session, by), &invite, &users, &mut self.mail);
+        let answer = self.table.invite(self.now, membership, &invite, &users, &mut self.mail);
         let Ok(inviting) = answer else { return true };
         for new in inviting.users.into_iter().flatten() {
             if let Some(replaced) = new.replaced {
@@ -210,7 +211,7 @@ impl World {
     fn leave(&mut self, user: u8) -> bool {
         let Some(membership) = self.membership(user) else { return false };
         let answer = self.table.leave(self.now, membership, LeaveReason::Left, &mut self.mail);
-        self.gone(membership.1, answer.is_ok())
+        self.gone(membership.member, answer.is_ok())
     }
 
     fn kick(&mut self, user: u8, target: u8) -> bool {
@@ -281,10 +282,10 @@ impl World {
         }
     }
 
-    fn membership(&self, user: u8) -> Option<(SessionId, MemberId)> {
+    fn membership(&self, user: u8) -> Option<MemberRef> {
         // A user who is not a member uses an unassigned member id.
         let member = self.members.get(&user).copied().unwrap_or(MemberId(888));
-        self.session.map(|session| (session, member))
+        self.session.map(|session| MemberRef { session, member })
     }
 
     /// Forgets a session that is no longer in the table, with its members and invites.

@@ -6,7 +6,16 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::MemberAt;
-use crate::base::{MemberId, UserId, WorkerId};
+use crate::base::{MemberId, SessionId, UserId, WorkerId};
+
+/// Identifies a member and its session. The member may have left, and the session may have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberRef {
+    /// The session.
+    pub session: SessionId,
+    /// Id of the member in that session.
+    pub member: MemberId,
+}
 
 /// A member of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]

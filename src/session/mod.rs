@@ -39,7 +39,7 @@ mod waiting;
 pub use fanout::{Audience, Change, Fanout, SessionSnapshot};
 pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
-pub use members::Member;
+pub use members::{Member, MemberRef};
 pub use outcome::{Admitted, Departed, Ended, EndedInvite, Expired, Inviting, Left, NewInvite};
 pub use port::{Load, MailboxFull, MemberAt, Room, WorkerPort};
 pub use properties::{PropertyEntry, PropertyMap};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Member, PropertyMap};
+use super::{Member, MemberRef, PropertyMap};
 use crate::base::{InviteId, MemberId, SessionId, SessionKind, Timestamp, UserId};
 use crate::wire::{DeleteReason, ErrorCode, LeaveReason, Note};
 
@@ -19,6 +19,13 @@ pub struct Admitted {
     pub used: Option<InviteId>,
     /// The user's membership by an older connection, which ended with this one (`replaced`).
     pub replaced: Option<MemberId>,
+}
+
+impl Admitted {
+    /// Returns the new member, together with its session.
+    pub fn member_ref(&self) -> MemberRef {
+        MemberRef { session: self.session, member: self.member }
+    }
 }
 
 /// Outcome of an `invite`.

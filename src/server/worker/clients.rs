@@ -8,13 +8,14 @@ use super::answers::{Answer, AnswerTurns, WaitingAnswers};
 use super::held::HeldResults;
 use super::lagging::Lagging;
 use crate::base::{
-    ConnectionId, IdMap, LoginNumber, MemberId, RequestId, SessionId, SessionKind, Slot, StreamId, Timestamp,
-    UserId, VecMap, Wire, WorkerId,
+    ConnectionId, IdMap, LoginNumber, RequestId, SessionKind, Slot, StreamId, Timestamp, UserId, VecMap,
+    Wire, WorkerId,
 };
 use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
+use crate::session::MemberRef;
 use crate::wire::result::Entered;
 use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
 
@@ -51,8 +52,7 @@ pub(super) struct Client {
 /// A session that a user is in, through one of its connection's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seat {
-    pub(super) session: SessionId,
-    pub(super) member: MemberId,
+    pub(super) member: MemberRef,
     pub(super) kind: SessionKind,
 }
 
@@ -362,7 +362,8 @@ impl Client {
     /// Settles the entry of a slot whose snapshot was sent. Returns the result of the entry and those behind
     /// it.
     fn settle_entry(&mut self, slot: Slot) -> Vec<Bytes> {
-        let Some(Seat { session, member, .. }) = self.seats.get(slot).copied() else { return Vec::new() };
+        let Some(seat) = self.seats.get(slot) else { return Vec::new() };
+        let MemberRef { session, member } = seat.member;
         let outcome = Ok(Value::Entered(Entered { session, slot, member }));
         self.held.settle(slot, |request| CommandResult { request, outcome }.to_bytes())
     }
@@ -385,11 +386,13 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{MemberId, SessionId};
 
     // spec-test: SES-3
     #[test]
     fn when_all_slots_were_given_none_is_free() {
-        let seat = Seat { session: SessionId(1), member: MemberId(1), kind: SessionKind(0) };
+        let member = MemberRef { session: SessionId(1), member: MemberId(1) };
+        let seat = Seat { member, kind: SessionKind(0) };
         let last = Slot(u32::MAX - 1);
         let mut client = Client {
             user: UserId::new("ann").unwrap(),

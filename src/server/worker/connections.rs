@@ -139,10 +139,9 @@ impl Worker {
         self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code, login: client.login });
         self.shared.directory.disconnect(&client.user, connection);
         for (_, seat) in client.seats() {
-            let at = (seat.session, seat.member);
             // A refusal means that the session or the membership has ended; its mail is on its way.
-            if let Ok(departed) = self.with_table(|table, port| table.leave(now, at, why, port)) {
-                self.departed(now, seat.session, &departed);
+            if let Ok(departed) = self.with_table(|table, port| table.leave(now, seat.member, why, port)) {
+                self.departed(now, seat.member.session, &departed);
             }
         }
         true

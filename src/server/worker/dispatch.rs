@@ -91,13 +91,13 @@ impl Worker {
                 let outcome = self.seat_request(now, &caller.user, seat, request);
                 return self.answer(now, connection, scope, id, outcome);
             }
-            (Command::Broadcast(broadcast), Scope::Seat(_, Seat { session, member, .. })) => {
+            (Command::Broadcast(broadcast), Scope::Seat(_, seat)) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
-                self.with_table(|table, port| table.broadcast(now, (session, member), broadcast, port))
+                self.with_table(|table, port| table.broadcast(now, seat.member, broadcast, port))
             }
-            (Command::Message(message), Scope::Seat(_, Seat { session, member, .. })) => {
+            (Command::Message(message), Scope::Seat(_, seat)) => {
                 let message = Message { body: self.bodies.copy(message.body), ..message };
-                self.with_table(|table, port| table.message(now, (session, member), message, port))
+                self.with_table(|table, port| table.message(now, seat.member, message, port))
             }
             (Command::Broadcast(_) | Command::Message(_), Scope::User) => Err(ErrorCode::UnknownCommand),
         };

@@ -31,12 +31,12 @@ impl Worker {
         }
         let directory = &self.shared.directory;
         let users = invite.users.as_slice();
-        let reserve = |user: &UserId| directory.reserve_invite(now, user, by, seat.session).is_ok();
+        let reserve = |user: &UserId| directory.reserve_invite(now, user, by, seat.member.session).is_ok();
         let reserved: Vec<bool> = users.iter().map(reserve).collect();
         let let_through = users.iter().zip(&reserved).filter(|(_, reserved)| **reserved);
         let let_through: Vec<UserId> = let_through.map(|(user, _)| user.clone()).collect();
-        let at = (seat.session, seat.member);
-        let inviting = self.with_table(|table, port| table.invite(now, at, invite, &let_through, port));
+        let inviting =
+            self.with_table(|table, port| table.invite(now, seat.member, invite, &let_through, port));
         let inviting = match inviting {
             Ok(inviting) => inviting,
             Err(code) => {
@@ -88,8 +88,7 @@ impl Worker {
 
     /// Revokes an invite on behalf of the owner.
     pub(super) fn revoke(&mut self, now: Timestamp, seat: Seat, number: u32) -> Result<Value, ErrorCode> {
-        let at = (seat.session, seat.member);
-        let ended = self.with_table(|table, port| table.revoke(now, at, number, port))?;
+        let ended = self.with_table(|table, port| table.revoke(now, seat.member, number, port))?;
         self.invites_revoked(now, &[ended]);
         Ok(Value::Empty)
     }

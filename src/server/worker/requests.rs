@@ -5,7 +5,7 @@ use super::clients::Seat;
 use super::dispatch::{Caller, Scope};
 use crate::base::{RequestId, SessionId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
-use crate::session::{Admitted, Departed, Ended, Left, MemberAt, SessionTable, WorkerPort};
+use crate::session::{Admitted, Departed, Ended, Left, MemberAt, MemberRef, SessionTable, WorkerPort};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -58,24 +58,24 @@ impl Worker {
         seat: Seat,
         request: Request,
     ) -> Result<Value, ErrorCode> {
-        let at = (seat.session, seat.member);
+        let by = seat.member;
         match request {
             Request::Invite(invite) => self.invite(now, user, seat, &invite),
             Request::Revoke(revoke) => self.revoke(now, seat, revoke.number),
             Request::Leave => self
-                .with_table(|table, port| table.leave(now, at, LeaveReason::Left, port))
-                .map(|departed| self.departed(now, seat.session, &departed)),
+                .with_table(|table, port| table.leave(now, by, LeaveReason::Left, port))
+                .map(|departed| self.departed(now, by.session, &departed)),
             Request::Kick(kick) => self
-                .with_table(|table, port| table.kick(now, at, kick, port))
-                .map(|departed| self.departed(now, seat.session, &departed)),
+                .with_table(|table, port| table.kick(now, by, kick, port))
+                .map(|departed| self.departed(now, by.session, &departed)),
             Request::Delete(delete) => self
-                .with_table(|table, port| table.delete(now, at, delete.reason, port))
-                .map(|departed| self.departed(now, seat.session, &departed)),
+                .with_table(|table, port| table.delete(now, by, delete.reason, port))
+                .map(|departed| self.departed(now, by.session, &departed)),
             Request::Transfer(transfer) => self
-                .with_table(|table, port| table.transfer(now, at, transfer.member, port))
+                .with_table(|table, port| table.transfer(now, by, transfer.member, port))
                 .map(|()| Value::Empty),
             Request::SetProperties(ops) => {
-                self.with_table(|table, port| table.set_properties(now, at, &ops, port)).map(Value::Revision)
+                self.with_table(|table, port| table.set_properties(now, by, &ops, port)).map(Value::Revision)
             }
             _ => Err(ErrorCode::UnknownCommand),
         }
@@ -96,16 +96,16 @@ impl Worker {
         let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
         let admitted = self.with_table(|table, port| admit(table, at, port));
-        let Ok(Admitted { session, kind, member, used, .. }) = admitted else {
+        let Ok(admitted) = admitted else {
             self.shared.directory.release_session(user);
             return admitted;
         };
-        if let Some(invite) = used {
+        if let Some(invite) = admitted.used {
             self.settle_invite(caller, invite);
         }
-        let seat = Seat { session, member, kind };
+        let seat = Seat { member: admitted.member_ref(), kind: admitted.kind };
         self.clients.take_seat(*connection, slot, seat, id);
-        admitted
+        Ok(admitted)
     }
 
     fn tell_admitted(&self, caller: &Caller, admitted: &Admitted) {
@@ -154,7 +154,7 @@ impl Worker {
 
     fn list_mine(&self, caller: &Caller) -> Value {
         let Some(client) = self.clients.get(caller.connection) else { return Value::Sessions(Vec::new()) };
-        let membership = |(slot, Seat { session, member, kind })| Membership {
+        let membership = |(slot, Seat { member: MemberRef { session, member }, kind })| Membership {
             entered: Entered { session, slot, member },
             kind,
         };

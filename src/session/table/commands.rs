@@ -1,6 +1,6 @@
 //! Commands of members and of joining users, each on one session under the lock of its stripe.
 
-use super::super::{Admitted, Departed, EndedInvite, Inviting, MemberAt, WorkerPort};
+use super::super::{Admitted, Departed, EndedInvite, Inviting, MemberAt, MemberRef, WorkerPort};
 use super::SessionTable;
 use crate::base::{MemberId, Revision, SessionId, Timestamp, UserId};
 use crate::wire::command::{Broadcast, Decline, Invite, Join, Kick, Message};
@@ -51,13 +51,13 @@ impl SessionTable {
     pub fn invite(
         &self,
         now: Timestamp,
-        (session, by): (SessionId, MemberId),
+        by: MemberRef,
         invite: &Invite,
         users: &[UserId],
         port: &mut dyn WorkerPort,
     ) -> Result<Inviting, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
-            session.invite(by, invite, users, turn)
+        self.with(now, by.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.invite(by.member, invite, users, turn)
         })
     }
 
@@ -68,12 +68,12 @@ impl SessionTable {
     pub fn revoke(
         &self,
         now: Timestamp,
-        (session, by): (SessionId, MemberId),
+        by: MemberRef,
         number: u32,
         port: &mut dyn WorkerPort,
     ) -> Result<EndedInvite, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
-            session.revoke_by(by, number, turn)
+        self.with(now, by.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.revoke_by(by.member, number, turn)
         })
     }
 
@@ -84,11 +84,13 @@ impl SessionTable {
     pub fn leave(
         &self,
         now: Timestamp,
-        (session, member): (SessionId, MemberId),
+        leaver: MemberRef,
         why: LeaveReason,
         port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| session.leave(member, why, turn))
+        self.with(now, leaver.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.leave(leaver.member, why, turn)
+        })
     }
 
     /// Removes a member on behalf of the owner and revokes that user's open invite. Never `busy`.
@@ -98,12 +100,12 @@ impl SessionTable {
     pub fn kick(
         &self,
         now: Timestamp,
-        (session, by): (SessionId, MemberId),
+        by: MemberRef,
         kick: Kick,
         port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
-            session.kick(by, kick.member, kick.reason, turn)
+        self.with(now, by.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.kick(by.member, kick.member, kick.reason, turn)
         })
     }
 
@@ -115,11 +117,13 @@ impl SessionTable {
     pub fn transfer(
         &self,
         now: Timestamp,
-        (session, by): (SessionId, MemberId),
+        by: MemberRef,
         to: MemberId,
         port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| session.transfer(by, to, turn))
+        self.with(now, by.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.transfer(by.member, to, turn)
+        })
     }
 
     /// Ends the session on behalf of the owner. Never `busy`.
@@ -129,11 +133,13 @@ impl SessionTable {
     pub fn delete(
         &self,
         now: Timestamp,
-        (session, by): (SessionId, MemberId),
+        by: MemberRef,
         reason: Reason,
         port: &mut dyn WorkerPort,
     ) -> Result<Departed, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| session.delete(by, reason, turn))
+        self.with(now, by.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.delete(by.member, reason, turn)
+        })
     }
 
     /// Ends the session on behalf of the operator. Never `busy`.
@@ -176,12 +182,12 @@ impl SessionTable {
     pub fn broadcast(
         &self,
         now: Timestamp,
-        (session, sender): (SessionId, MemberId),
+        sender: MemberRef,
         broadcast: Broadcast,
         port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
-            session.broadcast(sender, broadcast, turn)
+        self.with(now, sender.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.broadcast(sender.member, broadcast, turn)
         })
     }
 
@@ -193,12 +199,12 @@ impl SessionTable {
     pub fn message(
         &self,
         now: Timestamp,
-        (session, sender): (SessionId, MemberId),
+        sender: MemberRef,
         message: Message,
         port: &mut dyn WorkerPort,
     ) -> Result<(), ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
-            session.message(sender, message, turn)
+        self.with(now, sender.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.message(sender.member, message, turn)
         })
     }
 
@@ -211,12 +217,12 @@ impl SessionTable {
     pub fn set_properties(
         &self,
         now: Timestamp,
-        (session, member): (SessionId, MemberId),
+        by: MemberRef,
         ops: &PropertyOps,
         port: &mut dyn WorkerPort,
     ) -> Result<Revision, ErrorCode> {
-        self.with(now, session, ErrorCode::NotAMember, port, |session, turn| {
-            session.set_properties(member, ops, turn)
+        self.with(now, by.session, ErrorCode::NotAMember, port, |session, turn| {
+            session.set_properties(by.member, ops, turn)
         })
     }
 }

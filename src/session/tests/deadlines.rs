@@ -9,8 +9,8 @@ const MICRO: Duration = Duration::from_micros(1);
 #[test]
 fn an_invite_admits_until_its_ttl_and_not_at_it() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let (bob, cat) = (world.invite((session, ann), "bob"), world.invite((session, ann), "cat"));
+    let ann = world.create("ann", settings());
+    let (bob, cat) = (world.invite(ann, "bob"), world.invite(ann, "cat"));
     world.now += Duration::from_secs(30) - MICRO;
     assert!(world.join_by("bob", bob).is_ok());
     world.now += MICRO;
@@ -21,8 +21,8 @@ fn an_invite_admits_until_its_ttl_and_not_at_it() {
 #[test]
 fn whoever_was_told_that_an_invite_expired_is_not_admitted_by_a_slower_clock() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
+    let ann = world.create("ann", settings());
+    let invite = world.invite(ann, "bob");
     world.pass(Duration::from_secs(30));
     world.now = Timestamp::from_millis(1_000);
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
@@ -32,10 +32,10 @@ fn whoever_was_told_that_an_invite_expired_is_not_admitted_by_a_slower_clock() {
 #[test]
 fn a_stripe_keeps_the_latest_time_that_anyone_came_with() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
+    let ann = world.create("ann", settings());
+    let invite = world.invite(ann, "bob");
     world.now += Duration::from_secs(30);
-    world.broadcast((session, ann), Delivery::ReliableOrdered).unwrap();
+    world.broadcast(ann, Delivery::ReliableOrdered).unwrap();
     world.now = Timestamp::from_millis(1_000);
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteExpired));
 }
@@ -43,8 +43,8 @@ fn a_stripe_keeps_the_latest_time_that_anyone_came_with() {
 #[test]
 fn an_expired_invite_is_told_to_its_user_and_to_the_owner_once() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
+    let ann = world.create("ann", settings());
+    let invite = world.invite(ann, "bob");
     world.take_changes();
     assert_eq!(world.pass(Duration::from_secs(30) - MICRO), []);
     world.mail.full = (0..WORKERS).map(WorkerId).collect();
@@ -55,7 +55,7 @@ fn an_expired_invite_is_told_to_its_user_and_to_the_owner_once() {
     else {
         panic!("{changes:?}")
     };
-    assert_eq!((*member, who), (ann, &user("bob")));
+    assert_eq!((*member, who), (ann.member, &user("bob")));
     assert_eq!(world.pass(Duration::from_secs(30)), []);
 }
 
@@ -63,9 +63,9 @@ fn an_expired_invite_is_told_to_its_user_and_to_the_owner_once() {
 #[test]
 fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
-    world.revoke((session, ann), invite.number).unwrap();
+    let ann = world.create("ann", settings());
+    let invite = world.invite(ann, "bob");
+    world.revoke(ann, invite.number).unwrap();
     world.pass(Duration::from_secs(30) - MICRO);
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
     world.pass(MICRO);
@@ -81,23 +81,23 @@ fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
 #[test]
 fn an_empty_session_ends_after_its_idle_ttl() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    world.leave((session, ann)).unwrap();
+    let ann = world.create("ann", open());
+    world.leave(ann).unwrap();
     assert_eq!(world.pass(Duration::from_secs(60) - MICRO), []);
     assert_eq!(world.table.len(), 1);
-    assert_eq!(world.pass_ends(MICRO), (vec![session], vec![]));
+    assert_eq!(world.pass_ends(MICRO), (vec![ann.session], vec![]));
     assert!(world.table.is_empty());
-    assert_eq!(world.join("bob", Join::Session(session)), Err(ErrorCode::NoSuchSession));
+    assert_eq!(world.join("bob", Join::Session(ann.session)), Err(ErrorCode::NoSuchSession));
 }
 
 // spec-test: SES-5
 #[test]
 fn who_enters_an_empty_session_keeps_it_alive() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    world.leave((session, ann)).unwrap();
+    let ann = world.create("ann", open());
+    world.leave(ann).unwrap();
     world.pass(Duration::from_secs(59));
-    world.join("bob", Join::Session(session)).unwrap();
+    world.join("bob", Join::Session(ann.session)).unwrap();
     assert_eq!(world.pass(Duration::from_secs(1_000)), []);
     assert_eq!(world.table.len(), 1);
 }
@@ -107,11 +107,11 @@ fn who_enters_an_empty_session_keeps_it_alive() {
 #[test]
 fn an_empty_session_whose_time_is_over_admits_nobody() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    let invite = world.invite((session, ann), "bob");
-    world.leave((session, ann)).unwrap();
+    let ann = world.create("ann", open());
+    let invite = world.invite(ann, "bob");
+    world.leave(ann).unwrap();
     world.now += Duration::from_secs(60);
-    for join in [Join::Session(session), Join::Invite(invite)] {
+    for join in [Join::Session(ann.session), Join::Invite(invite)] {
         assert_eq!(world.join("bob", join), Err(ErrorCode::NoSuchSession));
     }
     assert_eq!(world.decline("bob", invite), Err(ErrorCode::NoSuchSession));
@@ -122,9 +122,9 @@ fn an_empty_session_whose_time_is_over_admits_nobody() {
 fn without_an_idle_ttl_a_session_ends_with_its_last_member() {
     let mut world = World::new();
     let idle_ttl = IdleTtl::new(0).unwrap();
-    let (session, ann) = world.create("ann", Settings { idle_ttl, ..settings() });
-    let invite = world.invite((session, ann), "bob");
-    let departed = world.leave((session, ann)).unwrap();
+    let ann = world.create("ann", Settings { idle_ttl, ..settings() });
+    let invite = world.invite(ann, "bob");
+    let departed = world.leave(ann).unwrap();
     assert_eq!(departed.revoked, [EndedInvite { invite, user: user("bob") }]);
     assert!(departed.ended.is_some() && world.table.is_empty());
     assert!((0..world.table.stripes()).all(|stripe| world.table.next_deadline(stripe) == Timestamp::MAX));
@@ -134,21 +134,21 @@ fn without_an_idle_ttl_a_session_ends_with_its_last_member() {
 fn an_idle_end_revokes_the_open_invites() {
     let mut world = World::new();
     let idle_ttl = IdleTtl::new(10).unwrap();
-    let (session, ann) = world.create("ann", Settings { idle_ttl, ..settings() });
-    let invite = world.invite((session, ann), "bob");
-    world.leave((session, ann)).unwrap();
+    let ann = world.create("ann", Settings { idle_ttl, ..settings() });
+    let invite = world.invite(ann, "bob");
+    world.leave(ann).unwrap();
     let revoked = vec![EndedInvite { invite, user: user("bob") }];
-    assert_eq!(world.pass_ends(Duration::from_secs(10)), (vec![session], revoked));
+    assert_eq!(world.pass_ends(Duration::from_secs(10)), (vec![ann.session], revoked));
 }
 
 #[test]
 fn the_stripes_keeper_is_woken_for_an_earlier_deadline_alone() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
+    let ann = world.create("ann", settings());
     assert_eq!(world.mail.woken, []);
-    world.invite((session, ann), "bob");
+    world.invite(ann, "bob");
     assert_eq!(world.mail.woken.len(), 1);
-    world.invite((session, ann), "cat");
+    world.invite(ann, "cat");
     assert_eq!(world.mail.woken.len(), 1, "the deadline is the same");
     let stripe = (0..world.table.stripes()).find(|s| world.table.next_deadline(*s) < Timestamp::MAX);
     assert_eq!(world.mail.woken, [world.table.keeper_of(stripe.unwrap())]);
@@ -157,17 +157,17 @@ fn the_stripes_keeper_is_woken_for_an_earlier_deadline_alone() {
 #[test]
 fn a_keeper_need_not_look_at_its_stripes_before_the_earliest_deadline() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
+    let ann = world.create("ann", settings());
     let earliest = |world: &World| {
         let workers = (0..WORKERS).map(WorkerId);
         workers.map(|worker| world.table.earliest_deadline(worker)).collect::<Vec<_>>()
     };
     assert_eq!(earliest(&world), [Timestamp::MAX; WORKERS as usize]);
-    let invite = world.invite((session, ann), "bob");
+    let invite = world.invite(ann, "bob");
     let (at, keeper) =
         (0..WORKERS).map(WorkerId).map(|it| (world.table.earliest_deadline(it), it)).min().unwrap();
     assert_eq!(at, world.now + Duration::from_secs(30));
-    world.revoke((session, ann), invite.number).unwrap();
+    world.revoke(ann, invite.number).unwrap();
     assert_eq!(earliest(&world).into_iter().min(), Some(at), "too early, never too late");
     let stripes: Vec<_> = world.table.begin_expiry(keeper).collect();
     assert!(stripes.iter().all(|stripe| world.table.keeper_of(*stripe) == keeper));

@@ -7,12 +7,13 @@ use crate::wire::UserEvent;
 #[test]
 fn an_invite_admits_its_user_once() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
+    let ann = world.create("ann", settings());
+    let session = ann.session;
+    let invite = world.invite(ann, "bob");
     assert_eq!(world.join_by("eve", invite), Err(ErrorCode::NotYourInvite));
     let bob = world.join_by("bob", invite).unwrap();
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteUsed), "before already_member");
-    world.leave((session, bob)).unwrap();
+    world.leave(member_ref(session, bob)).unwrap();
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteUsed));
 }
 
@@ -20,7 +21,7 @@ fn an_invite_admits_its_user_once() {
 #[test]
 fn an_invite_that_never_was_is_named_so() {
     let mut world = World::new();
-    let (session, _) = world.create("ann", settings());
+    let session = world.create("ann", settings()).session;
     let invite = InviteId { session, number: 1 };
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::NoSuchInvite));
     let elsewhere = InviteId { session: SessionId(1), number: 1 };
@@ -31,23 +32,24 @@ fn an_invite_that_never_was_is_named_so() {
 #[test]
 fn a_revoked_invite_admits_nobody() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
-    let revoked = world.revoke((session, ann), invite.number);
+    let ann = world.create("ann", settings());
+    let invite = world.invite(ann, "bob");
+    let revoked = world.revoke(ann, invite.number);
     assert_eq!(revoked, Ok(EndedInvite { invite, user: user("bob") }));
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
-    assert_eq!(world.revoke((session, ann), invite.number), Err(ErrorCode::InviteRevoked));
-    assert_eq!(world.revoke((session, ann), 99), Err(ErrorCode::NoSuchInvite));
+    assert_eq!(world.revoke(ann, invite.number), Err(ErrorCode::InviteRevoked));
+    assert_eq!(world.revoke(ann, 99), Err(ErrorCode::NoSuchInvite));
 }
 
 // spec-test: INV-2
 #[test]
 fn a_session_remembers_the_last_1_024_invites_that_have_ended() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
+    let ann = world.create("ann", settings());
+    let session = ann.session;
     let mut end_one = || {
-        let invite = world.invite((session, ann), "bob");
-        world.revoke((session, ann), invite.number).unwrap();
+        let invite = world.invite(ann, "bob");
+        world.revoke(ann, invite.number).unwrap();
         world.join_by("bob", InviteId { session, number: 1 })
     };
     for number in 1..=1_024 {
@@ -60,9 +62,9 @@ fn a_session_remembers_the_last_1_024_invites_that_have_ended() {
 #[test]
 fn a_second_invite_to_a_user_replaces_the_first() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let first = world.invite((session, ann), "bob");
-    let second = world.try_invite((session, ann), "bob").unwrap();
+    let ann = world.create("ann", settings());
+    let first = world.invite(ann, "bob");
+    let second = world.try_invite(ann, "bob").unwrap();
     assert_eq!(second.replaced, Some(first));
     assert_eq!(world.join_by("bob", first), Err(ErrorCode::InviteRevoked));
     assert!(world.join_by("bob", second.invite).is_ok());
@@ -72,8 +74,8 @@ fn a_second_invite_to_a_user_replaces_the_first() {
 #[test]
 fn a_declined_invite_is_told_to_the_owner_and_admits_nobody() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
+    let ann = world.create("ann", settings());
+    let invite = world.invite(ann, "bob");
     world.take_changes();
     assert_eq!(world.decline("eve", invite), Err(ErrorCode::NotYourInvite));
     world.mail.full = vec![at("ann").worker];
@@ -86,7 +88,7 @@ fn a_declined_invite_is_told_to_the_owner_and_admits_nobody() {
     else {
         panic!("{changes:?}")
     };
-    assert_eq!((*member, who, reason.as_str()), (ann, &user("bob"), "busy"));
+    assert_eq!((*member, who, reason.as_str()), (ann.member, &user("bob"), "busy"));
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteDeclined));
     assert_eq!(world.decline("bob", invite), Err(ErrorCode::InviteDeclined));
 }
@@ -96,19 +98,19 @@ fn a_declined_invite_is_told_to_the_owner_and_admits_nobody() {
 fn each_user_of_an_invite_has_its_own_answer() {
     let limits = SessionLimits { max_open_invites: 2, ..SessionLimits::default() };
     let mut world = World::with(limits);
-    let (session, ann) = world.create("ann", settings());
+    let ann = world.create("ann", settings());
     let users = ["ann", "bob", "cat", "dan"].map(user);
-    let answers = world.table.invite(world.now, (session, ann), &invite_of("bob"), &users, &mut world.mail);
+    let answers = world.table.invite(world.now, ann, &invite_of("bob"), &users, &mut world.mail);
     let answers = answers.unwrap();
     assert_eq!((answers.owner, answers.note.as_str()), (user("ann"), "come"));
     let codes: Vec<_> = answers.users.iter().map(|answer| answer.map(|new| new.invite.number)).collect();
     assert_eq!(codes, [Err(ErrorCode::AlreadyMember), Ok(1), Ok(2), Err(ErrorCode::TooManyInvites)]);
-    let again = world.try_invite((session, ann), "bob").unwrap();
+    let again = world.try_invite(ann, "bob").unwrap();
     assert_eq!(again.invite.number, 3, "replacing takes no room");
 }
 
 /// An open session of ann with `seats` seats.
-fn open_of(world: &mut World, seats: u16) -> (SessionId, MemberId) {
+fn open_of(world: &mut World, seats: u16) -> MemberRef {
     world.create("ann", Settings { max_members: MaxMembers::new(seats).unwrap(), ..open() })
 }
 
@@ -121,16 +123,16 @@ fn a_held_seat_is_for_its_user_alone() {
     assert_eq!(world.hold(at, "cat"), Err(ErrorCode::SessionFull), "there is no seat to hold");
     let loose = world.invite(at, "cat");
     assert_eq!(world.join_by("cat", loose), Err(ErrorCode::SessionFull));
-    assert_eq!(world.join("dan", Join::Session(at.0)), Err(ErrorCode::SessionFull));
+    assert_eq!(world.join("dan", Join::Session(at.session)), Err(ErrorCode::SessionFull));
     world.join_by("bob", invite).unwrap();
     assert_eq!(world.hold(at, "cat"), Err(ErrorCode::SessionFull), "it is taken now");
-    assert_eq!(world.table.info(&user("ann"), at.0).unwrap().members, 2);
+    assert_eq!(world.table.info(&user("ann"), at.session).unwrap().members, 2);
 }
 
 // spec-test: INV-9
 #[test]
 fn a_seat_is_held_until_its_invite_is_over_in_whatever_way() {
-    type End = fn(&mut World, (SessionId, MemberId), InviteId);
+    type End = fn(&mut World, MemberRef, InviteId);
     let ends: [End; 4] = [
         |world, _, invite| world.decline("bob", invite).unwrap(),
         |world, at, invite| _ = world.revoke(at, invite.number).unwrap(),
@@ -142,9 +144,9 @@ fn a_seat_is_held_until_its_invite_is_over_in_whatever_way() {
         let at = open_of(&mut world, 2);
         let invite = world.hold(at, "bob").unwrap();
         world.now += Duration::from_millis(29_999);
-        assert_eq!(world.join("cat", Join::Session(at.0)), Err(ErrorCode::SessionFull), "{way}");
+        assert_eq!(world.join("cat", Join::Session(at.session)), Err(ErrorCode::SessionFull), "{way}");
         end(&mut world, at, invite);
-        assert!(world.join("cat", Join::Session(at.0)).is_ok(), "{way}");
+        assert!(world.join("cat", Join::Session(at.session)).is_ok(), "{way}");
         assert!(world.join_by("bob", invite).is_err(), "{way}");
     }
 }
@@ -156,7 +158,7 @@ fn another_invite_takes_over_the_seat_that_the_first_held() {
     let at = open_of(&mut world, 2);
     world.hold(at, "bob").unwrap();
     let second = world.hold(at, "bob").unwrap();
-    assert_eq!(world.join("cat", Join::Session(at.0)), Err(ErrorCode::SessionFull));
+    assert_eq!(world.join("cat", Join::Session(at.session)), Err(ErrorCode::SessionFull));
     world.join_by("bob", second).unwrap();
     // An invite that held no seat has none to hand over.
     let at = open_of(&mut world, 1);
@@ -170,15 +172,20 @@ fn who_enters_an_open_session_uses_the_invite_that_holds_their_seat() {
     let mut world = World::new();
     let at = open_of(&mut world, 3);
     let held = world.hold(at, "bob").unwrap();
-    let admitted =
-        world.table.join(world.now, &user("bob"), self::at("bob"), Join::Session(at.0), &mut world.mail);
+    let admitted = world.table.join(
+        world.now,
+        &user("bob"),
+        self::at("bob"),
+        Join::Session(at.session),
+        &mut world.mail,
+    );
     assert_eq!(admitted.unwrap().used, Some(held));
-    assert!(world.join("cat", Join::Session(at.0)).is_ok(), "nothing is held any more");
+    assert!(world.join("cat", Join::Session(at.session)).is_ok(), "nothing is held any more");
     // Only an invite that holds a seat is used up.
     let at = open_of(&mut world, 3);
     let loose = world.invite(at, "bob");
-    let bob = world.join("bob", Join::Session(at.0)).unwrap();
-    world.leave((at.0, bob)).unwrap();
+    let bob = world.join("bob", Join::Session(at.session)).unwrap();
+    world.leave(member_ref(at.session, bob)).unwrap();
     assert!(world.join_by("bob", loose).is_ok());
 }
 
@@ -186,10 +193,11 @@ fn who_enters_an_open_session_uses_the_invite_that_holds_their_seat() {
 #[test]
 fn who_enters_an_empty_session_by_an_invite_owns_it() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    let invite = world.invite((session, ann), "bob");
-    let declined = world.invite((session, ann), "cat");
-    world.leave((session, ann)).unwrap();
+    let ann = world.create("ann", settings());
+    let session = ann.session;
+    let invite = world.invite(ann, "bob");
+    let declined = world.invite(ann, "cat");
+    world.leave(ann).unwrap();
     world.take_changes();
     assert_eq!(world.decline("cat", declined), Ok(()), "there is nobody to tell");
     assert!(world.take_changes().is_empty());
@@ -197,5 +205,5 @@ fn who_enters_an_empty_session_by_an_invite_owns_it() {
     let changes = world.take_changes();
     let [Change::Joined { snapshot: Some(snapshot), .. }] = &changes[..] else { panic!("{changes:?}") };
     assert_eq!(snapshot.owner, bob);
-    assert!(world.try_invite((session, bob), "ann").is_ok());
+    assert!(world.try_invite(member_ref(session, bob), "ann").is_ok());
 }

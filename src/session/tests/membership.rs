@@ -7,7 +7,7 @@ use crate::wire::DeleteReason;
 #[test]
 fn the_creator_is_owner_and_first_member_and_enters_by_a_snapshot() {
     let mut world = World::new();
-    let (session, member) = world.create("ann", settings());
+    let MemberRef { session, member } = world.create("ann", settings());
     assert_eq!(member, MemberId(1));
     let changes = world.take_changes();
     let [Change::Joined { number, snapshot: Some(snapshot), .. }] = &changes[..] else {
@@ -21,7 +21,7 @@ fn the_creator_is_owner_and_first_member_and_enters_by_a_snapshot() {
 #[test]
 fn only_the_joiners_worker_gets_the_snapshot_and_every_worker_the_event() {
     let mut world = World::new();
-    let (session, _) = world.create("a", open());
+    let session = world.create("a", open()).session;
     world.take_changes();
     let joiner = world.join("b", Join::Session(session)).unwrap();
     let posted = std::mem::take(&mut world.mail.posted);
@@ -40,9 +40,9 @@ fn only_the_joiners_worker_gets_the_snapshot_and_every_worker_the_event() {
 #[test]
 fn joining_without_an_invite_needs_an_open_session() {
     let mut world = World::new();
-    let (closed, _) = world.create("ann", settings());
+    let closed = world.create("ann", settings()).session;
     assert_eq!(world.join("bob", Join::Session(closed)), Err(ErrorCode::SessionNotOpen));
-    let (open, _) = world.create("ann", open());
+    let open = world.create("ann", open()).session;
     assert_eq!(world.join("bob", Join::Session(open)), Ok(MemberId(2)));
     assert_eq!(world.join("bob", Join::Session(open)), Err(ErrorCode::AlreadyMember));
     assert_eq!(world.join("bob", Join::Session(SessionId(1))), Err(ErrorCode::NoSuchSession));
@@ -53,12 +53,13 @@ fn joining_without_an_invite_needs_an_open_session() {
 fn a_full_session_admits_nobody_until_a_seat_is_free() {
     let mut world = World::new();
     let max_members = MaxMembers::new(2).unwrap();
-    let (session, ann) = world.create("ann", Settings { max_members, ..open() });
-    let bob = world.join("bob", Join::Session(session)).unwrap();
-    let invite = world.invite((session, ann), "cat");
+    let ann = world.create("ann", Settings { max_members, ..open() });
+    let session = ann.session;
+    let bob = member_ref(session, world.join("bob", Join::Session(session)).unwrap());
+    let invite = world.invite(ann, "cat");
     assert_eq!(world.join("dan", Join::Session(session)), Err(ErrorCode::SessionFull));
     assert_eq!(world.join_by("cat", invite), Err(ErrorCode::SessionFull));
-    world.leave((session, bob)).unwrap();
+    world.leave(bob).unwrap();
     assert_eq!(world.join_by("cat", invite), Ok(MemberId(3)), "the refusal left the invite open");
 }
 
@@ -68,12 +69,12 @@ fn a_full_session_admits_nobody_until_a_seat_is_free() {
 fn joins_of_a_full_session_are_told_so_and_cost_none_of_its_admissions() {
     let mut world = World::new();
     let max_members = MaxMembers::new(2).unwrap();
-    let (session, _) = world.create("ann", Settings { max_members, ..open() });
-    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let session = world.create("ann", Settings { max_members, ..open() }).session;
+    let bob = member_ref(session, world.join("bob", Join::Session(session)).unwrap());
     for _ in 0..100 {
         assert_eq!(world.join("cat", Join::Session(session)), Err(ErrorCode::SessionFull));
     }
-    world.leave((session, bob)).unwrap();
+    world.leave(bob).unwrap();
     assert_eq!(world.join("cat", Join::Session(session)), Ok(MemberId(3)));
 }
 
@@ -81,8 +82,9 @@ fn joins_of_a_full_session_are_told_so_and_cost_none_of_its_admissions() {
 #[test]
 fn the_operator_removes_any_member_and_voids_their_invite() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    let invite = world.invite((session, ann), "bob");
+    let ann = world.create("ann", open());
+    let session = ann.session;
+    let invite = world.invite(ann, "bob");
     let bob = world.join("bob", Join::Session(session)).unwrap();
     let cat = world.join("cat", Join::Session(session)).unwrap();
     let expel = |world: &mut World, session, name| {
@@ -98,7 +100,7 @@ fn the_operator_removes_any_member_and_voids_their_invite() {
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
     assert_eq!(expel(&mut world, session, "bob"), Err(ErrorCode::NoSuchMember));
 
-    assert_eq!(expel(&mut world, session, "ann").map(|departed| departed.left), Ok(left(ann, "ann")));
+    assert_eq!(expel(&mut world, session, "ann").map(|departed| departed.left), Ok(left(ann.member, "ann")));
     assert_eq!(world.table.look_at(session).map(|info| info.owner), Some(cat), "the owner, too");
 }
 
@@ -106,13 +108,13 @@ fn the_operator_removes_any_member_and_voids_their_invite() {
 #[test]
 fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", settings());
-    let invite = world.invite((session, ann), "b");
-    let before = world.table.info(&user("a"), session).unwrap();
+    let ann = world.create("a", settings());
+    let invite = world.invite(ann, "b");
+    let before = world.table.info(&user("a"), ann.session).unwrap();
     world.take_changes();
     world.mail.full = vec![at("b").worker];
     assert_eq!(world.join_by("b", invite), Err(ErrorCode::Busy));
-    assert_eq!(world.table.info(&user("a"), session), Ok(before));
+    assert_eq!(world.table.info(&user("a"), ann.session), Ok(before));
     assert!(world.take_changes().is_empty());
     world.mail.full.clear();
     assert!(world.join_by("b", invite).is_ok());
@@ -152,7 +154,7 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     let [kept, short, long] = [60, 60, 80_000].map(|idle| create(&mut world, idle).unwrap());
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
     for left in [short, long] {
-        world.leave((left.session, left.member)).unwrap();
+        world.leave(left.member_ref()).unwrap();
     }
     world.mail.full = vec![at("a").worker];
     assert_eq!(create(&mut world, 60), Err(ErrorCode::Busy));
@@ -169,11 +171,11 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     assert_eq!(again, Err(ErrorCode::ServerFull), "it gives way once, whatever another worker's clock says");
     assert_eq!(world.pass_ends(Duration::ZERO), (vec![short.session], vec![]));
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
-    world.leave((new.session, new.member)).unwrap();
+    world.leave(new.member_ref()).unwrap();
     let new = world.join("a", Join::Session(new.session)).map(|member| Admitted { member, ..new }).unwrap();
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull), "it is not empty any more");
     for there in [kept, new] {
-        assert_eq!(world.broadcast((there.session, there.member), Delivery::Unreliable), Ok(()));
+        assert_eq!(world.broadcast(there.member_ref(), Delivery::Unreliable), Ok(()));
     }
 }
 
@@ -186,10 +188,9 @@ fn who_leaves_most_sessions_behind_loses_them_first() {
     let park = |world: &mut World, name: &str, idle| {
         let settings = Settings { idle_ttl: IdleTtl::new(idle).unwrap(), ..open() };
         let create = Create { settings, properties: InitialProperties::default() };
-        let Admitted { session, member, .. } =
-            world.table.create(world.now, &user(name), at(name), create, &mut world.mail).unwrap();
-        world.leave((session, member)).unwrap();
-        session
+        let created = world.table.create(world.now, &user(name), at(name), create, &mut world.mail).unwrap();
+        world.leave(created.member_ref()).unwrap();
+        created.session
     };
     // The longest idle TTL of all.
     let ann = park(&mut world, "ann", 3_600);
@@ -215,12 +216,12 @@ fn one_user_leaves_only_so_many_sessions_behind() {
         let settings = Settings { idle_ttl: IdleTtl::new(idle).unwrap(), ..open() };
         let create = Create { settings, properties: InitialProperties::default() };
         let created = world.table.create(world.now, &user(name), at(name), create, &mut world.mail);
-        created.map(|Admitted { session, member, .. }| (session, member))
+        created.map(|created| created.member_ref())
     };
     let park = |world: &mut World, name, idle| {
-        let (session, member) = create(world, name, idle).unwrap();
-        world.leave((session, member)).unwrap();
-        session
+        let created = create(world, name, idle).unwrap();
+        world.leave(created).unwrap();
+        created.session
     };
     let [first, _, others] =
         [("eve", 50), ("eve", 60), ("ann", 40)].map(|(name, idle)| park(&mut world, name, idle));
@@ -242,29 +243,30 @@ fn one_user_leaves_only_so_many_sessions_behind() {
 #[test]
 fn a_leaver_is_told_like_everybody_else_and_is_gone() {
     let mut world = World::new();
-    let (session, _) = world.create("a", open());
+    let session = world.create("a", open()).session;
     let b = world.join("b", Join::Session(session)).unwrap();
     world.take_changes();
-    world.table.leave(world.now, (session, b), LeaveReason::TimedOut, &mut world.mail).unwrap();
+    world.table.leave(world.now, member_ref(session, b), LeaveReason::TimedOut, &mut world.mail).unwrap();
     assert_eq!(world.mail.posted.len(), 2, "its own worker, too");
     let changes = world.take_changes();
     let [Change::Left { member, why, .. }] = &changes[..] else { panic!("{changes:?}") };
     assert_eq!((*member, *why), (b, LeaveReason::TimedOut));
-    assert_eq!(world.leave((session, b)), Err(ErrorCode::NotAMember));
-    assert_eq!(world.broadcast((session, b), Delivery::Unreliable), Err(ErrorCode::NotAMember));
+    assert_eq!(world.leave(member_ref(session, b)), Err(ErrorCode::NotAMember));
+    assert_eq!(world.broadcast(member_ref(session, b), Delivery::Unreliable), Err(ErrorCode::NotAMember));
     assert!(world.take_changes().is_empty());
 }
 
 #[test]
 fn leaves_kicks_and_ends_need_no_room() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", open());
-    let b = world.join("b", Join::Session(session)).unwrap();
+    let ann = world.create("a", open());
+    let session = ann.session;
+    let b = member_ref(session, world.join("b", Join::Session(session)).unwrap());
     let c = world.join("c", Join::Session(session)).unwrap();
     world.mail.full = (0..WORKERS).map(WorkerId).collect();
-    assert!(world.leave((session, b)).is_ok());
-    assert!(world.kick((session, ann), c).is_ok());
-    assert!(world.delete((session, ann)).is_ok());
+    assert!(world.leave(b).is_ok());
+    assert!(world.kick(ann, c).is_ok());
+    assert!(world.delete(ann).is_ok());
     assert!(world.table.is_empty());
 }
 
@@ -272,20 +274,21 @@ fn leaves_kicks_and_ends_need_no_room() {
 #[test]
 fn the_longest_standing_member_inherits_from_an_owner_that_leaves() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
+    let ann = world.create("ann", open());
+    let session = ann.session;
     let bob = world.join("bob", Join::Session(session)).unwrap();
     let cat = world.join("cat", Join::Session(session)).unwrap();
-    world.transfer((session, ann), cat).unwrap();
+    world.transfer(ann, cat).unwrap();
     world.take_changes();
     let left = Left { member: cat, user: user("cat"), why: LeaveReason::Left };
     let departed = Departed { left: Some(left), ..Departed::default() };
-    assert_eq!(world.leave((session, cat)), Ok(departed));
+    assert_eq!(world.leave(member_ref(session, cat)), Ok(departed));
     let changes = world.take_changes();
     let [Change::Left { member, .. }, Change::OwnerChanged { owner, .. }] = &changes[..] else {
         panic!("{changes:?}")
     };
-    assert_eq!((*member, *owner), (cat, ann));
-    world.leave((session, ann)).unwrap();
+    assert_eq!((*member, *owner), (cat, ann.member));
+    world.leave(ann).unwrap();
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
 }
 
@@ -295,10 +298,10 @@ fn an_owner_is_succeeded_however_it_leaves() {
     for &why in LeaveReason::ALL {
         for (on_owner_leave, ends) in [(OnOwnerLeave::Transfer, false), (OnOwnerLeave::Delete, true)] {
             let mut world = World::new();
-            let (session, ann) = world.create("ann", Settings { on_owner_leave, ..open() });
-            let bob = world.join("bob", Join::Session(session)).unwrap();
-            let departed = world.table.leave(world.now, (session, ann), why, &mut world.mail).unwrap();
-            let owner = world.table.info(&user("bob"), session).map(|info| info.owner);
+            let ann = world.create("ann", Settings { on_owner_leave, ..open() });
+            let bob = world.join("bob", Join::Session(ann.session)).unwrap();
+            let departed = world.table.leave(world.now, ann, why, &mut world.mail).unwrap();
+            let owner = world.table.info(&user("bob"), ann.session).map(|info| info.owner);
             assert_eq!(departed.ended.is_some(), ends, "{why}");
             assert_eq!(owner, if ends { Err(ErrorCode::NoSuchSession) } else { Ok(bob) }, "{why}");
         }
@@ -309,18 +312,19 @@ fn an_owner_is_succeeded_however_it_leaves() {
 #[test]
 fn a_session_created_so_ends_with_its_owners_leaving() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() });
-    let bob = world.join("bob", Join::Session(session)).unwrap();
-    let invite = world.invite((session, ann), "cat");
+    let ann = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() });
+    let session = ann.session;
+    let bob = member_ref(session, world.join("bob", Join::Session(session)).unwrap());
+    let invite = world.invite(ann, "cat");
     world.take_changes();
-    let departed = world.leave((session, ann)).unwrap();
+    let departed = world.leave(ann).unwrap();
     assert!(departed.ended.is_some());
     assert_eq!(departed.revoked, [EndedInvite { invite, user: user("cat") }]);
     let changes = world.take_changes();
     let [Change::Left { .. }, Change::Deleted { why: DeleteReason::OwnerLeft, .. }] = &changes[..] else {
         panic!("{changes:?}")
     };
-    assert_eq!(world.leave((session, bob)), Err(ErrorCode::NotAMember));
+    assert_eq!(world.leave(bob), Err(ErrorCode::NotAMember));
     assert_eq!(world.join_by("cat", invite), Err(ErrorCode::NoSuchSession));
     assert!(world.table.is_empty());
 }
@@ -329,12 +333,13 @@ fn a_session_created_so_ends_with_its_owners_leaving() {
 #[test]
 fn what_only_the_owner_may_do_is_refused_to_others() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
+    let ann = world.create("ann", open());
+    let session = ann.session;
     let bob = world.join("bob", Join::Session(session)).unwrap();
-    let invite = world.invite((session, ann), "cat");
+    let invite = world.invite(ann, "cat");
     world.take_changes();
-    let by = (session, bob);
-    assert_eq!(world.kick(by, ann), Err(ErrorCode::NotOwner));
+    let by = member_ref(session, bob);
+    assert_eq!(world.kick(by, ann.member), Err(ErrorCode::NotOwner));
     assert_eq!(world.transfer(by, bob), Err(ErrorCode::NotOwner));
     assert_eq!(world.delete(by), Err(ErrorCode::NotOwner));
     assert_eq!(world.revoke(by, invite.number), Err(ErrorCode::NotOwner));
@@ -344,9 +349,9 @@ fn what_only_the_owner_may_do_is_refused_to_others() {
     assert_eq!(world.kick(by, MemberId(9)), Err(ErrorCode::NotOwner));
     assert_eq!(world.revoke(by, 99), Err(ErrorCode::NotOwner));
     assert_eq!(world.hold(by, "dan"), Err(ErrorCode::NotOwner));
-    let outsider = (session, MemberId(9));
-    assert_eq!(world.kick(outsider, ann), Err(ErrorCode::NotAMember));
-    assert_eq!(world.delete((SessionId(1), ann)), Err(ErrorCode::NotAMember));
+    let outsider = member_ref(session, MemberId(9));
+    assert_eq!(world.kick(outsider, ann.member), Err(ErrorCode::NotAMember));
+    assert_eq!(world.delete(MemberRef { session: SessionId(1), ..ann }), Err(ErrorCode::NotAMember));
     assert!(world.take_changes().is_empty());
     assert_eq!(world.table.info(&user("ann"), session).unwrap().members, 2);
 }
@@ -355,21 +360,21 @@ fn what_only_the_owner_may_do_is_refused_to_others() {
 #[test]
 fn an_owner_cannot_kick_or_transfer_to_itself_or_a_stranger() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    assert_eq!(world.kick((session, ann), ann), Err(ErrorCode::InvalidTarget));
-    assert_eq!(world.transfer((session, ann), ann), Err(ErrorCode::InvalidTarget));
-    assert_eq!(world.kick((session, ann), MemberId(5)), Err(ErrorCode::NoSuchMember));
-    assert_eq!(world.transfer((session, ann), MemberId(5)), Err(ErrorCode::NoSuchMember));
+    let ann = world.create("ann", settings());
+    assert_eq!(world.kick(ann, ann.member), Err(ErrorCode::InvalidTarget));
+    assert_eq!(world.transfer(ann, ann.member), Err(ErrorCode::InvalidTarget));
+    assert_eq!(world.kick(ann, MemberId(5)), Err(ErrorCode::NoSuchMember));
+    assert_eq!(world.transfer(ann, MemberId(5)), Err(ErrorCode::NoSuchMember));
 }
 
 // spec-test: INV-8
 #[test]
 fn a_kick_voids_the_users_invites() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    let invite = world.invite((session, ann), "bob");
-    let bob = world.join("bob", Join::Session(session)).unwrap();
-    let departed = world.kick((session, ann), bob).unwrap();
+    let ann = world.create("ann", open());
+    let invite = world.invite(ann, "bob");
+    let bob = world.join("bob", Join::Session(ann.session)).unwrap();
+    let departed = world.kick(ann, bob).unwrap();
     assert_eq!(departed.revoked, [EndedInvite { invite, user: user("bob") }]);
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
 }
@@ -378,11 +383,11 @@ fn a_kick_voids_the_users_invites() {
 #[test]
 fn info_is_for_members() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", settings());
-    world.invite((session, ann), "bob");
-    let info = world.table.info(&user("ann"), session).unwrap();
-    assert_eq!((info.owner, info.members, info.open_invites), (ann, 1, 1));
-    assert_eq!(world.table.info(&user("bob"), session), Err(ErrorCode::NotAMember));
+    let ann = world.create("ann", settings());
+    world.invite(ann, "bob");
+    let info = world.table.info(&user("ann"), ann.session).unwrap();
+    assert_eq!((info.owner, info.members, info.open_invites), (ann.member, 1, 1));
+    assert_eq!(world.table.info(&user("bob"), ann.session), Err(ErrorCode::NotAMember));
     assert_eq!(world.table.info(&user("ann"), SessionId(1)), Err(ErrorCode::NoSuchSession));
 }
 
@@ -392,9 +397,9 @@ fn ids_of_sessions_are_random_and_none_returns() {
     let mut world = World::new();
     let mut ids = Vec::new();
     for _ in 0..200 {
-        let (session, ann) = world.create("ann", open());
-        world.delete((session, ann)).unwrap();
-        ids.push(session.0);
+        let ann = world.create("ann", open());
+        world.delete(ann).unwrap();
+        ids.push(ann.session.0);
     }
     let union = ids.iter().fold(0, |union, id| union | id);
     let common = ids.iter().fold(u64::MAX, |common, id| common & id);
@@ -409,10 +414,10 @@ fn ids_of_sessions_are_random_and_none_returns() {
 #[test]
 fn who_joins_and_leaves_without_end_is_refused() {
     let mut world = World::new();
-    let (session, _) = world.create("a", open());
+    let session = world.create("a", open()).session;
     let churn = |world: &mut World| {
         let rounds = (0..200).filter(|_| match world.join("b", Join::Session(session)) {
-            Ok(member) => world.leave((session, member)).is_ok(),
+            Ok(member) => world.leave(member_ref(session, member)).is_ok(),
             Err(refused) => {
                 assert_eq!(refused, ErrorCode::RateLimited);
                 false
@@ -430,23 +435,24 @@ fn who_joins_and_leaves_without_end_is_refused() {
 #[test]
 fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", open());
+    let ann = world.create("a", open());
+    let session = ann.session;
     let flood = |world: &mut World| {
         while let Ok(member) = world.join("b", Join::Session(session)) {
-            world.leave((session, member)).unwrap();
+            world.leave(member_ref(session, member)).unwrap();
         }
     };
     for second in 0..10 {
         flood(&mut world);
         for user in 0..21 {
             let name = format!("c{second}-{user}");
-            let invite = world.invite((session, ann), &name);
+            let invite = world.invite(ann, &name);
             let member = world.join(&name, Join::Invite(invite)).unwrap();
-            world.leave((session, member)).unwrap();
+            world.leave(member_ref(session, member)).unwrap();
             flood(&mut world);
         }
         // Of the burst of 85, a third of 64 is left to invited users, and no more.
-        let late = world.invite((session, ann), "late");
+        let late = world.invite(ann, "late");
         assert_eq!(world.join_by("late", late), Err(ErrorCode::RateLimited));
         world.now += Duration::from_secs(1);
     }
@@ -462,7 +468,7 @@ fn at_login(name: &str, login: u32) -> MemberAt {
 fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
     let mut world = World::new();
     let max_members = MaxMembers::new(2).unwrap();
-    let (session, _) = world.create("ann", Settings { max_members, ..open() });
+    let session = world.create("ann", Settings { max_members, ..open() }).session;
     let mut join = |login| {
         let by_id = Join::Session(session);
         let joined =
@@ -481,7 +487,7 @@ fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
     };
     assert_eq!((*member, *why, *joined), (second, LeaveReason::Replaced, third));
     assert_eq!(world.table.info(&user("ann"), session).unwrap().members, 2);
-    assert_eq!(world.leave((session, second)), Err(ErrorCode::NotAMember), "its worker is late");
+    assert_eq!(world.leave(member_ref(session, second)), Err(ErrorCode::NotAMember), "its worker is late");
 }
 
 /// The worker of the older connection will end the session, or has ended it.
@@ -494,14 +500,14 @@ fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
     ];
     for settings in settings {
         let mut world = World::new();
-        let (session, ann) = world.create("ann", settings);
+        let ann = world.create("ann", settings);
         world.take_changes();
         let newer = at_login("ann", 2);
         let joined =
-            world.table.join(world.now, &user("ann"), newer, Join::Session(session), &mut world.mail);
+            world.table.join(world.now, &user("ann"), newer, Join::Session(ann.session), &mut world.mail);
         assert_eq!(joined, Err(ErrorCode::NoSuchSession));
         assert!(world.take_changes().is_empty());
-        assert!(world.leave((session, ann)).unwrap().ended.is_some());
+        assert!(world.leave(ann).unwrap().ended.is_some());
     }
 }
 
@@ -510,7 +516,7 @@ fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
 #[test]
 fn a_session_that_ends_with_its_owner_admits_the_newer_connection_of_another() {
     let mut world = World::new();
-    let (session, _) = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() });
+    let session = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() }).session;
     world.join("bob", Join::Session(session)).unwrap();
     let newer = at_login("bob", 2);
     let again = world.table.join(world.now, &user("bob"), newer, Join::Session(session), &mut world.mail);
@@ -521,7 +527,7 @@ fn a_session_that_ends_with_its_owner_admits_the_newer_connection_of_another() {
 #[test]
 fn an_owner_that_connects_again_gives_the_session_to_who_is_there() {
     let mut world = World::new();
-    let (session, _) = world.create("ann", open());
+    let session = world.create("ann", open()).session;
     let bob = world.join("bob", Join::Session(session)).unwrap();
     world
         .table
@@ -529,7 +535,7 @@ fn an_owner_that_connects_again_gives_the_session_to_who_is_there() {
         .unwrap();
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
     // A sole member that connects again keeps the session.
-    let (session, _) = world.create("ann", open());
+    let session = world.create("ann", open()).session;
     let again = world.table.join(
         world.now,
         &user("ann"),

@@ -89,17 +89,17 @@ impl World {
         }
     }
 
-    fn create(&mut self, name: &str, settings: Settings) -> (SessionId, MemberId) {
+    fn create(&mut self, name: &str, settings: Settings) -> MemberRef {
         let create = Create { settings, properties: InitialProperties::default() };
         let created = self.table.create(self.now, &user(name), at(name), create, &mut self.mail).unwrap();
-        (created.session, created.member)
+        created.member_ref()
     }
 
-    fn invite(&mut self, by: (SessionId, MemberId), name: &str) -> InviteId {
+    fn invite(&mut self, by: MemberRef, name: &str) -> InviteId {
         self.try_invite(by, name).unwrap().invite
     }
 
-    fn try_invite(&mut self, by: (SessionId, MemberId), name: &str) -> Result<NewInvite, ErrorCode> {
+    fn try_invite(&mut self, by: MemberRef, name: &str) -> Result<NewInvite, ErrorCode> {
         let users = [user(name)];
         let invite = invite_of(name);
         let inviting = self.table.invite(self.now, by, &invite, &users, &mut self.mail)?;
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Invites a user and holds a seat.
-    fn hold(&mut self, by: (SessionId, MemberId), name: &str) -> Result<InviteId, ErrorCode> {
+    fn hold(&mut self, by: MemberRef, name: &str) -> Result<InviteId, ErrorCode> {
         let invite = Invite { hold_seat: true, ..invite_of(name) };
         let inviting = self.table.invite(self.now, by, &invite, &[user(name)], &mut self.mail)?;
         inviting.users[0].map(|new| new.invite)
@@ -123,15 +123,15 @@ impl World {
         self.join(name, Join::Invite(invite))
     }
 
-    fn leave(&mut self, who: (SessionId, MemberId)) -> Result<Departed, ErrorCode> {
-        self.table.leave(self.now, who, LeaveReason::Left, &mut self.mail)
+    fn leave(&mut self, leaver: MemberRef) -> Result<Departed, ErrorCode> {
+        self.table.leave(self.now, leaver, LeaveReason::Left, &mut self.mail)
     }
 
-    fn kick(&mut self, by: (SessionId, MemberId), member: MemberId) -> Result<Departed, ErrorCode> {
+    fn kick(&mut self, by: MemberRef, member: MemberId) -> Result<Departed, ErrorCode> {
         self.table.kick(self.now, by, Kick { member, reason: Reason::none() }, &mut self.mail)
     }
 
-    fn delete(&mut self, by: (SessionId, MemberId)) -> Result<Departed, ErrorCode> {
+    fn delete(&mut self, by: MemberRef) -> Result<Departed, ErrorCode> {
         self.table.delete(self.now, by, Reason::none(), &mut self.mail)
     }
 
@@ -140,23 +140,19 @@ impl World {
         self.table.decline(self.now, &user(name), decline, &mut self.mail)
     }
 
-    fn revoke(&mut self, by: (SessionId, MemberId), number: u32) -> Result<EndedInvite, ErrorCode> {
+    fn revoke(&mut self, by: MemberRef, number: u32) -> Result<EndedInvite, ErrorCode> {
         self.table.revoke(self.now, by, number, &mut self.mail)
     }
 
-    fn transfer(&mut self, by: (SessionId, MemberId), to: MemberId) -> Result<(), ErrorCode> {
+    fn transfer(&mut self, by: MemberRef, to: MemberId) -> Result<(), ErrorCode> {
         self.table.transfer(self.now, by, to, &mut self.mail)
     }
 
-    fn broadcast(&mut self, by: (SessionId, MemberId), delivery: Delivery) -> Result<(), ErrorCode> {
+    fn broadcast(&mut self, by: MemberRef, delivery: Delivery) -> Result<(), ErrorCode> {
         self.table.broadcast(self.now, by, broadcast(delivery, b"hello"), &mut self.mail)
     }
 
-    fn set(
-        &mut self,
-        by: (SessionId, MemberId),
-        ops: &PropertyOps,
-    ) -> Result<crate::base::Revision, ErrorCode> {
+    fn set(&mut self, by: MemberRef, ops: &PropertyOps) -> Result<crate::base::Revision, ErrorCode> {
         self.table.set_properties(self.now, by, ops, &mut self.mail)
     }
 
@@ -226,6 +222,10 @@ fn number_of(change: &Change) -> Option<u64> {
         | Change::Deleted { number, .. } => Some(number.0),
         Change::Sent { .. } | Change::ToMember { .. } => None,
     }
+}
+
+fn member_ref(session: SessionId, member: MemberId) -> MemberRef {
+    MemberRef { session, member }
 }
 
 fn user(name: &str) -> UserId {

@@ -100,10 +100,10 @@ impl Run {
                 self.invite(now, (session, by), &users, terms);
             }
             Command::Revoke { session, by, invite } => {
-                let (id, by) = self.member(session, by);
-                let number = self.pick(id, invite);
-                let expected = self.model(now, id, |model, at| model.revoke(by, number, at));
-                let revoked = self.table.revoke(now, (id, by), number, &mut self.mail);
+                let by = self.member(session, by);
+                let number = self.pick(by.session, invite);
+                let expected = self.model(now, by.session, |model, at| model.revoke(by.member, number, at));
+                let revoked = self.table.revoke(now, by, number, &mut self.mail);
                 assert_eq!(revoked, expected);
                 return revoked.into_iter().map(|ended| ended.invite).collect();
             }
@@ -118,46 +118,49 @@ impl Run {
                 return declined.map(|()| invite).into_iter().collect();
             }
             Command::Leave { session, user, why } => {
-                let (id, member) = self.member(session, user);
-                let expected = self.model(now, id, |model, at| model.leave(member, why, at));
-                let left = self.table.leave(now, (id, member), why, &mut self.mail);
+                let leaver = self.member(session, user);
+                let expected =
+                    self.model(now, leaver.session, |model, at| model.leave(leaver.member, why, at));
+                let left = self.table.leave(now, leaver, why, &mut self.mail);
                 return departed(left, expected);
             }
             Command::Kick { session, by, target } => {
-                let ((id, by), (_, member)) = (self.member(session, by), self.member(session, target));
-                let expected = self.model(now, id, |model, at| model.kick(by, member, at));
-                let kick = Kick { member, reason: Reason::none() };
-                return departed(self.table.kick(now, (id, by), kick, &mut self.mail), expected);
+                let (by, target) = (self.member(session, by), self.member(session, target).member);
+                let expected = self.model(now, by.session, |model, at| model.kick(by.member, target, at));
+                let kick = Kick { member: target, reason: Reason::none() };
+                return departed(self.table.kick(now, by, kick, &mut self.mail), expected);
             }
             Command::Transfer { session, by, to } => {
-                let ((id, by), (_, to)) = (self.member(session, by), self.member(session, to));
-                let expected = self.model(now, id, |model, at| model.transfer(by, to, at));
-                assert_eq!(self.table.transfer(now, (id, by), to, &mut self.mail), expected);
+                let (by, to) = (self.member(session, by), self.member(session, to).member);
+                let expected = self.model(now, by.session, |model, at| model.transfer(by.member, to, at));
+                assert_eq!(self.table.transfer(now, by, to, &mut self.mail), expected);
             }
             Command::Delete { session, by } => {
-                let (id, by) = self.member(session, by);
-                let expected = self.model(now, id, |model, _| model.delete(by));
-                return departed(self.table.delete(now, (id, by), Reason::none(), &mut self.mail), expected);
+                let by = self.member(session, by);
+                let expected = self.model(now, by.session, |model, _| model.delete(by.member));
+                return departed(self.table.delete(now, by, Reason::none(), &mut self.mail), expected);
             }
             Command::Broadcast { session, by, delivery, to } => {
-                let (id, by) = self.member(session, by);
-                let expected = self.model(now, id, |model, at| model.broadcast(by, (delivery, to), at));
+                let by = self.member(session, by);
+                let expected =
+                    self.model(now, by.session, |model, at| model.broadcast(by.member, (delivery, to), at));
                 let broadcast = Broadcast { to, ..broadcast(delivery, b"hello") };
-                assert_eq!(self.table.broadcast(now, (id, by), broadcast, &mut self.mail), expected);
+                assert_eq!(self.table.broadcast(now, by, broadcast, &mut self.mail), expected);
             }
             Command::Message { session, by, to } => {
-                let (id, by) = self.member(session, by);
-                let mut to: Vec<_> = to.into_iter().map(|who| self.member(session, who).1).collect();
+                let by = self.member(session, by);
+                let mut to: Vec<_> = to.into_iter().map(|who| self.member(session, who).member).collect();
                 to.sort_unstable();
                 to.dedup();
-                let expected = self.model(now, id, |model, at| model.message(by, &to, at));
-                assert_eq!(self.table.message(now, (id, by), message(&to), &mut self.mail), expected);
+                let expected = self.model(now, by.session, |model, at| model.message(by.member, &to, at));
+                assert_eq!(self.table.message(now, by, message(&to), &mut self.mail), expected);
             }
             Command::SetProperties { session, by, ops } => {
-                let (id, by) = self.member(session, by);
-                let expected = self.model(now, id, |model, at| model.set_properties(by, &ops, at));
+                let by = self.member(session, by);
+                let expected =
+                    self.model(now, by.session, |model, at| model.set_properties(by.member, &ops, at));
                 let ops = PropertyOps::new(ops).unwrap();
-                let set = self.table.set_properties(now, (id, by), &ops, &mut self.mail);
+                let set = self.table.set_properties(now, by, &ops, &mut self.mail);
                 assert_eq!(set, expected.map(Revision), "promise 7");
             }
         }
@@ -220,11 +223,12 @@ impl Run {
         users: &[Who],
         (ttl, hold_seat): (InviteTtl, bool),
     ) {
-        let (id, by) = self.member(session, by);
+        let by = self.member(session, by);
         let users: Vec<_> = users.iter().map(|who| user(USERS[*who])).collect();
-        let expected = self.model(now, id, |model, at| model.invite(by, &users, (ttl, hold_seat), at));
+        let expected =
+            self.model(now, by.session, |model, at| model.invite(by.member, &users, (ttl, hold_seat), at));
         let invite = Invite { ttl, hold_seat, ..invite_of("a") };
-        let inviting = self.table.invite(now, (id, by), &invite, &users, &mut self.mail);
+        let inviting = self.table.invite(now, by, &invite, &users, &mut self.mail);
         let answers = inviting.map(|inviting| inviting.users);
         assert_eq!(answers, expected);
         for (answer, user) in answers.into_iter().flatten().zip(&users) {
@@ -290,9 +294,9 @@ impl Run {
 
     /// Returns the member with this index in a session: its owner, its members, then all other users, with
     /// the id that they last had there, or an id that nobody had.
-    fn member(&self, session: Where, place: Who) -> (SessionId, MemberId) {
+    fn member(&self, session: Where, place: Who) -> MemberRef {
         let id = self.session(session);
-        let Some(session) = self.sessions.get(&id) else { return (id, MemberId(1)) };
+        let Some(session) = self.sessions.get(&id) else { return member_ref(id, MemberId(1)) };
         let mut users = USERS.map(user);
         users.sort_by_key(|user| match session.member_of(user) {
             Some(member) => u8::from(member != session.owner),
@@ -302,7 +306,7 @@ impl Run {
             reference::Event::Joined(member, user) if *user == users[place] => Some(*member),
             _ => None,
         });
-        (id, last.unwrap_or(MemberId(99)))
+        member_ref(id, last.unwrap_or(MemberId(99)))
     }
 
     fn pick(&self, session: SessionId, pick: Pick) -> u32 {

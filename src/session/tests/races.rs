@@ -92,7 +92,7 @@ fn of_two_joins_for_the_last_seat_one_is_admitted() {
     check_outcomes(2, || {
         let mut world = World::new();
         let max_members = MaxMembers::new(2).unwrap();
-        let (session, _) = world.create("a", Settings { max_members, ..open() });
+        let session = world.create("a", Settings { max_members, ..open() }).session;
         let racers = Racers::of(world);
         let [b, c] = ["b", "c"].map(|name| {
             racers.start(move |table, now, mail| {
@@ -113,21 +113,22 @@ fn of_two_joins_for_the_last_seat_one_is_admitted() {
 fn of_two_connections_that_replace_an_older_one_the_newest_stays() {
     check_outcomes(2, || {
         let mut world = World::new();
-        let (session, _) = world.create("a", open());
+        let session = world.create("a", open()).session;
         world.join("b", Join::Session(session)).unwrap();
         let racers = Racers::of(world);
         let [second, third] = [2, 3].map(LoginNumber).map(|login| {
             racers.start(move |table, now, mail| {
                 let at = MemberAt { login, ..at("b") };
-                table.join(now, &user("b"), at, Join::Session(session), mail).map(|admitted| admitted.member)
+                table
+                    .join(now, &user("b"), at, Join::Session(session), mail)
+                    .map(|admitted| admitted.member_ref())
             })
         });
         let (second, third) = (second.join().unwrap(), third.join().unwrap());
         assert!(third.is_ok(), "{third:?}");
         assert!(matches!(second, Ok(_) | Err(ErrorCode::AlreadyMember)), "{second:?}");
-        let left = racers.start(move |table, now, mail| {
-            table.leave(now, (session, third.unwrap()), LeaveReason::Left, mail)
-        });
+        let left =
+            racers.start(move |table, now, mail| table.leave(now, third.unwrap(), LeaveReason::Left, mail));
         assert!(left.join().unwrap().is_ok(), "it is the member");
         format!("the second was in: {}", second.is_ok())
     });
@@ -139,14 +140,14 @@ fn of_a_join_and_an_invite_that_holds_the_last_seat_one_gets_it() {
     check_outcomes(2, || {
         let mut world = World::new();
         let max_members = MaxMembers::new(2).unwrap();
-        let (session, ann) = world.create("a", Settings { max_members, ..open() });
+        let ann = world.create("a", Settings { max_members, ..open() });
         let racers = Racers::of(world);
         let join = racers.start(move |table, now, mail| {
-            table.join(now, &user("c"), at("c"), Join::Session(session), mail).map(|_| ())
+            table.join(now, &user("c"), at("c"), Join::Session(ann.session), mail).map(|_| ())
         });
         let hold = racers.start(move |table, now, mail| {
             let invite = Invite { hold_seat: true, ..invite_of("b") };
-            let inviting = table.invite(now, (session, ann), &invite, &[user("b")], mail).unwrap();
+            let inviting = table.invite(now, ann, &invite, &[user("b")], mail).unwrap();
             inviting.users[0].map(|_| ())
         });
         let (joined, held) = (join.join().unwrap(), hold.join().unwrap());
@@ -160,8 +161,8 @@ fn of_a_join_and_an_invite_that_holds_the_last_seat_one_gets_it() {
 fn an_invite_admits_once_though_its_user_uses_it_twice_at_a_time() {
     check_outcomes(2, || {
         let mut world = World::new();
-        let (session, ann) = world.create("a", settings());
-        let invite = world.invite((session, ann), "b");
+        let ann = world.create("a", settings());
+        let invite = world.invite(ann, "b");
         let racers = Racers::of(world);
         let uses = [(); 2].map(|()| {
             racers.start(move |table, now, mail| {
@@ -179,13 +180,12 @@ fn an_invite_admits_once_though_its_user_uses_it_twice_at_a_time() {
 fn a_join_is_before_the_deletion_and_is_told_of_it_or_finds_no_session() {
     check_outcomes(2, || {
         let mut world = World::new();
-        let (session, ann) = world.create("a", settings());
-        let invite = world.invite((session, ann), "b");
+        let ann = world.create("a", settings());
+        let invite = world.invite(ann, "b");
         let racers = Racers::of(world);
         let join = racers
             .start(move |table, now, mail| table.join(now, &user("b"), at("b"), Join::Invite(invite), mail));
-        let delete =
-            racers.start(move |table, now, mail| table.delete(now, (session, ann), Reason::none(), mail));
+        let delete = racers.start(move |table, now, mail| table.delete(now, ann, Reason::none(), mail));
         let (joined, deleted) = (join.join().unwrap(), delete.join().unwrap().unwrap());
         let told = kinds(&racers.mail_of(at("b").worker)).join(", ");
         match joined {
@@ -205,16 +205,16 @@ fn a_leaver_is_told_every_message_before_its_leave_and_none_after_it() {
     // Of the six orders, two look the same: the leaver's message is refused after the leave.
     check_outcomes(5, || {
         let mut world = World::new();
-        let (session, ann) = world.create("a", open());
-        let bob = world.join("b", Join::Session(session)).unwrap();
+        let ann = world.create("a", open());
+        let session = ann.session;
+        let bob = member_ref(session, world.join("b", Join::Session(session)).unwrap());
         let racers = Racers::of(world);
         let say = |who| {
             let ordered = broadcast(Delivery::ReliableOrdered, b"hello");
-            racers.start(move |table, now, mail| table.broadcast(now, (session, who), ordered, mail))
+            racers.start(move |table, now, mail| table.broadcast(now, who, ordered, mail))
         };
         let (from_ann, from_bob) = (say(ann), say(bob));
-        let leave =
-            racers.start(move |table, now, mail| table.leave(now, (session, bob), LeaveReason::Left, mail));
+        let leave = racers.start(move |table, now, mail| table.leave(now, bob, LeaveReason::Left, mail));
         assert_eq!(from_ann.join().unwrap(), Ok(()));
         let from_bob = from_bob.join().unwrap();
         assert!(leave.join().unwrap().is_ok());
@@ -235,10 +235,10 @@ fn no_deadline_that_is_armed_meanwhile_is_slept_through() {
     check_outcomes(2, || {
         let table = SessionTable::new(1, 1, SessionLimits::default(), StdRng::seed_from_u64(7));
         let (mut world, keeper) = (World { table, ..World::new() }, WorkerId(0));
-        let (session, ann) = world.create("a", open());
+        let ann = world.create("a", open());
         let racers = Racers::of(world);
         let invite = racers.start(move |table, now, mail| {
-            table.invite(now, (session, ann), &invite_of("b"), &[user("b")], mail).unwrap();
+            table.invite(now, ann, &invite_of("b"), &[user("b")], mail).unwrap();
         });
         let look = racers.start(move |table, _, _| {
             let seen = table.begin_expiry(keeper).map(|stripe| table.next_deadline(stripe)).min();
@@ -266,8 +266,9 @@ fn senders(changes: &[Change]) -> Vec<Option<MemberId>> {
 fn of_two_compare_and_sets_on_one_value_one_wins() {
     check_outcomes(2, || {
         let mut world = World::new();
-        let (session, ann) = world.create("a", open());
-        let bob = world.join("b", Join::Session(session)).unwrap();
+        let ann = world.create("a", open());
+        let session = ann.session;
+        let bob = member_ref(session, world.join("b", Join::Session(session)).unwrap());
         let racers = Racers::of(world);
         let claim = |who| {
             let ops = hp(|key| PropertyOp::CompareAndSet {
@@ -276,7 +277,7 @@ fn of_two_compare_and_sets_on_one_value_one_wins() {
                 value: Some(PropertyValue::Integer(1)),
                 rule: Some(WriteRule::Any),
             });
-            racers.start(move |table, now, mail| table.set_properties(now, (session, who), &ops, mail))
+            racers.start(move |table, now, mail| table.set_properties(now, who, &ops, mail))
         };
         let (from_ann, from_bob) = (claim(ann), claim(bob));
         let (from_ann, from_bob) = (from_ann.join().unwrap(), from_bob.join().unwrap());
@@ -292,15 +293,16 @@ fn of_two_compare_and_sets_on_one_value_one_wins() {
 fn no_increment_is_lost() {
     check_outcomes(2, || {
         let mut world = World::new();
-        let (session, ann) = world.create("a", open());
-        let bob = world.join("b", Join::Session(session)).unwrap();
+        let ann = world.create("a", open());
+        let session = ann.session;
+        let bob = member_ref(session, world.join("b", Join::Session(session)).unwrap());
         let zero =
             |key| PropertyOp::Set { key, value: PropertyValue::Integer(0), rule: Some(WriteRule::Any) };
-        world.set((session, ann), &hp(zero)).unwrap();
+        world.set(ann, &hp(zero)).unwrap();
         let racers = Racers::of(world);
         let add = |who| {
             let ops = hp(|key| PropertyOp::Increment { key, delta: 1 });
-            racers.start(move |table, now, mail| table.set_properties(now, (session, who), &ops, mail))
+            racers.start(move |table, now, mail| table.set_properties(now, who, &ops, mail))
         };
         let (from_ann, from_bob) = (add(ann), add(bob));
         let (from_ann, from_bob) = (from_ann.join().unwrap(), from_bob.join().unwrap());
@@ -312,8 +314,7 @@ fn no_increment_is_lost() {
             value: None,
             rule: None,
         });
-        let check =
-            racers.start(move |table, now, mail| table.set_properties(now, (session, ann), &two, mail));
+        let check = racers.start(move |table, now, mail| table.set_properties(now, ann, &two, mail));
         assert_eq!(check.join().unwrap(), Ok(Revision(4)), "promise 7: the sum is two");
         format!("{from_ann:?}")
     });
@@ -324,7 +325,8 @@ fn every_worker_gets_its_mail_in_the_order_of_the_event_numbers() {
     // Six orders of three commands.
     check_outcomes(6, || {
         let mut world = World::new();
-        let (session, ann) = world.create("a", open());
+        let ann = world.create("a", open());
+        let session = ann.session;
         let bob = world.join("b", Join::Session(session)).unwrap();
         world.join("c", Join::Session(session)).unwrap();
         let next = world.table.info(&user("a"), session).unwrap().next.0;
@@ -332,10 +334,10 @@ fn every_worker_gets_its_mail_in_the_order_of_the_event_numbers() {
         let ordered = || broadcast(Delivery::ReliableOrdered, b"hello");
         let set = hp(|key| PropertyOp::Set { key, value: PropertyValue::Integer(1), rule: None });
         let tasks = [
-            racers.start(move |table, now, mail| table.broadcast(now, (session, ann), ordered(), mail)),
-            racers.start(move |table, now, mail| table.transfer(now, (session, ann), bob, mail)),
+            racers.start(move |table, now, mail| table.broadcast(now, ann, ordered(), mail)),
+            racers.start(move |table, now, mail| table.transfer(now, ann, bob, mail)),
             racers.start(move |table, now, mail| {
-                table.set_properties(now, (session, bob), &set, mail).map(|_| ())
+                table.set_properties(now, member_ref(session, bob), &set, mail).map(|_| ())
             }),
         ];
         for task in tasks {
@@ -387,7 +389,7 @@ fn full_with_an_empty_one() -> (Racers, SessionId) {
     world.create("a", open());
     let left = world.create("b", Settings { idle_ttl: IdleTtl::new(60).unwrap(), ..open() });
     world.leave(left).unwrap();
-    (Racers::of(world), left.0)
+    (Racers::of(world), left.session)
 }
 
 /// Creates a session while another user enters the empty one.

@@ -24,37 +24,38 @@ fn set(name: &str, value: PropertyValue) -> PropertyOp {
 #[test]
 fn an_ordered_broadcast_is_numbered_and_others_are_not() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
+    let ann = world.create("ann", open());
     world.take_changes();
-    let next = world.table.info(&user("ann"), session).unwrap().next;
-    world.broadcast((session, ann), Delivery::ReliableUnordered).unwrap();
-    world.broadcast((session, ann), Delivery::ReliableOrdered).unwrap();
+    let next = world.table.info(&user("ann"), ann.session).unwrap().next;
+    world.broadcast(ann, Delivery::ReliableUnordered).unwrap();
+    world.broadcast(ann, Delivery::ReliableOrdered).unwrap();
     let changes = world.take_changes();
     let [Change::Sent { to: Audience::All, .. }, Change::Message { number, sender, .. }] = &changes[..]
     else {
         panic!("{changes:?}")
     };
-    assert_eq!((*number, *sender), (next, ann));
+    assert_eq!((*number, *sender), (next, ann.member));
 }
 
 // spec-test: EVT-1
 #[test]
 fn near_the_last_number_only_leaves_and_ends_are_numbered() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
+    let ann = world.create("ann", open());
+    let session = ann.session;
     let bob = world.join("bob", Join::Session(session)).unwrap();
     let last = EventNumber(EventNumber::MAX.0 - 65_536);
     world.table.start_at(session, last);
     world.take_changes();
-    assert_eq!(world.broadcast((session, ann), Delivery::ReliableOrdered), Ok(()));
+    assert_eq!(world.broadcast(ann, Delivery::ReliableOrdered), Ok(()));
     let busy = Err(ErrorCode::Busy);
-    assert_eq!(world.broadcast((session, ann), Delivery::ReliableOrdered), busy);
-    assert_eq!(world.transfer((session, ann), bob), busy);
-    assert_eq!(world.set((session, ann), &set_hp(1)), Err(ErrorCode::Busy));
+    assert_eq!(world.broadcast(ann, Delivery::ReliableOrdered), busy);
+    assert_eq!(world.transfer(ann, bob), busy);
+    assert_eq!(world.set(ann, &set_hp(1)), Err(ErrorCode::Busy));
     assert_eq!(world.join("cat", Join::Session(session)), Err(ErrorCode::Busy));
-    assert_eq!(world.broadcast((session, ann), Delivery::ReliableUnordered), Ok(()), "has no number");
-    world.leave((session, ann)).unwrap();
-    world.delete((session, bob)).unwrap();
+    assert_eq!(world.broadcast(ann, Delivery::ReliableUnordered), Ok(()), "has no number");
+    world.leave(ann).unwrap();
+    world.delete(member_ref(session, bob)).unwrap();
     let numbers: Vec<_> = world.take_changes().iter().filter_map(number_of).collect();
     assert_eq!(numbers, [0, 1, 2, 3].map(|more| last.0 + more), "a broadcast, a leave, a new owner, an end");
 }
@@ -62,12 +63,12 @@ fn near_the_last_number_only_leaves_and_ends_are_numbered() {
 #[test]
 fn a_broadcast_is_posted_once_a_worker() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", open());
+    let ann = world.create("a", open());
     for name in ["d", "b", "e"] {
-        world.join(name, Join::Session(session)).unwrap();
+        world.join(name, Join::Session(ann.session)).unwrap();
     }
     world.mail.posted.clear();
-    world.broadcast((session, ann), Delivery::Unreliable).unwrap();
+    world.broadcast(ann, Delivery::Unreliable).unwrap();
     let posted = world.mail.posted.iter().map(|(worker, _)| worker.0);
     let workers: BTreeSet<u8> = posted.clone().collect();
     assert_eq!((posted.count(), workers), (2, BTreeSet::from(["a", "b"].map(|name| at(name).worker.0))));
@@ -77,25 +78,25 @@ fn a_broadcast_is_posted_once_a_worker() {
 #[test]
 fn a_broadcast_for_which_a_mailbox_has_no_room_takes_no_number() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", open());
-    world.join("b", Join::Session(session)).unwrap();
+    let ann = world.create("a", open());
+    world.join("b", Join::Session(ann.session)).unwrap();
     world.take_changes();
-    let before = world.table.info(&user("a"), session).unwrap();
+    let before = world.table.info(&user("a"), ann.session).unwrap();
     world.mail.full = vec![at("b").worker];
-    assert_eq!(world.broadcast((session, ann), Delivery::ReliableOrdered), Err(ErrorCode::Busy));
-    assert_eq!(world.transfer((session, ann), MemberId(2)), Err(ErrorCode::Busy));
-    assert_eq!(world.set((session, ann), &set_hp(1)), Err(ErrorCode::Busy));
-    assert_eq!(world.table.info(&user("a"), session), Ok(before));
+    assert_eq!(world.broadcast(ann, Delivery::ReliableOrdered), Err(ErrorCode::Busy));
+    assert_eq!(world.transfer(ann, MemberId(2)), Err(ErrorCode::Busy));
+    assert_eq!(world.set(ann, &set_hp(1)), Err(ErrorCode::Busy));
+    assert_eq!(world.table.info(&user("a"), ann.session), Ok(before));
     assert!(world.take_changes().is_empty());
 }
 
 #[test]
 fn a_message_goes_to_the_workers_of_its_recipients() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", open());
-    let b = world.join("b", Join::Session(session)).unwrap();
+    let ann = world.create("a", open());
+    let b = world.join("b", Join::Session(ann.session)).unwrap();
     world.mail.posted.clear();
-    world.table.message(world.now, (session, ann), message(&[b]), &mut world.mail).unwrap();
+    world.table.message(world.now, ann, message(&[b]), &mut world.mail).unwrap();
     let [(worker, fanout)] = &world.mail.posted[..] else { panic!("{:?}", world.mail.posted) };
     assert_eq!(*worker, at("b").worker);
     let Change::Sent { to: Audience::Members(to), .. } = &fanout.change else { panic!("{fanout:?}") };
@@ -106,12 +107,12 @@ fn a_message_goes_to_the_workers_of_its_recipients() {
 #[test]
 fn a_message_passes_over_who_has_left_and_is_refused_for_strangers() {
     let mut world = World::new();
-    let (session, ann) = world.create("a", open());
+    let ann = world.create("a", open());
+    let session = ann.session;
     let b = world.join("b", Join::Session(session)).unwrap();
     let c = world.join("c", Join::Session(session)).unwrap();
-    world.leave((session, b)).unwrap();
-    let mut send =
-        |to: &[MemberId]| world.table.message(world.now, (session, ann), message(to), &mut world.mail);
+    world.leave(member_ref(session, b)).unwrap();
+    let mut send = |to: &[MemberId]| world.table.message(world.now, ann, message(to), &mut world.mail);
     assert_eq!(send(&[b, c]), Ok(()));
     assert_eq!(send(&[b]), Err(ErrorCode::NoSuchMember), "nobody is left");
     assert_eq!(send(&[c, MemberId(9)]), Err(ErrorCode::NoSuchMember), "never was one");
@@ -122,15 +123,15 @@ fn a_message_passes_over_who_has_left_and_is_refused_for_strangers() {
 #[test]
 fn a_property_change_is_numbered_and_in_the_next_snapshot() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
+    let ann = world.create("ann", open());
     world.take_changes();
-    assert_eq!(world.set((session, ann), &set_hp(5)), Ok(Revision(1)));
+    assert_eq!(world.set(ann, &set_hp(5)), Ok(Revision(1)));
     let changes = world.take_changes();
     let [Change::PropertiesChanged { revision: Revision(1), member, .. }] = &changes[..] else {
         panic!("{changes:?}")
     };
-    assert_eq!(*member, ann);
-    world.join("bob", Join::Session(session)).unwrap();
+    assert_eq!(*member, ann.member);
+    world.join("bob", Join::Session(ann.session)).unwrap();
     let snapshot = world.mail.posted.drain(..).find_map(|(_, fanout)| match fanout.change {
         Change::Joined { snapshot, .. } => snapshot,
         _ => None,
@@ -143,12 +144,13 @@ fn a_property_change_is_numbered_and_in_the_next_snapshot() {
 #[test]
 fn a_refused_property_change_changes_nothing() {
     let mut world = World::new();
-    let (session, ann) = world.create("ann", open());
-    let bob = world.join("bob", Join::Session(session)).unwrap();
-    world.set((session, ann), &set_hp(5)).unwrap();
+    let ann = world.create("ann", open());
+    let session = ann.session;
+    let bob = member_ref(session, world.join("bob", Join::Session(session)).unwrap());
+    world.set(ann, &set_hp(5)).unwrap();
     world.take_changes();
     let before = world.table.info(&user("ann"), session);
-    assert_eq!(world.set((session, bob), &set_hp(6)), Err(ErrorCode::PropertyDenied));
+    assert_eq!(world.set(bob, &set_hp(6)), Err(ErrorCode::PropertyDenied));
     assert!(world.take_changes().is_empty());
     assert_eq!(world.table.info(&user("ann"), session), before);
 }
@@ -158,8 +160,7 @@ fn a_refused_property_change_changes_nothing() {
 fn a_session_takes_so_many_commands_a_second_and_no_more() {
     let limits = SessionLimits { commands_per_second: 3, ..SessionLimits::default() };
     let mut world = World::with(limits);
-    let (session, ann) = world.create("ann", open());
-    let by = (session, ann);
+    let by = world.create("ann", open());
     let results = [(); 4].map(|()| world.broadcast(by, Delivery::Unreliable));
     assert_eq!(results, [Ok(()), Ok(()), Ok(()), Err(ErrorCode::RateLimited)]);
     assert_eq!(world.set(by, &set_hp(1)), Err(ErrorCode::RateLimited));
@@ -174,18 +175,22 @@ fn a_session_takes_so_many_commands_a_second_and_no_more() {
 fn what_is_refused_for_another_reason_counts_and_is_rate_limited_when_it_is_too_much() {
     let limits = SessionLimits { commands_per_second: 3, ..SessionLimits::default() };
     let mut world = World::with(limits);
-    let (session, ann) = world.create("ann", open());
+    let ann = world.create("ann", open());
+    let session = ann.session;
     let bob = world.join("bob", Join::Session(session)).unwrap();
     let delete =
         PropertyOps::new(vec![PropertyOp::Delete { key: PropertyKey::new("none").unwrap() }]).unwrap();
     for is_over in [false, true] {
         let refused = |why| Err(if is_over { ErrorCode::RateLimited } else { why });
-        let sent = world.table.message(world.now, (session, ann), message(&[MemberId(9)]), &mut world.mail);
+        let sent = world.table.message(world.now, ann, message(&[MemberId(9)]), &mut world.mail);
         assert_eq!(sent, refused(ErrorCode::NoSuchMember));
-        assert_eq!(world.set((session, ann), &delete).map(|_| ()), refused(ErrorCode::NoSuchProperty));
-        assert_eq!(world.transfer((session, ann), ann), refused(ErrorCode::InvalidTarget));
-        assert_eq!(world.transfer((session, bob), bob), Err(ErrorCode::NotOwner));
-        assert_eq!(world.set((session, MemberId(9)), &delete).map(|_| ()), Err(ErrorCode::NotAMember));
+        assert_eq!(world.set(ann, &delete).map(|_| ()), refused(ErrorCode::NoSuchProperty));
+        assert_eq!(world.transfer(ann, ann.member), refused(ErrorCode::InvalidTarget));
+        assert_eq!(world.transfer(member_ref(session, bob), bob), Err(ErrorCode::NotOwner));
+        assert_eq!(
+            world.set(member_ref(session, MemberId(9)), &delete).map(|_| ()),
+            Err(ErrorCode::NotAMember)
+        );
     }
 }
 
@@ -193,7 +198,7 @@ fn what_is_refused_for_another_reason_counts_and_is_rate_limited_when_it_is_too_
 // spec-test: LIM-1, LIM-3
 #[test]
 fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
-    type Send = fn(&mut World, (SessionId, MemberId)) -> Result<(), ErrorCode>;
+    type Send = fn(&mut World, MemberRef) -> Result<(), ErrorCode>;
     const ORDERED: Delivery = Delivery::ReliableOrdered;
     fn large() -> Body {
         Body::new(ORDERED, Bytes::from(vec![0; 65_536])).unwrap()
@@ -204,7 +209,7 @@ fn a_session_takes_so_many_bytes_a_second_and_the_largest_payload_always() {
             world.table.broadcast(world.now, by, broadcast, &mut world.mail)
         },
         |world, by| {
-            let message = Message { body: large(), ..message(&[by.1]) };
+            let message = Message { body: large(), ..message(&[by.member]) };
             world.table.message(world.now, by, message, &mut world.mail)
         },
         |world, by| world.set(by, &set_bytes("k", 65_535)).map(|_| ()),
@@ -225,29 +230,23 @@ fn small_messages_count_what_they_cost_a_member() {
     let limits =
         SessionLimits { commands_per_second: 1 << 20, bytes_per_second: 4 << 20, ..SessionLimits::default() };
     let mut world = World::with(limits);
-    let (session, ann) = world.create("ann", open());
-    let taken =
-        (0..20_000).filter(|_| world.broadcast((session, ann), Delivery::ReliableOrdered).is_ok()).count();
+    let ann = world.create("ann", open());
+    let taken = (0..20_000).filter(|_| world.broadcast(ann, Delivery::ReliableOrdered).is_ok()).count();
     // One member gets three quarters of the session's burst.
     assert_eq!(taken, (3 << 18) / ("hello".len() + 64));
 }
 
 /// A session whose key budget is the first to run out, with ann and bob in it.
-fn keyed() -> (World, SessionId, [MemberId; 2]) {
+fn keyed() -> (World, [MemberRef; 2]) {
     let limits =
         SessionLimits { commands_per_second: 1 << 20, bytes_per_second: 1 << 30, ..SessionLimits::default() };
     let mut world = World::with(limits);
-    let (session, ann) = world.create("ann", open());
-    let bob = world.join("bob", Join::Session(session)).unwrap();
-    (world, session, [ann, bob])
+    let ann = world.create("ann", open());
+    let bob = member_ref(ann.session, world.join("bob", Join::Session(ann.session)).unwrap());
+    (world, [ann, bob])
 }
 
-fn send_message(
-    world: &mut World,
-    by: (SessionId, MemberId),
-    to: MemberId,
-    delivery: Delivery,
-) -> Result<(), ErrorCode> {
+fn send_message(world: &mut World, by: MemberRef, to: MemberId, delivery: Delivery) -> Result<(), ErrorCode> {
     let message = Message { delivery, ..message(&[to]) };
     world.table.message(world.now, by, message, &mut world.mail)
 }
@@ -256,20 +255,20 @@ fn send_message(
 // spec-test: LIM-4
 #[test]
 fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
-    type Send = fn(&mut World, (SessionId, MemberId), Delivery) -> Result<(), ErrorCode>;
+    type Send = fn(&mut World, MemberRef, Delivery) -> Result<(), ErrorCode>;
     let ways: [Send; 2] =
         [World::broadcast, |world, by, delivery| send_message(world, by, MemberId(1), delivery)];
     for send in ways {
-        let (mut world, session, [ann, bob]) = keyed();
+        let (mut world, [ann, bob]) = keyed();
         let taken = |world: &mut World, by, keys: std::ops::Range<u16>| {
             let latest = |key| Delivery::ReliableLatest { key };
-            keys.filter(|key| send(world, (session, by), latest(*key)).is_ok()).count()
+            keys.filter(|key| send(world, by, latest(*key)).is_ok()).count()
         };
         // Half of 2,048 is free for all; each of the two members has half of the shared quarter.
         assert_eq!(taken(&mut world, ann, 0..1_000), 1_000);
         assert_eq!(taken(&mut world, bob, 0..900), 24 + 256);
         assert_eq!(taken(&mut world, ann, 0..1_000), 1_000, "in use");
-        let refused = send(&mut world, (session, bob), Delivery::ReliableLatest { key: 999 });
+        let refused = send(&mut world, bob, Delivery::ReliableLatest { key: 999 });
         assert_eq!(refused, Err(ErrorCode::RateLimited));
         world.now += Duration::from_secs(1);
         assert_eq!(taken(&mut world, bob, 1_000..2_000), 128);
@@ -279,15 +278,15 @@ fn a_session_takes_the_keys_in_use_and_so_many_new_ones() {
 // spec-test: CMD-6, LIM-4
 #[test]
 fn a_message_to_a_stranger_is_named_so_though_no_new_key_is_left() {
-    let (mut world, session, [ann, bob]) = keyed();
+    let (mut world, [ann, bob]) = keyed();
     let mut key = 0;
     let mut send = |to| {
         key += 1;
-        send_message(&mut world, (session, ann), to, Delivery::ReliableLatest { key })
+        send_message(&mut world, ann, to, Delivery::ReliableLatest { key })
     };
-    while send(bob).is_ok() {}
+    while send(bob.member).is_ok() {}
     assert_eq!(send(MemberId(9)), Err(ErrorCode::NoSuchMember));
-    assert_eq!(send(bob), Err(ErrorCode::RateLimited));
+    assert_eq!(send(bob.member), Err(ErrorCode::RateLimited));
 }
 
 /// Otherwise a refused member could rejoin to get a full share.
@@ -295,16 +294,17 @@ fn a_message_to_a_stranger_is_named_so_though_no_new_key_is_left() {
 #[test]
 fn who_leaves_and_joins_again_where_little_is_left_has_an_empty_share() {
     let mut world = World::with(SessionLimits { commands_per_second: 64, ..SessionLimits::default() });
-    let (session, ann) = world.create("ann", open());
-    let bob = world.join("bob", Join::Session(session)).unwrap();
+    let ann = world.create("ann", open());
+    let session = ann.session;
+    let bob = member_ref(session, world.join("bob", Join::Session(session)).unwrap());
     let taken = |world: &mut World, by| {
-        (0..100).filter(|_| world.broadcast((session, by), Delivery::Unreliable).is_ok()).count()
+        (0..100).filter(|_| world.broadcast(by, Delivery::Unreliable).is_ok()).count()
     };
     // Half of 64 is free for all; each of the two members has half of the shared quarter.
     assert_eq!(taken(&mut world, ann), 32 + 8);
     assert_eq!(taken(&mut world, bob), 8);
-    world.leave((session, bob)).unwrap();
-    let again = world.join("bob", Join::Session(session)).unwrap();
+    world.leave(bob).unwrap();
+    let again = member_ref(session, world.join("bob", Join::Session(session)).unwrap());
     assert_eq!(taken(&mut world, again), 0);
     world.now += Duration::from_millis(250);
     assert_eq!(taken(&mut world, again), 8, "of 64 a second half is his");

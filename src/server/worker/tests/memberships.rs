@@ -14,6 +14,7 @@ use crate::net::Driven;
 use crate::rudp::SendError;
 use crate::server::mail::{Post, WorkerSet};
 use crate::server::worker::answers::Answer;
+use crate::session::MemberRef;
 use crate::wire::command::{
     Broadcast, Decline, Delete, Join, Kick, Message, Recipients, Revoke, To, Transfer,
 };
@@ -709,7 +710,8 @@ fn what_was_carried_out_before_its_senders_end_is_answered_before_it() {
     let mut woken = WorkerSet::default();
     let kick = Kick { member: of_ben.member, reason: Reason::none() };
     let mut post = Post::new(&shared.mailboxes, &mut woken);
-    shared.sessions.kick(house.now.mono, (at.session, at.member), kick, &mut post).unwrap();
+    let by = MemberRef { session: at.session, member: at.member };
+    shared.sessions.kick(house.now.mono, by, kick, &mut post).unwrap();
     let (now, worker) = (house.now.mono, &mut house.workers[1]);
     let id = worker.clients.connections()[0];
     let refused = Err(ErrorCode::NotAMember);
