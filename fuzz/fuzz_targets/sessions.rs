@@ -276,7 +276,7 @@ impl World {
 
     fn expire(&mut self) {
         for stripe in 0..self.table.stripes() {
-            if self.table.next_deadline(stripe) <= self.now {
+            if self.table.next_deadline(stripe).is_some_and(|at| at <= self.now) {
                 self.table.expire(stripe, self.now, &mut self.mail);
             }
         }

@@ -180,9 +180,9 @@ impl Invites {
         open.map(|(number, invite)| (number, invite.user))
     }
 
-    /// Returns when [`Invites::expire`] next has work to do.
-    pub(super) fn next_deadline(&self) -> Timestamp {
-        self.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at)
+    /// Returns when [`Invites::expire`] next has work to do; `None` if never.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
     /// Expires open invites and forgets ended ones that are due, at most `left` of both together, and counts
@@ -244,12 +244,12 @@ mod tests {
         for (now, rounds) in [(60, 4), (60 + 60, 4)] {
             let now = Timestamp::from_millis(now * 1_000);
             for round in 0..rounds {
-                assert!(invites.next_deadline() <= now, "round {round}");
+                assert!(invites.next_deadline().is_some_and(|at| at <= now), "round {round}");
                 let mut left = 25;
                 expired.extend(invites.expire(now, &limits, &mut left).into_iter().map(|(number, _)| number));
                 assert_eq!(left, 0);
             }
-            assert!(invites.next_deadline() > now);
+            assert!(invites.next_deadline().is_none_or(|at| at > now));
         }
         assert_eq!(expired, numbers);
         assert!(invites.by_number.is_empty() && invites.ended.is_empty() && invites.deadlines.is_empty());

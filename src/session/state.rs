@@ -474,9 +474,9 @@ impl Session {
         Some(EndedInvite { invite: self.invite_id(number), user })
     }
 
-    /// Returns the next deadline of the session: that of an invite, or the end of its idle time.
-    pub(super) fn next_deadline(&self) -> Timestamp {
-        self.invites.next_deadline().min(self.idle_ends.unwrap_or(Timestamp::MAX))
+    /// Returns the next deadline of the session, if it has one: that of an invite, or the end of its idle time.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        [self.invites.next_deadline(), self.idle_ends].into_iter().flatten().min()
     }
 
     pub(super) fn invite_id(&self, number: u32) -> InviteId {

@@ -17,7 +17,7 @@ impl Worker {
         }
         let mut left = ENDS_A_ROUND;
         for stripe in self.shared.sessions.begin_expiry(self.id) {
-            while left > 0 && self.shared.sessions.next_deadline(stripe) <= now {
+            while left > 0 && self.shared.sessions.next_deadline(stripe).is_some_and(|at| at <= now) {
                 let expired = self.with_table(|table, port| table.expire(stripe, now, port));
                 left = left.saturating_sub(expired.iter().map(Expired::ends).sum::<usize>().max(1));
                 self.expired(now, expired);
@@ -29,7 +29,6 @@ impl Worker {
     /// Returns when this worker's stripes may next have work; `None` if never. Arming an earlier deadline
     /// wakes this worker.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        let next = self.shared.sessions.earliest_deadline(self.id);
-        (!self.draining && next != Timestamp::MAX).then_some(next)
+        self.shared.sessions.earliest_deadline(self.id).filter(|_| !self.draining)
     }
 }

@@ -1,8 +1,6 @@
 //! Deadlines of sessions and invites, stripe by stripe. Each stripe has one worker that handles them, its
 //! *keeper*.
 
-use std::sync::atomic::Ordering;
-
 use super::super::state::Turn;
 use super::super::{Expired, WorkerPort};
 use super::SessionTable;
@@ -19,18 +17,18 @@ impl SessionTable {
         WorkerId(u8::try_from(worker).expect("invariant: below a u8"))
     }
 
-    /// Returns the next deadline of a stripe; [`Timestamp::MAX`] if it has none.
+    /// Returns the next deadline of a stripe; `None` if it has none.
     ///
     /// # Panics
     /// If the stripe does not exist.
     #[allow(clippy::indexing_slicing, reason = "the caller counts stripes, not the network")]
-    pub fn next_deadline(&self, stripe: usize) -> Timestamp {
-        Timestamp::from_micros(self.stripes[stripe].next_deadline.load(Ordering::Acquire))
+    pub fn next_deadline(&self, stripe: usize) -> Option<Timestamp> {
+        self.stripes[stripe].next_deadline.get()
     }
 
-    /// Returns a time before which no stripe of `keeper` has a deadline. It may be too early, because
-    /// deadlines can be postponed, but never too late.
-    pub fn earliest_deadline(&self, keeper: WorkerId) -> Timestamp {
+    /// Returns a time before which no stripe of `keeper` has a deadline; `None` if none has one. It may be too
+    /// early, because deadlines can be postponed, but never too late.
+    pub fn earliest_deadline(&self, keeper: WorkerId) -> Option<Timestamp> {
         self.earliest.get(keeper)
     }
 
@@ -43,7 +41,7 @@ impl SessionTable {
 
     /// Recomputes the earliest deadline of `keeper`'s stripes.
     pub fn end_expiry(&self, keeper: WorkerId) {
-        if let Some(next) = self.stripes_of(keeper).map(|stripe| self.next_deadline(stripe)).min() {
+        if let Some(next) = self.stripes_of(keeper).filter_map(|stripe| self.next_deadline(stripe)).min() {
             self.earliest.enter(keeper, next);
         }
     }

@@ -12,10 +12,10 @@ use std::sync::atomic::Ordering;
 use rand::rngs::StdRng;
 
 use self::parked::Parked;
-use super::deadlines::EarliestDeadlines;
+use super::deadlines::{AtomicDeadline, EarliestDeadlines};
 use super::state::{Session, Turn};
 use super::{SessionLimits, WorkerPort};
-use crate::base::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex};
+use crate::base::sync::{AtomicUsize, CachePadded, Mutex};
 use crate::base::{IdMap, SessionId, Timestamp};
 use crate::wire::ErrorCode;
 
@@ -41,8 +41,8 @@ pub struct SessionTable {
 
 struct Stripe {
     state: Mutex<StripeState>,
-    /// The first deadline in µs, readable without the lock.
-    next_deadline: AtomicU64,
+    /// The first deadline, readable without the lock.
+    next_deadline: AtomicDeadline,
 }
 
 #[derive(Default)]
@@ -58,8 +58,7 @@ struct StripeState {
 impl SessionTable {
     /// Creates an empty table for workers `0..workers`. `stripes` is raised to a power of two.
     pub fn new(stripes: usize, workers: u8, limits: SessionLimits, rng: StdRng) -> Self {
-        let stripe =
-            || Stripe { state: Mutex::default(), next_deadline: AtomicU64::new(Timestamp::MAX.as_micros()) };
+        let stripe = || Stripe { state: Mutex::default(), next_deadline: AtomicDeadline::none() };
         let stripes = stripes.clamp(1, 1 << 16).next_power_of_two();
         Self {
             stripes: (0..stripes).map(|_| CachePadded(stripe())).collect(),
@@ -135,8 +134,10 @@ impl SessionTable {
             self.sessions.fetch_sub(usize::from(is_counted), Ordering::Relaxed);
         }
         if ended || after != before {
-            state.deadlines.remove(&(before, id));
-            if !ended && after != Timestamp::MAX {
+            if let Some(before) = before {
+                state.deadlines.remove(&(before, id));
+            }
+            if let Some(after) = after.filter(|_| !ended) {
                 state.deadlines.insert((after, id));
             }
         }
@@ -170,11 +171,11 @@ impl SessionTable {
 impl Stripe {
     /// Publishes the first deadline for readers without the lock. Returns it if it is earlier than before.
     fn publish(&self, state: &StripeState) -> Option<Timestamp> {
-        let next = state.deadlines.first().map_or(Timestamp::MAX, |(at, _)| *at);
-        let before = self.next_deadline.load(Ordering::Relaxed);
-        if next.as_micros() != before {
-            self.next_deadline.store(next.as_micros(), Ordering::Release);
+        let next = state.deadlines.first().map(|(at, _)| *at);
+        let before = self.next_deadline.get();
+        if next != before {
+            self.next_deadline.set(next);
         }
-        (next.as_micros() < before).then_some(next)
+        next.filter(|next| before.is_none_or(|before| *next < before))
     }
 }

@@ -161,7 +161,7 @@ impl World {
         self.now += time;
         let mut expired = Vec::new();
         for stripe in 0..self.table.stripes() {
-            while self.table.next_deadline(stripe) <= self.now {
+            while self.table.next_deadline(stripe).is_some_and(|at| at <= self.now) {
                 expired.extend(self.table.expire(stripe, self.now, &mut self.mail));
             }
         }

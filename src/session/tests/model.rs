@@ -85,7 +85,8 @@ impl Run {
         self.deliver();
         ended.into_iter().for_each(|invite| self.rosters.ended(invite));
         self.check();
-        let is_earlier = self.table.next_deadline(0) < deadline;
+        let next = self.table.next_deadline(0);
+        let is_earlier = next.is_some_and(|next| deadline.is_none_or(|before| next < before));
         assert_eq!(std::mem::take(&mut self.mail.woken).is_empty(), is_expire || !is_earlier);
     }
 
@@ -338,10 +339,14 @@ impl Run {
         self.rosters.received.sort_unstable();
         assert_eq!(std::mem::take(&mut self.rosters.received), received, "who received it");
         assert_eq!(std::mem::take(&mut self.rosters.told), std::mem::take(&mut self.told));
-        let deadline = self.sessions.values().map(Reference::deadline).min();
+        let deadline = self.sessions.values().filter_map(Reference::deadline).min();
         let next = self.table.next_deadline(0);
-        assert_eq!(next, deadline.unwrap_or(Timestamp::MAX));
-        assert!(self.table.earliest_deadline(WorkerId(0)) <= next, "the keeper sleeps past a deadline");
+        assert_eq!(next, deadline);
+        let earliest = self.table.earliest_deadline(WorkerId(0));
+        assert!(
+            next.is_none_or(|next| earliest.is_some_and(|at| at <= next)),
+            "the keeper sleeps past a deadline"
+        );
         assert_eq!(self.table.len(), self.counted().count());
         assert!(self.table.len() <= limits().max_sessions);
         for session in self.sessions.values() {

@@ -367,10 +367,10 @@ impl Reference {
         ticket.expires + memory
     }
 
-    /// Returns the next deadline of the session.
-    pub(super) fn deadline(&self) -> Timestamp {
+    /// Returns the next deadline of the session, if it has one.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
         let due = self.tickets.keys().map(|number| self.due(*number)).chain(self.idle_ends).min();
-        due.filter(|_| !self.over).unwrap_or(Timestamp::MAX)
+        due.filter(|_| !self.over)
     }
 
     /// Applies what is due, in the order of the deadlines.
