@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::invites::{InviteState, Terms};
-use super::state::{Entry, Session, Turn};
+use super::joining::Entry;
+use super::state::{Session, Turn};
 use super::{Change, EndedInvite, Expired, Inviting, NewInvite, Room};
 #[cfg(test)]
 use crate::base::Timestamp;
@@ -64,6 +65,12 @@ impl Session {
         self.check_owner(by)?;
         self.invites.open_at(number, turn.now)?;
         self.revoke(number, turn).ok_or(ErrorCode::NoSuchInvite)
+    }
+
+    /// Revokes an open invite.
+    pub(super) fn revoke(&mut self, number: u32, turn: &Turn<'_>) -> Option<EndedInvite> {
+        let user = self.invites.end(number, InviteState::Revoked, turn.limits)?;
+        Some(EndedInvite { invite: self.invite_id(number), user })
     }
 
     /// Ends an invite on behalf of its user and notifies the owner.

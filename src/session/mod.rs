@@ -22,10 +22,13 @@
 
 mod budget;
 mod deadlines;
+mod ending;
 mod fanout;
 mod invites;
 mod inviting;
+mod joining;
 mod key_budget;
+mod leaving;
 mod limits;
 mod members;
 mod outcome;

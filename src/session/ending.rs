@@ -1,0 +1,92 @@
+//! The end of a session: by its owner or the operator, after its idle time, or to make room for another one.
+
+use super::invites::Invites;
+use super::state::{Session, Turn};
+use super::{Change, Departed, Ended, EndedInvite};
+use crate::base::{MemberId, Timestamp, UserId};
+use crate::wire::{DeleteReason, ErrorCode, Reason};
+
+impl Session {
+    /// Ends the session on behalf of the owner.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`.
+    pub(super) fn delete(
+        &mut self,
+        by: MemberId,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        self.check_owner(by)?;
+        Ok(self.end(DeleteReason::Deleted, reason, turn))
+    }
+
+    /// Ends the session on behalf of the operator.
+    pub(super) fn close(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Departed {
+        self.end(DeleteReason::ClosedByOperator, reason, turn)
+    }
+
+    /// Ends the session if it is empty and its idle time is over.
+    // spec: SES-5
+    pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Departed> {
+        self.idle_ends.filter(|ends| *ends <= turn.now)?;
+        Some(self.end(DeleteReason::Idle, Reason::none(), turn))
+    }
+
+    /// Ends the session and revokes its open invites.
+    pub(super) fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Departed {
+        let number = self.take_number();
+        let workers = self.members.workers();
+        self.post(&workers, Change::Deleted { number, why, reason }, self.headroom(&workers), turn);
+        self.ended = true;
+        self.idle_ends = None;
+        let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
+        let revoked =
+            open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect();
+        let (members, properties) = (self.members.list().clone(), self.properties.map().clone());
+        Departed {
+            left: None,
+            revoked,
+            ended: Some(Ended { kind: self.settings.kind, why, members, properties }),
+        }
+    }
+
+    /// Returns true if the session is over and must be removed.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Checks that the session's idle time is not over, even if nothing has ended the session yet. Returns
+    /// `busy` while it is undecided whether another session takes its place.
+    // spec: SES-5, SES-16
+    pub(super) fn check_time(&self, now: Timestamp) -> Result<(), ErrorCode> {
+        match self.idle_ends {
+            Some(ends) if ends <= now => Err(ErrorCode::NoSuchSession),
+            _ if self.is_claimed => Err(ErrorCode::Busy),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns when the empty session ends, and its last owner; `None` if it has members or is claimed.
+    pub(super) fn parked(&self) -> Option<(Timestamp, UserId)> {
+        self.idle_ends.filter(|_| !self.is_claimed).map(|until| (until, self.owner_user.clone()))
+    }
+
+    /// Marks the session to give way to another one, if that is created. Nobody can enter it meanwhile.
+    pub(super) fn claim(&mut self) {
+        self.is_claimed = true;
+    }
+
+    /// Settles a claim. If the new session was created, this one's time is over; otherwise the claim is
+    /// withdrawn.
+    pub(super) fn settle_claim(&mut self, now: Timestamp, created: bool) {
+        self.is_claimed = created;
+        if created {
+            self.idle_ends = self.idle_ends.map(|ends| ends.min(now));
+        }
+    }
+
+    pub(super) fn is_claimed(&self) -> bool {
+        self.is_claimed
+    }
+}

@@ -1,0 +1,166 @@
+//! How users enter a session: its creator, and users who join.
+
+use super::invites::InviteState;
+use super::state::{Session, Turn};
+use super::{Admitted, Change, MemberAt, SessionSnapshot};
+use crate::base::{InviteId, LoginNumber, MemberId, SessionId, Timestamp, UserId};
+use crate::wire::command::Join;
+use crate::wire::{Admission, ErrorCode, LeaveReason, OnOwnerLeave, Reason};
+
+/// What a user joins with: an invite, and an older membership that the join replaces.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Entry {
+    pub(super) invite: Option<InviteId>,
+    /// The user's membership by an older connection.
+    pub(super) older: Option<MemberId>,
+}
+
+impl Session {
+    /// Admits the creator.
+    ///
+    /// # Errors
+    /// `busy`.
+    pub(super) fn open(
+        &mut self,
+        id: SessionId,
+        at: MemberAt,
+        turn: &mut Turn<'_>,
+    ) -> Result<Admitted, ErrorCode> {
+        self.id = id;
+        let creator = self.owner_user.clone();
+        self.admit(&creator, at, Entry::default(), turn)
+    }
+
+    /// Makes `user` a member, replacing a membership by an older connection.
+    ///
+    /// # Errors
+    /// In this order: those of [`Session::check_time`]; those of the invite (see
+    /// [`Invites::admitting`](super::invites::Invites::admitting)) or `session_not_open`; `already_member`, `session_full`, `rate_limited`, `busy`.
+    // spec: SES-9
+    pub(super) fn join(
+        &mut self,
+        user: &UserId,
+        at: MemberAt,
+        join: Join,
+        turn: &mut Turn<'_>,
+    ) -> Result<Admitted, ErrorCode> {
+        let entry = self.check_join(user, at.login, join, turn.now)?;
+        self.admit(user, at, entry, turn)
+    }
+
+    /// Checks whether `user` may join, regardless of seats, rate and mailbox room, and returns what the user
+    /// enters with.
+    ///
+    /// # Errors
+    /// Those of [`Session::join`] up to `already_member`; `no_such_session` if the session would end with the
+    /// older membership.
+    pub(super) fn check_join(
+        &self,
+        user: &UserId,
+        login: LoginNumber,
+        join: Join,
+        now: Timestamp,
+    ) -> Result<Entry, ErrorCode> {
+        self.check_time(now)?;
+        let invite = match join {
+            Join::Invite(invite) => {
+                self.invites.admitting(invite.number, user, now)?;
+                Some(invite)
+            }
+            // spec: INV-9
+            Join::Session(_) if self.settings.admission == Admission::Open => {
+                let open = self.invites.open_of(user, now);
+                open.filter(|number| self.invites.holds_seat(*number)).map(|number| self.invite_id(number))
+            }
+            Join::Session(_) => return Err(ErrorCode::SessionNotOpen),
+        };
+        let older = self.members.id_of(user).and_then(|id| self.members.get(id));
+        match older {
+            None => Ok(Entry { invite, older: None }),
+            // spec: HSK-15
+            Some(older) if older.at.login < login => {
+                // The session ends with the older connection, whose worker will be notified.
+                let ends = if self.ends_without(older.id) { Err(ErrorCode::NoSuchSession) } else { Ok(()) };
+                ends.map(|()| Entry { invite, older: Some(older.id) })
+            }
+            Some(_) => Err(ErrorCode::AlreadyMember),
+        }
+    }
+
+    /// Returns true if the session ends once this member has left.
+    fn ends_without(&self, member: MemberId) -> bool {
+        let ends_with_owner = self.settings.on_owner_leave == OnOwnerLeave::Delete;
+        let ends_empty = self.settings.idle_ttl.get() == 0;
+        (member == self.owner && ends_with_owner) || (self.members.len() == 1 && ends_empty)
+    }
+
+    /// Returns true if a seat is neither taken nor held, or is given up for this entry.
+    // spec: SES-10
+    pub(super) fn has_seat(&self, Entry { invite, older }: Entry, now: Timestamp) -> bool {
+        let held = invite.is_some_and(|invite| self.invites.holds_seat(invite.number));
+        let own = usize::from(held) + usize::from(older.is_some());
+        self.members.len() + self.invites.held(now) - own < usize::from(self.settings.max_members.get())
+    }
+
+    /// Gives `user` a seat, if one is free.
+    fn admit(
+        &mut self,
+        user: &UserId,
+        at: MemberAt,
+        entry: Entry,
+        turn: &mut Turn<'_>,
+    ) -> Result<Admitted, ErrorCode> {
+        let Entry { invite, older } = entry;
+        if !self.has_seat(entry, turn.now) {
+            return Err(ErrorCode::SessionFull);
+        }
+        let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
+        self.check_number()?;
+        // Each admission is followed by a leave, which cannot be refused.
+        // spec: LIM-7
+        let is_in_budget = match invite {
+            Some(_) => self.admissions.take(turn.now, 1),
+            None => self.admissions.take_above(turn.now, 1, 4),
+        };
+        if !is_in_budget {
+            return Err(ErrorCode::RateLimited);
+        }
+        let workers = self.members.workers_and(at.worker);
+        let room = self.reserve(&workers, turn)?;
+        if let Some(older) = older {
+            self.remove(older, LeaveReason::Replaced, Reason::none(), turn);
+        }
+        if let Some(invite) = invite {
+            self.invites.end(invite.number, InviteState::Used, turn.limits);
+        }
+        if self.members.is_empty() {
+            // A user that enters an empty session owns it and learns so from the snapshot.
+            self.owner = member;
+            self.owner_user = user.clone();
+        }
+        self.members.add(member, user.clone(), at);
+        let newcomer = (member, self.members.len());
+        self.budgets().for_each(|budget| budget.enter(turn.now, newcomer));
+        self.idle_ends = None;
+        let number = self.take_number();
+        for worker in workers {
+            let snapshot = (worker == at.worker).then(|| self.snapshot(member));
+            let change = Change::Joined { number, member, user: user.clone(), at, snapshot };
+            self.post(&[worker], change, room, turn);
+        }
+        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite, replaced: older })
+    }
+
+    fn snapshot(&self, you: MemberId) -> SessionSnapshot {
+        SessionSnapshot {
+            session: self.id,
+            settings: self.settings,
+            you,
+            owner: self.owner,
+            next: self.next,
+            members: self.members.list().clone(),
+            revision: self.properties.revision(),
+            properties: self.properties.map().clone(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! How members leave a session, and to whom its ownership passes.
+
+use std::time::Duration;
+
+use super::members::Member;
+use super::state::{Session, Turn};
+use super::{Change, Departed, Left, Room};
+use crate::base::{MemberId, UserId};
+use crate::wire::{DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason};
+
+impl Session {
+    /// Removes a member that leaves or whose connection has ended. Never refused for lack of room.
+    ///
+    /// # Errors
+    /// `not_a_member`.
+    pub(super) fn leave(
+        &mut self,
+        member: MemberId,
+        why: LeaveReason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        self.check_member(member)?;
+        Ok(self.remove(member, why, Reason::none(), turn))
+    }
+
+    /// Removes a member on behalf of the owner and revokes that user's open invite.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target`.
+    pub(super) fn kick(
+        &mut self,
+        by: MemberId,
+        target: MemberId,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        self.check_target(by, target)?;
+        Ok(self.expel(target, reason, turn))
+    }
+
+    /// Removes a user on behalf of the operator and revokes that user's open invite.
+    ///
+    /// # Errors
+    /// `no_such_member`.
+    pub(super) fn expel_user(
+        &mut self,
+        user: &UserId,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Result<Departed, ErrorCode> {
+        let member = self.members.id_of(user).ok_or(ErrorCode::NoSuchMember)?;
+        Ok(self.expel(member, reason, turn))
+    }
+
+    // spec: INV-8
+    fn expel(&mut self, member: MemberId, reason: Reason, turn: &mut Turn<'_>) -> Departed {
+        let mut departed = self.remove(member, LeaveReason::Kicked, reason, turn);
+        let invite = departed.left.as_ref().and_then(|left| self.invites.open_of(&left.user, turn.now));
+        departed.revoked.extend(invite.and_then(|number| self.revoke(number, turn)));
+        departed
+    }
+
+    /// Transfers ownership to another member on behalf of the owner.
+    ///
+    /// # Errors
+    /// Those of [`Session::kick`], `rate_limited`, `busy`.
+    pub(super) fn transfer(
+        &mut self,
+        by: MemberId,
+        target: MemberId,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        self.check_owner(by)?;
+        self.take_budget(by, 0, turn)?;
+        self.check_target(by, target)?;
+        self.check_number()?;
+        let room = self.reserve(&self.members.workers(), turn)?;
+        self.set_owner(target, room, turn);
+        Ok(())
+    }
+
+    /// Removes a member, then transfers ownership, ends the session or starts its idle time, as the settings
+    /// require.
+    // spec: SES-6
+    pub(super) fn remove(
+        &mut self,
+        member: MemberId,
+        why: LeaveReason,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Departed {
+        // Before the removal: the leaver's own worker must also get the mail.
+        let workers = self.members.workers();
+        let number = self.take_number();
+        let room = self.headroom(&workers);
+        self.post(&workers, Change::Left { number, member, why, reason }, room, turn);
+        let left = self.members.remove(member).map(|Member { id, user, .. }| Left { member: id, user, why });
+        self.budgets().for_each(|budget| budget.forget(member));
+        let owner_left = member == self.owner;
+        if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
+            return Departed { left, ..self.end(DeleteReason::OwnerLeft, Reason::none(), turn) };
+        }
+        match self.members.oldest().map(|member| member.id) {
+            Some(heir) if owner_left => {
+                let room = self.headroom(&self.members.workers());
+                self.set_owner(heir, room, turn);
+            }
+            Some(_) => {}
+            None => self.idle_ends = Some(turn.now + self.idle_ttl()),
+        }
+        Departed { left, ..self.end_if_idle(turn).unwrap_or_default() }
+    }
+
+    fn set_owner(&mut self, owner: MemberId, room: Room, turn: &mut Turn<'_>) {
+        if let Some(member) = self.members.get(owner) {
+            self.owner = owner;
+            self.owner_user = member.user.clone();
+        }
+        let number = self.take_number();
+        self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
+    }
+
+    fn idle_ttl(&self) -> Duration {
+        Duration::from_secs(u64::from(self.settings.idle_ttl.get()))
+    }
+
+    /// Checks that `by` is the owner and `target` another member.
+    fn check_target(&self, by: MemberId, target: MemberId) -> Result<(), ErrorCode> {
+        self.check_owner(by)?;
+        self.members.get(target).ok_or(ErrorCode::NoSuchMember)?;
+        if target == by { Err(ErrorCode::InvalidTarget) } else { Ok(()) }
+    }
+}
