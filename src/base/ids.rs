@@ -111,8 +111,8 @@ id! {
     ConnectionId(u32)
 }
 id! {
-    /// Number of a user's connection in one server. Of two connections of a user, the newer one has the larger
-    /// number.
+    /// Number of a user's connection in one server. Of two connections of a user, the newer one has the
+    /// larger number.
     LoginNumber(u64)
 }
 id! {

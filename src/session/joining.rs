@@ -35,7 +35,8 @@ impl Session {
     ///
     /// # Errors
     /// In this order: those of [`Session::check_time`]; those of the invite (see
-    /// [`Invites::admitting`](super::invites::Invites::admitting)) or `session_not_open`; `already_member`, `session_full`, `rate_limited`, `busy`.
+    /// [`Invites::admitting`](super::invites::Invites::admitting)) or `session_not_open`; `already_member`,
+    /// `session_full`, `rate_limited`, `busy`.
     // spec: SES-9
     pub(super) fn join(
         &mut self,

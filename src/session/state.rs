@@ -108,7 +108,8 @@ impl Session {
         }
     }
 
-    /// Returns the next deadline of the session, if it has one: that of an invite, or the end of its idle time.
+    /// Returns the next deadline of the session: that of an invite, or the end of its idle time. `None` if it
+    /// has neither.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         [self.invites.next_deadline(), self.idle_ends].into_iter().flatten().min()
     }

@@ -26,8 +26,8 @@ impl SessionTable {
         self.stripes[stripe].next_deadline.get()
     }
 
-    /// Returns a time before which no stripe of `keeper` has a deadline; `None` if none has one. It may be too
-    /// early, because deadlines can be postponed, but never too late.
+    /// Returns a time before which no stripe of `keeper` has a deadline; `None` if none has one. It may be
+    /// too early, because deadlines can be postponed, but never too late.
     pub fn earliest_deadline(&self, keeper: WorkerId) -> Option<Timestamp> {
         self.earliest.get(keeper)
     }
