@@ -109,7 +109,7 @@ fn body() -> Body {
     Body::new(Delivery::ReliableOrdered, Bytes::from_static(&[7; 64])).expect("few bytes")
 }
 
-/// An port that has room for all mail and drops it.
+/// A port that has room for all mail and drops it.
 pub struct Nowhere;
 
 impl WorkerPort for Nowhere {

@@ -27,7 +27,7 @@ use crate::wire::{
     OnOwnerLeave, PropertyOps, Reason, Settings,
 };
 
-/// An port that keeps all mail and checks that the table respects its contract.
+/// A port that keeps all mail and checks that the table respects its contract.
 #[derive(Debug, Default)]
 struct Mail {
     posted: Vec<(WorkerId, Fanout)>,
