@@ -15,7 +15,7 @@ use crate::session::Load;
 use crate::wire::command::{Broadcast, Invite, Message, Recipients, To};
 use crate::wire::{
     Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, Request,
-    SessionEvent, UserEvent, Value,
+    ServerMessage, SessionEvent, UserEvent, Value,
 };
 
 fn shout(house: &mut House, who: Who, slot: Slot, counter: u16, bytes: usize) {
@@ -254,6 +254,43 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     assert_eq!(house.ask(ann, Some(at.slot), invite(&["ben"], 60)), Err(ErrorCode::Busy));
     mailbox.release(64);
     assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
+}
+
+/// One session sends more than its worker has room for, and another sends little.
+// spec-test: LIM-1
+#[test]
+fn a_session_that_floods_its_worker_leaves_room_for_another() {
+    let mut house = House::new(1, Limits { mailbox_capacity: 256, ..Limits::default() });
+    let flooders: Vec<_> = (0..8).map(|n| house.connect(&format!("flooder {n}"), 0)).collect();
+    let loud = house.create(flooders[0], 8, Admission::Open);
+    for who in &flooders[1..] {
+        house.join_open(*who, loud.session).unwrap();
+    }
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let quiet = house.create(ann, 2, Admission::Open);
+    let with_ben = house.join_open(ben, quiet.session).unwrap();
+    house.events(ann, quiet.slot);
+    house.events(ben, with_ben.slot);
+    for counter in 0..20 {
+        flooders.iter().for_each(|who| shout(&mut house, *who, loud.slot, counter, 1));
+    }
+    shout(&mut house, ann, quiet.slot, 0, 1);
+    // All that they have sent arrives before any of it is passed on.
+    let all: Vec<_> = flooders.iter().copied().chain([ann]).collect();
+    house.run_sockets(&all);
+    house.run();
+    let busy = |event: &SessionEvent| matches!(event, SessionEvent::Refused { code: ErrorCode::Busy, .. });
+    let refused = |who| {
+        house
+            .told(who, loud.slot)
+            .iter()
+            .filter(|message| matches!(message, ServerMessage::Session(event) if busy(event)))
+            .count()
+    };
+    let refused: usize = flooders.iter().map(|who| refused(*who)).sum();
+    assert!((100..160).contains(&refused), "{refused} of the 160 that take 1,120 deliveries");
+    assert!(matches!(house.events(ben, with_ben.slot)[..], [SessionEvent::Message { .. }]));
+    assert!(matches!(house.events(ann, quiet.slot)[..], [SessionEvent::Receipt { .. }]));
 }
 
 /// Returns how many of 100 of these requests succeed before one is refused for its rate.
