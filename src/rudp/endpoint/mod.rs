@@ -256,12 +256,8 @@ impl Endpoint {
         Some(&mut live.connection)
     }
 
-    /// Returns the bytes of messages that wait at a connection to be sent or acked; 0 when it does not exist.
-    pub fn queued_bytes(&self, id: ConnectionId) -> usize {
-        self.connections.get(&id).map_or(0, |live| live.connection.queued_bytes())
-    }
-
-    /// Returns the part of [`Endpoint::queued_bytes`] that belongs to reliable messages.
+    /// Returns the bytes of reliable messages that wait at a connection to be sent or acked; 0 when it does not
+    /// exist.
     pub fn queued_reliable_bytes(&self, id: ConnectionId) -> usize {
         self.connections.get(&id).map_or(0, |live| live.connection.queued_reliable_bytes())
     }
