@@ -3,13 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 use tracing::warn;
 
 use super::Counters;
+use crate::base::sync::Mutex;
 use crate::wire::MAX_RECEIVED_DATAGRAM_BYTES;
 
 /// A bound UDP socket, not yet part of a runtime; it may be moved to the thread that drives it.
@@ -288,11 +289,11 @@ fn size_buffers(socket: &socket2::Socket, buffers: BufferSizes) {
 /// Logs a warning if a busy socket would lose datagrams because of a small buffer: once per process, which may have
 /// thousands of sockets.
 fn warn_when_capped(which: &'static str, asked_bytes: usize, granted: io::Result<usize>) {
-    static SAID: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    static SAID: LazyLock<Mutex<Vec<&str>>> = LazyLock::new(Mutex::default);
     if granted.as_ref().is_ok_and(|bytes| usable(*bytes) >= asked_bytes) {
         return;
     }
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said = SAID.lock();
     if said.contains(&which) {
         return;
     }
