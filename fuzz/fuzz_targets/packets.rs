@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rallypoint::base::Writer;
-use rallypoint::wire::packet::{ClearPacket, SealedHeader, is_clear};
+use rallypoint::wire::packet::{ClearPacket, Direction, SealedHeader, is_clear};
 
 const GAME: u64 = 0x5261_6c6c_7970_6f69;
 
@@ -20,8 +20,8 @@ fuzz_target!(|data: &[u8]| {
         let crc = crc.finalize().to_be_bytes();
         check_clear(&[&[b'R', b'P', *version, *kind][..], &crc, body].concat());
     }
-    for to_server in [false, true] {
-        if let Ok((header, length)) = SealedHeader::read(data, to_server) {
+    for direction in [Direction::ToClient, Direction::ToServer] {
+        if let Ok((header, length)) = SealedHeader::read(data, direction) {
             assert!(!is_clear(data));
             let mut writer = Writer::new();
             header.write(&mut writer);

@@ -19,7 +19,7 @@ pub use codes::{CloseCode, DeleteReason, ErrorCode, LeaveReason, RejectCode};
 pub use command::{Command, CommandError, Reply, Request};
 pub use delivery::Delivery;
 pub use event::{ServerMessage, SessionEvent, Snapshot, UserEvent};
-pub use packet::SealedHeader;
+pub use packet::{Direction, SealedHeader};
 pub use parameters::{MAX_RECEIVED_DATAGRAM_BYTES, TransportParameters};
 pub use property::{
     Property, PropertyChange, PropertyChanges, PropertyKey, PropertyOp, PropertyOps, PropertyValue, WriteRule,

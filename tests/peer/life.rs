@@ -50,7 +50,7 @@ fn a_connection_begins_with_packet_0_in_phase_0_and_the_client_sends_first() {
     );
     let mut packet = BytesMut::new();
     assert!(client.poll_transmit(Timestamp::ZERO, &mut packet).is_some(), "nobody asked it to");
-    let (header, length) = SealedHeader::read(&packet, true).unwrap();
+    let (header, length) = SealedHeader::read(&packet, Direction::ToServer).unwrap();
     assert!(!header.key_phase);
     let mut body = packet[length..].to_vec();
     assert!(secrets().server_keys().open.open(PacketNumber(0), &packet[..length], &mut body).is_ok());

@@ -14,7 +14,7 @@ use rallypoint::base::{ConnectionId, PacketNumber, StreamId, Timestamp, Truncate
 use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, PacketDropped, Payload, Role};
 use rallypoint::secure::{HandshakeSecrets, PacketKeys};
 use rallypoint::wire::frame::{Ack, AckRun, Frame, Lags, Message, MessageHead, read_frames, write_frames};
-use rallypoint::wire::packet::SealedHeader;
+use rallypoint::wire::packet::{Direction, SealedHeader};
 use rallypoint::wire::{Delivery, TransportParameters};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -98,7 +98,7 @@ impl Peer {
     }
 
     fn open(&mut self, packet: BytesMut) -> Opened {
-        let (header, length) = SealedHeader::read(&packet, false).unwrap();
+        let (header, length) = SealedHeader::read(&packet, Direction::ToClient).unwrap();
         let number = header.number.expand(self.largest.map_or(0, |largest| largest + 1));
         let mut body = packet[length..].to_vec();
         let opened = self.keys.open.open(PacketNumber(number), &packet[..length], &mut body).unwrap();

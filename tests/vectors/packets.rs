@@ -4,7 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rallypoint::base::{ConnectionId, PacketNumber, Truncated, Writer};
 use rallypoint::secure::{HandshakeSecrets, OpenKey, SealKey};
 use rallypoint::wire::frame::{Frame, Message, MessageHead, Place, write_frames};
-use rallypoint::wire::packet::{ClearPacket, Cookie, Echo, Hello, HelloAck, Reject, Retry, SealedHeader};
+use rallypoint::wire::packet::{
+    ClearPacket, Cookie, Direction, Echo, Hello, HelloAck, Reject, Retry, SealedHeader,
+};
 use rallypoint::wire::{Delivery, RejectCode};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -279,7 +281,8 @@ fn seal(sealed: &Sealed) -> Vec<u8> {
 fn open(sealed: &Sealed, packet: &[u8]) -> Option<(SealedHeader, u64, Vec<Frame>)> {
     let keys = if sealed.from_client { secrets().server_keys() } else { secrets().client_keys() };
     let mut key: OpenKey = (0..sealed.generation).fold(keys.open, |key, _| key.next());
-    let (header, length) = SealedHeader::read(packet, sealed.from_client).ok()?;
+    let direction = if sealed.from_client { Direction::ToServer } else { Direction::ToClient };
+    let (header, length) = SealedHeader::read(packet, direction).ok()?;
     let number = header.number.expand(sealed.expected);
     let mut body = packet[length..].to_vec();
     let opened = key.open(PacketNumber(number), &packet[..length], &mut body).ok()?;

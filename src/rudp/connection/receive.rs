@@ -13,7 +13,7 @@ use super::stream::{Hold, ReceiveStream, Received, ReceivedPart, Space};
 use super::{Closed, Connection, Event, KeyLimit, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
 use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
-use crate::wire::{CloseCode, Delivery, SealedHeader};
+use crate::wire::{CloseCode, Delivery, Direction, SealedHeader};
 
 /// A sealed packet that has opened.
 #[derive(Debug, Clone, Copy)]
@@ -156,9 +156,12 @@ impl Connection {
 
     /// Opens a packet that is not a replay. The replay window does not move yet.
     fn open(&mut self, now: Timestamp, mut packet: BytesMut) -> Result<(PacketNumber, Bytes), PacketDropped> {
-        let to_server = self.role == Role::Server;
+        let direction = match self.role {
+            Role::Server => Direction::ToServer,
+            Role::Client { .. } => Direction::ToClient,
+        };
         let (header, header_bytes) =
-            SealedHeader::read(&packet, to_server).map_err(|_| PacketDropped::Malformed)?;
+            SealedHeader::read(&packet, direction).map_err(|_| PacketDropped::Malformed)?;
         // spec: PKT-8
         let number = PacketNumber(header.number.expand(self.acks.largest().map_or(0, |largest| largest + 1)));
         // spec: PKT-7

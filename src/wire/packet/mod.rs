@@ -17,4 +17,4 @@ pub use hello::{EPHEMERAL_BYTES, HELLO_BYTES, Hello, TOKEN_MAX_BYTES};
 pub use hello_ack::HelloAck;
 pub use reject::Reject;
 pub use retry::{COOKIE_BYTES, Cookie, Retry};
-pub use sealed::{SEALED, SealedHeader};
+pub use sealed::{Direction, SEALED, SealedHeader};

@@ -18,6 +18,15 @@ pub struct SealedHeader {
     pub number: Truncated,
 }
 
+/// Which end of a connection sent a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+}
+
 /// Bit set in the first byte of every sealed packet and of no clear one.
 pub const SEALED: u8 = 0x80;
 const KEY_PHASE: u8 = 0x40;
@@ -25,21 +34,22 @@ const WIDE_NUMBER: u8 = 0x20;
 const RESERVED: u8 = 0x1f;
 
 impl SealedHeader {
-    /// Reads the header of `packet` and returns it with its length; `to_server` if a client sent the packet.
+    /// Reads the header of a `packet` that was sent in this `direction`. Returns it with its length.
     ///
     /// # Errors
     /// [`DecodeError`] if the packet is too short or a reserved bit is set.
-    pub fn read(packet: &[u8], to_server: bool) -> Result<(Self, usize), DecodeError> {
+    pub fn read(packet: &[u8], direction: Direction) -> Result<(Self, usize), DecodeError> {
         let (&flags, rest) =
             packet.split_first().ok_or(DecodeError::Truncated { what: "flags", missing: 1 })?;
         if flags & SEALED == 0 || flags & RESERVED != 0 {
             return Err(DecodeError::Unknown { what: "flags", value: u64::from(flags) });
         }
-        let (connection, rest) = if to_server {
-            let (id, rest) = split(rest, "connection id")?;
-            (Some(ConnectionId(u32::from_be_bytes(id))), rest)
-        } else {
-            (None, rest)
+        let (connection, rest) = match direction {
+            Direction::ToServer => {
+                let (id, rest) = split(rest, "connection id")?;
+                (Some(ConnectionId(u32::from_be_bytes(id))), rest)
+            }
+            Direction::ToClient => (None, rest),
         };
         let (number, rest) = if flags & WIDE_NUMBER == 0 {
             let (bits, rest) = split(rest, "packet number")?;
@@ -54,7 +64,7 @@ impl SealedHeader {
 
     /// Returns the connection that a client's packet names, reading only the header.
     pub fn connection_of(packet: &[u8]) -> Option<ConnectionId> {
-        Self::read(packet, true).ok().and_then(|(header, _)| header.connection)
+        Self::read(packet, Direction::ToServer).ok().and_then(|(header, _)| header.connection)
     }
 
     /// Appends the header.
@@ -93,9 +103,10 @@ mod tests {
         // spec-test: PKT-5
         #[test]
         fn an_accepted_header_is_canonical(
-            bytes in prop::collection::vec(any::<u8>(), 0..12), to_server in any::<bool>()
+            bytes in prop::collection::vec(any::<u8>(), 0..12),
+            direction in prop::sample::select(&[Direction::ToServer, Direction::ToClient]),
         ) {
-            if let Ok((header, length)) = SealedHeader::read(&bytes, to_server) {
+            if let Ok((header, length)) = SealedHeader::read(&bytes, direction) {
                 let mut writer = Writer::new();
                 header.write(&mut writer);
                 prop_assert_eq!(writer.as_slice(), &bytes[..length]);
@@ -107,8 +118,8 @@ mod tests {
     // spec-test: PKT-5
     #[test]
     fn a_reserved_bit_is_refused() {
-        assert!(SealedHeader::read(&[0x81, 0, 0], false).is_err());
-        assert!(SealedHeader::read(&[0x80, 0, 0], false).is_ok());
-        assert!(SealedHeader::read(&[0x80, 0, 0], true).is_err());
+        assert!(SealedHeader::read(&[0x81, 0, 0], Direction::ToClient).is_err());
+        assert!(SealedHeader::read(&[0x80, 0, 0], Direction::ToClient).is_ok());
+        assert!(SealedHeader::read(&[0x80, 0, 0], Direction::ToServer).is_err());
     }
 }

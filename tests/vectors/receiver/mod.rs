@@ -19,7 +19,7 @@ use rallypoint::base::{ConnectionId, PacketNumber, StreamId, Timestamp, Truncate
 use rallypoint::rudp::{Closed, Connection, ConnectionConfig, Event, PacketDropped, Payload, Role};
 use rallypoint::secure::{HandshakeSecrets, PacketKeys};
 use rallypoint::wire::frame::{Frame, read_frames, write_frames};
-use rallypoint::wire::packet::SealedHeader;
+use rallypoint::wire::packet::{Direction, SealedHeader};
 use rallypoint::wire::{CloseCode, Delivery, TransportParameters};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -169,7 +169,7 @@ impl Client {
     }
 
     fn open(&mut self, packet: &[u8]) -> (u64, Vec<Frame>) {
-        let (header, length) = SealedHeader::read(packet, true).unwrap();
+        let (header, length) = SealedHeader::read(packet, Direction::ToServer).unwrap();
         let number = header.number.expand(self.largest.map_or(0, |largest| largest + 1));
         self.largest = Some(number);
         let mut body = packet[length..].to_vec();

@@ -4,8 +4,8 @@ use super::super::controller::{Acked, Controller, Lost, Marked};
 use super::attacks::Forger;
 use super::*;
 use crate::base::{PacketNumber, Truncated};
-use crate::wire::SealedHeader;
 use crate::wire::frame::{Ack, Frame, Lags, Message, MessageHead, read_frames};
+use crate::wire::{Direction, SealedHeader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -66,7 +66,7 @@ impl Bed {
             self.server().poll_transmit(now, &mut packet)
         {
             *self.sent.entry(to).or_default() += packet.len();
-            let (header, length) = SealedHeader::read(&packet, false).unwrap();
+            let (header, length) = SealedHeader::read(&packet, Direction::ToClient).unwrap();
             let number = header.number.expand(self.pair.ends[SERVER].sent.next_number().0);
             let mut body = packet[length..].to_vec();
             let opened = self.keys.open.open(PacketNumber(number), &packet[..length], &mut body).unwrap();
