@@ -18,7 +18,7 @@ use crate::base::{Ecn, Envelope, PacketNumber, Route, Timestamp, Truncated, Writ
 use crate::rudp::Payload;
 use crate::secure::TAG_BYTES;
 use crate::wire::SealedHeader;
-use crate::wire::frame::{Ack, Frame, MAX_FRAMES, MessageHead, Repair};
+use crate::wire::frame::{Ack, Frame, LengthField, MAX_FRAMES, MessageHead, Repair};
 
 /// The content of the next packet, in the order of writing.
 #[derive(Default)]
@@ -347,7 +347,7 @@ impl Plan {
     }
 
     fn push(&mut self, frame: Frame) {
-        self.bytes += frame.encoded_len(false);
+        self.bytes += frame.encoded_len(LengthField::Present);
         self.eliciting |= frame.is_ack_eliciting();
         self.small.push(frame);
     }
@@ -362,13 +362,13 @@ impl Plan {
 
     fn write(&self, writer: &mut Writer) {
         for frame in &self.small {
-            frame.write(writer, false);
+            frame.write(writer, LengthField::Present);
         }
         for (index, (part, payload)) in self.parts.iter().enumerate() {
-            let last = index + 1 == self.parts.len();
+            let length_field = LengthField::of_frame(index, self.parts.len());
             match part {
-                SendPart::Whole(head) => head.write(writer, payload.len(), last),
-                SendPart::Fragment(head) => head.write(writer, last),
+                SendPart::Whole(head) => head.write(writer, payload.len(), length_field),
+                SendPart::Fragment(head) => head.write(writer, length_field),
             }
             payload.write_range(0, payload.len(), writer);
         }

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::{LENGTH_ELIDED, MODE_BITS, Place, read_payload};
+use super::{LengthField, MODE_BITS, Place, read_payload};
 use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, Writer};
 use crate::wire::Delivery;
@@ -62,26 +62,23 @@ impl FragmentHead {
     }
 
     /// Returns the encoded length of the head and the length field.
-    pub fn encoded_len(&self, last: bool) -> usize {
+    pub fn encoded_len(&self, length_field: LengthField) -> usize {
         1 + self.place.encoded_len(self.delivery)
             + varint_len(u64::from(self.count))
             + varint_len(u64::from(self.total))
             + varint_len(u64::from(self.index))
-            + if last { 0 } else { varint_len(self.payload_bytes() as u64) }
+            + length_field.encoded_len(self.payload_bytes())
     }
 
     /// Appends the head and the length field; the caller appends the payload.
-    pub fn write(&self, writer: &mut Writer, last: bool) {
-        let elided = if last { LENGTH_ELIDED } else { 0 };
-        writer.u8(TYPE | elided | self.place.wide_bit() | self.delivery.mode());
+    pub fn write(&self, writer: &mut Writer, length_field: LengthField) {
+        writer.u8(TYPE | length_field.type_bit() | self.place.wide_bit() | self.delivery.mode());
         self.place.write(writer);
         self.delivery.write_key(writer);
         writer.varint(u64::from(self.count));
         writer.varint(u64::from(self.total));
         writer.varint(u64::from(self.index));
-        if !last {
-            writer.varint(self.payload_bytes() as u64);
-        }
+        length_field.write(writer, self.payload_bytes());
     }
 
     /// Checks that every fragment, including the last, has at least one byte.
@@ -116,8 +113,8 @@ impl Fragment {
         }
     }
 
-    pub(super) fn write(&self, writer: &mut Writer, last: bool) {
-        self.head.write(writer, last);
+    pub(super) fn write(&self, writer: &mut Writer, length_field: LengthField) {
+        self.head.write(writer, length_field);
         writer.slice(&self.payload);
     }
 }

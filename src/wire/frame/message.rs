@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::{LENGTH_ELIDED, MODE_BITS, WIDE_NUMBER, read_payload};
+use super::{LengthField, MODE_BITS, WIDE_NUMBER, read_payload};
 use crate::base::codec::varint_len;
 use crate::base::{DecodeError, Reader, StreamId, Truncated, Writer};
 use crate::wire::Delivery;
@@ -54,28 +54,26 @@ const TYPE: u8 = 0x20;
 
 impl MessageHead {
     /// Returns the encoded length of the head and the length field for a payload of `length` bytes.
-    pub fn encoded_len(&self, length: usize, last: bool) -> usize {
+    pub fn encoded_len(&self, length: usize, length_field: LengthField) -> usize {
         let place = match self {
             Self::Unreliable => 0,
             Self::Numbered { place, delivery } => place.encoded_len(*delivery),
         };
-        1 + place + if last { 0 } else { varint_len(length as u64) }
+        1 + place + length_field.encoded_len(length)
     }
 
     /// Appends the head and the length field; the caller appends the `length` bytes of the payload.
-    pub fn write(&self, writer: &mut Writer, length: usize, last: bool) {
-        let elided = if last { LENGTH_ELIDED } else { 0 };
+    pub fn write(&self, writer: &mut Writer, length: usize, length_field: LengthField) {
+        let kind = TYPE | length_field.type_bit();
         match self {
-            Self::Unreliable => writer.u8(TYPE | elided),
+            Self::Unreliable => writer.u8(kind),
             Self::Numbered { place, delivery } => {
-                writer.u8(TYPE | elided | place.wide_bit() | delivery.mode());
+                writer.u8(kind | place.wide_bit() | delivery.mode());
                 place.write(writer);
                 delivery.write_key(writer);
             }
         }
-        if !last {
-            writer.varint(length as u64);
-        }
+        length_field.write(writer, length);
     }
 }
 
@@ -95,8 +93,8 @@ impl Message {
         Ok(Self { head, payload: read_payload(kind, reader)? })
     }
 
-    pub(super) fn write(&self, writer: &mut Writer, last: bool) {
-        self.head.write(writer, self.payload.len(), last);
+    pub(super) fn write(&self, writer: &mut Writer, length_field: LengthField) {
+        self.head.write(writer, self.payload.len(), length_field);
         writer.slice(&self.payload);
     }
 }

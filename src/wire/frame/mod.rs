@@ -61,6 +61,46 @@ const LENGTH_ELIDED: u8 = 0x10;
 const WIDE_NUMBER: u8 = 0x08;
 const MODE_BITS: u8 = 0x07;
 
+/// Whether a MESSAGE or FRAGMENT has its length field. No other frame has one. Spec: FRM-2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LengthField {
+    /// The length precedes the payload.
+    Present,
+    /// The payload extends to the end of the packet: the frame is the last one.
+    Elided,
+}
+
+impl LengthField {
+    /// Returns whether frame `index`, counted from 0, of the `count` frames of a packet has the field.
+    pub fn of_frame(index: usize, count: usize) -> Self {
+        if index + 1 == count { Self::Elided } else { Self::Present }
+    }
+
+    /// Returns the bit of the frame's type.
+    fn type_bit(self) -> u8 {
+        match self {
+            Self::Present => 0,
+            Self::Elided => LENGTH_ELIDED,
+        }
+    }
+
+    /// Returns the size of the field for a payload of `length` bytes.
+    fn encoded_len(self, length: usize) -> usize {
+        match self {
+            Self::Present => varint_len(length as u64),
+            Self::Elided => 0,
+        }
+    }
+
+    /// Appends the field for a payload of `length` bytes.
+    fn write(self, writer: &mut Writer, length: usize) {
+        match self {
+            Self::Present => writer.varint(length as u64),
+            Self::Elided => {}
+        }
+    }
+}
+
 impl Frame {
     /// Reads the next frame of a packet.
     ///
@@ -83,8 +123,8 @@ impl Frame {
         }
     }
 
-    /// Appends the frame; `last` if no other frame follows in the packet.
-    pub fn write(&self, writer: &mut Writer, last: bool) {
+    /// Appends the frame.
+    pub fn write(&self, writer: &mut Writer, length_field: LengthField) {
         match self {
             Self::Ping => writer.u8(PING),
             Self::PathChallenge(data) => {
@@ -109,13 +149,13 @@ impl Frame {
                 writer.varint(*count);
             }
             Self::Ack(ack) => ack.write(writer),
-            Self::Message(message) => message.write(writer, last),
-            Self::Fragment(fragment) => fragment.write(writer, last),
+            Self::Message(message) => message.write(writer, length_field),
+            Self::Fragment(fragment) => fragment.write(writer, length_field),
         }
     }
 
     /// Returns the number of bytes that [`Self::write`] appends.
-    pub fn encoded_len(&self, last: bool) -> usize {
+    pub fn encoded_len(&self, length_field: LengthField) -> usize {
         match self {
             Self::Ping => 1,
             Self::PathChallenge(data) | Self::PathResponse(data) => 1 + data.len(),
@@ -124,8 +164,10 @@ impl Frame {
             Self::Padding(zeros) => 1 + zeros,
             Self::CeCount(count) => 1 + varint_len(*count),
             Self::Ack(ack) => ack.encoded_len(),
-            Self::Message(Message { head, payload }) => head.encoded_len(payload.len(), last) + payload.len(),
-            Self::Fragment(Fragment { head, .. }) => head.encoded_len(last) + head.payload_bytes(),
+            Self::Message(Message { head, payload }) => {
+                head.encoded_len(payload.len(), length_field) + payload.len()
+            }
+            Self::Fragment(Fragment { head, .. }) => head.encoded_len(length_field) + head.payload_bytes(),
         }
     }
 
@@ -163,7 +205,7 @@ pub fn read_frames(payload: Bytes) -> Result<Frames, DecodeError> {
 /// Appends the frames of a packet.
 pub fn write_frames(frames: &[Frame], writer: &mut Writer) {
     for (index, frame) in frames.iter().enumerate() {
-        frame.write(writer, index + 1 == frames.len());
+        frame.write(writer, LengthField::of_frame(index, frames.len()));
     }
 }
 
@@ -298,10 +340,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_frame_is_as_long_as_it_says(frame in frame(), last in any::<bool>()) {
+        fn a_frame_is_as_long_as_it_says(
+            frame in frame(), length_field in prop::sample::select(&[LengthField::Present, LengthField::Elided])
+        ) {
             let mut writer = Writer::new();
-            frame.write(&mut writer, last);
-            prop_assert_eq!(frame.encoded_len(last), writer.len());
+            frame.write(&mut writer, length_field);
+            prop_assert_eq!(frame.encoded_len(length_field), writer.len());
         }
 
         // spec-test: FRM-2

@@ -16,7 +16,7 @@ use super::{HEAD_ROOM_BYTES, Outbox, Passed};
 use crate::rudp::Payload;
 use crate::rudp::connection::sent::SentFrame;
 use crate::rudp::connection::stream::{MessageRef, Piece, SendPart, Space, Waiting};
-use crate::wire::frame::{MESSAGE_OVERHEAD_BYTES, MessageHead};
+use crate::wire::frame::{LengthField, MESSAGE_OVERHEAD_BYTES, MessageHead};
 
 /// A frame to be written.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ impl Next {
     /// Returns the size of the frame when it is not the last of its packet.
     pub fn frame_bytes(&self) -> usize {
         let head = match self.part {
-            SendPart::Whole(head) => head.encoded_len(self.payload.len(), false),
-            SendPart::Fragment(head) => head.encoded_len(false),
+            SendPart::Whole(head) => head.encoded_len(self.payload.len(), LengthField::Present),
+            SendPart::Fragment(head) => head.encoded_len(LengthField::Present),
         };
         head + self.payload.len()
     }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::base::{DecodeError, Reader, Writer};
 use crate::rudp::connection::error::ProtocolViolation;
-use crate::wire::frame::{Frame, Frames, MessageHead, SYMBOL_BYTES, read_frames};
+use crate::wire::frame::{Frame, Frames, LengthField, MessageHead, SYMBOL_BYTES, read_frames};
 
 /// Size of the content's length, which precedes the content.
 const LENGTH_BYTES: usize = 2;
@@ -26,7 +26,9 @@ pub fn write<'a>(
         let length = pieces.iter().map(|piece| piece.len()).sum();
         fits = writer.len() + length <= *SYMBOL_BYTES.end();
         if fits {
-            head.write(&mut writer, length, messages.peek().is_none());
+            let is_last = messages.peek().is_none();
+            let length_field = if is_last { LengthField::Elided } else { LengthField::Present };
+            head.write(&mut writer, length, length_field);
             pieces.iter().for_each(|piece| writer.slice(piece));
         }
     }
