@@ -25,7 +25,7 @@ use rallypoint::secure::HandshakeSecrets;
 use rallypoint::wire::command::Join;
 use rallypoint::wire::event::write_message_head;
 use rallypoint::wire::frame::{Ack, Frame, Message, MessageHead, Place, read_frames, write_frames};
-use rallypoint::wire::{Body, Command, Delivery, LeaveReason, Reason, SessionEvent};
+use rallypoint::wire::{Body, Command, Delivery, LeaveReason, Reason, SessionEvent, StreamKind};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
@@ -105,7 +105,7 @@ fn codec(criterion: &mut Criterion<OnCore>) {
         &mut group,
         "command: broadcast",
         || command.encode(),
-        |bytes| Command::decode(true, bytes).expect("as written"),
+        |bytes| Command::decode(StreamKind::Slot, bytes).expect("as written"),
     );
     let body = Body::new(Delivery::ReliableOrdered, PAYLOAD).expect("few bytes");
     let event = SessionEvent::Message { number: EventNumber(1_000), sender: MemberId(3), body };

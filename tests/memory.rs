@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use rallypoint::base::Wire;
 use rallypoint::wire::frame::read_frames;
-use rallypoint::wire::{Command, CommandResult, ServerMessage};
+use rallypoint::wire::{Command, CommandResult, ServerMessage, StreamKind};
 use serde_json::Value;
 
 /// The largest allocation since the last reset.
@@ -50,7 +50,7 @@ const CLAIMS: [&[u8]; 6] = [
     &[0xbf, 0xff, 0xff, 0xff],
 ];
 
-type Decode = fn(bool, Bytes);
+type Decode = fn(StreamKind, Bytes);
 
 /// Each vector is truncated at each position and continued with a large number, after which no data follows.
 // spec-test: WIR-4
@@ -58,20 +58,20 @@ type Decode = fn(bool, Bytes);
 fn a_number_without_the_bytes_it_promises_reserves_nothing() {
     let families: [(&str, Decode); 4] = [
         ("frames", |_, bytes| drop(read_frames(bytes))),
-        ("commands", |slot, bytes| drop(Command::decode(slot, bytes))),
+        ("commands", |on, bytes| drop(Command::decode(on, bytes))),
         ("results", |_, bytes| drop(CommandResult::from_bytes(bytes))),
-        ("events", |slot, bytes| drop(ServerMessage::decode(slot, bytes))),
+        ("events", |on, bytes| drop(ServerMessage::decode(on, bytes))),
     ];
     for (family, decode) in families {
         let mut tried = 0;
-        for (slot, bytes) in vectors(family) {
+        for (on, bytes) in vectors(family) {
             // Counts and lengths are near the beginning.
             for cut in 0..bytes.len().min(80) {
                 for claim in CLAIMS {
                     let claimed = Bytes::from([&bytes[..cut], claim].concat());
                     let length = claimed.len();
                     LARGEST.store(0, Ordering::Relaxed);
-                    decode(slot, claimed);
+                    decode(on, claimed);
                     let largest = LARGEST.load(Ordering::Relaxed);
                     assert!(largest <= 16 * length + 512, "{family}: {largest} bytes for {length}");
                     tried += 1;
@@ -82,8 +82,8 @@ fn a_number_without_the_bytes_it_promises_reserves_nothing() {
     }
 }
 
-/// Returns the bytes of a family's vectors, each with whether it arrives on a session's stream.
-fn vectors(family: &str) -> Vec<(bool, Vec<u8>)> {
+/// Returns the bytes of a family's vectors, each with the kind of stream that it arrives on.
+fn vectors(family: &str) -> Vec<(StreamKind, Vec<u8>)> {
     let path = format!("{}/protocol-spec/vectors/{family}.json", env!("CARGO_MANIFEST_DIR"));
     let Value::Array(vectors) = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap() else {
         panic!("{family} is no array")
@@ -92,8 +92,8 @@ fn vectors(family: &str) -> Vec<(bool, Vec<u8>)> {
         let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
         digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
     };
-    vectors
-        .iter()
-        .map(|vector| (vector["stream"] == "slot", unhex(vector["bytes"].as_str().unwrap())))
-        .collect()
+    let on = |vector: &Value| {
+        if vector["stream"] == "slot" { StreamKind::Slot } else { StreamKind::Control }
+    };
+    vectors.iter().map(|vector| (on(vector), unhex(vector["bytes"].as_str().unwrap()))).collect()
 }

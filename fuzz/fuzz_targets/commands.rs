@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rallypoint::wire::Command;
+use rallypoint::wire::{Command, StreamKind};
 
 fuzz_target!(|data: &[u8]| {
-    for slot_stream in [false, true] {
-        if let Ok(command) = Command::decode(slot_stream, Bytes::copy_from_slice(data)) {
-            assert_eq!(command.is_for_slot_stream(), slot_stream);
+    for on in [StreamKind::Control, StreamKind::Slot] {
+        if let Ok(command) = Command::decode(on, Bytes::copy_from_slice(data)) {
+            assert_eq!(command.stream_kind(), on);
             assert_eq!(command.encode(), data);
         }
     }

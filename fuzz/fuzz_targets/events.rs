@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use rallypoint::wire::ServerMessage;
+use rallypoint::wire::{ServerMessage, StreamKind};
 
 fuzz_target!(|data: &[u8]| {
-    for slot_stream in [false, true] {
-        if let Ok(message) = ServerMessage::decode(slot_stream, Bytes::copy_from_slice(data)) {
+    for on in [StreamKind::Control, StreamKind::Slot] {
+        if let Ok(message) = ServerMessage::decode(on, Bytes::copy_from_slice(data)) {
             assert_eq!(message.encode(), data);
         }
     }

@@ -28,7 +28,7 @@ use crate::wire::command::{
 use crate::wire::{
     Admission, Body, CloseCode, Command, Delivery, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave,
     PropertyKey, PropertyOp, PropertyOps, PropertyValue, Reason, Request, ServerMessage, SessionEvent,
-    Settings, UserEvent, WriteRule,
+    Settings, StreamKind, UserEvent, WriteRule,
 };
 
 /// An intruder and its state.
@@ -191,7 +191,7 @@ impl Intruder {
 
     fn hear(&mut self, stream: Option<StreamId>, payload: Bytes) {
         let Some(stream) = stream else { return };
-        let Ok(message) = ServerMessage::decode(stream != StreamId::CONTROL, payload) else { return };
+        let Ok(message) = ServerMessage::decode(StreamKind::of(stream), payload) else { return };
         let slot = Slot(stream.0);
         match message {
             ServerMessage::Session(SessionEvent::Snapshot(snapshot)) => {
@@ -249,10 +249,10 @@ impl Intruder {
         if self.rng.random_bool(0.2) {
             self.damage(&mut bytes);
         }
-        let on_slot = request.is_for_slot_stream() != self.rng.random_bool(0.02);
+        let on_slot = (request.stream_kind() == StreamKind::Slot) != self.rng.random_bool(0.02);
         let slot = if on_slot { self.slot() } else { Slot(0) };
         let bytes = Bytes::from(bytes);
-        match Command::decode(slot != Slot(0), bytes.clone()) {
+        match Command::decode(StreamKind::of(slot.into()), bytes.clone()) {
             Ok(Command::Request(_, request)) => {
                 // A session that outlives the run could not be told from one that the server failed to
                 // delete.
@@ -316,7 +316,7 @@ impl Intruder {
         bytes.extend_from_slice(&payload::strange(0));
         let (slot, delivery) = (self.slot(), self.delivery());
         let bytes = Bytes::from(bytes);
-        if let Ok(Command::Request(..)) = Command::decode(slot != Slot(0), bytes.clone()) {
+        if let Ok(Command::Request(..)) = Command::decode(StreamKind::of(slot.into()), bytes.clone()) {
             return;
         }
         self.send(now, slot, delivery, bytes);

@@ -13,6 +13,7 @@ mod parameters;
 pub mod property;
 pub mod result;
 mod settings;
+mod stream_kind;
 
 pub use body::Body;
 pub use codes::{CloseCode, DeleteReason, ErrorCode, LeaveReason, RejectCode};
@@ -26,6 +27,7 @@ pub use property::{
 };
 pub use result::{CommandResult, Value};
 pub use settings::{Admission, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, Reason, Settings};
+pub use stream_kind::StreamKind;
 
 #[cfg(test)]
 mod bounds;

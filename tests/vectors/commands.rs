@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rallypoint::base::{MemberId, RequestId};
+use rallypoint::wire::StreamKind as On;
 use rallypoint::wire::command::{
     Broadcast, Create, Decline, Delete, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick,
     Message, Recipients, Reply, Revoke, To, Transfer,
@@ -12,7 +13,7 @@ use rallypoint::wire::{
 use serde_json::json;
 
 use super::describe::command_json;
-use super::samples::{On, SESSION, body, invite, key, largest_settings, reason, settings, text, user};
+use super::samples::{SESSION, body, invite, key, largest_settings, name_of, reason, settings, text, user};
 use super::{Vectors, hex, unhex};
 
 // spec-test: CMD-1, CMD-2, CMD-3, CMD-11, CMD-14, CMD-20, CMD-21, MSG-2, PRP-8, SES-8, WIR-3
@@ -20,22 +21,22 @@ use super::{Vectors, hex, unhex};
 fn commands() {
     let mut vectors = Vectors::new("commands");
     for (name, command) in good_commands() {
-        let on = if command.is_for_slot_stream() { On::Slot } else { On::Control };
+        let on = command.stream_kind();
         let bytes = command.encode();
-        assert_eq!(Command::decode(on.is_slot(), bytes.clone()).as_ref(), Ok(&command), "{name}");
+        assert_eq!(Command::decode(on, bytes.clone()).as_ref(), Ok(&command), "{name}");
         vectors.push(json!({
-            "name": name, "stream": on.name(), "bytes": hex(&bytes), "value": command_json(&command),
+            "name": name, "stream": name_of(on), "bytes": hex(&bytes), "value": command_json(&command),
         }));
     }
     for (name, on, bytes) in bad_commands() {
-        let error = Command::decode(on.is_slot(), bytes.clone()).expect_err(name);
+        let error = Command::decode(on, bytes.clone()).expect_err(name);
         let reply = match error.reply {
             Reply::Request(id) => json!({ "request": id.0, "code": error.code.name() }),
             Reply::Counter(counter) => json!({ "counter": counter, "code": error.code.name() }),
             Reply::Nobody => json!("close"),
         };
         vectors.push(json!({
-            "name": name, "stream": on.name(), "bytes": hex(&bytes),
+            "name": name, "stream": name_of(on), "bytes": hex(&bytes),
             "refused": error.cause.to_string(), "reply": reply,
         }));
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rallypoint::base::{ConnectionId, EventNumber, MemberId, Revision};
+use rallypoint::wire::StreamKind as On;
 use rallypoint::wire::event::SnapshotMember;
 use rallypoint::wire::{
     DeleteReason, Delivery, ErrorCode, LeaveReason, Property, PropertyChange, PropertyChanges, PropertyValue,
@@ -10,7 +11,7 @@ use rallypoint::wire::{
 use serde_json::json;
 
 use super::describe::{session_event_json, user_event_json};
-use super::samples::{On, SESSION, body, invitation, invite, key, reason, settings, text, user};
+use super::samples::{SESSION, body, invitation, invite, key, name_of, reason, settings, text, user};
 use super::{Vectors, hex, unhex};
 
 // spec-test: EVT-2, EVT-3, EVT-4, EVT-10, EVT-11, PRP-9, ERR-1, WIR-3, WIR-5
@@ -27,13 +28,13 @@ fn events() {
     });
     for (name, on, message, value) in session.chain(user) {
         let bytes = message.encode();
-        assert_eq!(ServerMessage::decode(on.is_slot(), bytes.clone()).as_ref(), Ok(&message), "{name}");
-        vectors.push(json!({ "name": name, "stream": on.name(), "bytes": hex(&bytes), "value": value }));
+        assert_eq!(ServerMessage::decode(on, bytes.clone()).as_ref(), Ok(&message), "{name}");
+        vectors.push(json!({ "name": name, "stream": name_of(on), "bytes": hex(&bytes), "value": value }));
     }
     for (name, on, bytes) in bad_events() {
-        let error = ServerMessage::decode(on.is_slot(), bytes.clone()).expect_err(name);
+        let error = ServerMessage::decode(on, bytes.clone()).expect_err(name);
         vectors.push(json!({
-            "name": name, "stream": on.name(), "bytes": hex(&bytes), "refused": error.to_string(),
+            "name": name, "stream": name_of(on), "bytes": hex(&bytes), "refused": error.to_string(),
         }));
     }
     vectors.settle();

@@ -5,23 +5,14 @@ use rallypoint::base::{InviteId, SessionId, SessionKind, UserId};
 use rallypoint::wire::event::Invitation;
 use rallypoint::wire::{
     Admission, Body, Delivery, IdleTtl, MaxMembers, Note, OnOwnerLeave, PropertyKey, PropertyValue, Reason,
-    Settings,
+    Settings, StreamKind,
 };
 
-/// The kind of stream that a message travels on.
-#[derive(Clone, Copy)]
-pub(crate) enum On {
-    Control,
-    Slot,
-}
-
-impl On {
-    pub(crate) fn is_slot(self) -> bool {
-        matches!(self, Self::Slot)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        if self.is_slot() { "slot" } else { "control" }
+/// Returns the name of a kind of stream in the vectors.
+pub(crate) fn name_of(on: StreamKind) -> &'static str {
+    match on {
+        StreamKind::Control => "control",
+        StreamKind::Slot => "slot",
     }
 }
 

@@ -16,7 +16,8 @@ use super::slots::{Begun, Slots};
 use super::violation::ServerViolation;
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Wire};
 use crate::wire::{
-    CommandResult, Delivery, ErrorCode, Request, ServerMessage, SessionEvent, Snapshot, UserEvent, Value,
+    CommandResult, Delivery, ErrorCode, Request, ServerMessage, SessionEvent, Snapshot, StreamKind,
+    UserEvent, Value,
 };
 
 /// An output of a client to its owner.
@@ -250,7 +251,7 @@ impl Dialogue {
 }
 
 fn decode(stream: StreamId, payload: Bytes) -> Result<ServerMessage, ServerViolation> {
-    ServerMessage::decode(stream != StreamId::CONTROL, payload)
+    ServerMessage::decode(StreamKind::of(stream), payload)
         .map_err(|error| ServerViolation::Undecodable { stream, error })
 }
 

@@ -9,7 +9,7 @@ use super::{Core, Link};
 use crate::base::{DecodeError, MemberId, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire, Writer};
 use crate::rudp::{self, Payload};
 use crate::wire::command::{Recipients, To, write_broadcast_head, write_message_head};
-use crate::wire::{Body, Command, Delivery, ErrorCode, Request};
+use crate::wire::{Body, Command, Delivery, ErrorCode, Request, StreamKind};
 
 /// The outcome of an accepted `broadcast` or `message`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Core {
     /// # Errors
     /// [`RequestError`], in which case nothing was sent.
     pub fn request(&mut self, now: Timestamp, request: &Request) -> Result<RequestId, RequestError> {
-        if request.is_for_slot_stream() {
+        if request.stream_kind() != StreamKind::Control {
             return Err(ErrorCode::UnknownCommand.into());
         }
         self.send_request(now, StreamId::CONTROL, request)
@@ -47,7 +47,7 @@ impl Core {
         slot: Slot,
         request: &Request,
     ) -> Result<RequestId, RequestError> {
-        if !request.is_for_slot_stream() {
+        if request.stream_kind() != StreamKind::Slot {
             return Err(ErrorCode::UnknownCommand.into());
         }
         if self.is_connected() && self.dialogue.slots.get(slot).is_none() {

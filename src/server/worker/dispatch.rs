@@ -8,7 +8,7 @@ use super::clients::{Seat, SlotState};
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
 use crate::server::mailbox::Mailbox;
 use crate::wire::command::{Broadcast, Message};
-use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, SessionEvent, Value};
+use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, SessionEvent, StreamKind, Value};
 
 /// The user that sent a command, and the connection that it arrived on.
 #[derive(Debug, Clone)]
@@ -55,7 +55,11 @@ impl Worker {
             SlotState::Unknown if stream == Some(StreamId::CONTROL) => Scope::User,
             SlotState::Unknown => return self.violated(now, connection, "a slot that was never given"),
         };
-        let command = Command::decode(matches!(scope, Scope::Seat(..)), payload);
+        let on = match scope {
+            Scope::User => StreamKind::Control,
+            Scope::Seat(..) => StreamKind::Slot,
+        };
+        let command = Command::decode(on, payload);
         if let Ok(command) = &command {
             in_budget = in_budget && client.budget.take_costs(now, slot, command);
         }

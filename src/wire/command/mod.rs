@@ -21,7 +21,7 @@ pub use request::Request;
 
 use bytes::Bytes;
 
-use super::{Body, ErrorCode, PropertyValue};
+use super::{Body, ErrorCode, PropertyValue, StreamKind};
 use crate::base::{DecodeError, Reader, RequestId, Wire, Writer};
 
 /// Length of the largest command: a full payload with its head, or the full properties of a session.
@@ -45,23 +45,23 @@ pub enum Command {
 }
 
 impl Command {
-    /// Reads a command that fills `bytes`; `slot_stream` if it came on the stream of a slot.
+    /// Reads a command that fills `bytes` and came on a stream of kind `on`.
     ///
     /// # Errors
     /// [`CommandError`], which contains the answer to send. Spec: CMD-3.
     // spec: CMD-3
-    pub fn decode(slot_stream: bool, bytes: Bytes) -> Result<Self, CommandError> {
+    pub fn decode(on: StreamKind, bytes: Bytes) -> Result<Self, CommandError> {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8(COMMAND_KIND).map_err(|cause| CommandError::of(Reply::Nobody, cause))?;
         match kind {
-            Broadcast::KIND | Message::KIND if slot_stream => Self::decode_hot(kind, reader),
-            _ => Self::decode_request(kind, slot_stream, reader),
+            Broadcast::KIND | Message::KIND if on == StreamKind::Slot => Self::decode_hot(kind, reader),
+            _ => Self::decode_request(kind, on, reader),
         }
     }
 
-    fn decode_request(kind: u8, slot_stream: bool, mut reader: Reader) -> Result<Self, CommandError> {
+    fn decode_request(kind: u8, on: StreamKind, mut reader: Reader) -> Result<Self, CommandError> {
         let id = RequestId::read(&mut reader).map_err(|cause| CommandError::of(Reply::Nobody, cause))?;
-        Request::read(kind, slot_stream, &mut reader)
+        Request::read(kind, on, &mut reader)
             .map(|request| Self::Request(id, request))
             .map_err(|cause| CommandError::of(Reply::Request(id), cause))
     }
@@ -93,11 +93,11 @@ impl Command {
         writer.finish()
     }
 
-    /// Returns true if the command travels on the stream of the session that it acts on.
-    pub fn is_for_slot_stream(&self) -> bool {
+    /// Returns the kind of stream that the command travels on.
+    pub fn stream_kind(&self) -> StreamKind {
         match self {
-            Self::Request(_, request) => request.is_for_slot_stream(),
-            Self::Broadcast(_) | Self::Message(_) => true,
+            Self::Request(_, request) => request.stream_kind(),
+            Self::Broadcast(_) | Self::Message(_) => StreamKind::Slot,
         }
     }
 }

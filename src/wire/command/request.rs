@@ -3,7 +3,7 @@
 use super::COMMAND_KIND;
 use super::{Create, Decline, Delete, Invite, Join, Kick, Revoke, Transfer};
 use crate::base::{DecodeError, Reader, SessionId, Wire, Writer};
-use crate::wire::PropertyOps;
+use crate::wire::{PropertyOps, StreamKind};
 
 /// A command that gets one result. Spec: CMD-4.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,15 +73,15 @@ impl Request {
         }
     }
 
-    /// Returns true for requests that travel on a session's stream.
-    pub fn is_for_slot_stream(&self) -> bool {
-        self.kind() >= FIRST_ON_SLOT_STREAM
+    /// Returns the kind of stream that the request travels on.
+    pub fn stream_kind(&self) -> StreamKind {
+        stream_of(self.kind())
     }
 
-    /// Reads the fields of `kind` up to the end of the input.
-    pub(super) fn read(kind: u8, slot_stream: bool, reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// Reads the fields of `kind`, which came on a stream of kind `on`, up to the end of the input.
+    pub(super) fn read(kind: u8, on: StreamKind, reader: &mut Reader) -> Result<Self, DecodeError> {
         let unknown = DecodeError::Unknown { what: COMMAND_KIND, value: u64::from(kind) };
-        if slot_stream != (kind >= FIRST_ON_SLOT_STREAM) {
+        if on != stream_of(kind) {
             return Err(unknown);
         }
         let request = match kind {
@@ -120,4 +120,9 @@ impl Request {
             Self::ListMine | Self::ListInvites | Self::Leave => {}
         }
     }
+}
+
+/// Returns the kind of stream that requests of `kind` travel on.
+fn stream_of(kind: u8) -> StreamKind {
+    if kind >= FIRST_ON_SLOT_STREAM { StreamKind::Slot } else { StreamKind::Control }
 }

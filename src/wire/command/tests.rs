@@ -11,6 +11,10 @@ use crate::wire::{
 };
 use proptest::prelude::*;
 
+use StreamKind::{Control, Slot};
+
+const KINDS: [StreamKind; 2] = [Control, Slot];
+
 fn session() -> SessionId {
     SessionId(0x0102_0304_0506_0708)
 }
@@ -25,9 +29,10 @@ fn request(request: Request) -> Command {
 fn check(command: &Command, parts: &[&[u8]]) {
     let bytes = Bytes::from(parts.concat());
     assert_eq!(command.encode(), bytes);
-    assert_eq!(Command::decode(command.is_for_slot_stream(), bytes.clone()).as_ref(), Ok(command));
-    let other = Command::decode(!command.is_for_slot_stream(), bytes).map_err(|error| error.code);
-    assert_eq!(other, Err(ErrorCode::UnknownCommand), "it belongs to one kind of stream");
+    assert_eq!(Command::decode(command.stream_kind(), bytes.clone()).as_ref(), Ok(command));
+    let other = KINDS.into_iter().find(|kind| *kind != command.stream_kind()).unwrap();
+    let read = Command::decode(other, bytes).map_err(|error| error.code);
+    assert_eq!(read, Err(ErrorCode::UnknownCommand), "it belongs to one kind of stream");
 }
 
 // spec-test: CMD-10 CMD-12 CMD-13
@@ -92,8 +97,8 @@ fn known_bytes_of_the_hot_path() {
     check(&message, &[&[0x21, 0x03, 0, 0, 2, 2, 0x41, 0x2c], b"pay"]);
 }
 
-fn refusal(slot_stream: bool, bytes: &[u8]) -> (Reply, ErrorCode) {
-    let error = Command::decode(slot_stream, Bytes::copy_from_slice(bytes)).unwrap_err();
+fn refusal(on: StreamKind, bytes: &[u8]) -> (Reply, ErrorCode) {
+    let error = Command::decode(on, Bytes::copy_from_slice(bytes)).unwrap_err();
     (error.reply, error.code)
 }
 
@@ -101,34 +106,34 @@ fn refusal(slot_stream: bool, bytes: &[u8]) -> (Reply, ErrorCode) {
 #[test]
 fn an_unknown_command_is_answered_by_its_request_id() {
     let reply = Reply::Request(RequestId(7));
-    for slot_stream in [false, true] {
-        assert_eq!(refusal(slot_stream, &[0x3f, 7, 1, 2, 3]), (reply, ErrorCode::UnknownCommand));
+    for on in KINDS {
+        assert_eq!(refusal(on, &[0x3f, 7, 1, 2, 3]), (reply, ErrorCode::UnknownCommand));
     }
-    assert_eq!(refusal(false, &[0x3f]), (Reply::Nobody, ErrorCode::Malformed));
-    assert_eq!(refusal(true, &[]), (Reply::Nobody, ErrorCode::Malformed));
+    assert_eq!(refusal(Control, &[0x3f]), (Reply::Nobody, ErrorCode::Malformed));
+    assert_eq!(refusal(Slot, &[]), (Reply::Nobody, ErrorCode::Malformed));
 }
 
 // spec-test: CMD-3
 #[test]
 fn a_malformed_request_is_answered_by_its_request_id() {
     let reply = Reply::Request(RequestId(7));
-    assert_eq!(refusal(true, &[0x12, 7, 0]), (reply, ErrorCode::Malformed), "trailing byte");
-    assert_eq!(refusal(true, &[0x14, 7]), (reply, ErrorCode::Malformed), "no member");
-    assert_eq!(refusal(false, &[0x02, 7, 9]), (reply, ErrorCode::Malformed), "no such way to join");
-    assert_eq!(refusal(true, &[0x10, 7, 0, 30, 0, 0]), (reply, ErrorCode::Malformed), "nobody invited");
+    assert_eq!(refusal(Slot, &[0x12, 7, 0]), (reply, ErrorCode::Malformed), "trailing byte");
+    assert_eq!(refusal(Slot, &[0x14, 7]), (reply, ErrorCode::Malformed), "no member");
+    assert_eq!(refusal(Control, &[0x02, 7, 9]), (reply, ErrorCode::Malformed), "no such way to join");
+    assert_eq!(refusal(Slot, &[0x10, 7, 0, 30, 0, 0]), (reply, ErrorCode::Malformed), "nobody invited");
     let twice = [&[0x10, 7, 2][..], b"\x01a\x01a", &[30, 0, 0]].concat();
-    assert_eq!(refusal(true, &twice), (reply, ErrorCode::Malformed), "a user twice");
+    assert_eq!(refusal(Slot, &twice), (reply, ErrorCode::Malformed), "a user twice");
 }
 
 // spec-test: CMD-3
 #[test]
 fn a_broken_hot_path_command_is_answered_by_its_counter() {
     let reply = Reply::Counter(0x0109);
-    assert_eq!(refusal(true, &[0x20, 0x05, 1, 9]), (reply, ErrorCode::Malformed), "no such delivery");
-    assert_eq!(refusal(true, &[0x20, 0x13, 1, 9]), (reply, ErrorCode::Malformed), "reserved bit");
-    assert_eq!(refusal(true, &[0x21, 0x0b, 1, 9, 1, 1]), (reply, ErrorCode::Malformed), "not for messages");
-    assert_eq!(refusal(true, &[0x21, 0x03, 1, 9, 2, 4, 4]), (reply, ErrorCode::Malformed), "a member twice");
-    assert_eq!(refusal(true, &[0x20, 0x03, 1]), (Reply::Nobody, ErrorCode::Malformed));
+    assert_eq!(refusal(Slot, &[0x20, 0x05, 1, 9]), (reply, ErrorCode::Malformed), "no such delivery");
+    assert_eq!(refusal(Slot, &[0x20, 0x13, 1, 9]), (reply, ErrorCode::Malformed), "reserved bit");
+    assert_eq!(refusal(Slot, &[0x21, 0x0b, 1, 9, 1, 1]), (reply, ErrorCode::Malformed), "not for messages");
+    assert_eq!(refusal(Slot, &[0x21, 0x03, 1, 9, 2, 4, 4]), (reply, ErrorCode::Malformed), "a member twice");
+    assert_eq!(refusal(Slot, &[0x20, 0x03, 1]), (Reply::Nobody, ErrorCode::Malformed));
 }
 
 // spec-test: MSG-2
@@ -136,9 +141,9 @@ fn a_broken_hot_path_command_is_answered_by_its_counter() {
 fn too_large_a_payload_has_its_own_name() {
     let of = |flags: u8, bytes: usize| [&[0x20, flags, 0, 9][..], &vec![0; bytes]].concat();
     let too_large = (Reply::Counter(9), ErrorCode::PayloadTooLarge);
-    assert_eq!(refusal(true, &of(3, 65_537)), too_large);
-    assert_eq!(refusal(true, &of(0, 1_025)), too_large);
-    assert!(Command::decode(true, of(3, 65_536).into()).is_ok());
+    assert_eq!(refusal(Slot, &of(3, 65_537)), too_large);
+    assert_eq!(refusal(Slot, &of(0, 1_025)), too_large);
+    assert!(Command::decode(Slot, of(3, 65_536).into()).is_ok());
 }
 
 // spec-test: PRP-2
@@ -148,9 +153,9 @@ fn too_large_properties_have_their_own_names() {
     writer.slice(&[0x16, 7, 1, 0, 1, b'k', 0]);
     writer.prefixed(&vec![0; 65_537]);
     let reply = Reply::Request(RequestId(7));
-    assert_eq!(refusal(true, writer.as_slice()), (reply, ErrorCode::PropertiesTooLarge));
+    assert_eq!(refusal(Slot, writer.as_slice()), (reply, ErrorCode::PropertiesTooLarge));
     let many = [1, 7, 0, 7, 8, 60, 0, 1, 0x41, 1];
-    assert_eq!(refusal(false, &many), (reply, ErrorCode::TooManyProperties));
+    assert_eq!(refusal(Control, &many), (reply, ErrorCode::TooManyProperties));
 }
 
 #[test]
@@ -250,17 +255,17 @@ fn any_command() -> impl Strategy<Value = Command> {
 proptest! {
     #[test]
     fn a_command_is_read_as_it_was_written(command in any_command()) {
-        prop_assert_eq!(Command::decode(command.is_for_slot_stream(), command.encode()), Ok(command));
+        prop_assert_eq!(Command::decode(command.stream_kind(), command.encode()), Ok(command));
     }
 
     #[test]
     fn what_is_accepted_is_canonical(
-        slot_stream: bool,
+        on in prop::sample::select(&KINDS),
         kind in prop_oneof![0..0x18u8, 0x20..0x22u8],
         rest in prop::collection::vec(prop_oneof![4 => 0..4u8, 1 => any::<u8>()], 0..40),
     ) {
         let bytes = Bytes::from([&[kind][..], &rest].concat());
-        if let Ok(command) = Command::decode(slot_stream, bytes.clone()) {
+        if let Ok(command) = Command::decode(on, bytes.clone()) {
             prop_assert_eq!(command.encode(), bytes);
         }
     }
@@ -274,7 +279,7 @@ proptest! {
         let mut bytes = command.encode().to_vec();
         *at.get_mut(&mut bytes) = byte;
         let bytes = Bytes::from(bytes);
-        if let Ok(command) = Command::decode(command.is_for_slot_stream(), bytes.clone()) {
+        if let Ok(command) = Command::decode(command.stream_kind(), bytes.clone()) {
             prop_assert_eq!(command.encode(), bytes);
         }
     }

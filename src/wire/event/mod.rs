@@ -15,7 +15,7 @@ pub use user::{Invitation, UserEvent};
 
 use bytes::Bytes;
 
-use super::CommandResult;
+use super::{CommandResult, StreamKind};
 use crate::base::{DecodeError, Reader, Wire};
 
 /// Any message from a server to a client above the transport.
@@ -30,15 +30,17 @@ pub enum ServerMessage {
 }
 
 impl ServerMessage {
-    /// Reads a message that fills `bytes`; `slot_stream` if it came on the stream of a slot.
+    /// Reads a message that fills `bytes` and came on a stream of kind `on`.
     ///
     /// # Errors
     /// [`DecodeError`] if the server broke the protocol.
-    pub fn decode(slot_stream: bool, bytes: Bytes) -> Result<Self, DecodeError> {
-        match bytes.first() {
-            Some(&kind) if CommandResult::is_kind(kind) => CommandResult::from_bytes(bytes).map(Self::Result),
-            _ if slot_stream => SessionEvent::decode(bytes).map(Self::Session),
-            _ => UserEvent::decode(bytes).map(Self::User),
+    pub fn decode(on: StreamKind, bytes: Bytes) -> Result<Self, DecodeError> {
+        if bytes.first().is_some_and(|kind| CommandResult::is_kind(*kind)) {
+            return CommandResult::from_bytes(bytes).map(Self::Result);
+        }
+        match on {
+            StreamKind::Slot => SessionEvent::decode(bytes).map(Self::Session),
+            StreamKind::Control => UserEvent::decode(bytes).map(Self::User),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::wire::property::tests::any_property;
 use crate::wire::settings::tests::{any_note, any_reason, any_settings};
 use crate::wire::{
     Admission, Body, DeleteReason, Delivery, ErrorCode, IdleTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
-    PropertyChange, PropertyChanges, PropertyKey, Reason, Settings,
+    PropertyChange, PropertyChanges, PropertyKey, Reason, Settings, StreamKind,
 };
 use proptest::prelude::*;
 
@@ -26,13 +26,13 @@ fn user(name: &str) -> UserId {
 fn check(event: &SessionEvent, parts: &[&[u8]]) {
     let bytes = Bytes::from(parts.concat());
     assert_eq!(event.encode(), bytes);
-    assert_eq!(ServerMessage::decode(true, bytes), Ok(ServerMessage::Session(event.clone())));
+    assert_eq!(ServerMessage::decode(StreamKind::Slot, bytes), Ok(ServerMessage::Session(event.clone())));
 }
 
 fn check_user(event: &UserEvent, parts: &[&[u8]]) {
     let bytes = Bytes::from(parts.concat());
     assert_eq!(event.encode(), bytes);
-    assert_eq!(ServerMessage::decode(false, bytes), Ok(ServerMessage::User(event.clone())));
+    assert_eq!(ServerMessage::decode(StreamKind::Control, bytes), Ok(ServerMessage::User(event.clone())));
 }
 
 // spec-test: EVT-4
@@ -134,9 +134,9 @@ fn known_bytes_of_a_users_events() {
 
 #[test]
 fn an_event_of_the_other_stream_is_refused() {
-    assert!(ServerMessage::decode(false, SessionEvent::Lagging.encode()).is_err());
-    assert!(ServerMessage::decode(true, UserEvent::Lagging.encode()).is_err());
-    assert!(ServerMessage::decode(true, Bytes::new()).is_err());
+    assert!(ServerMessage::decode(StreamKind::Control, SessionEvent::Lagging.encode()).is_err());
+    assert!(ServerMessage::decode(StreamKind::Slot, UserEvent::Lagging.encode()).is_err());
+    assert!(ServerMessage::decode(StreamKind::Slot, Bytes::new()).is_err());
 }
 
 #[test]
@@ -257,12 +257,12 @@ proptest! {
     // spec-test: WIR-3
     #[test]
     fn what_is_accepted_is_canonical(
-        slot_stream: bool,
+        on in prop::sample::select(&[StreamKind::Control, StreamKind::Slot]),
         kind in prop_oneof![Just(0x40u8), Just(0x41), Just(0x50), 0x60..0x68u8, 0x70..0x7au8, 0x80..0x85u8],
         rest in prop::collection::vec(prop_oneof![4 => 0..4u8, 1 => any::<u8>()], 0..40),
     ) {
         let bytes = Bytes::from([&[kind][..], &rest].concat());
-        if let Ok(message) = ServerMessage::decode(slot_stream, bytes.clone()) {
+        if let Ok(message) = ServerMessage::decode(on, bytes.clone()) {
             prop_assert_eq!(message.encode(), bytes);
         }
     }
@@ -276,7 +276,7 @@ proptest! {
         let mut bytes = event.encode().to_vec();
         *at.get_mut(&mut bytes) = byte;
         let bytes = Bytes::from(bytes);
-        if let Ok(message) = ServerMessage::decode(true, bytes.clone()) {
+        if let Ok(message) = ServerMessage::decode(StreamKind::Slot, bytes.clone()) {
             prop_assert_eq!(message.encode(), bytes);
         }
     }

@@ -12,7 +12,7 @@ use crate::rudp::{ConnectingConfig, ConnectionConfig, Payload, Role};
 use crate::secure::{ConnectGrant, HandshakeSecrets, Psk};
 use crate::wire::command::{Join, To};
 use crate::wire::packet::SealedHeader;
-use crate::wire::{Command, RejectCode, Request, UserEvent};
+use crate::wire::{Command, RejectCode, Request, StreamKind, UserEvent};
 
 /// A core and the server's end of its connection, linked without delay or loss.
 struct Served {
@@ -127,13 +127,13 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     served.carry();
 
     let heard = std::mem::take(&mut served.heard);
-    let command = |bytes: &Bytes| Command::decode(true, bytes.clone()).unwrap();
+    let command = |bytes: &Bytes| Command::decode(StreamKind::Slot, bytes.clone()).unwrap();
     let on = |wanted: Option<StreamId>| -> Vec<Bytes> {
         heard.iter().filter(|(stream, ..)| *stream == wanted).map(|(.., bytes)| bytes.clone()).collect()
     };
     let control = on(Some(StreamId::CONTROL));
     assert_eq!(
-        Command::decode(false, control[0].clone()),
+        Command::decode(StreamKind::Control, control[0].clone()),
         Ok(Command::Request(info, Request::Info(SESSION)))
     );
     let slot = on(Some(SLOT.into()));
@@ -159,7 +159,9 @@ fn a_message_names_as_many_recipients_as_there_are() {
         served.core.message(served.now, SLOT, &members, delivery, Bytes::from_static(b"psst")).unwrap();
         served.carry();
         let (.., bytes) = served.heard.pop_front().unwrap();
-        let Command::Message(message) = Command::decode(true, bytes).unwrap() else { panic!("{count}") };
+        let Command::Message(message) = Command::decode(StreamKind::Slot, bytes).unwrap() else {
+            panic!("{count}")
+        };
         assert_eq!((message.delivery, message.to.as_slice()), (delivery, &members[..]));
         assert_eq!(message.body.bytes().as_ref(), b"psst");
     }

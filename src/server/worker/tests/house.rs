@@ -29,7 +29,7 @@ use crate::wire::command::{Create, InitialProperties, Invite, InvitedUsers, Join
 use crate::wire::result::Entered;
 use crate::wire::{
     Admission, CloseCode, Command, Delivery, ErrorCode, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave,
-    Request, SealedHeader, ServerMessage, SessionEvent, Settings, UserEvent, Value,
+    Request, SealedHeader, ServerMessage, SessionEvent, Settings, StreamKind, UserEvent, Value,
 };
 
 pub(super) const SERVER: &str = "test.invalid:7777";
@@ -481,7 +481,7 @@ impl Client {
             // Slots of these tests fit the one-byte form.
             StreamId(u32::from(payload.split_to(1)[0]))
         });
-        let message = ServerMessage::decode(stream != StreamId::CONTROL, payload).unwrap();
+        let message = ServerMessage::decode(StreamKind::of(stream), payload).unwrap();
         let wanted = match &message {
             ServerMessage::Session(SessionEvent::Sent { delivery, .. }) => *delivery,
             _ => Delivery::ReliableOrdered,
