@@ -9,7 +9,7 @@ use super::keys::Opened;
 use super::path::Change;
 use super::repair::symbol;
 use super::rtt::RttEstimator;
-use super::stream::{Hold, ReceiveStream, Received, ReceivedPart, Space};
+use super::stream::{Arrival, Hold, MessagePart, ReceiveStream, Received, ReceivedPart, Space};
 use super::{Closed, Connection, Event, KeyLimit, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
 use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
@@ -195,7 +195,8 @@ impl Connection {
         let late = self.newest().is_some_and(|newest| number <= newest);
         let mut hold = Hold::default();
         let mut before = None;
-        for (place, delivery, bytes, whole) in frames.iter().filter_map(numbered) {
+        for part in frames.iter().filter_map(MessagePart::of) {
+            let MessagePart { place, delivery, .. } = part;
             let (Some(stream), Some(space)) = (self.receive_streams.get(place.stream), Space::of(delivery))
             else {
                 continue;
@@ -206,7 +207,7 @@ impl Connection {
             }
             // Fragments of one message are adjacent and count once.
             if before.replace((place, delivery)) != Some((place, delivery)) {
-                hold = hold.and(stream.would_hold(place.number, delivery, bytes, whole));
+                hold = hold.and(stream.would_hold(&part));
             }
         }
         if self.has_room(hold) { Ok(()) } else { Err(PacketDropped::OverBudget) }
@@ -230,9 +231,9 @@ impl Connection {
             return;
         }
         for frame in frames {
-            let Some((place, delivery, bytes, whole)) = numbered(&frame) else { continue };
-            let stream = self.receive_streams.get(place.stream);
-            let hold = stream.map(|stream| stream.would_hold(place.number, delivery, bytes, whole));
+            let Some(part) = MessagePart::of(&frame) else { continue };
+            let stream = self.receive_streams.get(part.place.stream);
+            let hold = stream.map(|stream| stream.would_hold(&part));
             if self.has_room(hold.unwrap_or_default())
                 && let Err(violation) = self.take_frame(now, from, number, frame)
             {
@@ -399,7 +400,8 @@ impl Connection {
             let Received { delivery, payload } = received;
             events.push_back(Event::Message { stream: Some(place.stream), delivery, payload });
         };
-        stream.receive(place.number, delivery, part, largest, &mut self.receive_buffer, &mut up)
+        let arrival = Arrival { number: place.number, delivery, part, largest };
+        stream.receive(arrival, &mut self.receive_buffer, &mut up)
     }
 
     // spec: FRM-6
@@ -455,19 +457,5 @@ impl Connection {
             code => Closed::ByPeer { code, reason: close.reason },
         };
         self.begin_close(now, CloseCode::None, "", closed);
-    }
-}
-
-/// For a message with a number, or a fragment of one: where it belongs, its mode, the message's bytes, and
-/// whether the message is whole.
-fn numbered(frame: &Frame) -> Option<(Place, Delivery, usize, bool)> {
-    match frame {
-        Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
-            Some((*place, *delivery, payload.len(), true))
-        }
-        Frame::Fragment(Fragment { head, .. }) => {
-            Some((head.place, head.delivery, head.total as usize, false))
-        }
-        _ => None,
     }
 }

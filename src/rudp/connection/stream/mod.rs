@@ -10,7 +10,7 @@ mod receive;
 mod send;
 
 pub use reassembly::ReceiveBuffer;
-pub use receive::{Hold, ReceiveStream, Received, ReceivedPart};
+pub use receive::{Arrival, Hold, MessagePart, ReceiveStream, Received, ReceivedPart};
 pub use send::{Piece, Pushed, SendPart, SendStream, Waiting};
 
 use crate::base::{StreamId, VARINT_MAX};

@@ -11,7 +11,20 @@ use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, Space, WINDOW_MESSAGES};
 use crate::base::{Blank, PacketNumber, Rare, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
-use crate::wire::frame::{Fragment, MESSAGE_OVERHEAD_BYTES};
+use crate::wire::frame::{Fragment, Frame, MESSAGE_OVERHEAD_BYTES, Message, MessageHead, Place};
+
+/// Which message a frame belongs to, and how much of it the frame carries. Only messages with a number have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagePart {
+    /// Stream and number of the message.
+    pub place: Place,
+    /// Delivery mode of the message.
+    pub delivery: Delivery,
+    /// Length of the whole message.
+    pub message_bytes: usize,
+    /// True for a whole message, false for a fragment.
+    pub is_whole: bool,
+}
 
 /// The part of a message that arrived.
 #[derive(Debug)]
@@ -20,6 +33,19 @@ pub enum ReceivedPart {
     Whole(Bytes),
     /// One fragment.
     Fragment(Fragment),
+}
+
+/// A part with what is needed to place it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The low bits of the message's number.
+    pub number: Truncated,
+    /// Delivery mode of the message.
+    pub delivery: Delivery,
+    /// What arrived.
+    pub part: ReceivedPart,
+    /// The largest packet received, that of the part included.
+    pub largest: PacketNumber,
 }
 
 /// A message delivered to the owner.
@@ -87,6 +113,29 @@ impl Blank for Keyed {
         &Self { anchor: Anchor::new(), newest: BTreeMap::new(), floor: 0, partials: Partials::new() };
 }
 
+impl MessagePart {
+    /// Returns what `frame` carries of a message with a number; `None` for any other frame.
+    pub fn of(frame: &Frame) -> Option<Self> {
+        match frame {
+            Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
+                Some(Self {
+                    place: *place,
+                    delivery: *delivery,
+                    message_bytes: payload.len(),
+                    is_whole: true,
+                })
+            }
+            Frame::Fragment(Fragment { head, .. }) => Some(Self {
+                place: head.place,
+                delivery: head.delivery,
+                message_bytes: head.total as usize,
+                is_whole: false,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl Hold {
     /// Combines two holds.
     #[must_use]
@@ -116,20 +165,15 @@ impl ReceiveStream {
     }
 
     /// Returns the room that a part would take until what is missing arrives.
-    pub fn would_hold(
-        &self,
-        number: Truncated,
-        delivery: Delivery,
-        message_bytes: usize,
-        whole: bool,
-    ) -> Hold {
+    pub fn would_hold(&self, part: &MessagePart) -> Hold {
+        let MessagePart { place, delivery, message_bytes, is_whole } = *part;
         let (anchor, partials) = match Space::of(delivery) {
             None => return Hold::default(),
             Some(Space::Ordered) => (&self.ordered.anchor, &self.ordered.partials),
             Some(Space::Unordered) => (&self.unordered.anchor, &self.unordered.partials),
             Some(Space::Keyed) => (&self.keyed.anchor, &self.keyed.partials),
         };
-        let number = anchor.expand(number);
+        let number = anchor.expand(place.number);
         let early = delivery == Delivery::ReliableOrdered && number > anchor.at();
         let came = match delivery {
             Delivery::Unreliable => true,
@@ -137,33 +181,29 @@ impl ReceiveStream {
             Delivery::ReliableUnordered => self.unordered.has(number),
             Delivery::Sequenced { key } | Delivery::ReliableLatest { key } => !self.keyed.is_new(key, number),
         };
-        if came || (whole && !early) || partials.contains_key(&number) {
+        if came || (is_whole && !early) || partials.contains_key(&number) {
             Hold::default()
         } else {
             Hold { bytes: message_bytes + MESSAGE_OVERHEAD_BYTES, in_turn: !early }
         }
     }
 
-    /// Takes a message or a part of one from a packet, and delivers what it completes. `largest` is the
-    /// largest packet received, the current one included.
+    /// Takes a message or a part of one, and delivers what it completes.
     ///
     /// # Errors
     /// [`ProtocolViolation`] when the peer exceeds a limit or contradicts an earlier fragment.
     pub fn receive(
         &mut self,
-        number: Truncated,
-        delivery: Delivery,
-        part: ReceivedPart,
-        largest: PacketNumber,
+        arrival: Arrival,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
-        match delivery {
+        match arrival.delivery {
             Delivery::Unreliable => Ok(()),
-            Delivery::ReliableOrdered => self.ordered.receive(number, part, largest, buffer, up),
-            Delivery::ReliableUnordered => self.unordered.receive(number, part, largest, buffer, up),
+            Delivery::ReliableOrdered => self.ordered.receive(arrival, buffer, up),
+            Delivery::ReliableUnordered => self.unordered.receive(arrival, buffer, up),
             Delivery::Sequenced { key } | Delivery::ReliableLatest { key } => {
-                self.keyed.receive(number, key, delivery, part, largest, buffer, up)
+                self.keyed.receive(key, arrival, buffer, up)
             }
         }
     }
@@ -213,9 +253,7 @@ impl Ordered {
 
     fn receive(
         &mut self,
-        number: Truncated,
-        part: ReceivedPart,
-        largest: PacketNumber,
+        Arrival { number, part, largest, .. }: Arrival,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
@@ -255,9 +293,7 @@ impl Unordered {
 
     fn receive(
         &mut self,
-        number: Truncated,
-        part: ReceivedPart,
-        largest: PacketNumber,
+        Arrival { number, part, largest, .. }: Arrival,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
@@ -284,14 +320,10 @@ impl Unordered {
 }
 
 impl Keyed {
-    #[allow(clippy::too_many_arguments, reason = "one call site; each is a different thing")]
     fn receive(
         &mut self,
-        number: Truncated,
         key: u16,
-        delivery: Delivery,
-        part: ReceivedPart,
-        largest: PacketNumber,
+        Arrival { number, delivery, part, largest }: Arrival,
         buffer: &mut ReceiveBuffer,
         up: &mut impl FnMut(Received),
     ) -> Result<(), ProtocolViolation> {
