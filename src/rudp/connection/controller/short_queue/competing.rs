@@ -78,9 +78,33 @@ impl Alone {
         Self { until: now + STAYS_ALONE, rate }
     }
 
-    /// Returns whether the finding still holds: it expires, and ends when the rate falls below three quarters of the
-    /// former one, because another flow may have joined.
-    pub fn holds(&self, now: Timestamp, rate: u64) -> bool {
-        now < self.until && rate * 4 >= self.rate * 3
+    /// Notes the `rate` of a round. The finding ends when that falls below three quarters of the former one, because
+    /// another flow may have joined. It stays ended when the rate recovers.
+    pub fn on_rate(&mut self, rate: u64) {
+        if rate * 4 < self.rate * 3 {
+            *self = Self::default();
+        }
+    }
+
+    /// Returns whether the finding still holds.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_below_three_quarters_ends_the_finding_for_good() {
+        let now = Timestamp::from_millis(7);
+        let mut alone = Alone::found(now, 100_000);
+        assert!(!alone.holds(now + STAYS_ALONE) && !Alone::default().holds(now));
+        alone.on_rate(75_000);
+        assert!(alone.holds(now + STAYS_ALONE / 2));
+        alone.on_rate(74_999);
+        alone.on_rate(100_000);
+        assert!(!alone.holds(now + STAYS_ALONE / 2));
     }
 }

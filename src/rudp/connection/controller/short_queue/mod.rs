@@ -22,7 +22,7 @@
 //!   each, another flow fills the queue. The controller then continues as [`NewReno`](super::NewReno) until the
 //!   queue drains (Copa's mode switching), for 5 s at most before it tries again. On a line so slow that the
 //!   smallest window is a queue, there may be no other flow: if three times as much in flight brings hardly more,
-//!   it assumes for five minutes that it is alone, or until it gets less than at that time.
+//!   it assumes for five minutes that it is alone, or until it gets less than three quarters of that rate.
 //! - **Drain.** When the last 5 s have not come near the previous minimum, the window is halved for two rounds,
 //!   so that this end's own queue does not replace the minimum that is forgotten (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams, and slow start up to half of the last window.
@@ -263,6 +263,7 @@ impl ShortQueue {
 
     fn follow_delay(&mut self, now: Timestamp, rtt: Duration, queueing: Duration, reduced: bool) {
         let target = self.target();
+        self.alone.on_rate(self.rate);
         if std::mem::take(&mut self.settling) {
             return;
         }
@@ -280,7 +281,7 @@ impl ShortQueue {
         }
         self.settling = true;
         self.reduced_in_vain += 1;
-        if self.reduced_in_vain >= ROUNDS_IN_VAIN && !self.alone.holds(now, self.rate) {
+        if self.reduced_in_vain >= ROUNDS_IN_VAIN && !self.alone.holds(now) {
             let competing = Competing::new(now, self.datagram, self.window, self.window_bytes(), self.rate);
             self.mode = Mode::Competing(Box::new(competing));
             return;
