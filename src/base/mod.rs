@@ -1,5 +1,6 @@
 //! Basic types: identifiers, time, bytes. Depends on no other module of the crate.
 
+pub mod bounds;
 pub mod bucket;
 pub mod codec;
 pub mod counter;
@@ -16,6 +17,7 @@ pub mod sync;
 pub mod time;
 pub mod vec_map;
 
+pub use bounds::OutOfBounds;
 pub use bucket::TokenBucket;
 pub use codec::{DecodeError, Reader, VARINT_MAX, Wire, Writer};
 pub use counter::{Counter, Metric, MetricKind};

@@ -83,7 +83,7 @@ pub use self::events::Events;
 pub use self::handle::Client;
 pub use self::params::{CreateSession, InviteUsers};
 pub use crate::base::{
-    DecodeError, EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, Slot, UserId,
+    DecodeError, EventNumber, InviteId, MemberId, OutOfBounds, Revision, SessionId, SessionKind, Slot, UserId,
 };
 #[cfg(feature = "client")]
 pub use crate::net::{BufferSizes, IoPath};

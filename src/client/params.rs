@@ -168,15 +168,15 @@ fn seconds(time: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::DecodeError;
+    use crate::base::OutOfBounds;
 
     #[test]
     fn what_is_out_of_range_is_named_before_anything_is_sent() {
         let refused = |create: CreateSession| match create.build() {
             Err(RequestError::Illegal(
-                DecodeError::OutOfRange { what, .. }
-                | DecodeError::Length { what, .. }
-                | DecodeError::Repeated { what },
+                OutOfBounds::Range { what, .. }
+                | OutOfBounds::Length { what, .. }
+                | OutOfBounds::Repeated { what },
             )) => what,
             other => panic!("{other:?}"),
         };

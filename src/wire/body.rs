@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::Delivery;
-use crate::base::DecodeError;
+use crate::base::OutOfBounds;
 
 /// The payload of a broadcast or message: bytes that only the application interprets. Spec: MSG-2.
 ///
@@ -30,13 +30,10 @@ impl Body {
     /// Checks the length of a payload with this delivery and wraps it.
     ///
     /// # Errors
-    /// [`DecodeError::Length`] above [`Body::max_bytes`].
-    pub fn new(delivery: Delivery, bytes: Bytes) -> Result<Self, DecodeError> {
-        let max = Self::max_bytes(delivery);
-        if bytes.len() <= max {
-            return Ok(Self(bytes));
-        }
-        Err(DecodeError::Length { what: Self::WHAT, bytes: bytes.len() as u64, min: 0, max: max as u64 })
+    /// [`OutOfBounds::Length`] above [`Body::max_bytes`].
+    pub fn new(delivery: Delivery, bytes: Bytes) -> Result<Self, OutOfBounds> {
+        OutOfBounds::check_length(Self::WHAT, bytes.len(), 0, Self::max_bytes(delivery))?;
+        Ok(Self(bytes))
     }
 
     /// The field's name in errors.

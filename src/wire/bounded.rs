@@ -17,12 +17,12 @@ macro_rules! bounded_number {
             /// Checks the range of a number and wraps it.
             ///
             /// # Errors
-            /// [`DecodeError::OutOfRange`](crate::base::DecodeError::OutOfRange).
-            pub fn new(value: $int) -> Result<Self, $crate::base::DecodeError> {
+            /// [`OutOfBounds::Range`](crate::base::OutOfBounds::Range).
+            pub fn new(value: $int) -> Result<Self, $crate::base::OutOfBounds> {
                 if ($min..=$max).contains(&value) {
                     Ok(Self(value))
                 } else {
-                    Err($crate::base::DecodeError::OutOfRange {
+                    Err($crate::base::OutOfBounds::Range {
                         what: $what,
                         value: u64::from(value),
                         min: $min,
@@ -63,18 +63,10 @@ macro_rules! bounded_text {
             /// Checks the length of a text and wraps it.
             ///
             /// # Errors
-            /// [`DecodeError::Length`](crate::base::DecodeError::Length).
-            pub fn new(text: &str) -> Result<Self, $crate::base::DecodeError> {
-                if ($min..=$max).contains(&text.len()) {
-                    Ok(Self(text.into()))
-                } else {
-                    Err($crate::base::DecodeError::Length {
-                        what: $what,
-                        bytes: text.len() as u64,
-                        min: $min,
-                        max: $max,
-                    })
-                }
+            /// [`OutOfBounds::Length`](crate::base::OutOfBounds::Length).
+            pub fn new(text: &str) -> Result<Self, $crate::base::OutOfBounds> {
+                $crate::base::OutOfBounds::check_length($what, text.len(), $min, $max)?;
+                Ok(Self(text.into()))
             }
 
             /// Returns the text.
@@ -90,9 +82,9 @@ macro_rules! bounded_text {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::base::DecodeError;
+            type Err = $crate::base::OutOfBounds;
 
-            fn from_str(text: &str) -> Result<Self, $crate::base::DecodeError> {
+            fn from_str(text: &str) -> Result<Self, $crate::base::OutOfBounds> {
                 Self::new(text)
             }
         }

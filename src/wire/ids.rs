@@ -2,8 +2,8 @@
 
 use crate::base::codec::VARINT_MAX;
 use crate::base::{
-    DecodeError, EventNumber, InviteId, MemberId, Reader, RequestId, Revision, SessionId, SessionKind, Slot,
-    UserId, Wire, Writer,
+    DecodeError, EventNumber, InviteId, MemberId, OutOfBounds, Reader, RequestId, Revision, SessionId,
+    SessionKind, Slot, UserId, Wire, Writer,
 };
 
 /// Encodes identifiers that fit in 32 bits as varints.
@@ -74,11 +74,9 @@ impl Wire for UserId {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let text = reader.text("user id", 1, Self::MAX_BYTES)?;
         // `text` has checked the length; this only converts the type.
-        Self::new(&text).map_err(|error| DecodeError::Length {
-            what: "user id",
-            bytes: error.bytes as u64,
-            min: 1,
-            max: Self::MAX_BYTES as u64,
+        Self::new(&text).map_err(|error| {
+            let (bytes, max) = (error.bytes as u64, Self::MAX_BYTES as u64);
+            OutOfBounds::Length { what: "user id", bytes, min: 1, max }.into()
         })
     }
 
@@ -117,14 +115,17 @@ mod tests {
     fn a_member_id_fits_32_bits() {
         let mut writer = Writer::new();
         writer.varint(1 << 32);
-        assert!(matches!(MemberId::from_bytes(writer.finish()), Err(DecodeError::OutOfRange { .. })));
+        assert!(matches!(
+            MemberId::from_bytes(writer.finish()),
+            Err(DecodeError::OutOfBounds(OutOfBounds::Range { .. }))
+        ));
     }
 
     #[test]
     fn an_empty_user_id_is_refused() {
         assert!(matches!(
             UserId::from_bytes(Bytes::from_static(&[0])),
-            Err(DecodeError::Length { what: "user id", .. })
+            Err(DecodeError::OutOfBounds(OutOfBounds::Length { what: "user id", .. }))
         ));
     }
 }

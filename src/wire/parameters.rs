@@ -117,6 +117,7 @@ fn pass_over_extensions(reader: &mut Reader) -> Result<(), DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::OutOfBounds;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -153,7 +154,7 @@ mod tests {
         writer.varint(999);
         assert!(matches!(
             TransportParameters::from_bytes(writer.finish()),
-            Err(DecodeError::OutOfRange { what: "idle timeout", value: 999, .. })
+            Err(DecodeError::OutOfBounds(OutOfBounds::Range { what: "idle timeout", value: 999, .. }))
         ));
     }
 
@@ -175,7 +176,10 @@ mod tests {
         assert_eq!(read(&[1]), Err(DecodeError::Truncated { what: "extension", missing: 1 }));
         assert_eq!(read(&[1, 3, 0]), Err(DecodeError::Truncated { what: "extension", missing: 2 }));
         let long = [&[1, 0x40, 64][..], &[9; 64]].concat();
-        assert!(matches!(read(&long), Err(DecodeError::Length { what: "extension", bytes: 64, .. })));
+        assert!(matches!(
+            read(&long),
+            Err(DecodeError::OutOfBounds(OutOfBounds::Length { what: "extension", bytes: 64, .. }))
+        ));
         assert_eq!(read(&[0x40, 1, 0]), Err(DecodeError::NotShortest { value: 1 }));
     }
 

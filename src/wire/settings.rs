@@ -126,6 +126,7 @@ impl Wire for Settings {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::base::OutOfBounds;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -173,7 +174,10 @@ pub(crate) mod tests {
         assert!(Reason::new(&"r".repeat(129)).is_err() && Reason::new(&"r".repeat(128)).is_ok());
         for bytes in [&[0u8][..], &[0x44, 1]] {
             let read = MaxMembers::from_bytes(Bytes::copy_from_slice(bytes));
-            assert!(matches!(read, Err(DecodeError::OutOfRange { min: 1, max: 1024, .. })));
+            assert!(matches!(
+                read,
+                Err(DecodeError::OutOfBounds(OutOfBounds::Range { min: 1, max: 1024, .. }))
+            ));
         }
     }
 

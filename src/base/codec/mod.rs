@@ -11,6 +11,8 @@ pub use writer::Writer;
 
 use bytes::Bytes;
 
+use super::OutOfBounds;
+
 /// Reason why bytes do not decode. Spec: WIR-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -35,36 +37,9 @@ pub enum DecodeError {
         /// The integer.
         value: u64,
     },
-    /// A number is outside the range of its field.
-    #[error("{what} is {value}, allowed is {min} to {max}")]
-    OutOfRange {
-        /// The field.
-        what: &'static str,
-        /// The value read.
-        value: u64,
-        /// Smallest allowed value.
-        min: u64,
-        /// Largest allowed value.
-        max: u64,
-    },
-    /// A text or byte string is shorter or longer than its field allows.
-    #[error("{what} of {bytes} bytes, allowed are {min} to {max}")]
-    Length {
-        /// The field.
-        what: &'static str,
-        /// Its length in bytes.
-        bytes: u64,
-        /// Smallest length allowed.
-        min: u64,
-        /// Largest length allowed.
-        max: u64,
-    },
-    /// An entry appears twice where it may appear once.
-    #[error("one of the {what} is there twice")]
-    Repeated {
-        /// The list.
-        what: &'static str,
-    },
+    /// A value is not legal in its field.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
     /// A type, kind or code that the protocol does not define.
     #[error("unknown {what} {value}")]
     Unknown {
@@ -88,20 +63,6 @@ pub enum DecodeError {
     /// The checksum of a clear packet does not match for this protocol id.
     #[error("checksum does not match")]
     Checksum,
-}
-
-impl DecodeError {
-    /// Checks that a count or length is within `min..=max`.
-    ///
-    /// # Errors
-    /// [`DecodeError::OutOfRange`].
-    pub fn check_count(what: &'static str, count: usize, min: usize, max: usize) -> Result<(), Self> {
-        if (min..=max).contains(&count) {
-            return Ok(());
-        }
-        let [value, min, max] = [count, min, max].map(|number| number as u64);
-        Err(Self::OutOfRange { what, value, min, max })
-    }
 }
 
 /// A value with exactly one encoding: `read(write(v)) == v`, and `write(read(b)) == b`.

@@ -1,6 +1,7 @@
 use bytes::{Buf, Bytes};
 
 use super::{DecodeError, Wire, varint_len};
+use crate::base::OutOfBounds;
 
 /// Takes values from the front of a datagram; byte strings are slices of it, not copies.
 #[derive(Debug, Clone)]
@@ -103,7 +104,7 @@ impl Reader {
     /// Takes a variable-length integer within `min..=max` and converts it to `N`.
     ///
     /// # Errors
-    /// Those of [`Reader::varint`], and [`DecodeError::OutOfRange`].
+    /// Those of [`Reader::varint`], and [`OutOfBounds::Range`].
     pub fn varint_in<N: TryFrom<u64>>(
         &mut self,
         what: &'static str,
@@ -113,7 +114,7 @@ impl Reader {
         let value = self.varint(what)?;
         let allowed = Some(value).filter(|value| (min..=max).contains(value));
         let narrow = allowed.and_then(|value| N::try_from(value).ok());
-        narrow.ok_or(DecodeError::OutOfRange { what, value, min, max })
+        narrow.ok_or_else(|| OutOfBounds::Range { what, value, min, max }.into())
     }
 
     /// Takes a variable-length integer that fits in 32 bits.
@@ -169,12 +170,12 @@ impl Reader {
     /// Takes a length within `min..=max` as a variable-length integer, then that many bytes.
     ///
     /// # Errors
-    /// Those of [`Reader::varint`] and [`Reader::bytes`], and [`DecodeError::Length`].
+    /// Those of [`Reader::varint`] and [`Reader::bytes`], and [`OutOfBounds::Length`].
     pub fn prefixed(&mut self, what: &'static str, min: usize, max: usize) -> Result<Bytes, DecodeError> {
         let bytes = self.varint(what)?;
         let length = usize::try_from(bytes).ok().filter(|length| (min..=max).contains(length));
         let (min, max) = (min as u64, max as u64);
-        self.bytes(what, length.ok_or(DecodeError::Length { what, bytes, min, max })?)
+        self.bytes(what, length.ok_or(OutOfBounds::Length { what, bytes, min, max })?)
     }
 
     /// Takes length-prefixed text of `min..=max` bytes.

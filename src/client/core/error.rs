@@ -1,7 +1,7 @@
 //! Errors that a client reports to its caller.
 
 use super::violation::ServerViolation;
-use crate::base::{DecodeError, Slot};
+use crate::base::{OutOfBounds, Slot};
 use crate::rudp;
 use crate::wire::{CloseCode, ErrorCode};
 
@@ -32,7 +32,7 @@ pub enum RequestError {
     WouldBlock,
     /// A parameter is out of range; the command was not sent.
     #[error("illegal parameter: {0}")]
-    Illegal(#[from] DecodeError),
+    Illegal(#[from] OutOfBounds),
 }
 
 /// Why a `broadcast` or `message` was not sent.
@@ -60,7 +60,7 @@ pub enum SendError {
     WouldBlock,
     /// No recipients, more than 1,024, or a duplicate.
     #[error("illegal recipients: {0}")]
-    Recipients(DecodeError),
+    Recipients(OutOfBounds),
 }
 
 /// Why a connection ended. [`Disconnected::may_reconnect`] states whether to connect again.

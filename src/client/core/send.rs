@@ -6,7 +6,7 @@ use super::dialogue::asked;
 use super::error::{RequestError, SendError};
 use super::event::low_counter;
 use super::{Core, Link};
-use crate::base::{DecodeError, MemberId, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire, Writer};
+use crate::base::{MemberId, OutOfBounds, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire, Writer};
 use crate::rudp::{self, Payload};
 use crate::wire::command::{Recipients, To, write_broadcast_head, write_message_head};
 use crate::wire::{Body, Command, Delivery, ErrorCode, Request, StreamKind};
@@ -154,7 +154,7 @@ fn in_pieces(head: &Writer, body: Body) -> Payload {
 fn body(delivery: Delivery, payload: Bytes) -> Result<Body, SendError> {
     let bytes = payload.len();
     Body::new(delivery, payload)
-        .map_err(|_: DecodeError| SendError::TooLarge { bytes, max: Body::max_bytes(delivery) })
+        .map_err(|_: OutOfBounds| SendError::TooLarge { bytes, max: Body::max_bytes(delivery) })
 }
 
 /// Converts the error of a command whose payload has `payload_bytes` bytes.

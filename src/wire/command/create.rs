@@ -1,6 +1,6 @@
 //! `create`: a new session.
 
-use crate::base::{DecodeError, Reader, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 use crate::wire::property::MAX_PROPERTIES;
 use crate::wire::{PropertyKey, PropertyValue, Settings, WriteRule};
 
@@ -70,24 +70,16 @@ impl InitialProperties {
     /// Sorts, checks and wraps a list of properties.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are more than [`MAX_PROPERTIES`], [`DecodeError::Repeated`]
-    /// when two have the same key, [`DecodeError::Length`] when a value has more than 65,536 bytes.
-    pub fn new(mut properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
+    /// [`OutOfBounds::Range`] when there are more than [`MAX_PROPERTIES`], [`OutOfBounds::Repeated`]
+    /// when two have the same key, [`OutOfBounds::Length`] when a value has more than 65,536 bytes.
+    pub fn new(mut properties: Vec<InitialProperty>) -> Result<Self, OutOfBounds> {
         properties.iter().try_for_each(|property| property.value.check())?;
         properties.sort_by(|a, b| a.key.cmp(&b.key));
-        match properties.is_sorted_by(|a, b| a.key < b.key) {
-            true => Self::sorted(properties),
-            false => Err(DecodeError::Repeated { what: "initial properties" }),
+        if !properties.is_sorted_by(|a, b| a.key < b.key) {
+            return Err(OutOfBounds::Repeated { what: "initial properties" });
         }
-    }
-
-    fn sorted(properties: Vec<InitialProperty>) -> Result<Self, DecodeError> {
-        DecodeError::check_count(Self::WHAT, properties.len(), 0, MAX_PROPERTIES)?;
-        if properties.is_sorted_by(|a, b| a.key < b.key) {
-            Ok(Self(properties))
-        } else {
-            Err(DecodeError::NotCanonical { what: "order of the initial properties" })
-        }
+        OutOfBounds::check_count(Self::WHAT, properties.len(), 0, MAX_PROPERTIES)?;
+        Ok(Self(properties))
     }
 
     /// Returns the properties by key.
@@ -103,7 +95,12 @@ impl InitialProperties {
 
 impl Wire for InitialProperties {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Self::sorted(reader.list(Self::WHAT, 0, MAX_PROPERTIES)?)
+        let properties: Vec<InitialProperty> = reader.list(Self::WHAT, 0, MAX_PROPERTIES)?;
+        if properties.is_sorted_by(|a, b| a.key < b.key) {
+            Ok(Self(properties))
+        } else {
+            Err(DecodeError::NotCanonical { what: "order of the initial properties" })
+        }
     }
 
     fn write(&self, writer: &mut Writer) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
+use crate::base::{DecodeError, MemberId, OutOfBounds, Reader, Wire, Writer};
 use crate::wire::{Body, Delivery};
 
 /// Bits of a hot-path command's flags: the delivery mode, and whether the sender is excluded.
@@ -132,23 +132,15 @@ impl Recipients {
     /// Sorts, checks and wraps a list of members.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are none or more than [`Recipients::MAX`],
-    /// [`DecodeError::Repeated`] when one is named twice.
-    pub fn new(mut members: Vec<MemberId>) -> Result<Self, DecodeError> {
+    /// [`OutOfBounds::Range`] when there are none or more than [`Recipients::MAX`],
+    /// [`OutOfBounds::Repeated`] when one is named twice.
+    pub fn new(mut members: Vec<MemberId>) -> Result<Self, OutOfBounds> {
         members.sort_unstable();
-        match members.is_sorted_by(|a, b| a < b) {
-            true => Self::sorted(members),
-            false => Err(DecodeError::Repeated { what: "recipients" }),
+        if !members.is_sorted_by(|a, b| a < b) {
+            return Err(OutOfBounds::Repeated { what: "recipients" });
         }
-    }
-
-    fn sorted(members: Vec<MemberId>) -> Result<Self, DecodeError> {
-        DecodeError::check_count(Self::WHAT, members.len(), 1, Self::MAX)?;
-        if members.is_sorted_by(|a, b| a < b) {
-            Ok(Self(members.into()))
-        } else {
-            Err(DecodeError::NotCanonical { what: "order of the recipients" })
-        }
+        OutOfBounds::check_count(Self::WHAT, members.len(), 1, Self::MAX)?;
+        Ok(Self(members.into()))
     }
 
     /// Returns the members by id.
@@ -164,7 +156,12 @@ impl Recipients {
 
 impl Wire for Recipients {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Self::sorted(reader.list(Self::WHAT, 1, Self::MAX)?)
+        let members: Vec<MemberId> = reader.list(Self::WHAT, 1, Self::MAX)?;
+        if members.is_sorted_by(|a, b| a < b) {
+            Ok(Self(members.into()))
+        } else {
+            Err(DecodeError::NotCanonical { what: "order of the recipients" })
+        }
     }
 
     fn write(&self, writer: &mut Writer) {

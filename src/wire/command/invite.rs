@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{DecodeError, Reader, UserId, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, UserId, Wire, Writer};
 use crate::wire::{InviteTtl, Note};
 
 /// Invites users; the result has an answer for each. Spec: CMD-14.
@@ -57,12 +57,12 @@ impl InvitedUsers {
     /// Checks and wraps a list of users.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are none or more than [`InvitedUsers::MAX`],
-    /// [`DecodeError::Repeated`] when one is named twice.
-    pub fn new(users: Vec<UserId>) -> Result<Self, DecodeError> {
-        DecodeError::check_count(Self::WHAT, users.len(), 1, Self::MAX)?;
+    /// [`OutOfBounds::Range`] when there are none or more than [`InvitedUsers::MAX`],
+    /// [`OutOfBounds::Repeated`] when one is named twice.
+    pub fn new(users: Vec<UserId>) -> Result<Self, OutOfBounds> {
+        OutOfBounds::check_count(Self::WHAT, users.len(), 1, Self::MAX)?;
         if users.iter().collect::<BTreeSet<_>>().len() != users.len() {
-            return Err(DecodeError::Repeated { what: "invited users" });
+            return Err(OutOfBounds::Repeated { what: "invited users" });
         }
         Ok(Self(users))
     }
@@ -75,7 +75,7 @@ impl InvitedUsers {
 
 impl Wire for InvitedUsers {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Self::new(reader.list(Self::WHAT, 1, Self::MAX)?)
+        Ok(Self::new(reader.list(Self::WHAT, 1, Self::MAX)?)?)
     }
 
     fn write(&self, writer: &mut Writer) {

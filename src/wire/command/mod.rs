@@ -22,7 +22,7 @@ pub use request::Request;
 use bytes::Bytes;
 
 use super::{Body, ErrorCode, PropertyValue, StreamKind};
-use crate::base::{DecodeError, Reader, RequestId, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, RequestId, Wire, Writer};
 
 /// Length of the largest command: a full payload with its head, or the full properties of a session.
 pub const MAX_COMMAND_BYTES: usize = 128 << 10;
@@ -138,9 +138,12 @@ const COMMAND_KIND: &str = "command kind";
 fn code_of(cause: &DecodeError) -> ErrorCode {
     match cause {
         DecodeError::Unknown { what: COMMAND_KIND, .. } => ErrorCode::UnknownCommand,
-        DecodeError::Length { what: Body::WHAT, .. } => ErrorCode::PayloadTooLarge,
-        DecodeError::Length { what: PropertyValue::WHAT, .. } => ErrorCode::PropertiesTooLarge,
-        DecodeError::OutOfRange { what: InitialProperties::WHAT, .. } => ErrorCode::TooManyProperties,
+        DecodeError::OutOfBounds(cause) => match cause {
+            OutOfBounds::Length { what: Body::WHAT, .. } => ErrorCode::PayloadTooLarge,
+            OutOfBounds::Length { what: PropertyValue::WHAT, .. } => ErrorCode::PropertiesTooLarge,
+            OutOfBounds::Range { what: InitialProperties::WHAT, .. } => ErrorCode::TooManyProperties,
+            _ => ErrorCode::Malformed,
+        },
         _ => ErrorCode::Malformed,
     }
 }

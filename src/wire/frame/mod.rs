@@ -21,7 +21,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::base::codec::varint_len;
-use crate::base::{DecodeError, Reader, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, Writer};
 
 /// One frame. Spec: FRM-1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -197,7 +197,7 @@ pub fn read_frames(payload: Bytes) -> Result<Frames, DecodeError> {
         }
         if frames.len() == MAX_FRAMES {
             let (value, max) = (MAX_FRAMES as u64 + 1, MAX_FRAMES as u64);
-            return Err(DecodeError::OutOfRange { what: "frames of a packet", value, min: 1, max });
+            return Err(OutOfBounds::Range { what: "frames of a packet", value, min: 1, max }.into());
         }
     }
 }

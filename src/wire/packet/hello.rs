@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::clear::{ClearHeader, Echo};
 use super::retry::{COOKIE_BYTES, Cookie};
-use crate::base::{DecodeError, Reader, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 
 /// Length of every HELLO, including header and padding. Spec: HSK-1.
 pub const HELLO_BYTES: usize = 1_200;
@@ -106,7 +106,7 @@ fn read_length(
     reader: &mut Reader,
 ) -> Result<usize, DecodeError> {
     let length = usize::from(reader.u16(what)?);
-    DecodeError::check_count(what, length, min, max)?;
+    OutOfBounds::check_count(what, length, min, max)?;
     Ok(length)
 }
 
@@ -153,8 +153,14 @@ mod tests {
         );
         assert_eq!(with(1_191, 1), Err(DecodeError::NotCanonical { what: "hello padding" }));
         assert_eq!(with(7, 23), Err(DecodeError::Unknown { what: "cookie length", value: 23 }));
-        assert!(matches!(with(1, 0), Err(DecodeError::OutOfRange { what: "token length", .. })));
-        assert!(matches!(with(33, 47), Err(DecodeError::OutOfRange { what: "noise length", .. })));
+        assert!(matches!(
+            with(1, 0),
+            Err(DecodeError::OutOfBounds(OutOfBounds::Range { what: "token length", .. }))
+        ));
+        assert!(matches!(
+            with(33, 47),
+            Err(DecodeError::OutOfBounds(OutOfBounds::Range { what: "noise length", .. }))
+        ));
     }
 
     // spec-test: HSK-3

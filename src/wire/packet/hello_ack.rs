@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::clear::Echo;
-use crate::base::{DecodeError, Reader, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 
 /// The server's acceptance; sent only in answer to a HELLO, at most 120 bytes. Spec: HSK-6.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Wire for HelloAck {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let echo = Echo(reader.array("echo")?);
         let noise = reader.rest();
-        DecodeError::check_count("noise length", noise.len(), NOISE_MIN_BYTES, NOISE_MAX_BYTES)?;
+        OutOfBounds::check_count("noise length", noise.len(), NOISE_MIN_BYTES, NOISE_MAX_BYTES)?;
         Ok(Self { echo, noise })
     }
 

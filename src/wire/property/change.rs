@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{MAX_PROPERTIES, PropertyKey, PropertyValue, WriteRule};
-use crate::base::{DecodeError, Reader, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 
 /// The result for one property. Spec: PRP-9.
 ///
@@ -85,9 +85,9 @@ impl PropertyChanges {
     /// Checks and wraps a list of changes.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`].
-    pub fn new(changes: Vec<PropertyChange>) -> Result<Self, DecodeError> {
-        DecodeError::check_count("number of property changes", changes.len(), 1, MAX_PROPERTIES)?;
+    /// [`OutOfBounds::Range`] when there are none or more than [`MAX_PROPERTIES`].
+    pub fn new(changes: Vec<PropertyChange>) -> Result<Self, OutOfBounds> {
+        OutOfBounds::check_count("number of property changes", changes.len(), 1, MAX_PROPERTIES)?;
         Ok(Self(changes.into()))
     }
 

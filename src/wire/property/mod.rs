@@ -16,7 +16,7 @@ pub use op::{PropertyOp, PropertyOps};
 use bytes::Bytes;
 
 use super::bounded::bounded_text;
-use crate::base::{DecodeError, MemberId, Reader, Wire, Writer};
+use crate::base::{DecodeError, MemberId, OutOfBounds, Reader, Wire, Writer};
 
 /// Maximum number of properties in a session, and of operations in one command. Spec: PRP-2.
 pub const MAX_PROPERTIES: usize = 256;
@@ -77,16 +77,15 @@ impl PropertyValue {
     /// Checks the number of bytes and wraps them.
     ///
     /// # Errors
-    /// [`DecodeError::Length`] above [`MAX_PROPERTY_BYTES`].
-    pub fn bytes(bytes: Bytes) -> Result<Self, DecodeError> {
+    /// [`OutOfBounds::Length`] above [`MAX_PROPERTY_BYTES`].
+    pub fn bytes(bytes: Bytes) -> Result<Self, OutOfBounds> {
         let value = Self::Bytes(bytes);
         value.check().map(|()| value)
     }
 
     /// Checks that the value is not too long.
-    pub(in crate::wire) fn check(&self) -> Result<(), DecodeError> {
-        let (bytes, max) = (self.counted_bytes() as u64, MAX_PROPERTY_BYTES as u64);
-        if bytes <= max { Ok(()) } else { Err(DecodeError::Length { what: Self::WHAT, bytes, min: 0, max }) }
+    pub(in crate::wire) fn check(&self) -> Result<(), OutOfBounds> {
+        OutOfBounds::check_length(Self::WHAT, self.counted_bytes(), 0, MAX_PROPERTY_BYTES)
     }
 
     /// Returns the integer, if it is one.
@@ -313,7 +312,7 @@ pub(crate) mod tests {
         writer.prefixed(&vec![0; MAX_PROPERTY_BYTES + 1]);
         assert!(matches!(
             PropertyValue::from_bytes(writer.finish()),
-            Err(DecodeError::Length { what: "property value", .. })
+            Err(DecodeError::OutOfBounds(OutOfBounds::Length { what: "property value", .. }))
         ));
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{MAX_PROPERTIES, PropertyKey, PropertyValue, WriteRule};
-use crate::base::{DecodeError, Reader, Wire, Writer};
+use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 
 /// One operation on one property. Spec: PRP-7.
 ///
@@ -185,10 +185,10 @@ impl PropertyOps {
     /// Checks and wraps a list of operations.
     ///
     /// # Errors
-    /// [`DecodeError::OutOfRange`] when there are none or more than [`MAX_PROPERTIES`],
-    /// [`DecodeError::Length`] when a value has more than 65,536 bytes.
-    pub fn new(ops: Vec<PropertyOp>) -> Result<Self, DecodeError> {
-        DecodeError::check_count("number of property operations", ops.len(), 1, MAX_PROPERTIES)?;
+    /// [`OutOfBounds::Range`] when there are none or more than [`MAX_PROPERTIES`],
+    /// [`OutOfBounds::Length`] when a value has more than 65,536 bytes.
+    pub fn new(ops: Vec<PropertyOp>) -> Result<Self, OutOfBounds> {
+        OutOfBounds::check_count("number of property operations", ops.len(), 1, MAX_PROPERTIES)?;
         ops.iter().flat_map(PropertyOp::values).try_for_each(PropertyValue::check)?;
         Ok(Self(ops.into()))
     }
@@ -268,7 +268,7 @@ pub(crate) mod tests {
             let property = InitialProperty { key: key(), value: text(bytes).into(), rule: WriteRule::Any };
             InitialProperties::new(vec![property]).map(|_| ())
         };
-        let long = Err(DecodeError::Length { what: PropertyValue::WHAT, bytes: 65_537, min: 0, max: 65_536 });
+        let long = Err(OutOfBounds::Length { what: PropertyValue::WHAT, bytes: 65_537, min: 0, max: 65_536 });
         assert_eq!([one(PropertyOp::set(key(), text(65_536))), initial(65_536)], [Ok(()), Ok(())]);
         assert_eq!([one(PropertyOp::set(key(), text(65_537))), initial(65_537)], [long, long]);
         assert_eq!(one(PropertyOp::compare_and_set(key(), value(65_537), value(1))), long);

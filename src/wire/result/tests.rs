@@ -1,7 +1,7 @@
 //! Known bytes of every result, round trips and canonical form.
 
 use super::*;
-use crate::base::{InviteId, UserId};
+use crate::base::{InviteId, OutOfBounds, UserId};
 use crate::wire::settings::tests::any_settings;
 use crate::wire::tests::check_canonical;
 use crate::wire::{Admission, IdleTtl, MaxMembers, Note, OnOwnerLeave};
@@ -73,7 +73,7 @@ fn a_list_longer_than_allowed_is_refused() {
     writer.varint(1_025);
     assert!(matches!(
         CommandResult::from_bytes(writer.finish()),
-        Err(DecodeError::OutOfRange { what: "sessions", max: 1_024, .. })
+        Err(DecodeError::OutOfBounds(OutOfBounds::Range { what: "sessions", max: 1_024, .. }))
     ));
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::*;
-use crate::base::{DecodeError, PacketNumber, Truncated, Writer};
+use crate::base::{DecodeError, OutOfBounds, PacketNumber, Truncated, Writer};
 use crate::secure::SealKey;
 use crate::wire::SealedHeader;
 use crate::wire::frame::{
@@ -389,8 +389,8 @@ fn a_fragment_whose_index_is_beyond_its_count_closes() {
         let beyond = forger.seal(&piece(index));
         assert_eq!(pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), beyond), Ok(()));
         pair.flush();
-        let what = DecodeError::OutOfRange { what: "fragment index", value: index.into(), min: 0, max: 1 };
-        let violation = ProtocolViolation::Decode(what);
+        let what = OutOfBounds::Range { what: "fragment index", value: index.into(), min: 0, max: 1 };
+        let violation = ProtocolViolation::Decode(what.into());
         assert_eq!(pair.closed[SERVER], Some(Closed::Violation(violation)));
         assert!(pair.payloads(SERVER).is_empty());
         assert_eq!(pair.ends[SERVER].receive_buffer.held(), 0);
