@@ -256,8 +256,8 @@ impl Endpoint {
         Some(&mut live.connection)
     }
 
-    /// Returns the bytes of reliable messages that wait at a connection to be sent or acked; 0 when it does not
-    /// exist.
+    /// Returns the bytes of reliable messages that wait at a connection to be sent or acked; 0 when the
+    /// connection does not exist.
     pub fn queued_reliable_bytes(&self, id: ConnectionId) -> usize {
         self.connections.get(&id).map_or(0, |live| live.connection.queued_reliable_bytes())
     }

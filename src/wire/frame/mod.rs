@@ -341,7 +341,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_frame_is_as_long_as_it_says(
-            frame in frame(), length_field in prop::sample::select(&[LengthField::Present, LengthField::Elided])
+            frame in frame(),
+            length_field in prop::sample::select(&[LengthField::Present, LengthField::Elided]),
         ) {
             let mut writer = Writer::new();
             frame.write(&mut writer, length_field);

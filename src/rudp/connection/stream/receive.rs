@@ -13,7 +13,7 @@ use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
 use crate::wire::frame::{Fragment, Frame, MESSAGE_OVERHEAD_BYTES, Message, MessageHead, Place};
 
-/// Which message a frame belongs to, and how much of it the frame carries. Only messages with a number have one.
+/// The message that a frame belongs to, and how much of it the frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessagePart {
     /// Stream and number of the message.

@@ -78,8 +78,8 @@ impl Alone {
         Self { until: now + STAYS_ALONE, rate }
     }
 
-    /// Notes the `rate` of a round. The finding ends when that falls below three quarters of the former one, because
-    /// another flow may have joined. It stays ended when the rate recovers.
+    /// Notes the `rate` of a round. The finding ends when that falls below three quarters of the former one,
+    /// because another flow may have joined. It stays ended when the rate recovers.
     pub fn on_rate(&mut self, rate: u64) {
         if rate * 4 < self.rate * 3 {
             *self = Self::default();
