@@ -2,7 +2,7 @@
 
 use super::Outbox;
 use crate::rudp::connection::sent::SentFrame;
-use crate::rudp::connection::stream::Piece;
+use crate::rudp::connection::stream::{Buffered, Piece};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
 impl Outbox {
@@ -15,16 +15,16 @@ impl Outbox {
             }
             None => under_way.iter().flat_map(SentFrame::messages).filter(|message| *message == name).count(),
         };
-        let mut sums = [0; 3];
+        let (mut reliable, mut unreliable, mut window_used) = (Buffered::default(), Buffered::default(), 0);
         for stream in self.streams.values() {
-            let of = stream.audit(&queued, &flying);
-            sums = std::array::from_fn(|at| sums[at] + of[at]);
+            window_used += stream.audit(&queued, &flying, &mut reliable, &mut unreliable);
             assert!(!stream.is_done(), "a stream that is done is kept");
         }
         let (bytes, messages) = self.lanes.unreliable();
-        sums[1] += bytes + messages * MESSAGE_OVERHEAD_BYTES;
-        assert_eq!(sums, [self.reliable_bytes, self.unreliable_bytes, self.window_used]);
-        assert!(self.reliable_bytes <= self.max_reliable_bytes && self.window_used <= self.window);
+        unreliable.bytes += bytes + messages * MESSAGE_OVERHEAD_BYTES;
+        unreliable.messages += messages;
+        assert_eq!((reliable, unreliable, window_used), (self.reliable, self.unreliable, self.window_used));
+        assert!(self.reliable.bytes <= self.max_reliable_bytes && self.window_used <= self.window);
         assert_eq!(self.share.held(), self.queued_bytes());
     }
 }

@@ -11,7 +11,7 @@ pub use self::lanes::Passed;
 use self::lanes::{LaneName, Lanes};
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
-use super::stream::{MessageRef, Piece, Pushed, SendStream, Space};
+use super::stream::{Buffered, MessageRef, Piece, Pushed, SendStream, Space};
 use crate::base::{StreamId, VecMap, prefetch};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
@@ -29,13 +29,13 @@ pub struct Outbox {
     overtaken: usize,
     /// Fragments retransmitted since a new one was last sent or none was waiting.
     resent: u8,
-    /// Bytes of reliable messages not yet acked.
-    reliable_bytes: usize,
+    /// Reliable messages not yet acked.
+    reliable: Buffered,
     max_reliable_bytes: usize,
-    /// Bytes of unreliable and sequenced messages not yet sent.
-    unreliable_bytes: usize,
+    /// Unreliable and sequenced messages not yet sent.
+    unreliable: Buffered,
     max_unreliable_bytes: usize,
-    /// Counts all of these bytes against the budget of the process.
+    /// Counts the bytes of all of these against the budget of the process.
     share: Share,
     shed: u64,
     /// Bytes of the peer's receive buffer taken up by messages that were sent and are not settled.
@@ -63,9 +63,9 @@ impl Outbox {
             lanes: Lanes::default(),
             overtaken: 0,
             resent: 0,
-            reliable_bytes: 0,
+            reliable: Buffered::default(),
             max_reliable_bytes: config.send_buffer_bytes,
-            unreliable_bytes: 0,
+            unreliable: Buffered::default(),
             max_unreliable_bytes: config.unreliable_buffer_bytes,
             share: Share::new(MemoryBudget::default()),
             shed: 0,
@@ -117,8 +117,8 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.streams = VecMap::default();
         self.lanes = Lanes::default();
-        self.reliable_bytes = 0;
-        self.unreliable_bytes = 0;
+        self.reliable = Buffered::default();
+        self.unreliable = Buffered::default();
         self.count();
     }
 
@@ -129,23 +129,23 @@ impl Outbox {
     }
 
     pub fn queued_bytes(&self) -> usize {
-        self.reliable_bytes + self.unreliable_bytes
+        self.reliable.bytes + self.unreliable.bytes
     }
 
     /// Returns the part of the queued bytes that belongs to reliable messages.
     pub fn reliable_bytes(&self) -> usize {
-        self.reliable_bytes
+        self.reliable.bytes
     }
 
     /// Returns about how many bytes would be in flight if everything queued were sent now; `in_flight` bytes
-    /// already are.
+    /// already are. This includes what must wait for room in the peer's buffer.
     pub fn in_flight_with_all(&self, in_flight: usize) -> usize {
-        in_flight.max(self.reliable_bytes) + self.unreliable_bytes
+        in_flight.max(self.reliable.frame_bytes()) + self.unreliable.frame_bytes()
     }
 
     /// Returns true while a reliable message is not acked.
     pub fn has_reliable(&self) -> bool {
-        self.reliable_bytes > 0
+        self.reliable.bytes > 0
     }
 
     /// Returns true when a stream's oldest message has made no progress over the last [`SendStream::STUCK`]
@@ -207,9 +207,9 @@ impl Outbox {
         let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
         let open = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
-        let kept = self.reliable_bytes - open.superseded_bytes(delivery);
+        let kept = self.reliable.bytes - open.superseded_bytes(delivery);
         let is_full = kept + cost > self.max_reliable_bytes
-            || !self.share.may_hold(kept + self.unreliable_bytes + cost);
+            || !self.share.may_hold(kept + self.unreliable.bytes + cost);
         if (is_full && delivery.is_reliable()) || open.is_full(space) {
             return Err(SendError::WouldBlock);
         }
@@ -225,8 +225,8 @@ impl Outbox {
         }
         let fragment_bytes = in_fragments.then_some(self.fragment_bytes);
         let Pushed { number, is_queued, freed } = open.push(space, delivery, payload, fragment_bytes);
-        self.unreliable_bytes -= freed.sequenced;
-        self.reliable_bytes -= freed.buffered - freed.sequenced;
+        self.unreliable -= freed.sequenced;
+        self.reliable -= freed.reliable;
         self.window_used -= freed.window;
         if is_queued {
             let message = MessageRef { stream, space, number };
@@ -234,11 +234,11 @@ impl Outbox {
             let queued = if sheds { Queued::Sequenced(message) } else { Queued::Reliable(message) };
             self.lanes.push(LaneName::of(space, in_fragments), queued);
         }
-        let sent = if freed.any { Sent::Superseded } else { Sent::Queued };
+        let sent = if freed.any() { Sent::Superseded } else { Sent::Queued };
         if !delivery.is_reliable() {
             return Ok(self.shed_for(cost, sent));
         }
-        self.reliable_bytes += cost;
+        self.reliable.add(cost);
         self.count();
         self.sweep();
         Ok(sent)
@@ -253,11 +253,11 @@ impl Outbox {
     /// Sheds the oldest messages to make room for a message of `cost` bytes, the last in its queue. Returns
     /// `sent` unless that message was shed itself.
     fn shed_for(&mut self, cost: usize, sent: Sent) -> Sent {
-        self.unreliable_bytes += cost;
+        self.unreliable.add(cost);
         self.shed_oldest();
         self.sweep();
         // The new message is the last to be shed.
-        if self.unreliable_bytes == 0 { Sent::Shed } else { sent }
+        if self.unreliable.messages == 0 { Sent::Shed } else { sent }
     }
 
     /// Cuts messages for datagrams of `datagram_bytes`: future ones, those of which nothing has left, and
@@ -285,7 +285,7 @@ impl Outbox {
     /// process's, is exceeded.
     // spec: REL-11
     fn shed_oldest(&mut self) {
-        while (self.unreliable_bytes > self.max_unreliable_bytes || !self.share.may_hold(self.queued_bytes()))
+        while (self.unreliable.bytes > self.max_unreliable_bytes || !self.share.may_hold(self.queued_bytes()))
             && let Some(queued) = self.lanes.shed()
         {
             let freed = match queued {
@@ -293,7 +293,7 @@ impl Outbox {
                 Queued::Sequenced(message) | Queued::Reliable(message) => self.forget_sequenced(message),
                 Queued::Gone => 0,
             };
-            self.unreliable_bytes -= freed;
+            self.unreliable.remove(freed);
             // A message that a newer one has replaced frees nothing.
             self.shed += u64::from(freed > 0);
         }
@@ -315,7 +315,7 @@ impl Outbox {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let (buffered, window) = stream.on_acked(space, number, piece);
         let is_done = stream.is_done();
-        self.reliable_bytes -= buffered;
+        self.reliable.remove(buffered);
         self.window_used -= window;
         self.count();
         if is_done {

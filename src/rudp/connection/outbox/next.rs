@@ -213,7 +213,7 @@ impl Outbox {
         if let Some(message) = next.message {
             return Some(self.on_numbered_sent(message, next));
         }
-        self.unreliable_bytes -= next.payload.len() + MESSAGE_OVERHEAD_BYTES;
+        self.unreliable.remove(next.payload.len() + MESSAGE_OVERHEAD_BYTES);
         self.count();
         self.overtake(next.payload.len());
         None
@@ -256,7 +256,8 @@ impl Outbox {
             Source::Fresh(lane, _) => self.lanes.of_mut(lane).put_back(message, SEARCH / 2),
         }
         if space == Space::Keyed {
-            self.unreliable_bytes -= self.forget_sequenced(message);
+            let freed = self.forget_sequenced(message);
+            self.unreliable.remove(freed);
             self.count();
         }
         match next.part {

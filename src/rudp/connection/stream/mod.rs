@@ -5,10 +5,12 @@
 
 mod anchor;
 mod bits;
+mod buffered;
 mod reassembly;
 mod receive;
 mod send;
 
+pub use buffered::Buffered;
 pub use reassembly::ReceiveBuffer;
 pub use receive::{Arrival, Hold, MessagePart, ReceiveStream, Received, ReceivedPart};
 pub use send::{Piece, Pushed, SendPart, SendStream, Waiting};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Piece, SendStream};
-use crate::rudp::connection::stream::{MessageRef, Space};
+use crate::rudp::connection::stream::{Buffered, MessageRef, Space};
 
 impl SendStream {
     /// Acts as if all numbers below `number` were settled, in each space.
@@ -14,16 +14,18 @@ impl SendStream {
         }
     }
 
-    /// Recounts, entry by entry, the bytes of reliable messages, of sequenced ones, and those charged to the
-    /// peer. Panics when a message is neither in flight nor queued, since it would never arrive.
+    /// Recounts, entry by entry: adds to `reliable` and `sequenced`, and returns the bytes charged to the peer.
+    /// Panics when a message is neither in flight nor queued, since it would never arrive.
     ///
     /// `queued` returns how often a message is queued, `flying` how often a frame is in flight.
     pub fn audit(
         &self,
         queued: &dyn Fn(MessageRef) -> usize,
         flying: &dyn Fn(MessageRef, Option<Piece>) -> usize,
-    ) -> [usize; 3] {
-        let mut sums = [0; 3];
+        reliable: &mut Buffered,
+        sequenced: &mut Buffered,
+    ) -> usize {
+        let mut charged = 0;
         let keyed = (self.keyed.base..).zip(&self.keyed.entries);
         let kept =
             keyed.filter_map(|(number, entry)| Some((entry.message.as_ref()?.delivery.key()?, number)));
@@ -36,9 +38,10 @@ impl SendStream {
                 assert!(self.is_unsettled(space, large), "nor by what is settled");
             }
             for (number, entry) in (self.space(space).base..).zip(&self.space(space).entries) {
-                sums[2] += entry.charged;
+                charged += entry.charged;
                 let Some(message) = &entry.message else { continue };
-                sums[usize::from(!message.delivery.is_reliable())] += message.cost();
+                let kept = if message.delivery.is_reliable() { &mut *reliable } else { &mut *sequenced };
+                kept.add(message.cost());
                 let name = MessageRef { stream: self.id, space, number };
                 assert_eq!(queued(name), usize::from(message.queued), "{name:?} waits once, or does not");
                 let Some(fragments) = &message.fragments else {
@@ -56,6 +59,6 @@ impl SendStream {
                 }
             }
         }
-        sums
+        charged
     }
 }

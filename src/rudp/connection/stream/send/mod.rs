@@ -10,7 +10,7 @@ use self::fragments::Fragments;
 pub use self::fragments::Piece;
 use self::keys::KeyIndex;
 use self::space::{Entry, Outgoing, SendSpace};
-use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, Space, WINDOW_MESSAGES};
+use super::{Buffered, MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, Space, WINDOW_MESSAGES};
 use crate::base::{Rare, StreamId, prefetch_end};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
@@ -156,9 +156,9 @@ impl SendStream {
             if entry.gives_way_to(by)
                 && let Some(message) = entry.message.take()
             {
-                freed.any = true;
-                freed.buffered += message.cost();
-                freed.sequenced += if message.delivery.is_reliable() { 0 } else { message.cost() };
+                let of =
+                    if message.delivery.is_reliable() { &mut freed.reliable } else { &mut freed.sequenced };
+                of.add(message.cost());
                 freed.window += std::mem::take(&mut entry.charged);
                 if number >= sent_end && message.is_queued_like(by, in_fragments) {
                     place = Some(number);
@@ -404,19 +404,24 @@ pub struct Pushed {
     pub number: u64,
     /// The message must be queued: it neither takes the place of another one nor is held behind one.
     pub is_queued: bool,
-    /// Bytes freed by the messages that it replaced.
+    /// What the messages that it replaced have freed.
     pub freed: Superseded,
 }
 
-/// Bytes freed by replacing messages.
+/// What replacing messages has freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Superseded {
-    /// True when a message was dropped.
-    pub any: bool,
-    /// Bytes freed in the send buffer.
-    pub buffered: usize,
-    /// The part of `buffered` from sequenced messages, which had not left.
-    pub sequenced: usize,
+    /// Reliable messages that were dropped.
+    pub reliable: Buffered,
+    /// Sequenced messages that were dropped; they had not left.
+    pub sequenced: Buffered,
     /// Bytes freed in the peer's receive buffer.
     pub window: usize,
+}
+
+impl Superseded {
+    /// Returns true when a message was dropped.
+    pub fn any(&self) -> bool {
+        self.reliable.messages + self.sequenced.messages > 0
+    }
 }

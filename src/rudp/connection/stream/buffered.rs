@@ -1,0 +1,42 @@
+//! [`Buffered`]: how much waits in a buffer.
+
+use std::ops::SubAssign;
+
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
+
+/// Messages in a buffer, and the bytes that they count there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffered {
+    pub messages: usize,
+    /// Payloads, and [`MESSAGE_OVERHEAD_BYTES`] for each message.
+    pub bytes: usize,
+}
+
+/// Bytes of a MESSAGE frame in front of the payload at least: type, stream, number and length.
+const HEAD_BYTES: usize = 4;
+
+impl Buffered {
+    /// Adds a message that counts `cost` bytes.
+    pub fn add(&mut self, cost: usize) {
+        self.messages += 1;
+        self.bytes += cost;
+    }
+
+    /// Removes a message that counts `cost` bytes. If that is 0, there is none.
+    pub fn remove(&mut self, cost: usize) {
+        self.messages -= usize::from(cost > 0);
+        self.bytes -= cost;
+    }
+
+    /// Returns about how many bytes the messages take in packets.
+    pub fn frame_bytes(&self) -> usize {
+        self.bytes - self.messages * (MESSAGE_OVERHEAD_BYTES - HEAD_BYTES)
+    }
+}
+
+impl SubAssign for Buffered {
+    fn sub_assign(&mut self, other: Self) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+    }
+}
