@@ -47,8 +47,6 @@ pub struct Passed {
     resends_only: bool,
     /// Small messages go first, without a turn for fragments, which do not fit.
     small_first: bool,
-    /// A large message whose turn it was has been passed because the peer has no room for it.
-    large_wants_room: bool,
 }
 
 impl LaneName {
@@ -81,16 +79,6 @@ impl Passed {
     /// Returns true when small messages go first, without a turn for fragments.
     pub fn is_small_first(&self) -> bool {
         self.small_first
-    }
-
-    /// Notes that a large message is in turn, but the peer has no room for it.
-    pub fn want_room(&mut self) {
-        self.large_wants_room = true;
-    }
-
-    /// Returns true when a large message was passed for lack of room at the peer.
-    pub fn wants_room(&self) -> bool {
-        self.large_wants_room
     }
 
     /// Returns the number of places passed in all lanes.

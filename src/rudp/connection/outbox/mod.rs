@@ -9,6 +9,7 @@ mod next;
 use self::lane::Queued;
 pub use self::lanes::Passed;
 use self::lanes::{LaneName, Lanes};
+use self::next::Starving;
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::stream::{Buffered, MessageRef, Piece, Pushed, SendStream, Space};
@@ -38,6 +39,7 @@ pub struct Outbox {
     /// Counts the bytes of all of these against the budget of the process.
     share: Share,
     shed: u64,
+    starving: Option<Starving>,
     /// Bytes of the peer's receive buffer taken up by messages that were sent and are not settled.
     window_used: usize,
     window: usize,
@@ -69,6 +71,7 @@ impl Outbox {
             max_unreliable_bytes: config.unreliable_buffer_bytes,
             share: Share::new(MemoryBudget::default()),
             shed: 0,
+            starving: None,
             window_used: 0,
             window,
             max_message_bytes: (peer.max_message_bytes as usize)
@@ -138,9 +141,9 @@ impl Outbox {
     }
 
     /// Returns about how many bytes would be in flight if everything queued were sent now; `in_flight` bytes
-    /// already are. This includes what must wait for room in the peer's buffer.
+    /// already are. Reliable messages must find room in the peer's buffer.
     pub fn in_flight_with_all(&self, in_flight: usize) -> usize {
-        in_flight.max(self.reliable.frame_bytes()) + self.unreliable.frame_bytes()
+        in_flight.max(self.reliable.frame_bytes(self.window)) + self.unreliable.frame_bytes(usize::MAX)
     }
 
     /// Returns true while a reliable message is not acked.

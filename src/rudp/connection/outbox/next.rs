@@ -2,9 +2,10 @@
 //!
 //! Messages that fit into one packet are sent before those that need several, so that a large message does
 //! not delay small ones. After [`MAX_OVERTAKING`] bytes of small messages, however, a fragment has its turn.
-//! Once a whole window of small messages has overtaken a large one for which the peer has no room, those that
-//! need room at the peer wait until it has. Keyed small messages that must wait do not delay those without a
-//! key either.
+//! Keyed small messages that must wait do not delay those without a key either.
+//!
+//! A message for which the peer has no room is overtaken by others that fit. Once those have taken the peer's
+//! whole buffer, the ones behind them that need room wait until it has left ([`Starving`]).
 //!
 //! Retransmissions go before messages that were never sent, but only [`MAX_RESENT`] fragments at a time.
 
@@ -78,11 +79,21 @@ const MAX_OVERTAKING: usize = 4_800;
 /// Fragments retransmitted before one that was never sent has its turn.
 const MAX_RESENT: u8 = 4;
 
-/// Why nothing may leave.
-enum Blocked {
-    /// A message is in turn, but the peer has no room for it.
-    ForWantOfRoom,
-    Otherwise,
+/// A message whose turn it was, but for which the peer had no room.
+#[derive(Debug)]
+pub(super) struct Starving {
+    message: MessageRef,
+    /// Bytes of the peer's buffer that others have taken since.
+    overtaken: usize,
+}
+
+/// Bytes left of the peer's receive buffer.
+#[derive(Clone, Copy)]
+struct Room {
+    /// For the starving message.
+    left: usize,
+    /// For all others.
+    others: usize,
 }
 
 impl Outbox {
@@ -96,41 +107,45 @@ impl Outbox {
             let small = self.next_resend(LaneName::Small);
             return small.or_else(|| self.next_resend(LaneName::Large));
         }
-        let room = self.window - self.window_used;
+        let room = self.room();
         if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
-            && let Ok(next) = self.next_small(passed, room)
+            && let Some(next) = self.next_small(passed, room)
         {
             return Some(next);
         }
-        match self.next_large(passed, room) {
-            Ok(next) => return Some(next),
-            Err(Blocked::ForWantOfRoom) => passed.want_room(),
-            Err(Blocked::Otherwise) => {}
-        }
-        let is_starved = passed.wants_room() && self.overtaken >= self.window;
-        self.next_small(passed, if is_starved { 0 } else { room }).ok()
+        self.next_large(passed, room).or_else(|| self.next_small(passed, room))
     }
 
-    fn next_small(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+    /// Returns the room at the peer, after a check that the starving message still waits.
+    fn room(&mut self) -> Room {
+        let left = self.window - self.window_used;
+        let Some(Starving { message, overtaken }) = self.starving else { return Room { left, others: left } };
+        if self.waiting(message).is_none_or(|waiting| waiting.charge == 0) {
+            self.starving = None;
+        } else if overtaken >= self.window {
+            return Room { left, others: 0 };
+        }
+        Room { left, others: left }
+    }
+
+    fn next_small(&mut self, passed: &mut Passed, room: Room) -> Option<Next> {
         if let Some(next) = self.next_resend(LaneName::Small) {
-            return Ok(next);
+            return Some(next);
         }
         let [first, second] = self.lanes.small_by_age(passed);
-        self.next_fresh(first, passed, room).or_else(|_| self.next_fresh(second, passed, room))
+        self.next_fresh(first, passed, room).or_else(|| self.next_fresh(second, passed, room))
     }
 
     /// Lets new fragments pass after [`MAX_RESENT`] retransmissions: a peer out of memory may drop the
     /// retransmitted ones again and again until it has the rest of another message.
     // spec: REL-15
-    fn next_large(&mut self, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+    fn next_large(&mut self, passed: &mut Passed, room: Room) -> Option<Next> {
         if self.resent >= MAX_RESENT {
             let fresh = self.next_fresh(LaneName::Large, passed, room);
-            return fresh.or_else(|blocked| self.next_resend(LaneName::Large).ok_or(blocked));
+            return fresh.or_else(|| self.next_resend(LaneName::Large));
         }
-        match self.next_resend(LaneName::Large) {
-            Some(next) => Ok(next),
-            None => self.next_fresh(LaneName::Large, passed, room),
-        }
+        let resend = self.next_resend(LaneName::Large);
+        resend.or_else(|| self.next_fresh(LaneName::Large, passed, room))
     }
 
     fn next_resend(&mut self, lane: LaneName) -> Option<Next> {
@@ -144,18 +159,17 @@ impl Outbox {
         None
     }
 
-    /// Returns the first message behind those passed that may leave now, when the peer has `room` bytes left.
-    fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: usize) -> Result<Next, Blocked> {
+    /// Returns the first message behind those passed that may leave now.
+    fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: Room) -> Option<Next> {
         let passed = passed.of(lane);
         let (mut searched, mut out_of_turn) = (0, SmallVec::<[MessageRef; OUT_OF_TURN]>::new());
-        let mut blocked = Blocked::Otherwise;
         while searched < SEARCH
             && *passed < MAX_PASSED
             && let Some(queued) = self.lanes.of(lane).get(*passed)
         {
             let source = Source::Fresh(lane, *passed);
             let message = match queued {
-                Queued::Unreliable(payload) => return Ok(Next::unreliable(payload.clone(), source)),
+                Queued::Unreliable(payload) => return Some(Next::unreliable(payload.clone(), source)),
                 Queued::Sequenced(message) | Queued::Reliable(message) => *message,
                 Queued::Gone => {
                     self.lanes.of_mut(lane).drop_gone(*passed);
@@ -175,17 +189,18 @@ impl Outbox {
             };
             // spec: REL-10
             if waiting.is_in_turn {
+                let is_starving = self.starving.as_ref().is_some_and(|starving| starving.message == message);
                 // spec: REL-12
-                if waiting.charge <= room {
-                    return Ok(Next::of(message, &waiting, source));
+                if waiting.charge <= if is_starving { room.left } else { room.others } {
+                    return Some(Next::of(message, &waiting, source));
                 }
-                blocked = Blocked::ForWantOfRoom;
+                self.starving.get_or_insert(Starving { message, overtaken: 0 });
             } else if out_of_turn.len() < OUT_OF_TURN {
                 out_of_turn.push(message);
             }
             (*passed, searched) = (*passed + 1, searched + 1);
         }
-        Err(blocked)
+        None
     }
 
     /// Marks a message as no longer queued when it left the queue without being sent, so that a later loss
@@ -239,6 +254,12 @@ impl Outbox {
             }
         }
         self.window_used += charged;
+        // spec: REL-16
+        match &mut self.starving {
+            Some(starving) if starving.message == message => self.starving = None,
+            Some(starving) => starving.overtaken += charged,
+            None => {}
+        }
         match next.source {
             Source::Resend(LaneName::Large) => {
                 let new_ones_wait = self.lanes.of(LaneName::Large).get(0).is_some();

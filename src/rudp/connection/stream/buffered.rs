@@ -28,9 +28,11 @@ impl Buffered {
         self.bytes -= cost;
     }
 
-    /// Returns about how many bytes the messages take in packets.
-    pub fn frame_bytes(&self) -> usize {
-        self.bytes - self.messages * (MESSAGE_OVERHEAD_BYTES - HEAD_BYTES)
+    /// Returns about how many bytes the messages take in packets, when no more than `most` bytes of them may be
+    /// under way.
+    pub fn frame_bytes(&self, most: usize) -> usize {
+        let all = self.bytes - self.messages * (MESSAGE_OVERHEAD_BYTES - HEAD_BYTES);
+        if self.bytes <= most { all } else { (all as u64 * most as u64 / self.bytes as u64) as usize }
     }
 }
 

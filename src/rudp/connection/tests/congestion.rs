@@ -20,6 +20,23 @@ fn send_bulk(pair: &mut Pair, messages: usize) {
     (0..messages).for_each(|_| pair.send(CLIENT, Delivery::ReliableUnordered, &vec![0; LARGE]));
 }
 
+/// The peer's buffer holds the transfer back, and not the window.
+// spec-test: REL-8
+#[test]
+fn a_window_that_only_the_peers_buffer_keeps_from_use_grows_no_further() {
+    for congestion_control in [CongestionControl::Delay, CongestionControl::NewReno] {
+        let small = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
+        let mut pair = Pair::with_config(1, ConnectionConfig { congestion_control, ..small });
+        for _ in 0..3_000 {
+            while pair.ends[CLIENT].queued_bytes() < 500_000 {
+                pair.send(CLIENT, Delivery::ReliableOrdered, &[0; 5_000]);
+            }
+            pair.run(Duration::from_millis(5));
+        }
+        assert!(window(&pair) < 2 << 16, "{congestion_control:?}: {}", window(&pair));
+    }
+}
+
 // spec-test: REL-8
 #[test]
 fn at_first_an_initial_window_leaves_and_no_more() {

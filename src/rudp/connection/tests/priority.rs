@@ -290,7 +290,40 @@ fn a_large_message_has_its_claim_to_room_after_losses_too() {
     panic!("the large message waits");
 }
 
+/// Each tiny message that the peer has taken leaves room for another tiny one.
+// spec-test: REL-16
+#[test]
+fn a_message_of_one_packet_finds_room_at_the_peer_beside_tiny_ones() {
+    let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
+    let mut outbox = Outbox::new(&config, &config.parameters());
+    outbox.open(STREAM);
+    let push = |outbox: &mut Outbox, delivery, bytes: usize| {
+        outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
+    };
+    let leave = |outbox: &mut Outbox| {
+        let next = outbox.next(&mut Passed::default())?;
+        Some((outbox.on_sent(&next).unwrap(), next.payload.len()))
+    };
+    // A tiny one takes 74 bytes there.
+    (0..1_000).for_each(|_| push(&mut outbox, Delivery::ReliableOrdered, 10));
+    let mut under_way: VecDeque<_> = std::iter::from_fn(|| leave(&mut outbox)).collect();
+    assert_eq!(under_way.len(), (1 << 16) / 74);
+    push(&mut outbox, Delivery::ReliableUnordered, 1_000);
+    for _ in 0..2_000 {
+        let (oldest, _) = under_way.pop_front().unwrap();
+        outbox.on_acked(oldest.messages().next().unwrap(), None);
+        push(&mut outbox, Delivery::ReliableOrdered, 10);
+        let left = leave(&mut outbox);
+        if left.as_ref().is_some_and(|(_, bytes)| *bytes == 1_000) {
+            return;
+        }
+        under_way.extend(left);
+    }
+    panic!("it waits");
+}
+
 /// The peer keeps 64 KiB, which smaller messages, whole or in fragments, could keep full forever.
+// spec-test: REL-16
 #[test]
 fn a_large_message_finds_room_at_the_peer_beside_smaller_ones() {
     for smaller in [1_000, 5_000, 20_000] {
@@ -306,7 +339,8 @@ fn a_large_message_finds_room_at_the_peer_beside_smaller_ones() {
             pair.run(Duration::from_millis(2));
             waited += u32::from(step > 500 && !sizes(&pair).contains(&60_000));
         }
-        assert!(waited < 700, "beside messages of {smaller} bytes it takes {waited} times 2 ms");
+        // It leaves behind the megabyte that was sent before it, which takes a second.
+        assert!(waited < 1_000, "beside messages of {smaller} bytes it takes {waited} times 2 ms");
         pair.run(SECOND * 20);
         let others = sizes(&pair).iter().filter(|size| **size == smaller).count();
         assert!(others > 100 && sizes(&pair).len() == others + 1, "{others} of {smaller} bytes");
