@@ -145,7 +145,7 @@ impl Pair {
             while let Some(event) = self.ends[at].connection.poll_event() {
                 assert_eq!(self.ends[at].closed, None, "nothing comes after the close");
                 match event {
-                    Event::Established => {}
+                    Event::Established | Event::AddressChanged(_) => {}
                     Event::Message { stream, delivery, payload } => {
                         self.ends[1 - at].promises.on_received(stream, delivery, &payload);
                     }

@@ -63,6 +63,7 @@ counters! {
     Gauge connections_closing: "Connections now that have ended, and tell their client so.";
     Counter connections_opened: "Connections that ever opened.";
     Counter connections_moved: "Connections that went on at the worker of a session's other members.";
+    Counter address_changes: "Changes of a client's address that its connection has followed.";
     Counter connections_replaced: "Connections closed because their user connected again.";
     Counter connections_kicked:
         "Connections closed by the operator: `Server::kick`, or `admit` once they had opened.";

@@ -171,7 +171,7 @@ impl Intruder {
         let mut heard = Vec::new();
         while let Some(event) = connection.poll_event() {
             match event {
-                rudp::Event::Established => {}
+                rudp::Event::Established | rudp::Event::AddressChanged(_) => {}
                 rudp::Event::Message { stream, payload, .. } => heard.push((stream, payload)),
                 rudp::Event::Closed(closed) => {
                     let code = CloseCode::ProtocolViolation;

@@ -217,7 +217,7 @@ impl Core {
         let Link::Open(connection) = &mut self.link else { return };
         while let Some(event) = connection.poll_event() {
             match event {
-                rudp::Event::Established => {}
+                rudp::Event::Established | rudp::Event::AddressChanged(_) => {}
                 rudp::Event::Message { stream, delivery, payload } => {
                     // After a violation, nothing from the server is trusted any more.
                     if self.violation.is_some() {

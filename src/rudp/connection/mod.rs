@@ -109,6 +109,9 @@ pub enum Event {
         /// The message's content.
         payload: Bytes,
     },
+    /// The client has proved another address of its own, to which everything goes from now on. Only a server's
+    /// peer moves.
+    AddressChanged(SocketAddr),
     /// The connection has ended; reported once, as the last event.
     Closed(Closed),
 }

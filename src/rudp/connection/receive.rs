@@ -139,6 +139,7 @@ impl Connection {
     fn take_path_response(&mut self, now: Timestamp, from: Route, data: [u8; 8]) {
         let Some(change) = self.paths.on_response(now, from, data) else { return };
         self.counted.address_changes += 1;
+        self.events.push_back(Event::AddressChanged(from.remote));
         // spec: PTH-8
         if change == Change::Ip {
             self.rtt = RttEstimator::new();

@@ -85,6 +85,13 @@ pub enum EndpointEvent {
         /// Its bytes.
         payload: Bytes,
     },
+    /// A client is at another address, which has proved itself.
+    AddressChanged {
+        /// The connection.
+        connection: ConnectionId,
+        /// The new address.
+        to: SocketAddr,
+    },
     /// A connection ended; its last event.
     Closed {
         /// The connection.
@@ -99,6 +106,7 @@ impl EndpointEvent {
     pub fn connection(&self) -> ConnectionId {
         let (Self::Connected { connection, .. }
         | Self::Message { connection, .. }
+        | Self::AddressChanged { connection, .. }
         | Self::Closed { connection, .. }) = self;
         *connection
     }
@@ -482,6 +490,7 @@ impl Live {
                 Event::Message { stream, delivery, payload } => {
                     EndpointEvent::Message { connection: id, stream, delivery, payload }
                 }
+                Event::AddressChanged(to) => EndpointEvent::AddressChanged { connection: id, to },
                 Event::Closed(why) => EndpointEvent::Closed { connection: id, why },
             });
         }

@@ -68,6 +68,14 @@ impl Worker {
         }
     }
 
+    /// Counts that a client is at another address.
+    pub(super) fn address_changed(&self, connection: ConnectionId, to: SocketAddr) {
+        self.counters().address_changes.add(1);
+        if let Some(client) = self.clients.get(connection) {
+            debug!(%connection, user = client.user.as_str(), address = %to, "is at another address");
+        }
+    }
+
     /// Handles the end of a connection, whatever its cause.
     pub(super) fn closed(&mut self, now: Timestamp, connection: ConnectionId, why: &Closed) {
         let (why, code) = match why {

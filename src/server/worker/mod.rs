@@ -168,6 +168,7 @@ impl Worker {
                 EndpointEvent::Message { connection, stream, payload, .. } => {
                     self.dispatch(now, connection, stream, payload);
                 }
+                EndpointEvent::AddressChanged { connection, to } => self.address_changed(connection, to),
                 EndpointEvent::Closed { connection, why } => self.closed(now, connection, &why),
             }
         }

@@ -78,6 +78,7 @@ impl Hosts {
                         }
                     }
                 }
+                EndpointEvent::AddressChanged { .. } => {}
                 EndpointEvent::Closed { connection, why } => {
                     let Some(life) = self.lives.remove(&connection) else {
                         checker.expect(false, || format!("{connection} closed again: {why}"));

@@ -210,7 +210,7 @@ impl Party {
                     }
                     self.talker = Some(talker);
                 }
-                ClientEvent::Connection(Event::Established) => {}
+                ClientEvent::Connection(Event::Established | Event::AddressChanged(_)) => {}
                 ClientEvent::Connection(Event::Message { stream, delivery, payload }) => {
                     checker.message(self.life, End::Client, stream, delivery, &payload);
                     let (Some(stream), Some(talker)) = (stream, &mut self.talker) else { continue };

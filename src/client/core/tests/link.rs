@@ -89,7 +89,7 @@ impl Served {
             }
             while let Some(event) = self.server.poll_event() {
                 match event {
-                    rudp::Event::Established => {}
+                    rudp::Event::Established | rudp::Event::AddressChanged(_) => {}
                     rudp::Event::Message { stream, delivery, payload } => {
                         // spec: CMD-4
                         let is_request = stream.is_some() && payload.first().is_some_and(|kind| *kind < 0x20);

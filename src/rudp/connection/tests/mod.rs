@@ -137,7 +137,7 @@ impl Pair {
             }
             while let Some(event) = self.ends[from].poll_event() {
                 match event {
-                    Event::Established => {}
+                    Event::Established | Event::AddressChanged(_) => {}
                     Event::Message { stream, delivery, payload } => {
                         assert_eq!(self.closed[from], None, "nothing after the close");
                         self.received[from].push((stream, delivery, payload));

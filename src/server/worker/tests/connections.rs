@@ -62,6 +62,22 @@ fn who_is_kicked_is_told_so_and_is_gone_for_all() {
     });
 }
 
+#[test]
+fn a_client_at_another_address_is_followed_and_counted() {
+    with_any_workers(|house| {
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Open);
+        let joined = house.join_open(ben, at.session).unwrap();
+        let to = ([10, 0, 9, 9], 9_999).into();
+        house.move_to(ben, to);
+        assert_eq!(house.ask(ben, Some(joined.slot), Request::Leave).map(|_| ()), Ok(()));
+        let id = house.shared.directory.live(&UserId::new("ben").unwrap()).unwrap();
+        let seen = house.workers.iter().find_map(|worker| worker.clients.endpoint.address(id));
+        let totals = house.shared.totals();
+        assert_eq!((seen, totals.address_changes, totals.connections), (Some(to), 1, 2));
+    });
+}
+
 /// Nobody has broken the protocol: either may have been brought there by forged packets.
 // spec-test: KEY-6, KEY-8
 #[test]

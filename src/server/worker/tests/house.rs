@@ -43,6 +43,8 @@ pub(super) struct House {
     /// Workers that had finished after a turn: their threads have ended.
     ended: Vec<bool>,
     clients: Vec<Client>,
+    /// Addresses that clients have left.
+    vacated: Vec<SocketAddr>,
     key: TokenKey,
     rng: StdRng,
 }
@@ -96,7 +98,8 @@ impl House {
         let now = Now { mono: Timestamp::from_millis(1_000), wall: UnixTime::from_secs(1_700_000_000) };
         let key = TokenKey::from_bytes(&[7; 32]);
         let ended = vec![false; workers.len()];
-        Self { now, shared, workers, woken, ended, clients: Vec::new(), key, rng }
+        let (clients, vacated) = (Vec::new(), Vec::new());
+        Self { now, shared, workers, woken, ended, clients, vacated, key, rng }
     }
 
     /// Creates a client that begins to connect as `user` through the socket of `worker`.
@@ -166,6 +169,11 @@ impl House {
     /// Routes a client's datagrams to another worker's socket from now on.
     pub(super) fn reroute(&mut self, who: Who, worker: usize) {
         self.clients[who.0].worker = worker;
+    }
+
+    /// Gives a client another address, from which it is seen from now on.
+    pub(super) fn move_to(&mut self, who: Who, address: SocketAddr) {
+        self.vacated.push(std::mem::replace(&mut self.clients[who.0].address, address));
     }
 
     /// Delivers a client's datagrams to its worker, and runs nothing else.
@@ -293,8 +301,11 @@ impl House {
             while let Some(to) = worker.poll_transmit(now, &mut out) {
                 busy = true;
                 let datagram = out.split();
-                let receiver =
-                    self.clients.iter_mut().find(|client| client.address == to.route.remote).unwrap();
+                let receiver = self.clients.iter_mut().find(|client| client.address == to.route.remote);
+                let Some(receiver) = receiver else {
+                    assert!(self.vacated.contains(&to.route.remote), "nobody was ever at {to:?}");
+                    continue;
+                };
                 if !receiver.unplugged && !receiver.deaf {
                     receiver.handle_datagram(now.mono, datagram);
                 }
@@ -468,7 +479,7 @@ impl Client {
         }
         while let Some(event) = self.connection.as_mut().and_then(Connection::poll_event) {
             match event {
-                Event::Established => {}
+                Event::Established | Event::AddressChanged(_) => {}
                 Event::Closed(closed) => self.closed = Some(closed),
                 Event::Message { stream, delivery, payload } => self.take_message(stream, delivery, payload),
             }
