@@ -44,6 +44,9 @@ pub struct ConnectionConfig {
     pub repair_bytes_per_second: u64,
     /// How the bytes in flight are limited. Default [`CongestionControl::Delay`]. Spec: REL-8.
     pub congestion_control: CongestionControl,
+    /// Packets after which this end renews the keys. Default 2^22, which no test can wait for. Spec: KEY-5.
+    #[cfg(any(test, feature = "testing"))]
+    pub renew_keys_after: u64,
 }
 
 /// How a connection determines the capacity of its path.
@@ -81,6 +84,8 @@ impl Default for ConnectionConfig {
             unreliable_buffer_bytes: 256 << 10,
             repair_bytes_per_second: 64 << 10,
             congestion_control: CongestionControl::default(),
+            #[cfg(any(test, feature = "testing"))]
+            renew_keys_after: super::keys::RENEW_AFTER_PACKETS,
         }
     }
 }

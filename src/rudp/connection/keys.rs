@@ -206,7 +206,7 @@ impl KeyPhases {
         self.phases
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "testing"))]
     pub(super) fn renew_after(&mut self, packets: u64) {
         self.renew_after = packets;
     }

@@ -303,6 +303,8 @@ impl Connection {
             next_skip: PacketNumber(0),
             trace: None,
         };
+        #[cfg(any(test, feature = "testing"))]
+        connection.keys.renew_after(config.renew_keys_after);
         connection.draw_next_skip();
         connection.open_stream(StreamId::CONTROL);
         if let Role::Client { .. } = role {

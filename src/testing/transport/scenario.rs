@@ -214,6 +214,7 @@ fn draw_config(rng: &mut StdRng, idle: Duration) -> ConnectionConfig {
         send_buffer_bytes: pick(rng, &[20_000, 400_000, 1 << 20]),
         unreliable_buffer_bytes: pick(rng, &[2_000, 64 << 10]),
         congestion_control: pick(rng, &[CongestionControl::Delay, CongestionControl::NewReno]),
+        renew_keys_after: pick(rng, &[30, 300, 1 << 22]),
         ..ConnectionConfig::default()
     }
 }
