@@ -38,6 +38,8 @@ pub(super) struct Intruder {
     link: Link,
     /// The sessions that it is in.
     seats: BTreeMap<Slot, Mine>,
+    /// Commands for slots that were not given yet. If one is lost and sent again, it may find the slot given.
+    early: BTreeMap<Slot, Vec<Request>>,
     invites: Vec<InviteId>,
     last_request: u32,
     pub(super) acts_at: Timestamp,
@@ -73,6 +75,7 @@ impl Intruder {
             addr: SocketAddr::from(([10, 254, 0, number], 1_024)),
             link: Link::None,
             seats: BTreeMap::new(),
+            early: BTreeMap::new(),
             invites: Vec::new(),
             last_request: 0,
             acts_at: Timestamp::from_millis(500),
@@ -115,7 +118,7 @@ impl Intruder {
         checker: &mut Checker,
         send: &mut dyn FnMut(Envelope, Bytes),
     ) {
-        self.go_on(now.mono);
+        self.go_on(now.mono, checker);
         if self.acts_at <= now.mono {
             self.acts_at = now.mono + self.rng.random_range(Duration::from_millis(1)..=PACE * 2);
             match self.link {
@@ -151,7 +154,7 @@ impl Intruder {
     }
 
     /// Runs timers and handles received messages.
-    fn go_on(&mut self, now: Timestamp) {
+    fn go_on(&mut self, now: Timestamp, checker: &mut Checker) {
         if let Link::Connecting(connecting) = &mut self.link {
             if connecting.poll_timeout().is_some_and(|at| at <= now) {
                 connecting.handle_timeout(now);
@@ -162,6 +165,7 @@ impl Intruder {
                 Some(Err(_)) => self.link = Link::None,
             }
             self.seats.clear();
+            self.early.clear();
             self.last_request = 0;
         }
         let Link::Open(connection) = &mut self.link else { return };
@@ -185,18 +189,21 @@ impl Intruder {
             self.link = Link::None;
         }
         for (stream, payload) in heard {
-            self.hear(stream, payload);
+            self.hear(stream, payload, checker);
         }
     }
 
-    fn hear(&mut self, stream: Option<StreamId>, payload: Bytes) {
+    fn hear(&mut self, stream: Option<StreamId>, payload: Bytes, checker: &mut Checker) {
         let Some(stream) = stream else { return };
         let Ok(message) = ServerMessage::decode(StreamKind::of(stream), payload) else { return };
         let slot = Slot(stream.0);
         match message {
             ServerMessage::Session(SessionEvent::Snapshot(snapshot)) => {
                 self.entered += 1;
-                self.seats.insert(slot, Mine { session: snapshot.session, member: snapshot.you, slot });
+                let mine = Mine { session: snapshot.session, member: snapshot.you, slot };
+                self.seats.insert(slot, mine);
+                let early = self.early.remove(&slot).unwrap_or_default();
+                early.iter().for_each(|request| checker.strange(mine, request));
             }
             ServerMessage::Session(SessionEvent::MemberLeft { member, .. })
                 if self.seats.get(&slot).is_some_and(|mine| mine.member == member) =>
@@ -260,8 +267,9 @@ impl Intruder {
                 {
                     return;
                 }
-                if let Some(mine) = self.seats.get(&slot) {
-                    checker.strange(*mine, &request);
+                match self.seats.get(&slot) {
+                    Some(mine) => checker.strange(*mine, &request),
+                    None => self.early.entry(slot).or_default().push(request),
                 }
             }
             // Its payload might lack the mark of an intruder's message.
