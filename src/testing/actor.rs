@@ -49,14 +49,12 @@ impl Board {
 
 /// Properties that only ever increase by one: "count" by increments, "turn" by compare-and-set.
 const COUNTERS: [&str; 2] = ["count", "turn"];
-/// Mean time between two actions of a user.
-const PACE: Duration = Duration::from_millis(150);
 /// Number of newest sessions that are tried without an invite; most older ones have ended.
 const NEWEST: usize = 6;
 
 /// Performs one action and schedules the next.
 pub(super) fn act(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Checker) {
-    client.acts_at = now + client.rng.random_range(Duration::from_millis(1)..=PACE * 2);
+    client.acts_at = now + client.rng.random_range(Duration::from_millis(1)..=client.pace * 2);
     let mine = one_of_mine(client);
     match (client.rng.random_range(0..100), mine) {
         (0..15, Some(_)) | (0..70, None) => enter(client, now, board, checker),
@@ -184,7 +182,8 @@ fn manage(client: &mut SimClient, now: Timestamp, mine: Mine, board: &Board, che
         75..78 => Request::Kick(Kick { member, reason: Reason::none() }),
         78..88 => Request::Revoke(Revoke { number: rng.random_range(1..5) }),
         88 if rng.random_bool(0.3) => Request::Delete(Delete { reason: Reason::none() }),
-        89..95 => return ask_for(client, now, None, Request::Info(mine.session), checker),
+        89..92 => return ask_for(client, now, None, Request::Info(mine.session), checker),
+        92..95 => return ask(client, now, checker),
         95..97 => Request::Leave,
         _ => Request::Transfer(Transfer { member }),
     };

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
@@ -9,11 +12,12 @@ use rand::{Rng, SeedableRng};
 
 use super::actor::{self, Board};
 use super::checker::{Checker, Life};
-use crate::base::{Envelope, InviteId, Now, Timestamp, UserId};
-use crate::client::core::{Core, Event, Output};
-use crate::rudp::{Connecting, ConnectingConfig, ConnectionConfig};
+use crate::base::{ConnectionId, Envelope, InviteId, Now, Timestamp, UserId};
+use crate::client::core::{Core, Disconnected, Event, Output};
+use crate::rudp::{Connecting, ConnectingConfig, ConnectionConfig, Trace, TraceEvent, Tracer, Vantage};
 use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
+use crate::wire::CloseCode;
 
 /// The server that clients connect to, and how they connect.
 pub(super) struct Way {
@@ -22,6 +26,8 @@ pub(super) struct Way {
     pub(super) key: TokenKey,
     pub(super) protocol_id: u64,
     pub(super) connection: ConnectionConfig,
+    /// Counts the renewals of the clients' keys, in a run in which there are any.
+    pub(super) renewals: Option<Renewals>,
 }
 
 impl Way {
@@ -31,14 +37,43 @@ impl Way {
         let grant = mint(&self.key, request, now.wall, rng).expect("invariant: a legal request");
         let config =
             ConnectingConfig { connection: self.connection, ..ConnectingConfig::new(self.protocol_id) };
-        Connecting::new(now.mono, &self.name, self.server, &grant, config, StdRng::from_rng(rng))
+        let rng = StdRng::from_rng(rng);
+        let connecting = Connecting::new(now.mono, &self.name, self.server, &grant, config, rng);
+        connecting.with_tracer(self.renewals.clone().map(|counts| Arc::new(counts) as Arc<dyn Tracer>))
+    }
+}
+
+/// Number of renewals of the clients' keys.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Renewals(Arc<AtomicU64>);
+
+impl Renewals {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Tracer for Renewals {
+    fn trace(&self, _: ConnectionId, _: Vantage) -> Option<Box<dyn Trace>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl Trace for Renewals {
+    fn event(&mut self, _: Timestamp, event: &TraceEvent<'_>) {
+        if let TraceEvent::KeyUpdated { .. } = event {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// Capacity of a sleeping process's socket, in datagrams.
 const SOCKET_DATAGRAMS: usize = 200;
 
-/// One user and its current connection.
+/// Longest time after which a client that a newer one has replaced connects again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+
+/// A client of one user, and its current connection. Some users have two.
 pub(super) struct SimClient {
     pub(super) user: UserId,
     pub(super) addr: SocketAddr,
@@ -52,6 +87,8 @@ pub(super) struct SimClient {
     pub(super) serial: u32,
     /// Time of the user's next action.
     pub(super) acts_at: Timestamp,
+    /// Mean time between two of them.
+    pub(super) pace: Duration,
     /// Time of the next change of address.
     pub(super) moves_at: Timestamp,
     /// Until then the process does nothing; datagrams wait in its socket.
@@ -64,7 +101,7 @@ pub(super) struct SimClient {
 
 impl SimClient {
     /// A user who has not connected yet.
-    pub(super) fn new(user: UserId, arrives: Timestamp, rng: StdRng) -> Self {
+    pub(super) fn new(user: UserId, arrives: Timestamp, pace: Duration, rng: StdRng) -> Self {
         let nowhere = SocketAddr::from(([10, 0, 0, 0], 0));
         Self {
             user,
@@ -75,6 +112,7 @@ impl SimClient {
             invites: Vec::new(),
             serial: 0,
             acts_at: arrives,
+            pace,
             moves_at: Timestamp::MAX,
             asleep_until: Timestamp::ZERO,
             socket: VecDeque::new(),
@@ -187,13 +225,19 @@ impl SimClient {
         let Some(core) = &mut self.core else { return };
         while let Some(output) = core.poll_output() {
             match output {
-                Output::Connected => {}
+                Output::Connected => checker.connected(now, self.life),
                 Output::Result { request, outcome } => checker.result(now, self.life, request, &outcome),
                 Output::Event(event) => {
                     checker.event(now, self.life, &event, core);
                     match event {
                         Event::Invited(invitation) => self.invites.push(invitation.invite),
                         Event::Entered { session, .. } => board.note(session),
+                        // Both clients of a user would otherwise replace each other all the time.
+                        Event::Disconnected(Disconnected::ByServer { code: CloseCode::Replaced, .. })
+                            if self.acts_at < Timestamp::MAX =>
+                        {
+                            self.acts_at = now + self.rng.random_range(Duration::ZERO..LONGEST_PAUSE);
+                        }
                         _ => {}
                     }
                 }

@@ -9,13 +9,14 @@
 //! |---|---|
 //! | `network` | datagrams in flight on impaired links |
 //! | `server` | the workers of a server, each with its own pace |
-//! | `client` | one user's client, which crashes, leaves and comes back |
+//! | `client` | a client of one user, which crashes, leaves and comes back |
 //! | `actor` | a user's next action |
 //! | `intruder` | a user who follows no rule |
 //! | `operator` | the actions of the program around the server |
 //! | `payload` | message payloads that identify themselves |
 //! | `checker` | the promises |
 //! | `issues` | the broken promises that a checker has found |
+//! | `scenario` | the parameters of a run |
 //! | `simulation` | the main loop |
 //! | `entrance` | how the clients of the next two enter |
 //! | `engine` | one worker and its clients, without a network |
@@ -35,6 +36,7 @@ mod issues;
 mod network;
 mod operator;
 mod payload;
+mod scenario;
 mod server;
 mod simulation;
 pub mod transport;
@@ -42,5 +44,6 @@ mod workload;
 
 pub use checker::Checker;
 pub use engine::{Engine, Meter};
-pub use simulation::{Intrusions, Outcome, Scenario, Simulation};
+pub use scenario::Scenario;
+pub use simulation::{Intrusions, Outcome, Simulation};
 pub use workload::{Beside, Figures, Flood, Workload};

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
+use rand::seq::IndexedMutRandom;
 use rand::{Rng, SeedableRng};
 
+use super::scenario::Scenario;
+use super::simulation::{later, with_renewals};
 use crate::base::{Envelope, Now, Timestamp};
 use crate::net::Driven;
+use crate::rudp::EndpointConfig;
 use crate::server::config::{self, Identity};
 use crate::server::limits::Limits;
 use crate::server::shared::Shared;
@@ -23,6 +27,9 @@ pub(super) struct SimServer {
     workers: Vec<Thread>,
     /// The system steers datagrams by connection id.
     steers: bool,
+    /// Mean time between two stalls of any workers, and the time of the next.
+    stalls: Option<Duration>,
+    pub(super) stalls_at: Timestamp,
     rng: StdRng,
 }
 
@@ -35,7 +42,7 @@ struct Thread {
     woken: Arc<AtomicBool>,
     /// Time of its next run for datagrams or mail.
     runs_at: Option<Timestamp>,
-    /// Time at which its last turn is over.
+    /// Time at which its last turn or stall is over.
     idle_from: Timestamp,
     /// How far its clock reading is behind: it was taken before the newest datagrams arrived.
     lag: Duration,
@@ -49,10 +56,27 @@ const BATCH: usize = 64;
 const LONGEST_LAG: Duration = Duration::from_millis(3);
 /// Longest time that a thread takes to notice a datagram or a wake-up.
 const SLOWEST_START: Duration = Duration::from_micros(400);
+/// Longest time for which a thread stalls, as on a machine with too few cores.
+const LONGEST_STALL: Duration = Duration::from_millis(400);
 
 impl SimServer {
-    pub(super) fn new(workers: u8, limits: Limits, identity: Identity, mut rng: StdRng) -> Self {
-        let config = Arc::new(config::endpoint(identity, &limits));
+    pub(super) fn new(workers: u8, limits: Limits, identity: Identity, rng: StdRng) -> Self {
+        let config = config::endpoint(identity, &limits);
+        Self::with_config(workers, limits, config, rng)
+    }
+
+    /// Returns the server of a scenario.
+    pub(super) fn of(scenario: &Scenario, identity: Identity, rng: StdRng) -> Self {
+        let mut config = config::endpoint(identity, &scenario.limits);
+        config.connection = with_renewals(config.connection, scenario.renew_keys_after);
+        let mut server = Self::with_config(scenario.workers, scenario.limits.clone(), config, rng);
+        server.stalls = scenario.stalls;
+        server.stalls_at = later(scenario.stalls, Timestamp::ZERO, &mut server.rng);
+        server
+    }
+
+    fn with_config(workers: u8, limits: Limits, config: EndpointConfig, mut rng: StdRng) -> Self {
+        let config = Arc::new(config);
         let shared = Arc::new(Shared::new(limits, workers, &mut rng));
         let workers = shared.mailboxes.workers().map(|id| {
             let woken = Arc::new(AtomicBool::new(false));
@@ -74,7 +98,7 @@ impl SimServer {
             }
         });
         let workers = workers.collect();
-        Self { shared, workers, steers: rng.random(), rng }
+        Self { shared, workers, steers: rng.random(), stalls: None, stalls_at: Timestamp::MAX, rng }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -101,6 +125,7 @@ impl SimServer {
 
     /// Runs the workers that are due, in an order drawn from the seed; `send` takes what they send.
     pub(super) fn run(&mut self, now: Now, send: &mut dyn FnMut(Envelope, Bytes)) {
+        self.stall(now.mono);
         let count = self.workers.len().max(1);
         let first = self.rng.random_range(0..count);
         for index in (0..count).map(|step| (first + step) % count) {
@@ -111,6 +136,18 @@ impl SimServer {
             }
         }
         self.note_wakes(now.mono);
+    }
+
+    /// Lets a worker stall if that is due.
+    fn stall(&mut self, now: Timestamp) {
+        if self.stalls_at > now {
+            return;
+        }
+        self.stalls_at = later(self.stalls, now, &mut self.rng);
+        let lasts = self.rng.random_range(MOMENT..=LONGEST_STALL);
+        if let Some(thread) = self.workers.choose_mut(&mut self.rng) {
+            thread.idle_from = thread.idle_from.max(now + lasts);
+        }
     }
 
     /// Returns when the next worker is due.

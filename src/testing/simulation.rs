@@ -1,7 +1,7 @@
 //! The main loop: processes events in time order until the busy time is over, then lets traffic settle and
 //! judges the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,46 +12,22 @@ use rand::seq::IndexedMutRandom;
 use rand::{Rng, SeedableRng};
 
 use super::actor::Board;
-use super::checker::{Causes, Checker, Life, Living};
-use super::client::{SimClient, Way};
+use super::checker::{Checker, Life, Living};
+use super::client::{LONGEST_PAUSE, Renewals, SimClient, Way};
 use super::entrance::WALL;
 use super::intruder::Intruder;
 use super::network::Network;
 use super::operator::Operator;
+use super::scenario::Scenario;
 use super::server::SimServer;
 use crate::base::{Now, Timestamp, UserId};
 use crate::link::Impairments;
+use crate::rudp::ConnectionConfig;
 use crate::secure::TokenKey;
-use crate::server::config::{Identity, connection};
+use crate::server::config::{self, Identity};
 use crate::server::counters::Totals;
 use crate::server::limits::Limits;
-
-/// Parameters of a simulation.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// Number of the server's workers.
-    pub workers: u8,
-    /// Number of users.
-    pub clients: u16,
-    /// Every client's path, each way.
-    pub impairments: Impairments,
-    /// Time for which users are active.
-    pub busy: Duration,
-    /// Mean time from a client's connect to its crash or leave; `None` = clients stay.
-    pub life: Option<Duration>,
-    /// Mean time between a client's changes of address; `None` = it keeps its first address.
-    pub address_changes: Option<Duration>,
-    /// Mean time between two naps of any clients; a napping client does nothing for a while.
-    pub naps: Option<Duration>,
-    /// Number of users who follow no rule.
-    pub intruders: u8,
-    /// Mean time between two actions of the operator, who kicks users and ends sessions.
-    pub operator: Option<Duration>,
-    /// Whether the server shuts down at the end, while clients are active on their impaired paths.
-    pub drains: bool,
-    /// The server's limits.
-    pub limits: Limits,
-}
+use crate::wire::ErrorCode;
 
 /// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +49,14 @@ pub struct Outcome {
     pub lives: u32,
     /// Changes of a client's address while it was connected or connecting.
     pub moves: u32,
+    /// Clients that a newer one of the same user has replaced while they were connected, and that were told so.
+    pub replaced: u64,
+    /// Commands and messages refused with `rate_limited`.
+    pub rate_limited: u64,
+    /// Commands and messages refused with `busy`.
+    pub busy: u64,
+    /// Renewals of keys, as the clients saw them.
+    pub renewals: u64,
     /// The server's counters.
     pub counters: Totals,
     /// Counts of the intruders' actions.
@@ -117,76 +101,6 @@ pub struct Simulation {
     rng: StdRng,
 }
 
-impl Scenario {
-    /// Three workers and sixteen users on bad paths for some seconds: a fifth of all datagrams is lost in
-    /// short bursts, some are duplicated, late or damaged, and clients move, crash and come back.
-    pub fn harsh() -> Self {
-        Self {
-            workers: 3,
-            clients: 16,
-            impairments: Impairments {
-                loss: 0.2,
-                burst: 1.5,
-                delay: Duration::from_millis(15),
-                jitter: Duration::from_millis(10),
-                duplicate: 0.05,
-                reorder: 0.05,
-                corrupt: 0.01,
-                ..Impairments::default()
-            },
-            busy: Duration::from_secs(12),
-            life: Some(Duration::from_secs(8)),
-            address_changes: Some(Duration::from_secs(6)),
-            naps: None,
-            intruders: 0,
-            operator: None,
-            drains: false,
-            limits: Limits { idle_timeout_ms: 4_000, keepalive_ms: 1_000, ..Limits::default() },
-        }
-    }
-
-    /// Users on good paths, some of whom follow no rule.
-    pub fn hostile() -> Self {
-        let harsh = Self::harsh();
-        let limits = Limits {
-            // A member may send no more than the other members' paths can take.
-            session_bytes_per_second: 131_072,
-            ..harsh.limits
-        };
-        let impairments = Impairments {
-            loss: 0.01,
-            delay: Duration::from_millis(15),
-            jitter: Duration::from_millis(5),
-            ..Impairments::default()
-        };
-        Self { impairments, intruders: 3, limits, ..harsh }
-    }
-
-    /// As in [`harsh`](Self::harsh), on a server that is always at its limits of connections, sessions,
-    /// invites, mail and bytes queued for clients that do not read for a while.
-    pub fn tight() -> Self {
-        let harsh = Self::harsh();
-        let limits = Limits {
-            max_connections: 12,
-            max_sessions: 4,
-            sessions_per_user: 2,
-            entries_per_second: 1,
-            invites_per_user: 4,
-            invites_by_user: 6,
-            invites_per_session: 3,
-            session_commands_per_second: 20,
-            session_bytes_per_second: 65_536,
-            lagging_bytes: 4_096,
-            max_queued_bytes: 24_000,
-            max_lagging_ms: 2_000,
-            idle_timeout_ms: 8_000,
-            mailbox_capacity: 64,
-            ..harsh.limits
-        };
-        Self { naps: Some(Duration::from_millis(400)), limits, ..harsh }
-    }
-}
-
 impl Simulation {
     /// Returns a run that follows from `seed`, at its beginning.
     pub fn new(seed: u64, scenario: Scenario) -> Self {
@@ -197,38 +111,38 @@ impl Simulation {
         let protocol_id = rng.random();
         let identity =
             Identity { protocol_id, names: vec![name.clone()], keys: Arc::new(key.clone().into()) };
-        let server =
-            SimServer::new(scenario.workers, scenario.limits.clone(), identity, StdRng::from_rng(&mut rng));
+        let server = SimServer::of(&scenario, identity, StdRng::from_rng(&mut rng));
         let network = Network::new(addr, scenario.impairments.clone(), StdRng::from_rng(&mut rng));
         let users: Vec<UserId> = (0..scenario.clients)
             .map(|number| UserId::new(&format!("user-{number}")).expect("invariant: a short id is legal"))
             .collect();
-        let clients: Vec<SimClient> = users
-            .iter()
+        let owners = users.iter().chain(users.iter().take(usize::from(scenario.devices)));
+        let clients: Vec<SimClient> = owners
             .map(|user| {
                 let arrives = Timestamp::from_millis(rng.random_range(1..1_000));
-                SimClient::new(user.clone(), arrives, StdRng::from_rng(&mut rng))
+                SimClient::new(user.clone(), arrives, scenario.pace, StdRng::from_rng(&mut rng))
             })
             .collect();
         let intruders: Vec<Intruder> =
             (0..scenario.intruders).map(|number| Intruder::new(number, StdRng::from_rng(&mut rng))).collect();
-        let connection = connection(&scenario.limits);
+        let connection = with_renewals(config::connection(&scenario.limits), scenario.renew_keys_after);
         let known = users.into_iter().chain(intruders.iter().map(|it| it.user().clone())).collect();
-        let causes = Causes {
-            naps: scenario.naps.is_some(),
-            crowd: scenario.limits.max_connections < u64::from(scenario.clients),
-            limits: scenario.limits.max_sessions < u64::from(scenario.clients),
-            drain: false,
-        };
         Self {
             operator: Operator::new(scenario.operator, StdRng::from_rng(&mut rng)),
             naps_at: later(scenario.naps, Timestamp::ZERO, &mut rng),
             ends: vec![Timestamp::MAX; clients.len()],
-            way: Way { server: addr, name, key, protocol_id, connection },
+            way: Way {
+                server: addr,
+                name,
+                key,
+                protocol_id,
+                connection,
+                renewals: scenario.renew_keys_after.map(|_| Renewals::default()),
+            },
             board: Board::new(known),
             now: Timestamp::ZERO,
             addresses: BTreeMap::new(),
-            checker: Checker::new(causes),
+            checker: Checker::new(scenario.causes()),
             lives: 0,
             moves: 0,
             datagrams: 0,
@@ -334,7 +248,7 @@ impl Simulation {
         if *end <= now.mono {
             *end = Timestamp::MAX;
             // Some clients return before the server notices that they were gone.
-            client.acts_at = now.mono + self.rng.random_range(Duration::ZERO..Duration::from_secs(6));
+            client.acts_at = now.mono + self.rng.random_range(Duration::ZERO..LONGEST_PAUSE);
             if self.rng.random_bool(0.6) {
                 client.crash(&mut self.checker);
             } else {
@@ -378,7 +292,8 @@ impl Simulation {
         let Limits { max_connections, max_sessions, .. } = self.scenario.limits;
         let shared = self.server.shared();
         let is_connected = |client: &&SimClient| shared.directory.live(&client.user).is_some();
-        let users = self.clients.iter().filter(is_connected).count() as u64;
+        let connected = self.clients.iter().filter(is_connected).map(|client| &client.user);
+        let users = connected.collect::<BTreeSet<_>>().len() as u64;
         let sessions = shared.sessions.len() as u64;
         self.checker.expect(users <= max_connections && sessions <= max_sessions, || {
             format!("{users} users of {max_connections}, {sessions} sessions of {max_sessions}")
@@ -406,7 +321,7 @@ impl Simulation {
         for (client, end) in self.clients.iter_mut().zip(&mut self.ends) {
             [client.acts_at, client.moves_at, *end] = [Timestamp::MAX; 3];
         }
-        [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
+        [self.operator.acts_at, self.naps_at, self.server.stalls_at] = [Timestamp::MAX; 3];
         self.intruders.iter_mut().for_each(|intruder| intruder.stop(self.now));
         self.network.set(Impairments { delay: Duration::from_millis(15), ..Impairments::default() });
         let idle = Duration::from_millis(self.scenario.limits.idle_timeout_ms);
@@ -426,9 +341,10 @@ impl Simulation {
             })
             .collect();
         self.checker.finish(self.now, &living);
-        let (connections, living) = (self.server.shared().population.all(), living.len() as u64);
+        let (connections, clients) = (self.server.shared().population.all(), living.len() as u64);
         self.checker
-            .expect(connections == living, || format!("{connections} connections of {living} clients"));
+            .expect(connections == clients, || format!("{connections} connections of {clients} clients"));
+        self.checker.compare(&living, &self.server.shared().sessions.infos());
     }
 
     /// Shuts the server down while all clients are active. Clients that arrive meanwhile are refused.
@@ -472,6 +388,10 @@ impl Simulation {
             sessions: self.checker.sessions(),
             lives: self.lives,
             moves: self.moves,
+            replaced: self.checker.replaced(),
+            rate_limited: self.checker.refused(ErrorCode::RateLimited),
+            busy: self.checker.refused(ErrorCode::Busy),
+            renewals: self.way.renewals.as_ref().map_or(0, Renewals::count),
             counters: self.server.shared().totals(),
             intrusions: self.intruders.iter().fold(Intrusions::default(), |sum, it| Intrusions {
                 sent: sum.sent + it.sent,
@@ -480,6 +400,11 @@ impl Simulation {
             }),
         }
     }
+}
+
+/// Returns `config` with the renewals of keys that a scenario asks for.
+pub(super) fn with_renewals(config: ConnectionConfig, after: Option<u64>) -> ConnectionConfig {
+    ConnectionConfig { renew_keys_after: after.unwrap_or(config.renew_keys_after), ..config }
 }
 
 /// Returns a time after `now`, on average by `mean`; never if `mean` is `None`.

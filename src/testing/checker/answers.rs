@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::intents::{Effect, Intents};
 use super::{Issues, Life, Mine, Seat};
 use crate::base::{MemberId, RequestId, Revision, SessionId, Timestamp};
 use crate::client::core::RequestError;
@@ -76,27 +77,39 @@ impl Answers {
     }
 
     /// Checks that no command is unanswered, and that the revisions reported in results agree with those seen
-    /// in events.
+    /// in events. `living` has the seats of connected clients, `seats` all that were ever entered.
     pub(super) fn finish(
         &self,
+        living: &BTreeMap<Seat, Life>,
         seats: &BTreeMap<Seat, Life>,
+        intents: &Intents,
         seen: impl Iterator<Item = (SessionId, Revision, MemberId)>,
         issues: &mut Issues,
     ) {
         for ((life, id), asked) in &self.open {
             issues.add(format_args!("{life:?} was never answered {id:?} {asked:?}"));
         }
+        // Revisions whose results were lost with their members' connections.
+        let mut unreported: BTreeMap<Seat, u32> = BTreeMap::new();
         for (session, revision, member) in seen {
+            let seat = Seat { session, member };
             match self.revisions.get(&(session, revision)) {
                 Some(told) if *told != member => {
                     issues.add(format_args!(
                         "revision {revision} of {session}: {told} was told, {member} seen"
                     ));
                 }
-                None if seats.contains_key(&Seat { session, member }) => {
+                None if living.contains_key(&seat) => {
                     issues.add(format_args!("{member} of {session} was not told of its revision {revision}"));
                 }
-                _ => {}
+                None => *unreported.entry(seat).or_default() += 1,
+                Some(_) => {}
+            }
+        }
+        for (seat, count) in unreported.iter().filter(|(seat, _)| seats.contains_key(seat)) {
+            let unanswered = intents.of(Effect::Revises(*seat));
+            if *count > unanswered {
+                issues.add(format_args!("{seat:?} made {count} revisions unanswered, asked {unanswered}"));
             }
         }
     }

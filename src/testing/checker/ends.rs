@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Issues, Life, Living, Mine, Seat};
+use super::intents::{Effect, Intents};
+use super::lives::Lives;
+use super::{Issues, Life, Living, Seat};
 use crate::base::{SessionId, UserId};
 use crate::client::core::{Disconnected, Event};
 use crate::rudp::ConnectError;
-use crate::wire::{CloseCode, DeleteReason, LeaveReason, Reason, RejectCode, Request};
+use crate::wire::{CloseCode, DeleteReason, LeaveReason, Reason, RejectCode};
 
 /// Causes that may end a connection, besides its own client and a newer connection of the same user.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +21,10 @@ pub(in crate::testing) struct Causes {
     pub(in crate::testing) limits: bool,
     /// The server shuts down.
     pub(in crate::testing) drain: bool,
+    /// Datagrams are lost.
+    pub(in crate::testing) loss: bool,
+    /// So many are lost that a client which connects may never be answered.
+    pub(in crate::testing) silence: bool,
 }
 
 /// Possible causes of ends, and the ends that members were notified of.
@@ -35,10 +41,9 @@ pub(super) struct Ends {
     left: BTreeSet<Life>,
     /// Lives whose clients have changed their address.
     moved: BTreeSet<Life>,
-    /// Seats that members asked to leave; `asked_to_kick` has those that owners asked to remove.
-    asked_to_leave: BTreeSet<Seat>,
-    asked_to_kick: BTreeSet<Seat>,
     leaves: BTreeSet<(Seat, UserId, LeaveReason)>,
+    /// Sessions that their owners ended.
+    deleted: BTreeSet<SessionId>,
 }
 
 impl Ends {
@@ -72,26 +77,19 @@ impl Ends {
         self.moved.insert(life);
     }
 
-    pub(super) fn asked(&mut self, seat: Option<Mine>, request: &Request) {
-        let Some(Mine { session, member, .. }) = seat else { return };
-        match request {
-            Request::Leave => _ = self.asked_to_leave.insert(Seat { session, member }),
-            Request::Kick(kick) => _ = self.asked_to_kick.insert(Seat { session, member: kick.member }),
-            _ => {}
-        }
-    }
-
     pub(super) fn disconnected(
         &mut self,
         life: Life,
-        users: &BTreeMap<Life, UserId>,
+        lives: &Lives,
         why: &Disconnected,
         issues: &mut Issues,
     ) {
-        let Some(user) = users.get(&life) else { return };
+        let Some(user) = lives.user(life) else { return };
         let expected = match why {
-            // All packets that it sent may have been lost.
-            Disconnected::ByClient | Disconnected::ConnectFailed(ConnectError::NoAnswer) => true,
+            Disconnected::ByClient => true,
+            Disconnected::ConnectFailed(ConnectError::NoAnswer) => {
+                self.causes.silence || self.causes.naps || self.causes.drain
+            }
             Disconnected::ConnectFailed(ConnectError::Refused(code)) => match code {
                 RejectCode::Full => self.causes.crowd,
                 RejectCode::Draining => self.causes.drain,
@@ -100,9 +98,13 @@ impl Ends {
                 _ => false,
             },
             // The server's close may be lost, or be addressed to an address that the client has left.
-            Disconnected::TimedOut => self.causes.naps || self.causes.drain || self.was_kicked(user),
+            Disconnected::TimedOut => {
+                let may_miss_close = self.causes.loss || self.moved.contains(&life);
+                let is_replaced = || may_miss_close && lives.may_be_replaced(life);
+                self.causes.naps || self.causes.drain || self.was_kicked(user) || is_replaced()
+            }
             Disconnected::ByServer { code, reason } => match code {
-                CloseCode::Replaced => has_later(life, user, users),
+                CloseCode::Replaced => lives.may_be_replaced(life),
                 CloseCode::Lagging => self.causes.naps,
                 CloseCode::Full => self.causes.crowd,
                 CloseCode::ShuttingDown => self.causes.drain,
@@ -128,6 +130,10 @@ impl Ends {
                 self.closed.get(&session) == Some(reason)
             }
             Event::SessionDeleted { why: DeleteReason::ShuttingDown, .. } => false,
+            Event::SessionDeleted { why: DeleteReason::Deleted, .. } => {
+                self.deleted.insert(session);
+                true
+            }
             Event::MemberLeft { member, user, why, .. } => {
                 self.leaves.insert((Seat { session, member: *member }, user.clone(), *why));
                 true
@@ -139,12 +145,13 @@ impl Ends {
         }
     }
 
-    /// Checks that everything the operator ended has ended, and that each member left for the reason
-    /// reported. `users` has all lives, `seats` the life that held each seat.
+    /// Checks that everything the operator ended has ended, that each member left for the reason reported,
+    /// and that of each user one connection is left. `seats` has the life that held each seat.
     pub(super) fn finish(
         &self,
         living: &[Living<'_>],
-        users: &BTreeMap<Life, UserId>,
+        lives: &Lives,
+        intents: &Intents,
         seats: &BTreeMap<Seat, Life>,
         issues: &mut Issues,
     ) {
@@ -152,23 +159,31 @@ impl Ends {
             // The life is unknown if it crashed before it was notified that it had entered.
             let Some(life) = seats.get(seat) else { continue };
             let expected = match why {
-                LeaveReason::Left => self.asked_to_leave.contains(seat) || self.left.contains(life),
+                LeaveReason::Left => intents.may(Effect::Leaves(*seat)) || self.left.contains(life),
                 LeaveReason::Kicked => {
-                    self.asked_to_kick.contains(seat) || self.removed.contains(&(seat.session, user.clone()))
+                    intents.may(Effect::IsKicked(*seat))
+                        || self.removed.contains(&(seat.session, user.clone()))
                 }
                 // A close may be lost.
                 LeaveReason::TimedOut => {
                     self.crashed.contains(life) || self.left.contains(life) || self.causes.naps
                 }
-                LeaveReason::Replaced => has_later(*life, user, users),
+                LeaveReason::Replaced => lives.may_be_replaced(*life),
                 LeaveReason::Dropped => self.was_kicked(user),
                 LeaveReason::Lagging => self.causes.naps,
             };
-            if !expected || users.get(life) != Some(user) {
+            if !expected || lives.user(*life) != Some(user) {
                 issues.add(format_args!("{seat:?} of {life:?}, {user}, is told to have left: {why}"));
             }
         }
-        for (life, _, mirrors) in living {
+        for session in self.deleted.iter().filter(|session| !intents.may(Effect::Ends(**session))) {
+            issues.add(format_args!("{session} was ended by its owner, who did not ask for it"));
+        }
+        let mut connected = BTreeMap::new();
+        for (life, user, mirrors) in living {
+            if let Some(other) = connected.insert(user, *life) {
+                issues.add(format_args!("{life:?} and {other:?} of {user} are both connected"));
+            }
             if self.kicked.contains(life) {
                 issues.add(format_args!("{life:?} was kicked and is still there"));
             }
@@ -179,9 +194,4 @@ impl Ends {
             }
         }
     }
-}
-
-/// Whether the user has connected again.
-fn has_later(life: Life, user: &UserId, users: &BTreeMap<Life, UserId>) -> bool {
-    users.iter().any(|(other, of)| *other > life && of == user)
 }

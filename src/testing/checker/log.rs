@@ -5,11 +5,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Issues, Life, Tag};
+use super::intents::{Effect, Intents};
+use super::{Issues, Life, Living, Seat, Tag};
 use crate::base::{EventNumber, MemberId, Revision, SessionId};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
-use crate::wire::{PropertyChange, PropertyValue, Request};
+use crate::wire::{PropertyChange, PropertyValue, Settings};
 
 #[derive(Default)]
 pub(super) struct Logs {
@@ -20,14 +21,23 @@ pub(super) struct Logs {
 struct Log {
     /// The events, as any member saw them.
     events: BTreeMap<EventNumber, Seen>,
-    /// Hash of the state that a member has before the event of this number.
-    states: BTreeMap<EventNumber, u64>,
+    /// The state that a member has before the event of this number.
+    states: BTreeMap<EventNumber, State>,
     /// The member that made each revision of the properties.
     revisions: BTreeMap<Revision, MemberId>,
     /// Members before the event of this number, as seen by a member that entered there.
     starts: BTreeMap<EventNumber, There>,
-    /// Members to whom an owner asked to transfer the session.
-    asked_to_own: BTreeSet<MemberId>,
+}
+
+/// A session's state, as far as it must be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) settings: Settings,
+    pub(super) owner: MemberId,
+    pub(super) members: usize,
+    pub(super) revision: Revision,
+    /// Hash of everything.
+    hash: u64,
 }
 
 /// A session's members and owner.
@@ -114,10 +124,10 @@ impl Logs {
             let members = mirror.members().len();
             issues.add(format_args!("session {}: {members} members in {seats} seats", mirror.session()));
         }
-        let hash = hash(mirror);
+        let state = State::of(mirror);
         let log = self.sessions.entry(mirror.session()).or_default();
-        let known = *log.states.entry(mirror.next()).or_insert(hash);
-        if known != hash {
+        let known = *log.states.entry(mirror.next()).or_insert(state);
+        if known != state {
             issues.add(format_args!(
                 "session {} before event {}: member {} knows another state than others: {mirror:?}",
                 mirror.session(),
@@ -127,18 +137,19 @@ impl Logs {
         }
     }
 
-    /// Records an owner's request to transfer the session.
-    pub(super) fn asked(&mut self, session: SessionId, request: &Request) {
-        if let Request::Transfer(transfer) = request {
-            self.sessions.entry(session).or_default().asked_to_own.insert(transfer.member);
-        }
+    /// Returns the state of a session before the event of this number, if any member has had it.
+    pub(super) fn state_at(&self, session: SessionId, number: EventNumber) -> Option<State> {
+        self.sessions.get(&session)?.states.get(&number).copied()
     }
 
-    /// Checks that each sender's messages appear in order and once, that counters increase by one, and that
-    /// owners change as they should.
-    pub(super) fn finish(&self, issues: &mut Issues) {
+    /// Checks that each sender's messages appear in order and once, that counters increase by one, that
+    /// owners change as they should, and that members who are still there have seen all that others have.
+    pub(super) fn finish(&self, living: &[Living<'_>], intents: &Intents, issues: &mut Issues) {
+        for (life, _, mirrors) in living {
+            mirrors.iter().for_each(|mirror| self.check_latest(*life, mirror, issues));
+        }
         for (session, log) in &self.sessions {
-            log.check_owners(*session, issues);
+            log.check_owners(*session, intents, issues);
             let mut newest: BTreeMap<Life, u32> = BTreeMap::new();
             let mut counters: BTreeMap<&str, i64> = BTreeMap::new();
             let mut before = None;
@@ -163,12 +174,26 @@ impl Logs {
             }
         }
     }
+
+    /// Checks that a member has seen every event that any member has seen, and knows the owner.
+    // spec: SES-12, EVT-7
+    fn check_latest(&self, life: Life, mirror: &Mirror, issues: &mut Issues) {
+        let (session, next, owner) = (mirror.session(), mirror.next(), mirror.owner());
+        let newest = self.sessions.get(&session).and_then(|log| log.events.last_key_value());
+        if let Some((newest, seen)) = newest.filter(|(newest, _)| **newest >= next) {
+            let what = &seen.what;
+            issues.add(format_args!("{life:?} in {session} never got events {next} to {newest}, {what}"));
+        }
+        if mirror.user(owner).is_none() {
+            issues.add(format_args!("{life:?} in {session} was never told who owns it after {owner} left"));
+        }
+    }
 }
 
 impl Log {
     /// Checks each new owner: the oldest member if the previous owner has left, otherwise a member that an
     /// owner named in a transfer.
-    fn check_owners(&self, session: SessionId, issues: &mut Issues) {
+    fn check_owners(&self, session: SessionId, intents: &Intents, issues: &mut Issues) {
         let mut there: Option<There> = None;
         let mut next = None;
         for (number, seen) in &self.events {
@@ -184,7 +209,7 @@ impl Log {
                 Some(Move::Leaves(member)) => _ = members.remove(&member),
                 Some(Move::Owns(member)) => {
                     let expected = match members.contains(owner) {
-                        true => self.asked_to_own.contains(&member),
+                        true => intents.may(Effect::Owns(Seat { session, member })),
                         false => members.first() == Some(&member),
                     };
                     if !expected {
@@ -245,11 +270,13 @@ fn moves(event: &Event) -> Option<Move> {
     }
 }
 
-fn hash(mirror: &Mirror) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let members: Vec<_> = mirror.members().collect();
-    let properties: Vec<_> = mirror.properties().collect();
-    let (settings, owner, revision) = (mirror.settings(), mirror.owner(), mirror.revision());
-    format!("{settings:?} {owner} {revision} {members:?} {properties:?}").hash(&mut hasher);
-    hasher.finish()
+impl State {
+    fn of(mirror: &Mirror) -> Self {
+        let mut hasher = DefaultHasher::new();
+        let members: Vec<_> = mirror.members().collect();
+        let properties: Vec<_> = mirror.properties().collect();
+        let (settings, owner, revision) = (*mirror.settings(), mirror.owner(), mirror.revision());
+        format!("{settings:?} {owner} {revision} {members:?} {properties:?}").hash(&mut hasher);
+        Self { settings, owner, members: members.len(), revision, hash: hasher.finish() }
+    }
 }

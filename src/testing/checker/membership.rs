@@ -14,6 +14,8 @@ pub(super) struct Memberships {
     slots: BTreeSet<(Life, Slot)>,
     /// Every seat that was ever entered, with its life.
     seats: BTreeMap<Seat, Life>,
+    /// Those of which the command's result has also come.
+    admitted: BTreeSet<Seat>,
 }
 
 struct Current {
@@ -34,6 +36,7 @@ impl Memberships {
 
     /// Checks a command's result that reports that a life has entered.
     pub(super) fn admitted(&mut self, life: Life, seat: Seat, issues: &mut Issues) {
+        self.admitted.insert(seat);
         if self.seats.get(&seat) != Some(&life) {
             issues.add(format_args!("{life:?} was admitted to {seat:?} but has not entered it"));
         }
@@ -81,8 +84,8 @@ impl Memberships {
         self.current.retain(|(of, _), _| *of != life);
     }
 
-    /// Checks that every member of every session is a connected client that knows its membership, and that
-    /// all members know of all others.
+    /// Checks that every member of every session is a connected client that knows its membership and was
+    /// told that its command to enter was carried out, and that all members know of all others.
     pub(super) fn finish(&self, living: &[Living<'_>], issues: &mut Issues) {
         let mut truth: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
         for (_, user, mirrors) in living {
@@ -93,6 +96,10 @@ impl Memberships {
         }
         for (life, _, mirrors) in living {
             for mirror in mirrors {
+                let seat = Seat { session: mirror.session(), member: mirror.own() };
+                if !self.admitted.contains(&seat) {
+                    issues.add(format_args!("{life:?} is at {seat:?}, to which it was never admitted"));
+                }
                 let believed: BTreeSet<String> =
                     mirror.members().map(|(member, user)| format!("{member} {user}")).collect();
                 let there = truth.get(&mirror.session());

@@ -5,9 +5,13 @@
 //! can be checked at once, others only when the run is over and nothing is in flight ([`Checker::finish`]).
 
 mod answers;
+mod arrivals;
 mod deliveries;
 mod ends;
+mod intents;
 mod invites;
+mod lists;
+mod lives;
 mod log;
 mod membership;
 #[cfg(test)]
@@ -15,20 +19,26 @@ mod tests;
 mod truths;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use self::answers::Answers;
+use self::arrivals::Arrivals;
 use self::deliveries::Deliveries;
 pub(super) use self::deliveries::{Audience, Sending};
 pub(super) use self::ends::Causes;
 use self::ends::Ends;
+use self::intents::Intents;
 use self::invites::Invites;
+use self::lists::Lists;
+use self::lives::Lives;
 use self::log::Logs;
 use self::membership::Memberships;
 use self::truths::Truths;
 use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
-use crate::client::core::{Core, Event, Mirror, RequestError};
-use crate::wire::{Reason, Request, Value};
+use crate::client::core::{Core, Disconnected, Event, Mirror, RequestError};
+use crate::wire::result::Info;
+use crate::wire::{CloseCode, ErrorCode, Reason, Request, Value};
 
 /// One connection of one client, starting with its attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,10 +72,15 @@ pub struct Checker {
     truths: Truths,
     invites: Invites,
     ends: Ends,
-    users: BTreeMap<Life, UserId>,
-    /// Lives that received something, so the server knew them.
-    heard: BTreeSet<Life>,
+    arrivals: Arrivals,
+    lists: Lists,
+    lives: Lives,
+    intents: Intents,
+    /// Lives that were told that the outcome of a command is unknown: nothing but their end may follow.
+    ending: BTreeSet<Life>,
     told: u64,
+    refused: BTreeMap<ErrorCode, u64>,
+    replaced: u64,
 }
 
 impl Checker {
@@ -95,9 +110,24 @@ impl Checker {
         self.logs.len()
     }
 
+    /// Returns the number of commands and messages that were refused with this code.
+    pub fn refused(&self, code: ErrorCode) -> u64 {
+        self.refused.get(&code).copied().unwrap_or_default()
+    }
+
+    /// Returns the number of clients that were told that another one of their user has replaced them.
+    pub fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
     /// Records that a user begins to connect.
     pub(super) fn born(&mut self, life: Life, user: UserId) {
-        self.users.insert(life, user);
+        self.lives.born(life, user);
+    }
+
+    /// Records that the server has answered a client's handshake.
+    pub(super) fn connected(&mut self, now: Timestamp, life: Life) {
+        self.lives.connected(life, now);
     }
 
     /// Records a client's crash: its open commands will not be answered.
@@ -116,7 +146,7 @@ impl Checker {
     /// Records that the operator kicks a user, connected as `life` if that is known.
     pub(super) fn kicked(&mut self, user: &UserId, life: Option<Life>, reason: &Reason) {
         // Until the client has received something, the server may not know it yet.
-        let life = life.filter(|life| self.heard.contains(life));
+        let life = life.filter(|life| self.lives.was_known(*life, Timestamp::MAX));
         self.ends.kicked(user, life, reason);
     }
 
@@ -146,16 +176,14 @@ impl Checker {
     ) {
         self.issues.now = now;
         self.answers.asked(life, id, now, seat, request, &mut self.issues);
-        self.ends.asked(seat, request);
-        if let Some(seat) = seat {
-            self.logs.asked(seat.session, request);
-        }
+        self.intents.asked(seat, request);
+        self.lists.asked(life, id, seat, request, self.truths.mirrors(life));
     }
 
     /// Records an intruder's command in a session; whether it is carried out is unknown.
     pub(super) fn strange(&mut self, seat: Mine, request: &Request) {
-        self.ends.asked(Some(seat), request);
-        self.logs.asked(seat.session, request);
+        self.intents.asked(Some(seat), request);
+        self.lists.strange(Some(seat), request);
     }
 
     /// Records a message that a client sends.
@@ -173,11 +201,21 @@ impl Checker {
     ) {
         self.issues.now = now;
         self.told += 1;
-        self.heard.insert(life);
+        match outcome {
+            Err(RequestError::OutcomeUnknown) => _ = self.ending.insert(life),
+            _ => self.goes_on(now, life, outcome),
+        }
+        if let Err(RequestError::Refused(code)) = outcome {
+            *self.refused.entry(*code).or_default() += 1;
+        }
         let Some(asked) = self.answers.answered(life, id, outcome, &mut self.issues) else { return };
+        self.intents.answered(asked.seat, &asked.request, outcome);
         self.truths.answered(life, &asked, outcome, self.ends.causes.limits, &mut self.issues);
-        let Some(user) = self.users.get(&life) else { return };
+        let Some(user) = self.lives.user(life) else { return };
         self.invites.answered(user, &asked, outcome, &mut self.issues);
+        self.arrivals.answered(life, user, &asked, outcome, &mut self.issues);
+        let command = (asked.at, asked.seat, &asked.request);
+        self.lists.answered(now, (life, user), id, command, outcome, &mut self.issues);
         if let Ok(Value::Entered(entered)) = outcome {
             let seat = Seat { session: entered.session, member: entered.member };
             self.memberships.admitted(life, seat, &mut self.issues);
@@ -188,42 +226,102 @@ impl Checker {
     pub(super) fn event(&mut self, now: Timestamp, life: Life, event: &Event, core: &Core) {
         self.issues.now = now;
         self.told += 1;
-        self.heard.insert(life);
-        let Some(user) = self.users.get(&life) else { return };
+        let Some(user) = self.lives.user(life) else { return };
         self.invites.event(now, life, user, event, &mut self.issues);
         if let Event::Disconnected(why) = event {
-            self.ends.disconnected(life, &self.users, why, &mut self.issues);
-            self.answers.ended(life, &mut self.issues);
-            self.memberships.end_life(life);
-            self.truths.end_life(life);
+            self.disconnected(life, why);
             return;
         }
+        self.goes_on(now, life, event);
+        self.arrivals.event(now, life, event);
+        self.lists.event(life, event, &mut self.issues);
         self.truths.event(life, event, self.ends.causes.limits, &mut self.issues);
         self.memberships.event(life, event, &mut self.issues);
         if let Some(slot) = event.slot()
             && let Some(seat) = self.memberships.seat(life, slot)
         {
-            self.ends.event(seat.session, event, &mut self.issues);
-            self.logs.event(seat.session, seat.member, event, &mut self.issues);
-            self.deliveries.event(life, seat, event, &mut self.issues);
+            self.session_event(
+                now,
+                life,
+                Mine { session: seat.session, member: seat.member, slot },
+                event,
+                core,
+            );
         }
         self.memberships.forget_ended(life, event);
-        for mirror in core.mirrors() {
-            self.logs.state(mirror, &mut self.issues);
+    }
+
+    /// Records that a client received something, which it cannot once its connection has ended.
+    fn goes_on(&mut self, now: Timestamp, life: Life, told: &impl fmt::Debug) {
+        self.lives.heard(life, now);
+        if self.ending.contains(&life) {
+            self.issues.add(format_args!("{life:?} was told {told:?} after its connection had ended"));
         }
+    }
+
+    fn session_event(&mut self, now: Timestamp, life: Life, mine: Mine, event: &Event, core: &Core) {
+        let Mine { session, member, slot } = mine;
+        if let Event::Refused { code, .. } = event {
+            *self.refused.entry(*code).or_default() += 1;
+        }
+        self.arrivals.session_event(now, life, mine, event);
+        self.ends.event(session, event, &mut self.issues);
+        self.logs.event(session, member, event, &mut self.issues);
+        self.deliveries.event(life, Seat { session, member }, event, &mut self.issues);
+        // The client's own view may be ahead of the events that it has told.
+        let views = [self.truths.mirror(life, slot), core.mirror(slot).map(AsRef::as_ref)];
+        views.into_iter().flatten().for_each(|mirror| self.logs.state(mirror, &mut self.issues));
+    }
+
+    fn disconnected(&mut self, life: Life, why: &Disconnected) {
+        if let Disconnected::ByServer { code: CloseCode::Replaced, .. } = why {
+            self.replaced += 1;
+        }
+        self.ends.disconnected(life, &self.lives, why, &mut self.issues);
+        self.answers.ended(life, &mut self.issues);
+        self.memberships.end_life(life);
+        self.truths.end_life(life);
+        self.ending.remove(&life);
     }
 
     /// Judges the run at its end, when every living client has received everything. `living` are the
     /// connected clients.
     pub(super) fn finish(&mut self, now: Timestamp, living: &[Living<'_>]) {
-        self.issues.now = now;
-        self.logs.finish(&mut self.issues);
-        self.memberships.finish(living, &mut self.issues);
-        self.ends.finish(living, &self.users, self.memberships.seats(), &mut self.issues);
-        self.truths.finish(living, self.memberships.seats(), &mut self.issues);
-        let seats = Mine::of_all(living);
-        self.deliveries.finish(&seats, &mut self.issues);
-        self.answers.finish(&seats, self.logs.revisions(), &mut self.issues);
+        let issues = &mut self.issues;
+        issues.now = now;
+        let (intents, lives, seats) = (&self.intents, &self.lives, self.memberships.seats());
+        self.logs.finish(living, intents, issues);
+        self.memberships.finish(living, issues);
+        self.ends.finish(living, lives, intents, seats, issues);
+        self.truths.finish(living, lives, seats, issues);
+        self.arrivals.finish(now, living, lives, intents, issues);
+        self.lists.finish(living, seats, &self.logs, issues);
+        let present = Mine::of_all(living);
+        self.deliveries.finish(&present, issues);
+        self.answers.finish(&present, seats, intents, self.logs.revisions(), issues);
+        for life in &self.ending {
+            issues.add(format_args!("{life:?} was told that an outcome is unknown, and never of its end"));
+        }
+    }
+
+    /// Compares the views of the connected clients with the server's sessions, when nothing happens any more.
+    pub(super) fn compare(&mut self, living: &[Living<'_>], sessions: &[Info]) {
+        let mirrors = || living.iter().flat_map(|(_, _, mirrors)| mirrors);
+        for info in sessions {
+            let mut views = mirrors().filter(|mirror| mirror.session() == info.session).peekable();
+            if views.peek().is_none() {
+                self.issues.add(format_args!("{} goes on without members", info.session));
+            }
+            for mirror in views {
+                let known = (mirror.owner(), mirror.members().len(), mirror.revision(), mirror.next());
+                if known != (info.owner, info.members as usize, info.revision, info.next) {
+                    self.issues.add(format_args!("{} knows {mirror:?}, the server {info:?}", mirror.own()));
+                }
+            }
+        }
+        for mirror in mirrors().filter(|mirror| !sessions.iter().any(|it| it.session == mirror.session())) {
+            self.issues.add(format_args!("{} is in {}, which is gone", mirror.own(), mirror.session()));
+        }
     }
 
     /// Records an issue unless `holds`.

@@ -1,6 +1,10 @@
 //! Checks that each broken promise is detected.
 
+mod arrivals;
 mod ends;
+mod lists;
+mod lives;
+mod refusals;
 mod truths;
 
 use std::sync::Arc;
@@ -186,7 +190,7 @@ fn a_message_twice_in_the_order_is_noticed() {
         let event = arrives(&sending(0, Delivery::ReliableOrdered), Some(number));
         logs.event(SESSION, MemberId(2), &event, &mut issues);
     }
-    logs.finish(&mut issues);
+    logs.finish(&[], &Intents::default(), &mut issues);
     assert_eq!(issues.lines.len(), 1);
 }
 
@@ -282,8 +286,15 @@ fn in_the_end_all_believe_in_the_members_that_there_are() {
     let mirrors = [mirror(1, 3, &both), mirror(2, 3, &both), mirror(1, 3, &both[..1])];
     let of = |life, name, at: usize| (Life(life), user(name), vec![&mirrors[at]]);
     let issues_of = |living: &[Living<'_>]| {
-        let mut issues = Issues::default();
-        Memberships::default().finish(living, &mut issues);
+        let (mut memberships, mut issues) = (Memberships::default(), Issues::default());
+        for (life, _, mirrors) in living {
+            for mirror in mirrors {
+                let seat = Seat { session: SESSION, member: mirror.own() };
+                memberships.event(*life, &entered((*mirror).clone()), &mut issues);
+                memberships.admitted(*life, seat, &mut issues);
+            }
+        }
+        memberships.finish(living, &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(&[of(1, "ann", 0), of(2, "bob", 1)]), [""; 0]);
@@ -321,7 +332,7 @@ fn a_counter_that_jumps_is_noticed() {
             };
             logs.event(SESSION, SEAT.member, &changed, &mut issues);
         }
-        logs.finish(&mut issues);
+        logs.finish(&[], &Intents::default(), &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(&[(3, 1), (4, 2), (6, 9)]), [""; 0], "nobody saw the fifth");
@@ -334,12 +345,13 @@ fn an_owner_whose_turn_it_is_not_is_noticed() {
     let three = [(1, "ann"), (2, "bob"), (3, "cat")];
     let issues_of = |asked: &[u32], events: &[Event]| {
         let (mut logs, mut issues) = (Logs::default(), Issues::default());
+        let mut intents = Intents::default();
         for member in asked {
-            logs.asked(SESSION, &Request::Transfer(Transfer { member: MemberId(*member) }));
+            intents.asked(Some(MINE), &Request::Transfer(Transfer { member: MemberId(*member) }));
         }
         logs.event(SESSION, MemberId(3), &entered(mirror(3, 4, &three)), &mut issues);
         events.iter().for_each(|event| logs.event(SESSION, MemberId(3), event, &mut issues));
-        logs.finish(&mut issues);
+        logs.finish(&[], &intents, &mut issues);
         issues.lines
     };
     let leaves = |number, member, name| left(number, member, name, LeaveReason::Left);
@@ -512,7 +524,7 @@ fn a_command_answered_twice_or_never_is_noticed() {
     answers.answered(Life(1), RequestId(1), &Ok(Value::Empty), &mut issues);
     assert_eq!(issues.lines, [""; 0]);
     answers.answered(Life(1), RequestId(1), &Ok(Value::Empty), &mut issues);
-    answers.finish(&BTreeMap::new(), std::iter::empty(), &mut issues);
+    answers.finish(&BTreeMap::new(), &BTreeMap::new(), &Intents::default(), std::iter::empty(), &mut issues);
     assert_eq!(issues.lines.len(), 2);
 }
 
@@ -529,7 +541,13 @@ fn a_revision_that_two_are_told_is_theirs_is_noticed() {
         }
         let seen = (SESSION, Revision(4), MemberId(seen_of));
         let seats = [(Seat { session: SESSION, member: MemberId(1) }, Life(1))];
-        answers.finish(&seats.into(), std::iter::once(seen), &mut issues);
+        answers.finish(
+            &seats.into(),
+            &BTreeMap::new(),
+            &Intents::default(),
+            std::iter::once(seen),
+            &mut issues,
+        );
         issues.lines
     };
     assert_eq!(issues_of(&[1], 1), [""; 0]);

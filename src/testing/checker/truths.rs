@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::answers::Asked;
+use super::lives::Lives;
 use super::{Issues, Life, Living, Seat};
 use crate::base::{MemberId, SessionId, Slot, UserId};
 use crate::client::core::{Event, Mirror, RequestError};
@@ -20,7 +21,7 @@ pub(super) struct Truths {
     mirrors: BTreeMap<(Life, Slot), Arc<Mirror>>,
     admission: BTreeMap<SessionId, Admission>,
     /// Sessions that a client was told do not exist.
-    gone: BTreeSet<SessionId>,
+    gone: BTreeSet<(SessionId, Life)>,
     /// Lives that were told that they are members already.
     already: BTreeSet<(Life, SessionId)>,
 }
@@ -51,6 +52,17 @@ impl Truths {
         }
     }
 
+    /// Returns a client's view of the session at a slot.
+    pub(super) fn mirror(&self, life: Life, slot: Slot) -> Option<&Mirror> {
+        self.mirrors.get(&(life, slot)).map(Arc::as_ref)
+    }
+
+    /// Returns a client's views of the sessions that it is in.
+    pub(super) fn mirrors(&self, life: Life) -> impl Iterator<Item = &Mirror> {
+        let of_life = (life, Slot(0))..=(life, Slot(u32::MAX));
+        self.mirrors.range(of_life).map(|(_, mirror)| mirror.as_ref())
+    }
+
     pub(super) fn end_life(&mut self, life: Life) {
         self.mirrors.retain(|(of, _), _| *of != life);
     }
@@ -65,8 +77,13 @@ impl Truths {
         issues: &mut Issues,
     ) {
         let refused = refusal(outcome);
-        if outcome.is_err() && refused.is_none() {
-            // The outcome is unknown.
+        if let Err(RequestError::OutcomeUnknown) = outcome {
+            return;
+        }
+        if let Err(error) = outcome
+            && refused.is_none()
+        {
+            issues.add(format_args!("{life:?} was answered {error} to {asked:?}, which it sent"));
             return;
         }
         let is_true = match (asked.seat, refused) {
@@ -96,7 +113,7 @@ impl Truths {
         };
         match (request, code) {
             (_, ErrorCode::NoSuchSession) => {
-                self.gone.insert(session);
+                self.gone.insert((session, life));
                 true
             }
             (Request::Info(_), code) => code == ErrorCode::NotAMember,
@@ -115,10 +132,26 @@ impl Truths {
 
     /// Checks that lives told that they are members have entered, and that sessions reported not to exist
     /// have no members.
-    pub(super) fn finish(&self, living: &[Living<'_>], seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
+    pub(super) fn finish(
+        &self,
+        living: &[Living<'_>],
+        lives: &Lives,
+        seats: &BTreeMap<Seat, Life>,
+        issues: &mut Issues,
+    ) {
+        // A session that would end with the user's older connection is reported as gone in advance (HSK-15).
+        let had_older = |session: SessionId, life: Life| {
+            let of_session = seats.iter().filter(|(seat, of)| seat.session == session && **of != life);
+            of_session.into_iter().any(|(_, of)| lives.user(*of) == lives.user(life))
+        };
+        let gone: BTreeMap<SessionId, Life> =
+            self.gone.iter().filter(|(session, life)| !had_older(*session, *life)).copied().collect();
         for (life, _, mirrors) in living {
-            for mirror in mirrors.iter().filter(|mirror| self.gone.contains(&mirror.session())) {
-                issues.add(format_args!("{life:?} is in {}, which was told to be gone", mirror.session()));
+            for mirror in mirrors {
+                if let Some(told) = gone.get(&mirror.session()) {
+                    let session = mirror.session();
+                    issues.add(format_args!("{life:?} is in {session}, which {told:?} was told to be gone"));
+                }
             }
             for (_, session) in self.already.iter().filter(|(told, _)| told == life) {
                 if !seats.iter().any(|(seat, of)| seat.session == *session && of == life) {

@@ -6,7 +6,7 @@ use crate::rudp::ConnectError;
 use crate::wire::command::Kick;
 use crate::wire::{CloseCode, DeleteReason, RejectCode};
 
-const ALL: Causes = Causes { naps: true, crowd: true, limits: true, drain: true };
+const ALL: Causes = Causes { naps: true, crowd: true, limits: true, drain: true, loss: true, silence: true };
 
 fn by_server(code: CloseCode, reason: &str) -> Disconnected {
     Disconnected::ByServer { code, reason: reason.to_owned() }
@@ -16,14 +16,22 @@ fn rejected(code: RejectCode) -> Disconnected {
     Disconnected::ConnectFailed(ConnectError::Refused(code))
 }
 
-fn users(life: u32, name: &str) -> BTreeMap<Life, UserId> {
-    [(Life(life), user(name))].into()
+/// Returns lives of these users, each of which the server knew before the next one connected.
+fn lives(all: &[(u32, &str)]) -> Lives {
+    let mut lives = Lives::default();
+    for (life, name) in all {
+        let at = Timestamp::from_millis(u64::from(*life) * 10);
+        lives.born(Life(*life), user(name));
+        lives.connected(Life(*life), at);
+        lives.heard(Life(*life), at + std::time::Duration::from_millis(5));
+    }
+    lives
 }
 
 /// Returns the issues when ann's connection ends with `why` in a run with these causes.
 fn issues_of_end(causes: Causes, why: &Disconnected) -> Vec<String> {
     let mut issues = Issues::default();
-    Ends::new(causes).disconnected(Life(1), &users(1, "ann"), why, &mut issues);
+    Ends::new(causes).disconnected(Life(1), &lives(&[(1, "ann")]), why, &mut issues);
     issues.lines
 }
 
@@ -36,6 +44,10 @@ fn a_connection_that_ends_without_a_cause_is_noticed() {
         (rejected(RejectCode::Full), Causes { crowd: false, ..ALL }),
         (by_server(CloseCode::ShuttingDown, ""), Causes { drain: false, ..ALL }),
         (rejected(RejectCode::Draining), Causes { drain: false, ..ALL }),
+        (
+            Disconnected::ConnectFailed(ConnectError::NoAnswer),
+            Causes { naps: false, drain: false, silence: false, ..ALL },
+        ),
     ];
     for (why, without) in ends {
         assert_eq!(issues_of_end(ALL, &why), [""; 0]);
@@ -45,10 +57,7 @@ fn a_connection_that_ends_without_a_cause_is_noticed() {
 
 #[test]
 fn some_ends_need_no_cause_and_some_have_none() {
-    let no_answer = Disconnected::ConnectFailed(ConnectError::NoAnswer);
-    for why in [Disconnected::ByClient, no_answer] {
-        assert_eq!(issues_of_end(Causes::default(), &why), [""; 0]);
-    }
+    assert_eq!(issues_of_end(Causes::default(), &Disconnected::ByClient), [""; 0]);
     let never = [
         by_server(CloseCode::ProtocolViolation, ""),
         by_server(CloseCode::Internal, ""),
@@ -67,8 +76,7 @@ fn some_ends_need_no_cause_and_some_have_none() {
 #[test]
 fn a_connection_is_replaced_by_a_later_one_of_its_user_alone() {
     let issues_of = |life, name| {
-        let mut all = users(2, "ann");
-        all.append(&mut users(life, name));
+        let all = lives(&[(2, "ann"), (life, name)]);
         let mut issues = Issues::default();
         Ends::default().disconnected(Life(2), &all, &by_server(CloseCode::Replaced, ""), &mut issues);
         issues.lines
@@ -83,7 +91,7 @@ fn a_token_that_is_used_is_noticed_but_of_a_client_that_has_moved() {
     let issues_of = |moved| {
         let (mut ends, mut issues) = (Ends::new(ALL), Issues::default());
         ends.moved(Life(moved));
-        ends.disconnected(Life(1), &users(1, "ann"), &rejected(RejectCode::TokenUsed), &mut issues);
+        ends.disconnected(Life(1), &lives(&[(1, "ann")]), &rejected(RejectCode::TokenUsed), &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(1), [""; 0]);
@@ -96,7 +104,7 @@ fn a_user_that_the_operator_has_not_kicked_so_is_noticed() {
         let (mut ends, mut issues) = (Ends::default(), Issues::default());
         ends.kicked(&user("ann"), Some(Life(1)), &Reason::new("deed 1").unwrap());
         let why = by_server(CloseCode::KickedByOperator, reason);
-        ends.disconnected(Life(1), &users(1, name), &why, &mut issues);
+        ends.disconnected(Life(1), &lives(&[(1, name)]), &why, &mut issues);
         issues.lines
     };
     assert_eq!(issues_of("ann", "deed 1"), [""; 0]);
@@ -109,9 +117,36 @@ fn a_connection_that_falls_silent_is_noticed_but_of_who_was_kicked() {
     for (kicked, is_noticed) in [("ann", false), ("bob", true)] {
         let (mut ends, mut issues) = (Ends::default(), Issues::default());
         ends.kicked(&user(kicked), None, &Reason::none());
-        ends.disconnected(Life(1), &users(1, "ann"), &Disconnected::TimedOut, &mut issues);
+        ends.disconnected(Life(1), &lives(&[(1, "ann")]), &Disconnected::TimedOut, &mut issues);
         assert_eq!(!issues.lines.is_empty(), is_noticed, "{:?}", issues.lines);
     }
+}
+
+#[test]
+fn who_misses_that_a_later_connection_has_replaced_it_falls_silent() {
+    let issues_of = |causes, all: &[(u32, &str)]| {
+        let mut issues = Issues::default();
+        Ends::new(causes).disconnected(Life(1), &lives(all), &Disconnected::TimedOut, &mut issues);
+        issues.lines
+    };
+    let loss = Causes { loss: true, ..Causes::default() };
+    let both = [(1, "ann"), (2, "ann")];
+    assert_eq!(issues_of(loss, &both), [""; 0]);
+    assert_noticed(&issues_of(Causes::default(), &both), "was disconnected");
+    assert_noticed(&issues_of(loss, &[(1, "ann"), (2, "bob")]), "was disconnected");
+}
+
+#[test]
+fn two_connections_of_one_user_that_both_stay_are_noticed() {
+    let issues_of = |names: [&str; 2]| {
+        let living = [(Life(1), user(names[0]), vec![]), (Life(2), user(names[1]), vec![])];
+        let mut issues = Issues::default();
+        let seats = BTreeMap::new();
+        Ends::default().finish(&living, &Lives::default(), &Intents::default(), &seats, &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(["ann", "bob"]), [""; 0]);
+    assert_noticed(&issues_of(["ann", "ann"]), "are both connected");
 }
 
 #[test]
@@ -133,61 +168,75 @@ fn a_session_that_the_operator_has_not_closed_so_is_noticed() {
     assert_noticed(&issues_of(SESSION, DeleteReason::ShuttingDown, ""), "nobody asked for");
 }
 
+type Cause = fn(&mut Ends, &mut Intents);
+
 /// Returns the issues when bob at [`SEAT`], in his second life, is reported to have left for `why`; `cause`
 /// is what happened before.
-fn issues_of_leave(why: LeaveReason, causes: Causes, cause: impl FnOnce(&mut Ends)) -> Vec<String> {
+fn issues_of_leave(why: LeaveReason, causes: Causes, cause: Cause) -> Vec<String> {
     let (mut ends, mut issues) = (Ends::new(causes), Issues::default());
-    cause(&mut ends);
+    let mut intents = Intents::default();
+    cause(&mut ends, &mut intents);
     ends.event(SESSION, &left(3, 2, "bob", why), &mut issues);
-    let users = [(Life(1), user("ann")), (Life(2), user("bob"))];
-    ends.finish(&[], &users.into(), &[(SEAT, Life(2))].into(), &mut issues);
+    let lives = lives(&[(1, "ann"), (2, "bob")]);
+    ends.finish(&[], &lives, &intents, &[(SEAT, Life(2))].into(), &mut issues);
     issues.lines
 }
 
 #[test]
 fn a_member_that_leaves_without_a_cause_is_noticed() {
-    type Cause = fn(&mut Ends);
-    let kick = |ends: &mut Ends| {
+    let kick = |_: &mut Ends, intents: &mut Intents| {
         let kick = Kick { member: SEAT.member, reason: Reason::none() };
-        ends.asked(Some(MINE), &Request::Kick(kick));
+        intents.asked(Some(MINE), &Request::Kick(kick));
     };
     let causes: [(LeaveReason, Cause); 7] = [
-        (LeaveReason::Left, |ends| {
-            ends.asked(Some(Mine { member: SEAT.member, ..MINE }), &Request::Leave);
+        (LeaveReason::Left, |_, intents| {
+            intents.asked(Some(Mine { member: SEAT.member, ..MINE }), &Request::Leave);
         }),
-        (LeaveReason::Left, |ends| {
-            ends.disconnected(Life(2), &users(2, "bob"), &Disconnected::ByClient, &mut Issues::default());
+        (LeaveReason::Left, |ends, _| {
+            ends.disconnected(
+                Life(2),
+                &lives(&[(2, "bob")]),
+                &Disconnected::ByClient,
+                &mut Issues::default(),
+            );
         }),
         (LeaveReason::Kicked, kick),
-        (LeaveReason::Kicked, |ends| ends.removed(SESSION, &user("bob"))),
-        (LeaveReason::TimedOut, |ends| ends.crashed(Life(2))),
-        (LeaveReason::TimedOut, |ends| {
-            ends.disconnected(Life(2), &users(2, "bob"), &Disconnected::ByClient, &mut Issues::default());
+        (LeaveReason::Kicked, |ends, _| ends.removed(SESSION, &user("bob"))),
+        (LeaveReason::TimedOut, |ends, _| ends.crashed(Life(2))),
+        (LeaveReason::TimedOut, |ends, _| {
+            ends.disconnected(
+                Life(2),
+                &lives(&[(2, "bob")]),
+                &Disconnected::ByClient,
+                &mut Issues::default(),
+            );
         }),
-        (LeaveReason::Dropped, |ends| ends.kicked(&user("bob"), None, &Reason::none())),
+        (LeaveReason::Dropped, |ends, _| ends.kicked(&user("bob"), None, &Reason::none())),
     ];
     let without_naps = Causes { naps: false, ..ALL };
     for (why, cause) in causes {
         assert_eq!(issues_of_leave(why, without_naps, cause), [""; 0], "{why}");
     }
     for why in [LeaveReason::TimedOut, LeaveReason::Lagging] {
-        assert_eq!(issues_of_leave(why, ALL, |_| ()), [""; 0], "{why}");
+        assert_eq!(issues_of_leave(why, ALL, |_, _| ()), [""; 0], "{why}");
     }
     for why in LeaveReason::ALL {
-        assert_noticed(&issues_of_leave(*why, without_naps, |_| ()), "is told to have left");
+        assert_noticed(&issues_of_leave(*why, without_naps, |_, _| ()), "is told to have left");
     }
     // Another member's request is no cause.
-    let of_ann = issues_of_leave(LeaveReason::Left, ALL, |ends| ends.asked(Some(MINE), &Request::Leave));
+    let of_ann = issues_of_leave(LeaveReason::Left, ALL, |_, intents| {
+        intents.asked(Some(MINE), &Request::Leave);
+    });
     assert_noticed(&of_ann, "is told to have left");
 }
 
 #[test]
 fn who_is_replaced_must_have_come_again_and_be_who_they_were() {
-    let issues_of = |lives: &[(u32, &str)]| {
+    let issues_of = |all: &[(u32, &str)]| {
         let (mut ends, mut issues) = (Ends::default(), Issues::default());
         ends.event(SESSION, &left(3, 2, "bob", LeaveReason::Replaced), &mut issues);
-        let users = lives.iter().map(|(life, name)| (Life(*life), user(name))).collect();
-        ends.finish(&[], &users, &[(SEAT, Life(2))].into(), &mut issues);
+        let seats = [(SEAT, Life(2))].into();
+        ends.finish(&[], &lives(all), &Intents::default(), &seats, &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(&[(2, "bob"), (3, "bob")]), [""; 0]);
@@ -202,7 +251,7 @@ fn who_stays_though_the_operator_ended_it_is_noticed() {
     let living = [(Life(2), user("bob"), vec![&mirror])];
     let issues_of = |ends: &Ends| {
         let mut issues = Issues::default();
-        ends.finish(&living, &BTreeMap::new(), &BTreeMap::new(), &mut issues);
+        ends.finish(&living, &Lives::default(), &Intents::default(), &BTreeMap::new(), &mut issues);
         issues.lines
     };
     let mut ends = Ends::default();

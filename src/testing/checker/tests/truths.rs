@@ -147,7 +147,10 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
         let asked = answers::Asked { request, at: Timestamp::ZERO, seat: None };
         truths.answered(Life(2), &asked, &outcome, false, &mut issues);
         let living = [(Life(1), user("ann"), vec![&there]), (Life(2), user("ben"), vec![])];
-        truths.finish(&living, &[(SEAT, Life(1))].into(), &mut issues);
+        let mut lives = Lives::default();
+        lives.born(Life(1), user("ann"));
+        lives.born(Life(2), user("ben"));
+        truths.finish(&living, &lives, &[(SEAT, Life(1))].into(), &mut issues);
         issues.lines
     };
     for (request, code) in [(join(), SessionNotOpen), (join(), SessionFull), (by_invite(), InviteUsed)] {
@@ -165,6 +168,25 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
     ] {
         assert_noticed(&issues_of(request, refused(code)), "was answered");
     }
+}
+
+#[test]
+fn a_session_may_be_gone_for_who_would_end_it_by_coming_again() {
+    let issues_of = |older: &str| {
+        let (mut truths, mut issues, mut lives) = (Truths::default(), Issues::default(), Lives::default());
+        for (life, name) in [(1, older), (2, "ann"), (3, "ben")] {
+            lives.born(Life(life), user(name));
+        }
+        let request = Request::Join(Join::Session(SESSION));
+        let asked = answers::Asked { request, at: Timestamp::ZERO, seat: None };
+        truths.answered(Life(2), &asked, &refused(ErrorCode::NoSuchSession), false, &mut issues);
+        let there = mirror(3, 3, &[(3, "ben")]);
+        let living = [(Life(3), user("ben"), vec![&there])];
+        truths.finish(&living, &lives, &[(SEAT, Life(1))].into(), &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of("ann"), [""; 0]);
+    assert_noticed(&issues_of("cat"), "told to be gone");
 }
 
 #[test]

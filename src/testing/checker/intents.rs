@@ -1,0 +1,86 @@
+//! What commands may have done: a command that is refused changes nothing, so it can be the cause of nothing.
+
+use std::collections::BTreeMap;
+
+use super::{Mine, Seat};
+use crate::base::{InviteId, MemberId, SessionId};
+use crate::client::core::RequestError;
+use crate::wire::command::Decline;
+use crate::wire::{Request, Value};
+
+/// An effect of a command that others can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Effect {
+    Leaves(Seat),
+    IsKicked(Seat),
+    Owns(Seat),
+    /// The owner ends the session.
+    Ends(SessionId),
+    /// Someone is invited to the session; the number of the invite is not known.
+    Invites(SessionId),
+    Declines(InviteId),
+    /// A member makes a revision that nobody has told them of.
+    Revises(Seat),
+}
+
+/// For each effect, the number of commands that may have had it: those that were not refused.
+// spec: SES-16
+#[derive(Default)]
+pub(super) struct Intents {
+    counts: BTreeMap<Effect, u32>,
+}
+
+impl Intents {
+    /// Records a command, sent at `seat` if it is about the session there.
+    pub(super) fn asked(&mut self, seat: Option<Mine>, request: &Request) {
+        if let Some(effect) = effect(seat, request) {
+            *self.counts.entry(effect).or_default() += 1;
+        }
+    }
+
+    /// Records the answer to a command.
+    pub(super) fn answered(
+        &mut self,
+        seat: Option<Mine>,
+        request: &Request,
+        outcome: &Result<Value, RequestError>,
+    ) {
+        let Some(effect) = effect(seat, request) else { return };
+        let is_settled = match outcome {
+            Err(RequestError::Refused(_)) => true,
+            // From now on the number of the invite or of the revision is known.
+            Ok(_) => matches!(effect, Effect::Invites(_) | Effect::Revises(_)),
+            Err(_) => false,
+        };
+        if is_settled && let Some(count) = self.counts.get_mut(&effect) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Returns the number of commands that may have had this effect.
+    pub(super) fn of(&self, effect: Effect) -> u32 {
+        self.counts.get(&effect).copied().unwrap_or_default()
+    }
+
+    pub(super) fn may(&self, effect: Effect) -> bool {
+        self.of(effect) > 0
+    }
+}
+
+fn effect(seat: Option<Mine>, request: &Request) -> Option<Effect> {
+    if let Request::Decline(Decline { invite, .. }) = request {
+        return Some(Effect::Declines(*invite));
+    }
+    let Mine { session, member, .. } = seat?;
+    let own = Seat { session, member };
+    let of = |member: MemberId| Seat { session, member };
+    Some(match request {
+        Request::Leave => Effect::Leaves(own),
+        Request::Kick(kick) => Effect::IsKicked(of(kick.member)),
+        Request::Transfer(transfer) => Effect::Owns(of(transfer.member)),
+        Request::Delete(_) => Effect::Ends(session),
+        Request::Invite(_) => Effect::Invites(session),
+        Request::SetProperties(_) => Effect::Revises(own),
+        _ => return None,
+    })
+}
