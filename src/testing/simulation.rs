@@ -49,7 +49,7 @@ pub struct Outcome {
     pub lives: u32,
     /// Changes of a client's address while it was connected or connecting.
     pub moves: u32,
-    /// Clients that a newer one of the same user has replaced while they were connected, and that were told so.
+    /// Clients that were told that a newer one of the same user has replaced them.
     pub replaced: u64,
     /// Commands and messages refused with `rate_limited`.
     pub rate_limited: u64,
