@@ -69,7 +69,7 @@ fn promises_hold_on_a_bad_network_for_every_seed() {
 fn promises_hold_for_seeds_that_never_ran_before() {
     let seeds = seeds::fresh(FRESH_SEEDS);
     assert_busy(&seeds, &run_all(&seeds, &Scenario::harsh()), 200);
-    for scenario in [Scenario::hostile(), Scenario::tight(), operated(), drained()] {
+    for scenario in [Scenario::hostile(), Scenario::tight(), Scenario::hasty(), operated(), drained()] {
         run_all(&seeds, &scenario);
     }
 }
@@ -152,7 +152,7 @@ fn promises_hold_whatever_some_users_send() {
 // spec-test: SES-16, CMD-6
 #[test]
 fn promises_hold_when_commands_are_refused_all_the_time() {
-    let seeds = seeds::chosen_or(7_016..7_028);
+    let seeds = seeds::chosen_or(8_001..8_013);
     let outcomes = run_all(&seeds, &Scenario::hasty());
     assert_busy(&seeds, &outcomes, 200);
     assert!(outcomes.iter().all(|outcome| outcome.rate_limited > 200), "{outcomes:?}");

@@ -250,13 +250,14 @@ impl Clients {
         self.answer_turns.is_due()
     }
 
-    /// Sends the waiting answers of a slot before the end of its session is sent to the user, except those to
-    /// commands that came too late.
+    /// Sends the waiting answers of a slot before the end of its session is sent to the user. From the first
+    /// command on that came too late, all are left unanswered: results keep the order of their requests.
     // spec: CMD-5, CMD-19, SES-14, EVT-6
     pub(super) fn answer_before_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
         let client = self.by_connection.get_mut(&connection);
         let answers = client.map_or_else(Vec::new, |client| client.waiting_answers_of(slot));
-        for answer in answers.into_iter().filter(|answer| answer.refused != Some(ErrorCode::NotAMember)) {
+        let in_time = |answer: &Answer| answer.refused != Some(ErrorCode::NotAMember);
+        for answer in answers.into_iter().take_while(in_time) {
             self.send_event(now, connection, slot, answer.message);
         }
     }

@@ -12,9 +12,9 @@ use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerI
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
 use crate::session::Load;
-use crate::wire::command::{Broadcast, Invite, Message, Recipients, To};
+use crate::wire::command::{Broadcast, Invite, Kick, Message, Recipients, To};
 use crate::wire::{
-    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, Request,
+    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, Reason, Request,
     ServerMessage, SessionEvent, UserEvent, Value,
 };
 
@@ -568,6 +568,29 @@ fn joins_count_in_the_budget_before_their_session_is_looked_for() {
         assert_eq!(house.join_open(ann, SessionId(1)), Err(ErrorCode::NoSuchSession));
     }
     assert_eq!(house.join_open(ann, SessionId(1)), Err(ErrorCode::RateLimited));
+}
+
+/// A member that was kicked asks more than its budget allows before it learns so: some requests come too late,
+/// and those behind are refused for their rate.
+// spec-test: CMD-5, SES-14
+#[test]
+fn nothing_behind_a_request_that_came_too_late_is_answered() {
+    let mut house =
+        House::new(2, Limits { commands_per_second: 100, gathered_seats: 0, ..Limits::default() });
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+    let at = house.create(ann, 2, Admission::Open);
+    let joined = house.join_open(ben, at.session).unwrap();
+    house.events(ben, joined.slot);
+    let kick = Kick { member: joined.member, reason: Reason::none() };
+    house.send(ann, Some(at.slot), Request::Kick(kick));
+    house.run_socket(ann);
+    let asked: Vec<_> = (0..600).map(|_| house.send(ben, Some(joined.slot), Request::Leave)).collect();
+    house.run();
+    let answered = asked.iter().filter(|id| house.answered_on(ben, **id).is_some()).count();
+    let events = house.events(ben, joined.slot);
+    assert!(matches!(events[..], [SessionEvent::MemberLeft { why: LeaveReason::Kicked, .. }]), "{events:?}");
+    assert_eq!((answered, house.shared.totals().commands_refused), (0, 600));
+    assert_eq!(house.ask(ben, None, Request::ListMine), Err(ErrorCode::RateLimited), "its budget is used up");
 }
 
 // spec-test: LIM-2
