@@ -32,7 +32,11 @@ impl Buffered {
     /// under way.
     pub fn frame_bytes(&self, most: usize) -> usize {
         let all = self.bytes - self.messages * (MESSAGE_OVERHEAD_BYTES - HEAD_BYTES);
-        if self.bytes <= most { all } else { (all as u64 * most as u64 / self.bytes as u64) as usize }
+        if self.bytes <= most {
+            return all;
+        }
+        let part = all as u64 * most as u64 / self.bytes as u64;
+        usize::try_from(part).expect("invariant: a part of `all`")
     }
 }
 
