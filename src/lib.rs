@@ -38,7 +38,8 @@
 //!   queue, window, table and buffer has a limit with an overflow rule; `protocol-spec/limits.md` lists them.
 //! - **Each error type identifies the party at fault.** [`base::DecodeError`] is about the bytes,
 //!   [`rudp::ProtocolViolation`] about the peer, the API's own errors about the caller, [`std::io::Error`]
-//!   about the host. Those of tokens and of the handshake are in [`secure`].
+//!   about the host. [`base::OutOfBounds`] is part of one of these: a value that somebody chose. Errors of tokens
+//!   and of the handshake are in [`secure`].
 //!
 //! # Features
 //!

@@ -77,7 +77,7 @@ pub use newcomer::{Admit, Newcomer};
 pub use observer::ServerEvent;
 pub use running::Server;
 
-pub use crate::base::{MemberId, SessionId, SessionKind, UserId};
+pub use crate::base::{LoginNumber, MemberId, SessionId, SessionKind, UserId};
 pub use crate::net::Traffic;
 pub use crate::secure::KeyCountError;
 pub use crate::session::{PropertyEntry, PropertyMap};

@@ -80,7 +80,7 @@ impl Session {
             None => Ok(Entry { invite, older: None }),
             // spec: HSK-15
             Some(older) if older.at.login < login => {
-                // The session ends with the older connection, whose worker will be notified.
+                // The session would end with the older connection, whose worker will be notified.
                 let ends = if self.ends_without(older.id) { Err(ErrorCode::NoSuchSession) } else { Ok(()) };
                 ends.map(|()| Entry { invite, older: Some(older.id) })
             }

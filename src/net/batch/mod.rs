@@ -1,4 +1,4 @@
-//! Datagrams on their way through the kernel: a [`ReceiveBatch`] and a [`SendBatch`] of one batch each.
+//! Datagrams received and sent in batches: [`ReceiveBatch`] and [`SendBatch`].
 //!
 //! | file | what it is |
 //! |---|---|

@@ -149,6 +149,7 @@ fn row_length(unsent: &[(Envelope, BytesMut)], single: usize) -> usize {
     }
     length
 }
+
 fn is_io_error(error: &io::Error) -> bool {
     #[cfg(unix)]
     const CODE: Option<i32> = Some(libc::EIO);

@@ -76,6 +76,11 @@ impl Passed {
         self.resends_only
     }
 
+    /// Forgets what was passed.
+    pub fn begin_again(&mut self) {
+        (self.small, self.keyed, self.large) = (0, 0, 0);
+    }
+
     /// Returns true when small messages go first, without a turn for fragments.
     pub fn is_small_first(&self) -> bool {
         self.small_first

@@ -39,6 +39,7 @@ pub struct Outbox {
     /// Counts the bytes of all of these against the budget of the process.
     share: Share,
     shed: u64,
+    /// Has a claim to the room that becomes free at the peer.
     starving: Option<Starving>,
     /// Bytes of the peer's receive buffer taken up by messages that were sent and are not settled.
     window_used: usize,

@@ -4,8 +4,8 @@
 //! not delay small ones. After [`MAX_OVERTAKING`] bytes of small messages, however, a fragment has its turn.
 //! Keyed small messages that must wait do not delay those without a key either.
 //!
-//! A message for which the peer has no room is overtaken by others that fit. Once those have taken the peer's
-//! whole buffer, the ones behind them that need room wait until it has left ([`Starving`]).
+//! A message for which the peer has no room is overtaken by others that fit. Once those have taken as much as
+//! the peer's whole buffer, all others that need room wait until it has begun to leave ([`Starving`]).
 //!
 //! Retransmissions go before messages that were never sent, but only [`MAX_RESENT`] fragments at a time.
 
@@ -79,12 +79,14 @@ const MAX_OVERTAKING: usize = 4_800;
 /// Fragments retransmitted before one that was never sent has its turn.
 const MAX_RESENT: u8 = 4;
 
-/// A message whose turn it was, but for which the peer had no room.
+/// The oldest message whose turn it was, but for which the peer had no room.
 #[derive(Debug)]
 pub(super) struct Starving {
     message: MessageRef,
+    /// Number of messages that were enqueued before it.
+    came: u64,
     /// Bytes of the peer's buffer that others have taken since.
-    overtaken: usize,
+    taken: usize,
 }
 
 /// Bytes left of the peer's receive buffer.
@@ -107,6 +109,19 @@ impl Outbox {
             let small = self.next_resend(LaneName::Small);
             return small.or_else(|| self.next_resend(LaneName::Large));
         }
+        let next = self.next_new(passed);
+        if next.is_some() || self.starving.is_none() || self.window_used > 0 {
+            return next;
+        }
+        // The peer has room for any message, so this one is out of the search's reach, behind others that wait
+        // for it. Those go first.
+        self.starving = None;
+        passed.begin_again();
+        self.next_new(passed)
+    }
+
+    /// Returns the next frame of a packet that is not for retransmissions only.
+    fn next_new(&mut self, passed: &mut Passed) -> Option<Next> {
         let room = self.room();
         if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
             && let Some(next) = self.next_small(passed, room)
@@ -119,10 +134,10 @@ impl Outbox {
     /// Returns the room at the peer, after a check that the starving message still waits.
     fn room(&mut self) -> Room {
         let left = self.window - self.window_used;
-        let Some(Starving { message, overtaken }) = self.starving else { return Room { left, others: left } };
+        let Some(Starving { message, taken, .. }) = self.starving else { return Room { left, others: left } };
         if self.waiting(message).is_none_or(|waiting| waiting.charge == 0) {
             self.starving = None;
-        } else if overtaken >= self.window {
+        } else if taken >= self.window {
             return Room { left, others: 0 };
         }
         Room { left, others: left }
@@ -176,8 +191,8 @@ impl Outbox {
                     continue;
                 }
             };
-            // Messages that wait behind an earlier one of their space do not count for the search, so that
-            // they hold up no other stream unless there are more than `MAX_PASSED`.
+            // Messages that wait behind an earlier one of their space, or behind its want of room, do not count
+            // for the search, so that they hold up no other stream unless there are more than `MAX_PASSED`.
             if out_of_turn.iter().any(|earlier| message.comes_after(earlier)) {
                 *passed += 1;
                 continue;
@@ -194,8 +209,12 @@ impl Outbox {
                 if waiting.charge <= if is_starving { room.left } else { room.others } {
                     return Some(Next::of(message, &waiting, source));
                 }
-                self.starving.get_or_insert(Starving { message, overtaken: 0 });
-            } else if out_of_turn.len() < OUT_OF_TURN {
+                let came = self.lanes.of(lane).came(*passed).unwrap_or(u64::MAX);
+                if self.starving.as_ref().is_none_or(|starving| came < starving.came) {
+                    self.starving = Some(Starving { message, came, taken: 0 });
+                }
+            }
+            if out_of_turn.len() < OUT_OF_TURN {
                 out_of_turn.push(message);
             }
             (*passed, searched) = (*passed + 1, searched + 1);
@@ -257,7 +276,7 @@ impl Outbox {
         // spec: REL-16
         match &mut self.starving {
             Some(starving) if starving.message == message => self.starving = None,
-            Some(starving) => starving.overtaken += charged,
+            Some(starving) => starving.taken += charged,
             None => {}
         }
         match next.source {
@@ -285,5 +304,35 @@ impl Outbox {
             SendPart::Whole(_) => SentFrame::Messages(message, 1),
             SendPart::Fragment(head) => SentFrame::Fragment(message, Piece::of(&head)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::base::StreamId;
+    use crate::rudp::ConnectionConfig;
+    use crate::wire::Delivery;
+
+    /// More streams than are searched have a large message before it, each behind a small one of its own.
+    // spec-test: REL-16
+    #[test]
+    fn a_starving_message_out_of_reach_does_not_stop_those_before_it() {
+        let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
+        let mut outbox = Outbox::new(&config, &config.parameters());
+        for stream in (0..40).map(StreamId) {
+            outbox.open(stream);
+            for bytes in [10, 3_000] {
+                let payload = Bytes::from(vec![0; bytes]).into();
+                outbox.push(stream, Delivery::ReliableOrdered, payload).unwrap();
+            }
+        }
+        outbox.push(StreamId(0), Delivery::ReliableUnordered, Bytes::from(vec![0; 60_000]).into()).unwrap();
+        let message = MessageRef { stream: StreamId(0), space: Space::Unordered, number: 0 };
+        outbox.starving = Some(Starving { message, came: 0, taken: 1 << 16 });
+        let next = outbox.next(&mut Passed::default()).expect("the peer has room for all");
+        assert_eq!(next.payload.len(), 10);
     }
 }

@@ -12,7 +12,7 @@ pub struct Buffered {
     pub bytes: usize,
 }
 
-/// Bytes of a MESSAGE frame in front of the payload at least: type, stream, number and length.
+/// Fewest bytes that a MESSAGE frame has in front of its payload: type, stream, number and length.
 const HEAD_BYTES: usize = 4;
 
 impl Buffered {

@@ -8,7 +8,7 @@ use crate::rudp::connection::controller::{Controller, NewReno};
 /// Longest time of competing: the queue may have drained without a round that shows it.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Successive rounds without gain that are needed, since one may be poor by chance.
+/// Successive rounds that a finding needs, since one may be slow by chance.
 const ROUNDS_TO_BE_SURE: u32 = 3;
 
 /// How long a flow assumes that it is alone. On a line of 1 Mbit/s, each trial costs a session a second of full
@@ -71,17 +71,20 @@ pub(super) struct Alone {
     until: Timestamp,
     /// Bytes acked per second at that time.
     rate: u64,
+    /// Successive rounds below three quarters of that.
+    slow_rounds: u32,
 }
 
 impl Alone {
     pub fn found(now: Timestamp, rate: u64) -> Self {
-        Self { until: now + STAYS_ALONE, rate }
+        Self { until: now + STAYS_ALONE, rate, slow_rounds: 0 }
     }
 
-    /// Notes the `rate` of a round. The finding ends when that falls below three quarters of the former one,
+    /// Notes the `rate` of a round. The finding ends when that stays below three quarters of the former one,
     /// because another flow may have joined. It stays ended when the rate recovers.
     pub fn on_rate(&mut self, rate: u64) {
-        if rate * 4 < self.rate * 3 {
+        self.slow_rounds = if rate * 4 < self.rate * 3 { self.slow_rounds + 1 } else { 0 };
+        if self.slow_rounds >= ROUNDS_TO_BE_SURE {
             *self = Self::default();
         }
     }
@@ -101,10 +104,12 @@ mod tests {
         let now = Timestamp::from_millis(7);
         let mut alone = Alone::found(now, 100_000);
         assert!(!alone.holds(now + STAYS_ALONE) && !Alone::default().holds(now));
-        alone.on_rate(75_000);
-        assert!(alone.holds(now + STAYS_ALONE / 2));
-        alone.on_rate(74_999);
-        alone.on_rate(100_000);
-        assert!(!alone.holds(now + STAYS_ALONE / 2));
+        let mut notes = |rates: &[u64]| {
+            rates.iter().for_each(|rate| alone.on_rate(*rate));
+            alone.holds(now + STAYS_ALONE / 2)
+        };
+        assert!(notes(&[75_000; 9]));
+        assert!(notes(&[74_999, 74_999, 75_000, 74_999, 74_999, 75_000]), "now and then");
+        assert!(!notes(&[74_999; 3]) && !notes(&[100_000]));
     }
 }
