@@ -145,7 +145,7 @@ impl Arrivals {
         }
         for (life, invite) in &self.told_declined {
             // What users who follow no rule have asked for is unknown.
-            let is_known = self.made.get(invite).is_some_and(|made| lives.is_of_one(&made.user));
+            let is_known = self.made.get(invite).is_some_and(|made| lives.is_checked_user(&made.user));
             if is_known && !intents.may(Effect::Declines(*invite)) {
                 issues.add(format_args!("{life:?} was told that {invite} was declined, which it was not"));
             }

@@ -1,6 +1,6 @@
 //! What commands may have done: a command that is refused changes nothing, so it can be the cause of nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Mine, Seat};
 use crate::base::{InviteId, MemberId, SessionId};
@@ -28,6 +28,10 @@ pub(super) enum Effect {
 #[derive(Default)]
 pub(super) struct Intents {
     counts: BTreeMap<Effect, u32>,
+    /// Sessions that clients which follow the rules have created.
+    created: BTreeSet<SessionId>,
+    /// Some users follow no rule. What they ask for in a session of their own may be known to nobody.
+    has_strangers: bool,
 }
 
 impl Intents {
@@ -38,6 +42,12 @@ impl Intents {
         }
     }
 
+    /// Records a command of a user who follows no rule.
+    pub(super) fn strange(&mut self, seat: Mine, request: &Request) {
+        self.has_strangers = true;
+        self.asked(Some(seat), request);
+    }
+
     /// Records the answer to a command.
     pub(super) fn answered(
         &mut self,
@@ -45,6 +55,9 @@ impl Intents {
         request: &Request,
         outcome: &Result<Value, RequestError>,
     ) {
+        if let (Request::Create(_), Ok(Value::Entered(entered))) = (request, outcome) {
+            self.created.insert(entered.session);
+        }
         let Some(effect) = effect(seat, request) else { return };
         let is_settled = match outcome {
             Err(RequestError::Refused(_)) => true,
@@ -62,8 +75,21 @@ impl Intents {
         self.counts.get(&effect).copied().unwrap_or_default()
     }
 
+    /// Returns true if a command may have had this effect.
     pub(super) fn may(&self, effect: Effect) -> bool {
-        self.of(effect) > 0
+        self.of(effect) > 0 || (self.has_strangers && !self.created.contains(&effect.session()))
+    }
+}
+
+impl Effect {
+    fn session(self) -> SessionId {
+        match self {
+            Self::Leaves(seat) | Self::IsKicked(seat) | Self::Owns(seat) | Self::Revises(seat) => {
+                seat.session
+            }
+            Self::Ends(session) | Self::Invites(session) => session,
+            Self::Declines(invite) => invite.session,
+        }
     }
 }
 

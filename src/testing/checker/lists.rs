@@ -107,8 +107,8 @@ impl Lists {
             Event::InviteRevoked { invite } => self.is_over(life, *invite),
             Event::InviteExpired { invite, user: None } => {
                 self.is_over(life, *invite);
-                let listless = self.unlisted.get(invite).zip(self.lasts_until.get(invite));
-                if listless.is_some_and(|(listed_at, until)| *listed_at + CLOCKS_DIFFER < *until) {
+                let missing_since = self.unlisted.get(invite).zip(self.lasts_until.get(invite));
+                if missing_since.is_some_and(|(listed_at, until)| *listed_at + CLOCKS_DIFFER < *until) {
                     issues.add(format_args!("{life:?} was told no {invite} in a list, but it expired later"));
                 }
             }

@@ -15,7 +15,7 @@ struct One {
     user: UserId,
     /// When the server had answered its handshake. The server knows the connection some time later.
     connected: Option<Timestamp>,
-    /// When it received something first. The server knew it before.
+    /// When it first received something. The server knew it before.
     heard: Option<Timestamp>,
 }
 
@@ -41,11 +41,11 @@ impl Lives {
     }
 
     /// Whether some life belongs to this user.
-    pub(super) fn is_of_one(&self, user: &UserId) -> bool {
+    pub(super) fn is_checked_user(&self, user: &UserId) -> bool {
         self.all.values().any(|one| one.user == *user)
     }
 
-    /// Whether the server certainly knew this life at some time.
+    /// Returns true if the server certainly knew this life before `at`.
     pub(super) fn was_known(&self, life: Life, at: Timestamp) -> bool {
         self.all.get(&life).and_then(|one| one.heard).is_some_and(|heard| heard < at)
     }

@@ -182,7 +182,7 @@ impl Checker {
 
     /// Records an intruder's command in a session; whether it is carried out is unknown.
     pub(super) fn strange(&mut self, seat: Mine, request: &Request) {
-        self.intents.asked(Some(seat), request);
+        self.intents.strange(seat, request);
         self.lists.strange(Some(seat), request);
     }
 

@@ -194,7 +194,7 @@ impl House {
     }
 
     /// Lets several workers take a turn at the same time, each with the datagrams of its clients among `all`,
-    /// or with its mail if it has none. Only inside of `model::check`; runs nothing else.
+    /// or with its mail if it has none. Only inside of a `model`; runs nothing else.
     pub(super) fn race(&mut self, all: &[Who]) {
         let now = self.now;
         let mut batches: Vec<_> = self.workers.iter().map(|_| Vec::new()).collect();

@@ -1,5 +1,6 @@
 //! Checks that it is noticed when a refused command has changed something.
 
+use super::super::intents::Effect;
 use super::*;
 use crate::wire::command::{Delete, Kick, Transfer};
 use crate::wire::{DeleteReason, PropertyOp, PropertyOps};
@@ -125,4 +126,16 @@ fn a_command_without_an_answer_at_a_connection_that_goes_on_is_noticed() {
     let goes_on = issues_of([unknown, listed.clone()]);
     assert!(goes_on.len() == 2 && goes_on[0].contains("after its connection had ended"), "{goes_on:?}");
     assert_noticed(&issues_of([listed, Err(RequestError::WouldBlock)]), "which it sent");
+}
+
+#[test]
+fn only_a_stranger_may_have_done_what_nobody_asked_for_and_only_in_a_session_of_its_own() {
+    let mut intents = Intents::default();
+    let [own, of_stranger] = [SESSION, SessionId(SESSION.0 + 1)];
+    let settings = *mirror(1, 2, &[(1, "ann")]).settings();
+    let create = Request::Create(Create { settings, properties: InitialProperties::default() });
+    intents.answered(None, &create, &is_in());
+    assert!(!intents.may(Effect::Ends(of_stranger)));
+    intents.strange(MINE, &Request::ListMine);
+    assert!(intents.may(Effect::Ends(of_stranger)) && !intents.may(Effect::Ends(own)));
 }
