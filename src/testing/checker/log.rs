@@ -10,7 +10,7 @@ use super::{Issues, Life, Living, Seat, Tag};
 use crate::base::{EventNumber, MemberId, Revision, SessionId};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
-use crate::wire::{PropertyChange, PropertyValue, Settings};
+use crate::wire::{DeleteReason, OnOwnerLeave, PropertyChange, PropertyValue, Settings};
 
 #[derive(Default)]
 pub(super) struct Logs {
@@ -19,6 +19,8 @@ pub(super) struct Logs {
 
 #[derive(Default)]
 struct Log {
+    /// What happens when the owner leaves, as known from a snapshot.
+    on_owner_leave: Option<OnOwnerLeave>,
     /// The events, as any member saw them.
     events: BTreeMap<EventNumber, Seen>,
     /// The state that a member has before the event of this number.
@@ -53,6 +55,8 @@ enum Move {
     Joins(MemberId),
     Leaves(MemberId),
     Owns(MemberId),
+    /// All leave.
+    Ends(DeleteReason),
 }
 
 /// A numbered event, reduced to what is the same for every member.
@@ -64,7 +68,7 @@ struct Seen {
     tag: Option<Tag>,
     /// Integer properties that it sets, and their new values.
     steps: Vec<(String, i64)>,
-    /// The member that joins, leaves or becomes owner.
+    /// What becomes of the members and the owner.
     moves: Option<Move>,
 }
 
@@ -86,6 +90,7 @@ impl Logs {
         if let Event::Entered { next, mirror, .. } = event {
             let members = mirror.members().map(|(member, _)| member).collect();
             log.starts.insert(*next, There { members, owner: mirror.owner() });
+            log.on_owner_leave = Some(mirror.settings().on_owner_leave);
         }
         let Some(number) = event.number() else { return };
         if let Event::PropertiesChanged { revision, member, .. } = event {
@@ -191,8 +196,10 @@ impl Logs {
 }
 
 impl Log {
-    /// Checks each new owner: the oldest member if the previous owner has left, otherwise a member that an
-    /// owner named in a transfer.
+    /// Checks what follows when the owner leaves: the oldest member owns the session, or it ends, as its
+    /// settings say. Otherwise a new owner is a member that an owner named in a transfer, and no session ends
+    /// because its owner left, or because it is empty.
+    // spec: SES-6, EVT-7
     fn check_owners(&self, session: SessionId, intents: &Intents, issues: &mut Issues) {
         let mut there: Option<There> = None;
         let mut next = None;
@@ -204,21 +211,32 @@ impl Log {
             next = Some(EventNumber(number.0 + 1));
             there = there.or_else(|| self.starts.get(number).cloned());
             let Some(There { members, owner }) = &mut there else { continue };
-            match seen.moves {
-                Some(Move::Joins(member)) => _ = members.insert(member),
-                Some(Move::Leaves(member)) => _ = members.remove(&member),
-                Some(Move::Owns(member)) => {
-                    let expected = match members.contains(owner) {
-                        true => intents.may(Effect::Owns(Seat { session, member })),
-                        false => members.first() == Some(&member),
-                    };
-                    if !expected {
-                        issues.add(format_args!(
-                            "session {session} event {number}: {member} owns after {owner}, of {members:?}"
-                        ));
-                    }
-                    *owner = member;
+            let owner_left = !members.contains(owner);
+            let ends = owner_left && self.on_owner_leave == Some(OnOwnerLeave::Delete);
+            let expected = match seen.moves {
+                Some(Move::Owns(member)) if owner_left => !ends && members.first() == Some(&member),
+                Some(Move::Owns(member)) => intents.may(Effect::Owns(Seat { session, member })),
+                Some(Move::Ends(why)) => {
+                    (why == DeleteReason::OwnerLeft) == ends && why != DeleteReason::Idle
                 }
+                _ => !owner_left || members.is_empty(),
+            };
+            if !expected {
+                let what = &seen.what;
+                issues.add(format_args!(
+                    "session {session} event {number}: {what} after {owner}, of {members:?}"
+                ));
+            }
+            match seen.moves {
+                Some(Move::Joins(member)) => {
+                    if members.is_empty() {
+                        *owner = member;
+                    }
+                    members.insert(member);
+                }
+                Some(Move::Leaves(member)) => _ = members.remove(&member),
+                Some(Move::Owns(member)) => *owner = member,
+                Some(Move::Ends(_)) => members.clear(),
                 None => {}
             }
         }
@@ -266,6 +284,7 @@ fn moves(event: &Event) -> Option<Move> {
         Event::MemberJoined { member, .. } => Some(Move::Joins(*member)),
         Event::MemberLeft { member, .. } => Some(Move::Leaves(*member)),
         Event::OwnerChanged { owner, .. } => Some(Move::Owns(*owner)),
+        Event::SessionDeleted { why, .. } => Some(Move::Ends(*why)),
         _ => None,
     }
 }

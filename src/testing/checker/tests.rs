@@ -17,8 +17,8 @@ use crate::wire::command::{Create, Decline, InitialProperties, Invite, InvitedUs
 use crate::wire::event::{Invitation, SnapshotMember};
 use crate::wire::result::Entered;
 use crate::wire::{
-    Admission, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
-    PropertyChange, PropertyChanges, PropertyKey, PropertyValue, Settings, Snapshot,
+    Admission, DeleteReason, Delivery, ErrorCode, IdleTtl, InviteTtl, LeaveReason, MaxMembers, Note,
+    OnOwnerLeave, PropertyChange, PropertyChanges, PropertyKey, PropertyValue, Settings, Snapshot,
 };
 
 const SESSION: SessionId = SessionId(5);
@@ -196,13 +196,17 @@ fn a_message_twice_in_the_order_is_noticed() {
 
 /// A session of two seats as seen by the member `you`; the first of `members` owns it.
 fn mirror(you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
+    mirror_of(OnOwnerLeave::Transfer, you, next, members)
+}
+
+fn mirror_of(on_owner_leave: OnOwnerLeave, you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
     let snapshot = Snapshot {
         session: SESSION,
         settings: Settings {
             kind: SessionKind(1),
             max_members: MaxMembers::new(2).unwrap(),
             idle_ttl: IdleTtl::new(60).unwrap(),
-            on_owner_leave: OnOwnerLeave::Transfer,
+            on_owner_leave,
             admission: Admission::Invited,
         },
         you: MemberId(you),
@@ -242,6 +246,10 @@ fn left(number: u64, member: u32, name: &str, why: LeaveReason) -> Event {
 
 fn owns(number: u64, owner: u32) -> Event {
     Event::OwnerChanged { slot: Slot(1), number: EventNumber(number), owner: MemberId(owner) }
+}
+
+fn deleted(number: u64, why: DeleteReason) -> Event {
+    Event::SessionDeleted { slot: Slot(1), number: EventNumber(number), why, reason: Reason::none() }
 }
 
 /// Asserts that there is exactly one issue and that it contains `words`.
@@ -341,6 +349,31 @@ fn a_counter_that_jumps_is_noticed() {
 }
 
 #[test]
+fn a_session_that_does_not_end_with_its_owner_as_it_should_is_noticed() {
+    let issues_of = |on_owner_leave, owner_leaves: bool, last: fn(u64) -> Event| {
+        let (mut logs, mut issues) = (Logs::default(), Issues::default());
+        let mirror = mirror_of(on_owner_leave, 2, 3, &[(1, "ann"), (2, "bob")]);
+        logs.event(SESSION, MemberId(2), &entered(mirror), &mut issues);
+        if owner_leaves {
+            logs.event(SESSION, MemberId(2), &left(3, 1, "ann", LeaveReason::Left), &mut issues);
+        }
+        logs.event(SESSION, MemberId(2), &last(3 + u64::from(owner_leaves)), &mut issues);
+        logs.finish(&[], &Intents::default(), &mut issues);
+        issues.lines
+    };
+    let (delete, transfer) = (OnOwnerLeave::Delete, OnOwnerLeave::Transfer);
+    let owner_left: fn(u64) -> Event = |number| deleted(number, DeleteReason::OwnerLeft);
+    assert_eq!(issues_of(delete, true, owner_left), [""; 0]);
+    assert_eq!(issues_of(transfer, true, |number| owns(number, 2)), [""; 0]);
+    assert_eq!(issues_of(delete, false, |number| deleted(number, DeleteReason::Deleted)), [""; 0]);
+    assert_noticed(&issues_of(delete, true, |number| owns(number, 2)), "2 owns after 1");
+    assert_noticed(&issues_of(delete, true, |number| deleted(number, DeleteReason::Deleted)), "after 1");
+    assert_noticed(&issues_of(transfer, true, owner_left), "OwnerLeft");
+    assert_noticed(&issues_of(delete, false, owner_left), "OwnerLeft");
+    assert_noticed(&issues_of(delete, false, |number| deleted(number, DeleteReason::Idle)), "Idle");
+}
+
+#[test]
 fn an_owner_whose_turn_it_is_not_is_noticed() {
     let three = [(1, "ann"), (2, "bob"), (3, "cat")];
     let issues_of = |asked: &[u32], events: &[Event]| {
@@ -358,6 +391,7 @@ fn an_owner_whose_turn_it_is_not_is_noticed() {
     let ann_leaves = leaves(4, 1, "ann");
     assert_eq!(issues_of(&[], &[ann_leaves.clone(), owns(5, 2), leaves(6, 2, "bob"), owns(7, 3)]), [""; 0]);
     assert_noticed(&issues_of(&[3], &[ann_leaves.clone(), owns(5, 3)]), "3 owns after 1");
+    assert_noticed(&issues_of(&[], &[ann_leaves.clone(), leaves(5, 2, "bob")]), "2 left");
     assert_eq!(issues_of(&[3], &[owns(4, 3)]), [""; 0]);
     assert_noticed(&issues_of(&[], &[owns(4, 3)]), "3 owns after 1");
     assert_eq!(issues_of(&[], &[ann_leaves, owns(7, 3)]), [""; 0], "nobody saw what was between");
