@@ -7,7 +7,7 @@ use super::answers::Asked;
 use super::{Issues, Life, Mine};
 use crate::base::{InviteId, SessionId, Timestamp, UserId};
 use crate::client::core::{Event, RequestError};
-use crate::wire::command::{Decline, Join};
+use crate::wire::command::{Decline, Join, Revoke};
 use crate::wire::{Admission, ErrorCode, Request, Value};
 
 /// The checker's knowledge of invites.
@@ -26,7 +26,7 @@ struct Known {
     user: UserId,
     /// Time from which it admits no more.
     over_at: Timestamp,
-    /// When its user was notified that it is over.
+    /// When its user or its owner was first told that it is over.
     told_over: Option<Timestamp>,
 }
 
@@ -51,6 +51,11 @@ impl Invites {
                 known.over_at = known.over_at.min(over_at);
                 if known.user != *user {
                     issues.add(format_args!("invite {invite} of {} was told to {user}", known.user));
+                }
+                // spec: INV-7
+                let first = InviteId { number: 0, ..invite };
+                for (_, earlier) in self.known.range_mut(first..invite).filter(|(_, it)| it.user == *user) {
+                    earlier.told_over.get_or_insert(now);
                 }
             }
             Event::InviteExpired { invite, user: None } | Event::InviteRevoked { invite } => {
@@ -97,7 +102,12 @@ impl Invites {
             (
                 Request::Join(Join::Invite(invite)) | Request::Decline(Decline { invite, .. }),
                 Err(RequestError::Refused(ErrorCode::InviteExpired)),
-            ) => self.told_over(*invite, issues.now),
+            )
+            | (Request::Decline(Decline { invite, .. }), Ok(_)) => self.told_over(*invite, issues.now),
+            (Request::Revoke(Revoke { number }), Ok(_)) => {
+                let Some(Mine { session, .. }) = asked.seat else { return };
+                self.told_over(InviteId { session, number: *number }, issues.now);
+            }
             (Request::Join(Join::Invite(invite)), Ok(_)) => self.used(user, *invite, asked.at, issues),
             (Request::Join(Join::Invite(invite)), Err(RequestError::Refused(ErrorCode::NotYourInvite)))
                 if self.known.get(invite).is_some_and(|known| known.user == *user) =>

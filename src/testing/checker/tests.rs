@@ -13,7 +13,9 @@ use super::*;
 use crate::base::{EventNumber, InviteId, Revision, SessionId, SessionKind};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
-use crate::wire::command::{Create, Decline, InitialProperties, Invite, InvitedUsers, Join, Transfer};
+use crate::wire::command::{
+    Create, Decline, InitialProperties, Invite, InvitedUsers, Join, Revoke, Transfer,
+};
 use crate::wire::event::{Invitation, SnapshotMember};
 use crate::wire::result::Entered;
 use crate::wire::{
@@ -477,7 +479,7 @@ fn an_invite_told_twice_or_to_another_or_to_nobody_is_noticed() {
 #[test]
 fn who_enters_by_an_invite_that_they_were_told_is_over_is_noticed() {
     let bob = user("bob");
-    let ends: [fn(&mut Invites, &mut Issues); 4] = [
+    let ends: [fn(&mut Invites, &mut Issues); 7] = [
         |invites, issues| {
             let revoked = Event::InviteRevoked { invite: INVITE };
             invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &revoked, issues);
@@ -495,6 +497,23 @@ fn who_enters_by_an_invite_that_they_were_told_is_over_is_noticed() {
             let decline = Request::Decline(Decline { invite: INVITE, reason: Reason::none() });
             let expired = refused(ErrorCode::InviteExpired);
             invites.answered(&user("bob"), &asked(400, decline), &expired, issues);
+        },
+        |invites, issues| {
+            issues.now = Timestamp::from_millis(500);
+            let decline = Request::Decline(Decline { invite: INVITE, reason: Reason::none() });
+            invites.answered(&user("bob"), &asked(400, decline), &Ok(Value::Empty), issues);
+        },
+        |invites, issues| {
+            issues.now = Timestamp::from_millis(500);
+            let revoke = Request::Revoke(Revoke { number: INVITE.number });
+            let revoke = answers::Asked { seat: Some(MINE), ..asked(400, revoke) };
+            invites.answered(&user("ann"), &revoke, &Ok(Value::Empty), issues);
+        },
+        |invites, issues| {
+            let Event::Invited(first) = invited() else { unreachable!() };
+            let newer = InviteId { number: INVITE.number + 1, ..INVITE };
+            let newer = Event::Invited(Invitation { invite: newer, ..first });
+            invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &newer, issues);
         },
     ];
     for end in ends {
