@@ -68,7 +68,8 @@ fn promises_hold_on_a_bad_network_for_every_seed() {
 #[test]
 fn promises_hold_for_seeds_that_never_ran_before() {
     let seeds = seeds::fresh(FRESH_SEEDS);
-    assert_busy(&seeds, &run_all(&seeds, &Scenario::harsh()), 200);
+    let delivered: u64 = run_all(&seeds, &Scenario::harsh()).iter().map(|outcome| outcome.delivered).sum();
+    assert!(delivered > 200 * seeds.len() as u64, "{delivered} messages in {} runs", seeds.len());
     for scenario in [Scenario::hostile(), Scenario::tight(), Scenario::hasty(), operated(), drained()] {
         run_all(&seeds, &scenario);
     }

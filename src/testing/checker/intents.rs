@@ -75,6 +75,10 @@ impl Intents {
         self.counts.get(&effect).copied().unwrap_or_default()
     }
 
+    pub(super) fn has_strangers(&self) -> bool {
+        self.has_strangers
+    }
+
     /// Returns true if a command may have had this effect.
     pub(super) fn may(&self, effect: Effect) -> bool {
         self.of(effect) > 0 || (self.has_strangers && !self.created.contains(&effect.session()))

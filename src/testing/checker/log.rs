@@ -10,6 +10,7 @@ use super::{Issues, Life, Living, Seat, Tag};
 use crate::base::{EventNumber, MemberId, Revision, SessionId};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
+use crate::wire::result::Entered;
 use crate::wire::{DeleteReason, OnOwnerLeave, PropertyChange, PropertyValue, Settings};
 
 #[derive(Default)]
@@ -138,6 +139,19 @@ impl Logs {
                 mirror.session(),
                 mirror.next(),
                 mirror.own()
+            ));
+        }
+    }
+
+    /// Checks that a session began as its creator asked. The snapshot comes before the result.
+    // spec: CMD-10, SES-14
+    pub(super) fn created(&self, entered: Entered, settings: &Settings, issues: &mut Issues) {
+        let Entered { session, member, .. } = entered;
+        let first = self.state_at(session, EventNumber(2));
+        let is_new = |state: State| (state.owner, state.members, state.revision) == (member, 1, Revision(0));
+        if !first.is_some_and(|state| is_new(state) && state.settings == *settings) {
+            issues.add(format_args!(
+                "session {session} began with {first:?}, not with {settings:?} of {member}"
             ));
         }
     }

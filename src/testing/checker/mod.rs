@@ -216,6 +216,9 @@ impl Checker {
         self.arrivals.answered(life, user, &asked, outcome, &mut self.issues);
         let command = (asked.at, asked.seat, &asked.request);
         self.lists.answered(now, (life, user), id, command, outcome, &mut self.issues);
+        if let (Request::Create(create), Ok(Value::Entered(entered))) = (&asked.request, outcome) {
+            self.logs.created(*entered, &create.settings, &mut self.issues);
+        }
         if let Ok(Value::Entered(entered)) = outcome {
             let seat = Seat { session: entered.session, member: entered.member };
             self.memberships.admitted(life, seat, &mut self.issues);
@@ -304,7 +307,8 @@ impl Checker {
         }
     }
 
-    /// Compares the views of the connected clients with the server's sessions, when nothing happens any more.
+    /// Compares the views of the connected clients with the server's sessions, when nothing happens any more and
+    /// the time of every invite is over.
     pub(super) fn compare(&mut self, living: &[Living<'_>], sessions: &[Info]) {
         let mirrors = || living.iter().flat_map(|(_, _, mirrors)| mirrors);
         for info in sessions {
@@ -314,9 +318,14 @@ impl Checker {
             }
             for mirror in views {
                 let known = (mirror.owner(), mirror.members().len(), mirror.revision(), mirror.next());
-                if known != (info.owner, info.members as usize, info.revision, info.next) {
+                let is_known = known == (info.owner, info.members as usize, info.revision, info.next);
+                if !is_known || *mirror.settings() != info.settings {
                     self.issues.add(format_args!("{} knows {mirror:?}, the server {info:?}", mirror.own()));
                 }
+            }
+            // Strangers may invite for longer.
+            if info.open_invites > 0 && !self.intents.has_strangers() {
+                self.issues.add(format_args!("{} keeps {} invites", info.session, info.open_invites));
             }
         }
         for mirror in mirrors().filter(|mirror| !sessions.iter().any(|it| it.session == mirror.session())) {

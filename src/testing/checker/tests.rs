@@ -376,6 +376,21 @@ fn a_session_that_does_not_end_with_its_owner_as_it_should_is_noticed() {
 }
 
 #[test]
+fn a_session_that_does_not_begin_as_it_was_asked_for_is_noticed() {
+    let issues_of = |members: &[(u32, &str)], on_owner_leave| {
+        let (mut logs, mut issues) = (Logs::default(), Issues::default());
+        let mirror = mirror(1, 2, members);
+        logs.state(&mirror, &mut issues);
+        let entered = Entered { session: SESSION, slot: Slot(1), member: MemberId(1) };
+        logs.created(entered, &Settings { on_owner_leave, ..*mirror.settings() }, &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(&[(1, "ann")], OnOwnerLeave::Transfer), [""; 0]);
+    assert_noticed(&issues_of(&[(1, "ann")], OnOwnerLeave::Delete), "began with");
+    assert_noticed(&issues_of(&[(1, "ann"), (2, "bob")], OnOwnerLeave::Transfer), "began with");
+}
+
+#[test]
 fn an_owner_whose_turn_it_is_not_is_noticed() {
     let three = [(1, "ann"), (2, "bob"), (3, "cat")];
     let issues_of = |asked: &[u32], events: &[Event]| {

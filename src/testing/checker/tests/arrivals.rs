@@ -209,6 +209,9 @@ fn a_view_that_differs_from_the_servers_session_is_noticed() {
     assert_noticed(&issues_of(vec![&there], &[Info { owner: MemberId(2), ..info }]), "the server");
     assert_noticed(&issues_of(vec![&there], &[Info { revision: Revision(1), ..info }]), "the server");
     assert_noticed(&issues_of(vec![&there], &[Info { members: 2, ..info }]), "the server");
+    let settings = Settings { admission: Admission::Open, ..info.settings };
+    assert_noticed(&issues_of(vec![&there], &[Info { settings, ..info }]), "the server");
+    assert_noticed(&issues_of(vec![&there], &[Info { open_invites: 1, ..info }]), "keeps 1 invites");
     assert_noticed(&issues_of(vec![], &[info]), "goes on without members");
     assert_noticed(&issues_of(vec![&there], &[]), "which is gone");
 }
