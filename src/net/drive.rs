@@ -103,7 +103,7 @@ pub(super) async fn turns<D: Driven + ?Sized>(
                 sources.ready_soon(turn, turns.driven.wants_datagrams()).await?
             }
             Wait::Sources { now, deadline, turn } => {
-                sources.put_off(now, deadline, turns.slack.next_turn());
+                sources.put_off(now, deadline, turns.slack.next_turn())?;
                 sources.ready(deadline, turn, turns.driven.wants_datagrams()).await?
             }
             Wait::Over => return Ok(()),

@@ -12,8 +12,9 @@ use crate::base::Timestamp;
 
 /// The time by which the timer may end a wait later than its deadline.
 ///
-/// Every turn handles the deadlines that have come. While turns come many times a millisecond, the timer need
-/// not end a wait for them: most of its wakeups would find that the next datagram has arrived as well.
+/// Every turn handles the deadlines that have come. While turns come many times a millisecond, the timer only
+/// ensures that deadlines are handled if the turns cease: as one of many connections is always near its
+/// deadline, a timer set to it would be set, or would fire, with nearly every turn.
 #[derive(Debug)]
 pub(super) struct Slack {
     last: Timestamp,
@@ -21,28 +22,31 @@ pub(super) struct Slack {
     interval: Duration,
 }
 
-/// Maximum delay of a deadline, which applies only while turns are more frequent than that.
-const MAX_SLACK: Duration = Duration::from_millis(1);
+/// Slack in intervals between turns. If turns come at random, 3,000 in a row come before it is over.
+const SLACK_INTERVALS: u32 = 8;
+/// There is no slack if turns are less frequent than this.
+const MAX_SLACK_INTERVAL: Duration = Duration::from_millis(1);
+/// A longer silence carries no more information.
+const MAX_INTERVAL: Duration = Duration::from_millis(8);
 
 impl Slack {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { last: now, interval: MAX_SLACK }
+        Self { last: now, interval: MAX_INTERVAL }
     }
 
     pub(super) fn on_turn(&mut self, now: Timestamp) {
-        // A longer silence carries no more information.
-        let interval = now.since(self.last).min(MAX_SLACK * 2);
+        let interval = now.since(self.last).min(MAX_INTERVAL);
         self.interval = (self.interval * 7 + interval) / 8;
         self.last = now;
     }
 
-    /// Returns the time within which the next turn is likely to come.
+    /// Returns the time to the next turn, on average.
     pub(super) fn next_turn(&self) -> Duration {
-        if self.interval < MAX_SLACK { self.interval * 4 } else { MAX_SLACK * 8 }
+        self.interval
     }
 
     pub(super) fn time(&self) -> Duration {
-        if self.interval < MAX_SLACK { (self.interval * 2).min(MAX_SLACK) } else { Duration::ZERO }
+        if self.interval < MAX_SLACK_INTERVAL { self.interval * SLACK_INTERVALS } else { Duration::ZERO }
     }
 }
 
@@ -93,7 +97,7 @@ const MAX_READING: Duration = Duration::from_millis(16);
 /// The rest is half of the time by which rounds exceed this.
 const SHORT_ROUND: Duration = Duration::from_millis(4);
 /// Latest end of a rest after the beginning of its round.
-const MAX_INTERVAL: Duration = Duration::from_millis(24);
+const LATEST_END: Duration = Duration::from_millis(24);
 
 impl Round {
     pub(super) fn new(now: Timestamp) -> Self {
@@ -122,7 +126,7 @@ impl Round {
     pub(super) fn end(&mut self, now: Timestamp, deadline: Option<Timestamp>) -> Option<Timestamp> {
         let took = now.since(self.began);
         let long = took.min(std::mem::replace(&mut self.last, took));
-        let until = (now + long.saturating_sub(SHORT_ROUND) / 2).min(self.began + MAX_INTERVAL);
+        let until = (now + long.saturating_sub(SHORT_ROUND) / 2).min(self.began + LATEST_END);
         let is_behind = deadline.is_some_and(|at| at <= self.began);
         (until > now && !is_behind).then_some(until)
     }
@@ -155,12 +159,12 @@ mod tests {
                 slack.on_turn(now);
             }
         };
-        turns(&mut slack, 50, 100);
-        assert!((200..=210).contains(&slack.time().as_micros()), "{:?}", slack.time());
-        turns(&mut slack, 50, 700);
-        assert_eq!(slack.time(), MAX_SLACK);
-        turns(&mut slack, 3, 60_000);
-        assert_eq!(slack.time(), Duration::ZERO, "a few slow turns end it");
+        turns(&mut slack, 60, 100);
+        assert!((800..=840).contains(&slack.time().as_micros()), "{:?}", slack.time());
+        turns(&mut slack, 60, 700);
+        assert!((5_500..=5_600).contains(&slack.time().as_micros()), "{:?}", slack.time());
+        turns(&mut slack, 1, 60_000);
+        assert_eq!(slack.time(), Duration::ZERO, "a pause ends it");
     }
 
     #[test]

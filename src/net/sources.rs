@@ -43,7 +43,7 @@ pub(super) trait Sources {
     async fn sleep(&mut self, until: Timestamp);
 
     /// Prepares for a next wait with this deadline; the loop is expected to turn again within `soon`.
-    fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration);
+    fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration) -> io::Result<()>;
 }
 
 /// The sources of a task, which the runtime watches.
@@ -102,7 +102,8 @@ impl Sources for TaskSources<'_> {
         }
     }
 
-    fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration) {
+    fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration) -> io::Result<()> {
         self.timer.put_off(now, deadline, soon);
+        Ok(())
     }
 }

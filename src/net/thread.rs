@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use super::drive::as_task;
 #[cfg(target_os = "linux")]
 use super::polling::{self, Bell};
+#[cfg(target_os = "linux")]
+use super::sys::TimerFd;
 use super::{Clock, Driven, IoPath, Socket};
 
 /// Everything that a thread needs to drive one machine.
@@ -24,7 +26,7 @@ pub struct Wake(Rings);
 
 enum Waits {
     #[cfg(target_os = "linux")]
-    Polling(Arc<Bell>),
+    Polling(Arc<Bell>, TimerFd),
     Runtime(OwnRuntime, Arc<Notify>),
 }
 
@@ -55,7 +57,7 @@ impl ThreadLoop {
     pub fn new(path: IoPath) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         if path == IoPath::Batched {
-            return Ok(Self(Waits::Polling(Arc::new(Bell::new()?))));
+            return Ok(Self(Waits::Polling(Arc::new(Bell::new()?), TimerFd::new()?)));
         }
         let _ = path;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -66,7 +68,7 @@ impl ThreadLoop {
     pub fn wake(&self) -> Wake {
         match &self.0 {
             #[cfg(target_os = "linux")]
-            Waits::Polling(bell) => Wake(Rings::Bell(Arc::clone(bell))),
+            Waits::Polling(bell, _) => Wake(Rings::Bell(Arc::clone(bell))),
             Waits::Runtime(_, notify) => Wake(Rings::Notify(Arc::clone(notify))),
         }
     }
@@ -79,7 +81,7 @@ impl ThreadLoop {
     pub fn run<D: Driven + ?Sized>(self, socket: Socket, clock: Clock, driven: &mut D) -> io::Result<()> {
         match self.0 {
             #[cfg(target_os = "linux")]
-            Waits::Polling(bell) => polling::run(&bell, socket, clock, driven),
+            Waits::Polling(bell, timer) => polling::run(&bell, timer, socket, clock, driven),
             Waits::Runtime(runtime, notify) => match &runtime.0 {
                 Some(runtime) => runtime.block_on(as_task(socket, clock, driven, notify, true)),
                 None => unreachable!("invariant: it is taken by its drop alone"),

@@ -1,4 +1,5 @@
-//! A timer for the deadline of the loop, with the resolution that the system allows.
+//! The timer for the deadline of the loop, with the resolution that the system allows, set as rarely as
+//! possible.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,14 +10,31 @@ use tokio::time::{Instant, Sleep};
 use super::Clock;
 use crate::base::Timestamp;
 
+/// The time at which a timer fires; `None` if it does not.
+///
+/// Setting a timer costs a system call, and in a virtual machine an exit to its host. Nearly every packet
+/// moves the deadline on. So only an earlier deadline sets the timer again, and a later one if the timer
+/// would otherwise soon fire for nothing: a wakeup costs more than setting it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Armed(pub Option<Timestamp>);
+
+impl Armed {
+    /// Returns true if the timer does not fire by `deadline`.
+    pub(super) fn is_late(self, deadline: Timestamp) -> bool {
+        self.0.is_none_or(|armed| deadline < armed)
+    }
+
+    /// Returns true if the timer fires within `soon`, but before `deadline`.
+    pub(super) fn is_for_nothing(self, now: Timestamp, deadline: Timestamp, soon: Duration) -> bool {
+        self.0.is_some_and(|armed| armed < deadline && armed <= now + soon)
+    }
+}
+
 /// Wakes its task at a deadline. May wake early or spuriously; the loop checks the clock.
 pub(crate) struct Timer {
     clock: Clock,
     source: Source,
-    /// Time at which the source fires; `None` if it does not. An earlier deadline sets it again; a later one
-    /// only through [`Timer::put_off`], because most deadlines move with every packet and setting costs a
-    /// system call.
-    armed: Option<Timestamp>,
+    armed: Armed,
 }
 
 enum Source {
@@ -32,12 +50,12 @@ enum Source {
 impl Timer {
     /// Creates a timer of the current runtime, not armed.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, source: Source::best(), armed: None }
+        Self { clock, source: Source::best(), armed: Armed::default() }
     }
 
     /// Creates a timer that shares one descriptor with all such timers of the runtime.
     pub(super) fn shared(clock: Clock) -> Self {
-        Self { clock, source: Source::shared(), armed: None }
+        Self { clock, source: Source::shared(), armed: Armed::default() }
     }
 
     /// Returns the time of its clock.
@@ -48,23 +66,19 @@ impl Timer {
     /// Returns ready when the armed deadline has come, otherwise wakes the task then; `None` means never.
     pub(crate) fn poll(&mut self, deadline: Option<Timestamp>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
-        if self.armed.is_none_or(|armed| deadline < armed) && !self.arm(deadline) {
+        if self.armed.is_late(deadline) && !self.arm(deadline) {
             return Poll::Pending;
         }
         if self.source.poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.armed = None;
+        self.armed = Armed(None);
         Poll::Ready(())
     }
 
-    /// Sets the timer again if it would fire within `soon` but before `deadline`, and thus for nothing. A
-    /// wakeup costs more than the system call.
+    /// Sets the timer again if it would fire within `soon` but before `deadline`.
     pub(super) fn put_off(&mut self, now: Timestamp, deadline: Option<Timestamp>, soon: Duration) {
-        if let Some((armed, deadline)) = self.armed.zip(deadline)
-            && armed < deadline
-            && armed <= now + soon
-        {
+        if let Some(deadline) = deadline.filter(|it| self.armed.is_for_nothing(now, *it, soon)) {
             self.arm(deadline);
         }
     }
@@ -73,7 +87,7 @@ impl Timer {
     fn arm(&mut self, deadline: Timestamp) -> bool {
         let delay = deadline.since(self.clock.mono());
         let Some(instant) = self.clock.instant(deadline) else { return false };
-        self.armed = Some(deadline);
+        self.armed = Armed(Some(deadline));
         self.source.arm(delay, instant.into());
         true
     }
@@ -152,7 +166,7 @@ mod tests {
             let in_seconds = |seconds| now + Duration::from_secs(seconds);
             for mut timer in [Timer::new(clock), Timer::shared(clock)] {
                 timer.put_off(now, Some(in_seconds(90)), Duration::from_secs(60));
-                assert_eq!(timer.armed, None, "nothing to put off");
+                assert_eq!(timer.armed, Armed(None), "nothing to put off");
                 std::future::poll_fn(|cx| {
                     assert!(timer.poll(Some(in_seconds(60)), cx).is_pending());
                     Poll::Ready(())
@@ -165,7 +179,7 @@ mod tests {
                     (Some(in_seconds(90)), 60, 90),
                 ] {
                     timer.put_off(now, deadline, Duration::from_secs(soon));
-                    assert_eq!(timer.armed, Some(in_seconds(armed)));
+                    assert_eq!(timer.armed, Armed(Some(in_seconds(armed))));
                 }
             }
         });

@@ -90,8 +90,11 @@ pub struct ServeArgs {
     print_config: bool,
 }
 
-/// Interval at which to check whether the server has ended.
+/// Interval at which to check whether a server that is told to stop has ended.
 const POLL: Duration = Duration::from_millis(50);
+/// The same for a server that serves, which only its failure ends. Each check takes time from a worker on the
+/// same core.
+const RARE_POLL: Duration = Duration::from_secs(1);
 
 /// Runs the subcommand.
 ///
@@ -221,13 +224,13 @@ async fn serve(
             server.drain(drain_timeout);
             info!(?drain_timeout, "told to stop: telling everyone");
         }
-        () = ended(server) => {}
+        () = ended(server, RARE_POLL) => {}
         () = report::reports(server, every) => {}
         () = report::warnings(server) => {}
     }
     tokio::select! {
         () = signals.next() => return Err(Failure::Work("told to stop at once".to_owned())),
-        () = ended(server) => {}
+        () = ended(server, POLL) => {}
     }
     report::report(server);
     server.join().map_err(|error| Failure::while_doing("serving", error))
@@ -266,9 +269,9 @@ fn set_keys(server: &Server, keys: Vec<TokenKey>) {
 }
 
 /// Waits until every worker has ended.
-async fn ended(server: &Server) {
+async fn ended(server: &Server, poll: Duration) {
     while !server.has_ended() {
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(poll).await;
     }
 }
 

@@ -1,13 +1,12 @@
-//! How a thread without a runtime waits: `ppoll` on its socket, and on an `eventfd` that other threads set.
+//! How a thread without a runtime waits: `poll` on its socket, on an `eventfd` that other threads set, and on
+//! its timer.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::ptr;
-use std::time::Duration;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::timespec;
+use super::TimerFd;
 
 /// A descriptor that any thread can make readable.
 pub(in crate::net) struct EventFd(File);
@@ -24,6 +23,7 @@ pub(in crate::net) struct Readiness {
 pub(in crate::net) struct Found {
     pub socket: Readiness,
     pub is_event_set: bool,
+    pub has_timer_fired: bool,
 }
 
 impl EventFd {
@@ -65,9 +65,12 @@ impl EventFd {
     }
 }
 
-/// Waits until the socket is ready for something in `wanted`, `event` is set, or `timeout` has passed, which
-/// `None` never does. May end spuriously. A socket that has failed is ready for everything in `wanted`; the
-/// next call on it returns the error.
+/// `poll` ignores this descriptor.
+const UNWATCHED: RawFd = -1;
+
+/// Waits until the socket is ready for something in `wanted`, `event` is set, or `timer` has fired; only looks
+/// if it must not block. May end spuriously. A socket that has failed is ready for everything in `wanted`;
+/// the next call on it returns the error.
 ///
 /// # Errors
 /// Those of the system.
@@ -75,34 +78,32 @@ pub(in crate::net) fn wait(
     socket: &UdpSocket,
     wanted: Readiness,
     event: &EventFd,
-    timeout: Option<Duration>,
+    timer: Option<&TimerFd>,
+    blocks: bool,
 ) -> io::Result<Found> {
     let flag = |wanted, flag| if wanted { flag } else { 0 };
     let events = flag(wanted.readable, libc::POLLIN) | flag(wanted.writable, libc::POLLOUT);
     // On a descriptor that is watched for nothing, an error would still end every wait at once.
-    let socket = if events == 0 { -1 } else { socket.as_raw_fd() };
-    let mut watched = [
-        libc::pollfd { fd: socket, events, revents: 0 },
-        libc::pollfd { fd: event.0.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-    ];
-    let timeout = timeout.map(timespec);
-    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: `watched` has two entries, and both `watched` and `timeout` live until after the call. No
-    // signal mask is given.
-    let found = unsafe { libc::ppoll(watched.as_mut_ptr(), 2, timeout, ptr::null()) };
+    let socket = if events == 0 { UNWATCHED } else { socket.as_raw_fd() };
+    let timer = timer.map_or(UNWATCHED, AsRawFd::as_raw_fd);
+    let watch = |fd, events| libc::pollfd { fd, events, revents: 0 };
+    let mut watched =
+        [watch(socket, events), watch(event.0.as_raw_fd(), libc::POLLIN), watch(timer, libc::POLLIN)];
+    // SAFETY: `watched` has three entries, and lives until after the call.
+    let found = unsafe { libc::poll(watched.as_mut_ptr(), 3, if blocks { -1 } else { 0 }) };
     if found < 0 {
         let error = io::Error::last_os_error();
         let is_signal = error.kind() == io::ErrorKind::Interrupted;
         return if is_signal { Ok(Found::default()) } else { Err(error) };
     }
-    let [socket, event] = watched.map(|watched| watched.revents);
+    let [socket, event, timer] = watched.map(|watched| watched.revents);
     let has_failed = socket & !(libc::POLLIN | libc::POLLOUT) != 0;
     let is_good = |wanted, flag| wanted && (has_failed || socket & flag != 0);
     let socket = Readiness {
         readable: is_good(wanted.readable, libc::POLLIN),
         writable: is_good(wanted.writable, libc::POLLOUT),
     };
-    Ok(Found { socket, is_event_set: event != 0 })
+    Ok(Found { socket, is_event_set: event != 0, has_timer_fired: timer != 0 })
 }
 
 /// Makes this thread's waits end within a microsecond of their time, plus a thousandth of it, instead of the
@@ -115,6 +116,8 @@ pub(in crate::net) fn wake_on_time() {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     const NOTHING: Readiness = Readiness { readable: false, writable: false };
@@ -127,13 +130,13 @@ mod tests {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         let event = EventFd::new().unwrap();
         let look = |wanted| {
-            let found = wait(&socket, wanted, &event, Some(Duration::ZERO)).unwrap();
+            let found = wait(&socket, wanted, &event, None, false).unwrap();
             (found.socket, found.is_event_set)
         };
         assert_eq!([READ, WRITE, ANY].map(look), [(NOTHING, false), (WRITE, false), (WRITE, false)]);
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
         // Even loopback may take a moment.
-        wait(&socket, READ, &event, Some(Duration::from_secs(10))).unwrap();
+        wait(&socket, READ, &event, None, true).unwrap();
         assert_eq!(
             [NOTHING, READ, WRITE, ANY].map(look),
             [NOTHING, READ, WRITE, ANY].map(|found| (found, false))
@@ -154,21 +157,26 @@ mod tests {
         socket.connect(nobody).unwrap();
         socket.send(b"x").unwrap();
         let event = EventFd::new().unwrap();
-        let look = |wanted| wait(&socket, wanted, &event, Some(Duration::from_millis(1))).unwrap().socket;
+        let look = |wanted| wait(&socket, wanted, &event, None, false).unwrap().socket;
         assert_eq!([NOTHING, READ, WRITE, ANY].map(look), [NOTHING, READ, WRITE, ANY]);
     }
 
     #[test]
-    fn a_wait_ends_with_its_time_and_with_an_event_of_another_thread() {
+    fn a_wait_ends_when_its_timer_fires_and_with_an_event_of_another_thread() {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        let event = EventFd::new().unwrap();
-        wake_on_time();
-        let begin = std::time::Instant::now();
-        assert_eq!(wait(&socket, READ, &event, Some(Duration::from_millis(5))).unwrap(), Found::default());
+        let (event, timer) = (EventFd::new().unwrap(), TimerFd::new().unwrap());
+        let begin = Instant::now();
+        timer.arm(Duration::from_millis(5)).unwrap();
+        let fired = Found { has_timer_fired: true, ..Found::default() };
+        assert_eq!(wait(&socket, READ, &event, Some(&timer), true).unwrap(), fired);
         assert!(begin.elapsed() >= Duration::from_millis(5));
+        assert_eq!(wait(&socket, READ, &event, None, false).unwrap(), Found::default(), "not watched");
+        timer.arm(Duration::from_secs(60)).unwrap();
+        let look = wait(&socket, READ, &event, Some(&timer), false).unwrap();
+        assert_eq!(look, Found::default(), "set again, so it has not fired");
         std::thread::scope(|scope| {
             scope.spawn(|| event.set().unwrap());
-            assert!(wait(&socket, READ, &event, None).unwrap().is_event_set);
+            assert!(wait(&socket, READ, &event, Some(&timer), true).unwrap().is_event_set);
         });
     }
 }
