@@ -76,9 +76,10 @@ pub async fn chat(ann: &ConnectGrant, bob: &ConnectGrant) -> Result<(), Box<dyn 
     bob.leave(seat.slot).await?;
     ann.delete(room.slot, "good night").await?;
 
-    // Without this, the messages still in flight would be lost at the end of the program, and the server
+    // Closing discards what the server has not acked. At the end of the program without closing, the server
     // would wait for the clients.
     for client in [ann, bob] {
+        client.flush().await?;
         client.close("");
         client.closed().await;
     }

@@ -13,6 +13,9 @@ pub struct ClientConfig {
     pub protocol_id: u64,
     /// Limits and timeouts of the connection. Where the system reports the datagram size of the route to the
     /// server (Linux), that size replaces `link_datagram_bytes`. `max_datagram_bytes` limits both directions.
+    /// `max_message_bytes` and `receive_buffer_bytes` should be at least 262,144: any member may send 65,536
+    /// bytes and a snapshot is larger, and the server closes the connection of a client that cannot take what
+    /// it must be told (`lagging`), again after each reconnection.
     pub connection: ConnectionConfig,
     /// How long to try each address of a server; at most one second more once the server has rejected.
     /// Default 5 s. With several addresses, the next one is also tried once the earlier ones have been silent

@@ -23,11 +23,12 @@ use crate::wire::{Delivery, ErrorCode, PropertyOp, PropertyOps, Reason, Request,
 /// A connection to a server. Clones share the connection; dropping the last one closes it, as
 /// [`Client::close`] does.
 ///
-/// Commands are sent when their future is first polled, and are executed even if it is then dropped. Results
-/// arrive in the order in which the server executed the commands, which for the commands of one session is
-/// the order of sending. When a result arrives, [`Client::session`] already reflects what the command did, or
-/// why it was refused (except for `leave` and `delete`, which are answered just before they take effect
-/// there). The corresponding events are on their way to the app, which may read them later. Spec: SES-19.
+/// Commands are sent when their future is first polled, and are executed even if it is then dropped. The
+/// commands of one session are executed and answered in the order of sending; there is no order between
+/// sessions, and the results of `create` and `join` wait until the snapshot of the session has also arrived.
+/// When a result arrives, [`Client::session`] already reflects what the command did, or why it was refused
+/// (except for `leave` and `delete`, which are answered just before they take effect there). The
+/// corresponding events are on their way to the app, which may read them later. Spec: SES-19.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
@@ -54,8 +55,8 @@ impl Client {
     /// backend.
     ///
     /// # Errors
-    /// [`ConnectError`]; with several addresses, that of the last one that failed other than by silence. When
-    /// this returns a client, the server has answered but does not know yet that its answer arrived: it may
+    /// [`ConnectError`]; with several addresses, the one that tells most: a refusal, any other answer, silence,
+    /// an address that could not be tried. When this returns a client, the server has answered but does not know yet that its answer arrived: it may
     /// still close the connection at once, as `full` or because another attempt with the same grant has won
     /// (`replaced`).
     ///
@@ -194,7 +195,9 @@ impl Client {
         self.ask(Some(slot), &Request::Revoke(Revoke { number: invite.number }), as_empty).await
     }
 
-    /// Leaves the session.
+    /// Leaves the session. Ordered messages sent before are passed on first. Those of other modes that have
+    /// not arrived yet, and large ones of which a part is missing, are lost: [flush](Client::flush) first.
+    /// Spec: STR-9.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -242,12 +245,15 @@ impl Client {
     }
 
     /// Sends at most 65,536 bytes to the session's members, 1,024 if `delivery` is [`Delivery::Unreliable`]
-    /// or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the server does not
-    /// pass it on, an [`Event::Refused`] follows.
+    /// or [`Delivery::Sequenced`]. Returns at once: the message is on its way, and if the server refuses to
+    /// pass it on, an [`Event::Refused`] follows. If the membership ends before the message has arrived, it
+    /// is lost without one.
     ///
     /// A reliable payload's memory is shared until the server has acked it. Copy a small part of a large
     /// block, such as a part of a received message, before sending it; otherwise the whole block stays in
-    /// memory.
+    /// memory. The payload may be dropped while the client is locked: if it runs code of the app then
+    /// (`Bytes::from_owner`), that code must not call the client, nor take a lock that is held elsewhere
+    /// during a call to it.
     ///
     /// The server enforces budgets: by default, a connection may send 2,000 messages and 1 MiB per second,
     /// with a quarter of the bytes at once, and a session twice the bytes. A message over budget is refused
@@ -322,7 +328,8 @@ impl Client {
         self.shared().lock().core.stats()
     }
 
-    /// Returns the bytes waiting to be sent or acked, plus 64 for each message: how far the server is behind.
+    /// Returns the bytes of reliable messages that are not acked and of others that are not sent, plus 64 for
+    /// each message: how far the server is behind.
     /// A client that sends much should send while this is small ([`Client::drained_to`]), rather than until
     /// [`SendError::WouldBlock`]. It does not reflect the server's budgets ([`Client::broadcast`]): a message
     /// over budget is acked and refused.
@@ -336,10 +343,11 @@ impl Client {
         self.shared().lock().core.rtt()
     }
 
-    /// Waits until nothing that was sent is queued or in flight any more; call it before [`Client::close`] so
-    /// that nothing is left behind. It also waits for messages sent in the meantime, so an app that continues
-    /// to send may wait forever. The server has then received the messages but may not have passed them on
-    /// yet: an [`Event::Refused`] may still follow. Cancel safe.
+    /// Waits until the server has acked all reliable messages and commands, and all others have been sent;
+    /// call it before [`Client::leave`] and [`Client::close`], so that nothing is left behind. It also waits
+    /// for messages sent in the meantime, so an app that continues to send may wait forever. The server has
+    /// then received the messages but may not have passed them on yet: an [`Event::Refused`] may still
+    /// follow. Cancel safe.
     ///
     /// # Errors
     /// [`SendError::NotConnected`] if the connection ends first.

@@ -280,11 +280,14 @@ fn share_port(_: &SockRef<'_>) -> io::Result<()> {
 /// Sizes both buffers as far as the kernel allows.
 fn size_buffers(socket: &socket2::Socket, buffers: BufferSizes) {
     let socket = SockRef::from(socket);
-    let asked = socket.set_recv_buffer_size(buffers.receive_bytes);
+    let asked = socket.set_recv_buffer_size(buffers.receive_bytes.min(MAX_BUFFER_BYTES));
     warn_when_capped("receive", buffers.receive_bytes, asked.and_then(|()| socket.recv_buffer_size()));
-    let asked = socket.set_send_buffer_size(buffers.send_bytes);
+    let asked = socket.set_send_buffer_size(buffers.send_bytes.min(MAX_BUFFER_BYTES));
     warn_when_capped("send", buffers.send_bytes, asked.and_then(|()| socket.send_buffer_size()));
 }
+
+/// The system call takes a C `int`; of a larger value it would see the lower bits alone.
+const MAX_BUFFER_BYTES: usize = i32::MAX as usize;
 
 /// Logs a warning if a busy socket would lose datagrams because of a small buffer: once per process, which may have
 /// thousands of sockets.
@@ -385,8 +388,12 @@ mod tests {
 
     #[test]
     fn an_absurd_buffer_is_capped_not_fatal() {
-        let huge = BufferSizes { receive_bytes: 1 << 30, send_bytes: 1 << 30 };
-        assert!(bind(loopback(), huge).is_ok());
+        let granted = |bytes| {
+            let socket = bind(loopback(), BufferSizes { receive_bytes: bytes, send_bytes: bytes }).unwrap();
+            let socket = SockRef::from(&socket.udp);
+            (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap())
+        };
+        assert_eq!(granted(usize::MAX), granted(1 << 30));
     }
 
     /// Three sockets of a group and twelve senders, so that the kernel would distribute them over all

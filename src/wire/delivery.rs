@@ -18,8 +18,8 @@ pub enum Delivery {
         /// Scope of "newer", within the stream and sender.
         key: u16,
     },
-    /// Arrives exactly once, in any order, unless the server refuses it, the receiver leaves or the session
-    /// ends first.
+    /// Arrives exactly once, in any order, unless the server refuses it, or the membership of the sender or
+    /// of the receiver ends first.
     ReliableUnordered,
     /// As [`Delivery::ReliableUnordered`], but in the order of sending on its stream.
     ReliableOrdered,

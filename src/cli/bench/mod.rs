@@ -167,7 +167,10 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
     };
     let mut signals =
         Signals::of_a_terminal().map_err(|error| Failure::while_doing("listening to signals", error))?;
-    let stage = Stage::set(args, seed).await?;
+    let stage = tokio::select! {
+        stage = Stage::set(args, seed) => stage?,
+        () = signals.next() => return Err(Failure::Work("told to stop before the load began".to_owned())),
+    };
     let load = Load::new(workload.clone(), args.to, args.warmup, StdRng::seed_from_u64(seed));
     let (outcome, cost) = load.run(&stage, &mut signals).await?;
     let cleared = stage.clear().await;

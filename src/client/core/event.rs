@@ -14,9 +14,9 @@ use crate::wire::{
 
 /// An event that a client receives without having asked. Spec: EVT-3, EVT-11.
 ///
-/// Events of one session arrive in the order of its stream. Those with a `number` are the session's numbered
-/// events, the same for every member, without gap or repetition from [`Event::Entered`] to the event that
-/// ends the membership.
+/// The events of a session with a `number` are the same for every member, in the same order, without gap or
+/// repetition from [`Event::Entered`] to the event that ends the membership. A message without a number may
+/// arrive before or after any of them.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -45,7 +45,7 @@ pub enum Event {
         /// The member's user.
         user: UserId,
     },
-    /// A member has left.
+    /// A member has left. If it was the owner, [`Event::OwnerChanged`] or [`Event::SessionDeleted`] follows.
     MemberLeft {
         /// The session.
         slot: Slot,
@@ -91,8 +91,9 @@ pub enum Event {
         /// Number of the event; only ordered broadcasts have one.
         number: Option<EventNumber>,
         /// The member that sent it. Its user is known from [`Event::MemberJoined`] or the mirror of
-        /// [`Event::Entered`]; the client's own mirror may be ahead of the events that still wait, and no
-        /// longer contain the member.
+        /// [`Event::Entered`], except that a message without a number may arrive before its sender's
+        /// `MemberJoined` or after its [`Event::MemberLeft`]. The client's own mirror may be ahead of the
+        /// events that still wait, and no longer contain the member. Spec: EVT-10.
         sender: MemberId,
         /// The delivery mode.
         delivery: Delivery,

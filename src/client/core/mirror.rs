@@ -73,7 +73,8 @@ impl Mirror {
         self.own
     }
 
-    /// Returns the owner.
+    /// Returns the owner. Between the [`Event::MemberLeft`] of an owner and the event that follows it, this
+    /// is the member that has left.
     pub fn owner(&self) -> MemberId {
         self.owner
     }

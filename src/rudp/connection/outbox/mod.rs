@@ -12,7 +12,7 @@ use self::lanes::{LaneName, Lanes};
 use self::next::Starving;
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
-use super::stream::{Buffered, MessageRef, Piece, Pushed, SendStream, Space};
+use super::stream::{Buffered, Freed, MessageRef, Piece, Pushed, SendStream, Space};
 use crate::base::{StreamId, VecMap, prefetch};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
@@ -207,7 +207,7 @@ impl Outbox {
             return Err(SendError::TooLarge { bytes, max });
         }
         let Some(space) = Space::of(delivery) else { return Ok(self.push_unreliable(payload)) };
-        let cost = bytes + MESSAGE_OVERHEAD_BYTES;
+        let cost = Buffered::message(bytes).bytes;
         let open = self.streams.get_mut(stream).filter(|stream| !stream.is_finishing());
         let open = open.ok_or(SendError::UnknownStream(stream))?;
         // spec: REL-13
@@ -229,9 +229,7 @@ impl Outbox {
         }
         let fragment_bytes = in_fragments.then_some(self.fragment_bytes);
         let Pushed { number, is_queued, freed } = open.push(space, delivery, payload, fragment_bytes);
-        self.unreliable -= freed.sequenced;
-        self.reliable -= freed.reliable;
-        self.window_used -= freed.window;
+        self.free(freed);
         if is_queued {
             let message = MessageRef { stream, space, number };
             let sheds = !delivery.is_reliable();
@@ -240,24 +238,24 @@ impl Outbox {
         }
         let sent = if freed.any() { Sent::Superseded } else { Sent::Queued };
         if !delivery.is_reliable() {
-            return Ok(self.shed_for(cost, sent));
+            return Ok(self.shed_for(Buffered::message(bytes), sent));
         }
-        self.reliable.add(cost);
+        self.reliable += Buffered::message(bytes);
         self.count();
         self.sweep();
         Ok(sent)
     }
 
     fn push_unreliable(&mut self, payload: Payload) -> Sent {
-        let cost = payload.len() + MESSAGE_OVERHEAD_BYTES;
+        let message = Buffered::message(payload.len());
         self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
-        self.shed_for(cost, Sent::Queued)
+        self.shed_for(message, Sent::Queued)
     }
 
-    /// Sheds the oldest messages to make room for a message of `cost` bytes, the last in its queue. Returns
-    /// `sent` unless that message was shed itself.
-    fn shed_for(&mut self, cost: usize, sent: Sent) -> Sent {
-        self.unreliable.add(cost);
+    /// Sheds the oldest messages to make room for `message`, the last in its queue. Returns `sent` unless that
+    /// message was shed itself.
+    fn shed_for(&mut self, message: Buffered, sent: Sent) -> Sent {
+        self.unreliable += message;
         self.shed_oldest();
         self.sweep();
         // The new message is the last to be shed.
@@ -292,35 +290,39 @@ impl Outbox {
         while (self.unreliable.bytes > self.max_unreliable_bytes || !self.share.may_hold(self.queued_bytes()))
             && let Some(queued) = self.lanes.shed()
         {
-            let freed = match queued {
-                Queued::Unreliable(payload) => payload.len() + MESSAGE_OVERHEAD_BYTES,
+            let before = self.unreliable.messages;
+            match queued {
+                Queued::Unreliable(payload) => self.unreliable -= Buffered::message(payload.len()),
                 Queued::Sequenced(message) | Queued::Reliable(message) => self.forget_sequenced(message),
-                Queued::Gone => 0,
-            };
-            self.unreliable.remove(freed);
-            // A message that a newer one has replaced frees nothing.
-            self.shed += u64::from(freed > 0);
+                Queued::Gone => {}
+            }
+            // A message that a newer one has replaced was not counted any more.
+            self.shed += (before - self.unreliable.messages) as u64;
         }
         self.count();
     }
 
-    /// Removes a sequenced message. Returns its cost, or 0 when it is not one or no longer kept.
-    fn forget_sequenced(&mut self, message: MessageRef) -> usize {
-        let Some(stream) = self.streams.get_mut(message.stream) else { return 0 };
-        let (freed, window) = stream.forget_sequenced(message.number);
-        self.window_used -= window;
+    /// Removes a sequenced message, if it is one and still kept.
+    fn forget_sequenced(&mut self, message: MessageRef) {
+        let Some(stream) = self.streams.get_mut(message.stream) else { return };
+        let freed = stream.forget_sequenced(message.number);
+        self.free(freed);
         self.forget_if_done(message.stream);
-        freed
+    }
+
+    fn free(&mut self, freed: Freed) {
+        self.reliable -= freed.reliable;
+        self.unreliable -= freed.sequenced;
+        self.window_used -= freed.window;
     }
 
     /// Handles the ack of a frame.
     pub fn on_acked(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream: id, space, number } = message;
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let (buffered, window) = stream.on_acked(space, number, piece);
+        let freed = stream.on_acked(space, number, piece);
         let is_done = stream.is_done();
-        self.reliable.remove(buffered);
-        self.window_used -= window;
+        self.free(freed);
         self.count();
         if is_done {
             self.streams.remove(id);

@@ -16,8 +16,8 @@ use super::lanes::LaneName;
 use super::{HEAD_ROOM_BYTES, Outbox, Passed};
 use crate::rudp::Payload;
 use crate::rudp::connection::sent::SentFrame;
-use crate::rudp::connection::stream::{MessageRef, Piece, SendPart, Space, Waiting};
-use crate::wire::frame::{LengthField, MESSAGE_OVERHEAD_BYTES, MessageHead};
+use crate::rudp::connection::stream::{Buffered, MessageRef, Piece, SendPart, Space, Waiting};
+use crate::wire::frame::{LengthField, MessageHead};
 
 /// A frame to be written.
 #[derive(Debug)]
@@ -247,7 +247,7 @@ impl Outbox {
         if let Some(message) = next.message {
             return Some(self.on_numbered_sent(message, next));
         }
-        self.unreliable.remove(next.payload.len() + MESSAGE_OVERHEAD_BYTES);
+        self.unreliable -= Buffered::message(next.payload.len());
         self.count();
         self.overtake(next.payload.len());
         None
@@ -296,8 +296,7 @@ impl Outbox {
             Source::Fresh(lane, _) => self.lanes.of_mut(lane).put_back(message, SEARCH / 2),
         }
         if space == Space::Keyed {
-            let freed = self.forget_sequenced(message);
-            self.unreliable.remove(freed);
+            self.forget_sequenced(message);
             self.count();
         }
         match next.part {
@@ -316,23 +315,73 @@ mod tests {
     use crate::rudp::ConnectionConfig;
     use crate::wire::Delivery;
 
+    const BUFFER: usize = 1 << 16;
+
+    /// Returns an outbox with this many open streams, whose peer has a buffer of [`BUFFER`] bytes.
+    fn outbox(streams: u32) -> Outbox {
+        let config = ConnectionConfig { receive_buffer_bytes: BUFFER, ..ConnectionConfig::default() };
+        let mut outbox = Outbox::new(&config, &config.parameters());
+        (0..streams).for_each(|stream| outbox.open(StreamId(stream)));
+        outbox
+    }
+
+    fn push(outbox: &mut Outbox, stream: u32, delivery: Delivery, bytes: usize) {
+        outbox.push(StreamId(stream), delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
+    }
+
+    fn unordered(stream: u32, number: u64) -> MessageRef {
+        MessageRef { stream: StreamId(stream), space: Space::Unordered, number }
+    }
+
+    /// Returns the length of the next message in a new packet.
+    fn next_bytes(outbox: &mut Outbox) -> Option<usize> {
+        Some(outbox.next(&mut Passed::default())?.payload.len())
+    }
+
     /// More streams than are searched have a large message before it, each behind a small one of its own.
     // spec-test: REL-16
     #[test]
     fn a_starving_message_out_of_reach_does_not_stop_those_before_it() {
-        let config = ConnectionConfig { receive_buffer_bytes: 1 << 16, ..ConnectionConfig::default() };
-        let mut outbox = Outbox::new(&config, &config.parameters());
-        for stream in (0..40).map(StreamId) {
-            outbox.open(stream);
-            for bytes in [10, 3_000] {
-                let payload = Bytes::from(vec![0; bytes]).into();
-                outbox.push(stream, Delivery::ReliableOrdered, payload).unwrap();
-            }
+        let mut outbox = outbox(40);
+        for stream in 0..40 {
+            push(&mut outbox, stream, Delivery::ReliableOrdered, 10);
+            push(&mut outbox, stream, Delivery::ReliableOrdered, 3_000);
         }
-        outbox.push(StreamId(0), Delivery::ReliableUnordered, Bytes::from(vec![0; 60_000]).into()).unwrap();
-        let message = MessageRef { stream: StreamId(0), space: Space::Unordered, number: 0 };
-        outbox.starving = Some(Starving { message, came: 0, taken: 1 << 16 });
-        let next = outbox.next(&mut Passed::default()).expect("the peer has room for all");
-        assert_eq!(next.payload.len(), 10);
+        push(&mut outbox, 0, Delivery::ReliableUnordered, 60_000);
+        outbox.starving = Some(Starving { message: unordered(0, 0), came: 0, taken: BUFFER });
+        assert_eq!(next_bytes(&mut outbox), Some(10), "the peer has room for all");
+    }
+
+    // spec-test: REL-16
+    #[test]
+    fn an_older_message_without_room_starves_in_place_of_a_younger_one() {
+        let mut outbox = outbox(2);
+        push(&mut outbox, 0, Delivery::ReliableUnordered, 1_000);
+        push(&mut outbox, 1, Delivery::ReliableUnordered, 1_000);
+        outbox.window_used = BUFFER - 100;
+        outbox.starving = Some(Starving { message: unordered(1, 0), came: 1, taken: 5_000 });
+        assert_eq!(next_bytes(&mut outbox), None);
+        let starving = outbox.starving.unwrap();
+        assert_eq!((starving.message, starving.taken), (unordered(0, 0), 0));
+    }
+
+    // spec-test: REL-16
+    #[test]
+    fn the_claim_of_a_message_that_is_gone_is_over() {
+        let mut outbox = outbox(1);
+        push(&mut outbox, 0, Delivery::ReliableUnordered, 10);
+        outbox.window_used = 100;
+        outbox.starving = Some(Starving { message: unordered(0, 7), came: 0, taken: BUFFER });
+        assert_eq!(next_bytes(&mut outbox), Some(10));
+        assert!(outbox.starving.is_none());
+    }
+
+    #[test]
+    fn messages_without_room_do_not_hide_one_of_another_stream_that_has_room() {
+        let mut outbox = outbox(2);
+        (0..4 * SEARCH).for_each(|_| push(&mut outbox, 0, Delivery::ReliableUnordered, 1_000));
+        push(&mut outbox, 1, Delivery::ReliableUnordered, 10);
+        outbox.window_used = BUFFER - 500;
+        assert_eq!(next_bytes(&mut outbox), Some(10));
     }
 }

@@ -1,6 +1,6 @@
 //! [`Buffered`]: how much waits in a buffer.
 
-use std::ops::SubAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
@@ -16,16 +16,9 @@ pub struct Buffered {
 const HEAD_BYTES: usize = 4;
 
 impl Buffered {
-    /// Adds a message that counts `cost` bytes.
-    pub fn add(&mut self, cost: usize) {
-        self.messages += 1;
-        self.bytes += cost;
-    }
-
-    /// Removes a message that counts `cost` bytes. If that is 0, there is none.
-    pub fn remove(&mut self, cost: usize) {
-        self.messages -= usize::from(cost > 0);
-        self.bytes -= cost;
+    /// Returns one message with a payload of `payload_bytes`.
+    pub fn message(payload_bytes: usize) -> Self {
+        Self { messages: 1, bytes: payload_bytes + MESSAGE_OVERHEAD_BYTES }
     }
 
     /// Returns about how many bytes the messages take in packets, when no more than `most` bytes of them may be
@@ -37,6 +30,13 @@ impl Buffered {
         }
         let part = all as u64 * most as u64 / self.bytes as u64;
         usize::try_from(part).expect("invariant: a part of `all`")
+    }
+}
+
+impl AddAssign for Buffered {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
     }
 }
 

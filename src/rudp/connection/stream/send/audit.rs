@@ -41,7 +41,7 @@ impl SendStream {
                 charged += entry.charged;
                 let Some(message) = &entry.message else { continue };
                 let kept = if message.delivery.is_reliable() { &mut *reliable } else { &mut *sequenced };
-                kept.add(message.cost());
+                *kept += message.buffered();
                 let name = MessageRef { stream: self.id, space, number };
                 assert_eq!(queued(name), usize::from(message.queued), "{name:?} waits once, or does not");
                 let Some(fragments) = &message.fragments else {

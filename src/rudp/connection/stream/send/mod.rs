@@ -89,7 +89,7 @@ impl SendStream {
     ) -> Pushed {
         if space != Space::Keyed {
             let (number, is_queued) = self.add(space, delivery, payload, fragment_bytes, None);
-            return Pushed { number, is_queued, freed: Superseded::default() };
+            return Pushed { number, is_queued, freed: Freed::default() };
         }
         let (mut freed, place) = self.supersede(delivery, fragment_bytes.is_some());
         let (number, is_queued) = self.add(space, delivery, payload, fragment_bytes, place);
@@ -147,8 +147,8 @@ impl SendStream {
 
     /// Drops the older messages that a newer one `by` replaces. Returns what this frees, and the number of
     /// one that never left, whose place in the queue the newer one may take.
-    fn supersede(&mut self, by: Delivery, in_fragments: bool) -> (Superseded, Option<u64>) {
-        let (mut freed, mut place) = (Superseded::default(), None);
+    fn supersede(&mut self, by: Delivery, in_fragments: bool) -> (Freed, Option<u64>) {
+        let (mut freed, mut place) = (Freed::default(), None);
         let Some(key) = by.key() else { return (freed, place) };
         for number in self.by_key.numbers(key) {
             let sent_end = self.keyed.sent_end;
@@ -156,9 +156,7 @@ impl SendStream {
             if entry.gives_way_to(by)
                 && let Some(message) = entry.message.take()
             {
-                let of =
-                    if message.delivery.is_reliable() { &mut freed.reliable } else { &mut freed.sequenced };
-                of.add(message.cost());
+                freed.add(&message);
                 freed.window += std::mem::take(&mut entry.charged);
                 if number >= sent_end && message.is_queued_like(by, in_fragments) {
                     place = Some(number);
@@ -174,7 +172,7 @@ impl SendStream {
         let numbers = by.key().map(|key| self.by_key.numbers(key)).unwrap_or_default();
         let entries = numbers.into_iter().filter_map(|number| self.keyed.entry(number));
         let replaced = entries.filter(|entry| entry.gives_way_to(by)).filter_map(|it| it.message.as_ref());
-        replaced.filter(|message| message.delivery.is_reliable()).map(Outgoing::cost).sum()
+        replaced.filter(|message| message.delivery.is_reliable()).map(|it| it.buffered().bytes).sum()
     }
 
     /// Cuts messages into fragments of at most `fragment_bytes`: those that have not begun to leave, and
@@ -286,7 +284,7 @@ impl SendStream {
         Some(Waiting {
             part,
             payload: &message.payload,
-            charge: if takes_room { message.cost() } else { 0 },
+            charge: if takes_room { message.buffered().bytes } else { 0 },
             is_in_turn: number - space.base < window && space.is_first_to_leave(number),
         })
     }
@@ -300,7 +298,7 @@ impl SendStream {
         let Some(message) = &mut entry.message else { return (0, false) };
         let mut charge = 0;
         if message.delivery.is_reliable() && entry.charged == 0 {
-            charge = message.cost();
+            charge = message.buffered().bytes;
             entry.charged = charge;
         }
         match &mut message.fragments {
@@ -324,20 +322,16 @@ impl SendStream {
         }
     }
 
-    /// Removes a sequenced message that has left or was shed, since it is never retransmitted. Returns its
-    /// cost and the bytes freed in the peer's receive buffer.
-    pub fn forget_sequenced(&mut self, number: u64) -> (usize, usize) {
-        let Some(entry) = self.keyed.entry_mut(number) else { return (0, 0) };
+    /// Removes a sequenced message that has left or was shed, since it is never retransmitted.
+    pub fn forget_sequenced(&mut self, number: u64) -> Freed {
+        let Some(entry) = self.keyed.entry_mut(number) else { return Freed::default() };
         let forgotten = entry.message.take_if(|message| !message.delivery.is_reliable());
-        if let Some(key) = forgotten.as_ref().and_then(|message| message.delivery.key()) {
-            self.by_key.remove(key, number);
-        }
-        (forgotten.map_or(0, |message| message.cost()), self.keyed.settle())
+        let window = self.keyed.settle();
+        self.freed(number, forgotten, window)
     }
 
-    /// Handles the ack of a packet with the message, or a fragment of it. Returns the bytes freed in the send
-    /// buffer and in the peer's receive buffer.
-    pub fn on_acked(&mut self, space: Space, number: u64, piece: Option<Piece>) -> (usize, usize) {
+    /// Handles the ack of a packet with the message, or a fragment of it.
+    pub fn on_acked(&mut self, space: Space, number: u64, piece: Option<Piece>) -> Freed {
         let space = self.space_mut(space);
         let arrived = space.entry_mut(number).and_then(|entry| {
             entry.message.take_if(|message| match (piece, &mut message.fragments) {
@@ -349,11 +343,20 @@ impl SendStream {
         if piece.is_none() || arrived.is_some() {
             space.acked_end = space.acked_end.max(number + 1);
         }
-        let settled = space.settle();
-        if let Some(key) = arrived.as_ref().and_then(|message| message.delivery.key()) {
-            self.by_key.remove(key, number);
+        let window = space.settle();
+        self.freed(number, arrived, window)
+    }
+
+    /// Returns what the message, if it is gone, and `window` bytes of the peer's receive buffer free.
+    fn freed(&mut self, number: u64, gone: Option<Outgoing>, window: usize) -> Freed {
+        let mut freed = Freed { window, ..Freed::default() };
+        if let Some(message) = gone {
+            freed.add(&message);
+            if let Some(key) = message.delivery.key() {
+                self.by_key.remove(key, number);
+            }
         }
-        (arrived.map_or(0, |message| message.cost()), settled)
+        freed
     }
 
     /// Handles the loss of a packet with the message, or a fragment of it. Returns true when the message
@@ -405,22 +408,27 @@ pub struct Pushed {
     /// The message must be queued: it neither takes the place of another one nor is held behind one.
     pub is_queued: bool,
     /// What the messages that it replaced have freed.
-    pub freed: Superseded,
+    pub freed: Freed,
 }
 
-/// What replacing messages has freed.
+/// What messages free that are no longer kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Superseded {
-    /// Reliable messages that were dropped.
+pub struct Freed {
+    /// Reliable messages.
     pub reliable: Buffered,
-    /// Sequenced messages that were dropped; they had not left.
+    /// Sequenced messages.
     pub sequenced: Buffered,
-    /// Bytes freed in the peer's receive buffer.
+    /// Bytes of the peer's receive buffer.
     pub window: usize,
 }
 
-impl Superseded {
-    /// Returns true when a message was dropped.
+impl Freed {
+    fn add(&mut self, message: &Outgoing) {
+        let kind = if message.delivery.is_reliable() { &mut self.reliable } else { &mut self.sequenced };
+        *kind += message.buffered();
+    }
+
+    /// Returns true when a message is gone.
     pub fn any(&self) -> bool {
         self.reliable.messages + self.sequenced.messages > 0
     }

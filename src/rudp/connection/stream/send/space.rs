@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::super::NARROW_SPAN;
+use super::super::{Buffered, NARROW_SPAN};
 use super::Fragments;
 use crate::base::{Blank, Rare, Truncated};
 use crate::rudp::Payload;
 use crate::wire::Delivery;
-use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
 #[derive(Debug, Default)]
 pub(super) struct SendSpace {
@@ -165,8 +164,8 @@ impl Outgoing {
         self.delivery == delivery && self.fragments.is_some() == in_fragments
     }
 
-    /// Returns the bytes that the message takes up in a buffer.
-    pub(super) fn cost(&self) -> usize {
-        self.payload.len() + MESSAGE_OVERHEAD_BYTES
+    /// Returns what the message takes up in a buffer.
+    pub(super) fn buffered(&self) -> Buffered {
+        Buffered::message(self.payload.len())
     }
 }
