@@ -166,12 +166,17 @@ impl Invites {
         }
         self.ended.insert(self.ends, number);
         self.ends += 1;
-        if self.ended.len() > limits.max_ended_invites
+        self.forget_ended(limits.max_ended_invites, limits);
+        Some(user)
+    }
+
+    /// Forgets ended invites, all but the last `kept` that ended.
+    pub(super) fn forget_ended(&mut self, kept: usize, limits: &SessionLimits) {
+        while self.ended.len() > kept
             && let Some((_, first)) = self.ended.pop_first()
         {
             self.forget(first, limits);
         }
-        Some(user)
     }
 
     /// Returns all open invites with their users, by number.

@@ -106,7 +106,11 @@ impl Session {
                 self.set_owner(heir, room, turn);
             }
             Some(_) => {}
-            None => self.idle_ends = Some(turn.now + self.idle_ttl()),
+            None => {
+                self.idle_ends = Some(turn.now + self.idle_ttl());
+                // spec: INV-2
+                self.invites.forget_ended(turn.limits.max_ended_invites_of_empty, turn.limits);
+            }
         }
         Departed { left, ..self.end_if_idle(turn).unwrap_or_default() }
     }

@@ -17,6 +17,9 @@ pub struct SessionLimits {
     /// Ended invites that a session remembers, so that a user of one gets the reason of its end. Above the
     /// limit the one that ended first is forgotten and is then `no_such_invite`. Default 1,024.
     pub max_ended_invites: usize,
+    /// How many of them it still remembers once its last member has left: a user may leave a thousand empty
+    /// sessions behind. Default 32.
+    pub max_ended_invites_of_empty: usize,
     /// Time past its TTL for which an ended invite is remembered. Default 60 s.
     pub ended_invite_memory: Duration,
     /// Properties of a session; `too_many_properties`. Default and maximum: 256.
@@ -41,6 +44,7 @@ impl Default for SessionLimits {
             max_empty_per_owner: 1_024,
             max_open_invites: 1_024,
             max_ended_invites: 1_024,
+            max_ended_invites_of_empty: 32,
             ended_invite_memory: Duration::from_secs(60),
             max_properties: MAX_PROPERTIES,
             max_property_bytes: MAX_PROPERTY_BYTES,

@@ -77,6 +77,24 @@ fn an_ended_invite_is_remembered_past_its_ttl_and_then_forgotten() {
     assert!((0..world.table.stripes()).all(|stripe| world.table.next_deadline(stripe).is_none()));
 }
 
+// spec-test: INV-2
+#[test]
+fn an_empty_session_remembers_the_last_ended_invites_alone() {
+    let mut world = World::new();
+    let ann = world.create("ann", open());
+    let invites: Vec<_> = (0..34).map(|number| world.invite(ann, &format!("user {number}"))).collect();
+    invites.iter().for_each(|invite| drop(world.revoke(ann, invite.number).unwrap()));
+    let refusals = |world: &mut World| -> Vec<_> {
+        let joins = invites.iter().enumerate();
+        joins.map(|(number, invite)| world.join_by(&format!("user {number}"), *invite).unwrap_err()).collect()
+    };
+    assert_eq!(refusals(&mut world), [ErrorCode::InviteRevoked; 34]);
+    world.leave(ann).unwrap();
+    let after = refusals(&mut world);
+    assert_eq!(after[..2], [ErrorCode::NoSuchInvite; 2]);
+    assert_eq!(after[2..], [ErrorCode::InviteRevoked; 32]);
+}
+
 // spec-test: SES-5
 #[test]
 fn an_empty_session_ends_after_its_idle_ttl() {

@@ -28,6 +28,7 @@ fn limits() -> SessionLimits {
         max_sessions: 3,
         max_open_invites: 3,
         max_ended_invites: 4,
+        max_ended_invites_of_empty: 1,
         ended_invite_memory: Duration::from_secs(2),
         max_properties: 2,
         ..SessionLimits::default()

@@ -166,11 +166,16 @@ impl Reference {
         ticket.ended = Some(how);
         let user = ticket.user.clone();
         self.ended_tickets.push(number);
-        if self.ended_tickets.len() > limits().max_ended_invites {
-            let oldest = self.ended_tickets.remove(0);
-            self.tickets.remove(&oldest);
-        }
+        self.remember_ended(limits().max_ended_invites);
         EndedInvite { invite: InviteId { session: self.id, number }, user }
+    }
+
+    /// Forgets all ended tickets but the last `kept`.
+    fn remember_ended(&mut self, kept: usize) {
+        let forgotten = self.ended_tickets.len().saturating_sub(kept);
+        for number in self.ended_tickets.drain(..forgotten) {
+            self.tickets.remove(&number);
+        }
     }
 
     pub(super) fn check_owner(&self, by: MemberId) -> Result<(), ErrorCode> {
@@ -304,7 +309,10 @@ impl Reference {
             Some(heir) if owner_left => self.set_owner(heir),
             Some(_) => {}
             None if ttl == 0 => return Ok(Departed { left, ..self.end(DeleteReason::Idle) }),
-            None => self.idle_ends = Some(at.now + Duration::from_secs(ttl)),
+            None => {
+                self.idle_ends = Some(at.now + Duration::from_secs(ttl));
+                self.remember_ended(limits().max_ended_invites_of_empty);
+            }
         }
         Ok(Departed { left, ..Departed::default() })
     }
