@@ -46,6 +46,10 @@ const SIZE_PROBE_TIMEOUTS: u32 = 2;
 const MAX_HEADER_BYTES: usize = 9;
 /// Maximum number of messages and fragments in a packet; its other frames are few.
 const MAX_PARTS: usize = MAX_FRAMES - 24;
+/// A packet in which this much must be remembered takes no more messages. Runs of messages count as one, and
+/// few packets have more than two. What is remembered of sequenced messages is in no budget of memory, and a
+/// packet of tiny ones that come from two streams in turns would have a hundred.
+const MAX_REMEMBERED: usize = 16;
 
 impl Connection {
     /// Writes the next datagram to `out`, which must be empty, and returns where it goes and how it is
@@ -243,7 +247,8 @@ impl Connection {
         while let Some(next) = self.outbox.next(&mut passed) {
             let bytes = next.frame_bytes();
             // spec: FRM-2
-            if plan.bytes + bytes > room || plan.parts.len() == MAX_PARTS {
+            let is_full = plan.parts.len() == MAX_PARTS || plan.sent.len() >= MAX_REMEMBERED;
+            if is_full || plan.bytes + bytes > room {
                 return true;
             }
             plan.bytes += bytes;

@@ -90,6 +90,22 @@ fn a_value_has_the_room_of_the_one_that_it_replaces() {
     assert_eq!(send(&mut pair, value, 20_000), Err(SendError::WouldBlock));
 }
 
+/// Sequenced messages are in no budget once they have left.
+#[test]
+fn little_must_be_remembered_of_a_packet() {
+    let mut pair = Pair::new(9);
+    for n in 0..64 {
+        let sequenced = Delivery::Sequenced { key: n };
+        let delivery = if n % 2 == 0 { Delivery::ReliableUnordered } else { sequenced };
+        assert_eq!(send(&mut pair, delivery, 0), Ok(Sent::Queued));
+    }
+    let before = pair.ends[SERVER].stats().packets_sent;
+    pair.flush();
+    assert_eq!(pair.ends[SERVER].stats().packets_sent - before, 4, "16 in each, though all would fit one");
+    let remembered = pair.ends[SERVER].sent.frames_in_flight().count();
+    assert!((64..72).contains(&remembered), "{remembered}");
+}
+
 // spec-test: REL-11
 #[test]
 fn without_memory_for_more_old_unreliable_messages_give_way() {
