@@ -80,7 +80,8 @@ fn enter(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Ch
     let session = board.sessions().choose(&mut client.rng).copied();
     let request = match (invite, session) {
         (Some(invite), _) if client.rng.random_bool(0.1) => {
-            Request::Decline(Decline { invite, reason: Reason::none() })
+            let reason = Reason::new(&words(&mut client.rng)).expect("invariant: a short reason is legal");
+            Request::Decline(Decline { invite, reason })
         }
         (Some(invite), _) if client.rng.random_bool(0.7) => {
             // Usually the newest, because the others have often ended.
@@ -197,8 +198,16 @@ fn invite(rng: &mut StdRng, board: &Board) -> Request {
         users: InvitedUsers::new(users).expect("invariant: 1 to 3 users, none twice"),
         ttl: InviteTtl::new(rng.random_range(1..=8)).expect("invariant: 1 to 8 s are legal"),
         hold_seat: rng.random_bool(0.3),
-        note: Note::none(),
+        note: Note::new(&words(rng)).expect("invariant: a short note is legal"),
     })
+}
+
+/// Returns a text to be compared with what arrives, which is often empty.
+fn words(rng: &mut StdRng) -> String {
+    match rng.random_range(0..3) {
+        0 => String::new(),
+        _ => format!("words {}", rng.random::<u32>()),
+    }
 }
 
 fn counted(op: PropertyOp) -> Request {
