@@ -4,67 +4,29 @@
 //! this is checked for connections that the server knew before something happened, and that are connected
 //! when everything has settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::answers::Asked;
-use super::intents::{Effect, Intents};
+use super::book::{Invite, InviteBook};
+use super::commands::{Command, End, Ended, Source};
 use super::lives::Lives;
 use super::{Issues, Life, Living, Mine};
-use crate::base::{InviteId, SessionId, Timestamp, UserId};
-use crate::client::core::{Event, RequestError};
-use crate::wire::command::{Decline, Invite, Join};
-use crate::wire::{Request, Value};
+use crate::base::{SessionId, Timestamp, UserId};
+use crate::client::core::Event;
+use crate::wire::Request;
+use crate::wire::command::Join;
 
-/// Invites, and who was told of them and of their ends.
+/// The owners that must be told what becomes of their invites.
 #[derive(Default)]
 pub(super) struct Arrivals {
-    made: BTreeMap<InviteId, Made>,
-    /// Invites that a client was told of, each with the time at which it is certainly over.
-    told: BTreeMap<(Life, InviteId), Timestamp>,
-    /// Invites whose end their user was told of: by an event, or by the result of an own command.
-    over: BTreeSet<(Life, InviteId)>,
-    expired: BTreeSet<InviteId>,
-    /// Declined invites, with the time of the command and the user.
-    declined: BTreeMap<InviteId, (Timestamp, UserId)>,
-    /// Sessions that a client entered without naming an invite: one that held a seat is then used.
-    entered: BTreeSet<(Life, SessionId)>,
-    /// Ends that a client was told of as the owner.
-    told_declined: BTreeSet<(Life, InviteId)>,
-    told_expired: BTreeSet<(Life, InviteId)>,
     /// Sessions that a client owns, as it was told, and since when.
     owned: BTreeMap<(Life, SessionId), Timestamp>,
-}
-
-/// An invite as its owner knows it.
-struct Made {
-    user: UserId,
-    by: Life,
-    asked_at: Timestamp,
 }
 
 /// An end may be told this much later than the invite's time is over.
 const LATE: Duration = Duration::from_secs(2);
 
 impl Arrivals {
-    /// Records an event that is not about a session.
-    pub(super) fn event(&mut self, now: Timestamp, life: Life, event: &Event) {
-        match event {
-            Event::Invited(invitation) => {
-                let over_at = now + Duration::from_millis(invitation.ttl_left_ms.into()) + LATE;
-                self.told.insert((life, invitation.invite), over_at);
-            }
-            Event::InviteRevoked { invite } => _ = self.over.insert((life, *invite)),
-            Event::InviteExpired { invite, user: None } => {
-                self.over.insert((life, *invite));
-                self.expired.insert(*invite);
-            }
-            Event::InviteExpired { invite, user: Some(_) } => _ = self.told_expired.insert((life, *invite)),
-            Event::InviteDeclined { invite, .. } => _ = self.told_declined.insert((life, *invite)),
-            _ => {}
-        }
-    }
-
     /// Records an event of a session.
     pub(super) fn session_event(&mut self, now: Timestamp, life: Life, seat: Mine, event: &Event) {
         let key = (life, seat.session);
@@ -77,126 +39,87 @@ impl Arrivals {
         }
     }
 
-    /// Records the result of a command.
-    pub(super) fn answered(
-        &mut self,
-        life: Life,
-        user: &UserId,
-        asked: &Asked,
-        outcome: &Result<Value, RequestError>,
-        issues: &mut Issues,
-    ) {
-        let Ok(value) = outcome else { return };
-        match (&asked.request, value, asked.seat) {
-            (Request::Invite(invite), Value::Invited(answers), Some(Mine { session, .. })) => {
-                self.made(life, session, asked.at, invite, answers);
-            }
-            (Request::Join(Join::Invite(invite)), ..) => {
-                // Both are sent on one stream, the notification first.
-                if !self.told.contains_key(&(life, *invite)) {
-                    issues.add(format_args!("{life:?} entered by {invite}, which it was not told of"));
-                }
-                self.over.insert((life, *invite));
-            }
-            (Request::Join(Join::Session(session)), ..) => _ = self.entered.insert((life, *session)),
-            (Request::Decline(Decline { invite, .. }), ..) => {
-                self.over.insert((life, *invite));
-                self.declined.insert(*invite, (asked.at, user.clone()));
-            }
-            _ => {}
-        }
-    }
-
-    fn made(
-        &mut self,
-        by: Life,
-        session: SessionId,
-        asked_at: Timestamp,
-        invite: &Invite,
-        answers: &[Result<u32, crate::wire::ErrorCode>],
-    ) {
-        for (user, answer) in invite.users.as_slice().iter().zip(answers) {
-            if let Ok(number) = *answer {
-                let made = Made { user: user.clone(), by, asked_at };
-                self.made.insert(InviteId { session, number }, made);
-            }
-        }
-    }
-
-    /// Checks that nothing is missing at the clients that are connected at the end, and that nothing was told
-    /// that nobody asked for.
+    /// Checks that nothing is missing at the clients that are connected at the end.
     pub(super) fn finish(
         &self,
         now: Timestamp,
         living: &[Living<'_>],
         lives: &Lives,
-        intents: &Intents,
+        book: &InviteBook,
         issues: &mut Issues,
     ) {
         for (life, user, _) in living {
-            self.check_invites(*life, user, lives, issues);
-            self.check_ends(now, *life, issues);
-            self.check_owned(*life, issues);
-        }
-        for (life, invite) in self.told.keys() {
-            if !self.made.contains_key(invite) && !intents.may(Effect::Invites(invite.session)) {
-                issues.add(format_args!("{life:?} was told of {invite}, which nobody has made"));
+            for invite in book.invites() {
+                check_told(*life, user, invite, lives, issues);
+                check_end(now, *life, invite, book, issues);
+                self.check_owned(*life, invite, book, issues);
             }
         }
-        for (life, invite) in &self.told_declined {
-            // What users who follow no rule have asked for is unknown.
-            let is_known = self.made.get(invite).is_some_and(|made| lives.is_checked_user(&made.user));
-            if is_known && !intents.may(Effect::Declines(*invite)) {
-                issues.add(format_args!("{life:?} was told that {invite} was declined, which it was not"));
-            }
+        for (session, command) in book.commands() {
+            check_joined(session, command, book, issues);
         }
     }
 
-    /// Checks that a user was told of each invite that was made while they were connected.
-    // spec: INV-6
-    fn check_invites(&self, life: Life, user: &UserId, lives: &Lives, issues: &mut Issues) {
-        for (invite, made) in self.made.iter().filter(|(_, made)| made.user == *user) {
-            if lives.was_known(life, made.asked_at) && !self.told.contains_key(&(life, *invite)) {
-                issues.add(format_args!("{life:?} of {user} was never told of invite {invite}"));
-            }
-        }
-    }
-
-    /// Checks that a user was told of the end of each invite that has ended without them.
-    // spec: EVT-11, INV-3
-    fn check_ends(&self, now: Timestamp, life: Life, issues: &mut Issues) {
-        let least = InviteId { session: SessionId(0), number: 0 };
-        let of_life = self.told.range((life, least)..).take_while(|((of, _), _)| *of == life);
-        for ((_, invite), over_at) in of_life {
-            // A newer invite of the session ends it, and only that one is notified.
-            let newer = (life, InviteId { number: invite.number.saturating_add(1), ..*invite });
-            let last = (life, InviteId { number: u32::MAX, ..*invite });
-            let is_over = self.over.contains(&(life, *invite))
-                || self.entered.contains(&(life, invite.session))
-                || self.told.range(newer..=last).next().is_some();
-            if !is_over && *over_at < now {
-                issues.add(format_args!("{life:?} was never told of the end of invite {invite}"));
-            }
-        }
-    }
-
-    /// Checks that an owner was told of each of their invites that was declined or expired.
+    /// Checks that an owner was told that an invite was declined, and that one of theirs has expired.
     // spec: CMD-13
-    fn check_owned(&self, life: Life, issues: &mut Issues) {
-        for ((_, session), since) in self.owned.iter().filter(|((of, _), _)| *of == life) {
-            let of_session = |invite: &InviteId| invite.session == *session;
-            for (invite, (at, user)) in self.declined.iter().filter(|(invite, _)| of_session(invite)) {
-                if since < at && !self.told_declined.contains(&(life, *invite)) {
-                    issues.add(format_args!("{life:?} was never told that {user} declined {invite}"));
-                }
-            }
-            for invite in self.expired.iter().filter(|invite| of_session(invite)) {
-                let is_own =
-                    self.made.get(invite).is_some_and(|made| made.by == life && *since < made.asked_at);
-                if is_own && !self.told_expired.contains(&(life, *invite)) {
-                    issues.add(format_args!("{life:?} was never told that its invite {invite} has expired"));
-                }
-            }
+    fn check_owned(&self, life: Life, invite: &Invite, book: &InviteBook, issues: &mut Issues) {
+        let id = invite.id;
+        let Some(since) = self.owned.get(&(life, id.session)) else { return };
+        let mut told = invite.to_owners.iter().filter(|told| told.life == life);
+        let declined = book.of_session(id.session).find(|command| {
+            matches!(command.request, Request::Decline(_))
+                && command.number() == Some(id.number)
+                && command.is_done()
+        });
+        if let Some(command) = declined.filter(|command| *since < command.at)
+            && !told.clone().any(|told| told.reason.is_some())
+        {
+            issues.add(format_args!("{life:?} was never told of the end of invite {id} by {command:?}"));
         }
+        let has_expired = book.ends(id).iter().any(|it| (it.why, it.source) == (End::Expired, Source::Event));
+        let is_own = invite.made.as_ref().is_some_and(|made| made.life == life && *since < made.asked_at);
+        if has_expired && is_own && !told.any(|told| told.reason.is_none()) {
+            issues.add(format_args!("{life:?} was never told that its invite {id} has expired"));
+        }
+    }
+}
+
+/// Checks that a user was told of an invite that was made while they were connected.
+// spec: INV-6
+fn check_told(life: Life, user: &UserId, invite: &Invite, lives: &Lives, issues: &mut Issues) {
+    let was_there = |asked_at| lives.was_known(life, asked_at);
+    let is_due = invite.made.as_ref().is_some_and(|made| made.user == *user && was_there(made.asked_at));
+    if is_due && !invite.was_told_to(life) {
+        issues.add(format_args!("{life:?} of {user} was never told of invite {}", invite.id));
+    }
+}
+
+/// Checks that a user was told of the end of an invite that has ended without them.
+// spec: EVT-11, INV-3
+fn check_end(now: Timestamp, life: Life, invite: &Invite, book: &InviteBook, issues: &mut Issues) {
+    let id = invite.id;
+    let is_due = invite.was_told_to(life) && invite.expires().latest + LATE < now;
+    // One that held a seat is used by whoever enters without naming it.
+    let enters = |command: &Command| {
+        matches!(command.request, Request::Join(Join::Session(_))) && command.is_done_by(life)
+    };
+    // A newer invite of the session ends it, and only that one is notified.
+    let is_over = |it: &Ended| {
+        it.life == Some(life) && matches!(it.source, Source::Event | Source::Newer | Source::Result)
+    };
+    if is_due && !book.ends(id).iter().any(is_over) && !book.of_session(id.session).any(enters) {
+        issues.add(format_args!("{life:?} was never told of the end of invite {id}"));
+    }
+}
+
+/// Checks that a client was told of the invite by which it entered: both are sent on one stream, the
+/// notification first.
+fn check_joined(session: SessionId, command: &Command, book: &InviteBook, issues: &mut Issues) {
+    let (Request::Join(Join::Invite(id)), Some(sender)) = (&command.request, &command.sender) else { return };
+    let Some(answer) = command.answer.as_ref().filter(|answer| answer.outcome.is_ok()) else { return };
+    let mut told = book.invite(*id).into_iter().flat_map(|invite| &invite.told);
+    if !told.any(|told| told.life == sender.life && told.at <= answer.at) {
+        let life = sender.life;
+        issues.add(format_args!("{life:?} entered {session} by {id}, which it was not told of"));
     }
 }

@@ -69,6 +69,11 @@ impl Ends {
         self.removed.insert((session, user.clone()));
     }
 
+    /// Returns true if the operator has removed the user from the session.
+    pub(super) fn was_removed(&self, session: SessionId, user: &UserId) -> bool {
+        self.removed.contains(&(session, user.clone()))
+    }
+
     pub(super) fn crashed(&mut self, life: Life) {
         self.crashed.insert(life);
     }
@@ -161,8 +166,7 @@ impl Ends {
             let expected = match why {
                 LeaveReason::Left => intents.may(Effect::Leaves(*seat)) || self.left.contains(life),
                 LeaveReason::Kicked => {
-                    intents.may(Effect::IsKicked(*seat))
-                        || self.removed.contains(&(seat.session, user.clone()))
+                    intents.may(Effect::IsKicked(*seat)) || self.was_removed(seat.session, user)
                 }
                 // A close may be lost.
                 LeaveReason::TimedOut => {

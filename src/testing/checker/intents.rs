@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Mine, Seat};
-use crate::base::{InviteId, MemberId, SessionId};
+use crate::base::{MemberId, SessionId};
 use crate::client::core::RequestError;
-use crate::wire::command::Decline;
 use crate::wire::{Request, Value};
 
 /// An effect of a command that others can see.
@@ -16,9 +15,6 @@ pub(super) enum Effect {
     Owns(Seat),
     /// The owner ends the session.
     Ends(SessionId),
-    /// Someone is invited to the session; the number of the invite is not known.
-    Invites(SessionId),
-    Declines(InviteId),
     /// A member makes a revision that nobody has told them of.
     Revises(Seat),
 }
@@ -61,8 +57,8 @@ impl Intents {
         let Some(effect) = effect(seat, request) else { return };
         let is_settled = match outcome {
             Err(RequestError::Refused(_)) => true,
-            // From now on the number of the invite or of the revision is known.
-            Ok(_) => matches!(effect, Effect::Invites(_) | Effect::Revises(_)),
+            // From now on the number of the revision is known.
+            Ok(_) => matches!(effect, Effect::Revises(_)),
             Err(_) => false,
         };
         if is_settled && let Some(count) = self.counts.get_mut(&effect) {
@@ -79,9 +75,14 @@ impl Intents {
         self.has_strangers
     }
 
+    /// Returns true if a user who follows no rule may have created the session.
+    pub(super) fn is_of_strangers(&self, session: SessionId) -> bool {
+        self.has_strangers && !self.created.contains(&session)
+    }
+
     /// Returns true if a command may have had this effect.
     pub(super) fn may(&self, effect: Effect) -> bool {
-        self.of(effect) > 0 || (self.has_strangers && !self.created.contains(&effect.session()))
+        self.of(effect) > 0 || self.is_of_strangers(effect.session())
     }
 }
 
@@ -91,16 +92,12 @@ impl Effect {
             Self::Leaves(seat) | Self::IsKicked(seat) | Self::Owns(seat) | Self::Revises(seat) => {
                 seat.session
             }
-            Self::Ends(session) | Self::Invites(session) => session,
-            Self::Declines(invite) => invite.session,
+            Self::Ends(session) => session,
         }
     }
 }
 
 fn effect(seat: Option<Mine>, request: &Request) -> Option<Effect> {
-    if let Request::Decline(Decline { invite, .. }) = request {
-        return Some(Effect::Declines(*invite));
-    }
     let Mine { session, member, .. } = seat?;
     let own = Seat { session, member };
     let of = |member: MemberId| Seat { session, member };
@@ -109,7 +106,6 @@ fn effect(seat: Option<Mine>, request: &Request) -> Option<Effect> {
         Request::Kick(kick) => Effect::IsKicked(of(kick.member)),
         Request::Transfer(transfer) => Effect::Owns(of(transfer.member)),
         Request::Delete(_) => Effect::Ends(session),
-        Request::Invite(_) => Effect::Invites(session),
         Request::SetProperties(_) => Effect::Revises(own),
         _ => return None,
     })

@@ -6,13 +6,14 @@
 //! and invites that are still there at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use super::answers::Asked;
+use super::book::{Invite, InviteBook};
+use super::commands::{End, Sender, Source};
 use super::log::Logs;
 use super::{Issues, Life, Living, Mine, Seat};
 use crate::base::{EventNumber, InviteId, RequestId, SessionId, Timestamp, UserId};
 use crate::client::core::{Event, Mirror, RequestError};
-use crate::wire::command::{Invite, Join};
 use crate::wire::event::Invitation;
 use crate::wire::result::{Info, Membership};
 use crate::wire::{ErrorCode, Request, Value};
@@ -24,10 +25,6 @@ pub(super) struct Lists {
     before: BTreeMap<(Life, RequestId), Before>,
     /// The places that clients have, and those that they have had.
     seats: BTreeMap<(Life, SlotNumber), (Mine, bool)>,
-    /// Invites that clients were told of, and whether they were told of their end.
-    invites: BTreeMap<Life, BTreeMap<InviteId, bool>>,
-    /// Number of users that were invited to each session, at most.
-    invited: BTreeMap<SessionId, usize>,
     infos: Vec<(Life, Info)>,
     /// Places that a client was told it does not have, and when.
     not_there: BTreeMap<(Life, Seat), Timestamp>,
@@ -35,10 +32,8 @@ pub(super) struct Lists {
     there: Vec<(Life, Seat)>,
     /// Invites that a client was told of in a list.
     listed: BTreeSet<(Life, InviteId)>,
-    /// Invites that were not in a list although their user knew them, with the time of the latest such list.
+    /// Invites that were not in a list although their user knew them, with the time of the first such list.
     unlisted: BTreeMap<InviteId, Timestamp>,
-    /// The earliest time at which an invite can expire.
-    lasts_until: BTreeMap<InviteId, Timestamp>,
 }
 
 type SlotNumber = u32;
@@ -50,20 +45,16 @@ enum Before {
     Invites { open: BTreeSet<InviteId>, over: BTreeSet<InviteId> },
 }
 
-/// A worker's clock may be behind by this much, so an invite may expire this much earlier.
-const CLOCKS_DIFFER: Duration = Duration::from_millis(10);
-
 impl Lists {
     /// Records a command; `mirrors` are the sessions that the client is in.
     pub(super) fn asked<'a>(
         &mut self,
         life: Life,
         id: RequestId,
-        seat: Option<Mine>,
         request: &Request,
         mut mirrors: impl Iterator<Item = &'a Mirror>,
+        book: &InviteBook,
     ) {
-        self.strange(seat, request);
         let before = match request {
             Request::Info(session) => {
                 let mirror = mirrors.find(|mirror| mirror.session() == *session);
@@ -81,37 +72,22 @@ impl Lists {
                 }
             }
             Request::ListInvites => {
-                let known = self.invites.get(&life).into_iter().flatten();
-                let (over, open): (Vec<_>, Vec<_>) = known.partition(|(_, is_over)| **is_over);
-                let ids = |of: Vec<(&InviteId, &bool)>| of.into_iter().map(|(invite, _)| *invite).collect();
-                Before::Invites { open: ids(open), over: ids(over) }
+                let is_over = |invite: &&Invite| book.is_over_for(life, invite.id);
+                let open = book.invites().filter(|it| it.was_told_to(life) && !is_over(it));
+                let over = book.invites().filter(is_over);
+                Before::Invites {
+                    open: open.map(|invite| invite.id).collect(),
+                    over: over.map(|invite| invite.id).collect(),
+                }
             }
             _ => return,
         };
         self.before.insert((life, id), before);
     }
 
-    /// Records that someone may be invited.
-    pub(super) fn strange(&mut self, seat: Option<Mine>, request: &Request) {
-        if let (Request::Invite(Invite { users, .. }), Some(seat)) = (request, seat) {
-            *self.invited.entry(seat.session).or_default() += users.as_slice().len();
-        }
-    }
-
     /// Records an event.
-    pub(super) fn event(&mut self, life: Life, event: &Event, issues: &mut Issues) {
+    pub(super) fn event(&mut self, life: Life, event: &Event) {
         match event {
-            Event::Invited(Invitation { invite, .. }) => {
-                self.invites.entry(life).or_default().entry(*invite).or_default();
-            }
-            Event::InviteRevoked { invite } => self.is_over(life, *invite),
-            Event::InviteExpired { invite, user: None } => {
-                self.is_over(life, *invite);
-                let missing_since = self.unlisted.get(invite).zip(self.lasts_until.get(invite));
-                if missing_since.is_some_and(|(listed_at, until)| *listed_at + CLOCKS_DIFFER < *until) {
-                    issues.add(format_args!("{life:?} was told no {invite} in a list, but it expired later"));
-                }
-            }
             Event::Entered { slot, session, member, .. } => {
                 let mine = Mine { session: *session, member: *member, slot: *slot };
                 self.seats.insert((life, slot.0), (mine, true));
@@ -126,25 +102,23 @@ impl Lists {
         }
     }
 
-    fn is_over(&mut self, life: Life, invite: InviteId) {
-        self.invites.entry(life).or_default().insert(invite, true);
-    }
-
-    /// Records the result of a command that was sent at `at`, and checks what can be checked now.
+    /// Records the result of a command, and checks what can be checked now.
     pub(super) fn answered(
         &mut self,
         now: Timestamp,
-        (life, user): (Life, &UserId),
-        id: RequestId,
-        (at, seat, request): (Timestamp, Option<Mine>, &Request),
+        sender: &Sender,
+        asked: &Asked,
         outcome: &Result<Value, RequestError>,
+        book: &InviteBook,
         issues: &mut Issues,
     ) {
-        self.note(at, life, (seat, request), outcome, issues);
-        let Some(before) = self.before.remove(&(life, id)) else { return };
+        let Sender { life, user, id } = sender;
+        let life = *life;
+        self.check_acts(life, asked, outcome, issues);
+        let Some(before) = self.before.remove(&(life, *id)) else { return };
         let listed = match (before, outcome) {
             (Before::Info { session, known }, Ok(Value::Info(info))) => {
-                self.info(life, session, known.map(|(_, next)| next), info)
+                self.info(life, session, known.map(|(_, next)| next), info, book)
             }
             (Before::Info { known, .. }, Err(RequestError::Refused(ErrorCode::NotAMember))) => {
                 self.not_there.extend(known.map(|(seat, _)| ((life, seat), now)));
@@ -163,37 +137,18 @@ impl Lists {
         }
     }
 
-    /// Records what other commands do to invites.
-    fn note(
-        &mut self,
-        at: Timestamp,
+    /// Checks that a client carries out nothing where it was told before that it is not.
+    fn check_acts(
+        &self,
         life: Life,
-        (seat, request): (Option<Mine>, &Request),
+        asked: &Asked,
         outcome: &Result<Value, RequestError>,
         issues: &mut Issues,
     ) {
-        let Ok(value) = outcome else { return };
-        if let Some(Mine { session, member, .. }) = seat {
-            let seat = Seat { session, member };
-            if self.not_there.get(&(life, seat)).is_some_and(|told_at| *told_at <= at) {
-                issues.add(format_args!("{life:?} was told that it is not at {seat:?}, where it then acted"));
-            }
-        }
-        match (request, value, seat) {
-            (Request::Join(Join::Invite(invite)), ..) => {
-                self.is_over(life, *invite);
-                // An invite that has ended is never open again.
-                if self.unlisted.get(invite).is_some_and(|listed_at| *listed_at <= at) {
-                    issues.add(format_args!("{life:?} was told no {invite} in a list, but it still admits"));
-                }
-            }
-            (Request::Decline(decline), ..) => self.is_over(life, decline.invite),
-            (Request::Invite(Invite { ttl, .. }), Value::Invited(answers), Some(Mine { session, .. })) => {
-                let until = at + Duration::from_secs(ttl.get().into());
-                let ids = answers.iter().flatten().map(|number| InviteId { session, number: *number });
-                self.lasts_until.extend(ids.map(|invite| (invite, until)));
-            }
-            _ => {}
+        let Some(Mine { session, member, .. }) = asked.seat.filter(|_| outcome.is_ok()) else { return };
+        let seat = Seat { session, member };
+        if self.not_there.get(&(life, seat)).is_some_and(|told_at| *told_at <= asked.at) {
+            issues.add(format_args!("{life:?} was told that it is not at {seat:?}, where it then acted"));
         }
     }
 
@@ -204,6 +159,7 @@ impl Lists {
         session: SessionId,
         known: Option<EventNumber>,
         info: &Info,
+        book: &InviteBook,
     ) -> Result<(), String> {
         self.infos.push((life, *info));
         if info.session != session {
@@ -212,7 +168,7 @@ impl Lists {
         if let Some(known) = known.filter(|known| info.next < *known) {
             return Err(format!("event {known} was next before"));
         }
-        let invited = self.invited.get(&session).copied().unwrap_or_default();
+        let invited = book.invited(session);
         if info.open_invites as usize > invited {
             return Err(format!("no more than {invited} users were invited"));
         }
@@ -266,7 +222,9 @@ impl Lists {
             return Err(format!("{} is by the user themselves", own.invite));
         }
         self.listed.extend(ids.iter().map(|invite| (life, *invite)));
-        self.unlisted.extend(open.difference(&ids).map(|invite| (*invite, now)));
+        for invite in open.difference(&ids) {
+            self.unlisted.entry(*invite).or_insert(now);
+        }
         Ok(())
     }
 
@@ -276,6 +234,7 @@ impl Lists {
         living: &[Living<'_>],
         seats: &BTreeMap<Seat, Life>,
         logs: &Logs,
+        book: &InviteBook,
         issues: &mut Issues,
     ) {
         let present = super::Mine::of_all(living);
@@ -288,15 +247,32 @@ impl Lists {
             {
                 issues.add(format_args!("{life:?} was told that it is at {seat:?}, which it never entered"));
             }
-            let known = self.invites.get(life);
-            let is_known = |invite: &InviteId| known.is_some_and(|known| known.contains_key(invite));
-            for (_, invite) in self.listed.iter().filter(|(of, invite)| of == life && !is_known(invite)) {
+            let is_told = |invite: &InviteId| book.invite(*invite).is_some_and(|it| it.was_told_to(*life));
+            for (_, invite) in self.listed.iter().filter(|(of, invite)| of == life && !is_told(invite)) {
                 issues.add(format_args!("{life:?} was told {invite} in a list, and never of itself"));
             }
+        }
+        for (invite, listed_at) in &self.unlisted {
+            check_unlisted(*invite, *listed_at, book, issues);
         }
         for (life, info) in &self.infos {
             check_info(*life, info, living, logs, issues);
         }
+    }
+}
+
+/// Checks that an invite that was not in a list at `listed_at`, although its user knew it, was over.
+fn check_unlisted(invite: InviteId, listed_at: Timestamp, book: &InviteBook, issues: &mut Issues) {
+    // An invite that has ended is never open again.
+    let mut later =
+        book.of_session(invite.session).filter(|it| it.number() == Some(invite.number) && it.is_done());
+    if later.any(|it| it.at >= listed_at) {
+        issues.add(format_args!("no list has {invite} at {listed_at:?}, but it was open later"));
+    }
+    let has_expired = book.ends(invite).iter().any(|it| (it.why, it.source) == (End::Expired, Source::Event));
+    let until = book.invite(invite).map(|invite| invite.expires().earliest);
+    if has_expired && until.is_some_and(|until| listed_at < until) {
+        issues.add(format_args!("no list has {invite} at {listed_at:?}, but it expired later"));
     }
 }
 

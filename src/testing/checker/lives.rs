@@ -40,6 +40,12 @@ impl Lives {
         self.all.get(&life).map(|one| &one.user)
     }
 
+    /// Returns the time at which the server had answered a life's handshake; before it, the server told it
+    /// nothing.
+    pub(super) fn connected_at(&self, life: Life) -> Timestamp {
+        self.all.get(&life).and_then(|one| one.connected).unwrap_or_default()
+    }
+
     /// Whether some life belongs to this user.
     pub(super) fn is_checked_user(&self, user: &UserId) -> bool {
         self.all.values().any(|one| one.user == *user)

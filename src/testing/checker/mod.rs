@@ -6,6 +6,8 @@
 
 mod answers;
 mod arrivals;
+mod book;
+mod commands;
 mod deliveries;
 mod ends;
 mod intents;
@@ -23,12 +25,14 @@ use std::fmt;
 
 use self::answers::Answers;
 use self::arrivals::Arrivals;
+use self::book::InviteBook;
+use self::commands::Sender;
 use self::deliveries::Deliveries;
 pub(super) use self::deliveries::{Audience, Sending};
 pub(super) use self::ends::Causes;
 use self::ends::Ends;
 use self::intents::Intents;
-use self::invites::Invites;
+use self::invites::Judge;
 use self::lists::Lists;
 use self::lives::Lives;
 use self::log::Logs;
@@ -70,7 +74,7 @@ pub struct Checker {
     deliveries: Deliveries,
     answers: Answers,
     truths: Truths,
-    invites: Invites,
+    book: InviteBook,
     ends: Ends,
     arrivals: Arrivals,
     lists: Lists,
@@ -177,13 +181,22 @@ impl Checker {
         self.issues.now = now;
         self.answers.asked(life, id, now, seat, request, &mut self.issues);
         self.intents.asked(seat, request);
-        self.lists.asked(life, id, seat, request, self.truths.mirrors(life));
+        self.lists.asked(life, id, request, self.truths.mirrors(life), &self.book);
+        if let Some(user) = self.lives.user(life) {
+            let view = seat.and_then(|seat| self.truths.mirror(life, seat.slot));
+            let kicked = match request {
+                Request::Kick(kick) => view.and_then(|view| view.user(kick.member)),
+                _ => None,
+            };
+            let sender = Sender { life, user: user.clone(), id };
+            self.book.asked(now, sender, seat, request, kicked.cloned());
+        }
     }
 
     /// Records an intruder's command in a session; whether it is carried out is unknown.
     pub(super) fn strange(&mut self, seat: Mine, request: &Request) {
         self.intents.strange(seat, request);
-        self.lists.strange(Some(seat), request);
+        self.book.strange(seat, request);
     }
 
     /// Records a message that a client sends.
@@ -212,10 +225,9 @@ impl Checker {
         self.intents.answered(asked.seat, &asked.request, outcome);
         self.truths.answered(life, &asked, outcome, self.ends.causes.limits, &mut self.issues);
         let Some(user) = self.lives.user(life) else { return };
-        self.invites.answered(user, &asked, outcome, &mut self.issues);
-        self.arrivals.answered(life, user, &asked, outcome, &mut self.issues);
-        let command = (asked.at, asked.seat, &asked.request);
-        self.lists.answered(now, (life, user), id, command, outcome, &mut self.issues);
+        let sender = Sender { life, user: user.clone(), id };
+        self.book.answered(now, &sender, &asked, outcome);
+        self.lists.answered(now, &sender, &asked, outcome, &self.book, &mut self.issues);
         if let (Request::Create(create), Ok(Value::Entered(entered))) = (&asked.request, outcome) {
             self.logs.created(*entered, &create.settings, &mut self.issues);
         }
@@ -229,15 +241,13 @@ impl Checker {
     pub(super) fn event(&mut self, now: Timestamp, life: Life, event: &Event, core: &Core) {
         self.issues.now = now;
         self.told += 1;
-        let Some(user) = self.lives.user(life) else { return };
-        self.invites.event(now, life, user, event, &mut self.issues);
+        self.book.event(now, life, &self.lives, event);
         if let Event::Disconnected(why) = event {
             self.disconnected(life, why);
             return;
         }
         self.goes_on(now, life, event);
-        self.arrivals.event(now, life, event);
-        self.lists.event(life, event, &mut self.issues);
+        self.lists.event(life, event);
         self.truths.event(life, event, self.ends.causes.limits, &mut self.issues);
         self.memberships.event(life, event, &mut self.issues);
         if let Some(slot) = event.slot()
@@ -297,8 +307,9 @@ impl Checker {
         self.memberships.finish(living, issues);
         self.ends.finish(living, lives, intents, seats, issues);
         self.truths.finish(living, lives, seats, issues);
-        self.arrivals.finish(now, living, lives, intents, issues);
-        self.lists.finish(living, seats, &self.logs, issues);
+        self.arrivals.finish(now, living, lives, &self.book, issues);
+        self.lists.finish(living, seats, &self.logs, &self.book, issues);
+        Judge { book: &self.book, lives, intents, ends: &self.ends }.finish(issues);
         let present = Mine::of_all(living);
         self.deliveries.finish(&present, issues);
         self.answers.finish(&present, seats, intents, self.logs.revisions(), issues);

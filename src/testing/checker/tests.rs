@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod ends;
+mod invites;
 mod lists;
 mod lives;
 mod refusals;
@@ -202,15 +203,20 @@ fn mirror(you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
 }
 
 fn mirror_of(on_owner_leave: OnOwnerLeave, you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
+    let settings = Settings {
+        kind: SessionKind(1),
+        max_members: MaxMembers::new(2).unwrap(),
+        idle_ttl: IdleTtl::new(60).unwrap(),
+        on_owner_leave,
+        admission: Admission::Invited,
+    };
+    mirror_with(settings, you, next, members)
+}
+
+fn mirror_with(settings: Settings, you: u32, next: u64, members: &[(u32, &str)]) -> Mirror {
     let snapshot = Snapshot {
         session: SESSION,
-        settings: Settings {
-            kind: SessionKind(1),
-            max_members: MaxMembers::new(2).unwrap(),
-            idle_ttl: IdleTtl::new(60).unwrap(),
-            on_owner_leave,
-            admission: Admission::Invited,
-        },
+        settings,
         you: MemberId(you),
         owner: MemberId(members[0].0),
         next: EventNumber(next),
@@ -427,161 +433,127 @@ fn a_slot_or_a_seat_that_is_given_twice_is_noticed() {
     assert_noticed(&issues_of((1, 3)), "slot 1 twice");
     assert_noticed(&issues_of((2, 2)), "was Life(1)'s");
 }
-const INVITE: InviteId = InviteId { session: SESSION, number: 1 };
 
-/// An invite for bob that lasts one second.
-fn invited() -> Event {
-    Event::Invited(Invitation {
-        invite: INVITE,
-        kind: SessionKind(1),
-        owner: user("ann"),
-        ttl_left_ms: 1_000,
+const INVITE: InviteId = InviteId { session: SESSION, number: 1 };
+/// Connections of ann, who owns the session, and of bob, who has two.
+const ANN: Life = Life(1);
+const BOB: Life = Life(2);
+const BOBS_OTHER: Life = Life(3);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+/// What clients ask and are told of invites.
+#[derive(Default)]
+struct Scene {
+    book: InviteBook,
+    lives: Lives,
+    requests: u32,
+}
+
+impl Scene {
+    /// A scene in which ann, bob and cat play.
+    fn new() -> Self {
+        let mut scene = Self::default();
+        for (life, name) in [(ANN, "ann"), (BOB, "bob"), (BOBS_OTHER, "bob"), (Life(4), "cat")] {
+            scene.lives.born(life, user(name));
+        }
+        scene
+    }
+
+    /// A scene in which ann asks at 100 to invite bob for a second, and is answered at 150 that he has
+    /// [`INVITE`].
+    fn with_one_made() -> Self {
+        let mut scene = Self::new();
+        scene.ask(ANN, [100, 150], invite_of("bob"), Ok(Value::Invited(vec![Ok(INVITE.number)])));
+        scene
+    }
+
+    /// In addition, bob is told of the invite at 150.
+    fn with_one_told() -> Self {
+        let mut scene = Self::with_one_made();
+        scene.tell(150, BOB, &invited());
+        scene
+    }
+
+    fn tell(&mut self, millis: u64, life: Life, event: &Event) {
+        self.book.event(at(millis), life, &self.lives, event);
+    }
+
+    /// Sends a command at the first time and answers it at the second.
+    fn ask(
+        &mut self,
+        life: Life,
+        [sent, told]: [u64; 2],
+        request: Request,
+        outcome: Result<Value, RequestError>,
+    ) {
+        self.requests += 1;
+        let user = self.lives.user(life).unwrap().clone();
+        let sender = Sender { life, user, id: RequestId(self.requests) };
+        let seat = (life == ANN).then_some(MINE);
+        self.book.asked(at(sent), sender.clone(), seat, &request, None);
+        let asked = answers::Asked { seat, ..asked(sent, request) };
+        self.book.answered(at(told), &sender, &asked, &outcome);
+    }
+
+    /// Returns what the judge of invites finds.
+    fn issues(&self) -> Vec<String> {
+        let (intents, ends, mut issues) = (Intents::default(), Ends::default(), Issues::default());
+        let (book, lives) = (&self.book, &self.lives);
+        Judge { book, lives, intents: &intents, ends: &ends }.finish(&mut issues);
+        issues.lines
+    }
+}
+
+/// The command that makes [`INVITE`], or a similar one.
+fn invite_of(name: &str) -> Request {
+    Request::Invite(Invite {
+        users: InvitedUsers::new(vec![user(name)]).unwrap(),
+        ttl: InviteTtl::new(1).unwrap(),
+        hold_seat: false,
         note: Note::none(),
     })
+}
+
+fn join_by_invite() -> Request {
+    Request::Join(Join::Invite(INVITE))
+}
+
+fn decline() -> Request {
+    Request::Decline(Decline { invite: INVITE, reason: Reason::none() })
+}
+
+fn revoke() -> Request {
+    Request::Revoke(Revoke { number: INVITE.number })
+}
+
+fn invitation(number: u32, owner: &str) -> Invitation {
+    Invitation {
+        invite: InviteId { number, ..INVITE },
+        kind: SessionKind(1),
+        owner: user(owner),
+        ttl_left_ms: 1_000,
+        note: Note::none(),
+    }
+}
+
+/// The notification of [`INVITE`].
+fn invited() -> Event {
+    Event::Invited(invitation(INVITE.number, "ann"))
 }
 
 fn asked(millis: u64, request: Request) -> answers::Asked {
     answers::Asked { request, at: Timestamp::from_millis(millis), seat: None }
 }
 
-/// A join by [`INVITE`].
-fn join(millis: u64) -> answers::Asked {
-    asked(millis, Request::Join(Join::Invite(INVITE)))
-}
-
 fn is_in() -> Result<Value, RequestError> {
     Ok(Value::Entered(Entered { session: SESSION, slot: Slot(1), member: MemberId(3) }))
 }
 
-/// The state after bob has received one invite, without issues.
-fn one_invite() -> (Invites, Issues) {
-    let (mut invites, mut issues) = (Invites::default(), Issues::default());
-    invites.event(Timestamp::ZERO, Life(1), &user("bob"), &invited(), &mut issues);
-    (invites, issues)
-}
-
-#[test]
-fn an_invite_that_admits_twice_or_the_wrong_user_is_noticed() {
-    let (ann, bob) = (user("ann"), user("bob"));
-    let issues_of = |users: &[(&UserId, u64)]| {
-        let (mut invites, mut issues) = one_invite();
-        for (user, at) in users {
-            invites.answered(user, &join(*at), &is_in(), &mut issues);
-        }
-        issues.lines
-    };
-    assert_eq!(issues_of(&[(&bob, 999)]), [""; 0]);
-    assert!(issues_of(&[(&bob, 1_000)])[0].contains("after its time"));
-    assert!(issues_of(&[(&ann, 0)])[0].contains("which is bob's"));
-    assert!(issues_of(&[(&bob, 0), (&bob, 1)])[0].contains("twice"));
-}
-
-#[test]
-fn an_invite_told_twice_or_to_another_or_to_nobody_is_noticed() {
-    let issues_of = |life, name: &str| {
-        let (mut invites, mut issues) = one_invite();
-        invites.event(Timestamp::ZERO, Life(life), &user(name), &invited(), &mut issues);
-        issues.lines
-    };
-    assert_eq!(issues_of(2, "bob"), [""; 0], "once a connection");
-    assert_noticed(&issues_of(1, "bob"), "twice");
-    assert_noticed(&issues_of(2, "cat"), "was told to cat");
-    let (mut invites, mut issues) = (Invites::default(), Issues::default());
-    invites.answered(&user("bob"), &join(0), &is_in(), &mut issues);
-    assert_noticed(&issues.lines, "which nobody was told of");
-}
-
-#[test]
-fn who_enters_by_an_invite_that_they_were_told_is_over_is_noticed() {
-    let bob = user("bob");
-    let ends: [fn(&mut Invites, &mut Issues); 7] = [
-        |invites, issues| {
-            let revoked = Event::InviteRevoked { invite: INVITE };
-            invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &revoked, issues);
-        },
-        |invites, issues| {
-            let expired = Event::InviteExpired { invite: INVITE, user: None };
-            invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &expired, issues);
-        },
-        |invites, issues| {
-            issues.now = Timestamp::from_millis(500);
-            invites.answered(&user("bob"), &join(400), &refused(ErrorCode::InviteExpired), issues);
-        },
-        |invites, issues| {
-            issues.now = Timestamp::from_millis(500);
-            let decline = Request::Decline(Decline { invite: INVITE, reason: Reason::none() });
-            let expired = refused(ErrorCode::InviteExpired);
-            invites.answered(&user("bob"), &asked(400, decline), &expired, issues);
-        },
-        |invites, issues| {
-            issues.now = Timestamp::from_millis(500);
-            let decline = Request::Decline(Decline { invite: INVITE, reason: Reason::none() });
-            invites.answered(&user("bob"), &asked(400, decline), &Ok(Value::Empty), issues);
-        },
-        |invites, issues| {
-            issues.now = Timestamp::from_millis(500);
-            let revoke = Request::Revoke(Revoke { number: INVITE.number });
-            let revoke = answers::Asked { seat: Some(MINE), ..asked(400, revoke) };
-            invites.answered(&user("ann"), &revoke, &Ok(Value::Empty), issues);
-        },
-        |invites, issues| {
-            let Event::Invited(first) = invited() else { unreachable!() };
-            let newer = InviteId { number: INVITE.number + 1, ..INVITE };
-            let newer = Event::Invited(Invitation { invite: newer, ..first });
-            invites.event(Timestamp::from_millis(500), Life(1), &user("bob"), &newer, issues);
-        },
-    ];
-    for end in ends {
-        for (at, is_noticed) in [(499, false), (500, true)] {
-            let (mut invites, mut issues) = one_invite();
-            end(&mut invites, &mut issues);
-            invites.answered(&bob, &join(at), &is_in(), &mut issues);
-            match is_noticed {
-                true => assert_noticed(&issues.lines, "after it was told that it is over"),
-                false => assert_eq!(issues.lines, [""; 0], "it was under way"),
-            }
-        }
-    }
-}
-
 fn refused(code: ErrorCode) -> Result<Value, RequestError> {
     Err(RequestError::Refused(code))
-}
-
-#[test]
-fn a_user_that_is_denied_their_own_invite_or_the_seat_that_it_holds_is_noticed() {
-    let issues_of = |hold_seat: bool, code| {
-        let (mut invites, mut issues) = one_invite();
-        let invite = Invite {
-            users: InvitedUsers::new(vec![user("ann"), user("bob")]).unwrap(),
-            ttl: InviteTtl::new(1).unwrap(),
-            hold_seat,
-            note: Note::none(),
-        };
-        let by_ann = answers::Asked { seat: Some(MINE), ..asked(0, Request::Invite(invite)) };
-        let answers = Ok(Value::Invited(vec![Err(ErrorCode::AlreadyMember), Ok(INVITE.number)]));
-        invites.answered(&user("ann"), &by_ann, &answers, &mut issues);
-        invites.answered(&user("bob"), &join(1), &refused(code), &mut issues);
-        issues.lines
-    };
-    assert_eq!(issues_of(false, ErrorCode::SessionFull), [""; 0]);
-    assert_noticed(&issues_of(true, ErrorCode::SessionFull), "which holds one");
-    assert_noticed(&issues_of(false, ErrorCode::NotYourInvite), "was denied its own");
-}
-
-#[test]
-fn who_enters_a_session_for_invited_users_without_an_invite_is_noticed() {
-    let issues_of = |admission| {
-        let (mut invites, mut issues) = (Invites::default(), Issues::default());
-        let settings = Settings { admission, ..*mirror(1, 2, &[(1, "ann")]).settings() };
-        let create = Request::Create(Create { settings, properties: InitialProperties::default() });
-        invites.answered(&user("ann"), &asked(0, create), &is_in(), &mut issues);
-        let by_id = asked(0, Request::Join(Join::Session(SESSION)));
-        invites.answered(&user("bob"), &by_id, &is_in(), &mut issues);
-        issues.lines
-    };
-    assert_eq!(issues_of(Admission::Open), [""; 0]);
-    assert_noticed(&issues_of(Admission::Invited), "without an invite");
 }
 
 #[test]

@@ -5,10 +5,6 @@ use crate::wire::result::{Info, Membership};
 
 const ID: RequestId = RequestId(1);
 
-fn at(millis: u64) -> Timestamp {
-    Timestamp::from_millis(millis)
-}
-
 fn own_mirror(next: u64) -> Mirror {
     mirror(1, next, &[(1, "ann"), (2, "bob")])
 }
@@ -26,15 +22,6 @@ fn info() -> Info {
     }
 }
 
-fn invite_of_bob() -> Request {
-    Request::Invite(Invite {
-        users: InvitedUsers::new(vec![user("bob")]).unwrap(),
-        ttl: InviteTtl::new(1).unwrap(),
-        hold_seat: false,
-        note: Note::none(),
-    })
-}
-
 /// Records the answer to `request`, sent by ann's first life at 100 and answered at 200, and returns the
 /// issues.
 fn answer(
@@ -43,10 +30,21 @@ fn answer(
     request: &Request,
     outcome: Result<Value, RequestError>,
 ) -> Vec<String> {
+    answer_in(&InviteBook::default(), lists, views, request, outcome)
+}
+
+fn answer_in(
+    book: &InviteBook,
+    lists: &mut Lists,
+    views: &[Mirror],
+    request: &Request,
+    outcome: Result<Value, RequestError>,
+) -> Vec<String> {
     let mut issues = Issues::default();
-    lists.asked(Life(1), ID, None, request, views.iter());
-    let command = (at(100), None, request);
-    lists.answered(at(200), (Life(1), &user("ann")), ID, command, &outcome, &mut issues);
+    lists.asked(ANN, ID, request, views.iter(), book);
+    let asked = asked(100, request.clone());
+    let sender = Sender { life: ANN, user: user("ann"), id: ID };
+    lists.answered(at(200), &sender, &asked, &outcome, book, &mut issues);
     issues.lines
 }
 
@@ -55,13 +53,14 @@ fn an_info_that_was_never_true_is_noticed() {
     // The member knew event 4 as the next one, then all saw event 4, and no more.
     let issues_of = |info: Info, invited: usize| {
         let (mut lists, mut logs, mut issues) = (Lists::default(), Logs::default(), Issues::default());
-        (0..invited).for_each(|_| lists.strange(Some(MINE), &invite_of_bob()));
+        let mut book = InviteBook::default();
+        (0..invited).for_each(|_| book.strange(MINE, &invite_of("bob")));
         logs.state(&own_mirror(5), &mut issues);
         let request = Request::Info(SESSION);
-        issues.lines = answer(&mut lists, &[own_mirror(4)], &request, Ok(Value::Info(info)));
+        issues.lines = answer_in(&book, &mut lists, &[own_mirror(4)], &request, Ok(Value::Info(info)));
         let there = own_mirror(5);
         let living = [(Life(1), user("ann"), vec![&there])];
-        lists.finish(&living, &BTreeMap::new(), &logs, &mut issues);
+        lists.finish(&living, &BTreeMap::new(), &logs, &book, &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(info(), 0), [""; 0]);
@@ -90,7 +89,7 @@ fn a_member_that_is_told_to_be_none_is_noticed() {
         answer(&mut lists, std::slice::from_ref(&there), &request, refused(ErrorCode::NotAMember));
         let views = if stays { vec![&there] } else { vec![] };
         let living = [(Life(1), user("ann"), views)];
-        lists.finish(&living, &BTreeMap::new(), &Logs::default(), &mut issues);
+        lists.finish(&living, &BTreeMap::new(), &Logs::default(), &InviteBook::default(), &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(false), [""; 0], "its end may still have been on its way");
@@ -104,15 +103,10 @@ fn a_member_that_acts_where_it_was_told_that_it_is_not_is_noticed() {
         let (there, info) = (own_mirror(4), Request::Info(SESSION));
         answer(&mut lists, &[there], &info, refused(ErrorCode::NotAMember));
         let (leave, mine) = (Request::Leave, Mine { member: MemberId(1), ..MINE });
-        let command = (at(asked_at), Some(mine), &leave);
-        lists.answered(
-            at(400),
-            (Life(1), &user("ann")),
-            RequestId(2),
-            command,
-            &Ok(Value::Empty),
-            &mut issues,
-        );
+        let command = answers::Asked { seat: Some(mine), ..asked(asked_at, leave) };
+        let (done, book) = (Ok(Value::Empty), InviteBook::default());
+        let sender = Sender { life: ANN, user: user("ann"), id: RequestId(2) };
+        lists.answered(at(400), &sender, &command, &done, &book, &mut issues);
         issues.lines
     };
     assert_eq!(issues_of(199), [""; 0], "it may have been carried out before");
@@ -130,16 +124,16 @@ fn entry(slot: u32) -> Membership {
 fn issues_of_mine(is_over: bool, listed: Vec<Membership>, seat: MemberId, stays: bool) -> Vec<String> {
     let (mut lists, mut issues) = (Lists::default(), Issues::default());
     let there = own_mirror(4);
-    lists.event(Life(1), &entered(there.clone()), &mut issues);
+    lists.event(Life(1), &entered(there.clone()));
     if is_over {
         let (number, why, reason) = (EventNumber(4), crate::wire::DeleteReason::Idle, Reason::none());
-        lists.event(Life(1), &Event::SessionDeleted { slot: Slot(1), number, why, reason }, &mut issues);
+        lists.event(Life(1), &Event::SessionDeleted { slot: Slot(1), number, why, reason });
     }
     issues.lines = answer(&mut lists, &[], &Request::ListMine, Ok(Value::Sessions(listed)));
     let views = if stays { vec![&there] } else { vec![] };
     let living = [(Life(1), user("ann"), views)];
     let seats = [(Seat { session: SESSION, member: seat }, Life(1))].into();
-    lists.finish(&living, &seats, &Logs::default(), &mut issues);
+    lists.finish(&living, &seats, &Logs::default(), &InviteBook::default(), &mut issues);
     issues.lines
 }
 
@@ -155,73 +149,70 @@ fn a_list_of_sessions_that_lacks_one_or_has_one_too_many_is_noticed() {
     assert_noticed(&issues_of_mine(false, vec![entry(2), entry(1)], ann, false), "not in the order");
 }
 
-fn invitation(number: u32, owner: &str) -> Invitation {
-    Invitation {
-        invite: InviteId { number, ..INVITE },
-        kind: SessionKind(1),
-        owner: user(owner),
-        ttl_left_ms: 1_000,
-        note: Note::none(),
+/// The state after ann was told of the invites 1 and 2, of which 2 is over.
+fn two_known() -> Scene {
+    let mut scene = Scene::new();
+    for number in [1, 2] {
+        scene.tell(0, ANN, &Event::Invited(invitation(number, "cat")));
     }
+    scene.tell(0, ANN, &Event::InviteRevoked { invite: InviteId { number: 2, ..INVITE } });
+    scene
 }
 
-/// The state after ann was told of the invites 1 and 2, of which 2 is over.
-fn two_known() -> Lists {
-    let (mut lists, mut issues) = (Lists::default(), Issues::default());
-    for number in [1, 2] {
-        lists.event(Life(1), &Event::Invited(invitation(number, "cat")), &mut issues);
-    }
-    lists.event(Life(1), &Event::InviteRevoked { invite: InviteId { number: 2, ..INVITE } }, &mut issues);
-    lists
+fn listed(numbers: &[u32]) -> Result<Value, RequestError> {
+    Ok(Value::Invites(numbers.iter().map(|number| invitation(*number, "cat")).collect()))
+}
+
+/// Returns the issues at the end.
+fn finish(lists: &Lists, book: &InviteBook) -> Vec<String> {
+    let mut issues = Issues::default();
+    let living = [(ANN, user("ann"), vec![])];
+    lists.finish(&living, &BTreeMap::new(), &Logs::default(), book, &mut issues);
+    issues.lines
 }
 
 #[test]
 fn a_list_of_invites_with_one_too_many_is_noticed() {
-    let issues_of = |listed: &[(u32, &str)]| {
-        let (mut lists, mut issues) = (two_known(), Issues::default());
-        let listed = listed.iter().map(|(number, owner)| invitation(*number, owner)).collect();
-        issues.lines = answer(&mut lists, &[], &Request::ListInvites, Ok(Value::Invites(listed)));
-        lists.finish(&[(Life(1), user("ann"), vec![])], &BTreeMap::new(), &Logs::default(), &mut issues);
-        issues.lines
+    let issues_of = |outcome: Result<Value, RequestError>| {
+        let (mut lists, scene) = (Lists::default(), two_known());
+        let mut lines = answer_in(&scene.book, &mut lists, &[], &Request::ListInvites, outcome);
+        lines.extend(finish(&lists, &scene.book));
+        lines
     };
-    assert_eq!(issues_of(&[(1, "cat")]), [""; 0]);
-    assert_eq!(issues_of(&[]), [""; 0], "it may just have ended");
-    assert_noticed(&issues_of(&[(2, "cat")]), "was over before");
-    assert_noticed(&issues_of(&[(1, "cat"), (1, "cat")]), "an invite twice");
-    assert_noticed(&issues_of(&[(3, "cat")]), "never of itself");
-    assert_noticed(&issues_of(&[(1, "ann")]), "by the user themselves");
+    assert_eq!(issues_of(listed(&[1])), [""; 0]);
+    assert_eq!(issues_of(listed(&[])), [""; 0], "it may just have ended");
+    assert_noticed(&issues_of(listed(&[2])), "was over before");
+    assert_noticed(&issues_of(listed(&[1, 1])), "an invite twice");
+    assert_noticed(&issues_of(listed(&[3])), "never of itself");
+    let by_ann = Ok(Value::Invites(vec![invitation(1, "ann")]));
+    assert_noticed(&issues_of(by_ann), "by the user themselves");
 }
 
 #[test]
 fn a_list_of_invites_that_lacks_one_that_admits_later_is_noticed() {
-    let issues_of = |listed: &[u32], joins_at: u64| {
-        let (mut lists, mut issues) = (two_known(), Issues::default());
-        let listed = listed.iter().map(|number| invitation(*number, "cat")).collect();
-        answer(&mut lists, &[], &Request::ListInvites, Ok(Value::Invites(listed)));
-        let request = Request::Join(Join::Invite(INVITE));
-        let command = (at(joins_at), None, &request);
-        lists.answered(at(300), (Life(1), &user("ann")), RequestId(2), command, &is_in(), &mut issues);
-        issues.lines
+    let issues_of = |numbers: &[u32], joins_at: u64| {
+        let (mut lists, mut scene) = (Lists::default(), two_known());
+        answer_in(&scene.book, &mut lists, &[], &Request::ListInvites, listed(numbers));
+        scene.ask(ANN, [joins_at, 300], join_by_invite(), is_in());
+        finish(&lists, &scene.book)
     };
     assert_eq!(issues_of(&[1], 200), [""; 0]);
     assert_eq!(issues_of(&[], 199), [""; 0], "the join may have been carried out before");
-    assert_noticed(&issues_of(&[], 200), "but it still admits");
+    assert_noticed(&issues_of(&[], 200), "but it was open later");
 }
 
 #[test]
 fn a_list_of_invites_that_lacks_one_whose_time_is_not_over_is_noticed() {
-    // It lasts for a second from when cat asked; the list came at 200.
-    let issues_of = |asked_at: u64, listed: &[u32]| {
-        let (mut lists, mut issues) = (two_known(), Issues::default());
-        let (request, made) = (invite_of_bob(), Ok(Value::Invited(vec![Ok(INVITE.number)])));
-        let command = (at(asked_at), Some(MINE), &request);
-        lists.answered(at(0), (Life(9), &user("cat")), RequestId(2), command, &made, &mut issues);
-        let listed = listed.iter().map(|number| invitation(*number, "cat")).collect();
-        answer(&mut lists, &[], &Request::ListInvites, Ok(Value::Invites(listed)));
-        lists.event(Life(1), &Event::InviteExpired { invite: INVITE, user: None }, &mut issues);
-        issues.lines
+    // The list came at 200.
+    let issues_of = |left: u32, numbers: &[u32]| {
+        let (mut lists, mut scene) = (Lists::default(), Scene::new());
+        let told = Invitation { ttl_left_ms: left, ..invitation(1, "cat") };
+        scene.tell(0, ANN, &Event::Invited(told));
+        answer_in(&scene.book, &mut lists, &[], &Request::ListInvites, listed(numbers));
+        scene.tell(5_000, ANN, &Event::InviteExpired { invite: INVITE, user: None });
+        finish(&lists, &scene.book)
     };
-    let later = 1_000;
-    assert_eq!(issues_of(later, &[1]), [""; 0]);
-    assert_noticed(&issues_of(later, &[]), "but it expired later");
+    assert_eq!(issues_of(1_000, &[1]), [""; 0]);
+    assert_eq!(issues_of(200, &[]), [""; 0]);
+    assert_noticed(&issues_of(1_000, &[]), "but it expired later");
 }

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn at(millis: u64) -> Timestamp {
-    Timestamp::from_millis(millis)
-}
-
 #[test]
 fn a_connection_is_replaced_only_by_one_that_the_server_may_have_known_later() {
     // The first life connects at 100; the other connects and is heard of when given.
