@@ -25,6 +25,8 @@ pub(super) struct InviteBook {
     /// The commands that may make or end invites of each session, in the order of their sending.
     commands: BTreeMap<SessionId, Vec<Command>>,
     settings: BTreeMap<SessionId, Settings>,
+    /// A time at which each session still existed.
+    existed_at: BTreeMap<SessionId, Timestamp>,
 }
 
 /// What is known of an invite.
@@ -119,6 +121,15 @@ impl InviteBook {
         asked: &Asked,
         outcome: &Result<Value, RequestError>,
     ) {
+        let existing = match outcome {
+            Ok(Value::Entered(entered)) => Some(entered.session),
+            Ok(_) => asked.seat.map(|seat| seat.session),
+            Err(_) => None,
+        };
+        if let Some(session) = existing {
+            let at = self.existed_at.entry(session).or_default();
+            *at = (*at).max(asked.at);
+        }
         if let Ok(Value::Invites(listed)) = outcome {
             for invitation in listed {
                 let told = Told::new(sender.life, &sender.user, asked.at..now, invitation);
@@ -214,6 +225,11 @@ impl InviteBook {
     /// Returns the commands about the invites of a session.
     pub(super) fn of_session(&self, session: SessionId) -> impl Iterator<Item = &Command> {
         self.commands.get(&session).into_iter().flatten()
+    }
+
+    /// Returns true if the session certainly existed at some time after `at`.
+    pub(super) fn exists_after(&self, session: SessionId, at: Timestamp) -> bool {
+        self.existed_at.get(&session).is_some_and(|existed_at| *existed_at > at)
     }
 
     /// Returns the number of users that were invited to the session so far, at most.

@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Issues;
 use super::book::{CLOCKS_DIFFER, Invite, InviteBook, Span, ToOwner, Told};
 use super::commands::{Command, End, Ended, Source};
 use super::ends::Ends;
 use super::intents::Intents;
 use super::lives::Lives;
+use super::{Issues, Living};
 use crate::base::{InviteId, SessionId, Timestamp, UserId};
-use crate::client::core::RequestError;
+use crate::client::core::{Mirror, RequestError};
 use crate::wire::command;
 use crate::wire::event::Invitation;
 use crate::wire::{Admission, ErrorCode, Request};
@@ -24,6 +24,7 @@ pub(super) struct Judge<'a> {
     pub(super) lives: &'a Lives,
     pub(super) intents: &'a Intents,
     pub(super) ends: &'a Ends,
+    pub(super) living: &'a [Living<'a>],
 }
 
 impl Judge<'_> {
@@ -104,8 +105,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Checks that an invite has ended in one way.
-    // spec: SES-11
+    /// Checks that an invite has ended in one way, and that every end that its user was told of has a cause.
+    // spec: SES-11, SES-16
     fn check_ends(&self, invite: &Invite, issues: &mut Issues) {
         let id = invite.id;
         let ends = self.book.ends(id);
@@ -117,6 +118,28 @@ impl Judge<'_> {
         if joined > 1 {
             issues.add(format_args!("invite {id} admitted twice"));
         }
+        let revoked = ends.iter().filter(|it| it.why == End::Revoked && it.source == Source::Event);
+        for ended in revoked.filter(|ended| !self.may_be_told_revoked(invite, ended)) {
+            issues.add(format_args!("invite {id} was told to be revoked, which it was not: {ended:?}"));
+        }
+    }
+
+    /// Returns true if an invite may have been reported to its user as revoked: if it was, if its session may
+    /// have ended before, or if another connection of the user may have used or declined it.
+    // spec: INV-6, EVT-11
+    fn may_be_told_revoked(&self, invite: &Invite, ended: &Ended) -> bool {
+        let id = invite.id;
+        let by_other = |why| {
+            let mut causes = self.book.causes(invite, why, ended.at);
+            causes.any(|command| command.sender.as_ref().map(|sender| sender.life) != ended.life)
+        };
+        let is_there = |view: &&Mirror| view.session() == id.session;
+        let goes_on = self.book.exists_after(id.session, ended.at)
+            || self.living.iter().any(|(_, _, views)| views.iter().any(is_there));
+        !goes_on
+            || self.may_end(id, Some(invite), End::Revoked, ended.at)
+            || by_other(End::Used)
+            || by_other(End::Declined)
     }
 
     /// Returns true if something that happened until `until` may have ended the invite in this way.
@@ -143,7 +166,7 @@ impl Judge<'_> {
             || self.book.of_session(session).any(|it| it.at <= until && may_make(it))
     }
 
-    /// Checks that owners were told the right user, and of no decline that the user has not sent.
+    /// Checks that owners were told the right user, and a decline as the user has sent it.
     // spec: CMD-13
     fn check_declined(&self, invite: &Invite, issues: &mut Issues) {
         let id = invite.id;
@@ -151,12 +174,14 @@ impl Judge<'_> {
             if let Some(other) = invite.user().filter(|other| *other != user) {
                 issues.add(format_args!("{life:?} was told that {user} has ended invite {id} of {other}"));
             }
-            if reason.is_none() || !self.lives.is_checked_user(user) {
-                continue;
-            }
+            let Some(reason) = reason.as_ref().filter(|_| self.lives.is_checked_user(user)) else { continue };
             let mut causes = self.book.causes(invite, End::Declined, *at);
-            if !causes.any(|it| it.may_be_by(user)) {
-                issues.add(format_args!("{life:?} was told that {id} was declined, which it was not"));
+            let is_sent =
+                |it: &Command| matches!(&it.request, Request::Decline(sent) if sent.reason == *reason);
+            if !causes.any(|it| it.may_be_by(user) && is_sent(it)) {
+                issues.add(format_args!(
+                    "{life:?} was told that {id} was declined, {reason:?}, which it was not"
+                ));
             }
         }
     }

@@ -309,7 +309,7 @@ impl Checker {
         self.truths.finish(living, lives, seats, issues);
         self.arrivals.finish(now, living, lives, &self.book, issues);
         self.lists.finish(living, seats, &self.logs, &self.book, issues);
-        Judge { book: &self.book, lives, intents, ends: &self.ends }.finish(issues);
+        Judge { book: &self.book, lives, intents, ends: &self.ends, living }.finish(issues);
         let present = Mine::of_all(living);
         self.deliveries.finish(&present, issues);
         self.answers.finish(&present, seats, intents, self.logs.revisions(), issues);

@@ -501,8 +501,10 @@ impl Scene {
     /// Returns what the judge of invites finds.
     fn issues(&self) -> Vec<String> {
         let (intents, ends, mut issues) = (Intents::default(), Ends::default(), Issues::default());
+        let there = mirror(1, 3, &[(1, "ann")]);
+        let living = [(ANN, user("ann"), vec![&there])];
         let (book, lives) = (&self.book, &self.lives);
-        Judge { book, lives, intents: &intents, ends: &ends }.finish(&mut issues);
+        Judge { book, lives, intents: &intents, ends: &ends, living: &living }.finish(&mut issues);
         issues.lines
     }
 }
