@@ -18,6 +18,9 @@ use crate::wire::command;
 use crate::wire::event::Invitation;
 use crate::wire::{Admission, ErrorCode, Request};
 
+/// A session remembers this many ended invites, with members or without. Spec: INV-2.
+const ALWAYS_REMEMBERED: usize = 32;
+
 /// Everything that is known when invites are judged.
 pub(super) struct Judge<'a> {
     pub(super) book: &'a InviteBook,
@@ -220,10 +223,11 @@ impl Judge<'_> {
             Some(ErrorCode::NotYourInvite) if is_revoke || user == Some(&sender.user) => {
                 Err("which is its own invite".to_owned())
             }
-            // No session of these runs has so many invites or lasts so long that it forgets one.
+            // Only a session without members forgets some, if it had many: the runs are short.
             // spec: INV-2
             Some(ErrorCode::NoSuchInvite)
-                if invite.and_then(Invite::known_from).is_some_and(|from| from <= command.at) =>
+                if self.book.invited(session) <= ALWAYS_REMEMBERED
+                    && invite.and_then(Invite::known_from).is_some_and(|from| from <= command.at) =>
             {
                 Err("of an invite that was known before".to_owned())
             }
