@@ -121,7 +121,7 @@ impl Connection {
     fn plan(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
         let may_send = self.may_send_now(now) && !self.timers.is_bare_probe_due();
-        let has_data = may_send && self.outbox.is_waiting();
+        let has_data = may_send && self.outbox.may_have_next();
         let ping = self.timers.is_ping_due() || self.quiet_for_long();
         let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
         if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {
@@ -259,6 +259,9 @@ impl Connection {
                 plan.sent.push(frame);
             }
             plan.parts.push((next.part, next.payload));
+        }
+        if plan.parts.is_empty() && !passed.is_resends_only() {
+            self.outbox.stall();
         }
         false
     }

@@ -41,6 +41,9 @@ pub struct Outbox {
     shed: u64,
     /// Has a claim to the room that becomes free at the peer.
     starving: Option<Starving>,
+    /// A search has found nothing that may leave, and nothing has changed since. A peer whose ack is missed
+    /// may have thousands of messages wait, which each of its packets would have searched.
+    stalled: bool,
     /// Bytes of the peer's receive buffer taken up by messages that were sent and are not settled.
     window_used: usize,
     window: usize,
@@ -73,6 +76,7 @@ impl Outbox {
             share: Share::new(MemoryBudget::default()),
             shed: 0,
             starving: None,
+            stalled: false,
             window_used: 0,
             window,
             max_message_bytes: (peer.max_message_bytes as usize)
@@ -112,6 +116,7 @@ impl Outbox {
 
     /// Finishes a stream. Messages waiting on it are still sent; then it is forgotten.
     pub fn finish(&mut self, stream: StreamId) {
+        self.stalled = false;
         if let Some(ended) = self.streams.get_mut(stream) {
             ended.finish();
             self.forget_if_done(stream);
@@ -119,6 +124,7 @@ impl Outbox {
     }
 
     pub fn clear(&mut self) {
+        self.stalled = false;
         self.streams = VecMap::default();
         self.lanes = Lanes::default();
         self.reliable = Buffered::default();
@@ -189,6 +195,23 @@ impl Outbox {
         !self.lanes.is_empty()
     }
 
+    /// Returns true when something of what waits may leave, as far as is known.
+    pub fn may_have_next(&mut self) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        if self.stalled {
+            assert!(
+                self.next(&mut Passed::default()).is_none(),
+                "what may leave now must be searched for again"
+            );
+        }
+        self.is_waiting() && !self.stalled
+    }
+
+    /// Notes that [`Self::next`] has found nothing in a new packet that may carry anything.
+    pub fn stall(&mut self) {
+        self.stalled = true;
+    }
+
     /// Updates the process's budget with the bytes queued now.
     fn count(&mut self) {
         self.share.hold(self.queued_bytes());
@@ -202,6 +225,7 @@ impl Outbox {
         delivery: Delivery,
         payload: Payload,
     ) -> Result<Sent, SendError> {
+        self.stalled = false;
         let (bytes, max) = (payload.len(), self.max_payload_bytes(delivery));
         if bytes > max {
             return Err(SendError::TooLarge { bytes, max });
@@ -266,6 +290,7 @@ impl Outbox {
     /// those whose fragments are now too large.
     pub fn cut_for(&mut self, datagram_bytes: usize) {
         self.fragment_bytes = fragment_bytes(datagram_bytes);
+        self.stalled = false;
         for stream in self.streams.values_mut() {
             let again = stream.cut_anew(self.fragment_bytes);
             if !again.is_empty() {
@@ -321,6 +346,7 @@ impl Outbox {
         let MessageRef { stream: id, space, number } = message;
         let Some(stream) = self.streams.get_mut(id) else { return };
         let freed = stream.on_acked(space, number, piece);
+        self.stalled = false;
         let is_done = stream.is_done();
         self.free(freed);
         self.count();
@@ -341,6 +367,7 @@ impl Outbox {
     /// Handles the loss of a frame: what is still needed of it is retransmitted.
     pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
         let MessageRef { stream, space, number } = message;
+        self.stalled = false;
         if self.streams.get_mut(stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
             let lane = if piece.is_some() { LaneName::Large } else { LaneName::Small };
             self.lanes.of_mut(lane).resend.push_back(message);
@@ -350,6 +377,7 @@ impl Outbox {
     /// Queues one more copy of an unacked message of at most `max_bytes`. Returns its bytes if it did.
     pub fn probe(&mut self, message: MessageRef, max_bytes: usize) -> Option<usize> {
         let MessageRef { stream, space, number } = message;
+        self.stalled = false;
         let queued = self.streams.get_mut(stream).and_then(|stream| stream.probe(space, number, max_bytes));
         if queued.is_some() {
             self.lanes.of_mut(LaneName::Small).resend.push_back(message);

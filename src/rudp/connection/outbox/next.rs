@@ -237,6 +237,7 @@ impl Outbox {
     /// Records that a frame from [`Self::next`] was written. Returns what depends on the fate of its packet,
     /// if anything.
     pub fn on_sent(&mut self, next: &Next) -> Option<SentFrame> {
+        self.stalled = false;
         let lane = match next.source {
             Source::Resend(lane) | Source::Fresh(lane, _) => self.lanes.of_mut(lane),
         };
@@ -374,6 +375,32 @@ mod tests {
         outbox.starving = Some(Starving { message: unordered(0, 7), came: 0, taken: BUFFER });
         assert_eq!(next_bytes(&mut outbox), Some(10));
         assert!(outbox.starving.is_none());
+    }
+
+    #[test]
+    fn a_search_in_vain_is_repeated_only_after_a_change() {
+        let mut outbox = outbox(2);
+        push(&mut outbox, 0, Delivery::ReliableUnordered, 60_000);
+        let Some(next) = outbox.next(&mut Passed::default()) else { panic!("there is room") };
+        let Some(SentFrame::Fragment(message, piece)) = outbox.on_sent(&next) else { panic!("it is large") };
+        push(&mut outbox, 1, Delivery::ReliableUnordered, 6_000);
+        while let Some(next) = outbox.next(&mut Passed::default()) {
+            outbox.on_sent(&next);
+        }
+        let stalls = |outbox: &mut Outbox| {
+            let searches = outbox.may_have_next();
+            outbox.stall();
+            searches && !outbox.may_have_next()
+        };
+        assert!(stalls(&mut outbox), "6,000 bytes find no room");
+        outbox.on_lost(message, Some(piece));
+        assert!(outbox.may_have_next() && next_bytes(&mut outbox).is_some(), "sent again");
+        let again = outbox.next(&mut Passed::default()).unwrap();
+        outbox.on_sent(&again);
+        assert!(stalls(&mut outbox));
+        push(&mut outbox, 1, Delivery::Unreliable, 10);
+        assert!(outbox.may_have_next());
+        assert_eq!(next_bytes(&mut outbox), Some(10));
     }
 
     #[test]
