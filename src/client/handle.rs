@@ -55,10 +55,10 @@ impl Client {
     /// backend.
     ///
     /// # Errors
-    /// [`ConnectError`]; with several addresses, the one that tells most: a refusal, any other answer, silence,
-    /// an address that could not be tried. When this returns a client, the server has answered but does not know yet that its answer arrived: it may
-    /// still close the connection at once, as `full` or because another attempt with the same grant has won
-    /// (`replaced`).
+    /// [`ConnectError`]; with several addresses, the one that tells most: a refusal, any other answer,
+    /// silence, an address that could not be tried. When this returns a client, the server has answered but
+    /// does not know yet that its answer arrived: it may still close the connection at once, as `full` or
+    /// because another attempt with the same grant has won (`replaced`).
     ///
     /// # Panics
     /// If called outside a tokio runtime.
