@@ -108,6 +108,10 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 pub(crate) mod model {
     //! Runs a test body under many interleavings of its tasks (`shuttle::thread`). Atomics are sequentially
     //! consistent there, whatever ordering is requested.
+    //!
+    //! Half of the schedules choose the next task at random at every step. They mix the tasks finely, but hardly
+    //! ever let one run through the long turn of another. The other half give the tasks random priorities, which
+    //! change at a few random steps (probabilistic concurrency testing, PCT), and so find just that.
 
     use std::cell::Cell;
     use std::collections::BTreeSet;
@@ -209,7 +213,11 @@ pub(crate) mod model {
         Arc::into_inner(seen).unwrap().into_inner().unwrap()
     }
 
-    /// Runs `body` `iterations` times, each time under a different random schedule.
+    /// How many times the priorities of the tasks change in a schedule of PCT, and one more: enough for one task
+    /// to be held up twice.
+    const PCT_DEPTH: usize = 3;
+
+    /// Runs `body` `iterations` times, each time under a different schedule.
     pub(crate) fn check(iterations: usize, body: impl Fn() + Send + Sync + 'static) {
         struct Off;
         impl Drop for Off {
@@ -219,7 +227,10 @@ pub(crate) mod model {
         }
         RUNNING.set(true);
         let _off = Off;
-        shuttle::check_random(body, iterations);
+        let body = Arc::new(body);
+        let prioritized = Arc::clone(&body);
+        shuttle::check_random(move || body(), iterations - iterations / 2);
+        shuttle::check_pct(move || prioritized(), iterations / 2, PCT_DEPTH);
     }
 }
 
