@@ -166,13 +166,13 @@ impl Invites {
         }
         self.ended.insert(self.ends, number);
         self.ends += 1;
-        self.forget_ended(limits.max_ended_invites, limits);
+        self.forget_ended_but(limits.max_ended_invites, limits);
         Some(user)
     }
 
-    /// Forgets ended invites, all but the last `kept` that ended.
-    pub(super) fn forget_ended(&mut self, kept: usize, limits: &SessionLimits) {
-        while self.ended.len() > kept
+    /// Forgets ended invites, all but the last `newest` that ended.
+    pub(super) fn forget_ended_but(&mut self, newest: usize, limits: &SessionLimits) {
+        while self.ended.len() > newest
             && let Some((_, first)) = self.ended.pop_first()
         {
             self.forget(first, limits);

@@ -109,7 +109,7 @@ impl Session {
             None => {
                 self.idle_ends = Some(turn.now + self.idle_ttl());
                 // spec: INV-2
-                self.invites.forget_ended(turn.limits.max_ended_invites_of_empty, turn.limits);
+                self.invites.forget_ended_but(turn.limits.max_ended_invites_of_empty, turn.limits);
             }
         }
         Departed { left, ..self.end_if_idle(turn).unwrap_or_default() }
