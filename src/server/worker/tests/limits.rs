@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::answers::full_house;
 use super::house::{House, create, invite};
-use super::memberships::full_house;
 use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;

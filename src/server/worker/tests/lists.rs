@@ -1,7 +1,8 @@
 //! Invites and memberships as their users see them, outside of any session.
 
+use super::answers::full_house;
 use super::house::create;
-use super::memberships::{full_house, send_broadcast};
+use super::send_broadcast;
 use super::{House, Limits, Who, with_any_workers};
 use crate::base::{InviteId, SessionKind};
 use crate::wire::command::{Kick, Revoke, To, Transfer};
