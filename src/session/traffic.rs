@@ -8,10 +8,12 @@ use super::{Audience, Change};
 use crate::base::{MemberId, Revision};
 use crate::wire::command::{Broadcast, MAX_COMMAND_BYTES, Message, Recipients};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
+use crate::wire::property::{MAX_PROPERTIES, OP_OVERHEAD_BYTES};
 use crate::wire::{Delivery, ErrorCode, PropertyOps};
 
-/// Bytes that the largest command counts as.
-pub(super) const LARGEST_BYTES: u64 = (MAX_COMMAND_BYTES + MESSAGE_OVERHEAD_BYTES) as u64;
+/// Most bytes that a command counts as.
+pub(super) const LARGEST_BYTES: u64 =
+    (MAX_COMMAND_BYTES + MAX_PROPERTIES * OP_OVERHEAD_BYTES + MESSAGE_OVERHEAD_BYTES) as u64;
 
 impl Session {
     /// Sends a payload to all members, as a numbered event if the delivery is ordered.

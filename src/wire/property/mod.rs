@@ -11,7 +11,7 @@ pub(crate) use change::tests as change_tests;
 pub(crate) use op::tests as op_tests;
 
 pub use change::{PropertyChange, PropertyChanges};
-pub use op::{PropertyOp, PropertyOps};
+pub use op::{OP_OVERHEAD_BYTES, PropertyOp, PropertyOps};
 
 use bytes::Bytes;
 

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use super::{MAX_PROPERTIES, PropertyKey, PropertyValue, WriteRule};
 use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 
+/// Bytes that an operation counts besides those of its key and values: those of kinds, lengths and a rule, with
+/// a length as large as it can be.
+pub const OP_OVERHEAD_BYTES: usize = 8;
+
 /// One operation on one property. Spec: PRP-7.
 ///
 /// ```text
@@ -87,11 +91,12 @@ impl PropertyOp {
         self
     }
 
-    /// Returns the bytes of key and values, which the operation counts toward the rates of a session.
+    /// Returns the bytes that the operation counts toward the rates of a session: at least those of its change
+    /// in the event. Spec: LIM-3.
     pub fn counted_bytes(&self) -> usize {
         let values: usize = self.values().map(PropertyValue::counted_bytes).sum();
         let delta = if matches!(self, Self::Increment { .. }) { 8 } else { 0 };
-        self.key().as_str().len() + values + delta
+        self.key().as_str().len() + values + delta + OP_OVERHEAD_BYTES
     }
 
     fn values(&self) -> impl Iterator<Item = &PropertyValue> {
@@ -218,6 +223,7 @@ impl Wire for PropertyOps {
 pub(crate) mod tests {
     use super::super::tests::{any_key, any_rule, any_value};
     use super::*;
+    use crate::wire::PropertyChange;
     use crate::wire::command::{InitialProperties, InitialProperty};
     use crate::wire::tests::check_canonical;
     use bytes::Bytes;
@@ -273,6 +279,38 @@ pub(crate) mod tests {
         assert_eq!([one(PropertyOp::set(key(), text(65_537))), initial(65_537)], [long, long]);
         assert_eq!(one(PropertyOp::compare_and_set(key(), value(65_537), value(1))), long);
         assert_eq!(one(PropertyOp::compare_and_set(key(), value(1), value(65_537))), long);
+    }
+
+    /// The change that an operation causes, with the rule if it may create the property.
+    fn change_by(op: &PropertyOp) -> PropertyChange {
+        let key = op.key().clone();
+        match op {
+            PropertyOp::Set { value, .. } | PropertyOp::CompareAndSet { value: Some(value), .. } => {
+                PropertyChange::Created { key, value: value.clone(), rule: WriteRule::Any }
+            }
+            PropertyOp::Increment { delta, .. } => PropertyChange::Set { key, value: (*delta).into() },
+            PropertyOp::Delete { .. } | PropertyOp::CompareAndSet { value: None, .. } => {
+                PropertyChange::Deleted { key }
+            }
+        }
+    }
+
+    // spec-test: LIM-3
+    #[test]
+    fn an_operation_counts_at_least_its_change() {
+        let key = PropertyKey::new("k").unwrap();
+        let value = Bytes::from(vec![0; 65_536]);
+        for op in [
+            PropertyOp::set(key.clone(), value.clone()),
+            PropertyOp::set(key.clone(), ""),
+            PropertyOp::delete(key.clone()),
+            PropertyOp::increment(key.clone(), 1),
+            PropertyOp::compare_and_set(key.clone(), None, Some(value.into())),
+            PropertyOp::compare_and_set(key, Some(1.into()), None),
+        ] {
+            let change = change_by(&op).to_bytes().len();
+            assert!((change..change + 20).contains(&op.counted_bytes()), "{op:?}: {change}");
+        }
     }
 
     // spec-test: PRP-8
