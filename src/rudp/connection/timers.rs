@@ -139,7 +139,7 @@ impl Timers {
     /// carries drops it, and with it the ack in the packet.
     // spec: REL-7
     pub fn is_bare_probe_due(&self) -> bool {
-        self.probe_due && self.probes.is_multiple_of(BARE_PROBE)
+        self.probe_due && self.probes > 0 && self.probes.is_multiple_of(BARE_PROBE)
     }
 
     fn idle_deadline(&self) -> Timestamp {
@@ -270,5 +270,22 @@ impl Connection {
             State::Closing(closing) => Some(closing),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rudp::ConnectionConfig;
+
+    /// An ack may come between the time at which a probe is due and the packet that it asks for.
+    // spec-test: REL-7
+    #[test]
+    fn a_probe_after_an_ack_carries_messages() {
+        let config = ConnectionConfig::default();
+        let mut timers = Timers::new(Timestamp::ZERO, &config, &config.parameters());
+        timers.on_probe(Timestamp::ZERO);
+        timers.on_acked();
+        assert!(timers.is_probe_due() && !timers.is_bare_probe_due());
     }
 }

@@ -259,7 +259,9 @@ impl Outbox {
         }
         let sent = if freed.any() { Sent::Superseded } else { Sent::Queued };
         if !delivery.is_reliable() {
-            return Ok(self.shed_for(Buffered::message(bytes), sent));
+            self.shed_for(Buffered::message(bytes));
+            let is_kept = self.is_unsettled(MessageRef { stream, space, number });
+            return Ok(if is_kept { sent } else { Sent::Shed });
         }
         self.reliable += Buffered::message(bytes);
         self.count();
@@ -270,17 +272,20 @@ impl Outbox {
     fn push_unreliable(&mut self, payload: Payload) -> Sent {
         let message = Buffered::message(payload.len());
         self.lanes.push(LaneName::Small, Queued::Unreliable(payload));
-        self.shed_for(message, Sent::Queued)
+        self.shed_for(message);
+        // The new message is the last to be shed.
+        if self.unreliable.messages == 0 { Sent::Shed } else { Sent::Queued }
     }
 
-    /// Sheds the oldest messages to make room for `message`, the last in its queue. Returns `sent` unless that
-    /// message was shed itself.
-    fn shed_for(&mut self, message: Buffered, sent: Sent) -> Sent {
+    /// Sheds the oldest messages to make room for `message`, which has been queued.
+    fn shed_for(&mut self, message: Buffered) {
         self.unreliable += message;
         self.shed_oldest();
         self.sweep();
-        // The new message is the last to be shed.
-        if self.unreliable.messages == 0 { Sent::Shed } else { sent }
+    }
+
+    fn is_unsettled(&self, MessageRef { stream, space, number }: MessageRef) -> bool {
+        self.streams.get(stream).is_some_and(|stream| stream.is_unsettled(space, number))
     }
 
     /// Cuts messages for datagrams of `datagram_bytes`: future ones, those of which nothing has left, and
@@ -355,8 +360,7 @@ impl Outbox {
     /// Handles a message that the peer recovered without receiving a packet that carries it. Sequenced
     /// messages are not recovered: they are lost with their packet.
     pub fn on_repaired(&mut self, message: MessageRef) {
-        let MessageRef { stream, space, number } = message;
-        if self.streams.get(stream).is_some_and(|stream| stream.is_unsettled(space, number)) {
+        if self.is_unsettled(message) {
             self.on_acked(message, None);
         }
     }

@@ -109,15 +109,27 @@ impl Outbox {
             let small = self.next_resend(LaneName::Small);
             return small.or_else(|| self.next_resend(LaneName::Large));
         }
+        let claimant = self.claimant();
         let next = self.next_new(passed);
-        if next.is_some() || self.starving.is_none() || self.window_used > 0 {
+        if next.is_some() || claimant.is_none() {
             return next;
         }
-        // The peer has room for any message, so this one is out of the search's reach, behind others that wait
-        // for it. Those go first.
-        self.starving = None;
+        if self.window_used == 0 {
+            // The peer has room for any message, so this one is out of the search's reach, behind others that
+            // wait for it. Those go first.
+            self.starving = None;
+        } else if self.claimant() == claimant {
+            return None;
+        }
+        // The claim that has kept the others from leaving is over.
         passed.begin_again();
         self.next_new(passed)
+    }
+
+    /// Returns the starving message if all others have to wait for it.
+    fn claimant(&self) -> Option<MessageRef> {
+        let starving = self.starving.as_ref().filter(|starving| starving.taken >= self.window);
+        starving.map(|starving| starving.message)
     }
 
     /// Returns the next frame of a packet that is not for retransmissions only.
@@ -134,13 +146,11 @@ impl Outbox {
     /// Returns the room at the peer, after a check that the starving message still waits.
     fn room(&mut self) -> Room {
         let left = self.window - self.window_used;
-        let Some(Starving { message, taken, .. }) = self.starving else { return Room { left, others: left } };
+        let Some(Starving { message, .. }) = self.starving else { return Room { left, others: left } };
         if self.waiting(message).is_none_or(|waiting| waiting.charge == 0) {
             self.starving = None;
-        } else if taken >= self.window {
-            return Room { left, others: 0 };
         }
-        Room { left, others: left }
+        Room { left, others: if self.claimant().is_some() { 0 } else { left } }
     }
 
     fn next_small(&mut self, passed: &mut Passed, room: Room) -> Option<Next> {
@@ -337,6 +347,20 @@ mod tests {
     /// Returns the length of the next message in a new packet.
     fn next_bytes(outbox: &mut Outbox) -> Option<usize> {
         Some(outbox.next(&mut Passed::default())?.payload.len())
+    }
+
+    /// The older one gets no room either, but has no claim yet, so that what fits may leave.
+    // spec-test: REL-16
+    #[test]
+    fn a_claim_that_passes_to_an_older_message_holds_up_nothing_that_fits() {
+        let mut outbox = outbox(3);
+        push(&mut outbox, 0, Delivery::ReliableUnordered, 1_000);
+        push(&mut outbox, 1, Delivery::ReliableUnordered, 1_000);
+        push(&mut outbox, 2, Delivery::ReliableUnordered, 10);
+        outbox.window_used = BUFFER - 500;
+        outbox.starving = Some(Starving { message: unordered(1, 0), came: 1, taken: BUFFER });
+        assert_eq!(next_bytes(&mut outbox), Some(10));
+        assert_eq!(outbox.starving.unwrap().message, unordered(0, 0));
     }
 
     /// More streams than are searched have a large message before it, each behind a small one of its own.

@@ -86,6 +86,21 @@ fn unreliable_messages_that_are_shed_behind_others_leave_little() {
     assert_eq!((left, outbox.is_waiting()), (256, true), "the rest is beyond the window");
 }
 
+/// It is as old as the value whose number it took.
+// spec-test: REL-11
+#[test]
+fn a_value_that_gives_way_itself_is_reported_so() {
+    let mut outbox = outbox();
+    let value = Delivery::Sequenced { key: 1 };
+    let mut push =
+        |delivery, bytes| outbox.push(STREAM, delivery, Bytes::from(vec![0; bytes]).into()).unwrap();
+    assert_eq!(push(value, 10), Sent::Queued);
+    (0..255).for_each(|_| assert_eq!(push(Delivery::Unreliable, 960), Sent::Queued));
+    assert_eq!(push(value, 900), Sent::Superseded, "262,144 bytes in all, less 60");
+    assert_eq!(push(value, 1_000), Sent::Shed);
+    assert_eq!(push(value, 900), Sent::Queued);
+}
+
 /// A packet examines a limited number of places, whatever waits there.
 #[test]
 fn the_search_for_what_may_leave_ends() {

@@ -318,7 +318,7 @@ impl ShortQueue {
     fn begin_anew(&mut self, now: Timestamp) {
         let least = self.least_window();
         let is_again = self.is_in_slow_start() && self.window <= least;
-        let before = if let Mode::Draining { .. } = self.mode { self.window } else { self.window_bytes() };
+        let before = if let Mode::Competing(_) = self.mode { self.window_bytes() } else { self.window };
         let threshold = if is_again { self.slow_start_threshold } else { (before / 2).max(least) };
         (self.mode, self.reduced_in_vain) = (Mode::Delay, 0);
         self.go_on_with(least);

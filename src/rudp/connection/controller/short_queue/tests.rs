@@ -273,7 +273,7 @@ fn a_window_that_was_taken_back_is_found_again_in_slow_start() {
     }
     assert!(path.controller.window > 150_000, "{}", path.controller.window);
     let lost = Lost { packets: 5, newest_sent_at: path.now, app_limited: true, persistent: true };
-    let half = path.controller.window_bytes() / 2;
+    let half = path.controller.window / 2;
     path.controller.on_lost(path.now, &lost);
     assert_eq!((path.controller.window, path.controller.slow_start_threshold), (4_800, half));
 }
@@ -282,7 +282,9 @@ fn a_window_that_was_taken_back_is_found_again_in_slow_start() {
 fn persistent_congestion_leaves_four_datagrams_and_slow_start() {
     let mut path = Path::past_slow_start();
     let lost = Lost { packets: 1, newest_sent_at: path.now, app_limited: true, persistent: true };
+    let half = path.controller.window / 2;
+    assert!(path.controller.window_bytes() / 2 > half, "more is in flight while acks are delayed");
     path.controller.on_lost(path.now, &lost);
-    assert_eq!(path.controller.window, 4_800);
-    assert!(path.controller.is_in_slow_start());
+    assert_eq!((path.controller.window, path.controller.slow_start_threshold), (4_800, half.max(4_800)));
+    assert!(path.controller.is_in_slow_start() || half < 4_800);
 }
