@@ -149,6 +149,9 @@ impl Connection {
                 self.datagram_size.on_filled(now, is_full);
             }
         }
+        if !plan.parts.is_empty() && self.repair_encoder.is_on() {
+            self.repair_encoder.on_content(plan.messages());
+        }
         // spec: REP-4
         if (repair_due || !plan.parts.is_empty()) && self.has_window() {
             self.plan_repairs(now, plan, room);
@@ -227,8 +230,16 @@ impl Connection {
 
     /// Returns when the pacer lets waiting data leave.
     pub(super) fn pacing_deadline(&self) -> Option<Timestamp> {
-        let waits = self.outbox.is_waiting() || self.repair_encoder.deadline(self.rtt.smoothed()).is_some();
+        let waits = self.outbox.is_waiting() || self.bare_repair_due().is_some();
         self.paced_until.filter(|_| waits)
+    }
+
+    /// Returns when a REPAIR is due in a packet of its own. None is once probes go unanswered: they bring again
+    /// what may have been lost.
+    // spec: REP-3
+    fn bare_repair_due(&self) -> Option<Timestamp> {
+        let is_silent = self.timers.probes() > 1;
+        if is_silent { None } else { self.repair_encoder.deadline(self.rtt.smoothed()) }
     }
 
     fn quiet_for_long(&self) -> bool {
@@ -284,7 +295,7 @@ impl Connection {
 
     /// Returns when a REPAIR must leave even if nothing else does.
     pub(super) fn repair_deadline(&self) -> Option<Timestamp> {
-        let deadline = self.repair_encoder.deadline(self.rtt.smoothed())?;
+        let deadline = self.bare_repair_due()?;
         (self.has_window() && self.paced_until.is_none()).then_some(deadline)
     }
 
@@ -313,9 +324,7 @@ impl Connection {
         let (head, payload) = packet.split_at_mut(header_bytes);
         let tag = self.keys.seal(number, head, payload);
         packet.extend_from_slice(&tag);
-        if self.repair_encoder.is_on() {
-            self.repair_encoder.on_sent(now, number, plan.messages());
-        }
+        self.repair_encoder.on_sent(now, number);
         self.trace_sent(now, number, packet.len(), &plan.small, &plan.parts, &plan.sent);
         let sent = std::mem::take(&mut plan.sent);
         self.on_sent(now, packet.len(), plan.eliciting, plan.ecn, sent);

@@ -30,6 +30,8 @@ pub struct RepairEncoder {
 struct Memory {
     /// Symbols of sent packets, oldest first.
     sources: VecDeque<Source>,
+    /// Symbol of the packet that is being written.
+    next: Option<BytesMut>,
     /// Memory for the next symbol, taken from a dropped one.
     spare: BytesMut,
     /// Memory for the next REPAIR, taken from the last one sent.
@@ -43,8 +45,8 @@ struct Source {
     left_at: Timestamp,
     /// REPAIRs sent for it in packets of their own.
     alone: u8,
-    /// It arrived and needs no REPAIR.
-    arrived: bool,
+    /// It arrived, or a later packet carries the same: it needs no REPAIR.
+    is_settled: bool,
 }
 
 /// How far back a REPAIR reaches, in packets with symbols.
@@ -110,30 +112,30 @@ impl RepairEncoder {
         }
     }
 
-    /// Returns whether REPAIRs are sent, in which case [`Self::on_sent`] needs every packet's messages.
+    /// Returns whether REPAIRs are sent, in which case [`Self::on_content`] needs every packet's messages.
     // spec: REP-1
     pub fn is_on(&self) -> bool {
         self.loss.share() >= NIL
     }
 
-    /// Notes that a packet with these messages, each with its payload in two pieces, left as `number`.
-    pub fn on_sent<'a>(
-        &mut self,
-        now: Timestamp,
-        number: PacketNumber,
-        messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>,
-    ) {
-        let mut messages = messages.peekable();
-        if messages.peek().is_none() {
-            return;
-        }
-        let Memory { sources, spare, .. } = &mut **self.memory.get_or_insert_default();
+    /// Notes the messages of the packet that is being written, each with its payload in two pieces. An earlier
+    /// packet with the same messages, whose retransmission this is, needs no REPAIR any more.
+    pub fn on_content<'a>(&mut self, messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>) {
+        let Memory { sources, next, spare, .. } = &mut **self.memory.get_or_insert_default();
         if !symbol::write(messages, spare) {
             return;
         }
         let symbol = std::mem::take(spare);
+        sources.iter_mut().for_each(|source| source.is_settled |= source.symbol == symbol);
+        *next = Some(symbol);
+    }
+
+    /// Notes that the packet left as `number`.
+    pub fn on_sent(&mut self, now: Timestamp, number: PacketNumber) {
+        let Some(Memory { sources, next, spare, .. }) = self.memory.as_deref_mut() else { return };
+        let Some(symbol) = next.take() else { return };
         let gap = sources.back().map(|last| now.since(last.left_at).min(MAX_GAP));
-        sources.push_back(Source { number, symbol, left_at: now, alone: 0, arrived: false });
+        sources.push_back(Source { number, symbol, left_at: now, alone: 0, is_settled: false });
         if sources.len() > MAX_SOURCES
             && let Some(oldest) = sources.pop_front()
         {
@@ -152,18 +154,18 @@ impl RepairEncoder {
     /// Notes an ack; `has_arrived` states which sent packets have arrived.
     pub fn on_ack(&mut self, has_arrived: impl Fn(PacketNumber) -> bool) {
         let sources = self.memory.iter_mut().flat_map(|memory| &mut memory.sources);
-        sources.for_each(|source| source.arrived = source.arrived || has_arrived(source.number));
+        sources.for_each(|source| source.is_settled = source.is_settled || has_arrived(source.number));
     }
 
     /// Returns whether any packets are remembered that a REPAIR could cover.
     pub fn may_repair(&self) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.sources.iter().any(|source| !source.arrived))
+        self.memory.as_ref().is_some_and(|memory| memory.sources.iter().any(|source| !source.is_settled))
     }
 
     /// Returns when a REPAIR must leave even if nothing else does.
     // spec: REP-3
     pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {
-        let newest = self.newest().filter(|newest| !newest.arrived)?;
+        let newest = self.newest().filter(|newest| !newest.is_settled)?;
         let most = match self.loss.share() {
             // At a good pace, later packets repair this one soon enough for so few losses.
             share if share < LOW => u8::from(self.is_on() && self.is_thin()),
@@ -252,7 +254,7 @@ impl RepairEncoder {
         let covered = back.iter().filter_map(|back| {
             let source = sources.get(sources.len().checked_sub(*back)?)?;
             let lag = u8::try_from(number.0.saturating_sub(source.number.0)).ok()?;
-            (source.left_at < now && lag > 0 && !source.arrived).then_some((lag, &source.symbol))
+            (source.left_at < now && lag > 0 && !source.is_settled).then_some((lag, &source.symbol))
         });
         let lags: SmallVec<_> = covered.clone().map(|(lag, _)| lag).collect();
         let longest = covered.clone().map(|(_, symbol)| symbol.len()).max()?;

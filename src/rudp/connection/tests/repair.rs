@@ -1,6 +1,7 @@
 //! REPAIR: lost messages arrive without a round trip, and at no cost when nothing is lost.
 
 use super::attacks::Forger;
+use super::trace::{Seen, seen, traced};
 use super::*;
 use crate::base::Truncated;
 use crate::rudp::connection::controller::{Acked, Controller, Lost, Marked};
@@ -84,6 +85,28 @@ fn a_packet_that_nothing_follows_is_repaired_by_one_of_its_own() {
     stream(&mut pair, 4, &[3]);
     pair.run(Duration::from_millis(14 + 20));
     assert_eq!(firsts(&pair), [0, 1, 2, 3], "14 ms after it left, and 20 ms on the way");
+}
+
+/// The XOR of a packet and its retransmission would be zero, and a packet needs no REPAIR of what it carries.
+// spec-test: REP-2, REP-3
+#[test]
+fn what_leaves_again_is_covered_once_and_not_beside_itself() {
+    let mut pair = lossy(5);
+    stream(&mut pair, 3, &[]);
+    pair.run(SECOND);
+    let log = traced(&mut pair, SERVER);
+    pair.dark_until = pair.now + 5 * SECOND;
+    pair.send(SERVER, DELIVERY, b"tail");
+    pair.run(SECOND);
+    let events = seen(&log);
+    let repairs = events.windows(2).filter_map(|two| match two {
+        [(_, Seen::RepairSent(covered)), (_, Seen::Sent(_, beside))] => Some((covered.len(), beside.len())),
+        _ => None,
+    });
+    assert_eq!(repairs.collect::<Vec<_>>(), [(1, 0); 2], "of the packet and of its first probe: {events:?}");
+    let copies =
+        events.iter().filter(|(_, seen)| matches!(seen, Seen::Sent(_, messages) if !messages.is_empty()));
+    assert!(copies.count() > 3, "{events:?}");
 }
 
 // spec-test: REP-1

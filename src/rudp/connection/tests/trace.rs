@@ -7,7 +7,7 @@ use super::*;
 
 /// The part of an event that the tests examine.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Seen {
+pub(super) enum Seen {
     Started,
     /// Its number, and the stream and number of each message in it.
     Sent(u64, Vec<(u32, u64)>),
@@ -33,7 +33,7 @@ enum Seen {
     Closed,
 }
 
-type Log = Arc<Mutex<Vec<(Timestamp, Seen)>>>;
+pub(super) type Log = Arc<Mutex<Vec<(Timestamp, Seen)>>>;
 
 struct Recorder(Log);
 
@@ -91,13 +91,13 @@ fn acked(frame: &TracedFrame) -> Vec<(u64, u64)> {
     }
 }
 
-fn traced(pair: &mut Pair, end: usize) -> Log {
+pub(super) fn traced(pair: &mut Pair, end: usize) -> Log {
     let log = Log::default();
     pair.ends[end].set_trace(pair.now, Box::new(Recorder(Arc::clone(&log))));
     log
 }
 
-fn seen(log: &Log) -> Vec<(Timestamp, Seen)> {
+pub(super) fn seen(log: &Log) -> Vec<(Timestamp, Seen)> {
     log.lock().unwrap().clone()
 }
 
