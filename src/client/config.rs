@@ -24,8 +24,8 @@ pub struct ClientConfig {
     /// Number of events that may wait for the app. Default 4,096, at least 1.
     ///
     /// When this many events are waiting, the client stops reading its socket until the app has read some.
-    /// While a command is awaiting its result, the client stops only when as many again are waiting (1,024 if
-    /// that is more), because an app that awaits a command may not be reading. The server notices the missing
+    /// While a command is awaiting its result, the client stops only when further 16 MiB of events are waiting,
+    /// because an app that awaits a command may not be reading. The server notices the missing
     /// acks and ends the connection of a client that stays in this state; after the idle timeout the client
     /// itself ends it with [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread). An app that
     /// resumes reading before that misses nothing, and finds a warning among the waiting events

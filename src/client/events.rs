@@ -88,21 +88,23 @@ pub(super) enum Sink {
 pub(super) struct Queue {
     /// `None` once the reader is gone.
     sender: Option<Sender<Event>>,
-    /// Events that did not fit, oldest first; at most `reserve` plus those of one batch of datagrams.
+    /// Events that did not fit, oldest first: at most [`RESERVE_BYTES`], and those of one batch of datagrams.
     backlog: VecDeque<Event>,
-    reserve: usize,
+    /// Bytes of `backlog`, with the payloads.
+    backlog_bytes: usize,
     pause: Arc<Pause>,
 }
 
-/// Minimum number of events kept beyond the bound while the app awaits a result.
-const MIN_RESERVE: usize = 1_024;
+/// Bytes of events kept beyond the bound while the app awaits a result. Others in a session decide how many
+/// come meanwhile: as many as a server passes on to a member in several seconds, by its default limits.
+const RESERVE_BYTES: usize = 16 << 20;
 
 /// Creates a queue of `bound` events and its reader; reading wakes a driver that waits for room.
 pub(super) fn queue(bound: usize, wake: Arc<Notify>) -> (Sink, Events) {
     let (sender, receiver) = mpsc::channel(bound.clamp(1, Semaphore::MAX_PERMITS));
     let pause = Arc::new(Pause { is_on: AtomicBool::new(false), wake });
-    let reserve = bound.max(MIN_RESERVE);
-    let queue = Queue { sender: Some(sender), backlog: VecDeque::new(), reserve, pause: Arc::clone(&pause) };
+    let (backlog, pause_of_queue) = (VecDeque::new(), Arc::clone(&pause));
+    let queue = Queue { sender: Some(sender), backlog, backlog_bytes: 0, pause: pause_of_queue };
     (Sink::Queue(queue), Events { receiver, pause })
 }
 
@@ -112,7 +114,7 @@ impl Sink {
         match self {
             Self::Handler(handler) => events.for_each(handler),
             Self::Queue(queue) => {
-                queue.backlog.extend(events);
+                queue.extend(events);
                 queue.flush();
             }
         }
@@ -123,7 +125,7 @@ impl Sink {
     pub(super) fn has_room(&self, awaits: bool) -> bool {
         match self {
             Self::Handler(_) => true,
-            Self::Queue(queue) if awaits => queue.backlog.len() < queue.reserve,
+            Self::Queue(queue) if awaits => queue.backlog_bytes < RESERVE_BYTES,
             Self::Queue(queue) => queue.backlog.is_empty(),
         }
     }
@@ -140,7 +142,20 @@ impl Sink {
     }
 }
 
+/// Returns the memory that an event takes.
+fn bytes_of(event: &Event) -> usize {
+    let payload = if let Event::Message { payload, .. } = event { payload.len() } else { 0 };
+    size_of::<Event>() + payload
+}
+
 impl Queue {
+    fn extend(&mut self, events: impl Iterator<Item = Event>) {
+        for event in events {
+            self.backlog_bytes += bytes_of(&event);
+            self.backlog.push_back(event);
+        }
+    }
+
     fn flush(&mut self) {
         if self.push_all() {
             return;
@@ -155,11 +170,14 @@ impl Queue {
     /// Returns true when nothing is left.
     fn push_all(&mut self) -> bool {
         while let Some(event) = self.backlog.pop_front() {
+            let bytes = bytes_of(&event);
+            self.backlog_bytes -= bytes;
             let Some(sender) = &self.sender else { continue };
             match sender.try_send(event) {
                 Ok(()) => {}
                 Err(TrySendError::Full(event)) => {
                     self.backlog.push_front(event);
+                    self.backlog_bytes += bytes;
                     return false;
                 }
                 Err(TrySendError::Closed(_)) => self.sender = None,
@@ -172,7 +190,9 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{EventNumber, Slot};
+    use crate::base::{EventNumber, MemberId, Slot};
+    use crate::wire::Delivery;
+    use bytes::Bytes;
 
     fn event(number: u64) -> Event {
         Event::Receipt { slot: Slot(1), number: EventNumber(number) }
@@ -203,11 +223,31 @@ mod tests {
     #[tokio::test]
     async fn more_is_kept_for_an_app_that_waits_for_a_result_but_not_without_bound() {
         let (mut sink, _events) = queue(1, Arc::default());
-        let most = MIN_RESERVE as u64;
-        sink.put((1..=most).map(event));
+        let message = |bytes| Event::Message {
+            slot: Slot(1),
+            number: None,
+            sender: MemberId(1),
+            delivery: Delivery::Unreliable,
+            payload: Bytes::from(vec![0; bytes]),
+        };
+        // The first one has room.
+        sink.put((0..2).map(|_| message(RESERVE_BYTES - 10_000)));
         assert!(!sink.has_room(false) && sink.has_room(true));
-        sink.put(std::iter::once(event(most + 1)));
+        sink.put(std::iter::once(message(10_000)));
         assert!(!sink.has_room(true));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_counted_until_it_is_read() {
+        let (mut sink, mut events) = queue(1, Arc::default());
+        sink.put((1..=9).map(event));
+        let kept = |sink: &Sink| if let Sink::Queue(queue) = sink { queue.backlog_bytes } else { 0 };
+        assert_eq!(kept(&sink), 8 * size_of::<Event>());
+        for left in (0..8).rev() {
+            assert!(events.recv().await.is_some());
+            sink.put(std::iter::empty());
+            assert_eq!(kept(&sink), left * size_of::<Event>());
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! `join` on stream 0, and on its own stream, which begins with the snapshot. Reliable messages that overtake
 //! the snapshot are held until it arrives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::mirror::Mirror;
@@ -212,24 +212,33 @@ fn check_entered(entered: Entered, session: SessionId, member: MemberId) -> Resu
     Err(ServerViolation::WrongSession { slot: entered.slot, snapshot: session })
 }
 
-/// Ended slots. Servers number slots without gaps, so nearly all of them lie at or below the floor.
-#[derive(Debug, Default)]
-struct EndedSlots {
-    /// This slot and all below have ended.
-    floor: u32,
-    above: BTreeSet<u32>,
+/// Ended slots, as runs of consecutive numbers: first and last. Servers number slots without gaps, so there are
+/// hardly more runs than sessions that go on.
+#[derive(Debug)]
+struct EndedSlots(BTreeMap<u32, u32>);
+
+impl Default for EndedSlots {
+    /// Slot 0 is no session's.
+    fn default() -> Self {
+        Self([(0, 0)].into())
+    }
 }
 
 impl EndedSlots {
-    fn insert(&mut self, slot: Slot) {
-        self.above.insert(slot.0);
-        while let Some(next) = self.floor.checked_add(1).filter(|next| self.above.remove(next)) {
-            self.floor = next;
-        }
+    fn insert(&mut self, Slot(slot): Slot) {
+        let joined = self.run_of(slot.saturating_sub(1));
+        let first = joined.map_or(slot, |(first, _)| first);
+        let last = slot.checked_add(1).and_then(|next| self.0.remove(&next)).unwrap_or(slot);
+        self.0.insert(first, last);
     }
 
     fn contains(&self, slot: Slot) -> bool {
-        slot.0 <= self.floor || self.above.contains(&slot.0)
+        self.run_of(slot.0).is_some()
+    }
+
+    fn run_of(&self, slot: u32) -> Option<(u32, u32)> {
+        let (first, last) = self.0.range(..=slot).next_back()?;
+        (*last >= slot).then_some((*first, *last))
     }
 }
 
@@ -238,23 +247,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ended_slots_are_known_and_take_no_room_when_in_order() {
+    fn ended_slots_are_known_and_take_little_room() {
         let mut ended = EndedSlots::default();
         for slot in [2, 3, 5, 1] {
             ended.insert(Slot(slot));
         }
-        assert_eq!((ended.floor, ended.above.len()), (3, 1));
-        let known: Vec<u32> = (1..=6).filter(|&slot| ended.contains(Slot(slot))).collect();
-        assert_eq!(known, [1, 2, 3, 5]);
+        assert_eq!(ended.0, [(0, 3), (5, 5)].into());
+        let known: Vec<u32> = (0..=6).filter(|&slot| ended.contains(Slot(slot))).collect();
+        assert_eq!(known, [0, 1, 2, 3, 5]);
+        // Slot 4 goes on.
+        (6..1_000).for_each(|slot| ended.insert(Slot(slot)));
+        assert_eq!(ended.0, [(0, 3), (5, 999)].into());
+        ended.insert(Slot(4));
+        assert_eq!(ended.0, [(0, 999)].into());
     }
 
     // spec-test: SES-3
     #[test]
     fn the_last_slot_ends_as_any_other() {
-        let mut ended = EndedSlots { floor: u32::MAX - 2, ..EndedSlots::default() };
+        let mut ended = EndedSlots::default();
         ended.insert(Slot(u32::MAX));
-        assert!(!ended.contains(Slot(u32::MAX - 1)));
+        assert!(ended.contains(Slot(u32::MAX)) && !ended.contains(Slot(u32::MAX - 1)));
         ended.insert(Slot(u32::MAX - 1));
-        assert_eq!((ended.floor, ended.above.len()), (u32::MAX, 0));
+        assert_eq!(ended.0, [(0, 0), (u32::MAX - 1, u32::MAX)].into());
     }
 }
