@@ -122,7 +122,7 @@ limits! {
     /// do not reach it.
     session_commands_per_second: 8_000 in 1..=10_000_000, "commands/s";
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
-    /// them at once, or 524288. Each message and each change of properties counts 64 bytes more. Above
+    /// them at once, or 532736. Each message and each change of properties counts 64 bytes more. Above
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should
     /// take as much, and its queue, `max_queued_bytes`, a second's worth.
     session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
@@ -130,7 +130,8 @@ limits! {
     /// less than `max_queued_bytes`.
     lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
     /// Bytes of reliable messages that wait for one connection before it is closed with `lagging` and its user removed
-    /// from its sessions.
+    /// from its sessions. Must be at least 163840, and 416 for each of `invites_per_user`: a user who connects is told
+    /// of all open invites.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
     /// `lagging`, too, if more than half of `lagging_bytes` still waits. What is sent to it meanwhile has as much time
@@ -204,7 +205,24 @@ pub enum LimitError {
         /// Its value.
         other_value: u64,
     },
+    /// What a user is told at first has no room in the user's queue.
+    #[error(
+        "max_queued_bytes is {value}, allowed is at least {min} with invites_per_user {invites_per_user}"
+    )]
+    QueueTooSmall {
+        /// Value of `max_queued_bytes`.
+        value: u64,
+        /// Smallest value allowed.
+        min: u64,
+        /// Value of `invites_per_user`, from which it follows.
+        invites_per_user: u64,
+    },
 }
+
+/// Most bytes that a snapshot takes in a queue.
+const SNAPSHOT_BYTES: u64 = 160 << 10;
+/// Most bytes that an invitation takes in a queue.
+const INVITATION_BYTES: u64 = 416;
 
 impl Limit {
     /// Checks a value against the range.
@@ -226,19 +244,22 @@ impl Limits {
     ///
     /// # Errors
     /// [`LimitError::OutOfRange`] with the first that is not in its range, [`LimitError::NotBelow`] when users
-    /// would be removed without having been told that they lag.
+    /// would be removed without having been told that they lag, [`LimitError::QueueTooSmall`] when they would
+    /// be removed for the invites that others have sent them.
     pub fn check(&self) -> Result<(), LimitError> {
         let in_range = |limit: &Limit| limit.check(self.get(limit.name).unwrap_or(limit.default));
         Self::ALL.iter().try_for_each(in_range)?;
-        if self.lagging_bytes < self.max_queued_bytes {
-            return Ok(());
+        if self.lagging_bytes >= self.max_queued_bytes {
+            return Err(LimitError::NotBelow {
+                name: "lagging_bytes",
+                value: self.lagging_bytes,
+                other: "max_queued_bytes",
+                other_value: self.max_queued_bytes,
+            });
         }
-        Err(LimitError::NotBelow {
-            name: "lagging_bytes",
-            value: self.lagging_bytes,
-            other: "max_queued_bytes",
-            other_value: self.max_queued_bytes,
-        })
+        let (value, invites_per_user) = (self.max_queued_bytes, self.invites_per_user);
+        let min = SNAPSHOT_BYTES + invites_per_user * INVITATION_BYTES;
+        if value < min { Err(LimitError::QueueTooSmall { value, min, invites_per_user }) } else { Ok(()) }
     }
 }
 
@@ -250,6 +271,10 @@ pub(super) fn size(limit: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{InviteId, SessionId, SessionKind, UserId};
+    use crate::wire::UserEvent;
+    use crate::wire::event::Invitation;
+    use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
     #[test]
     fn defaults_are_in_range_and_agree_with_the_rows() {
@@ -286,5 +311,29 @@ mod tests {
         let of = |lagging_bytes| Limits { lagging_bytes, max_queued_bytes: 262_144, ..Limits::default() };
         assert!(matches!(of(262_144).check(), Err(LimitError::NotBelow { name: "lagging_bytes", .. })));
         assert_eq!(of(262_143).check(), Ok(()));
+    }
+
+    // spec-test: SES-17
+    #[test]
+    fn whoever_connects_has_room_for_all_invites() {
+        let text = |bytes| "x".repeat(bytes);
+        let invitation = Invitation {
+            invite: InviteId { session: SessionId(u64::MAX), number: u32::MAX },
+            kind: SessionKind(u16::MAX),
+            owner: UserId::new(&text(64)).unwrap(),
+            ttl_left_ms: 86_400_000,
+            note: text(256).parse().unwrap(),
+        };
+        let bytes = (UserEvent::Invited(invitation).encode().len() + MESSAGE_OVERHEAD_BYTES) as u64;
+        assert!((bytes..bytes + 16).contains(&INVITATION_BYTES), "{bytes}");
+        let of = |invites_per_user| Limits {
+            invites_per_user,
+            lagging_bytes: 4_096,
+            max_queued_bytes: 262_144,
+            ..Limits::default()
+        };
+        let too_small = LimitError::QueueTooSmall { value: 262_144, min: 262_432, invites_per_user: 237 };
+        assert_eq!([of(236).check(), of(237).check()], [Ok(()), Err(too_small)]);
+        assert_eq!(Limits { invites_per_user: 1_024, ..Limits::default() }.check(), Ok(()));
     }
 }

@@ -113,6 +113,12 @@ mod tests {
         );
         let both = "[limits]\nlagging_bytes = 200000\nmax_queued_bytes = 262144";
         assert_eq!(Config::default().apply_toml(both), Ok(()));
+        let text =
+            refusal("[limits]\ninvites_per_user = 1024\nlagging_bytes = 200000\nmax_queued_bytes = 262144");
+        assert_eq!(
+            text,
+            "line 4: max_queued_bytes is 262144, allowed is at least 589824 with invites_per_user 1024"
+        );
     }
 
     #[test]

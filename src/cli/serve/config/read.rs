@@ -43,6 +43,11 @@ impl Config {
                     problem: format!("`limits.{key}` is {of_key}; allowed is {allowed}"),
                 }
             }
+            LimitError::QueueTooSmall { .. } => {
+                let keys = ["max_queued_bytes", "invites_per_user"];
+                let line = keys.iter().find_map(|key| line_of(text, table.get_ref(), "limits", key));
+                ConfigError { line, problem: error.to_string() }
+            }
             error => ConfigError { line: None, problem: error.to_string() },
         })
     }
