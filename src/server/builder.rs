@@ -149,7 +149,8 @@ impl Builder {
     /// it to a channel. It is called in no tokio runtime: to spawn tasks it must hold a `Handle`. To query
     /// the server it must hold a [`Weak`](std::sync::Weak) reference: the server holds this function and
     /// would otherwise never be dropped. A panic is logged. At a shutdown the end of every connection is
-    /// reported, but the end of no session. Default: none.
+    /// reported, except of one that moves to another worker just as the time of the drain ends, but the end
+    /// of no session. Default: none.
     pub fn observe(mut self, observe: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Box::new(observe));
         self

@@ -155,7 +155,8 @@ impl Server {
     }
 
     /// Ends a session. Its members get `closed_by_operator` and `reason`, and invited users are notified that
-    /// their invites are revoked. Returns at once; false if the session does not exist.
+    /// their invites are revoked. Returns at once; false if the session does not exist, or after
+    /// [`Server::drain`].
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
         self.shared.close_session(session, reason)
     }
@@ -172,7 +173,7 @@ impl Server {
     /// Removes a user from a session, as its owner could. Its members, including the user, get `kicked` and
     /// `reason`, and an open invite of the user is revoked. The user stays connected, and may return if the
     /// session is open or its owner invites the user again. Returns at once; false if the user is not in the
-    /// session.
+    /// session, or after [`Server::drain`].
     pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
         self.shared.remove_member(session, user, reason)
     }

@@ -148,18 +148,20 @@ impl Shared {
         })
     }
 
-    /// Makes a worker end the session; false if it does not exist.
+    /// Makes a worker end the session; false if it does not exist, or if the server drains: sessions keep their
+    /// last state then.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
-        let is_there = self.sessions.look_at(session).is_some();
+        let is_there = self.drain_until().is_none() && self.sessions.look_at(session).is_some();
         if is_there {
             self.post_for(session, Mail::CloseSession { session, reason });
         }
         is_there
     }
 
-    /// Makes a worker remove the user from the session; false if the user is not in it.
+    /// Makes a worker remove the user from the session; false if the user is not in it, or if the server
+    /// drains.
     pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
-        let members = self.sessions.members(session);
+        let members = self.sessions.members(session).filter(|_| self.drain_until().is_none());
         let is_there = members.is_some_and(|members| members.iter().any(|member| member.user == *user));
         if is_there {
             self.post_for(session, Mail::RemoveMember { session, user: user.clone(), reason });

@@ -32,6 +32,7 @@ impl Worker {
                 code,
                 login: client.login,
             });
+            self.shared.directory.disconnect(&client.user, connection);
         }
         self.clients.close(now, connection, code);
     }

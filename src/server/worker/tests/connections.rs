@@ -282,6 +282,11 @@ fn a_drain_tells_every_client_and_refuses_new_ones() {
         assert_eq!(house.closed_with(ann), Some(CloseCode::ShuttingDown));
         assert_eq!(house.closed_with(ben), Some(CloseCode::ShuttingDown));
         assert_eq!(house.events(ann, at.slot), [], "one close instead of a leave for every member");
+        let (shared, user) = (&house.shared, UserId::new("ann").unwrap());
+        assert!(!shared.kick(&user, Reason::none()), "no longer connected");
+        assert!(!shared.remove_member(at.session, &user, Reason::none()));
+        assert!(!shared.close_session(at.session, Reason::none()));
+        assert_eq!(shared.sessions.members(at.session).unwrap().len(), 2, "sessions keep their state");
         assert!(!house.workers.iter().all(Driven::is_finished), "cat has not confirmed");
 
         let late = house.dial("dan", 2);
