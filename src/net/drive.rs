@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::batch::{Flushed, ReceiveBatch, SendBatch};
 use super::pace::{BusyPoll, Round, Slack};
 use super::port::Port;
-use super::sources::{Ready, Sources, TaskSources, Turn};
+use super::sources::{Ready, Sending, Sources, TaskSources};
 use super::timer::Timer;
 use super::{Clock, Counters, Driven, IoPath, Socket};
 use crate::base::{Now, Timestamp};
@@ -97,28 +97,28 @@ pub(super) async fn turns<D: Driven + ?Sized>(
     let mut ready = Ready::default();
     loop {
         ready = match turns.play(ready)? {
-            Wait::Not { turn } => sources.ready_soon(turn, turns.driven.wants_datagrams()).await?,
-            Wait::Rest { until, turn } => {
+            Wait::GoOn { sending } => sources.ready_soon(sending, turns.driven.wants_datagrams()).await?,
+            Wait::Rest { until, sending } => {
                 sources.sleep(until).await;
-                sources.ready_soon(turn, turns.driven.wants_datagrams()).await?
+                sources.ready_soon(sending, turns.driven.wants_datagrams()).await?
             }
-            Wait::Sources { now, deadline, turn } => {
+            Wait::Sources { now, deadline, sending } => {
                 sources.put_off(now, deadline, turns.slack.next_turn())?;
-                sources.ready(deadline, turn, turns.driven.wants_datagrams()).await?
+                sources.ready(deadline, sending, turns.driven.wants_datagrams()).await?
             }
             Wait::Over => return Ok(()),
         };
     }
 }
 
-/// How a loop waits for its next turn; `turn` is how the last one ended.
+/// How a loop waits for its next turn; `sending` is how that of the last one ended.
 enum Wait {
     /// No wait: more work is left, or the loop polls busily.
-    Not { turn: Turn },
+    GoOn { sending: Sending },
     /// For a fixed time, regardless of events.
-    Rest { until: Timestamp, turn: Turn },
+    Rest { until: Timestamp, sending: Sending },
     /// For its sources and the deadline.
-    Sources { now: Timestamp, deadline: Option<Timestamp>, turn: Turn },
+    Sources { now: Timestamp, deadline: Option<Timestamp>, sending: Sending },
     /// There is no next turn.
     Over,
 }
@@ -170,28 +170,28 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         let reads = self.driven.wants_datagrams() && (ready.readable || !self.inbox.is_empty());
         let (now, more) = self.read(reads, ready.woken)?;
         if more && !self.inbox.keeps_failing() && self.round.reads_on(now.mono) {
-            return Ok(Wait::Not { turn: Turn::Done });
+            return Ok(Wait::GoOn { sending: Sending::Done });
         }
-        let turn = self.io.flush(now, self.driven, &mut self.outbox)?;
-        if self.is_over(now.mono, turn) {
+        let sending = self.io.flush(now, self.driven, &mut self.outbox)?;
+        if self.is_over(now.mono, sending) {
             return Ok(Wait::Over);
         }
-        let is_busy = turn == Turn::Done && self.busy.is_busy(now.mono);
-        if turn == Turn::Unfinished {
+        let is_busy = sending == Sending::Done && self.busy.is_busy(now.mono);
+        if sending == Sending::Unfinished {
             self.round.sends_on();
         }
         let rest = if reads && self.inbox.keeps_failing() {
             Some(now.mono + BLOCKED_WAIT)
-        } else if turn == Turn::Done {
+        } else if sending == Sending::Done {
             let rest = self.round.end(self.clock.mono(), self.driven.poll_timeout());
             rest.filter(|_| self.rests && !more && !is_busy)
         } else {
             None
         };
         Ok(match rest {
-            Some(until) => Wait::Rest { until, turn },
-            None if more || turn == Turn::Unfinished || is_busy => Wait::Not { turn },
-            None => Wait::Sources { now: now.mono, deadline: self.deadline(now.mono, turn), turn },
+            Some(until) => Wait::Rest { until, sending },
+            None if more || sending == Sending::Unfinished || is_busy => Wait::GoOn { sending },
+            None => Wait::Sources { now: now.mono, deadline: self.deadline(now.mono, sending), sending },
         })
     }
 
@@ -216,18 +216,18 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
     }
 
     /// Returns true if `driven` is finished and its last datagrams have left, or had no room for too long.
-    fn is_over(&mut self, now: Timestamp, turn: Turn) -> bool {
+    fn is_over(&mut self, now: Timestamp, sending: Sending) -> bool {
         if !self.driven.is_finished() {
             return false;
         }
         let since = *self.finished_at.get_or_insert(now);
-        turn == Turn::Done || (turn == Turn::Blocked && now >= since + LAST_WORDS)
+        sending == Sending::Done || (sending == Sending::Blocked && now >= since + LAST_WORDS)
     }
 
     /// Returns the latest time of the next turn.
-    fn deadline(&self, now: Timestamp, turn: Turn) -> Option<Timestamp> {
+    fn deadline(&self, now: Timestamp, sending: Sending) -> Option<Timestamp> {
         let due = self.driven.poll_timeout().map(|due| due + self.slack.time());
-        if turn != Turn::Blocked {
+        if sending != Sending::Blocked {
             return due;
         }
         // A deadline may stay due until its datagrams have left, for which there is no room.
@@ -251,10 +251,10 @@ impl Io<'_> {
         now: Now,
         driven: &mut D,
         outbox: &mut SendBatch,
-    ) -> io::Result<Turn> {
+    ) -> io::Result<Sending> {
         if outbox.send(self.port, &self.counters)? == Flushed::Blocked {
             self.counters.answers_dropped.add_len(driven.drop_answers());
-            return Ok(Turn::Blocked);
+            return Ok(Sending::Blocked);
         }
         for _ in 0..self.send_batches {
             if driven.has_answers() && self.port.is_crowded() {
@@ -262,12 +262,12 @@ impl Io<'_> {
             }
             let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
             if outbox.send(self.port, &self.counters)? == Flushed::Blocked {
-                return Ok(Turn::Blocked);
+                return Ok(Sending::Blocked);
             }
             if !full {
-                return Ok(Turn::Done);
+                return Ok(Sending::Done);
             }
         }
-        Ok(Turn::Unfinished)
+        Ok(Sending::Unfinished)
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::drive::{Setup, turns};
 use super::port::Port;
-use super::sources::{Ready, Sources, Turn};
+use super::sources::{Ready, Sending, Sources};
 use super::sys::{EventFd, Readiness, TimerFd, wait, wake_on_time};
 use super::timer::Armed;
 use super::{Clock, Driven, Socket};
@@ -95,8 +95,13 @@ impl ThreadSources<'_> {
 }
 
 impl Sources for ThreadSources<'_> {
-    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn, reads: bool) -> io::Result<Ready> {
-        let wanted = Readiness { readable: reads, writable: turn == Turn::Blocked };
+    async fn ready(
+        &mut self,
+        deadline: Option<Timestamp>,
+        sending: Sending,
+        reads: bool,
+    ) -> io::Result<Ready> {
+        let wanted = Readiness { readable: reads, writable: sending == Sending::Blocked };
         if let Some(deadline) = deadline.filter(|it| self.armed.is_late(*it)) {
             self.arm(deadline)?;
         }
@@ -115,7 +120,7 @@ impl Sources for ThreadSources<'_> {
         Ok(Ready { readable: found.socket.readable, woken })
     }
 
-    async fn ready_soon(&mut self, _: Turn, reads: bool) -> io::Result<Ready> {
+    async fn ready_soon(&mut self, _: Sending, reads: bool) -> io::Result<Ready> {
         // Reading in vain costs as much as asking first.
         Ok(Ready { readable: reads, woken: self.bell.awake() })
     }
@@ -145,8 +150,8 @@ mod tests {
         test(ThreadSources { port: &port, clock, bell: &bell, timer, armed: Armed::default() });
     }
 
-    fn ready(sources: &mut ThreadSources<'_>, deadline: Timestamp, turn: Turn) -> Ready {
-        let ready = pin!(sources.ready(Some(deadline), turn, true));
+    fn ready(sources: &mut ThreadSources<'_>, deadline: Timestamp, sending: Sending) -> Ready {
+        let ready = pin!(sources.ready(Some(deadline), sending, true));
         match ready.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(ready) => ready.unwrap(),
             Poll::Pending => panic!("it waits inside of the call"),
@@ -156,13 +161,13 @@ mod tests {
     #[test]
     fn room_to_send_ends_a_wait_of_a_loop_that_has_none() {
         with_sources(|mut sources| {
-            let mut is_early = |millis, turn| {
+            let mut is_early = |millis, sending| {
                 let deadline = sources.clock.mono() + Duration::from_millis(millis);
-                assert_eq!(ready(&mut sources, deadline, turn), Ready::default());
+                assert_eq!(ready(&mut sources, deadline, sending), Ready::default());
                 sources.clock.mono() < deadline
             };
-            assert!(!is_early(5, Turn::Done), "there is room, and nobody waits for it");
-            assert!(is_early(60_000, Turn::Blocked));
+            assert!(!is_early(5, Sending::Done), "there is room, and nobody waits for it");
+            assert!(is_early(60_000, Sending::Blocked));
         });
     }
 
@@ -173,7 +178,7 @@ mod tests {
             let at = |seconds| now + Duration::from_secs(seconds);
             let rung = |sources: &mut ThreadSources<'_>, seconds| {
                 sources.bell.ring();
-                assert!(ready(sources, at(seconds), Turn::Done).woken);
+                assert!(ready(sources, at(seconds), Sending::Done).woken);
                 sources.armed
             };
             assert_eq!(rung(&mut sources, 60), Armed(Some(at(60))));
@@ -183,7 +188,7 @@ mod tests {
             assert_eq!(sources.armed, Armed(Some(at(50))), "not soon");
             sources.put_off(now, Some(at(70)), Duration::from_secs(50)).unwrap();
             assert_eq!(sources.armed, Armed(Some(at(70))));
-            ready(&mut sources, now, Turn::Done);
+            ready(&mut sources, now, Sending::Done);
             assert_eq!(sources.armed, Armed(None), "fired, and not watched until it is set again");
         });
     }

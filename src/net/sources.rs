@@ -15,7 +15,7 @@ use crate::base::Timestamp;
 
 /// How a turn's sending ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Sending {
     /// Nothing is left to send.
     Done,
     /// More is left; the next turn continues.
@@ -34,10 +34,15 @@ pub(super) struct Ready {
 /// The events that the loop waits for at once. `reads` states whether datagrams are wanted.
 pub(super) trait Sources {
     /// Waits for any of them, and for the deadline (`None`: never). May end spuriously.
-    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn, reads: bool) -> io::Result<Ready>;
+    async fn ready(
+        &mut self,
+        deadline: Option<Timestamp>,
+        sending: Sending,
+        reads: bool,
+    ) -> io::Result<Ready>;
 
     /// Returns what may be ready, without waiting.
-    async fn ready_soon(&mut self, turn: Turn, reads: bool) -> io::Result<Ready>;
+    async fn ready_soon(&mut self, sending: Sending, reads: bool) -> io::Result<Ready>;
 
     /// Waits until `until`, regardless of events.
     async fn sleep(&mut self, until: Timestamp);
@@ -60,8 +65,8 @@ impl<'a> TaskSources<'a> {
         Self { port, room: Room::default(), timer, wake, notified: Box::pin(wake.notified()) }
     }
 
-    fn poll_io(&mut self, turn: Turn, reads: bool, cx: &mut Context<'_>) -> (Ready, bool) {
-        let writable = if turn == Turn::Blocked {
+    fn poll_io(&mut self, sending: Sending, reads: bool, cx: &mut Context<'_>) -> (Ready, bool) {
+        let writable = if sending == Sending::Blocked {
             self.room.poll(self.port, cx).is_ready()
         } else {
             self.room.leave();
@@ -77,9 +82,14 @@ impl<'a> TaskSources<'a> {
 }
 
 impl Sources for TaskSources<'_> {
-    async fn ready(&mut self, deadline: Option<Timestamp>, turn: Turn, reads: bool) -> io::Result<Ready> {
+    async fn ready(
+        &mut self,
+        deadline: Option<Timestamp>,
+        sending: Sending,
+        reads: bool,
+    ) -> io::Result<Ready> {
         poll_fn(|cx| {
-            let (ready, writable) = self.poll_io(turn, reads, cx);
+            let (ready, writable) = self.poll_io(sending, reads, cx);
             let due = self.timer.poll(deadline, cx).is_ready();
             if ready.readable || ready.woken || writable || due {
                 Poll::Ready(Ok(ready))
@@ -90,10 +100,10 @@ impl Sources for TaskSources<'_> {
         .await
     }
 
-    async fn ready_soon(&mut self, turn: Turn, reads: bool) -> io::Result<Ready> {
+    async fn ready_soon(&mut self, sending: Sending, reads: bool) -> io::Result<Ready> {
         // Gives the runtime an opportunity to look for events.
         tokio::task::yield_now().await;
-        poll_fn(|cx| Poll::Ready(Ok(self.poll_io(turn, reads, cx).0))).await
+        poll_fn(|cx| Poll::Ready(Ok(self.poll_io(sending, reads, cx).0))).await
     }
 
     async fn sleep(&mut self, until: Timestamp) {

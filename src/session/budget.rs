@@ -6,8 +6,8 @@ use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 /// from it freely. Below that, each member has a share: its rate is the bucket's rate divided by the number
 /// of members, its burst a quarter of the bucket's capacity divided by that number. The shares together hold
 /// a quarter of the capacity, or 1 each if that is more; what is taken from a share must also be in the
-/// bucket. An amount larger than the burst of a share is taken only from a member that has saved as much of
-/// its share.
+/// bucket. An amount larger than the burst of a share is taken only from a member that has as much
+/// credit.
 // spec: LIM-3
 #[derive(Debug)]
 pub(super) struct SharedBudget {
@@ -19,21 +19,21 @@ pub(super) struct SharedBudget {
 /// What one member may take while the bucket is below half.
 #[derive(Debug)]
 struct Share {
-    /// Tokens kept for the member.
-    kept: TokenBucket,
+    /// What it may take at any time.
+    allowance: TokenBucket,
     /// By how much the member's recent demand stayed below its share. Refused amounts and amounts taken while
     /// the bucket was above half count as demand.
-    saved: TokenBucket,
+    credit: TokenBucket,
 }
 
 impl Share {
-    /// Takes `amount` from the savings. If they are smaller, empties them and returns false.
+    /// Takes `amount` from the credit. If that is smaller, empties it and returns false.
     fn spend(&mut self, now: Timestamp, amount: u64) -> bool {
-        let is_saved = self.saved.take(now, amount);
-        if !is_saved {
-            self.saved.empty();
+        let has_credit = self.credit.take(now, amount);
+        if !has_credit {
+            self.credit.empty();
         }
-        is_saved
+        has_credit
     }
 }
 
@@ -58,21 +58,22 @@ impl SharedBudget {
             }
             return true;
         }
-        let Share { kept, saved } = self.share(now, members);
-        let (per_second, [at_once, most_saved]) = (kept.per_second(), [kept.holds(), saved.holds()]);
+        let Share { allowance, credit } = self.share(now, members);
+        let (per_second, [at_once, most_credit]) =
+            (allowance.per_second(), [allowance.holds(), credit.holds()]);
         let shares = self.shares.get_or_insert_default();
-        let share = shares.entry(member).or_insert(Share { kept, saved });
+        let share = shares.entry(member).or_insert(Share { allowance, credit });
         // There may be more members now than when the share was created.
-        share.kept.resize(now, per_second, at_once);
-        share.saved.resize(now, per_second, most_saved);
-        let is_saved = share.spend(now, amount);
+        share.allowance.resize(now, per_second, at_once);
+        share.credit.resize(now, per_second, most_credit);
+        let has_credit = share.spend(now, amount);
         let is_taken = if amount <= at_once {
-            share.kept.has(now, amount) && self.all.take(now, amount)
+            share.allowance.has(now, amount) && self.all.take(now, amount)
         } else {
-            is_saved && self.all.take_above(now, amount, KEPT)
+            has_credit && self.all.take_above(now, amount, KEPT)
         };
         if is_taken {
-            share.kept.charge(amount);
+            share.allowance.charge(amount);
         }
         is_taken
     }
@@ -82,8 +83,8 @@ impl SharedBudget {
     pub(super) fn enter(&mut self, now: Timestamp, (member, members): (MemberId, usize)) {
         let mut share = self.share(now, members);
         if let Some(shares) = &mut self.shares {
-            share.kept.empty();
-            share.saved.empty();
+            share.allowance.empty();
+            share.credit.empty();
             shares.insert(member, share);
         }
     }
@@ -93,8 +94,8 @@ impl SharedBudget {
         let part_of = |amount: u64| (amount / u64::try_from(members).unwrap_or(u64::MAX).max(1)).max(1);
         let (per_second, in_shares) = (part_of(self.all.per_second()), self.all.holds() / KEPT);
         Share {
-            kept: TokenBucket::new(now, per_second, part_of(in_shares)),
-            saved: TokenBucket::new(now, per_second, in_shares),
+            allowance: TokenBucket::new(now, per_second, part_of(in_shares)),
+            credit: TokenBucket::new(now, per_second, in_shares),
         }
     }
 
@@ -279,8 +280,8 @@ mod tests {
                 let SharedBudget { all, shares } = &mut session.budget;
                 all.has(now, 0);
                 let in_shares = shares.iter_mut().flat_map(|shares| shares.values_mut()).map(|share| {
-                    share.kept.has(now, 0);
-                    share.kept.micro_tokens()
+                    share.allowance.has(now, 0);
+                    share.allowance.micro_tokens()
                 });
                 prop_assert!(in_shares.sum::<u64>() <= all.micro_tokens());
             }

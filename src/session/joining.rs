@@ -77,14 +77,12 @@ impl Session {
         };
         let older = self.members.id_of(user).and_then(|id| self.members.get(id));
         match older {
-            None => Ok(Entry { invite, older: None }),
             // spec: HSK-15
-            Some(older) if older.at.login < login => {
-                // The session would end with the older connection, whose worker will be notified.
-                let ends = if self.ends_without(older.id) { Err(ErrorCode::NoSuchSession) } else { Ok(()) };
-                ends.map(|()| Entry { invite, older: Some(older.id) })
-            }
-            Some(_) => Err(ErrorCode::AlreadyMember),
+            None => Ok(Entry { invite, older: None }),
+            Some(older) if older.at.login >= login => Err(ErrorCode::AlreadyMember),
+            // It ends with the older connection, whose worker will be notified.
+            Some(older) if self.ends_without(older.id) => Err(ErrorCode::NoSuchSession),
+            Some(older) => Ok(Entry { invite, older: Some(older.id) }),
         }
     }
 

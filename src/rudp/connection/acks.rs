@@ -26,18 +26,25 @@ pub struct AckTracker {
     /// Largest number named by an ack that the peer is known to have received.
     confirmed: u64,
     /// The peer knows what arrived below this number. A packet that arrives late lowers it again.
-    told_below: u64,
+    peer_knows_below: u64,
     odd: Rare<Odd>,
 }
 
 /// State that exists only when packets arrive out of order or are repaired.
 #[derive(Debug, Default)]
 struct Odd {
-    /// The smallest number that arrived late, and the largest number received by then. The peer may not know
-    /// of the former until an ack beyond the latter is confirmed.
-    late: Option<(u64, u64)>,
+    late: Option<Late>,
     /// The newest packets repaired by REPAIR frames that no ack has named yet.
     repaired: Vec<u64>,
+}
+
+/// The packets that arrived late. The peer may not know of them until an ack beyond `largest_by_then` is
+/// confirmed.
+#[derive(Debug, Clone, Copy)]
+struct Late {
+    smallest: u64,
+    /// Largest number received when the last of them came.
+    largest_by_then: u64,
 }
 
 impl Blank for Odd {
@@ -65,7 +72,7 @@ impl AckTracker {
             max_delay: max_delay.into(),
             received: 0,
             confirmed: 0,
-            told_below: 0,
+            peer_knows_below: 0,
             odd: Rare::new(),
         }
     }
@@ -88,9 +95,9 @@ impl AckTracker {
             .is_none_or(|largest| number.0 > largest && !(largest + 1..number.0).any(|it| is_missing(&it)));
         match self.largest() {
             Some(largest) if number.0 < largest => {
-                let smallest = self.odd.late.map_or(number.0, |(late, _)| late.min(number.0));
-                self.odd.late = Some((smallest, largest));
-                self.told_below = self.told_below.min(smallest);
+                let smallest = self.odd.late.map_or(number.0, |late| late.smallest.min(number.0));
+                self.odd.late = Some(Late { smallest, largest_by_then: largest });
+                self.peer_knows_below = self.peer_knows_below.min(smallest);
             }
             _ => self.largest_at = now,
         }
@@ -159,10 +166,10 @@ impl AckTracker {
     pub fn on_confirmed(&mut self, largest: u64) {
         self.confirmed = self.confirmed.max(largest);
         if let Some(odd) = self.odd.get_mut() {
-            odd.late = odd.late.filter(|(_, by_then)| largest <= *by_then);
+            odd.late = odd.late.filter(|late| largest <= late.largest_by_then);
         }
-        let told_below = self.odd.late.map_or(self.confirmed + 1, |(late, _)| late.min(self.confirmed + 1));
-        self.told_below = self.told_below.max(told_below);
+        let below = self.odd.late.map_or(self.confirmed + 1, |late| late.smallest.min(self.confirmed + 1));
+        self.peer_knows_below = self.peer_knows_below.max(below);
     }
 
     /// Takes the ack for what arrived, without what the peer is known to know (ACK-10); it then counts as
@@ -190,7 +197,7 @@ impl AckTracker {
         }
         let mut runs = SmallVec::new();
         let mut floor = first;
-        let untold = self.runs.iter().skip(1).take_while(|(_, last)| *last >= self.told_below);
+        let untold = self.runs.iter().skip(1).take_while(|(_, last)| *last >= self.peer_knows_below);
         for &(first, last) in untold.take(MAX_ACK_RUNS) {
             runs.push(AckRun { gap: floor - last - 1, run: last - first + 1 });
             floor = first;
@@ -203,7 +210,7 @@ impl AckTracker {
     // spec: ACK-3
     fn is_clean(&self, first: u64, last: u64) -> bool {
         let Some(beyond) = last.checked_sub(CLEAN_ACK_NUMBERS) else { return first == 0 };
-        let is_untold = |run: &(u64, u64)| run.0 <= beyond && run.1.min(beyond) >= self.told_below;
+        let is_untold = |run: &(u64, u64)| run.0 <= beyond && run.1.min(beyond) >= self.peer_knows_below;
         first <= beyond + 1 && !self.runs.iter().any(is_untold)
     }
 
