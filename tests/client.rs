@@ -5,7 +5,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rallypoint::backend;
@@ -542,6 +545,31 @@ async fn a_handler_hears_events_and_may_call_the_client() {
 
 /// Starts relays in front of a server, each of which forwards datagrams after `delay`, and returns their
 /// addresses.
+/// Some executors poll a task from within its waker.
+#[test]
+fn a_waker_may_call_the_client() {
+    struct Asks(Client, mpsc::Sender<usize>);
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.1.send(self.0.sessions().len()).unwrap();
+        }
+    }
+    let world = World::new();
+    let grant = world.grant("ann");
+    let (tell, told) = mpsc::channel();
+    // A thread of its own: on failure it never ends.
+    thread::spawn(move || {
+        runtime().block_on(async {
+            let (client, _) = Client::connect(&grant, config()).await.unwrap();
+            let waker = Arc::new(Asks(client.clone(), tell)).into();
+            let mut create = pin!(client.create(CreateSession::new(1)));
+            assert!(create.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            client.closed().await;
+        });
+    });
+    assert_eq!(told.recv_timeout(LONGEST), Ok(1), "the session that was created");
+}
+
 async fn behind_slow_relays(server: SocketAddr, delay: Duration, count: usize) -> (Vec<String>, JoinSet<()>) {
     let (mut addresses, mut relays) = (Vec::new(), JoinSet::new());
     for _ in 0..count {

@@ -2,8 +2,8 @@
 //! same core.
 //!
 //! The app's calls reach the core at once, under a lock that is never held for longer than a batch of
-//! datagrams takes, and wake the task to send. Only the task delivers results and events, and it delivers
-//! events after releasing the lock, so that a handler may call the client.
+//! datagrams takes, and wake the task to send. Only the task delivers results and events ([`Outputs`]), after
+//! releasing the lock, so that a handler or a waker may call the client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,6 +47,34 @@ pub(super) struct State {
 pub(super) struct Drain {
     pub(super) queued_bytes: usize,
     pub(super) tell: oneshot::Sender<()>,
+}
+
+/// What a turn has for the app.
+#[derive(Default)]
+struct Outputs {
+    notices: Vec<Notice>,
+    events: Vec<Event>,
+}
+
+/// What a waiting caller is told. It may have stopped waiting.
+enum Notice {
+    Connected(oneshot::Sender<Result<(), Disconnected>>, Result<(), Disconnected>),
+    Result(Waiter, Result<Value, RequestError>),
+    Drained(oneshot::Sender<()>),
+    /// The connection ended first, as the caller learns when the sender is dropped.
+    NeverDrained(oneshot::Sender<()>),
+}
+
+impl Notice {
+    fn tell(self) {
+        match self {
+            // A caller that no longer waits ends the attempt: see `connect`.
+            Self::Connected(caller, outcome) => _ = caller.send(outcome),
+            Self::Result(caller, outcome) => _ = caller.send(outcome),
+            Self::Drained(caller) => _ = caller.send(()),
+            Self::NeverDrained(caller) => drop(caller),
+        }
+    }
 }
 
 /// Decides which of several connection attempts continues: the first one answered. The others send nothing
@@ -101,33 +129,34 @@ impl Shared {
 }
 
 impl State {
-    /// Sends results to their waiting callers and appends the events to `events`. `reads` states whether the
-    /// socket is being read.
-    fn take_outputs(&mut self, events: &mut Vec<Event>, reads: bool) {
+    /// Appends what the core has for the app to `outputs`. `reads` states whether the socket is being read.
+    fn take_outputs(&mut self, outputs: &mut Outputs, reads: bool) {
+        let Outputs { notices, events } = outputs;
         while let Some(output) = self.core.poll_output() {
             match output {
                 // Abandoned before its confirmation is sent.
                 Output::Connected if !self.race.is_won() => self.core.abandon(Disconnected::ByClient),
-                Output::Connected => _ = self.tell_connected(Ok(())),
+                Output::Connected => {
+                    notices.extend(self.connected.take().map(|caller| Notice::Connected(caller, Ok(()))));
+                }
                 Output::Result { request, outcome } => {
-                    if let Some(waiter) = self.waiters.remove(&request) {
-                        // The caller may have stopped waiting.
-                        let _ = waiter.send(outcome);
-                    }
+                    let caller = self.waiters.remove(&request);
+                    notices.extend(caller.map(|caller| Notice::Result(caller, outcome)));
                 }
                 // Only the connecting caller is notified that a connection ended before it was established.
                 Output::Event(Event::Disconnected(why)) => {
                     let unread = why == Disconnected::TimedOut && !reads;
                     let why = if unread { Disconnected::EventsUnread } else { why };
                     self.end = Some(why.clone());
-                    if !self.tell_connected(Err(why.clone())) {
-                        events.push(Event::Disconnected(why));
+                    match self.connected.take() {
+                        Some(caller) => notices.push(Notice::Connected(caller, Err(why))),
+                        None => events.push(Event::Disconnected(why)),
                     }
                 }
                 Output::Event(event) => events.push(event),
             }
         }
-        self.tell_drained();
+        self.take_drained(notices);
     }
 
     /// Returns true while the app awaits something that the server must do first.
@@ -136,24 +165,14 @@ impl State {
             || self.drains.iter().any(|drain| !drain.tell.is_closed())
     }
 
-    /// Notifies the callers whose threshold is reached; drops them all once the connection is gone.
-    fn tell_drained(&mut self) {
+    /// Takes the callers whose threshold is reached, or all of them once the connection is gone.
+    fn take_drained(&mut self, notices: &mut Vec<Notice>) {
         if !self.core.is_connected() {
-            self.drains.clear();
+            notices.extend(self.drains.drain(..).map(|drain| Notice::NeverDrained(drain.tell)));
         }
         let queued_bytes = self.core.queued_bytes();
-        for drain in self.drains.extract_if(.., |drain| queued_bytes <= drain.queued_bytes) {
-            // The caller may have stopped waiting.
-            let _ = drain.tell.send(());
-        }
-    }
-
-    /// Sends the outcome of the handshake to the connecting caller; returns false if it was sent before.
-    fn tell_connected(&mut self, outcome: Result<(), Disconnected>) -> bool {
-        let Some(connected) = self.connected.take() else { return false };
-        // A caller that no longer waits ends the attempt: see `connect`.
-        let _ = connected.send(outcome);
-        true
+        let drained = self.drains.extract_if(.., |drain| queued_bytes <= drain.queued_bytes);
+        notices.extend(drained.map(|drain| Notice::Drained(drain.tell)));
     }
 }
 
@@ -166,15 +185,15 @@ pub(super) fn runtime_ended() -> Disconnected {
 pub(super) struct Driver {
     shared: Arc<Shared>,
     sink: Sink,
-    events: Vec<Event>,
-    /// True while the app's handler is running.
+    outputs: Outputs,
+    /// True while the app's code may be running: its handler or a waker.
     is_telling: bool,
 }
 
 impl Driver {
     /// Creates a driver of `shared` that puts events into `sink`.
     pub(super) fn new(shared: Arc<Shared>, sink: Sink) -> Self {
-        Self { shared, sink, events: Vec::new(), is_telling: false }
+        Self { shared, sink, outputs: Outputs::default(), is_telling: false }
     }
 
     /// Runs until the connection has ended and all events are delivered.
@@ -193,10 +212,11 @@ impl Driver {
         let mut state = self.shared.lock();
         let reads = self.sink.has_room(state.is_awaited());
         input(&mut state.core);
-        state.take_outputs(&mut self.events, reads);
+        state.take_outputs(&mut self.outputs, reads);
         drop(state);
         self.is_telling = true;
-        self.sink.put(self.events.drain(..));
+        self.outputs.notices.drain(..).for_each(Notice::tell);
+        self.sink.put(self.outputs.events.drain(..));
         self.is_telling = false;
     }
 }
@@ -245,12 +265,13 @@ impl Drop for Driver {
             true => Disconnected::Socket("a panic on its thread; has the runtime I/O and time?".into()),
             false => runtime_ended(),
         });
-        state.take_outputs(&mut self.events, true);
+        state.take_outputs(&mut self.outputs, true);
         drop(state);
+        self.outputs.notices.drain(..).for_each(Notice::tell);
         self.shared.has_ended.send_replace(true);
         // A handler that has just panicked is not called again.
         if !std::thread::panicking() {
-            self.sink.put(self.events.drain(..));
+            self.sink.put(self.outputs.events.drain(..));
         }
     }
 }
