@@ -24,11 +24,11 @@ pub struct ClientConfig {
     /// Number of events that may wait for the app. Default 4,096, at least 1.
     ///
     /// When this many events are waiting, the client stops reading its socket until the app has read some.
-    /// While a command is awaiting its result, the client stops only when further 16 MiB of events are waiting,
-    /// because an app that awaits a command may not be reading. The server notices the missing
-    /// acks and ends the connection of a client that stays in this state; after the idle timeout the client
-    /// itself ends it with [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread). An app that
-    /// resumes reading before that misses nothing, and finds a warning among the waiting events
+    /// While a command is awaiting its result, the client stops only when a further 16 MiB of events are
+    /// waiting, because an app that awaits a command may not be reading. The server notices the missing acks
+    /// and ends the connection of a client that stays in this state; after the idle timeout the client itself
+    /// ends it with [`Disconnected::EventsUnread`](super::Disconnected::EventsUnread). An app that resumes
+    /// reading before that misses nothing, and finds a warning among the waiting events
     /// ([`Event::Lagging`](super::Event::Lagging)).
     pub events_buffer: usize,
     /// Sizes of the socket's buffers, in bytes. Default 1 MiB each.

@@ -6,8 +6,7 @@ use crate::base::{IdMap, MemberId, Timestamp, TokenBucket};
 /// from it freely. Below that, each member has a share: its rate is the bucket's rate divided by the number
 /// of members, its burst a quarter of the bucket's capacity divided by that number. The shares together hold
 /// a quarter of the capacity, or 1 each if that is more; what is taken from a share must also be in the
-/// bucket. An amount larger than the burst of a share is taken only from a member that has as much
-/// credit.
+/// bucket. An amount larger than the burst of a share is taken only from a member that has as much credit.
 // spec: LIM-3
 #[derive(Debug)]
 pub(super) struct SharedBudget {

@@ -226,6 +226,9 @@ impl Default for EndedSlots {
 
 impl EndedSlots {
     fn insert(&mut self, Slot(slot): Slot) {
+        if self.contains(Slot(slot)) {
+            return;
+        }
         let joined = self.run_of(slot.saturating_sub(1));
         let first = joined.map_or(slot, |(first, _)| first);
         let last = slot.checked_add(1).and_then(|next| self.0.remove(&next)).unwrap_or(slot);
@@ -249,7 +252,7 @@ mod tests {
     #[test]
     fn ended_slots_are_known_and_take_little_room() {
         let mut ended = EndedSlots::default();
-        for slot in [2, 3, 5, 1] {
+        for slot in [2, 3, 5, 1, 2] {
             ended.insert(Slot(slot));
         }
         assert_eq!(ended.0, [(0, 3), (5, 5)].into());
