@@ -32,6 +32,43 @@ def datagram_records(datagrams):
     return records + [bytes([2, 3, 5, 7, 3, 7, 3]), bytes([2, 3, 3, 5, 1, 255, 7, 3])]
 
 
+# `client`: a session from its creation to its end, as messages of the server: stream, mode, message.
+ENTERED = (0, 0, "400101" "0102030405060708" "01" "01")
+SNAPSHOT = (1, 0, "50" "0102030405060708" "000708412c0000010101010104616e6e610000")
+JOINED = (1, 0, "60" "01" "02" "0462c3b662")
+HEARD = [
+    (1, 0, "64" "02" "02" "6869"),
+    (0, 1, "01" "70" "02" "6869"),
+    (1, 2, "72" "02" "6869"),
+    (1, 3, "74" "02" "0001" "6869"),
+]
+CHANGED = [(1, 0, "63" "03" "01" "01" "01" "00" "016b" "000178" "02"), (1, 0, "62" "04" "02")]
+LEFT = [(1, 0, "61" "05" "02" "01" "00"), (1, 0, "62" "06" "01"), (1, 0, "61" "07" "01" "01" "00")]
+DELETED = [(1, 0, "66" "05" "01" "00")]
+
+
+def client_records():
+    """For `client`: commands, then messages of a server: each of the vectors, and whole sessions."""
+
+    def told(stream, mode, message):
+        return bytes([3, stream, mode]) + len(message).to_bytes(2, "big") + message
+
+    vectors = [
+        told(0 if vector.get("stream") == "control" or family == "results" else 1, 0, bytes.fromhex(vector["bytes"]))
+        for family in ("results", "events")
+        for vector in load(family)
+    ]
+    asked = bytes([0, 0, 0, 0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4, 0])
+    sessions = [
+        [*begun, JOINED, *HEARD, *CHANGED, *ended]
+        for begun in ([ENTERED, SNAPSHOT], [SNAPSHOT, ENTERED])
+        for ended in (LEFT, DELETED)
+    ]
+    leave = bytes([0, 6, 1, 1, 1, 0, 0, 5, 1])
+    lives = [b"".join(told(s, mode, bytes.fromhex(text)) for s, mode, text in session) for session in sessions]
+    return [asked + data + leave for data in vectors] + [bytes([0, 0, 0]) + life + leave for life in lives]
+
+
 # `pair`: the two ends' configurations, keys and memory; then turns of sending, by mode and size, and of what the packets meet.
 PAIR = bytes(6 * 2 + 2 * 2)
 TURNS = [
@@ -68,6 +105,7 @@ def seeds():
     yield "commands", bytes_of("commands")
     yield "events", bytes_of("events", "results")
     yield "tokens", [vector["token"].encode() for vector in load("tokens")]
+    yield "client", client_records()
     yield "insider", inside_records(bytes_of("frames"))
     yield "handshake", datagram_records(bytes_of("clear", "sealed"))
     # Calls rather than bytes: a few plausible beginnings.

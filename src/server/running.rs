@@ -162,7 +162,8 @@ impl Server {
     }
 
     /// Ends the user's connection. The client gets `kicked_by_operator` and `reason`; the members of the
-    /// user's sessions see the leave as `dropped`. Returns at once; false if the user is not connected.
+    /// user's sessions see the leave as `dropped`. Returns at once; false if the user is not connected. After
+    /// [`Server::drain`] the client may get `shutting_down` instead.
     ///
     /// A user with an unused grant can connect again unless [`Builder::admit`] refuses. Make it refuse first,
     /// then kick.

@@ -81,6 +81,22 @@ impl Core {
         }
     }
 
+    /// Creates a client whose handshake is over.
+    #[cfg(fuzzing)]
+    #[doc(hidden)]
+    pub fn connected(server: SocketAddr, connection: Connection) -> Self {
+        let mut dialogue = Dialogue::default();
+        dialogue.on_connected();
+        Self {
+            server,
+            link: Link::Open(Box::new(connection)),
+            dialogue,
+            violation: None,
+            last_stats: None,
+            scratch: Writer::new(),
+        }
+    }
+
     /// Handles a datagram; one that is not from the server is dropped.
     pub fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
         if !is_same_address(from.route.remote, self.server) {
