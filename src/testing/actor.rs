@@ -80,8 +80,7 @@ fn enter(client: &mut SimClient, now: Timestamp, board: &Board, checker: &mut Ch
     let session = board.sessions().choose(&mut client.rng).copied();
     let request = match (invite, session) {
         (Some(invite), _) if client.rng.random_bool(0.1) => {
-            let reason = Reason::new(&words(&mut client.rng)).expect("invariant: a short reason is legal");
-            Request::Decline(Decline { invite, reason })
+            Request::Decline(Decline { invite, reason: reason(&mut client.rng) })
         }
         (Some(invite), _) if client.rng.random_bool(0.7) => {
             // Usually the newest, because the others have often ended.
@@ -180,9 +179,9 @@ fn manage(client: &mut SimClient, now: Timestamp, mine: Mine, board: &Board, che
             }),
             _ => return,
         },
-        75..78 => Request::Kick(Kick { member, reason: Reason::none() }),
+        75..78 => Request::Kick(Kick { member, reason: reason(rng) }),
         78..88 => Request::Revoke(Revoke { number: rng.random_range(1..5) }),
-        88 if rng.random_bool(0.3) => Request::Delete(Delete { reason: Reason::none() }),
+        88 if rng.random_bool(0.3) => Request::Delete(Delete { reason: reason(rng) }),
         89..92 => return ask_for(client, now, None, Request::Info(mine.session), checker),
         92..95 => return ask(client, now, checker),
         95..97 => Request::Leave,
@@ -200,6 +199,10 @@ fn invite(rng: &mut StdRng, board: &Board) -> Request {
         hold_seat: rng.random_bool(0.3),
         note: Note::new(&words(rng)).expect("invariant: a short note is legal"),
     })
+}
+
+fn reason(rng: &mut StdRng) -> Reason {
+    Reason::new(&words(rng)).expect("invariant: a short reason is legal")
 }
 
 /// Returns a text to be compared with what arrives, which is often empty.

@@ -59,8 +59,8 @@ impl Operator {
         if deed == 2 && shared.close_session(session, reason.clone()) {
             checker.closed(session, &reason);
         }
-        if deed == 3 && shared.remove_member(session, &client.user, reason) {
-            checker.removed(session, &client.user);
+        if deed == 3 && shared.remove_member(session, &client.user, reason.clone()) {
+            checker.removed(session, &client.user, &reason);
         }
     }
 }

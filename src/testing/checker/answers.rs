@@ -107,7 +107,7 @@ impl Answers {
             }
         }
         for (seat, count) in unreported.iter().filter(|(seat, _)| seats.contains_key(seat)) {
-            let unanswered = intents.of(Effect::Revises(*seat));
+            let unanswered = intents.of(&Effect::Revises(*seat));
             if *count > unanswered {
                 issues.add(format_args!("{seat:?} made {count} revisions unanswered, asked {unanswered}"));
             }

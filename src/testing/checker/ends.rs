@@ -35,15 +35,15 @@ pub(super) struct Ends {
     /// Lives that were connected when their users were kicked.
     kicked: BTreeSet<Life>,
     closed: BTreeMap<SessionId, Reason>,
-    removed: BTreeSet<(SessionId, UserId)>,
+    removed: BTreeSet<(SessionId, UserId, Reason)>,
     /// Lives that crashed; `left` has those that their clients closed.
     crashed: BTreeSet<Life>,
     left: BTreeSet<Life>,
     /// Lives whose clients have changed their address.
     moved: BTreeSet<Life>,
-    leaves: BTreeSet<(Seat, UserId, LeaveReason)>,
-    /// Sessions that their owners ended.
-    deleted: BTreeSet<SessionId>,
+    leaves: BTreeSet<(Seat, UserId, LeaveReason, Reason)>,
+    /// Sessions that their owners ended, with the reasons.
+    deleted: BTreeSet<(SessionId, Reason)>,
 }
 
 impl Ends {
@@ -65,13 +65,13 @@ impl Ends {
         self.closed.entry(session).or_insert_with(|| reason.clone());
     }
 
-    pub(super) fn removed(&mut self, session: SessionId, user: &UserId) {
-        self.removed.insert((session, user.clone()));
+    pub(super) fn removed(&mut self, session: SessionId, user: &UserId, reason: &Reason) {
+        self.removed.insert((session, user.clone(), reason.clone()));
     }
 
     /// Returns true if the operator has removed the user from the session.
     pub(super) fn was_removed(&self, session: SessionId, user: &UserId) -> bool {
-        self.removed.contains(&(session, user.clone()))
+        self.removed.iter().any(|(from, removed, _)| (from, removed) == (&session, user))
     }
 
     pub(super) fn crashed(&mut self, life: Life) {
@@ -135,12 +135,14 @@ impl Ends {
                 self.closed.get(&session) == Some(reason)
             }
             Event::SessionDeleted { why: DeleteReason::ShuttingDown, .. } => false,
-            Event::SessionDeleted { why: DeleteReason::Deleted, .. } => {
-                self.deleted.insert(session);
+            Event::SessionDeleted { why: DeleteReason::Deleted, reason, .. } => {
+                self.deleted.insert((session, reason.clone()));
                 true
             }
-            Event::MemberLeft { member, user, why, .. } => {
-                self.leaves.insert((Seat { session, member: *member }, user.clone(), *why));
+            // Nobody has given one.
+            Event::SessionDeleted { reason, .. } => reason.as_str().is_empty(),
+            Event::MemberLeft { member, user, why, reason, .. } => {
+                self.leaves.insert((Seat { session, member: *member }, user.clone(), *why, reason.clone()));
                 true
             }
             _ => true,
@@ -160,13 +162,14 @@ impl Ends {
         seats: &BTreeMap<Seat, Life>,
         issues: &mut Issues,
     ) {
-        for (seat, user, why) in &self.leaves {
+        for (seat, user, why, reason) in &self.leaves {
             // The life is unknown if it crashed before it was notified that it had entered.
             let Some(life) = seats.get(seat) else { continue };
             let expected = match why {
                 LeaveReason::Left => intents.may(Effect::Leaves(*seat)) || self.left.contains(life),
                 LeaveReason::Kicked => {
-                    intents.may(Effect::IsKicked(*seat)) || self.was_removed(seat.session, user)
+                    intents.may(Effect::IsKicked(*seat, reason.clone()))
+                        || self.removed.contains(&(seat.session, user.clone(), reason.clone()))
                 }
                 // A close may be lost.
                 LeaveReason::TimedOut => {
@@ -176,12 +179,17 @@ impl Ends {
                 LeaveReason::Dropped => self.was_kicked(user),
                 LeaveReason::Lagging => self.causes.naps,
             };
-            if !expected || lives.user(*life) != Some(user) {
-                issues.add(format_args!("{seat:?} of {life:?}, {user}, is told to have left: {why}"));
+            // Only who kicks gives a reason.
+            let has_reason = !reason.as_str().is_empty() && *why != LeaveReason::Kicked;
+            if !expected || has_reason || lives.user(*life) != Some(user) {
+                issues.add(format_args!(
+                    "{seat:?} of {life:?}, {user}, is told to have left: {why} {reason:?}"
+                ));
             }
         }
-        for session in self.deleted.iter().filter(|session| !intents.may(Effect::Ends(**session))) {
-            issues.add(format_args!("{session} was ended by its owner, who did not ask for it"));
+        let asked = |session, reason: &Reason| intents.may(Effect::Ends(session, reason.clone()));
+        for (session, reason) in self.deleted.iter().filter(|(session, reason)| !asked(*session, reason)) {
+            issues.add(format_args!("{session} was ended by its owner, {reason:?}, who did not ask for it"));
         }
         let mut connected = BTreeMap::new();
         for (life, user, mirrors) in living {

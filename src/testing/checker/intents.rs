@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Mine, Seat};
 use crate::base::{MemberId, SessionId};
 use crate::client::core::RequestError;
-use crate::wire::{Request, Value};
+use crate::wire::{Reason, Request, Value};
 
 /// An effect of a command that others can see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Effect {
     Leaves(Seat),
-    IsKicked(Seat),
+    IsKicked(Seat, Reason),
     Owns(Seat),
     /// The owner ends the session.
-    Ends(SessionId),
+    Ends(SessionId, Reason),
     /// A member makes a revision that nobody has told them of.
     Revises(Seat),
 }
@@ -67,8 +67,8 @@ impl Intents {
     }
 
     /// Returns the number of commands that may have had this effect.
-    pub(super) fn of(&self, effect: Effect) -> u32 {
-        self.counts.get(&effect).copied().unwrap_or_default()
+    pub(super) fn of(&self, effect: &Effect) -> u32 {
+        self.counts.get(effect).copied().unwrap_or_default()
     }
 
     pub(super) fn has_strangers(&self) -> bool {
@@ -82,17 +82,17 @@ impl Intents {
 
     /// Returns true if a command may have had this effect.
     pub(super) fn may(&self, effect: Effect) -> bool {
-        self.of(effect) > 0 || self.is_of_strangers(effect.session())
+        self.of(&effect) > 0 || self.is_of_strangers(effect.session())
     }
 }
 
 impl Effect {
-    fn session(self) -> SessionId {
+    fn session(&self) -> SessionId {
         match self {
-            Self::Leaves(seat) | Self::IsKicked(seat) | Self::Owns(seat) | Self::Revises(seat) => {
+            Self::Leaves(seat) | Self::IsKicked(seat, _) | Self::Owns(seat) | Self::Revises(seat) => {
                 seat.session
             }
-            Self::Ends(session) => session,
+            Self::Ends(session, _) => *session,
         }
     }
 }
@@ -103,9 +103,9 @@ fn effect(seat: Option<Mine>, request: &Request) -> Option<Effect> {
     let of = |member: MemberId| Seat { session, member };
     Some(match request {
         Request::Leave => Effect::Leaves(own),
-        Request::Kick(kick) => Effect::IsKicked(of(kick.member)),
+        Request::Kick(kick) => Effect::IsKicked(of(kick.member), kick.reason.clone()),
         Request::Transfer(transfer) => Effect::Owns(of(transfer.member)),
-        Request::Delete(_) => Effect::Ends(session),
+        Request::Delete(delete) => Effect::Ends(session, delete.reason.clone()),
         Request::SetProperties(_) => Effect::Revises(own),
         _ => return None,
     })

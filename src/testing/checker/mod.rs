@@ -160,8 +160,8 @@ impl Checker {
     }
 
     /// Records that the operator removes a user from a session.
-    pub(super) fn removed(&mut self, session: SessionId, user: &UserId) {
-        self.ends.removed(session, user);
+    pub(super) fn removed(&mut self, session: SessionId, user: &UserId, reason: &Reason) {
+        self.ends.removed(session, user, reason);
     }
 
     /// Records that the server begins to shut down.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::client::core::Disconnected;
 use crate::rudp::ConnectError;
-use crate::wire::command::Kick;
+use crate::wire::command::{Delete, Kick};
 use crate::wire::{CloseCode, DeleteReason, RejectCode};
 
 const ALL: Causes = Causes { naps: true, crowd: true, limits: true, drain: true, loss: true, silence: true };
@@ -173,10 +173,15 @@ type Cause = fn(&mut Ends, &mut Intents);
 /// Returns the issues when bob at [`SEAT`], in his second life, is reported to have left for `why`; `cause`
 /// is what happened before.
 fn issues_of_leave(why: LeaveReason, causes: Causes, cause: Cause) -> Vec<String> {
+    issues_of_end_of_bob(&left(3, 2, "bob", why), causes, cause)
+}
+
+/// Returns the issues when `end`, of bob's membership or the session, is reported.
+fn issues_of_end_of_bob(end: &Event, causes: Causes, cause: Cause) -> Vec<String> {
     let (mut ends, mut issues) = (Ends::new(causes), Issues::default());
     let mut intents = Intents::default();
     cause(&mut ends, &mut intents);
-    ends.event(SESSION, &left(3, 2, "bob", why), &mut issues);
+    ends.event(SESSION, end, &mut issues);
     let lives = lives(&[(1, "ann"), (2, "bob")]);
     ends.finish(&[], &lives, &intents, &[(SEAT, Life(2))].into(), &mut issues);
     issues.lines
@@ -201,7 +206,7 @@ fn a_member_that_leaves_without_a_cause_is_noticed() {
             );
         }),
         (LeaveReason::Kicked, kick),
-        (LeaveReason::Kicked, |ends, _| ends.removed(SESSION, &user("bob"))),
+        (LeaveReason::Kicked, |ends, _| ends.removed(SESSION, &user("bob"), &Reason::none())),
         (LeaveReason::TimedOut, |ends, _| ends.crashed(Life(2))),
         (LeaveReason::TimedOut, |ends, _| {
             ends.disconnected(
@@ -228,6 +233,38 @@ fn a_member_that_leaves_without_a_cause_is_noticed() {
         intents.asked(Some(MINE), &Request::Leave);
     });
     assert_noticed(&of_ann, "is told to have left");
+}
+
+#[test]
+fn a_reason_that_nobody_gave_is_noticed() {
+    let words = |text: &str| Reason::new(text).unwrap();
+    let leaves = |why, text| match left(3, 2, "bob", why) {
+        Event::MemberLeft { slot, number, member, user, is_own, .. } => {
+            Event::MemberLeft { slot, number, member, user, is_own, why, reason: words(text) }
+        }
+        _ => unreachable!(),
+    };
+    let ends = |why, text| {
+        let reason = words(text);
+        Event::SessionDeleted { slot: Slot(1), number: EventNumber(3), why, reason }
+    };
+    let by_owner: Cause = |_, intents| {
+        let reason = Reason::new("rude").unwrap();
+        intents.asked(Some(MINE), &Request::Kick(Kick { member: SEAT.member, reason: reason.clone() }));
+        intents.asked(Some(MINE), &Request::Delete(Delete { reason }));
+        intents.asked(Some(Mine { member: SEAT.member, ..MINE }), &Request::Leave);
+    };
+    let by_operator: Cause = |ends, _| ends.removed(SESSION, &user("bob"), &Reason::new("rude").unwrap());
+    let issues_of = |end, cause| issues_of_end_of_bob(&end, Causes::default(), cause);
+    for cause in [by_owner, by_operator] {
+        assert_eq!(issues_of(leaves(LeaveReason::Kicked, "rude"), cause), [""; 0]);
+        assert_noticed(&issues_of(leaves(LeaveReason::Kicked, ""), cause), "is told to have left");
+        assert_noticed(&issues_of(leaves(LeaveReason::Kicked, "late"), cause), "is told to have left");
+    }
+    assert_noticed(&issues_of(leaves(LeaveReason::Left, "rude"), by_owner), "is told to have left");
+    assert_eq!(issues_of(ends(DeleteReason::Deleted, "rude"), by_owner), [""; 0]);
+    assert_noticed(&issues_of(ends(DeleteReason::Deleted, ""), by_owner), "did not ask for it");
+    assert_noticed(&issues_of(ends(DeleteReason::OwnerLeft, "rude"), by_owner), "nobody asked for");
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn only_a_stranger_may_have_done_what_nobody_asked_for_and_only_in_a_session_of_
     let settings = *mirror(1, 2, &[(1, "ann")]).settings();
     let create = Request::Create(Create { settings, properties: InitialProperties::default() });
     intents.answered(None, &create, &is_in());
-    assert!(!intents.may(Effect::Ends(of_stranger)));
+    assert!(!intents.may(Effect::Ends(of_stranger, Reason::none())));
     intents.strange(MINE, &Request::ListMine);
-    assert!(intents.may(Effect::Ends(of_stranger)) && !intents.may(Effect::Ends(own)));
+    let ends = |session| Effect::Ends(session, Reason::none());
+    assert!(intents.may(ends(of_stranger)) && !intents.may(ends(own)));
 }
