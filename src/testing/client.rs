@@ -158,10 +158,10 @@ impl SimClient {
     }
 
     /// Ends the process without closing its connection.
-    pub(super) fn crash(&mut self, checker: &mut Checker) {
+    pub(super) fn crash(&mut self, now: Timestamp, checker: &mut Checker) {
         self.socket.clear();
         if self.core.take().is_some() {
-            checker.crashed(self.life);
+            checker.crashed(now, self.life);
         }
     }
 

@@ -49,7 +49,7 @@ impl Operator {
                 // concerns an older life.
                 let is_known = client.core.as_ref().is_some_and(|core| core.rtt().is_some());
                 let life = (client.is_up() && is_known).then_some(client.life);
-                checker.kicked(&client.user, life, &reason);
+                checker.kicked(now, &client.user, life, &reason);
             }
             return;
         }
@@ -57,10 +57,13 @@ impl Operator {
         sessions.sort_unstable();
         let Some(&session) = sessions.choose(&mut self.rng) else { return };
         if deed == 2 && shared.close_session(session, reason.clone()) {
-            checker.closed(session, &reason);
+            checker.closed(now, session, &reason);
         }
-        if deed == 3 && shared.remove_member(session, &client.user, reason.clone()) {
-            checker.removed(session, &client.user, &reason);
+        let members = shared.sessions.members(session).unwrap_or_default();
+        let member = members.iter().find(|member| member.user == client.user).map(|member| member.id);
+        let is_done = deed == 3 && shared.remove_member(session, &client.user, reason.clone());
+        if let Some(member) = member.filter(|_| is_done) {
+            checker.removed(now, session, member, &client.user, &reason);
         }
     }
 }

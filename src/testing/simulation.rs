@@ -250,7 +250,7 @@ impl Simulation {
             // Some clients return before the server notices that they were gone.
             client.acts_at = now.mono + self.rng.random_range(Duration::ZERO..LONGEST_PAUSE);
             if self.rng.random_bool(0.6) {
-                client.crash(&mut self.checker);
+                client.crash(now.mono, &mut self.checker);
             } else {
                 client.leave(now.mono);
             }
@@ -260,7 +260,7 @@ impl Simulation {
                 client.acts_at = now.mono + Duration::from_millis(100);
                 return;
             }
-            client.crash(&mut self.checker);
+            client.crash(now.mono, &mut self.checker);
             self.lives += 1;
             client.connect(now, Life(self.lives), &self.way, &mut self.checker);
             client.acts_at = now.mono + Duration::from_millis(100);
@@ -349,7 +349,7 @@ impl Simulation {
 
     /// Shuts the server down while all clients are active. Clients that arrive meanwhile are refused.
     fn drain(&mut self) {
-        self.checker.drains();
+        self.checker.drains(self.now);
         [self.operator.acts_at, self.naps_at] = [Timestamp::MAX; 2];
         self.server.shared().drain(self.now + DRAIN);
         // Also allows for the workers' clocks, which lag.

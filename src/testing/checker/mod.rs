@@ -8,6 +8,7 @@ mod answers;
 mod arrivals;
 mod book;
 mod commands;
+mod deeds;
 mod deliveries;
 mod ends;
 mod intents;
@@ -27,6 +28,7 @@ use self::answers::Answers;
 use self::arrivals::Arrivals;
 use self::book::InviteBook;
 use self::commands::Sender;
+use self::deeds::Deeds;
 use self::deliveries::Deliveries;
 pub(super) use self::deliveries::{Audience, Sending};
 pub(super) use self::ends::Causes;
@@ -76,6 +78,7 @@ pub struct Checker {
     truths: Truths,
     book: InviteBook,
     ends: Ends,
+    deeds: Deeds,
     arrivals: Arrivals,
     lists: Lists,
     lives: Lives,
@@ -135,11 +138,12 @@ impl Checker {
     }
 
     /// Records a client's crash: its open commands will not be answered.
-    pub(super) fn crashed(&mut self, life: Life) {
+    pub(super) fn crashed(&mut self, now: Timestamp, life: Life) {
         self.answers.forget(life);
         self.memberships.end_life(life);
         self.truths.end_life(life);
         self.ends.crashed(life);
+        self.deeds.quit(now, life);
     }
 
     /// Records a client's change of address.
@@ -148,25 +152,38 @@ impl Checker {
     }
 
     /// Records that the operator kicks a user, connected as `life` if that is known.
-    pub(super) fn kicked(&mut self, user: &UserId, life: Option<Life>, reason: &Reason) {
+    pub(super) fn kicked(&mut self, now: Timestamp, user: &UserId, life: Option<Life>, reason: &Reason) {
         // Until the client has received something, the server may not know it yet.
         let life = life.filter(|life| self.lives.was_known(*life, Timestamp::MAX));
-        self.ends.kicked(user, life, reason);
+        self.ends.kicked(user, reason);
+        if let Some(life) = life {
+            self.deeds.kicked(now, life, reason);
+        }
     }
 
     /// Records that the operator closes a session.
-    pub(super) fn closed(&mut self, session: SessionId, reason: &Reason) {
+    pub(super) fn closed(&mut self, now: Timestamp, session: SessionId, reason: &Reason) {
         self.ends.closed(session, reason);
+        self.deeds.closed(now, session, reason);
     }
 
-    /// Records that the operator removes a user from a session.
-    pub(super) fn removed(&mut self, session: SessionId, user: &UserId, reason: &Reason) {
+    /// Records that the operator removes a user, a member of this id, from a session.
+    pub(super) fn removed(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        member: MemberId,
+        user: &UserId,
+        reason: &Reason,
+    ) {
         self.ends.removed(session, user, reason);
+        self.deeds.removed(now, Seat { session, member }, reason);
     }
 
     /// Records that the server begins to shut down.
-    pub(super) fn drains(&mut self) {
+    pub(super) fn drains(&mut self, now: Timestamp) {
         self.ends.causes.drain = true;
+        self.deeds.drains(now);
     }
 
     /// Records a client's command.
@@ -223,6 +240,7 @@ impl Checker {
         }
         let Some(asked) = self.answers.answered(life, id, outcome, &mut self.issues) else { return };
         self.intents.answered(asked.seat, &asked.request, outcome);
+        self.deeds.answered(life, &asked, outcome, &mut self.issues);
         self.truths.answered(life, &asked, outcome, self.ends.causes.limits, &mut self.issues);
         let Some(user) = self.lives.user(life) else { return };
         let sender = Sender { life, user: user.clone(), id };
@@ -243,7 +261,7 @@ impl Checker {
         self.told += 1;
         self.book.event(now, life, &self.lives, event);
         if let Event::Disconnected(why) = event {
-            self.disconnected(life, why);
+            self.disconnected(now, life, why);
             return;
         }
         self.goes_on(now, life, event);
@@ -279,6 +297,7 @@ impl Checker {
         }
         self.arrivals.session_event(now, life, mine, event);
         self.ends.event(session, event, &mut self.issues);
+        self.deeds.event(session, event);
         self.logs.event(session, member, event, &mut self.issues);
         self.deliveries.event(life, Seat { session, member }, event, &mut self.issues);
         // The client's own view may be ahead of the events that it has told.
@@ -286,11 +305,12 @@ impl Checker {
         views.into_iter().flatten().for_each(|mirror| self.logs.state(mirror, &mut self.issues));
     }
 
-    fn disconnected(&mut self, life: Life, why: &Disconnected) {
+    fn disconnected(&mut self, now: Timestamp, life: Life, why: &Disconnected) {
         if let Disconnected::ByServer { code: CloseCode::Replaced, .. } = why {
             self.replaced += 1;
         }
         self.ends.disconnected(life, &self.lives, why, &mut self.issues);
+        self.deeds.disconnected(now, life, why, &mut self.issues);
         self.answers.ended(life, &mut self.issues);
         self.memberships.end_life(life);
         self.truths.end_life(life);
@@ -306,6 +326,7 @@ impl Checker {
         self.logs.finish(living, intents, issues);
         self.memberships.finish(living, issues);
         self.ends.finish(living, lives, intents, seats, issues);
+        self.deeds.finish(living, intents, seats, issues);
         self.truths.finish(living, lives, seats, issues);
         self.arrivals.finish(now, living, lives, &self.book, issues);
         self.lists.finish(living, seats, &self.logs, &self.book, issues);

@@ -1,6 +1,7 @@
 //! Checks that each broken promise is detected.
 
 mod arrivals;
+mod deeds;
 mod ends;
 mod invites;
 mod lists;
