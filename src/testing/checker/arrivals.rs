@@ -21,6 +21,8 @@ use crate::wire::command::Join;
 pub(super) struct Arrivals {
     /// Sessions that a client owns, as it was told, and since when.
     owned: BTreeMap<(Life, SessionId), Timestamp>,
+    /// When a client was last told that it no longer owns a session.
+    lost: BTreeMap<(Life, SessionId), Timestamp>,
 }
 
 /// An end may be told this much later than the invite's time is over.
@@ -33,9 +35,15 @@ impl Arrivals {
         match event {
             Event::Entered { mirror, .. } if mirror.is_owner() => _ = self.owned.insert(key, now),
             Event::OwnerChanged { owner, .. } if *owner == seat.member => _ = self.owned.insert(key, now),
-            Event::OwnerChanged { .. } => _ = self.owned.remove(&key),
-            event if event.ends_membership() => _ = self.owned.remove(&key),
+            Event::OwnerChanged { .. } => self.lose(now, key),
+            event if event.ends_membership() => self.lose(now, key),
             _ => {}
+        }
+    }
+
+    fn lose(&mut self, now: Timestamp, key: (Life, SessionId)) {
+        if self.owned.remove(&key).is_some() {
+            self.lost.insert(key, now);
         }
     }
 
@@ -53,6 +61,7 @@ impl Arrivals {
                 check_told(*life, user, invite, lives, issues);
                 check_end(now, *life, invite, book, issues);
                 self.check_owned(*life, invite, book, issues);
+                self.check_owns(*life, invite, book, issues);
             }
         }
         for (session, command) in book.commands() {
@@ -80,6 +89,23 @@ impl Arrivals {
         let is_own = invite.made.as_ref().is_some_and(|made| made.life == life && *since < made.asked_at);
         if has_expired && is_own && !told.any(|told| told.reason.is_none()) {
             issues.add(format_args!("{life:?} was never told that its invite {id} has expired"));
+        }
+    }
+
+    /// Checks that a client that was told how an invite ended may have owned the session then. It is connected
+    /// to the end, so it knows of every session that it has owned.
+    // spec: CMD-13
+    fn check_owns(&self, life: Life, invite: &Invite, book: &InviteBook, issues: &mut Issues) {
+        let (id, key) = (invite.id, (life, invite.id.session));
+        for told in invite.to_owners.iter().filter(|told| told.life == life) {
+            let declines = book.causes(invite, End::Declined, told.at).map(|command| command.at);
+            let since = if told.reason.is_some() { declines.min() } else { Some(invite.expires().earliest) };
+            let is_owner = self.owned.contains_key(&key) || self.lost.get(&key).copied() >= since;
+            if !is_owner {
+                issues.add(format_args!(
+                    "{life:?} was told how invite {id} ended, but did not own the session"
+                ));
+            }
         }
     }
 }

@@ -327,7 +327,7 @@ impl Checker {
         self.memberships.finish(living, issues);
         self.ends.finish(living, lives, intents, seats, issues);
         self.deeds.finish(living, intents, seats, issues);
-        self.truths.finish(living, lives, seats, issues);
+        self.truths.finish(living, lives, seats, &self.book, issues);
         self.arrivals.finish(now, living, lives, &self.book, issues);
         self.lists.finish(living, seats, &self.logs, &self.book, issues);
         Judge { book: &self.book, lives, intents, ends: &self.ends, living }.finish(issues);

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::answers::Asked;
+use super::book::InviteBook;
 use super::lives::Lives;
 use super::{Issues, Life, Living, Seat};
-use crate::base::{MemberId, SessionId, Slot, UserId};
+use crate::base::{MemberId, SessionId, Slot, Timestamp, UserId};
 use crate::client::core::{Event, Mirror, RequestError};
 use crate::wire::command::Join;
 use crate::wire::{Admission, ErrorCode, PropertyOp, Request, Value};
@@ -20,8 +21,8 @@ use crate::wire::{Admission, ErrorCode, PropertyOp, Request, Value};
 pub(super) struct Truths {
     mirrors: BTreeMap<(Life, Slot), Arc<Mirror>>,
     admission: BTreeMap<SessionId, Admission>,
-    /// Sessions that a client was told do not exist.
-    gone: BTreeSet<(SessionId, Life)>,
+    /// Sessions that a client was told do not exist, and when it was first.
+    gone: BTreeMap<(SessionId, Life), Timestamp>,
     /// Lives that were told that they are members already.
     already: BTreeSet<(Life, SessionId)>,
 }
@@ -88,7 +89,7 @@ impl Truths {
         }
         let is_true = match (asked.seat, refused) {
             (_, Some(code)) if is_of_limits(code) => is_full,
-            (None, refused) => self.is_true_of_all(life, &asked.request, refused),
+            (None, refused) => self.is_true_of_all(issues.now, life, &asked.request, refused),
             (Some(seat), refused) => match (self.mirrors.get(&(life, seat.slot)), refused) {
                 // The end of the membership has already been reported to the sender.
                 (mirror, Some(ErrorCode::NotAMember)) => mirror.is_none(),
@@ -103,7 +104,13 @@ impl Truths {
     }
 
     /// Checks the answer to a command that concerns no session that the client is in.
-    fn is_true_of_all(&mut self, life: Life, request: &Request, refused: Option<ErrorCode>) -> bool {
+    fn is_true_of_all(
+        &mut self,
+        now: Timestamp,
+        life: Life,
+        request: &Request,
+        refused: Option<ErrorCode>,
+    ) -> bool {
         let Some(code) = refused else { return true };
         let session = match request {
             Request::Join(join) => join.session(),
@@ -113,7 +120,7 @@ impl Truths {
         };
         match (request, code) {
             (_, ErrorCode::NoSuchSession) => {
-                self.gone.insert((session, life));
+                self.gone.entry((session, life)).or_insert(now);
                 true
             }
             (Request::Info(_), code) => code == ErrorCode::NotAMember,
@@ -130,13 +137,14 @@ impl Truths {
         }
     }
 
-    /// Checks that lives told that they are members have entered, and that sessions reported not to exist
-    /// have no members.
+    /// Checks that lives told that they are members have entered, and that in sessions reported not to exist
+    /// nothing has happened since and nobody is a member.
     pub(super) fn finish(
         &self,
         living: &[Living<'_>],
         lives: &Lives,
         seats: &BTreeMap<Seat, Life>,
+        book: &InviteBook,
         issues: &mut Issues,
     ) {
         // A session that would end with the user's older connection is reported as gone in advance (HSK-15).
@@ -144,8 +152,15 @@ impl Truths {
             let of_session = seats.iter().filter(|(seat, of)| seat.session == session && **of != life);
             of_session.into_iter().any(|(_, of)| lives.user(*of) == lives.user(life))
         };
-        let gone: BTreeMap<SessionId, Life> =
-            self.gone.iter().filter(|(session, life)| !had_older(*session, *life)).copied().collect();
+        let mut gone: BTreeMap<SessionId, Life> = BTreeMap::new();
+        for ((session, life), told_at) in self.gone.iter().filter(|((id, life), _)| !had_older(*id, *life)) {
+            gone.insert(*session, *life);
+            if book.exists_after(*session, *told_at) {
+                issues.add(format_args!(
+                    "{life:?} was told at {told_at:?} that {session} is gone, but it went on"
+                ));
+            }
+        }
         for (life, _, mirrors) in living {
             for mirror in mirrors {
                 if let Some(told) = gone.get(&mirror.session()) {

@@ -90,6 +90,29 @@ fn an_owner_that_is_never_told_what_became_of_an_invite_is_noticed() {
 }
 
 #[test]
+fn who_is_told_how_an_invite_ended_without_owning_the_session_is_noticed() {
+    let by_bob = Event::InviteDeclined { invite: INVITE, user: user("bob"), reason: Reason::none() };
+    let expired = expired(Some(user("bob")));
+    // Ann, who has owned the session from 10 until the given time, if at all, is told the event.
+    let issues_of = |until: Option<u64>, told: &Event| {
+        let (mut arrivals, mut scene) = (Arrivals::default(), Scene::with_one_told());
+        let owner = if until.is_some() { [(1, "ann"), (2, "bob")] } else { [(2, "bob"), (1, "ann")] };
+        let there = entered(mirror(1, 3, &owner));
+        arrivals.session_event(at(10), ANN, MINE, &there);
+        arrivals.session_event(at(until.unwrap_or(20)), ANN, MINE, &owns(3, 2));
+        scene.ask(BOB, [300, 400], decline(), Ok(Value::Empty));
+        scene.tell(1_200, ANN, told);
+        issues_at_end(&arrivals, &mut scene, 100)
+    };
+    let not_hers = "did not own the session";
+    assert_eq!(issues_of(Some(300), &by_bob), [""; 0], "it may have been declined before");
+    assert_noticed(&issues_of(Some(299), &by_bob), not_hers);
+    assert_noticed(&issues_of(None, &by_bob), not_hers);
+    assert_eq!(issues_of(Some(1_100), &expired), [""; 0]);
+    assert_noticed(&issues_of(Some(1_080), &expired), not_hers);
+}
+
+#[test]
 fn an_owner_that_no_longer_owns_need_not_be_told() {
     let ends = [owns(3, 2), left(3, 1, "ann", LeaveReason::Left)];
     for end in ends.map(|end| match end {

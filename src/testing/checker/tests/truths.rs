@@ -150,7 +150,7 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
         let mut lives = Lives::default();
         lives.born(Life(1), user("ann"));
         lives.born(Life(2), user("ben"));
-        truths.finish(&living, &lives, &[(SEAT, Life(1))].into(), &mut issues);
+        truths.finish(&living, &lives, &[(SEAT, Life(1))].into(), &InviteBook::default(), &mut issues);
         issues.lines
     };
     for (request, code) in [(join(), SessionNotOpen), (join(), SessionFull), (by_invite(), InviteUsed)] {
@@ -182,11 +182,27 @@ fn a_session_may_be_gone_for_who_would_end_it_by_coming_again() {
         truths.answered(Life(2), &asked, &refused(ErrorCode::NoSuchSession), false, &mut issues);
         let there = mirror(3, 3, &[(3, "ben")]);
         let living = [(Life(3), user("ben"), vec![&there])];
-        truths.finish(&living, &lives, &[(SEAT, Life(1))].into(), &mut issues);
+        truths.finish(&living, &lives, &[(SEAT, Life(1))].into(), &InviteBook::default(), &mut issues);
         issues.lines
     };
     assert_eq!(issues_of("ann"), [""; 0]);
     assert_noticed(&issues_of("cat"), "told to be gone");
+}
+
+#[test]
+fn a_session_that_goes_on_after_somebody_was_told_that_it_is_gone_is_noticed() {
+    let issues_of = |told: u64| {
+        let (mut truths, mut scene) = (Truths::default(), Scene::new());
+        let mut issues = Issues { now: at(told), ..Issues::default() };
+        let asked = asked(told - 50, Request::Join(Join::Session(SESSION)));
+        truths.answered(BOB, &asked, &refused(ErrorCode::NoSuchSession), false, &mut issues);
+        // Ann's command is carried out between 500 and 600.
+        scene.ask(ANN, [500, 600], revoke(), Ok(Value::Empty));
+        truths.finish(&[], &scene.lives, &BTreeMap::new(), &scene.book, &mut issues);
+        issues.lines
+    };
+    assert_eq!(issues_of(500), [""; 0], "it may have ended after her command");
+    assert_noticed(&issues_of(499), "is gone, but it went on");
 }
 
 #[test]
