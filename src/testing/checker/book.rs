@@ -232,6 +232,16 @@ impl InviteBook {
         self.existed_at.get(&session).is_some_and(|existed_at| *existed_at > at)
     }
 
+    /// Returns how long the session is kept without members.
+    pub(super) fn idle_ttl(&self, session: SessionId) -> Option<Duration> {
+        self.settings(session).map(|settings| Duration::from_secs(settings.idle_ttl.get().into()))
+    }
+
+    /// Returns the time until which the session certainly exists, if nothing but its idle time ends it.
+    pub(super) fn lasts_until(&self, session: SessionId) -> Option<Timestamp> {
+        self.existed_at.get(&session).zip(self.idle_ttl(session)).map(|(at, ttl)| *at + ttl)
+    }
+
     /// Returns the number of users that were invited to the session so far, at most.
     pub(super) fn invited(&self, session: SessionId) -> usize {
         let users = |command: &Command| match &command.request {

@@ -66,6 +66,11 @@ impl Ends {
         self.removed.insert((session, user.clone(), reason.clone()));
     }
 
+    /// Returns true if the operator has closed the session.
+    pub(super) fn was_closed(&self, session: SessionId) -> bool {
+        self.closed.contains_key(&session)
+    }
+
     /// Returns true if the operator has removed the user from the session.
     pub(super) fn was_removed(&self, session: SessionId, user: &UserId) -> bool {
         self.removed.iter().any(|(from, removed, _)| (from, removed) == (&session, user))

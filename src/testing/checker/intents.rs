@@ -71,6 +71,14 @@ impl Intents {
         self.counts.get(effect).copied().unwrap_or_default()
     }
 
+    /// Returns true if a command may have ended the session.
+    pub(super) fn may_end(&self, session: SessionId) -> bool {
+        let ends = |(effect, count): (&Effect, &u32)| {
+            *count > 0 && matches!(effect, Effect::Ends(of, _) if *of == session)
+        };
+        self.is_of_strangers(session) || self.counts.iter().any(ends)
+    }
+
     pub(super) fn has_strangers(&self) -> bool {
         self.has_strangers
     }

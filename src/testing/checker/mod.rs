@@ -11,6 +11,7 @@ mod commands;
 mod deeds;
 mod deliveries;
 mod ends;
+mod idle;
 mod intents;
 mod invites;
 mod lists;
@@ -33,6 +34,7 @@ use self::deliveries::Deliveries;
 pub(super) use self::deliveries::{Audience, Sending};
 pub(super) use self::ends::Causes;
 use self::ends::Ends;
+use self::idle::{Idle, Known};
 use self::intents::Intents;
 use self::invites::Judge;
 use self::lists::Lists;
@@ -79,6 +81,7 @@ pub struct Checker {
     book: InviteBook,
     ends: Ends,
     deeds: Deeds,
+    idle: Idle,
     arrivals: Arrivals,
     lists: Lists,
     lives: Lives,
@@ -241,6 +244,7 @@ impl Checker {
         let Some(asked) = self.answers.answered(life, id, outcome, &mut self.issues) else { return };
         self.intents.answered(asked.seat, &asked.request, outcome);
         self.deeds.answered(life, &asked, outcome, &mut self.issues);
+        self.idle.answered(now, life, &asked, outcome);
         self.truths.answered(life, &asked, outcome, self.ends.causes.limits, &mut self.issues);
         let Some(user) = self.lives.user(life) else { return };
         let sender = Sender { life, user: user.clone(), id };
@@ -298,6 +302,7 @@ impl Checker {
         self.arrivals.session_event(now, life, mine, event);
         self.ends.event(session, event, &mut self.issues);
         self.deeds.event(session, event);
+        self.idle.event(now, Seat { session, member }, event);
         self.logs.event(session, member, event, &mut self.issues);
         self.deliveries.event(life, Seat { session, member }, event, &mut self.issues);
         // The client's own view may be ahead of the events that it has told.
@@ -329,6 +334,8 @@ impl Checker {
         self.deeds.finish(living, intents, seats, issues);
         self.truths.finish(living, lives, seats, &self.book, issues);
         self.arrivals.finish(now, living, lives, &self.book, issues);
+        let known = Known { lives, seats, logs: &self.logs, book: &self.book, intents, ends: &self.ends };
+        self.idle.finish(&known, issues);
         self.lists.finish(living, seats, &self.logs, &self.book, issues);
         Judge { book: &self.book, lives, intents, ends: &self.ends, living }.finish(issues);
         let present = Mine::of_all(living);

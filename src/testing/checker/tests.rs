@@ -3,6 +3,7 @@
 mod arrivals;
 mod deeds;
 mod ends;
+mod idle;
 mod invites;
 mod lists;
 mod lives;
