@@ -1,5 +1,6 @@
-//! A server that keeps the transport's rules, and otherwise sends what it likes, meets a client's core. The core
-//! never panics, answers each command once, and reports events of which the app can make the same sessions.
+//! A server that keeps the transport's rules, and otherwise sends what it likes, meets a client's core. The
+//! core never panics, answers each command once, and reports events of which the app can make the same
+//! sessions.
 // spec-test: EVT-1, EVT-4, EVT-6, SES-3, CMD-4
 #![no_main]
 

@@ -109,9 +109,10 @@ pub(crate) mod model {
     //! Runs a test body under many interleavings of its tasks (`shuttle::thread`). Atomics are sequentially
     //! consistent there, whatever ordering is requested.
     //!
-    //! Half of the schedules choose the next task at random at every step. They mix the tasks finely, but hardly
-    //! ever let one run through the long turn of another. The other half give the tasks random priorities, which
-    //! change at a few random steps (probabilistic concurrency testing, PCT), and so find just that.
+    //! Half of the schedules choose the next task at random at every step. They mix the tasks finely, but
+    //! hardly ever let one run through the long turn of another. The other half give the tasks random
+    //! priorities, which change at a few random steps (probabilistic concurrency testing, PCT), and so find
+    //! just that.
 
     use std::cell::Cell;
     use std::collections::BTreeSet;
@@ -213,8 +214,8 @@ pub(crate) mod model {
         Arc::into_inner(seen).unwrap().into_inner().unwrap()
     }
 
-    /// How many times the priorities of the tasks change in a schedule of PCT, and one more: enough for one task
-    /// to be held up twice.
+    /// How many times the priorities of the tasks change in a schedule of PCT, and one more: enough for one
+    /// task to be held up twice.
     const PCT_DEPTH: usize = 3;
 
     /// Runs `body` `iterations` times, each time under a different schedule.

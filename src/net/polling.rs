@@ -4,9 +4,9 @@
 //! each datagram that has left, because there is room again. That costs 120 ns per datagram, 5 % of the cost
 //! of sending one over loopback, and nothing waits for that room.
 //!
-//! The deadline has a timer of its own, set as rarely as [`Armed`] allows. A time limit of each wait would set a
-//! timer of the kernel and cancel it every time. In a virtual machine that costs 6 to 8 microseconds, a tenth
-//! of a worker's CPU time if a broadcast to eight members follows each wait.
+//! The deadline has a timer of its own, set as rarely as [`Armed`] allows. A time limit of each wait would
+//! set a timer of the kernel and cancel it every time. In a virtual machine that costs 6 to 8 microseconds, a
+//! tenth of a worker's CPU time if a broadcast to eight members follows each wait.
 
 use std::io;
 use std::pin::pin;

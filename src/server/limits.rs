@@ -129,9 +129,9 @@ limits! {
     /// Bytes of reliable messages that wait for one connection before its user is told that it is `lagging`. Must be
     /// less than `max_queued_bytes`.
     lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
-    /// Bytes of reliable messages that wait for one connection before it is closed with `lagging` and its user removed
-    /// from its sessions. Must be at least 163840 and 416 more for each of `invites_per_user`, because a user who
-    /// connects is told of all open invites.
+    /// Bytes of reliable messages that wait for one connection before it is closed with `lagging` and its
+    /// user removed from its sessions. Must be at least 163840 and 416 more for each of `invites_per_user`,
+    /// because a user who connects is told of all open invites.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
     /// `lagging`, too, if more than half of `lagging_bytes` still waits. What is sent to it meanwhile has as much time

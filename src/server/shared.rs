@@ -148,8 +148,8 @@ impl Shared {
         })
     }
 
-    /// Makes a worker end the session; false if it does not exist, or if the server drains: sessions keep their
-    /// last state then.
+    /// Makes a worker end the session; false if it does not exist, or if the server drains: sessions keep
+    /// their last state then.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
         let is_there = self.drain_until().is_none() && self.sessions.look_at(session).is_some();
         if is_there {

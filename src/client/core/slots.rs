@@ -212,8 +212,8 @@ fn check_entered(entered: Entered, session: SessionId, member: MemberId) -> Resu
     Err(ServerViolation::WrongSession { slot: entered.slot, snapshot: session })
 }
 
-/// Ended slots, as runs of consecutive numbers: first and last. Servers number slots without gaps, so there are
-/// hardly more runs than sessions that go on.
+/// Ended slots, as runs of consecutive numbers: first and last. Servers number slots without gaps, so there
+/// are hardly more runs than sessions that go on.
 #[derive(Debug)]
 struct EndedSlots(BTreeMap<u32, u32>);
 

@@ -234,8 +234,8 @@ impl Connection {
         self.paced_until.filter(|_| waits)
     }
 
-    /// Returns when a REPAIR is due in a packet of its own. None is once probes go unanswered: they bring again
-    /// what may have been lost.
+    /// Returns when a REPAIR is due in a packet of its own. None is once probes go unanswered: they bring
+    /// again what may have been lost.
     // spec: REP-3
     fn bare_repair_due(&self) -> Option<Timestamp> {
         let is_silent = self.timers.probes() > 1;

@@ -92,8 +92,8 @@ impl Arrivals {
         }
     }
 
-    /// Checks that a client that was told how an invite ended may have owned the session then. It is connected
-    /// to the end, so it knows of every session that it has owned.
+    /// Checks that a client that was told how an invite ended may have owned the session then. It is
+    /// connected to the end, so it knows of every session that it has owned.
     // spec: CMD-13
     fn check_owns(&self, life: Life, invite: &Invite, book: &InviteBook, issues: &mut Issues) {
         let (id, key) = (invite.id, (life, invite.id.session));

@@ -69,8 +69,8 @@ impl Deeds {
         }
     }
 
-    /// Records the end of a connection, which is for the operator's reason if it is for theirs. Whether it may
-    /// have ended in another way before is checked with all other ends.
+    /// Records the end of a connection, which is for the operator's reason if it is for theirs. Whether it
+    /// may have ended in another way before is checked with all other ends.
     pub(super) fn disconnected(
         &mut self,
         now: Timestamp,

@@ -154,7 +154,8 @@ impl Ends {
         }
     }
 
-    /// Checks that each member left for the reason reported, and that of each user one connection is left. `seats` has the life that held each seat.
+    /// Checks that each member left for the reason reported, and that of each user one connection is left.
+    /// `seats` has the life that held each seat.
     pub(super) fn finish(
         &self,
         living: &[Living<'_>],

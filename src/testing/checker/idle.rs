@@ -69,8 +69,8 @@ impl Idle {
         }
     }
 
-    /// Checks that nobody has entered a session that had been empty for too long, and that nobody was told too
-    /// early that a session is gone.
+    /// Checks that nobody has entered a session that had been empty for too long, and that nobody was told
+    /// too early that a session is gone.
     // spec: SES-5
     pub(super) fn finish(&self, known: &Known<'_>, issues: &mut Issues) {
         for (seat, asked_at) in &self.entered {

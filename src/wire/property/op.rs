@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{MAX_PROPERTIES, PropertyKey, PropertyValue, WriteRule};
 use crate::base::{DecodeError, OutOfBounds, Reader, Wire, Writer};
 
-/// Bytes that an operation counts besides those of its key and values: those of kinds, lengths and a rule, with
-/// a length as large as it can be.
+/// Bytes that an operation counts besides those of its key and values: those of kinds, lengths and a rule,
+/// with a length as large as it can be.
 pub const OP_OVERHEAD_BYTES: usize = 8;
 
 /// One operation on one property. Spec: PRP-7.
@@ -91,8 +91,8 @@ impl PropertyOp {
         self
     }
 
-    /// Returns the bytes that the operation counts toward the rates of a session: at least those of its change
-    /// in the event. Spec: LIM-3.
+    /// Returns the bytes that the operation counts toward the rates of a session: at least those of its
+    /// change in the event. Spec: LIM-3.
     pub fn counted_bytes(&self) -> usize {
         let values: usize = self.values().map(PropertyValue::counted_bytes).sum();
         let delta = if matches!(self, Self::Increment { .. }) { 8 } else { 0 };

@@ -118,8 +118,8 @@ impl RepairEncoder {
         self.loss.share() >= NIL
     }
 
-    /// Notes the messages of the packet that is being written, each with its payload in two pieces. An earlier
-    /// packet with the same messages, whose retransmission this is, needs no REPAIR any more.
+    /// Notes the messages of the packet that is being written, each with its payload in two pieces. An
+    /// earlier packet with the same messages, whose retransmission this is, needs no REPAIR any more.
     pub fn on_content<'a>(&mut self, messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>) {
         let Memory { sources, next, spare, .. } = &mut **self.memory.get_or_insert_default();
         if !symbol::write(messages, spare) {

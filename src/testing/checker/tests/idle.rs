@@ -3,8 +3,8 @@
 use super::*;
 
 /// Returns the issues when bob asks at the given time to join the session, which is kept for a minute, and is
-/// answered 50 ms later. Ann, its only member, has asked for something at 500 and was told at 1 s that she has
-/// left.
+/// answered 50 ms later. Ann, its only member, has asked for something at 500 and was told at 1 s that she
+/// has left.
 fn issues_of(asked_at: u64, answer: Result<Value, RequestError>, intents: &Intents) -> Vec<String> {
     let (mut idle, mut logs, mut issues) = (Idle::default(), Logs::default(), Issues::default());
     let mut scene = Scene::new();
