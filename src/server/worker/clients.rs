@@ -1,23 +1,18 @@
-//! [`Clients`]: the connected users of a worker, their slots, budgets and queues.
+//! [`Clients`]: the connected users of a worker, and what is sent to them.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::answers::{Answer, AnswerTurns, WaitingAnswers};
-use super::held::HeldResults;
+use super::answers::{Answer, AnswerTurns};
+use super::client::{Client, Seat};
 use super::lagging::Lagging;
-use crate::base::{
-    ConnectionId, IdMap, LoginNumber, RequestId, SessionKind, Slot, StreamId, Timestamp, UserId, VecMap,
-    Wire, WorkerId,
-};
+use crate::base::{ConnectionId, IdMap, LoginNumber, RequestId, Slot, StreamId, Timestamp, UserId, WorkerId};
 use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
-use crate::session::MemberRef;
-use crate::wire::result::Entered;
-use crate::wire::{CloseCode, CommandResult, Delivery, ErrorCode, UserEvent, Value};
+use crate::wire::{CloseCode, Delivery, ErrorCode, UserEvent};
 
 /// The users that are connected to a worker, by connection.
 pub(super) struct Clients {
@@ -33,38 +28,6 @@ pub(super) struct Clients {
     budget: Budget,
     max_queued_bytes: usize,
     sends: u64,
-}
-
-/// One connected user.
-#[derive(Debug)]
-pub(super) struct Client {
-    pub(super) user: UserId,
-    pub(super) login: LoginNumber,
-    pub(super) budget: Budget,
-    seats: VecMap<Slot, Seat>,
-    /// Slots from here on were never assigned.
-    next_slot: Slot,
-    held: HeldResults,
-    /// Answers about sessions that wait behind mail; usually there are none.
-    waiting: Option<Box<WaitingAnswers>>,
-}
-
-/// A session that a user is in, through one of its connection's slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat {
-    pub(super) member: MemberRef,
-    pub(super) kind: SessionKind,
-}
-
-/// State of a slot for its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SlotState {
-    /// The user is in its session.
-    Seated(Seat),
-    /// The user was in its session.
-    Ended,
-    /// The slot was never assigned, or the client cannot know of it yet.
-    Unknown,
 }
 
 impl Clients {
@@ -91,9 +54,7 @@ impl Clients {
     }
 
     pub(super) fn add(&mut self, connection: ConnectionId, user: UserId, login: LoginNumber) {
-        let (budget, seats) = (self.budget.clone(), VecMap::default());
-        let (next_slot, held) = (Slot(1), HeldResults::default());
-        let client = Client { user, login, budget, seats, next_slot, held, waiting: None };
+        let client = Client::new(user, login, self.budget.clone());
         self.by_connection.insert(connection, Box::new(client));
     }
 
@@ -107,8 +68,7 @@ impl Clients {
     /// alive.
     pub(super) fn may_move(&self, connection: ConnectionId) -> bool {
         let client = self.get(connection);
-        let is_free = client.is_some_and(|client| client.seats.is_empty() && client.waiting.is_none());
-        is_free
+        client.is_some_and(Client::is_free)
             && self.endpoint.address(connection).is_some()
             && !self.lagging.has(connection)
             && !self.overdue.contains(&connection)
@@ -171,8 +131,7 @@ impl Clients {
     /// Seats a user in the session of a slot assigned to it. The result of `request` follows the snapshot.
     pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat, request: RequestId) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
-            client.take(slot, seat);
-            client.held.hold_entry(slot, request);
+            client.take_seat(slot, seat, request);
         }
     }
 
@@ -199,7 +158,7 @@ impl Clients {
     /// Ends a slot: what was sent on its stream still arrives, but nothing follows.
     pub(super) fn leave_seat(&mut self, connection: ConnectionId, slot: Slot) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
-            client.seats.remove(slot);
+            client.leave_seat(slot);
         }
         if let Some(connection) = self.endpoint.connection(connection) {
             connection.finish_stream(slot.into());
@@ -209,12 +168,11 @@ impl Clients {
     /// Sends a result on the control stream, after the results of earlier commands.
     // spec: SES-14
     pub(super) fn answer(&mut self, now: Timestamp, connection: ConnectionId, result: Bytes) {
-        if let Some(client) = self.get_mut(connection)
-            && !client.held.is_empty()
-        {
-            client.held.hold(result);
-            return self.check_waiting(connection);
-        }
+        let result = match self.get_mut(connection) {
+            Some(client) => client.hold(result),
+            None => Some(result),
+        };
+        let Some(result) = result else { return self.check_waiting(connection) };
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
     }
 
@@ -228,10 +186,10 @@ impl Clients {
         answer: Answer,
     ) {
         let Some(client) = self.by_connection.get_mut(&connection) else { return };
-        if client.waiting.is_none() && mails <= self.answer_turns.handled() {
+        if !client.has_waiting_answers() && mails <= self.answer_turns.handled() {
             return self.send_event(now, connection, slot, answer.message);
         }
-        client.waiting.get_or_insert_default().push(mails, slot, answer);
+        client.add_waiting_answer(mails, slot, answer);
         self.answer_turns.push(mails, connection);
         self.check_waiting(connection);
     }
@@ -326,90 +284,5 @@ impl Clients {
             self.overdue.push(connection);
         }
         std::mem::take(&mut self.overdue)
-    }
-}
-
-impl Client {
-    /// Returns the slot of the next session; `None` if all slots were assigned.
-    // spec: SES-3
-    pub(super) fn free_slot(&self) -> Option<Slot> {
-        (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
-    }
-
-    /// Returns the next waiting answer, if it may leave once `handled` mails have been handled.
-    fn waiting_answer(&mut self, handled: u64) -> Option<(Slot, Answer)> {
-        let next = self.waiting.as_mut()?.pop(handled);
-        self.waiting.take_if(|waiting| waiting.is_empty());
-        next
-    }
-
-    /// Takes the waiting answers of one slot.
-    fn waiting_answers_of(&mut self, slot: Slot) -> Vec<Answer> {
-        let taken = self.waiting.as_mut().map_or_else(Vec::new, |waiting| waiting.take_of(slot));
-        self.waiting.take_if(|waiting| waiting.is_empty());
-        taken
-    }
-
-    /// Returns the bytes that wait before they are queued.
-    fn waiting_bytes(&self) -> usize {
-        self.held.bytes() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
-    }
-
-    fn take(&mut self, slot: Slot, seat: Seat) {
-        self.seats.add(slot, || seat);
-        self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
-    }
-
-    /// Settles the entry of a slot whose snapshot was sent. Returns the result of the entry and those behind
-    /// it.
-    fn settle_entry(&mut self, slot: Slot) -> Vec<Bytes> {
-        let Some(seat) = self.seats.get(slot) else { return Vec::new() };
-        let MemberRef { session, member } = seat.member;
-        let outcome = Ok(Value::Entered(Entered { session, slot, member }));
-        self.held.settle(slot, |request| CommandResult { request, outcome }.to_bytes())
-    }
-
-    pub(super) fn slot(&self, slot: Slot) -> SlotState {
-        match self.seats.get(slot) {
-            Some(seat) if !self.held.is_entering(slot) => SlotState::Seated(*seat),
-            None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
-            Some(_) | None => SlotState::Unknown,
-        }
-    }
-
-    /// Returns the sessions that the user is in, by slot, including those that the client does not know of
-    /// yet.
-    pub(super) fn seats(&self) -> impl Iterator<Item = (Slot, Seat)> + '_ {
-        self.seats.iter().map(|(slot, seat)| (slot, *seat))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::{MemberId, SessionId};
-
-    // spec-test: SES-3
-    #[test]
-    fn when_all_slots_were_given_none_is_free() {
-        let member = MemberRef { session: SessionId(1), member: MemberId(1) };
-        let seat = Seat { member, kind: SessionKind(0) };
-        let last = Slot(u32::MAX - 1);
-        let mut client = Client {
-            user: UserId::new("ann").unwrap(),
-            login: LoginNumber(1),
-            budget: Budget::new(&Limits::default()),
-            seats: VecMap::default(),
-            next_slot: last,
-            held: HeldResults::default(),
-            waiting: None,
-        };
-        assert_eq!(client.free_slot(), Some(last));
-        client.take(last, seat);
-        assert_eq!(client.free_slot(), None);
-        assert_eq!(
-            (client.slot(last), client.slot(Slot(u32::MAX))),
-            (SlotState::Seated(seat), SlotState::Unknown)
-        );
     }
 }

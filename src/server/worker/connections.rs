@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tracing::debug;
 
 use super::Worker;
-use super::clients::Client;
+use super::client::Client;
 use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, WorkerId};
 use crate::rudp::{Closed, Incoming, Input};
 use crate::secure::Claims;

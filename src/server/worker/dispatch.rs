@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Worker;
 use super::answers::Answer;
-use super::clients::{Seat, SlotState};
+use super::client::{Seat, SlotState};
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
 use crate::server::mailbox::Mailbox;
 use crate::wire::command::{Broadcast, Message};

@@ -5,7 +5,7 @@
 //! settled once the session has answered.
 
 use super::Worker;
-use super::clients::Seat;
+use super::client::Seat;
 use super::dispatch::Caller;
 use crate::base::{InviteId, Timestamp, UserId};
 use crate::server::directory::OpenInvite;

@@ -8,7 +8,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `bodies` | memory for the payloads that members send |
-//! | `clients` | the connected users: their slots, budgets and queues |
+//! | `client` | one connected user: slots, budget, results that wait |
+//! | `clients` | all connected users, and what is sent to them |
 //! | `connections` | new connections, second connections of a user, the end of a connection |
 //! | `dispatch` | from a message to its command, and to the answer |
 //! | `requests` | the commands that have a result |
@@ -27,6 +28,7 @@
 
 mod answers;
 mod bodies;
+mod client;
 mod clients;
 mod connections;
 mod deadlines;

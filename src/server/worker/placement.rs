@@ -13,7 +13,7 @@
 use tracing::debug;
 
 use super::Worker;
-use super::clients::Client;
+use super::client::Client;
 use super::dispatch::Caller;
 use crate::base::{ConnectionId, RequestId, Timestamp, WorkerId};
 use crate::rudp::Moving;

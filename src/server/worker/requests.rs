@@ -1,7 +1,7 @@
 //! Commands with a result: each asks the session table, and the directory if it concerns a limit of the user.
 
 use super::Worker;
-use super::clients::Seat;
+use super::client::Seat;
 use super::dispatch::{Caller, Scope};
 use crate::base::{RequestId, SessionId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
