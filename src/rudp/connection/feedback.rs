@@ -31,7 +31,7 @@ impl Connection {
         outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
         self.measure(now, ack, &outcome);
         if let Some(largest) = outcome.largest {
-            self.timers.on_acked();
+            self.probes.end_series();
             self.keys.on_acked(PacketNumber(largest));
         }
         if let Some(number) = outcome.marked {

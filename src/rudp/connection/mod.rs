@@ -19,7 +19,8 @@
 //! | `path` | the peer's address, and how it changes |
 //! | `random` | random draws |
 //! | `prefetch` | memory fetched before it is needed |
-//! | `recovery` | losses, and probes for what no ack reports |
+//! | `recovery` | what is done about losses |
+//! | `probes` | asking for an ack, in time, where no other packet does |
 //! | `timers` | idle, keepalive, rest and close timers |
 //! | `trace/` | what is reported to a trace |
 
@@ -37,6 +38,7 @@ mod marks;
 mod outbox;
 mod path;
 mod prefetch;
+mod probes;
 mod random;
 mod receive;
 mod recovery;
@@ -70,6 +72,7 @@ use self::keys::KeyPhases;
 use self::marks::Marks;
 use self::outbox::{MAX_WHOLE_BYTES, Outbox};
 use self::path::Paths;
+use self::probes::Probes;
 use self::random::Randomness;
 use self::repair::{RepairDecoder, RepairEncoder};
 use self::rtt::RttEstimator;
@@ -190,6 +193,7 @@ pub struct Connection {
     trace: Option<Box<Tracing>>,
     events: VecDeque<Event>,
     timers: Timers,
+    probes: Probes,
     /// Packets sent since the last that asks for an ack.
     quiet_packets: u32,
     role: Role,
@@ -299,6 +303,7 @@ impl Connection {
             held_back_at: None,
             paced_until: None,
             timers: Timers::new(now, &config, &peer),
+            probes: Probes::new(now),
             quiet_packets: 0,
             next_skip: PacketNumber(0),
             trace: None,
@@ -309,7 +314,7 @@ impl Connection {
         connection.open_stream(StreamId::CONTROL);
         if let Role::Client { .. } = role {
             // The server establishes the connection on the first sealed packet that it receives.
-            connection.timers.ask_for_ack();
+            connection.probes.ask_for_ack();
         }
         connection
     }

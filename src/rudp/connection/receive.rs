@@ -150,8 +150,7 @@ impl Connection {
             self.marks.on_new_path(self.sent.next_number());
             self.cut_for_datagrams(now);
         }
-        // The probe series on the old address is over.
-        self.timers.on_acked();
+        self.probes.end_series();
         self.probe(now);
     }
 
@@ -183,7 +182,7 @@ impl Connection {
             return Err(PacketDropped::DoesNotOpen);
         };
         if opened == Opened::Renewed {
-            self.timers.ask_for_ack();
+            self.probes.ask_for_ack();
         }
         packet.advance(header_bytes);
         packet.truncate(length);

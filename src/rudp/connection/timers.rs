@@ -17,13 +17,6 @@ pub struct Timers {
     last_received: Timestamp,
     /// When this end last sent a packet that asks for an ack, or received a packet.
     last_lively: Timestamp,
-    /// Probes since the last ack, and when the last of them was due.
-    probes: u32,
-    probed_at: Timestamp,
-    /// A packet that asks for an ack must leave, whatever it carries.
-    ping_due: bool,
-    /// That packet is a probe, and may exceed the congestion window. Spec: REL-8.
-    probe_due: bool,
     /// When to check the peer's progress with the reliable messages sent to it; `None` while there are none.
     progress_due: Option<Timestamp>,
     /// Packets arrived or left since idle memory was last released.
@@ -37,8 +30,6 @@ pub struct Timers {
 const MIN_PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
 /// Minimum keepalive; a shorter one would be a flood.
 const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
-/// The sixth, twelfth and so on of a series of probes carry no messages.
-const BARE_PROBE: u32 = 6;
 /// A connection that has neither heard from its peer nor asked for an ack for this long is idle.
 const SILENCE: Duration = Duration::from_millis(250);
 /// Packets received without silence in between, after which silence may mean that the path is broken.
@@ -60,10 +51,6 @@ impl Timers {
             keepalive: config.keepalive.max(MIN_KEEPALIVE).min(idle_timeout / 3).into(),
             last_received: now,
             last_lively: now,
-            probes: 0,
-            probed_at: now,
-            ping_due: false,
-            probe_due: false,
             progress_due: None,
             idle_release_due: true,
             heard: 0,
@@ -88,58 +75,12 @@ impl Timers {
         self.progress_due.get_or_insert(now + self.idle_timeout.get().max(MIN_PROGRESS_INTERVAL));
     }
 
-    /// Notes that the peer acked something new.
-    pub fn on_acked(&mut self) {
-        self.probes = 0;
-    }
-
-    /// Returns the number of probes since the last ack.
-    pub fn probes(&self) -> u32 {
-        self.probes
-    }
-
-    /// Returns when the last probe was due.
-    pub fn probed_at(&self) -> Timestamp {
-        self.probed_at
-    }
-
-    /// Notes that a probe is due: a packet that asks for an ack must leave.
-    pub fn on_probe(&mut self, now: Timestamp) {
-        self.probes = self.probes.saturating_add(1);
-        self.probed_at = now;
-        (self.ping_due, self.probe_due) = (true, true);
-    }
-
     /// Notes that a packet left; `eliciting` when it asks for an ack.
     pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
         self.idle_release_due = true;
         if eliciting {
-            (self.ping_due, self.probe_due) = (false, false);
             self.last_lively = self.last_lively.max(now);
         }
-    }
-
-    /// Makes a packet leave that asks for an ack.
-    pub fn ask_for_ack(&mut self) {
-        self.ping_due = true;
-    }
-
-    /// Returns whether a packet that asks for an ack must leave.
-    pub fn is_ping_due(&self) -> bool {
-        self.ping_due
-    }
-
-    /// Returns whether that packet is a probe. Others that ask for an ack are bound by the congestion window: the peer
-    /// decides when they are due, by renewing its keys.
-    pub fn is_probe_due(&self) -> bool {
-        self.probe_due
-    }
-
-    /// Returns whether that packet must leave without messages: a peer without memory for what a probe
-    /// carries drops it, and with it the ack in the packet.
-    // spec: REL-7
-    pub fn is_bare_probe_due(&self) -> bool {
-        self.probe_due && self.probes > 0 && self.probes.is_multiple_of(BARE_PROBE)
     }
 
     fn idle_deadline(&self) -> Timestamp {
@@ -215,17 +156,17 @@ impl Connection {
         self.resend_lost(now);
         if self.probe_deadline().is_some_and(|deadline| now >= deadline) {
             self.probe(now);
-            self.trace_event(now, TraceEvent::Probe { count: self.timers.probes });
+            self.trace_event(now, TraceEvent::Probe { count: self.probes.unanswered() });
         }
         if now >= self.timers.keepalive_deadline() {
             // spec: CON-4
-            self.timers.ask_for_ack();
+            self.probes.ask_for_ack();
         }
         if self.timers.idle_release_deadline().is_some_and(|deadline| now >= deadline) {
             let has_stopped = self.timers.on_silence();
             if has_stopped && self.role != Role::Server {
                 // spec: CON-10
-                self.timers.ask_for_ack();
+                self.probes.ask_for_ack();
             } else {
                 self.release_idle_memory(now);
             }
@@ -270,22 +211,5 @@ impl Connection {
             State::Closing(closing) => Some(closing),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rudp::ConnectionConfig;
-
-    /// An ack may come between the time at which a probe is due and the packet that it asks for.
-    // spec-test: REL-7
-    #[test]
-    fn a_probe_after_an_ack_carries_messages() {
-        let config = ConnectionConfig::default();
-        let mut timers = Timers::new(Timestamp::ZERO, &config, &config.parameters());
-        timers.on_probe(Timestamp::ZERO);
-        timers.on_acked();
-        assert!(timers.is_probe_due() && !timers.is_bare_probe_due());
     }
 }

@@ -78,7 +78,7 @@ impl Connection {
             return None;
         }
         if matches!(self.state, State::Open) {
-            let (number, probes) = (self.sent.next_number(), self.timers.probes());
+            let (number, probes) = (self.sent.next_number(), self.probes.unanswered());
             let ecn = self.marks.mark_next(number, plan.eliciting, probes);
             plan.ecn = ecn;
             self.write_packet(now, &mut plan, out);
@@ -120,9 +120,10 @@ impl Connection {
     /// Gathers what is due; returns false when nothing is.
     fn plan(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
-        let may_send = self.may_send_now(now) && !self.timers.is_bare_probe_due();
+        let may_send = self.may_send_now(now) && !self.probes.is_bare_probe_due();
+        debug_assert!(self.outbox.is_rightly_stalled(), "what may leave now must be searched for again");
         let has_data = may_send && self.outbox.may_have_next();
-        let ping = self.timers.is_ping_due() || self.quiet_for_long();
+        let ping = self.probes.is_ping_due() || self.quiet_for_long();
         let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
         if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {
             return false;
@@ -167,7 +168,7 @@ impl Connection {
     /// ones.
     // spec: MTU-5, PTH-7
     fn datagram_limit(&self) -> usize {
-        let must_arrive = self.timers.is_ping_due() || self.paths.has_for_active();
+        let must_arrive = self.probes.is_ping_due() || self.paths.has_for_active();
         if must_arrive { BASE_DATAGRAM_BYTES } else { self.datagram_size.bytes() }
     }
 
@@ -177,7 +178,7 @@ impl Connection {
     // spec: MTU-1, MTU-2
     fn plan_size_probe(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let Some(probe) = self.datagram_size.next_probe() else { return false };
-        if self.rtt.minimum().is_none() || self.timers.probes() > 0 {
+        if self.rtt.minimum().is_none() || self.probes.unanswered() > 0 {
             return false;
         }
         let wait = self.rtt.probe_timeout(Duration::ZERO) * SIZE_PROBE_TIMEOUTS;
@@ -204,8 +205,8 @@ impl Connection {
         if !waits && !self.repair_encoder.may_repair() {
             return false;
         }
-        if self.timers.is_probe_due() || self.sent.is_full() {
-            return self.timers.is_probe_due();
+        if self.probes.is_probe_due() || self.sent.is_full() {
+            return self.probes.is_probe_due();
         }
         debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
         let has_room = self.has_window();
@@ -238,7 +239,7 @@ impl Connection {
     /// again what may have been lost.
     // spec: REP-3
     fn bare_repair_due(&self) -> Option<Timestamp> {
-        let is_silent = self.timers.probes() > 1;
+        let is_silent = self.probes.unanswered() > 1;
         if is_silent { None } else { self.repair_encoder.deadline(self.rtt.smoothed()) }
     }
 
@@ -249,7 +250,7 @@ impl Connection {
     /// Moves what fits from the queues into the packet. Stops at the first item that does not fit, and
     /// returns true.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) -> bool {
-        let is_probe = self.timers.is_probe_due();
+        let is_probe = self.probes.is_probe_due();
         let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
         // spec: REL-9
         if self.sent.is_full() {
@@ -341,6 +342,7 @@ impl Connection {
         self.sent.on_sent(now, bytes, eliciting, ecn, frames);
         self.timers.on_sent(now, eliciting);
         if eliciting {
+            self.probes.on_asked();
             self.congestion.on_sent(bytes);
         }
         self.quiet_packets = if eliciting { 0 } else { self.quiet_packets + 1 };

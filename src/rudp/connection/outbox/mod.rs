@@ -5,11 +5,12 @@ mod audit;
 mod lane;
 mod lanes;
 mod next;
+mod starvation;
 
 use self::lane::Queued;
 pub use self::lanes::Passed;
 use self::lanes::{LaneName, Lanes};
-use self::next::Starving;
+use self::starvation::Starvation;
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
 use super::stream::{Buffered, Freed, MessageRef, Piece, Pushed, SendStream, Space};
@@ -39,8 +40,7 @@ pub struct Outbox {
     /// Counts the bytes of all of these against the budget of the process.
     share: Share,
     shed: u64,
-    /// Has a claim to the room that becomes free at the peer.
-    starving: Option<Starving>,
+    starvation: Starvation,
     /// A search has found nothing that may leave, and nothing has changed since. A peer whose ack is missed
     /// may have thousands of messages wait, which each of its packets would have searched.
     stalled: bool,
@@ -75,7 +75,7 @@ impl Outbox {
             max_unreliable_bytes: config.unreliable_buffer_bytes,
             share: Share::new(MemoryBudget::default()),
             shed: 0,
-            starving: None,
+            starvation: Starvation::default(),
             stalled: false,
             window_used: 0,
             window,
@@ -196,12 +196,13 @@ impl Outbox {
     }
 
     /// Returns true when something of what waits may leave, as far as is known.
-    pub fn may_have_next(&mut self) -> bool {
-        debug_assert!(
-            !self.stalled || self.next(&mut Passed::default()).is_none(),
-            "what may leave now must be searched for again"
-        );
+    pub fn may_have_next(&self) -> bool {
         self.is_waiting() && !self.stalled
+    }
+
+    /// Returns false when something may leave although [`Self::may_have_next`] denies it.
+    pub fn is_rightly_stalled(&mut self) -> bool {
+        !self.stalled || self.next(&mut Passed::default()).is_none()
     }
 
     /// Notes that [`Self::next`] has found nothing in a new packet that may carry anything.

@@ -4,8 +4,7 @@
 //! not delay small ones. After [`MAX_OVERTAKING`] bytes of small messages, however, a fragment has its turn.
 //! Keyed small messages that must wait do not delay those without a key either.
 //!
-//! A message for which the peer has no room is overtaken by others that fit. Once those have taken as much as
-//! the peer's whole buffer, all others that need room wait until it has begun to leave ([`Starving`]).
+//! A message for which the peer has no room is overtaken by others that fit, but not forever (`starvation`).
 //!
 //! Retransmissions go before messages that were never sent, but only [`MAX_RESENT`] fragments at a time.
 
@@ -79,23 +78,30 @@ const MAX_OVERTAKING: usize = 4_800;
 /// Fragments retransmitted before one that was never sent has its turn.
 const MAX_RESENT: u8 = 4;
 
-/// The oldest message whose turn it was, but for which the peer had no room.
-#[derive(Debug)]
-pub(super) struct Starving {
-    message: MessageRef,
-    /// Number of messages that were enqueued before it.
-    came: u64,
-    /// Bytes of the peer's buffer that others have taken since.
-    taken: usize,
+/// A search in a lane for the first message that may leave.
+#[derive(Default)]
+struct Search {
+    /// Places that count for [`SEARCH`].
+    searched: usize,
+    /// Messages found that may not leave, up to [`OUT_OF_TURN`].
+    out_of_turn: SmallVec<[MessageRef; OUT_OF_TURN]>,
 }
 
-/// Bytes left of the peer's receive buffer.
-#[derive(Clone, Copy)]
-struct Room {
-    /// For the starving message.
-    left: usize,
-    /// For all others.
-    others: usize,
+impl Search {
+    /// Returns true for a message that waits behind an earlier one of its space, or behind its want of room.
+    /// Such messages do not count for the search, so that they hold up no other stream unless there are more
+    /// than [`MAX_PASSED`].
+    fn waits_behind(&self, message: MessageRef) -> bool {
+        self.out_of_turn.iter().any(|earlier| message.comes_after(earlier))
+    }
+
+    /// Notes that `message` may not leave.
+    fn pass(&mut self, message: MessageRef) {
+        self.searched += 1;
+        if self.out_of_turn.len() < OUT_OF_TURN {
+            self.out_of_turn.push(message);
+        }
+    }
 }
 
 impl Outbox {
@@ -109,7 +115,7 @@ impl Outbox {
             let small = self.next_resend(LaneName::Small);
             return small.or_else(|| self.next_resend(LaneName::Large));
         }
-        let claimant = self.claimant();
+        let claimant = self.starvation.claimant(self.window);
         let next = self.next_new(passed);
         if next.is_some() || claimant.is_none() {
             return next;
@@ -117,8 +123,8 @@ impl Outbox {
         if self.window_used == 0 {
             // The peer has room for any message, so this one is out of the search's reach, behind others that
             // wait for it. Those go first.
-            self.starving = None;
-        } else if self.claimant() == claimant {
+            self.starvation.end();
+        } else if self.starvation.claimant(self.window) == claimant {
             return None;
         }
         // The claim that has kept the others from leaving is over.
@@ -126,51 +132,45 @@ impl Outbox {
         self.next_new(passed)
     }
 
-    /// Returns the starving message if all others have to wait for it.
-    fn claimant(&self) -> Option<MessageRef> {
-        let starving = self.starving.as_ref().filter(|starving| starving.taken >= self.window);
-        starving.map(|starving| starving.message)
-    }
-
     /// Returns the next frame of a packet that is not for retransmissions only.
     fn next_new(&mut self, passed: &mut Passed) -> Option<Next> {
-        let room = self.room();
+        let still_waits =
+            |message: MessageRef| self.waiting(message).is_some_and(|waiting| waiting.charge > 0);
+        if self.starvation.message().is_some_and(|message| !still_waits(message)) {
+            self.starvation.end();
+        }
         if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
-            && let Some(next) = self.next_small(passed, room)
+            && let Some(next) = self.next_small(passed)
         {
             return Some(next);
         }
-        self.next_large(passed, room).or_else(|| self.next_small(passed, room))
+        self.next_large(passed).or_else(|| self.next_small(passed))
     }
 
-    /// Returns the room at the peer, after a check that the starving message still waits.
-    fn room(&mut self) -> Room {
-        let left = self.window - self.window_used;
-        let Some(Starving { message, .. }) = self.starving else { return Room { left, others: left } };
-        if self.waiting(message).is_none_or(|waiting| waiting.charge == 0) {
-            self.starving = None;
-        }
-        Room { left, others: if self.claimant().is_some() { 0 } else { left } }
+    /// Returns the bytes of the peer's receive buffer that `message` may take.
+    fn room_for(&self, message: MessageRef) -> usize {
+        let others_wait = self.starvation.claimant(self.window).is_some_and(|claimant| claimant != message);
+        if others_wait { 0 } else { self.window - self.window_used }
     }
 
-    fn next_small(&mut self, passed: &mut Passed, room: Room) -> Option<Next> {
+    fn next_small(&mut self, passed: &mut Passed) -> Option<Next> {
         if let Some(next) = self.next_resend(LaneName::Small) {
             return Some(next);
         }
         let [first, second] = self.lanes.small_by_age(passed);
-        self.next_fresh(first, passed, room).or_else(|| self.next_fresh(second, passed, room))
+        self.next_fresh(first, passed).or_else(|| self.next_fresh(second, passed))
     }
 
     /// Lets new fragments pass after [`MAX_RESENT`] retransmissions: a peer out of memory may drop the
     /// retransmitted ones again and again until it has the rest of another message.
     // spec: REL-15
-    fn next_large(&mut self, passed: &mut Passed, room: Room) -> Option<Next> {
+    fn next_large(&mut self, passed: &mut Passed) -> Option<Next> {
         if self.resent >= MAX_RESENT {
-            let fresh = self.next_fresh(LaneName::Large, passed, room);
+            let fresh = self.next_fresh(LaneName::Large, passed);
             return fresh.or_else(|| self.next_resend(LaneName::Large));
         }
         let resend = self.next_resend(LaneName::Large);
-        resend.or_else(|| self.next_fresh(LaneName::Large, passed, room))
+        resend.or_else(|| self.next_fresh(LaneName::Large, passed))
     }
 
     fn next_resend(&mut self, lane: LaneName) -> Option<Next> {
@@ -185,10 +185,9 @@ impl Outbox {
     }
 
     /// Returns the first message behind those passed that may leave now.
-    fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed, room: Room) -> Option<Next> {
-        let passed = passed.of(lane);
-        let (mut searched, mut out_of_turn) = (0, SmallVec::<[MessageRef; OUT_OF_TURN]>::new());
-        while searched < SEARCH
+    fn next_fresh(&mut self, lane: LaneName, passed: &mut Passed) -> Option<Next> {
+        let (passed, mut search) = (passed.of(lane), Search::default());
+        while search.searched < SEARCH
             && *passed < MAX_PASSED
             && let Some(queued) = self.lanes.of(lane).get(*passed)
         {
@@ -201,9 +200,7 @@ impl Outbox {
                     continue;
                 }
             };
-            // Messages that wait behind an earlier one of their space, or behind its want of room, do not count
-            // for the search, so that they hold up no other stream unless there are more than `MAX_PASSED`.
-            if out_of_turn.iter().any(|earlier| message.comes_after(earlier)) {
+            if search.waits_behind(message) {
                 *passed += 1;
                 continue;
             }
@@ -214,20 +211,15 @@ impl Outbox {
             };
             // spec: REL-10
             if waiting.is_in_turn {
-                let is_starving = self.starving.as_ref().is_some_and(|starving| starving.message == message);
                 // spec: REL-12
-                if waiting.charge <= if is_starving { room.left } else { room.others } {
+                if waiting.charge <= self.room_for(message) {
                     return Some(Next::of(message, &waiting, source));
                 }
                 let came = self.lanes.of(lane).came(*passed).unwrap_or(u64::MAX);
-                if self.starving.as_ref().is_none_or(|starving| came < starving.came) {
-                    self.starving = Some(Starving { message, came, taken: 0 });
-                }
+                self.starvation.on_no_room(message, came);
             }
-            if out_of_turn.len() < OUT_OF_TURN {
-                out_of_turn.push(message);
-            }
-            (*passed, searched) = (*passed + 1, searched + 1);
+            search.pass(message);
+            *passed += 1;
         }
         None
     }
@@ -285,11 +277,7 @@ impl Outbox {
         }
         self.window_used += charged;
         // spec: REL-16
-        match &mut self.starving {
-            Some(starving) if starving.message == message => self.starving = None,
-            Some(starving) => starving.taken += charged,
-            None => {}
-        }
+        self.starvation.on_sent(message, charged);
         match next.source {
             Source::Resend(LaneName::Large) => {
                 let new_ones_wait = self.lanes.of(LaneName::Large).get(0).is_some();
@@ -344,6 +332,12 @@ mod tests {
         MessageRef { stream: StreamId(stream), space: Space::Unordered, number }
     }
 
+    /// Lets the message starve, behind others that have taken `taken` bytes since.
+    fn starve(outbox: &mut Outbox, message: MessageRef, came: u64, taken: usize) {
+        outbox.starvation.on_no_room(message, came);
+        outbox.starvation.on_sent(unordered(u32::MAX, 0), taken);
+    }
+
     /// Returns the length of the next message in a new packet.
     fn next_bytes(outbox: &mut Outbox) -> Option<usize> {
         Some(outbox.next(&mut Passed::default())?.payload.len())
@@ -358,9 +352,9 @@ mod tests {
         push(&mut outbox, 1, Delivery::ReliableUnordered, 1_000);
         push(&mut outbox, 2, Delivery::ReliableUnordered, 10);
         outbox.window_used = BUFFER - 500;
-        outbox.starving = Some(Starving { message: unordered(1, 0), came: 1, taken: BUFFER });
+        starve(&mut outbox, unordered(1, 0), 1, BUFFER);
         assert_eq!(next_bytes(&mut outbox), Some(10));
-        assert_eq!(outbox.starving.unwrap().message, unordered(0, 0));
+        assert_eq!(outbox.starvation.message(), Some(unordered(0, 0)));
     }
 
     /// More streams than are searched have a large message before it, each behind a small one of its own.
@@ -373,7 +367,7 @@ mod tests {
             push(&mut outbox, stream, Delivery::ReliableOrdered, 3_000);
         }
         push(&mut outbox, 0, Delivery::ReliableUnordered, 60_000);
-        outbox.starving = Some(Starving { message: unordered(0, 0), came: 0, taken: BUFFER });
+        starve(&mut outbox, unordered(0, 0), 0, BUFFER);
         assert_eq!(next_bytes(&mut outbox), Some(10), "the peer has room for all");
     }
 
@@ -384,10 +378,9 @@ mod tests {
         push(&mut outbox, 0, Delivery::ReliableUnordered, 1_000);
         push(&mut outbox, 1, Delivery::ReliableUnordered, 1_000);
         outbox.window_used = BUFFER - 100;
-        outbox.starving = Some(Starving { message: unordered(1, 0), came: 1, taken: 5_000 });
+        starve(&mut outbox, unordered(1, 0), 1, 5_000);
         assert_eq!(next_bytes(&mut outbox), None);
-        let starving = outbox.starving.unwrap();
-        assert_eq!((starving.message, starving.taken), (unordered(0, 0), 0));
+        assert_eq!(outbox.starvation.message(), Some(unordered(0, 0)));
     }
 
     // spec-test: REL-16
@@ -396,9 +389,9 @@ mod tests {
         let mut outbox = outbox(1);
         push(&mut outbox, 0, Delivery::ReliableUnordered, 10);
         outbox.window_used = 100;
-        outbox.starving = Some(Starving { message: unordered(0, 7), came: 0, taken: BUFFER });
+        starve(&mut outbox, unordered(0, 7), 0, BUFFER);
         assert_eq!(next_bytes(&mut outbox), Some(10));
-        assert!(outbox.starving.is_none());
+        assert_eq!(outbox.starvation.message(), None);
     }
 
     #[test]
@@ -414,7 +407,7 @@ mod tests {
         let stalls = |outbox: &mut Outbox| {
             let searches = outbox.may_have_next();
             outbox.stall();
-            searches && !outbox.may_have_next()
+            searches && !outbox.may_have_next() && outbox.is_rightly_stalled()
         };
         assert!(stalls(&mut outbox), "6,000 bytes find no room");
         outbox.on_lost(message, Some(piece));

@@ -129,7 +129,7 @@ impl Connection {
             congestion_window: self.congestion.window_bytes(),
             bytes_in_flight: self.sent.bytes_in_flight(),
             queued_bytes: self.outbox.queued_bytes(),
-            probes: self.timers.probes(),
+            probes: self.probes.unanswered(),
         };
         if tracing.metrics.replace(metrics) != Some(metrics) {
             tracing.tell(now, &TraceEvent::MetricsUpdated(metrics));

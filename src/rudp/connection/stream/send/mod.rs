@@ -1,4 +1,18 @@
 //! The sending side of a stream: keeps messages until they are settled.
+//!
+//! A message is in one of these states. Its place in a queue is the [outbox's](super::super::outbox); `queued`
+//! says that it has one.
+//!
+//! | state | `queued` | in flight | ends with |
+//! |---|---|---|---|
+//! | held: small, behind a large one that has not begun to leave | no | no | [`SendStream::release`] |
+//! | waits to leave, in whole or in part | yes | in part | [`SendStream::on_part_sent`] |
+//! | in flight | no | yes | [`SendStream::on_acked`], [`SendStream::on_lost`], [`SendStream::probe`] |
+//! | waits to leave again | yes | perhaps | [`SendStream::on_part_sent`], [`SendStream::on_acked`] |
+//! | settled: acked, forgotten or replaced; its number stays until all before it are settled | no | perhaps | |
+//!
+//! A message that is settled while it waits leaves its place in the queue behind; whoever comes upon it finds
+//! that nothing of it is [waiting](SendStream::waiting).
 
 #[cfg(any(test, fuzzing))]
 mod audit;
