@@ -247,6 +247,31 @@ fn keys_may_be_renewed_again_and_again() {
     }
 }
 
+/// Their packets cross, each the first of the new phase.
+// spec-test: KEY-7
+#[test]
+fn both_ends_may_renew_at_the_same_time() {
+    let mut pair = Pair::new(34);
+    for renewals in 1..=3 {
+        let send = |pair: &mut Pair| {
+            [CLIENT, SERVER].into_iter().for_each(|end| pair.send(end, Delivery::ReliableOrdered, b"hello"));
+        };
+        // An ack in the present phase allows the next.
+        send(&mut pair);
+        pair.run(SECOND);
+        pair.ends.iter_mut().for_each(|end| end.keys.renew_after(1));
+        send(&mut pair);
+        pair.flush();
+        pair.ends.iter_mut().for_each(|end| end.keys.renew_after(1_000));
+        pair.run(SECOND);
+        for end in [CLIENT, SERVER] {
+            assert_eq!(pair.ends[end].keys.phases(), renewals);
+            assert_eq!(pair.received[end].len(), 2 * renewals as usize);
+            assert_eq!(pair.ends[end].stats().packets_dropped, 0, "nothing is taken for a forgery");
+        }
+    }
+}
+
 fn numbered(delivery: Delivery, number: u64) -> Frame {
     let place = Place { stream: STREAM, number: Truncated::bits32(number) };
     Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload: Bytes::new() })
