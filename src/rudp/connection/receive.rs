@@ -1,4 +1,16 @@
 //! Incoming packets: open and check them, process the frames, deliver messages.
+//!
+//! A packet goes through these steps, each of which leaves what the ones before it have done:
+//!
+//! | step | a packet that fails it |
+//! |---|---|
+//! | is small enough for where it comes from, has a number that is new | changes nothing |
+//! | opens | counts toward the limit of failed opens (KEY-6) |
+//! | consists of frames | ends the connection, and its number is used up |
+//! | names its messages unambiguously (STR-10) | is not acked, but shows that the peer lives |
+//! | finds memory for what must wait (REL-14) | the same, and those of its messages that fit are taken |
+//! | counts as received: is acked, proves an address, completes repairs | |
+//! | holds no frame that breaks the protocol | ends the connection at that frame |
 
 use bytes::{Buf, Bytes, BytesMut};
 use rand::Rng;

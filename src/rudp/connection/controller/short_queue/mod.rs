@@ -52,6 +52,7 @@ pub struct ShortQueue {
     datagram: usize,
     /// Longest time that the peer delays an ack.
     ack_delay: Span,
+    /// Bytes that leave in a round trip. More may be in flight: see [`Controller::window_bytes`].
     window: usize,
     slow_start_threshold: usize,
     minimum: MinRtt,
@@ -290,10 +291,10 @@ impl ShortQueue {
         self.go_on_with(self.window - less);
     }
 
-    /// Returns the window that congestion reduces. One that was not the limit is first cut to the part that was used;
-    /// `None` if it is no larger than that.
+    /// Returns the part of the window that was used, which congestion reduces: all of it where it was the limit;
+    /// `None` where it was not, although none of it was unused.
     // spec: REL-8
-    fn congested_window(&self, app_limited: bool) -> Option<usize> {
+    fn window_in_use(&self, app_limited: bool) -> Option<usize> {
         if !app_limited {
             return Some(self.window);
         }
@@ -334,7 +335,7 @@ impl ShortQueue {
         if self.round.reduced || !(at_once || excess > 0.0) {
             return;
         }
-        let Some(window) = self.congested_window(app_limited) else { return };
+        let Some(window) = self.window_in_use(app_limited) else { return };
         let part = if at_once { MOST_FOR_LOSS } else { (4.0 * excess).min(MOST_FOR_LOSS) };
         self.reduce(now, window - part_of(window, part), app_limited);
     }
@@ -395,7 +396,7 @@ impl Controller for ShortQueue {
         if self.round.reduced || marked.newest_sent_at <= self.reduced_at {
             return;
         }
-        let Some(window) = self.congested_window(marked.app_limited) else { return };
+        let Some(window) = self.window_in_use(marked.app_limited) else { return };
         self.reduce(now, after_mark(window, self.is_in_slow_start()), marked.app_limited);
         self.settling |= !marked.app_limited;
     }
