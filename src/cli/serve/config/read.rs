@@ -31,25 +31,7 @@ impl Config {
             problem: error.message().to_owned(),
         })?;
         self.apply_table(text, "", table.get_ref())?;
-        self.limits.check().map_err(|error| match error {
-            LimitError::NotBelow { name, value, other, other_value } => {
-                let line = |key| line_of(text, table.get_ref(), "limits", key);
-                let (key, of_key, allowed) = match line(name) {
-                    Some(_) => (name, value, format!("less than `limits.{other}`, which is {other_value}")),
-                    None => (other, other_value, format!("more than `limits.{name}`, which is {value}")),
-                };
-                ConfigError {
-                    line: line(key),
-                    problem: format!("`limits.{key}` is {of_key}; allowed is {allowed}"),
-                }
-            }
-            LimitError::QueueTooSmall { .. } => {
-                let keys = ["max_queued_bytes", "invites_per_user"];
-                let line = keys.iter().find_map(|key| line_of(text, table.get_ref(), "limits", key));
-                ConfigError { line, problem: error.to_string() }
-            }
-            error => ConfigError { line: None, problem: error.to_string() },
-        })
+        self.check_limits(|key| line_of(text, table.get_ref(), "limits", key))
     }
 
     fn apply_table(&mut self, text: &str, section: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
@@ -109,7 +91,31 @@ impl Config {
                 return Err(ConfigError { line: None, problem: not_allowed(&key, value.trim_matches('"')) });
             }
         }
-        self.limits.check().map_err(|error| ConfigError { line: None, problem: error.to_string() })
+        self.check_limits(|_| None)
+    }
+
+    /// Checks the limits, also against each other. `line` returns the line of a limit, if the file contains it.
+    fn check_limits(&self, line: impl Fn(&str) -> Option<usize>) -> Result<(), ConfigError> {
+        let not_allowed = |key, value, allowed| {
+            let problem = format!("`limits.{key}` is {value}; allowed is {allowed}");
+            ConfigError { line: line(key), problem }
+        };
+        self.limits.check().map_err(|error| match error {
+            // Of the two values, the one in the file is refused.
+            LimitError::NotBelow { name, value, other, other_value }
+                if line(name).is_none() && line(other).is_some() =>
+            {
+                not_allowed(other, other_value, format!("more than `limits.{name}`, which is {value}"))
+            }
+            LimitError::NotBelow { name, value, other, other_value } => {
+                not_allowed(name, value, format!("less than `limits.{other}`, which is {other_value}"))
+            }
+            LimitError::QueueTooSmall { value, min, invites_per_user } => {
+                let allowed = format!("at least {min} with `limits.invites_per_user` {invites_per_user}");
+                not_allowed("max_queued_bytes", value, allowed)
+            }
+            error => ConfigError { line: None, problem: error.to_string() },
+        })
     }
 }
 
