@@ -216,7 +216,7 @@ fn play(
 struct Bench {
     table: SessionTable,
     party: Party,
-    mailboxes: Mailboxes<Mail>,
+    mailboxes: Mailboxes,
     mail: VecDeque<Mail>,
 }
 
@@ -242,7 +242,7 @@ impl Bench {
         for worker in (0..WORKERS).map(WorkerId) {
             let mailbox = self.mailboxes.get(worker).expect("it was made");
             mailbox.take_all(&mut self.mail);
-            self.mail.drain(..).for_each(|mail| mailbox.handled(mail.room()));
+            self.mail.drain(..).for_each(|mail| mailbox.give_back(mail.room()));
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Mail between workers, and the port through which sessions post it.
 
 use bytes::BytesMut;
-use smallvec::SmallVec;
 
-use super::mailbox::{MailRoom, Mailbox, Mailboxes};
+use super::mailbox::{MailRoom, Mailboxes};
 use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
 use crate::session::{Fanout, Load, MailboxFull, Room, WorkerPort};
@@ -51,14 +50,13 @@ pub enum Mail {
 }
 
 impl Mail {
-    /// Returns how much of the mailbox's capacity it takes.
+    /// Returns its room in a mailbox.
     pub fn room(&self) -> MailRoom {
-        let (deliveries, droppable) = match self {
-            Self::Fanout(fanout) => (fanout.deliveries.count(), 0),
-            Self::Forwarded { .. } => (0, 1),
-            _ => (1, 0),
-        };
-        MailRoom { deliveries, droppable }
+        match self {
+            Self::Fanout(fanout) => MailRoom::of(fanout.deliveries.count()),
+            Self::Forwarded { .. } => MailRoom { deliveries: 0, droppable: 1 },
+            _ => MailRoom::of(1),
+        }
     }
 }
 
@@ -93,43 +91,45 @@ impl WorkerSet {
 
 /// Posts the mail of one call into the session table or the directory.
 pub struct Post<'a> {
-    mailboxes: &'a Mailboxes<Mail>,
+    mailboxes: &'a Mailboxes,
     wake: &'a mut WorkerSet,
 }
 
 impl<'a> Post<'a> {
     /// Posts to `mailboxes` and adds to `wake` the workers to wake afterwards.
-    pub fn new(mailboxes: &'a Mailboxes<Mail>, wake: &'a mut WorkerSet) -> Self {
+    pub fn new(mailboxes: &'a Mailboxes, wake: &'a mut WorkerSet) -> Self {
         Self { mailboxes, wake }
     }
 
     /// Posts a message for the user of a connection to its home; never refused.
     pub fn to_user(&mut self, connection: ConnectionId, word: Word) {
-        if let Some(mailbox) = self.mailboxes.get(connection.worker()) {
-            mailbox.post(1, Mail::ToUser { connection, word });
-            self.wake.insert(connection.worker());
+        self.to_worker(connection.worker(), Mail::ToUser { connection, word });
+    }
+
+    /// Posts mail that must not be refused.
+    pub fn to_worker(&mut self, worker: WorkerId, mail: Mail) {
+        if let Some(mailbox) = self.mailboxes.get(worker) {
+            mailbox.post(mail);
+            self.wake.insert(worker);
         }
     }
 }
 
 impl WorkerPort for Post<'_> {
     fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull> {
-        let mut reserved: SmallVec<[_; 8]> = SmallVec::new();
-        for mailbox in workers.iter().filter_map(|worker| self.mailboxes.get(*worker)) {
-            if mailbox.reserve(load).is_err() {
-                reserved.into_iter().for_each(|mailbox: &Mailbox<_>| mailbox.release(load.deliveries));
-                return Err(MailboxFull);
-            }
-            reserved.push(mailbox);
-        }
-        Ok(())
+        let mailboxes = || workers.iter().filter_map(|worker| self.mailboxes.get(*worker));
+        let Some(full) = mailboxes().position(|mailbox| mailbox.reserve(load).is_err()) else {
+            return Ok(());
+        };
+        mailboxes().take(full).for_each(|mailbox| mailbox.give_back(MailRoom::of(load.deliveries)));
+        Err(MailboxFull)
     }
 
     fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
         let mailbox = self.mailboxes.get(to).expect("invariant: members are served by workers that exist");
         match room {
-            Room::Reserved { .. } => mailbox.post_promised(Mail::Fanout(fanout)),
-            Room::Headroom { deliveries } => mailbox.post(deliveries, Mail::Fanout(fanout)),
+            Room::Reserved { .. } => mailbox.post_reserved(Mail::Fanout(fanout)),
+            Room::Headroom { .. } => mailbox.post(Mail::Fanout(fanout)),
         }
         self.wake.insert(to);
     }

@@ -1,45 +1,62 @@
 //! Mail between workers: one bounded FIFO for each, and the handle that wakes its owner.
 //!
-//! Posting never blocks and, after a reservation, never fails. A counter promises room before shared state
-//! changes, so a worker that cannot keep up refuses new work (`busy`) instead of leaving a gap in a session's
-//! order. Mail that must not be refused (leaves, ends, notifications to users, users that move) is posted
-//! without a promise, above the capacity if necessary. It is bounded by the number of memberships, open
-//! invites and connections.
+//! A mailbox has room for a number of deliveries. Each mail takes as much of it as it leads to deliveries
+//! ([`Mail::room`]), holds that while it waits and is handled, and then gives it back:
+//!
+//! | mail | takes its room by | where there is none |
+//! |---|---|---|
+//! | a change of a session | [`Mailbox::reserve`], before the change | `busy`; nothing changes |
+//! | what cannot be refused, such as leaves | [`Mailbox::post`] | exceeds the capacity |
+//! | datagrams, which have room of their own | [`Mailbox::post_droppable`] | is dropped |
+//!
+//! So a worker that cannot keep up refuses new work instead of leaving a gap in a session's order. Invariant:
+//! what is taken of a mailbox is the room of the mail that is reserved and not yet posted, waits, or is being
+//! handled. What is posted above the capacity is bounded by the number of memberships, open invites and
+//! connections.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
+use super::mail::Mail;
 use crate::base::WorkerId;
 use crate::base::sync::{AtomicBool, AtomicUsize, CachePadded, Mutex};
 use crate::session::{Load, MailboxFull};
 
 /// The mailboxes of all workers, by worker.
-pub struct Mailboxes<M> {
-    boxes: Box<[CachePadded<Mailbox<M>>]>,
+pub struct Mailboxes {
+    boxes: Box<[CachePadded<Mailbox>]>,
 }
 
 /// One worker's incoming mail.
-pub struct Mailbox<M> {
-    queue: Mutex<VecDeque<M>>,
-    /// Deliveries of mail that was promised room or posted, and is not handled.
+pub struct Mailbox {
+    queue: Mutex<VecDeque<Mail>>,
+    /// Deliveries of all mail that has taken room and not given it back.
     taken: AtomicUsize,
-    /// Droppable mail that is not handled.
+    /// Droppable mails among it; these take no deliveries.
     droppable: AtomicUsize,
+    /// Deliveries for which there is room.
     capacity: usize,
     /// A wake-up is pending that the worker has not answered.
     woken: AtomicBool,
     wake: OnceLock<WakeHandle>,
 }
 
-/// What mail takes of a mailbox's capacity until it is handled.
+/// The room of one mail in its mailbox, or of several together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MailRoom {
     /// Deliveries that the worker makes.
     pub deliveries: usize,
     /// Droppable mails.
     pub droppable: usize,
+}
+
+impl MailRoom {
+    /// Returns the room of mail that leads to this many deliveries.
+    pub fn of(deliveries: usize) -> Self {
+        Self { deliveries, droppable: 0 }
+    }
 }
 
 impl AddAssign for MailRoom {
@@ -58,20 +75,20 @@ const WAITING_TO_ROOM: usize = 8;
 /// Wakes a worker that waits for its socket; called outside of all locks.
 pub type WakeHandle = Box<dyn Fn() + Send + Sync>;
 
-impl<M> Mailboxes<M> {
+impl Mailboxes {
     /// Creates empty mailboxes for workers `0..workers`, each with room for `capacity` deliveries.
     pub fn new(workers: u8, capacity: usize) -> Self {
         Self { boxes: (0..workers).map(|_| CachePadded(Mailbox::new(capacity))).collect() }
     }
 
     /// Returns the ids of all workers.
-    pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerId> + use<M> {
+    pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerId> + use<> {
         let workers = u8::try_from(self.boxes.len()).expect("invariant: made from a u8");
         (0..workers).map(WorkerId)
     }
 
     /// Returns the mailbox of `worker`; `None` if the worker does not exist.
-    pub fn get(&self, worker: WorkerId) -> Option<&Mailbox<M>> {
+    pub fn get(&self, worker: WorkerId) -> Option<&Mailbox> {
         self.boxes.get(usize::from(worker.0)).map(|mailbox| &**mailbox)
     }
 
@@ -81,7 +98,7 @@ impl<M> Mailboxes<M> {
     }
 }
 
-impl<M> Mailbox<M> {
+impl Mailbox {
     fn new(capacity: usize) -> Self {
         Self {
             queue: Mutex::default(),
@@ -98,9 +115,10 @@ impl<M> Mailbox<M> {
         let _ = self.wake.set(wake);
     }
 
-    /// Promises room for one mail, to be posted with [`Mailbox::post_promised`]. What one session may have waiting
-    /// is proportional to the room left: however many sessions send more than the worker handles, those that
-    /// send little find room (the dynamic thresholds of switches with shared memory: Choudhury and Hahne, 1998).
+    /// Takes the room of one mail, which is then posted with [`Mailbox::post_reserved`]. What one session may
+    /// have waiting is proportional to the room left: however many sessions send more than the worker
+    /// handles, those that send little find room (the dynamic thresholds of switches with shared memory:
+    /// Choudhury and Hahne, 1998).
     ///
     /// # Errors
     /// [`MailboxFull`].
@@ -111,27 +129,22 @@ impl<M> Mailbox<M> {
         taken.map(|_| ()).map_err(|_| MailboxFull)
     }
 
-    /// Releases a promise that was not used.
-    pub fn release(&self, deliveries: usize) {
-        self.taken.fetch_sub(deliveries, Ordering::Relaxed);
-    }
-
-    /// Posts mail for which room was promised.
-    pub fn post_promised(&self, mail: M) {
+    /// Posts mail whose room was taken with [`Mailbox::reserve`].
+    pub fn post_reserved(&self, mail: Mail) {
         self.queue.lock().push_back(mail);
     }
 
-    /// Posts mail that must not be refused.
-    pub fn post(&self, deliveries: usize, mail: M) {
-        self.taken.fetch_add(deliveries, Ordering::Relaxed);
+    /// Takes the room of mail that must not be refused, and posts it.
+    pub fn post(&self, mail: Mail) {
+        self.taken.fetch_add(mail.room().deliveries, Ordering::Relaxed);
         self.queue.lock().push_back(mail);
     }
 
-    /// Posts mail that may be dropped. It has a limit of its own, [`MAX_DROPPABLE`].
+    /// Takes the room of mail that may be dropped, and posts it. There is room for [`MAX_DROPPABLE`] of them.
     ///
     /// # Errors
     /// [`MailboxFull`].
-    pub fn post_droppable(&self, mail: M) -> Result<(), MailboxFull> {
+    pub fn post_droppable(&self, mail: Mail) -> Result<(), MailboxFull> {
         let take = |count| (count < MAX_DROPPABLE).then_some(count + 1);
         let taken = self.droppable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         taken.map_err(|_| MailboxFull)?;
@@ -139,9 +152,9 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Moves all mail, oldest first, to the end of `into`. For the owner only, who calls [`Mailbox::handled`] once
-    /// the mail is handled.
-    pub fn take_all(&self, into: &mut VecDeque<M>) {
+    /// Moves all mail, oldest first, to the end of `into`. For the owner only. The mail holds its room until
+    /// the owner has handled it and gives the room back.
+    pub fn take_all(&self, into: &mut VecDeque<Mail>) {
         // Cleared before the queue is read, so that a later post wakes again; with acquire, so that
         // everything written before an earlier wake is visible.
         self.woken.swap(false, Ordering::AcqRel);
@@ -153,8 +166,8 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Releases the room of mail that was taken and is handled.
-    pub fn handled(&self, room: MailRoom) {
+    /// Gives back the room of mail that was handled, or that was reserved and is not posted.
+    pub fn give_back(&self, room: MailRoom) {
         self.taken.fetch_sub(room.deliveries, Ordering::Relaxed);
         self.droppable.fetch_sub(room.droppable, Ordering::Relaxed);
     }
@@ -186,46 +199,57 @@ impl<M> Mailbox<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ConnectionId;
     use crate::base::sync::model;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
-    fn mailbox(capacity: usize) -> Mailbox<u32> {
+    fn mailbox(capacity: usize) -> Mailbox {
         Mailbox::new(capacity)
+    }
+
+    /// A mail of one delivery.
+    fn mail(number: u32) -> Mail {
+        Mail::Ended(ConnectionId(number))
+    }
+
+    fn numbers(mail: VecDeque<Mail>) -> Vec<u32> {
+        let number = |mail| if let Mail::Ended(ConnectionId(number)) = mail { Some(number) } else { None };
+        mail.into_iter().filter_map(number).collect()
     }
 
     /// Of a session of which nothing waits.
     const ONE: Load = Load { deliveries: 1, waiting: 0 };
 
     /// Takes all mail, each of one delivery, and handles it.
-    fn taken(mailbox: &Mailbox<u32>) -> VecDeque<u32> {
+    fn taken(mailbox: &Mailbox) -> Vec<u32> {
         let mut mail = VecDeque::new();
         mailbox.take_all(&mut mail);
-        mailbox.handled(MailRoom { deliveries: mail.len(), droppable: 0 });
-        mail
+        mailbox.give_back(MailRoom::of(mail.len()));
+        numbers(mail)
     }
 
     #[test]
-    fn a_promise_is_kept_whatever_is_posted_meanwhile() {
+    fn reserved_room_is_kept_whatever_is_posted_meanwhile() {
         let mailbox = mailbox(1);
         mailbox.reserve(ONE).unwrap();
         assert_eq!(mailbox.reserve(ONE), Err(MailboxFull));
-        mailbox.post(1, 1);
-        mailbox.post_promised(2);
+        mailbox.post(mail(1));
+        mailbox.post_reserved(mail(2));
         assert_eq!(taken(&mailbox), [1, 2]);
         assert_eq!(mailbox.reserve(ONE), Ok(()), "handling the mail made room");
-        mailbox.release(1);
-        assert_eq!(mailbox.reserve(ONE), Ok(()), "so did the release");
+        mailbox.give_back(MailRoom::of(1));
+        assert_eq!(mailbox.reserve(ONE), Ok(()), "so did what was not posted");
     }
 
     #[test]
     fn what_is_taken_counts_until_it_is_handled() {
         let mailbox = mailbox(4);
         mailbox.reserve(Load { deliveries: 9, waiting: 0 }).unwrap();
-        mailbox.post_promised(1);
+        mailbox.post_reserved(mail(1));
         mailbox.take_all(&mut VecDeque::new());
         assert_eq!(mailbox.reserve(ONE), Err(MailboxFull), "one mail may be more than the capacity");
-        mailbox.handled(MailRoom { deliveries: 9, droppable: 0 });
+        mailbox.give_back(MailRoom::of(9));
         assert_eq!(mailbox.reserve(ONE), Ok(()));
     }
 
@@ -252,22 +276,22 @@ mod tests {
     #[test]
     fn droppable_mail_has_a_limit_of_its_own() {
         let mailbox = mailbox(4);
-        (0..4_096).for_each(|mail| mailbox.post_droppable(mail).unwrap());
-        assert_eq!(mailbox.post_droppable(0), Err(MailboxFull));
+        (0..4_096).for_each(|number| mailbox.post_droppable(mail(number)).unwrap());
+        assert_eq!(mailbox.post_droppable(mail(0)), Err(MailboxFull));
         (0..4).for_each(|_| mailbox.reserve(ONE).unwrap());
         mailbox.take_all(&mut VecDeque::new());
-        mailbox.handled(MailRoom { deliveries: 0, droppable: 1 });
-        assert_eq!(mailbox.post_droppable(0), Ok(()));
+        mailbox.give_back(MailRoom { deliveries: 0, droppable: 1 });
+        assert_eq!(mailbox.post_droppable(mail(0)), Ok(()));
         assert_eq!(mailbox.reserve(ONE), Err(MailboxFull));
     }
 
     #[test]
     fn mail_is_taken_behind_what_is_there() {
         let mailbox = mailbox(4);
-        let mut mail = VecDeque::from([7]);
-        mailbox.post(1, 8);
-        mailbox.take_all(&mut mail);
-        assert_eq!(mail, [7, 8]);
+        let mut all = VecDeque::from([mail(7)]);
+        mailbox.post(mail(8));
+        mailbox.take_all(&mut all);
+        assert_eq!(numbers(all), [7, 8]);
     }
 
     #[test]
@@ -294,17 +318,17 @@ mod tests {
             let owner_is_awake = Arc::new(Mutex::new(false));
             let awake = Arc::clone(&owner_is_awake);
             mailbox.set_wake(Box::new(move || *awake.lock() = true));
-            let posters = [1, 2].map(|mail| {
+            let posters = [1, 2].map(|number| {
                 let mailbox = Arc::clone(&mailbox);
                 shuttle::thread::spawn(move || {
-                    mailbox.post(1, mail);
+                    mailbox.post(mail(number));
                     mailbox.wake();
                 })
             });
-            let mut mail = VecDeque::new();
+            let mut taken = VecDeque::new();
             for _ in 0..2 {
                 if std::mem::take(&mut *owner_is_awake.lock()) {
-                    mailbox.take_all(&mut mail);
+                    mailbox.take_all(&mut taken);
                 }
                 shuttle::thread::yield_now();
             }
@@ -317,14 +341,14 @@ mod tests {
     fn many_threads_never_take_more_than_there_is_and_keep_their_order() {
         let mailbox = mailbox(8);
         let (posted, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let mut mail = VecDeque::new();
+        let mut all = Vec::new();
         std::thread::scope(|scope| {
             for thread in 0..3_u32 {
                 let (mailbox, posted, ended) = (&mailbox, &posted, &ended);
                 scope.spawn(move || {
                     for number in 0..1_000 {
                         if mailbox.reserve(ONE).is_ok() {
-                            mailbox.post_promised(thread * 1_000 + number);
+                            mailbox.post_reserved(mail(thread * 1_000 + number));
                             posted.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -334,13 +358,13 @@ mod tests {
             while ended.load(Ordering::Relaxed) < 3 {
                 let more = taken(&mailbox);
                 assert!(more.len() <= 8, "more than the capacity");
-                mail.extend(more);
+                all.extend(more);
             }
         });
-        mail.extend(taken(&mailbox));
-        assert_eq!(mail.len(), posted.into_inner());
+        all.extend(taken(&mailbox));
+        assert_eq!(all.len(), posted.into_inner());
         for thread in 0..3 {
-            let of_one = mail.iter().filter(|mail| *mail / 1_000 == thread);
+            let of_one = all.iter().filter(|number| *number / 1_000 == thread);
             assert!(of_one.is_sorted(), "of one poster the order is kept");
         }
         assert_eq!(mailbox.taken.load(Ordering::Relaxed), 0);

@@ -35,7 +35,7 @@ pub struct Shared {
     /// The users.
     pub directory: Directory,
     /// The mailboxes of the workers.
-    pub mailboxes: Mailboxes<Mail>,
+    pub mailboxes: Mailboxes,
     /// Number of users that each worker serves.
     pub population: Population,
     /// The tokens in use.
@@ -174,7 +174,7 @@ impl Shared {
         let workers = self.mailboxes.workers().len() as u64;
         let worker = u8::try_from(session.0 % workers.max(1)).map(WorkerId).unwrap_or_default();
         if let Some(mailbox) = self.mailboxes.get(worker) {
-            mailbox.post(1, mail);
+            mailbox.post(mail);
             mailbox.wake();
         }
     }
@@ -183,7 +183,7 @@ impl Shared {
     pub fn kick(&self, user: &UserId, reason: Reason) -> bool {
         let Some(connection) = self.directory.live(user) else { return false };
         if let Some(mailbox) = self.mailboxes.get(connection.worker()) {
-            mailbox.post(1, Mail::ToUser { connection, word: Word::Kicked(reason) });
+            mailbox.post(Mail::ToUser { connection, word: Word::Kicked(reason) });
             mailbox.wake();
         }
         true

@@ -33,7 +33,7 @@ pub struct Load {
 /// The part of a mailbox's capacity that a post takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// Room set aside by [`WorkerPort::reserve`].
+    /// Room taken by [`WorkerPort::reserve`].
     Reserved {
         /// The deliveries of the [`Load`].
         deliveries: usize,
@@ -56,7 +56,7 @@ impl Room {
 /// Mail to workers, one FIFO each. Called under the lock of a stripe: an implementation must not block, wake
 /// a worker (the caller does so after the call into the table has returned) or call back into the table.
 pub trait WorkerPort {
-    /// Sets aside room for `load` in the mailbox of each of `workers`, which are distinct; all or none.
+    /// Takes room for `load` in the mailbox of each of `workers`, which are distinct; all or none.
     /// It is filled by one [`WorkerPort::post`] for each before the call into the table returns.
     ///
     /// # Errors

@@ -212,7 +212,7 @@ impl Worker {
             more_answers = self.clients.send_answers(now, enough);
         }
         if let Some(mailbox) = self.shared.mailboxes.get(self.id) {
-            mailbox.handled(handled);
+            mailbox.give_back(handled);
         }
         self.counters().mails.add((count - waiting.len()) as u64);
         self.mail = waiting;

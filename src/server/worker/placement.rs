@@ -18,7 +18,7 @@ use super::dispatch::Caller;
 use crate::base::{ConnectionId, RequestId, Timestamp, WorkerId};
 use crate::rudp::Moving;
 use crate::server::limits::size;
-use crate::server::mail::{Mail, Word};
+use crate::server::mail::{Mail, Post, Word};
 use crate::wire::{CloseCode, Request};
 
 /// A user that moves to another worker, with the request that it moves for.
@@ -85,7 +85,7 @@ impl Worker {
         let moving = self.clients.release(connection, to);
         let (moving, client) = moving.expect("invariant: only who may move has a better place");
         debug!(%connection, %to, "moved");
-        mailbox.post(1, Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
+        mailbox.post(Mail::Moved(Box::new(Mover { connection: moving, client, command, at: now })));
         self.to_wake.insert(to);
         self.shared.population.shift(self.id, to);
         self.counters().connections_moved.add(1);
@@ -105,10 +105,10 @@ impl Worker {
     /// Handles a message for the user of a connection, or forwards it to where the connection is.
     pub(super) fn pass_word(&mut self, now: Timestamp, connection: ConnectionId, word: Word) {
         let moved_to = self.clients.endpoint.moved_to(connection);
-        match (moved_to.and_then(|to| self.shared.mailboxes.get(to).zip(Some(to))), word) {
-            (Some((mailbox, to)), word) => {
-                mailbox.post(1, Mail::ToUser { connection, word });
-                self.to_wake.insert(to);
+        match (moved_to, word) {
+            (Some(to), word) => {
+                let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+                post.to_worker(to, Mail::ToUser { connection, word });
             }
             (None, Word::Event(event)) => self.clients.tell(now, connection, &event),
             (None, Word::Replaced) => self.replaced(now, connection),
@@ -121,10 +121,8 @@ impl Worker {
     /// Notifies the homes of connections that have ended here.
     pub(super) fn tell_homes(&mut self) {
         while let Some(connection) = self.clients.endpoint.poll_ended() {
-            if let Some(mailbox) = self.shared.mailboxes.get(connection.worker()) {
-                mailbox.post(1, Mail::Ended(connection));
-                self.to_wake.insert(connection.worker());
-            }
+            let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
+            post.to_worker(connection.worker(), Mail::Ended(connection));
         }
     }
 

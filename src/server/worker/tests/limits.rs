@@ -11,6 +11,7 @@ use super::{Limits, Who, with_any_workers};
 use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerId};
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
+use crate::server::mailbox::MailRoom;
 use crate::session::Load;
 use crate::wire::command::{Broadcast, Invite, Kick, Message, Recipients, To};
 use crate::wire::{
@@ -252,7 +253,7 @@ fn nobody_is_invited_while_a_worker_is_too_far_behind() {
     let mailbox = shared.mailboxes.get(WorkerId(1)).unwrap();
     mailbox.reserve(Load { deliveries: 64, waiting: 0 }).unwrap();
     assert_eq!(house.ask(ann, Some(at.slot), invite(&["ben"], 60)), Err(ErrorCode::Busy));
-    mailbox.release(64);
+    mailbox.give_back(MailRoom::of(64));
     assert!(matches!(house.invite(ann, at.slot, &["ben"], 60)[..], [Ok(_)]));
 }
 

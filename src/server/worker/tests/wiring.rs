@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::house::{House, create, invite};
 use super::{Limits, Who};
 use crate::base::{Slot, WorkerId};
+use crate::server::mailbox::MailRoom;
 use crate::session::Load;
 use crate::wire::command::{Broadcast, To};
 use crate::wire::result::Entered;
@@ -144,6 +145,6 @@ fn a_broadcast_for_which_a_worker_has_no_room_is_refused_by_its_name() {
     let mailbox = shared.mailboxes.get(WorkerId(1)).unwrap();
     mailbox.reserve(Load { deliveries: 64, waiting: 0 }).unwrap();
     assert_eq!(two.say_ordered(1), Err(ErrorCode::Busy));
-    mailbox.release(64);
+    mailbox.give_back(MailRoom::of(64));
     assert_eq!(two.say_ordered(1), Ok(()));
 }
