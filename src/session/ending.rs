@@ -1,6 +1,7 @@
 //! The end of a session: by its owner or the operator, after its idle time, or to make room for another one.
 
 use super::invites::Invites;
+use super::phase::Phase;
 use super::state::{Session, Turn};
 use super::{Change, Departed, Ended, EndedInvite};
 use crate::base::{MemberId, Timestamp, UserId};
@@ -29,7 +30,7 @@ impl Session {
     /// Ends the session if it is empty and its idle time is over.
     // spec: SES-5
     pub(super) fn end_if_idle(&mut self, turn: &mut Turn<'_>) -> Option<Departed> {
-        self.idle_ends.filter(|ends| *ends <= turn.now)?;
+        self.phase.idle_ends().filter(|ends| *ends <= turn.now)?;
         Some(self.end(DeleteReason::Idle, Reason::none(), turn))
     }
 
@@ -38,8 +39,7 @@ impl Session {
         let number = self.take_number();
         let workers = self.members.workers();
         self.post(&workers, Change::Deleted { number, why, reason }, self.headroom(&workers), turn);
-        self.ended = true;
-        self.idle_ends = None;
+        self.phase.end();
         let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
         let revoked =
             open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect();
@@ -51,42 +51,11 @@ impl Session {
         }
     }
 
-    /// Returns true if the session is over and must be removed.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Checks that the session's idle time is not over, even if nothing has ended the session yet. Returns
-    /// `busy` while it is undecided whether another session takes its place.
-    // spec: SES-5, SES-16
-    pub(super) fn check_time(&self, now: Timestamp) -> Result<(), ErrorCode> {
-        match self.idle_ends {
-            Some(ends) if ends <= now => Err(ErrorCode::NoSuchSession),
-            _ if self.is_claimed => Err(ErrorCode::Busy),
-            _ => Ok(()),
-        }
-    }
-
     /// Returns when the empty session ends, and its last owner; `None` if it has members or is claimed.
     pub(super) fn parked(&self) -> Option<(Timestamp, UserId)> {
-        self.idle_ends.filter(|_| !self.is_claimed).map(|until| (until, self.owner_user.clone()))
-    }
-
-    /// Marks the session to give way to another one, if that is created. Nobody can enter it meanwhile.
-    pub(super) fn claim(&mut self) {
-        self.is_claimed = true;
-    }
-
-    /// Settles a claim. If the new session was created, this one's time is over; otherwise the claim is
-    /// withdrawn.
-    pub(super) fn settle_claim(&mut self, now: Timestamp, created: bool) {
-        self.is_claimed = created;
-        if created {
-            self.idle_ends = self.idle_ends.map(|ends| ends.min(now));
+        match self.phase {
+            Phase::Empty(until) => Some((until, self.owner_user.clone())),
+            _ => None,
         }
-    }
-
-    pub(super) fn is_claimed(&self) -> bool {
-        self.is_claimed
     }
 }

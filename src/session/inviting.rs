@@ -84,7 +84,7 @@ impl Session {
         reason: Reason,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
-        self.check_time(turn.now)?;
+        self.phase.check(turn.now)?;
         self.invites.admitting(number, user, turn.now)?;
         let invite = self.invite_id(number);
         if let Some(owner) = self.members.get(self.owner) {

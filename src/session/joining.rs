@@ -34,7 +34,7 @@ impl Session {
     /// Makes `user` a member, replacing a membership by an older connection.
     ///
     /// # Errors
-    /// In this order: those of [`Session::check_time`]; those of the invite (see
+    /// In this order: those of [`Phase::check`](super::phase::Phase::check); those of the invite (see
     /// [`Invites::admitting`](super::invites::Invites::admitting)) or `session_not_open`; `already_member`,
     /// `session_full`, `rate_limited`, `busy`.
     // spec: SES-9
@@ -62,7 +62,7 @@ impl Session {
         join: Join,
         now: Timestamp,
     ) -> Result<Entry, ErrorCode> {
-        self.check_time(now)?;
+        self.phase.check(now)?;
         let invite = match join {
             Join::Invite(invite) => {
                 self.invites.admitting(invite.number, user, now)?;
@@ -140,7 +140,7 @@ impl Session {
         self.members.add(member, user.clone(), at);
         let newcomer = (member, self.members.len());
         self.budgets().for_each(|budget| budget.enter(turn.now, newcomer));
-        self.idle_ends = None;
+        self.phase.enter();
         let number = self.take_number();
         for worker in workers {
             let snapshot = (worker == at.worker).then(|| self.snapshot(member));

@@ -107,7 +107,7 @@ impl Session {
             }
             Some(_) => {}
             None => {
-                self.idle_ends = Some(turn.now + self.idle_ttl());
+                self.phase.empty(turn.now + self.idle_ttl());
                 // spec: INV-2
                 self.invites.forget_ended_but(turn.limits.max_ended_invites_of_empty, turn.limits);
             }

@@ -32,6 +32,7 @@ mod leaving;
 mod limits;
 mod members;
 mod outcome;
+mod phase;
 mod port;
 mod properties;
 mod state;

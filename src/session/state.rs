@@ -2,12 +2,14 @@
 //!
 //! The commands are in `joining`, `leaving`, `ending`, `inviting` and `traffic`. Each of them first checks,
 //! then reserves room in the mailboxes, then changes state, numbers the event and posts it. A refused command
-//! changes nothing except the rate budgets, and every event that has a number is posted.
+//! changes nothing except the rate budgets, and every event that has a number is posted. What may follow on
+//! what in the life of a session is in `phase`.
 
 use super::budget::SharedBudget;
 use super::invites::Invites;
 use super::key_budget::SharedKeyBudget;
 use super::members::Members;
+use super::phase::Phase;
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::waiting::Waiting;
@@ -50,11 +52,7 @@ pub(super) struct Session {
     pub(super) admissions: TokenBucket,
     /// Number of the next event.
     pub(super) next: EventNumber,
-    /// When the session ends because it is empty.
-    pub(super) idle_ends: Option<Timestamp>,
-    /// Another session takes or may take its place.
-    pub(super) is_claimed: bool,
-    pub(super) ended: bool,
+    pub(super) phase: Phase,
 }
 
 impl Session {
@@ -88,9 +86,7 @@ impl Session {
             keys: None,
             admissions: TokenBucket::new(now, ADMISSIONS_PER_SECOND, at_once + at_once / 3),
             next: EventNumber(1),
-            idle_ends: None,
-            is_claimed: false,
-            ended: false,
+            phase: Phase::Active,
         })
     }
 
@@ -111,7 +107,7 @@ impl Session {
     /// Returns the next deadline of the session: that of an invite, or the end of its idle time. `None` if it
     /// has neither.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        [self.invites.next_deadline(), self.idle_ends].into_iter().flatten().min()
+        [self.invites.next_deadline(), self.phase.idle_ends()].into_iter().flatten().min()
     }
 
     pub(super) fn invite_id(&self, number: u32) -> InviteId {

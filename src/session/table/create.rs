@@ -39,7 +39,7 @@ impl SessionTable {
         }
         let created = self.insert(now, session, at, port);
         let settle = |session: &mut Session, turn: &mut Turn<'_>| {
-            session.settle_claim(turn.now, created.is_ok());
+            session.phase.settle_claim(turn.now, created.is_ok());
             Ok(())
         };
         // The claimed session may have ended meanwhile, but only by the operator or by its own deadline.
@@ -58,14 +58,7 @@ impl SessionTable {
             let id = choose(&self.parked.lock())?;
             let mut state = self.stripe_of(id).1.state.lock();
             // Meanwhile it may have ended, been entered or been claimed; then another one is tried.
-            let claim = |session: &mut Session| {
-                let is_free = session.parked().is_some();
-                if is_free {
-                    session.claim();
-                }
-                is_free
-            };
-            if self.update(&mut state, id, claim) == Some(true) {
+            if self.update(&mut state, id, |session| session.phase.claim()) == Some(true) {
                 return Some(id);
             }
         }

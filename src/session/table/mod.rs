@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 
 use self::parked::Parked;
 use super::deadlines::{AtomicDeadline, EarliestDeadlines};
+use super::phase::Phase;
 use super::state::{Session, Turn};
 use super::{SessionLimits, WorkerPort};
 use crate::base::sync::{AtomicUsize, CachePadded, Mutex};
@@ -117,9 +118,10 @@ impl SessionTable {
     ) -> Option<T> {
         let session = state.sessions.get_mut(&id)?;
         let (before, parked_before) = (session.next_deadline(), session.parked());
+        let is_counted = session.phase.is_counted();
         let done = change(session);
-        let (after, parked, ended) = (session.next_deadline(), session.parked(), session.has_ended());
-        let is_counted = !session.is_claimed();
+        let (after, parked) = (session.next_deadline(), session.parked());
+        let ended = session.phase == Phase::Ended;
         if parked_before != parked {
             let mut all = self.parked.lock();
             if let Some((until, owner)) = parked_before {
