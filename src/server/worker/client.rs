@@ -1,9 +1,8 @@
-//! [`Client`]: one connected user, with its slots, its budget and the results that it still gets.
+//! [`Client`]: one connected user, with its slots, its budget and the answers that are held back.
 
 use bytes::Bytes;
 
-use super::answers::{Answer, WaitingAnswers};
-use super::held::HeldResults;
+use super::held::{Answer, BehindMail, BehindSnapshot};
 use crate::base::{LoginNumber, RequestId, SessionKind, Slot, UserId, VecMap, Wire};
 use crate::server::budget::Budget;
 use crate::session::MemberRef;
@@ -19,9 +18,9 @@ pub(super) struct Client {
     seats: VecMap<Slot, Seat>,
     /// Slots from here on were never assigned.
     next_slot: Slot,
-    held: HeldResults,
-    /// Answers about sessions that wait behind mail; usually there are none.
-    waiting: Option<Box<WaitingAnswers>>,
+    behind_snapshot: BehindSnapshot,
+    /// `None` while it is empty, as it usually is.
+    behind_mail: Option<Box<BehindMail>>,
 }
 
 /// A session that a user is in, through one of its connection's slots.
@@ -44,13 +43,13 @@ pub(super) enum SlotState {
 
 impl Client {
     pub(super) fn new(user: UserId, login: LoginNumber, budget: Budget) -> Self {
-        let (seats, held) = (VecMap::default(), HeldResults::default());
-        Self { user, login, budget, seats, next_slot: Slot(1), held, waiting: None }
+        let (seats, behind_snapshot) = (VecMap::default(), BehindSnapshot::default());
+        Self { user, login, budget, seats, next_slot: Slot(1), behind_snapshot, behind_mail: None }
     }
 
     /// Returns true for a user that is in no session and waits for no answer about one.
     pub(super) fn is_free(&self) -> bool {
-        self.seats.is_empty() && self.waiting.is_none()
+        self.seats.is_empty() && self.behind_mail.is_none()
     }
 
     /// Returns the slot of the next session; `None` if all slots were assigned.
@@ -63,62 +62,58 @@ impl Client {
     pub(super) fn take_seat(&mut self, slot: Slot, seat: Seat, request: RequestId) {
         self.seats.add(slot, || seat);
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
-        self.held.hold_entry(slot, request);
+        self.behind_snapshot.enter(slot, request);
     }
 
     pub(super) fn leave_seat(&mut self, slot: Slot) {
         self.seats.remove(slot);
     }
 
-    /// Holds a result behind those that wait for a snapshot; returns it if there are none.
-    pub(super) fn hold(&mut self, result: Bytes) -> Option<Bytes> {
-        if self.held.is_empty() {
-            return Some(result);
-        }
-        self.held.hold(result);
-        None
+    /// Holds a result behind the snapshots that were not sent; returns it if there are none.
+    pub(super) fn hold_behind_snapshot(&mut self, result: Bytes) -> Option<Bytes> {
+        self.behind_snapshot.hold(result)
     }
 
-    pub(super) fn has_waiting_answers(&self) -> bool {
-        self.waiting.is_some()
+    pub(super) fn has_behind_mail(&self) -> bool {
+        self.behind_mail.is_some()
     }
 
-    /// Adds an answer that leaves on a slot's stream once `mails` mails have been handled.
-    pub(super) fn add_waiting_answer(&mut self, mails: u64, slot: Slot, answer: Answer) {
-        self.waiting.get_or_insert_default().push(mails, slot, answer);
+    /// Holds an answer that leaves on a slot's stream once `mails` mails have been handled.
+    pub(super) fn hold_behind_mail(&mut self, mails: u64, slot: Slot, answer: Answer) {
+        self.behind_mail.get_or_insert_default().push(mails, slot, answer);
     }
 
-    /// Returns the next waiting answer, if it may leave once `handled` mails have been handled.
-    pub(super) fn waiting_answer(&mut self, handled: u64) -> Option<(Slot, Answer)> {
-        let next = self.waiting.as_mut()?.pop(handled);
-        self.waiting.take_if(|waiting| waiting.is_empty());
+    /// Returns the next answer held behind mail, if it may leave once `handled` mails have been handled.
+    pub(super) fn pop_behind_mail(&mut self, handled: u64) -> Option<(Slot, Answer)> {
+        let next = self.behind_mail.as_mut()?.pop(handled);
+        self.behind_mail.take_if(|held| held.is_empty());
         next
     }
 
-    /// Takes the waiting answers of one slot.
-    pub(super) fn waiting_answers_of(&mut self, slot: Slot) -> Vec<Answer> {
-        let taken = self.waiting.as_mut().map_or_else(Vec::new, |waiting| waiting.take_of(slot));
-        self.waiting.take_if(|waiting| waiting.is_empty());
+    /// Takes the answers of one slot that are held behind mail.
+    pub(super) fn take_behind_mail(&mut self, slot: Slot) -> Vec<Answer> {
+        let taken = self.behind_mail.as_mut().map_or_else(Vec::new, |held| held.take_of(slot));
+        self.behind_mail.take_if(|held| held.is_empty());
         taken
     }
 
-    /// Returns the bytes that wait before they are queued.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.held.bytes() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
+    /// Returns the bytes that are held back.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.behind_snapshot.bytes() + self.behind_mail.as_ref().map_or(0, |held| held.bytes())
     }
 
-    /// Settles the entry of a slot whose snapshot was sent. Returns the result of the entry and those behind
-    /// it.
-    pub(super) fn settle_entry(&mut self, slot: Slot) -> Vec<Bytes> {
+    /// Returns what may leave now that a slot's snapshot was sent: the result of the request that entered its
+    /// session, and the results behind it.
+    pub(super) fn settle_snapshot(&mut self, slot: Slot) -> Vec<Bytes> {
         let Some(seat) = self.seats.get(slot) else { return Vec::new() };
         let MemberRef { session, member } = seat.member;
         let outcome = Ok(Value::Entered(Entered { session, slot, member }));
-        self.held.settle(slot, |request| CommandResult { request, outcome }.to_bytes())
+        self.behind_snapshot.settle(slot, |request| CommandResult { request, outcome }.to_bytes())
     }
 
     pub(super) fn slot(&self, slot: Slot) -> SlotState {
         match self.seats.get(slot) {
-            Some(seat) if !self.held.is_entering(slot) => SlotState::Seated(*seat),
+            Some(seat) if !self.behind_snapshot.is_entering(slot) => SlotState::Seated(*seat),
             None if slot.0 > 0 && slot < self.next_slot => SlotState::Ended,
             Some(_) | None => SlotState::Unknown,
         }
@@ -148,7 +143,7 @@ mod tests {
         client.next_slot = last;
         assert_eq!(client.free_slot(), Some(last));
         client.take_seat(last, seat, RequestId(1));
-        client.settle_entry(last);
+        client.settle_snapshot(last);
         assert_eq!(client.free_slot(), None);
         assert_eq!(
             (client.slot(last), client.slot(Slot(u32::MAX))),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::answers::{Answer, AnswerTurns};
 use super::client::{Client, Seat};
+use super::held::{Answer, AnswerTurns};
 use super::lagging::Lagging;
 use crate::base::{ConnectionId, IdMap, LoginNumber, RequestId, Slot, StreamId, Timestamp, UserId, WorkerId};
 use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
@@ -150,7 +150,7 @@ impl Clients {
         }
         self.send_event(now, connection, slot, snapshot);
         let Some(client) = self.get_mut(connection) else { return };
-        for result in client.settle_entry(slot) {
+        for result in client.settle_snapshot(slot) {
             self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
         }
     }
@@ -169,16 +169,16 @@ impl Clients {
     // spec: SES-14
     pub(super) fn answer(&mut self, now: Timestamp, connection: ConnectionId, result: Bytes) {
         let result = match self.get_mut(connection) {
-            Some(client) => client.hold(result),
+            Some(client) => client.hold_behind_snapshot(result),
             None => Some(result),
         };
-        let Some(result) = result else { return self.check_waiting(connection) };
+        let Some(result) = result else { return self.check_held(connection) };
         self.send(now, connection, StreamId::CONTROL, Delivery::ReliableOrdered, result.into());
     }
 
     /// Sends an answer on a slot's stream once `mails` mails have been handled, including those present now.
     // spec: SES-19
-    pub(super) fn answer_behind(
+    pub(super) fn answer_behind_mail(
         &mut self,
         now: Timestamp,
         mails: u64,
@@ -186,12 +186,12 @@ impl Clients {
         answer: Answer,
     ) {
         let Some(client) = self.by_connection.get_mut(&connection) else { return };
-        if !client.has_waiting_answers() && mails <= self.answer_turns.handled() {
+        if !client.has_behind_mail() && mails <= self.answer_turns.handled() {
             return self.send_event(now, connection, slot, answer.message);
         }
-        client.add_waiting_answer(mails, slot, answer);
+        client.hold_behind_mail(mails, slot, answer);
         self.answer_turns.push(mails, connection);
-        self.check_waiting(connection);
+        self.check_held(connection);
     }
 
     /// Sends the answers that are due until `enough` has been sent. Returns true if more are due.
@@ -201,30 +201,31 @@ impl Clients {
         {
             let handled = self.answer_turns.handled();
             let client = self.by_connection.get_mut(&connection);
-            if let Some((slot, answer)) = client.and_then(|client| client.waiting_answer(handled)) {
+            if let Some((slot, answer)) = client.and_then(|client| client.pop_behind_mail(handled)) {
                 self.send_event(now, connection, slot, answer.message);
             }
         }
         self.answer_turns.is_due()
     }
 
-    /// Sends the waiting answers of a slot before the end of its session is sent to the user. From the first
-    /// command on that came too late, all are left unanswered: results keep the order of their requests.
+    /// Sends the answers of a slot that are held behind mail before the end of its session is sent to the
+    /// user. From the first command on that came too late, all are left unanswered: results keep the order of
+    /// their requests.
     // spec: CMD-5, CMD-19, SES-14, EVT-6
     pub(super) fn answer_before_end(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot) {
         let client = self.by_connection.get_mut(&connection);
-        let answers = client.map_or_else(Vec::new, |client| client.waiting_answers_of(slot));
+        let answers = client.map_or_else(Vec::new, |client| client.take_behind_mail(slot));
         let in_time = |answer: &Answer| answer.refused != Some(ErrorCode::NotAMember);
         for answer in answers.into_iter().take_while(in_time) {
             self.send_event(now, connection, slot, answer.message);
         }
     }
 
-    /// Answers that wait count as queued.
+    /// Answers that are held back count as queued.
     // spec: SES-17
-    fn check_waiting(&mut self, connection: ConnectionId) {
-        let waiting = self.get(connection).map_or(0, |client| client.waiting_bytes());
-        if self.endpoint.queued_reliable_bytes(connection) + waiting > self.max_queued_bytes {
+    fn check_held(&mut self, connection: ConnectionId) {
+        let held = self.get(connection).map_or(0, |client| client.held_bytes());
+        if self.endpoint.queued_reliable_bytes(connection) + held > self.max_queued_bytes {
             self.overdue.push(connection);
         }
     }

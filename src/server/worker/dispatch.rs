@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::Worker;
-use super::answers::Answer;
 use super::client::{Seat, SlotState};
+use super::held::Answer;
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
 use crate::server::mailbox::Mailbox;
 use crate::wire::command::{Broadcast, Message};
@@ -136,7 +136,7 @@ impl Worker {
         let mailbox = self.shared.mailboxes.get(self.id);
         let waiting = self.mail.len() + mailbox.map_or(0, Mailbox::len);
         let mails = self.clients.answer_turns.handled() + waiting as u64;
-        self.clients.answer_behind(now, mails, (connection, slot), answer);
+        self.clients.answer_behind_mail(now, mails, (connection, slot), answer);
     }
 
     /// Answers a command that is refused.

@@ -8,7 +8,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `bodies` | memory for the payloads that members send |
-//! | `client` | one connected user: slots, budget, results that wait |
+//! | `client` | one connected user: slots, budget, answers that are held back |
 //! | `clients` | all connected users, and what is sent to them |
 //! | `connections` | new connections, second connections of a user, the end of a connection |
 //! | `dispatch` | from a message to its command, and to the answer |
@@ -16,8 +16,7 @@
 //! | `invites` | invites, which also involve the user directory |
 //! | `operator` | decisions of the surrounding program |
 //! | `placement` | which worker serves a user: the members of a session gather |
-//! | `held` | results that wait for the snapshot before them |
-//! | `answers` | answers to commands about sessions, which wait for the events before them |
+//! | `held` | answers that are held back: what, for whom, until when |
 //! | `lagging` | connections for which too much waits, and for how long |
 //! | `fanout` | mail to members: events, snapshots |
 //! | `deadlines` | work that is due without a datagram |
@@ -26,7 +25,6 @@
 //! The calling contract is that of [`Driven`]. Time is passed in as [`Now`], randomness as a seeded
 //! generator; nothing here depends on the iteration order of a hash map.
 
-mod answers;
 mod bodies;
 mod client;
 mod clients;

@@ -8,7 +8,7 @@ use super::{House, Limits, Who, gathered, send_broadcast, with_any_workers};
 use crate::base::{RequestId, Revision, StreamId, Wire};
 use crate::net::Driven;
 use crate::server::mail::{Post, WorkerSet};
-use crate::server::worker::answers::Answer;
+use crate::server::worker::held::Answer;
 use crate::session::MemberRef;
 use crate::wire::command::{Broadcast, Delete, Join, Kick, Revoke, To, Transfer};
 use crate::wire::result::Entered;
@@ -210,7 +210,7 @@ fn answers_leave_in_turns_with_everything_else() {
     let message = CommandResult { request: RequestId(1), outcome: Ok(Value::Empty) }.to_bytes();
     for _ in 0..10_000 {
         let answer = Answer { message: message.clone(), refused: None };
-        worker.clients.answer_behind(now.mono, handled + 1, at, answer);
+        worker.clients.answer_behind_mail(now.mono, handled + 1, at, answer);
     }
     assert_eq!(worker.clients.sends(), sends, "a mail is before them");
     worker.clients.answer_turns.mail_handled();
@@ -269,10 +269,10 @@ fn answers_that_wait_count_as_queued() {
     let at = (clients.connections()[0], slot);
     let half = Bytes::from(vec![0; Limits::default().max_queued_bytes as usize / 2 - 64]);
     let waits = |message: &Bytes| Answer { message: message.clone(), refused: None };
-    clients.answer_behind(now, u64::MAX, at, waits(&half));
-    clients.answer_behind(now, u64::MAX, at, waits(&half));
+    clients.answer_behind_mail(now, u64::MAX, at, waits(&half));
+    clients.answer_behind_mail(now, u64::MAX, at, waits(&half));
     assert_eq!(clients.take_overdue(now), [], "those of before have left and count no more");
-    clients.answer_behind(now, u64::MAX, at, waits(&Bytes::new()));
+    clients.answer_behind_mail(now, u64::MAX, at, waits(&Bytes::new()));
     assert_eq!(clients.take_overdue(now), [at.0]);
 }
 
