@@ -1,4 +1,12 @@
 //! Invites of users: which are open, and how many may come and go.
+//!
+//! | an invite is | while |
+//! |---|---|
+//! | reserved | its session is asked; it already counts for its user and for its inviter |
+//! | open | it can be used; its user is told of it, now or when connecting |
+//! | withdrawn | some seconds after others or time have ended it; it still counts for a user who was told |
+//!
+//! One that its user has ended, by using or declining it, is forgotten at once.
 
 use std::time::Duration;
 
@@ -39,13 +47,12 @@ impl OpenInvite {
 /// A user's invites.
 #[derive(Default)]
 pub(super) struct Invites {
-    /// Number of invites promised to commands between their reservation and their commit.
-    promised: usize,
+    /// Number of reserved invites.
+    reserved: usize,
     open: Vec<OpenInvite>,
-    /// Recently ended invites that the connected user was notified of and did not end. At most as many as may
-    /// be open, and a few of each further inviter.
+    /// At most as many as may be open, and a few of each further inviter.
     withdrawn: Vec<Withdrawn>,
-    /// Invites that ended before they were committed. Kept only while some are promised.
+    /// Invites that ended before they were committed. Kept only while some are reserved.
     ended_early: Vec<InviteId>,
 }
 
@@ -91,32 +98,32 @@ impl Directory {
             let replaced = invites.open.iter().find(|invite| invite.id.session == session);
             let replaces = usize::from(replaced.is_some());
             let replaces_own = usize::from(replaced.is_some_and(|replaced| replaced.owner == *by));
-            let counted = invites.open.len() + invites.promised;
+            let counted = invites.open.len() + invites.reserved;
             if counted >= limit + replaces || by_one >= share + replaces_own {
                 return Err(LimitReached { limit });
             }
-            invites.promised += 1;
+            invites.reserved += 1;
             Ok(replaces_own)
         })?;
         let limit = self.limits.invites_by_user;
         let counted = self.change(by, |entry| {
-            if entry.invited >= limit + replaces_own {
+            if entry.invites_by >= limit + replaces_own {
                 return Err(LimitReached { limit });
             }
-            entry.invited += 1;
+            entry.invites_by += 1;
             Ok(())
         });
         if counted.is_err() {
-            self.change(user, |entry| entry.invites.settle_promise());
+            self.change(user, |entry| entry.invites.end_reservation());
         }
         counted
     }
 
     /// Counts that one invite by this user is no longer open.
-    fn uninvite(&self, by: &UserId) {
+    fn release_invite_by(&self, by: &UserId) {
         self.change(by, |entry| {
-            debug_assert!(entry.invited > 0, "more invites ended than were reserved");
-            entry.invited = entry.invited.saturating_sub(1);
+            debug_assert!(entry.invites_by > 0, "more invites ended than were reserved");
+            entry.invites_by = entry.invites_by.saturating_sub(1);
         });
     }
 
@@ -131,11 +138,11 @@ impl Directory {
         replaced: Option<InviteId>,
         tell: impl FnOnce(ConnectionId, &OpenInvite),
     ) {
-        let over = self.change(user, |entry| {
+        let ended = self.change(user, |entry| {
             let replaced = replaced.and_then(|replaced| entry.withdraw(now, replaced));
-            let ended = entry.invites.ended_early.contains(&invite.id);
-            entry.invites.settle_promise();
-            if ended {
+            let ended_early = entry.invites.ended_early.contains(&invite.id);
+            entry.invites.end_reservation();
+            if ended_early {
                 return [replaced, Some(invite)];
             }
             if let Some(live) = entry.live {
@@ -144,13 +151,13 @@ impl Directory {
             entry.invites.open.push(invite);
             [replaced, None]
         });
-        over.iter().flatten().for_each(|over| self.uninvite(&over.owner));
+        ended.iter().flatten().for_each(|ended| self.release_invite_by(&ended.owner));
     }
 
     /// Releases what [`Directory::reserve_invite`] has reserved for an invite to `user` by `by`.
     pub fn cancel_invite(&self, user: &UserId, by: &UserId) {
-        self.change(user, |entry| entry.invites.settle_promise());
-        self.uninvite(by);
+        self.change(user, |entry| entry.invites.end_reservation());
+        self.release_invite_by(by);
     }
 
     /// Removes an invite that was ended by someone other than its user, or by time.
@@ -186,7 +193,7 @@ impl Directory {
             Some(ended)
         });
         if let Some(ended) = ended {
-            self.uninvite(&ended.owner);
+            self.release_invite_by(&ended.owner);
         }
     }
 
@@ -210,7 +217,7 @@ impl Entry {
 
 impl Blank for Invites {
     const BLANK: &'static Self =
-        &Self { promised: 0, open: Vec::new(), withdrawn: Vec::new(), ended_early: Vec::new() };
+        &Self { reserved: 0, open: Vec::new(), withdrawn: Vec::new(), ended_early: Vec::new() };
 }
 
 impl Invites {
@@ -230,23 +237,23 @@ impl Invites {
         if let Some(at) = self.open.iter().position(|open| open.id == invite) {
             return Some(self.open.remove(at));
         }
-        if self.promised > 0 {
+        if self.reserved > 0 {
             self.ended_early.push(invite);
         }
         None
     }
 
-    /// Settles a promise: its invite is open now, or never will be.
-    fn settle_promise(&mut self) {
-        debug_assert!(self.promised > 0, "an invite was settled that nobody reserved");
-        self.promised = self.promised.saturating_sub(1);
-        if self.promised == 0 {
+    /// Ends a reservation: its invite is open now, or never will be.
+    fn end_reservation(&mut self) {
+        debug_assert!(self.reserved > 0, "more reservations end than were made");
+        self.reserved = self.reserved.saturating_sub(1);
+        if self.reserved == 0 {
             self.ended_early.clear();
         }
     }
 
     /// Returns true if it holds nothing.
     pub(super) fn is_vacant(&self) -> bool {
-        self.promised == 0 && self.open.is_empty() && self.withdrawn.is_empty()
+        self.reserved == 0 && self.open.is_empty() && self.withdrawn.is_empty()
     }
 }

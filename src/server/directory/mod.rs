@@ -1,7 +1,7 @@
 //! The user directory: where each user is connected, and what the user holds across sessions.
 //!
 //! Shared by all workers and striped by user. For each user it stores the live connection, the number of
-//! sessions taken or promised, and the open invites. It is never locked together with a stripe of the session
+//! sessions taken or reserved, and the open invites. It is never locked together with a stripe of the session
 //! table: an operation on both *reserves* here, changes the table, then *commits* or *cancels* here.
 //!
 //! Notifications about invites are decided under the user's stripe: the `tell` closures run there and must
@@ -83,11 +83,11 @@ type Stripe = CachePadded<Mutex<HashMap<UserId, Entry>>>;
 #[derive(Default)]
 struct Entry {
     live: Option<ConnectionId>,
-    /// Number of sessions taken or promised.
+    /// Number of sessions taken or reserved.
     sessions: usize,
     invites: Rare<Invites>,
-    /// Number of invites by the user, to anyone, that are open or promised.
-    invited: usize,
+    /// Number of invites by the user, to anyone, that are open or reserved.
+    invites_by: usize,
 }
 
 impl Directory {
@@ -203,6 +203,6 @@ impl Directory {
 
 impl Entry {
     fn is_vacant(&self) -> bool {
-        self.live.is_none() && self.sessions == 0 && self.invited == 0 && self.invites.is_vacant()
+        self.live.is_none() && self.sessions == 0 && self.invites_by == 0 && self.invites.is_vacant()
     }
 }

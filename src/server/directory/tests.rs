@@ -236,7 +236,7 @@ fn a_quarter_of_the_places_may_come_and_go_by_one_inviter_and_four_at_least() {
 
 // spec-test: LIM-1
 #[test]
-fn limits_count_what_is_promised() {
+fn limits_count_what_is_reserved() {
     let (directory, ann) = (directory(), user("ann"));
     open(&directory, &ann, 1);
     let of_another = SessionId(8);

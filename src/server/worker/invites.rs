@@ -1,8 +1,8 @@
 //! Invites: the session decides, and the directory keeps them for users that are not in the session,
 //! connected or not.
 //!
-//! The two are locked one after the other, never together: room in the directory is reserved first and
-//! settled once the session has answered.
+//! The two are locked one after the other, never together: an invite is reserved in the directory first, and
+//! committed or cancelled once the session has answered.
 
 use super::Worker;
 use super::client::Seat;
