@@ -36,10 +36,10 @@ pub(super) struct Invite {
     pub(super) made: Option<Made>,
     /// Its notifications to its user.
     pub(super) told: Vec<Told>,
-    /// Its entries in lists of its user.
+    /// The same, of the lists that its user was sent.
     pub(super) listed: Vec<Told>,
     /// Notifications of its end to its user.
-    over: Vec<Ended>,
+    ended: Vec<Ended>,
     /// Notifications of its end to owners.
     pub(super) to_owners: Vec<ToOwner>,
 }
@@ -133,7 +133,7 @@ impl InviteBook {
         if let Ok(Value::Invites(listed)) = outcome {
             for invitation in listed {
                 let told = Told::new(sender.life, &sender.user, asked.at..now, invitation);
-                self.entry(invitation.invite).listed.push(told);
+                self.invite_mut(invitation.invite).listed.push(told);
             }
         }
         let Some(session) = session(asked.seat, &asked.request) else { return };
@@ -148,7 +148,7 @@ impl InviteBook {
                     answered_at: now,
                     terms: terms.clone(),
                 };
-                self.entry(InviteId { session, number }).made = Some(made);
+                self.invite_mut(InviteId { session, number }).made = Some(made);
             }
         }
         let is_answered = |command: &&mut Command| {
@@ -163,7 +163,7 @@ impl InviteBook {
     /// Records an event.
     pub(super) fn event(&mut self, now: Timestamp, life: Life, lives: &Lives, event: &Event) {
         let Some(user) = lives.user(life) else { return };
-        let over = |why, source| Ended { why, source, life: Some(life), at: now };
+        let ended = |why, source| Ended { why, source, life: Some(life), at: now };
         match event {
             Event::Invited(invitation) => {
                 let told = Told::new(life, user, lives.connected_at(life)..now, invitation);
@@ -171,20 +171,23 @@ impl InviteBook {
                 let first = InviteId { number: 0, ..invitation.invite };
                 let earlier = self.invites.range_mut(first..invitation.invite);
                 for (_, earlier) in earlier.filter(|(_, earlier)| earlier.user() == Some(user)) {
-                    earlier.over.push(over(End::Revoked, Source::Newer));
+                    earlier.ended.push(ended(End::Revoked, Source::Newer));
                 }
-                self.entry(invitation.invite).told.push(told);
+                self.invite_mut(invitation.invite).told.push(told);
             }
-            Event::InviteRevoked { invite } => self.over(*invite, over(End::Revoked, Source::Event)),
+            Event::InviteRevoked { invite } => {
+                self.invite_mut(*invite).ended.push(ended(End::Revoked, Source::Event));
+            }
             Event::InviteExpired { invite, user: None } => {
-                self.over(*invite, over(End::Expired, Source::Event));
+                self.invite_mut(*invite).ended.push(ended(End::Expired, Source::Event));
             }
             Event::InviteExpired { invite, user: Some(user) } => {
-                self.owner_told(*invite, ToOwner { life, at: now, user: user.clone(), reason: None });
+                let told = ToOwner { life, at: now, user: user.clone(), reason: None };
+                self.invite_mut(*invite).to_owners.push(told);
             }
             Event::InviteDeclined { invite, user, reason } => {
                 let (user, reason) = (user.clone(), Some(reason.clone()));
-                self.owner_told(*invite, ToOwner { life, at: now, user, reason });
+                self.invite_mut(*invite).to_owners.push(ToOwner { life, at: now, user, reason });
             }
             Event::Entered { session, mirror, .. } => {
                 self.settings.insert(*session, *mirror.settings());
@@ -193,16 +196,8 @@ impl InviteBook {
         }
     }
 
-    fn entry(&mut self, id: InviteId) -> &mut Invite {
+    fn invite_mut(&mut self, id: InviteId) -> &mut Invite {
         self.invites.entry(id).or_insert_with(|| Invite::new(id))
-    }
-
-    fn over(&mut self, invite: InviteId, ended: Ended) {
-        self.entry(invite).over.push(ended);
-    }
-
-    fn owner_told(&mut self, invite: InviteId, told: ToOwner) {
-        self.entry(invite).to_owners.push(told);
     }
 
     pub(super) fn invites(&self) -> impl Iterator<Item = &Invite> {
@@ -265,7 +260,7 @@ impl InviteBook {
     /// Returns all ends of the invite that somebody was told of.
     pub(super) fn ends(&self, id: InviteId) -> Vec<Ended> {
         let invite = self.invites.get(&id);
-        let events = invite.into_iter().flat_map(|invite| &invite.over).cloned();
+        let events = invite.into_iter().flat_map(|invite| &invite.ended).cloned();
         let to_owners = invite.into_iter().flat_map(|invite| &invite.to_owners).map(|told| Ended {
             why: if told.reason.is_some() { End::Declined } else { End::Expired },
             source: Source::ToOwner,
@@ -287,8 +282,8 @@ impl InviteBook {
 
 impl Invite {
     fn new(id: InviteId) -> Self {
-        let (told, listed, over, to_owners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { id, made: None, told, listed, over, to_owners }
+        let (told, listed, ended, to_owners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { id, made: None, told, listed, ended, to_owners }
     }
 
     /// Returns whose it is, if that is known.
