@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::{Directory, Entry, LimitReached};
+use crate::base::codec::varint_len;
 use crate::base::{Blank, ConnectionId, InviteId, SessionId, SessionKind, Timestamp, UserId};
 use crate::wire::Note;
 use crate::wire::event::Invitation;
@@ -33,14 +34,25 @@ pub struct OpenInvite {
 impl OpenInvite {
     /// Returns the invite as its user sees it at `now`.
     pub fn invitation(&self, now: Timestamp) -> Invitation {
-        let left = self.expires.since(now).as_millis();
         Invitation {
             invite: self.id,
             kind: self.kind,
             owner: self.owner.clone(),
-            ttl_left_ms: u32::try_from(left).unwrap_or(u32::MAX),
+            ttl_left_ms: self.ttl_left_ms(now),
             note: self.note.clone(),
         }
+    }
+
+    /// Returns the bytes that its [`Self::invitation`] takes on the wire.
+    pub fn invitation_bytes(&self, now: Timestamp) -> usize {
+        let text = |text: &str| varint_len(text.len() as u64) + text.len();
+        let (session, number, kind) = (8, varint_len(u64::from(self.id.number)), 2);
+        let ttl_left = varint_len(u64::from(self.ttl_left_ms(now)));
+        session + number + kind + text(self.owner.as_str()) + ttl_left + text(self.note.as_str())
+    }
+
+    fn ttl_left_ms(&self, now: Timestamp) -> u32 {
+        u32::try_from(self.expires.since(now).as_millis()).unwrap_or(u32::MAX)
     }
 }
 
@@ -197,9 +209,16 @@ impl Directory {
         }
     }
 
+    /// Passes the invites that are open for the user, oldest first, to `read`, which runs under the lock of
+    /// the user's stripe.
+    pub fn read_invites<T>(&self, user: &UserId, read: impl FnOnce(&[OpenInvite]) -> T) -> T {
+        read(self.lock(user).get(user).map_or(&[], |entry| entry.invites.open()))
+    }
+
     /// Returns the invites that are open for the user, oldest first.
+    #[cfg(test)]
     pub fn invites(&self, user: &UserId) -> Vec<OpenInvite> {
-        self.lock(user).get(user).map(|entry| entry.invites.open.clone()).unwrap_or_default()
+        self.read_invites(user, <[_]>::to_vec)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::sync::model;
-use crate::base::{InviteId, SessionId, SessionKind, Timestamp};
+use crate::base::{InviteId, SessionId, SessionKind, Timestamp, Wire};
 use crate::wire::Note;
 
 const NOW: Timestamp = Timestamp::ZERO;
@@ -43,6 +43,21 @@ fn open(directory: &Directory, user: &UserId, number: u32) -> Option<ConnectionI
     let mut told = None;
     directory.commit_invite(NOW, user, invite(number), None, |live, _| told = Some(live));
     told
+}
+
+/// At each length of a varint.
+#[test]
+fn an_invitation_is_as_long_as_is_said_before_it_is_made() {
+    for (number, name, note) in
+        [(1, 1, 0), (63, 63, 63), (64, 64, 64), (1 << 14, 9, 256), (u32::MAX, 64, 256)]
+    {
+        let (owner, note) = (user(&"o".repeat(name)), Note::new(&"n".repeat(note)).unwrap());
+        for ttl in [0, 63, 64, 1 << 14, 1 << 30, u64::MAX >> 20] {
+            let expires = Timestamp::from_millis(ttl);
+            let open = OpenInvite { owner: owner.clone(), note: note.clone(), expires, ..invite(number) };
+            assert_eq!(open.invitation_bytes(NOW), open.invitation(NOW).to_bytes().len());
+        }
+    }
 }
 
 // spec-test: HSK-15

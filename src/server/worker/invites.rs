@@ -7,6 +7,7 @@
 use super::Worker;
 use super::client::Seat;
 use super::dispatch::Caller;
+use crate::base::codec::varint_len;
 use crate::base::{InviteId, Timestamp, UserId};
 use crate::server::directory::OpenInvite;
 use crate::server::mail::{Post, Word};
@@ -117,11 +118,19 @@ impl Worker {
         });
     }
 
-    /// Returns the caller's open invites.
-    pub(super) fn list_invites(&self, now: Timestamp, caller: &Caller) -> Value {
-        let open = self.shared.directory.invites(&caller.user);
-        // One that has just been replaced may still be listed here.
-        Value::Invites(open.iter().take(MAX_LISTED).map(|invite| invite.invitation(now)).collect())
+    /// Returns the caller's open invites if the caller's budget covers their bytes, which are counted before
+    /// the list is made: a request of three bytes asks for thousands.
+    // spec: LIM-2
+    pub(super) fn list_invites(&mut self, now: Timestamp, caller: &Caller) -> Result<Value, ErrorCode> {
+        let client = self.clients.get_mut(caller.connection).ok_or(ErrorCode::Busy)?;
+        self.shared.directory.read_invites(&caller.user, |open| {
+            // One that has just been replaced may still be listed here.
+            let listed = open.get(..MAX_LISTED).unwrap_or(open);
+            if !client.budget.take_answer(now, list_bytes(now, listed)) {
+                return Err(ErrorCode::RateLimited);
+            }
+            Ok(Value::Invites(listed.iter().map(|invite| invite.invitation(now)).collect()))
+        })
     }
 
     /// Handles what a stripe's deadlines have ended.
@@ -150,5 +159,35 @@ impl Worker {
         self.shared.directory.withdraw_invite(now, user, invite, |connection| {
             post.to_user(connection, Word::Event(event));
         });
+    }
+}
+
+/// Returns the bytes of a list of these invites on the wire: the kind of value, their number, and each.
+fn list_bytes(now: Timestamp, invites: &[OpenInvite]) -> usize {
+    let each = invites.iter().map(|invite| invite.invitation_bytes(now));
+    1 + varint_len(invites.len() as u64) + each.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SessionId, SessionKind, Wire};
+    use crate::wire::Note;
+
+    // spec-test: LIM-2
+    #[test]
+    fn a_list_is_as_long_as_is_said_before_it_is_made() {
+        let invite = OpenInvite {
+            id: InviteId { session: SessionId(7), number: 1 },
+            kind: SessionKind(1),
+            owner: UserId::new("ann").unwrap(),
+            expires: Timestamp::from_millis(1_000),
+            note: Note::none(),
+        };
+        for count in [0, 1, 63, 64, MAX_LISTED] {
+            let invites = vec![invite.clone(); count];
+            let list = Value::Invites(invites.iter().map(|it| it.invitation(Timestamp::ZERO)).collect());
+            assert_eq!(list_bytes(Timestamp::ZERO, &invites), list.to_bytes().len());
+        }
     }
 }

@@ -35,14 +35,8 @@ impl Worker {
             }
             Request::Decline(decline) => self.decline(now, caller, decline).map(Some),
             Request::Info(session) => self.info(caller, session).map(Some),
-            Request::ListMine => {
-                let mine = self.list_mine(caller);
-                self.afford(now, caller, mine).map(Some)
-            }
-            Request::ListInvites => {
-                let invites = self.list_invites(now, caller);
-                self.afford(now, caller, invites).map(Some)
-            }
+            Request::ListMine => self.list_mine(now, caller).map(Some),
+            Request::ListInvites => self.list_invites(now, caller).map(Some),
             _ => Err(ErrorCode::UnknownCommand),
         };
         if let Some(outcome) = outcome.transpose() {
@@ -138,26 +132,22 @@ impl Worker {
         Value::Empty
     }
 
-    /// Returns the list if the caller's budget covers its bytes: a request of three bytes asks for thousands.
-    // spec: LIM-2
-    fn afford(&mut self, now: Timestamp, caller: &Caller, list: Value) -> Result<Value, ErrorCode> {
-        let client = self.clients.get_mut(caller.connection).ok_or(ErrorCode::Busy)?;
-        match client.budget.take_answer(now, list.to_bytes().len()) {
-            true => Ok(list),
-            false => Err(ErrorCode::RateLimited),
-        }
-    }
-
     fn info(&mut self, caller: &Caller, session: SessionId) -> Result<Value, ErrorCode> {
         self.shared.sessions.info(&caller.user, session).map(Value::Info)
     }
 
-    fn list_mine(&self, caller: &Caller) -> Value {
-        let Some(client) = self.clients.get(caller.connection) else { return Value::Sessions(Vec::new()) };
+    /// Returns the sessions that the caller is in, if the caller's budget covers their bytes.
+    // spec: LIM-2
+    fn list_mine(&mut self, now: Timestamp, caller: &Caller) -> Result<Value, ErrorCode> {
+        let client = self.clients.get_mut(caller.connection).ok_or(ErrorCode::Busy)?;
         let membership = |(slot, Seat { member: MemberRef { session, member }, kind })| Membership {
             entered: Entered { session, slot, member },
             kind,
         };
-        Value::Sessions(client.seats().map(membership).collect())
+        let mine = Value::Sessions(client.seats().map(membership).collect());
+        match client.budget.take_answer(now, mine.to_bytes().len()) {
+            true => Ok(mine),
+            false => Err(ErrorCode::RateLimited),
+        }
     }
 }
