@@ -56,6 +56,14 @@ impl OpenInvite {
     }
 }
 
+/// What a connected user is notified of when an invite is committed.
+pub enum InviteNews<'a> {
+    /// The invite, which also ends the one that it replaces.
+    Invited(&'a OpenInvite),
+    /// The end of the replaced invite: the new one has ended without having been reported.
+    Revoked(InviteId),
+}
+
 /// A user's invites.
 #[derive(Default)]
 pub(super) struct Invites {
@@ -139,26 +147,30 @@ impl Directory {
         });
     }
 
-    /// Turns a reserved invite into an open one, in place of `replaced`, and notifies the user if connected.
+    /// Turns a reserved invite into an open one, in place of `replaced`. `tell` runs if the user is connected.
     ///
     /// An invite that has ended in the meantime is neither kept nor reported.
+    // spec: INV-7
     pub fn commit_invite(
         &self,
         now: Timestamp,
         user: &UserId,
         invite: OpenInvite,
         replaced: Option<InviteId>,
-        tell: impl FnOnce(ConnectionId, &OpenInvite),
+        tell: impl FnOnce(ConnectionId, InviteNews<'_>),
     ) {
         let ended = self.change(user, |entry| {
             let replaced = replaced.and_then(|replaced| entry.withdraw(now, replaced));
             let ended_early = entry.invites.ended_early.contains(&invite.id);
             entry.invites.end_reservation();
             if ended_early {
+                if let (Some(live), Some(replaced)) = (entry.live, &replaced) {
+                    tell(live, InviteNews::Revoked(replaced.id));
+                }
                 return [replaced, Some(invite)];
             }
             if let Some(live) = entry.live {
-                tell(live, &invite);
+                tell(live, InviteNews::Invited(&invite));
             }
             entry.invites.open.push(invite);
             [replaced, None]

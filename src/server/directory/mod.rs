@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::invites::OpenInvite;
+pub use self::invites::{InviteNews, OpenInvite};
 
 use self::invites::Invites;
 use super::limits::{Limits, size};

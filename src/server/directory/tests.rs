@@ -114,7 +114,29 @@ fn an_invite_that_ends_before_its_commit_is_never_told() {
     directory.withdraw_invite(NOW, &ann, invite(1).id, |_| panic!("it was not told of"));
     directory.commit_invite(NOW, &ann, invite(1), None, |_, _| panic!("it has ended"));
     assert_eq!(directory.invites(&ann), []);
-    assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)), "the mark went with the promise");
+    assert_eq!(open(&directory, &ann, 1), Some(ConnectionId(1)), "the mark went with the reservation");
+}
+
+// spec-test: INV-7
+#[test]
+fn the_end_of_an_invite_is_told_if_what_replaced_it_never_is() {
+    let (directory, ann) = (directory(), user("ann"));
+    for connected in [false, true] {
+        if connected {
+            directory.connect(&ann, ConnectionId(1)).unwrap();
+        }
+        open(&directory, &ann, 1);
+        directory.reserve_invite(NOW, &ann, &owner(), SessionId(7)).unwrap();
+        directory.withdraw_invite(NOW, &ann, invite(2).id, |_| panic!("it was not told of"));
+        let mut told = Vec::new();
+        directory.commit_invite(NOW, &ann, invite(2), Some(invite(1).id), |live, news| match news {
+            InviteNews::Revoked(invite) => told.push((live, invite)),
+            InviteNews::Invited(_) => panic!("it has ended"),
+        });
+        assert_eq!(directory.invites(&ann), []);
+        let expected = connected.then_some((ConnectionId(1), invite(1).id));
+        assert_eq!(told, Vec::from_iter(expected));
+    }
 }
 
 // spec-test: LIM-1

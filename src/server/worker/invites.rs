@@ -9,7 +9,7 @@ use super::client::Seat;
 use super::dispatch::Caller;
 use crate::base::codec::varint_len;
 use crate::base::{InviteId, Timestamp, UserId};
-use crate::server::directory::OpenInvite;
+use crate::server::directory::{InviteNews, OpenInvite};
 use crate::server::mail::{Post, Word};
 use crate::session::{EndedInvite, Expired, Inviting, NewInvite};
 use crate::wire::command::{Decline, Invite};
@@ -72,8 +72,11 @@ impl Worker {
                         note: inviting.note.clone(),
                     };
                     let mut post = Post::new(&self.shared.mailboxes, &mut self.to_wake);
-                    self.shared.directory.commit_invite(now, user, open, *replaced, |connection, open| {
-                        let event = UserEvent::Invited(open.invitation(now));
+                    self.shared.directory.commit_invite(now, user, open, *replaced, |connection, news| {
+                        let event = match news {
+                            InviteNews::Invited(open) => UserEvent::Invited(open.invitation(now)),
+                            InviteNews::Revoked(invite) => UserEvent::InviteRevoked { invite },
+                        };
                         post.to_user(connection, Word::Event(event));
                     });
                     answers.push(Ok(invite.number));
