@@ -66,8 +66,9 @@ limits! {
     /// whose handshake was answered before is closed with `full`.
     max_connections: 10_000 in 1..=1_000_000, "connections";
     /// Handshakes of one worker that have been answered and wait for the client's first sealed
-    /// packet. Above half of it clients must prove their addresses first (RETRY). Above it new ones are rejected
-    /// with `full` until an old one has ended.
+    /// packet. Above half of it clients must prove their addresses first (RETRY). Above it a new one takes the
+    /// place of the oldest, at least a second old, of a user or an address prefix with more of them than its own;
+    /// where nobody has more, it is rejected with `full`.
     max_half_open: 1_024 in 16..=65_536, "handshakes";
     /// Silence after which a connection ends and its user is removed from its sessions. The smaller of both ends'
     /// counts. A client that acks no reliable message is removed as well, when three looks at it, so far apart but at

@@ -31,6 +31,8 @@ const REFUSALS: &[DropReason] = &[
     DropReason::HandshakeForged,
     DropReason::Refused,
     DropReason::Full,
+    DropReason::HandshakesFull,
+    DropReason::LedgerFull,
     DropReason::UserLimit,
     DropReason::AddressLimit,
 ];

@@ -11,8 +11,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::half_open::{HalfOpen, TIMEOUT_MAX};
-use super::{ANSWERS_MAX, DropReason, Endpoint};
-use crate::base::{DecodeError, Now, Route, Timestamp, UnixTime};
+use super::{ANSWERS_MAX, DropReason, Endpoint, is_closing};
+use crate::base::{DecodeError, Now, Route, Timestamp, UnixTime, UserId};
 use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
 use crate::secure::{Binding, Claims, LedgerError, Responder, TokenUse};
@@ -24,6 +24,9 @@ use crate::wire::{RejectCode, TransportParameters};
 
 /// How far a token's `iat` may lie ahead of this server's clock. Spec: TOK-4.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+
+/// How long a half-open connection keeps its place for certain: longer than a client takes to confirm it.
+const PLACE_KEPT: Duration = Duration::from_secs(1);
 
 /// A request for a connection, made with a valid, unused token by a client that knows the token's secret.
 pub struct Incoming {
@@ -207,9 +210,11 @@ impl Endpoint {
         if self.draining {
             return refuse(DropReason::Draining, RejectCode::Draining);
         }
-        let connections = self.connections.len() + half_opens.len();
-        if connections >= config.max_connections || half_opens.len() >= config.max_half_open {
+        if self.has_no_place() && self.closing.is_empty() {
             return refuse(DropReason::Full, RejectCode::Full);
+        }
+        if half_opens.len() >= config.max_half_open && !half_opens.may_yield(&claims.user, from.remote) {
+            return refuse(DropReason::HandshakesFull, RejectCode::Full);
         }
         if half_opens.of_user(&claims.user) >= config.max_half_open_per_user {
             return refuse(DropReason::UserLimit, RejectCode::UserLimit);
@@ -220,18 +225,49 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Returns true if no further connection has a place, unless a closing one gives its own.
+    fn has_no_place(&self) -> bool {
+        self.connections.len() + self.half_opens.len() >= self.config.max_connections
+    }
+
+    /// Makes places for a connection by this user from this address, where others must give theirs.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn make_places(&mut self, now: Timestamp, user: &UserId, from: Route) -> Result<(), DropReason> {
+        if self.half_opens.len() >= self.config.max_half_open {
+            let until = now + self.half_open_timeout().saturating_sub(PLACE_KEPT);
+            let yielding = self.half_opens.yielding(until, user, from.remote);
+            self.end_half_open(now, yielding.ok_or(DropReason::HandshakesFull)?);
+        }
+        while self.has_no_place() {
+            let closing = self.closing.pop_front().ok_or(DropReason::Full)?;
+            if is_closing(&self.connections, closing) {
+                self.drop_connection(now, closing);
+            }
+        }
+        Ok(())
+    }
+
+    fn half_open_timeout(&self) -> Duration {
+        self.config.half_open_timeout.min(TIMEOUT_MAX)
+    }
+
     /// Step 8: reserves the token, completes the handshake and answers it.
     // spec: HSK-11
     pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
         let wall = self.ledger.advance(now.wall);
         let Incoming { claims, from, is_proven, echo, ephemeral, parameters, responder } = *incoming;
+        if let Err(reason) = self.make_places(now.mono, &claims.user, from) {
+            return self.reject(now.mono, from, reason, RejectCode::Full, echo);
+        }
         if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall, is_proven) {
             let (reason, code) = match error {
                 // Another worker was faster.
                 LedgerError::Unproven => return self.retry(now.mono, from, echo),
                 LedgerError::Spent => (DropReason::TokenUsed, RejectCode::TokenUsed),
                 LedgerError::HalfOpen => (DropReason::UserLimit, RejectCode::UserLimit),
-                LedgerError::Full => (DropReason::Full, RejectCode::Full),
+                LedgerError::Full => (DropReason::LedgerFull, RejectCode::Full),
             };
             return self.reject(now.mono, from, reason, code, echo);
         }
@@ -260,7 +296,7 @@ impl Endpoint {
             connection.set_trace(now.mono, trace);
         }
         let answer = ClearPacket::HelloAck(HelloAck { echo, noise }).to_bytes(self.config.protocol_id);
-        let end = now.mono + self.config.half_open_timeout.min(TIMEOUT_MAX);
+        let end = now.mono + self.half_open_timeout();
         let half_open = HalfOpen { connection, claims, ephemeral, from: from.remote, answer: answer.clone() };
         self.half_opens.insert(end, id, half_open);
         self.answer(from, answer);

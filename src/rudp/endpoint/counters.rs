@@ -53,6 +53,10 @@ reasons! {
     Refused = "refused",
     /// No room for another connection.
     Full = "full",
+    /// Too many half-open connections.
+    HandshakesFull = "handshakes_full",
+    /// Too many tokens that were used and have not expired.
+    LedgerFull = "ledger_full",
     /// No new connections, because the server is about to stop.
     Draining = "draining",
     /// The user or the token has too many half-open connections.

@@ -61,6 +61,13 @@ impl HalfOpens {
         tables.into_iter().chain(counts).sum()
     }
 
+    /// Returns the connection whose time ends then.
+    #[cfg(test)]
+    pub(super) fn ending_at(&self, end: Timestamp) -> Option<ConnectionId> {
+        let (_, id) = self.ends.iter().find(|(at, id)| *at == end && self.by_id.contains_key(id))?;
+        Some(*id)
+    }
+
     /// Returns the number of half-open connections of one user.
     pub(super) fn of_user(&self, user: &UserId) -> u32 {
         self.users.get(user).copied().unwrap_or(0)
@@ -105,6 +112,35 @@ impl HalfOpens {
             *self = Self::default();
         }
         Some(half_open)
+    }
+
+    /// Returns true if a connection of others may have to give its place to one by this user from this
+    /// address; [`Self::yielding`] returns which.
+    pub(super) fn may_yield(&self, user: &UserId, from: SocketAddr) -> bool {
+        let most = |counts: Option<&u32>| counts.copied().unwrap_or(0);
+        let crowd = (most(self.users.values().max()), most(self.prefixes.values().max()));
+        crowd > self.crowd_with(user, from)
+    }
+
+    /// Returns the connection that gives its place to one by this user from this address: of those whose time
+    /// is over by `until`, the oldest of the user who has most, or of the prefix that has most where no user
+    /// has more than others. `None` if that would not even out who has how many.
+    // spec: HSK-11
+    pub(super) fn yielding(&self, until: Timestamp, user: &UserId, from: SocketAddr) -> Option<ConnectionId> {
+        let (mut most, mut yielding) = (self.crowd_with(user, from), None);
+        for (_, id) in self.ends.iter().take_while(|(end, _)| *end <= until) {
+            let Some(half_open) = self.by_id.get(id) else { continue };
+            let crowd = (self.of_user(&half_open.claims.user), self.of_prefix(half_open.from));
+            if crowd > most {
+                (most, yielding) = (crowd, Some(*id));
+            }
+        }
+        yielding
+    }
+
+    /// Returns how many connections this user and this address's prefix would have with one more.
+    fn crowd_with(&self, user: &UserId, from: SocketAddr) -> (u32, u32) {
+        (self.of_user(user) + 1, self.of_prefix(from) + 1)
     }
 
     /// Returns a connection whose time is over.

@@ -122,6 +122,9 @@ pub struct Endpoint {
     ids: IdPool,
     half_opens: HalfOpens,
     connections: IdMap<ConnectionId, Live>,
+    /// Connections that have closed, oldest first, each once; they say so for some seconds, unless others need
+    /// their places. May include some that are gone.
+    closing: VecDeque<ConnectionId>,
     /// The workers to which connections have moved from here.
     moved: IdMap<ConnectionId, WorkerId>,
     /// Further ids of connections that have moved here.
@@ -153,6 +156,8 @@ struct Live {
     is_lent: bool,
     /// The owner was notified of the connection.
     is_known: bool,
+    /// It is one of [`Endpoint::closing`].
+    is_closing: bool,
 }
 
 /// Most clear packets that wait to be sent; any more are not sent at all.
@@ -184,6 +189,7 @@ impl Endpoint {
             ids: IdPool::new(worker),
             half_opens: HalfOpens::default(),
             connections: IdMap::default(),
+            closing: VecDeque::new(),
             moved: IdMap::default(),
             aliases: IdMap::default(),
             ended: Vec::new(),
@@ -427,7 +433,8 @@ impl Endpoint {
             self.counters.count_dropped(DropReason::TokenUsed);
             connection.close(now, CloseCode::Replaced, "");
         }
-        let mut live = Live { connection, alias: None, is_dirty: false, is_lent: false, is_known };
+        let mut live =
+            Live { connection, alias: None, is_dirty: false, is_lent: false, is_known, is_closing: false };
         live.take_events(id, &mut self.events);
         live.mark_dirty(id, &mut self.dirty);
         self.connections.insert(id, live);
@@ -450,13 +457,27 @@ impl Endpoint {
         self.timers.set(id, deadline);
         if is_drained {
             self.part_with(now, id);
+        } else if live.connection.is_closed() && !std::mem::replace(&mut live.is_closing, true) {
+            self.closing.push_back(id);
+            while self.closing.pop_front_if(|id| !is_closing(&self.connections, *id)).is_some() {}
         }
+    }
+
+    /// Drops a closing connection before its time. Its peer learns of the end by itself.
+    fn drop_connection(&mut self, now: Timestamp, id: ConnectionId) {
+        self.timers.set(id, None);
+        self.part_with(now, id);
     }
 
     fn count_unproven(&mut self, bytes: usize, why: DropReason) {
         self.counters.unproven_bytes_received += bytes as u64;
         self.counters.count_dropped(why);
     }
+}
+
+/// Returns true for a connection that has closed and is not drained.
+fn is_closing(connections: &IdMap<ConnectionId, Live>, id: ConnectionId) -> bool {
+    connections.get(&id).is_some_and(|live| live.is_closing)
 }
 
 /// Returns true for copies and for packets that anybody can make. They change nothing, except when they

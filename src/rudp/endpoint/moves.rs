@@ -42,7 +42,7 @@ impl Endpoint {
         }
         let mut live = self.connections.remove(&id)?;
         live.take_events(id, &mut self.events);
-        (live.is_dirty, live.is_lent) = (false, false);
+        (live.is_dirty, live.is_lent, live.is_closing) = (false, false, false);
         self.timers.set(id, None);
         self.moved.insert(id, to);
         let (events, others) = self.events.drain(..).partition(|event| event.connection() == id);

@@ -340,7 +340,72 @@ fn half_opens_are_bounded_and_half_of_them_are_load() {
     let hello = bed.hello(&second);
     let Some(ClearPacket::Retry(retry)) = bed.send(address(2), &hello) else { panic!("no RETRY") };
     let proved = changed(&hello, |hello| hello.cookie = Some(retry.cookie));
-    assert_eq!(bed.fate(address(2), &proved), (vec![DropReason::Full], Some(RejectCode::Full)));
+    let full = (vec![DropReason::HandshakesFull], Some(RejectCode::Full));
+    assert_eq!(bed.fate(address(2), &proved), full, "nobody has more than others");
+    bed.advance(Duration::from_secs(2));
+    assert_eq!(bed.fate(address(2), &proved), full, "however old it is");
+}
+
+const fn elsewhere(third: u8) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 51, third, 1)), 1)
+}
+
+/// Begins a connection of `user` and returns why it is refused, if it is.
+fn begin(bed: &mut Bed, from: SocketAddr, user: &str) -> Option<DropReason> {
+    let grant = bed.grant(user);
+    let hello = bed.hello(&grant);
+    let before = bed.endpoint.counters().clone();
+    if let Some(ClearPacket::Retry(retry)) = bed.send(from, &hello) {
+        bed.send(from, &changed(&hello, |hello| hello.cookie = Some(retry.cookie)));
+    }
+    let after = bed.endpoint.counters();
+    let refused = |reason: &&DropReason| {
+        **reason != DropReason::NoCookie && after.dropped(**reason) > before.dropped(**reason)
+    };
+    DropReason::ALL.iter().find(refused).copied()
+}
+
+// spec-test: HSK-11
+#[test]
+fn who_has_most_half_opens_gives_the_oldest_to_a_newcomer() {
+    // By user, then by prefix: where each begins, and how many of the first three are left at the end.
+    let by_user = [("anna", 1), ("anna", 2), ("anna", 3), ("bob", 4)];
+    let by_prefix = [("anna", 1), ("bob", 1), ("cat", 1), ("dan", 4)];
+    for crowd in [by_user, by_prefix] {
+        let mut bed = Bed::with(|config| config.max_half_open = 4);
+        for (user, third) in crowd {
+            assert_eq!(begin(&mut bed, elsewhere(third), user), None);
+            bed.advance(Duration::from_millis(10));
+        }
+        let oldest = bed.endpoint.half_opens.next_end();
+        assert_eq!(begin(&mut bed, elsewhere(5), "eve"), Some(DropReason::HandshakesFull));
+        bed.advance(Duration::from_millis(960));
+        assert_eq!(begin(&mut bed, elsewhere(5), "eve"), None, "the oldest has had its second");
+        assert_eq!(begin(&mut bed, elsewhere(6), "fay"), Some(DropReason::HandshakesFull), "others have not");
+        bed.advance(Duration::from_secs(1));
+        assert_eq!(begin(&mut bed, elsewhere(6), "fay"), None);
+        assert_eq!(begin(&mut bed, elsewhere(7), "gus"), Some(DropReason::HandshakesFull), "each has one");
+        assert_eq!(bed.endpoint.half_open_count(), 4);
+        let first = bed.endpoint.half_opens.ending_at(oldest.unwrap());
+        assert_eq!(first, None, "it was the oldest that went");
+    }
+}
+
+#[test]
+fn a_closing_connection_gives_its_place_to_a_newcomer() {
+    let mut bed = Bed::with(|config| config.max_connections = 1);
+    let grant = bed.grant("anna");
+    let mut client = bed.half_open(address(1), &grant);
+    let packet = packet_of(&mut client, bed.now);
+    bed.input(address(1), &packet);
+    let id = bed.drain_events()[0].connection();
+    assert_eq!(begin(&mut bed, address(2), "bob"), Some(DropReason::Full));
+    bed.endpoint.connection(id).unwrap().close(bed.now.mono, CloseCode::ShuttingDown, "");
+    assert_eq!(bed.answer(address(1)), None);
+    assert_eq!(bed.endpoint.connection_count(), 1, "it repeats its CLOSE");
+    assert_eq!(begin(&mut bed, address(2), "bob"), None);
+    assert_eq!((bed.endpoint.connection_count(), bed.endpoint.half_open_count()), (0, 1));
+    assert_eq!(begin(&mut bed, address(3), "cat"), Some(DropReason::Full));
 }
 
 #[test]

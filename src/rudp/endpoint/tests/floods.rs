@@ -112,7 +112,7 @@ fn a_flood_of_good_hellos_ends_at_the_ceilings() {
         bed.advance(Duration::from_millis(2));
     }
     assert_eq!(bed.endpoint.half_open_count(), 64, "the flood was one");
-    assert!(bed.endpoint.counters().dropped(DropReason::Full) > 1_000);
+    assert!(bed.endpoint.counters().dropped(DropReason::HandshakesFull) > 1_000);
     assert!(bed.ledger.len() <= tokens_before + 64, "who was refused leaves nothing");
     bed.advance(Duration::from_secs(8));
     assert_eq!((bed.endpoint.half_open_count(), bed.endpoint.half_opens.places()), (0, 0));
