@@ -56,6 +56,17 @@
 //! one is used up. A session of invited users that must survive the loss of its owner's connection therefore
 //! needs another member to invite the former owner back; ownership passes to the longest-standing member.
 //! Nobody can enter a session whose last member is gone unless it is open or an invite still exists.
+//!
+//! A server that has crashed or was restarted sends nothing. The client notices once it has heard nothing for
+//! the idle timeout; until then commands wait, and `broadcast` and `message` return `Ok` while there is room
+//! to queue. The smaller of the idle timeouts of client and server applies, each 10 s by default. A client
+//! that must notice sooner sets a shorter one, [`ConnectionConfig::idle_timeout`] of
+//! `ClientConfig::connection`, 1 s to 600 s. A pause of the network that lasts as long then ends the
+//! connection, too.
+//!
+//! While a machine sleeps, the monotonic clock of some systems stands still (Linux, Android). A client whose
+//! connection was given up meanwhile may therefore need up to another idle timeout after waking to notice. An
+//! app that is told of waking may close the client and connect again at once, with a new grant.
 
 #[cfg(feature = "client")]
 mod config;
