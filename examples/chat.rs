@@ -1,8 +1,10 @@
 //! A chat of two users in one process: how a game's client uses a session.
 //!
-//! Needs a server and a grant for each user, which a game's backend would hand out:
+//! Needs a server, in a terminal of its own, and a grant for each user, which a game's backend would hand
+//! out. A grant is void after 60 s, or what `token --ttl` says (10min at most), so build the example first:
 //!
 //! ```text
+//! cargo build --example chat
 //! rallypoint serve --dev --key-file dev.key --listen 127.0.0.1:7777
 //! rallypoint token --user ann --key-file dev.key --server 127.0.0.1:7777 > ann.json
 //! rallypoint token --user bob --key-file dev.key --server 127.0.0.1:7777 > bob.json
