@@ -78,6 +78,9 @@ pub mod session;
 pub mod testing;
 pub mod wire;
 
+/// The crates whose types are part of the public API, as this crate uses them.
+pub use {bytes, rand};
+
 /// The README's example, compiled and run as a test.
 #[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]

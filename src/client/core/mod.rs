@@ -8,6 +8,15 @@
 //! fragment datagrams, and with `link_datagram_bytes` what datagrams the link takes, if larger than
 //! Ethernet's.
 //!
+//! Datagrams and payloads are `Bytes` and `BytesMut` of `bytes` 1, and [`Connecting`] takes the `StdRng` of
+//! `rand` 0.9. The crate re-exports both ([`crate::bytes`], [`crate::rand`]), so that an engine need not
+//! match the versions.
+//!
+//! Of several cores that try the addresses of one server with one token, the first that returns
+//! [`Output::Connected`] continues. The others are dropped, or ended by [`Core::abandon`], before
+//! [`Core::poll_transmit`] is called on them again; [`Core::close`] would send a packet that spends the
+//! token. [`Connecting::new`] states the rule.
+//!
 //! | file | what it does |
 //! |---|---|
 //! | `send` | outgoing commands and hot-path messages |
