@@ -1,6 +1,10 @@
 //! A client in a game's own loop, without tasks: the sans-IO core on a standard library socket.
 //!
+//! Needs a server, in a terminal of its own, and a grant, which is void after 60 s, or what `token --ttl`
+//! says (10min at most), so build the example first:
+//!
 //! ```text
+//! cargo build --example engine --no-default-features
 //! rallypoint serve --dev --key-file dev.key --listen 127.0.0.1:7777
 //! rallypoint token --user ann --key-file dev.key --server 127.0.0.1:7777 > ann.json
 //! cargo run --example engine --no-default-features ann.json
@@ -12,14 +16,14 @@ use std::error::Error;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use rallypoint::base::{Slot, Timestamp};
+use rallypoint::bytes::{Bytes, BytesMut};
 use rallypoint::client::core::{Core, Output};
 use rallypoint::client::{ConnectGrant, CreateSession, Delivery, Event, To};
+use rallypoint::rand::SeedableRng;
+use rallypoint::rand::rngs::StdRng;
 use rallypoint::rudp::{Connecting, ConnectingConfig};
 use rallypoint::wire::{Request, Value};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 /// Identifies the game; the server must be configured with the same id. This is the default of `serve`.
 const PROTOCOL_ID: u64 = 1_382_116_460;
@@ -41,15 +45,12 @@ pub fn play(grant: &ConnectGrant) -> Result<u32, Box<dyn Error>> {
     let mut game = Game::connect(grant)?;
     // The session's snapshot arrives with the answer; from then on the slot identifies the session.
     let session = Request::Create(CreateSession::new(1).max_members(4).open().build()?);
-    let (mut asked, mut frame) = (false, 0);
+    game.core.request(game.now(), &session)?;
+    let mut frame = 0;
     while frame < FRAMES {
         game.exchange()?;
         if game.core.is_finished() {
             return Err("there is no connection".into());
-        }
-        if game.core.is_connected() && !asked {
-            game.core.request(game.now(), &session)?;
-            asked = true;
         }
         if let Some(slot) = game.slot {
             let position = Bytes::copy_from_slice(&frame.to_be_bytes());
@@ -80,9 +81,29 @@ struct Game {
 }
 
 impl Game {
+    /// Tries all addresses of the server, one after the other. An attempt that is not answered spends
+    /// nothing, so the next one may use the same token.
     fn connect(grant: &ConnectGrant) -> Result<Self, Box<dyn Error>> {
-        let name = grant.servers.first().ok_or("the grant names no server")?;
-        let server = name.to_socket_addrs()?.next().ok_or("the server's name leads nowhere")?;
+        for name in &grant.servers {
+            // What cannot be resolved is passed over, as is what does not answer.
+            for server in name.to_socket_addrs().into_iter().flatten() {
+                let Ok(mut game) = Self::begin(grant, name, server) else { continue };
+                // A game would draw its frames meanwhile.
+                while !game.core.is_connected() && !game.core.is_finished() {
+                    game.send()?;
+                    std::thread::sleep(FRAME);
+                    game.exchange()?;
+                }
+                if game.core.is_connected() {
+                    return Ok(game);
+                }
+            }
+        }
+        Err("no address of the server has led to a connection".into())
+    }
+
+    /// Begins to connect to one address.
+    fn begin(grant: &ConnectGrant, name: &str, server: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let local: SocketAddr = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse()?;
         let socket = UdpSocket::bind(local)?;
         socket.connect(server)?;

@@ -121,6 +121,21 @@ impl ConnectError {
 
 impl Connecting {
     /// Starts an attempt to connect to `server`, named as in the token, at its address `remote`.
+    ///
+    /// # Several attempts with one token
+    ///
+    /// Where the server has several addresses, there may be an attempt for each, with one token, one after
+    /// the other or at the same time. HELLOs do not spend the token. But each attempt that reaches the server
+    /// begins a handshake there, which counts for 8 s unless it is confirmed, and a token may have two of
+    /// them: the server refuses a third with `user_limit`. The next attempt should therefore begin only when
+    /// those before have failed or have been silent for a while; the async client waits for a second.
+    ///
+    /// The first sealed packet that arrives spends the token, and the token's other handshake comes to
+    /// nothing (its client gets `replaced`). An attempt sends HELLOs only; the first sealed packet is the
+    /// first that its [`Connection`] returns from `poll_transmit`, whatever that holds, a CLOSE as well. So
+    /// once [`Connecting::poll_outcome`] of one attempt has returned the connection that is to be used, the
+    /// connection of no other attempt may be polled for datagrams: drop it, without closing it. Drop the
+    /// attempts that still wait, too. Spec: TOK-8, HSK-11, HSK-13.
     pub fn new(
         now: Timestamp,
         server: &str,
