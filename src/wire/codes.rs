@@ -141,7 +141,7 @@ codes! {
         TokenExpired = 2, "token_expired", "the connect token's time is over";
         TokenUsed = 3, "token_used", "the connect token was used already";
         WrongServer = 4, "wrong_server", "the connect token is for another server";
-        Full = 5, "full", "the server holds as many connections as it may";
+        Full = 5, "full", "the server has no room for another connection, handshake or token";
         Draining = 6, "draining", "the server is shutting down";
         TokenInvalid = 7, "token_invalid", "reserved, never sent: the connect token is not authentic";
         UserLimit = 8, "user_limit", "too many handshakes of this user";
