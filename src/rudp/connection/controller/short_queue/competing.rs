@@ -36,14 +36,10 @@ struct Before {
 }
 
 impl Competing {
-    /// Continues from a `window` that allowed `in_flight` bytes in flight, of which `rate` per second were acked.
-    pub fn new(now: Timestamp, datagram: usize, window: usize, in_flight: usize, rate: u64) -> Self {
-        Self {
-            reno: NewReno::at(datagram, window),
-            until: now + LONGEST,
-            before: Before { window, in_flight, rate },
-            rounds_in_vain: 0,
-        }
+    /// Continues as `reno` after a `window` that allowed `in_flight` bytes in flight, of which `rate` per second
+    /// were acked.
+    pub fn new(now: Timestamp, reno: NewReno, window: usize, in_flight: usize, rate: u64) -> Self {
+        Self { reno, until: now + LONGEST, before: Before { window, in_flight, rate }, rounds_in_vain: 0 }
     }
 
     pub fn is_over(&self, now: Timestamp) -> bool {

@@ -19,13 +19,16 @@
 //! - **Marks** (CE) shrink the window by a fifth, or by half in slow start, once per round together with losses. A
 //!   queue that marks belongs to a path that keeps its queues short by itself.
 //! - **Competing.** When the delay has stayed above the target for 8 rounds although the window was reduced in
-//!   each, another flow fills the queue. The controller then continues as [`NewReno`](super::NewReno) until the
-//!   queue drains (Copa's mode switching), for 5 s at most before it tries again. On a line so slow that the
-//!   smallest window is a queue, there may be no other flow: if three times as much in flight brings hardly more,
-//!   it assumes for five minutes that it is alone, or until it gets less than three quarters of that rate.
+//!   each, and has hardly fallen, another flow fills the queue, or the path has become longer. Reducing takes no
+//!   more than half of the window meanwhile, and gives it back. The controller then continues as
+//!   [`NewReno`](super::NewReno) until the queue drains (Copa's mode switching), for 5 s at most before it tries
+//!   again; a longer path is known by then, or after another 5 s. On a line so slow that the smallest window is a
+//!   queue, there may be no other flow: if three times as much in flight brings hardly more, it assumes for five
+//!   minutes that it is alone, or until it gets less than three quarters of that rate.
 //! - **Drain.** When the last 5 s have not come near the previous minimum, the window is halved for two rounds,
 //!   so that this end's own queue does not replace the minimum that is forgotten (LEDBAT++'s slowdown).
-//! - **Persistent congestion** leaves four datagrams, and slow start up to half of the last window.
+//! - **Persistent congestion** leaves four datagrams, and slow start up to half of the last window. The minimum
+//!   is forgotten, since the path may be another (RFC 9002 §5.2).
 //!
 //! The window is sent at an even pace, once per round trip. In addition, what is sent in 40 ms, at most 19,200
 //! bytes, may be in flight, since acks are delayed: otherwise a small message would wait for the next ack, not
@@ -41,7 +44,7 @@ use std::time::Duration;
 
 use self::competing::{Alone, Competing};
 use super::min_rtt::MinRtt;
-use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, after_mark, initial_window};
+use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, NewReno, after_mark, initial_window};
 use crate::base::{Span, Timestamp};
 use crate::rudp::connection::acks::MAX_UNACKED_BYTES;
 use crate::rudp::connection::loss::LossShare;
@@ -71,8 +74,7 @@ pub struct ShortQueue {
     reduced_at: Timestamp,
     /// The window was reduced a round ago: the packets measured now were sent before that.
     settling: bool,
-    /// Successive rounds that ended above the target and reduced the window.
-    reduced_in_vain: u32,
+    vain: Vain,
     /// Bytes a second that are acked, smoothed over rounds.
     rate: u64,
     /// Whether the last time of competing showed that no other flow is there.
@@ -89,6 +91,16 @@ enum Mode {
     Draining {
         rounds: u32,
     },
+}
+
+/// Successive rounds that reduced the window without much effect on the delay.
+#[derive(Debug)]
+struct Vain {
+    rounds: u32,
+    /// The window before the first of them.
+    window: usize,
+    /// The queueing delay before the first of them.
+    queueing: Span,
 }
 
 /// One round trip: it ends when a packet that was sent after its start is acked.
@@ -128,6 +140,10 @@ const MIN_DATAGRAMS: usize = 4;
 /// Most bytes for which a peer delays an ack. Spec: ACK-4.
 const HELD_BYTES: usize = MAX_UNACKED_BYTES as usize;
 
+impl Vain {
+    const NONE: Self = Self { rounds: 0, window: 0, queueing: Span::ZERO };
+}
+
 impl ShortQueue {
     /// Begins with the initial window in slow start. The peer delays acks for up to `ack_delay`.
     pub fn new(now: Timestamp, datagram: usize, ack_delay: Duration) -> Self {
@@ -146,7 +162,7 @@ impl ShortQueue {
             velocity: 1,
             reduced_at: Timestamp::ZERO,
             settling: false,
-            reduced_in_vain: 0,
+            vain: Vain::NONE,
             rate: 0,
             alone: Alone::default(),
             mode: Mode::Delay,
@@ -221,11 +237,13 @@ impl ShortQueue {
                 }
             }
         }
-        if self.minimum.is_over(now) && matches!(self.mode, Mode::Delay) {
-            if round.bound && self.minimum.is_stale(TARGET / 4) {
-                self.mode = Mode::Draining { rounds: DRAIN_ROUNDS };
-            } else {
-                self.minimum.rotate(now);
+        if self.minimum.is_over(now) {
+            match self.mode {
+                Mode::Delay if round.bound && self.minimum.is_stale(TARGET / 4) => {
+                    self.mode = Mode::Draining { rounds: DRAIN_ROUNDS };
+                }
+                Mode::Draining { .. } => {}
+                Mode::Delay | Mode::Competing(_) => self.minimum.rotate(now),
             }
         }
     }
@@ -258,7 +276,7 @@ impl ShortQueue {
             self.alone = Alone::found(now, self.rate);
         }
         self.mode = Mode::Delay;
-        self.reduced_in_vain = 0;
+        self.vain = Vain::NONE;
         self.go_on_with(window);
     }
 
@@ -269,7 +287,7 @@ impl ShortQueue {
             return;
         }
         if queueing <= target {
-            self.reduced_in_vain = 0;
+            self.vain = Vain::NONE;
             if queueing > target / 4 {
                 self.velocity = 1;
             }
@@ -281,14 +299,18 @@ impl ShortQueue {
             return;
         }
         self.settling = true;
-        self.reduced_in_vain += 1;
-        if self.reduced_in_vain >= ROUNDS_IN_VAIN && !self.alone.holds(now) {
-            let competing = Competing::new(now, self.datagram, self.window, self.window_bytes(), self.rate);
+        if self.vain.rounds == 0 || queueing < self.vain.queueing.get() * 3 / 4 {
+            self.vain = Vain { rounds: 0, window: self.window, queueing: queueing.into() };
+        }
+        self.vain.rounds += 1;
+        if self.vain.rounds >= ROUNDS_IN_VAIN && !self.alone.holds(now) {
+            let reno = NewReno::at(self.datagram, self.vain.window);
+            let competing = Competing::new(now, reno, self.window, self.window_bytes(), self.rate);
             self.mode = Mode::Competing(Box::new(competing));
             return;
         }
-        let less = scaled(self.window, (queueing - target) * 4 / 5, rtt).min(self.window / 2);
-        self.go_on_with(self.window - less);
+        let less = scaled(self.window, (queueing - target) * 4 / 5, rtt);
+        self.go_on_with(self.window.saturating_sub(less).max(self.vain.window / 2));
     }
 
     /// Returns the part of the window that was used, which congestion reduces: all of it where it was the limit;
@@ -321,7 +343,7 @@ impl ShortQueue {
         let is_again = self.is_in_slow_start() && self.window <= least;
         let before = if let Mode::Competing(_) = self.mode { self.window_bytes() } else { self.window };
         let threshold = if is_again { self.slow_start_threshold } else { (before / 2).max(least) };
-        (self.mode, self.reduced_in_vain) = (Mode::Delay, 0);
+        (self.mode, self.vain, self.minimum) = (Mode::Delay, Vain::NONE, MinRtt::new(now));
         self.go_on_with(least);
         self.slow_start_threshold = threshold;
         (self.round.reduced, self.reduced_at, self.settling) = (true, now, false);

@@ -288,3 +288,44 @@ fn persistent_congestion_leaves_four_datagrams_and_slow_start() {
     assert_eq!((path.controller.window, path.controller.slow_start_threshold), (4_800, half.max(4_800)));
     assert!(path.controller.is_in_slow_start() || half < 4_800);
 }
+
+/// Rounds of all that may be under way, on a line of 20 Mbit/s without other flows, until `end`. Returns the
+/// packets that arrive from `begin` on.
+fn arrive(path: &mut Path, base: u64, begin: u64, end: u64) -> usize {
+    let mut arrived = 0;
+    while path.now < Timestamp::from_millis(end) {
+        let packets = path.controller.window_bytes() / 1_200;
+        if path.now >= Timestamp::from_millis(begin) {
+            arrived += packets;
+        }
+        path.round(packets, base.max(packets as u64 * 1_200 / 2_500), false);
+    }
+    arrived
+}
+
+/// A radio link whose base station changes, a route around a failure: no queue has grown.
+#[test]
+fn a_path_that_becomes_longer_keeps_most_of_its_rate() {
+    // At 240 ms the window that filled 40 ms is a sixth of what fills the line.
+    for (longer, least) in [(8, 70), (15, 70), (20, 70), (30, 70), (60, 70), (200, 15)] {
+        for step in [11_000, 12_600, 14_000, 15_900] {
+            let mut path = Path::past_slow_start();
+            arrive(&mut path, 40, 0, step);
+            let end = step + 20_000;
+            let arrived = arrive(&mut path, 40 + longer, step, end);
+            let line = 20_000 * 2_500 / 1_200;
+            let share = arrived * 100 / line;
+            assert!(share >= least, "+{longer} ms at {step} ms: {share} % of the line");
+        }
+    }
+}
+
+// spec-test: REL-8
+#[test]
+fn after_persistent_congestion_the_path_may_be_longer() {
+    let mut path = Path::past_slow_start();
+    let lost = Lost { packets: 1, newest_sent_at: path.now, app_limited: false, persistent: true };
+    path.controller.on_lost(path.now, &lost);
+    path.round(1, 140, false);
+    assert_eq!(path.controller.queueing(Duration::from_millis(140)), Duration::ZERO);
+}
