@@ -58,7 +58,7 @@ fn who_acts_though_the_operator_has_ended_it_is_noticed() {
     let issues_of = |deed: fn(&mut Deeds), sent: u64, seat: Option<Mine>, request: Request| {
         let (mut deeds, mut issues) = (Deeds::default(), Issues::default());
         deed(&mut deeds);
-        let asked = answers::Asked { seat, ..asked(sent, request) };
+        let asked = Asked { seat, ..asked(sent, request) };
         deeds.answered(BOB, &asked, &Ok(Value::Empty), &mut issues);
         deeds.answered(BOB, &asked, &refused(ErrorCode::NotAMember), &mut issues);
         issues.lines

@@ -103,7 +103,7 @@ fn a_member_that_acts_where_it_was_told_that_it_is_not_is_noticed() {
         let (there, info) = (own_mirror(4), Request::Info(SESSION));
         answer(&mut lists, &[there], &info, refused(ErrorCode::NotAMember));
         let (leave, mine) = (Request::Leave, Mine { member: MemberId(1), ..MINE });
-        let command = answers::Asked { seat: Some(mine), ..asked(asked_at, leave) };
+        let command = Asked { seat: Some(mine), ..asked(asked_at, leave) };
         let (done, book) = (Ok(Value::Empty), InviteBook::default());
         let sender = Sender { life: ANN, user: user("ann"), id: RequestId(2) };
         lists.answered(at(400), &sender, &command, &done, &book, &mut issues);

@@ -1,7 +1,7 @@
 //! Checks that a false result is detected.
 
 use super::*;
-use crate::wire::command::{Delete, Kick, Revoke};
+use crate::wire::command::{Delete, Kick, Revoke, Transfer};
 use crate::wire::{DeleteReason, InviteTtl, PropertyOp, PropertyOps};
 
 const OWNER: u32 = 1;
@@ -13,7 +13,7 @@ fn issues_of(you: u32, request: Request, outcome: Result<Value, RequestError>) -
     let (mut truths, mut issues) = (Truths::default(), Issues::default());
     truths.event(Life(1), &entered(mirror(you, 3, &[(OWNER, "ann"), (OTHER, "ben")])), false, &mut issues);
     let seat = Some(Mine { member: MemberId(you), ..MINE });
-    let asked = answers::Asked { request, at: Timestamp::ZERO, seat };
+    let asked = Asked { request, at: Timestamp::ZERO, seat };
     truths.answered(Life(1), &asked, &outcome, false, &mut issues);
     issues.lines
 }
@@ -110,7 +110,7 @@ fn results_follow_the_events_before_them() {
     let (mut truths, mut issues) = (Truths::default(), Issues::default());
     let mut told = |event: &Event| {
         truths.event(Life(1), event, false, &mut issues);
-        let asked = answers::Asked { request: kick(OTHER), at: Timestamp::ZERO, seat: Some(MINE) };
+        let asked = Asked { request: kick(OTHER), at: Timestamp::ZERO, seat: Some(MINE) };
         let mut judged = |outcome| {
             let mut issues = Issues::default();
             truths.answered(Life(1), &asked, &outcome, false, &mut issues);
@@ -144,7 +144,7 @@ fn an_entry_that_is_refused_for_what_is_not_so_is_noticed() {
     let issues_of = |request, outcome: Result<Value, RequestError>| {
         let (mut truths, mut issues) = (Truths::default(), Issues::default());
         truths.event(Life(1), &entered(there.clone()), false, &mut issues);
-        let asked = answers::Asked { request, at: Timestamp::ZERO, seat: None };
+        let asked = Asked { request, at: Timestamp::ZERO, seat: None };
         truths.answered(Life(2), &asked, &outcome, false, &mut issues);
         let living = [(Life(1), user("ann"), vec![&there]), (Life(2), user("ben"), vec![])];
         let mut lives = Lives::default();
@@ -178,7 +178,7 @@ fn a_session_may_be_gone_for_who_would_end_it_by_coming_again() {
             lives.born(Life(life), user(name));
         }
         let request = Request::Join(Join::Session(SESSION));
-        let asked = answers::Asked { request, at: Timestamp::ZERO, seat: None };
+        let asked = Asked { request, at: Timestamp::ZERO, seat: None };
         truths.answered(Life(2), &asked, &refused(ErrorCode::NoSuchSession), false, &mut issues);
         let there = mirror(3, 3, &[(3, "ben")]);
         let living = [(Life(3), user("ben"), vec![&there])];
