@@ -137,7 +137,8 @@ fn say(client: &mut SimClient, now: Timestamp, mine: Mine, checker: &mut Checker
     };
     if let Ok(sent) = sent {
         client.serial += 1;
-        checker.sent(Sending { tag, mine, counter: sent.counter, delivery, to, audience, bytes });
+        let (counter, shed) = (sent.counter, sent.shed);
+        checker.sent(Sending { tag, at: now, mine, counter, delivery, to, audience, bytes, shed });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::checker::Causes;
-use crate::link::Impairments;
+use crate::link::{Impairments, Marks};
 use crate::server::limits::Limits;
 
 /// Parameters of a simulation.
@@ -151,15 +151,27 @@ impl Scenario {
         Self { renew_keys_after: Some(FEW_PACKETS), ..self }
     }
 
+    /// The same run on paths that lose nothing. Datagrams are still late, out of order and duplicated.
+    #[must_use]
+    pub fn losing_nothing(mut self) -> Self {
+        let Impairments { loss, corrupt, blackhole, .. } = &mut self.impairments;
+        [*loss, *corrupt] = [0.0; 2];
+        *blackhole = None;
+        self
+    }
+
     /// Returns what may end a connection or refuse a command in such a run.
     pub(super) fn causes(&self) -> Causes {
-        let Impairments { loss, blackhole, .. } = &self.impairments;
+        let Impairments { loss, corrupt, blackhole, rate, marks, mtu, .. } = &self.impairments;
+        let is_narrow = rate.is_some() || mtu.is_some() || *marks == Marks::Drop;
+        let loses = *loss > 0.0 || *corrupt > 0.0 || blackhole.is_some() || is_narrow;
         Causes {
             naps: self.naps.is_some(),
             crowd: self.limits.max_connections < u64::from(self.clients),
             limits: self.refuses,
             drain: false,
-            loss: *loss > 0.0 || blackhole.is_some(),
+            loss: loses,
+            drops: loses || self.naps.is_some() || self.refuses || self.intruders > 0,
             silence: *loss >= HIGH_LOSS || blackhole.is_some_and(|hole| hole.lasting >= CONNECTING),
         }
     }

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub told: u64,
     /// Messages that reached a member.
     pub delivered: u64,
+    /// Arrivals of messages that may be dropped which were due, because in this run nothing drops them.
+    pub due: u64,
     /// Number of sessions that were entered.
     pub sessions: usize,
     /// Connection attempts.
@@ -310,7 +312,7 @@ impl Simulation {
             self.moves += 1;
             self.addresses.remove(&client.addr);
             client.change_address();
-            self.checker.moved(client.life);
+            self.checker.moved(self.now, client.life);
             self.addresses.insert(client.addr, index);
         }
     }
@@ -385,6 +387,7 @@ impl Simulation {
             datagrams: self.datagrams,
             told: self.checker.told(),
             delivered: self.checker.delivered(),
+            due: self.checker.due(),
             sessions: self.checker.sessions(),
             lives: self.lives,
             moves: self.moves,

@@ -23,6 +23,9 @@ pub(in crate::testing) struct Causes {
     pub(in crate::testing) drain: bool,
     /// Datagrams are lost.
     pub(in crate::testing) loss: bool,
+    /// What may be dropped may be: datagrams are lost, clients do not read, or users send more than there is
+    /// room for.
+    pub(in crate::testing) drops: bool,
     /// So many are lost that a client which connects may never be answered.
     pub(in crate::testing) silence: bool,
 }

@@ -18,6 +18,7 @@ mod lists;
 mod lives;
 mod log;
 mod membership;
+mod presence;
 #[cfg(test)]
 mod tests;
 mod truths;
@@ -41,6 +42,7 @@ use self::lists::Lists;
 use self::lives::Lives;
 use self::log::Logs;
 use self::membership::Memberships;
+use self::presence::Presence;
 use self::truths::Truths;
 use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
@@ -75,6 +77,7 @@ pub struct Checker {
     issues: Issues,
     logs: Logs,
     memberships: Memberships,
+    presence: Presence,
     deliveries: Deliveries,
     answers: Answers,
     truths: Truths,
@@ -115,6 +118,12 @@ impl Checker {
         self.deliveries.delivered()
     }
 
+    /// Returns the number of arrivals of messages that may be dropped which were due, because in this run
+    /// nothing drops them.
+    pub fn due(&self) -> u64 {
+        self.deliveries.due()
+    }
+
     /// Returns the number of sessions that were entered.
     pub fn sessions(&self) -> usize {
         self.logs.len()
@@ -145,12 +154,14 @@ impl Checker {
         self.answers.forget(life);
         self.memberships.end_life(life);
         self.truths.end_life(life);
+        self.presence.disturbed(now, life);
         self.ends.crashed(life);
         self.deeds.quit(now, life);
     }
 
     /// Records a client's change of address.
-    pub(super) fn moved(&mut self, life: Life) {
+    pub(super) fn moved(&mut self, now: Timestamp, life: Life) {
+        self.presence.disturbed(now, life);
         self.ends.moved(life);
     }
 
@@ -302,9 +313,10 @@ impl Checker {
         self.arrivals.session_event(now, life, mine, event);
         self.ends.event(session, event, &mut self.issues);
         self.deeds.event(session, event);
-        self.idle.event(now, Seat { session, member }, event);
+        self.idle.event(now, mine.seat(), event);
         self.logs.event(session, member, event, &mut self.issues);
-        self.deliveries.event(life, Seat { session, member }, event, &mut self.issues);
+        self.presence.event(now, life, mine.seat(), event);
+        self.deliveries.event(now, life, mine.seat(), event, &mut self.issues);
         // The client's own view may be ahead of the events that it has told.
         let views = [self.truths.mirror(life, slot), core.mirror(slot).map(AsRef::as_ref)];
         views.into_iter().flatten().for_each(|mirror| self.logs.state(mirror, &mut self.issues));
@@ -319,6 +331,7 @@ impl Checker {
         self.answers.ended(life, &mut self.issues);
         self.memberships.end_life(life);
         self.truths.end_life(life);
+        self.presence.disturbed(now, life);
         self.ending.remove(&life);
     }
 
@@ -340,6 +353,9 @@ impl Checker {
         Judge { book: &self.book, lives, intents, ends: &self.ends, living }.finish(issues);
         let present = Mine::of_all(living);
         self.deliveries.finish(&present, issues);
+        if !self.ends.causes.drops {
+            self.deliveries.all_arrived(now, &self.presence, issues);
+        }
         self.answers.finish(&present, seats, intents, self.logs.revisions(), issues);
         for life in &self.ending {
             issues.add(format_args!("{life:?} was told that an outcome is unknown, and never of its end"));
@@ -389,6 +405,11 @@ pub(super) struct Mine {
 }
 
 impl Mine {
+    /// Returns the membership.
+    fn seat(self) -> Seat {
+        Seat { session: self.session, member: self.member }
+    }
+
     /// Returns the seats of the connected clients, each with its life.
     fn of_all(living: &[Living<'_>]) -> BTreeMap<Seat, Life> {
         let seat = |mirror: &Mirror| Seat { session: mirror.session(), member: mirror.own() };

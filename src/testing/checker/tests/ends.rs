@@ -6,7 +6,8 @@ use crate::rudp::ConnectError;
 use crate::wire::command::{Delete, Kick};
 use crate::wire::{CloseCode, DeleteReason, RejectCode};
 
-const ALL: Causes = Causes { naps: true, crowd: true, limits: true, drain: true, loss: true, silence: true };
+const ALL: Causes =
+    Causes { naps: true, crowd: true, limits: true, drain: true, loss: true, drops: true, silence: true };
 
 fn by_server(code: CloseCode, reason: &str) -> Disconnected {
     Disconnected::ByServer { code, reason: reason.to_owned() }
