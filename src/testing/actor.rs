@@ -8,27 +8,25 @@ use rand::seq::IndexedRandom;
 
 use super::checker::{Audience, Checker, Mine, Sending, Tag};
 use super::client::SimClient;
-use super::payload;
+use super::{payload, writer};
 use crate::base::{MemberId, SessionId, SessionKind, Timestamp, UserId};
 use crate::client::core::{Core, Mirror, RequestError};
-use crate::wire::command::{
-    Create, Decline, Delete, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, Revoke,
-    To, Transfer,
-};
+use crate::wire::command::{Create, Decline, Delete, Invite, InvitedUsers, Join, Kick, Revoke, To, Transfer};
 use crate::wire::{
-    Admission, Delivery, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, PropertyKey, PropertyOp,
-    PropertyOps, PropertyValue, Reason, Request, Settings, WriteRule,
+    Admission, Delivery, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, Reason, Request, Settings,
 };
 
 /// Information that users exchange outside the server: the sessions that exist, and the users that play.
 pub(super) struct Board {
     users: Vec<UserId>,
     sessions: Vec<SessionId>,
+    /// Whether users set very large and very many properties.
+    takes_bulk: bool,
 }
 
 impl Board {
-    pub(super) fn new(users: Vec<UserId>) -> Self {
-        Self { users, sessions: Vec::new() }
+    pub(super) fn new(users: Vec<UserId>, takes_bulk: bool) -> Self {
+        Self { users, sessions: Vec::new(), takes_bulk }
     }
 
     pub(super) fn users(&self) -> &[UserId] {
@@ -47,8 +45,6 @@ impl Board {
     }
 }
 
-/// Properties that only ever increase by one: "count" by increments, "turn" by compare-and-set.
-const COUNTERS: [&str; 2] = ["count", "turn"];
 /// Number of newest sessions that are tried without an invite; most older ones have ended.
 const NEWEST: usize = 6;
 
@@ -59,7 +55,7 @@ pub(super) fn act(client: &mut SimClient, now: Timestamp, board: &Board, checker
     match (client.rng.random_range(0..100), mine) {
         (0..15, Some(_)) | (0..70, None) => enter(client, now, board, checker),
         (15..17, Some(_)) | (70..80, None) => create(client, now, checker),
-        (17..75, Some(mine)) => say(client, now, mine, checker),
+        (17..70, Some(mine)) => say(client, now, mine, checker),
         (_, Some(mine)) => manage(client, now, mine, board, checker),
         (_, None) => ask(client, now, checker),
     }
@@ -105,9 +101,7 @@ fn create(client: &mut SimClient, now: Timestamp, checker: &mut Checker) {
             .expect("invariant: not empty"),
         admission: if rng.random_bool(0.5) { Admission::Open } else { Admission::Invited },
     };
-    let counter =
-        |key| InitialProperty { key: property(key), value: PropertyValue::Integer(0), rule: WriteRule::Any };
-    let properties = InitialProperties::new(COUNTERS.map(counter).into()).expect("invariant: two keys");
+    let properties = writer::initial(rng);
     ask_for(client, now, None, Request::Create(Create { settings, properties }), checker);
 }
 
@@ -165,21 +159,11 @@ fn bytes(rng: &mut StdRng, delivery: Delivery) -> usize {
 fn manage(client: &mut SimClient, now: Timestamp, mine: Mine, board: &Board, checker: &mut Checker) {
     let Some(mirror) = client.core.as_ref().and_then(|core| core.mirror(mine.slot)) else { return };
     let members: Vec<MemberId> = mirror.members().map(|(member, _)| member).collect();
-    let turn = mirror.property("turn").cloned();
     let rng = &mut client.rng;
     let member = *members.choose(rng).expect("invariant: the client is a member");
     let request = match rng.random_range(0..100) {
-        0..35 => invite(rng, board),
-        35..55 => counted(PropertyOp::Increment { key: property("count"), delta: 1 }),
-        55..75 => match turn {
-            Some(PropertyValue::Integer(turn)) => counted(PropertyOp::CompareAndSet {
-                key: property("turn"),
-                expected: Some(PropertyValue::Integer(turn)),
-                value: Some(PropertyValue::Integer(turn + 1)),
-                rule: None,
-            }),
-            _ => return,
-        },
+        0..30 => invite(rng, board),
+        30..75 => writer::next(rng, mirror, board.takes_bulk),
         75..78 => Request::Kick(Kick { member, reason: reason(rng) }),
         78..88 => Request::Revoke(Revoke { number: rng.random_range(1..5) }),
         88 if rng.random_bool(0.3) => Request::Delete(Delete { reason: reason(rng) }),
@@ -212,14 +196,6 @@ fn words(rng: &mut StdRng) -> String {
         0 => String::new(),
         _ => format!("words {}", rng.random::<u32>()),
     }
-}
-
-fn counted(op: PropertyOp) -> Request {
-    Request::SetProperties(PropertyOps::new(vec![op]).expect("invariant: one operation is legal"))
-}
-
-fn property(key: &str) -> PropertyKey {
-    PropertyKey::new(key).expect("invariant: a short key is legal")
 }
 
 fn ask_for(

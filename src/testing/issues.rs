@@ -14,10 +14,14 @@ pub(super) struct Issues {
 /// Maximum number of issues listed; a broken promise is seldom broken only once.
 const MAX_ISSUES: usize = 20;
 
+/// Maximum length of an issue, which may contain a session with large properties.
+const MAX_CHARS: usize = 4_000;
+
 impl Issues {
     pub(super) fn add(&mut self, issue: impl fmt::Display) {
         if self.lines.len() < MAX_ISSUES {
-            self.lines.push(format!("{:?}: {issue}", self.now));
+            let line = format!("{:?}: {issue}", self.now);
+            self.lines.push(line.chars().take(MAX_CHARS).collect());
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `server` | the workers of a server, each with its own pace |
 //! | `client` | a client of one user, which crashes, leaves and comes back |
 //! | `actor` | a user's next action |
+//! | `writer` | their next change of properties |
 //! | `intruder` | a user who follows no rule |
 //! | `operator` | the actions of the program around the server |
 //! | `payload` | message payloads that identify themselves |
@@ -41,6 +42,7 @@ mod server;
 mod simulation;
 pub mod transport;
 mod workload;
+mod writer;
 
 pub use checker::Checker;
 pub use engine::{Engine, Meter};

@@ -160,6 +160,11 @@ impl Scenario {
         self
     }
 
+    /// Whether members have room for properties as large as they may be, at the pace at which users set them.
+    pub(super) fn takes_bulk(&self) -> bool {
+        !self.refuses && self.intruders == 0
+    }
+
     /// Returns what may end a connection or refuse a command in such a run.
     pub(super) fn causes(&self) -> Causes {
         let Impairments { loss, corrupt, blackhole, rate, marks, mtu, .. } = &self.impairments;

@@ -28,6 +28,7 @@ use crate::server::config::{self, Identity};
 use crate::server::counters::Totals;
 use crate::server::limits::Limits;
 use crate::wire::ErrorCode;
+use crate::wire::result::Info;
 
 /// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +54,23 @@ pub struct Outcome {
     pub moves: u32,
     /// Clients that were told that a newer one of the same user has replaced them.
     pub replaced: u64,
-    /// Commands and messages refused with `rate_limited`.
-    pub rate_limited: u64,
-    /// Commands and messages refused with `busy`.
-    pub busy: u64,
+    /// Commands and messages refused with each code.
+    pub refused: BTreeMap<ErrorCode, u64>,
+    /// Changes of sessions' properties.
+    pub changes: u64,
     /// Renewals of keys, as the clients saw them.
     pub renewals: u64,
     /// The server's counters.
     pub counters: Totals,
     /// Counts of the intruders' actions.
     pub intrusions: Intrusions,
+}
+
+impl Outcome {
+    /// Returns the number of commands and messages that were refused with this code.
+    pub fn refused(&self, code: ErrorCode) -> u64 {
+        self.refused.get(&code).copied().unwrap_or_default()
+    }
 }
 
 /// Counts of the intruders' actions in a run.
@@ -141,7 +149,7 @@ impl Simulation {
                 connection,
                 renewals: scenario.renew_keys_after.map(|_| Renewals::default()),
             },
-            board: Board::new(known),
+            board: Board::new(known, scenario.takes_bulk()),
             now: Timestamp::ZERO,
             addresses: BTreeMap::new(),
             checker: Checker::new(scenario.causes()),
@@ -346,7 +354,9 @@ impl Simulation {
         let (connections, clients) = (self.server.shared().population.all(), living.len() as u64);
         self.checker
             .expect(connections == clients, || format!("{connections} connections of {clients} clients"));
-        self.checker.compare(&living, &self.server.shared().sessions.infos());
+        let sessions = &self.server.shared().sessions;
+        let of = |info: Info| (info, sessions.properties(info.session).unwrap_or_default());
+        self.checker.compare(&living, &sessions.infos().into_iter().map(of).collect::<Vec<_>>());
     }
 
     /// Shuts the server down while all clients are active. Clients that arrive meanwhile are refused.
@@ -392,8 +402,8 @@ impl Simulation {
             lives: self.lives,
             moves: self.moves,
             replaced: self.checker.replaced(),
-            rate_limited: self.checker.refused(ErrorCode::RateLimited),
-            busy: self.checker.refused(ErrorCode::Busy),
+            refused: self.checker.refused().clone(),
+            changes: self.checker.changes(),
             renewals: self.way.renewals.as_ref().map_or(0, Renewals::count),
             counters: self.server.shared().totals(),
             intrusions: self.intruders.iter().fold(Intrusions::default(), |sum, it| Intrusions {

@@ -10,8 +10,15 @@ use super::{Issues, Life, Living, Seat, Tag};
 use crate::base::{EventNumber, MemberId, Revision, SessionId};
 use crate::client::core::{Event, Mirror};
 use crate::testing::payload;
+use crate::testing::writer::COUNTERS;
+use crate::wire::command::{Create, InitialProperty};
 use crate::wire::result::Entered;
-use crate::wire::{DeleteReason, OnOwnerLeave, PropertyChange, PropertyValue, Settings};
+use crate::wire::{
+    DeleteReason, OnOwnerLeave, Property, PropertyChange, PropertyChanges, PropertyValue, Settings,
+};
+
+/// The number of the event that a session's first member receives first.
+const FIRST: EventNumber = EventNumber(2);
 
 #[derive(Default)]
 pub(super) struct Logs {
@@ -30,6 +37,8 @@ struct Log {
     revisions: BTreeMap<Revision, MemberId>,
     /// Members before the event of this number, as seen by a member that entered there.
     starts: BTreeMap<EventNumber, There>,
+    /// The properties that the session began with, as seen by its first member.
+    first: Option<Vec<Property>>,
 }
 
 /// A session's state, as far as it must be compared.
@@ -67,7 +76,7 @@ struct Seen {
     what: String,
     /// The message's tag, if it is a message.
     tag: Option<Tag>,
-    /// Integer properties that it sets, and their new values.
+    /// Counters that it sets, and their new values.
     steps: Vec<(String, i64)>,
     /// What becomes of the members and the owner.
     moves: Option<Move>,
@@ -92,6 +101,9 @@ impl Logs {
             let members = mirror.members().map(|(member, _)| member).collect();
             log.starts.insert(*next, There { members, owner: mirror.owner() });
             log.on_owner_leave = Some(mirror.settings().on_owner_leave);
+            if *next == FIRST {
+                log.first = Some(mirror.properties().cloned().collect());
+            }
         }
         let Some(number) = event.number() else { return };
         if let Event::PropertiesChanged { revision, member, .. } = event {
@@ -145,14 +157,22 @@ impl Logs {
 
     /// Checks that a session began as its creator asked. The snapshot comes before the result.
     // spec: CMD-10, SES-14
-    pub(super) fn created(&self, entered: Entered, settings: &Settings, issues: &mut Issues) {
-        let Entered { session, member, .. } = entered;
-        let first = self.state_at(session, EventNumber(2));
+    pub(super) fn created(&self, entered: Entered, create: &Create, issues: &mut Issues) {
+        let (Entered { session, member, .. }, settings) = (entered, &create.settings);
+        let first = self.state_at(session, FIRST);
         let is_new = |state: State| (state.owner, state.members, state.revision) == (member, 1, Revision(0));
         if !first.is_some_and(|state| is_new(state) && state.settings == *settings) {
             issues.add(format_args!(
                 "session {session} began with {first:?}, not with {settings:?} of {member}"
             ));
+        }
+        let properties = self.sessions.get(&session).and_then(|log| log.first.as_ref());
+        let asked = create.properties.clone().into_vec().into_iter().map(|asked| {
+            let InitialProperty { key, value, rule } = asked;
+            Property { key, value, rule, creator: member }
+        });
+        if !properties.is_some_and(|properties| asked.eq(properties.iter().cloned())) {
+            issues.add(format_args!("session {session} began with {properties:?}, not as in {create:?}"));
         }
     }
 
@@ -266,7 +286,7 @@ impl Seen {
             Event::MemberLeft { member, why, reason, .. } => format!("{member} left, {why:?} {reason:?}"),
             Event::OwnerChanged { owner, .. } => format!("{owner} owns"),
             Event::PropertiesChanged { revision, member, changes, .. } => {
-                format!("{revision} by {member}: {changes:?}")
+                format!("{revision} by {member}: {}", brief(changes))
             }
             Event::SessionDeleted { why, reason, .. } => format!("deleted, {why:?} {reason:?}"),
             other => format!("{other:?}"),
@@ -282,11 +302,23 @@ fn tag(event: &Event) -> Option<Tag> {
     }
 }
 
+/// Returns changes as text; the end of a long one is replaced by a hash of all.
+fn brief(changes: &PropertyChanges) -> String {
+    let text = format!("{:?}", changes.as_slice());
+    let Some(head) = text.get(..LONG) else { return text };
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("{head}… {:x}", hasher.finish())
+}
+
+/// Length of a long text.
+const LONG: usize = 500;
+
 fn steps(event: &Event) -> Vec<(String, i64)> {
     let Event::PropertiesChanged { changes, .. } = event else { return Vec::new() };
     let step = |change: &PropertyChange| match change {
         PropertyChange::Set { key, value: PropertyValue::Integer(value) } => {
-            Some((key.as_str().to_owned(), *value))
+            COUNTERS.contains(&key.as_str()).then(|| (key.as_str().to_owned(), *value))
         }
         _ => None,
     };
@@ -307,9 +339,11 @@ impl State {
     fn of(mirror: &Mirror) -> Self {
         let mut hasher = DefaultHasher::new();
         let members: Vec<_> = mirror.members().collect();
-        let properties: Vec<_> = mirror.properties().collect();
         let (settings, owner, revision) = (*mirror.settings(), mirror.owner(), mirror.revision());
-        format!("{settings:?} {owner} {revision} {members:?} {properties:?}").hash(&mut hasher);
+        format!("{settings:?} {owner} {revision} {members:?}").hash(&mut hasher);
+        for Property { key, value, rule, creator } in mirror.properties() {
+            (key.as_str(), *rule as u8, creator, value.as_integer(), value.as_bytes()).hash(&mut hasher);
+        }
         Self { settings, owner, members: members.len(), revision, hash: hasher.finish() }
     }
 }

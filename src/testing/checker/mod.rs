@@ -7,6 +7,7 @@
 mod answers;
 mod arrivals;
 mod book;
+mod changes;
 mod commands;
 mod deeds;
 mod deliveries;
@@ -19,9 +20,11 @@ mod lives;
 mod log;
 mod membership;
 mod presence;
+mod properties;
 #[cfg(test)]
 mod tests;
 mod truths;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,15 +32,15 @@ use std::fmt;
 use self::answers::Answers;
 use self::arrivals::Arrivals;
 use self::book::InviteBook;
+use self::changes::Changes;
 use self::commands::Sender;
 use self::deeds::Deeds;
 use self::deliveries::Deliveries;
 pub(super) use self::deliveries::{Audience, Sending};
 pub(super) use self::ends::Causes;
 use self::ends::Ends;
-use self::idle::{Idle, Known};
+use self::idle::Idle;
 use self::intents::Intents;
-use self::invites::Judge;
 use self::lists::Lists;
 use self::lives::Lives;
 use self::log::Logs;
@@ -47,7 +50,6 @@ use self::truths::Truths;
 use super::issues::Issues;
 use crate::base::{MemberId, RequestId, SessionId, Slot, Timestamp, UserId};
 use crate::client::core::{Core, Disconnected, Event, Mirror, RequestError};
-use crate::wire::result::Info;
 use crate::wire::{CloseCode, ErrorCode, Reason, Request, Value};
 
 /// One connection of one client, starting with its attempt to connect.
@@ -81,6 +83,7 @@ pub struct Checker {
     deliveries: Deliveries,
     answers: Answers,
     truths: Truths,
+    changes: Changes,
     book: InviteBook,
     ends: Ends,
     deeds: Deeds,
@@ -129,9 +132,14 @@ impl Checker {
         self.logs.len()
     }
 
-    /// Returns the number of commands and messages that were refused with this code.
-    pub fn refused(&self, code: ErrorCode) -> u64 {
-        self.refused.get(&code).copied().unwrap_or_default()
+    /// Returns the number of commands and messages that were refused with each code.
+    pub fn refused(&self) -> &BTreeMap<ErrorCode, u64> {
+        &self.refused
+    }
+
+    /// Returns the number of changes of properties that members were told of.
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
     }
 
     /// Returns the number of clients that were told that another one of their user has replaced them.
@@ -212,6 +220,7 @@ impl Checker {
         self.issues.now = now;
         self.answers.asked(life, id, now, seat, request, &mut self.issues);
         self.intents.asked(seat, request);
+        self.changes.asked(id, seat, request);
         self.lists.asked(life, id, request, self.truths.mirrors(life), &self.book);
         if let Some(user) = self.lives.user(life) {
             let view = seat.and_then(|seat| self.truths.mirror(life, seat.slot));
@@ -257,12 +266,13 @@ impl Checker {
         self.deeds.answered(life, &asked, outcome, &mut self.issues);
         self.idle.answered(now, life, &asked, outcome);
         self.truths.answered(life, &asked, outcome, self.ends.causes.limits, &mut self.issues);
+        self.changes.answered(id, &asked, outcome, &mut self.issues);
         let Some(user) = self.lives.user(life) else { return };
         let sender = Sender { life, user: user.clone(), id };
         self.book.answered(now, &sender, &asked, outcome);
         self.lists.answered(now, &sender, &asked, outcome, &self.book, &mut self.issues);
         if let (Request::Create(create), Ok(Value::Entered(entered))) = (&asked.request, outcome) {
-            self.logs.created(*entered, &create.settings, &mut self.issues);
+            self.logs.created(*entered, create, &mut self.issues);
         }
         if let Ok(Value::Entered(entered)) = outcome {
             let seat = Seat { session: entered.session, member: entered.member };
@@ -281,7 +291,12 @@ impl Checker {
         }
         self.goes_on(now, life, event);
         self.lists.event(life, event);
+        let before = self.truths.before(life, event);
         self.truths.event(life, event, self.ends.causes.limits, &mut self.issues);
+        if let Some(before) = before {
+            let after = self.truths.mirror(life, before.slot());
+            self.changes.event(before, after, event, self.memberships.seats(), &mut self.issues);
+        }
         self.memberships.event(life, event, &mut self.issues);
         if let Some(slot) = event.slot()
             && let Some(seat) = self.memberships.seat(life, slot)
@@ -333,59 +348,6 @@ impl Checker {
         self.truths.end_life(life);
         self.presence.disturbed(now, life);
         self.ending.remove(&life);
-    }
-
-    /// Judges the run at its end, when every living client has received everything. `living` are the
-    /// connected clients.
-    pub(super) fn finish(&mut self, now: Timestamp, living: &[Living<'_>]) {
-        let issues = &mut self.issues;
-        issues.now = now;
-        let (intents, lives, seats) = (&self.intents, &self.lives, self.memberships.seats());
-        self.logs.finish(living, intents, issues);
-        self.memberships.finish(living, issues);
-        self.ends.finish(living, lives, intents, seats, issues);
-        self.deeds.finish(living, intents, seats, issues);
-        self.truths.finish(living, lives, seats, &self.book, issues);
-        self.arrivals.finish(now, living, lives, &self.book, issues);
-        let known = Known { lives, seats, logs: &self.logs, book: &self.book, intents, ends: &self.ends };
-        self.idle.finish(&known, issues);
-        self.lists.finish(living, seats, &self.logs, &self.book, issues);
-        Judge { book: &self.book, lives, intents, ends: &self.ends, living }.finish(issues);
-        let present = Mine::of_all(living);
-        self.deliveries.finish(&present, issues);
-        if !self.ends.causes.drops {
-            self.deliveries.all_arrived(now, &self.presence, issues);
-        }
-        self.answers.finish(&present, seats, intents, self.logs.revisions(), issues);
-        for life in &self.ending {
-            issues.add(format_args!("{life:?} was told that an outcome is unknown, and never of its end"));
-        }
-    }
-
-    /// Compares the views of the connected clients with the server's sessions, when nothing happens any more and
-    /// the time of every invite is over.
-    pub(super) fn compare(&mut self, living: &[Living<'_>], sessions: &[Info]) {
-        let mirrors = || living.iter().flat_map(|(_, _, mirrors)| mirrors);
-        for info in sessions {
-            let mut views = mirrors().filter(|mirror| mirror.session() == info.session).peekable();
-            if views.peek().is_none() {
-                self.issues.add(format_args!("{} goes on without members", info.session));
-            }
-            for mirror in views {
-                let known = (mirror.owner(), mirror.members().len(), mirror.revision(), mirror.next());
-                let is_known = known == (info.owner, info.members as usize, info.revision, info.next);
-                if !is_known || *mirror.settings() != info.settings {
-                    self.issues.add(format_args!("{} knows {mirror:?}, the server {info:?}", mirror.own()));
-                }
-            }
-            // Strangers may invite for longer.
-            if info.open_invites > 0 && !self.intents.has_strangers() {
-                self.issues.add(format_args!("{} keeps {} invites", info.session, info.open_invites));
-            }
-        }
-        for mirror in mirrors().filter(|mirror| !sessions.iter().any(|it| it.session == mirror.session())) {
-            self.issues.add(format_args!("{} is in {}, which is gone", mirror.own(), mirror.session()));
-        }
     }
 
     /// Records an issue unless `holds`.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrivals;
+mod changes;
 mod deeds;
 mod deliveries;
 mod ends;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use super::answers::Asked;
 use super::book::InviteBook;
 use super::lives::Lives;
+use super::properties::Properties;
 use super::{Issues, Life, Living, Seat};
 use crate::base::{MemberId, SessionId, Slot, Timestamp, UserId};
 use crate::client::core::{Event, Mirror, RequestError};
 use crate::wire::command::Join;
-use crate::wire::{Admission, ErrorCode, PropertyOp, Request, Value};
+use crate::wire::{Admission, ErrorCode, Request, Value};
 
 /// The clients' views of their sessions, built from the events that they received.
 #[derive(Default)]
@@ -51,6 +52,12 @@ impl Truths {
         if event.ends_membership() {
             self.mirrors.remove(&(life, slot));
         }
+    }
+
+    /// Returns a client's view of a session before a change of its properties.
+    pub(super) fn before(&self, life: Life, event: &Event) -> Option<Arc<Mirror>> {
+        let Event::PropertiesChanged { slot, .. } = event else { return None };
+        self.mirrors.get(&(life, *slot)).map(Arc::clone)
     }
 
     /// Returns a client's view of the session at a slot.
@@ -220,16 +227,7 @@ fn is_true_of(
         }
         (Request::SetProperties(_), Ok(Value::Revision(revision))) => mirror.revision() == *revision,
         (Request::SetProperties(ops), Err(_)) => {
-            let is_cause = |op: &PropertyOp| match (op, refused) {
-                (PropertyOp::Increment { key, .. }, Some(ErrorCode::NoSuchProperty)) => {
-                    mirror.property(key.as_str()).is_none()
-                }
-                (PropertyOp::CompareAndSet { key, expected, .. }, Some(ErrorCode::PropertyMismatch)) => {
-                    mirror.property(key.as_str()) != expected.as_ref()
-                }
-                _ => false,
-            };
-            ops.as_slice().iter().any(is_cause)
+            Properties::of(mirror).carry_out(mirror.own(), ops.as_slice()).err() == refused
         }
         (Request::Leave | Request::Delete(_) | Request::Revoke(_), Ok(_)) => true,
         _ => false,

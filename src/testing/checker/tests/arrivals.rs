@@ -154,6 +154,8 @@ fn a_member_that_misses_the_last_events_or_the_new_owner_is_noticed() {
 
 #[test]
 fn a_view_that_differs_from_the_servers_session_is_noticed() {
+    use crate::session::PropertyEntry;
+    use crate::wire::WriteRule;
     use crate::wire::result::Info;
     let there = mirror(1, 5, &[(1, "ann")]);
     let info = Info {
@@ -167,7 +169,8 @@ fn a_view_that_differs_from_the_servers_session_is_noticed() {
     };
     let issues_of = |views: Vec<&Mirror>, sessions: &[Info]| {
         let mut checker = Checker::default();
-        checker.compare(&[(Life(1), user("ann"), views)], sessions);
+        let sessions: Vec<_> = sessions.iter().map(|info| (*info, Arc::default())).collect();
+        checker.compare(&[(Life(1), user("ann"), views)], &sessions);
         checker.issues.lines
     };
     assert_eq!(issues_of(vec![&there], &[info]), [""; 0]);
@@ -178,6 +181,12 @@ fn a_view_that_differs_from_the_servers_session_is_noticed() {
     let settings = Settings { admission: Admission::Open, ..info.settings };
     assert_noticed(&issues_of(vec![&there], &[Info { settings, ..info }]), "the server");
     assert_noticed(&issues_of(vec![&there], &[Info { open_invites: 1, ..info }]), "keeps 1 invites");
+    let (mut checker, key) = (Checker::default(), PropertyKey::new("k").unwrap());
+    let creator = MemberId(1);
+    let entry = PropertyEntry { value: PropertyValue::Integer(1), rule: WriteRule::Any, creator };
+    let properties = Arc::new([(key, entry)].into());
+    checker.compare(&[(Life(1), user("ann"), vec![&there])], &[(info, properties)]);
+    assert_noticed(&checker.issues.lines, "the server has");
     assert_noticed(&issues_of(vec![], &[info]), "goes on without members");
     assert_noticed(&issues_of(vec![&there], &[]), "which is gone");
 }

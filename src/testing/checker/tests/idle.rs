@@ -1,5 +1,6 @@
 //! Checks that it is noticed when an empty session lasts too long or not long enough.
 
+use super::super::idle::Known;
 use super::*;
 
 /// Returns the issues when bob asks at the given time to join the session, which is kept for a minute, and is

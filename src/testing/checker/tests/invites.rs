@@ -1,5 +1,6 @@
 //! Checks that it is noticed when an invite admits, is told or ends otherwise than it should.
 
+use super::super::invites::Judge;
 use super::*;
 use crate::wire::command::Kick;
 

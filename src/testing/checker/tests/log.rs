@@ -2,7 +2,8 @@
 
 use super::deliveries::{arrives, sending};
 use super::*;
-use crate::wire::command::Transfer;
+use crate::wire::WriteRule;
+use crate::wire::command::{InitialProperty, Transfer};
 use crate::wire::{PropertyChange, PropertyChanges, PropertyKey, PropertyValue};
 
 #[test]
@@ -107,17 +108,24 @@ fn a_session_that_does_not_end_with_its_owner_as_it_should_is_noticed() {
 
 #[test]
 fn a_session_that_does_not_begin_as_it_was_asked_for_is_noticed() {
-    let issues_of = |members: &[(u32, &str)], on_owner_leave| {
+    let issues_with = |properties: &InitialProperties, members: &[(u32, &str)], on_owner_leave| {
         let (mut logs, mut issues) = (Logs::default(), Issues::default());
         let mirror = mirror(1, 2, members);
+        logs.event(SESSION, MemberId(1), &entered(mirror.clone()), &mut issues);
         logs.state(&mirror, &mut issues);
         let entered = Entered { session: SESSION, slot: Slot(1), member: MemberId(1) };
-        logs.created(entered, &Settings { on_owner_leave, ..*mirror.settings() }, &mut issues);
+        let settings = Settings { on_owner_leave, ..*mirror.settings() };
+        logs.created(entered, &Create { settings, properties: properties.clone() }, &mut issues);
         issues.lines
     };
+    let none = InitialProperties::new(Vec::new()).unwrap();
+    let issues_of = |members: &[(u32, &str)], on_owner_leave| issues_with(&none, members, on_owner_leave);
     assert_eq!(issues_of(&[(1, "ann")], OnOwnerLeave::Transfer), [""; 0]);
     assert_noticed(&issues_of(&[(1, "ann")], OnOwnerLeave::Delete), "began with");
     assert_noticed(&issues_of(&[(1, "ann"), (2, "bob")], OnOwnerLeave::Transfer), "began with");
+    let (key, value) = (PropertyKey::new("k").unwrap(), PropertyValue::Integer(1));
+    let one = InitialProperties::new(vec![InitialProperty { key, value, rule: WriteRule::Any }]).unwrap();
+    assert_noticed(&issues_with(&one, &[(1, "ann")], OnOwnerLeave::Transfer), "not as in");
 }
 
 #[test]

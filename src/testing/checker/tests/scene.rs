@@ -1,5 +1,6 @@
 //! [`Scene`]: commands and events of invites, for the checks of these.
 
+use super::super::invites::Judge;
 use super::*;
 
 pub(super) const INVITE: InviteId = InviteId { session: SESSION, number: 1 };
