@@ -141,7 +141,7 @@ fn promises_hold_through_blackholes_and_long_bursts() {
         address_changes: None,
         ..Scenario::harsh()
     };
-    // In one of a hundred of these runs a connection is lost, because all probes after a hole are.
+    // In some of a hundred of these runs a connection is lost, because all probes after a hole are.
     let seeds = seeds::chosen_or(1_030..1_042);
     assert_busy(&seeds, &run_all(&seeds, &scenario), 300);
 }
