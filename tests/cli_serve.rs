@@ -404,6 +404,29 @@ fn metrics_are_in_a_file_from_the_beginning_to_the_end() {
     assert!(status == Some(1) && out.is_empty() && err.contains("metrics"), "{out}{err}");
 }
 
+/// A full disk must not keep a server from starting again, and a device must not become a file.
+#[cfg(unix)]
+#[test]
+fn metrics_replace_no_special_file_and_leave_no_draft() {
+    let folder = Folder::new();
+    let (key, fifo, file) = (folder.key(), folder.file("fifo"), folder.file("prom"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let args = ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--key-file", &key, "--metrics"];
+    let mut refused = Running::start(&[&args[..], &[&fifo]].concat());
+    refused.wait_for_stderr("no regular file");
+    assert_eq!(refused.wait_exit().code(), Some(2));
+    // No file may have a byte, which is not what a full disk says.
+    let limited = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_rallypoint")]).args(args).arg(&file);
+    let (status, _, err) = texts(&command.output().unwrap());
+    assert!(status == Some(1) && err.contains("writing the metrics"), "{err}");
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["fifo", "key"]);
+}
+
 /// The way an operator changes keys without interruption: the new key beside the old one, then the new key
 /// alone.
 #[cfg(unix)]

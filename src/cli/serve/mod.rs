@@ -81,8 +81,9 @@ pub struct ServeArgs {
     /// Interval at which to log the server's counters; 0s logs them only at its end.
     #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "0s")]
     report: Duration,
-    /// Write the server's counters to FILE every 5 s, for monitoring, in the text format of Prometheus. An
-    /// existing file is replaced.
+    /// Write the server's counters to FILE every 5 s, for monitoring, in the text format of Prometheus. They
+    /// are written to FILE.new, which then replaces FILE; a FILE that is a device, a folder, a link or
+    /// another special file is refused.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     /// Print the whole configuration with comments, and exit.
@@ -107,15 +108,15 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         return product(config.to_toml().trim_end());
     }
     let keys = keys(&config, args.dev)?;
+    let metrics = args.metrics.as_deref().map(MetricsFile::new).transpose()?;
     let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
     runtime::block_on(async {
         // Before the server reports that it is ready: from then on, a signal drains it.
         let signals = Signals::new().map_err(|error| listening(&error))?;
         let hangups = if args.dev { None } else { Some(Hangups::new().map_err(|error| listening(&error))?) };
         let server = start(&config, keys, tracer)?;
-        let metrics = args.metrics.as_deref().map(MetricsFile::new);
         if let Some(metrics) = &metrics {
-            metrics.write(&server).map_err(|error| Failure::while_doing("writing the metrics", error))?;
+            metrics.begin(&server)?;
         }
         listening_on(server.local_addr(), false);
         let served = tokio::select! {
