@@ -97,6 +97,33 @@ fn a_key_that_others_may_read_is_told_and_a_part_of_one_is_not_left() {
     assert!(!std::path::Path::new(&path).exists());
 }
 
+/// Standard error is kept in logs, and a key there would be known to everyone who reads them.
+#[test]
+fn a_secret_in_place_of_a_path_is_not_shown() {
+    let folder = Folder::new();
+    let key = std::fs::read_to_string(folder.key()).unwrap();
+    let (key, config) = (key.trim(), folder.file("rallypoint.toml"));
+    std::fs::write(&config, format!("key_file = {key:?}\n")).unwrap();
+    let grant = "{\"token\": \"v4.local.AAAA\"}";
+    let secret = &key["k4.local.".len()..];
+    for args in [
+        &["serve", "--key-file", key][..],
+        &["serve", "--dev", "--key-file", key],
+        &["serve", "--print-config", "--key-file", key],
+        &["serve", "--config", &config],
+        &["serve", "--config", key],
+        &["token", "--user", "bob", "--key-file", key, "--server", "127.0.0.1:7777"],
+        &["client", "--user", "bob", "--key-file", key, "--server", "127.0.0.1:7777"],
+        &["client", "--grant", grant],
+        &["bench", "--server", "127.0.0.1:7777", "--key-file", key],
+        &["keygen", "--out", key],
+    ] {
+        let (status, out, err) = texts(&run(args));
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(err.contains("path of a file") && !err.contains(secret) && !err.contains("AAAA"), "{err}");
+    }
+}
+
 /// A log filter must not be ignored silently.
 #[test]
 fn a_filter_of_the_log_that_is_none_is_told() {

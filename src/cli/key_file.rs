@@ -17,8 +17,10 @@ pub const DEFAULT: &str = "rallypoint.key";
 /// Creates a new key and writes it to `path`, readable by its owner only.
 ///
 /// # Errors
-/// [`Failure::Work`] if the file already exists or cannot be written.
+/// [`Failure::Work`] if the file already exists or cannot be written, [`Failure::Usage`] if `path` is a
+/// secret.
 pub fn create(path: &Path) -> Result<TokenKey, Failure> {
+    files::check_path("a key file", path)?;
     let key = backend::new_key();
     write_new(path, &[key.to_paserk().as_bytes(), b"\n"]).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
@@ -32,8 +34,9 @@ pub fn create(path: &Path) -> Result<TokenKey, Failure> {
 /// Reads the key in `path`.
 ///
 /// # Errors
-/// [`Failure::Work`] if the file cannot be read or holds no key.
+/// [`Failure::Work`] if the file cannot be read or holds no key, [`Failure::Usage`] if `path` is a secret.
 pub fn read(path: &Path) -> Result<TokenKey, Failure> {
+    files::check_path("a key file", path)?;
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the key file {}", path.display()), error)
     };

@@ -97,6 +97,7 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
         return backend.named(args.name.clone()).connect(user).await;
     }
     let path = args.grant.as_deref().ok_or_else(|| Failure::Usage("--grant is missing".to_owned()))?;
+    files::check_path("a grant", path)?;
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the grant {}", path.display()), error)
     };

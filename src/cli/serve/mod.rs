@@ -135,6 +135,7 @@ fn configure(args: &ServeArgs) -> Result<Config, Failure> {
         config.key_file = Some(key_file::DEFAULT.into());
     }
     if let Some(path) = &args.config {
+        files::check_path("a configuration file", path)?;
         let text = files::read(path).map_err(|error| unreadable(path, &error))?;
         config.apply_toml(&text).and_then(|()| config.check()).map_err(|error| refused(path, &error))?;
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
+use crate::cli::files;
 use crate::cli::units::Written;
 use crate::secure::token::NAME_BYTES;
 use crate::server::limits::{Limit, Limits};
@@ -58,7 +59,8 @@ impl Key {
                 config.limits.get(limit.name).is_some_and(|value| limit.check(value).is_ok())
             }
             Field::Time(range, place) => range.contains(place(config)),
-            Field::Address(_) | Field::File(_) => true,
+            Field::Address(_) => true,
+            Field::File(place) => !place(config).as_deref().is_some_and(files::is_secret),
             Field::Names(place) => place(config).iter().all(|name| NAME_BYTES.contains(&name.len())),
         }
     }

@@ -146,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_place_of_its_path_is_refused_and_not_shown() {
+        let allowed = "allowed is the path of a file in quotes";
+        for value in ["\"k4.local.AAAA\"", "[\"k4.local.AAAA\"]", "7"] {
+            let text = refusal(&format!("workers = 1\nprevious_key_file = {value}"));
+            assert_eq!(text, format!("line 2: `previous_key_file` is no path of a file; {allowed}"));
+        }
+        let config = Config { key_file: Some("k4.local.AAAA".into()), ..Config::default() };
+        let text = config.check().unwrap_err().to_string();
+        assert_eq!(text, format!("`key_file` is no path of a file; {allowed}"));
+    }
+
+    #[test]
     fn a_syntax_error_names_its_line() {
         let text = refusal("workers = 2\nlisten = \n");
         assert!(text.starts_with("line 2: "), "{text}");

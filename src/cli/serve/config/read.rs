@@ -126,6 +126,8 @@ enum Problem {
 }
 
 fn not_allowed(key: &Key, value: &str) -> String {
+    // A key in place of its file's path must not be shown, and a reload would log it.
+    let value = if matches!(key.field, Field::File(_)) { "no path of a file" } else { value };
     format!("`{}` is {value}; allowed is {}", key.path(), key.field)
 }
 
