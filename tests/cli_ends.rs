@@ -5,8 +5,10 @@
 
 mod cli_support;
 
+use std::fs::File;
 use std::net::UdpSocket;
-use std::thread::sleep;
+use std::sync::mpsc::channel;
+use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 use cli_support::{Folder, Running, texts};
@@ -80,6 +82,28 @@ fn a_server_whose_log_nobody_reads_serves_and_ends_when_it_is_told_to() {
     assert!(server.wait_exit().success());
 }
 
+/// Like a key that a secret store has not handed over yet. Nobody else can end such a process in a container,
+/// where the default action of a signal does not apply to the first process.
+#[test]
+fn a_key_file_that_nobody_writes_does_not_keep_a_process_alive() {
+    let folder = Folder::new();
+    let fifo = folder.file("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for (args, status) in [
+        (&["client", "--user", "ann", "--server", "127.0.0.1:7777"][..], 1),
+        (&["bench", "--server", "127.0.0.1:7777"], 1),
+        (&["serve", "--listen", "127.0.0.1:0"], 0),
+    ] {
+        let mut running = Running::start(&[args, &["--key-file", &fifo]].concat());
+        // Opening it to write waits for someone who reads.
+        let (path, (tell, opened)) = (fifo.clone(), channel());
+        spawn(move || tell.send(File::options().write(true).open(path)));
+        let _silent = opened.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        running.signal("TERM");
+        assert_eq!(running.wait_exit().code(), Some(status), "{args:?}: {}", running.transcript());
+    }
+}
+
 #[test]
 fn a_bench_that_is_told_to_end_while_it_connects_reports() {
     let folder = Folder::new();
@@ -119,7 +143,7 @@ fn a_client_whose_output_is_lost_fails() {
     let folder = Folder::new();
     let key = folder.key();
     let (_server, addr) = serve(&key);
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
     let command = &mut std::process::Command::new(env!("CARGO_BIN_EXE_rallypoint"));
     command.args(["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
     let output = command.stdin(std::process::Stdio::null()).stdout(full).output().unwrap();

@@ -45,6 +45,16 @@ pub fn read(path: &Path) -> Result<TokenKey, Failure> {
     TokenKey::from_paserk(&text).map_err(|error| failed(&error))
 }
 
+/// Like [`read`], but outside the runtime's thread, because the file may be a pipe that nobody writes to.
+///
+/// # Errors
+/// Those of [`read`].
+pub async fn read_aside(path: &Path) -> Result<TokenKey, Failure> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read(&path)).await;
+    read.unwrap_or_else(|error| Err(Failure::while_doing("reading the key file", error)))
+}
+
 /// Writes a file that must not exist yet, with mode 0600 where files have modes.
 fn write_new(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     let mut options = OpenOptions::new();

@@ -49,7 +49,7 @@ impl Stage {
     pub async fn set(args: &BenchArgs, seed: u64) -> Result<Self, Failure> {
         let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
         let (key, server) = match (&args.server, &args.key_file) {
-            (Some(_), Some(key_file)) => (key_file::read(key_file)?, None),
+            (Some(_), Some(key_file)) => (key_file::read_aside(key_file).await?, None),
             _ => {
                 let (key, server) = start_server(args).await?;
                 (key, Some(server))

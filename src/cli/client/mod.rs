@@ -93,7 +93,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
 
 async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     if let (Some(user), Some(key_file), Some(server)) = (&args.user, &args.key_file, &args.server) {
-        let backend = Backend::new(key_file::read(key_file)?, server, args.protocol_id);
+        let backend = Backend::new(key_file::read_aside(key_file).await?, server, args.protocol_id);
         return backend.named(args.name.clone()).connect(user).await;
     }
     let path = args.grant.as_deref().ok_or_else(|| Failure::Usage("--grant is missing".to_owned()))?;

@@ -103,17 +103,23 @@ const RARE_POLL: Duration = Duration::from_secs(1);
 /// [`Failure::Usage`] if the configuration is refused or no key is given, [`Failure::Work`] if the server
 /// does not start or fails.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let config = configure(args)?;
     if args.print_config {
-        return product(config.to_toml().trim_end());
+        return product(configure(args)?.to_toml().trim_end());
     }
-    let keys = keys(&config, args.dev)?;
     let metrics = args.metrics.as_deref().map(MetricsFile::new).transpose()?;
     let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
     runtime::block_on(async {
-        // Before the server reports that it is ready: from then on, a signal drains it.
-        let signals = Signals::new().map_err(|error| listening(&error))?;
+        // Before the files are read: a signal ends the process although nobody writes to a pipe in place of
+        // one. Once the server reports that it is ready, a signal drains it.
+        let mut signals = Signals::new().map_err(|error| listening(&error))?;
         let hangups = if args.dev { None } else { Some(Hangups::new().map_err(|error| listening(&error))?) };
+        let (config, keys) = tokio::select! {
+            read = read_aside(args, args.dev) => read?,
+            () = signals.next() => {
+                info!("told to stop before the server is ready");
+                return Ok(());
+            }
+        };
         let server = start(&config, keys, tracer)?;
         if let Some(metrics) = &metrics {
             metrics.begin(&server)?;
@@ -183,12 +189,12 @@ impl ServeArgs {
     }
 }
 
-/// Reads the token keys, the current one first.
-fn keys(config: &Config, dev: bool) -> Result<Vec<TokenKey>, Failure> {
+/// Reads the token keys, the current one first; creates it if there is none and it `may_create` it.
+fn keys(config: &Config, may_create: bool) -> Result<Vec<TokenKey>, Failure> {
     let Some(path) = &config.key_file else {
         return Err(Failure::Usage("a server needs --key-file FILE, or --dev to make one".to_owned()));
     };
-    let key = if dev && !path.exists() {
+    let key = if may_create && !path.exists() {
         note(format_args!("making a token key in {}", path.display()));
         key_file::create(path)?
     } else {
@@ -251,15 +257,24 @@ async fn reload(server: &Server, args: &ServeArgs, hangups: Option<Hangups>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
     loop {
         hangups.next().await;
-        let args = args.clone();
-        // A file may be a pipe that nobody writes to.
-        let read = spawn_blocking(move || keys(&configure(&args)?, false)).await;
-        match read.unwrap_or_else(|error| Err(Failure::while_doing("reading them", io::Error::other(error))))
-        {
-            Ok(keys) => set_keys(server, keys),
+        match read_aside(args, false).await {
+            Ok((_, keys)) => set_keys(server, keys),
             Err(failure) => error!("the token keys stay as they are: {failure}"),
         }
     }
+}
+
+/// Reads the configuration and the token keys, outside the runtime's thread, because a file may be a pipe
+/// that nobody writes to.
+async fn read_aside(args: &ServeArgs, may_create: bool) -> Result<(Config, Vec<TokenKey>), Failure> {
+    let args = args.clone();
+    let read = spawn_blocking(move || {
+        let config = configure(&args)?;
+        let keys = keys(&config, may_create)?;
+        Ok((config, keys))
+    });
+    read.await
+        .unwrap_or_else(|error| Err(Failure::while_doing("reading the configuration and the keys", error)))
 }
 
 fn set_keys(server: &Server, keys: Vec<TokenKey>) {
