@@ -7,9 +7,12 @@ mod cli_support;
 
 use std::fs::File;
 use std::net::UdpSocket;
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread::{sleep, spawn};
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::time::Instant;
 
 use cli_support::{Folder, Running, texts};
 use serde_json::Value;
@@ -88,7 +91,7 @@ fn a_server_whose_log_nobody_reads_serves_and_ends_when_it_is_told_to() {
 fn a_key_file_that_nobody_writes_does_not_keep_a_process_alive() {
     let folder = Folder::new();
     let fifo = folder.file("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     for (args, status) in [
         (&["client", "--user", "ann", "--server", "127.0.0.1:7777"][..], 1),
         (&["bench", "--server", "127.0.0.1:7777"], 1),
@@ -119,6 +122,59 @@ fn a_bench_that_is_told_to_end_while_it_connects_reports() {
     assert_eq!(bench.wait_exit().code(), Some(1));
 }
 
+/// Otherwise a server that hangs would keep the bench for as long as it is given to end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bench_that_is_told_to_end_again_kills_its_server() {
+    let folder = Folder::new();
+    let traces = folder.file("traces");
+    let args =
+        ["bench", "--sessions", "1", "--members", "2", "--warmup", "0s", "--seconds", "3600", "--json"];
+    let mut bench = Running::start(&[&args[..], &["--trace", &traces]].concat());
+    wait_until("a client", || std::fs::read_dir(&traces).is_ok_and(|files| files.count() > 0));
+    let server = child_of(bench.pid()).unwrap();
+    assert!(Command::new("sh").arg("-c").arg(format!("kill -STOP {server}")).status().unwrap().success());
+    // One of these may already reach it while it stops its server.
+    wait_until("the order to end", || {
+        bench.signal("INT");
+        let pending = status_of(server, "ShdPnd:").and_then(|bits| u64::from_str_radix(&bits, 16).ok());
+        // SIGTERM is number 15.
+        pending.is_none_or(|bits| bits & (1 << 14) != 0) || !bench.is_running()
+    });
+    if bench.is_running() {
+        bench.signal("INT");
+    }
+    assert_eq!(bench.wait_exit().code(), Some(1));
+    let said = bench.transcript();
+    assert!(said.contains("\"sessions\":1") && said.contains("told to stop at once"), "{said}");
+    wait_until("its end", || status_of(server, "State:").is_none_or(|state| state.starts_with('Z')));
+}
+
+/// Waits until `holds`.
+#[cfg(target_os = "linux")]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// Returns a line of what Linux says of a process, if there is one.
+#[cfg(target_os = "linux")]
+fn status_of(pid: u32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+}
+
+#[cfg(target_os = "linux")]
+fn child_of(parent: u32) -> Option<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut pids = processes.filter_map(|name| name.parse::<u32>().ok());
+    pids.find(|pid| status_of(*pid, "PPid:") == Some(parent.to_string()))
+}
+
 /// A figure that cannot be known is reported as null.
 #[test]
 fn a_bench_whose_server_ends_goes_on_for_nobody() {
@@ -144,7 +200,7 @@ fn a_client_whose_output_is_lost_fails() {
     let key = folder.key();
     let (_server, addr) = serve(&key);
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let command = &mut std::process::Command::new(env!("CARGO_BIN_EXE_rallypoint"));
+    let command = &mut Command::new(env!("CARGO_BIN_EXE_rallypoint"));
     command.args(["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
     let output = command.stdin(std::process::Stdio::null()).stdout(full).output().unwrap();
     let (status, _, err) = texts(&output);

@@ -43,6 +43,9 @@ use crate::wire::Body;
 
 /// Measures load and latency on real sockets, and checks every delivery.
 ///
+/// A signal ends the current phase (connecting, sending, waiting for what is under way), and the report is
+/// still printed; a signal while it stops what it started kills that at once.
+///
 /// Without --server it starts a server (and, with impairments, a relay) as separate processes, so that the
 /// server's CPU and memory are measured alone. Members send at random phases, so that their ticks do not
 /// coincide. Latency is the time from the call of `send` to the delivery to a receiver; the clients share one
@@ -173,7 +176,11 @@ async fn bench(args: &BenchArgs) -> Result<(), Failure> {
     };
     let load = Load::new(workload.clone(), args.to, args.warmup, StdRng::seed_from_u64(seed));
     let (outcome, cost) = load.run(&stage, &mut signals).await?;
-    let cleared = stage.clear().await;
+    let cleared = tokio::select! {
+        cleared = stage.clear() => cleared,
+        // Dropped unfinished, it kills them.
+        () = signals.next() => Err(Failure::Work("told to stop at once: what it started is killed".to_owned())),
+    };
     let report = Report { workload, outcome, cost };
     if args.json {
         product(report.to_json())?;

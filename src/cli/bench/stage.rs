@@ -85,7 +85,7 @@ impl Stage {
         self.server_pid.map(Usage::of).unwrap_or_default()
     }
 
-    /// Ends the processes that were started.
+    /// Ends the processes that were started. If the future is dropped before, they are killed.
     ///
     /// # Errors
     /// [`Failure::Work`] if a child ends badly.
