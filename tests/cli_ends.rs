@@ -50,6 +50,20 @@ fn a_client_waits_until_its_goodbye_is_answered() {
     assert!(waiting.wait_exit().success());
 }
 
+/// A script must learn that none of its commands was executed.
+#[test]
+fn a_client_that_is_told_to_end_while_it_connects_fails() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let mut client = Running::start(&["client", "--user", "ann", "--key-file", &key, "--server", &addr]);
+    silent.recv(&mut [0; 1_500]).unwrap();
+    client.signal("TERM");
+    assert_eq!(client.wait_exit().code(), Some(1));
+    client.wait_for_stderr("told to stop before the client was connected");
+}
+
 #[test]
 fn a_client_whose_output_nobody_reads_ends_when_it_is_told_to() {
     let folder = Folder::new();

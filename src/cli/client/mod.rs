@@ -32,8 +32,9 @@ use crate::secure::ConnectGrant;
 /// A client for a terminal or a pipe: reads commands and writes events and results, one per line.
 ///
 /// Each command is answered before the next line is read; `help` lists the commands. The client ends on
-/// `quit`, at the end of the input, or with the connection. A signal also ends it, a second one at once. A
-/// refused command is reported and does not affect the exit status.
+/// `quit`, at the end of the input, or with the connection. A signal also ends it, a second one at once;
+/// before it is connected, with exit status 1. A refused command is reported and does not affect the exit
+/// status.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint client --grant alice.grant\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
@@ -67,14 +68,18 @@ pub struct ClientArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// [`Failure::Work`] if no connection is made, or if it ends before the user ends it.
+/// [`Failure::Work`] if no connection is made, also because of a signal, or if it ends before the user ends
+/// it.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     runtime::block_on(async {
         let failed = |error| Failure::while_doing("listening to signals", error);
         let mut signals = Signals::of_a_terminal().map_err(failed)?;
         let (client, events) = tokio::select! {
             connected = connect(args) => connected?,
-            () = signals.next() => return Ok(()),
+            // Nothing of what the input asks for was done.
+            () = signals.next() => {
+                return Err(Failure::Work("told to stop before the client was connected".to_owned()));
+            }
         };
         let (input, printer) = (Lines::new(), Printer::new());
         let mut terminal =
