@@ -64,6 +64,34 @@ fn a_client_that_is_told_to_end_while_it_connects_fails() {
     client.wait_for_stderr("told to stop before the client was connected");
 }
 
+/// A script that counts answers must find one for each command, also for one whose outcome is unknown.
+#[test]
+fn a_command_under_way_is_answered_when_the_connection_ends() {
+    let folder = Folder::new();
+    let key = folder.key();
+    let (mut server, addr) = serve(&key);
+    let [mut ann, mut ben] = ["ann", "ben"].map(|user| client(user, &key, &addr));
+    let begin = |client: &mut Running, line: &str| {
+        // Written at once, so that the second one has been read when the first one is answered.
+        client.say_bytes(format!("help\n{line}\n").as_bytes());
+        client.wait_for_json("help", |said| said["result"] == "help");
+    };
+    let answer = |client: &mut Running| {
+        let line = client.wait_for_json("an answer or the end", |said| said["event"] != "invited");
+        assert_eq!(client.wait_for_json("the end", |_| true)["event"], "disconnected");
+        line["error"].as_str().unwrap_or_default().to_owned()
+    };
+    begin(&mut ben, "wait 1h");
+    server.signal("STOP");
+    begin(&mut ann, "create 1 8");
+    ann.signal("INT");
+    assert_eq!(answer(&mut ann), "create");
+    server.signal("CONT");
+    server.signal("TERM");
+    assert_eq!(answer(&mut ben), "wait");
+    assert!(server.wait_exit().success());
+}
+
 #[test]
 fn a_client_whose_output_nobody_reads_ends_when_it_is_told_to() {
     let folder = Folder::new();

@@ -102,8 +102,10 @@ impl<'a> Commands<'a> {
                 done.with("slot", slot.0)
             }
             Line::Wait(time) => {
-                tokio::time::sleep(time).await;
-                done
+                tokio::select! {
+                    () = tokio::time::sleep(time) => done,
+                    _ = client.closed() => return Err(RequestError::NotConnected.into()),
+                }
             }
             Line::Help | Line::Quit => done,
         };

@@ -6,7 +6,9 @@ mod line;
 mod printer;
 mod said;
 
+use std::future::{Ready, ready};
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use clap::Args;
@@ -31,7 +33,8 @@ use crate::secure::ConnectGrant;
 
 /// A client for a terminal or a pipe: reads commands and writes events and results, one per line.
 ///
-/// Each command is answered before the next line is read; `help` lists the commands. The client ends on
+/// Each command is answered before the next line is read, also if the connection ends first; `help` lists the
+/// commands. The client ends on
 /// `quit`, at the end of the input, or with the connection. A signal also ends it, a second one at once;
 /// before it is connected, with exit status 1. A refused command is reported and does not affect the exit
 /// status.
@@ -138,7 +141,7 @@ impl Terminal {
                     }
                     continue;
                 }
-                () = self.signals.next() => return self.end(client).await,
+                () = self.signals.next() => return self.end(client, pin!(nothing())).await,
                 line = self.input.next(), if !self.printer.is_behind() => line,
             };
             let line = match line {
@@ -173,27 +176,39 @@ impl Terminal {
         }
     }
 
-    /// Executes a command; events that arrive meanwhile are shown at once.
+    /// Executes a command; events that arrive meanwhile are shown at once, except the last: it answers the
+    /// command, too, and the answer comes first.
     async fn carry_out(&mut self, client: &Client, line: Line) -> Option<Result<(), Failure>> {
         let commands = Commands::new(client);
-        let mut command = std::pin::pin!(commands.carry_out(line));
+        let mut command = pin!(commands.carry_out(line));
         loop {
             tokio::select! {
                 biased;
                 event = next_event(&mut self.events, &mut self.printer) => {
-                    if let Some(end) = self.show(event) {
+                    if let Some(end) = self.show_after(command.as_mut(), event).await {
                         return Some(end);
                     }
                 }
                 said = &mut command => {
-                    for said in said {
-                        self.print(&said);
-                    }
+                    self.print_all(&said);
                     return None;
                 }
-                () = self.signals.next() => return Some(self.end(client).await),
+                () = self.signals.next() => return Some(self.end(client, command).await),
             }
         }
+    }
+
+    /// Like [`Self::show`], but shows the answer of the `command` under way before the last event, the end of
+    /// the connection, with which it has one.
+    async fn show_after(
+        &mut self,
+        command: Pin<&mut impl Answer>,
+        event: Option<Event>,
+    ) -> Option<Result<(), Failure>> {
+        if matches!(event, None | Some(Event::Disconnected(_))) {
+            self.print_all(&command.await);
+        }
+        self.show(event)
     }
 
     /// Shows an event; returns the outcome of the client if it is the last one.
@@ -211,7 +226,7 @@ impl Terminal {
 
     /// Closes the connection once everything that was sent has arrived.
     async fn finish(&mut self, client: &Client) -> Result<(), Failure> {
-        let mut flushed = std::pin::pin!(client.flush());
+        let mut flushed = pin!(client.flush());
         loop {
             tokio::select! {
                 biased;
@@ -221,21 +236,21 @@ impl Terminal {
                     }
                 }
                 // If the connection ends first, an event reports it.
-                _ = &mut flushed => return self.close(client).await,
-                () = self.signals.next() => return self.end(client).await,
+                _ = &mut flushed => return self.close(client, pin!(nothing())).await,
+                () = self.signals.next() => return self.end(client, pin!(nothing())).await,
             }
         }
     }
 
     /// Closes the connection because of a signal.
-    async fn end(&mut self, client: &Client) -> Result<(), Failure> {
+    async fn end(&mut self, client: &Client, command: Pin<&mut impl Answer>) -> Result<(), Failure> {
         self.is_told_to_end = true;
-        self.close(client).await
+        self.close(client, command).await
     }
 
     /// Closes the connection and waits until the server has answered or was notified often enough, unless
-    /// another signal arrives.
-    async fn close(&mut self, client: &Client) -> Result<(), Failure> {
+    /// another signal arrives. Shows the answer of the `command` under way.
+    async fn close(&mut self, client: &Client, mut command: Pin<&mut impl Answer>) -> Result<(), Failure> {
         client.close("");
         tokio::select! {
             biased;
@@ -247,7 +262,7 @@ impl Terminal {
         }
         loop {
             let event = self.events.recv().await;
-            if let Some(end) = self.show(event) {
+            if let Some(end) = self.show_after(command.as_mut(), event).await {
                 return end;
             }
         }
@@ -261,9 +276,23 @@ impl Terminal {
         }
     }
 
+    fn print_all(&mut self, said: &[Said]) {
+        said.iter().for_each(|said| self.print(said));
+    }
+
     fn print(&mut self, said: &Said) {
         self.printer.push(if self.json { said.to_json().to_string() } else { said.to_string() });
     }
+}
+
+/// The lines with which a command is answered, once it is.
+trait Answer: Future<Output = Vec<Said>> {}
+
+impl<T: Future<Output = Vec<Said>>> Answer for T {}
+
+/// Returns the answer if no command is under way.
+fn nothing() -> Ready<Vec<Said>> {
+    ready(Vec::new())
 }
 
 /// Waits for the next event and meanwhile passes on printed lines; if the printer is behind, passes those on
