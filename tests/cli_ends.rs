@@ -116,9 +116,8 @@ fn a_server_whose_log_nobody_reads_serves_and_ends_when_it_is_told_to() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = socket.local_addr().unwrap().to_string();
     drop(socket);
-    let args = ["serve", "--dev", "--listen", &addr, "--key-file", &key, "--report", "1ms"];
-    let mut server = Running::start_unread(&args);
-    sleep(Duration::from_millis(1_500));
+    let args = ["serve", "--dev", "--listen", &addr, "--key-file", &key];
+    let mut server = Running::start_with_full_log(&args);
     let mut ann = client("ann", &key, &addr);
     ann.say("create 1 8");
     ann.wait_for_json("a session", |said| said["result"] == "create");

@@ -49,12 +49,39 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["serve", "--idle-timeout", "10"], "no unit"),
         (&["serve", "--idle-timeout", "1500us"], "whole ms, 1000ms to 600000ms"),
         (&["serve", "--idle-timeout", "1000.5ms"], "whole ms"),
+        (
+            &["netsim", "--seconds", "1", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:0"],
+            "a port from 1 to 65535",
+        ),
+        (&["netsim", "--mtu", "1199"], "1200 or more"),
+        (&["bench", "--mtu", "0"], "1200 or more"),
+        (&["serve", "--report", "99ms"], "0s, or 100ms or more"),
+        #[cfg(target_os = "linux")]
+        (
+            &["bench", "--server", "127.0.0.1:1", "--key-file", "x", "--server-pid", "4294967295"],
+            "--server-pid is 4294967295",
+        ),
         (&["serve"], "--dev"),
     ] {
         let (status, out, err) = texts(&run(args));
         assert_eq!(status, Some(2), "{args:?}: {out}{err}");
         assert!(err.contains(named), "{args:?}: {err}");
         assert!(out.is_empty(), "{args:?}: {out}");
+    }
+}
+
+/// One datagram would become one of each of 1,024 clients.
+#[test]
+fn a_relay_to_itself_is_refused() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free.port();
+    for (listen, upstream) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")]
+    {
+        let [listen, upstream] = [listen, upstream].map(|host| format!("{host}:{port}"));
+        let relay = ["netsim", "--seconds", "1", "--listen", &listen, "--upstream", &upstream];
+        let (status, out, err) = texts(&run(&relay));
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{err}");
+        assert!(err.contains("--upstream") && err.contains("where the relay itself listens"), "{err}");
     }
 }
 
@@ -200,7 +227,13 @@ fn a_token_beyond_its_limits_is_refused() {
     let (status, _, err) = texts(&run(&nameless));
     assert_eq!(status, Some(2));
     assert!(err.contains("1 to 128 bytes"), "{err}");
-    for extra in [["--ttl", "11min"], ["--ttl", "0s"], ["--data", &long], ["--data", "{"]] {
+    for ttl in ["11min", "0s", "1us", "999us"] {
+        let args = ["token", "--user", "bob", "--key-file", &key, "--server", "127.0.0.1:7777", "--ttl", ttl];
+        let (status, out, err) = texts(&run(&args));
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{ttl}: {err}");
+        assert!(err.contains("--ttl") && err.contains("1ms to 10min"), "{err}");
+    }
+    for extra in [["--data", &long], ["--data", "{"]] {
         let mut args = vec!["token", "--user", "bob", "--key-file", &key, "--server", "127.0.0.1:7777"];
         args.extend(extra);
         let (status, out, err) = texts(&run(&args));

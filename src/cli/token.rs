@@ -34,13 +34,16 @@ pub struct TokenArgs {
     /// HOST:PORT at which clients reach the server, if it names itself otherwise; may be given several times.
     #[arg(long, value_name = "ADDR")]
     address: Vec<String>,
-    /// How long the token is valid, up to 10min.
+    /// How long the token is valid, 1ms to 10min.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
     ttl: Duration,
     /// Data about the user for the server: any JSON of at most 256 bytes.
     #[arg(long, value_name = "JSON", value_parser = json)]
     data: Option<Value>,
 }
+
+/// Shortest time for which a token can be valid: its times are in ms.
+const LIFETIME_MIN: Duration = Duration::from_millis(1);
 
 /// Runs the subcommand.
 ///
@@ -62,8 +65,8 @@ pub fn run(args: TokenArgs) -> Result<(), Failure> {
     if !NAME_BYTES.contains(&args.server.len()) {
         return Err(Failure::Usage("--server is the server's name, 1 to 128 bytes".to_owned()));
     }
-    if args.ttl.is_zero() || args.ttl > LIFETIME_MAX {
-        return Err(Failure::Usage("--ttl is how long the token can be used, up to 10min".to_owned()));
+    if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&args.ttl) {
+        return Err(Failure::Usage("--ttl is how long the token can be used, 1ms to 10min".to_owned()));
     }
     let request = MintRequest { user: args.user, server: args.server, lifetime: args.ttl, data: args.data };
     let grant = backend::mint(&key, request).map_err(|error| Failure::Usage(error.to_string()))?;

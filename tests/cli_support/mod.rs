@@ -79,6 +79,18 @@ impl Running {
         Self { child, stdin, out: channel().1, err: channel().1, unread, seen: Vec::new() }
     }
 
+    /// Starts the binary with standard error in a pipe that is not read and full.
+    #[cfg(unix)]
+    pub fn start_with_full_log(args: &[&str]) -> Self {
+        let command = &mut Command::new("sh");
+        // `yes` fills the pipe, waits, and ends with its reader.
+        let filled = "yes & exec \"$0\" \"$@\" 2>&1 >/dev/null";
+        command.args(["-c", filled, env!("CARGO_BIN_EXE_rallypoint")]).args(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, unread) = (child.stdin.take(), child.stdout.take());
+        Self { child, stdin, out: channel().1, err: channel().1, unread, seen: Vec::new() }
+    }
+
     /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

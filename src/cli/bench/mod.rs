@@ -29,6 +29,7 @@ use rand::rngs::StdRng;
 use self::load::Load;
 use self::report::{Report, Workload};
 use self::stage::Stage;
+use self::usage::Usage;
 use crate::cli::PROTOCOL_ID;
 use crate::cli::crowd;
 use crate::cli::delivery;
@@ -147,6 +148,14 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
             "--size is {} bytes; allowed is {} to {largest} with --delivery {mode}",
             args.size,
             Stamp::BYTES
+        )));
+    }
+    if let Some(pid) = args.server_pid
+        && Usage::is_known_here()
+        && Usage::of(pid) == Usage::default()
+    {
+        return Err(Failure::Usage(format!(
+            "--server-pid is {pid}; allowed is the id of a process that runs"
         )));
     }
     let clients = u64::from(args.sessions) * u64::from(args.members);

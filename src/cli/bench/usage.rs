@@ -14,6 +14,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns true where the system reports the usage of processes.
+    pub fn is_known_here() -> bool {
+        Self::of(std::process::id()) != Self::default()
+    }
+
     /// Returns the usage of the process `pid` so far.
     pub fn of(pid: u32) -> Self {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();

@@ -22,8 +22,8 @@ pub struct NetsimArgs {
     /// Address to which clients send; with port 0 the system chooses one.
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: SocketAddr,
-    /// Address to which their datagrams are relayed.
-    #[arg(long, value_name = "ADDR")]
+    /// Address to which their datagrams are relayed, not the relay's own.
+    #[arg(long, value_name = "ADDR", value_parser = upstream)]
     pub(super) upstream: SocketAddr,
     /// Rate of each client's line, each way, including headers [default: unlimited].
     #[arg(long, value_name = "RATE", value_parser = units::bit_rate, help_heading = HEADING)]
@@ -51,6 +51,14 @@ impl NetsimArgs {
     pub(super) fn rebind(&self) -> Option<Duration> {
         self.more.rebind()
     }
+}
+
+/// Parses the address of an upstream; nobody listens on port 0.
+fn upstream(text: &str) -> Result<SocketAddr, String> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    address
+        .filter(|address| address.port() > 0)
+        .ok_or_else(|| "allowed is ADDRESS:PORT with a port from 1 to 65535, as in 127.0.0.1:7777".to_owned())
 }
 
 #[cfg(test)]

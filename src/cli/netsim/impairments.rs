@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::cli::units::{self, BitRate, Share, Written};
 use crate::link::{Blackhole, Impairments, Marks};
+use crate::wire::packet::HELLO_BYTES;
 
 /// The heading of the flags in the help.
 pub const HEADING: &str = "Impairments";
@@ -42,9 +43,9 @@ pub struct ImpairmentArgs {
     /// [default: never].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     mark_after: Option<Duration>,
-    /// Longest datagram that passes, in bytes of UDP payload [default: 1472, as on Ethernet, if the rate is
-    /// limited, otherwise any].
-    #[arg(long, value_name = "BYTES")]
+    /// Longest datagram that passes, in bytes of UDP payload, at least the 1200 of a client's first datagram
+    /// [default: 1472, as on Ethernet, if the rate is limited, otherwise any].
+    #[arg(long, value_name = "BYTES", value_parser = mtu)]
     mtu: Option<usize>,
     /// Let nothing pass for FOR, every EVERY, as in 10s:500ms [default: never].
     #[arg(long, value_name = "EVERY:FOR", value_parser = blackhole)]
@@ -133,6 +134,12 @@ fn burst(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses an MTU over which a client can connect.
+fn mtu(text: &str) -> Result<usize, String> {
+    let mtu = text.parse().ok().filter(|mtu| *mtu >= HELLO_BYTES);
+    mtu.ok_or_else(|| format!("allowed is {HELLO_BYTES} or more; with less, no client connects"))
+}
+
 fn positive(text: &str) -> Result<Duration, String> {
     match units::duration(text) {
         Ok(Duration::ZERO) => Err(format!("`{text}` is out of range: the duration must be above 0")),
@@ -201,6 +208,7 @@ mod tests {
             ["--blackhole", "10s"],
             ["--blackhole", "0s:1s"],
             ["--rebind", "0s"],
+            ["--mtu", "1199"],
         ] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }

@@ -8,7 +8,7 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -23,13 +23,14 @@ use self::relay::{Relay, Report};
 use crate::cli::output::{Failure, Table, listening_on, note, product};
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
+use crate::client::reachable;
 use crate::link::Counts;
 use crate::net::{BufferSizes, Socket, allow_many_sockets, bind};
 
 /// Runs the subcommand: relays until the time is over or a signal arrives, then reports.
 ///
 /// # Errors
-/// [`Failure::Work`] if a socket cannot be opened.
+/// [`Failure::Usage`] if the upstream is the relay itself, [`Failure::Work`] if a socket cannot be opened.
 pub fn run(args: &NetsimArgs) -> Result<(), Failure> {
     // Each client has a socket and a timer.
     allow_many_sockets();
@@ -46,6 +47,12 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         .map(Socket::with_local_addresses)
         .map_err(|error| Failure::while_doing(format_args!("binding {}", args.listen), error))?;
     let addr = socket.local_addr().map_err(|error| Failure::while_doing("binding", error))?;
+    if is_own(addr, reachable(args.upstream)) {
+        let upstream = args.upstream;
+        return Err(Failure::Usage(format!(
+            "--upstream {upstream} is where the relay itself listens: allowed is another address or port"
+        )));
+    }
     let relay = Relay::new(args.upstream, args.impairments(), args.rebind(), StdRng::seed_from_u64(seed));
     // Before it reports that it is ready: from then on, a signal ends it with a report.
     let mut signals = Signals::new().map_err(|error| Failure::while_doing("listening to signals", error))?;
@@ -58,6 +65,26 @@ async fn relay(args: &NetsimArgs) -> Result<(), Failure> {
         () = signals.next() => {}
     }
     report(&relay.report(), seed, addr, args)
+}
+
+/// Returns true if what is sent to `upstream` arrives at the socket of this machine that is bound to `addr`:
+/// each datagram would come back as one of a new client.
+fn is_own(addr: SocketAddr, upstream: SocketAddr) -> bool {
+    let (own, to) = (addr.ip().to_canonical(), upstream.ip().to_canonical());
+    let is_heard = own == to || (own.is_unspecified() && (own.is_ipv6() || to.is_ipv4()) && is_local(to));
+    addr.port() == upstream.port() && is_heard
+}
+
+/// Returns true for an address of this machine. Sends nothing.
+fn is_local(ip: IpAddr) -> bool {
+    let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = || {
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        // Only this machine itself reaches one of its addresses from that address.
+        socket.connect((ip, 1))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || source().is_ok_and(|source| source.ip() == ip)
 }
 
 async fn time_is_over(seconds: Option<u32>) {

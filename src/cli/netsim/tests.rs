@@ -31,6 +31,24 @@ fn with_relay<F: Future<Output = ()>>(
     })
 }
 
+#[test]
+fn an_upstream_that_is_the_relay_itself_is_known() {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    for (listen, upstream, expected) in [
+        ("127.0.0.1:7000", "127.0.0.1:7000", true),
+        ("127.0.0.1:7000", "127.0.0.1:7001", false),
+        ("127.0.0.1:7000", "127.0.0.2:7000", false),
+        ("0.0.0.0:7000", "127.0.0.1:7000", true),
+        ("0.0.0.0:7000", "192.0.2.1:7000", false),
+        ("[::]:7000", "127.0.0.1:7000", true),
+        ("[::1]:7000", "[::1]:7000", true),
+        ("0.0.0.0:7000", "[::1]:7000", false),
+        ("[::1]:7000", "127.0.0.1:7000", false),
+    ] {
+        assert_eq!(is_own(address(listen), address(upstream)), expected, "{listen} {upstream}");
+    }
+}
+
 async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 10_000];
     let (bytes, from) = socket.recv_from(&mut buffer).await.unwrap();

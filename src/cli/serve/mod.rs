@@ -23,6 +23,7 @@ use self::metrics::MetricsFile;
 use crate::cli::output::{Failure, listening_on, note, product};
 use crate::cli::signals::{Hangups, Signals};
 use crate::cli::trace::TraceFolder;
+use crate::cli::units::Written;
 use crate::cli::{files, key_file, runtime, units};
 use crate::secure::TokenKey;
 use crate::server::{Limits, Server};
@@ -78,8 +79,8 @@ pub struct ServeArgs {
     /// if none exists, and logs more.
     #[arg(long)]
     pub dev: bool,
-    /// Interval at which to log the server's counters; 0s logs them only at its end.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "0s")]
+    /// Interval at which to log the server's counters, 100ms or more; 0s logs them only at its end.
+    #[arg(long, value_name = "DURATION", value_parser = report_interval, default_value = "0s")]
     report: Duration,
     /// Write the server's counters to FILE every 5 s, for monitoring, in the text format of Prometheus. They
     /// are written to FILE.new, which then replaces FILE; a FILE that is a device, a folder, a link or
@@ -164,6 +165,15 @@ fn idle_timeout(text: &str) -> Result<Duration, String> {
     let (least, most) = limit.map(|limit| (limit.min, limit.max)).expect("invariant: a limit of that name");
     let is_allowed = (least..=most).contains(&millis(time)) && time == Duration::from_millis(millis(time));
     is_allowed.then_some(time).ok_or_else(|| format!("allowed are whole ms, {least}ms to {most}ms"))
+}
+
+/// Parses the interval of reports. More of them would only crowd out the other lines of the log.
+fn report_interval(text: &str) -> Result<Duration, String> {
+    let every = units::duration(text).map_err(|error| error.to_string())?;
+    let is_allowed = every.is_zero() || every >= report::SHORTEST;
+    is_allowed
+        .then_some(every)
+        .ok_or_else(|| format!("allowed is 0s, or {} or more", Written(report::SHORTEST)))
 }
 
 fn millis(time: Duration) -> u64 {

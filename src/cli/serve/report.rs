@@ -7,6 +7,9 @@ use tracing::{info, warn};
 use crate::rudp::DropReason;
 use crate::server::{Server, Totals};
 
+/// Shortest interval between two reports.
+pub const SHORTEST: Duration = Duration::from_millis(100);
+
 /// Logs what the server counts, again and again; waits for ever when `every` is 0.
 pub async fn reports(server: &Server, every: Duration) {
     if every.is_zero() {
