@@ -27,6 +27,8 @@ use crate::wire::Reason;
 
 /// Log target of connects and disconnects, so that a filter can leave them out.
 const CONNECTIONS: &str = "rallypoint::connections";
+/// Log target of what happens to sessions. A user within the limits may begin and end several a second.
+const SESSIONS: &str = "rallypoint::sessions";
 
 /// The state that all workers share.
 pub struct Shared {
@@ -114,14 +116,17 @@ impl Shared {
         // a log line.
         match event {
             ServerEvent::SessionBegan { session, kind, owner } => {
-                info!(%session, kind = kind.0, owner = owner.as_str(), "session began");
+                info!(target: SESSIONS, %session, kind = kind.0, owner = owner.as_str(), "session began");
             }
-            ServerEvent::SessionEnded { session, why, .. } => info!(%session, %why, "session ended"),
+            ServerEvent::SessionEnded { session, why, .. } => {
+                info!(target: SESSIONS, %session, %why, "session ended");
+            }
             ServerEvent::MemberJoined { session, member, user } => {
-                debug!(%session, member = member.0, user = user.as_str(), "joined");
+                debug!(target: SESSIONS, %session, member = member.0, user = user.as_str(), "joined");
             }
             ServerEvent::MemberLeft { session, member, user, why } => {
-                debug!(%session, member = member.0, user = user.as_str(), why = why.name(), "left");
+                let (user, why) = (user.as_str(), why.name());
+                debug!(target: SESSIONS, %session, member = member.0, user, why, "left");
             }
             ServerEvent::Connected { user, address, .. } => {
                 info!(target: CONNECTIONS, user = user.as_str(), %address, "connected");
