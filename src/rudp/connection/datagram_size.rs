@@ -357,7 +357,13 @@ mod tests {
     }
 
     fn lost(bytes: usize, sent_at: Timestamp) -> LostPacket {
-        LostPacket { number: crate::base::PacketNumber(0), bytes, sent_at, is_marked: false }
+        LostPacket {
+            number: crate::base::PacketNumber(0),
+            bytes,
+            sent_at,
+            is_marked: false,
+            is_former: false,
+        }
     }
 
     // spec-test: MTU-3

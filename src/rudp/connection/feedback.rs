@@ -22,13 +22,7 @@ impl Connection {
         let mut outcome = AckOutcome::default();
         self.sent.on_ack(ack, &mut outcome)?;
         self.repair_encoder.on_ack(|number| self.sent.has_arrived(number));
-        // Packets that arrived on a former path say nothing about this one.
-        // spec: PTH-8
-        let (path_since, acked) = (self.paths.since(), outcome.packets.len());
-        outcome.packets.retain(|packet| packet.sent_at >= path_since);
-        let is_former = |packet: &LostPacket| packet.sent_at < path_since;
-        self.former_acked = outcome.packets.len() < acked || outcome.spurious.iter().any(is_former);
-        outcome.largest_sent_at = outcome.largest_sent_at.filter(|sent_at| *sent_at >= path_since);
+        self.former_acked = outcome.former_acked;
         self.measure(now, ack, &outcome);
         if let Some(largest) = outcome.largest {
             self.probes.end_series();
@@ -62,10 +56,10 @@ impl Connection {
 
     /// Reports what arrived on this path to the congestion controller, the loss share and the datagram size.
     fn tell_acked(&mut self, now: Timestamp, outcome: &AckOutcome) {
-        let (held_back_at, path_since) = (self.held_back_at, self.paths.since());
+        let held_back_at = self.held_back_at;
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
-            let spurious = outcome.spurious.iter().filter(|packet| packet.sent_at >= path_since);
+            let spurious = outcome.spurious.iter().filter(|packet| !packet.is_former);
             spurious.for_each(|_| controller.on_spurious());
             for &AckedPacket { bytes, sent_at } in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
@@ -101,8 +95,8 @@ impl Connection {
     // spec: ECN-5, ECN-6, PTH-8
     pub(super) fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
         let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
-        let newest_sent_at = self.sent.largest_acked_at();
-        if is_news && newest_sent_at >= self.paths.since() && !self.former_acked {
+        if is_news && self.sent.has_acked_on_path() && !self.former_acked {
+            let newest_sent_at = self.sent.largest_acked_at();
             let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
             let marked = Marked { newest_sent_at, app_limited };
             self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));

@@ -289,7 +289,7 @@ impl Connection {
             former_acked: false,
             is_established: false,
             newest_dropped: None,
-            paths: Paths::new(now, route),
+            paths: Paths::new(route),
             receive_streams: VecMap::default(),
             opened_below: 0,
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes, MemoryBudget::default()),

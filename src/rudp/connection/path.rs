@@ -20,8 +20,6 @@ pub type ChallengeData = [u8; 8];
 #[derive(Debug)]
 pub struct Paths {
     active: Route,
-    /// When the active address got its current IP; older packets took another path.
-    since: Timestamp,
     pending: Option<Box<Pending>>,
     /// No attempt begins earlier. Spec: PTH-5.
     next_attempt_at: Timestamp,
@@ -88,10 +86,9 @@ const RESPONSES_PER_SECOND: u32 = 16;
 
 impl Paths {
     /// Starts with one path, to `active`.
-    pub fn new(now: Timestamp, active: Route) -> Self {
+    pub fn new(active: Route) -> Self {
         Self {
             active,
-            since: now,
             pending: None,
             next_attempt_at: Timestamp::ZERO,
             challenge_active: false,
@@ -102,11 +99,6 @@ impl Paths {
     /// Returns where traffic goes.
     pub fn active(&self) -> Route {
         self.active
-    }
-
-    /// Returns when the active address got its current IP.
-    pub fn since(&self) -> Timestamp {
-        self.since
     }
 
     /// Adopts `from`, where the peer's first packet came from, if it has the same IP. Some NATs change the
@@ -171,7 +163,7 @@ impl Paths {
 
     /// Takes a PATH_RESPONSE that came from `from`, and returns how the active address changed, if it did.
     // spec: PTH-2, PTH-3
-    pub fn on_response(&mut self, now: Timestamp, from: Route, data: ChallengeData) -> Option<Change> {
+    pub fn on_response(&mut self, from: Route, data: ChallengeData) -> Option<Change> {
         let pending = self.pending.as_ref()?;
         if data == pending.counter_challenge {
             // Packets to the active address still arrive, wherever the response seems to come from.
@@ -186,11 +178,7 @@ impl Paths {
         self.pending = None;
         self.challenge_active = false;
         self.responses.retain(|to| *to == from);
-        if is_same_ip {
-            return Some(Change::Port);
-        }
-        self.since = now;
-        Some(Change::Ip)
+        Some(if is_same_ip { Change::Port } else { Change::Ip })
     }
 
     /// Takes a PATH_CHALLENGE that came from `from`.

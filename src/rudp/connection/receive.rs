@@ -149,11 +149,12 @@ impl Connection {
 
     /// Takes a response to a challenge. If the peer has moved, what is in flight to its old address is lost.
     fn take_path_response(&mut self, now: Timestamp, from: Route, data: [u8; 8]) {
-        let Some(change) = self.paths.on_response(now, from, data) else { return };
+        let Some(change) = self.paths.on_response(from, data) else { return };
         self.counted.address_changes += 1;
         self.events.push_back(Event::AddressChanged(from.remote));
         // spec: PTH-8
         if change == Change::Ip {
+            self.sent.on_new_path();
             self.rtt = RttEstimator::new();
             let ack_delay = self.peer.max_ack_delay();
             let controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES, ack_delay);

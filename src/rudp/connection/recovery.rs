@@ -12,7 +12,7 @@ impl Connection {
     /// Detects losses and queues what the lost packets carried.
     pub(super) fn resend_lost(&mut self, now: Timestamp) {
         let mut lost = LossOutcome::default();
-        let again = self.sent.detect_lost(now, self.paths.since(), &self.rtt, &mut lost);
+        let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
         if !lost.packets.is_empty() {
             self.repair_encoder.on_lost(lost.packets.len());
             self.counted.packets_lost += lost.packets.len() as u64;
@@ -38,9 +38,8 @@ impl Connection {
     /// Reports losses to the congestion controller, except those on a former path.
     // spec: PTH-8
     fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
-        let sent_at = lost.packets.iter().map(|packet| packet.sent_at);
-        let on_this_path = sent_at.filter(|sent_at| *sent_at >= self.paths.since());
-        let Some(newest_sent_at) = on_this_path.clone().max() else { return };
+        let on_this_path = lost.packets.iter().filter(|packet| !packet.is_former);
+        let Some(newest_sent_at) = on_this_path.clone().map(|packet| packet.sent_at).max() else { return };
         let packets = u32::try_from(on_this_path.count()).unwrap_or(u32::MAX);
         let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
         // RFC 9002 §7.6.1

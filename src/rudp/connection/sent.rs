@@ -72,9 +72,9 @@ struct SentPacket {
 }
 
 impl SentPacket {
-    fn as_lost(&self, number: u64) -> LostPacket {
+    fn as_lost(&self, number: u64, is_former: bool) -> LostPacket {
         let (number, is_marked) = (PacketNumber(number), self.ecn != Ecn::NotEct);
-        LostPacket { number, bytes: self.bytes, sent_at: self.sent_at, is_marked }
+        LostPacket { number, bytes: self.bytes, sent_at: self.sent_at, is_marked, is_former }
     }
 }
 
@@ -84,6 +84,8 @@ pub struct SentPackets {
     packets: VecDeque<SentPacket>,
     /// Number of the first packet in `packets`.
     base: u64,
+    /// Packets with smaller numbers left on a former path.
+    path_begins: u64,
     largest_acked: Option<u64>,
     /// When the largest acked packet was sent.
     largest_acked_at: Timestamp,
@@ -108,10 +110,12 @@ const SETTLED_BY_AN_ACK: usize = 3;
 pub struct AckOutcome {
     /// Frames that arrived.
     pub frames: SmallVec<[SentFrame; ACKED_AT_ONCE]>,
-    /// Newly acked packets.
+    /// Newly acked packets of this path.
     pub packets: SmallVec<[AckedPacket; ACKED_AT_ONCE]>,
-    /// When the packet with the ack's largest number was sent, if it is newly acked and asked for an ack: an
-    /// RTT sample.
+    /// It is news that packets of a former path have arrived.
+    pub former_acked: bool,
+    /// When the packet with the ack's largest number was sent, if it is newly acked, asked for an ack, and
+    /// left on this path: an RTT sample.
     pub largest_sent_at: Option<Timestamp>,
     /// Largest newly acked number.
     pub largest: Option<u64>,
@@ -119,7 +123,7 @@ pub struct AckOutcome {
     pub marked: Option<PacketNumber>,
     /// Messages of packets that did not arrive, but were repaired.
     pub repaired: Vec<MessageRef>,
-    /// Packets that had been declared lost.
+    /// Packets that had been declared lost, of whichever path.
     pub spurious: SmallVec<[LostPacket; 4]>,
 }
 
@@ -143,6 +147,8 @@ pub struct LostPacket {
     pub sent_at: Timestamp,
     /// It was sent marked ECT.
     pub is_marked: bool,
+    /// It left on a former path, and says nothing about this one.
+    pub is_former: bool,
 }
 
 /// The outcome of loss detection.
@@ -150,10 +156,10 @@ pub struct LostPacket {
 pub struct LossOutcome {
     /// Frames to send again.
     pub frames: Vec<SentFrame>,
-    /// The packets.
+    /// The packets, of whichever path.
     pub packets: SmallVec<[LostPacket; 8]>,
-    /// Longest time from the sending of one lost packet to that of a later one, found lost now, with nothing
-    /// acked that was sent in between: persistent congestion, RFC 9002 §7.6.
+    /// Longest time from the sending of one lost packet of this path to that of a later one, found lost now,
+    /// with nothing acked that was sent in between: persistent congestion, RFC 9002 §7.6.
     pub longest_run: Duration,
 }
 
@@ -181,6 +187,7 @@ impl SentPackets {
         Self {
             packets: VecDeque::new(),
             base: 0,
+            path_begins: 0,
             largest_acked: None,
             largest_acked_at: Timestamp::ZERO,
             bytes_in_flight: 0,
@@ -188,6 +195,17 @@ impl SentPackets {
             patience: 1,
             losses: 0,
         }
+    }
+
+    /// Notes that what leaves from now on takes another path.
+    // spec: PTH-8
+    pub fn on_new_path(&mut self) {
+        self.path_begins = self.next_number().0;
+    }
+
+    /// Returns whether any packet was acked that left on this path.
+    pub fn has_acked_on_path(&self) -> bool {
+        self.largest_acked.is_some_and(|largest| largest >= self.path_begins)
     }
 
     /// Prefetches the memory in which the next packet will be recorded.
@@ -342,21 +360,26 @@ impl SentPackets {
             else {
                 break;
             };
+            let is_former = number < self.path_begins;
             match packet.state {
                 State::Acked => continue,
                 State::Skipped => return Err(ProtocolViolation::AckOfUnsent { number }),
                 State::InFlight => {
                     self.bytes_in_flight -= packet.bytes;
-                    let SentPacket { bytes, sent_at, .. } = *packet;
-                    outcome.packets.push(AckedPacket { bytes, sent_at });
-                    if number == largest {
-                        outcome.largest_sent_at = Some(packet.sent_at);
+                    outcome.former_acked |= is_former;
+                    if !is_former {
+                        let SentPacket { bytes, sent_at, .. } = *packet;
+                        outcome.packets.push(AckedPacket { bytes, sent_at });
+                        if number == largest {
+                            outcome.largest_sent_at = Some(sent_at);
+                        }
                     }
                 }
                 State::Lost => {
                     self.patience = (self.patience * 2).min(MAX_PATIENCE);
                     self.losses = 0;
-                    outcome.spurious.push(packet.as_lost(number));
+                    outcome.former_acked |= is_former;
+                    outcome.spurious.push(packet.as_lost(number, is_former));
                 }
                 State::Quiet => {}
             }
@@ -381,17 +404,16 @@ impl SentPackets {
     }
 
     /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering window
-    /// have passed since they were sent. No run of losses begins before `path_since`. Returns when to check
+    /// have passed since they were sent. No run of losses begins on a former path. Returns when to check
     /// again.
     // spec: REL-4
     pub fn detect_lost(
         &mut self,
         now: Timestamp,
-        path_since: Timestamp,
         rtt: &RttEstimator,
         outcome: &mut LossOutcome,
     ) -> Option<Timestamp> {
-        let again = self.mark_lost(now, path_since, self.loss_wait(rtt), outcome);
+        let again = self.mark_lost(now, self.loss_wait(rtt), outcome);
         // Packets newer than any acked one may be among them when too many are remembered.
         if !outcome.packets.is_empty() {
             self.unanswered_since = self.find_unanswered();
@@ -406,19 +428,13 @@ impl SentPackets {
 
     /// Declares the packets lost that were sent `wait` ago and before an acked one, or that are too many to
     /// remember. Returns when the next one is due.
-    fn mark_lost(
-        &mut self,
-        now: Timestamp,
-        path_since: Timestamp,
-        wait: Duration,
-        outcome: &mut LossOutcome,
-    ) -> Option<Timestamp> {
+    fn mark_lost(&mut self, now: Timestamp, wait: Duration, outcome: &mut LossOutcome) -> Option<Timestamp> {
         let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
         let candidates = self.older_than_acked().max(too_many);
         // When the first packet of the present run of losses was sent.
         let mut run_since = None;
-        for (at, packet) in self.packets.iter_mut().enumerate().take(candidates) {
-            let is_on_path = packet.sent_at >= path_since;
+        for (at, (number, packet)) in (self.base..).zip(&mut self.packets).enumerate().take(candidates) {
+            let is_former = number < self.path_begins;
             match packet.state {
                 State::Quiet | State::Skipped => continue,
                 State::Acked => {
@@ -426,7 +442,7 @@ impl SentPackets {
                     continue;
                 }
                 State::Lost => {
-                    run_since = run_since.or(is_on_path.then_some(packet.sent_at));
+                    run_since = run_since.or((!is_former).then_some(packet.sent_at));
                     continue;
                 }
                 State::InFlight => {}
@@ -438,8 +454,8 @@ impl SentPackets {
             packet.state = State::Lost;
             self.losses += 1;
             self.bytes_in_flight -= packet.bytes;
-            outcome.packets.push(packet.as_lost(self.base + at as u64));
-            if is_on_path {
+            outcome.packets.push(packet.as_lost(number, is_former));
+            if !is_former {
                 let run = packet.sent_at.since(*run_since.get_or_insert(packet.sent_at));
                 outcome.longest_run = outcome.longest_run.max(run);
             }

@@ -61,7 +61,7 @@ fn wait_for_loss(
     let due = sent.loss_deadline(rtt).unwrap();
     for (at, numbers) in [(due - Duration::from_micros(1), &[][..]), (due, &[PacketNumber(lost)])] {
         let mut outcome = LossOutcome::default();
-        sent.detect_lost(at, Timestamp::ZERO, rtt, &mut outcome);
+        sent.detect_lost(at, rtt, &mut outcome);
         let found: Vec<_> = outcome.packets.iter().map(|packet| packet.number).collect();
         assert_eq!(found, *numbers);
     }
@@ -90,21 +90,26 @@ fn a_packet_is_lost_a_round_trip_and_an_eighth_or_a_millisecond_after_it_left() 
 #[test]
 fn a_run_of_losses_ends_where_a_packet_was_acked_or_another_path_began() {
     let at = Timestamp::from_millis;
-    for (acked, path_since, longest) in
-        [(None, 0, 300), (Some(1), 0, 100), (Some(2), 0, 100), (None, 150, 100)]
+    for (acked, path_begins, longest) in
+        [(None, 0, 300), (Some(1), 0, 100), (Some(2), 0, 100), (None, 2, 100)]
     {
         let (mut sent, rtt) = (SentPackets::new(), rtt_of(&[80]));
-        (0..5).for_each(|number| _ = send(&mut sent, at(number * 100), true));
+        for number in 0..5 {
+            if number == path_begins {
+                sent.on_new_path();
+            }
+            send(&mut sent, at(number * 100), true);
+        }
         for number in acked.into_iter().chain([4]) {
             ack(&mut sent, number, 1);
         }
         let mut found = Duration::ZERO;
         for now in [at(195), at(500)] {
             let mut outcome = LossOutcome::default();
-            sent.detect_lost(now, at(path_since), &rtt, &mut outcome);
+            sent.detect_lost(now, &rtt, &mut outcome);
             found = found.max(outcome.longest_run);
         }
-        assert_eq!(found, ms(longest), "{acked:?} acked, a path since {path_since}");
+        assert_eq!(found, ms(longest), "{acked:?} acked, a path from {path_begins} on");
     }
 }
 

@@ -207,19 +207,19 @@ fn an_attempt_has_sixteen_tries_and_its_time() {
     bed.say(away(), &[large()]);
     assert_eq!(bed.wait(SECOND * 5, away()), 10, "in the time that it has, at 300 ms");
     assert!(!bed.server().is_closed());
-    let mut paths = Paths::new(Timestamp::ZERO, home().into());
+    let mut paths = Paths::new(home().into());
     paths.on_packet(Timestamp::ZERO, away().into(), 600, true, Duration::from_millis(10), &mut || [3; 8]);
     let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
     let tries: Vec<_> = tries.collect();
     assert_eq!(tries[..8], [0, 10, 30, 70, 150, 310, 610, 910]);
     assert_eq!(tries.len(), 14);
-    let mut paths = Paths::new(Timestamp::ZERO, home().into());
+    let mut paths = Paths::new(home().into());
     paths.on_packet(Timestamp::ZERO, away().into(), 600, true, Duration::from_millis(1), &mut || [3; 8]);
     let tries = (0..3_000).filter(|&ms| paths.take_for_pending(Timestamp::from_millis(ms)).is_some());
     assert_eq!(tries.count(), 16);
     paths.handle_timeout(Timestamp::from_millis(3_000));
     assert_eq!(paths.deadline(), None);
-    assert_eq!(paths.on_response(Timestamp::from_millis(3_000), away().into(), [3; 8]), None, "too late");
+    assert_eq!(paths.on_response(away().into(), [3; 8]), None, "too late");
 }
 
 /// A keepalive from a new port gives that address little credit. The old address needs none.
@@ -241,7 +241,7 @@ fn the_active_address_is_asked_again_though_the_other_has_used_up_its_bytes() {
 #[test]
 fn a_short_silence_delays_a_move_by_as_much_again_at_most() {
     let probe_timeout = Duration::from_millis(45);
-    let mut paths = Paths::new(Timestamp::ZERO, home().into());
+    let mut paths = Paths::new(home().into());
     paths.on_packet(Timestamp::ZERO, away().into(), 600, true, probe_timeout, &mut || [3; 8]);
     let arrives = (0..3_000)
         .map(Timestamp::from_millis)
@@ -254,7 +254,7 @@ fn a_short_silence_delays_a_move_by_as_much_again_at_most() {
 #[test]
 fn an_attempt_lasts_three_probe_timeouts_or_three_seconds() {
     for (probe_timeout, lasts) in [(10, 3_000), (900, 3_000), (1_500, 4_500)] {
-        let mut paths = Paths::new(Timestamp::ZERO, home().into());
+        let mut paths = Paths::new(home().into());
         let probe_timeout = Duration::from_millis(probe_timeout);
         paths.on_packet(Timestamp::ZERO, away().into(), 600, true, probe_timeout, &mut || [3; 8]);
         paths.handle_timeout(Timestamp::from_millis(lasts - 1));
@@ -377,9 +377,9 @@ fn an_address_of_ipv4_is_the_same_written_as_ipv6() {
     {
         let (to, now) = (Route::from(to.parse::<SocketAddr>().unwrap()), Timestamp::ZERO);
         let mut data = (4..).map(|byte| [byte; 8]);
-        let mut paths = Paths::new(now, home().into());
+        let mut paths = Paths::new(home().into());
         paths.on_packet(now, to, 600, true, SECOND, &mut || data.next().unwrap());
-        assert_eq!(paths.on_response(now, to, [4; 8]), Some(change), "{to:?}");
+        assert_eq!(paths.on_response(to, [4; 8]), Some(change), "{to:?}");
     }
 }
 
@@ -390,15 +390,15 @@ fn another_address_of_the_server_is_another_path() {
     let ways = |local: [u8; 4], port| Route { remote: elsewhere(port), local: Some(local.into()) };
     let (first, second, now) = (ways([10, 0, 0, 1], 1), ways([10, 0, 0, 2], 1), Timestamp::ZERO);
     let mut data = (4..).map(|byte| [byte; 8]);
-    let mut paths = Paths::new(now, first);
+    let mut paths = Paths::new(first);
     paths.fix(second);
     assert_eq!(paths.active(), first, "a first packet changes the client's port alone");
     paths.fix(ways([10, 0, 0, 1], 2));
     assert_eq!(paths.active(), ways([10, 0, 0, 1], 2));
     paths.on_packet(now, second, 600, true, SECOND, &mut || data.next().unwrap());
     assert_eq!(paths.take_for_pending(now), Some((second, path::Probe::Challenge([4; 8]))));
-    assert_eq!(paths.on_response(now, first, [4; 8]), None, "it is to come that way");
-    assert_eq!(paths.on_response(now, second, [4; 8]), Some(path::Change::Ip));
+    assert_eq!(paths.on_response(first, [4; 8]), None, "it is to come that way");
+    assert_eq!(paths.on_response(second, [4; 8]), Some(path::Change::Ip));
     assert_eq!(paths.active(), second);
 }
 
