@@ -89,6 +89,7 @@ pub struct SentPackets {
     largest_acked: Option<u64>,
     /// When the largest acked packet was sent.
     largest_acked_at: Timestamp,
+    /// Those of packets of this path.
     bytes_in_flight: usize,
     /// When the oldest packet was sent that asks for an ack and is newer than any acked one; kept because it
     /// is needed with each packet.
@@ -197,10 +198,12 @@ impl SentPackets {
         }
     }
 
-    /// Notes that what leaves from now on takes another path.
+    /// Notes that what leaves from now on takes another path. What is in flight on the former one uses
+    /// nothing of the new one's window: most of it is lost, and no ack would tell so for a round trip.
     // spec: PTH-8
     pub fn on_new_path(&mut self) {
         self.path_begins = self.next_number().0;
+        self.bytes_in_flight = 0;
     }
 
     /// Returns whether any packet was acked that left on this path.
@@ -239,9 +242,14 @@ impl SentPackets {
         self.largest_acked_at
     }
 
-    /// Returns the bytes in flight.
+    /// Returns the bytes in flight on this path.
     pub fn bytes_in_flight(&self) -> usize {
         self.bytes_in_flight
+    }
+
+    /// Returns whether any packet is in flight, on whichever path.
+    pub fn has_in_flight(&self) -> bool {
+        self.packets.iter().any(|packet| packet.state == State::InFlight)
     }
 
     /// Returns whether so many packets are unsettled that nothing new may leave.
@@ -365,10 +373,10 @@ impl SentPackets {
                 State::Acked => continue,
                 State::Skipped => return Err(ProtocolViolation::AckOfUnsent { number }),
                 State::InFlight => {
-                    self.bytes_in_flight -= packet.bytes;
                     outcome.former_acked |= is_former;
                     if !is_former {
                         let SentPacket { bytes, sent_at, .. } = *packet;
+                        self.bytes_in_flight -= bytes;
                         outcome.packets.push(AckedPacket { bytes, sent_at });
                         if number == largest {
                             outcome.largest_sent_at = Some(sent_at);
@@ -453,9 +461,9 @@ impl SentPackets {
             }
             packet.state = State::Lost;
             self.losses += 1;
-            self.bytes_in_flight -= packet.bytes;
             outcome.packets.push(packet.as_lost(number, is_former));
             if !is_former {
+                self.bytes_in_flight -= packet.bytes;
                 let run = packet.sent_at.since(*run_since.get_or_insert(packet.sent_at));
                 outcome.longest_run = outcome.longest_run.max(run);
             }
@@ -498,8 +506,9 @@ impl SentPackets {
     /// Recounts everything and compares.
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self) {
-        let flying = self.packets.iter().filter(|packet| packet.state == State::InFlight);
-        assert_eq!(flying.map(|packet| packet.bytes).sum::<usize>(), self.bytes_in_flight);
+        let flying = (self.base..).zip(&self.packets).filter(|(_, packet)| packet.state == State::InFlight);
+        let on_path = flying.filter(|(number, _)| *number >= self.path_begins);
+        assert_eq!(on_path.map(|(_, packet)| packet.bytes).sum::<usize>(), self.bytes_in_flight);
         assert_eq!(self.unanswered_since, self.find_unanswered());
     }
 

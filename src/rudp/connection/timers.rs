@@ -176,7 +176,7 @@ impl Connection {
     /// Releases the memory used for traffic after a time of silence.
     fn release_idle_memory(&mut self, now: Timestamp) {
         self.timers.idle_release_due = false;
-        if self.sent.bytes_in_flight() == 0 && !self.outbox.is_waiting() {
+        if !self.sent.has_in_flight() && !self.outbox.is_waiting() {
             self.repair_encoder.go_idle();
             self.sent.shrink();
             self.outbox.shrink();

@@ -39,6 +39,27 @@ fn an_ack_gives_a_sample_of_its_own_largest_alone() {
     assert_eq!(ack(&mut sent, 3, 2).largest_sent_at, None, "2 is not the largest, and 3 asked for no ack");
 }
 
+/// Two packets leave on each path; of the former path's, one arrives and one is lost.
+// spec-test: PTH-8
+#[test]
+fn what_left_on_a_former_path_uses_nothing_of_the_window_whatever_becomes_of_it() {
+    let at = Timestamp::from_millis;
+    let mut sent = SentPackets::new();
+    (0..2).for_each(|_| _ = send(&mut sent, at(0), true));
+    sent.on_new_path();
+    assert_eq!((sent.bytes_in_flight(), sent.has_in_flight()), (0, true));
+    (0..2).for_each(|_| _ = send(&mut sent, at(10), true));
+    assert!(ack(&mut sent, 1, 1).former_acked);
+    assert_eq!(sent.bytes_in_flight(), 200);
+    let mut outcome = LossOutcome::default();
+    sent.detect_lost(at(500), &rtt_of(&[80]), &mut outcome);
+    assert_eq!((outcome.packets.len(), sent.bytes_in_flight()), (1, 200));
+    sent.audit();
+    assert!(!ack(&mut sent, 3, 2).former_acked);
+    assert_eq!((sent.bytes_in_flight(), sent.has_in_flight()), (0, false));
+    sent.audit();
+}
+
 fn rtt_of(samples: &[u64]) -> RttEstimator {
     let mut rtt = RttEstimator::new();
     samples.iter().for_each(|sample| rtt.update(ms(*sample), Duration::ZERO));

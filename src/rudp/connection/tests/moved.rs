@@ -151,6 +151,35 @@ fn congestion_before_a_change_of_ip_is_none_of_the_new_path() {
     }
 }
 
+/// Moves the client to `to` while a large message is under way to it.
+fn moved_in_mid_flow(to: SocketAddr) -> Pair {
+    let mut pair = Pair::new(3);
+    pair.send(SERVER, Delivery::ReliableOrdered, &[7; 900_000]);
+    pair.run(Duration::from_millis(200));
+    pair.client_at = to;
+    pair.send(CLIENT, Delivery::Unreliable, b"moved");
+    while pair.ends[SERVER].remote() != to {
+        assert!(pair.step(pair.now + SECOND));
+    }
+    pair
+}
+
+/// A round trip takes 40 ms, so no ack can have come.
+// spec-test: PTH-8
+#[test]
+fn what_is_in_flight_to_the_old_ip_does_not_keep_the_first_window_from_leaving() {
+    let mut pair = moved_in_mid_flow(away());
+    let before = pair.ends[SERVER].stats().bytes_sent;
+    pair.run(Duration::from_millis(39));
+    let sent = pair.ends[SERVER].stats().bytes_sent - before;
+    assert!((12_000..16_000).contains(&sent), "the first window and a probe, and not {sent} bytes");
+    for _ in 0..100 {
+        pair.run(Duration::from_millis(10));
+        pair.ends[SERVER].audit();
+    }
+    assert_eq!(pair.received[CLIENT].len(), 1);
+}
+
 /// The packet counts for the timers, and for nothing else.
 // spec-test: REL-14, PTH-1, PTH-3, ECN-3
 #[test]
