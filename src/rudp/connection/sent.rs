@@ -204,6 +204,7 @@ impl SentPackets {
     pub fn on_new_path(&mut self) {
         self.path_begins = self.next_number().0;
         self.bytes_in_flight = 0;
+        (self.patience, self.losses) = (1, 0);
     }
 
     /// Returns whether any packet was acked that left on this path.
@@ -384,9 +385,11 @@ impl SentPackets {
                     }
                 }
                 State::Lost => {
-                    self.patience = (self.patience * 2).min(MAX_PATIENCE);
-                    self.losses = 0;
                     outcome.former_acked |= is_former;
+                    if !is_former {
+                        self.patience = (self.patience * 2).min(MAX_PATIENCE);
+                        self.losses = 0;
+                    }
                     outcome.spurious.push(packet.as_lost(number, is_former));
                 }
                 State::Quiet => {}
@@ -460,9 +463,9 @@ impl SentPackets {
                 return Some(due);
             }
             packet.state = State::Lost;
-            self.losses += 1;
             outcome.packets.push(packet.as_lost(number, is_former));
             if !is_former {
+                self.losses += 1;
                 self.bytes_in_flight -= packet.bytes;
                 let run = packet.sent_at.since(*run_since.get_or_insert(packet.sent_at));
                 outcome.longest_run = outcome.longest_run.max(run);

@@ -134,6 +134,27 @@ fn a_run_of_losses_ends_where_a_packet_was_acked_or_another_path_began() {
     }
 }
 
+/// Losses that were none have made the former path's window 80 ms, and 16 others are found to be none after
+/// the change.
+// spec-test: PTH-8, REL-4
+#[test]
+fn a_new_path_waits_for_what_is_late_as_a_new_connection_does() {
+    let (mut sent, mut now, rtt) = (SentPackets::new(), Timestamp::from_millis(1), rtt_of(&[80]));
+    for window in [10, 20, 40] {
+        assert_eq!(wait_for_loss(&mut sent, &mut now, &rtt, true), ms(80 + window));
+    }
+    let late = [(); 17].map(|()| send(&mut sent, now, true));
+    sent.on_new_path();
+    now += ms(150);
+    ack(&mut sent, late[16], 1);
+    let mut outcome = LossOutcome::default();
+    sent.detect_lost(now, &rtt, &mut outcome);
+    assert_eq!(outcome.packets.len(), 16);
+    assert_eq!(wait_for_loss(&mut sent, &mut now, &rtt, false), ms(90), "nothing of what was known");
+    assert_eq!(ack(&mut sent, late[15], 16).spurious.len(), 16);
+    assert_eq!(wait_for_loss(&mut sent, &mut now, &rtt, false), ms(90), "what was late came another way");
+}
+
 /// 80 ms, and initially ten more.
 // spec-test: REL-4
 #[test]
