@@ -173,8 +173,8 @@ impl DatagramSize {
     /// Notes packets found lost at the same time. Returns true when the path no longer carries the current size,
     /// or chance made it look so; the size returns to the base and a search begins.
     // spec: MTU-4
-    pub fn on_lost(&mut self, now: Timestamp, packets: &[LostPacket]) -> bool {
-        let large = packets.iter().filter(|packet| packet.bytes > BASE_DATAGRAM_BYTES);
+    pub fn on_lost<'a>(&mut self, now: Timestamp, packets: impl Iterator<Item = &'a LostPacket>) -> bool {
+        let large = packets.filter(|packet| packet.bytes > BASE_DATAGRAM_BYTES);
         let largest = large.max_by_key(|packet| (packet.bytes, packet.sent_at));
         let Some(&LostPacket { bytes, sent_at, .. }) = largest else { return false };
         if self.confirmed == BASE_DATAGRAM_BYTES || !self.doubt.on_lost(now, bytes, sent_at) {
@@ -396,7 +396,7 @@ mod tests {
         let (mut size, mut now) = found(1_452, 1_452);
         for at in [1, 2, 3].map(|second| now + Duration::from_secs(second)) {
             assert_eq!(size.bytes(), 1_452);
-            size.on_lost(at, &[lost(1_452, at), lost(60, at)]);
+            size.on_lost(at, [lost(1_452, at), lost(60, at)].iter());
         }
         assert_eq!(size.bytes(), BASE_DATAGRAM_BYTES);
         search(&mut size, &mut now, 1_300);

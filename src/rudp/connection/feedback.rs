@@ -31,8 +31,10 @@ impl Connection {
         if let Some(number) = outcome.marked {
             self.marks.on_acked(number);
         }
-        for &LostPacket { number, .. } in &outcome.spurious {
-            self.repair_encoder.loss_mut().on_spurious();
+        for &LostPacket { number, is_former, .. } in &outcome.spurious {
+            if !is_former {
+                self.repair_encoder.loss_mut().on_spurious();
+            }
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
         self.tell_acked(now, &outcome);

@@ -160,6 +160,7 @@ impl Connection {
             let controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES, ack_delay);
             self.congestion.replace(controller, self.rtt.smoothed());
             self.datagram_size.on_new_path();
+            self.repair_encoder.on_new_path();
             self.marks.on_new_path(self.sent.next_number());
             self.cut_for_datagrams(now);
         }

@@ -14,13 +14,13 @@ impl Connection {
         let mut lost = LossOutcome::default();
         let again = self.sent.detect_lost(now, &self.rtt, &mut lost);
         if !lost.packets.is_empty() {
-            self.repair_encoder.on_lost(lost.packets.len());
+            self.repair_encoder.on_lost(lost.on_path().count());
             self.counted.packets_lost += lost.packets.len() as u64;
             self.tell_lost(now, &lost);
         }
         let marked = lost.packets.iter().filter(|packet| packet.is_marked);
         marked.for_each(|packet| self.marks.on_lost(packet.number));
-        for frame in lost.frames {
+        for frame in lost.frames.drain(..) {
             match frame {
                 SentFrame::Messages(first, count) => {
                     first.row(count).for_each(|message| self.outbox.on_lost(message, None));
@@ -29,7 +29,7 @@ impl Connection {
                 SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => {}
             }
         }
-        if self.datagram_size.on_lost(now, &lost.packets) {
+        if self.datagram_size.on_lost(now, lost.on_path()) {
             self.cut_for_datagrams(now);
         }
         self.trace_recovery(now, &lost.packets, again);
@@ -38,9 +38,8 @@ impl Connection {
     /// Reports losses to the congestion controller, except those on a former path.
     // spec: PTH-8
     fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
-        let on_this_path = lost.packets.iter().filter(|packet| !packet.is_former);
-        let Some(newest_sent_at) = on_this_path.clone().map(|packet| packet.sent_at).max() else { return };
-        let packets = u32::try_from(on_this_path.count()).unwrap_or(u32::MAX);
+        let Some(newest_sent_at) = lost.on_path().map(|packet| packet.sent_at).max() else { return };
+        let packets = u32::try_from(lost.on_path().count()).unwrap_or(u32::MAX);
         let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
         // RFC 9002 §7.6.1
         let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;

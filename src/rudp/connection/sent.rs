@@ -164,6 +164,13 @@ pub struct LossOutcome {
     pub longest_run: Duration,
 }
 
+impl LossOutcome {
+    /// Returns the packets that left on this path.
+    pub fn on_path(&self) -> impl Iterator<Item = &LostPacket> + Clone {
+        self.packets.iter().filter(|packet| !packet.is_former)
+    }
+}
+
 /// How long a lost packet is remembered, in RTTs, to detect a spurious loss.
 const REMEMBER_RTTS: u32 = 4;
 /// Minimum time for which a size probe is remembered, since a late ack of it counts.

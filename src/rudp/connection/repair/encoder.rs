@@ -77,13 +77,19 @@ impl RepairEncoder {
     /// Starts without losses; REPAIRs use at most `bytes_per_second`.
     pub fn new(now: Timestamp, bytes_per_second: u64) -> Self {
         Self {
-            loss: LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE),
+            loss: supposed(),
             supposes: true,
             memory: None,
             pace: Span::ZERO,
             passed_over: false,
             budget: TokenBucket::new(now, bytes_per_second, bytes_per_second),
         }
+    }
+
+    /// Starts over on a path of which nothing is known.
+    // spec: PTH-8
+    pub fn on_new_path(&mut self) {
+        (self.loss, self.supposes) = (supposed(), true);
     }
 
     /// Prefetches the memory that the next packet needs while REPAIRs are sent.
@@ -269,4 +275,9 @@ impl RepairEncoder {
         covered.for_each(|(_, symbol)| symbol::add(sum, symbol));
         Some(Repair { lags, symbol: sum.split().freeze() })
     }
+}
+
+/// Returns the loss share of a path on which nothing has left.
+fn supposed() -> LossShare {
+    LossShare::over(LOSS_PACKETS).starting_at(FIRST_SHARE)
 }

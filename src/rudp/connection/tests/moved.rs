@@ -180,6 +180,22 @@ fn what_is_in_flight_to_the_old_ip_does_not_keep_the_first_window_from_leaving()
     assert_eq!(pair.received[CLIENT].len(), 1);
 }
 
+/// What was in flight to the old address is lost.
+// spec-test: PTH-8, REP-1
+#[test]
+fn losses_before_a_change_of_ip_make_nobody_repair_on_the_new_path() {
+    for (to, forgets) in port_and_ip().map(|(to, _)| (to, to == away())) {
+        let mut pair = moved_in_mid_flow(to);
+        let lost = pair.ends[SERVER].stats().packets_lost;
+        let mut most = 0.0_f32;
+        while pair.ends[SERVER].stats().packets_lost < lost + 20 {
+            pair.run(Duration::from_millis(1));
+            most = most.max(pair.ends[SERVER].repair_encoder.loss_mut().share());
+        }
+        assert_eq!(most <= 0.002, forgets, "{most} to {to}");
+    }
+}
+
 /// The packet counts for the timers, and for nothing else.
 // spec-test: REL-14, PTH-1, PTH-3, ECN-3
 #[test]
