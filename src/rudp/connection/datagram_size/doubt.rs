@@ -5,7 +5,7 @@ use crate::base::Timestamp;
 /// Losses of large packets in a row. Chance or a full queue loses some, but then one of that size arrives.
 #[derive(Debug, Default)]
 pub struct Doubt {
-    /// Everything that arrived since the first loss was smaller.
+    /// The smallest of them; everything that has arrived since the first was smaller still.
     bytes: usize,
     losses: u32,
     /// Packets sent before this time belong to the last loss.
@@ -30,9 +30,7 @@ impl Doubt {
             return false;
         }
         self.since = Some(now);
-        if self.losses == 0 || bytes < self.bytes {
-            *self = Self { bytes, losses: 0, ..*self };
-        }
+        self.bytes = if self.losses == 0 { bytes } else { self.bytes.min(bytes) };
         self.losses += 1;
         self.losses == MAX_LOSSES
     }
@@ -75,10 +73,18 @@ mod tests {
         }
     }
 
+    /// Each of another size, as the last datagrams of several messages are.
+    // spec-test: MTU-4
     #[test]
-    fn a_path_that_shrinks_again_is_seen_by_smaller_packets() {
-        let mut doubt = Doubt::default();
-        assert!(!lose(&mut doubt, 0..2, 1_452));
-        assert!(lose(&mut doubt, 2..5, 1_300));
+    fn losses_of_different_sizes_are_a_black_hole_unless_one_as_large_as_the_smallest_arrives() {
+        for (sizes, smallest) in [([9_000, 1_452, 1_300], 1_452), ([1_300, 9_000, 1_452], 1_300)] {
+            for (arrives, expected) in [(smallest - 1, true), (smallest, false)] {
+                let ([first, second, third], mut doubt) = (sizes, Doubt::default());
+                assert!(!lose(&mut doubt, [0], first));
+                assert!(!lose(&mut doubt, [1], second));
+                doubt.on_acked(arrives);
+                assert_eq!(lose(&mut doubt, [2], third), expected, "{sizes:?}, {arrives} arrive");
+            }
+        }
     }
 }
