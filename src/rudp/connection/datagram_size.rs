@@ -165,7 +165,8 @@ impl DatagramSize {
         }
     }
 
-    /// Notes that a packet of `bytes` bytes, other than a size probe, was acked.
+    /// Notes that a packet of `bytes` bytes, other than a size probe, was acked, if only after it had counted
+    /// as lost.
     pub fn on_acked(&mut self, bytes: usize) {
         self.doubt.on_acked(bytes);
     }

@@ -61,8 +61,10 @@ impl Connection {
         let held_back_at = self.held_back_at;
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
-            let spurious = outcome.spurious.iter().filter(|packet| !packet.is_former);
-            spurious.for_each(|_| controller.on_spurious());
+            for packet in outcome.spurious.iter().filter(|packet| !packet.is_former) {
+                controller.on_spurious();
+                self.datagram_size.on_acked(packet.bytes);
+            }
             for &AckedPacket { bytes, sent_at } in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);

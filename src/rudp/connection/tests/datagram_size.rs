@@ -260,6 +260,37 @@ fn when_the_path_shrinks_in_the_middle_of_messages_all_arrive_once_in_order() {
     }
 }
 
+/// A large datagram is late four times, or does not arrive. Size probes do not, so that a size once given up
+/// stays so.
+// spec-test: MTU-4
+#[test]
+fn a_large_datagram_that_is_only_late_shows_that_the_path_takes_it() {
+    for (arrives, bytes) in [(true, ETHERNET), (false, BASE_DATAGRAM_BYTES)] {
+        let mut pair = pair();
+        grow(&mut pair, CLIENT);
+        for _ in 0..4 {
+            (0..2).for_each(|_| pair.send(CLIENT, Delivery::Unreliable, &[7; 700]));
+            pair.mtu = ETHERNET;
+            pair.flush();
+            pair.mtu = BASE_DATAGRAM_BYTES;
+            let Some(at) = pair.wires.iter().position(|wire| wire.packet.len() > BASE_DATAGRAM_BYTES) else {
+                break;
+            };
+            let late = pair.wires.remove(at).unwrap();
+            pair.send(CLIENT, Delivery::ReliableOrdered, b"overtakes it");
+            let lost = pair.ends[CLIENT].stats().packets_lost;
+            while pair.ends[CLIENT].stats().packets_lost == lost {
+                pair.run(Duration::from_millis(1));
+            }
+            if arrives {
+                assert_eq!(pair.ends[SERVER].handle_packet(pair.now, late.from, late.packet), Ok(()));
+            }
+            pair.run(SECOND);
+        }
+        assert_eq!((size(&pair, CLIENT), pair.received[SERVER].is_empty()), (bytes, false));
+    }
+}
+
 /// Returns an outbox in which one reliable message of `bytes` bytes waits, cut for [`ETHERNET`].
 fn outbox_with(bytes: usize) -> Outbox {
     let config = ConnectionConfig::default();
