@@ -117,8 +117,21 @@ impl AckTracker {
     pub fn on_bytes(&mut self, now: Timestamp, bytes: usize) {
         self.unacked_bytes = self.unacked_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         if self.unacked_bytes >= MAX_UNACKED_BYTES {
-            self.deadline = Some(self.deadline.map_or(now, |deadline| deadline.min(now)));
+            self.hurry(now);
         }
+    }
+
+    /// Notes that a packet that was repairable, by the one just recorded, was not taken: the gap stays.
+    // spec: ACK-4
+    pub fn on_unrepaired(&mut self, now: Timestamp) {
+        if self.unacked > 0 {
+            self.hurry(now);
+        }
+    }
+
+    /// Makes the ack that is owed leave at once.
+    fn hurry(&mut self, now: Timestamp) {
+        self.deadline = Some(self.deadline.map_or(now, |deadline| deadline.min(now)));
     }
 
     /// Notes that the packet just recorded arrived marked CE. The peer should learn of it soon, but not by

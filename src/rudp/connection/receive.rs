@@ -324,14 +324,16 @@ impl Connection {
                 Ok(frames) => frames,
                 Err(violation) => return self.violate(now, violation),
             };
-            if self.check_room(repaired, &frames).is_ok() {
-                self.counted.packets_repaired += 1;
-                self.acks.on_repaired(repaired);
-                self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by });
-                for frame in frames {
-                    if let Err(violation) = self.take_frame(now, from, repaired, frame) {
-                        return self.violate(now, violation);
-                    }
+            if self.check_room(repaired, &frames).is_err() {
+                self.acks.on_unrepaired(now);
+                continue;
+            }
+            self.counted.packets_repaired += 1;
+            self.acks.on_repaired(repaired);
+            self.trace_event(now, TraceEvent::PacketRepaired { number: repaired, by });
+            for frame in frames {
+                if let Err(violation) = self.take_frame(now, from, repaired, frame) {
+                    return self.violate(now, violation);
                 }
             }
         }

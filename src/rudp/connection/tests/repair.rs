@@ -428,6 +428,31 @@ fn what_is_repaired_but_not_taken_is_not_named() {
     }
 }
 
+/// There is no memory for what must wait for its turn.
+// spec-test: ACK-4
+#[test]
+fn a_gap_whose_repair_is_not_taken_is_told_at_once() {
+    for (lost, is_told) in [(frame(b"in its turn", 0), false), (frame(b"out of its turn", 1), true)] {
+        let mut pair = Pair::new(1);
+        let room = ConnectionConfig::default().receive_buffer_bytes;
+        pair.ends[CLIENT].receive_buffer = stream::ReceiveBuffer::new(room, MemoryBudget::new(0));
+        let repair =
+            Repair { lags: Lags::from_slice(&[1]), symbol: symbol::of(std::iter::once(lost)).unwrap() };
+        let mut seal = keys().server_keys().seal;
+        let mut take = |pair: &mut Pair, number, frame| {
+            let packet = attacks::seal_as_server(&mut seal, number, &[frame]);
+            assert_eq!(pair.ends[CLIENT].handle_packet(pair.now, SERVER_ADDRESS.into(), packet), Ok(()));
+        };
+        // The first packets of a connection are acked at once.
+        (0..8).for_each(|number| take(&mut pair, number, Frame::Ping));
+        pair.flush();
+        take(&mut pair, 9, Frame::Repair(repair));
+        let acks = &pair.ends[CLIENT].acks;
+        assert!(acks.is_pending());
+        assert_eq!(acks.deadline() == Some(pair.now), is_told);
+    }
+}
+
 // spec-test: FRM-10
 #[test]
 fn a_repair_of_a_message_that_may_not_be_closes() {
