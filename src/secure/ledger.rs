@@ -19,9 +19,9 @@ const STRIPES: usize = 16;
 
 /// The tokens that are making, or have made, their connection. Shared by all workers of a process.
 ///
-/// Forgets a token after it has expired. When full, it refuses new tokens and evicts none, so that no flood
-/// can make a spent token usable again. It also keeps the process's wall time, which never runs backwards;
-/// otherwise a token forgotten as expired could become valid again.
+/// Forgets a token after it has expired and none of its handshakes is under way. When full, it refuses new
+/// tokens and evicts none, so that no flood can make a spent token usable again. It also keeps the process's
+/// wall time, which never runs backwards; otherwise a token forgotten as expired could become valid again.
 pub struct TokenLedger {
     stripes: [Mutex<Stripe>; STRIPES],
     capacity_per_stripe: usize,
@@ -173,10 +173,14 @@ impl PartialOrd for ByEnd {
 }
 
 impl Stripe {
-    /// Forgets tokens that expired [`GRACE`] ago or earlier.
+    /// Forgets tokens that expired [`GRACE`] ago or earlier. Those with a handshake under way are kept for
+    /// another while: the wall clock may have been put forward, which ends no handshake.
     fn forget(&mut self, now: UnixTime) {
         while self.by_end.peek().is_some_and(|Reverse((end, _))| *end <= now) {
-            if let Some(Reverse((_, ByEnd(id)))) = self.by_end.pop() {
+            let Some(Reverse((_, ByEnd(id)))) = self.by_end.pop() else { return };
+            if let Some(TokenUse::HalfOpen(1..)) = self.tokens.get(&id) {
+                self.by_end.push(Reverse((now + GRACE, ByEnd(id))));
+            } else {
                 self.tokens.remove(&id);
             }
         }
@@ -242,6 +246,30 @@ mod tests {
             assert_eq!(ledger.reserve(id, at(200), at(90), true), Ok(()), "60 s and the grace are over");
         }
         assert_eq!(ledger.len(), kept.len());
+    }
+
+    /// The wall clock is put forward by an hour, while two handshakes are under way.
+    // spec-test: TOK-6
+    #[test]
+    fn a_token_with_a_handshake_under_way_is_not_forgotten_until_the_handshake_has_ended() {
+        let ledger = TokenLedger::new(1_000);
+        let made = [id("spent"), id("released")];
+        made.iter().for_each(|id| assert_eq!(ledger.reserve(id, at(60), at(0), true), Ok(())));
+        // Each stripe forgets when something is reserved in it.
+        let reserve_others = |now: u64| {
+            for other in 0..200 {
+                let other = id(&format!("{other} at {now}"));
+                ledger.reserve(&other, at(now), at(now), true).unwrap();
+                ledger.release(&other);
+            }
+        };
+        reserve_others(3_600);
+        assert!(ledger.spend(&made[0]), "it is the first of its handshakes");
+        ledger.release(&made[1]);
+        reserve_others(3_629);
+        assert!(made.iter().all(|id| ledger.use_of(id).is_some()));
+        reserve_others(3_660);
+        assert!(made.iter().all(|id| ledger.use_of(id).is_none()));
     }
 
     #[test]
