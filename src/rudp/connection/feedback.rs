@@ -31,10 +31,7 @@ impl Connection {
         if let Some(number) = outcome.marked {
             self.marks.on_acked(number);
         }
-        for &LostPacket { number, is_former, .. } in &outcome.spurious {
-            if !is_former {
-                self.repair_encoder.loss_mut().on_spurious();
-            }
+        for &LostPacket { number, .. } in &outcome.spurious {
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
         }
         self.tell_acked(now, &outcome);
@@ -63,6 +60,7 @@ impl Connection {
         self.congestion.tell(self.rtt.smoothed(), |controller| {
             for packet in outcome.spurious.iter().filter(|packet| !packet.is_former) {
                 controller.on_spurious();
+                self.repair_encoder.loss_mut().on_spurious();
                 self.datagram_size.on_acked(packet.bytes);
             }
             for &AckedPacket { bytes, sent_at } in &outcome.packets {
