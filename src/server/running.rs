@@ -265,6 +265,10 @@ impl WorkerEnd {
 
 impl Drop for WorkerEnd {
     fn drop(&mut self) {
+        // What was decided may lie in this worker's mailbox.
+        if self.outcome.is_err() {
+            self.shared.give_up_decisions();
+        }
         // A drain without this worker may never be over.
         if self.outcome.is_err() || self.shared.drain_until().is_none() {
             self.shared.drain(self.clock.mono() + DRAIN_AFTER_FAILURE);

@@ -51,6 +51,8 @@ pub struct Shared {
     counters: Box<[WorkerCounters]>,
     /// Latest end of the drain in µs; [`u64::MAX`] while the server serves.
     drain_until: AtomicU64,
+    /// Accepted decisions of the operator that no worker has carried out yet.
+    decisions: AtomicUsize,
     /// Number of workers that drain.
     draining: AtomicUsize,
 }
@@ -81,6 +83,7 @@ impl Shared {
             ledger: Arc::new(TokenLedger::new(tokens.max(MIN_TOKENS))),
             counters: (0..workers).map(|_| WorkerCounters::default()).collect(),
             drain_until: AtomicU64::new(u64::MAX),
+            decisions: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
             population: Population::new(workers),
             admit: None,
@@ -156,22 +159,54 @@ impl Shared {
     /// Makes a worker end the session; false if it does not exist, or if the server drains: sessions keep
     /// their last state then.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
-        let is_there = self.drain_until().is_none() && self.sessions.look_at(session).is_some();
-        if is_there {
-            self.post_for(session, Mail::CloseSession { session, reason });
-        }
-        is_there
+        self.decide(session, || {
+            self.sessions.look_at(session).map(|_| Mail::CloseSession { session, reason })
+        })
     }
 
     /// Makes a worker remove the user from the session; false if the user is not in it, or if the server
     /// drains.
     pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
-        let members = self.sessions.members(session).filter(|_| self.drain_until().is_none());
-        let is_there = members.is_some_and(|members| members.iter().any(|member| member.user == *user));
-        if is_there {
-            self.post_for(session, Mail::RemoveMember { session, user: user.clone(), reason });
+        self.decide(session, || {
+            let members = self.sessions.members(session)?;
+            let is_there = members.iter().any(|member| member.user == *user);
+            is_there.then(|| Mail::RemoveMember { session, user: user.clone(), reason })
+        })
+    }
+
+    /// Posts a decision about a session, unless there is none or the server drains. No worker drains before
+    /// it is carried out: it is counted before the drain is looked for, and a worker looks for the drain
+    /// before it looks at the count.
+    fn decide(&self, session: SessionId, decision: impl FnOnce() -> Option<Mail>) -> bool {
+        self.decisions.fetch_add(1, Ordering::SeqCst);
+        let decision = if self.drain_until().is_none() { decision() } else { None };
+        match decision {
+            Some(mail) => self.post_for(session, mail),
+            None => {
+                self.decided();
+                return false;
+            }
         }
-        is_there
+        true
+    }
+
+    /// Notes that a decision has been carried out, and its mail posted. A drain that waited for it begins.
+    pub fn decided(&self) {
+        let one_less = |decisions: usize| decisions.checked_sub(1);
+        let before = self.decisions.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        if before == Ok(1) && self.drain_until().is_some() {
+            self.wake_all();
+        }
+    }
+
+    /// Returns true while a decision that was accepted has not been carried out.
+    pub fn has_decisions(&self) -> bool {
+        self.decisions.load(Ordering::SeqCst) > 0
+    }
+
+    /// Lets the drain begin without the decisions: the worker that has them may have failed.
+    pub fn give_up_decisions(&self) {
+        let _ = self.decisions.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |_| Some(0));
     }
 
     /// Any worker can handle it; the session's id selects one, so that the work is spread.
@@ -198,7 +233,7 @@ impl Shared {
     /// `until`. A later call can only shorten the time.
     pub fn drain(&self, until: Timestamp) {
         // Never `u64::MAX`: `Timestamp::MAX` is one less.
-        self.drain_until.fetch_min(until.as_micros(), Ordering::Relaxed);
+        self.drain_until.fetch_min(until.as_micros(), Ordering::SeqCst);
         self.wake_all();
     }
 
@@ -227,7 +262,7 @@ impl Shared {
 
     /// Returns the latest end of the drain; `None` while the server serves.
     pub fn drain_until(&self) -> Option<Timestamp> {
-        let until = self.drain_until.load(Ordering::Relaxed);
+        let until = self.drain_until.load(Ordering::SeqCst);
         (until != u64::MAX).then(|| Timestamp::from_micros(until))
     }
 }

@@ -6,7 +6,6 @@ use super::Worker;
 use super::client::{Seat, SlotState};
 use super::held::Answer;
 use crate::base::{ConnectionId, Reader, RequestId, Slot, StreamId, Timestamp, UserId, Wire};
-use crate::server::mailbox::Mailbox;
 use crate::wire::command::{Broadcast, Message};
 use crate::wire::{Command, CommandError, CommandResult, ErrorCode, Reply, SessionEvent, StreamKind, Value};
 
@@ -133,9 +132,7 @@ impl Worker {
     /// Answers a command about a session, after everything that the session has sent its members so far.
     // spec: SES-19
     pub(super) fn answer_in(&mut self, now: Timestamp, connection: ConnectionId, slot: Slot, answer: Answer) {
-        let mailbox = self.shared.mailboxes.get(self.id);
-        let waiting = self.mail.len() + mailbox.map_or(0, Mailbox::len);
-        let mails = self.clients.answer_turns.handled() + waiting as u64;
+        let mails = self.mails_so_far();
         self.clients.answer_behind_mail(now, mails, (connection, slot), answer);
     }
 

@@ -54,7 +54,7 @@ use self::bodies::Bodies;
 use self::clients::Clients;
 use super::counters::WorkerCounters;
 use super::mail::{Mail, Post, WorkerSet};
-use super::mailbox::MailRoom;
+use super::mailbox::{MailRoom, Mailbox};
 use super::roster::Rosters;
 use super::shared::Shared;
 use crate::base::{Envelope, Now, Timestamp, WorkerId, Writer};
@@ -83,6 +83,8 @@ pub struct Worker {
     /// The turn ended with mail left, so the next one begins at once.
     behind: bool,
     draining: bool,
+    /// Mails that are handled before this worker drains, once nothing else keeps it from it.
+    drain_after: Option<u64>,
 }
 
 /// Rounds of events and mail in one turn. A round may cause mail to this worker itself; the rest waits for
@@ -113,6 +115,7 @@ impl Worker {
             now: Timestamp::ZERO,
             behind: false,
             draining: false,
+            drain_after: None,
         }
     }
 
@@ -154,8 +157,9 @@ impl Worker {
         // What that has told this worker's own members is for its next turn.
         self.behind |= !self.has_no_mail();
         self.wake_others();
-        // Checked again after the mail: from here on a drain wakes this worker again.
-        self.start_drain(now);
+        // Checked again after the mail: from here on a drain wakes this worker again. It begins with the next
+        // turn, once what the mail has caused has been sent: a CLOSE would overtake it.
+        self.behind |= !self.draining && self.has_carried_out_decisions(now);
         self.publish_counters();
     }
 
@@ -215,6 +219,12 @@ impl Worker {
         self.counters().mails.add((count - waiting.len()) as u64);
         self.mail = waiting;
         count > 0 || more_answers
+    }
+
+    /// Returns the number of mails that have been handled once those present now are.
+    fn mails_so_far(&self) -> u64 {
+        let waiting = self.mail.len() + self.shared.mailboxes.get(self.id).map_or(0, Mailbox::len);
+        self.clients.answer_turns.handled() + waiting as u64
     }
 
     /// Calls into the session table with a port that posts to all workers.

@@ -36,6 +36,7 @@ impl Worker {
         if let Ok(departed) = self.with_table(|table, port| table.close(now, session, reason, port)) {
             self.departed(now, session, &departed);
         }
+        self.shared.decided();
     }
 
     /// Removes a user from a session on behalf of the operator, as its owner could.
@@ -52,5 +53,6 @@ impl Worker {
         if let Ok(departed) = expel {
             self.departed(now, session, &departed);
         }
+        self.shared.decided();
     }
 }

@@ -11,8 +11,8 @@ use crate::base::{EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot,
 use crate::rudp::SendError;
 use crate::wire::command::{Decline, Delete, Join, Kick, To, Transfer};
 use crate::wire::{
-    Admission, DeleteReason, Delivery, ErrorCode, LeaveReason, Reason, Request, SessionEvent, UserEvent,
-    Value,
+    Admission, CloseCode, DeleteReason, Delivery, ErrorCode, LeaveReason, Reason, Request, SessionEvent,
+    UserEvent, Value,
 };
 
 fn kick(member: MemberId) -> Request {
@@ -107,6 +107,29 @@ fn a_session_that_the_operator_ends_is_over_for_all() {
         assert_eq!(house.user_events(dan), [UserEvent::InviteRevoked { invite }]);
         assert!(house.shared.sessions.look_at(at.session).is_none());
         assert!(house.join_open(dan, other.session).is_ok(), "others go on");
+    });
+}
+
+/// Whichever worker carries it out, and whichever finds out first that the server drains.
+// spec-test: SES-18, CON-8
+#[test]
+fn what_the_operator_decides_before_a_drain_is_told_before_it() {
+    with_any_workers(|house| {
+        let [(ann, at), (ben, with_ben), _] = gathered(house);
+        let other = house.create(ann, 2, Admission::Open);
+        let reason = Reason::new("a test").unwrap();
+        assert!(house.shared.remove_member(at.session, &UserId::new("ben").unwrap(), reason.clone()));
+        assert!(house.shared.close_session(other.session, reason.clone()));
+        house.shared.drain(house.now.mono + Duration::from_secs(5));
+        assert!(!house.shared.close_session(at.session, reason));
+        house.pass(Duration::from_millis(1));
+        let told = house.events(ben, with_ben.slot);
+        assert!(matches!(told[..], [.., SessionEvent::MemberLeft { .. }]), "{told:?}");
+        let told = house.events(ann, other.slot);
+        assert!(matches!(told[..], [.., SessionEvent::SessionDeleted { .. }]), "{told:?}");
+        assert_eq!([ann, ben].map(|who| house.closed_with(who)), [Some(CloseCode::ShuttingDown); 2]);
+        assert!(house.shared.sessions.look_at(other.session).is_none());
+        assert_eq!(house.shared.sessions.look_at(at.session).unwrap().members, 2, "it keeps its state");
     });
 }
 

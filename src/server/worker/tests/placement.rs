@@ -227,7 +227,7 @@ fn a_user_that_arrives_during_a_drain_is_told() {
     house.send(ben, None, Request::Join(Join::Session(at.session)));
     house.run_socket(ben);
     house.shared.drain(house.now.mono + Duration::from_secs(5));
-    house.run();
+    house.pass(Duration::from_millis(1));
     assert_eq!(house.closed_with(ben), Some(CloseCode::ShuttingDown));
     house.pass(Duration::from_millis(1));
     assert!(house.workers.iter().all(Driven::is_finished));
