@@ -34,18 +34,21 @@ impl Session {
         Some(self.end(DeleteReason::Idle, Reason::none(), turn))
     }
 
-    /// Ends the session and revokes its open invites.
+    /// Ends the session and revokes its open invites. Those whose own time is over have expired, even if
+    /// nothing has ended them yet.
+    // spec: EVT-11
     pub(super) fn end(&mut self, why: DeleteReason, reason: Reason, turn: &mut Turn<'_>) -> Departed {
         let number = self.take_number();
         let workers = self.members.workers();
         self.post(&workers, Change::Deleted { number, why, reason }, self.headroom(&workers), turn);
         self.phase.end();
-        let open = std::mem::replace(&mut self.invites, Invites::new()).into_open();
-        let revoked =
-            open.map(|(number, user)| EndedInvite { invite: self.invite_id(number), user }).collect();
+        let invites = std::mem::replace(&mut self.invites, Invites::new()).into_open(turn.now);
+        let ended = |(number, user)| EndedInvite { invite: self.invite_id(number), user };
+        let [expired, revoked] = invites.map(|them| them.into_iter().map(ended).collect());
         let (members, properties) = (self.members.list().clone(), self.properties.map().clone());
         Departed {
             left: None,
+            expired,
             revoked,
             ended: Some(Ended { kind: self.settings.kind, why, members, properties }),
         }

@@ -179,10 +179,12 @@ impl Invites {
         }
     }
 
-    /// Returns all open invites with their users, by number.
-    pub(super) fn into_open(self) -> impl Iterator<Item = (u32, UserId)> {
-        let open = self.by_number.into_iter().filter(|(_, invite)| invite.state == InviteState::Open);
-        open.map(|(number, invite)| (number, invite.user))
+    /// Returns all invites that have not ended, by number: those past their TTL at `now`, and the open ones.
+    pub(super) fn into_open(self, now: Timestamp) -> [Vec<(u32, UserId)>; 2] {
+        let is_open = |(_, invite): &(u32, Invite)| invite.state == InviteState::Open;
+        let open = self.by_number.into_iter().filter(is_open);
+        let (due, open): (Vec<_>, Vec<_>) = open.partition(|(_, invite)| invite.expires <= now);
+        [due, open].map(|them| them.into_iter().map(|(number, invite)| (number, invite.user)).collect())
     }
 
     /// Returns when [`Invites::expire`] next has work to do; `None` if never.

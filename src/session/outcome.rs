@@ -71,6 +71,8 @@ pub struct EndedInvite {
 pub struct Departed {
     /// The member that left, if one did.
     pub left: Option<Left>,
+    /// Invites whose own time was over before the session ended.
+    pub expired: Vec<EndedInvite>,
     /// Open invites that were revoked: that of a kicked user, or all of a session that ended.
     pub revoked: Vec<EndedInvite>,
     /// The end of the session, if it ended.
@@ -115,7 +117,7 @@ impl Expired {
     pub fn ends(&self) -> usize {
         match self {
             Self::Invite(_) => 1,
-            Self::Session(_, departed) => 1 + departed.revoked.len(),
+            Self::Session(_, departed) => 1 + departed.expired.len() + departed.revoked.len(),
         }
     }
 }

@@ -140,13 +140,19 @@ impl Worker {
     pub(super) fn expired(&mut self, now: Timestamp, expired: Vec<Expired>) {
         for expired in expired {
             match expired {
-                Expired::Invite(EndedInvite { invite, user }) => {
-                    self.withdraw_invite(now, &user, invite, UserEvent::InviteExpired { invite, user: None });
-                }
+                Expired::Invite(ended) => self.invites_expired(now, &[ended]),
                 Expired::Session(session, departed) => {
                     self.departed(now, session, &departed);
                 }
             }
+        }
+    }
+
+    /// Notifies users that the time of their invites is over.
+    pub(super) fn invites_expired(&mut self, now: Timestamp, expired: &[EndedInvite]) {
+        for EndedInvite { invite, user } in expired {
+            let event = UserEvent::InviteExpired { invite: *invite, user: None };
+            self.withdraw_invite(now, user, *invite, event);
         }
     }
 

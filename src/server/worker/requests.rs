@@ -114,6 +114,7 @@ impl Worker {
     /// Handles a leave or the end of a session: notifies the users whose invites ended with it, and the
     /// observer of the server.
     pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) -> Value {
+        self.invites_expired(now, &departed.expired);
         self.invites_revoked(now, &departed.revoked);
         if let Some(Left { member, user, why }) = &departed.left {
             let (member, why) = (*member, *why);

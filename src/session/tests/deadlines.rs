@@ -135,6 +135,29 @@ fn an_empty_session_whose_time_is_over_admits_nobody() {
     assert_eq!(world.decline("bob", invite), Err(ErrorCode::NoSuchSession));
 }
 
+/// One call expires at most 64 invites, and a command does not wait for it.
+// spec-test: EVT-11, INV-3
+#[test]
+fn an_invite_whose_time_is_over_has_expired_when_its_session_ends() {
+    let mut world = World::new();
+    let ann = world.create("ann", settings());
+    let early = world.invite(ann, "bob");
+    world.now += Duration::from_secs(30) - MICRO;
+    let late = world.invite(ann, "cat");
+    world.now += MICRO;
+    let departed = world.delete(ann).unwrap();
+    let of = |invite, name| vec![EndedInvite { invite, user: user(name) }];
+    assert_eq!((departed.expired, departed.revoked), (of(early, "bob"), of(late, "cat")));
+
+    let ann = world.create("ann", settings());
+    (0..100).for_each(|number| _ = world.invite(ann, &format!("user {number}")));
+    world.leave(ann).unwrap();
+    let expired = world.pass(Duration::from_secs(60));
+    let [singly @ .., Expired::Session(_, departed)] = &expired[..] else { panic!("{expired:?}") };
+    assert_eq!((singly.len() + departed.expired.len(), departed.revoked.len()), (100, 0));
+    assert!(singly.len() < 100 && singly.iter().all(|one| matches!(one, Expired::Invite(_))));
+}
+
 // spec-test: SES-5
 #[test]
 fn without_an_idle_ttl_a_session_ends_with_its_last_member() {

@@ -95,7 +95,7 @@ fn the_operator_removes_any_member_and_voids_their_invite() {
 
     let revoked = vec![EndedInvite { invite, user: user("bob") }];
     let left = |member, name| Some(Left { member, user: user(name), why: LeaveReason::Kicked });
-    let departed = Departed { left: left(bob, "bob"), revoked, ended: None };
+    let departed = Departed { left: left(bob, "bob"), revoked, ..Departed::default() };
     assert_eq!(expel(&mut world, session, "bob"), Ok(departed));
     assert_eq!(world.join_by("bob", invite), Err(ErrorCode::InviteRevoked));
     assert_eq!(expel(&mut world, session, "bob"), Err(ErrorCode::NoSuchMember));

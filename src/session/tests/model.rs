@@ -139,7 +139,7 @@ impl Run {
             }
             Command::Delete { session, by } => {
                 let by = self.member(session, by);
-                let expected = self.model(now, by.session, |model, _| model.delete(by.member));
+                let expected = self.model(now, by.session, |model, at| model.delete(by.member, at));
                 return departed(self.table.delete(now, by, Reason::none(), &mut self.mail), expected);
             }
             Command::Broadcast { session, by, delivery, to } => {
@@ -269,7 +269,7 @@ impl Run {
         );
         let ended = expired.into_iter().flat_map(|expired| match expired {
             Expired::Invite(ended) => vec![ended],
-            Expired::Session(_, departed) => departed.revoked,
+            Expired::Session(_, departed) => [departed.expired, departed.revoked].concat(),
         });
         ended.map(|ended| ended.invite).collect()
     }
@@ -391,7 +391,10 @@ fn departed(got: Result<Departed, ErrorCode>, mut expected: Result<Departed, Err
             .for_each(|(got, expected)| place(got, expected));
     }
     assert_eq!(got, expected);
-    got.into_iter().flat_map(|departed| departed.revoked).map(|ended| ended.invite).collect()
+    got.into_iter()
+        .flat_map(|departed| [departed.expired, departed.revoked].concat())
+        .map(|ended| ended.invite)
+        .collect()
 }
 
 fn info(session: &Reference, who: &UserId) -> Result<Info, ErrorCode> {

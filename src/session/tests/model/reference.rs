@@ -303,12 +303,12 @@ impl Reference {
         let ttl = u64::from(self.settings.idle_ttl.get());
         let owner_left = self.owner == member;
         if owner_left && self.settings.on_owner_leave == OnOwnerLeave::Delete {
-            return Ok(Departed { left, ..self.end(DeleteReason::OwnerLeft) });
+            return Ok(Departed { left, ..self.end(DeleteReason::OwnerLeft, at.now) });
         }
         match self.members.first().map(|(id, _)| *id) {
             Some(heir) if owner_left => self.set_owner(heir),
             Some(_) => {}
-            None if ttl == 0 => return Ok(Departed { left, ..self.end(DeleteReason::Idle) }),
+            None if ttl == 0 => return Ok(Departed { left, ..self.end(DeleteReason::Idle, at.now) }),
             None => {
                 self.idle_ends = Some(at.now + Duration::from_secs(ttl));
                 self.remember_ended(limits().max_ended_invites_of_empty);
@@ -343,12 +343,12 @@ impl Reference {
         self.log.push(Event::OwnerChanged(owner));
     }
 
-    pub(super) fn delete(&mut self, by: MemberId) -> Result<Departed, ErrorCode> {
+    pub(super) fn delete(&mut self, by: MemberId, at: &At<'_>) -> Result<Departed, ErrorCode> {
         self.check_owner(by)?;
-        Ok(self.end(DeleteReason::Deleted))
+        Ok(self.end(DeleteReason::Deleted, at.now))
     }
 
-    fn end(&mut self, why: DeleteReason) -> Departed {
+    fn end(&mut self, why: DeleteReason, now: Timestamp) -> Departed {
         self.log.push(Event::Deleted(why));
         let at = MemberAt {
             worker: WorkerId(0),
@@ -360,10 +360,13 @@ impl Reference {
         let (members, properties) = (Arc::new(members.collect()), Arc::new(self.properties.clone()));
         self.over = true;
         let open = self.open_tickets().into_iter();
-        let revoked = open.map(|number| self.end_ticket(number, ErrorCode::InviteRevoked)).collect();
+        let (due, open): (Vec<_>, Vec<_>) = open.partition(|number| self.tickets[number].expires <= now);
+        let mut end =
+            |numbers: Vec<u32>, how| numbers.into_iter().map(|it| self.end_ticket(it, how)).collect();
         Departed {
             left: None,
-            revoked,
+            expired: end(due, ErrorCode::InviteExpired),
+            revoked: end(open, ErrorCode::InviteRevoked),
             ended: Some(Ended { kind: self.settings.kind, why, members, properties }),
         }
     }
@@ -399,7 +402,7 @@ impl Reference {
             expired.push(Expired::Invite(ended));
         }
         if self.idle_ends.is_some_and(|ends| ends <= now) && !self.over {
-            let departed = self.end(DeleteReason::Idle);
+            let departed = self.end(DeleteReason::Idle, now);
             expired.push(Expired::Session(self.id, departed));
         }
         expired
