@@ -53,6 +53,8 @@ pub(super) struct Invites {
     ends: u64,
     /// Number of the next invite; `None` when no number is left.
     next: Option<u32>,
+    /// The session has no members, so that fewer ended invites are remembered.
+    of_empty: bool,
 }
 
 impl Invites {
@@ -66,6 +68,7 @@ impl Invites {
             ended: BTreeMap::new(),
             ends: 0,
             next: Some(1),
+            of_empty: false,
         }
     }
 
@@ -166,12 +169,25 @@ impl Invites {
         }
         self.ended.insert(self.ends, number);
         self.ends += 1;
-        self.forget_ended_but(limits.max_ended_invites, limits);
+        self.forget_oldest(limits);
         Some(user)
     }
 
-    /// Forgets ended invites, all but the last `newest` that ended.
-    pub(super) fn forget_ended_but(&mut self, newest: usize, limits: &SessionLimits) {
+    /// The session has its first member again.
+    pub(super) fn enter(&mut self) {
+        self.of_empty = false;
+    }
+
+    /// The last member of the session has left.
+    pub(super) fn empty(&mut self, limits: &SessionLimits) {
+        self.of_empty = true;
+        self.forget_oldest(limits);
+    }
+
+    /// Forgets the invites that ended first, as many as there are too many.
+    // spec: INV-2
+    fn forget_oldest(&mut self, limits: &SessionLimits) {
+        let newest = if self.of_empty { limits.max_ended_invites_of_empty } else { limits.max_ended_invites };
         while self.ended.len() > newest
             && let Some((_, first)) = self.ended.pop_first()
         {

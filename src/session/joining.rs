@@ -127,8 +127,9 @@ impl Session {
         let workers = self.members.workers_and(at.worker);
         let room = self.reserve(&workers, turn)?;
         if let Some(older) = older {
-            self.remove(older, LeaveReason::Replaced, Reason::none(), turn);
+            self.take_out(older, LeaveReason::Replaced, Reason::none(), turn);
         }
+        self.invites.enter();
         if let Some(invite) = invite {
             self.invites.end(invite.number, InviteState::Used, turn.limits);
         }

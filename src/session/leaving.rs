@@ -82,7 +82,23 @@ impl Session {
     /// Removes a member, then transfers ownership, ends the session or starts its idle time, as the settings
     /// require.
     // spec: SES-6
-    pub(super) fn remove(
+    fn remove(
+        &mut self,
+        member: MemberId,
+        why: LeaveReason,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Departed {
+        let departed = self.take_out(member, why, reason, turn);
+        if self.members.is_empty() {
+            self.invites.empty(turn.limits);
+        }
+        departed
+    }
+
+    /// Does the same for a member whose user takes the seat again in the same turn: the session is not empty
+    /// in between, and forgets nothing.
+    pub(super) fn take_out(
         &mut self,
         member: MemberId,
         why: LeaveReason,
@@ -106,11 +122,7 @@ impl Session {
                 self.set_owner(heir, room, turn);
             }
             Some(_) => {}
-            None => {
-                self.phase.empty(turn.now + self.idle_ttl());
-                // spec: INV-2
-                self.invites.forget_ended_but(turn.limits.max_ended_invites_of_empty, turn.limits);
-            }
+            None => self.phase.empty(turn.now + self.idle_ttl()),
         }
         Departed { left, ..self.end_if_idle(turn).unwrap_or_default() }
     }

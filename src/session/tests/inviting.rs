@@ -58,6 +58,36 @@ fn a_session_remembers_the_last_1_024_invites_that_have_ended() {
     assert_eq!(end_one(), Err(ErrorCode::NoSuchInvite), "the first that ended is forgotten first");
 }
 
+// spec-test: INV-2
+#[test]
+fn a_session_without_members_remembers_the_last_32_invites_that_have_ended_whenever_they_do() {
+    let mut world = World::new();
+    let ann = world.create("ann", settings());
+    let name = |number| format!("user {number}");
+    let invites: Vec<_> = (0..40).map(|number| world.invite(ann, &name(number))).collect();
+    world.leave(ann).unwrap();
+    for (number, invite) in invites.iter().enumerate() {
+        world.decline(&name(number), *invite).unwrap();
+    }
+    let codes = invites.iter().enumerate().map(|(number, invite)| world.join_by(&name(number), *invite));
+    let codes: Vec<_> = codes.collect();
+    assert!(codes[..8].iter().all(|code| *code == Err(ErrorCode::NoSuchInvite)), "{codes:?}");
+    assert!(codes[8..].iter().all(|code| *code == Err(ErrorCode::InviteDeclined)), "{codes:?}");
+}
+
+// spec-test: INV-2, HSK-15
+#[test]
+fn a_sole_member_that_connects_again_leaves_no_session_without_members() {
+    let mut world = World::new();
+    let ann = world.create("ann", open());
+    let invites: Vec<_> = (0..40).map(|number| world.invite(ann, &format!("user {number}"))).collect();
+    invites.iter().for_each(|invite| _ = world.revoke(ann, invite.number).unwrap());
+    let newer = MemberAt { login: LoginNumber(2), ..at("ann") };
+    let join = Join::Session(ann.session);
+    world.table.join(world.now, &user("ann"), newer, join, &mut world.mail).unwrap();
+    assert_eq!(world.join_by("user 0", invites[0]), Err(ErrorCode::InviteRevoked));
+}
+
 // spec-test: INV-7
 #[test]
 fn a_second_invite_to_a_user_replaces_the_first() {

@@ -166,7 +166,10 @@ impl Reference {
         ticket.ended = Some(how);
         let user = ticket.user.clone();
         self.ended_tickets.push(number);
-        self.remember_ended(limits().max_ended_invites);
+        self.remember_ended(match self.idle_ends {
+            None => limits().max_ended_invites,
+            Some(_) => limits().max_ended_invites_of_empty,
+        });
         EndedInvite { invite: InviteId { session: self.id, number }, user }
     }
 
@@ -272,8 +275,8 @@ impl Reference {
         }
         self.check_seat(ticket, at.now)?;
         at.room(self.users().chain([user]))?;
-        let used = ticket.map(|number| self.end_ticket(number, ErrorCode::InviteUsed).invite);
         let member = self.admit(user);
+        let used = ticket.map(|number| self.end_ticket(number, ErrorCode::InviteUsed).invite);
         Ok(Admitted { session: self.id, kind: self.settings.kind, member, used, replaced: None })
     }
 
