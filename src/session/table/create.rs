@@ -30,11 +30,11 @@ impl SessionTable {
         let session = Session::new(create, user, now, &self.limits)?;
         let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
         let most = self.limits.max_empty_per_owner;
-        let mut gives_way = self.claim_empty(|parked| parked.surplus_of(user, now, most));
+        let mut gives_way = self.claim_empty(|parked| parked.surplus_of(user, most));
         if gives_way.is_none()
             && self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err()
         {
-            let claimed = self.claim_empty(|parked| parked.first_to_go(now));
+            let claimed = self.claim_empty(Parked::first_to_go);
             gives_way = Some(claimed.ok_or(ErrorCode::ServerFull)?);
         }
         let created = self.insert(now, session, at, port);

@@ -24,19 +24,18 @@ impl Parked {
         self.change(owner, |sessions| _ = sessions.remove(&(until, session)));
     }
 
-    /// Returns the session with the longest time left after `now`, among those of the user who left most
-    /// sessions behind (on a tie, the user with the highest id).
-    pub(super) fn first_to_go(&self, now: Timestamp) -> Option<SessionId> {
-        let longest = |(_, owner): &(usize, UserId)| self.by_owner.get(owner)?.last().copied();
-        let of_owners = self.counts.iter().rev().filter_map(longest);
-        of_owners.filter(|(until, _)| *until > now).map(|(_, session)| session).next()
+    /// Returns the session with the longest time left, among those of the user who left most sessions behind
+    /// (on a tie, the user with the highest id). One whose time is over gives way as well: the keeper of its
+    /// stripe may not have come to it yet.
+    pub(super) fn first_to_go(&self) -> Option<SessionId> {
+        let (_, owner) = self.counts.last()?;
+        self.by_owner.get(owner)?.last().map(|(_, session)| *session)
     }
 
-    /// If a user has left at least `most` sessions behind, returns the one of them that ends first after
-    /// `now`.
-    pub(super) fn surplus_of(&self, owner: &UserId, now: Timestamp, most: usize) -> Option<SessionId> {
+    /// If a user has left at least `most` sessions behind, returns the one of them that ends first.
+    pub(super) fn surplus_of(&self, owner: &UserId, most: usize) -> Option<SessionId> {
         let sessions = self.by_owner.get(owner).filter(|sessions| sessions.len() >= most)?;
-        sessions.iter().find(|(until, _)| *until > now).map(|(_, session)| *session)
+        sessions.first().map(|(_, session)| *session)
     }
 
     /// Returns true if no session is parked.

@@ -179,6 +179,20 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     }
 }
 
+/// The keeper of its stripe ends it a moment later.
+// spec-test: SES-5
+#[test]
+fn an_empty_session_whose_time_is_over_gives_way_too() {
+    let mut world = World::with(SessionLimits { max_sessions: 1, ..SessionLimits::default() });
+    let ann = world.create("ann", settings());
+    world.leave(ann).unwrap();
+    world.now += Duration::from_secs(60);
+    let bob = world.create("bob", settings());
+    assert_eq!(world.table.len(), 1);
+    assert_eq!(world.pass_ends(Duration::ZERO), (vec![ann.session], vec![]));
+    assert_eq!((world.table.len(), world.broadcast(bob, Delivery::Unreliable)), (1, Ok(())));
+}
+
 // spec-test: SES-5
 #[test]
 fn who_leaves_most_sessions_behind_loses_them_first() {

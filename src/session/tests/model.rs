@@ -178,7 +178,7 @@ impl Run {
         let created = self.table.create(now, &who, at(who.as_str()), create.clone(), &mut self.mail);
         let is_full = self.counted().count() >= limits().max_sessions;
         let latest = self.seen.max(now);
-        let gives_way = self.gives_way(now).filter(|_| is_full);
+        let gives_way = self.gives_way().filter(|_| is_full);
         if is_full && gives_way.is_none() {
             assert_eq!(created, Err(ErrorCode::ServerFull));
             return;
@@ -204,7 +204,7 @@ impl Run {
     }
 
     /// Returns, of the user who left most sessions behind, the session that would stay longest.
-    fn gives_way(&mut self, now: Timestamp) -> Option<&mut Reference> {
+    fn gives_way(&mut self) -> Option<&mut Reference> {
         let mut of_users: BTreeMap<UserId, BTreeSet<(Timestamp, SessionId)>> = BTreeMap::new();
         for session in self.counted() {
             if let Some((user, ends)) = session.left_by.clone().zip(session.idle_ends) {
@@ -213,9 +213,8 @@ impl Run {
         }
         let mut users: Vec<_> = of_users.into_iter().map(|(user, left)| (left.len(), user, left)).collect();
         users.sort_unstable();
-        let mut longest = users.iter().rev().filter_map(|(.., left)| left.last());
-        let (_, id) = *longest.find(|(ends, _)| *ends > now)?;
-        self.sessions.get_mut(&id)
+        let (_, id) = users.last()?.2.last()?;
+        self.sessions.get_mut(id)
     }
 
     fn invite(
