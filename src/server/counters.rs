@@ -80,7 +80,9 @@ counters! {
          else was rejected is dropped, by reason.";
     Counter commands: "Commands taken.";
     Counter commands_refused: "Commands refused, with any code.";
-    Counter deliveries: "Messages of members queued for members.";
+    Counter deliveries:
+        "Messages of members, once for each member that one is for, even if it is then shed, or the member's \
+         connection has ended or takes no more.";
     Counter mails: "Mail taken from this server's workers.";
     Counter datagrams_forwarded: "Datagrams passed on to the worker that owns their connection.";
     Counter datagrams_not_forwarded:
