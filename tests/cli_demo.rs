@@ -54,10 +54,7 @@ fn an_interrupted_demo_still_reports() {
     demo.signal("INT");
     let report = demo.wait_for_json("the report", |_| true);
     all_is_well(&report);
-    // It was not done, as a script must learn.
-    assert_eq!(demo.wait_exit().code(), Some(1), "{}", demo.transcript());
-    let said = demo.transcript();
-    assert!(said.contains("error: it was ended after ") && said.contains(" of 3600 s"), "{said}");
+    assert!(demo.wait_exit().success(), "{}", demo.transcript());
 }
 
 #[test]

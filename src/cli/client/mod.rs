@@ -34,10 +34,9 @@ use crate::secure::ConnectGrant;
 /// A client for a terminal or a pipe: reads commands and writes events and results, one per line.
 ///
 /// Each command is answered before the next line is read, also if the connection ends first; `help` lists the
-/// commands. The client ends on
-/// `quit`, at the end of the input, or with the connection. A signal also ends it, a second one at once;
-/// before it is connected, with exit status 1. A refused command is reported and does not affect the exit
-/// status.
+/// commands. The client ends on `quit`, at the end of the input, or with the connection. A signal also ends
+/// it, a second one at once; before it is connected, with exit status 1. A refused command is reported and
+/// does not affect the exit status.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  rallypoint client --grant alice.grant\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"

@@ -35,8 +35,6 @@ pub struct Counts {
     pub refusals: u64,
     /// Time from the call of `send` to the delivery, counted for each receiver.
     pub latency: Latency,
-    /// How long the members of the first session to end broadcast, if a signal ended it early.
-    pub ended_after: Option<Duration>,
     /// Other problems.
     pub problems: Vec<String>,
 }
@@ -96,18 +94,10 @@ impl Figures {
 }
 
 impl Counts {
-    /// Records that a session was ended early, `after` this time.
-    pub fn end_early(&mut self, after: Duration) {
-        self.ended_after = Some(self.ended_after.map_or(after, |earlier| earlier.min(after)));
-    }
-
-    /// Returns the failed checks and the problems of a demo that should last for `seconds`; empty if every
-    /// check holds.
-    pub fn failures(&self, seconds: u32) -> Vec<String> {
+    /// Returns the failed checks and the problems; empty if every check holds.
+    pub fn failures(&self) -> Vec<String> {
         let missing = self.expected.saturating_sub(self.delivered);
-        let after = self.ended_after.unwrap_or_default().as_secs_f64();
         let checks = [
-            (self.ended_after.is_some(), format!("it was ended after {after:.1} of {seconds} s")),
             (self.expected == 0, "nothing was delivered".to_owned()),
             (missing > 0, format!("{missing} deliveries are missing")),
             (self.order_violations > 0, format!("{} order violations", self.order_violations)),
@@ -180,21 +170,15 @@ mod tests {
     #[test]
     fn what_does_not_hold_is_named() {
         let right = || Counts { expected: 4, delivered: 4, ..Counts::default() };
-        let ended_early = || {
-            let mut counts = right();
-            [3_100, 2_900, 3_000].iter().for_each(|after| counts.end_early(Duration::from_millis(*after)));
-            counts
-        };
-        assert!(right().failures(60).is_empty());
+        assert!(right().failures().is_empty());
         for (wrong, named) in [
             (Counts { delivered: 3, ..right() }, "1 deliveries are missing"),
             (Counts { duplicates: 1, ..right() }, "1 duplicates"),
             (Counts { order_violations: 2, ..right() }, "2 order violations"),
             (Counts { problems: vec!["fire".to_owned()], ..right() }, "fire"),
             (Counts::default(), "nothing was delivered"),
-            (ended_early(), "it was ended after 2.9 of 60 s"),
         ] {
-            assert_eq!(wrong.failures(60), [named]);
+            assert_eq!(wrong.failures(), [named]);
         }
     }
 }

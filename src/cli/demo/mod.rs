@@ -41,9 +41,6 @@ use crate::wire::Body;
 /// broadcast, change properties, leave and return; an invite expires, a full session refuses a user. Every
 /// member must receive the same events in the same order, none twice and none missing.
 ///
-/// A signal ends it early: it reports what it checked until then, with exit status 1. A second one ends it at
-/// once.
-///
 /// With --loss or --delay at most 1,024 clients are possible, because a relay carries no more. Each session
 /// has two more clients than members.
 #[derive(Args, Debug)]
@@ -188,7 +185,7 @@ fn report(args: &DemoArgs, figures: &Figures) -> Result<(), Failure> {
     } else {
         product(counts.to_table(args.sessions, args.members))?;
     }
-    match counts.failures(args.seconds) {
+    match counts.failures() {
         failures if failures.is_empty() => Ok(()),
         failures => Err(Failure::Work(failures.join(", "))),
     }

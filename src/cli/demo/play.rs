@@ -60,12 +60,12 @@ impl Play {
     /// # Errors
     /// [`Failure::Work`] if a step did not end as expected.
     pub async fn run(self) -> Result<(), Failure> {
-        let began = Instant::now();
+        let ends = Instant::now() + self.length;
         let mut stage = Stage::set(self).await?;
         for index in 0..stage.players.len() {
             stage.begin_to_send(index);
         }
-        let played = stage.incidents(began).await;
+        let played = stage.incidents(ends).await;
         for player in &mut stage.players {
             player.stop().await;
         }
@@ -160,24 +160,21 @@ impl Stage {
         }
     }
 
-    /// Runs the incidents that happen while everyone sends, until the time that began at `began` is over.
-    async fn incidents(&mut self, began: Instant) -> Result<(), Failure> {
+    /// Runs the incidents that happen while everyone sends, until the time is over.
+    async fn incidents(&mut self, ends: Instant) -> Result<(), Failure> {
         self.increment().await?;
         self.refuse_by_rule().await?;
-        let mut is_cut = self.play.is_stopped();
-        if !is_cut {
+        if !self.play.is_stopped() {
             self.refuse_expired().await?;
-            is_cut = self.play.is_stopped();
         }
-        if !is_cut {
+        if !self.play.is_stopped() {
             self.leave_and_return().await?;
         }
         self.increment().await?;
         let mut stop = self.play.stop.clone();
         tokio::select! {
-            biased;
-            () = sleep_until(began + self.play.length), if !is_cut => {}
-            _ = stop.wait_for(|stop| *stop) => self.play.figures.lock().end_early(began.elapsed()),
+            () = sleep_until(ends) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
         }
         Ok(())
     }
