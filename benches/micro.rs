@@ -31,7 +31,7 @@ use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 use busy::Watch;
-use rooms::{NOW, Nowhere, at, broadcast, create, gather, increment, message, table, user};
+use rooms::{NOW, Nowhere, at, broadcast, create, entrant, gather, increment, message, table, user};
 
 criterion_group! {
     name = all;
@@ -181,7 +181,8 @@ fn session_table(criterion: &mut Criterion<OnCore>) {
     let guest = user(8);
     group.bench_function("create, delete", |bencher| {
         bencher.iter(|| {
-            let made = table.create(NOW, &guest, at(0), create(), &mut Nowhere).expect("room for it");
+            let made =
+                table.create(NOW, entrant(&guest, at(0)), create(), &mut Nowhere).expect("room for it");
             table.delete(NOW, made.member_ref(), Reason::none(), &mut Nowhere)
         });
     });
@@ -191,7 +192,7 @@ fn session_table(criterion: &mut Criterion<OnCore>) {
             // Keeps away from every rate limit.
             now += Duration::from_secs(1);
             let session = next().session;
-            let joined = table.join(now, &guest, at(0), Join::Session(session), &mut Nowhere);
+            let joined = table.join(now, entrant(&guest, at(0)), Join::Session(session), &mut Nowhere);
             let guest = joined.expect("a free seat").member_ref();
             table.leave(now, guest, LeaveReason::Left, &mut Nowhere)
         });

@@ -41,7 +41,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use busy::Watch;
-use rooms::{NOW, Nowhere, Party, WORKERS, at, broadcast, gather, increment, message, table, user};
+use rooms::{NOW, Nowhere, Party, WORKERS, at, broadcast, entrant, gather, increment, message, table, user};
 
 const TURN: Duration = Duration::from_millis(2);
 /// Maximum time that a thread may wait for a core in a turn that counts.
@@ -203,7 +203,7 @@ fn play(
             90..96 => drop(table.set_properties(now, by, &increment(), &mut Nowhere).expect("it exists")),
             _ => {
                 let join = Join::Session(party.session);
-                let joined = table.join(now, &guest, at, join, &mut Nowhere).expect("a free seat");
+                let joined = table.join(now, entrant(&guest, at), join, &mut Nowhere).expect("a free seat");
                 table.leave(now, joined.member_ref(), LeaveReason::Left, &mut Nowhere).expect("it is in");
             }
         });
@@ -271,7 +271,7 @@ fn hold_times() {
             let guest = user(members);
             let join = |table: &SessionTable, port: &mut dyn WorkerPort| {
                 table
-                    .join(now, &guest, at(0), Join::Session(session), port)
+                    .join(now, entrant(&guest, at(0)), Join::Session(session), port)
                     .expect("a free seat")
                     .member_ref()
             };
@@ -286,7 +286,8 @@ fn hold_times() {
             let message = bench.time(|table, port| table.message(now, by, whisper, port)).0;
             let set = bench.time(|table, port| table.set_properties(now, by, &ops, port)).0;
             let (user, new) = (user(0), rooms::create());
-            let (create, made) = bench.time(|table, port| table.create(now, &user, at(0), new, port));
+            let (create, made) =
+                bench.time(|table, port| table.create(now, entrant(&user, at(0)), new, port));
             let made = made.expect("room for a session").member_ref();
             bench.table.delete(now, made, Reason::none(), &mut Nowhere).expect("its owner");
             bench.take_mail();

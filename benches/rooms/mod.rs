@@ -8,7 +8,7 @@ use rallypoint::base::{
     ConnectionId, LoginNumber, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits, SessionTable, WorkerPort,
+    Entrant, Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits, SessionTable, WorkerPort,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Join, Message, Recipients, To,
@@ -50,11 +50,12 @@ pub fn table(stripes: usize, seed: u64) -> SessionTable {
 
 /// Returns a new session with `members` members and seats for more.
 pub fn gather(table: &SessionTable, members: usize) -> Party {
-    let admitted = table.create(NOW, &user(0), at(0), create(), &mut Nowhere).expect("room for a session");
+    let admitted =
+        table.create(NOW, entrant(&user(0), at(0)), create(), &mut Nowhere).expect("room for a session");
     let mut party = Party { session: admitted.session, members: vec![admitted.member] };
     party.members.extend((1..members).map(|number| {
         let join = Join::Session(party.session);
-        table.join(NOW, &user(number), at(number), join, &mut Nowhere).expect("a free seat").member
+        table.join(NOW, entrant(&user(number), at(number)), join, &mut Nowhere).expect("a free seat").member
     }));
     party
 }
@@ -68,6 +69,11 @@ pub fn user(number: usize) -> UserId {
 pub fn at(number: usize) -> MemberAt {
     let worker = WorkerId(u8::try_from(number % usize::from(WORKERS)).expect("below the workers"));
     MemberAt { worker, connection: ConnectionId::new(worker, 1), slot: Slot(1), login: LoginNumber(1) }
+}
+
+/// Returns a user who enters a session, with all the room that it needs.
+pub fn entrant(user: &UserId, at: MemberAt) -> Entrant<'_> {
+    Entrant { user, at, snapshot_room: usize::MAX }
 }
 
 /// Returns an open session with a number that every member may change.

@@ -13,8 +13,8 @@ use rallypoint::base::{
     UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Change, Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits, SessionTable,
-    WorkerPort,
+    Admitted, Change, Entrant, Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits,
+    SessionTable, WorkerPort,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Invite, InvitedUsers, Join, Kick, To,
@@ -153,7 +153,7 @@ impl World {
         let properties = InitialProperties::new(vec![count]).expect("one");
         self.revision = 0;
         let create = Create { settings, properties };
-        let answer = self.table.create(self.now, &name(user), at(user), create, &mut self.mail);
+        let answer = self.table.create(self.now, entrant(&name(user), at(user)), create, &mut self.mail);
         self.admitted(user, answer)
     }
 
@@ -195,7 +195,7 @@ impl World {
             (_, Some(session)) => Join::Session(session),
             _ => return false,
         };
-        let answer = self.table.join(self.now, &name(user), at(user), join, &mut self.mail);
+        let answer = self.table.join(self.now, entrant(&name(user), at(user)), join, &mut self.mail);
         if let (Ok(admitted), Join::Invite(invite)) = (&answer, join) {
             assert_eq!(admitted.used, Some(invite));
         }
@@ -301,6 +301,11 @@ impl World {
 
 fn name(user: u8) -> UserId {
     UserId::new(&format!("user-{user}")).expect("short")
+}
+
+/// A user who enters a session, with all the room that it needs.
+fn entrant(user: &UserId, at: MemberAt) -> Entrant<'_> {
+    Entrant { user, at, snapshot_room: usize::MAX }
 }
 
 fn at(user: u8) -> MemberAt {

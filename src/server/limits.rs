@@ -96,8 +96,8 @@ limits! {
     /// is most. Above it `create` and `join` are refused with `rate_limited`.
     entries_per_second: 8 in 1..=65_536, "sessions/s";
     /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other user.
-    /// Above it an invite is refused with `too_many_invites`.
-    invites_per_user: 64 in 1..=1_024, "invites";
+    /// Above it an invite is refused with `too_many_invites`. A list of 512 still fits every client.
+    invites_per_user: 64 in 1..=512, "invites";
     /// Invites by one user that are open at the same time, in all sessions. Above it an invite is refused with
     /// `too_many_invites`.
     invites_by_user: 4_096 in 1..=1_048_576, "invites";
@@ -335,6 +335,6 @@ mod tests {
         };
         let too_small = LimitError::QueueTooSmall { value: 262_144, min: 262_432, invites_per_user: 237 };
         assert_eq!([of(236).check(), of(237).check()], [Ok(()), Err(too_small)]);
-        assert_eq!(Limits { invites_per_user: 1_024, ..Limits::default() }.check(), Ok(()));
+        assert_eq!(Limits { invites_per_user: 512, ..Limits::default() }.check(), Ok(()));
     }
 }

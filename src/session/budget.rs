@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::base::{ConnectionId, LoginNumber, SessionId, SessionKind, Slot, UserId, WorkerId};
     use crate::session::state::{self, Turn};
-    use crate::session::{Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, WorkerPort};
+    use crate::session::{Entrant, Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, WorkerPort};
     use crate::wire::command::{Create, InitialProperties, Join};
     use crate::wire::{Admission, IdleTtl, LeaveReason, MaxMembers, OnOwnerLeave, Settings};
     use proptest::prelude::*;
@@ -380,9 +380,10 @@ mod tests {
             slot: Slot(1),
             login: LoginNumber(login.into()),
         };
+        let entrant = |user, login| Entrant { user, at: at(login), snapshot_room: usize::MAX };
         let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
         let mut session = state::Session::new(create, &ann, turn.now, &limits).unwrap();
-        let ann = session.open(SessionId(1), at(1), &mut turn).unwrap().member;
+        let ann = session.open(SessionId(1), entrant(&ann, 1), &mut turn).unwrap().member;
         for _ in 0..4 {
             _ = session.take_budget(ann, 0, &turn);
         }
@@ -390,7 +391,7 @@ mod tests {
         assert_eq!(shares(&session), Some(1));
         for login in 2..5 {
             let join = Join::Session(session.id);
-            let bob = session.join(&bob, at(login), join, &mut turn).unwrap().member;
+            let bob = session.join(entrant(&bob, login), join, &mut turn).unwrap().member;
             assert_eq!(shares(&session), Some(2));
             session.leave(bob, LeaveReason::Left, &mut turn).unwrap();
             assert_eq!(shares(&session), Some(1));

@@ -2,9 +2,10 @@
 
 use super::invites::InviteState;
 use super::state::{Session, Turn};
-use super::{Admitted, Change, MemberAt, SessionSnapshot};
+use super::{Admitted, Change, Entrant, SessionSnapshot};
 use crate::base::{InviteId, LoginNumber, MemberId, SessionId, Timestamp, UserId};
 use crate::wire::command::Join;
+use crate::wire::event::Snapshot;
 use crate::wire::{Admission, ErrorCode, LeaveReason, OnOwnerLeave, Reason};
 
 /// What a user joins with: an invite, and an older membership that the join replaces.
@@ -23,15 +24,14 @@ impl Session {
     pub(super) fn open(
         &mut self,
         id: SessionId,
-        at: MemberAt,
+        creator: Entrant<'_>,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
         self.id = id;
-        let creator = self.owner_user.clone();
-        self.admit(&creator, at, Entry::default(), turn)
+        self.admit(creator, Entry::default(), turn)
     }
 
-    /// Makes `user` a member, replacing a membership by an older connection.
+    /// Makes a user a member, replacing a membership by an older connection.
     ///
     /// # Errors
     /// In this order: those of [`Phase::check`](super::phase::Phase::check); those of the invite (see
@@ -40,13 +40,12 @@ impl Session {
     // spec: SES-9
     pub(super) fn join(
         &mut self,
-        user: &UserId,
-        at: MemberAt,
+        entrant: Entrant<'_>,
         join: Join,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
-        let entry = self.check_join(user, at.login, join, turn.now)?;
-        self.admit(user, at, entry, turn)
+        let entry = self.check_join(entrant.user, entrant.at.login, join, turn.now)?;
+        self.admit(entrant, entry, turn)
     }
 
     /// Checks whether `user` may join, regardless of seats, rate and mailbox room, and returns what the user
@@ -101,11 +100,10 @@ impl Session {
         self.members.len() + self.invites.held(now) - own < usize::from(self.settings.max_members.get())
     }
 
-    /// Gives `user` a seat, if one is free.
+    /// Gives a user a seat, if one is free.
     fn admit(
         &mut self,
-        user: &UserId,
-        at: MemberAt,
+        Entrant { user, at, snapshot_room }: Entrant<'_>,
         entry: Entry,
         turn: &mut Turn<'_>,
     ) -> Result<Admitted, ErrorCode> {
@@ -123,6 +121,10 @@ impl Session {
         };
         if !is_in_budget {
             return Err(ErrorCode::RateLimited);
+        }
+        let snapshot_bytes = self.snapshot_bytes();
+        if snapshot_bytes > snapshot_room {
+            return Err(ErrorCode::Busy);
         }
         let workers = self.members.workers_and(at.worker);
         let room = self.reserve(&workers, turn)?;
@@ -148,7 +150,14 @@ impl Session {
             let change = Change::Joined { number, member, user: user.clone(), at, snapshot };
             self.post(&[worker], change, room, turn);
         }
-        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used: invite, replaced: older })
+        let (session, kind) = (self.id, self.settings.kind);
+        Ok(Admitted { session, kind, member, used: invite, replaced: older, snapshot_bytes })
+    }
+
+    /// Returns the most bytes that the snapshot of one more member takes.
+    fn snapshot_bytes(&self) -> usize {
+        let properties = &self.properties;
+        Snapshot::max_bytes(self.members.len() + 1, properties.map().len(), properties.bytes())
     }
 
     fn snapshot(&self, you: MemberId) -> SessionSnapshot {

@@ -19,6 +19,8 @@ pub struct Admitted {
     pub used: Option<InviteId>,
     /// The user's membership by an older connection, which ended with this one (`replaced`).
     pub replaced: Option<MemberId>,
+    /// Most bytes that the snapshot for the new member takes.
+    pub snapshot_bytes: usize,
 }
 
 impl Admitted {

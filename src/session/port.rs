@@ -1,7 +1,7 @@
 //! [`WorkerPort`]: the port through which sessions reach the workers that serve their members.
 
 use super::Fanout;
-use crate::base::{ConnectionId, LoginNumber, Slot, WorkerId};
+use crate::base::{ConnectionId, LoginNumber, Slot, UserId, WorkerId};
 
 /// Location of a member: its worker, connection and slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,17 @@ pub struct MemberAt {
     pub slot: Slot,
     /// Login number of that connection.
     pub login: LoginNumber,
+}
+
+/// A user who enters a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrant<'a> {
+    /// The user.
+    pub user: &'a UserId,
+    /// Its location as a member.
+    pub at: MemberAt,
+    /// Bytes that its queue still takes. A snapshot that could be longer is refused with `busy`.
+    pub snapshot_room: usize,
 }
 
 /// A worker's mailbox has no room; nothing was posted or reserved.

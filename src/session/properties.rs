@@ -44,6 +44,11 @@ pub(super) struct Writer<'a> {
 }
 
 impl Properties {
+    /// Returns the bytes of all keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Creates the initial properties of a session, owned by its first member.
     ///
     /// # Errors

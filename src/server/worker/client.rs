@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::held::{Answer, BehindMail, BehindSnapshot};
-use crate::base::{LoginNumber, RequestId, SessionKind, Slot, UserId, VecMap, Wire};
+use super::held::{Answer, BehindMail, BehindSnapshot, Entering};
+use crate::base::{LoginNumber, SessionKind, Slot, UserId, VecMap, Wire};
 use crate::server::budget::Budget;
 use crate::session::MemberRef;
 use crate::wire::result::Entered;
@@ -58,11 +58,12 @@ impl Client {
         (self.next_slot.0 < u32::MAX).then_some(self.next_slot)
     }
 
-    /// Assigns a slot. The result of `request`, which entered its session, follows the snapshot.
-    pub(super) fn take_seat(&mut self, slot: Slot, seat: Seat, request: RequestId) {
+    /// Assigns a slot. The result of the request that entered its session follows the snapshot.
+    pub(super) fn take_seat(&mut self, seat: Seat, entering: Entering) {
+        let slot = entering.slot();
         self.seats.add(slot, || seat);
         self.next_slot = self.next_slot.max(Slot(slot.0.saturating_add(1)));
-        self.behind_snapshot.enter(slot, request);
+        self.behind_snapshot.enter(entering);
     }
 
     pub(super) fn leave_seat(&mut self, slot: Slot) {
@@ -129,7 +130,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{MemberId, SessionId};
+    use crate::base::{MemberId, RequestId, SessionId};
     use crate::server::limits::Limits;
 
     // spec-test: SES-3
@@ -142,7 +143,7 @@ mod tests {
         let mut client = Client::new(ann, LoginNumber(1), Budget::new(&Limits::default()));
         client.next_slot = last;
         assert_eq!(client.free_slot(), Some(last));
-        client.take_seat(last, seat, RequestId(1));
+        client.take_seat(seat, Entering::new(last, RequestId(1), 0));
         client.settle_snapshot(last);
         assert_eq!(client.free_slot(), None);
         assert_eq!(

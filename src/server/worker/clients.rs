@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::{Client, Seat};
-use super::held::{Answer, AnswerTurns};
+use super::held::{Answer, AnswerTurns, Entering};
 use super::lagging::Lagging;
-use crate::base::{ConnectionId, IdMap, LoginNumber, RequestId, Slot, StreamId, Timestamp, UserId, WorkerId};
+use crate::base::{ConnectionId, IdMap, LoginNumber, Slot, StreamId, Timestamp, UserId, WorkerId};
 use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
+use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 use crate::wire::{CloseCode, Delivery, ErrorCode, UserEvent};
 
 /// The users that are connected to a worker, by connection.
@@ -129,9 +130,9 @@ impl Clients {
     }
 
     /// Seats a user in the session of a slot assigned to it. The result of `request` follows the snapshot.
-    pub(super) fn take_seat(&mut self, connection: ConnectionId, slot: Slot, seat: Seat, request: RequestId) {
+    pub(super) fn take_seat(&mut self, connection: ConnectionId, seat: Seat, entering: Entering) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
-            client.take_seat(slot, seat, request);
+            client.take_seat(seat, entering);
         }
     }
 
@@ -224,10 +225,21 @@ impl Clients {
     /// Answers that are held back count as queued.
     // spec: SES-17
     fn check_held(&mut self, connection: ConnectionId) {
-        let held = self.get(connection).map_or(0, |client| client.held_bytes());
-        if self.endpoint.queued_reliable_bytes(connection) + held > self.max_queued_bytes {
+        if self.waiting_bytes(connection) > self.max_queued_bytes {
             self.overdue.push(connection);
         }
+    }
+
+    /// Returns how many bytes of one more message a connection's queue takes.
+    pub(super) fn queue_room(&self, connection: ConnectionId) -> usize {
+        let waiting = self.waiting_bytes(connection) + MESSAGE_OVERHEAD_BYTES;
+        self.max_queued_bytes.saturating_sub(waiting)
+    }
+
+    /// Returns the bytes of reliable messages that wait for a connection, including what is held back.
+    fn waiting_bytes(&self, connection: ConnectionId) -> usize {
+        let held = self.get(connection).map_or(0, Client::held_bytes);
+        self.endpoint.queued_reliable_bytes(connection) + held
     }
 
     /// Sends a user an event that belongs to none of its sessions.

@@ -33,29 +33,50 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct BehindSnapshot {
     entering: Vec<Entering>,
-    /// Bytes that the results will count as in the queue.
+    /// Bytes that the snapshots and the results will count as in the queue, at most.
     bytes: usize,
 }
 
 /// A session whose snapshot was not sent.
 #[derive(Debug)]
-struct Entering {
+pub(super) struct Entering {
     slot: Slot,
     /// The request that entered it.
     request: RequestId,
+    /// Most bytes that the snapshot will count as in the queue.
+    snapshot_bytes: usize,
     /// The results behind that of the request.
     behind: Vec<Bytes>,
 }
 
+impl Entering {
+    /// A session that `request` entered as `slot`, with a snapshot of at most so many bytes.
+    pub(super) fn new(slot: Slot, request: RequestId, snapshot_bytes: usize) -> Self {
+        let snapshot_bytes = snapshot_bytes + MESSAGE_OVERHEAD_BYTES;
+        Self { slot, request, snapshot_bytes, behind: Vec::new() }
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Returns what the snapshot and the results behind it count as in the queue, at most.
+    fn bytes(&self) -> usize {
+        self.snapshot_bytes + self.behind.iter().map(cost).sum::<usize>()
+    }
+}
+
 impl BehindSnapshot {
-    /// Returns the bytes of the results, including the overhead of each in a connection's queue.
+    /// Returns the bytes of the snapshots and the results, including the overhead of each in a connection's
+    /// queue.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Holds the result of a request that entered a session until the slot's snapshot is sent.
-    pub(super) fn enter(&mut self, slot: Slot, request: RequestId) {
-        self.entering.push(Entering { slot, request, behind: Vec::new() });
+    pub(super) fn enter(&mut self, entering: Entering) {
+        self.bytes += entering.bytes();
+        self.entering.push(entering);
     }
 
     /// Holds a result behind the snapshots that were not sent; returns it if there are none.
@@ -77,8 +98,9 @@ impl BehindSnapshot {
         if self.entering.first().is_none_or(|first| first.slot != slot) {
             return Vec::new();
         }
-        let Entering { request, behind, .. } = self.entering.remove(0);
-        self.bytes -= behind.iter().map(cost).sum::<usize>();
+        let entered = self.entering.remove(0);
+        self.bytes -= entered.bytes();
+        let Entering { request, behind, .. } = entered;
         // Keeps no memory for later results.
         self.entering.shrink_to_fit();
         std::iter::once(result(request)).chain(behind).collect()
@@ -192,12 +214,12 @@ mod tests {
     fn what_is_held_leaves_in_order_behind_its_snapshot() {
         let mut held = BehindSnapshot::default();
         assert_eq!(held.hold(result("0")), Some(result("0")));
-        held.enter(Slot(3), RequestId(1));
+        held.enter(Entering::new(Slot(3), RequestId(1), 100));
         assert_eq!(held.hold(result("a")), None);
-        held.enter(Slot(4), RequestId(3));
+        held.enter(Entering::new(Slot(4), RequestId(3), 200));
         assert_eq!(["b", "c"].map(|text| held.hold(result(text))), [None, None]);
         assert_eq!([2, 3, 4, 5].map(|slot| held.is_entering(Slot(slot))), [false, true, true, true]);
-        assert_eq!(held.bytes(), 3 * (1 + MESSAGE_OVERHEAD_BYTES));
+        assert_eq!(held.bytes(), 3 + 100 + 200 + 5 * MESSAGE_OVERHEAD_BYTES);
         assert_eq!(held.settle(Slot(9), |_| panic!("not entered")), [] as [Bytes; 0]);
         let entered = |request: RequestId| Bytes::from(request.0.to_string());
         assert_eq!(held.settle(Slot(3), entered), ["1", "a"].map(result));

@@ -3,9 +3,12 @@
 use super::Worker;
 use super::client::Seat;
 use super::dispatch::{Caller, Scope};
+use super::held::Entering;
 use crate::base::{RequestId, SessionId, Timestamp, UserId, Wire};
 use crate::server::observer::ServerEvent;
-use crate::session::{Admitted, Departed, Ended, Left, MemberAt, MemberRef, SessionTable, WorkerPort};
+use crate::session::{
+    Admitted, Departed, Ended, Entrant, Left, MemberAt, MemberRef, SessionTable, WorkerPort,
+};
 use crate::wire::result::{Entered, Membership};
 use crate::wire::{ErrorCode, LeaveReason, Request, Value};
 
@@ -14,8 +17,8 @@ impl Worker {
     pub(super) fn user_command(&mut self, now: Timestamp, caller: &Caller, id: RequestId, request: Request) {
         let outcome = match request {
             Request::Create(create) => {
-                let create = |table: &SessionTable, at, port: &mut dyn WorkerPort| {
-                    table.create(now, &caller.user, at, create, port)
+                let create = |table: &SessionTable, entrant: Entrant<'_>, port: &mut dyn WorkerPort| {
+                    table.create(now, entrant, create, port)
                 };
                 self.enter(caller, id, create).map(|admitted| {
                     let Admitted { session, kind, .. } = admitted;
@@ -25,8 +28,8 @@ impl Worker {
                 })
             }
             Request::Join(join) => {
-                let join = |table: &SessionTable, at, port: &mut dyn WorkerPort| {
-                    table.join(now, &caller.user, at, join, port)
+                let join = |table: &SessionTable, entrant: Entrant<'_>, port: &mut dyn WorkerPort| {
+                    table.join(now, entrant, join, port)
                 };
                 self.enter(caller, id, join).map(|admitted| {
                     self.tell_admitted(caller, &admitted);
@@ -82,14 +85,15 @@ impl Worker {
         &mut self,
         caller: &Caller,
         id: RequestId,
-        admit: impl FnOnce(&SessionTable, MemberAt, &mut dyn WorkerPort) -> Result<Admitted, ErrorCode>,
+        admit: impl FnOnce(&SessionTable, Entrant<'_>, &mut dyn WorkerPort) -> Result<Admitted, ErrorCode>,
     ) -> Result<Admitted, ErrorCode> {
         let Caller { connection, user } = caller;
         let client = self.clients.get(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
         let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
+        let entrant = Entrant { user, at, snapshot_room: self.clients.queue_room(*connection) };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
-        let admitted = self.with_table(|table, port| admit(table, at, port));
+        let admitted = self.with_table(|table, port| admit(table, entrant, port));
         let Ok(admitted) = admitted else {
             self.shared.directory.release_session(user);
             return admitted;
@@ -98,7 +102,8 @@ impl Worker {
             self.settle_invite(caller, invite);
         }
         let seat = Seat { member: admitted.member_ref(), kind: admitted.kind };
-        self.clients.take_seat(*connection, slot, seat, id);
+        let entering = Entering::new(slot, id, admitted.snapshot_bytes);
+        self.clients.take_seat(*connection, seat, entering);
         Ok(admitted)
     }
 

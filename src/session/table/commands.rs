@@ -1,13 +1,13 @@
 //! Commands of members and of joining users, each on one session under the lock of its stripe.
 
-use super::super::{Admitted, Departed, EndedInvite, Inviting, MemberAt, MemberRef, WorkerPort};
+use super::super::{Admitted, Departed, EndedInvite, Entrant, Inviting, MemberRef, WorkerPort};
 use super::SessionTable;
 use crate::base::{MemberId, Revision, SessionId, Timestamp, UserId};
 use crate::wire::command::{Broadcast, Decline, Invite, Join, Kick, Message};
 use crate::wire::{ErrorCode, LeaveReason, PropertyOps, Reason};
 
 impl SessionTable {
-    /// Makes `user` a member, replacing a membership by an older connection.
+    /// Makes a user a member, replacing a membership by an older connection.
     ///
     /// # Errors
     /// In this order: `no_such_session`; with an invite `no_such_invite`, `not_your_invite`,
@@ -16,13 +16,12 @@ impl SessionTable {
     pub fn join(
         &self,
         now: Timestamp,
-        user: &UserId,
-        at: MemberAt,
+        entrant: Entrant<'_>,
         join: Join,
         port: &mut dyn WorkerPort,
     ) -> Result<Admitted, ErrorCode> {
         self.with(now, join.session(), ErrorCode::NoSuchSession, port, |session, turn| {
-            session.join(user, at, join, turn)
+            session.join(entrant, join, turn)
         })
     }
 

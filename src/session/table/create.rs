@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use rand::Rng;
 
 use super::super::state::{Session, Turn};
-use super::super::{Admitted, MemberAt, WorkerPort};
+use super::super::{Admitted, Entrant, WorkerPort};
 use super::SessionTable;
 use super::parked::Parked;
-use crate::base::{SessionId, Timestamp, UserId};
+use crate::base::{SessionId, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::command::Create;
 
 impl SessionTable {
-    /// Creates a session with `user` as its owner and first member. If the limit of sessions, or of empty
-    /// sessions that the user has left behind, is reached, an empty session gives way: its idle TTL is over
+    /// Creates a session with `creator` as its owner and first member. If the limit of sessions, or of empty
+    /// sessions that this user has left behind, is reached, an empty session gives way: its idle TTL is over
     /// at once.
     ///
     /// # Errors
@@ -22,22 +22,21 @@ impl SessionTable {
     pub fn create(
         &self,
         now: Timestamp,
-        user: &UserId,
-        at: MemberAt,
+        creator: Entrant<'_>,
         create: Create,
         port: &mut dyn WorkerPort,
     ) -> Result<Admitted, ErrorCode> {
-        let session = Session::new(create, user, now, &self.limits)?;
+        let session = Session::new(create, creator.user, now, &self.limits)?;
         let room = |sessions| (sessions < self.limits.max_sessions).then_some(sessions + 1);
         let most = self.limits.max_empty_per_owner;
-        let mut gives_way = self.claim_empty(|parked| parked.surplus_of(user, most));
+        let mut gives_way = self.claim_empty(|parked| parked.surplus_of(creator.user, most));
         if gives_way.is_none()
             && self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err()
         {
             let claimed = self.claim_empty(Parked::first_to_go);
             gives_way = Some(claimed.ok_or(ErrorCode::ServerFull)?);
         }
-        let created = self.insert(now, session, at, port);
+        let created = self.insert(now, session, creator, port);
         let settle = |session: &mut Session, turn: &mut Turn<'_>| {
             session.phase.settle_claim(turn.now, created.is_ok());
             Ok(())
@@ -69,7 +68,7 @@ impl SessionTable {
         &self,
         now: Timestamp,
         mut session: Session,
-        at: MemberAt,
+        creator: Entrant<'_>,
         port: &mut dyn WorkerPort,
     ) -> Result<Admitted, ErrorCode> {
         loop {
@@ -81,7 +80,7 @@ impl SessionTable {
             }
             state.now = state.now.max(now);
             let mut turn = Turn { now: state.now, limits: &self.limits, port };
-            let admitted = session.open(id, at, &mut turn)?;
+            let admitted = session.open(id, creator, &mut turn)?;
             // A session with a member in it and no invites has no deadline.
             state.sessions.insert(id, Box::new(session));
             return Ok(admitted);

@@ -82,9 +82,7 @@ fn a_sole_member_that_connects_again_leaves_no_session_without_members() {
     let ann = world.create("ann", open());
     let invites: Vec<_> = (0..40).map(|number| world.invite(ann, &format!("user {number}"))).collect();
     invites.iter().for_each(|invite| _ = world.revoke(ann, invite.number).unwrap());
-    let newer = MemberAt { login: LoginNumber(2), ..at("ann") };
-    let join = Join::Session(ann.session);
-    world.table.join(world.now, &user("ann"), newer, join, &mut world.mail).unwrap();
+    world.join_with("ann", LoginNumber(2), Join::Session(ann.session)).unwrap();
     assert_eq!(world.join_by("user 0", invites[0]), Err(ErrorCode::InviteRevoked));
 }
 
@@ -202,13 +200,8 @@ fn who_enters_an_open_session_uses_the_invite_that_holds_their_seat() {
     let mut world = World::new();
     let at = open_of(&mut world, 3);
     let held = world.hold(at, "bob").unwrap();
-    let admitted = world.table.join(
-        world.now,
-        &user("bob"),
-        self::at("bob"),
-        Join::Session(at.session),
-        &mut world.mail,
-    );
+    let admitted =
+        world.table.join(world.now, entrant(&user("bob")), Join::Session(at.session), &mut world.mail);
     assert_eq!(admitted.unwrap().used, Some(held));
     assert!(world.join("cat", Join::Session(at.session)).is_ok(), "nothing is held any more");
     // Only an invite that holds a seat is used up.

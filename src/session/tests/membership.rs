@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::DeleteReason;
+use crate::wire::event::Snapshot;
 
 // spec-test: EVT-1
 #[test]
@@ -120,6 +121,25 @@ fn a_join_for_which_a_mailbox_has_no_room_changes_nothing() {
     assert!(world.join_by("b", invite).is_ok());
 }
 
+// spec-test: SES-16, SES-17
+#[test]
+fn a_join_whose_snapshot_finds_no_room_changes_nothing() {
+    let mut world = World::new();
+    let ann = world.create("a", settings());
+    let invite = Join::Invite(world.invite(ann, "b"));
+    let before = world.table.info(&user("a"), ann.session).unwrap();
+    let bob = user("b");
+    let mut join = |snapshot_room| {
+        let entrant = Entrant { snapshot_room, ..entrant(&bob) };
+        world.table.join(world.now, entrant, invite, &mut world.mail)
+    };
+    let room = Snapshot::max_bytes(2, 0, 0);
+    assert_eq!(join(room - 1), Err(ErrorCode::Busy));
+    assert_eq!(join(room).map(|admitted| admitted.snapshot_bytes), Ok(room));
+    let after = world.table.info(&user("a"), ann.session).unwrap();
+    assert_eq!(after.members, before.members + 1, "the refusal has not used the invite up");
+}
+
 // spec-test: LIM-1
 #[test]
 fn a_session_for_which_there_is_no_room_is_not_created() {
@@ -127,7 +147,7 @@ fn a_session_for_which_there_is_no_room_is_not_created() {
     world.mail.full = vec![at("a").worker];
     let create = Create { settings: settings(), properties: InitialProperties::default() };
     let try_create = |world: &mut World| {
-        world.table.create(world.now, &user("a"), at("a"), create.clone(), &mut world.mail)
+        world.table.create(world.now, entrant(&user("a")), create.clone(), &mut world.mail)
     };
     assert_eq!(try_create(&mut world), Err(ErrorCode::Busy));
     assert!(world.table.is_empty());
@@ -149,7 +169,7 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
         let idle_ttl = IdleTtl::new(idle).unwrap();
         let create =
             Create { settings: Settings { idle_ttl, ..open() }, properties: InitialProperties::default() };
-        world.table.create(world.now, &user("a"), at("a"), create, &mut world.mail)
+        world.table.create(world.now, entrant(&user("a")), create, &mut world.mail)
     };
     let [kept, short, long] = [60, 60, 80_000].map(|idle| create(&mut world, idle).unwrap());
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
@@ -167,7 +187,7 @@ fn an_empty_session_gives_way_to_one_that_is_created() {
     assert_eq!(world.table.len(), 3, "at no time more");
     let late = Create { settings: open(), properties: InitialProperties::default() };
     let before = world.now - Duration::from_micros(1);
-    let again = world.table.create(before, &user("a"), at("a"), late, &mut world.mail);
+    let again = world.table.create(before, entrant(&user("a")), late, &mut world.mail);
     assert_eq!(again, Err(ErrorCode::ServerFull), "it gives way once, whatever another worker's clock says");
     assert_eq!(world.pass_ends(Duration::ZERO), (vec![short.session], vec![]));
     assert_eq!(create(&mut world, 60), Err(ErrorCode::ServerFull));
@@ -202,7 +222,7 @@ fn who_leaves_most_sessions_behind_loses_them_first() {
     let park = |world: &mut World, name: &str, idle| {
         let settings = Settings { idle_ttl: IdleTtl::new(idle).unwrap(), ..open() };
         let create = Create { settings, properties: InitialProperties::default() };
-        let created = world.table.create(world.now, &user(name), at(name), create, &mut world.mail).unwrap();
+        let created = world.table.create(world.now, entrant(&user(name)), create, &mut world.mail).unwrap();
         world.leave(created.member_ref()).unwrap();
         created.session
     };
@@ -229,7 +249,7 @@ fn one_user_leaves_only_so_many_sessions_behind() {
     let create = |world: &mut World, name: &str, idle| {
         let settings = Settings { idle_ttl: IdleTtl::new(idle).unwrap(), ..open() };
         let create = Create { settings, properties: InitialProperties::default() };
-        let created = world.table.create(world.now, &user(name), at(name), create, &mut world.mail);
+        let created = world.table.create(world.now, entrant(&user(name)), create, &mut world.mail);
         created.map(|created| created.member_ref())
     };
     let park = |world: &mut World, name, idle| {
@@ -472,11 +492,6 @@ fn who_joins_and_leaves_without_end_keeps_no_invited_user_out() {
     }
 }
 
-/// Location of a user on the connection with this login number.
-fn at_login(name: &str, login: u32) -> MemberAt {
-    MemberAt { login: LoginNumber(login.into()), connection: ConnectionId(login), ..at(name) }
-}
-
 // spec-test: HSK-15, SES-10
 #[test]
 fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
@@ -485,8 +500,7 @@ fn a_newer_connection_takes_the_seat_of_an_older_one_and_none_of_a_newer() {
     let session = world.create("ann", Settings { max_members, ..open() }).session;
     let mut join = |login| {
         let by_id = Join::Session(session);
-        let joined =
-            world.table.join(world.now, &user("bob"), at_login("bob", login), by_id, &mut world.mail);
+        let joined = world.join_with("bob", LoginNumber(login), by_id);
         joined.map(|Admitted { member, replaced, .. }| (member, replaced))
     };
     let (second, of_nobody) = join(2).unwrap();
@@ -516,9 +530,7 @@ fn a_session_that_ends_with_the_older_connection_admits_the_newer_no_more() {
         let mut world = World::new();
         let ann = world.create("ann", settings);
         world.take_changes();
-        let newer = at_login("ann", 2);
-        let joined =
-            world.table.join(world.now, &user("ann"), newer, Join::Session(ann.session), &mut world.mail);
+        let joined = world.join_with("ann", LoginNumber(2), Join::Session(ann.session));
         assert_eq!(joined, Err(ErrorCode::NoSuchSession));
         assert!(world.take_changes().is_empty());
         assert!(world.leave(ann).unwrap().ended.is_some());
@@ -532,8 +544,7 @@ fn a_session_that_ends_with_its_owner_admits_the_newer_connection_of_another() {
     let mut world = World::new();
     let session = world.create("ann", Settings { on_owner_leave: OnOwnerLeave::Delete, ..open() }).session;
     world.join("bob", Join::Session(session)).unwrap();
-    let newer = at_login("bob", 2);
-    let again = world.table.join(world.now, &user("bob"), newer, Join::Session(session), &mut world.mail);
+    let again = world.join_with("bob", LoginNumber(2), Join::Session(session));
     assert_eq!(again.map(|admitted| admitted.member), Ok(MemberId(3)));
 }
 
@@ -543,19 +554,10 @@ fn an_owner_that_connects_again_gives_the_session_to_who_is_there() {
     let mut world = World::new();
     let session = world.create("ann", open()).session;
     let bob = world.join("bob", Join::Session(session)).unwrap();
-    world
-        .table
-        .join(world.now, &user("ann"), at_login("ann", 2), Join::Session(session), &mut world.mail)
-        .unwrap();
+    world.join_with("ann", LoginNumber(2), Join::Session(session)).unwrap();
     assert_eq!(world.table.info(&user("bob"), session).unwrap().owner, bob);
     // A sole member that connects again keeps the session.
     let session = world.create("ann", open()).session;
-    let again = world.table.join(
-        world.now,
-        &user("ann"),
-        at_login("ann", 2),
-        Join::Session(session),
-        &mut world.mail,
-    );
+    let again = world.join_with("ann", LoginNumber(2), Join::Session(session));
     assert_eq!(world.table.info(&user("ann"), session).unwrap().owner, again.unwrap().member);
 }

@@ -91,7 +91,7 @@ impl World {
 
     fn create(&mut self, name: &str, settings: Settings) -> MemberRef {
         let create = Create { settings, properties: InitialProperties::default() };
-        let created = self.table.create(self.now, &user(name), at(name), create, &mut self.mail).unwrap();
+        let created = self.table.create(self.now, entrant(&user(name)), create, &mut self.mail).unwrap();
         created.member_ref()
     }
 
@@ -115,8 +115,14 @@ impl World {
     }
 
     fn join(&mut self, name: &str, join: Join) -> Result<MemberId, ErrorCode> {
-        let admitted = self.table.join(self.now, &user(name), at(name), join, &mut self.mail)?;
-        Ok(admitted.member)
+        self.join_with(name, LoginNumber(1), join).map(|admitted| admitted.member)
+    }
+
+    /// Joins by the connection with this login number.
+    fn join_with(&mut self, name: &str, login: LoginNumber, join: Join) -> Result<Admitted, ErrorCode> {
+        let user = user(name);
+        let entrant = Entrant { at: MemberAt { login, ..at(name) }, ..entrant(&user) };
+        self.table.join(self.now, entrant, join, &mut self.mail)
     }
 
     fn join_by(&mut self, name: &str, invite: InviteId) -> Result<MemberId, ErrorCode> {
@@ -230,6 +236,11 @@ fn member_ref(session: SessionId, member: MemberId) -> MemberRef {
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
+}
+
+/// A user with all the room that it needs.
+fn entrant(user: &UserId) -> Entrant<'_> {
+    Entrant { user, at: at(user.as_str()), snapshot_room: usize::MAX }
 }
 
 /// Location of a user; its name selects the worker.

@@ -175,7 +175,7 @@ impl Run {
         let properties = seeded.then_some(property).into_iter().collect();
         let create = Create { settings, properties: InitialProperties::new(properties).unwrap() };
         let who = user(USERS[who]);
-        let created = self.table.create(now, &who, at(who.as_str()), create.clone(), &mut self.mail);
+        let created = self.table.create(now, entrant(&who), create.clone(), &mut self.mail);
         let is_full = self.counted().count() >= limits().max_sessions;
         let latest = self.seen.max(now);
         let gives_way = self.gives_way().filter(|_| is_full);
@@ -247,7 +247,8 @@ impl Run {
             Some(number) => Join::Invite(InviteId { session: id, number }),
             None => Join::Session(id),
         };
-        let joined = self.table.join(now, &who, at(who.as_str()), join, &mut self.mail);
+        let joined = self.table.join(now, entrant(&who), join, &mut self.mail);
+        let joined = joined.map(|admitted| Admitted { snapshot_bytes: 0, ..admitted });
         assert_eq!(joined, expected.map_err(missing));
         joined.into_iter().filter_map(|admitted| admitted.used).collect()
     }

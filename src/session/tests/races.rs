@@ -96,7 +96,7 @@ fn of_two_joins_for_the_last_seat_one_is_admitted() {
         let racers = Racers::of(world);
         let [b, c] = ["b", "c"].map(|name| {
             racers.start(move |table, now, mail| {
-                table.join(now, &user(name), at(name), Join::Session(session), mail)
+                table.join(now, entrant(&user(name)), Join::Session(session), mail)
             })
         });
         let (b, c) = (b.join().unwrap(), c.join().unwrap());
@@ -118,9 +118,9 @@ fn of_two_connections_that_replace_an_older_one_the_newest_stays() {
         let racers = Racers::of(world);
         let [second, third] = [2, 3].map(LoginNumber).map(|login| {
             racers.start(move |table, now, mail| {
-                let at = MemberAt { login, ..at("b") };
+                let (user, at) = (user("b"), MemberAt { login, ..at("b") });
                 table
-                    .join(now, &user("b"), at, Join::Session(session), mail)
+                    .join(now, Entrant { at, ..entrant(&user) }, Join::Session(session), mail)
                     .map(|admitted| admitted.member_ref())
             })
         });
@@ -143,7 +143,7 @@ fn of_a_join_and_an_invite_that_holds_the_last_seat_one_gets_it() {
         let ann = world.create("a", Settings { max_members, ..open() });
         let racers = Racers::of(world);
         let join = racers.start(move |table, now, mail| {
-            table.join(now, &user("c"), at("c"), Join::Session(ann.session), mail).map(|_| ())
+            table.join(now, entrant(&user("c")), Join::Session(ann.session), mail).map(|_| ())
         });
         let hold = racers.start(move |table, now, mail| {
             let invite = Invite { hold_seat: true, ..invite_of("b") };
@@ -166,7 +166,7 @@ fn an_invite_admits_once_though_its_user_uses_it_twice_at_a_time() {
         let racers = Racers::of(world);
         let uses = [(); 2].map(|()| {
             racers.start(move |table, now, mail| {
-                table.join(now, &user("b"), at("b"), Join::Invite(invite), mail)
+                table.join(now, entrant(&user("b")), Join::Invite(invite), mail)
             })
         });
         let [first, second] = uses.map(|used| used.join().unwrap());
@@ -184,7 +184,7 @@ fn a_join_is_before_the_deletion_and_is_told_of_it_or_finds_no_session() {
         let invite = world.invite(ann, "b");
         let racers = Racers::of(world);
         let join = racers
-            .start(move |table, now, mail| table.join(now, &user("b"), at("b"), Join::Invite(invite), mail));
+            .start(move |table, now, mail| table.join(now, entrant(&user("b")), Join::Invite(invite), mail));
         let delete = racers.start(move |table, now, mail| table.delete(now, ann, Reason::none(), mail));
         let (joined, deleted) = (join.join().unwrap(), delete.join().unwrap().unwrap());
         let told = kinds(&racers.mail_of(at("b").worker)).join(", ");
@@ -370,7 +370,7 @@ fn of_two_creations_in_the_place_of_one_empty_session_one_is_refused() {
         let mut racers = Racers::of(world);
         let [c, d] = ["c", "d"].map(|name| {
             let create = Create { settings: open(), properties: InitialProperties::default() };
-            racers.start(move |table, now, mail| table.create(now, &user(name), at(name), create, mail))
+            racers.start(move |table, now, mail| table.create(now, entrant(&user(name)), create, mail))
         });
         let (c, d) = (c.join().unwrap(), d.join().unwrap());
         assert!(c.is_ok() != d.is_ok(), "{c:?} {d:?}");
@@ -398,9 +398,9 @@ fn create_and_join(
     empty: SessionId,
 ) -> (Result<Admitted, ErrorCode>, Result<Admitted, ErrorCode>) {
     let create = Create { settings: open(), properties: InitialProperties::default() };
-    let created = racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
+    let created = racers.start(move |table, now, mail| table.create(now, entrant(&user("c")), create, mail));
     let joined = racers
-        .start(move |table, now, mail| table.join(now, &user("d"), at("d"), Join::Session(empty), mail));
+        .start(move |table, now, mail| table.join(now, entrant(&user("d")), Join::Session(empty), mail));
     let outcomes = (created.join().unwrap(), joined.join().unwrap());
     expire_all(racers);
     outcomes
@@ -457,7 +457,7 @@ fn an_empty_session_that_the_operator_closes_leaves_one_place() {
             racers.mail.0.lock().full = if refused { vec![at("c").worker] } else { vec![] };
             let create = Create { settings: open(), properties: InitialProperties::default() };
             let created =
-                racers.start(move |table, now, mail| table.create(now, &user("c"), at("c"), create, mail));
+                racers.start(move |table, now, mail| table.create(now, entrant(&user("c")), create, mail));
             let closed =
                 racers.start(move |table, now, mail| table.close(now, empty, Reason::none(), mail).is_ok());
             let (created, closed) = (created.join().unwrap(), closed.join().unwrap());

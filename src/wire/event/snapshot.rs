@@ -52,6 +52,17 @@ impl Wire for SnapshotMember {
     }
 }
 
+impl Snapshot {
+    /// Returns the most bytes that the event of a snapshot takes: with so many members, and with so many
+    /// properties whose keys and values have `property_bytes` in all.
+    pub fn max_bytes(members: usize, properties: usize, property_bytes: usize) -> usize {
+        const FIXED: usize = 64;
+        const MEMBER: usize = 74;
+        const PROPERTY: usize = 16;
+        FIXED + members * MEMBER + properties * PROPERTY + property_bytes
+    }
+}
+
 impl Wire for Snapshot {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self {

@@ -4,12 +4,13 @@ use super::*;
 use crate::base::{
     ConnectionId, EventNumber, InviteId, MemberId, Revision, SessionId, SessionKind, UserId, Writer,
 };
+use crate::wire::property::Property;
 use crate::wire::property::change_tests::any_changes;
 use crate::wire::property::tests::any_property;
 use crate::wire::settings::tests::{any_note, any_reason, any_settings};
 use crate::wire::{
     Admission, Body, DeleteReason, Delivery, ErrorCode, IdleTtl, LeaveReason, MaxMembers, Note, OnOwnerLeave,
-    PropertyChange, PropertyChanges, PropertyKey, Reason, Settings, StreamKind,
+    PropertyChange, PropertyChanges, PropertyKey, PropertyValue, Reason, Settings, StreamKind, WriteRule,
 };
 use proptest::prelude::*;
 
@@ -60,6 +61,39 @@ fn known_bytes_of_a_snapshot() {
     let settings = [0, 7, 8, 60, 1, 0];
     let members = b"\x02\x01\x03ann\x02\x03bob";
     check(&SessionEvent::Snapshot(snapshot), &[&[0x50], &SESSION, &settings, &[2, 1, 3], members, &[0, 0]]);
+}
+
+#[test]
+fn no_snapshot_is_longer_than_its_bound() {
+    let named = |number: u32| UserId::new(&format!("{number:064}")).unwrap();
+    let members = (u32::MAX - 1_023..=u32::MAX)
+        .map(|id| SnapshotMember { member: MemberId(id), user: named(id) })
+        .collect();
+    let property = |number: u32| Property {
+        key: PropertyKey::new(&format!("{number:064}")).unwrap(),
+        value: PropertyValue::Bytes(Bytes::from(vec![7; 128])),
+        rule: WriteRule::Any,
+        creator: MemberId(u32::MAX),
+    };
+    let snapshot = Snapshot {
+        session: SessionId(u64::MAX),
+        settings: Settings {
+            kind: SessionKind(u16::MAX),
+            max_members: MaxMembers::MAX,
+            idle_ttl: IdleTtl::new(86_400).unwrap(),
+            on_owner_leave: OnOwnerLeave::Delete,
+            admission: Admission::Open,
+        },
+        you: MemberId(u32::MAX),
+        owner: MemberId(u32::MAX),
+        next: EventNumber::MAX,
+        members,
+        revision: Revision(u64::MAX >> 2),
+        properties: (0..256).map(property).collect(),
+    };
+    let spare = Snapshot::max_bytes(1_024, 256, 256 * (64 + 128)) - SessionEvent::Snapshot(snapshot).encode().len();
+    // The length of each value takes two bytes of four.
+    assert!((512..512 + 32).contains(&spare), "{spare}");
 }
 
 // spec-test: EVT-3

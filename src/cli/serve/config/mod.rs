@@ -114,10 +114,10 @@ mod tests {
         let both = "[limits]\nlagging_bytes = 200000\nmax_queued_bytes = 262144";
         assert_eq!(Config::default().apply_toml(both), Ok(()));
         let text =
-            refusal("[limits]\ninvites_per_user = 1024\nlagging_bytes = 200000\nmax_queued_bytes = 262144");
+            refusal("[limits]\ninvites_per_user = 512\nlagging_bytes = 200000\nmax_queued_bytes = 262144");
         assert_eq!(
             text,
-            "line 4: `limits.max_queued_bytes` is 262144; allowed is at least 589824 with `limits.invites_per_user` 1024"
+            "line 4: `limits.max_queued_bytes` is 262144; allowed is at least 376832 with `limits.invites_per_user` 512"
         );
     }
 

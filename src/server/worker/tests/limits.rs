@@ -13,10 +13,12 @@ use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
 use crate::server::mailbox::MailRoom;
 use crate::session::Load;
-use crate::wire::command::{Broadcast, Invite, Kick, Message, Recipients, To};
+use crate::wire::command::{
+    Broadcast, Create, InitialProperties, InitialProperty, Invite, Join, Kick, Message, Recipients, To,
+};
 use crate::wire::{
-    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, Reason, Request,
-    ServerMessage, SessionEvent, UserEvent, Value,
+    Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, PropertyKey,
+    PropertyValue, Reason, Request, ServerMessage, SessionEvent, UserEvent, Value, WriteRule,
 };
 
 fn shout(house: &mut House, who: Who, slot: Slot, counter: u16, bytes: usize) {
@@ -539,6 +541,52 @@ fn however_many_sessions_end_at_once_a_turn_ends() {
     assert!(house.workers[0].poll_timeout().is_some_and(|at| at <= now.mono), "the rest at once");
     house.run();
     assert!(house.shared.sessions.is_empty());
+}
+
+/// A user who comes back joins all of its sessions at once, and takes in whatever it is sent.
+// spec-test: SES-17
+#[test]
+fn nobody_is_removed_for_the_snapshots_of_the_sessions_that_it_joins() {
+    let mut house =
+        House::new(1, Limits { max_queued_bytes: 262_144, lagging_bytes: 200_000, ..Limits::default() });
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let large = InitialProperty {
+        key: PropertyKey::new("map").unwrap(),
+        value: PropertyValue::Bytes(Bytes::from(vec![7; 60_000])),
+        rule: WriteRule::Any,
+    };
+    let sessions: Vec<_> = (0..8)
+        .map(|_| {
+            let Request::Create(create) = create(2, Admission::Open) else { panic!("it creates") };
+            let properties = InitialProperties::new(vec![large.clone()]).unwrap();
+            let asked = house.send(ann, None, Request::Create(Create { properties, ..create }));
+            house.pass(Duration::from_secs(1));
+            match house.answer(ann, asked) {
+                Ok(Value::Entered(at)) => at.session,
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    let mut waiting = sessions;
+    let mut rounds = 0;
+    while !waiting.is_empty() {
+        let join = |id: &SessionId| (house.send(ben, None, Request::Join(Join::Session(*id))), *id);
+        let asked: Vec<_> = waiting.iter().map(join).collect();
+        house.pass(Duration::from_secs(1));
+        waiting.clear();
+        for (request, session) in asked {
+            match house.answer(ben, request) {
+                Ok(Value::Entered(_)) => {}
+                other => {
+                    assert_eq!(other, Err(ErrorCode::Busy));
+                    waiting.push(session);
+                }
+            }
+        }
+        rounds += 1;
+        assert_eq!(waiting.len(), 8_usize.saturating_sub(4 * rounds), "four have room at once");
+    }
+    assert_eq!(house.closed_with(ben), None);
 }
 
 // spec-test: LIM-8

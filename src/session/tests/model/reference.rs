@@ -277,7 +277,8 @@ impl Reference {
         at.room(self.users().chain([user]))?;
         let member = self.admit(user);
         let used = ticket.map(|number| self.end_ticket(number, ErrorCode::InviteUsed).invite);
-        Ok(Admitted { session: self.id, kind: self.settings.kind, member, used, replaced: None })
+        let (session, kind) = (self.id, self.settings.kind);
+        Ok(Admitted { session, kind, member, used, replaced: None, snapshot_bytes: 0 })
     }
 
     fn admit(&mut self, user: &UserId) -> MemberId {
