@@ -127,7 +127,7 @@ enum Wait {
 struct Turns<'a, D: ?Sized> {
     driven: &'a mut D,
     clock: Clock,
-    io: Io<'a>,
+    io: Io<'a, Port>,
     inbox: ReceiveBatch,
     outbox: SendBatch,
     busy: BusyPoll,
@@ -148,7 +148,7 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         Self {
             driven,
             clock,
-            io: Io { port, counters, send_batches },
+            io: Io { line: port, counters, send_batches },
             inbox: ReceiveBatch::new(port, path),
             outbox: SendBatch::new(port, path),
             busy: BusyPoll::new(busy_poll),
@@ -197,7 +197,7 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
 
     /// Passes all received datagrams to `driven`; returns the time, and whether more are waiting.
     fn read(&mut self, reads: bool, woken: bool) -> io::Result<(Now, bool)> {
-        let more = reads && self.inbox.receive(self.io.port, &self.io.counters)?;
+        let more = reads && self.inbox.receive(self.io.line, &self.io.counters)?;
         let now = self.clock.now();
         self.slack.on_turn(now.mono);
         if reads && !self.inbox.is_empty() {
@@ -236,15 +236,34 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
     }
 }
 
+/// What a loop sends through.
+trait Line {
+    /// Sends what a batch holds, as [`SendBatch::send`].
+    fn send(&self, outbox: &mut SendBatch, counters: &Counters) -> io::Result<Flushed>;
+
+    /// See [`Port::is_crowded`].
+    fn is_crowded(&self) -> bool;
+}
+
+impl Line for Port {
+    fn send(&self, outbox: &mut SendBatch, counters: &Counters) -> io::Result<Flushed> {
+        outbox.send(self, counters)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.is_crowded()
+    }
+}
+
 /// The socket, and how the loop uses it.
-struct Io<'a> {
-    port: &'a Port,
+struct Io<'a, L> {
+    line: &'a L,
     counters: Arc<Counters>,
     /// Maximum number of batches sent in a turn.
     send_batches: usize,
 }
 
-impl Io<'_> {
+impl<L: Line> Io<'_, L> {
     /// Sends the datagrams kept from earlier turns, then those that `driven` has now.
     fn flush<D: Driven + ?Sized>(
         &self,
@@ -252,16 +271,16 @@ impl Io<'_> {
         driven: &mut D,
         outbox: &mut SendBatch,
     ) -> io::Result<Sending> {
-        if outbox.send(self.port, &self.counters)? == Flushed::Blocked {
+        if self.line.send(outbox, &self.counters)? == Flushed::Blocked {
             self.counters.answers_dropped.add_len(driven.drop_answers());
             return Ok(Sending::Blocked);
         }
         for _ in 0..self.send_batches {
-            if driven.has_answers() && self.port.is_crowded() {
+            if driven.has_answers() && self.line.is_crowded() {
                 self.counters.answers_dropped.add_len(driven.drop_answers());
             }
             let full = outbox.fill(|datagram| driven.poll_transmit(now, datagram));
-            if outbox.send(self.port, &self.counters)? == Flushed::Blocked {
+            if self.line.send(outbox, &self.counters)? == Flushed::Blocked {
                 return Ok(Sending::Blocked);
             }
             if !full {
@@ -269,5 +288,155 @@ impl Io<'_> {
             }
         }
         Ok(Sending::Unfinished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::base::Envelope;
+    use crate::net::{BufferSizes, bind};
+
+    /// A line that has no room where its script says so, and takes everything after it.
+    #[derive(Default)]
+    struct Scripted {
+        script: RefCell<VecDeque<Flushed>>,
+        taken: Cell<usize>,
+        is_crowded: bool,
+    }
+
+    impl Line for Scripted {
+        fn send(&self, outbox: &mut SendBatch, _: &Counters) -> io::Result<Flushed> {
+            let next = self.script.borrow_mut().pop_front().unwrap_or(Flushed::Dry);
+            if next == Flushed::Dry {
+                self.taken.set(self.taken.get() + outbox.take());
+            }
+            Ok(next)
+        }
+
+        fn is_crowded(&self) -> bool {
+            self.is_crowded
+        }
+    }
+
+    /// A machine with datagrams of its own, and with answers to strangers.
+    #[derive(Default)]
+    struct Machine {
+        own: usize,
+        answers: usize,
+        due: Option<Timestamp>,
+        is_finished: bool,
+    }
+
+    impl Driven for Machine {
+        fn handle_datagrams(&mut self, _: Now, _: &mut dyn Iterator<Item = (Envelope, BytesMut)>) {}
+
+        fn handle_wake(&mut self, _: Now) {}
+
+        fn handle_timeout(&mut self, _: Now) {}
+
+        fn poll_transmit(&mut self, _: Now, _: &mut BytesMut) -> Option<Envelope> {
+            let left = if self.own > 0 { &mut self.own } else { &mut self.answers };
+            *left = left.checked_sub(1)?;
+            Some(Envelope::from(([127, 0, 0, 1], 9)))
+        }
+
+        fn has_answers(&self) -> bool {
+            self.answers > 0
+        }
+
+        fn drop_answers(&mut self) -> usize {
+            std::mem::take(&mut self.answers)
+        }
+
+        fn poll_timeout(&self) -> Option<Timestamp> {
+            self.due
+        }
+
+        fn is_finished(&self) -> bool {
+            self.is_finished
+        }
+    }
+
+    /// Calls `test` with a socket and what a loop on it keeps.
+    fn with_port(test: impl FnOnce(Setup, &Port)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = bind(([127, 0, 0, 1], 0).into(), BufferSizes::default()).unwrap();
+            let setup = Setup::of(&socket, Clock::new(), false);
+            test(setup, &Port::new(socket.udp).unwrap());
+        });
+    }
+
+    /// Flushes a machine with 70 datagrams of its own and 5 answers, two batches at most; returns how that
+    /// ended, what was taken, the answers that were dropped, and the datagrams that are left.
+    fn flush(line: &Scripted) -> (Sending, usize, u64, usize) {
+        let mut flushed = None;
+        with_port(|setup, port| {
+            let (mut machine, counters) =
+                (Machine { own: 70, answers: 5, ..Machine::default() }, setup.counters);
+            let io = Io { line, counters: Arc::clone(&counters), send_batches: 2 };
+            let mut outbox = SendBatch::new(port, setup.path);
+            let sending = io.flush(setup.clock.now(), &mut machine, &mut outbox).unwrap();
+            let left = machine.own + machine.answers;
+            flushed = Some((sending, line.taken.get(), counters.answers_dropped.get(), left));
+        });
+        flushed.unwrap()
+    }
+
+    #[test]
+    fn answers_to_strangers_take_no_room_from_others() {
+        let line = |script: &[Flushed], is_crowded| Scripted {
+            script: script.iter().copied().collect::<VecDeque<_>>().into(),
+            is_crowded,
+            ..Scripted::default()
+        };
+        assert_eq!(flush(&line(&[], false)), (Sending::Done, 75, 0, 0));
+        assert_eq!(flush(&line(&[], true)), (Sending::Done, 70, 5, 0), "little room is left");
+        let none = [Flushed::Blocked];
+        assert_eq!(flush(&line(&none, false)), (Sending::Blocked, 0, 5, 70), "none for older ones");
+        let some = [Flushed::Dry, Flushed::Dry, Flushed::Blocked];
+        assert_eq!(flush(&line(&some, false)), (Sending::Blocked, 64, 0, 0), "a batch of eleven is kept");
+    }
+
+    /// A turn sends a limited number of batches, and what was not sent is sent by the next.
+    #[test]
+    fn a_long_backlog_takes_several_turns() {
+        with_port(|setup, port| {
+            let (mut machine, line) = (Machine { own: 200, ..Machine::default() }, Scripted::default());
+            let io = Io { line: &line, counters: setup.counters, send_batches: 2 };
+            let mut outbox = SendBatch::new(port, setup.path);
+            let now = setup.clock.now();
+            let mut next = || (io.flush(now, &mut machine, &mut outbox).unwrap(), line.taken.get());
+            assert_eq!([next(), next()], [(Sending::Unfinished, 128), (Sending::Done, 200)]);
+        });
+    }
+
+    #[test]
+    fn last_words_wait_for_room_but_not_forever() {
+        with_port(|setup, port| {
+            let at = |millis: u64| Timestamp::from_millis(1_000 + millis);
+            let mut machine = Machine { due: Some(at(0)), ..Machine::default() };
+            let mut turns = Turns::new(setup, port, &mut machine);
+            assert!(!turns.is_over(at(0), Sending::Done));
+            assert_eq!(
+                turns.deadline(at(5), Sending::Blocked),
+                Some(at(5) + BLOCKED_WAIT),
+                "it does not spin"
+            );
+            turns.driven.is_finished = true;
+            turns.driven.due = None;
+            assert!(!turns.is_over(at(10), Sending::Blocked));
+            assert_eq!(turns.deadline(at(10), Sending::Blocked), Some(at(10) + LAST_WORDS));
+            assert!(
+                !turns.is_over(at(1_009), Sending::Blocked) && !turns.is_over(at(1_010), Sending::Unfinished)
+            );
+            assert!(turns.is_over(at(1_010), Sending::Blocked) && turns.is_over(at(20), Sending::Done));
+        });
     }
 }

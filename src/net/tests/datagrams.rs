@@ -4,12 +4,11 @@ use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::BufMut;
 use tokio::sync::Notify;
 
 use super::{PATHS, Script, carry, run, socket};
-use crate::net::batch::{BATCH, Flushed, ReceiveBatch, SendBatch};
-use crate::net::port::{Port, Room};
+use crate::net::batch::{BATCH, ReceiveBatch};
+use crate::net::port::Port;
 use crate::net::{BufferSizes, Clock, Socket, bind, drive};
 
 #[test]
@@ -108,41 +107,6 @@ fn a_datagram_that_cannot_be_sent_costs_only_itself_on_both_paths() {
         });
         assert_eq!((counters.send_errors.get(), counters.too_long_to_send.get()), (0, 1), "{path:?}");
         assert_eq!(counters.datagrams_out.get(), 2, "{path:?}");
-    }
-}
-
-#[test]
-fn what_the_socket_has_no_room_for_is_kept() {
-    for path in PATHS {
-        run(async {
-            let small = BufferSizes { receive_bytes: 1 << 16, send_bytes: 1 };
-            let sender = bind(([127, 0, 0, 1], 0).into(), small).unwrap();
-            let counters = sender.counters();
-            let (port, mut room) = (Port::new(sender.udp).unwrap(), Room::default());
-            poll_fn(|cx| room.poll(&port, cx)).await;
-            let (mut outbox, mut blocked) = (SendBatch::new(&port, path), false);
-            // A port that is not bound would answer with errors.
-            let receiver = socket(path);
-            let to = receiver.local_addr().unwrap();
-            outbox.fill(|datagram| {
-                datagram.put_bytes(9, 8_000);
-                Some(to.into())
-            });
-            // Loopback delivers at once, so the buffer may never fill; the assertions hold in either case.
-            while outbox.unsent() > 0 {
-                let before = outbox.unsent();
-                match outbox.send(&port, &counters).unwrap() {
-                    Flushed::Blocked => {
-                        blocked = true;
-                        assert!(outbox.unsent() > 0 && outbox.unsent() <= before);
-                        poll_fn(|cx| room.poll(&port, cx)).await;
-                    }
-                    Flushed::Dry => assert_eq!(outbox.unsent(), 0),
-                }
-            }
-            assert_eq!(counters.send_blocked.get() > 0, blocked);
-            assert_eq!(counters.datagrams_out.get() + counters.send_errors.get(), BATCH as u64);
-        });
     }
 }
 

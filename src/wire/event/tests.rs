@@ -91,7 +91,8 @@ fn no_snapshot_is_longer_than_its_bound() {
         revision: Revision(u64::MAX >> 2),
         properties: (0..256).map(property).collect(),
     };
-    let spare = Snapshot::max_bytes(1_024, 256, 256 * (64 + 128)) - SessionEvent::Snapshot(snapshot).encode().len();
+    let spare =
+        Snapshot::max_bytes(1_024, 256, 256 * (64 + 128)) - SessionEvent::Snapshot(snapshot).encode().len();
     // The length of each value takes two bytes of four.
     assert!((512..512 + 32).contains(&spare), "{spare}");
 }
