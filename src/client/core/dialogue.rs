@@ -115,7 +115,7 @@ impl Dialogue {
             Slot::read(&mut reader).and_then(|slot| Ok((slot, SessionEvent::decode(reader.rest())?)));
         let (slot, event) =
             decoded.map_err(|error| ServerViolation::Undecodable { stream: StreamId::CONTROL, error })?;
-        require_delivery(slot.into(), Delivery::Unreliable, &event)?;
+        require(slot.into(), Delivery::Unreliable, delivery_of(&event), event.name())?;
         match self.slots.get(slot) {
             Some(_) => self.on_session_event(slot, event),
             None => Ok(()),
@@ -127,7 +127,12 @@ impl Dialogue {
         match decode(stream, payload)? {
             ServerMessage::Result(result) => self.on_result(stream, delivery, result),
             ServerMessage::User(event) => {
-                require_ordered(stream, delivery, "user event")?;
+                // spec: EVT-13
+                let wanted = match event {
+                    UserEvent::Lagging => Delivery::ReliableUnordered,
+                    _ => Delivery::ReliableOrdered,
+                };
+                require(stream, delivery, wanted, "user event")?;
                 if let UserEvent::Rehomed { connection } = event {
                     self.rehomed = Some(connection);
                 } else if let Some(event) = Event::from_user(event) {
@@ -148,11 +153,11 @@ impl Dialogue {
         match decode(stream, payload)? {
             ServerMessage::Result(result) => self.on_result(stream, delivery, result),
             ServerMessage::Session(SessionEvent::Snapshot(snapshot)) => {
-                require_ordered(stream, delivery, "snapshot")?;
+                require(stream, delivery, Delivery::ReliableOrdered, "snapshot")?;
                 self.on_snapshot(slot, &snapshot)
             }
             ServerMessage::Session(event) => {
-                require_delivery(stream, delivery, &event)?;
+                require(stream, delivery, delivery_of(&event), event.name())?;
                 if self.slots.get(slot).is_some() {
                     return self.on_session_event(slot, event);
                 }
@@ -172,7 +177,7 @@ impl Dialogue {
         delivery: Delivery,
         result: CommandResult,
     ) -> Result<(), ServerViolation> {
-        require_ordered(stream, delivery, "result")?;
+        require(stream, delivery, Delivery::ReliableOrdered, "result")?;
         let CommandResult { request, outcome } = result;
         let asked = self.pending.answer(stream, request)?;
         let told = match outcome {
@@ -255,27 +260,25 @@ fn decode(stream: StreamId, payload: Bytes) -> Result<ServerMessage, ServerViola
         .map_err(|error| ServerViolation::Undecodable { stream, error })
 }
 
-/// Requires ordered delivery for an event, except for a member's message, which names its own delivery mode.
-// spec: EVT-2, EVT-10
-fn require_delivery(
-    stream: StreamId,
-    delivery: Delivery,
-    event: &SessionEvent,
-) -> Result<(), ServerViolation> {
+/// Returns the delivery that an event of a session travels with.
+// spec: EVT-2, EVT-10, EVT-13
+fn delivery_of(event: &SessionEvent) -> Delivery {
     match event {
-        // Keys may differ: the server's keys keep those of different senders apart.
-        SessionEvent::Sent { delivery: own, .. } if own.mode() == delivery.mode() => Ok(()),
-        SessionEvent::Sent { .. } => Err(ServerViolation::Misplaced { stream, event: event.name() }),
-        _ => require_ordered(stream, delivery, event.name()),
+        SessionEvent::Sent { delivery, .. } => *delivery,
+        SessionEvent::Lagging => Delivery::ReliableUnordered,
+        _ => Delivery::ReliableOrdered,
     }
 }
 
-/// Requires ordered delivery: results, snapshots and most events are only meaningful in order.
-fn require_ordered(stream: StreamId, delivery: Delivery, event: &'static str) -> Result<(), ServerViolation> {
-    if delivery == Delivery::ReliableOrdered {
-        return Ok(());
-    }
-    Err(ServerViolation::Misplaced { stream, event })
+/// Requires the delivery that an event or a result travels with. Keys may differ: the server's keys keep those of
+/// different senders apart.
+fn require(
+    stream: StreamId,
+    delivery: Delivery,
+    wanted: Delivery,
+    event: &'static str,
+) -> Result<(), ServerViolation> {
+    if delivery.mode() == wanted.mode() { Ok(()) } else { Err(ServerViolation::Misplaced { stream, event }) }
 }
 
 /// Returns the kind of result that a request must get.

@@ -376,6 +376,24 @@ impl Connection {
         Ok(sent)
     }
 
+    /// Queues a [`Delivery::ReliableUnordered`] message of at most 1,162 bytes before all that were never sent.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`].
+    pub fn send_first(
+        &mut self,
+        now: Timestamp,
+        stream: StreamId,
+        payload: Payload,
+    ) -> Result<Sent, SendError> {
+        if !matches!(self.state, State::Open) {
+            return Err(SendError::Closed);
+        }
+        let sent = self.outbox.push_first(stream, payload)?;
+        self.timers.on_reliable(now);
+        Ok(sent)
+    }
+
     /// Ends the connection and sends `code` and `reason` to the peer, repeatedly until it confirms. Data that
     /// was not acked yet may be lost. `reason` is cut to 128 bytes.
     pub fn close(&mut self, now: Timestamp, code: CloseCode, reason: &str) {

@@ -298,6 +298,23 @@ impl Endpoint {
         Ok(Queued { reliable, added })
     }
 
+    /// Queues a message on a connection, as [`Connection::send_first`] does.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`].
+    pub fn send_first(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        stream: StreamId,
+        payload: Payload,
+    ) -> Result<(), SendError> {
+        let live = self.connections.get_mut(&id).ok_or(SendError::Closed)?;
+        live.connection.send_first(now, stream, payload)?;
+        live.mark_dirty(id, &mut self.dirty);
+        Ok(())
+    }
+
     /// Appends the next datagram to the empty `out`. Returns where it goes and how it is marked.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         if !std::mem::take(&mut self.has_answered)

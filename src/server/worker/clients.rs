@@ -273,9 +273,11 @@ impl Clients {
         };
         // What is not reliable is shed, and holds nobody up.
         if self.lagging.note(now, to, reliable, added) {
-            let (stream, event) = (StreamId::CONTROL, UserEvent::Lagging.encode());
+            // Behind what waits, it would come when that has been taken, or never.
+            // spec: EVT-13
+            let event = UserEvent::Lagging.encode().into();
             // If there is no room even for this, the next message finds none either, and that failure counts.
-            let _ = self.endpoint.send(now, to, stream, Delivery::ReliableOrdered, event.into());
+            let _ = self.endpoint.send_first(now, to, StreamId::CONTROL, event);
         }
     }
 

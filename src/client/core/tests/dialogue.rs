@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::client::core::dialogue::Dialogue;
 use crate::client::core::pending::Asked;
+use crate::wire::UserEvent;
 
 const ORDERED: Delivery = Delivery::ReliableOrdered;
 
@@ -310,7 +311,7 @@ fn a_result_carries_what_its_command_yields() {
     assert_eq!(told.outputs(), [unknown(join)], "the slot is taken");
 }
 
-// spec-test: EVT-2, EVT-4, EVT-10
+// spec-test: EVT-2, EVT-4, EVT-10, EVT-13
 #[test]
 fn ordered_things_come_ordered_and_on_their_stream() {
     let unordered = Delivery::ReliableUnordered;
@@ -318,7 +319,11 @@ fn ordered_things_come_ordered_and_on_their_stream() {
         assert!(matches!(told, Err(ServerViolation::Misplaced { .. })), "{told:?}");
     };
     misplaced(Told::member().slot(unordered, message(0, "x").encode()));
-    misplaced(Told::member().slot(unordered, SessionEvent::Lagging.encode()));
+    misplaced(Told::member().slot(ORDERED, SessionEvent::Lagging.encode()));
+    Told::member().slot(unordered, SessionEvent::Lagging.encode()).unwrap();
+    let lagging = || UserEvent::Lagging.encode();
+    misplaced(Told::member().0.on_message(Some(StreamId::CONTROL), ORDERED, lagging()));
+    Told::member().0.on_message(Some(StreamId::CONTROL), unordered, lagging()).unwrap();
     misplaced(Told::member().event(sent(unordered, "another mode")));
     let mut told = Told::member();
     let leave = told.ask(SLOT.into(), Asked::Plain);

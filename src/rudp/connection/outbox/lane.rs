@@ -98,6 +98,12 @@ impl Lane {
         self.fresh.push_back((came, queued));
     }
 
+    /// Adds a message before all others, as if it had waited longest.
+    pub fn push_first(&mut self, queued: Queued) {
+        self.unsheddable = if matches!(queued, Queued::Reliable(_)) { self.unsheddable + 1 } else { 0 };
+        self.fresh.push_front((0, queued));
+    }
+
     /// Puts a message that was sent in part back, `at` places behind the front.
     pub fn put_back(&mut self, message: MessageRef, at: usize) {
         let at = at.min(self.fresh.len());
@@ -211,15 +217,19 @@ mod tests {
         }
         assert_eq!(lane.shed().unwrap().message(), Some(message(19)));
         lane.push(100, Queued::Unreliable(Payload::default()));
+        lane.push_first(Queued::Reliable(message(101)));
+        assert_eq!(lane.get(0).and_then(Queued::message), Some(message(101)));
+        assert_eq!(lane.remove(0).unwrap().message(), Some(message(101)));
+        lane.push_first(Queued::Reliable(message(102)));
         for number in (29..100).step_by(10) {
             assert_eq!(lane.shed().unwrap().message(), Some(message(number)));
         }
         assert!(matches!(lane.shed(), Some(Queued::Unreliable(_))));
         assert!(lane.shed().is_none());
-        assert_eq!(lane.len(), 96, "places stay until they are swept, or the first");
+        assert_eq!(lane.len(), 97, "places stay until they are swept, or the first");
         lane.sweep_at = 0;
         lane.sweep(|_| true);
-        assert_eq!(lane.len(), 85);
+        assert_eq!(lane.len(), 86);
     }
 
     #[test]

@@ -37,6 +37,14 @@ pub enum LaneName {
     Large,
 }
 
+/// Where a message is enqueued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Before all messages that were never sent.
+    First,
+    Last,
+}
+
 /// Places of each lane that hold nothing for the packet being filled.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Passed {
@@ -134,6 +142,14 @@ impl Lanes {
         let came = self.came;
         self.came += 1;
         self.of_mut(name).push(came, queued);
+    }
+
+    /// Adds a message to a lane.
+    pub fn enqueue(&mut self, name: LaneName, queued: Queued, turn: Turn) {
+        match turn {
+            Turn::First => self.of_mut(name).push_first(queued),
+            Turn::Last => self.push(name, queued),
+        }
     }
 
     /// Returns true when nothing waits.

@@ -9,7 +9,7 @@ mod starvation;
 
 use self::lane::Queued;
 pub use self::lanes::Passed;
-use self::lanes::{LaneName, Lanes};
+use self::lanes::{LaneName, Lanes, Turn};
 use self::starvation::Starvation;
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
@@ -216,12 +216,31 @@ impl Outbox {
     }
 
     /// Enqueues a message.
-    // spec: STR-2
     pub fn push(
         &mut self,
         stream: StreamId,
         delivery: Delivery,
         payload: Payload,
+    ) -> Result<Sent, SendError> {
+        self.enqueue(stream, delivery, payload, Turn::Last)
+    }
+
+    /// Enqueues a message that fits into one packet, unordered, before all that were never sent.
+    pub fn push_first(&mut self, stream: StreamId, payload: Payload) -> Result<Sent, SendError> {
+        let (bytes, max) = (payload.len(), MAX_WHOLE_BYTES);
+        if bytes > max {
+            return Err(SendError::TooLarge { bytes, max });
+        }
+        self.enqueue(stream, Delivery::ReliableUnordered, payload, Turn::First)
+    }
+
+    // spec: STR-2
+    fn enqueue(
+        &mut self,
+        stream: StreamId,
+        delivery: Delivery,
+        payload: Payload,
+        turn: Turn,
     ) -> Result<Sent, SendError> {
         self.stalled = false;
         let (bytes, max) = (payload.len(), self.max_payload_bytes(delivery));
@@ -256,7 +275,7 @@ impl Outbox {
             let message = MessageRef { stream, space, number };
             let sheds = !delivery.is_reliable();
             let queued = if sheds { Queued::Sequenced(message) } else { Queued::Reliable(message) };
-            self.lanes.push(LaneName::of(space, in_fragments), queued);
+            self.lanes.enqueue(LaneName::of(space, in_fragments), queued, turn);
         }
         let sent = if freed.any() { Sent::Superseded } else { Sent::Queued };
         if !delivery.is_reliable() {

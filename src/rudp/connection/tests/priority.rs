@@ -64,6 +64,26 @@ fn outbox() -> Outbox {
     outbox
 }
 
+#[test]
+fn the_first_message_leaves_before_all_that_were_never_sent() {
+    let mut outbox = outbox();
+    let value = Delivery::Sequenced { key: 1 };
+    let of = |bytes: usize| Payload::from(Bytes::from(vec![0; bytes]));
+    for (delivery, bytes) in [(value, 1), (Delivery::ReliableOrdered, 2), (Delivery::Unreliable, 3)] {
+        outbox.push(STREAM, delivery, of(bytes)).unwrap();
+    }
+    assert_eq!(outbox.push_first(STREAM, of(1_163)), Err(SendError::TooLarge { bytes: 1_163, max: 1_162 }));
+    assert_eq!(outbox.push_first(STREAM, of(1_162)), Ok(Sent::Queued));
+    assert_eq!(outbox.push(STREAM, Delivery::Unreliable, of(4)), Ok(Sent::Queued));
+    let left: Vec<_> = std::iter::from_fn(|| {
+        let next = outbox.next(&mut Passed::default())?;
+        outbox.on_sent(&next);
+        Some(next.payload.len())
+    })
+    .collect();
+    assert_eq!(left, [1_162, 1, 2, 3, 4]);
+}
+
 /// Messages that are dropped behind many waiting ones leave places, but at most a part of all.
 // spec-test: REL-11
 #[test]

@@ -410,6 +410,11 @@ impl House {
         received.filter(|(stream, _)| *stream == slot.into()).map(|(_, message)| message.clone()).collect()
     }
 
+    /// Returns everything that has arrived at a client, in the order of arrival.
+    pub(super) fn arrived(&self, who: Who) -> impl Iterator<Item = &ServerMessage> {
+        self.clients[who.0].received.iter().map(|(_, message)| message)
+    }
+
     /// Takes the user's events that have arrived since the last call.
     pub(super) fn user_events(&mut self, who: Who) -> Vec<UserEvent> {
         let received = &mut self.clients[who.0].received;
@@ -495,6 +500,7 @@ impl Client {
         let message = ServerMessage::decode(StreamKind::of(stream), payload).unwrap();
         let wanted = match &message {
             ServerMessage::Session(SessionEvent::Sent { delivery, .. }) => *delivery,
+            ServerMessage::User(UserEvent::Lagging) => Delivery::ReliableUnordered,
             _ => Delivery::ReliableOrdered,
         };
         assert_eq!(delivery.mode(), wanted.mode(), "{message:?}");

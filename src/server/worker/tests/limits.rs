@@ -141,6 +141,28 @@ fn a_member_that_lags_is_told_before_it_is_removed() {
     assert_eq!(house.closed_with(ben), None);
 }
 
+/// Behind what waits, the notification would come when the line has taken that, or after the removal.
+// spec-test: EVT-13, SES-17
+#[test]
+fn whoever_lags_is_told_before_what_waits() {
+    let mut house = House::new(1, Limits::default());
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 2, Admission::Open);
+    let slot = house.join_open(ben, at.session).unwrap().slot;
+    house.deafen(ben);
+    for _ in 0..60 {
+        (0..10).for_each(|_| shout(&mut house, ann, at.slot, 0, 1_000));
+        house.pass(Duration::from_millis(10));
+    }
+    house.heal(ben);
+    house.pass(Duration::from_secs(5));
+    let is_told = |message: &ServerMessage| *message == ServerMessage::User(UserEvent::Lagging);
+    let before = house.arrived(ben).position(is_told).unwrap();
+    assert!(before < 50, "{before} messages came first");
+    let messages = house.events(ben, slot).len();
+    assert_eq!((messages, house.closed_with(ben)), (601, None), "with the snapshot");
+}
+
 /// No single queue is too long, but all together are.
 // spec-test: LIM-1
 #[test]
