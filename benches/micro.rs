@@ -337,5 +337,5 @@ fn hand_over(
 }
 
 fn secrets() -> HandshakeSecrets {
-    HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+    HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
 }

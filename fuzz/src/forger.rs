@@ -13,7 +13,7 @@ pub const CONNECTION: ConnectionId = ConnectionId(0x0300_0001);
 
 /// Returns the secrets that both ends share in every target.
 pub fn secrets() -> HandshakeSecrets {
-    HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+    HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
 }
 
 pub struct Forger {

@@ -175,7 +175,7 @@ const OVERHEAD_BYTES: usize = 48;
 
 fn secrets(noise: &mut HandshakeState) -> HandshakeSecrets {
     assert!(noise.is_handshake_finished(), "an unfinished handshake has no keys to split");
-    let mut hash = [0; 32];
+    let mut hash = Zeroizing::new([0; 32]);
     for (to, from) in hash.iter_mut().zip(noise.get_handshake_hash()) {
         *to = *from;
     }
@@ -183,26 +183,26 @@ fn secrets(noise: &mut HandshakeState) -> HandshakeSecrets {
     HandshakeSecrets::new(hash, Zeroizing::new(client_to_server), Zeroizing::new(server_to_client))
 }
 
-/// Noise's primitives: `ring` for cipher and hash, and randomness from the caller's generator.
+/// Noise's primitives: `ring` for cipher and hash, and an ephemeral key from the caller's generator.
 ///
-/// The generator is replaced by the one that follows from it: who finds it in memory later cannot compute the ephemeral
-/// key of this handshake, so that what it protects stays secret (forward secrecy).
+/// The generator is replaced by the one that follows from it: who finds it in memory later cannot compute the
+/// ephemeral key of this handshake, so that what it protects stays secret (forward secrecy).
 struct Seeded {
-    seed: Zeroizing<[u8; 32]>,
+    ephemeral: Zeroizing<[u8; 32]>,
 }
 
 impl From<&mut StdRng> for Seeded {
     fn from(rng: &mut StdRng) -> Self {
-        let mut seed = Zeroizing::new([0; 32]);
-        rng.fill_bytes(&mut *seed);
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *ephemeral);
         *rng = StdRng::from_rng(rng);
-        Self { seed }
+        Self { ephemeral }
     }
 }
 
 impl CryptoResolver for Seeded {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(Generator(StdRng::from_seed(*self.seed))))
+        Some(Box::new(Ephemeral(Some(self.ephemeral.clone()))))
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
@@ -218,11 +218,13 @@ impl CryptoResolver for Seeded {
     }
 }
 
-struct Generator(StdRng);
+/// The bytes of one ephemeral private key, which is all the randomness that the pattern needs.
+struct Ephemeral(Option<Zeroizing<[u8; 32]>>);
 
-impl Random for Generator {
+impl Random for Ephemeral {
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), snow::Error> {
-        self.0.fill_bytes(bytes);
+        let key = self.0.take().filter(|key| key.len() == bytes.len()).ok_or(snow::Error::Rng)?;
+        bytes.copy_from_slice(&*key);
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ const LABEL_UPDATE: &[u8] = b"rallypoint update";
 
 /// The secrets that a finished handshake leaves to both ends; wiped when dropped. Spec: KEY-1.
 pub struct HandshakeSecrets {
-    hash: [u8; 32],
+    hash: Zeroizing<[u8; 32]>,
     client_to_server: Zeroizing<[u8; 32]>,
     server_to_client: Zeroizing<[u8; 32]>,
 }
@@ -29,7 +29,7 @@ pub struct HandshakeSecrets {
 impl HandshakeSecrets {
     /// Creates the secrets from the handshake hash and the raw split keys of a finished handshake.
     pub fn new(
-        hash: [u8; 32],
+        hash: Zeroizing<[u8; 32]>,
         client_to_server: Zeroizing<[u8; 32]>,
         server_to_client: Zeroizing<[u8; 32]>,
     ) -> Self {
@@ -45,16 +45,16 @@ impl HandshakeSecrets {
     /// Returns the keys with which the client seals and opens.
     pub fn client_keys(&self) -> PacketKeys {
         PacketKeys {
-            seal: SealKey(Generation::derive(self.hash, &self.client_to_server)),
-            open: OpenKey(Generation::derive(self.hash, &self.server_to_client)),
+            seal: SealKey(Generation::derive(&self.hash, &self.client_to_server)),
+            open: OpenKey(Generation::derive(&self.hash, &self.server_to_client)),
         }
     }
 
     /// Returns the keys with which the server seals and opens.
     pub fn server_keys(&self) -> PacketKeys {
         PacketKeys {
-            seal: SealKey(Generation::derive(self.hash, &self.server_to_client)),
-            open: OpenKey(Generation::derive(self.hash, &self.client_to_server)),
+            seal: SealKey(Generation::derive(&self.hash, &self.server_to_client)),
+            open: OpenKey(Generation::derive(&self.hash, &self.client_to_server)),
         }
     }
 }
@@ -153,23 +153,23 @@ pub struct OpenError;
 #[repr(C)] // What each packet needs lies together; the rest is for the next generation.
 struct Generation {
     expanded: Option<Box<aead::LessSafeKey>>,
-    iv: [u8; 12],
+    iv: Zeroizing<[u8; 12]>,
     /// Number of expansions since the key was last idle.
     expansions: u8,
-    salt: [u8; 32],
+    salt: Zeroizing<[u8; 32]>,
     key: Zeroizing<[u8; 32]>,
     update: Zeroizing<[u8; 32]>,
 }
 
 impl Generation {
     // spec: KEY-2
-    fn derive(salt: [u8; 32], input: &[u8; 32]) -> Self {
-        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &salt).extract(input);
+    fn derive(salt: &Zeroizing<[u8; 32]>, input: &[u8; 32]) -> Self {
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &**salt).extract(input);
         Self {
-            salt,
-            key: Zeroizing::new(expand(&secret, LABEL_KEY)),
+            salt: salt.clone(),
+            key: expand(&secret, LABEL_KEY),
             iv: expand(&secret, LABEL_IV),
-            update: Zeroizing::new(expand(&secret, LABEL_UPDATE)),
+            update: expand(&secret, LABEL_UPDATE),
             expanded: None,
             expansions: 0,
         }
@@ -201,11 +201,11 @@ impl Generation {
 
     // spec: KEY-4
     fn next(&self) -> Self {
-        Self::derive(self.salt, &self.update)
+        Self::derive(&self.salt, &self.update)
     }
 
     fn nonce(&self, number: PacketNumber) -> aead::Nonce {
-        let mut nonce = self.iv;
+        let mut nonce = *self.iv;
         for (byte, number) in nonce.iter_mut().skip(4).zip(number.0.to_be_bytes()) {
             *byte ^= number;
         }
@@ -213,17 +213,17 @@ impl Generation {
     }
 }
 
-fn expand<const N: usize>(secret: &hkdf::Prk, label: &[u8]) -> [u8; N] {
+fn expand<const N: usize>(secret: &hkdf::Prk, label: &[u8]) -> Zeroizing<[u8; N]> {
     struct Length(usize);
     impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
             self.0
         }
     }
-    let mut bytes = [0; N];
+    let mut bytes = Zeroizing::new([0; N]);
     secret
         .expand(&[label], Length(N))
-        .and_then(|output| output.fill(&mut bytes))
+        .and_then(|output| output.fill(&mut *bytes))
         .expect("invariant: 32 bytes are fewer than HKDF-SHA256 can give");
     bytes
 }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     fn secrets() -> HandshakeSecrets {
-        HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+        HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
     }
 
     fn unhex(text: &str) -> Vec<u8> {
@@ -258,9 +258,9 @@ mod tests {
     fn the_seal_is_aes_256_gcm() {
         let key = unhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
         let generation = Generation {
-            salt: [0; 32],
+            salt: Zeroizing::new([0; 32]),
             key: Zeroizing::new(key.try_into().unwrap()),
-            iv: unhex("cafebabefacedbaddecaf888").try_into().unwrap(),
+            iv: Zeroizing::new(unhex("cafebabefacedbaddecaf888").try_into().unwrap()),
             update: Zeroizing::new([0; 32]),
             expanded: None,
             expansions: 0,
@@ -282,8 +282,8 @@ mod tests {
     // spec-test: KEY-3
     #[test]
     fn the_nonce_is_the_iv_xor_the_number() {
-        let mut generation = Generation::derive([0; 32], &[0; 32]);
-        generation.iv = [0xff; 12];
+        let mut generation = Generation::derive(&Zeroizing::new([0; 32]), &[0; 32]);
+        generation.iv = Zeroizing::new([0xff; 12]);
         let nonce = generation.nonce(PacketNumber(0x0102_0304_0506_0708));
         assert_eq!(nonce.as_ref(), &unhex("fffffffffefdfcfbfaf9f8f7")[..]);
     }

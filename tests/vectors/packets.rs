@@ -262,7 +262,11 @@ fn message() -> Frame {
 }
 
 fn secrets() -> HandshakeSecrets {
-    HandshakeSecrets::new(HASH, Zeroizing::new(CLIENT_TO_SERVER), Zeroizing::new(SERVER_TO_CLIENT))
+    HandshakeSecrets::new(
+        Zeroizing::new(HASH),
+        Zeroizing::new(CLIENT_TO_SERVER),
+        Zeroizing::new(SERVER_TO_CLIENT),
+    )
 }
 
 fn seal(sealed: &Sealed) -> Vec<u8> {

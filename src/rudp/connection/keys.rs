@@ -237,7 +237,8 @@ mod tests {
     // spec-test: KEY-5
     #[test]
     fn the_key_before_is_wiped_when_its_time_is_over() {
-        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let secrets =
+            HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
         let (mut client, mut server) =
             (KeyPhases::new(secrets.client_keys()), KeyPhases::new(secrets.server_keys()));
         let keep = Duration::from_secs(1);
@@ -262,7 +263,8 @@ mod tests {
     // spec-test: KEY-6
     #[test]
     fn a_key_is_exhausted_after_2_to_the_36_packets_that_did_not_open() {
-        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let secrets =
+            HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
         let mut keys = KeyPhases::new(secrets.server_keys());
         keys.failed = (1 << 36) - 1;
         assert!(!keys.is_exhausted());

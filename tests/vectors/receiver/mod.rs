@@ -73,7 +73,8 @@ struct Client {
 
 impl Client {
     fn new(seed: u64) -> Self {
-        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let secrets =
+            HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
         let config = ConnectionConfig {
             max_ack_delay: Duration::ZERO,
             max_message_bytes: 1_200,

@@ -30,7 +30,8 @@ fn address() -> SocketAddr {
 impl Served {
     fn new() -> Self {
         let now = Timestamp::from_millis(1);
-        let secrets = HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
+        let secrets =
+            HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]));
         let end = |role, keys| {
             let config = ConnectionConfig::default();
             Connection::new(

@@ -81,7 +81,7 @@ struct Pair {
 }
 
 fn keys() -> HandshakeSecrets {
-    HandshakeSecrets::new([1; 32], Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
+    HandshakeSecrets::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]), Zeroizing::new([3; 32]))
 }
 
 impl Pair {
