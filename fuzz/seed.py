@@ -98,13 +98,19 @@ MANY = bytes([0, 0x0D, 0x00, 1, 0, 255])
 # `parameters`: one end's sizes and times, around powers of two, and its congestion control.
 USUAL = bytes([11, 2, 20, 2, 10, 2, 22, 2, 22, 2, 18, 2, 23, 2, 21, 2, 15, 2, 16, 2, 0])
 
+# `tokens`: the payload of a token that is opened.
+CLAIMS = (
+    b'{"sub":"anna","jti":"t-1","iat":"2026-01-01T00:00:00Z","exp":"2026-01-01T00:10:00.5+00:00","aud":"a:1",'
+    b'"psk":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA","data":{"team":[3,-1.5e2,null]},"nbf":1}'
+)
+
 
 def seeds():
     yield "frames", bytes_of("frames")
     yield "packets", bytes_of("clear", "sealed")
     yield "commands", bytes_of("commands")
     yield "events", bytes_of("events", "results")
-    yield "tokens", [vector["token"].encode() for vector in load("tokens")]
+    yield "tokens", [vector["token"].encode() for vector in load("tokens")] + [CLAIMS]
     yield "client", client_records()
     yield "insider", inside_records(bytes_of("frames"))
     yield "handshake", datagram_records(bytes_of("clear", "sealed"))

@@ -14,10 +14,11 @@ use rallypoint::rudp::{
     Connecting, ConnectingConfig, Connection, Endpoint, EndpointConfig, EndpointEvent, Input,
 };
 use rallypoint::secure::{ConnectGrant, Psk, TokenKey, TokenLedger};
+use rallypoint::wire::packet::is_clear;
+use rallypoint_fuzz::{GAME, set_checksum};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-const GAME: u64 = 0x5261_6c6c_7970_6f69;
 const SERVER: &str = "127.0.0.1:7777";
 const TOKENS: &str = include_str!("../../protocol-spec/vectors/tokens.json");
 
@@ -156,13 +157,17 @@ impl World {
     }
 }
 
-/// Returns `datagram` with one byte changed, which `input` selects.
+/// Returns `datagram` with one byte changed, which `input` selects, and with the checksum of what it is then: one that
+/// does not fit would be all that is ever looked at.
 fn changed<'a>(datagram: &BytesMut, input: &'a [u8]) -> (BytesMut, &'a [u8]) {
     let mut datagram = datagram.clone();
     let Some((&[high, low, by], rest)) = input.split_first_chunk::<3>() else { return (datagram, &[]) };
     let at = usize::from(u16::from_be_bytes([high, low]));
     if let Some(byte) = datagram.get_mut(at) {
         *byte ^= by;
+    }
+    if is_clear(&datagram) {
+        set_checksum(&mut datagram);
     }
     (datagram, rest)
 }

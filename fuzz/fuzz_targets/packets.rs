@@ -6,20 +6,13 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rallypoint::base::Writer;
 use rallypoint::wire::packet::{ClearPacket, Direction, SealedHeader, is_clear};
-
-const GAME: u64 = 0x5261_6c6c_7970_6f69;
+use rallypoint_fuzz::{GAME, set_checksum};
 
 fuzz_target!(|data: &[u8]| {
     check_clear(data);
-    if let Some((head, body)) = data.split_at_checked(8) {
-        let [_, _, version, kind, ..] = head else { return };
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&GAME.to_be_bytes());
-        crc.update(&[b'R', b'P', *version, *kind]);
-        crc.update(body);
-        let crc = crc.finalize().to_be_bytes();
-        check_clear(&[&[b'R', b'P', *version, *kind][..], &crc, body].concat());
-    }
+    let mut corrected = data.to_vec();
+    set_checksum(&mut corrected);
+    check_clear(&corrected);
     for direction in [Direction::ToClient, Direction::ToServer] {
         if let Ok((header, length)) = SealedHeader::read(data, direction) {
             assert!(!is_clear(data));
