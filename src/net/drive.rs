@@ -72,6 +72,8 @@ pub(super) struct Setup {
     /// time, and there is room for what arrives meanwhile.
     rests: bool,
     send_batches: usize,
+    /// See [`Socket::with_local_addresses`].
+    names_local: bool,
 }
 
 impl Setup {
@@ -79,7 +81,8 @@ impl Setup {
         let (path, busy_poll, counters) = (socket.path, socket.busy_poll, socket.counters());
         let is_roomy = socket.is_roomy();
         let send_batches = if is_roomy { SEND_BATCHES_A_TURN } else { SEND_BATCHES_IN_HASTE };
-        Self { clock, path, busy_poll, counters, rests: rests && is_roomy, send_batches }
+        let names_local = socket.names_local;
+        Self { clock, path, busy_poll, counters, rests: rests && is_roomy, send_batches, names_local }
     }
 }
 
@@ -143,8 +146,13 @@ struct Turns<'a, D: ?Sized> {
 
 impl<'a, D: Driven + ?Sized> Turns<'a, D> {
     fn new(setup: Setup, port: &'a Port, driven: &'a mut D) -> Self {
-        let Setup { clock, path, busy_poll, counters, rests, send_batches } = setup;
+        let Setup { clock, path, busy_poll, counters, rests, send_batches, names_local } = setup;
         let path = port.path(path);
+        if names_local && path == IoPath::Portable {
+            tracing::warn!(
+                "answers may leave from another address of this host than was asked: bind one address"
+            );
+        }
         Self {
             driven,
             clock,

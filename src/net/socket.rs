@@ -20,6 +20,8 @@ pub struct Socket {
     pub(super) path: IoPath,
     pub(super) busy_poll: Duration,
     pub(super) shares_timer: bool,
+    /// See [`Self::with_local_addresses`].
+    pub(super) names_local: bool,
     forbids_fragments: bool,
     counters: Arc<Counters>,
 }
@@ -189,6 +191,7 @@ impl Socket {
             path: IoPath::default(),
             busy_poll: Duration::ZERO,
             shares_timer: false,
+            names_local: false,
             counters: Arc::default(),
         }
     }
@@ -230,13 +233,15 @@ impl Socket {
 
     /// Makes a socket that is bound to all addresses of this host report which of them each datagram came to,
     /// and send each datagram from the address that its route names
-    /// ([`Route::local`](crate::base::Route)), where the system supports this (Linux, [`IoPath::Batched`]).
+    /// ([`Route::local`](crate::base::Route)), where the system supports this (Linux, [`IoPath::Batched`]); elsewhere the
+    /// loop warns that it does not.
     /// For a server, whose clients accept no answer from an address other than the one that they contacted.
-    pub fn with_local_addresses(self) -> Self {
-        #[cfg(target_os = "linux")]
+    pub fn with_local_addresses(mut self) -> Self {
         if let Ok(addr) = self.udp.local_addr()
             && addr.ip().is_unspecified()
         {
+            self.names_local = true;
+            #[cfg(target_os = "linux")]
             super::sys::read_local_addresses(&self.udp, addr.is_ipv6());
         }
         self

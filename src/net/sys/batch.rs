@@ -10,7 +10,7 @@ use std::ptr;
 use bytes::BytesMut;
 use socket2::SockAddr;
 
-use super::control::{Ancillary, Controls, told};
+use super::control::{Ancillary, Controls, ancillary};
 use crate::base::{Ecn, Envelope, Route};
 use crate::net::batch::{Arrival, BATCH};
 
@@ -91,7 +91,7 @@ pub(in crate::net) fn receive_batch<'a>(
         // A length in `u32` always fits Linux's `usize`; a sender of another address family is impossible.
         let bytes = usize::try_from(header.msg_len).unwrap_or(usize::MAX);
         let remote = address(name, header.msg_hdr.msg_namelen).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Ancillary { datagram_bytes, ecn, local } = told(&header.msg_hdr);
+        let Ancillary { datagram_bytes, ecn, local } = ancillary(&header.msg_hdr);
         let from = Envelope { route: Route { remote, local }, ecn };
         arrivals.push(Arrival { bytes, datagram_bytes: datagram_bytes.unwrap_or(bytes), from });
     }
@@ -100,8 +100,8 @@ pub(in crate::net) fn receive_batch<'a>(
 
 /// Sends datagrams from the front of `unsent`, at most [`BATCH`], and returns how many the kernel took.
 /// `row_length` returns how many from the front of its argument leave as one row (`UDP_SEGMENT`), at least
-/// one; all datagrams of a row have one envelope. `unsaid` is the mark of datagrams that do not specify one
-/// ([`mark_sent`]); without it there are no marks.
+/// one; all datagrams of a row have one envelope. `default_mark` is the mark of datagrams that do not specify
+/// one ([`mark_sent`]); without it there are no marks.
 ///
 /// # Errors
 /// That of the first row. When a later row fails, the rows before it are counted and the error occurs on the
@@ -109,7 +109,7 @@ pub(in crate::net) fn receive_batch<'a>(
 pub(in crate::net) fn send_batch(
     socket: &impl AsFd,
     mut unsent: &[(Envelope, BytesMut)],
-    unsaid: Option<Ecn>,
+    default_mark: Option<Ecn>,
     row_length: impl Fn(&[(Envelope, BytesMut)]) -> usize,
 ) -> io::Result<usize> {
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
@@ -134,7 +134,7 @@ pub(in crate::net) fn send_batch(
         header.msg_hdr.msg_namelen = name.len();
         header.msg_hdr.msg_iov = vectors.as_mut_ptr().cast();
         header.msg_hdr.msg_iovlen = length as _;
-        let marks = unsaid.is_some_and(|unsaid| unsaid != to.ecn);
+        let marks = default_mark.is_some_and(|mark| mark != to.ecn);
         if length > 1 || marks || to.route.local.is_some() {
             let control = control.write(Controls::new());
             if length > 1 {

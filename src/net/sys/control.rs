@@ -117,8 +117,9 @@ impl Controls {
 }
 
 /// Returns the kernel's data about a received message.
-pub(super) fn told(header: &libc::msghdr) -> Ancillary {
-    let mut told = Ancillary::default();
+pub(super) fn ancillary(header: &libc::msghdr) -> Ancillary {
+    debug_assert_eq!(header.msg_flags & libc::MSG_CTRUNC, 0, "there is room for all that were asked for");
+    let mut ancillary = Ancillary::default();
     // SAFETY: the kernel has filled the header's control buffer, which still lives, and its length.
     let mut next: *const libc::cmsghdr = unsafe { libc::CMSG_FIRSTHDR(header) };
     // A pointer, not a reference, because the data that is read lies behind the header.
@@ -129,21 +130,22 @@ pub(super) fn told(header: &libc::msghdr) -> Ancillary {
             let value = libc::CMSG_DATA(next);
             match ((*next).cmsg_level, (*next).cmsg_type) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
-                    told.datagram_bytes = usize::try_from(value.cast::<libc::c_int>().read_unaligned()).ok();
+                    ancillary.datagram_bytes =
+                        usize::try_from(value.cast::<libc::c_int>().read_unaligned()).ok();
                 }
-                (libc::IPPROTO_IP, libc::IP_TOS) => told.ecn = Ecn::from_bits(value.read()),
+                (libc::IPPROTO_IP, libc::IP_TOS) => ancillary.ecn = Ecn::from_bits(value.read()),
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                     let [low, ..] = value.cast::<libc::c_int>().read_unaligned().to_le_bytes();
-                    told.ecn = Ecn::from_bits(low);
+                    ancillary.ecn = Ecn::from_bits(low);
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     // Not the destination, which may be a broadcast address.
                     let info = value.cast::<libc::in_pktinfo>().read_unaligned();
-                    told.local = Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+                    ancillary.local = Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info = value.cast::<libc::in6_pktinfo>().read_unaligned();
-                    told.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                    ancillary.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
                 }
                 _ => {}
             }
@@ -151,7 +153,7 @@ pub(super) fn told(header: &libc::msghdr) -> Ancillary {
         // SAFETY: as for the first one, which this one follows.
         next = unsafe { libc::CMSG_NXTHDR(header, next) };
     }
-    told
+    ancillary
 }
 
 /// Length of the part of a message before its value.

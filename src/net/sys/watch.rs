@@ -7,12 +7,16 @@ use std::os::fd::AsRawFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A type that owns one descriptor, which is open and stays the same for as long as a value of the type
-/// lives.
-pub(in crate::net) trait Owned: AsRawFd {}
+/// A type that owns one descriptor.
+///
+/// # Safety
+/// The descriptor is open and stays the same for as long as a value of the type lives.
+pub(in crate::net) unsafe trait Owned: AsRawFd {}
 
-impl Owned for UdpSocket {}
-impl Owned for super::TimerFd {}
+// SAFETY: a socket is closed when it is dropped, and never replaced.
+unsafe impl Owned for UdpSocket {}
+// SAFETY: as above; it holds an `OwnedFd`.
+unsafe impl Owned for super::TimerFd {}
 
 /// Makes the current runtime watch a descriptor that it does not watch yet.
 ///
