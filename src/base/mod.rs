@@ -30,7 +30,7 @@ pub use ids::{
 pub use number::{PacketNumber, Truncated};
 pub use prefetch::{prefetch, prefetch_end};
 pub use rare::{Blank, Rare};
-pub use route::{Envelope, Route};
+pub use route::{Envelope, Host, Route};
 pub use short::ShortBytes;
 pub use span::Span;
 pub use time::{Now, Timestamp, UnixTime};

@@ -25,8 +25,25 @@ impl Route {
     /// Returns true if `other` connects the same hosts; at most the remote port differs.
     // spec: PTH-8, PTH-10
     pub fn has_ips_of(&self, other: &Self) -> bool {
-        let remote = |route: &Self| route.remote.ip().to_canonical();
-        remote(self) == remote(other) && self.local == other.local
+        Host::from(self.remote) == Host::from(other.remote) && self.local == other.local
+    }
+}
+
+/// A host, without a port: its IP, and the link that a link-local one is on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Host {
+    ip: IpAddr,
+    link: u32,
+}
+
+impl From<SocketAddr> for Host {
+    /// A socket of both families shows an IPv4 address as an IPv6 one, which is the same host.
+    fn from(address: SocketAddr) -> Self {
+        let link = match address {
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
+            _ => 0,
+        };
+        Self { ip: address.ip().to_canonical(), link }
     }
 }
 
@@ -50,5 +67,24 @@ pub struct Envelope {
 impl<T: Into<Route>> From<T> for Envelope {
     fn from(route: T) -> Self {
         Self { route: route.into(), ecn: Ecn::NotEct }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // spec-test: PTH-8
+    #[test]
+    fn a_link_local_address_names_a_host_on_its_link_only() {
+        let of = |address: &str, scope| {
+            let SocketAddr::V6(mut address) = address.parse().unwrap() else { panic!("it is an IPv6 one") };
+            address.set_scope_id(scope);
+            Route::from(address)
+        };
+        let [here, there] = [2, 3].map(|scope| of("[fe80::c]:1", scope));
+        assert!(!here.has_ips_of(&there) && here.has_ips_of(&of("[fe80::c]:9", 2)));
+        assert!(of("[2001:db8::1]:1", 0).has_ips_of(&of("[2001:db8::1]:1", 2)), "the same anywhere");
+        assert!(of("[::ffff:192.0.2.1]:1", 0).has_ips_of(&Route::from(([192, 0, 2, 1], 9))));
     }
 }

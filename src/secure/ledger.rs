@@ -236,7 +236,13 @@ mod tests {
     fn a_full_ledger_refuses_and_forgets_only_what_has_ended() {
         let ledger = TokenLedger::new(1);
         let mut kept: Vec<TokenId> = (0..200).map(|number| id(&format!("t{number}"))).collect();
-        kept.retain(|id| ledger.reserve(id, at(60), at(0), true).is_ok() && ledger.spend(id));
+        kept.retain(|id| match ledger.reserve(id, at(60), at(0), true) {
+            Ok(()) => ledger.spend(id),
+            refused => {
+                assert_eq!(refused, Err(LedgerError::Full));
+                false
+            }
+        });
         assert!(kept.len() < 200);
         assert_eq!(ledger.len(), kept.len());
         for id in &kept {

@@ -52,7 +52,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use self::dialogue::Dialogue;
-use crate::base::{Envelope, Slot, Timestamp, Writer};
+use crate::base::{Envelope, Host, Slot, Timestamp, Writer};
 use crate::rudp::{self, Closed, Connecting, Connection, Stats};
 use crate::wire::CloseCode;
 
@@ -267,9 +267,8 @@ impl Core {
     }
 }
 
-/// A socket of both families shows an IPv4 address as an IPv6 one.
 fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
-    one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+    one.port() == other.port() && Host::from(one) == Host::from(other)
 }
 
 /// Returns the reason that is reported to the app for the end of a connection.

@@ -140,10 +140,7 @@ impl Endpoint {
         let is_loaded = hellos >= self.config.cookie_from_hellos_per_second
             || self.half_opens.len() * 2 > self.config.max_half_open
             || self.half_opens.of_prefix(from.remote) >= self.config.cookie_from_half_open_per_prefix;
-        match !is_loaded || self.has_cookie(now, from, hello) {
-            true => Ok(()),
-            false => Err(Stop::Retry(hello.echo())),
-        }
+        if is_loaded && !self.has_cookie(now, from, hello) { Err(Stop::Retry(hello.echo())) } else { Ok(()) }
     }
 
     /// Returns true when the sender has proven its address.
@@ -258,9 +255,6 @@ impl Endpoint {
     pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
         let wall = self.ledger.advance(now.wall);
         let Incoming { claims, from, is_proven, echo, ephemeral, parameters, responder } = *incoming;
-        if let Err(reason) = self.make_places(now.mono, &claims.user, from) {
-            return self.reject(now.mono, from, reason, RejectCode::Full, echo);
-        }
         if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall, is_proven) {
             let (reason, code) = match error {
                 // Another worker was faster.
@@ -270,6 +264,11 @@ impl Endpoint {
                 LedgerError::Full => (DropReason::LedgerFull, RejectCode::Full),
             };
             return self.reject(now.mono, from, reason, code, echo);
+        }
+        // Others give their places to it only now that nothing else is in its way.
+        if let Err(reason) = self.make_places(now.mono, &claims.user, from) {
+            self.ledger.release(&claims.id);
+            return self.reject(now.mono, from, reason, RejectCode::Full, echo);
         }
         let Some(id) = self.ids.take(now.mono, &mut self.rng) else {
             self.ledger.release(&claims.id);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::base::{ConnectionId, IdMap, Timestamp, UserId};
+use crate::base::{ConnectionId, Host, IdMap, Timestamp, UserId};
 use crate::rudp::Connection;
 use crate::secure::Claims;
 use crate::wire::packet::EPHEMERAL_BYTES;
@@ -27,13 +27,13 @@ pub(super) struct HalfOpen {
     pub(super) answer: Bytes,
 }
 
-/// Identifies a repeated HELLO: the client's ephemeral key, and the IP that it comes from. The answer to one
-/// IP is sent to no other, since a host that receives it speaks for the address that the connection then has.
-type Caller = ([u8; EPHEMERAL_BYTES], IpAddr);
+/// Identifies a repeated HELLO: the client's ephemeral key, and the host that it comes from. The answer to one
+/// host is sent to no other, since a host that receives it speaks for the address that the connection then has.
+type Caller = ([u8; EPHEMERAL_BYTES], Host);
 
 impl HalfOpen {
     fn caller(&self) -> Caller {
-        (self.ephemeral, self.from.ip().to_canonical())
+        (self.ephemeral, self.from.into())
     }
 }
 
@@ -81,7 +81,7 @@ impl HalfOpens {
     /// Returns the connection made by a HELLO with this ephemeral key from this IP.
     // spec: HSK-10
     pub(super) fn of_caller(&self, ephemeral: [u8; EPHEMERAL_BYTES], from: SocketAddr) -> Option<&HalfOpen> {
-        let id = self.by_caller.get(&(ephemeral, from.ip().to_canonical()))?;
+        let id = self.by_caller.get(&(ephemeral, from.into()))?;
         self.by_id.get(id)
     }
 

@@ -136,7 +136,9 @@ fn servers(grant: &Value) -> Option<Vec<String>> {
     if !(1..=ConnectGrant::MAX_SERVERS).contains(&servers.len()) {
         return None;
     }
-    servers.iter().map(|server| server.as_str().map(str::to_owned)).collect()
+    let address =
+        |server: &Value| server.as_str().filter(|text| ConnectGrant::is_address(text)).map(str::to_owned);
+    servers.iter().map(address).collect()
 }
 
 #[cfg(test)]
@@ -207,6 +209,8 @@ mod tests {
             ("psk", json!("short")),
             ("servers", json!([])),
             ("servers", json!([1])),
+            ("servers", json!(["eu-1"])),
+            ("servers", json!(["127.0.0.1:7777", ""])),
             ("servers", json!(vec!["127.0.0.1:7777"; 17])),
             ("expires", json!("soon")),
         ] {

@@ -1,7 +1,7 @@
 //! REJECT: the server refuses a HELLO, with a reason.
 //!
 //! ```text
-//! echo [8] | code varint | supported version u8
+//! echo [8] | code u8 | supported version u8
 //! ```
 
 use super::clear::Echo;
@@ -25,14 +25,19 @@ impl Wire for Reject {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self {
             echo: Echo(reader.array("echo")?),
-            code: RejectCode::read(reader)?,
+            code: read_code(reader)?,
             version: reader.u8("supported version")?,
         })
     }
 
     fn write(&self, writer: &mut Writer) {
         writer.slice(&self.echo.0);
-        self.code.write(writer);
+        writer.u8(self.code.number());
         writer.u8(self.version);
     }
+}
+
+fn read_code(reader: &mut Reader) -> Result<RejectCode, DecodeError> {
+    let value = u64::from(reader.u8("reject code")?);
+    RejectCode::from_number(value).ok_or(DecodeError::Unknown { what: "reject code", value })
 }

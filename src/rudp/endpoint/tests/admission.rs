@@ -1,7 +1,7 @@
 //! Each step that a HELLO passes, and what the earlier steps hide.
 
 use super::*;
-use crate::secure::token;
+use crate::secure::{TokenId, token};
 use crate::wire::packet::{Cookie, forge};
 use proptest::prelude::*;
 
@@ -435,6 +435,22 @@ fn a_full_ledger_refuses_and_the_spent_stay_spent() {
     assert!(fates.contains(&None) && fates.contains(&Some(RejectCode::Full)));
     assert_eq!(fates.last(), Some(&Some(RejectCode::Full)), "nothing was evicted");
     assert!(bed.ledger.len() <= 16);
+}
+
+#[test]
+fn a_newcomer_that_is_refused_for_its_token_takes_nobodys_place() {
+    let mut bed = Bed::with(|config| config.max_half_open = 2);
+    for port in [1, 2] {
+        assert_eq!(begin(&mut bed, address(port), "anna"), None);
+    }
+    bed.advance(Duration::from_secs(2));
+    let wall = bed.now.wall;
+    for number in 0..20_000 {
+        let id = TokenId::new(&number.to_string()).unwrap();
+        _ = bed.ledger.reserve(&id, wall + Duration::from_secs(60), wall, true);
+    }
+    assert_eq!(begin(&mut bed, elsewhere(3), "bob"), Some(DropReason::LedgerFull));
+    assert_eq!(bed.endpoint.half_open_count(), 2);
 }
 
 #[test]
