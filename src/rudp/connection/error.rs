@@ -153,7 +153,9 @@ pub enum Closed {
     KeyLimit(KeyLimit),
 }
 
-/// Why a packet had no effect; such packets are counted and never answered.
+/// Why a packet was not accepted. Such packets are counted and never acked, and most have no effect. The
+/// exceptions show that the peer lives: [`Self::TooLate`], and [`Self::OverBudget`], of which those messages
+/// are delivered that fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketDropped {
     /// The packet is too short, or a reserved bit is set.

@@ -133,7 +133,7 @@ pub struct Stats {
     /// Packets that the peer has sent, judged by the highest number received. Slightly too high, since the
     /// peer skips about one number in a thousand.
     pub packets_sent_by_peer: u64,
-    /// Packets that had no effect: replayed, too late, or not opening.
+    /// Packets that were not accepted, for whichever reason of [`PacketDropped`].
     pub packets_dropped: u64,
     /// Packets declared lost.
     pub packets_lost: u64,

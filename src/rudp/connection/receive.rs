@@ -40,8 +40,8 @@ impl Connection {
     /// Takes a whole sealed packet, with the route and the mark that it arrived with.
     ///
     /// # Errors
-    /// [`PacketDropped`] when the packet has no effect. If the packet opens but breaks the protocol, the
-    /// connection ends instead: see [`Event::Closed`].
+    /// [`PacketDropped`] when the packet is not accepted. If it opens but breaks the protocol, the connection
+    /// ends instead: see [`Event::Closed`].
     pub fn handle_packet(
         &mut self,
         now: Timestamp,

@@ -21,8 +21,8 @@ pub struct RepairEncoder {
     memory: Option<Box<Memory>>,
     /// Smoothed time between two packets with symbols.
     pace: Span,
-    /// The last packet that could have carried a REPAIR was passed over.
-    passed_over: bool,
+    /// Flips with each packet that could carry a REPAIR.
+    is_other_turn: bool,
     budget: TokenBucket,
 }
 
@@ -81,7 +81,7 @@ impl RepairEncoder {
             supposes: true,
             memory: None,
             pace: Span::ZERO,
-            passed_over: false,
+            is_other_turn: false,
             budget: TokenBucket::new(now, bytes_per_second, bytes_per_second),
         }
     }
@@ -199,12 +199,12 @@ impl RepairEncoder {
             self.memory = None;
             return SmallVec::new();
         }
-        self.passed_over = !self.passed_over;
+        self.is_other_turn = !self.is_other_turn;
         let share = self.loss.share();
         let follows_a_gap = self.newest().is_some_and(|newest| now.since(newest.left_at) >= GAP);
         let was_repaired = self.is_thin() && self.newest().is_some_and(|newest| newest.alone > 0);
         let sets: &[&[usize]] = match share {
-            share if share < LOW && self.passed_over && !follows_a_gap => &[],
+            share if share < LOW && self.is_other_turn && !follows_a_gap => &[],
             share if share < HIGH && was_repaired => &[],
             share if share < LOW => &[&[1, 2, 3]],
             share if share < HIGH => &[&[1, 3]],

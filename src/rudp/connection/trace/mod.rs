@@ -71,7 +71,7 @@ pub enum TraceEvent<'a> {
         /// Its frames.
         frames: &'a [TracedFrame],
     },
-    /// A packet arrived and had no effect.
+    /// A packet arrived and was not accepted.
     PacketDropped {
         /// Size as UDP payload.
         bytes: usize,
