@@ -54,13 +54,13 @@ impl TokenBucket {
 
     /// Takes `amount` if a full bucket divided by `part` is left afterwards; `part` is at least 1.
     pub fn take_above(&mut self, now: Timestamp, amount: u64, part: u64) -> bool {
-        let kept = self.holds() / part.max(1);
+        let kept = self.burst() / part.max(1);
         self.has(now, amount.saturating_add(kept)) && self.take(now, amount)
     }
 
     /// Returns true if the bucket is full.
     pub fn is_full(&mut self, now: Timestamp) -> bool {
-        self.has(now, self.holds())
+        self.has(now, self.burst())
     }
 
     /// Empties the bucket.
@@ -77,7 +77,7 @@ impl TokenBucket {
     pub fn resize(&mut self, now: Timestamp, per_second: u64, burst: u64) {
         self.refill(now);
         (self.per_second, self.burst) = (narrow(per_second), narrow(burst));
-        self.micro_tokens = self.micro_tokens.min(self.holds() * MICRO);
+        self.micro_tokens = self.micro_tokens.min(self.burst() * MICRO);
     }
 
     /// Returns the contents, in millionths of a token.
@@ -86,15 +86,15 @@ impl TokenBucket {
         self.micro_tokens
     }
 
-    /// Returns the capacity.
-    pub fn holds(&self) -> u64 {
+    /// Returns the tokens of a full bucket.
+    pub fn burst(&self) -> u64 {
         self.burst.into()
     }
 
     fn refill(&mut self, now: Timestamp) {
         let micros = now.as_micros().saturating_sub(self.refilled.as_micros());
         self.refilled = self.refilled.max(now);
-        let full = self.holds() * MICRO;
+        let full = self.burst() * MICRO;
         self.micro_tokens =
             micros.saturating_mul(self.per_second()).saturating_add(self.micro_tokens).min(full);
     }

@@ -60,7 +60,7 @@ impl Budget {
     /// The longest answer costs half of a full budget: the budget is never full, because the command has just
     /// been taken from it.
     pub fn take_answer(&mut self, now: Timestamp, bytes: usize) -> bool {
-        self.bytes.take(now, (bytes as u64).min(self.bytes.holds() / 2))
+        self.bytes.take(now, (bytes as u64).min(self.bytes.burst() / 2))
     }
 
     /// Takes a command that [`Self::take`] has refused; false if the rate of refusals is also exceeded.

@@ -59,7 +59,7 @@ impl SharedBudget {
         }
         let Share { allowance, credit } = self.share(now, members);
         let (per_second, [at_once, most_credit]) =
-            (allowance.per_second(), [allowance.holds(), credit.holds()]);
+            (allowance.per_second(), [allowance.burst(), credit.burst()]);
         let shares = self.shares.get_or_insert_default();
         let share = shares.entry(member).or_insert(Share { allowance, credit });
         // There may be more members now than when the share was created.
@@ -91,7 +91,7 @@ impl SharedBudget {
     /// Creates a full share of one of `members`.
     fn share(&self, now: Timestamp, members: usize) -> Share {
         let part_of = |amount: u64| (amount / u64::try_from(members).unwrap_or(u64::MAX).max(1)).max(1);
-        let (per_second, in_shares) = (part_of(self.all.per_second()), self.all.holds() / KEPT);
+        let (per_second, in_shares) = (part_of(self.all.per_second()), self.all.burst() / KEPT);
         Share {
             allowance: TokenBucket::new(now, per_second, part_of(in_shares)),
             credit: TokenBucket::new(now, per_second, in_shares),

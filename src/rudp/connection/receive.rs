@@ -395,7 +395,7 @@ impl Connection {
         part: ReceivedPart,
     ) -> Result<(), ProtocolViolation> {
         self.check_message_bytes(message_bytes)?;
-        if !self.is_receiving(place.stream)? {
+        if !self.open_to_receive(place.stream)? {
             return Ok(());
         }
         // A repaired packet may be newer than all that arrived.
@@ -426,9 +426,9 @@ impl Connection {
         if bytes > max { Err(ProtocolViolation::MessageTooLarge { bytes, max }) } else { Ok(()) }
     }
 
-    /// Returns true for an open stream and false for a finished one, whose messages are ignored.
+    /// Opens the stream if the peer has. Returns false for a finished one, whose messages are ignored.
     // spec: STR-4
-    fn is_receiving(&mut self, stream: StreamId) -> Result<bool, ProtocolViolation> {
+    fn open_to_receive(&mut self, stream: StreamId) -> Result<bool, ProtocolViolation> {
         if self.receive_streams.contains(stream) {
             return Ok(true);
         }

@@ -142,7 +142,7 @@ impl Connection {
         }
         if self.timers.progress_due.is_some_and(|due| now >= due) {
             self.timers.progress_due = None;
-            if self.outbox.is_stuck() {
+            if !self.outbox.check_progress() {
                 // spec: CON-9
                 self.begin_close(now, CloseCode::IdleTimeout, "", Closed::TimedOut);
                 return;

@@ -158,11 +158,11 @@ impl Outbox {
         self.reliable.bytes > 0
     }
 
-    /// Returns true when a stream's oldest message has made no progress over the last [`SendStream::STUCK`]
-    /// calls.
-    pub fn is_stuck(&mut self) -> bool {
+    /// Checks what has changed since the last call. Returns false when a stream's oldest message has made no
+    /// progress over the last [`SendStream::STUCK`] calls.
+    pub fn check_progress(&mut self) -> bool {
         // Every stream is asked, since each counts the calls.
-        self.streams.values_mut().fold(false, |stuck, stream| stream.is_stuck() | stuck)
+        self.streams.values_mut().fold(true, |all, stream| stream.check_progress() & all)
     }
 
     /// Returns the number of messages dropped for lack of room.

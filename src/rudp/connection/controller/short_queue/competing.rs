@@ -50,9 +50,9 @@ impl Competing {
         self.before.window
     }
 
-    /// Notes the `rate` of a round. Returns true when it is clear that no other flow is there. This is judged only where
-    /// about the `least` window is a queue by itself; on other lines the delay shows it.
-    pub fn is_in_vain(&mut self, rate: u64, least: usize) -> bool {
+    /// Notes the `rate` of a round. Returns true when it is clear that no other flow is there. This is judged
+    /// only where about the `least` window is a queue by itself; on other lines the delay shows it.
+    pub fn on_round(&mut self, rate: u64, least: usize) -> bool {
         let has_grown = self.reno.window_bytes() >= 3 * self.before.in_flight;
         let gains_little = rate * 4 < self.before.rate * 5;
         let is_vain = self.before.window <= 2 * least && has_grown && gains_little;

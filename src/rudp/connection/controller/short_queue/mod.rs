@@ -266,7 +266,7 @@ impl ShortQueue {
     fn compete(&mut self, now: Timestamp, queueing: Duration, tells_rate: bool) {
         let (drained, least) = (queueing <= self.target(), self.least_window());
         let Mode::Competing(competing) = &mut self.mode else { return };
-        let is_in_vain = tells_rate && competing.is_in_vain(self.rate, least);
+        let is_in_vain = tells_rate && competing.on_round(self.rate, least);
         if !(is_in_vain || drained || competing.is_over(now)) {
             return;
         }

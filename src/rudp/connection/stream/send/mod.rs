@@ -217,12 +217,12 @@ impl SendStream {
         waiting.into_iter().map(|(space, number)| MessageRef { stream, space, number }).collect()
     }
 
-    /// Returns true when the oldest message of a space has not changed over the last [`Self::STUCK`] calls,
-    /// including this one.
-    pub fn is_stuck(&mut self) -> bool {
+    /// Checks what has changed since the last call. Returns false when the oldest message of a space has not
+    /// changed over the last [`Self::STUCK`] calls, including this one.
+    pub fn check_progress(&mut self) -> bool {
         let rare = [&mut self.unordered, &mut self.keyed].into_iter().filter_map(Rare::get_mut);
         let spaces = std::iter::once(&mut self.ordered).chain(rare);
-        spaces.map(SendSpace::look_at_oldest).max().is_some_and(|seen| seen >= Self::STUCK)
+        spaces.map(SendSpace::look_at_oldest).max().is_none_or(|seen| seen < Self::STUCK)
     }
 
     /// Frees memory beyond what is in use.
