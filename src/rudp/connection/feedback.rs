@@ -76,11 +76,9 @@ impl Connection {
 
     /// Settles what an arrived packet carried.
     fn settle_frame(&mut self, now: Timestamp, frame: SentFrame) {
+        frame.contents().for_each(|(message, fragment)| self.outbox.on_acked(message, fragment));
         match frame {
-            SentFrame::Messages(first, count) => {
-                first.row(count).for_each(|message| self.outbox.on_acked(message, None));
-            }
-            SentFrame::Fragment(message, piece) => self.outbox.on_acked(message, Some(piece)),
+            SentFrame::Messages(..) | SentFrame::Fragment(..) => {}
             SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
             SentFrame::CeCount(told) => self.marks.on_confirmed(told),
             SentFrame::SizeProbe(probe) => {

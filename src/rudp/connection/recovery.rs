@@ -20,15 +20,8 @@ impl Connection {
         }
         let marked = lost.packets.iter().filter(|packet| packet.is_marked);
         marked.for_each(|packet| self.marks.on_lost(packet.number));
-        for frame in lost.frames.drain(..) {
-            match frame {
-                SentFrame::Messages(first, count) => {
-                    first.row(count).for_each(|message| self.outbox.on_lost(message, None));
-                }
-                SentFrame::Fragment(message, piece) => self.outbox.on_lost(message, Some(piece)),
-                SentFrame::Ack(_) | SentFrame::CeCount(_) | SentFrame::SizeProbe(_) => {}
-            }
-        }
+        let contents = lost.frames.iter().flat_map(SentFrame::contents);
+        contents.for_each(|(message, fragment)| self.outbox.on_lost(message, fragment));
         if self.datagram_size.on_lost(now, lost.on_path()) {
             self.cut_for_datagrams(now);
         }

@@ -9,7 +9,7 @@ use super::datagram_size::SizeProbe;
 use super::error::ProtocolViolation;
 use super::marks::CeReport;
 use super::rtt::RttEstimator;
-use super::stream::{MessageRef, Piece};
+use super::stream::{FragmentId, MessageRef};
 use crate::base::{Ecn, PacketNumber, Timestamp, prefetch, prefetch_end};
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 
@@ -19,7 +19,7 @@ pub enum SentFrame {
     /// Whole messages with consecutive numbers: the first message, and how many.
     Messages(MessageRef, u32),
     /// One fragment of a message.
-    Fragment(MessageRef, Piece),
+    Fragment(MessageRef, FragmentId),
     /// An ack up to this number.
     Ack(u64),
     /// A count of packets that came marked CE.
@@ -29,13 +29,19 @@ pub enum SentFrame {
 }
 
 impl SentFrame {
+    /// Returns the messages, each with its fragment if that is all that the frame holds of it.
+    pub fn contents(&self) -> impl Iterator<Item = (MessageRef, Option<FragmentId>)> + use<> {
+        let row = match self {
+            Self::Messages(first, count) => Some((first.row(*count), None)),
+            Self::Fragment(message, fragment) => Some((message.row(1), Some(*fragment))),
+            Self::Ack(_) | Self::CeCount(_) | Self::SizeProbe(_) => None,
+        };
+        row.into_iter().flat_map(|(row, fragment)| row.map(move |message| (message, fragment)))
+    }
+
     /// Returns the whole messages.
     pub fn messages(&self) -> impl Iterator<Item = MessageRef> + use<> {
-        let row = match self {
-            Self::Messages(first, count) => Some(first.row(*count)),
-            _ => None,
-        };
-        row.into_iter().flatten()
+        self.contents().filter_map(|(message, fragment)| fragment.is_none().then_some(message))
     }
 
     /// Absorbs `next` if it continues this run of messages, and returns whether it does.

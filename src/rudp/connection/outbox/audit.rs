@@ -2,16 +2,16 @@
 
 use super::Outbox;
 use crate::rudp::connection::sent::SentFrame;
-use crate::rudp::connection::stream::{Buffered, Piece};
+use crate::rudp::connection::stream::{Buffered, FragmentId};
 use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
 
 impl Outbox {
     /// Recounts everything and compares; `under_way` are the frames in flight.
     pub fn audit(&self, under_way: &[SentFrame]) {
         let queued = |name| self.lanes.count(name);
-        let flying = |name, piece: Option<Piece>| match piece {
-            Some(piece) => {
-                under_way.iter().filter(|frame| **frame == SentFrame::Fragment(name, piece)).count()
+        let flying = |name, fragment: Option<FragmentId>| match fragment {
+            Some(fragment) => {
+                under_way.iter().filter(|frame| **frame == SentFrame::Fragment(name, fragment)).count()
             }
             None => under_way.iter().flat_map(SentFrame::messages).filter(|message| *message == name).count(),
         };

@@ -13,7 +13,7 @@ use self::lanes::{LaneName, Lanes, Turn};
 use self::starvation::Starvation;
 use super::config::{BASE_DATAGRAM_BYTES, ConnectionConfig};
 use super::error::{SendError, Sent};
-use super::stream::{Buffered, Freed, MessageRef, Piece, Pushed, SendStream, Space};
+use super::stream::{Buffered, FragmentId, Freed, MessageRef, Pushed, SendStream, Space};
 use crate::base::{StreamId, VecMap, prefetch};
 use crate::rudp::budget::Share;
 use crate::rudp::{MemoryBudget, Payload};
@@ -364,10 +364,10 @@ impl Outbox {
     }
 
     /// Handles the ack of a frame.
-    pub fn on_acked(&mut self, message: MessageRef, piece: Option<Piece>) {
+    pub fn on_acked(&mut self, message: MessageRef, fragment: Option<FragmentId>) {
         let MessageRef { stream: id, space, number } = message;
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let freed = stream.on_acked(space, number, piece);
+        let freed = stream.on_acked(space, number, fragment);
         self.stalled = false;
         let is_done = stream.is_done();
         self.free(freed);
@@ -386,11 +386,11 @@ impl Outbox {
     }
 
     /// Handles the loss of a frame: what is still needed of it is retransmitted.
-    pub fn on_lost(&mut self, message: MessageRef, piece: Option<Piece>) {
+    pub fn on_lost(&mut self, message: MessageRef, fragment: Option<FragmentId>) {
         let MessageRef { stream, space, number } = message;
         self.stalled = false;
-        if self.streams.get_mut(stream).is_some_and(|stream| stream.on_lost(space, number, piece)) {
-            let lane = if piece.is_some() { LaneName::Large } else { LaneName::Small };
+        if self.streams.get_mut(stream).is_some_and(|stream| stream.on_lost(space, number, fragment)) {
+            let lane = if fragment.is_some() { LaneName::Large } else { LaneName::Small };
             self.lanes.of_mut(lane).resend.push_back(message);
         }
     }

@@ -15,7 +15,7 @@ use super::lanes::LaneName;
 use super::{HEAD_ROOM_BYTES, Outbox, Passed};
 use crate::rudp::Payload;
 use crate::rudp::connection::sent::SentFrame;
-use crate::rudp::connection::stream::{Buffered, MessageRef, Piece, SendPart, Space, Waiting};
+use crate::rudp::connection::stream::{Buffered, FragmentId, MessageRef, SendPart, Space, Waiting};
 use crate::wire::frame::{LengthField, MessageHead};
 
 /// A frame to be written.
@@ -300,7 +300,7 @@ impl Outbox {
         }
         match next.part {
             SendPart::Whole(_) => SentFrame::Messages(message, 1),
-            SendPart::Fragment(head) => SentFrame::Fragment(message, Piece::of(&head)),
+            SendPart::Fragment(head) => SentFrame::Fragment(message, FragmentId::of(&head)),
         }
     }
 }
@@ -399,7 +399,9 @@ mod tests {
         let mut outbox = outbox(2);
         push(&mut outbox, 0, Delivery::ReliableUnordered, 60_000);
         let Some(next) = outbox.next(&mut Passed::default()) else { panic!("there is room") };
-        let Some(SentFrame::Fragment(message, piece)) = outbox.on_sent(&next) else { panic!("it is large") };
+        let Some(SentFrame::Fragment(message, fragment)) = outbox.on_sent(&next) else {
+            panic!("it is large")
+        };
         push(&mut outbox, 1, Delivery::ReliableUnordered, 6_000);
         while let Some(next) = outbox.next(&mut Passed::default()) {
             outbox.on_sent(&next);
@@ -410,7 +412,7 @@ mod tests {
             searches && !outbox.may_have_next() && outbox.is_rightly_stalled()
         };
         assert!(stalls(&mut outbox), "6,000 bytes find no room");
-        outbox.on_lost(message, Some(piece));
+        outbox.on_lost(message, Some(fragment));
         assert!(outbox.may_have_next() && next_bytes(&mut outbox).is_some(), "sent again");
         let again = outbox.next(&mut Passed::default()).unwrap();
         outbox.on_sent(&again);

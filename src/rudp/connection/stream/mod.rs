@@ -13,7 +13,7 @@ mod send;
 pub use buffered::Buffered;
 pub use reassembly::ReceiveBuffer;
 pub use receive::{Arrival, Hold, MessagePart, ReceiveStream, Received, ReceivedPart};
-pub use send::{Freed, Piece, Pushed, SendPart, SendStream, Waiting};
+pub use send::{FragmentId, Freed, Pushed, SendPart, SendStream, Waiting};
 
 use crate::base::{StreamId, VARINT_MAX};
 use crate::wire::Delivery;

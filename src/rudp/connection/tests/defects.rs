@@ -49,7 +49,7 @@ fn a_fragment_lost_after_another_came_late_is_sent_again() {
         fragments.extend(outbox.on_sent(&next));
     }
     let [Some((message, first)), Some((_, second)), _] = [0, 1, 2].map(|at| match fragments[at] {
-        sent::SentFrame::Fragment(message, piece) => Some((message, piece)),
+        sent::SentFrame::Fragment(message, fragment) => Some((message, fragment)),
         _ => None,
     }) else {
         panic!("three fragments")

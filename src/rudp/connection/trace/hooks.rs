@@ -78,7 +78,7 @@ impl Connection {
         let Some(tracing) = &mut self.trace else { return };
         let acked = self.acks.largest().unwrap_or(0);
         let mut frames: Frames = small.iter().map(|frame| traced(frame, number, acked)).collect();
-        let mut numbers = sent.iter().flat_map(whole_numbers);
+        let mut numbers = sent.iter().flat_map(SentFrame::contents).map(|(message, _)| message.number);
         frames.extend(parts.iter().map(|(part, payload)| {
             let placed = !matches!(part, SendPart::Whole(MessageHead::Unreliable));
             traced_part(*part, payload.len(), if placed { numbers.next() } else { None })
@@ -135,14 +135,6 @@ impl Connection {
             tracing.tell(now, &TraceEvent::MetricsUpdated(metrics));
         }
     }
-}
-
-fn whole_numbers(frame: &SentFrame) -> impl Iterator<Item = u64> + use<> {
-    let fragment = match frame {
-        SentFrame::Fragment(message, _) => Some(*message),
-        _ => None,
-    };
-    frame.messages().chain(fragment).map(|message| message.number)
 }
 
 /// Describes a frame of packet `packet`; acks in it name numbers near `acked`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Piece, SendStream};
+use super::{FragmentId, SendStream};
 use crate::rudp::connection::stream::{Buffered, MessageRef, Space};
 
 impl SendStream {
@@ -21,7 +21,7 @@ impl SendStream {
     pub fn audit(
         &self,
         queued: &dyn Fn(MessageRef) -> usize,
-        flying: &dyn Fn(MessageRef, Option<Piece>) -> usize,
+        flying: &dyn Fn(MessageRef, Option<FragmentId>) -> usize,
         reliable: &mut Buffered,
         sequenced: &mut Buffered,
     ) -> usize {
@@ -53,8 +53,8 @@ impl SendStream {
                 };
                 let waits = |index| index >= fragments.next || fragments.resend.contains(&index);
                 for index in (0..fragments.count).filter(|&index| !fragments.is_acked(index)) {
-                    let piece = Piece { index, count: fragments.count };
-                    let comes = flying(name, Some(piece)) > 0 || (message.queued && waits(index));
+                    let fragment = FragmentId { index, count: fragments.count };
+                    let comes = flying(name, Some(fragment)) > 0 || (message.queued && waits(index));
                     assert!(comes, "fragment {index} of {name:?} is stuck");
                 }
             }

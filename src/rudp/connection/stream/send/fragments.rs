@@ -7,12 +7,12 @@ use crate::wire::frame::FragmentHead;
 
 /// One of the `count` fragments that a message was cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub struct FragmentId {
     pub(super) index: u32,
     pub(super) count: u32,
 }
 
-impl Piece {
+impl FragmentId {
     /// Returns the fragment that `head` belongs to.
     pub fn of(head: &FragmentHead) -> Self {
         Self { index: head.index, count: head.count }
@@ -68,7 +68,7 @@ impl Fragments {
     }
 
     /// Returns true when all have arrived.
-    pub(super) fn on_acked(&mut self, Piece { index, count }: Piece) -> bool {
+    pub(super) fn on_acked(&mut self, FragmentId { index, count }: FragmentId) -> bool {
         if count == self.count
             && let Some(acked) = self.acked.get_mut(index as usize)
             && !std::mem::replace(acked, true)
@@ -79,7 +79,7 @@ impl Fragments {
         self.missing == 0
     }
 
-    pub(super) fn on_lost(&mut self, Piece { index, count }: Piece) -> bool {
+    pub(super) fn on_lost(&mut self, FragmentId { index, count }: FragmentId) -> bool {
         let needed = count == self.count && !self.is_acked(index) && !self.resend.contains(&index);
         if needed {
             self.resend.push_back(index);

@@ -20,8 +20,8 @@ mod fragments;
 mod keys;
 mod space;
 
+pub use self::fragments::FragmentId;
 use self::fragments::Fragments;
-pub use self::fragments::Piece;
 use self::keys::KeyIndex;
 use self::space::{Entry, Outgoing, SendSpace};
 use super::{Buffered, MAX_KEYS, MAX_MESSAGE_NUMBER, MessageRef, Space, WINDOW_MESSAGES};
@@ -345,16 +345,16 @@ impl SendStream {
     }
 
     /// Handles the ack of a packet with the message, or a fragment of it.
-    pub fn on_acked(&mut self, space: Space, number: u64, piece: Option<Piece>) -> Freed {
+    pub fn on_acked(&mut self, space: Space, number: u64, fragment: Option<FragmentId>) -> Freed {
         let space = self.space_mut(space);
         let arrived = space.entry_mut(number).and_then(|entry| {
-            entry.message.take_if(|message| match (piece, &mut message.fragments) {
-                (Some(piece), Some(fragments)) => fragments.on_acked(piece),
-                (piece, fragments) => piece.is_none() && fragments.is_none(),
+            entry.message.take_if(|message| match (fragment, &mut message.fragments) {
+                (Some(fragment), Some(fragments)) => fragments.on_acked(fragment),
+                (fragment, fragments) => fragment.is_none() && fragments.is_none(),
             })
         });
         // A single fragment does not count: the receiver's position moves when the message is complete.
-        if piece.is_none() || arrived.is_some() {
+        if fragment.is_none() || arrived.is_some() {
             space.acked_end = space.acked_end.max(number + 1);
         }
         let window = space.settle();
@@ -375,16 +375,16 @@ impl SendStream {
 
     /// Handles the loss of a packet with the message, or a fragment of it. Returns true when the message
     /// should be queued for retransmission.
-    pub fn on_lost(&mut self, space: Space, number: u64, piece: Option<Piece>) -> bool {
+    pub fn on_lost(&mut self, space: Space, number: u64, fragment: Option<FragmentId>) -> bool {
         let Some(message) = self.space_mut(space).entry_mut(number).and_then(|entry| entry.message.as_mut())
         else {
             return false;
         };
-        let needed = match (piece, &mut message.fragments) {
-            (Some(piece), Some(fragments)) => fragments.on_lost(piece),
-            (piece, fragments) => {
+        let needed = match (fragment, &mut message.fragments) {
+            (Some(fragment), Some(fragments)) => fragments.on_lost(fragment),
+            (fragment, fragments) => {
                 message.copies = message.copies.saturating_sub(1);
-                piece.is_none() && fragments.is_none() && message.copies == 0
+                fragment.is_none() && fragments.is_none() && message.copies == 0
             }
         };
         needed && !std::mem::replace(&mut message.queued, true)
