@@ -8,7 +8,7 @@
 //! | `outbox` | messages that wait to be sent, and their budgets |
 //! | `stream/` | numbering, order and fragments: both sides of a stream |
 //! | `acks` | which packets arrived, and when to acknowledge them |
-//! | `sent` | packets in flight: acks and loss |
+//! | `sent/` | packets in flight: acks and loss |
 //! | `datagram_size` | how large a datagram the path carries |
 //! | `repair/` | REPAIR frames: lost packets recovered without a round trip |
 //! | `rtt` | round-trip time |

@@ -1,60 +1,39 @@
 //! Packets in flight: acks, losses, and their consequences.
 
+mod frame;
+mod outcome;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use super::datagram_size::SizeProbe;
+pub use self::frame::{SentFrame, SentFrames};
+pub use self::outcome::{AckOutcome, AckedPacket, LossOutcome, LostPacket};
 use super::error::ProtocolViolation;
-use super::marks::CeReport;
 use super::rtt::RttEstimator;
-use super::stream::{FragmentId, MessageRef};
 use crate::base::{Ecn, PacketNumber, Timestamp, prefetch, prefetch_end};
 use crate::wire::frame::{Ack, CLEAN_ACK_NUMBERS};
 
-/// A frame of a sent packet for which the packet's fate matters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SentFrame {
-    /// Whole messages with consecutive numbers: the first message, and how many.
-    Messages(MessageRef, u32),
-    /// One fragment of a message.
-    Fragment(MessageRef, FragmentId),
-    /// An ack up to this number.
-    Ack(u64),
-    /// A count of packets that came marked CE.
-    CeCount(CeReport),
-    /// A size probe, which carries no data.
-    SizeProbe(SizeProbe),
+/// All sent packets that may still be acked, in order of their numbers.
+#[derive(Debug)]
+pub struct SentPackets {
+    packets: VecDeque<SentPacket>,
+    /// Number of the first packet in `packets`.
+    base: u64,
+    /// Packets with smaller numbers left on a former path.
+    path_begins: u64,
+    largest_acked: Option<u64>,
+    /// When the largest acked packet was sent.
+    largest_acked_at: Timestamp,
+    /// Those of packets of this path.
+    bytes_in_flight: usize,
+    /// When the oldest packet was sent that asks for an ack and is newer than any acked one; kept because it
+    /// is needed with each packet.
+    unanswered_since: Option<Timestamp>,
+    /// Factor of the reordering window, doubled by each spurious loss.
+    patience: u32,
+    /// Losses since the last that proved spurious.
+    losses: u32,
 }
-
-impl SentFrame {
-    /// Returns the messages, each with its fragment if that is all that the frame holds of it.
-    pub fn contents(&self) -> impl Iterator<Item = (MessageRef, Option<FragmentId>)> + use<> {
-        let row = match self {
-            Self::Messages(first, count) => Some((first.row(*count), None)),
-            Self::Fragment(message, fragment) => Some((message.row(1), Some(*fragment))),
-            Self::Ack(_) | Self::CeCount(_) | Self::SizeProbe(_) => None,
-        };
-        row.into_iter().flat_map(|(row, fragment)| row.map(move |message| (message, fragment)))
-    }
-
-    /// Returns the whole messages.
-    pub fn messages(&self) -> impl Iterator<Item = MessageRef> + use<> {
-        self.contents().filter_map(|(message, fragment)| fragment.is_none().then_some(message))
-    }
-
-    /// Absorbs `next` if it continues this run of messages, and returns whether it does.
-    pub fn join(&mut self, next: &Self) -> bool {
-        let (Self::Messages(first, count), Self::Messages(next, more)) = (self, next) else { return false };
-        let goes_on = MessageRef { number: first.number + u64::from(*count), ..*first } == *next;
-        *count += if goes_on { *more } else { 0 };
-        goes_on
-    }
-}
-
-/// The frames of one packet.
-pub type SentFrames = SmallVec<[SentFrame; 2]>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -84,98 +63,8 @@ impl SentPacket {
     }
 }
 
-/// All sent packets that may still be acked, in order of their numbers.
-#[derive(Debug)]
-pub struct SentPackets {
-    packets: VecDeque<SentPacket>,
-    /// Number of the first packet in `packets`.
-    base: u64,
-    /// Packets with smaller numbers left on a former path.
-    path_begins: u64,
-    largest_acked: Option<u64>,
-    /// When the largest acked packet was sent.
-    largest_acked_at: Timestamp,
-    /// Those of packets of this path.
-    bytes_in_flight: usize,
-    /// When the oldest packet was sent that asks for an ack and is newer than any acked one; kept because it
-    /// is needed with each packet.
-    unanswered_since: Option<Timestamp>,
-    /// Factor of the reordering window, doubled by each spurious loss.
-    patience: u32,
-    /// Losses since the last that proved spurious.
-    losses: u32,
-}
-
-/// Most acks settle fewer packets than this, which is what a session of 64 sends in 33 ms.
-const ACKED_AT_ONCE: usize = 64;
-
 /// Packets that an ack usually settles where the peer's acks wait for its own packets.
 const SETTLED_BY_AN_ACK: usize = 3;
-
-/// The outcome of an ack.
-#[derive(Debug, Default)]
-pub struct AckOutcome {
-    /// Frames that arrived.
-    pub frames: SmallVec<[SentFrame; ACKED_AT_ONCE]>,
-    /// Newly acked packets of this path.
-    pub packets: SmallVec<[AckedPacket; ACKED_AT_ONCE]>,
-    /// It is news that packets of a former path have arrived.
-    pub former_acked: bool,
-    /// When the packet with the ack's largest number was sent, if it is newly acked, asked for an ack, and
-    /// left on this path: an RTT sample.
-    pub largest_sent_at: Option<Timestamp>,
-    /// Largest newly acked number.
-    pub largest: Option<u64>,
-    /// Largest newly acked number of a packet that was sent with a mark.
-    pub marked: Option<PacketNumber>,
-    /// Messages of packets that did not arrive, but were repaired.
-    pub repaired: Vec<MessageRef>,
-    /// Packets that had been declared lost, of whichever path.
-    pub spurious: SmallVec<[LostPacket; 4]>,
-}
-
-/// A packet that the peer acked.
-#[derive(Debug, Clone, Copy)]
-pub struct AckedPacket {
-    /// Its size.
-    pub bytes: usize,
-    /// When it was sent.
-    pub sent_at: Timestamp,
-}
-
-/// A packet that was declared lost.
-#[derive(Debug, Clone, Copy)]
-pub struct LostPacket {
-    /// Its number.
-    pub number: PacketNumber,
-    /// Its size.
-    pub bytes: usize,
-    /// When it was sent.
-    pub sent_at: Timestamp,
-    /// It was sent marked ECT.
-    pub is_marked: bool,
-    /// It left on a former path, and says nothing about this one.
-    pub is_former: bool,
-}
-
-/// The outcome of loss detection.
-#[derive(Debug, Default)]
-pub struct LossOutcome {
-    /// Frames to send again.
-    pub frames: Vec<SentFrame>,
-    /// The packets, of whichever path.
-    pub packets: SmallVec<[LostPacket; 8]>,
-    /// Longest time from the sending of one lost packet of this path to that of a later one, found lost now,
-    /// with nothing acked that was sent in between: persistent congestion, RFC 9002 §7.6.
-    pub longest_run: Duration,
-}
-
-impl LossOutcome {
-    /// Returns the packets that left on this path.
-    pub fn on_path(&self) -> impl Iterator<Item = &LostPacket> + Clone {
-        self.packets.iter().filter(|packet| !packet.is_former)
-    }
-}
 
 /// How long a lost packet is remembered, in RTTs, to detect a spurious loss.
 const REMEMBER_RTTS: u32 = 4;
@@ -561,7 +450,7 @@ impl SentPackets {
 mod tests {
     use super::*;
     use crate::base::StreamId;
-    use crate::rudp::connection::stream::Space;
+    use crate::rudp::connection::stream::{MessageRef, Space};
 
     /// Naming a packet as repaired costs only what it frees, not what the packet once held.
     #[test]
@@ -576,27 +465,5 @@ mod tests {
             assert_eq!(outcome.repaired.len(), expected);
         }
         assert_eq!(sent.frames_in_flight().count(), 1, "the ack is as it was");
-    }
-
-    #[test]
-    fn messages_with_numbers_in_a_row_are_one_frame() {
-        let message = |stream, space, number| MessageRef { stream: StreamId(stream), space, number };
-        let first = message(1, Space::Ordered, 7);
-        let mut row = SentFrame::Messages(first, 1);
-        assert!(row.join(&SentFrame::Messages(message(1, Space::Ordered, 8), 1)));
-        assert!(row.join(&SentFrame::Messages(message(1, Space::Ordered, 9), 2)));
-        let others = [
-            (1, Space::Ordered, 10),
-            (1, Space::Ordered, 12),
-            (1, Space::Unordered, 11),
-            (2, Space::Ordered, 11),
-        ];
-        for (stream, space, number) in others {
-            assert!(!row.join(&SentFrame::Messages(message(stream, space, number), 1)), "{number}");
-        }
-        assert!(!row.join(&SentFrame::Ack(11)) && !SentFrame::Ack(7).join(&row));
-        let numbers: Vec<_> = (7..=10).map(|number| message(1, Space::Ordered, number)).collect();
-        assert_eq!(row.messages().collect::<Vec<_>>(), numbers);
-        assert_eq!(SentFrame::Ack(7).messages().count(), 0);
     }
 }
