@@ -2,12 +2,14 @@
 
 mod frame;
 mod outcome;
+mod patience;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use self::frame::{SentFrame, SentFrames};
 pub use self::outcome::{AckOutcome, AckedPacket, LossOutcome, LostPacket};
+use self::patience::Patience;
 use super::error::ProtocolViolation;
 use super::rtt::RttEstimator;
 use crate::base::{Ecn, PacketNumber, Timestamp, prefetch, prefetch_end};
@@ -29,10 +31,7 @@ pub struct SentPackets {
     /// When the oldest packet was sent that asks for an ack and is newer than any acked one; kept because it
     /// is needed with each packet.
     unanswered_since: Option<Timestamp>,
-    /// Factor of the reordering window, doubled by each spurious loss.
-    patience: u32,
-    /// Losses since the last that proved spurious.
-    losses: u32,
+    patience: Patience,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,10 +71,6 @@ const REMEMBER_RTTS: u32 = 4;
 const REMEMBER_SIZE_PROBE: Duration = Duration::from_secs(1);
 /// Numbers kept for a CLOSE: more than the times that it is sent, skipped numbers included.
 const CLOSE_NUMBERS: u64 = 64;
-const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
-const MAX_PATIENCE: u32 = 8;
-/// After this many losses without a spurious one the reordering window is halved again.
-const LOSSES_UNTIL_IMPATIENT: u32 = 16;
 /// Maximum number of packets remembered; when it is reached, nothing new leaves until old ones are settled.
 /// Spec: REL-9.
 pub const MAX_SPAN_PACKETS: usize = 1_536;
@@ -95,8 +90,7 @@ impl SentPackets {
             largest_acked_at: Timestamp::ZERO,
             bytes_in_flight: 0,
             unanswered_since: None,
-            patience: 1,
-            losses: 0,
+            patience: Patience::default(),
         }
     }
 
@@ -106,7 +100,7 @@ impl SentPackets {
     pub fn on_new_path(&mut self) {
         self.path_begins = self.next_number().0;
         self.bytes_in_flight = 0;
-        (self.patience, self.losses) = (1, 0);
+        self.patience = Patience::default();
     }
 
     /// Returns whether any packet was acked that left on this path.
@@ -289,8 +283,7 @@ impl SentPackets {
                 State::Lost => {
                     outcome.former_acked |= is_former;
                     if !is_former {
-                        self.patience = (self.patience * 2).min(MAX_PATIENCE);
-                        self.losses = 0;
+                        self.patience.on_spurious();
                     }
                     outcome.spurious.push(packet.as_lost(number, is_former));
                 }
@@ -312,8 +305,7 @@ impl SentPackets {
     /// Returns how long after its sending a packet is lost if a newer one was acked: a round trip and the
     /// reordering window, within which it may still arrive after the newer one. Spec: REL-4.
     fn loss_wait(&self, rtt: &RttEstimator) -> Duration {
-        let reorder_window = (rtt.smoothed() / 8).max(MIN_REORDER_WINDOW) * self.patience;
-        rtt.conservative() + reorder_window
+        rtt.conservative() + self.patience.window(rtt.smoothed())
     }
 
     /// Finds the packets that are lost: a later one was acked, and a round trip and the reordering window
@@ -331,10 +323,7 @@ impl SentPackets {
         if !outcome.packets.is_empty() {
             self.unanswered_since = self.find_unanswered();
         }
-        if self.losses >= LOSSES_UNTIL_IMPATIENT {
-            self.losses = 0;
-            self.patience = (self.patience / 2).max(1);
-        }
+        self.patience.settle();
         self.forget(now, rtt);
         again
     }
@@ -367,7 +356,7 @@ impl SentPackets {
             packet.state = State::Lost;
             outcome.packets.push(packet.as_lost(number, is_former));
             if !is_former {
-                self.losses += 1;
+                self.patience.on_loss();
                 self.bytes_in_flight -= packet.bytes;
                 let run = packet.sent_at.since(*run_since.get_or_insert(packet.sent_at));
                 outcome.longest_run = outcome.longest_run.max(run);
