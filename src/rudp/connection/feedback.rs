@@ -1,7 +1,6 @@
 //! The peer's feedback on this end's packets: which arrived, and which met congestion.
 
 use super::controller::{Acked, Marked};
-use super::recovery::is_app_limited;
 use super::sent::{AckOutcome, AckedPacket, LostPacket, SentFrame};
 use super::{Connection, ProtocolViolation, TraceEvent};
 use crate::base::{PacketNumber, Timestamp};
@@ -55,7 +54,7 @@ impl Connection {
 
     /// Reports what arrived on this path to the congestion controller, the loss share and the datagram size.
     fn tell_acked(&mut self, now: Timestamp, outcome: &AckOutcome) {
-        let held_back_at = self.held_back_at;
+        let held_back = self.congestion.held_back();
         let mut rtt = outcome.largest_sent_at.map(|_| self.rtt.latest());
         self.congestion.tell(self.rtt.smoothed(), |controller| {
             for packet in outcome.spurious.iter().filter(|packet| !packet.is_former) {
@@ -66,7 +65,7 @@ impl Connection {
             for &AckedPacket { bytes, sent_at } in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);
-                let app_limited = is_app_limited(held_back_at, sent_at);
+                let app_limited = held_back.app_limited(sent_at);
                 // An ack gives one sample, that of its largest number.
                 let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
                 controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
@@ -97,7 +96,7 @@ impl Connection {
         let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
         if is_news && self.sent.has_acked_on_path() && !self.former_acked {
             let newest_sent_at = self.sent.largest_acked_at();
-            let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
+            let app_limited = self.congestion.held_back().app_limited(newest_sent_at);
             let marked = Marked { newest_sent_at, app_limited };
             self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));
         }

@@ -17,6 +17,7 @@
 //! | `marks` | ECN: congestion reported by marks |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
+//! | `permit` | whether data may leave now |
 //! | `random` | random draws |
 //! | `prefetch` | memory fetched before it is needed |
 //! | `recovery` | what is done about losses |
@@ -37,6 +38,7 @@ mod loss;
 mod marks;
 mod outbox;
 mod path;
+mod permit;
 mod prefetch;
 mod probes;
 mod random;
@@ -184,8 +186,6 @@ pub struct Connection {
     // Sending a packet.
     sent: SentPackets,
     congestion: Congestion,
-    /// When the congestion window last held data back, or would have without the pacer.
-    held_back_at: Option<Timestamp>,
     /// Until when the pacer holds data back.
     paced_until: Option<Timestamp>,
     /// The next packet number to skip.
@@ -300,7 +300,6 @@ impl Connection {
             repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
             repair_decoder: RepairDecoder::default(),
             congestion: Congestion::new(controller, now, BASE_DATAGRAM_BYTES, rtt.smoothed()),
-            held_back_at: None,
             paced_until: None,
             timers: Timers::new(now, &config, &peer),
             probes: Probes::new(now),

@@ -33,7 +33,7 @@ impl Connection {
     fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
         let Some(newest_sent_at) = lost.on_path().map(|packet| packet.sent_at).max() else { return };
         let packets = u32::try_from(lost.on_path().count()).unwrap_or(u32::MAX);
-        let app_limited = is_app_limited(self.held_back_at, newest_sent_at);
+        let app_limited = self.congestion.held_back().app_limited(newest_sent_at);
         // RFC 9002 §7.6.1
         let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;
         self.congestion.tell(self.rtt.smoothed(), |controller| {
@@ -41,10 +41,4 @@ impl Connection {
             controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited, persistent });
         });
     }
-}
-
-/// Returns whether the congestion window has held nothing back since `sent_at`, and would not have without
-/// the pacer. `held_back_at` is when it last did or would have. RFC 9002 §7.8.
-pub(super) fn is_app_limited(held_back_at: Option<Timestamp>, sent_at: Timestamp) -> bool {
-    held_back_at.is_none_or(|at| at < sent_at)
 }

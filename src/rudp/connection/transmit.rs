@@ -11,6 +11,7 @@ use super::config::BASE_DATAGRAM_BYTES;
 use super::datagram_size::SizeProbe;
 use super::outbox::Passed;
 use super::path::Probe;
+use super::permit::Permit;
 use super::sent::{SentFrame, SentFrames};
 use super::stream::SendPart;
 use super::{Connection, KeyLimit, Role, State};
@@ -31,6 +32,19 @@ struct Plan {
     bytes: usize,
     eliciting: bool,
     ecn: Ecn,
+}
+
+/// What must leave now.
+struct Due {
+    ack: bool,
+    /// Messages wait and may leave.
+    data: bool,
+    /// Something that asks for an ack.
+    ping: bool,
+    /// A REPAIR, even in a packet of its own.
+    repair: bool,
+    /// A challenge or a response for the active address.
+    path: bool,
 }
 
 /// Distance from one skipped packet number to the next, 1,000 on average. An ack of a skipped number exposes
@@ -119,15 +133,30 @@ impl Connection {
 
     /// Gathers what is due; returns false when nothing is.
     fn plan(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
-        let ack_due = self.acks.deadline().is_some_and(|deadline| deadline <= now);
-        let may_send = self.may_send_now(now) && !self.probes.is_bare_probe_due();
-        debug_assert!(self.outbox.is_rightly_stalled(), "what may leave now must be searched for again");
-        let has_data = may_send && self.outbox.may_have_next();
-        let ping = self.probes.is_ping_due() || self.quiet_for_long();
-        let repair_due = self.repair_deadline().is_some_and(|deadline| deadline <= now);
-        if !(ack_due || has_data || ping || repair_due || self.paths.has_for_active()) {
-            return false;
+        let due = self.due(now);
+        if due.any() {
+            self.fill(now, plan, &due);
         }
+        plan.bytes > 0
+    }
+
+    /// Finds out what is due.
+    fn due(&mut self, now: Timestamp) -> Due {
+        let permit = self.permit(now);
+        self.note(now, permit);
+        let may_send = permit == Permit::Granted && !self.probes.is_bare_probe_due();
+        debug_assert!(self.outbox.is_rightly_stalled(), "what may leave now must be searched for again");
+        Due {
+            ack: self.acks.deadline().is_some_and(|deadline| deadline <= now),
+            data: may_send && self.outbox.may_have_next(),
+            ping: self.probes.is_ping_due() || self.quiet_for_long(),
+            repair: self.repair_deadline().is_some_and(|deadline| deadline <= now),
+            path: self.paths.has_for_active(),
+        }
+    }
+
+    /// Fills a packet with what is due and with what may ride along.
+    fn fill(&mut self, now: Timestamp, plan: &mut Plan, due: &Due) {
         let room = self.datagram_limit() - TAG_BYTES - MAX_HEADER_BYTES;
         if self.acks.is_pending()
             && let Some(ack) = self.acks.take(now)
@@ -144,7 +173,7 @@ impl Connection {
         if let Some(data) = self.paths.take_challenge() {
             plan.push(Frame::PathChallenge(data));
         }
-        if has_data {
+        if due.data {
             let is_full = self.plan_messages(plan, room);
             if is_full || !plan.parts.is_empty() {
                 self.datagram_size.on_filled(now, is_full);
@@ -154,13 +183,12 @@ impl Connection {
             self.repair_encoder.on_content(plan.messages());
         }
         // spec: REP-4
-        if (repair_due || !plan.parts.is_empty()) && self.has_window() {
+        if (due.repair || !plan.parts.is_empty()) && self.has_window() {
             self.plan_repairs(now, plan, room);
         }
-        if ping && !plan.eliciting {
+        if due.ping && !plan.eliciting {
             plan.push(Frame::Ping);
         }
-        plan.bytes > 0
     }
 
     /// Returns the largest datagram allowed now. A probe for data in flight must arrive even where large
@@ -196,49 +224,10 @@ impl Connection {
         probe.bytes - header - 2 - TAG_BYTES
     }
 
-    /// Returns whether the window and the pacer let data leave, or a probe may exceed both. Records what they
-    /// hold back.
-    // spec: REL-8, REL-9
-    fn may_send_now(&mut self, now: Timestamp) -> bool {
-        self.paced_until = None;
-        let waits = self.outbox.is_waiting();
-        if !waits && !self.repair_encoder.may_repair() {
-            return false;
-        }
-        if self.probes.is_probe_due() || self.sent.is_full() {
-            return self.probes.is_probe_due();
-        }
-        debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
-        let has_room = self.has_window();
-        let may_send = has_room && self.congestion.pacer_allows(now);
-        // What only the pacer holds back counts only if the window would do so without it. RFC 9002 §7.8.
-        let fills_window = || {
-            let all = self.outbox.in_flight_with_all(self.sent.bytes_in_flight());
-            all >= self.congestion.window_bytes()
-        };
-        if !may_send && waits && (!has_room || fills_window()) {
-            self.held_back_at = Some(now);
-        }
-        if !may_send && has_room {
-            self.paced_until = Some(self.congestion.paced_until());
-        }
-        may_send
-    }
-
-    fn has_window(&self) -> bool {
-        self.sent.bytes_in_flight() < self.congestion.window_bytes() && !self.sent.is_full()
-    }
-
-    /// Returns when the pacer lets waiting data leave.
-    pub(super) fn pacing_deadline(&self) -> Option<Timestamp> {
-        let waits = self.outbox.is_waiting() || self.bare_repair_due().is_some();
-        self.paced_until.filter(|_| waits)
-    }
-
     /// Returns when a REPAIR is due in a packet of its own. None is once probes go unanswered: they bring
     /// again what may have been lost.
     // spec: REP-3
-    fn bare_repair_due(&self) -> Option<Timestamp> {
+    pub(super) fn bare_repair_due(&self) -> Option<Timestamp> {
         let is_silent = self.probes.unanswered() > 1;
         if is_silent { None } else { self.repair_encoder.deadline(self.rtt.smoothed()) }
     }
@@ -356,6 +345,12 @@ impl Connection {
         if self.sent.is_overfull() {
             self.resend_lost(now);
         }
+    }
+}
+
+impl Due {
+    fn any(&self) -> bool {
+        self.ack || self.data || self.ping || self.repair || self.path
     }
 }
 

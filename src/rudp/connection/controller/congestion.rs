@@ -11,7 +11,19 @@ pub struct Congestion {
     window_bytes: usize,
     bytes_per_second: u64,
     pacer: Pacer,
+    held_back: HeldBack,
     controller: Box<dyn Controller>,
+}
+
+/// When the window last held data back, or would have without the pacer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeldBack(Option<Timestamp>);
+
+impl HeldBack {
+    /// Returns whether the window has held nothing back since `sent_at`. RFC 9002 §7.8.
+    pub fn app_limited(self, sent_at: Timestamp) -> bool {
+        self.0.is_none_or(|at| at < sent_at)
+    }
 }
 
 impl Congestion {
@@ -19,7 +31,8 @@ impl Congestion {
     /// `smoothed`.
     pub fn new(controller: Box<dyn Controller>, now: Timestamp, datagram: usize, smoothed: Duration) -> Self {
         let pacer = Pacer::new(now, initial_window(datagram));
-        let mut congestion = Self { window_bytes: 0, bytes_per_second: 0, pacer, controller };
+        let held_back = HeldBack::default();
+        let mut congestion = Self { window_bytes: 0, bytes_per_second: 0, pacer, held_back, controller };
         congestion.renew(smoothed);
         congestion
     }
@@ -58,8 +71,18 @@ impl Congestion {
     }
 
     /// Returns when the pacer lets a packet leave that it has just held back.
-    pub fn paced_until(&self) -> Timestamp {
+    pub fn pacer_deadline(&self) -> Timestamp {
         self.pacer.deadline(self.bytes_per_second)
+    }
+
+    /// Notes that the window holds data back at `now`, or would without the pacer.
+    pub fn hold_back(&mut self, now: Timestamp) {
+        self.held_back = HeldBack(Some(now));
+    }
+
+    /// Returns when the window last did so.
+    pub fn held_back(&self) -> HeldBack {
+        self.held_back
     }
 
     /// Notes that a packet that asks for an ack has left.
