@@ -21,10 +21,10 @@ use super::keys::Opened;
 use super::path::Change;
 use super::repair::symbol;
 use super::rtt::RttEstimator;
-use super::stream::{Arrival, Hold, MessagePart, ReceiveStream, Received, ReceivedPart, Space};
+use super::stream::{Arrival, Hold, MessagePart, ReceiveStream, Received, ReceivedPart};
 use super::{Closed, Connection, Event, KeyLimit, PacketDropped, ProtocolViolation, Role, State, TraceEvent};
 use crate::base::{Ecn, Envelope, PacketNumber, Route, StreamId, Timestamp};
-use crate::wire::frame::{Close, Fragment, Frame, Frames, Message, MessageHead, Place, read_frames};
+use crate::wire::frame::{Close, Frame, Frames, Message, MessageHead, read_frames};
 use crate::wire::{CloseCode, Delivery, Direction, SealedHeader};
 
 /// A sealed packet that has opened.
@@ -206,17 +206,14 @@ impl Connection {
     /// Checks what must hold before a packet counts as received; afterwards it is acked, and its sender
     /// forgets it.
     fn check_room(&self, number: PacketNumber, frames: &[Frame]) -> Result<(), PacketDropped> {
-        let late = self.newest().is_some_and(|newest| number <= newest);
+        // The newest that was dropped may come again, and what was taken of it may have moved a position.
+        let is_late = self.newest().is_some_and(|newest| number <= newest);
         let mut hold = Hold::default();
         let mut before = None;
         for part in frames.iter().filter_map(MessagePart::of) {
             let MessagePart { place, delivery, .. } = part;
-            let (Some(stream), Some(space)) = (self.receive_streams.get(place.stream), Space::of(delivery))
-            else {
-                continue;
-            };
-            // spec: STR-10
-            if late && !place.number.is_wide() && !stream.is_near(space, number) {
+            let Some(stream) = self.receive_streams.get(place.stream) else { continue };
+            if is_late && stream.is_ambiguous(&place, delivery, number) {
                 return Err(PacketDropped::TooLate);
             }
             // Fragments of one message are adjacent and count once.
@@ -376,12 +373,11 @@ impl Connection {
                 Ok(())
             }
             Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
-                self.take_part(number, place, delivery, payload.len(), ReceivedPart::Whole(payload))
+                let part = MessagePart::whole(place, delivery, &payload);
+                self.take_part(number, part, ReceivedPart::Whole(payload))
             }
             Frame::Fragment(fragment) => {
-                let Fragment { head, .. } = &fragment;
-                let (place, delivery, total) = (head.place, head.delivery, head.total as usize);
-                self.take_part(number, place, delivery, total, ReceivedPart::Fragment(fragment))
+                self.take_part(number, MessagePart::fragment(&fragment), ReceivedPart::Fragment(fragment))
             }
         }
     }
@@ -389,9 +385,7 @@ impl Connection {
     fn take_part(
         &mut self,
         packet: PacketNumber,
-        place: Place,
-        delivery: Delivery,
-        message_bytes: usize,
+        MessagePart { place, delivery, message_bytes, .. }: MessagePart,
         part: ReceivedPart,
     ) -> Result<(), ProtocolViolation> {
         self.check_message_bytes(message_bytes)?;
@@ -403,12 +397,9 @@ impl Connection {
         let Some(stream) = self.receive_streams.get_mut(place.stream) else { return Ok(()) };
         // An earlier frame of this late packet may have moved the position far ahead, past messages that
         // waited. This number was unambiguous before, so the position has passed it and the message was
-        // delivered.
-        if let Some(space) = Space::of(delivery)
-            && packet < largest
-            && !place.number.is_wide()
-            && !stream.is_near(space, packet)
-        {
+        // delivered. The packet has been counted by now, so only an older one than the newest is late.
+        let is_late = packet < largest;
+        if is_late && stream.is_ambiguous(&place, delivery, packet) {
             return Ok(());
         }
         let events = &mut self.events;

@@ -11,7 +11,9 @@ use super::{MAX_KEYS, MAX_MESSAGE_NUMBER, Space, WINDOW_MESSAGES};
 use crate::base::{Blank, PacketNumber, Rare, Truncated};
 use crate::rudp::connection::error::ProtocolViolation;
 use crate::wire::Delivery;
-use crate::wire::frame::{Fragment, Frame, MESSAGE_OVERHEAD_BYTES, Message, MessageHead, Place};
+use crate::wire::frame::{
+    Fragment, FragmentHead, Frame, MESSAGE_OVERHEAD_BYTES, Message, MessageHead, Place,
+};
 
 /// The message that a frame belongs to, and how much of it the frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,21 +120,22 @@ impl MessagePart {
     pub fn of(frame: &Frame) -> Option<Self> {
         match frame {
             Frame::Message(Message { head: MessageHead::Numbered { place, delivery }, payload }) => {
-                Some(Self {
-                    place: *place,
-                    delivery: *delivery,
-                    message_bytes: payload.len(),
-                    is_whole: true,
-                })
+                Some(Self::whole(*place, *delivery, payload))
             }
-            Frame::Fragment(Fragment { head, .. }) => Some(Self {
-                place: head.place,
-                delivery: head.delivery,
-                message_bytes: head.total as usize,
-                is_whole: false,
-            }),
+            Frame::Fragment(fragment) => Some(Self::fragment(fragment)),
             _ => None,
         }
+    }
+
+    /// Describes a message that is whole.
+    pub fn whole(place: Place, delivery: Delivery, payload: &Bytes) -> Self {
+        Self { place, delivery, message_bytes: payload.len(), is_whole: true }
+    }
+
+    /// Describes the message that a fragment belongs to.
+    pub fn fragment(Fragment { head, .. }: &Fragment) -> Self {
+        let FragmentHead { place, delivery, total, .. } = *head;
+        Self { place, delivery, message_bytes: total as usize, is_whole: false }
     }
 }
 
@@ -149,30 +152,23 @@ impl Hold {
 }
 
 impl ReceiveStream {
-    /// Returns true when a one-byte number of `space` in `packet` is unambiguous.
-    pub fn is_near(&self, space: Space, packet: PacketNumber) -> bool {
-        match space {
-            Space::Ordered => self.ordered.anchor.is_near(packet),
-            Space::Unordered => self.unordered.anchor.is_near(packet),
-            Space::Keyed => self.keyed.anchor.is_near(packet),
-        }
+    /// Returns true when the number of a message that came late, in `packet`, may mean another message.
+    // spec: STR-10
+    pub fn is_ambiguous(&self, place: &Place, delivery: Delivery, packet: PacketNumber) -> bool {
+        let space = Space::of(delivery).filter(|_| !place.number.is_wide());
+        space.is_some_and(|space| !self.space(space).0.is_near(packet))
     }
 
     /// Returns true when fragments wait for others of their message.
     pub fn has_incomplete(&self) -> bool {
-        let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
-        partials.iter().any(|partials| !partials.is_empty())
+        self.partials().iter().any(|partials| !partials.is_empty())
     }
 
     /// Returns the room that a part would take until what is missing arrives.
     pub fn would_hold(&self, part: &MessagePart) -> Hold {
         let MessagePart { place, delivery, message_bytes, is_whole } = *part;
-        let (anchor, partials) = match Space::of(delivery) {
-            None => return Hold::default(),
-            Some(Space::Ordered) => (&self.ordered.anchor, &self.ordered.partials),
-            Some(Space::Unordered) => (&self.unordered.anchor, &self.unordered.partials),
-            Some(Space::Keyed) => (&self.keyed.anchor, &self.keyed.partials),
-        };
+        let Some(space) = Space::of(delivery) else { return Hold::default() };
+        let (anchor, partials) = self.space(space);
         let number = anchor.expand(place.number);
         let early = delivery == Delivery::ReliableOrdered && number > anchor.at();
         let came = match delivery {
@@ -226,8 +222,7 @@ impl ReceiveStream {
     /// Recounts the bytes that the stream keeps in the receive buffer.
     #[cfg(any(test, fuzzing))]
     pub fn audit(&self) -> usize {
-        let partials = [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials];
-        let partials = partials.into_iter().flat_map(|partials| partials.values().map(Reassembly::total));
+        let partials = self.partials().into_iter().flat_map(Partials::values).map(Reassembly::total);
         let waiting = self.ordered.waiting.values().map(Bytes::len);
         partials.chain(waiting).map(|bytes| bytes + MESSAGE_OVERHEAD_BYTES).sum()
     }
@@ -237,11 +232,21 @@ impl ReceiveStream {
         for payload in self.ordered.waiting.values() {
             buffer.release(payload.len());
         }
-        for partials in [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials] {
-            for partial in partials.values() {
-                buffer.release(partial.total());
-            }
+        for partial in self.partials().into_iter().flat_map(Partials::values) {
+            buffer.release(partial.total());
         }
+    }
+
+    fn space(&self, space: Space) -> (&Anchor, &Partials) {
+        match space {
+            Space::Ordered => (&self.ordered.anchor, &self.ordered.partials),
+            Space::Unordered => (&self.unordered.anchor, &self.unordered.partials),
+            Space::Keyed => (&self.keyed.anchor, &self.keyed.partials),
+        }
+    }
+
+    fn partials(&self) -> [&Partials; 3] {
+        [&self.ordered.partials, &self.unordered.partials, &self.keyed.partials]
     }
 }
 
