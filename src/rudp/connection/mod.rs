@@ -22,12 +22,14 @@
 //! | `prefetch` | memory fetched before it is needed |
 //! | `recovery` | what is done about losses |
 //! | `probes` | asking for an ack, in time, where no other packet does |
-//! | `timers` | idle, keepalive, rest and close timers |
+//! | `timers` | idle, keepalive and rest timers |
+//! | `closing` | CLOSE, until the peer confirms it |
 //! | `trace/` | what is reported to a trace |
 
 mod acks;
 #[cfg(any(test, fuzzing))]
 mod audit;
+mod closing;
 mod config;
 mod controller;
 mod datagram_size;
@@ -68,6 +70,7 @@ pub use marks::EcnState;
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
 use self::acks::AckTracker;
+use self::closing::{Closing, Repeats};
 use self::controller::Congestion;
 use self::datagram_size::DatagramSize;
 use self::keys::KeyPhases;
@@ -237,23 +240,6 @@ enum State {
     /// Nothing is sent any more.
     Closed,
 }
-
-#[derive(Debug)]
-struct Closing {
-    frame: Close,
-    /// CLOSE is sent only once, and this end is done.
-    once: bool,
-    /// How often CLOSE was sent, and when last.
-    said: u32,
-    said_at: Timestamp,
-    /// When CLOSE is sent next.
-    due: Timestamp,
-    /// When CLOSE is no longer repeated.
-    until: Timestamp,
-}
-
-/// How long CLOSE is repeated without an answer; most outages of a line are shorter. Spec: CON-6.
-const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 impl Connection {
     /// Creates a connection whose handshake has just ended with `keys`. `peer` holds the parameters that the
@@ -486,11 +472,11 @@ impl Connection {
         let end = reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES);
         let reason = reason.get(..end).unwrap_or_default().to_owned();
         let frame = Close { code: u16::from(code.number()), reason };
-        // An answer, or a final CLOSE to a peer that may be gone.
-        let once = matches!(closed, Closed::ByPeer { .. } | Closed::TimedOut);
-        let until = now + CLOSE_TIME;
-        let closing = Closing { frame, once, said: 0, said_at: now, due: now, until };
-        self.state = State::Closing(Box::new(closing));
+        let repeats = match closed {
+            Closed::ByPeer { .. } | Closed::TimedOut => Repeats::Once,
+            Closed::Local { .. } | Closed::Violation(_) | Closed::KeyLimit(_) => Repeats::UntilConfirmed,
+        };
+        self.state = State::Closing(Box::new(Closing::new(now, frame, repeats)));
         self.trace_event(now, TraceEvent::Closed(&closed));
         self.end(closed);
     }

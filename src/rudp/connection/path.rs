@@ -235,12 +235,12 @@ impl Paths {
         }
     }
 
-    /// Returns where a CLOSE of `bytes` bytes goes, which has been sent `said` times. While the peer seems to
-    /// have moved, it goes to both addresses alternately: a connection that ends has no time for a proof.
+    /// Returns where a CLOSE of `bytes` bytes goes. One that prefers the pending address goes there if it may: a
+    /// connection that ends has no time for a proof.
     // spec: CON-6, PTH-4
-    pub fn for_close(&mut self, bytes: usize, said: u32) -> Route {
+    pub fn for_close(&mut self, bytes: usize, prefers_pending: bool) -> Route {
         match &mut self.pending {
-            Some(pending) if said.is_multiple_of(2) && pending.has_credit(bytes) => {
+            Some(pending) if prefers_pending && pending.has_credit(bytes) => {
                 pending.sent_bytes += bytes;
                 pending.address
             }

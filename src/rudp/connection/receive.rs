@@ -12,9 +12,12 @@
 //! | counts as received: is acked, proves an address, completes repairs | |
 //! | holds no frame that breaks the protocol | ends the connection at that frame |
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use rand::Rng;
 
+use super::closing::After;
 use super::config::{BASE_DATAGRAM_BYTES, MAX_STREAMS};
 use super::controller;
 use super::keys::Opened;
@@ -106,8 +109,8 @@ impl Connection {
         self.take_source(now, packet, is_first);
         let repaired = self.note_arrival(now, packet, &frames);
         self.take_frames(now, packet, frames, repaired);
-        if self.is_closed() {
-            self.close_again(now);
+        if let State::Closing(closing) = &mut self.state {
+            closing.hasten(now, self.rtt.probe_timeout(Duration::ZERO));
         }
     }
 
@@ -443,18 +446,10 @@ impl Connection {
     /// Takes the peer's CLOSE and answers it once, so that the peer need not repeat it.
     // spec: CON-6
     fn take_close(&mut self, now: Timestamp, close: Close) {
-        if let Some(closing) = self.closing() {
-            // Another CLOSE, while the answer to the first is due.
-            if closing.once {
-                return;
+        if let State::Closing(closing) = &mut self.state {
+            if closing.on_close() == After::End {
+                self.state = State::Closed;
             }
-            if closing.said == 0 {
-                // This end's own CLOSE has not left. It is the answer.
-                closing.once = true;
-                return;
-            }
-            // Either the answer to this end's CLOSE or one that crossed it: both ends know now.
-            self.state = State::Closed;
             return;
         }
         let code = CloseCode::from_number(u64::from(close.code)).unwrap_or(CloseCode::None);

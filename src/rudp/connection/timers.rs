@@ -1,9 +1,9 @@
-//! A connection's timers: idle, keepalive, rest, close.
+//! A connection's timers: idle, keepalive, rest.
 
 use std::time::Duration;
 
 use super::repair::RepairDecoder;
-use super::{Closed, Closing, Connection, Role, State, TraceEvent};
+use super::{Closed, Connection, Role, State, TraceEvent};
 use crate::base::{Span, Timestamp};
 use crate::wire::{CloseCode, TransportParameters};
 
@@ -34,12 +34,6 @@ const MIN_KEEPALIVE: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_millis(250);
 /// Packets received without silence in between, after which silence may mean that the path is broken.
 const STREAM: u8 = 8;
-/// Bounds of the probe timeout after which CLOSE is repeated; each further interval is twice as long.
-const CLOSE_INTERVAL: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
-/// After this many CLOSEs, packets from the peer no longer make the next one leave sooner.
-const MAX_CLOSES: u32 = 32;
-/// Maximum time between two CLOSEs.
-const MAX_CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Timers {
     /// Starts the timers at `now`.
@@ -101,7 +95,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         match &self.state {
             State::Closed => None,
-            State::Closing(closing) => Some(closing.due),
+            State::Closing(closing) => Some(closing.deadline()),
             State::Open => {
                 let deadlines = [
                     Some(self.timers.idle_deadline()),
@@ -126,7 +120,7 @@ impl Connection {
         match &mut self.state {
             State::Closed => {}
             State::Closing(closing) => {
-                if now >= closing.until {
+                if closing.is_over(now) {
                     self.state = State::Closed;
                 }
             }
@@ -186,30 +180,6 @@ impl Connection {
             // Everything older than the newest packet counts as received, so nothing is left to repair.
             self.repair_decoder = RepairDecoder::default();
             self.events.shrink_to_fit();
-        }
-    }
-
-    /// Returns the time from one CLOSE to the next, when it was sent `said` times before.
-    // spec: CON-6
-    pub(super) fn close_interval(&self, said: u32) -> Duration {
-        let (min, max) = CLOSE_INTERVAL;
-        let first = self.rtt.probe_timeout(Duration::ZERO).clamp(min, max);
-        (first * (1 << said.min(8))).min(MAX_CLOSE_INTERVAL)
-    }
-
-    /// Schedules CLOSE again, at most as often as at first: the peer still sends, so it has not received it.
-    // spec: CON-6
-    pub(super) fn close_again(&mut self, now: Timestamp) {
-        let interval = self.close_interval(0);
-        if let Some(closing) = self.closing().filter(|closing| (1..MAX_CLOSES).contains(&closing.said)) {
-            closing.due = closing.due.min(now.max(closing.said_at + interval));
-        }
-    }
-
-    pub(super) fn closing(&mut self) -> Option<&mut Closing> {
-        match &mut self.state {
-            State::Closing(closing) => Some(closing),
-            _ => None,
         }
     }
 }

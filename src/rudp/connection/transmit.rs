@@ -70,37 +70,43 @@ impl Connection {
     /// marked; `None` when none is due.
     pub fn poll_transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         debug_assert!(out.is_empty(), "one datagram a buffer");
+        // spec: KEY-8
+        if matches!(self.state, State::Open) && (self.sent.is_used_up() || self.keys.is_worn_out()) {
+            self.reach_key_limit(now, KeyLimit::UsedUp);
+        }
+        match self.state {
+            State::Open => self.transmit(now, out),
+            State::Closing(_) => self.transmit_close(now, out),
+            State::Closed => None,
+        }
+    }
+
+    fn transmit(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
         let mut plan = Plan::default();
-        let is_due = match &self.state {
-            State::Closed => return None,
-            State::Closing(_) => self.plan_close(now, &mut plan),
-            // spec: KEY-8
-            State::Open if self.sent.is_used_up() || self.keys.is_worn_out() => {
-                self.reach_key_limit(now, KeyLimit::UsedUp);
-                self.plan_close(now, &mut plan)
-            }
-            State::Open => {
-                if let Some(to) = self.plan_for_pending(now, &mut plan) {
-                    self.write_packet(now, &mut plan, out);
-                    self.paths.on_sent_to_pending(out.len());
-                    return Some(to.into());
-                }
-                self.plan(now, &mut plan) || self.plan_size_probe(now, &mut plan)
-            }
-        };
-        if !is_due {
+        if let Some(to) = self.plan_for_pending(now, &mut plan) {
+            self.write_packet(now, &mut plan, out);
+            self.paths.on_sent_to_pending(out.len());
+            return Some(to.into());
+        }
+        if !self.plan(now, &mut plan) && !self.plan_size_probe(now, &mut plan) {
             return None;
         }
-        if matches!(self.state, State::Open) {
-            let (number, probes) = (self.sent.next_number(), self.probes.unanswered());
-            let ecn = self.marks.mark_next(number, plan.eliciting, probes);
-            plan.ecn = ecn;
-            self.write_packet(now, &mut plan, out);
-            return Some(Envelope { route: self.paths.active(), ecn });
-        }
+        let (number, probes) = (self.sent.next_number(), self.probes.unanswered());
+        plan.ecn = self.marks.mark_next(number, plan.eliciting, probes);
         self.write_packet(now, &mut plan, out);
-        let said = self.closing().map_or(0, |closing| closing.said);
-        Some(self.paths.for_close(out.len(), said).into())
+        Some(Envelope { route: self.paths.active(), ecn: plan.ecn })
+    }
+
+    fn transmit_close(&mut self, now: Timestamp, out: &mut BytesMut) -> Option<Envelope> {
+        let State::Closing(closing) = &mut self.state else { return None };
+        let sending = closing.take(now, self.rtt.probe_timeout(Duration::ZERO))?;
+        if sending.is_last {
+            self.state = State::Closed;
+        }
+        let mut plan = Plan::default();
+        plan.small.push(Frame::Close(sending.frame));
+        self.write_packet(now, &mut plan, out);
+        Some(self.paths.for_close(out.len(), sending.prefers_pending).into())
     }
 
     /// Plans a packet for the address that the peer may have moved to. It counts as one that asks for no ack:
@@ -113,22 +119,6 @@ impl Connection {
         });
         plan.eliciting = false;
         Some(to)
-    }
-
-    fn plan_close(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
-        let said = self.closing().map_or(0, |closing| closing.said);
-        let interval = self.close_interval(said);
-        let Some(closing) = self.closing().filter(|closing| now >= closing.due && now < closing.until) else {
-            return false;
-        };
-        closing.said += 1;
-        closing.said_at = now;
-        closing.due = closing.until.min(now + interval);
-        plan.small.push(Frame::Close(closing.frame.clone()));
-        if closing.once {
-            self.state = State::Closed;
-        }
-        true
     }
 
     /// Gathers what is due; returns false when nothing is.

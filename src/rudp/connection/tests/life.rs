@@ -203,7 +203,9 @@ fn a_close_is_no_answer_to_each_packet() {
     let mut said = Vec::new();
     for millis in 0..4_000 {
         let now = pair.now + Duration::from_millis(millis);
-        server.close_again(now);
+        if let State::Closing(closing) = &mut server.state {
+            closing.hasten(now, server.rtt.probe_timeout(Duration::ZERO));
+        }
         while server.poll_transmit(now, &mut BytesMut::new()).is_some() {
             said.push(millis);
         }
