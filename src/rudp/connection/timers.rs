@@ -19,10 +19,24 @@ pub struct Timers {
     last_lively: Timestamp,
     /// When to check the peer's progress with the reliable messages sent to it; `None` while there are none.
     progress_due: Option<Timestamp>,
-    /// Packets arrived or left since idle memory was last released.
-    idle_release_due: bool,
-    /// Packets received since the last silence, up to [`STREAM`].
-    heard: u8,
+    activity: Activity,
+}
+
+/// Whether anything has happened since the last silence.
+#[derive(Debug)]
+enum Activity {
+    /// Packets have left or arrived, of which `heard` arrived, up to [`STREAM`].
+    Recent { heard: u8 },
+    /// Nothing has, and idle memory is released.
+    Resting,
+}
+
+/// What a silence means.
+enum Silence {
+    /// A stream of packets has stopped: the path may be broken.
+    StreamStopped,
+    /// The connection rests, and needs no memory for traffic.
+    Rest,
 }
 
 /// Minimum time between two checks of the peer's progress. On a slow line, the oldest of many large messages
@@ -46,8 +60,7 @@ impl Timers {
             last_received: now,
             last_lively: now,
             progress_due: None,
-            idle_release_due: true,
-            heard: 0,
+            activity: Activity::Recent { heard: 0 },
         }
     }
 
@@ -55,13 +68,24 @@ impl Timers {
     pub fn on_received(&mut self, now: Timestamp) {
         self.last_received = self.last_received.max(now);
         self.last_lively = self.last_lively.max(now);
-        self.idle_release_due = true;
-        self.heard = self.heard.saturating_add(1).min(STREAM);
+        self.activity = Activity::Recent { heard: self.heard().saturating_add(1).min(STREAM) };
     }
 
-    /// Notes a silence, and returns whether it ended a stream of packets.
-    fn on_silence(&mut self) -> bool {
-        std::mem::take(&mut self.heard) == STREAM
+    /// Notes a silence. Only an end that `may_ask` whether the peer is there needs to know that a stream stopped.
+    fn on_silence(&mut self, may_ask: bool) -> Silence {
+        if may_ask && self.heard() == STREAM {
+            self.activity = Activity::Recent { heard: 0 };
+            return Silence::StreamStopped;
+        }
+        self.activity = Activity::Resting;
+        Silence::Rest
+    }
+
+    fn heard(&self) -> u8 {
+        match self.activity {
+            Activity::Recent { heard } => heard,
+            Activity::Resting => 0,
+        }
     }
 
     /// Notes that a reliable message was sent.
@@ -71,7 +95,7 @@ impl Timers {
 
     /// Notes that a packet left; `eliciting` when it asks for an ack.
     pub fn on_sent(&mut self, now: Timestamp, eliciting: bool) {
-        self.idle_release_due = true;
+        self.activity = Activity::Recent { heard: self.heard() };
         if eliciting {
             self.last_lively = self.last_lively.max(now);
         }
@@ -85,8 +109,8 @@ impl Timers {
         self.last_lively + self.keepalive.get()
     }
 
-    fn idle_release_deadline(&self) -> Option<Timestamp> {
-        self.idle_release_due.then(|| self.last_lively + SILENCE)
+    fn silence_deadline(&self) -> Option<Timestamp> {
+        matches!(self.activity, Activity::Recent { .. }).then(|| self.last_lively + SILENCE)
     }
 }
 
@@ -100,7 +124,7 @@ impl Connection {
                 let deadlines = [
                     Some(self.timers.idle_deadline()),
                     Some(self.timers.keepalive_deadline()),
-                    self.timers.idle_release_deadline(),
+                    self.timers.silence_deadline(),
                     self.timers.progress_due,
                     self.acks.deadline(),
                     self.sent.loss_deadline(&self.rtt),
@@ -156,20 +180,17 @@ impl Connection {
             // spec: CON-4
             self.probes.ask_for_ack();
         }
-        if self.timers.idle_release_deadline().is_some_and(|deadline| now >= deadline) {
-            let has_stopped = self.timers.on_silence();
-            if has_stopped && self.role != Role::Server {
+        if self.timers.silence_deadline().is_some_and(|deadline| now >= deadline) {
+            match self.timers.on_silence(self.role != Role::Server) {
                 // spec: CON-10
-                self.probes.ask_for_ack();
-            } else {
-                self.release_idle_memory(now);
+                Silence::StreamStopped => self.probes.ask_for_ack(),
+                Silence::Rest => self.release_idle_memory(now),
             }
         }
     }
 
     /// Releases the memory used for traffic after a time of silence.
     fn release_idle_memory(&mut self, now: Timestamp) {
-        self.timers.idle_release_due = false;
         if !self.sent.has_in_flight() && !self.outbox.is_waiting() {
             self.repair_encoder.go_idle();
             self.sent.shrink();
