@@ -49,25 +49,36 @@ struct Source {
     is_settled: bool,
 }
 
+/// How many packets are being lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// So few that no REPAIRs are sent.
+    Off,
+    /// Every second packet and each one after a gap carry a REPAIR.
+    Low,
+    /// All packets do.
+    Medium,
+    /// All packets carry two, if they fit.
+    High,
+}
+
 /// How far back a REPAIR reaches, in packets with symbols.
 const MAX_SOURCES: usize = 6;
 /// Number of packets over which the loss share is measured.
 const LOSS_PACKETS: u16 = 256;
 /// Loss share assumed before anything is known, so that even the first loss is repaired. It falls below
-/// [`NIL`] after some 350 packets, those of the peer included: a path that loses packets in one direction
+/// [`LOW`] after some 350 packets, those of the peer included: a path that loses packets in one direction
 /// usually does so in the other, and an end that sends little learns this from an end that sends much.
 const FIRST_SHARE: f32 = 0.002;
-/// Below this loss share no REPAIRs are sent.
-const NIL: f32 = 0.000_5;
-/// Below this loss share every second packet and each one after a gap carry a REPAIR, above it all packets.
-const LOW: f32 = 0.025;
+/// The loss shares at which [`Level::Low`], [`Level::Medium`] and [`Level::High`] begin.
+const LOW: f32 = 0.000_5;
+const MEDIUM: f32 = 0.025;
+const HIGH: f32 = 0.25;
 /// After a gap this long, the packet after the next one may be as late.
 const GAP: Duration = Duration::from_millis(8);
 /// From these loss shares on, a packet that nothing follows is repaired twice or three times.
 const ALONE_TWICE: f32 = 0.08;
 const ALONE_THRICE: f32 = 0.15;
-/// From this loss share on a packet carries two REPAIRs, if they fit.
-const HIGH: f32 = 0.25;
 /// Packets that are farther apart on average are followed too late by those that could repair them.
 const THIN: Duration = Duration::from_millis(10);
 /// Longer gaps say nothing about the pace.
@@ -121,7 +132,16 @@ impl RepairEncoder {
     /// Returns whether REPAIRs are sent, in which case [`Self::on_content`] needs every packet's messages.
     // spec: REP-1
     pub fn is_on(&self) -> bool {
-        self.loss.share() >= NIL
+        self.level() != Level::Off
+    }
+
+    fn level(&self) -> Level {
+        match self.loss.share() {
+            share if share < LOW => Level::Off,
+            share if share < MEDIUM => Level::Low,
+            share if share < HIGH => Level::Medium,
+            _ => Level::High,
+        }
     }
 
     /// Notes the messages of the packet that is being written, each with its payload in two pieces. An
@@ -172,50 +192,66 @@ impl RepairEncoder {
     // spec: REP-3
     pub fn deadline(&self, rtt: Duration) -> Option<Timestamp> {
         let newest = self.newest().filter(|newest| !newest.is_settled)?;
-        let most = match self.loss.share() {
+        (newest.alone < self.most_alone()).then(|| newest.left_at + self.wait(rtt, newest.alone))
+    }
+
+    /// Returns how many REPAIRs in packets of their own a packet gets that nothing follows.
+    fn most_alone(&self) -> u8 {
+        match (self.level(), self.loss.share()) {
+            (Level::Off, _) => 0,
             // At a good pace, later packets repair this one soon enough for so few losses.
-            share if share < LOW => u8::from(self.is_on() && self.is_thin()),
-            share if share < ALONE_TWICE => 1,
-            share if share < ALONE_THRICE => 2,
+            (Level::Low, _) => u8::from(self.is_thin()),
+            (_, share) if share < ALONE_TWICE => 1,
+            (_, share) if share < ALONE_THRICE => 2,
             _ => 3,
-        };
+        }
+    }
+
+    /// Returns how long after a packet the next REPAIR of it leaves, when `alone` have left.
+    fn wait(&self, rtt: Duration, alone: u8) -> Duration {
         let first = if self.is_thin() {
             (rtt / 8).min(Duration::from_millis(10))
         } else {
             (rtt * 7 / 20).min(Duration::from_millis(14))
         };
-        let after = match newest.alone {
+        match alone {
             0 => first,
             1 => first * 3,
             _ => first * 6,
-        };
-        (newest.alone < most).then(|| newest.left_at + after)
+        }
     }
 
     /// Returns the REPAIRs, of at most `room` bytes, for a packet that leaves anyway as `number`.
     // spec: REP-2
     pub fn for_packet(&mut self, now: Timestamp, number: PacketNumber, room: usize) -> SmallVec<[Repair; 2]> {
-        if !self.is_on() {
+        let level = self.level();
+        if level == Level::Off {
             self.memory = None;
             return SmallVec::new();
         }
         self.is_other_turn = !self.is_other_turn;
-        let share = self.loss.share();
-        let follows_a_gap = self.newest().is_some_and(|newest| now.since(newest.left_at) >= GAP);
-        let was_repaired = self.is_thin() && self.newest().is_some_and(|newest| newest.alone > 0);
-        let sets: &[&[usize]] = match share {
-            share if share < LOW && self.is_other_turn && !follows_a_gap => &[],
-            share if share < HIGH && was_repaired => &[],
-            share if share < LOW => &[&[1, 2, 3]],
-            share if share < HIGH => &[&[1, 3]],
-            _ => &[&[1, 3], &[3, 6]],
-        };
+        if self.skips(now, level) {
+            return SmallVec::new();
+        }
         let mut room = room;
         let mut repairs = SmallVec::new();
-        for set in sets {
+        for set in sets(level) {
             repairs.extend(self.repair(now, number, set, &mut room));
         }
         repairs
+    }
+
+    /// Returns whether the next packet carries no REPAIR.
+    fn skips(&self, now: Timestamp, level: Level) -> bool {
+        let Some(newest) = self.newest() else { return true };
+        let follows_a_gap = now.since(newest.left_at) >= GAP;
+        let was_repaired = self.is_thin() && newest.alone > 0;
+        match level {
+            Level::Off => true,
+            Level::Low => was_repaired || (self.is_other_turn && !follows_a_gap),
+            Level::Medium => was_repaired,
+            Level::High => false,
+        }
     }
 
     /// Returns the REPAIR for a packet of its own that leaves as `number`. It counts as sent even without
@@ -274,6 +310,16 @@ impl RepairEncoder {
         }
         covered.for_each(|(_, symbol)| symbol::add(sum, symbol));
         Some(Repair { lags, symbol: sum.split().freeze() })
+    }
+}
+
+/// Returns which packets each REPAIR of a packet covers, in places from the end.
+fn sets(level: Level) -> &'static [&'static [usize]] {
+    match level {
+        Level::Off => &[],
+        Level::Low => &[&[1, 2, 3]],
+        Level::Medium => &[&[1, 3]],
+        Level::High => &[&[1, 3], &[3, 6]],
     }
 }
 
