@@ -23,8 +23,6 @@ pub struct Paths {
     pending: Option<Box<Pending>>,
     /// No attempt begins earlier. Spec: PTH-5.
     next_attempt_at: Timestamp,
-    /// The active address must be challenged with the pending attempt's data.
-    challenge_active: bool,
     responses: Rare<Responses>,
 }
 
@@ -47,14 +45,24 @@ struct Pending {
     counter_challenge: ChallengeData,
     received_bytes: usize,
     sent_bytes: usize,
-    tries_left: u32,
-    /// A challenge to this address is due and waits for credit.
-    is_due: bool,
-    /// Time from this try to the next.
-    interval: Duration,
-    due: Timestamp,
+    challenges: Challenges,
     /// When the attempt is abandoned.
     ends: Timestamp,
+}
+
+/// When both addresses are challenged.
+#[derive(Debug)]
+struct Challenges {
+    /// Tries left.
+    left: u32,
+    /// Time from the next try to the one after it.
+    interval: Duration,
+    /// When the next try is due.
+    due: Timestamp,
+    /// A challenge to the pending address is due and waits for credit.
+    owes_pending: bool,
+    /// A challenge to the active address is due. It has been proved and needs no credit.
+    owes_active: bool,
 }
 
 /// How the active address changed.
@@ -87,13 +95,7 @@ const RESPONSES_PER_SECOND: u32 = 16;
 impl Paths {
     /// Starts with one path, to `active`.
     pub fn new(active: Route) -> Self {
-        Self {
-            active,
-            pending: None,
-            next_attempt_at: Timestamp::ZERO,
-            challenge_active: false,
-            responses: Rare::default(),
-        }
+        Self { active, pending: None, next_attempt_at: Timestamp::ZERO, responses: Rare::default() }
     }
 
     /// Returns where traffic goes.
@@ -124,7 +126,7 @@ impl Paths {
     ) {
         if from == self.active {
             if is_newest {
-                self.give_up();
+                self.end_attempt();
             }
             return;
         }
@@ -134,7 +136,7 @@ impl Paths {
             }
             // The attempt for another address, if any, has had its second.
             _ if is_newest && now >= self.next_attempt_at => {
-                self.give_up();
+                self.end_attempt();
                 self.next_attempt_at = now + ATTEMPT_INTERVAL;
                 self.pending = Some(Box::new(Pending {
                     address: from,
@@ -142,10 +144,7 @@ impl Paths {
                     counter_challenge: data(),
                     received_bytes: bytes,
                     sent_bytes: 0,
-                    tries_left: TRIES,
-                    is_due: false,
-                    interval: probe_timeout.min(MAX_INTERVAL),
-                    due: now,
+                    challenges: Challenges::new(now, probe_timeout),
                     ends: now + (probe_timeout * 3).max(MIN_ATTEMPT),
                 }));
             }
@@ -153,11 +152,10 @@ impl Paths {
         }
     }
 
-    /// Ends the current attempt, if any.
-    fn give_up(&mut self) {
-        if let Some(pending) = self.pending.take() {
-            self.challenge_active = false;
-            self.responses.retain(|to| *to != pending.address);
+    /// Ends the current attempt, if any, and forgets the responses that were not for the active address.
+    fn end_attempt(&mut self) {
+        if self.pending.take().is_some() {
+            self.responses.retain(|to| *to == self.active);
         }
     }
 
@@ -167,7 +165,7 @@ impl Paths {
         let pending = self.pending.as_ref()?;
         if data == pending.counter_challenge {
             // Packets to the active address still arrive, wherever the response seems to come from.
-            self.give_up();
+            self.end_attempt();
             return None;
         }
         if data != pending.challenge || from != pending.address {
@@ -175,9 +173,7 @@ impl Paths {
         }
         let is_same_ip = self.active.has_ips_of(&from);
         self.active = from;
-        self.pending = None;
-        self.challenge_active = false;
-        self.responses.retain(|to| *to == from);
+        self.end_attempt();
         Some(if is_same_ip { Change::Port } else { Change::Ip })
     }
 
@@ -192,7 +188,8 @@ impl Paths {
 
     /// Returns whether a response or a challenge must be sent to the active address.
     pub fn has_for_active(&self) -> bool {
-        self.challenge_active || self.responses.waiting.iter().any(|(to, _)| *to == self.active)
+        self.pending.as_ref().is_some_and(|pending| pending.challenges.owes_active)
+            || self.responses.waiting.iter().any(|(to, _)| *to == self.active)
     }
 
     /// Takes the next response for the active address.
@@ -202,7 +199,8 @@ impl Paths {
 
     /// Takes the challenge for the active address.
     pub fn take_challenge(&mut self) -> Option<ChallengeData> {
-        std::mem::take(&mut self.challenge_active).then_some(self.pending.as_ref()?.counter_challenge)
+        let pending = self.pending.as_mut()?;
+        pending.challenges.take_for_active().then_some(pending.counter_challenge)
     }
 
     /// Takes what must be sent to the pending address now, alone in a packet: a response or a challenge.
@@ -213,19 +211,9 @@ impl Paths {
         if has_credit && let Some(data) = self.responses.take(address) {
             return Some((address, Probe::Response(data)));
         }
-        if pending.tries_left > 0 && now >= pending.due {
-            pending.tries_left -= 1;
-            pending.due = now + pending.interval;
-            pending.interval = (pending.interval * 2).min(MAX_INTERVAL);
-            pending.is_due = true;
-            // The active address has been proved and needs no credit.
-            self.challenge_active = true;
-        }
-        if !pending.is_due || !has_credit {
-            return None;
-        }
-        pending.is_due = false;
-        Some((address, Probe::Challenge(pending.challenge)))
+        pending.challenges.on_time(now);
+        let takes = has_credit && pending.challenges.take_for_pending();
+        takes.then_some((address, Probe::Challenge(pending.challenge)))
     }
 
     /// Notes that `bytes` bytes were sent to the pending address.
@@ -251,13 +239,13 @@ impl Paths {
     /// Returns when [`Self::handle_timeout`] or another challenge is due.
     pub fn deadline(&self) -> Option<Timestamp> {
         let pending = self.pending.as_ref()?;
-        Some(if pending.tries_left > 0 { pending.due.min(pending.ends) } else { pending.ends })
+        Some(pending.challenges.deadline().map_or(pending.ends, |due| due.min(pending.ends)))
     }
 
     /// Abandons an attempt whose time is over.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.pending.as_ref().is_some_and(|pending| now >= pending.ends) {
-            self.give_up();
+            self.end_attempt();
         }
     }
 }
@@ -294,6 +282,39 @@ impl Pending {
     /// Returns whether a packet of `bytes` bytes stays within three times the bytes received.
     fn has_credit(&self, bytes: usize) -> bool {
         self.sent_bytes + bytes <= self.received_bytes.saturating_mul(AMPLIFICATION)
+    }
+}
+
+impl Challenges {
+    fn new(now: Timestamp, probe_timeout: Duration) -> Self {
+        let interval = probe_timeout.min(MAX_INTERVAL);
+        Self { left: TRIES, interval, due: now, owes_pending: false, owes_active: false }
+    }
+
+    /// Begins a try if one is due.
+    // spec: PTH-6
+    fn on_time(&mut self, now: Timestamp) {
+        if self.left > 0 && now >= self.due {
+            self.left -= 1;
+            self.due = now + self.interval;
+            self.interval = (self.interval * 2).min(MAX_INTERVAL);
+            (self.owes_pending, self.owes_active) = (true, true);
+        }
+    }
+
+    /// Returns whether the pending address must be challenged, which then counts as done.
+    fn take_for_pending(&mut self) -> bool {
+        std::mem::take(&mut self.owes_pending)
+    }
+
+    /// Returns whether the active address must be challenged, which then counts as done.
+    fn take_for_active(&mut self) -> bool {
+        std::mem::take(&mut self.owes_active)
+    }
+
+    /// Returns when the next try is due.
+    fn deadline(&self) -> Option<Timestamp> {
+        (self.left > 0).then_some(self.due)
     }
 }
 
