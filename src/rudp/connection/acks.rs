@@ -1,10 +1,15 @@
 //! The receiver's side of acks: what arrived, and when to acknowledge it.
 
+mod runs;
+mod told;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use self::runs::Runs;
+use self::told::Told;
 use crate::base::{Blank, PacketNumber, Rare, Span, Timestamp, Truncated};
 use crate::wire::frame::{Ack, AckRun, CLEAN_ACK_NUMBERS, Lags, MAX_ACK_RUNS, MAX_REPAIRED};
 
@@ -16,39 +21,22 @@ pub struct AckTracker {
     /// Ack-eliciting packets that no ack has named yet, and their bytes.
     unacked: u32,
     unacked_bytes: u32,
-    /// Runs of received numbers, `first..=last`, newest first; bounded. One run while nothing is missing.
-    runs: SmallVec<[(u64, u64); 1]>,
+    runs: Runs,
     largest_at: Timestamp,
     /// When the last ack left.
     acked_at: Timestamp,
     max_delay: Span,
     received: u64,
-    /// Largest number named by an ack that the peer is known to have received.
-    confirmed: u64,
-    /// The peer knows what arrived below this number. A packet that arrives late lowers it again.
-    peer_knows_below: u64,
-    odd: Rare<Odd>,
+    told: Told,
+    repaired: Rare<Repaired>,
 }
 
-/// State that exists only when packets arrive out of order or are repaired.
+/// The newest packets repaired by REPAIR frames that no ack has named yet.
 #[derive(Debug, Default)]
-struct Odd {
-    late: Option<Late>,
-    /// The newest packets repaired by REPAIR frames that no ack has named yet.
-    repaired: Vec<u64>,
-}
+struct Repaired(Vec<u64>);
 
-/// The packets that arrived late. The peer may not know of them until an ack beyond `largest_by_then` is
-/// confirmed.
-#[derive(Debug, Clone, Copy)]
-struct Late {
-    smallest: u64,
-    /// Largest number received when the last of them came.
-    largest_by_then: u64,
-}
-
-impl Blank for Odd {
-    const BLANK: &'static Self = &Self { late: None, repaired: Vec::new() };
+impl Blank for Repaired {
+    const BLANK: &'static Self = &Self(Vec::new());
 }
 
 /// A connection's first ack-eliciting packets are acked at once, because the peer has no RTT sample yet.
@@ -63,7 +51,7 @@ impl AckTracker {
     /// Creates a tracker that has received nothing; acks wait at most `max_delay`.
     pub fn new(max_delay: Duration) -> Self {
         Self {
-            runs: SmallVec::new(),
+            runs: Runs::default(),
             largest_at: Timestamp::ZERO,
             acked_at: Timestamp::ZERO,
             unacked: 0,
@@ -71,9 +59,8 @@ impl AckTracker {
             deadline: None,
             max_delay: max_delay.into(),
             received: 0,
-            confirmed: 0,
-            peer_knows_below: 0,
-            odd: Rare::new(),
+            told: Told::default(),
+            repaired: Rare::new(),
         }
     }
 
@@ -94,14 +81,10 @@ impl AckTracker {
             .largest()
             .is_none_or(|largest| number.0 > largest && !(largest + 1..number.0).any(|it| is_missing(&it)));
         match self.largest() {
-            Some(largest) if number.0 < largest => {
-                let smallest = self.odd.late.map_or(number.0, |late| late.smallest.min(number.0));
-                self.odd.late = Some(Late { smallest, largest_by_then: largest });
-                self.peer_knows_below = self.peer_knows_below.min(smallest);
-            }
+            Some(largest) if number.0 < largest => self.told.on_late(number.0, largest),
             _ => self.largest_at = now,
         }
-        self.insert(number.0);
+        self.runs.insert(number.0);
         if !eliciting {
             return;
         }
@@ -146,16 +129,16 @@ impl AckTracker {
     /// Notes that a packet that did not arrive was repaired and its messages were accepted.
     // spec: ACK-11
     pub fn on_repaired(&mut self, number: PacketNumber) {
-        let repaired = &mut self.odd.repaired;
+        let Repaired(repaired) = &mut *self.repaired;
         repaired.push(number.0);
         repaired.drain(..repaired.len().saturating_sub(MAX_REPAIRED));
     }
 
     /// Releases memory beyond what is in use.
     pub fn shrink(&mut self) {
-        self.runs.shrink_to_fit();
-        if self.odd.late.is_none() && self.odd.repaired.is_empty() {
-            self.odd.clear();
+        self.runs.shrink();
+        if self.repaired.0.is_empty() {
+            self.repaired.clear();
         }
     }
 
@@ -171,18 +154,13 @@ impl AckTracker {
 
     /// Returns the largest number received.
     pub fn largest(&self) -> Option<u64> {
-        self.runs.first().map(|run| run.1)
+        self.runs.largest()
     }
 
     /// Notes that the peer acked a packet that carried an ack up to `largest`. The short form is then safe,
     /// and what that ack reported need not be repeated. RFC 9000 §13.2.4.
     pub fn on_confirmed(&mut self, largest: u64) {
-        self.confirmed = self.confirmed.max(largest);
-        if let Some(odd) = self.odd.get_mut() {
-            odd.late = odd.late.filter(|late| largest <= late.largest_by_then);
-        }
-        let below = self.odd.late.map_or(self.confirmed + 1, |late| late.smallest.min(self.confirmed + 1));
-        self.peer_knows_below = self.peer_knows_below.max(below);
+        self.told.on_confirmed(largest);
     }
 
     /// Takes the ack for what arrived, without what the peer is known to know (ACK-10); it then counts as
@@ -192,17 +170,16 @@ impl AckTracker {
         self.acked_at = now;
         (self.unacked, self.unacked_bytes) = (0, 0);
         self.deadline = None;
-        if let Some(odd) = self.odd.get_mut() {
-            odd.repaired.clear();
+        if let Some(Repaired(repaired)) = self.repaired.get_mut() {
+            repaired.clear();
         }
         Some(ack)
     }
 
     fn peek(&self, now: Timestamp) -> Option<Ack> {
-        let &(first, last) = self.runs.first()?;
-        // spec: ACK-5
-        let largest =
-            if last - self.confirmed < 1 << 15 { Truncated::bits16(last) } else { Truncated::bits32(last) };
+        let (first, last) = self.runs.iter().next()?;
+        let is_wide = self.told.needs_wide(last);
+        let largest = if is_wide { Truncated::bits32(last) } else { Truncated::bits16(last) };
         let delay = Ack::delay_of(now.since(self.largest_at));
         let repaired = self.repaired_below(last);
         if self.is_clean(first, last) {
@@ -210,8 +187,8 @@ impl AckTracker {
         }
         let mut runs = SmallVec::new();
         let mut floor = first;
-        let untold = self.runs.iter().skip(1).take_while(|(_, last)| *last >= self.peer_knows_below);
-        for &(first, last) in untold.take(MAX_ACK_RUNS) {
+        let untold = self.runs.iter().skip(1).take_while(|(_, last)| !self.told.knows(*last));
+        for (first, last) in untold.take(MAX_ACK_RUNS) {
             runs.push(AckRun { gap: floor - last - 1, run: last - first + 1 });
             floor = first;
         }
@@ -223,58 +200,18 @@ impl AckTracker {
     // spec: ACK-3
     fn is_clean(&self, first: u64, last: u64) -> bool {
         let Some(beyond) = last.checked_sub(CLEAN_ACK_NUMBERS) else { return first == 0 };
-        let is_untold = |run: &(u64, u64)| run.0 <= beyond && run.1.min(beyond) >= self.peer_knows_below;
+        let is_untold = |run: (u64, u64)| run.0 <= beyond && !self.told.knows(run.1.min(beyond));
         first <= beyond + 1 && !self.runs.iter().any(is_untold)
     }
 
     /// Returns the repaired packets that no ack has named yet, as far as an ack can name them.
     fn repaired_below(&self, largest: u64) -> Lags {
-        let lags: BTreeSet<u8> = self
-            .odd
-            .repaired
+        let Repaired(repaired) = &*self.repaired;
+        let lags: BTreeSet<u8> = repaired
             .iter()
             .filter_map(|number| u8::try_from(largest.checked_sub(*number)?).ok().filter(|lag| *lag > 0))
             .collect();
         lags.into_iter().collect()
-    }
-
-    /// Adds a number to the runs, joins neighbours and forgets the oldest.
-    fn insert(&mut self, number: u64) {
-        let at = self.runs.iter().position(|run| run.0 <= number + 1).unwrap_or(self.runs.len());
-        match self.runs.get_mut(at) {
-            Some(run) if (run.0..=run.1).contains(&number) => return,
-            Some(run) if run.1 + 1 == number => run.1 = number,
-            Some(run) if run.0 == number + 1 => run.0 = number,
-            _ => self.runs.insert(at, (number, number)),
-        }
-        self.join(at);
-        self.runs.truncate(MAX_ACK_RUNS + 1);
-        self.forget_old();
-    }
-
-    fn join(&mut self, at: usize) {
-        // The run at `at` may now touch the older one behind it.
-        if let (Some(&newer), Some(&older)) = (self.runs.get(at), self.runs.get(at + 1))
-            && older.1 + 1 >= newer.0
-        {
-            self.runs.remove(at + 1);
-            if let Some(run) = self.runs.get_mut(at) {
-                run.0 = older.0;
-            }
-        }
-    }
-
-    /// Limits gaps and runs to what an ack can express.
-    fn forget_old(&mut self) {
-        const SPAN: u64 = 1 << 14;
-        let Some(largest) = self.largest() else { return };
-        let floor = largest.saturating_sub(SPAN);
-        while self.runs.last().is_some_and(|run| run.1 < floor) {
-            self.runs.pop();
-        }
-        if let Some(run) = self.runs.last_mut() {
-            run.0 = run.0.max(floor);
-        }
     }
 }
 
