@@ -226,7 +226,6 @@ pub struct Connection {
     receive_buffer: ReceiveBuffer,
 
     // Rarely changed.
-    congestion_control: CongestionControl,
     max_message_bytes: usize,
     peer: TransportParameters,
     random: Randomness,
@@ -256,11 +255,9 @@ impl Connection {
         let config = config.in_range();
         let max_datagram = config.max_datagram_bytes.min(peer.max_datagram_bytes as usize);
         let rtt = RttEstimator::new();
-        let ack_delay = peer.max_ack_delay();
-        let controller = controller::new(config.congestion_control, now, BASE_DATAGRAM_BYTES, ack_delay);
+        let (control, ack_delay) = (config.congestion_control, peer.max_ack_delay());
         let mut connection = Self {
             role,
-            congestion_control: config.congestion_control,
             max_message_bytes: config.max_message_bytes,
             peer,
             random: Randomness::new(rng),
@@ -285,7 +282,7 @@ impl Connection {
             rtt,
             repair_encoder: RepairEncoder::new(now, config.repair_bytes_per_second),
             repair_decoder: RepairDecoder::default(),
-            congestion: Congestion::new(controller, now, BASE_DATAGRAM_BYTES, rtt.smoothed()),
+            congestion: Congestion::new(control, now, ack_delay, rtt.smoothed()),
             paced_until: None,
             timers: Timers::new(now, &config, &peer),
             probes: Probes::new(now),

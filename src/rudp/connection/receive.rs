@@ -19,7 +19,6 @@ use rand::Rng;
 
 use super::closing::After;
 use super::config::{BASE_DATAGRAM_BYTES, MAX_STREAMS};
-use super::controller;
 use super::keys::Opened;
 use super::path::Change;
 use super::repair::symbol;
@@ -155,20 +154,23 @@ impl Connection {
         let Some(change) = self.paths.on_response(from, data) else { return };
         self.counted.address_changes += 1;
         self.events.push_back(Event::AddressChanged(from.remote));
-        // spec: PTH-8
         if change == Change::Ip {
-            self.sent.on_new_path();
-            self.rtt = RttEstimator::new();
-            let ack_delay = self.peer.max_ack_delay();
-            let controller = controller::new(self.congestion_control, now, BASE_DATAGRAM_BYTES, ack_delay);
-            self.congestion.replace(controller, self.rtt.smoothed());
-            self.datagram_size.on_new_path();
-            self.repair_encoder.on_new_path();
-            self.marks.on_new_path(self.sent.next_number());
-            self.cut_for_datagrams(now);
+            self.begin_path(now);
         }
         self.probes.end_series();
         self.probe(now);
+    }
+
+    /// Starts over on a path of which nothing is known.
+    // spec: PTH-8
+    fn begin_path(&mut self, now: Timestamp) {
+        self.sent.on_new_path();
+        self.rtt = RttEstimator::new();
+        self.congestion.on_new_path(now, self.peer.max_ack_delay(), self.rtt.smoothed());
+        self.datagram_size.on_new_path();
+        self.repair_encoder.on_new_path();
+        self.marks.on_new_path(self.sent.next_number());
+        self.cut_for_datagrams(now);
     }
 
     /// Opens a packet that is not a replay. The replay window does not move yet.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Controller, Pacer, initial_window};
 use crate::base::Timestamp;
+use crate::rudp::connection::config::{BASE_DATAGRAM_BYTES, CongestionControl};
 
 /// The limits on sending. They are queried before each packet but change only when the fate of earlier
 /// packets is reported, so they are cached and the controller is not accessed.
@@ -12,6 +13,7 @@ pub struct Congestion {
     bytes_per_second: u64,
     pacer: Pacer,
     held_back: HeldBack,
+    control: CongestionControl,
     controller: Box<dyn Controller>,
 }
 
@@ -27,14 +29,25 @@ impl HeldBack {
 }
 
 impl Congestion {
-    /// Starts with nothing sent, for datagrams of up to `datagram` bytes; round trips are assumed to take
-    /// `smoothed`.
-    pub fn new(controller: Box<dyn Controller>, now: Timestamp, datagram: usize, smoothed: Duration) -> Self {
-        let pacer = Pacer::new(now, initial_window(datagram));
-        let held_back = HeldBack::default();
-        let mut congestion = Self { window_bytes: 0, bytes_per_second: 0, pacer, held_back, controller };
+    /// Starts with nothing sent, for a peer that delays acks by up to `ack_delay`; round trips are assumed to
+    /// take `smoothed`.
+    pub fn new(control: CongestionControl, now: Timestamp, ack_delay: Duration, smoothed: Duration) -> Self {
+        let mut congestion = Self {
+            window_bytes: 0,
+            bytes_per_second: 0,
+            pacer: Pacer::new(now, initial_window(BASE_DATAGRAM_BYTES)),
+            held_back: HeldBack::default(),
+            control,
+            controller: super::new(control, now, BASE_DATAGRAM_BYTES, ack_delay),
+        };
         congestion.renew(smoothed);
         congestion
+    }
+
+    /// Starts over on a path of which nothing is known. The pacer stays.
+    // spec: PTH-8
+    pub fn on_new_path(&mut self, now: Timestamp, ack_delay: Duration, smoothed: Duration) {
+        self.replace(super::new(self.control, now, BASE_DATAGRAM_BYTES, ack_delay), smoothed);
     }
 
     /// Reports the fate of packets to the controller; a round trip takes `smoothed` now.
@@ -43,7 +56,7 @@ impl Congestion {
         self.renew(smoothed);
     }
 
-    /// Continues with another controller, on a path of which nothing is known. The pacer stays.
+    /// Continues with another controller.
     pub fn replace(&mut self, controller: Box<dyn Controller>, smoothed: Duration) {
         self.controller = controller;
         self.renew(smoothed);

@@ -106,7 +106,7 @@ pub fn after_mark(window: usize, in_slow_start: bool) -> usize {
 
 /// Creates the controller that `control` selects, for datagrams of up to `datagram` bytes and a peer that
 /// delays acks by up to `ack_delay`.
-pub fn new(
+fn new(
     control: CongestionControl,
     now: Timestamp,
     datagram: usize,
