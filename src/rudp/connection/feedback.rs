@@ -25,7 +25,7 @@ impl Connection {
         self.measure(now, ack, &outcome);
         if let Some(largest) = outcome.largest {
             self.probes.end_series();
-            self.keys.on_acked(PacketNumber(largest));
+            self.keys.on_acked(largest);
         }
         if let Some(number) = outcome.marked {
             self.marks.on_acked(number);

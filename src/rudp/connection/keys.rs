@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Connection;
 use crate::base::{PacketNumber, Timestamp};
 use crate::secure::{OpenKey, PacketKeys, SealKey};
 
@@ -34,6 +35,9 @@ pub const RENEW_AFTER_PACKETS: u64 = 1 << 22;
 pub const MAX_SEALED_PACKETS: u64 = 1 << 23;
 /// A connection ends after this many packets that did not open. Spec: KEY-6.
 pub const MAX_FAILED_OPENS: u64 = 1 << 36;
+
+/// The peer's old key is kept for this many probe timeouts. Spec: KEY-7.
+const OLD_KEY_PROBE_TIMEOUTS: u32 = 3;
 
 /// Which key opened a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,6 +230,13 @@ impl KeyPhases {
 
 fn open_with(key: &mut OpenKey, number: PacketNumber, header: &[u8], sealed: &mut [u8]) -> Option<usize> {
     key.open(number, header, sealed).ok().map(|payload| payload.len())
+}
+
+impl Connection {
+    /// Returns how long the peer's old key is kept after a renewal.
+    pub(super) fn old_key_time(&self) -> Duration {
+        self.probe_timeout() * OLD_KEY_PROBE_TIMEOUTS
+    }
 }
 
 #[cfg(test)]

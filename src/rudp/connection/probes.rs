@@ -111,6 +111,11 @@ impl Probes {
 }
 
 impl Connection {
+    /// Returns the time without an ack after which something is lost. Spec: REL-5.
+    pub(super) fn probe_timeout(&self) -> Duration {
+        self.rtt.probe_timeout(self.peer.max_ack_delay())
+    }
+
     /// Returns when packets sent after the newest acked one have waited too long for an ack.
     pub(super) fn probe_deadline(&self) -> Option<Timestamp> {
         let since = self.sent.unanswered_since()?;

@@ -143,7 +143,7 @@ impl Connection {
             self.paths.fix(from);
         }
         let is_newest = self.acks.largest().is_none_or(|largest| number.0 > largest);
-        let probe_timeout = self.rtt.probe_timeout(self.peer.max_ack_delay());
+        let probe_timeout = self.probe_timeout();
         let random = &mut self.random;
         let mut draw = || random.draw(|rng| rng.random());
         self.paths.on_packet(now, from, bytes, is_newest, probe_timeout, &mut draw);
@@ -191,7 +191,7 @@ impl Connection {
         if !self.replay.check(number) {
             return Err(PacketDropped::Replayed);
         }
-        let keep = self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3;
+        let keep = self.old_key_time();
         let (head, sealed) = packet.split_at_mut(header_bytes);
         let opened = self.keys.open(now, keep, header.key_phase, number, head, sealed);
         let Some((length, opened)) = opened else {

@@ -35,7 +35,7 @@ impl Connection {
         let packets = u32::try_from(lost.on_path().count()).unwrap_or(u32::MAX);
         let app_limited = self.congestion.held_back().app_limited(newest_sent_at);
         // RFC 9002 §7.6.1
-        let persistent = self.rtt.probe_timeout(self.peer.max_ack_delay()) * PERSISTENT_PROBE_TIMEOUTS;
+        let persistent = self.probe_timeout() * PERSISTENT_PROBE_TIMEOUTS;
         self.congestion.tell(self.rtt.smoothed(), |controller| {
             let persistent = lost.longest_run > persistent;
             controller.on_lost(now, &Lost { packets, newest_sent_at, app_limited, persistent });

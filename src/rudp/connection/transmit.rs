@@ -196,7 +196,7 @@ impl Connection {
     // spec: MTU-1, MTU-2
     fn plan_size_probe(&mut self, now: Timestamp, plan: &mut Plan) -> bool {
         let Some(probe) = self.datagram_size.next_probe() else { return false };
-        if self.rtt.minimum().is_none() || self.probes.unanswered() > 0 {
+        if !self.rtt.has_sample() || self.probes.unanswered() > 0 {
             return false;
         }
         let wait = self.rtt.probe_timeout(Duration::ZERO) * SIZE_PROBE_TIMEOUTS;
@@ -292,7 +292,7 @@ impl Connection {
 
     fn write_packet(&mut self, now: Timestamp, plan: &mut Plan, out: &mut BytesMut) {
         if self.keys.is_renewal_due() {
-            self.keys.renew(now, self.rtt.probe_timeout(self.peer.max_ack_delay()) * 3);
+            self.keys.renew(now, self.old_key_time());
         }
         let number = self.sent.next_number();
         let header = self.header(number.0);

@@ -296,7 +296,7 @@ impl SentPackets {
             if self.largest_acked.is_none_or(|acked| number > acked) {
                 self.largest_acked_at = self.largest_acked_at.max(packet.sent_at);
             }
-            outcome.largest = Some(outcome.largest.map_or(number, |old| old.max(number)));
+            outcome.largest = outcome.largest.max(Some(PacketNumber(number)));
             outcome.frames.extend(packet.frames.drain(..));
         }
         Ok(())

@@ -21,7 +21,7 @@ pub struct AckOutcome {
     /// left on this path: an RTT sample.
     pub largest_sent_at: Option<Timestamp>,
     /// Largest newly acked number.
-    pub largest: Option<u64>,
+    pub largest: Option<PacketNumber>,
     /// Largest newly acked number of a packet that was sent with a mark.
     pub marked: Option<PacketNumber>,
     /// Messages of packets that did not arrive, but were repaired.
