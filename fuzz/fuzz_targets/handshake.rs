@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use rallypoint::base::{Now, Timestamp, UnixTime, WorkerId};
 use rallypoint::rudp::{
-    Connecting, ConnectingConfig, Connection, Endpoint, EndpointConfig, EndpointEvent, Input,
+    Connecting, ConnectingConfig, Connection, Endpoint, EndpointConfig, EndpointEvent, ForOwner,
 };
 use rallypoint::secure::{ConnectGrant, Psk, TokenKey, TokenLedger};
 use rallypoint::wire::packet::is_clear;
@@ -135,7 +135,8 @@ impl World {
 
     fn hand_to_server(&mut self, from: SocketAddr, datagram: BytesMut) {
         let now = self.now();
-        if let Some(Input::Incoming(incoming)) = self.endpoint.handle_datagram(now, from.into(), datagram) {
+        if let Some(ForOwner::Incoming(incoming)) = self.endpoint.handle_datagram(now, from.into(), datagram)
+        {
             self.endpoint.accept(now, incoming);
         }
     }

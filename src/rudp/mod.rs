@@ -18,6 +18,6 @@ pub use connection::{
     TracedFrame, TracedPlace, Tracer, Vantage,
 };
 pub use endpoint::{
-    Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, Incoming, Input, Moving, Queued,
+    Backlog, Counters, DropReason, Endpoint, EndpointConfig, EndpointEvent, ForOwner, Incoming, Moving,
 };
 pub use payload::Payload;

@@ -31,16 +31,16 @@ pub struct ConnectionConfig {
     /// Bytes of incomplete or out-of-order messages that this end buffers, 65,536 to 2^30. The connection of
     /// a peer that sends more is closed. Default 4 MiB. Spec: REL-12.
     pub receive_buffer_bytes: usize,
-    /// Bytes of reliable messages that wait to be sent or acked; each message counts 64 bytes more than its
-    /// payload. When the buffer is full, `send` returns
+    /// Bytes of reliable messages that wait to be sent or acked, any number; each message counts 64 bytes more
+    /// than its payload. When the buffer is full, `send` returns
     /// [`SendError::WouldBlock`](super::SendError::WouldBlock); a message that would not fit an empty buffer
     /// fails with [`SendError::TooLarge`](super::SendError::TooLarge). Default 4 MiB.
     pub send_buffer_bytes: usize,
-    /// Bytes of unreliable and sequenced messages that wait to be sent. When full, the oldest are dropped.
-    /// Default 256 KiB.
+    /// Bytes of unreliable and sequenced messages that wait to be sent, any number, counted in the same way.
+    /// When full, the oldest are dropped. Default 256 KiB.
     pub unreliable_buffer_bytes: usize,
-    /// Bytes per second that REPAIR frames may use while packets are being lost; 0 disables them.
-    /// Default 64 KiB. Spec: REP-4.
+    /// Bytes per second that REPAIR frames may use while packets are being lost, 0 to 2^32 − 1; 0 disables
+    /// them. Default 64 KiB. Spec: REP-4.
     pub repair_bytes_per_second: u64,
     /// How the bytes in flight are limited. Default [`CongestionControl::Delay`]. Spec: REL-8.
     pub congestion_control: CongestionControl,

@@ -301,7 +301,7 @@ impl Endpoint {
         self.answer(from, answer);
     }
 
-    /// Refuses a request from [`Input::Incoming`](super::Input::Incoming), with a REJECT unless too many are
+    /// Refuses a request from [`ForOwner::Incoming`](super::ForOwner::Incoming), with a REJECT unless too many are
     /// being sent. The token remains unused.
     pub fn refuse(&mut self, now: Now, incoming: &Incoming, code: RejectCode) {
         let reason = match code {

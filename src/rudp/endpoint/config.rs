@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::rudp::{ConnectionConfig, MemoryBudgets, Tracer};
 use crate::secure::KeyRing;
 
-/// Configuration of an endpoint, shared by all workers of a server.
+/// Configuration of an endpoint, shared by all workers of a server. Every number is valid.
 pub struct EndpointConfig {
     /// Identifies the game: clear packets of other games fail their checksum.
     pub protocol_id: u64,
@@ -19,23 +19,27 @@ pub struct EndpointConfig {
     pub connection: ConnectionConfig,
     /// Memory that all connections of the process share.
     pub budgets: MemoryBudgets,
-    /// Most connections of this endpoint. When reached, new ones are refused.
+    /// Most connections of this endpoint, half-open ones included. When reached, the oldest that is closing
+    /// gives its place to a new one; where none is, new ones are refused. Default 16,384.
     pub max_connections: usize,
-    /// Most half-open connections of this endpoint. When reached, new ones are refused.
+    /// Most half-open connections of this endpoint. When reached, new ones are refused unless another may be
+    /// given up for them. Default 1,024.
     pub max_half_open: usize,
-    /// Most half-open connections of one user.
+    /// Most half-open connections of one user. Default 8.
     pub max_half_open_per_user: u32,
-    /// Most half-open connections of one address prefix (IPv4 /24, IPv6 /56).
+    /// Most half-open connections of one address prefix (IPv4 /24, IPv6 /56). Default 512.
     pub max_half_open_per_prefix: u32,
-    /// How long a half-open connection waits for the client's first sealed packet, at most 30 s. Must be
-    /// longer than clients wait for an answer; otherwise the last answer could not be confirmed.
+    /// How long a half-open connection waits for the client's first sealed packet; more than 30 s count as 30 s.
+    /// Must be longer than clients wait for an answer; otherwise the last answer could not be confirmed.
+    /// Default 8 s.
     pub half_open_timeout: Duration,
-    /// HELLOs per second from which clients must prove their address with a cookie; 0 for always.
+    /// HELLOs per second from which clients must prove their address with a cookie; 0 for always. Default
+    /// 2,000.
     pub cookie_from_hellos_per_second: u32,
     /// Half-open connections of one address prefix from which clients there must prove their address with a
-    /// cookie, so that nobody can take those places with forged addresses.
+    /// cookie, so that nobody can take those places with forged addresses; 0 for always. Default 64.
     pub cookie_from_half_open_per_prefix: u32,
-    /// Most REJECTs sent per second; any more are not sent at all.
+    /// Most REJECTs sent per second; any more are not sent at all. Default 1,000.
     pub max_rejects_per_second: u32,
     /// Decides which connections are traced; `None` traces none.
     pub tracer: Option<Arc<dyn Tracer>>,

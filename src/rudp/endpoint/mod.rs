@@ -53,7 +53,7 @@ use crate::wire::{CloseCode, Delivery};
 
 /// What a datagram requires of the endpoint's owner.
 #[derive(Debug)]
-pub enum Input {
+pub enum ForOwner {
     /// A client with a valid token wants to connect: call [`Endpoint::accept`] or [`Endpoint::refuse`].
     Incoming(Box<Incoming>),
     /// A sealed packet for a connection of another worker, if that worker exists.
@@ -165,11 +165,11 @@ const ANSWERS_MAX: usize = 4_096;
 
 /// Bytes of messages that wait at a connection to be sent or acked after a message was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queued {
-    /// Of reliable messages.
-    pub reliable: usize,
-    /// By how much the message increased `reliable`; 0 if it replaced others.
-    pub added: usize,
+pub struct Backlog {
+    /// Those of reliable messages.
+    pub reliable_bytes: usize,
+    /// By how much the message increased them; 0 if it replaced others.
+    pub added_bytes: usize,
 }
 
 impl Endpoint {
@@ -207,12 +207,12 @@ impl Endpoint {
     }
 
     /// Handles a datagram of any kind.
-    pub fn handle_datagram(&mut self, now: Now, from: Envelope, datagram: BytesMut) -> Option<Input> {
+    pub fn handle_datagram(&mut self, now: Now, from: Envelope, datagram: BytesMut) -> Option<ForOwner> {
         if datagram.is_empty() || is_clear(&datagram) {
             self.counters.unproven_bytes_received += datagram.len() as u64;
             return self
                 .handle_clear(now, from.route, &datagram.freeze())
-                .map(|incoming| Input::Incoming(Box::new(incoming)));
+                .map(|incoming| ForOwner::Incoming(Box::new(incoming)));
         }
         let Some(id) = SealedHeader::connection_of(&datagram) else {
             self.count_unproven(datagram.len(), DropReason::SealedMalformed);
@@ -288,14 +288,13 @@ impl Endpoint {
         stream: StreamId,
         delivery: Delivery,
         payload: Payload,
-    ) -> Result<Queued, SendError> {
+    ) -> Result<Backlog, SendError> {
         let live = self.connections.get_mut(&id).ok_or(SendError::Closed)?;
         let before = live.connection.queued_reliable_bytes();
         live.connection.send(now, stream, delivery, payload)?;
         live.mark_dirty(id, &mut self.dirty);
-        let reliable = live.connection.queued_reliable_bytes();
-        let added = reliable.saturating_sub(before);
-        Ok(Queued { reliable, added })
+        let reliable_bytes = live.connection.queued_reliable_bytes();
+        Ok(Backlog { reliable_bytes, added_bytes: reliable_bytes.saturating_sub(before) })
     }
 
     /// Queues a message on a connection, as [`Connection::send_first`] does.
@@ -397,7 +396,7 @@ impl Endpoint {
         id: ConnectionId,
         from: Envelope,
         packet: BytesMut,
-    ) -> Option<Input> {
+    ) -> Option<ForOwner> {
         let bytes = packet.len();
         if let Some(live) = self.connections.get_mut(&id) {
             let taken = live.connection.handle_packet(now, from, packet);
@@ -409,7 +408,7 @@ impl Endpoint {
                 self.count_unproven(bytes, why.into());
             }
         } else if id.worker() != self.worker {
-            return Some(Input::Foreign(id.worker(), packet));
+            return Some(ForOwner::Foreign(id.worker(), packet));
         } else if let Some(&alias_of) = self.aliases.get(&id) {
             return self.handle_sealed(now, alias_of, from, packet);
         } else if let Some(half_open) = self.half_opens.get_mut(id) {
@@ -425,7 +424,7 @@ impl Endpoint {
                 }
             }
         } else if let Some(to) = self.moved_to(id) {
-            return Some(Input::Moved(to, packet));
+            return Some(ForOwner::Moved(to, packet));
         } else {
             self.count_unproven(bytes, DropReason::UnknownConnection);
         }

@@ -8,7 +8,7 @@ use super::client::{Client, Seat};
 use super::held::{Answer, AnswerTurns, Entering};
 use super::lagging::Lagging;
 use crate::base::{ConnectionId, IdMap, LoginNumber, Slot, StreamId, Timestamp, UserId, WorkerId};
-use crate::rudp::{Endpoint, Moving, Payload, Queued, SendError};
+use crate::rudp::{Backlog, Endpoint, Moving, Payload, SendError};
 use crate::server::budget::Budget;
 use crate::server::limits::{Limits, size};
 use crate::server::roster::LocalMember;
@@ -264,15 +264,16 @@ impl Clients {
         payload: Payload,
     ) {
         self.sends += 1;
-        let Queued { reliable, added } = match self.endpoint.send(now, to, stream, delivery, payload) {
-            Ok(queued) if queued.reliable <= self.max_queued_bytes => queued,
-            Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
-            // A client that cannot take a message of this size misses events.
-            Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
-            Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
-        };
+        let Backlog { reliable_bytes, added_bytes } =
+            match self.endpoint.send(now, to, stream, delivery, payload) {
+                Ok(backlog) if backlog.reliable_bytes <= self.max_queued_bytes => backlog,
+                Ok(_) | Err(SendError::WouldBlock) => return self.overdue.push(to),
+                // A client that cannot take a message of this size misses events.
+                Err(SendError::TooLarge { .. }) if delivery.is_reliable() => return self.overdue.push(to),
+                Err(SendError::TooLarge { .. } | SendError::UnknownStream(_) | SendError::Closed) => return,
+            };
         // What is not reliable is shed, and holds nobody up.
-        if self.lagging.note(now, to, reliable, added) {
+        if self.lagging.note(now, to, reliable_bytes, added_bytes) {
             // Behind what waits, it would come when that has been taken, or never.
             // spec: EVT-13
             let event = UserEvent::Lagging.encode().into();

@@ -8,7 +8,7 @@ use tracing::debug;
 use super::Worker;
 use super::client::Client;
 use crate::base::{ConnectionId, Envelope, Now, Timestamp, UnixTime, WorkerId};
-use crate::rudp::{Closed, Incoming, Input};
+use crate::rudp::{Closed, ForOwner, Incoming};
 use crate::secure::Claims;
 use crate::server::mail::{Mail, Post, Word};
 use crate::server::observer::ServerEvent;
@@ -184,10 +184,10 @@ impl Worker {
         let now = Now { mono: now, wall: UnixTime::from_millis(0) };
         match self.clients.endpoint.handle_datagram(now, from, datagram) {
             // From the worker that the client's address now leads to, through the connection's home.
-            Some(Input::Moved(to, datagram)) => self.forward(to, from, datagram),
+            Some(ForOwner::Moved(to, datagram)) => self.forward(to, from, datagram),
             // From the home of a connection that has ended here; it must not go back and forth.
-            Some(Input::Foreign(..)) => self.counters().datagrams_not_forwarded.add(1),
-            Some(Input::Incoming(_)) | None => {}
+            Some(ForOwner::Foreign(..)) => self.counters().datagrams_not_forwarded.add(1),
+            Some(ForOwner::Incoming(_)) | None => {}
         }
     }
 }

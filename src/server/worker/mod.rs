@@ -59,7 +59,7 @@ use super::roster::Rosters;
 use super::shared::Shared;
 use crate::base::{Envelope, Now, Timestamp, WorkerId, Writer};
 use crate::net::Driven;
-use crate::rudp::{Endpoint, EndpointConfig, EndpointEvent, Input};
+use crate::rudp::{Endpoint, EndpointConfig, EndpointEvent, ForOwner};
 use crate::session::{SessionTable, WorkerPort};
 
 /// One worker of a server. See the [module](self).
@@ -276,8 +276,8 @@ impl Driven for Worker {
         while let Some((from, datagram)) = self.next_arrived(&mut arrived) {
             match self.clients.endpoint.handle_datagram(now, from, datagram) {
                 None => {}
-                Some(Input::Incoming(incoming)) => self.incoming(now, incoming),
-                Some(Input::Foreign(to, datagram) | Input::Moved(to, datagram)) => {
+                Some(ForOwner::Incoming(incoming)) => self.incoming(now, incoming),
+                Some(ForOwner::Foreign(to, datagram) | ForOwner::Moved(to, datagram)) => {
                     self.forward(to, from, datagram);
                 }
             }

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use super::network::{Parcel, Stamp};
 use crate::base::{ConnectionId, Envelope, Now, Timestamp, WorkerId};
-use crate::rudp::{Connection, Endpoint, EndpointConfig, EndpointEvent, Input, MemoryBudgets};
+use crate::rudp::{Connection, Endpoint, EndpointConfig, EndpointEvent, ForOwner, MemoryBudgets};
 use crate::secure::TokenLedger;
 use crate::wire::RejectCode;
 
@@ -100,13 +100,13 @@ impl Server {
         for Parcel { from, to, datagram, stamp } in parcels {
             match worker.endpoint.handle_datagram(now, from, datagram) {
                 None => stamp.into_iter().for_each(&mut *given),
-                Some(Input::Foreign(owner, datagram) | Input::Moved(owner, datagram)) => {
+                Some(ForOwner::Foreign(owner, datagram) | ForOwner::Moved(owner, datagram)) => {
                     foreign.push((owner, Parcel { from, to, datagram, stamp }));
                 }
-                Some(Input::Incoming(incoming)) if self.rng.random_bool(self.refused) => {
+                Some(ForOwner::Incoming(incoming)) if self.rng.random_bool(self.refused) => {
                     worker.endpoint.refuse(now, &incoming, RejectCode::Full);
                 }
-                Some(Input::Incoming(incoming)) => worker.endpoint.accept(now, incoming),
+                Some(ForOwner::Incoming(incoming)) => worker.endpoint.accept(now, incoming),
             }
         }
         if worker.endpoint.poll_timeout().is_some_and(|at| at <= now.mono) {

@@ -257,7 +257,7 @@ fn of_two_workers_that_hear_a_hello_at_once_one_asks_for_a_cookie() {
     let grant = bed.grant("anna");
     let hello = bed.hello(&grant);
     let mut other = endpoint(WorkerId(3), bed.ledger.clone(), StdRng::seed_from_u64(99), |_| {});
-    let Some(Input::Incoming(elsewhere)) =
+    let Some(ForOwner::Incoming(elsewhere)) =
         other.handle_datagram(bed.now, address(2).into(), BytesMut::from(&hello[..]))
     else {
         panic!("the token is fresh")
@@ -462,7 +462,7 @@ fn a_draining_endpoint_refuses_and_so_may_its_owner() {
     let draining = (vec![DropReason::Draining], Some(RejectCode::Draining));
     assert_eq!(bed.fate(address(1), &hello), draining);
     bed.endpoint.set_draining(false);
-    let Some(Input::Incoming(incoming)) = bed.input(address(1), &hello) else { panic!("not incoming") };
+    let Some(ForOwner::Incoming(incoming)) = bed.input(address(1), &hello) else { panic!("not incoming") };
     assert_eq!(incoming.claims().user.as_str(), "anna");
     bed.endpoint.refuse(bed.now, &incoming, RejectCode::Draining);
     assert!(

@@ -236,7 +236,7 @@ fn packets_of_nobody_and_of_other_workers_are_told_apart() {
     assert_eq!(bed.endpoint.counters().dropped(DropReason::UnknownConnection), 1);
     let foreign = sealed(0x0500_0001);
     match bed.input(address(1), &foreign) {
-        Some(Input::Foreign(worker, packet)) => {
+        Some(ForOwner::Foreign(worker, packet)) => {
             assert_eq!((worker, &packet[..]), (WorkerId(5), &foreign[..]))
         }
         other => panic!("{other:?}"),

@@ -58,7 +58,7 @@ fn run(bed: &mut Bed, time: Duration, mut lost: impl FnMut(bool, usize, &[u8]) -
         while let Some((_, to_server, datagram)) = wire.pop_front_if(|(at, ..)| *at <= bed.now.mono) {
             if !to_server {
                 client.handle_datagram(bed.now, datagram);
-            } else if let Some(Input::Incoming(incoming)) = bed.input(address(1), &datagram) {
+            } else if let Some(ForOwner::Incoming(incoming)) = bed.input(address(1), &datagram) {
                 bed.endpoint.accept(bed.now, incoming);
             }
         }

@@ -80,7 +80,7 @@ impl Bed {
 
     /// Gives the endpoint a datagram, accepts the connection if it asks for one, and returns the answer.
     fn send(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<ClearPacket> {
-        if let Some(Input::Incoming(incoming)) = self.input(from, datagram) {
+        if let Some(ForOwner::Incoming(incoming)) = self.input(from, datagram) {
             assert_eq!(incoming.from(), from);
             self.endpoint.accept(self.now, incoming);
         }
@@ -93,7 +93,7 @@ impl Bed {
         changed(hello, |hello| hello.cookie = Some(retry.cookie))
     }
 
-    fn input(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<Input> {
+    fn input(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<ForOwner> {
         self.endpoint.handle_datagram(self.now, from.into(), BytesMut::from(datagram))
     }
 

@@ -46,7 +46,7 @@ fn packets_to_both_ids_reach_a_connection_that_moved() {
     assert_eq!((bed.endpoint.connection_count(), bed.endpoint.moved_count()), (0, 1));
 
     let first = packet(&bed, &mut client, 1);
-    let Some(Input::Moved(WorkerId(3), passed_on)) = bed.input(address(1), &first) else {
+    let Some(ForOwner::Moved(WorkerId(3), passed_on)) = bed.input(address(1), &first) else {
         panic!("home does not say where it is")
     };
     assert_eq!(passed_on, first);
