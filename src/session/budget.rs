@@ -15,6 +15,14 @@ pub(super) struct SharedBudget {
     shares: Option<Box<IdMap<MemberId, Share>>>,
 }
 
+/// A member of a session, as one of the members that share its budgets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Among {
+    pub(super) member: MemberId,
+    /// How many members there are, this one included.
+    pub(super) members: usize,
+}
+
 /// What one member may take while the bucket is below half.
 #[derive(Debug)]
 struct Share {
@@ -25,7 +33,36 @@ struct Share {
     credit: TokenBucket,
 }
 
+/// The rate and the capacities of a share.
+#[derive(Debug, Clone, Copy)]
+struct ShareSize {
+    per_second: u64,
+    /// What the allowance holds.
+    burst: u64,
+    /// What the credit holds.
+    credit: u64,
+}
+
 impl Share {
+    fn full(now: Timestamp, size: ShareSize) -> Self {
+        Self {
+            allowance: TokenBucket::new(now, size.per_second, size.burst),
+            credit: TokenBucket::new(now, size.per_second, size.credit),
+        }
+    }
+
+    fn empty(now: Timestamp, size: ShareSize) -> Self {
+        let mut share = Self::full(now, size);
+        share.allowance.empty();
+        share.credit.empty();
+        share
+    }
+
+    fn resize(&mut self, now: Timestamp, size: ShareSize) {
+        self.allowance.resize(now, size.per_second, size.burst);
+        self.credit.resize(now, size.per_second, size.credit);
+    }
+
     /// Takes `amount` from the credit. If that is smaller, empties it and returns false.
     fn spend(&mut self, now: Timestamp, amount: u64) -> bool {
         let has_credit = self.credit.take(now, amount);
@@ -46,27 +83,29 @@ impl SharedBudget {
         Self { all, shares: None }
     }
 
-    /// Takes `amount` for `member`, one of `members`; false if the rate is exceeded.
-    pub(super) fn take(&mut self, now: Timestamp, (member, members): (MemberId, usize), amount: u64) -> bool {
+    /// Takes `amount` for `by`; false if the rate is exceeded.
+    pub(super) fn take(&mut self, now: Timestamp, by: Among, amount: u64) -> bool {
         if self.shares.is_some() && self.all.is_full(now) {
             self.shares = None;
         }
-        if self.all.take_above(now, amount, 2) {
-            if let Some(share) = self.shares.as_mut().and_then(|shares| shares.get_mut(&member)) {
-                share.spend(now, amount);
-            }
-            return true;
+        if !self.all.take_above(now, amount, 2) {
+            return self.take_from_share(now, by, amount);
         }
-        let Share { allowance, credit } = self.share(now, members);
-        let (per_second, [at_once, most_credit]) =
-            (allowance.per_second(), [allowance.burst(), credit.burst()]);
+        if let Some(share) = self.shares.as_mut().and_then(|shares| shares.get_mut(&by.member)) {
+            share.spend(now, amount);
+        }
+        true
+    }
+
+    /// Takes `amount` while less than half of the bucket would be left.
+    fn take_from_share(&mut self, now: Timestamp, by: Among, amount: u64) -> bool {
+        let size = self.size(by.members);
         let shares = self.shares.get_or_insert_default();
-        let share = shares.entry(member).or_insert(Share { allowance, credit });
+        let share = shares.entry(by.member).or_insert_with(|| Share::full(now, size));
         // There may be more members now than when the share was created.
-        share.allowance.resize(now, per_second, at_once);
-        share.credit.resize(now, per_second, most_credit);
+        share.resize(now, size);
         let has_credit = share.spend(now, amount);
-        let is_taken = if amount <= at_once {
+        let is_taken = if amount <= size.burst {
             share.allowance.has(now, amount) && self.all.take(now, amount)
         } else {
             has_credit && self.all.take_above(now, amount, KEPT)
@@ -77,25 +116,20 @@ impl SharedBudget {
         is_taken
     }
 
-    /// Adds a new member, one of `members`. If shares exist, the new one starts empty, so that leaving and
-    /// entering again gains nothing.
-    pub(super) fn enter(&mut self, now: Timestamp, (member, members): (MemberId, usize)) {
-        let mut share = self.share(now, members);
+    /// Adds a new member. If shares exist, the new one starts empty, so that leaving and entering again gains
+    /// nothing.
+    pub(super) fn enter(&mut self, now: Timestamp, newcomer: Among) {
+        let size = self.size(newcomer.members);
         if let Some(shares) = &mut self.shares {
-            share.allowance.empty();
-            share.credit.empty();
-            shares.insert(member, share);
+            shares.insert(newcomer.member, Share::empty(now, size));
         }
     }
 
-    /// Creates a full share of one of `members`.
-    fn share(&self, now: Timestamp, members: usize) -> Share {
+    /// Returns the size of the share of one of `members`.
+    fn size(&self, members: usize) -> ShareSize {
         let part_of = |amount: u64| (amount / u64::try_from(members).unwrap_or(u64::MAX).max(1)).max(1);
         let (per_second, in_shares) = (part_of(self.all.per_second()), self.all.burst() / KEPT);
-        Share {
-            allowance: TokenBucket::new(now, per_second, part_of(in_shares)),
-            credit: TokenBucket::new(now, per_second, in_shares),
-        }
+        ShareSize { per_second, burst: part_of(in_shares), credit: in_shares }
     }
 
     /// Forgets a member that has left.
@@ -118,6 +152,10 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    fn among(member: u32, members: usize) -> Among {
+        Among { member: MemberId(member), members }
+    }
+
     /// A session with a rate of 1,000 per second and a burst of 600, and the outcome of its members' takes.
     struct Session {
         budget: SharedBudget,
@@ -138,7 +176,7 @@ mod tests {
             for millis in 0..seconds * 1_000 {
                 for &(member, rate, amount) in members {
                     if (millis + 1) * rate / 1_000 > millis * rate / 1_000 {
-                        let taken = self.budget.take(self.now, (MemberId(member), members.len()), amount);
+                        let taken = self.budget.take(self.now, among(member, members.len()), amount);
                         let (all_taken, refused) = self.outcome.entry(member).or_default();
                         *if taken { all_taken } else { refused } += 1;
                     }
@@ -196,9 +234,9 @@ mod tests {
         session.run(10, &members, |_, _| {});
         for round in 0..1_000 {
             for member in 11..50 {
-                session.budget.take(session.now, (MemberId(member), 50), 2);
+                session.budget.take(session.now, among(member, 50), 2);
             }
-            assert!(round % 500 > 0 || session.budget.take(session.now, (MemberId(50), 50), 1), "{round}");
+            assert!(round % 500 > 0 || session.budget.take(session.now, among(50, 50), 1), "{round}");
             session.now += Duration::from_millis(1);
         }
     }
@@ -223,7 +261,7 @@ mod tests {
             let mut refused = 0;
             for millis in 0..30_000 {
                 let mut take = |member, amount| {
-                    session.budget.take(session.now, (MemberId(member), members as usize), amount)
+                    session.budget.take(session.now, among(member, members as usize), amount)
                 };
                 // As much as the connection of each member may send.
                 for member in (0..flooders).filter(|member| (millis + member * 7) % (bytes / 1_000) == 0) {
@@ -245,7 +283,7 @@ mod tests {
         let members: Vec<_> =
             (1..=20).map(|member| (member, if member == 20 { 0 } else { 500 }, 10)).collect();
         session.run(3, &members, |_, _| {});
-        let large = |session: &mut Session| session.budget.take(session.now, (MemberId(20), 20), 100);
+        let large = |session: &mut Session| session.budget.take(session.now, among(20, 20), 100);
         assert!(large(&mut session));
         session.run(2, &members, |_, _| {});
         assert!(large(&mut session), "two seconds' worth of its share");
@@ -267,14 +305,14 @@ mod tests {
             let mut members = 30;
             for (millis, member, amount, also) in calls {
                 session.now += Duration::from_millis(millis / 50);
-                let (now, id) = (session.now, MemberId(member));
+                let (now, by) = (session.now, among(member, members));
                 match also {
                     0 => {
-                        session.budget.forget(id);
-                        session.budget.enter(now, (id, members));
+                        session.budget.forget(by.member);
+                        session.budget.enter(now, by);
                     }
                     1 => members = 30 + usize::try_from(amount % 30).unwrap(),
-                    _ => _ = session.budget.take(now, (id, members), amount / 10 + amount % 3),
+                    _ => _ = session.budget.take(now, by, amount / 10 + amount % 3),
                 }
                 let SharedBudget { all, shares } = &mut session.budget;
                 all.has(now, 0);
@@ -296,7 +334,7 @@ mod tests {
         let newcomers = [4, 5, 6, 7, 8];
         let all: Vec<_> = flood.into_iter().chain(newcomers.map(|member| (member, 10, 10))).collect();
         for member in newcomers {
-            session.budget.enter(session.now, (MemberId(member), all.len()));
+            session.budget.enter(session.now, among(member, all.len()));
         }
         session.run(20, &all, |_, _| {});
         for (taken, refused) in newcomers.map(|member| session.outcome_of(member)) {
@@ -311,9 +349,9 @@ mod tests {
         let members = [(1, 1_000, 1), (2, 1_000, 1), (3, 1_000, 1), (4, 10, 10), (5, 10, 10)];
         session.run(20, &members, |session, millis| {
             if millis % 100 == 0 {
-                for member in [1, 2, 3].map(MemberId) {
-                    session.budget.forget(member);
-                    session.budget.enter(session.now, (member, members.len()));
+                for member in [1, 2, 3] {
+                    session.budget.forget(MemberId(member));
+                    session.budget.enter(session.now, among(member, members.len()));
                 }
             }
         });
@@ -328,8 +366,8 @@ mod tests {
     fn however_many_members_there_are_each_has_one_at_once_and_one_a_second() {
         let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 500, 600));
         let mut taken = |now, by: std::ops::RangeInclusive<u32>, times| {
-            let all = by.flat_map(|member| std::iter::repeat_n(MemberId(member), times));
-            all.filter(|member| budget.take(now, (*member, 1_000), 1)).count()
+            let all = by.flat_map(|member| std::iter::repeat_n(among(member, 1_000), times));
+            all.filter(|by| budget.take(now, *by, 1)).count()
         };
         // Half of the bucket, and its own share.
         assert_eq!(taken(Timestamp::ZERO, 1..=1, 1_000), 301);
@@ -403,12 +441,12 @@ mod tests {
         let mut budget = SharedBudget::new(TokenBucket::new(Timestamp::ZERO, 16, 16));
         let members = |budget: &SharedBudget| budget.shares.as_ref().map(|shares| shares.len());
         for member in [1, 2, 3] {
-            assert!(budget.take(Timestamp::ZERO, (MemberId(member), 3), 4));
+            assert!(budget.take(Timestamp::ZERO, among(member, 3), 4));
         }
         assert_eq!(members(&budget), Some(1));
         budget.forget(MemberId(3));
         assert_eq!(members(&budget), Some(0));
-        assert!(budget.take(Timestamp::from_millis(1_000), (MemberId(1), 2), 1));
+        assert!(budget.take(Timestamp::from_millis(1_000), among(1, 2), 1));
         assert_eq!(members(&budget), None);
     }
 }

@@ -141,7 +141,7 @@ impl Session {
             self.owner_user = user.clone();
         }
         self.members.add(member, user.clone(), at);
-        let newcomer = (member, self.members.len());
+        let newcomer = self.among(member);
         self.budgets().for_each(|budget| budget.enter(turn.now, newcomer));
         self.phase.enter();
         let number = self.take_number();

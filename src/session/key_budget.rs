@@ -5,7 +5,7 @@
 
 use std::hash::Hash;
 
-use super::budget::SharedBudget;
+use super::budget::{Among, SharedBudget};
 use crate::base::{Generations, MemberId, Timestamp, TokenBucket};
 
 /// Number of keys that can be used alternately without any of them counting as new.
@@ -50,10 +50,9 @@ impl SharedKeyBudget {
         Self { new: SharedBudget::new(new), used: UsedKeys::default() }
     }
 
-    /// Uses a key of one of the session's members (`by`: member, number of members); false if it is new and
-    /// the rate is exceeded.
-    pub(super) fn take(&mut self, now: Timestamp, by: (MemberId, usize), key: u16) -> bool {
-        use_key(&mut self.used, (by.0, key), || self.new.take(now, by, 1))
+    /// Uses a key of a member; false if it is new and the rate is exceeded.
+    pub(super) fn take(&mut self, now: Timestamp, by: Among, key: u16) -> bool {
+        use_key(&mut self.used, (by.member, key), || self.new.take(now, by, 1))
     }
 }
 
@@ -99,17 +98,18 @@ mod tests {
     fn members_that_begin_ever_new_keys_leave_another_its_own() {
         let mut budget = SharedKeyBudget::new(Timestamp::ZERO, 256);
         let mut refused = [0; 9];
+        let among_nine = |member| Among { member: MemberId(member), members: 9 };
         for millis in 0..20_000_u32 {
             let now = Timestamp::from_millis(millis.into());
             for member in 1..=8 {
                 // Each member sends as many as its own connection permits, at the beginning all at once.
                 for new in 0..if millis == 0 { 1_024 } else { u32::from(millis % 16 == 0) } {
                     let key = (millis + new) as u16;
-                    refused[member as usize - 1] += u32::from(!budget.take(now, (MemberId(member), 9), key));
+                    refused[member as usize - 1] += u32::from(!budget.take(now, among_nine(member), key));
                 }
             }
             if millis % 200 == 0 {
-                refused[8] += u32::from(!budget.take(now, (MemberId(9), 9), (millis / 200) as u16));
+                refused[8] += u32::from(!budget.take(now, among_nine(9), (millis / 200) as u16));
             }
         }
         assert!(refused[8] == 0 && refused[..8].iter().all(|refused| *refused > 500), "{refused:?}");

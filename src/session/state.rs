@@ -5,7 +5,7 @@
 //! changes nothing except the rate budgets, and every event that has a number is posted. What may follow on
 //! what in the life of a session is in `phase`.
 
-use super::budget::SharedBudget;
+use super::budget::{Among, SharedBudget};
 use super::invites::Invites;
 use super::key_budget::SharedKeyBudget;
 use super::members::Members;
@@ -147,6 +147,11 @@ impl Session {
     /// Returns the budgets that all members share.
     pub(super) fn budgets(&mut self) -> impl Iterator<Item = &mut SharedBudget> {
         [&mut self.commands, &mut self.bytes].into_iter().chain(self.keys.as_mut().map(|keys| &mut keys.new))
+    }
+
+    /// Returns `member` as one of the members that share the budgets.
+    pub(super) fn among(&self, member: MemberId) -> Among {
+        Among { member, members: self.members.len() }
     }
 
     /// Reserves room for a change for all members at each of `workers`.

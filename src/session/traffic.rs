@@ -109,7 +109,7 @@ impl Session {
     // spec: LIM-4
     fn take_key(&mut self, sender: MemberId, delivery: Delivery, turn: &Turn<'_>) -> Result<(), ErrorCode> {
         let Some(key) = delivery.key() else { return Ok(()) };
-        let by = (sender, self.members.len());
+        let by = self.among(sender);
         let new = || Box::new(SharedKeyBudget::new(turn.now, turn.limits.new_keys_per_second));
         match self.keys.get_or_insert_with(new).take(turn.now, by, key) {
             true => Ok(()),
@@ -126,7 +126,7 @@ impl Session {
         bytes: usize,
         turn: &Turn<'_>,
     ) -> Result<(), ErrorCode> {
-        let (bytes, by) = ((bytes + MESSAGE_OVERHEAD_BYTES) as u64, (member, self.members.len()));
+        let (bytes, by) = ((bytes + MESSAGE_OVERHEAD_BYTES) as u64, self.among(member));
         if self.commands.take(turn.now, by, 1) && self.bytes.take(turn.now, by, bytes) {
             Ok(())
         } else {
