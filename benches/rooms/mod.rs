@@ -8,7 +8,8 @@ use rallypoint::base::{
     ConnectionId, LoginNumber, MemberId, SessionId, SessionKind, Slot, Timestamp, UserId, WorkerId,
 };
 use rallypoint::session::{
-    Entrant, Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits, SessionTable, WorkerPort,
+    Entrant, Fanout, Load, MailboxFull, MemberAt, MemberRef, RoomFrom, SessionLimits, SessionTable,
+    WorkerPort,
 };
 use rallypoint::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Join, Message, Recipients, To,
@@ -123,7 +124,7 @@ impl WorkerPort for Nowhere {
         Ok(())
     }
 
-    fn post(&mut self, _: WorkerId, _: Fanout, _: Room) {}
+    fn post(&mut self, _: WorkerId, _: Fanout, _: RoomFrom) {}
 
     fn wake(&mut self, _: WorkerId) {}
 }

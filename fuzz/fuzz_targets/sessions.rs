@@ -13,7 +13,7 @@ use rallypoint::base::{
     UserId, WorkerId,
 };
 use rallypoint::session::{
-    Admitted, Change, Entrant, Fanout, Load, MailboxFull, MemberAt, MemberRef, Room, SessionLimits,
+    Admitted, Change, Entrant, Fanout, Load, MailboxFull, MemberAt, MemberRef, RoomFrom, SessionLimits,
     SessionTable, WorkerPort,
 };
 use rallypoint::wire::command::{
@@ -52,7 +52,7 @@ impl WorkerPort for Mail {
         if self.full { Err(MailboxFull) } else { Ok(()) }
     }
 
-    fn post(&mut self, to: WorkerId, fanout: Fanout, _room: Room) {
+    fn post(&mut self, to: WorkerId, fanout: Fanout, _from: RoomFrom) {
         self.posted += 1;
         let Fanout { session, change, .. } = fanout;
         let number = match &change {

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use super::mailbox::{MailRoom, Mailboxes};
 use super::worker::Mover;
 use crate::base::{ConnectionId, Envelope, SessionId, UserId, WorkerId};
-use crate::session::{Fanout, Load, MailboxFull, Room, WorkerPort};
+use crate::session::{Fanout, Load, MailboxFull, RoomFrom, WorkerPort};
 use crate::wire::{Reason, UserEvent};
 
 /// One mail to a worker.
@@ -125,11 +125,11 @@ impl WorkerPort for Post<'_> {
         Err(MailboxFull)
     }
 
-    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
+    fn post(&mut self, to: WorkerId, fanout: Fanout, from: RoomFrom) {
         let mailbox = self.mailboxes.get(to).expect("invariant: members are served by workers that exist");
-        match room {
-            Room::Reserved { .. } => mailbox.post_reserved(Mail::Fanout(fanout)),
-            Room::Headroom { .. } => mailbox.post(Mail::Fanout(fanout)),
+        match from {
+            RoomFrom::Reservation => mailbox.post_reserved(Mail::Fanout(fanout)),
+            RoomFrom::Headroom => mailbox.post(Mail::Fanout(fanout)),
         }
         self.wake.insert(to);
     }

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::base::{ConnectionId, LoginNumber, SessionId, SessionKind, Slot, UserId, WorkerId};
     use crate::session::state::{self, Turn};
-    use crate::session::{Entrant, Fanout, Load, MailboxFull, MemberAt, Room, SessionLimits, WorkerPort};
+    use crate::session::{Entrant, Fanout, Load, MailboxFull, MemberAt, RoomFrom, SessionLimits, WorkerPort};
     use crate::wire::command::{Create, InitialProperties, Join};
     use crate::wire::{Admission, IdleTtl, LeaveReason, MaxMembers, OnOwnerLeave, Settings};
     use proptest::prelude::*;
@@ -394,7 +394,7 @@ mod tests {
             Ok(())
         }
 
-        fn post(&mut self, _: WorkerId, _: Fanout, _: Room) {}
+        fn post(&mut self, _: WorkerId, _: Fanout, _: RoomFrom) {}
 
         fn wake(&mut self, _: WorkerId) {}
     }

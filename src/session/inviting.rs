@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::invites::{InviteState, Terms};
 use super::joining::Entry;
-use super::state::{Session, Turn};
-use super::{Change, EndedInvite, Expired, Inviting, NewInvite, Room};
+use super::state::{Postage, Session, Turn};
+use super::{Change, EndedInvite, Expired, Inviting, NewInvite, RoomFrom};
 #[cfg(test)]
 use crate::base::Timestamp;
 use crate::base::{MemberId, UserId};
@@ -88,9 +88,9 @@ impl Session {
         self.invites.admitting(number, user, turn.now)?;
         let invite = self.invite_id(number);
         if let Some(owner) = self.members.get(self.owner) {
-            let room = self.reserve_for(1, &[owner.at.worker], turn)?;
+            let postage = self.reserve_for(1, &[owner.at.worker], turn)?;
             let event = UserEvent::InviteDeclined { invite, user: user.clone(), reason };
-            self.tell_owner(event, room, turn);
+            self.tell_owner(event, postage, turn);
         }
         self.invites.end(number, InviteState::Declined, turn.limits);
         Ok(())
@@ -114,7 +114,7 @@ impl Session {
         for (number, user) in self.invites.expire(turn.now, turn.limits, left) {
             let invite = self.invite_id(number);
             let event = UserEvent::InviteExpired { invite, user: Some(user.clone()) };
-            self.tell_owner(event, Room::Headroom { deliveries: 1 }, turn);
+            self.tell_owner(event, Postage { from: RoomFrom::Headroom, deliveries: 1 }, turn);
             expired.push(Expired::Invite(EndedInvite { invite, user }));
         }
         if let Some(departed) = self.end_if_idle(turn) {
@@ -126,10 +126,10 @@ impl Session {
     }
 
     /// Sends an event to the owner alone, if one is present.
-    fn tell_owner(&self, event: UserEvent, room: Room, turn: &mut Turn<'_>) {
+    fn tell_owner(&self, event: UserEvent, postage: Postage, turn: &mut Turn<'_>) {
         if let Some(owner) = self.members.get(self.owner) {
             let change = Change::ToMember { member: owner.id, event };
-            self.post(&[owner.at.worker], change, room, turn);
+            self.post(&[owner.at.worker], change, postage, turn);
         }
     }
 }

@@ -127,7 +127,7 @@ impl Session {
             return Err(ErrorCode::Busy);
         }
         let workers = self.members.workers_and(at.worker);
-        let room = self.reserve(&workers, turn)?;
+        let postage = self.reserve(&workers, turn)?;
         if let Some(older) = older {
             self.take_out(older, LeaveReason::Replaced, Reason::none(), turn);
         }
@@ -148,7 +148,7 @@ impl Session {
         for worker in workers {
             let snapshot = (worker == at.worker).then(|| self.snapshot(member));
             let change = Change::Joined { number, member, user: user.clone(), at, snapshot };
-            self.post(&[worker], change, room, turn);
+            self.post(&[worker], change, postage, turn);
         }
         let (session, kind) = (self.id, self.settings.kind);
         Ok(Admitted { session, kind, member, used: invite, replaced: older, snapshot_bytes })

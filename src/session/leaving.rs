@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::members::Member;
-use super::state::{Session, Turn};
-use super::{Change, Departed, Left, Room};
+use super::state::{Postage, Session, Turn};
+use super::{Change, Departed, Left};
 use crate::base::{MemberId, UserId};
 use crate::wire::{DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason};
 
@@ -74,8 +74,8 @@ impl Session {
         self.take_budget(by, 0, turn)?;
         self.check_target(by, target)?;
         self.check_number()?;
-        let room = self.reserve(&self.members.workers(), turn)?;
-        self.set_owner(target, room, turn);
+        let postage = self.reserve(&self.members.workers(), turn)?;
+        self.set_owner(target, postage, turn);
         Ok(())
     }
 
@@ -108,8 +108,8 @@ impl Session {
         // Before the removal: the leaver's own worker must also get the mail.
         let workers = self.members.workers();
         let number = self.take_number();
-        let room = self.headroom(&workers);
-        self.post(&workers, Change::Left { number, member, why, reason }, room, turn);
+        let postage = self.headroom(&workers);
+        self.post(&workers, Change::Left { number, member, why, reason }, postage, turn);
         let left = self.members.remove(member).map(|Member { id, user, .. }| Left { member: id, user, why });
         self.budgets().for_each(|budget| budget.forget(member));
         let owner_left = member == self.owner;
@@ -118,8 +118,8 @@ impl Session {
         }
         match self.members.oldest().map(|member| member.id) {
             Some(heir) if owner_left => {
-                let room = self.headroom(&self.members.workers());
-                self.set_owner(heir, room, turn);
+                let postage = self.headroom(&self.members.workers());
+                self.set_owner(heir, postage, turn);
             }
             Some(_) => {}
             None => self.phase.empty(turn.now + self.idle_ttl()),
@@ -127,13 +127,13 @@ impl Session {
         Departed { left, ..self.end_if_idle(turn).unwrap_or_default() }
     }
 
-    fn set_owner(&mut self, owner: MemberId, room: Room, turn: &mut Turn<'_>) {
+    fn set_owner(&mut self, owner: MemberId, postage: Postage, turn: &mut Turn<'_>) {
         if let Some(member) = self.members.get(owner) {
             self.owner = owner;
             self.owner_user = member.user.clone();
         }
         let number = self.take_number();
-        self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, room, turn);
+        self.post(&self.members.workers(), Change::OwnerChanged { number, owner }, postage, turn);
     }
 
     fn idle_ttl(&self) -> Duration {

@@ -45,7 +45,7 @@ pub use key_budget::KeyBudget;
 pub use limits::SessionLimits;
 pub use members::{Member, MemberRef};
 pub use outcome::{Admitted, Departed, Ended, EndedInvite, Expired, Inviting, Left, NewInvite};
-pub use port::{Entrant, Load, MailboxFull, MemberAt, Room, WorkerPort};
+pub use port::{Entrant, Load, MailboxFull, MemberAt, RoomFrom, WorkerPort};
 pub use properties::{PropertyEntry, PropertyMap};
 pub use table::SessionTable;
 pub use waiting::Deliveries;

@@ -41,27 +41,13 @@ pub struct Load {
     pub waiting: usize,
 }
 
-/// The part of a mailbox's capacity that a post takes.
+/// Where a post has the room for its [deliveries](Fanout::deliveries) from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// Room taken by [`WorkerPort::reserve`].
-    Reserved {
-        /// The deliveries of the [`Load`].
-        deliveries: usize,
-    },
-    /// Room kept for leaves, ends and deadlines, which cannot be refused.
-    Headroom {
-        /// Deliveries that the worker makes, at least one.
-        deliveries: usize,
-    },
-}
-
-impl Room {
-    /// Returns how much of the capacity it is.
-    pub fn deliveries(self) -> usize {
-        let (Self::Reserved { deliveries } | Self::Headroom { deliveries }) = self;
-        deliveries
-    }
+pub enum RoomFrom {
+    /// [`WorkerPort::reserve`] has taken it.
+    Reservation,
+    /// It is kept for leaves, ends and deadlines, which cannot be refused.
+    Headroom,
 }
 
 /// Mail to workers, one FIFO each. Called under the lock of a stripe: an implementation must not block, wake
@@ -76,7 +62,7 @@ pub trait WorkerPort {
     fn reserve(&mut self, workers: &[WorkerId], load: Load) -> Result<(), MailboxFull>;
 
     /// Appends to the mailbox of `to`.
-    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room);
+    fn post(&mut self, to: WorkerId, fanout: Fanout, from: RoomFrom);
 
     /// Requests that `keeper` be woken: the next deadline of one of its stripes is now earlier, so it must
     /// call [`SessionTable::earliest_deadline`](super::SessionTable::earliest_deadline) again.

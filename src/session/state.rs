@@ -13,7 +13,7 @@ use super::phase::Phase;
 use super::properties::Properties;
 use super::traffic::LARGEST_BYTES;
 use super::waiting::Waiting;
-use super::{Change, Fanout, Load, Room, SessionLimits, WorkerPort};
+use super::{Change, Fanout, Load, RoomFrom, SessionLimits, WorkerPort};
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, Timestamp, TokenBucket, UserId, WorkerId};
 use crate::wire::command::Create;
 use crate::wire::result::Info;
@@ -25,6 +25,14 @@ pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
     pub(super) limits: &'a SessionLimits,
     pub(super) port: &'a mut dyn WorkerPort,
+}
+
+/// What a change takes in the mailbox of each worker that it is posted to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Postage {
+    pub(super) from: RoomFrom,
+    /// Deliveries that the worker makes, at least one.
+    pub(super) deliveries: usize,
 }
 
 /// Members that a session admits per second. The burst is its number of seats, and a third more by invite.
@@ -155,7 +163,7 @@ impl Session {
     }
 
     /// Reserves room for a change for all members at each of `workers`.
-    pub(super) fn reserve(&self, workers: &[WorkerId], turn: &mut Turn<'_>) -> Result<Room, ErrorCode> {
+    pub(super) fn reserve(&self, workers: &[WorkerId], turn: &mut Turn<'_>) -> Result<Postage, ErrorCode> {
         self.reserve_for(self.members.len(), workers, turn)
     }
 
@@ -165,23 +173,23 @@ impl Session {
         members: usize,
         workers: &[WorkerId],
         turn: &mut Turn<'_>,
-    ) -> Result<Room, ErrorCode> {
+    ) -> Result<Postage, ErrorCode> {
         let load = Load { deliveries: to_each(members, workers), waiting: self.waiting.get() };
         let reserved = turn.port.reserve(workers, load);
         reserved.map_err(|super::MailboxFull| ErrorCode::Busy)?;
-        Ok(Room::Reserved { deliveries: load.deliveries })
+        Ok(Postage { from: RoomFrom::Reservation, deliveries: load.deliveries })
     }
 
-    /// Returns the room that a change for all members takes at each of `workers` when it cannot be refused.
-    pub(super) fn headroom(&self, workers: &[WorkerId]) -> Room {
-        Room::Headroom { deliveries: to_each(self.members.len(), workers) }
+    /// Returns what a change for all members takes at each of `workers` when it cannot be refused.
+    pub(super) fn headroom(&self, workers: &[WorkerId]) -> Postage {
+        Postage { from: RoomFrom::Headroom, deliveries: to_each(self.members.len(), workers) }
     }
 
     /// Posts a change to each of `workers`.
-    pub(super) fn post(&self, workers: &[WorkerId], change: Change, room: Room, turn: &mut Turn<'_>) {
+    pub(super) fn post(&self, workers: &[WorkerId], change: Change, postage: Postage, turn: &mut Turn<'_>) {
         for &worker in workers {
-            let (change, deliveries) = (change.clone(), self.waiting.add(room.deliveries()));
-            turn.port.post(worker, Fanout { session: self.id, change, deliveries }, room);
+            let (change, deliveries) = (change.clone(), self.waiting.add(postage.deliveries));
+            turn.port.post(worker, Fanout { session: self.id, change, deliveries }, postage.from);
         }
     }
 }

@@ -33,13 +33,13 @@ impl Session {
         }
         let workers = self.members.workers();
         self.take_key(sender, broadcast.delivery, turn)?;
-        let room = self.reserve(&workers, turn)?;
+        let postage = self.reserve(&workers, turn)?;
         let Broadcast { delivery, to, body, .. } = broadcast;
         let change = match delivery {
             Delivery::ReliableOrdered => Change::Message { number: self.take_number(), sender, to, body },
             _ => Change::Sent { sender, delivery, to: to.into(), body },
         };
-        self.post(&workers, change, room, turn);
+        self.post(&workers, change, postage, turn);
         Ok(())
     }
 
@@ -59,10 +59,10 @@ impl Session {
         self.take_budget(sender, message.body.len(), turn)?;
         let workers = self.workers_of(&message.to)?;
         self.take_key(sender, message.delivery, turn)?;
-        let room = self.reserve_for(message.to.as_slice().len(), &workers, turn)?;
+        let postage = self.reserve_for(message.to.as_slice().len(), &workers, turn)?;
         let Message { delivery, to, body, .. } = message;
         let to = Audience::Members(to.into_shared());
-        self.post(&workers, Change::Sent { sender, delivery, to, body }, room, turn);
+        self.post(&workers, Change::Sent { sender, delivery, to, body }, postage, turn);
         Ok(())
     }
 
@@ -97,11 +97,11 @@ impl Session {
         let staged = self.properties.stage(ops, &writer, turn.limits)?;
         self.check_number()?;
         let workers = self.members.workers();
-        let room = self.reserve(&workers, turn)?;
+        let postage = self.reserve(&workers, turn)?;
         let (revision, changes) = self.properties.commit(staged);
         let number = self.take_number();
         let change = Change::PropertiesChanged { number, revision, member, changes };
-        self.post(&workers, change, room, turn);
+        self.post(&workers, change, postage, turn);
         Ok(revision)
     }
 

@@ -53,10 +53,10 @@ impl WorkerPort for Mail {
         Ok(())
     }
 
-    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
-        assert_eq!(fanout.deliveries.count(), room.deliveries());
-        if let Room::Reserved { deliveries } = room {
-            let place = self.reserved.iter().position(|place| *place == (to, deliveries));
+    fn post(&mut self, to: WorkerId, fanout: Fanout, from: RoomFrom) {
+        if from == RoomFrom::Reservation {
+            let mail = (to, fanout.deliveries.count());
+            let place = self.reserved.iter().position(|place| *place == mail);
             self.reserved.remove(place.expect("room was reserved"));
         }
         self.posted.push((to, fanout));

@@ -21,8 +21,8 @@ impl WorkerPort for Shared {
         self.0.lock().reserve(workers, load)
     }
 
-    fn post(&mut self, to: WorkerId, fanout: Fanout, room: Room) {
-        self.0.lock().post(to, fanout, room);
+    fn post(&mut self, to: WorkerId, fanout: Fanout, from: RoomFrom) {
+        self.0.lock().post(to, fanout, from);
     }
 
     fn wake(&mut self, keeper: WorkerId) {
