@@ -39,7 +39,7 @@ impl Worker {
         from: SocketAddr,
     ) {
         let user = claims.user.clone();
-        if self.draining {
+        if self.is_draining() {
             return self.clients.close(now, connection, CloseCode::ShuttingDown);
         }
         let Some(login) = self.shared.directory.connect(&user, connection) else {
@@ -143,9 +143,7 @@ impl Worker {
         why: LeaveReason,
         code: CloseCode,
     ) -> bool {
-        let Some(client) = self.take_out(connection) else { return false };
-        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code, login: client.login });
-        self.shared.directory.disconnect(&client.user, connection);
+        let Some(client) = self.disconnect(connection, why, code) else { return false };
         for (_, seat) in client.seats() {
             // A refusal means that the session or the membership has ended; its mail is on its way.
             if let Ok(departed) = self.with_table(|table, port| table.leave(now, seat.member, why, port)) {
@@ -155,10 +153,18 @@ impl Worker {
         true
     }
 
-    /// Forgets the user of a connection, which may stay open to send the reason.
-    pub(super) fn take_out(&mut self, connection: ConnectionId) -> Option<Box<Client>> {
+    /// Forgets the user of a connection, which may stay open to send the reason; `None` if that was done
+    /// before.
+    pub(super) fn disconnect(
+        &mut self,
+        connection: ConnectionId,
+        why: LeaveReason,
+        code: CloseCode,
+    ) -> Option<Box<Client>> {
         let client = self.clients.remove(connection)?;
         self.shared.population.leave(self.id);
+        self.shared.tell(&ServerEvent::Disconnected { user: &client.user, why, code, login: client.login });
+        self.shared.directory.disconnect(&client.user, connection);
         Some(client)
     }
 

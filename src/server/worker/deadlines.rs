@@ -29,6 +29,6 @@ impl Worker {
     /// Returns when this worker's stripes may next have work; `None` if never. Arming an earlier deadline
     /// wakes this worker.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        self.shared.sessions.earliest_deadline(self.id).filter(|_| !self.draining)
+        self.shared.sessions.earliest_deadline(self.id).filter(|_| !self.is_draining())
     }
 }

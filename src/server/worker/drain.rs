@@ -2,18 +2,28 @@
 
 use super::Worker;
 use crate::base::{ConnectionId, Timestamp};
-use crate::server::observer::ServerEvent;
 use crate::wire::{CloseCode, LeaveReason};
+
+/// How far the end of the server has come at one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// The server serves, or has to carry out decisions of the operator first.
+    NotYet,
+    /// It begins once this many mails have been handled, among them what the decisions have caused here.
+    After(u64),
+    /// The clients have been notified, and no new ones are let in.
+    Begun,
+}
 
 impl Worker {
     /// Begins to drain when the server does, once its clients know what the operator had decided before.
     /// Sessions end with the process, so members get no leave events: the end of each connection is enough.
     // spec: CON-8
     pub(super) fn start_drain(&mut self, now: Timestamp) {
-        if self.draining || !self.has_carried_out_decisions(now) {
+        if !self.settle_drain(now) {
             return;
         }
-        self.draining = true;
+        self.drain = Drain::Begun;
         self.shared.begin_drain();
         self.clients.endpoint.set_draining(true);
         for connection in self.clients.connections() {
@@ -21,32 +31,28 @@ impl Worker {
         }
     }
 
-    /// Returns true if the server drains, every decision of the operator has been carried out, and the mail
-    /// that this has caused here is handled. The others are not waited for beyond the end of the drain.
+    /// Returns true if the drain must begin now: the server drains, every decision of the operator has been
+    /// carried out, and the mail that this has caused here is handled. The others are not waited for beyond
+    /// the end of the drain.
     // spec: SES-18
-    pub(super) fn has_carried_out_decisions(&mut self, now: Timestamp) -> bool {
-        let Some(until) = self.shared.drain_until() else { return false };
-        if now < until && self.shared.has_decisions() {
-            return false;
+    pub(super) fn settle_drain(&mut self, now: Timestamp) -> bool {
+        if self.drain == Drain::NotYet
+            && let Some(until) = self.shared.drain_until()
+            && (until <= now || !self.shared.has_decisions())
+        {
+            self.drain = Drain::After(self.mails_so_far());
         }
-        let mails_so_far = self.mails_so_far();
-        *self.drain_after.get_or_insert(mails_so_far) <= self.clients.answer_turns.handled()
+        matches!(self.drain, Drain::After(mails) if mails <= self.clients.answer_turns.handled())
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain == Drain::Begun
     }
 
     /// Notifies a client that the server shuts down.
     pub(super) fn send_off(&mut self, now: Timestamp, connection: ConnectionId) {
-        let code = CloseCode::ShuttingDown;
-        if let Some(client) = self.take_out(connection) {
-            let why = LeaveReason::Dropped;
-            self.shared.tell(&ServerEvent::Disconnected {
-                user: &client.user,
-                why,
-                code,
-                login: client.login,
-            });
-            self.shared.directory.disconnect(&client.user, connection);
-        }
-        self.clients.close(now, connection, code);
+        self.disconnect(connection, LeaveReason::Dropped, CloseCode::ShuttingDown);
+        self.clients.close(now, connection, CloseCode::ShuttingDown);
     }
 
     /// Returns the latest end of the drain.
@@ -56,7 +62,8 @@ impl Worker {
 
     /// Returns true if no client is left to notify, or no time is left for it.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining && (self.all_told() || self.drain_deadline().is_some_and(|until| until <= self.now))
+        self.is_draining()
+            && (self.all_told() || self.drain_deadline().is_some_and(|until| until <= self.now))
     }
 
     /// Returns true if this worker has no client left or about to connect, none that has moved away and whose

@@ -52,6 +52,7 @@ pub use self::placement::Mover;
 
 use self::bodies::Bodies;
 use self::clients::Clients;
+use self::drain::Drain;
 use super::counters::WorkerCounters;
 use super::mail::{Mail, Post, WorkerSet};
 use super::mailbox::{MailRoom, Mailbox};
@@ -82,9 +83,7 @@ pub struct Worker {
     now: Timestamp,
     /// The turn ended with mail left, so the next one begins at once.
     behind: bool,
-    draining: bool,
-    /// Mails that are handled before this worker drains, once nothing else keeps it from it.
-    drain_after: Option<u64>,
+    drain: Drain,
 }
 
 /// Rounds of events and mail in one turn. A round may cause mail to this worker itself; the rest waits for
@@ -114,8 +113,7 @@ impl Worker {
             to_wake: WorkerSet::default(),
             now: Timestamp::ZERO,
             behind: false,
-            draining: false,
-            drain_after: None,
+            drain: Drain::NotYet,
         }
     }
 
@@ -159,7 +157,7 @@ impl Worker {
         self.wake_others();
         // Checked again after the mail: from here on a drain wakes this worker again. It begins with the next
         // turn, once what the mail has caused has been sent: a CLOSE would overtake it.
-        self.behind |= !self.draining && self.has_carried_out_decisions(now);
+        self.behind |= self.settle_drain(now);
         self.publish_counters();
     }
 
@@ -201,7 +199,7 @@ impl Worker {
                 Mail::Forwarded { from, datagram } => self.forwarded(now, from, datagram),
                 Mail::Moved(mover) => self.move_in(now, *mover),
                 Mail::Ended(connection) => self.clients.endpoint.forget(now, connection),
-                _ if self.draining => {}
+                _ if self.is_draining() => {}
                 Mail::Fanout(fanout) => self.fan_out(now, fanout),
                 Mail::ToUser { connection, word } => self.pass_word(now, connection, word),
                 Mail::CloseSession { session, reason } => self.close_session(now, session, reason),

@@ -96,7 +96,7 @@ impl Worker {
         let Mover { connection: moving, client, command: (id, request), .. } = mover;
         let caller = Caller { connection: moving.id(), user: client.user.clone() };
         self.clients.adopt(now, moving, client);
-        if self.draining {
+        if self.is_draining() {
             return self.send_off(now, caller.connection);
         }
         self.user_command(now, &caller, id, request);

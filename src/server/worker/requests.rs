@@ -56,26 +56,26 @@ impl Worker {
         request: Request,
     ) -> Result<Value, ErrorCode> {
         let by = seat.member;
-        match request {
-            Request::Invite(invite) => self.invite(now, user, seat, &invite),
-            Request::Revoke(revoke) => self.revoke(now, seat, revoke.number),
-            Request::Leave => self
-                .with_table(|table, port| table.leave(now, by, LeaveReason::Left, port))
-                .map(|departed| self.departed(now, by.session, &departed)),
-            Request::Kick(kick) => self
-                .with_table(|table, port| table.kick(now, by, kick, port))
-                .map(|departed| self.departed(now, by.session, &departed)),
-            Request::Delete(delete) => self
-                .with_table(|table, port| table.delete(now, by, delete.reason, port))
-                .map(|departed| self.departed(now, by.session, &departed)),
-            Request::Transfer(transfer) => self
-                .with_table(|table, port| table.transfer(now, by, transfer.member, port))
-                .map(|()| Value::Empty),
-            Request::SetProperties(ops) => {
-                self.with_table(|table, port| table.set_properties(now, by, &ops, port)).map(Value::Revision)
+        let departed = match request {
+            Request::Leave => self.with_table(|table, port| table.leave(now, by, LeaveReason::Left, port))?,
+            Request::Kick(kick) => self.with_table(|table, port| table.kick(now, by, kick, port))?,
+            Request::Delete(delete) => {
+                self.with_table(|table, port| table.delete(now, by, delete.reason, port))?
             }
-            _ => Err(ErrorCode::UnknownCommand),
-        }
+            Request::Invite(invite) => return self.invite(now, user, seat, &invite),
+            Request::Revoke(revoke) => return self.revoke(now, seat, revoke.number),
+            Request::Transfer(transfer) => {
+                self.with_table(|table, port| table.transfer(now, by, transfer.member, port))?;
+                return Ok(Value::Empty);
+            }
+            Request::SetProperties(ops) => {
+                let revision = self.with_table(|table, port| table.set_properties(now, by, &ops, port))?;
+                return Ok(Value::Revision(revision));
+            }
+            _ => return Err(ErrorCode::UnknownCommand),
+        };
+        self.departed(now, by.session, &departed);
+        Ok(Value::Empty)
     }
 
     /// Makes the caller a member through `admit`, in a new slot of its connection; the result follows the
@@ -118,7 +118,7 @@ impl Worker {
 
     /// Handles a leave or the end of a session: notifies the users whose invites ended with it, and the
     /// observer of the server.
-    pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) -> Value {
+    pub(super) fn departed(&mut self, now: Timestamp, session: SessionId, departed: &Departed) {
         self.invites_expired(now, &departed.expired);
         self.invites_revoked(now, &departed.revoked);
         if let Some(Left { member, user, why }) = &departed.left {
@@ -135,7 +135,6 @@ impl Worker {
                 properties,
             });
         }
-        Value::Empty
     }
 
     fn info(&mut self, caller: &Caller, session: SessionId) -> Result<Value, ErrorCode> {
