@@ -25,6 +25,16 @@ pub(super) enum Scope {
     Seat(Slot, Seat),
 }
 
+impl Scope {
+    /// Returns the kind of stream on which commands about it arrive.
+    fn stream_kind(self) -> StreamKind {
+        match self {
+            Self::User => StreamKind::Control,
+            Self::Seat(..) => StreamKind::Slot,
+        }
+    }
+}
+
 impl Worker {
     /// Carries out the command in a message and answers it.
     // spec: CMD-1, CMD-3, CMD-5, MSG-1, LIM-2, LIM-4, LIM-6, LIM-8
@@ -36,12 +46,8 @@ impl Worker {
         mut payload: Bytes,
     ) {
         let Some(client) = self.clients.get_mut(connection) else { return };
-        let slot = match stream {
-            Some(stream) => Slot(stream.0),
-            None => match split_slot(&mut payload) {
-                Some(slot) => slot,
-                None => return self.violated(now, connection, "an unreliable message without a slot"),
-            },
+        let Some(slot) = slot_of(stream, &mut payload) else {
+            return self.violated(now, connection, "an unreliable message without a slot");
         };
         let mut in_budget = client.budget.take(now, payload.len());
         if !in_budget && !client.budget.take_refusal(now) {
@@ -54,45 +60,50 @@ impl Worker {
             SlotState::Unknown if stream == Some(StreamId::CONTROL) => Scope::User,
             SlotState::Unknown => return self.violated(now, connection, "a slot that was never given"),
         };
-        let on = match scope {
-            Scope::User => StreamKind::Control,
-            Scope::Seat(..) => StreamKind::Slot,
-        };
-        let command = Command::decode(on, payload);
+        let command = Command::decode(scope.stream_kind(), payload);
         if let Ok(command) = &command {
             in_budget = in_budget && client.budget.take_costs(now, slot, command);
         }
         let caller = Caller { connection, user: client.user.clone() };
         self.counters().commands.add(1);
-        match command {
-            Ok(Command::Request(..)) if stream.is_none() => {
-                self.violated(now, connection, "an unreliable request");
-            }
-            Err(CommandError { reply: Reply::Request(_), .. }) if stream.is_none() => {
-                self.violated(now, connection, "an unreliable request");
-            }
-            Ok(command) if in_budget => self.carry_out(now, caller, scope, command),
-            Ok(command) => self.refuse(now, connection, scope, reply_to(&command), ErrorCode::RateLimited),
-            Err(CommandError { reply, code, .. }) => {
-                let code = if in_budget { code } else { ErrorCode::RateLimited };
-                self.refuse(now, connection, scope, reply, code);
-            }
+        let reply = match &command {
+            Ok(command) => reply_to(command),
+            Err(CommandError { reply, .. }) => *reply,
+        };
+        if stream.is_none() && matches!(reply, Reply::Request(_)) {
+            return self.violated(now, connection, "an unreliable request");
+        }
+        let command =
+            if in_budget { command.map_err(|error| error.code) } else { Err(ErrorCode::RateLimited) };
+        let outcome = command.and_then(|command| self.carry_out(now, &caller, scope, command));
+        if let Err(code) = outcome {
+            self.refuse(now, connection, scope, reply, code);
         }
     }
 
-    fn carry_out(&mut self, now: Timestamp, caller: Caller, scope: Scope, command: Command) {
-        let connection = caller.connection;
-        let reply = reply_to(&command);
-        let outcome = match (command, scope) {
+    /// Carries out a command and, if it is a request, answers it.
+    ///
+    /// # Errors
+    /// Why a command that is not a request is refused.
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        caller: &Caller,
+        scope: Scope,
+        command: Command,
+    ) -> Result<(), ErrorCode> {
+        match (command, scope) {
             (Command::Request(id, request), Scope::User) => {
-                return match self.better_place(now, &caller, &request) {
-                    Some(place) => self.move_out(now, &caller, place, (id, request)),
-                    None => self.user_command(now, &caller, id, request),
-                };
+                match self.better_place(now, caller, &request) {
+                    Some(place) => self.move_out(now, caller, place, (id, request)),
+                    None => self.user_command(now, caller, id, request),
+                }
+                Ok(())
             }
             (Command::Request(id, request), Scope::Seat(_, seat)) => {
                 let outcome = self.seat_request(now, &caller.user, seat, request);
-                return self.answer(now, connection, scope, id, outcome);
+                self.answer(now, caller.connection, scope, id, outcome);
+                Ok(())
             }
             (Command::Broadcast(broadcast), Scope::Seat(_, seat)) => {
                 let broadcast = Broadcast { body: self.bodies.copy(broadcast.body), ..broadcast };
@@ -103,9 +114,6 @@ impl Worker {
                 self.with_table(|table, port| table.message(now, seat.member, message, port))
             }
             (Command::Broadcast(_) | Command::Message(_), Scope::User) => Err(ErrorCode::UnknownCommand),
-        };
-        if let Err(code) = outcome {
-            self.refuse(now, connection, scope, reply, code);
         }
     }
 
@@ -160,8 +168,11 @@ impl Worker {
     }
 }
 
-/// Takes the slot from the front of an unreliable message.
-fn split_slot(payload: &mut Bytes) -> Option<Slot> {
+/// Returns the slot that a message is about; an unreliable one has it at its front, where it is taken off.
+fn slot_of(stream: Option<StreamId>, payload: &mut Bytes) -> Option<Slot> {
+    if let Some(stream) = stream {
+        return Some(Slot(stream.0));
+    }
     let mut reader = Reader::new(payload.clone());
     let slot = Slot::read(&mut reader).ok()?;
     *payload = reader.rest();
