@@ -87,7 +87,7 @@ pub use self::config::ClientConfig;
 pub use self::connect::ConnectError;
 #[cfg(feature = "cli")]
 pub(crate) use self::connect::reachable;
-pub use self::core::{Disconnected, Event, Mirror, RequestError, SendError, Sent, ServerViolation};
+pub use self::core::{Disconnected, Event, Mirror, RequestError, SendError, SendFate, Sent, ServerViolation};
 #[cfg(feature = "client")]
 pub use self::events::Events;
 #[cfg(feature = "client")]

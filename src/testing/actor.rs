@@ -10,7 +10,7 @@ use super::checker::{Audience, Checker, Mine, Sending, Tag};
 use super::client::SimClient;
 use super::{payload, writer};
 use crate::base::{MemberId, SessionId, SessionKind, Timestamp, UserId};
-use crate::client::core::{Core, Mirror, RequestError};
+use crate::client::core::{Core, Mirror, RequestError, SendFate};
 use crate::wire::command::{Create, Decline, Delete, Invite, InvitedUsers, Join, Kick, Revoke, To, Transfer};
 use crate::wire::{
     Admission, Delivery, IdleTtl, InviteTtl, MaxMembers, Note, OnOwnerLeave, Reason, Request, Settings,
@@ -131,7 +131,7 @@ fn say(client: &mut SimClient, now: Timestamp, mine: Mine, checker: &mut Checker
     };
     if let Ok(sent) = sent {
         client.serial += 1;
-        let (counter, shed) = (sent.counter, sent.shed);
+        let (counter, shed) = (sent.counter, sent.fate == SendFate::Shed);
         checker.sent(Sending { tag, at: now, mine, counter, delivery, to, audience, bytes, shed });
     }
 }

@@ -45,6 +45,8 @@ pub use pending::MAX_PENDING;
 pub use send::Sent;
 pub use violation::ServerViolation;
 
+pub use crate::rudp::Sent as SendFate;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

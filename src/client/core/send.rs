@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::dialogue::asked;
 use super::error::{RequestError, SendError};
 use super::event::low_counter;
-use super::{Core, Link};
+use super::{Core, Link, SendFate};
 use crate::base::{MemberId, OutOfBounds, RequestId, ShortBytes, Slot, StreamId, Timestamp, Wire, Writer};
 use crate::rudp::{self, Payload};
 use crate::wire::command::{Recipients, To, write_broadcast_head, write_message_head};
@@ -16,12 +16,8 @@ use crate::wire::{Body, Command, Delivery, ErrorCode, Request, StreamKind};
 pub struct Sent {
     /// Its number within its session, from 0, as named by [`Event::Refused`](super::Event::Refused).
     pub counter: u64,
-    /// True if it replaced an older message of its key that was not acked yet; that one may or may not have
-    /// arrived.
-    pub superseded: bool,
-    /// True if it was dropped, as an unreliable or sequenced message may be, because too much is queued
-    /// before it. Otherwise it is on its way.
-    pub shed: bool,
+    /// Whether it is on its way, and what became of an older message of its key.
+    pub fate: SendFate,
 }
 
 impl Core {
@@ -133,12 +129,11 @@ impl Core {
         }
         write_head(low_counter(counter), head);
         let payload_bytes = body.len();
-        let sent = connection
+        let fate = connection
             .send(now, slot.into(), delivery, in_pieces(head, body))
             .map_err(|error| hot_error(slot, payload_bytes, error))?;
         membership.sent += 1;
-        let (superseded, shed) = (sent == rudp::Sent::Superseded, sent == rudp::Sent::Shed);
-        Ok(Sent { counter, superseded, shed })
+        Ok(Sent { counter, fate })
     }
 }
 

@@ -118,11 +118,8 @@ fn commands_and_hot_path_arrive_as_they_were_meant() {
     let broadcast = |served: &mut Served, delivery| {
         served.core.broadcast(served.now, SLOT, To::Others, delivery, Bytes::from_static(b"hi")).unwrap()
     };
-    assert_eq!(broadcast(&mut served, ordered), Sent { counter: 0, superseded: false, shed: false });
-    assert_eq!(
-        broadcast(&mut served, Delivery::Unreliable),
-        Sent { counter: 1, superseded: false, shed: false }
-    );
+    assert_eq!(broadcast(&mut served, ordered), Sent { counter: 0, fate: SendFate::Queued });
+    assert_eq!(broadcast(&mut served, Delivery::Unreliable), Sent { counter: 1, fate: SendFate::Queued });
     let recipients = [MemberId(2), MemberId(1)];
     served.core.message(served.now, SLOT, &recipients, ordered, Bytes::from_static(b"psst")).unwrap();
     served.carry();
