@@ -26,26 +26,30 @@ pub(super) struct Slots {
 }
 
 /// A slot whose result or stream, or both, are known.
-#[derive(Debug, Default)]
-struct Entry {
-    state: State,
-    /// True once the result has arrived.
-    is_answered: bool,
-}
-
 #[derive(Debug)]
-enum State {
+enum Entry {
     /// The snapshot has not arrived yet.
     Opening(Opening),
-    /// The client is a member.
-    Member(Box<Membership>),
+    /// The client is a member. `is_answered` is true once the result has arrived.
+    Member { membership: Box<Membership>, is_answered: bool },
     /// The stream ended before the result arrived.
     Ended { session: SessionId, member: MemberId },
 }
 
-impl Default for State {
+impl Default for Entry {
     fn default() -> Self {
         Self::Opening(Opening::default())
+    }
+}
+
+impl Entry {
+    /// Returns true once the result has arrived.
+    fn is_answered(&self) -> bool {
+        match self {
+            Self::Opening(opening) => opening.result.is_some(),
+            Self::Member { is_answered, .. } => *is_answered,
+            Self::Ended { .. } => false,
+        }
     }
 }
 
@@ -81,29 +85,29 @@ impl Slots {
     /// Returns true if the slot's session has ended: what still arrives for it is meaningless.
     pub(super) fn has_ended(&self, slot: Slot) -> bool {
         self.ended.contains(slot)
-            || self.entries.get(&slot).is_some_and(|entry| matches!(entry.state, State::Ended { .. }))
+            || self.entries.get(&slot).is_some_and(|entry| matches!(entry, Entry::Ended { .. }))
     }
 
     /// Returns the session at `slot` if the client is a member.
     pub(super) fn get(&self, slot: Slot) -> Option<&Membership> {
-        match &self.entries.get(&slot)?.state {
-            State::Member(membership) => Some(membership),
+        match self.entries.get(&slot)? {
+            Entry::Member { membership, .. } => Some(membership),
             _ => None,
         }
     }
 
     /// Like [`Slots::get`], but mutable.
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Membership> {
-        match &mut self.entries.get_mut(&slot)?.state {
-            State::Member(membership) => Some(membership),
+        match self.entries.get_mut(&slot)? {
+            Entry::Member { membership, .. } => Some(membership),
             _ => None,
         }
     }
 
     /// Returns the mirrors of all sessions that the client is a member of, by slot.
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &Arc<Mirror>> {
-        self.entries.values().filter_map(|entry| match &entry.state {
-            State::Member(membership) => Some(&membership.mirror),
+        self.entries.values().filter_map(|entry| match entry {
+            Entry::Member { membership, .. } => Some(&membership.mirror),
             _ => None,
         })
     }
@@ -116,7 +120,7 @@ impl Slots {
         opening: usize,
     ) -> Result<Begun, ServerViolation> {
         let entry = self.open(slot, opening)?;
-        let State::Opening(before) = &mut entry.state else {
+        let Entry::Opening(before) = entry else {
             return Err(ServerViolation::Misplaced { stream: slot.into(), event: "snapshot" });
         };
         // If the server contradicts itself, a held result stays, for the caller that waits for it.
@@ -125,7 +129,8 @@ impl Slots {
             check_entered(entered, mirror.session(), mirror.own())?;
         }
         let Opening { result, held, .. } = std::mem::take(before);
-        entry.state = State::Member(Box::new(Membership { mirror: Arc::clone(&mirror), sent: 0 }));
+        let membership = Box::new(Membership { mirror: Arc::clone(&mirror), sent: 0 });
+        *entry = Entry::Member { membership, is_answered: result.is_some() };
         Ok(Begun { result, held, mirror })
     }
 
@@ -138,7 +143,7 @@ impl Slots {
         opening: usize,
     ) -> Result<(), ServerViolation> {
         let entry = self.open(slot, opening)?;
-        let State::Opening(before) = &mut entry.state else { return Ok(()) };
+        let Entry::Opening(before) = entry else { return Ok(()) };
         before.held_bytes += bytes + MESSAGE_OVERHEAD_BYTES;
         if before.held_bytes > MAX_HELD_BYTES {
             return Err(ServerViolation::TooMuchBeforeSnapshot { slot, limit_bytes: MAX_HELD_BYTES });
@@ -151,21 +156,20 @@ impl Slots {
     /// held until the snapshot arrives.
     pub(super) fn answer(&mut self, request: RequestId, entered: Entered) -> Result<bool, ServerViolation> {
         let slot = entered.slot;
-        let taken = self.entries.get(&slot).is_some_and(|entry| entry.is_answered);
+        let taken = self.entries.get(&slot).is_some_and(Entry::is_answered);
         if slot == Slot(0) || taken || self.ended.contains(slot) {
             return Err(ServerViolation::UnexpectedSlot { slot });
         }
-        let entry = self.entries.entry(slot).or_default();
-        entry.is_answered = true;
-        match &mut entry.state {
-            State::Opening(before) => {
+        match self.entries.entry(slot).or_default() {
+            Entry::Opening(before) => {
                 before.result = Some((request, entered));
                 return Ok(false);
             }
-            State::Member(membership) => {
+            Entry::Member { membership, is_answered } => {
                 check_entered(entered, membership.mirror.session(), membership.mirror.own())?;
+                *is_answered = true;
             }
-            State::Ended { session, member } => {
+            Entry::Ended { session, member } => {
                 check_entered(entered, *session, *member)?;
                 self.entries.remove(&slot);
                 self.ended.insert(slot);
@@ -177,19 +181,19 @@ impl Slots {
     /// Ends a membership.
     pub(super) fn end(&mut self, slot: Slot) {
         let Some(entry) = self.entries.get_mut(&slot) else { return };
-        if entry.is_answered {
+        if entry.is_answered() {
             self.entries.remove(&slot);
             self.ended.insert(slot);
-        } else if let State::Member(membership) = &entry.state {
+        } else if let Entry::Member { membership, .. } = entry {
             let mirror = &membership.mirror;
-            entry.state = State::Ended { session: mirror.session(), member: mirror.own() };
+            *entry = Entry::Ended { session: mirror.session(), member: mirror.own() };
         }
     }
 
     /// Ends all sessions; returns the requests whose results were held for snapshots.
     pub(super) fn end_all(&mut self) -> impl Iterator<Item = RequestId> + use<> {
-        std::mem::take(&mut self.entries).into_values().filter_map(|entry| match entry.state {
-            State::Opening(Opening { result: Some((request, _)), .. }) => Some(request),
+        std::mem::take(&mut self.entries).into_values().filter_map(|entry| match entry {
+            Entry::Opening(Opening { result: Some((request, _)), .. }) => Some(request),
             _ => None,
         })
     }
@@ -197,7 +201,7 @@ impl Slots {
     /// Returns the entry of a slot whose stream has appeared. A new entry is legal only while a create or
     /// join is open that may have led to it.
     fn open(&mut self, slot: Slot, opening: usize) -> Result<&mut Entry, ServerViolation> {
-        let unanswered = self.entries.values().filter(|entry| !entry.is_answered).count();
+        let unanswered = self.entries.values().filter(|entry| !entry.is_answered()).count();
         if !self.entries.contains_key(&slot) && unanswered >= opening {
             return Err(ServerViolation::UnexpectedSlot { slot });
         }
