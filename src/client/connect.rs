@@ -1,16 +1,17 @@
 //! Connecting: from a grant to a running client.
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, mem};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::net::lookup_host;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::config::ClientConfig;
@@ -130,63 +131,106 @@ pub(super) async fn connect<T: Send + 'static>(
     config: &ClientConfig,
     mut sink: impl FnMut(&Client) -> (Sink, T),
 ) -> Result<(Client, T), ConnectError> {
-    let mut attempts = Attempts::new(grant, config);
-    let mut candidates = Candidates::new(attempts.now(), &grant.servers);
-    // Dropped with the remaining attempts when one has answered or the caller stops waiting.
-    let mut tries = JoinSet::new();
-    let mut failed = ConnectError::NoServer;
+    let mut search = Search::new(grant, config);
     loop {
-        let now = attempts.now();
-        while let Some(candidate) = candidates.next(now) {
+        search.start_due(&mut sink);
+        let ended = search.next().await;
+        if let ControlFlow::Break(outcome) = search.take(ended) {
+            return outcome;
+        }
+    }
+}
+
+/// The search for an address that answers.
+struct Search<'a, T> {
+    attempts: Attempts<'a>,
+    candidates: Candidates,
+    /// Dropped with the remaining attempts when one has answered or the caller stops waiting.
+    tries: JoinSet<Tried<T>>,
+    /// The most informative failure so far.
+    failed: ConnectError,
+}
+
+impl<'a, T: Send + 'static> Search<'a, T> {
+    fn new(grant: &'a ConnectGrant, config: &'a ClientConfig) -> Self {
+        let attempts = Attempts::new(grant, config);
+        let candidates = Candidates::new(attempts.now(), &grant.servers);
+        Self { attempts, candidates, tries: JoinSet::new(), failed: ConnectError::NoServer }
+    }
+
+    /// Begins to resolve or to try the candidates that are due.
+    fn start_due(&mut self, sink: &mut impl FnMut(&Client) -> (Sink, T)) {
+        let now = self.attempts.now();
+        while let Some(candidate) = self.candidates.next(now) {
             match candidate {
                 Candidate::Server(server) if !ConnectGrant::is_address(&server) => {
-                    candidates.found(now, &server, Vec::new());
-                    failed = failed.or_rather(ConnectError::Address { server });
+                    self.candidates.found(now, &server, Vec::new());
+                    self.fail(ConnectError::Address { server });
                 }
                 Candidate::Server(server) => {
-                    tries.spawn(async {
+                    self.tries.spawn(async {
                         let addresses = resolve(&server).await;
                         Tried::Server(server, addresses)
                     });
                 }
-                Candidate::Address(server, address) => match attempts.begin(&server, address, &mut sink) {
-                    Ok(Begun { client, reader, attempt }) => {
-                        if !attempt.has_route {
-                            candidates.go_on(now);
+                Candidate::Address(server, address) => {
+                    match self.attempts.begin(&server, address, &mut *sink) {
+                        Ok(Begun { client, reader, attempt }) => {
+                            if !attempt.has_route {
+                                self.candidates.go_on(now);
+                            }
+                            self.tries.spawn(async {
+                                Tried::Address(attempt.answered().await.map(|()| (client, reader)))
+                            });
                         }
-                        tries.spawn(async {
-                            Tried::Address(attempt.answered().await.map(|()| (client, reader)))
-                        });
+                        Err(error) => {
+                            self.candidates.go_on(now);
+                            self.fail(error);
+                        }
                     }
-                    Err(error) => {
-                        failed = failed.or_rather(error);
-                        candidates.go_on(now);
-                    }
-                },
+                }
             }
         }
-        let tried = match candidates.due() {
-            None => tries.join_next().await,
-            Some(at) => match timeout(at.since(attempts.now()), tries.join_next()).await {
-                Ok(tried) => tried,
-                Err(_) => continue,
-            },
-        };
-        match tried {
-            Some(Ok(Tried::Address(Ok(connected)))) => return Ok(connected),
+    }
+
+    /// Waits for the end of a try; `None` if there is none, or if the next candidate is due before.
+    async fn next(&mut self) -> Option<Result<Tried<T>, JoinError>> {
+        let ended = self.tries.join_next();
+        match self.candidates.due() {
+            None => ended.await,
+            Some(at) => timeout(at.since(self.attempts.now()), ended).await.ok().flatten(),
+        }
+    }
+
+    /// Takes what [`Search::next`] has returned. Breaks with the outcome of the search.
+    fn take(
+        &mut self,
+        ended: Option<Result<Tried<T>, JoinError>>,
+    ) -> ControlFlow<Result<(Client, T), ConnectError>> {
+        let now = self.attempts.now();
+        match ended {
+            Some(Ok(Tried::Address(Ok(connected)))) => return ControlFlow::Break(Ok(connected)),
             Some(Ok(Tried::Address(Err(error)))) => {
-                candidates.go_on(attempts.now());
-                failed = failed.or_rather(error);
+                self.candidates.go_on(now);
+                self.fail(error);
             }
-            Some(Ok(Tried::Server(server, Ok(found)))) => candidates.found(attempts.now(), &server, found),
+            Some(Ok(Tried::Server(server, Ok(found)))) => self.candidates.found(now, &server, found),
             Some(Ok(Tried::Server(server, Err(error)))) => {
-                candidates.found(attempts.now(), &server, Vec::new());
-                failed = failed.or_rather(ConnectError::Resolve { server, error });
+                self.candidates.found(now, &server, Vec::new());
+                self.fail(ConnectError::Resolve { server, error });
             }
-            Some(Err(_)) => return Err(ConnectError::Ended(runtime_ended())),
-            None if candidates.due().is_none() => return Err(failed),
-            None => candidates.go_on(attempts.now()),
+            Some(Err(_)) => return ControlFlow::Break(Err(ConnectError::Ended(runtime_ended()))),
+            None if self.candidates.due().is_none() => {
+                return ControlFlow::Break(Err(mem::replace(&mut self.failed, ConnectError::NoServer)));
+            }
+            None => self.candidates.go_on(now),
         }
+        ControlFlow::Continue(())
+    }
+
+    fn fail(&mut self, error: ConnectError) {
+        let before = mem::replace(&mut self.failed, ConnectError::NoServer);
+        self.failed = before.or_rather(error);
     }
 }
 

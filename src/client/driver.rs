@@ -83,8 +83,8 @@ impl Notice {
 pub(super) struct Race(Arc<AtomicBool>);
 
 impl Race {
-    /// Returns true for the first caller only.
-    fn is_won(&self) -> bool {
+    /// Lets the attempt win unless another one has; returns whether it did.
+    fn win(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
 }
@@ -135,7 +135,7 @@ impl State {
         while let Some(output) = self.core.poll_output() {
             match output {
                 // Abandoned before its confirmation is sent.
-                Output::Connected if !self.race.is_won() => self.core.abandon(Disconnected::ByClient),
+                Output::Connected if !self.race.win() => self.core.abandon(Disconnected::ByClient),
                 Output::Connected => {
                     notices.extend(self.connected.take().map(|caller| Notice::Connected(caller, Ok(()))));
                 }
