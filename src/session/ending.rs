@@ -8,10 +8,7 @@ use crate::base::{MemberId, Timestamp, UserId};
 use crate::wire::{DeleteReason, ErrorCode, Reason};
 
 impl Session {
-    /// Ends the session on behalf of the owner.
-    ///
-    /// # Errors
-    /// `not_a_member`, `not_owner`.
+    /// Carries out [`SessionTable::delete`](super::SessionTable::delete).
     pub(super) fn delete(
         &mut self,
         by: MemberId,
@@ -22,7 +19,7 @@ impl Session {
         Ok(self.end(DeleteReason::Deleted, reason, turn))
     }
 
-    /// Ends the session on behalf of the operator.
+    /// Carries out [`SessionTable::close`](super::SessionTable::close).
     pub(super) fn close(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Departed {
         self.end(DeleteReason::ClosedByOperator, reason, turn)
     }

@@ -13,11 +13,7 @@ use crate::wire::command::Invite;
 use crate::wire::{ErrorCode, Reason, UserEvent};
 
 impl Session {
-    /// Invites `users` on behalf of the owner: those users of the command that the caller let through. Each
-    /// gets its own answer: `already_member`, `session_full` if no seat is left to hold, `too_many_invites`.
-    ///
-    /// # Errors
-    /// `not_a_member`, `not_owner`.
+    /// Carries out [`SessionTable::invite`](super::SessionTable::invite).
     pub(super) fn invite(
         &mut self,
         by: MemberId,
@@ -52,10 +48,7 @@ impl Session {
         Ok(NewInvite { invite: self.invite_id(number), replaced: replaced_id })
     }
 
-    /// Revokes an open invite on behalf of the owner.
-    ///
-    /// # Errors
-    /// `not_a_member`, `not_owner`, `no_such_invite`, or the code of how the invite has already ended.
+    /// Carries out [`SessionTable::revoke`](super::SessionTable::revoke).
     pub(super) fn revoke_by(
         &mut self,
         by: MemberId,
@@ -73,10 +66,7 @@ impl Session {
         Some(EndedInvite { invite: self.invite_id(number), user })
     }
 
-    /// Ends an invite on behalf of its user and notifies the owner.
-    ///
-    /// # Errors
-    /// `no_such_session`; those of the invite, as for `join`; `busy`.
+    /// Carries out [`SessionTable::decline`](super::SessionTable::decline).
     pub(super) fn decline(
         &mut self,
         user: &UserId,

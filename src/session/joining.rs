@@ -31,12 +31,7 @@ impl Session {
         self.admit(creator, Entry::default(), turn)
     }
 
-    /// Makes a user a member, replacing a membership by an older connection.
-    ///
-    /// # Errors
-    /// In this order: those of [`Phase::check`](super::phase::Phase::check); those of the invite (see
-    /// [`Invites::admitting`](super::invites::Invites::admitting)) or `session_not_open`; `already_member`,
-    /// `session_full`, `rate_limited`, `busy`.
+    /// Carries out [`SessionTable::join`](super::SessionTable::join).
     // spec: SES-9
     pub(super) fn join(
         &mut self,
@@ -52,8 +47,8 @@ impl Session {
     /// enters with.
     ///
     /// # Errors
-    /// Those of [`Session::join`] up to `already_member`; `no_such_session` if the session would end with the
-    /// older membership.
+    /// Those of [`SessionTable::join`](super::SessionTable::join) up to `already_member`; `no_such_session` if
+    /// the session would end with the older membership.
     pub(super) fn check_join(
         &self,
         user: &UserId,

@@ -9,10 +9,7 @@ use crate::base::{MemberId, UserId};
 use crate::wire::{DeleteReason, ErrorCode, LeaveReason, OnOwnerLeave, Reason};
 
 impl Session {
-    /// Removes a member that leaves or whose connection has ended. Never refused for lack of room.
-    ///
-    /// # Errors
-    /// `not_a_member`.
+    /// Carries out [`SessionTable::leave`](super::SessionTable::leave).
     pub(super) fn leave(
         &mut self,
         member: MemberId,
@@ -23,10 +20,7 @@ impl Session {
         Ok(self.remove(member, why, Reason::none(), turn))
     }
 
-    /// Removes a member on behalf of the owner and revokes that user's open invite.
-    ///
-    /// # Errors
-    /// `not_a_member`, `not_owner`, `no_such_member`, `invalid_target`.
+    /// Carries out [`SessionTable::kick`](super::SessionTable::kick).
     pub(super) fn kick(
         &mut self,
         by: MemberId,
@@ -38,10 +32,7 @@ impl Session {
         Ok(self.expel(target, reason, turn))
     }
 
-    /// Removes a user on behalf of the operator and revokes that user's open invite.
-    ///
-    /// # Errors
-    /// `no_such_member`.
+    /// Carries out [`SessionTable::expel`](super::SessionTable::expel).
     pub(super) fn expel_user(
         &mut self,
         user: &UserId,
@@ -60,10 +51,7 @@ impl Session {
         departed
     }
 
-    /// Transfers ownership to another member on behalf of the owner.
-    ///
-    /// # Errors
-    /// Those of [`Session::kick`], `rate_limited`, `busy`.
+    /// Carries out [`SessionTable::transfer`](super::SessionTable::transfer).
     pub(super) fn transfer(
         &mut self,
         by: MemberId,

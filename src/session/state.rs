@@ -1,6 +1,7 @@
 //! [`Session`]: the state of one session, and what its commands share: checks, event numbers, mail.
 //!
-//! The commands are in `joining`, `leaving`, `ending`, `inviting` and `traffic`. Each of them first checks,
+//! The commands are in `joining`, `leaving`, `ending`, `inviting` and `traffic`; what they do and when they
+//! are refused is stated at the methods of [`SessionTable`](super::SessionTable). Each of them first checks,
 //! then reserves room in the mailboxes, then changes state, numbers the event and posts it. A refused command
 //! changes nothing except the rate budgets, and every event that has a number is posted. What may follow on
 //! what in the life of a session is in `phase`.

@@ -16,10 +16,7 @@ pub(super) const LARGEST_BYTES: u64 =
     (MAX_COMMAND_BYTES + MAX_PROPERTIES * OP_OVERHEAD_BYTES + MESSAGE_OVERHEAD_BYTES) as u64;
 
 impl Session {
-    /// Sends a payload to all members, as a numbered event if the delivery is ordered.
-    ///
-    /// # Errors
-    /// `not_a_member`, `busy`, `rate_limited`.
+    /// Carries out [`SessionTable::broadcast`](super::SessionTable::broadcast).
     pub(super) fn broadcast(
         &mut self,
         sender: MemberId,
@@ -43,12 +40,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a payload to some members. Recipients that have left are skipped: the event of their leave is on
-    /// its way to the sender.
-    ///
-    /// # Errors
-    /// `not_a_member`; `no_such_member` if a recipient never was a member or none is a member now; `busy`,
-    /// `rate_limited`.
+    /// Carries out [`SessionTable::message`](super::SessionTable::message).
     pub(super) fn message(
         &mut self,
         sender: MemberId,
@@ -80,10 +72,7 @@ impl Session {
         if workers.is_empty() { Err(ErrorCode::NoSuchMember) } else { Ok(workers) }
     }
 
-    /// Changes properties, all or nothing.
-    ///
-    /// # Errors
-    /// `not_a_member`, those of the operations, `busy`, `rate_limited`.
+    /// Carries out [`SessionTable::set_properties`](super::SessionTable::set_properties).
     pub(super) fn set_properties(
         &mut self,
         member: MemberId,

@@ -10,9 +10,10 @@ impl SessionTable {
     /// Makes a user a member, replacing a membership by an older connection.
     ///
     /// # Errors
-    /// In this order: `no_such_session`; with an invite `no_such_invite`, `not_your_invite`,
-    /// `invite_expired`, `invite_revoked`, `invite_used`, `invite_declined`, without one `session_not_open`;
-    /// `already_member`, `session_full`, `rate_limited`, `busy`.
+    /// In this order: `no_such_session`, or `busy` while a new session is about to take its place; with an
+    /// invite `no_such_invite`, `not_your_invite`, `invite_expired`, `invite_revoked`, `invite_used`,
+    /// `invite_declined`, without one `session_not_open`; `already_member`, `session_full`, `rate_limited`,
+    /// `busy`.
     pub fn join(
         &self,
         now: Timestamp,
@@ -190,7 +191,8 @@ impl SessionTable {
         })
     }
 
-    /// Sends a payload to some members; recipients that have left are skipped.
+    /// Sends a payload to some members. Recipients that have left are skipped: the event of their leave is on
+    /// its way to the sender.
     ///
     /// # Errors
     /// `not_a_member`; `no_such_member` if a recipient never was a member or none is a member now;
