@@ -279,12 +279,16 @@ impl Report {
     /// Returns the report as a table for people.
     pub fn to_table(&self) -> Table {
         let json = self.to_json();
-        let figure = |key: &str| match json.get(key) {
-            None | Some(Value::Null) => "unknown".to_owned(),
-            Some(Value::Number(number)) if number.is_f64() => {
-                format!("{:.3}", number.as_f64().unwrap_or_default())
+        let figure = |key: &str| {
+            let figure = json.get(key);
+            debug_assert!(figure.is_some(), "the report has no {key}");
+            match figure {
+                None | Some(Value::Null) => "unknown".to_owned(),
+                Some(Value::Number(number)) if number.is_f64() => {
+                    format!("{:.3}", number.as_f64().unwrap_or_default())
+                }
+                Some(other) => other.to_string(),
             }
-            Some(other) => other.to_string(),
         };
         let cpu = |us, share| format!("{} us a delivery, {} of a core", figure(us), figure(share));
         let Workload { sessions, members, rate_hz, size_bytes, delivery, seconds, .. } = self.workload;
@@ -478,6 +482,8 @@ mod tests {
         assert_eq!(bulk(&report)[2], Value::Null, "of an unlimited line there is no share");
         report.outcome.bulk = Some(BulkOutcome { bytes: 0, missing: 0, time: Duration::ZERO });
         assert_eq!(bulk(&report), [json!(0), Value::Null, Value::Null], "ended before it was counted");
+        report.outcome.latency_beside_bulk = Some(Latency::new());
+        assert!(report.to_table().to_string().ends_with("0 B, unknown B/s, unknown of the link"));
     }
 
     #[test]
