@@ -65,8 +65,8 @@ struct Client {
     next_request: u32,
     /// Its datagrams are lost in both directions.
     unplugged: bool,
-    /// Datagrams to it are lost.
-    deaf: bool,
+    /// Datagrams that reach it before those to it are lost.
+    hears: usize,
 }
 
 impl House {
@@ -124,7 +124,7 @@ impl House {
             received: Vec::new(),
             next_request: 1,
             unplugged: false,
-            deaf: false,
+            hears: usize::MAX,
         });
         Who(number)
     }
@@ -158,12 +158,17 @@ impl House {
 
     /// Drops everything that a client receives from now on.
     pub(super) fn deafen(&mut self, who: Who) {
-        self.clients[who.0].deaf = true;
+        self.hear(who, 0);
+    }
+
+    /// Lets a client receive so many datagrams, and then no more.
+    pub(super) fn hear(&mut self, who: Who, datagrams: usize) {
+        self.clients[who.0].hears = datagrams;
     }
 
     /// Lets a client receive again.
     pub(super) fn heal(&mut self, who: Who) {
-        self.clients[who.0].deaf = false;
+        self.hear(who, usize::MAX);
     }
 
     /// Routes a client's datagrams to another worker's socket from now on.
@@ -306,7 +311,8 @@ impl House {
                     assert!(self.vacated.contains(&to.route.remote), "nobody was ever at {to:?}");
                     continue;
                 };
-                if !receiver.unplugged && !receiver.deaf {
+                if !receiver.unplugged && receiver.hears > 0 {
+                    receiver.hears -= 1;
                     receiver.handle_datagram(now.mono, datagram);
                 }
             }

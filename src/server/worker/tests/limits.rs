@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::answers::full_house;
 use super::house::{House, create, invite};
 use super::{Limits, Who, with_any_workers};
-use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, Wire, WorkerId};
+use crate::base::{RequestId, SessionId, Slot, StreamId, Timestamp, UserId, Wire, WorkerId};
 use crate::net::Driven;
 use crate::rudp::ConnectionConfig;
 use crate::server::mailbox::MailRoom;
@@ -90,6 +90,38 @@ fn a_member_that_lags_for_too_long_is_removed_however_little_waits() {
         matches!(told.last(), Some(SessionEvent::MemberLeft { why: LeaveReason::Lagging, .. })),
         "{told:?}"
     );
+}
+
+/// What waits at one check must be taken by the next one; what is added meanwhile has until the one after.
+// spec-test: SES-17
+#[test]
+fn a_member_may_take_less_than_is_added_while_it_takes_what_waited_before() {
+    let (lagging_bytes, max_queued_bytes, max_lagging_ms) = (65_536, 1 << 20, 4_000);
+    let limits = Limits { lagging_bytes, max_queued_bytes, max_lagging_ms, ..Limits::default() };
+    let mut house = House::new(1, limits);
+    let [ann, cat] = [("ann", 0), ("cat", 0)].map(|(user, at)| house.connect(user, at));
+    let at = house.create(ann, 2, Admission::Open);
+    house.join_open(cat, at.session).unwrap();
+    house.deafen(cat);
+    let connection = house.shared.directory.live(&UserId::new("cat").unwrap()).unwrap();
+    let waiting = |house: &House| house.workers[0].clients.endpoint.queued_reliable_bytes(connection);
+    let add = |house: &mut House, messages| {
+        (0..messages).for_each(|_| shout(house, ann, at.slot, 0, 5_000));
+        house.pass(Duration::from_millis(100));
+    };
+    add(&mut house, 18);
+    for (messages, left, removed) in [(36, 170_000, 0), (48, 230_000, 0), (48, 300_000, 1)] {
+        let (before, check) = (waiting(&house), house.workers[0].clients.lagging_due().unwrap());
+        add(&mut house, messages);
+        while waiting(&house) > left {
+            house.hear(cat, 8);
+            house.pass(Duration::from_millis(10));
+        }
+        house.deafen(cat);
+        assert!(waiting(&house) > before, "it takes less than is added");
+        house.pass(check.since(house.now.mono));
+        assert_eq!(house.shared.totals().connections_lagging, removed, "{left} bytes wait");
+    }
 }
 
 /// It is shed when it waits for too long, and nobody has to take it.
