@@ -296,6 +296,24 @@ fn a_drain_tells_every_client_and_refuses_new_ones() {
     });
 }
 
+/// Its handshake was answered before, so it is too late to refuse its HELLO.
+// spec-test: CON-8
+#[test]
+fn a_client_whose_first_packet_arrives_during_a_drain_is_told_and_does_not_enter() {
+    with_any_workers(|house| {
+        let [ann] = house.dial_up([("ann", 0)]);
+        house.shared.drain(house.now.mono + Duration::from_secs(5));
+        let now = house.now;
+        house.workers.iter_mut().for_each(|worker| worker.handle_wake(now));
+        assert!(!house.workers[0].is_finished(), "it waits for ann");
+        house.run();
+        assert_eq!(house.closed_with(ann), Some(CloseCode::ShuttingDown));
+        assert_eq!(house.shared.totals().connections_opened, 0);
+        house.pass(Duration::from_millis(1));
+        assert!(house.workers.iter().all(Driven::is_finished));
+    });
+}
+
 #[test]
 fn a_drain_without_clients_is_done_at_once() {
     with_any_workers(|house| {
