@@ -156,14 +156,14 @@ impl Server {
 
     /// Ends a session. Its members get `closed_by_operator` and `reason`, and invited users are notified that
     /// their invites are revoked. Returns at once; false if the session does not exist, or after
-    /// [`Server::drain`].
+    /// [`Server::drain`], which still carries out what was accepted before.
     pub fn close_session(&self, session: SessionId, reason: Reason) -> bool {
         self.shared.close_session(session, reason)
     }
 
     /// Ends the user's connection. The client gets `kicked_by_operator` and `reason`; the members of the
-    /// user's sessions see the leave as `dropped`. Returns at once; false if the user is not connected. After
-    /// [`Server::drain`] the client may get `shutting_down` instead.
+    /// user's sessions see the leave as `dropped`. Returns at once; false if the user is not connected. If
+    /// [`Server::drain`] follows or came before, the client may get `shutting_down` instead.
     ///
     /// A user with an unused grant can connect again unless [`Builder::admit`] refuses. Make it refuse first,
     /// then kick.
@@ -174,7 +174,7 @@ impl Server {
     /// Removes a user from a session, as its owner could. Its members, including the user, get `kicked` and
     /// `reason`, and an open invite of the user is revoked. The user stays connected, and may return if the
     /// session is open or its owner invites the user again. Returns at once; false if the user is not in the
-    /// session, or after [`Server::drain`].
+    /// session, or after [`Server::drain`], which still carries out what was accepted before.
     pub fn remove_member(&self, session: SessionId, user: &UserId, reason: Reason) -> bool {
         self.shared.remove_member(session, user, reason)
     }
@@ -193,6 +193,10 @@ impl Server {
     /// confirmed, for 3 s each and at most `timeout` in all. A later call can shorten the time. Sessions keep
     /// their last state, which [`Server::sessions`], [`Server::members`] and [`Server::properties`] still
     /// return afterwards.
+    ///
+    /// A [`Server::close_session`] or [`Server::remove_member`] that was accepted before is still carried out.
+    /// Clients are notified of the shutdown after the events of that, but at the end of `timeout` at the
+    /// latest: with [`Duration::ZERO`], members may get `shutting_down` instead of the event.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
     }
@@ -279,5 +283,58 @@ impl Drop for WorkerEnd {
             running.failure.get_or_insert(error);
         }
         self.running.has_changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::base::{ConnectionId, LoginNumber, SessionKind, Slot, Timestamp};
+    use crate::server::limits::Limits;
+    use crate::server::mail::{Post, WorkerSet};
+    use crate::session::{Entrant, MemberAt};
+    use crate::wire::command::{Create, InitialProperties};
+    use crate::wire::{Admission, IdleTtl, MaxMembers, OnOwnerLeave, Settings};
+
+    /// Creates the state of a server with a session that the operator has decided to close.
+    fn undecided() -> Shared {
+        let shared = Shared::new(Limits::default(), 2, &mut StdRng::seed_from_u64(1));
+        let settings = Settings {
+            kind: SessionKind(1),
+            max_members: MaxMembers::new(2).unwrap(),
+            idle_ttl: IdleTtl::new(0).unwrap(),
+            on_owner_leave: OnOwnerLeave::Transfer,
+            admission: Admission::Open,
+        };
+        let create = Create { settings, properties: InitialProperties::default() };
+        let (worker, connection) = (WorkerId(0), ConnectionId(1));
+        let at = MemberAt { worker, connection, slot: Slot(1), login: LoginNumber(1) };
+        let creator = Entrant { user: &UserId::new("ann").unwrap(), at, snapshot_room: usize::MAX };
+        let mut wake = WorkerSet::default();
+        let mut post = Post::new(&shared.mailboxes, &mut wake);
+        let session = shared.sessions.create(Timestamp::ZERO, creator, create, &mut post).unwrap().session;
+        assert!(shared.close_session(session, Reason::none()) && shared.has_decisions());
+        shared
+    }
+
+    #[test]
+    fn a_drain_waits_neither_for_a_worker_that_has_failed_nor_for_its_decisions() {
+        let (shared, clock, running) = (Arc::new(undecided()), Clock::new(), Arc::<Running>::default());
+        running.lock().threads = 2;
+        let until = clock.mono() + Duration::from_secs(3_600);
+        shared.drain(until);
+        let end = |outcome| {
+            drop(WorkerEnd { shared: Arc::clone(&shared), clock, running: Arc::clone(&running), outcome });
+        };
+        end(Ok(()));
+        assert!(shared.drain_until() == Some(until) && shared.has_decisions(), "the other one goes on");
+        end(Err(io::Error::other("a test")));
+        assert!(shared.drain_until().unwrap() <= clock.mono() + DRAIN_AFTER_FAILURE);
+        assert!(!shared.has_decisions());
+        let state = running.lock();
+        assert_eq!((state.threads, state.failure.as_ref().unwrap().to_string()), (0, "a test".to_owned()));
     }
 }

@@ -8,6 +8,7 @@ use super::answers::some_ops;
 use super::house::{create, invite};
 use super::{House, Limits, broadcast, gathered, with_any_workers};
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, StreamId, UserId};
+use crate::net::Driven;
 use crate::rudp::SendError;
 use crate::wire::command::{Decline, Delete, Join, Kick, To, Transfer};
 use crate::wire::{
@@ -130,6 +131,24 @@ fn what_the_operator_decides_before_a_drain_is_told_before_it() {
         assert_eq!([ann, ben].map(|who| house.closed_with(who)), [Some(CloseCode::ShuttingDown); 2]);
         assert!(house.shared.sessions.look_at(other.session).is_none());
         assert_eq!(house.shared.sessions.look_at(at.session).unwrap().members, 2, "it keeps its state");
+    });
+}
+
+/// However little time the drain has: only the events may be missing.
+// spec-test: SES-18
+#[test]
+fn what_the_operator_decides_is_done_even_if_the_server_ends_at_once() {
+    with_any_workers(|house| {
+        let [(ann, at), (ben, _), _] = gathered(house);
+        let other = house.create(ann, 2, Admission::Open);
+        assert!(house.shared.remove_member(at.session, &UserId::new("ben").unwrap(), Reason::none()));
+        assert!(house.shared.close_session(other.session, Reason::none()));
+        house.shared.drain(house.now.mono);
+        house.run();
+        assert!(house.workers.iter().all(Driven::is_finished));
+        assert_eq!([ann, ben].map(|who| house.closed_with(who)), [Some(CloseCode::ShuttingDown); 2]);
+        assert!(house.shared.sessions.look_at(other.session).is_none());
+        assert_eq!(house.shared.sessions.look_at(at.session).unwrap().members, 2);
     });
 }
 
