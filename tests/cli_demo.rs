@@ -57,6 +57,20 @@ fn an_interrupted_demo_still_reports() {
     assert!(demo.wait_exit().success(), "{}", demo.transcript());
 }
 
+/// Forty users would need a quarter of a minute to meet.
+#[test]
+fn a_demo_that_is_interrupted_while_its_users_meet_begins_nothing_else() {
+    let mut demo =
+        Running::start(&["demo", "--sessions", "1", "--members", "40", "--delay", "100ms", "--json"]);
+    demo.wait_for_stderr("server on");
+    demo.signal("INT");
+    let report = demo.wait_for_json("the report", |_| true);
+    assert_eq!((&report["sent"], &report["refusals_checked"]), (&0.into(), &0.into()), "{report}");
+    assert!(demo.wait_exit().success(), "{}", demo.transcript());
+    let said = demo.transcript();
+    assert!(said.contains("users met") && !said.contains("40 users met"), "{said}");
+}
+
 #[test]
 fn a_bench_through_a_relay_that_loses_delivers_everything() {
     let args =

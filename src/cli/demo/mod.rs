@@ -157,6 +157,7 @@ async fn watch_plays(
                     figures.problem("interrupted");
                     plays.abort_all();
                 } else {
+                    figures.lock().ended_early = true;
                     figures.tell("ending early");
                 }
             }

@@ -62,10 +62,11 @@ impl Play {
     pub async fn run(self) -> Result<(), Failure> {
         let ends = Instant::now() + self.length;
         let mut stage = Stage::set(self).await?;
-        for index in 0..stage.players.len() {
-            stage.begin_to_send(index);
+        let mut played = Ok(());
+        if !stage.play.is_stopped() {
+            (0..stage.players.len()).for_each(|index| stage.begin_to_send(index));
+            played = stage.incidents(ends).await;
         }
-        let played = stage.incidents(ends).await;
         for player in &mut stage.players {
             player.stop().await;
         }
@@ -90,7 +91,8 @@ impl Play {
 pub const GUESTS: u16 = 2;
 
 impl Stage {
-    /// Connects everyone; the first creates the session and invites the others, who accept.
+    /// Connects everyone; the first creates the session and invites the others, who accept. When the demo must
+    /// end, those who are in by then are all of it.
     async fn set(play: Play) -> Result<Self, Failure> {
         let log = Arc::new(Mutex::new(EventLog::whole()));
         let game =
@@ -122,10 +124,14 @@ impl Stage {
         let entered = done("creating a session", self.owner()?.client.create(create).await)?;
         self.seats.push(entered);
         for index in 1..self.players.len() {
+            if self.play.is_stopped() {
+                self.players.drain(index..).for_each(|player| player.client.close("the demo ends early"));
+                break;
+            }
             let entered = self.invite_and_accept(index).await?.0;
             self.seats.push(entered);
         }
-        let (session, members) = (self.play.session, self.play.members);
+        let (session, members) = (self.play.session, self.players.len());
         self.play.figures.tell(format_args!(
             "session {session}: {members} users met by invitation in {:.0} ms",
             began.elapsed().as_secs_f64() * 1_000.0
@@ -163,14 +169,18 @@ impl Stage {
     /// Runs the incidents that happen while everyone sends, until the time is over.
     async fn incidents(&mut self, ends: Instant) -> Result<(), Failure> {
         self.increment().await?;
-        self.refuse_by_rule().await?;
+        if !self.play.is_stopped() {
+            self.refuse_by_rule().await?;
+        }
         if !self.play.is_stopped() {
             self.refuse_expired().await?;
         }
         if !self.play.is_stopped() {
             self.leave_and_return().await?;
         }
-        self.increment().await?;
+        if !self.play.is_stopped() {
+            self.increment().await?;
+        }
         let mut stop = self.play.stop.clone();
         tokio::select! {
             () = sleep_until(ends) => {}
