@@ -100,7 +100,7 @@ USUAL = bytes([11, 2, 20, 2, 10, 2, 22, 2, 22, 2, 18, 2, 23, 2, 21, 2, 15, 2, 16
 
 # `tokens`: the payload of a token that is opened.
 CLAIMS = (
-    b'{"sub":"anna","jti":"t-1","iat":"2026-01-01T00:00:00Z","exp":"2026-01-01T00:10:00.5+00:00","aud":"a:1",'
+    b'{"sub":"anna","jti":"t-1","iat":"2026-01-01T00:00:00Z","exp":"2026-01-01T00:09:59.5+00:00","aud":"a:1",'
     b'"psk":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA","data":{"team":[3,-1.5e2,null]},"nbf":1}'
 )
 

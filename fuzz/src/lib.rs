@@ -6,7 +6,7 @@ pub mod input;
 pub mod pair;
 pub mod promises;
 
-pub use checksum::{GAME, set_checksum};
+pub use checksum::{CHECKSUM, GAME, set_checksum};
 pub use forger::Forger;
 pub use input::Input;
 pub use pair::{CLIENT, Pair, SERVER};

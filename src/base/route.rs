@@ -36,6 +36,13 @@ pub struct Host {
     link: u32,
 }
 
+impl Host {
+    /// Returns true if `other` is this host; a link-local one that names no link may be on any.
+    pub fn includes(&self, other: Self) -> bool {
+        self.ip == other.ip && (self.link == 0 || self.link == other.link)
+    }
+}
+
 impl From<SocketAddr> for Host {
     /// A socket of both families shows an IPv4 address as an IPv6 one, which is the same host.
     fn from(address: SocketAddr) -> Self {
@@ -84,6 +91,9 @@ mod tests {
         };
         let [here, there] = [2, 3].map(|scope| of("[fe80::c]:1", scope));
         assert!(!here.has_ips_of(&there) && here.has_ips_of(&of("[fe80::c]:9", 2)));
+        let host = |route: Route| Host::from(route.remote);
+        assert!(host(of("[fe80::c]:1", 0)).includes(host(here)), "configured without a link");
+        assert!(host(here).includes(host(here)) && !host(here).includes(host(there)));
         assert!(of("[2001:db8::1]:1", 0).has_ips_of(&of("[2001:db8::1]:1", 2)), "the same anywhere");
         assert!(of("[::ffff:192.0.2.1]:1", 0).has_ips_of(&Route::from(([192, 0, 2, 1], 9))));
     }

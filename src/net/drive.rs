@@ -1,7 +1,7 @@
 //! The loop that runs a [`Driven`] machine on a socket.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -149,9 +149,11 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         let Setup { clock, path, busy_poll, counters, rests, send_batches, names_local } = setup;
         let path = port.path(path);
         if names_local && path == IoPath::Portable {
-            tracing::warn!(
-                "answers may leave from another address of this host than was asked: bind one address"
-            );
+            // Once for all workers of a server.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!("answers may leave from another address than was asked: bind only one");
+            });
         }
         Self {
             driven,

@@ -232,10 +232,10 @@ impl Socket {
     }
 
     /// Makes a socket that is bound to all addresses of this host report which of them each datagram came to,
-    /// and send each datagram from the address that its route names
-    /// ([`Route::local`](crate::base::Route)), where the system supports this (Linux, [`IoPath::Batched`]); elsewhere the
-    /// loop warns that it does not.
-    /// For a server, whose clients accept no answer from an address other than the one that they contacted.
+    /// and send each datagram from the address that its route names ([`Route::local`](crate::base::Route)),
+    /// where the system supports this (Linux, [`IoPath::Batched`]); elsewhere the loop warns that it does
+    /// not. For a server, whose clients accept no answer from an address other than the one that they
+    /// contacted.
     pub fn with_local_addresses(mut self) -> Self {
         if let Ok(addr) = self.udp.local_addr()
             && addr.ip().is_unspecified()

@@ -95,8 +95,9 @@ limits! {
     /// Sessions that one connection creates or joins in a second; as many at once, or 64, or `sessions_per_user`, what
     /// is most. Above it `create` and `join` are refused with `rate_limited`.
     entries_per_second: 8 in 1..=65_536, "sessions/s";
-    /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other user.
-    /// Above it an invite is refused with `too_many_invites`. A list of 512 still fits every client.
+    /// Invites that are open for one user at the same time; a quarter of them, rounded up, from one other
+    /// user. Above it an invite is refused with `too_many_invites`. A list of 512 still fits a client that
+    /// takes messages of 262144 bytes.
     invites_per_user: 64 in 1..=512, "invites";
     /// Invites by one user that are open at the same time, in all sessions. Above it an invite is refused with
     /// `too_many_invites`.
@@ -132,7 +133,8 @@ limits! {
     lagging_bytes: 524_288 in 4_096..=67_108_864, "B";
     /// Bytes of reliable messages that wait for one connection before it is closed with `lagging` and its
     /// user removed from its sessions. Must be at least 163840 and 416 more for each of `invites_per_user`,
-    /// because a user who connects is told of all open invites.
+    /// because a user who connects is told of all open invites. `create` and `join` are refused with `busy`
+    /// while their snapshot could make it so many.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
     /// `lagging`, too, if more than half of `lagging_bytes` still waits. What is sent to it meanwhile has as much time

@@ -194,8 +194,8 @@ impl Server {
     /// their last state, which [`Server::sessions`], [`Server::members`] and [`Server::properties`] still
     /// return afterwards.
     ///
-    /// A [`Server::close_session`] or [`Server::remove_member`] that was accepted before is still carried out.
-    /// Clients are notified of the shutdown after the events of that, but at the end of `timeout` at the
+    /// A [`Server::close_session`] or [`Server::remove_member`] that was accepted before is still carried
+    /// out. Clients are notified of the shutdown after the events of that, but at the end of `timeout` at the
     /// latest: with [`Duration::ZERO`], members may get `shutting_down` instead of the event.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
@@ -300,7 +300,7 @@ mod tests {
     use crate::wire::{Admission, IdleTtl, MaxMembers, OnOwnerLeave, Settings};
 
     /// Creates the state of a server with a session that the operator has decided to close.
-    fn undecided() -> Shared {
+    fn with_a_decision() -> Shared {
         let shared = Shared::new(Limits::default(), 2, &mut StdRng::seed_from_u64(1));
         let settings = Settings {
             kind: SessionKind(1),
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_drain_waits_neither_for_a_worker_that_has_failed_nor_for_its_decisions() {
-        let (shared, clock, running) = (Arc::new(undecided()), Clock::new(), Arc::<Running>::default());
+        let (shared, clock, running) = (Arc::new(with_a_decision()), Clock::new(), Arc::<Running>::default());
         running.lock().threads = 2;
         let until = clock.mono() + Duration::from_secs(3_600);
         shared.drain(until);

@@ -174,9 +174,9 @@ impl Shared {
         })
     }
 
-    /// Posts a decision about a session, unless there is none or the server drains. No worker drains before
-    /// it is carried out: it is counted before the drain is looked for, and a worker looks for the drain
-    /// before it looks at the count.
+    /// Posts a decision about a session, unless there is none or the server drains. While the drain has time
+    /// left, no worker begins it before the decision is carried out: that is counted before the drain is
+    /// looked for, and a worker looks for the drain before it looks at the count.
     fn decide(&self, session: SessionId, decision: impl FnOnce() -> Option<Mail>) -> bool {
         self.decisions.fetch_add(1, Ordering::SeqCst);
         let decision = if self.drain_until().is_none() { decision() } else { None };

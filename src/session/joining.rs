@@ -43,12 +43,12 @@ impl Session {
         self.admit(entrant, entry, turn)
     }
 
-    /// Checks whether `user` may join, regardless of seats, rate and mailbox room, and returns what the user
+    /// Checks whether `user` may join, regardless of seats, rate and room, and returns what the user
     /// enters with.
     ///
     /// # Errors
-    /// Those of [`SessionTable::join`](super::SessionTable::join) up to `already_member`; `no_such_session` if
-    /// the session would end with the older membership.
+    /// Those of [`SessionTable::join`](super::SessionTable::join) up to `already_member`; `no_such_session`
+    /// if the session would end with the older membership.
     pub(super) fn check_join(
         &self,
         user: &UserId,
@@ -108,6 +108,10 @@ impl Session {
         }
         let member = self.members.next_id().ok_or(ErrorCode::SessionFull)?;
         self.check_number()?;
+        let snapshot_bytes = self.snapshot_bytes();
+        if snapshot_bytes > snapshot_room {
+            return Err(ErrorCode::Busy);
+        }
         // Each admission is followed by a leave, which cannot be refused.
         // spec: LIM-7
         let is_in_budget = match invite {
@@ -116,10 +120,6 @@ impl Session {
         };
         if !is_in_budget {
             return Err(ErrorCode::RateLimited);
-        }
-        let snapshot_bytes = self.snapshot_bytes();
-        if snapshot_bytes > snapshot_room {
-            return Err(ErrorCode::Busy);
         }
         let workers = self.members.workers_and(at.worker);
         let postage = self.reserve(&workers, turn)?;

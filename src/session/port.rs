@@ -23,7 +23,7 @@ pub struct Entrant<'a> {
     pub user: &'a UserId,
     /// Its location as a member.
     pub at: MemberAt,
-    /// Bytes that its queue still takes. A snapshot that could be longer is refused with `busy`.
+    /// Bytes that its queue still takes. An entry whose snapshot could be longer is refused with `busy`.
     pub snapshot_room: usize,
 }
 

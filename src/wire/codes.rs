@@ -204,7 +204,6 @@ mod tests {
     fn known_bytes() {
         assert_eq!(ErrorCode::PropertiesTooLarge.to_bytes(), &[0x40, 70][..]);
         assert_eq!(CloseCode::Lagging.to_bytes(), &[4][..]);
-        assert_eq!(RejectCode::AddressLimit.to_bytes(), &[9][..]);
         assert_eq!(LeaveReason::TimedOut.to_bytes(), &[3][..]);
         assert_eq!(DeleteReason::Deleted.to_bytes(), &[1][..]);
     }

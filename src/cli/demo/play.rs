@@ -91,8 +91,8 @@ impl Play {
 pub const GUESTS: u16 = 2;
 
 impl Stage {
-    /// Connects everyone; the first creates the session and invites the others, who accept. When the demo must
-    /// end, those who are in by then are all of it.
+    /// Connects everyone; the first creates the session and invites the others, who accept. When the demo
+    /// must end, those who are in by then are all of it.
     async fn set(play: Play) -> Result<Self, Failure> {
         let log = Arc::new(Mutex::new(EventLog::whole()));
         let game =

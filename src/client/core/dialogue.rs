@@ -270,8 +270,8 @@ fn delivery_of(event: &SessionEvent) -> Delivery {
     }
 }
 
-/// Requires the delivery that an event or a result travels with. Keys may differ: the server's keys keep those of
-/// different senders apart.
+/// Requires the delivery that an event or a result travels with. Keys may differ: the server's keys keep
+/// those of different senders apart.
 fn require(
     stream: StreamId,
     delivery: Delivery,

@@ -110,7 +110,7 @@ impl Core {
 
     /// Handles a datagram; one that is not from the server is dropped.
     pub fn handle_datagram(&mut self, now: Timestamp, from: Envelope, datagram: BytesMut) {
-        if !is_same_address(from.route.remote, self.server) {
+        if !is_of(self.server, from.route.remote) {
             return;
         }
         match &mut self.link {
@@ -269,8 +269,9 @@ impl Core {
     }
 }
 
-fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
-    one.port() == other.port() && Host::from(one) == Host::from(other)
+/// Returns true if `from` is the server's address.
+fn is_of(server: SocketAddr, from: SocketAddr) -> bool {
+    server.port() == from.port() && Host::from(server).includes(from.into())
 }
 
 /// Returns the reason that is reported to the app for the end of a connection.

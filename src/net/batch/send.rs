@@ -98,8 +98,8 @@ impl SendBatch {
         taken
     }
 
-    /// Like [`Self::send`], by calls to `kernel`, which sends datagrams from the front of a list and returns how many
-    /// it took, at least one.
+    /// Like [`Self::send`], by calls to `kernel`, which sends datagrams from the front of a list and returns
+    /// how many it took, at least one.
     fn send_by(
         &mut self,
         counters: &Counters,

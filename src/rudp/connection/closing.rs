@@ -33,8 +33,8 @@ pub enum Repeats {
 pub struct Sending {
     /// The frame.
     pub frame: Close,
-    /// It goes to the address that the peer may have moved to, if any: every other CLOSE does, and one that is
-    /// sent only once.
+    /// It goes to the address that the peer may have moved to, if any: every other CLOSE does, and one that
+    /// is sent only once.
     pub prefers_pending: bool,
     /// Nothing is sent any more.
     pub is_last: bool,

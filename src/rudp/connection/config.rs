@@ -31,8 +31,8 @@ pub struct ConnectionConfig {
     /// Bytes of incomplete or out-of-order messages that this end buffers, 65,536 to 2^30. The connection of
     /// a peer that sends more is closed. Default 4 MiB. Spec: REL-12.
     pub receive_buffer_bytes: usize,
-    /// Bytes of reliable messages that wait to be sent or acked, any number; each message counts 64 bytes more
-    /// than its payload. When the buffer is full, `send` returns
+    /// Bytes of reliable messages that wait to be sent or acked, any number; each message counts 64 bytes
+    /// more than its payload. When the buffer is full, `send` returns
     /// [`SendError::WouldBlock`](super::SendError::WouldBlock); a message that would not fit an empty buffer
     /// fails with [`SendError::TooLarge`](super::SendError::TooLarge). Default 4 MiB.
     pub send_buffer_bytes: usize,

@@ -153,9 +153,9 @@ pub enum Closed {
     KeyLimit(KeyLimit),
 }
 
-/// Why a packet was not accepted. Such packets are counted and never acked, and most have no effect. The
-/// exceptions show that the peer lives: [`Self::TooLate`], and [`Self::OverBudget`], of which those messages
-/// are delivered that fit.
+/// Why a packet was not accepted. Such packets are counted and never acked. [`Self::TooLate`] and
+/// [`Self::OverBudget`] show that the peer lives, and of the latter those messages are delivered that fit;
+/// packets that do not open are counted against the keys (KEY-6). The others have no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketDropped {
     /// The packet is too short, or a reserved bit is set.

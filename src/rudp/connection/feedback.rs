@@ -65,7 +65,7 @@ impl Connection {
             for &AckedPacket { bytes, sent_at } in &outcome.packets {
                 self.repair_encoder.loss_mut().on_acked();
                 self.datagram_size.on_acked(bytes);
-                let app_limited = held_back.app_limited(sent_at);
+                let app_limited = held_back.is_app_limited(sent_at);
                 // An ack gives one sample, that of its largest number.
                 let rtt = if outcome.largest_sent_at == Some(sent_at) { rtt.take() } else { None };
                 controller.on_acked(now, &Acked { bytes, sent_at, rtt, app_limited });
@@ -96,7 +96,7 @@ impl Connection {
         let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
         if is_news && self.sent.has_acked_on_path() && !self.former_acked {
             let newest_sent_at = self.sent.largest_acked_at();
-            let app_limited = self.congestion.held_back().app_limited(newest_sent_at);
+            let app_limited = self.congestion.held_back().is_app_limited(newest_sent_at);
             let marked = Marked { newest_sent_at, app_limited };
             self.congestion.tell(self.rtt.smoothed(), |controller| controller.on_marked(now, &marked));
         }

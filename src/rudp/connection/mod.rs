@@ -358,7 +358,9 @@ impl Connection {
         Ok(sent)
     }
 
-    /// Queues a [`Delivery::ReliableUnordered`] message of at most 1,162 bytes before all that were never sent.
+    /// Queues a [`Delivery::ReliableUnordered`] message of at most 1,162 bytes ahead of those that wait to be
+    /// sent. It stays behind earlier unordered messages of its stream, and a fragment may have its turn
+    /// before it.
     ///
     /// # Errors
     /// Those of [`Self::send`].

@@ -223,8 +223,8 @@ impl Paths {
         }
     }
 
-    /// Returns where a CLOSE of `bytes` bytes goes. One that prefers the pending address goes there if it may: a
-    /// connection that ends has no time for a proof.
+    /// Returns where a CLOSE of `bytes` bytes goes. One that prefers the pending address goes there if it
+    /// may: a connection that ends has no time for a proof.
     // spec: CON-6, PTH-4
     pub fn for_close(&mut self, bytes: usize, prefers_pending: bool) -> Route {
         match &mut self.pending {

@@ -33,7 +33,7 @@ impl Connection {
     fn tell_lost(&mut self, now: Timestamp, lost: &LossOutcome) {
         let Some(newest_sent_at) = lost.on_path().map(|packet| packet.sent_at).max() else { return };
         let packets = u32::try_from(lost.on_path().count()).unwrap_or(u32::MAX);
-        let app_limited = self.congestion.held_back().app_limited(newest_sent_at);
+        let app_limited = self.congestion.held_back().is_app_limited(newest_sent_at);
         // RFC 9002 §7.6.1
         let persistent = self.probe_timeout() * PERSISTENT_PROBE_TIMEOUTS;
         self.congestion.tell(self.rtt.smoothed(), |controller| {

@@ -71,7 +71,8 @@ impl Timers {
         self.activity = Activity::Recent { heard: self.heard().saturating_add(1).min(STREAM) };
     }
 
-    /// Notes a silence. Only an end that `may_ask` whether the peer is there needs to know that a stream stopped.
+    /// Notes a silence. Only an end that `may_ask` whether the peer is there needs to know that a stream
+    /// stopped.
     fn on_silence(&mut self, may_ask: bool) -> Silence {
         if may_ask && self.heard() == STREAM {
             self.activity = Activity::Recent { heard: 0 };

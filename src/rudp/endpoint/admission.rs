@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 
 use super::half_open::{HalfOpen, TIMEOUT_MAX};
 use super::{ANSWERS_MAX, DropReason, Endpoint, is_closing};
-use crate::base::{DecodeError, Now, Route, Timestamp, UnixTime, UserId};
+use crate::base::{ConnectionId, DecodeError, Now, Route, Timestamp, UnixTime, UserId};
 use crate::rudp::{Connection, Role, Vantage};
 use crate::secure::token::{self, TokenError};
 use crate::secure::{Binding, Claims, LedgerError, Responder, TokenUse};
@@ -120,7 +120,7 @@ impl Endpoint {
         }
     }
 
-    /// Step 2: repeats the answer to a HELLO that was answered before, if it comes from the same IP.
+    /// Step 2: repeats the answer to a HELLO that was answered before, if it comes from the same host.
     // spec: HSK-6, TOK-6
     fn repeat_answer(&self, from: Route, hello: &Hello) -> Result<(), Stop> {
         match self.half_opens.of_caller(hello.ephemeral(), from.remote) {
@@ -227,15 +227,31 @@ impl Endpoint {
         self.connections.len() + self.half_opens.len() >= self.config.max_connections
     }
 
-    /// Makes places for a connection by this user from this address, where others must give theirs.
+    /// Returns the half-open connection that must give its place to one by this user from this address, if
+    /// any must.
     ///
     /// # Errors
-    /// Why there is none.
-    fn make_places(&mut self, now: Timestamp, user: &UserId, from: Route) -> Result<(), DropReason> {
-        if self.half_opens.len() >= self.config.max_half_open {
-            let until = now + self.half_open_timeout().saturating_sub(PLACE_KEPT);
-            let yielding = self.half_opens.yielding(until, user, from.remote);
-            self.end_half_open(now, yielding.ok_or(DropReason::HandshakesFull)?);
+    /// [`DropReason::HandshakesFull`] if one must and none may.
+    fn yielding(
+        &self,
+        now: Timestamp,
+        user: &UserId,
+        from: Route,
+    ) -> Result<Option<ConnectionId>, DropReason> {
+        if self.half_opens.len() < self.config.max_half_open {
+            return Ok(None);
+        }
+        let until = now + self.half_open_timeout().saturating_sub(PLACE_KEPT);
+        self.half_opens.yielding(until, user, from.remote).map(Some).ok_or(DropReason::HandshakesFull)
+    }
+
+    /// Makes places for a connection: ends `yielding`, and closing connections where there is no other place.
+    ///
+    /// # Errors
+    /// [`DropReason::Full`] if that is not enough.
+    fn make_places(&mut self, now: Timestamp, yielding: Option<ConnectionId>) -> Result<(), DropReason> {
+        if let Some(half_open) = yielding {
+            self.end_half_open(now, half_open);
         }
         while self.has_no_place() {
             let closing = self.closing.pop_front().ok_or(DropReason::Full)?;
@@ -255,6 +271,10 @@ impl Endpoint {
     pub fn accept(&mut self, now: Now, incoming: Box<Incoming>) {
         let wall = self.ledger.advance(now.wall);
         let Incoming { claims, from, is_proven, echo, ephemeral, parameters, responder } = *incoming;
+        let yielding = match self.yielding(now.mono, &claims.user, from) {
+            Ok(yielding) => yielding,
+            Err(reason) => return self.reject(now.mono, from, reason, RejectCode::Full, echo),
+        };
         if let Err(error) = self.ledger.reserve(&claims.id, claims.expires, wall, is_proven) {
             let (reason, code) = match error {
                 // Another worker was faster.
@@ -265,8 +285,8 @@ impl Endpoint {
             };
             return self.reject(now.mono, from, reason, code, echo);
         }
-        // Others give their places to it only now that nothing else is in its way.
-        if let Err(reason) = self.make_places(now.mono, &claims.user, from) {
+        // Others give their places only now that its token is reserved.
+        if let Err(reason) = self.make_places(now.mono, yielding) {
             self.ledger.release(&claims.id);
             return self.reject(now.mono, from, reason, RejectCode::Full, echo);
         }
@@ -301,8 +321,8 @@ impl Endpoint {
         self.answer(from, answer);
     }
 
-    /// Refuses a request from [`ForOwner::Incoming`](super::ForOwner::Incoming), with a REJECT unless too many are
-    /// being sent. The token remains unused.
+    /// Refuses a request from [`ForOwner::Incoming`](super::ForOwner::Incoming), with a REJECT unless too
+    /// many are being sent. The token remains unused.
     pub fn refuse(&mut self, now: Now, incoming: &Incoming, code: RejectCode) {
         let reason = match code {
             RejectCode::Draining => DropReason::Draining,

@@ -29,8 +29,8 @@ pub struct EndpointConfig {
     pub max_half_open_per_user: u32,
     /// Most half-open connections of one address prefix (IPv4 /24, IPv6 /56). Default 512.
     pub max_half_open_per_prefix: u32,
-    /// How long a half-open connection waits for the client's first sealed packet; more than 30 s count as 30 s.
-    /// Must be longer than clients wait for an answer; otherwise the last answer could not be confirmed.
+    /// How long a half-open connection waits for the client's first sealed packet; more than 30 s count as 30
+    /// s. Must be longer than clients wait for an answer; otherwise the last answer could not be confirmed.
     /// Default 8 s.
     pub half_open_timeout: Duration,
     /// HELLOs per second from which clients must prove their address with a cookie; 0 for always. Default

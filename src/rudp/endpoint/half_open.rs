@@ -27,8 +27,9 @@ pub(super) struct HalfOpen {
     pub(super) answer: Bytes,
 }
 
-/// Identifies a repeated HELLO: the client's ephemeral key, and the host that it comes from. The answer to one
-/// host is sent to no other, since a host that receives it speaks for the address that the connection then has.
+/// Identifies a repeated HELLO: the client's ephemeral key, and the host that it comes from. The answer to
+/// one host is sent to no other, since a host that receives it speaks for the address that the connection
+/// then has.
 type Caller = ([u8; EPHEMERAL_BYTES], Host);
 
 impl HalfOpen {
@@ -78,7 +79,7 @@ impl HalfOpens {
         self.prefixes.get(&Prefix::of(address)).copied().unwrap_or(0)
     }
 
-    /// Returns the connection made by a HELLO with this ephemeral key from this IP.
+    /// Returns the connection made by a HELLO with this ephemeral key from this host.
     // spec: HSK-10
     pub(super) fn of_caller(&self, ephemeral: [u8; EPHEMERAL_BYTES], from: SocketAddr) -> Option<&HalfOpen> {
         let id = self.by_caller.get(&(ephemeral, from.into()))?;

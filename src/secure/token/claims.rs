@@ -238,6 +238,27 @@ mod tests {
 
     // spec-test: TOK-2
     #[test]
+    fn a_payload_is_json_that_64_bits_and_127_levels_hold() {
+        let read = |claim: &str| {
+            let json = members().to_string();
+            let open = json.strip_suffix('}').unwrap();
+            Claims::from_json(&format!("{open},{claim}}}"))
+        };
+        let nested = |levels: usize| format!("\"x\":{}{}", "[".repeat(levels), "]".repeat(levels));
+        // The payload itself is a level.
+        for good in [nested(126), "\"x\":1e300".into(), "\"x\":\"\\ud83d\\ude00\"".into()] {
+            assert!(read(&good).is_ok(), "{good}");
+        }
+        for bad in [nested(127), "\"x\":1e999".into(), "\"x\":\"\\ud800\"".into()] {
+            assert_eq!(read(&bad).err(), Some(ClaimsError::NotAnObject), "{bad}");
+        }
+        let data = |text: &str| read(&format!("\"data\":{text}")).unwrap().data.unwrap().to_string();
+        assert_eq!(data("18446744073709551615"), "18446744073709551615");
+        assert_eq!(data("12345678901234567890123"), "1.2345678901234568e+22", "a double");
+    }
+
+    // spec-test: TOK-2
+    #[test]
     fn claims_are_read_and_written() {
         let claims = Claims::from_json(&members().to_string()).unwrap();
         assert_eq!((claims.user.as_str(), claims.id.as_str()), ("anna", "t-1"));

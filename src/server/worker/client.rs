@@ -98,7 +98,7 @@ impl Client {
         taken
     }
 
-    /// Returns the bytes that are held back.
+    /// Returns the bytes of the answers that are held back.
     pub(super) fn held_bytes(&self) -> usize {
         self.behind_snapshot.bytes() + self.behind_mail.as_ref().map_or(0, |held| held.bytes())
     }
@@ -110,6 +110,11 @@ impl Client {
         let MemberRef { session, member } = seat.member;
         let outcome = Ok(Value::Entered(Entered { session, slot, member }));
         self.behind_snapshot.settle(slot, |request| CommandResult { request, outcome }.to_bytes())
+    }
+
+    /// Returns the most bytes that will be queued for the sessions being entered.
+    pub(super) fn entering_bytes(&self) -> usize {
+        self.behind_snapshot.entering_bytes()
     }
 
     pub(super) fn slot(&self, slot: Slot) -> SlotState {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::{Client, Seat};
-use super::held::{Answer, AnswerTurns, Entering};
+use super::held::{Answer, AnswerTurns, ENTERED_BYTES, Entering};
 use super::lagging::Lagging;
 use crate::base::{ConnectionId, IdMap, LoginNumber, Slot, StreamId, Timestamp, UserId, WorkerId};
 use crate::rudp::{Backlog, Endpoint, Moving, Payload, SendError};
@@ -129,7 +129,8 @@ impl Clients {
         }
     }
 
-    /// Seats a user in the session of a slot assigned to it. The result of `request` follows the snapshot.
+    /// Seats a user in the session of a slot assigned to it. The result of the request that entered its
+    /// session follows the snapshot.
     pub(super) fn take_seat(&mut self, connection: ConnectionId, seat: Seat, entering: Entering) {
         if let Some(client) = self.by_connection.get_mut(&connection) {
             client.take_seat(seat, entering);
@@ -230,10 +231,13 @@ impl Clients {
         }
     }
 
-    /// Returns how many bytes of one more message a connection's queue takes.
-    pub(super) fn queue_room(&self, connection: ConnectionId) -> usize {
-        let waiting = self.waiting_bytes(connection) + MESSAGE_OVERHEAD_BYTES;
-        self.max_queued_bytes.saturating_sub(waiting)
+    /// Returns how long a snapshot may be so that the connection's queue still takes it, behind those of the
+    /// sessions being entered. An eighth of the queue is left for the answers to other commands.
+    // spec: SES-17
+    pub(super) fn snapshot_room(&self, connection: ConnectionId) -> usize {
+        let entering = self.get(connection).map_or(0, Client::entering_bytes);
+        let waiting = self.waiting_bytes(connection) + entering + MESSAGE_OVERHEAD_BYTES + ENTERED_BYTES;
+        (self.max_queued_bytes / 8 * 7).saturating_sub(waiting)
     }
 
     /// Returns the bytes of reliable messages that wait for a connection, including what is held back.

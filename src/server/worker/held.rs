@@ -33,8 +33,10 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct BehindSnapshot {
     entering: Vec<Entering>,
-    /// Bytes that the snapshots and the results will count as in the queue, at most.
+    /// Bytes that the held results will count as in the queue.
     bytes: usize,
+    /// Bytes that the snapshots and the results of their requests will count as, at most.
+    entering_bytes: usize,
 }
 
 /// A session whose snapshot was not sent.
@@ -43,39 +45,42 @@ pub(super) struct Entering {
     slot: Slot,
     /// The request that entered it.
     request: RequestId,
-    /// Most bytes that the snapshot will count as in the queue.
-    snapshot_bytes: usize,
+    /// Most bytes that the snapshot and the request's result will count as in the queue.
+    bytes: usize,
     /// The results behind that of the request.
     behind: Vec<Bytes>,
 }
 
+/// Most bytes that the result of a request that entered a session counts as in the queue.
+pub(super) const ENTERED_BYTES: usize = 32 + MESSAGE_OVERHEAD_BYTES;
+
 impl Entering {
     /// A session that `request` entered as `slot`, with a snapshot of at most so many bytes.
     pub(super) fn new(slot: Slot, request: RequestId, snapshot_bytes: usize) -> Self {
-        let snapshot_bytes = snapshot_bytes + MESSAGE_OVERHEAD_BYTES;
-        Self { slot, request, snapshot_bytes, behind: Vec::new() }
+        let bytes = snapshot_bytes + MESSAGE_OVERHEAD_BYTES + ENTERED_BYTES;
+        Self { slot, request, bytes, behind: Vec::new() }
     }
 
     pub(super) fn slot(&self) -> Slot {
         self.slot
     }
-
-    /// Returns what the snapshot and the results behind it count as in the queue, at most.
-    fn bytes(&self) -> usize {
-        self.snapshot_bytes + self.behind.iter().map(cost).sum::<usize>()
-    }
 }
 
 impl BehindSnapshot {
-    /// Returns the bytes of the snapshots and the results, including the overhead of each in a connection's
-    /// queue.
+    /// Returns the bytes of the results, including the overhead of each in a connection's queue.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
+    /// Returns the most bytes that will be queued for the sessions being entered: their snapshots, and the
+    /// results of the requests that entered them.
+    pub(super) fn entering_bytes(&self) -> usize {
+        self.entering_bytes
+    }
+
     /// Holds the result of a request that entered a session until the slot's snapshot is sent.
     pub(super) fn enter(&mut self, entering: Entering) {
-        self.bytes += entering.bytes();
+        self.entering_bytes += entering.bytes;
         self.entering.push(entering);
     }
 
@@ -98,9 +103,9 @@ impl BehindSnapshot {
         if self.entering.first().is_none_or(|first| first.slot != slot) {
             return Vec::new();
         }
-        let entered = self.entering.remove(0);
-        self.bytes -= entered.bytes();
-        let Entering { request, behind, .. } = entered;
+        let Entering { request, bytes, behind, .. } = self.entering.remove(0);
+        self.entering_bytes -= bytes;
+        self.bytes -= behind.iter().map(cost).sum::<usize>();
         // Keeps no memory for later results.
         self.entering.shrink_to_fit();
         std::iter::once(result(request)).chain(behind).collect()
@@ -219,13 +224,14 @@ mod tests {
         held.enter(Entering::new(Slot(4), RequestId(3), 200));
         assert_eq!(["b", "c"].map(|text| held.hold(result(text))), [None, None]);
         assert_eq!([2, 3, 4, 5].map(|slot| held.is_entering(Slot(slot))), [false, true, true, true]);
-        assert_eq!(held.bytes(), 3 + 100 + 200 + 5 * MESSAGE_OVERHEAD_BYTES);
+        assert_eq!(held.bytes(), 3 * (1 + MESSAGE_OVERHEAD_BYTES));
+        assert_eq!(held.entering_bytes(), 300 + 2 * (MESSAGE_OVERHEAD_BYTES + ENTERED_BYTES));
         assert_eq!(held.settle(Slot(9), |_| panic!("not entered")), [] as [Bytes; 0]);
         let entered = |request: RequestId| Bytes::from(request.0.to_string());
         assert_eq!(held.settle(Slot(3), entered), ["1", "a"].map(result));
         assert_eq!([3, 4].map(|slot| held.is_entering(Slot(slot))), [false, true]);
         assert_eq!(held.settle(Slot(4), entered), ["3", "b", "c"].map(result));
-        assert_eq!((held.bytes(), held.entering.capacity()), (0, 0));
+        assert_eq!((held.bytes(), held.entering_bytes(), held.entering.capacity()), (0, 0, 0));
     }
 
     fn answer(text: &'static str) -> Answer {

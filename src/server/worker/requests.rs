@@ -91,7 +91,7 @@ impl Worker {
         let client = self.clients.get(*connection).ok_or(ErrorCode::Busy)?;
         let slot = client.free_slot().ok_or(ErrorCode::TooManySessions)?;
         let at = MemberAt { worker: self.id, connection: *connection, slot, login: client.login };
-        let entrant = Entrant { user, at, snapshot_room: self.clients.queue_room(*connection) };
+        let entrant = Entrant { user, at, snapshot_room: self.clients.snapshot_room(*connection) };
         self.shared.directory.reserve_session(user).map_err(|_| ErrorCode::TooManySessions)?;
         let admitted = self.with_table(|table, port| admit(table, entrant, port));
         let Ok(admitted) = admitted else {

@@ -128,14 +128,16 @@ fn a_join_whose_snapshot_finds_no_room_changes_nothing() {
     let ann = world.create("a", settings());
     let invite = Join::Invite(world.invite(ann, "b"));
     let before = world.table.info(&user("a"), ann.session).unwrap();
+    world.take_changes();
     let bob = user("b");
-    let mut join = |snapshot_room| {
+    let join = |world: &mut World, snapshot_room| {
         let entrant = Entrant { snapshot_room, ..entrant(&bob) };
         world.table.join(world.now, entrant, invite, &mut world.mail)
     };
     let room = Snapshot::max_bytes(2, 0, 0);
-    assert_eq!(join(room - 1), Err(ErrorCode::Busy));
-    assert_eq!(join(room).map(|admitted| admitted.snapshot_bytes), Ok(room));
+    assert_eq!(join(&mut world, room - 1), Err(ErrorCode::Busy));
+    assert!(world.take_changes().is_empty());
+    assert_eq!(join(&mut world, room).map(|admitted| admitted.snapshot_bytes), Ok(room));
     let after = world.table.info(&user("a"), ann.session).unwrap();
     assert_eq!(after.members, before.members + 1, "the refusal has not used the invite up");
 }

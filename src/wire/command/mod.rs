@@ -24,8 +24,8 @@ use bytes::Bytes;
 use super::{Body, ErrorCode, PropertyValue, StreamKind};
 use crate::base::{DecodeError, OutOfBounds, Reader, RequestId, Wire, Writer};
 
-/// Length of the largest command that a server takes, its `max_message_bytes`: enough for a full payload with its
-/// head, and for the full properties of a session.
+/// Length of the largest command that a server takes, its `max_message_bytes`: enough for a full payload with
+/// its head, and for the full properties of a session.
 pub const MAX_COMMAND_BYTES: usize = 128 << 10;
 
 /// One command.

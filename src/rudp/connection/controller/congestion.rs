@@ -23,7 +23,7 @@ pub struct HeldBack(Option<Timestamp>);
 
 impl HeldBack {
     /// Returns whether the window has held nothing back since `sent_at`. RFC 9002 §7.8.
-    pub fn app_limited(self, sent_at: Timestamp) -> bool {
+    pub fn is_app_limited(self, sent_at: Timestamp) -> bool {
         self.0.is_none_or(|at| at < sent_at)
     }
 }

@@ -11,7 +11,8 @@ use crate::rudp::connection::stream::MessageRef;
 pub struct Lane {
     /// Lost messages and probes, which leave before `fresh`.
     pub resend: VecDeque<MessageRef>,
-    /// Messages not yet sent, each with its enqueue number, which counts over all lanes.
+    /// Messages not yet sent, each with its enqueue number, which counts over all lanes; 0 for one that was
+    /// put at or near the front, as if it had waited longest.
     fresh: VecDeque<(u64, Queued)>,
     /// Length of `fresh` at which it is swept.
     sweep_at: u32,
@@ -98,7 +99,7 @@ impl Lane {
         self.fresh.push_back((came, queued));
     }
 
-    /// Adds a message before all others, as if it had waited longest.
+    /// Adds a message before all others.
     pub fn push_first(&mut self, queued: Queued) {
         self.unsheddable = if matches!(queued, Queued::Reliable(_)) { self.unsheddable + 1 } else { 0 };
         self.fresh.push_front((0, queued));

@@ -40,8 +40,9 @@ pub enum LaneName {
 /// Where a message is enqueued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Turn {
-    /// Before all messages that were never sent.
+    /// Before all messages of the lane that were never sent.
     First,
+    /// Behind them.
     Last,
 }
 

@@ -225,7 +225,8 @@ impl Outbox {
         self.enqueue(stream, delivery, payload, Turn::Last)
     }
 
-    /// Enqueues a message that fits into one packet, unordered, before all that were never sent.
+    /// Enqueues a message that fits into one packet, unordered, ahead of those that were never sent, except
+    /// earlier unordered ones of its stream.
     pub fn push_first(&mut self, stream: StreamId, payload: Payload) -> Result<Sent, SendError> {
         let (bytes, max) = (payload.len(), MAX_WHOLE_BYTES);
         if bytes > max {

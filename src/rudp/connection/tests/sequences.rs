@@ -90,7 +90,14 @@ impl Run {
         let bytes = Bytes::from(payload(*number, length));
         let split = self.rng.random_range(0..=length.min(ShortBytes::MAX));
         let message = Payload { head: ShortBytes::new(&bytes[..split]).unwrap(), body: bytes.slice(split..) };
-        match self.pair.ends[from].send(self.pair.now, stream, delivery, message) {
+        let is_first = delivery == Delivery::ReliableUnordered && length < 1_000 && self.rng.random_bool(0.1);
+        let (end, now) = (&mut self.pair.ends[from], self.pair.now);
+        let sent = if is_first {
+            end.send_first(now, stream, message)
+        } else {
+            end.send(now, stream, delivery, message)
+        };
+        match sent {
             Ok(_) => {
                 if let Some(key) = delivery.key() {
                     ledger.newest.insert((stream, key), (*number, delivery.is_reliable()));

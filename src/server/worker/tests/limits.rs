@@ -16,6 +16,7 @@ use crate::session::Load;
 use crate::wire::command::{
     Broadcast, Create, InitialProperties, InitialProperty, Invite, Join, Kick, Message, Recipients, To,
 };
+use crate::wire::result::Entered;
 use crate::wire::{
     Admission, Body, CloseCode, Command, Delivery, ErrorCode, IdleTtl, LeaveReason, Note, PropertyKey,
     PropertyValue, Reason, Request, ServerMessage, SessionEvent, UserEvent, Value, WriteRule,
@@ -601,46 +602,65 @@ fn however_many_sessions_end_at_once_a_turn_ends() {
 // spec-test: SES-17
 #[test]
 fn nobody_is_removed_for_the_snapshots_of_the_sessions_that_it_joins() {
-    let mut house =
-        House::new(1, Limits { max_queued_bytes: 262_144, lagging_bytes: 200_000, ..Limits::default() });
+    let limits = Limits { max_queued_bytes: 262_144, lagging_bytes: 200_000, ..Limits::default() };
+    let mut house = House::new(1, limits);
     let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
-    let large = InitialProperty {
-        key: PropertyKey::new("map").unwrap(),
-        value: PropertyValue::Bytes(Bytes::from(vec![7; 60_000])),
-        rule: WriteRule::Any,
-    };
-    let sessions: Vec<_> = (0..8)
-        .map(|_| {
-            let Request::Create(create) = create(2, Admission::Open) else { panic!("it creates") };
-            let properties = InitialProperties::new(vec![large.clone()]).unwrap();
-            let asked = house.send(ann, None, Request::Create(Create { properties, ..create }));
-            house.pass(Duration::from_secs(1));
-            match house.answer(ann, asked) {
-                Ok(Value::Entered(at)) => at.session,
-                other => panic!("{other:?}"),
-            }
-        })
-        .collect();
-    let mut waiting = sessions;
-    let mut rounds = 0;
-    while !waiting.is_empty() {
+    // Four snapshots of that length would fill the queue but for some bytes.
+    let create = || create_with(large_property(65_240 - 3));
+    let mut waiting: Vec<_> = (0..7).map(|_| enter(&mut house, ann, create()).unwrap().session).collect();
+    for left in [4, 1, 0] {
         let join = |id: &SessionId| (house.send(ben, None, Request::Join(Join::Session(*id))), *id);
         let asked: Vec<_> = waiting.iter().map(join).collect();
+        house.send(ben, None, Request::ListInvites);
         house.pass(Duration::from_secs(1));
-        waiting.clear();
-        for (request, session) in asked {
-            match house.answer(ben, request) {
-                Ok(Value::Entered(_)) => {}
-                other => {
-                    assert_eq!(other, Err(ErrorCode::Busy));
-                    waiting.push(session);
-                }
+        let busy = asked.into_iter().filter(|(request, _)| match house.answer(ben, *request) {
+            Ok(_) => false,
+            refused => {
+                assert_eq!(refused, Err(ErrorCode::Busy));
+                true
             }
-        }
-        rounds += 1;
-        assert_eq!(waiting.len(), 8_usize.saturating_sub(4 * rounds), "four have room at once");
+        });
+        waiting = busy.map(|(_, session)| session).collect();
+        assert_eq!(waiting.len(), left, "three have room at once");
     }
     assert_eq!(house.closed_with(ben), None);
+    assert_eq!(house.shared.totals().connections_lagging, 0);
+}
+
+// spec-test: SES-17
+#[test]
+fn a_session_whose_snapshot_finds_no_room_is_not_created() {
+    let mut house =
+        House::new(1, Limits { max_queued_bytes: 30_000, lagging_bytes: 20_000, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    assert_eq!(enter(&mut house, ann, create_with(large_property(27_000))), Err(ErrorCode::Busy));
+    assert!(enter(&mut house, ann, create_with(large_property(25_000))).is_ok());
+    assert_eq!(house.shared.sessions.len(), 1);
+}
+
+fn large_property(bytes: usize) -> InitialProperty {
+    InitialProperty {
+        key: PropertyKey::new("map").unwrap(),
+        value: PropertyValue::Bytes(Bytes::from(vec![7; bytes])),
+        rule: WriteRule::Any,
+    }
+}
+
+/// A request to create an open session of two with one property.
+fn create_with(property: InitialProperty) -> Request {
+    let Request::Create(create) = create(2, Admission::Open) else { panic!("it creates") };
+    let properties = InitialProperties::new(vec![property]).unwrap();
+    Request::Create(Create { properties, ..create })
+}
+
+/// Enters a session by a large request, which takes its time.
+fn enter(house: &mut House, who: Who, request: Request) -> Result<Entered, ErrorCode> {
+    let asked = house.send(who, None, request);
+    house.pass(Duration::from_secs(1));
+    house.answer(who, asked).map(|value| match value {
+        Value::Entered(entered) => entered,
+        other => panic!("{other:?}"),
+    })
 }
 
 // spec-test: LIM-8
