@@ -1,7 +1,7 @@
 //! Chooses the message to send next.
 //!
 //! Messages that fit into one packet are sent before those that need several, so that a large message does
-//! not delay small ones. After [`MAX_OVERTAKING`] bytes of small messages, however, a fragment has its turn.
+//! not delay small ones. After [`OVERTAKING`] times its bytes of small ones, however, a fragment has its turn.
 //! Keyed small messages that must wait do not delay those without a key either.
 //!
 //! A message for which the peer has no room is overtaken by others that fit, but not forever (`starvation`).
@@ -72,9 +72,9 @@ const MAX_PASSED: usize = 4_096;
 /// Number of spaces for which a search remembers that later messages are not in turn and need not count for
 /// [`SEARCH`].
 const OUT_OF_TURN: usize = 4;
-/// Bytes of small messages, heads included, that are sent before a fragment has its turn. Fragments thus get
-/// at least a fifth of the line.
-const MAX_OVERTAKING: usize = 4_800;
+/// Bytes of small messages, heads included, that are sent for each byte of a fragment before it has its turn.
+/// Large messages thus get at least a fifth of the line, whatever the size of its datagrams.
+const OVERTAKING: usize = 4;
 /// Fragments retransmitted before one that was never sent has its turn.
 const MAX_RESENT: u8 = 4;
 
@@ -139,7 +139,7 @@ impl Outbox {
         if self.starvation.message().is_some_and(|message| !still_waits(message)) {
             self.starvation.end();
         }
-        if (passed.is_small_first() || self.overtaken < MAX_OVERTAKING)
+        if (passed.is_small_first() || self.overtaken < OVERTAKING * self.fragment_bytes)
             && let Some(next) = self.next_small(passed)
         {
             return Some(next);
@@ -392,6 +392,27 @@ mod tests {
         starve(&mut outbox, unordered(0, 7), 0, BUFFER);
         assert_eq!(next_bytes(&mut outbox), Some(10));
         assert_eq!(outbox.starvation.message(), None);
+    }
+
+    #[test]
+    fn a_fragment_has_its_turn_after_four_times_its_bytes() {
+        for (datagram_bytes, small) in [(1_200, 5), (9_216, 36)] {
+            let config = ConnectionConfig::default();
+            let mut outbox = Outbox::new(&config, &config.parameters());
+            outbox.cut_for(datagram_bytes);
+            [1, 2].into_iter().for_each(|stream| outbox.open(StreamId(stream)));
+            push(&mut outbox, 1, Delivery::ReliableOrdered, 100_000);
+            (0..100).for_each(|_| push(&mut outbox, 2, Delivery::ReliableOrdered, 1_000));
+            let mut next = || {
+                let next = outbox.next(&mut Passed::default())?;
+                outbox.on_sent(&next);
+                Some(next.payload.len())
+            };
+            for _ in 0..2 {
+                let before = std::iter::from_fn(&mut next).take_while(|bytes| *bytes == 1_000).count();
+                assert_eq!(before, small, "{datagram_bytes}");
+            }
+        }
     }
 
     #[test]
