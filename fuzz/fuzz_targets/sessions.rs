@@ -153,7 +153,8 @@ impl World {
         let properties = InitialProperties::new(vec![count]).expect("one");
         self.revision = 0;
         let create = Create { settings, properties };
-        let answer = self.table.create(self.now, entrant(&name(user), at(user), argument), create, &mut self.mail);
+        let answer =
+            self.table.create(self.now, entrant(&name(user), at(user), argument), create, &mut self.mail);
         self.admitted(user, answer)
     }
 
@@ -195,7 +196,8 @@ impl World {
             (_, Some(session)) => Join::Session(session),
             _ => return false,
         };
-        let answer = self.table.join(self.now, entrant(&name(user), at(user), argument), join, &mut self.mail);
+        let answer =
+            self.table.join(self.now, entrant(&name(user), at(user), argument), join, &mut self.mail);
         if let (Ok(admitted), Join::Invite(invite)) = (&answer, join) {
             assert_eq!(admitted.used, Some(invite));
         }
