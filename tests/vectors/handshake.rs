@@ -114,13 +114,10 @@ fn run(case: &Case) -> Value {
     })
 }
 
-/// Returns the private key that a handshake will draw from `rng`: a generator is seeded from it, and its
-/// first output is the key.
+/// Returns the private key that a handshake will draw from `rng`.
 fn ephemeral_of(rng: &StdRng) -> [u8; 32] {
-    let mut seed = [0; 32];
-    rng.clone().fill_bytes(&mut seed);
     let mut private = [0; 32];
-    StdRng::from_seed(seed).fill_bytes(&mut private);
+    rng.clone().fill_bytes(&mut private);
     private
 }
 

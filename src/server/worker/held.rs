@@ -52,7 +52,7 @@ pub(super) struct Entering {
 }
 
 /// Most bytes that the result of a request that entered a session counts as in the queue.
-pub(super) const ENTERED_BYTES: usize = 32 + MESSAGE_OVERHEAD_BYTES;
+pub(super) const ENTERED_BYTES: usize = 34 + MESSAGE_OVERHEAD_BYTES;
 
 impl Entering {
     /// A session that `request` entered as `slot`, with a snapshot of at most so many bytes.
