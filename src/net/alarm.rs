@@ -19,7 +19,7 @@ use super::sys::TimerFd;
 
 /// Wakes its task at a given time.
 pub(super) struct Alarm {
-    bell: Arc<Bell>,
+    shared: Arc<SharedTimer>,
     key: u64,
     /// Time at which it is due, once it was set.
     at: Option<Instant>,
@@ -33,12 +33,12 @@ impl Alarm {
     /// # Errors
     /// Those of the system, for the first alarm of a runtime.
     pub(super) fn new() -> io::Result<Self> {
-        let bell = Bell::of_this_runtime()?;
-        let mut queue = bell.queue();
+        let shared = SharedTimer::of_this_runtime()?;
+        let mut queue = shared.queue();
         queue.last_key += 1;
         let key = queue.last_key;
         drop(queue);
-        Ok(Self { bell, key, at: None, waker: None })
+        Ok(Self { shared, key, at: None, waker: None })
     }
 
     /// Sets the alarm; an earlier setting is discarded.
@@ -46,12 +46,12 @@ impl Alarm {
     /// # Errors
     /// Those of the system.
     pub(super) fn set(&mut self, at: Instant) -> io::Result<()> {
-        let mut queue = self.bell.queue();
+        let mut queue = self.shared.queue();
         if let Some(before) = self.at.replace(at) {
             queue.waits.remove(&(before, self.key));
         }
         queue.waits.insert((at, self.key), self.waker.clone());
-        queue.arm(&self.bell.timer)
+        queue.arm(&self.shared.timer)
     }
 
     /// Returns ready once the alarm is due, otherwise wakes the task then.
@@ -62,7 +62,7 @@ impl Alarm {
         }
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
-            match self.bell.queue().waits.get_mut(&(at, self.key)) {
+            match self.shared.queue().waits.get_mut(&(at, self.key)) {
                 Some(waker) => waker.clone_from(&self.waker),
                 // It has fired since the check above, for no task or for another one.
                 None => return Poll::Ready(()),
@@ -75,42 +75,42 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if let Some(at) = self.at {
-            self.bell.queue().waits.remove(&(at, self.key));
+            self.shared.queue().waits.remove(&(at, self.key));
         }
     }
 }
 
 /// The timer for all alarms of a runtime.
-struct Bell {
+struct SharedTimer {
     timer: Arc<AsyncFd<TimerFd>>,
     queue: Arc<Mutex<Queue>>,
-    ringer: AbortHandle,
+    task: AbortHandle,
 }
 
-/// The bells of all runtimes, including some that have ended.
-static BELLS: Mutex<Vec<(Id, Weak<Bell>)>> = Mutex::new(Vec::new());
+/// The timers of all runtimes, including some that have ended.
+static TIMERS: Mutex<Vec<(Id, Weak<SharedTimer>)>> = Mutex::new(Vec::new());
 
-impl Bell {
+impl SharedTimer {
     fn of_this_runtime() -> io::Result<Arc<Self>> {
         let runtime = Handle::current().id();
-        let mut bells = lock(&BELLS);
-        bells.retain(|(_, bell)| bell.strong_count() > 0);
+        let mut timers = lock(&TIMERS);
+        timers.retain(|(_, shared)| shared.strong_count() > 0);
         let mut of_this =
-            bells.iter().filter(|(id, _)| *id == runtime).filter_map(|(_, bell)| bell.upgrade());
-        // A bell whose task has finished belongs to a runtime that has ended and whose id was assigned again.
-        if let Some(bell) = of_this.find(|bell| !bell.ringer.is_finished()) {
-            return Ok(bell);
+            timers.iter().filter(|(id, _)| *id == runtime).filter_map(|(_, shared)| shared.upgrade());
+        // A timer whose task has finished belongs to a runtime that has ended and whose id was assigned again.
+        if let Some(shared) = of_this.find(|shared| !shared.task.is_finished()) {
+            return Ok(shared);
         }
-        let bell = Arc::new(Self::new()?);
-        bells.push((runtime, Arc::downgrade(&bell)));
-        Ok(bell)
+        let shared = Arc::new(Self::new()?);
+        timers.push((runtime, Arc::downgrade(&shared)));
+        Ok(shared)
     }
 
     fn new() -> io::Result<Self> {
         let timer = Arc::new(TimerFd::new()?.register()?);
         let queue = Arc::default();
-        let ringer = tokio::spawn(ring(Arc::clone(&timer), Arc::clone(&queue))).abort_handle();
-        Ok(Self { timer, queue, ringer })
+        let task = tokio::spawn(fire(Arc::clone(&timer), Arc::clone(&queue))).abort_handle();
+        Ok(Self { timer, queue, task })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -118,14 +118,14 @@ impl Bell {
     }
 }
 
-impl Drop for Bell {
+impl Drop for SharedTimer {
     fn drop(&mut self) {
-        self.ringer.abort();
+        self.task.abort();
     }
 }
 
 /// Wakes the tasks of due alarms, until the runtime ends.
-async fn ring(timer: Arc<AsyncFd<TimerFd>>, queue: Arc<Mutex<Queue>>) {
+async fn fire(timer: Arc<AsyncFd<TimerFd>>, queue: Arc<Mutex<Queue>>) {
     let mut due = Vec::new();
     while let Ok(mut fired) = timer.readable().await {
         fired.clear_ready();
@@ -229,26 +229,26 @@ mod tests {
     }
 
     #[test]
-    fn those_of_a_runtime_have_one_bell_which_ends_with_the_last() {
+    fn those_of_a_runtime_share_one_timer_which_ends_with_the_last() {
         run(async {
             let alarms = [set(3_600_000), set(3_600_000), set(3_600_000)];
-            assert!(alarms.iter().all(|alarm| Arc::ptr_eq(&alarm.bell, &alarms[0].bell)));
-            let (queue, ringer) = (Arc::clone(&alarms[0].bell.queue), alarms[0].bell.ringer.clone());
+            assert!(alarms.iter().all(|alarm| Arc::ptr_eq(&alarm.shared, &alarms[0].shared)));
+            let (queue, task) = (Arc::clone(&alarms[0].shared.queue), alarms[0].shared.task.clone());
             assert_eq!(lock(&queue).waits.len(), 3);
             drop(alarms);
             assert_eq!(lock(&queue).waits.len(), 0);
             tokio::task::yield_now().await;
-            assert!(ringer.is_finished());
+            assert!(task.is_finished());
         });
     }
 
     #[test]
-    fn a_bell_whose_runtime_has_ended_is_not_waited_for() {
+    fn a_timer_whose_runtime_has_ended_is_not_waited_for() {
         let dead = run(async { set(1) });
         run(async {
-            lock(&BELLS).push((Handle::current().id(), Arc::downgrade(&dead.bell)));
+            lock(&TIMERS).push((Handle::current().id(), Arc::downgrade(&dead.shared)));
             let mut alarm = set(2);
-            assert!(!Arc::ptr_eq(&alarm.bell, &dead.bell));
+            assert!(!Arc::ptr_eq(&alarm.shared, &dead.shared));
             wait(&mut alarm).await;
         });
     }
