@@ -4,6 +4,7 @@
 mod answers;
 mod connections;
 mod house;
+mod lagging;
 mod limits;
 mod lists;
 mod memberships;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 use self::house::{House, Who};
 use super::super::limits::Limits;
+use crate::base::Slot;
 use crate::wire::command::{Broadcast, To};
 use crate::wire::result::Entered;
 use crate::wire::{Admission, Body, Command, Delivery};
@@ -56,4 +58,11 @@ fn send_broadcast(
 fn broadcast(house: &mut House, by: (Who, Entered), delivery: Delivery, to: To, text: &'static str) {
     send_broadcast(house, by, delivery, to, text);
     house.run();
+}
+
+fn shout(house: &mut House, who: Who, slot: Slot, counter: u16, bytes: usize) {
+    let delivery = Delivery::ReliableOrdered;
+    let body = Body::new(delivery, Bytes::from(vec![7; bytes])).unwrap();
+    let command = Command::Broadcast(Broadcast { delivery, to: To::Others, counter, body }).encode();
+    house.send_raw(who, slot.into(), delivery, command);
 }
