@@ -28,7 +28,7 @@ impl Connection {
             self.keys.on_acked(largest);
         }
         if let Some(number) = outcome.marked {
-            self.marks.on_acked(number);
+            self.marking.on_acked(number);
         }
         for &LostPacket { number, .. } in &outcome.spurious {
             self.trace_event(now, TraceEvent::LossWasSpurious { number });
@@ -79,7 +79,7 @@ impl Connection {
         match frame {
             SentFrame::Messages(..) | SentFrame::Fragment(..) => {}
             SentFrame::Ack(largest) => self.acks.on_confirmed(largest),
-            SentFrame::CeCount(told) => self.marks.on_confirmed(told),
+            SentFrame::CeCount(told) => self.ce_counter.on_confirmed(told),
             SentFrame::SizeProbe(probe) => {
                 if self.datagram_size.on_probe_acked(now, probe) {
                     self.cut_for_datagrams(now);
@@ -93,7 +93,7 @@ impl Connection {
     /// of packets of the former one.
     // spec: ECN-5, ECN-6, PTH-8
     pub(super) fn take_ce_count(&mut self, now: Timestamp, count: u64) -> Result<(), ProtocolViolation> {
-        let is_news = self.marks.on_told(count, self.sent.next_number().0)?;
+        let is_news = self.marking.on_told(count, self.sent.next_number().0)?;
         if is_news && self.sent.has_acked_on_path() && !self.former_acked {
             let newest_sent_at = self.sent.largest_acked_at();
             let app_limited = self.congestion.held_back().is_app_limited(newest_sent_at);

@@ -14,7 +14,7 @@
 //! | `rtt` | round-trip time |
 //! | `controller/` | congestion control: bytes in flight, and how fast they leave |
 //! | `loss` | the share of packets lost |
-//! | `marks` | ECN: congestion reported by marks |
+//! | `ecn` | congestion reported by marks |
 //! | `keys` | key phases |
 //! | `path` | the peer's address, and how it changes |
 //! | `permit` | whether data may leave now |
@@ -33,11 +33,11 @@ mod closing;
 mod config;
 mod controller;
 mod datagram_size;
+mod ecn;
 mod error;
 mod feedback;
 mod keys;
 mod loss;
-mod marks;
 mod outbox;
 mod path;
 mod permit;
@@ -65,16 +65,16 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{BASE_DATAGRAM_BYTES, CongestionControl, ConnectionConfig, MAX_STREAMS};
+pub use ecn::EcnState;
 pub use error::{Closed, KeyLimit, PacketDropped, ProtocolViolation, SendError, Sent};
-pub use marks::EcnState;
 pub use trace::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace, Tracer, Vantage};
 
 use self::acks::AckTracker;
 use self::closing::{Closing, Repeats};
 use self::controller::Congestion;
 use self::datagram_size::DatagramSize;
+use self::ecn::{CeCounter, Marking};
 use self::keys::KeyPhases;
-use self::marks::Marks;
 use self::outbox::{MAX_WHOLE_BYTES, Outbox};
 use self::path::Paths;
 use self::probes::Probes;
@@ -203,7 +203,8 @@ pub struct Connection {
     rtt: RttEstimator,
     repair_encoder: RepairEncoder,
     paths: Paths,
-    marks: Marks,
+    marking: Marking,
+    ce_counter: CeCounter,
     datagram_size: DatagramSize,
     counted: Counted,
     keys: KeyPhases,
@@ -267,7 +268,8 @@ impl Connection {
             keys: KeyPhases::new(keys),
             replay: ReplayWindow::new(),
             acks: AckTracker::new(config.max_ack_delay),
-            marks: Marks::new(),
+            marking: Marking::new(),
+            ce_counter: CeCounter::new(),
             newest_ack_in: None,
             former_acked: false,
             is_established: false,
@@ -423,7 +425,6 @@ impl Connection {
 
     /// Returns the connection's statistics.
     pub fn stats(&self) -> Stats {
-        let (ce_received, ce_told) = self.marks.counts();
         let counted = &self.counted;
         Stats {
             packets_sent: counted.packets_sent,
@@ -433,8 +434,8 @@ impl Connection {
             packets_sent_by_peer: self.acks.largest().map_or(0, |largest| largest + 1),
             packets_dropped: counted.packets_dropped,
             packets_lost: counted.packets_lost,
-            ce_received,
-            ce_told,
+            ce_received: self.ce_counter.received(),
+            ce_told: self.marking.told(),
             repairs_sent: counted.repairs_sent,
             packets_repaired: counted.packets_repaired,
             probes: counted.probes,

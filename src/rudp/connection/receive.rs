@@ -169,7 +169,7 @@ impl Connection {
         self.congestion.on_new_path(now, self.peer.max_ack_delay(), self.rtt.smoothed());
         self.datagram_size.on_new_path();
         self.repair_encoder.on_new_path();
-        self.marks.on_new_path(self.sent.next_number());
+        self.marking.on_new_path(self.sent.next_number());
         self.cut_for_datagrams(now);
     }
 
@@ -278,12 +278,12 @@ impl Connection {
         }
         // spec: ECN-3
         let ecn = if self.is_on_path(&packet.from) { packet.ecn } else { Ecn::NotEct };
-        self.marks.on_received(ecn);
+        self.ce_counter.on_received(ecn);
         if ecn == Ecn::Ce {
             self.acks.on_marked(now);
         }
         if frames.iter().any(|frame| matches!(frame, Frame::CeCount(_))) {
-            self.marks.on_read();
+            self.marking.on_read();
         }
         repaired
     }
@@ -359,7 +359,7 @@ impl Connection {
             Frame::Ping | Frame::Close(_) | Frame::Repair(_) | Frame::Padding(_) => Ok(()),
             Frame::PathChallenge(data) => {
                 self.paths.on_challenge(now, from, data);
-                self.marks.on_challenge();
+                self.ce_counter.on_challenge();
                 Ok(())
             }
             Frame::PathResponse(data) => {

@@ -19,7 +19,7 @@ impl Connection {
             self.tell_lost(now, &lost);
         }
         let marked = lost.packets.iter().filter(|packet| packet.is_marked);
-        marked.for_each(|packet| self.marks.on_lost(packet.number));
+        marked.for_each(|packet| self.marking.on_lost(packet.number));
         let contents = lost.frames.iter().flat_map(SentFrame::contents);
         contents.for_each(|(message, fragment)| self.outbox.on_lost(message, fragment));
         if self.datagram_size.on_lost(now, lost.on_path()) {

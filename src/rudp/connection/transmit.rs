@@ -92,7 +92,7 @@ impl Connection {
             return None;
         }
         let (number, probes) = (self.sent.next_number(), self.probes.unanswered());
-        plan.ecn = self.marks.mark_next(number, plan.eliciting, probes);
+        plan.ecn = self.marking.mark_next(number, plan.eliciting, probes);
         self.write_packet(now, &mut plan, out);
         Some(Envelope { route: self.paths.active(), ecn: plan.ecn })
     }
@@ -152,7 +152,7 @@ impl Connection {
             && let Some(ack) = self.acks.take(now)
         {
             plan.push_ack(ack, self.acks.largest().unwrap_or(0));
-            if let Some(told) = self.marks.news() {
+            if let Some(told) = self.ce_counter.news() {
                 plan.sent.push(SentFrame::CeCount(told));
                 plan.push(Frame::CeCount(told.count));
             }

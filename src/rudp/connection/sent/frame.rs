@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::rudp::connection::datagram_size::SizeProbe;
-use crate::rudp::connection::marks::CeReport;
+use crate::rudp::connection::ecn::CeReport;
 use crate::rudp::connection::stream::{FragmentId, MessageRef};
 
 /// A frame of a sent packet for which the packet's fate matters.

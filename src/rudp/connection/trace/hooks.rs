@@ -6,7 +6,7 @@ use super::{Metrics, Trace, TraceEvent, TracedFrame, TracedPlace};
 use crate::base::{PacketNumber, Timestamp};
 use crate::rudp::Payload;
 use crate::rudp::connection::Connection;
-use crate::rudp::connection::marks::EcnState;
+use crate::rudp::connection::ecn::EcnState;
 use crate::rudp::connection::receive::PacketIn;
 use crate::rudp::connection::sent::{LostPacket, SentFrame};
 use crate::rudp::connection::stream::SendPart;
@@ -52,7 +52,7 @@ impl Connection {
             began: Some(began),
             key_phase: self.keys.phase(),
             metrics: None,
-            ecn_state: self.marks.state(),
+            ecn_state: self.marking.state(),
             loss_timer: None,
         }));
     }
@@ -117,7 +117,7 @@ impl Connection {
         if std::mem::replace(&mut tracing.loss_timer, due) != due {
             tracing.tell(now, &TraceEvent::LossTimerUpdated { due });
         }
-        let state = self.marks.state();
+        let state = self.marking.state();
         if std::mem::replace(&mut tracing.ecn_state, state) != state {
             tracing.tell(now, &TraceEvent::EcnStateUpdated { state });
         }

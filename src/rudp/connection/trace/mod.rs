@@ -14,8 +14,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 pub(super) use self::hooks::Tracing;
+use super::ecn::EcnState;
 use super::error::{Closed, PacketDropped};
-use super::marks::EcnState;
 use crate::base::{ConnectionId, Ecn, PacketNumber, StreamId, Timestamp};
 use crate::wire::Delivery;
 

@@ -33,7 +33,7 @@ fn talk(pair: &mut Pair, messages: usize) {
 }
 
 fn states(pair: &Pair) -> [EcnState; 2] {
-    [CLIENT, SERVER].map(|end| pair.ends[end].marks.state())
+    [CLIENT, SERVER].map(|end| pair.ends[end].marking.state())
 }
 
 fn counts(pair: &Pair, end: usize) -> (u64, u64) {
@@ -203,7 +203,7 @@ fn a_path_to_a_new_address_is_tested_anew() {
         talk(&mut pair, 40);
         pair.run(SECOND);
         assert_eq!(pair.ends[SERVER].stats().address_changes, 1);
-        assert_eq!(pair.ends[SERVER].marks.state(), state);
+        assert_eq!(pair.ends[SERVER].marking.state(), state);
         assert_eq!(pair.payloads(CLIENT).len(), 80);
     }
 }
