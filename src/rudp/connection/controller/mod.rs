@@ -4,12 +4,10 @@
 //! |---|---|
 //! | `short_queue` | the default: keeps the path's queue short |
 //! | `new_reno` | RFC 9002, for comparison, and used by the default beside a flow that fills the queue |
-//! | `min_rtt` | the smallest round-trip time of the last seconds |
 //! | `pacer` | spreads packets over the round trip |
 //! | `congestion` | controller and pacer of one connection, and what they allow now |
 
 mod congestion;
-mod min_rtt;
 mod new_reno;
 mod pacer;
 mod short_queue;

@@ -39,11 +39,13 @@
 //! to half of its former size. A thin stream keeps the initial window.
 
 mod competing;
+mod min_rtt;
+mod queue_delay;
 
 use std::time::Duration;
 
 use self::competing::{Alone, Competing};
-use super::min_rtt::MinRtt;
+use self::queue_delay::QueueDelay;
 use super::{Acked, Controller, Lost, MAX_WINDOW_BYTES, Marked, NewReno, after_mark, initial_window};
 use crate::base::{Span, Timestamp};
 use crate::rudp::connection::acks::MAX_UNACKED_BYTES;
@@ -58,12 +60,7 @@ pub struct ShortQueue {
     /// Bytes that leave in a round trip. More may be in flight: see [`Controller::window_bytes`].
     window: usize,
     slow_start_threshold: usize,
-    minimum: MinRtt,
-    /// Mean difference of two RTT samples in a row.
-    noise: Span,
-    latest: Option<Span>,
-    /// Successive samples beyond the target.
-    over_target: u32,
+    delay: QueueDelay,
     loss: LossShare,
     round: Round,
     /// Bytes acked in the last round, scaled to a round trip.
@@ -116,10 +113,6 @@ struct Round {
     reduced: bool,
 }
 
-/// Queueing delay that is aimed at, without the allowance for noise.
-const TARGET: Duration = Duration::from_millis(5);
-/// Upper bound of the target with that allowance.
-const MAX_TARGET: Duration = Duration::from_millis(20);
 /// Successive samples beyond the target that end slow start.
 const SAMPLES_OVER_TARGET: u32 = 3;
 /// A round increases the window by at most this part of it, or by one datagram: the queue that this adds is seen
@@ -152,10 +145,7 @@ impl ShortQueue {
             ack_delay: ack_delay.into(),
             window: initial_window(datagram),
             slow_start_threshold: usize::MAX,
-            minimum: MinRtt::new(now),
-            noise: Span::ZERO,
-            latest: None,
-            over_target: 0,
+            delay: QueueDelay::new(now),
             loss: LossShare::over(LOSS_PACKETS),
             round: Round { since: now, ..Round::default() },
             arrived: 0,
@@ -169,23 +159,9 @@ impl ShortQueue {
         }
     }
 
-    fn target(&self) -> Duration {
-        (TARGET + self.noise.get() / 2).min(MAX_TARGET)
-    }
-
-    /// Returns the part of `rtt` that was spent in queues.
-    fn queueing(&self, rtt: Duration) -> Duration {
-        rtt.saturating_sub(self.minimum.minimum().unwrap_or(rtt))
-    }
-
-    /// Returns the latest sample; zero before the first.
-    fn round_trip(&self) -> Duration {
-        self.latest.map_or(Duration::ZERO, Span::get)
-    }
-
     /// Returns the bytes that have arrived and whose ack the peer still delays.
     fn held(&self) -> usize {
-        scaled(self.window, self.ack_delay.get(), self.round_trip()).min(HELD_BYTES)
+        scaled(self.window, self.ack_delay.get(), self.delay.round_trip()).min(HELD_BYTES)
     }
 
     fn least_window(&self) -> usize {
@@ -204,15 +180,13 @@ impl ShortQueue {
     }
 
     fn on_sample(&mut self, rtt: Duration) {
-        self.minimum.on_sample(rtt);
-        let difference = self.latest.map_or(Duration::ZERO, |latest| latest.get().abs_diff(rtt));
-        self.noise = ((self.noise.get() * 15 + difference) / 16).into();
+        self.delay.on_sample(rtt);
         let span = Span::from(rtt);
-        self.latest = Some(span);
         self.round.shortest = Some(self.round.shortest.map_or(span, |shortest| shortest.min(span)));
-        let over = self.queueing(rtt) > self.target();
-        self.over_target = if over { self.over_target + 1 } else { 0 };
-        if self.is_in_slow_start() && self.round.bound && self.over_target >= SAMPLES_OVER_TARGET {
+        if self.is_in_slow_start()
+            && self.round.bound
+            && self.delay.samples_over_target() >= SAMPLES_OVER_TARGET
+        {
             self.go_on_with(self.window / 2);
         }
     }
@@ -221,7 +195,7 @@ impl ShortQueue {
         let round = std::mem::replace(&mut self.round, Round { since: now, ..Round::default() });
         let tells_rate = self.follow_rate(&round, now.since(round.since));
         if let Some(shortest) = round.shortest.map(Span::get) {
-            let (queueing, in_slow_start) = (self.queueing(shortest), self.is_in_slow_start());
+            let (queueing, in_slow_start) = (self.delay.of(shortest), self.is_in_slow_start());
             match &mut self.mode {
                 Mode::Delay if round.bound && !in_slow_start => {
                     self.follow_delay(now, shortest, queueing, round.reduced);
@@ -232,25 +206,25 @@ impl ShortQueue {
                     *rounds -= 1;
                     if *rounds == 0 {
                         self.mode = Mode::Delay;
-                        self.minimum.rotate(now);
+                        self.delay.begin_period(now);
                     }
                 }
             }
         }
-        if self.minimum.is_over(now) {
+        if self.delay.is_period_over(now) {
             match self.mode {
-                Mode::Delay if round.bound && self.minimum.is_stale(TARGET / 4) => {
+                Mode::Delay if round.bound && self.delay.may_hide_a_queue() => {
                     self.mode = Mode::Draining { rounds: DRAIN_ROUNDS };
                 }
                 Mode::Draining { .. } => {}
-                Mode::Delay | Mode::Competing(_) => self.minimum.rotate(now),
+                Mode::Delay | Mode::Competing(_) => self.delay.begin_period(now),
             }
         }
     }
 
     /// Notes what arrived in a `round` of this `length`. Returns true if that shows the rate of the line.
     fn follow_rate(&mut self, round: &Round, length: Duration) -> bool {
-        let round_trip = self.round_trip();
+        let round_trip = self.delay.round_trip();
         // In a longer round nothing was sent for a while.
         let longest = (round_trip + self.ack_delay.get()) * 2;
         self.arrived = scaled(round.acked_bytes, round_trip, length.min(longest));
@@ -264,7 +238,7 @@ impl ShortQueue {
 
     /// Ends a round of competing.
     fn compete(&mut self, now: Timestamp, queueing: Duration, tells_rate: bool) {
-        let (drained, least) = (queueing <= self.target(), self.least_window());
+        let (drained, least) = (queueing <= self.delay.target(), self.least_window());
         let Mode::Competing(competing) = &mut self.mode else { return };
         let is_in_vain = tells_rate && competing.on_round(self.rate, least);
         if !(is_in_vain || drained || competing.is_over(now)) {
@@ -281,7 +255,7 @@ impl ShortQueue {
     }
 
     fn follow_delay(&mut self, now: Timestamp, rtt: Duration, queueing: Duration, reduced: bool) {
-        let target = self.target();
+        let target = self.delay.target();
         self.alone.on_rate(self.rate);
         if std::mem::take(&mut self.settling) {
             return;
@@ -343,7 +317,8 @@ impl ShortQueue {
         let is_again = self.is_in_slow_start() && self.window <= least;
         let before = if let Mode::Competing(_) = self.mode { self.window_bytes() } else { self.window };
         let threshold = if is_again { self.slow_start_threshold } else { (before / 2).max(least) };
-        (self.mode, self.vain, self.minimum) = (Mode::Delay, Vain::NONE, MinRtt::new(now));
+        (self.mode, self.vain) = (Mode::Delay, Vain::NONE);
+        self.delay.forget_minimum(now);
         self.go_on_with(least);
         self.slow_start_threshold = threshold;
         (self.round.reduced, self.reduced_at, self.settling) = (true, now, false);
@@ -390,7 +365,7 @@ impl Controller for ShortQueue {
         }
         if let Mode::Competing(competing) = &mut self.mode {
             competing.reno.on_acked(now, acked);
-        } else if self.is_in_slow_start() && !acked.app_limited && self.over_target == 0 {
+        } else if self.is_in_slow_start() && !acked.app_limited && self.delay.samples_over_target() == 0 {
             self.set_window(self.window + acked.bytes);
         }
         if acked.sent_at >= self.round.since {

@@ -52,7 +52,7 @@ impl Path {
         assert_eq!(path.round(10, 40, false), 24_000);
         assert_eq!(path.round(20, 40, false), 48_000);
         assert_eq!(path.round(3, 80, false), 24_000);
-        path.controller.noise = Span::ZERO;
+        path.controller.delay.without_noise();
         path
     }
 
@@ -75,7 +75,7 @@ fn slow_start_ends_with_half_the_window_when_the_queue_grows() {
 #[test]
 fn below_the_target_the_window_grows_faster_each_round_up_to_a_32nd_of_it() {
     let mut path = Path::past_slow_start();
-    path.controller.latest = None;
+    path.controller.delay.with_latest(None);
     path.controller.round.shortest = None;
     path.controller.window = 90_000;
     assert_eq!(path.round(1, 40, false), 91_200);
@@ -90,7 +90,7 @@ fn what_waits_for_its_ack_to_leave_is_in_no_queue() {
     path.controller.window = 48_000;
     path.round(1, 40, false);
     assert_eq!(path.controller.window_bytes(), path.controller.window + 16 * 1_200);
-    path.controller.latest = Some(Duration::from_millis(400).into());
+    path.controller.delay.with_latest(Some(Duration::from_millis(400)));
     assert_eq!(path.controller.window_bytes(), path.controller.window * 44 / 40);
 }
 
@@ -100,7 +100,7 @@ fn what_waits_for_its_ack_to_leave_is_in_no_queue() {
 fn above_the_target_it_shrinks_in_proportion_to_the_excess() {
     for samples in [1, 3] {
         let mut path = Path::past_slow_start();
-        path.controller.latest = None;
+        path.controller.delay.with_latest(None);
         path.controller.round.shortest = None;
         let window = path.round(samples, 65, false);
         assert!((24_000 - 5_908..=24_000 - 5_900).contains(&window), "{samples}: {window}");
@@ -191,7 +191,7 @@ fn a_mark_ends_slow_start_with_half_the_window() {
 fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() {
     let mut path = Path::past_slow_start();
     (0..30).for_each(|_| {
-        path.controller.noise = Span::ZERO;
+        path.controller.delay.without_noise();
         let packets = path.controller.window_bytes() / 1_200;
         path.round(packets, 120, false);
     });
@@ -203,7 +203,7 @@ fn it_competes_beside_a_flow_that_keeps_the_queue_full_until_the_queue_drains() 
 
 /// One round of all that may be under way, on a line that has a packet for 12 ms.
 fn slow_round(path: &mut Path, queue: u64) -> usize {
-    path.controller.noise = Span::ZERO;
+    path.controller.delay.without_noise();
     let packets = path.controller.window_bytes() / 1_200;
     path.round(packets, 40.max(packets as u64 * 12 + queue), false);
     path.controller.window_bytes()
@@ -266,7 +266,7 @@ fn a_window_that_was_taken_back_is_found_again_in_slow_start() {
     path.lose_unbound(5, true);
     assert_eq!((path.controller.window, path.controller.slow_start_threshold), (12_000, 250_000));
     (0..30).for_each(|_| _ = path.round(1, 40, true));
-    path.controller.noise = Span::ZERO;
+    path.controller.delay.without_noise();
     path.controller.loss = LossShare::over(LOSS_PACKETS);
     for packets in [10, 20, 40, 80] {
         path.round(packets, 40, false);
@@ -327,5 +327,5 @@ fn after_persistent_congestion_the_path_may_be_longer() {
     let lost = Lost { packets: 1, newest_sent_at: path.now, app_limited: false, persistent: true };
     path.controller.on_lost(path.now, &lost);
     path.round(1, 140, false);
-    assert_eq!(path.controller.queueing(Duration::from_millis(140)), Duration::ZERO);
+    assert_eq!(path.controller.delay.of(Duration::from_millis(140)), Duration::ZERO);
 }
