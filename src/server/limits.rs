@@ -134,7 +134,7 @@ limits! {
     /// Bytes of reliable messages that wait for one connection before it is closed with `lagging` and its
     /// user removed from its sessions. Must be at least 163840 and 416 more for each of `invites_per_user`,
     /// because a user who connects is told of all open invites. `create` and `join` are refused with `busy`
-    /// while their snapshot could make it so many.
+    /// while their snapshot could make it more than seven eighths of this.
     max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
     /// `lagging`, too, if more than half of `lagging_bytes` still waits. What is sent to it meanwhile has as much time
@@ -274,10 +274,10 @@ pub(super) fn size(limit: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{InviteId, SessionId, SessionKind, UserId};
-    use crate::wire::UserEvent;
+    use crate::base::{InviteId, RequestId, SessionId, SessionKind, UserId, Wire};
     use crate::wire::event::Invitation;
     use crate::wire::frame::MESSAGE_OVERHEAD_BYTES;
+    use crate::wire::{CommandResult, UserEvent, Value};
 
     #[test]
     fn defaults_are_in_range_and_agree_with_the_rows() {
@@ -327,6 +327,9 @@ mod tests {
             ttl_left_ms: 86_400_000,
             note: text(256).parse().unwrap(),
         };
+        let list = Value::Invites(vec![invitation.clone(); 512]);
+        let result = CommandResult { request: RequestId(u32::MAX), outcome: Ok(list) };
+        assert!(result.to_bytes().len() <= 262_144 - 64, "a client that takes no more gets the longest list");
         let bytes = (UserEvent::Invited(invitation).encode().len() + MESSAGE_OVERHEAD_BYTES) as u64;
         assert!((bytes..bytes + 16).contains(&INVITATION_BYTES), "{bytes}");
         let of = |invites_per_user| Limits {

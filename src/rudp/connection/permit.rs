@@ -32,7 +32,7 @@ impl Connection {
             return Permit::Full;
         }
         debug_assert!(self.congestion.is_fresh(self.rtt.smoothed()), "told of all that became of packets");
-        if !self.has_window() {
+        if self.sent.bytes_in_flight() >= self.congestion.window_bytes() {
             return Permit::Window;
         }
         if self.congestion.pacer_allows(now) {

@@ -93,7 +93,7 @@ impl Congestion {
         self.held_back = HeldBack(Some(now));
     }
 
-    /// Returns when the window last did so.
+    /// Returns when the window last held data back.
     pub fn held_back(&self) -> HeldBack {
         self.held_back
     }
