@@ -195,8 +195,9 @@ impl Server {
     /// return afterwards.
     ///
     /// A [`Server::close_session`] or [`Server::remove_member`] that was accepted before is still carried
-    /// out. Clients are notified of the shutdown after the events of that, but at the end of `timeout` at the
-    /// latest: with [`Duration::ZERO`], members may get `shutting_down` instead of the event.
+    /// out. Clients are notified of the shutdown once the events of that have been sent, but at the end of
+    /// `timeout` at the latest: with [`Duration::ZERO`], or if the event is lost on its way, members get
+    /// `shutting_down` instead of it.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
     }

@@ -9,8 +9,9 @@ use crate::wire::{CloseCode, LeaveReason};
 pub(super) enum Drain {
     /// The server serves, or has to carry out decisions of the operator first.
     NotYet,
-    /// It begins once this many mails have been handled, among them what the decisions have caused here.
-    After(u64),
+    /// It begins once this many mails have been handled, among them what the decisions have caused here, and
+    /// what these cause has been sent.
+    After { mails: u64, is_sent: bool },
     /// The clients have been notified, and no new ones are let in.
     Begun,
 }
@@ -20,7 +21,7 @@ impl Worker {
     /// Sessions end with the process, so members get no leave events: the end of each connection is enough.
     // spec: CON-8
     pub(super) fn start_drain(&mut self, now: Timestamp) {
-        if !self.settle_drain(now) {
+        if !(self.settle_drain(now) && self.has_sent_decisions(now)) {
             return;
         }
         self.drain = Drain::Begun;
@@ -31,18 +32,35 @@ impl Worker {
         }
     }
 
-    /// Returns true if the drain must begin now: the server drains, every decision of the operator has been
-    /// carried out, and the mail that this has caused here is handled. The others are not waited for beyond
-    /// the end of the drain.
+    /// Returns true if the drain must begin as soon as everything has been sent: the server drains, every decision
+    /// of the operator has been carried out, and the mail that this has caused here is handled. The others are
+    /// not waited for beyond the end of the drain, nor is that mail once there are no decisions.
     // spec: SES-18
     pub(super) fn settle_drain(&mut self, now: Timestamp) -> bool {
-        if self.drain == Drain::NotYet
-            && let Some(until) = self.shared.drain_until()
-            && (until <= now || !self.shared.has_decisions())
-        {
-            self.drain = Drain::After(self.mails_so_far());
+        let (is_over, has_decisions) = (self.is_drain_over(now), self.shared.has_decisions());
+        if self.drain == Drain::NotYet && self.shared.drain_until().is_some() && (is_over || !has_decisions) {
+            self.drain = Drain::After { mails: self.mails_so_far(), is_sent: false };
         }
-        matches!(self.drain, Drain::After(mails) if mails <= self.clients.answer_turns.handled())
+        let Drain::After { mails, .. } = self.drain else { return false };
+        mails <= self.clients.answer_turns.handled() || (is_over && !has_decisions)
+    }
+
+    /// Notes that all that this worker had to send has left.
+    pub(super) fn on_all_sent(&mut self) {
+        let handled = self.clients.answer_turns.handled();
+        if let Drain::After { mails, is_sent } = &mut self.drain {
+            *is_sent |= *mails <= handled;
+        }
+    }
+
+    /// Returns true if what the decisions have caused here was sent, which a CLOSE would overtake, or if no time is
+    /// left for it.
+    fn has_sent_decisions(&self, now: Timestamp) -> bool {
+        matches!(self.drain, Drain::After { is_sent: true, .. }) || self.is_drain_over(now)
+    }
+
+    fn is_drain_over(&self, now: Timestamp) -> bool {
+        self.drain_deadline().is_some_and(|until| until <= now)
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -62,8 +80,7 @@ impl Worker {
 
     /// Returns true if no client is left to notify, or no time is left for it.
     pub(super) fn is_drained(&self) -> bool {
-        self.is_draining()
-            && (self.all_told() || self.drain_deadline().is_some_and(|until| until <= self.now))
+        self.is_draining() && (self.all_told() || self.is_drain_over(self.now))
     }
 
     /// Returns true if this worker has no client left or about to connect, none that has moved away and whose

@@ -90,6 +90,9 @@ pub struct Worker {
 /// the next turn, so that sending is never delayed for long.
 const ROUNDS: usize = 8;
 
+/// Mails for which memory is kept.
+const MAILS_KEPT: usize = 4_096;
+
 /// Messages to clients that the mail of one turn may cause; the last mail may exceed it. However much mail
 /// waits, datagrams are received and sent in between.
 const SENDS_A_TURN: u64 = 4_096;
@@ -155,8 +158,7 @@ impl Worker {
         // What that has told this worker's own members is for its next turn.
         self.behind |= !self.has_no_mail();
         self.wake_others();
-        // Checked again after the mail: from here on a drain wakes this worker again. It begins with the next
-        // turn, once what the mail has caused has been sent: a CLOSE would overtake it.
+        // Checked again after the mail: from here on a drain wakes this worker again.
         self.behind |= self.settle_drain(now);
         self.publish_counters();
     }
@@ -215,6 +217,10 @@ impl Worker {
             mailbox.give_back(handled);
         }
         self.counters().mails.add((count - waiting.len()) as u64);
+        if waiting.is_empty() {
+            // The mailbox gets it next: what one flood has filled is not kept.
+            waiting.shrink_to(MAILS_KEPT);
+        }
         self.mail = waiting;
         count > 0 || more_answers
     }
@@ -300,6 +306,7 @@ impl Driven for Worker {
         let next = self.clients.endpoint.poll_transmit(now.mono, out);
         if next.is_none() {
             self.publish_gauges();
+            self.on_all_sent();
         }
         next
     }

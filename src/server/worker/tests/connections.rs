@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::house::House;
 use super::{Limits, with_any_workers};
 use crate::base::{InviteId, UserId};
@@ -304,7 +306,11 @@ fn a_client_whose_first_packet_arrives_during_a_drain_is_told_and_does_not_enter
         let [ann] = house.dial_up([("ann", 0)]);
         house.shared.drain(house.now.mono + Duration::from_secs(5));
         let now = house.now;
-        house.workers.iter_mut().for_each(|worker| worker.handle_wake(now));
+        for worker in &mut house.workers {
+            worker.handle_wake(now);
+            assert_eq!(worker.poll_transmit(now, &mut BytesMut::new()), None);
+            worker.handle_timeout(now);
+        }
         assert!(!house.workers[0].is_finished(), "it waits for ann");
         house.run();
         assert_eq!(house.closed_with(ann), Some(CloseCode::ShuttingDown));

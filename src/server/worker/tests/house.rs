@@ -302,6 +302,11 @@ impl House {
                 busy = true;
                 worker.handle_wake(now);
             }
+            // As the loop does, before anything is sent.
+            if worker.poll_timeout().is_some_and(|due| due <= now.mono) {
+                busy = true;
+                worker.handle_timeout(now);
+            }
             let mut out = BytesMut::new();
             while let Some(to) = worker.poll_transmit(now, &mut out) {
                 busy = true;

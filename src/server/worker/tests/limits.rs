@@ -305,12 +305,12 @@ fn however_much_mail_there_is_a_turn_ends() {
         })
         .collect();
     others.iter().for_each(|(who, slot)| drop(house.events(*who, *slot)));
-    (0..110).for_each(|n| shout(&mut house, ann, at.slot, n, 1));
+    (0..220).for_each(|n| shout(&mut house, ann, at.slot, n, 1));
     house.round();
     assert_eq!(house.workers[1].poll_timeout(), Some(Timestamp::ZERO), "there is more to do");
     house.run();
     for (who, slot) in others {
-        assert_eq!(house.events(who, slot).len(), 110);
+        assert_eq!(house.events(who, slot).len(), 220);
     }
 }
 
