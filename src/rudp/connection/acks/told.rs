@@ -8,9 +8,12 @@ pub struct Told {
     /// The peer knows what arrived below this number. A packet that arrives late lowers it again.
     below: u64,
     late: Option<Late>,
+    /// Those that arrived while the peer did not know of the `late` ones, so that these do not become more
+    /// for ever where packets are late again and again.
+    later: Option<Late>,
 }
 
-/// The packets that arrived late. The peer may not know of them until an ack beyond `largest_by_then` is
+/// Packets that arrived late. The peer may not know of them until an ack beyond `largest_by_then` is
 /// confirmed.
 #[derive(Debug, Clone, Copy)]
 struct Late {
@@ -22,17 +25,21 @@ struct Late {
 impl Told {
     /// Notes that packet `number` arrived when `largest` already had.
     pub fn on_late(&mut self, number: u64, largest: u64) {
-        let smallest = self.late.map_or(number, |late| late.smallest.min(number));
-        self.late = Some(Late { smallest, largest_by_then: largest });
-        self.below = self.below.min(smallest);
+        let late = if self.late.is_some() { &mut self.later } else { &mut self.late };
+        let smallest = late.map_or(number, |late| late.smallest.min(number));
+        *late = Some(Late { smallest, largest_by_then: largest });
+        self.below = self.below.min(number);
     }
 
     /// Notes that the peer has received an ack up to `largest`.
     pub fn on_confirmed(&mut self, largest: u64) {
         self.largest = self.largest.max(largest);
-        self.late = self.late.filter(|late| largest <= late.largest_by_then);
-        let below = self.late.map_or(self.largest + 1, |late| late.smallest.min(self.largest + 1));
-        self.below = self.below.max(below);
+        while self.late.is_some_and(|late| largest > late.largest_by_then) {
+            self.late = self.later.take();
+        }
+        let unknown = [self.late, self.later].into_iter().flatten().map(|late| late.smallest).min();
+        let known = self.largest + 1;
+        self.below = self.below.max(unknown.map_or(known, |unknown| unknown.min(known)));
     }
 
     /// Returns whether the peer knows of a run of numbers that ends with `last`.
@@ -44,5 +51,27 @@ impl Told {
     // spec: ACK-5
     pub fn needs_wide(&self, last: u64) -> bool {
         last - self.largest >= 1 << 15
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of ten packets comes two places late, and each ack is confirmed five packets later.
+    // spec-test: ACK-10
+    #[test]
+    fn packets_that_are_late_in_every_round_trip_are_told_once_each() {
+        let mut told = Told::default();
+        for largest in (10..1_000).step_by(10) {
+            told.on_confirmed(largest - 5);
+            told.on_late(largest - 2, largest);
+            assert!(!told.knows(largest - 2), "no ack has named it");
+            told.on_confirmed(largest);
+            assert!(!told.knows(largest - 2), "this ack may have left before it came");
+            assert!(largest < 30 || told.knows(largest - 13), "after {largest}: {told:?}");
+        }
+        told.on_confirmed(1_000);
+        assert!(told.knows(1_000));
     }
 }
