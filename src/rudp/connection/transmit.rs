@@ -357,7 +357,7 @@ impl Plan {
     }
 
     /// Returns the whole messages, each with its payload in two pieces.
-    fn messages(&self) -> impl Iterator<Item = (MessageHead, [&[u8]; 2])> {
+    fn messages(&self) -> impl Iterator<Item = (MessageHead, [&[u8]; 2])> + Clone {
         self.parts.iter().filter_map(|(part, payload)| match part {
             SendPart::Whole(head) => Some((*head, payload.pieces())),
             SendPart::Fragment(_) => None,

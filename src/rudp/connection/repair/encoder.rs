@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
+use super::contents::Contents;
 use super::symbol;
 use crate::base::{PacketNumber, Span, Timestamp, TokenBucket, prefetch};
 use crate::rudp::connection::loss::LossShare;
@@ -30,8 +31,8 @@ pub struct RepairEncoder {
 struct Memory {
     /// Symbols of sent packets, oldest first.
     sources: VecDeque<Source>,
-    /// Symbol of the packet that is being written.
-    next: Option<BytesMut>,
+    /// Symbol and messages of the packet that is being written.
+    next: Option<(BytesMut, Contents)>,
     /// Memory for the next symbol, taken from a dropped one.
     spare: BytesMut,
     /// Memory for the next REPAIR, taken from the last one sent.
@@ -42,10 +43,11 @@ struct Memory {
 struct Source {
     number: PacketNumber,
     symbol: BytesMut,
+    contents: Contents,
     left_at: Timestamp,
     /// REPAIRs sent for it in packets of their own.
     alone: u8,
-    /// It arrived, or a later packet carries the same: it needs no REPAIR.
+    /// It arrived, or a later packet carries its messages, too: it needs no REPAIR.
     is_settled: bool,
 }
 
@@ -145,23 +147,25 @@ impl RepairEncoder {
     }
 
     /// Notes the messages of the packet that is being written, each with its payload in two pieces. An
-    /// earlier packet with the same messages, whose retransmission this is, needs no REPAIR any more.
-    pub fn on_content<'a>(&mut self, messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])>) {
+    /// earlier packet whose messages are all among them needs no REPAIR any more.
+    // spec: REP-2
+    pub fn on_content<'a>(&mut self, messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])> + Clone) {
         let Memory { sources, next, spare, .. } = &mut **self.memory.get_or_insert_default();
-        if !symbol::write(messages, spare) {
-            return;
+        let contents = Contents::of(messages.clone().map(|(head, _)| head));
+        for source in sources.iter_mut().filter(|source| !source.is_settled) {
+            source.is_settled = source.contents.is_within(&contents);
         }
-        let symbol = std::mem::take(spare);
-        sources.iter_mut().for_each(|source| source.is_settled |= source.symbol == symbol);
-        *next = Some(symbol);
+        if symbol::write(messages, spare) {
+            *next = Some((std::mem::take(spare), contents));
+        }
     }
 
     /// Notes that the packet left as `number`.
     pub fn on_sent(&mut self, now: Timestamp, number: PacketNumber) {
         let Some(Memory { sources, next, spare, .. }) = self.memory.as_deref_mut() else { return };
-        let Some(symbol) = next.take() else { return };
+        let Some((symbol, contents)) = next.take() else { return };
         let gap = sources.back().map(|last| now.since(last.left_at).min(MAX_GAP));
-        sources.push_back(Source { number, symbol, left_at: now, alone: 0, is_settled: false });
+        sources.push_back(Source { number, symbol, contents, left_at: now, alone: 0, is_settled: false });
         if sources.len() > MAX_SOURCES
             && let Some(oldest) = sources.pop_front()
         {

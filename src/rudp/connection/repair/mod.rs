@@ -9,6 +9,7 @@
 //! A repaired packet is not acked but named as repaired: its sender does not send its messages again, and
 //! otherwise treats it as lost.
 
+mod contents;
 mod decoder;
 mod encoder;
 pub mod symbol;

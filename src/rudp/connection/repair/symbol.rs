@@ -67,7 +67,7 @@ pub fn messages(symbol: Bytes) -> Result<Frames, ProtocolViolation> {
 }
 
 /// Returns whether symbols carry such a message: those of reliable modes only.
-fn is_repairable(head: &MessageHead) -> bool {
+pub(super) fn is_repairable(head: &MessageHead) -> bool {
     matches!(head, MessageHead::Numbered { delivery, .. } if delivery.is_reliable())
 }
 

@@ -109,6 +109,41 @@ fn what_leaves_again_is_covered_once_and_not_beside_itself() {
     assert!(copies.count() > 3, "{events:?}");
 }
 
+/// The probe after a loss carries more than the packet that was lost: only the probe is worth a REPAIR then.
+// spec-test: REP-2
+#[test]
+fn what_has_left_again_beside_other_messages_is_not_covered() {
+    let mut pair = lossy(10);
+    stream(&mut pair, 3, &[]);
+    pair.run(SECOND);
+    let log = traced(&mut pair, SERVER);
+    pair.dark_until = pair.now + 5 * SECOND;
+    for message in [b"first", b"later"] {
+        pair.send(SERVER, DELIVERY, message);
+        pair.run(TICK + TICK / 2);
+    }
+    pair.run(SECOND);
+    let (mut sent, mut covered, mut repairs) = (Vec::new(), Vec::new(), 0);
+    for (_, event) in seen(&log) {
+        match event {
+            Seen::RepairSent(packets) => covered.extend(packets),
+            Seen::Sent(packet, messages) => {
+                sent.push((packet, messages));
+                for covered in covered.drain(..) {
+                    let at = sent.iter().position(|(packet, _)| *packet == covered).unwrap();
+                    let (before, later) = sent.split_at(at + 1);
+                    let again = |held: &[_]| before[at].1.iter().all(|message| held.contains(message));
+                    assert!(!later.iter().any(|(_, held)| again(held)), "{covered} of {sent:?}");
+                    repairs += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    let both = sent.iter().filter(|(_, messages)| messages.len() == 2).count();
+    assert!(both > 0 && repairs > 2, "{both} packets with both, {repairs} repairs: {sent:?}");
+}
+
 // spec-test: REP-1
 #[test]
 fn without_losses_repairs_end_soon() {
