@@ -177,7 +177,26 @@ impl From<SendError> for Refusal {
     }
 }
 
-/// Converts a property value: a whole number stays one, everything else is text.
+/// Converts a property value: a whole number stays one, everything else is text, also `007`, which as a number
+/// would be shown as another text.
 fn property(value: String) -> PropertyValue {
-    value.parse().map_or_else(|_| PropertyValue::Bytes(Bytes::from(value)), PropertyValue::Integer)
+    match value.parse::<i64>() {
+        Ok(number) if number.to_string() == value => PropertyValue::Integer(number),
+        _ => PropertyValue::Bytes(Bytes::from(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_written_like_a_number_is_one() {
+        for (text, number) in [("0", 0), ("-5", -5), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(property(text.to_owned()), PropertyValue::Integer(number));
+        }
+        for text in ["007", "+5", "-0", "5 ", "9223372036854775808", "1e3", ""] {
+            assert_eq!(property(text.to_owned()), PropertyValue::Bytes(Bytes::from(text)), "{text}");
+        }
+    }
 }

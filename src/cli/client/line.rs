@@ -50,7 +50,12 @@ delete SLOT                 end the session (owner)
 leave SLOT                  leave the session
 wait DURATION               do nothing for a while, as in: wait 2s
 help                        this
-quit                        close the connection and end";
+quit                        leave the sessions, close the connection and end";
+
+/// Returns true if `word` begins a command.
+pub fn is_command(word: &str) -> bool {
+    HELP.lines().any(|line| line.split_whitespace().next() == Some(word))
+}
 
 /// Why a line is not a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

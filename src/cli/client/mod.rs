@@ -28,17 +28,21 @@ use crate::cli::output::Failure;
 use crate::cli::runtime;
 use crate::cli::signals::Signals;
 use crate::cli::units;
-use crate::client::{Client, ClientConfig, Disconnected, Event, Events};
+use crate::client::{Client, ClientConfig, Disconnected, Event, Events, RequestError};
 use crate::secure::ConnectGrant;
 
 /// A client for a terminal or a pipe: reads commands and writes events and results, one per line.
 ///
 /// Each command is answered before the next line is read, also if the connection ends first; `help` lists the
-/// commands. The client ends on `quit`, at the end of the input, or with the connection. A signal also ends
-/// it, a second one at once; before it is connected, with exit status 1. A refused command is reported and
-/// does not affect the exit status.
+/// commands. The client ends on `quit`, at the end of the input, or with the connection. On `quit` and at the
+/// end of the input it leaves its sessions once everything that was said is passed on or refused. A signal
+/// also ends it, a second one at once; before it is connected, with exit status 1. A refused command is
+/// reported and does not affect the exit status.
+///
+/// Payloads and properties are shown as text, and in `base64` if they are not UTF-8.
 #[derive(Args, Debug)]
 #[command(
+    override_usage = "rallypoint client --grant <FILE> [OPTIONS]\n       rallypoint client --user <ID> --key-file <FILE> --server <ADDR> [OPTIONS]",
     after_help = "Example:\n  rallypoint client --grant alice.grant\n  rallypoint client --user alice --key-file rallypoint.key --server 127.0.0.1:7777\n  > create 1 8\n  > say 1 hello"
 )]
 pub struct ClientArgs {
@@ -60,7 +64,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "NAME", requires = "user")]
     name: Option<String>,
     /// The server's protocol id, which distinguishes games.
-    #[arg(long, value_name = "N", default_value_t = PROTOCOL_ID)]
+    #[arg(long, value_name = "N", default_value_t = PROTOCOL_ID, value_parser = units::protocol_id)]
     protocol_id: u64,
     /// Print events and results as JSON, one object per line.
     #[arg(long)]
@@ -152,7 +156,7 @@ impl Terminal {
                 }
             };
             let Ok(line) = str::from_utf8(&line) else {
-                self.print(&Said::error("", None, "the line is not UTF-8"));
+                self.print(&Said::error("?", None, "the line is not UTF-8"));
                 continue;
             };
             let line = line.trim_end_matches('\r');
@@ -169,7 +173,8 @@ impl Terminal {
                 }
                 Err(error) => {
                     let word = line.split_whitespace().next().unwrap_or_default();
-                    self.print(&Said::error(word, None, error));
+                    let name = if line::is_command(word) { word } else { "?" };
+                    self.print(&Said::error(name, None, error));
                 }
             }
         }
@@ -223,9 +228,9 @@ impl Terminal {
         }
     }
 
-    /// Closes the connection once everything that was sent has arrived.
+    /// Closes the connection once the fate of everything that was sent is known.
     async fn finish(&mut self, client: &Client) -> Result<(), Failure> {
-        let mut flushed = pin!(client.flush());
+        let mut left = pin!(leave_all(client));
         loop {
             tokio::select! {
                 biased;
@@ -234,8 +239,7 @@ impl Terminal {
                         return end;
                     }
                 }
-                // If the connection ends first, an event reports it.
-                _ = &mut flushed => return self.close(client, pin!(nothing())).await,
+                () = &mut left => return self.close(client, pin!(nothing())).await,
                 () = self.signals.next() => return self.end(client, pin!(nothing())).await,
             }
         }
@@ -281,6 +285,19 @@ impl Terminal {
 
     fn print(&mut self, said: &Said) {
         self.printer.push(if self.json { said.to_json().to_string() } else { said.to_string() });
+    }
+}
+
+/// Leaves all sessions once everything that was sent has arrived. The answer comes behind the refusals of what was
+/// sent before, so these are events by then. If the connection ends first, an event reports it.
+async fn leave_all(client: &Client) {
+    if client.flush().await.is_err() {
+        return;
+    }
+    for session in client.sessions() {
+        if let Err(RequestError::NotConnected) = client.leave(session.slot()).await {
+            return;
+        }
     }
 }
 

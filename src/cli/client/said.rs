@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ct_codecs::{Base64, Encoder};
 use serde_json::{Map, Value, json};
 
 use crate::cli::delivery;
@@ -104,10 +105,14 @@ impl From<&Event> for Said {
                 .with("revision", revision.0)
                 .with("member", member.0)
                 .with("changes", changes.as_slice().iter().map(change).collect::<Vec<_>>()),
-            Event::Message { sender, delivery, payload, .. } => said("message")
-                .with("sender", sender.0)
-                .with("delivery", delivery::name(*delivery))
-                .with("text", String::from_utf8_lossy(payload)),
+            Event::Message { sender, delivery, payload, .. } => {
+                let said =
+                    said("message").with("sender", sender.0).with("delivery", delivery::name(*delivery));
+                match str::from_utf8(payload) {
+                    Ok(text) => said.with("text", text),
+                    Err(_) => said.with("base64", base64(payload)),
+                }
+            }
             Event::Receipt { .. } => said("receipt"),
             Event::SessionDeleted { why, reason, .. } => {
                 said("session_deleted").with("why", why.name()).with("reason", reason.as_str())
@@ -170,8 +175,15 @@ fn change(change: &PropertyChange) -> Value {
 fn property(value: &PropertyValue) -> Value {
     match value {
         PropertyValue::Integer(number) => json!(number),
-        PropertyValue::Bytes(bytes) => json!(String::from_utf8_lossy(bytes)),
+        PropertyValue::Bytes(bytes) => match str::from_utf8(bytes) {
+            Ok(text) => json!(text),
+            Err(_) => json!({"base64": base64(bytes)}),
+        },
     }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    Base64::encode_to_string(bytes).expect("invariant: at most a message long")
 }
 
 #[cfg(test)]
@@ -205,6 +217,24 @@ mod tests {
         assert_eq!(said.to_string(), r#"result say text="a\u001b[2J\u009b2J\u007fé""#);
         let json: Value = serde_json::from_str(&said.to_json()).unwrap();
         assert!(said.to_json().contains(r"\u009b") && json["text"] == "a\u{1b}[2J\u{9b}2J\u{7f}é");
+    }
+
+    #[test]
+    fn what_is_no_text_is_not_made_one() {
+        let message = |payload| Event::Message {
+            slot: Slot(1),
+            number: None,
+            sender: MemberId(2),
+            delivery: Delivery::Unreliable,
+            payload: Bytes::from_static(payload),
+        };
+        let json: Value = serde_json::from_str(&Said::from(&message(&[0xff, 0])).to_json()).unwrap();
+        assert_eq!((&json["base64"], json.get("text")), (&json!("/wA="), None));
+        let json: Value = serde_json::from_str(&Said::from(&message(b"\0")).to_json()).unwrap();
+        assert_eq!((json.get("base64"), &json["text"]), (None, &json!("\0")));
+        let value = PropertyValue::Bytes(Bytes::from_static(&[0xfe, 0]));
+        assert_eq!(property(&value), json!({"base64": "/gA="}));
+        assert_eq!(property(&PropertyValue::Bytes(Bytes::from_static(b"7"))), json!("7"));
     }
 
     #[test]
