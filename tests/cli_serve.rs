@@ -319,7 +319,10 @@ fn a_client_says_goodbye_however_it_ends() {
     let service = Service::start(&[]);
     let (mut alice, mut bob, _) = service.meeting();
     bob.say_bytes(b"say 1 \xff\n");
-    bob.wait_for_json("an error", |said| said["text"].as_str().is_some_and(|it| it.contains("UTF-8")));
+    let error = bob.wait_for_json("an error", |said| said["error"] == "?");
+    assert!(error["text"].as_str().unwrap().contains("UTF-8"), "{error}");
+    bob.say("\u{1b}[31mdance 1");
+    bob.wait_for_json("an error", |said| said["error"] == "?");
     bob.signal("HUP");
     let left = event(&mut alice, "member_left");
     assert_eq!((&left["user"], &left["why"]), (&"bob".into(), &"left".into()));
@@ -339,6 +342,24 @@ fn what_a_client_says_last_arrives() {
     }
     event(&mut bob, "message");
     event(&mut bob, "member_left");
+    assert!(alice.wait_exit().success());
+}
+
+/// More than the budgets allow: each message is passed on or refused by name, also the last ones.
+#[test]
+fn a_client_knows_the_fate_of_all_that_it_has_said() {
+    let service = Service::start(&[]);
+    let mut alice = service.client("alice");
+    create(&mut alice, 2);
+    let said = 3_000;
+    (0..said).for_each(|n| alice.say(&format!("say 1 {n}")));
+    alice.end_input();
+    let mut refused = 0;
+    for _ in 0..said {
+        let fate = alice.wait_for_json("the fate", |it| it["event"] == "message" || it["event"] == "refused");
+        refused += u32::from(fate["event"] == "refused");
+    }
+    assert!(refused > 0, "the budget was not reached");
     assert!(alice.wait_exit().success());
 }
 
@@ -372,7 +393,7 @@ fn a_server_for_development_makes_its_key() {
 fn a_server_of_another_game_is_reached_by_its_id() {
     let service = Service::start(&["--protocol-id", "7"]);
     let args = ["client", "--user", "ann", "--key-file", &service.key, "--server", &service.addr, "--json"];
-    let mut client = Running::start(&[&args[..], &["--protocol-id", "7"]].concat());
+    let mut client = Running::start(&[&args[..], &["--protocol-id", "0x0_7"]].concat());
     client.wait_for_json("connected", |said| said["result"] == "connected");
 }
 
@@ -462,6 +483,10 @@ fn keys_are_changed_while_the_server_runs() {
     second.say("invites");
     second.wait_for("result invites");
 
+    configure(format!("key_file = {current:?}\nprevious_key_file = {current:?}"));
+    server.signal("HUP");
+    server.wait_for_stderr("the previous key is the current one");
+
     std::fs::write(&current, "no key").unwrap();
     server.signal("HUP");
     server.wait_for_stderr("keys stay as they are");
@@ -473,6 +498,18 @@ fn keys_are_changed_while_the_server_runs() {
     second.wait_for("result invites");
     server.signal("TERM");
     assert_eq!(server.wait_exit().code(), Some(0), "{}", server.transcript());
+}
+
+/// Otherwise an operator who changes the file would believe that the new key is taken.
+#[test]
+fn a_key_of_the_configuration_that_does_not_count_is_told() {
+    let folder = Folder::new();
+    let (key, config) = (folder.key(), folder.file("rallypoint.toml"));
+    std::fs::write(&config, "listen = \"127.0.0.1:0\"\nkey_file = \"other.key\"").unwrap();
+    let mut server = Running::start(&["serve", "--config", &config, "--key-file", &key]);
+    server.wait_for_stderr("--key-file counts");
+    server.wait_for_stderr("k4.lid.");
+    server.addr();
 }
 
 #[test]

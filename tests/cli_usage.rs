@@ -56,6 +56,8 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["netsim", "--mtu", "1199"], "1200 or more"),
         (&["bench", "--mtu", "0"], "1200 or more"),
         (&["serve", "--report", "99ms"], "0s, or 100ms or more"),
+        (&["serve", "--protocol-id", "7g"], "no number below 2^64"),
+        (&["client"], "client --user <ID> --key-file <FILE> --server <ADDR>"),
         #[cfg(target_os = "linux")]
         (
             &["bench", "--server", "127.0.0.1:1", "--key-file", "x", "--server-pid", "4294967295"],

@@ -116,6 +116,18 @@ pub fn hertz(text: &str) -> Result<f64, UnitError> {
     }
 }
 
+/// Reads a protocol id, decimal or as in the code of a game: `0x6d79_6761_6d65`.
+///
+/// # Errors
+/// A text that names what is allowed.
+pub fn protocol_id(text: &str) -> Result<u64, String> {
+    let digits = text.replace('_', "");
+    let (digits, radix) = digits.strip_prefix("0x").map_or((&*digits, 10), |hex| (hex, 16));
+    let is_signed = digits.starts_with(['+', '-']);
+    let read = u64::from_str_radix(digits, radix).ok().filter(|_| !is_signed);
+    read.ok_or_else(|| format!("`{text}` is no number below 2^64, such as 1382116460 or 0x5261_6c6c"))
+}
+
 /// Reads a bit rate such as `10mbit`.
 ///
 /// # Errors
@@ -275,6 +287,16 @@ mod tests {
         assert_eq!(hertz("0.5"), Ok(0.5));
         for text in ["0", "30hz", "10001", "-3", "0.0001"] {
             assert!(hertz(text).is_err(), "{text} was taken");
+        }
+    }
+
+    #[test]
+    fn a_protocol_id_is_decimal_or_hexadecimal() {
+        assert_eq!(protocol_id("1382116460"), Ok(1_382_116_460));
+        assert_eq!(protocol_id("0x5261_6c6c"), Ok(1_382_116_460));
+        assert_eq!(protocol_id("0xffffffffffffffff"), Ok(u64::MAX));
+        for text in ["", "0x", "5261_6c6c", "0x1_0000_0000_0000_0000", "-1", "+1", "0x+1"] {
+            assert!(protocol_id(text).is_err(), "{text} was taken");
         }
     }
 

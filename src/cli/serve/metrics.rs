@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use crate::base::sync::Mutex;
 use crate::base::{Metric, MetricKind};
 use crate::cli::output::Failure;
 use crate::net::Traffic;
@@ -18,10 +21,15 @@ pub struct MetricsFile {
     path: PathBuf,
     /// Beside it, for a moment: a reader finds a whole file, the last one or the new one.
     draft: PathBuf,
+    /// Held by the only one who writes.
+    writing: Mutex<()>,
 }
 
 /// How often the file is written.
 pub const EVERY: Duration = Duration::from_secs(5);
+
+/// How long the end of the server waits for a file system that does not answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl MetricsFile {
     /// One at `path`, where another regular file may be: it is replaced.
@@ -38,7 +46,7 @@ impl MetricsFile {
         }
         let mut draft = path.as_os_str().to_owned();
         draft.push(".new");
-        Ok(Self { path: path.to_owned(), draft: draft.into() })
+        Ok(Self { path: path.to_owned(), draft: draft.into(), writing: Mutex::default() })
     }
 
     /// Writes it for the first time. A full disk is only logged, as later: a server must be able to start
@@ -46,8 +54,8 @@ impl MetricsFile {
     ///
     /// # Errors
     /// [`Failure::Work`] if it cannot be written for any other reason.
-    pub fn begin(&self, server: &Server) -> Result<(), Failure> {
-        match self.write(server) {
+    pub async fn begin(self: &Arc<Self>, server: &Server) -> Result<(), Failure> {
+        match self.write(server).await {
             Err(error) if is_full(&error) => self.warn(&error),
             written => written.map_err(|error| Failure::while_doing("writing the metrics", error))?,
         }
@@ -55,16 +63,22 @@ impl MetricsFile {
     }
 
     /// Writes it again and again. Never ends.
-    pub async fn keep(&self, server: &Server) {
+    pub async fn keep(self: &Arc<Self>, server: &Server) {
         loop {
             tokio::time::sleep(EVERY).await;
-            self.write_or_warn(server);
+            self.write_or_warn(server).await;
         }
     }
 
-    /// Writes it once, and logs why when it cannot be.
-    pub fn write_or_warn(&self, server: &Server) {
-        if let Err(error) = self.write(server) {
+    /// Writes it for the last time.
+    pub async fn end(self: &Arc<Self>, server: &Server) {
+        if tokio::time::timeout(LAST_WORDS, self.write_or_warn(server)).await.is_err() {
+            warn!(path = %self.path.display(), "the metrics are not written: the file system does not answer");
+        }
+    }
+
+    async fn write_or_warn(self: &Arc<Self>, server: &Server) {
+        if let Err(error) = self.write(server).await {
             self.warn(&error);
         }
     }
@@ -73,12 +87,15 @@ impl MetricsFile {
         warn!(path = %self.path.display(), %error, "the metrics cannot be written");
     }
 
-    /// Writes it once; if that fails, the file that was there stays.
-    fn write(&self, server: &Server) -> io::Result<()> {
-        self.replace(&text(&server.counters(), &server.traffic()))
+    /// Writes it once; if that fails, the file that was there stays. Outside the runtime's thread, which also
+    /// waits for signals: a file system may not answer for long.
+    async fn write(self: &Arc<Self>, server: &Server) -> io::Result<()> {
+        let (file, text) = (Arc::clone(self), text(&server.counters(), &server.traffic()));
+        spawn_blocking(move || file.replace(&text)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn replace(&self, text: &str) -> io::Result<()> {
+        let _writing = self.writing.lock();
         let mut file = self.new_draft()?;
         let written = file.write_all(text.as_bytes());
         drop(file);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::task::spawn_blocking;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::config::{Config, ConfigError};
 use self::metrics::MetricsFile;
@@ -59,11 +59,12 @@ pub struct ServeArgs {
     /// one busy core per worker. Only with more cores than workers [default: 0s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     busy_poll: Option<Duration>,
-    /// File with the token key, as written by `keygen`.
+    /// File with the token key, as written by `keygen`. It counts instead of the configuration's `key_file`, also
+    /// after SIGHUP: to rotate keys, name both in a configuration file and leave this out.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Distinguishes games: clients with another one are ignored [default: 1382116460].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::protocol_id)]
     protocol_id: Option<u64>,
     /// How long a connection may be silent before it is ended, 1s to 10min in whole ms [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = idle_timeout)]
@@ -108,7 +109,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     if args.print_config {
         return product(configure(args)?.to_toml().trim_end());
     }
-    let metrics = args.metrics.as_deref().map(MetricsFile::new).transpose()?;
+    let metrics = args.metrics.as_deref().map(MetricsFile::new).transpose()?.map(Arc::new);
     let tracer = args.trace.as_deref().map(TraceFolder::open).transpose()?;
     runtime::block_on(async {
         // Before the files are read: a signal ends the process although nobody writes to a pipe in place of
@@ -122,9 +123,13 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
                 return Ok(());
             }
         };
+        info!(ids = ?ids(&keys), "token keys");
         let server = start(&config, keys, tracer)?;
         if let Some(metrics) = &metrics {
-            metrics.begin(&server)?;
+            tokio::select! {
+                begun = metrics.begin(&server) => begun?,
+                () = signals.next() => return Ok(()),
+            }
         }
         listening_on(server.local_addr(), false);
         let served = tokio::select! {
@@ -132,7 +137,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
             () = reload(&server, args, hangups) => Ok(()),
             () = keep(&server, metrics.as_ref()) => Ok(()),
         };
-        metrics.inspect(|metrics| metrics.write_or_warn(&server));
+        if let Some(metrics) = &metrics {
+            metrics.end(&server).await;
+        }
         served
     })
 }
@@ -153,6 +160,13 @@ fn configure(args: &ServeArgs) -> Result<Config, Failure> {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
         config.listen.set_ip(loopback);
+    }
+    if let (Some(flag), Some(file)) = (&args.key_file, &config.key_file)
+        && !args.dev
+        && flag != file
+    {
+        let (flag, file) = (flag.display(), file.display());
+        warn!(%flag, %file, "--key-file counts, not the `key_file` of the configuration");
     }
     args.apply(&mut config);
     config.check().map_err(|error| Failure::Usage(error.to_string()))?;
@@ -212,7 +226,14 @@ fn keys(config: &Config, may_create: bool) -> Result<Vec<TokenKey>, Failure> {
         key_file::read(path)?
     };
     let previous = config.previous_key_file.as_deref().map(key_file::read).transpose()?;
+    if previous.as_ref().is_some_and(|previous| previous.id() == key.id()) {
+        warn!(id = key.id(), "the previous key is the current one: tokens of no other are taken");
+    }
     Ok(std::iter::once(key).chain(previous).collect())
+}
+
+fn ids(keys: &[TokenKey]) -> Vec<String> {
+    keys.iter().map(|key| key.id().to_owned()).collect()
 }
 
 fn start(config: &Config, keys: Vec<TokenKey>, tracer: Option<Arc<TraceFolder>>) -> Result<Server, Failure> {
@@ -256,7 +277,7 @@ async fn serve(
 }
 
 /// Keeps the metrics up to date. Never ends.
-async fn keep(server: &Server, metrics: Option<&MetricsFile>) {
+async fn keep(server: &Server, metrics: Option<&Arc<MetricsFile>>) {
     match metrics {
         Some(metrics) => metrics.keep(server).await,
         None => std::future::pending().await,
@@ -289,7 +310,7 @@ async fn read_aside(args: &ServeArgs, may_create: bool) -> Result<(Config, Vec<T
 }
 
 fn set_keys(server: &Server, keys: Vec<TokenKey>) {
-    let ids: Vec<_> = keys.iter().map(|key| key.id().to_owned()).collect();
+    let ids = ids(&keys);
     match server.set_keys(keys) {
         Ok(()) => info!(?ids, "the token keys are read again"),
         Err(error) => error!(%error, "the token keys stay as they are"),
