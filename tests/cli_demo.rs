@@ -28,7 +28,7 @@ fn the_demo_delivers_everything_and_refuses_what_it_must() {
     let report = report(&["demo", "--sessions", "2", "--members", "3", "--seconds", "1", "--json"]);
     all_is_well(&report);
     assert_eq!(report["sessions"], 2);
-    assert_eq!(report["members"], 3);
+    assert_eq!((&report["members"], &report["ended_early"]), (&3.into(), &false.into()));
     assert_eq!(report["refusals_checked"], 10, "five in each session: {report}");
 }
 
@@ -54,6 +54,7 @@ fn an_interrupted_demo_still_reports() {
     demo.signal("INT");
     let report = demo.wait_for_json("the report", |_| true);
     all_is_well(&report);
+    assert_eq!(report["ended_early"], true);
     assert!(demo.wait_exit().success(), "{}", demo.transcript());
 }
 

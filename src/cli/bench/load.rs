@@ -204,7 +204,7 @@ impl Load {
         let mut timer = Timer::new(self.clock);
         let mut before = None;
         while let Some(&Reverse((due, _))) = queue.peek() {
-            let due = if before.is_none() { due.min(counted_from) } else { due };
+            let due = due.min(if before.is_none() { counted_from } else { end });
             tokio::select! {
                 () = std::future::poll_fn(|cx| timer.poll(Some(due), cx)) => {}
                 () = signals.next() => break,

@@ -81,6 +81,7 @@ pub struct BenchArgs {
     name: Option<String>,
     /// Protocol id of that server.
     #[arg(long, value_name = "N", requires = "server", default_value_t = PROTOCOL_ID)]
+    #[arg(value_parser = units::protocol_id)]
     protocol_id: u64,
     /// File with that server's token key.
     #[arg(long, value_name = "FILE", requires = "server")]

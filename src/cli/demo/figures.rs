@@ -121,6 +121,7 @@ impl Counts {
             "order_violations": self.order_violations,
             "duplicates": self.duplicates,
             "refusals_checked": self.refusals,
+            "ended_early": self.ended_early,
             "latency_us": self.latency.to_json(),
         })
     }
@@ -158,6 +159,7 @@ mod tests {
             "delivered",
             "delivery_ratio",
             "duplicates",
+            "ended_early",
             "expected",
             "latency_us",
             "members",
