@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Notify, Semaphore};
 
 use super::core::Event;
+use crate::wire::{PropertyChange, PropertyValue};
 
 /// The events of a [`Client`](super::Client), in order.
 ///
@@ -144,8 +145,21 @@ impl Sink {
 
 /// Returns the memory that an event takes.
 fn bytes_of(event: &Event) -> usize {
-    let payload = if let Event::Message { payload, .. } = event { payload.len() } else { 0 };
+    let payload = match event {
+        Event::Message { payload, .. } => payload.len(),
+        Event::PropertiesChanged { changes, .. } => changes.as_slice().iter().map(bytes_of_change).sum(),
+        _ => 0,
+    };
     size_of::<Event>() + payload
+}
+
+fn bytes_of_change(change: &PropertyChange) -> usize {
+    let value = match change {
+        PropertyChange::Created { value, .. } | PropertyChange::Set { value, .. } => Some(value),
+        PropertyChange::Deleted { .. } => None,
+    };
+    let bytes = if let Some(PropertyValue::Bytes(bytes)) = value { bytes.len() } else { 0 };
+    size_of::<PropertyChange>() + bytes
 }
 
 impl Queue {
@@ -190,12 +204,23 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{EventNumber, MemberId, Slot};
+    use crate::base::{EventNumber, MemberId, Revision, Slot};
     use crate::wire::Delivery;
+    use crate::wire::property::PropertyChanges;
     use bytes::Bytes;
 
     fn event(number: u64) -> Event {
         Event::Receipt { slot: Slot(1), number: EventNumber(number) }
+    }
+
+    fn message(bytes: usize) -> Event {
+        Event::Message {
+            slot: Slot(1),
+            number: None,
+            sender: MemberId(1),
+            delivery: Delivery::Unreliable,
+            payload: Bytes::from(vec![0; bytes]),
+        }
     }
 
     #[tokio::test]
@@ -223,17 +248,29 @@ mod tests {
     #[tokio::test]
     async fn more_is_kept_for_an_app_that_waits_for_a_result_but_not_without_bound() {
         let (mut sink, _events) = queue(1, Arc::default());
-        let message = |bytes| Event::Message {
-            slot: Slot(1),
-            number: None,
-            sender: MemberId(1),
-            delivery: Delivery::Unreliable,
-            payload: Bytes::from(vec![0; bytes]),
-        };
         // The first one has room.
         sink.put((0..2).map(|_| message(RESERVE_BYTES - 10_000)));
         assert!(!sink.has_room(false) && sink.has_room(true));
         sink.put(std::iter::once(message(10_000)));
+        assert!(!sink.has_room(true));
+    }
+
+    #[tokio::test]
+    async fn values_of_properties_are_kept_within_the_same_bound() {
+        let (mut sink, _events) = queue(1, Arc::default());
+        let value = PropertyValue::bytes(Bytes::from(vec![0; 65_000])).unwrap();
+        let change = PropertyChange::Set { key: "map".parse().unwrap(), value };
+        let changed = Event::PropertiesChanged {
+            slot: Slot(1),
+            number: EventNumber(1),
+            revision: Revision(1),
+            member: MemberId(1),
+            changes: PropertyChanges::new(vec![change]).unwrap(),
+        };
+        // The first one has room.
+        sink.put(std::iter::repeat_n(changed, 1 + RESERVE_BYTES / 65_536));
+        assert!(sink.has_room(true));
+        sink.put((0..3).map(|_| message(65_536)));
         assert!(!sink.has_room(true));
     }
 

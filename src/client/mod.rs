@@ -30,7 +30,8 @@
 //! `Client::connect_with_handler`). `Client::session` returns the [`Mirror`] of a session: its known members
 //! and properties.
 //!
-//! The types used in commands and events are re-exported here.
+//! The types used in commands and events are re-exported here; what a tracer of one's own needs is in
+//! [`rudp`](crate::rudp) ([`Trace`](crate::rudp::Trace)).
 //!
 //! [`core`] is the same client without socket, clock and task, and the only part available without the
 //! feature `client`. This module does not depend on the server's code.
@@ -99,9 +100,10 @@ pub use crate::base::{
 #[cfg(feature = "client")]
 pub use crate::net::{BufferSizes, IoPath};
 pub use crate::rudp::{
-    ConnectError as AttemptError, ConnectionConfig, KeyLimit, ProtocolViolation, Stats, Tracer,
+    CongestionControl, ConnectError as AttemptError, ConnectionConfig, KeyLimit, ProtocolViolation, Stats,
+    Tracer,
 };
-pub use crate::secure::ConnectGrant;
+pub use crate::secure::{ConnectGrant, HandshakeError};
 pub use crate::wire::command::To;
 pub use crate::wire::event::Invitation;
 pub use crate::wire::property::{Property, PropertyChanges};
