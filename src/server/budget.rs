@@ -103,6 +103,19 @@ mod tests {
         assert!(budget.take(later, 3) && budget.take_answer(later, usize::MAX));
     }
 
+    // spec-test: LIM-2, CMD-6
+    #[test]
+    fn what_is_refused_for_its_bytes_costs_a_command_and_what_is_refused_as_a_command_no_bytes() {
+        let limits = Limits { commands_per_second: 2, command_bytes_per_second: 4_096, ..Limits::default() };
+        let mut budget = Budget::new(&limits);
+        assert!(budget.take(Timestamp::ZERO, MAX_COMMAND_BYTES));
+        assert!(!budget.take(Timestamp::ZERO, 1), "no bytes are left");
+        assert!(!budget.take(Timestamp::ZERO, 0), "nor commands");
+        let later = Timestamp::from_millis(500);
+        assert!(budget.take(later, 48) && !budget.take(later, 1_000));
+        assert!(budget.take(Timestamp::from_millis(1_000), 4_048), "the 1,000 bytes are still there");
+    }
+
     // spec-test: LIM-8
     #[test]
     fn as_many_sessions_may_be_entered_at_once_as_a_user_may_be_in_and_64_at_least() {

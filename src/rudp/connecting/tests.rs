@@ -152,7 +152,8 @@ fn the_last_reject_is_reported_a_second_after_the_first_one() {
     assert_eq!(hello(&mut connecting, at(6_000)), None);
 }
 
-/// A REJECT of a server of version 2 is accepted, and nothing else that such a server may send.
+/// A REJECT of a server of version 2 is accepted, and nothing else that such a server may send, not even what would
+/// be an answer in version 1.
 // spec-test: PKT-2
 #[test]
 fn a_reject_is_heard_in_whatever_version_it_is() {
@@ -166,6 +167,12 @@ fn a_reject_is_heard_in_whatever_version_it_is() {
     assert_eq!(say(ClearKind::Retry, &[&first.echo().0, &[7; COOKIE_BYTES]]), (ConnectError::NoAnswer, None));
     let refused = (ConnectError::Refused(RejectCode::Version), None);
     assert_eq!(say(ClearKind::Reject, &[&header.0, &[RejectCode::Version as u8, 2]]), refused);
+    let answer = ack_of(&first, first.echo()).to_bytes(GAME);
+    let body = ClearHeader::read(GAME, &answer).unwrap().1.rest();
+    for (version, is_answer) in [(2, false), (1, true)] {
+        connecting.handle_datagram(at(20), forge(GAME, version, ClearKind::HelloAck as u8, &body));
+        assert_eq!(connecting.poll_outcome().is_some_and(|outcome| outcome.is_ok()), is_answer);
+    }
 }
 
 /// Anybody may have sent the REJECT.

@@ -246,6 +246,15 @@ mod tests {
         numbers
     }
 
+    // spec-test: ACK-11
+    #[test]
+    fn of_too_many_repaired_packets_the_newest_are_named() {
+        let mut tracker = tracker(&[100]);
+        (80..100).for_each(|number| tracker.on_repaired(PacketNumber(number)));
+        let lags: Vec<u8> = tracker.take(Timestamp::ZERO).unwrap().repaired.into_iter().collect();
+        assert_eq!(lags, (1..=16).collect::<Vec<u8>>());
+    }
+
     // spec-test: ACK-4
     #[test]
     fn an_ack_waits_unless_there_is_a_gap() {

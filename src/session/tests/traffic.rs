@@ -114,6 +114,7 @@ fn a_message_passes_over_who_has_left_and_is_refused_for_strangers() {
     world.leave(member_ref(session, b)).unwrap();
     let mut send = |to: &[MemberId]| world.table.message(world.now, ann, message(to), &mut world.mail);
     assert_eq!(send(&[b, c]), Ok(()));
+    assert_eq!(send(&[ann.member, b, c]), Ok(()), "one of three has left");
     assert_eq!(send(&[b]), Err(ErrorCode::NoSuchMember), "nobody is left");
     assert_eq!(send(&[c, MemberId(9)]), Err(ErrorCode::NoSuchMember), "never was one");
     assert_eq!(send(&[MemberId(0)]), Err(ErrorCode::NoSuchMember));
@@ -167,6 +168,24 @@ fn a_session_takes_so_many_commands_a_second_and_no_more() {
     assert!(world.try_invite(by, "bob").is_ok(), "other commands are not its business");
     world.now += Duration::from_secs(1);
     assert_eq!(world.set(by, &set_hp(1)), Ok(Revision(1)));
+}
+
+/// A flood of large commands leaves the bytes to the others once it has used up its commands.
+// spec-test: CMD-6
+#[test]
+fn what_is_refused_as_a_command_costs_no_bytes() {
+    let limits =
+        SessionLimits { commands_per_second: 1, bytes_per_second: 4_096, ..SessionLimits::default() };
+    let mut world = World::with(limits);
+    let by = world.create("ann", open());
+    let send = |world: &mut World| {
+        let large = broadcast(Delivery::ReliableOrdered, &[0; 65_536]);
+        world.table.broadcast(world.now, by, large, &mut world.mail)
+    };
+    assert_eq!(send(&mut world), Ok(()));
+    (0..20).for_each(|_| assert_eq!(send(&mut world), Err(ErrorCode::RateLimited)));
+    world.now += Duration::from_secs(1);
+    assert_eq!(send(&mut world), Ok(()));
 }
 
 /// Checking a command that is then refused costs the same.

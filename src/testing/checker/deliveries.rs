@@ -8,14 +8,14 @@ use super::{Issues, Life, Mine, Seat, Tag};
 use crate::base::{MemberId, Slot, Timestamp};
 use crate::client::core::Event;
 use crate::testing::payload;
-use crate::wire::Delivery;
+use crate::wire::{Delivery, ErrorCode};
 
 /// The messages that were sent, and their arrivals.
 #[derive(Default)]
 pub(super) struct Deliveries {
     sent: BTreeMap<Tag, Sending>,
     by_counter: BTreeMap<(Life, Slot, u64), Tag>,
-    refused: BTreeSet<Tag>,
+    refused: BTreeMap<Tag, ErrorCode>,
     arrived: BTreeMap<(Seat, Tag), Timestamp>,
     /// Senders that intruders' messages were attributed to.
     intruders: BTreeSet<Seat>,
@@ -88,7 +88,7 @@ impl Deliveries {
             }
             Event::Refused { slot, counter, code } => match self.by_counter.get(&(life, *slot, *counter)) {
                 Some(tag) => {
-                    self.refused.insert(*tag);
+                    self.refused.insert(*tag, *code);
                 }
                 None => {
                     issues.add(format_args!("{seat:?} was refused {counter} ({code}), which it never sent"))
@@ -147,11 +147,20 @@ impl Deliveries {
     /// intruder's message was attributed to one of them.
     pub(super) fn finish(&self, seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
         let mut last: BTreeMap<(Life, Slot, Lane), Tag> = BTreeMap::new();
-        for (seat, tag) in self.arrived.keys().filter(|(_, tag)| self.refused.contains(tag)) {
+        for (seat, tag) in self.arrived.keys().filter(|(_, tag)| self.refused.contains_key(tag)) {
             issues.add(format_args!("{seat:?} was told {tag:?}, which was refused"));
         }
         for (seat, life) in self.intruders.iter().filter_map(|seat| seats.get_key_value(seat)) {
             issues.add(format_args!("an intruder's message was told as one of {seat:?}, who is {life:?}"));
+        }
+        // Who is still there was there when the message was sent.
+        // spec: CMD-21
+        for (tag, _) in self.refused.iter().filter(|(_, code)| **code == ErrorCode::NoSuchMember) {
+            let Some(sending) = self.sent.get(tag) else { continue };
+            let seat = |member: &MemberId| Seat { session: sending.mine.session, member: *member };
+            if sending.to.iter().any(|member| seats.contains_key(&seat(member))) {
+                issues.add(format_args!("{sending:?} was refused, though some of them are there"));
+            }
         }
         for sending in self.sent.values() {
             if let Some(lane @ Lane::Latest(_)) = lane(sending.delivery) {
@@ -175,7 +184,7 @@ impl Deliveries {
     fn expect(&self, sending: &Sending, seats: &BTreeMap<Seat, Life>, issues: &mut Issues) {
         let session = sending.mine.session;
         let sender = Seat { session, member: sending.mine.member };
-        if seats.get(&sender) != Some(&sending.tag.life) || self.refused.contains(&sending.tag) {
+        if seats.get(&sender) != Some(&sending.tag.life) || self.refused.contains_key(&sending.tag) {
             return;
         }
         for member in &sending.to {
@@ -232,7 +241,7 @@ impl Deliveries {
     }
 
     fn is_accepted(&self, sending: &Sending) -> bool {
-        !sending.shed && !self.refused.contains(&sending.tag)
+        !sending.shed && !self.refused.contains_key(&sending.tag)
     }
 }
 

@@ -131,6 +131,17 @@ mod tests {
         PacketNumber(number)
     }
 
+    // spec-test: ECN-5
+    #[test]
+    fn a_count_that_was_too_large_is_the_least_for_later_ones() {
+        let mut marking = Marking::new();
+        (0..4).for_each(|it| _ = marking.mark_next(number(it), true, 0));
+        assert_eq!(marking.on_told(7, 10), Ok(false), "more than were marked");
+        (4..8).for_each(|it| _ = marking.mark_next(number(it), true, 0));
+        assert_eq!(marking.on_told(6, 20), Ok(false), "7 was told before");
+        assert_eq!(marking.on_told(8, 20), Ok(true));
+    }
+
     // spec-test: ECN-1, ECN-2
     #[test]
     fn acks_are_not_marked_nor_probes_on_a_path_not_known() {

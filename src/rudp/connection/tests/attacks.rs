@@ -214,6 +214,19 @@ fn a_number_beyond_the_window_closes() {
     assert_eq!(answer(&[message(4_095, 1)]), None);
 }
 
+/// Its place in the window is that of a number that has arrived.
+// spec-test: REL-10
+#[test]
+fn a_number_a_window_above_one_that_came_early_closes() {
+    let message = |number| {
+        let place = Place { stream: StreamId::CONTROL, number: Truncated::bits32(number) };
+        let head = MessageHead::Numbered { place, delivery: Delivery::ReliableUnordered };
+        Frame::Message(Message { head, payload: Bytes::from_static(b"x") })
+    };
+    let frames = [message(5), message(4_096 + 5)];
+    assert_eq!(violation(&frames), ProtocolViolation::BeyondWindow { number: 4_096 + 5 });
+}
+
 // spec-test: FRM-6
 #[test]
 fn fragments_that_contradict_each_other_close() {

@@ -94,6 +94,20 @@ fn a_peer_may_renew_with_each_packet() {
     assert_eq!(pair.closed[SERVER], None);
 }
 
+/// The smallest number of the present phase bounds those of the one before, in whatever order packets arrive.
+// spec-test: KEY-7
+#[test]
+fn a_number_between_two_of_the_present_phase_is_none_of_the_one_before() {
+    let mut pair = Pair::new(56);
+    let (mut forger, mut behind) = (Forger::new(), Forger::starting_at(7));
+    assert_eq!(give(&mut pair, forger.packet(&[Frame::Ping])), Ok(()));
+    forger.renew();
+    let early: Vec<_> = (1..=10).map(|_| forger.packet(&[Frame::Ping])).collect();
+    assert_eq!(give(&mut pair, early[9].clone()), Ok(()), "packet 10");
+    assert_eq!(give(&mut pair, early[4].clone()), Ok(()), "packet 5");
+    assert_eq!(give(&mut pair, behind.packet(&[Frame::Ping])), Err(PacketDropped::DoesNotOpen), "packet 7");
+}
+
 // spec-test: KEY-7
 #[test]
 fn a_peer_that_goes_back_or_skips_a_generation_is_not_heard() {

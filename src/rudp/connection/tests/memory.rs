@@ -178,6 +178,20 @@ fn the_first_bytes_of_each_connection_are_its_own() {
     assert_eq!(pair.payloads(SERVER).len() as u64, kept + 1);
 }
 
+/// Neither waits for the other, but there is only the room of one of them.
+// spec-test: REL-14
+#[test]
+fn without_memory_two_messages_of_a_packet_are_one_too_many() {
+    let budgets = budgets(0, 0);
+    let mut pair = pairs(1, &budgets).remove(0);
+    let mut forger = Forger::new();
+    give(&mut pair, forger.packet(&[Frame::Ping]));
+    let pieces = [Delivery::ReliableOrdered, Delivery::ReliableUnordered].map(|it| piece(1, 0, it, 0));
+    let packet = forger.packet(&pieces);
+    let dropped = pair.ends[SERVER].handle_packet(pair.now, CLIENT_ADDRESS.into(), packet);
+    assert_eq!((dropped, budgets.receive.held()), (Err(PacketDropped::OverBudget), 84));
+}
+
 /// A peer that completes nothing gets one message more than there is memory for, however many it begins.
 // spec-test: REL-14
 #[test]

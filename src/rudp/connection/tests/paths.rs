@@ -527,6 +527,7 @@ fn a_close_goes_to_both_addresses_of_a_peer_that_may_have_moved() {
     for (reason, fits) in [
         ("", true),
         ("it fits twice", true),
+        ("a reason that fits once", true),
         ("a reason too long to be sent to an address that has said so little as this one", false),
     ] {
         let mut bed = Bed::new();

@@ -264,6 +264,27 @@ fn however_many_join_at_once_no_worker_gets_more_than_its_share() {
     assert_eq!(served.iter().sum::<u64>(), 204);
 }
 
+/// Where it arrived, its time would begin anew.
+// spec-test: SES-17
+#[test]
+fn who_lags_stays() {
+    for is_deaf in [false, true] {
+        let mut house = House::new(2, Limits { lagging_bytes: 4_096, ..Limits::default() });
+        let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+        let at = house.create(ann, 2, Admission::Open);
+        if is_deaf {
+            house.deafen(ben);
+        }
+        for _ in 0..150 {
+            house.send(ben, None, Request::ListMine);
+            house.run();
+        }
+        house.send(ben, None, Request::Join(Join::Session(at.session)));
+        house.run();
+        assert_eq!(house.shared.totals().connections_moved, u64::from(!is_deaf));
+    }
+}
+
 #[test]
 fn who_would_not_be_admitted_stays() {
     let mut house = House::new(2, Limits::default());
