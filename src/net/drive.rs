@@ -21,9 +21,6 @@ const SEND_BATCHES_A_TURN: usize = 64;
 /// The same limit for a socket with a small receive buffer.
 const SEND_BATCHES_IN_HASTE: usize = 8;
 
-/// Maximum number of consecutive turns that defer due timers while more datagrams wait.
-const MAX_DEFERRED_TURNS: u32 = 4;
-
 /// Interval at which a loop checks its deadlines while its socket has no room, and its socket while it cannot
 /// receive.
 const BLOCKED_WAIT: Duration = Duration::from_millis(1);
@@ -138,8 +135,6 @@ struct Turns<'a, D: ?Sized> {
     round: Round,
     /// See [`Setup`].
     rests: bool,
-    /// Number of consecutive turns that have deferred due timers.
-    deferred: u32,
     /// Time since which `driven` has been finished.
     finished_at: Option<Timestamp>,
 }
@@ -165,22 +160,25 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
             slack: Slack::new(clock.mono()),
             round: Round::new(clock.mono()),
             rests,
-            deferred: 0,
             finished_at: None,
         }
     }
 
     /// Runs one turn. It reads at most one batch, handles the wake and the deadline, then sends, so that the
     /// output caused by the input leaves in the same turn. While more than a batch waits, further turns
-    /// continue reading before anything is sent, for at most 16 ms: all of their output then leaves at once,
-    /// and a flood delays nothing else for longer. A loop with a thread of its own may rest after a long
-    /// round.
+    /// continue reading before the deadline is handled and anything is sent, for at most 16 ms: an ack that
+    /// waits in the socket may acknowledge what a timer would declare lost, all of their output leaves at
+    /// once, and a flood delays nothing else for longer. A loop with a thread of its own may rest after a
+    /// long round.
     fn play(&mut self, ready: Ready) -> io::Result<Wait> {
         self.round.begin_turn(self.clock.mono());
         let reads = self.driven.wants_datagrams() && (ready.readable || !self.inbox.is_empty());
         let (now, more) = self.read(reads, ready.woken)?;
         if more && !self.inbox.keeps_failing() && self.round.reads_on(now.mono) {
             return Ok(Wait::GoOn { sending: Sending::Done });
+        }
+        if self.driven.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.driven.handle_timeout(now);
         }
         let sending = self.io.flush(now, self.driven, &mut self.outbox)?;
         if self.is_over(now.mono, sending) {
@@ -216,11 +214,6 @@ impl<'a, D: Driven + ?Sized> Turns<'a, D> {
         }
         if woken {
             self.driven.handle_wake(now);
-        }
-        // An ack that waits in the socket may acknowledge what a timer would declare lost.
-        self.deferred = if more && self.deferred < MAX_DEFERRED_TURNS { self.deferred + 1 } else { 0 };
-        if self.deferred == 0 && self.driven.poll_timeout().is_some_and(|at| at <= now.mono) {
-            self.driven.handle_timeout(now);
         }
         Ok((now, more || (!self.inbox.is_empty() && self.driven.wants_datagrams())))
     }

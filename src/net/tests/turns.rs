@@ -25,26 +25,35 @@ fn a_loop_that_polls_busily_turns_although_nothing_comes() {
     }
 }
 
-/// Returns how many of the `waiting` datagrams in its socket a late machine has taken when its timer runs.
-fn received_by_timeout(path: IoPath, late: Loop, waiting: usize) -> usize {
+/// Returns how many of the `waiting` datagrams in its socket a late machine has taken when its timer runs, if
+/// each batch is this much `work`.
+fn received_by_timeout(path: IoPath, late: Loop, waiting: usize, work: Duration) -> usize {
     let receiver = socket(path);
     let to = receiver.local_addr().unwrap();
     let plain = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     (0..waiting).for_each(|_| assert_eq!(plain.send_to(&[7], to).unwrap(), 1));
     let finish: fn(&Script) -> bool = |script| script.timeouts == 1;
-    let mut sink = Script { is_late: true, finish: Some(finish), ..Script::default() };
+    let mut sink = Script { is_late: true, work, finish: Some(finish), ..Script::default() };
     late.run(receiver, &mut sink);
     sink.received_by_timeout
 }
 
 #[test]
 fn what_waits_in_the_socket_comes_before_timers_but_not_for_ever() {
-    for (way, path, late) in Loop::each() {
-        assert_eq!(received_by_timeout(path, late, 2 * BATCH + 2), 2 * BATCH + 2, "{way}");
+    let all = 8 * BATCH;
+    for attempt in 0..5 {
+        let mut received =
+            Loop::each().map(|(_, path, late)| received_by_timeout(path, late, all, Duration::ZERO));
+        // A loop that something else holds up for 16 ms reads less.
+        if received.all(|received| received == all) {
+            break;
+        }
+        assert!(attempt < 4, "timers came first");
     }
     for (way, path, late) in Loop::each() {
-        // Five batches; the first is small, because a new inbox asks for few.
-        assert_eq!(received_by_timeout(path, late, 8 * BATCH), MIN_ASKED + 4 * BATCH, "{way}");
+        let received = received_by_timeout(path, late, all, Duration::from_millis(17));
+        // The first batch is small, because a new inbox asks for few.
+        assert!(received <= MIN_ASKED + BATCH, "{way}: {received}");
     }
 }
 
