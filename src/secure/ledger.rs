@@ -46,7 +46,7 @@ impl TokenLedger {
 
     /// Returns the state of the token, or `None` if the ledger does not remember it.
     pub fn use_of(&self, id: &TokenId) -> Option<TokenUse> {
-        self.stripe(id).tokens.get(id).copied()
+        self.stripe(id).tokens.get(id).map(|token| token.state)
     }
 
     /// Returns true if the token has made its connection.
@@ -58,7 +58,7 @@ impl TokenLedger {
     /// Reserves one of the token's half-open connections, the second one only if the address `is_proven`.
     ///
     /// # Errors
-    /// [`LedgerError`]; the token's state is then unchanged.
+    /// [`LedgerError`]; whether and how often the token is in use is then unchanged.
     // spec: TOK-6, HSK-11
     pub fn reserve(
         &self,
@@ -70,18 +70,23 @@ impl TokenLedger {
         let mut stripe = self.stripe(id);
         stripe.forget(now);
         let full = stripe.tokens.len() >= self.capacity_per_stripe;
-        match stripe.tokens.get_mut(id) {
-            Some(TokenUse::Spent) => Err(LedgerError::Spent),
-            Some(TokenUse::HalfOpen(1..)) if !is_proven => Err(LedgerError::Unproven),
-            Some(TokenUse::HalfOpen(count)) if *count >= HALF_OPEN_PER_TOKEN => Err(LedgerError::HalfOpen),
-            Some(TokenUse::HalfOpen(count)) => {
-                *count += 1;
-                Ok(())
+        let end = expires + GRACE;
+        let Some(token) = stripe.tokens.get_mut(id) else {
+            if full {
+                return Err(LedgerError::Full);
             }
-            None if full => Err(LedgerError::Full),
-            None => {
-                stripe.tokens.insert(id.clone(), TokenUse::HalfOpen(1));
-                stripe.by_end.push(Reverse((expires + GRACE, ByEnd(id.clone()))));
+            stripe.tokens.insert(id.clone(), Remembered { state: TokenUse::HalfOpen(1), end });
+            stripe.by_end.push(Reverse((end, ByEnd(id.clone()))));
+            return Ok(());
+        };
+        // Two tokens of one id are the backend's mistake, and at most one of them connects.
+        token.end = token.end.max(end);
+        match &mut token.state {
+            TokenUse::Spent => Err(LedgerError::Spent),
+            TokenUse::HalfOpen(1..) if !is_proven => Err(LedgerError::Unproven),
+            TokenUse::HalfOpen(count) if *count >= HALF_OPEN_PER_TOKEN => Err(LedgerError::HalfOpen),
+            TokenUse::HalfOpen(count) => {
+                *count += 1;
                 Ok(())
             }
         }
@@ -89,7 +94,8 @@ impl TokenLedger {
 
     /// Releases a half-open connection that did not become a connection.
     pub fn release(&self, id: &TokenId) {
-        if let Some(TokenUse::HalfOpen(count)) = self.stripe(id).tokens.get_mut(id) {
+        if let Some(Remembered { state: TokenUse::HalfOpen(count), .. }) = self.stripe(id).tokens.get_mut(id)
+        {
             *count = count.saturating_sub(1);
         }
     }
@@ -98,8 +104,8 @@ impl TokenLedger {
     // spec: TOK-6
     pub fn spend(&self, id: &TokenId) -> bool {
         match self.stripe(id).tokens.get_mut(id) {
-            Some(state) if *state != TokenUse::Spent => {
-                *state = TokenUse::Spent;
+            Some(token) if token.state != TokenUse::Spent => {
+                token.state = TokenUse::Spent;
                 true
             }
             _ => false,
@@ -143,8 +149,15 @@ pub enum LedgerError {
 
 #[derive(Default)]
 struct Stripe {
-    tokens: HashMap<TokenId, TokenUse>,
+    tokens: HashMap<TokenId, Remembered>,
+    /// Each token once, with its end at that time, which may have become later.
     by_end: BinaryHeap<Reverse<(UnixTime, ByEnd)>>,
+}
+
+struct Remembered {
+    state: TokenUse,
+    /// When it is forgotten.
+    end: UnixTime,
 }
 
 /// State of a token.
@@ -178,11 +191,15 @@ impl Stripe {
     fn forget(&mut self, now: UnixTime) {
         while self.by_end.peek().is_some_and(|Reverse((end, _))| *end <= now) {
             let Some(Reverse((_, ByEnd(id)))) = self.by_end.pop() else { return };
-            if let Some(TokenUse::HalfOpen(1..)) = self.tokens.get(&id) {
-                self.by_end.push(Reverse((now + GRACE, ByEnd(id))));
-            } else {
-                self.tokens.remove(&id);
-            }
+            let end = match self.tokens.get(&id) {
+                Some(token) if token.end > now => token.end,
+                Some(Remembered { state: TokenUse::HalfOpen(1..), .. }) => now + GRACE,
+                _ => {
+                    self.tokens.remove(&id);
+                    continue;
+                }
+            };
+            self.by_end.push(Reverse((end, ByEnd(id))));
         }
     }
 }
@@ -215,6 +232,21 @@ mod tests {
         assert_eq!(ledger.reserve(&id("a"), at(60), at(1), true), Err(LedgerError::Spent));
         ledger.release(&id("a"));
         assert!(ledger.is_spent(&id("a")), "the end of another half-open does not make it fresh");
+    }
+
+    /// A backend that uses an id twice, against TOK-2.
+    // spec-test: TOK-6
+    #[test]
+    fn a_token_whose_id_was_used_before_is_remembered_until_its_own_end() {
+        let ledger = TokenLedger::new(100);
+        ledger.reserve(&id("a"), at(100), at(50), true).unwrap();
+        ledger.release(&id("a"));
+        ledger.reserve(&id("a"), at(500), at(60), true).unwrap();
+        assert!(ledger.spend(&id("a")));
+        for now in [129, 130, 529] {
+            assert_eq!(ledger.reserve(&id("a"), at(500), at(now), true), Err(LedgerError::Spent), "{now}");
+        }
+        assert_eq!(ledger.reserve(&id("a"), at(900), at(530), true), Ok(()), "it is forgotten");
     }
 
     // spec-test: TOK-6, HSK-11
