@@ -6,13 +6,14 @@
 //! payloads.
 
 use bytes::{Bytes, BytesMut};
+use curve25519_dalek::MontgomeryPoint;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use ring::digest;
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
-use snow::resolvers::{CryptoResolver, DefaultResolver, RingResolver};
+use snow::resolvers::{CryptoResolver, RingResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{HandshakeSecrets, Psk};
 use crate::base::{ConnectionId, DecodeError, Reader, Wire, Writer};
@@ -202,11 +203,12 @@ impl From<&mut StdRng> for Seeded {
 
 impl CryptoResolver for Seeded {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(Ephemeral(Some(self.ephemeral.clone()))))
+        Some(Box::new(Ephemeral { key: self.ephemeral.clone(), is_used: false }))
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        DefaultResolver.resolve_dh(choice)
+        let x25519 = || -> Box<dyn Dh> { Box::<X25519>::default() };
+        (*choice == DHChoice::Curve25519).then(x25519)
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
@@ -219,13 +221,76 @@ impl CryptoResolver for Seeded {
 }
 
 /// The bytes of one ephemeral private key, which is all the randomness that the pattern needs.
-struct Ephemeral(Option<Zeroizing<[u8; 32]>>);
+struct Ephemeral {
+    key: Zeroizing<[u8; 32]>,
+    is_used: bool,
+}
 
 impl Random for Ephemeral {
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), snow::Error> {
-        let key = self.0.take().filter(|key| key.len() == bytes.len()).ok_or(snow::Error::Rng)?;
-        bytes.copy_from_slice(&*key);
+        if std::mem::replace(&mut self.is_used, true) || bytes.len() != self.key.len() {
+            return Err(snow::Error::Rng);
+        }
+        bytes.copy_from_slice(&*self.key);
+        self.key.zeroize();
         Ok(())
+    }
+}
+
+/// X25519 (RFC 7748) with a private key that is wiped when dropped.
+#[derive(Default)]
+struct X25519 {
+    private: Zeroizing<[u8; 32]>,
+    public: [u8; 32],
+}
+
+impl X25519 {
+    fn make_public(&mut self) {
+        self.public = MontgomeryPoint::mul_base_clamped(*self.private).to_bytes();
+    }
+}
+
+impl Dh for X25519 {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+
+    fn pub_len(&self) -> usize {
+        32
+    }
+
+    fn priv_len(&self) -> usize {
+        32
+    }
+
+    fn set(&mut self, private: &[u8]) {
+        self.private.copy_from_slice(private);
+        self.make_public();
+    }
+
+    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
+        rng.try_fill_bytes(&mut *self.private)?;
+        self.make_public();
+        Ok(())
+    }
+
+    fn pubkey(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn privkey(&self) -> &[u8] {
+        &*self.private
+    }
+
+    /// Fails for a public key with which the result would not depend on the private keys. RFC 7748 section 6.1.
+    // spec: HSK-2
+    fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        let public = public.first_chunk().ok_or(snow::Error::Dh)?;
+        let shared = Zeroizing::new(MontgomeryPoint(*public).mul_clamped(*self.private).to_bytes());
+        if shared.iter().fold(0, |all, byte| all | byte) == 0 {
+            return Err(snow::Error::Dh);
+        }
+        out.first_chunk_mut().map(|out| *out = *shared).ok_or(snow::Error::Dh)
     }
 }
 
@@ -271,6 +336,80 @@ mod tests {
         assert_eq!(after, replaced);
         assert_ne!(after.next_u64(), went_on.next_u64());
         assert_ne!(replaced.next_u64(), went_on.next_u64());
+    }
+
+    /// Points of small order, RFC 7748 section 6.1.
+    // spec-test: HSK-2
+    #[test]
+    fn a_public_key_that_gives_no_secret_is_refused() {
+        let mut own = X25519::default();
+        own.set(&[7; 32]);
+        let mut one = [0; 32];
+        one[0] = 1;
+        let of_order_8 = unhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800");
+        for public in [&[0; 32][..], &one, &of_order_8] {
+            assert_eq!(own.dh(public, &mut [0; 32]), Err(snow::Error::Dh));
+        }
+        assert_eq!(own.dh(&[9; 32], &mut [0; 32]), Ok(()));
+    }
+
+    /// A client whose ephemeral key was never set.
+    // spec-test: HSK-2
+    #[test]
+    fn a_client_without_an_ephemeral_key_is_not_answered() {
+        struct Unset(Seeded);
+        struct NoKey(X25519);
+        impl CryptoResolver for Unset {
+            fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+                self.0.resolve_rng()
+            }
+            fn resolve_dh(&self, _: &DHChoice) -> Option<Box<dyn Dh>> {
+                Some(Box::new(NoKey(X25519::default())))
+            }
+            fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+                self.0.resolve_hash(choice)
+            }
+            fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+                self.0.resolve_cipher(choice)
+            }
+        }
+        impl Dh for NoKey {
+            fn name(&self) -> &'static str {
+                self.0.name()
+            }
+            fn pub_len(&self) -> usize {
+                32
+            }
+            fn priv_len(&self) -> usize {
+                32
+            }
+            fn set(&mut self, _: &[u8]) {}
+            fn generate(&mut self, _: &mut dyn Random) -> Result<(), snow::Error> {
+                Ok(())
+            }
+            fn pubkey(&self) -> &[u8] {
+                &[0; 32]
+            }
+            fn privkey(&self) -> &[u8] {
+                &[0; 32]
+            }
+            fn dh(&self, _: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+                out.fill(0);
+                Ok(())
+            }
+        }
+        let (prologue, psk) = (binding().prologue(), psk());
+        let unset = Box::new(Unset(Seeded::from(&mut rng(1))));
+        let mut noise = Builder::with_resolver(PATTERN.parse().unwrap(), unset)
+            .prologue(&prologue)
+            .and_then(|builder| builder.psk(0, psk.bytes()))
+            .and_then(Builder::build_initiator)
+            .unwrap();
+        let parameters = TransportParameters::default();
+        let message = write(&mut noise, &parameters.to_bytes()).unwrap();
+        let responder = respond(binding(), &psk, &message).unwrap();
+        let answer = responder.answer(ConnectionId(9), &parameters).map(|_| ());
+        assert_eq!(answer, Err(HandshakeError::NotAuthentic));
     }
 
     /// The published vector of this pattern (cacophony), including the raw split of keys: the first transport

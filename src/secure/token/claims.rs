@@ -35,24 +35,25 @@ impl TokenId {
     }
 }
 
-/// The secret that a token's owner shares with the server; wiped when dropped, without `Debug`.
+/// The secret that a token's owner shares with the server; wiped when dropped, without `Debug`. Boxed, so that a
+/// move leaves no copy behind.
 #[derive(Clone)]
-pub struct Psk(Zeroizing<[u8; 32]>);
+pub struct Psk(Box<Zeroizing<[u8; 32]>>);
 
 impl Psk {
     /// Creates the secret from its bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Box::new(Zeroizing::new(bytes)))
     }
 
     /// Reads base64url text; `None` if it is not 32 bytes.
     pub fn from_base64(text: &str) -> Option<Self> {
-        base64::decode(text).map(Self)
+        base64::decode(text).map(|bytes| Self(Box::new(bytes)))
     }
 
     /// Returns the secret as base64url text, wiped when dropped.
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(base64::encode(&*self.0))
+        Zeroizing::new(base64::encode(&**self.0))
     }
 
     /// Returns the bytes.
