@@ -55,6 +55,8 @@ pub struct Shared {
     decisions: AtomicUsize,
     /// Number of workers that drain.
     draining: AtomicUsize,
+    /// Number of those that have nobody left to notify.
+    drained: AtomicUsize,
 }
 
 /// Stripes per worker, of the sessions and of the users; together they are a power of two.
@@ -85,6 +87,7 @@ impl Shared {
             drain_until: AtomicU64::new(u64::MAX),
             decisions: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
+            drained: AtomicUsize::new(0),
             population: Population::new(workers),
             admit: None,
             observe: None,
@@ -250,6 +253,19 @@ impl Shared {
     /// Returns true once every worker drains.
     pub fn all_drain(&self) -> bool {
         self.draining.load(Ordering::Acquire) >= self.mailboxes.workers().len()
+    }
+
+    /// Counts one more worker that has nobody left to notify. The last one wakes all workers, which then end.
+    pub fn end_drain(&self) {
+        let before = self.drained.fetch_add(1, Ordering::AcqRel);
+        if before + 1 == self.mailboxes.workers().len() {
+            self.wake_all();
+        }
+    }
+
+    /// Returns true once no worker has anybody left to notify.
+    pub fn all_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire) >= self.mailboxes.workers().len()
     }
 
     fn wake_all(&self) {

@@ -306,7 +306,7 @@ impl Driven for Worker {
         let next = self.clients.endpoint.poll_transmit(now.mono, out);
         if next.is_none() {
             self.publish_gauges();
-            self.on_all_sent();
+            self.note_all_told();
         }
         next
     }
@@ -325,6 +325,7 @@ impl Driven for Worker {
             self.next_expiry(),
             self.clients.lagging_due(),
             (self.behind || self.clients.endpoint.has_ended()).then_some(Timestamp::ZERO),
+            self.waiting_ends(),
             self.drain_deadline(),
         ];
         due.into_iter().flatten().min()

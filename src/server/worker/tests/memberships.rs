@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::answers::some_ops;
 use super::house::{create, invite};
-use super::{House, Limits, broadcast, gathered, with_any_workers};
+use super::{House, Limits, broadcast, gathered, shout, with_any_workers};
 use crate::base::{EventNumber, InviteId, MemberId, SessionId, SessionKind, Slot, StreamId, UserId};
 use crate::net::Driven;
 use crate::rudp::SendError;
@@ -132,6 +132,46 @@ fn what_the_operator_decides_before_a_drain_is_told_before_it() {
         assert!(house.shared.sessions.look_at(other.session).is_none());
         assert_eq!(house.shared.sessions.look_at(at.session).unwrap().members, 2, "it keeps its state");
     });
+}
+
+/// A CLOSE would overtake what a member's line has not carried yet.
+// spec-test: CON-8, SES-18
+#[test]
+fn who_has_not_taken_everything_is_told_of_a_drain_later() {
+    for hears_again in [true, false] {
+        with_any_workers(|house| {
+            let [(ann, at), (ben, with_ben), _] = gathered(house);
+            house.deafen(ben);
+            shout(house, ann, at.slot, 0, 60_000);
+            house.pass(Duration::from_millis(300));
+            assert!(house.shared.close_session(at.session, Reason::none()));
+            let begun = house.now.mono;
+            house.shared.drain(begun + Duration::from_secs(5));
+            house.pass(Duration::from_millis(300));
+            assert_eq!(
+                house.closed_with(ann),
+                Some(CloseCode::ShuttingDown),
+                "who has taken it waits for nobody"
+            );
+            if hears_again {
+                house.heal(ben);
+                house.pass(Duration::from_secs(1));
+                let told = house.events(ben, with_ben.slot);
+                let [SessionEvent::Message { .. }, SessionEvent::SessionDeleted { .. }] = told[..] else {
+                    panic!("{told:?}")
+                };
+            } else {
+                house.pass(Duration::from_millis(2_300));
+                assert!(!house.workers.iter().all(Driven::is_finished));
+                house.heal(ben);
+                house.pass(Duration::from_secs(1));
+                assert_eq!(house.events(ben, with_ben.slot), [], "half of the time is over");
+            }
+            assert_eq!(house.closed_with(ben), Some(CloseCode::ShuttingDown));
+            house.pass(Duration::from_millis(500));
+            assert!(house.workers.iter().all(Driven::is_finished));
+        });
+    }
 }
 
 /// However little time the drain has: only the events may be missing.
