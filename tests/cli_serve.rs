@@ -487,6 +487,12 @@ fn keys_are_changed_while_the_server_runs() {
     server.signal("HUP");
     server.wait_for_stderr("the previous key is the current one");
 
+    let fifo = folder.file("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    configure(format!("key_file = {fifo:?}"));
+    server.signal("HUP");
+    server.wait_for_stderr("reading the token keys again");
+    configure(format!("key_file = {current:?}"));
     std::fs::write(&current, "no key").unwrap();
     server.signal("HUP");
     server.wait_for_stderr("keys stay as they are");

@@ -74,7 +74,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     drain_timeout: Option<Duration>,
     /// Write a trace of each connection to its own file in DIR, qlog as lines of JSON: at most 1,000 files of
-    /// 64 MiB. Costs time and space; not for a server under load.
+    /// 64 MiB. Costs time and space, and workers wait for the file system; not for a server under load.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
     /// For trying things out: listens on loopback, whatever the configuration file says, creates a key file
@@ -287,12 +287,18 @@ async fn keep(server: &Server, metrics: Option<&Arc<MetricsFile>>) {
 /// Reads the token keys again on every SIGHUP. Never ends.
 async fn reload(server: &Server, args: &ServeArgs, hangups: Option<Hangups>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
+    hangups.next().await;
     loop {
-        hangups.next().await;
-        match read_aside(args, false).await {
-            Ok((_, keys)) => set_keys(server, keys),
-            Err(failure) => error!("the token keys stay as they are: {failure}"),
+        info!("reading the token keys again");
+        tokio::select! {
+            read = read_aside(args, false) => match read {
+                Ok((_, keys)) => set_keys(server, keys),
+                Err(failure) => error!("the token keys stay as they are: {failure}"),
+            },
+            // What was there before may be a pipe that nobody writes to.
+            () = hangups.next() => continue,
         }
+        hangups.next().await;
     }
 }
 
