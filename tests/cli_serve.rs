@@ -348,10 +348,13 @@ fn what_a_client_says_last_arrives() {
 /// More than the budgets allow: each message is passed on or refused by name, also the last ones.
 #[test]
 fn a_client_knows_the_fate_of_all_that_it_has_said() {
-    let service = Service::start(&[]);
+    let folder = Folder::new();
+    let config = folder.file("rallypoint.toml");
+    std::fs::write(&config, "[limits]\ncommands_per_second = 50").unwrap();
+    let service = Service::start(&["--config", &config]);
     let mut alice = service.client("alice");
     create(&mut alice, 2);
-    let said = 3_000;
+    let said = 500;
     (0..said).for_each(|n| alice.say(&format!("say 1 {n}")));
     alice.end_input();
     let mut refused = 0;
@@ -491,7 +494,10 @@ fn keys_are_changed_while_the_server_runs() {
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     configure(format!("key_file = {fifo:?}"));
     server.signal("HUP");
-    server.wait_for_stderr("reading the token keys again");
+    // Opens once the server has begun to read, and writes nothing.
+    let (tell, opened) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(std::fs::OpenOptions::new().write(true).open(fifo)));
+    let _pipe = opened.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap();
     configure(format!("key_file = {current:?}"));
     std::fs::write(&current, "no key").unwrap();
     server.signal("HUP");

@@ -21,8 +21,8 @@ pub struct ClientConfig {
     /// Default 5 s. With several addresses, the next one is also tried once the earlier ones have been silent
     /// for a second. To bound the whole of `connect`, including name resolution, wrap it in a `timeout`.
     pub connect_timeout: Duration,
-    /// Number of events that may wait for the app. Default 4,096, at least 1. An event may hold a message of 65,536
-    /// bytes, so this many may take 256 MiB; usual ones are small.
+    /// Number of events that may wait for the app. Default 4,096, at least 1. An event may hold a message of
+    /// 65,536 bytes, so this many may take 256 MiB; usual ones are small.
     ///
     /// When this many events are waiting, the client stops reading its socket until the app has read some.
     /// While a command is awaiting its result, the client stops only when a further 16 MiB of events are

@@ -284,9 +284,9 @@ impl Client {
 
     /// Sends to 1 to 1,024 of the session's members; otherwise like [`Client::broadcast`].
     ///
-    /// Members who are gone by the time the server passes it on get nothing, and nobody is told. If none of them
-    /// is left, or if there never was such a member, the message is refused (`no_such_member`). An unreliable or
-    /// sequenced message must fit one packet together with its recipients, of 1 to 4 bytes each
+    /// Members who are gone by the time the server passes it on get nothing, and nobody is told. If none of
+    /// them is left, or if there never was such a member, the message is refused (`no_such_member`). An
+    /// unreliable or sequenced message must fit one packet together with its recipients, of 1 to 4 bytes each
     /// ([`SendError::TooLarge`]). Spec: CMD-21.
     ///
     /// # Errors
@@ -397,8 +397,8 @@ impl Client {
     }
 
     /// Closes the connection. The server receives `reason`, at most 128 bytes; the last messages sent may not
-    /// have arrived, and may have been refused without an event, see [`Client::flush`]. [`Event::Disconnected`]
-    /// follows.
+    /// have arrived, and may have been refused without an event, see [`Client::flush`].
+    /// [`Event::Disconnected`] follows.
     ///
     /// Returns at once. A program that ends its runtime next should first await [`Client::closed`]; otherwise
     /// the server is not notified and waits for the idle timeout.

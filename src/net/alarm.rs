@@ -97,7 +97,8 @@ impl SharedTimer {
         timers.retain(|(_, shared)| shared.strong_count() > 0);
         let mut of_this =
             timers.iter().filter(|(id, _)| *id == runtime).filter_map(|(_, shared)| shared.upgrade());
-        // A timer whose task has finished belongs to a runtime that has ended and whose id was assigned again.
+        // A timer whose task has finished belongs to a runtime that has ended and whose id was assigned
+        // again.
         if let Some(shared) = of_this.find(|shared| !shared.task.is_finished()) {
             return Ok(shared);
         }

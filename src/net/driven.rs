@@ -6,11 +6,11 @@ use crate::base::{Envelope, Now, Timestamp};
 
 /// A sans-IO machine on one socket. [`drive`](super::drive) calls it from one task, one call at a time.
 ///
-/// Each turn of the loop calls the `handle_*` methods that apply, all with the same `now`. Then, unless more
-/// datagrams wait, it calls [`Driven::poll_transmit`] until nothing is left or many batches have been sent,
-/// and [`Driven::poll_timeout`]. While more datagrams wait, further turns come first, for at most 16 ms,
-/// during which a machine keeps what it has to send. A machine passes data to its own user inside these
-/// calls.
+/// Each turn of the loop calls [`Driven::handle_datagrams`] and [`Driven::handle_wake`] if they apply. Then,
+/// unless more datagrams wait, it calls [`Driven::handle_timeout`] if it is due, [`Driven::poll_transmit`]
+/// until nothing is left or many batches have been sent, and [`Driven::poll_timeout`], all with the same
+/// `now`. While more datagrams wait, further turns come first, for at most 16 ms, during which a machine
+/// keeps what it has to send. A machine passes data to its own user inside these calls.
 pub trait Driven {
     /// Processes datagrams in order of arrival, each with its sender and its mark.
     ///

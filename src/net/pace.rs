@@ -12,9 +12,9 @@ use crate::base::Timestamp;
 
 /// The time by which the timer may end a wait later than its deadline.
 ///
-/// Every turn handles the deadlines that have come. While turns come many times a millisecond, the timer only
-/// ensures that deadlines are handled if the turns cease: as one of many connections is always near its
-/// deadline, a timer set to it would be set, or would fire, with nearly every turn.
+/// Every turn that sends handles the deadlines that have come. While turns come many times a millisecond, the
+/// timer only ensures that deadlines are handled if the turns cease: as one of many connections is always
+/// near its deadline, a timer set to it would be set, or would fire, with nearly every turn.
 #[derive(Debug)]
 pub(super) struct Slack {
     last: Timestamp,

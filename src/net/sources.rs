@@ -24,7 +24,7 @@ pub(super) enum Sending {
     Blocked,
 }
 
-/// The cause of a wakeup. A deadline is not included, because every turn checks the clock.
+/// The cause of a wakeup. A deadline is not included, because every turn that sends checks the clock.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ready {
     pub readable: bool,

@@ -282,7 +282,8 @@ impl Dh for X25519 {
         &*self.private
     }
 
-    /// Fails for a public key with which the result would not depend on the private keys. RFC 7748 section 6.1.
+    /// Fails for a public key with which the result would not depend on the private keys. RFC 7748 section
+    /// 6.1.
     // spec: HSK-2
     fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
         let public = public.first_chunk().ok_or(snow::Error::Dh)?;

@@ -158,8 +158,8 @@ struct Generation {
     secrets: Box<Secrets>,
 }
 
-/// What a generation is made from. Boxed, so that no copy stays behind where a connection is moved, and rarely
-/// needed, so that it lies apart from what each packet needs.
+/// What a generation is made from. Boxed, so that no copy stays behind where a connection is moved, and
+/// rarely needed, so that it lies apart from what each packet needs.
 struct Secrets {
     salt: Zeroizing<[u8; 32]>,
     key: Zeroizing<[u8; 32]>,

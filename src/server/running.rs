@@ -190,14 +190,14 @@ impl Server {
     }
 
     /// Begins to shut down: refuses new clients and notifies connected ones repeatedly until each has
-    /// confirmed, for 3 s each and at most `timeout` in all. A client is notified once it has taken what was sent to
-    /// it before, but after half of `timeout` at the latest. A later call can shorten the time. Sessions keep
-    /// their last state, which [`Server::sessions`], [`Server::members`] and [`Server::properties`] still
-    /// return afterwards.
+    /// confirmed, for 3 s each and at most `timeout` in all. A client is notified once it has taken what was
+    /// sent to it before, but at the latest when half of the time that is left when its worker begins is
+    /// over. A later call can shorten the time. Sessions keep their last state, which [`Server::sessions`],
+    /// [`Server::members`] and [`Server::properties`] still return afterwards.
     ///
     /// A [`Server::close_session`] or [`Server::remove_member`] that was accepted before is still carried
-    /// out, and its events are sent before: with [`Duration::ZERO`], members may get `shutting_down` instead. Users
-    /// may also get that instead of the end of an invite.
+    /// out, and its events are sent before: with [`Duration::ZERO`], members may get `shutting_down` instead.
+    /// Users may also get that instead of the end of an invite.
     pub fn drain(&self, timeout: Duration) {
         self.shared.drain(self.clock.mono() + timeout);
     }

@@ -232,7 +232,7 @@ impl Shared {
         true
     }
 
-    /// Makes every worker notify its clients of the shutdown, and stop once they have confirmed or at
+    /// Makes every worker notify its clients of the shutdown, and stop once all clients have confirmed or at
     /// `until`. A later call can only shorten the time.
     pub fn drain(&self, until: Timestamp) {
         // Never `u64::MAX`: `Timestamp::MAX` is one less.
@@ -241,7 +241,7 @@ impl Shared {
     }
 
     /// Counts one more worker that drains and no longer sends users to other workers. The last one wakes all
-    /// workers, which may then end.
+    /// workers, which may then be done.
     pub fn begin_drain(&self) {
         // Pairs with `all_drain`: a worker that sees the last increment also sees the mail posted before it.
         let before = self.draining.fetch_add(1, Ordering::AcqRel);

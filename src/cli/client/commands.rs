@@ -177,8 +177,8 @@ impl From<SendError> for Refusal {
     }
 }
 
-/// Converts a property value: a whole number stays one, everything else is text, also `007`, which as a number
-/// would be shown as another text.
+/// Converts a property value: a whole number stays one, everything else is text, also `007`, which as a
+/// number would be shown as another text.
 fn property(value: String) -> PropertyValue {
     match value.parse::<i64>() {
         Ok(number) if number.to_string() == value => PropertyValue::Integer(number),

@@ -288,8 +288,8 @@ impl Terminal {
     }
 }
 
-/// Leaves all sessions once everything that was sent has arrived. The answer comes behind the refusals of what was
-/// sent before, so these are events by then. If the connection ends first, an event reports it.
+/// Leaves all sessions once everything that was sent has arrived. The answer comes behind the refusals of
+/// what was sent before, so these are events by then. If the connection ends first, an event reports it.
 async fn leave_all(client: &Client) {
     if client.flush().await.is_err() {
         return;

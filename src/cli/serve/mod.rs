@@ -59,8 +59,9 @@ pub struct ServeArgs {
     /// one busy core per worker. Only with more cores than workers [default: 0s].
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     busy_poll: Option<Duration>,
-    /// File with the token key, as written by `keygen`. It counts instead of the configuration's `key_file`, also
-    /// after SIGHUP: to rotate keys, name both in a configuration file and leave this out.
+    /// File with the token key, as written by `keygen`. It counts instead of the configuration's `key_file`,
+    /// also after SIGHUP: to rotate keys, name both in a configuration file and leave this out. If it is a
+    /// pipe, write it before the next SIGHUP.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Distinguishes games: clients with another one are ignored [default: 1382116460].
@@ -128,7 +129,12 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         if let Some(metrics) = &metrics {
             tokio::select! {
                 begun = metrics.begin(&server) => begun?,
-                () = signals.next() => return Ok(()),
+                () = signals.next() => {
+                    info!("told to stop before the server is ready");
+                    server.drain(Duration::ZERO);
+                    ended(&server, POLL).await;
+                    return Ok(());
+                }
             }
         }
         listening_on(server.local_addr(), false);

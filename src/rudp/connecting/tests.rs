@@ -152,8 +152,8 @@ fn the_last_reject_is_reported_a_second_after_the_first_one() {
     assert_eq!(hello(&mut connecting, at(6_000)), None);
 }
 
-/// A REJECT of a server of version 2 is accepted, and nothing else that such a server may send, not even what would
-/// be an answer in version 1.
+/// A REJECT of a server of version 2 is accepted, and nothing else that such a server may send, not even what
+/// would be an answer in version 1.
 // spec-test: PKT-2
 #[test]
 fn a_reject_is_heard_in_whatever_version_it_is() {

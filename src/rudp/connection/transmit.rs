@@ -227,7 +227,7 @@ impl Connection {
     }
 
     /// Moves what fits from the queues into the packet. Stops at the first item that does not fit, and
-    /// returns true, or at the bounds of what a packet holds, whatever its size.
+    /// returns true, or at the bounds of what a packet of any size holds.
     fn plan_messages(&mut self, plan: &mut Plan, room: usize) -> bool {
         let is_probe = self.probes.is_probe_due();
         let mut passed = if is_probe { Passed::small_first() } else { Passed::default() };
@@ -239,9 +239,8 @@ impl Connection {
             let bytes = next.frame_bytes();
             // spec: FRM-2
             let is_at_bounds = plan.parts.len() == MAX_PARTS || plan.sent.len() >= MAX_REMEMBERED;
-            let has_room = plan.bytes + bytes <= room;
-            if is_at_bounds || !has_room {
-                return !has_room;
+            if is_at_bounds || plan.bytes + bytes > room {
+                return !is_at_bounds;
             }
             plan.bytes += bytes;
             plan.eliciting = true;

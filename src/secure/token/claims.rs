@@ -35,8 +35,8 @@ impl TokenId {
     }
 }
 
-/// The secret that a token's owner shares with the server; wiped when dropped, without `Debug`. Boxed, so that a
-/// move leaves no copy behind.
+/// The secret that a token's owner shares with the server; wiped when dropped, without `Debug`. Boxed, so
+/// that a move leaves no copy behind.
 #[derive(Clone)]
 pub struct Psk(Box<Zeroizing<[u8; 32]>>);
 

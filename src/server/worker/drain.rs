@@ -1,4 +1,4 @@
-//! The end of the server: every client is notified, then the worker is finished.
+//! The end of the server: every client is notified; once all workers have done so, they are finished.
 
 use super::Worker;
 use crate::base::{ConnectionId, Timestamp};
@@ -35,7 +35,6 @@ impl Worker {
             }
             self.drain = Drain::Begun { since: now, waiting, is_done: false };
         }
-        self.close_waiting(now);
     }
 
     /// Returns true if the drain must begin now: the server drains, every decision of the operator has been
@@ -51,9 +50,10 @@ impl Worker {
         mails <= self.clients.answer_turns.handled() || (is_over && !has_decisions)
     }
 
-    /// Closes the connections whose clients have taken what was sent before, which a CLOSE would overtake, or that
-    /// were given half of the drain's time for it.
-    fn close_waiting(&mut self, now: Timestamp) {
+    /// Closes the connections whose clients have taken what was sent before, which a CLOSE would overtake, or
+    /// that were given half of the drain's time for it.
+    // spec: CON-8
+    pub(super) fn close_waiting(&mut self, now: Timestamp) {
         let is_late = self.waiting_ends().is_some_and(|at| at <= now);
         let Drain::Begun { waiting, .. } = &mut self.drain else { return };
         let clients = &mut self.clients;
@@ -77,10 +77,12 @@ impl Worker {
         matches!(self.drain, Drain::Begun { .. })
     }
 
-    /// Notifies a client that the server shuts down.
-    pub(super) fn send_off(&mut self, now: Timestamp, connection: ConnectionId) {
+    /// Ends the connection of a user who arrives during the drain like those of the others.
+    pub(super) fn join_drain(&mut self, connection: ConnectionId) {
         self.disconnect(connection, LeaveReason::Dropped, CloseCode::ShuttingDown);
-        self.clients.close(now, connection, CloseCode::ShuttingDown);
+        if let Drain::Begun { waiting, .. } = &mut self.drain {
+            waiting.push(connection);
+        }
     }
 
     /// Returns the latest end of the drain.
@@ -92,8 +94,8 @@ impl Worker {
         self.drain_deadline().is_some_and(|until| until <= now)
     }
 
-    /// Tells the other workers once this one has nobody left to notify. Until all have told so, it forwards what
-    /// comes for them: with its socket's end, the kernel would spread their clients' answers anew.
+    /// Tells the other workers once this one has nobody left to notify. Until all have told so, it forwards
+    /// what comes for them: with its socket's end, the kernel would spread their clients' answers anew.
     pub(super) fn note_all_told(&mut self) {
         let are_told = self.is_draining() && self.all_told();
         if let Drain::Begun { is_done, .. } = &mut self.drain

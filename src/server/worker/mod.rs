@@ -155,6 +155,8 @@ impl Worker {
         // A connection that had no room for a message in the last round must not get a later one.
         // spec: SES-12
         self.close_lagging(now);
+        // After the mail, which brings acks, too.
+        self.close_waiting(now);
         // What that has told this worker's own members is for its next turn.
         self.behind |= !self.has_no_mail();
         self.wake_others();

@@ -97,7 +97,7 @@ impl Worker {
         let caller = Caller { connection: moving.id(), user: client.user.clone() };
         self.clients.adopt(now, moving, client);
         if self.is_draining() {
-            return self.send_off(now, caller.connection);
+            return self.join_drain(caller.connection);
         }
         self.user_command(now, &caller, id, request);
     }

@@ -146,18 +146,19 @@ impl RepairEncoder {
         }
     }
 
-    /// Notes the messages of the packet that is being written, each with its payload in two pieces. An
-    /// earlier packet whose messages are all among them needs no REPAIR any more.
+    /// Notes the messages of the packet that is being written, each with its payload in two pieces. If a
+    /// REPAIR can cover it, an earlier packet whose messages are all among them needs none any more.
     // spec: REP-2
     pub fn on_content<'a>(&mut self, messages: impl Iterator<Item = (MessageHead, [&'a [u8]; 2])> + Clone) {
         let Memory { sources, next, spare, .. } = &mut **self.memory.get_or_insert_default();
-        let contents = Contents::of(messages.clone().map(|(head, _)| head));
+        if !symbol::write(messages.clone(), spare) {
+            return;
+        }
+        let contents = Contents::of(messages.map(|(head, _)| head));
         for source in sources.iter_mut().filter(|source| !source.is_settled) {
             source.is_settled = source.contents.is_within(&contents);
         }
-        if symbol::write(messages, spare) {
-            *next = Some((std::mem::take(spare), contents));
-        }
+        *next = Some((std::mem::take(spare), contents));
     }
 
     /// Notes that the packet left as `number`.

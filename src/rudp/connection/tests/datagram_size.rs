@@ -490,15 +490,18 @@ fn a_size_probe_is_lost_after_two_probe_timeouts_without_the_ack_delay() {
 // spec-test: MTU-3
 #[test]
 fn packets_that_are_full_of_runs_make_no_larger_one_useful() {
-    let mut pair = pair();
-    for _ in 0..20 {
-        for _ in 0..32 {
-            pair.send(CLIENT, Delivery::ReliableOrdered, b"few bytes");
-            pair.send(CLIENT, Delivery::ReliableUnordered, b"few bytes");
+    // Of the longer ones, 16 fill a packet, too.
+    for bytes in [9, 66] {
+        let mut pair = pair();
+        for _ in 0..20 {
+            for _ in 0..32 {
+                pair.send(CLIENT, Delivery::ReliableOrdered, &[7; 66][..bytes]);
+                pair.send(CLIENT, Delivery::ReliableUnordered, &[7; 66][..bytes]);
+            }
+            pair.run(Duration::from_millis(100));
         }
-        pair.run(Duration::from_millis(100));
+        assert_eq!(pair.received[SERVER].len(), 20 * 64);
+        assert!(pair.large[CLIENT].is_empty(), "{:?} with {bytes} bytes", pair.large[CLIENT]);
+        assert_eq!(size(&pair, CLIENT), BASE_DATAGRAM_BYTES);
     }
-    assert_eq!(pair.received[SERVER].len(), 20 * 64);
-    assert!(pair.large[CLIENT].is_empty(), "{:?}", pair.large[CLIENT]);
-    assert_eq!(size(&pair, CLIENT), BASE_DATAGRAM_BYTES);
 }

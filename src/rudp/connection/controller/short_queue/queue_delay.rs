@@ -61,8 +61,8 @@ impl QueueDelay {
         self.minimum.is_over(now)
     }
 
-    /// Returns whether the samples of this period are all longer than the minimum of the one before: this end's
-    /// own queue may be part of each.
+    /// Returns whether the samples of this period are all clearly longer than the minimum of the one before:
+    /// this end's own queue may be part of each.
     pub fn may_hide_a_queue(&self) -> bool {
         self.minimum.is_stale(TARGET / 4)
     }
