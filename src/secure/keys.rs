@@ -150,17 +150,12 @@ pub struct OpenError;
 /// The expanded key is five times as large as everything else, and is made in a fraction of a microsecond. It
 /// is kept while the key is in use, but not for the few packets of a handshake or a keepalive. `ring` keeps
 /// it in memory that it does not wipe; the key that it is expanded from is wiped.
+#[repr(C)] // What each packet needs lies together; the rest is for the next generation.
 struct Generation {
     expanded: Option<Box<aead::LessSafeKey>>,
     iv: Zeroizing<[u8; 12]>,
     /// Number of expansions since the key was last idle.
     expansions: u8,
-    secrets: Box<Secrets>,
-}
-
-/// What a generation is made from. Boxed, so that no copy stays behind where a connection is moved, and
-/// rarely needed, so that it lies apart from what each packet needs.
-struct Secrets {
     salt: Zeroizing<[u8; 32]>,
     key: Zeroizing<[u8; 32]>,
     update: Zeroizing<[u8; 32]>,
@@ -171,14 +166,12 @@ impl Generation {
     fn derive(salt: &Zeroizing<[u8; 32]>, input: &[u8; 32]) -> Self {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &**salt).extract(input);
         Self {
-            expanded: None,
+            salt: salt.clone(),
+            key: expand(&secret, LABEL_KEY),
             iv: expand(&secret, LABEL_IV),
+            update: expand(&secret, LABEL_UPDATE),
+            expanded: None,
             expansions: 0,
-            secrets: Box::new(Secrets {
-                salt: salt.clone(),
-                key: expand(&secret, LABEL_KEY),
-                update: expand(&secret, LABEL_UPDATE),
-            }),
         }
     }
 
@@ -186,7 +179,7 @@ impl Generation {
         if let Some(key) = &self.expanded {
             return call(key);
         }
-        let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*self.secrets.key);
+        let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*self.key);
         let key = aead::LessSafeKey::new(key.expect("invariant: an AES-256 key has 32 bytes"));
         if self.expansions >= PASSING_USES {
             return call(self.expanded.insert(Box::new(key)));
@@ -208,7 +201,7 @@ impl Generation {
 
     // spec: KEY-4
     fn next(&self) -> Self {
-        Self::derive(&self.secrets.salt, &self.secrets.update)
+        Self::derive(&self.salt, &self.update)
     }
 
     fn nonce(&self, number: PacketNumber) -> aead::Nonce {
@@ -265,14 +258,12 @@ mod tests {
     fn the_seal_is_aes_256_gcm() {
         let key = unhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
         let generation = Generation {
-            expanded: None,
+            salt: Zeroizing::new([0; 32]),
+            key: Zeroizing::new(key.try_into().unwrap()),
             iv: Zeroizing::new(unhex("cafebabefacedbaddecaf888").try_into().unwrap()),
+            update: Zeroizing::new([0; 32]),
+            expanded: None,
             expansions: 0,
-            secrets: Box::new(Secrets {
-                salt: Zeroizing::new([0; 32]),
-                key: Zeroizing::new(key.try_into().unwrap()),
-                update: Zeroizing::new([0; 32]),
-            }),
         };
         let mut text = unhex(
             "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",

@@ -120,7 +120,7 @@ impl KeyPhases {
 
     /// Renews this end's keys; the peer's old one is kept for `keep`.
     pub fn renew(&mut self, now: Timestamp, keep: Duration) {
-        let next = self.open.next();
+        let next = Box::new(self.open.next());
         self.advance(next, now + keep);
     }
 
@@ -176,15 +176,16 @@ impl KeyPhases {
         if length.is_some()
             && let Some(next) = self.next_open.take()
         {
-            self.advance(*next, now + keep);
+            self.advance(next, now + keep);
             self.first_opened = Some(number.0);
         }
         self.counted(length.map(|length| (length, Opened::Renewed)))
     }
 
-    fn advance(&mut self, next_open: OpenKey, keep_until: Timestamp) {
-        let previous = std::mem::replace(&mut self.open, next_open);
-        self.previous_open = Some((Box::new(previous), keep_until));
+    fn advance(&mut self, mut next_open: Box<OpenKey>, keep_until: Timestamp) {
+        // In place: a move out of the box would leave a copy behind.
+        std::mem::swap(&mut self.open, &mut next_open);
+        self.previous_open = Some((next_open, keep_until));
         self.seal = self.seal.next();
         self.next_open = None;
         self.phase = !self.phase;
