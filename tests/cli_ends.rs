@@ -169,10 +169,10 @@ fn a_bench_that_is_told_to_end_while_it_connects_reports() {
 fn a_bench_that_is_told_to_end_again_kills_its_server() {
     let folder = Folder::new();
     let traces = folder.file("traces");
-    let args =
-        ["bench", "--sessions", "1", "--members", "2", "--warmup", "0s", "--seconds", "3600", "--json"];
-    let mut bench = Running::start(&[&args[..], &["--trace", &traces]].concat());
-    wait_until("a client", || std::fs::read_dir(&traces).is_ok_and(|files| files.count() > 0));
+    let args = ["bench", "--sessions", "1", "--members", "2", "--rate", "500", "--seconds", "3600"];
+    let mut bench = Running::start(&[&args[..], &["--warmup", "0s", "--json", "--trace", &traces]].concat());
+    // Far more than two clients trace while they connect and join.
+    wait_until("the load", || bytes_in(&traces) > 256 << 10);
     let server = child_of(bench.pid()).unwrap();
     assert!(Command::new("sh").arg("-c").arg(format!("kill -STOP {server}")).status().unwrap().success());
     // One of these may already reach it while it stops its server.
@@ -199,6 +199,13 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what} does not come");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Returns the total length of the files in a folder, 0 if there is none.
+#[cfg(target_os = "linux")]
+fn bytes_in(folder: &str) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten();
+    files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
 }
 
 /// Returns a line of what Linux says of a process, if there is one.

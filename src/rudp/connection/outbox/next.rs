@@ -416,6 +416,42 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_sent_again_is_a_turn_as_well() {
+        let config = ConnectionConfig::default();
+        let mut outbox = Outbox::new(&config, &config.parameters());
+        [1, 2].into_iter().for_each(|stream| outbox.open(StreamId(stream)));
+        push(&mut outbox, 1, Delivery::ReliableOrdered, 100_000);
+        (0..100).for_each(|_| push(&mut outbox, 2, Delivery::ReliableOrdered, 1_000));
+        for _ in 0..2 {
+            let mut small = 0;
+            let (message, fragment) = loop {
+                let next = outbox.next(&mut Passed::default()).unwrap();
+                if let Some(SentFrame::Fragment(message, fragment)) = outbox.on_sent(&next) {
+                    break (message, fragment);
+                }
+                small += 1;
+            };
+            assert_eq!(small, 5);
+            outbox.on_lost(message, Some(fragment));
+        }
+    }
+
+    /// So that all of those that have begun are within reach of the search.
+    #[test]
+    fn large_messages_take_turns_in_groups() {
+        let config = ConnectionConfig::default();
+        let mut outbox = Outbox::new(&config, &config.parameters());
+        outbox.open(StreamId(0));
+        (0..2 * SEARCH).for_each(|_| push(&mut outbox, 0, Delivery::ReliableUnordered, 20_000));
+        let group = SEARCH as u64 / 2 + 1;
+        for turn in 0..3 * group {
+            let next = outbox.next(&mut Passed::default()).unwrap();
+            outbox.on_sent(&next);
+            assert_eq!(next.message, Some(unordered(0, turn % group)));
+        }
+    }
+
+    #[test]
     fn a_search_in_vain_is_repeated_only_after_a_change() {
         let mut outbox = outbox(2);
         push(&mut outbox, 0, Delivery::ReliableUnordered, 60_000);

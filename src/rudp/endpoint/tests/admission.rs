@@ -332,6 +332,28 @@ fn a_full_endpoint_refuses() {
     assert_eq!(bed.fate(address(2), &hello), full);
 }
 
+/// Both requests find a place free, and the first to be accepted takes it.
+// spec-test: TOK-6
+#[test]
+fn a_token_that_is_refused_after_its_admission_is_not_used_up() {
+    let mut bed = Bed::with(|config| config.max_connections = 1);
+    let (first, second) = (bed.grant("anna"), bed.grant("bob"));
+    let hellos = [bed.hello(&first), bed.hello(&second)];
+    let admitted = [1, 2].map(|at| match bed.input(address(at), &hellos[usize::from(at) - 1]) {
+        Some(ForOwner::Incoming(incoming)) => (address(at), incoming),
+        _ => panic!("{at} is not admitted"),
+    });
+    let answers = admitted.map(|(from, incoming)| {
+        bed.endpoint.accept(bed.now, incoming);
+        bed.answer(from)
+    });
+    assert!(matches!(&answers[0], Some(ClearPacket::HelloAck(_))));
+    assert!(matches!(&answers[1], Some(ClearPacket::Reject(reject)) if reject.code == RejectCode::Full));
+    bed.advance(Duration::from_secs(8));
+    let later = bed.send(address(2), &hellos[1]);
+    assert!(matches!(later, Some(ClearPacket::HelloAck(_))), "no handshake of the token is open");
+}
+
 #[test]
 fn half_opens_are_bounded_and_half_of_them_are_load() {
     let mut bed = Bed::with(|config| config.max_half_open = 1);

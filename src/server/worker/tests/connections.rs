@@ -1,5 +1,6 @@
 //! Connections through the whole server: replaced, lost, moved, drained.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,13 +9,15 @@ use bytes::BytesMut;
 
 use super::house::House;
 use super::{Limits, with_any_workers};
-use crate::base::{InviteId, UserId};
+use crate::base::{InviteId, Truncated, UserId, WorkerId, Writer};
 use crate::net::Driven;
 use crate::rudp::{ConnectError, Connection};
+use crate::server::mail::Mail;
 use crate::server::newcomer::{Admit, Newcomer};
 use crate::wire::command::Join;
 use crate::wire::{
-    Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SessionEvent, UserEvent,
+    Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SealedHeader, SessionEvent,
+    UserEvent,
 };
 
 /// Returns the reason of the leave, if that is the only event.
@@ -266,6 +269,24 @@ fn a_datagram_at_another_workers_socket_is_passed_on() {
     let at = house.create(ann, 2, Admission::Open);
     assert_eq!(house.events(ann, at.slot).len(), 1);
     assert!(house.shared.totals().datagrams_forwarded > 0);
+}
+
+/// A home that has ended its connection, and the worker that the connection had moved to, could otherwise send
+/// a datagram back and forth for ever.
+#[test]
+fn a_datagram_that_was_forwarded_does_not_go_back_to_its_home() {
+    let mut house = House::new(2, Limits::default());
+    house.connect("ann", 0);
+    let id = house.shared.directory.live(&UserId::new("ann").unwrap()).unwrap();
+    let mut packet = Writer::new();
+    SealedHeader { key_phase: false, connection: Some(id), number: Truncated::bits32(1) }.write(&mut packet);
+    packet.slice(&[0; 40]);
+    let from = SocketAddr::from(([10, 0, 0, 1], 1_000)).into();
+    let mail = Mail::Forwarded { from, datagram: packet.into_inner() };
+    house.shared.mailboxes.get(WorkerId(1)).unwrap().post_droppable(mail).unwrap();
+    house.workers[1].handle_wake(house.now);
+    let counters = house.shared.totals();
+    assert_eq!((counters.datagrams_forwarded, counters.datagrams_not_forwarded), (0, 1));
 }
 
 // spec-test: CON-8
