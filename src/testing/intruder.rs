@@ -161,7 +161,7 @@ impl Intruder {
             }
             match connecting.poll_outcome() {
                 None => return,
-                Some(Ok(connection)) => self.link = Link::Open(Box::new(connection)),
+                Some(Ok(connection)) => self.link = Link::Open(connection),
                 Some(Err(_)) => self.link = Link::None,
             }
             self.seats.clear();

@@ -235,7 +235,7 @@ impl Core {
             match connecting.poll_outcome() {
                 None => {}
                 Some(Ok(connection)) => {
-                    self.link = Link::Open(Box::new(connection));
+                    self.link = Link::Open(connection);
                     self.dialogue.on_connected();
                 }
                 Some(Err(error)) => self.abandon(Disconnected::ConnectFailed(error)),

@@ -58,7 +58,8 @@ pub struct Connecting {
     due: Timestamp,
     interval: Duration,
     deadline: Timestamp,
-    outcome: Option<Result<Connection, ConnectError>>,
+    /// A connection is boxed, so that handing it over leaves no copy of its keys behind.
+    outcome: Option<Result<Box<Connection>, ConnectError>>,
     is_done: bool,
 }
 
@@ -225,7 +226,7 @@ impl Connecting {
     /// Returns the outcome of the attempt, once; `None` while it continues.
     ///
     /// The connection has a packet to send at once, which confirms the handshake.
-    pub fn poll_outcome(&mut self) -> Option<Result<Connection, ConnectError>> {
+    pub fn poll_outcome(&mut self) -> Option<Result<Box<Connection>, ConnectError>> {
         self.outcome.take()
     }
 
@@ -236,8 +237,9 @@ impl Connecting {
                 let rng = StdRng::from_rng(&mut self.rng);
                 let (role, keys) = (Role::Client { id }, secrets.client_keys());
                 let config = self.config.connection;
+                let route = self.remote.into();
                 let mut connection =
-                    Connection::new(now, role, self.remote.into(), keys, parameters, config, rng);
+                    Box::new(Connection::new(now, role, route, keys, parameters, config, rng));
                 let tracer = self.tracer.as_ref();
                 if let Some(trace) = tracer.and_then(|tracer| tracer.trace(id, Vantage::Client)) {
                     connection.set_trace(now, trace);
@@ -274,7 +276,7 @@ impl Connecting {
         }
     }
 
-    fn end(&mut self, outcome: Result<Connection, ConnectError>) {
+    fn end(&mut self, outcome: Result<Box<Connection>, ConnectError>) {
         self.is_done = true;
         self.outcome = Some(outcome);
     }

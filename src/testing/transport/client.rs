@@ -110,7 +110,7 @@ impl ClientEnd {
                 return None;
             };
             connection.share_budgets(&self.budgets);
-            self.stage = Stage::Open(Box::new(connection));
+            self.stage = Stage::Open(connection);
             return Some(ClientEvent::Open);
         }
         self.connection()?.poll_event().map(ClientEvent::Connection)

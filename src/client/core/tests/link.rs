@@ -11,7 +11,7 @@ use crate::base::{ConnectionId, Ecn, InviteId, Truncated, UnixTime, Wire, Writer
 use crate::rudp::{ConnectingConfig, ConnectionConfig, Payload, Role};
 use crate::secure::{ConnectGrant, HandshakeSecrets, Psk};
 use crate::wire::command::{Join, To};
-use crate::wire::packet::SealedHeader;
+use crate::wire::packet::{ClearPacket, Cookie, Echo, PROTOCOL_VERSION, Reject, Retry, SealedHeader};
 use crate::wire::{Command, RejectCode, Request, StreamKind, UserEvent};
 
 /// A core and the server's end of its connection, linked without delay or loss.
@@ -379,6 +379,25 @@ fn datagrams_of_strangers_are_nothing() {
     assert_eq!(served.outputs(), []);
     served.core.handle_datagram(served.now, address().into(), datagram);
     assert_eq!(served.outputs().len(), 1);
+}
+
+/// A copy of the HELLO that was late is refused, since its token is spent.
+// spec-test: HSK-12
+#[test]
+fn a_connected_client_drops_clear_packets() {
+    let mut served = Served::member();
+    let reject = Reject { echo: Echo([7; 8]), code: RejectCode::TokenUsed, version: PROTOCOL_VERSION };
+    for late in [
+        ClearPacket::Reject(reject),
+        ClearPacket::Retry(Retry { echo: Echo([7; 8]), cookie: Cookie([7; 24]) }),
+    ] {
+        let packet = BytesMut::from(&late.to_bytes(7)[..]);
+        served.core.handle_datagram(served.now, address().into(), packet);
+    }
+    assert_eq!(served.outputs(), []);
+    served.core.request(served.now, &Request::Info(SESSION)).unwrap();
+    served.carry();
+    assert_eq!(served.heard.len(), 1);
 }
 
 // spec-test: ECN-1

@@ -25,7 +25,7 @@ impl Client {
 
     fn poll_transmit(&mut self, now: Now) -> Option<BytesMut> {
         match self.connecting.poll_outcome() {
-            Some(Ok(connection)) => self.connection = Some(connection),
+            Some(Ok(connection)) => self.connection = Some(*connection),
             Some(Err(error)) => self.error = Some(error),
             None => {}
         }

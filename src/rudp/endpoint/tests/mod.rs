@@ -139,7 +139,7 @@ impl Bed {
             let answer = self.send(from, &hello.split()).expect("an answer").to_bytes(GAME);
             connecting.handle_datagram(self.now.mono, BytesMut::from(&answer[..]));
             if let Some(outcome) = connecting.poll_outcome() {
-                return outcome.unwrap_or_else(|error| panic!("{error}"));
+                return *outcome.unwrap_or_else(|error| panic!("{error}"));
             }
         }
         panic!("no connection")

@@ -489,7 +489,7 @@ impl Client {
 
     fn take_outputs(&mut self) {
         match self.connecting.poll_outcome() {
-            Some(Ok(connection)) => self.connection = Some(connection),
+            Some(Ok(connection)) => self.connection = Some(*connection),
             Some(Err(error)) => self.failed = Some(error),
             None => {}
         }
