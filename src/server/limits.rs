@@ -74,8 +74,8 @@ limits! {
     /// counts. A client that acks no reliable message is removed as well, when three looks at it, so far apart but at
     /// least 20 s, have found no progress.
     idle_timeout_ms: 10_000 in 1_000..=600_000, "ms";
-    /// Silence after which the server asks a client for a sign of life. At most a third of the
-    /// idle timeout takes effect.
+    /// Silence after which the server asks a client for a sign of life, at most a third of the idle timeout. The
+    /// server waits a quarter longer, so that a client with the same time is the only one to ask.
     keepalive_ms: 3_000 in 100..=200_000, "ms";
     /// Sessions of the whole server. Above it `create` ends an empty one early, and is refused with
     /// `server_full` when there is none.

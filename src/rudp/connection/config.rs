@@ -14,7 +14,8 @@ pub struct ConnectionConfig {
     /// Silence after which the connection ends, 1 s to 600 s; the smaller of both ends' values applies.
     /// Default 10 s.
     pub idle_timeout: Duration,
-    /// Silence after which this end asks for an ack, 100 ms to a third of the idle timeout. Default 3 s.
+    /// Silence after which this end asks for an ack, 100 ms to a third of the idle timeout. A server waits a
+    /// quarter longer, for its client to ask. Default 3 s. Spec: CON-4.
     pub keepalive: Duration,
     /// Longest time that an ack waits for a packet to ride on, 0 to 65 ms. Default 40 ms.
     pub max_ack_delay: Duration,

@@ -286,7 +286,7 @@ impl Connection {
             repair_decoder: RepairDecoder::default(),
             congestion: Congestion::new(control, now, ack_delay, rtt.smoothed()),
             paced_until: None,
-            timers: Timers::new(now, &config, &peer),
+            timers: Timers::new(now, role, &config, &peer),
             probes: Probes::new(now),
             quiet_packets: 0,
             next_skip: PacketNumber(0),

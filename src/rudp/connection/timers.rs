@@ -13,6 +13,7 @@ use super::config::ConnectionConfig;
 #[derive(Debug)]
 pub struct Timers {
     idle_timeout: Span,
+    /// Silence after which this end asks for an ack.
     keepalive: Span,
     last_received: Timestamp,
     /// When this end last sent a packet that asks for an ack, or received a packet.
@@ -51,12 +52,15 @@ const STREAM: u8 = 8;
 
 impl Timers {
     /// Starts the timers at `now`.
-    pub fn new(now: Timestamp, config: &ConnectionConfig, peer: &TransportParameters) -> Self {
+    pub fn new(now: Timestamp, role: Role, config: &ConnectionConfig, peer: &TransportParameters) -> Self {
         // spec: CON-3
         let idle_timeout = config.idle_timeout.min(peer.idle_timeout());
+        let keepalive = config.keepalive.max(MIN_KEEPALIVE).min(idle_timeout / 3);
+        // spec: CON-4
+        let clients_turn = if role == Role::Server { keepalive / 4 } else { Duration::ZERO };
         Self {
             idle_timeout: idle_timeout.into(),
-            keepalive: config.keepalive.max(MIN_KEEPALIVE).min(idle_timeout / 3).into(),
+            keepalive: (keepalive + clients_turn).into(),
             last_received: now,
             last_lively: now,
             progress_due: None,

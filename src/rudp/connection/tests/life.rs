@@ -20,29 +20,54 @@ fn silence_ends_the_connection_after_the_idle_timeout() {
 #[test]
 fn a_keepalive_leaves_in_its_time() {
     let millis = Duration::from_millis;
-    let cases = [(3_000, 10_000, 3_000), (9_000, 30_000, 9_000), (3_000, 6_000, 2_000), (0, 10_000, 100)];
-    for (keepalive, idle, expected) in cases {
-        let (keepalive, idle_timeout) = (millis(keepalive), millis(idle));
-        let mut pair = Pair::with_config(
-            10,
-            ConnectionConfig { keepalive, idle_timeout, ..ConnectionConfig::default() },
-        );
-        pair.run(SECOND);
-        pair.send(SERVER, Delivery::ReliableOrdered, b"heard");
-        pair.run(millis(30));
-        pair.dark_until = Timestamp::MAX;
-        let received = pair.ends[CLIENT].stats().packets_received;
-        let heard = pair.now - millis(10);
-        // The ack, which asks for none.
-        pair.run(millis(60));
-        let sent = pair.ends[CLIENT].stats().packets_sent;
-        pair.run((heard + millis(expected - 1)).since(pair.now));
-        assert_eq!(pair.ends[CLIENT].stats().packets_sent, sent, "{keepalive:?} of {idle:?}");
-        pair.run(millis(1));
-        assert_eq!(pair.ends[CLIENT].stats().packets_sent, sent + 1, "{keepalive:?} of {idle:?}");
-        assert_eq!(pair.ends[CLIENT].stats().packets_received, received);
+    for (keepalive, idle, at) in [
+        (3_000, 10_000, [(CLIENT, 3_000), (SERVER, 3_750)].as_slice()),
+        (9_000, 30_000, &[(CLIENT, 9_000), (SERVER, 11_250)]),
+        (3_000, 6_000, &[(CLIENT, 2_000), (SERVER, 2_500)]),
+        (0, 10_000, &[(CLIENT, 100)]),
+    ] {
+        let config = ConnectionConfig {
+            keepalive: millis(keepalive),
+            idle_timeout: millis(idle),
+            ..ConnectionConfig::default()
+        };
+        for &(end, expected) in at {
+            let case = format!("{end}: {keepalive} of {idle}");
+            let mut pair = Pair::with_config(10, config);
+            pair.run(SECOND);
+            pair.send(1 - end, Delivery::ReliableOrdered, b"heard");
+            pair.run(millis(30));
+            pair.dark_until = Timestamp::MAX;
+            let received = pair.ends[end].stats().packets_received;
+            let heard = pair.now - millis(10);
+            // The ack, which asks for none.
+            pair.run(millis(60));
+            let sent = pair.ends[end].stats().packets_sent;
+            pair.run((heard + millis(expected - 1)).since(pair.now));
+            assert_eq!(pair.ends[end].stats().packets_sent, sent, "{case}");
+            pair.run(millis(1));
+            assert_eq!(pair.ends[end].stats().packets_sent, sent + 1, "{case}");
+            assert_eq!(pair.ends[end].stats().packets_received, received);
+        }
     }
     assert_eq!(ConnectionConfig::default().keepalive, millis(3_000));
+}
+
+/// However long the path is.
+// spec-test: CON-4
+#[test]
+fn of_two_silent_ends_only_the_client_asks() {
+    for delay in [0, 1, 10, 100, 300] {
+        let mut pair = Pair::new(12);
+        pair.delay = Duration::from_millis(delay);
+        pair.run(SECOND * 20);
+        let sent = |pair: &Pair| pair.ends.each_ref().map(|end| end.stats().packets_sent);
+        let before = sent(&pair);
+        pair.run(SECOND * 300);
+        let [by_client, by_server] = [CLIENT, SERVER].map(|end| sent(&pair)[end] - before[end]);
+        assert!((80..=100).contains(&by_client), "{delay} ms: {by_client}");
+        assert!(by_client.abs_diff(by_server) <= 1, "{delay} ms: {by_client} and {by_server}");
+    }
 }
 
 /// Small packets pass, so the peer is not silent. Progress is checked every 20 s, or once per idle timeout if
