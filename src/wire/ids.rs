@@ -21,12 +21,12 @@ macro_rules! varint_u32 {
     )+};
 }
 
-/// Encodes counters that fit in 62 bits as varints; larger values are never reached.
+/// Encodes counters from `$min` on that fit in 62 bits as varints; larger values are never reached.
 macro_rules! varint_u62 {
-    ($($name:ident: $what:literal),+ $(,)?) => {$(
+    ($($name:ident: $what:literal from $min:literal),+ $(,)?) => {$(
         impl Wire for $name {
             fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-                reader.varint($what).map(Self)
+                reader.varint_in($what, $min, VARINT_MAX).map(Self)
             }
 
             fn write(&self, writer: &mut Writer) {
@@ -37,7 +37,8 @@ macro_rules! varint_u62 {
 }
 
 varint_u32!(MemberId: "member", Slot: "slot", RequestId: "request id");
-varint_u62!(EventNumber: "event number", Revision: "revision");
+// spec: EVT-1
+varint_u62!(EventNumber: "event number" from 1, Revision: "revision" from 0);
 
 impl Wire for SessionId {
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {

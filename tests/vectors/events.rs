@@ -109,7 +109,7 @@ fn first_snapshot() -> Snapshot {
     let members = vec![SnapshotMember { member: MemberId(1), user: user("anna") }];
     Snapshot {
         you: MemberId(1),
-        next: EventNumber(1),
+        next: EventNumber(2),
         members,
         revision: Revision(0),
         properties: Vec::new(),
@@ -175,6 +175,7 @@ fn bad_events() -> Vec<(&'static str, On, Bytes)> {
         ),
         ("member_joined: user without a name", On::Slot, unhex("60 01 02 00")),
         ("member_joined: user not UTF-8", On::Slot, unhex("60 01 02 02 c328")),
+        ("member_joined: number 0", On::Slot, unhex("60 00 02 01 61")),
         ("member_joined: number cut", On::Slot, unhex("60 40")),
         ("member_left: reason 0", On::Slot, unhex("61 01 02 00 00")),
         ("member_left: an unknown reason", On::Slot, unhex("61 01 02 3f 00")),

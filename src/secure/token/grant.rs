@@ -51,7 +51,7 @@ impl ConnectGrant {
             return Err(GrantError::Member("token"));
         }
         let servers = servers(value).ok_or(GrantError::Member("servers"))?;
-        let audience = match value.get("audience") {
+        let audience = match value.get("audience").filter(|name| !name.is_null()) {
             // A token names one server, which cannot be each of several addresses.
             None if servers.len() > 1 => return Err(GrantError::Member("audience")),
             None => None,
@@ -196,6 +196,8 @@ mod tests {
             assert_eq!(refused.err(), Some(GrantError::Member("servers")), "{bad:?}");
         }
         let mut value: Value = serde_json::from_str(&grant().to_json()).unwrap();
+        value["audience"] = Value::Null;
+        assert_eq!(ConnectGrant::from_json(&value.to_string()).unwrap().audience, None);
         value["audience"] = json!(7);
         assert_eq!(ConnectGrant::from_json(&value.to_string()).err(), Some(GrantError::Member("audience")));
     }

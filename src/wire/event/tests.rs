@@ -211,7 +211,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                 settings,
                 you: MemberId(next),
                 owner: MemberId(1),
-                next: EventNumber(u64::from(next)),
+                next: EventNumber(1 + u64::from(next)),
                 members: members
                     .into_iter()
                     .map(|(member, user)| SnapshotMember { member: MemberId(member), user })
@@ -224,7 +224,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 fn any_session_event() -> impl Strategy<Value = SessionEvent> {
-    let number = || (0..1u64 << 62).prop_map(EventNumber);
+    let number = || (1..1u64 << 62).prop_map(EventNumber);
     let member = || any::<u32>().prop_map(MemberId);
     let body = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
     prop_oneof![

@@ -101,7 +101,7 @@ fn any_value() -> impl Strategy<Value = Value> {
                 members: b,
                 open_invites: a,
                 revision: Revision(u64::from(b)),
-                next: EventNumber(u64::from(a)),
+                next: EventNumber(1 + u64::from(a)),
             })
         }),
         prop::collection::vec(membership, 0..4).prop_map(Value::Sessions),
