@@ -91,6 +91,10 @@ impl HalfOpens {
         self.by_id.values().map(|half_open| &half_open.claims)
     }
 
+    pub(super) fn contains(&self, id: ConnectionId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut HalfOpen> {
         self.by_id.get_mut(&id)
     }

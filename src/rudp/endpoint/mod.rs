@@ -160,6 +160,19 @@ struct Live {
     is_closing: bool,
 }
 
+/// What an id is that no connection of an endpoint has.
+enum Found {
+    /// A further id of a connection that has moved here.
+    Alias(ConnectionId),
+    /// That of a half-open connection.
+    HalfOpen,
+    /// That of a connection that has moved to another worker.
+    Moved(WorkerId),
+    /// One that another worker has assigned.
+    Foreign(WorkerId),
+    Unknown,
+}
+
 /// Most clear packets that wait to be sent; any more are not sent at all.
 const ANSWERS_MAX: usize = 4_096;
 
@@ -407,28 +420,45 @@ impl Endpoint {
             if let Err(why) = taken {
                 self.count_unproven(bytes, why.into());
             }
-        } else if id.worker() != self.worker {
-            return Some(ForOwner::Foreign(id.worker(), packet));
-        } else if let Some(&alias_of) = self.aliases.get(&id) {
-            return self.handle_sealed(now, alias_of, from, packet);
-        } else if let Some(half_open) = self.half_opens.get_mut(id) {
-            let taken = half_open.connection.handle_packet(now, from, packet);
-            match half_open.connection.poll_event() {
-                Some(Event::Established) => self.confirm(now, id),
-                // A connection whose client has broken the protocol stays until its time is over; otherwise a
-                // token would allow any number of handshakes.
-                // spec: HSK-11
-                _ => {
-                    let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);
-                    self.count_unproven(bytes, why);
-                }
-            }
-        } else if let Some(to) = self.moved_to(id) {
-            return Some(ForOwner::Moved(to, packet));
-        } else {
-            self.count_unproven(bytes, DropReason::UnknownConnection);
+            return None;
+        }
+        match self.find(id) {
+            Found::Alias(of) => return self.handle_sealed(now, of, from, packet),
+            Found::HalfOpen => self.handle_half_open(now, id, from, packet),
+            Found::Moved(to) => return Some(ForOwner::Moved(to, packet)),
+            Found::Foreign(to) => return Some(ForOwner::Foreign(to, packet)),
+            Found::Unknown => self.count_unproven(bytes, DropReason::UnknownConnection),
         }
         None
+    }
+
+    /// Finds out what an id is that no connection here has.
+    fn find(&self, id: ConnectionId) -> Found {
+        if id.worker() != self.worker {
+            Found::Foreign(id.worker())
+        } else if let Some(&of) = self.aliases.get(&id) {
+            Found::Alias(of)
+        } else if self.half_opens.contains(id) {
+            Found::HalfOpen
+        } else {
+            self.moved_to(id).map_or(Found::Unknown, Found::Moved)
+        }
+    }
+
+    fn handle_half_open(&mut self, now: Timestamp, id: ConnectionId, from: Envelope, packet: BytesMut) {
+        let bytes = packet.len();
+        let Some(half_open) = self.half_opens.get_mut(id) else { return };
+        let taken = half_open.connection.handle_packet(now, from, packet);
+        match half_open.connection.poll_event() {
+            Some(Event::Established) => self.confirm(now, id),
+            // A connection whose client has broken the protocol stays until its time is over; otherwise a
+            // token would allow any number of handshakes.
+            // spec: HSK-11
+            _ => {
+                let why = taken.err().map_or(DropReason::SealedMalformed, DropReason::from);
+                self.count_unproven(bytes, why);
+            }
+        }
     }
 
     /// Handles the client's first sealed packet: spends the token and fixes the port. The token's other

@@ -4,7 +4,7 @@
 //! A fetch takes a while, and what a connection points to can be fetched only once the connection itself has
 //! arrived, so each connection is prefetched in two steps.
 
-use super::{Endpoint, Live};
+use super::{Endpoint, Found, Live};
 use crate::base::{ConnectionId, IdMap, StreamId};
 use crate::rudp::Connection;
 use crate::wire::packet::SealedHeader;
@@ -56,8 +56,12 @@ impl Endpoint {
         Some(&live.connection)
     }
 
-    fn receiver_of(&self, datagram: &[u8]) -> Option<&Connection> {
-        let live = self.uncached()?.get(&SealedHeader::connection_of(datagram)?)?;
+    pub(super) fn receiver_of(&self, datagram: &[u8]) -> Option<&Connection> {
+        let (connections, id) = (self.uncached()?, SealedHeader::connection_of(datagram)?);
+        let live = connections.get(&id).or_else(|| match self.find(id) {
+            Found::Alias(of) => connections.get(&of),
+            _ => None,
+        })?;
         Some(&live.connection)
     }
 

@@ -62,6 +62,19 @@ fn packets_to_both_ids_reach_a_connection_that_moved() {
 }
 
 #[test]
+fn a_connection_that_moved_is_prefetched_by_both_ids() {
+    let mut bed = Bed::new();
+    let (id, mut client) = confirmed(&mut bed, "anna", address(1));
+    let mut there = other(&bed);
+    let alias = moved(&mut bed, id, &mut there);
+    for written in [id, alias] {
+        client.rename(written);
+        let packet = packet(&bed, &mut client, 1);
+        assert!(there.receiver_of(&packet).is_some() && bed.endpoint.receiver_of(&packet).is_none());
+    }
+}
+
+#[test]
 fn what_a_connection_has_told_goes_with_it() {
     let mut bed = Bed::new();
     let (id, mut client) = confirmed(&mut bed, "anna", address(1));
