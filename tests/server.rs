@@ -264,6 +264,18 @@ async fn the_program_around_the_server_hears_who_comes_and_goes_and_which_sessio
     assert_eq!(told.recv().await.unwrap(), format!("eve joined {} as 1", room.session));
     assert!(server.remove_member(room.session, &UserId::new("eve").unwrap(), Reason::none()));
     assert_eq!(told.recv().await.unwrap(), format!("eve left {} as 1: kicked", room.session));
+    let score = PropertyOp::set("score".parse().unwrap(), 4);
+    let room = eve.create(CreateSession::new(11).idle_ttl(Duration::from_secs(1))).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("eve began {} of kind 11", room.session));
+    assert_eq!(told.recv().await.unwrap(), format!("eve joined {} as 1", room.session));
+    eve.set_properties(room.slot, vec![score]).await.unwrap();
+    eve.leave(room.slot).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), format!("eve left {} as 1: left", room.session));
+    assert_eq!(
+        told.recv().await.unwrap(),
+        format!("{} of kind 11 ended: idle, [], Some(Integer(4))", room.session),
+        "a second later"
+    );
     server.drain(Duration::from_secs(1));
     assert_eq!(told.recv().await.unwrap(), "eve went: dropped, shutting_down");
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();

@@ -191,6 +191,13 @@ impl Mailbox {
         self.len() == 0
     }
 
+    /// Returns the room that is taken.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn taken(&self) -> MailRoom {
+        let [deliveries, droppable] = [&self.taken, &self.droppable].map(|it| it.load(Ordering::Relaxed));
+        MailRoom { deliveries, droppable }
+    }
+
     fn has_room(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.capacity
     }
@@ -367,6 +374,6 @@ mod tests {
             let of_one = all.iter().filter(|number| *number / 1_000 == thread);
             assert!(of_one.is_sorted(), "of one poster the order is kept");
         }
-        assert_eq!(mailbox.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(mailbox.taken(), MailRoom::default());
     }
 }

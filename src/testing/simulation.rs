@@ -27,6 +27,7 @@ use crate::secure::TokenKey;
 use crate::server::config::{self, Identity};
 use crate::server::counters::Totals;
 use crate::server::limits::Limits;
+use crate::server::mailbox::{MailRoom, Mailbox};
 use crate::wire::ErrorCode;
 use crate::wire::result::Info;
 
@@ -390,6 +391,11 @@ impl Simulation {
         if !self.scenario.drains {
             self.checker.expect(sessions == 0, || format!("{sessions} sessions stay"));
             self.checker.expect(users == 0, || format!("{users} users stay in the directory"));
+            for worker in shared.mailboxes.workers() {
+                let taken = shared.mailboxes.get(worker).map(Mailbox::taken).unwrap_or_default();
+                self.checker
+                    .expect(taken == MailRoom::default(), || format!("worker {worker} keeps {taken:?}"));
+            }
         }
         Outcome {
             issues: self.checker.issues().to_vec(),

@@ -1,8 +1,8 @@
 //! Connections through the whole server: replaced, lost, moved, drained.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,6 +14,7 @@ use crate::net::Driven;
 use crate::rudp::{ConnectError, Connection};
 use crate::server::mail::Mail;
 use crate::server::newcomer::{Admit, Newcomer};
+use crate::server::observer::ServerEvent;
 use crate::wire::command::Join;
 use crate::wire::{
     Admission, CloseCode, ErrorCode, LeaveReason, Reason, RejectCode, Request, SealedHeader, SessionEvent,
@@ -26,6 +27,28 @@ fn left(events: &[SessionEvent]) -> Option<LeaveReason> {
         [SessionEvent::MemberLeft { why, .. }] => Some(*why),
         _ => None,
     }
+}
+
+/// The join ends the membership of the older connection, which has not been closed yet.
+// spec-test: HSK-15
+#[test]
+fn the_observer_is_told_of_a_member_that_joins_again_by_a_newer_connection() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let observe = move |event: &ServerEvent<'_>| {
+        if let ServerEvent::MemberLeft { member, why, .. } = event {
+            tell.lock().unwrap().push((member.0, Some(*why)));
+        } else if let ServerEvent::MemberJoined { member, .. } = event {
+            tell.lock().unwrap().push((member.0, None));
+        }
+    };
+    let mut house = House::with(1, Limits::default(), |shared| shared.observed_by(Some(Box::new(observe))));
+    let (ann, old) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 3, Admission::Open);
+    house.join_open(old, at.session).unwrap();
+    let [new] = house.dial_up([("ben", 0)]);
+    house.join_open(new, at.session).unwrap();
+    assert_eq!(*told.lock().unwrap(), [(1, None), (2, None), (2, Some(LeaveReason::Replaced)), (3, None)]);
 }
 
 // spec-test: HSK-15
@@ -142,7 +165,7 @@ fn who_was_answered_before_the_operator_said_no_does_not_stay() {
         let is_banned = says.load(Ordering::Relaxed) && newcomer.user.as_str() == "ben";
         Admit::from(!is_banned)
     };
-    let mut house = House::admitting(2, Limits::default(), Some(Box::new(admit)));
+    let mut house = House::with(2, Limits::default(), |shared| shared.admitting_by(Some(Box::new(admit))));
     let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
     let at = house.create(ann, 3, Admission::Open);
     house.join_open(ben, at.session).unwrap();
@@ -172,7 +195,8 @@ fn who_was_answered_before_the_operator_had_no_place_is_told_why_it_goes() {
         let closes = Arc::new(AtomicBool::new(false));
         let says = Arc::clone(&closes);
         let admit = move |_: &Newcomer<'_>| if says.load(Ordering::Relaxed) { answer } else { Admit::Yes };
-        let mut house = House::admitting(1, Limits::default(), Some(Box::new(admit)));
+        let mut house =
+            House::with(1, Limits::default(), |shared| shared.admitting_by(Some(Box::new(admit))));
         let [ann] = house.dial_up([("ann", 0)]);
         closes.store(true, Ordering::Relaxed);
         house.run();

@@ -22,7 +22,7 @@ use crate::secure::TokenKey;
 use crate::secure::token::{MintRequest, mint};
 use crate::server::config::{self, Identity};
 use crate::server::limits::Limits;
-use crate::server::newcomer::Gatekeeper;
+use crate::server::mailbox::MailRoom;
 use crate::server::shared::Shared;
 use crate::server::worker::Worker;
 use crate::wire::command::{Create, InitialProperties, Invite, InvitedUsers, Join};
@@ -71,13 +71,13 @@ struct Client {
 
 impl House {
     pub(super) fn new(workers: u8, limits: Limits) -> Self {
-        Self::admitting(workers, limits, None)
+        Self::with(workers, limits, |shared| shared)
     }
 
-    /// Creates a house whose operator decides who may connect.
-    pub(super) fn admitting(workers: u8, limits: Limits, admit: Option<Box<Gatekeeper>>) -> Self {
+    /// Creates a house with what the program around the server adds to its state.
+    pub(super) fn with(workers: u8, limits: Limits, add: impl FnOnce(Shared) -> Shared) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
-        let shared = Arc::new(Shared::new(limits.clone(), workers, &mut rng).admitting_by(admit));
+        let shared = Arc::new(add(Shared::new(limits.clone(), workers, &mut rng)));
         let key = TokenKey::from_bytes(&[7; 32]);
         let identity =
             Identity { protocol_id: 1, names: vec![SERVER.to_owned()], keys: Arc::new(key.into()) };
@@ -245,6 +245,15 @@ impl House {
     /// Runs until nobody has anything to send, without advancing the time.
     pub(super) fn run(&mut self) {
         while self.round() {}
+    }
+
+    /// Checks that all mail has been handled and has given its room back.
+    pub(super) fn check_mailboxes(&mut self) {
+        self.run();
+        for worker in self.shared.mailboxes.workers().filter(|worker| !self.ended[usize::from(worker.0)]) {
+            let taken = self.shared.mailboxes.get(worker).unwrap().taken();
+            assert_eq!(taken, MailRoom::default(), "of worker {worker}");
+        }
     }
 
     /// Advances the time, stopping at every deadline of a worker or client.

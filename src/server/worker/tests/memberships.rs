@@ -401,6 +401,23 @@ fn the_end_of_a_session_revokes_its_invites() {
     });
 }
 
+/// Even if nothing has noticed it before the session ended.
+// spec-test: EVT-11
+#[test]
+fn an_invite_whose_own_time_is_over_has_expired_when_its_session_ends() {
+    let mut house = House::new(1, Limits::default());
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 0));
+    let at = house.create(ann, 2, Admission::Invited);
+    let number = house.invite(ann, at.slot, &["ben"], 1)[0].unwrap();
+    house.user_events(ben);
+    house.now.mono += Duration::from_secs(1);
+    house.send(ann, Some(at.slot), Request::Delete(Delete { reason: Reason::none() }));
+    house.run_socket(ann);
+    house.run();
+    let invite = InviteId { session: at.session, number };
+    assert_eq!(house.user_events(ben), [UserEvent::InviteExpired { invite, user: None }]);
+}
+
 // spec-test: LIM-1, SES-9
 #[test]
 fn a_session_counts_for_its_user_until_it_has_ended() {

@@ -26,7 +26,9 @@ use crate::wire::{Admission, Body, Command, Delivery};
 /// stay.
 fn with_any_workers(test: impl Fn(&mut House)) {
     for (workers, gathered_seats) in [(1, 64), (3, 64), (3, 0)] {
-        test(&mut House::new(workers, Limits { gathered_seats, ..Limits::default() }));
+        let mut house = House::new(workers, Limits { gathered_seats, ..Limits::default() });
+        test(&mut house);
+        house.check_mailboxes();
     }
 }
 

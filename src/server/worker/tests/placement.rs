@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Limits;
 use super::house::{House, Who, create, invite};
-use crate::base::{Slot, Timestamp, WorkerId};
+use crate::base::{SessionId, Slot, Timestamp, WorkerId};
 use crate::net::Driven;
 use crate::wire::command::{Broadcast, Join, To};
 use crate::wire::{
@@ -283,6 +283,38 @@ fn who_lags_stays() {
         house.run();
         assert_eq!(house.shared.totals().connections_moved, u64::from(!is_deaf));
     }
+}
+
+/// Where it arrived, nobody would close it, and it would miss what found no room.
+// spec-test: SES-17
+#[test]
+fn who_is_closed_for_lagging_at_the_end_of_the_turn_stays() {
+    let mut house = House::new(2, Limits { max_queued_bytes: 2_000, ..Limits::default() });
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+    let at = house.create(ann, 2, Admission::Open);
+    (0..60).for_each(|_| {
+        house.send(ben, None, Request::ListMine);
+    });
+    house.send(ben, None, Request::Join(Join::Session(at.session)));
+    house.run_socket(ben);
+    let totals = house.shared.totals();
+    assert_eq!((totals.connections_moved, totals.connections_lagging), (0, 1));
+}
+
+// spec-test: LIM-8
+#[test]
+fn budgets_move_with_their_user() {
+    let mut house = House::new(2, Limits::default());
+    let (ann, ben) = (house.connect("ann", 0), house.connect("ben", 1));
+    let at = house.create(ann, 2, Admission::Open);
+    let nowhere = |house: &mut House| house.join_open(ben, SessionId(1));
+    for _ in 0..60 {
+        assert_eq!(nowhere(&mut house), Err(ErrorCode::NoSuchSession));
+    }
+    house.join_open(ben, at.session).unwrap();
+    assert_eq!(house.shared.totals().connections_moved, 1);
+    let left = (0..64).take_while(|_| nowhere(&mut house) == Err(ErrorCode::NoSuchSession)).count();
+    assert_eq!(left, 3, "of 64 entries");
 }
 
 #[test]
