@@ -46,6 +46,7 @@ impl Connection {
         if let Some(sent_at) = outcome.largest_sent_at {
             // spec: REL-3
             self.rtt.update(now.since(sent_at), ack.held().min(max_ack_delay));
+            self.sent.on_measured();
         }
         if let Some(oldest) = outcome.packets.iter().map(|packet| packet.sent_at).min() {
             self.rtt.on_answer(now.since(oldest), max_ack_delay);

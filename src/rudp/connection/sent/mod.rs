@@ -23,6 +23,8 @@ pub struct SentPackets {
     base: u64,
     /// Packets with smaller numbers left on a former path.
     path_begins: u64,
+    /// Packets with smaller numbers left before a round trip of this path was measured.
+    measured_from: u64,
     largest_acked: Option<u64>,
     /// When the largest acked packet was sent.
     largest_acked_at: Timestamp,
@@ -86,6 +88,7 @@ impl SentPackets {
             packets: VecDeque::new(),
             base: 0,
             path_begins: 0,
+            measured_from: u64::MAX,
             largest_acked: None,
             largest_acked_at: Timestamp::ZERO,
             bytes_in_flight: 0,
@@ -94,11 +97,16 @@ impl SentPackets {
         }
     }
 
+    /// Notes that a round trip of this path was measured.
+    pub fn on_measured(&mut self) {
+        self.measured_from = self.measured_from.min(self.next_number().0);
+    }
+
     /// Notes that what leaves from now on takes another path. What is in flight on the former one uses
     /// nothing of the new one's window: most of it is lost, and no ack would tell so for a round trip.
     // spec: PTH-8
     pub fn on_new_path(&mut self) {
-        self.path_begins = self.next_number().0;
+        (self.path_begins, self.measured_from) = (self.next_number().0, u64::MAX);
         self.bytes_in_flight = 0;
         self.patience = Patience::default();
     }
@@ -333,10 +341,10 @@ impl SentPackets {
     fn mark_lost(&mut self, now: Timestamp, wait: Duration, outcome: &mut LossOutcome) -> Option<Timestamp> {
         let too_many = self.packets.len().saturating_sub(MAX_REMEMBERED_PACKETS);
         let candidates = self.older_than_acked().max(too_many);
-        // When the first packet of the present run of losses was sent.
+        // When the first packet of the present run of losses was sent. RFC 9002 §7.6.2: not before the first sample.
         let mut run_since = None;
         for (at, (number, packet)) in (self.base..).zip(&mut self.packets).enumerate().take(candidates) {
-            let is_former = number < self.path_begins;
+            let (is_former, is_measured) = (number < self.path_begins, number >= self.measured_from);
             match packet.state {
                 State::Quiet | State::Skipped => continue,
                 State::Acked => {
@@ -344,7 +352,7 @@ impl SentPackets {
                     continue;
                 }
                 State::Lost => {
-                    run_since = run_since.or((!is_former).then_some(packet.sent_at));
+                    run_since = run_since.or(is_measured.then_some(packet.sent_at));
                     continue;
                 }
                 State::InFlight => {}
@@ -358,6 +366,8 @@ impl SentPackets {
             if !is_former {
                 self.patience.on_loss();
                 self.bytes_in_flight -= packet.bytes;
+            }
+            if is_measured {
                 let run = packet.sent_at.since(*run_since.get_or_insert(packet.sent_at));
                 outcome.longest_run = outcome.longest_run.max(run);
             }

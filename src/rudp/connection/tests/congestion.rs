@@ -165,3 +165,15 @@ fn after_a_blackhole_a_transfer_resumes_at_once() {
         assert_eq!(pair.payloads(SERVER).len(), 8);
     }
 }
+
+/// They left at intervals for a round trip that was only assumed, longer than those for the one that was measured.
+// spec-test: REL-8
+#[test]
+fn losses_before_the_first_round_trip_are_no_persistent_congestion() {
+    let mut pair = Pair::new(1);
+    pair.delay = Duration::from_millis(10);
+    pair.dark_until = pair.now + Duration::from_millis(440);
+    pair.run(SECOND * 3 / 2);
+    assert!(pair.ends[CLIENT].stats().packets_lost > 1);
+    assert_eq!(window(&pair), 12_000);
+}

@@ -109,15 +109,23 @@ fn a_packet_is_lost_a_round_trip_and_an_eighth_or_a_millisecond_after_it_left() 
 /// Of packets sent 100 ms apart. The oldest two are found lost first.
 // spec-test: REL-8
 #[test]
-fn a_run_of_losses_ends_where_a_packet_was_acked_or_another_path_began() {
+fn a_run_of_losses_ends_where_a_packet_was_acked_or_another_path_began_or_none_was_measured() {
     let at = Timestamp::from_millis;
-    for (acked, path_begins, longest) in
-        [(None, 0, 300), (Some(1), 0, 100), (Some(2), 0, 100), (None, 2, 100)]
-    {
+    for (acked, path_begins, measured, longest) in [
+        (None, 0, 0, 300),
+        (Some(1), 0, 0, 100),
+        (Some(2), 0, 0, 100),
+        (None, 2, 2, 100),
+        (None, 0, 2, 100),
+        (None, 0, 9, 0),
+    ] {
         let (mut sent, rtt) = (SentPackets::new(), rtt_of(&[80]));
         for number in 0..5 {
             if number == path_begins {
                 sent.on_new_path();
+            }
+            if number == measured {
+                sent.on_measured();
             }
             send(&mut sent, at(number * 100), true);
         }
@@ -130,7 +138,11 @@ fn a_run_of_losses_ends_where_a_packet_was_acked_or_another_path_began() {
             sent.detect_lost(now, &rtt, &mut outcome);
             found = found.max(outcome.longest_run);
         }
-        assert_eq!(found, ms(longest), "{acked:?} acked, a path from {path_begins} on");
+        assert_eq!(
+            found,
+            ms(longest),
+            "{acked:?} acked, a path from {path_begins}, measured from {measured} on"
+        );
     }
 }
 
