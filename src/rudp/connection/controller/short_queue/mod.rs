@@ -18,6 +18,10 @@
 //!   a queue.
 //! - **Marks** (CE) shrink the window by a fifth, or by half in slow start, once per round together with losses. A
 //!   queue that marks belongs to a path that keeps its queues short by itself.
+//! - **A stream of its own pace.** What the path has carried for the app without a queue, while the window was not
+//!   the limit, it still carries when it becomes longer. So the delay does not reduce the window below what keeps
+//!   that rate, and a quarter more, over the longer round trip; a window that is smaller grows to it. Losses and
+//!   marks end this, and so does a time of 5 to 10 s without such a round.
 //! - **Competing.** When the delay has stayed above the target for 8 rounds although the window was reduced in
 //!   each, and has hardly fallen, another flow fills the queue, or the path has become longer. Reducing takes no
 //!   more than half of the window meanwhile, and gives it back. The controller then continues as
@@ -74,6 +78,7 @@ pub struct ShortQueue {
     vain: Vain,
     /// Bytes a second that are acked, smoothed over rounds.
     rate: u64,
+    carried: Carried,
     /// Whether the last time of competing showed that no other flow is there.
     alone: Alone,
     mode: Mode,
@@ -90,12 +95,23 @@ enum Mode {
     },
 }
 
+/// The rate of the app that the path has carried without a queue while the window was not the limit.
+#[derive(Debug, Default)]
+struct Carried {
+    /// Bytes a second, smoothed over rounds.
+    rate: u32,
+    /// There was such a round in this period of the minimum.
+    is_recent: bool,
+}
+
 /// Successive rounds that reduced the window without much effect on the delay.
 #[derive(Debug)]
 struct Vain {
     rounds: u32,
     /// The window before the first of them.
     window: usize,
+    /// They reduce it no further.
+    least: usize,
     /// The queueing delay before the first of them.
     queueing: Span,
 }
@@ -134,7 +150,28 @@ const MIN_DATAGRAMS: usize = 4;
 const HELD_BYTES: usize = MAX_UNACKED_BYTES as usize;
 
 impl Vain {
-    const NONE: Self = Self { rounds: 0, window: 0, queueing: Span::ZERO };
+    const NONE: Self = Self { rounds: 0, window: 0, least: 0, queueing: Span::ZERO };
+}
+
+impl Carried {
+    /// Notes the `rate` of a round without a queue in which the window was not the limit.
+    fn on_round(&mut self, rate: usize) {
+        let rate = u32::try_from(rate).unwrap_or(u32::MAX);
+        self.rate = if self.rate == 0 { rate } else { self.rate - self.rate / 8 + rate / 8 };
+        self.is_recent = true;
+    }
+
+    /// Notes that a period of the minimum is over.
+    fn end_period(&mut self) {
+        if !std::mem::take(&mut self.is_recent) {
+            self.rate = 0;
+        }
+    }
+
+    /// Returns the window that keeps this rate over a round trip of `rtt`, with a quarter more to catch up.
+    fn window(&self, rtt: Duration) -> usize {
+        scaled(self.rate as usize, rtt * 5 / 4, Duration::from_secs(1))
+    }
 }
 
 impl ShortQueue {
@@ -154,6 +191,7 @@ impl ShortQueue {
             settling: false,
             vain: Vain::NONE,
             rate: 0,
+            carried: Carried::default(),
             alone: Alone::default(),
             mode: Mode::Delay,
         }
@@ -187,7 +225,7 @@ impl ShortQueue {
             && self.round.bound
             && self.delay.samples_over_target() >= SAMPLES_OVER_TARGET
         {
-            self.go_on_with(self.window / 2);
+            self.go_on_with((self.window / 2).max(self.carried.window(rtt)));
         }
     }
 
@@ -196,6 +234,10 @@ impl ShortQueue {
         let tells_rate = self.follow_rate(&round, now.since(round.since));
         if let Some(shortest) = round.shortest.map(Span::get) {
             let (queueing, in_slow_start) = (self.delay.of(shortest), self.is_in_slow_start());
+            if !round.bound && queueing <= self.delay.target() {
+                let length = now.since(round.since).max(shortest);
+                self.carried.on_round(scaled(round.acked_bytes, Duration::from_secs(1), length));
+            }
             match &mut self.mode {
                 Mode::Delay if round.bound && !in_slow_start => {
                     self.follow_delay(now, shortest, queueing, round.reduced);
@@ -206,7 +248,7 @@ impl ShortQueue {
                     *rounds -= 1;
                     if *rounds == 0 {
                         self.mode = Mode::Delay;
-                        self.delay.begin_period(now);
+                        self.begin_period(now);
                     }
                 }
             }
@@ -217,9 +259,15 @@ impl ShortQueue {
                     self.mode = Mode::Draining { rounds: DRAIN_ROUNDS };
                 }
                 Mode::Draining { .. } => {}
-                Mode::Delay | Mode::Competing(_) => self.delay.begin_period(now),
+                Mode::Delay | Mode::Competing(_) => self.begin_period(now),
             }
         }
+    }
+
+    /// Begins the next period of the minimum.
+    fn begin_period(&mut self, now: Timestamp) {
+        self.delay.begin_period(now);
+        self.carried.end_period();
     }
 
     /// Notes what arrived in a `round` of this `length`. Returns true if that shows the rate of the line.
@@ -274,8 +322,11 @@ impl ShortQueue {
         }
         self.settling = true;
         if self.vain.rounds == 0 || queueing < self.vain.queueing.get() * 3 / 4 {
-            self.vain = Vain { rounds: 0, window: self.window, queueing: queueing.into() };
+            let window = self.window;
+            self.vain = Vain { rounds: 0, window, least: window / 2, queueing: queueing.into() };
         }
+        let carries = self.carried.window(rtt);
+        (self.vain.window, self.vain.least) = (self.vain.window.max(carries), self.vain.least.max(carries));
         self.vain.rounds += 1;
         if self.vain.rounds >= ROUNDS_IN_VAIN && !self.alone.holds(now) {
             let reno = NewReno::at(self.datagram, self.vain.window);
@@ -284,7 +335,7 @@ impl ShortQueue {
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt);
-        self.go_on_with(self.window.saturating_sub(less).max(self.vain.window / 2));
+        self.go_on_with(self.window.saturating_sub(less).max(self.vain.least));
     }
 
     /// Returns the part of the window that was used, which congestion reduces: all of it where it was the limit;
@@ -302,6 +353,7 @@ impl ShortQueue {
     /// before, and slow start finds it again sooner.
     fn reduce(&mut self, now: Timestamp, window: usize, app_limited: bool) {
         (self.round.reduced, self.reduced_at) = (true, now);
+        (self.carried, self.vain.least) = (Carried::default(), self.vain.least.min(window / 2));
         let before = self.window;
         if app_limited {
             self.go_on_with(window.max(initial_window(self.datagram)));
@@ -317,7 +369,7 @@ impl ShortQueue {
         let is_again = self.is_in_slow_start() && self.window <= least;
         let before = if let Mode::Competing(_) = self.mode { self.window_bytes() } else { self.window };
         let threshold = if is_again { self.slow_start_threshold } else { (before / 2).max(least) };
-        (self.mode, self.vain) = (Mode::Delay, Vain::NONE);
+        (self.mode, self.vain, self.carried) = (Mode::Delay, Vain::NONE, Carried::default());
         self.delay.forget_minimum(now);
         self.go_on_with(least);
         self.slow_start_threshold = threshold;

@@ -320,6 +320,47 @@ fn a_path_that_becomes_longer_keeps_most_of_its_rate() {
     }
 }
 
+/// 4 datagrams in each 40 ms are 120,000 bytes/s. Over 340 ms, and a quarter more: 51,000 bytes.
+#[test]
+fn a_stream_of_its_own_pace_keeps_it_on_a_path_that_becomes_longer() {
+    let stepped = || {
+        let mut path = Path::new();
+        (0..200).for_each(|_| assert_eq!(path.round(4, 40, true), 12_000));
+        assert_eq!(path.round(3, 340, false), 51_000, "in slow start");
+        path
+    };
+    let mut path = stepped();
+    (0..60).for_each(|round| assert!(path.round(20, 340, false) >= 51_000, "round {round}"));
+    let mut path = stepped();
+    path.controller.go_on_with(30_000);
+    assert_eq!(path.round(20, 340, false), 51_000, "past slow start");
+    path.lose(4);
+    for _ in 0..6 {
+        path.round(20, 340, false);
+    }
+    assert!(path.controller.window < 30_000, "a path that loses carries less: {}", path.controller.window);
+}
+
+/// After that time the line may be another's.
+#[test]
+fn a_stream_of_its_own_pace_is_forgotten_with_the_minimum() {
+    let mut path = Path::new();
+    for _ in 0..200 {
+        path.round(4, 40, true);
+    }
+    let carries = |path: &Path| path.controller.carried.window(Duration::from_millis(340));
+    assert_eq!(carries(&path), 51_000);
+    let began = path.now;
+    while path.now < began + Duration::from_secs(4) {
+        path.round(1, 41, false);
+    }
+    assert_eq!(carries(&path), 51_000);
+    while path.now < began + Duration::from_secs(12) {
+        path.round(1, 41, false);
+    }
+    assert_eq!(carries(&path), 0);
+}
+
 // spec-test: REL-8
 #[test]
 fn after_persistent_congestion_the_path_may_be_longer() {
