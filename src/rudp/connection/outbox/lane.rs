@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::{prefetch, prefetch_end};
 use crate::rudp::Payload;
-use crate::rudp::connection::stream::MessageRef;
+use crate::rudp::connection::stream::{MessageRef, Space};
 
 /// Messages to retransmit, and behind them those not yet sent.
 #[derive(Debug)]
@@ -105,12 +105,22 @@ impl Lane {
         self.fresh.push_front((0, queued));
     }
 
-    /// Puts a message that was sent in part back, `at` places behind the front.
+    /// Puts a message that was sent in part back, `at` places behind the front. Where those that follow it on its
+    /// ordered stream are before that, they all keep their places, but take them in the order of their numbers:
+    /// none can be delivered before it.
     pub fn put_back(&mut self, message: MessageRef, at: usize) {
-        let at = at.min(self.fresh.len());
+        let mut at = at.min(self.fresh.len());
         // Only fragmented messages are put back. They have a lane of their own, whose enqueue numbers are
         // never compared.
         self.fresh.insert(at, (0, Queued::Reliable(message)));
+        let follows =
+            |queued: &Queued| matches!(queued, Queued::Reliable(other) if other.comes_after(&message));
+        for before in (0..at).rev().filter(|_| message.space == Space::Ordered) {
+            if self.get(before).is_some_and(follows) {
+                self.fresh.swap(before, at);
+                at = before;
+            }
+        }
     }
 
     /// Removes the entry at this place of `fresh`.

@@ -451,6 +451,26 @@ mod tests {
         }
     }
 
+    /// Otherwise the first of several would be complete only when the last is.
+    #[test]
+    fn an_ordered_message_leaves_whole_before_the_next_of_its_stream_begins() {
+        let config = ConnectionConfig::default();
+        let mut outbox = Outbox::new(&config, &config.parameters());
+        [1, 2].into_iter().for_each(|stream| outbox.open(StreamId(stream)));
+        for stream in [1, 1, 1, 2, 2] {
+            push(&mut outbox, stream, Delivery::ReliableOrdered, 5_000);
+        }
+        let mut left = Vec::new();
+        while let Some(next) = outbox.next(&mut Passed::default()) {
+            outbox.on_sent(&next);
+            let message = next.message.unwrap();
+            left.push((message.stream.0, message.number));
+        }
+        let of_stream = |stream| left.iter().filter(move |left| left.0 == stream).map(|left| left.1);
+        assert!(of_stream(1).is_sorted() && of_stream(2).is_sorted(), "{left:?}");
+        assert!(left[..5].contains(&(2, 0)), "the streams take turns: {left:?}");
+    }
+
     #[test]
     fn a_search_in_vain_is_repeated_only_after_a_change() {
         let mut outbox = outbox(2);
