@@ -533,3 +533,29 @@ fn a_client_with_another_key_is_not_answered() {
         texts(&run(&["client", "--user", "eve", "--key-file", &other, "--server", &service.addr]));
     assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
 }
+
+/// The reader that is there when it is written may be that of either signal.
+#[cfg(unix)]
+#[test]
+fn a_key_that_is_written_to_a_pipe_once_is_read_after_two_signals_as_well() {
+    let folder = Folder::new();
+    let (old, fifo, config) = (folder.key(), folder.file("fifo"), folder.file("rallypoint.toml"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let configure =
+        |key: &str| std::fs::write(&config, format!("listen = \"127.0.0.1:0\"\nkey_file = {key:?}")).unwrap();
+    configure(&old);
+    let mut server = Running::start(&["serve", "--config", &config]);
+    server.addr();
+    configure(&fifo);
+    for _ in 0..2 {
+        server.signal("HUP");
+        server.wait_for_stderr("reading the token keys again");
+    }
+    std::fs::copy(&old, &fifo).unwrap();
+    server.wait_for_stderr("keys are read again");
+    for _ in 0..5 {
+        server.signal("HUP");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.wait_for_stderr("the keys are not read");
+}

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{error, info, warn};
 
 use self::config::{Config, ConfigError};
@@ -60,8 +60,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     busy_poll: Option<Duration>,
     /// File with the token key, as written by `keygen`. It counts instead of the configuration's `key_file`,
-    /// also after SIGHUP: to rotate keys, name both in a configuration file and leave this out. If it is a
-    /// pipe, write it before the next SIGHUP.
+    /// also after SIGHUP: to rotate keys, name both in a configuration file and leave this out. It may be a
+    /// pipe, which each SIGHUP reads once.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Distinguishes games: clients with another one are ignored [default: 1382116460].
@@ -290,21 +290,35 @@ async fn keep(server: &Server, metrics: Option<&Arc<MetricsFile>>) {
     }
 }
 
-/// Reads the token keys again on every SIGHUP. Never ends.
+/// Most reads of the keys that wait at the same time: each holds a thread, which nothing can end.
+const MAX_READS: usize = 4;
+
+/// Reads the token keys again on every SIGHUP, also while an earlier read waits for a pipe that nobody writes
+/// to. What an earlier read has found counts unless a later one has found something before. Never ends.
 async fn reload(server: &Server, args: &ServeArgs, hangups: Option<Hangups>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
-    hangups.next().await;
+    let (mut reads, mut begun, mut newest) = (JoinSet::new(), 0_u64, 0);
     loop {
-        info!("reading the token keys again");
         tokio::select! {
-            read = read_aside(args, false) => match read {
-                Ok((_, keys)) => set_keys(server, keys),
+            () = hangups.next() => {
+                if reads.len() == MAX_READS {
+                    error!(reads = MAX_READS, "the keys are not read: earlier reads still wait, for a pipe?");
+                    continue;
+                }
+                info!("reading the token keys again");
+                begun += 1;
+                let (number, args) = (begun, args.clone());
+                reads.spawn(async move { (number, read_aside(&args, false).await) });
+            }
+            Some(Ok((number, read))) = reads.join_next() => match read {
+                Ok((_, keys)) if number > newest => {
+                    newest = number;
+                    set_keys(server, keys);
+                }
+                Ok(_) => {}
                 Err(failure) => error!("the token keys stay as they are: {failure}"),
             },
-            // What was there before may be a pipe that nobody writes to.
-            () = hangups.next() => continue,
         }
-        hangups.next().await;
     }
 }
 
