@@ -36,9 +36,6 @@ pub struct ClientConfig {
     pub socket_buffers: BufferSizes,
     /// How datagrams are passed to and from the kernel.
     pub io_path: IoPath,
-    /// Seed for everything the client draws at random, including keys; for tests only. Default `None`, which
-    /// uses the system's random source.
-    pub seed_for_tests: Option<u64>,
     /// Tracer that decides whether to trace the connection. It is called by the task that reads the socket or
     /// from within the app's own call, in the middle of processing, so it must not call the client. Default
     /// `None`.
@@ -55,7 +52,6 @@ impl ClientConfig {
             events_buffer: 4_096,
             socket_buffers: BufferSizes { receive_bytes: 1 << 20, send_bytes: 1 << 20 },
             io_path: IoPath::default(),
-            seed_for_tests: None,
             tracer: None,
         }
     }

@@ -351,8 +351,8 @@ impl Attempt {
 
 impl<'a> Attempts<'a> {
     fn new(grant: &'a ConnectGrant, config: &'a ClientConfig) -> Self {
-        let rng = config.seed_for_tests.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
         // Only the server decides whether the grant has expired: a player's clock may be wrong.
+        let rng = StdRng::from_os_rng();
         Self { grant, config, clock: Clock::new(), rng, race: Race::default() }
     }
 

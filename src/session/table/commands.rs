@@ -12,8 +12,8 @@ impl SessionTable {
     /// # Errors
     /// In this order: `no_such_session`, or `busy` while a new session is about to take its place; with an
     /// invite `no_such_invite`, `not_your_invite`, `invite_expired`, `invite_revoked`, `invite_used`,
-    /// `invite_declined`, without one `session_not_open`; `already_member`, `session_full`, `busy` where the
-    /// snapshot finds no room, `rate_limited`.
+    /// `invite_declined`, without one `session_not_open`; `already_member`, `session_full`, `busy` where no event
+    /// number is left or the snapshot finds no room, `rate_limited`, `busy` where a worker's mailbox is full.
     pub fn join(
         &self,
         now: Timestamp,
