@@ -153,7 +153,7 @@ impl World {
             self.last[1] = std::mem::take(&mut datagram);
         }
         if let Some(Ok(client)) = self.connecting.poll_outcome() {
-            self.client = Some(client);
+            self.client = Some(*client);
         }
     }
 }
