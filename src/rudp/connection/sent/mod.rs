@@ -23,13 +23,13 @@ pub struct SentPackets {
     base: u64,
     /// Packets with smaller numbers left on a former path.
     path_begins: u64,
-    /// Packets with smaller numbers left before a round trip of this path was measured.
-    measured_from: u64,
+    /// Numbers from `path_begins` on that were taken before a round trip of this path was measured.
+    unmeasured: u32,
     largest_acked: Option<u64>,
     /// When the largest acked packet was sent.
     largest_acked_at: Timestamp,
     /// Those of packets of this path.
-    bytes_in_flight: usize,
+    bytes_in_flight: u32,
     /// When the oldest packet was sent that asks for an ack and is newer than any acked one; kept because it
     /// is needed with each packet.
     unanswered_since: Option<Timestamp>,
@@ -51,7 +51,7 @@ enum State {
 #[derive(Debug)]
 struct SentPacket {
     sent_at: Timestamp,
-    bytes: usize,
+    bytes: u32,
     state: State,
     ecn: Ecn,
     frames: SentFrames,
@@ -60,7 +60,7 @@ struct SentPacket {
 impl SentPacket {
     fn as_lost(&self, number: u64, is_former: bool) -> LostPacket {
         let (number, is_marked) = (PacketNumber(number), self.ecn != Ecn::NotEct);
-        LostPacket { number, bytes: self.bytes, sent_at: self.sent_at, is_marked, is_former }
+        LostPacket { number, bytes: self.bytes as usize, sent_at: self.sent_at, is_marked, is_former }
     }
 }
 
@@ -88,7 +88,7 @@ impl SentPackets {
             packets: VecDeque::new(),
             base: 0,
             path_begins: 0,
-            measured_from: u64::MAX,
+            unmeasured: u32::MAX,
             largest_acked: None,
             largest_acked_at: Timestamp::ZERO,
             bytes_in_flight: 0,
@@ -99,14 +99,15 @@ impl SentPackets {
 
     /// Notes that a round trip of this path was measured.
     pub fn on_measured(&mut self) {
-        self.measured_from = self.measured_from.min(self.next_number().0);
+        let taken = self.next_number().0 - self.path_begins;
+        self.unmeasured = self.unmeasured.min(u32::try_from(taken).unwrap_or(u32::MAX));
     }
 
     /// Notes that what leaves from now on takes another path. What is in flight on the former one uses
     /// nothing of the new one's window: most of it is lost, and no ack would tell so for a round trip.
     // spec: PTH-8
     pub fn on_new_path(&mut self) {
-        (self.path_begins, self.measured_from) = (self.next_number().0, u64::MAX);
+        (self.path_begins, self.unmeasured) = (self.next_number().0, u32::MAX);
         self.bytes_in_flight = 0;
         self.patience = Patience::default();
     }
@@ -149,7 +150,7 @@ impl SentPackets {
 
     /// Returns the bytes in flight on this path.
     pub fn bytes_in_flight(&self) -> usize {
-        self.bytes_in_flight
+        self.bytes_in_flight as usize
     }
 
     /// Returns whether any packet is in flight, on whichever path.
@@ -197,6 +198,7 @@ impl SentPackets {
     /// Records a packet with the next number, which was sent with the mark `ecn`.
     pub fn on_sent(&mut self, now: Timestamp, bytes: usize, eliciting: bool, ecn: Ecn, frames: SentFrames) {
         let state = if eliciting { State::InFlight } else { State::Quiet };
+        let bytes = u32::try_from(bytes).expect("invariant: a datagram has less than 2^16 bytes");
         if eliciting {
             self.bytes_in_flight += bytes;
             self.unanswered_since.get_or_insert(now);
@@ -282,7 +284,7 @@ impl SentPackets {
                     if !is_former {
                         let SentPacket { bytes, sent_at, .. } = *packet;
                         self.bytes_in_flight -= bytes;
-                        outcome.packets.push(AckedPacket { bytes, sent_at });
+                        outcome.packets.push(AckedPacket { bytes: bytes as usize, sent_at });
                         if number == largest {
                             outcome.largest_sent_at = Some(sent_at);
                         }
@@ -344,7 +346,8 @@ impl SentPackets {
         // When the first packet of the present run of losses was sent. RFC 9002 §7.6.2: not before the first sample.
         let mut run_since = None;
         for (at, (number, packet)) in (self.base..).zip(&mut self.packets).enumerate().take(candidates) {
-            let (is_former, is_measured) = (number < self.path_begins, number >= self.measured_from);
+            let is_former = number < self.path_begins;
+            let is_measured = !is_former && number - self.path_begins >= u64::from(self.unmeasured);
             match packet.state {
                 State::Quiet | State::Skipped => continue,
                 State::Acked => {
@@ -412,7 +415,7 @@ impl SentPackets {
     pub fn audit(&self) {
         let flying = (self.base..).zip(&self.packets).filter(|(_, packet)| packet.state == State::InFlight);
         let on_path = flying.filter(|(number, _)| *number >= self.path_begins);
-        assert_eq!(on_path.map(|(_, packet)| packet.bytes).sum::<usize>(), self.bytes_in_flight);
+        assert_eq!(on_path.map(|(_, packet)| packet.bytes).sum::<u32>(), self.bytes_in_flight);
         assert_eq!(self.unanswered_since, self.find_unanswered());
     }
 

@@ -70,7 +70,7 @@ pub struct ShortQueue {
     /// Bytes acked in the last round, scaled to a round trip.
     arrived: usize,
     /// Datagrams by which the next round below the target increases the window.
-    velocity: usize,
+    velocity: u32,
     /// When the window was last reduced for loss or marks.
     reduced_at: Timestamp,
     /// The window was reduced a round ago: the packets measured now were sent before that.
@@ -109,9 +109,9 @@ struct Carried {
 struct Vain {
     rounds: u32,
     /// The window before the first of them.
-    window: usize,
+    window: u32,
     /// They reduce it no further.
-    least: usize,
+    least: u32,
     /// The queueing delay before the first of them.
     queueing: Span,
 }
@@ -156,7 +156,7 @@ impl Vain {
 impl Carried {
     /// Notes the `rate` of a round without a queue in which the window was not the limit.
     fn on_round(&mut self, rate: usize) {
-        let rate = u32::try_from(rate).unwrap_or(u32::MAX);
+        let rate = narrow(rate);
         self.rate = if self.rate == 0 { rate } else { self.rate - self.rate / 8 + rate / 8 };
         self.is_recent = true;
     }
@@ -314,28 +314,28 @@ impl ShortQueue {
                 self.velocity = 1;
             }
             if !reduced {
-                self.set_window(self.window + self.velocity * self.datagram);
-                self.velocity =
-                    (self.velocity + 1).min((self.window / self.datagram / ROUNDS_TO_DOUBLE).max(1));
+                self.set_window(self.window + self.velocity as usize * self.datagram);
+                let most = narrow(self.window / self.datagram / ROUNDS_TO_DOUBLE).max(1);
+                self.velocity = (self.velocity + 1).min(most);
             }
             return;
         }
         self.settling = true;
         if self.vain.rounds == 0 || queueing < self.vain.queueing.get() * 3 / 4 {
-            let window = self.window;
+            let window = narrow(self.window);
             self.vain = Vain { rounds: 0, window, least: window / 2, queueing: queueing.into() };
         }
-        let carries = self.carried.window(rtt);
+        let carries = narrow(self.carried.window(rtt));
         (self.vain.window, self.vain.least) = (self.vain.window.max(carries), self.vain.least.max(carries));
         self.vain.rounds += 1;
         if self.vain.rounds >= ROUNDS_IN_VAIN && !self.alone.holds(now) {
-            let reno = NewReno::at(self.datagram, self.vain.window);
+            let reno = NewReno::at(self.datagram, (self.vain.window as usize).min(MAX_WINDOW_BYTES));
             let competing = Competing::new(now, reno, self.window, self.window_bytes(), self.rate);
             self.mode = Mode::Competing(Box::new(competing));
             return;
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt);
-        self.go_on_with(self.window.saturating_sub(less).max(self.vain.least));
+        self.go_on_with(self.window.saturating_sub(less).max(self.vain.least as usize));
     }
 
     /// Returns the part of the window that was used, which congestion reduces: all of it where it was the limit;
@@ -353,7 +353,7 @@ impl ShortQueue {
     /// before, and slow start finds it again sooner.
     fn reduce(&mut self, now: Timestamp, window: usize, app_limited: bool) {
         (self.round.reduced, self.reduced_at) = (true, now);
-        (self.carried, self.vain.least) = (Carried::default(), self.vain.least.min(window / 2));
+        (self.carried, self.vain.least) = (Carried::default(), self.vain.least.min(narrow(window / 2)));
         let before = self.window;
         if app_limited {
             self.go_on_with(window.max(initial_window(self.datagram)));
@@ -394,6 +394,11 @@ impl ShortQueue {
 fn scaled(bytes: usize, part: Duration, whole: Duration) -> usize {
     let scaled = bytes as u128 * part.as_micros() / whole.as_micros().max(1);
     usize::try_from(scaled).unwrap_or(usize::MAX)
+}
+
+/// Returns a window or a rate, or the largest that 32 bits hold: each connection keeps several.
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 #[allow(
