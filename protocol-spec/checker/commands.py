@@ -194,5 +194,5 @@ def info(reader):
         "members": reader.varint_u32(),
         "open_invites": reader.varint_u32(),
         "revision": str(reader.varint()),
-        "next": str(reader.varint()),
+        "next": str(reader.varint(1)),
     }

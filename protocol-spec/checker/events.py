@@ -10,7 +10,7 @@ def decoder(errors, leave_reasons, delete_reasons):
     """A decoder of events, given the tables of errors.md; it takes a reader and the kind of stream."""
 
     def numbered(name, read):
-        return lambda reader: {"event": name, "number": str(reader.varint()), **read(reader)}
+        return lambda reader: {"event": name, "number": str(reader.varint(1)), **read(reader)}
 
     def left(reader):
         member = reader.varint_u32()
@@ -77,7 +77,7 @@ def snapshot(reader):
         "settings": fields.settings(reader),
         "you": reader.varint_u32(),
         "owner": reader.varint_u32(),
-        "next": str(reader.varint()),
+        "next": str(reader.varint(1)),
         "members": fields.many(reader, 1, 1_024, lambda r: {"member": r.varint_u32(), "user": fields.user(r)}),
         "revision": str(reader.varint()),
         "properties": fields.many(reader, 0, 256, property_of),
