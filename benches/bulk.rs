@@ -13,20 +13,30 @@ use rallypoint::link::Impairments;
 use rallypoint::testing::{Beside, Workload};
 use rallypoint::wire::Delivery;
 
-/// Mbit/s, milliseconds each way, share lost each way.
-const LINES: [(u64, u64, f64); 6] =
-    [(10, 20, 0.0), (10, 20, 0.01), (2, 20, 0.0), (5, 5, 0.0), (5, 75, 0.0), (20, 20, 0.0)];
+/// Mbit/s, milliseconds each way, milliseconds of jitter each way, share lost each way.
+const LINES: [(u64, u64, u64, f64); 9] = [
+    (10, 20, 0, 0.0),
+    (10, 20, 0, 0.01),
+    (2, 20, 0, 0.0),
+    (5, 5, 0, 0.0),
+    (5, 75, 0, 0.0),
+    (20, 20, 0, 0.0),
+    (8, 20, 5, 0.0),
+    (8, 20, 20, 0.0),
+    (30, 20, 20, 0.0),
+];
 
 fn main() {
     // Cargo adds `--bench`.
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let counted = Duration::from_secs(numbers.next().unwrap_or(30));
     let seed = numbers.next().unwrap_or(1);
-    println!("Mbit/s  ms  loss | share of the line | ms above the idle line: p50     p99     max");
-    for (megabits, delay, loss) in LINES {
+    println!("Mbit/s  ms jitter  loss | share of the line | ms above the idle line: p50     p99     max");
+    for (megabits, delay, jitter, loss) in LINES {
         let line = Impairments {
             loss,
             delay: Duration::from_millis(delay),
+            jitter: Duration::from_millis(jitter),
             rate: Some(megabits * 1_000_000),
             queue: Duration::from_millis(100),
             mtu: Some(1_472),
@@ -41,7 +51,7 @@ fn main() {
             above.as_secs_f64() * 1_000.0
         };
         println!(
-            "{megabits:6} {delay:3} {:3.0} % | {:15.1} % | {:27.2} {:7.2} {:7.2}",
+            "{megabits:6} {delay:3} {jitter:6} {:3.0} % | {:15.1} % | {:27.2} {:7.2} {:7.2}",
             loss * 100.0,
             share * 100.0,
             added(0.5),

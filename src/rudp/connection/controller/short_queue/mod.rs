@@ -22,13 +22,16 @@
 //!   the limit, it still carries when it becomes longer. So the delay does not reduce the window below what keeps
 //!   that rate, and a quarter more, over the longer round trip; a window that is smaller grows to it. Losses and
 //!   marks end this, and so does a time of 5 to 10 s without such a round.
-//! - **Competing.** When the delay has stayed above the target for 8 rounds although the window was reduced in
-//!   each, and has hardly fallen, another flow fills the queue, or the path has become longer. Reducing takes no
-//!   more than half of the window meanwhile, and gives it back. The controller then continues as
-//!   [`NewReno`](super::NewReno) until the queue drains (Copa's mode switching), for 5 s at most before it tries
-//!   again; a longer path is known by then, or after another 5 s. On a line so slow that the smallest window is a
-//!   queue, there may be no other flow: if three times as much in flight brings hardly more, it assumes for five
-//!   minutes that it is alone, or until it gets less than three quarters of that rate.
+//! - **Reducing in vain.** When the delay has stayed above the target for 8 rounds although the window was reduced
+//!   in each, and has fallen by less than a quarter, or by less than half of what a queue of this end would have
+//!   lost, it is not this end's. Reducing takes no more than half of the window meanwhile, and gives it back.
+//!   - A delay of up to 40 ms is first taken for the path's own, as with radio links, which deliver in bursts: the
+//!     more is sent, the more waits for a burst. It is added to the target, and fades by a quarter every 5 s.
+//!   - **Competing.** Otherwise another flow fills the queue, or the path has become longer. The controller
+//!     continues as [`NewReno`](super::NewReno) until the queue drains (Copa's mode switching), for 5 s at most
+//!     before it tries again; a longer path is known by then, or after another 5 s. On a line so slow that the
+//!     smallest window is a queue, there may be no other flow: if three times as much in flight brings hardly more,
+//!     it assumes for five minutes that it is alone, or until it gets less than three quarters of that rate.
 //! - **Drain.** When the last 5 s have not come near the previous minimum, the window is halved for two rounds,
 //!   so that this end's own queue does not replace the minimum that is forgotten (LEDBAT++'s slowdown).
 //! - **Persistent congestion** leaves four datagrams, and slow start up to half of the last window. The minimum
@@ -151,6 +154,15 @@ const HELD_BYTES: usize = MAX_UNACKED_BYTES as usize;
 
 impl Vain {
     const NONE: Self = Self { rounds: 0, window: 0, least: 0, queueing: Span::ZERO };
+
+    /// Returns whether the delay has fallen by at least half of what a queue of this end would have lost to the
+    /// smaller `window`.
+    fn has_worked(&self, window: usize, rtt: Duration, queueing: Duration) -> bool {
+        let before = self.queueing.get();
+        let reduced = self.window.saturating_sub(narrow(window));
+        let expected = (rtt.saturating_sub(queueing) + before) * reduced / self.window.max(1);
+        before.saturating_sub(queueing) * 2 >= expected
+    }
 }
 
 impl Carried {
@@ -298,7 +310,6 @@ impl ShortQueue {
             self.alone = Alone::found(now, self.rate);
         }
         self.mode = Mode::Delay;
-        self.vain = Vain::NONE;
         self.go_on_with(window);
     }
 
@@ -308,8 +319,11 @@ impl ShortQueue {
         if std::mem::take(&mut self.settling) {
             return;
         }
+        let has_worked = self.vain.has_worked(self.window, rtt, queueing);
         if queueing <= target {
-            self.vain = Vain::NONE;
+            if has_worked {
+                self.vain = Vain::NONE;
+            }
             if queueing > target / 4 {
                 self.velocity = 1;
             }
@@ -321,7 +335,7 @@ impl ShortQueue {
             return;
         }
         self.settling = true;
-        if self.vain.rounds == 0 || queueing < self.vain.queueing.get() * 3 / 4 {
+        if self.vain.rounds == 0 || (has_worked && queueing < self.vain.queueing.get() * 3 / 4) {
             let window = narrow(self.window);
             self.vain = Vain { rounds: 0, window, least: window / 2, queueing: queueing.into() };
         }
@@ -329,13 +343,25 @@ impl ShortQueue {
         (self.vain.window, self.vain.least) = (self.vain.window.max(carries), self.vain.least.max(carries));
         self.vain.rounds += 1;
         if self.vain.rounds >= ROUNDS_IN_VAIN && !self.alone.holds(now) {
-            let reno = NewReno::at(self.datagram, (self.vain.window as usize).min(MAX_WINDOW_BYTES));
-            let competing = Competing::new(now, reno, self.window, self.window_bytes(), self.rate);
-            self.mode = Mode::Competing(Box::new(competing));
-            return;
+            return self.end_vain(now, queueing);
         }
         let less = scaled(self.window, (queueing - target) * 4 / 5, rtt);
         self.go_on_with(self.window.saturating_sub(less).max(self.vain.least as usize));
+    }
+
+    /// Ends successive rounds in vain with the window that was there before them: the `queueing` delay belongs to
+    /// the path, or to another flow.
+    fn end_vain(&mut self, now: Timestamp, queueing: Duration) {
+        let Vain { window, queueing: before, .. } = std::mem::replace(&mut self.vain, Vain::NONE);
+        let window = (window as usize).min(MAX_WINDOW_BYTES);
+        // About the smallest window may be a queue by itself.
+        let is_small = window <= 2 * self.least_window();
+        if !is_small && self.delay.allow(queueing.max(before.get())) {
+            return self.go_on_with(window);
+        }
+        let reno = NewReno::at(self.datagram, window);
+        let competing = Competing::new(now, reno, self.window, self.window_bytes(), self.rate);
+        self.mode = Mode::Competing(Box::new(competing));
     }
 
     /// Returns the part of the window that was used, which congestion reduces: all of it where it was the limit;

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::min_rtt::MinRtt;
 use crate::base::{Span, Timestamp};
 
-/// The delay that is aimed at, without the allowance for noise.
+/// The delay that is aimed at, without allowances.
 const TARGET: Duration = Duration::from_millis(5);
-/// Upper bound of the target with that allowance.
+/// Upper bound of the target with the allowance for noise.
 const MAX_TARGET: Duration = Duration::from_millis(20);
+/// Longest delay that is taken for the path's own.
+const MAX_ALLOWANCE: Duration = Duration::from_millis(40);
 
 /// The RTT samples of a path, and what they say about queues.
 #[derive(Debug)]
@@ -19,12 +21,20 @@ pub(super) struct QueueDelay {
     noise: Span,
     /// Successive samples beyond the target.
     over_target: u32,
+    /// Delay beyond the minimum that the path has without a queue of this end.
+    allowance: Span,
 }
 
 impl QueueDelay {
     /// Starts without a sample.
     pub fn new(now: Timestamp) -> Self {
-        Self { minimum: MinRtt::new(now), latest: None, noise: Span::ZERO, over_target: 0 }
+        Self {
+            minimum: MinRtt::new(now),
+            latest: None,
+            noise: Span::ZERO,
+            over_target: 0,
+            allowance: Span::ZERO,
+        }
     }
 
     /// Takes a sample.
@@ -43,7 +53,17 @@ impl QueueDelay {
 
     /// Returns the delay that is aimed at.
     pub fn target(&self) -> Duration {
-        (TARGET + self.noise.get() / 2).min(MAX_TARGET)
+        (TARGET + self.noise.get() / 2).min(MAX_TARGET) + self.allowance.get()
+    }
+
+    /// Takes a queueing `delay` for the path's own from now on. Returns false if it is too long for that, or
+    /// is allowed already.
+    pub fn allow(&mut self, delay: Duration) -> bool {
+        let is_new = delay > self.allowance.get() && delay <= MAX_ALLOWANCE;
+        if is_new {
+            self.allowance = delay.into();
+        }
+        is_new
     }
 
     /// Returns how many of the latest samples in a row were beyond the target of their time.
@@ -70,11 +90,13 @@ impl QueueDelay {
     /// Begins the next period of the minimum.
     pub fn begin_period(&mut self, now: Timestamp) {
         self.minimum.rotate(now);
+        self.allowance = (self.allowance.get() * 3 / 4).into();
     }
 
     /// Forgets the minimum: the path may be another.
     pub fn forget_minimum(&mut self, now: Timestamp) {
         self.minimum = MinRtt::new(now);
+        self.allowance = Span::ZERO;
     }
 
     /// Behaves as if all samples had been the same.
@@ -110,6 +132,19 @@ mod tests {
             delay.on_sample(ms(40 + 100 * (k % 2)));
         }
         assert_eq!(delay.target(), ms(20));
+    }
+
+    #[test]
+    fn the_paths_own_delay_is_added_and_fades() {
+        let mut delay = QueueDelay::new(Timestamp::ZERO);
+        assert!(delay.allow(ms(20)) && !delay.allow(ms(20)) && !delay.allow(ms(41)));
+        assert_eq!(delay.target(), ms(25));
+        delay.begin_period(Timestamp::ZERO);
+        assert_eq!(delay.target(), ms(20));
+        assert!(delay.allow(ms(40)));
+        assert_eq!(delay.target(), ms(45));
+        delay.forget_minimum(Timestamp::ZERO);
+        assert_eq!(delay.target(), ms(5));
     }
 
     #[test]

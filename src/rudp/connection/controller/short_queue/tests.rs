@@ -370,3 +370,31 @@ fn after_persistent_congestion_the_path_may_be_longer() {
     path.round(1, 140, false);
     assert_eq!(path.controller.delay.of(Duration::from_millis(140)), Duration::ZERO);
 }
+
+/// A path of 40 ms that takes 60 whatever is sent, as when a radio link has grants every 20 ms.
+#[test]
+fn a_delay_that_reducing_does_not_take_away_is_first_taken_for_the_paths_own() {
+    let mut path = Path::past_slow_start();
+    let before = path.controller.window;
+    // Every second round waits for the effect of the one before.
+    let windows: Vec<usize> = (0..15).map(|_| path.round(10, 60, false)).collect();
+    assert!(windows.iter().all(|window| (before / 2..=before).contains(window)), "{windows:?}");
+    assert_eq!(windows.last(), Some(&before), "all is given back");
+    assert!(path.controller.delay.target() >= Duration::from_millis(25));
+    path.round(10, 60, false);
+    assert!(path.round(10, 60, false) > before && matches!(path.controller.mode, Mode::Delay));
+    // A longer one is another flow's.
+    (0..17).for_each(|_| _ = path.round(10, 120, false));
+    assert!(matches!(path.controller.mode, Mode::Competing(_)));
+}
+
+#[test]
+fn a_window_reduced_by_a_fifth_should_take_a_fifth_of_the_round_trip() {
+    let millis = Duration::from_millis;
+    let vain = Vain { rounds: 1, window: 10_000, least: 5_000, queueing: millis(20).into() };
+    let has_worked = |window, queueing| vain.has_worked(window, millis(40 + queueing), millis(queueing));
+    assert!(has_worked(8_000, 14) && !has_worked(8_000, 15), "6 of 12 ms are enough");
+    assert!(has_worked(10_000, 20) && !has_worked(10_000 - 1, 20));
+    assert!(has_worked(12_000, 30), "it was not reduced");
+    assert!(Vain::NONE.has_worked(0, millis(40), Duration::ZERO));
+}
