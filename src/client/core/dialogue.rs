@@ -107,19 +107,18 @@ impl Dialogue {
     }
 
     /// Handles a message that belongs to no stream; it begins with its slot. A message of a session that is
-    /// not open yet, or no longer, is dropped, as unreliable messages may be.
+    /// not open yet, or no longer, is dropped, whatever it holds, as unreliable messages may be.
     // spec: MSG-1
     fn on_unreliable(&mut self, payload: Bytes) -> Result<(), ServerViolation> {
+        let undecodable = |error| ServerViolation::Undecodable { stream: StreamId::CONTROL, error };
         let mut reader = Reader::new(payload);
-        let decoded =
-            Slot::read(&mut reader).and_then(|slot| Ok((slot, SessionEvent::decode(reader.rest())?)));
-        let (slot, event) =
-            decoded.map_err(|error| ServerViolation::Undecodable { stream: StreamId::CONTROL, error })?;
-        require(slot.into(), Delivery::Unreliable, delivery_of(&event), event.name())?;
-        match self.slots.get(slot) {
-            Some(_) => self.on_session_event(slot, event),
-            None => Ok(()),
+        let slot = Slot::read(&mut reader).map_err(undecodable)?;
+        if self.slots.get(slot).is_none() {
+            return Ok(());
         }
+        let event = SessionEvent::decode(reader.rest()).map_err(undecodable)?;
+        require(slot.into(), Delivery::Unreliable, delivery_of(&event), event.name())?;
+        self.on_session_event(slot, event)
     }
 
     fn on_control(&mut self, delivery: Delivery, payload: Bytes) -> Result<(), ServerViolation> {
@@ -222,7 +221,10 @@ impl Dialogue {
             _ => None,
         };
         let event = Event::from_session(slot, event, membership.sent, left).ok_or(misplaced)?;
-        Arc::make_mut(&mut membership.mirror).apply(&event)?;
+        // Others change nothing, and the app may hold the mirror, which is then copied.
+        if event.number().is_some() {
+            Arc::make_mut(&mut membership.mirror).apply(&event)?;
+        }
         let ends = event.ends_membership();
         self.event(event);
         if ends {

@@ -336,6 +336,23 @@ fn ordered_things_come_ordered_and_on_their_stream() {
     misplaced(Told::member().0.on_message(None, Delivery::Unreliable, numbered.into()));
 }
 
+// spec-test: MSG-1
+#[test]
+fn what_an_unreliable_message_of_no_session_holds_does_not_matter() {
+    let mut ended = Told::member();
+    ended.event(left(0, OWN)).unwrap();
+    let mut opening = Told::default();
+    opening.ask(StreamId::CONTROL, Asked::Join);
+    // No event, one of another mode, one without its number, and nothing.
+    for rest in [&[0x7f][..], &[0x72, 1, 0x41], &[0x60], &[]] {
+        let payload = Bytes::from([&[1], rest].concat());
+        for told in [&mut ended, &mut opening] {
+            told.0.on_message(None, Delivery::Unreliable, payload.clone()).unwrap();
+        }
+        assert!(Told::member().0.on_message(None, Delivery::Unreliable, payload).is_err());
+    }
+}
+
 #[test]
 fn bytes_that_are_nothing_are_told_with_their_stream() {
     for (stream, bytes) in [(None, &[][..]), (Some(StreamId(0)), &[0x60]), (Some(SLOT.into()), &[0x50, 1])] {
