@@ -24,6 +24,7 @@ use std::time::SystemTime;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+pub use crate::base::UserId;
 use crate::secure::token;
 pub use crate::secure::token::{ConnectGrant, MintError, MintRequest, TokenKey};
 

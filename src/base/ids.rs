@@ -1,11 +1,10 @@
 //! Identifiers: one newtype for each number or name in the protocol.
 
-use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 
+use super::bounded::bounded_text;
 use super::codec::VARINT_MAX;
 
 /// A map whose keys the server assigns, at random or sequentially. Its hash is fast and not secret: no peer
@@ -195,89 +194,23 @@ impl std::str::FromStr for InviteId {
     }
 }
 
-/// An authenticated user: UTF-8, 1 to 64 bytes. Cheap to clone. Spec: TOK-3.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(Arc<str>);
-
-impl UserId {
-    /// Longest id, in bytes.
-    pub const MAX_BYTES: usize = 64;
-
-    /// Checks the length of an id and wraps it.
-    ///
-    /// # Errors
-    /// [`InvalidUserId`] if `id` is empty or longer than [`UserId::MAX_BYTES`].
-    pub fn new(id: &str) -> Result<Self, InvalidUserId> {
-        match id.len() {
-            1..=Self::MAX_BYTES => Ok(Self(id.into())),
-            bytes => Err(InvalidUserId { bytes }),
-        }
-    }
-
-    /// Returns the id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for UserId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::str::FromStr for UserId {
-    type Err = InvalidUserId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUserId> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<String> for UserId {
-    type Error = InvalidUserId;
-
-    fn try_from(text: String) -> Result<Self, InvalidUserId> {
-        Self::new(&text)
-    }
-}
-
-impl AsRef<str> for UserId {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UserId({:?})", &*self.0)
-    }
-}
-
-/// Error for a text that is not a [`UserId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a user id has 1 to 64 bytes, this one has {bytes}")]
-pub struct InvalidUserId {
-    /// Length of the text in bytes.
-    pub bytes: usize,
+bounded_text! {
+    /// An authenticated user: UTF-8, 1 to 64 bytes. Cheap to clone. Spec: TOK-3.
+    UserId, "user id", 1..=64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::OutOfBounds;
 
     // spec-test: TOK-3
     #[test]
     fn a_user_id_has_1_to_64_bytes() {
-        assert_eq!(UserId::new(""), Err(InvalidUserId { bytes: 0 }));
+        let wrong = |bytes| Err(OutOfBounds::Length { what: "user id", bytes, min: 1, max: 64 });
+        assert_eq!(UserId::new(""), wrong(0));
         assert!(UserId::new(&"é".repeat(32)).is_ok());
-        assert_eq!(UserId::new(&"x".repeat(65)), Err(InvalidUserId { bytes: 65 }));
+        assert_eq!(UserId::new(&"x".repeat(65)), wrong(65));
     }
 
     /// The ids differ in case, in white space, and in how one letter is composed.

@@ -1,5 +1,6 @@
 //! Basic types: identifiers, time, bytes. Depends on no other module of the crate.
 
+pub(crate) mod bounded;
 pub mod bounds;
 pub mod bucket;
 pub mod codec;
@@ -24,8 +25,8 @@ pub use counter::{Counter, Metric, MetricKind};
 pub use ecn::Ecn;
 pub use generations::Generations;
 pub use ids::{
-    ConnectionId, EventNumber, IdMap, IdSet, InvalidUserId, InviteId, LoginNumber, MemberId, RequestId,
-    Revision, SessionId, SessionKind, Slot, StreamId, UserId, WorkerId,
+    ConnectionId, EventNumber, IdMap, IdSet, InviteId, LoginNumber, MemberId, RequestId, Revision, SessionId,
+    SessionKind, Slot, StreamId, UserId, WorkerId,
 };
 pub use number::{PacketNumber, Truncated};
 pub use prefetch::{prefetch, prefetch_end};

@@ -4,18 +4,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::cli::output::Failure;
 
 /// Longest file that is read, in bytes; far longer than any intended file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads a whole text file.
+/// Reads a whole text file, which may hold a secret.
 ///
 /// # Errors
 /// Those of the system, and [`io::ErrorKind::InvalidData`] if it is not UTF-8 or is longer than 1 MiB.
-pub fn read(path: &Path) -> io::Result<String> {
+pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     // Allocated at once, so that a growing buffer leaves no copy of a key behind.
-    let mut text = String::with_capacity(4_096);
+    let mut text = Zeroizing::new(String::with_capacity(4_096));
     let bytes = File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if bytes as u64 > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than 1 MiB"));
@@ -27,7 +29,7 @@ pub fn read(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// Those of [`read`].
-pub async fn read_aside(path: &Path) -> io::Result<String> {
+pub async fn read_aside(path: &Path) -> io::Result<Zeroizing<String>> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || read(&path)).await.map_err(io::Error::other)?
 }

@@ -4,8 +4,6 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
 use crate::backend;
 use crate::cli::files;
 use crate::cli::output::Failure;
@@ -40,7 +38,7 @@ pub fn read(path: &Path) -> Result<TokenKey, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the key file {}", path.display()), error)
     };
-    let text = files::read(path).map(Zeroizing::new).map_err(|error| failed(&error))?;
+    let text = files::read(path).map_err(|error| failed(&error))?;
     warn_of_readers(path);
     TokenKey::from_paserk(&text).map_err(|error| failed(&error))
 }

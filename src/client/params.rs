@@ -17,6 +17,7 @@ use crate::wire::{
 ///
 /// Values out of range are reported when the session is requested: by `Client::create`, or
 /// [`CreateSession::build`].
+#[must_use]
 #[derive(Debug, Clone)]
 pub struct CreateSession {
     kind: SessionKind,
@@ -106,6 +107,7 @@ impl CreateSession {
 ///
 /// Values out of range are reported when the users are invited: by `Client::invite`, or
 /// [`InviteUsers::build`].
+#[must_use]
 #[derive(Debug, Clone)]
 pub struct InviteUsers {
     users: Vec<UserId>,

@@ -163,9 +163,10 @@ impl Queue {
     fn arm(&mut self, timer: &AsyncFd<TimerFd>) -> io::Result<()> {
         match self.waits.first_key_value() {
             Some(((first, _), _)) if self.armed.is_none_or(|armed| *first < armed) => {
-                self.armed = Some(*first);
                 let delay = first.checked_duration_since(Instant::now()).unwrap_or(Duration::ZERO);
-                timer.get_ref().arm(delay)
+                timer.get_ref().arm(delay)?;
+                self.armed = Some(*first);
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -24,6 +24,7 @@ use crate::secure::{KeyCountError, KeyRing, TokenKey};
 use crate::wire::packet::SEALED;
 
 /// Builds and starts a [`Server`].
+#[must_use]
 pub struct Builder {
     listen: SocketAddr,
     protocol_id: u64,
@@ -161,8 +162,8 @@ impl Builder {
     /// [`BuildError`]; nothing runs then.
     pub fn start(mut self) -> Result<Server, BuildError> {
         self.limits.check()?;
-        if self.names.iter().any(|name| !NAME_BYTES.contains(&name.len())) {
-            return Err(BuildError::Name);
+        if let Some(name) = self.names.iter().find(|name| !NAME_BYTES.contains(&name.len())) {
+            return Err(BuildError::Name { bytes: name.len() });
         }
         let keys = Arc::new(KeyRing::new(std::mem::take(&mut self.keys))?);
         let workers = self.workers.unwrap_or_else(default_workers);
@@ -202,6 +203,15 @@ impl Builder {
     }
 }
 
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("listen", &self.listen)
+            .field("protocol_id", &self.protocol_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -210,8 +220,11 @@ pub enum BuildError {
     #[error(transparent)]
     Keys(#[from] KeyCountError),
     /// A name is empty or too long.
-    #[error("a server's name has {} to {} bytes", NAME_BYTES.start(), NAME_BYTES.end())]
-    Name,
+    #[error("a server's name has {bytes} bytes, allowed are {} to {}", NAME_BYTES.start(), NAME_BYTES.end())]
+    Name {
+        /// Its length.
+        bytes: usize,
+    },
     /// A limit is out of its range.
     #[error(transparent)]
     Limit(#[from] LimitError),

@@ -72,14 +72,20 @@ pub(crate) mod worker;
 
 pub use builder::{BuildError, Builder};
 pub use counters::Totals;
-pub use limits::Limits;
+pub use limits::{LimitError, Limits};
 pub use newcomer::{Admit, Newcomer};
 pub use observer::ServerEvent;
 pub use running::Server;
 
-pub use crate::base::{LoginNumber, MemberId, SessionId, SessionKind, UserId};
-pub use crate::net::Traffic;
+pub use crate::base::{
+    EventNumber, LoginNumber, MemberId, OutOfBounds, Revision, SessionId, SessionKind, UserId,
+};
+pub use crate::net::{BufferSizes, IoPath, Traffic};
+pub use crate::rudp::Tracer;
 pub use crate::secure::KeyCountError;
+pub use crate::secure::token::TokenKey;
 pub use crate::session::{PropertyEntry, PropertyMap};
 pub use crate::wire::result::Info;
-pub use crate::wire::{DeleteReason, LeaveReason, PropertyKey, PropertyValue, Reason};
+pub use crate::wire::{
+    CloseCode, DeleteReason, LeaveReason, PropertyKey, PropertyValue, Reason, Settings, WriteRule,
+};

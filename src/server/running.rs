@@ -270,13 +270,13 @@ impl WorkerEnd {
 
 impl Drop for WorkerEnd {
     fn drop(&mut self) {
-        // What was decided may lie in this worker's mailbox.
-        if self.outcome.is_err() {
-            self.shared.give_up_decisions();
-        }
         // A drain without this worker may never be over.
         if self.outcome.is_err() || self.shared.drain_until().is_none() {
             self.shared.drain(self.clock.mono() + DRAIN_AFTER_FAILURE);
+        }
+        // What was decided may lie in this worker's mailbox. Nothing more is, once the server drains.
+        if self.outcome.is_err() {
+            self.shared.give_up_decisions();
         }
         let mut running = self.running.lock();
         running.threads -= 1;

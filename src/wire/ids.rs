@@ -2,8 +2,8 @@
 
 use crate::base::codec::VARINT_MAX;
 use crate::base::{
-    DecodeError, EventNumber, InviteId, MemberId, OutOfBounds, Reader, RequestId, Revision, SessionId,
-    SessionKind, Slot, UserId, Wire, Writer,
+    DecodeError, EventNumber, InviteId, MemberId, Reader, RequestId, Revision, SessionId, SessionKind, Slot,
+    Wire, Writer,
 };
 
 /// Encodes identifiers that fit in 32 bits as varints.
@@ -71,24 +71,10 @@ impl Wire for InviteId {
     }
 }
 
-impl Wire for UserId {
-    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let text = reader.text("user id", 1, Self::MAX_BYTES)?;
-        // `text` has checked the length; this only converts the type.
-        Self::new(&text).map_err(|error| {
-            let (bytes, max) = (error.bytes as u64, Self::MAX_BYTES as u64);
-            OutOfBounds::Length { what: "user id", bytes, min: 1, max }.into()
-        })
-    }
-
-    fn write(&self, writer: &mut Writer) {
-        writer.prefixed(self.as_str().as_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{OutOfBounds, UserId};
     use bytes::Bytes;
 
     // spec-test: WIR-5

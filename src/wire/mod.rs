@@ -1,7 +1,6 @@
 //! Packets, frames, commands and events as values, and their encoding.
 
 mod body;
-mod bounded;
 pub mod codes;
 pub mod command;
 mod delivery;

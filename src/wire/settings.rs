@@ -1,7 +1,7 @@
 //! The settings that a session is created with, and the bounded numbers and texts that commands and events
 //! share.
 
-use super::bounded::{bounded_number, bounded_text};
+use crate::base::bounded::{bounded_number, bounded_text};
 use crate::base::{DecodeError, Reader, SessionKind, Wire, Writer};
 
 bounded_number! {

@@ -12,7 +12,6 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use clap::Args;
-use zeroize::Zeroizing;
 
 use self::commands::Commands;
 use self::input::Lines;
@@ -112,7 +111,7 @@ async fn connect(args: &ClientArgs) -> Result<(Client, Events), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::while_doing(format_args!("reading the grant {}", path.display()), error)
     };
-    let text = files::read_aside(path).await.map(Zeroizing::new).map_err(|error| failed(&error))?;
+    let text = files::read_aside(path).await.map_err(|error| failed(&error))?;
     let grant = ConnectGrant::from_json(&text).map_err(|error| failed(&error))?;
     let config = ClientConfig::new(args.protocol_id);
     Client::connect(&grant, config).await.map_err(|error| Failure::while_doing("connecting", error))
@@ -284,7 +283,7 @@ impl Terminal {
     }
 
     fn print(&mut self, said: &Said) {
-        self.printer.push(if self.json { said.to_json().to_string() } else { said.to_string() });
+        self.printer.push(if self.json { said.to_json() } else { said.to_string() });
     }
 }
 

@@ -165,7 +165,7 @@ pub fn members(said: Said, session: &Mirror) -> Said {
 fn change(change: &PropertyChange) -> Value {
     match change {
         PropertyChange::Created { key, value, rule } => {
-            json!({"key": key.as_str(), "value": property(value), "created": format!("{rule:?}").to_lowercase()})
+            json!({"key": key.as_str(), "value": property(value), "created": rule.name()})
         }
         PropertyChange::Set { key, value } => json!({"key": key.as_str(), "value": property(value)}),
         PropertyChange::Deleted { key } => json!({"key": key.as_str(), "value": null}),

@@ -28,7 +28,7 @@ pub enum RequestError {
         max: usize,
     },
     /// Too much already waits for the server; the command was not sent. Try again after some results.
-    #[error("too many commands wait for the server")]
+    #[error("too much waits for the server already")]
     WouldBlock,
     /// A parameter is out of range; the command was not sent.
     #[error("illegal parameter: {0}")]

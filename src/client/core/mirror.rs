@@ -101,8 +101,7 @@ impl Mirror {
 
     /// Returns the value of a property.
     pub fn property(&self, key: &str) -> Option<&PropertyValue> {
-        let key = PropertyKey::new(key).ok()?;
-        self.properties.get(&key).map(|property| &property.value)
+        self.properties.get(key).map(|property| &property.value)
     }
 
     /// Returns how often the properties were changed.

@@ -269,6 +269,15 @@ impl Core {
     }
 }
 
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("server", &self.server)
+            .field("is_connected", &self.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Returns true if `from` is the server's address.
 fn is_of(server: SocketAddr, from: SocketAddr) -> bool {
     server.port() == from.port() && Host::from(server).includes(from.into())

@@ -281,3 +281,9 @@ impl Connecting {
         self.outcome = Some(outcome);
     }
 }
+
+impl std::fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connecting").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}

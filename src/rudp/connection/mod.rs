@@ -491,3 +491,12 @@ impl Connection {
         }
     }
 }
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("remote", &self.remote())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}

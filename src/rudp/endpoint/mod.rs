@@ -521,6 +521,15 @@ impl Endpoint {
     }
 }
 
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("worker", &self.worker)
+            .field("connections", &self.connection_count())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Returns true for a connection that has closed and is not drained.
 fn is_closing(connections: &IdMap<ConnectionId, Live>, id: ConnectionId) -> bool {
     connections.get(&id).is_some_and(|live| live.is_closing)

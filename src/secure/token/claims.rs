@@ -179,7 +179,7 @@ pub enum ClaimsError {
         bytes: usize,
     },
     /// `exp` is not after `iat`, or too long after it.
-    #[error("exp must be after iat, by at most 600 s")]
+    #[error("exp must be after iat, by at most {} s", LIFETIME_MAX.as_secs())]
     Lifetime,
 }
 

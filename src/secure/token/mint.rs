@@ -13,6 +13,7 @@ use crate::base::{UnixTime, UserId};
 use crate::secure::base64;
 
 /// Parameters of a token to mint.
+#[must_use]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MintRequest {

@@ -15,7 +15,7 @@ pub use op::{OP_OVERHEAD_BYTES, PropertyOp, PropertyOps};
 
 use bytes::Bytes;
 
-use super::bounded::bounded_text;
+use crate::base::bounded::bounded_text;
 use crate::base::{DecodeError, MemberId, OutOfBounds, Reader, Wire, Writer};
 
 /// Maximum number of properties in a session, and of operations in one command. Spec: PRP-2.
@@ -168,6 +168,15 @@ pub enum WriteRule {
 }
 
 impl WriteRule {
+    /// Returns the rule's name in text: `owner`, `any` or `creator`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Any => "any",
+            Self::Creator => "creator",
+        }
+    }
+
     fn from_number(number: u8) -> Result<Self, DecodeError> {
         match number {
             1 => Ok(Self::Owner),

@@ -75,6 +75,27 @@ macro_rules! bounded_text {
             }
         }
 
+        /// A map by this type is searched with a `&str`: both are compared and hashed alike.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::base::OutOfBounds;
+
+            fn try_from(text: String) -> Result<Self, $crate::base::OutOfBounds> {
+                Self::new(&text)
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
