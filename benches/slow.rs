@@ -8,7 +8,7 @@
 //! - `stops`: from the second part on it receives and acks nothing, without closing its connection;
 //! - `none`: it does not exist.
 //!
-//! The idle timeout is out of reach, so that only the queue matters: at 2 MiB the server closes the
+//! The idle timeout is out of reach, so that only the queue matters: at 4 MiB the server closes the
 //! connection with `lagging` and notifies the other members. Latency is virtual and counts the seven; a turn
 //! is the server's real time from a batch of datagrams to the last datagram that follows from it.
 
@@ -28,7 +28,7 @@ const PERIOD: Duration = Duration::from_micros(33_333);
 const SPEAKERS: usize = 7;
 /// Seconds before one member stops reading, and after its removal.
 const CALM_S: u32 = 10;
-/// By then a queue of 2 MiB is full, at 7 × 30 messages per second.
+/// By then a queue of 4 MiB is full, at 7 × 30 messages per second.
 const MOST_S: u32 = 180;
 
 /// Bytes that a connection may keep before the engine counts them.

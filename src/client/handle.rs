@@ -71,7 +71,8 @@ impl Client {
     /// This is the shortest path, for handlers that never block. The handler may call the client passed to
     /// it, and may spawn tasks that await commands on a clone of it. A clone that it keeps holds the
     /// connection open, as every client does; once the last one is dropped, the handler is no longer called.
-    /// A handler that panics ends the connection.
+    /// A handler that panics ends the connection, as a crash does: the server is not told, and notices it by
+    /// the idle timeout.
     ///
     /// # Errors
     /// As for [`Client::connect`].

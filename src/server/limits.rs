@@ -126,7 +126,7 @@ limits! {
     /// Bytes that the members of one session send each other in a second, all together; a quarter of
     /// them at once, or 532736. Each message and each change of properties counts 64 bytes more. Above
     /// it they are refused with `rate_limited`, before members fall behind: a member's line should
-    /// take as much, and its queue, `max_queued_bytes`, a second's worth.
+    /// take as much, and its queue, `max_queued_bytes`, two seconds' worth.
     session_bytes_per_second: 2_097_152 in 4_096..=1_073_741_824, "B/s";
     /// Bytes of reliable messages that wait for one connection before its user is told that it is `lagging`. Must be
     /// less than `max_queued_bytes`.
@@ -135,7 +135,7 @@ limits! {
     /// user removed from its sessions. Must be at least 163840 and 416 more for each of `invites_per_user`,
     /// because a user who connects is told of all open invites. `create` and `join` are refused with `busy`
     /// while their snapshot could make it more than seven eighths of this.
-    max_queued_bytes: 2_097_152 in 262_144..=134_217_728, "B";
+    max_queued_bytes: 4_194_304 in 262_144..=134_217_728, "B";
     /// How long a connection that lags may need to take all that waits for it. Beyond that it is closed with
     /// `lagging`, too, if more than half of `lagging_bytes` still waits. What is sent to it meanwhile has as much time
     /// again.

@@ -125,7 +125,7 @@ impl Shared {
                 info!(target: SESSIONS, %session, kind = kind.0, owner = owner.as_str(), "session began");
             }
             ServerEvent::SessionEnded { session, why, .. } => {
-                info!(target: SESSIONS, %session, %why, "session ended");
+                info!(target: SESSIONS, %session, why = why.name(), "session ended");
             }
             ServerEvent::MemberJoined { session, member, user } => {
                 debug!(target: SESSIONS, %session, member = member.0, user = user.as_str(), "joined");

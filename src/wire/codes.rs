@@ -84,10 +84,10 @@ codes! {
     ErrorCode, "error code" {
         Malformed = 1, "malformed", "the command's bytes are not those of a legal command";
         UnknownCommand = 2, "unknown_command", "no such command on this stream";
-        Unsupported = 3, "unsupported", "the server does not support this yet";
+        Unsupported = 3, "unsupported", "reserved, never sent: the server does not support this yet";
         Busy = 4, "busy", "the server has no room for this right now, try again";
         RateLimited = 5, "rate_limited", "too many commands, bytes, new keys, invites or entries in a short time";
-        ShuttingDown = 6, "shutting_down", "the server is shutting down";
+        ShuttingDown = 6, "shutting_down", "reserved, never sent: the server is shutting down";
         ServerFull = 7, "server_full", "the server holds as many sessions as it may";
         TooManySessions = 8, "too_many_sessions", "the user is in as many sessions as allowed";
         TooManyInvites = 9, "too_many_invites", "the user, the inviter or the session has as many open invites as allowed";
@@ -168,7 +168,7 @@ codes! {
         Deleted = 1, "deleted", "the owner deleted the session";
         OwnerLeft = 2, "owner_left", "the owner left, and the session ends with it";
         Idle = 3, "idle", "the session was empty for too long";
-        ShuttingDown = 4, "shutting_down", "the server is shutting down";
+        ShuttingDown = 4, "shutting_down", "reserved, never sent: the server is shutting down (CON-8)";
         ClosedByOperator = 5, "closed_by_operator", "an operator ended the session";
     }
 }

@@ -57,7 +57,9 @@ impl MetricsFile {
     pub async fn begin(self: &Arc<Self>, server: &Server) -> Result<(), Failure> {
         match self.write(server).await {
             Err(error) if is_full(&error) => self.warn(&error),
-            written => written.map_err(|error| Failure::while_doing("writing the metrics", error))?,
+            written => written.map_err(|error| {
+                Failure::while_doing(format_args!("writing the metrics {}", self.path.display()), error)
+            })?,
         }
         Ok(())
     }

@@ -106,10 +106,10 @@ mod tests {
             text,
             "line 3: `limits.max_queued_bytes` is 262144; allowed is more than `limits.lagging_bytes`, which is 524288"
         );
-        let text = refusal("[limits]\nlagging_bytes = 4194304");
+        let text = refusal("[limits]\nlagging_bytes = 8388608");
         assert_eq!(
             text,
-            "line 2: `limits.lagging_bytes` is 4194304; allowed is less than `limits.max_queued_bytes`, which is 2097152"
+            "line 2: `limits.lagging_bytes` is 8388608; allowed is less than `limits.max_queued_bytes`, which is 4194304"
         );
         let both = "[limits]\nlagging_bytes = 200000\nmax_queued_bytes = 262144";
         assert_eq!(Config::default().apply_toml(both), Ok(()));
@@ -169,11 +169,11 @@ mod tests {
         let limits = Limits { idle_timeout_ms: 1, ..Limits::default() };
         let text = Config { limits, ..Config::default() }.check().unwrap_err().to_string();
         assert_eq!(text, "`limits.idle_timeout_ms` is 1; allowed is 1000 to 600000 ms");
-        let limits = Limits { lagging_bytes: 4 << 20, ..Limits::default() };
+        let limits = Limits { lagging_bytes: 8 << 20, ..Limits::default() };
         let text = Config { limits, ..Config::default() }.check().unwrap_err().to_string();
         assert_eq!(
             text,
-            "`limits.lagging_bytes` is 4194304; allowed is less than `limits.max_queued_bytes`, which is 2097152"
+            "`limits.lagging_bytes` is 8388608; allowed is less than `limits.max_queued_bytes`, which is 4194304"
         );
     }
 }
