@@ -5,6 +5,7 @@
 //! written with [`Written`] is read back unchanged.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::secure::ConnectGrant;
@@ -47,6 +48,16 @@ pub enum UnitError {
 pub fn address(text: &str) -> Result<String, String> {
     let is_address = ConnectGrant::is_address(text);
     is_address.then(|| text.to_owned()).ok_or_else(|| "allowed is HOST:PORT, as in 127.0.0.1:7777".to_owned())
+}
+
+/// Parses an address to listen on.
+///
+/// # Errors
+/// A text that states what is allowed.
+pub fn own_address(text: &str) -> Result<SocketAddr, String> {
+    let allowed =
+        "allowed is ADDRESS:PORT with an IP address, and a port from 0 to 65535, as in 0.0.0.0:7777";
+    text.parse().map_err(|_| allowed.to_owned())
 }
 
 /// A part of a whole, 0 to 1; written as a percentage.
@@ -245,6 +256,14 @@ impl fmt::Display for Share {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_listened_on_is_an_ip_address_with_a_port() {
+        assert_eq!(own_address("[::1]:0"), Ok(([0, 0, 0, 0, 0, 0, 0, 1], 0).into()));
+        for text in ["127.0.0.1", "localhost:7777", "127.0.0.1:65536", ""] {
+            assert!(own_address(text).is_err_and(|error| error.contains("ADDRESS:PORT")), "{text}");
+        }
+    }
 
     #[test]
     fn durations_need_their_unit() {

@@ -20,7 +20,7 @@ use crate::link::Impairments;
 )]
 pub struct NetsimArgs {
     /// Address to which clients send; with port 0 the system chooses one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = units::own_address)]
     pub(super) listen: SocketAddr,
     /// Address to which their datagrams are relayed, not the relay's own.
     #[arg(long, value_name = "ADDR", value_parser = upstream)]

@@ -50,7 +50,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and UDP port to listen on; with port 0 the system chooses one [default: 0.0.0.0:7777].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = units::own_address)]
     listen: Option<SocketAddr>,
     /// Worker threads [default: one per core].
     #[arg(long, value_name = "N")]
