@@ -25,7 +25,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["dance"], "dance"),
         (&["keygen", "--into", "x"], "--into"),
         (&["token", "--user", "bob"], "--key-file"),
-        (&["token", "--user", "", "--key-file", "x", "--server", "y"], "1 to 64 bytes"),
+        (&["token", "--user", "", "--key-file", "x", "--server", "y"], "allowed are 1 to 64"),
         (&["demo", "--loss", "5"], "no unit"),
         (&["demo", "--loss", "101%"], "out of range"),
         (&["demo", "--members", "1"], "--members"),

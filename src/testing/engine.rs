@@ -448,7 +448,7 @@ mod tests {
         engine.add_sessions(1, 4);
         engine.talk(Duration::from_millis(2));
         engine.lose(3);
-        engine.run(Duration::from_secs(15), &mut Unmetered);
+        engine.run(Duration::from_secs(30), &mut Unmetered);
         assert!(engine.take_latest() <= TURN * 2);
         assert_eq!((engine.counters().connections_lagging, engine.told_of_lagging()), (1, 3));
         assert_eq!((engine.counters().connections, engine.queued_bytes()), (3, 0));

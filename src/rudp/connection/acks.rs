@@ -332,6 +332,15 @@ mod tests {
         }
     }
 
+    // spec-test: ACK-2
+    #[test]
+    fn a_late_packet_does_not_change_how_long_the_largest_was_held() {
+        let mut tracker = tracker(&[3]);
+        let at = |millis| Timestamp::ZERO + Duration::from_millis(millis);
+        tracker.on_packet(at(10), PacketNumber(1), true, false, &[]);
+        assert_eq!(tracker.take(at(20)).unwrap().delay, 78, "20 ms of 256 µs");
+    }
+
     // spec-test: ACK-3
     #[test]
     fn an_ack_is_clean_only_when_all_that_it_then_names_arrived() {

@@ -161,4 +161,21 @@ mod tests {
         }
         assert_eq!(rtt.probe_timeout(ms(10)), ms(40 + 1 + 10), "1 ms at least stands for the variation");
     }
+
+    // spec-test: REL-5
+    #[test]
+    fn the_answer_timeout_adds_four_times_its_variation_or_three_quarters_of_the_round_trip() {
+        let mut rtt = RttEstimator::new();
+        rtt.update(ms(40), ms(0));
+        rtt.on_answer(ms(100), ms(0));
+        assert_eq!(rtt.answer_timeout(), ms(100 + 4 * 50));
+        rtt.on_answer(ms(100), ms(0));
+        assert_eq!(rtt.answer_timeout(), ms(100 + 4 * 75 / 2), "half of 75 ms: three quarters of 50");
+        (0..200).for_each(|_| rtt.on_answer(ms(100), ms(0)));
+        assert_eq!(rtt.answer_timeout(), ms(100 + 30));
+        let mut late = RttEstimator::new();
+        late.update(ms(40), ms(0));
+        late.on_answer(ms(9_000), ms(10));
+        assert_eq!(late.answer_timeout(), ms(130 + 4 * 65), "no sample is longer than a probe timeout");
+    }
 }

@@ -90,6 +90,22 @@ fn a_broadcast_for_which_a_mailbox_has_no_room_takes_no_number() {
     assert!(world.take_changes().is_empty());
 }
 
+// spec-test: CMD-6
+#[test]
+fn what_is_refused_as_busy_is_charged_like_what_is_sent() {
+    let until_limited = |is_full: bool| {
+        let mut world = World::with(SessionLimits { commands_per_second: 20, ..SessionLimits::default() });
+        let ann = world.create("a", open());
+        world.join("b", Join::Session(ann.session)).unwrap();
+        world.mail.full = if is_full { vec![at("b").worker] } else { Vec::new() };
+        let mut sent = (0..100).map(|_| world.broadcast(ann, Delivery::ReliableOrdered));
+        sent.position(|outcome| outcome == Err(ErrorCode::RateLimited))
+    };
+    let sent = until_limited(false);
+    assert!(sent.is_some_and(|sent| sent > 0), "{sent:?}");
+    assert_eq!(until_limited(true), sent);
+}
+
 #[test]
 fn a_message_goes_to_the_workers_of_its_recipients() {
     let mut world = World::new();

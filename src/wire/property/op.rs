@@ -313,6 +313,16 @@ pub(crate) mod tests {
         }
     }
 
+    /// The key has 1 byte, the values 60,000 and 5; and 8 more.
+    // spec-test: LIM-3
+    #[test]
+    fn what_a_compare_and_set_expects_counts_as_well() {
+        let key = PropertyKey::new("k").unwrap();
+        let expected = || Some(Bytes::from(vec![0; 60_000]).into());
+        let counted = |value| PropertyOp::compare_and_set(key.clone(), expected(), value).counted_bytes();
+        assert_eq!((counted(None), counted(Some("hello".into()))), (60_009, 60_014));
+    }
+
     // spec-test: PRP-8
     #[test]
     fn no_operation_and_257_are_refused() {

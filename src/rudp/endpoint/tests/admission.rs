@@ -134,6 +134,8 @@ fn a_token_for_another_server_is_refused() {
     assert_eq!(bed.fate(address(1), &hello), refused);
     let mut bed = Bed::with(|config| config.audiences.clear());
     assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))), "a server without names");
+    let mut bed = Bed::with(|config| config.audiences.push("127.0.0.1:7778".to_owned()));
+    assert!(matches!(bed.send(address(1), &hello), Some(ClearPacket::HelloAck(_))), "its second name");
 }
 
 // spec-test: HSK-2, HSK-9

@@ -166,6 +166,18 @@ fn commands_above_the_budget_are_refused_by_name() {
     assert!(house.ask(ann, None, Request::ListMine).is_ok(), "a second later there is room again");
 }
 
+// spec-test: CMD-3
+#[test]
+fn a_command_above_the_budget_that_cannot_be_answered_ends_the_connection() {
+    let mut house = House::new(1, Limits { commands_per_second: 3, ..Limits::default() });
+    let ann = house.connect("ann", 0);
+    (0..3).for_each(|_| house.ask(ann, None, Request::ListMine).map(drop).unwrap());
+    assert_eq!(house.ask(ann, None, Request::ListMine), Err(ErrorCode::RateLimited));
+    house.send_raw(ann, StreamId::CONTROL, Delivery::ReliableOrdered, Bytes::from_static(&[0x05]));
+    house.run();
+    assert_eq!(house.closed_with(ann), Some(CloseCode::ProtocolViolation));
+}
+
 /// They are ignored, but they count: 3,000 fit into a datagram.
 // spec-test: LIM-2
 #[test]
